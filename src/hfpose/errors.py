@@ -1,0 +1,27 @@
+"""Errors of hfpose. Each message says what was given, what was expected and what to do next."""
+
+from __future__ import annotations
+
+
+class HFPoseError(Exception):
+    """Base class of every error that hfpose raises on purpose."""
+
+
+class InputError(HFPoseError, ValueError):
+    """A picture, video, box or other input of a call cannot be used."""
+
+
+class CheckpointError(HFPoseError, ValueError):
+    """A checkpoint is broken, of another model, or not what its name says."""
+
+
+class ConfigError(HFPoseError, ValueError):
+    """A model configuration cannot be read or is not supported."""
+
+
+class UnknownModelError(HFPoseError, ValueError):
+    """A name is neither an alias, a zoo model, a folder nor a repository."""
+
+
+class DownloadError(HFPoseError, OSError):
+    """A file could not be fetched."""
