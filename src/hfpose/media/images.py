@@ -1,0 +1,404 @@
+"""Reading and writing single pictures.
+
+Inside the library a picture is a numpy array: uint8, RGB, shape (height, width, 3), turned the way a viewer shows it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import io
+import struct
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
+
+import numpy as np
+
+from ..errors import InputError
+from .files import atomic_path
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageFile
+
+MAX_DOWNLOAD_BYTES = 256 * 1024 * 1024
+"""A picture behind a URL may not be larger than this."""
+
+IMAGE_SUFFIXES = frozenset(
+    [
+        ".avif",
+        ".bmp",
+        ".gif",
+        ".ico",
+        ".jfif",
+        ".jp2",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".pbm",
+        ".pgm",
+        ".png",
+        ".pnm",
+        ".ppm",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ]
+)
+"""File name endings by which pictures are found in folders."""
+
+SAVE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+"""File name endings that `save_image` can write."""
+
+# Pillow's name of each format that is read, and of the module that reads it; most frequent first. The list is closed
+# because some of Pillow's other modules start programs (EPS runs Ghostscript).
+_FORMATS = {
+    "JPEG": "Jpeg",
+    "PNG": "Png",
+    "WEBP": "WebP",
+    "BMP": "Bmp",
+    "GIF": "Gif",
+    "TIFF": "Tiff",
+    "PPM": "Ppm",
+    "AVIF": "Avif",
+    "JPEG2000": "Jpeg2K",
+    "ICO": "Ico",
+}
+_SILENT_FORMATS = ("JPEG", "PNG")
+
+_ORIENTATION_TAG = 0x0112
+_REMOTE = ("http://", "https://")
+
+
+def is_url(source: object) -> bool:
+    """Whether `source` is a string with an http(s) address."""
+    return isinstance(source, str) and source.lower().startswith(_REMOTE)
+
+
+def is_image_path(path: str | Path) -> bool:
+    """Whether the ending of a file name (or URL) is that of a picture; the file itself is not looked at."""
+    name = urlsplit(path).path if isinstance(path, str) and is_url(path) else str(path)
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+def local_path(source: str | Path) -> Path:
+    """Path of a local file given as a path or as a `file://` address."""
+    if isinstance(source, str) and source.lower().startswith("file://"):
+        return Path(url2pathname(unquote(urlsplit(source).path)))
+    return Path(source)
+
+
+def load_image(source: Any, *, timeout: float = 30.0) -> np.ndarray:
+    """Read one picture.
+
+    Args:
+        source: a path, a `file://`, `http://` or `https://` address, the bytes of a picture file, a PIL image, or a numpy
+            array: uint8, gray (H, W) or (H, W, 1), RGB (H, W, 3) or RGBA (H, W, 4).
+        timeout: seconds that a download may take.
+
+    Returns:
+        uint8 RGB array (H, W, 3). EXIF orientation is applied to files and PIL images. Alpha channels and transparent
+        palette entries are dropped, so the color stored below them shows, as with `cv2.imread`; gray is repeated;
+        16-bit samples are scaled to 8 bits by their high byte; of an animation the first frame is taken. A contiguous
+        RGB array is returned as it is, without a copy.
+
+    Raises:
+        InputError: if the source cannot be read as a picture.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _decode(io.BytesIO(source), "picture given as bytes", len(source))
+    if is_url(source):
+        data = _download(source, timeout)
+        return _decode(io.BytesIO(data), repr(source), len(data))
+    if isinstance(source, (str, Path)):
+        return _from_path(local_path(source))
+    if _is_pil_image(source):
+        return _from_pil(source)
+    raise InputError(
+        f"A picture of type {type(source).__name__} cannot be read: give a path, a URL, the bytes of a file, a PIL image "
+        "or a numpy array (uint8, RGB, height x width x 3)."
+    )
+
+
+def save_image(path: str | Path, image: np.ndarray, *, quality: int = 95) -> None:
+    """Write an RGB picture; the file appears whole or not at all.
+
+    Args:
+        path: where to; the ending chooses the format (see `SAVE_SUFFIXES`). Missing folders are made.
+        image: uint8 RGB array (H, W, 3).
+        quality: 0 to 100, for JPEG and WebP.
+
+    Raises:
+        InputError: if the ending is unknown or the format cannot hold the picture.
+    """
+    import cv2
+
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in SAVE_SUFFIXES:
+        raise InputError(f"Cannot write {str(path)!r}: its ending must be one of {', '.join(SAVE_SUFFIXES)}.")
+    options = {
+        ".jpg": [cv2.IMWRITE_JPEG_QUALITY, quality],
+        ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, quality],
+        ".webp": [cv2.IMWRITE_WEBP_QUALITY, quality],
+    }
+    limit = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}.get(suffix)
+    if limit is not None and max(image.shape[:2]) > limit:
+        raise InputError(
+            f"Cannot write {str(path)!r}: {suffix} files hold at most {limit} pixels a side, the picture has "
+            f"{image.shape[1]}x{image.shape[0]}. Choose another ending, such as .png."
+        )
+    _, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options.get(suffix, []))
+    with atomic_path(path) as partial:
+        partial.write_bytes(data.data)
+
+
+# ---- arrays and PIL images
+
+
+def _from_array(array: np.ndarray) -> np.ndarray:
+    if array.dtype != np.uint8:
+        hint = " Multiply by 255 if the values are between 0 and 1." if array.dtype.kind == "f" else ""
+        raise InputError(
+            f"A picture given as an array must be of type uint8 with values 0 to 255, this one is {array.dtype}. "
+            f"Convert it with array.astype(numpy.uint8).{hint}"
+        )
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+        hint = ""
+        if array.ndim == 3 and array.shape[0] in (1, 3, 4):
+            hint = " It looks channels first: use array.transpose(1, 2, 0)."
+        elif array.ndim == 4:
+            hint = " For several pictures, give a list of arrays."
+        raise InputError(
+            f"A picture given as an array must have the shape (height, width), (height, width, 3) or (height, width, 4), "
+            f"this one has {array.shape}.{hint}"
+        )
+    if array.size == 0:
+        raise InputError(f"A picture given as an array has no pixels: its shape is {array.shape}.")
+    if array.ndim == 2:
+        return np.repeat(array[:, :, None], 3, axis=2)
+    return np.ascontiguousarray(array[:, :, :3])
+
+
+def _is_pil_image(source: Any) -> bool:
+    # PIL cannot be the type's home if it was never imported, so this costs no import.
+    return any(base.__module__ == "PIL.Image" for base in type(source).__mro__)
+
+
+def _from_pil(image: Image.Image) -> np.ndarray:
+    try:
+        with _quiet():
+            image.load()
+            orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+        return _to_array(image, orientation)
+    except InputError:
+        raise
+    except Exception as error:  # a lazily opened file fails here in as many ways as there are formats
+        raise InputError(f"The PIL image {image!r} cannot be decoded: {error or type(error).__name__}.") from error
+
+
+# Transpose method of PIL.Image by EXIF orientation (EXIF 2.3, tag 0x0112).
+_TRANSPOSES = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+
+
+def _to_array(image: Image.Image, orientation: int) -> np.ndarray:
+    """Decoded PIL image of any mode -> uint8 RGB array (H, W, 3), turned upright."""
+    from PIL import Image
+
+    if orientation in _TRANSPOSES:
+        image = image.transpose(Image.Transpose[_TRANSPOSES[orientation]])
+    if image.mode == "RGB":
+        return np.array(image)
+    if image.mode == "F" or image.mode.startswith("I"):
+        return _from_array(_high_bytes(image))
+    if "transparency" in image.info:
+        image = image.copy()  # its info is changed below
+        del image.info["transparency"]
+    if image.mode in ("RGBa", "La"):  # premultiplied, which has no direct way to RGB
+        image = image.convert(f"{image.mode[:-1]}A")
+    return np.array(image.convert("RGB"))
+
+
+def _high_bytes(image: Image.Image) -> np.ndarray:
+    """PIL image of one channel with more than 8 bits -> uint8 array (H, W) of the high bytes of 16-bit samples."""
+    samples = np.asarray(image)
+    if samples.dtype.kind == "f" or samples.min() < 0 or samples.max() > 65535:
+        raise InputError(
+            f"A picture with samples of type {samples.dtype} between {samples.min():g} and {samples.max():g} has no agreed "
+            "range of brightness. Scale it to 8 bits (0 to 255) before it is given."
+        )
+    return (samples >> 8).astype(np.uint8)
+
+
+# ---- files
+
+
+def _from_path(path: Path) -> np.ndarray:
+    try:
+        with path.open("rb") as file:
+            return _decode(file, f"{str(path)!r}", path.stat().st_size)
+    except FileNotFoundError:
+        raise InputError(
+            f"There is no file {str(path)!r}: check the path (the current folder is {str(Path.cwd())!r})."
+        ) from None
+    except IsADirectoryError:
+        raise InputError(
+            f"{str(path)!r} is a folder, expected one picture. Give the folder to a pipeline instead."
+        ) from None
+    except PermissionError:
+        if path.is_dir():
+            raise InputError(
+                f"{str(path)!r} is a folder, expected one picture. Give the folder to a pipeline instead."
+            ) from None
+        raise InputError(
+            f"No permission to read {str(path)!r}: change the file's rights or run as its owner."
+        ) from None
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:  # a name that is too long, one with a null byte, a failing disk
+        raise InputError(f"Cannot open {str(path)!r}: {error}.") from error
+
+
+def _download(url: str, timeout: float) -> bytes:
+    from huggingface_hub import get_session
+
+    deadline = time.monotonic() + timeout
+    data = bytearray()
+    try:
+        with get_session().stream("GET", url, timeout=timeout, follow_redirects=True) as response:
+            if response.status_code != 200:
+                raise InputError(
+                    f"Cannot download {url!r}: the server answered {response.status_code} {response.reason_phrase}."
+                )
+            for chunk in response.iter_bytes():
+                data += chunk
+                if len(data) > MAX_DOWNLOAD_BYTES:
+                    raise InputError(
+                        f"{url!r} is larger than {MAX_DOWNLOAD_BYTES >> 20} MB, the limit for a picture. Download it and give "
+                        "the path."
+                    )
+                if time.monotonic() > deadline:
+                    raise InputError(
+                        f"{url!r} took longer than {timeout:g} s to download. Give a larger timeout, or the file."
+                    )
+    except InputError:
+        raise
+    except Exception as error:  # the client's base class of errors has another home in each major version of the hub
+        reason = str(error) or type(error).__name__
+        raise InputError(f"Cannot download {url!r}: {reason}. Check the address and the connection.") from error
+    return bytes(data)
+
+
+def _decode(file: IO[bytes], name: str, size: int) -> np.ndarray:
+    """Bytes of a picture file -> RGB array; `name` and `size` (bytes) are for messages."""
+    if size == 0:
+        raise InputError(f"{name} is empty (0 bytes): it was probably not copied or downloaded to the end.")
+    prefix = file.read(16)
+    for format_name, factory, accept in _readers():
+        if accept(prefix) is not True:
+            continue
+        try:
+            with nullcontext() if format_name in _SILENT_FORMATS else _quiet():
+                file.seek(0)
+                image = factory(file, "")
+                _check_size(image, name)
+                image.load()
+            return _to_array(image, _exif_orientation(image.info.get("exif", b"")))
+        except InputError:
+            raise
+        except MemoryError:
+            raise InputError(f"{name} does not fit in memory.") from None
+        except Exception as error:  # broken files fail in as many ways as there are formats
+            reason = str(error) or type(error).__name__
+            raise InputError(
+                f"{name} is a {format_name} picture that is damaged or cut off: {reason}. Copy or export it again."
+            ) from error
+    known = ", ".join(format_name for format_name, _, _ in _readers())
+    raise InputError(
+        f"{name} is no picture that can be read, whatever its name says: it starts with {prefix[:8]!r}. "
+        f"Expected one of {known}."
+    )
+
+
+@functools.cache
+def _readers() -> tuple[tuple[str, Callable[..., ImageFile.ImageFile], Callable[[bytes], bool | str]], ...]:
+    """(format, class that opens it, test of the first 16 bytes) of every format that is read.
+
+    The classes are called here and not through `Image.open` because that warns about large pictures (`_check_size` is in
+    its place) and about oddities of JPEG metadata that do not concern the pixels.
+    """
+    from PIL import Image, JpegImagePlugin
+
+    class QuietJpeg(JpegImagePlugin.JpegImageFile):
+        def _read_dpi_from_exif(self) -> None:
+            """Leave out the resolution, whose reading warns when the EXIF block is broken."""
+
+    for plugin in _FORMATS.values():
+        with suppress(ImportError):  # AVIF came later than the oldest Pillow that is supported
+            importlib.import_module(f"PIL.{plugin}ImagePlugin")
+    readers = [(name, *Image.OPEN[name]) for name in _FORMATS if name in Image.OPEN]
+    return tuple(
+        (name, QuietJpeg if name == "JPEG" else factory, accept) for name, factory, accept in readers if accept
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence Pillow's remarks on odd but readable files.
+
+    Filters of warnings belong to the whole process, so two threads that change them at once can leave them changed. The
+    formats that people have thousands of files of are therefore read without this.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _check_size(image: ImageFile.ImageFile, name: str) -> None:
+    """Refuse what Pillow refuses, a picture of more than twice `Image.MAX_IMAGE_PIXELS`, and say how to go on."""
+    from PIL import Image
+
+    pixels = image.width * image.height
+    if Image.MAX_IMAGE_PIXELS is not None and pixels > 2 * Image.MAX_IMAGE_PIXELS:
+        raise InputError(
+            f"{name} has {image.width}x{image.height} pixels, more than Pillow's limit of {2 * Image.MAX_IMAGE_PIXELS}. "
+            "Scale it down, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file."
+        )
+
+
+def _exif_orientation(exif: bytes) -> int:
+    """Orientation (1 to 8) in an EXIF block, 1 where there is none or the block is broken.
+
+    Layout: TIFF 6.0, section 2: byte order, 42, offset of the first directory; entries of 12 bytes.
+    """
+    exif = exif.removeprefix(b"Exif\x00\x00")
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None:
+        return 1
+    try:
+        (start,) = struct.unpack_from(order + "I", exif, 4)
+        (count,) = struct.unpack_from(order + "H", exif, start)
+        for entry in range(start + 2, start + 2 + 12 * count, 12):
+            tag, kind, _, value = struct.unpack_from(order + "HHIH", exif, entry)
+            if tag == _ORIENTATION_TAG and kind == 3:  # SHORT
+                return value
+    except struct.error:
+        pass
+    return 1
