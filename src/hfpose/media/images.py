@@ -29,46 +29,27 @@ if TYPE_CHECKING:
 MAX_DOWNLOAD_BYTES = 256 * 1024 * 1024
 """A picture behind a URL may not be larger than this."""
 
-IMAGE_SUFFIXES = frozenset(
-    [
-        ".avif",
-        ".bmp",
-        ".gif",
-        ".ico",
-        ".jfif",
-        ".jp2",
-        ".jpe",
-        ".jpeg",
-        ".jpg",
-        ".pbm",
-        ".pgm",
-        ".png",
-        ".pnm",
-        ".ppm",
-        ".tif",
-        ".tiff",
-        ".webp",
-    ]
-)
-"""File name endings by which pictures are found in folders."""
-
 SAVE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 """File name endings that `save_image` can write."""
 
-# Pillow's name of each format that is read, and of the module that reads it; most frequent first. The list is closed
-# because some of Pillow's other modules start programs (EPS runs Ghostscript).
+# Pillow's name of each format that is read, its module there, and the endings of its files; most frequent first. The list
+# is closed because some of Pillow's other modules start programs (EPS runs Ghostscript).
 _FORMATS = {
-    "JPEG": "Jpeg",
-    "PNG": "Png",
-    "WEBP": "WebP",
-    "BMP": "Bmp",
-    "GIF": "Gif",
-    "TIFF": "Tiff",
-    "PPM": "Ppm",
-    "AVIF": "Avif",
-    "JPEG2000": "Jpeg2K",
-    "ICO": "Ico",
+    "JPEG": ("Jpeg", (".jpg", ".jpeg", ".jpe", ".jfif")),
+    "PNG": ("Png", (".png",)),
+    "WEBP": ("WebP", (".webp",)),
+    "BMP": ("Bmp", (".bmp",)),
+    "GIF": ("Gif", (".gif",)),
+    "TIFF": ("Tiff", (".tif", ".tiff")),
+    "PPM": ("Ppm", (".ppm", ".pgm", ".pbm", ".pnm")),
+    "AVIF": ("Avif", (".avif",)),
+    "JPEG2000": ("Jpeg2K", (".jp2",)),
+    "ICO": ("Ico", (".ico",)),
 }
+
+IMAGE_SUFFIXES = frozenset(suffix for _, suffixes in _FORMATS.values() for suffix in suffixes)
+"""File name endings by which pictures are found in folders."""
+
 _SILENT_FORMATS = ("JPEG", "PNG")
 
 _ORIENTATION_TAG = 0x0112
@@ -155,7 +136,7 @@ def save_image(path: str | Path, image: np.ndarray, *, quality: int = 95) -> Non
             f"Cannot write {str(path)!r}: {suffix} files hold at most {limit} pixels a side, the picture has "
             f"{image.shape[1]}x{image.shape[0]}. Choose another ending, such as .png."
         )
-    _, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options.get(suffix, []))
+    _, data = cv2.imencode(suffix, cv2.cvtColor(_from_array(image), cv2.COLOR_RGB2BGR), options.get(suffix, []))
     with atomic_path(path) as partial:
         partial.write_bytes(data.data)
 
@@ -222,12 +203,12 @@ def _to_array(image: Image.Image, orientation: int) -> np.ndarray:
     """Decoded PIL image of any mode -> uint8 RGB array (H, W, 3), turned upright."""
     from PIL import Image
 
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = Image.fromarray(_high_bytes(image))
     if orientation in _TRANSPOSES:
         image = image.transpose(Image.Transpose[_TRANSPOSES[orientation]])
     if image.mode == "RGB":
         return np.array(image)
-    if image.mode == "F" or image.mode.startswith("I"):
-        return _from_array(_high_bytes(image))
     if "transparency" in image.info:
         image = image.copy()  # its info is changed below
         del image.info["transparency"]
@@ -238,13 +219,13 @@ def _to_array(image: Image.Image, orientation: int) -> np.ndarray:
 
 def _high_bytes(image: Image.Image) -> np.ndarray:
     """PIL image of one channel with more than 8 bits -> uint8 array (H, W) of the high bytes of 16-bit samples."""
-    samples = np.asarray(image)
-    if samples.dtype.kind == "f" or samples.min() < 0 or samples.max() > 65535:
+    # Pillow keeps the 16-bit samples of some files as 32-bit integers; other integers and floats have no agreed range.
+    if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
         raise InputError(
-            f"A picture with samples of type {samples.dtype} between {samples.min():g} and {samples.max():g} has no agreed "
-            "range of brightness. Scale it to 8 bits (0 to 255) before it is given."
+            f"A picture of PIL mode {image.mode!r} (32 bits a pixel) has no agreed range of brightness. "
+            "Scale it to 8 bits (0 to 255) before it is given."
         )
-    return (samples >> 8).astype(np.uint8)
+    return (np.asarray(image) >> 8).astype(np.uint8)
 
 
 # ---- files
@@ -350,7 +331,7 @@ def _readers() -> tuple[tuple[str, Callable[..., ImageFile.ImageFile], Callable[
         def _read_dpi_from_exif(self) -> None:
             """Leave out the resolution, whose reading warns when the EXIF block is broken."""
 
-    for plugin in _FORMATS.values():
+    for plugin, _ in _FORMATS.values():
         with suppress(ImportError):  # AVIF came later than the oldest Pillow that is supported
             importlib.import_module(f"PIL.{plugin}ImagePlugin")
     readers = [(name, *Image.OPEN[name]) for name in _FORMATS if name in Image.OPEN]
