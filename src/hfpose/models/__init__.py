@@ -1,0 +1,1 @@
+"""Model families: one folder each, with configuration, modeling, image processing and conversion."""

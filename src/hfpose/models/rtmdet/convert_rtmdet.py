@@ -1,0 +1,84 @@
+"""From the reference's RTMDet settings and checkpoints to ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ...keypoints import KeypointSchema
+from ..shared.conversion import (
+    RenameRules,
+    detection_arguments,
+    expect_settings,
+    label_arguments,
+    normalization_arguments,
+    rename_state_dict,
+)
+from ..shared.cspnext import CSPNEXT_RENAMES, backbone_arguments
+from .configuration_rtmdet import RTMDetConfig
+from .image_processing_rtmdet import RTMDetImageProcessor
+from .modeling_rtmdet import RTMDetForObjectDetection
+
+MODEL_CLASS = RTMDetForObjectDetection
+
+_BRANCHES = {"cls": "class", "reg": "box"}
+RENAMES: RenameRules = (
+    *CSPNEXT_RENAMES,
+    (r"^bbox_head\.rtm_(cls|reg)\.", lambda match: f"head.{_BRANCHES[match[1]]}_predictions."),
+    (r"^bbox_head\.(cls|reg)_convs\.", lambda match: f"head.{_BRANCHES[match[1]]}_branch.levels."),
+)
+SHARED_RENAMES: RenameRules = (
+    (r"^(head\.\w+_branch)\.levels\.(\d+)\.(\d+)\.norm\.", r"\1.norms.\2.\3."),
+    (r"^(head\.\w+_branch)\.levels\.\d+\.(\d+)\.conv\.", r"\1.convs.\2."),
+)
+
+
+def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None = None) -> RTMDetConfig:
+    """Configuration for the reference's settings of a detector with an `RTMDetSepBNHead`.
+
+    Raises:
+        ConfigError: for a setting that is not supported.
+    """
+    backbone, neck, head = reference["backbone"], reference["neck"], reference["bbox_head"]
+    shared = {name: backbone.get(name, default) for name, default in (("expand_ratio", 0.5), ("use_depthwise", False))}
+    expect_settings("CSPNeXtPAFPN", neck, shared | {"type": "CSPNeXtPAFPN"})
+    expect_settings("RTMDetSepBNHead", head, {"type": "RTMDetSepBNHead", "with_objectness": False})
+    expect_settings("RTMDetSepBNHead", head, {"feat_channels": neck["out_channels"]})
+    return RTMDetConfig(
+        neck_size=neck["out_channels"],
+        num_neck_blocks=neck.get("num_csp_blocks", 3),
+        num_head_layers=head.get("stacked_convs", 2),
+        share_head_convolutions=head.get("share_conv", True),
+        exponential_distances=head.get("exp_on_reg", False),
+        prediction_kernel_size=head.get("pred_kernel_size", 1),
+        strides=tuple(head["anchor_generator"]["strides"]),
+        **label_arguments(reference["classes"]),
+        **backbone_arguments(backbone),
+    )
+
+
+def image_processor_from_reference(reference: Mapping[str, Any]) -> RTMDetImageProcessor:
+    """Image processor for the reference's settings."""
+    return RTMDetImageProcessor(
+        strides=reference["bbox_head"]["anchor_generator"]["strides"],
+        **detection_arguments(reference),
+        **normalization_arguments(reference["data_preprocessor"]),
+    )
+
+
+def convert_state_dict(state_dict: Mapping[str, Tensor], config: RTMDetConfig) -> dict[str, Tensor]:
+    """The reference's tensors under our names.
+
+    A checkpoint repeats shared convolutions for every level; as when the reference loads it, the last one counts.
+    """
+    ordered = dict(sorted(state_dict.items(), key=lambda item: _level(item[0])))
+    renames = (*RENAMES, *SHARED_RENAMES) if config.share_head_convolutions else RENAMES
+    return rename_state_dict(ordered, renames)
+
+
+def _level(name: str) -> int:
+    match = re.match(r"bbox_head\.\w+_convs\.(\d+)\.", name)
+    return int(match[1]) if match else -1

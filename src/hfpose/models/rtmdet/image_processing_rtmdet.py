@@ -1,0 +1,12 @@
+"""RTMDet image processor."""
+
+from __future__ import annotations
+
+from ..shared.detection import DetectionImageProcessor
+
+
+class RTMDetImageProcessor(DetectionImageProcessor):
+    """Pictures for [`RTMDetForObjectDetection`] and boxes from its outputs, see [`DetectionImageProcessor`]."""
+
+
+__all__ = ["RTMDetImageProcessor"]

@@ -1,0 +1,247 @@
+"""RTMDet: CSPNeXt features, a path aggregation neck, a head with normalizations per level.
+
+Source: Lyu et al., 2022, https://arxiv.org/abs/2212.07784; `mmdet.models.necks.CSPNeXtPAFPN`,
+`mmdet.models.dense_heads.RTMDetSepBNHead`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.activations import ACT2FN
+from transformers.utils import ModelOutput
+
+from ..shared.convolution import ConvNormAct, conv_block
+from ..shared.cspnext import CSPLayer, CSPNeXtBackbone, stage_channels
+from ..shared.detection import flatten_levels, level_points
+from .configuration_rtmdet import RTMDetConfig
+
+PRIOR_PROBABILITY = 0.01
+
+
+@dataclass
+class RTMDetObjectDetectionOutput(ModelOutput):
+    """
+    Output of [`RTMDetForObjectDetection`]. P counts the places of all levels, level by level, row by row.
+
+    Args:
+        loss: not computed yet, None.
+        logits: (B, P, num_labels) score of each class before the sigmoid.
+        pred_boxes: (B, P, 4) x1, y1, x2, y2 in pixels of `pixel_values`; they may reach beyond its borders.
+        hidden_states: outputs of the neck, where asked for.
+    """
+
+    loss: torch.FloatTensor | None = None
+    logits: torch.FloatTensor | None = None
+    pred_boxes: torch.FloatTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+
+
+class RTMDetNeck(nn.Module):
+    """Path aggregation: coarse features flow into fine ones, then back."""
+
+    def __init__(self, config: RTMDetConfig) -> None:
+        super().__init__()
+        act, eps = config.hidden_act, config.batch_norm_eps
+        conv = conv_block(config.use_depthwise)
+        channels = stage_channels(config.width_multiplier)[1:]
+
+        def csp(in_channels: int, out_channels: int) -> CSPLayer:
+            return CSPLayer(
+                in_channels,
+                out_channels,
+                config.num_neck_blocks,
+                add_identity=False,
+                use_channel_attention=False,
+                expand_ratio=config.expand_ratio,
+                use_depthwise=config.use_depthwise,
+                hidden_act=act,
+                norm_eps=eps,
+            )
+
+        steps = range(len(channels) - 1)
+        # Both lists of the way down start at the coarsest level.
+        self.reduce_layers = nn.ModuleList(
+            ConvNormAct(channels[i + 1], channels[i], 1, hidden_act=act, norm_eps=eps) for i in reversed(steps)
+        )
+        self.top_down_blocks = nn.ModuleList(csp(2 * channels[i], channels[i]) for i in reversed(steps))
+        self.downsamples = nn.ModuleList(
+            conv(channels[i], channels[i], 3, stride=2, hidden_act=act, norm_eps=eps) for i in steps
+        )
+        self.bottom_up_blocks = nn.ModuleList(csp(2 * channels[i], channels[i + 1]) for i in steps)
+        self.out_convs = nn.ModuleList(
+            conv(width, config.neck_size, 3, hidden_act=act, norm_eps=eps) for width in channels
+        )
+
+    def forward(self, feature_maps: Sequence[Tensor]) -> list[Tensor]:
+        *finer, coarse = feature_maps
+        reduced = []
+        for fine, reduce, block in zip(reversed(finer), self.reduce_layers, self.top_down_blocks, strict=True):
+            coarse = reduce(coarse)
+            reduced.append(coarse)
+            upsampled = nn.functional.interpolate(coarse, scale_factor=2.0, mode="nearest")
+            coarse = block(torch.cat((upsampled, fine), dim=1))
+        outputs = [coarse]
+        for lateral, downsample, block in zip(
+            reversed(reduced), self.downsamples, self.bottom_up_blocks, strict=True
+        ):
+            outputs.append(block(torch.cat((downsample(outputs[-1]), lateral), dim=1)))
+        return [conv(output) for conv, output in zip(self.out_convs, outputs, strict=True)]
+
+
+class SharedConvBranch(nn.Module):
+    """The same convolutions for all levels, each level with normalizations of its own."""
+
+    def __init__(self, config: RTMDetConfig) -> None:
+        super().__init__()
+        size, depth = config.neck_size, config.num_head_layers
+        self.convs = nn.ModuleList(nn.Conv2d(size, size, 3, padding=1, bias=False) for _ in range(depth))
+        self.norms = nn.ModuleList(
+            nn.ModuleList(nn.BatchNorm2d(size, eps=config.batch_norm_eps) for _ in range(depth))
+            for _ in config.strides
+        )
+        self.activation = ACT2FN[config.hidden_act]
+
+    def forward(self, hidden_state: Tensor, level: int) -> Tensor:
+        for conv, norm in zip(self.convs, self.norms[level], strict=True):
+            hidden_state = self.activation(norm(conv(hidden_state)))
+        return hidden_state
+
+
+class SeparateConvBranch(nn.Module):
+    """Each level with blocks of its own."""
+
+    def __init__(self, config: RTMDetConfig) -> None:
+        super().__init__()
+        size, conv = config.neck_size, conv_block(config.use_depthwise)
+        self.levels = nn.ModuleList(
+            nn.Sequential(
+                *(
+                    conv(size, size, 3, hidden_act=config.hidden_act, norm_eps=config.batch_norm_eps)
+                    for _ in range(config.num_head_layers)
+                )
+            )
+            for _ in config.strides
+        )
+
+    def forward(self, hidden_state: Tensor, level: int) -> Tensor:
+        return self.levels[level](hidden_state)
+
+
+class RTMDetHead(nn.Module):
+    """Class logits and distances to the four sides at every place of every level."""
+
+    def __init__(self, config: RTMDetConfig) -> None:
+        super().__init__()
+        branch = SharedConvBranch if config.share_head_convolutions else SeparateConvBranch
+        self.class_branch = branch(config)
+        self.box_branch = branch(config)
+
+        def predictions(channels: int) -> nn.ModuleList:
+            kernel = config.prediction_kernel_size
+            return nn.ModuleList(
+                nn.Conv2d(config.neck_size, channels, kernel, padding=kernel // 2) for _ in config.strides
+            )
+
+        self.class_predictions = predictions(config.num_labels)
+        self.box_predictions = predictions(4)
+        self.strides = config.strides
+        self.exponential_distances = config.exponential_distances
+
+    def forward(self, feature_maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """
+        Args:
+            feature_maps: of the neck.
+
+        Returns:
+            By level class logits (B, C, h, w), and distances (B, 4, h, w) in pixels from a place to the left, upper,
+            right and lower side of its box.
+        """
+        logits, distances = [], []
+        for level, (features, stride) in enumerate(zip(feature_maps, self.strides, strict=True)):
+            logits.append(self.class_predictions[level](self.class_branch(features, level)))
+            sides = self.box_predictions[level](self.box_branch(features, level))
+            distances.append((sides.exp() if self.exponential_distances else sides) * stride)
+        return logits, distances
+
+
+class RTMDetPreTrainedModel(PreTrainedModel):
+    """Initialization and loading."""
+
+    config: RTMDetConfig
+    base_model_prefix = "rtmdet"
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["CSPNeXtStage", "RTMDetNeck", "RTMDetHead"]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv2d):
+            init.kaiming_uniform_(module.weight, a=5**0.5)
+        elif isinstance(module, RTMDetHead):
+            for child in module.modules():
+                if isinstance(child, nn.Conv2d):
+                    init.normal_(child.weight, std=0.01)
+            for prediction in module.class_predictions:
+                init.constant_(prediction.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
+
+
+class RTMDetForObjectDetection(RTMDetPreTrainedModel):
+    """
+    RTMDet with its detection head.
+
+    Example:
+
+    ```python
+    >>> import hfpose, transformers
+
+    >>> detector = transformers.pipeline("object-detection", model=folder)
+    >>> detector("photo.jpg")
+    ```
+    """
+
+    def __init__(self, config: RTMDetConfig) -> None:
+        super().__init__(config)
+        self.backbone = CSPNeXtBackbone(config)
+        self.neck = RTMDetNeck(config)
+        self.head = RTMDetHead(config)
+        self.post_init()
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        **kwargs: object,
+    ) -> RTMDetObjectDetectionOutput | tuple[Tensor, ...]:
+        """
+        Args:
+            pixel_values: (B, C, H, W) normalized pictures, H and W multiples of the coarsest stride.
+            output_hidden_states: whether to return the outputs of the neck.
+            return_dict: False for a plain tuple.
+        """
+        features = self.neck(self.backbone(pixel_values)[1:])
+        logits, distances = self.head(features)
+        shapes = [(level.shape[-2], level.shape[-1]) for level in logits]
+        points = level_points(shapes, self.config.strides, pixel_values.device)
+        sides = flatten_levels(distances)
+        boxes = torch.cat((points - sides[..., :2], points + sides[..., 2:]), dim=-1)
+        wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        output = RTMDetObjectDetectionOutput(
+            logits=flatten_levels(logits),
+            pred_boxes=boxes,
+            hidden_states=tuple(features) if wants_states else None,
+        )
+        as_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if as_dict else output.to_tuple()
+
+
+__all__ = ["RTMDetForObjectDetection", "RTMDetObjectDetectionOutput", "RTMDetPreTrainedModel"]

@@ -1,0 +1,68 @@
+"""RTMPose configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+
+@strict
+class RTMPoseConfig(PreTrainedConfig):
+    r"""
+    Configuration of [`RTMPoseForPoseEstimation`]. The defaults are those of RTMPose-m at 256x192.
+
+    The number of keypoints is `num_labels`; their names are `id2label`.
+
+    Args:
+        image_size: height and width of a crop in pixels.
+        num_channels: channels of a crop.
+        depth_multiplier: factor on the number of blocks of the backbone's stages.
+        width_multiplier: factor on the channels of the backbone.
+        expand_ratio: share of a CSP layer's channels that goes through its blocks.
+        use_channel_attention: whether CSP layers scale their channels.
+        use_depthwise: whether the backbone is made of depthwise separable convolutions.
+        hidden_act: activation of the backbone.
+        batch_norm_eps: epsilon of batch normalizations.
+        final_kernel_size: size of the convolution that gives each keypoint its feature map.
+        hidden_size: size of a keypoint's token.
+        attention_size: size of queries and keys of the gated attention unit.
+        expansion_factor: size of the gated attention unit's values relative to `hidden_size`.
+        attention_act: activation of the gated attention unit.
+        attention_dropout: dropout of the attention weights in training.
+        drop_path_rate: share of samples that skip the gated attention unit in training.
+        simcc_split_ratio: bins per pixel of the SimCC outputs.
+        simcc_sigma: standard deviations, in bins along x and y, of the targets in training.
+        keypoint_schema: names, skeleton, flip pairs and colors of the keypoints, see [`KeypointSchema`].
+    """
+
+    model_type = "rtmpose"
+
+    image_size: list[int] | tuple[int, int] = (256, 192)
+    num_channels: int = 3
+    depth_multiplier: float | int = 0.67
+    width_multiplier: float | int = 0.75
+    expand_ratio: float = 0.5
+    use_channel_attention: bool = True
+    use_depthwise: bool = False
+    hidden_act: str = "silu"
+    batch_norm_eps: float = 1e-5
+    final_kernel_size: int = 7
+    hidden_size: int = 256
+    attention_size: int = 128
+    expansion_factor: int | float = 2
+    attention_act: str = "silu"
+    attention_dropout: float = 0.0
+    drop_path_rate: float = 0.0
+    simcc_split_ratio: float = 2.0
+    simcc_sigma: list[float] | tuple[float, float] = (4.9, 5.66)
+    keypoint_schema: dict[str, Any] | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        if self.id2label is None:
+            kwargs.setdefault("num_labels", 17)
+        super().__post_init__(**kwargs)
+
+
+__all__ = ["RTMPoseConfig"]

@@ -1,0 +1,196 @@
+"""RTMPose: CSPNeXt features, one token per keypoint, gated attention between them, SimCC outputs.
+
+Source: Jiang et al., 2023, https://arxiv.org/abs/2303.07399; `mmpose.models.heads.RTMCCHead`,
+`mmpose.models.utils.rtmcc_block`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.activations import ACT2FN
+from transformers.utils import ModelOutput
+
+from ..shared.cspnext import CSPNeXtBackbone, stage_channels
+from .configuration_rtmpose import RTMPoseConfig
+
+BACKBONE_STRIDE = 32
+
+
+@dataclass
+class RTMPoseOutput(ModelOutput):
+    """
+    Output of [`RTMPoseForPoseEstimation`].
+
+    Args:
+        loss: not computed yet, None.
+        simcc_x: (B, K, W * simcc_split_ratio) response of each bin along x.
+        simcc_y: (B, K, H * simcc_split_ratio) response of each bin along y.
+        hidden_states: feature maps of the backbone at strides 4 to 32, where asked for.
+    """
+
+    loss: torch.FloatTensor | None = None
+    simcc_x: torch.FloatTensor | None = None
+    simcc_y: torch.FloatTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+
+
+class ScaleNorm(nn.Module):
+    """Divides tokens by their root mean square, then scales them all alike (https://arxiv.org/abs/1910.05895)."""
+
+    def __init__(self, dim: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.factor = dim**-0.5
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, hidden_state: Tensor) -> Tensor:
+        rms = hidden_state.norm(dim=-1, keepdim=True) * self.factor
+        return hidden_state / rms.clamp(min=self.eps) * self.weight
+
+
+class ResidualScale(nn.Module):
+    """Scales each channel of a residual connection."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, hidden_state: Tensor) -> Tensor:
+        return hidden_state * self.weight
+
+
+class GatedAttentionUnit(nn.Module):
+    """Gated attention between the tokens (B, K, C) of the keypoints (https://arxiv.org/abs/2202.10447)."""
+
+    def __init__(self, config: RTMPoseConfig) -> None:
+        super().__init__()
+        self.value_size = int(config.hidden_size * config.expansion_factor)
+        self.query_size = config.attention_size
+        self.norm = ScaleNorm(config.hidden_size)
+        self.gate_value_base = nn.Linear(config.hidden_size, 2 * self.value_size + self.query_size, bias=False)
+        # Queries and keys are one projection, each with a scale and an offset of its own.
+        self.query_key_weight = nn.Parameter(torch.ones(2, self.query_size))
+        self.query_key_bias = nn.Parameter(torch.zeros(2, self.query_size))
+        self.activation = ACT2FN[config.attention_act]
+        self.dropout = nn.Dropout(config.attention_dropout)
+        self.projection = nn.Linear(self.value_size, config.hidden_size, bias=False)
+        self.residual_scale = ResidualScale(config.hidden_size)
+        self.drop_path_rate = config.drop_path_rate
+
+    def forward(self, hidden_state: Tensor) -> Tensor:
+        features = self.activation(self.gate_value_base(self.norm(hidden_state)))
+        gate, value, base = features.split((self.value_size, self.value_size, self.query_size), dim=-1)
+        query, key = (base.unsqueeze(2) * self.query_key_weight + self.query_key_bias).unbind(dim=2)
+        scores = query @ key.transpose(1, 2) / self.query_size**0.5
+        attention = self.dropout(scores.relu().square())
+        update = self.projection(gate * (attention @ value))
+        return self.residual_scale(hidden_state) + self._drop_path(update)
+
+    def _drop_path(self, update: Tensor) -> Tensor:
+        if not self.training or self.drop_path_rate == 0:
+            return update
+        keep = 1 - self.drop_path_rate
+        return update * update.new_empty(len(update), 1, 1).bernoulli_(keep) / keep
+
+
+class RTMPoseHead(nn.Module):
+    """From the last feature map to SimCC outputs."""
+
+    def __init__(self, config: RTMPoseConfig) -> None:
+        super().__init__()
+        height, width = config.image_size
+        cells = (height // BACKBONE_STRIDE) * (width // BACKBONE_STRIDE)
+        self.keypoint_features = nn.Conv2d(
+            stage_channels(config.width_multiplier)[-1],
+            config.num_labels,
+            config.final_kernel_size,
+            padding=config.final_kernel_size // 2,
+        )
+        self.norm = ScaleNorm(cells)
+        self.embedding = nn.Linear(cells, config.hidden_size, bias=False)
+        self.attention = GatedAttentionUnit(config)
+        self.classifier_x = nn.Linear(config.hidden_size, int(width * config.simcc_split_ratio), bias=False)
+        self.classifier_y = nn.Linear(config.hidden_size, int(height * config.simcc_split_ratio), bias=False)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        tokens = self.embedding(self.norm(self.keypoint_features(features).flatten(2)))
+        tokens = self.attention(tokens)
+        return self.classifier_x(tokens), self.classifier_y(tokens)
+
+
+class RTMPosePreTrainedModel(PreTrainedModel):
+    """Initialization and loading."""
+
+    config: RTMPoseConfig
+    base_model_prefix = "rtmpose"
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["CSPNeXtStage", "RTMPoseHead"]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv2d):
+            init.kaiming_uniform_(module.weight, a=5**0.5)
+        elif isinstance(module, (ScaleNorm, ResidualScale)):
+            init.ones_(module.weight)
+        elif isinstance(module, GatedAttentionUnit):
+            init.xavier_uniform_(module.gate_value_base.weight)
+            init.uniform_(module.query_key_weight)
+            init.uniform_(module.query_key_bias)
+        elif isinstance(module, RTMPoseHead):
+            init.normal_(module.keypoint_features.weight, std=0.001)
+
+
+class RTMPoseForPoseEstimation(RTMPosePreTrainedModel):
+    """
+    RTMPose with its SimCC head.
+
+    Example:
+
+    ```python
+    >>> from hfpose import RTMPoseForPoseEstimation, RTMPoseImageProcessor
+
+    >>> model = RTMPoseForPoseEstimation.from_pretrained(folder)
+    >>> processor = RTMPoseImageProcessor.from_pretrained(folder)
+    >>> inputs = processor(image, boxes=[[[50, 20, 200, 400]]], return_tensors="pt")
+    >>> people = processor.post_process_pose_estimation(model(**inputs), boxes=[[[50, 20, 200, 400]]])
+    ```
+    """
+
+    def __init__(self, config: RTMPoseConfig) -> None:
+        super().__init__(config)
+        self.backbone = CSPNeXtBackbone(config)
+        self.head = RTMPoseHead(config)
+        self.post_init()
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        **kwargs: object,
+    ) -> RTMPoseOutput | tuple[Tensor, ...]:
+        """
+        Args:
+            pixel_values: (B, C, H, W) normalized crops; H and W are those of `config.image_size`.
+            output_hidden_states: whether to return the feature maps of the backbone.
+            return_dict: False for a plain tuple.
+        """
+        feature_maps = self.backbone(pixel_values)
+        simcc_x, simcc_y = self.head(feature_maps[-1])
+        wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        output = RTMPoseOutput(
+            simcc_x=simcc_x, simcc_y=simcc_y, hidden_states=tuple(feature_maps) if wants_states else None
+        )
+        as_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if as_dict else output.to_tuple()
+
+
+__all__ = ["RTMPoseForPoseEstimation", "RTMPoseOutput", "RTMPosePreTrainedModel"]

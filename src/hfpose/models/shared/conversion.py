@@ -1,0 +1,114 @@
+"""From the reference's settings and tensor names to ours. Pure data: nothing of a checkpoint is executed here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ...errors import ConfigError
+from ...keypoints import KeypointSchema
+
+# (pattern, replacement), applied to every name in this order.
+RenameRules = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]
+
+_ACTIVATIONS = {"SiLU": "silu", "Swish": "silu", "ReLU": "relu", "ReLU6": "relu6", "GELU": "gelu"}
+
+
+def rename_state_dict(state_dict: Mapping[str, Tensor], rules: RenameRules) -> dict[str, Tensor]:
+    """The same tensors under the names that `rules` give; names that no rule knows stay as they are."""
+    renamed = {}
+    for name, tensor in state_dict.items():
+        for pattern, replacement in rules:
+            name = re.sub(pattern, replacement, name)
+        renamed[name] = tensor
+    return renamed
+
+
+def expect_settings(what: str, settings: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """Check that `settings` has no value other than the `expected` ones, where it states them.
+
+    Raises:
+        ConfigError: names the setting, its value and the one that is supported.
+    """
+    for key, value in expected.items():
+        given = settings.get(key, value)
+        given = tuple(given) if isinstance(given, list) else given
+        if given != value:
+            raise ConfigError(
+                f"{what} with {key}={given!r} is not supported, only {key}={value!r}. "
+                "Check that the config belongs to the model that you are converting."
+            )
+
+
+def activation_name(act_cfg: Mapping[str, Any] | str) -> str:
+    """transformers' name of an activation of the reference, given as `{"type": "SiLU"}` or `"SiLU"`."""
+    kind = act_cfg if isinstance(act_cfg, str) else act_cfg["type"]
+    if kind not in _ACTIVATIONS:
+        raise ConfigError(f"The activation {kind!r} is not supported; known ones are {', '.join(_ACTIVATIONS)}.")
+    return _ACTIVATIONS[kind]
+
+
+def batch_norm_eps(norm_cfg: Mapping[str, Any]) -> float:
+    """Epsilon of a batch normalization of the reference, torch's default where it states none."""
+    if norm_cfg["type"] not in ("BN", "BN2d", "SyncBN"):
+        raise ConfigError(f"The normalization {norm_cfg['type']!r} is not supported, only batch normalization is.")
+    return float(norm_cfg.get("eps", 1e-5))
+
+
+def normalization_arguments(data_preprocessor: Mapping[str, Any]) -> dict[str, Any]:
+    """Image processor arguments for the reference's mean and standard deviation in units of 0 to 255.
+
+    The reference reads pictures as BGR; `bgr_to_rgb` tells which order the network is fed.
+    """
+    arguments: dict[str, Any] = {"channel_order": "rgb" if data_preprocessor.get("bgr_to_rgb") else "bgr"}
+    mean, std = data_preprocessor.get("mean"), data_preprocessor.get("std")
+    if mean is None or std is None:
+        return arguments | {"do_rescale": False, "do_normalize": False}
+    return arguments | {
+        "image_mean": [round(value / 255, 6) for value in mean],
+        "image_std": [round(value / 255, 6) for value in std],
+    }
+
+
+def keypoint_arguments(num_keypoints: int, schema: KeypointSchema | None) -> dict[str, Any]:
+    """Configuration arguments that say which keypoints a model finds.
+
+    Raises:
+        ConfigError: when the schema has another number of keypoints than the model.
+    """
+    if schema is None:
+        return {"num_labels": num_keypoints}
+    if schema.num_keypoints != num_keypoints:
+        raise ConfigError(
+            f"The model finds {num_keypoints} keypoints, but the schema {schema.name!r} has {schema.num_keypoints}. "
+            "Give the schema (`dataset_info`) that the model was trained with."
+        )
+    return {"id2label": dict(enumerate(schema.keypoint_names)), "keypoint_schema": schema.to_dict()}
+
+
+def label_arguments(labels: Sequence[str]) -> dict[str, Any]:
+    """Configuration arguments that say which classes a detector finds."""
+    return {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
+
+
+def detection_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
+    """Image processor arguments for the reference's `test_pipeline` and `test_cfg` of a detector."""
+    resize = next((step for step in reference["test_pipeline"] if step["type"].endswith("Resize")), None)
+    if resize is None:
+        raise ConfigError(
+            "The detector's test_pipeline has no Resize step, so the size of its input is unknown. "
+            "Use a config whose test_pipeline resizes to a fixed size."
+        )
+    width, height = resize["scale"]
+    test_cfg = reference["test_cfg"]
+    return {
+        "size": {"height": height, "width": width},
+        "keep_aspect_ratio": resize.get("keep_ratio", False),
+        "score_threshold": test_cfg.get("score_thr", 0.0),
+        "nms_threshold": test_cfg["nms"]["iou_threshold"],
+        "max_candidates": test_cfg.get("nms_pre"),
+        "max_detections": test_cfg.get("max_per_img"),
+    }

@@ -1,0 +1,195 @@
+"""Image processor that the box detectors share.
+
+Source: `mmdet.datasets.transforms.Resize` and `Pad`, `mmdet.models.dense_heads.BaseDenseHead`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers.image_processing_base import BatchFeature
+from transformers.image_processing_utils import BaseImageProcessor
+from transformers.utils import TensorType
+
+from .boxes import nms
+from .images import ImageLike, PixelNormalization, rgb_arrays
+
+PAD_VALUE = 114
+
+
+class DetectionOutput(Protocol):
+    """What a detector returns."""
+
+    logits: Tensor  # (B, P, num_labels)
+    pred_boxes: Tensor  # (B, P, 4) x1, y1, x2, y2 in pixels of `pixel_values`
+
+
+class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
+    """Resizes pictures to the size of the network, pads the rest, and turns outputs into boxes.
+
+    Args:
+        size: `{"height", "width"}` of the network input.
+        keep_aspect_ratio: resize by one factor and pad at the right and bottom, else stretch.
+        channel_order: `"rgb"` or `"bgr"`, what the network is fed.
+        do_rescale, rescale_factor, do_normalize, image_mean, image_std: as in transformers; mean and standard
+            deviation are in the channel order of the network.
+        score_threshold: boxes below it are never returned, whatever the caller asks for.
+        nms_threshold: overlap above which the worse of two boxes of one class goes; None for no suppression.
+        max_candidates: best candidates per feature level that enter the suppression, None for all.
+        max_detections: best boxes per picture that are returned, None for all.
+        strides: strides of the feature levels in the order of the outputs.
+    """
+
+    model_input_names = ["pixel_values"]
+
+    def __init__(
+        self,
+        size: dict[str, int] | None = None,
+        keep_aspect_ratio: bool = True,
+        channel_order: str = "bgr",
+        do_rescale: bool = True,
+        rescale_factor: float = 1 / 255,
+        do_normalize: bool = True,
+        image_mean: Sequence[float] = (0.406, 0.456, 0.485),
+        image_std: Sequence[float] = (0.225, 0.224, 0.229),
+        score_threshold: float = 0.05,
+        nms_threshold: float | None = 0.6,
+        max_candidates: int | None = 1000,
+        max_detections: int | None = 100,
+        strides: Sequence[int] = (8, 16, 32),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.size = size or {"height": 640, "width": 640}
+        self.keep_aspect_ratio = keep_aspect_ratio
+        self.channel_order = channel_order
+        self.do_rescale = do_rescale
+        self.rescale_factor = rescale_factor
+        self.do_normalize = do_normalize
+        self.image_mean = list(image_mean)
+        self.image_std = list(image_std)
+        self.score_threshold = score_threshold
+        self.nms_threshold = nms_threshold
+        self.max_candidates = max_candidates
+        self.max_detections = max_detections
+        self.strides = list(strides)
+
+    def preprocess(
+        self, images: ImageLike | Sequence[ImageLike], return_tensors: str | TensorType | None = None, **_: Any
+    ) -> BatchFeature:
+        """Network input for one picture or several.
+
+        Returns:
+            `pixel_values` (B, 3, H, W), float32, H and W those of `size`.
+        """
+        batch = np.stack([self._fit(image) for image in rgb_arrays(images)])
+        return BatchFeature({"pixel_values": self.normalize_pixels(batch)}, tensor_type=return_tensors)
+
+    def post_process_object_detection(
+        self,
+        outputs: DetectionOutput,
+        threshold: float | None = None,
+        target_sizes: Tensor | Sequence[tuple[int, int]] | None = None,
+        nms_threshold: float | None = None,
+    ) -> list[dict[str, Tensor]]:
+        """Boxes of each picture, best first.
+
+        Args:
+            outputs: of the model.
+            threshold: least score; None and anything below it mean `score_threshold`.
+            target_sizes: (height, width) of each original picture; None leaves boxes in pixels of the network input.
+            nms_threshold: replaces the processor's own.
+
+        Returns:
+            One dict a picture: `scores` (N,), `labels` (N,), `boxes` (N, 4) x1, y1, x2, y2.
+        """
+        least = max(threshold or 0.0, self.score_threshold)
+        overlap = self.nms_threshold if nms_threshold is None else nms_threshold
+        limits = torch.tensor([self.size["width"], self.size["height"]] * 2, device=outputs.pred_boxes.device)
+        all_scores, all_boxes = self._scores(outputs), outputs.pred_boxes.float().clamp(min=0).minimum(limits)
+        results = []
+        for index, (scores, boxes) in enumerate(zip(all_scores, all_boxes, strict=True)):
+            picked, labels = self._candidates(scores, least)
+            scores, boxes = scores[picked, labels].cpu().numpy(), boxes[picked].cpu().numpy()
+            labels = labels.cpu().numpy()
+            if target_sizes is not None:
+                height, width = (int(side) for side in target_sizes[index])
+                boxes = boxes / np.tile(self._scale(height, width), 2)
+            solid = (boxes[:, 2:] > boxes[:, :2]).all(-1)
+            scores, labels, boxes = scores[solid], labels[solid], boxes[solid]
+            if overlap is None:
+                keep = np.argsort(-scores, kind="stable")[: self.max_detections]
+            else:
+                keep = nms(boxes, scores, overlap, labels, self.max_detections)
+            results.append(
+                {
+                    "scores": torch.from_numpy(scores[keep]),
+                    "labels": torch.from_numpy(labels[keep]),
+                    "boxes": torch.from_numpy(boxes[keep].astype(np.float32)),
+                }
+            )
+        return results
+
+    def _scores(self, outputs: DetectionOutput) -> Tensor:
+        """Probability (B, P, C) of each class at each place."""
+        return outputs.logits.float().sigmoid()
+
+    def _candidates(self, scores: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+        """Places and classes, each (M,), of the scores (P, C) above `threshold`, the best of each level alone."""
+        places, labels = (scores > threshold).nonzero(as_tuple=True)
+        if self.max_candidates is None or len(places) <= self.max_candidates:
+            return places, labels
+        picked = []
+        for start, end in self._level_ranges():
+            inside = ((places >= start) & (places < end)).nonzero().squeeze(1)
+            order = scores[places[inside], labels[inside]].sort(descending=True, stable=True).indices
+            picked.append(inside[order[: self.max_candidates]])
+        chosen = torch.cat(picked)
+        return places[chosen], labels[chosen]
+
+    def _level_ranges(self) -> list[tuple[int, int]]:
+        """First place and end of each feature level in the flattened outputs."""
+        ends = np.cumsum([-(-self.size["height"] // s) * -(-self.size["width"] // s) for s in self.strides]).tolist()
+        return list(zip([0, *ends], ends, strict=False))
+
+    def _fitted_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of a picture after the resize and before the padding."""
+        if not self.keep_aspect_ratio:
+            return self.size["height"], self.size["width"]
+        factor = min(self.size["height"] / height, self.size["width"] / width)
+        return max(int(height * factor + 0.5), 1), max(int(width * factor + 0.5), 1)
+
+    def _scale(self, height: int, width: int) -> np.ndarray:
+        """Factors (2,) for x and y from pixels of the picture to pixels of the network input."""
+        fitted_height, fitted_width = self._fitted_size(height, width)
+        return np.array([fitted_width / width, fitted_height / height], dtype=np.float32)
+
+    def _fit(self, image: np.ndarray) -> np.ndarray:
+        """A picture (h, w, 3) resized and padded to `size`."""
+        import cv2
+
+        height, width = self._fitted_size(*image.shape[:2])
+        resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+        if (height, width) == (self.size["height"], self.size["width"]):
+            return resized
+        canvas = np.full((self.size["height"], self.size["width"], 3), PAD_VALUE, dtype=np.uint8)
+        canvas[:height, :width] = resized
+        return canvas
+
+
+def level_points(shapes: Sequence[tuple[int, int]], strides: Sequence[int], device: torch.device) -> Tensor:
+    """Top left corner (P, 2) in pixels of every cell of the feature levels of (height, width) `shapes`."""
+    levels = []
+    for (height, width), stride in zip(shapes, strides, strict=True):
+        y, x = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij")
+        levels.append(torch.stack((x, y), -1).reshape(-1, 2) * stride)
+    return torch.cat(levels).float()
+
+
+def flatten_levels(levels: Sequence[Tensor]) -> Tensor:
+    """Feature maps [(B, C, h, w), ...] as one tensor (B, P, C), level by level, row by row."""
+    return torch.cat([level.flatten(2).transpose(1, 2) for level in levels], dim=1)

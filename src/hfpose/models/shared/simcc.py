@@ -1,0 +1,39 @@
+"""SimCC: a keypoint as one distribution over x and one over y.
+
+Source: Li et al., 2022, https://arxiv.org/abs/2107.03332; `mmpose.codecs.SimCCLabel`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def decode_simcc(simcc_x: Tensor, simcc_y: Tensor, split_ratio: float) -> tuple[Tensor, Tensor]:
+    """Most likely place of every keypoint.
+
+    Args:
+        simcc_x: (N, K, W * split_ratio) responses over x.
+        simcc_y: (N, K, H * split_ratio) responses over y.
+        split_ratio: bins per pixel.
+
+    Returns:
+        Keypoints (N, K, 2) in pixels of the crop, and scores (N, K), the lower of the two greatest responses. A
+        keypoint without any positive response lies at one bin before the origin, as in the reference.
+    """
+    best_x, bin_x = simcc_x.float().max(-1)
+    best_y, bin_y = simcc_y.float().max(-1)
+    scores = torch.minimum(best_x, best_y)
+    bins = torch.stack((bin_x, bin_y), -1).float()
+    bins = torch.where(scores[..., None] > 0, bins, -1.0)
+    return bins / split_ratio, scores
+
+
+def merge_flipped_simcc(
+    simcc_x: Tensor, simcc_y: Tensor, flipped_x: Tensor, flipped_y: Tensor, flip_indices: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Mean of the responses (N, K, bins) for crops and for mirrored crops."""
+    indices = list(flip_indices)
+    return (simcc_x + flipped_x[:, indices].flip(-1)) * 0.5, (simcc_y + flipped_y[:, indices]) * 0.5

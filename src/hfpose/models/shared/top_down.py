@@ -1,0 +1,246 @@
+"""Image processor that the top-down estimators share: one upright crop per box, keypoints back to the picture.
+
+Source: `mmpose.datasets.transforms.TopdownAffine`, `mmpose.structures.bbox.transforms`; UDP is Huang et al., 2020,
+https://arxiv.org/abs/1911.07524.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers.image_processing_base import BatchFeature
+from transformers.image_processing_utils import BaseImageProcessor
+from transformers.utils import ModelOutput, TensorType
+
+from ...errors import InputError
+from .images import ImageLike, PixelNormalization, rgb_arrays
+
+
+def box_centers_and_scales(boxes: np.ndarray, aspect_ratio: float, padding: float) -> tuple[np.ndarray, np.ndarray]:
+    """Centers and sizes of the regions to crop around boxes (N, 4).
+
+    A region is the box enlarged by `padding`, then in one direction until it has `aspect_ratio` (width by height).
+
+    Returns:
+        Centers (N, 2) and sizes (N, 2) as x, y and width, height in pixels of the picture, float32.
+    """
+    boxes = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
+    centers = (boxes[:, :2] + boxes[:, 2:]) * 0.5
+    width, height = ((boxes[:, 2:] - boxes[:, :2]) * np.float32(padding)).T
+    scales = np.stack((np.maximum(width, height * aspect_ratio), np.maximum(height, width / aspect_ratio)), axis=1)
+    return centers, scales.astype(np.float32)
+
+
+def crop_matrices(centers: np.ndarray, scales: np.ndarray, size: tuple[int, int], use_udp: bool) -> np.ndarray:
+    """Affine matrices (N, 2, 3) from pixels of the picture to pixels of crops of `size` (width, height).
+
+    Without UDP the region's width maps onto the number of pixels, with UDP onto the distance between the centers of
+    the first and the last one.
+    """
+    target = np.asarray(size, dtype=np.float64) - (1 if use_udp else 0)
+    factors = target / scales
+    if not use_udp:
+        factors[:, 1] = factors[:, 0]
+    matrices = np.zeros((len(centers), 2, 3))
+    matrices[:, 0, 0], matrices[:, 1, 1] = factors.T
+    matrices[:, :, 2] = target / 2 - factors * centers
+    return matrices
+
+
+def check_boxes(boxes: Sequence[Any], num_images: int) -> list[np.ndarray]:
+    """Boxes given by a caller, one (N, 4) float32 array per image.
+
+    Raises:
+        InputError: for boxes that are not one list per image, or not finite, or without area.
+    """
+    if len(boxes) != num_images:
+        raise InputError(
+            f"Got boxes for {len(boxes)} images, but {num_images} images. "
+            "Give one list of boxes [x1, y1, x2, y2] per image, an empty one where there is nobody."
+        )
+    return [check_image_boxes(image_boxes, index) for index, image_boxes in enumerate(boxes)]
+
+
+def check_image_boxes(boxes: Any, index: int = 0) -> np.ndarray:
+    """Boxes of one image as a float32 array (N, 4); `index` names the image in errors.
+
+    Raises:
+        InputError: for boxes of another shape, not finite, or without area.
+    """
+    try:
+        array = np.asarray(boxes, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"The boxes of image {index} are not numbers: {error}.") from error
+    if array.size == 0:
+        return np.zeros((0, 4), dtype=np.float32)
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise InputError(
+            f"The boxes of image {index} have shape {array.shape}; expected (number of boxes, 4), each x1, y1, x2, y2."
+        )
+    bad = ~np.isfinite(array).all(1) | (array[:, 2:] <= array[:, :2]).any(1)
+    if bad.any():
+        first = int(bad.argmax())
+        raise InputError(
+            f"Box {first} of image {index} is {array[first].tolist()}; expected finite x1, y1, x2, y2 in pixels "
+            "with x1 < x2 and y1 < y2."
+        )
+    return array
+
+
+class TopDownImageProcessor(PixelNormalization, BaseImageProcessor):
+    """Crops people out of pictures, and maps what the network says of the crops back onto the pictures.
+
+    A family adds `decode_crops` and `merge_flipped`.
+
+    Args:
+        size: `{"height", "width"}` of a crop.
+        box_padding: a box is enlarged by this factor before it is cropped.
+        use_udp: unbiased data processing, see `crop_matrices`.
+        channel_order: `"rgb"` or `"bgr"`, what the network is fed.
+        do_rescale, rescale_factor, do_normalize, image_mean, image_std: as in transformers.
+        flip_test: whether the reference averages over the mirrored crop when it evaluates this model. The pipelines
+            do so only when asked, because it doubles the cost.
+    """
+
+    model_input_names = ["pixel_values"]
+
+    def __init__(
+        self,
+        size: dict[str, int] | None = None,
+        box_padding: float = 1.25,
+        use_udp: bool = False,
+        channel_order: str = "rgb",
+        do_rescale: bool = True,
+        rescale_factor: float = 1 / 255,
+        do_normalize: bool = True,
+        image_mean: Sequence[float] = (0.485, 0.456, 0.406),
+        image_std: Sequence[float] = (0.229, 0.224, 0.225),
+        flip_test: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.size = size or {"height": 256, "width": 192}
+        self.box_padding = box_padding
+        self.use_udp = use_udp
+        self.channel_order = channel_order
+        self.do_rescale = do_rescale
+        self.rescale_factor = rescale_factor
+        self.do_normalize = do_normalize
+        self.image_mean = list(image_mean)
+        self.image_std = list(image_std)
+        self.flip_test = flip_test
+
+    def preprocess(
+        self,
+        images: ImageLike | Sequence[ImageLike],
+        boxes: Sequence[Any] | None = None,
+        return_tensors: str | TensorType | None = None,
+        **_: Any,
+    ) -> BatchFeature:
+        """Network input for all boxes of all pictures.
+
+        Args:
+            images: one picture or several.
+            boxes: for each picture its boxes (N, 4), x1, y1, x2, y2 in pixels; None takes each picture whole.
+            return_tensors: `"pt"` for torch.
+
+        Returns:
+            `pixel_values` (number of boxes, 3, H, W), float32: the first picture's boxes, the second's, and so on.
+
+        Raises:
+            InputError: for pictures or boxes that cannot be used.
+        """
+        arrays = rgb_arrays(images)
+        if boxes is None:
+            boxes = [[[0, 0, array.shape[1], array.shape[0]]] for array in arrays]
+        crops = self.crop(arrays, check_boxes(boxes, len(arrays)))
+        return BatchFeature({"pixel_values": self.normalize_pixels(crops)}, tensor_type=return_tensors)
+
+    def crop(self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray]) -> np.ndarray:
+        """Crops (number of boxes, H, W, 3), uint8, around `boxes` [(N, 4), ...] of RGB `images` [(h, w, 3), ...]."""
+        import cv2
+
+        width, height = size = self._crop_size
+        crops = np.empty((sum(map(len, boxes)), height, width, 3), dtype=np.uint8)
+        rows = iter(crops)
+        for image, image_boxes in zip(images, boxes, strict=True):
+            for matrix in crop_matrices(*self._centers_and_scales(image_boxes), size, self.use_udp):
+                cv2.warpAffine(image, matrix, size, dst=next(rows), flags=cv2.INTER_LINEAR)
+        return crops
+
+    def decode(self, outputs: ModelOutput, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Keypoints of every crop in pixels of its picture.
+
+        Args:
+            outputs: of the model, for N crops.
+            boxes: (N, 4) the boxes that were cropped.
+
+        Returns:
+            Keypoints (N, K, 2) and scores (N, K), float32.
+        """
+        keypoints, scores = self.decode_crops(outputs)
+        centers, scales = self._centers_and_scales(boxes)
+        crop_size = np.asarray(self._crop_size, dtype=np.float32)
+        origins = centers - scales * 0.5
+        keypoints = keypoints.cpu().numpy() / crop_size * scales[:, None] + origins[:, None]
+        return keypoints.astype(np.float32), scores.cpu().numpy()
+
+    def decode_crops(self, outputs: ModelOutput) -> tuple[Tensor, Tensor]:
+        """Keypoints (N, K, 2) in pixels of the crops, and their scores (N, K)."""
+        raise NotImplementedError
+
+    def merge_flipped(self, outputs: ModelOutput, flipped: ModelOutput, flip_indices: Sequence[int]) -> ModelOutput:
+        """Mean of the outputs for crops and for the same crops mirrored left to right.
+
+        Args:
+            outputs: for the crops.
+            flipped: for the mirrored crops.
+            flip_indices: for each keypoint the index of its mirror image.
+        """
+        raise NotImplementedError
+
+    def post_process_pose_estimation(
+        self, outputs: ModelOutput, boxes: Sequence[Any], threshold: float | None = None
+    ) -> list[list[dict[str, Tensor]]]:
+        """People of each picture, in the form of transformers' pose processors.
+
+        Args:
+            outputs: of the model.
+            boxes: those given to the processor: for each picture (N, 4), x1, y1, x2, y2.
+            threshold: leave out keypoints with a lower score; None keeps all.
+
+        Returns:
+            For each picture a list of dicts: `keypoints` (K, 2) x, y in pixels of the picture, `scores` (K,),
+            `labels` (K,) the index of each keypoint, `bbox` (4,) x1, y1, x2, y2.
+        """
+        per_image = check_boxes(boxes, len(boxes))
+        flat = np.concatenate([*per_image, np.zeros((0, 4), np.float32)])
+        keypoints, scores = self.decode(outputs, flat)
+        people = [_person(*person, threshold) for person in zip(keypoints, scores, flat, strict=True)]
+        ends = np.cumsum([len(image_boxes) for image_boxes in per_image]).tolist()
+        return [people[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+    @property
+    def _crop_size(self) -> tuple[int, int]:
+        """Width and height of a crop."""
+        return self.size["width"], self.size["height"]
+
+    def _centers_and_scales(self, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        width, height = self._crop_size
+        return box_centers_and_scales(boxes, width / height, self.box_padding)
+
+
+def _person(
+    keypoints: np.ndarray, scores: np.ndarray, box: np.ndarray, threshold: float | None
+) -> dict[str, Tensor]:
+    labels = np.arange(len(scores)) if threshold is None else np.flatnonzero(scores > threshold)
+    return {
+        "keypoints": torch.from_numpy(keypoints[labels]),
+        "scores": torch.from_numpy(scores[labels]),
+        "labels": torch.from_numpy(labels),
+        "bbox": torch.from_numpy(box),
+    }
