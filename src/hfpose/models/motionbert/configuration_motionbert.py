@@ -1,0 +1,69 @@
+"""Configuration of MotionBERT."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+from ...errors import ConfigError
+from ...keypoints import load_schema
+
+
+@strict
+class MotionBertConfig(PreTrainedConfig):
+    """Configuration of [`MotionBertForPoseLifting`]; the defaults are the published models.
+
+    The number of keypoints is `num_labels`; their names are `id2label`.
+
+    Args:
+        num_channels: values per 2D keypoint: x, y and a visibility.
+        max_frames: longest clip, the number of learned temporal positions.
+        hidden_size, num_hidden_layers, num_attention_heads, hidden_act, qkv_bias, layer_norm_eps, initializer_range:
+            as in other transformers.
+        mlp_ratio: hidden size of the MLPs in units of `hidden_size`.
+        representation_size: size of the motion representation, the last layer before the coordinates.
+        use_attention_fusion: weigh the two streams by learned attention, else average them.
+        hidden_dropout_prob, attention_probs_dropout_prob: dropout in training.
+        scale_loss_weight, velocity_loss_weight: weights of the parts of the training loss.
+        keypoint_schema: `KeypointSchema.to_dict()` of the poses; default Human3.6M's 17 keypoints.
+
+    Source: MotionBERT (Zhu et al., 2022, https://arxiv.org/abs/2210.06551).
+    """
+
+    model_type = "motionbert"
+
+    num_channels: int = 3
+    max_frames: int = 243
+    hidden_size: int = 512
+    num_hidden_layers: int = 5
+    num_attention_heads: int = 8
+    mlp_ratio: float | int = 2
+    representation_size: int = 512
+    hidden_act: str = "gelu"
+    qkv_bias: bool = True
+    use_attention_fusion: bool = True
+    hidden_dropout_prob: float | int = 0.0
+    attention_probs_dropout_prob: float | int = 0.0
+    layer_norm_eps: float = 1e-6
+    initializer_range: float = 0.02
+    scale_loss_weight: float | int = 0.5
+    velocity_loss_weight: float | int = 20.0
+    keypoint_schema: dict[str, Any] | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        if self.keypoint_schema is None:
+            self.keypoint_schema = load_schema("h36m").to_dict()
+        if self.id2label is None and "num_labels" not in kwargs:
+            self.id2label = dict(enumerate(self.keypoint_schema["keypoint_names"]))
+        super().__post_init__(**kwargs)
+        named = len(self.keypoint_schema["keypoint_names"])
+        if named != self.num_labels:
+            raise ConfigError(
+                f"The model lifts {self.num_labels} keypoints, but keypoint_schema names {named}. "
+                "Give a keypoint_schema that names each of them."
+            )
+
+
+__all__ = ["MotionBertConfig"]

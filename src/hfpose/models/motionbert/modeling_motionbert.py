@@ -1,0 +1,305 @@
+"""MotionBERT for lifting 2D keypoints to 3D.
+
+Source: MotionBERT (Zhu et al., 2022, https://arxiv.org/abs/2210.06551); `mmpose.models.backbones.dstformer` and
+`mmpose.models.heads.motion_regression_head` are the reference modules.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.activations import ACT2FN
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.utils import ModelOutput
+from transformers.utils.generic import can_return_tuple
+
+from ...errors import InputError
+from ...keypoints import schema_for_config
+from .configuration_motionbert import MotionBertConfig
+
+
+@dataclass
+class PoseLiftingOutput(ModelOutput):
+    """Output of [`MotionBertForPoseLifting`].
+
+    Args:
+        loss: training loss, where `labels` were given.
+        keypoints_3d: (B, T, K, 3) x right, y down, z away from the camera, in half image widths around the image
+            center. `MotionBertImageProcessor.post_process_pose_lifting` turns them into meters.
+    """
+
+    loss: Tensor | None = None
+    keypoints_3d: Tensor | None = None
+
+
+class MotionBertEmbeddings(nn.Module):
+    """Projects keypoints (B, T, K, C) and adds learned positions of joints and frames."""
+
+    def __init__(self, config: MotionBertConfig) -> None:
+        super().__init__()
+        self.projection = nn.Linear(config.num_channels, config.hidden_size)
+        self.temporal_embeddings = nn.Parameter(torch.zeros(1, config.max_frames, 1, config.hidden_size))
+        self.spatial_embeddings = nn.Parameter(
+            torch.zeros(1, schema_for_config(config).num_keypoints, config.hidden_size)
+        )
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, keypoints_2d: Tensor) -> Tensor:
+        hidden_state = self.projection(keypoints_2d) + self.spatial_embeddings
+        return self.dropout(hidden_state + self.temporal_embeddings[:, : keypoints_2d.shape[1]])
+
+
+class MotionBertSelfAttention(nn.Module):
+    """Multi-head attention over the second to last dimension of (B, R, L, hidden_size), for each row R by itself."""
+
+    def __init__(self, config: MotionBertConfig) -> None:
+        super().__init__()
+        self.num_heads = config.num_attention_heads
+        self.dropout_prob = config.attention_probs_dropout_prob
+        self.query_key_value = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.qkv_bias)
+        self.output = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, hidden_state: Tensor, mask: Tensor | None = None) -> Tensor:
+        batch, rows = hidden_state.shape[:2]
+        heads = self.query_key_value(hidden_state).flatten(0, 1).unflatten(-1, (3, self.num_heads, -1))
+        query, key, value = (part.transpose(1, 2) for part in heads.unbind(2))  # (B * R, num_heads, L, head size)
+        if mask is not None:  # (B, L), the keys that count
+            mask = mask.repeat_interleave(rows, dim=0)[:, None, None, :]
+        dropout = self.dropout_prob if self.training else 0.0
+        context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+        return self.dropout(self.output(context.transpose(1, 2).flatten(2))).unflatten(0, (batch, rows))
+
+
+class MotionBertMLP(nn.Module):
+    def __init__(self, config: MotionBertConfig) -> None:
+        super().__init__()
+        intermediate_size = int(config.hidden_size * config.mlp_ratio)
+        self.fc1 = nn.Linear(config.hidden_size, intermediate_size)
+        self.activation = ACT2FN[config.hidden_act]
+        self.fc2 = nn.Linear(intermediate_size, config.hidden_size)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, hidden_state: Tensor) -> Tensor:
+        return self.dropout(self.fc2(self.activation(self.fc1(hidden_state))))
+
+
+class MotionBertLayer(nn.Module):
+    """Attention and MLP with residual connections over (B, T, K, hidden_size), among joints or among frames."""
+
+    def __init__(self, config: MotionBertConfig, over_frames: bool) -> None:
+        super().__init__()
+        self.over_frames = over_frames
+        self.attention_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.attention = MotionBertSelfAttention(config)
+        self.mlp_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.mlp = MotionBertMLP(config)
+
+    def forward(self, hidden_state: Tensor, frame_mask: Tensor | None) -> Tensor:
+        normed = self.attention_norm(hidden_state)
+        if self.over_frames:
+            attended = self.attention(normed.transpose(1, 2), frame_mask).transpose(1, 2)
+        else:
+            attended = self.attention(normed)
+        hidden_state = hidden_state + attended
+        return hidden_state + self.mlp(self.mlp_norm(hidden_state))
+
+
+class MotionBertStream(nn.Module):
+    """A spatial and a temporal layer, in this order or the other."""
+
+    def __init__(self, config: MotionBertConfig, spatial_first: bool) -> None:
+        super().__init__()
+        self.spatial_first = spatial_first
+        self.spatial = MotionBertLayer(config, over_frames=False)
+        self.temporal = MotionBertLayer(config, over_frames=True)
+
+    def forward(self, hidden_state: Tensor, frame_mask: Tensor | None) -> Tensor:
+        first, second = (self.spatial, self.temporal) if self.spatial_first else (self.temporal, self.spatial)
+        return second(first(hidden_state, frame_mask), frame_mask)
+
+
+class MotionBertFusion(nn.Linear):
+    """Mean of two streams (B, T, K, hidden_size), weighted by what both hold."""
+
+    def __init__(self, config: MotionBertConfig) -> None:
+        super().__init__(2 * config.hidden_size, 2)
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:  # type: ignore[override]
+        weights = super().forward(torch.cat((first, second), dim=-1)).softmax(dim=-1)
+        return first * weights[..., 0:1] + second * weights[..., 1:2]
+
+
+class MotionBertDualStreamBlock(GradientCheckpointingLayer):
+    """Two streams side by side, one spatial first and one temporal first, fused into one."""
+
+    def __init__(self, config: MotionBertConfig) -> None:
+        super().__init__()
+        self.spatial_first = MotionBertStream(config, spatial_first=True)
+        self.temporal_first = MotionBertStream(config, spatial_first=False)
+        self.fusion = MotionBertFusion(config) if config.use_attention_fusion else None
+
+    def forward(self, hidden_state: Tensor, frame_mask: Tensor | None) -> Tensor:
+        spatial_first = self.spatial_first(hidden_state, frame_mask)
+        temporal_first = self.temporal_first(hidden_state, frame_mask)
+        if self.fusion is None:
+            return (spatial_first + temporal_first) * 0.5
+        return self.fusion(spatial_first, temporal_first)
+
+
+class MotionBertBackbone(nn.Module):
+    """DSTFormer, the dual-stream spatio-temporal transformer: features (B, T, K, hidden_size) of keypoints."""
+
+    def __init__(self, config: MotionBertConfig) -> None:
+        super().__init__()
+        self.embeddings = MotionBertEmbeddings(config)
+        self.layers = nn.ModuleList(MotionBertDualStreamBlock(config) for _ in range(config.num_hidden_layers))
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, keypoints_2d: Tensor, frame_mask: Tensor | None) -> Tensor:
+        hidden_state = self.embeddings(keypoints_2d)
+        for layer in self.layers:
+            hidden_state = layer(hidden_state, frame_mask)
+        return self.norm(hidden_state)
+
+
+class MotionBertHead(nn.Module):
+    """From features (B, T, K, hidden_size) over the motion representation to coordinates (B, T, K, 3)."""
+
+    def __init__(self, config: MotionBertConfig) -> None:
+        super().__init__()
+        self.representation = nn.Linear(config.hidden_size, config.representation_size)
+        self.regressor = nn.Linear(config.representation_size, 3)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.regressor(self.representation(features).tanh())
+
+
+class MotionBertPreTrainedModel(PreTrainedModel):
+    """Initialization and loading."""
+
+    config_class = MotionBertConfig
+    base_model_prefix = "motionbert"
+    main_input_name = "keypoints_2d"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["MotionBertDualStreamBlock"]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        std = self.config.initializer_range
+        if isinstance(module, MotionBertFusion):
+            # Both streams weigh the same until training says otherwise.
+            init.zeros_(module.weight)
+            init.constant_(module.bias, 0.5)
+        elif isinstance(module, nn.Linear):
+            init.trunc_normal_(module.weight, std=std)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        elif isinstance(module, nn.LayerNorm):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
+        elif isinstance(module, MotionBertEmbeddings):
+            init.trunc_normal_(module.temporal_embeddings, std=std)
+            init.trunc_normal_(module.spatial_embeddings, std=std)
+
+
+class MotionBertForPoseLifting(MotionBertPreTrainedModel):
+    """
+    MotionBERT with a head that gives each keypoint a place in 3D.
+
+    Example:
+
+    ```python
+    >>> from hfpose import MotionBertForPoseLifting, MotionBertImageProcessor
+
+    >>> model = MotionBertForPoseLifting.from_pretrained(folder)
+    >>> processor = MotionBertImageProcessor.from_pretrained(folder)
+    >>> inputs = processor(keypoints, image_sizes=(640, 480), schema="coco", return_tensors="pt")
+    >>> keypoints_3d = processor.post_process_pose_lifting(model(**inputs), image_sizes=(640, 480))
+    ```
+    """
+
+    def __init__(self, config: MotionBertConfig) -> None:
+        super().__init__(config)
+        self.backbone = MotionBertBackbone(config)
+        self.head = MotionBertHead(config)
+        self.flip_indices = list(schema_for_config(config).flip_indices)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        keypoints_2d: Tensor,
+        frame_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        flip_test: bool = False,
+    ) -> PoseLiftingOutput:
+        """Lifts a batch of clips.
+
+        Args:
+            keypoints_2d: (B, T, K, 3) x and y in half image widths around the image center, and a visibility.
+            frame_mask: (B, T) booleans, False for frames that only pad a clip. None: all frames count.
+            labels: (B, T, K, 3) true coordinates in the units of the output; asks for the loss.
+            flip_test: lift the mirrored clip too and average both.
+
+        Raises:
+            InputError: for another shape, or a clip longer than `config.max_frames`.
+        """
+        self._check_shape(keypoints_2d)
+        keypoints_3d = self._lift(keypoints_2d, frame_mask)
+        if flip_test:
+            keypoints_3d = (keypoints_3d + self._mirror(self._lift(self._mirror(keypoints_2d), frame_mask))) * 0.5
+        loss = None if labels is None else self._loss(keypoints_3d, labels, frame_mask)
+        return PoseLiftingOutput(loss=loss, keypoints_3d=keypoints_3d)
+
+    def _lift(self, keypoints_2d: Tensor, frame_mask: Tensor | None) -> Tensor:
+        return self.head(self.backbone(keypoints_2d, frame_mask))
+
+    def _check_shape(self, keypoints_2d: Tensor) -> None:
+        config = self.config
+        if keypoints_2d.ndim != 4 or keypoints_2d.shape[2:] != (config.num_labels, config.num_channels):
+            raise InputError(
+                f"keypoints_2d must have shape (clips, frames, {config.num_labels}, {config.num_channels}), "
+                f"but {tuple(keypoints_2d.shape)} was given. `MotionBertImageProcessor` makes it from 2D keypoints."
+            )
+        if not 0 < keypoints_2d.shape[1] <= config.max_frames:
+            raise InputError(
+                f"The clip has {keypoints_2d.shape[1]} frames, but the model takes 1 to {config.max_frames}. "
+                "Cut longer clips into windows, as `hfpose.pipelines.lifting.TemporalLifter` does."
+            )
+
+    def _mirror(self, keypoints: Tensor) -> Tensor:
+        """Keypoints (B, T, K, C) of the clip seen in a mirror: x changes sign, left and right change names."""
+        mirrored = keypoints[:, :, self.flip_indices]
+        return torch.cat((-mirrored[..., :1], mirrored[..., 1:]), dim=-1)
+
+    def _loss(self, predicted: Tensor, target: Tensor, frame_mask: Tensor | None) -> Tensor:
+        """Position error, position error at the best scale, and velocity error (MPJPE, N-MPJPE and MPJVE).
+
+        Source: `mmpose.models.losses.MPJPEVelocityJointLoss`.
+        """
+        weights = torch.ones_like(predicted[..., 0, 0]) if frame_mask is None else frame_mask.to(predicted.dtype)
+        energy = predicted.square().sum((-2, -1), keepdim=True).clamp(min=1e-9)
+        best_scale = (target * predicted).sum((-2, -1), keepdim=True) / energy
+        position = _mean_distance(predicted, target, weights)
+        scaled_position = _mean_distance(best_scale * predicted, target, weights)
+        velocity = _mean_distance(predicted.diff(dim=1), target.diff(dim=1), weights[:, 1:] * weights[:, :-1])
+        return position + self.config.scale_loss_weight * scaled_position + self.config.velocity_loss_weight * velocity
+
+
+def _mean_distance(points: Tensor, others: Tensor, frame_weights: Tensor) -> Tensor:
+    """Mean distance of points (B, T, K, 3) over the joints and the frames that count; 0 where no frame counts."""
+    distances = (points - others).norm(dim=-1).mean(-1)
+    return (distances * frame_weights).sum() / frame_weights.sum().clamp(min=1)
+
+
+__all__ = [
+    "MotionBertForPoseLifting",
+    "MotionBertPreTrainedModel",
+    "PoseLiftingOutput",
+]

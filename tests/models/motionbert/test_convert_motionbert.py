@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+
+from hfpose.errors import ConfigError
+from hfpose.models.motionbert.convert_motionbert import (
+    MODEL_CLASS,
+    config_from_reference,
+    convert_state_dict,
+    image_processor_from_reference,
+)
+
+REFERENCE: dict[str, Any] = {
+    "backbone": {
+        "type": "DSTFormer",
+        "in_channels": 3,
+        "feat_size": 512,
+        "depth": 5,
+        "num_heads": 8,
+        "mlp_ratio": 2,
+        "seq_len": 243,
+        "att_fuse": True,
+    },
+    "head": {
+        "type": "MotionRegressionHead",
+        "in_channels": 512,
+        "out_channels": 3,
+        "embedding_size": 512,
+        "decoder": {"type": "MotionBERTLabel", "num_keypoints": 17, "concat_vis": True, "rootrel": True},
+    },
+}
+
+
+def test_every_tensor_of_the_reference_has_its_place(
+    reference: dict[str, Any], reference_state_dict: dict[str, torch.Tensor]
+) -> None:
+    config = config_from_reference(reference)
+    with torch.device("meta"):
+        expected = MODEL_CLASS(config).state_dict()
+    converted = convert_state_dict(reference_state_dict, config)
+    assert {name: tensor.shape for name, tensor in converted.items()} == {
+        name: tensor.shape for name, tensor in expected.items()
+    }
+
+
+def test_published_settings_are_the_defaults() -> None:
+    assert config_from_reference(REFERENCE).to_diff_dict() == MODEL_CLASS.config_class().to_diff_dict()
+
+
+def test_processor_zeroes_the_root_where_the_codec_says_so() -> None:
+    assert image_processor_from_reference(REFERENCE).zero_root
+    reference = copy.deepcopy(REFERENCE)
+    reference["head"]["decoder"]["rootrel"] = False
+    assert not image_processor_from_reference(reference).zero_root
+
+
+def test_unknown_names_stay_as_they_are() -> None:
+    names = convert_state_dict({"traj_head.fc.weight": torch.zeros(1)}, config_from_reference(REFERENCE))
+    assert list(names) == ["traj_head.fc.weight"]
+
+
+@pytest.mark.parametrize(
+    ("part", "setting", "value"),
+    [
+        ("backbone", "qk_scale", 0.5),
+        ("head", "out_channels", 4),
+        ("head", "in_channels", 256),
+        ("head", "embedding_size", 0),
+    ],
+)
+def test_unsupported_settings_are_named(part: str, setting: str, value: object) -> None:
+    reference = copy.deepcopy(REFERENCE)
+    reference[part][setting] = value
+    with pytest.raises(ConfigError, match=setting):
+        config_from_reference(reference)
