@@ -1,6 +1,6 @@
 """Keypoint schemas: names, skeleton, mirror pairs, evaluation constants and colors, one data file each."""
 
 from hfpose.keypoints.library import generic_schema, list_schemas, load_schema, schema_for_config
-from hfpose.keypoints.schema import KeypointSchema
+from hfpose.keypoints.schema import Color, KeypointSchema
 
-__all__ = ["KeypointSchema", "generic_schema", "list_schemas", "load_schema", "schema_for_config"]
+__all__ = ["Color", "KeypointSchema", "generic_schema", "list_schemas", "load_schema", "schema_for_config"]

@@ -1,0 +1,219 @@
+"""Drawing people onto a picture: skeletons, boxes and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from hfpose.errors import ConfigError, InputError
+from hfpose.keypoints import Color, KeypointSchema
+from hfpose.results import PoseOutput
+from hfpose.visualization.canvas import (
+    TRACK_COLORS,
+    check_image,
+    dot_radius_for,
+    draw_dots,
+    draw_label,
+    draw_lines,
+    draw_text,
+    line_width_for,
+    points_within,
+    resolve_schema,
+)
+from hfpose.visualization.openpose import blend_ellipses, to_openpose
+
+SkeletonStyle = Literal["mmpose", "openpose"]
+
+_BOX_COLOR: Color = (0, 255, 0)
+
+
+def draw_poses(
+    image: np.ndarray,
+    output: PoseOutput,
+    *,
+    schema: KeypointSchema | str | None = None,
+    keypoint_threshold: float = 0.3,
+    radius: int | None = None,
+    thickness: int | None = None,
+    draw_boxes: bool = False,
+    draw_track_ids: bool = True,
+    draw_keypoint_indices: bool = False,
+    labels: Sequence[str] | None = None,
+    skeleton_style: SkeletonStyle = "mmpose",
+    black_background: bool = False,
+) -> np.ndarray:
+    """Draws the people of `output` on a copy of `image`.
+
+    A keypoint is drawn if its score is at least `keypoint_threshold`, a link if both its ends are and lie in the
+    picture, as in the reference (`mmpose.visualization.PoseLocalVisualizer`). A 3D result is drawn by its
+    `keypoints_2d`.
+
+    Args:
+        image: RGB uint8 picture (H, W, 3) that `output` belongs to. It is not changed.
+        output: N people with K keypoints, in pixels of `image`.
+        schema: Schema or name of one for skeleton and colors. Default: the output's own; without any, dots only.
+        keypoint_threshold: Lowest keypoint score that is drawn.
+        radius: Radius of keypoints in pixels, 0 for none. Default: grows with the picture, 3 at 640x480.
+        thickness: Width of links and boxes in pixels, 0 for none (in OpenPose style: half the width of a limb).
+            Default: grows with the picture, 2 at 640x480. Faces and hands of whole-body schemas are drawn with half of
+            both.
+        draw_boxes: Draw the outline of `output.boxes`.
+        draw_track_ids: Write `output.track_ids` at each person; boxes then have one color for each id.
+        draw_keypoint_indices: Write the index beside each keypoint.
+        labels: N texts, one written at each person (after the track id).
+        skeleton_style: "mmpose", or "openpose" for OpenPose's colors, limbs and neck.
+        black_background: Draw on black instead of the picture.
+
+    Returns:
+        RGB uint8 picture (H, W, 3), a new array.
+
+    Raises:
+        InputError: If `image` is not such a picture, `labels` has not N texts, or a 3D result has no `keypoints_2d`.
+        ConfigError: If the schema does not fit the result or the style.
+    """
+    check_image(image)
+    _check_options(output, radius, thickness, labels, skeleton_style)
+    schema = resolve_schema(schema, output)
+    canvas = np.zeros_like(image, order="C") if black_background else np.array(image, order="C")
+    height, width = canvas.shape[:2]
+    thickness = line_width_for(height, width) if thickness is None else int(thickness)
+    radius = dot_radius_for(height, width) if radius is None else int(radius)
+
+    # float64, so that fractions of a pixel survive in large coordinates
+    keypoints, scores = _keypoints_2d(output).astype(np.float64), output.keypoint_scores
+    if skeleton_style == "openpose" and output.num_instances:
+        keypoints, scores, schema = to_openpose(keypoints, scores, schema, keypoint_threshold)
+    confident = scores >= keypoint_threshold
+    dots = confident & points_within(keypoints, height, width, margin=radius)
+    _draw_people(canvas, keypoints, confident, dots, schema, radius, thickness, skeleton_style)
+    if draw_keypoint_indices:
+        for person, index in np.argwhere(dots):
+            x, y = keypoints[person, index]
+            draw_text(canvas, str(index), x + radius, y - radius, schema.keypoint_colors[index])
+    if draw_boxes and output.boxes is not None and thickness > 0:
+        _draw_boxes(canvas, output, thickness, draw_track_ids)
+    for person, text in enumerate(_label_texts(output, labels, draw_track_ids)):
+        corner = _label_corner(output, person, keypoints[person], dots[person], radius)
+        if text and corner is not None:
+            draw_label(canvas, text, *corner, _person_color(output, person, draw_track_ids))
+    return canvas
+
+
+def _check_options(
+    output: PoseOutput,
+    radius: int | None,
+    thickness: int | None,
+    labels: Sequence[str] | None,
+    skeleton_style: str,
+) -> None:
+    if skeleton_style not in ("mmpose", "openpose"):
+        raise ConfigError(f"skeleton_style must be 'mmpose' or 'openpose', but {skeleton_style!r} was given.")
+    for name, value in (("radius", radius), ("thickness", thickness)):
+        if value is not None and not 0 <= value <= 1000:
+            raise InputError(f"{name} must be 0 to 1000 pixels, but {value} was given.")
+    if labels is not None and len(labels) != output.num_instances:
+        raise InputError(
+            f"labels must hold one text for each of {output.num_instances} people, but {len(labels)} were given."
+        )
+
+
+def _keypoints_2d(output: PoseOutput) -> np.ndarray:
+    if output.keypoints_2d is not None:
+        return output.keypoints_2d
+    if output.keypoints.shape[2] == 3 and output.num_instances:
+        raise InputError(
+            "A 3D result without keypoints_2d cannot be drawn onto its picture; draw_poses_3d draws it in space."
+        )
+    return output.keypoints[..., :2]
+
+
+def _draw_people(
+    canvas: np.ndarray,
+    keypoints: np.ndarray,
+    confident: np.ndarray,
+    dots: np.ndarray,
+    schema: KeypointSchema,
+    radius: int,
+    thickness: int,
+    style: SkeletonStyle,
+) -> None:
+    """Draws people one over the other, each with links first and dots on top.
+
+    Args:
+        keypoints: (N, K, 2) pixels.
+        confident: (N, K) booleans: the score is high enough.
+        dots: (N, K) booleans: confident, and in or near the picture.
+    """
+    links = np.array(schema.skeleton, dtype=int).reshape(-1, 2)
+    fine = _fine_keypoints(schema)
+    fine_links = fine[links].any(axis=1)
+    usable = confident & points_within(keypoints, *canvas.shape[:2])
+    linked = usable[:, links].all(axis=2) & (thickness > 0)
+    dots = dots & (radius > 0)
+    if style == "openpose":
+        dots &= np.any(schema.keypoint_colors, axis=1)  # black stands for "no dot" there
+    draw_limbs = blend_ellipses if style == "openpose" else _draw_links
+    for points, links_of_person, dots_of_person in zip(keypoints, linked, dots, strict=True):
+        for part, draw, width in (
+            (~fine_links, draw_limbs, thickness),
+            (fine_links, _draw_links, max(1, thickness // 2)),
+        ):
+            chosen = np.flatnonzero(links_of_person & part)
+            draw(canvas, points[links[chosen]], [schema.skeleton_colors[i] for i in chosen], width)
+        for part, size in ((~fine, radius), (fine, max(1, radius // 2))):
+            chosen = np.flatnonzero(dots_of_person & part)
+            draw_dots(canvas, points[chosen], [schema.keypoint_colors[i] for i in chosen], size)
+
+
+def _draw_links(canvas: np.ndarray, ends: np.ndarray, colors: Sequence[Color], thickness: int) -> None:
+    draw_lines(canvas, ends[:, 0], ends[:, 1], colors, thickness)
+
+
+def _fine_keypoints(schema: KeypointSchema) -> np.ndarray:
+    """Which keypoints (K,) are the small faces and hands of a schema that has bodies too."""
+    body = np.zeros(schema.num_keypoints, dtype=bool)
+    body[list(schema.upper_body_ids + schema.lower_body_ids)] = True
+    return ~body if body.any() else body
+
+
+def _draw_boxes(canvas: np.ndarray, output: PoseOutput, thickness: int, by_track: bool) -> None:
+    assert output.boxes is not None
+    height, width = canvas.shape[:2]
+    # An edge off the picture stays off it, but comes near enough for OpenCV's integers.
+    margin = 2 * thickness
+    boxes = np.clip(output.boxes, -margin, np.array([width, height] * 2) + margin)
+    for person in np.flatnonzero(np.isfinite(output.boxes).all(axis=1)).tolist():
+        x1, y1, x2, y2 = np.rint(boxes[person]).astype(int).tolist()
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), _person_color(output, person, by_track), thickness)
+
+
+def _person_color(output: PoseOutput, person: int, by_track: bool) -> Color:
+    if by_track and output.track_ids is not None:
+        return TRACK_COLORS[int(output.track_ids[person]) % len(TRACK_COLORS)]
+    return _BOX_COLOR
+
+
+def _label_texts(output: PoseOutput, labels: Sequence[str] | None, with_ids: bool) -> list[str]:
+    texts: list[list[str]] = [[] for _ in range(output.num_instances)]
+    if with_ids and output.track_ids is not None:
+        for parts, track_id in zip(texts, output.track_ids.tolist(), strict=True):
+            parts.append(f"#{track_id}")
+    for parts, label in zip(texts, labels or [], strict=False):
+        parts.append(label)
+    return [" ".join(parts) for parts in texts]
+
+
+def _label_corner(
+    output: PoseOutput, person: int, points: np.ndarray, visible: np.ndarray, radius: int
+) -> tuple[float, float] | None:
+    """Where a person's label goes: on the box's upper left corner, else over the highest keypoint drawn."""
+    if output.boxes is not None and np.isfinite(output.boxes[person]).all():
+        x, y = output.boxes[person, :2].tolist()
+        return x, y
+    if not visible.any():
+        return None
+    x, y = points[visible][points[visible, 1].argmin()].tolist()
+    return x, y - 2 * radius

@@ -1,0 +1,300 @@
+"""Drawing 3D skeletons: each person on a ground plane of its own, seen by one camera, with OpenCV."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hfpose.errors import InputError
+from hfpose.keypoints import Color, KeypointSchema
+from hfpose.results import PoseOutput
+from hfpose.visualization.canvas import (
+    WHITE,
+    check_image,
+    draw_dots,
+    draw_label,
+    draw_lines,
+    fill_polygon,
+    line_width_for,
+    points_within,
+    resolve_schema,
+)
+from hfpose.visualization.poses import draw_poses
+
+Range = tuple[float, float]
+
+_GROUND_COLOR: Color = (243, 243, 243)
+_GRID_COLOR: Color = (205, 205, 205)
+_TAG_COLOR: Color = (225, 225, 225)
+_GRID_CELLS = 8
+ELEVATION = 15.0
+# Azimuths from which the reference looks, by schema: near the view of the camera that took the picture.
+_AZIMUTH = {"interhand3d": -115.0}
+_DEFAULT_AZIMUTH = 70.0
+_ROUND_SIZES = (1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0)
+
+
+class AxisLimits(NamedTuple):
+    """The part of space that is shown, in the unit of the keypoints (meters, for people). The ground is at `z[0]`."""
+
+    x: Range
+    y: Range
+    z: Range
+
+
+def axis_limits_3d(
+    outputs: PoseOutput | Iterable[PoseOutput],
+    *,
+    previous: AxisLimits | None = None,
+    keypoint_threshold: float = 0.3,
+) -> AxisLimits:
+    """Limits that hold all people of one or more results, with round sizes.
+
+    For a clip, pass all its results and draw every frame with these limits, so that axes stand still. For a stream, pass
+    the next result and the `previous` limits: they are kept until a person leaves them.
+
+    Args:
+        outputs: Results with 3D keypoints.
+        previous: Limits that the new ones must hold too.
+        keypoint_threshold: Keypoints with a lower score are not looked at.
+    """
+    outputs = [outputs] if isinstance(outputs, PoseOutput) else list(outputs)
+    chosen = [output.keypoints[_is_shown(output, keypoint_threshold)] for output in outputs if _has_depth(output)]
+    points = np.concatenate([np.zeros((0, 3)), *chosen]).astype(np.float64)
+    if previous is not None:
+        low, high = np.array(previous).T
+        if ((points >= low) & (points <= high)).all():
+            return previous
+        points = np.concatenate([points, [low, high]])
+    if len(points) == 0:
+        return AxisLimits((-0.5, 0.5), (-0.5, 0.5), (0.0, 2.0))
+    low, high = points.min(axis=0), points.max(axis=0)
+    # People stand on height 0 where they can, else on their lowest keypoint.
+    floor = 0.0 if 0 <= low[2] <= high[2] - low[2] else float(low[2])
+    height = _round_up(float(high[2]) - floor)
+    side = max(_round_up(float((high - low)[:2].max())), height / 2)
+    return AxisLimits(_around(low[0], high[0], side), _around(low[1], high[1], side), (floor, floor + height))
+
+
+def draw_poses_3d(
+    output: PoseOutput,
+    *,
+    size: int = 512,
+    schema: KeypointSchema | str | None = None,
+    keypoint_threshold: float = 0.3,
+    radius: int | None = None,
+    thickness: int | None = None,
+    num_instances: int | None = None,
+    azimuth: float | None = None,
+    elevation: float = ELEVATION,
+    axis_limits: AxisLimits | None = None,
+) -> np.ndarray:
+    """Draws the 3D skeletons of `output`, each in a panel of its own since each is relative to its own root.
+
+    Args:
+        output: N people with 3D keypoints (N, K, 3), z up.
+        size: Height of the picture in pixels. Panels fill it in rows and columns: one for one person, 2 x 2 for four.
+        schema: Schema or name of one for skeleton and colors. Default: the output's own.
+        keypoint_threshold: Lowest keypoint score that is drawn.
+        radius, thickness: Of keypoints and links, in pixels. Default: grow with the panel.
+        num_instances: Number of panels; people beyond it are not drawn, missing ones leave a panel empty. Fix it for a
+            clip, whose frames must have one size. Default: one for each person, at least one.
+        azimuth: Where the viewer stands, degrees from the x axis towards the y axis. Default: 70, and -115 for hands,
+            from where the reference looks.
+        elevation: Degrees of the viewer above the ground.
+        axis_limits: The part of space to show. Default: what this output needs; for a clip see `axis_limits_3d`.
+
+    Returns:
+        RGB uint8 picture (size, W, 3).
+
+    Raises:
+        InputError: If the keypoints have no third dimension, or a size is not positive.
+        ConfigError: If the schema does not fit the result.
+    """
+    if output.num_instances and not _has_depth(output):
+        raise InputError(
+            "draw_poses_3d needs 3D keypoints (N, K, 3), but the result has 2D ones; draw_poses draws them."
+        )
+    if size < 16 or (num_instances is not None and num_instances < 1):
+        raise InputError(f"size must be at least 16 and num_instances at least 1; got {size} and {num_instances}.")
+    schema = resolve_schema(schema, output)
+    limits = axis_limits or axis_limits_3d(output, keypoint_threshold=keypoint_threshold)
+    panels = num_instances or max(1, output.num_instances)
+    rows = math.ceil(math.sqrt(panels))
+    columns = math.ceil(panels / rows)
+    panel_size = size // rows
+    azimuth = default_azimuth(schema) if azimuth is None else azimuth
+    view = _View.fit(limits, panel_size, azimuth, elevation)
+    empty = _draw_ground(limits, view, panel_size)
+    thickness = line_width_for(panel_size, panel_size) + 1 if thickness is None else int(thickness)
+    radius = thickness if radius is None else int(radius)
+
+    picture = np.full((size, columns * panel_size, 3), 255, np.uint8)
+    shown = _is_shown(output, keypoint_threshold)
+    for index in range(panels):
+        row, column = divmod(index, columns)
+        panel = picture[row * panel_size : (row + 1) * panel_size, column * panel_size : (column + 1) * panel_size]
+        panel[:] = empty
+        if index < output.num_instances:
+            _draw_skeleton(panel, output.keypoints[index], shown[index], schema, view, radius, thickness)
+            if output.track_ids is not None:
+                draw_label(panel, f"#{output.track_ids[index]}", 0, 0, _TAG_COLOR)
+    return picture
+
+
+def draw_poses_side_by_side(
+    image: np.ndarray,
+    output: PoseOutput,
+    *,
+    schema: KeypointSchema | str | None = None,
+    keypoint_threshold: float = 0.3,
+    num_instances: int | None = None,
+    azimuth: float | None = None,
+    elevation: float = ELEVATION,
+    axis_limits: AxisLimits | None = None,
+    **options_2d: Any,
+) -> np.ndarray:
+    """Draws the 2D poses on the picture and, to its right at the same height, the 3D skeletons.
+
+    Args:
+        image: RGB uint8 picture (H, W, 3). It is not changed.
+        output: Result with 3D `keypoints` and `keypoints_2d`.
+        schema, keypoint_threshold: As in `draw_poses`, for both halves.
+        num_instances, azimuth, elevation, axis_limits: As in `draw_poses_3d`.
+        options_2d: Other options of `draw_poses`, for the left half.
+
+    Returns:
+        RGB uint8 picture (H, W + width of the panels, 3).
+
+    Raises:
+        InputError, ConfigError: As `draw_poses` and `draw_poses_3d` do.
+    """
+    check_image(image)
+    left = draw_poses(image, output, schema=schema, keypoint_threshold=keypoint_threshold, **options_2d)
+    right = draw_poses_3d(
+        output,
+        size=len(image),
+        schema=schema,
+        keypoint_threshold=keypoint_threshold,
+        num_instances=num_instances,
+        azimuth=azimuth,
+        elevation=elevation,
+        axis_limits=axis_limits,
+    )
+    return np.concatenate([left, right], axis=1)
+
+
+def default_azimuth(schema: KeypointSchema) -> float:
+    """Degrees from which skeletons of `schema` are looked at unless told otherwise."""
+    return _AZIMUTH.get(schema.name, _DEFAULT_AZIMUTH)
+
+
+def viewing_axes(azimuth: float, elevation: float) -> np.ndarray:
+    """The viewer's right, up and the direction towards the viewer, (3, 3) rows, for angles in degrees."""
+    phi, theta = math.radians(azimuth), math.radians(elevation)
+    return np.array(
+        [
+            [-math.sin(phi), math.cos(phi), 0.0],
+            [-math.sin(theta) * math.cos(phi), -math.sin(theta) * math.sin(phi), math.cos(theta)],
+            [math.cos(theta) * math.cos(phi), math.cos(theta) * math.sin(phi), math.sin(theta)],
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class _View:
+    """A camera that looks at the middle of the axes' limits and sees all of them.
+
+    `axes` are the rows of `viewing_axes`.
+    """
+
+    center: np.ndarray
+    axes: np.ndarray
+    distance: float
+    scale: float
+    offset: np.ndarray
+
+    @classmethod
+    def fit(cls, limits: AxisLimits, size: int, azimuth: float, elevation: float) -> _View:
+        low, high = np.array(limits).T
+        far = 4 * float(np.linalg.norm(high - low))
+        view = cls((low + high) / 2, viewing_axes(azimuth, elevation), far, 1.0, np.zeros(2))
+        projected, _ = view.project(_corners(limits))
+        span = projected.max(axis=0) - projected.min(axis=0)
+        scale = 0.9 * size / float(span.max())
+        middle = (projected.max(axis=0) + projected.min(axis=0)) / 2
+        return cls(view.center, view.axes, far, scale, size / 2 - scale * middle)
+
+    def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels (..., 2) and nearness (...) of `points` (..., 3). What is behind the camera becomes NaN."""
+        right, up, nearness = np.moveaxis((points - self.center) @ self.axes.T, -1, 0)
+        ahead = self.distance - nearness
+        perspective = self.distance / np.where(ahead > 0.1 * self.distance, ahead, np.nan)
+        pixels = np.stack([right, -up], axis=-1) * perspective[..., None]
+        return pixels * self.scale + self.offset, nearness
+
+
+def _draw_ground(limits: AxisLimits, view: _View, size: int) -> np.ndarray:
+    """An empty panel: the ground as a square grid."""
+    panel = np.full((size, size, 3), WHITE, np.uint8)
+    (x1, x2), (y1, y2), (floor, _) = limits
+    outline, _ = view.project(np.array([[x1, y1, floor], [x2, y1, floor], [x2, y2, floor], [x1, y2, floor]]))
+    fill_polygon(panel, outline, _GROUND_COLOR)
+    xs, ys = np.linspace(x1, x2, _GRID_CELLS + 1), np.linspace(y1, y2, _GRID_CELLS + 1)
+    starts = np.array([[x, y1, floor] for x in xs] + [[x1, y, floor] for y in ys])
+    ends = np.array([[x, y2, floor] for x in xs] + [[x2, y, floor] for y in ys])
+    draw_lines(panel, view.project(starts)[0], view.project(ends)[0], [_GRID_COLOR] * len(starts), 1)
+    return panel
+
+
+def _draw_skeleton(
+    panel: np.ndarray,
+    keypoints: np.ndarray,
+    shown: np.ndarray,
+    schema: KeypointSchema,
+    view: _View,
+    radius: int,
+    thickness: int,
+) -> None:
+    """Draws one person's keypoints (K, 3) whose entry in `shown` (K,) is True, far parts first."""
+    pixels, nearness = view.project(keypoints.astype(np.float64))
+    # A keypoint out of the axes may lie outside of the panel; OpenCV cuts what is reasonably near.
+    shown = shown & points_within(pixels, len(panel), len(panel), margin=10 * len(panel))
+    links = np.array(schema.skeleton, dtype=int).reshape(-1, 2)
+    drawn = np.flatnonzero(shown[links].all(axis=1))
+    drawn = drawn[np.argsort(nearness[links[drawn]].mean(axis=1))]
+    ends = pixels[links[drawn]]
+    draw_lines(panel, ends[:, 0], ends[:, 1], [schema.skeleton_colors[i] for i in drawn], thickness)
+    dots = np.flatnonzero(shown)
+    dots = dots[np.argsort(nearness[dots])]
+    draw_dots(panel, pixels[dots], [schema.keypoint_colors[i] for i in dots], radius)
+
+
+def _has_depth(output: PoseOutput) -> bool:
+    return output.keypoints.shape[2] == 3
+
+
+def _is_shown(output: PoseOutput, keypoint_threshold: float) -> np.ndarray:
+    return (output.keypoint_scores >= keypoint_threshold) & np.isfinite(output.keypoints).all(axis=-1)
+
+
+def _corners(limits: AxisLimits) -> np.ndarray:
+    return np.array([[x, y, z] for x in limits.x for y in limits.y for z in limits.z])
+
+
+def _round_up(size: float) -> float:
+    """The next round number, such as 1.5, 2 or 300, so that axes do not change with every frame."""
+    if size <= 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(size))
+    return next(step * power for step in (*_ROUND_SIZES, 15.0) if step * power >= size)
+
+
+def _around(low: float, high: float, side: float) -> Range:
+    """A range of length `side` that holds low..high, with 0 in its middle if it can be."""
+    middle = 0.0 if max(-low, high) <= side / 2 else float(low + high) / 2
+    return middle - side / 2, middle + side / 2
