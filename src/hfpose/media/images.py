@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import importlib
 import io
+import os
 import struct
 import time
 import warnings
@@ -20,8 +21,8 @@ from urllib.request import url2pathname
 
 import numpy as np
 
-from ..errors import InputError
-from .files import atomic_path
+from hfpose.errors import InputError
+from hfpose.media.files import atomic_path, open_to_read
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
@@ -232,29 +233,8 @@ def _high_bytes(image: Image.Image) -> np.ndarray:
 
 
 def _from_path(path: Path) -> np.ndarray:
-    try:
-        with path.open("rb") as file:
-            return _decode(file, f"{str(path)!r}", path.stat().st_size)
-    except FileNotFoundError:
-        raise InputError(
-            f"There is no file {str(path)!r}: check the path (the current folder is {str(Path.cwd())!r})."
-        ) from None
-    except IsADirectoryError:
-        raise InputError(
-            f"{str(path)!r} is a folder, expected one picture. Give the folder to a pipeline instead."
-        ) from None
-    except PermissionError:
-        if path.is_dir():
-            raise InputError(
-                f"{str(path)!r} is a folder, expected one picture. Give the folder to a pipeline instead."
-            ) from None
-        raise InputError(
-            f"No permission to read {str(path)!r}: change the file's rights or run as its owner."
-        ) from None
-    except InputError:
-        raise
-    except (OSError, ValueError) as error:  # a name that is too long, one with a null byte, a failing disk
-        raise InputError(f"Cannot open {str(path)!r}: {error}.") from error
+    with open_to_read(path, "picture") as file:
+        return _decode(file, f"{str(path)!r}", os.fstat(file.fileno()).st_size)
 
 
 def _download(url: str, timeout: float) -> bytes:
