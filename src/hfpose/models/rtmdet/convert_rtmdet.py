@@ -8,8 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
-from ...keypoints import KeypointSchema
-from ..shared.conversion import (
+from hfpose.keypoints import KeypointSchema
+from hfpose.models.rtmdet.configuration_rtmdet import RTMDetConfig
+from hfpose.models.rtmdet.image_processing_rtmdet import RTMDetImageProcessor
+from hfpose.models.rtmdet.modeling_rtmdet import RTMDetForObjectDetection
+from hfpose.models.shared.conversion import (
     RenameRules,
     detection_arguments,
     expect_settings,
@@ -17,10 +20,7 @@ from ..shared.conversion import (
     normalization_arguments,
     rename_state_dict,
 )
-from ..shared.cspnext import CSPNEXT_RENAMES, backbone_arguments
-from .configuration_rtmdet import RTMDetConfig
-from .image_processing_rtmdet import RTMDetImageProcessor
-from .modeling_rtmdet import RTMDetForObjectDetection
+from hfpose.models.shared.cspnext import CSPNEXT_RENAMES, backbone_arguments
 
 MODEL_CLASS = RTMDetForObjectDetection
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..shared.detection import DetectionImageProcessor
+from hfpose.models.shared.detection import DetectionImageProcessor
 
 
 class RTMDetImageProcessor(DetectionImageProcessor):

@@ -17,10 +17,11 @@ from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.utils import ModelOutput
 
-from ..shared.convolution import ConvNormAct, conv_block
-from ..shared.cspnext import CSPLayer, CSPNeXtBackbone, stage_channels
-from ..shared.detection import flatten_levels, level_points
-from .configuration_rtmdet import RTMDetConfig
+from hfpose.models.rtmdet.configuration_rtmdet import RTMDetConfig
+from hfpose.models.shared.configuration import label_count
+from hfpose.models.shared.convolution import ConvNormAct, conv_block
+from hfpose.models.shared.cspnext import CSPLayer, CSPNeXtBackbone, stage_channels
+from hfpose.models.shared.detection import flatten_levels, level_points
 
 PRIOR_PROBABILITY = 0.01
 
@@ -37,10 +38,10 @@ class RTMDetObjectDetectionOutput(ModelOutput):
         hidden_states: outputs of the neck, where asked for.
     """
 
-    loss: torch.FloatTensor | None = None
-    logits: torch.FloatTensor | None = None
-    pred_boxes: torch.FloatTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    pred_boxes: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
 
 
 class RTMDetNeck(nn.Module):
@@ -88,9 +89,7 @@ class RTMDetNeck(nn.Module):
             upsampled = nn.functional.interpolate(coarse, scale_factor=2.0, mode="nearest")
             coarse = block(torch.cat((upsampled, fine), dim=1))
         outputs = [coarse]
-        for lateral, downsample, block in zip(
-            reversed(reduced), self.downsamples, self.bottom_up_blocks, strict=True
-        ):
+        for lateral, downsample, block in zip(reversed(reduced), self.downsamples, self.bottom_up_blocks, strict=True):
             outputs.append(block(torch.cat((downsample(outputs[-1]), lateral), dim=1)))
         return [conv(output) for conv, output in zip(self.out_convs, outputs, strict=True)]
 
@@ -109,7 +108,7 @@ class SharedConvBranch(nn.Module):
         self.activation = ACT2FN[config.hidden_act]
 
     def forward(self, hidden_state: Tensor, level: int) -> Tensor:
-        for conv, norm in zip(self.convs, self.norms[level], strict=True):
+        for conv, norm in zip(self.convs, self.norms[level].children(), strict=True):
             hidden_state = self.activation(norm(conv(hidden_state)))
         return hidden_state
 
@@ -149,7 +148,7 @@ class RTMDetHead(nn.Module):
                 nn.Conv2d(config.neck_size, channels, kernel, padding=kernel // 2) for _ in config.strides
             )
 
-        self.class_predictions = predictions(config.num_labels)
+        self.class_predictions = predictions(label_count(config))
         self.box_predictions = predictions(4)
         self.strides = config.strides
         self.exponential_distances = config.exponential_distances
@@ -177,7 +176,7 @@ class RTMDetPreTrainedModel(PreTrainedModel):
     config: RTMDetConfig
     base_model_prefix = "rtmdet"
     main_input_name = "pixel_values"
-    input_modalities = ("image",)
+    input_modalities = "image"
     supports_gradient_checkpointing = True
     _no_split_modules = ["CSPNeXtStage", "RTMDetNeck", "RTMDetHead"]
 
@@ -190,8 +189,10 @@ class RTMDetPreTrainedModel(PreTrainedModel):
             for child in module.modules():
                 if isinstance(child, nn.Conv2d):
                     init.normal_(child.weight, std=0.01)
-            for prediction in module.class_predictions:
-                init.constant_(prediction.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
+            bias = -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY)
+            for name, parameter in module.class_predictions.named_parameters():
+                if name.endswith("bias"):
+                    init.constant_(parameter, bias)
 
 
 class RTMDetForObjectDetection(RTMDetPreTrainedModel):

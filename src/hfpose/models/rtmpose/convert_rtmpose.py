@@ -7,9 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
-from ...errors import ConfigError
-from ...keypoints import KeypointSchema
-from ..shared.conversion import (
+from hfpose.errors import ConfigError
+from hfpose.keypoints import KeypointSchema
+from hfpose.models.rtmpose.configuration_rtmpose import RTMPoseConfig
+from hfpose.models.rtmpose.image_processing_rtmpose import RTMPoseImageProcessor
+from hfpose.models.rtmpose.modeling_rtmpose import RTMPoseForPoseEstimation
+from hfpose.models.shared.conversion import (
     RenameRules,
     activation_name,
     expect_settings,
@@ -17,10 +20,7 @@ from ..shared.conversion import (
     normalization_arguments,
     rename_state_dict,
 )
-from ..shared.cspnext import CSPNEXT_RENAMES, backbone_arguments
-from .configuration_rtmpose import RTMPoseConfig
-from .image_processing_rtmpose import RTMPoseImageProcessor
-from .modeling_rtmpose import RTMPoseForPoseEstimation
+from hfpose.models.shared.cspnext import CSPNEXT_RENAMES, backbone_arguments
 
 MODEL_CLASS = RTMPoseForPoseEstimation
 

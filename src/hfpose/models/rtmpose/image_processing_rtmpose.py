@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 from transformers.utils import ModelOutput
 
-from ..shared.simcc import decode_simcc, merge_flipped_simcc
-from ..shared.top_down import TopDownImageProcessor
+from hfpose.models.shared.simcc import decode_simcc, merge_flipped_simcc
+from hfpose.models.shared.top_down import TopDownImageProcessor
 
 
 class RTMPoseImageProcessor(TopDownImageProcessor):
@@ -25,11 +25,11 @@ class RTMPoseImageProcessor(TopDownImageProcessor):
         self.simcc_split_ratio = simcc_split_ratio
 
     def decode_crops(self, outputs: ModelOutput) -> tuple[Tensor, Tensor]:
-        return decode_simcc(outputs.simcc_x, outputs.simcc_y, self.simcc_split_ratio)
+        return decode_simcc(outputs["simcc_x"], outputs["simcc_y"], self.simcc_split_ratio)
 
     def merge_flipped(self, outputs: ModelOutput, flipped: ModelOutput, flip_indices: Sequence[int]) -> ModelOutput:
         simcc_x, simcc_y = merge_flipped_simcc(
-            outputs.simcc_x, outputs.simcc_y, flipped.simcc_x, flipped.simcc_y, flip_indices
+            outputs["simcc_x"], outputs["simcc_y"], flipped["simcc_x"], flipped["simcc_y"], flip_indices
         )
         return type(outputs)(simcc_x=simcc_x, simcc_y=simcc_y)
 

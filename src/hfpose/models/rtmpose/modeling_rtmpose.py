@@ -15,8 +15,9 @@ from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.utils import ModelOutput
 
-from ..shared.cspnext import CSPNeXtBackbone, stage_channels
-from .configuration_rtmpose import RTMPoseConfig
+from hfpose.models.rtmpose.configuration_rtmpose import RTMPoseConfig
+from hfpose.models.shared.configuration import label_count
+from hfpose.models.shared.cspnext import CSPNeXtBackbone, stage_channels
 
 BACKBONE_STRIDE = 32
 
@@ -33,10 +34,10 @@ class RTMPoseOutput(ModelOutput):
         hidden_states: feature maps of the backbone at strides 4 to 32, where asked for.
     """
 
-    loss: torch.FloatTensor | None = None
-    simcc_x: torch.FloatTensor | None = None
-    simcc_y: torch.FloatTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    loss: Tensor | None = None
+    simcc_x: Tensor | None = None
+    simcc_y: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
 
 
 class ScaleNorm(nn.Module):
@@ -107,7 +108,7 @@ class RTMPoseHead(nn.Module):
         cells = (height // BACKBONE_STRIDE) * (width // BACKBONE_STRIDE)
         self.keypoint_features = nn.Conv2d(
             stage_channels(config.width_multiplier)[-1],
-            config.num_labels,
+            label_count(config),
             config.final_kernel_size,
             padding=config.final_kernel_size // 2,
         )
@@ -129,7 +130,7 @@ class RTMPosePreTrainedModel(PreTrainedModel):
     config: RTMPoseConfig
     base_model_prefix = "rtmpose"
     main_input_name = "pixel_values"
-    input_modalities = ("image",)
+    input_modalities = "image"
     supports_gradient_checkpointing = True
     _no_split_modules = ["CSPNeXtStage", "RTMPoseHead"]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ...errors import ConfigError
-from ...keypoints import KeypointSchema
+from hfpose.errors import ConfigError
+from hfpose.keypoints import KeypointSchema
 
 # (pattern, replacement), applied to every name in this order.
 RenameRules = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]

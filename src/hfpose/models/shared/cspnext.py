@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from .conversion import RenameRules, activation_name, batch_norm_eps, expect_settings
-from .convolution import ConvNormAct, conv_block
+from hfpose.models.shared.conversion import RenameRules, activation_name, batch_norm_eps, expect_settings
+from hfpose.models.shared.convolution import ConvNormAct, conv_block
 
 # Width and depth of the four stages before the multipliers of a size are applied.
 STAGE_CHANNELS = (128, 256, 512, 1024)
@@ -88,9 +88,7 @@ class CSPNeXtBlock(nn.Module):
         super().__init__()
         self.add_identity = add_identity
         self.conv1 = conv_block(use_depthwise)(channels, channels, 3, hidden_act=hidden_act, norm_eps=norm_eps)
-        self.conv2 = conv_block(True)(
-            channels, channels, BLOCK_KERNEL_SIZE, hidden_act=hidden_act, norm_eps=norm_eps
-        )
+        self.conv2 = conv_block(True)(channels, channels, BLOCK_KERNEL_SIZE, hidden_act=hidden_act, norm_eps=norm_eps)
 
     def forward(self, hidden_state: Tensor) -> Tensor:
         out = self.conv2(self.conv1(hidden_state))

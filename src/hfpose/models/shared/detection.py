@@ -15,8 +15,8 @@ from transformers.image_processing_base import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import TensorType
 
-from .boxes import nms
-from .images import ImageLike, PixelNormalization, rgb_arrays
+from hfpose.models.shared.boxes import nms
+from hfpose.models.shared.images import ImageLike, PixelNormalization, rgb_arrays
 
 PAD_VALUE = 114
 
@@ -112,10 +112,10 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
         limits = torch.tensor([self.size["width"], self.size["height"]] * 2, device=outputs.pred_boxes.device)
         all_scores, all_boxes = self._scores(outputs), outputs.pred_boxes.float().clamp(min=0).minimum(limits)
         results = []
-        for index, (scores, boxes) in enumerate(zip(all_scores, all_boxes, strict=True)):
-            picked, labels = self._candidates(scores, least)
-            scores, boxes = scores[picked, labels].cpu().numpy(), boxes[picked].cpu().numpy()
-            labels = labels.cpu().numpy()
+        for index in range(len(all_boxes)):
+            places, classes = self._candidates(all_scores[index], least)
+            scores = all_scores[index, places, classes].cpu().numpy()
+            boxes, labels = all_boxes[index, places].cpu().numpy(), classes.cpu().numpy()
             if target_sizes is not None:
                 height, width = (int(side) for side in target_sizes[index])
                 boxes = boxes / np.tile(self._scale(height, width), 2)

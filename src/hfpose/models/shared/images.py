@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...errors import InputError
+from hfpose.errors import InputError
 
 ImageLike = Any  # PIL image, numpy array or torch tensor
 

@@ -16,8 +16,8 @@ from transformers.image_processing_base import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import ModelOutput, TensorType
 
-from ...errors import InputError
-from .images import ImageLike, PixelNormalization, rgb_arrays
+from hfpose.errors import InputError
+from hfpose.models.shared.images import ImageLike, PixelNormalization, rgb_arrays
 
 
 def box_centers_and_scales(boxes: np.ndarray, aspect_ratio: float, padding: float) -> tuple[np.ndarray, np.ndarray]:
@@ -234,9 +234,7 @@ class TopDownImageProcessor(PixelNormalization, BaseImageProcessor):
         return box_centers_and_scales(boxes, width / height, self.box_padding)
 
 
-def _person(
-    keypoints: np.ndarray, scores: np.ndarray, box: np.ndarray, threshold: float | None
-) -> dict[str, Tensor]:
+def _person(keypoints: np.ndarray, scores: np.ndarray, box: np.ndarray, threshold: float | None) -> dict[str, Tensor]:
     labels = np.arange(len(scores)) if threshold is None else np.flatnonzero(scores > threshold)
     return {
         "keypoints": torch.from_numpy(keypoints[labels]),

@@ -1,0 +1,181 @@
+"""From a checkpoint of the reference projects to a folder that `from_pretrained` loads."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import torch
+from torch import Tensor
+
+from hfpose.checkpoints.reader import read_checkpoint
+from hfpose.errors import CheckpointError
+from hfpose.keypoints import KeypointSchema, load_schema
+from hfpose.zoo import ModelEntry, Task, get_entry
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+logger = logging.getLogger(__name__)
+
+MAX_NAMES_IN_ERROR = 12
+
+
+class FamilyConversion(Protocol):
+    """What `convert_<family>.py` in a model family's folder offers."""
+
+    MODEL_CLASS: type[PreTrainedModel]
+
+    def config_from_reference(
+        self, reference: Mapping[str, Any], schema: KeypointSchema | None
+    ) -> PreTrainedConfig: ...
+
+    def image_processor_from_reference(self, reference: Mapping[str, Any]) -> Any: ...
+
+    def convert_state_dict(self, state_dict: Mapping[str, Tensor], config: Any) -> dict[str, Tensor]: ...
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """What to convert into: the reference's description of a model."""
+
+    name: str
+    family: str
+    reference: Mapping[str, Any]
+    schema: KeypointSchema | None
+
+    @classmethod
+    def from_entry(cls, entry: ModelEntry) -> ModelSource:
+        """The description of a zoo model.
+
+        Raises:
+            ConfigError: if its family is not supported.
+        """
+        entry.require_supported()
+        return cls(entry.name, entry.family, entry.reference, load_schema(entry.schema) if entry.schema else None)
+
+    @property
+    def conversion(self) -> FamilyConversion:
+        """The family's functions."""
+        return cast(FamilyConversion, importlib.import_module(f"hfpose.models.{self.family}.convert_{self.family}"))
+
+
+def convert_checkpoint(
+    name: str | None,
+    checkpoint: str | os.PathLike[str],
+    output_dir: str | os.PathLike[str],
+    config: str | os.PathLike[str] | None = None,
+    task: Task | None = None,
+) -> Path:
+    """Convert a checkpoint of MMPose or MMDetection into a folder of configuration, safetensors and image processor.
+
+    Every tensor of the source is used. Nothing in the checkpoint or in the config file is executed.
+
+    Args:
+        name: a zoo name or alias. With `config` it may be None.
+        checkpoint: path or URL of a `.pth` file.
+        output_dir: folder to write; files of an earlier conversion in it are replaced.
+        config: config file in MMPose's style that describes the model, for one that is not in the zoo.
+        task: `"pose"`, `"detector"` or `"lifter"`, for a name that several tasks know (`"human"`).
+
+    Returns:
+        The folder.
+
+    Raises:
+        UnknownModelError: if the zoo does not know the name.
+        ConfigError: if the config file cannot be read or describes something that is not supported.
+        CheckpointError: if the file is broken, or its tensors are not those of the model; it names them.
+    """
+    if config is not None:
+        from hfpose.checkpoints.custom import source_from_config
+
+        source, sha256_prefix = source_from_config(config, name), None
+    elif name is not None:
+        entry = get_entry(name, task)
+        source = ModelSource.from_entry(entry)
+        sha256_prefix = entry.sha256_prefix if str(checkpoint) == entry.checkpoint_url else None
+    else:
+        raise ValueError("Give the name of a zoo model, or a config file that describes the model.")
+    path = _local_file(checkpoint, sha256_prefix)
+    read = read_checkpoint(path, sha256_prefix=sha256_prefix)
+    if read.weights == "ema":
+        logger.warning("%s holds averaged (EMA) weights; these are converted.", path.name)
+    model = build_model(source, read.state_dict, path.name)
+    processor = source.conversion.image_processor_from_reference(source.reference)
+    return _save(Path(output_dir), model, processor)
+
+
+def build_model(source: ModelSource, state_dict: Mapping[str, Tensor], file_name: str) -> PreTrainedModel:
+    """The model that `source` describes, with the tensors of a checkpoint of the reference.
+
+    Raises:
+        CheckpointError: names tensors that are missing, unexpected or of another shape; `file_name` is for its text.
+    """
+    conversion = source.conversion
+    config = conversion.config_from_reference(source.reference, source.schema)
+    with torch.device("meta"):
+        model = conversion.MODEL_CLASS(config)
+    converted = conversion.convert_state_dict(state_dict, config)
+    expected = model.state_dict()
+    for tensor_name in expected.keys() - converted.keys():
+        # Not every exporter keeps these counters, and inference does not use them.
+        if tensor_name.endswith("num_batches_tracked"):
+            converted[tensor_name] = torch.zeros((), dtype=torch.int64)
+    _check_tensors(source.name, file_name, converted, expected)
+    model.load_state_dict({key: tensor.contiguous() for key, tensor in converted.items()}, assign=True)
+    return model.eval()
+
+
+def _check_tensors(
+    model_name: str, file_name: str, given: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> None:
+    misshapen = [
+        f"{key} {tuple(given[key].shape)} instead of {tuple(expected[key].shape)}"
+        for key in sorted(given.keys() & expected.keys())
+        if given[key].shape != expected[key].shape
+    ]
+    problems = {
+        "missing": sorted(expected.keys() - given.keys()),
+        "unexpected": sorted(given.keys() - expected.keys()),
+        "of another shape": misshapen,
+    }
+    lines = [f"{len(names)} {kind}: {_shortened(names)}" for kind, names in problems.items() if names]
+    if lines:
+        raise CheckpointError(
+            f"The tensors of {file_name} are not those of {model_name}. {'; '.join(lines)}. "
+            "Check that the checkpoint belongs to this model; for a model of your own give its config file."
+        )
+
+
+def _shortened(names: Collection[str]) -> str:
+    shown = ", ".join(list(names)[:MAX_NAMES_IN_ERROR])
+    rest = len(names) - MAX_NAMES_IN_ERROR
+    return f"{shown} and {rest} more" if rest > 0 else shown
+
+
+def _local_file(checkpoint: str | os.PathLike[str], sha256_prefix: str | None) -> Path:
+    if str(checkpoint).startswith(("http://", "https://")):
+        from hfpose.downloads import fetch_checkpoint
+
+        return fetch_checkpoint(str(checkpoint), sha256_prefix)
+    return Path(checkpoint)
+
+
+def _save(output_dir: Path, model: PreTrainedModel, processor: Any) -> Path:
+    """Write everything beside `output_dir` first, so that an interrupt leaves no half of a folder."""
+    output_dir.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output_dir.parent, prefix=f".{output_dir.name}-") as temporary:
+        model.save_pretrained(temporary)
+        processor.save_pretrained(temporary)
+        output_dir.mkdir(exist_ok=True)
+        # The configuration goes last: a folder without one is not taken for a model.
+        for file in sorted(Path(temporary).iterdir(), key=lambda file: file.name == "config.json"):
+            shutil.move(file, output_dir / file.name)
+    return output_dir

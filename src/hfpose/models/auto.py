@@ -1,0 +1,172 @@
+"""Makes transformers' Auto classes know our models, without importing torch before it is needed.
+
+`import hfpose` takes milliseconds: registration waits until transformers loads the mapping in question, and the
+mapping then holds places of classes that are imported at their first use, as for transformers' own models.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Family:
+    """Where the classes of one model family are.
+
+    Args:
+        model_type: name of its folder, and `model_type` of its configuration.
+        class_prefix: what the names of its classes begin with.
+        head: what the name of its model class ends with.
+        mapping: suffix of the mapping in `transformers.models.auto.modeling_auto` that it belongs to.
+    """
+
+    model_type: str
+    class_prefix: str
+    head: str
+    mapping: str
+
+    @property
+    def classes(self) -> dict[str, str]:
+        """Kind of file -> the public class in it."""
+        return {
+            "configuration": f"{self.class_prefix}Config",
+            "modeling": f"{self.class_prefix}{self.head}",
+            "image_processing": f"{self.class_prefix}ImageProcessor",
+        }
+
+    def module(self, kind: str) -> str:
+        """Name of the module that holds the class of that kind."""
+        return f"hfpose.models.{self.model_type}.{kind}_{self.model_type}"
+
+    def load(self, kind: str) -> type:
+        """The class of that kind."""
+        return getattr(importlib.import_module(self.module(kind)), self.classes[kind])
+
+
+POSE, DETECTION, BASE = "POSE_ESTIMATION", "OBJECT_DETECTION", "BASE"
+FAMILIES = (
+    Family("rtmpose", "RTMPose", "ForPoseEstimation", POSE),
+    Family("rtmdet", "RTMDet", "ForObjectDetection", DETECTION),
+)
+
+
+@dataclass(frozen=True)
+class _ClassPlace:
+    """A class that is imported when it is asked for."""
+
+    family: Family
+    kind: str
+
+    def load(self) -> type:
+        return self.family.load(self.kind)
+
+
+class _LazyClasses(dict[Any, Any]):
+    """A dict in which a `_ClassPlace`, or a dict of them, reads as the class it stands for."""
+
+    def __getitem__(self, key: Any) -> Any:
+        return _resolve(super().__getitem__(key))
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return _resolve(super().get(key, default))
+
+    # transformers only iterates over these two.
+    def values(self) -> Any:
+        return [self[key] for key in self]
+
+    def items(self) -> Any:
+        return [(key, self[key]) for key in self]
+
+
+def _resolve(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _resolve(item) for key, item in value.items()}
+    return value.load() if isinstance(value, _ClassPlace) else value
+
+
+def _register_configurations(module: ModuleType) -> None:
+    for family in FAMILIES:
+        module.AutoConfig.register(family.model_type, family.load("configuration"), exist_ok=True)
+
+
+def _register_models(module: ModuleType) -> None:
+    for family in FAMILIES:
+        name = f"MODEL_FOR_{family.mapping}_MAPPING" if family.mapping != BASE else "MODEL_MAPPING"
+        _add(getattr(module, name), family, _ClassPlace(family, "modeling"))
+        # Pipelines of transformers compare class names with these.
+        getattr(module, f"{name}_NAMES")[family.model_type] = family.classes["modeling"]
+
+
+def _register_image_processors(module: ModuleType) -> None:
+    for family in FAMILIES:
+        place = _ClassPlace(family, "image_processing")
+        # One class whatever is installed: torchvision must not change a result.
+        _add(module.IMAGE_PROCESSOR_MAPPING, family, {"torchvision": place, "pil": place})
+
+
+def _add(mapping: Any, family: Family, value: Any) -> None:
+    if not isinstance(mapping._extra_content, _LazyClasses):
+        mapping._extra_content = _LazyClasses(mapping._extra_content)
+    mapping._extra_content[family.load("configuration")] = value
+
+
+_REGISTRATIONS: dict[str, Callable[[ModuleType], None]] = {
+    "transformers.models.auto.configuration_auto": _register_configurations,
+    "transformers.models.auto.modeling_auto": _register_models,
+    "transformers.models.auto.image_processing_auto": _register_image_processors,
+}
+
+
+class _AfterImport(MetaPathFinder):
+    """Calls a function with each of some modules right after it was imported for the first time."""
+
+    def __init__(self, callbacks: dict[str, Callable[[ModuleType], None]]) -> None:
+        self.callbacks = dict(callbacks)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        callback = self.callbacks.pop(fullname, None)
+        if callback is None:
+            return None
+        for finder in sys.meta_path:
+            spec = None if finder is self else finder.find_spec(fullname, path, target)
+            if spec is not None and spec.loader is not None:
+                spec.loader = _CallingLoader(spec.loader, callback)
+                return spec
+        return None
+
+
+class _CallingLoader(Loader):
+    """Loads a module with its own loader, then calls the function."""
+
+    def __init__(self, loader: Loader, callback: Callable[[ModuleType], None]) -> None:
+        self.loader = loader
+        self.callback = callback
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        if module.__spec__ is not None:
+            module.__spec__.loader = module.__loader__ = self.loader
+        self.loader.exec_module(module)
+        self.callback(module)
+
+
+def register() -> None:
+    """Register every family with transformers: at once where transformers is loaded, else as soon as it is."""
+    pending = {}
+    for name, callback in _REGISTRATIONS.items():
+        if name in sys.modules:
+            callback(sys.modules[name])
+        else:
+            pending[name] = callback
+    sys.meta_path.insert(0, _AfterImport(pending))

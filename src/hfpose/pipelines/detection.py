@@ -1,0 +1,83 @@
+"""The stage that finds boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from transformers import PreTrainedConfig
+
+from hfpose.models.shared.boxes import nms
+from hfpose.models.shared.detection import DetectionImageProcessor
+from hfpose.pipelines.loading import Stage
+
+# `mmpose.evaluation.nms` counts the pixels of a box, its right and lower edge included.
+PIXEL_OFFSET = 1.0
+
+
+class BoxDetector:
+    """Boxes of some classes of any object detection model.
+
+    Args:
+        stage: the model with its image processor: ours, or any that transformers' `AutoModelForObjectDetection` loads.
+        labels: ids or names of the classes to keep; None keeps all.
+
+    Raises:
+        ValueError: if the model has no such class.
+    """
+
+    def __init__(self, stage: Stage, labels: Iterable[int | str] | None = None) -> None:
+        self.stage = stage
+        self.label_ids = None if labels is None else label_ids(stage.model.config, labels)
+
+    @torch.inference_mode()
+    def __call__(
+        self, images: Sequence[np.ndarray], box_threshold: float, nms_threshold: float
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Boxes of a batch of pictures.
+
+        Args:
+            images: RGB pictures (H, W, 3), uint8.
+            box_threshold: least score.
+            nms_threshold: of two boxes that overlap by more than this the worse one goes, whatever their classes.
+
+        Returns:
+            For each picture boxes (N, 4) x1, y1, x2, y2 in pixels and scores (N,), best first.
+        """
+        processor, model = self.stage.image_processor, self.stage.model
+        options = {} if isinstance(processor, DetectionImageProcessor) else {"input_data_format": "channels_last"}
+        inputs = processor(images=list(images), return_tensors="pt", **options).to(model.device, model.dtype)
+        sizes = [image.shape[:2] for image in images]
+        results = processor.post_process_object_detection(
+            model(**inputs), threshold=box_threshold, target_sizes=torch.tensor(sizes)
+        )
+        return [self._select(result, nms_threshold) for result in results]
+
+    def _select(self, result: dict[str, torch.Tensor], nms_threshold: float) -> tuple[np.ndarray, np.ndarray]:
+        boxes = result["boxes"].float().cpu().numpy().reshape(-1, 4)
+        scores, labels = result["scores"].float().cpu().numpy(), result["labels"].cpu().numpy()
+        # A box without area holds nobody, and could not be cropped.
+        wanted = (boxes[:, 2:] > boxes[:, :2]).all(1)
+        if self.label_ids is not None:
+            wanted &= np.isin(labels, self.label_ids)
+        boxes, scores = boxes[wanted], scores[wanted]
+        keep = nms(boxes, scores, nms_threshold, offset=PIXEL_OFFSET)
+        return boxes[keep], scores[keep]
+
+
+def label_ids(config: PreTrainedConfig, labels: Iterable[int | str]) -> list[int]:
+    """Ids of the classes that are given by id or by name.
+
+    Raises:
+        ValueError: if the model has no such class.
+    """
+    names = {str(name).lower(): int(index) for index, name in (config.id2label or {}).items()}
+    ids = []
+    for label in labels:
+        index = names.get(label.lower()) if isinstance(label, str) else int(label)
+        if index is None or index not in names.values():
+            known = ", ".join(list(names)[:20])
+            raise ValueError(f"The detector has no class {label!r}. It tells apart: {known}.")
+        ids.append(index)
+    return ids

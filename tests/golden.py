@@ -1,0 +1,104 @@
+"""Outputs of the reference implementations with seeded weights, and our models with the same weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from seedweights import array_for, tensor_for
+from transformers import PreTrainedModel
+
+from hfpose.checkpoints.conversion import ModelSource, build_model
+from hfpose.zoo import ModelEntry, Task, get_entry
+
+FOLDERS = (Path(__file__).with_name("goldens"), Path(__file__).resolve().parents[2] / "shared" / "golden")
+TASKS: dict[str, Task] = {"pose2d": "pose", "detect": "detector"}
+
+
+@dataclass(frozen=True)
+class Golden:
+    """One spec of the reference: `kind` is the folder it lies in."""
+
+    kind: str
+    name: str
+
+    @cached_property
+    def path(self) -> Path:
+        """The spec, in the tests or in ../shared, else the test is skipped."""
+        for folder in FOLDERS:
+            path = folder / self.kind / f"{self.name}.json"
+            if path.is_file():
+                return path
+        pytest.skip(f"needs the golden {self.kind}/{self.name} in ../shared, which is not beside this checkout")
+
+    @cached_property
+    def spec(self) -> dict[str, Any]:
+        return json.loads(self.path.read_text())
+
+    @cached_property
+    def arrays(self) -> dict[str, np.ndarray]:
+        with np.load(self.path.with_suffix(".npz")) as file:
+            return dict(file)
+
+    @property
+    def entry(self) -> ModelEntry:
+        return get_entry(self.name, TASKS[self.kind])
+
+    @property
+    def source(self) -> ModelSource:
+        return ModelSource.from_entry(self.entry)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """The reference's tensors, each a function of its name and shape."""
+        return {
+            name: torch.from_numpy(np.asarray(tensor_for(name, shape)))
+            for name, shape in self.spec["state_dict"].items()
+        }
+
+    def model(self) -> PreTrainedModel:
+        """Our model with the reference's tensors."""
+        return build_model(self.source, self.state_dict(), self.name)
+
+    def image_processor(self) -> Any:
+        return self.source.conversion.image_processor_from_reference(self.entry.reference)
+
+    def write_checkpoint(self, path: Path, legacy: bool = False) -> Path:
+        """A checkpoint as the reference publishes it, with numpy values in its metadata."""
+        meta = {"epoch": 420, "dataset_meta": {"sigmas": np.ones(3, np.float32)}}
+        content = {"meta": meta, "state_dict": self.state_dict()}
+        torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+        return path
+
+    @staticmethod
+    def network_input(*shape: int) -> torch.Tensor:
+        return torch.from_numpy(array_for("x", shape))
+
+
+def relative_error(given: torch.Tensor, expected: np.ndarray) -> float:
+    """Greatest difference in units of the expected values' standard deviation."""
+    return float(np.abs(given.numpy() - expected).max() / expected.std())
+
+
+def share_within(given: np.ndarray, expected: np.ndarray, pixels: float = 0.05) -> float:
+    """Share of keypoints (N, K, 2) that lie within a distance of the expected ones."""
+    return float((np.linalg.norm(given - expected, axis=-1) <= pixels).mean())
+
+
+def unmatched_boxes(given: dict[str, torch.Tensor], expected: dict[str, np.ndarray]) -> int:
+    """Boxes of the reference without a counterpart: 0.05 px, 1e-3 in score, same label, same rank but for ties."""
+    boxes, scores, labels = (given[key].numpy() for key in ("boxes", "scores", "labels"))
+    missing = 0
+    for rank, (box, score, label) in enumerate(
+        zip(expected["e2e/boxes"], expected["e2e/scores"], expected["e2e/labels"], strict=True)
+    ):
+        same = (np.abs(boxes - box).max(1) < 0.05) & (np.abs(scores - score) < 1e-3) & (labels == label)
+        tied = np.abs(expected["e2e/scores"] - score) < 1e-5
+        allowed = np.flatnonzero(tied) if tied.sum() > 1 else [rank]
+        missing += not same[allowed].any()
+    return missing
