@@ -20,13 +20,14 @@ from hfpose.models.shared.conversion import (
     normalization_arguments,
     rename_state_dict,
 )
-from hfpose.models.shared.cspnext import CSPNEXT_RENAMES, backbone_arguments
+from hfpose.models.shared.csp import CSP_RENAMES
+from hfpose.models.shared.cspnext import backbone_arguments
 
 MODEL_CLASS = RTMDetForObjectDetection
 
 _BRANCHES = {"cls": "class", "reg": "box"}
 RENAMES: RenameRules = (
-    *CSPNEXT_RENAMES,
+    *CSP_RENAMES,
     (r"^bbox_head\.rtm_(cls|reg)\.", lambda match: f"head.{_BRANCHES[match[1]]}_predictions."),
     (r"^bbox_head\.(cls|reg)_convs\.", lambda match: f"head.{_BRANCHES[match[1]]}_branch.levels."),
 )
@@ -55,7 +56,7 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
         exponential_distances=head.get("exp_on_reg", False),
         prediction_kernel_size=head.get("pred_kernel_size", 1),
         strides=tuple(head["anchor_generator"]["strides"]),
-        **label_arguments(reference["classes"]),
+        **label_arguments(head["num_classes"], reference.get("classes")),
         **backbone_arguments(backbone),
     )
 

@@ -19,8 +19,9 @@ from transformers.utils import ModelOutput
 
 from hfpose.models.rtmdet.configuration_rtmdet import RTMDetConfig
 from hfpose.models.shared.configuration import label_count
-from hfpose.models.shared.convolution import ConvNormAct, conv_block
-from hfpose.models.shared.cspnext import CSPLayer, CSPNeXtBackbone, stage_channels
+from hfpose.models.shared.convolution import conv_block, conv_stack
+from hfpose.models.shared.csp import PathAggregationNeck
+from hfpose.models.shared.cspnext import CSPNeXtBackbone, CSPNeXtBlock
 from hfpose.models.shared.detection import flatten_levels, level_points
 
 PRIOR_PROBABILITY = 0.01
@@ -42,56 +43,6 @@ class RTMDetObjectDetectionOutput(ModelOutput):
     logits: Tensor | None = None
     pred_boxes: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
-
-
-class RTMDetNeck(nn.Module):
-    """Path aggregation: coarse features flow into fine ones, then back."""
-
-    def __init__(self, config: RTMDetConfig) -> None:
-        super().__init__()
-        act, eps = config.hidden_act, config.batch_norm_eps
-        conv = conv_block(config.use_depthwise)
-        channels = stage_channels(config.width_multiplier)[1:]
-
-        def csp(in_channels: int, out_channels: int) -> CSPLayer:
-            return CSPLayer(
-                in_channels,
-                out_channels,
-                config.num_neck_blocks,
-                add_identity=False,
-                use_channel_attention=False,
-                expand_ratio=config.expand_ratio,
-                use_depthwise=config.use_depthwise,
-                hidden_act=act,
-                norm_eps=eps,
-            )
-
-        steps = range(len(channels) - 1)
-        # Both lists of the way down start at the coarsest level.
-        self.reduce_layers = nn.ModuleList(
-            ConvNormAct(channels[i + 1], channels[i], 1, hidden_act=act, norm_eps=eps) for i in reversed(steps)
-        )
-        self.top_down_blocks = nn.ModuleList(csp(2 * channels[i], channels[i]) for i in reversed(steps))
-        self.downsamples = nn.ModuleList(
-            conv(channels[i], channels[i], 3, stride=2, hidden_act=act, norm_eps=eps) for i in steps
-        )
-        self.bottom_up_blocks = nn.ModuleList(csp(2 * channels[i], channels[i + 1]) for i in steps)
-        self.out_convs = nn.ModuleList(
-            conv(width, config.neck_size, 3, hidden_act=act, norm_eps=eps) for width in channels
-        )
-
-    def forward(self, feature_maps: Sequence[Tensor]) -> list[Tensor]:
-        *finer, coarse = feature_maps
-        reduced = []
-        for fine, reduce, block in zip(reversed(finer), self.reduce_layers, self.top_down_blocks, strict=True):
-            coarse = reduce(coarse)
-            reduced.append(coarse)
-            upsampled = nn.functional.interpolate(coarse, scale_factor=2.0, mode="nearest")
-            coarse = block(torch.cat((upsampled, fine), dim=1))
-        outputs = [coarse]
-        for lateral, downsample, block in zip(reversed(reduced), self.downsamples, self.bottom_up_blocks, strict=True):
-            outputs.append(block(torch.cat((downsample(outputs[-1]), lateral), dim=1)))
-        return [conv(output) for conv, output in zip(self.out_convs, outputs, strict=True)]
 
 
 class SharedConvBranch(nn.Module):
@@ -118,13 +69,13 @@ class SeparateConvBranch(nn.Module):
 
     def __init__(self, config: RTMDetConfig) -> None:
         super().__init__()
-        size, conv = config.neck_size, conv_block(config.use_depthwise)
         self.levels = nn.ModuleList(
-            nn.Sequential(
-                *(
-                    conv(size, size, 3, hidden_act=config.hidden_act, norm_eps=config.batch_norm_eps)
-                    for _ in range(config.num_head_layers)
-                )
+            conv_stack(
+                config.neck_size,
+                config.num_head_layers,
+                config.use_depthwise,
+                hidden_act=config.hidden_act,
+                norm_eps=config.batch_norm_eps,
             )
             for _ in config.strides
         )
@@ -178,7 +129,7 @@ class RTMDetPreTrainedModel(PreTrainedModel):
     main_input_name = "pixel_values"
     input_modalities = "image"
     supports_gradient_checkpointing = True
-    _no_split_modules = ["CSPNeXtStage", "RTMDetNeck", "RTMDetHead"]
+    _no_split_modules = ["CSPStage", "PathAggregationNeck", "RTMDetHead"]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -212,7 +163,8 @@ class RTMDetForObjectDetection(RTMDetPreTrainedModel):
     def __init__(self, config: RTMDetConfig) -> None:
         super().__init__(config)
         self.backbone = CSPNeXtBackbone(config)
-        self.neck = RTMDetNeck(config)
+        out_conv = conv_block(config.use_depthwise)
+        self.neck = PathAggregationNeck(config, CSPNeXtBlock, out_conv=out_conv, out_kernel_size=3)
         self.head = RTMDetHead(config)
         self.post_init()
 

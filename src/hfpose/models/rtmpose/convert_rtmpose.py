@@ -20,12 +20,13 @@ from hfpose.models.shared.conversion import (
     normalization_arguments,
     rename_state_dict,
 )
-from hfpose.models.shared.cspnext import CSPNEXT_RENAMES, backbone_arguments
+from hfpose.models.shared.csp import CSP_RENAMES
+from hfpose.models.shared.cspnext import backbone_arguments
 
 MODEL_CLASS = RTMPoseForPoseEstimation
 
 RENAMES: RenameRules = (
-    *CSPNEXT_RENAMES,
+    *CSP_RENAMES,
     (r"^head\.final_layer\.", "head.keypoint_features."),
     (r"^head\.mlp\.0\.g$", "head.norm.weight"),
     (r"^head\.mlp\.1\.", "head.embedding."),

@@ -17,7 +17,8 @@ from transformers.utils import ModelOutput
 
 from hfpose.models.rtmpose.configuration_rtmpose import RTMPoseConfig
 from hfpose.models.shared.configuration import label_count
-from hfpose.models.shared.cspnext import CSPNeXtBackbone, stage_channels
+from hfpose.models.shared.csp import stage_channels
+from hfpose.models.shared.cspnext import CSPNeXtBackbone
 
 BACKBONE_STRIDE = 32
 
@@ -132,7 +133,7 @@ class RTMPosePreTrainedModel(PreTrainedModel):
     main_input_name = "pixel_values"
     input_modalities = "image"
     supports_gradient_checkpointing = True
-    _no_split_modules = ["CSPNeXtStage", "RTMPoseHead"]
+    _no_split_modules = ["CSPStage", "RTMPoseHead"]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

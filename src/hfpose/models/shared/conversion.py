@@ -14,6 +14,13 @@ from hfpose.keypoints import KeypointSchema
 # (pattern, replacement), applied to every name in this order.
 RenameRules = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]
 
+# Reference name -> our name, for the convolution blocks of `convolution.py`.
+CONVOLUTION_RENAMES: RenameRules = (
+    (r"\.bn\.", ".norm."),
+    (r"\.depthwise_conv\.", ".depthwise."),
+    (r"\.pointwise_conv\.", ".pointwise."),
+)
+
 _ACTIVATIONS = {"SiLU": "silu", "Swish": "silu", "ReLU": "relu", "ReLU6": "relu6", "GELU": "gelu"}
 
 
@@ -58,6 +65,19 @@ def batch_norm_eps(norm_cfg: Mapping[str, Any]) -> float:
     return float(norm_cfg.get("eps", 1e-5))
 
 
+def layer_arguments(settings: Mapping[str, Any], activation: str = "SiLU", eps: float = 1e-3) -> dict[str, Any]:
+    """Configuration arguments for the `act_cfg` and `norm_cfg` of a part of the reference's network.
+
+    Args:
+        settings: of the part.
+        activation, eps: of the part where it states none.
+    """
+    return {
+        "hidden_act": activation_name(settings.get("act_cfg", {"type": activation})),
+        "batch_norm_eps": batch_norm_eps(settings.get("norm_cfg", {"type": "BN", "eps": eps})),
+    }
+
+
 def normalization_arguments(data_preprocessor: Mapping[str, Any]) -> dict[str, Any]:
     """Image processor arguments for the reference's mean and standard deviation in units of 0 to 255.
 
@@ -89,8 +109,19 @@ def keypoint_arguments(num_keypoints: int, schema: KeypointSchema | None) -> dic
     return {"id2label": dict(enumerate(schema.keypoint_names)), "keypoint_schema": schema.to_dict()}
 
 
-def label_arguments(labels: Sequence[str]) -> dict[str, Any]:
-    """Configuration arguments that say which classes a detector finds."""
+def label_arguments(num_classes: int, labels: Sequence[str] | None) -> dict[str, Any]:
+    """Configuration arguments that say which classes a detector finds.
+
+    Raises:
+        ConfigError: when there is another number of names than of classes.
+    """
+    if not labels:
+        return {"num_labels": num_classes}
+    if len(labels) != num_classes:
+        raise ConfigError(
+            f"The detector tells {num_classes} classes apart (`num_classes`), but {len(labels)} are named: "
+            f"{', '.join(labels)}. Give the names (`classes`) that the model was trained with."
+        )
     return {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
 
 

@@ -7,7 +7,7 @@ from transformers.activations import ACT2FN
 
 
 class ConvNormAct(nn.Module):
-    """Convolution without bias, batch normalization, activation; "same" padding for odd kernels."""
+    """Convolution without bias, batch normalization, activation if any; "same" padding for odd kernels."""
 
     def __init__(
         self,
@@ -16,7 +16,7 @@ class ConvNormAct(nn.Module):
         kernel_size: int,
         stride: int = 1,
         groups: int = 1,
-        hidden_act: str = "silu",
+        hidden_act: str | None = "silu",
         norm_eps: float = 1e-5,
     ) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class ConvNormAct(nn.Module):
             in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, groups=groups, bias=False
         )
         self.norm = nn.BatchNorm2d(out_channels, eps=norm_eps)
-        self.activation = ACT2FN[hidden_act]
+        self.activation = ACT2FN[hidden_act] if hidden_act else nn.Identity()
 
     def forward(self, hidden_state: Tensor) -> Tensor:
         return self.activation(self.norm(self.conv(hidden_state)))
@@ -55,3 +55,11 @@ class DepthwiseSeparableConv(nn.Module):
 def conv_block(use_depthwise: bool) -> type[ConvNormAct] | type[DepthwiseSeparableConv]:
     """The block that a depthwise or a plain variant of a network is made of."""
     return DepthwiseSeparableConv if use_depthwise else ConvNormAct
+
+
+def conv_stack(channels: int, depth: int, use_depthwise: bool, *, hidden_act: str, norm_eps: float) -> nn.Sequential:
+    """3x3 blocks one after the other, as before the predictions of a detection head."""
+    conv = conv_block(use_depthwise)
+    return nn.Sequential(
+        *(conv(channels, channels, 3, hidden_act=hidden_act, norm_eps=norm_eps) for _ in range(depth))
+    )

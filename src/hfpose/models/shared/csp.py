@@ -212,9 +212,7 @@ class PathAggregationNeck(nn.Module):
         channels = stage_channels(config.width_multiplier)[1:]
 
         def csp(in_channels: int, out_channels: int) -> CSPLayer:
-            return CSPLayer(
-                config, in_channels, out_channels, config.num_neck_blocks, block, add_identity=False
-            )
+            return CSPLayer(config, in_channels, out_channels, config.num_neck_blocks, block, add_identity=False)
 
         steps = range(len(channels) - 1)
         # Both lists of the way down start at the coarsest level.
