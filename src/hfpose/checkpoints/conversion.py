@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_NAMES_IN_ERROR = 12
+CONFIG_NAME = "config.json"
 
 
 class FamilyConversion(Protocol):
@@ -161,11 +162,11 @@ def _shortened(names: Collection[str]) -> str:
 
 
 def _local_file(checkpoint: str | os.PathLike[str], sha256_prefix: str | None) -> Path:
-    if str(checkpoint).startswith(("http://", "https://")):
-        from hfpose.downloads import fetch_checkpoint
+    if not str(checkpoint).startswith(("http://", "https://")):
+        return Path(checkpoint)
+    from hfpose.downloads import fetch_checkpoint
 
-        return fetch_checkpoint(str(checkpoint), sha256_prefix)
-    return Path(checkpoint)
+    return fetch_checkpoint(str(checkpoint), sha256_prefix)
 
 
 def _save(output_dir: Path, model: PreTrainedModel, processor: Any) -> Path:
@@ -175,7 +176,8 @@ def _save(output_dir: Path, model: PreTrainedModel, processor: Any) -> Path:
         model.save_pretrained(temporary)
         processor.save_pretrained(temporary)
         output_dir.mkdir(exist_ok=True)
-        # The configuration goes last: a folder without one is not taken for a model.
-        for file in sorted(Path(temporary).iterdir(), key=lambda file: file.name == "config.json"):
+        # A folder without a configuration is not taken for a model: the old one goes first, the new one comes last.
+        (output_dir / CONFIG_NAME).unlink(missing_ok=True)
+        for file in sorted(Path(temporary).iterdir(), key=lambda file: file.name == CONFIG_NAME):
             shutil.move(file, output_dir / file.name)
     return output_dir

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from hfpose import hub
 from hfpose.keypoints import schema_for_config
 from hfpose.pipelines.loading import Stage, default_device, load_stage
-from hfpose.pipelines.pose_estimation import INDEX_NAME, PoseEstimationPipeline
+from hfpose.pipelines.pose_estimation import PoseEstimationPipeline
 from hfpose.zoo import WHOLE_IMAGE, ModelEntry, find_entry, list_entries
 
 TASKS = ("pose-estimation",)
@@ -27,7 +28,8 @@ def pipeline(
     detector_labels: Iterable[int | str] | None = None,
     device: torch.device | str | int | None = None,
     dtype: torch.dtype | str | None = None,
-    **hub_options: Any,
+    revision: str | None = None,
+    token: str | bool | None = None,
 ) -> PoseEstimationPipeline:
     """A pipeline that is ready to be called with pictures.
 
@@ -42,7 +44,8 @@ def pipeline(
             the detector is its default too, else all.
         device: `"cpu"`, `"cuda"`, `"cuda:1"`, `"mps"`, ...; default: the accelerator if there is one, else the CPU.
         dtype: floating point type of the models, such as `"float16"`; default float32.
-        hub_options: `revision`, `token`, `cache_dir` and the like, for the model's repository.
+        revision: branch, tag or commit of the pose model's hub repository.
+        token: for the Hub; by default the one that is logged in with.
 
     Raises:
         ValueError: for an unknown task.
@@ -52,10 +55,13 @@ def pipeline(
         raise ValueError(f"Unknown task {task!r}; hfpose has {', '.join(map(repr, TASKS))}.")
     target = torch.device(device) if device is not None else default_device()
     model = DEFAULT_MODEL if model is None else model
-    if isinstance(model, (str, Path)) and (Path(model) / INDEX_NAME).is_file():
-        return PoseEstimationPipeline.from_pretrained(model, device=target, dtype=dtype, **hub_options)
-    entry = find_entry(str(model), "pose") if isinstance(model, (str, Path)) and not Path(model).is_dir() else None
-    pose = load_stage(model, "pose", image_processor, device=target, dtype=dtype, **hub_options)
+    entry = None
+    if not isinstance(model, PreTrainedModel):
+        entry = find_entry(str(model), "pose")
+        model = hub.resolve(model, "pose", revision=revision, token=token)
+        if (model / hub.PIPELINE_INDEX).is_file():
+            return PoseEstimationPipeline.from_pretrained(model, device=target, dtype=dtype)
+    pose = load_stage(model, "pose", image_processor, device=target, dtype=dtype)
     if detector is None:
         entry = entry or _entry_with_same_keypoints(pose)
         detector = entry.default_detector if entry else None
@@ -65,7 +71,7 @@ def pipeline(
     if detector == WHOLE_IMAGE:
         stage = WHOLE_IMAGE
     elif detector is not None:
-        stage = load_stage(detector, "detector", device=target, dtype=dtype)
+        stage = load_stage(detector, "detector", device=target, dtype=dtype, token=token)
     return PoseEstimationPipeline(pose, detector=stage, detector_labels=detector_labels)
 
 

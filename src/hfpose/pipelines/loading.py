@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from transformers import (
-    AutoConfig,
     AutoImageProcessor,
     AutoModelForObjectDetection,
     AutoModelForPoseEstimation,
@@ -47,7 +46,8 @@ def load_stage(
     *,
     device: torch.device | str | None = None,
     dtype: torch.dtype | str | None = None,
-    **hub_options: Any,
+    revision: str | None = None,
+    token: str | bool | None = None,
 ) -> Stage:
     """The model and image processor that a name, a folder, a repository or a model object stands for.
 
@@ -58,38 +58,39 @@ def load_stage(
             loaded from a folder or repository.
         device: where to put the model; None leaves a model object where it is.
         dtype: floating point type of the weights; None takes float32, or leaves a model object as it is.
-        hub_options: `revision`, `token`, `cache_dir` and the like, for huggingface_hub.
+        revision: branch, tag or commit of a hub repository.
+        token: for the Hub; by default the one that is logged in with.
 
     Raises:
         UnknownModelError: if nothing has that name.
         DownloadError: if it cannot be fetched.
     """
     if isinstance(model, PreTrainedModel):
-        place: str | Path = model.name_or_path
-        if image_processor is None and not place:
+        loaded, folder = model, str(model.name_or_path or "")
+        if image_processor is None and not folder:
             raise ValueError(
                 f"The {type(model).__name__} was not loaded from a folder or repository, so its image processor is "
                 "unknown. Give it as `image_processor=...`."
             )
-        loaded = model
     else:
-        place = hub.resolve(model, task, **hub_options)
+        folder = str(hub.resolve(model, task, revision=revision, token=token))
         with _quiet_loading():
-            loaded = _AUTO_MODELS[task].from_pretrained(place, dtype=dtype or torch.float32, **hub_options)
-    processor = image_processor or load_image_processor(place, loaded.config, **hub_options)
+            loaded = _AUTO_MODELS[task].from_pretrained(folder, dtype=torch.float32)
+    processor = image_processor or _load_image_processor(folder, loaded.config)
     if dtype is not None:
-        loaded = loaded.to(dtype if isinstance(dtype, torch.dtype) else getattr(torch, dtype))
-    return Stage((loaded.to(device) if device is not None else loaded).eval(), processor)
+        torch.nn.Module.to(loaded, dtype=getattr(torch, dtype) if isinstance(dtype, str) else dtype)
+    if device is not None:
+        torch.nn.Module.to(loaded, device=device)
+    return Stage(loaded.eval(), processor)
 
 
-def load_image_processor(place: str | Path, config: PreTrainedConfig | None = None, **hub_options: Any) -> Any:
+def _load_image_processor(folder: str, config: PreTrainedConfig) -> Any:
     """The image processor of a folder or repository: ours where we have one for the kind of model."""
-    config = config or AutoConfig.from_pretrained(place, **hub_options)
     if config.model_type == "vitpose":
         from hfpose.models.vitpose.image_processing_vitpose import ViTPoseImageProcessor
 
-        return ViTPoseImageProcessor.from_pretrained(place, **hub_options)
-    return AutoImageProcessor.from_pretrained(place, **hub_options)
+        return ViTPoseImageProcessor.from_pretrained(folder)
+    return AutoImageProcessor.from_pretrained(folder)
 
 
 def default_device() -> torch.device:

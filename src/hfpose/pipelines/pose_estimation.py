@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from dataclasses import dataclass
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,43 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from hfpose import hub
 from hfpose.errors import ConfigError, InputError
 from hfpose.keypoints import KeypointSchema
-from hfpose.media.sources import Frame, open_source
+from hfpose.media.sources import Frame, Source, open_source
 from hfpose.models.shared.top_down import check_image_boxes
 from hfpose.pipelines.detection import BoxDetector
 from hfpose.pipelines.loading import Stage, default_device, load_stage
 from hfpose.pipelines.pose import TopDownEstimator
 from hfpose.results import PoseOutput
+from hfpose.visualization import draw_poses
 from hfpose.zoo import WHOLE_IMAGE
 
-INDEX_NAME = "pose_pipeline.json"
 DEFAULT_POSE_BATCH_SIZE = 32
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What a call asks for, see `PoseEstimationPipeline.__call__`."""
+
+    flip_test: bool
+    box_threshold: float
+    nms_threshold: float
+    keypoint_threshold: float
+    pose_batch_size: int
+    return_visualization: bool
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A frame that can be used, with the boxes (N, 4) that the caller gave, if any."""
+
+    frame: Frame
+    image: np.ndarray
+    boxes: np.ndarray | None
+
+
+_NO_BOXES = object()  # where a caller's boxes end before the pictures do
 
 
 class PoseEstimationPipeline:
@@ -64,14 +90,15 @@ class PoseEstimationPipeline:
         device: torch.device | str | None = None,
         dtype: torch.dtype | str | None = None,
     ) -> None:
-        options = {"device": device, "dtype": dtype}
-        pose = model if isinstance(model, Stage) else load_stage(model, "pose", image_processor, **options)
-        self.estimator = TopDownEstimator(pose)
+        if not isinstance(model, Stage):
+            model = load_stage(model, "pose", image_processor, device=device, dtype=dtype)
+        self.estimator = TopDownEstimator(model)
         self.whole_image = detector == WHOLE_IMAGE
         self.detector: BoxDetector | None = None
         if detector is not None and not self.whole_image:
-            stage = detector if isinstance(detector, Stage) else load_stage(detector, "detector", **options)
-            self.detector = BoxDetector(stage, detector_labels)
+            if not isinstance(detector, Stage):
+                detector = load_stage(detector, "detector", device=device, dtype=dtype)
+            self.detector = BoxDetector(detector, detector_labels)
 
     @property
     def schema(self) -> KeypointSchema:
@@ -125,94 +152,89 @@ class PoseEstimationPipeline:
                 '`detector=...` (a model, or "whole_image" to take each picture as one box).'
             )
         source = open_source(inputs)
-        settings = {
-            "flip_test": flip_test,
-            "box_threshold": box_threshold,
-            "nms_threshold": nms_threshold,
-            "keypoint_threshold": keypoint_threshold,
-            "pose_batch_size": pose_batch_size,
-            "return_visualization": return_visualization,
-        }
+        settings = _Settings(
+            flip_test, box_threshold, nms_threshold, keypoint_threshold, pose_batch_size, return_visualization
+        )
         if source.is_single:
-            if boxes is not None:
-                boxes = [_boxes_of_single(boxes)]
-            output = next(self._stream(source, boxes, 1, settings))
+            given = None if boxes is None else [_boxes_of_single(boxes)]
+            output = next(self._stream(source, given, 1, settings))
             if output.error is not None:
                 raise InputError(output.error)
             return output
         if boxes is not None:
-            boxes = _boxes_per_image(boxes, source.num_frames)
+            _check_box_lists(boxes, source.num_frames)
         return self._stream(source, boxes, batch_size, settings)
 
     def _stream(
-        self, source: Any, boxes: Iterable[Any] | None, batch_size: int, settings: dict[str, Any]
+        self, source: Source, boxes: Iterable[Any] | None, batch_size: int, settings: _Settings
     ) -> Iterator[PoseOutput]:
-        remaining = None if boxes is None else iter(boxes)
+        given = repeat(None) if boxes is None else iter(boxes)
         with source:
             frames = iter(source)
             while batch := list(islice(frames, batch_size)):
-                given = None if remaining is None else list(islice(remaining, len(batch)))
-                yield from self._process(batch, given, **settings)
+                checked = [_check(frame, next(given, _NO_BOXES)) for frame in batch]
+                yield from self._process(batch, checked, settings, announce=not source.is_single)
 
     def _process(
-        self,
-        frames: Sequence[Frame],
-        given_boxes: Sequence[Any] | None,
-        *,
-        flip_test: bool,
-        box_threshold: float,
-        nms_threshold: float,
-        keypoint_threshold: float,
-        pose_batch_size: int,
-        return_visualization: bool,
+        self, frames: Sequence[Frame], checked: Sequence[_Picture | str], settings: _Settings, announce: bool
     ) -> list[PoseOutput]:
-        """Results of a batch of frames, in their order."""
-        errors = [frame.error for frame in frames]
-        boxes: list[np.ndarray | None] = [None] * len(frames)
-        if given_boxes is not None:
-            boxes, errors = _checked_boxes(frames, given_boxes)
-        good = [index for index, error in enumerate(errors) if error is None]
-        images = [frames[index].image for index in good]
-        found = self._find_boxes(images, [boxes[index] for index in good], box_threshold, nms_threshold)
-        poses = self.estimator(
-            images, [each for each, _ in found], flip_test=flip_test, batch_size=pose_batch_size
-        )
-        outputs = [_failed(frame, error, self.schema) for frame, error in zip(frames, errors, strict=True)]
-        for index, (frame_boxes, box_scores), (keypoints, scores) in zip(good, found, poses, strict=True):
-            image = frames[index].image
-            outputs[index] = PoseOutput(
-                keypoints=keypoints,
-                keypoint_scores=scores,
-                boxes=frame_boxes,
-                box_scores=box_scores,
-                schema=self.schema,
-                image_size=(image.shape[1], image.shape[0]),
-                source=frames[index].source,
-                frame_index=frames[index].frame_index,
+        """Results of a batch of frames, in their order; `checked` holds each one's picture or what is wrong with it."""
+        results = iter(self._estimate([picture for picture in checked if isinstance(picture, _Picture)], settings))
+        outputs = []
+        for frame, picture in zip(frames, checked, strict=True):
+            if isinstance(picture, _Picture):
+                outputs.append(next(results))
+                continue
+            if announce:
+                print(f"hfpose: {frame.source or frame.name}: {picture}", file=sys.stderr)
+            outputs.append(
+                PoseOutput.failed(picture, source=frame.source, schema=self.schema, frame_index=frame.frame_index)
             )
-            if return_visualization:
-                from hfpose.visualization import draw_poses
-
-                outputs[index].visualization = draw_poses(
-                    image, outputs[index], keypoint_threshold=keypoint_threshold
-                )
         return outputs
 
-    def _find_boxes(
-        self,
-        images: Sequence[np.ndarray],
-        given: Sequence[np.ndarray | None],
-        box_threshold: float,
-        nms_threshold: float,
-    ) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _estimate(self, pictures: Sequence[_Picture], settings: _Settings) -> Iterator[PoseOutput]:
+        """Results of the pictures, in their order."""
+        if not pictures:
+            return
+        images = [picture.image for picture in pictures]
+        found = self._find_boxes(pictures, settings)
+        poses = self.estimator(
+            images,
+            [boxes for boxes, _ in found],
+            flip_test=settings.flip_test,
+            batch_size=settings.pose_batch_size,
+        )
+        for picture, (boxes, box_scores), (keypoints, scores) in zip(pictures, found, poses, strict=True):
+            height, width = picture.image.shape[:2]
+            output = PoseOutput(
+                keypoints=keypoints,
+                keypoint_scores=scores,
+                boxes=boxes,
+                box_scores=box_scores,
+                schema=self.schema,
+                image_size=(width, height),
+                source=picture.frame.source,
+                frame_index=picture.frame.frame_index,
+            )
+            if settings.return_visualization:
+                output.visualization = draw_poses(
+                    picture.image, output, keypoint_threshold=settings.keypoint_threshold
+                )
+            yield output
+
+    def _find_boxes(self, pictures: Sequence[_Picture], settings: _Settings) -> list[tuple[np.ndarray, np.ndarray]]:
         """Boxes (N, 4) and scores (N,) of each picture: given, detected, or the picture itself."""
-        if not images:
-            return []
-        if self.detector is not None and any(boxes is None for boxes in given):
-            return self.detector(images, box_threshold, nms_threshold)
-        whole = [np.array([[0, 0, image.shape[1], image.shape[0]]], np.float32) for image in images]
-        chosen = [whole_box if boxes is None else boxes for whole_box, boxes in zip(whole, given, strict=True)]
-        return [(boxes, np.ones(len(boxes), np.float32)) for boxes in chosen]
+        given = [picture.boxes for picture in pictures if picture.boxes is not None]
+        if given:
+            boxes = given  # a call gives boxes for all pictures or for none
+        elif self.detector is not None:
+            images = [picture.image for picture in pictures]
+            return self.detector(images, settings.box_threshold, settings.nms_threshold)
+        else:
+            boxes = [
+                np.array([[0, 0, picture.image.shape[1], picture.image.shape[0]]], np.float32) for picture in pictures
+            ]
+        return [(each, np.ones(len(each), np.float32)) for each in boxes]
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the pipeline: an index file, and a folder for each part that its class loads alone."""
@@ -224,7 +246,7 @@ class PoseEstimationPipeline:
             parts |= {"detector": "detector", "detector_labels": self.detector.label_ids}
         elif self.whole_image:
             parts["detector"] = WHOLE_IMAGE
-        (folder / INDEX_NAME).write_text(json.dumps(parts, indent=2) + "\n", encoding="utf-8")
+        (folder / hub.PIPELINE_INDEX).write_text(json.dumps(parts, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def from_pretrained(
@@ -233,36 +255,36 @@ class PoseEstimationPipeline:
         *,
         device: torch.device | str | None = None,
         dtype: torch.dtype | str | None = None,
-        **hub_options: Any,
+        revision: str | None = None,
+        token: str | bool | None = None,
     ) -> PoseEstimationPipeline:
         """The pipeline that `save_pretrained` wrote to a folder, or that was pushed to a repository.
 
         Raises:
             ConfigError: if there is no index file, or it cannot be used.
+            CheckpointError: if the index names a part outside of the folder.
         """
-        from hfpose import hub
-
-        root = Path(hub.resolve_pipeline(folder, **hub_options))
-        index = read_index(root)
-        options = {"device": device or default_device(), "dtype": dtype}
+        root = hub.resolve(folder, "pose", revision=revision, token=token)
+        index = _read_index(root)
+        target = default_device() if device is None else device
         detector: Stage | str | None = index.get("detector")
         if isinstance(detector, str) and detector != WHOLE_IMAGE:
-            detector = load_stage(part_folder(root, detector), "detector", **options)
-        pose = load_stage(part_folder(root, index["pose"]), "pose", **options)
+            detector = load_stage(hub.child_path(root, detector), "detector", device=target, dtype=dtype)
+        pose = load_stage(hub.child_path(root, index["pose"]), "pose", device=target, dtype=dtype)
         return cls(pose, detector=detector, detector_labels=index.get("detector_labels"))
 
 
-def read_index(folder: Path) -> dict[str, Any]:
+def _read_index(folder: Path) -> dict[str, Any]:
     """The index file of a pipeline folder.
 
     Raises:
         ConfigError: if it is missing or not what `save_pretrained` writes.
     """
-    path = folder / INDEX_NAME
+    path = folder / hub.PIPELINE_INDEX
     if not path.is_file():
         raise ConfigError(
-            f"{folder} has no {INDEX_NAME}, so it is no pipeline folder. "
-            "For a folder of one model use `pipeline(\"pose-estimation\", model=folder)`."
+            f"{folder} has no {hub.PIPELINE_INDEX}, so it is no pipeline folder. "
+            'For a folder of one model use `pipeline("pose-estimation", model=folder)`.'
         )
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
@@ -273,17 +295,6 @@ def read_index(folder: Path) -> dict[str, Any]:
     return index
 
 
-def part_folder(root: Path, name: str) -> Path:
-    """Folder of a part that an index file names.
-
-    Raises:
-        ConfigError: for anything but the plain name of a folder inside `root`.
-    """
-    if Path(name).name != name or name in ("", ".", ".."):
-        raise ConfigError(f"{root / INDEX_NAME} names the part {name!r}; expected the name of a folder beside it.")
-    return root / name
-
-
 def _check_positive(**values: int) -> None:
     for name, value in values.items():
         if value < 1:
@@ -292,37 +303,34 @@ def _check_positive(**values: int) -> None:
 
 def _boxes_of_single(boxes: Any) -> Any:
     """Boxes of one picture, given as a list of boxes or as a list with that list in it."""
-    if np.ndim(boxes[0]) == 2 if len(boxes) == 1 else False:
-        return boxes[0]
-    return boxes
+    holds_a_list = len(boxes) > 0 and np.ndim(boxes[0]) != 1
+    if holds_a_list and len(boxes) != 1:
+        raise InputError(f"Got boxes for {len(boxes)} pictures, but one picture.")
+    return boxes[0] if holds_a_list else boxes
 
 
-def _boxes_per_image(boxes: Any, num_images: int | None) -> Any:
+def _check_box_lists(boxes: Any, num_images: int | None) -> None:
     if num_images is not None and len(boxes) != num_images:
         raise InputError(
             f"Got boxes for {len(boxes)} pictures, but there are {num_images}. "
             "Give one list of boxes [x1, y1, x2, y2] per picture, an empty one where there is nobody."
         )
-    return boxes
 
 
-def _checked_boxes(
-    frames: Sequence[Frame], given: Sequence[Any]
-) -> tuple[list[np.ndarray | None], list[str | None]]:
-    """Boxes (N, 4) for each frame, and what is wrong with the frame or with its boxes."""
-    boxes: list[np.ndarray | None] = [None] * len(frames)
-    errors = [frame.error for frame in frames]
-    for index, frame in enumerate(frames):
-        if errors[index] is not None:
-            continue
-        try:
-            if index >= len(given):
-                raise InputError("No boxes were given for this picture; give one list of boxes per picture.")
-            boxes[index] = check_image_boxes(given[index], index)
-            _check_on_image(boxes[index], frame.image)
-        except InputError as error:
-            errors[index] = str(error)
-    return boxes, errors
+def _check(frame: Frame, boxes: Any) -> _Picture | str:
+    """The picture of a frame with the boxes that were given for it, or what is wrong with either."""
+    if frame.image is None or frame.error is not None:
+        return frame.error or "There is no picture."
+    if boxes is _NO_BOXES:
+        return "No boxes were given for this picture; give one list of boxes per picture."
+    if boxes is None:
+        return _Picture(frame, frame.image, None)
+    try:
+        checked = check_image_boxes(boxes)
+        _check_on_image(checked, frame.image)
+    except InputError as error:
+        return str(error)
+    return _Picture(frame, frame.image, checked)
 
 
 def _check_on_image(boxes: np.ndarray, image: np.ndarray) -> None:
@@ -334,11 +342,3 @@ def _check_on_image(boxes: np.ndarray, image: np.ndarray) -> None:
             f"Box {first} is {boxes[first].tolist()} and lies outside the picture of {width}x{height} pixels. "
             "Boxes are x1, y1, x2, y2 in pixels of the picture as it is shown."
         )
-
-
-def _failed(frame: Frame, error: str | None, schema: KeypointSchema) -> PoseOutput:
-    """The result of a frame that cannot be used, told on stderr too."""
-    message = error or "not processed"
-    if error is not None:
-        print(f"hfpose: {frame.source or frame.name}: {error}", file=sys.stderr)
-    return PoseOutput.failed(message, source=frame.source, schema=schema, frame_index=frame.frame_index)
