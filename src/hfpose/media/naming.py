@@ -1,0 +1,56 @@
+"""Names for output files, from names of inputs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from hfpose.media.images import is_url
+
+_MAX_LENGTH = 180  # characters; file systems allow 255 bytes, and endings are still to come
+_UNSAFE = re.compile(r'[\x00-\x1f/\\:*?"<>|]+')
+
+
+def base_name(source: str | Path) -> str:
+    """Name of a file, or of the last part of a URL, without folders and ending, and safe as a name on every system."""
+    text = unquote(urlsplit(str(source)).path) if is_url(source) else str(source)
+    parts = [part for part in re.split(r"[/\\]" if is_url(source) else r"[/]", text) if part not in ("", ".", "..")]
+    stem = Path(parts[-1]).stem if parts else ""
+    name = _UNSAFE.sub("_", stem)[:_MAX_LENGTH].strip()
+    return name if name.strip(".") else "unnamed"
+
+
+class Namer:
+    """Gives each item of a run a name of its own, the same in each run over the same inputs.
+
+    A name that is taken gets `_2`, `_3` and so on. Upper and lower case count as equal, since some file systems do not tell
+    them apart.
+    """
+
+    def __init__(self) -> None:
+        self._taken: dict[str, int] = {}
+        self._last_index = -1
+
+    def unique(self, name: str) -> str:
+        candidate = name
+        number = self._taken.get(name.casefold(), 1)
+        while self._is_taken(candidate):
+            number += 1
+            candidate = f"{name}_{number}"
+        self._taken[name.casefold()] = number
+        self._taken.setdefault(candidate.casefold(), 1)
+        return candidate
+
+    def index_name(self, index: int) -> str:
+        """Name of an item that has none, such as an array. It is not stored, so that endless streams cost no memory."""
+        name = f"{index:010d}"
+        if name in self._taken:
+            return self.unique(name)
+        self._last_index = index
+        return name
+
+    def _is_taken(self, name: str) -> bool:
+        if re.fullmatch(r"\d{10}", name) and int(name) <= self._last_index:
+            return True
+        return name.casefold() in self._taken

@@ -1,0 +1,308 @@
+"""Anything that holds pictures as one stream of frames: paths, folders, videos, webcams, arrays, collections, generators."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from hfpose.errors import InputError
+from hfpose.media.files import is_folder
+from hfpose.media.frames import Frame, MediaItem
+from hfpose.media.images import is_image_path, is_url, load_image, local_path
+from hfpose.media.naming import Namer, base_name
+from hfpose.media.read_ahead import Job, read_ahead, read_in_turn
+from hfpose.media.video import VIDEO_SUFFIXES, Capture, open_video, read_video, read_webcam, stated_frames
+
+IMAGE_KEYS = ("image", "img")
+"""Keys under which a dict, such as an item of a `datasets.Dataset`, holds its picture."""
+
+_LIVE_READ_AHEAD = 2  # frames; more would only make a camera's picture late
+
+
+@dataclass(frozen=True)
+class _Options:
+    recursive: bool
+    skip: Callable[[MediaItem], bool] | None
+    num_workers: int
+    read_ahead: int
+    timeout: float
+    capture_factory: Callable[[int], Capture] | None
+
+
+def open_source(
+    inputs: Any,
+    *,
+    recursive: bool = False,
+    skip: Callable[[MediaItem], bool] | None = None,
+    num_workers: int = 1,
+    read_ahead: int = 8,
+    timeout: float = 30.0,
+    capture_factory: Callable[[int], Capture] | None = None,
+) -> Source:
+    """Turn whatever a pipeline is given into a stream of frames.
+
+    Nothing is read yet. What cannot be read becomes a `Frame` with an error in its place, so that one bad input never
+    loses the others; only an exception inside a generator of the caller goes through to the caller.
+
+    Args:
+        inputs: one picture (all that `load_image` takes, or a dict with one under `"image"` or `"img"`), a video (path
+            or URL), a folder (its pictures, sorted by name), `"webcam"` or `"webcam:1"`, a 4D array (a stack of pictures),
+            or a collection of these: list, generator, `datasets.Dataset`, transformers' `KeyDataset`, anything iterable.
+        recursive: whether to look for pictures in the subfolders of a folder too.
+        skip: called with each item before it is read; true leaves it out.
+        num_workers: threads that decode pictures. With at least one, frames are read ahead in the background, and a
+            generator is run there too; with 0 everything happens in the thread that iterates.
+        read_ahead: how many frames may wait in memory.
+        timeout: seconds that a download, or waiting for a video behind a URL, may take.
+        capture_factory: opens a camera by number; `cv2.VideoCapture` by default.
+    """
+    return Source(inputs, _Options(recursive, skip, num_workers, max(1, read_ahead), timeout, capture_factory))
+
+
+class Source:
+    """A stream of frames, made by `open_source`: iterable, and a context manager that stops reading at its end.
+
+    Leaving a loop over it early, by `break` or by an exception, stops the reading too. Lists, folders and files can be
+    iterated again, generators once.
+    """
+
+    def __init__(self, inputs: Any, options: _Options) -> None:
+        # Read by ffmpeg's wrapper in OpenCV when it is used first: its remarks on damaged files come back as errors here.
+        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+        self._inputs = inputs
+        self._options = options
+        self._readers: list[Generator[Frame, None, None]] = []
+        if not isinstance(inputs, (str, Path)) and not _is_picture(inputs) and not _is_collection(inputs):
+            raise InputError(
+                f"Cannot read pictures from {type(inputs).__name__}: give a path, a URL, a folder, 'webcam', a PIL image, a "
+                "numpy array, or a list or generator of these."
+            )
+
+    @property
+    def is_single(self) -> bool:
+        """Whether the input is one picture, so that one result is expected and not a stream."""
+        if isinstance(self._inputs, (str, Path)):
+            return _path_kind(self._inputs) == "image"
+        return _is_picture(self._inputs)
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the frames follow each other in time or their number is unknown: video, webcam, generator."""
+        if isinstance(self._inputs, (str, Path)):
+            return _path_kind(self._inputs) in ("video", "webcam")
+        return _is_collection(self._inputs) and not isinstance(self._inputs, Sized)
+
+    @functools.cached_property
+    def num_frames(self) -> int | None:
+        """How many frames there will be if nothing is skipped or fails, as far as that is known without reading them."""
+        if _is_collection(self._inputs) and not isinstance(self._inputs, (list, tuple)):
+            return len(self._inputs) if isinstance(self._inputs, Sized) else None
+        counts = [_count_frames(leaf, self._options) for leaf in _leaves(self._inputs, self._options.recursive)]
+        return None if None in counts else sum(count for count in counts if count is not None)
+
+    def __iter__(self) -> Iterator[Frame]:
+        options = self._options
+        if options.num_workers < 1:
+            reader = read_in_turn(self._jobs())
+        else:
+            live = isinstance(self._inputs, str) and _path_kind(self._inputs) == "webcam"
+            size = min(options.read_ahead, _LIVE_READ_AHEAD) if live else options.read_ahead
+            reader = read_ahead(self._jobs(), options.num_workers, size)
+        self._readers.append(reader)
+        return reader
+
+    def close(self) -> None:
+        """Stop reading and release files and cameras."""
+        while self._readers:
+            self._readers.pop().close()
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _jobs(self) -> Generator[Job, None, None]:
+        """Frames of videos, which are decoded in order, and for each picture a function that decodes it."""
+        namer = Namer()
+        for index, leaf in enumerate(_leaves(self._inputs, self._options.recursive)):
+            name = namer.index_name(index) if leaf.name is None else namer.unique(leaf.name)
+            item = MediaItem(index, leaf.kind, name, leaf.source)
+            if self._options.skip is not None and self._options.skip(item):
+                continue
+            if leaf.error is not None:
+                yield Frame(item, error=leaf.error)
+            elif leaf.kind == "image":
+                yield functools.partial(_read_picture, item, leaf.payload, self._options.timeout)
+            elif leaf.kind == "video":
+                yield from read_video(item, leaf.payload, self._options.timeout)
+            else:
+                yield from read_webcam(item, leaf.payload, self._options.capture_factory)
+
+
+@dataclass(frozen=True)
+class _Leaf:
+    """One item of the inputs before it is numbered; `payload` is what to read, `name` the wished base name."""
+
+    kind: Literal["image", "video", "webcam"]
+    payload: Any = None
+    name: str | None = None
+    source: str | None = None
+    error: str | None = None
+
+
+def _is_picture(value: Any) -> bool:
+    """Whether a value that is no path stands for one picture (in whatever shape, to be judged by `load_image`)."""
+    if isinstance(value, np.ndarray):
+        return value.ndim != 4
+    if isinstance(value, Mapping):
+        return any(key in value for key in IMAGE_KEYS)
+    return isinstance(value, (bytes, bytearray, memoryview)) or hasattr(value, "__array_interface__")
+
+
+def _is_collection(value: Any) -> bool:
+    if isinstance(value, (str, Path, Mapping)) or _is_picture(value):
+        return False
+    return isinstance(value, Iterable) or hasattr(value, "__getitem__")
+
+
+def _path_kind(source: str | Path) -> Literal["image", "video", "webcam", "folder"]:
+    text = str(source)
+    if isinstance(source, str) and (text.lower() == "webcam" or text.lower().startswith("webcam:")):
+        return "webcam"
+    if is_url(source):
+        return "video" if Path(urlsplit(text).path).suffix.lower() in VIDEO_SUFFIXES else "image"
+    path = local_path(source)
+    if is_folder(path):
+        return "folder"
+    return "video" if path.suffix.lower() in VIDEO_SUFFIXES else "image"
+
+
+def _leaves(inputs: Any, recursive: bool) -> Iterator[_Leaf]:
+    """The single items of any input, folders and collections opened."""
+    if isinstance(inputs, (str, Path)):
+        yield from _path_leaves(inputs, recursive)
+    elif _is_picture(inputs):
+        yield _picture_leaf(inputs)
+    else:
+        for value in _elements(inputs):
+            if isinstance(value, (str, Path)):
+                yield from _path_leaves(value, recursive)
+            else:
+                yield _picture_leaf(value)
+
+
+def _elements(collection: Any) -> Iterator[Any]:
+    """Items of anything iterable, or with `__len__` and `__getitem__` alone, as torch's datasets are."""
+    if hasattr(collection, "__iter__") or not hasattr(collection, "__len__"):
+        yield from collection
+    else:
+        for index in range(len(collection)):
+            yield collection[index]
+
+
+def _path_leaves(source: str | Path, recursive: bool) -> Iterator[_Leaf]:
+    kind = _path_kind(source)
+    if kind == "folder":
+        yield from _folder_leaves(local_path(source), recursive)
+    elif kind == "webcam":
+        number = str(source).partition(":")[2] or "0"
+        error = None if number.isdecimal() else f"{source!r} names no camera: expected 'webcam' or 'webcam:1'."
+        yield _Leaf("webcam", int(number) if error is None else None, "webcam", str(source), error)
+    else:
+        yield _Leaf(kind, source, base_name(source), str(source))
+
+
+def _folder_leaves(folder: Path, recursive: bool) -> Iterator[_Leaf]:
+    found = False
+    try:
+        for path in _list_pictures(folder, recursive):
+            found = True
+            name = path.relative_to(folder).with_name(base_name(path)).as_posix()
+            yield _Leaf("image", path, name, str(path))
+    except OSError as error:
+        yield _Leaf(
+            "image", None, folder.name, str(folder), f"Cannot list the folder {str(folder)!r}: {error.strerror}."
+        )
+        return
+    if not found:
+        hint = "" if recursive else " To look into its subfolders, set recursive."
+        yield _Leaf("image", None, folder.name, str(folder), f"The folder {str(folder)!r} holds no pictures.{hint}")
+
+
+def _list_pictures(folder: Path, recursive: bool) -> list[Path]:
+    """Files with the ending of a picture, sorted by path; hidden ones are left out, links to folders not followed.
+
+    Raises:
+        OSError: if the folder cannot be listed; subfolders that cannot are left out.
+    """
+    paths: list[Path] = []
+    folders = [folder]
+    while folders:
+        current = folders.pop()
+        try:
+            with os.scandir(current) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if recursive and entry.is_dir(follow_symlinks=False):
+                        folders.append(current / entry.name)
+                    elif is_image_path(Path(entry.name)) and entry.is_file():
+                        paths.append(current / entry.name)
+        except OSError:
+            if current == folder:
+                raise
+    return sorted(paths)
+
+
+def _picture_leaf(value: Any) -> _Leaf:
+    """Leaf of a value that is no path: array, PIL image, bytes, or a dict with one of these or a path."""
+    if isinstance(value, Mapping):
+        key = next((key for key in IMAGE_KEYS if key in value), None)
+        if key is not None:
+            return _picture_leaf(value[key])
+        if value.get("bytes") is not None or value.get("path") is not None:  # a picture that `datasets` did not decode
+            path = value.get("path")
+            payload = path if value.get("bytes") is None else value["bytes"]
+            return _Leaf("image", payload, base_name(path) if path else None, path)
+        keys = ", ".join(map(repr, value))
+        return _Leaf(
+            "image", error=f"A dict must hold its picture under 'image' or 'img'; this one has the keys {keys}."
+        )
+    if isinstance(value, (str, Path)):
+        return _Leaf("image", value, base_name(value), str(value))
+    if isinstance(value, (list, tuple)):
+        return _Leaf("image", error=f"A {type(value).__name__} inside a collection is not read: give one flat list.")
+    path = getattr(value, "filename", None)  # PIL images that were opened from a file know it
+    if isinstance(path, str) and path:
+        return _Leaf("image", value, base_name(path), path)
+    return _Leaf("image", value)
+
+
+def _count_frames(leaf: _Leaf, options: _Options) -> int | None:
+    if leaf.kind == "image" or leaf.error is not None:
+        return 1
+    if leaf.kind == "webcam":
+        return None
+    try:
+        with open_video(leaf.payload, options.timeout) as capture:
+            return stated_frames(capture)
+    except InputError:
+        return 1
+
+
+def _read_picture(item: MediaItem, payload: Any, timeout: float) -> Frame:
+    try:
+        return Frame(item, load_image(payload, timeout=timeout))
+    except InputError as error:
+        return Frame(item, error=str(error))

@@ -1,0 +1,183 @@
+"""Reading videos and cameras."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from hfpose.errors import InputError
+from hfpose.media.files import open_to_read
+from hfpose.media.frames import Frame, MediaItem, VideoInfo
+from hfpose.media.images import is_url, local_path
+
+VIDEO_SUFFIXES = frozenset(
+    (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".3gp", ".ogv")
+)
+"""File name endings that are read as videos."""
+
+
+class Capture(Protocol):
+    """The part of `cv2.VideoCapture` that is used, so that another camera can be put in its place."""
+
+    def isOpened(self) -> bool: ...
+    def read(self) -> tuple[bool, Any]: ...
+    def get(self, propId: int, /) -> float: ...
+    def release(self) -> None: ...
+
+
+def read_video(item: MediaItem, payload: str | Path, timeout: float) -> Iterator[Frame]:
+    """Frames of a video file or URL; a last one with an error if it is cut off."""
+    try:
+        with open_video(payload, timeout) as capture:
+            yield from _frames(item, capture)
+    except InputError as error:
+        yield Frame(item, error=str(error))
+
+
+def _frames(item: MediaItem, capture: Capture) -> Iterator[Frame]:
+    """The frames of an opened video, turned upright as the file says.
+
+    Raises:
+        InputError: if there are none, or fewer than the file promised.
+    """
+    import cv2
+
+    info: VideoInfo | None = None
+    count, last_time = 0, 0.0
+    while True:
+        ok, bgr = capture.read()
+        if not ok:
+            break
+        if info is None:
+            info = _video_info(capture, bgr)
+        last_time = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        yield Frame(item, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), frame_index=count, video=info)
+        count += 1
+    if info is None:
+        raise InputError(
+            f"The video {item.source!r} has no frame that can be read: it is damaged or holds only sound."
+        )
+    if _is_cut_off(info, count, last_time):
+        raise InputError(
+            f"The video {item.source!r} breaks off: {count} of {info.num_frames} frames could be read, the rest is missing "
+            "or damaged. The results up to there are kept; copy or export the file again."
+        )
+
+
+def _is_cut_off(info: VideoInfo, count: int, last_time: float) -> bool:
+    """Whether a video ended early, given the number of frames read and the time of the last one in seconds.
+
+    Some formats do not store a number of frames; the one that is stated is then duration times rate, and wrong where the
+    rate is not constant. So both the number and the time must be short of what was stated, and by more than rounding.
+    """
+    if info.num_frames is None or info.fps is None:
+        return False
+    duration = info.num_frames / info.fps
+    slack = max(2 / info.fps, 0.02 * duration)
+    return count < info.num_frames and last_time + 1 / info.fps < duration - slack
+
+
+@contextmanager
+def open_video(source: str | Path, timeout: float) -> Iterator[Capture]:
+    """An opened video file or URL, released at the end.
+
+    Raises:
+        InputError: if it cannot be opened.
+    """
+    import cv2
+
+    options: list[int] = []
+    if is_url(source):
+        target = str(source)
+        milliseconds = max(1, int(timeout * 1000))
+        options = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, milliseconds, cv2.CAP_PROP_READ_TIMEOUT_MSEC, milliseconds]
+    else:
+        path = local_path(source)
+        with open_to_read(path, "video") as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                raise InputError(f"{str(path)!r} is empty (0 bytes): it was probably not copied to the end.")
+        target = str(path)
+    with quiet_opencv():
+        # ffmpeg alone: OpenCV's next choice takes file names for patterns of numbered pictures.
+        capture = cv2.VideoCapture(target, cv2.CAP_FFMPEG, options)
+    try:
+        if not capture.isOpened():
+            raise InputError(
+                f"{str(source)!r} cannot be opened as a video: it is cut off, no video, or of a codec that OpenCV does not "
+                "know. If a player shows it, convert it with: ffmpeg -i FILE -c:v libx264 converted.mp4"
+            )
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # the default, which builds and versions may change
+        yield capture
+    finally:
+        capture.release()
+
+
+def _video_info(capture: Capture, frame: np.ndarray) -> VideoInfo:
+    import cv2
+
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    # 1000 and more is how files without a rate show the millisecond resolution of their time stamps.
+    known = math.isfinite(fps) and 0 < fps < 1000
+    return VideoInfo(fps if known else None, frame.shape[1], frame.shape[0], stated_frames(capture))
+
+
+def stated_frames(capture: Capture) -> int | None:
+    import cv2
+
+    count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    return int(count) if math.isfinite(count) and count > 0 else None
+
+
+def read_webcam(item: MediaItem, number: int, factory: Callable[[int], Capture] | None) -> Iterator[Frame]:
+    """Frames of a camera until it is lost, which is reported by a last frame with an error."""
+    import cv2
+
+    with quiet_opencv():
+        capture: Capture = (factory or cv2.VideoCapture)(number)
+    try:
+        if not capture.isOpened():
+            yield Frame(
+                item,
+                error=f"Camera {number} cannot be opened: it is not connected, in use by another program, or locked.",
+            )
+            return
+        info: VideoInfo | None = None
+        count = 0
+        while True:
+            try:
+                ok, bgr = capture.read()
+            except (cv2.error, OSError, RuntimeError):
+                ok, bgr = False, None
+            if not ok or bgr is None:
+                break
+            info = info or replace(_video_info(capture, bgr), num_frames=None)
+            yield Frame(item, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), frame_index=count, video=info)
+            count += 1
+        yield Frame(item, error=f"Camera {number} stopped after {count} frames: was it unplugged?", video=info)
+    finally:
+        capture.release()
+
+
+_log_level_lock = threading.Lock()
+
+
+@contextmanager
+def quiet_opencv() -> Iterator[None]:
+    """Keep OpenCV from printing, on failure to open, what is reported as an error here."""
+    from cv2.utils import logging
+
+    with _log_level_lock:
+        level = logging.getLogLevel()
+        logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+        try:
+            yield
+        finally:
+            logging.setLogLevel(level)
