@@ -10,6 +10,7 @@ import email.utils
 import hashlib
 import itertools
 import logging
+import os
 import random
 import re
 import shutil
@@ -133,6 +134,31 @@ def download_file(
             f"{url} cannot be stored as {target}: {error}. Is the disk full, or the folder not writable?"
         ) from error
     return target
+
+
+def fetch_checkpoint(url: str, sha256_prefix: str | None = None) -> Path:
+    """Fetch a checkpoint from any address into our cache, under its own file name; at once if it is there already.
+
+    Args:
+        url: http or https address.
+        sha256_prefix: as for `download_file`; where not given, that which the file's name states.
+    """
+    from .checkpoints.reader import stated_hash
+
+    name = file_name(url)
+    folder = downloads_dir() / hashlib.sha256(url.encode()).hexdigest()[:16]
+    return download_file(url, folder / name, sha256_prefix=sha256_prefix or stated_hash(name), disk_factor=2.0)
+
+
+def cache_dir() -> Path:
+    """Folder for what hfpose keeps between runs: ``HFPOSE_CACHE``, or ``hfpose`` below ``HF_HOME``."""
+    named = os.environ.get("HFPOSE_CACHE")
+    return Path(named).expanduser() if named else Path(constants.HF_HOME) / "hfpose"
+
+
+def downloads_dir() -> Path:
+    """Folder for checkpoints that are not converted yet."""
+    return cache_dir() / "downloads"
 
 
 def file_name(url: str) -> str:
