@@ -147,7 +147,9 @@ class PoseOutput(Mapping[str, Any]):
 
     def select(self, index: Any) -> PoseOutput:
         """The same picture with some of its people: `index` is a slice, indices or a mask of N booleans."""
-        index = index if isinstance(index, slice) else np.asarray(index)
+        if not isinstance(index, slice):
+            index = np.asarray(index)
+            index = index if index.size else index.astype(np.int64)  # numpy takes an empty list for floats
         rows = [*_PER_INSTANCE, "heatmap_boxes"]
         if self.heatmaps is not None and self.heatmaps.ndim == 4:
             rows.append("heatmaps")

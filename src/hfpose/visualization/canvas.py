@@ -51,6 +51,13 @@ def check_image(image: np.ndarray) -> None:
         )
 
 
+def check_sizes(radius: int | None, thickness: int | None) -> None:
+    """Raises InputError unless both are None or 0 to 1000 pixels."""
+    for name, value in (("radius", radius), ("thickness", thickness)):
+        if value is not None and not 0 <= value <= 1000:
+            raise InputError(f"{name} must be 0 to 1000 pixels, but {value} was given.")
+
+
 def resolve_schema(schema: KeypointSchema | str | None, output: PoseOutput) -> KeypointSchema:
     """The schema to draw `output` with: the one given (or its name), else the output's own, else one without links.
 
@@ -84,13 +91,17 @@ def dot_radius_for(height: int, width: int) -> int:
 def draw_lines(
     canvas: np.ndarray, starts: np.ndarray, ends: np.ndarray, colors: Sequence[Color], thickness: int
 ) -> None:
-    """Draws M lines from `starts` (M, 2) to `ends` (M, 2), which must be finite and near the canvas."""
+    """Draws M lines from `starts` (M, 2) to `ends` (M, 2), which must be finite and near the canvas; none at width 0."""
+    if thickness == 0:
+        return
     for start, end, color in zip(_fixed_point(starts).tolist(), _fixed_point(ends).tolist(), colors, strict=True):
         cv2.line(canvas, start, end, color, thickness, cv2.LINE_AA, _SHIFT)
 
 
 def draw_dots(canvas: np.ndarray, centers: np.ndarray, colors: Sequence[Color], radius: int) -> None:
-    """Draws M filled circles around `centers` (M, 2), which must be finite and near the canvas."""
+    """Draws M discs around `centers` (M, 2), which must be finite and near the canvas; none at radius 0."""
+    if radius == 0:
+        return
     for center, color in zip(_fixed_point(centers).tolist(), colors, strict=True):
         cv2.circle(canvas, center, radius << _SHIFT, color, cv2.FILLED, cv2.LINE_AA, _SHIFT)
 

@@ -51,6 +51,8 @@ def to_openpose(
 
 def blend_ellipses(canvas: np.ndarray, ends: np.ndarray, colors: Sequence[Color], half_width: int) -> None:
     """Blends ellipses between M pairs of `ends` (M, 2, 2), which must lie in the canvas, one after the other into it."""
+    if half_width == 0:
+        return
     half_axes = (ends[:, 1] - ends[:, 0]) / 2
     lengths = np.maximum(np.hypot(half_axes[:, 0], half_axes[:, 1]), 1e-6)[:, None]
     across = np.stack([-half_axes[:, 1], half_axes[:, 0]], axis=1) / lengths * half_width

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -14,6 +15,7 @@ from hfpose.results import PoseOutput
 from hfpose.visualization.canvas import (
     TRACK_COLORS,
     check_image,
+    check_sizes,
     dot_radius_for,
     draw_dots,
     draw_label,
@@ -75,16 +77,19 @@ def draw_poses(
         ConfigError: If the schema does not fit the result or the style.
     """
     check_image(image)
-    _check_options(output, radius, thickness, labels, skeleton_style)
+    check_sizes(radius, thickness)
+    _check_options(output, labels, skeleton_style)
     schema = resolve_schema(schema, output)
     canvas = np.zeros_like(image, order="C") if black_background else np.array(image, order="C")
+    if output.num_instances == 0:
+        return canvas
     height, width = canvas.shape[:2]
     thickness = line_width_for(height, width) if thickness is None else int(thickness)
     radius = dot_radius_for(height, width) if radius is None else int(radius)
 
     # float64, so that fractions of a pixel survive in large coordinates
     keypoints, scores = _keypoints_2d(output).astype(np.float64), output.keypoint_scores
-    if skeleton_style == "openpose" and output.num_instances:
+    if skeleton_style == "openpose":
         keypoints, scores, schema = to_openpose(keypoints, scores, schema, keypoint_threshold)
     confident = scores >= keypoint_threshold
     dots = confident & points_within(keypoints, height, width, margin=radius)
@@ -102,18 +107,9 @@ def draw_poses(
     return canvas
 
 
-def _check_options(
-    output: PoseOutput,
-    radius: int | None,
-    thickness: int | None,
-    labels: Sequence[str] | None,
-    skeleton_style: str,
-) -> None:
+def _check_options(output: PoseOutput, labels: Sequence[str] | None, skeleton_style: str) -> None:
     if skeleton_style not in ("mmpose", "openpose"):
         raise ConfigError(f"skeleton_style must be 'mmpose' or 'openpose', but {skeleton_style!r} was given.")
-    for name, value in (("radius", radius), ("thickness", thickness)):
-        if value is not None and not 0 <= value <= 1000:
-            raise InputError(f"{name} must be 0 to 1000 pixels, but {value} was given.")
     if labels is not None and len(labels) != output.num_instances:
         raise InputError(
             f"labels must hold one text for each of {output.num_instances} people, but {len(labels)} were given."
@@ -123,11 +119,11 @@ def _check_options(
 def _keypoints_2d(output: PoseOutput) -> np.ndarray:
     if output.keypoints_2d is not None:
         return output.keypoints_2d
-    if output.keypoints.shape[2] == 3 and output.num_instances:
+    if output.keypoints.shape[2] == 3:
         raise InputError(
             "A 3D result without keypoints_2d cannot be drawn onto its picture; draw_poses_3d draws it in space."
         )
-    return output.keypoints[..., :2]
+    return output.keypoints
 
 
 def _draw_people(
@@ -151,19 +147,18 @@ def _draw_people(
     fine = _fine_keypoints(schema)
     fine_links = fine[links].any(axis=1)
     usable = confident & points_within(keypoints, *canvas.shape[:2])
-    linked = usable[:, links].all(axis=2) & (thickness > 0)
-    dots = dots & (radius > 0)
+    linked = usable[:, links].all(axis=2)
     if style == "openpose":
-        dots &= np.any(schema.keypoint_colors, axis=1)  # black stands for "no dot" there
+        dots = dots & np.any(schema.keypoint_colors, axis=1)  # black stands for "no dot" there
     draw_limbs = blend_ellipses if style == "openpose" else _draw_links
     for points, links_of_person, dots_of_person in zip(keypoints, linked, dots, strict=True):
         for part, draw, width in (
             (~fine_links, draw_limbs, thickness),
-            (fine_links, _draw_links, max(1, thickness // 2)),
+            (fine_links, _draw_links, math.ceil(thickness / 2)),
         ):
             chosen = np.flatnonzero(links_of_person & part)
             draw(canvas, points[links[chosen]], [schema.skeleton_colors[i] for i in chosen], width)
-        for part, size in ((~fine, radius), (fine, max(1, radius // 2))):
+        for part, size in ((~fine, radius), (fine, math.ceil(radius / 2))):
             chosen = np.flatnonzero(dots_of_person & part)
             draw_dots(canvas, points[chosen], [schema.keypoint_colors[i] for i in chosen], size)
 

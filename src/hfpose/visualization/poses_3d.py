@@ -15,6 +15,7 @@ from hfpose.results import PoseOutput
 from hfpose.visualization.canvas import (
     WHITE,
     check_image,
+    check_sizes,
     draw_dots,
     draw_label,
     draw_lines,
@@ -121,6 +122,7 @@ def draw_poses_3d(
         )
     if size < 16 or (num_instances is not None and num_instances < 1):
         raise InputError(f"size must be at least 16 and num_instances at least 1; got {size} and {num_instances}.")
+    check_sizes(radius, thickness)
     schema = resolve_schema(schema, output)
     limits = axis_limits or axis_limits_3d(output, keypoint_threshold=keypoint_threshold)
     panels = num_instances or max(1, output.num_instances)
@@ -261,7 +263,8 @@ def _draw_skeleton(
     thickness: int,
 ) -> None:
     """Draws one person's keypoints (K, 3) whose entry in `shown` (K,) is True, far parts first."""
-    pixels, nearness = view.project(keypoints.astype(np.float64))
+    # What is not shown may be NaN, which is no number to compute with.
+    pixels, nearness = view.project(np.where(shown[:, None], keypoints, view.center))
     # A keypoint out of the axes may lie outside of the panel; OpenCV cuts what is reasonably near.
     shown = shown & points_within(pixels, len(panel), len(panel), margin=10 * len(panel))
     links = np.array(schema.skeleton, dtype=int).reshape(-1, 2)

@@ -1,0 +1,142 @@
+"""PoseOutput: shapes, dict habits, plain predictions."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hfpose.errors import InputError
+from hfpose.keypoints import load_schema
+from hfpose.results import PoseOutput
+
+
+def two_people(**fields: Any) -> PoseOutput:
+    keypoints = np.arange(2 * 17 * 2, dtype=np.float64).reshape(2, 17, 2)
+    return PoseOutput(keypoints, np.full((2, 17), 0.5), **fields)
+
+
+def test_arrays_become_float32_and_ids_int64():
+    output = two_people(boxes=[[0, 1, 2, 3], [4, 5, 6, 7]], box_scores=[1, 0], track_ids=[3.0, 4.0])
+    assert output.keypoints.dtype == output.keypoint_scores.dtype == np.float32
+    assert output.boxes is not None and output.box_scores is not None and output.track_ids is not None
+    assert output.boxes.dtype == output.box_scores.dtype == np.float32
+    assert output.track_ids.dtype == np.int64
+
+
+def test_entries_are_the_fields_that_are_given():
+    output = two_people(source="a.jpg")
+    assert list(output) == ["keypoints", "keypoint_scores", "source"]
+    assert len(output) == 3
+    assert output["keypoints"] is output.keypoints
+    assert "boxes" not in output
+    assert output.get("boxes") is None
+    assert set(dict(output.items())) == {"keypoints", "keypoint_scores", "source"}
+    with pytest.raises(KeyError, match="boxes"):
+        output["boxes"]
+
+
+def test_methods_are_no_entries():
+    with pytest.raises(KeyError):
+        two_people()["select"]
+
+
+def test_predictions_are_plain_and_complete():
+    output = two_people(boxes=[[0, 1, 2, 3], [4, 5, 6, 7]], box_scores=[0.5, 0.25], track_ids=[3, 4])
+    first, second = json.loads(json.dumps(output.predictions))
+    assert first["keypoints"][:2] == [[0.0, 1.0], [2.0, 3.0]]
+    assert first["keypoint_scores"] == [0.5] * 17
+    assert (first["bbox"], first["bbox_score"], first["track_id"]) == ([0.0, 1.0, 2.0, 3.0], 0.5, 3)
+    assert second["track_id"] == 4
+    assert list(two_people().predictions[0]) == ["keypoints", "keypoint_scores"]
+
+
+def test_numbers_that_are_not_finite_are_null_in_json():
+    output = PoseOutput([[[1, np.nan]]], [[np.inf]])
+    text = json.dumps(output.to_dict(), allow_nan=False)
+    assert json.loads(text)["predictions"] == [{"keypoints": [[1.0, None]], "keypoint_scores": [None]}]
+
+
+def test_to_dict_says_where_the_result_belongs():
+    output = two_people(source="clip.mp4", frame_index=0, image_size=(np.int64(640), 480), schema=load_schema("coco"))
+    values = json.loads(json.dumps(output.to_dict()))
+    assert values.pop("predictions") == output.predictions
+    assert values == {"source": "clip.mp4", "frame_index": 0, "image_size": [640, 480], "schema": "coco"}
+
+
+@pytest.mark.parametrize("empty", [[], np.zeros((0, 17, 2)), np.zeros(0), np.zeros((0, 17, 3))])
+def test_no_people_is_a_result(empty: Any):
+    output = PoseOutput(empty, [], boxes=[], box_scores=[], track_ids=[], schema=load_schema("coco"))
+    assert output.num_instances == 0
+    assert output.keypoints.shape[:2] == output.keypoint_scores.shape == (0, 17)
+    assert output["boxes"].shape == (0, 4)
+    assert output.predictions == []
+
+
+def test_failed_tells_why():
+    output = PoseOutput.failed("cut off after 3 bytes", source="a.jpg", schema=load_schema("coco"), frame_index=7)
+    assert output.keypoints.shape == (0, 17, 2)
+    assert output.to_dict() == {
+        "source": "a.jpg",
+        "frame_index": 7,
+        "error": "cut off after 3 bytes",
+        "schema": "coco",
+        "predictions": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"keypoints": np.zeros((17, 2))}, r"\(N, K, 2\) or \(N, K, 3\), but \(17, 2\)"),
+        ({"keypoints": np.zeros((1, 17, 4))}, r"but \(1, 17, 4\)"),
+        ({"keypoint_scores": np.zeros((2, 17))}, r"keypoint_scores must have shape \(1, 17\)"),
+        ({"boxes": np.zeros((2, 4))}, r"boxes must have shape \(1, 4\)"),
+        ({"keypoints_2d": np.zeros((1, 16, 2))}, "keypoints_2d"),
+        ({"schema": load_schema("halpe26")}, "'halpe26' has 26"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_named(fields: dict[str, Any], message: str):
+    given = {"keypoints": np.zeros((1, 17, 2)), "keypoint_scores": np.zeros((1, 17)), **fields}
+    with pytest.raises(InputError, match=message):
+        PoseOutput(**given)
+
+
+@pytest.mark.parametrize("index", [[1], slice(1, 2), np.array([False, True])])
+def test_select_keeps_rows_together(index: Any):
+    output = two_people(boxes=[[0, 1, 2, 3], [4, 5, 6, 7]], track_ids=[3, 4], heatmaps=np.zeros((2, 17, 8, 6)))
+    output.heatmaps[1] = 1  # type: ignore[index]
+    chosen = output.select(index)
+    assert chosen.num_instances == 1
+    assert chosen["boxes"].tolist() == [[4, 5, 6, 7]]
+    assert chosen["track_ids"].tolist() == [4]
+    assert chosen["heatmaps"].shape == (1, 17, 8, 6)
+    assert chosen["heatmaps"].min() == 1
+    assert output.num_instances == 2
+
+
+def test_select_leaves_heatmaps_of_the_whole_picture():
+    output = two_people(heatmaps=np.zeros((17, 48, 64)))
+    assert output.select([0])["heatmaps"].shape == (17, 48, 64)
+
+
+def test_select_none():
+    assert two_people().select([]).keypoints.shape == (0, 17, 2)
+
+
+def test_repr_is_short():
+    output = two_people(source="a.jpg", schema=load_schema("coco"))
+    assert repr(output) == "PoseOutput(num_instances=2, num_keypoints=17, schema='coco', source='a.jpg')"
+
+
+def test_can_be_copied_pickled_and_compared():
+    output = two_people(schema=load_schema("coco"))
+    for twin in (copy.deepcopy(output), pickle.loads(pickle.dumps(output))):
+        np.testing.assert_array_equal(twin.keypoints, output.keypoints)
+        assert twin.schema == output.schema
+        assert twin != output
+    assert output == output
