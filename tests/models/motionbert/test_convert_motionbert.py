@@ -6,49 +6,34 @@ from typing import Any
 import pytest
 import torch
 
+from golden import Golden
 from hfpose.errors import ConfigError
+from hfpose.models.motionbert.configuration_motionbert import MotionBertConfig
 from hfpose.models.motionbert.convert_motionbert import (
     MODEL_CLASS,
     config_from_reference,
     convert_state_dict,
     image_processor_from_reference,
 )
+from hfpose.zoo import get_entry
 
-REFERENCE: dict[str, Any] = {
-    "backbone": {
-        "type": "DSTFormer",
-        "in_channels": 3,
-        "feat_size": 512,
-        "depth": 5,
-        "num_heads": 8,
-        "mlp_ratio": 2,
-        "seq_len": 243,
-        "att_fuse": True,
-    },
-    "head": {
-        "type": "MotionRegressionHead",
-        "in_channels": 512,
-        "out_channels": 3,
-        "embedding_size": 512,
-        "decoder": {"type": "MotionBERTLabel", "num_keypoints": 17, "concat_vis": True, "rootrel": True},
-    },
-}
+REFERENCE: dict[str, Any] = get_entry("human3d").reference
 
 
-def test_every_tensor_of_the_reference_has_its_place(
-    reference: dict[str, Any], reference_state_dict: dict[str, torch.Tensor]
-) -> None:
-    config = config_from_reference(reference)
+@pytest.mark.parametrize("name", ["human3d", "motionbert_dstformer-243frm_8xb32-240e_h36m"])
+def test_every_tensor_of_the_reference_has_its_place(name: str, golden: Golden) -> None:
+    config = config_from_reference(get_entry(name).reference)
     with torch.device("meta"):
         expected = MODEL_CLASS(config).state_dict()
-    converted = convert_state_dict(reference_state_dict, config)
+    tensors = {name: torch.empty(shape, device="meta") for name, shape in golden.spec["state_dict"].items()}
+    converted = convert_state_dict(tensors, config)
     assert {name: tensor.shape for name, tensor in converted.items()} == {
         name: tensor.shape for name, tensor in expected.items()
     }
 
 
 def test_published_settings_are_the_defaults() -> None:
-    assert config_from_reference(REFERENCE).to_diff_dict() == MODEL_CLASS.config_class().to_diff_dict()
+    assert config_from_reference(REFERENCE).to_diff_dict() == MotionBertConfig().to_diff_dict()
 
 
 def test_processor_zeroes_the_root_where_the_codec_says_so() -> None:

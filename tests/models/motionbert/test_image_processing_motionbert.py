@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from golden import Golden
 from hfpose.errors import ConfigError, InputError
 from hfpose.models.motionbert.image_processing_motionbert import MotionBertImageProcessor, keypoint_extent
 from hfpose.models.motionbert.modeling_motionbert import MotionBertForPoseLifting, PoseLiftingOutput
@@ -27,29 +28,25 @@ def test_single_frame_is_lifted_as_by_the_reference(
     flip: bool,
     processor: MotionBertImageProcessor,
     seeded_model: MotionBertForPoseLifting,
-    golden: dict[str, np.ndarray],
+    golden: Golden,
 ) -> None:
-    keypoints, boxes = golden["lift/keypoints2d"][4:5], golden["lift/bboxes"][4:5]
+    keypoints, boxes = golden.arrays["lift/keypoints2d"][4:5], golden.arrays["lift/bboxes"][4:5]
     inputs = processor(keypoints, (640, 480), boxes=boxes, do_normalize_boxes=norm, return_tensors="pt")
     with torch.no_grad():
         outputs = seeded_model(**inputs, flip_test=flip)
     lifted = processor.post_process_pose_lifting(outputs, (640, 480), **AS_DECODED)
-    expected = golden[f"lift_frame4/norm_{str(norm).lower()}_flip_{str(flip).lower()}"]
+    expected = golden.arrays[f"lift_frame4/norm_{str(norm).lower()}_flip_{str(flip).lower()}"]
     assert np.abs(lifted - expected).max() < 1e-4 * expected.std()
 
 
-def test_clip_is_encoded_as_by_the_reference(
-    processor: MotionBertImageProcessor, golden: dict[str, np.ndarray]
-) -> None:
-    encoded = processor(golden["lift/keypoints2d"], (640, 480), do_normalize_boxes=False)["keypoints_2d"]
-    np.testing.assert_array_equal(encoded[0], golden["codec/encoded"])
+def test_clip_is_encoded_as_by_the_reference(processor: MotionBertImageProcessor, golden: Golden) -> None:
+    encoded = processor(golden.arrays["lift/keypoints2d"], (640, 480), do_normalize_boxes=False)["keypoints_2d"]
+    np.testing.assert_array_equal(encoded[0], golden.arrays["codec/encoded"])
 
 
-def test_clip_is_decoded_as_by_the_reference(
-    processor: MotionBertImageProcessor, golden: dict[str, np.ndarray]
-) -> None:
-    decoded = processor.post_process_pose_lifting(golden["codec/model_out"], (640, 480), **AS_DECODED)
-    np.testing.assert_allclose(decoded[0], golden["codec/decoded"], rtol=0, atol=1e-5)
+def test_clip_is_decoded_as_by_the_reference(processor: MotionBertImageProcessor, golden: Golden) -> None:
+    decoded = processor.post_process_pose_lifting(golden.arrays["codec/model_out"], (640, 480), **AS_DECODED)
+    np.testing.assert_allclose(decoded[0], golden.arrays["codec/decoded"], rtol=0, atol=1e-5)
 
 
 def test_box_normalization_forgets_place_and_size(processor: MotionBertImageProcessor) -> None:

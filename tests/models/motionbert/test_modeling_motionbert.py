@@ -1,27 +1,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType
 
-import numpy as np
 import pytest
 import torch
 
+from golden import Golden, relative_error
 from hfpose.errors import ConfigError, InputError
 from hfpose.models.motionbert.configuration_motionbert import MotionBertConfig
 from hfpose.models.motionbert.modeling_motionbert import MotionBertForPoseLifting
+from seedweights import array_for
 
 
 @pytest.mark.parametrize("frames", [1, 27, 243])
 def test_outputs_are_those_of_the_reference(
-    frames: int, seeded_model: MotionBertForPoseLifting, golden: dict[str, np.ndarray], seedweights: ModuleType
+    frames: int, seeded_model: MotionBertForPoseLifting, golden: Golden
 ) -> None:
-    expected = golden[f"raw/T{frames}"]
     clips = 1 if frames == 243 else 2  # one of the two long clips is enough, and takes half the time
-    inputs = torch.from_numpy(seedweights.array_for(f"x{frames}", (2, frames, 17, 3))[:clips])
+    inputs = torch.from_numpy(array_for(f"x{frames}", (2, frames, 17, 3))[:clips])
     with torch.no_grad():
-        keypoints_3d = seeded_model(inputs).keypoints_3d.numpy()
-    assert np.abs(keypoints_3d - expected[:clips]).max() < 1e-4 * expected.std()
+        keypoints_3d = seeded_model(inputs).keypoints_3d
+    assert relative_error(keypoints_3d, golden.arrays[f"raw/T{frames}"][:clips]) < 1e-4
 
 
 def test_padded_frames_do_not_change_the_others(small_model: MotionBertForPoseLifting) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
-from ...errors import ConfigError
-from ...keypoints import load_schema
+from hfpose.errors import ConfigError
+from hfpose.keypoints import load_schema
 
 
 @strict

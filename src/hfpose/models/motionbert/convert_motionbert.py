@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
-from ...errors import ConfigError
-from ...keypoints import KeypointSchema, load_schema
-from ..shared.conversion import RenameRules, expect_settings, keypoint_arguments, rename_state_dict
-from .configuration_motionbert import MotionBertConfig
-from .image_processing_motionbert import MotionBertImageProcessor
-from .modeling_motionbert import MotionBertForPoseLifting
+from hfpose.errors import ConfigError
+from hfpose.keypoints import KeypointSchema, load_schema
+from hfpose.models.motionbert.configuration_motionbert import MotionBertConfig
+from hfpose.models.motionbert.image_processing_motionbert import MotionBertImageProcessor
+from hfpose.models.motionbert.modeling_motionbert import MotionBertForPoseLifting
+from hfpose.models.shared.conversion import RenameRules, expect_settings, keypoint_arguments, rename_state_dict
 
 MODEL_CLASS = MotionBertForPoseLifting
 

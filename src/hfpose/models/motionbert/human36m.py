@@ -12,8 +12,8 @@ from functools import cache
 
 import numpy as np
 
-from ...errors import ConfigError
-from ...keypoints import KeypointSchema, load_schema
+from hfpose.errors import ConfigError
+from hfpose.keypoints import KeypointSchema, load_schema
 
 # A keypoint of Human3.6M as the weighted mean of others: {name: weight}, or one name for that keypoint itself.
 Recipe = Mapping[str, "str | Mapping[str, float]"]

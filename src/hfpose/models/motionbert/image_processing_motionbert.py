@@ -14,10 +14,10 @@ from transformers.image_processing_base import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import TensorType
 
-from ...errors import InputError
-from ...keypoints import KeypointSchema
-from .human36m import keypoints_to_h36m
-from .modeling_motionbert import PoseLiftingOutput
+from hfpose.errors import InputError
+from hfpose.keypoints import KeypointSchema
+from hfpose.models.motionbert.human36m import keypoints_to_h36m
+from hfpose.models.motionbert.modeling_motionbert import PoseLiftingOutput
 
 # Smallest box side in pixels that box normalization divides by.
 _MIN_BOX_SIZE = 1.0

@@ -18,9 +18,9 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
-from ...errors import InputError
-from ...keypoints import schema_for_config
-from .configuration_motionbert import MotionBertConfig
+from hfpose.errors import InputError
+from hfpose.keypoints import schema_for_config
+from hfpose.models.motionbert.configuration_motionbert import MotionBertConfig
 
 
 @dataclass

@@ -1,0 +1,65 @@
+"""InterNet configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig, ResNetConfig
+from transformers.configuration_utils import SubConfigSpec
+
+from hfpose.errors import ConfigError
+from hfpose.keypoints import load_schema
+
+NUM_HANDS = 2
+
+
+@strict
+class InterNetConfig(PreTrainedConfig):
+    r"""
+    Configuration of [`InterNetForHandPose`]. The defaults are those of the published model.
+
+    The number of keypoints is `num_labels`, those of the right hand before those of the left; their names are
+    `id2label`.
+
+    Args:
+        backbone_config: the ResNet; default ResNet-50.
+        upsample_sizes: channels of the transposed convolutions, each of which doubles the resolution.
+        upsample_kernel_sizes: their kernels, 2, 3 or 4.
+        depth_size: cells of a heatmap along depth.
+        root_depth_size: cells of the heatmap of the depth between the two wrists.
+        root_depth_hidden_sizes: hidden layers before it.
+        hand_type_hidden_sizes: hidden layers before the hand type.
+        initializer_range: standard deviation of new weights of fully connected layers.
+        keypoint_schema: names, skeleton, flip pairs and colors of the keypoints, see [`KeypointSchema`]; default
+            InterHand2.6M's.
+    """
+
+    model_type = "internet"
+    sub_configs_defaults = {"backbone_config": SubConfigSpec(ResNetConfig)}
+
+    backbone_config: dict[str, Any] | PreTrainedConfig | None = None
+    upsample_sizes: list[int] | tuple[int, ...] = (256, 256, 256)
+    upsample_kernel_sizes: list[int] | tuple[int, ...] = (4, 4, 4)
+    depth_size: int = 64
+    root_depth_size: int = 64
+    root_depth_hidden_sizes: list[int] | tuple[int, ...] = (512,)
+    hand_type_hidden_sizes: list[int] | tuple[int, ...] = (512,)
+    initializer_range: float = 0.01
+    keypoint_schema: dict[str, Any] | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        if self.keypoint_schema is None:
+            self.keypoint_schema = load_schema("interhand3d").to_dict()
+        if self.id2label is None and "num_labels" not in kwargs:
+            self.id2label = dict(enumerate(self.keypoint_schema["keypoint_names"]))
+        super().__post_init__(**kwargs)
+        named = len(self.keypoint_schema["keypoint_names"])
+        if named != self.num_labels or named % NUM_HANDS:
+            raise ConfigError(
+                f"The model finds {self.num_labels} keypoints, and keypoint_schema names {named}. Both must be the "
+                "same, with as many for the right hand as for the left."
+            )
+
+
+__all__ = ["InterNetConfig"]

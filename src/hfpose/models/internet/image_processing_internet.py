@@ -1,0 +1,190 @@
+"""InterNet image processor.
+
+Source: `mmpose.codecs.Hand3DHeatmap`, `mmpose.apis.inferencers.Hand3DInferencer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers.utils import ModelOutput
+
+from hfpose.models.shared.top_down import TopDownImageProcessor, check_boxes
+
+# Scores above 1 are read as heatmap values of a model that was trained with peaks of 255.
+_HEATMAP_PEAK = 255
+
+
+class InterNetImageProcessor(TopDownImageProcessor):
+    """Crops for [`InterNetForHandPose`], and 3D hands from its outputs.
+
+    Args:
+        depth_bound: extent in mm of the heatmaps along depth, around the wrist of the hand.
+        root_depth_bound: extent in mm of the heatmap of the depth between the wrists.
+        root_depth_size: its cells.
+        do_swap_axes: x right, y away from the camera, z up, instead of x right, y down, z away from the camera.
+        do_rebase_height: move the hands up or down so that their lowest keypoint has z = 0; needs `do_swap_axes`.
+        kwargs: see [`TopDownImageProcessor`].
+    """
+
+    def __init__(
+        self,
+        depth_bound: float = 400.0,
+        root_depth_bound: float = 400.0,
+        root_depth_size: int = 64,
+        do_swap_axes: bool = True,
+        do_rebase_height: bool = True,
+        size: dict[str, int] | None = None,
+        flip_test: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(size=size or {"height": 256, "width": 256}, flip_test=flip_test, **kwargs)
+        self.depth_bound = depth_bound
+        self.root_depth_bound = root_depth_bound
+        self.root_depth_size = root_depth_size
+        self.do_swap_axes = do_swap_axes
+        self.do_rebase_height = do_rebase_height
+
+    def decode_crops(self, outputs: ModelOutput) -> tuple[Tensor, Tensor]:
+        """Keypoints (N, K, 2) in pixels of the crops, and their scores (N, K).
+
+        A keypoint without any positive response lies one cell before the origin, as in the reference.
+        """
+        heatmaps: Tensor = outputs["heatmaps"]
+        cells, scores = _peaks(heatmaps)
+        grid = torch.tensor((heatmaps.shape[-1], heatmaps.shape[-2]), device=cells.device)
+        return cells[..., :2] * (torch.tensor(self._crop_size, device=cells.device) / grid), scores
+
+    def decode_depth(self, outputs: ModelOutput) -> np.ndarray:
+        """Depth (N, K) in mm of the keypoints relative to the wrist of the same hand."""
+        heatmaps: Tensor = outputs["heatmaps"]
+        cells, _ = _peaks(heatmaps)
+        return ((cells[..., 2] / heatmaps.shape[2] - 0.5) * self.depth_bound).cpu().numpy()
+
+    def decode(self, outputs: ModelOutput, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Keypoints of every crop, x and y in pixels of its picture, z in mm relative to the wrist of the same hand.
+
+        Args:
+            outputs: of the model, for N crops.
+            boxes: (N, 4) the boxes that were cropped.
+
+        Returns:
+            Keypoints (N, K, 3) and scores (N, K), float32.
+        """
+        places, scores = super().decode(outputs, boxes)
+        return np.concatenate((places, self.decode_depth(outputs)[..., None]), axis=-1), scores
+
+    def decode_hands(self, outputs: ModelOutput) -> tuple[np.ndarray, np.ndarray]:
+        """Which hands are there (N, 2), and the depth in mm (N,) of the left wrist relative to the right one."""
+        relative_depth = (outputs["root_depth"].float()[:, 0] / self.root_depth_size - 0.5) * self.root_depth_bound
+        return (outputs["hand_type"] > 0).cpu().numpy(), relative_depth.cpu().numpy()
+
+    def merge_flipped(self, outputs: ModelOutput, flipped: ModelOutput, flip_indices: Sequence[int]) -> ModelOutput:
+        """Mean of the outputs for crops and for mirrored crops, where right and left hand change places.
+
+        The reference does not mirror the hand type and negates the cell of the root depth instead of the depth; the
+        published model is evaluated without mirroring.
+        """
+        heatmaps = (outputs["heatmaps"] + flipped["heatmaps"][:, list(flip_indices)].flip(-1)) * 0.5
+        root_depth = (outputs["root_depth"] + self.root_depth_size - flipped["root_depth"]) * 0.5
+        hand_type = (outputs["hand_type"] + flipped["hand_type"].flip(-1)) * 0.5
+        return type(outputs)(heatmaps=heatmaps, root_depth=root_depth, hand_type=hand_type)
+
+    def assemble_hands(
+        self,
+        keypoints: np.ndarray,
+        scores: np.ndarray,
+        hand_type: np.ndarray,
+        relative_depth: np.ndarray,
+        do_swap_axes: bool | None = None,
+        do_rebase_height: bool | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Both hands in one space: the left one moved by the depth between the wrists, absent ones with score 0.
+
+        Args:
+            keypoints: (N, K, 3) of `decode`.
+            scores: (N, K) of `decode`.
+            hand_type: (N, 2) of `decode_hands`.
+            relative_depth: (N,) of `decode_hands`.
+            do_swap_axes, do_rebase_height: replace the processor's own.
+
+        Returns:
+            Keypoints (N, K, 3), pixels of the picture across it and mm along depth, and scores (N, K).
+        """
+        keypoints, scores = keypoints.copy(), scores.copy()
+        per_hand = keypoints.shape[1] // 2
+        keypoints[:, per_hand:, 2] += relative_depth[:, None]
+        scores *= np.repeat(hand_type, per_hand, axis=1)
+        if len(scores):
+            scores[scores.max(axis=1) > 1] /= _HEATMAP_PEAK
+        if self.do_swap_axes if do_swap_axes is None else do_swap_axes:
+            keypoints = keypoints[..., [0, 2, 1]] * np.array([1, 1, -1], np.float32)
+            if self.do_rebase_height if do_rebase_height is None else do_rebase_height:
+                keypoints[..., 2] -= _lowest(keypoints[..., 2], scores > 0)[:, None]
+        return keypoints, scores
+
+    def post_process_pose_estimation(
+        self,
+        outputs: ModelOutput,
+        boxes: Sequence[Any],
+        threshold: float | None = None,
+        do_swap_axes: bool | None = None,
+        do_rebase_height: bool | None = None,
+    ) -> list[list[dict[str, Tensor]]]:
+        """Hands of each picture, a pair for each box, in the form of transformers' pose processors.
+
+        Args:
+            outputs: of the model.
+            boxes: those given to the processor: for each picture (N, 4), x1, y1, x2, y2.
+            threshold: leave out keypoints with a lower score; None keeps all.
+            do_swap_axes, do_rebase_height: replace the processor's own.
+
+        Returns:
+            For each picture a list of dicts: `keypoints` (K, 3), pixels of the picture across it and mm along depth,
+            `keypoints_2d` (K, 2) x, y in pixels of the picture, `scores` (K,), `labels` (K,) the index of each
+            keypoint, `bbox` (4,), `hand_type` (2,) booleans for a right and a left hand, `relative_root_depth` () in
+            mm.
+        """
+        per_image = check_boxes(boxes, len(boxes))
+        flat = np.concatenate([*per_image, np.zeros((0, 4), np.float32)])
+        decoded, scores = self.decode(outputs, flat)
+        hand_type, relative_depth = self.decode_hands(outputs)
+        keypoints, scores = self.assemble_hands(
+            decoded, scores, hand_type, relative_depth, do_swap_axes, do_rebase_height
+        )
+        hands = []
+        for i, hand_scores in enumerate(scores):
+            kept = slice(None) if threshold is None else np.flatnonzero(hand_scores > threshold)
+            arrays = {
+                "keypoints": keypoints[i][kept],
+                "keypoints_2d": decoded[i, :, :2][kept],
+                "scores": hand_scores[kept],
+                "labels": np.arange(len(hand_scores))[kept],
+                "bbox": flat[i],
+                "hand_type": hand_type[i],
+                "relative_root_depth": relative_depth[i],
+            }
+            hands.append({name: torch.as_tensor(array) for name, array in arrays.items()})
+        ends = np.cumsum([len(image_boxes) for image_boxes in per_image]).tolist()
+        return [hands[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _peaks(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
+    """Cells (N, K, 3) as x, y, z with the greatest response of heatmaps (N, K, D, H, W), and that response (N, K)."""
+    height, width = heatmaps.shape[-2:]
+    scores, places = heatmaps.flatten(2).max(-1)
+    cells = torch.stack((places % width, places // width % height, places // (height * width)), dim=-1).float()
+    return torch.where(scores[..., None] > 0, cells, -1.0), scores.float()
+
+
+def _lowest(heights: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """Least height (N,) of the keypoints (N, K) that count, or of all where none does."""
+    counted = counted | ~counted.any(axis=1, keepdims=True)
+    return np.where(counted, heights, np.inf).min(axis=1)
+
+
+__all__ = ["InterNetImageProcessor"]

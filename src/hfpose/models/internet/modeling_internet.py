@@ -1,0 +1,164 @@
+"""InterNet: 3D keypoints of two hands, the depth between them, and which of them are there.
+
+Source: Moon et al., 2020, https://arxiv.org/abs/2008.09309; `mmpose.models.heads.InternetHead`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, ResNetBackbone, ResNetConfig
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+from transformers.utils.generic import can_return_tuple
+
+from hfpose.models.internet.configuration_internet import NUM_HANDS, InterNetConfig
+from hfpose.models.shared.configuration import label_count
+
+# Padding and output padding that make a transposed convolution of stride 2 double the resolution, by kernel size.
+_DOUBLING = {2: (0, 0), 3: (1, 1), 4: (1, 0)}
+
+
+@dataclass
+class InterNetOutput(ModelOutput):
+    """
+    Output of [`InterNetForHandPose`].
+
+    Args:
+        loss: not computed, None.
+        heatmaps: (B, K, depth_size, H, W) responses of the keypoints, those of the right hand first; H and W are an
+            eighth of the crop's times 2 for each upsampling but the first two.
+        root_depth: (B, 1) expected cell, between 0 and `root_depth_size - 1`, of the depth of the left wrist relative
+            to the right one.
+        hand_type: (B, 2) logits of a right and of a left hand being there.
+    """
+
+    loss: Tensor | None = None
+    heatmaps: Tensor | None = None
+    root_depth: Tensor | None = None
+    hand_type: Tensor | None = None
+
+
+class InterNetUpsample(nn.Module):
+    """Transposed convolution that doubles the resolution, batch normalization, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
+        super().__init__()
+        padding, output_padding = _DOUBLING[kernel_size]
+        self.deconvolution = nn.ConvTranspose2d(
+            in_channels, out_channels, kernel_size, 2, padding, output_padding, bias=False
+        )
+        self.normalization = nn.BatchNorm2d(out_channels)
+        self.activation = nn.ReLU()
+
+    def forward(self, hidden_state: Tensor) -> Tensor:
+        return self.activation(self.normalization(self.deconvolution(hidden_state)))
+
+
+class InterNetHandHead(nn.Module):
+    """3D heatmaps (B, K, depth_size, H, W) of one hand's keypoints."""
+
+    def __init__(self, config: InterNetConfig, in_channels: int) -> None:
+        super().__init__()
+        self.depth_size = config.depth_size
+        channels = [in_channels, *config.upsample_sizes]
+        self.upsamplers = nn.ModuleList(
+            InterNetUpsample(channels[i], channels[i + 1], size) for i, size in enumerate(config.upsample_kernel_sizes)
+        )
+        self.projection = nn.Conv2d(channels[-1], label_count(config) // NUM_HANDS * config.depth_size, 1)
+
+    def forward(self, hidden_state: Tensor) -> Tensor:
+        for upsampler in self.upsamplers:
+            hidden_state = upsampler(hidden_state)
+        # A plane of the volume is a channel of the convolution.
+        return self.projection(hidden_state).unflatten(1, (-1, self.depth_size))
+
+
+class InterNetMLP(nn.Module):
+    """Fully connected layers with ReLU between them."""
+
+    def __init__(self, in_channels: int, hidden_sizes: Sequence[int], out_channels: int) -> None:
+        super().__init__()
+        sizes = [in_channels, *hidden_sizes, out_channels]
+        self.layers = nn.ModuleList(nn.Linear(sizes[i], sizes[i + 1]) for i in range(len(sizes) - 1))
+
+    def forward(self, hidden_state: Tensor) -> Tensor:
+        for layer in self.layers[:-1]:
+            hidden_state = layer(hidden_state).relu()
+        return self.layers[-1](hidden_state)
+
+
+class InterNetHead(nn.Module):
+    """The last feature map of the backbone to heatmaps, root depth and hand type."""
+
+    def __init__(self, config: InterNetConfig, in_channels: int) -> None:
+        super().__init__()
+        self.right_hand = InterNetHandHead(config, in_channels)
+        self.left_hand = InterNetHandHead(config, in_channels)
+        self.root_depth = InterNetMLP(in_channels, config.root_depth_hidden_sizes, config.root_depth_size)
+        self.hand_type = InterNetMLP(in_channels, config.hand_type_hidden_sizes, NUM_HANDS)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        heatmaps = torch.cat((self.right_hand(features), self.left_hand(features)), dim=1)
+        pooled = features.mean((2, 3))
+        likely = self.root_depth(pooled).softmax(dim=1)
+        cells = torch.arange(likely.shape[1], dtype=likely.dtype, device=likely.device)
+        return heatmaps, (likely * cells).sum(dim=1, keepdim=True), self.hand_type(pooled)
+
+
+class InterNetPreTrainedModel(PreTrainedModel):
+    """Initialization and loading."""
+
+    config_class = InterNetConfig
+    base_model_prefix = "internet"
+    main_input_name = "pixel_values"
+    input_modalities = "image"
+    _no_split_modules = ["ResNetConvLayer", "ResNetShortCut", "InterNetHead"]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, InterNetHandHead):
+            init.normal_(module.projection.weight, std=0.001)
+        elif isinstance(module, InterNetUpsample):
+            init.normal_(module.deconvolution.weight, std=0.001)
+
+
+class InterNetForHandPose(InterNetPreTrainedModel):
+    """
+    InterNet: a ResNet with a head for two hands.
+
+    Example:
+
+    ```python
+    >>> from hfpose import InterNetForHandPose, InterNetImageProcessor
+
+    >>> model = InterNetForHandPose.from_pretrained(folder)
+    >>> processor = InterNetImageProcessor.from_pretrained(folder)
+    >>> outputs = model(**processor(image, boxes=[[[0, 0, 334, 512]]], return_tensors="pt"))
+    >>> hands = processor.post_process_pose_estimation(outputs, boxes=[[[0, 0, 334, 512]]])
+    ```
+    """
+
+    def __init__(self, config: InterNetConfig) -> None:
+        super().__init__(config)
+        assert isinstance(config.backbone_config, ResNetConfig)  # made of a dict or of nothing by transformers
+        self.backbone = ResNetBackbone(config.backbone_config)
+        self.head = InterNetHead(config, self.backbone.channels[-1])
+        self.post_init()
+
+    @can_return_tuple
+    def forward(self, pixel_values: Tensor) -> InterNetOutput:
+        """
+        Args:
+            pixel_values: (B, 3, H, W) normalized crops.
+        """
+        features = self.backbone(pixel_values).feature_maps[-1]
+        heatmaps, root_depth, hand_type = self.head(features)
+        return InterNetOutput(heatmaps=heatmaps, root_depth=root_depth, hand_type=hand_type)
+
+
+__all__ = ["InterNetForHandPose", "InterNetOutput", "InterNetPreTrainedModel"]
