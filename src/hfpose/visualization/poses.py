@@ -59,7 +59,7 @@ def draw_poses(
         schema: Schema or name of one for skeleton and colors. Default: the output's own; without any, dots only.
         keypoint_threshold: Lowest keypoint score that is drawn.
         radius: Radius of keypoints in pixels, 0 for none. Default: grows with the picture, 3 at 640x480.
-        thickness: Width of links and boxes in pixels, 0 for none (in OpenPose style: half the width of a limb).
+        thickness: Width of links and boxes as OpenCV counts it, 0 for none (in OpenPose style: half the width of a limb).
             Default: grows with the picture, 2 at 640x480. Faces and hands of whole-body schemas are drawn with half of
             both.
         draw_boxes: Draw the outline of `output.boxes`.

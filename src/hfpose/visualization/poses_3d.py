@@ -77,7 +77,7 @@ def axis_limits_3d(
     # People stand on height 0 where they can, else on their lowest keypoint.
     floor = 0.0 if 0 <= low[2] <= high[2] - low[2] else float(low[2])
     height = _round_up(float(high[2]) - floor)
-    side = max(_round_up(float((high - low)[:2].max())), height / 2)
+    side = max(_round_up(max(_reach(low[0], high[0]), _reach(low[1], high[1]))), height / 2)
     return AxisLimits(_around(low[0], high[0], side), _around(low[1], high[1], side), (floor, floor + height))
 
 
@@ -297,7 +297,11 @@ def _round_up(size: float) -> float:
     return next(step * power for step in (*_ROUND_SIZES, 15.0) if step * power >= size)
 
 
+def _reach(low: float, high: float) -> float:
+    """Length of the range that holds low..high, with 0 in its middle if it lies between them, as a root does."""
+    return float(2 * max(-low, high) if low <= 0 <= high else high - low)
+
+
 def _around(low: float, high: float, side: float) -> Range:
-    """A range of length `side` that holds low..high, with 0 in its middle if it can be."""
-    middle = 0.0 if max(-low, high) <= side / 2 else float(low + high) / 2
+    middle = 0.0 if low <= 0 <= high else float(low + high) / 2
     return middle - side / 2, middle + side / 2
