@@ -11,9 +11,9 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from hfpose import visualization
 from hfpose.keypoints import load_schema
 from hfpose.results import PoseOutput
+from hfpose.visualization import draw_poses
 
 PEOPLE, HEIGHT, WIDTH, RUNS = 10, 1080, 1920, 50
 
@@ -42,10 +42,9 @@ def main() -> None:
             track_ids=np.arange(PEOPLE),
             schema=load_schema("coco"),
         )
-        draw = visualization.draw_poses
-        report(height, "skeleton", lambda output=output: draw(frame, output, draw_track_ids=False))
-        report(height, "skeleton, boxes, ids", lambda output=output: draw(frame, output, draw_boxes=True))
-        report(height, "openpose", lambda output=output: draw(frame, output, skeleton_style="openpose"))
+        report(height, "skeleton", lambda output=output: draw_poses(frame, output, draw_track_ids=False))
+        report(height, "skeleton, boxes, ids", lambda output=output: draw_poses(frame, output, draw_boxes=True))
+        report(height, "openpose", lambda output=output: draw_poses(frame, output, skeleton_style="openpose"))
 
 
 def report(person_height: int, style: str, run: Callable[[], object]) -> None:
