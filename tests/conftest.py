@@ -15,3 +15,46 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs the reference data in ../shared, which is not beside this checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def tiny_pose(tmp_path_factory) -> Path:
+    """Folder of a small RTMPose for COCO's keypoints with random weights."""
+    import torch
+
+    import hfpose
+
+    schema = hfpose.load_schema("coco")
+    torch.manual_seed(0)
+    model = hfpose.RTMPoseForPoseEstimation(
+        hfpose.RTMPoseConfig(
+            depth_multiplier=0.167,
+            width_multiplier=0.125,
+            hidden_size=64,
+            attention_size=32,
+            id2label=dict(enumerate(schema.keypoint_names)),
+            keypoint_schema=schema.to_dict(),
+        )
+    )
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)  # the initialization for training answers almost nothing
+    folder = tmp_path_factory.mktemp("models") / "tiny-pose"
+    model.save_pretrained(folder)
+    hfpose.RTMPoseImageProcessor().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def person_detector(shared, tmp_path_factory) -> Path:
+    """Folder of a real person detector, RTMDet-nano."""
+    import hfpose
+
+    folder = tmp_path_factory.mktemp("models") / "rtmdet-nano"
+    checkpoint = shared / "weights" / "rtmdet_nano_person_folded.pth"
+    return hfpose.convert_checkpoint("rtmdet_nano_320-8xb32_coco-person", checkpoint, folder)
+
+
+@pytest.fixture(scope="session")
+def photo(shared) -> Path:
+    """A photograph with four people."""
+    return shared / "images" / "coco_196141.jpg"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MAX_NAMES_IN_ERROR = 12
+MAX_NAMES_IN_ERROR = 5
 CONFIG_NAME = "config.json"
 
 

@@ -1,0 +1,29 @@
+"""The `hfpose` command. One module per subcommand; torch is imported by those alone that need it."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from hfpose.cli import convert, models
+from hfpose.errors import HFPoseError
+
+app = typer.Typer(
+    name="hfpose",
+    help="Pose estimation the Hugging Face way.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("models")(models.models)
+app.command("convert")(convert.convert)
+
+
+def main() -> None:
+    """Entry point: errors that hfpose raises on purpose are one line on stderr and exit code 2."""
+    try:
+        app()
+    except HFPoseError as error:
+        print(f"hfpose: {error}", file=sys.stderr)
+        sys.exit(2)

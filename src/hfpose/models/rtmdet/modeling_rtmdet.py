@@ -125,6 +125,7 @@ class RTMDetPreTrainedModel(PreTrainedModel):
     """Initialization and loading."""
 
     config: RTMDetConfig
+    config_class = RTMDetConfig
     base_model_prefix = "rtmdet"
     main_input_name = "pixel_values"
     input_modalities = "image"

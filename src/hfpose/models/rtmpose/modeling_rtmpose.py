@@ -129,6 +129,7 @@ class RTMPosePreTrainedModel(PreTrainedModel):
     """Initialization and loading."""
 
     config: RTMPoseConfig
+    config_class = RTMPoseConfig
     base_model_prefix = "rtmpose"
     main_input_name = "pixel_values"
     input_modalities = "image"

@@ -1,0 +1,247 @@
+"""The 2D pipeline on pictures."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import hfpose
+from hfpose.errors import InputError
+from hfpose.media.images import load_image
+
+BOXES = [[40.0, 30.0, 120.0, 200.0], [150.0, 20.0, 260.0, 220.0], [10.5, 5.25, 90.0, 90.0]]
+
+
+@pytest.fixture(scope="module")
+def pipe(tiny_pose):
+    """A pipeline that takes each picture as one box."""
+    return hfpose.pipeline("pose-estimation", model=tiny_pose, detector="whole_image")
+
+
+@pytest.fixture(scope="module")
+def people_pipe(tiny_pose, person_detector):
+    """A pipeline with a real person detector."""
+    return hfpose.pipeline("pose-estimation", model=tiny_pose, detector=person_detector)
+
+
+def picture(seed: int = 0, height: int = 240, width: int = 320) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_one_picture_gives_one_output(pipe):
+    output = pipe(picture())
+    assert output.keypoints.shape == (1, 17, 2)
+    assert output.image_size == (320, 240)
+    assert output.schema.name == "coco"
+    np.testing.assert_array_equal(output.boxes, [[0, 0, 320, 240]])
+
+
+def test_the_real_detector_finds_the_people_of_the_photographs(people_pipe, shared):
+    expected = json.loads((shared / "weights" / "rtmdet_nano_person_folded.expected.json").read_text())
+    for name, people in expected.items():
+        output = people_pipe(shared / "images" / name)
+        np.testing.assert_allclose(output.boxes, people["boxes"], atol=0.5)
+        np.testing.assert_allclose(output.box_scores, people["scores"], atol=0.005)
+
+
+def test_paths_pil_images_and_arrays_give_the_same(people_pipe, photo):
+    from_path = people_pipe(str(photo))
+    for same in (photo, Image.open(photo), load_image(photo)):
+        np.testing.assert_array_equal(people_pipe(same).keypoints, from_path.keypoints)
+
+
+def test_batching_changes_nothing(people_pipe, shared):
+    names = ("coco_196141.jpg", "coco_785.jpg", "wflw_cheering.jpg", "ap10k_37516.jpg")
+    images = [load_image(shared / "images" / name) for name in names]
+    images = images + [image[:, ::-1].copy() for image in images]
+    alone = [people_pipe(image) for image in images]
+    assert sum(output.num_instances for output in alone) > 8
+    together = list(people_pipe(images, batch_size=8))
+    in_threes = list(people_pipe(images, batch_size=8, pose_batch_size=3))
+    for one, two, three in zip(alone, together, in_threes, strict=True):
+        for other in (two, three):
+            np.testing.assert_allclose(other.boxes, one.boxes, atol=1e-3)
+            np.testing.assert_allclose(other.keypoints, one.keypoints, atol=1e-3)
+            np.testing.assert_allclose(other.keypoint_scores, one.keypoint_scores, atol=1e-4)
+
+
+def test_results_come_in_order_and_lazily(pipe):
+    seen = []
+
+    def pictures():
+        for seed in range(5):
+            seen.append(seed)
+            yield picture(seed, height=100 + seed)
+
+    outputs = pipe(pictures(), batch_size=2)
+    assert seen == []
+    assert [output.image_size[1] for output in outputs] == [100, 101, 102, 103, 104]
+
+
+def test_an_empty_list_gives_nothing(pipe):
+    assert list(pipe([])) == []
+
+
+def test_nobody_in_the_picture_means_no_people(people_pipe):
+    output = people_pipe(np.full((200, 300, 3), 127, np.uint8))
+    assert output.num_instances == 0
+    assert output.keypoints.shape == (0, 17, 2)
+    assert output.predictions == []
+    assert output.error is None
+
+
+def test_given_boxes_skip_the_detector(people_pipe):
+    output = people_pipe(picture(), boxes=BOXES)
+    np.testing.assert_array_equal(output.boxes, np.float32(BOXES))
+    np.testing.assert_array_equal(people_pipe(picture(), boxes=[BOXES]).keypoints, output.keypoints)
+
+
+def test_boxes_for_several_pictures(pipe):
+    outputs = list(pipe([picture(1), picture(2), picture(3)], boxes=[BOXES[:1], [], BOXES], batch_size=3))
+    assert [output.num_instances for output in outputs] == [1, 0, 3]
+    np.testing.assert_allclose(outputs[2].keypoints, pipe(picture(3), boxes=BOXES).keypoints, atol=1e-3)
+
+
+def test_boxes_for_the_wrong_number_of_pictures(pipe):
+    with pytest.raises(InputError, match=r"boxes for 1 pictures, but there are 2"):
+        pipe([picture(), picture()], boxes=[BOXES])
+    with pytest.raises(InputError, match=r"boxes for 2 pictures, but one"):
+        pipe(picture(), boxes=[BOXES, BOXES])
+
+
+@pytest.mark.parametrize(
+    ("box", "reason"),
+    [
+        ([float("nan"), 0, 10, 10], "finite"),
+        ([0, 0, float("inf"), 10], "finite"),
+        ([50, 10, 20, 40], "x1 < x2"),
+        ([10, 40, 50, 10], "x1 < x2"),
+        ([10, 10, 10, 50], "x1 < x2"),
+        ([400, 10, 500, 50], "outside the picture of 320x240"),
+        ([-90, -90, -10, -10], "outside the picture"),
+        ([1, 2, 3], "shape"),
+        (["a", "b", "c", "d"], "not numbers"),
+    ],
+)
+def test_a_bad_box_is_explained(pipe, box, reason):
+    with pytest.raises(InputError, match=reason):
+        pipe(picture(), boxes=[box])
+
+
+def test_a_bad_box_does_not_stop_other_pictures(pipe, capsys):
+    outputs = list(pipe([picture(1), picture(2)], boxes=[[[5, 5, 5, 9]], BOXES], batch_size=2))
+    assert "x1 < x2" in outputs[0].error
+    assert outputs[0].num_instances == 0
+    assert outputs[1].num_instances == 3
+    assert "x1 < x2" in capsys.readouterr().err
+
+
+def test_a_bad_picture_does_not_stop_the_others(pipe, tmp_path, capsys):
+    Image.fromarray(picture()).save(tmp_path / "good.png")
+    (tmp_path / "bad.jpg").write_text("no picture")
+    paths = [tmp_path / "good.png", tmp_path / "missing.png", tmp_path / "bad.jpg", tmp_path / "good.png"]
+    outputs = list(pipe(paths, batch_size=2))
+    assert [output.error is None for output in outputs] == [True, False, False, True]
+    assert "missing.png" in outputs[1].error
+    stderr = capsys.readouterr().err
+    assert "missing.png" in stderr
+    assert "bad.jpg" in stderr
+
+
+def test_a_single_bad_picture_raises(pipe, tmp_path):
+    with pytest.raises(InputError, match=r"missing\.png"):
+        pipe(tmp_path / "missing.png")
+
+
+def test_keypoints_of_a_rotated_photograph_fit_what_a_viewer_shows(people_pipe, photo, tmp_path):
+    upright = Image.open(photo)
+    exif = upright.getexif()
+    exif[0x0112] = 6  # the camera was held sideways: turn by 90 degrees clockwise to view
+    rotated = tmp_path / "rotated.png"
+    upright.rotate(90, expand=True).save(rotated, exif=exif)
+    expected, output = people_pipe(load_image(photo)), people_pipe(rotated)
+    assert output.image_size == expected.image_size == upright.size
+    np.testing.assert_allclose(output.keypoints, expected.keypoints, atol=1e-3)
+
+
+def test_a_picture_of_one_pixel(pipe):
+    output = pipe(np.zeros((1, 1, 3), np.uint8))
+    assert np.isfinite(output.keypoints).all()
+
+
+def test_without_a_detector_boxes_are_needed(tiny_pose):
+    model = hfpose.RTMPoseForPoseEstimation.from_pretrained(tiny_pose)
+    pipe = hfpose.PoseEstimationPipeline(model)
+    with pytest.raises(InputError, match="has no detector"):
+        pipe(picture())
+    assert pipe(picture(), boxes=BOXES).num_instances == 3
+
+
+def test_thresholds_select_boxes(people_pipe, photo):
+    assert people_pipe(photo, box_threshold=0.8).num_instances == 2
+    assert people_pipe(photo, box_threshold=0.06, nms_threshold=0.9).num_instances > 4
+
+
+def test_flip_test_averages_over_the_mirrored_crop(pipe):
+    plain, flipped = pipe(picture(), boxes=BOXES), pipe(picture(), boxes=BOXES, flip_test=True)
+    assert not np.allclose(plain.keypoint_scores, flipped.keypoint_scores)
+
+
+def test_visualization_draws_on_a_copy(pipe):
+    image = picture()
+    output = pipe(image, return_visualization=True, keypoint_threshold=-100.0)
+    assert output.visualization.shape == image.shape
+    assert (output.visualization != image).any()
+    assert (pipe(image, return_visualization=True, keypoint_threshold=1e9).visualization == image).all()
+
+
+def test_predictions_are_plain_json(pipe):
+    person = json.loads(json.dumps(pipe(picture(), boxes=BOXES).predictions))[1]
+    assert person["bbox"] == BOXES[1]
+    assert len(person["keypoints"]) == len(person["keypoint_scores"]) == 17
+
+
+def test_save_and_load_the_whole_pipeline(people_pipe, photo, tmp_path):
+    people_pipe.save_pretrained(tmp_path / "pipeline")
+    again = hfpose.pipeline("pose-estimation", model=tmp_path / "pipeline")
+    np.testing.assert_array_equal(again(photo).keypoints, people_pipe(photo).keypoints)
+    parts = hfpose.RTMPoseForPoseEstimation.from_pretrained(tmp_path / "pipeline" / "pose")
+    assert parts.config.keypoint_schema["name"] == "coco"
+
+
+def test_an_index_cannot_name_folders_elsewhere(people_pipe, tmp_path):
+    people_pipe.save_pretrained(tmp_path / "pipeline")
+    index = tmp_path / "pipeline" / "pose_pipeline.json"
+    index.write_text(index.read_text().replace('"detector": "detector"', '"detector": "../../secret"'))
+    with pytest.raises(hfpose.errors.CheckpointError, match="outside"):
+        hfpose.PoseEstimationPipeline.from_pretrained(tmp_path / "pipeline")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"pose": 3}'])
+def test_a_broken_index_is_explained(pipe, tmp_path, content):
+    folder = tmp_path / "pipeline"
+    pipe.save_pretrained(folder)
+    (folder / "pose_pipeline.json").write_text(content)
+    with pytest.raises(hfpose.errors.ConfigError, match="pose_pipeline.json"):
+        hfpose.PoseEstimationPipeline.from_pretrained(folder)
+
+
+def test_an_unknown_alias_suggests_near_names():
+    with pytest.raises(hfpose.errors.UnknownModelError, match="human"):
+        hfpose.pipeline("pose-estimation", model="humann")
+
+
+def test_an_unknown_task_lists_the_known_ones():
+    with pytest.raises(ValueError, match="pose-estimation"):
+        hfpose.pipeline("object-detection", model="human")
+
+
+def test_detector_labels_by_name_and_by_id(tiny_pose, person_detector, photo):
+    by_name = hfpose.pipeline("pose-estimation", model=tiny_pose, detector=person_detector, detector_labels=["person"])
+    by_id = hfpose.pipeline("pose-estimation", model=tiny_pose, detector=person_detector, detector_labels=[0])
+    assert by_name(photo).num_instances == by_id(photo).num_instances == 4
+    with pytest.raises(ValueError, match="no class 'zebra'"):
+        hfpose.pipeline("pose-estimation", model=tiny_pose, detector=person_detector, detector_labels=["zebra"])
