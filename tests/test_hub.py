@@ -213,6 +213,20 @@ def test_index_that_is_none(tmp_path: Path, index: bytes) -> None:
         hub.resolve(folder)
 
 
+@pytest.mark.parametrize("broken", ["cut off", "header longer than the file", "tensor beyond the file", "no header"])
+def test_weights_whose_header_lies(tmp_path: Path, broken: str) -> None:
+    data = model_files()["model.safetensors"]
+    lies = {
+        "cut off": data[:-2],
+        "header longer than the file": (1 << 40).to_bytes(8, "little") + data[8:],
+        "tensor beyond the file": data.replace(b"[0,4]", b"[0,9]").replace(b"[4]", b"[9]"),
+        "no header": b"",
+    }
+    folder = write_files(tmp_path / "model", {"config.json": b"{}", "model.safetensors": lies[broken]})
+    with pytest.raises(CheckpointError, match="is cut off or damaged, or no safetensors file"):
+        hub.resolve(folder)
+
+
 def test_child_path_within_the_folder(tmp_path: Path) -> None:
     assert hub.child_path(tmp_path, "detector") == tmp_path / "detector"
     assert hub.child_path(tmp_path, "parts/pose") == tmp_path / "parts/pose"
@@ -289,7 +303,7 @@ def test_damaged_model_in_the_cache_is_replaced(host: CheckpointHost) -> None:
 
 def test_cache_that_cannot_be_written(host: CheckpointHost, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("in the way")
-    with pytest.raises(DownloadError, match="cannot be stored in .* HFPOSE_CACHE names another folder"):
+    with pytest.raises(DownloadError, match=r"cannot be stored in .* HFPOSE_CACHE names another folder"):
         hub.resolve(NAME, convert=convert)
 
 

@@ -205,12 +205,18 @@ def _checked_folder(folder: Path) -> Path:
     for index in folder.rglob("*.safetensors.index.json"):
         for shard in _shards(index):
             child_path(index.parent, shard)
-    if not any(folder.rglob("*.safetensors")):
+    weights = list(folder.rglob("*.safetensors"))
+    if not weights:
         raise CheckpointError(
             f"'{folder}' has no weights as safetensors. Other formats (.bin, .pth) can run code when they are loaded and "
             "are not. Convert them: `hfpose convert` for checkpoints of the zoo's models, "
             "https://huggingface.co/spaces/safetensors/convert for hub repositories."
         )
+    for path in weights:
+        if (error := _weights_error(path)) is not None:
+            raise CheckpointError(
+                f"{path} is cut off or damaged, or no safetensors file: {error}. Fetch or write it anew."
+            )
     return folder
 
 
@@ -355,13 +361,16 @@ def _is_whole(folder: Path) -> bool:
     weights = list(folder.glob("*.safetensors"))
     if not weights or not (folder / constants.CONFIG_NAME).is_file():
         return False
+    return all(_weights_error(path) is None for path in weights)
+
+
+def _weights_error(path: Path) -> Exception | None:
+    """What is wrong with the header of a safetensors file, which says how long each tensor and the whole file are."""
     try:
-        for path in weights:
-            with safe_open(path, framework="np"):
-                pass
-    except (SafetensorError, OSError):
-        return False
-    return True
+        with safe_open(path, framework="np"):
+            return None
+    except (SafetensorError, OSError) as error:
+        return error
 
 
 def _models_dir() -> Path:
