@@ -1,0 +1,1 @@
+"""Pictures, videos and cameras in, results out: `images` and `sources` read, `writers` and `formats` write."""

@@ -1,4 +1,4 @@
-"""Reading videos and cameras."""
+"""Reading videos and cameras, writing videos."""
 
 from __future__ import annotations
 
@@ -14,9 +14,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from hfpose.errors import InputError
-from hfpose.media.files import open_to_read
+from hfpose.media.files import open_to_read, partial_path
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
 from hfpose.media.images import is_url, local_path
+
+VIDEO_SAVE_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
+"""File name endings that videos are written with."""
+
+DEFAULT_FPS = 30.0
+"""Rate of a written video whose source does not state one."""
 
 VIDEO_SUFFIXES = frozenset(
     (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".3gp", ".ogv")
@@ -181,3 +187,53 @@ def quiet_opencv() -> Iterator[None]:
             yield
         finally:
             logging.setLogLevel(level)
+
+
+class VideoFile:
+    """An MP4 file (or `.mov`, `.mkv`) that is written frame by frame and takes its name when it is finished.
+
+    OpenCV's encoder halves the color resolution, so of an odd width or height the last column or row is lost.
+
+    Args:
+        path: where the finished file goes. Missing folders are made.
+        fps: frames per second.
+        size: (width, height) in pixels.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+
+    def __init__(self, path: Path, fps: float, size: tuple[int, int]) -> None:
+        import cv2
+
+        self._path = path
+        # The container is chosen by the ending of the name that is opened.
+        partial = partial_path(path)
+        self._partial = partial.with_name(partial.name + path.suffix)
+        self._size = size
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with quiet_opencv():
+            codec = cv2.VideoWriter.fourcc(*"mp4v")
+            self._writer = cv2.VideoWriter(str(self._partial), cv2.CAP_FFMPEG, codec, fps, size)
+        if not self._writer.isOpened():
+            raise InputError(
+                f"Cannot write the video {str(path)!r} ({size[0]}x{size[1]} at {fps:g} frames per second): check that the "
+                "folder may be written to and the disk is not full."
+            )
+
+    def write(self, image: np.ndarray) -> None:
+        """Add an RGB frame (H, W, 3); one of another size than the first is scaled to it."""
+        import cv2
+
+        if image.shape[1::-1] != self._size:
+            image = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
+        self._writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+
+    def finish(self) -> None:
+        """Complete the file and give it its name."""
+        self._writer.release()
+        self._partial.replace(self._path)
+
+    def abandon(self) -> None:
+        """Stop writing; what is there stays under its temporary name."""
+        self._writer.release()

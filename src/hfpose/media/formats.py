@@ -1,0 +1,301 @@
+"""Predictions in the formats of other programs: COCO results, OpenPose, CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from hfpose.errors import InputError
+from hfpose.keypoints import KeypointSchema, load_schema
+from hfpose.media.files import atomic_path, partial_path
+from hfpose.media.frames import Frame, MediaItem
+from hfpose.media.json_lists import JsonListFile, read_json_lines
+from hfpose.media.per_video import OneFilePerVideo
+from hfpose.results import PoseOutput
+
+
+class _Table(Protocol):
+    def append(self, rows: Iterable[Any], /) -> None: ...
+    def finish(self) -> None: ...
+    def abandon(self) -> None: ...
+
+
+class _TableWriter:
+    """One file with the rows of all items of a run.
+
+    With `resume`, rows of an earlier run are kept, whether it finished or not; of one that did not, the last item is taken
+    for incomplete. Items without any row cannot be told from items that were never seen and are done again.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        resume: bool,
+        open_table: Callable[[Path], _Table],
+        read_rows: Callable[[Path], list[Any]],
+        name_of: Callable[[Any], str],
+    ) -> None:
+        rows = _earlier_rows(path, read_rows, name_of) if resume else []
+        self._complete = {name_of(row) for row in rows}
+        self._table = open_table(path)
+        self._table.append(rows)
+        self._last: MediaItem | None = None
+
+    def is_complete(self, item: MediaItem) -> bool:
+        return item.name in self._complete
+
+    def write(self, frame: Frame, output: PoseOutput) -> None:
+        self._last = frame.item
+        if frame.name not in self._complete:
+            self._table.append(self._rows(frame, output))
+
+    def close(self) -> None:
+        self._table.finish()
+
+    def abandon(self) -> None:
+        if self._last is not None and self._last.kind == "webcam":  # it ends no other way than by breaking off
+            self._table.finish()
+        else:
+            self._table.abandon()
+
+    def _rows(self, frame: Frame, output: PoseOutput) -> list[Any]:
+        raise NotImplementedError
+
+
+def _earlier_rows(path: Path, read_rows: Callable[[Path], list[Any]], name_of: Callable[[Any], str]) -> list[Any]:
+    unfinished = partial_path(path)
+    if unfinished.is_file():
+        rows = read_rows(unfinished)
+        return [row for row in rows if name_of(row) != name_of(rows[-1])]
+    return read_rows(path) if path.is_file() else []
+
+
+class CocoWriter(_TableWriter):
+    """COCO's results format for keypoints: one list of instances for the whole run.
+
+    `image_id` is the number in the base name if that is a number, as in COCO's own files, else the base name; frames of a
+    video add their number (`clip_000012`). `score` is what MMPose's `CocoMetric` submits: the box score (1 without boxes)
+    times the mean of those keypoint scores that are above 0.2. `file_name` is added to tell where an instance is from.
+    """
+
+    _KEYPOINT_SCORE_THRESHOLD = 0.2
+
+    def __init__(self, path: str | Path, *, resume: bool = False, category_id: int = 1) -> None:
+        self._category_id = category_id
+        super().__init__(Path(path), resume, JsonListFile, read_json_lines, lambda row: row["file_name"])
+
+    def _rows(self, frame: Frame, output: PoseOutput) -> list[Any]:
+        points = _points_2d(output)
+        image_id: int | str = int(frame.name) if frame.name.isdecimal() else frame.name
+        if frame.frame_index is not None:
+            image_id = f"{frame.name}_{frame.frame_index:06d}"
+        return [
+            {
+                "image_id": image_id,
+                "category_id": self._category_id,
+                "keypoints": person.ravel().tolist(),
+                "score": float(score),
+                "file_name": frame.name,
+            }
+            for person, score in zip(points, self._scores(output), strict=True)
+        ]
+
+    def _scores(self, output: PoseOutput) -> np.ndarray:
+        """(N,) scores of the instances."""
+        scores = np.nan_to_num(output.keypoint_scores)
+        counted = scores > self._KEYPOINT_SCORE_THRESHOLD
+        means = (scores * counted).sum(axis=1) / np.maximum(counted.sum(axis=1), 1)
+        return means if output.box_scores is None else means * output.box_scores
+
+
+class CsvWriter(_TableWriter):
+    """A table with one row for each keypoint of each instance; `z` is empty for 2D keypoints."""
+
+    HEADER = ("name", "frame_id", "instance", "track_id", "keypoint", "x", "y", "z", "score")
+
+    def __init__(self, path: str | Path, *, resume: bool = False) -> None:
+        super().__init__(Path(path), resume, _CsvFile, _read_csv, lambda row: row[0])
+
+    def _rows(self, frame: Frame, output: PoseOutput) -> list[Any]:
+        names: Sequence[Any] = output.schema.keypoint_names if output.schema else range(output.keypoints.shape[1])
+        frame_id = "" if frame.frame_index is None else frame.frame_index
+        rows: list[Any] = []
+        for number, person in enumerate(output.predictions):
+            about = (frame.name, frame_id, number, person.get("track_id", ""))
+            for keypoint, point, score in zip(names, person["keypoints"], person["keypoint_scores"], strict=True):
+                x, y, z = (*point, "") if len(point) == 2 else point
+                rows.append((*about, keypoint, x, y, z, score))
+        return rows
+
+
+class _CsvFile:
+    """A table that grows in whole rows and takes its name when it is finished."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = partial_path(path).open("w", newline="", encoding="utf-8")
+        self._writer = csv.writer(self._file, lineterminator="\n")
+        self.append([CsvWriter.HEADER])
+
+    def append(self, rows: Iterable[Any]) -> None:
+        self._writer.writerows(rows)
+        self._file.flush()
+
+    def finish(self) -> None:
+        self._file.close()
+        partial_path(self._path).replace(self._path)
+
+    def abandon(self) -> None:
+        self._file.close()
+
+
+def _read_csv(path: Path) -> list[Any]:
+    """Rows without the header, and without one that a killed process did not finish."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    whole = text[: text.rfind("\n") + 1]
+    return [row for row in csv.reader(io.StringIO(whole)) if len(row) == len(CsvWriter.HEADER)][1:]
+
+
+class OpenPoseWriter:
+    """OpenPose's JSON: `name_keypoints.json` for each picture, and for each video a folder `name` with
+    `name_000000000012_keypoints.json` for each frame, which takes its name when it is complete.
+
+    The body has the 18 points of OpenPose's COCO model; its neck is the middle of the shoulders where the schema has none.
+    Face (68) and hands (21 each) are filled from whole-body schemas. Points that a schema does not have are 0, 0, 0, as
+    OpenPose writes points that it does not see.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self._folder = Path(folder)
+        self._videos: OneFilePerVideo[_FrameFolder] = OneFilePerVideo()
+
+    def is_complete(self, item: MediaItem) -> bool:
+        if item.kind == "image":
+            return self._path(item).is_file()
+        return (self._folder / item.name).is_dir()
+
+    def write(self, frame: Frame, output: PoseOutput) -> None:
+        self._videos.enter(frame.item)
+        if frame.frame_index is not None:
+            base = Path(frame.name).name
+            folder = self._videos.file(frame.item, lambda: _FrameFolder(self._folder / frame.name))
+            folder.write(f"{base}_{frame.frame_index:012d}_keypoints.json", _openpose_json(output))
+        elif output.error is None:
+            with atomic_path(self._path(frame.item)) as partial:
+                partial.write_text(_openpose_json(output), encoding="utf-8")
+
+    def close(self) -> None:
+        self._videos.finish()
+
+    def abandon(self) -> None:
+        self._videos.abandon()
+
+    def _path(self, item: MediaItem) -> Path:
+        return self._folder / f"{item.name}_keypoints.json"
+
+
+class _FrameFolder:
+    """A folder of one file for each frame that takes its name when it is finished."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._partial = partial_path(folder)
+        shutil.rmtree(self._partial, ignore_errors=True)  # of a run that broke off
+        self._partial.mkdir(parents=True)
+
+    def write(self, name: str, text: str) -> None:
+        (self._partial / name).write_text(text, encoding="utf-8")
+
+    def finish(self) -> None:
+        if not self._folder.is_dir():
+            self._partial.replace(self._folder)
+            return
+        for old in self._folder.glob("*_keypoints.json"):
+            old.unlink()
+        for new in self._partial.iterdir():
+            new.replace(self._folder / new.name)
+        self._partial.rmdir()
+
+    def abandon(self) -> None:
+        """What is there stays under its temporary name."""
+
+
+def _points_2d(output: PoseOutput) -> np.ndarray:
+    """(N, K, 3) pixel coordinates and scores, without anything that is not finite.
+
+    Raises:
+        InputError: if there are only 3D keypoints.
+    """
+    points = output.keypoints if output.keypoints_2d is None else output.keypoints_2d
+    if points.shape[2] != 2:
+        raise InputError("This format holds 2D keypoints, the results are 3D only: write them as JSON or CSV.")
+    return np.nan_to_num(np.concatenate([points, output.keypoint_scores[:, :, None]], axis=2))
+
+
+def _openpose_json(output: PoseOutput) -> str:
+    points = _points_2d(output)
+    parts = _openpose_parts(output.schema, points) if len(points) else {}
+    people = []
+    for i in range(len(points)):
+        person: dict[str, Any] = {"person_id": [-1 if output.track_ids is None else int(output.track_ids[i])]}
+        for part in ("pose", "face", "hand_left", "hand_right"):
+            person[f"{part}_keypoints_2d"] = parts[part][i].ravel().tolist() if part in parts else []
+        for part in ("pose", "face", "hand_left", "hand_right"):
+            person[f"{part}_keypoints_3d"] = []
+        people.append(person)
+    return json.dumps({"version": 1.3, "people": people}, allow_nan=False)
+
+
+def _openpose_parts(schema: KeypointSchema | None, points: np.ndarray) -> dict[str, np.ndarray]:
+    """Points (N, K, 3) by part of the body, each (N, K of that part, 3) in OpenPose's order.
+
+    Raises:
+        InputError: if the schema is unknown or has no part that OpenPose knows.
+    """
+    names = schema.keypoint_names if schema else ()
+    index = {name: i for i, name in enumerate(names)}
+    wholebody = load_schema("coco_wholebody").keypoint_names
+    hands = {side: _from(wholebody, f"{side}_hand_root", 21) for side in ("left", "right")}
+    wanted = {
+        "pose": load_schema("coco_openpose").keypoint_names,
+        "face": tuple(name for name in wholebody if name.startswith("face-")),
+        "hand_left": hands["left"],
+        "hand_right": hands["right"],
+    }
+    parts = {
+        part: _pick(points, index, part_names)
+        for part, part_names in wanted.items()
+        if not index.keys().isdisjoint(part_names)
+    }
+    if not parts:
+        raise InputError(
+            f"OpenPose's format holds people; the keypoints of schema {schema.name if schema else None!r} have none of its "
+            "points. Write them as JSON or CSV."
+        )
+    return parts
+
+
+def _from(names: Sequence[str], first: str, count: int) -> tuple[str, ...]:
+    start = names.index(first)
+    return tuple(names[start : start + count])
+
+
+def _pick(points: np.ndarray, index: dict[str, int], names: Sequence[str]) -> np.ndarray:
+    """Points (N, len(names), 3) by name; zeros where there is none."""
+    picked = np.zeros((len(points), len(names), 3), points.dtype)
+    for column, name in enumerate(names):
+        if name in index:
+            picked[:, column] = points[:, index[name]]
+        elif name == "neck" and {"left_shoulder", "right_shoulder"} <= index.keys():
+            shoulders = points[:, [index["left_shoulder"], index["right_shoulder"]]]
+            picked[:, column, :2] = shoulders[:, :, :2].mean(axis=1)
+            picked[:, column, 2] = shoulders[:, :, 2].min(axis=1)
+    return picked

@@ -1,0 +1,76 @@
+"""Files that hold one JSON list, with one entry in each line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from hfpose.media.files import atomic_path, partial_path
+
+_CLOSING = b"\n]\n"
+
+
+def write_json_list(path: Path, entries: Iterable[Any]) -> None:
+    """Write a whole list; the file appears whole or not at all."""
+    with atomic_path(path) as partial:
+        partial.write_bytes(_dump(entries).join((b"[\n", _CLOSING)))
+
+
+def read_json_lines(path: Path) -> list[Any]:
+    """Entries of a list written here, up to where the file breaks off if it does."""
+    return list(_parse_lines(path.read_bytes().splitlines()[1:]))
+
+
+def _parse_lines(lines: Iterable[bytes]) -> Iterator[Any]:
+    with suppress(ValueError):  # at the closing bracket, or at a line that a killed process did not finish
+        for line in lines:
+            yield json.loads(line.rstrip(b","))
+
+
+class JsonListFile:
+    """A list that grows and takes its name when it is finished.
+
+    Until then the temporary file (`partial_path`) is complete JSON after every `append`: an entry and the closing bracket
+    are written over the old closing bracket in one call to the operating system. What a killed process had appended can be
+    read from there.
+
+    Args:
+        path: where the finished file goes. Missing folders are made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = partial_path(path).open("wb", buffering=0)
+        self._position = 1  # behind the last entry
+        self._write(b"[\n]\n")
+
+    def append(self, entries: Iterable[Any]) -> None:
+        text = _dump(entries)
+        if not text:
+            return
+        before = b"\n" if self._position == 1 else b",\n"
+        self._file.seek(self._position)
+        self._write(before + text + _CLOSING)
+        self._position += len(before) + len(text)
+
+    def finish(self) -> None:
+        """Give the file its name."""
+        self._file.close()
+        partial_path(self._path).replace(self._path)
+
+    def abandon(self) -> None:
+        """Stop writing; what is there stays, as valid JSON, under its temporary name."""
+        self._file.close()
+
+    def _write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
+
+def _dump(entries: Iterable[Any]) -> bytes:
+    return ",\n".join(json.dumps(entry, allow_nan=False) for entry in entries).encode()

@@ -1,0 +1,237 @@
+"""Writing results: predictions as JSON, drawn pictures and videos, and several of these at once.
+
+Every file appears under its name when it is complete. Until then it has the hidden name of `files.partial_path`, which a
+later run over the same inputs writes over, so a killed run leaves nothing half-written for a reader to trip over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from hfpose.errors import InputError
+from hfpose.media.formats import CocoWriter, CsvWriter, OpenPoseWriter
+from hfpose.media.frames import Frame, MediaItem
+from hfpose.media.images import SAVE_SUFFIXES, save_image
+from hfpose.media.json_lists import JsonListFile, write_json_list
+from hfpose.media.per_video import OneFilePerVideo
+from hfpose.media.video import DEFAULT_FPS, VIDEO_SAVE_SUFFIXES, VideoFile
+from hfpose.results import PoseOutput
+
+
+class Writer(Protocol):
+    """Takes the results of a run in the order of its frames."""
+
+    def is_complete(self, item: MediaItem) -> bool:
+        """Whether an earlier run has written everything for this item."""
+
+    def write(self, frame: Frame, output: PoseOutput) -> None:
+        """Add the result of one frame. Of an output with an error nothing is written."""
+
+    def close(self) -> None:
+        """Finish what is open: the run is over."""
+
+    def abandon(self) -> None:
+        """Stop without finishing: the run broke off. Recordings of a webcam, which end no other way, are finished."""
+
+
+class JsonWriter:
+    """MMPose's JSON: `name.json` for each picture and for each video.
+
+    A picture's file is the list of its instances (`PoseOutput.predictions`), a video's the list of its frames, each
+    `{"frame_id": ..., "instances": [...]}`. The file of a video grows with every frame and is valid JSON all the time; it
+    takes its name at the end (see `JsonListFile`).
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self._folder = Path(folder)
+        self._videos: OneFilePerVideo[JsonListFile] = OneFilePerVideo()
+
+    def is_complete(self, item: MediaItem) -> bool:
+        return self._path(item).is_file()
+
+    def write(self, frame: Frame, output: PoseOutput) -> None:
+        self._videos.enter(frame.item)
+        if frame.frame_index is not None:
+            video = self._videos.file(frame.item, lambda: JsonListFile(self._path(frame.item)))
+            video.append([{"frame_id": frame.frame_index, "instances": output.predictions}])
+        elif output.error is None:
+            write_json_list(self._path(frame.item), output.predictions)
+
+    def close(self) -> None:
+        self._videos.finish()
+
+    def abandon(self) -> None:
+        self._videos.abandon()
+
+    def _path(self, item: MediaItem) -> Path:
+        return self._folder / f"{item.name}.json"
+
+
+class VisualizationWriter:
+    """The drawn pictures: `name.jpg` for each picture, `name.mp4` with the source's frame rate for each video.
+
+    Outputs without a `visualization` are passed over.
+
+    Args:
+        target: a folder, or for a single picture or video the file itself, recognized by its ending.
+        quality: of the JPEG pictures, 0 to 100.
+    """
+
+    def __init__(self, target: str | Path, quality: int = 95) -> None:
+        self._target = Path(target)
+        self._is_file = is_file_target(self._target)
+        self._quality = quality
+        self._videos: OneFilePerVideo[VideoFile] = OneFilePerVideo()
+        self._only: MediaItem | None = None
+
+    def is_complete(self, item: MediaItem) -> bool:
+        return self._path(item).is_file()
+
+    def write(self, frame: Frame, output: PoseOutput) -> None:
+        self._videos.enter(frame.item)
+        image = output.visualization
+        if image is None:
+            return
+        self._check_target(frame.item)
+        path = self._path(frame.item)
+        if frame.frame_index is None:
+            save_image(path, image, quality=self._quality)
+            return
+        fps = frame.video.fps if frame.video and frame.video.fps else DEFAULT_FPS
+        size = (image.shape[1], image.shape[0])
+        self._videos.file(frame.item, lambda: VideoFile(path, fps, size)).write(image)
+
+    def close(self) -> None:
+        self._videos.finish()
+
+    def abandon(self) -> None:
+        self._videos.abandon()
+
+    def _path(self, item: MediaItem) -> Path:
+        return (
+            self._target
+            if self._is_file
+            else self._target / f"{item.name}{'.jpg' if item.kind == 'image' else '.mp4'}"
+        )
+
+    def _check_target(self, item: MediaItem) -> None:
+        if not self._is_file:
+            return
+        if self._only is not None and self._only.index != item.index:
+            raise InputError(
+                f"Several pictures or videos cannot all be drawn into the one file {str(self._target)!r}: give a folder."
+            )
+        self._only = item
+        endings = SAVE_SUFFIXES if item.kind == "image" else VIDEO_SAVE_SUFFIXES
+        if self._target.suffix.lower() not in endings:
+            kind = "picture" if item.kind == "image" else "video"
+            raise InputError(
+                f"Cannot draw a {kind} into {str(self._target)!r}: its ending must be {', '.join(endings)}."
+            )
+
+
+_FORMATS = ("json", "coco", "openpose", "csv")
+
+
+def open_writers(
+    *,
+    out_dir: str | Path | None = None,
+    pred_out_dir: str | Path | None = None,
+    vis_out_dir: str | Path | None = None,
+    formats: Sequence[str] = ("json",),
+    resume: bool = False,
+) -> WriterGroup:
+    """The writers of one run.
+
+    Args:
+        out_dir: folder for everything; means `pred_out_dir=out_dir/predictions` and `vis_out_dir=out_dir/visualizations`,
+            where these are not given.
+        pred_out_dir: folder for predictions.
+        vis_out_dir: folder for drawn pictures and videos; for a single input it may be a file (`out.jpg`, `out.mp4`).
+        formats: of the predictions. `"json"`: `name.json` as MMPose writes it; `"coco"`: `results.coco.json`; `"openpose"`:
+            a folder `openpose`; `"csv"`: `results.csv`.
+        resume: whether files of an earlier run count. Give `skip=writers.is_complete` to `open_source` then.
+
+    Raises:
+        InputError: if a format is unknown or a folder cannot be made.
+    """
+    if unknown := sorted(set(formats) - set(_FORMATS)):
+        raise InputError(f"Unknown format of predictions: {', '.join(unknown)}. Choose from {', '.join(_FORMATS)}.")
+    if out_dir is not None:
+        pred_out_dir = pred_out_dir or Path(out_dir) / "predictions"
+        vis_out_dir = vis_out_dir or Path(out_dir) / "visualizations"
+    writers: list[Writer] = []
+    if pred_out_dir:
+        folder = _make_folder(Path(pred_out_dir))
+        if "json" in formats:
+            writers.append(JsonWriter(folder))
+        if "openpose" in formats:
+            writers.append(OpenPoseWriter(folder / "openpose"))
+        if "coco" in formats:
+            writers.append(CocoWriter(folder / "results.coco.json", resume=resume))
+        if "csv" in formats:
+            writers.append(CsvWriter(folder / "results.csv", resume=resume))
+    if vis_out_dir:
+        target = Path(vis_out_dir)
+        _make_folder(target.parent if is_file_target(target) else target)
+        writers.append(VisualizationWriter(target))
+    return WriterGroup(writers)
+
+
+def is_file_target(target: Path) -> bool:
+    """Whether a place for drawn pictures names one file, by its ending, and not a folder."""
+    return not target.is_dir() and target.suffix.lower() in (*SAVE_SUFFIXES, *VIDEO_SAVE_SUFFIXES)
+
+
+def _make_folder(folder: Path) -> Path:
+    """Make a folder now, so that a run does not fail after its first result."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"Cannot make the folder {str(folder)!r} for results: {error.strerror}.") from error
+    return folder
+
+
+class WriterGroup:
+    """Several writers as one, and a context manager: a block that ends well closes them, one that does not abandons them."""
+
+    def __init__(self, writers: Sequence[Writer]) -> None:
+        self.writers = tuple(writers)
+
+    @property
+    def wants_visualization(self) -> bool:
+        """Whether drawn pictures are to be written, so that outputs need a `visualization`."""
+        return any(isinstance(writer, VisualizationWriter) for writer in self.writers)
+
+    def is_complete(self, item: MediaItem) -> bool:
+        """Whether an earlier run has written everything for this item."""
+        return bool(self.writers) and all(writer.is_complete(item) for writer in self.writers)
+
+    def write(self, frame: Frame, output: PoseOutput) -> None:
+        """Add the result of one frame, in the order of the frames."""
+        for writer in self.writers:
+            writer.write(frame, output)
+
+    def close(self) -> None:
+        """Finish what is open: the run is over."""
+        for writer in self.writers:
+            writer.close()
+
+    def abandon(self) -> None:
+        """Stop without finishing: the run broke off."""
+        for writer in self.writers:
+            writer.abandon()
+
+    def __enter__(self) -> WriterGroup:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abandon()
