@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from hfpose.cli import convert, models
+from hfpose.cli import convert, models, predict
 from hfpose.errors import HFPoseError
 
 app = typer.Typer(
@@ -16,6 +16,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("predict")(predict.predict)
 app.command("models")(models.models)
 app.command("convert")(convert.convert)
 

@@ -17,9 +17,7 @@ def convert(
     config: Annotated[
         Path | None, typer.Option(help="Config file in MMPose's or MMDetection's style, for a model of your own.")
     ] = None,
-    task: Annotated[
-        str | None, typer.Option(help=f"For a name that several tasks know: {', '.join(TASKS)}.")
-    ] = None,
+    task: Annotated[str | None, typer.Option(help=f"For a name that several tasks know: {', '.join(TASKS)}.")] = None,
 ) -> None:
     """Convert a checkpoint of MMPose or MMDetection. Nothing in it is executed."""
     if name is None and config is None:

@@ -36,9 +36,7 @@ class _Settings:
     flip_test: bool
     box_threshold: float
     nms_threshold: float
-    keypoint_threshold: float
     pose_batch_size: int
-    return_visualization: bool
 
 
 @dataclass(frozen=True)
@@ -145,52 +143,82 @@ class PoseEstimationPipeline:
             InputError: if the one picture or its boxes cannot be used. Among several pictures a bad one does not stop
                 the others: its output has no instances and says why in `error`.
         """
+        source = open_source(inputs)
+        if boxes is not None:
+            boxes = [_boxes_of_single(boxes)] if source.is_single else _boxes_per_picture(boxes, source.num_frames)
+        results = self.stream(
+            source,
+            boxes=boxes,
+            flip_test=flip_test,
+            box_threshold=box_threshold,
+            nms_threshold=nms_threshold,
+            batch_size=batch_size,
+            pose_batch_size=pose_batch_size,
+        )
+        if return_visualization:
+            results = ((frame, _with_visualization(frame, output, keypoint_threshold)) for frame, output in results)
+        if not source.is_single:
+            return _announcing_errors(results)
+        _, output = next(results)
+        if output.error is not None:
+            raise InputError(output.error)
+        return output
+
+    def stream(
+        self,
+        source: Source,
+        *,
+        boxes: Iterable[Any] | None = None,
+        flip_test: bool = False,
+        box_threshold: float = 0.3,
+        nms_threshold: float = 0.3,
+        batch_size: int = 1,
+        pose_batch_size: int = DEFAULT_POSE_BATCH_SIZE,
+    ) -> Iterator[tuple[Frame, PoseOutput]]:
+        """The frames of a source with their results, for callers that write or draw them.
+
+        Args:
+            source: what `hfpose.media.sources.open_source` makes of pictures, videos, webcams and collections of them.
+            boxes: one list of boxes per frame.
+            flip_test, box_threshold, nms_threshold, batch_size, pose_batch_size: as for a call.
+
+        Returns:
+            Pairs in the order of the source, computed as they are read. What cannot be used has no people and says why
+            in `error`.
+
+        Raises:
+            InputError: if there is neither a detector nor boxes.
+        """
         _check_positive(batch_size=batch_size, pose_batch_size=pose_batch_size)
         if boxes is None and self.detector is None and not self.whole_image:
             raise InputError(
                 "This pipeline has no detector. Give `boxes=[[[x1, y1, x2, y2], ...]]`, or make the pipeline with "
                 '`detector=...` (a model, or "whole_image" to take each picture as one box).'
             )
-        source = open_source(inputs)
-        settings = _Settings(
-            flip_test, box_threshold, nms_threshold, keypoint_threshold, pose_batch_size, return_visualization
-        )
-        if source.is_single:
-            given = None if boxes is None else [_boxes_of_single(boxes)]
-            output = next(self._stream(source, given, 1, settings))
-            if output.error is not None:
-                raise InputError(output.error)
-            return output
-        if boxes is not None:
-            _check_box_lists(boxes, source.num_frames)
+        settings = _Settings(flip_test, box_threshold, nms_threshold, pose_batch_size)
         return self._stream(source, boxes, batch_size, settings)
 
     def _stream(
         self, source: Source, boxes: Iterable[Any] | None, batch_size: int, settings: _Settings
-    ) -> Iterator[PoseOutput]:
+    ) -> Iterator[tuple[Frame, PoseOutput]]:
         given = repeat(None) if boxes is None else iter(boxes)
         with source:
             frames = iter(source)
             while batch := list(islice(frames, batch_size)):
                 checked = [_check(frame, next(given, _NO_BOXES)) for frame in batch]
-                yield from self._process(batch, checked, settings, announce=not source.is_single)
+                yield from zip(batch, self._process(batch, checked, settings), strict=True)
 
     def _process(
-        self, frames: Sequence[Frame], checked: Sequence[_Picture | str], settings: _Settings, announce: bool
+        self, frames: Sequence[Frame], checked: Sequence[_Picture | str], settings: _Settings
     ) -> list[PoseOutput]:
         """Results of a batch of frames, in their order; `checked` holds each one's picture or what is wrong with it."""
         results = iter(self._estimate([picture for picture in checked if isinstance(picture, _Picture)], settings))
-        outputs = []
-        for frame, picture in zip(frames, checked, strict=True):
-            if isinstance(picture, _Picture):
-                outputs.append(next(results))
-                continue
-            if announce:
-                print(f"hfpose: {frame.source or frame.name}: {picture}", file=sys.stderr)
-            outputs.append(
-                PoseOutput.failed(picture, source=frame.source, schema=self.schema, frame_index=frame.frame_index)
-            )
-        return outputs
+        return [
+            next(results)
+            if isinstance(picture, _Picture)
+            else PoseOutput.failed(picture, source=frame.source, schema=self.schema, frame_index=frame.frame_index)
+            for frame, picture in zip(frames, checked, strict=True)
+        ]
 
     def _estimate(self, pictures: Sequence[_Picture], settings: _Settings) -> Iterator[PoseOutput]:
         """Results of the pictures, in their order."""
@@ -206,7 +234,7 @@ class PoseEstimationPipeline:
         )
         for picture, (boxes, box_scores), (keypoints, scores) in zip(pictures, found, poses, strict=True):
             height, width = picture.image.shape[:2]
-            output = PoseOutput(
+            yield PoseOutput(
                 keypoints=keypoints,
                 keypoint_scores=scores,
                 boxes=boxes,
@@ -216,11 +244,6 @@ class PoseEstimationPipeline:
                 source=picture.frame.source,
                 frame_index=picture.frame.frame_index,
             )
-            if settings.return_visualization:
-                output.visualization = draw_poses(
-                    picture.image, output, keypoint_threshold=settings.keypoint_threshold
-                )
-            yield output
 
     def _find_boxes(self, pictures: Sequence[_Picture], settings: _Settings) -> list[tuple[np.ndarray, np.ndarray]]:
         """Boxes (N, 4) and scores (N,) of each picture: given, detected, or the picture itself."""
@@ -309,12 +332,26 @@ def _boxes_of_single(boxes: Any) -> Any:
     return boxes[0] if holds_a_list else boxes
 
 
-def _check_box_lists(boxes: Any, num_images: int | None) -> None:
+def _boxes_per_picture(boxes: Any, num_images: int | None) -> Any:
     if num_images is not None and len(boxes) != num_images:
         raise InputError(
             f"Got boxes for {len(boxes)} pictures, but there are {num_images}. "
             "Give one list of boxes [x1, y1, x2, y2] per picture, an empty one where there is nobody."
         )
+    return boxes
+
+
+def _announcing_errors(results: Iterable[tuple[Frame, PoseOutput]]) -> Iterator[PoseOutput]:
+    for frame, output in results:
+        if output.error is not None:
+            print(f"hfpose: {frame.source or frame.name}: {output.error}", file=sys.stderr)
+        yield output
+
+
+def _with_visualization(frame: Frame, output: PoseOutput, keypoint_threshold: float) -> PoseOutput:
+    if frame.image is not None and output.error is None:
+        output.visualization = draw_poses(frame.image, output, keypoint_threshold=keypoint_threshold)
+    return output
 
 
 def _check(frame: Frame, boxes: Any) -> _Picture | str:
