@@ -21,7 +21,7 @@ CONVOLUTION_RENAMES: RenameRules = (
     (r"\.pointwise_conv\.", ".pointwise."),
 )
 
-_ACTIVATIONS = {"SiLU": "silu", "Swish": "silu", "ReLU": "relu", "ReLU6": "relu6", "GELU": "gelu"}
+_ACTIVATIONS = {"SiLU": "silu", "Swish": "swish", "ReLU": "relu", "ReLU6": "relu6", "GELU": "gelu"}
 
 
 def rename_state_dict(state_dict: Mapping[str, Tensor], rules: RenameRules) -> dict[str, Tensor]:
@@ -93,6 +93,17 @@ def normalization_arguments(data_preprocessor: Mapping[str, Any]) -> dict[str, A
     }
 
 
+def crop_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
+    """Image processor arguments that a top-down model's `test_pipeline` states; none where there is no such setting."""
+    arguments: dict[str, Any] = {}
+    for step in reference.get("test_pipeline") or ():
+        if step["type"] == "GetBBoxCenterScale" and "padding" in step:
+            arguments["box_padding"] = float(step["padding"])
+        if step["type"] == "TopdownAffine":
+            arguments["use_udp"] = bool(step.get("use_udp", False))
+    return arguments
+
+
 def keypoint_arguments(num_keypoints: int, schema: KeypointSchema | None) -> dict[str, Any]:
     """Configuration arguments that say which keypoints a model finds.
 
@@ -126,20 +137,49 @@ def label_arguments(num_classes: int, labels: Sequence[str] | None) -> dict[str,
 
 
 def detection_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
-    """Image processor arguments for the reference's `test_pipeline` and `test_cfg` of a detector."""
+    """Image processor arguments for the reference's `test_pipeline` and `test_cfg` of a detector.
+
+    Raises:
+        ConfigError: if pictures are not brought to one fixed size, or for a suppression that is not supported.
+    """
     resize = next((step for step in reference["test_pipeline"] if step["type"].endswith("Resize")), None)
-    if resize is None:
+    if resize is None or not isinstance(resize.get("scale"), (list, tuple)):
         raise ConfigError(
-            "The detector's test_pipeline has no Resize step, so the size of its input is unknown. "
-            "Use a config whose test_pipeline resizes to a fixed size."
+            "The detector's test_pipeline has no Resize step with a scale (width, height), so the size of its input is "
+            "unknown. Use a config whose test_pipeline resizes to a fixed size."
         )
     width, height = resize["scale"]
     test_cfg = reference["test_cfg"]
-    return {
+    expect_settings("The detector's nms", test_cfg["nms"], {"type": "nms", "class_agnostic": False})
+    arguments = {
         "size": {"height": height, "width": width},
         "keep_aspect_ratio": resize.get("keep_ratio", False),
         "score_threshold": test_cfg.get("score_thr", 0.0),
         "nms_threshold": test_cfg["nms"]["iou_threshold"],
         "max_candidates": test_cfg.get("nms_pre"),
         "max_detections": test_cfg.get("max_per_img"),
+        "clip_boxes": reference["bbox_head"].get("bbox_coder", {}).get("clip_border", True),
     }
+    if arguments["keep_aspect_ratio"]:
+        arguments["pad_value"] = _pad_value(reference["test_pipeline"], (width, height))
+    return arguments
+
+
+def _pad_value(test_pipeline: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> int:
+    """Value of the padding that brings pictures of any shape to `size` (width, height)."""
+    pad = next((step for step in test_pipeline if step["type"] == "Pad"), {})
+    padded = (max(size), max(size)) if pad.get("pad_to_square") else tuple(pad.get("size") or ())
+    if padded != size:
+        raise ConfigError(
+            f"The detector's test_pipeline resizes pictures to fit {size[0]}x{size[1]} pixels but does not pad them to "
+            "that size, so the size of its input varies. Add a Pad step with that size, as "
+            f"dict(type='Pad', size={size}, pad_val=dict(img=(114, 114, 114)))."
+        )
+    given = pad.get("pad_val", 0)
+    value = given.get("img", 0) if isinstance(given, Mapping) else given
+    values = set(value) if isinstance(value, (list, tuple)) else {value}
+    if len(values) != 1:
+        raise ConfigError(
+            f"Padding with a color (pad_val={given!r}) is not supported. Give one value for all channels."
+        )
+    return int(values.pop())

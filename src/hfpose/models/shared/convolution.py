@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
+
+
+class Swish(nn.Module):
+    """SiLU in two steps, as `mmcv.cnn.bricks.Swish`.
+
+    It rounds unlike `torch.nn.SiLU`, which moves boxes that are decoded through an exponential.
+    """
+
+    def forward(self, hidden_state: Tensor) -> Tensor:
+        return hidden_state * torch.sigmoid(hidden_state)
+
+
+def activation_layer(name: str | None) -> nn.Module:
+    """The activation that a configuration names; None for none."""
+    if name is None:
+        return nn.Identity()
+    return Swish() if name == "swish" else ACT2FN[name]
 
 
 class ConvNormAct(nn.Module):
@@ -24,7 +42,7 @@ class ConvNormAct(nn.Module):
             in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, groups=groups, bias=False
         )
         self.norm = nn.BatchNorm2d(out_channels, eps=norm_eps)
-        self.activation = ACT2FN[hidden_act] if hidden_act else nn.Identity()
+        self.activation = activation_layer(hidden_act)
 
     def forward(self, hidden_state: Tensor) -> Tensor:
         return self.activation(self.norm(self.conv(hidden_state)))

@@ -257,11 +257,16 @@ CSP_RENAMES: RenameRules = (
 )
 
 
-def csp_arguments(backbone: Mapping[str, Any]) -> dict[str, Any]:
-    """Configuration arguments for what the reference's `CSPDarknet` and `CSPNeXt` settings have in common."""
+def csp_arguments(backbone: Mapping[str, Any], activation: str = "SiLU") -> dict[str, Any]:
+    """Configuration arguments for what the reference's `CSPDarknet` and `CSPNeXt` settings have in common.
+
+    Args:
+        backbone: the settings.
+        activation: of the backbone where it states none.
+    """
     return {
         "depth_multiplier": backbone.get("deepen_factor", 1.0),
         "width_multiplier": backbone.get("widen_factor", 1.0),
         "use_depthwise": backbone.get("use_depthwise", False),
-        **layer_arguments(backbone),
+        **layer_arguments(backbone, activation),
     }

@@ -15,10 +15,9 @@ from transformers.image_processing_base import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import TensorType
 
+from hfpose.errors import InputError
 from hfpose.models.shared.boxes import nms
 from hfpose.models.shared.images import ImageLike, PixelNormalization, rgb_arrays
-
-PAD_VALUE = 114
 
 
 class DetectionOutput(Protocol):
@@ -34,6 +33,7 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
     Args:
         size: `{"height", "width"}` of the network input.
         keep_aspect_ratio: resize by one factor and pad at the right and bottom, else stretch.
+        pad_value: value of the padding from 0 to 255, in every channel.
         channel_order: `"rgb"` or `"bgr"`, what the network is fed.
         do_rescale, rescale_factor, do_normalize, image_mean, image_std: as in transformers; mean and standard
             deviation are in the channel order of the network.
@@ -41,6 +41,7 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
         nms_threshold: overlap above which the worse of two boxes of one class goes; None for no suppression.
         max_candidates: best candidates per feature level that enter the suppression, None for all.
         max_detections: best boxes per picture that are returned, None for all.
+        clip_boxes: whether boxes end at the borders of the network input.
         strides: strides of the feature levels in the order of the outputs.
     """
 
@@ -50,6 +51,7 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
         self,
         size: dict[str, int] | None = None,
         keep_aspect_ratio: bool = True,
+        pad_value: int = 114,
         channel_order: str = "bgr",
         do_rescale: bool = True,
         rescale_factor: float = 1 / 255,
@@ -60,12 +62,14 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
         nms_threshold: float | None = 0.6,
         max_candidates: int | None = 1000,
         max_detections: int | None = 100,
+        clip_boxes: bool = True,
         strides: Sequence[int] = (8, 16, 32),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.size = size or {"height": 640, "width": 640}
         self.keep_aspect_ratio = keep_aspect_ratio
+        self.pad_value = pad_value
         self.channel_order = channel_order
         self.do_rescale = do_rescale
         self.rescale_factor = rescale_factor
@@ -76,6 +80,7 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
         self.nms_threshold = nms_threshold
         self.max_candidates = max_candidates
         self.max_detections = max_detections
+        self.clip_boxes = clip_boxes
         self.strides = list(strides)
 
     def preprocess(
@@ -109,8 +114,10 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
         """
         least = max(threshold or 0.0, self.score_threshold)
         overlap = self.nms_threshold if nms_threshold is None else nms_threshold
-        limits = torch.tensor([self.size["width"], self.size["height"]] * 2, device=outputs.pred_boxes.device)
-        all_scores, all_boxes = self._scores(outputs), outputs.pred_boxes.float().clamp(min=0).minimum(limits)
+        all_scores, all_boxes = self._scores(outputs), outputs.pred_boxes.float()
+        if self.clip_boxes:
+            limits = torch.tensor([self.size["width"], self.size["height"]] * 2, device=all_boxes.device)
+            all_boxes = all_boxes.clamp(min=0).minimum(limits)
         results = []
         for index in range(len(all_boxes)):
             places, classes = self._candidates(all_scores[index], least)
@@ -134,8 +141,12 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
             )
         return results
 
-    def _scores(self, outputs: DetectionOutput) -> Tensor:
-        """Probability (B, P, C) of each class at each place."""
+    def _scores(self, outputs: Any) -> Tensor:
+        """Probability (B, P, C) of each class at each place.
+
+        Args:
+            outputs: `DetectionOutput` with whatever else the model returns.
+        """
         return outputs.logits.float().sigmoid()
 
     def _candidates(self, scores: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
@@ -144,17 +155,30 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
         if self.max_candidates is None or len(places) <= self.max_candidates:
             return places, labels
         picked = []
-        for start, end in self._level_ranges():
+        for start, end in self._level_ranges(len(scores)):
             inside = ((places >= start) & (places < end)).nonzero().squeeze(1)
             order = scores[places[inside], labels[inside]].sort(descending=True, stable=True).indices
             picked.append(inside[order[: self.max_candidates]])
         chosen = torch.cat(picked)
         return places[chosen], labels[chosen]
 
-    def _level_ranges(self) -> list[tuple[int, int]]:
-        """First place and end of each feature level in the flattened outputs."""
-        ends = np.cumsum([-(-self.size["height"] // s) * -(-self.size["width"] // s) for s in self.strides]).tolist()
+    def _level_ranges(self, num_places: int) -> list[tuple[int, int]]:
+        """First place and end of each feature level in the flattened outputs.
+
+        Raises:
+            InputError: for outputs of a network input of another size.
+        """
+        ends = np.cumsum(self._places_per_level()).tolist()
+        if ends[-1] != num_places:
+            raise InputError(
+                f"The outputs have {num_places} places, but for pictures of {self.size['width']}x"
+                f"{self.size['height']} pixels there are {ends[-1]}. Give the outputs for `pixel_values` of this processor."
+            )
         return list(zip([0, *ends], ends, strict=False))
+
+    def _places_per_level(self) -> list[int]:
+        """Number of boxes that the model returns for each feature level."""
+        return [-(-self.size["height"] // stride) * -(-self.size["width"] // stride) for stride in self.strides]
 
     def _fitted_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of a picture after the resize and before the padding."""
@@ -176,7 +200,7 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
         resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
         if (height, width) == (self.size["height"], self.size["width"]):
             return resized
-        canvas = np.full((self.size["height"], self.size["width"], 3), PAD_VALUE, dtype=np.uint8)
+        canvas = np.full((self.size["height"], self.size["width"], 3), self.pad_value, dtype=np.uint8)
         canvas[:height, :width] = resized
         return canvas
 
@@ -190,6 +214,17 @@ def level_points(shapes: Sequence[tuple[int, int]], strides: Sequence[int], devi
     return torch.cat(levels).float()
 
 
-def flatten_levels(levels: Sequence[Tensor]) -> Tensor:
-    """Feature maps [(B, C, h, w), ...] as one tensor (B, P, C), level by level, row by row."""
-    return torch.cat([level.flatten(2).transpose(1, 2) for level in levels], dim=1)
+def flatten_levels(levels: Sequence[Tensor], num_values: int | None = None) -> Tensor:
+    """Feature maps as one tensor, level by level, row by row.
+
+    Args:
+        levels: (B, A * C, h, w), where each place holds A boxes; A may differ from level to level.
+        num_values: C; None for one box a place.
+
+    Returns:
+        (B, P, C), where P counts the boxes of all places.
+    """
+    return torch.cat(
+        [level.flatten(2).transpose(1, 2).reshape(len(level), -1, num_values or level.shape[1]) for level in levels],
+        dim=1,
+    )

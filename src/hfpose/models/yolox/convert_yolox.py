@@ -1,0 +1,86 @@
+"""From the reference's YOLOX settings and checkpoints to ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from hfpose.keypoints import KeypointSchema
+from hfpose.models.shared.conversion import (
+    RenameRules,
+    detection_arguments,
+    expect_settings,
+    label_arguments,
+    layer_arguments,
+    normalization_arguments,
+    rename_state_dict,
+)
+from hfpose.models.shared.csp import CSP_RENAMES, POOL_SIZES, csp_arguments, stage_channels
+from hfpose.models.yolox.configuration_yolox import YOLOXConfig
+from hfpose.models.yolox.image_processing_yolox import YOLOXImageProcessor
+from hfpose.models.yolox.modeling_yolox import YOLOXForObjectDetection
+
+MODEL_CLASS = YOLOXForObjectDetection
+
+_BRANCHES = {"cls": "class", "reg": "box", "obj": "objectness"}
+RENAMES: RenameRules = (
+    *CSP_RENAMES,
+    (r"^bbox_head\.multi_level_(cls|reg)_convs\.", lambda match: f"head.{_BRANCHES[match[1]]}_branch."),
+    (r"^bbox_head\.multi_level_conv_(cls|reg|obj)\.", lambda match: f"head.{_BRANCHES[match[1]]}_predictions."),
+)
+
+
+def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None = None) -> YOLOXConfig:
+    """Configuration for the reference's settings of a detector with a `YOLOXHead`.
+
+    Raises:
+        ConfigError: for a setting that is not supported.
+    """
+    backbone, neck, head = reference["backbone"], reference["neck"], reference["bbox_head"]
+    expect_settings(
+        "CSPDarknet",
+        backbone,
+        {
+            "type": "CSPDarknet",
+            "arch": "P5",
+            "arch_ovewrite": None,
+            "out_indices": (2, 3, 4),
+            "spp_kernal_sizes": POOL_SIZES,  # spelled like this
+        },
+    )
+    arguments = csp_arguments(backbone, "Swish")
+    widths = tuple(stage_channels(arguments["width_multiplier"])[1:])
+    upsampling = {"scale_factor": 2, "mode": "nearest"}
+    expect_settings("YOLOXPAFPN", neck, {"type": "YOLOXPAFPN", "in_channels": widths, "upsample_cfg": upsampling})
+    expect_settings("YOLOXHead", head, {"type": "YOLOXHead", "in_channels": neck["out_channels"]})
+    expect_settings("YOLOXHead", {"feat_channels": 256, **head}, {"feat_channels": neck["out_channels"]})
+    expect_settings("YOLOXHead", head, {"dcn_on_last_conv": False, "conv_bias": "auto"})
+    for part in (neck, head):
+        same = {"use_depthwise": part.get("use_depthwise", False), **layer_arguments(part, "Swish")}
+        expect_settings(part["type"], same, {key: arguments[key] for key in same})
+    return YOLOXConfig(
+        neck_size=neck["out_channels"],
+        num_neck_blocks=neck.get("num_csp_blocks", 3),
+        num_head_layers=head.get("stacked_convs", 2),
+        strides=tuple(head.get("strides", (8, 16, 32))),
+        **label_arguments(head["num_classes"], reference.get("classes")),
+        **arguments,
+    )
+
+
+def image_processor_from_reference(reference: Mapping[str, Any]) -> YOLOXImageProcessor:
+    """Image processor for the reference's settings."""
+    # The reference's head knows no limits on the number of candidates and detections, whatever `test_cfg` says.
+    unlimited = {"max_candidates": None, "max_detections": None, "clip_boxes": False}
+    return YOLOXImageProcessor(
+        strides=tuple(reference["bbox_head"].get("strides", (8, 16, 32))),
+        **detection_arguments(reference) | unlimited,
+        **normalization_arguments(reference["data_preprocessor"]),
+    )
+
+
+def convert_state_dict(state_dict: Mapping[str, Tensor], config: YOLOXConfig) -> dict[str, Tensor]:
+    """The reference's tensors under our names."""
+    return rename_state_dict(state_dict, RENAMES)

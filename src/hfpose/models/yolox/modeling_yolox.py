@@ -1,0 +1,216 @@
+"""YOLOX: CSPDarknet features, a path aggregation neck, a decoupled head with objectness.
+
+Source: Ge et al., 2021, https://arxiv.org/abs/2107.08430; `mmdet.models.backbones.CSPDarknet`,
+`mmdet.models.necks.YOLOXPAFPN`, `mmdet.models.dense_heads.YOLOXHead`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from hfpose.models.shared.configuration import label_count
+from hfpose.models.shared.convolution import ConvNormAct, conv_block, conv_stack
+from hfpose.models.shared.csp import STEM_CHANNELS, CSPBackbone, CSPConfig, PathAggregationNeck
+from hfpose.models.shared.detection import flatten_levels, level_points
+from hfpose.models.yolox.configuration_yolox import YOLOXConfig
+
+# Blocks of the four stages before the multiplier of a size is applied.
+STAGE_DEPTHS = (3, 9, 9, 3)
+PRIOR_PROBABILITY = 0.01
+
+
+@dataclass
+class YOLOXObjectDetectionOutput(ModelOutput):
+    """
+    Output of [`YOLOXForObjectDetection`]. P counts the places of all levels, level by level, row by row.
+
+    Args:
+        loss: not computed yet, None.
+        logits: (B, P, num_labels) score of each class before the sigmoid, given that there is an object.
+        objectness: (B, P) score of there being an object, before the sigmoid.
+        pred_boxes: (B, P, 4) x1, y1, x2, y2 in pixels of `pixel_values`; they may reach beyond its borders.
+        hidden_states: outputs of the neck, where asked for.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    objectness: Tensor | None = None
+    pred_boxes: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+
+
+class Focus(nn.Module):
+    """Halves the resolution without loss: the four pixels of a 2x2 cell become channels, then a convolution."""
+
+    def __init__(self, config: YOLOXConfig) -> None:
+        super().__init__()
+        self.conv = ConvNormAct(
+            4 * config.num_channels,
+            int(STEM_CHANNELS * config.width_multiplier),
+            3,
+            hidden_act=config.hidden_act,
+            norm_eps=config.batch_norm_eps,
+        )
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        # Column by column: the order that the published weights expect.
+        cells = [pixel_values[..., row::2, column::2] for column in (0, 1) for row in (0, 1)]
+        return self.conv(torch.cat(cells, dim=1))
+
+
+class DarknetBlock(nn.Module):
+    """A 1x1 and a 3x3 convolution with an optional residual connection."""
+
+    def __init__(self, config: CSPConfig, channels: int, add_identity: bool) -> None:
+        super().__init__()
+        act, eps = config.hidden_act, config.batch_norm_eps
+        self.add_identity = add_identity
+        self.conv1 = ConvNormAct(channels, channels, 1, hidden_act=act, norm_eps=eps)
+        self.conv2 = conv_block(config.use_depthwise)(channels, channels, 3, hidden_act=act, norm_eps=eps)
+
+    def forward(self, hidden_state: Tensor) -> Tensor:
+        out = self.conv2(self.conv1(hidden_state))
+        return out + hidden_state if self.add_identity else out
+
+
+class YOLOXHead(nn.Module):
+    """Class logits, boxes and objectness at every place of every level."""
+
+    def __init__(self, config: YOLOXConfig) -> None:
+        super().__init__()
+
+        def branch() -> nn.ModuleList:
+            return nn.ModuleList(
+                conv_stack(
+                    config.neck_size,
+                    config.num_head_layers,
+                    config.use_depthwise,
+                    hidden_act=config.hidden_act,
+                    norm_eps=config.batch_norm_eps,
+                )
+                for _ in config.strides
+            )
+
+        def predictions(channels: int) -> nn.ModuleList:
+            return nn.ModuleList(nn.Conv2d(config.neck_size, channels, 1) for _ in config.strides)
+
+        self.class_branch = branch()
+        self.box_branch = branch()
+        self.class_predictions = predictions(label_count(config))
+        self.box_predictions = predictions(4)
+        self.objectness_predictions = predictions(1)
+
+    def forward(self, feature_maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """
+        Args:
+            feature_maps: of the neck.
+
+        Returns:
+            By level class logits (B, C, h, w), boxes (B, 4, h, w) as `decode_boxes` takes them, and objectness
+            logits (B, 1, h, w).
+        """
+        logits, boxes, objectness = [], [], []
+        for level, features in enumerate(feature_maps):
+            logits.append(self.class_predictions[level](self.class_branch[level](features)))
+            box_features = self.box_branch[level](features)
+            boxes.append(self.box_predictions[level](box_features))
+            objectness.append(self.objectness_predictions[level](box_features))
+        return logits, boxes, objectness
+
+
+def decode_boxes(regressions: Sequence[Tensor], strides: Sequence[int]) -> Tensor:
+    """Boxes (B, P, 4) x1, y1, x2, y2 in pixels.
+
+    Args:
+        regressions: by level (B, 4, h, w): the offset of a box's center from its place's upper left corner, and the
+            logarithm of its width and height, in units of the level's stride.
+        strides: of the levels in pixels.
+    """
+    scaled = []
+    for level, stride in zip(regressions, strides, strict=True):
+        offsets, log_sizes = level.float().chunk(2, dim=1)
+        scaled.append(torch.cat((offsets, log_sizes.exp()), dim=1) * stride)
+    shapes = [(level.shape[-2], level.shape[-1]) for level in regressions]
+    offsets, sizes = flatten_levels(scaled).chunk(2, dim=-1)
+    centers = offsets + level_points(shapes, strides, offsets.device)
+    return torch.cat((centers - sizes / 2, centers + sizes / 2), dim=-1)
+
+
+class YOLOXPreTrainedModel(PreTrainedModel):
+    """Initialization and loading."""
+
+    config: YOLOXConfig
+    config_class = YOLOXConfig
+    base_model_prefix = "yolox"
+    main_input_name = "pixel_values"
+    input_modalities = "image"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["CSPStage", "PathAggregationNeck", "YOLOXHead"]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv2d):
+            init.kaiming_uniform_(module.weight, a=5**0.5)
+        elif isinstance(module, YOLOXHead):
+            for prediction in (*module.class_predictions, *module.objectness_predictions):
+                assert isinstance(prediction, nn.Conv2d) and prediction.bias is not None
+                init.constant_(prediction.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
+
+
+class YOLOXForObjectDetection(YOLOXPreTrainedModel):
+    """
+    YOLOX with its detection head.
+
+    Example:
+
+    ```python
+    >>> import hfpose, transformers
+
+    >>> detector = transformers.pipeline("object-detection", model=folder)
+    >>> detector("photo.jpg")
+    ```
+    """
+
+    def __init__(self, config: YOLOXConfig) -> None:
+        super().__init__(config)
+        self.backbone = CSPBackbone(config, Focus(config), STAGE_DEPTHS, DarknetBlock)
+        self.neck = PathAggregationNeck(config, DarknetBlock, out_conv=ConvNormAct, out_kernel_size=1)
+        self.head = YOLOXHead(config)
+        self.post_init()
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        **kwargs: object,
+    ) -> YOLOXObjectDetectionOutput | tuple[Tensor, ...]:
+        """
+        Args:
+            pixel_values: (B, C, H, W) pictures, values from 0 to 255, H and W multiples of the coarsest stride.
+            output_hidden_states: whether to return the outputs of the neck.
+            return_dict: False for a plain tuple.
+        """
+        features = self.neck(self.backbone(pixel_values)[1:])
+        logits, boxes, objectness = self.head(features)
+        wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        output = YOLOXObjectDetectionOutput(
+            logits=flatten_levels(logits),
+            objectness=flatten_levels(objectness).squeeze(-1),
+            pred_boxes=decode_boxes(boxes, self.config.strides),
+            hidden_states=tuple(features) if wants_states else None,
+        )
+        as_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if as_dict else output.to_tuple()
+
+
+__all__ = ["YOLOXForObjectDetection", "YOLOXObjectDetectionOutput", "YOLOXPreTrainedModel"]
