@@ -33,6 +33,8 @@ class Paper:
     """Where a family of models was published."""
 
     title: str
+    authors: str  # "Family name, Given name and ...", as BibTeX has it
+    year: int
     url: str
 
 
@@ -62,6 +64,7 @@ class ModelEntry:
         default_pose: zoo name of the 2D model that goes before a lifter.
         checkpoint_url: where the reference project publishes the weights.
         sha256_prefix: how the SHA-256 of that file begins (hex); None where it was not published.
+        training_data: names of the data sets that the weights were trained on.
         metrics: published results, dataset -> metric -> value.
         repository: hub repository with the converted weights; set only together with ``revision``.
         revision: commit of that repository.
@@ -79,6 +82,7 @@ class ModelEntry:
     default_pose: str | None = None
     checkpoint_url: str | None = None
     sha256_prefix: str | None = None
+    training_data: tuple[str, ...] = ()
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict, hash=False, repr=False)
     repository: str | None = None
     revision: str | None = None
@@ -144,7 +148,7 @@ def _entry(item: dict[str, Any], label_sets: dict[str, list[str]]) -> ModelEntry
     labels = fields.pop("labels", ())
     fields["labels"] = tuple(label_sets[labels] if isinstance(labels, str) else labels)
     fields["_reference"] = fields.pop("reference")
-    for key in ("aliases", "input_size", "detector_labels"):
+    for key in ("aliases", "input_size", "detector_labels", "training_data"):
         if key in fields:
             fields[key] = tuple(fields[key])
     return ModelEntry(**fields)
