@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import numpy as np
@@ -71,7 +71,7 @@ def is_image_path(path: str | Path) -> bool:
 def local_path(source: str | Path) -> Path:
     """Path of a local file given as a path or as a `file://` address."""
     if isinstance(source, str) and source.lower().startswith("file://"):
-        return Path(url2pathname(unquote(urlsplit(source).path)))
+        return Path(url2pathname(urlsplit(source).path))
     return Path(source)
 
 
