@@ -1,0 +1,108 @@
+"""From the reference's SSDLite settings and checkpoints to ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any
+
+from torch import Tensor
+
+from hfpose.errors import ConfigError
+from hfpose.keypoints import KeypointSchema
+from hfpose.models.shared.conversion import (
+    CONVOLUTION_RENAMES,
+    RenameRules,
+    detection_arguments,
+    expect_settings,
+    label_arguments,
+    layer_arguments,
+    normalization_arguments,
+    rename_state_dict,
+)
+from hfpose.models.ssdlite.configuration_ssdlite import SSDLiteConfig
+from hfpose.models.ssdlite.image_processing_ssdlite import SSDLiteImageProcessor
+from hfpose.models.ssdlite.modeling_ssdlite import SSDLiteForObjectDetection, level_channels
+
+MODEL_CLASS = SSDLiteForObjectDetection
+
+_BRANCHES = {"cls": "class", "reg": "box"}
+RENAMES: RenameRules = (
+    *CONVOLUTION_RENAMES,
+    (r"\.expand_conv\.", ".expand."),
+    (r"\.linear_conv\.", ".project."),
+    (r"^backbone\.conv1\.", "backbone.stem."),
+    (r"^backbone\.layer([1-7])\.", lambda match: f"backbone.stages.{int(match[1]) - 1}."),
+    (r"^backbone\.conv2\.", "backbone.stages.7."),
+    (r"^bbox_head\.(cls|reg)_convs\.", lambda match: f"head.{_BRANCHES[match[1]]}_predictions."),
+)
+
+
+def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None = None) -> SSDLiteConfig:
+    """Configuration for the reference's settings of a detector with a MobileNetV2 and a depthwise `SSDHead`.
+
+    Raises:
+        ConfigError: for a setting that is not supported.
+    """
+    backbone, neck, head = reference["backbone"], reference["neck"], reference["bbox_head"]
+    expect_settings("MobileNetV2", backbone, {"type": "MobileNetV2"})
+    expect_settings("SSDNeck", {"use_depthwise": False, **neck}, {"type": "SSDNeck", "use_depthwise": True})
+    expect_settings("SSDNeck", {"l2_norm_scale": 20.0, **neck}, {"l2_norm_scale": None, "last_kernel_size": 3})
+    expect_settings("SSDNeck", neck, {"level_paddings": (1,) * len(neck["level_strides"])})
+    expect_settings("SSDHead", {"use_depthwise": False, **head}, {"type": "SSDHead", "use_depthwise": True})
+    expect_settings("SSDHead", head, {"stacked_convs": 0, "in_channels": tuple(neck["out_channels"])})
+    arguments = layer_arguments(backbone, "ReLU6", 1e-5)
+    expect_settings("SSDNeck", layer_arguments(neck, "ReLU"), arguments)
+    expect_settings("SSDHead", layer_arguments(head), arguments)
+    config = SSDLiteConfig(
+        width_multiplier=backbone.get("widen_factor", 1.0),
+        out_indices=tuple(backbone.get("out_indices", (1, 2, 4, 7))),
+        extra_level_sizes=tuple(neck["out_channels"][len(neck["in_channels"]) :]),
+        extra_level_strides=tuple(neck["level_strides"]),
+        **_anchor_arguments(head),
+        **label_arguments(head["num_classes"], reference.get("classes")),
+        **arguments,
+    )
+    expect_settings("SSDNeck", neck, {"out_channels": tuple(level_channels(config))})
+    return config
+
+
+def _anchor_arguments(head: Mapping[str, Any]) -> dict[str, Any]:
+    """Configuration arguments for the `anchor_generator` and the `bbox_coder` of an `SSDHead`."""
+    generator, coder = head["anchor_generator"], head["bbox_coder"]
+    expect_settings("SSDHead's anchor_generator", generator, {"type": "SSDAnchorGenerator"})
+    expect_settings(
+        "SSDHead's bbox_coder",
+        coder,
+        {"type": "DeltaXYWHBBoxCoder", "target_means": (0.0,) * 4, "add_ctr_clamp": False},
+    )
+    sizes = {name: tuple(generator.get(name) or ()) for name in ("min_sizes", "max_sizes")}
+    for name, given in sizes.items():
+        if len(given) != len(generator["strides"]) or not all(isinstance(size, Real) for size in given):
+            raise ConfigError(
+                f"SSDAnchorGenerator with {name}={generator.get(name)!r} is not supported: give one size in pixels for "
+                f"each of the {len(generator['strides'])} feature levels."
+            )
+    return {
+        "anchor_min_sizes": sizes["min_sizes"],
+        "anchor_max_sizes": sizes["max_sizes"],
+        "strides": tuple(generator["strides"]),
+        "anchor_ratios": tuple(tuple(ratios) for ratios in generator["ratios"]),
+        "box_scales": tuple(coder.get("target_stds", (1.0,) * 4)),
+    }
+
+
+def image_processor_from_reference(reference: Mapping[str, Any]) -> SSDLiteImageProcessor:
+    """Image processor for the reference's settings."""
+    config = config_from_reference(reference)
+    return SSDLiteImageProcessor(
+        strides=config.strides,
+        anchors_per_place=config.anchors_per_place,
+        **detection_arguments(reference),
+        **normalization_arguments(reference["data_preprocessor"]),
+    )
+
+
+def convert_state_dict(state_dict: Mapping[str, Tensor], config: SSDLiteConfig) -> dict[str, Tensor]:
+    """The reference's tensors under our names."""
+    return rename_state_dict(state_dict, RENAMES)

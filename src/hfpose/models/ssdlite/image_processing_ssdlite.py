@@ -1,0 +1,57 @@
+"""SSDLite image processor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from hfpose.models.shared.detection import DetectionImageProcessor
+
+
+class SSDLiteImageProcessor(DetectionImageProcessor):
+    """Pictures for [`SSDLiteForObjectDetection`] and boxes from its outputs, see [`DetectionImageProcessor`].
+
+    Args:
+        anchors_per_place: number of anchors at each place of each feature level.
+    """
+
+    def __init__(
+        self,
+        size: dict[str, int] | None = None,
+        keep_aspect_ratio: bool = False,
+        channel_order: str = "rgb",
+        image_mean: Sequence[float] = (0.485, 0.456, 0.406),
+        image_std: Sequence[float] = (0.229, 0.224, 0.225),
+        score_threshold: float = 0.02,
+        nms_threshold: float | None = 0.45,
+        max_detections: int | None = 200,
+        strides: Sequence[int] = (16, 32, 64, 107, 160, 320),
+        anchors_per_place: Sequence[int] = (6, 6, 6, 6, 6, 6),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            size=size or {"height": 320, "width": 320},
+            keep_aspect_ratio=keep_aspect_ratio,
+            channel_order=channel_order,
+            image_mean=image_mean,
+            image_std=image_std,
+            score_threshold=score_threshold,
+            nms_threshold=nms_threshold,
+            max_detections=max_detections,
+            strides=strides,
+            **kwargs,
+        )
+        self.anchors_per_place = list(anchors_per_place)
+
+    def _scores(self, outputs: Any) -> Tensor:
+        """Probability (B, P, C) of each class at each anchor, against the others and the background."""
+        return outputs.logits.float().softmax(-1)[..., :-1]
+
+    def _places_per_level(self) -> list[int]:
+        places = super()._places_per_level()
+        return [count * anchors for count, anchors in zip(places, self.anchors_per_place, strict=True)]
+
+
+__all__ = ["SSDLiteImageProcessor"]

@@ -1,0 +1,301 @@
+"""SSDLite with MobileNetV2: inverted residuals, extra coarse levels, anchors of several shapes at every place.
+
+Source: SSD (Liu et al., 2015, https://arxiv.org/abs/1512.02325) and MobileNetV2 (Sandler et al., 2018,
+https://arxiv.org/abs/1801.04381); `mmdet.models.backbones.MobileNetV2`, `mmdet.models.necks.SSDNeck`,
+`mmdet.models.dense_heads.SSDHead`, `SSDAnchorGenerator`, `DeltaXYWHBBoxCoder`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.utils import ModelOutput
+
+from hfpose.models.shared.configuration import label_count
+from hfpose.models.shared.convolution import ConvNormAct, DepthwiseSeparableConv
+from hfpose.models.shared.detection import flatten_levels, level_points
+from hfpose.models.ssdlite.configuration_ssdlite import SSDLiteConfig
+
+STEM_CHANNELS = 32
+LAST_CHANNELS = 1280
+# Expansion of the channels in a block, channels, number of blocks, stride of the first one.
+STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+CHANNEL_DIVISOR = 8
+# A box is at most this many times as wide or high as its anchor, and at least one over it.
+MAX_SIZE_RATIO = 1000 / 16
+
+
+@dataclass
+class SSDLiteObjectDetectionOutput(ModelOutput):
+    """
+    Output of [`SSDLiteForObjectDetection`]. P counts the anchors of all levels, level by level, row by row, those of
+    one place next to each other.
+
+    Args:
+        loss: not computed yet, None.
+        logits: (B, P, num_labels + 1) score of each class and, last, of the background, before the softmax.
+        pred_boxes: (B, P, 4) x1, y1, x2, y2 in pixels of `pixel_values`; they may reach beyond its borders.
+        hidden_states: outputs of the neck, where asked for.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    pred_boxes: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+
+
+def scaled_channels(channels: int, width_multiplier: float) -> int:
+    """The nearest multiple of 8 to the scaled number of channels that is not below 90 % of it."""
+    scaled = channels * width_multiplier
+    nearest = max(CHANNEL_DIVISOR, int(scaled + CHANNEL_DIVISOR / 2) // CHANNEL_DIVISOR * CHANNEL_DIVISOR)
+    return nearest + CHANNEL_DIVISOR if nearest < 0.9 * scaled else nearest
+
+
+def stage_channels(width_multiplier: float) -> list[int]:
+    """Channels of the backbone's stages, of which the last is its last convolution."""
+    last = int(LAST_CHANNELS * max(width_multiplier, 1.0))
+    return [*(scaled_channels(channels, width_multiplier) for _, channels, _, _ in STAGES), last]
+
+
+class InvertedResidual(GradientCheckpointingLayer):
+    """Expands the channels, convolves each alone, projects them back; with a residual connection where shapes allow."""
+
+    def __init__(
+        self, config: SSDLiteConfig, in_channels: int, out_channels: int, expansion: int, stride: int
+    ) -> None:
+        super().__init__()
+        act, eps = config.hidden_act, config.batch_norm_eps
+        hidden = in_channels * expansion
+        self.has_residual = stride == 1 and in_channels == out_channels
+        self.expand = (
+            ConvNormAct(in_channels, hidden, 1, hidden_act=act, norm_eps=eps) if expansion > 1 else nn.Identity()
+        )
+        self.depthwise = ConvNormAct(hidden, hidden, 3, stride, groups=hidden, hidden_act=act, norm_eps=eps)
+        self.project = ConvNormAct(hidden, out_channels, 1, hidden_act=None, norm_eps=eps)
+
+    def forward(self, hidden_state: Tensor) -> Tensor:
+        out = self.project(self.depthwise(self.expand(hidden_state)))
+        return out + hidden_state if self.has_residual else out
+
+
+class MobileNetV2Backbone(nn.Module):
+    """Feature maps of the stages `out_indices` of `pixel_values` (B, C, H, W)."""
+
+    def __init__(self, config: SSDLiteConfig) -> None:
+        super().__init__()
+        act, eps = config.hidden_act, config.batch_norm_eps
+        channels = scaled_channels(STEM_CHANNELS, config.width_multiplier)
+        self.stem = ConvNormAct(config.num_channels, channels, 3, stride=2, hidden_act=act, norm_eps=eps)
+        self.stages = nn.ModuleList()
+        *widths, last = stage_channels(config.width_multiplier)
+        for width, (expansion, _, num_blocks, stride) in zip(widths, STAGES, strict=True):
+            blocks = []
+            for index in range(num_blocks):
+                blocks.append(InvertedResidual(config, channels, width, expansion, stride if index == 0 else 1))
+                channels = width
+            self.stages.append(nn.Sequential(*blocks))
+        self.stages.append(ConvNormAct(channels, last, 1, hidden_act=act, norm_eps=eps))
+        self.out_indices = tuple(config.out_indices)
+
+    def forward(self, pixel_values: Tensor) -> list[Tensor]:
+        hidden_state = self.stem(pixel_values)
+        feature_maps = []
+        for index, stage in enumerate(self.stages):
+            hidden_state = stage(hidden_state)
+            if index in self.out_indices:
+                feature_maps.append(hidden_state)
+        return feature_maps
+
+
+class SSDLiteNeck(nn.Module):
+    """Adds levels, each made from the one before."""
+
+    def __init__(self, config: SSDLiteConfig) -> None:
+        super().__init__()
+        act, eps = config.hidden_act, config.batch_norm_eps
+        self.extra_layers = nn.ModuleList()
+        channels = level_channels(config)[len(config.out_indices) - 1]
+        for size, stride in zip(config.extra_level_sizes, config.extra_level_strides, strict=True):
+            self.extra_layers.append(
+                nn.Sequential(
+                    ConvNormAct(channels, size // 2, 1, hidden_act=act, norm_eps=eps),
+                    DepthwiseSeparableConv(size // 2, size, 3, stride, hidden_act=act, norm_eps=eps),
+                )
+            )
+            channels = size
+
+    def forward(self, feature_maps: Sequence[Tensor]) -> list[Tensor]:
+        levels = list(feature_maps)
+        for layer in self.extra_layers:
+            levels.append(layer(levels[-1]))
+        return levels
+
+
+def level_channels(config: SSDLiteConfig) -> list[int]:
+    """Channels of the feature levels, finest first."""
+    widths = stage_channels(config.width_multiplier)
+    return [*(widths[index] for index in config.out_indices), *config.extra_level_sizes]
+
+
+class SSDLiteHead(nn.Module):
+    """Class logits and boxes for every anchor of every place of every level."""
+
+    def __init__(self, config: SSDLiteConfig) -> None:
+        super().__init__()
+
+        def predictions(values_per_anchor: int) -> nn.ModuleList:
+            return nn.ModuleList(
+                nn.Sequential(
+                    ConvNormAct(
+                        channels,
+                        channels,
+                        3,
+                        groups=channels,
+                        hidden_act=config.hidden_act,
+                        norm_eps=config.batch_norm_eps,
+                    ),
+                    nn.Conv2d(channels, num_anchors * values_per_anchor, 1),
+                )
+                for channels, num_anchors in zip(level_channels(config), config.anchors_per_place, strict=True)
+            )
+
+        self.class_predictions = predictions(label_count(config) + 1)
+        self.box_predictions = predictions(4)
+
+    def forward(self, feature_maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """
+        Args:
+            feature_maps: of the neck.
+
+        Returns:
+            By level class logits (B, A * (num_labels + 1), h, w) and boxes (B, A * 4, h, w) as `decode_boxes` takes
+            them, of the A anchors of each place.
+        """
+        logits = [predict(level) for predict, level in zip(self.class_predictions, feature_maps, strict=True)]
+        boxes = [predict(level) for predict, level in zip(self.box_predictions, feature_maps, strict=True)]
+        return logits, boxes
+
+
+def anchor_shapes(min_size: float, max_size: float, ratios: Sequence[float]) -> list[tuple[float, float]]:
+    """Width and height in pixels of the anchors of one place, in the order of the outputs."""
+    between = math.sqrt(min_size * max_size)
+    shapes = [(float(min_size), float(min_size)), (between, between)]
+    for ratio in ratios:
+        longer, shorter = min_size * math.sqrt(ratio), min_size / math.sqrt(ratio)
+        shapes += [(longer, shorter), (shorter, longer)]
+    return shapes
+
+
+def make_anchors(config: SSDLiteConfig, shapes: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
+    """Anchors (P, 4) as center x, center y, width, height in pixels, for levels of (height, width) `shapes`."""
+    levels = []
+    for shape, stride, min_size, max_size, ratios in zip(
+        shapes,
+        config.strides,
+        config.anchor_min_sizes,
+        config.anchor_max_sizes,
+        config.anchor_ratios,
+        strict=True,
+    ):
+        centers = level_points([shape], [stride], device) + stride / 2
+        sizes = torch.tensor(anchor_shapes(min_size, max_size, ratios), device=device)
+        pairs = (centers[:, None].expand(-1, len(sizes), 2), sizes[None].expand(len(centers), -1, 2))
+        levels.append(torch.cat(pairs, dim=-1).flatten(0, 1))
+    return torch.cat(levels)
+
+
+def decode_boxes(regressions: Tensor, anchors: Tensor, scales: Sequence[float]) -> Tensor:
+    """Boxes (B, P, 4) x1, y1, x2, y2 in pixels.
+
+    Args:
+        regressions: (B, P, 4) offset of a box's center from that of its anchor in units of the anchor's width and
+            height, and the logarithm of its width and height in the same units; all divided by `scales`.
+        anchors: (P, 4), see `make_anchors`.
+        scales: factors on the four values.
+    """
+    offsets, log_sizes = (regressions.float() * torch.tensor(scales, device=regressions.device)).chunk(2, dim=-1)
+    anchor_centers, anchor_sizes = anchors.chunk(2, dim=-1)
+    limit = math.log(MAX_SIZE_RATIO)
+    centers = anchor_centers + offsets * anchor_sizes
+    sizes = anchor_sizes * log_sizes.clamp(-limit, limit).exp()
+    return torch.cat((centers - sizes / 2, centers + sizes / 2), dim=-1)
+
+
+class SSDLitePreTrainedModel(PreTrainedModel):
+    """Initialization and loading."""
+
+    config: SSDLiteConfig
+    config_class = SSDLiteConfig
+    base_model_prefix = "ssdlite"
+    main_input_name = "pixel_values"
+    input_modalities = "image"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["InvertedResidual", "SSDLiteNeck", "SSDLiteHead"]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv2d):
+            init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(module, SSDLiteHead):
+            for child in module.modules():
+                if isinstance(child, nn.Conv2d):
+                    init.normal_(child.weight, std=0.001)
+
+
+class SSDLiteForObjectDetection(SSDLitePreTrainedModel):
+    """
+    SSDLite with its detection head.
+
+    Example:
+
+    ```python
+    >>> import hfpose, transformers
+
+    >>> detector = transformers.pipeline("object-detection", model=folder)
+    >>> detector("photo.jpg")
+    ```
+    """
+
+    def __init__(self, config: SSDLiteConfig) -> None:
+        super().__init__(config)
+        self.backbone = MobileNetV2Backbone(config)
+        self.neck = SSDLiteNeck(config)
+        self.head = SSDLiteHead(config)
+        self.post_init()
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        **kwargs: object,
+    ) -> SSDLiteObjectDetectionOutput | tuple[Tensor, ...]:
+        """
+        Args:
+            pixel_values: (B, C, H, W) normalized pictures.
+            output_hidden_states: whether to return the outputs of the neck.
+            return_dict: False for a plain tuple.
+        """
+        features = self.neck(self.backbone(pixel_values))
+        logits, regressions = self.head(features)
+        shapes = [(level.shape[-2], level.shape[-1]) for level in features]
+        anchors = make_anchors(self.config, shapes, pixel_values.device)
+        wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        output = SSDLiteObjectDetectionOutput(
+            logits=flatten_levels(logits, label_count(self.config) + 1),
+            pred_boxes=decode_boxes(flatten_levels(regressions, 4), anchors, self.config.box_scales),
+            hidden_states=tuple(features) if wants_states else None,
+        )
+        as_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if as_dict else output.to_tuple()
+
+
+__all__ = ["SSDLiteForObjectDetection", "SSDLiteObjectDetectionOutput", "SSDLitePreTrainedModel"]
