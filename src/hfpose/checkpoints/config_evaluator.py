@@ -1,0 +1,617 @@
+"""Computes the variables of a Python config file from its syntax tree: the part of Python that configs are written in,
+and nothing that could act on the machine.
+
+There is no path from a config to Python's own evaluation: names are looked up in the config's own variables and in a
+table of pure functions, attributes are keys of dicts, methods are those of a table. Work and sizes are bounded.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hfpose.errors import ConfigError
+
+# Nodes evaluated plus elements and characters made, all files of a config together. Large real ones need some 10,000.
+MAX_WORK = 2_000_000
+_MAX_INTEGER = 2**63
+_MAX_DEPTH = 100
+
+HOW_TO_FLATTEN = (
+    "Configs are parsed, never run: assignments, literals, dict(), list and dict operations, arithmetic, f-strings, "
+    "loops over lists and `_base_` are understood. Where the config can be trusted and run, mmengine's "
+    "`Config.fromfile(config).dump('flat.py')` writes one that needs no more than that."
+)
+
+_Scalar = (str, int, float, type(None))
+_FORMAT_SPEC = re.compile(r"(?:.?[<>=^])?[-+ ]?#?0?\d{0,3}[,_]?(?:\.\d{1,2})?[bcdeEfFgGnosxX%]?")
+_FORMAT_FIELD = re.compile(r"\{\{|\}\}|\{(\w*)(?:!([rs]))?(?::([^{}]*))?\}|[{}]")
+
+
+class BaseDict(dict):
+    """A dict that comes from a base config: its `update` merges dicts inside of dicts, as mmengine's ConfigDict does."""
+
+    def update(self, other: dict, /, **values: Any) -> None:  # type: ignore[override]
+        for key, value in {**other, **values}.items():
+            if isinstance(value, dict) and isinstance(mine := self.get(key), BaseDict):
+                mine.update(value)
+            else:
+                self[key] = value
+
+
+class Budget:
+    """Work that is left for all files of one config."""
+
+    def __init__(self, work: int = MAX_WORK) -> None:
+        self.work = work
+
+    def charge(self, work: int) -> None:
+        self.work -= work
+        if self.work < 0:
+            raise OverflowError("this makes the config larger than any real one")
+
+    def measure(self, value: Any) -> None:
+        """Charge every element of `value`, each as often as it appears: repeated parts share memory but not work."""
+        pending = [value]
+        while pending:
+            self.charge(1)
+            part = pending.pop()
+            if isinstance(part, dict):
+                pending.extend(part.values())
+            elif isinstance(part, (list, tuple)):
+                pending.extend(part)
+            elif isinstance(part, range):
+                self.charge(len(part))
+
+
+def to_plain(value: Any, depth: int = 0) -> Any:
+    """A copy made of dict, list, tuple and scalars alone, of a value that `Budget.measure` accepted."""
+    if depth > _MAX_DEPTH:
+        raise RecursionError("it nests too deep")
+    if isinstance(value, dict):
+        return {key: to_plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(to_plain(item, depth + 1) for item in value)
+    return list(value) if isinstance(value, range) else value
+
+
+# What evaluating a node of a valid tree can raise: mistakes of the config, and the limits.
+_MISTAKES = (
+    ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError,
+)  # fmt: skip
+
+
+class Evaluator:
+    """Evaluates the statements of one config file, in order.
+
+    Attributes:
+        names: the variables so far.
+        lines: line of the last assignment to each of them.
+    """
+
+    def __init__(self, path: Path, base: BaseDict, predefined: dict[str, str], budget: Budget) -> None:
+        self.path = path
+        self.names: dict[str, Any] = {}
+        self.lines: dict[str, int] = {}
+        self.base = base
+        self.predefined = predefined
+        self.budget = budget
+
+    def fail(self, node: ast.AST, what: str) -> NoReturn:
+        raise ConfigError(f"{self.path}:{getattr(node, 'lineno', 1)}: {what}. {HOW_TO_FLATTEN}")
+
+    # Statements
+
+    def run(self, statements: list[ast.stmt]) -> None:
+        for statement in statements:
+            self.statement(statement)
+
+    def statement(self, node: ast.stmt) -> None:
+        try:
+            self.budget.charge(1)
+            self.act(node)
+        except ConfigError:  # it names the line already
+            raise
+        except _MISTAKES as error:
+            self.fail(node, _explain(error))
+
+    def act(self, node: ast.stmt) -> None:
+        match node:
+            case ast.Expr():
+                self.evaluate(node.value)
+            case ast.Assign():
+                value = self.evaluate(node.value)
+                for target in node.targets:
+                    self.assign(target, value)
+            case ast.AnnAssign(value=ast.expr() as expression):
+                self.assign(node.target, self.evaluate(expression))
+            case ast.AugAssign():
+                self.assign_augmented(node)
+            case ast.For(orelse=[]):
+                for item in self.iterate(node.iter):
+                    self.assign(node.target, item)
+                    self.run(node.body)
+            case ast.If():
+                self.run(node.body if self.evaluate(node.test) else node.orelse)
+            case ast.Delete():
+                for target in node.targets:
+                    self.delete(target)
+            case ast.Pass():
+                pass
+            case ast.Import() | ast.ImportFrom():
+                self.fail(node, "an import is refused, because it would run the code of another file")
+            case _:
+                self.fail(node, f"the statement {type(node).__name__!r} is not supported")
+
+    def assign(self, target: ast.expr, value: Any) -> None:
+        match target:
+            case ast.Name(id=name):
+                self.check_name(target, name)
+                self.names[name] = value
+                self.lines[name] = target.lineno
+            case ast.Tuple(elts=targets) | ast.List(elts=targets):
+                if not isinstance(value, (list, tuple)) or len(value) != len(targets):
+                    self.fail(target, f"{len(targets)} names need a list of as many values")
+                for inner, item in zip(targets, value, strict=True):
+                    self.assign(inner, item)
+            case ast.Subscript() | ast.Attribute():
+                container, key = self.place(target)
+                container[key] = value
+            case _:
+                self.fail(target, f"an assignment to {type(target).__name__!r} is not supported")
+
+    def assign_augmented(self, node: ast.AugAssign) -> None:
+        """`a += b`, which changes a list itself, wherever else it is used."""
+        value = self.evaluate(node.value)
+        if isinstance(node.target, ast.Name):
+            current = self.evaluate(ast.copy_location(ast.Name(node.target.id, ast.Load()), node.target))
+        else:
+            container, key = self.place(node.target)
+            current = container[key]
+        if isinstance(current, list) and isinstance(node.op, ast.Add):
+            self.budget.charge(_length(value))
+            current.extend(value)
+        else:
+            current = self.operate(node, node.op, current, value)
+        self.assign(node.target, current)
+
+    def delete(self, target: ast.expr) -> None:
+        if isinstance(target, ast.Name):
+            del self.names[target.id]
+        else:
+            container, key = self.place(target)
+            del container[key]
+
+    def place(self, target: ast.expr) -> tuple[Any, Any]:
+        """Container and key that `a[b]` or `a.b` stands for as a target."""
+        match target:
+            case ast.Subscript():
+                container, key = self.evaluate(target.value), self.evaluate(target.slice)
+            case ast.Attribute():
+                container, key = self.evaluate(target.value), target.attr
+            case _:
+                self.fail(target, f"{type(target).__name__!r} cannot be changed")
+        if isinstance(container, dict):
+            return container, self.key(target, key)
+        if isinstance(container, list) and isinstance(key, int):
+            return container, key
+        self.fail(target, f"an item of a {type(container).__name__} cannot be changed")
+
+    def check_name(self, node: ast.AST, name: str) -> None:
+        if name == "_base_":
+            self.fail(node, "`_base_` can be set once, at the top of the file")
+
+    # Expressions
+
+    def evaluate(self, node: ast.expr) -> Any:
+        try:
+            self.budget.charge(1)
+            return self.bounded(node, self.expression(node))
+        except ConfigError:  # it names the line already
+            raise
+        except _MISTAKES as error:
+            self.fail(node, _explain(error))
+
+    def bounded(self, node: ast.expr, value: Any) -> Any:
+        if isinstance(value, int) and abs(value) >= _MAX_INTEGER:
+            self.fail(node, "the number is larger than 64 bits")
+        if isinstance(value, (complex, bytes)) or value is Ellipsis:
+            self.fail(node, f"a value of type {type(value).__name__!r} is not supported")
+        return value
+
+    def expression(self, node: ast.expr) -> Any:
+        match node:
+            case ast.Constant(value=str() as text):
+                return self.text(text)
+            case ast.Constant(value=value):
+                return value
+            case ast.Name(id=name):
+                return self.look_up(node, name)
+            case ast.List(elts=elements):
+                return self.elements(elements)
+            case ast.Tuple(elts=elements):
+                return tuple(self.elements(elements))
+            case ast.Dict():
+                return self.dictionary(node)
+            case ast.Set(elts=[ast.Set(elts=[ast.Attribute() as reference])]):
+                return self.evaluate(reference)  # {{_base_.x}}
+            case ast.BinOp():
+                return self.operate(node, node.op, self.evaluate(node.left), self.evaluate(node.right))
+            case ast.UnaryOp():
+                return _UNARY[type(node.op)](self.evaluate(node.operand))
+            case ast.BoolOp():
+                return self.any_or_all(node)
+            case ast.Compare():
+                return self.compare(node)
+            case ast.IfExp():
+                return self.evaluate(node.body if self.evaluate(node.test) else node.orelse)
+            case ast.Subscript():
+                return self.item(node)
+            case ast.Attribute(value=value, attr=name):
+                return self.attribute(node, self.evaluate(value), name)
+            case ast.Call():
+                return self.call(node)
+            case ast.JoinedStr(values=parts):
+                return "".join(self.evaluate(part) for part in parts)
+            case ast.FormattedValue():
+                return self.formatted(node)
+            case ast.ListComp(elt=element) | ast.GeneratorExp(elt=element):
+                return [self.evaluate(element) for _ in self.loops(node.generators)]
+            case ast.DictComp():
+                return {
+                    self.key(node.key, self.evaluate(node.key)): self.evaluate(node.value)
+                    for _ in self.loops(node.generators)
+                }
+        self.fail(node, f"the expression {type(node).__name__!r} is not supported")
+
+    def text(self, text: str) -> str:
+        """A literal, in which `{{fileDirname}}` and its kind stand for parts of the file's path."""
+        self.budget.charge(len(text) // 64)
+        if "{{" in text:
+            for name, value in self.predefined.items():
+                text = value.join(re.split(r"\{\{\s{0,9}" + name + r"\s{0,9}\}\}", text))
+        return text
+
+    def look_up(self, node: ast.expr, name: str) -> Any:
+        if name in self.names:
+            return self.names[name]
+        if name == "_base_":
+            return self.base
+        if name in _FUNCTIONS:
+            self.fail(node, f"the function {name!r} can be called, but is no value")
+        self.fail(node, f"the name {name!r} is not defined above this line")
+
+    def key(self, node: ast.AST, value: Any) -> Any:
+        if not isinstance(value, _Scalar):
+            self.fail(node, f"a {type(value).__name__} as a key of a dict is not supported")
+        return value
+
+    def elements(self, nodes: list[ast.expr]) -> list[Any]:
+        values: list[Any] = []
+        for node in nodes:
+            if isinstance(node, ast.Starred):
+                values.extend(self.iterate(node.value))
+            else:
+                values.append(self.evaluate(node))
+        return values
+
+    def iterate(self, node: ast.expr) -> list[Any]:
+        """The values of a list, tuple, dict (its keys), range or text, as a list."""
+        return self.sequence(node, self.evaluate(node))
+
+    def sequence(self, node: ast.AST, value: Any) -> list[Any]:
+        if not isinstance(value, (list, tuple, dict, range, str)):
+            self.fail(node, f"a {type(value).__name__} has no elements")
+        self.budget.charge(len(value))
+        return list(value)
+
+    def dictionary(self, node: ast.Dict) -> dict[Any, Any]:
+        values: dict[Any, Any] = {}
+        for key, value in zip(node.keys, node.values, strict=True):
+            if key is None:
+                values |= self.unpacked(value)
+            else:
+                values[self.key(key, self.evaluate(key))] = self.evaluate(value)
+        return values
+
+    def unpacked(self, node: ast.expr) -> dict[Any, Any]:
+        value = self.evaluate(node)
+        if not isinstance(value, dict):
+            self.fail(node, f"a {type(value).__name__} after `**` is no dict")
+        self.budget.charge(len(value))
+        return value
+
+    def loops(self, generators: list[ast.comprehension]) -> Iterator[None]:
+        """Run through the values of `for ... in ... if ...` of a comprehension, whose names are its own."""
+        outer = self.names
+        self.names = dict(outer)
+        self.budget.charge(len(outer))
+        try:
+            yield from self.nested_loops(generators)
+        finally:
+            self.names = outer
+
+    def nested_loops(self, generators: list[ast.comprehension]) -> Iterator[None]:
+        if not generators:
+            yield
+            return
+        first, *others = generators
+        for item in self.iterate(first.iter):
+            self.assign(first.target, item)
+            if all(self.evaluate(condition) for condition in first.ifs):
+                yield from self.nested_loops(others)
+
+    def any_or_all(self, node: ast.BoolOp) -> Any:
+        value = None
+        for part in node.values:
+            value = self.evaluate(part)
+            if bool(value) == isinstance(node.op, ast.Or):
+                break
+        return value
+
+    def compare(self, node: ast.Compare) -> bool:
+        left = self.evaluate(node.left)
+        for op, right_node in zip(node.ops, node.comparators, strict=True):
+            right = self.evaluate(right_node)
+            self.budget.measure(left)
+            self.budget.measure(right)
+            if isinstance(op, (ast.In, ast.NotIn)) and isinstance(right, dict):
+                self.key(node, left)
+            if not _COMPARISONS[type(op)](left, right):
+                return False
+            left = right
+        return True
+
+    def operate(self, node: ast.AST, op: ast.operator, left: Any, right: Any) -> Any:
+        """A binary operation on numbers, or one of the few on lists, tuples, text and dicts."""
+        if isinstance(left, (int, float)) and isinstance(right, (int, float)):
+            if isinstance(op, (ast.Pow, ast.LShift)) and abs(right) > 64:
+                self.fail(node, "an exponent above 64 is not supported")
+            return _OPERATIONS[type(op)](left, right)
+        if isinstance(op, ast.Add) and type(left) is type(right) and isinstance(left, (list, tuple, str)):
+            self.budget.charge(len(left) + len(right))
+            return left + right
+        if isinstance(op, ast.Mult):
+            values, count = (right, left) if isinstance(left, int) else (left, right)
+            if isinstance(values, (list, tuple, str)) and isinstance(count, int):
+                self.budget.charge(len(values) * max(0, count))
+                return values * count
+        if isinstance(op, ast.BitOr) and isinstance(left, dict) and isinstance(right, dict):
+            self.budget.charge(len(left) + len(right))
+            return {**left, **right}
+        kinds = f"{type(left).__name__} and {type(right).__name__}"
+        self.fail(node, f"the operation {type(op).__name__!r} on {kinds} is not supported")
+
+    def item(self, node: ast.Subscript) -> Any:
+        value = self.evaluate(node.value)
+        if isinstance(node.slice, ast.Slice):
+            parts = (node.slice.lower, node.slice.upper, node.slice.step)
+            lower, upper, step = (self.evaluate(part) if part else None for part in parts)
+            if not isinstance(value, (list, tuple, str, range)):
+                self.fail(node, f"a {type(value).__name__} has no slices")
+            self.budget.charge(len(value))
+            return value[slice(lower, upper, step)]
+        index = self.evaluate(node.slice)
+        if isinstance(value, dict):
+            return value[self.key(node, index)]
+        if isinstance(value, (list, tuple, str, range)):
+            return value[index]
+        self.fail(node, f"a {type(value).__name__} has no items")
+
+    def attribute(self, node: ast.expr, value: Any, name: str) -> Any:
+        if not isinstance(value, dict):
+            self.fail(
+                node, f"the attribute {name!r} of a {type(value).__name__} is not supported, only keys of dicts are"
+            )
+        return value[name]
+
+    def formatted(self, node: ast.FormattedValue) -> str:
+        specification = self.evaluate(node.format_spec) if node.format_spec else ""
+        conversion = {ord("r"): "r", ord("a"): "a"}.get(node.conversion, "s" if node.conversion > 0 else "")
+        return self.format_value(node, self.evaluate(node.value), conversion, specification)
+
+    def format_value(self, node: ast.AST, value: Any, conversion: str, specification: str) -> str:
+        if not isinstance(value, _Scalar):
+            self.fail(node, f"a {type(value).__name__} inside of text is not supported")
+        if not _FORMAT_SPEC.fullmatch(specification):
+            self.fail(node, f"the format {specification[:40]!r} is not supported")
+        if conversion:
+            value = repr(value) if conversion in ("r", "a") else str(value)
+        return self.made(format(value, specification))
+
+    def made(self, text: str) -> str:
+        self.budget.charge(len(text))
+        return text
+
+    # Calls
+
+    def call(self, node: ast.Call) -> Any:
+        match node.func:
+            case ast.Name(id=name) if name in _FUNCTIONS and name not in self.names:
+                args, keywords = self.arguments(node)
+                return self.function(node, name, args, keywords)
+            case ast.Attribute(value=owner, attr=name):
+                value = self.evaluate(owner)
+                method = _METHODS.get((_kind(value), name))
+                if method is None:
+                    self.fail(node, f"the method {name!r} of a {type(value).__name__} is not supported")
+                args, keywords = self.arguments(node)
+                return method(self, node, value, args, keywords)
+        self.fail(node, f"the call of {ast.unparse(node.func)[:60]!r} is refused, because it would run code")
+
+    def arguments(self, node: ast.Call) -> tuple[list[Any], dict[str, Any]]:
+        keywords: dict[str, Any] = {}
+        for keyword in node.keywords:
+            more = self.unpacked(keyword.value) if keyword.arg is None else {keyword.arg: self.evaluate(keyword.value)}
+            if repeated := keywords.keys() & more.keys():
+                self.fail(node, f"the keyword {next(iter(repeated))!r} is given twice")
+            keywords |= more
+        return self.elements(node.args), keywords
+
+    def function(self, node: ast.Call, name: str, args: list[Any], keywords: dict[str, Any]) -> Any:
+        if name == "dict":
+            return self.pairs(node, args, keywords)
+        if keywords:
+            self.fail(node, f"keywords of {name!r} are not supported")
+        if name == "range":
+            return range(*args)
+        if name in ("zip", "enumerate"):
+            columns = [self.sequence(node, arg) for arg in args]
+            return list(zip(*columns, strict=False)) if name == "zip" else list(enumerate(columns[0]))
+        for position, arg in enumerate(args):
+            self.budget.measure(arg)
+            if isinstance(arg, str):
+                self.budget.charge(len(arg))
+            elif name == "str" and not isinstance(arg, _Scalar):
+                self.fail(node, f"a {type(arg).__name__} as text is not supported")
+            elif name == "sum" and position == 0 and not all(isinstance(item, (int, float)) for item in arg):
+                self.fail(node, "sums of anything but numbers are not supported")
+        return _FUNCTIONS[name](*args)
+
+    def pairs(self, node: ast.AST, args: list[Any], keywords: dict[str, Any]) -> dict[Any, Any]:
+        """The dict that `dict(...)` gives: of another dict or of pairs, and of keywords."""
+        if len(args) > 1:
+            self.fail(node, "a dict is made of one dict or list of pairs, and keywords")
+        values: dict[Any, Any] = {}
+        if args and isinstance(args[0], dict):
+            self.budget.charge(len(args[0]))
+            values |= args[0]
+        elif args:
+            for pair in self.sequence(node, args[0]):
+                key, value = self.sequence(node, pair)
+                values[self.key(node, key)] = value
+        return values | keywords
+
+
+def _explain(error: BaseException) -> str:
+    if isinstance(error, RecursionError):
+        return "this nests too deep"
+    if isinstance(error, KeyError):
+        return f"there is no key {error.args[0]!r:.100}" if error.args else "a key is missing"
+    return f"{error}"[:200] or type(error).__name__
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, (list, tuple, dict, range, str)) else 0
+
+
+def _kind(value: Any) -> type | None:
+    return next((kind for kind in (str, dict, list, tuple) if isinstance(value, kind)), None)
+
+
+_Method = Callable[[Evaluator, ast.Call, Any, list[Any], dict[str, Any]], Any]
+
+
+def _plain_method(kind: type, name: str) -> _Method:
+    """A method of Python's own type that takes no more time or memory than its owner and arguments have."""
+
+    def call(evaluator: Evaluator, node: ast.Call, owner: Any, args: list[Any], keywords: dict[str, Any]) -> Any:
+        evaluator.budget.measure(owner if name in ("index", "count", "remove") else None)
+        for arg in args:
+            evaluator.budget.measure(arg)
+            evaluator.budget.charge(len(arg) if isinstance(arg, str) else 0)
+        evaluator.budget.charge(_length(owner))
+        if kind is dict and args:
+            evaluator.key(node, args[0])
+        value = getattr(kind, name)(owner, *args, **keywords)
+        return value if isinstance(value, (*_Scalar, list, dict, tuple)) or name == "pop" else list(value)
+
+    return call
+
+
+def _append(evaluator: Evaluator, node: ast.Call, owner: list, args: list[Any], keywords: dict[str, Any]) -> None:
+    list.append(owner, *args, **keywords)
+
+
+def _insert(evaluator: Evaluator, node: ast.Call, owner: list, args: list[Any], keywords: dict[str, Any]) -> None:
+    evaluator.budget.charge(len(owner) // 64)
+    list.insert(owner, *args, **keywords)
+
+
+def _extend(evaluator: Evaluator, node: ast.Call, owner: list, args: list[Any], keywords: dict[str, Any]) -> None:
+    for arg in args:
+        owner.extend(evaluator.sequence(node, arg))
+
+
+def _update(evaluator: Evaluator, node: ast.Call, owner: dict, args: list[Any], keywords: dict[str, Any]) -> None:
+    values = evaluator.pairs(node, args, keywords)
+    evaluator.budget.measure(values)  # a merge visits all of it
+    owner.update(values)
+
+
+def _copy(evaluator: Evaluator, node: ast.Call, owner: Any, args: list[Any], keywords: dict[str, Any]) -> Any:
+    evaluator.budget.charge(len(owner))
+    return type(owner)(owner)
+
+
+def _join(evaluator: Evaluator, node: ast.Call, owner: str, args: list[Any], keywords: dict[str, Any]) -> str:
+    (parts,) = args
+    parts = evaluator.sequence(node, parts)
+    evaluator.budget.charge(len(owner) * len(parts) + sum(map(_length, parts)))
+    return owner.join(parts)
+
+
+def _replace(evaluator: Evaluator, node: ast.Call, owner: str, args: list[Any], keywords: dict[str, Any]) -> str:
+    old, new = args
+    evaluator.budget.charge(len(owner) + owner.count(old) * _length(new))
+    return owner.replace(old, new)
+
+
+def _format(evaluator: Evaluator, node: ast.Call, owner: str, args: list[Any], keywords: dict[str, Any]) -> str:
+    """`str.format` with fields that are a position or a name, without the attributes and items that it would follow."""
+    positions = iter(range(len(owner)))
+
+    def field(match: re.Match) -> str:
+        if match[0] in ("{{", "}}"):
+            return match[0][0]
+        if match[1] is None:
+            evaluator.fail(node, f"the format {owner[:60]!r} has a field that is not supported")
+        name = match[1] or str(next(positions))
+        value = args[int(name)] if name.isdigit() else keywords[name]
+        return evaluator.format_value(node, value, match[2] or "", match[3] or "")
+
+    return evaluator.made(_FORMAT_FIELD.sub(field, owner))
+
+
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "dict": dict, "list": list, "tuple": tuple, "range": range, "len": len, "int": int, "float": float, "str": str,
+    "bool": bool, "min": min, "max": max, "sum": sum, "abs": abs, "round": round, "sorted": sorted,
+    "zip": zip, "enumerate": enumerate, "reversed": lambda values: list(reversed(values)), "any": any, "all": all,
+}  # fmt: skip
+_PLAIN_METHODS: dict[type, str] = {
+    str: "lower upper title capitalize strip lstrip rstrip split rsplit startswith endswith removeprefix removesuffix",
+    dict: "get keys values items pop setdefault clear",
+    list: "index count pop remove reverse clear",
+    tuple: "index count",
+}
+_METHODS: dict[tuple[type | None, str], _Method] = {
+    (str, "join"): _join,
+    (str, "replace"): _replace,
+    (str, "format"): _format,
+    (list, "append"): _append,
+    (list, "insert"): _insert,
+    (list, "extend"): _extend,
+    (list, "copy"): _copy,
+    (dict, "copy"): _copy,
+    (dict, "update"): _update,
+}
+_METHODS.update(
+    ((kind, name), _plain_method(kind, name)) for kind, names in _PLAIN_METHODS.items() for name in names.split()
+)
+_OPERATIONS: dict[type, Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.Pow: operator.pow, ast.LShift: operator.lshift,
+    ast.RShift: operator.rshift, ast.BitOr: operator.or_, ast.BitAnd: operator.and_, ast.BitXor: operator.xor,
+}  # fmt: skip
+_UNARY: dict[type, Callable[[Any], Any]] = {
+    ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Not: operator.not_, ast.Invert: operator.invert,
+}  # fmt: skip
+_COMPARISONS: dict[type, Callable[[Any, Any], Any]] = {
+    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt,
+    ast.GtE: operator.ge, ast.Is: operator.is_, ast.IsNot: operator.is_not,
+    ast.In: lambda left, right: left in right, ast.NotIn: lambda left, right: left not in right,
+}  # fmt: skip
