@@ -54,6 +54,8 @@ POSE, DETECTION, BASE = "POSE_ESTIMATION", "OBJECT_DETECTION", "BASE"
 FAMILIES = (
     Family("rtmpose", "RTMPose", "ForPoseEstimation", POSE),
     Family("rtmdet", "RTMDet", "ForObjectDetection", DETECTION),
+    Family("yolox", "YOLOX", "ForObjectDetection", DETECTION),
+    Family("ssdlite", "SSDLite", "ForObjectDetection", DETECTION),
 )
 
 
