@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from seedweights import array_for, tensor_for
 from transformers import PreTrainedModel
 
 from hfpose.checkpoints.conversion import ModelSource, build_model
 from hfpose.zoo import ModelEntry, Task, get_entry
+from seedweights import array_for, tensor_for
 
 FOLDERS = (Path(__file__).with_name("goldens"), Path(__file__).resolve().parents[2] / "shared" / "golden")
 TASKS: dict[str, Task] = {"pose2d": "pose", "detect": "detector"}
@@ -74,6 +75,16 @@ class Golden:
         content = {"meta": meta, "state_dict": self.state_dict()}
         torch.save(content, path, _use_new_zipfile_serialization=not legacy)
         return path
+
+    def level_error(self, kind: str, levels: Sequence[torch.Tensor]) -> float:
+        """Greatest relative error of the outputs `kind` ("out.0", ...) of a detector's levels (B, C, h, w)."""
+        errors = []
+        for index, given in enumerate(levels):
+            expected = self.arrays.get(f"raw/{kind}.{index}")
+            if expected is None:  # kept at every fourth row and column, for its size
+                given, expected = given[..., ::4, ::4], self.arrays[f"raw_stride4/{kind}.{index}"]
+            errors.append(relative_error(given, expected))
+        return max(errors)
 
     @staticmethod
     def network_input(*shape: int) -> torch.Tensor:

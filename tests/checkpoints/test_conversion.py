@@ -1,0 +1,152 @@
+"""From checkpoints of the reference to folders that load."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import hfpose
+from golden import Golden
+from hfpose.checkpoints.conversion import ModelSource, build_model
+from hfpose.errors import CheckpointError, ConfigError, UnknownModelError
+from hfpose.zoo import list_entries
+
+HAND = "rtmdet_nano_320-8xb32_hand"
+BODY = "rtmpose-m_8xb256-420e_body8-256x192"
+DONE = [entry for entry in list_entries() if entry.family in ("rtmpose", "rtmdet")]
+
+
+@pytest.fixture(scope="module")
+def hand() -> Golden:
+    return Golden("detect", HAND)
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_a_converted_folder_loads_with_the_same_weights(hand, tmp_path, legacy):
+    checkpoint = hand.write_checkpoint(tmp_path / "checkpoint.pth", legacy)
+    folder = hfpose.convert_checkpoint(HAND, checkpoint, tmp_path / "converted")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "preprocessor_config.json",
+    ]
+    model = hfpose.RTMDetForObjectDetection.from_pretrained(folder)
+    expected = hand.model().state_dict()
+    assert model.state_dict().keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in model.state_dict().items())
+    assert model.config.id2label == {0: "hand"}
+
+
+def test_the_keypoint_schema_lies_in_the_configuration(tmp_path):
+    golden = Golden("pose2d", BODY)
+    folder = hfpose.convert_checkpoint(BODY, golden.write_checkpoint(tmp_path / "c.pth"), tmp_path / "converted")
+    config = json.loads((folder / "config.json").read_text())
+    assert config["keypoint_schema"]["keypoint_names"][0] == config["id2label"]["0"] == "nose"
+    processor = hfpose.RTMPoseImageProcessor.from_pretrained(folder)
+    assert processor.size == {"height": 256, "width": 192}
+    assert processor.flip_test is True
+
+
+def test_metadata_of_classes_that_are_not_installed(hand, tmp_path):
+    class HistoryBuffer:
+        def __init__(self):
+            self.values = np.ones(3)
+
+    HistoryBuffer.__module__, HistoryBuffer.__qualname__ = "mmengine_not_here.logging", "HistoryBuffer"
+    import sys
+    import types
+
+    module = types.ModuleType("mmengine_not_here.logging")
+    module.HistoryBuffer = HistoryBuffer
+    sys.modules["mmengine_not_here"] = types.ModuleType("mmengine_not_here")
+    sys.modules["mmengine_not_here.logging"] = module
+    try:
+        torch.save({"state_dict": hand.state_dict(), "message_hub": HistoryBuffer()}, tmp_path / "c.pth")
+    finally:
+        del sys.modules["mmengine_not_here.logging"], sys.modules["mmengine_not_here"]
+    hfpose.convert_checkpoint(HAND, tmp_path / "c.pth", tmp_path / "converted")
+    assert (tmp_path / "converted" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda state: state.pop("backbone.stem.0.conv.weight"), "1 missing: backbone.stem.0.conv.weight"),
+        (lambda state: state.update(surplus=torch.zeros(1)), "1 unexpected: surplus"),
+        (
+            lambda state: state.update({"bbox_head.rtm_cls.0.bias": torch.zeros(80)}),
+            r"1 of another shape: head.class_predictions.0.bias \(80,\) instead of \(1,\)",
+        ),
+    ],
+)
+def test_wrong_tensors_are_named(hand, tmp_path, change, reason):
+    state = hand.state_dict()
+    change(state)
+    torch.save({"state_dict": state}, tmp_path / "c.pth")
+    with pytest.raises(CheckpointError, match=reason):
+        hfpose.convert_checkpoint(HAND, tmp_path / "c.pth", tmp_path / "converted")
+    assert not (tmp_path / "converted").exists()
+
+
+def test_a_checkpoint_of_another_model(hand, tmp_path):
+    checkpoint = hand.write_checkpoint(tmp_path / "hand.pth")
+    with pytest.raises(CheckpointError, match=r"tensors of hand\.pth are not those of rtmpose-m_8xb256"):
+        hfpose.convert_checkpoint(BODY, checkpoint, tmp_path / "converted")
+
+
+def test_a_cut_off_checkpoint(hand, tmp_path):
+    checkpoint = hand.write_checkpoint(tmp_path / "c.pth")
+    data = checkpoint.read_bytes()
+    checkpoint.write_bytes(data[: len(data) // 2])
+    with pytest.raises(CheckpointError):
+        hfpose.convert_checkpoint(HAND, checkpoint, tmp_path / "converted")
+    assert not (tmp_path / "converted").exists()
+
+
+def test_counters_that_an_exporter_left_out_are_filled_in(hand, tmp_path):
+    state = {name: tensor for name, tensor in hand.state_dict().items() if "num_batches" not in name}
+    torch.save({"state_dict": state}, tmp_path / "c.pth")
+    folder = hfpose.convert_checkpoint(HAND, tmp_path / "c.pth", tmp_path / "converted")
+    assert hfpose.RTMDetForObjectDetection.from_pretrained(folder)
+
+
+def test_converting_again_replaces_the_folder(hand, tmp_path):
+    checkpoint = hand.write_checkpoint(tmp_path / "c.pth")
+    folder = hfpose.convert_checkpoint(HAND, checkpoint, tmp_path / "converted")
+    (folder / "README.md").write_text("my notes")
+    hfpose.convert_checkpoint(HAND, checkpoint, folder)
+    assert (folder / "README.md").read_text() == "my notes"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_an_alias_of_two_tasks_must_be_told_apart(tmp_path):
+    with pytest.raises(UnknownModelError, match="task='pose'"):
+        hfpose.convert_checkpoint("human", tmp_path / "c.pth", tmp_path / "converted")
+
+
+def test_families_to_come_say_so(tmp_path):
+    with pytest.raises(ConfigError, match="RTMO is not supported yet"):
+        hfpose.convert_checkpoint("rtmo-s_8xb32-600e_coco-640x640", tmp_path / "c.pth", tmp_path / "converted")
+
+
+@pytest.mark.parametrize("entry", DONE, ids=lambda entry: entry.name)
+def test_every_zoo_model_builds_from_its_settings(entry):
+    source = ModelSource.from_entry(entry)
+    config = source.conversion.config_from_reference(source.reference, source.schema)
+    with torch.device("meta"):
+        model = source.conversion.MODEL_CLASS(config)
+    assert model.num_parameters() > 500_000
+    processor = source.conversion.image_processor_from_reference(source.reference)
+    assert (processor.size["width"], processor.size["height"]) == entry.input_size
+
+
+def test_shared_convolutions_take_the_last_level_as_the_reference_does(shared):
+    """A checkpoint repeats them for every level; loading one copy after the other leaves the last."""
+    golden = Golden("detect", "rtmdet_m_640-8xb32_coco-person")
+    state = golden.state_dict()
+    reordered = dict(reversed(state.items()))
+    given = build_model(golden.source, reordered, "x").state_dict()["head.class_branch.convs.0.weight"]
+    torch.testing.assert_close(given, state["bbox_head.cls_convs.2.0.conv.weight"], rtol=0, atol=0)

@@ -1,0 +1,100 @@
+"""The command line as a user calls it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from PIL import Image
+
+from hfpose.zoo import list_entries
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hfpose", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["models"]])
+def test_answers_come_within_two_seconds(arguments):
+    start = time.perf_counter()
+    done = run(*arguments)
+    assert time.perf_counter() - start < 2
+    assert done.returncode == 0
+
+
+def test_models_lists_every_name_once():
+    listed = json.loads(run("models", "--json").stdout)
+    assert [model["name"] for model in listed] == [entry.name for entry in list_entries()]
+    human = next(model for model in listed if "human" in model["aliases"] and model["task"] == "pose")
+    assert human["default_detector"] == "rtmdet_m_640-8xb32_coco-person"
+    assert human["detector_labels"] == [0]
+
+
+def test_models_of_one_task():
+    table = run("models", "--task", "detector").stdout
+    assert "rtmdet_m_640" in table
+    assert "rtmpose-m" not in table
+    assert run("models", "--task", "nonsense").returncode == 2
+
+
+def test_predict_writes_predictions_and_pictures(tiny_pose, person_detector, photo, tmp_path):
+    done = run("predict", photo, "--pose2d", tiny_pose, "--det-model", person_detector, "--out-dir", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    people = json.loads((tmp_path / "predictions" / f"{photo.stem}.json").read_text())
+    assert len(people) == 4
+    with Image.open(tmp_path / "visualizations" / f"{photo.stem}.jpg") as drawn, Image.open(photo) as original:
+        assert drawn.size == original.size
+
+
+def test_one_bad_input_costs_the_exit_code_but_not_the_others(tiny_pose, person_detector, photo, tmp_path):
+    done = run(
+        *("predict", tmp_path / "missing.jpg", photo),
+        *("--pose2d", tiny_pose, "--det-model", person_detector, "--pred-out-dir", tmp_path / "out"),
+    )
+    assert done.returncode == 1
+    assert "missing.jpg" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "out" / f"{photo.stem}.json").is_file()
+
+
+def test_resume_skips_what_is_complete(tiny_pose, photo, tmp_path):
+    command = ["predict", photo, "--pose2d", tiny_pose, "--det-model", "whole_image", "--pred-out-dir", tmp_path]
+    assert run(*command).returncode == 0
+    written = tmp_path / f"{photo.stem}.json"
+    stamp = written.stat().st_mtime_ns
+    assert run(*command, "--resume").returncode == 0
+    assert written.stat().st_mtime_ns == stamp
+    assert run(*command).returncode == 0
+    assert written.stat().st_mtime_ns > stamp
+
+
+def test_without_output_folders_a_line_says_what_was_found(tiny_pose, person_detector, photo):
+    done = run("predict", photo, "--pose2d", tiny_pose, "--det-model", person_detector)
+    assert done.stdout.strip().endswith("4 found, 0.88, 0.88, 0.75, 0.65")
+
+
+def test_errors_are_one_line(tmp_path):
+    done = run("predict", tmp_path / "x.jpg", "--pose2d", "humann")
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "human" in done.stderr
+
+
+def test_convert_and_its_errors(shared, tmp_path):
+    checkpoint = shared / "weights" / "rtmdet_nano_person_folded.pth"
+    name = "rtmdet_nano_320-8xb32_coco-person"
+    done = run("convert", name, "--checkpoint", checkpoint, "--output", tmp_path / "converted")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert (tmp_path / "converted" / "model.safetensors").is_file()
+    wrong = run("convert", "rtmdet_s_8xb32-300e_coco", "--checkpoint", checkpoint, "--output", tmp_path / "no")
+    assert wrong.returncode == 2
+    assert "of another shape" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+    nothing = run("convert", "--checkpoint", checkpoint, "--output", tmp_path / "no")
+    assert nothing.returncode == 2

@@ -1,0 +1,166 @@
+"""What transformers knows after `import hfpose`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+import hfpose
+from hfpose.models.auto import FAMILIES
+
+
+def run_python(code: str) -> str:
+    """What a fresh interpreter prints."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_import_is_quick_and_loads_nothing_heavy():
+    code = """
+import sys, time
+start = time.perf_counter()
+import hfpose
+seconds = time.perf_counter() - start
+heavy = [name for name in ("torch", "transformers", "cv2", "PIL", "accelerate", "numpy") if name in sys.modules]
+print(seconds < 0.3, heavy)
+"""
+    assert run_python(code).strip() == "True []"
+
+
+@pytest.mark.parametrize("order", ["import hfpose; import transformers", "import transformers; import hfpose"])
+def test_auto_classes_know_the_models_whatever_is_imported_first(order):
+    code = f"""
+import sys
+{order}
+config = transformers.AutoConfig.for_model("rtmpose")
+from transformers.models.auto.modeling_auto import MODEL_FOR_POSE_ESTIMATION_MAPPING
+print(type(config).__name__, type(config) in MODEL_FOR_POSE_ESTIMATION_MAPPING, "accelerate" in sys.modules)
+"""
+    assert run_python(code).split()[:2] == ["RTMPoseConfig", "True"]
+
+
+def test_registration_costs_little_beyond_transformers():
+    code = """
+import time, torch
+import transformers.models.auto.modeling_auto
+start = time.perf_counter()
+import hfpose
+print(time.perf_counter() - start < 0.3)
+"""
+    assert run_python(code).strip() == "True"
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.model_type)
+def test_every_family_is_exported_and_consistent(family):
+    for kind, name in family.classes.items():
+        assert getattr(hfpose, name) is family.load(kind)
+    assert family.load("modeling").config_class is family.load("configuration")
+    assert family.load("configuration").model_type == family.model_type
+
+
+def test_an_unknown_public_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = hfpose.nonsense
+
+
+def test_object_detection_pipeline_of_transformers_loads_a_converted_folder(person_detector, photo, caplog):
+    detector = transformers.pipeline("object-detection", model=str(person_detector))
+    found = detector(str(photo), threshold=0.6)
+    assert [each["label"] for each in found] == ["person"] * 4
+    expected = {"xmin": 452, "ymin": 205, "xmax": 631, "ymax": 414}
+    assert found[0]["box"] == expected
+    assert not caplog.records
+
+
+def test_auto_classes_load_folders(tiny_pose, person_detector):
+    pose = transformers.AutoModelForPoseEstimation.from_pretrained(tiny_pose)
+    assert isinstance(pose, hfpose.RTMPoseForPoseEstimation)
+    assert isinstance(transformers.AutoImageProcessor.from_pretrained(tiny_pose), hfpose.RTMPoseImageProcessor)
+    detector = transformers.AutoModelForObjectDetection.from_pretrained(person_detector)
+    assert isinstance(detector, hfpose.RTMDetForObjectDetection)
+
+
+def test_results_are_the_same_where_torchvision_is_said_to_be_installed(tiny_pose):
+    """transformers chooses another backend of image processors where torchvision is there; ours has but one."""
+    code = f"""
+import numpy as np, transformers.utils.import_utils as utils
+if {{installed}}:
+    from transformers.models.auto import image_processing_auto as auto
+    auto.is_torchvision_available = lambda *args, **kwargs: True
+import hfpose, transformers
+processor = transformers.AutoImageProcessor.from_pretrained({str(tiny_pose)!r})
+image = np.random.default_rng(0).integers(0, 256, (100, 80, 3), dtype=np.uint8)
+values = processor(image, boxes=[[[10, 10, 60, 90]]], return_tensors="pt")["pixel_values"]
+print(type(processor).__name__, float(values.double().sum()))
+"""
+    with_it = run_python(code.replace("{installed}", "True"))
+    without = run_python(code.replace("{installed}", "False"))
+    assert with_it == without
+    assert with_it.startswith("RTMPoseImageProcessor")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_models_load_in_half_precision(tiny_pose, dtype):
+    model = hfpose.RTMPoseForPoseEstimation.from_pretrained(tiny_pose, dtype=dtype)
+    assert {parameter.dtype for parameter in model.parameters()} == {dtype}
+    pipe = hfpose.pipeline("pose-estimation", model=tiny_pose, detector="whole_image", dtype=dtype, device="cpu")
+    assert np.isfinite(pipe(np.zeros((64, 48, 3), np.uint8)).keypoints).all()
+
+
+def test_models_load_by_device_map_without_anything_left_on_meta(tiny_pose, person_detector):
+    for cls, folder in (
+        (hfpose.RTMPoseForPoseEstimation, tiny_pose),
+        (hfpose.RTMDetForObjectDetection, person_detector),
+    ):
+        model = cls.from_pretrained(folder, device_map="cpu")
+        tensors = [*model.parameters(), *model.buffers()]
+        assert {tensor.device.type for tensor in tensors} == {"cpu"}
+
+
+def test_save_and_load_give_the_same_outputs(tiny_pose, tmp_path):
+    model = hfpose.RTMPoseForPoseEstimation.from_pretrained(tiny_pose).eval()
+    model.save_pretrained(tmp_path)
+    again = hfpose.RTMPoseForPoseEstimation.from_pretrained(tmp_path).eval()
+    pixel_values = torch.rand(1, 3, 256, 192)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(pixel_values).simcc_x, again(pixel_values).simcc_x, rtol=0, atol=0)
+    assert "keypoint_schema" in json.loads((tmp_path / "config.json").read_text())
+
+
+def test_plain_tuples_and_hidden_states(tiny_pose):
+    model = hfpose.RTMPoseForPoseEstimation.from_pretrained(tiny_pose).eval()
+    pixel_values = torch.rand(1, 3, 256, 192)
+    with torch.inference_mode():
+        simcc_x, simcc_y = model(pixel_values, return_dict=False)
+        states = model(pixel_values, output_hidden_states=True).hidden_states
+    assert simcc_x.shape == (1, 17, 384)
+    assert simcc_y.shape == (1, 17, 512)
+    assert [state.shape[-1] for state in states] == [48, 24, 12, 6]
+
+
+def test_gradient_checkpointing_gives_the_same_gradients(tiny_pose):
+    gradients = []
+    for checkpointing in (False, True):
+        model = hfpose.RTMPoseForPoseEstimation.from_pretrained(tiny_pose).train()
+        if checkpointing:
+            model.gradient_checkpointing_enable()
+        torch.manual_seed(0)
+        outputs = model(torch.rand(2, 3, 256, 192))
+        (outputs.simcc_x.square().mean() + outputs.simcc_y.square().mean()).backward()
+        gradients.append(model.backbone.stem[0].conv.weight.grad)
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.model_type)
+def test_fresh_models_have_finite_weights_everywhere(family):
+    """`_init_weights` reaches every parameter and buffer, also those that were made on the meta device."""
+    config = family.load("configuration")()
+    model = family.load("modeling")(config)
+    assert all(torch.isfinite(tensor).all() for tensor in [*model.parameters(), *model.buffers()])
