@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from hfpose.errors import InputError
+from hfpose.media.containers import is_cut_off
 from hfpose.media.files import open_to_read, partial_path
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
 from hfpose.media.images import is_url, local_path
@@ -43,16 +44,16 @@ def read_video(item: MediaItem, payload: str | Path, timeout: float) -> Iterator
     """Frames of a video file or URL; a last one with an error if it is cut off."""
     try:
         with open_video(payload, timeout) as capture:
-            yield from _frames(item, capture)
+            yield from _frames(item, capture, None if is_url(payload) else is_cut_off(local_path(payload)))
     except InputError as error:
         yield Frame(item, error=str(error))
 
 
-def _frames(item: MediaItem, capture: Capture) -> Iterator[Frame]:
+def _frames(item: MediaItem, capture: Capture, cut_off: bool | None) -> Iterator[Frame]:
     """The frames of an opened video, turned upright as the file says.
 
     Raises:
-        InputError: if there are none, or fewer than the file promised.
+        InputError: if there are none, or the file is cut off (None: find out by what it states) and frames are missing.
     """
     import cv2
 
@@ -71,24 +72,26 @@ def _frames(item: MediaItem, capture: Capture) -> Iterator[Frame]:
         raise InputError(
             f"The video {item.source!r} has no frame that can be read: it is damaged or holds only sound."
         )
-    if _is_cut_off(info, count, last_time):
+    if info.num_frames is not None and count >= info.num_frames:
+        return
+    if _is_far_too_short(info, count, last_time) if cut_off is None else cut_off:
+        of = f" of {info.num_frames}" if info.num_frames else ""
         raise InputError(
-            f"The video {item.source!r} breaks off: {count} of {info.num_frames} frames could be read, the rest is missing "
-            "or damaged. The results up to there are kept; copy or export the file again."
+            f"The video {item.source!r} breaks off: {count}{of} frames could be read, the rest is missing or damaged. "
+            "The results up to there are kept; copy or export the file again."
         )
 
 
-def _is_cut_off(info: VideoInfo, count: int, last_time: float) -> bool:
-    """Whether a video ended early, given the number of frames read and the time of the last one in seconds.
+def _is_far_too_short(info: VideoInfo, count: int, last_time: float) -> bool:
+    """Whether a video ended long before its time, given the number of frames read and the time of the last in seconds.
 
-    Some formats do not store a number of frames; the one that is stated is then duration times rate, and wrong where the
-    rate is not constant. So both the number and the time must be short of what was stated, and by more than rounding.
+    The stated number of frames is often no more than the duration, which may be that of the sound, times a rate that need
+    not be constant. So both number and time must fall short, and by more than such differences make.
     """
     if info.num_frames is None or info.fps is None:
         return False
     duration = info.num_frames / info.fps
-    slack = max(2 / info.fps, 0.02 * duration)
-    return count < info.num_frames and last_time + 1 / info.fps < duration - slack
+    return count < 0.9 * info.num_frames and last_time + 1 < 0.9 * duration
 
 
 @contextmanager

@@ -1,0 +1,418 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from file_server import FileServer
+from hfpose.errors import InputError
+from hfpose.media.frames import Frame, MediaItem
+from hfpose.media.images import save_image
+from hfpose.media.sources import Source, open_source
+
+
+@pytest.fixture(params=[0, 1, 3], ids=lambda n: f"{n} workers")
+def read(request: pytest.FixtureRequest) -> Callable[..., list[Frame]]:
+    return lambda inputs, **options: list(open_source(inputs, num_workers=request.param, **options))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, photo: np.ndarray) -> Path:
+    """b.png, A.jpg, a10.png, a2.png; below it sub/b.png and sub/deep/c.png; and what is no picture."""
+    root = tmp_path / "folder"
+    for number, name in enumerate(("b.png", "A.jpg", "a10.png", "a2.png", "sub/b.png", "sub/deep/c.png")):
+        save_image(root / name, photo + np.uint8(number))
+    (root / "notes.txt").write_text("no picture")
+    (root / ".hidden.png").write_bytes((root / "b.png").read_bytes())
+    (root / "folder.png").mkdir()
+    return root
+
+
+def names(frames: list[Frame]) -> list[str]:
+    return [frame.name for frame in frames]
+
+
+# One picture
+
+
+def test_everything_that_is_one_picture(folder: Path, photo: np.ndarray, read: Callable[..., list[Frame]]) -> None:
+    path = folder / "b.png"
+    with Image.open(path) as opened:
+        for inputs, name, source in [
+            (path, "b", str(path)),
+            (str(path), "b", str(path)),
+            (path.as_uri(), "b", path.as_uri()),
+            (opened, "b", str(path)),
+            (photo, "0000000000", None),
+            (Image.fromarray(photo), "0000000000", None),
+            (path.read_bytes(), "0000000000", None),
+            ({"image": photo, "label": 3}, "0000000000", None),
+            ({"img": str(path)}, "b", str(path)),
+        ]:
+            frame = read(inputs)[0]
+            assert np.array_equal(frame.image, photo) and frame.error is None
+            assert (frame.name, frame.source) == (name, source)
+            assert (frame.frame_index, frame.video, frame.item.kind) == (None, None, "image")
+            source_of = open_source(inputs)
+            assert (source_of.is_single, source_of.is_stream, source_of.num_frames) == (True, False, 1)
+
+
+def test_url(folder: Path, photo: np.ndarray, read: Callable[..., list[Frame]]) -> None:
+    with FileServer({"/x/b.png": (folder / "b.png").read_bytes()}) as server:
+        url = f"{server.url}/x/b.png"
+        assert open_source(url).is_single
+        (frame,) = read(url)
+    assert np.array_equal(frame.image, photo) and (frame.name, frame.source) == ("b", url)
+
+
+def test_bad_single_input_is_a_frame_with_an_error(tmp_path: Path, read: Callable[..., list[Frame]]) -> None:
+    source = open_source(tmp_path / "nowhere.jpg")
+    assert source.is_single and source.num_frames == 1
+    (frame,) = read(tmp_path / "nowhere.jpg")
+    assert frame.image is None and "nowhere.jpg" in (frame.error or "")
+
+
+@pytest.mark.parametrize("inputs", [None, 3, {"label": 1}, 1.5])
+def test_what_cannot_be_an_input(inputs: Any) -> None:
+    with pytest.raises(InputError, match="Cannot read pictures from"):
+        open_source(inputs)
+
+
+# Folders
+
+
+def test_folder_is_sorted_and_holds_pictures_only(folder: Path, read: Callable[..., list[Frame]]) -> None:
+    assert names(read(folder)) == ["A", "a10", "a2", "b"]
+    source = open_source(str(folder))
+    assert (source.is_single, source.is_stream, source.num_frames) == (False, False, 4)
+
+
+def test_recursive_folder_keeps_subfolders_in_names(folder: Path, read: Callable[..., list[Frame]]) -> None:
+    frames = read(folder, recursive=True)
+    assert names(frames) == ["A", "a10", "a2", "b", "sub/b", "sub/deep/c"]
+    assert open_source(folder, recursive=True).num_frames == 6
+    assert frames[5].source == str(folder / "sub" / "deep" / "c.png")
+
+
+def test_links_in_a_circle(folder: Path, read: Callable[..., list[Frame]]) -> None:
+    (folder / "sub" / "up").symlink_to(folder)
+    assert len(read(folder, recursive=True)) == 6
+
+
+def test_bad_files_in_a_folder_do_not_lose_the_others(folder: Path, read: Callable[..., list[Frame]]) -> None:
+    (folder / "a.jpg").write_text("no picture")
+    frames = read(folder)
+    assert names(frames) == ["A", "a_2", "a10", "a2", "b"]
+    assert [frame.error is None for frame in frames] == [True, False, True, True, True]
+
+
+def test_folder_without_pictures(tmp_path: Path, read: Callable[..., list[Frame]]) -> None:
+    (frame,) = read(tmp_path)
+    assert "no pictures" in (frame.error or "") and not open_source(tmp_path).is_single
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX access rights")
+def test_folder_that_may_not_be_listed(folder: Path) -> None:
+    folder.chmod(0o111)
+    root = os.geteuid() == 0
+    parents = [p for p in folder.parents if p.stat().st_mode & 0o7777 == 0o700]
+    try:
+        if root:  # may list everything, so be nobody for a moment
+            for parent in parents:
+                parent.chmod(0o711)
+            os.seteuid(65534)
+        (frame,) = list(open_source(folder, num_workers=0))
+    finally:
+        if root:
+            os.seteuid(0)
+            for parent in parents:
+                parent.chmod(0o700)
+        folder.chmod(0o700)
+    assert "Cannot list" in (frame.error or "")
+
+
+# Collections
+
+
+def test_mixed_list(folder: Path, photo: np.ndarray, write_video: Callable[..., Path], read: Callable) -> None:
+    clip = write_video("b.mp4", num_frames=3)
+    inputs = [folder / "b.png", clip, photo, folder, {"image": photo}, str(folder / "b.png"), None, [photo]]
+    frames = read(inputs)
+    assert names(frames) == (
+        [
+            "b",
+            "b_2",
+            "b_2",
+            "b_2",
+            "0000000002",
+            "A",
+            "a10",
+            "a2",
+            "b_3",
+            "0000000007",
+            "b_4",
+            "0000000009",
+            "0000000010",
+        ]
+    )
+    assert [frame.frame_index for frame in frames[:5]] == [None, 0, 1, 2, None]
+    assert [frame.item.index for frame in frames] == [0, 1, 1, 1, *range(2, 11)]
+    assert [i for i, frame in enumerate(frames) if frame.error] == [11, 12]
+    assert "NoneType" in (frames[11].error or "") and "flat list" in (frames[12].error or "")
+    source = open_source(inputs)
+    assert (source.is_single, source.is_stream, source.num_frames) == (False, False, 13)
+
+
+def test_empty_list(read: Callable[..., list[Frame]]) -> None:
+    assert read([]) == [] and open_source([]).num_frames == 0 and not open_source([]).is_single
+
+
+def test_generator(photo: np.ndarray, read: Callable[..., list[Frame]]) -> None:
+    frames = read(photo + np.uint8(i) for i in range(20))
+    assert names(frames) == [f"{i:010d}" for i in range(20)]
+    assert all(np.array_equal(frame.image, photo + np.uint8(i)) for i, frame in enumerate(frames))
+    source = open_source(iter([photo]))
+    assert (source.is_single, source.is_stream, source.num_frames) == (False, True, None)
+
+
+def test_exception_of_a_generator_goes_through(photo: np.ndarray, read: Callable[..., list[Frame]]) -> None:
+    def failing() -> Iterator[np.ndarray]:
+        yield photo
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        read(failing())
+
+
+def test_stack_of_pictures(photo: np.ndarray, read: Callable[..., list[Frame]]) -> None:
+    stack = np.stack([photo, photo + np.uint8(1)])
+    frames = read(stack)
+    assert [np.array_equal(frame.image, image) for frame, image in zip(frames, stack, strict=True)] == [True, True]
+    assert not open_source(stack).is_single and open_source(stack).num_frames == 2
+
+
+class MapDataset:
+    """As torch's: no iterator, and no IndexError at the end."""
+
+    def __init__(self, items: list[Any]) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.items[index % len(self.items)]
+
+
+def test_datasets(folder: Path, photo: np.ndarray, read: Callable[..., list[Frame]]) -> None:
+    path = folder / "b.png"
+    items = [
+        {"image": Image.fromarray(photo), "label": 1},
+        {"img": photo},
+        {"image": {"bytes": path.read_bytes(), "path": "somewhere/else.png"}},  # as `datasets` gives it undecoded
+        {"image": {"bytes": None, "path": str(path)}},
+        {"label": 2},
+    ]
+    frames = read(MapDataset(items))
+    assert [np.array_equal(frame.image, photo) for frame in frames if frame.error is None] == [True] * 4
+    assert names(frames) == ["0000000000", "0000000001", "else", "b", "0000000004"]
+    assert "'label'" in (frames[4].error or "")
+    source = open_source(MapDataset(items))
+    assert (source.is_single, source.is_stream, source.num_frames) == (False, False, 5)
+
+
+def test_key_dataset_of_transformers(photo: np.ndarray, read: Callable[..., list[Frame]]) -> None:
+    pipelines = pytest.importorskip("transformers.pipelines.pt_utils", reason="its module needs torch")
+    dataset = pipelines.KeyDataset(MapDataset([{"image": photo}] * 3), "image")
+    assert len(read(dataset)) == 3 and open_source(dataset).num_frames == 3
+
+
+# Skipping, reading again, closing
+
+
+def test_skipped_items_are_not_read_and_keep_their_names(folder: Path, read: Callable[..., list[Frame]]) -> None:
+    asked: list[MediaItem] = []
+
+    def skip(item: MediaItem) -> bool:
+        asked.append(item)
+        return item.index in (0, 2)
+
+    inputs = [folder / "b.png", folder / "b.png", folder / "nowhere.png", folder / "b.png"]
+    frames = read(inputs, skip=skip)
+    assert names(frames) == ["b_2", "b_3"]
+    assert [item.name for item in asked] == ["b", "b_2", "nowhere", "b_3"]
+
+
+def test_sources_can_be_read_twice(folder: Path) -> None:
+    source = open_source(folder)
+    assert names(list(source)) == names(list(source))
+
+
+def test_close_stops_reading(photo: np.ndarray) -> None:
+    made = []
+
+    def endless() -> Iterator[np.ndarray]:
+        while True:
+            made.append(None)
+            yield photo
+
+    with open_source(endless(), read_ahead=3) as source:
+        frames = iter(source)
+        next(frames)
+    assert list(frames) == [] and len(made) < 10
+    assert not [thread for thread in threading.enumerate() if thread.name == "hfpose-read"]
+
+
+def test_read_ahead_is_bounded(photo: np.ndarray) -> None:
+    made = []
+
+    def counted() -> Iterator[np.ndarray]:
+        for i in range(50):
+            made.append(i)
+            yield photo
+
+    for read, _ in enumerate(open_source(counted(), read_ahead=4), start=1):
+        assert len(made) <= read + 4 + 1
+
+
+@pytest.mark.parametrize("read_ahead", [0, 1])
+def test_smallest_queue(photo: np.ndarray, read_ahead: int) -> None:
+    assert len(list(open_source([photo] * 5, read_ahead=read_ahead))) == 5
+
+
+def test_memory_of_a_large_folder(tmp_path: Path) -> None:
+    """2,000 pictures of 300x200 (360 MB of pixels) pass with less than 40 MB more memory than the first 50."""
+    ok, data = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (200, 300, 3), np.uint8))
+    assert ok
+    for i in range(2000):
+        (tmp_path / f"{i}.jpg").write_bytes(data)
+    program = """
+import sys
+from pathlib import Path
+from hfpose.media.sources import open_source
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+for i, frame in enumerate(open_source(sys.argv[1], num_workers=2)):
+    if i == 50:
+        before = resident()
+print(i + 1, resident() - before)
+"""
+    if not Path("/proc/self/statm").is_file():
+        pytest.skip("memory is read from /proc, which this system does not have")
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=120)
+    count, growth = map(int, done.stdout.split())
+    assert count == 2000 and growth < 40e6
+
+
+# Videos and cameras as inputs
+
+
+def test_video(write_video: Callable[..., Path], read: Callable[..., list[Frame]]) -> None:
+    clip = write_video(num_frames=12)
+    frames = read(str(clip))
+    assert [frame.frame_index for frame in frames] == list(range(12))
+    assert {frame.item for frame in frames} == {MediaItem(0, "video", "clip", str(clip))}
+    source = open_source(clip)
+    assert (source.is_single, source.is_stream, source.num_frames) == (False, True, 12)
+
+
+def test_upper_case_ending(write_video: Callable[..., Path], tmp_path: Path) -> None:
+    clip = write_video().rename(tmp_path / "CLIP.MP4")
+    assert len(list(open_source(clip))) == 12
+
+
+def test_broken_video_between_pictures(folder: Path, cut_video: Path, read: Callable[..., list[Frame]]) -> None:
+    frames = read([folder / "b.png", cut_video, folder / "b.png"])
+    errors = [frame for frame in frames if frame.error]
+    assert len(errors) == 1 and errors[0].name == "cut" and "breaks off" in (errors[0].error or "")
+    assert frames[-1].name == "b_2" and frames[-1].error is None
+
+
+class FakeCamera:
+    """Gives `num_frames` red pictures and is unplugged then; remembers what happened to it."""
+
+    opened: list[FakeCamera] = []
+
+    def __init__(self, number: int, num_frames: int = 6) -> None:
+        self.number, self.left, self.released = number, num_frames, False
+        FakeCamera.opened.append(self)
+
+    def isOpened(self) -> bool:
+        return self.number != 9
+
+    def read(self) -> tuple[bool, Any]:
+        self.left -= 1
+        return (False, None) if self.left < 0 else (True, np.full((48, 64, 3), (0, 0, 255), np.uint8))
+
+    def get(self, prop: int) -> float:
+        return {cv2.CAP_PROP_FPS: 15.0, cv2.CAP_PROP_FRAME_COUNT: -1.0}[prop]
+
+    def release(self) -> None:
+        self.released = True
+
+
+@pytest.mark.parametrize(("inputs", "number"), [("webcam", 0), ("webcam:0", 0), ("webcam:2", 2), ("WEBCAM:1", 1)])
+def test_webcam_and_its_loss(inputs: str, number: int, read: Callable[..., list[Frame]]) -> None:
+    frames = read(inputs, capture_factory=FakeCamera)
+    assert [frame.frame_index for frame in frames] == [0, 1, 2, 3, 4, 5, None]
+    assert all(np.array_equal(frame.image, np.full((48, 64, 3), (255, 0, 0))) for frame in frames[:-1])
+    assert "stopped after 6 frames" in (frames[-1].error or "")
+    assert (frames[0].name, frames[0].item.kind) == ("webcam", "webcam")
+    video = frames[0].video
+    assert video is not None and (video.fps, video.width, video.height, video.num_frames) == (15.0, 64, 48, None)
+    camera = FakeCamera.opened[-1]
+    assert camera.number == number and camera.released
+    source = open_source(inputs)
+    assert (source.is_single, source.is_stream, source.num_frames) == (False, True, None)
+
+
+def test_webcam_that_fails_with_an_exception(read: Callable[..., list[Frame]]) -> None:
+    class Failing(FakeCamera):
+        def read(self) -> tuple[bool, Any]:
+            if self.left == 3:
+                raise OSError("device gone")
+            return super().read()
+
+    frames = read("webcam", capture_factory=Failing)
+    assert len(frames) == 4 and "stopped after 3 frames" in (frames[-1].error or "")
+
+
+def test_webcam_that_is_not_there(read: Callable[..., list[Frame]]) -> None:
+    (frame,) = read("webcam:9", capture_factory=FakeCamera)
+    assert "Camera 9 cannot be opened" in (frame.error or "") and FakeCamera.opened[-1].released
+
+
+def test_camera_number_that_is_none(read: Callable[..., list[Frame]]) -> None:
+    (frame,) = read("webcam:front", capture_factory=FakeCamera)
+    assert "'webcam:front'" in (frame.error or "")
+
+
+def test_webcam_is_released_on_early_exit() -> None:
+    with open_source("webcam", capture_factory=lambda number: FakeCamera(number, 10_000)) as source:
+        for frame in source:
+            if frame.frame_index == 5:
+                break
+    camera = FakeCamera.opened[-1]
+    assert camera.released and camera.left > 9_980  # read only a little ahead of what was shown
+
+
+def test_real_camera_that_is_missing_is_no_noise() -> None:
+    program = """
+from hfpose.media.sources import open_source
+print([frame.error for frame in open_source("webcam:87")])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert "Camera 87 cannot be opened" in done.stdout and done.stderr == ""
+
+
+def test_type_of_source(photo: np.ndarray) -> None:
+    assert isinstance(open_source(photo), Source)
