@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hfpose.errors import InputError
+from hfpose.keypoints import load_schema
+from hfpose.media.formats import CocoWriter, CsvWriter, OpenPoseWriter
+from hfpose.media.frames import Frame, MediaItem
+from hfpose.results import PoseOutput
+
+
+def picture(name: str = "000000000785", index: int = 0) -> Frame:
+    return Frame(MediaItem(index, "image", name))
+
+
+def clip_frame(number: int, name: str = "clip", index: int = 0) -> Frame:
+    return Frame(MediaItem(index, "video", name), frame_index=number)
+
+
+def person(schema: str = "coco", people: int = 1, **fields: Any) -> PoseOutput:
+    """Keypoint k of person n at (100 n + k, 100 n + k + 0.5) with score 0.5 + k / 1000."""
+    keypoint_schema = load_schema(schema)
+    k = np.arange(keypoint_schema.num_keypoints)
+    x = 100.0 * np.arange(people)[:, None] + k
+    defaults = {"keypoints": np.stack([x, x + 0.5], axis=2), "keypoint_scores": np.tile(0.5 + k / 1000, (people, 1))}
+    return PoseOutput(**{**defaults, "schema": keypoint_schema, **fields})
+
+
+# COCO
+
+
+def coco_rows(path: Path, frame: Frame, output: PoseOutput) -> list[dict[str, Any]]:
+    writer = CocoWriter(path)
+    writer.write(frame, output)
+    writer.close()
+    return json.loads(path.read_text())
+
+
+def test_coco_rows(tmp_path: Path) -> None:
+    output = person(people=2, boxes=np.ones((2, 4)), box_scores=np.array([0.9, 0.5]))
+    first, second = coco_rows(tmp_path / "r.json", picture(), output)
+    assert (first["image_id"], first["category_id"], first["file_name"]) == (785, 1, "000000000785")
+    assert first["keypoints"][:6] == pytest.approx([0, 0.5, 0.5, 1, 1.5, 0.501])
+    assert len(second["keypoints"]) == 51 and second["keypoints"][0] == 100
+    assert (first["score"], second["score"]) == pytest.approx((0.9 * 0.508, 0.5 * 0.508))
+
+
+def test_coco_score_counts_visible_keypoints_only(tmp_path: Path) -> None:
+    scores = np.full((1, 17), 0.1)
+    scores[0, :2] = 0.6, 0.8
+    (row,) = coco_rows(tmp_path / "r.json", picture(), person(keypoint_scores=scores))
+    assert row["score"] == pytest.approx(0.7)
+    (row,) = coco_rows(tmp_path / "r.json", picture(), person(keypoint_scores=np.zeros((1, 17))))
+    assert row["score"] == 0
+
+
+def test_coco_image_ids(tmp_path: Path) -> None:
+    assert coco_rows(tmp_path / "r.json", picture("street"), person())[0]["image_id"] == "street"
+    assert coco_rows(tmp_path / "r.json", clip_frame(12), person())[0]["image_id"] == "clip_000012"
+
+
+def test_coco_category(tmp_path: Path) -> None:
+    writer = CocoWriter(tmp_path / "r.json", category_id=17)
+    writer.write(picture(), person())
+    writer.close()
+    assert json.loads((tmp_path / "r.json").read_text())[0]["category_id"] == 17
+
+
+def test_coco_without_people(tmp_path: Path) -> None:
+    assert coco_rows(tmp_path / "r.json", picture(), person(people=0)) == []
+
+
+def test_coco_takes_the_2d_keypoints_of_3d_results(tmp_path: Path) -> None:
+    flat = person().keypoints
+    output = person(keypoints=np.zeros((1, 17, 3)), keypoints_2d=flat)
+    (row,) = coco_rows(tmp_path / "r.json", picture(), output)
+    assert row["keypoints"][3:5] == [1, 1.5]
+    with pytest.raises(InputError, match="3D only"):
+        coco_rows(tmp_path / "r.json", picture(), person(keypoints=np.zeros((1, 17, 3))))
+
+
+def test_numbers_that_json_does_not_have(tmp_path: Path) -> None:
+    (row,) = coco_rows(tmp_path / "r.json", picture(), person(keypoints=np.full((1, 17, 2), np.nan)))
+    assert row["keypoints"][:2] == [0, 0]
+
+
+# CSV
+
+
+def csv_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_csv_has_a_row_for_each_keypoint(tmp_path: Path) -> None:
+    writer = CsvWriter(tmp_path / "r.csv")
+    writer.write(picture('with, comma and "quotes"'), person(people=2, track_ids=np.array([7, 8])))
+    writer.write(clip_frame(3, index=1), person(schema="coco_wholebody_hand", keypoints=np.ones((1, 21, 3))))
+    writer.close()
+    rows = csv_rows(tmp_path / "r.csv")
+    assert len(rows) == 2 * 17 + 21
+    assert rows[18] == {
+        "name": 'with, comma and "quotes"',
+        "frame_id": "",
+        "instance": "1",
+        "track_id": "8",
+        "keypoint": "left_eye",
+        "x": "101.0",
+        "y": "101.5",
+        "z": "",
+        "score": rows[18]["score"],
+    }
+    assert float(rows[18]["score"]) == pytest.approx(0.501)
+    assert (rows[34]["frame_id"], rows[34]["z"], rows[34]["track_id"], rows[34]["keypoint"]) == (
+        "3",
+        "1.0",
+        "",
+        "wrist",
+    )
+
+
+def test_csv_without_schema(tmp_path: Path) -> None:
+    writer = CsvWriter(tmp_path / "r.csv")
+    writer.write(picture(), PoseOutput(np.full((1, 2, 2), np.nan), np.ones((1, 2))))
+    writer.close()
+    rows = csv_rows(tmp_path / "r.csv")
+    assert [row["keypoint"] for row in rows] == ["0", "1"] and rows[0]["x"] == ""
+
+
+# Resuming tables: whatever was written before the break, the end is the same
+
+
+@pytest.mark.parametrize("make_writer", [CocoWriter, CsvWriter])
+def test_tables_resume_after_any_break(tmp_path: Path, make_writer: Callable[..., Any]) -> None:
+    frames = [
+        picture("a"),
+        clip_frame(0, "b", 1),
+        clip_frame(1, "b", 1),
+        picture("c", 2),
+        picture("empty", 3),
+        picture("d", 4),
+    ]
+
+    def write_all(writer: Any) -> None:
+        for frame in frames:
+            if not writer.is_complete(frame.item):
+                writer.write(frame, person(people=0 if frame.name == "empty" else 2))
+        writer.close()
+
+    write_all(make_writer(tmp_path / "whole"))
+    expected = (tmp_path / "whole").read_bytes()
+    for length in range(0, len(expected), 97):
+        (tmp_path / "broken").unlink(missing_ok=True)
+        (tmp_path / ".broken.part").write_bytes(expected[:length])
+        write_all(make_writer(tmp_path / "broken", resume=True))
+        assert (tmp_path / "broken").read_bytes() == expected, length
+
+
+@pytest.mark.parametrize("make_writer", [CocoWriter, CsvWriter])
+def test_item_that_another_writer_wants_again_is_not_written_twice(
+    tmp_path: Path, make_writer: Callable[..., Any]
+) -> None:
+    for resume in (False, True):
+        writer = make_writer(tmp_path / "r", resume=resume)
+        writer.write(picture("a"), person())
+        writer.close()
+        if not resume:
+            before = (tmp_path / "r").read_bytes()
+    assert (tmp_path / "r").read_bytes() == before
+
+
+# OpenPose
+
+
+def openpose(folder: Path, output: PoseOutput) -> list[dict[str, Any]]:
+    writer = OpenPoseWriter(folder)
+    writer.write(picture("a"), output)
+    writer.close()
+    document = json.loads((folder / "a_keypoints.json").read_text())
+    assert document["version"] == 1.3
+    return document["people"]
+
+
+def test_openpose_body_has_a_neck(tmp_path: Path) -> None:
+    (body,) = openpose(tmp_path, person())
+    points = np.reshape(body["pose_keypoints_2d"], (18, 3))
+    names = load_schema("coco").keypoint_names
+    left, right = names.index("left_shoulder"), names.index("right_shoulder")
+    assert points[0] == pytest.approx([0, 0.5, 0.5])
+    assert points[1] == pytest.approx([(left + right) / 2, (left + right) / 2 + 0.5, 0.5 + min(left, right) / 1000])
+    assert points[2, 0] == right and points[5, 0] == left
+    assert points[16, 0] == names.index("right_ear") and points[17, 0] == names.index("left_ear")
+    assert body["person_id"] == [-1] and body["face_keypoints_2d"] == body["hand_left_keypoints_2d"] == []
+
+
+def test_openpose_whole_body(tmp_path: Path) -> None:
+    first, second = openpose(tmp_path, person("coco_wholebody", people=2, track_ids=np.array([4, 5])))
+    names = load_schema("coco_wholebody").keypoint_names
+    assert second["person_id"] == [5]
+    face = np.reshape(second["face_keypoints_2d"], (-1, 3))
+    assert (
+        len(face) == 68 and face[0, 0] == 100 + names.index("face-0") and face[67, 0] == 100 + names.index("face-67")
+    )
+    for side in ("left", "right"):
+        hand = np.reshape(first[f"hand_{side}_keypoints_2d"], (-1, 3))
+        root = names.index(f"{side}_hand_root")
+        assert hand[:, 0].tolist() == list(range(root, root + 21))
+
+
+def test_openpose_keeps_a_neck_that_was_predicted(tmp_path: Path) -> None:
+    (body,) = openpose(tmp_path, person("halpe26"))
+    assert body["pose_keypoints_2d"][3] == load_schema("halpe26").index("neck")
+
+
+def test_openpose_without_people(tmp_path: Path) -> None:
+    assert openpose(tmp_path, person(people=0)) == []
+
+
+def test_openpose_is_for_people(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="wflw"):
+        openpose(tmp_path, person("wflw"))
+
+
+def test_openpose_folder_of_a_video(tmp_path: Path) -> None:
+    for count in (3, 2):  # the second run is shorter: nothing of the first stays
+        writer = OpenPoseWriter(tmp_path)
+        for number in range(count):
+            writer.write(clip_frame(number), person())
+            assert (tmp_path / "clip").exists() == (count == 2)
+        writer.close()
+    assert sorted(path.name for path in tmp_path.rglob("*.json")) == [
+        "clip_000000000000_keypoints.json",
+        "clip_000000000001_keypoints.json",
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["clip"]
+    assert OpenPoseWriter(tmp_path).is_complete(clip_frame(0).item)

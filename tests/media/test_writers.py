@@ -1,0 +1,378 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from hfpose.errors import InputError
+from hfpose.media.files import partial_path
+from hfpose.media.frames import Frame
+from hfpose.media.images import load_image, save_image
+from hfpose.media.sources import open_source
+from hfpose.media.writers import JsonWriter, VisualizationWriter, WriterGroup, open_writers
+from hfpose.results import PoseOutput
+
+MakeOutput = Callable[..., PoseOutput]
+
+
+def run(writers: WriterGroup, inputs: Any, make_output: MakeOutput, **options: Any) -> list[Frame]:
+    frames = []
+    with writers, open_source(inputs, **options) as source:
+        for frame in source:
+            writers.write(frame, make_output(frame))
+            frames.append(frame)
+    return frames
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, photo: np.ndarray) -> Path:
+    for name in ("a.png", "b.png", "sub/a.png"):
+        save_image(tmp_path / "pictures" / name, photo)
+    return tmp_path / "pictures"
+
+
+# JSON
+
+
+def test_json_of_a_picture_is_the_list_of_its_instances(
+    pictures: Path, tmp_path: Path, make_output: MakeOutput
+) -> None:
+    (frame,) = run(open_writers(pred_out_dir=tmp_path / "out"), pictures / "a.png", make_output)
+    expected = make_output(frame).predictions
+    assert expected and json.loads((tmp_path / "out" / "a.json").read_text()) == expected
+
+
+def test_json_of_a_video_has_an_entry_for_each_frame(
+    write_video: Callable[..., Path], tmp_path: Path, make_output: MakeOutput
+) -> None:
+    frames = run(open_writers(pred_out_dir=tmp_path / "out"), write_video(num_frames=7), make_output)
+    expected = [{"frame_id": i, "instances": make_output(frame).predictions} for i, frame in enumerate(frames)]
+    assert json.loads((tmp_path / "out" / "clip.json").read_text()) == expected
+    assert list(files(tmp_path / "out")) == ["clip.json"]
+
+
+def test_json_of_a_video_grows_with_every_frame(
+    write_video: Callable[..., Path], tmp_path: Path, make_output: MakeOutput
+) -> None:
+    writer = JsonWriter(tmp_path / "out")
+    path = tmp_path / "out" / "clip.json"
+    for count, frame in enumerate(open_source(write_video()), start=1):
+        writer.write(frame, make_output(frame))
+        assert len(json.loads(partial_path(path).read_text())) == count and not path.exists()
+    writer.close()
+    assert path.exists()
+
+
+def test_frame_whose_result_failed_keeps_its_place(write_video: Callable[..., Path], tmp_path: Path) -> None:
+    with open_writers(pred_out_dir=tmp_path) as writers:
+        for frame in open_source(write_video(num_frames=3)):
+            writers.write(frame, PoseOutput.failed("no memory left"))
+    entries = json.loads((tmp_path / "clip.json").read_text())
+    assert entries == [{"frame_id": i, "instances": []} for i in range(3)]
+
+
+def test_bad_inputs_write_nothing(tmp_path: Path, make_output: MakeOutput) -> None:
+    (tmp_path / "empty.mp4").touch()
+    inputs = [tmp_path / "nowhere.jpg", tmp_path / "empty.mp4"]
+    formats = ("json", "openpose")
+    frames = run(open_writers(out_dir=tmp_path / "out", formats=formats), inputs, make_output)
+    assert len(frames) == 2 and not files(tmp_path / "out")
+
+
+def test_cut_off_video_keeps_what_was_read(cut_video: Path, tmp_path: Path, make_output: MakeOutput) -> None:
+    frames = run(open_writers(out_dir=tmp_path / "out"), cut_video, make_output)
+    entries = json.loads((tmp_path / "out" / "predictions" / "cut.json").read_text())
+    assert len(entries) == len(frames) - 1 > 20
+    capture = cv2.VideoCapture(str(tmp_path / "out" / "visualizations" / "cut.mp4"))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == len(entries)
+
+
+# Pictures and videos
+
+
+def test_out_dir_has_both_folders(
+    pictures: Path, write_video: Callable[..., Path], tmp_path: Path, photo: np.ndarray, make_output: MakeOutput
+) -> None:
+    run(open_writers(out_dir=tmp_path / "out"), [pictures, write_video()], make_output)
+    assert list(files(tmp_path / "out")) == [
+        *(f"predictions/{name}.json" for name in ("a", "b", "clip")),
+        *(f"visualizations/{name}" for name in ("a.jpg", "b.jpg", "clip.mp4")),
+    ]
+    drawn = load_image(tmp_path / "out" / "visualizations" / "a.jpg")
+    assert np.abs(drawn.astype(int) - photo).mean() < 4
+
+
+@pytest.mark.parametrize(("argument", "written"), [("pred_out_dir", "a.json"), ("vis_out_dir", "a.jpg")])
+def test_single_folders(pictures: Path, tmp_path: Path, make_output: MakeOutput, argument: str, written: str) -> None:
+    writers = open_writers(**{argument: tmp_path / "out"})  # type: ignore[arg-type]
+    assert writers.wants_visualization == (argument == "vis_out_dir")
+    run(writers, pictures / "a.png", make_output)
+    assert list(files(tmp_path / "out")) == [written]
+
+
+def test_single_folder_goes_before_out_dir(pictures: Path, tmp_path: Path, make_output: MakeOutput) -> None:
+    writers = open_writers(out_dir=tmp_path / "out", vis_out_dir=tmp_path / "drawn")
+    run(writers, pictures / "a.png", make_output)
+    assert (tmp_path / "out" / "predictions" / "a.json").is_file() and (tmp_path / "drawn" / "a.jpg").is_file()
+    assert not (tmp_path / "out" / "visualizations").exists()
+
+
+@pytest.mark.parametrize("fps", [12.5, 29.97])
+def test_drawn_video_has_the_frames_rate_and_size_of_its_source(
+    write_video: Callable[..., Path], tmp_path: Path, make_output: MakeOutput, fps: float
+) -> None:
+    run(open_writers(vis_out_dir=tmp_path / "out"), write_video(num_frames=9, fps=fps), make_output)
+    (frame, *others) = open_source(tmp_path / "out" / "clip.mp4")
+    assert len(others) == 8
+    assert frame.video is not None and frame.image is not None
+    assert frame.video.fps == pytest.approx(fps, abs=0.01) and frame.image.shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize(("name", "fps", "size"), [("demo", 5.0, (960, 540)), ("people", 30.0, (1280, 720))])
+def test_reference_clips(
+    shared: Path, tmp_path: Path, make_output: MakeOutput, name: str, fps: float, size: tuple[int, int]
+) -> None:
+    run(open_writers(out_dir=tmp_path), shared / "videos" / f"{name}.mp4", make_output)
+    drawn = list(open_source(tmp_path / "visualizations" / f"{name}.mp4"))
+    entries = json.loads((tmp_path / "predictions" / f"{name}.json").read_text())
+    assert len(drawn) == 5 and [entry["frame_id"] for entry in entries] == [0, 1, 2, 3, 4]
+    video = drawn[0].video
+    assert video is not None and (video.fps, video.width, video.height, video.num_frames) == (fps, *size, 5)
+
+
+@pytest.mark.parametrize("name", ["drawn.png", "drawn.JPG"])
+def test_one_picture_into_one_file(pictures: Path, tmp_path: Path, make_output: MakeOutput, name: str) -> None:
+    run(open_writers(vis_out_dir=tmp_path / "out" / name), pictures / "a.png", make_output)
+    assert list(files(tmp_path / "out")) == [name]
+
+
+def test_one_video_into_one_file(write_video: Callable[..., Path], tmp_path: Path, make_output: MakeOutput) -> None:
+    run(open_writers(vis_out_dir=tmp_path / "out" / "drawn.mp4"), write_video(), make_output)
+    assert len(list(open_source(tmp_path / "out" / "drawn.mp4"))) == 12
+
+
+def test_folder_with_the_name_of_a_picture(pictures: Path, tmp_path: Path, make_output: MakeOutput) -> None:
+    (tmp_path / "out.jpg").mkdir()
+    run(open_writers(vis_out_dir=tmp_path / "out.jpg"), pictures, make_output)
+    assert list(files(tmp_path / "out.jpg")) == ["a.jpg", "b.jpg"]
+
+
+def test_several_pictures_do_not_fit_into_one_file(pictures: Path, tmp_path: Path, make_output: MakeOutput) -> None:
+    with pytest.raises(InputError, match="give a folder"):
+        run(open_writers(vis_out_dir=tmp_path / "out.jpg"), pictures, make_output)
+
+
+def test_a_video_is_no_picture(write_video: Callable[..., Path], tmp_path: Path, make_output: MakeOutput) -> None:
+    with pytest.raises(InputError, match=r"\.mp4"):
+        run(open_writers(vis_out_dir=tmp_path / "out.jpg"), write_video(), make_output)
+
+
+def test_quality(pictures: Path, tmp_path: Path, make_output: MakeOutput) -> None:
+    for quality in (95, 20):
+        group = WriterGroup([VisualizationWriter(tmp_path / str(quality), quality=quality)])
+        run(group, pictures / "a.png", make_output)
+    assert (tmp_path / "20" / "a.jpg").stat().st_size < (tmp_path / "95" / "a.jpg").stat().st_size / 2
+
+
+# Names
+
+
+def test_same_base_names_do_not_overwrite_each_other(
+    pictures: Path, write_video: Callable[..., Path], tmp_path: Path, make_output: MakeOutput
+) -> None:
+    inputs = [pictures / "a.png", write_video("a.mp4"), pictures / "a.png", pictures / "sub" / "a.png"]
+    run(open_writers(out_dir=tmp_path / "out"), inputs, make_output)
+    assert list(files(tmp_path / "out")) == [
+        *(f"predictions/{name}.json" for name in ("a", "a_2", "a_3", "a_4")),
+        *(f"visualizations/{name}" for name in ("a.jpg", "a_2.mp4", "a_3.jpg", "a_4.jpg")),
+    ]
+
+
+def test_subfolders_are_kept(pictures: Path, tmp_path: Path, make_output: MakeOutput) -> None:
+    run(open_writers(out_dir=tmp_path / "out"), pictures, make_output, recursive=True)
+    assert [name for name in files(tmp_path / "out") if "sub" in name] == [
+        "predictions/sub/a.json",
+        "visualizations/sub/a.jpg",
+    ]
+
+
+def test_arrays_are_numbered(photo: np.ndarray, tmp_path: Path, make_output: MakeOutput) -> None:
+    run(open_writers(pred_out_dir=tmp_path), iter([photo, photo]), make_output)
+    assert list(files(tmp_path)) == ["0000000000.json", "0000000001.json"]
+
+
+# Mistakes
+
+
+def test_unknown_format(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"xml.*json, coco, openpose, csv"):
+        open_writers(out_dir=tmp_path, formats=("json", "xml"))
+
+
+def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="Cannot make the folder"):
+        open_writers(out_dir=tmp_path / "file")
+
+
+def test_no_writers() -> None:
+    group = open_writers()
+    assert not group.writers and not group.wants_visualization
+
+
+# Runs that break off
+
+
+def test_webcam_recording_is_finished_however_it_ends(tmp_path: Path, make_output: MakeOutput) -> None:
+    class Camera:
+        def __init__(self, number: int) -> None:
+            pass
+
+        def isOpened(self) -> bool:
+            return True
+
+        def read(self) -> tuple[bool, Any]:
+            return True, np.zeros((48, 64, 3), np.uint8)
+
+        def get(self, prop: int) -> float:
+            return 0.0
+
+        def release(self) -> None:
+            pass
+
+    formats = ("json", "coco", "openpose", "csv")
+    writers = open_writers(out_dir=tmp_path, formats=formats)
+    with pytest.raises(KeyboardInterrupt), writers, open_source("webcam", capture_factory=Camera) as source:
+        for frame in source:
+            writers.write(frame, make_output(frame))
+            if frame.frame_index == 4:
+                raise KeyboardInterrupt
+    assert len(json.loads((tmp_path / "predictions" / "webcam.json").read_text())) == 5
+    drawn = list(open_source(tmp_path / "visualizations" / "webcam.mp4"))
+    assert len(drawn) == 5 and drawn[0].video is not None and drawn[0].video.fps == 30
+    assert not [name for name in files(tmp_path) if ".part" in name]
+
+
+def test_interrupted_video_keeps_its_temporary_name(
+    write_video: Callable[..., Path], tmp_path: Path, make_output: MakeOutput
+) -> None:
+    def interrupting(frame: Frame) -> PoseOutput:
+        if frame.frame_index == 5:
+            raise KeyboardInterrupt
+        return make_output(frame)
+
+    formats = ("json", "coco", "openpose", "csv")
+    out = tmp_path / "out"
+    clip = write_video()
+    with pytest.raises(KeyboardInterrupt):
+        run(open_writers(out_dir=out, formats=formats), clip, interrupting)
+    assert all(".part" in name for name in files(out)) and files(out)
+    assert len(json.loads((out / "predictions" / ".clip.json.part").read_text())) == 5
+    run(open_writers(out_dir=out, formats=formats), clip, make_output)
+    run(open_writers(out_dir=tmp_path / "undisturbed", formats=formats), clip, make_output)
+    assert files(out) == files(tmp_path / "undisturbed")
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts tests/media/run_with_writers.py, and ends it with the test."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start_process(out: Path, *inputs: Path, delay: float = 0, resume: bool = False, formats: str = "json") -> Any:
+        script = Path(__file__).with_name("run_with_writers.py")
+        arguments = [str(out), str(delay), str(int(resume)), formats, *map(str, inputs)]
+        process = subprocess.Popen([sys.executable, script, *arguments], stdout=subprocess.PIPE, text=True)
+        processes.append(process)
+        return process
+
+    yield start_process
+    for process in processes:
+        process.kill()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+ALL_FORMATS = "json,coco,openpose,csv"
+
+
+@pytest.mark.parametrize("kill_after", [1, 4, 7, 11])
+def test_killed_run_leaves_nothing_half_written_and_can_be_resumed(
+    pictures: Path,
+    write_video: Callable[..., Path],
+    tmp_path: Path,
+    start: Callable[..., subprocess.Popen[str]],
+    kill_after: int,
+) -> None:
+    for i in range(3):
+        (pictures / f"c{i}.png").write_bytes((pictures / "a.png").read_bytes())
+    inputs = [pictures, write_video("long.mp4", num_frames=6), pictures / "a.png"]
+    out, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
+    process = start(out, *inputs, delay=0.05, formats=ALL_FORMATS)
+    assert process.stdout is not None
+    for _ in range(kill_after):
+        assert process.stdout.readline()
+    process.kill()
+    process.wait()
+    whole = start(undisturbed, *inputs, formats=ALL_FORMATS)
+    assert whole.communicate()[0].count("\n") == 12
+    expected = files(undisturbed)
+    for name, data in files(out).items():
+        if ".part" not in name:
+            assert data == expected[name], name
+        elif name.endswith("json.part"):
+            json.loads(data)
+    resumed = start(out, *inputs, resume=True, formats=ALL_FORMATS)
+    printed = resumed.communicate()[0].count("\n")
+    assert files(out) == expected
+    assert (
+        printed <= 12 - kill_after + 6
+    )  # what was complete is not done again, but for the clip (or the last picture)
+
+
+def test_resuming_a_finished_run_does_nothing(pictures: Path, tmp_path: Path, make_output: MakeOutput) -> None:
+    formats = ("json", "coco", "openpose", "csv")
+    out = tmp_path / "out"
+    run(open_writers(out_dir=out, formats=formats), pictures, make_output)
+    before = files(out)
+    writers = open_writers(out_dir=out, formats=formats, resume=True)
+    assert run(writers, pictures, make_output, skip=writers.is_complete) == []
+    assert files(out) == before
+
+
+def test_resuming_does_what_is_new_or_was_lost(pictures: Path, tmp_path: Path, make_output: MakeOutput) -> None:
+    formats = ("json", "coco", "csv")
+    out = tmp_path / "out"
+    inputs = [pictures / "a.png", pictures / "b.png"]
+    run(open_writers(out_dir=out, formats=formats), inputs, make_output)
+    before = files(out)
+    (out / "visualizations" / "b.jpg").unlink()
+    writers = open_writers(out_dir=out, formats=formats, resume=True)
+    done = run(writers, [*inputs, pictures / "sub" / "a.png"], make_output, skip=writers.is_complete)
+    assert [frame.name for frame in done] == ["b", "a_2"]
+    after = files(out)
+    assert {name for name in after if after[name] != before.get(name)} == {
+        "predictions/a_2.json",
+        "predictions/results.coco.json",
+        "predictions/results.csv",
+        "visualizations/a_2.jpg",
+    }
+    assert [row["file_name"] for row in json.loads(after["predictions/results.coco.json"])] == ["a", "b", "a_2"]
+
+
+def test_without_resume_everything_is_new(pictures: Path, tmp_path: Path, make_output: MakeOutput) -> None:
+    run(open_writers(out_dir=tmp_path / "out", formats=("coco", "csv")), pictures, make_output)
+    run(open_writers(out_dir=tmp_path / "out", formats=("coco", "csv")), pictures / "b.png", make_output)
+    rows = json.loads((tmp_path / "out" / "predictions" / "results.coco.json").read_text())
+    assert [row["file_name"] for row in rows] == ["b"]
