@@ -225,7 +225,7 @@ def test_a_broken_index_is_explained(pipe, tmp_path, content):
     folder = tmp_path / "pipeline"
     pipe.save_pretrained(folder)
     (folder / "pose_pipeline.json").write_text(content)
-    with pytest.raises(hfpose.errors.ConfigError, match="pose_pipeline.json"):
+    with pytest.raises(hfpose.errors.ConfigError, match=r"pose_pipeline\.json"):
         hfpose.PoseEstimationPipeline.from_pretrained(folder)
 
 

@@ -15,6 +15,7 @@ from hfpose.models.rtmpose.modeling_rtmpose import RTMPoseForPoseEstimation
 from hfpose.models.shared.conversion import (
     RenameRules,
     activation_name,
+    crop_arguments,
     expect_settings,
     keypoint_arguments,
     normalization_arguments,
@@ -71,9 +72,21 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
         drop_path_rate=gau.get("drop_path", 0.0),
         simcc_split_ratio=split_ratio,
         simcc_sigma=tuple(sigma) if isinstance(sigma, (list, tuple)) else (sigma, sigma),
+        **_loss_arguments(head.get("loss")),
         **keypoint_arguments(head["out_channels"], schema),
         **backbone_arguments(reference["backbone"]),
     )
+
+
+def _loss_arguments(loss: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Configuration arguments for the reference's `KLDiscretLoss`; none where its settings are left out, as in the zoo."""
+    if loss is None or loss.get("type") != "KLDiscretLoss":
+        return {}
+    return {
+        "simcc_beta": float(loss.get("beta", 1.0)),
+        "simcc_label_softmax": bool(loss.get("label_softmax", False)),
+        "simcc_label_beta": float(loss.get("label_beta", 10.0)),
+    }
 
 
 def image_processor_from_reference(reference: Mapping[str, Any]) -> RTMPoseImageProcessor:
@@ -84,6 +97,7 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> RTMPoseImage
         size={"height": height, "width": width},
         simcc_split_ratio=float(head.get("simcc_split_ratio", 2.0)),
         flip_test=bool(reference.get("test_cfg", {}).get("flip_test", False)),
+        **crop_arguments(reference),
         **normalization_arguments(reference["data_preprocessor"]),
     )
 

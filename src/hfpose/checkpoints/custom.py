@@ -1,0 +1,152 @@
+"""What a config file of MMPose or MMDetection says of a model that is not in the zoo."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hfpose.checkpoints.conversion import ModelSource
+from hfpose.checkpoints.reference_config import read_reference_config
+from hfpose.errors import ConfigError
+from hfpose.keypoints import KeypointSchema, list_schemas, load_schema
+from hfpose.zoo import list_entries
+
+# Which family a model belongs to is told by its head, for heatmaps by its backbone too.
+_FAMILY_BY_HEAD = {
+    "RTMCCHead": "rtmpose",
+    "MotionRegressionHead": "motionbert",
+    "InternetHead": "internet",
+    "RTMDetSepBNHead": "rtmdet",
+    "YOLOXHead": "yolox",
+    "SSDHead": "ssdlite",
+}
+_HEATMAP_FAMILY_BY_BACKBONE = {"HRNet": "hrnet", "VisionTransformer": "vitpose"}
+
+# Data sets of the reference whose keypoints are one of our schemas.
+_SCHEMA_BY_DATASET = {
+    "AP10KDataset": "ap10k",
+    "AicDataset": "aic",
+    "AnimalPoseDataset": "animalpose",
+    "CocoDataset": "coco",
+    "CocoWholeBodyDataset": "coco_wholebody",
+    "CocoWholeBodyFaceDataset": "coco_wholebody_face",
+    "CocoWholeBodyHandDataset": "coco_wholebody_hand",
+    "CrowdPoseDataset": "crowdpose",
+    "Face300WDataset": "300w",
+    "FreiHandDataset": "freihand2d",
+    "HalpeDataset": "halpe",
+    "Human36mDataset": "h36m",
+    "HumanArtDataset": "humanart",
+    "InterHand2DDoubleDataset": "interhand2d",
+    "InterHand3DDataset": "interhand3d",
+    "LapaDataset": "lapa",
+    "MpiiDataset": "mpii",
+    "OneHand10KDataset": "onehand10k",
+    "PoseTrack18Dataset": "posetrack18",
+    "WFLWDataset": "wflw",
+}
+
+
+def source_from_config(path: str | os.PathLike[str], name: str | None = None) -> ModelSource:
+    """What to convert into, as a config file describes it. The file is parsed, never executed.
+
+    Args:
+        path: config file in MMPose's or MMDetection's style.
+        name: what to call the model; by default the file's name.
+
+    Raises:
+        ConfigError: if the file cannot be read, or describes something that is not supported.
+    """
+    path = Path(path)
+    config = read_reference_config(path)
+    model = config.get("model")
+    if not isinstance(model, Mapping):
+        raise ConfigError(f"{path} describes no model: it sets no `model = dict(...)`.")
+    family = _family(model, path)
+    reference = dict(model)
+    dataset = next(_datasets(config), {})
+    reference["test_pipeline"] = dataset.get("pipeline") or config.get("test_pipeline") or config.get("val_pipeline")
+    reference.setdefault("test_cfg", {})
+    reference.setdefault("data_preprocessor", {})
+    classes = _classes(config)
+    if classes is not None:
+        reference["classes"] = classes
+    elif "bbox_head" in model:
+        reference["classes"] = _known_classes(model["bbox_head"].get("num_classes"))
+    decoder = (model.get("head") or {}).get("decoder") or {}
+    if "input_size" in decoder:
+        reference["input_size_wh"] = list(decoder["input_size"])
+    schema = None if "bbox_head" in model else _schema(config, path)
+    return ModelSource(name or path.stem, family, reference, schema)
+
+
+def _family(model: Mapping[str, Any], path: Path) -> str:
+    head = (model.get("bbox_head") or model.get("head") or {}).get("type")
+    backbone = str((model.get("backbone") or {}).get("type")).split(".")[-1]
+    family = _FAMILY_BY_HEAD.get(str(head))
+    if head == "HeatmapHead":
+        family = _HEATMAP_FAMILY_BY_BACKBONE.get(backbone)
+    if family is None:
+        raise ConfigError(
+            f"{path} describes a {model.get('type')} with backbone {backbone} and head {head}, which is not supported. "
+            f"Supported heads: {', '.join(_FAMILY_BY_HEAD)}, and HeatmapHead on "
+            f"{' or '.join(_HEATMAP_FAMILY_BY_BACKBONE)}."
+        )
+    return family
+
+
+def _datasets(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Data sets of the config, those for testing first, wrapped ones after their wrapper."""
+    for key in ("test_dataloader", "val_dataloader", "train_dataloader"):
+        dataset = (config.get(key) or {}).get("dataset")
+        while isinstance(dataset, Mapping):
+            yield dataset
+            inner = dataset.get("dataset") or dataset.get("datasets")
+            dataset = inner[0] if isinstance(inner, list) and inner else inner
+
+
+def _schema(config: Mapping[str, Any], path: Path) -> KeypointSchema | None:
+    """Keypoint schema: `dataset_info` of the config, else the metainfo or the type of its data sets."""
+    if "dataset_info" in config:
+        return KeypointSchema.from_reference(config["dataset_info"])
+    for dataset in _datasets(config):
+        metainfo = dataset.get("metainfo") or {}
+        if "keypoint_info" in metainfo:
+            return KeypointSchema.from_reference(metainfo)
+        if "from_file" in metainfo:
+            return _schema_from_file(str(metainfo["from_file"]), path)
+        if dataset.get("type") in _SCHEMA_BY_DATASET:
+            return load_schema(_SCHEMA_BY_DATASET[dataset["type"]])
+    return None
+
+
+def _schema_from_file(name: str, path: Path) -> KeypointSchema:
+    """The schema of a metainfo file, which configs name relative to the root of their project."""
+    candidates = [Path(name)] if Path(name).is_absolute() else [folder / name for folder in (Path(), *path.parents)]
+    for candidate in candidates:
+        if candidate.is_file():
+            content = read_reference_config(candidate)
+            return KeypointSchema.from_reference(content.get("dataset_info", content))
+    if Path(name).stem in list_schemas():
+        return load_schema(Path(name).stem)
+    raise ConfigError(
+        f"{path} takes its keypoints from {name}, which is neither there nor one of the known schemas "
+        f"({', '.join(list_schemas())}). Put the file beside the config, or its content into `dataset_info`."
+    )
+
+
+def _classes(config: Mapping[str, Any]) -> list[str] | None:
+    """Names of a detector's classes where the config states them."""
+    for dataset in _datasets(config):
+        classes = (dataset.get("metainfo") or {}).get("classes")
+        if classes:
+            return [classes] if isinstance(classes, str) else list(classes)
+    return None
+
+
+def _known_classes(num_classes: int | None) -> list[str] | None:
+    """Names of the classes of COCO where a detector has as many."""
+    coco = next(entry.labels for entry in list_entries("detector") if len(entry.labels) == 80)
+    return list(coco) if num_classes == len(coco) else None

@@ -1,0 +1,174 @@
+"""Models that people trained themselves: a config file and a checkpoint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import hfpose
+from hfpose.checkpoints.custom import source_from_config
+from hfpose.errors import CheckpointError, ConfigError
+from hfpose.models.rtmpose.convert_rtmpose import RENAMES
+from hfpose.models.shared.conversion import rename_state_dict
+
+RUNTIME = "default_scope = 'mmpose'\nlog_level = 'INFO'\n"
+BASE_MODEL = """
+_base_ = ['./runtime.py']
+codec = dict(type='SimCCLabel', input_size=(96, 128), sigma=(2.5, 3.3), simcc_split_ratio=2.0, normalize=False,
+             use_dark=False)
+model = dict(
+    type='TopdownPoseEstimator',
+    data_preprocessor=dict(type='PoseDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375],
+                           bgr_to_rgb=True),
+    backbone=dict(type='CSPNeXt', arch='P5', expand_ratio=0.5, deepen_factor=0.167, widen_factor=0.375,
+                  out_indices=(4, ), channel_attention=True, norm_cfg=dict(type='BN'), act_cfg=dict(type='SiLU'),
+                  init_cfg=dict(type='Pretrained', prefix='backbone.', checkpoint='https://example.com/none.pth')),
+    head=dict(type='RTMCCHead', in_channels=384, out_channels=17, input_size=codec['input_size'],
+              in_featuremap_size=tuple([s // 32 for s in codec['input_size']]),
+              simcc_split_ratio=codec['simcc_split_ratio'], final_layer_kernel_size=7,
+              gau_cfg=dict(hidden_dims=128, s=64, expansion_factor=2, dropout_rate=0., drop_path=0., act_fn='SiLU',
+                           use_rel_bias=False, pos_enc=False),
+              loss=dict(type='KLDiscretLoss', use_target_weight=True, beta=10., label_softmax=True), decoder=codec),
+    test_cfg=dict(flip_test=True))
+"""
+MIDDLE = """
+_base_ = './model.py'
+num = 4 + 1
+model = dict(head=dict(out_channels=num))
+"""
+CUSTOM = """
+_base_ = ['./middle.py']
+dataset_info = dict(
+    dataset_name='arrow',
+    keypoint_info={
+        0: dict(name='tip', id=0, color=[255, 0, 0], type='', swap=''),
+        1: dict(name='left_barb', id=1, color=[0, 255, 0], type='', swap='right_barb'),
+        2: dict(name='right_barb', id=2, color=[0, 0, 255], type='', swap='left_barb'),
+        3: dict(name='middle', id=3, color=[255, 255, 0], type='', swap=''),
+        4: dict(name='end', id=4, color=[0, 255, 255], type='', swap='')},
+    skeleton_info={0: dict(link=('tip', 'middle'), id=0, color=[1, 2, 3]),
+                   1: dict(link=('middle', 'end'), id=1, color=[1, 2, 3])},
+    joint_weights=[1.] * 5, sigmas=[.05] * 5)
+test_pipeline = [dict(type='LoadImage'), dict(type='GetBBoxCenterScale', padding=1.5),
+                 dict(type='TopdownAffine', input_size={{_base_.codec.input_size}}), dict(type='PackPoseInputs')]
+test_dataloader = dict(batch_size=1, dataset=dict(type='CocoDataset', pipeline=test_pipeline))
+"""
+
+
+@pytest.fixture
+def config(tmp_path) -> Path:
+    """A config with three levels of `_base_`."""
+    for name, text in {"runtime": RUNTIME, "model": BASE_MODEL, "middle": MIDDLE, "arrow_net": CUSTOM}.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    return tmp_path / "arrow_net.py"
+
+
+@pytest.fixture
+def checkpoint(config, tmp_path) -> Path:
+    """A training checkpoint of the reference: with averaging on, `state_dict` holds the averages."""
+    source = source_from_config(config)
+    torch.manual_seed(0)
+    model = source.conversion.MODEL_CLASS(source.conversion.config_from_reference(source.reference, source.schema))
+    state = reference_names(model.state_dict())
+    plain = {f"module.{name}": tensor + (0.5 if tensor.is_floating_point() else 0) for name, tensor in state.items()}
+    torch.save({"state_dict": state, "ema_state_dict": {"steps": torch.tensor(7), **plain}}, tmp_path / "e.pth")
+    return tmp_path / "e.pth"
+
+
+def reference_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Our tensors under the reference's names: the inverse of the conversion, found by trying each known name."""
+    golden = json.loads((Path(__file__).parents[1] / "goldens/pose2d" / NAMES).read_text())["state_dict"]
+    ours = rename_state_dict({name: torch.tensor(0) for name in golden}, RENAMES)
+    back = dict(zip(ours, golden, strict=True))
+    return {back[name]: tensor for name, tensor in state.items()}
+
+
+NAMES = "rtmpose-m_8xb256-420e_body8-256x192.json"
+
+
+def test_settings_and_schema_land_in_the_folder(config, checkpoint, tmp_path, caplog):
+    folder = hfpose.convert_checkpoint(None, checkpoint, tmp_path / "converted", config=config)
+    model = hfpose.RTMPoseForPoseEstimation.from_pretrained(folder)
+    assert model.config.image_size == [128, 96]
+    assert list(model.config.id2label.values()) == ["tip", "left_barb", "right_barb", "middle", "end"]
+    schema = hfpose.KeypointSchema.from_dict(model.config.keypoint_schema)
+    assert schema.flip_indices == (0, 2, 1, 3, 4)
+    processor = hfpose.RTMPoseImageProcessor.from_pretrained(folder)
+    assert processor.box_padding == 1.5
+    assert processor.flip_test is True
+
+
+def test_averaged_weights_are_preferred_and_said_so(config, checkpoint, tmp_path, caplog):
+    folder = hfpose.convert_checkpoint(None, checkpoint, tmp_path / "converted", config=config)
+    assert "averaged (EMA) weights" in caplog.text
+    averaged = torch.load(checkpoint, weights_only=True)["state_dict"]["head.mlp.0.g"]
+    model = hfpose.RTMPoseForPoseEstimation.from_pretrained(folder)
+    torch.testing.assert_close(model.head.norm.weight.data, averaged, rtol=0, atol=0)
+
+
+def test_a_custom_model_predicts(config, checkpoint, tmp_path):
+    folder = hfpose.convert_checkpoint(None, checkpoint, tmp_path / "converted", config=config)
+    pipe = hfpose.pipeline("pose-estimation", model=folder, detector="whole_image")
+    assert pipe(np.zeros((80, 60, 3), np.uint8)).keypoints.shape == (1, 5, 2)
+
+
+def test_keypoints_from_a_metainfo_file_beside_the_config(config, tmp_path):
+    info = CUSTOM[CUSTOM.index("dataset_info") : CUSTOM.index("test_pipeline")]
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "arrow.py").write_text(info)
+    config.write_text(
+        "_base_ = './middle.py'\n"
+        "val_dataloader = dict(dataset=dict(type='CocoDataset', metainfo=dict(from_file='datasets/arrow.py')))\n"
+    )
+    assert source_from_config(config).schema.keypoint_names[0] == "tip"
+
+
+def test_keypoints_of_a_known_data_set(config):
+    config.write_text("_base_ = './model.py'\nval_dataloader = dict(dataset=dict(type='CocoDataset'))\n")
+    assert source_from_config(config).schema.name == "coco"
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "import os; os.system('touch {marker}')",
+        "eval(\"__import__('os').system('touch {marker}')\")",
+        "open('{marker}', 'w')",
+        "x = [c for c in ().__class__.__base__.__subclasses__()]",
+        'exec(\'open("{marker}", "w")\')',
+    ],
+)
+def test_code_in_a_config_is_refused_and_nothing_happens(config, tmp_path, attack):
+    marker = tmp_path / "marker"
+    config.write_text("_base_ = './middle.py'\n" + attack.format(marker=marker) + "\n")
+    with pytest.raises(ConfigError, match=r"arrow_net\.py:2"):
+        source_from_config(config)
+    assert not marker.exists()
+
+
+def test_a_config_without_a_model(tmp_path):
+    (tmp_path / "empty.py").write_text("x = 1\n")
+    with pytest.raises(ConfigError, match="no model"):
+        source_from_config(tmp_path / "empty.py")
+
+
+def test_an_unsupported_head_names_the_supported_ones(config):
+    config.write_text("_base_ = './model.py'\nmodel = dict(head=dict(_delete_=True, type='CIDHead'))\n")
+    with pytest.raises(ConfigError, match="CIDHead, which is not supported.*RTMCCHead"):
+        source_from_config(config)
+
+
+def test_another_number_of_keypoints_than_the_schema(config, checkpoint, tmp_path):
+    config.write_text("_base_ = './middle.py'\nval_dataloader = dict(dataset=dict(type='CocoDataset'))\n")
+    with pytest.raises(ConfigError, match="finds 5 keypoints, but the schema 'coco' has 17"):
+        hfpose.convert_checkpoint(None, checkpoint, tmp_path / "converted", config=config)
+
+
+def test_a_checkpoint_of_another_size(config, checkpoint, tmp_path):
+    config.write_text(CUSTOM + "model = dict(head=dict(final_layer_kernel_size=1))\n")
+    with pytest.raises(CheckpointError, match=r"head\.keypoint_features\.weight"):
+        hfpose.convert_checkpoint("arrow", checkpoint, tmp_path / "converted", config=config)
