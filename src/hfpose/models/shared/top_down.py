@@ -184,7 +184,7 @@ class TopDownImageProcessor(PixelNormalization, BaseImageProcessor):
         """
         keypoints, scores = self.decode_crops(outputs)
         centers, scales = self._centers_and_scales(boxes)
-        crop_size = np.asarray(self._crop_size, dtype=np.float32)
+        crop_size = np.asarray(self._crop_size, dtype=np.float32) - np.float32(self.use_udp)  # see `crop_matrices`
         origins = centers - scales * 0.5
         keypoints = keypoints.cpu().numpy() / crop_size * scales[:, None] + origins[:, None]
         return keypoints.astype(np.float32), scores.cpu().numpy()

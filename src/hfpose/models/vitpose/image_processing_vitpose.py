@@ -1,0 +1,42 @@
+"""ViTPose image processor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hfpose.models.shared.heatmaps import UDP, HeatmapImageProcessor
+
+
+class ViTPoseImageProcessor(HeatmapImageProcessor):
+    """Crops for transformers' [`VitPoseForPoseEstimation`] and keypoints from its heatmaps.
+
+    Does what transformers' own [`VitPoseImageProcessor`] does, with the same files: each loads what the other has
+    saved. This one needs neither scipy nor torchvision, works on all crops at once, takes boxes as x1, y1, x2, y2 (not
+    x, y, width, height) and smooths heatmaps as the reference does.
+
+    Args:
+        use_udp, heatmap_decoding, shift_flipped_heatmaps: see [`HeatmapImageProcessor`]. The defaults are ViTPose's,
+            so that files written by transformers, which do not state them, mean what they should.
+        kwargs: see [`HeatmapImageProcessor`].
+    """
+
+    def __init__(
+        self,
+        use_udp: bool = True,
+        heatmap_decoding: str = UDP,
+        shift_flipped_heatmaps: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            use_udp=use_udp,
+            heatmap_decoding=heatmap_decoding,
+            shift_flipped_heatmaps=shift_flipped_heatmaps,
+            **kwargs,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """All settings, under the name of transformers' class, so that its Auto classes know what to load."""
+        return {**super().to_dict(), "image_processor_type": "VitPoseImageProcessor"}
+
+
+__all__ = ["ViTPoseImageProcessor"]
