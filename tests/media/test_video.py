@@ -237,3 +237,26 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / ".out.mp4.part.mp4").mkdir()  # the name that is written first is taken
     with pytest.raises(InputError, match=r"out\.mp4"):
         VideoFile(tmp_path / "out.mp4", 25, (64, 48))
+
+
+def test_full_disk_leaves_no_broken_video(tmp_path: Path) -> None:
+    program = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np
+from hfpose.media.video import VideoFile
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # writing beyond fails as on a full disk
+file = VideoFile(Path(sys.argv[1]), 25, (320, 240))
+rng = np.random.default_rng(0)
+for _ in range(60):
+    file.write(rng.integers(0, 255, (240, 320, 3), np.uint8))
+try:
+    file.finish()
+except OSError as error:
+    print(error)
+"""
+    pytest.importorskip("resource", reason="limits of file sizes are POSIX's")
+    path = tmp_path / "out.mp4"
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=60)
+    assert "of 60 frames" in done.stdout and not path.exists()

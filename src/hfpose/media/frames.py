@@ -37,7 +37,7 @@ class VideoInfo:
     num_frames: int | None
 
 
-@dataclass
+@dataclass(eq=False)
 class Frame:
     """One picture of a stream, or the reason why there is none.
 

@@ -214,6 +214,7 @@ class VideoFile:
         partial = partial_path(path)
         self._partial = partial.with_name(partial.name + path.suffix)
         self._size = size
+        self._count = 0
         path.parent.mkdir(parents=True, exist_ok=True)
         with quiet_opencv():
             codec = cv2.VideoWriter.fourcc(*"mp4v")
@@ -231,10 +232,25 @@ class VideoFile:
         if image.shape[1::-1] != self._size:
             image = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
         self._writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        self._count += 1
 
     def finish(self) -> None:
-        """Complete the file and give it its name."""
+        """Complete the file and give it its name.
+
+        Raises:
+            OSError: if not all frames are in the file. OpenCV's encoder does not tell when the disk is full.
+        """
         self._writer.release()
+        try:
+            with open_video(self._partial, timeout=0) as capture:
+                written = stated_frames(capture) or 0
+        except InputError:
+            written = 0
+        if written + 1 < self._count:  # where only the duration is stated, rounding may cost one
+            raise OSError(
+                f"The video {str(self._path)!r} could not be written: the file holds {written} of {self._count} frames. Is "
+                "the disk full?"
+            )
         self._partial.replace(self._path)
 
     def abandon(self) -> None:
