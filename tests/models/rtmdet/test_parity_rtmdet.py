@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from golden import Golden, unmatched_boxes
 
+from golden import Golden, unmatched_boxes
 from hfpose.media.images import load_image
 
 NAMES = ("rtmdet_nano_320-8xb32_hand", "rtmdet_m_640-8xb32_coco-person", "rtmdet_m_8xb32-300e_coco")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from golden import Golden, relative_error, share_within
 
+from golden import Golden, relative_error, share_within
 from hfpose.keypoints import load_schema
 from hfpose.media.images import load_image
 

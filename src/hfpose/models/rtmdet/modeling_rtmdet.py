@@ -7,7 +7,7 @@ Source: Lyu et al., 2022, https://arxiv.org/abs/2212.07784; `mmdet.models.necks.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +23,7 @@ from hfpose.models.shared.convolution import conv_block, conv_stack
 from hfpose.models.shared.csp import PathAggregationNeck
 from hfpose.models.shared.cspnext import CSPNeXtBackbone, CSPNeXtBlock
 from hfpose.models.shared.detection import flatten_levels, level_points
+from hfpose.models.shared.losses import detection_loss
 
 PRIOR_PROBABILITY = 0.01
 
@@ -33,7 +34,7 @@ class RTMDetObjectDetectionOutput(ModelOutput):
     Output of [`RTMDetForObjectDetection`]. P counts the places of all levels, level by level, row by row.
 
     Args:
-        loss: not computed yet, None.
+        loss: scalar, where `labels` were given; see `detection_loss`.
         logits: (B, P, num_labels) score of each class before the sigmoid.
         pred_boxes: (B, P, 4) x1, y1, x2, y2 in pixels of `pixel_values`; they may reach beyond its borders.
         hidden_states: outputs of the neck, where asked for.
@@ -130,6 +131,7 @@ class RTMDetPreTrainedModel(PreTrainedModel):
     main_input_name = "pixel_values"
     input_modalities = "image"
     supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # the loss is not divided by `num_items_in_batch`
     _no_split_modules = ["CSPStage", "PathAggregationNeck", "RTMDetHead"]
 
     @torch.no_grad()
@@ -172,6 +174,7 @@ class RTMDetForObjectDetection(RTMDetPreTrainedModel):
     def forward(
         self,
         pixel_values: Tensor,
+        labels: Sequence[Mapping[str, Tensor]] | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         **kwargs: object,
@@ -179,6 +182,8 @@ class RTMDetForObjectDetection(RTMDetPreTrainedModel):
         """
         Args:
             pixel_values: (B, C, H, W) normalized pictures, H and W multiples of the coarsest stride.
+            labels: for each picture a dict of `class_labels` (n,) and `boxes` (n, 4), x1, y1, x2, y2 in pixels of
+                `pixel_values`; n may be 0. Asks for the loss.
             output_hidden_states: whether to return the outputs of the neck.
             return_dict: False for a plain tuple.
         """
@@ -188,14 +193,24 @@ class RTMDetForObjectDetection(RTMDetPreTrainedModel):
         points = level_points(shapes, self.config.strides, pixel_values.device)
         sides = flatten_levels(distances)
         boxes = torch.cat((points - sides[..., :2], points + sides[..., 2:]), dim=-1)
+        flat_logits = flatten_levels(logits)
+        loss = None
+        if labels is not None:
+            loss = detection_loss(flat_logits, boxes, points, self._strides_of_places(shapes, points.device), labels)
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         output = RTMDetObjectDetectionOutput(
-            logits=flatten_levels(logits),
+            loss=loss,
+            logits=flat_logits,
             pred_boxes=boxes,
             hidden_states=tuple(features) if wants_states else None,
         )
         as_dict = self.config.return_dict if return_dict is None else return_dict
         return output if as_dict else output.to_tuple()
+
+    def _strides_of_places(self, shapes: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
+        """Stride (P,) of the level of each place, for levels of these (height, width)."""
+        places = torch.tensor([height * width for height, width in shapes], device=device)
+        return torch.tensor(self.config.strides, device=device).repeat_interleave(places)
 
 
 __all__ = ["RTMDetForObjectDetection", "RTMDetObjectDetectionOutput", "RTMDetPreTrainedModel"]

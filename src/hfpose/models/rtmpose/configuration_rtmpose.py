@@ -34,6 +34,9 @@ class RTMPoseConfig(PreTrainedConfig):
         drop_path_rate: share of samples that skip the gated attention unit in training.
         simcc_split_ratio: bins per pixel of the SimCC outputs.
         simcc_sigma: standard deviations, in bins along x and y, of the targets in training.
+        simcc_beta: factor on the outputs before the softmax of the loss.
+        simcc_label_softmax: whether a softmax makes distributions of the targets.
+        simcc_label_beta: factor on the targets before that softmax.
         keypoint_schema: names, skeleton, flip pairs and colors of the keypoints, see [`KeypointSchema`].
     """
 
@@ -57,6 +60,9 @@ class RTMPoseConfig(PreTrainedConfig):
     drop_path_rate: float = 0.0
     simcc_split_ratio: float = 2.0
     simcc_sigma: list[float] | tuple[float, float] = (4.9, 5.66)
+    simcc_beta: float = 10.0
+    simcc_label_softmax: bool = True
+    simcc_label_beta: float = 10.0
     keypoint_schema: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:

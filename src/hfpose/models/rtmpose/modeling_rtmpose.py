@@ -19,6 +19,7 @@ from hfpose.models.rtmpose.configuration_rtmpose import RTMPoseConfig
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.csp import stage_channels
 from hfpose.models.shared.cspnext import CSPNeXtBackbone
+from hfpose.models.shared.losses import simcc_loss
 
 BACKBONE_STRIDE = 32
 
@@ -29,7 +30,7 @@ class RTMPoseOutput(ModelOutput):
     Output of [`RTMPoseForPoseEstimation`].
 
     Args:
-        loss: not computed yet, None.
+        loss: scalar, where `labels` were given; see `simcc_loss`.
         simcc_x: (B, K, W * simcc_split_ratio) response of each bin along x.
         simcc_y: (B, K, H * simcc_split_ratio) response of each bin along y.
         hidden_states: feature maps of the backbone at strides 4 to 32, where asked for.
@@ -134,6 +135,7 @@ class RTMPosePreTrainedModel(PreTrainedModel):
     main_input_name = "pixel_values"
     input_modalities = "image"
     supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # the loss is not divided by `num_items_in_batch`
     _no_split_modules = ["CSPStage", "RTMPoseHead"]
 
     @torch.no_grad()
@@ -176,6 +178,8 @@ class RTMPoseForPoseEstimation(RTMPosePreTrainedModel):
     def forward(
         self,
         pixel_values: Tensor,
+        labels: Tensor | None = None,
+        label_weights: Tensor | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         **kwargs: object,
@@ -183,6 +187,8 @@ class RTMPoseForPoseEstimation(RTMPosePreTrainedModel):
         """
         Args:
             pixel_values: (B, C, H, W) normalized crops; H and W are those of `config.image_size`.
+            labels: (B, K, 2) true x and y of the keypoints in pixels of the crops; asks for the loss.
+            label_weights: (B, K) weight of each keypoint in the loss, 0 where it is not labeled. None: all 1.
             output_hidden_states: whether to return the feature maps of the backbone.
             return_dict: False for a plain tuple.
         """
@@ -190,10 +196,27 @@ class RTMPoseForPoseEstimation(RTMPosePreTrainedModel):
         simcc_x, simcc_y = self.head(feature_maps[-1])
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         output = RTMPoseOutput(
-            simcc_x=simcc_x, simcc_y=simcc_y, hidden_states=tuple(feature_maps) if wants_states else None
+            loss=None if labels is None else self._loss(simcc_x, simcc_y, labels, label_weights),
+            simcc_x=simcc_x,
+            simcc_y=simcc_y,
+            hidden_states=tuple(feature_maps) if wants_states else None,
         )
         as_dict = self.config.return_dict if return_dict is None else return_dict
         return output if as_dict else output.to_tuple()
+
+    def _loss(self, simcc_x: Tensor, simcc_y: Tensor, labels: Tensor, label_weights: Tensor | None) -> Tensor:
+        config = self.config
+        return simcc_loss(
+            simcc_x,
+            simcc_y,
+            labels,
+            label_weights,
+            split_ratio=config.simcc_split_ratio,
+            sigma=config.simcc_sigma,
+            beta=config.simcc_beta,
+            label_softmax=config.simcc_label_softmax,
+            label_beta=config.simcc_label_beta,
+        )
 
 
 __all__ = ["RTMPoseForPoseEstimation", "RTMPoseOutput", "RTMPosePreTrainedModel"]

@@ -1,0 +1,226 @@
+"""Losses that the models compute when they are given `labels`.
+
+Targets are made here, from keypoints and boxes in pixels of `pixel_values`, for the whole batch at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+# A Gaussian that reaches less than this many standard deviations into the picture is no target.
+GAUSSIAN_REACH = 3
+
+# Settings of RTMDet's assignment and losses, the same for all its sizes.
+ASSIGNMENT_CANDIDATES = 13
+SOFT_CENTER_RADIUS = 3.0
+IOU_COST_WEIGHT = 3.0
+QUALITY_FOCAL_BETA = 2.0
+BOX_LOSS_WEIGHT = 2.0
+
+_IOU_EPS = 1e-7  # keeps the logarithm of an overlap finite
+_AREA_EPS = 1e-6  # keeps a quotient of areas finite
+
+
+# SimCC
+
+
+def simcc_targets(positions: Tensor, num_bins: int, sigma: float) -> tuple[Tensor, Tensor]:
+    """Gaussians over the bins of one axis, 1 at their centers.
+
+    Args:
+        positions: (B, K) places of the keypoints in bins; they are rounded to whole ones.
+        num_bins: bins of the axis.
+        sigma: standard deviation in bins.
+
+    Returns:
+        Targets (B, K, num_bins), and whether each Gaussian reaches into the axis (B, K).
+    """
+    centers = positions.round()
+    bins = torch.arange(num_bins, device=positions.device)
+    reach = GAUSSIAN_REACH * sigma
+    is_inside = (centers - reach < num_bins) & (centers + reach + 1 >= 0)
+    return torch.exp(-(bins - centers[..., None]).square() / (2 * sigma**2)), is_inside
+
+
+def simcc_loss(
+    simcc_x: Tensor,
+    simcc_y: Tensor,
+    labels: Tensor,
+    label_weights: Tensor | None,
+    *,
+    split_ratio: float,
+    sigma: Sequence[float],
+    beta: float,
+    label_softmax: bool,
+    label_beta: float,
+) -> Tensor:
+    """Kullback-Leibler divergence of SimCC outputs from Gaussians around the true keypoints.
+
+    For each keypoint and axis it is averaged over the bins; the sum over axes, keypoints and samples is divided by the
+    number of keypoints. It grows with the batch, as in the reference, so that its learning rates, gradient limits and
+    Adam epsilon mean the same here.
+
+    Source: `mmpose.models.losses.KLDiscretLoss`, `mmpose.codecs.SimCCLabel`.
+
+    Args:
+        simcc_x, simcc_y: (B, K, bins) outputs.
+        labels: (B, K, 2) true x and y in pixels of the crop.
+        label_weights: (B, K), 0 for a keypoint that is not labeled; None weighs all 1.
+        split_ratio: bins per pixel.
+        sigma: standard deviations of the Gaussians in bins along x and y.
+        beta: factor on the outputs before their softmax.
+        label_softmax: whether a softmax makes distributions of the Gaussians.
+        label_beta: factor on the Gaussians before that softmax.
+    """
+    outputs = (simcc_x.float(), simcc_y.float())
+    positions = (labels.float() * split_ratio).unbind(-1)
+    targets = [simcc_targets(*axis) for axis in zip(positions, (o.shape[-1] for o in outputs), sigma, strict=True)]
+    weights = targets[0][1] & targets[1][1]
+    weights = weights.float() if label_weights is None else weights * label_weights
+    total = outputs[0].new_zeros(())
+    for output, (target, _) in zip(outputs, targets, strict=True):
+        if label_softmax:
+            target = (target * label_beta).softmax(-1)
+        divergence = F.kl_div((output * beta).log_softmax(-1), target, reduction="none").mean(-1)
+        total = total + (divergence * weights).sum()
+    return total / simcc_x.shape[1]
+
+
+# Detection
+
+
+def detection_loss(
+    logits: Tensor,
+    pred_boxes: Tensor,
+    points: Tensor,
+    strides: Tensor,
+    labels: Sequence[Mapping[str, Tensor]],
+) -> Tensor:
+    """RTMDet's loss: quality focal loss of the classes, generalized IoU of the assigned boxes.
+
+    Both are sums over the batch, divided by the sum of the assigned boxes' overlaps (at least 1).
+
+    Source: `mmdet.models.dense_heads.RTMDetHead`; the quality focal loss is Li et al., 2020,
+    https://arxiv.org/abs/2006.04388, the generalized IoU Rezatofighi et al., 2019, https://arxiv.org/abs/1902.09630.
+
+    Args:
+        logits: (B, P, C) of all places.
+        pred_boxes: (B, P, 4) x1, y1, x2, y2 in pixels of `pixel_values`.
+        points: (P, 2) x and y of each place in these pixels.
+        strides: (P,) stride of each place's level.
+        labels: for each picture `class_labels` (n,) and `boxes` (n, 4), x1, y1, x2, y2 in pixels of `pixel_values`.
+    """
+    logits, pred_boxes = logits.float(), pred_boxes.float()
+    boxes, class_labels, is_real = pad_labels(labels, logits.device)
+    with torch.no_grad():
+        owners, overlaps = assign_boxes(logits, pred_boxes, points, strides, boxes, class_labels, is_real)
+        is_assigned = owners >= 0
+        owners = owners.clamp(min=0)
+        quality = torch.zeros_like(logits)
+        quality.scatter_(2, class_labels.gather(1, owners)[..., None], (overlaps * is_assigned)[..., None])
+        target_boxes = boxes.gather(1, owners[..., None].expand(-1, -1, 4))[is_assigned]
+        weights = overlaps[is_assigned]
+    class_loss = quality_focal_loss(logits, quality).sum()
+    box_loss = ((1 - generalized_iou(pred_boxes[is_assigned], target_boxes)) * weights).sum()
+    return (class_loss + BOX_LOSS_WEIGHT * box_loss) / weights.sum().clamp(min=1)
+
+
+def pad_labels(labels: Sequence[Mapping[str, Tensor]], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Labels of all pictures as boxes (B, G, 4), classes (B, G) and which of them are real (B, G); G is at least 1."""
+    counts = [len(label["boxes"]) for label in labels]
+    boxes = torch.zeros(len(labels), max([1, *counts]), 4, device=device)
+    class_labels = torch.zeros(boxes.shape[:2], dtype=torch.long, device=device)
+    for index, (label, count) in enumerate(zip(labels, counts, strict=True)):
+        boxes[index, :count] = label["boxes"].to(boxes).reshape(count, 4)
+        class_labels[index, :count] = label["class_labels"].to(class_labels)
+    is_real = torch.arange(boxes.shape[1], device=device) < torch.tensor(counts, device=device)[:, None]
+    return boxes, class_labels, is_real
+
+
+def assign_boxes(
+    logits: Tensor,
+    pred_boxes: Tensor,
+    points: Tensor,
+    strides: Tensor,
+    boxes: Tensor,
+    class_labels: Tensor,
+    is_real: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Which true box each place shall predict: those whose prediction is near already, in class, box and place.
+
+    Only places inside of some true box take part. Each true box takes its cheapest places, as many as the sum of its
+    greatest overlaps tells; a place that several boxes want goes to the cheapest.
+
+    Source: `mmdet.models.task_modules.DynamicSoftLabelAssigner`.
+
+    Args:
+        logits, pred_boxes, points, strides: see `detection_loss`.
+        boxes: (B, G, 4) true boxes.
+        class_labels: (B, G) their classes.
+        is_real: (B, G) False for padding.
+
+    Returns:
+        (B, P) index of each place's true box, -1 for none; and (B, P) overlap of prediction and true box, any value
+        where there is none.
+    """
+    sides = torch.cat((points[:, None] - boxes[:, None, :, :2], boxes[:, None, :, 2:] - points[:, None]), -1)
+    takes_part = ((sides.amin(-1) > 0) & is_real[:, None]).any(-1)  # (B, P)
+    is_pair = takes_part[..., None] & is_real[:, None]  # (B, P, G)
+    overlaps = pairwise_overlap(pred_boxes, boxes).masked_fill(~is_pair, 0)
+
+    centers = (boxes[..., :2] + boxes[..., 2:]) / 2
+    distances = (points[:, None] - centers[:, None]).norm(dim=-1) / strides[:, None]
+    cost = _class_cost(logits, class_labels, overlaps)
+    cost = cost - IOU_COST_WEIGHT * (overlaps + _IOU_EPS).log() + 10 ** (distances - SOFT_CENTER_RADIUS)
+    cost = cost.masked_fill(~is_pair, math.inf)
+
+    candidates = min(ASSIGNMENT_CANDIDATES, cost.shape[1])
+    wanted = overlaps.topk(candidates, dim=1).values.sum(1).int().clamp(min=1)  # (B, G)
+    cheapest = cost.topk(candidates, dim=1, largest=False).indices  # (B, candidates, G)
+    ranks = torch.arange(candidates, device=cost.device)[:, None]
+    chosen = torch.zeros_like(is_pair).scatter(1, cheapest, ranks < wanted[:, None]) & cost.isfinite()
+    is_contested = chosen.sum(-1) > 1
+    owners = torch.where(is_contested, cost.argmin(-1), chosen.int().argmax(-1))
+    return torch.where(chosen.any(-1), owners, -1), overlaps.gather(2, owners[..., None]).squeeze(2)
+
+
+def _class_cost(logits: Tensor, class_labels: Tensor, overlaps: Tensor) -> Tensor:
+    """Quality focal loss (B, P, G) of each place if it had the class of each true box, at their overlap."""
+    as_background = quality_focal_loss(logits, torch.zeros_like(logits))
+    index = class_labels[:, None].expand(-1, logits.shape[1], -1)
+    as_owner = quality_focal_loss(logits.gather(2, index), overlaps)
+    return as_background.sum(-1, keepdim=True) - as_background.gather(2, index) + as_owner
+
+
+def quality_focal_loss(logits: Tensor, quality: Tensor) -> Tensor:
+    """Cross entropy of logits and a quality from 0 to 1, weighted by the square of their difference; any shape."""
+    difference = quality - logits.sigmoid()
+    entropy = F.binary_cross_entropy_with_logits(logits, quality, reduction="none")
+    return entropy * difference.abs() ** QUALITY_FOCAL_BETA
+
+
+def pairwise_overlap(boxes: Tensor, others: Tensor) -> Tensor:
+    """Intersection over union (B, P, G) of boxes (B, P, 4) and others (B, G, 4)."""
+    return _overlap(boxes[:, :, None], others[:, None])[0]
+
+
+def generalized_iou(boxes: Tensor, others: Tensor) -> Tensor:
+    """Generalized IoU (N,) of boxes (N, 4) with as many others: the overlap less the share of the hull that is empty."""
+    overlap, union = _overlap(boxes, others)
+    hull = torch.maximum(boxes[:, 2:], others[:, 2:]) - torch.minimum(boxes[:, :2], others[:, :2])
+    area = hull.clamp(min=0).prod(-1).clamp(min=_AREA_EPS)
+    return overlap - (area - union) / area
+
+
+def _overlap(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """Intersection over union, and union, of boxes (..., 4) and others (..., 4)."""
+    inner = torch.minimum(boxes[..., 2:], others[..., 2:]) - torch.maximum(boxes[..., :2], others[..., :2])
+    intersection = inner.clamp(min=0).prod(-1)
+    areas = [(given[..., 2:] - given[..., :2]).prod(-1) for given in (boxes, others)]
+    union = (areas[0] + areas[1] - intersection).clamp(min=_AREA_EPS)
+    return intersection / union, union
