@@ -7,6 +7,7 @@ published one.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import io
 import re
@@ -34,7 +35,7 @@ _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 _CHUNK = 2**20
 _MAX_ZIP_DIRECTORY = 2**23  # bytes: some 100,000 tensors
-_MAX_META_VALUES = 1_000_000
+_MAX_META_VALUES = 200_000
 _MAX_META_DEPTH = 100
 # Layers that share weights are stored once and named several times.
 _MAX_REPEATS = 16
@@ -171,9 +172,11 @@ def _foreign_format(head: bytes) -> str | None:
         return "it is a tar archive (unpack it) or a checkpoint of PyTorch 0.1 (save it again with a newer PyTorch)"
     if head.startswith(b"\x89HDF"):
         return "it is an HDF5 file, as TensorFlow writes"
-    if all(byte in b"\t\n\r\f\x1b" or byte >= 32 for byte in head):
-        return "it is a text file"
-    return None
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return None
+    return "it is a text file" if all(char.isprintable() or char.isspace() for char in text) else None
 
 
 def _open_torch(file: BinaryIO, size: int) -> _TorchFile:
@@ -327,7 +330,9 @@ class _ZipFile(_TorchFile):
         return self.locate_entry(self.records[f"data/{storage.key}"])
 
     def locate_entry(self, entry: zipfile.ZipInfo) -> tuple[int, int | None]:
-        self.file.seek(max(0, entry.header_offset))
+        if not 0 <= entry.header_offset < self.size:
+            raise FormatError(f"its part {entry.filename[:60]!r} lies outside of it")
+        self.file.seek(entry.header_offset)
         header = self.file.read(30)
         if len(header) != 30 or not header.startswith(b"PK\x03\x04"):
             raise FormatError(f"its part {entry.filename[:60]!r} is damaged")

@@ -15,6 +15,7 @@ from hfpose.checkpoints.pickles import Builder, FormatError, Placeholder, Record
 
 _MAX_DIMENSIONS = 32
 _MAX_LENGTH = 2**40  # of one dimension
+_MAX_CHARACTER = 0x10FFFF
 _MAX_REPEATED = 2**20  # numbers of a tensor that `expand` made larger than its storage
 
 # PyTorch names the type of a storage by a class, newer files the type of a tensor by a dtype.
@@ -230,11 +231,10 @@ def _array(data: Any, dtype: DTypeRecord, shape: Any, order: Any) -> np.ndarray:
         raise FormatError(f"a numpy array in it does not have the bytes that its shape {str(shape)[:100]} asks for")
     if order not in ("C", "F") or len(shape) > _MAX_DIMENSIONS:
         raise FormatError("a numpy array in it has an impossible shape or order")
+    if actual.kind == "U" and data and np.any(np.frombuffer(data, f"{actual.byteorder}u4") > _MAX_CHARACTER):
+        raise FormatError("a numpy array in it has text that is no text")
     numbers = np.frombuffer(data, actual) if data else np.empty(0, actual)
-    array = numbers.reshape(shape, order=order).astype(actual.newbyteorder("="))
-    if actual.kind == "U":
-        array.tolist()  # raises for numbers that are no characters
-    return array
+    return numbers.reshape(shape, order=order).astype(actual.newbyteorder("="))
 
 
 def _scalar(args: tuple) -> Any:
@@ -260,9 +260,10 @@ def _encode(args: tuple) -> Any:
 
 
 def _bytes(args: tuple) -> Any:
-    if not args:
-        return b""
-    return Placeholder("builtins.bytes", args)
+    """Empty bytes in protocol 2, and a bytearray of bytes."""
+    if len(args) > 1 or not all(isinstance(arg, bytes) for arg in args):
+        return Placeholder("builtins.bytes", args)  # such as a number, which would be a length
+    return args[0] if args else b""
 
 
 def _dict(args: tuple) -> Any:
