@@ -158,7 +158,7 @@ def test_a_config_without_a_model(tmp_path):
 
 def test_an_unsupported_head_names_the_supported_ones(config):
     config.write_text("_base_ = './model.py'\nmodel = dict(head=dict(_delete_=True, type='CIDHead'))\n")
-    with pytest.raises(ConfigError, match="CIDHead, which is not supported.*RTMCCHead"):
+    with pytest.raises(ConfigError, match=r"CIDHead, which is not supported.*RTMCCHead"):
         source_from_config(config)
 
 

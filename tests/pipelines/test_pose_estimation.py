@@ -245,3 +245,33 @@ def test_detector_labels_by_name_and_by_id(tiny_pose, person_detector, photo):
     assert by_name(photo).num_instances == by_id(photo).num_instances == 4
     with pytest.raises(ValueError, match="no class 'zebra'"):
         hfpose.pipeline("pose-estimation", model=tiny_pose, detector=person_detector, detector_labels=["zebra"])
+
+
+def test_a_checkpoint_beside_a_name_is_converted_once(tiny_pose, shared, photo, tmp_path, monkeypatch):
+    monkeypatch.setenv("HFPOSE_CACHE", str(tmp_path))
+    options = {
+        "model": tiny_pose,
+        "detector": "configs/rtmdet/person/rtmdet_nano_320-8xb32_coco-person.py",
+        "detector_weights": shared / "weights" / "rtmdet_nano_person_folded.pth",
+    }
+    assert hfpose.pipeline("pose-estimation", **options)(photo).num_instances == 4
+    (folder,) = [path for path in (tmp_path / "checkpoints").iterdir() if path.is_dir()]
+    written = (folder / "model.safetensors").stat().st_mtime_ns
+    hfpose.pipeline("pose-estimation", **options)
+    assert (folder / "model.safetensors").stat().st_mtime_ns == written
+
+
+def test_weights_that_are_not_there(tiny_pose):
+    with pytest.raises(hfpose.errors.CheckpointError, match=r"no checkpoint 'none\.pth'"):
+        hfpose.pipeline("pose-estimation", model="human", weights="none.pth")
+
+
+def test_a_pose_model_for_people_keeps_people_of_a_detector_of_many_classes(tiny_pose):
+    labels = {0: "car", 1: "person", 2: "dog"}
+    detector = hfpose.RTMDetForObjectDetection(
+        hfpose.RTMDetConfig(depth_multiplier=0.167, width_multiplier=0.25, neck_size=32, id2label=labels)
+    )
+    detector.save_pretrained(tiny_pose.parent / "three-classes")
+    hfpose.RTMDetImageProcessor(size={"height": 64, "width": 64}).save_pretrained(tiny_pose.parent / "three-classes")
+    pipe = hfpose.pipeline("pose-estimation", model=tiny_pose, detector=tiny_pose.parent / "three-classes")
+    assert pipe.detector.label_ids == [1]
