@@ -37,7 +37,12 @@ class CheckpointHost(FileServer):
         return path
 
 
+def zoo_environment(path: Path) -> dict[str, str]:
+    """Environment variables of processes for which `path` is the zoo."""
+    return {"HFPOSE_TEST_ZOO": str(path), "PYTHONPATH": str(Path(__file__).with_name("site"))}
+
+
 def use_zoo(path: Path) -> None:
-    """Make `path` the zoo of this process, for tests of several processes."""
+    """Make `path` the zoo of this process."""
     zoo._DATA = path
     zoo._zoo.cache_clear()

@@ -12,12 +12,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from huggingface_hub.utils import validate_repo_id
-from safetensors.numpy import load_file, save_file
 
-from checkpoint_host import ZOO_FILE, CheckpointHost, use_zoo
+from checkpoint_host import ZOO_FILE, CheckpointHost, use_zoo, zoo_environment
+from fake_conversion import convert, converted_weights, safetensors_file
 from file_server import Fault
 from hfpose import hub, zoo
 from hfpose.errors import CheckpointError, ConfigError, DownloadError, UnknownModelError
@@ -27,17 +26,8 @@ NAME = "rtmdet_nano_320-8xb32_hand"
 CHECKPOINT = bytes(range(256)) * 512  # read by the stand-in conversion below, and by nothing else
 
 
-def convert(name: str, checkpoint: Path, folder: Path) -> None:
-    """Stands in for the conversion: weights are the checkpoint's bytes."""
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"name": name}))
-    save_file({"weights": np.frombuffer(checkpoint.read_bytes(), np.uint8)}, folder / "model.safetensors")
-
-
 def model_files(**config: object) -> dict[str, bytes]:
-    header = b'{"weights":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}'
-    weights = len(header).to_bytes(8, "little") + header + b"\1\2\3\4"
-    return {"config.json": json.dumps(config).encode(), "model.safetensors": weights}
+    return {"config.json": json.dumps(config).encode(), "model.safetensors": safetensors_file(b"1234")}
 
 
 def write_files(folder: Path, files: dict[str, bytes]) -> Path:
@@ -74,11 +64,8 @@ CHILD = """
 import json, os, sys, time
 sys.path.insert(0, os.environ["TESTS"])
 from pathlib import Path
-from checkpoint_host import use_zoo
-from test_hub import convert
+from fake_conversion import convert
 from hfpose import hub
-if os.environ.get("ZOO"):
-    use_zoo(Path(os.environ["ZOO"]))
 
 def slow_convert(name, checkpoint, folder):
     with open(os.environ["CONVERSIONS"], "a") as log:
@@ -112,7 +99,7 @@ class Child:
             "HF_HOME": str(tmp_path / "home"),
             "TESTS": str(Path(__file__).parent),
             "CONVERSIONS": str(tmp_path / "conversions.txt"),
-            "ZOO": str(tmp_path / "zoo.json") if (tmp_path / "zoo.json").exists() else "",
+            **(zoo_environment(tmp_path / "zoo.json") if (tmp_path / "zoo.json").exists() else {}),
             **environment,
         }
         command = [sys.executable, "-c", CHILD, name]
@@ -135,10 +122,6 @@ def wait_for(condition) -> None:  # type: ignore[no-untyped-def]
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-def weights(folder: Path) -> bytes:
-    return load_file(folder / "model.safetensors")["weights"].tobytes()
 
 
 # --- local folders
@@ -219,7 +202,7 @@ def test_weights_whose_header_lies(tmp_path: Path, broken: str) -> None:
     lies = {
         "cut off": data[:-2],
         "header longer than the file": (1 << 40).to_bytes(8, "little") + data[8:],
-        "tensor beyond the file": data.replace(b"[0,4]", b"[0,9]").replace(b"[4]", b"[9]"),
+        "tensor beyond the file": data.replace(b"[0, 4]", b"[0, 9]").replace(b"[4]", b"[9]"),
         "no header": b"",
     }
     folder = write_files(tmp_path / "model", {"config.json": b"{}", "model.safetensors": lies[broken]})
@@ -238,7 +221,7 @@ def test_child_path_within_the_folder(tmp_path: Path) -> None:
 def test_name_is_fetched_converted_and_kept(host: CheckpointHost, tmp_path: Path) -> None:
     folder = hub.resolve("hand", "detector", convert=convert)
     assert folder.is_relative_to(tmp_path / "cache")
-    assert weights(folder) == CHECKPOINT
+    assert converted_weights(folder) == CHECKPOINT
     assert not list((tmp_path / "cache").rglob("*.pth"))  # only the converted weights take room
 
 
@@ -257,7 +240,7 @@ def test_mirror_takes_the_place_of_the_host(
     use_zoo(host.write_zoo(tmp_path / "zoo.json"))
     host.files["/mirror" + path] = host.files.pop(path)
     monkeypatch.setenv("HFPOSE_CHECKPOINT_ENDPOINT", host.url + "/mirror/")
-    assert weights(hub.resolve(NAME, convert=convert)) == CHECKPOINT
+    assert converted_weights(hub.resolve(NAME, convert=convert)) == CHECKPOINT
 
 
 def test_checkpoint_that_was_exchanged_at_the_host(host: CheckpointHost, tmp_path: Path) -> None:
@@ -267,7 +250,24 @@ def test_checkpoint_that_was_exchanged_at_the_host(host: CheckpointHost, tmp_pat
         hub.resolve(NAME, convert=convert)
     assert hub.list_cached() == []
     host.files[path] = CHECKPOINT
-    assert weights(hub.resolve(NAME, convert=convert)) == CHECKPOINT
+    assert converted_weights(hub.resolve(NAME, convert=convert)) == CHECKPOINT
+
+
+def test_checkpoint_at_hand_is_not_fetched(host: CheckpointHost, tmp_path: Path) -> None:
+    path = tmp_path / "at-hand.pth"
+    path.write_bytes(CHECKPOINT)
+    folder = hub.convert_entry(zoo.get_entry(NAME), checkpoint=path, convert=convert)
+    assert converted_weights(folder) == CHECKPOINT
+    assert path.exists()
+    assert host.requests == []
+
+
+def test_checkpoint_at_hand_of_another_model(host: CheckpointHost, tmp_path: Path) -> None:
+    path = tmp_path / "at-hand.pth"
+    path.write_bytes(b"other")
+    with pytest.raises(CheckpointError, match=f"is not the official checkpoint of '{NAME}'"):
+        hub.convert_entry(zoo.get_entry(NAME), checkpoint=path, convert=convert)
+    assert hub.list_cached() == []
 
 
 def test_checkpoint_that_is_gone(host: CheckpointHost) -> None:
@@ -298,7 +298,7 @@ def test_damaged_model_in_the_cache_is_replaced(host: CheckpointHost) -> None:
     folder = hub.resolve(NAME, convert=convert)
     with (folder / "model.safetensors").open("r+b") as file:
         file.truncate(1000)
-    assert weights(hub.resolve(NAME, convert=convert)) == CHECKPOINT
+    assert converted_weights(hub.resolve(NAME, convert=convert)) == CHECKPOINT
 
 
 def test_cache_that_cannot_be_written(host: CheckpointHost, tmp_path: Path) -> None:
@@ -347,7 +347,7 @@ def test_ten_processes_at_once_fetch_and_convert_once(host: CheckpointHost, tmp_
     children = [Child(NAME, tmp_path) for _ in range(10)]
     outputs = {child.output() for child in children}
     assert len(outputs) == 1
-    assert weights(Path(outputs.pop().splitlines()[0])) == CHECKPOINT
+    assert converted_weights(Path(outputs.pop().splitlines()[0])) == CHECKPOINT
     assert len(host.requests) == 1
     assert (tmp_path / "conversions.txt").read_text() == f"{NAME}\n"
 
@@ -359,7 +359,7 @@ def test_killed_while_downloading(host: CheckpointHost, tmp_path: Path) -> None:
     wait_for(lambda: any(p.stat().st_size > 20_000 for p in parts.glob(".*.part")))
     child.kill()
     assert hub.list_cached() == []
-    assert weights(hub.resolve(NAME, convert=convert)) == CHECKPOINT
+    assert converted_weights(hub.resolve(NAME, convert=convert)) == CHECKPOINT
     assert "Range" in host.requests[-1].headers
 
 
@@ -369,7 +369,7 @@ def test_killed_while_converting(host: CheckpointHost, tmp_path: Path) -> None:
     wait_for(hangs.exists)
     child.kill()
     assert hub.list_cached() == []
-    assert weights(hub.resolve(NAME, convert=convert)) == CHECKPOINT
+    assert converted_weights(hub.resolve(NAME, convert=convert)) == CHECKPOINT
     assert len(host.requests) == 1
     assert [p.name for p in (tmp_path / "cache/models/v1").iterdir()] == [NAME]
 

@@ -11,19 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from checkpoint_host import CheckpointHost
+from checkpoint_host import CheckpointHost, zoo_environment
 from golden import Golden
 
 POSE = "rtmpose-m_8xb256-420e_body8-256x192"
 DETECTOR = "rtmdet_nano_320-8xb32_hand"
 
-CHILD = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from pathlib import Path
-from checkpoint_host import use_zoo
-use_zoo(Path(sys.argv[2]))
-"""
 DETECT = """
 from hfpose import hub
 from transformers import AutoModelForObjectDetection
@@ -59,9 +52,9 @@ def host(tmp_path: Path, checkpoints: dict[str, bytes]) -> Iterator[CheckpointHo
 
 
 def run(code: str, tmp_path: Path) -> str:
-    command = [sys.executable, "-c", CHILD + code, str(Path(__file__).parent), str(tmp_path / "zoo.json")]
-    env = {**os.environ, "HF_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, **zoo_environment(tmp_path / "zoo.json"), "HF_HOME": str(tmp_path / "home")}
     env.pop("HFPOSE_CACHE", None)
+    command = [sys.executable, "-c", code]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -34,9 +34,9 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import WeakFileLock, validate_repo_id
 from safetensors import SafetensorError, safe_open
 
-from .downloads import cache_dir, download_file, downloads_dir, file_name
+from .downloads import cache_dir, download_file, downloads_dir, file_name, sha256_of
 from .errors import CheckpointError, DownloadError, UnknownModelError
-from .zoo import WHOLE_IMAGE, ModelEntry, Task, find_entry, get_entry
+from .zoo import ModelEntry, Task, find_entry, get_entry, get_main_entry
 
 Converter = Callable[[str, Path, Path], object]
 """Reads a checkpoint of the zoo model of that name, and writes a model folder: (name, checkpoint, folder to make)."""
@@ -80,7 +80,7 @@ def resolve(
     if folder is not None and (entry is None or _has_config(folder)):
         return _checked_folder(folder)
     if entry is not None:
-        return _resolve_entry(entry, token, convert or _convert_checkpoint)
+        return _resolve_entry(entry, token, convert)
     name = str(name_or_path)
     if _is_repo_id(name):
         return _snapshot(name, revision, token)
@@ -88,9 +88,22 @@ def resolve(
     raise AssertionError(name)
 
 
-def resolve_entry(entry: ModelEntry, *, convert: Converter | None = None) -> Path:
-    """As `resolve`, for a model of the zoo."""
-    return _resolve_entry(entry, None, convert or _convert_checkpoint)
+def convert_entry(entry: ModelEntry, *, checkpoint: Path | None = None, convert: Converter | None = None) -> Path:
+    """Folder of our cache with the official weights of a zoo model, fetched and converted if need be.
+
+    The Hub is not asked.
+
+    Args:
+        entry: the model.
+        checkpoint: the official checkpoint, where it is at hand and need not be fetched.
+        convert: as for `resolve`.
+
+    Raises:
+        ConfigError, DownloadError, CheckpointError: as for `resolve`.
+    """
+    entry.require_supported()
+    folder = _models_dir() / entry.name
+    return folder if _is_whole(folder) else _prepare(entry, folder, checkpoint, convert or _convert_checkpoint)
 
 
 def download(name: str) -> list[Path]:
@@ -101,13 +114,8 @@ def download(name: str) -> list[Path]:
     Returns:
         the folders, that of ``name`` first.
     """
-    entry = find_entry(name, "pose") or get_entry(name)
-    parts = [entry]
-    if entry.default_pose is not None:
-        parts.append(get_entry(entry.default_pose, "pose"))
-    if entry.default_detector not in (None, WHOLE_IMAGE):
-        parts.append(get_entry(str(entry.default_detector), "detector"))
-    return [resolve_entry(part) for part in parts]
+    entry = get_main_entry(name)
+    return [_resolve_entry(part, None, None) for part in (entry, *entry.companions())]
 
 
 def child_path(folder: Path, name: str) -> Path:
@@ -233,7 +241,7 @@ def _shards(index: Path) -> set[str]:
     return names
 
 
-def _resolve_entry(entry: ModelEntry, token: str | bool | None, convert: Converter) -> Path:
+def _resolve_entry(entry: ModelEntry, token: str | bool | None, convert: Converter | None) -> Path:
     entry.require_supported()
     namespace = os.environ.get("HFPOSE_NAMESPACE")
     if namespace:
@@ -244,15 +252,12 @@ def _resolve_entry(entry: ModelEntry, token: str | bool | None, convert: Convert
                 f"{error} HFPOSE_NAMESPACE={namespace} makes '{entry.name}' mean that repository. Push the model there "
                 f"(`hfpose push {entry.name} --namespace {namespace}`), or unset the variable."
             ) from error
-    folder = _models_dir() / entry.name
-    if _is_whole(folder):
-        return folder
-    if entry.repository is not None:
+    if entry.repository is not None and not _is_whole(_models_dir() / entry.name):
         return _snapshot(entry.repository, entry.revision, token)
-    return _prepare(entry, folder, convert)
+    return convert_entry(entry, convert=convert)
 
 
-def _prepare(entry: ModelEntry, folder: Path, convert: Converter) -> Path:
+def _prepare(entry: ModelEntry, folder: Path, checkpoint: Path | None, convert: Converter) -> Path:
     """Fetch and convert the official checkpoint into ``folder``, which appears complete or not at all.
 
     Of several processes one does it and the others wait. What a killed one left is used (the beginning of a download) or
@@ -264,7 +269,10 @@ def _prepare(entry: ModelEntry, folder: Path, convert: Converter) -> Path:
         with _lock(entry.name):
             if _is_whole(folder):
                 return folder
-            checkpoint = _fetch_official(entry, downloads)
+            if checkpoint is None:
+                checkpoint = _fetch_official(entry, downloads)
+            else:
+                _check_official(entry, checkpoint)
             _remove(folder)
             shutil.rmtree(unfinished, ignore_errors=True)
             try:
@@ -304,6 +312,16 @@ def _fetch_official(entry: ModelEntry, folder: Path) -> Path:
         return download_file(url, target, sha256_prefix=entry.sha256_prefix, disk_factor=2.0)
     except DownloadError as error:
         raise DownloadError(f"'{entry.name}' is not in the cache, and {error} Other ways: {ways_out}") from error
+
+
+def _check_official(entry: ModelEntry, checkpoint: Path) -> None:
+    found = sha256_of(checkpoint)
+    if not found.startswith(str(entry.sha256_prefix)):
+        raise CheckpointError(
+            f"{checkpoint} is not the official checkpoint of '{entry.name}': its SHA-256 begins with {found[:16]}, that of "
+            f"the official one with {entry.sha256_prefix}. For weights of your own: `hfpose convert {entry.name} "
+            "--checkpoint FILE --output DIR`."
+        )
 
 
 def _official_url(entry: ModelEntry) -> str:

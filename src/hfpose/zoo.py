@@ -109,6 +109,11 @@ class ModelEntry:
             reference["classes"] = list(self.labels)
         return reference
 
+    def companions(self) -> list[ModelEntry]:
+        """The models that go before this one in a pipeline: 2D model and detector, where it needs them."""
+        names = (self.default_pose, self.default_detector)
+        return [get_entry(name) for name in names if name is not None and name != WHOLE_IMAGE]
+
     def require_supported(self) -> None:
         """Raise ConfigError if hfpose cannot load the model."""
         if self.supported:
@@ -205,6 +210,11 @@ def get_entry(name: str, task: Task | None = None) -> ModelEntry:
     if entry is None:
         raise UnknownModelError(_unknown(name, task))
     return entry
+
+
+def get_main_entry(name: str) -> ModelEntry:
+    """As `get_entry`, but a name of several stages, as ``human``, means the pose model."""
+    return find_entry(name, "pose") or get_entry(name)
 
 
 def _unknown(name: str, task: Task | None) -> str:

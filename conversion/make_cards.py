@@ -1,0 +1,80 @@
+"""Write the model cards: one for each model of the zoo that hfpose can load, and the pictures of their skeletons.
+
+python conversion/make_cards.py            # write model_cards/
+python conversion/make_cards.py --check    # only say what is not current; exit code 1 if anything is
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from hfpose.keypoints import load_schema
+from hfpose.publishing.cards import entry_card, skeleton_picture
+from hfpose.zoo import list_entries
+
+FOLDER = Path(__file__).resolve().parents[1] / "model_cards"
+
+
+def cards() -> dict[str, str]:
+    """File name -> text of each card."""
+    return {
+        f"{entry.name}.md": entry_card(entry, picture=f"pictures/{entry.schema}.png").content
+        for entry in list_entries()
+        if entry.supported
+    }
+
+
+def schemas() -> list[str]:
+    """Names of the keypoint schemas that the cards show."""
+    return sorted({entry.schema for entry in list_entries() if entry.supported and entry.schema is not None})
+
+
+def stale(folder: Path) -> list[str]:
+    """What in `folder` is missing, outdated or of no model, one line each.
+
+    Pictures need only be there: their pixels may differ with the version of OpenCV.
+    """
+    current = cards()
+    found = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.md") if path.name != "README.md"}
+    lines = [f"{name} is missing" for name in current if name not in found]
+    lines += [f"{name} is not current" for name in current if found.get(name, current[name]) != current[name]]
+    lines += [f"{name} is of no model" for name in found if name not in current]
+    pictures = {path.stem for path in (folder / "pictures").glob("*.png")}
+    lines += [f"pictures/{name}.png is missing" for name in schemas() if name not in pictures]
+    return lines
+
+
+def write(folder: Path) -> None:
+    """Write all cards and pictures, and delete cards that are of no model."""
+    current = cards()
+    for path in folder.glob("*.md"):
+        if path.name != "README.md" and path.name not in current:
+            path.unlink()
+    (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    for name, text in current.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    for name in schemas():
+        picture = skeleton_picture(load_schema(name))
+        if picture is None:
+            raise SystemExit(f"The keypoints of the schema {name} have no place in hfpose.publishing.skeletons.")
+        (folder / "pictures" / f"{name}.png").write_bytes(picture)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a card is not current")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="default: model_cards of this checkout")
+    arguments = parser.parse_args()
+    if not arguments.check:
+        write(arguments.folder)
+        return
+    lines = stale(arguments.folder)
+    if lines:
+        print("\n".join(lines), "\nRun: python conversion/make_cards.py", sep="\n", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
