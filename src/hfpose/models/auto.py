@@ -53,6 +53,9 @@ class Family:
 POSE, DETECTION, BASE = "POSE_ESTIMATION", "OBJECT_DETECTION", "BASE"
 FAMILIES = (
     Family("rtmpose", "RTMPose", "ForPoseEstimation", POSE),
+    Family("hrnet", "HRNet", "ForPoseEstimation", POSE),
+    Family("internet", "InterNet", "ForHandPose", POSE),
+    Family("motionbert", "MotionBert", "ForPoseLifting", BASE),
     Family("rtmdet", "RTMDet", "ForObjectDetection", DETECTION),
     Family("yolox", "YOLOX", "ForObjectDetection", DETECTION),
     Family("ssdlite", "SSDLite", "ForObjectDetection", DETECTION),
@@ -71,20 +74,33 @@ class _ClassPlace:
 
 
 class _LazyClasses(dict[Any, Any]):
-    """A dict in which a `_ClassPlace`, or a dict of them, reads as the class it stands for."""
+    """A dict in which a `_ClassPlace`, as key, value or inside of a dict of values, reads as the class it stands for.
+
+    A class finds the entry of its place without anything being imported, so that transformers can be asked about it
+    while either library is still being imported.
+    """
 
     def __getitem__(self, key: Any) -> Any:
-        return _resolve(super().__getitem__(key))
+        return _resolve(super().__getitem__(_place_of(key)))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(_place_of(key), value)
+
+    def __contains__(self, key: object) -> bool:
+        return super().__contains__(_place_of(key))
 
     def get(self, key: Any, default: Any = None) -> Any:
-        return _resolve(super().get(key, default))
+        return _resolve(super().get(_place_of(key), default))
 
-    # transformers only iterates over these two.
+    # transformers only iterates over these three.
+    def keys(self) -> Any:
+        return [_resolve(key) for key in self]
+
     def values(self) -> Any:
         return [self[key] for key in self]
 
     def items(self) -> Any:
-        return [(key, self[key]) for key in self]
+        return [(_resolve(key), self[key]) for key in self]
 
 
 def _resolve(value: Any) -> Any:
@@ -93,15 +109,27 @@ def _resolve(value: Any) -> Any:
     return value.load() if isinstance(value, _ClassPlace) else value
 
 
+def _place_of(key: Any) -> Any:
+    """The place of one of our configuration classes, or the key itself."""
+    return _CONFIGURATION_PLACES.get((key.__module__, key.__qualname__), key) if isinstance(key, type) else key
+
+
+_CONFIGURATION_PLACES = {
+    (family.module("configuration"), family.classes["configuration"]): _ClassPlace(family, "configuration")
+    for family in FAMILIES
+}
+
+
 def _register_configurations(module: ModuleType) -> None:
     for family in FAMILIES:
-        module.AutoConfig.register(family.model_type, family.load("configuration"), exist_ok=True)
+        _extra_content(module.CONFIG_MAPPING)[family.model_type] = _ClassPlace(family, "configuration")
 
 
 def _register_models(module: ModuleType) -> None:
     for family in FAMILIES:
         name = f"MODEL_FOR_{family.mapping}_MAPPING" if family.mapping != BASE else "MODEL_MAPPING"
-        _add(getattr(module, name), family, _ClassPlace(family, "modeling"))
+        content = _extra_content(getattr(module, name))
+        content[_ClassPlace(family, "configuration")] = _ClassPlace(family, "modeling")
         # Pipelines of transformers compare class names with these.
         getattr(module, f"{name}_NAMES")[family.model_type] = family.classes["modeling"]
 
@@ -110,13 +138,15 @@ def _register_image_processors(module: ModuleType) -> None:
     for family in FAMILIES:
         place = _ClassPlace(family, "image_processing")
         # One class whatever is installed: torchvision must not change a result.
-        _add(module.IMAGE_PROCESSOR_MAPPING, family, {"torchvision": place, "pil": place})
+        content = _extra_content(module.IMAGE_PROCESSOR_MAPPING)
+        content[_ClassPlace(family, "configuration")] = {"torchvision": place, "pil": place}
 
 
-def _add(mapping: Any, family: Family, value: Any) -> None:
+def _extra_content(mapping: Any) -> _LazyClasses:
+    """What was registered with a mapping of transformers, made lazy."""
     if not isinstance(mapping._extra_content, _LazyClasses):
         mapping._extra_content = _LazyClasses(mapping._extra_content)
-    mapping._extra_content[family.load("configuration")] = value
+    return mapping._extra_content
 
 
 _REGISTRATIONS: dict[str, Callable[[ModuleType], None]] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 from transformers.utils import ModelOutput
 
 from hfpose.keypoints import KeypointSchema, schema_for_config
+from hfpose.models.vitpose.experts import forward_arguments
 from hfpose.pipelines.loading import Stage
 
 
@@ -67,8 +67,5 @@ class TopDownEstimator:
         return self.stage.image_processor.merge_flipped(outputs, flipped, self.schema.flip_indices)
 
     def _forward(self, pixel_values: Tensor) -> ModelOutput:
-        arguments: dict[str, Any] = {}
-        backbone = getattr(self.stage.model.config, "backbone_config", None)
-        if getattr(backbone, "num_experts", 1) > 1:  # ViTPose+ routes each crop to the experts of a data set
-            arguments["dataset_index"] = torch.zeros(len(pixel_values), dtype=torch.long, device=pixel_values.device)
+        arguments = forward_arguments(self.stage.model, len(pixel_values))
         return self.stage.model(pixel_values=pixel_values, **arguments)

@@ -22,6 +22,7 @@ from transformers.utils import ModelOutput
 from hfpose.models.hrnet.configuration_hrnet import HRNetConfig
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import ConvNormAct
+from hfpose.models.shared.losses import heatmap_loss
 
 # Output channels of a block relative to those of its inner convolutions.
 EXPANSIONS = {"basic": 1, "bottleneck": 4}
@@ -36,7 +37,7 @@ class HRNetOutput(ModelOutput):
     Output of [`HRNetForPoseEstimation`].
 
     Args:
-        loss: not computed yet, None.
+        loss: scalar, where `labels` were given; see `heatmap_loss`.
         heatmaps: (B, K, H / 4, W / 4) responses, twice the size for each transposed convolution of the head.
         hidden_states: feature maps at stride 4 after each stage, where asked for.
     """
@@ -267,10 +268,12 @@ class HRNetPreTrainedModel(PreTrainedModel):
     """Initialization and loading."""
 
     config: HRNetConfig
+    config_class = HRNetConfig
     base_model_prefix = "hrnet"
     main_input_name = "pixel_values"
     input_modalities = "image"
     supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # the loss is not divided by `num_items_in_batch`
     _no_split_modules = ["HRNetStage", "HRNetHead"]
 
     @torch.no_grad()
@@ -305,6 +308,8 @@ class HRNetForPoseEstimation(HRNetPreTrainedModel):
     def forward(
         self,
         pixel_values: Tensor,
+        labels: Tensor | None = None,
+        label_weights: Tensor | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         **kwargs: object,
@@ -312,14 +317,25 @@ class HRNetForPoseEstimation(HRNetPreTrainedModel):
         """
         Args:
             pixel_values: (B, C, H, W) normalized crops.
+            labels: (B, K, 2) true x and y of the keypoints in pixels of the crops; asks for the loss.
+            label_weights: (B, K) weight of each keypoint in the loss, 0 where it is not labeled. None: all 1.
             output_hidden_states: whether to return the feature maps of the backbone.
             return_dict: False for a plain tuple.
         """
         feature_maps = self.backbone(pixel_values)
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        output = HRNetOutput(
-            heatmaps=self.head(feature_maps[-1]), hidden_states=tuple(feature_maps) if wants_states else None
-        )
+        heatmaps = self.head(feature_maps[-1])
+        loss = None
+        if labels is not None:
+            loss = heatmap_loss(
+                heatmaps,
+                labels,
+                label_weights,
+                image_size=pixel_values.shape[2:],
+                sigma=self.config.heatmap_sigma,
+                encoding=self.config.heatmap_encoding,
+            )
+        output = HRNetOutput(loss=loss, heatmaps=heatmaps, hidden_states=tuple(feature_maps) if wants_states else None)
         as_dict = self.config.return_dict if return_dict is None else return_dict
         return output if as_dict else output.to_tuple()
 
