@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from hfpose.models.shared.heatmaps import decode_heatmaps
 from hfpose.models.shared.losses import (
     assign_boxes,
     detection_loss,
     generalized_iou,
+    heatmap_loss,
+    heatmap_targets,
     pad_labels,
     quality_focal_loss,
     simcc_loss,
@@ -83,6 +86,60 @@ def test_simcc_targets_round_to_the_nearest_bin_and_are_one_there():
     assert targets.argmax(-1).tolist()[0][:2] == [3, 4]
     assert targets[0, 0, 3] == 1
     assert is_inside.tolist() == [[True, True, False, False]]
+
+
+def slow_heatmap(x: float, y: float, width: int, height: int, sigma: float, encoding: str) -> np.ndarray | None:
+    """One target, cell by cell; x and y in cells. None for a Gaussian that is not in it."""
+    if encoding == "dark":
+        corner = (x, y)
+        center = (x, y)
+    else:
+        corner = (int(x + 0.5), int(y + 0.5))
+        center = corner if encoding == "quarter" else (x, y)
+    reach = 3 * sigma
+    if corner[0] - reach >= width or corner[1] - reach >= height:
+        return None
+    if corner[0] + reach + 1 < 0 or corner[1] + reach + 1 < 0:
+        return None
+    heatmap = np.zeros((height, width))
+    for row in range(height):
+        for column in range(width):
+            if encoding != "dark" and max(abs(column - corner[0]), abs(row - corner[1])) > reach:
+                continue
+            distance = (column - center[0]) ** 2 + (row - center[1]) ** 2
+            heatmap[row, column] = math.exp(-distance / (2 * sigma**2))
+    return heatmap
+
+
+@pytest.mark.parametrize("encoding", ["quarter", "dark", "udp"])
+def test_heatmap_loss_equals_its_definition(encoding):
+    rng = np.random.default_rng(1)
+    outputs, weights = rng.normal(size=(2, 4, 16, 12)), rng.uniform(0, 1, size=(2, 4))
+    keypoints = rng.uniform(0, (48, 64), size=(2, 4, 2))
+    keypoints[0, 1] = (-60, 30)
+    keypoints[1, 2] = (-9, 70)  # outside, but its Gaussian reaches in
+    total = 0.0
+    for sample in range(2):
+        for k in range(4):
+            x, y = keypoints[sample, k]
+            x, y = (x * 11 / 47, y * 15 / 63) if encoding == "udp" else (x / 4, y / 4)
+            heatmap = slow_heatmap(x, y, 12, 16, 2, encoding)
+            if heatmap is not None:
+                total += weights[sample, k] * ((outputs[sample, k] - heatmap) ** 2).mean()
+    arguments = {"image_size": (64, 48), "sigma": 2.0, "encoding": encoding}
+    given = heatmap_loss(*map(torch.tensor, (outputs, keypoints, weights)), **arguments)
+    assert float(given) == pytest.approx(total / 8, rel=1e-5)
+
+
+@pytest.mark.parametrize(("encoding", "pixels"), [("quarter", 2.01), ("dark", 0.05), ("udp", 0.3)])
+def test_decoding_heatmap_targets_gives_the_keypoints(encoding, pixels):
+    keypoints = torch.tensor([[[80.3, 133.1], [91.7, 72.9], [61.0, 150.5]]])
+    targets, is_inside = heatmap_targets(keypoints, (64, 48), (256, 192), 2.0, encoding)
+    cells, scores = decode_heatmaps(targets, encoding)
+    border = 1 if encoding == "udp" else 0
+    found = cells * torch.tensor([(192 - border) / (48 - border), (256 - border) / (64 - border)])
+    assert is_inside.all() and scores.min() > 0.85
+    assert (found - keypoints).abs().max() < pixels
 
 
 def overlap(box: np.ndarray, other: np.ndarray) -> float:

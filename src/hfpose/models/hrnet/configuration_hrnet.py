@@ -35,6 +35,8 @@ class HRNetConfig(PreTrainedConfig):
         conv_kernel_sizes: their sizes.
         final_kernel_size: size of the convolution that gives each keypoint its heatmap.
         heatmap_sigma: standard deviation, in cells, of the targets in training.
+        heatmap_encoding: how they are drawn, `"quarter"`, `"dark"` or `"udp"`; see `heatmap_targets`. It is the image
+            processor's `heatmap_decoding`.
         keypoint_schema: names, skeleton, flip pairs and colors of the keypoints, see [`KeypointSchema`].
     """
 
@@ -55,6 +57,7 @@ class HRNetConfig(PreTrainedConfig):
     conv_kernel_sizes: Numbers = ()
     final_kernel_size: int = 1
     heatmap_sigma: float | int = 2.0
+    heatmap_encoding: str = "quarter"
     keypoint_schema: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:

@@ -20,7 +20,7 @@ from hfpose.models.shared.conversion import (
     keypoint_arguments,
     rename_state_dict,
 )
-from hfpose.models.shared.heatmaps import final_layer_settings, heatmap_processor_arguments
+from hfpose.models.shared.heatmaps import final_layer_settings, heatmap_processor_arguments, reference_decoding
 
 MODEL_CLASS = HRNetForPoseEstimation
 
@@ -70,6 +70,7 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
     return HRNetConfig(
         image_size=(height, width),
         heatmap_sigma=head["decoder"].get("sigma", 2.0),
+        heatmap_encoding=reference_decoding(head["decoder"]),
         **_backbone_arguments(reference["backbone"]),
         **_head_arguments(head),
         **keypoint_arguments(head["out_channels"], schema),

@@ -226,23 +226,30 @@ def heatmap_processor_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
     test_cfg = reference.get("test_cfg") or {}
     expect_settings("test_cfg", test_cfg, {"flip_mode": "heatmap"})
     width, height = decoder["input_size"]
-    is_udp = decoder["type"] == "UDPHeatmap"
-    if is_udp:
-        expect_settings("UDPHeatmap", decoder, {"heatmap_type": "gaussian"})
-        decoding = UDP
-    else:
-        expect_settings("HeatmapHead.decoder", decoder, {"type": "MSRAHeatmap"})
-        decoding = DARK if decoder.get("unbiased") else QUARTER
+    decoding = reference_decoding(decoder)
     return {
         "size": {"height": height, "width": width},
         "heatmap_decoding": decoding,
         "blur_kernel_size": decoder.get("blur_kernel_size", 11),
         "shift_flipped_heatmaps": bool(test_cfg.get("shift_heatmap", False)),
         "flip_test": bool(test_cfg.get("flip_test", False)),
-        "use_udp": is_udp,
+        "use_udp": decoding == UDP,
         **crop_arguments(reference),
         **normalization_arguments(reference["data_preprocessor"]),
     }
+
+
+def reference_decoding(decoder: Mapping[str, Any]) -> str:
+    """How the heatmaps of the reference's codec are decoded, see `decode_heatmaps`.
+
+    Raises:
+        ConfigError: for a codec that is not supported.
+    """
+    if decoder["type"] == "UDPHeatmap":
+        expect_settings("UDPHeatmap", decoder, {"heatmap_type": "gaussian"})
+        return UDP
+    expect_settings("HeatmapHead.decoder", decoder, {"type": "MSRAHeatmap"})
+    return DARK if decoder.get("unbiased") else QUARTER
 
 
 def final_layer_settings(head: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hfpose.models.shared.heatmaps import DARK, QUARTER, UDP
+
 # A Gaussian that reaches less than this many standard deviations into the picture is no target.
 GAUSSIAN_REACH = 3
 
@@ -89,6 +91,74 @@ def simcc_loss(
         divergence = F.kl_div((output * beta).log_softmax(-1), target, reduction="none").mean(-1)
         total = total + (divergence * weights).sum()
     return total / simcc_x.shape[1]
+
+
+# Heatmaps
+
+
+def heatmap_targets(
+    labels: Tensor, heatmap_size: tuple[int, int], image_size: Sequence[int], sigma: float, encoding: str
+) -> tuple[Tensor, Tensor]:
+    """Gaussians around keypoints, 1 at their centers.
+
+    Source: `mmpose.codecs.MSRAHeatmap` and `UDPHeatmap`.
+
+    Args:
+        labels: (B, K, 2) x and y in pixels of the crop.
+        heatmap_size: height and width of the heatmaps in cells.
+        image_size: height and width of the crop in pixels.
+        sigma: standard deviation in cells.
+        encoding: the way that decodes them, see `decode_heatmaps`. `"quarter"` rounds the centers to cells, `"quarter"`
+            and `"udp"` cut the Gaussians off.
+
+    Returns:
+        Targets (B, K, h, w), and whether each Gaussian reaches into its heatmap (B, K).
+    """
+    border = 1 if encoding == UDP else 0
+    axes, is_inside = [], torch.ones(labels.shape[:2], dtype=torch.bool, device=labels.device)
+    for axis, num_cells, num_pixels in zip((0, 1), reversed(heatmap_size), reversed(image_size), strict=True):
+        positions = labels[..., axis].float() * ((num_cells - border) / (num_pixels - border))
+        values, reaches = _axis_gaussians(positions, num_cells, sigma, encoding)
+        axes.append(values)
+        is_inside &= reaches
+    return axes[1][..., :, None] * axes[0][..., None, :], is_inside
+
+
+def _axis_gaussians(positions: Tensor, num_cells: int, sigma: float, encoding: str) -> tuple[Tensor, Tensor]:
+    """Gaussians (B, K, num_cells) around positions (B, K) along one axis, and whether each reaches into it (B, K)."""
+    nearest = positions if encoding == DARK else (positions + 0.5).trunc()
+    centers = nearest if encoding == QUARTER else positions
+    cells = torch.arange(num_cells, device=positions.device)
+    reach = GAUSSIAN_REACH * sigma
+    values = torch.exp(-(cells - centers[..., None]).square() / (2 * sigma**2))
+    if encoding != DARK:
+        values = values * ((cells - nearest[..., None]).abs() <= reach)
+    return values, (nearest - reach < num_cells) & (nearest + reach + 1 >= 0)
+
+
+def heatmap_loss(
+    heatmaps: Tensor,
+    labels: Tensor,
+    label_weights: Tensor | None,
+    *,
+    image_size: Sequence[int],
+    sigma: float,
+    encoding: str,
+) -> Tensor:
+    """Mean squared difference of heatmaps from Gaussians around the true keypoints, weighted by keypoint.
+
+    Source: `mmpose.models.losses.KeypointMSELoss` with `use_target_weight`.
+
+    Args:
+        heatmaps: (B, K, h, w) outputs.
+        labels: (B, K, 2) true x and y in pixels of the crop.
+        label_weights: (B, K), 0 for a keypoint that is not labeled; None weighs all 1.
+        image_size, sigma, encoding: see `heatmap_targets`.
+    """
+    size = (heatmaps.shape[2], heatmaps.shape[3])
+    targets, is_inside = heatmap_targets(labels, size, image_size, sigma, encoding)
+    weights = is_inside.float() if label_weights is None else is_inside * label_weights
+    return ((heatmaps.float() - targets).square().mean((2, 3)) * weights).mean()
 
 
 # Detection
