@@ -42,7 +42,7 @@ class SSDLiteConfig(PreTrainedConfig):
     anchor_min_sizes: list[int | float] | tuple[int | float, ...] = (48, 100, 150, 202, 253, 304)
     anchor_max_sizes: list[int | float] | tuple[int | float, ...] = (100, 150, 202, 253, 304, 320)
     anchor_ratios: list[list[int | float]] | tuple[tuple[int | float, ...], ...] = ((2, 3),) * 6
-    box_scales: list[float] | tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
+    box_scales: list[float | int] | tuple[float | int, ...] = (0.1, 0.1, 0.2, 0.2)
 
     def __post_init__(self, **kwargs: Any) -> None:
         if self.id2label is None:

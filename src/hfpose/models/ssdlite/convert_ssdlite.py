@@ -69,24 +69,25 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
 
 def _anchor_arguments(head: Mapping[str, Any]) -> dict[str, Any]:
     """Configuration arguments for the `anchor_generator` and the `bbox_coder` of an `SSDHead`."""
-    generator, coder = head["anchor_generator"], head["bbox_coder"]
+    generator, coder = head.get("anchor_generator", {}), head.get("bbox_coder", {})
     expect_settings("SSDHead's anchor_generator", generator, {"type": "SSDAnchorGenerator"})
     expect_settings(
         "SSDHead's bbox_coder",
         coder,
         {"type": "DeltaXYWHBBoxCoder", "target_means": (0.0,) * 4, "add_ctr_clamp": False},
     )
-    sizes = {name: tuple(generator.get(name) or ()) for name in ("min_sizes", "max_sizes")}
+    sizes = {name: tuple(generator.get(name) or ()) for name in ("strides", "min_sizes", "max_sizes")}
+    num_levels = len(head["in_channels"])
     for name, given in sizes.items():
-        if len(given) != len(generator["strides"]) or not all(isinstance(size, Real) for size in given):
+        if len(given) != num_levels or not all(isinstance(size, Real) for size in given):
             raise ConfigError(
-                f"SSDAnchorGenerator with {name}={generator.get(name)!r} is not supported: give one size in pixels for "
-                f"each of the {len(generator['strides'])} feature levels."
+                f"SSDAnchorGenerator with {name}={generator.get(name)!r} is not supported: give one number of pixels "
+                f"for each of the {num_levels} feature levels."
             )
     return {
         "anchor_min_sizes": sizes["min_sizes"],
         "anchor_max_sizes": sizes["max_sizes"],
-        "strides": tuple(generator["strides"]),
+        "strides": sizes["strides"],
         "anchor_ratios": tuple(tuple(ratios) for ratios in generator["ratios"]),
         "box_scales": tuple(coder.get("target_stds", (1.0,) * 4)),
     }

@@ -144,6 +144,13 @@ def level_channels(config: SSDLiteConfig) -> list[int]:
     return [*(widths[index] for index in config.out_indices), *config.extra_level_sizes]
 
 
+class AnchorPrediction(nn.Conv2d):
+    """Predicts values of anchors. A class of its own because transformers initializes only modules with parameters."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 1)
+
+
 class SSDLiteHead(nn.Module):
     """Class logits and boxes for every anchor of every place of every level."""
 
@@ -161,7 +168,7 @@ class SSDLiteHead(nn.Module):
                         hidden_act=config.hidden_act,
                         norm_eps=config.batch_norm_eps,
                     ),
-                    nn.Conv2d(channels, num_anchors * values_per_anchor, 1),
+                    AnchorPrediction(channels, num_anchors * values_per_anchor),
                 )
                 for channels, num_anchors in zip(level_channels(config), config.anchors_per_place, strict=True)
             )
@@ -242,12 +249,10 @@ class SSDLitePreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, AnchorPrediction):
+            init.normal_(module.weight, std=0.001)
+        elif isinstance(module, nn.Conv2d):
             init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        elif isinstance(module, SSDLiteHead):
-            for child in module.modules():
-                if isinstance(child, nn.Conv2d):
-                    init.normal_(child.weight, std=0.001)
 
 
 class SSDLiteForObjectDetection(SSDLitePreTrainedModel):

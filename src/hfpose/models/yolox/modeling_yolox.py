@@ -81,6 +81,13 @@ class DarknetBlock(nn.Module):
         return out + hidden_state if self.add_identity else out
 
 
+class ScorePrediction(nn.Conv2d):
+    """Predicts logits. A class of its own because transformers initializes only modules that hold parameters."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 1)
+
+
 class YOLOXHead(nn.Module):
     """Class logits, boxes and objectness at every place of every level."""
 
@@ -99,14 +106,12 @@ class YOLOXHead(nn.Module):
                 for _ in config.strides
             )
 
-        def predictions(channels: int) -> nn.ModuleList:
-            return nn.ModuleList(nn.Conv2d(config.neck_size, channels, 1) for _ in config.strides)
-
         self.class_branch = branch()
         self.box_branch = branch()
-        self.class_predictions = predictions(label_count(config))
-        self.box_predictions = predictions(4)
-        self.objectness_predictions = predictions(1)
+        size, levels = config.neck_size, range(len(config.strides))
+        self.class_predictions = nn.ModuleList(ScorePrediction(size, label_count(config)) for _ in levels)
+        self.box_predictions = nn.ModuleList(nn.Conv2d(size, 4, 1) for _ in levels)
+        self.objectness_predictions = nn.ModuleList(ScorePrediction(size, 1) for _ in levels)
 
     def forward(self, feature_maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """
@@ -160,10 +165,8 @@ class YOLOXPreTrainedModel(PreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, nn.Conv2d):
             init.kaiming_uniform_(module.weight, a=5**0.5)
-        elif isinstance(module, YOLOXHead):
-            for prediction in (*module.class_predictions, *module.objectness_predictions):
-                assert isinstance(prediction, nn.Conv2d) and prediction.bias is not None
-                init.constant_(prediction.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
+        if isinstance(module, ScorePrediction) and module.bias is not None:
+            init.constant_(module.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
 
 
 class YOLOXForObjectDetection(YOLOXPreTrainedModel):

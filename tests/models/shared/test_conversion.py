@@ -1,0 +1,116 @@
+"""From the reference's settings to ours, where families agree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hfpose.errors import ConfigError
+from hfpose.models.shared.conversion import detection_arguments, label_arguments, layer_arguments
+
+
+@pytest.fixture
+def reference() -> dict[str, Any]:
+    return {
+        "bbox_head": {"bbox_coder": {"type": "DistancePointBBoxCoder"}},
+        "test_cfg": {
+            "score_thr": 0.05,
+            "nms_pre": 1000,
+            "max_per_img": 100,
+            "nms": {"type": "nms", "iou_threshold": 0.6},
+        },
+        "test_pipeline": [
+            {"type": "Resize", "scale": [640, 480], "keep_ratio": True},
+            {"type": "Pad", "size": [640, 480], "pad_val": {"img": [114, 114, 114]}},
+        ],
+    }
+
+
+def test_test_settings_of_a_detector(reference):
+    assert detection_arguments(reference) == {
+        "size": {"height": 480, "width": 640},
+        "keep_aspect_ratio": True,
+        "pad_value": 114,
+        "score_threshold": 0.05,
+        "nms_threshold": 0.6,
+        "max_candidates": 1000,
+        "max_detections": 100,
+        "clip_boxes": True,
+    }
+
+
+def test_stretched_pictures_need_no_padding(reference):
+    reference["test_pipeline"] = [{"type": "Resize", "scale": [320, 320], "keep_ratio": False}]
+    assert "pad_value" not in detection_arguments(reference)
+
+
+@pytest.mark.parametrize(
+    ("pad_val", "expected"), [({"img": (114.0,) * 3}, 114), ({"img": 20}, 20), (0, 0), ({"seg": 255}, 0)]
+)
+def test_padding_values_as_the_reference_may_state_them(reference, pad_val, expected):
+    reference["test_pipeline"][1]["pad_val"] = pad_val
+    assert detection_arguments(reference)["pad_value"] == expected
+
+
+def test_padding_to_a_square(reference):
+    reference["test_pipeline"] = [
+        {"type": "Resize", "scale": (416, 416), "keep_ratio": True},
+        {"type": "Pad", "pad_to_square": True, "pad_val": {"img": (114.0, 114.0, 114.0)}},
+    ]
+    assert detection_arguments(reference)["size"] == {"height": 416, "width": 416}
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "message"),
+    [
+        ([], "no Resize step"),
+        ([{"type": "Resize", "scale_factor": 2.0}], "no Resize step"),
+        ([{"type": "Resize", "scale": [640, 640], "keep_ratio": True}], "does not pad"),
+        (
+            [{"type": "Resize", "scale": [640, 640], "keep_ratio": True}, {"type": "Pad", "size_divisor": 32}],
+            "does not pad",
+        ),
+        (
+            [{"type": "Resize", "scale": [640, 480], "keep_ratio": True}, {"type": "Pad", "pad_to_square": True}],
+            "does not pad",
+        ),
+        (
+            [
+                {"type": "Resize", "scale": [640, 640], "keep_ratio": True},
+                {"type": "Pad", "size": [640, 640], "pad_val": {"img": [0, 0, 255]}},
+            ],
+            "one value for all channels",
+        ),
+    ],
+)
+def test_pipelines_that_leave_the_size_or_the_padding_open_are_refused(reference, pipeline, message):
+    reference["test_pipeline"] = pipeline
+    with pytest.raises(ConfigError, match=message):
+        detection_arguments(reference)
+
+
+@pytest.mark.parametrize("changes", [{"type": "soft_nms"}, {"class_agnostic": True}])
+def test_another_suppression_is_refused(reference, changes):
+    reference["test_cfg"]["nms"] |= changes
+    with pytest.raises(ConfigError, match="nms with"):
+        detection_arguments(reference)
+
+
+def test_names_of_classes():
+    arguments = label_arguments(2, ["cat", "dog"])
+    assert arguments == {"id2label": {0: "cat", 1: "dog"}, "label2id": {"cat": 0, "dog": 1}}
+    assert label_arguments(2, None) == {"num_labels": 2}
+
+
+def test_another_number_of_names_than_of_classes_is_refused():
+    with pytest.raises(ConfigError, match="3 classes"):
+        label_arguments(3, ["cat", "dog"])
+
+
+def test_activation_and_normalization_as_stated_or_by_default():
+    stated = {"act_cfg": {"type": "ReLU6"}, "norm_cfg": {"type": "BN", "eps": 0.01}}
+    assert layer_arguments(stated) == {"hidden_act": "relu6", "batch_norm_eps": 0.01}
+    assert layer_arguments({}, "Swish", 1e-5) == {"hidden_act": "swish", "batch_norm_eps": 1e-5}
+    with pytest.raises(ConfigError, match="LeakyReLU"):
+        layer_arguments({"act_cfg": {"type": "LeakyReLU"}})

@@ -1,0 +1,151 @@
+"""The parts of SSDLite."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from PIL import Image
+
+import hfpose
+from hfpose.models.ssdlite.configuration_ssdlite import SSDLiteConfig
+from hfpose.models.ssdlite.modeling_ssdlite import (
+    MobileNetV2Backbone,
+    SSDLiteForObjectDetection,
+    anchor_shapes,
+    decode_boxes,
+    make_anchors,
+    scaled_channels,
+)
+
+# Pictures of 64 pixels: levels of 4x4, 2x2 and 1x1 places with 4, 6 and 4 anchors.
+PLACES = 16 * 4 + 4 * 6 + 4
+
+
+def test_output_shapes(small_model):
+    with torch.inference_mode():
+        outputs = small_model(torch.rand(2, 3, 64, 64))
+    assert outputs.logits.shape == (2, PLACES, 4)  # three classes and the background
+    assert outputs.pred_boxes.shape == (2, PLACES, 4)
+
+
+def test_pictures_of_any_size_have_an_anchor_for_every_output(small_model):
+    with torch.inference_mode():
+        outputs = small_model(torch.rand(1, 3, 50, 130))
+    assert outputs.logits.shape[1] == outputs.pred_boxes.shape[1]
+
+
+def test_every_place_has_two_squares_then_a_wide_and_a_high_anchor_for_each_ratio():
+    shapes = anchor_shapes(48, 100, (2, 3))
+    widths, heights = np.array(shapes).T
+    assert (widths * heights) == pytest.approx([48**2, 48 * 100, 48**2, 48**2, 48**2, 48**2])
+    assert (heights / widths) == pytest.approx([1, 1, 1 / 2, 2, 1 / 3, 3])
+
+
+def test_anchors_lie_around_the_centers_of_their_places():
+    config = SSDLiteConfig(strides=(16,), anchor_min_sizes=(10,), anchor_max_sizes=(40,), anchor_ratios=((),))
+    anchors = make_anchors(config, [(2, 2)], torch.device("cpu"))
+    centers = [[8, 8], [8, 8], [24, 8], [24, 8], [8, 24], [8, 24], [24, 24], [24, 24]]
+    assert anchors[:, :2].tolist() == centers
+    assert anchors[:, 2].tolist() == [10, 20] * 4
+
+
+def test_boxes_are_decoded_relative_to_their_anchors():
+    anchors = torch.tensor([[50.0, 60.0, 20.0, 40.0]])
+    regressions = torch.tensor([[[5.0, 5.0, math.log(2) / 0.2, 0.0]]])
+    boxes = decode_boxes(regressions, anchors, (0.1, 0.1, 0.2, 0.2))
+    torch.testing.assert_close(boxes, torch.tensor([[[40.0, 60.0, 80.0, 100.0]]]))
+
+
+def test_sizes_beyond_all_measure_are_bounded():
+    anchors = torch.tensor([[0.0, 0.0, 16.0, 16.0]])
+    boxes = decode_boxes(torch.tensor([[[0.0, 0.0, 1000.0, -1000.0]]]), anchors, (1.0, 1.0, 1.0, 1.0))
+    torch.testing.assert_close(boxes, torch.tensor([[[-500.0, -0.128, 500.0, 0.128]]]))
+
+
+@pytest.mark.parametrize(
+    ("channels", "factor", "expected"), [(32, 1.0, 32), (24, 0.5, 16), (16, 0.25, 8), (24, 0.25, 8), (32, 1.4, 48)]
+)
+def test_channels_are_multiples_of_eight(channels, factor, expected):
+    assert scaled_channels(channels, factor) == expected
+
+
+def test_backbone_returns_the_stages_that_are_asked_for():
+    backbone = MobileNetV2Backbone(SSDLiteConfig(out_indices=(1, 2, 4, 7))).eval()
+    with torch.inference_mode():
+        features = backbone(torch.rand(1, 3, 64, 64))
+    assert [tuple(each.shape[1:]) for each in features] == [(24, 16, 16), (32, 8, 8), (96, 4, 4), (1280, 2, 2)]
+
+
+def test_boxes_are_float32_whatever_the_weights_are(small_model):
+    model = SSDLiteForObjectDetection(small_model.config).eval().bfloat16()
+    with torch.inference_mode():
+        outputs = model(torch.rand(1, 3, 64, 64).bfloat16())
+    assert outputs.logits.dtype == torch.bfloat16
+    assert outputs.pred_boxes.dtype == torch.float32
+
+
+def test_plain_tuples_and_hidden_states(small_model):
+    pixel_values = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        logits, boxes = small_model(pixel_values, return_dict=False)
+        states = small_model(pixel_values, output_hidden_states=True).hidden_states
+    assert (logits.shape, boxes.shape) == ((1, PLACES, 4), (1, PLACES, 4))
+    assert [tuple(state.shape[1:]) for state in states] == [(24, 4, 4), (1280, 2, 2), (32, 1, 1)]
+
+
+@pytest.mark.parametrize("options", [{}, {"device_map": "cpu"}])
+def test_saved_models_load_whole_and_without_warnings(small_model, tmp_path, caplog, options):
+    small_model.save_pretrained(tmp_path)
+    loaded = transformers.AutoModelForObjectDetection.from_pretrained(tmp_path, **options)
+    assert isinstance(loaded, hfpose.SSDLiteForObjectDetection)
+    assert not caplog.records
+    pixel_values = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        expected, given = small_model(pixel_values), loaded(pixel_values)
+    torch.testing.assert_close(given.pred_boxes, expected.pred_boxes)
+    torch.testing.assert_close(given.logits, expected.logits)
+
+
+def test_a_new_model_starts_out_indifferent(small_model):
+    torch.manual_seed(0)
+    model = SSDLiteForObjectDetection(small_model.config).eval()
+    with torch.inference_mode():
+        logits = model(torch.rand(1, 3, 64, 64)).logits
+    torch.testing.assert_close(logits.softmax(-1), torch.full_like(logits, 0.25), rtol=0, atol=0.01)
+
+
+def test_gradient_checkpointing_gives_the_same_gradients(small_model):
+    gradients = []
+    for checkpointing in (False, True):
+        model = SSDLiteForObjectDetection(small_model.config)
+        model.load_state_dict(small_model.state_dict())
+        model.train()
+        if checkpointing:
+            model.gradient_checkpointing_enable()
+        pixel_values = torch.linspace(-2, 2, 2 * 3 * 64 * 64).reshape(2, 3, 64, 64)
+        model(pixel_values).logits.square().sum().backward()
+        gradients.append(model.backbone.stages[1][0].expand.conv.weight.grad)
+    assert gradients[0].abs().sum() > 0
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+def test_object_detection_pipeline_of_transformers(small_model, tmp_path):
+    processor = hfpose.SSDLiteImageProcessor(
+        size={"height": 64, "width": 64}, strides=(16, 32, 64), anchors_per_place=(4, 6, 4)
+    )
+    small_model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    image = np.random.default_rng(0).integers(0, 256, (48, 80, 3), dtype=np.uint8)
+    found = transformers.pipeline("object-detection", model=str(tmp_path))(Image.fromarray(image), threshold=0.4)
+    with torch.inference_mode():
+        outputs = small_model(**processor(image, return_tensors="pt"))
+    expected = processor.post_process_object_detection(outputs, 0.4, [(48, 80)])[0]
+    assert len(found) == len(expected["scores"]) > 0
+    assert [each["score"] for each in found] == pytest.approx(expected["scores"].tolist())
+    names = small_model.config.id2label
+    assert [each["label"] for each in found] == [names[int(label)] for label in expected["labels"]]
+    assert [list(each["box"].values()) for each in found] == expected["boxes"].int().tolist()

@@ -1,0 +1,114 @@
+"""The parts of YOLOX."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from PIL import Image
+
+import hfpose
+from hfpose.models.yolox.configuration_yolox import YOLOXConfig
+from hfpose.models.yolox.modeling_yolox import Focus, YOLOXForObjectDetection, decode_boxes
+
+
+def test_output_shapes(small_model):
+    with torch.inference_mode():
+        outputs = small_model(torch.rand(2, 3, 64, 96) * 255)
+    places = 8 * 12 + 4 * 6 + 2 * 3
+    assert outputs.logits.shape == (2, places, 3)
+    assert outputs.objectness.shape == (2, places)
+    assert outputs.pred_boxes.shape == (2, places, 4)
+
+
+def test_focus_keeps_every_pixel_column_by_column():
+    focus = Focus(YOLOXConfig(num_channels=1))
+    focus.conv = torch.nn.Identity()
+    pixels = torch.tensor([[1.0, 3.0], [2.0, 4.0]])[None, None]
+    assert focus(pixels).flatten().tolist() == [1, 2, 3, 4]
+
+
+def test_boxes_are_decoded_from_the_upper_left_corner_of_a_place():
+    regressions = torch.zeros(1, 4, 2, 2)
+    regressions[0, :, 1, 0] = torch.tensor([0.5, 0.25, math.log(2), math.log(4)])
+    boxes = decode_boxes([regressions], [8])
+    assert boxes.shape == (1, 4, 4)
+    assert boxes[0, 1].tolist() == [4, -4, 12, 4]  # nothing predicted: one stride wide and high, around the corner
+    torch.testing.assert_close(boxes[0, 2], torch.tensor([4.0 - 8, 10.0 - 16, 4 + 8, 10 + 16]))
+
+
+def test_decoding_covers_all_levels_in_order():
+    boxes = decode_boxes([torch.zeros(1, 4, 2, 2), torch.zeros(1, 4, 1, 1)], [8, 16])
+    assert (boxes[0, :, 2] - boxes[0, :, 0]).tolist() == [8, 8, 8, 8, 16]
+
+
+def test_boxes_are_float32_whatever_the_weights_are(small_model):
+    model = YOLOXForObjectDetection(small_model.config).eval().bfloat16()
+    with torch.inference_mode():
+        outputs = model(torch.rand(1, 3, 64, 64).bfloat16())
+    assert outputs.logits.dtype == torch.bfloat16
+    assert outputs.pred_boxes.dtype == torch.float32
+
+
+def test_plain_tuples_and_hidden_states(small_model):
+    pixel_values = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        logits, objectness, boxes = small_model(pixel_values, return_dict=False)
+        states = small_model(pixel_values, output_hidden_states=True).hidden_states
+    assert (logits.shape, objectness.shape, boxes.shape) == ((1, 84, 3), (1, 84), (1, 84, 4))
+    assert [tuple(state.shape[1:]) for state in states] == [(32, 8, 8), (32, 4, 4), (32, 2, 2)]
+
+
+@pytest.mark.parametrize("options", [{}, {"device_map": "cpu"}])
+def test_saved_models_load_whole_and_without_warnings(small_model, tmp_path, caplog, options):
+    small_model.save_pretrained(tmp_path)
+    loaded = transformers.AutoModelForObjectDetection.from_pretrained(tmp_path, **options)
+    assert isinstance(loaded, hfpose.YOLOXForObjectDetection)
+    assert not caplog.records
+    pixel_values = torch.rand(1, 3, 64, 64) * 255
+    with torch.inference_mode():
+        expected, given = small_model(pixel_values), loaded(pixel_values)
+    torch.testing.assert_close(given.pred_boxes, expected.pred_boxes)
+    torch.testing.assert_close(given.objectness, expected.objectness)
+
+
+def test_a_new_model_starts_out_sure_of_nothing():
+    model = YOLOXForObjectDetection(YOLOXConfig(width_multiplier=0.125, neck_size=32)).eval()
+    with torch.inference_mode():
+        outputs = model(torch.rand(1, 3, 64, 64))
+    assert outputs.objectness.sigmoid().mean() == pytest.approx(0.01, rel=0.1)
+    assert outputs.logits.sigmoid().mean() == pytest.approx(0.01, rel=0.1)
+
+
+def test_gradient_checkpointing_gives_the_same_gradients(small_model):
+    gradients = []
+    for checkpointing in (False, True):
+        model = YOLOXForObjectDetection(small_model.config)
+        model.load_state_dict(small_model.state_dict())
+        model.train()
+        if checkpointing:
+            model.gradient_checkpointing_enable()
+        pixel_values = torch.linspace(0, 255, 2 * 3 * 64 * 64).reshape(2, 3, 64, 64)
+        model(pixel_values).objectness.sum().backward()
+        gradients.append(model.backbone.stages[0].downsample.conv.weight.grad)
+    assert gradients[0].abs().sum() > 0
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+def test_object_detection_pipeline_of_transformers(small_model, tmp_path):
+    processor = hfpose.YOLOXImageProcessor(size={"height": 64, "width": 64})
+    small_model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    image = np.random.default_rng(0).integers(0, 256, (48, 80, 3), dtype=np.uint8)
+    found = transformers.pipeline("object-detection", model=str(tmp_path))(Image.fromarray(image), threshold=0.2)
+    with torch.inference_mode():
+        outputs = small_model(**processor(image, return_tensors="pt"))
+    expected = processor.post_process_object_detection(outputs, 0.2, [(48, 80)])[0]
+    assert len(found) == len(expected["scores"]) > 0
+    assert [each["score"] for each in found] == pytest.approx(expected["scores"].tolist())
+    names = small_model.config.id2label
+    assert [each["label"] for each in found] == [names[int(label)] for label in expected["labels"]]
+    assert [list(each["box"].values()) for each in found] == expected["boxes"].int().tolist()
