@@ -70,6 +70,13 @@ def test_without_suppression_every_box_stays_best_first(outputs):
     assert found["scores"].tolist() == pytest.approx([0.9, 0.8, 0.7, 0.6])
 
 
+def test_limits_that_are_off_stay_off_when_saved(tmp_path):
+    settings = {"nms_threshold": None, "max_candidates": None, "max_detections": None}
+    processor(**settings).save_pretrained(tmp_path)
+    loaded = DetectionImageProcessor.from_pretrained(tmp_path)
+    assert {name: getattr(loaded, name) for name in settings} == settings
+
+
 def test_levels_are_flattened_row_by_row():
     fine = torch.arange(4.0).reshape(1, 1, 2, 2)
     coarse = torch.tensor(9.0).reshape(1, 1, 1, 1)

@@ -47,6 +47,11 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
 
     model_input_names = ["pixel_values"]
 
+    # transformers saves a None only where the class has another default.
+    nms_threshold: float | None = 0.6
+    max_candidates: int | None = 1000
+    max_detections: int | None = 100
+
     def __init__(
         self,
         size: dict[str, int] | None = None,
