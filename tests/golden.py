@@ -15,6 +15,8 @@ import torch
 from transformers import PreTrainedModel
 
 from hfpose.checkpoints.conversion import ModelSource, build_model
+from hfpose.keypoints import load_schema
+from hfpose.media.images import load_image
 from hfpose.zoo import ModelEntry, Task, get_entry
 from seedweights import array_for, tensor_for
 
@@ -113,3 +115,26 @@ def unmatched_boxes(given: dict[str, torch.Tensor], expected: dict[str, np.ndarr
         allowed = np.flatnonzero(tied) if tied.sum() > 1 else [rank]
         missing += not same[allowed].any()
     return missing
+
+
+def pose_errors(golden: Golden, model: torch.nn.Module, processor: Any, shared: Path) -> tuple[np.ndarray, float]:
+    """How far a top-down model's keypoints in the spec's picture are from the reference's.
+
+    Returns:
+        Distances in pixels (2, N, K), without and with flip test, and the greatest error of a score in units of the
+        scores' standard deviation.
+    """
+    flip_indices = load_schema(golden.spec["dataset"]).flip_indices
+    image, boxes = load_image(shared / "images" / golden.spec["image"]), golden.arrays["e2e/boxes"]
+    with torch.inference_mode():
+        pixel_values = processor(image, boxes=[boxes], return_tensors="pt")["pixel_values"]
+        plain, flipped = model(pixel_values), model(pixel_values.flip(-1))
+    distances, score_errors = [], []
+    for key, outputs in (
+        ("e2e/flip_false", plain),
+        ("e2e/flip_true", processor.merge_flipped(plain, flipped, flip_indices)),
+    ):
+        keypoints, scores = processor.decode(outputs, boxes)
+        distances.append(np.linalg.norm(keypoints - golden.arrays[f"{key}/keypoints"], axis=-1))
+        score_errors.append(relative_error(torch.from_numpy(scores), golden.arrays[f"{key}/scores"]))
+    return np.stack(distances), max(score_errors)

@@ -23,6 +23,7 @@ from hfpose.models.hrnet.configuration_hrnet import HRNetConfig
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import ConvNormAct
 from hfpose.models.shared.losses import heatmap_loss
+from hfpose.models.shared.pushing import PushWithCard
 
 # Output channels of a block relative to those of its inner convolutions.
 EXPANSIONS = {"basic": 1, "bottleneck": 4}
@@ -264,7 +265,7 @@ def _doubling_deconvolution(in_channels: int, out_channels: int, kernel_size: in
     )
 
 
-class HRNetPreTrainedModel(PreTrainedModel):
+class HRNetPreTrainedModel(PushWithCard, PreTrainedModel):
     """Initialization and loading."""
 
     config: HRNetConfig

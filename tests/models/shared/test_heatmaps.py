@@ -1,0 +1,281 @@
+"""Keypoints from heatmaps, checked against the reference's rules written out for one keypoint at a time."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hfpose.errors import ConfigError
+from hfpose.models.shared.heatmaps import (
+    HeatmapImageProcessor,
+    blur_heatmaps,
+    decode_heatmaps,
+    final_layer_settings,
+    heatmap_processor_arguments,
+    merge_flipped_heatmaps,
+)
+from hfpose.models.shared.top_down import crop_matrices
+
+HEIGHT, WIDTH = 20, 16
+
+
+def gaussians(points: np.ndarray, size: tuple[int, int] = (HEIGHT, WIDTH), sigma: float = 2.0) -> Tensor:
+    """Heatmaps (N, K, H, W) with peaks of 1 at `points` (N, K, 2), in cells."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    squared = (x - points[..., 0, None, None]) ** 2 + (y - points[..., 1, None, None]) ** 2
+    return torch.from_numpy(np.exp(-squared / (2 * sigma**2)).astype(np.float32))
+
+
+def random_heatmaps(seed: int = 0) -> Tensor:
+    """Smooth heatmaps (3, 40, H, W) with maxima everywhere, borders and corners included, some of them not positive."""
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(size=(3, 40, HEIGHT, WIDTH)).astype(np.float32)
+    smooth = np.stack([cv2.GaussianBlur(heatmap, (5, 5), 0) for heatmap in noise.reshape(-1, HEIGHT, WIDTH)])
+    smooth = smooth.reshape(noise.shape)
+    smooth[0, ::5] -= 10
+    smooth[1, 0], smooth[1, 1] = 0.0, -1.0
+    smooth[2] *= 100
+    return torch.from_numpy(smooth)
+
+
+def blurred_by_opencv(heatmap: np.ndarray, kernel: int = 11) -> np.ndarray:
+    padded = cv2.GaussianBlur(np.pad(heatmap, kernel // 2), (kernel, kernel), 0)
+    blurred = padded[kernel // 2 : -(kernel // 2), kernel // 2 : -(kernel // 2)]
+    return blurred * (heatmap.max() / blurred.max())
+
+
+def decoded_singly(heatmaps: np.ndarray, decoding: str) -> np.ndarray:
+    """The reference's rules for the heatmaps (K, H, W) of one person, keypoint by keypoint."""
+    keypoints = []
+    for index, heatmap in enumerate(heatmaps):
+        y, x = np.unravel_index(heatmap.argmax(), heatmap.shape)
+        if heatmap.max() <= 0:
+            x = y = -1
+        rule = {"quarter": quarter_rule, "dark": dark_rule, "udp": udp_rule}[decoding]
+        keypoints.append(np.array([x, y]) + rule(heatmaps, index, int(x), int(y)))
+    return np.stack(keypoints)
+
+
+def quarter_rule(heatmaps: np.ndarray, index: int, x: int, y: int) -> np.ndarray:
+    step = np.zeros(2)
+    if 1 < x < WIDTH - 1 and 0 < y < HEIGHT:
+        step[0] = np.sign(heatmaps[index, y, x + 1] - heatmaps[index, y, x - 1])
+    if 1 < y < HEIGHT - 1 and 0 < x < WIDTH:
+        step[1] = np.sign(heatmaps[index, y + 1, x] - heatmaps[index, y - 1, x])
+    return 0.25 * step
+
+
+def dark_rule(heatmaps: np.ndarray, index: int, x: int, y: int) -> np.ndarray:
+    if not (1 < x < WIDTH - 2 and 1 < y < HEIGHT - 2):
+        return np.zeros(2)
+    log = np.log(np.maximum(blurred_by_opencv(heatmaps[index]), 1e-10)).astype(np.float64)
+    gradient_y, gradient_x = np.gradient(log)
+    second_yy, _ = np.gradient(gradient_y)
+    second_xy, second_xx = np.gradient(gradient_x)
+    hessian = np.array([[second_xx[y, x], second_xy[y, x]], [second_xy[y, x], second_yy[y, x]]])
+    return -np.linalg.solve(hessian, (gradient_x[y, x], gradient_y[y, x]))
+
+
+def udp_rule(heatmaps: np.ndarray, index: int, x: int, y: int) -> np.ndarray:
+    padded = []
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for heatmap in heatmaps:
+            log = np.log(np.clip(blurred_by_opencv(heatmap), 1e-3, 50)).astype(np.float64)
+            padded.append(np.pad(log, 1, mode="edge"))
+    flat = np.stack(padded).ravel()
+    at = ((index * (HEIGHT + 2)) + y + 1) * (WIDTH + 2) + x + 1
+
+    def value(dx: int, dy: int) -> float:
+        return flat[at + dx + dy * (WIDTH + 2)]  # before the first one numpy reads from the end
+
+    dx = 0.5 * (value(1, 0) - value(-1, 0))
+    dy = 0.5 * (value(0, 1) - value(0, -1))
+    dxx = value(1, 0) - 2 * value(0, 0) + value(-1, 0)
+    dyy = value(0, 1) - 2 * value(0, 0) + value(0, -1)
+    cross = value(1, 1) - value(1, 0) - value(0, 1) + 2 * value(0, 0) - value(-1, 0) - value(0, -1) + value(-1, -1)
+    hessian = np.array([[dxx, 0.5 * cross], [0.5 * cross, dyy]]) + np.finfo(np.float32).eps * np.eye(2)
+    return -np.linalg.solve(hessian, (dx, dy)) if np.isfinite(hessian).all() else np.zeros(2)
+
+
+@pytest.mark.parametrize("decoding", ["quarter", "dark", "udp"])
+def test_batches_are_decoded_as_single_keypoints_are(decoding: str) -> None:
+    heatmaps = random_heatmaps()
+    keypoints, scores = decode_heatmaps(heatmaps, decoding)
+    expected = np.stack([decoded_singly(person, decoding) for person in heatmaps.numpy()])
+    # Where the curvature is next to nothing, rounding decides how far the peak is.
+    calm = np.abs(expected - expected.round()).max(-1) < 2
+    assert calm.mean() > 0.95
+    np.testing.assert_allclose(keypoints.numpy()[calm], expected[calm], atol=2e-3)
+    np.testing.assert_array_equal(scores.numpy(), heatmaps.numpy().max((2, 3)))
+
+
+@pytest.mark.parametrize("decoding", ["dark", "udp"])
+def test_peaks_are_found_between_cells(decoding: str) -> None:
+    points = np.random.default_rng(1).uniform(6, 41, (4, 17, 2))
+    keypoints, scores = decode_heatmaps(gaussians(points, (64, 48)), decoding)
+    assert np.abs(keypoints.numpy() - points).max() < 0.02
+    assert scores.min() > 0.9
+
+
+def test_quarter_step_goes_to_the_greater_neighbor() -> None:
+    points = np.array([[[5.4, 8.6], [5.0, 8.0], [9.6, 8.3]]])
+    keypoints, _ = decode_heatmaps(gaussians(points))
+    assert keypoints.tolist() == [[[5.25, 8.75], [5.0, 8.0], [9.75, 8.25]]]
+
+
+@pytest.mark.parametrize("decoding", ["quarter", "dark", "udp"])
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
+def test_maps_without_a_response_lie_outside(decoding: str, value: float) -> None:
+    keypoints, _ = decode_heatmaps(torch.full((2, 3, HEIGHT, WIDTH), value), decoding)
+    np.testing.assert_allclose(keypoints.numpy(), -1, atol=1e-6)
+
+
+@pytest.mark.parametrize("decoding", ["quarter", "dark", "udp"])
+def test_flat_maps_give_finite_keypoints(decoding: str) -> None:
+    keypoints, scores = decode_heatmaps(torch.full((1, 2, HEIGHT, WIDTH), 100.0), decoding)
+    assert keypoints.isfinite().all()
+    assert scores.tolist() == [[100.0, 100.0]]
+
+
+@pytest.mark.parametrize("decoding", ["quarter", "dark", "udp"])
+def test_no_people(decoding: str) -> None:
+    keypoints, scores = decode_heatmaps(torch.zeros(0, 17, HEIGHT, WIDTH), decoding)
+    assert keypoints.shape == (0, 17, 2)
+    assert scores.shape == (0, 17)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_with_gradients(dtype: torch.dtype) -> None:
+    heatmaps = gaussians(np.full((1, 3, 2), 8.0)).to(dtype).requires_grad_()
+    keypoints, scores = decode_heatmaps(heatmaps, "udp")
+    assert keypoints.dtype == scores.dtype == torch.float32
+    np.testing.assert_allclose(keypoints.numpy(), 8, atol=0.02)
+
+
+def test_unknown_decoding() -> None:
+    with pytest.raises(ConfigError, match=r"'softmax'.*'quarter', 'dark', 'udp'"):
+        decode_heatmaps(torch.zeros(1, 1, 4, 4), "softmax")
+
+
+@pytest.mark.parametrize("kernel", [3, 7, 11, 17])
+def test_blur_is_that_of_opencv(kernel: int) -> None:
+    heatmaps = random_heatmaps()[2:]
+    expected = np.stack([blurred_by_opencv(heatmap, kernel) for heatmap in heatmaps[0].numpy()])
+    np.testing.assert_allclose(blur_heatmaps(heatmaps, kernel)[0].numpy(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_merging_swaps_mirror_images() -> None:
+    heatmaps, flipped = torch.rand(2, 3, 4, 5), torch.rand(2, 3, 4, 5)
+    merged = merge_flipped_heatmaps(heatmaps, flipped, (0, 2, 1), shift=False)
+    torch.testing.assert_close(merged[:, 1], (heatmaps[:, 1] + flipped[:, 2].flip(-1)) / 2)
+    torch.testing.assert_close(merged[:, 0], (heatmaps[:, 0] + flipped[:, 0].flip(-1)) / 2)
+
+
+def test_merging_moves_mirror_images_by_a_cell() -> None:
+    heatmaps, flipped = torch.rand(2, 3, 4, 5), torch.rand(2, 3, 4, 5)
+    shifted = 2 * merge_flipped_heatmaps(heatmaps, flipped, (0, 2, 1), shift=True) - heatmaps
+    plain = 2 * merge_flipped_heatmaps(heatmaps, flipped, (0, 2, 1), shift=False) - heatmaps
+    torch.testing.assert_close(shifted[..., 1:], plain[..., :-1])
+    torch.testing.assert_close(shifted[..., 0], plain[..., 0])
+
+
+@pytest.mark.parametrize(("decoding", "use_udp", "tolerance"), [("udp", True, 0.2), ("quarter", False, 2.0)])
+def test_keypoints_come_back_to_their_place_in_the_picture(decoding: str, use_udp: bool, tolerance: float) -> None:
+    processor = HeatmapImageProcessor(heatmap_decoding=decoding, use_udp=use_udp)
+    boxes = np.array([[100, 50, 250, 400], [300, 200, 420, 260]], np.float32)
+    places = boxes[:, None, :2] + np.random.default_rng(0).uniform(0.1, 0.9, (2, 17, 2)) * (
+        boxes[:, None, 2:] - boxes[:, None, :2]
+    )
+    matrices = crop_matrices(*processor._centers_and_scales(boxes), (192, 256), use_udp)
+    in_crops = np.einsum("nij,nkj->nki", matrices[:, :, :2], places) + matrices[:, None, :, 2]
+    border = 1 if use_udp else 0
+    cells = in_crops * (np.array([48, 64]) - border) / (np.array([192, 256]) - border)
+    keypoints, scores = processor.decode({"heatmaps": gaussians(cells, (64, 48))}, boxes)  # type: ignore[arg-type]
+    assert np.abs(keypoints - places).max() < tolerance
+    assert keypoints.dtype == scores.dtype == np.float32
+
+
+def test_udp_puts_the_outermost_cells_on_the_outermost_pixels() -> None:
+    heatmaps = torch.full((1, 2, 64, 48), 60.0)  # above the range of UDP's logarithm: a plateau
+    heatmaps[0, 0, 0, 0] = heatmaps[0, 1, 63, 47] = 61
+    outputs: Any = {"heatmaps": heatmaps}
+    udp, _ = HeatmapImageProcessor(use_udp=True, heatmap_decoding="udp", blur_kernel_size=1).decode_crops(outputs)
+    plain, _ = HeatmapImageProcessor().decode_crops(outputs)
+    np.testing.assert_allclose(udp[0], [[0, 0], [191, 255]], atol=1e-4)
+    assert plain[0].tolist() == [[0, 0], [188, 252]]
+
+
+def test_merging_keeps_the_kind_of_output() -> None:
+    processor = HeatmapImageProcessor(shift_flipped_heatmaps=False)
+    heatmaps = torch.rand(1, 2, 4, 4)
+
+    class Output(SimpleNamespace):
+        def __getitem__(self, key: str) -> Tensor:
+            return getattr(self, key)
+
+    merged: Any = processor.merge_flipped(Output(heatmaps=heatmaps), Output(heatmaps=heatmaps), (1, 0))  # type: ignore[arg-type]
+    assert isinstance(merged, Output)
+    torch.testing.assert_close(merged.heatmaps, merge_flipped_heatmaps(heatmaps, heatmaps, (1, 0), shift=False))
+
+
+def reference(**changes: Any) -> dict[str, Any]:
+    decoder = {"type": "MSRAHeatmap", "input_size": [192, 256], "heatmap_size": [48, 64], "sigma": 2}
+    preprocessor = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375], "bgr_to_rgb": True}
+    settings: dict[str, Any] = {
+        "head": {"decoder": decoder | changes.pop("decoder", {})},
+        "data_preprocessor": preprocessor,
+        "test_cfg": {"flip_test": True, "flip_mode": "heatmap", "shift_heatmap": True},
+    }
+    return settings | changes
+
+
+@pytest.mark.parametrize(
+    ("decoder", "decoding", "use_udp"),
+    [({}, "quarter", False), ({"unbiased": True}, "dark", False), ({"type": "UDPHeatmap"}, "udp", True)],
+)
+def test_processor_of_each_codec(decoder: dict[str, Any], decoding: str, use_udp: bool) -> None:
+    processor = HeatmapImageProcessor(**heatmap_processor_arguments(reference(decoder=decoder)))
+    assert (processor.heatmap_decoding, processor.use_udp) == (decoding, use_udp)
+    assert processor.size == {"height": 256, "width": 192}
+    assert processor.shift_flipped_heatmaps
+    assert processor.flip_test
+
+
+def test_processor_of_a_custom_test_pipeline() -> None:
+    pipeline = [
+        {"type": "LoadImage"},
+        {"type": "GetBBoxCenterScale", "padding": 1.5},
+        {"type": "TopdownAffine", "input_size": [192, 256], "use_udp": True},
+        {"type": "PackPoseInputs"},
+    ]
+    decoder = {"blur_kernel_size": 17}
+    arguments = heatmap_processor_arguments(reference(test_pipeline=pipeline, test_cfg={}, decoder=decoder))
+    processor = HeatmapImageProcessor(**arguments)
+    assert (processor.box_padding, processor.use_udp, processor.blur_kernel_size) == (1.5, True, 17)
+    assert not processor.shift_flipped_heatmaps
+    assert not processor.flip_test
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"decoder": {"type": "MegviiHeatmap"}},
+        {"decoder": {"type": "UDPHeatmap", "heatmap_type": "combined"}},
+        {"test_cfg": {"flip_mode": "offset"}},
+    ],
+)
+def test_unsupported_settings_are_named(changes: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"MegviiHeatmap|combined|offset"):
+        heatmap_processor_arguments(reference(**changes))
+
+
+def test_heads_without_a_last_layer_are_refused() -> None:
+    assert final_layer_settings({"final_layer": {"kernel_size": 3}}) == {"kernel_size": 3, "padding": 0}
+    with pytest.raises(ConfigError, match="final_layer=None"):
+        final_layer_settings({"final_layer": None})
