@@ -19,6 +19,8 @@ class CheckpointHost(FileServer):
     def __init__(self) -> None:
         super().__init__()
         self.zoo: dict[str, Any] = json.loads(ZOO_FILE.read_text())
+        for item in self.zoo["models"]:  # no test may reach the official host
+            item["checkpoint_url"] = f"{self.url}/not-there/{item['name']}.pth"
 
     def item(self, name: str) -> dict[str, Any]:
         """What the zoo says about the model called `name`; may be changed before `write_zoo`."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # What a converted folder may hold beside the card; nothing else that lies there goes up.
 _PUSHED_FILES = ("*.json", "*.safetensors")
+_LOGIN = "Log in with `hf auth login` or set HF_TOKEN, to a token that may write there."
 
 
 class UploadError(HFPoseError, OSError):
@@ -147,13 +148,15 @@ def _explained(repo_id: str) -> Iterator[None]:
     try:
         yield
     except LocalTokenNotFoundError as error:
-        raise UploadError(
-            f"To write '{repo_id}' you have to be logged in: `hf auth login`, or set HF_TOKEN."
-        ) from error
+        raise UploadError(f"'{repo_id}' cannot be written. {_LOGIN}") from error
     except HfHubHTTPError as error:
         status = error.response.status_code
-        advice = "Is the token valid, and may it write there?" if status in (401, 403) else "Try again later."
-        raise UploadError(f"The Hub refused to write '{repo_id}' (HTTP {status}): {error} {advice}") from error
+        advice = _LOGIN if status in (401, 403) else "Try again later."
+        raise UploadError(
+            f"The Hub refused to write '{repo_id}' (HTTP {status}). {advice} It said: {error}"
+        ) from error
+    except OSError as error:
+        raise UploadError(f"The Hub cannot be reached to write '{repo_id}': {error}") from error
 
 
 def _repo_id(namespace: str, name: str) -> str:

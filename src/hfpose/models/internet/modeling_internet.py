@@ -17,6 +17,7 @@ from transformers.utils.generic import can_return_tuple
 
 from hfpose.models.internet.configuration_internet import NUM_HANDS, InterNetConfig
 from hfpose.models.shared.configuration import label_count
+from hfpose.models.shared.pushing import PushWithCard
 
 # Padding and output padding that make a transposed convolution of stride 2 double the resolution, by kernel size.
 _DOUBLING = {2: (0, 0), 3: (1, 1), 4: (1, 0)}
@@ -109,7 +110,7 @@ class InterNetHead(nn.Module):
         return heatmaps, (likely * cells).sum(dim=1, keepdim=True), self.hand_type(pooled)
 
 
-class InterNetPreTrainedModel(PreTrainedModel):
+class InterNetPreTrainedModel(PushWithCard, PreTrainedModel):
     """Initialization and loading."""
 
     config_class = InterNetConfig

@@ -21,6 +21,7 @@ from transformers.utils.generic import can_return_tuple
 from hfpose.errors import InputError
 from hfpose.keypoints import schema_for_config
 from hfpose.models.motionbert.configuration_motionbert import MotionBertConfig
+from hfpose.models.shared.pushing import PushWithCard
 
 
 @dataclass
@@ -180,7 +181,7 @@ class MotionBertHead(nn.Module):
         return self.regressor(self.representation(features).tanh())
 
 
-class MotionBertPreTrainedModel(PreTrainedModel):
+class MotionBertPreTrainedModel(PushWithCard, PreTrainedModel):
     """Initialization and loading."""
 
     config_class = MotionBertConfig

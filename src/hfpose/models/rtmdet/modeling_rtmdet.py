@@ -24,6 +24,7 @@ from hfpose.models.shared.csp import PathAggregationNeck
 from hfpose.models.shared.cspnext import CSPNeXtBackbone, CSPNeXtBlock
 from hfpose.models.shared.detection import flatten_levels, level_points
 from hfpose.models.shared.losses import detection_loss
+from hfpose.models.shared.pushing import PushWithCard
 
 PRIOR_PROBABILITY = 0.01
 
@@ -122,7 +123,7 @@ class RTMDetHead(nn.Module):
         return logits, distances
 
 
-class RTMDetPreTrainedModel(PreTrainedModel):
+class RTMDetPreTrainedModel(PushWithCard, PreTrainedModel):
     """Initialization and loading."""
 
     config: RTMDetConfig

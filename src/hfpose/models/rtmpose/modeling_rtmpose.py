@@ -20,6 +20,7 @@ from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.csp import stage_channels
 from hfpose.models.shared.cspnext import CSPNeXtBackbone
 from hfpose.models.shared.losses import simcc_loss
+from hfpose.models.shared.pushing import PushWithCard
 
 BACKBONE_STRIDE = 32
 
@@ -126,7 +127,7 @@ class RTMPoseHead(nn.Module):
         return self.classifier_x(tokens), self.classifier_y(tokens)
 
 
-class RTMPosePreTrainedModel(PreTrainedModel):
+class RTMPosePreTrainedModel(PushWithCard, PreTrainedModel):
     """Initialization and loading."""
 
     config: RTMPoseConfig
