@@ -12,7 +12,17 @@ from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema
 
 # Fields with one row for each of the N people.
-_PER_INSTANCE = ("keypoints", "keypoint_scores", "boxes", "box_scores", "track_ids", "keypoints_2d")
+_PER_INSTANCE = (
+    "keypoints",
+    "keypoint_scores",
+    "boxes",
+    "box_scores",
+    "track_ids",
+    "keypoints_2d",
+    "interpolated",
+    "hand_types",
+    "root_depths",
+)
 _ABOUT_THE_INPUT = ("source", "frame_index", "image_size", "error")
 
 
@@ -32,6 +42,9 @@ class PoseOutput(Mapping[str, Any]):
         box_scores: (N,) float32, or None.
         track_ids: (N,) int64, or None.
         keypoints_2d: (N, K, 2) float32 pixels that 3D keypoints were lifted from, or None.
+        interpolated: (N,) bool, whether a person was not seen in this frame but in frames around it, or None.
+        hand_types: (N, 2) bool, whether there is a right and a left hand, or None.
+        root_depths: (N,) float32 millimeters from the right wrist to the left one along depth, or None.
         heatmaps: (N, K, h, w) float32, each over the region of the picture in `heatmap_boxes`; or (K, H, W) over
             the whole picture; or None.
         heatmap_boxes: (N, 4) float32 `x1, y1, x2, y2`, or None.
@@ -52,6 +65,9 @@ class PoseOutput(Mapping[str, Any]):
     box_scores: np.ndarray | None = None
     track_ids: np.ndarray | None = None
     keypoints_2d: np.ndarray | None = None
+    interpolated: np.ndarray | None = None
+    hand_types: np.ndarray | None = None
+    root_depths: np.ndarray | None = None
     heatmaps: np.ndarray | None = None
     heatmap_boxes: np.ndarray | None = None
     visualization: np.ndarray | None = None
@@ -78,6 +94,7 @@ class PoseOutput(Mapping[str, Any]):
             "boxes": (people, 4),
             "box_scores": (people,),
             "keypoints_2d": (people, count, 2),
+            "root_depths": (people,),
             "heatmap_boxes": (people, 4),
         }
         for name, shape in optional.items():
@@ -85,6 +102,10 @@ class PoseOutput(Mapping[str, Any]):
                 setattr(self, name, _as_array(name, getattr(self, name), shape))
         if self.track_ids is not None:
             self.track_ids = _as_array("track_ids", self.track_ids, (people,), np.int64)
+        if self.interpolated is not None:
+            self.interpolated = _as_array("interpolated", self.interpolated, (people,), np.bool_)
+        if self.hand_types is not None:
+            self.hand_types = _as_array("hand_types", self.hand_types, (people, 2), np.bool_)
         if self.heatmaps is not None:
             self.heatmaps = np.asarray(self.heatmaps, dtype=np.float32)
         if self.schema is not None and self.schema.num_keypoints != count:
@@ -123,7 +144,7 @@ class PoseOutput(Mapping[str, Any]):
         """N plain dicts of Python numbers, ready for JSON (a number that is not finite is None there).
 
         Keys: `keypoints` (K lists of 2 or 3), `keypoint_scores`, and where known `bbox` (`[x1, y1, x2, y2]`),
-        `bbox_score`, `track_id`, `keypoints_2d`.
+        `bbox_score`, `track_id`, `keypoints_2d`, `interpolated`, `hand_type`, `rel_root_depth`.
         """
         columns = {
             "keypoints": self.keypoints,
@@ -132,6 +153,9 @@ class PoseOutput(Mapping[str, Any]):
             "bbox_score": self.box_scores,
             "track_id": self.track_ids,
             "keypoints_2d": self.keypoints_2d,
+            "interpolated": self.interpolated,
+            "hand_type": self.hand_types,
+            "rel_root_depth": self.root_depths,
         }
         lists = {name: _to_plain(array) for name, array in columns.items() if array is not None}
         return [{name: rows[i] for name, rows in lists.items()} for i in range(self.num_instances)]
