@@ -78,7 +78,7 @@ def schema_for_config(config: Any) -> KeypointSchema:
     if all(re.fullmatch(r"LABEL_\d+", label) for label in labels):
         known = _SCHEMA_BY_COUNT.get(len(labels))
         return load_schema(known) if known else generic_schema([f"keypoint_{i}" for i in range(len(labels))])
-    return _schema_by_names(labels) or generic_schema(labels)
+    return schema_for_names(labels) or generic_schema(labels)
 
 
 def generic_schema(keypoint_names: Sequence[str]) -> KeypointSchema:
@@ -88,8 +88,9 @@ def generic_schema(keypoint_names: Sequence[str]) -> KeypointSchema:
     return KeypointSchema("unnamed", tuple(keypoint_names), flip_indices=mirrors)
 
 
-def _schema_by_names(labels: Sequence[str]) -> KeypointSchema | None:
-    names = [_plain_name(label) for label in labels]
+def schema_for_names(keypoint_names: Sequence[str]) -> KeypointSchema | None:
+    """The known schema with these keypoints in this order, None if there is none; "L_Eye" is "left_eye"."""
+    names = [_plain_name(name) for name in keypoint_names]
     # "coco" before the data sets that share its names, such as "humanart".
     for candidate in sorted(list_schemas(), key=lambda name: (name not in _SCHEMA_BY_COUNT.values(), name)):
         schema = load_schema(candidate)
