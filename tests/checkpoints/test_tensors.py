@@ -54,6 +54,7 @@ def dtype_program(asm, code: str, order: str = "<") -> bytes:
         {"size": (2, 3), "stride": (3,)},
         {"size": "ab", "stride": "ab"},
         {"size": (2.0, 3.0), "stride": (3, 1)},
+        {"size": (1, 3), "stride": (True, 1)},
         {"size": (1,) * 40, "stride": (1,) * 40},
         {"size": None, "stride": (3, 1)},
     ],

@@ -16,8 +16,8 @@ from typing import Any, NoReturn
 
 from hfpose.errors import ConfigError
 
-# Nodes evaluated plus elements and characters made, all files of a config together. Large real ones need some 10,000.
-MAX_WORK = 2_000_000
+# Nodes evaluated plus elements and characters made, all files of a config together. Large real ones need 20,000.
+MAX_WORK = 500_000
 _MAX_INTEGER = 2**63
 _MAX_DEPTH = 100
 

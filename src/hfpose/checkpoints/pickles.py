@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 # A checkpoint of a large model with its optimizer has some 100,000 instructions.
-MAX_INSTRUCTIONS = 4_000_000
+MAX_INSTRUCTIONS = 2_000_000
 # Python hashes a number to itself modulo 2**61 - 1, and a tuple by its numbers: larger ones could be chosen to collide
 # by the thousand, which stalls a dict.
 _MAX_INTEGER_KEY = 2**60

@@ -91,10 +91,11 @@ def _parse(path: Path, child: Path | None, budget: Budget) -> ast.Module:
     except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a path with a null character
         raise ConfigError(f"Cannot read {named}: {error}.") from error
     budget.charge(_WORK_PER_FILE)
+    text = _with_defaults(text, path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as an unknown escape in a text of the config
-            return ast.parse(_with_defaults(text, path))
+            return ast.parse(text)
     except SyntaxError as error:
         raise ConfigError(f"{path}:{error.lineno or 1}: this is not valid Python ({error.msg}).") from error
     except (ValueError, RecursionError, MemoryError) as error:

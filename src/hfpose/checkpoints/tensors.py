@@ -108,8 +108,8 @@ class ArrayRecord(Record):
         self.value: np.ndarray | None = None
 
     def set_state(self, state: Any) -> None:
-        if not isinstance(state, tuple) or len(state) != 5:
-            raise FormatError("a numpy array in it has no valid state")
+        if not isinstance(state, tuple) or len(state) != 5:  # a kind of array with a state of its own
+            return
         _, shape, dtype, is_fortran, data = state
         if isinstance(dtype, DTypeRecord) and not isinstance(data, (list, Placeholder)):  # a list holds objects
             self.value = _array(data, dtype, shape, "F" if is_fortran else "C")
@@ -150,7 +150,7 @@ def parse_storage_id(persistent_id: Any) -> StorageRecord | Placeholder:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and 0 <= value <= _MAX_LENGTH
+    return type(value) is int and 0 <= value <= _MAX_LENGTH  # True and False are none
 
 
 def _tensor(args: tuple) -> Any:
