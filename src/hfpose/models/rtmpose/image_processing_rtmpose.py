@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 from transformers.utils import ModelOutput
 
-from hfpose.models.shared.simcc import decode_simcc, merge_flipped_simcc
+from hfpose.models.shared.simcc import decode_simcc, merge_flipped_simcc, simcc_heatmaps
 from hfpose.models.shared.top_down import TopDownImageProcessor
 
 
@@ -32,6 +32,9 @@ class RTMPoseImageProcessor(TopDownImageProcessor):
             outputs["simcc_x"], outputs["simcc_y"], flipped["simcc_x"], flipped["simcc_y"], flip_indices
         )
         return type(outputs)(simcc_x=simcc_x, simcc_y=simcc_y)
+
+    def heatmaps(self, outputs: ModelOutput) -> Tensor:
+        return simcc_heatmaps(outputs["simcc_x"], outputs["simcc_y"])
 
 
 __all__ = ["RTMPoseImageProcessor"]

@@ -37,3 +37,14 @@ def merge_flipped_simcc(
     """Mean of the responses (N, K, bins) for crops and for mirrored crops."""
     indices = list(flip_indices)
     return (simcc_x + flipped_x[:, indices].flip(-1)) * 0.5, (simcc_y + flipped_y[:, indices]) * 0.5
+
+
+def simcc_heatmaps(simcc_x: Tensor, simcc_y: Tensor) -> Tensor:
+    """Heatmaps (N, K, H bins, W bins) for looking at, the products of responses over x and over y.
+
+    Negative responses count as 0, and responses that go beyond 1 are scaled back to it, as in the reference
+    (`mmpose.codecs.utils.get_simcc_normalized`).
+    """
+    x, y = (responses.float().clamp(min=0) for responses in (simcc_x, simcc_y))
+    x, y = (responses / responses.amax(-1, keepdim=True).clamp(min=1) for responses in (x, y))
+    return y[..., :, None] * x[..., None, :]

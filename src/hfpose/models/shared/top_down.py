@@ -189,6 +189,10 @@ class TopDownImageProcessor(PixelNormalization, BaseImageProcessor):
         keypoints = keypoints.cpu().numpy() / crop_size * scales[:, None] + origins[:, None]
         return keypoints.astype(np.float32), scores.cpu().numpy()
 
+    def instance_fields(self, outputs: ModelOutput) -> dict[str, np.ndarray]:
+        """What the outputs say of each of the N crops besides keypoints, by the names of `PoseOutput`'s fields."""
+        return {}
+
     def decode_crops(self, outputs: ModelOutput) -> tuple[Tensor, Tensor]:
         """Keypoints (N, K, 2) in pixels of the crops, and their scores (N, K)."""
         raise NotImplementedError
@@ -202,6 +206,15 @@ class TopDownImageProcessor(PixelNormalization, BaseImageProcessor):
             flip_indices: for each keypoint the index of its mirror image.
         """
         raise NotImplementedError
+
+    def heatmaps(self, outputs: ModelOutput) -> Tensor:
+        """Responses (N, K, h, w) of the network over the regions that `regions` tells, for looking at."""
+        return outputs["heatmaps"]
+
+    def regions(self, boxes: np.ndarray) -> np.ndarray:
+        """What is cropped around boxes (N, 4): (N, 4), x1, y1, x2, y2 in pixels of the picture."""
+        centers, scales = self._centers_and_scales(boxes)
+        return np.concatenate((centers - scales / 2, centers + scales / 2), axis=1)
 
     def post_process_pose_estimation(
         self, outputs: ModelOutput, boxes: Sequence[Any], threshold: float | None = None

@@ -1,0 +1,25 @@
+"""SimCC responses as pictures of where the keypoints are."""
+
+from __future__ import annotations
+
+import torch
+
+from hfpose.models.shared.simcc import simcc_heatmaps
+
+
+def test_heatmaps_are_products_of_both_responses():
+    x, y = torch.tensor([[[0.25, 0.5, 0.0]]]), torch.tensor([[[1.0, 0.5]]])
+    expected = torch.tensor([[[[0.25, 0.5, 0.0], [0.125, 0.25, 0.0]]]])
+    torch.testing.assert_close(simcc_heatmaps(x, y), expected)
+
+
+def test_responses_below_0_and_beyond_1_are_brought_between():
+    x, y = torch.tensor([[[-3.0, 4.0, 1.0]]]), torch.tensor([[[-1.0, 0.5]]])
+    expected = torch.tensor([[[[0.0, 0.0, 0.0], [0.0, 0.5, 0.125]]]])
+    torch.testing.assert_close(simcc_heatmaps(x, y), expected)
+
+
+def test_no_response_at_all_is_an_empty_map():
+    heatmaps = simcc_heatmaps(torch.full((1, 2, 3), -1.0), torch.zeros(1, 2, 4))
+    assert heatmaps.shape == (1, 2, 4, 3)
+    assert not heatmaps.any()
