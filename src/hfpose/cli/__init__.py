@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from hfpose.cli import convert, models, predict
+from hfpose.cli import cache, convert, download, models, predict, push
 from hfpose.errors import HFPoseError
 
 app = typer.Typer(
@@ -19,6 +19,9 @@ app = typer.Typer(
 app.command("predict")(predict.predict)
 app.command("models")(models.models)
 app.command("convert")(convert.convert)
+app.command("download")(download.download)
+app.command("cache")(cache.cache)
+app.command("push")(push.push)
 
 
 def main() -> None:

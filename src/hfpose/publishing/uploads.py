@@ -46,6 +46,11 @@ class Upload:
     files: tuple[tuple[str, int], ...]
     revision: str | None = None
 
+    def __str__(self) -> str:
+        """The repository, then its files with their sizes, in several lines."""
+        state = f"revision {self.revision}" if self.revision else "dry run, nothing was pushed"
+        return "\n".join([f"{self.repo_id} ({state})", *(f"  {size:>12,}  {name}" for name, size in self.files)])
+
 
 def push_model(
     entry: ModelEntry,

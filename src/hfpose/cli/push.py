@@ -1,0 +1,41 @@
+"""`hfpose push`: converted models and pipelines to the Hub."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from hfpose.errors import HFPoseError
+
+
+def push(
+    names: Annotated[list[str], typer.Argument(help="Zoo names or aliases; `hfpose models` lists them.")],
+    namespace: Annotated[str, typer.Option(help="User or organization on the Hub that gets the repositories.")],
+    pipeline: Annotated[
+        bool, typer.Option("--pipeline", help="Push the pose model together with its detector, as one repository.")
+    ] = False,
+    private: Annotated[bool, typer.Option("--private", help="Make new repositories private.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would go up.")] = False,
+) -> None:
+    """Push models of the zoo, each with its image processor and card, to repositories on the Hub.
+
+    HFPOSE_NAMESPACE then makes zoo names mean these repositories.
+    """
+    results = [_push(name, namespace, pipeline, private, dry_run) for name in names]
+    sys.exit(not all(results))
+
+
+def _push(name: str, namespace: str, pipeline: bool, private: bool, dry_run: bool) -> bool:
+    """Whether it went well; otherwise the reason is on stderr, and the other names can go on."""
+    from hfpose.publishing.uploads import push_model, push_pipeline
+    from hfpose.zoo import get_main_entry
+
+    push_entry = push_pipeline if pipeline else push_model
+    try:
+        print(push_entry(get_main_entry(name), namespace, private=private or None, dry_run=dry_run))
+    except HFPoseError as error:
+        print(f"hfpose: {name}: {error}", file=sys.stderr)
+        return False
+    return True
