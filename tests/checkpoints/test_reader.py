@@ -21,9 +21,8 @@ import torch
 from safetensors.torch import save_file
 
 from golden import Golden
-from hfpose.checkpoints import read_checkpoint
 from hfpose.checkpoints.pickles import Placeholder
-from hfpose.checkpoints.reader import stated_hash
+from hfpose.checkpoints.reader import read_checkpoint, stated_hash
 from hfpose.errors import CheckpointError
 
 SERIALIZATIONS = pytest.mark.parametrize("new", [True, False], ids=["zip", "legacy"])

@@ -103,7 +103,7 @@ def test_several_bases(write: Write) -> None:
 
 def test_bases_must_not_set_the_same_variable(write: Write) -> None:
     path = write(b="x = 1", c="x = 2", a="_base_ = ['b.py', 'c.py']")
-    with pytest.raises(ConfigError, match=r"a.py: several files of `_base_` set 'x'"):
+    with pytest.raises(ConfigError, match=r"a.py:1: several files of `_base_` set 'x'"):
         read_reference_config(path)
 
 
@@ -139,7 +139,7 @@ def test_update_of_a_dict_of_the_base_merges_as_in_the_reference(write: Write) -
 def test_missing_bases_are_named(write: Write, tmp_path: Path) -> None:
     path = write(a="_base_ = ['../_base_/default_runtime.py']")
     with pytest.raises(
-        ConfigError, match=r"no file for the base config .*_base_/default_runtime.py' of .*a.py'"
+        ConfigError, match=r"no file for the base config .*_base_/default_runtime.py' of .*a.py:1"
     ) as caught:
         read_reference_config(path)
     assert "stands alone" in str(caught.value)

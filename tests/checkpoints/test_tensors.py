@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hfpose.checkpoints import read_checkpoint
 from hfpose.checkpoints.pickles import Placeholder
+from hfpose.checkpoints.reader import read_checkpoint
 from hfpose.errors import CheckpointError
 
 

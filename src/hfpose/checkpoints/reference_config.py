@@ -43,24 +43,28 @@ def read_reference_config(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        return to_plain(_read_file(path, (), Budget()))
+        return to_plain(_read_file(path, f"the config {str(path)!r}", (), Budget()))
     except (OverflowError, RecursionError) as error:
         raise ConfigError(f"{path}: a variable contains itself, or the config nests or repeats too much.") from error
 
 
-def _read_file(path: Path, children: tuple[Path, ...], budget: Budget) -> dict[str, Any]:
-    """Variables of a file merged into those of its bases. `children` are the files that led here."""
-    tree = _parse(path, children[-1] if children else None, budget)
+def _read_file(path: Path, named: str, children: tuple[Path, ...], budget: Budget) -> dict[str, Any]:
+    """Variables of a file merged into those of its bases.
+
+    `named` is the file in the words of an error, `children` are the files that led here.
+    """
+    tree = _parse(path, named, budget)
     own = [statement for statement in tree.body if not _sets_base(statement)]
     evaluator = Evaluator(path, BaseDict(), _predefined(path), budget)
     chain = (*children, Path(os.path.normpath(path.absolute())))
-    for base_path in _base_paths(path, tree, evaluator):
+    line, base_paths = _base_paths(path, tree, evaluator)
+    for base_path in base_paths:
         if base_path in chain or len(chain) > _MAX_INHERITANCE:
-            raise ConfigError(f"{path}: `_base_` leads in a circle or through too many files, at {base_path}.")
-        base = _read_file(base_path, chain, budget)
+            raise ConfigError(f"{path}:{line}: `_base_` leads in a circle or through too many files, at {base_path}.")
+        base = _read_file(base_path, f"the base config {str(base_path)!r} of {path}:{line}", chain, budget)
         if repeated := sorted(evaluator.base.keys() & base.keys()):
             raise ConfigError(
-                f"{path}: several files of `_base_` set {', '.join(map(repr, repeated))}. Keep one of them."
+                f"{path}:{line}: several files of `_base_` set {', '.join(map(repr, repeated))}. Keep one of them."
             )
         dict.update(evaluator.base, _from_base(base, budget))
     evaluator.run(own)
@@ -72,17 +76,15 @@ def _read_file(path: Path, children: tuple[Path, ...], budget: Budget) -> dict[s
     return _merged(variables, evaluator.base, lines)
 
 
-def _parse(path: Path, child: Path | None, budget: Budget) -> ast.Module:
-    named = f"the base config {str(path)!r} of {str(child)!r}" if child else f"the config {str(path)!r}"
+def _parse(path: Path, named: str, budget: Budget) -> ast.Module:
     if path.suffix != ".py":
         raise ConfigError(f"Expected a Python file (.py), got {named}. {HOW_TO_FLATTEN}")
     try:
         if not path.is_file():
-            help_text = (
-                " Keep the config in the folders of the project it belongs to, correct `_base_`, or give one that stands "
-                "alone (mmengine's `Config.fromfile(...).dump(...)` writes it)."
+            raise ConfigError(
+                f"There is no file for {named}. Correct the path, keep a config in the folders of its project so that its "
+                "`_base_` is found, or give one that stands alone (mmengine's `Config.fromfile(...).dump(...)` writes it)."
             )
-            raise ConfigError(f"There is no file for {named}.{help_text if child else ''}")
         if path.stat().st_size > _MAX_FILE_SIZE:
             raise ConfigError(f"Expected a config file, but {named} has more than {_MAX_FILE_SIZE:,} bytes.")
         text = path.read_text(encoding="utf-8-sig")
@@ -130,10 +132,11 @@ def _sets_base(statement: ast.stmt) -> bool:
     )
 
 
-def _base_paths(path: Path, tree: ast.Module, evaluator: Evaluator) -> list[Path]:
+def _base_paths(path: Path, tree: ast.Module, evaluator: Evaluator) -> tuple[int, list[Path]]:
+    """Line of `_base_`, and the files that it names."""
     statements = [statement for statement in tree.body if isinstance(statement, ast.Assign) and _sets_base(statement)]
     if not statements:
-        return []
+        return 1, []
     value = evaluator.evaluate(statements[0].value)
     names = value if isinstance(value, (list, tuple)) else [value]
     if len(statements) > 1 or not all(isinstance(name, str) for name in names):
@@ -146,7 +149,8 @@ def _base_paths(path: Path, tree: ast.Module, evaluator: Evaluator) -> list[Path
                 statements[0],
                 f"the base {name!r} is a config inside of an installed package, which is not looked up; give its path",
             )
-    return [Path(os.path.normpath(path.absolute().parent / name)) for name in names if "::" not in name]
+    folder = path.absolute().parent
+    return statements[0].lineno, [Path(os.path.normpath(folder / name)) for name in names if "::" not in name]
 
 
 def _from_base(value: Any, budget: Budget) -> Any:
