@@ -58,3 +58,11 @@ def person_detector(shared, tmp_path_factory) -> Path:
 def photo(shared) -> Path:
     """A photograph with four people."""
     return shared / "images" / "coco_196141.jpg"
+
+
+@pytest.fixture
+def screen(monkeypatch):
+    """A screen for windows, on which tests can see what was shown and press keys."""
+    from fake_screen import FakeScreen
+
+    return FakeScreen().install(monkeypatch)

@@ -7,7 +7,7 @@ import pytest
 
 from hfpose.errors import InputError
 from hfpose.results import PoseOutput
-from hfpose.visualization import draw_heatmaps
+from hfpose.visualization import draw_heatmaps, draw_poses, draw_poses_and_heatmaps
 
 RED_END, BLUE_END = np.array([128, 0, 0]), np.array([0, 0, 128])  # of OpenCV's "jet"
 
@@ -106,3 +106,13 @@ def test_missing_heatmaps_boxes_and_bad_alpha_are_refused():
         draw_heatmaps(picture(), result(np.ones((1, 1, 8, 8))))
     with pytest.raises(InputError, match="alpha must be 0 to 1"):
         draw_heatmaps(picture(), result(np.ones((1, 60, 100))), alpha=2)
+
+
+def test_heatmaps_are_drawn_below_the_poses():
+    output = result(np.random.default_rng(0).random((2, 6, 10)))
+    drawn = draw_poses_and_heatmaps(picture(), output, radius=2)
+    np.testing.assert_array_equal(drawn[:60], draw_poses(picture(), output, radius=2))
+    np.testing.assert_array_equal(drawn[60:], draw_heatmaps(picture(), output))
+    black = draw_poses_and_heatmaps(picture(), output, radius=2, black_background=True)
+    np.testing.assert_array_equal(black[60:], draw_heatmaps(np.zeros_like(picture()), output))
+    assert not black[30:60].any()

@@ -1,17 +1,20 @@
 """Drawing: functions that take a picture and a result and return a new picture."""
 
-from hfpose.visualization.heatmaps import draw_heatmaps
+from hfpose.visualization.heatmaps import draw_heatmaps, draw_poses_and_heatmaps
 from hfpose.visualization.interactive import plot_poses_3d
 from hfpose.visualization.poses import SkeletonStyle, draw_poses
 from hfpose.visualization.poses_3d import AxisLimits, axis_limits_3d, draw_poses_3d, draw_poses_side_by_side
+from hfpose.visualization.windows import Window
 
 __all__ = [
     "AxisLimits",
     "SkeletonStyle",
+    "Window",
     "axis_limits_3d",
     "draw_heatmaps",
     "draw_poses",
     "draw_poses_3d",
+    "draw_poses_and_heatmaps",
     "draw_poses_side_by_side",
     "plot_poses_3d",
 ]

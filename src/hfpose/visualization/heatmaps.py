@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from hfpose.errors import InputError
 from hfpose.results import PoseOutput
 from hfpose.visualization.canvas import check_image
+from hfpose.visualization.poses import draw_poses
 
 
 def draw_heatmaps(image: np.ndarray, output: PoseOutput, *, alpha: float = 0.5) -> np.ndarray:
@@ -37,6 +39,29 @@ def draw_heatmaps(image: np.ndarray, output: PoseOutput, *, alpha: float = 0.5) 
     cv2.normalize(peaks, levels, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)
     colors = cv2.applyColorMap(levels, _jet_rgb())
     return cv2.addWeighted(colors, alpha, np.ascontiguousarray(image), 1 - alpha, 0, dst=colors)
+
+
+def draw_poses_and_heatmaps(
+    image: np.ndarray, output: PoseOutput, *, black_background: bool = False, **options: Any
+) -> np.ndarray:
+    """Draws the poses and, below them, the heatmaps, as MMPose shows the two.
+
+    Args:
+        image: RGB uint8 picture (H, W, 3). It is not changed.
+        output: Result with heatmaps, see `draw_heatmaps`.
+        black_background: Draw both on black instead of the picture.
+        options: Other options of `draw_poses`.
+
+    Returns:
+        RGB uint8 picture (2 H, W, 3).
+
+    Raises:
+        InputError, ConfigError: As `draw_poses` and `draw_heatmaps` do.
+    """
+    check_image(image)
+    if black_background:
+        image = np.zeros_like(image)
+    return np.concatenate([draw_poses(image, output, **options), draw_heatmaps(image, output)])
 
 
 @cache
