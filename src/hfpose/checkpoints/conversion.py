@@ -18,6 +18,7 @@ from torch import Tensor
 from hfpose.checkpoints.reader import read_checkpoint
 from hfpose.errors import CheckpointError
 from hfpose.keypoints import KeypointSchema, load_schema
+from hfpose.models.shared.quiet import without_progress_bars
 from hfpose.zoo import ModelEntry, Task, get_entry
 
 if TYPE_CHECKING:
@@ -173,7 +174,8 @@ def _save(output_dir: Path, model: PreTrainedModel, processor: Any) -> Path:
     """Write everything beside `output_dir` first, so that an interrupt leaves no half of a folder."""
     output_dir.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output_dir.parent, prefix=f".{output_dir.name}-") as temporary:
-        model.save_pretrained(temporary)
+        with without_progress_bars():
+            model.save_pretrained(temporary)
         processor.save_pretrained(temporary)
         output_dir.mkdir(exist_ok=True)
         # A folder without a configuration is not taken for a model: the old one goes first, the new one comes last.

@@ -24,11 +24,8 @@ def convert(
         raise typer.BadParameter("give the NAME of a zoo model, or --config with a config file of your own.")
     if task is not None and task not in TASKS:
         raise typer.BadParameter(f"{task!r} is none of {', '.join(TASKS)}.", param_hint="--task")
-    from transformers.utils import logging
-
     from hfpose.checkpoints.conversion import convert_checkpoint
 
-    logging.disable_progress_bar()
     chosen: Task | None = next((known for known in TASKS if known == task), None)
     folder = convert_checkpoint(name, checkpoint, output, config=config, task=chosen)
     print(f"Wrote {folder}. Load it by its path, as in pipeline(..., model={str(folder)!r}).")

@@ -1,0 +1,139 @@
+"""`hfpose download`, `cache` and `push` as a user calls them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from checkpoint_host import CheckpointHost, zoo_environment
+from fake_conversion import convert
+from golden import Golden
+from hub_server import USER, HubServer
+
+DETECTOR = "rtmdet_nano_320-8xb32_hand"
+OTHER = "rtmdet_tiny_8xb32-300e_coco"
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """Folder of two models in a cache, as converted before."""
+    folder = tmp_path / "cache/models/v1"
+    folder.mkdir(parents=True)
+    checkpoint = tmp_path / "checkpoint.pth"
+    checkpoint.write_bytes(bytes(2_000_000))
+    for name in (DETECTOR, OTHER):
+        convert(name, checkpoint, folder / name)
+    return folder
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[HubServer]:
+    with HubServer(tmp_path / "hub") as server:
+        yield server
+
+
+def run(tmp_path: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HFPOSE_CACHE": str(tmp_path / "cache"), **environment}
+    return subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, timeout=120, env=env, cwd=tmp_path
+    )
+
+
+def hfpose(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return run(tmp_path, "-m", "hfpose", *arguments, **environment)
+
+
+def test_download_fetches_what_it_can_and_says_what_it_could_not(tmp_path: Path) -> None:
+    with CheckpointHost() as host:
+        checkpoint = Golden("detect", DETECTOR).write_checkpoint(tmp_path / "checkpoint.pth").read_bytes()
+        host.add(DETECTOR, checkpoint)
+        zoo = zoo_environment(host.write_zoo(tmp_path / "zoo.json"))
+        done = hfpose(tmp_path, "download", "nothing", OTHER, DETECTOR, **zoo)
+        assert done.returncode == 1
+        assert done.stdout.splitlines() == [f"{DETECTOR}:", f"  {tmp_path}/cache/models/v1/{DETECTOR}"]
+        unknown, missing = done.stderr.splitlines()
+        assert unknown.startswith("hfpose: nothing: The zoo has no model called 'nothing'")
+        assert missing.startswith(f"hfpose: {OTHER}: '{OTHER}' is not in the cache, and There is no file at")
+        again = hfpose(tmp_path, "download", DETECTOR, **zoo, HF_HUB_OFFLINE="1")
+        assert (again.returncode, again.stdout) == (0, done.stdout)
+
+
+def test_cache_is_listed(tmp_path: Path, cache: Path) -> None:
+    lines = hfpose(tmp_path, "cache").stdout.splitlines()
+    assert [line.split()[-1] for line in lines] == [DETECTOR, OTHER, str(tmp_path / "cache")]
+    assert [line.split()[:2] for line in lines] == [["2.0", "MB"], ["2.0", "MB"], ["4.0", "MB"]]
+    listed = json.loads(hfpose(tmp_path, "cache", "--json").stdout)
+    assert [(model["name"], model["path"]) for model in listed] == [
+        (DETECTOR, str(cache / DETECTOR)),
+        (OTHER, str(cache / OTHER)),
+    ]
+
+
+def test_cache_is_cleaned_by_name_or_alias(tmp_path: Path, cache: Path) -> None:
+    assert hfpose(tmp_path, "cache", "--clean", "rtmdet-t").stdout == "Freed 2.0 MB.\n"
+    assert [folder.name for folder in cache.iterdir()] == [DETECTOR]
+    assert hfpose(tmp_path, "cache", "--clean-all").stdout == "Freed 2.0 MB.\n"
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize("arguments", [("--clean",), (DETECTOR,)])
+def test_cache_deletes_nothing_by_mistake(tmp_path: Path, cache: Path, arguments: tuple[str, ...]) -> None:
+    assert hfpose(tmp_path, "cache", *arguments).returncode == 2
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_cleaning_what_is_not_there(tmp_path: Path, cache: Path) -> None:
+    done = hfpose(tmp_path, "cache", "--clean", "rtmdet-x", DETECTOR)
+    assert done.returncode == 2
+    assert "'rtmdet_x_8xb32-300e_coco' is not in the cache" in done.stderr
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_push_dry_run_prints_and_pushes_nothing(tmp_path: Path, cache: Path, server: HubServer) -> None:
+    environment = server.environment(tmp_path / "home")
+    done = hfpose(tmp_path, "push", DETECTOR, "--namespace", USER, "--dry-run", **environment)
+    assert done.returncode == 0, done.stderr
+    head, *files = done.stdout.splitlines()
+    assert head == f"{USER}/{DETECTOR} (dry run, nothing was pushed)"
+    assert [line.split()[1] for line in files] == ["config.json", "model.safetensors", "README.md"]
+    assert server.requests == []
+
+
+def test_push_prints_the_revision_and_goes_on_after_a_failure(tmp_path: Path, cache: Path, server: HubServer) -> None:
+    environment = server.environment(tmp_path / "home")
+    done = hfpose(tmp_path, "push", "rtmo", DETECTOR, "--namespace", USER, **environment)
+    assert done.returncode == 1
+    assert "RTMO is not supported yet" in done.stderr
+    commit = server.repository(f"{USER}/{DETECTOR}").commit_at("main")
+    assert done.stdout.startswith(f"{USER}/{DETECTOR} (revision {commit['id']})")
+    assert set(commit["files"]) == {"config.json", "model.safetensors", "README.md"}
+
+
+def test_pushing_again_without_a_change_makes_no_commit(tmp_path: Path, cache: Path, server: HubServer) -> None:
+    environment = server.environment(tmp_path / "home")
+    first, second = (hfpose(tmp_path, "push", DETECTOR, "--namespace", USER, **environment) for _ in range(2))
+    assert second.returncode == 0, second.stderr
+    assert second.stdout == first.stdout
+    assert len(server.repository(f"{USER}/{DETECTOR}").commits) == 2
+
+
+def test_push_all_takes_what_is_in_the_cache(tmp_path: Path, cache: Path, server: HubServer) -> None:
+    script = str(Path(__file__).resolve().parents[2] / "conversion/push_all.py")
+    environment = server.environment(tmp_path / "home")
+    done = run(tmp_path, script, "--namespace", USER, **environment)
+    assert done.returncode == 0, done.stderr
+    for name in (DETECTOR, OTHER):
+        assert server.repository(f"{USER}/{name}").commit_at("main")["files"]
+
+
+def test_push_all_from_an_empty_cache(tmp_path: Path) -> None:
+    script = str(Path(__file__).resolve().parents[2] / "conversion/push_all.py")
+    done = run(tmp_path, script, "--namespace", USER)
+    assert done.returncode == 2
+    assert "There is nothing to push" in done.stderr
