@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from hfpose.checkpoints.conversion import convert_checkpoint as convert_checkpoint
     from hfpose.keypoints import KeypointSchema as KeypointSchema
     from hfpose.keypoints import load_schema as load_schema
+    from hfpose.pipelines import HandPose3DPipeline as HandPose3DPipeline
+    from hfpose.pipelines import PoseEstimation3DPipeline as PoseEstimation3DPipeline
     from hfpose.pipelines import PoseEstimationPipeline as PoseEstimationPipeline
     from hfpose.pipelines import pipeline as pipeline
     from hfpose.results import PoseOutput as PoseOutput
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 _PLACES = {
     "pipeline": "hfpose.pipelines",
     "PoseEstimationPipeline": "hfpose.pipelines",
+    "PoseEstimation3DPipeline": "hfpose.pipelines",
+    "HandPose3DPipeline": "hfpose.pipelines",
     "PoseOutput": "hfpose.results",
     "KeypointSchema": "hfpose.keypoints",
     "load_schema": "hfpose.keypoints",

@@ -140,7 +140,7 @@ class PoseTracker:
                 "People are tracked in the picture, but this output has 3D keypoints and no keypoints_2d."
             )
         valid = _valid_keypoints(keypoints, output.keypoint_scores)
-        boxes = _extents(keypoints, valid) if output.boxes is None else output.boxes
+        boxes = boxes_around(keypoints, valid) if output.boxes is None else output.boxes
         tracks = self._remembered(keypoints.shape[1] if len(keypoints) else None, output.image_size)
         keypoints = _without_gaps(keypoints, boxes, tracks.keypoints.shape[1])
         shift = tracks.predicted_shift(output.image_size) if self.predict_motion else np.zeros_like(tracks.velocities)
@@ -323,6 +323,8 @@ def keypoint_similarity(
 
     Source: `mmpose.evaluation.functional.nms.oks_iou`.
     """
+    if len(keypoints) == 0 or len(other_keypoints) == 0:  # where nobody is, the number of keypoints may be unknown
+        return np.zeros((len(keypoints), len(other_keypoints)))
     variances = (2 * np.asarray(sigmas if sigmas else [_DEFAULT_SIGMA] * keypoints.shape[1])) ** 2
     squared = ((keypoints[:, None] - other_keypoints[None]) ** 2).sum(-1)  # (N, M, K)
     area, other_area = ((b[:, 2:] - b[:, :2]).prod(-1) for b in (boxes, other_boxes))
@@ -358,8 +360,8 @@ def _without_gaps(keypoints: np.ndarray, boxes: np.ndarray, num_keypoints: int) 
     return np.where(np.isfinite(keypoints).all(-1, keepdims=True), keypoints, centers)
 
 
-def _extents(keypoints: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Boxes (N, 4) around the valid keypoints (N, K, 2), all zero where there is none."""
+def boxes_around(keypoints: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Boxes (N, 4) around those of the keypoints (N, K, 2) that are `valid` (N, K), all zero where none is."""
     least = np.where(valid[..., None], keypoints, np.inf).min(1, initial=np.inf)
     greatest = np.where(valid[..., None], keypoints, -np.inf).max(1, initial=-np.inf)
     boxes = np.concatenate((least, greatest), axis=-1)

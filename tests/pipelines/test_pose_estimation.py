@@ -11,6 +11,7 @@ from PIL import Image
 import hfpose
 from hfpose.errors import InputError
 from hfpose.media.images import load_image
+from hfpose.media.sources import open_source
 
 BOXES = [[40.0, 30.0, 120.0, 200.0], [150.0, 20.0, 260.0, 220.0], [10.5, 5.25, 90.0, 90.0]]
 
@@ -275,3 +276,62 @@ def test_a_pose_model_for_people_keeps_people_of_a_detector_of_many_classes(tiny
     hfpose.RTMDetImageProcessor(size={"height": 64, "width": 64}).save_pretrained(tiny_pose.parent / "three-classes")
     pipe = hfpose.pipeline("pose-estimation", model=tiny_pose, detector=tiny_pose.parent / "three-classes")
     assert pipe.detector.label_ids == [1]
+
+
+def test_heatmaps_lie_where_the_keypoints_are(pipe):
+    output = pipe(picture(), boxes=BOXES, return_heatmaps=True)
+    assert output.heatmaps.shape == (3, 17, 512, 384)  # SimCC: two bins for each pixel of the crop
+    assert pipe(picture(), boxes=BOXES).heatmaps is None
+    peaks = output.heatmaps.reshape(3, 17, -1).argmax(-1)
+    cells = np.stack((peaks % 384, peaks // 384), axis=-1)
+    x1, y1, x2, y2 = output.heatmap_boxes.T[:, :, None]
+    found = np.stack((x1 + cells[..., 0] / 384 * (x2 - x1), y1 + cells[..., 1] / 512 * (y2 - y1)), axis=-1)
+    seen = output.keypoint_scores > 0
+    assert seen.any()
+    np.testing.assert_allclose(found[seen], output.keypoints[seen], atol=0.5)
+
+
+def test_heatmaps_of_several_pictures_and_of_mirrored_crops(pipe):
+    options = {"boxes": [BOXES[:1], [], BOXES], "return_heatmaps": True, "batch_size": 3}
+    plain = list(pipe([picture(1), picture(2), picture(3)], **options))
+    assert [len(output.heatmaps) for output in plain] == [1, 0, 3]
+    flipped = list(pipe([picture(1), picture(2), picture(3)], **options, flip_test=True))
+    assert np.abs(plain[2].heatmaps - flipped[2].heatmaps).max() > 0.01
+
+
+def test_a_stream_may_take_pictures_without_people_whole(people_pipe, photo):
+    gray = np.full((200, 300, 3), 127, np.uint8)
+    (_, nobody), (_, people) = people_pipe.stream(open_source([gray, photo]), whole_image_fallback=True, batch_size=2)
+    np.testing.assert_array_equal(nobody.boxes, [[0, 0, 300, 200]])
+    assert nobody.box_scores == [1]
+    assert people.num_instances == 4
+
+
+def test_a_camera_that_is_lost_keeps_what_was_found(pipe):
+    frames = [picture(seed) for seed in range(3)]
+
+    class Camera:
+        def __init__(self, number):
+            assert number == 2
+            self.frames = iter(frames)
+
+        def isOpened(self):
+            return True
+
+        def get(self, prop):
+            return 0.0
+
+        def read(self):
+            frame = next(self.frames, None)
+            if frame is None:
+                raise OSError("unplugged")
+            return True, frame[..., ::-1].copy()
+
+        def release(self):
+            pass
+
+    results = list(pipe.stream(open_source("webcam:2", capture_factory=Camera), batch_size=2))
+    assert [frame.frame_index for frame, _ in results] == [0, 1, 2, None]
+    for (_, output), frame in zip(results, frames, strict=False):
+        np.testing.assert_allclose(output.keypoints, pipe(frame).keypoints, atol=1e-3)
+    assert "stopped after 3 frames" in results[-1][1].error

@@ -61,11 +61,11 @@ def read_ahead(jobs: Generator[Job, None, None], num_workers: int, size: int) ->
     def end() -> None:
         stop.set()
         pool.shutdown(wait=False, cancel_futures=True)
-        reader.join(timeout=2)
+        if reader is not threading.current_thread():  # which may be the one that collects a generator nobody uses
+            reader.join(timeout=2)
 
-    atexit.register(
-        end
-    )  # for a loop that is still open when the program ends: decoders do not survive Python's own end
+    # For a loop that is still open when the program ends: decoders do not survive Python's own end.
+    atexit.register(end)
     reader.start()
     try:
         while (entry := waiting.get()) is not None:

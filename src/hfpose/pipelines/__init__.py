@@ -1,6 +1,8 @@
 """Pipelines: from pictures to keypoints, by way of a detector, a 2D estimator and, for 3D, a lifter."""
 
 from hfpose.pipelines.factory import pipeline
+from hfpose.pipelines.hand_pose_3d import HandPose3DPipeline
 from hfpose.pipelines.pose_estimation import PoseEstimationPipeline
+from hfpose.pipelines.pose_estimation_3d import PoseEstimation3DPipeline
 
-__all__ = ["PoseEstimationPipeline", "pipeline"]
+__all__ = ["HandPose3DPipeline", "PoseEstimation3DPipeline", "PoseEstimationPipeline", "pipeline"]

@@ -3,94 +3,187 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 
 from hfpose import hub
 from hfpose.keypoints import schema_for_config
+from hfpose.pipelines.hand_pose_3d import HandPose3DPipeline
+from hfpose.pipelines.index import read_index
 from hfpose.pipelines.loading import Stage, default_device, load_stage
 from hfpose.pipelines.pose_estimation import PoseEstimationPipeline
+from hfpose.pipelines.pose_estimation_3d import PoseEstimation3DPipeline
 from hfpose.zoo import WHOLE_IMAGE, ModelEntry, Task, find_entry, get_entry, list_entries
 
-TASKS = ("pose-estimation",)
-DEFAULT_MODEL = "human"
+AnyPipeline = PoseEstimationPipeline | PoseEstimation3DPipeline | HandPose3DPipeline
+Model = str | Path | PreTrainedModel
+
+DEFAULT_MODELS = {"pose-estimation": "human", "pose-estimation-3d": "human3d"}
+HAND_MODEL_TYPE = "internet"
+LIFTER_MODEL_TYPE = "motionbert"
 
 
 def pipeline(
     task: str = "pose-estimation",
-    model: str | Path | PreTrainedModel | None = None,
+    model: Model | None = None,
     *,
     image_processor: Any = None,
-    detector: str | Path | PreTrainedModel | None = None,
+    detector: Model | None = None,
     detector_labels: Iterable[int | str] | None = None,
+    pose: Model | None = None,
+    lifter: Model | None = None,
     weights: str | Path | None = None,
     detector_weights: str | Path | None = None,
+    pose_weights: str | Path | None = None,
     device: torch.device | str | int | None = None,
     dtype: torch.dtype | str | None = None,
     revision: str | None = None,
     token: str | bool | None = None,
-) -> PoseEstimationPipeline:
+) -> AnyPipeline:
     """A pipeline that is ready to be called with pictures.
 
     Args:
-        task: `"pose-estimation"`.
-        model: an alias (`"human"`, the default), a zoo name, a hub repository, a folder of a model or of a whole
-            pipeline, or a model object.
+        task: `"pose-estimation"` or `"pose-estimation-3d"`; a 3D model gives a 3D pipeline for either.
+        model: an alias (`"human"`, the default; `"human3d"` in 3D), a zoo name, a hub repository, a folder of a model or
+            of a whole pipeline, or a model object. In 3D a lifter (`"human3d"`), a model of hands (`"hand3d"`), or a 2D
+            model to lift from.
         image_processor: replaces the one that lies beside the model.
         detector: the same for the object detector, or `"whole_image"` to take each picture as one box. Default: the
             one that goes with the model, judged by its name or, for a model of your own, by its keypoints.
         detector_labels: ids or names of the detector's classes to keep. Default: those that the model is made for
             (people, hands, animals, ...) where the detector knows them, else all.
+        pose: the 2D model before a lifter; default: the one that goes with it.
+        lifter: the lifter after a 2D model; default: `model` if it is one, else `"human3d"`.
         weights: path or URL of a checkpoint of the reference to use with `model`, which is then a zoo name or the path
             of a config file. It is converted once and kept in the cache.
         detector_weights: the same for `detector`.
+        pose_weights: the same for `pose`.
         device: `"cpu"`, `"cuda"`, `"cuda:1"`, `"mps"`, ...; default: the accelerator if there is one, else the CPU.
         dtype: floating point type of the models, such as `"float16"`; default float32.
-        revision: branch, tag or commit of the pose model's hub repository.
+        revision: branch, tag or commit of the model's hub repository.
         token: for the Hub; by default the one that is logged in with.
 
     Raises:
         ValueError: for an unknown task.
         UnknownModelError: if nothing has the given name; it suggests near ones.
     """
-    if task not in TASKS:
-        raise ValueError(f"Unknown task {task!r}; hfpose has {', '.join(map(repr, TASKS))}.")
+    if task not in DEFAULT_MODELS:
+        raise ValueError(f"Unknown task {task!r}; hfpose has {', '.join(map(repr, DEFAULT_MODELS))}.")
     target = torch.device(device) if device is not None else default_device()
-    model = DEFAULT_MODEL if model is None else model
-    entry = None if isinstance(model, PreTrainedModel) else find_entry(str(model), "pose")
-    if not isinstance(model, PreTrainedModel):
-        model = _folder(model, "pose", weights, revision, token)
-        if (model / hub.PIPELINE_INDEX).is_file():
-            return PoseEstimationPipeline.from_pretrained(model, device=target, dtype=dtype)
-    pose = load_stage(model, "pose", image_processor, device=target, dtype=dtype)
-    entry = entry or _entry_with_same_keypoints(pose)
-    if detector is None and entry is not None:
-        detector = entry.default_detector
-    if detector is None or detector == WHOLE_IMAGE:
-        return PoseEstimationPipeline(pose, detector=WHOLE_IMAGE if detector else None)
-    if not isinstance(detector, PreTrainedModel):
-        detector = _folder(detector, "detector", detector_weights, None, token)
-    stage = load_stage(detector, "detector", device=target, dtype=dtype)
-    if detector_labels is None and entry is not None:
-        detector_labels = _default_labels(entry, stage)
-    return PoseEstimationPipeline(pose, detector=stage, detector_labels=detector_labels)
+    loader = _Loader(target, dtype, token)
+    chosen = loader.find(DEFAULT_MODELS[task] if model is None else model, weights, revision)
+    if chosen.is_pipeline:
+        return _load_saved(chosen.place, target, dtype)
+    if chosen.model_type == HAND_MODEL_TYPE:
+        stage = loader.load(chosen, "pose", image_processor)
+        found, labels = loader.detector(chosen.entry, stage, detector, detector_labels, detector_weights)
+        return HandPose3DPipeline(stage, detector=found, detector_labels=labels)
+    lifts = chosen.model_type == LIFTER_MODEL_TYPE
+    if task == "pose-estimation" and not lifts and lifter is None:
+        return loader.pose_pipeline(chosen, image_processor, detector, detector_labels, detector_weights)
+    if lifts:
+        first = pose if pose is not None else (chosen.entry and chosen.entry.default_pose) or DEFAULT_MODELS[task]
+        before, after = loader.find(first, pose_weights), chosen
+    else:
+        before, after = chosen, loader.find(DEFAULT_MODELS["pose-estimation-3d"] if lifter is None else lifter)
+    if lifts and lifter is not None:
+        after = loader.find(lifter)
+    people = loader.pose_pipeline(before, None, detector, detector_labels, detector_weights)
+    return PoseEstimation3DPipeline(people, loader.load(after, "lifter", image_processor if lifts else None))
 
 
-def _folder(
-    model: str | Path, task: Task, weights: str | Path | None, revision: str | None, token: str | bool | None
-) -> Path:
-    """Local folder of the model that a name stands for, or a name with a checkpoint beside it."""
-    if weights is None:
-        return hub.resolve(model, task, revision=revision, token=token)
-    from hfpose.checkpoints.cached import convert_cached
+@dataclass(frozen=True)
+class _Chosen:
+    """A model before it is loaded: what it is, and where."""
 
-    return convert_cached(model, weights, task)
+    place: Path | PreTrainedModel
+    entry: ModelEntry | None
+
+    @property
+    def is_pipeline(self) -> bool:
+        return isinstance(self.place, Path) and (self.place / hub.PIPELINE_INDEX).is_file()
+
+    @property
+    def model_type(self) -> str:
+        config = AutoConfig.from_pretrained(self.place) if isinstance(self.place, Path) else self.place.config
+        return config.model_type
 
 
-def _default_labels(entry: ModelEntry, detector: Stage) -> list[int] | None:
+@dataclass(frozen=True)
+class _Loader:
+    """Loads the stages of one pipeline."""
+
+    device: torch.device
+    dtype: torch.dtype | str | None
+    token: str | bool | None
+
+    def find(self, model: Model, weights: str | Path | None = None, revision: str | None = None) -> _Chosen:
+        """What a name stands for as a pose model or a lifter."""
+        if isinstance(model, PreTrainedModel):
+            return _Chosen(model, None)
+        task: Task = "lifter" if find_entry(str(model), "lifter") else "pose"
+        return _Chosen(self._folder(model, task, weights, revision), find_entry(str(model), task))
+
+    def load(self, chosen: _Chosen, task: Task, image_processor: Any = None) -> Stage:
+        return load_stage(chosen.place, task, image_processor, device=self.device, dtype=self.dtype)
+
+    def pose_pipeline(
+        self,
+        chosen: _Chosen,
+        image_processor: Any,
+        detector: Model | None,
+        labels: Iterable[int | str] | None,
+        weights: str | Path | None,
+    ) -> PoseEstimationPipeline:
+        stage = self.load(chosen, "pose", image_processor)
+        found, kept = self.detector(chosen.entry, stage, detector, labels, weights)
+        return PoseEstimationPipeline(stage, detector=found, detector_labels=kept)
+
+    def detector(
+        self,
+        entry: ModelEntry | None,
+        pose: Stage,
+        detector: Model | None,
+        labels: Iterable[int | str] | None,
+        weights: str | Path | None,
+    ) -> tuple[Stage | str | None, Iterable[int | str] | None]:
+        """The detector that is given or that goes with a pose model, and which of its classes to keep."""
+        entry = entry or _entry_with_same_keypoints(pose)
+        if detector is None and entry is not None:
+            detector = entry.default_detector
+        if detector is None or detector == WHOLE_IMAGE:
+            return (WHOLE_IMAGE if detector else None), None
+        if not isinstance(detector, PreTrainedModel):
+            detector = self._folder(detector, "detector", weights, None)
+        stage = load_stage(detector, "detector", device=self.device, dtype=self.dtype)
+        if labels is None and entry is not None:
+            labels = _default_labels(entry, stage)
+        return stage, labels
+
+    def _folder(self, model: str | Path, task: Task, weights: str | Path | None, revision: str | None) -> Path:
+        """Local folder of the model that a name stands for, or a name with a checkpoint beside it."""
+        if weights is None:
+            return hub.resolve(model, task, revision=revision, token=self.token)
+        from hfpose.checkpoints.cached import convert_cached
+
+        return convert_cached(model, weights, task)
+
+
+def _load_saved(folder: Path | PreTrainedModel, device: torch.device, dtype: torch.dtype | str | None) -> AnyPipeline:
+    """The pipeline in a folder, by the class that its index file names."""
+    assert isinstance(folder, Path)
+    kinds: dict[str, type[AnyPipeline]] = {
+        kind.__name__: kind for kind in (PoseEstimationPipeline, PoseEstimation3DPipeline, HandPose3DPipeline)
+    }
+    kind = kinds.get(str(read_index(folder).get("pipeline")), PoseEstimationPipeline)
+    return kind.from_pretrained(folder, device=device, dtype=dtype)
+
+
+def _default_labels(entry: ModelEntry, detector: Stage) -> list[int | str] | None:
     """Ids of the detector's classes that the pose model is made for, judged by their names; None where it has none."""
     if entry.detector_labels is None or entry.default_detector in (None, WHOLE_IMAGE):
         return None

@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 from transformers import (
+    AutoConfig,
     AutoImageProcessor,
+    AutoModel,
     AutoModelForObjectDetection,
     AutoModelForPoseEstimation,
     PreTrainedConfig,
@@ -17,9 +19,14 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from hfpose import hub
-from hfpose.zoo import Task
+from hfpose.errors import ConfigError
+from hfpose.zoo import Task, find_entry
 
-_AUTO_MODELS = {"pose": AutoModelForPoseEstimation, "detector": AutoModelForObjectDetection}
+_AUTO_MODELS: dict[Task, Any] = {
+    "pose": AutoModelForPoseEstimation,
+    "detector": AutoModelForObjectDetection,
+    "lifter": AutoModel,
+}
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,28 @@ class Stage:
         """Write a folder that `from_pretrained` of the model's and the processor's classes read."""
         self.model.save_pretrained(folder)
         self.image_processor.save_pretrained(folder)
+
+
+def task_of(model: str | Path) -> Task:
+    """The stage that a name, a folder or a repository is for; of an alias of several stages it is the pose model.
+
+    Raises:
+        UnknownModelError: if nothing has that name.
+        ConfigError: if it is a model of another kind.
+    """
+    entry = find_entry(str(model), "pose") or find_entry(str(model))
+    if entry is not None:
+        return entry.task
+    folder = hub.resolve(model)
+    if (folder / hub.PIPELINE_INDEX).is_file():
+        return "pose"
+    config = AutoConfig.from_pretrained(folder)
+    for task, auto_class in _AUTO_MODELS.items():
+        if type(config) in auto_class._model_mapping:
+            return task
+    raise ConfigError(
+        f"{model} is a {config.model_type} model; expected a pose model, an object detector or a lifter."
+    )
 
 
 def load_stage(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +13,30 @@ from transformers.utils import ModelOutput
 from hfpose.keypoints import KeypointSchema, schema_for_config
 from hfpose.models.vitpose.experts import forward_arguments
 from hfpose.pipelines.loading import Stage
+
+
+class EstimatedPoses(NamedTuple):
+    """The N people of one picture.
+
+    `keypoints` (N, K, 2) in pixels, or what the image processor decodes; `scores` (N, K); where asked `heatmaps`
+    (N, K, h, w), each over the region of the picture in `heatmap_boxes` (N, 4); further fields of a `PoseOutput`.
+    """
+
+    keypoints: np.ndarray
+    scores: np.ndarray
+    heatmaps: np.ndarray | None = None
+    heatmap_boxes: np.ndarray | None = None
+    fields: Mapping[str, Any] = {}
+
+    def select(self, part: slice) -> EstimatedPoses:
+        """Some of the people."""
+        return EstimatedPoses(
+            self.keypoints[part],
+            self.scores[part],
+            None if self.heatmaps is None else self.heatmaps[part],
+            None if self.heatmap_boxes is None else self.heatmap_boxes[part],
+            {name: array[part] for name, array in self.fields.items()},
+        )
 
 
 class TopDownEstimator:
@@ -27,29 +52,50 @@ class TopDownEstimator:
 
     @torch.inference_mode()
     def __call__(
-        self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray], *, flip_test: bool, batch_size: int
-    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        self,
+        images: Sequence[np.ndarray],
+        boxes: Sequence[np.ndarray],
+        *,
+        flip_test: bool,
+        batch_size: int,
+        return_heatmaps: bool = False,
+    ) -> list[EstimatedPoses]:
         """
         Args:
             images: RGB pictures (H, W, 3), uint8.
             boxes: for each picture (N, 4) x1, y1, x2, y2 in pixels.
             flip_test: average over the mirrored crop.
             batch_size: crops that go through the network at once, whichever pictures they are of.
-
-        Returns:
-            For each picture keypoints (N, K, 2) in pixels and scores (N, K).
+            return_heatmaps: keep the heatmaps, hundreds of kilobytes for each keypoint.
         """
         counts = [len(image_boxes) for image_boxes in boxes]
         owners = np.repeat(np.arange(len(images)), counts)
         flat = np.concatenate([*boxes, np.zeros((0, 4), np.float32)])
-        keypoints = np.zeros((len(flat), self.schema.num_keypoints, 2), np.float32)
-        scores = np.zeros((len(flat), self.schema.num_keypoints), np.float32)
-        for start in range(0, len(flat), batch_size):
-            part = slice(start, start + batch_size)
-            outputs = self._run(self._pixel_values(images, flat[part], owners[part]), flip_test)
-            keypoints[part], scores[part] = self.stage.image_processor.decode(outputs, flat[part])
-        ends = np.cumsum(counts)[:-1]
-        return list(zip(np.split(keypoints, ends), np.split(scores, ends), strict=True))
+        parts = [
+            self._estimate(images, flat[start:end], owners[start:end], flip_test, return_heatmaps)
+            for start in range(0, len(flat), batch_size)
+            for end in [start + batch_size]
+        ]
+        people = _concatenate(parts, self.schema.num_keypoints)
+        ends = np.cumsum(counts)
+        return [people.select(slice(end - count, end)) for count, end in zip(counts, ends, strict=True)]
+
+    def _estimate(
+        self,
+        images: Sequence[np.ndarray],
+        boxes: np.ndarray,
+        owners: np.ndarray,
+        flip_test: bool,
+        return_heatmaps: bool,
+    ) -> EstimatedPoses:
+        """The people in boxes (M, 4) that go through the network together; for `owners` see `_pixel_values`."""
+        processor = self.stage.image_processor
+        outputs = self._run(self._pixel_values(images, boxes, owners), flip_test)
+        keypoints, scores = processor.decode(outputs, boxes)
+        heatmaps, regions = None, None
+        if return_heatmaps:
+            heatmaps, regions = processor.heatmaps(outputs).float().cpu().numpy(), processor.regions(boxes)
+        return EstimatedPoses(keypoints, scores, heatmaps, regions, processor.instance_fields(outputs))
 
     def _pixel_values(self, images: Sequence[np.ndarray], boxes: np.ndarray, owners: np.ndarray) -> Tensor:
         """Network input for boxes (M, 4), each of the picture with the index that `owners` (M,), ascending, tells."""
@@ -69,3 +115,16 @@ class TopDownEstimator:
     def _forward(self, pixel_values: Tensor) -> ModelOutput:
         arguments = forward_arguments(self.stage.model, len(pixel_values))
         return self.stage.model(pixel_values=pixel_values, **arguments)
+
+
+def _concatenate(parts: Sequence[EstimatedPoses], num_keypoints: int) -> EstimatedPoses:
+    if not parts:
+        return EstimatedPoses(np.zeros((0, num_keypoints, 2), np.float32), np.zeros((0, num_keypoints), np.float32))
+    first = parts[0]
+    return EstimatedPoses(
+        np.concatenate([part.keypoints for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+        None if first.heatmaps is None else np.concatenate([part.heatmaps for part in parts]),
+        None if first.heatmap_boxes is None else np.concatenate([part.heatmap_boxes for part in parts]),
+        {name: np.concatenate([part.fields[name] for part in parts]) for name in first.fields},
+    )

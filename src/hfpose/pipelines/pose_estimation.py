@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from itertools import islice, repeat
 from pathlib import Path
@@ -15,11 +14,12 @@ import torch
 from transformers import PreTrainedModel
 
 from hfpose import hub
-from hfpose.errors import ConfigError, InputError
+from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema
 from hfpose.media.sources import Frame, Source, open_source
 from hfpose.models.shared.top_down import check_image_boxes
 from hfpose.pipelines.detection import BoxDetector
+from hfpose.pipelines.index import read_index, write_index
 from hfpose.pipelines.loading import Stage, default_device, load_stage
 from hfpose.pipelines.pose import TopDownEstimator
 from hfpose.results import PoseOutput
@@ -37,6 +37,8 @@ class _Settings:
     box_threshold: float
     nms_threshold: float
     pose_batch_size: int
+    return_heatmaps: bool
+    whole_image_fallback: bool
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class PoseEstimationPipeline:
     Finds people (hands, faces, animals) in pictures and the keypoints of each.
 
     Where the detector finds nothing there is nobody: the result has no instances. (MMPose takes the whole picture
-    for a person then; `detector="whole_image"` asks for that, and `hfpose.compat.mmpose` does it.)
+    for a person then, as `hfpose.compat.mmpose` does; `detector="whole_image"` does so for every picture.)
 
     Args:
         model: pose model.
@@ -119,6 +121,7 @@ class PoseEstimationPipeline:
         keypoint_threshold: float = 0.3,
         batch_size: int = 1,
         pose_batch_size: int = DEFAULT_POSE_BATCH_SIZE,
+        return_heatmaps: bool = False,
         return_visualization: bool = False,
     ) -> PoseOutput | Iterator[PoseOutput]:
         """
@@ -133,6 +136,7 @@ class PoseEstimationPipeline:
             keypoint_threshold: least score of a keypoint that is drawn.
             batch_size: pictures that are read and go through the detector at once.
             pose_batch_size: crops that go through the pose model at once, whichever pictures they are of.
+            return_heatmaps: keep what the network said of each place: `heatmaps` and `heatmap_boxes` of each output.
             return_visualization: draw the result: `visualization` of each output.
 
         Returns:
@@ -144,8 +148,6 @@ class PoseEstimationPipeline:
                 the others: its output has no instances and says why in `error`.
         """
         source = open_source(inputs)
-        if boxes is not None:
-            boxes = [_boxes_of_single(boxes)] if source.is_single else _boxes_per_picture(boxes, source.num_frames)
         results = self.stream(
             source,
             boxes=boxes,
@@ -154,40 +156,39 @@ class PoseEstimationPipeline:
             nms_threshold=nms_threshold,
             batch_size=batch_size,
             pose_batch_size=pose_batch_size,
+            return_heatmaps=return_heatmaps,
         )
         if return_visualization:
             results = ((frame, _with_visualization(frame, output, keypoint_threshold)) for frame, output in results)
-        if not source.is_single:
-            return _announcing_errors(results)
-        _, output = next(results)
-        if output.error is not None:
-            raise InputError(output.error)
-        return output
+        return single_output(results) if source.is_single else announcing_errors(results)
 
     def stream(
         self,
         source: Source,
         *,
-        boxes: Iterable[Any] | None = None,
+        boxes: Any = None,
         flip_test: bool = False,
         box_threshold: float = 0.3,
         nms_threshold: float = 0.3,
         batch_size: int = 1,
         pose_batch_size: int = DEFAULT_POSE_BATCH_SIZE,
+        return_heatmaps: bool = False,
+        whole_image_fallback: bool = False,
     ) -> Iterator[tuple[Frame, PoseOutput]]:
         """The frames of a source with their results, for callers that write or draw them.
 
         Args:
             source: what `hfpose.media.sources.open_source` makes of pictures, videos, webcams and collections of them.
-            boxes: one list of boxes per frame.
-            flip_test, box_threshold, nms_threshold, batch_size, pose_batch_size: as for a call.
+            boxes: as for a call; may be an iterator that gives one list of boxes per frame.
+            flip_test, box_threshold, nms_threshold, batch_size, pose_batch_size, return_heatmaps: as for a call.
+            whole_image_fallback: where there is no box, take the picture as one, as MMPose does.
 
         Returns:
             Pairs in the order of the source, computed as they are read. What cannot be used has no people and says why
             in `error`.
 
         Raises:
-            InputError: if there is neither a detector nor boxes.
+            InputError: if there is neither a detector nor boxes, or boxes for another number of pictures.
         """
         _check_positive(batch_size=batch_size, pose_batch_size=pose_batch_size)
         if boxes is None and self.detector is None and not self.whole_image:
@@ -195,7 +196,11 @@ class PoseEstimationPipeline:
                 "This pipeline has no detector. Give `boxes=[[[x1, y1, x2, y2], ...]]`, or make the pipeline with "
                 '`detector=...` (a model, or "whole_image" to take each picture as one box).'
             )
-        settings = _Settings(flip_test, box_threshold, nms_threshold, pose_batch_size)
+        if boxes is not None:
+            boxes = [_boxes_of_single(boxes)] if source.is_single else _boxes_per_picture(boxes, source.num_frames)
+        settings = _Settings(
+            flip_test, box_threshold, nms_threshold, pose_batch_size, return_heatmaps, whole_image_fallback
+        )
         return self._stream(source, boxes, batch_size, settings)
 
     def _stream(
@@ -231,45 +236,55 @@ class PoseEstimationPipeline:
             [boxes for boxes, _ in found],
             flip_test=settings.flip_test,
             batch_size=settings.pose_batch_size,
+            return_heatmaps=settings.return_heatmaps,
         )
-        for picture, (boxes, box_scores), (keypoints, scores) in zip(pictures, found, poses, strict=True):
+        for picture, (boxes, box_scores), people in zip(pictures, found, poses, strict=True):
             height, width = picture.image.shape[:2]
             yield PoseOutput(
-                keypoints=keypoints,
-                keypoint_scores=scores,
+                keypoints=people.keypoints,
+                keypoint_scores=people.scores,
+                heatmaps=people.heatmaps,
+                heatmap_boxes=people.heatmap_boxes,
                 boxes=boxes,
                 box_scores=box_scores,
                 schema=self.schema,
                 image_size=(width, height),
                 source=picture.frame.source,
                 frame_index=picture.frame.frame_index,
+                **people.fields,
             )
 
     def _find_boxes(self, pictures: Sequence[_Picture], settings: _Settings) -> list[tuple[np.ndarray, np.ndarray]]:
         """Boxes (N, 4) and scores (N,) of each picture: given, detected, or the picture itself."""
         given = [picture.boxes for picture in pictures if picture.boxes is not None]
-        if given:
-            boxes = given  # a call gives boxes for all pictures or for none
+        if given:  # a call gives boxes for all pictures or for none
+            found = [(boxes, np.ones(len(boxes), np.float32)) for boxes in given]
         elif self.detector is not None:
             images = [picture.image for picture in pictures]
-            return self.detector(images, settings.box_threshold, settings.nms_threshold)
+            found = self.detector(images, settings.box_threshold, settings.nms_threshold)
         else:
-            boxes = [
-                np.array([[0, 0, picture.image.shape[1], picture.image.shape[0]]], np.float32) for picture in pictures
-            ]
-        return [(each, np.ones(len(each), np.float32)) for each in boxes]
+            return [_whole_image(picture.image) for picture in pictures]
+        if not settings.whole_image_fallback:
+            return found
+        return [
+            boxes if len(boxes[0]) else _whole_image(picture.image)
+            for picture, boxes in zip(pictures, found, strict=True)
+        ]
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the pipeline: an index file, and a folder for each part that its class loads alone."""
-        folder = Path(folder)
+        write_index(folder, {"pipeline": type(self).__name__, **self.save_parts(Path(folder))})
+
+    def save_parts(self, folder: Path) -> dict[str, Any]:
+        """Write the parts into folders below `folder`; returns what an index file says of them."""
         self.estimator.stage.save_pretrained(folder / "pose")
-        parts: dict[str, Any] = {"pipeline": type(self).__name__, "pose": "pose"}
+        parts: dict[str, Any] = {"pose": "pose"}
         if self.detector is not None:
             self.detector.stage.save_pretrained(folder / "detector")
             parts |= {"detector": "detector", "detector_labels": self.detector.label_ids}
         elif self.whole_image:
             parts["detector"] = WHOLE_IMAGE
-        (folder / hub.PIPELINE_INDEX).write_text(json.dumps(parts, indent=2) + "\n", encoding="utf-8")
+        return parts
 
     @classmethod
     def from_pretrained(
@@ -288,34 +303,22 @@ class PoseEstimationPipeline:
             CheckpointError: if the index names a part outside of the folder.
         """
         root = hub.resolve(folder, "pose", revision=revision, token=token)
-        index = _read_index(root)
-        target = default_device() if device is None else device
+        return cls.from_parts(root, read_index(root), default_device() if device is None else device, dtype)
+
+    @classmethod
+    def from_parts(
+        cls, root: Path, index: dict[str, Any], device: torch.device | str, dtype: torch.dtype | str | None
+    ) -> PoseEstimationPipeline:
+        """The pipeline whose parts `index` names, in folders below `root`.
+
+        Raises:
+            CheckpointError: if the index names a part outside of the folder.
+        """
         detector: Stage | str | None = index.get("detector")
         if isinstance(detector, str) and detector != WHOLE_IMAGE:
-            detector = load_stage(hub.child_path(root, detector), "detector", device=target, dtype=dtype)
-        pose = load_stage(hub.child_path(root, index["pose"]), "pose", device=target, dtype=dtype)
+            detector = load_stage(hub.child_path(root, detector), "detector", device=device, dtype=dtype)
+        pose = load_stage(hub.child_path(root, index["pose"]), "pose", device=device, dtype=dtype)
         return cls(pose, detector=detector, detector_labels=index.get("detector_labels"))
-
-
-def _read_index(folder: Path) -> dict[str, Any]:
-    """The index file of a pipeline folder.
-
-    Raises:
-        ConfigError: if it is missing or not what `save_pretrained` writes.
-    """
-    path = folder / hub.PIPELINE_INDEX
-    if not path.is_file():
-        raise ConfigError(
-            f"{folder} has no {hub.PIPELINE_INDEX}, so it is no pipeline folder. "
-            'For a folder of one model use `pipeline("pose-estimation", model=folder)`.'
-        )
-    try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{path} is not valid JSON: {error}.") from error
-    if not isinstance(index, dict) or not isinstance(index.get("pose"), str):
-        raise ConfigError(f"{path} does not name its pose model; write the folder anew with `save_pretrained`.")
-    return index
 
 
 def _check_positive(**values: int) -> None:
@@ -333,7 +336,7 @@ def _boxes_of_single(boxes: Any) -> Any:
 
 
 def _boxes_per_picture(boxes: Any, num_images: int | None) -> Any:
-    if num_images is not None and len(boxes) != num_images:
+    if num_images is not None and isinstance(boxes, Sized) and len(boxes) != num_images:
         raise InputError(
             f"Got boxes for {len(boxes)} pictures, but there are {num_images}. "
             "Give one list of boxes [x1, y1, x2, y2] per picture, an empty one where there is nobody."
@@ -341,7 +344,25 @@ def _boxes_per_picture(boxes: Any, num_images: int | None) -> Any:
     return boxes
 
 
-def _announcing_errors(results: Iterable[tuple[Frame, PoseOutput]]) -> Iterator[PoseOutput]:
+def _whole_image(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A picture as a box (1, 4) and its score (1,)."""
+    return np.array([[0, 0, image.shape[1], image.shape[0]]], np.float32), np.ones(1, np.float32)
+
+
+def single_output(results: Iterator[tuple[Frame, PoseOutput]]) -> PoseOutput:
+    """The one result of a single input.
+
+    Raises:
+        InputError: if the input could not be used.
+    """
+    _, output = next(results)
+    if output.error is not None:
+        raise InputError(output.error)
+    return output
+
+
+def announcing_errors(results: Iterable[tuple[Frame, PoseOutput]]) -> Iterator[PoseOutput]:
+    """The results of several inputs; what is wrong with some of them is told on stderr too."""
     for frame, output in results:
         if output.error is not None:
             print(f"hfpose: {frame.source or frame.name}: {output.error}", file=sys.stderr)

@@ -78,6 +78,11 @@ class InterNetImageProcessor(TopDownImageProcessor):
         places, scores = super().decode(outputs, boxes)
         return np.concatenate((places, self.decode_depth(outputs)[..., None]), axis=-1), scores
 
+    def instance_fields(self, outputs: ModelOutput) -> dict[str, np.ndarray]:
+        """`hand_types` and `root_depths`, see `decode_hands`."""
+        hand_types, root_depths = self.decode_hands(outputs)
+        return {"hand_types": hand_types, "root_depths": root_depths}
+
     def decode_hands(self, outputs: ModelOutput) -> tuple[np.ndarray, np.ndarray]:
         """Which hands are there (N, 2), and the depth in mm (N,) of the left wrist relative to the right one."""
         relative_depth = (outputs["root_depth"].float()[:, 0] / self.root_depth_size - 0.5) * self.root_depth_bound

@@ -1,0 +1,38 @@
+"""The index file of a saved pipeline: which class it is, and the folder of each part."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hfpose import hub
+from hfpose.errors import ConfigError
+from hfpose.media.files import atomic_path
+
+
+def write_index(folder: str | Path, parts: dict[str, Any]) -> None:
+    """Write the index file; it goes last, so that a folder with one is complete."""
+    with atomic_path(Path(folder) / hub.PIPELINE_INDEX) as partial:
+        partial.write_text(json.dumps(parts, indent=2) + "\n", encoding="utf-8")
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """The content of a folder's index file.
+
+    Raises:
+        ConfigError: if it is missing or not what `save_pretrained` of a pipeline writes.
+    """
+    path = folder / hub.PIPELINE_INDEX
+    if not path.is_file():
+        raise ConfigError(
+            f"{folder} has no {hub.PIPELINE_INDEX}, so it is no pipeline folder. "
+            'For a folder of one model use `pipeline("pose-estimation", model=folder)`.'
+        )
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path} is not valid JSON: {error}.") from error
+    if not isinstance(index, dict) or not isinstance(index.get("pose"), str):
+        raise ConfigError(f"{path} does not name its pose model; write the folder anew with `save_pretrained`.")
+    return index

@@ -1,0 +1,495 @@
+"""The stage that lifts 2D keypoints to 3D, over time.
+
+A lifter sees a person's whole clip where it can: as many frames as the model takes at once, longer clips in windows
+that overlap and fade into each other. A stream is lifted frame by frame from the frames so far.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hfpose.errors import InputError
+from hfpose.keypoints import KeypointSchema, schema_for_config
+from hfpose.pipelines.loading import Stage
+from hfpose.results import PoseOutput
+from hfpose.tracking import UNTRACKED, boxes_around
+
+Temporal = Literal["clip", "frame"]
+
+# Row of a frame's output, for frames in which the person is not seen.
+INTERPOLATED = -1
+
+
+@dataclass(frozen=True)
+class LiftedFrame:
+    """The N people of a frame in 3D.
+
+    Args:
+        output: `keypoints` (N, K, 3) in meters, `keypoints_2d` (N, K, 2) the pixels that they were lifted from. First
+            the people of the 2D output in their order, then those who were not seen in this frame.
+        interpolated: (N,) whether the person was not seen in this frame but in frames around it, and the 2D keypoints
+            are interpolated.
+    """
+
+    output: PoseOutput
+    interpolated: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Clip:
+    """One person in L frames in a row. Coordinates are in widths of the frame that they are in."""
+
+    track_id: int
+    start: int  # number of the first frame
+    image_size: tuple[int, int]  # of the first frame; others are taken to show the same at another resolution
+    keypoints: np.ndarray  # (L, K, 2)
+    scores: np.ndarray  # (L, K)
+    boxes: np.ndarray  # (L, 4)
+    box_scores: np.ndarray  # (L,)
+    rows: np.ndarray  # (L,) row of the person in the frame's 2D output, INTERPOLATED where not seen
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.rows)
+
+    def last(self, count: int) -> _Clip:
+        """The last frames, at most `count`."""
+        kept = slice(max(len(self.rows) - count, 0), None)
+        return replace(
+            self,
+            start=self.start + kept.start,
+            keypoints=self.keypoints[kept],
+            scores=self.scores[kept],
+            boxes=self.boxes[kept],
+            box_scores=self.box_scores[kept],
+            rows=self.rows[kept],
+        )
+
+
+def _join(parts: Sequence[_Clip]) -> _Clip:
+    """Clips of one person, in the order of time, as one; frames between them are interpolated."""
+    times = np.concatenate([np.arange(part.start, part.end) for part in parts])
+    wanted = np.arange(times[0], times[-1] + 1)
+    after = np.searchsorted(times, wanted)
+    seen = times[after] == wanted
+    before = np.where(seen, after, after - 1)
+    share = (wanted - times[before]) / np.maximum(times[after] - times[before], 1)
+
+    def between(name: str) -> np.ndarray:
+        values = np.concatenate([getattr(part, name) for part in parts])
+        weight = share.astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
+        return values[before] + weight * (values[after] - values[before])
+
+    return replace(
+        parts[0],
+        keypoints=between("keypoints"),
+        scores=between("scores"),
+        boxes=between("boxes"),
+        box_scores=between("box_scores"),
+        rows=np.where(seen, np.concatenate([part.rows for part in parts])[after], INTERPOLATED),
+    )
+
+
+class TemporalLifter:
+    """3D poses of people in a sequence of frames.
+
+    People are told apart by `track_ids`; those without one are lifted from their frame alone.
+
+    Args:
+        stage: a lifting model with its processor.
+        temporal: `"clip"` to see as many frames as the model takes, `"frame"` to lift each frame by itself, as the
+            reference's inferencer does.
+        window: most frames that the model sees at once, at most the model's own number, which is the default.
+        overlap: frames that windows share at least; default a third of the window.
+        max_gap: a person who is not seen for up to so many frames is interpolated, with more a new clip begins.
+        box_smoothing: frames over which boxes are averaged (the standard deviation of a Gaussian) before poses are
+            normalized by them. The swing of an arm changes a box, and with a box of every frame's own it would seem as
+            if the whole body shrank; 0 takes each frame's own box.
+        batch_size: windows that go through the model at once, whichever people they are of.
+        flip_test: average over the mirrored clip, for twice the cost.
+        do_normalize_boxes, do_root_relative, do_swap_axes, do_rebase_height: replace the processor's own, see
+            `MotionBertImageProcessor`.
+
+    Raises:
+        InputError: for settings out of range.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        *,
+        temporal: Temporal = "clip",
+        window: int | None = None,
+        overlap: int | None = None,
+        max_gap: int = 5,
+        box_smoothing: float = 15.0,
+        batch_size: int = 8,
+        flip_test: bool = False,
+        do_normalize_boxes: bool | None = None,
+        do_root_relative: bool | None = None,
+        do_swap_axes: bool | None = None,
+        do_rebase_height: bool | None = None,
+    ) -> None:
+        if temporal not in get_args(Temporal):
+            raise InputError(f"temporal must be one of {', '.join(get_args(Temporal))}, got {temporal!r}.")
+        longest = stage.model.config.max_frames
+        window = longest if window is None else window
+        overlap = window // 3 if overlap is None else overlap
+        if not 0 < window <= longest or not 0 <= overlap < window:
+            raise InputError(
+                f"window must be 1 to {longest} frames, the most that the model takes, and overlap 0 or more but less "
+                f"than window; got window={window} and overlap={overlap}."
+            )
+        if max_gap < 0 or box_smoothing < 0 or batch_size < 1:
+            raise InputError(
+                "max_gap and box_smoothing must be 0 or more and batch_size 1 or more; got "
+                f"{max_gap}, {box_smoothing} and {batch_size}."
+            )
+        self.stage = stage
+        self.schema: KeypointSchema = schema_for_config(stage.model.config)
+        alone = temporal == "frame"
+        self.window, self.overlap = (1, 0) if alone else (window, overlap)
+        self.max_gap, self.box_smoothing = (0, 0.0) if alone else (max_gap, box_smoothing)
+        self.batch_size = batch_size
+        self.flip_test = flip_test
+        self._encoding = {"do_normalize_boxes": do_normalize_boxes}
+        self._decoding = {
+            "do_root_relative": do_root_relative,
+            "do_swap_axes": do_swap_axes,
+            "do_rebase_height": do_rebase_height,
+        }
+
+    def lift(self, frames: Sequence[PoseOutput]) -> list[LiftedFrame]:
+        """All frames of a video or picture at once, each person's clip as a whole.
+
+        Args:
+            frames: 2D results in the order of time, with `track_ids`, `image_size` and `schema`. Frames without people
+                and frames with an `error` have none in 3D.
+
+        Raises:
+            InputError: if a frame with people has no `image_size` or no `schema`.
+            ConfigError: if keypoints of a schema cannot be lifted.
+        """
+        clips = self._clips(frames)
+        encoded = [self._encode(clip, _smooth(clip.boxes, self.box_smoothing)) for clip in clips]
+        people: list[list[_Person]] = [[] for _ in frames]
+        for clip, poses in zip(clips, self._blend(encoded), strict=True):
+            for index, pose in enumerate(self._decode(poses, clip)):
+                people[clip.start + index].append(_Person(clip, index, pose))
+        return [self._assemble(frame, found) for frame, found in zip(frames, people, strict=True)]
+
+    def stream(self, frames: Iterable[PoseOutput], lookahead: int = 0) -> Iterator[LiftedFrame]:
+        """Frames of a stream as they come; see `OnlineLifter`."""
+        online = OnlineLifter(self, lookahead)
+        for frame in frames:
+            lifted = online.push(frame)
+            if lifted is not None:
+                yield lifted
+        yield from online.finish()
+
+    def _clips(self, frames: Sequence[PoseOutput]) -> list[_Clip]:
+        """The people of the frames; those with an identity as one clip for all frames without a long gap."""
+        done: list[_Clip] = []
+        runs: dict[int, list[_Clip]] = {}
+        for number, frame in enumerate(frames):
+            for person in self._observe(frame, number):
+                if self._is_alone(person):
+                    done.append(person)
+                    continue
+                run = runs.setdefault(person.track_id, [])
+                if run and person.start - run[-1].end > self.max_gap:
+                    done.append(_join(run))
+                    run.clear()
+                run.append(person)
+        return done + [_join(run) for run in runs.values()]
+
+    def _is_alone(self, person: _Clip) -> bool:
+        """Whether a person is lifted from one frame only."""
+        return self.window == 1 or person.track_id == UNTRACKED
+
+    def _observe(self, frame: PoseOutput, number: int) -> list[_Clip]:
+        """Each person of a frame as a clip of one frame."""
+        if frame.num_instances == 0:
+            return []
+        if frame.image_size is None or frame.schema is None:
+            raise InputError(
+                "Keypoints are lifted relative to the size of their picture and by their schema, but this 2D result "
+                f"has image_size={frame.image_size} and schema={frame.schema}. Give it both."
+            )
+        found = np.isfinite(frame.keypoints).all(-1)
+        boxes = boxes_around(frame.keypoints, found) if frame.boxes is None else frame.boxes
+        centers = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
+        keypoints, scores = self.stage.image_processor.convert_keypoints(
+            np.where(found[..., None], frame.keypoints, centers),
+            np.where(found, frame.keypoint_scores, 0),
+            frame.schema,
+        )
+        box_scores = np.ones(len(boxes), np.float32) if frame.box_scores is None else frame.box_scores
+        width = np.float32(frame.image_size[0])
+        return [
+            _Clip(
+                track_id=track_id,
+                start=number,
+                image_size=frame.image_size,
+                keypoints=keypoints[row, None] / width,
+                scores=scores[row, None],
+                boxes=boxes[row, None] / width,
+                box_scores=box_scores[row, None],
+                rows=np.array([row]),
+            )
+            for row, track_id in enumerate(_identities(frame))
+        ]
+
+    def _encode(self, clip: _Clip, boxes: np.ndarray) -> Tensor:
+        """Network input (L, K, C) for a clip, normalized by `boxes` (L, 4) in widths of the frame."""
+        width = np.float32(clip.image_size[0])
+        inputs = self.stage.image_processor(
+            clip.keypoints * width,
+            clip.image_size,
+            boxes=boxes * width,
+            schema=self.schema,
+            return_tensors="pt",
+            **self._encoding,
+        )
+        return inputs["keypoints_2d"][0]
+
+    def _decode(self, poses: Tensor, clip: _Clip) -> np.ndarray:
+        """Keypoints (L, K, 3) in meters from the model's output for frames of a clip."""
+        decoded = self.stage.image_processor.post_process_pose_lifting(poses[None], clip.image_size, **self._decoding)
+        return decoded[0]
+
+    def _blend(self, clips: Sequence[Tensor]) -> list[Tensor]:
+        """Outputs (L, K, 3) of the model for inputs (L, K, C) of any lengths."""
+        spans = [(clip, span) for clip in range(len(clips)) for span in self._spans(len(clips[clip]))]
+        windows = self._run([clips[clip][start:end] for clip, (start, end, _) in spans])
+        blended = [torch.zeros(*clip.shape[:2], 3) for clip in clips]
+        for (clip, (start, end, weights)), poses in zip(spans, windows, strict=True):
+            blended[clip][start:end] += torch.from_numpy(weights)[:, None, None] * poses
+        return blended
+
+    def _spans(self, length: int) -> list[tuple[int, int, np.ndarray]]:
+        """First frame and end of the windows over a clip, and the weights of each one's frames, which add up to 1."""
+        if length <= self.window:
+            return [(0, length, np.ones(length, np.float32))]
+        count = -(-(length - self.window) // (self.window - self.overlap)) + 1
+        starts = np.round(np.linspace(0, length - self.window, count)).astype(int)
+        fades = np.diff(starts, prepend=starts[0] - self.window, append=starts[-1] + self.window)
+        weights = [
+            _fade(self.window, self.window - fades[i]) * _fade(self.window, self.window - fades[i + 1])[::-1]
+            for i in range(count)
+        ]
+        total = np.zeros(length)
+        for start, weight in zip(starts, weights, strict=True):
+            total[start : start + self.window] += weight
+        return [
+            (int(start), int(start) + self.window, (weight / total[start : start + self.window]).astype(np.float32))
+            for start, weight in zip(starts, weights, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def _run(self, windows: Sequence[Tensor]) -> list[Tensor]:
+        """Outputs (L, K, 3) of the model for windows (L, K, C) of at most `window` frames each."""
+        results: list[Tensor] = [torch.empty(0)] * len(windows)
+        order = sorted(range(len(windows)), key=lambda i: len(windows[i]))  # so that little is padded
+        for first in range(0, len(order), self.batch_size):
+            part = order[first : first + self.batch_size]
+            outputs = self._forward([windows[i] for i in part])
+            for i, output in zip(part, outputs, strict=True):
+                results[i] = output[: len(windows[i])]
+        return results
+
+    def _forward(self, windows: Sequence[Tensor]) -> Tensor:
+        """Outputs (B, T, K, 3) for B windows, T frames the longest of them."""
+        model = self.stage.model
+        inputs = torch.nn.utils.rnn.pad_sequence(list(windows), batch_first=True).to(model.device, model.dtype)
+        lengths = torch.tensor([len(window) for window in windows], device=model.device)
+        arguments: dict[str, Any] = {}
+        if (lengths < inputs.shape[1]).any():
+            arguments["frame_mask"] = torch.arange(inputs.shape[1], device=model.device) < lengths[:, None]
+        return model(inputs, flip_test=self.flip_test, **arguments).keypoints_3d.float().cpu()
+
+    def _assemble(self, frame: PoseOutput, people: Sequence[_Person]) -> LiftedFrame:
+        """The result for a frame with its people."""
+        # A frame that could not be read has no people, not even interpolated ones, and may have no size.
+        people = [] if frame.error is not None else sorted(people, key=lambda person: person.rank)
+        width = np.float32(frame.image_size[0] if frame.image_size is not None else 1)
+        count = self.schema.num_keypoints
+        ids = np.array([person.clip.track_id for person in people], np.int64)
+
+        def stacked(name: str, *shape: int) -> np.ndarray:
+            return np.array([getattr(person.clip, name)[person.index] for person in people]).reshape(-1, *shape)
+
+        output = PoseOutput(
+            keypoints=np.array([person.pose for person in people]).reshape(-1, count, 3),
+            keypoint_scores=stacked("scores", count),
+            boxes=stacked("boxes", 4) * width,
+            box_scores=stacked("box_scores"),
+            track_ids=ids if frame.track_ids is not None or (ids != UNTRACKED).any() else None,
+            keypoints_2d=stacked("keypoints", count, 2) * width,
+            schema=self.schema,
+            image_size=frame.image_size,
+            source=frame.source,
+            frame_index=frame.frame_index,
+            error=frame.error,
+        )
+        return LiftedFrame(output, stacked("rows") == INTERPOLATED)
+
+
+@dataclass(frozen=True)
+class _Person:
+    """A person in a frame: their clip, where in it the frame is, and their pose (K, 3) in meters."""
+
+    clip: _Clip
+    index: int
+    pose: np.ndarray
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """Place in the result: in the order of the 2D result, then those who are not in it by identity."""
+        row = int(self.clip.rows[self.index])
+        return row == INTERPOLATED, self.clip.track_id if row == INTERPOLATED else row
+
+
+@dataclass(frozen=True)
+class _Track:
+    """What the online lifter keeps of a person: the last frames, at most a window of them."""
+
+    clip: _Clip
+    encoded: Tensor  # (L, K, C)
+    box: np.ndarray  # (4,) average of the boxes so far
+    age: int  # number of boxes in the average
+
+
+class OnlineLifter:
+    """3D poses of a stream, each frame from those before it and a few after it.
+
+    Memory stays the same however long the stream is: at most a window of frames for each person who was seen in the
+    last frames.
+
+    Args:
+        lifter: how to lift.
+        lookahead: for how many later frames a frame may wait; its result comes so many frames late. People who are not
+            seen are interpolated if they come back while the frame waits.
+
+    Raises:
+        InputError: if `lookahead` is not less than the lifter's window.
+    """
+
+    def __init__(self, lifter: TemporalLifter, lookahead: int = 0) -> None:
+        if not 0 <= lookahead < lifter.window:
+            raise InputError(
+                f"lookahead must be 0 or more frames and less than the window of {lifter.window}, got {lookahead}."
+            )
+        self.lifter = lifter
+        self.lookahead = lookahead
+        self._count = 0  # frames so far
+        self._waiting: deque[tuple[PoseOutput, list[_Clip]]] = deque()  # with the people of whom there is but a frame
+        self._tracks: dict[int, _Track] = {}
+        self._ended: list[_Track] = []
+
+    def push(self, frame: PoseOutput) -> LiftedFrame | None:
+        """Take the next frame; returns the frame that is now complete, if one is.
+
+        Args:
+            frame: 2D results with `track_ids`, `image_size` and `schema`.
+
+        Raises:
+            InputError: if a frame with people has no `image_size` or no `schema`.
+            ConfigError: if keypoints of a schema cannot be lifted.
+        """
+        people = self.lifter._observe(frame, self._count)
+        self._waiting.append((frame, [person for person in people if self.lifter._is_alone(person)]))
+        self._count += 1
+        for person in people:
+            if not self.lifter._is_alone(person):
+                self._follow(person)
+        return self._complete() if len(self._waiting) > self.lookahead else None
+
+    def finish(self) -> Iterator[LiftedFrame]:
+        """The frames that still wait, when the stream is over."""
+        while self._waiting:
+            yield self._complete()
+
+    def _follow(self, person: _Clip) -> None:
+        """Add a person of the last frame to their track, or begin one."""
+        track = self._tracks.get(person.track_id)
+        if track is not None and person.start - track.clip.end > self.lifter.max_gap:
+            self._ended.append(track)
+            track = None
+        if track is None:
+            encoded = self.lifter._encode(person, person.boxes)
+            self._tracks[person.track_id] = _Track(person, encoded, person.boxes[0], age=1)
+            return
+        joined = _join((track.clip, person))
+        new = joined.last(person.end - track.clip.end)
+        box, age, boxes = track.box, track.age, np.empty_like(new.boxes)
+        for index, given in enumerate(new.boxes):
+            age += 1
+            box = box + max(1 / age, 1 / max(self.lifter.box_smoothing, 1)) * (given - box)
+            boxes[index] = box
+        encoded = torch.cat((track.encoded, self.lifter._encode(new, boxes)))
+        window = self.lifter.window
+        self._tracks[person.track_id] = _Track(joined.last(window), encoded[-window:].clone(), box, age)
+
+    def _complete(self) -> LiftedFrame:
+        """The result for the frame that waits longest."""
+        frame, alone = self._waiting.popleft()
+        number = self._count - len(self._waiting) - 1
+        tracks = [
+            track for track in (*self._ended, *self._tracks.values()) if track.clip.start <= number < track.clip.end
+        ]
+        clips = [track.clip for track in tracks] + alone
+        windows = [track.encoded for track in tracks] + [self.lifter._encode(clip, clip.boxes) for clip in alone]
+        people = []
+        for clip, poses in zip(clips, self.lifter._run(windows), strict=True):
+            index = number - clip.start
+            people.append(_Person(clip, index, self.lifter._decode(poses[index : index + 1], clip)[0]))
+        self._forget(number)
+        return self.lifter._assemble(frame, people)
+
+    def _forget(self, number: int) -> None:
+        """Drop who is neither in a frame after `number` nor can go on."""
+        self._ended = [track for track in self._ended if track.clip.end > number + 1]
+        oldest = self._count - self.lifter.max_gap
+        self._tracks = {
+            track_id: track
+            for track_id, track in self._tracks.items()
+            if track.clip.end > number + 1 or track.clip.end >= oldest
+        }
+
+
+def _identities(frame: PoseOutput) -> list[int]:
+    """Identity of each person of a frame; who has one that another has already counts as without."""
+    if frame.track_ids is None:
+        return [UNTRACKED] * frame.num_instances
+    _, first = np.unique(frame.track_ids, return_index=True)
+    ids = np.full(frame.num_instances, UNTRACKED)
+    ids[first] = frame.track_ids[first]
+    return ids.tolist()
+
+
+def _fade(length: int, fading: int) -> np.ndarray:
+    """Weights (length,) that rise over the first `fading` frames as a squared sine, and then are 1."""
+    weights = np.ones(length)
+    weights[:fading] = np.sin(np.pi / 2 * (np.arange(fading) + 0.5) / max(fading, 1)) ** 2
+    return weights
+
+
+def _smooth(values: np.ndarray, deviation: float) -> np.ndarray:
+    """Rows (L, D) averaged with a Gaussian over their neighbors; near the ends over those that there are."""
+    reach = min(round(3 * deviation), len(values) - 1)
+    if reach == 0:
+        return values
+    offsets = np.arange(-reach, reach + 1)
+    kernel = np.exp(-0.5 * (offsets / deviation) ** 2)
+    inside = slice(reach, reach + len(values))
+    columns = np.column_stack((values, np.ones(len(values))))
+    sums = np.stack([np.convolve(column, kernel)[inside] for column in columns.T], axis=-1)
+    return (sums[:, :-1] / sums[:, -1:]).astype(values.dtype)

@@ -1,0 +1,198 @@
+"""The 3D pipelines for people and for hands."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import hfpose
+from hfpose.errors import InputError
+from hfpose.media.sources import open_source
+
+BOX = [[60.0, 40.0, 180.0, 220.0]]
+BOXES = [*BOX, [170.0, 30.0, 300.0, 230.0]]
+
+
+@pytest.fixture(scope="module")
+def tiny_lifter(tmp_path_factory):
+    """Folder of a small lifter with random weights that sees 9 frames."""
+    torch.manual_seed(0)
+    config = hfpose.MotionBertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, max_frames=9)
+    model = hfpose.MotionBertForPoseLifting(config)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    folder = tmp_path_factory.mktemp("models") / "tiny-lifter"
+    model.save_pretrained(folder)
+    hfpose.MotionBertImageProcessor().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pipe(tiny_pose, tiny_lifter):
+    return hfpose.pipeline("pose-estimation-3d", model=tiny_lifter, pose=tiny_pose, detector="whole_image")
+
+
+@pytest.fixture(scope="module")
+def hand_pipe(tmp_path_factory):
+    """InterNet with random weights."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("models") / "hands"
+    hfpose.InterNetForHandPose(hfpose.InterNetConfig()).save_pretrained(folder)
+    hfpose.InterNetImageProcessor().save_pretrained(folder)
+    return hfpose.pipeline("pose-estimation-3d", model=folder)
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """A video of 12 frames of noise."""
+    path = tmp_path / "clip.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (320, 240))
+    for seed in range(12):
+        writer.write(picture(seed))
+    writer.release()
+    return path
+
+
+def picture(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+
+
+def test_a_picture_is_lifted_alone(pipe):
+    output = pipe(picture(), boxes=BOXES)
+    assert output.keypoints.shape == (2, 17, 3)
+    assert output.keypoints_2d.shape == (2, 17, 2)
+    assert output.schema.name == "h36m"
+    assert output.keypoints[..., 2].min(axis=1) == pytest.approx([0, 0], abs=1e-6)
+    relative = pipe(picture(), boxes=BOXES, do_rebase_height=False)
+    np.testing.assert_allclose(relative.keypoints[:, 0], 0, atol=1e-6)
+    camera = pipe(picture(), boxes=BOXES, do_rebase_height=False, do_swap_axes=False)
+    np.testing.assert_allclose(camera.keypoints[..., 1], -relative.keypoints[..., 2], atol=1e-6)
+
+
+def test_a_3d_model_gives_a_3d_pipeline_for_either_task(tiny_pose, tiny_lifter):
+    made = hfpose.pipeline("pose-estimation", model=tiny_lifter, pose=tiny_pose, detector="whole_image")
+    assert isinstance(made, hfpose.PoseEstimation3DPipeline)
+    from_2d = hfpose.pipeline("pose-estimation-3d", model=tiny_pose, lifter=tiny_lifter, detector="whole_image")
+    np.testing.assert_array_equal(from_2d(picture()).keypoints, made(picture()).keypoints)
+
+
+def test_a_video_is_lifted_as_a_whole(pipe, clip):
+    over_time = list(pipe(clip, boxes=[BOXES] * 12))
+    assert [output.frame_index for output in over_time] == list(range(12))
+    assert all(output.num_instances == 2 for output in over_time)
+    assert len({tuple(sorted(output.track_ids)) for output in over_time}) == 1
+    by_frame = list(pipe(clip, boxes=[BOXES] * 12, temporal="frame"))
+    alone = pipe(next(iter(open_source(clip))).image, boxes=BOXES)
+    np.testing.assert_allclose(by_frame[0].keypoints, alone.keypoints, atol=1e-5)
+    assert not np.allclose(over_time[0].keypoints, by_frame[0].keypoints, atol=1e-3)
+
+
+def test_people_who_are_missed_for_a_few_frames_are_interpolated_and_marked(pipe, clip):
+    boxes = [BOXES] * 12
+    boxes[5] = BOX
+    outputs = list(pipe(clip, boxes=boxes))
+    assert outputs[5].num_instances == 2
+    assert outputs[5].interpolated.tolist() == [False, True]
+    assert outputs[5].predictions[1]["interpolated"] is True
+    assert not outputs[4].interpolated.any()
+    assert list(pipe(clip, boxes=boxes, max_gap=0))[5].num_instances == 1
+
+
+def test_online_results_come_with_the_frames(pipe, clip):
+    read = []
+
+    def frames():
+        for frame in open_source(clip):
+            read.append(frame.frame_index)
+            yield frame.image
+
+    outputs = pipe(frames(), boxes=iter([BOXES] * 12), online=True, lookahead=2)
+    next(outputs)
+    assert len(read) < 12 or read[-1] == 11  # frames are read ahead, results do not wait for the end
+    rest = list(outputs)
+    assert len(rest) == 11
+    assert all(output.num_instances == 2 for output in rest)
+
+
+def test_nobody_in_some_frames_and_nobody_at_all(pipe, clip):
+    boxes = [[]] * 12
+    assert [output.num_instances for output in pipe(clip, boxes=boxes)] == [0] * 12
+    boxes = [[], *[BOX] * 3, *[[]] * 8]
+    assert [output.num_instances for output in pipe(clip, boxes=boxes)] == [0, 1, 1, 1] + [0] * 8
+
+
+def test_smoothing_changes_later_frames(pipe, clip):
+    plain, smooth = (list(pipe(clip, boxes=[BOX] * 12, smooth=on)) for on in (False, True))
+    np.testing.assert_array_equal(plain[0].keypoints, smooth[0].keypoints)
+    assert not np.allclose(plain[5].keypoints, smooth[5].keypoints)
+
+
+def test_visualization_is_the_picture_with_the_skeletons_beside_it(pipe, clip):
+    frames = list(pipe(clip, boxes=[BOXES] * 12, return_visualization=True, keypoint_threshold=-1e9))
+    assert {frame.visualization.shape for frame in frames} == {frames[0].visualization.shape}
+    height, width = frames[0].visualization.shape[:2]
+    assert (height, width > 320) == (240, True)
+    one = list(pipe(clip, boxes=[BOXES] * 12, return_visualization=True, num_instances=1))
+    assert one[0].visualization.shape[1] >= width // 2
+
+
+def test_bad_input_among_others(pipe, tmp_path, capsys):
+    outputs = list(pipe([picture(), tmp_path / "missing.jpg", picture()]))
+    assert [output.error is None for output in outputs] == [True, False, True]
+    assert "missing.jpg" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"missing\.jpg"):
+        pipe(tmp_path / "missing.jpg")
+
+
+def test_settings_without_sense_are_refused_at_once(pipe):
+    with pytest.raises(InputError, match="lookahead"):
+        pipe([picture()], lookahead=9)
+    with pytest.raises(InputError, match="temporal"):
+        pipe([picture()], temporal="month")
+
+
+def test_save_and_load(pipe, tmp_path):
+    pipe.save_pretrained(tmp_path / "pipeline")
+    again = hfpose.pipeline("pose-estimation-3d", model=tmp_path / "pipeline")
+    assert isinstance(again, hfpose.PoseEstimation3DPipeline)
+    np.testing.assert_array_equal(again(picture()).keypoints, pipe(picture()).keypoints)
+    with pytest.raises(hfpose.errors.ConfigError, match="without a lifter"):
+        pipe.pose.save_pretrained(tmp_path / "flat")
+        hfpose.PoseEstimation3DPipeline.from_pretrained(tmp_path / "flat")
+
+
+def test_hands_take_the_whole_picture(hand_pipe):
+    output = hand_pipe(picture())
+    assert output.keypoints.shape == (1, 42, 3)
+    assert output.keypoints_2d.shape == (1, 42, 2)
+    assert output.hand_types.shape == (1, 2)
+    assert output.schema.name == "interhand3d"
+    np.testing.assert_array_equal(output.boxes, [[0, 0, 320, 240]])
+
+
+def test_hands_in_given_boxes_and_drawn(hand_pipe):
+    output = hand_pipe(picture(), boxes=BOXES, return_visualization=True, keypoint_threshold=-1)
+    assert output.num_instances == 2
+    assert output.visualization.shape[1] > 320
+    plain = hand_pipe(picture(), boxes=BOXES, do_swap_axes=False)
+    np.testing.assert_allclose(plain.keypoints[..., 1], plain.keypoints_2d[..., 1])
+
+
+def test_hands_save_and_load(hand_pipe, tmp_path):
+    hand_pipe.save_pretrained(tmp_path / "pipeline")
+    again = hfpose.pipeline("pose-estimation", model=tmp_path / "pipeline")
+    assert isinstance(again, hfpose.HandPose3DPipeline)
+    np.testing.assert_array_equal(again(picture()).keypoints, hand_pipe(picture()).keypoints)
+
+
+def test_no_hands(hand_pipe):
+    assert hand_pipe(picture(), boxes=[]).keypoints.shape == (0, 42, 3)
+
+
+def test_a_real_clip(tiny_pose, tiny_lifter, person_detector, shared):
+    pipe = hfpose.pipeline("pose-estimation-3d", model=tiny_lifter, pose=tiny_pose, detector=person_detector)
+    outputs = list(pipe(shared / "videos" / "people.mp4"))
+    assert len(outputs) == 5
+    assert any(output.num_instances for output in outputs)
