@@ -115,11 +115,17 @@ class MotionBertImageProcessor(BaseImageProcessor):
             keypoints = self._normalize_boxes(keypoints, np.broadcast_to(boxes, (*keypoints.shape[:2], 4)))
         if visibility is not None:
             visibility = np.broadcast_to(np.asarray(visibility, np.float32), keypoints.shape[:-1])
-        keypoints, visibility = keypoints_to_h36m(keypoints, visibility, schema)
+        keypoints, visibility = self.convert_keypoints(keypoints, visibility, schema)
         width, height = sizes[..., None, :1], sizes[..., None, 1:]
         encoded = keypoints / width * 2 - np.concatenate((np.ones_like(width), height / width), axis=-1)
         keypoints_2d = np.concatenate((encoded, visibility[..., None]), axis=-1).astype(np.float32)
         return BatchFeature({"keypoints_2d": keypoints_2d}, tensor_type=return_tensors)
+
+    def convert_keypoints(
+        self, keypoints: np.ndarray, keypoint_scores: np.ndarray | None, schema: KeypointSchema | str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The keypoints that are lifted, and their scores; see `keypoints_to_h36m`."""
+        return keypoints_to_h36m(keypoints, keypoint_scores, schema)
 
     def post_process_pose_lifting(
         self,
