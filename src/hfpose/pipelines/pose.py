@@ -76,7 +76,7 @@ class TopDownEstimator:
             for start in range(0, len(flat), batch_size)
             for end in [start + batch_size]
         ]
-        people = _concatenate(parts, self.schema.num_keypoints)
+        people = _concatenate(parts) if parts else _nobody(self.schema.num_keypoints, return_heatmaps)
         ends = np.cumsum(counts)
         return [people.select(slice(end - count, end)) for count, end in zip(counts, ends, strict=True)]
 
@@ -117,9 +117,16 @@ class TopDownEstimator:
         return self.stage.model(pixel_values=pixel_values, **arguments)
 
 
-def _concatenate(parts: Sequence[EstimatedPoses], num_keypoints: int) -> EstimatedPoses:
-    if not parts:
-        return EstimatedPoses(np.zeros((0, num_keypoints, 2), np.float32), np.zeros((0, num_keypoints), np.float32))
+def _nobody(num_keypoints: int, with_heatmaps: bool) -> EstimatedPoses:
+    keypoints, scores = np.zeros((0, num_keypoints, 2), np.float32), np.zeros((0, num_keypoints), np.float32)
+    if not with_heatmaps:
+        return EstimatedPoses(keypoints, scores)
+    return EstimatedPoses(
+        keypoints, scores, np.zeros((0, num_keypoints, 0, 0), np.float32), np.zeros((0, 4), np.float32)
+    )
+
+
+def _concatenate(parts: Sequence[EstimatedPoses]) -> EstimatedPoses:
     first = parts[0]
     return EstimatedPoses(
         np.concatenate([part.keypoints for part in parts]),
