@@ -21,6 +21,7 @@ from transformers.utils import ModelOutput
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import ConvNormAct, DepthwiseSeparableConv
 from hfpose.models.shared.detection import flatten_levels, level_points
+from hfpose.models.shared.pushing import PushWithCard
 from hfpose.models.ssdlite.configuration_ssdlite import SSDLiteConfig
 
 STEM_CHANNELS = 32
@@ -235,7 +236,7 @@ def decode_boxes(regressions: Tensor, anchors: Tensor, scales: Sequence[float]) 
     return torch.cat((centers - sizes / 2, centers + sizes / 2), dim=-1)
 
 
-class SSDLitePreTrainedModel(PreTrainedModel):
+class SSDLitePreTrainedModel(PushWithCard, PreTrainedModel):
     """Initialization and loading."""
 
     config: SSDLiteConfig

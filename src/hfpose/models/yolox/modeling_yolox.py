@@ -20,6 +20,7 @@ from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import ConvNormAct, conv_block, conv_stack
 from hfpose.models.shared.csp import STEM_CHANNELS, CSPBackbone, CSPConfig, PathAggregationNeck
 from hfpose.models.shared.detection import flatten_levels, level_points
+from hfpose.models.shared.pushing import PushWithCard
 from hfpose.models.yolox.configuration_yolox import YOLOXConfig
 
 # Blocks of the four stages before the multiplier of a size is applied.
@@ -149,7 +150,7 @@ def decode_boxes(regressions: Sequence[Tensor], strides: Sequence[int]) -> Tenso
     return torch.cat((centers - sizes / 2, centers + sizes / 2), dim=-1)
 
 
-class YOLOXPreTrainedModel(PreTrainedModel):
+class YOLOXPreTrainedModel(PushWithCard, PreTrainedModel):
     """Initialization and loading."""
 
     config: YOLOXConfig
