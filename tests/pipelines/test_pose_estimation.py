@@ -335,3 +335,29 @@ def test_a_camera_that_is_lost_keeps_what_was_found(pipe):
     for (_, output), frame in zip(results, frames, strict=False):
         np.testing.assert_allclose(output.keypoints, pipe(frame).keypoints, atol=1e-3)
     assert "stopped after 3 frames" in results[-1][1].error
+
+
+def test_tracking_gives_people_of_a_video_identities(people_pipe, shared):
+    frames = list(people_pipe(shared / "videos" / "people.mp4", track=True))
+    assert all(frame.track_ids is not None for frame in frames)
+    ids = [set(frame.track_ids.tolist()) for frame in frames if frame.num_instances]
+    assert ids[0] & ids[-1]
+    assert "track_id" in frames[0].predictions[0]
+    again = list(people_pipe([shared / "videos" / "people.mp4"] * 2, track="oks"))
+    np.testing.assert_array_equal(again[0].track_ids, again[len(frames)].track_ids)
+
+
+def test_smoothing_needs_identities_and_changes_later_frames(pipe):
+    pictures = [picture(seed) for seed in range(4)]
+    with pytest.raises(InputError, match="track=True"):
+        pipe(pictures, smooth=True)
+    boxes = [[[40.0 + shift, 30.0, 140.0 + shift, 200.0]] for shift in (0, 3, 1, 4)]
+    plain, smooth = (list(pipe(pictures, boxes=boxes, track=True, smooth=on)) for on in (False, True))
+    np.testing.assert_array_equal(plain[0].keypoints, smooth[0].keypoints)
+    assert np.abs(plain[3].keypoints - smooth[3].keypoints).max() > 0.1
+
+
+def test_heatmaps_of_a_picture_without_people(people_pipe):
+    nobody = people_pipe(np.full((200, 300, 3), 127, np.uint8), return_heatmaps=True)
+    assert nobody.heatmaps.shape[:2] == (0, 17)
+    assert nobody.heatmap_boxes.shape == (0, 4)

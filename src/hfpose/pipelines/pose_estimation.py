@@ -23,10 +23,12 @@ from hfpose.pipelines.index import read_index, write_index
 from hfpose.pipelines.loading import Stage, default_device, load_stage
 from hfpose.pipelines.pose import TopDownEstimator
 from hfpose.results import PoseOutput
+from hfpose.tracking import Association, KeypointSmoother, PoseTracker
 from hfpose.visualization import draw_poses
 from hfpose.zoo import WHOLE_IMAGE
 
 DEFAULT_POSE_BATCH_SIZE = 32
+DEFAULT_FRAME_RATE = 30.0
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,9 @@ class PoseEstimationPipeline:
         keypoint_threshold: float = 0.3,
         batch_size: int = 1,
         pose_batch_size: int = DEFAULT_POSE_BATCH_SIZE,
+        track: bool | Association = False,
+        tracking_threshold: float = 0.3,
+        smooth: bool = False,
         return_heatmaps: bool = False,
         return_visualization: bool = False,
     ) -> PoseOutput | Iterator[PoseOutput]:
@@ -136,6 +141,10 @@ class PoseEstimationPipeline:
             keypoint_threshold: least score of a keypoint that is drawn.
             batch_size: pictures that are read and go through the detector at once.
             pose_batch_size: crops that go through the pose model at once, whichever pictures they are of.
+            track: give people identities over the frames of a video (`track_ids`), judged by the overlap of their boxes
+                (True or `"iou"`) or by their keypoints (`"oks"`). Several pictures count as frames of one video.
+            tracking_threshold: least such overlap.
+            smooth: smooth the keypoints of each identity with the One-Euro filter; needs `track`.
             return_heatmaps: keep what the network said of each place: `heatmaps` and `heatmap_boxes` of each output.
             return_visualization: draw the result: `visualization` of each output.
 
@@ -156,6 +165,9 @@ class PoseEstimationPipeline:
             nms_threshold=nms_threshold,
             batch_size=batch_size,
             pose_batch_size=pose_batch_size,
+            track=track,
+            tracking_threshold=tracking_threshold,
+            smooth=smooth,
             return_heatmaps=return_heatmaps,
         )
         if return_visualization:
@@ -172,6 +184,9 @@ class PoseEstimationPipeline:
         nms_threshold: float = 0.3,
         batch_size: int = 1,
         pose_batch_size: int = DEFAULT_POSE_BATCH_SIZE,
+        track: bool | Association = False,
+        tracking_threshold: float = 0.3,
+        smooth: bool = False,
         return_heatmaps: bool = False,
         whole_image_fallback: bool = False,
     ) -> Iterator[tuple[Frame, PoseOutput]]:
@@ -180,7 +195,8 @@ class PoseEstimationPipeline:
         Args:
             source: what `hfpose.media.sources.open_source` makes of pictures, videos, webcams and collections of them.
             boxes: as for a call; may be an iterator that gives one list of boxes per frame.
-            flip_test, box_threshold, nms_threshold, batch_size, pose_batch_size, return_heatmaps: as for a call.
+            flip_test, box_threshold, nms_threshold, batch_size, pose_batch_size, track, tracking_threshold, smooth,
+                return_heatmaps: as for a call.
             whole_image_fallback: where there is no box, take the picture as one, as MMPose does.
 
         Returns:
@@ -191,6 +207,8 @@ class PoseEstimationPipeline:
             InputError: if there is neither a detector nor boxes, or boxes for another number of pictures.
         """
         _check_positive(batch_size=batch_size, pose_batch_size=pose_batch_size)
+        if smooth and not track:
+            raise InputError("smooth=True needs track=True: keypoints are smoothed along the frames of each identity.")
         if boxes is None and self.detector is None and not self.whole_image:
             raise InputError(
                 "This pipeline has no detector. Give `boxes=[[[x1, y1, x2, y2], ...]]`, or make the pipeline with "
@@ -201,7 +219,11 @@ class PoseEstimationPipeline:
         settings = _Settings(
             flip_test, box_threshold, nms_threshold, pose_batch_size, return_heatmaps, whole_image_fallback
         )
-        return self._stream(source, boxes, batch_size, settings)
+        results = self._stream(source, boxes, batch_size, settings)
+        if not track:
+            return results
+        tracker = PoseTracker("iou" if track is True else track, tracking_threshold)
+        return track_people(results, tracker, smooth)
 
     def _stream(
         self, source: Source, boxes: Iterable[Any] | None, batch_size: int, settings: _Settings
@@ -347,6 +369,25 @@ def _boxes_per_picture(boxes: Any, num_images: int | None) -> Any:
 def _whole_image(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A picture as a box (1, 4) and its score (1,)."""
     return np.array([[0, 0, image.shape[1], image.shape[0]]], np.float32), np.ones(1, np.float32)
+
+
+def track_people(
+    results: Iterable[tuple[Frame, PoseOutput]], tracker: PoseTracker, smooth: bool
+) -> Iterator[tuple[Frame, PoseOutput]]:
+    """The results with identities, and with smooth keypoints where asked; each video begins anew."""
+    item, smoother = None, None
+    for frame, output in results:
+        if item is None or (frame.item != item and "video" in (frame.item.kind, item.kind)):
+            tracker.reset()
+            smoother = keypoint_smoother(frame) if smooth else None
+        item = frame.item
+        output = tracker.update(output)
+        yield frame, output if smoother is None else smoother.update(output)
+
+
+def keypoint_smoother(frame: Frame) -> KeypointSmoother:
+    """A smoother for the frame rate of the video that a frame is of."""
+    return KeypointSmoother((frame.video and frame.video.fps) or DEFAULT_FRAME_RATE)
 
 
 def single_output(results: Iterator[tuple[Frame, PoseOutput]]) -> PoseOutput:

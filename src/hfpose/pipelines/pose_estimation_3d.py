@@ -24,6 +24,7 @@ from hfpose.pipelines.pose_estimation import (
     DEFAULT_POSE_BATCH_SIZE,
     PoseEstimationPipeline,
     announcing_errors,
+    keypoint_smoother,
     single_output,
 )
 from hfpose.results import PoseOutput
@@ -31,7 +32,6 @@ from hfpose.tracking import Association, KeypointSmoother, PoseTracker
 from hfpose.visualization import AxisLimits, axis_limits_3d, draw_poses_side_by_side
 
 Results = Iterable[tuple[Frame, PoseOutput]]
-DEFAULT_FRAME_RATE = 30.0
 
 
 @dataclass(frozen=True)
@@ -264,7 +264,7 @@ def _follow_stream(
         nonlocal smoother, limits, panels
         frame, output = waiting.popleft(), _output(lifted)
         if settings.smooth:
-            smoother = smoother or _smoother(frame)
+            smoother = smoother or keypoint_smoother(frame)
             output = smoother.update(output)
         if settings.drawing is not None:
             limits = axis_limits_3d(output, previous=limits)
@@ -289,7 +289,7 @@ def _lift_clip(results: Results, lifter: TemporalLifter, settings: _Settings) ->
         poses.append(tracker.update(output))
     outputs = [_output(lifted) for lifted in lifter.lift(poses)]
     if settings.smooth:
-        smoother = _smoother(frames[0])
+        smoother = keypoint_smoother(frames[0])
         outputs = [smoother.update(output) for output in outputs]
     if settings.drawing is None:
         yield from zip(frames, outputs, strict=True)
@@ -304,10 +304,6 @@ def _lift_clip(results: Results, lifter: TemporalLifter, settings: _Settings) ->
 
 def _output(lifted: LiftedFrame) -> PoseOutput:
     return replace(lifted.output, interpolated=lifted.interpolated)
-
-
-def _smoother(frame: Frame) -> KeypointSmoother:
-    return KeypointSmoother((frame.video and frame.video.fps) or DEFAULT_FRAME_RATE)
 
 
 def _drawn(
