@@ -366,6 +366,27 @@ def annotated_schema(coco: CocoFile) -> KeypointSchema | None:
         return made  # a skeleton is only for drawing
 
 
+def check_keypoints(coco: CocoFile, schema: KeypointSchema) -> None:
+    """
+    Raises:
+        InputError: if the file names other keypoints than the schema's.
+    """
+    names = coco.keypoint_names
+    if names is None or names == schema.keypoint_names:
+        return
+    known = schema_for_names(names)
+    if known is None or known.keypoint_names != schema.keypoint_names:
+        raise InputError(
+            f"{coco.path} has the {len(names)} keypoints {_shortened(names)}, but the model finds the "
+            f"{schema.num_keypoints} of the schema {schema.name!r}: {_shortened(schema.keypoint_names)}. "
+            "Use annotations and a model of the same keypoints."
+        )
+
+
+def _shortened(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
 def read_schema(name_or_path: str | Path) -> KeypointSchema:
     """A schema by its name, or from a JSON file that `KeypointSchema.to_dict` wrote.
 

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from hfpose.cli import cache, convert, download, models, predict, push
+from hfpose.cli import cache, convert, download, evaluate, models, predict, push
 from hfpose.errors import HFPoseError
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("predict")(predict.predict)
+app.command("eval")(evaluate.evaluate)
 app.command("models")(models.models)
 app.command("convert")(convert.convert)
 app.command("download")(download.download)

@@ -1,0 +1,146 @@
+"""Measures of keypoints as plain functions of arrays.
+
+Source: `mmpose.evaluation.functional.keypoint_eval`; the definitions of NME's distances are those of
+`mmpose.evaluation.metrics.NME`.
+
+Shapes: N instances, K keypoints, D coordinates. `mask` (N, K) is True for the keypoints that count. Measures of no
+keypoint at all are NaN.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+# Schema -> the two keypoints whose true distance is the unit of NME: the outer corners of the eyes.
+NME_KEYPOINTS = {"300w": (36, 45), "coco_wholebody_face": (36, 45), "wflw": (60, 72), "lapa": (66, 79)}
+
+AUC_THRESHOLDS = 20
+
+
+def distances(predicted: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Euclidean distances (N, K) of keypoints (N, K, D)."""
+    return np.linalg.norm(np.asarray(predicted, np.float64) - np.asarray(target, np.float64), axis=-1)
+
+
+def pck(
+    predicted: np.ndarray, target: np.ndarray, mask: np.ndarray, sizes: np.ndarray, threshold: float = 0.05
+) -> float:
+    """Percentage of correct keypoints, from 0 to 1: the share nearer than `threshold` sizes.
+
+    As in the reference it is taken for each keypoint, then averaged over the keypoints that count at least once.
+
+    Args:
+        predicted, target: (N, K, D).
+        mask: (N, K).
+        sizes: (N,) what is 1 in units of the threshold, such as the longer side of the box (`box_sizes`) or the length of
+            the head (PCKh). Instances of size 0 do not count.
+        threshold: in units of the size.
+    """
+    sizes = np.asarray(sizes, np.float64)
+    counts = np.asarray(mask, bool) & (sizes > 0)[:, None]
+    normalized = distances(predicted, target) / np.where(sizes > 0, sizes, 1)[:, None]
+    correct = ((normalized < threshold) & counts).sum(0)
+    total = counts.sum(0)
+    return float(np.mean(correct[total > 0] / total[total > 0])) if total.any() else float("nan")
+
+
+def auc(
+    predicted: np.ndarray,
+    target: np.ndarray,
+    mask: np.ndarray,
+    size: float = 30.0,
+    num_thresholds: int = AUC_THRESHOLDS,
+) -> float:
+    """Area under the curve of PCK over thresholds from 0 up to, not including, `size`; from 0 to 1.
+
+    Args:
+        predicted, target: (N, K, D).
+        mask: (N, K).
+        size: greatest threshold in units of the coordinates.
+        num_thresholds: how many thresholds; they divide the range evenly, 0 being one of them.
+    """
+    sizes = np.full(len(predicted), size)
+    thresholds = np.arange(num_thresholds) / num_thresholds
+    return float(np.mean([pck(predicted, target, mask, sizes, threshold) for threshold in thresholds]))
+
+
+def epe(predicted: np.ndarray, target: np.ndarray, mask: np.ndarray) -> float:
+    """End-point error: mean distance in units of the coordinates.
+
+    Args:
+        predicted, target: (N, K, D).
+        mask: (N, K).
+    """
+    return _mean(distances(predicted, target), np.asarray(mask, bool))
+
+
+def nme(predicted: np.ndarray, target: np.ndarray, mask: np.ndarray, sizes: np.ndarray) -> float:
+    """Normalized mean error: mean distance in units of each instance's size.
+
+    Args:
+        predicted, target: (N, K, D).
+        mask: (N, K).
+        sizes: (N,) such as `keypoint_sizes` of the eyes for faces, or `box_sizes`. Instances of size 0 do not count.
+    """
+    sizes = np.asarray(sizes, np.float64)
+    counts = np.asarray(mask, bool) & (sizes > 0)[:, None]
+    return _mean(distances(predicted, target) / np.where(sizes > 0, sizes, 1)[:, None], counts)
+
+
+def mpjpe(
+    predicted: np.ndarray,
+    target: np.ndarray,
+    mask: np.ndarray,
+    alignment: Literal["none", "scale", "procrustes"] = "none",
+) -> float:
+    """Mean per-joint position error in units of the coordinates.
+
+    Args:
+        predicted, target: (N, K, 3).
+        mask: (N, K).
+        alignment: what is fitted to the target first, in the least squares sense: nothing (MPJPE), the scale (N-MPJPE),
+            or scale, rotation and place (P-MPJPE). All keypoints take part in the fit.
+
+    Raises:
+        ValueError: for another `alignment`.
+    """
+    predicted, target = np.asarray(predicted, np.float64), np.asarray(target, np.float64)
+    if alignment == "scale":
+        factors = (predicted * target).sum((1, 2)) / np.square(predicted).sum((1, 2))
+        predicted = predicted * factors[:, None, None]
+    elif alignment == "procrustes":
+        predicted = similarity_aligned(predicted, target)
+    elif alignment != "none":
+        raise ValueError(f"alignment is {alignment!r}; expected 'none', 'scale' or 'procrustes'.")
+    return epe(predicted, target, mask)
+
+
+def similarity_aligned(points: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Points (N, K, D) moved, rotated and scaled, each N by itself, to lie as near to the target (N, K, D) as they can.
+
+    Source: Umeyama, 1991, "Least-squares estimation of transformation parameters between two point patterns".
+    """
+    center, target_center = points.mean(1, keepdims=True), target.mean(1, keepdims=True)
+    centered, target_centered = points - center, target - target_center
+    u, singular, vt = np.linalg.svd(centered.transpose(0, 2, 1) @ target_centered)
+    signs = np.ones(singular.shape)
+    signs[:, -1] = np.sign(np.linalg.det(u @ vt))  # a rotation, not a mirror image
+    rotation = (u * signs[:, None]) @ vt
+    scale = (singular * signs).sum(-1) / np.square(centered).sum((1, 2))
+    return scale[:, None, None] * centered @ rotation + target_center
+
+
+def box_sizes(boxes: np.ndarray) -> np.ndarray:
+    """Longer side (N,) of boxes (N, 4) x1, y1, x2, y2."""
+    return (boxes[:, 2:] - boxes[:, :2]).max(-1)
+
+
+def keypoint_sizes(target: np.ndarray, first: int, second: int) -> np.ndarray:
+    """Distance (N,) of two keypoints of (N, K, D), such as that of the eyes."""
+    return np.linalg.norm(target[:, first] - target[:, second], axis=-1)
+
+
+def _mean(values: np.ndarray, counts: np.ndarray) -> float:
+    return float(values[counts].mean()) if counts.any() else float("nan")

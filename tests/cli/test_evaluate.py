@@ -1,0 +1,100 @@
+"""`hfpose eval` as a user calls it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from coco_files import people_content, write_json, write_people
+from hfpose.cli import app
+from hfpose.errors import InputError
+
+
+def run(*arguments: object):
+    result = CliRunner().invoke(app, ["eval", *map(str, arguments)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def metrics_in(output: str) -> dict[str, float]:
+    rows = [line.split() for line in output.splitlines()]
+    return {row[0]: float(row[1]) for row in rows if len(row) == 2}
+
+
+def truth_as_results(content: dict, shift: float = 0.0) -> list[dict]:
+    results = []
+    for annotation in content["annotations"]:
+        keypoints = np.array(annotation["keypoints"], float).reshape(-1, 3)
+        keypoints[:, 0] += shift
+        results.append({**annotation, "keypoints": keypoints.flatten().tolist(), "score": 1.0})
+    return results
+
+
+def test_results_made_from_the_ground_truth_have_a_precision_of_one(tmp_path):
+    content = people_content(tmp_path)
+    data = write_json(tmp_path / "people.json", content)
+    for shift, least, most in ((0.0, 1.0, 1.0), (4.0, 0.2, 0.99), (60.0, 0.0, 0.01)):
+        results = write_json(tmp_path / "results.json", truth_as_results(content, shift))
+        given = metrics_in(run("--data", data, "--results", results).stdout)
+        assert least - 1e-4 <= given["AP"] <= most + 1e-4
+    boxes = [
+        {"image_id": a["image_id"], "category_id": 1, "bbox": a["bbox"], "score": 0.5} for a in content["annotations"]
+    ]
+    assert metrics_in(run("--data", data, "--results", write_json(results, boxes)).stdout)["AP"] == 1
+
+
+def test_a_model_is_measured_and_its_results_measured_again_give_the_same(tiny_pose, tmp_path):
+    data = write_people(tmp_path)
+    result = run("--data", data, "--model", tiny_pose, "--gt-boxes", "--output", tmp_path / "out", "--device", "cpu")
+    assert result.exit_code == 0
+    assert "4 pictures, 8 instances in" in result.stdout and "instances/s" in result.stdout
+    given = metrics_in(result.stdout)
+    assert {"AP", "AR", "PCK@0.05", "AUC", "EPE"} <= given.keys()
+    written = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert written["EPE"] == pytest.approx(given["EPE"], abs=1e-4) and written["APL"] is None
+    again = metrics_in(run("--data", data, "--results", tmp_path / "out/results.json").stdout)
+    assert again["AP"] == given["AP"] and again["AR"] == given["AR"]
+
+
+def test_numbers_go_into_the_card_of_the_folder(tiny_pose, tmp_path):
+    folder = shutil.copytree(tiny_pose, tmp_path / "model")
+    run("--data", write_people(tmp_path), "--model", folder, "--gt-boxes", "--flip-test", "--card", "--device", "cpu")
+    assert "- people.json, annotated boxes, flip test: AP " in (folder / "README.md").read_text()
+
+
+def test_a_detector_is_measured_by_its_boxes(person_detector, tmp_path):
+    result = run("--data", write_people(tmp_path), "--model", person_detector, "--device", "cpu")
+    assert result.exit_code == 0
+    assert "AR100" in metrics_in(result.stdout)
+
+
+def test_bad_entries_are_told_and_a_bad_picture_costs_the_exit_code(tiny_pose, tmp_path):
+    content = people_content(tmp_path)
+    content["annotations"][0]["bbox"] = [500, 500, 10, 10]
+    data = write_json(tmp_path / "people.json", content)
+    (tmp_path / "3.png").write_bytes(b"broken")
+    result = run("--data", data, "--model", tiny_pose, "--gt-boxes", "--device", "cpu")
+    assert result.exit_code == 1
+    assert "1 x bbox outside of the picture: annotation 100" in result.stderr
+    assert "1 x picture that could not be used: 3.png" in result.stderr
+    assert metrics_in(result.stdout)["EPE"] > 0
+
+
+def test_options_that_do_not_go_together(tiny_pose, tmp_path):
+    data = write_people(tmp_path)
+    assert run("--data", data).exit_code == 2
+    assert run("--data", data, "--model", tiny_pose, "--results", data).exit_code == 2
+    assert run("--data", data, "--model", tiny_pose, "--gt-boxes", "--boxes", data).exit_code == 2
+    assert run("--data", data, "--model", "human", "--card").exit_code == 2
+
+
+def test_broken_annotations_are_one_clear_error(tiny_pose, tmp_path):
+    data = tmp_path / "people.json"
+    data.write_text('{"images": [')
+    with pytest.raises(InputError, match="not valid JSON"):
+        run("--data", data, "--model", tiny_pose)
