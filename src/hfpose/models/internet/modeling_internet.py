@@ -30,8 +30,8 @@ class InterNetOutput(ModelOutput):
 
     Args:
         loss: not computed, None.
-        heatmaps: (B, K, depth_size, H, W) responses of the keypoints, those of the right hand first; H and W are an
-            eighth of the crop's times 2 for each upsampling but the first two.
+        heatmaps: (B, K, depth_size, H, W) responses of the keypoints, those of the right hand first; H and W are a
+            32nd of the crop's, doubled by each upsampling.
         root_depth: (B, 1) expected cell, between 0 and `root_depth_size - 1`, of the depth of the left wrist relative
             to the right one.
         hand_type: (B, 2) logits of a right and of a left hand being there.
