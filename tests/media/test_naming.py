@@ -53,6 +53,12 @@ def test_numbers_of_arrays_and_files_do_not_meet() -> None:
     assert names == ["0000000000", "0000000000_2", "0000000002", "0000000002_2"]
 
 
+def test_numbers_with_fewer_digits() -> None:
+    namer = Namer(index_digits=6)
+    names = [namer.index_name(7), namer.unique("000007"), namer.unique("0000000007"), namer.index_name(1234567)]
+    assert names == ["000007", "000007_2", "0000000007", "1234567"]
+
+
 def test_endless_streams_of_arrays_cost_no_memory() -> None:
     namer = Namer()
     for index in range(1000):

@@ -53,6 +53,12 @@ def test_json_of_a_picture_is_the_list_of_its_instances(
     assert expected and json.loads((tmp_path / "out" / "a.json").read_text()) == expected
 
 
+def test_json_of_other_instances(pictures: Path, tmp_path: Path, make_output: MakeOutput) -> None:
+    writers = open_writers(pred_out_dir=tmp_path / "out", instances=lambda output: [output.num_instances])
+    run(writers, pictures / "a.png", make_output)
+    assert json.loads((tmp_path / "out" / "a.json").read_text()) == [1]
+
+
 def test_json_of_a_video_has_an_entry_for_each_frame(
     write_video: Callable[..., Path], tmp_path: Path, make_output: MakeOutput
 ) -> None:

@@ -26,9 +26,13 @@ class Namer:
 
     A name that is taken gets `_2`, `_3` and so on. Upper and lower case count as equal, since some file systems do not tell
     them apart.
+
+    Args:
+        index_digits: digits of the name of an item that has none, with zeros in front.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, index_digits: int = 10) -> None:
+        self._index_digits = index_digits
         self._taken: dict[str, int] = {}
         self._last_index = -1
 
@@ -44,13 +48,16 @@ class Namer:
 
     def index_name(self, index: int) -> str:
         """Name of an item that has none, such as an array. It is not stored, so that endless streams cost no memory."""
-        name = f"{index:010d}"
+        name = self._numbered(index)
         if name in self._taken:
             return self.unique(name)
         self._last_index = index
         return name
 
     def _is_taken(self, name: str) -> bool:
-        if re.fullmatch(r"\d{10}", name) and int(name) <= self._last_index:
+        if name.isdecimal() and name == self._numbered(int(name)) and int(name) <= self._last_index:
             return True
         return name.casefold() in self._taken
+
+    def _numbered(self, index: int) -> str:
+        return f"{index:0{self._index_digits}d}"

@@ -34,6 +34,7 @@ class _Options:
     num_workers: int
     read_ahead: int
     timeout: float
+    index_digits: int
     capture_factory: Callable[[int], Capture] | None
 
 
@@ -45,6 +46,7 @@ def open_source(
     num_workers: int = 1,
     read_ahead: int = 8,
     timeout: float = 30.0,
+    index_digits: int = 10,
     capture_factory: Callable[[int], Capture] | None = None,
 ) -> Source:
     """Turn whatever a pipeline is given into a stream of frames.
@@ -62,9 +64,11 @@ def open_source(
             generator is run there too; with 0 everything happens in the thread that iterates.
         read_ahead: how many frames may wait in memory.
         timeout: seconds that a download, or waiting for a video behind a URL, may take.
+        index_digits: digits of the names of items without one, such as arrays, which are named by their number.
         capture_factory: opens a camera by number; `cv2.VideoCapture` by default.
     """
-    return Source(inputs, _Options(recursive, skip, num_workers, max(1, read_ahead), timeout, capture_factory))
+    options = _Options(recursive, skip, num_workers, max(1, read_ahead), timeout, index_digits, capture_factory)
+    return Source(inputs, options)
 
 
 class Source:
@@ -134,7 +138,7 @@ class Source:
 
     def _jobs(self) -> Generator[Job, None, None]:
         """Frames of videos, which are decoded in order, and for each picture a function that decodes it."""
-        namer = Namer()
+        namer = Namer(self._options.index_digits)
         for index, leaf in enumerate(_leaves(self._inputs, self._options.recursive)):
             name = namer.index_name(index) if leaf.name is None else namer.unique(leaf.name)
             item = MediaItem(index, leaf.kind, name, leaf.source)

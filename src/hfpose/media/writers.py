@@ -6,10 +6,11 @@ later run over the same inputs writes over, so a killed run leaves nothing half-
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from hfpose.errors import InputError
 from hfpose.media.formats import CocoWriter, CsvWriter, OpenPoseWriter
@@ -43,10 +44,17 @@ class JsonWriter:
     A picture's file is the list of its instances (`PoseOutput.predictions`), a video's the list of its frames, each
     `{"frame_id": ..., "instances": [...]}`. The file of a video grows with every frame and is valid JSON all the time; it
     takes its name at the end (see `JsonListFile`).
+
+    Args:
+        folder: where the files go.
+        instances: makes what is written of a result, plain values for each instance.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(
+        self, folder: str | Path, instances: Callable[[PoseOutput], list[Any]] = attrgetter("predictions")
+    ) -> None:
         self._folder = Path(folder)
+        self._instances = instances
         self._videos: OneFilePerVideo[JsonListFile] = OneFilePerVideo()
 
     def is_complete(self, item: MediaItem) -> bool:
@@ -56,9 +64,9 @@ class JsonWriter:
         self._videos.enter(frame.item)
         if frame.frame_index is not None:
             video = self._videos.file(frame.item, lambda: JsonListFile(self._path(frame.item)))
-            video.append([{"frame_id": frame.frame_index, "instances": output.predictions}])
+            video.append([{"frame_id": frame.frame_index, "instances": self._instances(output)}])
         elif output.error is None:
-            write_json_list(self._path(frame.item), output.predictions)
+            write_json_list(self._path(frame.item), self._instances(output))
 
     def close(self) -> None:
         self._videos.finish()
@@ -142,6 +150,7 @@ def open_writers(
     pred_out_dir: str | Path | None = None,
     vis_out_dir: str | Path | None = None,
     formats: Sequence[str] = ("json",),
+    instances: Callable[[PoseOutput], list[Any]] = attrgetter("predictions"),
     resume: bool = False,
 ) -> WriterGroup:
     """The writers of one run.
@@ -153,6 +162,7 @@ def open_writers(
         vis_out_dir: folder for drawn pictures and videos; for a single input it may be a file (`out.jpg`, `out.mp4`).
         formats: of the predictions. `"json"`: `name.json` as MMPose writes it; `"coco"`: `results.coco.json`; `"openpose"`:
             a folder `openpose`; `"csv"`: `results.csv`.
+        instances: see `JsonWriter`.
         resume: whether files of an earlier run count. Give `skip=writers.is_complete` to `open_source` then.
 
     Raises:
@@ -167,7 +177,7 @@ def open_writers(
     if pred_out_dir:
         folder = _make_folder(Path(pred_out_dir))
         if "json" in formats:
-            writers.append(JsonWriter(folder))
+            writers.append(JsonWriter(folder, instances))
         if "openpose" in formats:
             writers.append(OpenPoseWriter(folder / "openpose"))
         if "coco" in formats:
