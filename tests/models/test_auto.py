@@ -164,3 +164,14 @@ def test_fresh_models_have_finite_weights_everywhere(family):
     config = family.load("configuration")()
     model = family.load("modeling")(config)
     assert all(torch.isfinite(tensor).all() for tensor in [*model.parameters(), *model.buffers()])
+
+
+def test_fresh_heads_start_from_small_answers():
+    """Initialization reaches layers whose parents hold no parameters themselves."""
+    detector = hfpose.RTMDetForObjectDetection(hfpose.RTMDetConfig(width_multiplier=0.25, neck_size=64))
+    biases = torch.cat([prediction.bias for prediction in detector.head.class_predictions])
+    torch.testing.assert_close(biases.sigmoid(), torch.full_like(biases, 0.01))
+    assert all(0.005 < prediction.weight.std() < 0.02 for prediction in detector.head.box_predictions)
+    pose = hfpose.RTMPoseForPoseEstimation(hfpose.RTMPoseConfig(width_multiplier=0.25))
+    assert 0.0005 < pose.head.keypoint_features.weight.std() < 0.002
+    assert 0.005 < pose.head.classifier_x.weight.std() < 0.02

@@ -178,6 +178,8 @@ def _save(output_dir: Path, model: PreTrainedModel, processor: Any) -> Path:
             model.save_pretrained(temporary)
         processor.save_pretrained(temporary)
         output_dir.mkdir(exist_ok=True)
+        for file in Path(temporary).iterdir():  # safetensors lets nobody but the owner read
+            file.chmod((Path(temporary) / CONFIG_NAME).stat().st_mode)
         # A folder without a configuration is not taken for a model: the old one goes first, the new one comes last.
         (output_dir / CONFIG_NAME).unlink(missing_ok=True)
         for file in sorted(Path(temporary).iterdir(), key=lambda file: file.name == CONFIG_NAME):

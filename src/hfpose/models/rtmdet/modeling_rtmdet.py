@@ -86,6 +86,14 @@ class SeparateConvBranch(nn.Module):
         return self.levels[level](hidden_state)
 
 
+class ClassPrediction(nn.Conv2d):
+    """Predicts logits. A class of its own because transformers initializes only modules that hold parameters."""
+
+
+class BoxPrediction(nn.Conv2d):
+    """Predicts distances; a class of its own for its initialization too."""
+
+
 class RTMDetHead(nn.Module):
     """Class logits and distances to the four sides at every place of every level."""
 
@@ -95,14 +103,13 @@ class RTMDetHead(nn.Module):
         self.class_branch = branch(config)
         self.box_branch = branch(config)
 
-        def predictions(channels: int) -> nn.ModuleList:
-            kernel = config.prediction_kernel_size
-            return nn.ModuleList(
-                nn.Conv2d(config.neck_size, channels, kernel, padding=kernel // 2) for _ in config.strides
-            )
-
-        self.class_predictions = predictions(label_count(config))
-        self.box_predictions = predictions(4)
+        size, kernel = config.neck_size, config.prediction_kernel_size
+        self.class_predictions = nn.ModuleList(
+            ClassPrediction(size, label_count(config), kernel, padding=kernel // 2) for _ in config.strides
+        )
+        self.box_predictions = nn.ModuleList(
+            BoxPrediction(size, 4, kernel, padding=kernel // 2) for _ in config.strides
+        )
         self.strides = config.strides
         self.exponential_distances = config.exponential_distances
 
@@ -140,14 +147,10 @@ class RTMDetPreTrainedModel(PushWithCard, PreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, nn.Conv2d):
             init.kaiming_uniform_(module.weight, a=5**0.5)
-        elif isinstance(module, RTMDetHead):
-            for child in module.modules():
-                if isinstance(child, nn.Conv2d):
-                    init.normal_(child.weight, std=0.01)
-            bias = -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY)
-            for name, parameter in module.class_predictions.named_parameters():
-                if name.endswith("bias"):
-                    init.constant_(parameter, bias)
+        if isinstance(module, (ClassPrediction, BoxPrediction)):
+            init.normal_(module.weight, std=0.01)
+        if isinstance(module, ClassPrediction) and module.bias is not None:
+            init.constant_(module.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
 
 
 class RTMDetForObjectDetection(RTMDetPreTrainedModel):

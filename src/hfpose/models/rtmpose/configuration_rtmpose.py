@@ -37,6 +37,7 @@ class RTMPoseConfig(PreTrainedConfig):
         simcc_beta: factor on the outputs before the softmax of the loss.
         simcc_label_softmax: whether a softmax makes distributions of the targets.
         simcc_label_beta: factor on the targets before that softmax.
+        initializer_range: standard deviation of fresh linear layers.
         keypoint_schema: names, skeleton, flip pairs and colors of the keypoints, see [`KeypointSchema`].
     """
 
@@ -63,6 +64,7 @@ class RTMPoseConfig(PreTrainedConfig):
     simcc_beta: float = 10.0
     simcc_label_softmax: bool = True
     simcc_label_beta: float = 10.0
+    initializer_range: float = 0.01
     keypoint_schema: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:

@@ -102,6 +102,10 @@ class GatedAttentionUnit(nn.Module):
         return update * update.new_empty(len(update), 1, 1).bernoulli_(keep) / keep
 
 
+class KeypointFeatures(nn.Conv2d):
+    """A feature map per keypoint. A class of its own because transformers initializes only what holds parameters."""
+
+
 class RTMPoseHead(nn.Module):
     """From the last feature map to SimCC outputs."""
 
@@ -109,7 +113,7 @@ class RTMPoseHead(nn.Module):
         super().__init__()
         height, width = config.image_size
         cells = (height // BACKBONE_STRIDE) * (width // BACKBONE_STRIDE)
-        self.keypoint_features = nn.Conv2d(
+        self.keypoint_features = KeypointFeatures(
             stage_channels(config.width_multiplier)[-1],
             label_count(config),
             config.final_kernel_size,
@@ -147,11 +151,10 @@ class RTMPosePreTrainedModel(PushWithCard, PreTrainedModel):
         elif isinstance(module, (ScaleNorm, ResidualScale)):
             init.ones_(module.weight)
         elif isinstance(module, GatedAttentionUnit):
-            init.xavier_uniform_(module.gate_value_base.weight)
             init.uniform_(module.query_key_weight)
             init.uniform_(module.query_key_bias)
-        elif isinstance(module, RTMPoseHead):
-            init.normal_(module.keypoint_features.weight, std=0.001)
+        if isinstance(module, KeypointFeatures):
+            init.normal_(module.weight, std=0.001)
 
 
 class RTMPoseForPoseEstimation(RTMPosePreTrainedModel):
