@@ -2,7 +2,7 @@
 
     python conversion/push_all.py --namespace my-org --dry-run           # what would go up
     python conversion/push_all.py --namespace my-org
-    python conversion/push_all.py --namespace my-org --pipelines         # pose models with their detectors
+    python conversion/push_all.py --namespace my-org --pipelines         # pose models with what goes before them
 
 It takes what is in hfpose's cache (see convert_all.py). Afterwards HFPOSE_NAMESPACE=my-org makes zoo names mean these
 repositories; to pin one for everybody, put its repository and the printed revision into zoo.json. Exit code 1 if a push
@@ -15,15 +15,13 @@ import argparse
 
 from hfpose import hub
 from hfpose.cli.push import push
-from hfpose.zoo import WHOLE_IMAGE, find_entry
+from hfpose.zoo import find_entry
 
 
 def cached_names(pipelines: bool) -> list[str]:
-    """Zoo models in the cache; for pipelines only the pose models that have a detector."""
+    """Zoo models in the cache; for pipelines without the detectors, which are parts of them."""
     entries = [entry for model in hub.list_cached() if (entry := find_entry(model.name))]
-    if pipelines:
-        entries = [e for e in entries if e.task == "pose" and e.default_detector not in (None, WHOLE_IMAGE)]
-    return [entry.name for entry in entries]
+    return [entry.name for entry in entries if not (pipelines and entry.task == "detector")]
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from hfpose.models.rtmdet.convert_rtmdet import config_from_reference as rtmdet_
 from hfpose.models.rtmdet.modeling_rtmdet import RTMDetForObjectDetection
 from hfpose.models.rtmpose.convert_rtmpose import config_from_reference as rtmpose_config
 from hfpose.models.rtmpose.modeling_rtmpose import RTMPoseForPoseEstimation
-from hfpose.publishing.cards import entry_card, model_card, pipeline_card, skeleton_picture
+from hfpose.publishing.cards import entry_card, model_card, pipeline_card, saved_pipeline_card, skeleton_picture
 from hfpose.zoo import ModelEntry, find_entry, get_entry, list_entries
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -115,6 +115,15 @@ def test_card_of_a_trained_model_claims_nothing_that_it_does_not_know() -> None:
     assert 'model="someone/my-model"' in snippets(card.content)[0]
     assert "`left_shoulder`" in card.text
     assert "Published results" not in card.text
+
+
+@pytest.mark.parametrize("is_3d", [False, True])
+def test_card_of_any_pipeline(is_3d: bool) -> None:
+    card = ModelCard(saved_pipeline_card(load_schema("coco"), "someone/my-pipeline", is_3d).content)
+    assert card.data.pipeline_tag == "keypoint-detection"
+    assert ("3d" in card.data.tags) == is_3d
+    (snippet,) = snippets(card.content)
+    assert f'pipeline("pose-estimation{"-3d" * is_3d}", model="someone/my-pipeline")' in snippet
 
 
 def test_card_of_a_trained_detector() -> None:

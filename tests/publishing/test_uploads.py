@@ -19,7 +19,7 @@ from PIL import Image
 from checkpoint_host import CheckpointHost, zoo_environment
 from golden import Golden
 from hfpose.publishing.cards import PICTURE
-from hfpose.publishing.uploads import UploadError, push_model
+from hfpose.publishing.uploads import UploadError, push_model, push_pipeline
 from hfpose.zoo import get_entry
 from hub_server import USER, HubServer
 
@@ -147,8 +147,9 @@ def test_snippets_of_the_cards_run(pushed_hub: Hub) -> None:
 # --- models of every family
 
 FAMILIES = """
-import json, sys
+import json
 import hfpose, torch
+import numpy as np
 from hfpose.keypoints import load_schema
 from transformers import VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation
 
@@ -219,6 +220,13 @@ for name, model_class, config, shape in cases():
     model.push_to_hub("{USER}/" + name)
     expected[name] = model.state_dict(), outputs(model, shape)
 torch.save(expected, "expected.pt")
+
+from hfpose.publishing.uploads import push_saved_pipeline
+processor = hfpose.RTMPoseImageProcessor(size={{"height": 64, "width": 64}})
+model = hfpose.RTMPoseForPoseEstimation.from_pretrained("{USER}/RTMPose")
+pipe = hfpose.PoseEstimationPipeline(model, processor, detector="whole_image", device="cpu")
+push_saved_pipeline(pipe, "{USER}/my-pipeline")
+torch.save(torch.tensor(pipe(np.arange(75 * 80 * 3, dtype=np.uint8).reshape(75, 80, 3)).keypoints), "keypoints.pt")
 """
 LOAD_FAMILIES = f"""
 {FAMILIES}
@@ -231,10 +239,14 @@ for name, model_class, config, shape in cases():
     # Where memory happens to lie decides how a convolution adds up, so the last bit may differ.
     torch.testing.assert_close(outputs(model, shape), tensors, rtol=1e-5, atol=1e-6)
 print(json.dumps(list(expected)))
+
+pipe = hfpose.pipeline("pose-estimation", model="{USER}/my-pipeline", device="cpu")
+found = torch.tensor(pipe(np.arange(75 * 80 * 3, dtype=np.uint8).reshape(75, 80, 3)).keypoints)
+torch.testing.assert_close(found, torch.load("keypoints.pt"))
 """
 
 
-def test_a_model_of_each_family_comes_back_as_it_was_pushed(tmp_path: Path) -> None:
+def test_models_of_each_family_and_pipelines_of_them_come_back_as_they_were_pushed(tmp_path: Path) -> None:
     with HubServer(tmp_path / "hub") as server:
         environment = server.environment(tmp_path / "home")
         run(PUSH_FAMILIES, tmp_path, environment)
@@ -248,6 +260,7 @@ def test_a_model_of_each_family_comes_back_as_it_was_pushed(tmp_path: Path) -> N
                 assert card.data.library_name == "hfpose", name
                 assert f'"{USER}/{name}"' in card.text
         assert PICTURE in server.repository(f"{USER}/RTMPose").commit_at("main")["files"]
+        assert "pose_pipeline.json" in server.repository(f"{USER}/my-pipeline").commit_at("main")["files"]
 
 
 # --- refusals
@@ -256,6 +269,11 @@ def test_a_model_of_each_family_comes_back_as_it_was_pushed(tmp_path: Path) -> N
 def test_namespace_that_cannot_be_one() -> None:
     with pytest.raises(UploadError, match="'a/b' cannot be a user or organization"):
         push_model(get_entry("rtmdet-m"), "a/b", dry_run=True)
+
+
+def test_pipeline_around_a_detector() -> None:
+    with pytest.raises(UploadError, match="is a detector; a pipeline is made around a pose model or a lifter"):
+        push_pipeline(get_entry("rtmdet-m"), "my-org", dry_run=True)
 
 
 @pytest.mark.parametrize("token", ["hf_wrong", ""])

@@ -14,7 +14,7 @@ def push(
     names: Annotated[list[str], typer.Argument(help="Zoo names or aliases; `hfpose models` lists them.")],
     namespace: Annotated[str, typer.Option(help="User or organization on the Hub that gets the repositories.")],
     pipeline: Annotated[
-        bool, typer.Option("--pipeline", help="Push the pose model together with its detector, as one repository.")
+        bool, typer.Option("--pipeline", help="Push a model with its detector and all it needs, as one repository.")
     ] = False,
     private: Annotated[bool, typer.Option("--private", help="Make new repositories private.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would go up.")] = False,

@@ -26,6 +26,8 @@ _MAX_LABELS = 30  # the 133 keypoints of a whole body would fill the page
 
 _PIPELINE_TAGS = {"pose": "keypoint-detection", "lifter": "keypoint-detection", "detector": "object-detection"}
 
+_FAMILIES_3D = ("motionbert", "internet")
+
 _SUBJECTS = {
     "ap10k": "four-legged animals",
     "coco": "people",
@@ -46,6 +48,8 @@ _LICENSE = (
     "The weights are published under Apache-2.0. The data sets that they were trained on have licenses of their own, some "
     "for research only; whether a use of the weights is covered is for you to judge."
 )
+_UNKNOWN_LICENSE = "Not stated. Ask whoever trained the weights."
+_UNKNOWN_TRAINING = "Nothing was written down about training data and results. Ask whoever trained it."
 _LIMITS = {
     "pose": (
         "Made to find keypoints of {subject} in a box that a detector or you provide. Without a good box there is no "
@@ -144,23 +148,40 @@ def pipeline_card(entry: ModelEntry, repo_id: str, parts: Iterable[str] = (), pi
         base_model=list(parts) or None,
         datasets=[_slug(name) for name in entry.training_data],
     )
-    detector = entry.default_detector
-    details = [("Pose model", entry.name)]
-    summary = f"A pipeline that finds keypoints of {_subject(entry)} in pictures and videos"
-    if detector not in (None, WHOLE_IMAGE):
-        details.append(("Detector", str(detector)))
-        summary += ", with its detector"
+    names = [f"`{part.name}`" for part in (entry, *entry.companions())]
     content = _Content(
         title=f"Pose pipeline: {entry.name}",
-        summary=f"{summary}. Each part lies in a folder of its own.",
-        snippets=[_pose_snippet(repo_id, schema)],
-        details=[*details, *_details(entry, schema)],
+        summary=_pipeline_summary(_subject(entry), _is_3d(entry)),
+        snippets=[_snippet(repo_id, schema, _is_3d(entry))],
+        details=[("Parts", ", ".join(names)), *_details(entry, schema)],
         limits=_limits(entry),
         picture=picture,
         picture_text=f"The {schema.num_keypoints} keypoints of the schema {schema.name}",
         labels_title="Keypoints",
         labels=_listed(schema.keypoint_names),
         citation=_citation(entry.family, get_family(entry.family)),
+    )
+    return _render(data, content)
+
+
+def saved_pipeline_card(schema: KeypointSchema, repo_id: str, is_3d: bool, picture: str | None = None) -> ModelCard:
+    """Card of a pipeline of any models, for instance ones that you trained. It claims nothing about them."""
+    data = ModelCardData(
+        library_name="hfpose",
+        pipeline_tag=_PIPELINE_TAGS["pose"],
+        tags=["hfpose", "pose-estimation", "pipeline", *(["3d"] if is_3d else [])],
+    )
+    content = _Content(
+        title=repo_id.split("/")[-1],
+        summary=_pipeline_summary(f"the schema {schema.name}", is_3d),
+        snippets=[_snippet(repo_id, schema, is_3d)],
+        details=[("Keypoints", f"{schema.num_keypoints} (schema `{schema.name}`)")],
+        limits=[_UNKNOWN_TRAINING, *_COMMON_LIMITS],
+        picture=picture,
+        picture_text=f"The {schema.num_keypoints} keypoints",
+        labels_title="Keypoints",
+        labels=_listed(schema.keypoint_names),
+        license_text=_UNKNOWN_LICENSE,
     )
     return _render(data, content)
 
@@ -186,18 +207,18 @@ def model_card(model: PreTrainedModel, repo_id: str, picture: str | None = None)
         snippets = [_detector_snippet(repo_id)]
     else:
         summary = f"A {kind} for the {len(names)} keypoints of the schema {schema.name}."
-        snippets = [_pose_snippet(repo_id, schema)]
+        snippets = [_snippet(repo_id, schema, config.model_type in _FAMILIES_3D)]
     content = _Content(
         title=repo_id.split("/")[-1],
         summary=summary,
         snippets=snippets,
         details=[("Architecture", type(model).__name__), ("Parameters", f"{model.num_parameters():,}")],
-        limits=["Nothing was written down about training data and results. Ask whoever trained it.", *_COMMON_LIMITS],
+        limits=[_UNKNOWN_TRAINING, *_COMMON_LIMITS],
         picture=picture,
         picture_text=f"The {len(names)} keypoints",
         labels_title="Keypoints" if schema else "Classes",
         labels=_listed(names),
-        license_text="Not stated. Ask whoever trained the weights.",
+        license_text=_UNKNOWN_LICENSE,
         citation=_citation(config.model_type, family),
     )
     return _render(data, content)
@@ -227,6 +248,14 @@ def _limits(entry: ModelEntry) -> list[str]:
     return [_LIMITS[entry.task].format(subject=_subject(entry)), _SCORES[entry.task], *_COMMON_LIMITS]
 
 
+def _pipeline_summary(subject: str, is_3d: bool) -> str:
+    space = "3D " if is_3d else ""
+    return (
+        f"A pipeline that finds {space}keypoints of {subject} in pictures and videos. Each of its models lies in a folder "
+        "of its own."
+    )
+
+
 def _summary(entry: ModelEntry, family: ModelFamily, schema: KeypointSchema | None) -> str:
     paper = f"[{family.title}]({family.paper.url})"
     if entry.task == "lifter":
@@ -249,12 +278,17 @@ def _snippets(entry: ModelEntry, schema: KeypointSchema | None, repo_id: str | N
     if schema is None:
         alone = [_detector_snippet(repo_id)] if repo_id else []
         return [_pose_snippet_with_detector(entry, repo_id or entry.name), *alone]
-    if _is_3d(entry):
-        return [_snippet_3d(repo_id or entry.name, schema)]
-    return [_pose_snippet(repo_id or entry.name, schema)]
+    return [_snippet(repo_id or entry.name, schema, _is_3d(entry))]
 
 
-def _pose_snippet(name: str, schema: KeypointSchema) -> str:
+def _snippet(name: str, schema: KeypointSchema, is_3d: bool) -> str:
+    if is_3d:
+        return f'''\
+from hfpose import pipeline
+
+pipe = pipeline("pose-estimation-3d", model="{name}")
+for result in pipe("video.mp4"):
+    result.keypoints  # (N, {schema.num_keypoints}, 3): x, y and z for each of N found'''
     return f'''\
 from hfpose import pipeline
 
@@ -283,15 +317,6 @@ from transformers import pipeline
 
 detect = pipeline("object-detection", model="{repo_id}")
 detect("photo.jpg")'''
-
-
-def _snippet_3d(name: str, schema: KeypointSchema) -> str:
-    return f'''\
-from hfpose import pipeline
-
-pipe = pipeline("pose-estimation-3d", model="{name}")
-for result in pipe("video.mp4"):
-    result.keypoints  # (N, {schema.num_keypoints}, 3): x, y and z for each of N found'''
 
 
 def _details(entry: ModelEntry, schema: KeypointSchema | None) -> list[tuple[str, str]]:
@@ -354,7 +379,7 @@ def _eval_results(entry: ModelEntry) -> list[EvalResult]:
 
 
 def _is_3d(entry: ModelEntry) -> bool:
-    return entry.family in ("motionbert", "internet")
+    return entry.family in _FAMILIES_3D
 
 
 def _tags(entry: ModelEntry) -> list[str]:

@@ -17,11 +17,20 @@ from huggingface_hub.utils import validate_repo_id
 from hfpose import hub
 from hfpose.errors import HFPoseError
 from hfpose.keypoints import KeypointSchema, load_schema
-from hfpose.publishing.cards import PICTURE, entry_card, model_card, pipeline_card, skeleton_picture
-from hfpose.zoo import WHOLE_IMAGE, ModelEntry
+from hfpose.publishing.cards import (
+    PICTURE,
+    entry_card,
+    model_card,
+    pipeline_card,
+    saved_pipeline_card,
+    skeleton_picture,
+)
+from hfpose.zoo import ModelEntry
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from hfpose.pipelines.factory import AnyPipeline
 
 # What a converted folder may hold beside the card; nothing else that lies there goes up.
 _PUSHED_FILES = ("*.json", "*.safetensors")
@@ -91,16 +100,33 @@ def push_pipeline(
     private: bool | None = None,
     dry_run: bool = False,
 ) -> Upload:
-    """Push a pose model of the zoo together with its detector to ``<namespace>/<name>-pipeline``.
+    """Push a pose model or lifter of the zoo with all that goes before it to ``<namespace>/<name>-pipeline``.
 
     Arguments and errors as for `push_model`.
     """
     repo_id = _repo_id(namespace, f"{entry.name}-pipeline")
     parts = [_repo_id(namespace, part.name) for part in (entry, *entry.companions())]
-    with _pipeline_folder(entry) as folder:
-        card = pipeline_card(entry, repo_id, parts).content
-        files = [*_folder_files(folder), *_card_files(card, load_schema(str(entry.schema)))]
+    if entry.schema is None:
+        raise UploadError(f"'{entry.name}' is a detector; a pipeline is made around a pose model or a lifter.")
+    card = pipeline_card(entry, repo_id, parts).content
+    with _saved(_zoo_pipeline(entry)) as folder:
+        files = [*_folder_files(folder), *_card_files(card, load_schema(entry.schema))]
         return _push(repo_id, files, token, private, dry_run)
+
+
+def push_saved_pipeline(
+    pipe: AnyPipeline, repo_id: str, *, token: str | bool | None = None, private: bool | None = None
+) -> Upload:
+    """Push any pipeline with a card that says how to use it: what a pipeline's ``push_to_hub`` does.
+
+    Raises:
+        UploadError: the Hub refused.
+    """
+    is_3d = "3D" in type(pipe).__name__
+    picture = PICTURE if skeleton_picture(pipe.schema) else None
+    card = saved_pipeline_card(pipe.schema, repo_id, is_3d, picture).content
+    with _saved(pipe) as folder:
+        return _push(repo_id, [*_folder_files(folder), *_card_files(card, pipe.schema)], token, private, dry_run=False)
 
 
 def push_card(
@@ -186,21 +212,24 @@ def _card_files(card: str, schema: KeypointSchema | None) -> list[tuple[str, Pat
     return files
 
 
-@contextmanager
-def _pipeline_folder(entry: ModelEntry) -> Iterator[Path]:
-    """A temporary folder with the pipeline around a pose model of the zoo."""
+def _zoo_pipeline(entry: ModelEntry) -> AnyPipeline:
+    """The pipeline around a pose model or lifter of the zoo, of official weights whatever HFPOSE_NAMESPACE says."""
     from hfpose.pipelines import pipeline
 
-    detector = entry.default_detector
-    if detector is not None and detector != WHOLE_IMAGE:
-        detector = str(hub.convert_entry(entry.companions()[-1]))
+    parts = {part.task: hub.convert_entry(part) for part in entry.companions()}
+    return pipeline(
+        "pose-estimation-3d" if entry.task == "lifter" else "pose-estimation",
+        model=hub.convert_entry(entry),
+        pose=parts.get("pose"),
+        detector=parts.get("detector", entry.default_detector),
+        detector_labels=entry.detector_labels,
+        device="cpu",
+    )
+
+
+@contextmanager
+def _saved(pipe: AnyPipeline) -> Iterator[Path]:
+    """A temporary folder with the pipeline."""
     with tempfile.TemporaryDirectory() as folder:
-        pipe = pipeline(
-            "pose-estimation",
-            model=hub.convert_entry(entry),
-            detector=detector,
-            detector_labels=entry.detector_labels,
-            device="cpu",
-        )
         pipe.save_pretrained(folder)
         yield Path(folder)
