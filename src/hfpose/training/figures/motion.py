@@ -265,7 +265,7 @@ def _hand_place(rng: np.random.Generator, body: Body, side: str) -> HandTarget |
     if roll < 0.3:
         return None
     if roll < 0.42:  # on the hip
-        return HandTarget("pelvis", (hip[0] + 0.06 * s, 0.01, 0.075 * s), (1, 0.5, 0.1), -10, 45, 55)
+        return HandTarget("pelvis", (hip[0] + 0.078 * s, -0.02, 0.08 * s), (1, 0.5, 0.1), -10, 40, 55)
     if roll < 0.5:  # in the pocket
         return HandTarget("pelvis", (hip[0] + 0.065 * s, -0.02, -0.01), (0.7, 0.9, -0.1), 20, 10, 20)
     if roll < 0.6:  # phone or cup before the chest

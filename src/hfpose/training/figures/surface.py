@@ -18,6 +18,9 @@ from hfpose.training.figures.anatomy import BONE_INDEX, BONES, SIDES, Body
 # Finest detail level; each level has about half as many rings and sides again as the one before.
 MAX_DETAIL = 3
 _REFERENCE_STATURE = 1.74
+# How much weight 1 widens the belly, and how slim children are where adults have muscles and fat.
+_WEIGHT_WIDENS, _CHILDHOOD_SLIMS = 0.42, 0.12
+_HEAD_SQUARENESS = 2.15
 
 # Columns: position along the chain, half width, half depth (m), shift to the back (m), how much weight widens it,
 # how much femininity widens it, how much femininity deepens it.
@@ -32,21 +35,23 @@ _TORSO = (
     (0.55, 0.147, 0.104, 0.002, 0.8, -0.11, -0.10),
     (0.70, 0.159, 0.113, 0.010, 0.6, -0.07, -0.06),
     (0.80, 0.169, 0.113, 0.014, 0.4, -0.06, -0.07),
-    (0.88, 0.171, 0.104, 0.018, 0.35, -0.06, -0.07),
-    (0.94, 0.158, 0.090, 0.021, 0.3, -0.07, -0.08),
-    (1.00, 0.130, 0.076, 0.023, 0.3, -0.08, -0.10),
-    (1.12, 0.099, 0.067, 0.022, 0.3, -0.10, -0.10),
-    (1.28, 0.073, 0.061, 0.019, 0.3, -0.12, -0.10),
+    (0.88, 0.173, 0.104, 0.018, 0.35, -0.06, -0.07),
+    (0.94, 0.168, 0.090, 0.021, 0.3, -0.07, -0.08),
+    (0.98, 0.150, 0.078, 0.023, 0.3, -0.08, -0.10),
+    (1.06, 0.116, 0.068, 0.023, 0.3, -0.09, -0.10),
+    (1.22, 0.081, 0.061, 0.020, 0.3, -0.12, -0.10),
+    (1.36, 0.066, 0.059, 0.016, 0.3, -0.13, -0.11),
     (1.50, 0.0590, 0.0585, 0.013, 0.35, -0.14, -0.12),
     (1.75, 0.0550, 0.0570, 0.006, 0.35, -0.15, -0.13),
     (2.10, 0.0530, 0.0570, 0.003, 0.3, -0.15, -0.13),
 )
 _ARM = (
-    (-0.19, 0.012, 0.012, 0.000, 0.2, 0.0, 0.0),
-    (-0.16, 0.033, 0.036, 0.000, 0.3, -0.1, -0.1),
-    (-0.10, 0.049, 0.053, 0.000, 0.3, -0.12, -0.12),
-    (0.00, 0.056, 0.060, 0.000, 0.35, -0.14, -0.14),
-    (0.15, 0.054, 0.059, 0.000, 0.4, -0.16, -0.16),
+    (-0.150, 0.0005, 0.0005, -0.002, 0.2, 0.0, 0.0),
+    (-0.135, 0.022, 0.026, -0.002, 0.3, -0.1, -0.1),
+    (-0.095, 0.041, 0.046, -0.001, 0.3, -0.12, -0.12),
+    (-0.030, 0.0525, 0.0575, 0.000, 0.35, -0.14, -0.14),
+    (0.05, 0.0550, 0.0600, 0.000, 0.35, -0.15, -0.15),
+    (0.17, 0.0535, 0.0585, 0.000, 0.4, -0.16, -0.16),
     (0.32, 0.049, 0.053, -0.002, 0.45, -0.16, -0.16),
     (0.50, 0.0455, 0.0495, -0.004, 0.45, -0.16, -0.16),
     (0.70, 0.0425, 0.0445, -0.002, 0.4, -0.14, -0.14),
@@ -91,7 +96,7 @@ _HEAD = (
     (0.1090, 0.0725, 0.0950, 0.002, 0.0, -0.02, -0.02),
     (0.1330, 0.0560, 0.0750, 0.005, 0.0, -0.02, -0.02),
     (0.1490, 0.0320, 0.0430, 0.006, 0.0, 0.0, 0.0),
-    (0.1550, 0.0040, 0.0050, 0.006, 0.0, 0.0, 0.0),
+    (0.1550, 0.0003, 0.0004, 0.006, 0.0, 0.0, 0.0),
 )
 # Distance before the ankle; half width, half height, height over the ankle.
 _FOOT = (
@@ -133,12 +138,12 @@ _THUMB = (
     (1.00, 0.0030, 0.0030, 0.0, 0.1, -0.12, -0.12),
 )
 _FINGERS = ((-0.030, 0.072), (-0.010, 0.082), (0.010, 0.077), (0.029, 0.060))
-# Parts that are shaped for each person, from 0 at their top to 1: radii and centers come from `Style`.
-_SKIRT = tuple((c, 0.1, 0.1, 0.0, 0.5, 0.0, 0.0) for c in (0.0, 0.25, 0.5, 0.75, 1.0))
+# Parts that hang from 0 at their top to 1; half width and half depth of the first and last come from clothes.
+_SKIRT = tuple((c, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0) for c in (0.0, 0.25, 0.5, 0.75, 1.0))
 _CURTAIN = (
-    (0.00, 0.0845, 0.1080, 0.000, 0.0, 0.0, 0.0),
-    (0.20, 0.0920, 0.1100, 0.002, 0.0, 0.0, 0.0),
-    (0.50, 0.0950, 0.1000, 0.014, 0.0, 0.0, 0.0),
+    (0.00, 0.0880, 0.1100, 0.000, 0.0, 0.0, 0.0),
+    (0.20, 0.0990, 0.1150, 0.002, 0.0, 0.0, 0.0),
+    (0.50, 0.1010, 0.1060, 0.014, 0.0, 0.0, 0.0),
     (0.80, 0.1000, 0.0900, 0.034, 0.0, 0.0, 0.0),
     (1.00, 0.0850, 0.0800, 0.044, 0.0, 0.0, 0.0),
 )
@@ -153,7 +158,7 @@ _BALL = tuple(
     (0.5 - 0.5 * np.cos(a), 0.045 * np.sin(a) + 0.001, 0.045 * np.sin(a) + 0.001, 0.0, 0.0, 0.0, 0.0)
     for a in np.linspace(0, np.pi, 7)
 )
-_BRIM = tuple((c, 0.1, 0.1, 0.0, 0.0, 0.0, 0.0) for c in (0.0, 1.0))
+_BRIM = tuple((c, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0) for c in (0.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -204,12 +209,12 @@ def _tubes(detail: int) -> list[_Tube]:
             axis=(0, 0, 1),
             squareness=2.25,
         ),
-        _Tube("head", _HEAD, ("head",), head, 17, 22, axis=(0, 0, 1), grows_with_head=True, squareness=2.15),
+        _Tube("head", _HEAD, ("head",), head, 17, 22, axis=(0, 0, 1), grows_with_head=True, squareness=_HEAD_SQUARENESS),
         _Tube(
             "skirt",
             _SKIRT,
             ("pelvis",),
-            (("pelvis", -9.0, 0.1), ("thighs", 0.42, 0.42)),
+            (("lumbar", -9.0, 0.1), ("pelvis", 0.1, 0.15), ("thighs", 0.36, 0.3)),
             9,
             20,
             offset=(0, 0.006, 0.1),
@@ -311,6 +316,7 @@ class Template:
         ring_on_head: (R,) whether sizes follow the head.
         vertex_ring: (V,) ring of each vertex.
         vertex_width, vertex_depth: (V, 3) directions that half width and half depth push a vertex.
+        vertex_outward: (V, 3) direction that padding pushes a vertex.
         vertex_angle: (V,) degrees around the ring: 0 to the left, 90 to the back, 270 to the front.
         weights: (U, B) how much each bone moves a vertex: the U different rows, and `vertex_weights` (V,) which it is.
         quads: (Q, 4) vertices, counterclockwise seen from outside.
@@ -331,6 +337,7 @@ class Template:
     vertex_ring: np.ndarray
     vertex_width: np.ndarray
     vertex_depth: np.ndarray
+    vertex_outward: np.ndarray
     vertex_angle: np.ndarray
     weights: np.ndarray
     vertex_weights: np.ndarray
@@ -416,7 +423,13 @@ def _build_tube(tube: _Tube, part: int, detail: int) -> tuple[dict[str, np.ndarr
     cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     radius = (np.abs(cosine) ** tube.squareness + np.abs(sine) ** tube.squareness) ** (-1 / tube.squareness)
     angle = np.tile(degrees % 360, count)
+    outward = np.tile(cosine[:, None] * width + sine[:, None] * depth, (count, 1))
+    if tube.part == "head":  # a dome: up at the crown
+        half = np.repeat(table[:, :2], sides, axis=0) * np.stack((np.tile(cosine, count), np.tile(sine, count)), axis=1)
+        outward = half[:, :1] * width + half[:, 1:] * depth + (np.repeat(position, sides) - 0.05)[:, None] * line
+        outward /= np.linalg.norm(outward, axis=1, keepdims=True)
     vertices = {
+        "vertex_outward": outward,
         "vertex_ring": np.repeat(np.arange(count), sides),
         "vertex_width": np.tile((cosine * radius)[:, None] * width, (count, 1)),
         "vertex_depth": np.tile((sine * radius)[:, None] * depth, (count, 1)),
@@ -470,7 +483,7 @@ def _bone_weights(tube: _Tube, position: np.ndarray, cosine: np.ndarray) -> np.n
         share = np.clip((position - start) / (2 * half) + 0.5, 0, 1)
         share = share * share * (3 - 2 * share)
         if bone == "thighs":
-            left = np.clip(0.5 + 0.8 * cosine, 0, 1)
+            left = np.clip(0.5 + 1.4 * cosine, 0, 1)
             weights[:, BONE_INDEX["left_thigh"]] += taken * share * left
             weights[:, BONE_INDEX["right_thigh"]] += taken * share * (1 - left)
         else:
@@ -511,18 +524,15 @@ def rest_vertices(mesh: Template, bodies: Sequence[Body], joints: np.ndarray, pa
         + lengths[..., None] * mesh.ring_line
     )
     half_width, half_depth, by_weight, by_width, by_depth = mesh.ring_table.T
-    # children are slim where adults have muscles and fat
-    widen = 1 + by_weight * (0.42 * weight - 0.12 * childhood)
+    widen = 1 + by_weight * (_WEIGHT_WIDENS * weight - _CHILDHOOD_SLIMS * childhood)
     width = half_width * widen * (1 + by_width * femininity[:, None]) * scale + padding.rings[..., 0]
     depth = half_depth * widen * (1 + by_depth * femininity[:, None]) * scale + padding.rings[..., 1]
     ring = mesh.vertex_ring
-    # padding of single vertices pushes them from the ring's center
-    outward = mesh.vertex_width + mesh.vertex_depth
     vertices = (
         centers[:, ring]
         + width[:, ring, None] * mesh.vertex_width
         + depth[:, ring, None] * mesh.vertex_depth
-        + padding.vertices[..., None] * outward
+        + padding.vertices[..., None] * mesh.vertex_outward
     )
     figure = np.stack((femininity, np.maximum(weight[:, 0], 0), np.ones_like(femininity)), axis=1)
     vertices[..., 1] += size[:, None] * (figure @ mesh.bumps)
@@ -542,6 +552,15 @@ def _torso_bumps(position: np.ndarray, angle: np.ndarray) -> np.ndarray:
     belly = bump(0.3, 0.25, 270, 55)
     chest = bump(0.78, 0.1, 270 - 30, 26) + bump(0.78, 0.1, 270 + 30, 26)
     return np.stack((-0.034 * breasts + 0.014 * buttocks, -0.075 * belly, -0.008 * chest + 0.016 * buttocks))
+
+
+def head_front(body: Body, x: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """(n,) y of the front of an adult-sized head's skin at x and z in the frame of its bone (m)."""
+    table = np.array(_HEAD)
+    half_width, half_depth, back, by_weight = (np.interp(z, table[:, 0], table[:, i]) for i in (1, 2, 3, 4))
+    widen = 1 + by_weight * (_WEIGHT_WIDENS * body.weight - _CHILDHOOD_SLIMS * body.childhood)
+    sideways = np.minimum(np.abs(x) / (half_width * widen), 0.999)
+    return back - half_depth * widen * (1 - sideways**_HEAD_SQUARENESS) ** (1 / _HEAD_SQUARENESS)
 
 
 def bend(

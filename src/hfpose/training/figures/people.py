@@ -1,0 +1,228 @@
+"""People: bodies with clothes that do something, posed at a moment and seen by a camera."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hfpose.training.figures.anatomy import BONE_INDEX, SIDES, Body, joints_of, place_bones, rotation
+from hfpose.training.figures.camera import Camera
+from hfpose.training.figures.face import face_keypoints, face_patches
+from hfpose.training.figures.motion import Activity, Pose, random_activity, solve_pose
+from hfpose.training.figures.rendering import Patches
+from hfpose.training.figures.surface import bend, rest_vertices, template
+from hfpose.training.figures.wardrobe import Outfit, dress
+
+# COCO's keypoints after the five of the face, and Human3.6M's joints, each by the bone that turns about it.
+_COCO_BONES = np.array(
+    [
+        BONE_INDEX[f"{side}_{bone}"]
+        for bone in ("upper_arm", "forearm", "hand", "thigh", "shank", "foot")
+        for side in SIDES
+    ]
+)
+_H36M_BONES = np.array(
+    [
+        BONE_INDEX[name]
+        for name in (
+            "pelvis",
+            *("right_thigh", "right_shank", "right_foot"),
+            *("left_thigh", "left_shank", "left_foot"),
+            *("chest", "neck", "head", "head"),
+            *("left_upper_arm", "left_forearm", "left_hand"),
+            *("right_upper_arm", "right_forearm", "right_hand"),
+        )
+    ]
+)
+_H36M_CROWN = 10
+_CROWN_HEIGHT = 0.155
+_HEAD = BONE_INDEX["head"]
+
+# Numbers of parts beyond those of the mesh.
+FACE_PART, EAR_PART = 200, 201
+_TWO_SIDED = ("skirt", "hair_curtain", "hat_brim")
+# Meters that cloth hanging from the waist is drawn before what it lies on.
+_SKIRT_LIFT = 0.035
+# Parts that may hang below the feet.
+_LOOSE = ("skirt", "hair_curtain", "hair_tail", "hair_bun", "hat_brim")
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who does something.
+
+    Args:
+        start: seconds into the activity at the beginning.
+        heading: degrees that the person is turned at the beginning, counterclockwise from above; 0 looks at the
+            camera.
+    """
+
+    body: Body
+    outfit: Outfit
+    activity: Activity
+    start: float = 0.0
+    heading: float = 0.0
+
+    @classmethod
+    def random(cls, rng: np.random.Generator, activity: str | None = None) -> Person:
+        """Somebody one may meet, doing something or what `activity` names."""
+        body = Body.random(rng)
+        outfit = Outfit.random(rng, body)
+        doing = random_activity(rng, body, activity)
+        if doing.seated and outfit.skirt > 0.6:  # a long skirt would stand out before the knees
+            outfit = replace(outfit, skirt=0.5)
+        heading = rng.normal(0, 35) if rng.random() < 0.55 else rng.uniform(-180, 180)
+        return cls(body, outfit, doing, float(rng.uniform(0, 20)), float(heading))
+
+
+@dataclass(frozen=True)
+class Posed:
+    """N people at a moment, in the world or in a camera's frame.
+
+    Args:
+        rotations, positions: (N, B, 3, 3) and (N, B, 3) frames of bones.
+        vertices: (N, V, 3) float32 of the mesh.
+    """
+
+    rotations: np.ndarray
+    positions: np.ndarray
+    vertices: np.ndarray
+
+    def shifted(self, places: np.ndarray) -> Posed:
+        """The people moved by (N, 3)."""
+        moved = self.vertices + places[:, None].astype(np.float32)
+        return Posed(self.rotations, self.positions + places[:, None], moved)
+
+    def seen_by(self, camera: Camera) -> Posed:
+        """The people of the world in the camera's frame."""
+        turn = camera.rotation
+        return Posed(turn @ self.rotations, camera.to_camera(self.positions), camera.to_camera(self.vertices))
+
+
+class Crowd:
+    """N people with meshes of one detail level."""
+
+    def __init__(self, people: Sequence[Person], detail: int, rng: np.random.Generator) -> None:
+        self.people = tuple(people)
+        self.mesh = template(detail)
+        bodies = [person.body for person in people]
+        outfits = [person.outfit for person in people]
+        self.joints = joints_of(bodies)
+        padding, self._colors, self._shown = dress(self.mesh, bodies, outfits, rng)
+        self._rest = rest_vertices(self.mesh, bodies, self.joints, padding)
+        self._faces = face_patches(bodies, outfits)
+        self._face_keypoints = np.stack([face_keypoints(body) for body in bodies])
+        self.size = np.array([body.stature for body in bodies]) / 1.74
+        self._crown = _CROWN_HEIGHT * np.array([body.head_scale for body in bodies])
+        loose = [self.mesh.part(name) for name in _LOOSE]
+        self._firm = ~np.isin(self.mesh.ring_part[self.mesh.vertex_ring], loose)
+        self._begun = [person.activity.pose(person.start) for person in people]
+
+    def pose(self, time: float) -> Posed:
+        """The people after `time` seconds, their feet on the ground, where they walked from the origin."""
+        poses = [person.activity.pose(person.start + time) for person in self.people]
+        angles = np.stack([solve_pose(pose, joints) for pose, joints in zip(poses, self.joints, strict=True)])
+        headings = np.array(
+            [
+                person.heading + pose.heading - begun.heading
+                for person, pose, begun in zip(self.people, poses, self._begun, strict=True)
+            ]
+        )
+        leaning = rotation(1, np.array([pose.roll for pose in poses])) @ rotation(
+            0, np.array([pose.tilt for pose in poses])
+        )
+        rotations, positions = place_bones(self.joints, angles, rotation(2, headings) @ leaning)
+        vertices = bend(self.mesh, self._rest, self.joints, rotations, positions)
+        walked = np.stack([self._walked(index, pose) for index, pose in enumerate(poses)])
+        walked[:, 2] += [pose.airborne for pose in poses]
+        walked[:, 2] -= np.where(self._firm, vertices[..., 2], np.inf).min(1)
+        return Posed(rotations, positions, vertices).shifted(walked)
+
+    def _walked(self, index: int, pose: Pose) -> np.ndarray:
+        """(3,) way that a person has walked since the beginning."""
+        begun = self._begun[index]
+        turn = np.deg2rad(self.people[index].heading - begun.heading)
+        forward, sideways = pose.forward - begun.forward, pose.sideways - begun.sideways
+        return np.array(
+            [
+                np.sin(turn) * forward + np.cos(turn) * sideways,
+                -np.cos(turn) * forward + np.sin(turn) * sideways,
+                0.0,
+            ]
+        )
+
+    def coco_keypoints(self, posed: Posed) -> np.ndarray:
+        """(N, 17, 3) keypoints of COCO in the frame of `posed`."""
+        turned = self._face_keypoints @ posed.rotations[:, _HEAD].transpose(0, 2, 1)
+        return np.concatenate((turned + posed.positions[:, _HEAD, None], posed.positions[:, _COCO_BONES]), axis=1)
+
+    def h36m_joints(self, posed: Posed) -> np.ndarray:
+        """(N, 17, 3) joints of Human3.6M in the frame of `posed`."""
+        joints = posed.positions[:, _H36M_BONES].copy()
+        joints[:, _H36M_CROWN] += posed.rotations[:, _HEAD, :, 2] * self._crown[:, None]
+        return joints
+
+    def seat_heights(self, posed: Posed) -> np.ndarray:
+        """(N,) heights over the ground that people who sit have below them, in the world."""
+        torso = self.mesh.ring_part[self.mesh.vertex_ring] == self.mesh.part("torso")
+        return np.where(torso, posed.vertices[..., 2], np.inf).min(1)
+
+    def patches(self, posed: Posed) -> list[Patches]:
+        """What to draw of people in a camera's frame; their owners count from 1."""
+        person, quad = np.nonzero(self._shown)
+        part = self.mesh.quad_part[quad]
+        two_sided = np.isin(self.mesh.quad_part, [self.mesh.part(name) for name in _TWO_SIDED])
+        lifts = np.where(self.mesh.quad_part == self.mesh.part("skirt"), _SKIRT_LIFT, 0).astype(np.float32)
+        skin = Patches(
+            posed.vertices.reshape(-1, 3),
+            self.mesh.quads[quad] + (person * posed.vertices.shape[1])[:, None],
+            self._colors[person, quad],
+            (person + 1).astype(np.uint8),
+            part.astype(np.uint8),
+            lifts[quad],
+            two_sided[quad],
+        )
+        faces = self._faces
+        corners = faces.corners.reshape(len(self.people), -1, 3)
+        turned = corners @ posed.rotations[:, _HEAD].transpose(0, 2, 1).astype(np.float32)
+        points = (turned + posed.positions[:, _HEAD, None]).astype(np.float32).reshape(-1, 3)
+        person, patch = np.nonzero(faces.shown)
+        size = faces.corners.shape[2]
+        first = (person * faces.shown.shape[1] + patch) * size
+        looks = Patches(
+            points,
+            first[:, None] + np.arange(size),
+            faces.colors[person, patch],
+            (person + 1).astype(np.uint8),
+            np.where(faces.is_ear[patch], EAR_PART, FACE_PART).astype(np.uint8),
+            faces.lifts[patch],
+            faces.is_ear[patch],
+        )
+        return [skin, looks]
+
+    def shadow(self, posed: Posed, toward_light: np.ndarray) -> list[np.ndarray]:
+        """Outlines (n, 3) on the ground of the shadows of people in the world, limb by limb.
+
+        Args:
+            toward_light: (3,) unit vector to the light, which is above the ground.
+        """
+        drop = posed.vertices[..., 2:] / toward_light[2]
+        fallen = posed.vertices - drop * toward_light.astype(np.float32)
+        return [person[vertices] for person in fallen for vertices in self._limbs()]
+
+    def _limbs(self) -> list[np.ndarray]:
+        """Vertices of the pieces of the mesh that cast a shadow of about convex outline."""
+        ring = self.mesh.vertex_ring
+        part, along = self.mesh.ring_part[ring], self.mesh.ring_position[ring]
+        pieces = []
+        for index, name in enumerate(self.mesh.parts):
+            if name in _LOOSE or name.endswith(("fingers", "thumb")):
+                continue
+            cuts = (-9.0, 0.35, 0.95, 9.0) if name == "torso" else (-9.0, 1.0, 9.0)
+            for low, high in zip(cuts, cuts[1:], strict=False):
+                vertices = np.flatnonzero((part == index) & (along >= low) & (along <= high))
+                if len(vertices):
+                    pieces.append(vertices)
+        return pieces

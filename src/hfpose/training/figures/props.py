@@ -1,0 +1,160 @@
+"""Furniture that figures sit on and stand behind: boxes cut into patches small enough to be sorted with the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hfpose.training.figures.anatomy import rotation
+from hfpose.training.figures.camera import Camera
+from hfpose.training.figures.rendering import PROP, Patches
+
+_LARGEST_PATCH = 0.16
+
+
+@dataclass(frozen=True)
+class Prop:
+    """A thing of boxes standing in the world.
+
+    Args:
+        points: (P, 3) world points.
+        faces: (M, 4) counterclockwise seen from outside.
+        colors: (M, 3) RGB 0 to 255.
+    """
+
+    points: np.ndarray
+    faces: np.ndarray
+    colors: np.ndarray
+
+    def patches(self, camera: Camera) -> Patches:
+        """The prop as the camera sees it."""
+        count = len(self.faces)
+        return Patches(
+            camera.to_camera(self.points).astype(np.float32),
+            self.faces,
+            self.colors,
+            np.full(count, PROP, np.uint8),
+            np.zeros(count, np.uint8),
+            np.zeros(count, np.float32),
+            np.zeros(count, bool),
+        )
+
+
+# A box: corner, extent along x, y and z.
+_Box = tuple[tuple[float, float, float], tuple[float, float, float]]
+
+
+def _build(
+    boxes: Sequence[_Box], colors: Sequence[np.ndarray], place: np.ndarray, heading: float, rng: np.random.Generator
+) -> Prop:
+    """Boxes in a frame like a figure's (x left, y back), turned by `heading` degrees and moved to `place`."""
+    points, faces, shades = [], [], []
+    count = 0
+    for (corner, extent), color in zip(boxes, colors, strict=True):
+        for axis in range(3):
+            for end in (0, 1):
+                grid, cells = _side(np.array(corner), np.array(extent), axis, end)
+                points.append(grid)
+                faces.append(cells + count)
+                shades.append(np.tile(color, (len(cells), 1)))
+                count += len(grid)
+    turned = np.concatenate(points) @ rotation(2, heading).T + place
+    tints = np.concatenate(shades)
+    tints = tints * (1 + 0.04 * (2 * rng.random(len(tints)) - 1))[:, None]
+    return Prop(turned, np.concatenate(faces), np.clip(tints, 0, 255).astype(np.float32))
+
+
+def _side(corner: np.ndarray, extent: np.ndarray, axis: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points and cells of one side of a box, seen from outside."""
+    first, second = (axis + 1) % 3, (axis + 2) % 3
+    counts = [max(1, int(np.ceil(extent[a] / _LARGEST_PATCH))) for a in (first, second)]
+    u, v = (np.linspace(0, 1, n + 1) for n in counts)
+    grid = np.empty(((counts[0] + 1) * (counts[1] + 1), 3))
+    grid[:, axis] = corner[axis] + end * extent[axis]
+    grid[:, first] = corner[first] + np.repeat(u, counts[1] + 1) * extent[first]
+    grid[:, second] = corner[second] + np.tile(v, counts[0] + 1) * extent[second]
+    i, j = (index.ravel() for index in np.indices(counts))
+    at = i * (counts[1] + 1) + j
+    cells = np.stack((at, at + counts[1] + 1, at + counts[1] + 2, at + 1), axis=1)
+    return grid, cells if end else cells[:, ::-1]
+
+
+def _wood(rng: np.random.Generator) -> np.ndarray:
+    if rng.random() < 0.5:
+        return np.array([150, 106, 66]) * rng.uniform(0.5, 1.4)
+    return np.clip(rng.uniform(40, 225) * (1 + 0.35 * rng.uniform(-1, 1, 3)), 10, 250)
+
+
+def seat(rng: np.random.Generator, place: np.ndarray, heading: float, height: float, roomy: bool) -> Prop:
+    """Something to sit on: a chair, stool, block, bench or sofa whose seat is `height` meters high.
+
+    Args:
+        place: (3,) the ground below the sitter's hips.
+        heading: degrees that the sitter is turned.
+        roomy: there is room for a bench or sofa.
+    """
+    kind, color, second = rng.integers(5 if roomy else 3), _wood(rng), _wood(rng)
+    thick = min(0.06, height / 2)
+    if kind <= 1:  # chair
+        wide = rng.uniform(0.4, 0.5)
+        boxes: list[_Box] = [((-wide / 2, -0.24, height - thick), (wide, 0.46, thick))]
+        colors = [color]
+        leg = height - thick
+        for x in (-wide / 2, wide / 2 - 0.04):
+            boxes += [((x, -0.23, 0), (0.04, 0.04, leg)), ((x, 0.17, 0), (0.04, 0.04, leg))]
+            colors += [second, second]
+        if rng.random() < 0.75:
+            low, tall = rng.uniform(0.05, 0.25), rng.uniform(0.2, 0.35)
+            boxes.append(((-wide / 2, 0.2, height + low), (wide, 0.03, tall)))
+            for x in (-wide / 2, wide / 2 - 0.04):
+                boxes.append(((x, 0.2, height), (0.04, 0.03, low)))
+            colors += [color, second, second]
+    elif kind == 2:  # stool or block
+        wide = rng.uniform(0.34, 0.5)
+        boxes, colors = [((-wide / 2, -0.2, 0), (wide, 0.42, height))], [color]
+    elif kind == 3:  # bench
+        wide, shift = rng.uniform(1.0, 1.8), rng.uniform(-0.35, 0.35)
+        left = shift - wide / 2
+        boxes = [((left, -0.2, height - thick), (wide, 0.4, thick))]
+        boxes += [((left + x, -0.16, 0), (0.06, 0.32, height - thick)) for x in (0.1, wide - 0.16)]
+        colors = [color, second, second]
+    else:  # sofa
+        wide = rng.uniform(0.9, 1.7)
+        left = -wide * rng.uniform(0.35, 0.65)
+        boxes = [
+            ((left, -0.25, 0.05), (wide, 0.5, height - 0.05)),
+            ((left, 0.2, 0.05), (wide, 0.2, height + rng.uniform(0.15, 0.4))),
+            ((left - 0.16, -0.26, 0.05), (0.16, 0.62, height + 0.12)),
+            ((left + wide, -0.26, 0.05), (0.16, 0.62, height + 0.12)),
+        ]
+        colors = [color, color * 0.95, color * 0.9, color * 0.9]
+    return _build(boxes, colors, place, heading, rng)
+
+
+def obstacle(rng: np.random.Generator, place: np.ndarray) -> Prop:
+    """Something that stands about and may hide people: a table, box, counter, post or plant stand."""
+    kind, color, second = rng.integers(4), _wood(rng), _wood(rng)
+    heading = float(rng.uniform(-25, 25))
+    if kind == 0:  # table
+        wide, deep, tall = rng.uniform(0.6, 1.5), rng.uniform(0.5, 0.8), rng.uniform(0.5, 0.78)
+        boxes: list[_Box] = [((-wide / 2, 0, tall - 0.04), (wide, deep, 0.04))]
+        boxes += [
+            ((x, y, 0), (0.05, 0.05, tall - 0.04))
+            for x in (-wide / 2 + 0.03, wide / 2 - 0.08)
+            for y in (0.03, deep - 0.08)
+        ]
+        colors = [color] + [second] * 4
+    elif kind == 1:  # box or counter
+        wide, tall = rng.uniform(0.3, 1.3), rng.uniform(0.25, 1.05)
+        boxes, colors = [((-wide / 2, 0, 0), (wide, rng.uniform(0.25, 0.5), tall))], [color]
+    elif kind == 2:  # post
+        wide = rng.uniform(0.06, 0.2)
+        boxes, colors = [((-wide / 2, 0, 0), (wide, wide, rng.uniform(1.0, 3.0)))], [color]
+    else:  # rail
+        wide, tall = rng.uniform(0.8, 2.2), rng.uniform(0.7, 1.1)
+        boxes = [((-wide / 2, 0, tall - 0.06), (wide, 0.05, 0.06)), ((-wide / 2, 0, tall * 0.45), (wide, 0.04, 0.05))]
+        boxes += [((x, 0, 0), (0.05, 0.05, tall)) for x in (-wide / 2, 0.0, wide / 2 - 0.05)]
+        colors = [color] * 2 + [second] * 3
+    return _build(boxes, colors, place, heading, rng)
