@@ -111,7 +111,7 @@ def convert_checkpoint(
         logger.warning("%s holds averaged (EMA) weights; these are converted.", path.name)
     model = build_model(source, read.state_dict, path.name)
     processor = source.conversion.image_processor_from_reference(source.reference)
-    return _save(Path(output_dir), model, processor)
+    return save_folder(Path(output_dir), model, processor)
 
 
 def build_model(source: ModelSource, state_dict: Mapping[str, Tensor], file_name: str) -> PreTrainedModel:
@@ -170,8 +170,11 @@ def _local_file(checkpoint: str | os.PathLike[str], sha256_prefix: str | None) -
     return fetch_checkpoint(str(checkpoint), sha256_prefix)
 
 
-def _save(output_dir: Path, model: PreTrainedModel, processor: Any) -> Path:
-    """Write everything beside `output_dir` first, so that an interrupt leaves no half of a folder."""
+def save_folder(output_dir: Path, model: PreTrainedModel, processor: Any) -> Path:
+    """Write a model and its image processor to a folder that `from_pretrained` loads.
+
+    Everything is written beside it first, so that an interrupt leaves no half of a folder.
+    """
     output_dir.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output_dir.parent, prefix=f".{output_dir.name}-") as temporary:
         with without_progress_bars():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -186,10 +186,18 @@ def saved_pipeline_card(schema: KeypointSchema, repo_id: str, is_3d: bool, pictu
     return _render(data, content)
 
 
-def model_card(model: PreTrainedModel, repo_id: str, picture: str | None = None) -> ModelCard:
+def model_card(
+    model: PreTrainedModel, repo_id: str, picture: str | None = None, training: Sequence[tuple[str, str]] = ()
+) -> ModelCard:
     """Card of any of hfpose's models, for instance one that you trained, from its configuration alone.
 
-    It claims nothing that the model does not say: no results, no training data.
+    It claims nothing that the model does not say: no results and, without `training`, no training data.
+
+    Args:
+        model: the model.
+        repo_id: repository or folder that the card is for.
+        picture: address of the picture of the skeleton, relative to the card.
+        training: what is known of the training, as names and values for the table.
     """
     config = model.config
     described = getattr(config, "keypoint_schema", None)
@@ -212,8 +220,8 @@ def model_card(model: PreTrainedModel, repo_id: str, picture: str | None = None)
         title=repo_id.split("/")[-1],
         summary=summary,
         snippets=snippets,
-        details=[("Architecture", type(model).__name__), ("Parameters", f"{model.num_parameters():,}")],
-        limits=[_UNKNOWN_TRAINING, *_COMMON_LIMITS],
+        details=[("Architecture", type(model).__name__), ("Parameters", f"{model.num_parameters():,}"), *training],
+        limits=[*([] if training else [_UNKNOWN_TRAINING]), *_COMMON_LIMITS],
         picture=picture,
         picture_text=f"The {len(names)} keypoints",
         labels_title="Keypoints" if schema else "Classes",
