@@ -116,24 +116,34 @@ def _schema(config: Mapping[str, Any], path: Path) -> KeypointSchema | None:
         if "keypoint_info" in metainfo:
             return KeypointSchema.from_reference(metainfo)
         if "from_file" in metainfo:
-            return _schema_from_file(str(metainfo["from_file"]), path)
+            return schema_from_file(str(metainfo["from_file"]), path)
         if dataset.get("type") in _SCHEMA_BY_DATASET:
             return load_schema(_SCHEMA_BY_DATASET[dataset["type"]])
     return None
 
 
-def _schema_from_file(name: str, path: Path) -> KeypointSchema:
-    """The schema of a metainfo file, which configs name relative to the root of their project."""
-    candidates = [Path(name)] if Path(name).is_absolute() else [folder / name for folder in (Path(), *path.parents)]
+def schema_from_file(name: str, beside: Path | None = None) -> KeypointSchema:
+    """The schema of a metainfo file, which configs name relative to the root of their project.
+
+    Args:
+        name: path of the file. Where it is not there, its base name may be that of one of our schemas.
+        beside: config that names it, whose folders are looked through too.
+
+    Raises:
+        ConfigError: if there is neither such a file nor such a schema.
+    """
+    folders = (Path(), *(beside.parents if beside else ()))
+    candidates = [Path(name)] if Path(name).is_absolute() else [folder / name for folder in folders]
     for candidate in candidates:
         if candidate.is_file():
             content = read_reference_config(candidate)
             return KeypointSchema.from_reference(content.get("dataset_info", content))
     if Path(name).stem in list_schemas():
         return load_schema(Path(name).stem)
+    named_by = f"{beside} takes its keypoints from {name}. " if beside else ""
     raise ConfigError(
-        f"{path} takes its keypoints from {name}, which is neither there nor one of the known schemas "
-        f"({', '.join(list_schemas())}). Put the file beside the config, or its content into `dataset_info`."
+        f"{named_by}There is neither a file {name!r} nor a known schema {Path(name).stem!r}; known are "
+        f"{', '.join(list_schemas())}. Put the file there, or its content into `dataset_info`."
     )
 
 

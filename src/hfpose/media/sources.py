@@ -98,10 +98,15 @@ class Source:
         return _is_picture(self._inputs)
 
     @property
+    def is_video(self) -> bool:
+        """Whether the input is one video or webcam."""
+        return isinstance(self._inputs, (str, Path)) and _path_kind(self._inputs) in ("video", "webcam")
+
+    @property
     def is_stream(self) -> bool:
         """Whether the frames follow each other in time or their number is unknown: video, webcam, generator."""
         if isinstance(self._inputs, (str, Path)):
-            return _path_kind(self._inputs) in ("video", "webcam")
+            return self.is_video
         return _is_collection(self._inputs) and not isinstance(self._inputs, Sized)
 
     @functools.cached_property

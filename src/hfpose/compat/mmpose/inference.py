@@ -1,0 +1,358 @@
+"""MMPose's functions for a single model: load it, run it on boxes of a picture, or on 2D poses.
+
+Source: `mmpose.apis.inference` and `mmpose.apis.inference_3d`; written anew over hfpose's pipelines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+
+from hfpose import hub
+from hfpose.compat.mmpose.dataset_meta import dataset_meta_of
+from hfpose.compat.mmpose.samples import crop_metainfo, pred_instances_of
+from hfpose.compat.mmpose.structures import InstanceData, PixelData, PoseDataSample
+from hfpose.compat.mmpose.visualizers import imread
+from hfpose.errors import ConfigError, InputError
+from hfpose.keypoints import load_schema, schema_for_config
+from hfpose.models.shared.top_down import check_image_boxes
+from hfpose.pipelines.loading import Stage, default_device, load_stage, task_of
+from hfpose.pipelines.pose import TopDownEstimator
+from hfpose.results import PoseOutput
+from hfpose.zoo import find_entry
+
+_BATCH_SIZE = 32  # crops at once
+_LIFTER = "motionbert"
+
+
+class ConfigDict(dict[str, Any]):
+    """A dict whose entries read and set as attributes too."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"There is no setting {name!r}, but {', '.join(self) or 'none'}.") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+
+class PoseModel(torch.nn.Module):
+    """A model as `init_model` returns it.
+
+    Args:
+        stage: the model with its image processor.
+
+    Attributes:
+        network: the model itself, from the transformers library.
+        image_processor: what feeds it and reads its outputs.
+        dataset_meta: what its keypoints mean, see `dataset_meta_of`.
+        cfg: settings that may be changed: `model.test_cfg.flip_test`, `model.test_cfg.output_heatmaps`, `visualizer`.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self.network = stage.model
+        self.image_processor = stage.image_processor
+        self.dataset_meta = dataset_meta_of(schema_for_config(stage.model.config))
+        # Every config of a lifter in MMPose tests mirrored clips too.
+        flip_test = bool(getattr(stage.image_processor, "flip_test", self.is_lifter))
+        self.cfg = ConfigDict(
+            model=ConfigDict(test_cfg=ConfigDict(flip_test=flip_test, output_heatmaps=False)),
+            visualizer=ConfigDict(type="PoseLocalVisualizer", name="visualizer"),
+        )
+
+    @property
+    def stage(self) -> Stage:
+        return Stage(self.network, self.image_processor)
+
+    @property
+    def is_lifter(self) -> bool:
+        """Whether it takes 2D keypoints instead of pictures."""
+        return self.network.config.model_type == _LIFTER
+
+    def forward(self, *arguments: Any, **options: Any) -> Any:
+        """What the network itself computes."""
+        return self.network(*arguments, **options)
+
+
+def init_model(
+    config: str | Path,
+    checkpoint: str | Path | None = None,
+    device: str | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+) -> PoseModel:
+    """Load a pose model or a lifter.
+
+    Args:
+        config: alias, config name, or path of a config file (parsed, never executed); also a hub repository or a folder.
+        checkpoint: path or URL of its weights. Default: the published ones.
+        device: where it goes; default: the accelerator if there is one.
+        cfg_options: changes of `cfg`, nested or with dotted names: `{"model.test_cfg.output_heatmaps": True}`.
+
+    Raises:
+        UnknownModelError, ConfigError, CheckpointError, DownloadError: if there is no such model, or it cannot be loaded.
+        TypeError: if `config` is no name or path.
+    """
+    if not isinstance(config, (str, Path)):
+        raise TypeError(f"config must be a name or a path, got {type(config).__name__}.")
+    entry = find_entry(str(config), "pose") or find_entry(str(config), "lifter")
+    task = entry.task if entry is not None else "pose"
+    if checkpoint is None:
+        folder = hub.resolve(config, task)
+    else:
+        from hfpose.checkpoints.cached import convert_cached
+
+        folder = convert_cached(config, checkpoint, task)
+    task = task_of(folder)
+    if task == "detector":
+        raise ConfigError(f"{config} is an object detector; init_model loads pose models and lifters.")
+    model = PoseModel(load_stage(folder, task, device=device or default_device()))
+    for path, value in _flat(cfg_options or {}):
+        _set(model.cfg, path, value)
+    return model.eval()
+
+
+def _flat(options: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Paths and values of a nested dict, whose names may be dotted."""
+    for name, value in options.items():
+        path = (*above, *name.split("."))
+        if isinstance(value, Mapping):
+            yield from _flat(value, path)
+        else:
+            yield path, value
+
+
+def _set(cfg: ConfigDict, path: tuple[str, ...], value: Any) -> None:
+    section: Any = cfg
+    for name in path[:-1]:
+        section = section.get(name) if isinstance(section, ConfigDict) else None
+    may_be_new = path[0] == "visualizer"
+    if not isinstance(section, ConfigDict) or not (may_be_new or path[-1] in section):
+        raise ConfigError(
+            f"cfg_options cannot change {'.'.join(path)}; it can change model.test_cfg.flip_test, "
+            "model.test_cfg.output_heatmaps and arguments of visualizer."
+        )
+    section[path[-1]] = value
+
+
+def inference_topdown(
+    model: PoseModel,
+    img: str | Path | np.ndarray,
+    bboxes: Sequence[Any] | np.ndarray | None = None,
+    bbox_format: str = "xyxy",
+) -> list[PoseDataSample]:
+    """Find the keypoints in boxes of a picture.
+
+    Args:
+        model: from `init_model`.
+        img: path, URL or BGR array (H, W, 3).
+        bboxes: (N, 4) pixels; None or none at all takes the picture as one box.
+        bbox_format: "xyxy", or "xywh" for x, y, width, height.
+
+    Returns:
+        For each box a data sample: `pred_instances` with one instance (`keypoints` (1, K, 2) in pixels,
+        `keypoint_scores`, `bboxes`, `bbox_scores`); with `model.cfg.model.test_cfg.output_heatmaps` also
+        `pred_fields.heatmaps` (K, h, w).
+
+    Raises:
+        InputError: for a picture, boxes or format that cannot be used.
+        ConfigError: if the model takes no pictures.
+    """
+    _require(model, lifter=False)
+    if bbox_format not in ("xyxy", "xywh"):
+        raise InputError(f"bbox_format must be 'xyxy' or 'xywh', got {bbox_format!r}.")
+    image = imread(img, channel_order="rgb") if not isinstance(img, np.ndarray) else imread(img)[..., ::-1]
+    height, width = image.shape[:2]
+    if bboxes is None or len(bboxes) == 0:
+        boxes = np.array([[0, 0, width, height]], np.float32)
+    else:
+        given = bboxes if bbox_format == "xyxy" else [[x, y, x + w, y + h] for x, y, w, h in bboxes]
+        boxes = check_image_boxes(given)
+    settings = model.cfg.model.test_cfg
+    (people,) = TopDownEstimator(model.stage)(
+        [np.ascontiguousarray(image)],
+        [boxes],
+        flip_test=settings.flip_test,
+        batch_size=_BATCH_SIZE,
+        return_heatmaps=settings.output_heatmaps,
+    )
+    output = PoseOutput(
+        people.keypoints,
+        people.scores,
+        boxes=boxes,
+        box_scores=np.ones(len(boxes)),
+        heatmaps=people.heatmaps,
+        image_size=(width, height),
+        source=None if isinstance(img, np.ndarray) else str(img),
+    )
+    return [_sample(model, output, person) for person in range(len(boxes))]
+
+
+def _sample(model: PoseModel, output: PoseOutput, person: int) -> PoseDataSample:
+    """One person of a result as a data sample."""
+    assert output.image_size is not None and output.boxes is not None
+    width, height = output.image_size
+    one = output.select([person])
+    size = model.image_processor.size
+    crop = crop_metainfo(model.image_processor.regions(output.boxes[person : person + 1])[0])
+    metainfo: dict[str, Any] = {
+        "ori_shape": (height, width),
+        "img_shape": (height, width),
+        "input_size": (size["width"], size["height"]),
+        **crop,
+        "flip_indices": model.dataset_meta["flip_indices"],
+        "dataset_name": model.dataset_meta["dataset_name"],
+    }
+    if output.source is not None:
+        metainfo["img_path"] = output.source
+    sample = PoseDataSample(
+        metainfo=metainfo,
+        gt_instances=InstanceData(
+            bboxes=one.boxes,
+            bbox_centers=crop["input_center"][None],
+            bbox_scales=crop["input_scale"][None],
+            bbox_scores=one.box_scores,
+        ),
+        gt_instance_labels=InstanceData(),
+        pred_instances=pred_instances_of(one),
+    )
+    if one.heatmaps is not None:
+        sample.pred_fields = PixelData(heatmaps=one.heatmaps[0])
+    return sample
+
+
+def inference_bottomup(model: Any, img: str | Path | np.ndarray) -> NoReturn:
+    """Raises ConfigError: hfpose has no bottom-up or one-stage model (RTMO, DEKR, ED-Pose, CID, YOLOX-Pose)."""
+    raise ConfigError(
+        "Bottom-up and one-stage models (RTMO, DEKR, ED-Pose, CID, YOLOX-Pose) are not supported. Use a top-down model: "
+        'MMPoseInferencer("human") with its detector, or init_model and inference_topdown with boxes of your own.'
+    )
+
+
+def convert_keypoint_definition(keypoints: np.ndarray, pose_det_dataset: str, pose_lift_dataset: str) -> np.ndarray:
+    """2D keypoints of one data set as those that a lifter was trained with.
+
+    Args:
+        keypoints: (N, K, 2).
+        pose_det_dataset: name of their schema, such as "coco".
+        pose_lift_dataset: "h36m".
+
+    Returns:
+        (N, 17, 2).
+
+    Raises:
+        ConfigError: for another lifter's data set, or if nobody has said how the keypoints are converted.
+    """
+    from hfpose.models.motionbert.human36m import keypoints_to_h36m
+
+    if pose_lift_dataset != "h36m":
+        raise ConfigError(f"pose_lift_dataset must be 'h36m', got {pose_lift_dataset!r}.")
+    converted, _ = keypoints_to_h36m(np.asarray(keypoints)[..., :2], None, load_schema(pose_det_dataset))
+    return converted
+
+
+def inference_pose_lifter_model(
+    model: PoseModel,
+    pose_results_2d: Sequence[Sequence[PoseDataSample]],
+    with_track_id: bool = True,
+    image_size: Sequence[int] | None = None,
+    norm_pose_2d: bool = False,
+) -> list[PoseDataSample]:
+    """Lift sequences of 2D poses to 3D.
+
+    Args:
+        model: lifter from `init_model`.
+        pose_results_2d: for each of T frames a data sample for each person, with one instance: `keypoints` (1, 17, 2) as
+            `convert_keypoint_definition` gives them, and for `norm_pose_2d` `bboxes` (1, 4).
+        with_track_id: tell people apart by the samples' `track_id`; else they come in the same order in each frame.
+        image_size: width and height of the pictures.
+        norm_pose_2d: scale and place poses as in the lifter's training data.
+
+    Returns:
+        For each person of the middle frame a data sample: `pred_instances.keypoints` (T, 17, 3) in meters relative to the
+        pelvis, x right, y down, z away from the camera. Where a person is not seen, the nearest pose stands in.
+
+    Raises:
+        InputError: without an image size or frames, or if people cannot be told apart.
+        ConfigError: if the model is no lifter.
+    """
+    _require(model, lifter=True)
+    if image_size is None or len(image_size) != 2:
+        raise InputError(f"The lifter needs image_size=(width, height) of the pictures, got {image_size}.")
+    if not pose_results_2d:
+        raise InputError("There are no frames to lift.")
+    target = len(pose_results_2d) // 2
+    clips = [_clip(pose_results_2d, target, person, with_track_id) for person in range(len(pose_results_2d[target]))]
+    if not clips:
+        return []
+    boxes = [[sample.pred_instances.get("bboxes") for sample in clip] for clip in clips]
+    has_boxes = all(box is not None for clip in boxes for box in clip)
+    processor = model.image_processor
+    inputs = processor(
+        np.array([[_first(sample.pred_instances.keypoints)[:, :2] for sample in clip] for clip in clips]),
+        image_size,
+        boxes=np.array([[_first(box) for box in clip] for clip in boxes]) if has_boxes else None,
+        do_normalize_boxes=norm_pose_2d,
+        return_tensors="pt",
+    )
+    with torch.inference_mode():
+        network = model.network
+        keypoints_2d = inputs["keypoints_2d"].to(network.device, network.dtype)
+        outputs = network(keypoints_2d, flip_test=model.cfg.model.test_cfg.flip_test)
+    keypoints = processor.post_process_pose_lifting(outputs, image_size, do_swap_axes=False, do_rebase_height=False)
+    return [
+        PoseDataSample(
+            gt_instances=clip[target].get("gt_instances", InstanceData()),
+            pred_instances=InstanceData(keypoints=person, keypoint_scores=np.ones(person.shape[:2], np.float32)),
+        )
+        for clip, person in zip(clips, keypoints, strict=True)
+    ]
+
+
+def _clip(
+    frames: Sequence[Sequence[PoseDataSample]], target: int, person: int, with_track_id: bool
+) -> list[PoseDataSample]:
+    """A person's sample in each frame; from the first frame without them on, outwards, the last one is repeated."""
+    wanted = frames[target][person]
+    if with_track_id and "track_id" not in wanted:
+        raise InputError("The samples have no track_id to tell people apart by; set it, or with_track_id=False.")
+
+    def find(frame: Sequence[PoseDataSample]) -> PoseDataSample | None:
+        if with_track_id:
+            return next((sample for sample in frame if sample.track_id == wanted.track_id), None)
+        if person >= len(frame):
+            raise InputError("Without track_id every frame needs the same number of people.")
+        return frame[person]
+
+    def follow(others: Sequence[Sequence[PoseDataSample]]) -> Iterator[PoseDataSample]:
+        last, is_lost = wanted, False
+        for frame in others:
+            found = None if is_lost else find(frame)
+            is_lost = found is None
+            last = found or last
+            yield last
+
+    before = list(follow(frames[:target][::-1]))
+    return [*before[::-1], wanted, *follow(frames[target + 1 :])]
+
+
+def _first(rows: Any) -> np.ndarray:
+    """The only row of an array or tensor."""
+    return np.asarray(rows.cpu() if isinstance(rows, torch.Tensor) else rows)[0]
+
+
+def _require(model: PoseModel, lifter: bool) -> None:
+    if not isinstance(model, PoseModel):
+        raise ConfigError(f"Expected a model from init_model, got {type(model).__name__}.")
+    if model.is_lifter != lifter:
+        raise ConfigError(
+            "This model lifts 2D poses; run it with inference_pose_lifter_model."
+            if model.is_lifter
+            else "This model takes pictures and lifts no poses; run it with inference_topdown."
+        )

@@ -1,0 +1,561 @@
+"""MMPose's inferencers.
+
+Source: `mmpose.apis.inferencers`; written anew over hfpose's pipelines, readers and writers.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, fields, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from transformers import PreTrainedModel
+
+from hfpose.compat.mmpose.aliases import SCOPE, check_scope
+from hfpose.compat.mmpose.samples import data_sample_of, reference_name, split_instances
+from hfpose.errors import ConfigError, InputError
+from hfpose.media.frames import Frame
+from hfpose.media.sources import Source, open_source
+from hfpose.media.writers import WriterGroup, open_writers
+from hfpose.pipelines import HandPose3DPipeline, PoseEstimation3DPipeline, PoseEstimationPipeline, pipeline
+from hfpose.pipelines.suppression import suppress_similar_poses
+from hfpose.results import PoseOutput
+from hfpose.visualization import SkeletonStyle, Window, draw_poses, draw_poses_and_heatmaps
+from hfpose.visualization.windows import check_screen
+from hfpose.zoo import WHOLE_IMAGE
+
+Model = str | Path | PreTrainedModel
+Results = Generator[tuple[Frame, PoseOutput], None, None]
+InferencerT = TypeVar("InferencerT", bound="BaseInferencer")
+
+_VIDEO_WAIT = 1e-5  # seconds; a frame of a video is shown until the next one is ready
+
+
+@dataclass(frozen=True)
+class CallOptions:
+    """What an inferencer can be called with.
+
+    Args:
+        show: show each picture in a window. Default: for webcams only. There, Esc ends the run.
+        wait_time: seconds that a picture stays in the window, or until a key is pressed; 0 waits for a key. Frames of
+            videos and webcams do not wait.
+        draw_bbox: draw the boxes too.
+        draw_heatmap: draw the heatmaps below the poses (2D).
+        radius, thickness: of keypoints and links, in pixels.
+        kpt_thr: least score of a keypoint that is drawn.
+        bbox_thr: least score of a box.
+        nms_thr: of two boxes that overlap by more than this the worse one goes.
+        pose_based_nms: leave out people whose keypoints lie on those of somebody with a higher score (2D).
+        bboxes: boxes to use instead of the detector: for each picture x1, y1, x2, y2 in pixels, or with a score as fifth.
+        black_background: draw on black instead of the picture (2D).
+        skeleton_style: "mmpose" or "openpose" (2D).
+        use_oks_tracking: judge whether people of two frames are the same by their keypoints, not their boxes (3D).
+        tracking_thr: least such overlap (3D).
+        disable_norm_pose_2d: do not scale and place poses as in the lifter's training data (3D).
+        disable_rebase_keypoint: do not move each pose up or down so that its lowest keypoint has height 0 (3D).
+        num_instances: how many people are drawn in 3D, a negative number for all.
+        return_vis: give the drawn pictures, RGB, in `visualization`.
+        vis_out_dir: folder for drawn pictures, or for a single input the file.
+        pred_out_dir: folder for predictions as JSON.
+        out_dir: means `vis_out_dir=out_dir/visualizations` and `pred_out_dir=out_dir/predictions` where these are not
+            given.
+        return_datasamples: give `PoseDataSample` objects instead of plain dicts.
+        batch_size: pictures that go through the models at once, and that each result holds.
+    """
+
+    show: bool | None = None
+    wait_time: float = 0
+    draw_bbox: bool = False
+    draw_heatmap: bool = False
+    radius: int = 3
+    thickness: int = 1
+    kpt_thr: float = 0.3
+    bbox_thr: float = 0.3
+    nms_thr: float = 0.3
+    pose_based_nms: bool = False
+    bboxes: Sequence[Any] | None = None
+    black_background: bool = False
+    skeleton_style: SkeletonStyle = "mmpose"
+    use_oks_tracking: bool = False
+    tracking_thr: float = 0.3
+    disable_norm_pose_2d: bool = False
+    disable_rebase_keypoint: bool = False
+    num_instances: int = 1
+    return_vis: bool = False
+    vis_out_dir: str | Path = ""
+    pred_out_dir: str | Path = ""
+    out_dir: str | Path | None = None
+    return_datasamples: bool = False
+    batch_size: int = 1
+
+    @classmethod
+    def parse(cls, options: dict[str, Any], is_webcam: bool) -> CallOptions:
+        """Raises TypeError for an unknown name, ConfigError and InputError for a value that cannot be."""
+        known = [field.name for field in fields(cls)]
+        for name in options:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
+                raise TypeError(f"The inferencer has no argument {name!r}. {hint}")
+        call = cls(**options)
+        if call.skeleton_style not in ("mmpose", "openpose"):
+            raise ConfigError(f"skeleton_style must be 'mmpose' or 'openpose', got {call.skeleton_style!r}.")
+        if call.batch_size < 1:
+            raise InputError(f"batch_size is {call.batch_size}, it must be 1 or more.")
+        if is_webcam:  # a camera's picture must not wait for the next
+            call = replace(call, batch_size=1, show=call.show is None or call.show)
+        if call.show:
+            check_screen()
+        return call
+
+    @property
+    def draws(self) -> bool:
+        """Whether drawn pictures are needed."""
+        return bool(self.return_vis or self.show or self.vis_out_dir or self.out_dir)
+
+    def writers(self) -> WriterGroup:
+        return open_writers(
+            out_dir=self.out_dir,
+            pred_out_dir=self.pred_out_dir,
+            vis_out_dir=self.vis_out_dir,
+            instances=split_instances,
+        )
+
+
+class BaseInferencer:
+    """What the inferencers share: from a call to its results, batch by batch.
+
+    Args:
+        pipe: pipeline to run.
+        show_progress: show a progress bar on stderr.
+    """
+
+    def __init__(self, pipe: Any, show_progress: bool = False) -> None:
+        self.pipeline = pipe
+        self.show_progress = show_progress
+
+    @classmethod
+    def from_pipeline(cls: type[InferencerT], pipe: Any, show_progress: bool = False) -> InferencerT:
+        """An inferencer over a pipeline that is there already."""
+        inferencer = cls.__new__(cls)
+        BaseInferencer.__init__(inferencer, pipe, show_progress)
+        return inferencer
+
+    def __call__(
+        self,
+        inputs: Any,
+        return_datasamples: bool = False,
+        batch_size: int = 1,
+        out_dir: str | Path | None = None,
+        **kwargs: Any,
+    ) -> Iterator[dict[str, Any]]:
+        """
+        Args:
+            inputs: path or URL of a picture or video, a folder, "webcam" or "webcam:1", a BGR array (H, W, 3), or a list
+                or generator of pictures.
+            return_datasamples, batch_size, out_dir, kwargs: see [`CallOptions`]. As in MMPose, arguments for 3D have no
+                effect in 2D and the other way around.
+
+        Returns:
+            A generator that works as it is read. Each result is a dict for `batch_size` pictures (the last may hold
+            fewer): `predictions` has for each picture the list of its instances, dicts of `keypoints`,
+            `keypoint_scores`, `bbox` (in a tuple, as in MMPose), `bbox_score`; `visualization` the drawn pictures.
+
+        Raises:
+            TypeError: for an unknown argument.
+            InputError: while results are read, if a single picture cannot be used. Among several a bad one has no
+                instances, and what is wrong with it is told on stderr.
+        """
+        options = {"return_datasamples": return_datasamples, "batch_size": batch_size, "out_dir": out_dir, **kwargs}
+        is_webcam = isinstance(inputs, str) and inputs.lower().startswith("webcam")
+        call = CallOptions.parse(options, is_webcam)
+        return self._run(open_source(_as_rgb(inputs), index_digits=6), call)
+
+    def _run(self, source: Source, call: CallOptions) -> Iterator[dict[str, Any]]:
+        from tqdm import tqdm
+
+        with ExitStack() as stack:
+            writers = stack.enter_context(call.writers())
+            window = stack.enter_context(Window(type(self).__name__)) if call.show else None
+            total = source.num_frames if self.show_progress else None
+            progress = stack.enter_context(
+                tqdm(total=total, desc="Inference", unit="frame", disable=not self.show_progress, file=sys.stderr)
+            )
+            stream = stack.enter_context(closing(self._stream(source, call)))
+            results = stack.enter_context(closing(_handle(stream, source.is_single, writers, window, call.wait_time)))
+            while batch := list(islice(results, call.batch_size)):
+                progress.update(len(batch))
+                yield self._pack(batch, call)
+
+    def _pack(self, batch: Sequence[tuple[Frame, PoseOutput]], call: CallOptions) -> dict[str, Any]:
+        """The result for a batch of pictures."""
+        return {
+            "visualization": [output.visualization for _, output in batch] if call.return_vis else [],
+            "predictions": [
+                data_sample_of(frame, output) if call.return_datasamples else split_instances(output)
+                for frame, output in batch
+            ],
+        }
+
+    def _stream(self, source: Source, call: CallOptions) -> Results:
+        """The frames with their results, drawn where the call needs it."""
+        raise NotImplementedError
+
+
+class Pose2DInferencer(BaseInferencer):
+    """Finds people (hands, faces, animals) in pictures and the keypoints of each.
+
+    Where nobody is found, the whole picture is taken for one person. The test over mirrored crops is done where the
+    model's config in MMPose does it.
+
+    Args:
+        model: alias (`"human"`), config name or path of a config file; also a hub repository, a folder or a model.
+        weights: path or URL of the checkpoint, for a config of your own. Default: the published one.
+        device: `"cpu"`, `"cuda:0"`, ...; default: the accelerator if there is one.
+        scope: `"mmpose"`.
+        det_model: the same as `model` for the detector, or `"whole_image"`. Default: the one that goes with the model.
+        det_weights: the same as `weights` for the detector.
+        det_cat_ids: ids of the detector's classes to keep. Default: those that the model is made for.
+        show_progress: show a progress bar on stderr.
+    """
+
+    pipeline: PoseEstimationPipeline
+
+    def __init__(
+        self,
+        model: Model,
+        weights: str | None = None,
+        device: str | None = None,
+        scope: str | None = SCOPE,
+        det_model: Model | None = None,
+        det_weights: str | None = None,
+        det_cat_ids: int | Sequence[int] | None = None,
+        show_progress: bool = False,
+    ) -> None:
+        detector = _Detector(det_model, det_weights, det_cat_ids)
+        pipe = _build("pose-estimation", model, weights, detector, device, scope)
+        super().__init__(_expect(pipe, PoseEstimationPipeline, model), show_progress)
+
+    def _stream(self, source: Source, call: CallOptions) -> Results:
+        boxes, scores = _boxes_and_scores(call.bboxes, source.is_single)
+        results = self.pipeline.stream(
+            source,
+            boxes=boxes,
+            flip_test=_flips(self.pipeline),
+            box_threshold=call.bbox_thr,
+            nms_threshold=call.nms_thr,
+            batch_size=call.batch_size,
+            return_heatmaps=call.draw_heatmap and call.draws,
+            whole_image_fallback=True,
+        )
+        for index, (frame, output) in enumerate(results):
+            if scores is not None and output.error is None and len(scores[index]) == output.num_instances:
+                output = replace(output, box_scores=scores[index])
+            if call.pose_based_nms:
+                output = suppress_similar_poses(output)
+            if call.draws and frame.image is not None and output.error is None:
+                output.visualization = _draw(frame.image, output, call)
+            yield frame, output
+
+
+class Pose3DInferencer(BaseInferencer):
+    """Finds people in pictures and videos and their poses in meters.
+
+    As in MMPose, each frame is lifted alone; `pipeline("pose-estimation-3d")` lifts whole clips, which is better.
+
+    Args:
+        model: lifter: alias (`"human3d"`), config name or path of a config file; also a folder or a model.
+        weights: path or URL of its checkpoint, for a config of your own.
+        pose2d_model, pose2d_weights: the same for the 2D model before it. Default: the one that goes with the lifter.
+        device, scope, det_model, det_weights, det_cat_ids, show_progress: see [`Pose2DInferencer`].
+    """
+
+    pipeline: PoseEstimation3DPipeline
+
+    def __init__(
+        self,
+        model: Model,
+        weights: str | None = None,
+        pose2d_model: Model | None = None,
+        pose2d_weights: str | None = None,
+        device: str | None = None,
+        scope: str | None = SCOPE,
+        det_model: Model | None = None,
+        det_weights: str | None = None,
+        det_cat_ids: int | Sequence[int] | None = None,
+        show_progress: bool = False,
+    ) -> None:
+        detector = _Detector(det_model, det_weights, det_cat_ids)
+        before = {"pose": pose2d_model, "pose_weights": pose2d_weights}
+        pipe = _build("pose-estimation-3d", model, weights, detector, device, scope, **before)
+        super().__init__(_expect(pipe, PoseEstimation3DPipeline, model), show_progress)
+
+    def _stream(self, source: Source, call: CallOptions) -> Results:
+        boxes, _ = _boxes_and_scores(call.bboxes, source.is_single)
+        results = self.pipeline.stream(
+            source,
+            boxes=boxes,
+            flip_test=_flips(self.pipeline.pose),
+            box_threshold=call.bbox_thr,
+            nms_threshold=call.nms_thr,
+            batch_size=call.batch_size,
+            whole_image_fallback=True,
+            temporal="frame",
+            # Identities go on from frame to frame in a video, and begin anew with each of several pictures.
+            online=True if source.is_video else None,
+            lifter_flip_test=True,  # as every config of a lifter in MMPose has it
+            do_normalize_boxes=False if call.disable_norm_pose_2d else None,
+            do_rebase_height=not call.disable_rebase_keypoint,
+            association="oks" if call.use_oks_tracking else "iou",
+            tracking_threshold=call.tracking_thr,
+            drawing=_drawing_3d(call) if call.draws else None,
+        )
+        for frame, output in results:
+            yield frame, _by_identity(replace(output, boxes=None, box_scores=None))
+
+
+class Hand3DInferencer(BaseInferencer):
+    """Finds pairs of hands in pictures and the place of their joints in space.
+
+    Without a detector or boxes, the whole picture is taken for one pair of hands.
+
+    Args:
+        model: alias (`"hand3d"`), config name or path of a config file; also a folder or a model.
+        weights, device, scope, det_model, det_weights, det_cat_ids, show_progress: see [`Pose2DInferencer`].
+    """
+
+    pipeline: HandPose3DPipeline
+
+    def __init__(
+        self,
+        model: Model,
+        weights: str | None = None,
+        device: str | None = None,
+        scope: str | None = SCOPE,
+        det_model: Model | None = None,
+        det_weights: str | None = None,
+        det_cat_ids: int | Sequence[int] | None = None,
+        show_progress: bool = False,
+    ) -> None:
+        detector = _Detector(det_model, det_weights, det_cat_ids)
+        pipe = _build("pose-estimation-3d", model, weights, detector, device, scope)
+        super().__init__(_expect(pipe, HandPose3DPipeline, model), show_progress)
+
+    def _stream(self, source: Source, call: CallOptions) -> Results:
+        boxes, scores = _boxes_and_scores(call.bboxes, source.is_single)
+        results = self.pipeline.stream(
+            source,
+            boxes=boxes,
+            flip_test=_flips(self.pipeline),
+            box_threshold=call.bbox_thr,
+            nms_threshold=call.nms_thr,
+            batch_size=call.batch_size,
+            whole_image_fallback=True,
+            do_rebase_height=not call.disable_rebase_keypoint,
+            drawing=_drawing_3d(call) if call.draws else None,
+        )
+        for index, (frame, output) in enumerate(results):
+            if scores is not None and output.error is None and len(scores[index]) == output.num_instances:
+                output = replace(output, box_scores=scores[index])
+            yield frame, output
+
+
+class MMPoseInferencer(BaseInferencer):
+    """One inferencer for all: 2D with `pose2d`, 3D with `pose3d`.
+
+    Args:
+        pose2d: 2D model: alias (`"human"`), config name or path of a config file; also a hub repository, a folder or a
+            model. Beside `pose3d` it is the 2D model before the lifter.
+        pose2d_weights: path or URL of its checkpoint, for a config of your own. Default: the published one.
+        pose3d, pose3d_weights: the same for the lifter (`"human3d"`) or the model of hands (`"hand3d"`).
+        device, scope, det_model, det_weights, det_cat_ids, show_progress: see [`Pose2DInferencer`].
+
+    Raises:
+        InputError: without any model.
+    """
+
+    inferencer: BaseInferencer
+
+    def __init__(
+        self,
+        pose2d: Model | None = None,
+        pose2d_weights: str | None = None,
+        pose3d: Model | None = None,
+        pose3d_weights: str | None = None,
+        device: str | None = None,
+        scope: str | None = SCOPE,
+        det_model: Model | None = None,
+        det_weights: str | None = None,
+        det_cat_ids: int | Sequence[int] | None = None,
+        show_progress: bool = False,
+    ) -> None:
+        detector = _Detector(det_model, det_weights, det_cat_ids)
+        if pose3d is not None:
+            before = {"pose": pose2d, "pose_weights": pose2d_weights}
+            pipe = _build("pose-estimation-3d", pose3d, pose3d_weights, detector, device, scope, **before)
+        elif pose2d is not None:
+            pipe = _build("pose-estimation", pose2d, pose2d_weights, detector, device, scope)
+        else:
+            raise InputError('Give a model: pose2d="human" or another for 2D, pose3d="human3d" or another for 3D.')
+        self.inferencer = _inferencer_class(pipe).from_pipeline(pipe)
+        super().__init__(pipe, show_progress)
+
+    @classmethod
+    def from_pipeline(cls, pipe: Any, show_progress: bool = False) -> MMPoseInferencer:
+        inferencer = super().from_pipeline(pipe, show_progress)
+        inferencer.inferencer = _inferencer_class(pipe).from_pipeline(pipe)
+        return inferencer
+
+    def _stream(self, source: Source, call: CallOptions) -> Results:
+        return self.inferencer._stream(source, call)
+
+
+@dataclass(frozen=True)
+class _Detector:
+    """The arguments that say which boxes to use."""
+
+    model: Model | None
+    weights: str | None
+    category_ids: int | Sequence[int] | None
+
+
+def _build(
+    task: str,
+    model: Model,
+    weights: str | None,
+    detector: _Detector,
+    device: str | None,
+    scope: str | None,
+    **options: Any,
+) -> Any:
+    """The pipeline that an inferencer's arguments describe; it takes pictures whole where there is no detector."""
+    check_scope(scope)
+    category_ids = detector.category_ids
+    pipe = pipeline(
+        task,
+        model=model,
+        weights=weights,
+        detector=WHOLE_IMAGE if detector.model == "whole-image" else detector.model,
+        detector_weights=detector.weights,
+        detector_labels=[category_ids] if isinstance(category_ids, int) else category_ids,
+        device=device,
+        **options,
+    )
+    stage = pipe.pose if isinstance(pipe, PoseEstimation3DPipeline) else pipe
+    if stage.detector is None:
+        stage.whole_image = True
+    return pipe
+
+
+def _expect(pipe: Any, kind: type, model: Model) -> Any:
+    """The pipeline, if it is of the expected class."""
+    if type(pipe) is not kind:
+        name = type(model).__name__ if isinstance(model, PreTrainedModel) else model
+        raise ConfigError(f"{name} is a model for {_inferencer_class(pipe).__name__}.")
+    return pipe
+
+
+def _inferencer_class(pipe: Any) -> type[BaseInferencer]:
+    if isinstance(pipe, PoseEstimation3DPipeline):
+        return Pose3DInferencer
+    return Hand3DInferencer if isinstance(pipe, HandPose3DPipeline) else Pose2DInferencer
+
+
+def _flips(pipe: PoseEstimationPipeline) -> bool:
+    """Whether the reference averages over mirrored crops with this model."""
+    return bool(pipe.estimator.stage.image_processor.flip_test)
+
+
+def _handle(
+    stream: Results, is_single: bool, writers: WriterGroup, window: Window | None, wait_time: float
+) -> Results:
+    """Write and show results on their way, and report what could not be used.
+
+    Raises:
+        InputError: if the only picture cannot be used.
+    """
+    for frame, output in stream:
+        if output.error is not None and is_single:
+            raise InputError(output.error)
+        writers.write(frame, output)
+        if output.error is not None:
+            print(f"hfpose: {reference_name(frame)}: {output.error}", file=sys.stderr)
+            if frame.image is None and frame.item.kind != "image":
+                continue  # a video that broke off, not one of its frames
+        elif window is not None and output.visualization is not None:
+            goes_on = window.show(output.visualization, wait_time if frame.frame_index is None else _VIDEO_WAIT)
+            if not goes_on and frame.item.kind == "webcam":
+                yield frame, output
+                return
+        yield frame, output
+
+
+def _draw(image: np.ndarray, output: PoseOutput, call: CallOptions) -> np.ndarray:
+    draw = draw_poses_and_heatmaps if call.draw_heatmap else draw_poses
+    return draw(
+        image,
+        output,
+        keypoint_threshold=call.kpt_thr,
+        draw_boxes=call.draw_bbox,
+        radius=call.radius,
+        thickness=call.thickness,
+        skeleton_style=call.skeleton_style,
+        black_background=call.black_background,
+    )
+
+
+def _drawing_3d(call: CallOptions) -> dict[str, Any]:
+    return {
+        "keypoint_threshold": call.kpt_thr,
+        "num_instances": None if call.num_instances < 0 else call.num_instances,
+        "draw_boxes": call.draw_bbox,
+        "radius": call.radius,
+        "thickness": call.thickness,
+    }
+
+
+def _by_identity(output: PoseOutput) -> PoseOutput:
+    """The people in the order of their identities, as in the reference."""
+    return output if output.track_ids is None else output.select(np.argsort(output.track_ids, kind="stable"))
+
+
+def _as_rgb(inputs: Any) -> Any:
+    """Inputs with BGR arrays, as MMPose takes them, turned into RGB ones."""
+    if isinstance(inputs, np.ndarray):
+        return _array_as_rgb(inputs)
+    if isinstance(inputs, (list, tuple)):
+        return [_as_rgb(each) for each in inputs]
+    if isinstance(inputs, Iterator):
+        return (_as_rgb(each) for each in inputs)
+    return inputs
+
+
+def _array_as_rgb(image: np.ndarray) -> np.ndarray:
+    """A view with the first three channels of (..., H, W, 3 or 4) turned around; anything else as it is."""
+    return image[..., 2::-1] if image.ndim >= 3 and image.shape[-1] in (3, 4) else image
+
+
+def _boxes_and_scores(
+    bboxes: Sequence[Any] | None, is_single: bool
+) -> tuple[list[Any] | None, list[np.ndarray] | None]:
+    """Boxes (N, 4) for each picture, and the scores (N,) of those that were given with a fifth number."""
+    if bboxes is None:
+        return None, None
+    is_flat = is_single and len(bboxes) > 0 and np.ndim(bboxes[0]) == 1
+    pictures = [bboxes] if is_flat else list(bboxes)
+    arrays = [np.asarray(boxes) for boxes in pictures]
+    scored = [array.ndim == 2 and array.shape[1] == 5 for array in arrays]
+    boxes = [array[:, :4] if has else array for array, has in zip(arrays, scored, strict=True)]
+    if not any(scored):
+        return boxes, None
+    scores = [
+        array[:, 4].astype(np.float32) if has else np.ones(len(array), np.float32)
+        for array, has in zip(arrays, scored, strict=True)
+    ]
+    return boxes, scores

@@ -1,0 +1,80 @@
+"""Results in MMPose's forms: lists of plain dicts, and data samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hfpose.compat.mmpose.structures import InstanceData, PixelData, PoseDataSample, merge_data_samples
+from hfpose.media.frames import Frame
+from hfpose.results import PoseOutput
+
+
+def split_instances(output: PoseOutput) -> list[dict[str, Any]]:
+    """The instances of a result as MMPose writes them: a box is wrapped in a tuple, which JSON shows as a list."""
+    instances = []
+    for person in output.predictions:
+        instance = {"keypoints": person["keypoints"], "keypoint_scores": person["keypoint_scores"]}
+        if "bbox" in person:
+            instance["bbox"] = (person["bbox"],)
+        if "bbox_score" in person:
+            instance["bbox_score"] = person["bbox_score"]
+        instances.append(instance)
+    return instances
+
+
+def reference_name(frame: Frame) -> str:
+    """What MMPose calls the file of a frame: its path, or a number for an array."""
+    return frame.source or f"{frame.name}.jpg"
+
+
+def data_sample_of(frame: Frame, output: PoseOutput) -> PoseDataSample:
+    """A result as a data sample; heatmaps are brought to the whole picture."""
+    metainfo: dict[str, Any] = {"img_path": reference_name(frame)}
+    if output.image_size is not None:
+        width, height = output.image_size
+        metainfo |= {"ori_shape": (height, width), "img_shape": (height, width)}
+    if output.schema is not None:
+        metainfo["dataset_name"] = output.schema.name
+        metainfo["flip_indices"] = list(output.schema.flip_indices)
+    sample = PoseDataSample(
+        metainfo=metainfo, gt_instances=_boxes_of(output), pred_instances=pred_instances_of(output)
+    )
+    if output.heatmaps is not None and output.heatmap_boxes is not None and output.num_instances:
+        regions = zip(output.heatmaps, output.heatmap_boxes, strict=True)
+        crops = [heatmap_sample(heatmaps, region, metainfo["ori_shape"]) for heatmaps, region in regions]
+        sample.pred_fields = merge_data_samples(crops).pred_fields
+    return sample
+
+
+def pred_instances_of(output: PoseOutput) -> InstanceData:
+    """The people of a result, with arrays."""
+    instances = InstanceData(
+        keypoints=output.keypoints,
+        keypoint_scores=output.keypoint_scores,
+        keypoints_visible=output.keypoint_scores,
+    )
+    if output.boxes is not None:
+        instances.bboxes = output.boxes
+    if output.box_scores is not None:
+        instances.bbox_scores = output.box_scores
+    return instances
+
+
+def heatmap_sample(heatmaps: np.ndarray, region: np.ndarray, ori_shape: tuple[int, int]) -> PoseDataSample:
+    """A crop's heatmaps (K, h, w) as a data sample that tells where the crop was, x1, y1, x2, y2."""
+    metainfo = {**crop_metainfo(region), "ori_shape": ori_shape}
+    return PoseDataSample(metainfo=metainfo, pred_fields=PixelData(heatmaps=heatmaps))
+
+
+def crop_metainfo(region: np.ndarray) -> dict[str, np.ndarray]:
+    """Where a crop was: center and size of `region`, x1, y1, x2, y2."""
+    return {"input_center": (region[:2] + region[2:]) / 2, "input_scale": region[2:] - region[:2]}
+
+
+def _boxes_of(output: PoseOutput) -> InstanceData:
+    instances = InstanceData()
+    fields = {"bboxes": output.boxes, "bbox_scores": output.box_scores}
+    instances.set_data({name: value for name, value in fields.items() if value is not None})
+    return instances
