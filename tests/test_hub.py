@@ -196,6 +196,16 @@ def test_index_that_is_none(tmp_path: Path, index: bytes) -> None:
         hub.resolve(folder)
 
 
+@pytest.mark.parametrize(
+    "config",
+    [b"", b"[]", b"\xff", b"[" * 99999, b'{"num_labels": 1000000000}', b'{"num_labels": "many"}', b" " * (17 << 20)],
+)
+def test_config_that_is_none(tmp_path: Path, config: bytes) -> None:
+    folder = write_files(tmp_path / "model", {**model_files(), "config.json": config})
+    with pytest.raises(CheckpointError, match="is no configuration of a model"):
+        hub.resolve(folder)
+
+
 @pytest.mark.parametrize("broken", ["cut off", "header longer than the file", "tensor beyond the file", "no header"])
 def test_weights_whose_header_lies(tmp_path: Path, broken: str) -> None:
     data = model_files()["model.safetensors"]

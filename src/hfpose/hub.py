@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 from urllib.parse import urlsplit
 
 from huggingface_hub import constants, is_offline_mode, snapshot_download
@@ -48,7 +49,8 @@ PIPELINE_INDEX = "pose_pipeline.json"
 _ALLOWED_FILES = ["*config.json", "*.safetensors", "*.safetensors.index.json", f"*{PIPELINE_INDEX}"]
 
 _CACHE_FORMAT = 1  # raise it when conversion writes something else than before: older folders are then not used
-_MAX_INDEX_BYTES = 16 << 20
+_MAX_JSON_BYTES = 16 << 20
+_MAX_LABELS = 1_000_000
 
 
 def resolve(
@@ -178,7 +180,7 @@ def clean_cache(names: Iterable[str] | None = None) -> int:
         with _lock(name):
             _remove(cached[name].path)
     if names is None:
-        for rest in (_models_dir().parent, downloads_dir()):
+        for rest in (_models_dir().parent, downloads_dir(), cache_dir() / "checkpoints"):
             freed += _size(rest)
             shutil.rmtree(rest, ignore_errors=True)
     return freed
@@ -210,6 +212,8 @@ def _checked_folder(folder: Path) -> Path:
         raise UnknownModelError(
             f"'{folder}' holds neither a model nor a pipeline: it has no {constants.CONFIG_NAME} and no {PIPELINE_INDEX}."
         )
+    for path in folder.rglob(constants.CONFIG_NAME):
+        _check_config(path)
     for index in folder.rglob("*.safetensors.index.json"):
         for shard in _shards(index):
             child_path(index.parent, shard)
@@ -228,12 +232,27 @@ def _checked_folder(folder: Path) -> Path:
     return folder
 
 
+def _check_config(path: Path) -> None:
+    """Refuse a configuration that is none, or that could fill the memory before a model is even built."""
+    try:
+        config = _read_json(path)
+        num_labels = config.get("num_labels", 0)
+        if not isinstance(num_labels, int) or num_labels > _MAX_LABELS:
+            raise ValueError(f"num_labels is {num_labels!r}")
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{path} is no configuration of a model: {error}") from error
+
+
+def _read_json(path: Path) -> Any:
+    if path.stat().st_size > _MAX_JSON_BYTES:
+        raise ValueError(f"more than {_MAX_JSON_BYTES} bytes")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def _shards(index: Path) -> set[str]:
     """Names of the weight files that a ``model.safetensors.index.json`` lists."""
     try:
-        if index.stat().st_size > _MAX_INDEX_BYTES:
-            raise ValueError(f"more than {_MAX_INDEX_BYTES} bytes")
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        names = set(_read_json(index)["weight_map"].values())
         if not all(isinstance(name, str) for name in names):
             raise ValueError("file names that are not text")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -109,7 +109,11 @@ class _Chosen:
 
     @property
     def model_type(self) -> str:
-        config = AutoConfig.from_pretrained(self.place) if isinstance(self.place, Path) else self.place.config
+        config = (
+            AutoConfig.from_pretrained(self.place, trust_remote_code=False)
+            if isinstance(self.place, Path)
+            else self.place.config
+        )
         return config.model_type
 
 

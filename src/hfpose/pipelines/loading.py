@@ -16,10 +16,11 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
-from transformers.utils import logging as transformers_logging
 
 from hfpose import hub
+from hfpose.checkpoints.guard import loading_bounded
 from hfpose.errors import ConfigError
+from hfpose.models.shared.quiet import without_progress_bars
 from hfpose.zoo import Task, find_entry
 
 _AUTO_MODELS: dict[Task, Any] = {
@@ -59,7 +60,7 @@ def task_of(model: str | Path) -> Task:
     folder = hub.resolve(model)
     if (folder / hub.PIPELINE_INDEX).is_file():
         return "pose"
-    config = AutoConfig.from_pretrained(folder)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     for task, auto_class in _AUTO_MODELS.items():
         if type(config) in auto_class._model_mapping:
             return task
@@ -93,6 +94,7 @@ def load_stage(
     Raises:
         UnknownModelError: if nothing has that name.
         DownloadError: if it cannot be fetched.
+        CheckpointError: if configuration and weights do not belong together.
     """
     if isinstance(model, PreTrainedModel):
         loaded, folder = model, str(model.name_or_path or "")
@@ -103,8 +105,8 @@ def load_stage(
             )
     else:
         folder = str(hub.resolve(model, task, revision=revision, token=token))
-        with _quiet_loading():
-            loaded = _AUTO_MODELS[task].from_pretrained(folder, dtype=torch.float32)
+        with without_progress_bars(), loading_bounded(folder):
+            loaded = _AUTO_MODELS[task].from_pretrained(folder, dtype=torch.float32, trust_remote_code=False)
     processor = image_processor or _load_image_processor(folder, loaded.config)
     if dtype is not None:
         torch.nn.Module.to(loaded, dtype=getattr(torch, dtype) if isinstance(dtype, str) else dtype)
@@ -119,21 +121,9 @@ def _load_image_processor(folder: str, config: PreTrainedConfig) -> Any:
         from hfpose.models.vitpose.image_processing_vitpose import ViTPoseImageProcessor
 
         return ViTPoseImageProcessor.from_pretrained(folder)
-    return AutoImageProcessor.from_pretrained(folder)
+    return AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
 
 
 def default_device() -> torch.device:
     """The accelerator of this machine if torch sees one, else the CPU."""
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-
-
-class _quiet_loading:
-    """Keeps transformers from drawing a progress bar for each of several models that load in no time."""
-
-    def __enter__(self) -> None:
-        self.was_enabled = transformers_logging.is_progress_bar_enabled()
-        transformers_logging.disable_progress_bar()
-
-    def __exit__(self, *_: object) -> None:
-        if self.was_enabled:
-            transformers_logging.enable_progress_bar()

@@ -1,0 +1,66 @@
+"""Loading folders that nobody vouches for: what a configuration asks for is bounded by the weights that are there."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from torch.nn.modules import module as torch_module
+
+from hfpose.errors import CheckpointError
+
+# A model has modules without weights of its own, and may share some or leave some out of the file.
+_MODULES_PER_TENSOR = 20
+_SPARE_MODULES = 1000
+
+
+@contextmanager
+def loading_bounded(folder: str | Path) -> Iterator[None]:
+    """While the model in `folder` is built and loaded, end what its configuration makes absurd with an error.
+
+    A configuration can ask for a billion layers in a few bytes. As many modules as there are tensors in the folder's
+    weight files, times a generous factor, may be made in this thread; then it ends. What torch and transformers raise
+    about sizes is explained as well.
+
+    Raises:
+        CheckpointError: the configuration does not fit the weights.
+    """
+    folder = Path(folder)
+    left = _SPARE_MODULES + _MODULES_PER_TENSOR * sum(map(_num_tensors, folder.glob("*.safetensors")))
+    thread = threading.get_ident()
+
+    def count(*_: Any) -> None:
+        nonlocal left
+        if threading.get_ident() != thread:
+            return
+        left -= 1
+        if left < 0:
+            raise CheckpointError(
+                f"The configuration in {folder} asks for far more layers than the weights beside it have tensors. It does "
+                "not belong to these weights, or is there to do harm; the model was not built."
+            )
+
+    with ExitStack() as hooks:
+        for register in (
+            torch_module.register_module_module_registration_hook,
+            torch_module.register_module_parameter_registration_hook,
+        ):
+            hooks.callback(register(count).remove)
+        try:
+            yield
+        except CheckpointError:
+            raise
+        except (RuntimeError, MemoryError, OverflowError) as error:
+            raise CheckpointError(
+                f"The model in {folder} cannot be built from its configuration and weights: {str(error)[:500]}. Do both "
+                "belong together? Fetch or convert the model anew."
+            ) from error
+
+
+def _num_tensors(path: Path) -> int:
+    with safe_open(path, framework="pt") as file:
+        return len(file.keys())
