@@ -11,8 +11,9 @@ import numpy as np
 from hfpose.training.figures.camera import Camera
 
 _WORDS = ("OPEN", "CAFE", "exit", "SALE", "2024", "hello", "Taxi", "No. 7", "BUS", "news", "PIZZA", "level 3", "Hotel", "go!")
-_GROUND_TILE = 256
-_FAR = 60.0
+_TILE, _GROUND_TILE = 512, 128
+# Meters that the ground outdoors reaches, and from which its grain is too fine to be seen.
+_FAR, _FADE = 45.0, (7.0, 16.0)
 
 
 def random_background(rng: np.random.Generator, camera: Camera, farthest: float) -> tuple[np.ndarray, bool]:
@@ -23,24 +24,12 @@ def random_background(rng: np.random.Generator, camera: Camera, farthest: float)
     """
     kind = rng.random()
     if kind < 0.36:
-        picture, ground = _room(rng, camera, farthest), True
-    elif kind < 0.72:
-        picture, ground = _outdoors(rng, camera, farthest), True
-    elif kind < 0.84:
-        picture, ground = _studio(rng, camera), True
-    else:
-        picture, ground = _clutter(rng, camera), False
-    if ground:
-        # nothing is quite even: a weathering over all of it
-        size = (camera.width, camera.height)
-        relief = np.clip(128 + rng.uniform(2, 9) * noise(rng, *size, float(rng.uniform(0.6, 1.6))), 0, 255)
-        picture = cv2.multiply(picture, cv2.cvtColor(relief.astype(np.uint8), cv2.COLOR_GRAY2RGB), scale=1 / 128)
-    return picture, ground
-
-
-def _bytes(picture: np.ndarray) -> np.ndarray:
-    """A picture as contiguous uint8."""
-    return np.ascontiguousarray(np.clip(picture, 0, 255), np.uint8)
+        return _weathered(rng, _room(rng, camera, farthest)), True
+    if kind < 0.72:
+        return _weathered(rng, _outdoors(rng, camera, farthest)), True
+    if kind < 0.84:
+        return _studio(rng, camera), True
+    return _clutter(rng, camera), False
 
 
 # Materials ------------------------------------------------------------------------------------------------------------
@@ -48,35 +37,48 @@ def _bytes(picture: np.ndarray) -> np.ndarray:
 
 @cache
 def _noise_tile() -> np.ndarray:
-    """(512, 512) float32 cloudy noise of mean 0 and deviation 1; it repeats without a seam."""
+    """(512, 512) uint8 cloudy noise of mean 128 and deviation 40; it repeats without a seam."""
     rng = np.random.default_rng(20240607)
-    tile = np.zeros((512, 512), np.float32)
+    tile = np.zeros((_TILE, _TILE), np.float32)
     for size in (4, 8, 16, 32, 64, 128, 256, 512):
-        octave = rng.standard_normal((size, size)).astype(np.float32)
-        octave = np.pad(octave, 2, mode="wrap")
-        factor = 512 // size
+        octave = np.pad(rng.standard_normal((size, size)).astype(np.float32), 2, mode="wrap")
+        factor = _TILE // size
         large = cv2.resize(octave, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
         tile += large[2 * factor : -2 * factor, 2 * factor : -2 * factor] * size**-0.6
-    return (tile - tile.mean()) / tile.std()
+    return np.clip(np.round(128 + 40 * (tile - tile.mean()) / tile.std()), 0, 255).astype(np.uint8)
 
 
-def _relief() -> np.ndarray:
-    """(256, 256, 1) the noise tile at half its size."""
-    return _noise_tile()[::2, ::2, None]
+@cache
+def _wide_noise() -> np.ndarray:
+    """(1024, 1024) the noise tile twice in both directions, so that any window of it is one slice."""
+    return np.tile(_noise_tile(), (2, 2))
 
 
-def noise(rng: np.random.Generator, width: int, height: int, zoom: float = 1.0) -> np.ndarray:
-    """(height, width) float32 cloudy noise of deviation 1; `zoom` pixels of the picture per pixel of noise."""
-    tile = _noise_tile()
-    rows, columns = int(np.ceil(height / zoom)) + 1, int(np.ceil(width / zoom)) + 1
-    top, left = rng.integers(512, size=2)
-    rows_at, columns_at = (top + np.arange(rows)) % 512, (left + np.arange(columns)) % 512
+def _noise(rng: np.random.Generator, width: int, height: int, zoom: float = 1.0) -> np.ndarray:
+    """(height, width) uint8 cloudy noise of mean 128 and deviation 40, each pixel of it `zoom` pixels large."""
+    zoom = max(zoom, width / _TILE, height / _TILE)
+    rows, columns = int(np.ceil(height / zoom)), int(np.ceil(width / zoom))
+    top, left = rng.integers(_TILE, size=2).tolist()
+    window = _wide_noise()[top : top + rows, left : left + columns]
     if rng.random() < 0.5:
-        columns_at = columns_at[::-1]
-    part = tile[rows_at][:, columns_at]
-    if zoom == 1.0:
-        return part[:height, :width]
-    return cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR)
+        window = window[:, ::-1]
+    return cv2.resize(window, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _tinted(relief: np.ndarray, color: np.ndarray, roughness: float) -> np.ndarray:
+    """(H, W, 3) uint8 of a color that noise (H, W) makes lighter and darker by the share `roughness`."""
+    shade = 1 + roughness * (np.arange(256)[:, None] - 128) / 40
+    table = np.clip(np.round(color * shade), 0, 255).astype(np.uint8)
+    return cv2.LUT(cv2.cvtColor(relief, cv2.COLOR_GRAY2RGB), table[None])
+
+
+def _weathered(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+    """A picture a little lighter and darker here and there: nothing is quite even."""
+    height, width = picture.shape[:2]
+    relief = _noise(rng, width, height, float(rng.uniform(0.6, 1.6)))
+    strength = rng.uniform(0.02, 0.08) / 40 * 128
+    relief = cv2.convertScaleAbs(relief, alpha=strength, beta=128 * (1 - strength))
+    return cv2.multiply(picture, cv2.cvtColor(relief, cv2.COLOR_GRAY2RGB), scale=1 / 128)
 
 
 def _color(rng: np.random.Generator, saturation: float, low: float = 40, high: float = 235) -> np.ndarray:
@@ -85,57 +87,56 @@ def _color(rng: np.random.Generator, saturation: float, low: float = 40, high: f
     return np.clip(gray * (1 + saturation * rng.uniform(-1, 1, 3)), 5, 250)
 
 
-def _flat(rng: np.random.Generator, height: int, width: int, color: np.ndarray, roughness: float) -> np.ndarray:
-    """(height, width, 3) float32 of one color with cloudy roughness."""
-    relief = noise(rng, width, height, float(rng.uniform(0.5, 2.0)))
-    return (color * (1 + roughness * relief)[..., None]).astype(np.float32)
+def _relief() -> np.ndarray:
+    """(128, 128) the noise tile in every fourth pixel."""
+    return np.ascontiguousarray(_noise_tile()[::4, ::4])
 
 
 def _floor_tile(rng: np.random.Generator) -> np.ndarray:
-    """(256, 256, 3) float32 material of a floor that repeats."""
+    """(128, 128, 3) uint8 material of a floor that repeats."""
     kind = rng.integers(5)
     n = _GROUND_TILE
-    relief = _relief()
     if kind == 0:  # planks
-        color = np.array([150, 108, 70]) * rng.uniform(0.5, 1.35)
-        shade = np.repeat(rng.uniform(0.82, 1.12, 8), n // 8)[None, :, None]
-        grain = np.repeat(_noise_tile()[:8, ::2], n // 8, axis=0).T[..., None]
-        tile = color * shade * (1 + 0.05 * grain)
-        tile[:, :: n // 8] *= 0.55
-        for plank in range(8):
-            start = int(rng.integers(n))
-            tile[start : start + 2, plank * n // 8 : (plank + 1) * n // 8] *= 0.6
-    elif kind == 1:  # tiles
-        first, second = _color(rng, 0.15, 90), _color(rng, 0.15, 60)
-        second = second if rng.random() < 0.5 else first * 0.94
-        squares = (np.indices((n, n)) // (n // 4)).sum(0) % 2
-        tile = np.where(squares[..., None] == 0, first, second) * (1 + 0.04 * relief)
-        tile[:: n // 4] *= 0.7
-        tile[:, :: n // 4] *= 0.7
-    elif kind == 2:  # carpet
-        tile = _color(rng, 0.35) * (1 + 0.08 * relief)
-    elif kind == 3:  # stone
-        tile = _color(rng, 0.06, 90, 190) * (1 + 0.16 * relief)
-    else:  # concrete
-        tile = _color(rng, 0.04, 110, 200) * (1 + 0.07 * relief)
-    return tile.astype(np.float32)
+        grain = np.repeat(_relief()[:, ::8], 8, axis=1)
+        tile = _tinted(grain.T.copy(), np.array([150, 108, 70]) * rng.uniform(0.5, 1.35), 0.06)
+        for plank, shade in enumerate(rng.uniform(0.82, 1.12, 8).tolist()):
+            board = tile[plank * n // 8 : (plank + 1) * n // 8]
+            cv2.convertScaleAbs(board, board, alpha=shade)
+            board[0] //= 2
+            board[:, int(rng.integers(n))] //= 2
+        return tile
+    if kind == 1:  # tiles
+        color = _color(rng, 0.15, 90)
+        tile = _tinted(_relief(), color, 0.04)
+        if rng.random() < 0.5:
+            squares = (np.indices((n, n)) // (n // 4)).sum(0) % 2 == 1
+            tile[squares] = _tinted(_relief(), _color(rng, 0.15, 60), 0.04)[squares]
+        return _jointed(tile, n // 4)
+    if kind == 2:  # carpet
+        return _tinted(_relief(), _color(rng, 0.35), 0.08)
+    if kind == 3:  # stone
+        return _tinted(_relief(), _color(rng, 0.06, 90, 190), 0.16)
+    return _tinted(_relief(), _color(rng, 0.04, 110, 200), 0.07)  # concrete
 
 
 def _ground_tile(rng: np.random.Generator) -> np.ndarray:
-    """(256, 256, 3) float32 material of ground outdoors that repeats."""
-    relief = _relief()
+    """(128, 128, 3) uint8 material of ground outdoors that repeats."""
     kind = rng.integers(4)
-    color, rough = (
+    color, roughness = (
         (np.array([92, 124, 58]) * rng.uniform(0.6, 1.3), 0.17),
         (np.array([112, 112, 114]) * rng.uniform(0.6, 1.4), 0.08),
         (np.array([208, 186, 146]) * rng.uniform(0.8, 1.1), 0.09),
         (np.array([132, 110, 86]) * rng.uniform(0.7, 1.2), 0.18),
     )[kind]
-    tile = color * (1 + rough * relief)
-    if kind == 1 and rng.random() < 0.6:  # paving
-        tile[:: _GROUND_TILE // 4] *= 0.72
-        tile[:, :: _GROUND_TILE // 4] *= 0.72
-    return tile.astype(np.float32)
+    tile = _tinted(_relief(), color, roughness)
+    return _jointed(tile, _GROUND_TILE // 4) if kind == 1 and rng.random() < 0.6 else tile
+
+
+def _jointed(tile: np.ndarray, step: int) -> np.ndarray:
+    """A tile with dark joints every `step` pixels."""
+    tile[::step] = tile[::step] // 3 * 2
+    tile[:, ::step] = tile[:, ::step] // 3 * 2
+    return tile
 
 
 def _lay_ground(
@@ -146,57 +147,50 @@ def _lay_ground(
     points = np.array([(-1.0, 3), (1, 3), (1, 9), (-1, 9)])
     turned = np.deg2rad(rng.uniform(-30, 30))
     turn = np.array([[np.cos(turned), -np.sin(turned)], [np.sin(turned), np.cos(turned)]])
-    world = np.concatenate((points, np.zeros((4, 1))), axis=1)
-    pixels = camera.project_world(world).astype(np.float32)
-    texels = ((points @ turn.T) / meters * _GROUND_TILE).astype(np.float32)
-    to_tile = cv2.getPerspectiveTransform(pixels, texels)
-    rows, columns = np.arange(height, dtype=np.float32), np.arange(width, dtype=np.float32)
-    divisor = to_tile[2, 0] * columns + to_tile[2, 1] * rows[:, None] + to_tile[2, 2]
-    below = _rows_of_ground(camera, far)
-    divisor = np.where(np.abs(divisor) < 1e-6, 1e-6, divisor)
-    u = (to_tile[0, 0] * columns + to_tile[0, 1] * rows[:, None] + to_tile[0, 2]) / divisor
-    v = (to_tile[1, 0] * columns + to_tile[1, 1] * rows[:, None] + to_tile[1, 2]) / divisor
-    laid = cv2.remap(
-        tile,
-        np.mod(u, _GROUND_TILE).astype(np.float32),
-        np.mod(v, _GROUND_TILE).astype(np.float32),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_WRAP,
-    )
-    # where one pixel spans many of the tile's, only its mean is left
-    span = np.abs(np.gradient(v, axis=0)) if height > 1 else np.zeros_like(v)
-    blur = np.clip(span / 10 - 0.3, 0, 1)[..., None].astype(np.float32)
-    laid += blur * (tile.mean((0, 1)) - laid)
-    np.copyto(picture, _bytes(laid), where=below[..., None])
-
-
-def _rows_of_ground(camera: Camera, far: float) -> np.ndarray:
-    """(H, W) where the picture shows ground nearer than `far`."""
-    (left, right) = camera.project_world(np.array([(-0.3 * far, far, 0), (0.3 * far, far, 0)]))
+    pixels = camera.project_world(np.concatenate((points, np.zeros((4, 1))), axis=1))
+    left, right = camera.project_world(np.array([(-0.3 * far, far, 0), (0.3 * far, far, 0)]))
     slope = (right[1] - left[1]) / (right[0] - left[0])
-    edge = left[1] + slope * (np.arange(camera.width) - left[0])
-    return np.arange(camera.height)[:, None] > edge
+    ends = left[1] + slope * (np.array([-0.5, width - 0.5]) - left[0])
+    first = int(np.clip(np.floor(ends.min()), 0, height))
+    if first >= height:
+        return
+    texels = (points @ turn.T) / meters * _GROUND_TILE
+    to_tile = cv2.getPerspectiveTransform((pixels - (0, first)).astype(np.float32), texels.astype(np.float32))
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    laid = cv2.warpPerspective(tile, to_tile, (width, height - first), flags=flags, borderMode=cv2.BORDER_WRAP)
+    # far away one pixel spans many of the tile's, and only its mean is left
+    rows = camera.project_world(np.array([(0, meters, 0) for meters in _FADE]))[:, 1] - first
+    plain = np.clip((rows[0] - np.arange(height - first)) / max(rows[0] - rows[1], 1), 0, 1)
+    fading = int(np.searchsorted(-plain, 0.0))
+    if fading:
+        share = plain[:fading, None, None].astype(np.float32)
+        mean = tile.mean((0, 1), dtype=np.float32)
+        laid[:fading] = (laid[:fading] * (1 - share) + share * mean).astype(np.uint8)
+    mask = np.zeros(laid.shape[:2], np.uint8)
+    corners = np.array([(0, ends[0] - first), (width - 1, ends[1] - first), (width - 1, height), (0, height)])
+    cv2.fillConvexPoly(mask, np.round(corners).astype(np.int32), 255)
+    cv2.copyTo(laid, mask, picture[first:])
 
 
 # Places ---------------------------------------------------------------------------------------------------------------
 
 
 def _room(rng: np.random.Generator, camera: Camera, farthest: float) -> np.ndarray:
-    height, width = camera.height, camera.width
     wall = farthest + rng.uniform(1.0, 3.5)
     color = _color(rng, 0.22, 80, 240)
-    picture = _flat(rng, height, width, color, rng.uniform(0.01, 0.05))
-    fall = np.linspace(rng.uniform(0.75, 1.1), rng.uniform(0.85, 1.15), width, dtype=np.float32)
-    picture = _bytes(picture * fall[None, :, None])
+    relief = _noise(rng, camera.width, camera.height, float(rng.uniform(0.5, 2.0)))
+    picture = _tinted(relief, color, rng.uniform(0.01, 0.05))
     paint = _Painter(picture, camera)
     if rng.random() < 0.3:  # wallpaper, panels or bricks
-        step = rng.uniform(0.15, 0.8)
-        for x in np.arange(-8, 8, step):
-            paint.face(x, x + step * rng.choice((0.5, 0.04)), 0, 3.5, wall, color * rng.uniform(0.85, 1.1))
+        step, share = rng.uniform(0.15, 0.8), rng.choice((0.5, 0.04))
+        reach = 0.6 * camera.width / camera.focal * wall
+        for x in np.arange(-reach, reach, step).tolist():
+            paint.face(x, x + step * share, 0, 3.5, wall, color * rng.uniform(0.85, 1.1))
     for _ in range(rng.integers(1, 5)):
         _decorate_wall(rng, paint, wall)
     if rng.random() < 0.7:
         paint.face(-12, 12, 0, rng.uniform(0.06, 0.14), wall, color * rng.choice((0.6, 1.2)))
+    paint.finish()
     _lay_ground(rng, picture, camera, _floor_tile(rng), rng.uniform(0.8, 2.4), wall)
     for _ in range(rng.integers(0, 4)):
         depth = rng.uniform(0.3, 0.7)
@@ -206,6 +200,7 @@ def _room(rng: np.random.Generator, camera: Camera, farthest: float) -> np.ndarr
         for row in range(rng.integers(0, 4)):  # drawers
             low = tall * (row + 0.12) / 4
             paint.face(x + 0.06 * broad, x + 0.94 * broad, low, low + tall * 0.2, front - 0.005, _color(rng, 0.25))
+    paint.finish()
     return picture
 
 
@@ -244,21 +239,12 @@ def _decorate_wall(rng: np.random.Generator, paint: _Painter, wall: float) -> No
 
 
 def _outdoors(rng: np.random.Generator, camera: Camera, farthest: float) -> np.ndarray:
-    height, width = camera.height, camera.width
-    horizon = float(camera.project_world(np.array([0.0, _FAR, 0]))[1])
-    top = np.array([104, 152, 214]) * rng.uniform(0.6, 1.15) if rng.random() < 0.7 else _color(rng, 0.15, 120, 230)
-    low = np.array([214, 224, 232]) * rng.uniform(0.75, 1.08)
-    share = np.clip(np.linspace(0, height / max(horizon, 1), height, dtype=np.float32), 0, 1)[:, None, None]
-    picture = np.broadcast_to(top + share * (low - top), (height, width, 3)).astype(np.float32)
-    if rng.random() < 0.6:
-        cover = np.clip(noise(rng, width, height, rng.uniform(1.0, 3.0)) - rng.uniform(-0.2, 0.8), 0, 1)[..., None]
-        picture = picture + cover * (245 - picture) * rng.uniform(0.3, 0.9)
-    picture = _bytes(picture)
+    picture, horizon = _sky(rng, camera)
     paint = _Painter(picture, camera)
     town = rng.random() < 0.5
     if not town:
         _hills(rng, picture, horizon)
-    _lay_ground(rng, picture, camera, _ground_tile(rng), rng.uniform(1.2, 4.0), 45.0)
+    _lay_ground(rng, picture, camera, _ground_tile(rng), rng.uniform(1.2, 4.0), _FAR)
     if town:
         x = -34.0
         while x < 34:
@@ -269,76 +255,106 @@ def _outdoors(rng: np.random.Generator, camera: Camera, farthest: float) -> np.n
         _tree(rng, paint, rng.uniform(-10, 10), farthest + rng.uniform(2, 16))
     if rng.random() < 0.35:  # fence
         away, color = farthest + rng.uniform(1, 5), _color(rng, 0.15)
-        step = rng.uniform(0.2, 1.4)
-        for x in np.arange(-9, 9, step):
+        reach = 0.6 * camera.width / camera.focal * away
+        for x in np.arange(-reach, reach, rng.uniform(0.2, 1.4)).tolist():
             paint.face(x, x + 0.08, 0, 1.1, away, color)
         for z in (0.35, 0.9):
-            paint.face(-9, 9, z, z + 0.09, away, color * 0.93)
+            paint.face(-reach, reach, z, z + 0.09, away, color * 0.93)
     for _ in range(rng.integers(0, 3)):  # poles and signs
         x, away = rng.uniform(-5, 5), farthest + rng.uniform(1, 7)
         paint.face(x, x + 0.1, 0, rng.uniform(2, 4.5), away, _color(rng, 0.1, 60, 160))
         if rng.random() < 0.5:
             paint.face(x - 0.3, x + 0.4, 2.0, 2.6, away, _color(rng, 0.7))
             paint.text(str(rng.choice(_WORDS)), x - 0.25, 2.22, away, 0.16, np.array([250, 250, 245]))
+    paint.finish()
     return picture
+
+
+def _sky(rng: np.random.Generator, camera: Camera) -> tuple[np.ndarray, float]:
+    """A sky (H, W, 3) uint8, and the row of the horizon."""
+    width, height = camera.width, camera.height
+    horizon = float(camera.project_world(np.array([0.0, _FAR, 0]))[1])
+    top = np.array([104, 152, 214]) * rng.uniform(0.6, 1.15) if rng.random() < 0.7 else _color(rng, 0.15, 120, 230)
+    low = np.array([214, 224, 232]) * rng.uniform(0.75, 1.08)
+    share = np.clip(np.linspace(0, height / max(horizon, 1), height), 0, 1)[:, None, None]
+    column = np.clip(top + share * (low - top), 0, 255).astype(np.uint8)
+    picture = np.ascontiguousarray(np.broadcast_to(column, (height, width, 3)))
+    if rng.random() < 0.6:
+        cover = cv2.cvtColor(_noise(rng, width, height, rng.uniform(1.0, 3.0)), cv2.COLOR_GRAY2RGB)
+        # clouds where the noise is high
+        cover = cv2.subtract(cover, (float(rng.uniform(110, 160)),) * 4)
+        picture = cv2.add(picture, cv2.convertScaleAbs(cover, alpha=rng.uniform(0.5, 1.5)))
+    return picture, horizon
 
 
 def _building(rng: np.random.Generator, paint: _Painter, left: float, right: float, away: float) -> None:
     color = _color(rng, 0.2, 70, 215)
     tall = rng.uniform(5, 16)
-    paint.face(left, right, 0, tall, away, color)
     glass = np.array([70, 84, 100]) * rng.uniform(0.6, 1.7)
     broad, high = rng.uniform(0.9, 1.8), rng.uniform(1.2, 2.0)
-    for z in np.arange(rng.uniform(0.8, 3.0), tall - high, high * rng.uniform(1.5, 2.0)):
-        for x in np.arange(left + 0.5, right - broad, broad * 1.9):
-            paint.face(x, x + broad, z, z + high, away, glass * rng.uniform(0.85, 1.2))
-    if rng.random() < 0.5:
-        paint.face(left, right, 2.5, 3.1, away, _color(rng, 0.6))
-        paint.text(str(rng.choice(_WORDS)), left + 0.4, 2.62, away, 0.3, np.array([246, 244, 236]))
+    start, step, banner = rng.uniform(0.8, 3.0), high * rng.uniform(1.5, 2.0), rng.random()
+    word, paint_color = str(rng.choice(_WORDS)), _color(rng, 0.6)
+    reach = 0.75 * paint.camera.width / paint.camera.focal * away
+    if right < -reach or left > reach:
+        return
+    paint.face(left, right, 0, tall, away, color)
+    for z in np.arange(start, tall - high, step).tolist():
+        for x in np.arange(left + 0.5, right - broad, broad * 1.9).tolist():
+            paint.face(x, x + broad, z, z + high, away, glass)
+    if banner < 0.5:
+        paint.face(left, right, 2.5, 3.1, away, paint_color)
+        paint.text(word, left + 0.4, 2.62, away, 0.3, np.array([246, 244, 236]))
 
 
 def _hills(rng: np.random.Generator, picture: np.ndarray, horizon: float) -> None:
     height, width = picture.shape[:2]
-    x = np.arange(width)
+    x = np.linspace(0, width, 40)
     for layer in range(rng.integers(1, 4)):
         waves = sum(np.sin(x / width * f * 2 * np.pi + p) / f for f, p in zip((1, 2.3, 5.1), rng.random(3) * 6.3, strict=True))
         edge = horizon - height * (0.09 - 0.025 * layer) * (1 + 0.5 * waves)
-        color = np.array([96, 124, 88]) * rng.uniform(0.6, 1.2) + (2 - layer) * 18
-        below = np.arange(height)[:, None] > edge
-        np.copyto(picture, _bytes(color), where=below[..., None])
+        color = np.clip(np.array([96, 124, 88]) * rng.uniform(0.6, 1.2) + (2 - layer) * 18, 0, 255)
+        outline = np.concatenate((np.stack((x, edge), 1), [(width, height), (0, height)]))
+        cv2.fillPoly(picture, [np.round(outline * 16).astype(np.int32)], color.tolist(), cv2.LINE_AA, 4)
 
 
 def _tree(rng: np.random.Generator, paint: _Painter, x: float, away: float) -> None:
     trunk = rng.uniform(1.0, 2.6)
-    paint.face(x - 0.14, x + 0.14, 0, trunk, away, np.array([84, 64, 48]) * rng.uniform(0.7, 1.3))
+    bark = np.array([84, 64, 48]) * rng.uniform(0.7, 1.3)
     green = np.array([74, 104, 54]) * rng.uniform(0.6, 1.25)
-    for height in np.linspace(0, 1, 34):  # leaves are lighter toward the top
-        radius = rng.uniform(0.18, 0.5)
-        spread = 0.25 + 0.75 * np.sin(np.pi * (0.15 + 0.75 * height))
-        place = (x + spread * rng.normal(0, 0.6), away, trunk + 2.3 * height)
-        paint.ball(place, radius, green * (0.7 + 0.45 * height) * rng.uniform(0.85, 1.15))
+    count = 30
+    height = np.linspace(0, 1, count)
+    spread = 0.25 + 0.75 * np.sin(np.pi * (0.15 + 0.75 * height))
+    radius, aside = rng.uniform(0.18, 0.5, count), spread * rng.normal(0, 0.6, count)
+    shade = (0.7 + 0.45 * height) * rng.uniform(0.85, 1.15, count)  # leaves are lighter toward the top
+    if abs(x) > 0.6 * paint.camera.width / paint.camera.focal * away + 2:
+        return
+    paint.face(x - 0.14, x + 0.14, 0, trunk, away, bark)
+    for leaf in range(count):
+        paint.ball((x + aside[leaf], away, trunk + 2.3 * height[leaf]), radius[leaf], green * shade[leaf])
 
 
 def _studio(rng: np.random.Generator, camera: Camera) -> np.ndarray:
-    height, width = camera.height, camera.width
+    """Two colors that pass into each other, with a glow; drawn small, as nothing in it is sharp."""
     first, second = _color(rng, 0.3), _color(rng, 0.3)
     angle = rng.uniform(0, 2 * np.pi)
-    x, y = np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    x, y = np.linspace(-1, 1, 48), np.linspace(-1, 1, 48)[:, None]
     share = np.clip(0.5 + 0.5 * (np.cos(angle) * x + np.sin(angle) * y), 0, 1)[..., None]
-    picture = first + share * (second - first)
     glow = np.exp(-((x - rng.uniform(-0.5, 0.5)) ** 2 + (y - rng.uniform(-0.6, 0.3)) ** 2) / rng.uniform(0.3, 1.5))
-    picture = picture * (0.8 + 0.4 * glow[..., None])
-    return _bytes(picture * (1 + rng.uniform(0, 0.04) * noise(rng, width, height)[..., None]))
+    small = (first + share * (second - first)) * (0.8 + 0.4 * glow[..., None])
+    small = np.clip(small, 0, 255).astype(np.uint8)
+    picture = cv2.resize(small, (camera.width, camera.height), interpolation=cv2.INTER_CUBIC)
+    return _weathered(rng, picture)
 
 
 def _clutter(rng: np.random.Generator, camera: Camera) -> np.ndarray:
     """Noise of several sizes under shapes, bars the colors of skin and cloth, and text."""
     height, width = camera.height, camera.width
-    picture = np.empty((height, width, 3), np.float32)
-    base, spread = _color(rng, 0.3), rng.uniform(8, 55)
-    for channel in range(3):
-        picture[..., channel] = base[channel] + spread * noise(rng, width, height, rng.uniform(0.5, 4.0))
-    picture = _bytes(picture)
+    base, spread = _color(rng, 0.3), rng.uniform(8, 55) / 40
+    channels = [
+        cv2.convertScaleAbs(_noise(rng, width, height, rng.uniform(0.5, 4.0)), alpha=spread, beta=level - 128 * spread)
+        for level in base.tolist()
+    ]
+    picture = cv2.merge(channels)
     size = max(height, width)
     for _ in range(rng.integers(4, 28)):
         color = _color(rng, 0.6).tolist()
@@ -364,24 +380,36 @@ def _clutter(rng: np.random.Generator, camera: Camera) -> np.ndarray:
 
 
 class _Painter:
-    """Draws things of the world onto a background."""
+    """Draws things of the world onto a background, each over those before it, when `finish` is called."""
 
     def __init__(self, picture: np.ndarray, camera: Camera) -> None:
         self.picture, self.camera = picture, camera
+        self._points: list[tuple[float, float, float]] = []
+        self._things: list[tuple[int, Callable[[np.ndarray], None]]] = []
 
-    def polygon(self, corners: np.ndarray, color: np.ndarray) -> None:
-        """A convex polygon (n, 3) of the world."""
-        limit = 8 * max(self.picture.shape)
-        pixels = np.clip(self.camera.project_world(corners), -limit, limit)
-        low, high = pixels.min(0), pixels.max(0)
-        if (high < 0).any() or low[0] > self.camera.width or low[1] > self.camera.height:
-            return
-        cv2.fillConvexPoly(self.picture, np.round(pixels * 16).astype(np.int32), color.tolist(), cv2.LINE_AA, 4)
+    def finish(self) -> None:
+        """Draws what was asked for."""
+        if self._things:
+            limit = 8 * max(self.picture.shape)
+            pixels = np.clip(self.camera.project_world(np.array(self._points)), -limit, limit)
+            fixed = np.round(pixels * 16).astype(np.int32)
+            start = 0
+            for count, draw in self._things:
+                draw(fixed[start : start + count])
+                start += count
+        self._points, self._things = [], []
+
+    def polygon(self, corners: list[tuple[float, float, float]], color: np.ndarray) -> None:
+        """A convex polygon of world points."""
+        value = np.clip(color, 0, 255).tolist()
+        self._points += corners
+        self._things.append(
+            (len(corners), lambda fixed: cv2.fillConvexPoly(self.picture, fixed, value, cv2.LINE_AA, 4))
+        )
 
     def face(self, left: float, right: float, low: float, high: float, away: float, color: np.ndarray) -> None:
         """An upright rectangle that faces the camera."""
-        corners = [(left, away, low), (right, away, low), (right, away, high), (left, away, high)]
-        self.polygon(np.array(corners, float), np.clip(color, 0, 255))
+        self.polygon([(left, away, low), (right, away, low), (right, away, high), (left, away, high)], color)
 
     def box(
         self, left: float, right: float, near: float, far: float, low: float, high: float, color: np.ndarray
@@ -389,23 +417,31 @@ class _Painter:
         """A box, its top and the side that is seen darker or lighter than its front."""
         side = left if left > 0 else right
         if left > 0 or right < 0:
-            corners = [(side, near, low), (side, far, low), (side, far, high), (side, near, high)]
-            self.polygon(np.array(corners, float), np.clip(color * 0.75, 0, 255))
+            self.polygon([(side, near, low), (side, far, low), (side, far, high), (side, near, high)], color * 0.75)
         if high < self.camera.elevation:
-            corners = [(left, near, high), (right, near, high), (right, far, high), (left, far, high)]
-            self.polygon(np.array(corners, float), np.clip(color * 1.15, 0, 255))
+            self.polygon([(left, near, high), (right, near, high), (right, far, high), (left, far, high)], color * 1.15)
         self.face(left, right, low, high, near, color)
 
     def ball(self, center: tuple[float, float, float], radius: float, color: np.ndarray) -> None:
-        x, y = self.camera.project_world(np.array(center)).tolist()
-        pixels = radius * self.camera.focal / max(center[1], 0.5)
-        if -pixels < x < self.camera.width + pixels and -pixels < y < self.camera.height + pixels:
-            cv2.circle(self.picture, (int(x), int(y)), max(int(pixels), 1), np.clip(color, 0, 255).tolist(), -1)
+        """A flat disk as wide as a ball."""
+        size = round(16 * radius * self.camera.focal / center[1])
+        value = np.clip(color, 0, 255).tolist()
+        self._points.append(center)
+        self._things.append(
+            (1, lambda fixed: cv2.circle(self.picture, fixed[0].tolist(), size, value, -1, cv2.LINE_8, 4))
+        )
 
     def text(self, words: str, x: float, z: float, away: float, tall: float, color: np.ndarray) -> None:
-        u, v = self.camera.project_world(np.array([x, away, z])).tolist()
-        if 0 <= u < self.camera.width and 0 <= v < self.camera.height:
-            scale = tall * self.camera.focal / away / 22
-            thick = max(1, round(scale * 2))
-            color = np.clip(color, 0, 255)
-            cv2.putText(self.picture, words, (int(u), int(v)), 0, scale, color.tolist(), thick, cv2.LINE_AA)
+        """Words whose lower left corner is at a place."""
+        scale = tall * self.camera.focal / away / 22
+        value = np.clip(color, 0, 255).tolist()
+        thick = max(1, round(scale * 2))
+        self._points.append((x, away, z))
+        self._things.append(
+            (
+                1,
+                lambda fixed: cv2.putText(
+                    self.picture, words, (fixed[0] // 16).tolist(), 0, scale, value, thick, cv2.LINE_AA
+                ),
+            )
+        )

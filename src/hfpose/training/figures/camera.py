@@ -7,6 +7,7 @@ x = y = 0. The camera's axes: x right, y down, z forward. A figure that heads in
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -18,7 +19,7 @@ _LEVEL = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 _TO_JOINTS = np.array([[-1.0, 0, 0], [0, 0, -1], [0, -1, 0]])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Camera:
     """Where the camera is and what it sees.
 
@@ -37,12 +38,12 @@ class Camera:
     pitch: float = 0.0
     roll: float = 0.0
 
-    @property
+    @cached_property
     def center(self) -> np.ndarray:
         """(2,) pixel that the camera's axis meets; pixel centers are at integers."""
         return np.array([(self.width - 1) / 2, (self.height - 1) / 2])
 
-    @property
+    @cached_property
     def rotation(self) -> np.ndarray:
         """(3, 3) world to camera."""
         return rotation(2, self.roll) @ rotation(0, self.pitch) @ _LEVEL

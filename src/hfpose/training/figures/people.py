@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
@@ -116,8 +117,7 @@ class Crowd:
         self._face_keypoints = np.stack([face_keypoints(body) for body in bodies])
         self.size = np.array([body.stature for body in bodies]) / 1.74
         self._crown = _CROWN_HEIGHT * np.array([body.head_scale for body in bodies])
-        loose = [self.mesh.part(name) for name in _LOOSE]
-        self._firm = ~np.isin(self.mesh.ring_part[self.mesh.vertex_ring], loose)
+        self._facts = _facts(detail)
         self._begun = [person.activity.pose(person.start) for person in people]
 
     def pose(self, time: float) -> Posed:
@@ -137,7 +137,7 @@ class Crowd:
         vertices = bend(self.mesh, self._rest, self.joints, rotations, positions)
         walked = np.stack([self._walked(index, pose) for index, pose in enumerate(poses)])
         walked[:, 2] += [pose.airborne for pose in poses]
-        walked[:, 2] -= np.where(self._firm, vertices[..., 2], np.inf).min(1)
+        walked[:, 2] -= vertices[:, self._facts.firm, 2].min(1)
         return Posed(rotations, positions, vertices).shifted(walked)
 
     def _walked(self, index: int, pose: Pose) -> np.ndarray:
@@ -166,23 +166,20 @@ class Crowd:
 
     def seat_heights(self, posed: Posed) -> np.ndarray:
         """(N,) heights over the ground that people who sit have below them, in the world."""
-        torso = self.mesh.ring_part[self.mesh.vertex_ring] == self.mesh.part("torso")
-        return np.where(torso, posed.vertices[..., 2], np.inf).min(1)
+        return posed.vertices[:, self._facts.torso, 2].min(1)
 
     def patches(self, posed: Posed) -> list[Patches]:
         """What to draw of people in a camera's frame; their owners count from 1."""
+        facts = self._facts
         person, quad = np.nonzero(self._shown)
-        part = self.mesh.quad_part[quad]
-        two_sided = np.isin(self.mesh.quad_part, [self.mesh.part(name) for name in _TWO_SIDED])
-        lifts = np.where(self.mesh.quad_part == self.mesh.part("skirt"), _SKIRT_LIFT, 0).astype(np.float32)
         skin = Patches(
             posed.vertices.reshape(-1, 3),
             self.mesh.quads[quad] + (person * posed.vertices.shape[1])[:, None],
             self._colors[person, quad],
             (person + 1).astype(np.uint8),
-            part.astype(np.uint8),
-            lifts[quad],
-            two_sided[quad],
+            facts.part[quad],
+            facts.lifts[quad],
+            facts.two_sided[quad],
         )
         faces = self._faces
         corners = faces.corners.reshape(len(self.people), -1, 3)
@@ -208,21 +205,49 @@ class Crowd:
         Args:
             toward_light: (3,) unit vector to the light, which is above the ground.
         """
-        drop = posed.vertices[..., 2:] / toward_light[2]
-        fallen = posed.vertices - drop * toward_light.astype(np.float32)
-        return [person[vertices] for person in fallen for vertices in self._limbs()]
+        vertices = posed.vertices[:, self._facts.casting]
+        fallen = vertices - vertices[..., 2:] / np.float32(toward_light[2]) * toward_light.astype(np.float32)
+        return [piece for person in fallen for piece in np.split(person, self._facts.pieces)]
 
-    def _limbs(self) -> list[np.ndarray]:
-        """Vertices of the pieces of the mesh that cast a shadow of about convex outline."""
-        ring = self.mesh.vertex_ring
-        part, along = self.mesh.ring_part[ring], self.mesh.ring_position[ring]
-        pieces = []
-        for index, name in enumerate(self.mesh.parts):
-            if name in _LOOSE or name.endswith(("fingers", "thumb")):
-                continue
-            cuts = (-9.0, 0.35, 0.95, 9.0) if name == "torso" else (-9.0, 1.0, 9.0)
-            for low, high in zip(cuts, cuts[1:], strict=False):
-                vertices = np.flatnonzero((part == index) & (along >= low) & (along <= high))
-                if len(vertices):
-                    pieces.append(vertices)
-        return pieces
+
+@dataclass(frozen=True)
+class _Facts:
+    """What is known of the mesh of a detail level.
+
+    Args:
+        part, lifts, two_sided: (Q,) of `Patches`.
+        firm, torso: vertices that may stand on the ground, and those of the torso.
+        casting: vertices that cast shadows, piece by piece of about convex outline, cut at `pieces`.
+    """
+
+    part: np.ndarray
+    lifts: np.ndarray
+    two_sided: np.ndarray
+    firm: np.ndarray
+    torso: np.ndarray
+    casting: np.ndarray
+    pieces: np.ndarray
+
+
+@cache
+def _facts(detail: int) -> _Facts:
+    mesh = template(detail)
+    part, along = mesh.ring_part[mesh.vertex_ring], mesh.ring_position[mesh.vertex_ring]
+    pieces = []
+    for index, name in enumerate(mesh.parts):
+        if name in _LOOSE or name.endswith(("fingers", "thumb")):
+            continue
+        cuts = (-9.0, 0.35, 0.95, 9.0) if name == "torso" else (-9.0, 1.0, 9.0)
+        for low, high in zip(cuts, cuts[1:], strict=False):
+            vertices = np.flatnonzero((part == index) & (along >= low) & (along <= high))
+            if len(vertices):
+                pieces.append(vertices)
+    return _Facts(
+        part=mesh.quad_part.astype(np.uint8),
+        lifts=np.where(mesh.quad_part == mesh.part("skirt"), _SKIRT_LIFT, 0).astype(np.float32),
+        two_sided=np.isin(mesh.quad_part, [mesh.part(name) for name in _TWO_SIDED]),
+        firm=np.flatnonzero(~np.isin(part, [mesh.part(name) for name in _LOOSE])),
+        torso=np.flatnonzero(part == mesh.part("torso")),
+        casting=np.concatenate(pieces),
+        pieces=np.cumsum([len(piece) for piece in pieces])[:-1],
+    )

@@ -33,8 +33,8 @@ class Lens:
     @classmethod
     def random(cls, rng: np.random.Generator, size: int) -> Lens:
         """A camera as good as those people have; `size` is the longer side of its pictures in pixels."""
-        gamma, gain = np.exp(rng.normal(0, 0.16)), np.exp(rng.normal(0, 0.12))
-        contrast, cast = np.exp(rng.normal(0, 0.13)), np.exp(rng.normal(0, 0.05, 3))
+        gamma, gain = np.exp(rng.normal(0, 0.15)), np.exp(rng.normal(0, 0.09))
+        contrast, cast = np.exp(rng.normal(0, 0.1)), np.exp(rng.normal(0, 0.05, 3))
         value = np.arange(256)[:, None] / 255
         table = ((value**gamma - 0.5) * contrast + 0.5) * gain * cast * 255
         if rng.random() < 0.04:
@@ -63,11 +63,11 @@ class Lens:
             share = ((1 - self.vignette * (x * x + y * y) / 2) * 255).astype(np.uint8)
             picture = cv2.multiply(picture, cv2.cvtColor(share, cv2.COLOR_GRAY2RGB), scale=1 / 255)
         if self.noise > 0:
-            picture = cv2.add(picture, _grain(rng, width, height, self.noise), dtype=cv2.CV_8U)
+            picture = _grainy(picture, rng, self.noise)
         if self.quality is not None:
-            # the codec counts channels from blue; both ways alike, so nothing is swapped
-            coded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self.quality])[1]
-            picture = np.ascontiguousarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1])
+            swapped = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+            coded = cv2.imencode(".jpg", swapped, [cv2.IMWRITE_JPEG_QUALITY, self.quality])[1]
+            picture = cv2.cvtColor(cv2.imdecode(coded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
         return picture
 
 
@@ -82,21 +82,23 @@ def _smear(length: float, angle: float) -> np.ndarray:
     return kernel / kernel.sum()
 
 
-_GRAIN_TILE = 384
-_GRAIN_STEPS = 8
+_GRAIN_TILE, _GRAIN_DEVIATION = 512, 32.0
 
 
 @cache
-def _grain_tile(step: int) -> np.ndarray:
-    """(384, 384, 3) int16 white noise of deviation 2 * step; drawing it anew for every picture would cost more."""
+def _grain_tile() -> np.ndarray:
+    """(1024, 1024, 3) uint8 white noise of mean 128; drawing it anew for every picture would cost more."""
     rng = np.random.default_rng(20240608)
-    return np.round(rng.standard_normal((_GRAIN_TILE, _GRAIN_TILE, 3)) * 2 * step).astype(np.int16)
+    tile = 128 + _GRAIN_DEVIATION * rng.standard_normal((_GRAIN_TILE, _GRAIN_TILE, 3), np.float32)
+    return np.tile(np.clip(np.round(tile), 0, 255).astype(np.uint8), (2, 2, 1))
 
 
-def _grain(rng: np.random.Generator, width: int, height: int, deviation: float) -> np.ndarray:
-    """(height, width, 3) int16 noise, from a random place of the tile of about this deviation."""
-    tile = _grain_tile(int(np.clip(round(deviation / 2), 1, _GRAIN_STEPS)))
-    top, left = rng.integers(_GRAIN_TILE, size=2)
-    rows, columns = (top + np.arange(height)) % _GRAIN_TILE, (left + np.arange(width)) % _GRAIN_TILE
-    part = tile[rows][:, columns]
-    return part[:, ::-1] if rng.random() < 0.5 else part
+def _grainy(picture: np.ndarray, rng: np.random.Generator, deviation: float) -> np.ndarray:
+    """A picture with noise from a random place of the tile."""
+    height, width = picture.shape[:2]
+    top, left = rng.integers(_GRAIN_TILE, size=2).tolist()
+    tile = _grain_tile()
+    repeats = (-(-(top + height) // tile.shape[0]), -(-(left + width) // tile.shape[1]), 1)
+    tile = tile if repeats == (1, 1, 1) else np.tile(tile, repeats)
+    share = deviation / _GRAIN_DEVIATION
+    return cv2.addWeighted(picture, 1, tile[top : top + height, left : left + width], share, -128 * share)

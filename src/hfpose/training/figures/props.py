@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -50,35 +51,38 @@ def _build(
     boxes: Sequence[_Box], colors: Sequence[np.ndarray], place: np.ndarray, heading: float, rng: np.random.Generator
 ) -> Prop:
     """Boxes in a frame like a figure's (x left, y back), turned by `heading` degrees and moved to `place`."""
-    points, faces, shades = [], [], []
-    count = 0
-    for (corner, extent), color in zip(boxes, colors, strict=True):
-        for axis in range(3):
-            for end in (0, 1):
-                grid, cells = _side(np.array(corner), np.array(extent), axis, end)
-                points.append(grid)
-                faces.append(cells + count)
-                shades.append(np.tile(color, (len(cells), 1)))
-                count += len(grid)
-    turned = np.concatenate(points) @ rotation(2, heading).T + place
-    tints = np.concatenate(shades)
+    corners, extents = (np.array([box[i] for box in boxes], float) for i in (0, 1))
+    meshes = [_box_mesh(*counts) for counts in np.maximum(np.ceil(extents / _LARGEST_PATCH), 1).astype(int).tolist()]
+    sizes = [len(points) for points, _ in meshes]
+    box = np.repeat(np.arange(len(boxes)), sizes)
+    points = corners[box] + np.concatenate([points for points, _ in meshes]) * extents[box]
+    starts = np.cumsum([0, *sizes[:-1]]).tolist()
+    faces = np.concatenate([faces + start for (_, faces), start in zip(meshes, starts, strict=True)])
+    tints = np.repeat(np.stack(colors), [len(faces) for _, faces in meshes], axis=0)
     tints = tints * (1 + 0.04 * (2 * rng.random(len(tints)) - 1))[:, None]
-    return Prop(turned, np.concatenate(faces), np.clip(tints, 0, 255).astype(np.float32))
+    return Prop(points @ rotation(2, heading).T + place, faces, np.clip(tints, 0, 255).astype(np.float32))
 
 
-def _side(corner: np.ndarray, extent: np.ndarray, axis: int, end: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points and cells of one side of a box, seen from outside."""
-    first, second = (axis + 1) % 3, (axis + 2) % 3
-    counts = [max(1, int(np.ceil(extent[a] / _LARGEST_PATCH))) for a in (first, second)]
-    u, v = (np.linspace(0, 1, n + 1) for n in counts)
-    grid = np.empty(((counts[0] + 1) * (counts[1] + 1), 3))
-    grid[:, axis] = corner[axis] + end * extent[axis]
-    grid[:, first] = corner[first] + np.repeat(u, counts[1] + 1) * extent[first]
-    grid[:, second] = corner[second] + np.tile(v, counts[0] + 1) * extent[second]
-    i, j = (index.ravel() for index in np.indices(counts))
-    at = i * (counts[1] + 1) + j
-    cells = np.stack((at, at + counts[1] + 1, at + counts[1] + 2, at + 1), axis=1)
-    return grid, cells if end else cells[:, ::-1]
+@lru_cache(maxsize=256)
+def _box_mesh(*counts: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points (P, 3) and faces (M, 4) of a box from 0 to 1, cut into so many patches along x, y and z."""
+    points, faces = [], []
+    count = 0
+    for axis in range(3):
+        first, second = (axis + 1) % 3, (axis + 2) % 3
+        rows, columns = counts[first], counts[second]
+        i, j = (index.ravel() for index in np.indices((rows, columns)))
+        at = i * (columns + 1) + j
+        cells = np.stack((at, at + columns + 1, at + columns + 2, at + 1), axis=1)
+        for end in (0, 1):
+            grid = np.empty(((rows + 1) * (columns + 1), 3))
+            grid[:, axis] = end
+            grid[:, first] = np.repeat(np.linspace(0, 1, rows + 1), columns + 1)
+            grid[:, second] = np.tile(np.linspace(0, 1, columns + 1), rows + 1)
+            points.append(grid)
+            faces.append((cells if end else cells[:, ::-1]) + count)
+            count += len(grid)
+    return np.concatenate(points), np.concatenate(faces)
 
 
 def _wood(rng: np.random.Generator) -> np.ndarray:

@@ -74,16 +74,20 @@ class Light:
 class Drawing:
     """What was drawn.
 
+    Patches are numbered from 1 by owner, so that those of a person are `first[person]` to `first[person + 1] - 1`.
+
     Args:
         colors: (H, W, 3) uint8, black where nothing covers a pixel, partly so at edges.
         coverage: (H, W) uint8, 255 where a pixel is wholly covered.
         top: (2H, 2W) uint16 number of the patch seen at each fine pixel, 0 for none.
+        first: (257,) lowest number of each owner.
         owner, part, depth: (M + 1,) of patches by their number.
     """
 
     colors: np.ndarray
     coverage: np.ndarray
     top: np.ndarray
+    first: np.ndarray
     owner: np.ndarray
     part: np.ndarray
     depth: np.ndarray
@@ -93,9 +97,12 @@ class Drawing:
         open_share = cv2.cvtColor(255 - self.coverage, cv2.COLOR_GRAY2RGB)
         return cv2.add(cv2.multiply(background, open_share, scale=1 / 255), self.colors)
 
-    def seen_owners(self) -> np.ndarray:
-        """(2H, 2W) uint8 owner of each fine pixel, 0 for none."""
-        return self.owner[self.top]
+    def silhouette(self, owner: int) -> np.ndarray:
+        """(2H, 2W) uint8 mask, 255 where a person is seen."""
+        low, high = self.first[owner], self.first[owner + 1] - 1
+        if high < low:
+            return np.zeros(self.top.shape, np.uint8)
+        return cv2.inRange(self.top, int(low), int(high))
 
     def at(self, pixels: np.ndarray, spread: float) -> tuple[np.ndarray, np.ndarray]:
         """Patches seen around pixels (..., 2): numbers (..., 5), 0 for none, and whether the pixel is in the picture.
@@ -123,30 +130,31 @@ def from_fine(pixels: np.ndarray) -> np.ndarray:
 
 def draw(groups: Sequence[Patches], camera: Camera, light: Light) -> Drawing:
     """Draws patches as the camera sees them."""
-    prepared = [part for group in groups if len(group.faces) for part in _prepare(group, camera, light)]
-    size = (camera.height * _FINER, camera.width * _FINER)
-    canvas = np.zeros((*size, 4), np.uint16)
-    polygons = [polygon for part in prepared for polygon in part.polygons]
+    seen = [_visible(group, camera, light) for group in groups if len(group.faces)]
+    polygons = [polygon for part in seen for polygon in part.polygons]
     if len(polygons) >= 2**16:
         raise ValueError(f"A picture can show 65535 patches at once, but {len(polygons)} are in view. Lower the detail.")
-    depth = np.concatenate([np.zeros(1), *(part.depth for part in prepared)])
-    numbers = np.arange(1, len(polygons) + 1, dtype=np.float64)
-    colors = np.concatenate([np.zeros((0, 3)), *(part.colors for part in prepared)])
+    owner, part, depth, colors = (
+        np.concatenate([getattr(group, name) for group in seen]) for name in ("owner", "part", "depth", "colors")
+    )
+    by_owner = np.argsort(owner, kind="stable")
+    numbers = np.empty(len(owner), np.int64)
+    numbers[by_owner] = np.arange(1, len(owner) + 1)
     values = np.concatenate((colors, numbers[:, None]), axis=1).tolist()
+    canvas = np.zeros((camera.height * _FINER, camera.width * _FINER, 4), np.uint16)
     fill = cv2.fillConvexPoly
-    for index in np.argsort(-depth[1:], kind="stable").tolist():
+    for index in np.argsort(-depth, kind="stable").tolist():
         fill(canvas, polygons[index], values[index], cv2.LINE_8, _FRACTION_BITS)
     top = cv2.extractChannel(canvas, 3)
-    half = (camera.width, camera.height)
-    small = cv2.resize(canvas, half, interpolation=cv2.INTER_AREA)
-    covered = cv2.resize(cv2.compare(top, 0, cv2.CMP_GT), half, interpolation=cv2.INTER_AREA)
+    size = (camera.width, camera.height)
+    small = cv2.cvtColor(cv2.resize(canvas, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGBA2RGB)
+    covered = cv2.resize(cv2.convertScaleAbs(top, alpha=255), size, interpolation=cv2.INTER_AREA)
     return Drawing(
-        small[..., :3].astype(np.uint8),
+        cv2.convertScaleAbs(small),
         covered,
         top,
-        np.concatenate([np.zeros(1, np.uint8), *(part.owner for part in prepared)]),
-        np.concatenate([np.zeros(1, np.uint8), *(part.part for part in prepared)]),
-        depth,
+        np.searchsorted(owner[by_owner], np.arange(257)) + 1,
+        *(np.concatenate((np.zeros(1, values.dtype), values[by_owner])) for values in (owner, part, depth)),
     )
 
 
@@ -161,7 +169,8 @@ class _Visible:
     part: np.ndarray
 
 
-def _prepare(group: Patches, camera: Camera, light: Light) -> list[_Visible]:
+def _visible(group: Patches, camera: Camera, light: Light) -> _Visible:
+    """The patches of a group that are seen, if nothing hides them."""
     points, faces = group.points, group.faces
     before = points[:, 2] > _NEAREST
     depth = np.where(before, points[:, 2], 1)
@@ -179,25 +188,23 @@ def _prepare(group: Patches, camera: Camera, light: Light) -> list[_Visible]:
         flags = beyond[faces]
         in_view &= (np.bitwise_and.reduce(flags, axis=1) == 0) & (flags < 16).all(1)
     chosen = np.flatnonzero(in_view)
-    if not len(chosen):
-        return []
     seen = points[faces[chosen]]
-    first, second = (2, 3) if faces.shape[1] == 4 else (1, 2)
-    normals = _cross(seen[:, first] - seen[:, 0], seen[:, second] - seen[:, 1 if second == 3 else 0])
-    normals /= np.sqrt((normals * normals).sum(1, keepdims=True)) + 1e-9
-    middle = seen.mean(1)
-    toward = -(normals * middle).sum(1) / np.sqrt((middle * middle).sum(1))
-    normals *= np.where(toward < 0, -1, 1)[:, None].astype(np.float32)
-    colors = np.clip(light.shade(group.colors[chosen], normals, np.abs(toward)), 0, 255)
-    return [
-        _Visible(
-            list(corners[chosen]),
-            colors,
-            middle[:, 2] - group.lifts[chosen],
-            group.owner[chosen],
-            group.part[chosen],
-        )
-    ]
+    if faces.shape[1] == 4:
+        normals = _cross(seen[:, 2] - seen[:, 0], seen[:, 3] - seen[:, 1])
+        middle = (seen[:, 0] + seen[:, 1] + seen[:, 2] + seen[:, 3]) / 4
+    else:
+        normals = _cross(seen[:, 1] - seen[:, 0], seen[:, 2] - seen[:, 1])
+        middle = seen.mean(1)
+    length = np.sqrt(_dot(normals, normals) * _dot(middle, middle)) + 1e-12
+    toward = -_dot(normals, middle) / length
+    normals *= (np.where(toward < 0, -1, 1) / (np.sqrt(_dot(normals, normals)) + 1e-12))[:, None].astype(np.float32)
+    return _Visible(
+        list(corners[chosen]),
+        np.clip(light.shade(group.colors[chosen], normals, np.abs(toward)), 0, 255),
+        middle[:, 2] - group.lifts[chosen],
+        group.owner[chosen],
+        group.part[chosen],
+    )
 
 
 def _area(corners: np.ndarray) -> np.ndarray:
@@ -215,3 +222,8 @@ def _cross(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     x, y, z = first.T
     u, v, w = second.T
     return np.stack((y * w - z * v, z * u - x * w, x * v - y * u), axis=1)
+
+
+def _dot(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(M,) dot products of (M, 3)."""
+    return first[:, 0] * second[:, 0] + first[:, 1] * second[:, 1] + first[:, 2] * second[:, 2]

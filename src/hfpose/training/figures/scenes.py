@@ -293,10 +293,9 @@ def _visibility(keypoints: np.ndarray, depths: np.ndarray, drawing: Drawing, cro
 
 def _silhouettes(drawing: Drawing, camera: Camera, people: int) -> tuple[np.ndarray, np.ndarray]:
     """Boxes (N, 4) and areas (N,) of what is seen of each person, in pixels of the picture; 0 if nothing is."""
-    owners = drawing.seen_owners()
     boxes, areas = np.zeros((people, 4), np.float32), np.zeros(people, np.float32)
     for person in range(people):
-        mask = cv2.compare(owners, person + 1, cv2.CMP_EQ)
+        mask = drawing.silhouette(person + 1)
         left, top, width, height = cv2.boundingRect(mask)
         if width == 0:
             continue

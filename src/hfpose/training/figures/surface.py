@@ -15,8 +15,8 @@ import numpy as np
 
 from hfpose.training.figures.anatomy import BONE_INDEX, BONES, SIDES, Body
 
-# Finest detail level; each level has about half as many rings and sides again as the one before.
-MAX_DETAIL = 3
+# Finest detail level, and how many times the rings and sides of a level the next one has.
+MAX_DETAIL, _FINER_LEVEL = 3, 1.65
 _REFERENCE_STATURE = 1.74
 # How much weight 1 widens the belly, and how slim children are where adults have muscles and fat.
 _WEIGHT_WIDENS, _CHILDHOOD_SLIMS = 0.42, 0.12
@@ -204,19 +204,19 @@ def _tubes(detail: int) -> list[_Tube]:
             _TORSO,
             ("pelvis", "neck", "head"),
             (("pelvis", -9.0, 0.1), ("lumbar", 0.08, 0.14), ("chest", 0.5, 0.16), ("neck", 1.3, 0.3), ("head", 2.1, 0.3)),
-            22,
-            20,
+            18,
+            18,
             axis=(0, 0, 1),
             squareness=2.25,
         ),
-        _Tube("head", _HEAD, ("head",), head, 17, 22, axis=(0, 0, 1), grows_with_head=True, squareness=_HEAD_SQUARENESS),
+        _Tube("head", _HEAD, ("head",), head, 14, 18, axis=(0, 0, 1), grows_with_head=True, squareness=_HEAD_SQUARENESS),
         _Tube(
             "skirt",
             _SKIRT,
             ("pelvis",),
             (("lumbar", -9.0, 0.1), ("pelvis", 0.1, 0.15), ("thighs", 0.36, 0.3)),
-            9,
-            20,
+            8,
+            18,
             offset=(0, 0.006, 0.1),
         ),
         _Tube(
@@ -224,8 +224,8 @@ def _tubes(detail: int) -> list[_Tube]:
             _CURTAIN,
             ("head",),
             (*head, ("chest", 0.8, 0.45)),
-            9,
-            16,
+            8,
+            14,
             arc=(-28, 208),
             offset=(0, 0.002, 0.06),
             grows_with_head=True,
@@ -235,7 +235,7 @@ def _tubes(detail: int) -> list[_Tube]:
         ),
         _Tube("hair_bun", _BALL, ("head",), head, 7, 10, offset=(0, 0.085, 0.15), length=0.09, grows_with_head=True),
         _Tube(
-            "hat_brim", _BRIM, ("head",), head, 3, 26, axis=(0, 0, 1), offset=(0, -0.002, 0.092), grows_with_head=True
+            "hat_brim", _BRIM, ("head",), head, 3, 20, axis=(0, 0, 1), offset=(0, -0.002, 0.092), grows_with_head=True
         ),
     ]
     for side in SIDES:
@@ -246,24 +246,24 @@ def _tubes(detail: int) -> list[_Tube]:
                 _ARM,
                 (f"{side}_upper_arm", f"{side}_forearm", hand),
                 ((f"{side}_upper_arm", -9.0, 0.1), (f"{side}_forearm", 1.0, 0.13), (hand, 2.0, 0.08)),
-                20,
-                12,
+                16,
+                10,
             ),
             _Tube(
                 f"{side}_leg",
                 _LEG,
                 (f"{side}_thigh", f"{side}_shank", f"{side}_foot"),
                 ((f"{side}_thigh", -9.0, 0.1), (f"{side}_shank", 1.0, 0.13), (f"{side}_foot", 2.06, 0.1)),
-                20,
-                12,
+                16,
+                10,
             ),
             _Tube(
                 f"{side}_foot",
                 _FOOT,
                 (f"{side}_foot",),
                 ((f"{side}_foot", -9.0, 0.1), (f"{side}_toes", 0.128, 0.03)),
-                10,
-                10,
+                9,
+                8,
                 axis=(0, -1, 0),
                 depth=(0, 0, 1),
                 squareness=2.4,
@@ -300,11 +300,12 @@ def _tubes(detail: int) -> list[_Tube]:
     return tubes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Template:
     """What the meshes of all bodies share at one detail level: R rings, V vertices, Q quads of P parts.
 
     Args:
+        detail: its level.
         parts: names of parts.
         ring_part: (R,) index of each ring's part.
         ring_position: (R,) position along the part, as in the tables.
@@ -325,6 +326,7 @@ class Template:
         bumps: (3, V) shift of vertices to the back (m): by femininity, by weight above average, for everyone.
     """
 
+    detail: int
     parts: tuple[str, ...]
     ring_part: np.ndarray
     ring_position: np.ndarray
@@ -383,12 +385,12 @@ def template(detail: int) -> Template:
     torso = arrays["ring_part"][arrays["vertex_ring"]] == parts.index("torso")
     bumps = torso * _torso_bumps(position, arrays["vertex_angle"])
     arrays["weights"], arrays["vertex_weights"] = np.unique(arrays["weights"], axis=0, return_inverse=True)
-    return Template(parts=parts, part_length=lengths, bumps=bumps, **arrays)
+    return Template(detail=detail, parts=parts, part_length=lengths, bumps=bumps, **arrays)
 
 
 def _build_tube(tube: _Tube, part: int, detail: int) -> tuple[dict[str, np.ndarray], ...]:
     """Arrays of one tube's rings, vertices and quads, numbered from 0."""
-    scale = 1.5 ** (detail - 1)
+    scale = _FINER_LEVEL ** (detail - 1)
     count, sides = round((tube.rings - 1) * scale) + 1, 2 * round(tube.sides * scale / 2)
     position, table = _resample(np.array(tube.table), count)
     mirror = np.array([-1.0 if tube.part.startswith("right") else 1.0, 1, 1])
