@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from hfpose.cli import cache, convert, download, evaluate, models, predict, push
+from hfpose.cli import cache, convert, download, evaluate, models, predict, push, train
 from hfpose.errors import HFPoseError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 app.command("predict")(predict.predict)
 app.command("eval")(evaluate.evaluate)
+app.command("train")(train.train)
 app.command("models")(models.models)
 app.command("convert")(convert.convert)
 app.command("download")(download.download)

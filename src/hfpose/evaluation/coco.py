@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from hfpose.annotations import CocoFile, ground_truth, read_json
-from hfpose.errors import ConfigError, InputError
+from hfpose.errors import ConfigError, HFPoseError, InputError
 from hfpose.keypoints import KeypointSchema
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def evaluate_keypoints(coco: CocoFile, results: Sequence[Result], schema: Keypoi
     Raises:
         ConfigError: if the schema has no sigmas.
         InputError: if a result is not of this form or of a picture that is not annotated.
-        ModuleNotFoundError: if pycocotools is not installed; it says how.
+        HFPoseError: if pycocotools is not installed; it says how.
     """
     if schema.sigmas is None:
         raise ConfigError(
@@ -74,7 +74,7 @@ def evaluate_boxes(coco: CocoFile, results: Sequence[Result], category_ids: Sequ
 
     Raises:
         InputError: if a result is not of this form or of a picture that is not annotated.
-        ModuleNotFoundError: if pycocotools is not installed; it says how.
+        HFPoseError: if pycocotools is not installed; it says how.
     """
     _check_results(coco, results, "bbox", 4)
     return _measure(ground_truth(coco, category_ids), results, "bbox", BOX_METRICS)
@@ -90,7 +90,7 @@ def _measure(
     try:
         from pycocotools.cocoeval import COCOeval
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
+        raise HFPoseError(
             "Average precision is computed by pycocotools, which is not installed: pip install 'hfpose[eval]'."
         ) from error
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools talks

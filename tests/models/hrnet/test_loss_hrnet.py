@@ -25,7 +25,7 @@ def test_the_loss_is_that_of_the_heatmaps_with_the_settings_of_the_configuration
 ) -> None:
     model = make_model(heatmap_sigma=1.5, heatmap_encoding=encoding)
     labels, weights = torch.rand(2, 5, 2) * 64, torch.rand(2, 5)
-    output = model(torch.rand(2, 3, 64, 64), labels=labels, label_weights=weights)
+    output = model(torch.rand(2, 3, 64, 64), labels=labels, keypoint_weights=weights)
     settings = {"image_size": (64, 64), "sigma": 1.5, "encoding": encoding}
     torch.testing.assert_close(output.loss, heatmap_loss(output.heatmaps, labels, weights, **settings))
 

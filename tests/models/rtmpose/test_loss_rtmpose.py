@@ -29,7 +29,7 @@ def test_no_labels_no_loss(model):
 def test_the_loss_is_that_of_the_outputs_with_the_settings_of_the_configuration(model):
     model.config.simcc_beta, model.config.simcc_label_beta = 3.0, 7.0
     labels, weights = torch.rand(2, 5, 2) * 64, torch.rand(2, 5)
-    output = model(torch.rand(2, 3, 64, 64), labels=labels, label_weights=weights)
+    output = model(torch.rand(2, 3, 64, 64), labels=labels, keypoint_weights=weights)
     expected = simcc_loss(
         output.simcc_x, output.simcc_y, labels, weights,
         split_ratio=2.0, sigma=(2.0, 2.0), beta=3.0, label_softmax=True, label_beta=7.0,
@@ -45,8 +45,8 @@ def test_a_keypoint_of_weight_zero_teaches_nothing(model):
     elsewhere[:, 3] = 1
     crops = torch.rand(2, 3, 64, 64)
     model.eval()
-    first = model(crops, labels=labels, label_weights=weights).loss
-    assert first == model(crops, labels=elsewhere, label_weights=weights).loss
+    first = model(crops, labels=labels, keypoint_weights=weights).loss
+    assert first == model(crops, labels=elsewhere, keypoint_weights=weights).loss
     assert first != model(crops, labels=elsewhere).loss
 
 

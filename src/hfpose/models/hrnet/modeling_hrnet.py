@@ -310,7 +310,7 @@ class HRNetForPoseEstimation(HRNetPreTrainedModel):
         self,
         pixel_values: Tensor,
         labels: Tensor | None = None,
-        label_weights: Tensor | None = None,
+        keypoint_weights: Tensor | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         **kwargs: object,
@@ -319,7 +319,7 @@ class HRNetForPoseEstimation(HRNetPreTrainedModel):
         Args:
             pixel_values: (B, C, H, W) normalized crops.
             labels: (B, K, 2) true x and y of the keypoints in pixels of the crops; asks for the loss.
-            label_weights: (B, K) weight of each keypoint in the loss, 0 where it is not labeled. None: all 1.
+            keypoint_weights: (B, K) weight of each keypoint in the loss, 0 where it is not labeled. None: all 1.
             output_hidden_states: whether to return the feature maps of the backbone.
             return_dict: False for a plain tuple.
         """
@@ -331,7 +331,7 @@ class HRNetForPoseEstimation(HRNetPreTrainedModel):
             loss = heatmap_loss(
                 heatmaps,
                 labels,
-                label_weights,
+                keypoint_weights,
                 image_size=pixel_values.shape[2:],
                 sigma=self.config.heatmap_sigma,
                 encoding=self.config.heatmap_encoding,

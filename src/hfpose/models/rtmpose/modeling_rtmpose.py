@@ -183,7 +183,7 @@ class RTMPoseForPoseEstimation(RTMPosePreTrainedModel):
         self,
         pixel_values: Tensor,
         labels: Tensor | None = None,
-        label_weights: Tensor | None = None,
+        keypoint_weights: Tensor | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         **kwargs: object,
@@ -192,7 +192,7 @@ class RTMPoseForPoseEstimation(RTMPosePreTrainedModel):
         Args:
             pixel_values: (B, C, H, W) normalized crops; H and W are those of `config.image_size`.
             labels: (B, K, 2) true x and y of the keypoints in pixels of the crops; asks for the loss.
-            label_weights: (B, K) weight of each keypoint in the loss, 0 where it is not labeled. None: all 1.
+            keypoint_weights: (B, K) weight of each keypoint in the loss, 0 where it is not labeled. None: all 1.
             output_hidden_states: whether to return the feature maps of the backbone.
             return_dict: False for a plain tuple.
         """
@@ -200,7 +200,7 @@ class RTMPoseForPoseEstimation(RTMPosePreTrainedModel):
         simcc_x, simcc_y = self.head(feature_maps[-1])
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         output = RTMPoseOutput(
-            loss=None if labels is None else self._loss(simcc_x, simcc_y, labels, label_weights),
+            loss=None if labels is None else self._loss(simcc_x, simcc_y, labels, keypoint_weights),
             simcc_x=simcc_x,
             simcc_y=simcc_y,
             hidden_states=tuple(feature_maps) if wants_states else None,
@@ -208,13 +208,13 @@ class RTMPoseForPoseEstimation(RTMPosePreTrainedModel):
         as_dict = self.config.return_dict if return_dict is None else return_dict
         return output if as_dict else output.to_tuple()
 
-    def _loss(self, simcc_x: Tensor, simcc_y: Tensor, labels: Tensor, label_weights: Tensor | None) -> Tensor:
+    def _loss(self, simcc_x: Tensor, simcc_y: Tensor, labels: Tensor, keypoint_weights: Tensor | None) -> Tensor:
         config = self.config
         return simcc_loss(
             simcc_x,
             simcc_y,
             labels,
-            label_weights,
+            keypoint_weights,
             split_ratio=config.simcc_split_ratio,
             sigma=config.simcc_sigma,
             beta=config.simcc_beta,

@@ -130,7 +130,7 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
             boxes, labels = all_boxes[index, places].cpu().numpy(), classes.cpu().numpy()
             if target_sizes is not None:
                 height, width = (int(side) for side in target_sizes[index])
-                boxes = boxes / np.tile(self._scale(height, width), 2)
+                boxes = boxes / np.tile(self.scale_factors(height, width), 2)
             solid = (boxes[:, 2:] > boxes[:, :2]).all(-1)
             scores, labels, boxes = scores[solid], labels[solid], boxes[solid]
             if overlap is None:
@@ -192,7 +192,7 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
         factor = min(self.size["height"] / height, self.size["width"] / width)
         return max(int(height * factor + 0.5), 1), max(int(width * factor + 0.5), 1)
 
-    def _scale(self, height: int, width: int) -> np.ndarray:
+    def scale_factors(self, height: int, width: int) -> np.ndarray:
         """Factors (2,) for x and y from pixels of the picture to pixels of the network input."""
         fitted_height, fitted_width = self._fitted_size(height, width)
         return np.array([fitted_width / width, fitted_height / height], dtype=np.float32)

@@ -53,7 +53,7 @@ def simcc_loss(
     simcc_x: Tensor,
     simcc_y: Tensor,
     labels: Tensor,
-    label_weights: Tensor | None,
+    keypoint_weights: Tensor | None,
     *,
     split_ratio: float,
     sigma: Sequence[float],
@@ -72,7 +72,7 @@ def simcc_loss(
     Args:
         simcc_x, simcc_y: (B, K, bins) outputs.
         labels: (B, K, 2) true x and y in pixels of the crop.
-        label_weights: (B, K), 0 for a keypoint that is not labeled; None weighs all 1.
+        keypoint_weights: (B, K), 0 for a keypoint that is not labeled; None weighs all 1.
         split_ratio: bins per pixel.
         sigma: standard deviations of the Gaussians in bins along x and y.
         beta: factor on the outputs before their softmax.
@@ -83,7 +83,7 @@ def simcc_loss(
     positions = (labels.float() * split_ratio).unbind(-1)
     targets = [simcc_targets(*axis) for axis in zip(positions, (o.shape[-1] for o in outputs), sigma, strict=True)]
     weights = targets[0][1] & targets[1][1]
-    weights = weights.float() if label_weights is None else weights * label_weights
+    weights = weights.float() if keypoint_weights is None else weights * keypoint_weights
     total = outputs[0].new_zeros(())
     for output, (target, _) in zip(outputs, targets, strict=True):
         if label_softmax:
@@ -139,7 +139,7 @@ def _axis_gaussians(positions: Tensor, num_cells: int, sigma: float, encoding: s
 def heatmap_loss(
     heatmaps: Tensor,
     labels: Tensor,
-    label_weights: Tensor | None,
+    keypoint_weights: Tensor | None,
     *,
     image_size: Sequence[int],
     sigma: float,
@@ -152,12 +152,12 @@ def heatmap_loss(
     Args:
         heatmaps: (B, K, h, w) outputs.
         labels: (B, K, 2) true x and y in pixels of the crop.
-        label_weights: (B, K), 0 for a keypoint that is not labeled; None weighs all 1.
+        keypoint_weights: (B, K), 0 for a keypoint that is not labeled; None weighs all 1.
         image_size, sigma, encoding: see `heatmap_targets`.
     """
     size = (heatmaps.shape[2], heatmaps.shape[3])
     targets, is_inside = heatmap_targets(labels, size, image_size, sigma, encoding)
-    weights = is_inside.float() if label_weights is None else is_inside * label_weights
+    weights = is_inside.float() if keypoint_weights is None else is_inside * keypoint_weights
     return ((heatmaps.float() - targets).square().mean((2, 3)) * weights).mean()
 
 

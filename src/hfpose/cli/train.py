@@ -1,0 +1,73 @@
+"""`hfpose train`: fine-tunes a model on annotated pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+def train(
+    model: Annotated[str, typer.Option(help="Alias, zoo name, hub repository or folder: a pose model or a detector.")],
+    data: Annotated[Path, typer.Option(help="Annotations in COCO's format.")],
+    output: Annotated[Path, typer.Option(help="Folder for the model, its card, checkpoints and logs.")],
+    images: Annotated[Path | None, typer.Option(help="Folder of the pictures. Default: that of the data.")] = None,
+    val_data: Annotated[Path | None, typer.Option(help="Annotations to measure the model on.")] = None,
+    val_images: Annotated[
+        Path | None, typer.Option(help="Folder of their pictures. Default: that of --val-data.")
+    ] = None,
+    schema: Annotated[
+        str | None, typer.Option(help="Name or JSON file of the keypoint schema. Default: what the data name.")
+    ] = None,
+    epochs: Annotated[float, typer.Option(min=0.01, help="Passes over the data.")] = 20.0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps, in the place of --epochs.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Samples in a step, on each device.")] = 32,
+    learning_rate: Annotated[float, typer.Option(min=0.0, help="Greatest learning rate of AdamW.")] = 5e-4,
+    average_decay: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="Share of the averaged weights that stays in a step; 0: no average."),
+    ] = 0.9998,
+    precision: Annotated[str, typer.Option(help=f"Of the forward pass: {', '.join(PRECISIONS)}.")] = "float32",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that load and change pictures.")] = 2,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    log_steps: Annotated[int, typer.Option(min=1, help="Steps between lines of the log.")] = 20,
+    save_steps: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 200,
+    cpu: Annotated[bool, typer.Option("--cpu", help="Use the CPU even where there is an accelerator.")] = False,
+) -> None:
+    """Fine-tune a model. Called again after an interrupt, it goes on where it was."""
+    if precision not in PRECISIONS:
+        raise typer.BadParameter(f"{precision!r} is none of {', '.join(PRECISIONS)}.", param_hint="--precision")
+    from transformers.utils import logging
+
+    from hfpose.training.fine_tuning import FineTuning, fine_tune
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    task = FineTuning(
+        model=model,
+        data=data,
+        output=output,
+        images=images,
+        validation_data=val_data,
+        validation_images=val_images,
+        schema=schema,
+        epochs=epochs,
+        num_steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        average_decay=average_decay,
+        seed=seed,
+        num_workers=workers,
+        log_steps=log_steps,
+        save_steps=save_steps,
+        precision=precision,
+        use_cpu=cpu,
+    )
+    summary = fine_tune(task, tell=lambda message: print(f"hfpose: {message}", flush=True))
+    print(
+        f"Wrote {output} after {summary.num_steps} steps ({summary.seconds / 60:.1f} minutes). "
+        f"Load it by its path, as in pipeline(..., model={str(output)!r})."
+    )

@@ -1,0 +1,48 @@
+"""From samples to batches that the models take, labels included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class PoseCollator:
+    """Batches of `PersonCrops`: `pixel_values` (B, 3, H, W), `labels` (B, K, 2) and `keypoint_weights` (B, K).
+
+    Args:
+        image_processor: of the model; it normalizes the pixels.
+    """
+
+    image_processor: Any
+
+    def __call__(self, samples: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Any]:
+        return {
+            "pixel_values": self.image_processor.normalize_pixels(np.stack([sample["crop"] for sample in samples])),
+            "labels": torch.from_numpy(np.stack([sample["keypoints"] for sample in samples])),
+            "keypoint_weights": torch.from_numpy(np.stack([sample["weights"] for sample in samples])),
+        }
+
+
+@dataclass(frozen=True)
+class DetectionCollator:
+    """Batches of `FittedPictures`: `pixel_values` (B, 3, H, W) and `labels`, a dict of `boxes` and `class_labels` each.
+
+    Args:
+        image_processor: of the model; it normalizes the pixels.
+    """
+
+    image_processor: Any
+
+    def __call__(self, samples: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Any]:
+        return {
+            "pixel_values": self.image_processor.normalize_pixels(np.stack([sample["image"] for sample in samples])),
+            "labels": [
+                {"boxes": torch.from_numpy(sample["boxes"]), "class_labels": torch.from_numpy(sample["labels"])}
+                for sample in samples
+            ],
+        }

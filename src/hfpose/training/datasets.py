@@ -1,0 +1,267 @@
+"""Training data: annotated pictures and rendered scenes as streams of samples for transformers' `Trainer`.
+
+A stream is one long pass in which sample n follows from the seed and n alone: which picture it shows and all that is
+random about it. It does not matter how many workers load it, or whether a run was interrupted on the way.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+from torch.utils.data import Dataset, get_worker_info
+
+from hfpose.annotations import PictureBoxes, PoseInstances
+from hfpose.errors import InputError
+from hfpose.keypoints import KeypointSchema
+from hfpose.media.images import load_image
+from hfpose.training.augmentation import DetectionAugmentation, PoseAugmentation, crop_person, fit_picture
+from hfpose.training.figures import Scene, render_scene
+
+# Pictures in a row that may be unreadable before training stops.
+MAX_UNREADABLE = 20
+
+# Share of a run at whose end the augmentation is the later one, as in RTMPose's training (30 of 420 epochs).
+LATE_SHARE = 30 / 420
+
+# What the streams of random numbers of one seed are for.
+_ORDER, _CHANGES = 0, 1
+
+
+@dataclass(frozen=True)
+class PersonSample:
+    """A person: picture (H, W, 3), box (4,) x1, y1, x2, y2, keypoints (K, 2) in pixels, visibility (K,)."""
+
+    image: np.ndarray
+    box: np.ndarray
+    keypoints: np.ndarray
+    visibility: np.ndarray
+
+
+@dataclass(frozen=True)
+class PictureSample:
+    """A picture (H, W, 3) with boxes (n, 4) x1, y1, x2, y2 in pixels and their classes (n,)."""
+
+    image: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+
+
+class Samples(Protocol):
+    """Where samples come from."""
+
+    def __len__(self) -> int: ...
+
+    def load(self, index: int, rng: np.random.Generator) -> Any:
+        """A sample; `rng` is for sources that choose.
+
+        Raises:
+            InputError: if its picture cannot be read.
+        """
+
+
+class AnnotatedPeople:
+    """The instances of an annotation file, one sample each."""
+
+    def __init__(self, instances: PoseInstances) -> None:
+        self.instances = instances
+
+    def __len__(self) -> int:
+        return len(self.instances)
+
+    def load(self, index: int, rng: np.random.Generator) -> PersonSample:
+        people = self.instances
+        image = load_image(people.pictures[people.picture_indices[index]].path)
+        return PersonSample(image, people.boxes[index], people.keypoints[index], people.visibility[index])
+
+
+class AnnotatedPictures:
+    """The pictures of an annotation file with their boxes, one sample each."""
+
+    def __init__(self, pictures: Sequence[PictureBoxes]) -> None:
+        self.pictures = pictures
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def load(self, index: int, rng: np.random.Generator) -> PictureSample:
+        one = self.pictures[index]
+        return PictureSample(load_image(one.picture.path), one.boxes, one.labels)
+
+
+@lru_cache(maxsize=2)
+def _rendered(seed: int) -> Scene:
+    return render_scene(seed)
+
+
+class RenderedPeople:
+    """People of rendered scenes with COCO's keypoints, some from each scene, chosen by chance.
+
+    Args:
+        seeds: of the scenes.
+        people_per_scene: samples in a row that come from the same scene.
+    """
+
+    def __init__(self, seeds: range, people_per_scene: int = 2) -> None:
+        self.seeds = seeds
+        self.people_per_scene = people_per_scene
+
+    def __len__(self) -> int:
+        return len(self.seeds) * self.people_per_scene
+
+    def load(self, index: int, rng: np.random.Generator) -> PersonSample:
+        scene = _rendered(self.seeds[index // self.people_per_scene])
+        if scene.num_people == 0:
+            raise InputError(f"Nobody is to be seen in the scene of seed {scene.seed}.")
+        first = index % self.people_per_scene
+        # Different people where there are as many; who comes first is up to the scene's seed.
+        person = (
+            (scene.seed + first) % scene.num_people if first < scene.num_people else rng.integers(scene.num_people)
+        )
+        return PersonSample(scene.image, scene.boxes[person], scene.keypoints[person], scene.visibility[person])
+
+
+class RenderedPictures:
+    """Rendered scenes with the boxes of their people, one sample each; the one class is "person".
+
+    Args:
+        seeds: of the scenes.
+    """
+
+    def __init__(self, seeds: range) -> None:
+        self.seeds = seeds
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def load(self, index: int, rng: np.random.Generator) -> PictureSample:
+        scene = render_scene(self.seeds[index])
+        return PictureSample(scene.image, scene.boxes, np.zeros(scene.num_people, np.int64))
+
+
+class SampleStream(Dataset):
+    """Passes over samples, one after the other, as one long pass.
+
+    Args:
+        samples: where they come from.
+        make: from a sample, a random number generator and the progress of the run (0 to 1) to what the collator takes.
+        num_samples: length of the stream.
+        seed: of everything random.
+        shuffle: whether each pass has an order of its own.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        make: Callable[[Any, np.random.Generator, float], Mapping[str, Any]],
+        num_samples: int,
+        seed: int = 0,
+        shuffle: bool = True,
+    ) -> None:
+        self.samples = samples
+        self.make = make
+        self.num_samples = num_samples
+        self.seed = seed
+        self.shuffle = shuffle
+        self._order: tuple[int, np.ndarray] | None = None
+        self._is_single_threaded = False
+        self._told: set[str] = set()
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def __getitem__(self, position: int) -> Mapping[str, Any]:
+        """Sample at a position. A picture that cannot be read is told once, and the next one takes its place.
+
+        Raises:
+            InputError: if many in a row cannot be read.
+        """
+        self._use_one_thread()
+        rng = np.random.default_rng([self.seed, _CHANGES, position])
+        error: InputError | None = None
+        for skipped in range(MAX_UNREADABLE):
+            try:
+                sample = self.samples.load(self._index(position + skipped), rng)
+            except InputError as caught:
+                error = caught
+                self._tell(str(caught))
+                continue
+            return self.make(sample, rng, position / self.num_samples)
+        raise InputError(f"{MAX_UNREADABLE} samples in a row cannot be read, so training stops. The last one: {error}")
+
+    def _index(self, position: int) -> int:
+        """Index of the sample at a position."""
+        count = len(self.samples)
+        passes, place = divmod(position, count)
+        if not self.shuffle:
+            return place
+        if self._order is None or self._order[0] != passes:
+            self._order = (passes, np.random.default_rng([self.seed, _ORDER, passes]).permutation(count))
+        return int(self._order[1][place])
+
+    def _use_one_thread(self) -> None:
+        """In a worker there is a process for each core, and OpenCV's threads do not survive the fork that made it."""
+        if not self._is_single_threaded and get_worker_info() is not None:
+            import cv2
+
+            cv2.setNumThreads(0)
+            self._is_single_threaded = True
+
+    def _tell(self, message: str) -> None:
+        if message not in self._told:
+            self._told.add(message)
+            print(f"hfpose: left out of training: {message}", file=sys.stderr)
+
+
+@dataclass(frozen=True)
+class PersonCrops:
+    """Makes training samples of people: `crop`, `keypoints` and `weights`, see `crop_person`.
+
+    Args:
+        image_processor: of the model.
+        schema: of the keypoints.
+        augmentation: random changes, None for none.
+        late_augmentation: those at the end of the run, see `LATE_SHARE`.
+    """
+
+    image_processor: Any
+    schema: KeypointSchema
+    augmentation: PoseAugmentation | None
+    late_augmentation: PoseAugmentation | None = None
+
+    def __call__(self, sample: PersonSample, rng: np.random.Generator, progress: float) -> dict[str, np.ndarray]:
+        is_late = self.late_augmentation is not None and progress >= 1 - LATE_SHARE
+        crop, keypoints, weights = crop_person(
+            sample.image,
+            sample.box,
+            sample.keypoints,
+            sample.visibility,
+            self.schema,
+            self.image_processor,
+            self.late_augmentation if is_late else self.augmentation,
+            rng,
+        )
+        return {"crop": crop, "keypoints": keypoints, "weights": weights}
+
+
+@dataclass(frozen=True)
+class FittedPictures:
+    """Makes training samples of pictures: `image`, `boxes` and `labels`, see `fit_picture`.
+
+    Args:
+        image_processor: of the model.
+        augmentation: random changes, None for none.
+    """
+
+    image_processor: Any
+    augmentation: DetectionAugmentation | None
+
+    def __call__(self, sample: PictureSample, rng: np.random.Generator, progress: float) -> dict[str, np.ndarray]:
+        image, boxes, labels = fit_picture(
+            sample.image, sample.boxes, sample.labels, self.image_processor, self.augmentation, rng
+        )
+        return {"image": image, "boxes": boxes, "labels": labels}
