@@ -175,3 +175,12 @@ def test_fresh_heads_start_from_small_answers():
     pose = hfpose.RTMPoseForPoseEstimation(hfpose.RTMPoseConfig(width_multiplier=0.25))
     assert 0.0005 < pose.head.keypoint_features.weight.std() < 0.002
     assert 0.005 < pose.head.classifier_x.weight.std() < 0.02
+
+
+@pytest.mark.parametrize("name", ["RTMPoseConfig", "HRNetConfig", "RTMDetConfig", "YOLOXConfig", "SSDLiteConfig"])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_the_number_of_labels_survives_saving(name, count, tmp_path):
+    """transformers leaves two labels out of files, as its default."""
+    cls = getattr(hfpose, name)
+    cls(num_labels=count).save_pretrained(tmp_path)
+    assert cls.from_pretrained(tmp_path).num_labels == count

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
+
+from hfpose.models.shared.configuration import LabeledConfig
 
 Numbers = list[int] | tuple[int, ...]
 NumbersByStage = list[Numbers] | tuple[Numbers, ...]
 
 
 @strict
-class HRNetConfig(PreTrainedConfig):
+class HRNetConfig(LabeledConfig):
     r"""
     Configuration of [`HRNetForPoseEstimation`]. The defaults are those of HRNet-W32 at 256x192.
 
@@ -41,6 +42,7 @@ class HRNetConfig(PreTrainedConfig):
     """
 
     model_type = "hrnet"
+    default_num_labels = 17
 
     image_size: list[int] | tuple[int, int] = (256, 192)
     num_channels: int = 3
@@ -59,11 +61,6 @@ class HRNetConfig(PreTrainedConfig):
     heatmap_sigma: float | int = 2.0
     heatmap_encoding: str = "quarter"
     keypoint_schema: dict[str, Any] | None = None
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        if self.id2label is None:
-            kwargs.setdefault("num_labels", 17)
-        super().__post_init__(**kwargs)
 
 
 __all__ = ["HRNetConfig"]

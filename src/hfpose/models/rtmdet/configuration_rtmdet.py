@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
+
+from hfpose.models.shared.configuration import LabeledConfig
 
 
 @strict
-class RTMDetConfig(PreTrainedConfig):
+class RTMDetConfig(LabeledConfig):
     r"""
     Configuration of [`RTMDetForObjectDetection`]. The defaults are those of RTMDet-m.
 
@@ -32,6 +31,7 @@ class RTMDetConfig(PreTrainedConfig):
     """
 
     model_type = "rtmdet"
+    default_num_labels = 80
 
     num_channels: int = 3
     depth_multiplier: float | int = 0.67
@@ -48,11 +48,6 @@ class RTMDetConfig(PreTrainedConfig):
     exponential_distances: bool = True
     prediction_kernel_size: int = 1
     strides: list[int] | tuple[int, ...] = (8, 16, 32)
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        if self.id2label is None:
-            kwargs.setdefault("num_labels", 80)
-        super().__post_init__(**kwargs)
 
 
 __all__ = ["RTMDetConfig"]

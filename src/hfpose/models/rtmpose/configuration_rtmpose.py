@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
+
+from hfpose.models.shared.configuration import LabeledConfig
 
 
 @strict
-class RTMPoseConfig(PreTrainedConfig):
+class RTMPoseConfig(LabeledConfig):
     r"""
     Configuration of [`RTMPoseForPoseEstimation`]. The defaults are those of RTMPose-m at 256x192.
 
@@ -42,6 +43,7 @@ class RTMPoseConfig(PreTrainedConfig):
     """
 
     model_type = "rtmpose"
+    default_num_labels = 17
 
     image_size: list[int] | tuple[int, int] = (256, 192)
     num_channels: int = 3
@@ -66,11 +68,6 @@ class RTMPoseConfig(PreTrainedConfig):
     simcc_label_beta: float = 10.0
     initializer_range: float = 0.01
     keypoint_schema: dict[str, Any] | None = None
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        if self.id2label is None:
-            kwargs.setdefault("num_labels", 17)
-        super().__post_init__(**kwargs)
 
 
 __all__ = ["RTMPoseConfig"]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
+
+from hfpose.models.shared.configuration import LabeledConfig
 
 
 @strict
-class SSDLiteConfig(PreTrainedConfig):
+class SSDLiteConfig(LabeledConfig):
     r"""
     Configuration of [`SSDLiteForObjectDetection`]. The defaults are those of SSDLite-MobileNetV2 at 320x320.
 
@@ -30,6 +29,7 @@ class SSDLiteConfig(PreTrainedConfig):
     """
 
     model_type = "ssdlite"
+    default_num_labels = 80
 
     num_channels: int = 3
     width_multiplier: float | int = 1.0
@@ -43,11 +43,6 @@ class SSDLiteConfig(PreTrainedConfig):
     anchor_max_sizes: list[int | float] | tuple[int | float, ...] = (100, 150, 202, 253, 304, 320)
     anchor_ratios: list[list[int | float]] | tuple[tuple[int | float, ...], ...] = ((2, 3),) * 6
     box_scales: list[float | int] | tuple[float | int, ...] = (0.1, 0.1, 0.2, 0.2)
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        if self.id2label is None:
-            kwargs.setdefault("num_labels", 80)
-        super().__post_init__(**kwargs)
 
     @property
     def anchors_per_place(self) -> list[int]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
+
+from hfpose.models.shared.configuration import LabeledConfig
 
 
 @strict
-class YOLOXConfig(PreTrainedConfig):
+class YOLOXConfig(LabeledConfig):
     r"""
     Configuration of [`YOLOXForObjectDetection`]. The defaults are those of YOLOX-s.
 
@@ -28,6 +27,7 @@ class YOLOXConfig(PreTrainedConfig):
     """
 
     model_type = "yolox"
+    default_num_labels = 80
 
     num_channels: int = 3
     depth_multiplier: float | int = 0.33
@@ -40,11 +40,6 @@ class YOLOXConfig(PreTrainedConfig):
     num_neck_blocks: int = 1
     num_head_layers: int = 2
     strides: list[int] | tuple[int, ...] = (8, 16, 32)
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        if self.id2label is None:
-            kwargs.setdefault("num_labels", 80)
-        super().__post_init__(**kwargs)
 
 
 __all__ = ["YOLOXConfig"]
