@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 import cv2
@@ -41,4 +42,5 @@ class FakeScreen:
 
     def _wait(self, delay: int = 0) -> int:
         self.waits.append(delay)
+        time.sleep(delay / 1000)
         return self.keys.pop(0) if self.keys else NO_KEY

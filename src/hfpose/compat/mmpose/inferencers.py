@@ -26,8 +26,7 @@ from hfpose.media.writers import WriterGroup, open_writers
 from hfpose.pipelines import HandPose3DPipeline, PoseEstimation3DPipeline, PoseEstimationPipeline, pipeline
 from hfpose.pipelines.suppression import suppress_similar_poses
 from hfpose.results import PoseOutput
-from hfpose.visualization import SkeletonStyle, Window, draw_poses, draw_poses_and_heatmaps
-from hfpose.visualization.windows import check_screen
+from hfpose.visualization import SkeletonStyle, Window, draw_poses, draw_poses_and_heatmaps, windows
 from hfpose.zoo import WHOLE_IMAGE
 
 Model = str | Path | PreTrainedModel
@@ -111,7 +110,7 @@ class CallOptions:
         if is_webcam:  # a camera's picture must not wait for the next
             call = replace(call, batch_size=1, show=call.show is None or call.show)
         if call.show:
-            check_screen()
+            windows.check_screen()  # now, and not when the first picture is done
         return call
 
     @property
@@ -344,7 +343,7 @@ class Hand3DInferencer(BaseInferencer):
         show_progress: bool = False,
     ) -> None:
         detector = _Detector(det_model, det_weights, det_cat_ids)
-        pipe = _build("pose-estimation-3d", model, weights, detector, device, scope)
+        pipe = _build("pose-estimation", model, weights, detector, device, scope)
         super().__init__(_expect(pipe, HandPose3DPipeline, model), show_progress)
 
     def _stream(self, source: Source, call: CallOptions) -> Results:
