@@ -171,9 +171,7 @@ def bone_rotations(angles: np.ndarray) -> np.ndarray:
     return first @ x @ y @ last
 
 
-def place_bones(
-    joints: np.ndarray, angles: np.ndarray, root_rotations: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def place_bones(joints: np.ndarray, angles: np.ndarray, root_rotations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where the bones of N figures are, their roots at the origin.
 
     Args:

@@ -10,8 +10,8 @@ import numpy as np
 
 from hfpose.training.figures.camera import Camera
 
-_WORDS = ("OPEN", "CAFE", "exit", "SALE", "2024", "hello", "Taxi", "No. 7", "BUS", "news", "PIZZA", "level 3", "Hotel", "go!")
-_TILE, _GROUND_TILE = 512, 128
+_WORDS = ("OPEN", "CAFE", "exit", "SALE", "2024", "hello", "Taxi", "BUS", "news", "PIZZA", "level 3", "Hotel", "go!")
+_TILE, _GROUND_TILE, _TILES = 512, 128, 8
 # Meters that the ground outdoors reaches, and from which its grain is too fine to be seen.
 _FAR, _FADE = 45.0, (7.0, 16.0)
 
@@ -87,6 +87,7 @@ def _color(rng: np.random.Generator, saturation: float, low: float = 40, high: f
     return np.clip(gray * (1 + saturation * rng.uniform(-1, 1, 3)), 5, 250)
 
 
+@cache
 def _relief() -> np.ndarray:
     """(128, 128) the noise tile in every fourth pixel."""
     return np.ascontiguousarray(_noise_tile()[::4, ::4])
@@ -157,7 +158,10 @@ def _lay_ground(
     texels = (points @ turn.T) / meters * _GROUND_TILE
     to_tile = cv2.getPerspectiveTransform((pixels - (0, first)).astype(np.float32), texels.astype(np.float32))
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    laid = cv2.warpPerspective(tile, to_tile, (width, height - first), flags=flags, borderMode=cv2.BORDER_WRAP)
+    # inside a large field of tiles nothing needs to be wrapped, which would be slow
+    field = cv2.repeat(tile, _TILES, _TILES)
+    to_tile = np.array([[1, 0, _TILES // 2 * _GROUND_TILE], [0, 1, _TILES // 2 * _GROUND_TILE], [0, 0, 1]]) @ to_tile
+    laid = cv2.warpPerspective(field, to_tile, (width, height - first), flags=flags, borderMode=cv2.BORDER_WRAP)
     # far away one pixel spans many of the tile's, and only its mean is left
     rows = camera.project_world(np.array([(0, meters, 0) for meters in _FADE]))[:, 1] - first
     plain = np.clip((rows[0] - np.arange(height - first)) / max(rows[0] - rows[1], 1), 0, 1)
@@ -213,7 +217,9 @@ def _decorate_wall(rng: np.random.Generator, paint: _Painter, wall: float) -> No
         paint.face(x + 0.04, x + broad - 0.04, z + 0.04, z + tall - 0.04, wall, _color(rng, 0.5))
         for _ in range(4):
             left, low = x + 0.05 + rng.random() * (broad - 0.2), z + 0.05 + rng.random() * (tall - 0.2)
-            paint.face(left, left + rng.uniform(0.04, 0.14), low, low + rng.uniform(0.04, 0.14), wall, _color(rng, 0.6))
+            paint.face(
+                left, left + rng.uniform(0.04, 0.14), low, low + rng.uniform(0.04, 0.14), wall, _color(rng, 0.6)
+            )
     elif kind == 1:  # window
         broad, tall = rng.uniform(0.8, 2.0), rng.uniform(0.9, 1.4)
         paint.face(x - 0.06, x + broad + 0.06, z - 0.06, z + tall + 0.06, wall, _color(rng, 0.05, 180, 245))
@@ -278,12 +284,12 @@ def _sky(rng: np.random.Generator, camera: Camera) -> tuple[np.ndarray, float]:
     low = np.array([214, 224, 232]) * rng.uniform(0.75, 1.08)
     share = np.clip(np.linspace(0, height / max(horizon, 1), height), 0, 1)[:, None, None]
     column = np.clip(top + share * (low - top), 0, 255).astype(np.uint8)
-    picture = np.ascontiguousarray(np.broadcast_to(column, (height, width, 3)))
+    picture = cv2.repeat(column, 1, width)
     if rng.random() < 0.6:
-        cover = cv2.cvtColor(_noise(rng, width, height, rng.uniform(1.0, 3.0)), cv2.COLOR_GRAY2RGB)
         # clouds where the noise is high
-        cover = cv2.subtract(cover, (float(rng.uniform(110, 160)),) * 4)
-        picture = cv2.add(picture, cv2.convertScaleAbs(cover, alpha=rng.uniform(0.5, 1.5)))
+        white = np.clip((np.arange(256) - rng.uniform(110, 160)) * rng.uniform(0.5, 1.5), 0, 255).astype(np.uint8)
+        cover = cv2.LUT(_noise(rng, width, height, rng.uniform(1.0, 3.0)), white)
+        picture = cv2.add(picture, cv2.cvtColor(cover, cv2.COLOR_GRAY2RGB))
     return picture, horizon
 
 
@@ -310,7 +316,9 @@ def _hills(rng: np.random.Generator, picture: np.ndarray, horizon: float) -> Non
     height, width = picture.shape[:2]
     x = np.linspace(0, width, 40)
     for layer in range(rng.integers(1, 4)):
-        waves = sum(np.sin(x / width * f * 2 * np.pi + p) / f for f, p in zip((1, 2.3, 5.1), rng.random(3) * 6.3, strict=True))
+        waves = sum(
+            np.sin(x / width * f * 2 * np.pi + p) / f for f, p in zip((1, 2.3, 5.1), rng.random(3) * 6.3, strict=True)
+        )
         edge = horizon - height * (0.09 - 0.025 * layer) * (1 + 0.5 * waves)
         color = np.clip(np.array([96, 124, 88]) * rng.uniform(0.6, 1.2) + (2 - layer) * 18, 0, 255)
         outline = np.concatenate((np.stack((x, edge), 1), [(width, height), (0, height)]))
@@ -325,12 +333,14 @@ def _tree(rng: np.random.Generator, paint: _Painter, x: float, away: float) -> N
     height = np.linspace(0, 1, count)
     spread = 0.25 + 0.75 * np.sin(np.pi * (0.15 + 0.75 * height))
     radius, aside = rng.uniform(0.18, 0.5, count), spread * rng.normal(0, 0.6, count)
-    shade = (0.7 + 0.45 * height) * rng.uniform(0.85, 1.15, count)  # leaves are lighter toward the top
+    # leaves are lighter toward the top
+    colors = np.clip(green * ((0.7 + 0.45 * height) * rng.uniform(0.85, 1.15, count))[:, None], 0, 255).tolist()
     if abs(x) > 0.6 * paint.camera.width / paint.camera.focal * away + 2:
         return
     paint.face(x - 0.14, x + 0.14, 0, trunk, away, bark)
-    for leaf in range(count):
-        paint.ball((x + aside[leaf], away, trunk + 2.3 * height[leaf]), radius[leaf], green * shade[leaf])
+    places = zip((x + aside).tolist(), (trunk + 2.3 * height).tolist(), radius.tolist(), colors, strict=True)
+    for across, up, size, color in places:
+        paint.ball((across, away, up), size, color)
 
 
 def _studio(rng: np.random.Generator, camera: Camera) -> np.ndarray:
@@ -375,7 +385,9 @@ def _clutter(rng: np.random.Generator, camera: Camera) -> np.ndarray:
         else:
             scale = size / 320 * rng.uniform(0.4, 1.6)
             font = int(rng.integers(8))
-            cv2.putText(picture, str(rng.choice(_WORDS)), place.astype(int).tolist(), font, scale, color, 1, cv2.LINE_AA)
+            cv2.putText(
+                picture, str(rng.choice(_WORDS)), place.astype(int).tolist(), font, scale, color, 1, cv2.LINE_AA
+            )
     return picture
 
 
@@ -384,8 +396,10 @@ class _Painter:
 
     def __init__(self, picture: np.ndarray, camera: Camera) -> None:
         self.picture, self.camera = picture, camera
+        # smooth edges are slow, and small pictures are not better for them
+        self._line = cv2.LINE_AA if max(picture.shape) > 400 else cv2.LINE_8
         self._points: list[tuple[float, float, float]] = []
-        self._things: list[tuple[int, Callable[[np.ndarray], None]]] = []
+        self._things: list[tuple[int, Callable[[np.ndarray], object]]] = []
 
     def finish(self) -> None:
         """Draws what was asked for."""
@@ -404,7 +418,7 @@ class _Painter:
         value = np.clip(color, 0, 255).tolist()
         self._points += corners
         self._things.append(
-            (len(corners), lambda fixed: cv2.fillConvexPoly(self.picture, fixed, value, cv2.LINE_AA, 4))
+            (len(corners), lambda fixed: cv2.fillConvexPoly(self.picture, fixed, value, self._line, 4))
         )
 
     def face(self, left: float, right: float, low: float, high: float, away: float, color: np.ndarray) -> None:
@@ -419,16 +433,17 @@ class _Painter:
         if left > 0 or right < 0:
             self.polygon([(side, near, low), (side, far, low), (side, far, high), (side, near, high)], color * 0.75)
         if high < self.camera.elevation:
-            self.polygon([(left, near, high), (right, near, high), (right, far, high), (left, far, high)], color * 1.15)
+            self.polygon(
+                [(left, near, high), (right, near, high), (right, far, high), (left, far, high)], color * 1.15
+            )
         self.face(left, right, low, high, near, color)
 
-    def ball(self, center: tuple[float, float, float], radius: float, color: np.ndarray) -> None:
+    def ball(self, center: tuple[float, float, float], radius: float, color: list[float]) -> None:
         """A flat disk as wide as a ball."""
         size = round(16 * radius * self.camera.focal / center[1])
-        value = np.clip(color, 0, 255).tolist()
         self._points.append(center)
         self._things.append(
-            (1, lambda fixed: cv2.circle(self.picture, fixed[0].tolist(), size, value, -1, cv2.LINE_8, 4))
+            (1, lambda fixed: cv2.circle(self.picture, fixed[0].tolist(), size, color, -1, self._line, 4))
         )
 
     def text(self, words: str, x: float, z: float, away: float, tall: float, color: np.ndarray) -> None:

@@ -161,7 +161,14 @@ def _patch(
 
 
 def _ellipse(
-    x: float, z: float, width: float, height: float, shares: Mapping[int, float], lift: float, needs: str, out: float = 0
+    x: float,
+    z: float,
+    width: float,
+    height: float,
+    shares: Mapping[int, float],
+    lift: float,
+    needs: str,
+    out: float = 0,
 ) -> _Patch:
     angle = np.linspace(0, 2 * np.pi, _CORNERS, endpoint=False)
     return _patch(x + width * np.cos(angle), z + height * np.sin(angle), shares, lift, out, needs)

@@ -258,7 +258,9 @@ def _with_sway(curve: Curve, rng: np.random.Generator, still: Sequence[str]) -> 
 
 def _hand_place(rng: np.random.Generator, body: Body, side: str) -> HandTarget | None:
     """Something a standing or sitting person does with a hand, or None: it hangs."""
-    joints = {name: body.joints[BONE_INDEX[name]] for name in ("chest", "neck", "head", "left_upper_arm", "left_thigh")}
+    joints = {
+        name: body.joints[BONE_INDEX[name]] for name in ("chest", "neck", "head", "left_upper_arm", "left_thigh")
+    }
     s = body.stature
     shoulder, head, hip = joints["left_upper_arm"], joints["head"], joints["left_thigh"]
     roll = rng.random()
@@ -283,7 +285,9 @@ def _hand_place(rng: np.random.Generator, body: Body, side: str) -> HandTarget |
     if roll < 0.74:  # chin or mouth
         return HandTarget("head", (0.03 * s, -0.1 * s, head[2] - 0.06 * s), (0.6, -0.2, -1), 30, 30, 60)
     if roll < 0.84:  # across the chest or belly
-        return HandTarget("chest", (-0.05 * s, -0.13 * s, rng.uniform(0.35, 0.7) * shoulder[2]), (1, -0.1, -0.6), 40, 10, 35)
+        return HandTarget(
+            "chest", (-0.05 * s, -0.13 * s, rng.uniform(0.35, 0.7) * shoulder[2]), (1, -0.1, -0.6), 40, 10, 35
+        )
     if roll < 0.9:  # behind the back
         return HandTarget("pelvis", (0.03 * s, 0.1 * s, 0.09 * s), (0.6, 0.9, 0), 60, 0, 40)
     if roll < 0.95:  # pointing or greeting
@@ -298,7 +302,9 @@ def _hand_place(rng: np.random.Generator, body: Body, side: str) -> HandTarget |
     return HandTarget("head", (0.06 * s, 0.03, head[2] + 0.1 * s), (1, -0.3, 0.2), 0, 20, 40)  # on the head
 
 
-def _idle_hands(rng: np.random.Generator, body: Body) -> tuple[dict[str, float], Callable[[float], dict[str, HandTarget]]]:
+def _idle_hands(
+    rng: np.random.Generator, body: Body
+) -> tuple[dict[str, float], Callable[[float], dict[str, HandTarget]]]:
     """Hanging arms' angles, and the targets of the hands that do something, gently moving."""
     angles: dict[str, float] = {}
     targets: dict[str, HandTarget] = {}
@@ -379,9 +385,7 @@ def _gait(rng: np.random.Generator, body: Body, running: bool) -> Curve:
     lean = rng.uniform(6, 14) if running else rng.uniform(0, 6)
     held = None if running or rng.random() < 0.75 else (str(rng.choice(SIDES)), None)
     target = _hand_place(rng, body, "left") if held else None
-    hip, knee, ankle = (
-        (_RUN_HIP, _RUN_KNEE, _RUN_ANKLE) if running else (_WALK_HIP, _WALK_KNEE, _WALK_ANKLE)
-    )
+    hip, knee, ankle = (_RUN_HIP, _RUN_KNEE, _RUN_ANKLE) if running else (_WALK_HIP, _WALK_KNEE, _WALK_ANKLE)
     turn = np.sign(radius) * rng.uniform(0, 8)
     hands = {held[0]: target} if held and target else {}
 
@@ -471,7 +475,13 @@ def _sit(rng: np.random.Generator, body: Body) -> Curve:
     style = rng.random()
     side = str(rng.choice(SIDES))
     if style < 0.2:  # one leg over the other
-        legs = {**legs, "hip_abduct": 2.0, f"{side}_hip_flex": 104.0, f"{side}_hip_abduct": -13.0, f"{side}_knee": 82.0}
+        legs = {
+            **legs,
+            "hip_abduct": 2.0,
+            f"{side}_hip_flex": 104.0,
+            f"{side}_hip_abduct": -13.0,
+            f"{side}_knee": 82.0,
+        }
         legs[f"{side}_hip_twist"] = -6.0
     elif style < 0.4:  # one foot forward
         legs[f"{side}_knee"] = rng.uniform(35, 65)
@@ -654,7 +664,9 @@ def _dance(rng: np.random.Generator, body: Body) -> Curve:
             }
         )
     curves = {name: _wobble(rng, 0.15, 0.9) for name in ranges}
-    middle = {name: rng.uniform(low + 0.3 * (high - low), high - 0.3 * (high - low)) for name, (low, high) in ranges.items()}
+    middle = {
+        name: rng.uniform(low + 0.3 * (high - low), high - 0.3 * (high - low)) for name, (low, high) in ranges.items()
+    }
     lift = max(0.0, rng.normal(0, 25)) if rng.random() < 0.4 else 0.0
     lifted = str(rng.choice(SIDES))
     turn, lean = _wobble(rng, 0.1, 0.3), _wobble(rng)

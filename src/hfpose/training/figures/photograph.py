@@ -39,7 +39,7 @@ class Lens:
         table = ((value**gamma - 0.5) * contrast + 0.5) * gain * cast * 255
         if rng.random() < 0.04:
             table = np.repeat(table.mean(1, keepdims=True), 3, axis=1)
-        scale = size / 320
+        scale = float(np.sqrt(size / 320))
         return cls(
             table=np.clip(table, 0, 255).astype(np.uint8),
             vignette=float(rng.uniform(0, 0.4)) if rng.random() < 0.3 else 0.0,
@@ -67,7 +67,7 @@ class Lens:
         if self.quality is not None:
             swapped = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
             coded = cv2.imencode(".jpg", swapped, [cv2.IMWRITE_JPEG_QUALITY, self.quality])[1]
-            picture = cv2.cvtColor(cv2.imdecode(coded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+            picture = cv2.cvtColor(np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)), cv2.COLOR_BGR2RGB)
         return picture
 
 

@@ -29,18 +29,25 @@ class Prop:
     faces: np.ndarray
     colors: np.ndarray
 
-    def patches(self, camera: Camera) -> Patches:
-        """The prop as the camera sees it."""
-        count = len(self.faces)
-        return Patches(
-            camera.to_camera(self.points).astype(np.float32),
-            self.faces,
-            self.colors,
+
+def prop_patches(props: Sequence[Prop], camera: Camera) -> list[Patches]:
+    """Props as the camera sees them: one group of patches, or none."""
+    if not props:
+        return []
+    starts = np.cumsum([0, *(len(prop.points) for prop in props[:-1])]).tolist()
+    faces = np.concatenate([prop.faces + start for prop, start in zip(props, starts, strict=True)])
+    count = len(faces)
+    return [
+        Patches(
+            camera.to_camera(np.concatenate([prop.points for prop in props])).astype(np.float32),
+            faces,
+            np.concatenate([prop.colors for prop in props]),
             np.full(count, PROP, np.uint8),
             np.zeros(count, np.uint8),
             np.zeros(count, np.float32),
             np.zeros(count, bool),
         )
+    ]
 
 
 # A box: corner, extent along x, y and z.

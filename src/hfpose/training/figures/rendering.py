@@ -17,7 +17,8 @@ from hfpose.training.figures.camera import Camera
 # Owner of patches that belong to nobody.
 PROP = 255
 MAX_PEOPLE = PROP - 1
-_NEAREST = 0.12
+# Meters before the camera from which on things are seen.
+NEAREST = 0.12
 _FRACTION_BITS = 4
 _FINER = 2
 
@@ -64,10 +65,12 @@ class Light:
     def shade(self, colors: np.ndarray, normals: np.ndarray, facing: np.ndarray) -> np.ndarray:
         """(M, 3) colors of patches with unit `normals` (M, 3), `facing` (M,) the viewer as much as 0 to 1."""
         # light wraps a little around edges, as it does on skin and cloth
-        direct = np.maximum((normals @ self.direction + 0.2) / 1.2, 0)
-        around = 0.72 + 0.28 * (normals @ self.up)
+        direction, up = self.direction.astype(np.float32), self.up.astype(np.float32)
+        direct = np.maximum((normals @ direction + 0.2) / 1.2, 0)
+        around = 0.72 + 0.28 * (normals @ up)
         rim = 0.84 + 0.16 * facing
-        return colors * (rim[:, None] * (direct[:, None] * self.color + around[:, None] * self.ambient))
+        lit = np.stack((rim * direct, rim * around), axis=1) @ np.stack((self.color, self.ambient)).astype(np.float32)
+        return colors * lit
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ class Drawing:
         height, width = self.top.shape
         around = np.array([(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)]) * spread
         fine = np.floor(to_fine(pixels[..., None, :] + around) + 0.5).astype(int)
-        inside = ((fine >= 0) & (fine < (width, height))).all(-1)
+        inside = np.asarray(((fine >= 0) & (fine < (width, height))).all(-1))
         fine = np.clip(fine, 0, (width - 1, height - 1))
         numbers = self.top[fine[..., 1], fine[..., 0]]
         return np.where(inside, numbers, 0), inside[..., 0]
@@ -133,7 +136,9 @@ def draw(groups: Sequence[Patches], camera: Camera, light: Light) -> Drawing:
     seen = [_visible(group, camera, light) for group in groups if len(group.faces)]
     polygons = [polygon for part in seen for polygon in part.polygons]
     if len(polygons) >= 2**16:
-        raise ValueError(f"A picture can show 65535 patches at once, but {len(polygons)} are in view. Lower the detail.")
+        raise ValueError(
+            f"A picture can show 65535 patches at once, but {len(polygons)} are in view. Lower the detail."
+        )
     owner, part, depth, colors = (
         np.concatenate([getattr(group, name) for group in seen]) for name in ("owner", "part", "depth", "colors")
     )
@@ -172,9 +177,9 @@ class _Visible:
 def _visible(group: Patches, camera: Camera, light: Light) -> _Visible:
     """The patches of a group that are seen, if nothing hides them."""
     points, faces = group.points, group.faces
-    before = points[:, 2] > _NEAREST
-    depth = np.where(before, points[:, 2], 1)
-    pixels = points[:, :2] * (camera.focal / depth)[:, None] + camera.center.astype(np.float32)
+    before = points[:, 2] > NEAREST
+    depth = np.where(before, points[:, 2], np.float32(1))
+    pixels = points[:, :2] * (np.float32(camera.focal) / depth)[:, None] + camera.center.astype(np.float32)
     # far outside a patch is cut anyway; a bound keeps fixed-point numbers in range
     bound = 4.0 * max(camera.width, camera.height)
     fixed = np.round(np.clip(to_fine(pixels), -bound, bound) * 2**_FRACTION_BITS).astype(np.int32)
@@ -183,10 +188,16 @@ def _visible(group: Patches, camera: Camera, light: Light) -> _Visible:
     in_view = (area < 0) | (group.two_sided & (area != 0))
     limit = np.array([camera.width, camera.height]) * (_FINER * 2**_FRACTION_BITS)
     # a bit for each side of the picture that a point is beyond, and for being too near
-    beyond = np.concatenate((fixed < 0, fixed > limit, ~before[:, None]), axis=1) @ np.array([1, 2, 4, 8, 16])
+    x, y = fixed[:, 0], fixed[:, 1]
+    beyond = (x < 0) * 1 | (x > limit[0]) * 2 | (y < 0) * 4 | (y > limit[1]) * 8 | ~before * 16
     if beyond.any():
-        flags = beyond[faces]
-        in_view &= (np.bitwise_and.reduce(flags, axis=1) == 0) & (flags < 16).all(1)
+        together = beyond[faces[:, 0]]
+        any_near = together.copy()
+        for corner in range(1, faces.shape[1]):
+            flags = beyond[faces[:, corner]]
+            together &= flags
+            any_near |= flags
+        in_view &= (together == 0) & (any_near < 16)
     chosen = np.flatnonzero(in_view)
     seen = points[faces[chosen]]
     if faces.shape[1] == 4:
@@ -195,9 +206,9 @@ def _visible(group: Patches, camera: Camera, light: Light) -> _Visible:
     else:
         normals = _cross(seen[:, 1] - seen[:, 0], seen[:, 2] - seen[:, 1])
         middle = seen.mean(1)
-    length = np.sqrt(_dot(normals, normals) * _dot(middle, middle)) + 1e-12
+    length = np.sqrt(_dot(normals, normals) * _dot(middle, middle)) + np.float32(1e-12)
     toward = -_dot(normals, middle) / length
-    normals *= (np.where(toward < 0, -1, 1) / (np.sqrt(_dot(normals, normals)) + 1e-12))[:, None].astype(np.float32)
+    normals *= (np.copysign(np.float32(1), toward) / (np.sqrt(_dot(normals, normals)) + np.float32(1e-12)))[:, None]
     return _Visible(
         list(corners[chosen]),
         np.clip(light.shade(group.colors[chosen], normals, np.abs(toward)), 0, 255),

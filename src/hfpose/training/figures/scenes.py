@@ -18,8 +18,8 @@ from hfpose.training.figures.background import random_background
 from hfpose.training.figures.camera import Camera, to_joint_frame
 from hfpose.training.figures.people import EAR_PART, FACE_PART, Crowd, Person, Posed
 from hfpose.training.figures.photograph import Lens
-from hfpose.training.figures.props import Prop, obstacle, seat
-from hfpose.training.figures.rendering import Drawing, Light, draw, from_fine
+from hfpose.training.figures.props import Prop, obstacle, prop_patches, seat
+from hfpose.training.figures.rendering import NEAREST, Drawing, Light, draw, from_fine
 from hfpose.training.figures.surface import MAX_DETAIL
 
 _SIZES = ((320, 320), (320, 256), (256, 320), (320, 240), (288, 288), (256, 256), (320, 288))
@@ -28,8 +28,11 @@ _CHANCES_OF_PEOPLE = np.array([0.24, 0.26, 0.2, 0.14, 0.09, 0.07])
 # People count as present with this many pixels, and this many keypoints in the picture.
 _SMALLEST_AREA, _FEWEST_KEYPOINTS = 48.0, 3
 _LAYOUTS, _PLACES = 5, 8
-# Pixels of a standing person from which on the mesh is finer.
-_FINE_MESH_PIXELS = (400.0, 900.0)
+# Meters; and how tall people are in round numbers.
+_NEAREST_PERSON, _STATURE = 1.3, 1.72
+# Pixels of a standing person from which on the mesh is finer: pictures to train on shall be fast, others beautiful.
+_FINE_MESH_PIXELS, _FINE_MESH_PIXELS_IF_LARGE = (600.0, 1200.0), (260.0, 650.0)
+_LARGE_PICTURE = 400
 
 # Meters that the skin or clothes seen at a keypoint may be before it for it to count as visible, on an adult.
 _DEPTHS = np.array([0.045] * 5 + [0.13] * 2 + [0.085] * 2 + [0.07] * 2 + [0.17] * 2 + [0.12] * 2 + [0.11] * 2)
@@ -243,7 +246,7 @@ class World:
         posed = self._first[0] if time == 0 and self._first else self.crowd.pose(time)
         posed = posed.shifted(self.places)
         seen = posed.seen_by(self.camera)
-        patches = [*self.crowd.patches(seen), *(prop.patches(self.camera) for prop in self.props)]
+        patches = [*self.crowd.patches(seen), *prop_patches(self.props, self.camera)]
         drawing = draw(patches, self.camera, self.lamp.seen_by(self.camera))
         background = self.background
         if self.shadow > 0:
@@ -255,7 +258,7 @@ class World:
 
     def _describe(self, image: np.ndarray, seen: Posed, drawing: Drawing, frame_index: int) -> Scene:
         keypoints_3d, joints = self.crowd.coco_keypoints(seen), self.crowd.h36m_joints(seen)
-        keypoints = self.camera.project(np.maximum(keypoints_3d, (-np.inf, -np.inf, 0.05)))
+        keypoints = self.camera.project(np.maximum(keypoints_3d, (-np.inf, -np.inf, NEAREST)))
         visibility = _visibility(keypoints, keypoints_3d[..., 2], drawing, self.crowd)
         boxes, areas = _silhouettes(drawing, self.camera, len(self.places))
         present = (areas >= _SMALLEST_AREA) & ((visibility > 0).sum(1) >= _FEWEST_KEYPOINTS)
@@ -279,6 +282,7 @@ class World:
 def _visibility(keypoints: np.ndarray, depths: np.ndarray, drawing: Drawing, crowd: Crowd) -> np.ndarray:
     """(N, 17) uint8 visibility of keypoints at pixels (N, 17, 2) and `depths` (N, 17), from what each pixel shows."""
     numbers, inside = drawing.at(keypoints, spread=1.0)
+    inside &= depths > NEAREST
     before = depths[..., None] - drawing.depth[numbers]
     person = np.arange(1, len(keypoints) + 1)[:, None, None]
     allowed = (_DEPTHS * crowd.size[:, None])[..., None]
@@ -286,8 +290,6 @@ def _visibility(keypoints: np.ndarray, depths: np.ndarray, drawing: Drawing, cro
     part = drawing.part[numbers]
     bare = (part == FACE_PART) | (part == crowd.mesh.part("head"))
     clear &= np.where(_IS_EAR[:, None], part == EAR_PART, np.where(_IS_FACE[:, None], bare, True))
-    # nothing at all is drawn there: the joint lies a hair outside of its own silhouette
-    clear |= (numbers == 0) & ~_IS_FACE[:, None]
     return np.where(inside, np.where(clear.any(-1), 2, 1), 0).astype(np.uint8)
 
 
@@ -338,14 +340,17 @@ def _random_world(
     count = num_people or count
     share, aim = _framing(layout, count, calm=attempt == _LAYOUTS - 1)
     focal = max(width, height) * layout.uniform(0.95, 1.7)
-    distance = focal * 1.72 / (share * height)
+    # from nearer, arms would reach behind the camera
+    focal = max(focal, _NEAREST_PERSON * share * height / _STATURE)
+    distance = focal * _STATURE / (share * height)
     elevation = layout.uniform(0.7, 2.1) if layout.random() < 0.88 else layout.uniform(2.2, 4.0)
     pitch = np.rad2deg(np.arctan2(elevation - aim, distance))
     roll = layout.normal(0, 1.5) if layout.random() < 0.85 else layout.uniform(-14, 14)
     camera = Camera(width, height, focal, elevation, float(np.clip(pitch, -25, 40)), float(roll))
     people = [Person.random(looks) for _ in range(count)]
     tallest = share * height
-    level = detail or 1 + sum(tallest > pixels for pixels in _FINE_MESH_PIXELS)
+    limits = _FINE_MESH_PIXELS_IF_LARGE if max(width, height) > _LARGE_PICTURE else _FINE_MESH_PIXELS
+    level = detail or 1 + sum(tallest > limit for limit in limits)
     crowd = Crowd(people, level, looks)
     posed = crowd.pose(0.0)
     places = _place(layout, posed, camera, distance, spread=share < 1)
@@ -359,7 +364,7 @@ def _random_world(
             props.append(seat(surroundings, places[index], person.heading, low - 0.01, roomy))
     away = [distance + layout.uniform(0.7, 4) for _ in range(layout.integers(0, 3))]
     if layout.random() < 0.25:
-        away.append(max(distance - layout.uniform(0.5, 1.2), 0.8))
+        away.append(max(distance - layout.uniform(0.5, 1.2), 1.0))
     for meters in away:
         spot = camera.ground_point(layout.uniform(0, width), meters)
         if np.linalg.norm(places - spot, axis=1).min() > 0.7:

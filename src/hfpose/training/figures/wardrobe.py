@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -158,7 +160,9 @@ class Outfit:
             hair_style=hair_style,
             hair_volume=float(rng.uniform(0.03, 0.06) if hair_style == "curly" else rng.uniform(0.008, 0.022)),
             hair_length=float(rng.uniform(0.13, 0.36)),
-            beard=float(rng.uniform(0.3, 0.95)) if not womanly and body.childhood == 0 and rng.random() < 0.35 else 0.0,
+            beard=float(rng.uniform(0.3, 0.95))
+            if not womanly and body.childhood == 0 and rng.random() < 0.35
+            else 0.0,
             top=top,
             sleeve=sleeve,
             neckline=float(rng.uniform(0.86, 1.1) if womanly and rng.random() < 0.5 else rng.uniform(1.1, 1.55)),
@@ -490,9 +494,18 @@ def _hairline(sine: np.ndarray, receding: float) -> np.ndarray:
     return line + receding * np.clip(forward * 1.5, 0, 1)
 
 
-def _choose(rng: np.random.Generator, options: Sequence, weights: Sequence[float] | None) -> object:
-    shares = np.ones(len(options)) if weights is None else np.array(weights, float)
-    return options[int(np.searchsorted(np.cumsum(shares / shares.sum())[:-1], rng.random(), "right"))]
+def _choose(rng: np.random.Generator, options: Sequence, weights: tuple[float, ...] | None) -> Any:
+    """One of the options, by weight or each as likely."""
+    if weights is None:
+        return options[int(rng.random() * len(options))]
+    return options[bisect(_cumulative(weights), rng.random())]
+
+
+@cache
+def _cumulative(weights: tuple[float, ...]) -> tuple[float, ...]:
+    """Cumulative shares, without the last, which is 1."""
+    total = sum(weights)
+    return tuple(value / total for value in accumulate(weights[:-1]))
 
 
 def _mix(colors: Sequence[Color], position: float) -> Color:
