@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import hfpose
-from golden import Golden
+from file_server import FileServer
+from golden import FOLDERS, Golden
 from hfpose.checkpoints.conversion import ModelSource, build_model
-from hfpose.errors import CheckpointError, ConfigError, UnknownModelError
+from hfpose.errors import CheckpointError, ConfigError, DownloadError, UnknownModelError
 from hfpose.zoo import list_entries
 
 HAND = "rtmdet_nano_320-8xb32_hand"
 BODY = "rtmpose-m_8xb256-420e_body8-256x192"
-DONE = [entry for entry in list_entries() if entry.family in ("rtmpose", "rtmdet")]
+SUPPORTED = [entry for entry in list_entries() if entry.supported]
 
 
 @pytest.fixture(scope="module")
@@ -132,15 +134,42 @@ def test_families_to_come_say_so(tmp_path):
         hfpose.convert_checkpoint("rtmo-s_8xb32-600e_coco-640x640", tmp_path / "c.pth", tmp_path / "converted")
 
 
-@pytest.mark.parametrize("entry", DONE, ids=lambda entry: entry.name)
-def test_every_zoo_model_builds_from_its_settings(entry):
+@pytest.mark.parametrize("entry", SUPPORTED, ids=lambda entry: entry.name)
+def test_every_zoo_model_builds_with_the_shapes_of_the_reference(entry):
     source = ModelSource.from_entry(entry)
     config = source.conversion.config_from_reference(source.reference, source.schema)
     with torch.device("meta"):
         model = source.conversion.MODEL_CLASS(config)
-    assert model.num_parameters() > 500_000
     processor = source.conversion.image_processor_from_reference(source.reference)
-    assert (processor.size["width"], processor.size["height"]) == entry.input_size
+    if entry.input_size is not None:
+        assert (processor.size["width"], processor.size["height"]) == entry.input_size
+    spec = spec_path(entry.name)
+    if spec is None:
+        assert model.num_parameters() > 500_000
+        return
+    shapes = json.loads(spec.read_text())["state_dict"]
+    reference = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    converted = source.conversion.convert_state_dict(reference, config)
+    assert {name: tensor.shape for name, tensor in converted.items()} == {
+        name: tensor.shape for name, tensor in model.state_dict().items()
+    }
+
+
+def spec_path(name: str) -> Path | None:
+    """The golden spec of a zoo model, where there is one."""
+    found = [path for folder in FOLDERS for path in folder.glob(f"*/{name}.json")]
+    return found[0] if found else None
+
+
+def test_a_name_of_both_lists_is_not_guessed(tmp_path):
+    with pytest.raises(UnknownModelError, match="names 2 models"):
+        hfpose.convert_checkpoint("face", tmp_path / "c.pth", tmp_path / "converted")
+
+
+def test_a_checkpoint_that_its_address_does_not_have(tmp_path, monkeypatch):
+    monkeypatch.setenv("HFPOSE_CACHE", str(tmp_path / "cache"))
+    with FileServer() as server, pytest.raises(DownloadError, match="404"):
+        hfpose.convert_checkpoint(HAND, f"{server.url}/missing.pth", tmp_path / "converted")
 
 
 def test_shared_convolutions_take_the_last_level_as_the_reference_does(shared):
