@@ -1,0 +1,240 @@
+"""Fine-tuning from annotations to a folder that a pipeline loads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import hfpose
+from coco_files import people_content, write_json, write_people
+from hfpose.errors import ConfigError, InputError
+from hfpose.training.fine_tuning import FineTuning, fine_tune, label_tensors, with_labels
+
+NAMES = ("head", "left_hand", "right_hand", "left_foot", "right_foot")
+
+
+@pytest.fixture(scope="module")
+def small_pose(tmp_path_factory):
+    """Folder of an RTMPose for crops of 64x64 pixels."""
+    schema = hfpose.load_schema("coco")
+    torch.manual_seed(0)
+    model = hfpose.RTMPoseForPoseEstimation(
+        hfpose.RTMPoseConfig(
+            image_size=(64, 64), depth_multiplier=0.167, width_multiplier=0.125, hidden_size=32, attention_size=16,
+            id2label=dict(enumerate(schema.keypoint_names)), keypoint_schema=schema.to_dict(),
+        )
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("models") / "small-pose"
+    model.save_pretrained(folder)
+    hfpose.RTMPoseImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small_detector(tmp_path_factory):
+    """Folder of an RTMDet for pictures of 64x64 pixels that knows chairs and people."""
+    torch.manual_seed(0)
+    config = hfpose.RTMDetConfig(
+        depth_multiplier=0.167, width_multiplier=0.125, neck_size=16, id2label={0: "chair", 1: "person"}
+    )
+    folder = tmp_path_factory.mktemp("models") / "small-detector"
+    hfpose.RTMDetForObjectDetection(config).save_pretrained(folder)
+    hfpose.RTMDetImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def task(small_pose, tmp_path):
+    (tmp_path / "data").mkdir()
+    data = write_people(tmp_path / "data")
+    return FineTuning(
+        str(small_pose), data, tmp_path / "out", num_steps=2, batch_size=2, num_workers=0, use_cpu=True, save_steps=1
+    )
+
+
+def run(task: FineTuning) -> list[str]:
+    """Trains; returns the messages."""
+    messages: list[str] = []
+    fine_tune(task, tell=messages.append)
+    return messages
+
+
+def animals(folder, count: int = 5):
+    """A file of people who have other keypoints."""
+    content = people_content(folder)
+    for annotation in content["annotations"]:
+        annotation["keypoints"] = annotation["keypoints"][: 3 * count]
+        annotation["num_keypoints"] = count
+    content["categories"][0] |= {"keypoints": list(NAMES[:count]), "skeleton": [[1, 2], [1, 3]]}
+    return write_json(folder / "animals.json", content)
+
+
+def test_the_folder_is_loaded_by_pipeline_and_has_a_card_with_its_numbers(task):
+    messages = run(replace(task, validation_data=task.data))
+    assert messages[0].startswith("Training on 8 samples for 2 steps")
+    assert messages[-1].startswith("On people.json, annotated boxes: AP ")
+    pipe = hfpose.pipeline("pose-estimation", model=task.output, detector="whole_image", device="cpu")
+    assert pipe(str(task.data.parent / "0.png")).keypoints.shape == (1, 17, 2)
+    card = (task.output / "README.md").read_text()
+    for text in (
+        "library_name: hfpose",
+        "Fine-tuned from",
+        "`people.json`, 8 samples",
+        "CPU cores",
+        "- people.json, ",
+    ):
+        assert text in card
+
+
+def test_weights_change_and_the_base_model_does_not(task, small_pose):
+    before = (small_pose / "model.safetensors").read_bytes()
+    run(task)
+    assert (small_pose / "model.safetensors").read_bytes() == before
+    assert (task.output / "model.safetensors").read_bytes() != before
+
+
+def test_other_keypoints_initialize_the_layers_that_depend_on_them_and_say_so(task, tmp_path):
+    data = animals(tmp_path / "data")
+    messages = run(replace(task, data=data))
+    (message,) = [message for message in messages if "initialized anew" in message]
+    assert "17 keypoints of 'coco'" in message and "5 of 'unnamed'" in message
+    assert "head.keypoint_features.weight, head.keypoint_features.bias" in message
+    pipe = hfpose.pipeline("pose-estimation", model=task.output, detector="whole_image", device="cpu")
+    assert pipe.schema.keypoint_names == NAMES
+    assert pipe.schema.flip_indices == (0, 2, 1, 4, 3)
+    assert pipe.schema.skeleton == ((0, 1), (0, 2))
+    assert pipe(str(tmp_path / "data/0.png")).keypoints.shape == (1, 5, 2)
+
+
+def test_as_many_keypoints_of_other_names_are_other_keypoints(task, tmp_path):
+    content = people_content(tmp_path / "data")
+    content["categories"][0]["keypoints"] = list(hfpose.load_schema("ap10k").keypoint_names)
+    messages = run(replace(task, data=write_json(tmp_path / "data/animals.json", content)))
+    assert any("17 of 'ap10k': initialized anew" in message for message in messages)
+
+
+def test_a_schema_can_be_given_where_the_data_name_none(task, tmp_path):
+    data = animals(tmp_path / "data")
+    content = json.loads(data.read_text())
+    del content["categories"][0]["keypoints"]
+    write_json(data, content)
+    with pytest.raises(InputError, match="8 x 15 keypoint values instead of 3 x 17"):
+        run(replace(task, data=data))
+    schema = {"name": "mine", "keypoint_names": list(NAMES)}
+    messages = run(replace(task, data=data, schema=str(write_json(tmp_path / "mine.json", schema))))
+    assert any("5 of 'mine'" in message for message in messages)
+
+
+def test_what_is_left_out_is_told(task, tmp_path):
+    content = people_content(tmp_path / "data")
+    content["annotations"][0]["bbox"] = [900, 900, 10, 10]
+    (tmp_path / "data/3.png").unlink()
+    messages = run(replace(task, data=write_json(tmp_path / "data/people.json", content)))
+    assert any("1 x bbox outside of the picture: annotation 100 of picture 1" in message for message in messages)
+    assert any("1 x picture that is missing: 3.png" in message for message in messages)
+    assert any("Training on 5 samples" in message for message in messages)
+
+
+def test_a_folder_with_a_run_of_other_settings_is_not_continued(task):
+    run(task)
+    with pytest.raises(ConfigError, match=r"learning_rate=0.0005, now 0.1"):
+        run(replace(task, learning_rate=0.1))
+    assert "Going on from" in run(replace(task, num_workers=1))[0]  # what does not matter may change
+
+
+def test_the_number_of_steps_follows_from_the_epochs(task):
+    settings = replace(task, num_steps=None, epochs=2.5, batch_size=3).settings(num_samples=8)
+    assert settings.num_steps == 7
+    assert 1 <= settings.warmup_steps <= 7
+
+
+def test_detectors_learn_boxes_and_are_measured(task, small_detector, tmp_path):
+    content = people_content(tmp_path / "data")
+    content["categories"].append({"id": 7, "name": "chair"})
+    content["annotations"].append({"id": 1, "image_id": 1, "category_id": 7, "bbox": [1, 2, 30, 40]})
+    data = write_json(tmp_path / "data/both.json", content)
+    messages = run(replace(task, model=str(small_detector), data=data, validation_data=data))
+    assert not any("initialized anew" in message for message in messages)
+    assert messages[-1].startswith("On both.json, detection: AP ")
+    trained = hfpose.RTMDetForObjectDetection.from_pretrained(task.output)
+    assert trained.config.id2label == {0: "chair", 1: "person"}
+
+
+def test_a_detector_for_other_classes_gets_new_class_layers(task, small_detector):
+    messages = run(replace(task, model=str(small_detector)))
+    (message,) = [message for message in messages if "initialized anew" in message]
+    assert message.startswith("The detector knows chair, person, the data have person: initialized anew head.class_")
+    assert "box_predictions" not in message
+    assert hfpose.RTMDetForObjectDetection.from_pretrained(task.output).config.id2label == {0: "person"}
+
+
+def test_new_layers_are_as_of_a_new_model_and_the_others_are_kept(small_detector):
+    model = hfpose.RTMDetForObjectDetection.from_pretrained(small_detector)
+    changed, names = with_labels(model, ["a", "b", "c"], seed=5)
+    assert set(names) == {f"head.class_predictions.{i}.{kind}" for i in range(3) for kind in ("weight", "bias")}
+    old, new = model.state_dict(), changed.state_dict()
+    assert all(torch.equal(old[name], new[name]) for name in old if name not in names)
+    assert new["head.class_predictions.0.weight"].shape[0] == 3
+    np.testing.assert_allclose(new["head.class_predictions.0.bias"], -np.log(99), rtol=1e-5)
+    again, _ = with_labels(model, ["a", "b", "c"], seed=5)
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in new.items())
+
+
+def vitpose():
+    from transformers import VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation
+
+    backbone = VitPoseBackboneConfig(
+        image_size=(64, 48), hidden_size=32, num_hidden_layers=1, num_attention_heads=2, mlp_ratio=2, out_indices=[1]
+    )
+    schema = hfpose.load_schema("coco")
+    config = VitPoseConfig(
+        backbone_config=backbone, id2label=dict(enumerate(schema.keypoint_names)), keypoint_schema=schema.to_dict()
+    )
+    return VitPoseForPoseEstimation(config)
+
+
+def hrnet():
+    config = hfpose.HRNetConfig(
+        image_size=(64, 64), stem_channels=8, stage_modules=(1, 1), stage_blocks=((1,), (1, 1)), num_labels=17,
+        stage_channels=((4,), (4, 8)), stage_block_types=("bottleneck", "basic"),
+    )  # fmt: skip
+    return hfpose.HRNetForPoseEstimation(config)
+
+
+@pytest.mark.parametrize(
+    ("make", "layers"),
+    [
+        (vitpose, ["head.conv.weight", "head.conv.bias"]),
+        (hrnet, ["head.heatmaps.weight", "head.heatmaps.bias"]),
+    ],
+)
+def test_tensors_that_depend_on_the_keypoints_are_found_in_any_family(make, layers):
+    assert label_tensors(make()) == layers
+
+
+def test_vitpose_is_trained_although_it_has_no_loss_of_its_own(task, tmp_path):
+    from hfpose.models.vitpose.image_processing_vitpose import ViTPoseImageProcessor
+
+    folder = tmp_path / "vitpose"
+    vitpose().save_pretrained(folder)
+    ViTPoseImageProcessor(size={"height": 64, "width": 48}).save_pretrained(folder)
+    run(replace(task, model=str(folder), data=animals(tmp_path / "data")))
+    pipe = hfpose.pipeline("pose-estimation", model=task.output, detector="whole_image", device="cpu")
+    assert pipe(str(tmp_path / "data/0.png")).keypoints.shape == (1, 5, 2)
+
+
+@pytest.mark.parametrize("name", ["yolox_tiny_8xb8-300e_coco", "motionbert_dstformer-243frm_8xb32-240e_h36m"])
+def test_models_that_cannot_be_trained_say_so(task, name, tmp_path):
+    """For YOLOX a folder stands in, so that nothing is fetched."""
+    if name.startswith("yolox"):
+        folder = tmp_path / "yolox"
+        config = hfpose.YOLOXConfig(depth_multiplier=0.33, width_multiplier=0.125, num_labels=1)
+        hfpose.YOLOXForObjectDetection(config).save_pretrained(folder)
+        hfpose.YOLOXImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
+        name = str(folder)
+    with pytest.raises(ConfigError, match=r"computes no loss|lifts 2D keypoints"):
+        run(replace(task, model=name))
