@@ -230,6 +230,6 @@ def flatten_levels(levels: Sequence[Tensor], num_values: int | None = None) -> T
         (B, P, C), where P counts the boxes of all places.
     """
     return torch.cat(
-        [level.flatten(2).transpose(1, 2).reshape(len(level), -1, num_values or level.shape[1]) for level in levels],
+        [level.flatten(2).transpose(1, 2).reshape(level.shape[0], -1, num_values or level.shape[1]) for level in levels],
         dim=1,
     )
