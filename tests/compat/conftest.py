@@ -16,8 +16,6 @@ from transformers import ResNetConfig
 import hfpose
 from hfpose import hub
 from hfpose.compat.mmpose import MMPoseInferencer
-from hfpose.models.rtmpose.convert_rtmpose import RENAMES
-from hfpose.models.shared.conversion import rename_state_dict
 
 CUSTOM_CONFIG = """
 dataset_info = dict(
@@ -42,7 +40,17 @@ test_dataloader = dict(dataset=dict(type='CocoDataset', pipeline=[
     dict(type='LoadImage'), dict(type='GetBBoxCenterScale'), dict(type='TopdownAffine', input_size=(96, 128)),
     dict(type='PackPoseInputs')]))
 """
-GOLDEN = Path(__file__).parents[1] / "goldens/pose2d/rtmpose-m_8xb256-420e_body8-256x192.json"
+CUSTOM_LIFTER_CONFIG = """
+codec = dict(type='MotionBERTLabel', num_keypoints=17, concat_vis=True, rootrel=True)
+model = dict(
+    type='PoseLifter',
+    backbone=dict(type='DSTFormer', in_channels=3, feat_size=32, depth=1, num_heads=2, mlp_ratio=2, seq_len=9,
+                  att_fuse=True),
+    head=dict(type='MotionRegressionHead', in_channels=32, out_channels=3, embedding_size=16, decoder=codec),
+    test_cfg=dict(flip_test=True))
+test_dataloader = dict(dataset=dict(type='Human36mDataset'))
+"""
+GOLDENS = Path(__file__).parents[1] / "goldens"
 
 
 def randomize(model: torch.nn.Module, std: float = 0.2) -> None:
@@ -158,16 +166,30 @@ def whole_image(tiny_pose: Path) -> MMPoseInferencer:
 @pytest.fixture(scope="session")
 def custom_model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Config file and checkpoint of somebody's own model with three keypoints, in MMPose's formats."""
+    folder = tmp_path_factory.mktemp("custom")
+    golden = GOLDENS / "pose2d" / "rtmpose-m_8xb256-420e_body8-256x192.json"
+    return write_custom(folder / "custom_human_pose_estimator", CUSTOM_CONFIG, golden)
+
+
+@pytest.fixture(scope="session")
+def custom_lifter(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The same of a lifter."""
+    golden = GOLDENS / "pose3d" / "motionbert_dstformer-ft-243frm_8xb32-120e_h36m.json"
+    return write_custom(tmp_path_factory.mktemp("custom") / "custom_lifter", CUSTOM_LIFTER_CONFIG, golden)
+
+
+def write_custom(path: Path, text: str, golden: Path) -> tuple[Path, Path]:
+    """Config file with `text`, and a checkpoint of that model with random weights under the names of `golden`."""
     from hfpose.checkpoints.custom import source_from_config
 
-    folder = tmp_path_factory.mktemp("custom")
-    config, checkpoint = folder / "custom_human_pose_estimator.py", folder / "custom_human_pose_estimator.pth"
-    config.write_text(CUSTOM_CONFIG)
+    config, checkpoint = path.with_suffix(".py"), path.with_suffix(".pth")
+    config.write_text(text)
     source = source_from_config(config)
-    model = source.conversion.MODEL_CLASS(source.conversion.config_from_reference(source.reference, source.schema))
+    settings = source.conversion.config_from_reference(source.reference, source.schema)
+    model = source.conversion.MODEL_CLASS(settings)
     randomize(model)
-    names = json.loads(GOLDEN.read_text())["state_dict"]
-    ours = rename_state_dict({name: torch.tensor(0) for name in names}, RENAMES)
+    names = json.loads(golden.read_text())["state_dict"]
+    ours = source.conversion.convert_state_dict({name: torch.zeros(1) for name in names}, settings)
     theirs = dict(zip(ours, names, strict=True))
     torch.save({"state_dict": {theirs[name]: tensor for name, tensor in model.state_dict().items()}}, checkpoint)
     return config, checkpoint

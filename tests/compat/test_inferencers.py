@@ -220,6 +220,15 @@ def test_pose2d_weights_of_a_model_of_ones_own(custom_model, noise, monkeypatch,
     assert person["bbox"] == ([0, 0, 160, 120],)  # nothing tells which detector it needs
 
 
+def test_pose3d_weights_of_a_lifter_of_ones_own(custom_lifter, custom_model, tiny_pose, noise, monkeypatch, tmp_path):
+    monkeypatch.setenv("HFPOSE_CACHE", str(tmp_path))
+    options = {"pose3d": str(custom_lifter[0]), "pose3d_weights": str(custom_lifter[1]), "det_model": "whole_image"}
+    people, _ = one(MMPoseInferencer(tiny_pose, device="cpu", **options), noise())
+    assert keypoints(people).shape == (1, 17, 3)
+    with pytest.raises(ConfigError, match="stick"):  # the 2D model that was given is the one that is used
+        next(MMPoseInferencer(*map(str, custom_model), device="cpu", **options)(noise()))
+
+
 def test_det_weights(tiny_pose, shared, photo, monkeypatch, tmp_path):
     monkeypatch.setenv("HFPOSE_CACHE", str(tmp_path))
     inferencer = MMPoseInferencer(
