@@ -53,7 +53,9 @@ def test_patches_behind_the_camera_are_not_seen():
 
 def test_pixels_know_the_depth_owner_and_part_they_show():
     drawing = draw([square(0.0, 2.0, 1), square(0.3, 3.0, 2, size=1.5)], CAMERA, LIGHT)
-    numbers, inside = drawing.at(np.array([CAMERA.center, CAMERA.center + (14, 0), (-3.0, 5.0)]), spread=0.5)
+    numbers, inside = drawing.at(
+        np.stack((CAMERA.center, CAMERA.center + np.array([14, 0]), np.array([-3.0, 5.0]))), spread=0.5
+    )
     assert inside.tolist() == [True, True, False]
     assert drawing.owner[numbers[0]].tolist() == [1] * 5
     assert drawing.owner[numbers[1]].tolist() == [2] * 5

@@ -73,8 +73,8 @@ class Person:
         body = Body.random(rng)
         outfit = Outfit.random(rng, body)
         doing = random_activity(rng, body, activity)
-        if doing.seated and outfit.skirt > 0.6:  # a long skirt would stand out before the knees
-            outfit = replace(outfit, skirt=0.5)
+        if doing.seated:  # what hangs long would stand out before the knees
+            outfit = replace(outfit, skirt=min(outfit.skirt, 0.5), tail=min(outfit.tail, 0.17))
         heading = rng.normal(0, 35) if rng.random() < 0.55 else rng.uniform(-180, 180)
         return cls(body, outfit, doing, float(rng.uniform(0, 20)), float(heading))
 

@@ -16,7 +16,6 @@ from hfpose.training.figures.camera import Camera
 
 # Owner of patches that belong to nobody.
 PROP = 255
-MAX_PEOPLE = PROP - 1
 # Meters before the camera from which on things are seen.
 NEAREST = 0.12
 _FRACTION_BITS = 4

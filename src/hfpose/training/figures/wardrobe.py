@@ -167,7 +167,7 @@ class Outfit:
             sleeve=sleeve,
             neckline=float(rng.uniform(0.86, 1.1) if womanly and rng.random() < 0.5 else rng.uniform(1.1, 1.55)),
             hem=waist + (float(rng.uniform(0.08, 0.3)) if womanly and not dress and rng.random() < 0.12 else -0.03),
-            tail=0.0 if tucked else float(rng.uniform(0.15, 0.32)),
+            tail=0.0 if tucked else float(rng.uniform(0.13, 0.28)),
             jacket=random_cloth(rng, plain=0.85) if sleeve > 1 and rng.random() < 0.4 else None,
             bottom=bottom,
             trouser=float(rng.uniform(0.35, 1.05) if shorts else rng.uniform(1.8, 2.0)),
@@ -230,7 +230,7 @@ def dress(
     )
     colors = np.stack([look.colors for look in looks])
     # folds and weave: every patch a little lighter or darker, skin less so
-    rough = np.where(mesh.quad_part == mesh.part("head"), 0.012, 0.035).astype(np.float32)
+    rough = np.where(mesh.quad_part == mesh.part("head"), 0.01, 0.025).astype(np.float32)
     colors *= 1 + (rough * (2 * rng.random(colors.shape[:2], np.float32) - 1))[..., None]
     return padding, colors, np.stack([look.shown for look in looks])
 
