@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -238,7 +238,7 @@ class Body:
         """Of the hip joints over the ground in rest pose."""
         return self.stature * 0.53 * self.leg_length * (1 - 0.09 * self.childhood)
 
-    @property
+    @cached_property
     def joints(self) -> np.ndarray:
         """(B, 3) joints that the bones turn about, in rest pose."""
         height = self.stature
