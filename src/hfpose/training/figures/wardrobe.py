@@ -418,6 +418,8 @@ class _Dresser:
             return
         below = skirt.ring_position * self.lengths[part]
         wide = 1 + 0.26 * self.body.weight + 0.03 * self.body.femininity - 0.08 * self.body.childhood
+        if outfit.skirt == 0:  # shirts lie closer than skirts
+            wide *= 0.95
         width = np.interp(below, (0, 0.05, 0.1, 0.2, 0.3), (0.158, 0.166, 0.176, 0.188, 0.19)) * wide
         depth = np.interp(below, (0, 0.05, 0.1, 0.2, 0.3), (0.112, 0.120, 0.128, 0.134, 0.136)) * wide
         depth += 0.045 * max(self.body.weight, 0)
