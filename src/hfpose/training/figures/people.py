@@ -47,6 +47,8 @@ FACE_PART, EAR_PART = 200, 201
 _TWO_SIDED = ("skirt", "hair_curtain", "hat_brim")
 # Meters that cloth hanging from the waist is drawn before what it lies on.
 _SKIRT_LIFT = 0.035
+# What nobody does in a skirt.
+_LOW_ACTIVITIES = ("sit_on_ground", "squat", "lunge", "kneel", "lie", "plank", "balance")
 # Parts that may hang below the feet.
 _LOOSE = ("skirt", "hair_curtain", "hair_tail", "hair_bun", "hat_brim")
 
@@ -73,8 +75,11 @@ class Person:
         body = Body.random(rng)
         outfit = Outfit.random(rng, body)
         doing = random_activity(rng, body, activity)
-        if doing.seated:  # what hangs long would stand out before the knees
+        # what hangs long would stand out before the knees
+        if doing.seated:
             outfit = replace(outfit, skirt=min(outfit.skirt, 0.5), tail=min(outfit.tail, 0.17))
+        if doing.name in _LOW_ACTIVITIES:
+            outfit = replace(outfit, skirt=0.0, dress=False, tail=min(outfit.tail, 0.17))
         heading = rng.normal(0, 35) if rng.random() < 0.55 else rng.uniform(-180, 180)
         return cls(body, outfit, doing, float(rng.uniform(0, 20)), float(heading))
 
