@@ -57,8 +57,6 @@ _CLOTHS = (
     (222, 186, 60),
     (40, 60, 128),
 )
-# Where cloth of the top ends on the torso below a tail that hides its edge.
-_BELOW_TAIL = -0.12
 _EYES = ((62, 40, 26), (84, 58, 34), (70, 96, 122), (72, 92, 66), (96, 104, 108))
 
 
@@ -373,7 +371,9 @@ class _Dresser:
         position, angle, front = torso.position, torso.angle, torso.front
         # the neckline is lower before the throat than behind the neck
         neckline = outfit.neckline - 0.12 * np.exp(-((front / 35) ** 2))
-        hem = _BELOW_TAIL if outfit.tail else outfit.hem
+        # under a tail the cloth ends a little above the tail's edge, which hides that
+        below_tail = (0.13 - outfit.tail) / 0.55
+        hem = below_tail if outfit.tail else outfit.hem
         worn = (position > hem) & (position < neckline)
         self._cloth(torso, worn, outfit.top)
         if outfit.sleeve < 0:  # shoulder straps
@@ -388,7 +388,7 @@ class _Dresser:
         self._pad(arm, -9, outfit.sleeve, (0.3 * outfit.ease_top, 0.35 * outfit.ease_top))
         if outfit.jacket is not None:
             opening = 9 + 14 * np.clip(position - 0.2, 0, 1)
-            self._cloth(torso, (position > _BELOW_TAIL) & (position < 1.3) & (front > opening), outfit.jacket)
+            self._cloth(torso, (position > hem) & (position < 1.3) & (front > opening), outfit.jacket)
             self._cloth(arm, arm.position < min(outfit.sleeve, 1.9), outfit.jacket)
             self._pad(torso, 0.1, 1.3, 0.012)
             self._pad(arm, -9, outfit.sleeve, 0.008)
