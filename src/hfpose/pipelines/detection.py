@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedConfig
 
+from hfpose.errors import InputError
 from hfpose.models.shared.boxes import nms
 from hfpose.models.shared.detection import DetectionImageProcessor
 from hfpose.pipelines.loading import Stage
@@ -24,7 +25,7 @@ class BoxDetector:
         labels: ids or names of the classes to keep; None keeps all.
 
     Raises:
-        ValueError: if the model has no such class.
+        InputError: if the model has no such class.
     """
 
     def __init__(self, stage: Stage, labels: Iterable[int | str] | None = None) -> None:
@@ -47,7 +48,7 @@ class BoxDetector:
         """
         processor, model = self.stage.image_processor, self.stage.model
         options = {} if isinstance(processor, DetectionImageProcessor) else {"input_data_format": "channels_last"}
-        inputs = processor(images=list(images), return_tensors="pt", **options).to(model.device, model.dtype)
+        inputs = processor(images=list(images), return_tensors="pt", **options).to(self.stage.device, model.dtype)
         sizes = [image.shape[:2] for image in images]
         results = processor.post_process_object_detection(
             model(**inputs), threshold=box_threshold, target_sizes=torch.tensor(sizes)
@@ -70,7 +71,7 @@ def label_ids(config: PreTrainedConfig, labels: Iterable[int | str]) -> list[int
     """Ids of the classes that are given by id or by name.
 
     Raises:
-        ValueError: if the model has no such class.
+        InputError: if the model has no such class.
     """
     names = {str(name).lower(): int(index) for index, name in (config.id2label or {}).items()}
     ids = []
@@ -78,6 +79,6 @@ def label_ids(config: PreTrainedConfig, labels: Iterable[int | str]) -> list[int
         index = names.get(label.lower()) if isinstance(label, str) else int(label)
         if index is None or index not in names.values():
             known = ", ".join(list(names)[:20])
-            raise ValueError(f"The detector has no class {label!r}. It tells apart: {known}.")
+            raise InputError(f"The detector has no class {label!r}. It tells apart: {known}.")
         ids.append(index)
     return ids

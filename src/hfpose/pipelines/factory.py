@@ -14,7 +14,8 @@ from hfpose import hub
 from hfpose.keypoints import schema_for_config
 from hfpose.pipelines.hand_pose_3d import HandPose3DPipeline
 from hfpose.pipelines.index import read_index
-from hfpose.pipelines.loading import Stage, default_device, load_stage
+from hfpose.pipelines.loading import Stage, load_stage
+from hfpose.pipelines.placement import DeviceMap, Memory, Placement
 from hfpose.pipelines.pose_estimation import PoseEstimationPipeline
 from hfpose.pipelines.pose_estimation_3d import PoseEstimation3DPipeline
 from hfpose.zoo import WHOLE_IMAGE, ModelEntry, Task, find_entry, get_entry, list_entries
@@ -40,6 +41,9 @@ def pipeline(
     detector_weights: str | Path | None = None,
     pose_weights: str | Path | None = None,
     device: torch.device | str | int | None = None,
+    device_map: DeviceMap | None = None,
+    max_memory: Memory | None = None,
+    offload_folder: str | Path | None = None,
     dtype: torch.dtype | str | None = None,
     revision: str | None = None,
     token: str | bool | None = None,
@@ -63,6 +67,10 @@ def pipeline(
         detector_weights: the same for `detector`.
         pose_weights: the same for `pose`.
         device: `"cpu"`, `"cuda"`, `"cuda:1"`, `"mps"`, ...; default: the accelerator if there is one, else the CPU.
+        device_map: spreads the stages over devices instead: `"auto"`, `"balanced"`, or a dict such as
+            `{"detector": "cpu", "pose": "cuda:1"}`; see `place` of the pipeline, also for the next two.
+        max_memory: what may be used of each device, such as `{0: "2GB", "cpu": "8GB"}`.
+        offload_folder: where weights go that no memory holds.
         dtype: floating point type of the models, such as `"float16"`; default float32.
         revision: branch, tag or commit of the model's hub repository.
         token: for the Hub; by default the one that is logged in with.
@@ -70,14 +78,43 @@ def pipeline(
     Raises:
         ValueError: for an unknown task.
         UnknownModelError: if nothing has the given name; it suggests near ones.
+        InputError: if `device_map` names a stage or device that is not there.
     """
     if task not in DEFAULT_MODELS:
         raise ValueError(f"Unknown task {task!r}; hfpose has {', '.join(map(repr, DEFAULT_MODELS))}.")
-    target = torch.device(device) if device is not None else default_device()
-    loader = _Loader(target, dtype, token)
-    chosen = loader.find(DEFAULT_MODELS[task] if model is None else model, weights, revision)
+    placement = Placement(device, device_map, max_memory, offload_folder)
+    loader = _Loader(placement.loading_device, dtype, token)
+    made = _make(
+        loader,
+        task,
+        loader.find(DEFAULT_MODELS[task] if model is None else model, weights, revision),
+        image_processor=image_processor,
+        detector=detector,
+        detector_labels=detector_labels,
+        pose=pose,
+        lifter=lifter,
+        detector_weights=detector_weights,
+        pose_weights=pose_weights,
+    )
+    return placement.apply(made)
+
+
+def _make(
+    loader: _Loader,
+    task: str,
+    chosen: _Chosen,
+    *,
+    image_processor: Any,
+    detector: Model | None,
+    detector_labels: Iterable[int | str] | None,
+    pose: Model | None,
+    lifter: Model | None,
+    detector_weights: str | Path | None,
+    pose_weights: str | Path | None,
+) -> AnyPipeline:
+    """The pipeline for a model that was found, before it is spread over devices; for the arguments see `pipeline`."""
     if chosen.is_pipeline:
-        return _load_saved(chosen.place, target, dtype)
+        return _load_saved(chosen.place, loader.device, loader.dtype)
     if chosen.model_type == HAND_MODEL_TYPE:
         stage = loader.load(chosen, "pose", image_processor)
         found, labels = loader.detector(chosen.entry, stage, detector, detector_labels, detector_weights)
@@ -86,7 +123,7 @@ def pipeline(
     if task == "pose-estimation" and not lifts and lifter is None:
         return loader.pose_pipeline(chosen, image_processor, detector, detector_labels, detector_weights)
     if lifts:
-        first = pose if pose is not None else (chosen.entry and chosen.entry.default_pose) or DEFAULT_MODELS[task]
+        first = pose or (chosen.entry and chosen.entry.default_pose) or DEFAULT_MODELS["pose-estimation"]
         before, after = loader.find(first, pose_weights), chosen
     else:
         before, after = chosen, loader.find(DEFAULT_MODELS["pose-estimation-3d"] if lifter is None else lifter)

@@ -307,12 +307,12 @@ class TemporalLifter:
 
     def _forward(self, windows: Sequence[Tensor]) -> Tensor:
         """Outputs (B, T, K, 3) for B windows, T frames the longest of them."""
-        model = self.stage.model
-        inputs = torch.nn.utils.rnn.pad_sequence(list(windows), batch_first=True).to(model.device, model.dtype)
-        lengths = torch.tensor([len(window) for window in windows], device=model.device)
+        model, device = self.stage.model, self.stage.device
+        inputs = torch.nn.utils.rnn.pad_sequence(list(windows), batch_first=True).to(device, model.dtype)
+        lengths = torch.tensor([len(window) for window in windows], device=device)
         arguments: dict[str, Any] = {}
         if (lengths < inputs.shape[1]).any():
-            arguments["frame_mask"] = torch.arange(inputs.shape[1], device=model.device) < lengths[:, None]
+            arguments["frame_mask"] = torch.arange(inputs.shape[1], device=device) < lengths[:, None]
         return model(inputs, flip_test=self.flip_test, **arguments).keypoints_3d.float().cpu()
 
     def _assemble(self, frame: PoseOutput, people: Sequence[_Person]) -> LiftedFrame:

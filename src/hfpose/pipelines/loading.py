@@ -39,7 +39,9 @@ class Stage:
 
     @property
     def device(self) -> torch.device:
-        return self.model.device
+        """Where the model takes its inputs; it may be spread over devices, or come to this one only to run."""
+        device = getattr(getattr(self.model, "_hf_hook", None), "execution_device", None)
+        return self.model.device if device is None else torch.device(device)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a folder that `from_pretrained` of the model's and the processor's classes read."""

@@ -103,7 +103,7 @@ class TopDownEstimator:
         inputs = self.stage.image_processor(
             [images[index] for index in used], boxes=[boxes[owners == index] for index in used], return_tensors="pt"
         )
-        return inputs["pixel_values"].to(self.stage.model.device, self.stage.model.dtype)
+        return inputs["pixel_values"].to(self.stage.device, self.stage.model.dtype)
 
     def _run(self, pixel_values: Tensor, flip_test: bool) -> ModelOutput:
         outputs = self._forward(pixel_values)

@@ -20,7 +20,8 @@ from hfpose.media.sources import Frame, Source, open_source
 from hfpose.models.shared.top_down import check_image_boxes
 from hfpose.pipelines.detection import BoxDetector
 from hfpose.pipelines.index import read_index, write_index
-from hfpose.pipelines.loading import Stage, default_device, load_stage
+from hfpose.pipelines.loading import Stage, load_stage
+from hfpose.pipelines.placement import DeviceMap, Memory, Placement, StagedPipeline
 from hfpose.pipelines.pose import TopDownEstimator
 from hfpose.results import PoseOutput
 from hfpose.tracking import Association, KeypointSmoother, PoseTracker
@@ -55,7 +56,7 @@ class _Picture:
 _NO_BOXES = object()  # where a caller's boxes end before the pictures do
 
 
-class PoseEstimationPipeline:
+class PoseEstimationPipeline(StagedPipeline):
     """
     Finds people (hands, faces, animals) in pictures and the keypoints of each.
 
@@ -106,6 +107,12 @@ class PoseEstimationPipeline:
     def schema(self) -> KeypointSchema:
         """What the keypoints of the results mean."""
         return self.estimator.schema
+
+    @property
+    def stages(self) -> dict[str, Stage]:
+        """The detector, where there is one, and the pose model."""
+        detector = {} if self.detector is None else {"detector": self.detector.stage}
+        return {**detector, "pose": self.estimator.stage}
 
     @property
     def device(self) -> torch.device:
@@ -313,19 +320,25 @@ class PoseEstimationPipeline:
         cls,
         folder: str | Path,
         *,
-        device: torch.device | str | None = None,
+        device: torch.device | str | int | None = None,
+        device_map: DeviceMap | None = None,
+        max_memory: Memory | None = None,
+        offload_folder: str | Path | None = None,
         dtype: torch.dtype | str | None = None,
         revision: str | None = None,
         token: str | bool | None = None,
     ) -> PoseEstimationPipeline:
         """The pipeline that `save_pretrained` wrote to a folder, or that was pushed to a repository.
 
+        For where it goes (`device`, `device_map`, `max_memory`, `offload_folder`) see `hfpose.pipeline`.
+
         Raises:
             ConfigError: if there is no index file, or it cannot be used.
             CheckpointError: if the index names a part outside of the folder.
         """
         root = hub.resolve(folder, "pose", revision=revision, token=token)
-        return cls.from_parts(root, read_index(root), default_device() if device is None else device, dtype)
+        placement = Placement(device, device_map, max_memory, offload_folder)
+        return placement.apply(cls.from_parts(root, read_index(root), placement.loading_device, dtype))
 
     @classmethod
     def from_parts(

@@ -19,7 +19,8 @@ from hfpose.media.frames import Frame
 from hfpose.media.sources import Source, open_source
 from hfpose.pipelines.index import read_index, write_index
 from hfpose.pipelines.lifting import LiftedFrame, OnlineLifter, Temporal, TemporalLifter
-from hfpose.pipelines.loading import Stage, default_device, load_stage
+from hfpose.pipelines.loading import Stage, load_stage
+from hfpose.pipelines.placement import DeviceMap, Memory, Placement, StagedPipeline
 from hfpose.pipelines.pose_estimation import (
     DEFAULT_POSE_BATCH_SIZE,
     PoseEstimationPipeline,
@@ -46,7 +47,7 @@ class _Settings:
     drawing: Mapping[str, Any] | None
 
 
-class PoseEstimation3DPipeline:
+class PoseEstimation3DPipeline(StagedPipeline):
     """
     Finds people in pictures and videos, and their poses in meters.
 
@@ -88,6 +89,11 @@ class PoseEstimation3DPipeline:
     def schema(self) -> KeypointSchema:
         """What the keypoints of the results mean."""
         return TemporalLifter(self.lifter).schema
+
+    @property
+    def stages(self) -> dict[str, Stage]:
+        """The detector, where there is one, the pose model, and the lifter."""
+        return {**self.pose.stages, "lifter": self.lifter}
 
     @property
     def device(self) -> torch.device:
@@ -228,12 +234,17 @@ class PoseEstimation3DPipeline:
         cls,
         folder: str | Path,
         *,
-        device: torch.device | str | None = None,
+        device: torch.device | str | int | None = None,
+        device_map: DeviceMap | None = None,
+        max_memory: Memory | None = None,
+        offload_folder: str | Path | None = None,
         dtype: torch.dtype | str | None = None,
         revision: str | None = None,
         token: str | bool | None = None,
     ) -> PoseEstimation3DPipeline:
         """The pipeline that `save_pretrained` wrote to a folder, or that was pushed to a repository.
+
+        For where it goes (`device`, `device_map`, `max_memory`, `offload_folder`) see `hfpose.pipeline`.
 
         Raises:
             ConfigError: if there is no index file, or it names no lifter.
@@ -243,10 +254,11 @@ class PoseEstimation3DPipeline:
         index = read_index(root)
         if not isinstance(index.get("lifter"), str):
             raise ConfigError(f"{root} is a pipeline without a lifter; load it with `PoseEstimationPipeline`.")
-        target = default_device() if device is None else device
+        placement = Placement(device, device_map, max_memory, offload_folder)
+        target = placement.loading_device
         pose = PoseEstimationPipeline.from_parts(root, index, target, dtype)
         lifter = load_stage(hub.child_path(root, index["lifter"]), "lifter", device=target, dtype=dtype)
-        return cls(pose, lifter)
+        return placement.apply(cls(pose, lifter))
 
 
 def _follow_stream(

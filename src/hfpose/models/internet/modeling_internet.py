@@ -117,7 +117,7 @@ class InterNetPreTrainedModel(PushWithCard, PreTrainedModel):
     base_model_prefix = "internet"
     main_input_name = "pixel_values"
     input_modalities = "image"
-    _no_split_modules = ["ResNetConvLayer", "ResNetShortCut", "InterNetHead"]
+    _no_split_modules = ["ResNetEmbeddings", "ResNetBasicLayer", "ResNetBottleNeckLayer", "InterNetHead"]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

@@ -188,7 +188,7 @@ class MotionBertPreTrainedModel(PushWithCard, PreTrainedModel):
     base_model_prefix = "motionbert"
     main_input_name = "keypoints_2d"
     supports_gradient_checkpointing = True
-    _no_split_modules = ["MotionBertDualStreamBlock"]
+    _no_split_modules = ["MotionBertEmbeddings", "MotionBertDualStreamBlock"]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

@@ -194,8 +194,8 @@ class RTMDetForObjectDetection(RTMDetPreTrainedModel):
         features = self.neck(self.backbone(pixel_values)[1:])
         logits, distances = self.head(features)
         shapes = [(level.shape[-2], level.shape[-1]) for level in logits]
-        points = level_points(shapes, self.config.strides, pixel_values.device)
         sides = flatten_levels(distances)
+        points = level_points(shapes, self.config.strides, sides.device)
         boxes = torch.cat((points - sides[..., :2], points + sides[..., 2:]), dim=-1)
         flat_logits = flatten_levels(logits)
         loss = None

@@ -293,7 +293,7 @@ class SSDLiteForObjectDetection(SSDLitePreTrainedModel):
         features = self.neck(self.backbone(pixel_values))
         logits, regressions = self.head(features)
         shapes = [(level.shape[-2], level.shape[-1]) for level in features]
-        anchors = make_anchors(self.config, shapes, pixel_values.device)
+        anchors = make_anchors(self.config, shapes, regressions[0].device)
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         output = SSDLiteObjectDetectionOutput(
             logits=flatten_levels(logits, label_count(self.config) + 1),
