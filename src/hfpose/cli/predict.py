@@ -1,81 +1,261 @@
-"""`hfpose predict`: pictures, folders, videos and webcams to JSON and drawn pictures."""
+"""`hfpose predict`: pictures, folders, videos and webcams to JSON and drawn pictures.
+
+Its options have the names of MMPose's `demo/inferencer_demo.py`, and more.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 if TYPE_CHECKING:
     from hfpose.media.frames import Frame
+    from hfpose.media.sources import Source
+    from hfpose.media.writers import WriterGroup
     from hfpose.results import PoseOutput
+    from hfpose.visualization import Window
+
+    Results = Iterable[tuple[Frame, PoseOutput]]
+
+_INPUT, _MODELS, _FINDING, _3D, _OUTPUT, _DRAWING = "Input", "Models", "Finding people", "3D", "Output", "Drawing"
+_TRUE, _FALSE = ("true", "yes", "t", "y", "1"), ("false", "no", "f", "n", "0")
+_VIDEO_WAIT = 1e-5  # seconds; a frame of a video is shown until the next one is ready
+
+
+class PredictCommand(TyperCommand):
+    """Lets `--det-cat-ids 15 16 17` take several numbers, as the reference's demo does."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, list(_repeated("--det-cat-ids", args)))
+
+
+def _repeated(option: str, args: Iterable[str]) -> Iterator[str]:
+    """The arguments, with `option` before every number that follows its first value."""
+    place = -1  # of an argument behind the option
+    for arg in args:
+        if arg == option:
+            place = 0
+        elif place >= 0:
+            place += 1
+            if place > 1:
+                if arg.isdecimal():
+                    yield option
+                else:
+                    place = -1
+        yield arg
 
 
 def predict(
-    inputs: Annotated[list[str], typer.Argument(help="Pictures, folders, videos, URLs, or webcam[:ID].")],
+    inputs: Annotated[
+        list[str] | None, typer.Argument(help="Pictures, folders, videos, URLs, or webcam[:ID].", show_default=False)
+    ] = None,
+    recursive: Annotated[
+        bool, typer.Option(help="Look into subfolders of folders too.", rich_help_panel=_INPUT)
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option(help="Skip inputs whose files an earlier run has written.", rich_help_panel=_INPUT)
+    ] = False,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Pictures that go through the detector at once.", rich_help_panel=_INPUT)
+    ] = 1,
+    pose_batch_size: Annotated[
+        int, typer.Option(min=1, help="Crops that go through the pose model at once.", rich_help_panel=_INPUT)
+    ] = 32,
     pose2d: Annotated[
-        str, typer.Option(help="Alias, zoo name, hub repository or folder of the pose model.")
-    ] = "human",
+        str | None,
+        typer.Option(
+            help="Alias, zoo name, config file, hub repository or folder of the 2D model. Default: human, or in 3D what "
+            "goes with the lifter.",
+            rich_help_panel=_MODELS,
+        ),
+    ] = None,
+    pose2d_weights: Annotated[
+        str | None, typer.Option(help="Checkpoint (path or URL) to use with --pose2d.", rich_help_panel=_MODELS)
+    ] = None,
+    pose3d: Annotated[
+        str | None, typer.Option(help="The same for 3D: human3d, hand3d, ... Default: 2D.", rich_help_panel=_MODELS)
+    ] = None,
+    pose3d_weights: Annotated[
+        str | None, typer.Option(help="Checkpoint to use with --pose3d.", rich_help_panel=_MODELS)
+    ] = None,
     det_model: Annotated[
-        str | None, typer.Option(help="The same for the detector, or whole_image. Default: goes with the pose model.")
+        str | None,
+        typer.Option(
+            help="The same for the detector, or whole_image. Default: goes with the pose model.",
+            rich_help_panel=_MODELS,
+        ),
+    ] = None,
+    det_weights: Annotated[
+        str | None, typer.Option(help="Checkpoint to use with --det-model.", rich_help_panel=_MODELS)
     ] = None,
     det_cat_ids: Annotated[
-        list[str] | None, typer.Option(help="Classes of the detector to keep, by id or name; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="Classes of the detector to keep, by id or name; several ids, or repeated. Default: those that the pose "
+            "model is made for.",
+            rich_help_panel=_MODELS,
+        ),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, ... Default: the best there is.")] = None,
-    bbox_thr: Annotated[float, typer.Option(help="Least score of a box.")] = 0.3,
-    nms_thr: Annotated[float, typer.Option(help="Overlap above which the worse of two boxes goes.")] = 0.3,
-    kpt_thr: Annotated[float, typer.Option(help="Least score of a keypoint that is drawn.")] = 0.3,
-    flip_test: Annotated[bool, typer.Option(help="Average over mirrored crops, for twice the cost.")] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures that go through the detector at once.")] = 1,
-    pose_batch_size: Annotated[int, typer.Option(min=1, help="Crops that go through the pose model at once.")] = 32,
+    scope: Annotated[
+        str, typer.Option(help="mmpose; with --show-alias also mmdet, for detectors.", rich_help_panel=_MODELS)
+    ] = "mmpose",
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu, cuda, cuda:1, mps, ... Default: the best there is.", rich_help_panel=_MODELS),
+    ] = None,
+    show_alias: Annotated[
+        bool, typer.Option("--show-alias", help="List the aliases of models and stop.", rich_help_panel=_MODELS)
+    ] = False,
+    bbox_thr: Annotated[float, typer.Option(help="Least score of a box.", rich_help_panel=_FINDING)] = 0.3,
+    nms_thr: Annotated[
+        float, typer.Option(help="Overlap above which the worse of two boxes goes.", rich_help_panel=_FINDING)
+    ] = 0.3,
+    pose_based_nms: Annotated[
+        str,
+        typer.Option(
+            metavar="BOOL",
+            help="2D: true leaves out people whose keypoints lie on those of somebody with a higher score.",
+            rich_help_panel=_FINDING,
+        ),
+    ] = "false",
+    flip_test: Annotated[
+        bool,
+        typer.Option(
+            help="Average over mirrored crops, for twice the cost. (The reference's demo does so where the model's config "
+            "says it.)",
+            rich_help_panel=_FINDING,
+        ),
+    ] = False,
+    tracking_thr: Annotated[
+        float, typer.Option(help="Overlap above which people of two frames are the same.", rich_help_panel=_3D)
+    ] = 0.3,
+    use_oks_tracking: Annotated[
+        bool, typer.Option(help="Judge that by keypoints, not by boxes.", rich_help_panel=_3D)
+    ] = False,
+    disable_norm_pose_2d: Annotated[
+        bool,
+        typer.Option(
+            "--disable-norm-pose-2d",
+            help="Do not scale and place poses as in the lifter's training data.",
+            rich_help_panel=_3D,
+        ),
+    ] = False,
+    disable_rebase_keypoint: Annotated[
+        bool,
+        typer.Option(
+            "--disable-rebase-keypoint",
+            help="Do not move poses so that their lowest keypoint has height 0.",
+            rich_help_panel=_3D,
+        ),
+    ] = False,
+    num_instances: Annotated[
+        int, typer.Option(help="How many people are drawn in 3D; -1 for all.", rich_help_panel=_3D)
+    ] = 1,
     out_dir: Annotated[
-        Path | None, typer.Option(help="Folder for everything, in predictions/ and visualizations/.")
+        Path | None,
+        typer.Option(help="Folder for everything, in predictions/ and visualizations/.", rich_help_panel=_OUTPUT),
     ] = None,
-    pred_out_dir: Annotated[Path | None, typer.Option(help="Folder for predictions.")] = None,
-    vis_out_dir: Annotated[Path | None, typer.Option(help="Folder for drawn pictures and videos.")] = None,
+    pred_out_dir: Annotated[Path | None, typer.Option(help="Folder for predictions.", rich_help_panel=_OUTPUT)] = None,
+    vis_out_dir: Annotated[
+        Path | None, typer.Option(help="Folder for drawn pictures and videos.", rich_help_panel=_OUTPUT)
+    ] = None,
     format: Annotated[
-        list[str], typer.Option(help="Format of predictions: json, coco, openpose, csv; may be repeated.")
+        list[str],
+        typer.Option(
+            help="Format of predictions: json, coco, openpose, csv; may be repeated.", rich_help_panel=_OUTPUT
+        ),
     ] = ["json"],  # noqa: B006 - typer reads the default, nothing changes it
-    draw_bbox: Annotated[bool, typer.Option(help="Draw the boxes too.")] = False,
+    show: Annotated[
+        bool, typer.Option(help="Show the results in a window. Esc or q ends the run.", rich_help_panel=_OUTPUT)
+    ] = False,
+    wait_time: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Seconds that a picture is shown; 0 waits for a key. Videos do not wait.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = 0.0,
+    show_progress: Annotated[
+        bool,
+        typer.Option(
+            "--show-progress", help="Show a progress bar even where stderr is no terminal.", rich_help_panel=_OUTPUT
+        ),
+    ] = False,
+    kpt_thr: Annotated[
+        float, typer.Option(help="Least score of a keypoint that is drawn.", rich_help_panel=_DRAWING)
+    ] = 0.3,
+    draw_bbox: Annotated[bool, typer.Option(help="Draw the boxes too.", rich_help_panel=_DRAWING)] = False,
+    draw_heatmap: Annotated[
+        bool, typer.Option(help="2D: draw the heatmaps below the poses.", rich_help_panel=_DRAWING)
+    ] = False,
     radius: Annotated[
-        int | None, typer.Option(help="Of keypoints, in pixels. Default: grows with the picture.")
+        int | None,
+        typer.Option(
+            help="Of keypoints, in pixels. Default: grows with the picture (3 in the reference's demo).",
+            rich_help_panel=_DRAWING,
+        ),
     ] = None,
     thickness: Annotated[
-        int | None, typer.Option(help="Of links, in pixels. Default: grows with the picture.")
+        int | None,
+        typer.Option(
+            help="Of links, in pixels. Default: grows with the picture (1 in the reference's demo).",
+            rich_help_panel=_DRAWING,
+        ),
     ] = None,
-    skeleton_style: Annotated[str, typer.Option(help="mmpose or openpose.")] = "mmpose",
-    black_background: Annotated[bool, typer.Option(help="Draw on black instead of the picture.")] = False,
-    recursive: Annotated[bool, typer.Option(help="Look into subfolders of folders too.")] = False,
-    resume: Annotated[bool, typer.Option(help="Skip inputs whose files an earlier run has written.")] = False,
+    skeleton_style: Annotated[str, typer.Option(help="mmpose or openpose.", rich_help_panel=_DRAWING)] = "mmpose",
+    black_background: Annotated[
+        bool, typer.Option(help="Draw on black instead of the picture.", rich_help_panel=_DRAWING)
+    ] = False,
 ) -> None:
     """Find people, hands, faces or animals and their keypoints."""
-    from tqdm import tqdm
+    from hfpose.compat.mmpose.aliases import check_scope
+
+    if show_alias:
+        _print_aliases(scope)
+        return
+    if not inputs:
+        raise typer.BadParameter("give a picture, a folder, a video or webcam.", param_hint="INPUTS")
+    check_scope(scope)
+    suppresses = _boolean(pose_based_nms)
 
     from hfpose.media.sources import open_source
     from hfpose.media.writers import open_writers
-    from hfpose.pipelines import pipeline
-    from hfpose.visualization import draw_poses
+    from hfpose.pipelines import PoseEstimationPipeline, pipeline
+    from hfpose.visualization import Window
 
     writers = open_writers(
         out_dir=out_dir, pred_out_dir=pred_out_dir, vis_out_dir=vis_out_dir, formats=format, resume=resume
     )
-    labels = [int(label) if label.isdigit() else label for label in det_cat_ids] if det_cat_ids else None
-    pipe = pipeline("pose-estimation", model=pose2d, detector=det_model, detector_labels=labels, device=device)
     source = open_source(
         inputs if len(inputs) > 1 else inputs[0], recursive=recursive, skip=writers.is_complete if resume else None
     )
-    results = pipe.stream(
-        source,
-        flip_test=flip_test,
-        box_threshold=bbox_thr,
-        nms_threshold=nms_thr,
-        batch_size=batch_size,
-        pose_batch_size=pose_batch_size,
+    window = Window("hfpose") if show else None
+    models: dict[str, Any] = {"model": pose2d, "weights": pose2d_weights}
+    if pose3d is not None:
+        models = {"model": pose3d, "weights": pose3d_weights, "pose": pose2d, "pose_weights": pose2d_weights}
+    pipe = pipeline(
+        "pose-estimation" if pose3d is None else "pose-estimation-3d",
+        **models,
+        detector=det_model,
+        detector_weights=det_weights,
+        detector_labels=[int(label) if label.isdecimal() else label for label in det_cat_ids or ()] or None,
+        device=device,
     )
-    drawing: dict[str, Any] = {
+    finding = {
+        "flip_test": flip_test,
+        "box_threshold": bbox_thr,
+        "nms_threshold": nms_thr,
+        "batch_size": batch_size,
+        "pose_batch_size": pose_batch_size,
+    }
+    drawing = {
         "keypoint_threshold": kpt_thr,
         "draw_boxes": draw_bbox,
         "radius": radius,
@@ -83,20 +263,98 @@ def predict(
         "skeleton_style": skeleton_style,
         "black_background": black_background,
     }
+    lifting = {
+        "association": "oks" if use_oks_tracking else "iou",
+        "tracking_threshold": tracking_thr,
+        "do_normalize_boxes": False if disable_norm_pose_2d else None,
+        "do_rebase_height": False if disable_rebase_keypoint else None,
+    }
+    draws = drawing if writers.wants_visualization or show else None
+    if type(pipe) is PoseEstimationPipeline:
+        results = _results_2d(pipe, source, finding, draws, draw_heatmap, suppresses)
+    else:
+        results = _results_3d(pipe, source, finding, lifting, draws, num_instances)
+    with writers, window or nullcontext():
+        failures = _run(results, writers, window, wait_time, source.num_frames, show_progress)
+    if failures:
+        raise typer.Exit(1)
+
+
+def _results_2d(
+    pipe: Any,
+    source: Source,
+    finding: Mapping[str, Any],
+    drawing: Mapping[str, Any] | None,
+    draw_heatmap: bool,
+    pose_based_nms: bool,
+) -> Results:
+    """The frames with their results, drawn unless `drawing` is None."""
+    from hfpose.pipelines.suppression import suppress_similar_poses
+    from hfpose.visualization import draw_poses, draw_poses_and_heatmaps
+
+    draw = draw_poses_and_heatmaps if draw_heatmap else draw_poses
+    for frame, output in pipe.stream(source, **finding, return_heatmaps=draw_heatmap and drawing is not None):
+        if pose_based_nms:
+            output = suppress_similar_poses(output)
+        if drawing is not None and frame.image is not None and output.error is None:
+            output.visualization = draw(frame.image, output, **drawing)
+        yield frame, output
+
+
+def _results_3d(
+    pipe: Any,
+    source: Source,
+    finding: Mapping[str, Any],
+    lifting: Mapping[str, Any],
+    drawing: Mapping[str, Any] | None,
+    num_instances: int,
+) -> Results:
+    """The same in 3D; of `lifting`, hands know the height alone."""
+    from hfpose.pipelines import HandPose3DPipeline
+
+    options = {"do_rebase_height": lifting["do_rebase_height"]} if isinstance(pipe, HandPose3DPipeline) else lifting
+    if drawing is not None:
+        drawing = {**drawing, "num_instances": None if num_instances < 0 else num_instances}
+    return pipe.stream(source, **finding, **options, drawing=drawing)
+
+
+def _run(
+    results: Results,
+    writers: WriterGroup,
+    window: Window | None,
+    wait_time: float,
+    total: int | None,
+    show_progress: bool,
+) -> int:
+    """Write, show and report the results; returns how many inputs could not be used.
+
+    Raises:
+        typer.Exit: if the user ends the run at the window.
+    """
+    from tqdm import tqdm
+
     failures = 0
     # `disable=None`: no bar where stderr is no terminal; `delay`: none for what is done in a second.
-    with writers, tqdm(results, total=source.num_frames, unit="frame", disable=None, delay=1) as progress:
+    bar = tqdm(
+        results,
+        total=total,
+        unit="frame",
+        disable=False if show_progress else None,
+        delay=0 if show_progress else 1,
+    )
+    with bar as progress:
         for frame, output in progress:
             if output.error is not None:
                 failures += 1
                 progress.write(f"hfpose: {frame.source or frame.name}: {output.error}", file=sys.stderr)
-            elif writers.wants_visualization and frame.image is not None:
-                output.visualization = draw_poses(frame.image, output, **drawing)
             writers.write(frame, output)
             if not writers.writers and output.error is None:
                 progress.write(_summary(frame, output), file=sys.stdout)
-    if failures:
-        raise typer.Exit(1)
+            if window is not None and output.visualization is not None:
+                seconds = wait_time if frame.frame_index is None else _VIDEO_WAIT
+                if not window.show(output.visualization, seconds):
+                    raise typer.Exit(1 if failures else 0)
+    return failures
 
 
 def _summary(frame: Frame, output: PoseOutput) -> str:
@@ -106,3 +364,19 @@ def _summary(frame: Frame, output: PoseOutput) -> str:
         where = f"{where} frame {output.frame_index}"
     scores = output.box_scores if output.box_scores is not None else ()
     return f"{where}: {output.num_instances} found" + "".join(f", {score:.2f}" for score in scores)
+
+
+def _print_aliases(scope: str) -> None:
+    from hfpose.compat.mmpose.aliases import get_model_aliases
+
+    aliases = get_model_aliases(scope)
+    width = max(map(len, aliases)) + 2
+    print("ALIAS".ljust(width) + "MODEL_NAME")
+    for alias in sorted(aliases):
+        print(alias.ljust(width) + aliases[alias])
+
+
+def _boolean(text: str) -> bool:
+    if text.casefold() not in _TRUE + _FALSE:
+        raise typer.BadParameter(f"{text!r} is neither true nor false.", param_hint="--pose-based-nms")
+    return text.casefold() in _TRUE

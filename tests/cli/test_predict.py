@@ -1,0 +1,485 @@
+"""`hfpose predict`: the flags of MMPose's demo, videos, broken and long inputs, killed runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import typer
+from PIL import Image
+
+import hfpose
+from hfpose import cli
+
+# Source: demo/inferencer_demo.py of MMPose 1.3.2. None: ours differs on purpose, as --help says.
+DEMO_DEFAULTS = {
+    "--pose2d": None,
+    "--pose2d-weights": None,
+    "--pose3d": None,
+    "--pose3d-weights": None,
+    "--det-model": None,
+    "--det-weights": None,
+    "--det-cat-ids": None,
+    "--scope": "mmpose",
+    "--device": None,
+    "--show-progress": False,
+    "--show": False,
+    "--draw-bbox": False,
+    "--draw-heatmap": False,
+    "--bbox-thr": 0.3,
+    "--nms-thr": 0.3,
+    "--pose-based-nms": "false",
+    "--kpt-thr": 0.3,
+    "--tracking-thr": 0.3,
+    "--use-oks-tracking": False,
+    "--disable-norm-pose-2d": False,
+    "--disable-rebase-keypoint": False,
+    "--num-instances": 1,
+    "--radius": None,
+    "--thickness": None,
+    "--skeleton-style": "mmpose",
+    "--black-background": False,
+    "--vis-out-dir": None,
+    "--pred-out-dir": None,
+    "--show-alias": False,
+}
+
+Predict = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def predict(monkeypatch, capsys) -> Predict:
+    """Runs the command in this process: exit code, stdout and stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["hfpose", "predict", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exit_info:
+            cli.main()
+        captured = capsys.readouterr()
+        return int(exit_info.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def whole(tiny_pose) -> list[object]:
+    """Options for a small model without a detector."""
+    return ["--pose2d", tiny_pose, "--det-model", "whole_image", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory) -> list[object]:
+    """Options for a model that takes a millisecond for a picture."""
+    schema = hfpose.load_schema("coco")
+    model = hfpose.RTMPoseForPoseEstimation(
+        hfpose.RTMPoseConfig(
+            image_size=(64, 64),
+            depth_multiplier=0.167,
+            width_multiplier=0.125,
+            hidden_size=32,
+            attention_size=32,
+            id2label=dict(enumerate(schema.keypoint_names)),
+            keypoint_schema=schema.to_dict(),
+        )
+    )
+    folder = tmp_path_factory.mktemp("models") / "quick"
+    model.save_pretrained(folder)
+    hfpose.RTMPoseImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
+    return ["--pose2d", folder, "--det-model", "whole_image", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def tiny_lifter(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    model = hfpose.MotionBertForPoseLifting(
+        hfpose.MotionBertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, max_frames=9)
+    )
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    folder = tmp_path_factory.mktemp("models") / "tiny-lifter"
+    model.save_pretrained(folder)
+    hfpose.MotionBertImageProcessor().save_pretrained(folder)
+    return folder
+
+
+def noise(seed: int = 0, height: int = 120, width: int = 160) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def write_pictures(folder: Path, count: int, height: int = 120, width: int = 160) -> Path:
+    folder.mkdir()
+    for index in range(count):
+        Image.fromarray(noise(index, height, width)).save(folder / f"{index:04d}.jpg", quality=80)
+    return folder
+
+
+def write_clip(path: Path, num_frames: int, height: int = 120, width: int = 160) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (width, height))
+    for seed in range(num_frames):
+        writer.write(noise(seed, height, width))
+    writer.release()
+    return path
+
+
+def video_facts(path: Path) -> dict[str, float]:
+    capture = cv2.VideoCapture(str(path))
+    sizes = (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+    facts = [capture.get(prop) for prop in sizes]
+    frames = 0
+    while capture.read()[0]:
+        frames += 1
+    return {"fps": facts[0], "width": facts[1], "height": facts[2], "frames": frames}
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def saved(folder: Path, name: str) -> np.ndarray:
+    with Image.open(folder / f"{name}.jpg") as image:
+        return np.asarray(image)
+
+
+# The flags of MMPose's demo
+
+
+def test_every_flag_of_mmposes_demo_with_its_default():
+    command = typer.main.get_command(cli.app).commands["predict"]
+    ours = {name: param.default for param in command.params for name in param.opts}
+    assert {flag: ours[flag] for flag in DEMO_DEFAULTS} == DEMO_DEFAULTS
+
+
+def test_show_alias(predict):
+    code, out, _ = predict("--show-alias")
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[0].split() == ["ALIAS", "MODEL_NAME"]
+    assert ["human", "rtmpose-m_8xb256-420e_body8-256x192"] in [line.split() for line in lines]
+    assert lines[1:] == sorted(lines[1:])
+    assert "rtmdet-m" in predict("--show-alias", "--scope", "mmdet")[1]
+
+
+def test_show_alias_is_quick():
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-m", "hfpose", "predict", "--show-alias"], capture_output=True, timeout=60)
+    assert done.returncode == 0
+    assert time.perf_counter() - start < 2
+
+
+def test_without_inputs(predict):
+    code, _, err = predict()
+    assert code == 2
+    assert "INPUTS" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [(["--scope", "mmyolo"], "mmyolo"), (["--pose-based-nms", "perhaps"], "neither true nor false")],
+)
+def test_values_that_cannot_be(predict, whole, photo, arguments, reason):
+    code, _, err = predict(photo, *whole, *arguments)
+    assert code == 2
+    assert reason in err
+
+
+def test_det_cat_ids_takes_several_numbers(predict, tiny_pose, person_detector, photo):
+    model = ["--pose2d", tiny_pose, "--det-model", person_detector, "--device", "cpu"]
+    for given in (["--det-cat-ids", "0"], ["--det-cat-ids", "0", "0"], ["--det-cat-ids", "person"]):
+        code, out, _ = predict(*model, *given, "--show-progress", photo)
+        assert code == 0
+        assert "4 found" in out
+    code, _, err = predict(*model, photo, "--det-cat-ids", "0", "7", "--bbox-thr", "0.3")
+    assert code != 0
+    assert "no class 7" in err
+
+
+def test_weights(predict, tiny_pose, shared, photo, monkeypatch, tmp_path):
+    monkeypatch.setenv("HFPOSE_CACHE", str(tmp_path))
+    code, out, _ = predict(
+        *(photo, "--pose2d", tiny_pose, "--det-model", "rtmdet_nano_320-8xb32_coco-person", "--device", "cpu"),
+        *("--det-weights", shared / "weights" / "rtmdet_nano_person_folded.pth"),
+    )
+    assert code == 0
+    assert "4 found" in out
+    code, _, err = predict(photo, "--pose2d", "human", "--pose2d-weights", tmp_path / "none.pth")
+    assert code == 2
+    assert "none.pth" in err
+
+
+def test_thresholds_and_pose_based_nms(predict, tiny_pose, person_detector, photo):
+    def found(*arguments):
+        _, out, _ = predict(
+            photo, "--pose2d", tiny_pose, "--det-model", person_detector, "--device", "cpu", *arguments
+        )
+        return int(out.split(": ")[1].split()[0])
+
+    assert found() == 4
+    assert found("--bbox-thr", 0.8) == 2
+    many = ("--bbox-thr", 0.05, "--nms-thr", 0.95)
+    assert found(*many, "--pose-based-nms", "True") < found(*many, "--pose-based-nms", "no")
+
+
+def test_drawing(predict, whole, tmp_path):
+    picture = write_pictures(tmp_path / "in", 1) / "0000.jpg"
+
+    def drawn(*arguments):
+        assert predict(picture, *whole, "--kpt-thr", -100, "--vis-out-dir", tmp_path / "out", *arguments)[0] == 0
+        return saved(tmp_path / "out", "0000")
+
+    plain = drawn()
+    for arguments in (
+        ["--draw-bbox"],
+        ["--radius", "9"],
+        ["--thickness", "9"],
+        ["--kpt-thr", "100"],
+        ["--skeleton-style", "openpose"],
+        ["--black-background"],
+        ["--flip-test"],
+    ):
+        assert (drawn(*arguments) != plain).any(), arguments
+    assert drawn("--draw-heatmap").shape == (240, 160, 3)
+
+
+def test_show(predict, whole, screen, tmp_path):
+    folder = write_pictures(tmp_path / "in", 3)
+    screen.keys = [32, 32, 32]
+    assert predict(folder, *whole, "--show")[0] == 0
+    assert len(screen.shown) == 3
+    assert screen.open == set()
+    screen.waits.clear()
+    predict(folder, *whole, "--show", "--wait-time", "0.03")
+    assert 60 <= sum(screen.waits) <= 200
+    screen.keys = [32, 27]
+    screen.shown.clear()
+    code, out, _ = predict(folder, *whole, "--show")
+    assert (code, len(screen.shown), len(out.splitlines())) == (0, 2, 2)
+
+
+def test_leaving_a_video_at_the_window_gives_it_no_name(predict, whole, screen, tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4", 6)
+    screen.keys = [-1, 27]
+    predict(clip, *whole, "--show", "--out-dir", tmp_path / "out")
+    assert not [name for name in files(tmp_path / "out") if not Path(name).name.startswith(".")]
+
+
+def test_show_without_a_screen(predict, whole, photo, monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    code, _, err = predict(photo, *whole, "--show")
+    assert code == 2
+    assert "no screen" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_show_progress(predict, whole, photo, tmp_path):
+    for arguments, shown in (([], False), (["--show-progress"], True)):
+        _, _, err = predict(photo, *whole, "--pred-out-dir", tmp_path, *arguments)
+        assert ("1/1" in err) is shown
+
+
+def test_3d(predict, tiny_pose, tiny_lifter, tmp_path):
+    picture = write_pictures(tmp_path / "in", 1) / "0000.jpg"
+    model = ["--pose2d", tiny_pose, "--pose3d", tiny_lifter, "--det-model", "whole_image", "--device", "cpu"]
+
+    def run(*arguments):
+        code, _, err = predict(picture, *model, "--out-dir", tmp_path / "out", *arguments)
+        assert (code, err) == (0, "")
+        (person,) = json.loads((tmp_path / "out" / "predictions" / "0000.json").read_text())
+        return np.array(person["keypoints"]), saved(tmp_path / "out" / "visualizations", "0000")
+
+    keypoints, picture_of_one = run()
+    assert keypoints.shape == (17, 3)
+    assert keypoints[:, 2].min() == pytest.approx(0, abs=1e-6)
+    assert run("--disable-rebase-keypoint")[0][0].tolist() == pytest.approx([0, 0, 0], abs=1e-6)
+    assert not np.allclose(run("--disable-norm-pose-2d")[0], keypoints)
+    assert (run("--num-instances", "3")[1].shape != picture_of_one.shape) or (
+        run("--num-instances", "3")[1] != picture_of_one
+    ).any()
+
+
+def test_tracking_in_3d(predict, tiny_pose, tiny_lifter, person_detector, shared, tmp_path):
+    clip = shared / "videos" / "people.mp4"
+    model = ["--pose2d", tiny_pose, "--pose3d", tiny_lifter, "--det-model", person_detector, "--device", "cpu"]
+
+    def identities(*arguments):
+        assert predict(clip, *model, "--pred-out-dir", tmp_path / "out", *arguments)[0] == 0
+        frames = json.loads((tmp_path / "out" / "people.json").read_text())
+        return [[person["track_id"] for person in frame["instances"]] for frame in frames]
+
+    by_box, by_keypoints = (
+        identities("--tracking-thr", "0.6"),
+        identities("--tracking-thr", "0.6", "--use-oks-tracking"),
+    )
+    assert by_box != by_keypoints  # random weights put keypoints here and there
+    assert identities("--tracking-thr", "1")[-1] != by_box[-1]
+
+
+def test_a_3d_model_given_as_a_2d_one(predict, tiny_lifter, photo, tiny_pose, monkeypatch):
+    """As for `pipeline`, its name is enough."""
+    make = hfpose.pipeline
+    monkeypatch.setattr(
+        "hfpose.pipelines.pipeline",
+        lambda task, **options: make(task, **{**options, "pose": tiny_pose, "detector": "whole_image"}),
+    )
+    code, out, _ = predict(photo, "--pose2d", tiny_lifter, "--device", "cpu")
+    assert code == 0
+    assert "1 found" in out
+
+
+# Videos
+
+
+@pytest.mark.parametrize("name", ["demo", "people"])
+def test_frames_in_are_frames_out(predict, whole, shared, tmp_path, name):
+    clip = shared / "videos" / f"{name}.mp4"
+    code, _, err = predict(clip, *whole, "--out-dir", tmp_path)
+    assert (code, err) == (0, "")
+    assert video_facts(tmp_path / "visualizations" / f"{name}.mp4") == video_facts(clip)
+    frames = json.loads((tmp_path / "predictions" / f"{name}.json").read_text())
+    assert [frame["frame_id"] for frame in frames] == list(range(int(video_facts(clip)["frames"])))
+    assert all(len(frame["instances"]) == 1 for frame in frames)
+
+
+def test_people_are_found_in_a_video(predict, tiny_pose, person_detector, shared, tmp_path):
+    clip = shared / "videos" / "people.mp4"
+    predict(clip, "--pose2d", tiny_pose, "--det-model", person_detector, "--device", "cpu", "--pred-out-dir", tmp_path)
+    frames = json.loads((tmp_path / "people.json").read_text())
+    assert all(frame["instances"] for frame in frames)
+
+
+def test_a_video_that_breaks_off_gives_its_readable_frames(predict, whole, tmp_path):
+    path = tmp_path / "cut.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (160, 120))
+    for seed in range(20):
+        writer.write(noise(seed))
+    writer.release()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    readable = int(video_facts(path)["frames"])
+    assert 5 < readable < 15
+    code, _, err = predict(path, *whole, "--out-dir", tmp_path / "out")
+    assert code == 1
+    assert "breaks off" in err
+    assert len(json.loads((tmp_path / "out" / "predictions" / "cut.json").read_text())) == readable
+    assert video_facts(tmp_path / "out" / "visualizations" / "cut.mp4")["frames"] == readable
+
+
+# Killed runs
+
+
+def kill_when(command: list[str], reached: Callable[[], bool]) -> None:
+    """Start the command, and kill it as soon as `reached` is true."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not reached():
+            assert process.poll() is None, "it ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait(timeout=30)
+
+
+def command(arguments: list[object], out_dir: Path) -> list[str]:
+    return [sys.executable, "-m", "hfpose", "predict", *map(str, arguments), "--out-dir", str(out_dir)]
+
+
+def visible(folder: Path) -> dict[str, bytes]:
+    return {name: data for name, data in files(folder).items() if not Path(name).name.startswith(".")}
+
+
+def test_a_killed_folder_run_can_be_resumed(predict, quick, tmp_path):
+    arguments = [write_pictures(tmp_path / "in", 150, height=48, width=64), *quick]
+    out = tmp_path / "killed"
+    kill_when(command(arguments, out), lambda: len(list(out.glob("predictions/*.json"))) >= 10)
+    done = visible(out)
+    assert len(done) < 300
+    for name, data in done.items():  # whole, each of them
+        if name.endswith(".json"):
+            assert len(json.loads(data)) == 1
+        else:
+            with Image.open(out / name) as image:
+                image.load()
+    stamps = {name: (out / name).stat().st_mtime_ns for name in done if name.endswith(".json")}
+    assert predict(*arguments, "--out-dir", out, "--resume")[0] == 0
+    untouched = [name for name, stamp in stamps.items() if (out / name).stat().st_mtime_ns == stamp]
+    assert len(untouched) >= 9  # the last may have lacked its picture
+    assert predict(*arguments, "--out-dir", tmp_path / "undisturbed")[0] == 0
+    assert files(out) == files(tmp_path / "undisturbed")
+
+
+def test_a_killed_video_run_can_be_resumed(predict, quick, tmp_path):
+    arguments = [write_clip(tmp_path / "clip.mp4", 150, height=48, width=64), *quick]
+    out = tmp_path / "killed"
+    partial = out / "predictions" / ".clip.json.part"
+    kill_when(command(arguments, out), lambda: partial.is_file() and partial.read_bytes().count(b"frame_id") > 5)
+    assert visible(out) == {}
+    so_far = json.loads(partial.read_text())  # valid up to the last frame
+    assert [frame["frame_id"] for frame in so_far] == list(range(len(so_far)))
+    assert predict(*arguments, "--out-dir", out, "--resume")[0] == 0
+    assert predict(*arguments, "--out-dir", tmp_path / "undisturbed")[0] == 0
+    assert files(out) == files(tmp_path / "undisturbed")
+    assert len(json.loads((out / "predictions" / "clip.json").read_text())) == 150
+
+
+# Long runs
+
+MEASURE = """
+import glob, json, sys, threading, time
+from hfpose import cli
+
+def resident():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
+
+def watch():
+    while not stop.is_set():
+        samples.append((len(glob.glob(sys.argv[-1] + "/predictions/*.json")), resident()))
+        stop.wait(0.1)
+
+samples, stop = [], threading.Event()
+thread = threading.Thread(target=watch)
+thread.start()
+try:
+    cli.main()
+except SystemExit as end:
+    code = end.code
+stop.set()
+thread.join()
+early = next(memory for count, memory in samples if count >= 100)
+print(json.dumps({"code": code, "growth": max(memory for count, memory in samples if count >= 100) - early}))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory of a process from /proc")
+def test_memory_stays_while_two_thousand_pictures_go_through(quick, tmp_path):
+    folder = tmp_path / "in"
+    write_pictures(folder, 20, height=48, width=64)
+    for index in range(20, 2000):
+        shutil.copy(folder / f"{index % 20:04d}.jpg", folder / f"{index:04d}.jpg")
+    arguments = ["predict", folder, *quick, "--batch-size", "16", "--out-dir", tmp_path / "out"]
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    measured = json.loads(done.stdout.splitlines()[-1])
+    assert not measured["code"], done.stderr
+    assert len(list((tmp_path / "out" / "predictions").iterdir())) == 2000
+    assert len(list((tmp_path / "out" / "visualizations").iterdir())) == 2000
+    assert measured["growth"] < 100, f"grew by {measured['growth']:.0f} MB"
+    print(f"memory grew by {measured['growth']:.1f} MB")
