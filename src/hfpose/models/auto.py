@@ -1,4 +1,4 @@
-"""Makes transformers' Auto classes know our models, without importing torch before it is needed.
+"""Makes transformers' Auto classes and pipelines know our models, without importing torch before it is needed.
 
 `import hfpose` takes milliseconds: registration waits until transformers loads the mapping in question, and the
 mapping then holds places of classes that are imported at their first use, as for transformers' own models.
@@ -149,10 +149,23 @@ def _extra_content(mapping: Any) -> _LazyClasses:
     return mapping._extra_content
 
 
+def _register_tasks(module: ModuleType) -> None:
+    package, name = "hfpose.pipelines.transformers_task", "TransformersPosePipeline"
+    modeling = importlib.import_module("transformers.models.auto.modeling_auto")
+    # Not every 5.x imports a class by its place when it is asked for.
+    is_lazy = hasattr(module, "_resolve_impl")
+    implementation = f"{package}.{name}" if is_lazy else getattr(importlib.import_module(package), name)
+    module.PIPELINE_REGISTRY.supported_tasks.setdefault(
+        "pose-estimation",
+        {"impl": implementation, "pt": (modeling.AutoModelForPoseEstimation,), "type": "image"},
+    )
+
+
 _REGISTRATIONS: dict[str, Callable[[ModuleType], None]] = {
     "transformers.models.auto.configuration_auto": _register_configurations,
     "transformers.models.auto.modeling_auto": _register_models,
     "transformers.models.auto.image_processing_auto": _register_image_processors,
+    "transformers.pipelines": _register_tasks,
 }
 
 

@@ -214,6 +214,24 @@ class _Loader:
         return convert_cached(model, weights, task)
 
 
+def detector_for(
+    pose: Stage,
+    detector: Model | None,
+    labels: Iterable[int | str] | None,
+    weights: str | Path | None,
+    device: torch.device,
+    dtype: torch.dtype | str | None,
+) -> tuple[Stage | str | None, Iterable[int | str] | None]:
+    """The detector for a pose model that is loaded already, and which of its classes to keep.
+
+    Args:
+        pose: the pose model.
+        detector, labels, weights: `detector`, `detector_labels` and `detector_weights` as for `pipeline`.
+        device, dtype: of the detector.
+    """
+    return _Loader(device, dtype, None).detector(None, pose, detector, labels, weights)
+
+
 def _load_saved(folder: Path | PreTrainedModel, device: torch.device, dtype: torch.dtype | str | None) -> AnyPipeline:
     """The pipeline in a folder, by the class that its index file names."""
     assert isinstance(folder, Path)

@@ -130,6 +130,7 @@ class PoseEstimationPipeline(StagedPipeline):
         keypoint_threshold: float = 0.3,
         batch_size: int = 1,
         pose_batch_size: int = DEFAULT_POSE_BATCH_SIZE,
+        num_workers: int = 1,
         track: bool | Association = False,
         tracking_threshold: float = 0.3,
         smooth: bool = False,
@@ -148,6 +149,7 @@ class PoseEstimationPipeline(StagedPipeline):
             keypoint_threshold: least score of a keypoint that is drawn.
             batch_size: pictures that are read and go through the detector at once.
             pose_batch_size: crops that go through the pose model at once, whichever pictures they are of.
+            num_workers: threads that decode pictures ahead; with 0 they are decoded when they are needed.
             track: give people identities over the frames of a video (`track_ids`), judged by the overlap of their boxes
                 (True or `"iou"`) or by their keypoints (`"oks"`). Several pictures count as frames of one video.
             tracking_threshold: least such overlap.
@@ -163,7 +165,7 @@ class PoseEstimationPipeline(StagedPipeline):
             InputError: if the one picture or its boxes cannot be used. Among several pictures a bad one does not stop
                 the others: its output has no instances and says why in `error`.
         """
-        source = open_source(inputs)
+        source = open_source(inputs, num_workers=num_workers)
         results = self.stream(
             source,
             boxes=boxes,

@@ -1,0 +1,150 @@
+"""`transformers.pipeline("pose-estimation", ...)`."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from transformers.pipelines.pt_utils import KeyDataset
+
+import hfpose
+from hfpose import hub
+from hfpose.errors import ConfigError
+from hfpose.models import auto
+from hfpose.pipelines.transformers_task import TransformersPosePipeline
+
+
+@pytest.fixture
+def make(tiny_pose, person_detector):
+    """Makes the pipeline by transformers' own factory."""
+
+    def make(**options):
+        return transformers.pipeline("pose-estimation", model=str(tiny_pose), detector=person_detector, **options)
+
+    return make
+
+
+@pytest.fixture
+def expected(tiny_pose, person_detector, photo):
+    return hfpose.pipeline("pose-estimation", model=tiny_pose, detector=person_detector, device="cpu")(photo)
+
+
+def test_it_is_the_2d_pipeline(make, photo, expected):
+    pipe = make(device="cpu")
+    assert isinstance(pipe, hfpose.PoseEstimationPipeline)
+    assert pipe.task == "pose-estimation"
+    np.testing.assert_array_equal(pipe(str(photo)).keypoints, expected.keypoints)
+
+
+def test_a_model_object_and_its_image_processor(tiny_pose, photo, expected, person_detector):
+    model = transformers.AutoModelForPoseEstimation.from_pretrained(tiny_pose)
+    processor = hfpose.RTMPoseImageProcessor(box_padding=2.0)
+    pipe = transformers.pipeline("pose-estimation", model=model, detector=person_detector, device="cpu")
+    assert pipe.model is model
+    np.testing.assert_array_equal(pipe(str(photo)).keypoints, expected.keypoints)
+    padded = transformers.pipeline(
+        "pose-estimation", model=model, image_processor=processor, detector=person_detector, device="cpu"
+    )
+    assert padded.image_processor is processor
+    assert not np.allclose(padded(str(photo)).keypoints, expected.keypoints)
+
+
+def test_device_and_dtype_are_for_both_models(make):
+    assert make(device=-1).device.type == "cpu"
+    pipe = make(device=torch.device("meta"), dtype="bfloat16")
+    assert pipe.device.type == pipe.detector.stage.device.type == "meta"
+    assert pipe.dtype == pipe.detector.stage.model.dtype == torch.bfloat16
+    best = hfpose.pipelines.loading.default_device().type
+    assert make().device.type == make(device=0).device.type == best
+
+
+def test_device_map(make, photo, expected):
+    pipe = make(device_map="cpu")
+    if hfpose.pipelines.loading.default_device().type == "cpu":
+        np.testing.assert_array_equal(pipe(str(photo)).keypoints, expected.keypoints)
+
+
+def test_options_for_all_calls_and_for_one(make, photo, expected):
+    pipe = make(device="cpu", batch_size=2, num_workers=2, box_threshold=0.8)
+    assert pipe(str(photo)).num_instances == 2
+    assert pipe(str(photo), box_threshold=0.3).num_instances == 4
+    sizes = []
+    model = pipe.detector.stage.model
+    model.register_forward_pre_hook(lambda *call: sizes.append(len(call[2]["pixel_values"])), with_kwargs=True)
+    list(pipe([str(photo)] * 3))
+    list(pipe([str(photo)] * 3, batch_size=3, num_workers=0))
+    assert sizes == [2, 1, 3]
+
+
+def test_lists_give_lists_and_data_sets_are_lazy(make, photo):
+    pipe = make(device="cpu")
+    many = pipe([str(photo), str(photo)], batch_size=2)
+    assert isinstance(many, list)
+    assert [output.num_instances for output in many] == [4, 4]
+    stream = pipe(KeyDataset([{"image": str(photo)}] * 2, "image"))
+    assert not isinstance(stream, list)
+    assert [output.num_instances for output in stream] == [4, 4]
+
+
+def test_the_detector_that_goes_with_the_keypoints(tiny_pose, person_detector, photo, expected, monkeypatch, tmp_path):
+    monkeypatch.setenv("HFPOSE_CACHE", str(tmp_path))
+    shutil.copytree(person_detector, hub._models_dir() / "rtmdet_m_640-8xb32_coco-person")
+    pipe = transformers.pipeline("pose-estimation", model=str(tiny_pose), device="cpu")
+    np.testing.assert_array_equal(pipe(str(photo)).keypoints, expected.keypoints)
+    assert pipe.detector.label_ids == [0]
+
+
+def test_it_can_be_saved(make, photo, expected, tmp_path):
+    make(device="cpu").save_pretrained(tmp_path)
+    again = hfpose.pipeline("pose-estimation", model=tmp_path, device="cpu")
+    np.testing.assert_array_equal(again(photo).keypoints, expected.keypoints)
+
+
+def test_vitpose_needs_none_of_transformers_own_processor(tmp_path):
+    backbone = transformers.VitPoseBackboneConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=(32, 32), patch_size=(16, 16)
+    )
+    config = transformers.VitPoseConfig(backbone_config=backbone, num_labels=17)
+    transformers.VitPoseForPoseEstimation(config).save_pretrained(tmp_path)
+    from hfpose.models.vitpose.image_processing_vitpose import ViTPoseImageProcessor
+
+    ViTPoseImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
+    pipe = transformers.pipeline("pose-estimation", model=str(tmp_path), detector="whole_image", device="cpu")
+    assert type(pipe.image_processor) is ViTPoseImageProcessor
+    assert pipe(np.zeros((40, 40, 3), np.uint8)).keypoints.shape == (1, 17, 2)
+
+
+def test_hands_in_3d_are_sent_elsewhere():
+    model = SimpleNamespace(config=SimpleNamespace(model_type="internet"))
+    with pytest.raises(ConfigError, match="pose-estimation-3d"):
+        TransformersPosePipeline(model)
+
+
+@pytest.mark.parametrize()
+def test_nothing_is_said_whatever_is_imported_first(order, tiny_pose, photo):
+    code = f"""
+{order}
+transformers.utils.logging.disable_progress_bar()
+pipe = transformers.pipeline("pose-estimation", model={str(tiny_pose)!r}, detector="whole_image")
+print(pipe({str(photo)!r}).num_instances)
+"""
+    done = subprocess.run([sys.executable, "-W", "always::UserWarning", "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+def test_registration_imports_no_pipeline_before_it_is_asked_for():
+    code = "import hfpose, sys, transformers.pipelines; print('hfpose.pipelines' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr
+
+
+def test_a_transformers_that_does_not_import_by_place():
+    registry = SimpleNamespace(supported_tasks={})
+    auto._register_tasks(SimpleNamespace(PIPELINE_REGISTRY=registry))
+    assert registry.supported_tasks["pose-estimation"]["impl"] is TransformersPosePipeline
