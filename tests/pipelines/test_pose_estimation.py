@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from PIL import Image
 
 import hfpose
 from hfpose.errors import InputError
+from hfpose.media import sources
 from hfpose.media.images import load_image
 from hfpose.media.sources import open_source
 
@@ -361,3 +364,22 @@ def test_heatmaps_of_a_picture_without_people(people_pipe):
     nobody = people_pipe(np.full((200, 300, 3), 127, np.uint8), return_heatmaps=True)
     assert nobody.heatmaps.shape[:2] == (0, 17)
     assert nobody.heatmap_boxes.shape == (0, 4)
+
+
+def test_pictures_are_decoded_by_as_many_threads_as_asked(pipe, tmp_path, monkeypatch):
+    threads = set()
+    read = sources.load_image
+
+    def load(*arguments, **options):
+        threads.add(threading.current_thread().name)
+        time.sleep(0.02)
+        return read(*arguments, **options)
+
+    monkeypatch.setattr(sources, "load_image", load)
+    Image.fromarray(picture()).save(tmp_path / "a.png")
+    for count in (0, 1, 3):
+        threads.clear()
+        outputs = list(pipe([tmp_path / "a.png"] * 6, num_workers=count))
+        assert [output.num_instances for output in outputs] == [1] * 6
+        assert len(threads) == max(count, 1)
+        assert (threading.main_thread().name in threads) is (count == 0)
