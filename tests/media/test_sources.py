@@ -17,7 +17,7 @@ from file_server import FileServer
 from hfpose.errors import InputError
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.images import save_image
-from hfpose.media.sources import Source, open_source
+from hfpose.media.sources import Source, open_frames, open_source
 
 
 @pytest.fixture(params=[0, 1, 3], ids=lambda n: f"{n} workers")
@@ -415,3 +415,30 @@ print([frame.error for frame in open_source("webcam:87")])
 
 def test_type_of_source(photo: np.ndarray) -> None:
     assert isinstance(open_source(photo), Source)
+
+
+def test_a_list_file_names_inputs_relative_to_its_folder(folder: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "lists" / "list.txt"
+    listed.parent.mkdir()
+    lines = ["# mine", "", "../folder/b.png", "../folder/sub", "missing.png", "other.txt"]
+    listed.write_text("\n".join(lines), encoding="utf-8")
+    source = open_source(listed)
+    assert not source.is_single
+    assert source.num_frames == source.count_items("image") == 4
+    assert source.count_items("video") == 0
+    frames = list(source)
+    assert names(frames) == ["b", "b_2", "missing", "other"]
+    assert [frame.error is None for frame in frames] == [True, True, False, False]
+    assert "lists another list" in (frames[-1].error or "")
+
+
+def test_a_list_file_that_is_not_there(tmp_path: Path) -> None:
+    (frame,) = open_source(tmp_path / "list.txt")
+    assert "no file" in (frame.error or "")
+
+
+def test_frames_that_somebody_else_reads(photo: np.ndarray) -> None:
+    source = open_frames(lambda: (Frame(MediaItem(0, "video", "clip"), photo, frame_index=i) for i in range(20)))
+    for _ in range(2):
+        assert [frame.frame_index for frame in source] == list(range(20))
+    assert not source.is_single

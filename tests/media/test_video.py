@@ -260,3 +260,33 @@ except OSError as error:
     path = tmp_path / "out.mp4"
     done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=60)
     assert "of 60 frames" in done.stdout and not path.exists()
+
+
+@pytest.mark.parametrize("may_seek", [True, False])
+@pytest.mark.parametrize(("name", "codec"), [("clip.mp4", "mp4v"), ("clip.avi", "MJPG")])
+def test_a_part_of_a_video_has_the_frames_of_the_whole(
+    write_video: Callable[..., Path], name: str, codec: str, may_seek: bool
+) -> None:
+    path = write_video(name, num_frames=40, codec=codec)
+    item, whole = MediaItem(0, "video", "clip", str(path)), read(path)
+    for start, stop in ((0, 7), (7, 21), (30, None), (33, 99)):
+        part = list(read_video(item, path, 10, start=start, stop=stop, may_seek=may_seek))
+        expected = whole[start:stop]
+        assert [frame.frame_index for frame in part] == [frame.frame_index for frame in expected]
+        assert [frame.seconds for frame in part] == [frame.seconds for frame in expected]
+        for frame, same in zip(part, expected, strict=True):
+            np.testing.assert_array_equal(frame.image, same.image)
+            assert frame.video == same.video
+
+
+def test_behind_the_end_of_a_video_there_is_nothing(write_video: Callable[..., Path]) -> None:
+    path = write_video(num_frames=10)
+    item = MediaItem(0, "video", "clip", str(path))
+    assert list(read_video(item, path, 10, start=50, may_seek=False)) == []
+
+
+def test_a_last_part_says_that_the_video_is_cut_off(cut_video: Path) -> None:
+    item, whole = MediaItem(0, "video", "cut", str(cut_video)), read(cut_video)
+    part = list(read_video(item, cut_video, 10, start=20))
+    assert part[-1].error == whole[-1].error is not None
+    assert list(read_video(item, cut_video, 10, start=10, stop=20))[-1].error is None

@@ -42,6 +42,7 @@ class _TableWriter:
         read_rows: Callable[[Path], list[Any]],
         name_of: Callable[[Any], str],
     ) -> None:
+        self._path = path
         rows = _earlier_rows(path, read_rows, name_of) if resume else []
         self._complete = {name_of(row) for row in rows}
         self._table = open_table(path)
@@ -50,6 +51,9 @@ class _TableWriter:
 
     def is_complete(self, item: MediaItem) -> bool:
         return item.name in self._complete
+
+    def outputs(self, item: MediaItem) -> list[Path]:
+        return [self._path]
 
     def write(self, frame: Frame, output: PoseOutput) -> None:
         self._last = frame.item
@@ -178,9 +182,11 @@ class OpenPoseWriter:
         self._videos: OneFilePerVideo[_FrameFolder] = OneFilePerVideo()
 
     def is_complete(self, item: MediaItem) -> bool:
-        if item.kind == "image":
-            return self._path(item).is_file()
-        return (self._folder / item.name).is_dir()
+        return bool(self.outputs(item))
+
+    def outputs(self, item: MediaItem) -> list[Path]:
+        path = self._path(item) if item.kind == "image" else self._folder / item.name
+        return [path] if path.exists() else []
 
     def write(self, frame: Frame, output: PoseOutput) -> None:
         self._videos.enter(frame.item)

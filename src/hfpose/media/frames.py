@@ -47,6 +47,7 @@ class Frame:
         error: why the input could not be read (any further), or None.
         frame_index: number in the video, from 0; None for pictures and for errors that concern the whole video.
         video: what is known of the video, or None for pictures.
+        seconds: time of the frame in the video, or None where it is not known.
     """
 
     item: MediaItem
@@ -54,6 +55,7 @@ class Frame:
     error: str | None = None
     frame_index: int | None = None
     video: VideoInfo | None = None
+    seconds: float | None = None
 
     @property
     def name(self) -> str:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from hfpose.errors import InputError
-from hfpose.media.files import is_folder
+from hfpose.media.files import is_folder, open_to_read
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.images import is_image_path, is_url, load_image, local_path
 from hfpose.media.naming import Namer, base_name
@@ -24,6 +24,7 @@ from hfpose.media.video import VIDEO_SUFFIXES, Capture, open_video, read_video, 
 IMAGE_KEYS = ("image", "img")
 """Keys under which a dict, such as an item of a `datasets.Dataset`, holds its picture."""
 
+_LIST_SUFFIX = ".txt"
 _LIVE_READ_AHEAD = 2  # frames; more would only make a camera's picture late
 
 
@@ -56,8 +57,8 @@ def open_source(
 
     Args:
         inputs: one picture (all that `load_image` takes, or a dict with one under `"image"` or `"img"`), a video (path
-            or URL), a folder (its pictures, sorted by name), `"webcam"` or `"webcam:1"`, a 4D array (a stack of pictures),
-            or a collection of these: list, generator, `datasets.Dataset`, transformers' `KeyDataset`, anything iterable.
+            or URL), a folder (its pictures, sorted by name), a list file (`.txt`: a path or URL in each line, relative to
+            the file's folder), `"webcam"` or `"webcam:1"`, a 4D array (a stack of pictures), or a collection of these: list, generator, `datasets.Dataset`, transformers' `KeyDataset`, anything iterable.
         recursive: whether to look for pictures in the subfolders of a folder too.
         skip: called with each item before it is read; true leaves it out.
         num_workers: threads that decode pictures. With at least one, frames are read ahead in the background, and a
@@ -69,6 +70,11 @@ def open_source(
     """
     options = _Options(recursive, skip, num_workers, max(1, read_ahead), timeout, index_digits, capture_factory)
     return Source(inputs, options)
+
+
+def open_frames(frames: Callable[[], Iterable[Frame]], *, read_ahead: int = 8) -> Source:
+    """A source of frames that `frames` makes, called each time it is iterated; they are read ahead in the background."""
+    return _FrameSource(frames, read_ahead)
 
 
 class Source:
@@ -117,6 +123,12 @@ class Source:
         counts = [_count_frames(leaf, self._options) for leaf in _leaves(self._inputs, self._options.recursive)]
         return None if None in counts else sum(count for count in counts if count is not None)
 
+    def count_items(self, kind: Literal["image", "video", "webcam"]) -> int | None:
+        """How many inputs of a kind there are, as far as that is known without reading them."""
+        if _is_collection(self._inputs) and not isinstance(self._inputs, (list, tuple)):
+            return None
+        return sum(leaf.kind == kind for leaf in _leaves(self._inputs, self._options.recursive))
+
     def __iter__(self) -> Iterator[Frame]:
         options = self._options
         if options.num_workers < 1:
@@ -159,6 +171,17 @@ class Source:
                 yield from read_webcam(item, leaf.payload, self._options.capture_factory)
 
 
+class _FrameSource(Source):
+    """See `open_frames`."""
+
+    def __init__(self, frames: Callable[[], Iterable[Frame]], read_ahead: int) -> None:
+        super().__init__([], _Options(False, None, 1, max(1, read_ahead), 0.0, 1, None))
+        self._make_frames = frames
+
+    def _jobs(self) -> Generator[Job, None, None]:
+        yield from self._make_frames()
+
+
 @dataclass(frozen=True)
 class _Leaf:
     """One item of the inputs before it is numbered; `payload` is what to read, `name` the wished base name."""
@@ -185,7 +208,7 @@ def _is_collection(value: Any) -> bool:
     return isinstance(value, Iterable) or hasattr(value, "__getitem__")
 
 
-def _path_kind(source: str | Path) -> Literal["image", "video", "webcam", "folder"]:
+def _path_kind(source: str | Path) -> Literal["image", "video", "webcam", "folder", "list"]:
     text = str(source)
     if isinstance(source, str) and (text.lower() == "webcam" or text.lower().startswith("webcam:")):
         return "webcam"
@@ -194,6 +217,8 @@ def _path_kind(source: str | Path) -> Literal["image", "video", "webcam", "folde
     path = local_path(source)
     if is_folder(path):
         return "folder"
+    if path.suffix.lower() == _LIST_SUFFIX:
+        return "list"
     return "video" if path.suffix.lower() in VIDEO_SUFFIXES else "image"
 
 
@@ -224,12 +249,32 @@ def _path_leaves(source: str | Path, recursive: bool) -> Iterator[_Leaf]:
     kind = _path_kind(source)
     if kind == "folder":
         yield from _folder_leaves(local_path(source), recursive)
+    elif kind == "list":
+        yield from _list_leaves(local_path(source), recursive)
     elif kind == "webcam":
         number = str(source).partition(":")[2] or "0"
         error = None if number.isdecimal() else f"{source!r} names no camera: expected 'webcam' or 'webcam:1'."
         yield _Leaf("webcam", int(number) if error is None else None, "webcam", str(source), error)
     else:
         yield _Leaf(kind, source, base_name(source), str(source))
+
+
+def _list_leaves(path: Path, recursive: bool) -> Iterator[_Leaf]:
+    """What the lines of a list file name; empty lines and those that begin with `#` are comments."""
+    try:
+        with open_to_read(path, "list of inputs") as file:
+            for raw in file:
+                line = os.fsdecode(raw).strip()
+                if not line or line.startswith("#"):
+                    continue
+                if is_url(line):
+                    yield from _path_leaves(line, recursive)
+                elif _path_kind(entry := path.parent / line) == "list":
+                    yield _Leaf("image", None, base_name(entry), str(entry), f"{str(path)!r} lists another list.")
+                else:
+                    yield from _path_leaves(entry, recursive)
+    except InputError as error:
+        yield _Leaf("image", None, base_name(path), str(path), str(error))
 
 
 def _folder_leaves(folder: Path, recursive: bool) -> Iterator[_Leaf]:

@@ -35,22 +35,57 @@ class Capture(Protocol):
     """The part of `cv2.VideoCapture` that is used, so that another camera can be put in its place."""
 
     def isOpened(self) -> bool: ...
+    def grab(self) -> bool: ...
     def read(self) -> tuple[bool, Any]: ...
     def get(self, propId: int, /) -> float: ...
+    def set(self, propId: int, value: float, /) -> bool: ...
     def release(self) -> None: ...
 
 
-def read_video(item: MediaItem, payload: str | Path, timeout: float) -> Iterator[Frame]:
-    """Frames of a video file or URL; a last one with an error if it is cut off."""
+def read_video(
+    item: MediaItem,
+    payload: str | Path,
+    timeout: float,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    may_seek: bool = True,
+) -> Iterator[Frame]:
+    """Frames of a video file or URL; a last one with an error if it is cut off.
+
+    Args:
+        item: the video.
+        payload: its path or URL.
+        timeout: seconds that waiting for a URL may take.
+        start: number of the first frame that is wanted.
+        stop: number of the frame behind the last one that is wanted; None reads to the end.
+        may_seek: whether to jump to `start`, which is fast and in some files ends at a neighboring frame, or to decode the
+            frames before it.
+    """
     try:
         with open_video(payload, timeout) as capture:
-            yield from _frames(item, capture, None if is_url(payload) else is_cut_off(local_path(payload)))
+            _go_to(capture, start, may_seek)
+            cut_off = None if is_url(payload) else is_cut_off(local_path(payload))
+            yield from _frames(item, capture, cut_off, start, stop)
     except InputError as error:
         yield Frame(item, error=str(error))
 
 
-def _frames(item: MediaItem, capture: Capture, cut_off: bool | None) -> Iterator[Frame]:
-    """The frames of an opened video, turned upright as the file says.
+def _go_to(capture: Capture, start: int, may_seek: bool) -> None:
+    import cv2
+
+    if may_seek and start:
+        capture.set(cv2.CAP_PROP_POS_FRAMES, start)
+        return
+    for _ in range(start):
+        if not capture.grab():
+            break
+
+
+def _frames(
+    item: MediaItem, capture: Capture, cut_off: bool | None, start: int = 0, stop: int | None = None
+) -> Iterator[Frame]:
+    """The frames of an opened video from the one where it stands, which is number `start`, turned upright as the file says.
 
     Raises:
         InputError: if there are none, or the file is cut off (None: find out by what it states) and frames are missing.
@@ -58,16 +93,18 @@ def _frames(item: MediaItem, capture: Capture, cut_off: bool | None) -> Iterator
     import cv2
 
     info: VideoInfo | None = None
-    count, last_time = 0, 0.0
-    while True:
+    count, last_time = start, 0.0
+    while stop is None or count < stop:
         ok, bgr = capture.read()
         if not ok:
             break
         if info is None:
             info = _video_info(capture, bgr)
         last_time = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        yield Frame(item, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), frame_index=count, video=info)
+        yield Frame(item, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), frame_index=count, video=info, seconds=last_time)
         count += 1
+    if count == stop or (info is None and start > 0):  # all that was wanted, or a part behind the end
+        return
     if info is None:
         raise InputError(
             f"The video {item.source!r} has no frame that can be read: it is damaged or holds only sound."

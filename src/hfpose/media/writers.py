@@ -28,6 +28,9 @@ class Writer(Protocol):
     def is_complete(self, item: MediaItem) -> bool:
         """Whether an earlier run has written everything for this item."""
 
+    def outputs(self, item: MediaItem) -> list[Path]:
+        """Files with the results of this item, which is done."""
+
     def write(self, frame: Frame, output: PoseOutput) -> None:
         """Add the result of one frame. Of an output with an error nothing is written."""
 
@@ -59,6 +62,9 @@ class JsonWriter:
 
     def is_complete(self, item: MediaItem) -> bool:
         return self._path(item).is_file()
+
+    def outputs(self, item: MediaItem) -> list[Path]:
+        return [self._path(item)] if self.is_complete(item) else []
 
     def write(self, frame: Frame, output: PoseOutput) -> None:
         self._videos.enter(frame.item)
@@ -97,6 +103,9 @@ class VisualizationWriter:
 
     def is_complete(self, item: MediaItem) -> bool:
         return self._path(item).is_file()
+
+    def outputs(self, item: MediaItem) -> list[Path]:
+        return [self._path(item)] if self.is_complete(item) else []
 
     def write(self, frame: Frame, output: PoseOutput) -> None:
         self._videos.enter(frame.item)
@@ -219,6 +228,10 @@ class WriterGroup:
     def is_complete(self, item: MediaItem) -> bool:
         """Whether an earlier run has written everything for this item."""
         return bool(self.writers) and all(writer.is_complete(item) for writer in self.writers)
+
+    def outputs(self, item: MediaItem) -> list[Path]:
+        """Files with the results of this item, which is done."""
+        return [path for writer in self.writers for path in writer.outputs(item)]
 
     def write(self, frame: Frame, output: PoseOutput) -> None:
         """Add the result of one frame, in the order of the frames."""

@@ -1,0 +1,173 @@
+"""A list of what a run has done: one line of JSON for each input, from one process or from many.
+
+Each process keeps a journal, which grows by a line when an input is done and survives the process. At its end, or at the
+start of the next run, the journals are merged into `manifest.jsonl`.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from hfpose.media.files import atomic_path
+from hfpose.media.frames import Frame, MediaItem
+from hfpose.results import PoseOutput
+
+MANIFEST = "manifest.jsonl"
+WORK_FOLDER = ".hfpose"
+"""Folder, beside the manifest, of what a run needs only until it is over."""
+
+_JOURNAL = "journal-{:05d}.jsonl"
+_KEPT = "kept"  # status in journals only: an earlier run had done it
+
+
+@dataclass
+class _Open:
+    """The input whose results arrive."""
+
+    item: MediaItem
+    frames: int = 0
+    instances: int = 0
+    error: str | None = None
+    seconds: float = 0.0
+
+
+class Journal:
+    """What one process has done, line by line.
+
+    A line has `index` (number of the input), `name`, `input` (path or URL), `status` (`"ok"` or `"error"`), `outputs` (paths
+    below the folder), `error`, `frames`, `instances` and `seconds`: the time that passed in this process from the result
+    before the input's first to its last. Of pictures in one batch the first one has it; sums are right.
+
+    Args:
+        folder: where results go.
+        rank: number of the process.
+        outputs_of: paths of an input's finished files, see `WriterGroup.outputs`.
+    """
+
+    def __init__(self, folder: Path, rank: int, outputs_of: Callable[[MediaItem], Sequence[Path]]) -> None:
+        self._folder = folder
+        self._outputs_of = outputs_of
+        path = folder / WORK_FOLDER / _JOURNAL.format(rank)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("a", encoding="utf-8")
+        self._lock = threading.Lock()  # `keep` is called by the thread that reads inputs
+        self._open: _Open | None = None
+        self._last = time.perf_counter()
+
+    def note(self, frame: Frame, output: PoseOutput, extra_seconds: float = 0.0) -> None:
+        """Take down the result of a frame, after it has been given to the writers.
+
+        An input's line is written when the next one begins, which is when its files are complete.
+        """
+        now = time.perf_counter()
+        if self._open is None or self._open.item.index != frame.item.index:
+            self._finish()
+            self._open = _Open(frame.item)
+        self._open.frames += frame.image is not None or frame.frame_index is not None
+        self._open.instances += output.num_instances
+        self._open.error = self._open.error or output.error
+        self._open.seconds += now - self._last + extra_seconds
+        self._last = now
+
+    def keep(self, item: MediaItem) -> None:
+        """Take down that an earlier run has done an input."""
+        self._write({"index": item.index, "name": item.name, "input": item.source, "status": _KEPT}, item)
+
+    def close(self) -> None:
+        """Complete the last input's line, after its files are complete."""
+        self._finish()
+        self._file.close()
+
+    def abandon(self) -> None:
+        """Stop: the last input is not done."""
+        self._file.close()
+
+    def _finish(self) -> None:
+        done, self._open = self._open, None
+        if done is None:
+            return
+        item = done.item
+        self._write(
+            {
+                "index": item.index,
+                "name": item.name,
+                "input": item.source,
+                "status": "ok" if done.error is None else "error",
+                "error": done.error,
+                "frames": done.frames,
+                "instances": done.instances,
+                "seconds": round(done.seconds, 4),
+            },
+            item,
+        )
+
+    def _write(self, entry: dict[str, Any], item: MediaItem) -> None:
+        paths = [] if entry.get("frames") == 0 else self._outputs_of(item)
+        entry["outputs"] = [_relative(path, self._folder) for path in paths]
+        with self._lock:
+            self._file.write(json.dumps(entry) + "\n")
+            self._file.flush()
+
+
+def merge_journals(folder: Path, keep_earlier: bool = True) -> None:
+    """Merge the journals of all processes into the manifest, in the order of the inputs, and delete them.
+
+    A later line on an input replaces an earlier one, except that one that only says that nothing was to be done adds to it.
+
+    Args:
+        folder: where results go.
+        keep_earlier: whether lines of the manifest that is there count.
+    """
+    manifest = folder / MANIFEST
+    journals = sorted((folder / WORK_FOLDER).glob(_JOURNAL.replace("{:05d}", "*")))
+    lines: dict[str, tuple[int, str]] = {}  # text, since there may be millions
+    for path in ([manifest] if keep_earlier else []) + journals:
+        for entry in _read(path):
+            if entry["status"] == _KEPT:
+                earlier = {"status": "ok", **_UNKNOWN}
+                if entry["name"] in lines:
+                    earlier = json.loads(lines[entry["name"]][1])
+                entry = {**earlier, **entry, "status": earlier["status"]}
+            lines[entry["name"]] = entry["index"], json.dumps({key: entry[key] for key in _ORDER})
+    if lines:
+        with atomic_path(manifest) as partial, partial.open("w", encoding="utf-8") as file:
+            file.writelines(f"{text}\n" for _, text in sorted(lines.values(), key=itemgetter(0)))
+    else:
+        manifest.unlink(missing_ok=True)
+    for path in journals:
+        path.unlink()
+    with suppress(OSError):  # where other things lie in it
+        (folder / WORK_FOLDER).rmdir()
+
+
+_ORDER = ("index", "name", "input", "status", "outputs", "error", "frames", "instances", "seconds")
+_UNKNOWN = {"error": None, "frames": None, "instances": None, "seconds": None}
+
+
+def _read(path: Path) -> Iterator[dict[str, Any]]:
+    """Entries of a manifest or journal, up to where it breaks off if it does."""
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8") as file, suppress(ValueError):
+        for line in file:
+            yield json.loads(line)
+
+
+def read_manifest(path: str | Path) -> list[dict[str, Any]]:
+    """The lines of a manifest, in the order of the inputs."""
+    return list(_read(Path(path)))
+
+
+def _relative(path: Path, folder: Path) -> str:
+    try:
+        return path.relative_to(folder).as_posix()
+    except ValueError:
+        return path.as_posix()

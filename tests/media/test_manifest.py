@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hfpose.media.frames import Frame, MediaItem
+from hfpose.media.manifest import MANIFEST, WORK_FOLDER, Journal, merge_journals, read_manifest
+from hfpose.media.sources import open_source
+from hfpose.media.writers import open_writers
+from hfpose.results import PoseOutput
+
+PICTURE = np.zeros((4, 4, 3), np.uint8)
+
+
+def output(people: int = 1, error: str | None = None) -> PoseOutput:
+    if error:
+        return PoseOutput.failed(error)
+    return PoseOutput(np.zeros((people, 1, 2)), np.zeros((people, 1)))
+
+
+def item(index: int, kind: str = "image") -> MediaItem:
+    return MediaItem(index, kind, f"name{index}", f"/in/{index}")  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def journal(tmp_path: Path):  # type: ignore[no-untyped-def]
+    return lambda rank=0: Journal(tmp_path, rank, lambda item: [tmp_path / "predictions" / f"{item.name}.json"])
+
+
+def test_each_input_has_one_line_with_all_its_frames(journal, tmp_path):
+    writing = journal()
+    writing.note(Frame(item(0), PICTURE), output(3))
+    for index in range(4):
+        writing.note(Frame(item(1, "video"), PICTURE, frame_index=index), output(2))
+    writing.note(Frame(item(1, "video"), error="cut"), output(error="cut"))
+    writing.note(Frame(item(2), error="bad"), output(error="bad"))
+    writing.close()
+    merge_journals(tmp_path)
+    lines = read_manifest(tmp_path / MANIFEST)
+    assert [(line["input"], line["status"], line["error"]) for line in lines] == [
+        ("/in/0", "ok", None),
+        ("/in/1", "error", "cut"),
+        ("/in/2", "error", "bad"),
+    ]
+    assert [(line["frames"], line["instances"]) for line in lines] == [(1, 3), (4, 8), (0, 0)]
+    assert [line["outputs"] for line in lines] == [["predictions/name0.json"], ["predictions/name1.json"], []]
+    assert all(line["seconds"] >= 0 for line in lines)
+    assert not (tmp_path / WORK_FOLDER).exists()
+
+
+def test_journals_of_several_processes_are_merged_in_the_order_of_the_inputs(journal, tmp_path):
+    first, second = journal(0), journal(1)
+    for index in (0, 3, 4):
+        first.note(Frame(item(index), PICTURE), output())
+    for index in (1, 2):
+        second.note(Frame(item(index), PICTURE), output())
+    first.close()
+    second.close()
+    merge_journals(tmp_path)
+    assert [line["index"] for line in read_manifest(tmp_path / MANIFEST)] == [0, 1, 2, 3, 4]
+
+
+def test_an_input_that_was_not_finished_has_no_line(journal, tmp_path):
+    writing = journal()
+    writing.note(Frame(item(0), PICTURE), output())
+    writing.note(Frame(item(1, "video"), PICTURE, frame_index=0), output())
+    writing.abandon()
+    path = tmp_path / WORK_FOLDER / "journal-00000.jsonl"
+    path.write_text(path.read_text() + '{"index": 2, "na')  # of a process that was killed
+    merge_journals(tmp_path)
+    assert [line["index"] for line in read_manifest(tmp_path / MANIFEST)] == [0]
+
+
+def test_a_run_that_goes_on_keeps_the_earlier_lines(journal, tmp_path):
+    writing = journal()
+    writing.note(Frame(item(0), PICTURE), output(5))
+    writing.note(Frame(item(1), error="bad"), output(error="bad"))
+    writing.close()
+    merge_journals(tmp_path)
+    again = journal()
+    again.keep(item(0))
+    again.note(Frame(item(1), PICTURE), output(2))
+    again.keep(item(2))  # of a run that kept no journal
+    again.close()
+    merge_journals(tmp_path)
+    lines = read_manifest(tmp_path / MANIFEST)
+    assert [(line["status"], line["instances"]) for line in lines] == [("ok", 5), ("ok", 2), ("ok", None)]
+    fresh = journal()
+    fresh.note(Frame(item(2), PICTURE), output())
+    fresh.close()
+    merge_journals(tmp_path, keep_earlier=False)
+    assert [line["index"] for line in read_manifest(tmp_path / MANIFEST)] == [2]
+
+
+def test_writers_tell_what_they_wrote(tmp_path, photo):
+    formats = ("json", "openpose", "csv")
+    writers = open_writers(out_dir=tmp_path, formats=formats)
+    with writers, open_source([photo]) as source:
+        for frame in source:
+            result = PoseOutput(np.zeros((0, 17, 2)), np.zeros((0, 17)), schema=None, visualization=frame.image)
+            writers.write(frame, result)
+            written = [path.relative_to(tmp_path).as_posix() for path in writers.outputs(frame.item)]
+    name = "0000000000"
+    assert written == [
+        f"predictions/{name}.json",
+        f"predictions/openpose/{name}_keypoints.json",
+        "predictions/results.csv",
+        f"visualizations/{name}.jpg",
+    ]
