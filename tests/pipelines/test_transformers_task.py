@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from hfpose import hub
 from hfpose.errors import ConfigError
 from hfpose.models import auto
 from hfpose.pipelines.transformers_task import TransformersPosePipeline
+from hub_server import HubServer
 
 
 @pytest.fixture
@@ -114,9 +117,11 @@ def test_vitpose_needs_none_of_transformers_own_processor(tmp_path):
     transformers.VitPoseForPoseEstimation(config).save_pretrained(tmp_path)
     from hfpose.models.vitpose.image_processing_vitpose import ViTPoseImageProcessor
 
-    ViTPoseImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
+    ViTPoseImageProcessor(size={"height": 32, "width": 32}, box_padding=1.5).save_pretrained(tmp_path)
     pipe = transformers.pipeline("pose-estimation", model=str(tmp_path), detector="whole_image", device="cpu")
     assert type(pipe.image_processor) is ViTPoseImageProcessor
+    assert pipe.image_processor.size == {"height": 32, "width": 32}
+    assert pipe.image_processor.box_padding == 1.5
     assert pipe(np.zeros((40, 40, 3), np.uint8)).keypoints.shape == (1, 17, 2)
 
 
@@ -148,3 +153,19 @@ def test_a_transformers_that_does_not_import_by_place():
     registry = SimpleNamespace(supported_tasks={})
     auto._register_tasks(SimpleNamespace(PIPELINE_REGISTRY=registry))
     assert registry.supported_tasks["pose-estimation"]["impl"] is TransformersPosePipeline
+
+
+def test_a_repository_at_a_revision(tiny_pose, photo, expected, tmp_path):
+    with HubServer(tmp_path / "hub") as hub:
+        first = hub.publish_folder("team/pose", tiny_pose)
+        changed = json.loads((tiny_pose / "preprocessor_config.json").read_text()) | {"box_padding": 3.0}
+        hub.publish("team/pose", {"preprocessor_config.json": json.dumps(changed).encode()})
+        code = f"""
+import hfpose, sys, transformers
+for revision in (None, {first!r}):
+    pipe = transformers.pipeline("pose-estimation", model="team/pose", detector="whole_image", revision=revision)
+    print(pipe.image_processor.box_padding, pipe({str(photo)!r}).num_instances)
+"""
+        environment = {**os.environ, **hub.environment(tmp_path / "home")}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout == "3.0 1\n1.25 1\n", done.stderr

@@ -119,13 +119,11 @@ def load_stage(
 
 def _load_image_processor(folder: str, config: PreTrainedConfig) -> Any:
     """The image processor of a folder or repository: ours where we have one for the kind of model."""
-    # A model that transformers has loaded from a repository knows of which commit it is.
-    revision = getattr(config, "_commit_hash", None)
     if config.model_type == "vitpose":
         from hfpose.models.vitpose.image_processing_vitpose import ViTPoseImageProcessor
 
-        return ViTPoseImageProcessor.from_pretrained(folder, revision=revision or "main")
-    return AutoImageProcessor.from_pretrained(folder, revision=revision, trust_remote_code=False)
+        return ViTPoseImageProcessor.from_pretrained(folder)
+    return AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
 
 
 def default_device() -> torch.device:

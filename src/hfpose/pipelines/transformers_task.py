@@ -38,9 +38,9 @@ class TransformersPosePipeline(PoseEstimationPipeline):
         ConfigError: for a model of 3D hands.
     """
 
-    # What transformers is not to load before: our processors are found beside the model, whatever its kind.
+    # What transformers loads before; for the image processor None means "if it can".
     _load_processor = False
-    _load_image_processor = False
+    _load_image_processor = None
     _load_video_processor = False
     _load_feature_extractor = False
     _load_tokenizer = False
@@ -64,7 +64,7 @@ class TransformersPosePipeline(PoseEstimationPipeline):
             )
         placed = getattr(model, "hf_device_map", None)
         target = model.device if placed else _device(device)
-        stage = load_stage(model, "pose", image_processor, device=None if placed else target)
+        stage = load_stage(model, "pose", _ours(image_processor), device=None if placed else target)
         found, labels = detector_for(stage, detector, detector_labels, detector_weights, target, model.dtype)
         super().__init__(stage, detector=found, detector_labels=labels)
         self.task = task
@@ -87,6 +87,15 @@ class TransformersPosePipeline(PoseEstimationPipeline):
         given = {name: value for name, value in options.items() if value is not None}
         results: PoseOutput | Iterator[PoseOutput] = super().__call__(inputs, **{**self.options, **given})
         return list(results) if isinstance(inputs, list) else results
+
+
+def _ours(image_processor: Any) -> Any:
+    """Our image processor with the settings of transformers' own one for ViTPose; any other as it is."""
+    if type(image_processor).__name__.startswith("VitPoseImageProcessor"):
+        from hfpose.models.vitpose.image_processing_vitpose import ViTPoseImageProcessor
+
+        return ViTPoseImageProcessor.from_dict(image_processor.to_dict())
+    return image_processor
 
 
 def _device(device: torch.device | str | int | None) -> torch.device:
