@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from coco_files import people_content, write_json, write_people
 from hfpose.cli import app
-from hfpose.errors import InputError
+from hfpose.errors import ConfigError, InputError
 
 
 def run(*arguments: object):
@@ -91,6 +91,11 @@ def test_options_that_do_not_go_together(tiny_pose, tmp_path):
     assert run("--data", data, "--model", tiny_pose, "--results", data).exit_code == 2
     assert run("--data", data, "--model", tiny_pose, "--gt-boxes", "--boxes", data).exit_code == 2
     assert run("--data", data, "--model", "human", "--card").exit_code == 2
+
+
+def test_lifters_are_not_measured(tmp_path):
+    with pytest.raises(ConfigError, match="lifts keypoints to 3D"):
+        run("--data", write_people(tmp_path), "--model", "motionbert_dstformer-243frm_8xb32-240e_h36m")
 
 
 def test_broken_annotations_are_one_clear_error(tiny_pose, tmp_path):

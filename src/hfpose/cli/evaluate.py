@@ -51,8 +51,8 @@ def evaluate(
         raise typer.BadParameter("give --gt-boxes or --boxes, not both.")
     if (model is None) == (results is None):
         raise typer.BadParameter("give either --model or --results.")
-    if card and (model is None or not (Path(model) / "config.json").is_file()):
-        raise typer.BadParameter("--card needs --model to be a folder with a model.")
+    if card and (model is None or not Path(model).is_dir()):
+        raise typer.BadParameter("--card needs --model to be a folder.")
     coco = read_coco(data, images)
     if model is None:
         assert results is not None
@@ -85,20 +85,25 @@ def _run_model(
     model: str, coco: CocoFile, boxes: Path | str, *, detector: str | None, device: str | None, dtype: str | None,
     batch_size: int, **options: Any,
 ) -> Evaluation:  # fmt: skip
+    from hfpose.errors import ConfigError
     from hfpose.evaluation.coco import read_results
     from hfpose.evaluation.runs import evaluate_detector, evaluate_pose_pipeline
     from hfpose.pipelines import PoseEstimationPipeline, pipeline
     from hfpose.pipelines.loading import default_device, load_stage, task_of
 
     show_progress = sys.stderr.isatty()
-    if task_of(model) == "detector":
+    task = task_of(model)
+    if task == "lifter":
+        raise ConfigError(f"{model} lifts keypoints to 3D; `hfpose eval` measures pose models in 2D and detectors.")
+    if task == "detector":
         stage = load_stage(model, "detector", device=device or default_device(), dtype=dtype)
         return evaluate_detector(stage, coco, batch_size=batch_size, show_progress=show_progress)
     given: Any = read_results(boxes) if isinstance(boxes, Path) else boxes
     if given != "detector":
         detector = detector or "whole_image"  # not asked, so that there is nothing to load
     pipe = pipeline("pose-estimation", model=model, detector=detector, device=device, dtype=dtype)
-    assert isinstance(pipe, PoseEstimationPipeline)
+    if not isinstance(pipe, PoseEstimationPipeline):
+        raise ConfigError(f"{model} finds keypoints in 3D; `hfpose eval` measures pose models in 2D and detectors.")
     return evaluate_pose_pipeline(pipe, coco, given, batch_size=batch_size, show_progress=show_progress, **options)
 
 

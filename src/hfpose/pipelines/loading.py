@@ -20,6 +20,7 @@ from transformers import (
 from hfpose import hub
 from hfpose.checkpoints.guard import loading_bounded
 from hfpose.errors import ConfigError
+from hfpose.models.auto import BASE, FAMILIES
 from hfpose.models.shared.quiet import without_progress_bars
 from hfpose.zoo import Task, find_entry
 
@@ -28,6 +29,8 @@ _AUTO_MODELS: dict[Task, Any] = {
     "detector": AutoModelForObjectDetection,
     "lifter": AutoModel,
 }
+
+_LIFTER_TYPES = {family.model_type for family in FAMILIES if family.mapping == BASE}
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ def task_of(model: str | Path) -> Task:
         return "pose"
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     for task, auto_class in _AUTO_MODELS.items():
-        if type(config) in auto_class._model_mapping:
+        # Any model of transformers is an `AutoModel`, but only ours that have no task of transformers are lifters.
+        if type(config) in auto_class._model_mapping and (task != "lifter" or config.model_type in _LIFTER_TYPES):
             return task
     raise ConfigError(
         f"{model} is a {config.model_type} model; expected a pose model, an object detector or a lifter."

@@ -277,6 +277,7 @@ def _arguments(folder: Path, settings: TrainingSettings, has_validation: bool) -
         bf16=settings.precision == "bfloat16",
         fp16=settings.precision == "float16",
         use_cpu=settings.use_cpu,
+        ddp_find_unused_parameters=False,
         report_to="none",
         disable_tqdm=True,
     )

@@ -1,0 +1,44 @@
+"""Which stage a model is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from transformers import PreTrainedConfig, WhisperConfig
+
+import hfpose
+from hfpose.errors import ConfigError, UnknownModelError
+from hfpose.pipelines.loading import task_of
+
+
+def write_folder(folder: Path, config: PreTrainedConfig) -> Path:
+    """A folder that looks like a model's; its weights are never read."""
+    config.save_pretrained(folder)
+    save_file({"weight": torch.zeros(1)}, folder / "model.safetensors")
+    return folder
+
+
+def test_names_of_the_zoo_tell_their_task():
+    assert task_of("rtmpose-s_8xb256-420e_coco-256x192") == "pose"
+    assert task_of("rtmdet_nano_320-8xb32_hand") == "detector"
+    assert task_of("motionbert_dstformer-243frm_8xb32-240e_h36m") == "lifter"
+    assert task_of("human") == "pose"  # an alias of a pose model and of others
+
+
+def test_folders_tell_their_task_by_what_is_in_them(tiny_pose, tmp_path):
+    assert task_of(tiny_pose) == "pose"
+    assert task_of(write_folder(tmp_path / "detector", hfpose.RTMDetConfig())) == "detector"
+    assert task_of(write_folder(tmp_path / "lifter", hfpose.MotionBertConfig())) == "lifter"
+    pipe = hfpose.pipeline("pose-estimation", model=tiny_pose, detector="whole_image", device="cpu")
+    pipe.save_pretrained(tmp_path / "pipeline")
+    assert task_of(tmp_path / "pipeline") == "pose"
+
+
+def test_models_of_other_kinds_and_unknown_names_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="expected a pose model, an object detector or a lifter"):
+        task_of(write_folder(tmp_path / "words", WhisperConfig()))
+    with pytest.raises(UnknownModelError):
+        task_of("rtmpoze-s")
