@@ -221,11 +221,10 @@ for name, model_class, config, shape in cases():
     expected[name] = model.state_dict(), outputs(model, shape)
 torch.save(expected, "expected.pt")
 
-from hfpose.publishing.uploads import push_saved_pipeline
 processor = hfpose.RTMPoseImageProcessor(size={{"height": 64, "width": 64}})
 model = hfpose.RTMPoseForPoseEstimation.from_pretrained("{USER}/RTMPose")
 pipe = hfpose.PoseEstimationPipeline(model, processor, detector="whole_image", device="cpu")
-push_saved_pipeline(pipe, "{USER}/my-pipeline")
+assert pipe.push_to_hub("{USER}/my-pipeline") == "{USER}/my-pipeline"
 torch.save(torch.tensor(pipe(np.arange(75 * 80 * 3, dtype=np.uint8).reshape(75, 80, 3)).keypoints), "keypoints.pt")
 """
 LOAD_FAMILIES = f"""

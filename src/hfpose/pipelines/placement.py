@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from transformers import PreTrainedModel
@@ -44,12 +44,30 @@ _WORKING_MEMORY = 1 << 30
 
 
 class StagedPipeline:
-    """A pipeline of stages that can be put on devices."""
+    """A pipeline of stages that can be put on devices, and pushed to the Hub."""
 
     @property
     def stages(self) -> dict[str, Stage]:
         """Its models by what they are for, in the order in which they run."""
         raise NotImplementedError
+
+    def push_to_hub(self, repo_id: str, *, token: str | bool | None = None, private: bool | None = None) -> str:
+        """Upload what `save_pretrained` writes, with a card; the repository is made if it is not there.
+
+        Args:
+            repo_id: `organization/name`, or a name of your own account.
+            token: for the Hub; by default the one that is logged in with.
+            private: whether a new repository is private.
+
+        Returns:
+            The full id of the repository.
+
+        Raises:
+            UploadError: if the Hub refuses.
+        """
+        from hfpose.publishing.uploads import push_saved_pipeline
+
+        return push_saved_pipeline(cast(Any, self), repo_id, token=token, private=private).repo_id
 
     @property
     def device_map(self) -> dict[str, Any]:
