@@ -7,7 +7,7 @@ Source: Lyu et al., 2022, https://arxiv.org/abs/2212.07784; `mmdet.models.necks.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -65,25 +65,44 @@ class SharedConvBranch(nn.Module):
             hidden_state = self.activation(norm(conv(hidden_state)))
         return hidden_state
 
+    def without_sharing(self) -> SeparateConvBranch:
+        """The same layers level by level, so that each level's normalizations can be folded into its convolutions."""
+        return SeparateConvBranch(
+            nn.Sequential(
+                *(
+                    layer
+                    for pair in zip(self.convs, norms.children(), strict=True)
+                    for layer in (*pair, self.activation)
+                )
+            )
+            for norms in self.norms
+        )
+
 
 class SeparateConvBranch(nn.Module):
-    """Each level with blocks of its own."""
+    """Each level with layers of its own."""
 
-    def __init__(self, config: RTMDetConfig) -> None:
+    def __init__(self, levels: Iterable[nn.Module]) -> None:
         super().__init__()
-        self.levels = nn.ModuleList(
-            conv_stack(
-                config.neck_size,
-                config.num_head_layers,
-                config.use_depthwise,
-                hidden_act=config.hidden_act,
-                norm_eps=config.batch_norm_eps,
-            )
-            for _ in config.strides
-        )
+        self.levels = nn.ModuleList(levels)
 
     def forward(self, hidden_state: Tensor, level: int) -> Tensor:
         return self.levels[level](hidden_state)
+
+
+def _branch(config: RTMDetConfig) -> SharedConvBranch | SeparateConvBranch:
+    if config.share_head_convolutions:
+        return SharedConvBranch(config)
+    return SeparateConvBranch(
+        conv_stack(
+            config.neck_size,
+            config.num_head_layers,
+            config.use_depthwise,
+            hidden_act=config.hidden_act,
+            norm_eps=config.batch_norm_eps,
+        )
+        for _ in config.strides
+    )
 
 
 class ClassPrediction(nn.Conv2d):
@@ -99,9 +118,8 @@ class RTMDetHead(nn.Module):
 
     def __init__(self, config: RTMDetConfig) -> None:
         super().__init__()
-        branch = SharedConvBranch if config.share_head_convolutions else SeparateConvBranch
-        self.class_branch = branch(config)
-        self.box_branch = branch(config)
+        self.class_branch = _branch(config)
+        self.box_branch = _branch(config)
 
         size, kernel = config.neck_size, config.prediction_kernel_size
         self.class_predictions = nn.ModuleList(

@@ -89,15 +89,27 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
         self.strides = list(strides)
 
     def preprocess(
-        self, images: ImageLike | Sequence[ImageLike], return_tensors: str | TensorType | None = None, **_: Any
+        self,
+        images: ImageLike | Sequence[ImageLike],
+        return_tensors: str | TensorType | None = None,
+        memory_format: torch.memory_format = torch.contiguous_format,
+        **_: Any,
     ) -> BatchFeature:
         """Network input for one picture or several.
+
+        Args:
+            images: the pictures.
+            return_tensors: `"pt"` for torch.
+            memory_format: `torch.channels_last` for models that work in that order.
 
         Returns:
             `pixel_values` (B, 3, H, W), float32, H and W those of `size`.
         """
-        batch = np.stack([self._fit(image) for image in rgb_arrays(images)])
-        return BatchFeature({"pixel_values": self.normalize_pixels(batch)}, tensor_type=return_tensors)
+        arrays = rgb_arrays(images)
+        batch = np.empty((len(arrays), self.size["height"], self.size["width"], 3), dtype=np.uint8)
+        for image, fitted in zip(arrays, batch, strict=True):
+            self._fit(image, fitted)
+        return BatchFeature({"pixel_values": self.normalize_pixels(batch, memory_format)}, tensor_type=return_tensors)
 
     def post_process_object_detection(
         self,
@@ -197,17 +209,14 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
         fitted_height, fitted_width = self._fitted_size(height, width)
         return np.array([fitted_width / width, fitted_height / height], dtype=np.float32)
 
-    def _fit(self, image: np.ndarray) -> np.ndarray:
-        """A picture (h, w, 3) resized and padded to `size`."""
+    def _fit(self, image: np.ndarray, fitted: np.ndarray) -> None:
+        """Resize a picture (h, w, 3) and pad it, into an array (H, W, 3) of the size of the network input."""
         import cv2
 
         height, width = self._fitted_size(*image.shape[:2])
-        resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-        if (height, width) == (self.size["height"], self.size["width"]):
-            return resized
-        canvas = np.full((self.size["height"], self.size["width"], 3), self.pad_value, dtype=np.uint8)
-        canvas[:height, :width] = resized
-        return canvas
+        fitted[height:] = self.pad_value
+        fitted[:height, width:] = self.pad_value
+        fitted[:height, :width] = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def level_points(shapes: Sequence[tuple[int, int]], strides: Sequence[int], device: torch.device) -> Tensor:
@@ -230,6 +239,9 @@ def flatten_levels(levels: Sequence[Tensor], num_values: int | None = None) -> T
         (B, P, C), where P counts the boxes of all places.
     """
     return torch.cat(
-        [level.flatten(2).transpose(1, 2).reshape(level.shape[0], -1, num_values or level.shape[1]) for level in levels],
+        [
+            level.flatten(2).transpose(1, 2).reshape(level.shape[0], -1, num_values or level.shape[1])
+            for level in levels
+        ],
         dim=1,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -57,15 +58,37 @@ class PixelNormalization:
     image_mean: Sequence[float]
     image_std: Sequence[float]
 
-    def normalize_pixels(self, images: np.ndarray) -> Tensor:
-        """RGB pixels (N, H, W, 3), uint8, as network input (N, 3, H, W), float32, in the network's channel order."""
-        pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
+    def normalize_pixels(
+        self, images: np.ndarray, memory_format: torch.memory_format = torch.contiguous_format
+    ) -> Tensor:
+        """RGB pixels (N, H, W, 3), uint8, as network input (N, 3, H, W), float32, in the network's channel order.
+
+        Args:
+            images: the pixels.
+            memory_format: `torch.channels_last` leaves the values in the order of the pixels, which saves a pass.
+        """
+        import cv2
+
+        count, height, width, _ = images.shape
+        if images.size == 0:
+            return torch.zeros((count, 3, height, width))
+        rows = images.reshape(count * height, width, 3)
         if self.channel_order == "bgr":
-            pixels = pixels.flip(1)
-        values = pixels.to(torch.float32, memory_format=torch.contiguous_format)
-        if self.do_rescale:
-            values.mul_(self.rescale_factor)
-        if self.do_normalize:
-            shape = (1, 3, 1, 1)
-            values.sub_(torch.tensor(self.image_mean).view(shape)).div_(torch.tensor(self.image_std).view(shape))
-        return values
+            rows = cv2.cvtColor(rows, cv2.COLOR_RGB2BGR)
+        values = cv2.LUT(rows, self._value_table()).reshape(count, height, width, 3)
+        return torch.from_numpy(values).permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
+
+    def _value_table(self) -> np.ndarray:
+        """Network input (1, 256, 3) for each pixel value and channel of the network, float32."""
+        return _value_table(
+            self.rescale_factor if self.do_rescale else 1.0,
+            tuple(self.image_mean) if self.do_normalize else (0.0, 0.0, 0.0),
+            tuple(self.image_std) if self.do_normalize else (1.0, 1.0, 1.0),
+        )
+
+
+@lru_cache(maxsize=32)
+def _value_table(factor: float, mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
+    """There are 256 pixel values, so the arithmetic is done once for each; the result is the same to the last bit."""
+    values = torch.arange(256, dtype=torch.float32)[:, None].mul(factor)
+    return values.sub(torch.tensor(mean)).div(torch.tensor(std))[None].contiguous().numpy()

@@ -139,6 +139,7 @@ class TopDownImageProcessor(PixelNormalization, BaseImageProcessor):
         images: ImageLike | Sequence[ImageLike],
         boxes: Sequence[Any] | None = None,
         return_tensors: str | TensorType | None = None,
+        memory_format: torch.memory_format = torch.contiguous_format,
         **_: Any,
     ) -> BatchFeature:
         """Network input for all boxes of all pictures.
@@ -147,6 +148,7 @@ class TopDownImageProcessor(PixelNormalization, BaseImageProcessor):
             images: one picture or several.
             boxes: for each picture its boxes (N, 4), x1, y1, x2, y2 in pixels; None takes each picture whole.
             return_tensors: `"pt"` for torch.
+            memory_format: `torch.channels_last` for models that work in that order.
 
         Returns:
             `pixel_values` (number of boxes, 3, H, W), float32: the first picture's boxes, the second's, and so on.
@@ -158,7 +160,7 @@ class TopDownImageProcessor(PixelNormalization, BaseImageProcessor):
         if boxes is None:
             boxes = [[[0, 0, array.shape[1], array.shape[0]]] for array in arrays]
         crops = self.crop(arrays, check_boxes(boxes, len(arrays)))
-        return BatchFeature({"pixel_values": self.normalize_pixels(crops)}, tensor_type=return_tensors)
+        return BatchFeature({"pixel_values": self.normalize_pixels(crops, memory_format)}, tensor_type=return_tensors)
 
     def crop(self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray]) -> np.ndarray:
         """Crops (number of boxes, H, W, 3), uint8, around `boxes` [(N, 4), ...] of RGB `images` [(h, w, 3), ...]."""

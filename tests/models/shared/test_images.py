@@ -1,0 +1,65 @@
+"""From pixels to network input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from hfpose.models.shared.images import PixelNormalization
+
+
+class Normalization(PixelNormalization):
+    def __init__(self, channel_order: str = "rgb", do_rescale: bool = True, do_normalize: bool = True) -> None:
+        self.channel_order = channel_order
+        self.do_rescale = do_rescale
+        self.rescale_factor = 1 / 255
+        self.do_normalize = do_normalize
+        self.image_mean = [0.485, 0.456, 0.406]
+        self.image_std = [0.229, 0.224, 0.225]
+
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (2, 16, 24, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("channel_order", ["rgb", "bgr"])
+@pytest.mark.parametrize("do_rescale", [True, False])
+@pytest.mark.parametrize("do_normalize", [True, False])
+def test_values_are_those_of_the_arithmetic_to_the_last_bit(channel_order, do_rescale, do_normalize):
+    values = torch.from_numpy(PIXELS).permute(0, 3, 1, 2).float()
+    if channel_order == "bgr":
+        values = values.flip(1)
+    if do_rescale:
+        values = values * (1 / 255)
+    if do_normalize:
+        mean, std = (torch.tensor(three).view(1, 3, 1, 1) for three in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+        values = (values - mean) / std
+    given = Normalization(channel_order, do_rescale, do_normalize).normalize_pixels(PIXELS)
+    assert given.is_contiguous()
+    assert torch.equal(given, values)
+
+
+def test_values_may_stay_in_the_order_of_the_pixels():
+    plain, last = (
+        Normalization().normalize_pixels(PIXELS, memory_format)
+        for memory_format in (torch.contiguous_format, torch.channels_last)
+    )
+    assert last.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(plain, last)
+
+
+def test_the_pixels_stay_as_they_are():
+    pixels = PIXELS.copy()
+    Normalization("bgr").normalize_pixels(pixels)
+    np.testing.assert_array_equal(pixels, PIXELS)
+
+
+def test_nobody_to_crop():
+    assert Normalization().normalize_pixels(np.zeros((0, 16, 24, 3), np.uint8)).shape == (0, 3, 16, 24)
+
+
+def test_settings_that_change_are_followed():
+    normalization = Normalization()
+    before = normalization.normalize_pixels(PIXELS)
+    normalization.image_mean = [0.0, 0.0, 0.0]
+    assert not torch.equal(normalization.normalize_pixels(PIXELS), before)
