@@ -49,6 +49,9 @@ HEATMAP_SIGMA = 2.0
 
 WARMUP_STEPS, WARMUP_SHARE = 1000, 0.05
 
+# The validation loss, which is measured at each checkpoint, is that of the first so many samples.
+VALIDATION_SAMPLES = 1000
+
 _SETTINGS_FILE = "settings.json"
 
 
@@ -194,6 +197,10 @@ def _left_out(coco: CocoFile) -> list[str]:
     return [f"Left out of {coco.path}: {line}" for line in coco.left_out.lines()]
 
 
+def _validation_stream(samples: Samples, make: Callable[..., Mapping[str, Any]]) -> SampleStream:
+    return SampleStream(samples, make, min(len(samples), VALIDATION_SAMPLES), shuffle=False)
+
+
 # Pose models
 
 
@@ -212,7 +219,7 @@ def _plan_pose_model(task: FineTuning, coco: CocoFile, validation: CocoFile | No
     if validation is not None:
         check_keypoints(validation, schema)
         people = AnnotatedPeople(pose_instances(validation, schema))
-        plan.validation = SampleStream(people, PersonCrops(processor, schema, None), len(people), shuffle=False)
+        plan.validation = _validation_stream(people, PersonCrops(processor, schema, None))
     return plan
 
 
@@ -329,7 +336,7 @@ def _plan_detector(task: FineTuning, coco: CocoFile, validation: CocoFile | None
     )
     if validation is not None:
         held_out = AnnotatedPictures(picture_boxes(validation, _class_indices(validation, labels)))
-        plan.validation = SampleStream(held_out, FittedPictures(processor, None), len(held_out), shuffle=False)
+        plan.validation = _validation_stream(held_out, FittedPictures(processor, None))
     return plan
 
 
