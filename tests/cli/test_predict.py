@@ -143,8 +143,14 @@ def video_facts(path: Path) -> dict[str, float]:
     return {"fps": facts[0], "width": facts[1], "height": facts[2], "frames": frames}
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+def results(folder: Path) -> dict[str, bytes]:
+    """The files that a run has completed, by name."""
+    places = [path for part in ("predictions", "visualizations") for path in sorted((folder / part).rglob("*"))]
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in places
+        if path.is_file() and not path.name.startswith(".")
+    }
 
 
 def saved(folder: Path, name: str) -> np.ndarray:
@@ -232,11 +238,11 @@ def test_thresholds_and_pose_based_nms(predict, tiny_pose, person_detector, phot
 
 
 def test_drawing(predict, whole, tmp_path):
-    picture = write_pictures(tmp_path / "in", 1) / "0000.jpg"
+    folder = write_pictures(tmp_path / "in", 5)
 
     def drawn(*arguments):
-        assert predict(picture, *whole, "--kpt-thr", -100, "--vis-out-dir", tmp_path / "out", *arguments)[0] == 0
-        return saved(tmp_path / "out", "0000")
+        assert predict(folder, *whole, "--kpt-thr", -100, "--vis-out-dir", tmp_path / "out", *arguments)[0] == 0
+        return np.concatenate([saved(tmp_path / "out", f"{index:04d}") for index in range(5)])
 
     plain = drawn()
     for arguments in (
@@ -249,7 +255,7 @@ def test_drawing(predict, whole, tmp_path):
         ["--flip-test"],
     ):
         assert (drawn(*arguments) != plain).any(), arguments
-    assert drawn("--draw-heatmap").shape == (240, 160, 3)
+    assert drawn("--draw-heatmap").shape == (5 * 240, 160, 3)
 
 
 def test_show(predict, whole, screen, tmp_path):
@@ -271,7 +277,7 @@ def test_leaving_a_video_at_the_window_gives_it_no_name(predict, whole, screen, 
     clip = write_clip(tmp_path / "clip.mp4", 6)
     screen.keys = [-1, 27]
     predict(clip, *whole, "--show", "--out-dir", tmp_path / "out")
-    assert not [name for name in files(tmp_path / "out") if not Path(name).name.startswith(".")]
+    assert results(tmp_path / "out") == {}
 
 
 def test_show_without_a_screen(predict, whole, photo, monkeypatch):
@@ -396,15 +402,11 @@ def command(arguments: list[object], out_dir: Path) -> list[str]:
     return [sys.executable, "-m", "hfpose", "predict", *map(str, arguments), "--out-dir", str(out_dir)]
 
 
-def visible(folder: Path) -> dict[str, bytes]:
-    return {name: data for name, data in files(folder).items() if not Path(name).name.startswith(".")}
-
-
 def test_a_killed_folder_run_can_be_resumed(predict, quick, tmp_path):
     arguments = [write_pictures(tmp_path / "in", 150, height=48, width=64), *quick]
     out = tmp_path / "killed"
     kill_when(command(arguments, out), lambda: len(list(out.glob("predictions/*.json"))) >= 10)
-    done = visible(out)
+    done = results(out)
     assert len(done) < 300
     for name, data in done.items():  # whole, each of them
         if name.endswith(".json"):
@@ -417,7 +419,8 @@ def test_a_killed_folder_run_can_be_resumed(predict, quick, tmp_path):
     untouched = [name for name, stamp in stamps.items() if (out / name).stat().st_mtime_ns == stamp]
     assert len(untouched) >= 9  # the last may have lacked its picture
     assert predict(*arguments, "--out-dir", tmp_path / "undisturbed")[0] == 0
-    assert files(out) == files(tmp_path / "undisturbed")
+    assert results(out) == results(tmp_path / "undisturbed")
+    assert not list(out.rglob("*.part*"))
 
 
 def test_a_killed_video_run_can_be_resumed(predict, quick, tmp_path):
@@ -425,12 +428,13 @@ def test_a_killed_video_run_can_be_resumed(predict, quick, tmp_path):
     out = tmp_path / "killed"
     partial = out / "predictions" / ".clip.json.part"
     kill_when(command(arguments, out), lambda: partial.is_file() and partial.read_bytes().count(b"frame_id") > 5)
-    assert visible(out) == {}
+    assert results(out) == {}
     so_far = json.loads(partial.read_text())  # valid up to the last frame
     assert [frame["frame_id"] for frame in so_far] == list(range(len(so_far)))
     assert predict(*arguments, "--out-dir", out, "--resume")[0] == 0
     assert predict(*arguments, "--out-dir", tmp_path / "undisturbed")[0] == 0
-    assert files(out) == files(tmp_path / "undisturbed")
+    assert results(out) == results(tmp_path / "undisturbed")
+    assert not list(out.rglob("*.part*"))
     assert len(json.loads((out / "predictions" / "clip.json").read_text())) == 150
 
 

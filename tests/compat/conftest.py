@@ -16,6 +16,7 @@ from transformers import ResNetConfig
 import hfpose
 from hfpose import hub
 from hfpose.compat.mmpose import MMPoseInferencer
+from networks import settle_normalizations
 
 CUSTOM_CONFIG = """
 dataset_info = dict(
@@ -75,6 +76,7 @@ def tiny_hrnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     )
     randomize(model)
+    settle_normalizations(model, torch.randn(8, 3, 64, 64))
     folder = tmp_path_factory.mktemp("models") / "tiny-hrnet"
     model.save_pretrained(folder)
     hfpose.HRNetImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
@@ -110,6 +112,7 @@ def tiny_hands(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     model = hfpose.InterNetForHandPose(config)
     randomize(model, std=0.4)
+    settle_normalizations(model, torch.randn(4, 3, 256, 256))
     folder = tmp_path_factory.mktemp("models") / "tiny-hands"
     model.save_pretrained(folder)
     hfpose.InterNetImageProcessor(root_depth_size=6).save_pretrained(folder)
