@@ -15,15 +15,17 @@ import typer
 from typer.core import TyperCommand
 
 if TYPE_CHECKING:
+    from hfpose.distributed.runs import Run
     from hfpose.media.frames import Frame
     from hfpose.media.sources import Source
     from hfpose.media.writers import WriterGroup
     from hfpose.results import PoseOutput
     from hfpose.visualization import Window
 
-    Results = Iterable[tuple[Frame, PoseOutput]]
+    Results = Iterator[tuple[Frame, PoseOutput]]
 
-_INPUT, _MODELS, _FINDING, _3D, _OUTPUT, _DRAWING = "Input", "Models", "Finding people", "3D", "Output", "Drawing"
+_INPUT, _MODELS, _FINDING, _TIME = "Input", "Models", "Finding people", "People over time"
+_3D, _OUTPUT, _DRAWING = "3D", "Output", "Drawing"
 _TRUE, _FALSE = ("true", "yes", "t", "y", "1"), ("false", "no", "f", "n", "0")
 _VIDEO_WAIT = 1e-5  # seconds; a frame of a video is shown until the next one is ready
 
@@ -53,7 +55,11 @@ def _repeated(option: str, args: Iterable[str]) -> Iterator[str]:
 
 def predict(
     inputs: Annotated[
-        list[str] | None, typer.Argument(help="Pictures, folders, videos, URLs, or webcam[:ID].", show_default=False)
+        list[str] | None,
+        typer.Argument(
+            help="Pictures, folders, videos, URLs, webcam[:ID], or a list of these: FILE.txt with one in each line.",
+            show_default=False,
+        ),
     ] = None,
     recursive: Annotated[
         bool, typer.Option(help="Look into subfolders of folders too.", rich_help_panel=_INPUT)
@@ -67,6 +73,15 @@ def predict(
     pose_batch_size: Annotated[
         int, typer.Option(min=1, help="Crops that go through the pose model at once.", rich_help_panel=_INPUT)
     ] = 32,
+    segment_frames: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="With several processes: frames of a long video that one of them does at a time. Videos of hands, videos "
+            "with --draw-heatmap and URLs are not divided.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = 600,
     pose2d: Annotated[
         str | None,
         typer.Option(
@@ -132,11 +147,22 @@ def predict(
             rich_help_panel=_FINDING,
         ),
     ] = False,
+    track: Annotated[
+        bool,
+        typer.Option(
+            help="2D: give people identities over the frames of a video; several pictures count as one. (3D does so "
+            "always.)",
+            rich_help_panel=_TIME,
+        ),
+    ] = False,
     tracking_thr: Annotated[
-        float, typer.Option(help="Overlap above which people of two frames are the same.", rich_help_panel=_3D)
+        float, typer.Option(help="Overlap above which people of two frames are the same.", rich_help_panel=_TIME)
     ] = 0.3,
     use_oks_tracking: Annotated[
-        bool, typer.Option(help="Judge that by keypoints, not by boxes.", rich_help_panel=_3D)
+        bool, typer.Option(help="Judge that by keypoints, not by boxes.", rich_help_panel=_TIME)
+    ] = False,
+    smooth: Annotated[
+        bool, typer.Option(help="Smooth keypoints over time; in 2D with --track.", rich_help_panel=_TIME)
     ] = False,
     disable_norm_pose_2d: Annotated[
         bool,
@@ -214,7 +240,11 @@ def predict(
         bool, typer.Option(help="Draw on black instead of the picture.", rich_help_panel=_DRAWING)
     ] = False,
 ) -> None:
-    """Find people, hands, faces or animals and their keypoints."""
+    """Find people, hands, faces or animals and their keypoints.
+
+    With --out-dir, OUT_DIR/manifest.jsonl says of each input how it went. Several processes, on one machine or on many,
+    share the inputs: accelerate launch -m hfpose predict FOLDER --out-dir OUT_DIR
+    """
     from hfpose.compat.mmpose.aliases import check_scope
 
     if show_alias:
@@ -225,29 +255,19 @@ def predict(
     check_scope(scope)
     suppresses = _boolean(pose_based_nms)
 
+    from hfpose.distributed.environment import is_distributed, quiet_store
+
+    if is_distributed():
+        quiet_store()
+        if show:
+            raise typer.BadParameter("several processes show no window.", param_hint="--show")
+
+    from hfpose.distributed.runs import open_run
     from hfpose.media.sources import open_source
     from hfpose.media.writers import open_writers
     from hfpose.pipelines import PoseEstimationPipeline, pipeline
     from hfpose.visualization import Window
 
-    writers = open_writers(
-        out_dir=out_dir, pred_out_dir=pred_out_dir, vis_out_dir=vis_out_dir, formats=format, resume=resume
-    )
-    source = open_source(
-        inputs if len(inputs) > 1 else inputs[0], recursive=recursive, skip=writers.is_complete if resume else None
-    )
-    window = Window("hfpose") if show else None
-    models: dict[str, Any] = {"model": pose2d, "weights": pose2d_weights}
-    if pose3d is not None:
-        models = {"model": pose3d, "weights": pose3d_weights, "pose": pose2d, "pose_weights": pose2d_weights}
-    pipe = pipeline(
-        "pose-estimation" if pose3d is None else "pose-estimation-3d",
-        **models,
-        detector=det_model,
-        detector_weights=det_weights,
-        detector_labels=[int(label) if label.isdecimal() else label for label in det_cat_ids or ()] or None,
-        device=device,
-    )
     finding = {
         "flip_test": flip_test,
         "box_threshold": bbox_thr,
@@ -263,20 +283,57 @@ def predict(
         "skeleton_style": skeleton_style,
         "black_background": black_background,
     }
+    association = "oks" if use_oks_tracking else "iou"
+    tracking = {"track": track and association, "tracking_threshold": tracking_thr, "smooth": smooth}
     lifting = {
-        "association": "oks" if use_oks_tracking else "iou",
+        "association": association,
         "tracking_threshold": tracking_thr,
+        "smooth": smooth,
         "do_normalize_boxes": False if disable_norm_pose_2d else None,
         "do_rebase_height": False if disable_rebase_keypoint else None,
     }
-    draws = drawing if writers.wants_visualization or show else None
-    if type(pipe) is PoseEstimationPipeline:
-        results = _results_2d(pipe, source, finding, draws, draw_heatmap, suppresses)
-    else:
-        results = _results_3d(pipe, source, finding, lifting, draws, num_instances)
-    with writers, window or nullcontext():
-        failures = _run(results, writers, window, wait_time, source.num_frames, show_progress)
-    if failures:
+    models: dict[str, Any] = {"model": pose2d, "weights": pose2d_weights}
+    if pose3d is not None:
+        models = {"model": pose3d, "weights": pose3d_weights, "pose": pose2d, "pose_weights": pose2d_weights}
+    run = open_run(
+        out_dir,
+        resume,
+        device=device,
+        batch_size=batch_size,
+        segment_frames=segment_frames,
+        pictures_together=track,
+        show_progress=show_progress,
+    )
+    with run:
+        writers = open_writers(
+            out_dir=out_dir, pred_out_dir=pred_out_dir, vis_out_dir=vis_out_dir, formats=format, resume=run.resume
+        )
+        run.begin(writers)
+        source = open_source(inputs if len(inputs) > 1 else inputs[0], recursive=recursive, skip=run.skip)
+        window = Window("hfpose") if show else None
+        pipe = pipeline(
+            "pose-estimation" if pose3d is None else "pose-estimation-3d",
+            **models,
+            detector=det_model,
+            detector_weights=det_weights,
+            detector_labels=[int(label) if label.isdecimal() else label for label in det_cat_ids or ()] or None,
+            device=run.device(device),
+        )
+        draws = drawing if writers.wants_visualization or show else None
+
+        def make_results(pipe: Any, source: Source) -> Results:
+            if in_2d:
+                return _results_2d(pipe, source, {**finding, **tracking}, draws, draw_heatmap, suppresses)
+            return _results_3d(pipe, source, finding, lifting, draws, num_instances)
+
+        in_2d = type(pipe) is PoseEstimationPipeline
+        results = run.stream(
+            pipe, source, make_results, finding, draws=draws is not None, may_split=not (in_2d and draw_heatmap)
+        )
+        total = None if run.shows_progress else source.num_frames
+        with writers, window or nullcontext():
+            _run(results, run, writers, window, wait_time, total, show_progress)
+    if run.failures:
         raise typer.Exit(1)
 
 
@@ -320,41 +377,40 @@ def _results_3d(
 
 def _run(
     results: Results,
+    run: Run,
     writers: WriterGroup,
     window: Window | None,
     wait_time: float,
     total: int | None,
     show_progress: bool,
-) -> int:
-    """Write, show and report the results; returns how many inputs could not be used.
+) -> None:
+    """Write, show, take down and report the results.
 
     Raises:
         typer.Exit: if the user ends the run at the window.
     """
     from tqdm import tqdm
 
-    failures = 0
     # `disable=None`: no bar where stderr is no terminal; `delay`: none for what is done in a second.
     bar = tqdm(
         results,
         total=total,
         unit="frame",
-        disable=False if show_progress else None,
+        disable=run.shows_progress or (False if show_progress else None),
         delay=0 if show_progress else 1,
     )
     with bar as progress:
         for frame, output in progress:
             if output.error is not None:
-                failures += 1
                 progress.write(f"hfpose: {frame.source or frame.name}: {output.error}", file=sys.stderr)
             writers.write(frame, output)
+            run.note(frame, output)
             if not writers.writers and output.error is None:
                 progress.write(_summary(frame, output), file=sys.stdout)
             if window is not None and output.visualization is not None:
                 seconds = wait_time if frame.frame_index is None else _VIDEO_WAIT
                 if not window.show(output.visualization, seconds):
-                    raise typer.Exit(1 if failures else 0)
-    return failures
+                    raise typer.Exit(1 if run.failures else 0)
 
 
 def _summary(frame: Frame, output: PoseOutput) -> str:

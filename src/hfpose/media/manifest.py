@@ -62,7 +62,11 @@ class Journal:
         self._open: _Open | None = None
         self._last = time.perf_counter()
 
-    def note(self, frame: Frame, output: PoseOutput, extra_seconds: float = 0.0) -> None:
+    def restart_clock(self, seconds: float = 0.0) -> None:
+        """Count the time of the next input from now, and so many seconds that were spent on it before."""
+        self._last = time.perf_counter() - seconds
+
+    def note(self, frame: Frame, output: PoseOutput) -> None:
         """Take down the result of a frame, after it has been given to the writers.
 
         An input's line is written when the next one begins, which is when its files are complete.
@@ -74,7 +78,7 @@ class Journal:
         self._open.frames += frame.image is not None or frame.frame_index is not None
         self._open.instances += output.num_instances
         self._open.error = self._open.error or output.error
-        self._open.seconds += now - self._last + extra_seconds
+        self._open.seconds += now - self._last
         self._last = now
 
     def keep(self, item: MediaItem) -> None:

@@ -1,0 +1,438 @@
+"""A run over many inputs: what is skipped, what is noted, and with several processes who does what.
+
+Each process lists all inputs in the same order. They are handed out in chunks, by a counter that every process asks for its
+next one when it has read its last: who is slow asks less often. Of long videos the segments are handed out in the same
+way afterwards (see `segments`), and last of all the joining of each video.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from hfpose.distributed.environment import is_distributed, was_restarted
+from hfpose.distributed.segments import (
+    LongVideo,
+    Segment,
+    SegmentResult,
+    StoredPoses,
+    find_in_segment,
+    join_segments,
+    segment_folder,
+)
+from hfpose.errors import HFPoseError, InputError
+from hfpose.media.formats import CocoWriter, CsvWriter
+from hfpose.media.frames import Frame, MediaItem
+from hfpose.media.images import is_url
+from hfpose.media.manifest import WORK_FOLDER, Journal, merge_journals
+from hfpose.media.sources import Source
+from hfpose.media.video import open_video, stated_frames
+from hfpose.media.writers import WriterGroup
+from hfpose.results import PoseOutput
+
+Results = Iterator[tuple[Frame, PoseOutput]]
+MakeResults = Callable[[Any, Source], Results]
+"""From a pipeline and a source to the frames with their results, drawn where that is wanted."""
+
+_CHUNK = 16  # pictures
+_VIDEOS_PER_PROCESS = 4  # with so many videos for each process and more, whole ones keep all of them busy
+
+
+class Run:
+    """A run in one process, as a context manager.
+
+    Args:
+        folder: where results go and the manifest is kept; None keeps none.
+        resume: whether what an earlier run has done is skipped.
+    """
+
+    def __init__(self, folder: Path | None, resume: bool) -> None:
+        self.folder = folder
+        self.resume = resume
+        self.failures = 0
+        self._journal: Journal | None = None
+        self._writers: WriterGroup | None = None
+        self._prepare()
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether the run shows a progress bar of its own."""
+        return False
+
+    def device(self, wanted: str | None) -> str | None:
+        """The device for the models of this process, None for the default."""
+        return wanted
+
+    def begin(self, writers: WriterGroup) -> None:
+        """Take down from now on what is done.
+
+        Raises:
+            InputError: if the writers cannot be used in such a run.
+        """
+        self._writers = writers
+        if self.folder is not None:
+            self._journal = Journal(self.folder, self._rank, writers.outputs)
+
+    def skip(self, item: MediaItem) -> bool:
+        """Whether an input is left out; a source asks for each of its items, in their order."""
+        if not self.resume or self._writers is None or not self._writers.is_complete(item):
+            return False
+        if self._journal is not None:
+            self._journal.keep(item)
+        return True
+
+    def stream(
+        self,
+        pipe: Any,
+        source: Source,
+        make: MakeResults,
+        finding: Mapping[str, Any],
+        *,
+        draws: bool,
+        may_split: bool = True,
+    ) -> Results:
+        """The frames with their results that this process is to write.
+
+        Args:
+            pipe: the pipeline.
+            source: the inputs, opened with `skip=run.skip`.
+            make: makes the results.
+            finding: options of the 2D pipeline's `stream`, for results that are made in parts.
+            draws: whether `make` draws, and needs the pictures.
+            may_split: whether videos may be split. Heatmaps are not kept of their segments.
+        """
+        if self._journal is not None:
+            self._journal.restart_clock()
+        return make(pipe, source)
+
+    def note(self, frame: Frame, output: PoseOutput) -> None:
+        """Take down the result of a frame, after it has been given to the writers."""
+        self.failures += output.error is not None
+        if self._journal is not None:
+            self._journal.note(frame, output)
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the run, after the writers have been closed."""
+        if self._journal is not None:
+            self._journal.close() if kind is None else self._journal.abandon()
+        if self.folder is not None:
+            merge_journals(self.folder)
+
+    @property
+    def _rank(self) -> int:
+        return 0
+
+    def _prepare(self) -> None:
+        """Take over or remove what an earlier run has left."""
+        if self.folder is None:
+            return
+        if self.resume:
+            merge_journals(self.folder)
+        else:
+            shutil.rmtree(self.folder / WORK_FOLDER, ignore_errors=True)
+            merge_journals(self.folder, keep_earlier=False)
+
+
+class SharedRun(Run):
+    """One process of several in a run.
+
+    Args:
+        folder: where results go; all processes must see it.
+        resume: as for `Run`.
+        device: where models are to run, None for the default: the accelerator with this process's number, or the CPU.
+        batch_size: pictures that go through the networks at once; chunks are made of whole batches.
+        segment_frames: how many frames of a long video a process does at a time.
+        pictures_together: whether pictures in a row are the work of one process, since each result depends on the last.
+        show_progress: whether to show a progress bar even where stderr is no terminal.
+
+    Raises:
+        InputError: if there is no folder.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        resume: bool,
+        *,
+        device: str | None = None,
+        batch_size: int = 1,
+        segment_frames: int = 600,
+        pictures_together: bool = False,
+        show_progress: bool = False,
+    ) -> None:
+        from hfpose.distributed.ranks import Ranks
+
+        if folder is None:
+            raise InputError("Several processes need --out-dir: a folder where they can note what is done.")
+        self._ranks = Ranks(use_cpu=device == "cpu")
+        self._chunk_size = sys.maxsize if pictures_together else -(-_CHUNK // batch_size) * batch_size
+        self._segment_frames = -(-segment_frames // batch_size) * batch_size
+        self._show_progress = show_progress
+        self._splits = False
+        self._chunk, self._claimed = -1, -1
+        self._in_chunk = 0
+        self._bar: _Progress | None = None
+        self._videos: list[LongVideo] = []  # those of this process's share that are to be split
+        self._joining: LongVideo | None = None
+        self._joined: list[LongVideo] = []
+        super().__init__(folder, resume or was_restarted())
+
+    @property
+    def shows_progress(self) -> bool:
+        return True
+
+    def device(self, wanted: str | None) -> str | None:
+        return str(self._ranks.device) if wanted in (None, self._ranks.device.type) else wanted
+
+    def begin(self, writers: WriterGroup) -> None:
+        if any(isinstance(writer, (CocoWriter, CsvWriter)) for writer in writers.writers):
+            raise InputError(
+                "csv and coco put all results into one file, which several processes cannot write at once. Choose the "
+                "formats json, openpose or parquet, and make one file of these afterwards."
+            )
+        super().begin(writers)
+
+    def skip(self, item: MediaItem) -> bool:
+        if not self._is_mine(item):
+            return True
+        if super().skip(item):
+            self._ranks.count("frames", int(item.kind == "image"))
+            return True
+        return self._splits and self._is_to_be_split(item)
+
+    def stream(
+        self,
+        pipe: Any,
+        source: Source,
+        make: MakeResults,
+        finding: Mapping[str, Any],
+        *,
+        draws: bool,
+        may_split: bool = True,
+    ) -> Results:
+        from hfpose.pipelines import PoseEstimation3DPipeline, PoseEstimationPipeline
+
+        # The pipeline for hands makes of 2D results more than segments hold.
+        may_split = may_split and type(pipe) in (PoseEstimationPipeline, PoseEstimation3DPipeline)
+        videos = source.count_items("video") or 0
+        self._splits = may_split and 0 < videos < _VIDEOS_PER_PROCESS * self._ranks.size
+        if self._ranks.rank == 0:
+            few = videos <= _VIDEOS_PER_PROCESS * self._ranks.size
+            self._bar = _Progress(self._ranks, source if few else None, self._show_progress)
+        yield from super().stream(pipe, source, make, finding, draws=draws)
+        if self._splits:
+            yield from self._split_videos(pipe, make, finding, draws)
+
+    def note(self, frame: Frame, output: PoseOutput) -> None:
+        super().note(frame, output)
+        if self._joining is None:  # else its frames have been counted
+            self._ranks.count("frames", 1)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is not None:
+                if self._journal is not None:
+                    self._journal.abandon()
+                self._ranks.leave(finished=False)
+            else:
+                self._finish()
+        finally:
+            if self._bar is not None:
+                self._bar.close()
+            self._ranks.disconnect()
+
+    def _finish(self) -> None:
+        assert self._journal is not None and self.folder is not None
+        self._journal.close()
+        for video in self._joined:
+            shutil.rmtree(segment_folder(self._work_folder, video.item), ignore_errors=True)
+        self.failures = self._ranks.count("failures", self.failures)
+        if self._ranks.rank > 0:
+            self.failures = 0  # the launcher would stop the others for an exit code; the first process reports all
+            self._ranks.leave(finished=True)
+            return
+        lost = self._ranks.wait_for_all("done")
+        self.failures = self._ranks.count("failures")
+        with suppress(OSError):
+            (self._work_folder / "segments").rmdir()
+        merge_journals(self.folder)
+        if lost:
+            names = ", ".join(map(str, lost))
+            raise HFPoseError(
+                f"Of {self._ranks.size} processes these stopped early: {names}. What they had not finished is missing; run "
+                "the same command again with --resume."
+            )
+
+    @property
+    def _rank(self) -> int:
+        return self._ranks.rank
+
+    @property
+    def _work_folder(self) -> Path:
+        assert self.folder is not None
+        return self.folder / WORK_FOLDER
+
+    def _prepare(self) -> None:
+        if self._ranks.rank == 0:
+            super()._prepare()
+            self._ranks.tell("prepared")
+        else:
+            self._ranks.wait_for("prepared", rank=0)
+
+    def _is_mine(self, item: MediaItem) -> bool:
+        """Whether this process has the chunk that an input is in. Called for all inputs in their order."""
+        if item.kind != "image" or not 0 < self._in_chunk < self._chunk_size:
+            self._chunk += 1
+            self._in_chunk = 0
+        self._in_chunk = self._in_chunk + 1 if item.kind == "image" else 0
+        while self._claimed < self._chunk:
+            self._claimed = self._ranks.claim("chunks")
+        return self._claimed == self._chunk
+
+    def _is_to_be_split(self, item: MediaItem) -> bool:
+        """Whether a video is long enough for several processes; if so they are told."""
+        if item.kind != "video" or item.source is None or is_url(item.source):
+            return False
+        try:
+            with open_video(item.source, timeout=0) as capture:
+                num_frames = stated_frames(capture) or 0
+        except InputError:
+            return False  # whoever reads it reports that
+        video = LongVideo(item, num_frames, self._segment_frames)
+        if len(video.segments) < 2:
+            return False
+        self._videos.append(video)
+        return True
+
+    def _split_videos(self, pipe: Any, make: MakeResults, finding: Mapping[str, Any], draws: bool) -> Results:
+        """Do this process's share of the segments of long videos, then join some of the videos."""
+        lost = self._ranks.wait_for_all("listed", json.dumps([video.to_dict() for video in self._videos]))
+        told = [self._ranks.hear(f"listed/{rank}") for rank in range(self._ranks.size) if rank not in lost]
+        videos = [LongVideo.from_dict(fields) for text in told for fields in json.loads(text)]
+        videos.sort(key=lambda video: video.item.index)
+        segments = [segment for video in videos for segment in video.segments]
+        poses = getattr(pipe, "pose", pipe)
+        worker = _SegmentWorker(self._work_folder, poses, finding, lambda: self._ranks.count("frames", 1))
+        while (number := self._ranks.claim("segments")) < len(segments):
+            worker.do(segments[number])
+        self._ranks.wait_for_all("segments done")
+        while (number := self._ranks.claim("joins")) < len(videos):
+            yield from self._join(videos[number], worker, pipe, make, draws)
+
+    def _join(self, video: LongVideo, worker: _SegmentWorker, pipe: Any, make: MakeResults, draws: bool) -> Results:
+        assert self._journal is not None
+        joined = join_segments(video, worker.get, worker.redo)
+        self._journal.restart_clock(joined.seconds)
+        lifts = hasattr(pipe, "pose")  # and then reads videos again by itself
+        poses = StoredPoses(joined, worker.get, worker.pipe.schema, with_images=draws and not lifts)
+        stand_in: Any = poses
+        if lifts:
+            stand_in = copy.copy(pipe)
+            stand_in.pose = poses
+        self._joining = video
+        yield from make(stand_in, poses.source)
+        self._joining = None
+        self._joined.append(video)
+
+
+class _SegmentWorker:
+    """Makes the results of segments and keeps them in files, for the process that joins them and for later runs."""
+
+    def __init__(self, folder: Path, pipe: Any, options: Mapping[str, Any], on_frame: Callable[[], object]) -> None:
+        self.pipe = pipe
+        self._folder = folder
+        self._options = options
+        self._on_frame = on_frame
+
+    def do(self, segment: Segment) -> None:
+        """Make and keep a result, unless it is there."""
+        self.get(segment)
+
+    def get(self, segment: Segment) -> SegmentResult:
+        """The result that is kept, or else a new one."""
+        path = segment.path(self._folder)
+        # What is not there or was damaged, perhaps with the disk of a machine that died, is made anew.
+        with suppress(OSError, ValueError, KeyError, EOFError):
+            return SegmentResult.load(path, segment.item, self.pipe.schema)
+        result = find_in_segment(segment, self.pipe, self._options, on_frame=self._on_frame)
+        result.save(path)
+        return result
+
+    def redo(self, segment: Segment) -> SegmentResult:
+        """A new result from frames that are counted from the beginning of the video."""
+        result = find_in_segment(segment, self.pipe, self._options, may_seek=False)
+        result.save(segment.path(self._folder))
+        return result
+
+
+class _Progress:
+    """One bar for the frames of all processes, drawn by a thread of the first one."""
+
+    def __init__(self, ranks: Any, source: Source | None, show: bool) -> None:
+        from tqdm import tqdm
+
+        self._ranks = ranks
+        self._source = source
+        # `disable=None`: no bar where stderr is no terminal; `delay`: none for what is done in a second.
+        self._bar = tqdm(unit="frame", disable=False if show else None, delay=0 if show else 1)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._draw, name="hfpose-progress", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._bar.close()
+
+    def _draw(self) -> None:
+        if self._bar.disable:
+            return
+        if self._source is not None:
+            self._bar.total = self._source.num_frames
+        with suppress(HFPoseError):
+            while not self._stop.wait(0.5):
+                self._bar.update(self._ranks.count("frames") - self._bar.n)
+            self._bar.update(self._ranks.count("frames") - self._bar.n)
+
+
+def open_run(
+    folder: Path | None,
+    resume: bool,
+    *,
+    device: str | None = None,
+    batch_size: int = 1,
+    segment_frames: int = 600,
+    pictures_together: bool = False,
+    show_progress: bool = False,
+) -> Run:
+    """The run that this process is part of, see `SharedRun`, or a run of its own.
+
+    Raises:
+        InputError: if there are several processes and no folder.
+    """
+    if not is_distributed():
+        return Run(folder, resume)
+    return SharedRun(
+        folder,
+        resume,
+        device=device,
+        batch_size=batch_size,
+        segment_frames=segment_frames,
+        pictures_together=pictures_together,
+        show_progress=show_progress,
+    )

@@ -1,0 +1,290 @@
+"""Long videos in segments, so that several processes can work on one.
+
+A segment is what the networks say of each of its frames by itself. What looks at frames in their order (identities,
+smoothing, lifting) works on the joined results of the whole video, as if one process had made them; so segments need not
+overlap. It costs little beside the networks.
+
+Jumping to a frame is not exact in every file. So each segment notes what its first frame looks like and when it is, and the
+same of the frame behind its last; where these do not fit together, the later segment is done again from frames that are
+counted from the beginning.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from hfpose.keypoints import KeypointSchema
+from hfpose.media.files import atomic_path
+from hfpose.media.frames import Frame, MediaItem, VideoInfo
+from hfpose.media.sources import Source, open_frames
+from hfpose.media.video import read_video
+from hfpose.pipelines.pose_estimation import track_people
+from hfpose.results import PoseOutput
+from hfpose.tracking import Association, PoseTracker
+
+_ARRAYS = ("keypoints", "keypoint_scores", "boxes", "box_scores")
+_NO_TIMEOUT = 30.0  # seconds, for URLs, which are not split
+
+Fingerprint = tuple[float, int]
+"""Time of a frame in seconds, and a checksum of its pixels."""
+
+
+class FindsPoses(Protocol):
+    """The part of a 2D pipeline that segments need."""
+
+    schema: KeypointSchema
+
+    def stream(self, source: Source, **options: Any) -> Iterator[tuple[Frame, PoseOutput]]: ...
+
+
+@dataclass(frozen=True)
+class LongVideo:
+    """A video that is done in segments."""
+
+    item: MediaItem
+    num_frames: int  # as the file says, which need not be true
+    segment_frames: int
+
+    @property
+    def segments(self) -> list[Segment]:
+        starts = range(0, self.num_frames, self.segment_frames)
+        return [
+            Segment(self.item, start, None if start == starts[-1] else start + self.segment_frames) for start in starts
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> LongVideo:
+        return cls(**{**fields, "item": MediaItem(**fields["item"])})
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The frames of a video from `start` to the one before `stop`; None is the end."""
+
+    item: MediaItem
+    start: int
+    stop: int | None
+
+    def path(self, folder: Path) -> Path:
+        """The file of its results."""
+        return segment_folder(folder, self.item) / f"{self.start:09d}-{self.stop or 'end'}.npz"
+
+
+def segment_folder(folder: Path, item: MediaItem) -> Path:
+    """Where the results of a video's segments are."""
+    return folder / "segments" / item.name
+
+
+@dataclass(frozen=True)
+class SegmentResult:
+    """2D results of a segment's frames, and of a last one with an error if the video breaks off.
+
+    `first` and `after` are the fingerprints of its first frame and of the one behind its last, None where there is none.
+    """
+
+    outputs: list[PoseOutput]
+    video: VideoInfo | None
+    first: Fingerprint | None
+    after: Fingerprint | None
+    seconds: float
+
+    def save(self, path: Path) -> None:
+        good = [output for output in self.outputs if output.error is None]
+        arrays: dict[str, Any] = {
+            name: np.concatenate([getattr(output, name) for output in good])
+            for name in _ARRAYS
+            if good and getattr(good[0], name) is not None
+        }
+        about = {
+            "frames": [
+                {
+                    "frame_index": output.frame_index,
+                    "error": output.error,
+                    "image_size": output.image_size,
+                    "instances": output.num_instances,
+                }
+                for output in self.outputs
+            ],
+            "video": self.video and asdict(self.video),
+            "first": self.first,
+            "after": self.after,
+            "seconds": self.seconds,
+        }
+        with atomic_path(path) as partial, partial.open("wb") as file:
+            np.savez(file, about=np.array(json.dumps(about)), **arrays)
+
+    @classmethod
+    def load(cls, path: Path, item: MediaItem, schema: KeypointSchema) -> SegmentResult:
+        """
+        Raises:
+            OSError, ValueError, KeyError: if it is not there, or is damaged.
+        """
+        with np.load(path, allow_pickle=False) as stored:
+            about = json.loads(str(stored["about"]))
+            arrays = {name: stored[name] for name in _ARRAYS if name in stored}
+        outputs, row = [], 0
+        for frame in about["frames"]:
+            where: dict[str, Any] = {"source": item.source, "schema": schema, "frame_index": frame["frame_index"]}
+            if frame["error"] is not None:
+                outputs.append(PoseOutput.failed(frame["error"], **where))
+                continue
+            rows, row = slice(row, row + frame["instances"]), row + frame["instances"]
+            size = frame["image_size"]
+            people = {name: array[rows] for name, array in arrays.items()}
+            outputs.append(PoseOutput(**people, image_size=size and tuple(size), **where))
+        return cls(
+            outputs,
+            about["video"] and VideoInfo(**about["video"]),
+            about["first"] and tuple(about["first"]),
+            about["after"] and tuple(about["after"]),
+            about["seconds"],
+        )
+
+
+def find_in_segment(
+    segment: Segment,
+    pipe: FindsPoses,
+    options: Mapping[str, Any],
+    *,
+    may_seek: bool = True,
+    on_frame: Callable[[], object] = lambda: None,
+) -> SegmentResult:
+    """Run the networks on the frames of a segment.
+
+    Args:
+        segment: which frames.
+        pipe: a 2D pipeline.
+        options: of its `stream`, without such as look at frames in their order.
+        may_seek: whether to jump to its first frame, or to decode those before it.
+        on_frame: called after each frame.
+    """
+    started = time.perf_counter()
+    fingerprints: dict[int | None, Fingerprint] = {}
+    video: VideoInfo | None = None
+
+    def frames() -> Iterator[Frame]:
+        # One frame more than the segment has, to see what follows.
+        stop = None if segment.stop is None else segment.stop + 1
+        path = segment.item.source or ""
+        for frame in read_video(segment.item, path, _NO_TIMEOUT, start=segment.start, stop=stop, may_seek=may_seek):
+            if frame.image is not None and frame.frame_index in (segment.start, segment.stop):
+                fingerprints[frame.frame_index] = fingerprint(frame)
+            if segment.stop is None or frame.frame_index != segment.stop:
+                yield frame
+
+    outputs = []
+    for frame, output in pipe.stream(open_frames(frames), **options):
+        video = video or frame.video
+        outputs.append(output)
+        on_frame()
+    return SegmentResult(
+        outputs,
+        video,
+        fingerprints.get(segment.start),
+        None if segment.stop is None else fingerprints.get(segment.stop),
+        time.perf_counter() - started,
+    )
+
+
+def fingerprint(frame: Frame) -> Fingerprint:
+    """What tells a frame with an image from its neighbors, even where nothing moves."""
+    assert frame.image is not None
+    return round(frame.seconds or 0.0, 6), zlib.crc32(np.ascontiguousarray(frame.image).data)
+
+
+@dataclass(frozen=True)
+class JoinedVideo:
+    """The segments of a video in which each frame is where it belongs."""
+
+    item: MediaItem
+    segments: list[Segment]
+    video: VideoInfo | None
+    seconds: float
+
+
+def join_segments(
+    video: LongVideo, get: Callable[[Segment], SegmentResult], redo: Callable[[Segment], SegmentResult]
+) -> JoinedVideo:
+    """See to it that the segments of a video fit together.
+
+    Args:
+        video: which video.
+        get: makes or reads the result of a segment.
+        redo: makes it without jumping to its first frame.
+    """
+    segments: list[Segment] = []
+    info, after, seconds = None, None, 0.0
+    for segment in video.segments:
+        if segments and after is None:
+            break  # the video is shorter than it says
+        result = get(segment)
+        if segments and result.first != after:
+            result = redo(segment)
+        segments.append(segment)
+        info, after, seconds = info or result.video, result.after, seconds + result.seconds
+    return JoinedVideo(video.item, segments, info, seconds)
+
+
+class StoredPoses:
+    """Stands in for a 2D pipeline where its results for a video are there already.
+
+    Args:
+        joined: the video.
+        get: reads the result of a segment.
+        schema: what keypoints mean.
+        with_images: whether frames come with their images, for which the video is read again.
+    """
+
+    def __init__(
+        self, joined: JoinedVideo, get: Callable[[Segment], SegmentResult], schema: KeypointSchema, with_images: bool
+    ) -> None:
+        self._joined = joined
+        self._get = get
+        self._with_images = with_images
+        self.schema = schema
+
+    @property
+    def source(self) -> Source:
+        """The source to give to `stream`."""
+        item = self._joined.item
+        return open_frames(lambda: read_video(item, item.source or "", _NO_TIMEOUT) if self._with_images else ())
+
+    def stream(
+        self,
+        source: Source,
+        *,
+        track: bool | Association = False,
+        tracking_threshold: float = 0.3,
+        smooth: bool = False,
+        **_: Any,
+    ) -> Iterator[tuple[Frame, PoseOutput]]:
+        """The frames with their results; options that were for the networks have no effect any more.
+
+        For the others see `PoseEstimationPipeline.stream`.
+        """
+        results = self._stream(source)
+        if not track:
+            return results
+        return track_people(results, PoseTracker("iou" if track is True else track, tracking_threshold), smooth)
+
+    def _stream(self, source: Source) -> Iterator[tuple[Frame, PoseOutput]]:
+        outputs = (output for segment in self._joined.segments for output in self._get(segment).outputs)
+        if self._with_images:
+            with source:
+                yield from zip(source, outputs, strict=True)
+            return
+        blank = Frame(self._joined.item, video=self._joined.video)
+        for output in outputs:
+            yield replace(blank, frame_index=output.frame_index, error=output.error), output
