@@ -73,13 +73,16 @@ def test_device_map(make, photo, expected):
         np.testing.assert_array_equal(pipe(str(photo)).keypoints, expected.keypoints)
 
 
-def test_options_for_all_calls_and_for_one(make, photo, expected):
+def test_options_for_all_calls_and_for_one(make, photo, monkeypatch):
     pipe = make(device="cpu", batch_size=2, num_workers=2, box_threshold=0.8)
     assert pipe(str(photo)).num_instances == 2
     assert pipe(str(photo), box_threshold=0.3).num_instances == 4
     sizes = []
-    model = pipe.detector.stage.model
-    model.register_forward_pre_hook(lambda *call: sizes.append(len(call[2]["pixel_values"])), with_kwargs=True)
+    processor = pipe.detector.stage.image_processor
+    preprocess = processor.preprocess
+    monkeypatch.setattr(
+        processor, "preprocess", lambda images, **rest: sizes.append(len(images)) or preprocess(images, **rest)
+    )
     list(pipe([str(photo)] * 3))
     list(pipe([str(photo)] * 3, batch_size=3, num_workers=0))
     assert sizes == [2, 1, 3]

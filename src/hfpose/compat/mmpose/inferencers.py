@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, fields, replace
 from itertools import islice
@@ -253,9 +253,7 @@ class Pose2DInferencer(BaseInferencer):
             return_heatmaps=call.draw_heatmap and call.draws,
             whole_image_fallback=True,
         )
-        for index, (frame, output) in enumerate(results):
-            if scores is not None and output.error is None and len(scores[index]) == output.num_instances:
-                output = replace(output, box_scores=scores[index])
+        for frame, output in _with_scores(results, scores):
             if call.pose_based_nms:
                 output = suppress_similar_poses(output)
             if call.draws and frame.image is not None and output.error is None:
@@ -359,10 +357,7 @@ class Hand3DInferencer(BaseInferencer):
             do_rebase_height=not call.disable_rebase_keypoint,
             drawing=_drawing_3d(call) if call.draws else None,
         )
-        for index, (frame, output) in enumerate(results):
-            if scores is not None and output.error is None and len(scores[index]) == output.num_instances:
-                output = replace(output, box_scores=scores[index])
-            yield frame, output
+        yield from _with_scores(results, scores)
 
 
 class MMPoseInferencer(BaseInferencer):
@@ -517,6 +512,14 @@ def _drawing_3d(call: CallOptions) -> dict[str, Any]:
         "radius": call.radius,
         "thickness": call.thickness,
     }
+
+
+def _with_scores(results: Iterable[tuple[Frame, PoseOutput]], scores: Sequence[np.ndarray] | None) -> Results:
+    """The results with the scores (N,) that were given with the boxes of each picture, if any."""
+    for index, (frame, output) in enumerate(results):
+        if scores is not None and output.error is None and len(scores[index]) == output.num_instances:
+            output = replace(output, box_scores=scores[index])
+        yield frame, output
 
 
 def _by_identity(output: PoseOutput) -> PoseOutput:
