@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from hfpose.compat import mmpose
-from hfpose.compat.mmpose.inferencers import CallOptions
+from hfpose.compat.mmpose.call_options import CallOptions
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "mmpose.md").read_text(encoding="utf-8")

@@ -5,11 +5,10 @@ Source: `mmpose.apis.inferencers`; written anew over hfpose's pipelines, readers
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,15 +17,16 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from hfpose.compat.mmpose.aliases import SCOPE, check_scope
+from hfpose.compat.mmpose.call_options import CallOptions
 from hfpose.compat.mmpose.samples import data_sample_of, reference_name, split_instances
 from hfpose.errors import ConfigError, InputError
 from hfpose.media.frames import Frame
 from hfpose.media.sources import Source, open_source
-from hfpose.media.writers import WriterGroup, open_writers
+from hfpose.media.writers import WriterGroup
 from hfpose.pipelines import HandPose3DPipeline, PoseEstimation3DPipeline, PoseEstimationPipeline, pipeline
 from hfpose.pipelines.suppression import suppress_similar_poses
 from hfpose.results import PoseOutput
-from hfpose.visualization import SkeletonStyle, Window, draw_poses, draw_poses_and_heatmaps, windows
+from hfpose.visualization import Window, draw_poses, draw_poses_and_heatmaps
 from hfpose.zoo import WHOLE_IMAGE
 
 Model = str | Path | PreTrainedModel
@@ -34,97 +34,6 @@ Results = Generator[tuple[Frame, PoseOutput], None, None]
 InferencerT = TypeVar("InferencerT", bound="BaseInferencer")
 
 _VIDEO_WAIT = 1e-5  # seconds; a frame of a video is shown until the next one is ready
-
-
-@dataclass(frozen=True)
-class CallOptions:
-    """What an inferencer can be called with.
-
-    Args:
-        show: show each picture in a window. Default: for webcams only. There, Esc ends the run.
-        wait_time: seconds that a picture stays in the window, or until a key is pressed; 0 waits for a key. Frames of
-            videos and webcams do not wait.
-        draw_bbox: draw the boxes too.
-        draw_heatmap: draw the heatmaps below the poses (2D).
-        radius, thickness: of keypoints and links, in pixels.
-        kpt_thr: least score of a keypoint that is drawn.
-        bbox_thr: least score of a box.
-        nms_thr: of two boxes that overlap by more than this the worse one goes.
-        pose_based_nms: leave out people whose keypoints lie on those of somebody with a higher score (2D).
-        bboxes: boxes to use instead of the detector: for each picture x1, y1, x2, y2 in pixels, or with a score as fifth.
-        black_background: draw on black instead of the picture (2D).
-        skeleton_style: "mmpose" or "openpose" (2D).
-        use_oks_tracking: judge whether people of two frames are the same by their keypoints, not their boxes (3D).
-        tracking_thr: least such overlap (3D).
-        disable_norm_pose_2d: do not scale and place poses as in the lifter's training data (3D).
-        disable_rebase_keypoint: do not move each pose up or down so that its lowest keypoint has height 0 (3D).
-        num_instances: how many people are drawn in 3D, a negative number for all.
-        return_vis: give the drawn pictures, RGB, in `visualization`.
-        vis_out_dir: folder for drawn pictures, or for a single input the file.
-        pred_out_dir: folder for predictions as JSON.
-        out_dir: means `vis_out_dir=out_dir/visualizations` and `pred_out_dir=out_dir/predictions` where these are not
-            given.
-        return_datasamples: give `PoseDataSample` objects instead of plain dicts.
-        batch_size: pictures that go through the models at once, and that each result holds.
-    """
-
-    show: bool | None = None
-    wait_time: float = 0
-    draw_bbox: bool = False
-    draw_heatmap: bool = False
-    radius: int = 3
-    thickness: int = 1
-    kpt_thr: float = 0.3
-    bbox_thr: float = 0.3
-    nms_thr: float = 0.3
-    pose_based_nms: bool = False
-    bboxes: Sequence[Any] | None = None
-    black_background: bool = False
-    skeleton_style: SkeletonStyle = "mmpose"
-    use_oks_tracking: bool = False
-    tracking_thr: float = 0.3
-    disable_norm_pose_2d: bool = False
-    disable_rebase_keypoint: bool = False
-    num_instances: int = 1
-    return_vis: bool = False
-    vis_out_dir: str | Path = ""
-    pred_out_dir: str | Path = ""
-    out_dir: str | Path | None = None
-    return_datasamples: bool = False
-    batch_size: int = 1
-
-    @classmethod
-    def parse(cls, options: dict[str, Any], is_webcam: bool) -> CallOptions:
-        """Raises TypeError for an unknown name, ConfigError and InputError for a value that cannot be."""
-        known = [field.name for field in fields(cls)]
-        for name in options:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
-                raise TypeError(f"The inferencer has no argument {name!r}. {hint}")
-        call = cls(**options)
-        if call.skeleton_style not in ("mmpose", "openpose"):
-            raise ConfigError(f"skeleton_style must be 'mmpose' or 'openpose', got {call.skeleton_style!r}.")
-        if call.batch_size < 1:
-            raise InputError(f"batch_size is {call.batch_size}, it must be 1 or more.")
-        if is_webcam:  # a camera's picture must not wait for the next
-            call = replace(call, batch_size=1, show=call.show is None or call.show)
-        if call.show:
-            windows.check_screen()  # now, and not when the first picture is done
-        return call
-
-    @property
-    def draws(self) -> bool:
-        """Whether drawn pictures are needed."""
-        return bool(self.return_vis or self.show or self.vis_out_dir or self.out_dir)
-
-    def writers(self) -> WriterGroup:
-        return open_writers(
-            out_dir=self.out_dir,
-            pred_out_dir=self.pred_out_dir,
-            vis_out_dir=self.vis_out_dir,
-            instances=split_instances,
-        )
 
 
 class BaseInferencer:
