@@ -6,10 +6,17 @@ import os
 
 from hfpose.errors import InputError
 
+_WORLD_SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
+
+
+def world_size() -> int:
+    """How many processes `accelerate launch`, `torchrun` or `mpirun` has started; 1 without them."""
+    return max(whole_number(variable, 1) for variable in _WORLD_SIZES)
+
 
 def is_distributed() -> bool:
-    """Whether this is one of several processes that `accelerate launch`, `torchrun` or the like has started."""
-    return whole_number("WORLD_SIZE", 1) > 1
+    """Whether this is one of several processes."""
+    return world_size() > 1
 
 
 def was_restarted() -> bool:

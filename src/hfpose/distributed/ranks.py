@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import torch
 
-from hfpose.distributed.environment import whole_number
+from hfpose.distributed.environment import whole_number, world_size
 from hfpose.errors import HFPoseError, InputError
 
 ValueT = TypeVar("ValueT")
@@ -54,8 +54,8 @@ class Ranks:
             state = PartialState(cpu=use_cpu, backend="gloo", timeout=_START_TIMEOUT)
         if state.num_processes < 2:
             raise InputError(
-                f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but the environment does not say which process this is. Start "
-                "the processes with `accelerate launch` or `torchrun`, or set RANK, LOCAL_RANK, MASTER_ADDR and MASTER_PORT."
+                f"There are {world_size()} processes, but the environment does not say which one this is. Start them with "
+                "`accelerate launch` or `torchrun`, or set RANK, LOCAL_RANK, MASTER_ADDR and MASTER_PORT."
             )
         self.rank: int = state.process_index
         self.size: int = state.num_processes

@@ -129,6 +129,8 @@ class Run:
         if self._journal is not None:
             self._journal.close() if kind is None else self._journal.abandon()
         if self.folder is not None:
+            if kind is None:
+                shutil.rmtree(self.folder / WORK_FOLDER / "segments", ignore_errors=True)
             merge_journals(self.folder)
 
     @property
@@ -367,7 +369,7 @@ class _SegmentWorker:
         """The result that is kept, or else a new one."""
         path = segment.path(self._folder)
         # What is not there or was damaged, perhaps with the disk of a machine that died, is made anew.
-        with suppress(OSError, ValueError, KeyError, EOFError):
+        with suppress(InputError):
             return SegmentResult.load(path, segment.item, self.pipe.schema)
         result = find_in_segment(segment, self.pipe, self._options, on_frame=self._on_frame)
         result.save(path)

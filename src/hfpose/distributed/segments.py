@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import time
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +22,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema
 from hfpose.media.files import atomic_path
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
@@ -127,13 +129,17 @@ class SegmentResult:
 
     @classmethod
     def load(cls, path: Path, item: MediaItem, schema: KeypointSchema) -> SegmentResult:
-        """
+        """The result that `save` wrote.
+
         Raises:
-            OSError, ValueError, KeyError: if it is not there, or is damaged.
+            InputError: if it is not there, or is damaged.
         """
-        with np.load(path, allow_pickle=False) as stored:
-            about = json.loads(str(stored["about"]))
-            arrays = {name: stored[name] for name in _ARRAYS if name in stored}
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                about = json.loads(str(stored["about"]))
+                arrays = {name: stored[name] for name in _ARRAYS if name in stored}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise InputError(f"{str(path)!r} does not hold the results of a segment: {error}.") from error
         outputs, row = [], 0
         for frame in about["frames"]:
             where: dict[str, Any] = {"source": item.source, "schema": schema, "frame_index": frame["frame_index"]}

@@ -69,7 +69,7 @@ class Journal:
     def note(self, frame: Frame, output: PoseOutput) -> None:
         """Take down the result of a frame, after it has been given to the writers.
 
-        An input's line is written when the next one begins, which is when its files are complete.
+        The line of a video is written when the next input begins, which is when its files are complete.
         """
         now = time.perf_counter()
         if self._open is None or self._open.item.index != frame.item.index:
@@ -80,6 +80,8 @@ class Journal:
         self._open.error = self._open.error or output.error
         self._open.seconds += now - self._last
         self._last = now
+        if frame.item.kind == "image":
+            self._finish()
 
     def keep(self, item: MediaItem) -> None:
         """Take down that an earlier run has done an input."""
