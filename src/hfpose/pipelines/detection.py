@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,12 +47,15 @@ class BoxDetector:
         Returns:
             For each picture boxes (N, 4) x1, y1, x2, y2 in pixels and scores (N,), best first.
         """
-        processor, model = self.stage.image_processor, self.stage.model
-        options = {} if isinstance(processor, DetectionImageProcessor) else {"input_data_format": "channels_last"}
-        inputs = processor(images=list(images), return_tensors="pt", **options).to(self.stage.device, model.dtype)
+        processor = self.stage.image_processor
+        options: dict[str, Any] = {"input_data_format": "channels_last"}  # of other processors' arguments
+        if isinstance(processor, DetectionImageProcessor):
+            options = {"memory_format": self.stage.memory_format}
+        inputs = processor(images=list(images), return_tensors="pt", **options)
+        inputs = inputs.to(self.stage.device, self.stage.model.dtype)
         sizes = [image.shape[:2] for image in images]
         results = processor.post_process_object_detection(
-            model(**inputs), threshold=box_threshold, target_sizes=torch.tensor(sizes)
+            self.stage.run(**inputs), threshold=box_threshold, target_sizes=torch.tensor(sizes)
         )
         return [self._select(result, nms_threshold) for result in results]
 

@@ -313,7 +313,8 @@ class TemporalLifter:
         arguments: dict[str, Any] = {}
         if (lengths < inputs.shape[1]).any():
             arguments["frame_mask"] = torch.arange(inputs.shape[1], device=device) < lengths[:, None]
-        return model(inputs, flip_test=self.flip_test, **arguments).keypoints_3d.float().cpu()
+        outputs = self.stage.run(keypoints_2d=inputs, flip_test=self.flip_test, **arguments)
+        return outputs.keypoints_3d.float().cpu()
 
     def _assemble(self, frame: PoseOutput, people: Sequence[_Person]) -> LiftedFrame:
         """The result for a frame with its people."""

@@ -22,6 +22,7 @@ from hfpose.checkpoints.guard import loading_bounded
 from hfpose.errors import ConfigError
 from hfpose.models.auto import BASE, FAMILIES
 from hfpose.models.shared.quiet import without_progress_bars
+from hfpose.pipelines.runners import Backend, Runner, make_runner
 from hfpose.zoo import Task, find_entry
 
 _AUTO_MODELS: dict[Task, Any] = {
@@ -35,10 +36,20 @@ _LIFTER_TYPES = {family.model_type for family in FAMILIES if family.mapping == B
 
 @dataclass(frozen=True)
 class Stage:
-    """A model and the image processor that belongs to it."""
+    """A model, the image processor that belongs to it, and what runs the model."""
 
     model: PreTrainedModel
     image_processor: Any
+    runner: Runner | None = None  # None: the model itself
+
+    def run(self, **inputs: Any) -> Any:
+        """Outputs of the model by name, for what its `forward` takes by name."""
+        return (self.runner or self.model)(**inputs)
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """The order in memory that `pixel_values` should have for `run`."""
+        return torch.contiguous_format if self.runner is None else self.runner.memory_format
 
     @property
     def device(self) -> torch.device:
@@ -82,6 +93,7 @@ def load_stage(
     *,
     device: torch.device | str | None = None,
     dtype: torch.dtype | str | None = None,
+    backend: Backend = "torch",
     revision: str | None = None,
     token: str | bool | None = None,
 ) -> Stage:
@@ -94,12 +106,14 @@ def load_stage(
             loaded from a folder or repository.
         device: where to put the model; None leaves a model object where it is.
         dtype: floating point type of the weights; None takes float32, or leaves a model object as it is.
+        backend: what runs the model, see `hfpose.pipelines.runners`.
         revision: branch, tag or commit of a hub repository.
         token: for the Hub; by default the one that is logged in with.
 
     Raises:
         UnknownModelError: if nothing has that name.
         DownloadError: if it cannot be fetched.
+        ConfigError: for an unknown backend.
         CheckpointError: if configuration and weights do not belong together.
     """
     if isinstance(model, PreTrainedModel):
@@ -118,7 +132,8 @@ def load_stage(
         torch.nn.Module.to(loaded, dtype=getattr(torch, dtype) if isinstance(dtype, str) else dtype)
     if device is not None:
         torch.nn.Module.to(loaded, device=device)
-    return Stage(loaded.eval(), processor)
+    runner = make_runner(loaded.eval(), backend, is_private=loaded is not model)
+    return Stage(loaded, processor, runner)
 
 
 def _load_image_processor(folder: str, config: PreTrainedConfig) -> Any:

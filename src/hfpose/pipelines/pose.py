@@ -101,7 +101,10 @@ class TopDownEstimator:
         """Network input for boxes (M, 4), each of the picture with the index that `owners` (M,), ascending, tells."""
         used = np.unique(owners)
         inputs = self.stage.image_processor(
-            [images[index] for index in used], boxes=[boxes[owners == index] for index in used], return_tensors="pt"
+            [images[index] for index in used],
+            boxes=[boxes[owners == index] for index in used],
+            return_tensors="pt",
+            memory_format=self.stage.memory_format,
         )
         return inputs["pixel_values"].to(self.stage.device, self.stage.model.dtype)
 
@@ -114,7 +117,7 @@ class TopDownEstimator:
 
     def _forward(self, pixel_values: Tensor) -> ModelOutput:
         arguments = forward_arguments(self.stage.model, len(pixel_values))
-        return self.stage.model(pixel_values=pixel_values, **arguments)
+        return self.stage.run(pixel_values=pixel_values, **arguments)
 
 
 def _nobody(num_keypoints: int, with_heatmaps: bool) -> EstimatedPoses:

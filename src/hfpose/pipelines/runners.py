@@ -1,0 +1,99 @@
+"""What computes the outputs of a stage's model: torch as it is, torch.compile, or ONNX Runtime."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from hfpose.errors import ConfigError
+from hfpose.models.auto import FAMILIES
+from hfpose.models.shared.folding import inference_copy
+
+Backend = Literal["torch", "compile", "onnxruntime"]
+BACKENDS: tuple[Backend, ...] = ("torch", "compile", "onnxruntime")
+
+# Families whose modules `inference_copy` knows.
+_KNOWN_TYPES = {*(family.model_type for family in FAMILIES), "vitpose"}
+
+
+class Runner(Protocol):
+    """Computes what a model computes."""
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """The order in memory that `pixel_values` are taken in without a copy."""
+
+    def __call__(self, **inputs: Any) -> Any:
+        """Outputs of the model by name, for the inputs that the model's `forward` takes by name."""
+
+
+class TorchRunner:
+    """A copy of the model that is made for inference, and made anew when the model has changed.
+
+    The copy exists from the first call on and is private: the model stays as it was loaded, to be saved, moved or trained.
+
+    Args:
+        model: of a family of ours; others, and models that accelerate has spread over devices, are run as they are.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self._copy: PreTrainedModel | None = None
+        self._weights = _Weights(model)
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        return torch.channels_last if self._is_copied else torch.contiguous_format
+
+    def __call__(self, **inputs: Any) -> Any:
+        if not self._is_copied:
+            self._copy = None
+            return self.model(**inputs)
+        if self._weights.have_changed() or self._copy is None:
+            self._copy = inference_copy(self.model)
+        return self._copy(**inputs)
+
+    @property
+    def _is_copied(self) -> bool:
+        model = self.model
+        return model.config.model_type in _KNOWN_TYPES and not model.training and not hasattr(model, "_hf_hook")
+
+
+class _Weights:
+    """Tells whether weights are still those that they were when it was last asked."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._model = model
+        self._tensors: list[Tensor] = []
+        self._seen: tuple[Any, ...] | None = None
+
+    def have_changed(self) -> bool:
+        first = next(self._model.parameters(), None)
+        if not self._tensors or first is not self._tensors[0]:
+            self._tensors = [*self._model.parameters(), *self._model.buffers()]
+        # All weights move together, while each counts for itself how often it was written to.
+        place = None if first is None else (first.data_ptr(), first.device, first.dtype)
+        counted = [tensor for tensor in self._tensors if not tensor.is_inference()]
+        seen = (place, sum(map(attrgetter("_version"), counted)))
+        changed, self._seen = seen != self._seen, seen
+        return changed
+
+
+def make_runner(model: PreTrainedModel, backend: Backend, is_private: bool) -> Runner | None:
+    """What runs a model; None where it is to be called itself.
+
+    Args:
+        model: a model.
+        backend: how to run it.
+        is_private: whether nobody but the pipeline has the model. With torch, a model of the caller's is called itself.
+
+    Raises:
+        ConfigError: for an unknown backend.
+    """
+    if backend not in BACKENDS:
+        raise ConfigError(f"Unknown backend {backend!r}; expected {', '.join(map(repr, BACKENDS))}.")
+    return TorchRunner(model) if is_private else None
