@@ -156,7 +156,7 @@ def one_of_two(monkeypatch):
     return become
 
 
-@pytest.mark.parametrize("options", [[], ["--track", "--smooth", "--use-oks-tracking"]])
+@pytest.mark.parametrize("options", [[], ["--track", "--smooth"]])
 def test_people_of_a_video_in_segments_keep_their_identities(
     predict_alone, one_of_two, quick, person_detector, photo, make_clip, tmp_path, options
 ):
@@ -212,6 +212,21 @@ def test_pictures_are_handed_out_in_chunks_and_together_where_people_are_tracked
     assert mine == [index for index in range(150) if index // 16 % 3]
     predict_alone(*arguments, "--track", "--out-dir", tmp_path / "tracked")
     assert not (tmp_path / "tracked" / MANIFEST).exists()  # the neighbor has them all
+
+
+def test_processes_write_one_table_of_parquet(predict_alone, one_of_two, quick, pictures, tmp_path):
+    pq = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow: pip install 'hfpose[parquet]'")
+    arguments = [pictures, "--pose2d", quick, "--det-model", "whole_image", "--device", "cpu", "--format", "parquet"]
+    out, alone = tmp_path / "out", tmp_path / "alone"
+    predict_alone(*arguments, "--out-dir", alone)
+    for store, options in ((SlowNeighbor, []), (Store, ["--resume"])):
+        one_of_two(store)
+        predict_alone(*arguments, "--out-dir", out, *options)
+    one, other = (pq.read_table(folder / "predictions" / "results.parquet").sort_by("name") for folder in (alone, out))
+    assert one.num_rows == 149
+    assert one == other
+    assert len(list((out / "predictions" / "results.parquet").iterdir())) == 2
+    assert facts(out)[3]["outputs"][0] == "predictions/results.parquet"
 
 
 @pytest.mark.parametrize(

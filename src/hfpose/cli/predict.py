@@ -194,7 +194,7 @@ def predict(
     format: Annotated[
         list[str],
         typer.Option(
-            help="Format of predictions: json, coco, openpose, csv; may be repeated.", rich_help_panel=_OUTPUT
+            help="Format of predictions: json, coco, openpose, csv, parquet; may be repeated.", rich_help_panel=_OUTPUT
         ),
     ] = ["json"],  # noqa: B006 - typer reads the default, nothing changes it
     show: Annotated[

@@ -206,6 +206,8 @@ class SharedRun(Run):
                 "formats json, openpose or parquet, and make one file of these afterwards."
             )
         super().begin(writers)
+        if self._ranks.rank == 0:
+            self._ranks.tell("prepared")
 
     def skip(self, item: MediaItem) -> bool:
         if not self._is_mine(item):
@@ -291,8 +293,7 @@ class SharedRun(Run):
 
     def _prepare(self) -> None:
         if self._ranks.rank == 0:
-            super()._prepare()
-            self._ranks.tell("prepared")
+            super()._prepare()  # and so do its writers, before it says that it is prepared
         else:
             self._ranks.wait_for("prepared", rank=0)
 

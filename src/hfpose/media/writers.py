@@ -17,6 +17,7 @@ from hfpose.media.formats import CocoWriter, CsvWriter, OpenPoseWriter
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.images import SAVE_SUFFIXES, save_image
 from hfpose.media.json_lists import JsonListFile, write_json_list
+from hfpose.media.parquet import ParquetWriter
 from hfpose.media.per_video import OneFilePerVideo
 from hfpose.media.video import DEFAULT_FPS, VIDEO_SAVE_SUFFIXES, VideoFile
 from hfpose.results import PoseOutput
@@ -150,7 +151,7 @@ class VisualizationWriter:
             )
 
 
-_FORMATS = ("json", "coco", "openpose", "csv")
+_FORMATS = ("json", "coco", "openpose", "csv", "parquet")
 
 
 def open_writers(
@@ -170,7 +171,7 @@ def open_writers(
         pred_out_dir: folder for predictions.
         vis_out_dir: folder for drawn pictures and videos; for a single input it may be a file (`out.jpg`, `out.mp4`).
         formats: of the predictions. `"json"`: `name.json` as MMPose writes it; `"coco"`: `results.coco.json`; `"openpose"`:
-            a folder `openpose`; `"csv"`: `results.csv`.
+            a folder `openpose`; `"csv"`: `results.csv`; `"parquet"`: a folder `results.parquet`, which needs pyarrow.
         instances: see `JsonWriter`.
         resume: whether files of an earlier run count. Give `skip=writers.is_complete` to `open_source` then.
 
@@ -193,6 +194,8 @@ def open_writers(
             writers.append(CocoWriter(folder / "results.coco.json", resume=resume))
         if "csv" in formats:
             writers.append(CsvWriter(folder / "results.csv", resume=resume))
+        if "parquet" in formats:
+            writers.append(ParquetWriter(folder / "results.parquet", resume=resume))
     if vis_out_dir:
         target = Path(vis_out_dir)
         _make_folder(target.parent if is_file_target(target) else target)

@@ -1,0 +1,181 @@
+"""Predictions as Parquet, for runs whose results are read by databases and data frames."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hfpose.errors import InputError
+from hfpose.media.files import partial_path
+from hfpose.media.frames import Frame, MediaItem
+from hfpose.results import PoseOutput
+
+_GROUP_ROWS = 10_000  # rows that are compressed together, and that wait in memory
+_PART_ROWS = 100_000  # rows after which a file ends, about 50 MB for people with 17 keypoints ...
+_PART_SECONDS = 600.0  # ... or so much time, which is what a process that dies takes with it
+
+
+class ParquetWriter:
+    """A folder of Parquet files with a row for each instance; all files of it are one table.
+
+    Columns: `name` (base name of the input), `source`, `frame_id` (null for pictures), `width`, `height`, `instance` (number
+    in the frame), `track_id`, `bbox`, `bbox_score`, `keypoints` (x, y or x, y, z of all keypoints, one after the other),
+    `keypoint_scores`, `keypoints_2d`. A picture or frame without anybody has one row, with null from `instance` on. The
+    files' metadata hold the keypoint schema as JSON under `hfpose.schema`.
+
+    Several processes can write into one folder. A file takes its name when it ends, which it does every few minutes
+    between two inputs; what a run that broke off had in its last file is done again by a run with `resume`.
+
+    Args:
+        folder: where the files go.
+        resume: whether files of earlier runs count; else they are deleted.
+
+    Raises:
+        InputError: if pyarrow is not installed.
+    """
+
+    def __init__(self, folder: str | Path, *, resume: bool = False) -> None:
+        try:
+            import pyarrow.parquet
+        except ImportError as error:
+            raise InputError("The format parquet needs pyarrow: pip install 'hfpose[parquet]'") from error
+
+        self._folder = Path(folder)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._parts = sorted(self._folder.glob("part-*.parquet"))
+        self._complete: set[str] = set()
+        self._number = 0
+        for part in self._parts:
+            if resume:
+                self._complete.update(pyarrow.parquet.read_table(part, columns=["name"])["name"].unique().to_pylist())
+                with suppress(ValueError, IndexError):
+                    self._number = max(self._number, int(part.stem.split("-")[1]) + 1)
+            else:
+                part.unlink()
+        self._token = secrets.token_hex(3)  # apart from those of other processes
+        self._rows: list[dict[str, Any]] = []
+        self._last: MediaItem | None = None
+        self._path: Path | None = None
+        self._writer: Any = None
+        self._num_rows = 0
+        self._began = 0.0
+
+    def is_complete(self, item: MediaItem) -> bool:
+        return item.name in self._complete
+
+    def outputs(self, item: MediaItem) -> list[Path]:
+        return [self._folder]
+
+    def write(self, frame: Frame, output: PoseOutput) -> None:
+        if self._last is not None and self._last.index != frame.item.index:
+            self._end_item()
+        self._last = frame.item
+        if frame.name in self._complete or (output.error is not None and frame.frame_index is None):
+            return
+        self._open(output)
+        self._rows += _rows(frame, output)
+        if len(self._rows) >= _GROUP_ROWS:
+            self._flush()
+
+    def close(self) -> None:
+        self._finish_part()
+
+    def abandon(self) -> None:
+        if self._last is not None and self._last.kind == "webcam":  # it ends no other way than by breaking off
+            self._finish_part()
+        elif self._writer is not None:
+            self._writer.close()
+            assert self._path is not None
+            partial_path(self._path).unlink(missing_ok=True)
+
+    def _end_item(self) -> None:
+        rows = self._num_rows + len(self._rows)
+        if rows >= _PART_ROWS or (rows and time.monotonic() - self._began > _PART_SECONDS):
+            self._finish_part()
+
+    def _open(self, output: PoseOutput) -> None:
+        if self._writer is not None:
+            return
+        import pyarrow.parquet
+
+        about = {} if output.schema is None else {"hfpose.schema": json.dumps(output.schema.to_dict())}
+        self._path = self._folder / f"part-{self._number:06d}-{self._token}.parquet"
+        self._number += 1
+        self._writer = pyarrow.parquet.ParquetWriter(
+            partial_path(self._path), _columns().with_metadata(about), compression="zstd"
+        )
+        self._num_rows, self._began = 0, time.monotonic()
+
+    def _flush(self) -> None:
+        import pyarrow
+
+        self._writer.write_table(pyarrow.Table.from_pylist(self._rows, schema=self._writer.schema))
+        self._num_rows += len(self._rows)
+        self._rows = []
+
+    def _finish_part(self) -> None:
+        if self._writer is None:
+            return
+        self._flush()
+        self._writer.close()
+        assert self._path is not None
+        partial_path(self._path).replace(self._path)
+        self._writer = None
+
+
+def _columns() -> Any:
+    import pyarrow
+
+    numbers = pyarrow.list_(pyarrow.float32())
+    return pyarrow.schema(
+        {
+            "name": pyarrow.string(),
+            "source": pyarrow.string(),
+            "frame_id": pyarrow.int64(),
+            "width": pyarrow.int32(),
+            "height": pyarrow.int32(),
+            "instance": pyarrow.int32(),
+            "track_id": pyarrow.int64(),
+            "bbox": numbers,
+            "bbox_score": pyarrow.float32(),
+            "keypoints": numbers,
+            "keypoint_scores": numbers,
+            "keypoints_2d": numbers,
+        }
+    )
+
+
+def _rows(frame: Frame, output: PoseOutput) -> list[dict[str, Any]]:
+    """The rows of a frame; columns that are not there are null."""
+    width, height = output.image_size or (None, None)
+    about: dict[str, Any] = {
+        "name": frame.name,
+        "source": frame.source,
+        "frame_id": frame.frame_index,
+        "width": width,
+        "height": height,
+    }
+    arrays = {
+        "track_id": output.track_ids,
+        "bbox": output.boxes,
+        "bbox_score": output.box_scores,
+        "keypoints": output.keypoints,
+        "keypoint_scores": output.keypoint_scores,
+        "keypoints_2d": output.keypoints_2d,
+    }
+    given = {name: array for name, array in arrays.items() if array is not None}
+    rows = [
+        {
+            **about,
+            "instance": i,
+            **{name: np.ravel(array[i]) if array.ndim > 1 else array[i] for name, array in given.items()},
+        }
+        for i in range(output.num_instances)
+    ]
+    return rows or [about]
