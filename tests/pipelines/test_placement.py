@@ -48,7 +48,7 @@ def make(tiny_pose, tiny_detector):
 def make_3d(tiny_pose, tiny_detector):
     """Makes a 3D pipeline of small models."""
     torch.manual_seed(0)
-    config = hfpose.MotionBertConfig(hidden_size=128, num_hidden_layers=4, num_attention_heads=2, max_frames=9)
+    config = hfpose.MotionBertConfig(hidden_size=192, num_hidden_layers=4, num_attention_heads=2, max_frames=9)
     lifter, processor = hfpose.MotionBertForPoseLifting(config), hfpose.MotionBertImageProcessor()
     lifter.save_pretrained(tiny_pose.parent / "lifter")
     processor.save_pretrained(tiny_pose.parent / "lifter")
@@ -221,12 +221,24 @@ def test_auto_puts_everything_on_the_cpu_of_a_machine_without_accelerator(make):
 def test_a_stage_that_no_memory_holds_is_split_onto_the_disk(make_3d, tmp_path, policy):
     plain = make_3d(device="cpu")
     limit = stage_size(plain.stages["lifter"].model) * 9 // 10
+    assert limit > 2 * sum(stage_size(plain.stages[name].model) for name in ("detector", "pose"))
     pipe = make_3d(device_map=policy, max_memory={"cpu": limit}, offload_folder=tmp_path)
     assert pipe.device_map["detector"] == pipe.device_map["pose"] == "cpu"
     assert set(pipe.device_map["lifter"].values()) == {"cpu", "disk"}
     assert weights_on(pipe, "meta") == {"lifter"}
     assert pipe.stages["lifter"].device == torch.device("cpu")
     assert_same_results(pipe, plain)
+
+
+def test_a_stage_for_which_there_is_room_but_not_twice_is_run_without_a_copy(make):
+    plain = make(detector="whole_image", device="cpu")
+    size = stage_size(plain.stages["pose"].model)
+    for limit, is_copied in ((2 * size, True), (2 * size - 1, False)):
+        pipe = make(detector="whole_image", device_map="auto", max_memory={"cpu": limit})
+        assert weights_on(pipe, "meta") == set()
+        assert pipe.device_map == {"pose": "cpu"}
+        assert hasattr(pipe.stages["pose"].model, "_hf_hook") != is_copied
+        np.testing.assert_allclose(pipe(picture()).keypoints, plain(picture()).keypoints, atol=1e-3)
 
 
 def test_a_dict_sends_stages_to_devices_and_the_disk(make, tmp_path, caplog):

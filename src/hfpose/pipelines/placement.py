@@ -286,7 +286,8 @@ def _computing_devices(memory: Iterable[Device]) -> list[Device]:
 def _place_by_memory(
     stages: Mapping[str, Stage], memory: Mapping[Device, int], balanced: bool, offload_folder: str | Path | None
 ) -> None:
-    sizes = {name: stage_size(stage.model) for name, stage in stages.items()}
+    # Whole models are run as a copy that is made for inference, so there are two of each.
+    sizes = {name: stage_size(stage.model) * (1 if stage.runner is None else 2) for name, stage in stages.items()}
     plan = plan_stages(sizes, memory, balanced)
     left = remaining_memory(sizes, plan, memory)
     for name, device in plan.items():
@@ -298,7 +299,7 @@ def _place_by_memory(
         for part, device in parts.items():
             if device != "disk":
                 left[device] = max(0, left[device] - _part_size(model, part))
-        _spread(model, parts, offload_folder)
+        _spread(model, parts, offload_folder, is_split=True)
 
 
 def split_model(model: PreTrainedModel, memory: Mapping[Device, int]) -> dict[str, Device]:
@@ -313,10 +314,15 @@ def split_model(model: PreTrainedModel, memory: Mapping[Device, int]) -> dict[st
         return dict(infer_auto_device_map(model, dict(memory), no_split_module_classes=classes))
 
 
-def _spread(model: torch.nn.Module, parts: Mapping[str, Device], offload_folder: str | Path | None) -> None:
-    """Put the parts of a model on their devices; those on the CPU or the disk run on an accelerator if one has a part."""
+def _spread(
+    model: torch.nn.Module, parts: Mapping[str, Device], offload_folder: str | Path | None, is_split: bool = False
+) -> None:
+    """Put the parts of a model on their devices; those on the CPU or the disk run on an accelerator if one has a part.
+
+    A model that `is_split` is run as it is, without a copy, even where in the end one device has all of it.
+    """
     devices = set(parts.values())
-    if len(devices) == 1 and "disk" not in devices:
+    if len(devices) == 1 and "disk" not in devices and not is_split:
         torch.nn.Module.to(model, device=torch.device(devices.pop()))
         return
     from accelerate import dispatch_model
@@ -331,7 +337,7 @@ def _spread(model: torch.nn.Module, parts: Mapping[str, Device], offload_folder:
         own = [name for name, _ in (*model.named_children(), *model.named_parameters(recurse=False))]
         parts = dict.fromkeys(own, parts[""])
     with _quiet_accelerate():
-        dispatch_model(model, dict(parts), main_device=main, offload_dir=folder)
+        dispatch_model(model, dict(parts), main_device=main, offload_dir=folder, force_hooks=True)
 
 
 def _turn_taker(device: torch.device, others: list[torch.nn.Module]) -> Any:
