@@ -176,6 +176,44 @@ def test_people_of_a_video_in_segments_keep_their_identities(
     assert before & after
 
 
+class HelpingNeighbor(Store):
+    """The other process lifts every other batch of windows, and dies before it has written them."""
+
+    def claim(self, counter: str) -> int:
+        number = super().claim(counter)
+        return super().claim(counter) if counter.startswith("lifted") and number % 2 else number
+
+
+def test_windows_of_a_long_video_are_lifted_in_shares(
+    predict_alone, one_of_two, quick, lifter, make_clip, tmp_path, monkeypatch
+):
+    clip = make_clip(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8), 150)
+    arguments = [
+        clip,
+        "--pose3d",
+        lifter,
+        "--pose2d",
+        quick,
+        "--det-model",
+        "whole_image",
+        "--device",
+        "cpu",
+        "--smooth",
+    ]
+    arguments += ["--segment-frames", 40]
+    out, alone = tmp_path / "out", tmp_path / "alone"
+    assert predict_alone(*arguments, "--out-dir", alone) == 0
+    one_of_two(HelpingNeighbor)
+    shares = []
+    monkeypatch.setattr(np, "save", lambda file, array, save=np.save: (shares.append(len(array)), save(file, array)))
+    assert predict_alone(*arguments, "--out-dir", out) == 0
+    assert results(out) == results(alone)
+    assert facts(out) == facts(alone)
+    # 25 windows of 9 frames in batches of 8: numbers 0 and 2 are lifted as shares, 1 and 3 when all is joined.
+    assert shares == [8, 8, 8, 1]
+    assert not (out / WORK_FOLDER).exists()
+
+
 @contextmanager
 def calls_of(module: Any, name: str, user: Any) -> Iterator[list[Any]]:
     """The first arguments of the calls of a function."""

@@ -111,7 +111,10 @@ class Ranks:
         """
         while not self.is_told(name):
             if self.is_lost(rank):
-                raise LostContactError(f"Process {rank} stopped before the run began.")
+                raise LostContactError(
+                    f"Process {rank} stopped, and the others cannot go on without it. Run the same command again, with "
+                    "--resume if files have been written."
+                )
             time.sleep(_POLL)
 
     def is_lost(self, rank: int) -> bool:

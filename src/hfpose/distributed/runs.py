@@ -14,12 +14,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from hfpose.distributed.environment import is_distributed, was_restarted
 from hfpose.distributed.segments import (
+    JoinedVideo,
     LongVideo,
     Segment,
     SegmentResult,
@@ -188,6 +190,7 @@ class SharedRun(Run):
         self._in_chunk = 0
         self._bar: _Progress | None = None
         self._videos: list[LongVideo] = []  # those of this process's share that are to be split
+        self._lost: set[int] = set()
         self._joining: LongVideo | None = None
         self._joined: list[LongVideo] = []
         super().__init__(folder, resume or was_restarted())
@@ -270,13 +273,13 @@ class SharedRun(Run):
             self.failures = 0  # the launcher would stop the others for an exit code; the first process reports all
             self._ranks.leave(finished=True)
             return
-        lost = self._ranks.wait_for_all("done")
+        self._wait_for_all("done")
         self.failures = self._ranks.count("failures")
         with suppress(OSError):
             (self._work_folder / "segments").rmdir()
         merge_journals(self.folder)
-        if lost:
-            names = ", ".join(map(str, lost))
+        if self._lost:
+            names = ", ".join(map(str, sorted(self._lost)))
             raise HFPoseError(
                 f"Of {self._ranks.size} processes these stopped early: {names}. What they had not finished is missing; run "
                 "the same command again with --resume."
@@ -324,31 +327,71 @@ class SharedRun(Run):
 
     def _split_videos(self, pipe: Any, make: MakeResults, finding: Mapping[str, Any], draws: bool) -> Results:
         """Do this process's share of the segments of long videos, then join some of the videos."""
-        lost = self._ranks.wait_for_all("listed", json.dumps([video.to_dict() for video in self._videos]))
-        told = [self._ranks.hear(f"listed/{rank}") for rank in range(self._ranks.size) if rank not in lost]
-        videos = [LongVideo.from_dict(fields) for text in told for fields in json.loads(text)]
-        videos.sort(key=lambda video: video.item.index)
+        videos = self._agree_on_videos()
         segments = [segment for video in videos for segment in video.segments]
         poses = getattr(pipe, "pose", pipe)
         worker = _SegmentWorker(self._work_folder, poses, finding, lambda: self._ranks.count("frames", 1))
         while (number := self._ranks.claim("segments")) < len(segments):
             worker.do(segments[number])
-        self._ranks.wait_for_all("segments done")
+        self._wait_for_all("segments done")
+        lifts = hasattr(pipe, "pose")
+        if lifts and len(videos) < self._ranks.size:
+            for video in videos:
+                self._lift(video, worker, pipe, make)
+            self._wait_for_all("lifted")
         while (number := self._ranks.claim("joins")) < len(videos):
-            yield from self._join(videos[number], worker, pipe, make, draws)
+            yield from self._join(videos[number], worker, pipe, make, with_images=draws and not lifts)
 
-    def _join(self, video: LongVideo, worker: _SegmentWorker, pipe: Any, make: MakeResults, draws: bool) -> Results:
+    def _agree_on_videos(self) -> list[LongVideo]:
+        """The long videos of all processes. The first process says which, so that all have the same."""
+        own = json.dumps([video.to_dict() for video in self._videos])
+        if self._ranks.rank == 0:
+            self._wait_for_all("listed", own)
+            told = [self._ranks.hear(f"listed/{rank}") for rank in range(self._ranks.size) if rank not in self._lost]
+            everybody = [fields for text in told for fields in json.loads(text)]
+            self._ranks.tell("videos", json.dumps(sorted(everybody, key=lambda fields: fields["item"]["index"])))
+        else:
+            self._ranks.tell(f"listed/{self._ranks.rank}", own)
+            self._ranks.wait_for("videos", rank=0)
+        return [LongVideo.from_dict(fields) for fields in json.loads(self._ranks.hear("videos"))]
+
+    def _wait_for_all(self, point: str, value: str = "") -> None:
+        self._lost.update(self._ranks.wait_for_all(point, value))
+
+    def _lift(self, video: LongVideo, worker: _SegmentWorker, pipe: Any, make: MakeResults) -> None:
+        """Do this process's share of lifting a video."""
+        taken = -1
+
+        def is_mine(number: int) -> bool:
+            nonlocal taken
+            while taken < number:
+                taken = self._ranks.claim(f"lifted/{video.item.index}")
+            return taken == number
+
+        poses = worker.stored_poses(join_segments(video, worker.get, worker.redo), with_images=False)
+        # Before the first result is there, the whole video has been through the lifter. Results are not complete yet.
+        next(make(self._lifting(video, pipe, poses, is_mine), poses.source), None)
+
+    def _lifting(
+        self, video: LongVideo, pipe: Any, poses: StoredPoses, is_mine: Callable[[int], bool] | None = None
+    ) -> Any:
+        """The 3D pipeline, lifting together with others from 2D results that are there."""
+        from hfpose.distributed.lifting import SharedBatches
+
+        batches = SharedBatches(pipe.lifter, segment_folder(self._work_folder, video.item), is_mine)
+        stand_in = copy.copy(pipe)
+        stand_in.pose, stand_in.lifter = poses, replace(pipe.lifter, runner=batches)
+        return stand_in
+
+    def _join(
+        self, video: LongVideo, worker: _SegmentWorker, pipe: Any, make: MakeResults, with_images: bool
+    ) -> Results:
         assert self._journal is not None
         joined = join_segments(video, worker.get, worker.redo)
         self._journal.restart_clock(joined.seconds)
-        lifts = hasattr(pipe, "pose")  # and then reads videos again by itself
-        poses = StoredPoses(joined, worker.get, worker.pipe.schema, with_images=draws and not lifts)
-        stand_in: Any = poses
-        if lifts:
-            stand_in = copy.copy(pipe)
-            stand_in.pose = poses
+        poses = worker.stored_poses(joined, with_images)
         self._joining = video
-        yield from make(stand_in, poses.source)
+        yield from make(self._lifting(video, pipe, poses) if hasattr(pipe, "pose") else poses, poses.source)
         self._joining = None
         self._joined.append(video)
 
@@ -375,6 +418,10 @@ class _SegmentWorker:
         result = find_in_segment(segment, self.pipe, self._options, on_frame=self._on_frame)
         result.save(path)
         return result
+
+    def stored_poses(self, joined: JoinedVideo, with_images: bool) -> StoredPoses:
+        """Stands in for the 2D pipeline; see `StoredPoses`."""
+        return StoredPoses(joined, self.get, self.pipe.schema, with_images)
 
     def redo(self, segment: Segment) -> SegmentResult:
         """A new result from frames that are counted from the beginning of the video."""

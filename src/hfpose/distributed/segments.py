@@ -2,7 +2,7 @@
 
 A segment is what the networks say of each of its frames by itself. What looks at frames in their order (identities,
 smoothing, lifting) works on the joined results of the whole video, as if one process had made them; so segments need not
-overlap. It costs little beside the networks.
+overlap. Of that only lifting costs much, and its windows are shared again (see `lifting`).
 
 Jumping to a frame is not exact in every file. So each segment notes what its first frame looks like and when it is, and the
 same of the frame behind its last; where these do not fit together, the later segment is done again from frames that are
