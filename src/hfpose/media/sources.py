@@ -131,7 +131,7 @@ class Source:
 
     def __iter__(self) -> Iterator[Frame]:
         options = self._options
-        if options.num_workers < 1:
+        if options.num_workers < 1 or self.is_single:  # there is nothing to read ahead of one picture
             reader = read_in_turn(self._jobs())
         else:
             live = isinstance(self._inputs, str) and _path_kind(self._inputs) == "webcam"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+# Boxes that are compared with each other at once in suppression.
+NMS_BLOCK = 256
+
 
 def pairwise_iou(boxes: np.ndarray, others: np.ndarray, offset: float = 0.0) -> np.ndarray:
     """Intersection over union (N, M) of boxes (N, 4) and others (M, 4).
@@ -29,8 +32,7 @@ def nms(
 ) -> np.ndarray:
     """Greedy non-maximum suppression: indices of the boxes that stay, best first.
 
-    Boxes with different `labels` never suppress each other. The loop runs over the boxes that stay, so its cost is
-    the number of detections times the number of candidates.
+    Boxes with different `labels` never suppress each other.
 
     Args:
         boxes: (N, 4).
@@ -40,13 +42,29 @@ def nms(
         max_detections: stop after this many.
         offset: see `pairwise_iou`.
     """
+
+    def overlap(some: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Whether boxes suppress others (len(some), len(others)), both given by their indices."""
+        too_much = pairwise_iou(boxes[some], boxes[others], offset) > iou_threshold
+        return too_much if labels is None else too_much & (labels[some, None] == labels[others])
+
     remaining = np.argsort(-scores, kind="stable")
-    kept: list[int] = []
-    while len(remaining) and (max_detections is None or len(kept) < max_detections):
-        best, remaining = remaining[0], remaining[1:]
-        kept.append(best)
-        suppressed = pairwise_iou(boxes[best : best + 1], boxes[remaining], offset)[0] > iou_threshold
-        if labels is not None:
-            suppressed &= labels[remaining] == labels[best]
-        remaining = remaining[~suppressed]
-    return np.asarray(kept, dtype=np.int64)
+    limit = len(remaining) if max_detections is None else max_detections
+    kept = remaining[:0]
+    while len(remaining) and len(kept) < limit:
+        best, remaining = remaining[:NMS_BLOCK], remaining[NMS_BLOCK:]
+        best = best[_unsuppressed(overlap(best, best))][: limit - len(kept)]
+        kept = np.concatenate((kept, best))
+        if len(remaining):
+            remaining = remaining[~overlap(best, remaining).any(0)]
+    return kept
+
+
+def _unsuppressed(suppresses: np.ndarray) -> np.ndarray:
+    """Which of M boxes stay (M,), best first, where `suppresses` (M, M) says which others each would suppress."""
+    stays = np.ones(len(suppresses), dtype=bool)
+    worse = np.triu(suppresses, 1)
+    for index in np.flatnonzero(worse.any(1)):
+        if stays[index]:
+            stays &= ~worse[index]
+    return stays
