@@ -91,7 +91,8 @@ def test_a_lifted_video_in_segments_survives_the_first_process(
     kept = {path: path.stat().st_mtime_ns for path in kept_in.glob("*.npz")}
     assert len(kept) >= 3
 
-    assert [code for code, _ in predict_shared(*arguments, "--out-dir", out, "--resume").wait()] == [0, 0]
+    ended = predict_shared(*arguments, "--out-dir", out, "--resume").wait()
+    assert [code for code, _ in ended] == [0, 0], ended
     assert not (out / WORK_FOLDER).exists()
     predict_alone(*arguments, "--out-dir", alone)
     assert results(out) == results(alone)

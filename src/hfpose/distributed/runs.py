@@ -365,7 +365,7 @@ class SharedRun(Run):
         def is_mine(number: int) -> bool:
             nonlocal taken
             while taken < number:
-                taken = self._ranks.claim(f"lifted/{video.item.index}")
+                taken = self._ranks.claim(f"windows/{video.item.index}")
             return taken == number
 
         poses = worker.stored_poses(join_segments(video, worker.get, worker.redo), with_images=False)
