@@ -1,6 +1,6 @@
 """From a name to a local folder that ``from_pretrained`` can load.
 
-A name is looked up in this order: a local folder; our own cache; the hub repository that the zoo pins to a revision; the
+A name is looked up in this order: a local folder; what comes with hfpose (`PACKAGED`); our own cache; the hub repository that the zoo pins to a revision; the
 official checkpoint, which is fetched, checked against the zoo's hash, converted, and kept in our cache as safetensors.
 What lies on the Hub is huggingface_hub's business: its cache, tokens, ``HF_ENDPOINT`` and ``HF_HUB_OFFLINE``. A zoo name
 never leads to a repository that the zoo does not pin, so that nobody can put weights under it by registering a name.
@@ -45,6 +45,21 @@ Converter = Callable[[str, Path, Path], object]
 PIPELINE_INDEX = "pose_pipeline.json"
 """File that names the parts of a saved pipeline, each in a folder of its own."""
 
+
+@dataclass(frozen=True)
+class PackagedModel:
+    """A model or pipeline that comes with hfpose and needs no network."""
+
+    folder: Path
+    default_pose: str | None = None  # of a lifter: the name of the 2D model or pipeline that goes before it
+
+
+_PACKAGED_FOLDER = Path(__file__).with_name("data")
+PACKAGED = {
+    "demo": PackagedModel(_PACKAGED_FOLDER / "demo"),
+    "demo3d": PackagedModel(_PACKAGED_FOLDER / "demo3d", default_pose="demo"),
+}
+
 # What is fetched of a repository: weights as safetensors only, for a pickle can run code when it is loaded.
 _ALLOWED_FILES = ["*config.json", "*.safetensors", "*.safetensors.index.json", f"*{PIPELINE_INDEX}"]
 
@@ -64,8 +79,8 @@ def resolve(
     """Local folder of a model, fetched and converted if need be.
 
     Args:
-        name_or_path: a folder with a converted model or pipeline; a name of the zoo (see `hfpose.zoo.get_entry`); or the
-            id of a hub repository, ``organization/name``.
+        name_or_path: a folder with a converted model or pipeline; a name of `PACKAGED`; a name of the zoo (see
+            `hfpose.zoo.get_entry`); or the id of a hub repository, ``organization/name``.
         task: stage that the model is for, which a name of two stages needs.
         revision: branch, tag or commit, for a repository given by its id.
         token: as for huggingface_hub, by default the one that is logged in with.
@@ -81,6 +96,8 @@ def resolve(
     entry = find_entry(name_or_path, task) if isinstance(name_or_path, str) else None
     if folder is not None and (entry is None or _has_config(folder)):
         return _checked_folder(folder)
+    if name_or_path in PACKAGED:
+        return _checked_folder(PACKAGED[str(name_or_path)].folder)
     if entry is not None:
         return _resolve_entry(entry, token, convert)
     name = str(name_or_path)

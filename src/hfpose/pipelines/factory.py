@@ -11,6 +11,7 @@ import torch
 from transformers import AutoConfig, PreTrainedModel
 
 from hfpose import hub
+from hfpose.errors import ConfigError
 from hfpose.keypoints import schema_for_config
 from hfpose.pipelines.hand_pose_3d import HandPose3DPipeline
 from hfpose.pipelines.index import read_index
@@ -123,13 +124,13 @@ def _make(
     if task == "pose-estimation" and not lifts and lifter is None:
         return loader.pose_pipeline(chosen, image_processor, detector, detector_labels, detector_weights)
     if lifts:
-        first = pose or (chosen.entry and chosen.entry.default_pose) or DEFAULT_MODELS["pose-estimation"]
+        first = pose or chosen.default_pose or DEFAULT_MODELS["pose-estimation"]
         before, after = loader.find(first, pose_weights), chosen
     else:
         before, after = chosen, loader.find(DEFAULT_MODELS["pose-estimation-3d"] if lifter is None else lifter)
     if lifts and lifter is not None:
         after = loader.find(lifter)
-    people = loader.pose_pipeline(before, None, detector, detector_labels, detector_weights)
+    people = loader.people(before, detector, detector_labels, detector_weights)
     return PoseEstimation3DPipeline(people, loader.load(after, "lifter", image_processor if lifts else None))
 
 
@@ -139,6 +140,7 @@ class _Chosen:
 
     place: Path | PreTrainedModel
     entry: ModelEntry | None
+    default_pose: str | None = None  # of a lifter: what goes before it
 
     @property
     def is_pipeline(self) -> bool:
@@ -166,8 +168,11 @@ class _Loader:
         """What a name stands for as a pose model or a lifter."""
         if isinstance(model, PreTrainedModel):
             return _Chosen(model, None)
+        if model in hub.PACKAGED and weights is None:
+            return _Chosen(hub.resolve(model), None, hub.PACKAGED[str(model)].default_pose)
         task: Task = "lifter" if find_entry(str(model), "lifter") else "pose"
-        return _Chosen(self._folder(model, task, weights, revision), find_entry(str(model), task))
+        entry = find_entry(str(model), task)
+        return _Chosen(self._folder(model, task, weights, revision), entry, entry and entry.default_pose)
 
     def load(self, chosen: _Chosen, task: Task, image_processor: Any = None) -> Stage:
         return load_stage(chosen.place, task, image_processor, device=self.device, dtype=self.dtype)
@@ -183,6 +188,27 @@ class _Loader:
         stage = self.load(chosen, "pose", image_processor)
         found, kept = self.detector(chosen.entry, stage, detector, labels, weights)
         return PoseEstimationPipeline(stage, detector=found, detector_labels=kept)
+
+    def people(
+        self,
+        chosen: _Chosen,
+        detector: Model | None,
+        labels: Iterable[int | str] | None,
+        weights: str | Path | None,
+    ) -> PoseEstimationPipeline:
+        """The 2D part of a 3D pipeline: a pose model, or a saved 2D pipeline, whose detector another one may replace."""
+        if not chosen.is_pipeline:
+            return self.pose_pipeline(chosen, None, detector, labels, weights)
+        saved = _load_saved(chosen.place, self.device, self.dtype)
+        if not isinstance(saved, PoseEstimationPipeline):
+            raise ConfigError(
+                f"{chosen.place} holds a {type(saved).__name__}; before a lifter goes a 2D model or pipeline."
+            )
+        if detector is None:
+            return saved
+        pose = saved.estimator.stage
+        found, kept = self.detector(None, pose, detector, labels, weights)
+        return PoseEstimationPipeline(pose, detector=found, detector_labels=kept)
 
     def detector(
         self,
