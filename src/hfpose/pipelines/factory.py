@@ -172,7 +172,8 @@ class _Loader:
             return _Chosen(hub.resolve(model), None, hub.PACKAGED[str(model)].default_pose)
         task: Task = "lifter" if find_entry(str(model), "lifter") else "pose"
         entry = find_entry(str(model), task)
-        return _Chosen(self._folder(model, task, weights, revision), entry, entry and entry.default_pose)
+        folder = self._folder(model, task, weights, revision)
+        return _Chosen(folder, entry, None if entry is None else entry.default_pose)
 
     def load(self, chosen: _Chosen, task: Task, image_processor: Any = None) -> Stage:
         return load_stage(chosen.place, task, image_processor, device=self.device, dtype=self.dtype)

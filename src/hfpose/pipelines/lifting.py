@@ -161,6 +161,7 @@ class TemporalLifter:
         self.flip_test = flip_test
         self._encoding = {"do_normalize_boxes": do_normalize_boxes}
         self._decoding = {
+            "do_normalize_boxes": do_normalize_boxes,
             "do_root_relative": do_root_relative,
             "do_swap_axes": do_swap_axes,
             "do_rebase_height": do_rebase_height,
@@ -178,7 +179,7 @@ class TemporalLifter:
             ConfigError: if keypoints of a schema cannot be lifted.
         """
         clips = self._clips(frames)
-        encoded = [self._encode(clip, _smooth(clip.boxes, self.box_smoothing)) for clip in clips]
+        encoded = [self._encode(clip, smooth_rows(clip.boxes, self.box_smoothing)) for clip in clips]
         people: list[list[_Person]] = [[] for _ in frames]
         for clip, poses in zip(clips, self._blend(encoded), strict=True):
             for index, pose in enumerate(self._decode(poses, clip)):
@@ -254,6 +255,7 @@ class TemporalLifter:
             clip.keypoints * width,
             clip.image_size,
             boxes=boxes * width,
+            visibility=clip.scores if self.stage.image_processor.do_use_scores else None,
             schema=self.schema,
             return_tensors="pt",
             **self._encoding,
@@ -483,7 +485,7 @@ def _fade(length: int, fading: int) -> np.ndarray:
     return weights
 
 
-def _smooth(values: np.ndarray, deviation: float) -> np.ndarray:
+def smooth_rows(values: np.ndarray, deviation: float) -> np.ndarray:
     """Rows (L, D) averaged with a Gaussian over their neighbors; near the ends over those that there are."""
     reach = min(round(3 * deviation), len(values) - 1)
     if reach == 0:

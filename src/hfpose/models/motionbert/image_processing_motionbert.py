@@ -35,6 +35,11 @@ class MotionBertImageProcessor(BaseImageProcessor):
             model was trained on, and it forgets where in the picture they walk.
         box_center: x and y in pixels.
         box_scale: longer side in pixels.
+        box_image_size: width and height in pixels of the pictures that these averages are of, and that poses are taken
+            to lie in after they were moved and scaled. None takes the size of each picture, as the reference does:
+            what the network sees depends on the resolution then.
+        do_use_scores: whether pipelines give the scores of the 2D keypoints as visibility, for models that were trained
+            with them; the reference's were not.
         depth_factor: millimeters that a pixel of the picture spans at the person; 4 where no camera is known.
         root_index: the keypoint that others are relative to.
         zero_root: the network was trained with its root at the origin, so what it says of the root is not looked at.
@@ -50,6 +55,8 @@ class MotionBertImageProcessor(BaseImageProcessor):
         do_normalize_boxes: bool = True,
         box_center: Sequence[float] = (528.0, 427.0),
         box_scale: float = 400.0,
+        box_image_size: Sequence[float] | None = None,
+        do_use_scores: bool = False,
         depth_factor: float = 4.0,
         root_index: int = 0,
         zero_root: bool = True,
@@ -62,6 +69,8 @@ class MotionBertImageProcessor(BaseImageProcessor):
         self.do_normalize_boxes = do_normalize_boxes
         self.box_center = list(box_center)
         self.box_scale = box_scale
+        self.box_image_size = None if box_image_size is None else list(box_image_size)
+        self.do_use_scores = do_use_scores
         self.depth_factor = depth_factor
         self.root_index = root_index
         self.zero_root = zero_root
@@ -108,9 +117,8 @@ class MotionBertImageProcessor(BaseImageProcessor):
             raise InputError(f"keypoints must have shape (clips, frames, keypoints, 2), got {keypoints.shape}.")
         if not np.isfinite(keypoints).all():
             raise InputError("keypoints holds values that are not finite. Drop or interpolate those frames before.")
-        sizes = self._sizes(image_sizes, keypoints.shape)
-        normalize = self.do_normalize_boxes if do_normalize_boxes is None else do_normalize_boxes
-        if normalize:
+        sizes = self._sizes(image_sizes, keypoints.shape, do_normalize_boxes)
+        if self.do_normalize_boxes if do_normalize_boxes is None else do_normalize_boxes:
             boxes = keypoint_extent(keypoints) if boxes is None else np.asarray(boxes, np.float32)
             keypoints = self._normalize_boxes(keypoints, np.broadcast_to(boxes, (*keypoints.shape[:2], 4)))
         if visibility is not None:
@@ -132,6 +140,7 @@ class MotionBertImageProcessor(BaseImageProcessor):
         outputs: PoseLiftingOutput | Tensor | np.ndarray,
         image_sizes: np.ndarray | Sequence[int],
         depth_factors: np.ndarray | None = None,
+        do_normalize_boxes: bool | None = None,
         do_root_relative: bool | None = None,
         do_swap_axes: bool | None = None,
         do_rebase_height: bool | None = None,
@@ -142,6 +151,7 @@ class MotionBertImageProcessor(BaseImageProcessor):
             outputs: of the model, or its `keypoints_3d` (B, T, K, 3).
             image_sizes: as in `preprocess`.
             depth_factors: (T,) or (B, T) millimeters per pixel, where a camera is known; default `depth_factor`.
+            do_normalize_boxes: as in `preprocess`; it counts where there is a `box_image_size`.
             do_root_relative, do_swap_axes, do_rebase_height: replace the processor's own.
 
         Returns:
@@ -150,7 +160,7 @@ class MotionBertImageProcessor(BaseImageProcessor):
         keypoints = _to_array(outputs)
         if self.zero_root:
             keypoints[..., self.root_index, :] = 0
-        sizes = self._sizes(image_sizes, keypoints.shape)
+        sizes = self._sizes(image_sizes, keypoints.shape, do_normalize_boxes)
         width, height = sizes[..., 0], sizes[..., 1]
         keypoints[..., 0] += 1
         keypoints[..., 1] += (height / width)[..., None]
@@ -171,9 +181,10 @@ class MotionBertImageProcessor(BaseImageProcessor):
         size = np.maximum((boxes[..., 2:] - boxes[..., :2]).max(-1), _MIN_BOX_SIZE)[..., None, None]
         return (keypoints - center) / size * self.box_scale + np.asarray(self.box_center, np.float32)
 
-    @staticmethod
-    def _sizes(image_sizes: np.ndarray | Sequence[int], shape: tuple[int, ...]) -> np.ndarray:
-        """Width and height (B, T, 2) of each frame."""
+    def _sizes(
+        self, image_sizes: np.ndarray | Sequence[int], shape: tuple[int, ...], do_normalize_boxes: bool | None
+    ) -> np.ndarray:
+        """Width and height (B, T, 2) of the picture that each frame's pose is taken to lie in."""
         sizes = np.asarray(image_sizes, np.float32)
         frames = shape[:2]
         if sizes.shape not in ((2,), (frames[1], 2), (*frames, 2)) or not (sizes > 0).all():
@@ -181,6 +192,9 @@ class MotionBertImageProcessor(BaseImageProcessor):
                 "image_sizes must be width and height above 0, one pair for all or one for each frame; got "
                 f"{np.asarray(image_sizes).tolist()} for keypoints of shape {shape}."
             )
+        normalizes = self.do_normalize_boxes if do_normalize_boxes is None else do_normalize_boxes
+        if normalizes and self.box_image_size is not None:
+            sizes = np.asarray(self.box_image_size, np.float32)
         return np.broadcast_to(sizes, (*frames, 2))
 
 

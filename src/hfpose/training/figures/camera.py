@@ -46,7 +46,7 @@ class Camera:
     @cached_property
     def rotation(self) -> np.ndarray:
         """(3, 3) world to camera."""
-        return rotation(2, self.roll) @ rotation(0, self.pitch) @ _LEVEL
+        return camera_rotation(self.pitch, self.roll)
 
     def to_camera(self, points: np.ndarray) -> np.ndarray:
         """World points (..., 3) in the camera's frame."""
@@ -66,6 +66,11 @@ class Camera:
         camera = self.to_camera(np.asarray(points, float))
         camera[..., 2] = np.maximum(camera[..., 2], 0.05)
         return self.project(camera)
+
+
+def camera_rotation(pitch: np.ndarray | float, roll: np.ndarray | float) -> np.ndarray:
+    """World to camera (..., 3, 3) of cameras that look `pitch` degrees down and are turned `roll` degrees."""
+    return rotation(2, roll) @ rotation(0, pitch) @ _LEVEL
 
 
 def to_joint_frame(points: np.ndarray) -> np.ndarray:

@@ -108,6 +108,64 @@ class Posed:
         return Posed(turn @ self.rotations, camera.to_camera(self.positions), camera.to_camera(self.vertices))
 
 
+def place_figures(
+    poses: Sequence[Pose], begun: Sequence[Pose], headings: Sequence[float], joints: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where the bones of N figures are, before they are set on the ground.
+
+    Args:
+        poses, begun: of each now, and at the beginning of what it does.
+        headings: degrees that each was turned at the beginning.
+        joints: (N, B, 3) `Body.joints`.
+
+    Returns:
+        Rotations (N, B, 3, 3) and positions (N, B, 3) of bones around the pelvis, and (N, 3) the way that each has
+        walked, with its height in the air.
+    """
+    angles = np.stack([solve_pose(pose, rest) for pose, rest in zip(poses, joints, strict=True)])
+    turned = [
+        heading + pose.heading - first.heading for heading, pose, first in zip(headings, poses, begun, strict=True)
+    ]
+    leaning = rotation(1, np.array([pose.roll for pose in poses])) @ rotation(
+        0, np.array([pose.tilt for pose in poses])
+    )
+    rotations, positions = place_bones(joints, angles, rotation(2, np.array(turned)) @ leaning)
+    walked = np.stack([_walked(*each) for each in zip(poses, begun, headings, strict=True)])
+    walked[:, 2] += [pose.airborne for pose in poses]
+    return rotations, positions, walked
+
+
+def _walked(pose: Pose, begun: Pose, heading: float) -> np.ndarray:
+    """(3,) way that a figure has walked since the beginning."""
+    turn = np.deg2rad(heading - begun.heading)
+    forward, sideways = pose.forward - begun.forward, pose.sideways - begun.sideways
+    return np.array(
+        [
+            np.sin(turn) * forward + np.cos(turn) * sideways,
+            -np.cos(turn) * forward + np.sin(turn) * sideways,
+            0.0,
+        ]
+    )
+
+
+def coco_keypoints(rotations: np.ndarray, positions: np.ndarray, face: np.ndarray) -> np.ndarray:
+    """(N, 17, 3) keypoints of COCO of N figures with the given bones and `face_keypoints` (N, 5, 3)."""
+    turned = face @ rotations[:, _HEAD].transpose(0, 2, 1)
+    return np.concatenate((turned + positions[:, _HEAD, None], positions[:, _COCO_BONES]), axis=1)
+
+
+def h36m_joints(rotations: np.ndarray, positions: np.ndarray, crowns: np.ndarray) -> np.ndarray:
+    """(N, 17, 3) joints of Human3.6M of N figures with the given bones and `crown_height` (N,)."""
+    joints = positions[:, _H36M_BONES].copy()
+    joints[:, _H36M_CROWN] += rotations[:, _HEAD, :, 2] * crowns[:, None]
+    return joints
+
+
+def crown_height(body: Body) -> float:
+    """Meters from where the skull sits on the neck to the crown."""
+    return _CROWN_HEIGHT * body.head_scale
+
+
 class Crowd:
     """N people with meshes of one detail level."""
 
@@ -122,53 +180,26 @@ class Crowd:
         self._faces = face_patches(bodies, outfits)
         self._face_keypoints = np.stack([face_keypoints(body) for body in bodies])
         self.size = np.array([body.stature for body in bodies]) / 1.74
-        self._crown = _CROWN_HEIGHT * np.array([body.head_scale for body in bodies])
+        self._crown = np.array([crown_height(body) for body in bodies])
         self._facts = _facts(detail)
         self._begun = [person.activity.pose(person.start) for person in people]
 
     def pose(self, time: float) -> Posed:
         """The people after `time` seconds, their feet on the ground, where they walked from the origin."""
         poses = [person.activity.pose(person.start + time) for person in self.people]
-        angles = np.stack([solve_pose(pose, joints) for pose, joints in zip(poses, self.joints, strict=True)])
-        headings = np.array(
-            [
-                person.heading + pose.heading - begun.heading
-                for person, pose, begun in zip(self.people, poses, self._begun, strict=True)
-            ]
-        )
-        leaning = rotation(1, np.array([pose.roll for pose in poses])) @ rotation(
-            0, np.array([pose.tilt for pose in poses])
-        )
-        rotations, positions = place_bones(self.joints, angles, rotation(2, headings) @ leaning)
+        headings = [person.heading for person in self.people]
+        rotations, positions, walked = place_figures(poses, self._begun, headings, self.joints)
         vertices = bend(self.mesh, self._rest, self.joints, rotations, positions)
-        walked = np.stack([self._walked(index, pose) for index, pose in enumerate(poses)])
-        walked[:, 2] += [pose.airborne for pose in poses]
         walked[:, 2] -= vertices[:, self._facts.firm, 2].min(1)
         return Posed(rotations, positions, vertices).shifted(walked)
 
-    def _walked(self, index: int, pose: Pose) -> np.ndarray:
-        """(3,) way that a person has walked since the beginning."""
-        begun = self._begun[index]
-        turn = np.deg2rad(self.people[index].heading - begun.heading)
-        forward, sideways = pose.forward - begun.forward, pose.sideways - begun.sideways
-        return np.array(
-            [
-                np.sin(turn) * forward + np.cos(turn) * sideways,
-                -np.cos(turn) * forward + np.sin(turn) * sideways,
-                0.0,
-            ]
-        )
-
     def coco_keypoints(self, posed: Posed) -> np.ndarray:
         """(N, 17, 3) keypoints of COCO in the frame of `posed`."""
-        turned = self._face_keypoints @ posed.rotations[:, _HEAD].transpose(0, 2, 1)
-        return np.concatenate((turned + posed.positions[:, _HEAD, None], posed.positions[:, _COCO_BONES]), axis=1)
+        return coco_keypoints(posed.rotations, posed.positions, self._face_keypoints)
 
     def h36m_joints(self, posed: Posed) -> np.ndarray:
         """(N, 17, 3) joints of Human3.6M in the frame of `posed`."""
-        joints = posed.positions[:, _H36M_BONES].copy()
-        joints[:, _H36M_CROWN] += posed.rotations[:, _HEAD, :, 2] * self._crown[:, None]
-        return joints
+        return h36m_joints(posed.rotations, posed.positions, self._crown)
 
     def seat_heights(self, posed: Posed) -> np.ndarray:
         """(N,) heights over the ground that people who sit have below them, in the world."""
