@@ -1,0 +1,314 @@
+"""Poses from picture files and a clip: hfpose with each backend, and rtmlib with ONNX Runtime on the same weights.
+
+    python benchmarks/end_to_end.py                 # everything; results in out/benchmarks
+    python benchmarks/end_to_end.py --write-docs    # and the tables in docs/performance.md
+    python benchmarks/end_to_end.py --quick         # a few seconds: does it run?
+
+Each system has a process of its own. The systems take turns in each repetition, so that all of them meet the same load of
+the machine. A picture counts from its file to keypoints; drawing is measured beside it. Nobody averages over mirrored
+crops (rtmlib cannot). rtmlib runs one person at a time, hfpose all people of a picture at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import measuring
+from measuring import OUT, Spread, in_turns, machine, machine_sentence, milliseconds, percent, table, write_report
+from systems import RTMLIB, STAGES, make_system, system_names
+from transformers.utils import logging
+from workloads import Workload, make_workload
+
+BACKENDS = ("torch", "onnxruntime", "compile")
+PARTS = ("pictures", "clip")
+PEOPLE = (1, 4, 16)
+CLIP_FRAMES, CLIP_BATCH = 300, 8
+PAUSE = 0.05  # seconds in which threads of the system that ran before fall asleep
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _parser().parse_args(arguments)
+    repetitions, clip_repetitions, frames = options.repetitions, options.clip_repetitions, options.clip_frames
+    if options.quick:
+        repetitions, clip_repetitions, frames = 2, 1, 8
+    facts = machine(options.threads)
+    logging.disable_progress_bar()
+    with tempfile.TemporaryDirectory() as folder:
+        workload = make_workload(Path(folder), options.people, frames)
+        names = options.systems or system_names(list(options.backends))
+        with _Workers(names, workload, options.threads, options.clip_batch) as workers:
+            results = {
+                "machine": facts,
+                "people": workload.where_people_come_from,
+                "pictures": _pictures(workers, workload, repetitions) if "pictures" in options.parts else {},
+                "clip": _clip(workers, workload, clip_repetitions) if "clip" in options.parts else {},
+                "differences": workers.differences(workload),
+                "settings": {"clip_batch": options.clip_batch, "clip_frames": frames, "repetitions": repetitions},
+            }
+    write_report("end_to_end", options.output, report(results), results, options.write_docs)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--backends", nargs="+", default=BACKENDS, choices=BACKENDS, help="of hfpose")
+    parser.add_argument("--systems", nargs="+", help="instead: 'hfpose torch', 'rtmlib', ...")
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
+    parser.add_argument("--people", nargs="+", type=int, default=PEOPLE, help="people in the pictures")
+    parser.add_argument("--repetitions", type=int, default=15, help="of each picture")
+    parser.add_argument("--clip-repetitions", type=int, default=2)
+    parser.add_argument("--clip-frames", type=int, default=CLIP_FRAMES)
+    parser.add_argument("--clip-batch", type=int, default=CLIP_BATCH, help="batch_size of hfpose for the clip")
+    parser.add_argument("--threads", type=int, help="of all libraries; default: what each takes of itself")
+    parser.add_argument("--output", type=Path, default=OUT, help="folder for the Markdown and the JSON")
+    parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/performance.md")
+    parser.add_argument("--quick", action="store_true", help="few repetitions and a short clip")
+    return parser
+
+
+# ---- one process for each system
+
+
+class _Workers:
+    """The processes of the systems, which wait for their turns."""
+
+    def __init__(self, names: Sequence[str], workload: Workload, threads: int | None, clip_batch: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connections: dict[str, Connection] = {}
+        self._processes = []
+        for name in names:
+            ours, theirs = context.Pipe()
+            arguments = (theirs, name, workload, threads, clip_batch)
+            process = context.Process(target=_serve, args=arguments, daemon=True)
+            process.start()
+            theirs.close()
+            self._connections[name] = ours
+            self._processes.append(process)
+            print(f"{name}: {ours.recv()}", flush=True)  # one after the other, since loading exports and compiles
+
+    def __enter__(self) -> _Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for connection in self._connections.values():
+            connection.close()
+        for process in self._processes:
+            process.join(timeout=10)
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._connections)
+
+    def ask(self, name: str, *request: Any) -> Any:
+        """Let a system do something, and return what it says.
+
+        Raises:
+            RuntimeError: if its process has ended.
+        """
+        time.sleep(PAUSE)
+        try:
+            self._connections[name].send(request)
+            return self._connections[name].recv()
+        except (EOFError, ConnectionError) as error:
+            raise RuntimeError(f"The process of {name} has ended; its error is above.") from error
+
+    def differences(self, workload: Workload) -> dict[str, dict[str, float | None]]:
+        """Greatest distance in pixels of each system's keypoints to the first one's; None for other numbers of people."""
+        import numpy as np
+
+        found: dict[str, dict[str, float | None]] = {name: {} for name in self.names[1:]}
+        for picture in workload.pictures:
+            reference, *others = (self.ask(name, "keypoints", picture.path, picture.boxes) for name in self.names)
+            for name, keypoints in zip(found, others, strict=True):
+                same = keypoints.shape == reference.shape
+                distance = np.linalg.norm(keypoints - reference, axis=-1) if same else None
+                found[name][str(picture.people)] = None if distance is None else float(np.quantile(distance, 0.99))
+        return found
+
+
+def _serve(connection: Connection, name: str, workload: Workload, threads: int | None, clip_batch: int) -> None:
+    """Make a system and do what is asked until nobody asks any more."""
+    logging.disable_progress_bar()
+    start = time.perf_counter()
+    system = make_system(name, workload, threads, clip_batch)
+    connection.send(f"ready after {time.perf_counter() - start:.1f} s")
+    actions = {"picture": _run_picture, "clip": _run_clip, "keypoints": lambda system, *rest: system.keypoints(*rest)}
+    while True:
+        try:
+            action, *arguments = connection.recv()
+        except EOFError:
+            return
+        connection.send(actions[action](system, *arguments))
+
+
+def _run_picture(system: Any, path: Path, boxes: list[list[float]] | None) -> dict[str, Any]:
+    measuring.restart_peak()
+    system.watch.take()
+    start = time.perf_counter()
+    found = system.picture(path, boxes)
+    total = time.perf_counter() - start
+    stages = system.watch.take()
+    stages["rest"] = total - sum(stages.values())
+    stages["draw"] = measuring.seconds(lambda: system.draw(found))
+    return {"seconds": total, "stages": stages, "peak": measuring.peak_megabytes()}
+
+
+def _run_clip(system: Any, path: Path, boxes: list[list[float]] | None) -> dict[str, Any]:
+    measuring.restart_peak()
+    system.watch.take()
+    people, memory = [], []
+    start = time.perf_counter()
+    for count in system.clip(path, boxes):
+        people.append(count)
+        memory.append(measuring.memory_megabytes())
+    total = time.perf_counter() - start
+    stages = system.watch.take()
+    stages["rest"] = total - sum(stages.values())
+    return {
+        "seconds": total,
+        "stages": stages,
+        "peak": measuring.peak_megabytes(),
+        "frames": len(people),
+        "people": sum(people),
+        "memory": [memory[len(memory) // 3], memory[-1]],
+    }
+
+
+# ---- what is measured
+
+
+def _pictures(workers: _Workers, workload: Workload, repetitions: int) -> dict[str, Any]:
+    results = {}
+    for picture in workload.pictures:
+        answers: dict[str, list[dict[str, Any]]] = {name: [] for name in workers.names}
+
+        def run(name: str, picture: Any = picture, answers: Any = answers) -> float:
+            answers[name].append(workers.ask(name, "picture", picture.path, picture.boxes))
+            return answers[name][-1]["seconds"]
+
+        times = in_turns({name: lambda name=name: run(name) for name in workers.names}, repetitions, warm_up=2)
+        results[str(picture.people)] = {
+            name: {"seconds": times[name], "stages": _mean_stages(answers[name][2:]), "peak": answers[name][-1]["peak"]}
+            for name in workers.names
+        }
+    return results
+
+
+def _clip(workers: _Workers, workload: Workload, repetitions: int) -> dict[str, Any]:
+    answers: dict[str, list[dict[str, Any]]] = {name: [] for name in workers.names}
+
+    def run(name: str) -> float:
+        answers[name].append(workers.ask(name, "clip", workload.clip, workload.clip_boxes))
+        return answers[name][-1]["seconds"]
+
+    times = in_turns({name: lambda name=name: run(name) for name in workers.names}, repetitions, warm_up=0)
+    return {
+        name: {**answers[name][-1], "seconds": times[name], "stages": _mean_stages(answers[name])}
+        for name in workers.names
+    }
+
+
+def _mean_stages(answers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    stages = {stage for answer in answers for stage in answer["stages"]}
+    return {stage: sum(answer["stages"].get(stage, 0.0) for answer in answers) / len(answers) for stage in stages}
+
+
+# ---- what is written
+
+
+def report(results: Mapping[str, Any]) -> str:
+    """The results as Markdown."""
+    settings = results["settings"]
+    parts = [f"Measured with `python benchmarks/end_to_end.py`. {machine_sentence(results['machine'])}"]
+    parts.append(
+        f"{results['people']} RTMPose-m 256x192 with seeded weights, float32, no flip test. Median and quartiles of "
+        f"{settings['repetitions']} interleaved repetitions, from a picture file to keypoints."
+    )
+    for people, systems in results["pictures"].items():
+        parts += [f"**{people} {'person' if people == '1' else 'people'} in a picture**", _picture_table(systems, int(people))]
+    if results["pictures"]:
+        parts += ["**Where the time goes** (drawing comes on top)", _share_table(results["pictures"])]
+    if results["clip"]:
+        frames = max(result["frames"] for result in results["clip"].values())
+        parts += [
+            f"**A clip of {frames} frames** (hfpose reads {settings['clip_batch']} frames at once)",
+            _clip_table(results["clip"]),
+        ]
+    if results["differences"]:
+        parts += ["**Distance of keypoints to the first system's**, 99th percentile in pixels", _difference_table(results)]
+    return "\n\n".join(parts)
+
+
+def _picture_table(systems: Mapping[str, Any], people: int) -> str:
+    reference = _reference(systems)
+    rows = []
+    for name, result in systems.items():
+        spread = Spread.of(result["seconds"])
+        rows.append([name, milliseconds(spread), _ratio(systems, name, reference), f"{people / spread.median:.1f}", _megabytes(result)])
+    return table(("", "ms", f"times as fast as {reference}", "people per second", "peak memory, MB"), rows)
+
+
+def _share_table(pictures: Mapping[str, Any]) -> str:
+    rows = []
+    for people, systems in pictures.items():
+        for name, result in systems.items():
+            stages = result["stages"]
+            total = sum(seconds for stage, seconds in stages.items() if stage != "draw")
+            rows.append([f"{name}, {people}", *(percent(stages.get(stage, 0.0) / total) for stage in STAGES)])
+    return table(("system, people", *STAGES), rows)
+
+
+def _clip_table(systems: Mapping[str, Any]) -> str:
+    reference = _reference(systems)
+    rows = []
+    for name, result in systems.items():
+        spread = Spread.of(result["seconds"])
+        memory = "" if None in result["memory"] else " to ".join(f"{value:.0f}" for value in result["memory"])
+        rows.append(
+            [
+                name,
+                f"{spread.median:.2f}",
+                _ratio(systems, name, reference),
+                f"{result['frames'] / spread.median:.1f}",
+                f"{result['people'] / spread.median:.1f}",
+                _megabytes(result),
+                memory,
+            ]
+        )
+    header = ("", "s", f"times as fast as {reference}", "frames per second", "people per second", "peak memory, MB")
+    return table((*header, "memory after a third and at the end, MB"), rows)
+
+
+def _difference_table(results: Mapping[str, Any]) -> str:
+    counts = list(results["pictures"]) or sorted({count for by in results["differences"].values() for count in by})
+    rows = [
+        [name, *("other people" if distances.get(count) is None else f"{distances[count]:.3f}" for count in counts)]
+        for name, distances in results["differences"].items()
+    ]
+    return table(("", *(f"{count} people" for count in counts)), rows)
+
+
+def _reference(systems: Mapping[str, Any]) -> str:
+    return RTMLIB if RTMLIB in systems else next(iter(systems))
+
+
+def _ratio(systems: Mapping[str, Any], name: str, reference: str) -> str:
+    """How many times as fast: the median over the repetitions, each of which ran both shortly after each other."""
+    pairs = zip(systems[reference]["seconds"], systems[name]["seconds"], strict=True)
+    return f"{Spread.of([other / own for other, own in pairs]).median:.2f}"
+
+
+def _megabytes(result: Mapping[str, Any]) -> str:
+    return "" if result["peak"] is None else f"{result['peak']:.0f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""What all benchmarks need: clocks, statistics, the machine, memory, and tables in Markdown."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+OUT = ROOT / "out" / "benchmarks"
+PAGE = ROOT / "docs" / "performance.md"
+
+_PACKAGES = ("torch", "transformers", "onnxruntime", "rtmlib", "opencv-python", "Pillow", "numpy")
+
+
+@dataclass
+class Stopwatch:
+    """Seconds spent under each of some names.
+
+    What runs under one name inside of another counts for the inner one alone.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    _inner: list[float] = field(default_factory=list)
+
+    @contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        self._inner.append(0.0)
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - start
+            inner = self._inner.pop()
+            self.seconds[name] = self.seconds.get(name, 0.0) + spent - inner
+            if self._inner:
+                self._inner[-1] += spent
+
+    def wrap(self, owner: Any, method: str, name: str) -> None:
+        """Measure every call of a method of one object."""
+        original = getattr(owner, method)
+
+        def measured(*args: Any, **kwargs: Any) -> Any:
+            with self.measure(name):
+                return original(*args, **kwargs)
+
+        setattr(owner, method, measured)
+
+    def take(self) -> dict[str, float]:
+        """The seconds so far; the next ones are counted from zero."""
+        seconds, self.seconds = self.seconds, {}
+        return seconds
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median and quartiles of some values."""
+
+    median: float
+    lower: float
+    upper: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        if len(values) < 2:
+            return cls(values[0], values[0], values[0])
+        lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
+        return cls(median, lower, upper)
+
+
+def in_turns(actions: Mapping[str, Callable[[], float]], repetitions: int, warm_up: int = 1) -> dict[str, list[float]]:
+    """What each action returns, by name, one after the other in each repetition.
+
+    What else the machine does then meets all of them alike.
+    """
+    results: dict[str, list[float]] = {name: [] for name in actions}
+    for repetition in range(warm_up + repetitions):
+        for name, action in actions.items():
+            value = action()
+            if repetition >= warm_up:
+                results[name].append(value)
+    return results
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """How long a call takes."""
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def machine(threads: int | None) -> dict[str, Any]:
+    """The processor, and the versions of what is measured."""
+    import torch
+
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": threads or torch.get_num_threads(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "versions": versions,
+        "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    }
+
+
+def machine_sentence(facts: Mapping[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    load = facts["load_before"]
+    busy = (
+        f"The machine was shared: its load was {load} before the run, so only ratios count."
+        if load is not None and load > 0.5
+        else "Nothing else ran."
+    )
+    return (
+        f"{facts['processor']}, {facts['cores']} cores, {facts['threads']} threads; {facts['system']}, "
+        f"Python {facts['python']}, {versions}. {busy}"
+    )
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        fields = dict(line.partition(":")[::2] for line in cpuinfo.read_text().split("\n\n", 1)[0].splitlines())
+        known = {name.strip(): value.strip() for name, value in fields.items()}
+        model = known.get("model name", platform.machine())
+        return f"{model} (family {known['cpu family']}, model {known['model']})" if "cpu family" in known else model
+    return platform.processor() or platform.machine()
+
+
+def memory_megabytes() -> float | None:
+    """Memory that this process holds now; None where that is not known."""
+    return _status("VmRSS")
+
+
+def peak_megabytes() -> float | None:
+    """The most memory that this process has held since `restart_peak`."""
+    return _status("VmHWM")
+
+
+def restart_peak() -> None:
+    """Forget the most memory that was held so far."""
+    clear = Path("/proc/self/clear_refs")
+    if clear.exists():
+        clear.write_text("5")
+
+
+def _status(name: str) -> float | None:
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return None
+    line = next(line for line in status.read_text().splitlines() if line.startswith(f"{name}:"))
+    return int(line.split()[1]) / 1024
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A table in Markdown, the first column aligned to the left."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def milliseconds(spread: Spread) -> str:
+    return f"{spread.median * 1e3:.1f} ({spread.lower * 1e3:.1f}-{spread.upper * 1e3:.1f})"
+
+
+def percent(share: float) -> str:
+    return f"{share * 100:.0f} %"
+
+
+def write_report(name: str, folder: Path, markdown: str, data: Mapping[str, Any], write_docs: bool) -> None:
+    """Print a report, write it as Markdown and JSON, and put it into the page about speed where that is wanted."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.md").write_text(markdown + "\n")
+    (folder / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")
+    print(markdown)
+    if write_docs:
+        PAGE.write_text(with_section(PAGE.read_text(), name, markdown))
+
+
+def with_section(page: str, name: str, text: str) -> str:
+    """A page with `text` between the comments that begin and end the section of that name.
+
+    Raises:
+        ValueError: if it has no such section.
+    """
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    before, found, rest = page.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"The page has no lines {begin!r} and {end!r} to write between.")
+    return f"{before}{begin}\n\n{text}\n\n{end}{after}"

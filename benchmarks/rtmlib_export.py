@@ -1,0 +1,67 @@
+"""The benchmark's models as ONNX files in the layout that rtmlib expects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from workloads import Workload
+
+from hfpose.export.graphs import export_graph
+from hfpose.pipelines.loading import load_stage
+
+# What MMDeploy writes into an export of RTMDet.
+_IOU_THRESHOLD, _SCORE_THRESHOLD, _MOST_BOXES = 0.6, 0.05, 100
+
+
+def export_for_rtmlib(workload: Workload) -> dict[str, Path]:
+    """Files by stage, written beside the models."""
+    files = {"pose": _export(workload.pose, "pose")}
+    if workload.detector is not None:
+        detector = _export(workload.detector, "detector")
+        onnx.save(with_suppression(onnx.load(detector)), detector)
+        files["detector"] = detector
+    return files
+
+
+def _export(folder: Path, task: str) -> Path:
+    stage = load_stage(folder, task)  # type: ignore[arg-type]
+    path = folder / f"{task}.onnx"
+    export_graph(stage.model, stage.image_processor, path)
+    return path
+
+
+def with_suppression(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A detector of one class and one picture whose one output is (1, M, 5): corners and score of the boxes that stay.
+
+    Args:
+        model: its outputs are `logits` (1, P, 1) and `pred_boxes` (1, P, 4).
+    """
+    constants = {
+        "most": ([_MOST_BOXES], "int64"),
+        "iou": ([_IOU_THRESHOLD], "float32"),
+        "least": ([_SCORE_THRESHOLD], "float32"),
+        "column": ([2], "int64"),
+        "one": ([1], "int64"),
+    }
+    graph = model.graph
+    for name, (values, kind) in constants.items():
+        graph.initializer.append(numpy_helper.from_array(np.array(values, kind), f"nms_{name}"))
+    nodes = [
+        helper.make_node("Sigmoid", ["logits"], ["nms_scores"]),
+        helper.make_node("Transpose", ["nms_scores"], ["nms_by_class"], perm=[0, 2, 1]),
+        helper.make_node(
+            "NonMaxSuppression", ["pred_boxes", "nms_by_class", "nms_most", "nms_iou", "nms_least"], ["nms_chosen"]
+        ),
+        helper.make_node("Gather", ["nms_chosen", "nms_column"], ["nms_places"], axis=1),
+        helper.make_node("Squeeze", ["nms_places", "nms_one"], ["nms_rows"]),
+        helper.make_node("Gather", ["pred_boxes", "nms_rows"], ["nms_boxes"], axis=1),
+        helper.make_node("Gather", ["nms_scores", "nms_rows"], ["nms_kept_scores"], axis=1),
+        helper.make_node("Concat", ["nms_boxes", "nms_kept_scores"], ["dets"], axis=2),
+    ]
+    graph.node.extend(nodes)
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info("dets", TensorProto.FLOAT, [1, None, 5]))
+    return model

@@ -1,0 +1,194 @@
+"""What is compared: hfpose with each of its backends, and rtmlib with ONNX Runtime on an export of the same weights."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from measuring import Stopwatch
+from workloads import BOX_THRESHOLD, NMS_THRESHOLD, Workload
+
+# In the order of a run.
+STAGES = ("read", "detector", "crop", "pose", "decode", "draw", "rest")
+RTMLIB = "rtmlib"
+
+
+class System(Protocol):
+    """Something that finds poses. What it spends goes to `watch` by the names of `STAGES`."""
+
+    watch: Stopwatch
+
+    def picture(self, path: Path, boxes: list[list[float]] | None) -> Any:
+        """What is found in a picture file."""
+
+    def draw(self, found: Any) -> None:
+        """Draw what `picture` found last."""
+
+    def clip(self, path: Path, boxes: list[list[float]] | None) -> Iterator[int]:
+        """The number of people in each frame of a video."""
+
+    def keypoints(self, path: Path, boxes: list[list[float]] | None) -> np.ndarray:
+        """Keypoints (N, K, 2) of a picture file, for comparison."""
+
+
+def system_names(backends: list[str]) -> list[str]:
+    """Names of what can be compared here: rtmlib only where it and ONNX Runtime are installed."""
+    names = [f"hfpose {backend}" for backend in backends]
+    has_rtmlib = all(importlib.util.find_spec(name) for name in ("rtmlib", "onnxruntime", "onnx"))
+    return [*names, RTMLIB] if has_rtmlib else names
+
+
+def make_system(name: str, workload: Workload, threads: int | None, clip_batch: int) -> System:
+    """A system by its name, with so many threads for everything in it; None leaves them as they are."""
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(threads)
+    if name == RTMLIB:
+        return RtmlibSystem(workload, threads)
+    return HfposeSystem(workload, name.removeprefix("hfpose "), clip_batch)
+
+
+class HfposeSystem:
+    """A pipeline of hfpose.
+
+    Args:
+        workload: names the models.
+        backend: of both stages.
+        clip_batch: frames of a video that go through the detector at once.
+    """
+
+    def __init__(self, workload: Workload, backend: str, clip_batch: int) -> None:
+        from hfpose.pipelines.loading import load_stage
+        from hfpose.pipelines.pose_estimation import PoseEstimationPipeline
+
+        self.watch = Stopwatch()
+        pose = load_stage(workload.pose, "pose", backend=backend)  # type: ignore[arg-type]
+        detector = None
+        if workload.detector is not None:
+            detector = load_stage(workload.detector, "detector", backend=backend)  # type: ignore[arg-type]
+        self.pipeline = PoseEstimationPipeline(
+            replace(pose, runner=_Watched(pose.runner, self.watch, "pose")), detector=detector
+        )
+        if detector is not None:
+            self.pipeline.detector = _Watched(self.pipeline.detector, self.watch, "detector")
+        self.watch.wrap(pose.image_processor, "preprocess", "crop")
+        self.watch.wrap(pose.image_processor, "decode", "decode")
+        self.clip_batch = clip_batch
+
+    def picture(self, path: Path, boxes: list[list[float]] | None) -> Any:
+        from hfpose.media.images import load_image
+
+        with self.watch.measure("read"):
+            image = load_image(path)
+        options = {"box_threshold": BOX_THRESHOLD, "nms_threshold": NMS_THRESHOLD}
+        return image, self.pipeline(image, boxes=boxes, **options)
+
+    def draw(self, found: Any) -> None:
+        from hfpose.visualization import draw_poses
+
+        draw_poses(*found)
+
+    def clip(self, path: Path, boxes: list[list[float]] | None) -> Iterator[int]:
+        given = None if boxes is None else _forever(boxes)
+        for output in self.pipeline(path, boxes=given, batch_size=self.clip_batch):
+            yield output.num_instances
+
+    def keypoints(self, path: Path, boxes: list[list[float]] | None) -> np.ndarray:
+        return self.picture(path, boxes)[1].keypoints
+
+
+def _forever(boxes: list[list[float]]) -> Iterator[list[list[float]]]:
+    while True:
+        yield boxes
+
+
+class _Watched:
+    """A callable object whose calls are measured."""
+
+    def __init__(self, inner: Any, watch: Stopwatch, name: str) -> None:
+        self.inner = inner
+        self.watch = watch
+        self.name = name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with self.watch.measure(self.name):
+            return self.inner(*args, **kwargs)
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(self.inner, attribute)
+
+
+class RtmlibSystem:
+    """rtmlib's classes for RTMDet and RTMPose, as its own solutions chain them.
+
+    Args:
+        workload: names the models, which are exported to ONNX first.
+        threads: of each session of ONNX Runtime; None leaves its default, the number of cores.
+    """
+
+    def __init__(self, workload: Workload, threads: int | None) -> None:
+        import contextlib
+        import io
+
+        import rtmlib
+        from rtmlib_export import export_for_rtmlib
+
+        files = export_for_rtmlib(workload)
+        with contextlib.redirect_stdout(io.StringIO()):  # it says which file it loads
+            self.pose = rtmlib.RTMPose(str(files["pose"]))
+            self.detector = rtmlib.RTMDet(str(files["detector"]), (320, 320)) if "detector" in files else None
+        self.watch = Stopwatch()
+        tools = {"pose": self.pose} | ({"detector": self.detector} if self.detector is not None else {})
+        for name, tool in tools.items():
+            if threads is not None:
+                _set_threads(tool, threads)
+            self.watch.wrap(tool, "preprocess", "crop" if name == "pose" else name)
+            self.watch.wrap(tool, "inference", name)
+            self.watch.wrap(tool, "postprocess", "decode" if name == "pose" else name)
+
+    def picture(self, path: Path, boxes: list[list[float]] | None) -> Any:
+        with self.watch.measure("read"):
+            image = cv2.imread(str(path))
+        return (image, *self._find(image, boxes))
+
+    def _find(self, image: np.ndarray, boxes: list[list[float]] | None) -> Any:
+        found = boxes if self.detector is None else self.detector(image)
+        return self.pose(image, found)
+
+    def draw(self, found: Any) -> None:
+        import rtmlib
+
+        image, keypoints, scores = found
+        rtmlib.draw_skeleton(image.copy(), keypoints, scores, kpt_thr=0.3)
+
+    def clip(self, path: Path, boxes: list[list[float]] | None) -> Iterator[int]:
+        capture = cv2.VideoCapture(str(path))
+        try:
+            while True:
+                ok, image = capture.read()
+                if not ok:
+                    return
+                yield len(self._find(image, boxes)[0])
+        finally:
+            capture.release()
+
+    def keypoints(self, path: Path, boxes: list[list[float]] | None) -> np.ndarray:
+        # Its tool for poses does not turn BGR into RGB, which the network was made for.
+        image = cv2.imread(str(path))
+        found = boxes if self.detector is None else self.detector(image)
+        return self.pose(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), found)[0]
+
+
+def _set_threads(tool: Any, threads: int) -> None:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    tool.session = onnxruntime.InferenceSession(tool.onnx_model, options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,170 @@
+"""What the benchmarks run on: models with seeded weights, a detector, pictures with so many people, clips."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from measuring import ROOT
+from torch import nn
+
+import hfpose
+from hfpose.media.images import load_image, save_image
+from hfpose.media.video import VideoFile
+from hfpose.pipelines.detection import BoxDetector
+from hfpose.pipelines.loading import load_stage
+
+SHARED = ROOT.parent / "shared"
+DETECTOR_NAME = "rtmdet_nano_320-8xb32_coco-person"
+DETECTOR_CHECKPOINT = SHARED / "weights" / "rtmdet_nano_person_folded.pth"
+PHOTOGRAPHS = {1: SHARED / "images" / "coco_785.jpg", 4: SHARED / "images" / "coco_196141.jpg"}
+
+BOX_THRESHOLD, NMS_THRESHOLD = 0.3, 0.3
+CELL = (120, 300)  # width and height of a person in a picture that is put together
+COLUMNS = 4
+CLIP_FPS = 30.0
+CLIP_PERIOD = 60  # frames in which the clip's camera sways once
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture file with so many people; `boxes` (N, 4) where no detector is to find them."""
+
+    path: Path
+    people: int
+    boxes: list[list[float]] | None
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Everything that is measured on; what it names lies in a folder, so that several processes can read it."""
+
+    pose: Path
+    detector: Path | None
+    pictures: tuple[Picture, ...]
+    clip: Path
+    clip_frames: int
+    clip_boxes: list[list[float]] | None
+
+    @property
+    def where_people_come_from(self) -> str:
+        if self.detector is None:
+            return "Rendered people in given boxes; there is no detector."
+        return "Photographs; RTMDet-nano finds the people."
+
+
+def make_workload(folder: Path, people: Sequence[int] = (1, 4, 16), clip_frames: int = 300) -> Workload:
+    """Write models, pictures and a clip of 640 pixels into a folder, which is emptied first."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    pose, detector = make_pose_model(folder / "pose"), make_detector(folder / "detector")
+    pictures = tuple(make_picture(folder / f"people-{count}.jpg", count, detector) for count in people)
+    source = make_picture(folder / "clip.jpg", 4, detector)
+    clip = make_clip(folder / "clip.mp4", source, clip_frames)
+    return Workload(pose, detector, pictures, clip, clip_frames, source.boxes)
+
+
+@torch.no_grad()
+def make_pose_model(folder: Path) -> Path:
+    """RTMPose-m for crops of 256x192 with seeded weights, whose outputs depend on the picture."""
+    schema = hfpose.load_schema("coco")
+    torch.manual_seed(0)
+    labels = dict(enumerate(schema.keypoint_names))
+    model = hfpose.RTMPoseForPoseEstimation(
+        hfpose.RTMPoseConfig(id2label=labels, keypoint_schema=schema.to_dict())  # the defaults are RTMPose-m's
+    )
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            nn.init.kaiming_normal_(parameter)
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:  # else activations fade from layer to layer
+        norm.momentum = 1.0
+    model.train()(torch.randn(4, 3, 256, 192))
+    model.eval().save_pretrained(folder)
+    hfpose.RTMPoseImageProcessor().save_pretrained(folder)
+    return folder
+
+
+def make_detector(folder: Path) -> Path | None:
+    """RTMDet-nano with its real weights, where they are."""
+    if not DETECTOR_CHECKPOINT.is_file():
+        return None
+    return hfpose.convert_checkpoint(DETECTOR_NAME, DETECTOR_CHECKPOINT, folder)
+
+
+def make_picture(path: Path, people: int, detector: Path | None) -> Picture:
+    """A picture file with so many people, who are found there if there is a detector.
+
+    Raises:
+        RuntimeError: if the detector finds another number.
+    """
+    if detector is None:
+        image, boxes = _put_together(_rendered_people(), people)
+        save_image(path, image)
+        return Picture(path, people, boxes)
+    if people in PHOTOGRAPHS:
+        shutil.copy(PHOTOGRAPHS[people], path)
+    else:
+        photograph = load_image(PHOTOGRAPHS[4])
+        found = _find(detector, photograph)
+        save_image(path, _put_together([_around(photograph, box) for box in found], people)[0])
+    count = len(_find(detector, load_image(path)))
+    if count != people:
+        raise RuntimeError(f"The detector finds {count} people in {path.name}, which should be {people}.")
+    return Picture(path, people, None)
+
+
+def make_clip(path: Path, picture: Picture, frames: int, size: tuple[int, int] | None = None) -> Path:
+    """A video in which the camera sways before a picture, by default of the picture's size, else scaled to `size`."""
+    image = load_image(picture.path)
+    width, height = size or (image.shape[1] // 2 * 2, image.shape[0] // 2 * 2)
+    scale = max(width / image.shape[1], height / image.shape[0])
+    video = VideoFile(path, CLIP_FPS, (width, height))
+    for index in range(frames):
+        shift = 8 * np.sin(2 * np.pi * index / CLIP_PERIOD) if picture.boxes is None else 0.0
+        matrix = np.array([[scale, 0, shift * scale], [0, scale, 0]])
+        flags = cv2.INTER_LINEAR
+        video.write(cv2.warpAffine(image, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE))
+    video.finish()
+    return path
+
+
+def _find(detector: Path, image: np.ndarray) -> np.ndarray:
+    ((boxes, _),) = BoxDetector(load_stage(detector, "detector"))([image], BOX_THRESHOLD, NMS_THRESHOLD)
+    return boxes
+
+
+def _around(image: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """A person with an eighth of the box's size on each side."""
+    x1, y1, x2, y2 = box.astype(int).tolist()
+    margin_x, margin_y = (x2 - x1) // 8, (y2 - y1) // 8
+    return image[max(0, y1 - margin_y) : y2 + margin_y, max(0, x1 - margin_x) : x2 + margin_x]
+
+
+def _rendered_people() -> list[np.ndarray]:
+    from hfpose.training.figures import render_scene
+
+    scenes = (render_scene(seed, num_people=1) for seed in range(4))
+    return [_around(scene.image, scene.boxes[0]) for scene in scenes if scene.num_people]
+
+
+def _put_together(crops: Sequence[np.ndarray], people: int) -> tuple[np.ndarray, list[list[float]]]:
+    """A picture of so many people in rows, and the box of each."""
+    width, height = CELL
+    columns, rows = min(people, COLUMNS), -(-people // COLUMNS)
+    canvas = np.full((rows * height, columns * width, 3), 114, np.uint8)
+    boxes: list[list[float]] = []
+    for index in range(people):
+        crop: Any = crops[index % len(crops)]
+        factor = min(width / crop.shape[1], height / crop.shape[0])
+        crop = cv2.resize(crop, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)[:height, :width]
+        y, x = (index // columns) * height, (index % columns) * width
+        canvas[y : y + crop.shape[0], x : x + crop.shape[1]] = crop
+        boxes.append([float(x), float(y), float(x + crop.shape[1]), float(y + crop.shape[0])])
+    return canvas, boxes
