@@ -194,7 +194,9 @@ def predict(
     format: Annotated[
         list[str],
         typer.Option(
-            help="Format of predictions: json, coco, openpose, csv, parquet; may be repeated.", rich_help_panel=_OUTPUT
+            help="Format of predictions: json, coco, openpose, csv, parquet; for people in 3D also trc and bvh. May be "
+            "repeated.",
+            rich_help_panel=_OUTPUT,
         ),
     ] = ["json"],  # noqa: B006 - typer reads the default, nothing changes it
     show: Annotated[
@@ -327,6 +329,7 @@ def predict(
             return _results_3d(pipe, source, finding, lifting, draws, num_instances)
 
         in_2d = type(pipe) is PoseEstimationPipeline
+        writers.check(pipe.schema, is_3d=not in_2d)
         results = run.stream(
             pipe, source, make_results, finding, draws=draws is not None, may_split=not (in_2d and draw_heatmap)
         )

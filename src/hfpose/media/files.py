@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,3 +68,35 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+class FolderOfFiles:
+    """A folder of text files that takes its name when it is finished.
+
+    Args:
+        folder: where it is to be.
+        pattern: of the names of its files. Those of an earlier run are deleted in the end, other files stay.
+    """
+
+    def __init__(self, folder: Path, pattern: str) -> None:
+        self._folder = folder
+        self._pattern = pattern
+        self._partial = partial_path(folder)
+        shutil.rmtree(self._partial, ignore_errors=True)  # of a run that broke off
+        self._partial.mkdir(parents=True)
+
+    def write(self, name: str, text: str) -> None:
+        (self._partial / name).write_text(text, encoding="utf-8")
+
+    def finish(self) -> None:
+        if not self._folder.is_dir():
+            self._partial.replace(self._folder)
+            return
+        for old in self._folder.glob(self._pattern):
+            old.unlink()
+        for new in self._partial.iterdir():
+            new.replace(self._folder / new.name)
+        self._partial.rmdir()
+
+    def abandon(self) -> None:
+        """What is there stays under its temporary name."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +13,7 @@ import numpy as np
 
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema, load_schema
-from hfpose.media.files import atomic_path, partial_path
+from hfpose.media.files import FolderOfFiles, atomic_path, partial_path
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.json_lists import JsonListFile, read_json_lines
 from hfpose.media.per_video import OneFilePerVideo
@@ -179,7 +178,7 @@ class OpenPoseWriter:
 
     def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder)
-        self._videos: OneFilePerVideo[_FrameFolder] = OneFilePerVideo()
+        self._videos: OneFilePerVideo[FolderOfFiles] = OneFilePerVideo()
 
     def is_complete(self, item: MediaItem) -> bool:
         return bool(self.outputs(item))
@@ -192,7 +191,9 @@ class OpenPoseWriter:
         self._videos.enter(frame.item)
         if frame.frame_index is not None:
             base = Path(frame.name).name
-            folder = self._videos.file(frame.item, lambda: _FrameFolder(self._folder / frame.name))
+            folder = self._videos.file(
+                frame.item, lambda: FolderOfFiles(self._folder / frame.name, "*_keypoints.json")
+            )
             folder.write(f"{base}_{frame.frame_index:012d}_keypoints.json", _openpose_json(output))
         elif output.error is None:
             with atomic_path(self._path(frame.item)) as partial:
@@ -206,32 +207,6 @@ class OpenPoseWriter:
 
     def _path(self, item: MediaItem) -> Path:
         return self._folder / f"{item.name}_keypoints.json"
-
-
-class _FrameFolder:
-    """A folder of one file for each frame that takes its name when it is finished."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._partial = partial_path(folder)
-        shutil.rmtree(self._partial, ignore_errors=True)  # of a run that broke off
-        self._partial.mkdir(parents=True)
-
-    def write(self, name: str, text: str) -> None:
-        (self._partial / name).write_text(text, encoding="utf-8")
-
-    def finish(self) -> None:
-        if not self._folder.is_dir():
-            self._partial.replace(self._folder)
-            return
-        for old in self._folder.glob("*_keypoints.json"):
-            old.unlink()
-        for new in self._partial.iterdir():
-            new.replace(self._folder / new.name)
-        self._partial.rmdir()
-
-    def abandon(self) -> None:
-        """What is there stays under its temporary name."""
 
 
 def _points_2d(output: PoseOutput) -> np.ndarray:

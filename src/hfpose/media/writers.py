@@ -13,12 +13,14 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from hfpose.errors import InputError
+from hfpose.keypoints import KeypointSchema
 from hfpose.media.formats import CocoWriter, CsvWriter, OpenPoseWriter
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.images import SAVE_SUFFIXES, save_image
 from hfpose.media.json_lists import JsonListFile, write_json_list
 from hfpose.media.parquet import ParquetWriter
 from hfpose.media.per_video import OneFilePerVideo
+from hfpose.media.tracks import TrackWriter
 from hfpose.media.video import DEFAULT_FPS, VIDEO_SAVE_SUFFIXES, VideoFile
 from hfpose.results import PoseOutput
 
@@ -151,7 +153,7 @@ class VisualizationWriter:
             )
 
 
-_FORMATS = ("json", "coco", "openpose", "csv", "parquet")
+_FORMATS = ("json", "coco", "openpose", "csv", "parquet", "trc", "bvh")
 
 
 def open_writers(
@@ -171,7 +173,9 @@ def open_writers(
         pred_out_dir: folder for predictions.
         vis_out_dir: folder for drawn pictures and videos; for a single input it may be a file (`out.jpg`, `out.mp4`).
         formats: of the predictions. `"json"`: `name.json` as MMPose writes it; `"coco"`: `results.coco.json`; `"openpose"`:
-            a folder `openpose`; `"csv"`: `results.csv`; `"parquet"`: a folder `results.parquet`, which needs pyarrow.
+            a folder `openpose`; `"csv"`: `results.csv`; `"parquet"`: a folder `results.parquet`, which needs pyarrow;
+            `"trc"` and `"bvh"`: a folder of that name with a file for each person of a video, see `TrackWriter`, for 3D
+            results only.
         instances: see `JsonWriter`.
         resume: whether files of an earlier run count. Give `skip=writers.is_complete` to `open_source` then.
 
@@ -196,6 +200,7 @@ def open_writers(
             writers.append(CsvWriter(folder / "results.csv", resume=resume))
         if "parquet" in formats:
             writers.append(ParquetWriter(folder / "results.parquet", resume=resume))
+        writers += [TrackWriter(folder / kind, kind) for kind in ("trc", "bvh") if kind in formats]
     if vis_out_dir:
         target = Path(vis_out_dir)
         _make_folder(target.parent if is_file_target(target) else target)
@@ -227,6 +232,20 @@ class WriterGroup:
     def wants_visualization(self) -> bool:
         """Whether drawn pictures are to be written, so that outputs need a `visualization`."""
         return any(isinstance(writer, VisualizationWriter) for writer in self.writers)
+
+    def check(self, schema: KeypointSchema, is_3d: bool) -> None:
+        """Find out before a run whether its results can be written.
+
+        Args:
+            schema: of the results.
+            is_3d: whether they have 3D keypoints.
+
+        Raises:
+            InputError: if a format does not hold such results.
+        """
+        for writer in self.writers:
+            if isinstance(writer, TrackWriter):
+                writer.check(schema, is_3d)
 
     def is_complete(self, item: MediaItem) -> bool:
         """Whether an earlier run has written everything for this item."""

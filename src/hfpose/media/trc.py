@@ -1,0 +1,46 @@
+"""TRC, the format of marker trajectories that OpenSim and other programs of biomechanics read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+# The axes of OpenSim for somebody who looks at the camera (x forward, y up, z to their right), from those of 3D results
+# (x left, y toward the camera, z up). Both are right-handed.
+_AXES = [1, 2, 0]
+_MILLIMETERS = 1000.0
+
+
+def trc_text(
+    keypoints: np.ndarray, names: Sequence[str], *, frame_rate: float, first_frame: int, file_name: str
+) -> str:
+    """The contents of a TRC file: millimeters, y up, x toward the camera.
+
+    Args:
+        keypoints: (T, K, 3) meters in the frame of 3D results. Rows that are not finite become empty fields, which
+            OpenSim reads as missing.
+        names: of the K keypoints.
+        frame_rate: frames per second.
+        first_frame: number of the first frame in its video. Frames are numbered from 1 in the file, and the time is
+            that of the video, from 0.
+        file_name: goes into the first line.
+    """
+    number = len(keypoints)
+    rate = f"{frame_rate:.6f}"
+    first = first_frame + 1
+    axes = [f"{axis}{index}" for index in range(1, len(names) + 1) for axis in "XYZ"]
+    lines = [
+        f"PathFileType\t4\t(X/Y/Z)\t{file_name}",
+        "DataRate\tCameraRate\tNumFrames\tNumMarkers\tUnits\tOrigDataRate\tOrigDataStartFrame\tOrigNumFrames",
+        f"{rate}\t{rate}\t{number}\t{len(names)}\tmm\t{rate}\t{first}\t{number}",
+        "\t".join(["Frame#", "Time", *("\t\t".join((name, "")) for name in names)]).rstrip("\t"),
+        "\t".join(["", "", *axes]),
+        "",
+    ]
+    points = np.asarray(keypoints, np.float64)[..., _AXES] * _MILLIMETERS
+    for index, row in enumerate(points):
+        values = [f"{value:.4f}" if np.isfinite(value) else "" for value in row.ravel().tolist()]
+        frame = first_frame + index
+        lines.append("\t".join([str(frame + 1), f"{frame / frame_rate:.6f}", *values]))
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,339 @@
+"""Training data for lifters: figures that move, as a 2D pose model would see them, with their exact 3D joints.
+
+Only bones are posed and projected; no picture is drawn. Everything follows from the seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hfpose.keypoints import load_schema
+from hfpose.models.motionbert.image_processing_motionbert import MotionBertImageProcessor
+from hfpose.pipelines.lifting import smooth_rows
+from hfpose.results import PoseOutput
+from hfpose.training.figures.anatomy import Body, rotation
+from hfpose.training.figures.camera import camera_rotation, to_joint_frame
+from hfpose.training.figures.face import face_keypoints
+from hfpose.training.figures.motion import random_activity
+from hfpose.training.figures.people import coco_keypoints, crown_height, h36m_joints, place_figures
+
+# Pixels: the longer side of the pictures that figures are projected into.
+PICTURE_SIZE = 1000
+# Meters: how tall people are in round numbers, how near the camera may be, and how far skin and clothes reach
+# beyond the bones.
+_STATURE, _NEAREST, _FLESH = 1.72, 1.2, 0.06
+# Bones under the ground are what the feet's soles would be.
+_SOLE = 0.03
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A figure over T frames, before any camera looks at it. Meters, z up, feet near z = 0.
+
+    Args:
+        coco: (T, 17, 3) keypoints of COCO.
+        joints: (T, 17, 3) joints of Human3.6M.
+        outline: (T, M, 3) points that the silhouette reaches around.
+    """
+
+    coco: np.ndarray
+    joints: np.ndarray
+    outline: np.ndarray
+
+    def mirrored(self) -> Motion:
+        """The motion in a mirror: left and right change places."""
+        mirror = np.array([-1.0, 1, 1])
+        coco, h36m = (list(load_schema(name).flip_indices) for name in ("coco", "h36m"))
+        return Motion(self.coco[:, coco] * mirror, self.joints[:, h36m] * mirror, self.outline * mirror)
+
+
+def random_motion(seed: int, frames: int, activity: str | None = None) -> Motion:
+    """Somebody who does something for some frames, 20 to 33 of them a second.
+
+    Args:
+        seed: of body, activity and frame rate.
+        frames: T.
+        activity: what it is, see `hfpose.training.figures.motion.ACTIVITIES`; default a random one.
+    """
+    rng = np.random.default_rng([seed, 11])
+    body = Body.random(rng)
+    doing = random_activity(rng, body, activity)
+    times = rng.uniform(0, 20) + np.arange(frames) / rng.uniform(20, 33)
+    poses = [doing.pose(time) for time in times.tolist()]
+    rest = np.broadcast_to(body.joints, (frames, *body.joints.shape))
+    rotations, bones, walked = place_figures(poses, poses[:1] * frames, [0.0] * frames, rest)
+    walked[:, 2] += _SOLE - bones[..., 2].min(1)
+    bones = bones + walked[:, None]
+    joints = h36m_joints(rotations, bones, np.full(frames, crown_height(body)))
+    coco = coco_keypoints(rotations, bones, np.repeat(face_keypoints(body)[None], frames, axis=0))
+    return Motion(coco, joints, np.concatenate((bones, joints[:, 10:11]), axis=1))
+
+
+@dataclass(frozen=True)
+class Views:
+    """Clips of L frames by V cameras, without any error.
+
+    Args:
+        keypoints: (V, L, 17, 2) COCO's in pixels.
+        boxes: (V, L, 4) x1, y1, x2, y2 around the figure.
+        joints: (V, L, 17, 3) Human3.6M's in meters relative to the first, in the frame of 3D results: x left, y toward
+            the camera, z up.
+    """
+
+    keypoints: np.ndarray
+    boxes: np.ndarray
+    joints: np.ndarray
+
+
+def look_at(motion: Motion, starts: Sequence[int], length: int, rng: np.random.Generator) -> Views:
+    """The motion as seen by random cameras, one for each entry of `starts`, the first of its `length` frames."""
+    index = np.asarray(starts)[:, None] + np.arange(length)
+    number = len(index)
+    turn = rotation(2, rng.uniform(-180, 180, number))
+    share = rng.uniform(0.25, 1.1, number)  # of the picture that a standing person fills
+    focal = PICTURE_SIZE * rng.uniform(0.95, 1.9, number)
+    distance = np.maximum(focal * _STATURE / (share * PICTURE_SIZE), _NEAREST + 0.5)
+    low = rng.random(number) < 0.85
+    elevation = np.where(low, rng.uniform(0.6, 2.1, number), rng.uniform(2.1, 4.0, number))
+    aim = rng.uniform(0.5, 1.2, number)
+    pitch = np.clip(np.rad2deg(np.arctan2(elevation - aim, distance)), -25, 40)
+    level = rng.random(number) < 0.85
+    roll = np.where(level, rng.normal(0, 1.5, number), rng.uniform(-14, 14, number))
+    camera = camera_rotation(pitch, roll)
+    aside = rng.uniform(-0.4, 0.4, number) * PICTURE_SIZE / focal * distance
+    middle = motion.joints[index[:, length // 2], 0] * (1, 1, 0)
+
+    def seen(points: np.ndarray) -> np.ndarray:
+        """World points (T, P, 3) in the cameras' frames (V, L, P, 3)."""
+        around = (points[index] - middle[:, None, None]) @ turn[:, None].transpose(0, 1, 3, 2)
+        around += np.stack((aside, distance, -elevation), axis=-1)[:, None, None]
+        return around @ camera[:, None].transpose(0, 1, 3, 2)
+
+    outline = seen(motion.outline)
+    # Who walks up to the camera and past it began farther away.
+    behind = np.maximum(_NEAREST - outline[..., 2].min((1, 2)), 0)[:, None, None]
+    coco, joints = seen(motion.coco), seen(motion.joints)
+    for points in (outline, coco, joints):
+        points[..., 2] += behind
+
+    def project(points: np.ndarray) -> np.ndarray:
+        return points[..., :2] / points[..., 2:] * focal[:, None, None, None] + (PICTURE_SIZE - 1) / 2
+
+    flesh = _FLESH * focal[:, None, None] / outline[..., 2].mean(2, keepdims=True)
+    pixels = project(outline)
+    boxes = np.concatenate((pixels.min(2) - flesh, pixels.max(2) + flesh), axis=-1)
+    framed = to_joint_frame(joints)
+    return Views(project(coco), boxes, framed - framed[:, :, :1])
+
+
+@dataclass(frozen=True)
+class PoseNoise:
+    """How a 2D pose model errs, in shares of the longer side of a person's box.
+
+    An error of a keypoint has a part that is new in each frame and one that stays for some frames; how large it is
+    goes with COCO's sigmas. Now and then a keypoint is hidden for some frames and only guessed, left and right are
+    confused, or a frame is missed and filled in between the others.
+
+    Args:
+        level: standard deviation of a keypoint of average difficulty along x and y; of its square, half each is of
+            either part.
+        hidden: share of keypoints that are hidden.
+        confused: share of frames in which left and right are confused.
+        missed: share of frames that are missed.
+        box: standard deviation of the edges of boxes.
+    """
+
+    level: float = 0.012
+    hidden: float = 0.06
+    confused: float = 0.01
+    missed: float = 0.02
+    box: float = 0.01
+
+    # Frames that each of these lasts on the average.
+    _HIDDEN_FRAMES = 10.0
+    _CONFUSED_FRAMES = 3.0
+    _DRIFT_FRAMES = 8.0
+    _LONGEST_GAP = 5
+    # How much larger an error is where a keypoint is hidden.
+    _GUESS = 4.0
+
+    def observe(self, views: Views, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Keypoints (V, L, 17, 2) and boxes (V, L, 4) as they are found, and scores (V, L, 17)."""
+        number, length, count, _ = views.keypoints.shape
+        schema = load_schema("coco")
+        size = (views.boxes[..., 2:] - views.boxes[..., :2]).max(-1)[..., None, None]
+        sigmas = np.asarray(schema.sigmas)
+        scale = self.level * sigmas / sigmas.mean() * np.exp(rng.normal(0, 0.25, (number, 1, count)))
+        hidden = _episodes(rng, (number, length, count), self.hidden, self._HIDDEN_FRAMES)
+        scale = np.where(hidden, self._GUESS * scale, scale)
+        errors = rng.normal(size=(number, length, count, 2)) + _drift(
+            rng, (number, length, count, 2), self._DRIFT_FRAMES
+        )
+        keypoints = views.keypoints + errors * np.sqrt(0.5) * scale[..., None] * size
+        usual = 0.9 - 6 * self.level + rng.normal(0, 0.05, (number, 1, count))
+        scores = np.where(hidden, 0.45 * usual, usual) + rng.normal(0, 0.05, hidden.shape)
+        confused = _episodes(rng, (number, length), self.confused, self._CONFUSED_FRAMES)
+        keypoints = np.where(confused[..., None, None], keypoints[:, :, list(schema.flip_indices)], keypoints)
+        edges = rng.normal(0, self.box, (number, 1, 4)) + rng.normal(0, self.box, (number, length, 4))
+        boxes = views.boxes + edges * size[..., 0]
+        found = keypoints, boxes, np.clip(scores, 0.02, 1.0)
+        return self._fill_in(found, rng) if self.missed > 0 and length > 2 else found
+
+    def _fill_in(
+        self, found: tuple[np.ndarray, np.ndarray, np.ndarray], rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The same with missed frames filled in as the lifting stage does, on a line between those around them."""
+        number, length = found[0].shape[:2]
+        missed = _episodes(rng, (number, length), self.missed, 2.0)
+        missed[:, [0, -1]] = False
+        filled = tuple(array.copy() for array in found)
+        for clip in np.flatnonzero(missed.any(1)).tolist():
+            seen = np.flatnonzero(~missed[clip])
+            for before in np.flatnonzero(np.diff(seen) > 1).tolist():
+                first, last = int(seen[before]), int(seen[before + 1])
+                if last - first - 1 > self._LONGEST_GAP:
+                    continue
+                share = (np.arange(first + 1, last) - first) / (last - first)
+                for array in filled:
+                    weight = share.reshape(-1, *[1] * (array.ndim - 2))
+                    array[clip, first + 1 : last] = (
+                        array[clip, first] + (array[clip, last] - array[clip, first]) * weight
+                    )
+        return filled[0], filled[1], filled[2]
+
+
+def _episodes(rng: np.random.Generator, shape: tuple[int, ...], share: float, duration: float) -> np.ndarray:
+    """Booleans (V, L, ...) that are True for some frames in a row, `share` of all of them."""
+    begins, ends = share / (1 - share) / duration, 1 / duration
+    chance = rng.random(shape)
+    states = np.empty(shape, bool)
+    states[:, 0] = chance[:, 0] < share
+    for frame in range(1, shape[1]):
+        states[:, frame] = np.where(states[:, frame - 1], chance[:, frame] >= ends, chance[:, frame] < begins)
+    return states
+
+
+def _drift(rng: np.random.Generator, shape: tuple[int, ...], duration: float) -> np.ndarray:
+    """Normal values (V, L, ...) that change slowly, with a correlation of 1/e after `duration` frames."""
+    kept = np.exp(-1 / duration)
+    values = rng.normal(size=shape)
+    for frame in range(1, shape[1]):
+        values[:, frame] = kept * values[:, frame - 1] + np.sqrt(1 - kept**2) * values[:, frame]
+    return values
+
+
+def encode_clips(
+    processor: MotionBertImageProcessor, keypoints: np.ndarray, scores: np.ndarray, boxes: np.ndarray, smoothing: float
+) -> np.ndarray:
+    """Network inputs (V, L, 17, C) as `hfpose.pipelines.lifting.TemporalLifter` makes them.
+
+    Args:
+        processor: of the lifter.
+        keypoints, scores, boxes: COCO's, as `PoseNoise.observe` gives them.
+        smoothing: frames over which boxes are averaged.
+    """
+    converted, certainty = processor.convert_keypoints(keypoints.astype(np.float32), scores.astype(np.float32), "coco")
+    boxes = boxes.astype(np.float32)
+    if boxes.shape[1] > 1:
+        boxes = np.stack([smooth_rows(clip, smoothing) for clip in boxes])
+    visibility = certainty if processor.do_use_scores else None
+    size = (PICTURE_SIZE, PICTURE_SIZE)
+    return processor(converted, size, boxes=boxes, visibility=visibility, return_tensors="np")["keypoints_2d"]
+
+
+def lifting_labels(joints: np.ndarray) -> np.ndarray:
+    """What a network should say for joints (..., 17, 3) in the frame of 3D results, where a unit is a meter.
+
+    It undoes the change of axes of `MotionBertImageProcessor.post_process_pose_lifting`.
+    """
+    return np.stack((-joints[..., 0], -joints[..., 2], joints[..., 1]), axis=-1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class MotionSample:
+    """A motion, and the length of the clips that are to be made of it."""
+
+    motion: Motion
+    length: int
+
+
+class RandomMotions:
+    """Motions, each from a seed of its own, with a length of clips for each batch of them.
+
+    Args:
+        seeds: of the motions.
+        frames: of each motion; a multiple of every length.
+        lengths: length of clips -> how often.
+        per_batch: motions in a row with clips of the same length.
+    """
+
+    def __init__(self, seeds: range, frames: int, lengths: Mapping[int, float], per_batch: int) -> None:
+        self.seeds = seeds
+        self.frames = frames
+        self.lengths = dict(lengths)
+        self.per_batch = per_batch
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def load(self, index: int, rng: np.random.Generator) -> MotionSample:
+        batch = np.random.default_rng([self.seeds.start, 12, index // self.per_batch])
+        length = int(batch.choice(list(self.lengths), p=list(self.lengths.values())))
+        return MotionSample(random_motion(self.seeds[index], self.frames), length)
+
+
+@dataclass(frozen=True)
+class LiftingClips:
+    """Makes training samples of motions: `keypoints_2d` (V, L, 17, C) and `labels` (V, L, 17, 3).
+
+    A motion is cut into clips, each seen by cameras of its own. Half of the motions are mirrored.
+
+    Args:
+        processor: of the lifter.
+        views: cameras for each clip.
+        levels: least and greatest `PoseNoise.level`.
+        box_smoothing: see `hfpose.pipelines.lifting.TemporalLifter`.
+    """
+
+    processor: MotionBertImageProcessor
+    views: int = 3
+    levels: tuple[float, float] = (0.003, 0.03)
+    box_smoothing: float = 15.0
+
+    def __call__(self, sample: MotionSample, rng: np.random.Generator, progress: float) -> dict[str, np.ndarray]:
+        motion = sample.motion.mirrored() if rng.random() < 0.5 else sample.motion
+        starts = np.tile(np.arange(0, len(motion.coco), sample.length), self.views)
+        views = look_at(motion, starts.tolist(), sample.length, rng)
+        noise = PoseNoise(level=float(np.exp(rng.uniform(*np.log(self.levels)))))
+        keypoints, boxes, scores = noise.observe(views, rng)
+        return {
+            "keypoints_2d": encode_clips(self.processor, keypoints, scores, boxes, self.box_smoothing),
+            "labels": lifting_labels(views.joints),
+        }
+
+
+def collate_clips(items: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Tensor]:
+    """The clips of several items as one batch."""
+    return {name: torch.from_numpy(np.concatenate([item[name] for item in items])) for name in items[0]}
+
+
+def found_people(views: Views, noise: PoseNoise, rng: np.random.Generator) -> list[PoseOutput]:
+    """2D results for each of L frames, with the V clips as people who are there at the same time."""
+    keypoints, boxes, scores = noise.observe(views, rng)
+    return [
+        PoseOutput(
+            keypoints=keypoints[:, frame],
+            keypoint_scores=scores[:, frame],
+            boxes=boxes[:, frame],
+            track_ids=np.arange(len(keypoints)),
+            image_size=(PICTURE_SIZE, PICTURE_SIZE),
+            schema=load_schema("coco"),
+            frame_index=frame,
+        )
+        for frame in range(keypoints.shape[1])
+    ]

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hfpose.errors import InputError
+from hfpose.keypoints import load_schema
+from hfpose.media import open_writers
+from hfpose.media.frames import Frame, MediaItem, VideoInfo
+from hfpose.media.tracks import TrackWriter
+from hfpose.results import PoseOutput
+from motion_files import read_bvh, read_trc
+
+VIDEO = VideoInfo(20.0, 64, 48, None)
+NAMES = load_schema("h36m").keypoint_names
+
+
+def frame(number: int | None, name: str = "clip", index: int = 0) -> Frame:
+    item = MediaItem(index, "image" if number is None else "video", name)
+    return Frame(item, frame_index=number, video=None if number is None else VIDEO)
+
+
+def people(*tracks: int, shift: float = 0.0, schema: str = "h36m") -> PoseOutput:
+    """Keypoint k of track t at (t, shift, k / 10)."""
+    keypoints = np.zeros((len(tracks), load_schema(schema).num_keypoints, 3))
+    keypoints[..., 0], keypoints[..., 1] = np.array(tracks)[:, None], shift
+    keypoints[..., 2] = np.arange(keypoints.shape[1]) / 10
+    return PoseOutput(
+        keypoints=keypoints,
+        keypoint_scores=np.ones(keypoints.shape[:2]),
+        track_ids=np.array(tracks, np.int64),
+        schema=load_schema(schema),
+    )
+
+
+def write(writer: TrackWriter, *results: tuple[Frame, PoseOutput]) -> None:
+    for result in results:
+        writer.write(*result)
+    writer.close()
+
+
+def test_trc_is_in_millimeters_with_y_up(tmp_path: Path) -> None:
+    write(TrackWriter(tmp_path, "trc"), (frame(0), people(2, shift=0.5)), (frame(1), people(2, shift=0.75)))
+    header, names, rows = read_trc((tmp_path / "clip" / "clip_track2.trc").read_text())
+    assert (header["Units"], header["NumFrames"], header["NumMarkers"]) == ("mm", "2", "17")
+    assert float(header["DataRate"]) == 20
+    assert tuple(names) == NAMES
+    assert rows[:, :2].tolist() == [[1, 0], [2, 0.05]]
+    # x left, y toward the camera, z up -> x toward the camera, y up, z left: right for whoever looks at the camera
+    assert rows[1, 2 + 3 * 4 : 5 + 3 * 4] == pytest.approx([750, 400, 2000])
+
+
+def test_frames_without_the_person_are_empty_in_trc(tmp_path: Path) -> None:
+    results = [(frame(3), people(0, 1)), (frame(4), people(1)), (frame(5), people()), (frame(6), people(0))]
+    write(TrackWriter(tmp_path, "trc"), *results)
+    header, _, rows = read_trc((tmp_path / "clip" / "clip_track0.trc").read_text())
+    assert rows[:, 0].tolist() == [4, 5, 6, 7] and rows[:, 1] == pytest.approx([0.15, 0.2, 0.25, 0.3])
+    assert np.isnan(rows[:, 2:]).all(1).tolist() == [False, True, True, False]
+    assert header["OrigDataStartFrame"] == "4"
+    _, _, rows = read_trc((tmp_path / "clip" / "clip_track1.trc").read_text())
+    assert rows[:, 0].tolist() == [4, 5]
+
+
+def test_bvh_holds_the_pose_and_says_where_it_begins(tmp_path: Path) -> None:
+    lifted = [people(0, shift=shift) for shift in (0.0, 0.3, 0.6)]
+    results = [(frame(2), lifted[0]), (frame(3), lifted[1]), (frame(4), people()), (frame(5), lifted[2])]
+    write(TrackWriter(tmp_path, "bvh"), *results)
+    assert [path.name for path in (tmp_path / "clip").iterdir()] == ["clip_track0_from2.bvh"]
+    file = read_bvh((tmp_path / "clip" / "clip_track0_from2.bvh").read_text())
+    assert file.frame_time == pytest.approx(0.05)
+    assert file.joints()["root"][:, 2] == pytest.approx([0, 0.3, 0.3, 0.6])
+
+
+def test_each_video_has_a_folder_that_appears_when_it_is_complete(tmp_path: Path) -> None:
+    writer = TrackWriter(tmp_path, "bvh")
+    first, second = frame(0, "a/one", 0), frame(0, "two", 1)
+    writer.write(first, people(0))
+    assert not writer.is_complete(first.item) and not (tmp_path / "a" / "one").exists()
+    writer.write(second, people(0, 4))
+    assert writer.outputs(first.item) == [tmp_path / "a" / "one"]
+    assert [path.name for path in (tmp_path / "a" / "one").iterdir()] == ["one_track0.bvh"]
+    writer.abandon()
+    assert not writer.is_complete(second.item)
+
+
+def test_a_video_without_people_has_an_empty_folder(tmp_path: Path) -> None:
+    writer = TrackWriter(tmp_path, "trc")
+    empty = PoseOutput(np.zeros((0, 17, 2)), np.zeros((0, 17)), schema=load_schema("h36m"))
+    write(writer, (frame(0), empty))
+    assert writer.is_complete(frame(0).item) and list((tmp_path / "clip").iterdir()) == []
+
+
+def test_people_of_a_picture_are_numbered(tmp_path: Path) -> None:
+    writer = TrackWriter(tmp_path, "trc")
+    output = people(-1, -1)
+    writer.write(frame(None, "photo"), output)
+    assert writer.is_complete(frame(None, "photo").item)
+    names = sorted(path.name for path in (tmp_path / "photo").iterdir())
+    assert names == ["photo_person0.trc", "photo_person1.trc"]
+
+
+def test_who_has_no_identity_in_a_video_is_left_out(tmp_path: Path) -> None:
+    write(TrackWriter(tmp_path, "bvh"), (frame(0), people(-1, 5)))
+    assert [path.name for path in (tmp_path / "clip").iterdir()] == ["clip_track5.bvh"]
+
+
+def test_pose_that_is_not_finite_counts_as_missing(tmp_path: Path) -> None:
+    broken = people(0)
+    broken.keypoints[0, 3] = np.nan
+    write(TrackWriter(tmp_path, "bvh"), (frame(0), people(0)), (frame(1), broken), (frame(2), people(0, shift=1)))
+    file = read_bvh((tmp_path / "clip" / "clip_track0.bvh").read_text())
+    assert file.joints()["root"][:, 2] == pytest.approx([0, 0, 1])
+
+
+def test_results_that_the_formats_do_not_hold_are_named(tmp_path: Path) -> None:
+    flat = PoseOutput(np.zeros((1, 17, 2)), np.zeros((1, 17)), schema=load_schema("coco"))
+    for output, told in ((flat, "2D"), (people(0, schema="interhand3d"), "'interhand3d'")):
+        with pytest.raises(InputError, match=f"format trc.*{told}"):
+            TrackWriter(tmp_path, "trc").write(frame(0), output)
+    nameless = people(0)
+    nameless.schema = None
+    with pytest.raises(InputError, match="schema None"):
+        TrackWriter(tmp_path, "bvh").write(frame(0), nameless)
+
+
+def test_formats_are_checked_before_a_run(tmp_path: Path) -> None:
+    writers = open_writers(pred_out_dir=tmp_path, formats=("json", "trc", "bvh"))
+    writers.check(load_schema("h36m"), is_3d=True)
+    with pytest.raises(InputError, match="--pose3d"):
+        writers.check(load_schema("coco"), is_3d=False)
+    open_writers(pred_out_dir=tmp_path, formats=("json", "csv")).check(load_schema("coco"), is_3d=False)
+
+
+def test_both_formats_have_folders_of_their_own(tmp_path: Path) -> None:
+    with open_writers(pred_out_dir=tmp_path, formats=("trc", "bvh")) as writers:
+        writers.write(frame(0), people(1))
+    found = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*"))
+    assert found == ["bvh/clip/clip_track1.bvh", "trc/clip/clip_track1.trc"]
