@@ -1,123 +1,124 @@
-"""Models of the zoo as they are but for width and depth, with random weights: quick to run, and complete in all that a
-user sees (input size, keypoints or classes, image processor)."""
+"""Models of every family that are small enough for every test, with the image processors that fit them."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, ResNetConfig, VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation
 
-from hfpose.checkpoints.conversion import ModelSource
-from hfpose.models.shared.quiet import without_progress_bars
-from hfpose.zoo import ModelEntry
+import hfpose
+from hfpose.models.vitpose.image_processing_vitpose import ViTPoseImageProcessor
 from networks import settle_normalizations
 
-_CSP = {"depth_multiplier": 0.167, "width_multiplier": 0.125}
+SmallModel = tuple[PreTrainedModel, Any]
 
-SETTINGS: dict[str, dict[str, Any]] = {
-    "rtmpose": {**_CSP, "hidden_size": 32, "attention_size": 16},
-    "rtmdet": {**_CSP, "neck_size": 16, "num_neck_blocks": 1},
-    "yolox": {**_CSP, "neck_size": 16, "num_neck_blocks": 1},
-    "ssdlite": {"width_multiplier": 0.125, "extra_level_sizes": (16, 16, 16, 16)},
-    "hrnet": {
-        "stem_channels": 8,
-        "stage_modules": (1, 1, 1, 1),
-        "stage_blocks": ((1,), (1,) * 2, (1,) * 3, (1,) * 4),
-        "stage_channels": ((8,), (8, 16), (8, 16, 32), (8, 16, 32, 64)),
-    },
-    "vitpose": {},
-    "motionbert": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "representation_size": 32},
-    "internet": {"upsample_sizes": (16, 16, 16), "root_depth_hidden_sizes": (16,), "hand_type_hidden_sizes": (16,)},
+
+def _drawn(model: PreTrainedModel, example: Tensor, std: float = 0.2) -> PreTrainedModel:
+    """The model with random weights, so that outputs depend on the input and places differ."""
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=std)
+    settle_normalizations(model, example)
+    return model.eval()
+
+
+def _rtmpose() -> SmallModel:
+    config = hfpose.RTMPoseConfig(
+        depth_multiplier=0.167, width_multiplier=0.125, hidden_size=32, attention_size=16, image_size=(64, 64),
+        id2label=dict(enumerate(hfpose.load_schema("coco").keypoint_names)),
+        keypoint_schema=hfpose.load_schema("coco").to_dict(),
+    )  # fmt: skip
+    model = _drawn(hfpose.RTMPoseForPoseEstimation(config), torch.randn(8, 3, 64, 64))
+    return model, hfpose.RTMPoseImageProcessor(size={"height": 64, "width": 64})
+
+
+def _hrnet() -> SmallModel:
+    config = hfpose.HRNetConfig(
+        image_size=(64, 64), stage_modules=(1, 1, 1, 1), stage_blocks=((1,), (1, 1), (1, 1, 1), (1, 1, 1, 1)),
+        stage_channels=((4,), (4, 8), (4, 8, 12), (4, 8, 12, 16)), num_labels=5,
+    )  # fmt: skip
+    model = _drawn(hfpose.HRNetForPoseEstimation(config), torch.randn(8, 3, 64, 64))
+    return model, hfpose.HRNetImageProcessor(size={"height": 64, "width": 64})
+
+
+def _vitpose(**changes: Any) -> SmallModel:
+    sizes: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "out_indices": [2]}
+    sizes |= {"image_size": (64, 48), "layer_norm_eps": 1e-6, "initializer_range": 0.2}
+    backbone = VitPoseBackboneConfig(**sizes | changes)
+    model = VitPoseForPoseEstimation(VitPoseConfig(backbone_config=backbone, num_labels=17, initializer_range=0.2))
+    return model.eval(), ViTPoseImageProcessor(size={"height": 64, "width": 48})
+
+
+def _vitpose_experts() -> SmallModel:
+    return _vitpose(num_experts=3, part_features=8)
+
+
+def _internet() -> SmallModel:
+    backbone = ResNetConfig(
+        embedding_size=4, hidden_sizes=[4, 4, 4, 8], depths=[1, 1, 1, 1], layer_type="basic", out_features=["stage4"]
+    )
+    config = hfpose.InterNetConfig(
+        backbone_config=backbone, upsample_sizes=(4, 4), upsample_kernel_sizes=(4, 2), depth_size=5, root_depth_size=6,
+        root_depth_hidden_sizes=(3,), hand_type_hidden_sizes=(),
+    )  # fmt: skip
+    model = _drawn(hfpose.InterNetForHandPose(config), torch.randn(8, 3, 64, 64))
+    return model, hfpose.InterNetImageProcessor(size={"height": 64, "width": 64}, root_depth_size=6)
+
+
+def _motionbert() -> SmallModel:
+    config = hfpose.MotionBertConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, representation_size=16, max_frames=12
+    )
+    model = hfpose.MotionBertForPoseLifting(config)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.4)
+    return model.eval(), hfpose.MotionBertImageProcessor()
+
+
+def _rtmdet() -> SmallModel:
+    config = hfpose.RTMDetConfig(
+        depth_multiplier=0.167, width_multiplier=0.125, neck_size=32, num_neck_blocks=1, id2label={0: "cat", 1: "dog"}
+    )
+    model = _drawn(hfpose.RTMDetForObjectDetection(config), torch.randn(8, 3, 64, 64), std=0.1)
+    for prediction in model.head.box_predictions:  # its outputs pass through exp()
+        nn.init.normal_(prediction.weight, std=0.01)
+    return model, hfpose.RTMDetImageProcessor(size={"height": 64, "width": 64})
+
+
+def _yolox() -> SmallModel:
+    config = hfpose.YOLOXConfig(
+        depth_multiplier=0.1, width_multiplier=0.125, neck_size=32, id2label={0: "cat", 1: "dog", 2: "owl"}
+    )
+    model = _drawn(hfpose.YOLOXForObjectDetection(config), torch.rand(8, 3, 64, 64) * 255, std=0.1)
+    return model, hfpose.YOLOXImageProcessor(size={"height": 64, "width": 64})
+
+
+def _ssdlite() -> SmallModel:
+    config = hfpose.SSDLiteConfig(
+        width_multiplier=0.25, extra_level_sizes=(32,), extra_level_strides=(2,), strides=(16, 32, 64),
+        anchor_min_sizes=(10, 20, 40), anchor_max_sizes=(20, 40, 60), anchor_ratios=((2,), (2, 3), (2,)),
+        id2label={0: "cat", 1: "dog", 2: "owl"},
+    )  # fmt: skip
+    model = _drawn(hfpose.SSDLiteForObjectDetection(config), torch.randn(8, 3, 64, 64), std=0.1)
+    return model, hfpose.SSDLiteImageProcessor(size={"height": 64, "width": 64}, strides=(16, 32, 64))
+
+
+SMALL_MODELS: dict[str, Callable[[], SmallModel]] = {
+    "rtmpose": _rtmpose,
+    "hrnet": _hrnet,
+    "vitpose": _vitpose,
+    "vitpose-experts": _vitpose_experts,
+    "internet": _internet,
+    "motionbert": _motionbert,
+    "rtmdet": _rtmdet,
+    "yolox": _yolox,
+    "ssdlite": _ssdlite,
 }
-SMALL_VIT = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "out_indices": [1]}
-SMALL_RESNET = {"embedding_size": 8, "hidden_sizes": [8, 16, 16, 32], "depths": [1, 1, 1, 1], "layer_type": "basic"}
-
-FOUND_CLASSES = (0, 16)
-"""What detectors find in every picture: a person, a dog; or their only class."""
 
 
-def small_config(entry: ModelEntry) -> Any:
-    """The model's true configuration, made narrow and shallow."""
-    source = ModelSource.from_entry(entry)
-    values = source.conversion.config_from_reference(source.reference, source.schema).to_dict()
-    values |= SETTINGS[entry.family]
-    if entry.family in ("vitpose", "internet"):
-        values["backbone_config"] |= SMALL_VIT if entry.family == "vitpose" else SMALL_RESNET
-    if entry.family == "vitpose":
-        for derived in ("stage_names", "out_features"):
-            values["backbone_config"].pop(derived, None)
-    return source.conversion.MODEL_CLASS.config_class(**values)
-
-
-def save_small_model(entry: ModelEntry, folder: Path) -> Path:
-    """Write the zoo model with `small_config`, random weights that are the same at each call, and its own image
-    processor, as conversion would. A detector finds something in `photo`, and a pose model looks at its crops.
-    """
-    source = ModelSource.from_entry(entry)
-    processor = source.conversion.image_processor_from_reference(source.reference)
+def small_model(name: str) -> SmallModel:
+    """The model of a family and its image processor; the same weights every time."""
     torch.manual_seed(0)
-    model = source.conversion.MODEL_CLASS(small_config(entry))
-    if entry.task == "detector":
-        pixel_values = processor([photo(), photo()[:, ::-1]], return_tensors="pt")["pixel_values"]
-        settle_normalizations(model, pixel_values)
-        _find_something(entry.family, model, pixel_values)
-    elif entry.task == "pose":
-        boxes = [[[0, 0, 128, 128], [30, 20, 110, 120]]]
-        settle_normalizations(model, processor(photo(), boxes=boxes, return_tensors="pt")["pixel_values"])
-    with without_progress_bars():
-        model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return folder
-
-
-@torch.no_grad()
-def _find_something(family: str, model: Any, pixel_values: torch.Tensor) -> None:
-    """Choose a detector's predictions so that it is sure of a few boxes of `FOUND_CLASSES`, and of nothing else."""
-    num_labels = model.config.num_labels
-    found = [index for index in FOUND_CLASSES if index < num_labels]
-    # SSDLite predicts for every anchor of a place, and the background too.
-    classes = num_labels + (family == "ssdlite")
-    layers = [layer[-1] if family == "ssdlite" else layer for layer in model.head.class_predictions]
-    for layer in layers:
-        weight, bias = layer.weight.view(-1, classes, layer.in_channels), layer.bias.view(-1, classes)
-        weight.zero_()
-        weight[:, found] = 10 * torch.randn(layer.in_channels) / layer.in_channels**0.5
-        bias[:] = -30
-        bias[:, num_labels:] = 0
-        bias[:, found] = torch.tensor([0.0, -2.0])[: len(found)]
-    if family != "ssdlite":  # boxes a few times as large as the places that see them, and for YOLOX objects everywhere
-        for layer in (*model.head.box_predictions, *getattr(model.head, "objectness_predictions", ())):
-            layer.weight.zero_()
-            layer.bias.fill_(1.0 if layer.out_channels == 4 else 10.0)
-    logits = model(pixel_values).logits[0, :, found[0]]
-    shift = 3 - logits.topk(5).values[-1]
-    for layer in layers:
-        layer.bias.view(-1, classes)[:, found] += shift
-
-
-def photo() -> np.ndarray:
-    """A square picture (128, 128, 3) of noise."""
-    return np.random.default_rng(0).integers(0, 255, (128, 128, 3), dtype=np.uint8)
-
-
-def write_photo(path: Path) -> Path:
-    """`photo` as a JPEG file or another, by the name's ending."""
-    from PIL import Image
-
-    Image.fromarray(photo()).save(path)
-    return path
-
-
-def write_video(path: Path, frames: int = 3) -> Path:
-    """A clip in which `photo` moves."""
-    import cv2
-
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (128, 128))
-    for shift in range(frames):
-        writer.write(np.roll(photo(), shift, axis=1))
-    writer.release()
-    return path
-
-
+    return SMALL_MODELS[name]()

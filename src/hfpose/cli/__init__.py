@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from hfpose.cli import cache, convert, download, evaluate, models, predict, push, train
+from hfpose.cli import cache, convert, download, evaluate, export, models, predict, push, train
 from hfpose.errors import HFPoseError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command("eval")(evaluate.evaluate)
 app.command("train")(train.train)
 app.command("models")(models.models)
 app.command("convert")(convert.convert)
+app.command("export")(export.export)
 app.command("download")(download.download)
 app.command("cache")(cache.cache)
 app.command("push")(push.push)

@@ -1,0 +1,74 @@
+"""Folders with an ONNX file and all that belongs to it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from hfpose.errors import ConfigError
+from hfpose.export.detections import export_detections
+from hfpose.export.graphs import DEFAULT_OPSET, Difference, export_graph
+
+GRAPH_NAME = "model.onnx"
+DETECTIONS_NAME = "end2end.onnx"  # MMDeploy's name of such a file
+
+
+@dataclass(frozen=True)
+class Export:
+    """A folder that was written.
+
+    Args:
+        folder: it holds `model.onnx` and the JSON files of the model and its image processor.
+        differences: to torch, of each output.
+        detections_share: of the detections that torch finds in noise, the share that `end2end.onnx` finds; None without
+            that file.
+    """
+
+    folder: Path
+    differences: Mapping[str, Difference]
+    detections_share: float | None = None
+
+
+def export_folder(
+    model: PreTrainedModel,
+    image_processor: Any,
+    folder: Path,
+    *,
+    opset: int = DEFAULT_OPSET,
+    with_nms: bool = False,
+) -> Export:
+    """Write a model as a folder of ONNX and JSON that needs no other file. Files appear whole or not at all.
+
+    Args:
+        model: of a family of ours, or transformers' ViTPose.
+        image_processor: the one that belongs to it.
+        folder: what to write; it is made if it is not there.
+        opset: version of ONNX's operators.
+        with_nms: of a detector, write a second file whose outputs are boxes, see `export_detections`.
+
+    Raises:
+        ConfigError: for a model, opset or folder that cannot be used, or if a package is missing.
+        CheckpointError: if a file does not compute what torch computes.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file; give a folder to write the export to.")
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
+    try:
+        share = None
+        if with_nms:  # first, for it may refuse the model
+            share = export_detections(model, image_processor, unfinished / DETECTIONS_NAME, opset)
+        differences = export_graph(model, image_processor, unfinished / GRAPH_NAME, opset)
+        model.config.save_pretrained(unfinished)
+        image_processor.save_pretrained(unfinished)
+        for path in sorted(unfinished.iterdir(), key=lambda path: path.suffix == ".onnx"):  # which names the others
+            path.replace(folder / path.name)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return Export(folder, differences, share)

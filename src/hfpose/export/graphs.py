@@ -1,0 +1,249 @@
+"""Networks as ONNX graphs, compared with torch as they are written.
+
+Graphs are traced, which takes about a second; torch's newer exporter writes the same operators in seven times as long.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import shutil
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
+
+from hfpose.errors import CheckpointError, ConfigError
+from hfpose.export.requirements import require
+from hfpose.export.sessions import OnnxSession
+from hfpose.models.auto import FAMILIES
+from hfpose.models.shared.folding import fold_batch_norms
+from hfpose.models.vitpose.experts import forward_arguments
+
+EXPORTABLE_TYPES = frozenset({*(family.model_type for family in FAMILIES), "vitpose"})
+
+DEFAULT_OPSET = 17
+OPSETS = range(14, 21)
+"""Versions of ONNX's operators: attention needs the first one, the exporter knows the last one."""
+
+MAX_DIFFERENCE = 1e-4
+"""Greatest difference to torch, relative to the greatest value of an output, with which a file counts as right."""
+
+_MAX_PROTOBUF_BYTES = 1_900_000_000  # weights beyond this lie in a file of their own
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far an output of a file is from torch's.
+
+    Args:
+        absolute: greatest difference, in the units of the output.
+        relative: the same relative to the greatest absolute value of the output.
+    """
+
+    absolute: float
+    relative: float
+
+
+def check_exportable(model: PreTrainedModel) -> None:
+    """Raises ConfigError for a model that no graph can be made of."""
+    if model.config.model_type not in EXPORTABLE_TYPES:
+        raise ConfigError(
+            f"{type(model).__name__} ({model.config.model_type}) is not one of the models that hfpose exports to ONNX: "
+            f'{", ".join(sorted(EXPORTABLE_TYPES))}. Run it with backend="torch"; where another stage of the pipeline '
+            'should use ONNX Runtime, give that as `load_stage(..., backend="onnxruntime")`.'
+        )
+
+
+def export_graph(
+    model: PreTrainedModel, image_processor: Any, path: Path, opset: int = DEFAULT_OPSET
+) -> dict[str, Difference]:
+    """Write a model as an ONNX file, with the names of its inputs and outputs, and compare the file with torch.
+
+    The number of pictures or clips varies, of clips also the number of frames; pictures have the processor's size. Batch
+    normalizations are folded. `keypoints_2d` come with a `frame_mask`, all true where no frame only pads.
+
+    Args:
+        model: of a family of ours, or transformers' ViTPose.
+        image_processor: the one that belongs to it.
+        path: the file to write. Large models get a second one beside it, with `.data` added to its name.
+        opset: version of ONNX's operators.
+
+    Returns:
+        The difference to torch of each output.
+
+    Raises:
+        ConfigError: for a model or opset that cannot be exported, or if a package is missing.
+        CheckpointError: if the file does not compute what torch computes.
+    """
+    check_exportable(model)
+    network = exact_copy(model)
+    example = example_inputs(network, image_processor, 2)
+    with torch.inference_mode():
+        expected = network(**example)
+    names = tuple(name for name, value in expected.items() if isinstance(value, Tensor))
+    traced = _PositionalNetwork(fold_batch_norms(network), tuple(example), names)
+    varying = varying_dimensions((*example, *names))
+    write_graph(traced, example, {name: expected[name] for name in names}, varying, path, opset)
+    others = (example_inputs(network, image_processor, count, seed=count) for count in (1, 3))
+    return compare_graph(path, network, others)
+
+
+def exact_copy(model: PreTrainedModel) -> PreTrainedModel:
+    """The model in float32 on the CPU: itself if it is, else a copy."""
+    weight = next(model.parameters())
+    if weight.device.type == "cpu" and weight.dtype == torch.float32:
+        return model
+    return torch.nn.Module.to(copy.deepcopy(model), device="cpu", dtype=torch.float32)
+
+
+def example_inputs(model: PreTrainedModel, image_processor: Any, count: int, seed: int = 0) -> dict[str, Tensor]:
+    """Inputs of a model by name, for so many noisy pictures or clips."""
+    rng = np.random.default_rng(seed)
+    if model.main_input_name == "keypoints_2d":
+        frames = max(1, min(3 + seed, model.config.max_frames))
+        shape = (count, frames, int(model.config.num_labels or 0), model.config.num_channels)
+        keypoints = rng.standard_normal(shape)
+        mask = torch.ones(count, frames, dtype=torch.bool)
+        mask[1:, frames // 2 + 1 :] = False
+        return {"keypoints_2d": torch.from_numpy(keypoints.astype(np.float32)), "frame_mask": mask}
+    height, width = image_processor.size["height"], image_processor.size["width"]
+    coarse = rng.integers(0, 256, (count, -(-height // 8), -(-width // 8), 3), dtype=np.uint8)
+    pictures = coarse.repeat(8, axis=1).repeat(8, axis=2)[:, :height, :width]
+    pixel_values = image_processor.normalize_pixels(np.ascontiguousarray(pictures))
+    return {"pixel_values": pixel_values, **forward_arguments(model, count)}
+
+
+def varying_dimensions(names: Sequence[str]) -> dict[str, dict[int, str]]:
+    """Names of the dimensions of inputs and outputs whose size may change from call to call."""
+    clips = ("keypoints_2d", "frame_mask", "keypoints_3d")
+    return {name: {0: "batch", 1: "frames"} if name in clips else {0: "batch"} for name in names}
+
+
+class _PositionalNetwork(nn.Module):
+    """A model as a function of tensors that returns tensors, which is what can be traced."""
+
+    def __init__(self, model: nn.Module, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> None:
+        super().__init__()
+        self.model = model
+        self.inputs = inputs
+        self.outputs = outputs
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        outputs = self.model(**dict(zip(self.inputs, tensors, strict=True)))
+        return tuple(outputs[name] for name in self.outputs)
+
+
+def write_graph(
+    network: nn.Module,
+    inputs: Mapping[str, Tensor],
+    outputs: Mapping[str, Tensor],
+    varying: Mapping[str, Mapping[int, str]],
+    path: Path,
+    opset: int,
+) -> None:
+    """Trace a network into an ONNX file.
+
+    Args:
+        network: takes the tensors of `inputs` one after the other, and returns a tuple.
+        inputs: examples by name.
+        outputs: what the network returns for them, by name.
+        varying: name of each dimension that varies, by input or output and its number.
+        path: the file to write.
+        opset: version of ONNX's operators.
+
+    Raises:
+        ConfigError: for an opset that the exporter does not know, or if onnx is not installed.
+    """
+    onnx = require("onnx", "Exporting a model")
+    if opset not in OPSETS:
+        raise ConfigError(f"opset is {opset}; expected {OPSETS[0]} to {OPSETS[-1]}. The default is {DEFAULT_OPSET}.")
+    options: dict[str, Any] = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
+    # Weights of large models come as a file each, so they go through a folder of their own.
+    folder = Path(tempfile.mkdtemp(prefix=".export-", dir=path.parent))
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # of the exporter: that it is the older one, and that sizes become numbers
+            torch.onnx.export(
+                network.eval(),
+                tuple(inputs.values()),
+                str(folder / path.name),
+                input_names=list(inputs),
+                output_names=list(outputs),
+                dynamic_axes={name: dict(axes) for name, axes in varying.items()},
+                opset_version=opset,
+                **options,
+            )
+        graph = onnx.load(str(folder / path.name))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    for value in graph.graph.output:
+        _name_dimensions(value.type.tensor_type.shape, outputs[value.name].shape, varying.get(value.name, {}))
+    _save(graph, path)
+
+
+def _name_dimensions(shape: Any, sizes: Sequence[int], varying: Mapping[int, str]) -> None:
+    """State the shape of an output, which the exporter does not always follow to the end."""
+    del shape.dim[:]
+    for number, size in enumerate(sizes):
+        dimension = shape.dim.add()
+        if number in varying:
+            dimension.dim_param = varying[number]
+        else:
+            dimension.dim_value = size
+
+
+def _save(graph: Any, path: Path) -> None:
+    onnx = require("onnx", "Exporting a model")
+    data = path.with_name(f"{path.name}.data")
+    data.unlink(missing_ok=True)  # onnx would append to it
+    is_large = sum(len(tensor.raw_data) for tensor in graph.graph.initializer) > _MAX_PROTOBUF_BYTES
+    onnx.save_model(graph, str(path), save_as_external_data=is_large, location=data.name if is_large else None)
+
+
+def compare_graph(path: Path, network: Any, examples: Any) -> dict[str, Difference]:
+    """Differences between the outputs of a file and of a network, by name, the greatest of all examples.
+
+    Args:
+        path: the ONNX file.
+        network: takes inputs by name and returns outputs by name.
+        examples: inputs by name, several times.
+
+    Raises:
+        CheckpointError: if they are too large.
+    """
+    session = OnnxSession(path)
+    differences: dict[str, Difference] = {}
+    for inputs in examples:
+        with torch.inference_mode():
+            expected: ModelOutput = network(**inputs)
+        for name, value in session(inputs).items():
+            difference = _difference(value, expected[name])
+            _check_difference(name, difference)
+            differences[name] = max(difference, differences.get(name, difference), key=lambda each: each.relative)
+    return differences
+
+
+def _difference(found: Tensor, expected: Tensor) -> Difference:
+    apart = torch.where(found == expected, 0.0, found.double() - expected.double())  # infinities may be equal
+    absolute = apart.abs().max().item()
+    scale = expected.double().abs().max().item()
+    return Difference(absolute, absolute / scale if scale > 0 else absolute)
+
+
+def _check_difference(name: str, difference: Difference) -> None:
+    if not difference.relative <= MAX_DIFFERENCE:  # NaN is refused, too
+        raise CheckpointError(
+            f"The exported file computes something else than torch: {name} differs by {difference.absolute:.3g}, "
+            f"{difference.relative:.1e} of its greatest value, and {MAX_DIFFERENCE:.0e} is allowed. Weights that are not "
+            "finite or far too large give this; check the model on a picture first. Else try another --opset, or other "
+            "versions of onnxruntime and torch."
+        )

@@ -1,0 +1,108 @@
+"""Models as ONNX files."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from hfpose.errors import CheckpointError, ConfigError
+from hfpose.export.graphs import MAX_DIFFERENCE, compare_graph, example_inputs, export_graph
+from hfpose.models.rtmpose.modeling_rtmpose import GatedAttentionUnit
+from small_models import SMALL_MODELS, small_model
+
+OUTPUTS = {
+    "rtmpose": ["simcc_x", "simcc_y"],
+    "hrnet": ["heatmaps"],
+    "vitpose": ["heatmaps"],
+    "vitpose-experts": ["heatmaps"],
+    "internet": ["heatmaps", "root_depth", "hand_type"],
+    "motionbert": ["keypoints_3d"],
+    "rtmdet": ["logits", "pred_boxes"],
+    "yolox": ["logits", "objectness", "pred_boxes"],
+    "ssdlite": ["logits", "pred_boxes"],
+}
+
+
+@pytest.mark.parametrize("name", SMALL_MODELS)
+def test_every_family_computes_what_torch_computes_for_any_batch_size(name, tmp_path):
+    model, processor = small_model(name)
+    path = tmp_path / "model.onnx"
+    differences = export_graph(model, processor, path)
+    assert list(differences) == OUTPUTS[name]
+    assert all(difference.relative <= MAX_DIFFERENCE for difference in differences.values())
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert [value.name for value in session.get_outputs()] == OUTPUTS[name]
+    for count in (1, 5):
+        inputs = example_inputs(model, processor, count, seed=7)
+        found = session.run(None, {key: value.numpy() for key, value in inputs.items()})
+        with torch.inference_mode():
+            expected = model(**inputs)
+        for key, value in zip(OUTPUTS[name], found, strict=True):
+            np.testing.assert_allclose(value, expected[key], rtol=1e-3, atol=1e-4 * float(expected[key].abs().max()))
+
+
+def test_normalizations_are_folded_and_the_model_stays_as_it_was(tmp_path):
+    model, processor = small_model("rtmpose")
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    export_graph(model, processor, tmp_path / "model.onnx")
+    operators = {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
+    assert "Conv" in operators
+    assert "BatchNormalization" not in operators
+    after = model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_half_precision_is_exported_in_full(tmp_path):
+    model, processor = small_model("vitpose")
+    export_graph(model.half(), processor, tmp_path / "model.onnx")
+    assert model.dtype == torch.float16
+    types = {tensor.data_type for tensor in onnx.load(tmp_path / "model.onnx").graph.initializer}
+    assert onnx.TensorProto.FLOAT in types
+    assert onnx.TensorProto.FLOAT16 not in types
+
+
+def test_the_asked_opset_is_written_and_a_strange_one_refused(tmp_path):
+    model, processor = small_model("vitpose")
+    export_graph(model, processor, tmp_path / "model.onnx", opset=18)
+    assert onnx.load(tmp_path / "model.onnx").opset_import[0].version == 18
+    with pytest.raises(ConfigError, match="opset is 9; expected 14 to 20"):
+        export_graph(model, processor, tmp_path / "model.onnx", opset=9)
+
+
+def test_large_weights_lie_in_a_file_beside_the_graph(tmp_path, monkeypatch):
+    from hfpose.export import graphs
+
+    monkeypatch.setattr(graphs, "_MAX_PROTOBUF_BYTES", 10_000)
+    model, processor = small_model("vitpose")
+    for _ in range(2):  # written anew, not added to
+        export_graph(model, processor, tmp_path / "model.onnx")
+        sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+        assert sizes.keys() == {"model.onnx", "model.onnx.data"}
+    assert sizes["model.onnx.data"] < 4 * sum(value.numel() for value in model.parameters()) * 1.1
+
+
+def test_a_file_that_computes_something_else_is_an_error(tmp_path):
+    model, processor = small_model("rtmpose")
+    path = tmp_path / "model.onnx"
+    export_graph(model, processor, path)
+    attention = next(module for module in model.modules() if isinstance(module, GatedAttentionUnit))
+    with torch.no_grad():
+        attention.query_key_bias.add_(0.5)
+    with pytest.raises(CheckpointError, match="something else than torch: simcc_"):
+        compare_graph(path, model, [example_inputs(model, processor, 1)])
+    with torch.no_grad():
+        attention.query_key_bias.fill_(float("nan"))
+    with pytest.raises(CheckpointError, match="not finite"):
+        compare_graph(path, model, [example_inputs(model, processor, 1)])
+
+
+def test_models_of_other_families_are_refused(tmp_path):
+    from transformers import YolosConfig, YolosForObjectDetection
+
+    config = YolosConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
+    with pytest.raises(ConfigError, match=r"YolosForObjectDetection \(yolos\) is not one of the models"):
+        export_graph(YolosForObjectDetection(config), None, tmp_path / "model.onnx")
