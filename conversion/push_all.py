@@ -5,8 +5,7 @@
     python conversion/push_all.py --namespace my-org --pipelines         # pose models with what goes before them
 
 It takes what is in hfpose's cache (see convert_all.py). Afterwards HFPOSE_NAMESPACE=my-org makes zoo names mean these
-repositories; to pin one for everybody, put its repository and the printed revision into zoo.json. Exit code 1 if a push
-failed.
+repositories; to pin one for everybody see pin_hub.py. Exit code 1 if a push failed.
 """
 
 from __future__ import annotations
