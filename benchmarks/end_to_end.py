@@ -20,10 +20,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from transformers.utils import logging
+
 import measuring
 from measuring import OUT, Spread, in_turns, machine, machine_sentence, milliseconds, percent, table, write_report
 from systems import RTMLIB, STAGES, make_system, system_names
-from transformers.utils import logging
 from workloads import Workload, make_workload
 
 BACKENDS = ("torch", "onnxruntime", "compile")
@@ -196,7 +197,11 @@ def _pictures(workers: _Workers, workload: Workload, repetitions: int) -> dict[s
 
         times = in_turns({name: lambda name=name: run(name) for name in workers.names}, repetitions, warm_up=2)
         results[str(picture.people)] = {
-            name: {"seconds": times[name], "stages": _mean_stages(answers[name][2:]), "peak": answers[name][-1]["peak"]}
+            name: {
+                "seconds": times[name],
+                "stages": _mean_stages(answers[name][2:]),
+                "peak": answers[name][-1]["peak"],
+            }
             for name in workers.names
         }
     return results
@@ -233,7 +238,10 @@ def report(results: Mapping[str, Any]) -> str:
         f"{settings['repetitions']} interleaved repetitions, from a picture file to keypoints."
     )
     for people, systems in results["pictures"].items():
-        parts += [f"**{people} {'person' if people == '1' else 'people'} in a picture**", _picture_table(systems, int(people))]
+        parts += [
+            f"**{people} {'person' if people == '1' else 'people'} in a picture**",
+            _picture_table(systems, int(people)),
+        ]
     if results["pictures"]:
         parts += ["**Where the time goes** (drawing comes on top)", _share_table(results["pictures"])]
     if results["clip"]:
@@ -243,7 +251,10 @@ def report(results: Mapping[str, Any]) -> str:
             _clip_table(results["clip"]),
         ]
     if results["differences"]:
-        parts += ["**Distance of keypoints to the first system's**, 99th percentile in pixels", _difference_table(results)]
+        parts += [
+            "**Distance of keypoints to the first system's**, 99th percentile in pixels",
+            _difference_table(results),
+        ]
     return "\n\n".join(parts)
 
 
@@ -252,7 +263,15 @@ def _picture_table(systems: Mapping[str, Any], people: int) -> str:
     rows = []
     for name, result in systems.items():
         spread = Spread.of(result["seconds"])
-        rows.append([name, milliseconds(spread), _ratio(systems, name, reference), f"{people / spread.median:.1f}", _megabytes(result)])
+        rows.append(
+            [
+                name,
+                milliseconds(spread),
+                _ratio(systems, name, reference),
+                f"{people / spread.median:.1f}",
+                _megabytes(result),
+            ]
+        )
     return table(("", "ms", f"times as fast as {reference}", "people per second", "peak memory, MB"), rows)
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from workloads import Workload
 
 from hfpose.export.graphs import export_graph
 from hfpose.pipelines.loading import load_stage
+from workloads import Workload
 
 # What MMDeploy writes into an export of RTMDet.
 _IOU_THRESHOLD, _SCORE_THRESHOLD, _MOST_BOXES = 0.6, 0.05, 100

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
+
 from measuring import Stopwatch
 from workloads import BOX_THRESHOLD, NMS_THRESHOLD, Workload
 
@@ -138,6 +139,7 @@ class RtmlibSystem:
         import io
 
         import rtmlib
+
         from rtmlib_export import export_for_rtmlib
 
         files = export_for_rtmlib(workload)

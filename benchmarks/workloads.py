@@ -11,7 +11,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from measuring import ROOT
 from torch import nn
 
 import hfpose
@@ -19,6 +18,7 @@ from hfpose.media.images import load_image, save_image
 from hfpose.media.video import VideoFile
 from hfpose.pipelines.detection import BoxDetector
 from hfpose.pipelines.loading import load_stage
+from measuring import ROOT
 
 SHARED = ROOT.parent / "shared"
 DETECTOR_NAME = "rtmdet_nano_320-8xb32_coco-person"

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from hfpose.errors import ConfigError
 from hfpose.models.auto import FAMILIES
 from hfpose.models.shared.folding import inference_copy
+from hfpose.models.shared.recording import RecordedNetwork
 
 Backend = Literal["torch", "compile", "onnxruntime"]
 BACKENDS: tuple[Backend, ...] = ("torch", "compile", "onnxruntime")
@@ -42,7 +43,7 @@ class TorchRunner:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
-        self._copy: PreTrainedModel | None = None
+        self._copy: RecordedNetwork | None = None
         self._weights = _Weights(model)
 
     @property
@@ -54,7 +55,7 @@ class TorchRunner:
             self._copy = None
             return self.model(**inputs)
         if self._weights.have_changed() or self._copy is None:
-            self._copy = inference_copy(self.model)
+            self._copy = RecordedNetwork(inference_copy(self.model))
         return self._copy(**inputs)
 
     @property
