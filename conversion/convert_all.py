@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import multiprocessing
 import os
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -39,6 +41,7 @@ class Row:
     seconds: float = 0.0
     folder: str | None = None
     error: str | None = None
+    notes: tuple[str, ...] = ()  # what conversion said of the checkpoint, such as entries that were left out
 
 
 def chosen_entries(names: list[str]) -> list[ModelEntry]:
@@ -64,11 +67,26 @@ def convert(name: str, checkpoints: Path | None, download: bool) -> Row:
     if checkpoint is None and not download:
         return Row(name, "skipped", error=f"{file_name(str(entry.checkpoint_url))} is not in {checkpoints}")
     start = time.monotonic()
+    with _warnings() as notes:
+        try:
+            folder = hub.convert_entry(entry, checkpoint=checkpoint)
+        except HFPoseError as error:
+            return Row(name, "failed", time.monotonic() - start, error=str(error), notes=tuple(notes))
+    return Row(name, "converted", time.monotonic() - start, str(folder), notes=tuple(notes))
+
+
+@contextmanager
+def _warnings() -> Iterator[list[str]]:
+    """Collects what hfpose warns of, which is then not printed: the report has it."""
+    notes: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: notes.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("hfpose")
+    logger.addHandler(handler)
     try:
-        folder = hub.convert_entry(entry, checkpoint=checkpoint)
-    except HFPoseError as error:
-        return Row(name, "failed", time.monotonic() - start, error=str(error))
-    return Row(name, "converted", time.monotonic() - start, str(folder))
+        yield notes
+    finally:
+        logger.removeHandler(handler)
 
 
 def convert_all(entries: list[ModelEntry], checkpoints: Path | None, download: bool, jobs: int) -> Iterator[Row]:
@@ -99,6 +117,8 @@ def main() -> None:
     for row in tqdm(results, total=len(entries), unit="model", disable=None):
         rows.append(row)
         tqdm.write(f"{row.status:9} {row.name}" + (f": {row.error}" if row.error else f" ({row.seconds:.1f} s)"))
+        for note in row.notes:
+            tqdm.write(f"{'':9} {note}")
         if arguments.report:
             with atomic_path(arguments.report) as path:
                 path.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")

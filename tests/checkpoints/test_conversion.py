@@ -93,6 +93,21 @@ def test_wrong_tensors_are_named(hand, tmp_path, change, reason):
     assert not (tmp_path / "converted").exists()
 
 
+def test_what_is_no_tensor_is_left_out_and_named(hand, tmp_path, caplog):
+    torch.save({"state_dict": {**hand.state_dict(), "trained_for": 600, "notes": ["a", "b"]}}, tmp_path / "c.pth")
+    folder = hfpose.convert_checkpoint(HAND, tmp_path / "c.pth", tmp_path / "converted")
+    assert [record.getMessage() for record in caplog.records] == [
+        "c.pth has entries among its weights that are no tensors, and are left out: trained_for (int), notes (list)."
+    ]
+    model = hfpose.RTMDetForObjectDetection.from_pretrained(folder)
+    assert model.state_dict().keys() == hand.model().state_dict().keys()
+
+
+def test_nothing_is_said_of_a_checkpoint_that_is_all_tensors(hand, tmp_path, caplog):
+    hfpose.convert_checkpoint(HAND, hand.write_checkpoint(tmp_path / "c.pth"), tmp_path / "converted")
+    assert caplog.records == []
+
+
 def test_a_checkpoint_of_another_model(hand, tmp_path):
     checkpoint = hand.write_checkpoint(tmp_path / "hand.pth")
     with pytest.raises(CheckpointError, match=r"tensors of hand\.pth are not those of rtmpose-m_8xb256"):

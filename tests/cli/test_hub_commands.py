@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from checkpoint_host import CheckpointHost, zoo_environment
 from fake_conversion import convert
@@ -62,6 +63,17 @@ def test_download_fetches_what_it_can_and_says_what_it_could_not(tmp_path: Path)
         assert missing.startswith(f"hfpose: {OTHER}: '{OTHER}' is not in the cache, and There is no file at")
         again = hfpose(tmp_path, "download", DETECTOR, **zoo, HF_HUB_OFFLINE="1")
         assert (again.returncode, again.stdout) == (0, done.stdout)
+
+
+def test_convert_says_what_it_left_out(tmp_path: Path) -> None:
+    state = {**Golden("detect", DETECTOR).state_dict(), "trained_for": 600}
+    torch.save({"state_dict": state}, tmp_path / "checkpoint.pth")
+    done = hfpose(tmp_path, "convert", DETECTOR, "--checkpoint", "checkpoint.pth", "--output", "converted")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Wrote converted.")
+    assert done.stderr == (
+        "checkpoint.pth has entries among its weights that are no tensors, and are left out: trained_for (int).\n"
+    )
 
 
 def test_cache_is_listed(tmp_path: Path, cache: Path) -> None:

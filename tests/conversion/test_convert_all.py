@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from checkpoint_host import CheckpointHost, zoo_environment
 from fake_conversion import convert
@@ -26,7 +27,8 @@ GONE = "rtmdet_s_8xb32-300e_coco"
 def test_each_model_is_converted_found_or_reported(tmp_path: Path) -> None:
     weights = tmp_path / "checkpoints"
     weights.mkdir()
-    checkpoint = Golden("detect", AT_HAND).write_checkpoint(weights / "checkpoint.pth")
+    checkpoint = weights / "checkpoint.pth"
+    torch.save({"state_dict": {**Golden("detect", AT_HAND).state_dict(), "trained_for": 600}}, checkpoint)
     with CheckpointHost() as host:
         path = host.add(AT_HAND, checkpoint.read_bytes())
         checkpoint.rename(weights / Path(path).name)
@@ -54,6 +56,9 @@ def test_each_model_is_converted_found_or_reported(tmp_path: Path) -> None:
             GONE: "failed",
         }
         assert done.returncode == 1
+        (note,) = rows[AT_HAND]["notes"]
+        assert note.endswith("has entries among its weights that are no tensors, and are left out: trained_for (int).")
+        assert note in done.stdout
         assert rows[AT_HAND]["folder"] == str(cache / AT_HAND)
         assert "There is no file at" in rows[GONE]["error"]
         assert [request.path for request in host.requests] == [f"/not-there/{GONE}.pth"]

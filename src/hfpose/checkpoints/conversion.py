@@ -78,7 +78,8 @@ def convert_checkpoint(
 ) -> Path:
     """Convert a checkpoint of MMPose or MMDetection into a folder of configuration, safetensors and image processor.
 
-    Every tensor of the source is used. Nothing in the checkpoint or in the config file is executed.
+    Every tensor of the source is used. What lies among them and is none is left out, and a warning names it. Nothing in
+    the checkpoint or in the config file is executed.
 
     Args:
         name: a zoo name or alias. With `config` it may be None.
@@ -109,6 +110,11 @@ def convert_checkpoint(
     read = read_checkpoint(path, sha256_prefix=sha256_prefix)
     if read.weights == "ema":
         logger.warning("%s holds averaged (EMA) weights; these are converted.", path.name)
+    if read.skipped:
+        left_out = _shortened([f"{key} ({what})" for key, what in read.skipped.items()])
+        logger.warning(
+            "%s has entries among its weights that are no tensors, and are left out: %s.", path.name, left_out
+        )
     model = build_model(source, read.state_dict, path.name)
     processor = source.conversion.image_processor_from_reference(source.reference)
     return save_folder(Path(output_dir), model, processor)
