@@ -16,7 +16,7 @@ from checkpoint_host import CheckpointHost, zoo_environment
 from hfpose.zoo import get_entry
 from hub_server import USER, HubServer
 from processes import run_python
-from small_models import save_small_model, write_photo, write_video
+from small_zoo import save_small_model, write_photo, write_video
 
 PEOPLE = f"{USER}/motionbert_dstformer-ft-243frm_8xb32-120e_h36m-pipeline"
 HANDS = f"{USER}/internet_res50_4xb16-20e_interhand3d-256x256-pipeline"
