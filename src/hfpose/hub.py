@@ -45,6 +45,9 @@ Converter = Callable[[str, Path, Path], object]
 PIPELINE_INDEX = "pose_pipeline.json"
 """File that names the parts of a saved pipeline, each in a folder of its own."""
 
+GRAPH_NAME = "model.onnx"
+"""The network of an exported folder."""
+
 
 @dataclass(frozen=True)
 class PackagedModel:
@@ -197,7 +200,7 @@ def clean_cache(names: Iterable[str] | None = None) -> int:
         with _lock(name):
             _remove(cached[name].path)
     if names is None:
-        for rest in (_models_dir().parent, downloads_dir(), cache_dir() / "checkpoints"):
+        for rest in (_models_dir().parent, downloads_dir(), cache_dir() / "checkpoints", cache_dir() / "onnx"):
             freed += _size(rest)
             shutil.rmtree(rest, ignore_errors=True)
     return freed
@@ -235,7 +238,7 @@ def _checked_folder(folder: Path) -> Path:
         for shard in _shards(index):
             child_path(index.parent, shard)
     weights = list(folder.rglob("*.safetensors"))
-    if not weights:
+    if not weights and not any(folder.rglob(GRAPH_NAME)):
         raise CheckpointError(
             f"'{folder}' has no weights as safetensors. Other formats (.bin, .pth) can run code when they are loaded and "
             "are not. Convert them: `hfpose convert` for checkpoints of the zoo's models, "

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from typer.core import TyperCommand
@@ -124,6 +124,13 @@ def predict(
         str | None,
         typer.Option(help="cpu, cuda, cuda:1, mps, ... Default: the best there is.", rich_help_panel=_MODELS),
     ] = None,
+    backend: Annotated[
+        str,
+        typer.Option(
+            help="What computes the networks: torch, compile (torch.compile) or onnxruntime (needs the extra onnx).",
+            rich_help_panel=_MODELS,
+        ),
+    ] = "torch",
     show_alias: Annotated[
         bool, typer.Option("--show-alias", help="List the aliases of models and stop.", rich_help_panel=_MODELS)
     ] = False,
@@ -320,6 +327,7 @@ def predict(
             detector_weights=det_weights,
             detector_labels=[int(label) if label.isdecimal() else label for label in det_cat_ids or ()] or None,
             device=run.device(device),
+            backend=cast(Any, backend),
         )
         draws = drawing if writers.wants_visualization or show else None
 

@@ -14,8 +14,8 @@ from transformers import PreTrainedModel
 from hfpose.errors import ConfigError
 from hfpose.export.detections import export_detections
 from hfpose.export.graphs import DEFAULT_OPSET, Difference, export_graph
+from hfpose.hub import GRAPH_NAME
 
-GRAPH_NAME = "model.onnx"
 DETECTIONS_NAME = "end2end.onnx"  # MMDeploy's name of such a file
 
 

@@ -19,6 +19,7 @@ from hfpose.pipelines.loading import Stage, load_stage
 from hfpose.pipelines.placement import DeviceMap, Memory, Placement
 from hfpose.pipelines.pose_estimation import PoseEstimationPipeline
 from hfpose.pipelines.pose_estimation_3d import PoseEstimation3DPipeline
+from hfpose.pipelines.runners import Backend
 from hfpose.zoo import WHOLE_IMAGE, ModelEntry, Task, find_entry, get_entry, list_entries
 
 AnyPipeline = PoseEstimationPipeline | PoseEstimation3DPipeline | HandPose3DPipeline
@@ -46,6 +47,7 @@ def pipeline(
     max_memory: Memory | None = None,
     offload_folder: str | Path | None = None,
     dtype: torch.dtype | str | None = None,
+    backend: Backend = "torch",
     revision: str | None = None,
     token: str | bool | None = None,
 ) -> AnyPipeline:
@@ -73,6 +75,8 @@ def pipeline(
         max_memory: what may be used of each device, such as `{0: "2GB", "cpu": "8GB"}`.
         offload_folder: where weights go that no memory holds.
         dtype: floating point type of the models, such as `"float16"`; default float32.
+        backend: what computes the networks: `"torch"`, `"compile"` (torch.compile, whose first calls take long and later
+            ones less), or `"onnxruntime"` (the extra `onnx`; the first use of a model writes an ONNX file to the cache).
         revision: branch, tag or commit of the model's hub repository.
         token: for the Hub; by default the one that is logged in with.
 
@@ -80,11 +84,12 @@ def pipeline(
         ValueError: for an unknown task.
         UnknownModelError: if nothing has the given name; it suggests near ones.
         InputError: if `device_map` names a stage or device that is not there.
+        ConfigError: for an unknown backend, one that cannot run a model, or one that lacks a package or compiler.
     """
     if task not in DEFAULT_MODELS:
         raise ValueError(f"Unknown task {task!r}; hfpose has {', '.join(map(repr, DEFAULT_MODELS))}.")
     placement = Placement(device, device_map, max_memory, offload_folder)
-    loader = _Loader(placement.loading_device, dtype, token)
+    loader = _Loader(placement.loading_device, dtype, token, backend)
     made = _make(
         loader,
         task,
@@ -115,7 +120,7 @@ def _make(
 ) -> AnyPipeline:
     """The pipeline for a model that was found, before it is spread over devices; for the arguments see `pipeline`."""
     if chosen.is_pipeline:
-        return _load_saved(chosen.place, loader.device, loader.dtype)
+        return _load_saved(chosen.place, loader)
     if chosen.model_type == HAND_MODEL_TYPE:
         stage = loader.load(chosen, "pose", image_processor)
         found, labels = loader.detector(chosen.entry, stage, detector, detector_labels, detector_weights)
@@ -163,6 +168,7 @@ class _Loader:
     device: torch.device
     dtype: torch.dtype | str | None
     token: str | bool | None
+    backend: Backend = "torch"
 
     def find(self, model: Model, weights: str | Path | None = None, revision: str | None = None) -> _Chosen:
         """What a name stands for as a pose model or a lifter."""
@@ -176,7 +182,9 @@ class _Loader:
         return _Chosen(folder, entry, None if entry is None else entry.default_pose)
 
     def load(self, chosen: _Chosen, task: Task, image_processor: Any = None) -> Stage:
-        return load_stage(chosen.place, task, image_processor, device=self.device, dtype=self.dtype)
+        return load_stage(
+            chosen.place, task, image_processor, device=self.device, dtype=self.dtype, backend=self.backend
+        )
 
     def pose_pipeline(
         self,
@@ -200,7 +208,7 @@ class _Loader:
         """The 2D part of a 3D pipeline: a pose model, or a saved 2D pipeline, whose detector another one may replace."""
         if not chosen.is_pipeline:
             return self.pose_pipeline(chosen, None, detector, labels, weights)
-        saved = _load_saved(chosen.place, self.device, self.dtype)
+        saved = _load_saved(chosen.place, self)
         if not isinstance(saved, PoseEstimationPipeline):
             raise ConfigError(
                 f"{chosen.place} holds a {type(saved).__name__}; before a lifter goes a 2D model or pipeline."
@@ -227,7 +235,7 @@ class _Loader:
             return (WHOLE_IMAGE if detector else None), None
         if not isinstance(detector, PreTrainedModel):
             detector = self._folder(detector, "detector", weights, None)
-        stage = load_stage(detector, "detector", device=self.device, dtype=self.dtype)
+        stage = load_stage(detector, "detector", device=self.device, dtype=self.dtype, backend=self.backend)
         if labels is None and entry is not None:
             labels = _default_labels(entry, stage)
         return stage, labels
@@ -259,14 +267,14 @@ def detector_for(
     return _Loader(device, dtype, None).detector(None, pose, detector, labels, weights)
 
 
-def _load_saved(folder: Path | PreTrainedModel, device: torch.device, dtype: torch.dtype | str | None) -> AnyPipeline:
+def _load_saved(folder: Path | PreTrainedModel, loader: _Loader) -> AnyPipeline:
     """The pipeline in a folder, by the class that its index file names."""
     assert isinstance(folder, Path)
     kinds: dict[str, type[AnyPipeline]] = {
         kind.__name__: kind for kind in (PoseEstimationPipeline, PoseEstimation3DPipeline, HandPose3DPipeline)
     }
     kind = kinds.get(str(read_index(folder).get("pipeline")), PoseEstimationPipeline)
-    return kind.from_pretrained(folder, device=device, dtype=dtype)
+    return kind.from_pretrained(folder, device=loader.device, dtype=loader.dtype, backend=loader.backend)
 
 
 def _default_labels(entry: ModelEntry, detector: Stage) -> list[int | str] | None:

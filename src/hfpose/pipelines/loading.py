@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from hfpose.checkpoints.guard import loading_bounded
 from hfpose.errors import ConfigError
 from hfpose.models.auto import BASE, FAMILIES
 from hfpose.models.shared.quiet import without_progress_bars
-from hfpose.pipelines.runners import Backend, Runner, make_runner
+from hfpose.pipelines.runners import Backend, Runner, check_backend, make_runner
 from hfpose.zoo import Task, find_entry
 
 _AUTO_MODELS: dict[Task, Any] = {
@@ -59,6 +60,10 @@ class Stage:
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a folder that `from_pretrained` of the model's and the processor's classes read."""
+        graph_folder = getattr(self.runner, "folder", None)
+        if graph_folder is not None:  # the model has no weights of its own
+            shutil.copytree(graph_folder, folder, dirs_exist_ok=True)
+            return
         self.model.save_pretrained(folder)
         self.image_processor.save_pretrained(folder)
 
@@ -106,16 +111,19 @@ def load_stage(
             loaded from a folder or repository.
         device: where to put the model; None leaves a model object where it is.
         dtype: floating point type of the weights; None takes float32, or leaves a model object as it is.
-        backend: what runs the model, see `hfpose.pipelines.runners`.
+        backend: what computes the outputs: `"torch"`, `"compile"` for torch.compile, or `"onnxruntime"`, which also takes
+            the folders that `hfpose export` writes.
         revision: branch, tag or commit of a hub repository.
         token: for the Hub; by default the one that is logged in with.
 
     Raises:
         UnknownModelError: if nothing has that name.
         DownloadError: if it cannot be fetched.
-        ConfigError: for an unknown backend.
+        ConfigError: for an unknown backend, one that cannot run this model, or one that lacks a package or compiler.
         CheckpointError: if configuration and weights do not belong together.
     """
+    check_backend(backend)
+    graph_folder = None
     if isinstance(model, PreTrainedModel):
         loaded, folder = model, str(model.name_or_path or "")
         if image_processor is None and not folder:
@@ -125,15 +133,31 @@ def load_stage(
             )
     else:
         folder = str(hub.resolve(model, task, revision=revision, token=token))
-        with without_progress_bars(), loading_bounded(folder):
-            loaded = _AUTO_MODELS[task].from_pretrained(folder, dtype=torch.float32, trust_remote_code=False)
+        if _has_only_graph(Path(folder)):
+            loaded, graph_folder = _without_weights(folder, task), Path(folder)
+        else:
+            with without_progress_bars(), loading_bounded(folder):
+                loaded = _AUTO_MODELS[task].from_pretrained(folder, dtype=torch.float32, trust_remote_code=False)
     processor = image_processor or _load_image_processor(folder, loaded.config)
     if dtype is not None:
         torch.nn.Module.to(loaded, dtype=getattr(torch, dtype) if isinstance(dtype, str) else dtype)
     if device is not None:
         torch.nn.Module.to(loaded, device=device)
-    runner = make_runner(loaded.eval(), backend, is_private=loaded is not model)
+    runner = make_runner(loaded.eval(), processor, backend, loaded is not model, graph_folder)
     return Stage(loaded, processor, runner)
+
+
+def _has_only_graph(folder: Path) -> bool:
+    """Whether a folder has its weights as an ONNX file alone."""
+    return (folder / hub.GRAPH_NAME).is_file() and not any(folder.glob("*.safetensors"))
+
+
+def _without_weights(folder: str, task: Task) -> PreTrainedModel:
+    """The model of a folder with memory for weights that nobody has written to, and that no page of is used."""
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    with torch.device("meta"):
+        model = _AUTO_MODELS[task].from_config(config, trust_remote_code=False)
+    return model.to_empty(device="cpu")
 
 
 def _load_image_processor(folder: str, config: PreTrainedConfig) -> Any:

@@ -23,6 +23,7 @@ from hfpose.pipelines.index import read_index, write_index
 from hfpose.pipelines.loading import Stage, load_stage
 from hfpose.pipelines.placement import DeviceMap, Memory, Placement, StagedPipeline
 from hfpose.pipelines.pose import TopDownEstimator
+from hfpose.pipelines.runners import Backend
 from hfpose.results import PoseOutput
 from hfpose.tracking import Association, KeypointSmoother, PoseTracker
 from hfpose.visualization import draw_poses
@@ -327,12 +328,13 @@ class PoseEstimationPipeline(StagedPipeline):
         max_memory: Memory | None = None,
         offload_folder: str | Path | None = None,
         dtype: torch.dtype | str | None = None,
+        backend: Backend = "torch",
         revision: str | None = None,
         token: str | bool | None = None,
     ) -> PoseEstimationPipeline:
         """The pipeline that `save_pretrained` wrote to a folder, or that was pushed to a repository.
 
-        For where it goes (`device`, `device_map`, `max_memory`, `offload_folder`) see `hfpose.pipeline`.
+        For where it goes (`device`, `device_map`, `max_memory`, `offload_folder`) and `backend` see `hfpose.pipeline`.
 
         Raises:
             ConfigError: if there is no index file, or it cannot be used.
@@ -340,11 +342,16 @@ class PoseEstimationPipeline(StagedPipeline):
         """
         root = hub.resolve(folder, "pose", revision=revision, token=token)
         placement = Placement(device, device_map, max_memory, offload_folder)
-        return placement.apply(cls.from_parts(root, read_index(root), placement.loading_device, dtype))
+        return placement.apply(cls.from_parts(root, read_index(root), placement.loading_device, dtype, backend))
 
     @classmethod
     def from_parts(
-        cls, root: Path, index: dict[str, Any], device: torch.device | str, dtype: torch.dtype | str | None
+        cls,
+        root: Path,
+        index: dict[str, Any],
+        device: torch.device | str,
+        dtype: torch.dtype | str | None,
+        backend: Backend = "torch",
     ) -> PoseEstimationPipeline:
         """The pipeline whose parts `index` names, in folders below `root`.
 
@@ -353,8 +360,10 @@ class PoseEstimationPipeline(StagedPipeline):
         """
         detector: Stage | str | None = index.get("detector")
         if isinstance(detector, str) and detector != WHOLE_IMAGE:
-            detector = load_stage(hub.child_path(root, detector), "detector", device=device, dtype=dtype)
-        pose = load_stage(hub.child_path(root, index["pose"]), "pose", device=device, dtype=dtype)
+            place = hub.child_path(root, detector)
+            detector = load_stage(place, "detector", device=device, dtype=dtype, backend=backend)
+        place = hub.child_path(root, index["pose"])
+        pose = load_stage(place, "pose", device=device, dtype=dtype, backend=backend)
         return cls(pose, detector=detector, detector_labels=index.get("detector_labels"))
 
 

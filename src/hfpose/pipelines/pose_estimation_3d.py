@@ -28,6 +28,7 @@ from hfpose.pipelines.pose_estimation import (
     keypoint_smoother,
     single_output,
 )
+from hfpose.pipelines.runners import Backend
 from hfpose.results import PoseOutput
 from hfpose.tracking import Association, KeypointSmoother, PoseTracker
 from hfpose.visualization import AxisLimits, axis_limits_3d, draw_poses_side_by_side
@@ -239,12 +240,13 @@ class PoseEstimation3DPipeline(StagedPipeline):
         max_memory: Memory | None = None,
         offload_folder: str | Path | None = None,
         dtype: torch.dtype | str | None = None,
+        backend: Backend = "torch",
         revision: str | None = None,
         token: str | bool | None = None,
     ) -> PoseEstimation3DPipeline:
         """The pipeline that `save_pretrained` wrote to a folder, or that was pushed to a repository.
 
-        For where it goes (`device`, `device_map`, `max_memory`, `offload_folder`) see `hfpose.pipeline`.
+        For where it goes (`device`, `device_map`, `max_memory`, `offload_folder`) and `backend` see `hfpose.pipeline`.
 
         Raises:
             ConfigError: if there is no index file, or it names no lifter.
@@ -256,8 +258,9 @@ class PoseEstimation3DPipeline(StagedPipeline):
             raise ConfigError(f"{root} is a pipeline without a lifter; load it with `PoseEstimationPipeline`.")
         placement = Placement(device, device_map, max_memory, offload_folder)
         target = placement.loading_device
-        pose = PoseEstimationPipeline.from_parts(root, index, target, dtype)
-        lifter = load_stage(hub.child_path(root, index["lifter"]), "lifter", device=target, dtype=dtype)
+        pose = PoseEstimationPipeline.from_parts(root, index, target, dtype, backend)
+        place = hub.child_path(root, index["lifter"])
+        lifter = load_stage(place, "lifter", device=target, dtype=dtype, backend=backend)
         return placement.apply(cls(pose, lifter))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
@@ -44,7 +45,7 @@ class TorchRunner:
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
         self._copy: RecordedNetwork | None = None
-        self._weights = _Weights(model)
+        self._weights = Weights(model)
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -64,8 +65,12 @@ class TorchRunner:
         return model.config.model_type in _KNOWN_TYPES and not model.training and not hasattr(model, "_hf_hook")
 
 
-class _Weights:
-    """Tells whether weights are still those that they were when it was last asked."""
+class Weights:
+    """Tells whether weights are still those that they were when it was last asked.
+
+    Args:
+        model: whose weights.
+    """
 
     def __init__(self, model: torch.nn.Module) -> None:
         self._model = model
@@ -84,17 +89,48 @@ class _Weights:
         return changed
 
 
-def make_runner(model: PreTrainedModel, backend: Backend, is_private: bool) -> Runner | None:
+def check_whole(model: PreTrainedModel, backend: Backend) -> None:
+    """Raises ConfigError for a model that accelerate has spread over devices or moves, of which no other form is made."""
+    if hasattr(model, "_hf_hook"):
+        raise ConfigError(
+            f"The {type(model).__name__} is spread over devices or comes to one by turns, which backend={backend!r} cannot "
+            'follow. Use backend="torch", or a device_map that has room for the whole model on one device.'
+        )
+
+
+def make_runner(
+    model: PreTrainedModel, image_processor: Any, backend: Backend, is_private: bool, graph_folder: Path | None = None
+) -> Runner | None:
     """What runs a model; None where it is to be called itself.
 
     Args:
         model: a model.
+        image_processor: the one that belongs to it.
         backend: how to run it.
         is_private: whether nobody but the pipeline has the model. With torch, a model of the caller's is called itself.
+        graph_folder: an exported folder, where the model has no weights but those.
 
     Raises:
-        ConfigError: for an unknown backend.
+        ConfigError: for an unknown backend, one that cannot run this model, or one that lacks a package or compiler.
     """
+    check_backend(backend)
+    if backend == "onnxruntime":
+        from hfpose.pipelines.onnx_runner import OnnxRunner
+
+        return OnnxRunner(model, image_processor, graph_folder)
+    if graph_folder is not None:
+        raise ConfigError(
+            f"{graph_folder} has its weights as an ONNX file alone, which backend={backend!r} cannot read. Use "
+            'backend="onnxruntime", or the model that was exported.'
+        )
+    if backend == "compile":
+        from hfpose.pipelines.compiled_runner import CompiledRunner
+
+        return CompiledRunner(model)
+    return TorchRunner(model) if is_private else None
+
+
+def check_backend(backend: str) -> None:
+    """Raises ConfigError for a name that no backend has."""
     if backend not in BACKENDS:
         raise ConfigError(f"Unknown backend {backend!r}; expected {', '.join(map(repr, BACKENDS))}.")
-    return TorchRunner(model) if is_private else None

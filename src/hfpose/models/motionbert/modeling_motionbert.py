@@ -6,6 +6,7 @@ Source: MotionBERT (Zhu et al., 2022, https://arxiv.org/abs/2210.06551); `mmpose
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -251,12 +252,22 @@ class MotionBertForPoseLifting(MotionBertPreTrainedModel):
         Raises:
             InputError: for another shape, or a clip longer than `config.max_frames`.
         """
-        self._check_shape(keypoints_2d)
-        keypoints_3d = self._lift(keypoints_2d, frame_mask)
-        if flip_test:
-            keypoints_3d = (keypoints_3d + self._mirror(self._lift(self._mirror(keypoints_2d), frame_mask))) * 0.5
+        keypoints_3d = self.lift_with(lambda clips: self._lift(clips, frame_mask), keypoints_2d, flip_test)
         loss = None if labels is None else self._loss(keypoints_3d, labels, frame_mask)
         return PoseLiftingOutput(loss=loss, keypoints_3d=keypoints_3d)
+
+    def lift_with(self, lift: Callable[[Tensor], Tensor], keypoints_2d: Tensor, flip_test: bool) -> Tensor:
+        """What `forward` does, with a network that is run by something else.
+
+        Args:
+            lift: the network, from clips (B, T, K, 3) to coordinates (B, T, K, 3).
+            keypoints_2d, flip_test: see `forward`.
+        """
+        self._check_shape(keypoints_2d)
+        keypoints_3d = lift(keypoints_2d)
+        if flip_test:
+            keypoints_3d = (keypoints_3d + self._mirror(lift(self._mirror(keypoints_2d)))) * 0.5
+        return keypoints_3d
 
     def _lift(self, keypoints_2d: Tensor, frame_mask: Tensor | None) -> Tensor:
         return self.head(self.backbone(keypoints_2d, frame_mask))

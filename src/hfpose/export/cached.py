@@ -1,0 +1,89 @@
+"""ONNX files of models that a pipeline runs, written at their first use and kept in our cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from huggingface_hub.utils import WeakFileLock
+from transformers import PreTrainedModel
+
+import hfpose
+from hfpose.downloads import cache_dir
+from hfpose.errors import ConfigError
+from hfpose.export.graphs import DEFAULT_OPSET, exact_copy, export_graph
+from hfpose.hub import GRAPH_NAME
+
+# Folders of our package whose code decides what is in a file.
+_CODE_FOLDERS = ("export", "models")
+
+
+def cached_graph(model: PreTrainedModel, image_processor: Any, opset: int = DEFAULT_OPSET) -> Path:
+    """ONNX file of a model, written if the cache has none of the same weights, settings, code and opset.
+
+    Of several processes one writes it and the others wait.
+
+    Args:
+        model: of a family of ours, or transformers' ViTPose.
+        image_processor: the one that belongs to it.
+        opset: version of ONNX's operators.
+
+    Raises:
+        ConfigError: for a model that cannot be exported, if a package is missing, or if the cache cannot be written.
+        CheckpointError: if the file does not compute what torch computes.
+    """
+    network = exact_copy(model)
+    folder = onnx_cache_dir() / f"{model.config.model_type}-{_key(network, image_processor, opset)[:24]}"
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with WeakFileLock(folder.with_name(f".{folder.name}.lock")):
+            if folder.is_dir():
+                return folder / GRAPH_NAME
+            shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
+            unfinished.mkdir()
+            try:
+                export_graph(network, image_processor, unfinished / GRAPH_NAME, opset)
+                unfinished.replace(folder)
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
+    except OSError as error:
+        raise ConfigError(
+            f"The ONNX file of the model cannot be stored in {folder}: {error}. Is the disk full, or the folder not "
+            "writable? HFPOSE_CACHE names another folder."
+        ) from error
+    return folder / GRAPH_NAME
+
+
+def onnx_cache_dir() -> Path:
+    """Folder of the cache for ONNX files."""
+    return cache_dir() / "onnx"
+
+
+def _key(network: PreTrainedModel, image_processor: Any, opset: int) -> str:
+    """Hash of all that a file depends on."""
+    config = {name: value for name, value in network.config.to_dict().items() if name != "_name_or_path"}
+    settings = [config, getattr(image_processor, "size", None), opset, _code()]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(np.ascontiguousarray(tensor.detach().numpy()).data)
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _code() -> str:
+    """Hash of the code that makes a file: ours, and the versions of what it calls."""
+    digest = hashlib.sha256(f"{torch.__version__} {version('transformers')} {version('onnx')}".encode())
+    package = Path(str(hfpose.__file__)).parent
+    for folder in _CODE_FOLDERS:
+        for path in sorted((package / folder).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
