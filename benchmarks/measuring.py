@@ -101,19 +101,14 @@ def machine(threads: int | None) -> dict[str, Any]:
     """The processor, and the versions of what is measured."""
     import torch
 
-    versions = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    installed = {found.name.lower(): found.version for found in importlib.metadata.distributions() if found.name}
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": threads or torch.get_num_threads(),
         "system": platform.system(),
         "python": platform.python_version(),
-        "versions": versions,
+        "versions": {name: installed[name.lower()] for name in _PACKAGES if name.lower() in installed},
         "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
 

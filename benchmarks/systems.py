@@ -33,8 +33,8 @@ class System(Protocol):
     def clip(self, path: Path, boxes: list[list[float]] | None) -> Iterator[int]:
         """The number of people in each frame of a video."""
 
-    def keypoints(self, path: Path, boxes: list[list[float]] | None) -> np.ndarray:
-        """Keypoints (N, K, 2) of a picture file, for comparison."""
+    def keypoints(self, path: Path, boxes: list[list[float]]) -> np.ndarray:
+        """Keypoints (N, K, 2) in given boxes (N, 4) of a picture file, for comparison."""
 
 
 def system_names(backends: list[str]) -> list[str]:
@@ -101,7 +101,7 @@ class HfposeSystem:
         for output in self.pipeline(path, boxes=given, batch_size=self.clip_batch):
             yield output.num_instances
 
-    def keypoints(self, path: Path, boxes: list[list[float]] | None) -> np.ndarray:
+    def keypoints(self, path: Path, boxes: list[list[float]]) -> np.ndarray:
         return self.picture(path, boxes)[1].keypoints
 
 
@@ -181,11 +181,9 @@ class RtmlibSystem:
         finally:
             capture.release()
 
-    def keypoints(self, path: Path, boxes: list[list[float]] | None) -> np.ndarray:
+    def keypoints(self, path: Path, boxes: list[list[float]]) -> np.ndarray:
         # Its tool for poses does not turn BGR into RGB, which the network was made for.
-        image = cv2.imread(str(path))
-        found = boxes if self.detector is None else self.detector(image)
-        return self.pose(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), found)[0]
+        return self.pose(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB), boxes)[0]
 
 
 def _set_threads(tool: Any, threads: int) -> None:

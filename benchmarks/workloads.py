@@ -34,11 +34,15 @@ CLIP_PERIOD = 60  # frames in which the clip's camera sways once
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture file with so many people; `boxes` (N, 4) where no detector is to find them."""
+    """A picture file with so many people in `people_boxes` (N, 4); `boxes` are the same where no detector finds them."""
 
     path: Path
-    people: int
+    people_boxes: list[list[float]]
     boxes: list[list[float]] | None
+
+    @property
+    def people(self) -> int:
+        return len(self.people_boxes)
 
 
 @dataclass(frozen=True)
@@ -107,17 +111,17 @@ def make_picture(path: Path, people: int, detector: Path | None) -> Picture:
     if detector is None:
         image, boxes = _put_together(_rendered_people(), people)
         save_image(path, image)
-        return Picture(path, people, boxes)
+        return Picture(path, boxes, boxes)
     if people in PHOTOGRAPHS:
         shutil.copy(PHOTOGRAPHS[people], path)
     else:
         photograph = load_image(PHOTOGRAPHS[4])
         found = _find(detector, photograph)
         save_image(path, _put_together([_around(photograph, box) for box in found], people)[0])
-    count = len(_find(detector, load_image(path)))
-    if count != people:
-        raise RuntimeError(f"The detector finds {count} people in {path.name}, which should be {people}.")
-    return Picture(path, people, None)
+    found = _find(detector, load_image(path))
+    if len(found) != people:
+        raise RuntimeError(f"The detector finds {len(found)} people in {path.name}, which should be {people}.")
+    return Picture(path, found.tolist(), None)
 
 
 def make_clip(path: Path, picture: Picture, frames: int, size: tuple[int, int] | None = None) -> Path:
