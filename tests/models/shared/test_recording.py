@@ -104,3 +104,10 @@ def test_few_shapes_are_kept_in_mind():
             for _ in range(3):
                 recorded(x=torch.randn(1, width, 3))
     assert len(recorded._recordings) <= 16
+
+
+@pytest.mark.parametrize("options", [{"scale_factor": 2.0}, {"size": (7, 9)}, {"scale_factor": 2, "mode": "bilinear"}])
+def test_upsampling_is_the_same(options):
+    recorded = RecordedNetwork(Network(lambda x: nn.functional.interpolate(x[None, None], **options)[0, 0].sum()))
+    first, second = run(recorded), run(recorded)
+    assert all(torch.equal(a.result, b.result) for a, b in zip(first, second, strict=True))
