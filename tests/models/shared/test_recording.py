@@ -106,8 +106,15 @@ def test_few_shapes_are_kept_in_mind():
     assert len(recorded._recordings) <= 16
 
 
-@pytest.mark.parametrize("options", [{"scale_factor": 2.0}, {"size": (7, 9)}, {"scale_factor": 2, "mode": "bilinear"}])
-def test_upsampling_is_the_same(options):
-    recorded = RecordedNetwork(Network(lambda x: nn.functional.interpolate(x[None, None], **options)[0, 0].sum()))
-    first, second = run(recorded), run(recorded)
+@pytest.mark.parametrize(
+    ("options", "is_recorded"),
+    [({"scale_factor": 2.0, "mode": "nearest"}, True), ({"scale_factor": 2, "mode": "bilinear"}, False)],
+)
+def test_upsampling_is_the_same_whether_recorded_or_not(options, is_recorded):
+    network = Network(lambda x: nn.functional.interpolate(x[None, None], **options)[0, 0].sum())
+    recorded = RecordedNetwork(network)
+    first = run(recorded)
+    calls = network.calls
+    second = run(recorded)
     assert all(torch.equal(a.result, b.result) for a, b in zip(first, second, strict=True))
+    assert (network.calls == calls) is is_recorded

@@ -102,7 +102,7 @@ class _OwnUpsampling(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is not nn.functional.interpolate:
             return func(*args, **kwargs)
-        options = {name: value for name, value in kwargs.items() if value is not None}
+        options = {name: value for name, value in kwargs.items() if value not in (None, False)}
         factor = options.pop("scale_factor", None)
         if (
             len(args) != 1
