@@ -167,6 +167,15 @@ def test_lasting_trouble_of_the_host_ends_after_the_attempts(server: FileServer,
     assert len(server.requests) == 3
 
 
+def test_user_hears_why_it_takes_longer(server: FileServer, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    server.add_fault(PATH, Fault(status=503))
+    server.add_fault(PATH, Fault(cut_after=100_000))
+    fetch(server, tmp_path)
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first == f"{server.url}{PATH}: the host answered HTTP 503. Trying again in 0 s, from byte 0."
+    assert second.endswith("Trying again in 0 s, from byte 100000.")
+
+
 def test_retry_after_is_waited_for(server: FileServer, tmp_path: Path) -> None:
     server.add_fault(PATH, Fault(status=429, headers={"Retry-After": "1"}))
     start = time.monotonic()

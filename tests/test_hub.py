@@ -196,6 +196,22 @@ def test_index_that_is_none(tmp_path: Path, index: bytes) -> None:
         hub.resolve(folder)
 
 
+@pytest.mark.parametrize("part", ["pose", "detector", "lifter"])
+def test_index_of_a_pipeline_that_leads_out_of_its_folder(tmp_path: Path, part: str) -> None:
+    index = json.dumps({"pose": "pose", part: "../../other"}).encode()
+    files = {f"pose/{name}": data for name, data in model_files().items()}
+    folder = write_files(tmp_path / "pipeline", {**files, hub.PIPELINE_INDEX: index})
+    with pytest.raises(CheckpointError, match="lies outside of that folder"):
+        hub.resolve(folder)
+
+
+@pytest.mark.parametrize("index", [b"", b"3", b"\xff", b"[" * 99999, b" " * (17 << 20)])
+def test_index_of_a_pipeline_that_is_none(tmp_path: Path, index: bytes) -> None:
+    folder = write_files(tmp_path / "pipeline", {**model_files(), hub.PIPELINE_INDEX: index})
+    with pytest.raises(CheckpointError, match="is no index of a pipeline"):
+        hub.resolve(folder)
+
+
 @pytest.mark.parametrize(
     "config",
     [b"", b"[]", b"\xff", b"[" * 99999, b'{"num_labels": 1000000000}', b'{"num_labels": "many"}', b" " * (17 << 20)],
@@ -548,3 +564,13 @@ def test_cleaning_everything_takes_unfinished_downloads_along(host: CheckpointHo
 def test_empty_cache() -> None:
     assert hub.list_cached() == []
     assert hub.clean_cache() == 0
+
+
+def test_what_comes_with_the_package_needs_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packaged = write_files(tmp_path / "packaged", model_files())
+    monkeypatch.setitem(hub.PACKAGED, "demo", hub.PackagedModel(packaged))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()  # with something else
+    assert hub.resolve("demo") == packaged
+    write_files(tmp_path / "demo", model_files())
+    assert hub.resolve("demo") == Path("demo")

@@ -203,8 +203,9 @@ def _fetch_whole(download: _Download, sha256_prefix: str | None, attempts: int, 
         most = max(most, received)
         if failures >= attempts or attempt >= _MAX_ATTEMPTS:
             raise DownloadError(_gave_up(download, error, attempt)) from error
-        logger.info("%s: %s; trying again from byte %d", download.url, _reason(error), received)
-        time.sleep(_wait(download, error, failures, backoff))
+        wait = _wait(download, error, failures, backoff)
+        logger.warning("%s: %s. Trying again in %.0f s, from byte %d.", download.url, _reason(error), wait, received)
+        time.sleep(wait)
 
 
 def _failure_of_attempt(download: _Download) -> Exception | None:

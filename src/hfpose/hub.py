@@ -1,7 +1,8 @@
 """From a name to a local folder that ``from_pretrained`` can load.
 
-A name is looked up in this order: a local folder; what comes with hfpose (`PACKAGED`); our own cache; the hub repository that the zoo pins to a revision; the
-official checkpoint, which is fetched, checked against the zoo's hash, converted, and kept in our cache as safetensors.
+A name is looked up in this order: a local folder; what comes with hfpose (`PACKAGED`); our own cache; the hub repository
+that the zoo pins to a revision; the official checkpoint, which is fetched, checked against the zoo's hash, converted, and
+kept in our cache as safetensors.
 What lies on the Hub is huggingface_hub's business: its cache, tokens, ``HF_ENDPOINT`` and ``HF_HUB_OFFLINE``. A zoo name
 never leads to a repository that the zoo does not pin, so that nobody can put weights under it by registering a name.
 
@@ -37,7 +38,7 @@ from safetensors import SafetensorError, safe_open
 
 from .downloads import cache_dir, download_file, downloads_dir, file_name, sha256_of
 from .errors import CheckpointError, DownloadError, UnknownModelError
-from .zoo import ModelEntry, Task, find_entry, get_entry, get_main_entry
+from .zoo import TASKS, ModelEntry, Task, find_entry, get_entry, get_main_entry
 
 Converter = Callable[[str, Path, Path], object]
 """Reads a checkpoint of the zoo model of that name, and writes a model folder: (name, checkpoint, folder to make)."""
@@ -131,11 +132,14 @@ def convert_entry(entry: ModelEntry, *, checkpoint: Path | None = None, convert:
 def download(name: str) -> list[Path]:
     """Fetch and convert a model of the zoo and what its pipeline needs beside it: detector, 2D model.
 
-    A name of several stages means the pose model. Afterwards the model works with ``HF_HUB_OFFLINE=1``.
+    A name of several stages means the pose model. The id of a hub repository fetches that. Afterwards the model works with
+    ``HF_HUB_OFFLINE=1``.
 
     Returns:
         the folders, that of ``name`` first.
     """
+    if _is_repo_id(name) and not any(find_entry(name, task) for task in TASKS):
+        return [_snapshot(name, None, None)]
     entry = get_main_entry(name)
     return [_resolve_entry(part, None, None) for part in (entry, *entry.companions())]
 
@@ -174,6 +178,11 @@ def list_cached() -> list[CachedModel]:
         for folder in folders
         if folder.is_dir() and not folder.name.startswith(".")
     ]
+
+
+def unlisted_size() -> int:
+    """Bytes in our cache beside `list_cached`: unfinished downloads, checkpoints given beside a name, old formats."""
+    return _size(cache_dir()) - sum(model.size for model in list_cached())
 
 
 def clean_cache(names: Iterable[str] | None = None) -> int:
@@ -232,6 +241,8 @@ def _checked_folder(folder: Path) -> Path:
         raise UnknownModelError(
             f"'{folder}' holds neither a model nor a pipeline: it has no {constants.CONFIG_NAME} and no {PIPELINE_INDEX}."
         )
+    if (folder / PIPELINE_INDEX).is_file():
+        _check_index(folder)
     for path in folder.rglob(constants.CONFIG_NAME):
         _check_config(path)
     for index in folder.rglob("*.safetensors.index.json"):
@@ -261,6 +272,18 @@ def _check_config(path: Path) -> None:
             raise ValueError(f"num_labels is {num_labels!r}")
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path} is no configuration of a model: {error}") from error
+
+
+def _check_index(folder: Path) -> None:
+    """Refuse a pipeline's index that is none, or that names a part outside of its folder."""
+    path = folder / PIPELINE_INDEX
+    try:
+        parts = dict(_read_json(path))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{path} is no index of a pipeline: {error}") from error
+    for part in TASKS:
+        if isinstance(parts.get(part), str):
+            child_path(folder, parts[part])
 
 
 def _read_json(path: Path) -> Any:

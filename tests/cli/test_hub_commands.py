@@ -87,11 +87,34 @@ def test_cache_is_listed(tmp_path: Path, cache: Path) -> None:
     ]
 
 
+def test_cache_shows_what_else_takes_room(tmp_path: Path, cache: Path) -> None:
+    part = tmp_path / "cache/downloads/some-model/.weights.pth.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(bytes(5_000_000))
+    *_, rest, total = hfpose(tmp_path, "cache").stdout.splitlines()
+    assert rest.split()[:4] == ["5.0", "MB", "unfinished", "downloads"]
+    assert total.split()[:2] == ["9.0", "MB"]
+    assert hfpose(tmp_path, "cache", "--clean-all").stdout == "Freed 9.0 MB.\n"
+    assert not part.exists()
+
+
+def test_alias_of_two_stages_means_the_one_in_the_cache(tmp_path: Path, cache: Path) -> None:
+    assert hfpose(tmp_path, "cache", "--clean", "hand").stdout == "Freed 2.0 MB.\n"
+    assert [folder.name for folder in cache.iterdir()] == [OTHER]
+
+
 def test_cache_is_cleaned_by_name_or_alias(tmp_path: Path, cache: Path) -> None:
     assert hfpose(tmp_path, "cache", "--clean", "rtmdet-t").stdout == "Freed 2.0 MB.\n"
     assert [folder.name for folder in cache.iterdir()] == [DETECTOR]
     assert hfpose(tmp_path, "cache", "--clean-all").stdout == "Freed 2.0 MB.\n"
     assert not cache.exists()
+
+
+def test_cleaning_a_name_that_means_nothing(tmp_path: Path, cache: Path) -> None:
+    done = hfpose(tmp_path, "cache", "--clean", "nothing")
+    assert done.returncode == 2
+    assert done.stderr.startswith("hfpose: 'nothing' is not in the cache. In ")
+    assert len(list(cache.iterdir())) == 2
 
 
 @pytest.mark.parametrize("arguments", [("--clean",), (DETECTOR,)])
@@ -115,6 +138,36 @@ def test_push_dry_run_prints_and_pushes_nothing(tmp_path: Path, cache: Path, ser
     assert head == f"{USER}/{DETECTOR} (dry run, nothing was pushed)"
     assert [line.split()[1] for line in files] == ["config.json", "model.safetensors", "README.md"]
     assert server.requests == []
+
+
+def test_push_of_a_folder_says_how(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    done = hfpose(tmp_path, "push", "mine", "--namespace", USER, "--dry-run")
+    assert done.returncode == 1
+    assert done.stderr.startswith("hfpose: mine: this is a folder, and only models of the zoo are pushed by name.")
+    assert f"push_to_hub('{USER}/NAME')" in done.stderr
+
+
+def test_download_takes_repositories_too(tmp_path: Path, cache: Path, server: HubServer) -> None:
+    server.publish_folder("someone/model", cache / DETECTOR)
+    environment = server.environment(tmp_path / "home")
+    done = hfpose(tmp_path, "download", "someone/model", "someone/nothing", **environment)
+    assert done.returncode == 1
+    name, folder = done.stdout.splitlines()
+    assert name == "someone/model:"
+    assert (Path(folder.strip()) / "model.safetensors").is_file()
+    assert "hfpose: someone/nothing: The Hub has no model repository 'someone/nothing'" in done.stderr
+
+
+@pytest.mark.parametrize("output", ["file", "file/below"])
+def test_convert_to_where_a_file_is_in_the_way(tmp_path: Path, output: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    Golden("detect", DETECTOR).write_checkpoint(tmp_path / "checkpoint.pth")
+    done = hfpose(tmp_path, "convert", DETECTOR, "--checkpoint", "checkpoint.pth", "--output", output)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"hfpose: The converted model cannot be written to '{output}'")
+    assert len(done.stderr.splitlines()) == 1
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_push_prints_the_revision_and_goes_on_after_a_failure(tmp_path: Path, cache: Path, server: HubServer) -> None:

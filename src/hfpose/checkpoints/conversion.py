@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from hfpose.checkpoints.reader import read_checkpoint
@@ -94,7 +95,8 @@ def convert_checkpoint(
     Raises:
         UnknownModelError: if the zoo does not know the name.
         ConfigError: if the config file cannot be read or describes something that is not supported.
-        CheckpointError: if the file is broken, or its tensors are not those of the model; it names them.
+        CheckpointError: if the file is broken, or its tensors are not those of the model; it names them. Also if the
+            folder cannot be written.
     """
     if config is not None:
         from hfpose.checkpoints.custom import source_from_config
@@ -117,7 +119,13 @@ def convert_checkpoint(
         )
     model = build_model(source, read.state_dict, path.name)
     processor = source.conversion.image_processor_from_reference(source.reference)
-    return save_folder(Path(output_dir), model, processor)
+    try:
+        return save_folder(Path(output_dir), model, processor)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"The converted model cannot be written to '{output_dir}': {error}. Is a file in the way, the disk full, or "
+            "the place not writable? Give another folder."
+        ) from error
 
 
 def build_model(source: ModelSource, state_dict: Mapping[str, Tensor], file_name: str) -> PreTrainedModel:

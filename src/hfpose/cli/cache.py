@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hfpose.zoo import get_main_entry
+from hfpose.zoo import TASKS, find_entry
 
 
 def cache(
@@ -24,7 +24,7 @@ def cache(
         raise typer.BadParameter("give the names of the models to delete with --clean, and only then.")
     if clean or clean_all:
         cached = {model.name for model in hub.list_cached()}
-        chosen = None if clean_all else [name if name in cached else get_main_entry(name).name for name in names or ()]
+        chosen = None if clean_all else [found for name in names or () for found in _named(name, cached)]
         print(f"Freed {_megabytes(hub.clean_cache(chosen))}.")
         return
     models = hub.list_cached()
@@ -35,7 +35,18 @@ def cache(
     for model in models:
         day = datetime.fromtimestamp(model.modified).strftime("%Y-%m-%d")
         print(f"{_megabytes(model.size):>11}  {day}  {model.name}")
-    print(f"{_megabytes(sum(model.size for model in models)):>11}  in {hub.cache_dir()}")
+    rest = hub.unlisted_size()
+    if rest:
+        print(f"{_megabytes(rest):>11}  unfinished downloads and the like, which --clean-all deletes too")
+    print(f"{_megabytes(sum(model.size for model in models) + rest):>11}  in {hub.cache_dir()}")
+
+
+def _named(name: str, cached: set[str]) -> list[str]:
+    """What a name or alias means of the cache; the name itself where it means nothing there."""
+    if name in cached:
+        return [name]
+    entries = [entry.name for task in TASKS if (entry := find_entry(name, task))]
+    return [found for found in entries if found in cached] or entries[:1] or [name]
 
 
 def _megabytes(size: int) -> str:

@@ -11,7 +11,9 @@ from hfpose.errors import HFPoseError
 
 
 def download(
-    names: Annotated[list[str], typer.Argument(help="Zoo names or aliases; `hfpose models` lists them.")],
+    names: Annotated[
+        list[str], typer.Argument(help="Zoo names or aliases (`hfpose models` lists them), or hub repositories.")
+    ],
 ) -> None:
     """Fetch and convert models and what goes before them (detector, 2D model), so that they work offline."""
     results = [_download(name) for name in names]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,11 +30,16 @@ def push(
 
 def _push(name: str, namespace: str, pipeline: bool, private: bool, dry_run: bool) -> bool:
     """Whether it went well; otherwise the reason is on stderr, and the other names can go on."""
-    from hfpose.publishing.uploads import push_model, push_pipeline
-    from hfpose.zoo import get_main_entry
+    from hfpose.publishing.uploads import UploadError, push_model, push_pipeline
+    from hfpose.zoo import TASKS, find_entry, get_main_entry
 
     push_entry = push_pipeline if pipeline else push_model
     try:
+        if Path(name).is_dir() and not any(find_entry(name, task) for task in TASKS):
+            raise UploadError(
+                "this is a folder, and only models of the zoo are pushed by name. For your own, in Python: "
+                f"`hfpose.pipeline(model={name!r}).push_to_hub('{namespace}/NAME')`, or `push_to_hub` of the model alone."
+            )
         print(push_entry(get_main_entry(name), namespace, private=private or None, dry_run=dry_run))
     except HFPoseError as error:
         print(f"hfpose: {name}: {error}", file=sys.stderr)
