@@ -62,13 +62,14 @@ class CompiledRunner:
 def _check_compiler() -> None:
     try:
         from torch._inductor.cpp_builder import get_cpp_compiler
-    except ImportError:  # not a name that torch promises to keep; the first call then tells
+        from torch._inductor.exc import InvalidCxxCompiler
+    except ImportError:  # not names that torch promises to keep; the first call then tells
         return
     try:
         get_cpp_compiler()
-    except Exception as error:
+    except InvalidCxxCompiler as error:
         raise ConfigError(
-            'backend="compile" needs a C++ compiler, and this machine has none that torch finds '
-            f"({type(error).__name__}). Install one (`apt install g++`, `dnf install gcc-c++`, on macOS `xcode-select "
+            'backend="compile" needs a C++ compiler, and torch finds none on this machine. '
+            "Install one (`apt install g++`, `dnf install gcc-c++`, on macOS `xcode-select "
             '--install`), or name yours in the environment variable CXX. Without one use backend="onnxruntime".'
         ) from error
