@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from hfpose.pipelines.loading import Stage
 
 # `mmpose.evaluation.nms` counts the pixels of a box, its right and lower edge included.
 PIXEL_OFFSET = 1.0
+MAX_NAMES_IN_ERROR = 20
 
 
 class BoxDetector:
@@ -71,18 +73,29 @@ class BoxDetector:
         return boxes[keep], scores[keep]
 
 
-def label_ids(config: PreTrainedConfig, labels: Iterable[int | str]) -> list[int]:
-    """Ids of the classes that are given by id or by name.
+def label_ids(config: PreTrainedConfig, labels: Iterable[int | str] | int | str) -> list[int]:
+    """Ids of the classes that are given by id or by name, several or one.
 
     Raises:
-        InputError: if the model has no such class.
+        InputError: if the model has no such class; it suggests near names.
     """
-    names = {str(name).lower(): int(index) for index, name in (config.id2label or {}).items()}
-    ids = []
-    for label in labels:
-        index = names.get(label.lower()) if isinstance(label, str) else int(label)
-        if index is None or index not in names.values():
-            known = ", ".join(list(names)[:20])
-            raise InputError(f"The detector has no class {label!r}. It tells apart: {known}.")
-        ids.append(index)
-    return ids
+    names = {int(index): str(name) for index, name in (config.id2label or {}).items()}
+    given = [labels] if isinstance(labels, (int, str)) else labels
+    return [index for label in given for index in _ids_of(label, names)]
+
+
+def _ids_of(label: int | str, names: Mapping[int, str]) -> list[int]:
+    """Ids of one class, or of all that have the same name."""
+    if not isinstance(label, str):
+        found = [int(label)] if int(label) in names else []
+    else:
+        found = [index for index, name in names.items() if name.casefold() == label.casefold()]
+    if found:
+        return found
+    known = ", ".join(f"{index} {name}" for index, name in list(names.items())[:MAX_NAMES_IN_ERROR])
+    rest = len(names) - MAX_NAMES_IN_ERROR
+    near = difflib.get_close_matches(str(label), names.values())
+    raise InputError(
+        f"The detector has no class {label!r}.{f' Did you mean {near[0]!r}?' if near else ''} "
+        f"It tells apart: {known}{f' and {rest} more' if rest > 0 else ''}."
+    )
