@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import hfpose
-from hfpose.errors import InputError
+from hfpose import hub
+from hfpose.errors import ConfigError, InputError
 from hfpose.media.sources import open_source
 
 BOX = [[60.0, 40.0, 180.0, 220.0]]
@@ -76,6 +77,25 @@ def test_a_3d_model_gives_a_3d_pipeline_for_either_task(tiny_pose, tiny_lifter):
     assert isinstance(made, hfpose.PoseEstimation3DPipeline)
     from_2d = hfpose.pipeline("pose-estimation-3d", model=tiny_pose, lifter=tiny_lifter, detector="whole_image")
     np.testing.assert_array_equal(from_2d(picture()).keypoints, made(picture()).keypoints)
+
+
+def test_a_lifter_that_comes_with_the_package_brings_its_2d_pipeline(tiny_pose, tiny_lifter, tmp_path, monkeypatch):
+    hfpose.pipeline("pose-estimation", model=tiny_pose, detector="whole_image").save_pretrained(tmp_path / "people")
+    monkeypatch.setitem(hub.PACKAGED, "demo", hub.PackagedModel(tmp_path / "people"))
+    monkeypatch.setitem(hub.PACKAGED, "demo3d", hub.PackagedModel(tiny_lifter, default_pose="demo"))
+    wanted = hfpose.pipeline("pose-estimation-3d", model=tiny_lifter, pose=tiny_pose, detector="whole_image")
+    for arguments in ({"model": "demo3d"}, {"model": tmp_path / "people", "lifter": "demo3d"}):
+        made = hfpose.pipeline("pose-estimation-3d", **arguments)
+        np.testing.assert_array_equal(made(picture()).keypoints, wanted(picture()).keypoints)
+
+
+def test_what_goes_before_a_lifter_is_2d_and_may_get_another_detector(tiny_pose, tiny_lifter, pipe, tmp_path):
+    hfpose.pipeline("pose-estimation", model=tiny_pose, detector="whole_image").save_pretrained(tmp_path / "people")
+    made = hfpose.pipeline("pose-estimation-3d", model=tiny_lifter, pose=tmp_path / "people", detector="whole_image")
+    np.testing.assert_array_equal(made(picture()).keypoints, pipe(picture()).keypoints)
+    pipe.save_pretrained(tmp_path / "lifted")
+    with pytest.raises(ConfigError, match="PoseEstimation3DPipeline; before a lifter"):
+        hfpose.pipeline("pose-estimation-3d", model=tiny_lifter, pose=tmp_path / "lifted")
 
 
 def test_a_video_is_lifted_as_a_whole(pipe, clip):

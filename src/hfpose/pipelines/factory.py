@@ -120,7 +120,11 @@ def _make(
 ) -> AnyPipeline:
     """The pipeline for a model that was found, before it is spread over devices; for the arguments see `pipeline`."""
     if chosen.is_pipeline:
-        return _load_saved(chosen.place, loader)
+        saved = _load_saved(chosen.place, loader)
+        if not isinstance(saved, PoseEstimationPipeline) or (task == "pose-estimation" and lifter is None):
+            return saved
+        after = loader.find(lifter or DEFAULT_MODELS["pose-estimation-3d"])
+        return PoseEstimation3DPipeline(saved, loader.load(after, "lifter"))
     if chosen.model_type == HAND_MODEL_TYPE:
         stage = loader.load(chosen, "pose", image_processor)
         found, labels = loader.detector(chosen.entry, stage, detector, detector_labels, detector_weights)
