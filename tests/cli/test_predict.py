@@ -315,6 +315,18 @@ def test_3d(predict, tiny_pose, tiny_lifter, tmp_path):
     ).any()
 
 
+def test_motion_files_of_people_in_3d(predict, tiny_pose, tiny_lifter, tmp_path):
+    pictures = write_pictures(tmp_path / "in", 1)
+    model = ["--pose2d", tiny_pose, "--det-model", "whole_image", "--device", "cpu", "--pred-out-dir", tmp_path / "out"]
+    code, _, err = predict(pictures, *model, "--pose3d", tiny_lifter, "--format", "bvh", "--format", "trc")
+    assert (code, err) == (0, "")
+    files = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
+    assert files == ["bvh/0000/0000_person0.bvh", "trc/0000/0000_person0.trc"]
+    code, out, err = predict(pictures, *model, "--format", "bvh")
+    assert code == 2 and "2D" in err and "--pose3d" in err
+    assert "found" not in out
+
+
 def test_tracking_in_3d(predict, tiny_pose, tiny_lifter, person_detector, shared, tmp_path):
     clip = shared / "videos" / "people.mp4"
     model = ["--pose2d", tiny_pose, "--pose3d", tiny_lifter, "--det-model", person_detector, "--device", "cpu"]

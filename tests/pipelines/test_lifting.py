@@ -510,3 +510,15 @@ def test_bad_settings_are_explained(settings: dict[str, Any], stage: Stage) -> N
 def test_bad_lookahead_is_explained(lookahead: int, stage: Stage) -> None:
     with pytest.raises(InputError, match="lookahead"):
         OnlineLifter(TemporalLifter(stage), lookahead)
+
+
+def test_scores_reach_a_lifter_that_was_trained_with_them() -> None:
+    frame, _ = crossing_walkers(0, frames=1).frame(0)
+    unsure = replace(frame, keypoint_scores=frame.keypoint_scores * np.linspace(0.2, 1, 17, dtype=np.float32))
+    changes = []
+    for uses_scores in (True, False):
+        stage = small_stage()
+        stage = Stage(stage.model, MotionBertImageProcessor(do_use_scores=uses_scores))
+        lifted = [TemporalLifter(stage).lift([output])[0].output.keypoints for output in (frame, unsure)]
+        changes.append(np.abs(lifted[0] - lifted[1]).max())
+    assert changes[0] > 1e-3 and changes[1] == 0

@@ -150,3 +150,32 @@ def test_folder_gives_back_the_same_processor(tmp_path: Path) -> None:
     loaded = MotionBertImageProcessor.from_pretrained(tmp_path)
     settings = SimpleNamespace(**loaded.to_dict())
     assert (settings.do_normalize_boxes, settings.box_scale, settings.zero_root) == (False, 300.0, False)
+
+
+def test_poses_can_lie_in_pictures_of_one_size() -> None:
+    """With `box_image_size` the resolution of the picture changes nothing, neither what goes in nor what comes out."""
+    processor = MotionBertImageProcessor(
+        box_center=(500, 500), box_scale=1000, box_image_size=(1000, 1000), depth_factor=2.0
+    )
+    keypoints = np.random.default_rng(0).uniform(20, 200, (3, 17, 2)).astype(np.float32)
+    encoded = processor(keypoints, (320, 240))["keypoints_2d"]
+    np.testing.assert_allclose(processor(4 * keypoints, (1280, 960))["keypoints_2d"], encoded, atol=1e-5)
+    assert np.abs(encoded[..., :2]).max(axis=(1, 2, 3)) == pytest.approx(1, abs=1e-5)
+    outputs = np.random.default_rng(1).normal(size=(1, 3, 17, 3)).astype(np.float32)
+    relative = outputs.copy()
+    relative[:, :, 0] = 0  # the root is taken to be the origin
+    decoded = processor.post_process_pose_lifting(outputs, (320, 240), do_swap_axes=False, do_rebase_height=False)
+    np.testing.assert_allclose(decoded, relative, atol=1e-6)  # a unit is a meter
+
+
+def test_without_box_normalization_the_size_of_the_picture_counts() -> None:
+    processor = MotionBertImageProcessor(box_image_size=(1000, 1000))
+    plain = MotionBertImageProcessor()
+    keypoints = np.random.default_rng(0).uniform(20, 200, (1, 17, 2)).astype(np.float32)
+    encoded = [each(keypoints, (320, 240), do_normalize_boxes=False)["keypoints_2d"] for each in (processor, plain)]
+    np.testing.assert_array_equal(*encoded)
+    outputs = np.ones((1, 1, 17, 3), np.float32)
+    decoded = [
+        each.post_process_pose_lifting(outputs, (320, 240), do_normalize_boxes=False) for each in (processor, plain)
+    ]
+    np.testing.assert_array_equal(*decoded)

@@ -131,3 +131,29 @@ def test_wrong_shapes_are_explained(
 def test_schema_must_fit_the_number_of_keypoints() -> None:
     with pytest.raises(ConfigError, match="lifts 18 keypoints, but keypoint_schema names 17"):
         MotionBertConfig(num_labels=18)
+
+
+def test_loss_learns_eight_clips_by_heart() -> None:
+    torch.manual_seed(0)
+    config = MotionBertConfig(
+        hidden_size=32, num_hidden_layers=1, num_attention_heads=2, representation_size=32, max_frames=3,
+        initializer_range=0.1, velocity_loss_weight=2.0,
+    )  # fmt: skip
+    model = MotionBertForPoseLifting(config).train()
+    clips = torch.randn(8, 3, 17, 3)
+    labels = 0.3 * torch.randn(8, 1, 17, 3) + 0.03 * torch.randn(8, 3, 17, 3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=250)
+    losses = []
+    for _ in range(250):
+        loss = model(clips, labels=labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.1 * losses[0]
+    with torch.no_grad():
+        lifted = model.eval()(clips).keypoints_3d
+    assert (lifted - labels).norm(dim=-1).mean() < 0.05 * labels.norm(dim=-1).mean()
