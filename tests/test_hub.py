@@ -208,7 +208,7 @@ def test_index_of_a_pipeline_that_leads_out_of_its_folder(tmp_path: Path, part: 
 @pytest.mark.parametrize("index", [b"", b"3", b"\xff", b"[" * 99999, b" " * (17 << 20)])
 def test_index_of_a_pipeline_that_is_none(tmp_path: Path, index: bytes) -> None:
     folder = write_files(tmp_path / "pipeline", {**model_files(), hub.PIPELINE_INDEX: index})
-    with pytest.raises(CheckpointError, match="is no index of a pipeline"):
+    with pytest.raises(ConfigError, match="is no index of a pipeline"):
         hub.resolve(folder)
 
 

@@ -98,7 +98,8 @@ def resolve(
     """
     folder = _local_folder(name_or_path)
     entry = find_entry(name_or_path, task) if isinstance(name_or_path, str) else None
-    if folder is not None and (entry is None or _has_config(folder)):
+    is_known = entry is not None or name_or_path in PACKAGED
+    if folder is not None and (not is_known or _has_config(folder)):
         return _checked_folder(folder)
     if name_or_path in PACKAGED:
         return _checked_folder(PACKAGED[str(name_or_path)].folder)
