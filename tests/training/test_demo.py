@@ -9,9 +9,9 @@ from itertools import pairwise
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.utils.data import DataLoader
 
 import hfpose
-from hfpose.pipelines import PoseEstimationPipeline
 from hfpose.pipelines.loading import Stage
 from hfpose.training import demo
 
@@ -67,8 +67,8 @@ def test_the_plan_fills_the_minutes_and_is_kept(tiny_recipes, tmp_path, capsys):
     assert f"detector: {plan['num_steps']} steps of 2 samples" in capsys.readouterr().out
 
 
-def test_the_finished_pipeline_is_loaded_and_says_what_it_is(tiny_recipes, tmp_path, monkeypatch):
-    stages, plans = {}, {}
+def test_the_finished_pipeline_is_loaded_and_says_what_it_is(tiny_recipes, tmp_path, monkeypatch, capsys):
+    plans = {}
     for recipe in tiny_recipes:
         (tmp_path / recipe.name).mkdir()
         plan = {
@@ -81,10 +81,9 @@ def test_the_finished_pipeline_is_loaded_and_says_what_it_is(tiny_recipes, tmp_p
         }
         (tmp_path / recipe.name / demo.PLAN).write_text(json.dumps(plan))
         plans[recipe.name] = demo.run_recipe(recipe, tmp_path / recipe.name, 1, 0, "float32", True)
-        stages[recipe.name] = Stage(demo.to_half(recipe.stage.model), recipe.stage.image_processor)
     folder = tmp_path / "demo"
-    PoseEstimationPipeline(stages["pose"], detector=stages["detector"]).save_pretrained(folder)
-    demo.write_card(folder, {name: stage.model for name, stage in stages.items()}, plans)
+    monkeypatch.setattr(demo, "TEST_SEEDS", range(2))
+    demo.write_pipeline(folder, {recipe.name: recipe.stage for recipe in tiny_recipes}, plans)
     card = (folder / "README.md").read_text()
     assert "**not\nfor photographs**" in card and "1 steps of 2 samples" in card and "on a CPU" in card
     pipe = hfpose.pipeline("pose-estimation", model=folder, device="cpu")
@@ -92,7 +91,29 @@ def test_the_finished_pipeline_is_loaded_and_says_what_it_is(tiny_recipes, tmp_p
     for part in ("pose", "detector"):
         tensors = load_file(folder / part / "model.safetensors").values()
         assert {tensor.dtype for tensor in tensors if tensor.is_floating_point()} == {torch.float16}
-    monkeypatch.setattr(demo, "TEST_SEEDS", range(2))
-    metrics = demo.measure(folder)
-    assert set(metrics) == {"detected boxes", "annotated boxes", "boxes of the detector"}
-    assert "PCK@0.05" in metrics["annotated boxes"] and "AR100" in metrics["boxes of the detector"]
+    printed = capsys.readouterr().out
+    assert "detected boxes: " in printed and "PCK@0.05" in printed and "AR100" in printed
+
+
+def test_keypoints_are_looked_for_in_feature_maps_too(tiny_recipes):
+    """The extra loss falls to nothing where each map says the cell of its keypoint, and counts labeled keypoints alone."""
+    model = demo.pose_recipe().stage.model
+    supervision = demo.DenseSupervision(model)
+    labels = torch.tensor([[[15.0, 31.0], [159.0, 191.0], [-5.0, 80.0]]])
+    maps = torch.zeros(1, 3, 12, 10)
+    maps[0, 0, 1, 0] = maps[0, 1, 11, 9] = 50.0
+    assert supervision._cell_loss(maps, labels, torch.ones(1, 3)).item() == pytest.approx(0, abs=1e-6)
+    lost = labels.clone()
+    lost[0, 1] = 20.0  # its map points somewhere else
+    assert supervision._cell_loss(maps, lost, torch.ones(1, 3)).item() == pytest.approx(25, abs=1)
+    assert supervision._cell_loss(maps, lost, torch.tensor([[1.0, 0.0, 1.0]])).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_the_extra_loss_reaches_the_early_stages():
+    recipe = demo.pose_recipe()
+    assert recipe.model_loss is not None
+    model, inputs = recipe.stage.model, next(iter(DataLoader(recipe.stream(1), 2, collate_fn=recipe.collator)))
+    loss, outputs = recipe.model_loss(model, inputs)
+    own = outputs.loss / 2 * outputs.simcc_x.shape[-1]
+    gradient = torch.autograd.grad(loss - own, model.backbone.stages[0].csp.final_conv.conv.weight)[0]
+    assert loss > own and gradient.abs().sum() > 0
