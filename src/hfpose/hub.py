@@ -37,7 +37,7 @@ from huggingface_hub.utils import WeakFileLock, validate_repo_id
 from safetensors import SafetensorError, safe_open
 
 from .downloads import cache_dir, download_file, downloads_dir, file_name, sha256_of
-from .errors import CheckpointError, DownloadError, UnknownModelError
+from .errors import CheckpointError, ConfigError, DownloadError, UnknownModelError
 from .zoo import TASKS, ModelEntry, Task, find_entry, get_entry, get_main_entry
 
 Converter = Callable[[str, Path, Path], object]
@@ -281,7 +281,7 @@ def _check_index(folder: Path) -> None:
     try:
         parts = dict(_read_json(path))
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{path} is no index of a pipeline: {error}") from error
+        raise ConfigError(f"{path} is no index of a pipeline: {error}") from error
     for part in TASKS:
         if isinstance(parts.get(part), str):
             child_path(folder, parts[part])

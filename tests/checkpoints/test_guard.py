@@ -13,7 +13,7 @@ import torch
 
 import hfpose
 from hfpose.checkpoints.guard import loading_bounded
-from hfpose.errors import CheckpointError
+from hfpose.errors import CheckpointError, ConfigError
 from hfpose.pipelines.loading import load_stage
 
 
@@ -70,7 +70,7 @@ def test_code_beside_a_model_is_not_run(folder: Path, tmp_path: Path) -> None:
         model_type="unknown",
         auto_map={"AutoConfig": "evil.Model", "AutoModelForObjectDetection": "evil.Model"},
     )
-    with pytest.raises(ValueError, match="trust_remote_code"):
+    with pytest.raises(ConfigError, match="trust_remote_code"):
         load_stage(folder, "detector")
     assert not evil.exists()
 

@@ -11,7 +11,7 @@ from transformers import PreTrainedConfig, WhisperConfig
 
 import hfpose
 from hfpose.errors import ConfigError, UnknownModelError
-from hfpose.pipelines.loading import task_of
+from hfpose.pipelines.loading import load_stage, task_of
 
 
 def write_folder(folder: Path, config: PreTrainedConfig) -> Path:
@@ -42,3 +42,26 @@ def test_models_of_other_kinds_and_unknown_names_are_refused(tmp_path):
         task_of(write_folder(tmp_path / "words", WhisperConfig()))
     with pytest.raises(UnknownModelError):
         task_of("rtmpoze-s")
+
+
+def test_model_for_another_stage_is_refused(tiny_pose, tmp_path):
+    detector = write_folder(tmp_path / "detector", hfpose.RTMDetConfig())
+    with pytest.raises(ConfigError, match="holds a rtmdet model; expected a pose model"):
+        hfpose.pipeline("pose-estimation", model=detector, detector="whole_image")
+    with pytest.raises(ConfigError, match="holds a rtmpose model; expected an object detector"):
+        hfpose.pipeline("pose-estimation", model=tiny_pose, detector=tiny_pose)
+    with pytest.raises(ConfigError, match="holds a rtmpose model; expected a lifter"):
+        load_stage(tiny_pose, "lifter")
+
+
+def test_pipeline_where_one_model_is_needed(tiny_pose, tmp_path):
+    hfpose.pipeline("pose-estimation", model=tiny_pose, detector="whole_image").save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="holds a whole pipeline; expected an object detector"):
+        hfpose.pipeline("pose-estimation", model=tiny_pose, detector=tmp_path)
+
+
+def test_model_that_transformers_does_not_know(tmp_path):
+    folder = write_folder(tmp_path / "other", hfpose.RTMDetConfig())
+    (folder / "config.json").write_text('{"model_type": "none"}')
+    with pytest.raises(ConfigError, match="is of no model that can be loaded"):
+        hfpose.pipeline("pose-estimation", model=folder)

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from hfpose import hub
 from hfpose.errors import ConfigError
 from hfpose.keypoints import schema_for_config
 from hfpose.pipelines.hand_pose_3d import HandPose3DPipeline
 from hfpose.pipelines.index import read_index
-from hfpose.pipelines.loading import Stage, load_stage
+from hfpose.pipelines.loading import Stage, load_stage, read_config
 from hfpose.pipelines.placement import DeviceMap, Memory, Placement
 from hfpose.pipelines.pose_estimation import PoseEstimationPipeline
 from hfpose.pipelines.pose_estimation_3d import PoseEstimation3DPipeline
@@ -157,11 +157,7 @@ class _Chosen:
 
     @property
     def model_type(self) -> str:
-        config = (
-            AutoConfig.from_pretrained(self.place, trust_remote_code=False)
-            if isinstance(self.place, Path)
-            else self.place.config
-        )
+        config = read_config(self.place) if isinstance(self.place, Path) else self.place.config
         return config.model_type
 
 

@@ -32,6 +32,7 @@ _AUTO_MODELS: dict[Task, Any] = {
     "lifter": AutoModel,
 }
 
+_KINDS: dict[Task, str] = {"pose": "a pose model", "detector": "an object detector", "lifter": "a lifter"}
 _LIFTER_TYPES = {family.model_type for family in FAMILIES if family.mapping == BASE}
 
 
@@ -81,14 +82,43 @@ def task_of(model: str | Path) -> Task:
     folder = hub.resolve(model)
     if (folder / hub.PIPELINE_INDEX).is_file():
         return "pose"
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    for task, auto_class in _AUTO_MODELS.items():
-        # Any model of transformers is an `AutoModel`, but only ours that have no task of transformers are lifters.
-        if type(config) in auto_class._model_mapping and (task != "lifter" or config.model_type in _LIFTER_TYPES):
+    config = read_config(folder)
+    for task in _AUTO_MODELS:
+        if _is_for(config, task):
             return task
     raise ConfigError(
         f"{model} is a {config.model_type} model; expected a pose model, an object detector or a lifter."
     )
+
+
+def read_config(folder: str | Path) -> PreTrainedConfig:
+    """The configuration of a model's folder.
+
+    Raises:
+        ConfigError: if there is none, or it is of no model that can be loaded without running code of its own.
+    """
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError) as error:  # not there; of a model that transformers does not know
+        raise ConfigError(f"The configuration in {folder} is of no model that can be loaded: {error}") from error
+
+
+def _is_for(config: PreTrainedConfig, task: Task) -> bool:
+    """Whether a model is one for this stage."""
+    # Any model of transformers is an `AutoModel`, but only ours that have no task of transformers are lifters.
+    fits = type(config) in _AUTO_MODELS[task]._model_mapping
+    return fits and (task != "lifter" or config.model_type in _LIFTER_TYPES)
+
+
+def _require(folder: Path, task: Task) -> None:
+    """Refuse a folder with a model for another stage, or with a whole pipeline."""
+    if (folder / hub.PIPELINE_INDEX).is_file():
+        raise ConfigError(
+            f"{folder} holds a whole pipeline; expected {_KINDS[task]}. Give the folder of one of its parts."
+        )
+    config = read_config(folder)
+    if not _is_for(config, task):
+        raise ConfigError(f"{folder} holds a {config.model_type} model; expected {_KINDS[task]}.")
 
 
 def load_stage(
@@ -119,7 +149,7 @@ def load_stage(
     Raises:
         UnknownModelError: if nothing has that name.
         DownloadError: if it cannot be fetched.
-        ConfigError: for an unknown backend, one that cannot run this model, or one that lacks a package or compiler.
+        ConfigError: for a model of another stage; for an unknown backend, one that cannot run this model, or one that lacks a package or compiler.
         CheckpointError: if configuration and weights do not belong together.
     """
     check_backend(backend)
@@ -133,6 +163,7 @@ def load_stage(
             )
     else:
         folder = str(hub.resolve(model, task, revision=revision, token=token))
+        _require(Path(folder), task)
         if _has_only_graph(Path(folder)):
             loaded, graph_folder = _without_weights(folder, task), Path(folder)
         else:
