@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -70,18 +71,24 @@ class HfposeSystem:
         from hfpose.pipelines.pose_estimation import PoseEstimationPipeline
 
         self.watch = Stopwatch()
+        self.forward_seconds: list[float] = []
+        self.forward_batches: list[tuple[str, int]] = []
         pose = load_stage(workload.pose, "pose", backend=backend)  # type: ignore[arg-type]
         detector = None
         if workload.detector is not None:
             detector = load_stage(workload.detector, "detector", backend=backend)  # type: ignore[arg-type]
+            detector = replace(detector, runner=self._counted("detector", detector.runner))
         self.pipeline = PoseEstimationPipeline(
-            replace(pose, runner=_Watched(pose.runner, self.watch, "pose")), detector=detector
+            replace(pose, runner=_Watched(self._counted("pose", pose.runner), self.watch, "pose")), detector=detector
         )
         if detector is not None:
             self.pipeline.detector = _Watched(self.pipeline.detector, self.watch, "detector")
         self.watch.wrap(pose.image_processor, "preprocess", "crop")
         self.watch.wrap(pose.image_processor, "decode", "decode")
         self.clip_batch = clip_batch
+
+    def _counted(self, stage: str, runner: Any) -> Any:
+        return _Counted(stage, runner, self.forward_seconds, self.forward_batches)
 
     def picture(self, path: Path, boxes: list[list[float]] | None) -> Any:
         from hfpose.media.images import load_image
@@ -108,6 +115,27 @@ class HfposeSystem:
 def _forever(boxes: list[list[float]]) -> Iterator[list[list[float]]]:
     while True:
         yield boxes
+
+
+class _Counted:
+    """A runner that notes how long each forward pass took, and of how many pictures or crops it was."""
+
+    def __init__(self, stage: str, inner: Any, times: list[float], batches: list[tuple[str, int]]) -> None:
+        self.stage = stage
+        self.inner = inner
+        self.times = times
+        self.batches = batches
+
+    @property
+    def memory_format(self) -> Any:
+        return self.inner.memory_format
+
+    def __call__(self, **inputs: Any) -> Any:
+        self.batches.append((self.stage, len(inputs["pixel_values"])))
+        start = time.perf_counter()
+        outputs = self.inner(**inputs)
+        self.times.append(time.perf_counter() - start)
+        return outputs
 
 
 class _Watched:

@@ -72,7 +72,7 @@ def predict(
     ] = 1,
     pose_batch_size: Annotated[
         int, typer.Option(min=1, help="Crops that go through the pose model at once.", rich_help_panel=_INPUT)
-    ] = 32,
+    ] = 16,
     segment_frames: Annotated[
         int,
         typer.Option(

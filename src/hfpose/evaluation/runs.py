@@ -75,7 +75,7 @@ def evaluate_pose_pipeline(
     box_threshold: float = 0.3,
     flip_test: bool = False,
     batch_size: int = 8,
-    pose_batch_size: int = 32,
+    pose_batch_size: int = 16,
     show_progress: bool = False,
 ) -> Evaluation:
     """Measure a pipeline on annotated pictures.

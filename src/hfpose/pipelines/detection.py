@@ -13,6 +13,7 @@ from transformers import PreTrainedConfig
 from hfpose.errors import InputError
 from hfpose.models.shared.boxes import nms
 from hfpose.models.shared.detection import DetectionImageProcessor
+from hfpose.models.shared.devices import to_device
 from hfpose.pipelines.loading import Stage
 
 # `mmpose.evaluation.nms` counts the pixels of a box, its right and lower edge included.
@@ -54,7 +55,11 @@ class BoxDetector:
         if isinstance(processor, DetectionImageProcessor):
             options = {"memory_format": self.stage.memory_format}
         inputs = processor(images=list(images), return_tensors="pt", **options)
-        inputs = inputs.to(self.stage.device, self.stage.model.dtype)
+        device, dtype = self.stage.device, self.stage.model.dtype
+        inputs = {
+            name: to_device(value, device, dtype) if isinstance(value, torch.Tensor) else value
+            for name, value in inputs.items()
+        }
         sizes = [image.shape[:2] for image in images]
         results = processor.post_process_object_detection(
             self.stage.run(**inputs), threshold=box_threshold, target_sizes=torch.tensor(sizes)

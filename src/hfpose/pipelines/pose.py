@@ -100,13 +100,14 @@ class TopDownEstimator:
     def _pixel_values(self, images: Sequence[np.ndarray], boxes: np.ndarray, owners: np.ndarray) -> Tensor:
         """Network input for boxes (M, 4), each of the picture with the index that `owners` (M,), ascending, tells."""
         used = np.unique(owners)
-        inputs = self.stage.image_processor(
-            [images[index] for index in used],
-            boxes=[boxes[owners == index] for index in used],
-            return_tensors="pt",
-            memory_format=self.stage.memory_format,
-        )
-        return inputs["pixel_values"].to(self.stage.device, self.stage.model.dtype)
+        pictures = [images[index] for index in used]
+        per_picture = [boxes[owners == index] for index in used]
+        processor, device, dtype = self.stage.image_processor, self.stage.device, self.stage.model.dtype
+        if device.type != "cpu":
+            values = processor.pixel_values_on_device(pictures, per_picture, device)
+            return values.to(dtype).contiguous(memory_format=self.stage.memory_format)
+        inputs = processor(pictures, boxes=per_picture, return_tensors="pt", memory_format=self.stage.memory_format)
+        return inputs["pixel_values"].to(dtype)
 
     def _run(self, pixel_values: Tensor, flip_test: bool) -> ModelOutput:
         outputs = self._forward(pixel_values)

@@ -78,6 +78,17 @@ class PixelNormalization:
         values = cv2.LUT(rows, self._value_table()).reshape(count, height, width, 3)
         return torch.from_numpy(values).permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
 
+    def normalize_values(self, images: Tensor) -> Tensor:
+        """RGB pixels (N, 3, H, W), floating point from 0 to 255, as network input of the same type on the same device."""
+        if self.channel_order == "bgr":
+            images = images.flip(1)
+        if self.do_rescale:
+            images = images * self.rescale_factor
+        if self.do_normalize:
+            mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (self.image_mean, self.image_std))
+            images = (images - mean) / std
+        return images
+
     def _value_table(self) -> np.ndarray:
         """Network input (1, 256, 3) for each pixel value and channel of the network, float32."""
         return _value_table(

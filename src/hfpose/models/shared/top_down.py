@@ -17,6 +17,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import ModelOutput, TensorType
 
 from hfpose.errors import InputError
+from hfpose.models.shared.devices import crop_on_device
 from hfpose.models.shared.images import ImageLike, PixelNormalization, rgb_arrays
 
 
@@ -173,6 +174,19 @@ class TopDownImageProcessor(PixelNormalization, BaseImageProcessor):
             for matrix in crop_matrices(*self._centers_and_scales(image_boxes), size, self.use_udp):
                 cv2.warpAffine(image, matrix, size, dst=next(rows), flags=cv2.INTER_LINEAR)
         return crops
+
+    def pixel_values_on_device(
+        self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray], device: torch.device
+    ) -> Tensor:
+        """What `preprocess` makes of RGB `images` [(h, w, 3), ...] and `boxes` [(N, 4), ...], computed on an accelerator.
+
+        Returns:
+            `pixel_values` (number of boxes, 3, H, W), float32, on the device. For the difference to the CPU's see
+            `crop_on_device`.
+        """
+        size = self._crop_size
+        matrices = [crop_matrices(*self._centers_and_scales(some), size, self.use_udp) for some in boxes]
+        return self.normalize_values(crop_on_device(images, matrices, size, device))
 
     def decode(self, outputs: ModelOutput, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints of every crop in pixels of its picture.

@@ -1,0 +1,298 @@
+"""Where the time goes inside of hfpose, and how it grows with the number of pictures and of people.
+
+    python benchmarks/stages.py                 # everything; results in out/benchmarks
+    python benchmarks/stages.py --write-docs    # and the tables in docs/performance.md
+    python benchmarks/stages.py --quick         # a few seconds: does it run?
+
+The floor is the bare forward pass: the network alone, on input that lies ready. What a pipeline takes beyond that is
+overhead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from transformers.utils import logging
+
+from hfpose.media.images import load_image
+from hfpose.pipelines.loading import Stage
+from hfpose.pipelines.runners import BACKENDS
+from measuring import (
+    OUT,
+    Spread,
+    in_turns,
+    machine,
+    machine_sentence,
+    memory_megabytes,
+    milliseconds,
+    percent,
+    seconds,
+    table,
+    write_report,
+)
+from systems import STAGES, HfposeSystem
+from workloads import Picture, Workload, make_clip, make_picture, make_workload
+
+PARTS = ("forward", "pictures", "video", "images", "people")
+FORWARD_BATCHES = {"detector": (1, 4, 8), "pose": (1, 4, 8, 16, 32)}
+NUM_IMAGES = (1, 10, 100, 1000)
+NUM_PEOPLE = (1, 2, 4, 8, 16, 32, 64)
+FULL_HD = (1920, 1080)
+WARM_UP = 4
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _parser().parse_args(arguments)
+    if options.quick:
+        options.repetitions, options.clip_frames, options.images, options.crowds = 2, 6, [1, 10], [1, 4]
+    logging.disable_progress_bar()
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+        cv2.setNumThreads(options.threads)
+    facts = machine(options.threads)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        workload = make_workload(folder / "workload", clip_frames=options.clip_frames)
+        bench = _Bench(workload, folder, options)
+        results: dict[str, Any] = {"machine": facts, "backend": options.backend, "clip_batch": options.clip_batch}
+        for part in options.parts:
+            results[part] = getattr(bench, part)()
+            print(f"{part} done", flush=True)
+    write_report("stages", options.output, report(results), results, options.write_docs)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--backend", default="torch", choices=BACKENDS)
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
+    parser.add_argument("--repetitions", type=int, default=15)
+    parser.add_argument("--clip-frames", type=int, default=300)
+    parser.add_argument("--clip-batch", type=int, default=8, help="frames that go through the detector at once")
+    parser.add_argument("--images", nargs="+", type=int, default=NUM_IMAGES, help="numbers of pictures")
+    parser.add_argument("--crowds", nargs="+", type=int, default=NUM_PEOPLE, help="numbers of people in one picture")
+    parser.add_argument("--threads", type=int, help="of torch and OpenCV; default: what they take of themselves")
+    parser.add_argument("--output", type=Path, default=OUT, help="folder for the Markdown and the JSON")
+    parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/performance.md")
+    parser.add_argument("--quick", action="store_true", help="few repetitions and short inputs")
+    return parser
+
+
+class _Bench:
+    """The measurements, by the names of `PARTS`."""
+
+    def __init__(self, workload: Workload, folder: Path, options: argparse.Namespace) -> None:
+        self.workload = workload
+        self.folder = folder
+        self.options = options
+        self.system = HfposeSystem(workload, options.backend, options.clip_batch)
+        self.stages: dict[str, Stage] = self.system.pipeline.stages
+
+    def forward(self) -> dict[str, Any]:
+        """Seconds of bare forward passes, by stage and batch size."""
+        results: dict[str, Any] = {}
+        for name, stage in self.stages.items():
+            runs = {str(batch): _bare_forward(stage, batch) for batch in FORWARD_BATCHES[name]}
+            actions = {batch: lambda run=run: seconds(run) for batch, run in runs.items()}
+            results[name] = in_turns(actions, self.options.repetitions, WARM_UP)
+        return results
+
+    def pictures(self) -> dict[str, Any]:
+        """Stages of single pictures, by number of people."""
+        return {str(picture.people): self._stages_of(picture) for picture in self.workload.pictures}
+
+    def _stages_of(self, picture: Picture) -> dict[str, Any]:
+        times: list[dict[str, float]] = []
+        for _ in range(WARM_UP + self.options.repetitions):
+            self.system.watch.take()
+            total = seconds(lambda: self.system.picture(picture.path, picture.boxes))
+            found = self.system.watch.take()
+            times.append({**found, "total": total, "rest": total - sum(found.values())})
+        image_and_output = self.system.picture(picture.path, picture.boxes)
+        self.system.watch.take()
+        forward = self._forward_inside(lambda: self.system.picture(picture.path, picture.boxes))
+        measured = times[WARM_UP:]
+        return {
+            "stages": {name: _median([run.get(name, 0.0) for run in measured]) for name in (*STAGES, "total")},
+            "draw": _median([seconds(lambda: self.system.draw(image_and_output)) for _ in measured]),
+            "outside": forward["outside"],
+        }
+
+    def _forward_inside(self, run: Callable[[], object]) -> dict[str, Any]:
+        """Share of the time that a call spends outside of forward passes, and how often each batch size went through."""
+        shares = []
+        for _ in range(self.options.repetitions):
+            self.system.watch.take()
+            self.system.forward_seconds.clear()
+            total = seconds(run)
+            shares.append(1 - sum(self.system.forward_seconds) / total)
+        return {"outside": _median(shares)}
+
+    def video(self) -> dict[str, Any]:
+        """A clip of 640 pixels against the sum of its bare forward passes, and what a clip in full HD takes beside them."""
+        frames = self.options.clip_frames
+        source = make_picture(self.folder / "video.jpg", 4, self.workload.detector)
+        large = make_clip(self.folder / "large.mp4", source, max(frames // 5, 5), FULL_HD)
+        boxes = _scaled(source, FULL_HD)
+        results = {}
+        for name, path, given in (("640", self.workload.clip, self.workload.clip_boxes), ("1080p", large, boxes)):
+            list(self.system.clip(path, given)) if frames < 20 else None  # warm up
+            self.system.forward_seconds.clear()
+            self.system.forward_batches.clear()
+            memory: list[float | None] = []
+            total = seconds(lambda path=path, given=given, memory=memory: self._watch_clip(path, given, memory))
+            inside = sum(self.system.forward_seconds)
+            batches = Counter(self.system.forward_batches)
+            results[name] = {
+                "frames": len(memory),
+                "seconds": total,
+                "outside": 1 - inside / total,
+                "bare": sum(count * self._bare_seconds(*batch) for batch, count in batches.items()),
+                "people": sum(count * batch for (stage, batch), count in batches.items() if stage == "pose"),
+                "memory": [memory[index] for index in (len(memory) // 3, 2 * len(memory) // 3, -1)],
+            }
+        return results
+
+    def _watch_clip(self, path: Path, boxes: Any, memory: list[float | None]) -> None:
+        for _ in self.system.clip(path, boxes):
+            memory.append(memory_megabytes())
+
+    def _bare_seconds(self, stage: str, batch: int) -> float:
+        run = _bare_forward(self.stages[stage], batch)
+        return _median(in_turns({"": lambda: seconds(run)}, self.options.repetitions, WARM_UP)[""])
+
+    def images(self) -> dict[str, float]:
+        """Seconds for so many pictures of four people, eight at once."""
+        picture = next(picture for picture in self.workload.pictures if picture.people == 4)
+        results = {}
+        for count in self.options.images:
+            boxes = None if picture.boxes is None else [picture.boxes] * count
+
+            def run(count: int = count, boxes: Any = boxes) -> None:
+                for _ in self.system.pipeline([str(picture.path)] * count, boxes=boxes, batch_size=8):
+                    pass
+
+            repetitions = max(1, min(self.options.repetitions, 30 // count))
+            results[str(count)] = _median([seconds(run) for _ in range(repetitions)])
+        return results
+
+    def people(self) -> dict[str, list[float]]:
+        """Seconds for one picture with so many given boxes."""
+        image = load_image(self.workload.pictures[0].path)
+        height, width = image.shape[:2]
+        box = [width * 0.3, height * 0.1, width * 0.7, height * 0.9]
+        actions = {
+            str(count): lambda count=count: seconds(lambda: self.system.pipeline(image, boxes=[box] * count))
+            for count in self.options.crowds
+        }
+        return in_turns(actions, max(2, self.options.repetitions // 3), WARM_UP)
+
+
+def _bare_forward(stage: Stage, batch: int) -> Callable[[], object]:
+    size = stage.image_processor.size
+    pixels = torch.randn(batch, 3, size["height"], size["width"]).contiguous(memory_format=stage.memory_format)
+
+    @torch.inference_mode()
+    def run() -> object:
+        return stage.run(pixel_values=pixels)
+
+    return run
+
+
+def _scaled(picture: Picture, size: tuple[int, int]) -> list[list[float]] | None:
+    """The given boxes of a picture that fills `size`."""
+    if picture.boxes is None:
+        return None
+    height, width = load_image(picture.path).shape[:2]
+    factor = max(size[0] / width, size[1] / height)
+    return [[value * factor for value in box] for box in picture.boxes]
+
+
+def _median(values: Sequence[float]) -> float:
+    return Spread.of(values).median
+
+
+# ---- what is written
+
+
+def report(results: Mapping[str, Any]) -> str:
+    """The results as Markdown."""
+    parts = [
+        f'Measured with `python benchmarks/stages.py`, `backend="{results["backend"]}"`. '
+        f"{machine_sentence(results['machine'])}"
+    ]
+    writers = {
+        "forward": _forward_report,
+        "pictures": _pictures_report,
+        "video": _video_report,
+        "images": _images_report,
+        "people": _people_report,
+    }
+    for name, write in writers.items():
+        if name in results:
+            parts += write(results[name])
+    return "\n\n".join(parts)
+
+
+def _forward_report(stages: Mapping[str, Mapping[str, list[float]]]) -> list[str]:
+    rows = []
+    for name, batches in stages.items():
+        for batch, values in batches.items():
+            spread = Spread.of(values)
+            rows.append([f"{name}, {batch}", milliseconds(spread), f"{spread.median / int(batch) * 1e3:.1f}"])
+    return ["**Bare forward passes**", table(("network, batch", "ms", "ms each"), rows)]
+
+
+def _pictures_report(pictures: Mapping[str, Any]) -> list[str]:
+    rows = []
+    for people, result in pictures.items():
+        stages = {**result["stages"], "draw": result["draw"]}
+        values = [f"{stages[name] * 1e3:.1f}" for name in (*STAGES, "total")]
+        rows.append([people, *values, percent(result["outside"])])
+    header = ("people", *STAGES, "total without drawing", "outside forward passes")
+    return ["**Stages of a picture of 640 pixels**, ms (16 people: 480x1200)", table(header, rows)]
+
+
+def _video_report(clips: Mapping[str, Any]) -> list[str]:
+    rows = [
+        [
+            name,
+            clip["frames"],
+            f"{clip['frames'] / clip['seconds']:.1f}",
+            f"{clip['people'] / clip['seconds']:.1f}",
+            f"{clip['seconds'] / clip['bare']:.2f}",
+            percent(clip["outside"]),
+            "" if None in clip["memory"] else ", ".join(f"{value:.0f}" for value in clip["memory"]),
+        ]
+        for name, clip in clips.items()
+    ]
+    header = (
+        *("clip", "frames", "frames per second", "people per second", "time / bare forward passes"),
+        *("outside forward passes", "memory after each third, MB"),
+    )
+    return ["**Video**, read ahead in a thread while networks run", table(header, rows)]
+
+
+def _images_report(images: Mapping[str, float]) -> list[str]:
+    rows = [[count, f"{value:.2f}", f"{value / int(count) * 1e3:.1f}"] for count, value in images.items()]
+    return ["**Number of pictures**, four people each", table(("pictures", "s", "ms each"), rows)]
+
+
+def _people_report(people: Mapping[str, list[float]]) -> list[str]:
+    rows = []
+    for count, values in people.items():
+        spread = Spread.of(values)
+        rows.append([count, milliseconds(spread), f"{spread.median / int(count) * 1e3:.1f}"])
+    return ["**Number of people** in given boxes of one picture", table(("people", "ms", "ms each"), rows)]
+
+
+if __name__ == "__main__":
+    main()

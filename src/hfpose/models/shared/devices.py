@@ -1,0 +1,67 @@
+"""Pictures on their way to an accelerator, and crops that are cut out there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+def to_device(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+    """A tensor on a device; the program goes on while it is copied there.
+
+    Args:
+        tensor: on any device.
+        device: where it goes.
+        dtype: its floating point type there, if it has one; the cast happens on the device.
+    """
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()  # else the copy waits for the device, and the program for the copy
+    moved = tensor.to(device, non_blocking=True)
+    return moved if dtype is None or not moved.is_floating_point() else moved.to(dtype)
+
+
+def crop_on_device(
+    images: Sequence[np.ndarray], matrices: Sequence[np.ndarray], size: tuple[int, int], device: torch.device
+) -> Tensor:
+    """Upright crops of pictures, all people of a picture at once.
+
+    What `cv2.warpAffine` computes with linear interpolation and black around the picture, from exact places instead of
+    places rounded to a 32nd of a pixel: values differ by a few levels at sharp edges.
+
+    Args:
+        images: RGB pictures (h, w, 3), uint8.
+        matrices: for each picture (n, 2, 3), from its pixels to the pixels of its crops, without rotation.
+        size: width and height of a crop.
+        device: where the pictures are copied to and cut.
+
+    Returns:
+        (N, 3, height, width) float32 on the device, whole numbers from 0 to 255: the first picture's crops, the second's,
+        and so on.
+    """
+    width, height = size
+    crops = [torch.empty((0, 3, height, width), device=device)]
+    for image, image_matrices in zip(images, matrices, strict=True):
+        if len(image_matrices) == 0:
+            continue
+        pixels = to_device(torch.from_numpy(np.ascontiguousarray(image)), device).permute(2, 0, 1)[None].float()
+        grid = to_device(torch.from_numpy(_sampling_grid(image_matrices, size, image.shape[1::-1])), device)
+        # One tall picture of all crops, so that the source need not be repeated for each.
+        stacked = nn.functional.grid_sample(pixels, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        crops.append(stacked.view(3, -1, height, width).transpose(0, 1))
+    return torch.cat(crops).round()
+
+
+def _sampling_grid(matrices: np.ndarray, size: tuple[int, int], image_size: tuple[int, ...]) -> np.ndarray:
+    """Where the pixels of crops lie in the picture (1, n * height, width, 2), -1 to 1 from border to border, float32."""
+    places = []
+    for axis, (pixels, extent) in enumerate(zip(size, image_size, strict=True)):
+        scale, offset = matrices[:, axis, axis, None], matrices[:, axis, 2, None]
+        places.append((2 * (np.arange(pixels) - offset) / scale + 1) / extent - 1)
+    x, y = places
+    grid = np.empty((len(matrices), size[1], size[0], 2), np.float32)
+    grid[..., 0] = x[:, None, :]
+    grid[..., 1] = y[:, :, None]
+    return grid.reshape(1, -1, size[0], 2)
