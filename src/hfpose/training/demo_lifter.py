@@ -85,9 +85,7 @@ def lifter_recipe() -> Recipe:
     )
 
 
-def measure(
-    stage: Stage, noise: PoseNoise, seeds: Sequence[int] = TEST_SEEDS, frames: int = TEST_FRAMES
-) -> dict[str, float]:
+def measure(stage: Stage, noise: PoseNoise, seeds: Sequence[int], frames: int) -> dict[str, float]:
     """Errors of a lifter over time and frame by frame, on motions that one camera each sees, all through the pipeline's stage.
 
     Args:
@@ -140,7 +138,7 @@ tags:
 
 # demo3d
 
-Lifts COCO's 2D keypoints of people to Human3.6M's 17 joints in 3D, in clips of up to {MAX_FRAMES} frames. It is for
+Lifts COCO's 2D keypoints of people to Human3.6M's 17 joints in 3D, in clips of up to {stage.model.config.max_frames} frames. It is for
 demonstrations and for tests without a network, **not for measurements**: it knows only figures from a computer.
 
 Keypoints come out in meters relative to the root: x left, y toward the camera, z up. How tall somebody is cannot be seen
@@ -149,7 +147,7 @@ in one picture, so sizes are those of an average person.
 ## Training
 
 MotionBERT with {stage.model.num_parameters() / 1e6:.2f} million parameters, from scratch, by `python -m
-hfpose.training.demo_lifter`: {motions} motions of {MAX_FRAMES} frames ({plan["num_steps"]} steps) in
+hfpose.training.demo_lifter`: {motions} motions of {stage.model.config.max_frames} frames ({plan["num_steps"]} steps) in
 {plan["seconds"] / 60:.0f} minutes on {plan["hardware"]}. The motions are those of `hfpose.training.figures`; their
 joints are projected by random cameras, and disturbed as a 2D pose model would (`hfpose.training.motions.PoseNoise`): noise
 that is new in each frame and noise that stays, hidden keypoints, confused sides, missed frames, boxes that are a bit off.
@@ -182,7 +180,7 @@ def main(
     write_card(folder, recipe.stage, plan)
     stage = load_stage(folder, "lifter")
     for level in TEST_LEVELS:
-        metrics = measure(stage, PoseNoise(level=level))
+        metrics = measure(stage, PoseNoise(level=level), TEST_SEEDS, TEST_FRAMES)
         add_results(folder, f"{len(TEST_SEEDS)} motions", f"2D noise of {100 * level:.1f} %", metrics)
         print(f"noise {level}: " + ", ".join(f"{name} {value:.2f}" for name, value in metrics.items()), flush=True)
     size = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))

@@ -1,0 +1,94 @@
+"""The script that trains the offline default's lifter, in miniature."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import hfpose
+from hfpose.pipelines.loading import Stage, load_stage
+from hfpose.training import demo_lifter
+from hfpose.training.demo import Recipe
+from hfpose.training.motions import LiftingClips, PoseNoise, RandomMotions
+
+
+@pytest.fixture
+def tiny_recipe() -> Recipe:
+    """The recipe with the smallest model and shortest clips."""
+    recipe = demo_lifter.lifter_recipe()
+    torch.manual_seed(0)
+    config = hfpose.MotionBertConfig(
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=2, representation_size=8, max_frames=6
+    )
+    processor = recipe.stage.image_processor
+    clips = LiftingClips(processor, views=1)
+    return replace(
+        recipe,
+        stage=Stage(hfpose.MotionBertForPoseLifting(config), processor),
+        samples=RandomMotions(demo_lifter.TRAINING_SEEDS, 6, {6: 0.5, 3: 0.5}, per_batch=2),
+        validation=RandomMotions(range(2), 6, {6: 1.0}, per_batch=2),
+        make=clips,
+        make_validation=clips,
+        batch_size=2,
+    )
+
+
+def test_no_motion_is_used_for_two_purposes() -> None:
+    ranges = [demo_lifter.TEST_SEEDS, demo_lifter.VALIDATION_SEEDS, demo_lifter.TRAINING_SEEDS]
+    assert all(one.stop <= other.start for one, other in pairwise(ranges))
+    recipe = demo_lifter.lifter_recipe()
+    assert recipe.samples.seeds == demo_lifter.TRAINING_SEEDS
+    assert recipe.validation.seeds == demo_lifter.VALIDATION_SEEDS
+
+
+def test_the_model_is_small_and_the_same_each_time() -> None:
+    first, second = demo_lifter.lifter_recipe().stage.model, demo_lifter.lifter_recipe().stage.model
+    assert all(torch.equal(one, other) for one, other in zip(first.parameters(), second.parameters(), strict=True))
+    assert first.num_parameters() < 0.4e6
+
+
+def test_batches_of_the_recipe_fit_the_model() -> None:
+    recipe = demo_lifter.lifter_recipe()
+    stream = recipe.stream(1)
+    batch = recipe.collator([stream[index] for index in range(recipe.batch_size)])
+    assert all(demo_lifter.MAX_FRAMES % length == 0 for length in demo_lifter.LENGTHS)
+    assert torch.isfinite(recipe.stage.model(**batch).loss)
+
+
+def test_the_lifter_is_trained_written_and_measured(tiny_recipe, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(demo_lifter, "lifter_recipe", lambda: tiny_recipe)
+    monkeypatch.setattr(demo_lifter, "TEST_SEEDS", range(2))
+    monkeypatch.setattr(demo_lifter, "TEST_FRAMES", 8)
+    monkeypatch.setattr(demo_lifter, "TEST_LEVELS", (0.01,))
+    plan = {
+        "num_steps": 2,
+        "batch_size": 2,
+        "seconds_per_step": 1.0,
+        "save_steps": 2,
+        "seconds": 0.0,
+        "hardware": "a CPU",
+    }
+    (tmp_path / "lifter").mkdir()
+    (tmp_path / "lifter" / "plan.json").write_text(json.dumps(plan))
+    threads = torch.get_num_threads()
+    demo_lifter.main(tmp_path, minutes=1, workers=0, threads=1, precision="float32", cpu=True)
+    torch.set_num_threads(threads)
+    folder = tmp_path / "demo3d"
+    assert {tensor.dtype for tensor in load_file(folder / "model.safetensors").values()} == {torch.float16}
+    card = (folder / "README.md").read_text()
+    assert "4 motions of 6 frames (2 steps)" in card and "on a CPU" in card
+    assert "- 2 motions, 2D noise of 1.0 %: 2D error" in card and "MPJPE frame" in card
+    assert "2D error" in capsys.readouterr().out
+    assert load_stage(folder, "lifter").image_processor.do_use_scores
+
+
+def test_an_untrained_lifter_errs_by_as_much_as_people_are_tall(tiny_recipe) -> None:
+    stage = Stage(tiny_recipe.stage.model.eval(), tiny_recipe.stage.image_processor)
+    metrics = demo_lifter.measure(stage, PoseNoise(), range(2), 8)
+    assert metrics["MPJPE"] > 200 and metrics["P-MPJPE"] <= metrics["N-MPJPE"] <= metrics["MPJPE"]
+    assert 1 < metrics["2D error"] < 4
