@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 from huggingface_hub.utils import validate_repo_id
 
 from checkpoint_host import ZOO_FILE, CheckpointHost, use_zoo, zoo_environment
 from fake_conversion import convert, converted_weights, safetensors_file
 from file_server import Fault
-from hfpose import hub, zoo
+from hfpose import downloads, hub, zoo
 from hfpose.errors import CheckpointError, ConfigError, DownloadError, UnknownModelError
 from hub_server import HubServer
 
@@ -277,6 +278,48 @@ def test_checkpoint_that_was_exchanged_at_the_host(host: CheckpointHost, tmp_pat
     assert hub.list_cached() == []
     host.files[path] = CHECKPOINT
     assert converted_weights(hub.resolve(NAME, convert=convert)) == CHECKPOINT
+
+
+FAULTS = {
+    "cut": (Fault(cut_after=50_000), None),
+    "cut without range support": (Fault(cut_after=50_000, no_range=True), None),
+    "500": (Fault(status=500), None),
+    "429 with Retry-After": (Fault(status=429, headers={"Retry-After": "7"}), None),
+    "slow": (Fault(delay=0.02), None),
+    "hangs once": (Fault(hang=20), None),
+    "length beyond the file": (Fault(length_change=1000), None),
+    "no length": (Fault(no_length=True), None),
+    "always cut without range support": (Fault(cut_after=50_000, no_range=True, times=99), "50000 of 131072 bytes"),
+    "wrong bytes": (Fault(corrupt=True, times=99), "is not the file that was expected"),
+    "length short of the file": (Fault(length_change=-1000, times=99), "it has 130072 bytes"),
+    "404": (Fault(status=404, times=99), r"There is no file at .* \(HTTP 404\)"),
+    "always 500": (Fault(status=500, times=99), "could not be fetched in 5 attempts: the host answered HTTP 500"),
+    "429 for an hour": (Fault(status=429, headers={"Retry-After": "3600"}, times=99), "asks to wait 3600 seconds"),
+    "hangs": (Fault(hang=20, times=99), "could not be fetched in 5 attempts"),
+    "absurd length": (Fault(length_change=50 << 30, times=99), "no checkpoint is as large"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_fault_of_the_host_gives_the_right_model_or_none(
+    host: CheckpointHost, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    fault, message = FAULTS[name]
+    path = host.add(NAME, CHECKPOINT)
+    host.add_fault(path, fault)
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
+    waits: list[float] = []
+    monkeypatch.setattr(downloads.time, "sleep", waits.append)
+    if message is None:
+        assert converted_weights(hub.resolve(NAME, convert=convert)) == CHECKPOINT
+        assert ("Retry-After" in name) == (waits == [7.0])
+        return
+    with pytest.raises(DownloadError, match=message) as caught:
+        hub.resolve(NAME, convert=convert)
+    assert f"'{NAME}' is not in the cache" in str(caught.value)
+    assert hub.list_cached() == []
+    host.clear_faults()
+    assert converted_weights(hub.resolve(NAME, convert=convert)) == CHECKPOINT  # the next start recovers
 
 
 def test_checkpoint_at_hand_is_not_fetched(host: CheckpointHost, tmp_path: Path) -> None:

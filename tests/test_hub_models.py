@@ -91,8 +91,8 @@ def host(tmp_path: Path, checkpoints: dict[str, bytes]) -> Iterator[CheckpointHo
         yield host
 
 
-def run(code: str, tmp_path: Path) -> str:
-    env = {**os.environ, **zoo_environment(tmp_path / "zoo.json"), "HF_HOME": str(tmp_path / "home")}
+def run(code: str, tmp_path: Path, **environment: str) -> str:
+    env = {**os.environ, **zoo_environment(tmp_path / "zoo.json"), "HF_HOME": str(tmp_path / "home"), **environment}
     env.pop("HFPOSE_CACHE", None)
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, cwd=tmp_path)
@@ -111,6 +111,7 @@ def test_pipeline_from_an_empty_cache_and_again_without_a_request(host: Checkpoi
     assert (tmp_path / "home/hfpose").is_dir()
     del host.requests[:]
     assert run(PREDICT, tmp_path) == first
+    assert run(PREDICT, tmp_path, HF_HUB_OFFLINE="1") == first
     assert host.requests == []
 
 
