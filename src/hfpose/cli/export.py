@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,7 +12,10 @@ from hfpose.zoo import TASKS, Task
 if TYPE_CHECKING:
     from hfpose.export.folders import Export
 
+
+Mode = Literal["dynamic", "static"]  # as in `hfpose.export.quantization`, which loads torch
 FORMATS = ("onnx",)
+INT8_MODES: tuple[Mode, ...] = ("dynamic", "static")
 
 
 def export(
@@ -26,6 +29,18 @@ def export(
             help="Of a detector write end2end.onnx too, whose outputs are boxes, as MMDeploy writes and rtmlib reads it.",
         ),
     ] = False,
+    int8: Annotated[
+        str | None,
+        typer.Option(
+            help="Weights of 8 bits: static for convolutional networks, dynamic for transformers. What it costs is measured."
+        ),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of pictures for --int8, for pose models one person each. Default: rendered scenes of people."
+        ),
+    ] = None,
     opset: Annotated[int | None, typer.Option(help="Version of ONNX's operators. Default: 17.")] = None,
     task: Annotated[str | None, typer.Option(help=f"For a name that several tasks know: {', '.join(TASKS)}.")] = None,
 ) -> None:
@@ -34,6 +49,9 @@ def export(
         raise typer.BadParameter(f"{format!r} is none of {', '.join(FORMATS)}.", param_hint="--format")
     if task is not None and task not in TASKS:
         raise typer.BadParameter(f"{task!r} is none of {', '.join(TASKS)}.", param_hint="--task")
+    mode: Mode | None = next((known for known in INT8_MODES if known == int8), None)
+    if mode != int8:
+        raise typer.BadParameter(f"{int8!r} is none of {', '.join(INT8_MODES)}.", param_hint="--int8")
     from hfpose import hub
     from hfpose.errors import ConfigError
     from hfpose.export.folders import export_folder
@@ -52,6 +70,8 @@ def export(
         output or Path(f"{Path(name).name}-onnx"),
         opset=DEFAULT_OPSET if opset is None else opset,
         with_nms=with_nms,
+        int8=mode,
+        calibration=calibration,
     )
     _report(written)
 
@@ -62,3 +82,16 @@ def _report(written: Export) -> None:
         print(f"  {output}: {difference.absolute:.2e} ({difference.relative:.1e} of the greatest value)")
     if written.detections_share is not None:
         print(f"  end2end.onnx: {written.detections_share:.1%} of torch's boxes")
+    report = written.quantization
+    if report is not None:
+        print(
+            f"int8 ({report.mode}), {report.bytes / report.float32_bytes:.0%} of the size. Compared with float32 on ",
+            end="",
+        )
+        print(f"{report.samples} {report.measured_on}:")
+        if report.largest is not None and report.mean is not None:
+            print(f"  distance: mean {report.mean:.3g} {report.unit}, largest {report.largest:.3g} {report.unit}")
+        if report.largest_score_difference is not None:
+            print(f"  score: largest difference {report.largest_score_difference:.3g}")
+        if report.lost_boxes is not None:
+            print(f"  boxes: {report.lost_boxes} lost, {report.added_boxes} added")

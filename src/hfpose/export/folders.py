@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from hfpose.errors import ConfigError
 from hfpose.export.detections import export_detections
 from hfpose.export.graphs import DEFAULT_OPSET, Difference, export_graph
+from hfpose.export.quantization import Mode, QuantizationReport, quantize_graph
 from hfpose.hub import GRAPH_NAME
 
 DETECTIONS_NAME = "end2end.onnx"  # MMDeploy's name of such a file
@@ -28,11 +29,13 @@ class Export:
         differences: to torch, of each output.
         detections_share: of the detections that torch finds in noise, the share that `end2end.onnx` finds; None without
             that file.
+        quantization: what 8 bits cost; None for float32.
     """
 
     folder: Path
     differences: Mapping[str, Difference]
     detections_share: float | None = None
+    quantization: QuantizationReport | None = None
 
 
 def export_folder(
@@ -42,6 +45,8 @@ def export_folder(
     *,
     opset: int = DEFAULT_OPSET,
     with_nms: bool = False,
+    int8: Mode | None = None,
+    calibration: Path | None = None,
 ) -> Export:
     """Write a model as a folder of ONNX and JSON that needs no other file. Files appear whole or not at all.
 
@@ -51,11 +56,16 @@ def export_folder(
         folder: what to write; it is made if it is not there.
         opset: version of ONNX's operators.
         with_nms: of a detector, write a second file whose outputs are boxes, see `export_detections`.
+        int8: write `model.onnx` with weights of 8 bits, and `quantization.json`; see `quantize_graph`.
+        calibration: pictures for that.
 
     Raises:
         ConfigError: for a model, opset or folder that cannot be used, or if a package is missing.
         CheckpointError: if a file does not compute what torch computes.
+        InputError: if there are too few pictures.
     """
+    if calibration is not None and int8 is None:
+        raise ConfigError("Pictures for calibration have a use only with int8.")
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file; give a folder to write the export to.")
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,10 +75,24 @@ def export_folder(
         if with_nms:  # first, for it may refuse the model
             share = export_detections(model, image_processor, unfinished / DETECTIONS_NAME, opset)
         differences = export_graph(model, image_processor, unfinished / GRAPH_NAME, opset)
+        report = None
+        if int8 is not None:
+            report = _quantize(model, image_processor, unfinished / GRAPH_NAME, int8, calibration)
         model.config.save_pretrained(unfinished)
         image_processor.save_pretrained(unfinished)
         for path in sorted(unfinished.iterdir(), key=lambda path: path.suffix == ".onnx"):  # which names the others
             path.replace(folder / path.name)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return Export(folder, differences, share)
+    return Export(folder, differences, share, report)
+
+
+def _quantize(
+    model: PreTrainedModel, image_processor: Any, graph: Path, mode: Mode, calibration: Path | None
+) -> QuantizationReport:
+    """Put a network with weights of 8 bits in the place of a graph."""
+    with tempfile.TemporaryDirectory(prefix=".float32-", dir=graph.parent) as folder:
+        exact = Path(folder) / graph.name
+        for path in graph.parent.glob(f"{graph.name}*"):
+            path.replace(exact.with_name(path.name))
+        return quantize_graph(model, image_processor, exact, graph, mode, calibration)

@@ -1,0 +1,183 @@
+"""Networks in ONNX files with weights of 8 bits, and what that costs in exactness.
+
+Source: Jacob et al., 2018, https://arxiv.org/abs/1712.05877; `onnxruntime.quantization`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
+
+from hfpose.errors import ConfigError
+from hfpose.export.requirements import require
+from hfpose.export.samples import Apart, Sample, distance_apart, make_samples
+from hfpose.export.sessions import OnnxSession
+
+Mode = Literal["dynamic", "static"]
+MODES: tuple[Mode, ...] = ("dynamic", "static")
+
+REPORT_NAME = "quantization.json"
+
+_CALIBRATION_SAMPLES, _MEASURED_SAMPLES = 48, 24
+_PURPOSE = "Quantizing a model"
+
+
+@dataclass(frozen=True)
+class QuantizationReport:
+    """What a network with 8 bits finds, compared with float32, in samples that it was not calibrated with.
+
+    Args:
+        mode: `"dynamic"` or `"static"`.
+        measured_on: what the samples are.
+        samples: how many there are.
+        unit: of distances: pixels of the picture, or meters for a lifter.
+        largest, mean: distance of keypoints, or of the sides of boxes that both find; None where there are none.
+        largest_score_difference: of a keypoint or box; None where there are none.
+        lost_boxes, added_boxes: boxes that float32 finds alone, and that 8 bits find alone; None for keypoints.
+        bytes, float32_bytes: sizes of the files.
+    """
+
+    mode: Mode
+    measured_on: str
+    samples: int
+    unit: str
+    largest: float | None
+    mean: float | None
+    largest_score_difference: float | None
+    lost_boxes: int | None
+    added_boxes: int | None
+    bytes: int
+    float32_bytes: int
+
+
+def quantize_graph(
+    model: PreTrainedModel,
+    image_processor: Any,
+    graph: Path,
+    target: Path,
+    mode: Mode,
+    calibration: Path | None = None,
+) -> QuantizationReport:
+    """Write a network with weights of 8 bits, and measure what it finds otherwise.
+
+    Dynamic: matrix products alone, whose inputs are scaled anew at each run; for transformers. Static: convolutions and
+    matrix products, with scales of inputs that are found out beforehand; for convolutional networks.
+
+    Args:
+        model: that `graph` was exported from.
+        image_processor: the one that belongs to it.
+        graph: the ONNX file in float32.
+        target: the file to write; `quantization.json` with the report is written beside it.
+        mode: which way.
+        calibration: folder of pictures, of which three quarters are for calibration and the rest for measuring; a pose
+            model takes each as one crop. None: rendered scenes of people.
+
+    Raises:
+        ConfigError: for another mode, if a package is missing, or where nothing would be quantized.
+        InputError: if the folder has too few pictures.
+    """
+    if mode not in MODES:
+        raise ConfigError(f"int8 mode is {mode!r}; expected {' or '.join(map(repr, MODES))}.")
+    samples = list(make_samples(model, image_processor, _MEASURED_SAMPLES, calibration, to_measure=True))
+    with _quiet(), tempfile.TemporaryDirectory(prefix=".quantize-", dir=target.parent) as folder:
+        prepared = Path(folder) / "prepared.onnx"
+        shapes = require("onnxruntime.quantization.shape_inference", _PURPOSE)
+        shapes.quant_pre_process(str(graph), str(prepared), skip_symbolic_shape=True)
+        if mode == "dynamic":
+            _quantize_dynamically(prepared, target)
+        else:
+            given = make_samples(model, image_processor, _CALIBRATION_SAMPLES, calibration)
+            _quantize_statically(prepared, target, given)
+    report = _measure(image_processor, graph, target, mode, samples, calibration)
+    content = json.dumps(asdict(report), indent=2) + "\n"
+    target.with_name(REPORT_NAME).write_text(content, encoding="utf-8")
+    return report
+
+
+def _quantize_dynamically(graph: Path, target: Path) -> None:
+    quantization = require("onnxruntime.quantization", _PURPOSE)
+    quantization.quantize_dynamic(
+        str(graph), str(target), op_types_to_quantize=["MatMul", "Gemm"], per_channel=True,
+        weight_type=quantization.QuantType.QInt8, extra_options={"MatMulConstBOnly": True},
+    )  # fmt: skip
+    onnx = require("onnx", _PURPOSE)
+    if not any(node.op_type in ("MatMulInteger", "DynamicQuantizeLinear") for node in onnx.load(target).graph.node):
+        raise ConfigError(
+            "The network has no matrix products with weights, so dynamic quantization changes nothing. Use --int8 static."
+        )
+
+
+def _quantize_statically(graph: Path, target: Path, samples: Iterable[Sample]) -> None:
+    quantization = require("onnxruntime.quantization", _PURPOSE)
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[name-defined]
+        def __init__(self) -> None:
+            self._samples = iter(samples)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            sample = next(self._samples, None)
+            return None if sample is None else {name: value.numpy() for name, value in sample.inputs.items()}
+
+    quantization.quantize_static(
+        str(graph), str(target), Reader(), quant_format=quantization.QuantFormat.QDQ, per_channel=True,
+        op_types_to_quantize=["Conv", "MatMul", "Gemm"], weight_type=quantization.QuantType.QInt8,
+        activation_type=quantization.QuantType.QUInt8, calibrate_method=quantization.CalibrationMethod.MinMax,
+        extra_options={"MatMulConstBOnly": True},
+    )  # fmt: skip
+
+
+def _measure(
+    image_processor: Any, graph: Path, target: Path, mode: Mode, samples: list[Sample], calibration: Path | None
+) -> QuantizationReport:
+    exact, rounded = OnnxSession(graph), OnnxSession(target)
+    apart = [
+        distance_apart(
+            image_processor, sample, ModelOutput(**exact(sample.inputs)), ModelOutput(**rounded(sample.inputs))
+        )
+        for sample in samples
+    ]
+    distances = np.concatenate([each.distances for each in apart])
+    scores = np.concatenate([each.scores for each in apart])
+    lifts, detects = "keypoints_2d" in samples[0].inputs, samples[0].boxes is None
+    return QuantizationReport(
+        mode=mode,
+        measured_on="rendered scenes" if calibration is None else f"pictures of {calibration.name}",
+        samples=len(samples),
+        unit="m" if lifts else "px",
+        largest=_rounded(distances.max()) if distances.size else None,
+        mean=_rounded(distances.mean()) if distances.size else None,
+        largest_score_difference=_rounded(scores.max()) if scores.size else None,
+        lost_boxes=_sum(apart, "lost") if detects and not lifts else None,
+        added_boxes=_sum(apart, "added") if detects and not lifts else None,
+        bytes=target.stat().st_size,
+        float32_bytes=graph.stat().st_size,
+    )
+
+
+def _rounded(value: Any) -> float:
+    return round(float(value), 6)
+
+
+def _sum(apart: Iterable[Apart], name: str) -> int:
+    return sum(getattr(each, name) for each in apart)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the quantizer from logging advice that has been followed."""
+    level = logging.root.level
+    logging.root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.root.setLevel(level)

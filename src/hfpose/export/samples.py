@@ -1,0 +1,168 @@
+"""Inputs like those that a model meets, to find out which values it computes and how far two forms of it are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
+
+from hfpose.errors import ConfigError, InputError
+from hfpose.models.shared.boxes import pairwise_iou
+from hfpose.models.shared.detection import DetectionImageProcessor
+from hfpose.models.vitpose.experts import forward_arguments
+
+_FIRST_SEED_TO_MEASURE = 100_000
+_HELD_OUT = 4  # of a folder every fourth picture is kept for measuring
+_BOX_THRESHOLD, _SAME_BOX = 0.3, 0.5
+_CLIP_FRAMES = 27
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Inputs of a model by name, and what decoding needs to know of where they come from.
+
+    Args:
+        inputs: for one picture, clip or the people of a picture.
+        image_size: (width, height) of the picture.
+        boxes: (N, 4) of the people, for a pose model.
+    """
+
+    inputs: Mapping[str, Tensor]
+    image_size: tuple[int, int]
+    boxes: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Apart:
+    """How far what two forms of a model find is apart.
+
+    Args:
+        distances: of each keypoint, or of each side of a box, in pixels; of a lifter in meters.
+        scores: differences of scores.
+        lost, added: boxes of the one form that have no counterpart in the other, and the reverse.
+    """
+
+    distances: np.ndarray
+    scores: np.ndarray
+    lost: int = 0
+    added: int = 0
+
+
+def make_samples(
+    model: PreTrainedModel, image_processor: Any, count: int, pictures: Path | None = None, *, to_measure: bool = False
+) -> Iterator[Sample]:
+    """Samples for a model, of rendered people or of pictures in a folder.
+
+    Args:
+        model: for which.
+        image_processor: the one that belongs to it.
+        count: how many at most.
+        pictures: folder of pictures; a pose model takes each as a crop. None: rendered scenes.
+        to_measure: whether to give others than without.
+
+    Raises:
+        InputError: if the folder has too few pictures.
+        ConfigError: for a lifter with a folder.
+    """
+    if model.main_input_name == "keypoints_2d":
+        if pictures is not None:
+            raise ConfigError("A lifter takes keypoints, so there is nothing to calibrate it with in pictures.")
+        return (_clip(image_processor, seed, model.config.max_frames) for seed in _seeds(count, to_measure))
+    images: Iterator[tuple[np.ndarray, np.ndarray | None]] = (
+        _scenes(_seeds(count, to_measure)) if pictures is None else _images(pictures, count, to_measure)
+    )
+    return (_picture(model, image_processor, image, boxes) for image, boxes in images)
+
+
+def distance_apart(image_processor: Any, sample: Sample, outputs: ModelOutput, others: ModelOutput) -> Apart:
+    """How far what is found in a sample is apart, by the outputs of two forms of a model."""
+    if isinstance(image_processor, DetectionImageProcessor):
+        return _boxes_apart(*(_found_boxes(image_processor, sample, each) for each in (outputs, others)))
+    if sample.boxes is None:
+        first, second = (
+            image_processor.post_process_pose_lifting(each["keypoints_3d"], sample.image_size)
+            for each in (outputs, others)
+        )
+        return Apart(np.linalg.norm(first - second, axis=-1).ravel(), np.zeros(0))
+    (first, first_scores), (second, second_scores) = (
+        image_processor.decode(each, sample.boxes) for each in (outputs, others)
+    )
+    distances = np.linalg.norm(first[..., :2] - second[..., :2], axis=-1)
+    return Apart(distances.ravel(), np.abs(first_scores - second_scores).ravel())
+
+
+def _seeds(count: int, to_measure: bool) -> range:
+    first = _FIRST_SEED_TO_MEASURE if to_measure else 0
+    return range(first, first + count)
+
+
+def _scenes(seeds: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Rendered pictures with the boxes (N, 4) of their people."""
+    from hfpose.training.figures import render_scene
+
+    scenes = (render_scene(seed) for seed in seeds)
+    return ((scene.image, scene.boxes) for scene in scenes if scene.num_people)
+
+
+def _images(folder: Path, count: int, to_measure: bool) -> Iterator[tuple[np.ndarray, None]]:
+    from hfpose.media.images import is_image_path, load_image
+
+    paths = sorted(path for path in folder.iterdir() if is_image_path(path)) if folder.is_dir() else []
+    if len(paths) < _HELD_OUT:
+        raise InputError(
+            f"{folder} has {len(paths)} pictures; calibration needs at least {_HELD_OUT}, of which every "
+            f"{_HELD_OUT}th is for measuring. Some dozens that show what the model will see are good."
+        )
+    chosen = [path for number, path in enumerate(paths) if (number % _HELD_OUT == _HELD_OUT - 1) == to_measure]
+    return ((load_image(path), None) for path in chosen[:count])
+
+
+def _picture(model: PreTrainedModel, image_processor: Any, image: np.ndarray, boxes: np.ndarray | None) -> Sample:
+    height, width = image.shape[:2]
+    if isinstance(image_processor, DetectionImageProcessor):
+        return Sample(dict(image_processor(images=[image], return_tensors="pt")), (width, height))
+    boxes = np.array([[0, 0, width, height]], np.float32) if boxes is None else boxes
+    pixel_values = image_processor([image], boxes=[boxes], return_tensors="pt")["pixel_values"]
+    return Sample(
+        {"pixel_values": pixel_values, **forward_arguments(model, len(pixel_values))}, (width, height), boxes
+    )
+
+
+def _clip(image_processor: Any, seed: int, max_frames: int) -> Sample:
+    from hfpose.training.figures import render_clip
+
+    frames = list(render_clip(seed, min(_CLIP_FRAMES, max_frames), num_people=1, size=(320, 320), detail=1))
+    seen = [frame for frame in frames if frame.num_people]
+    keypoints = np.stack([frame.keypoints[0] for frame in seen])
+    boxes = np.stack([frame.boxes[0] for frame in seen])
+    size = frames[0].image_size
+    inputs = image_processor(keypoints, size, boxes=boxes, schema="coco", return_tensors="pt")
+    mask = torch.ones(1, len(seen), dtype=torch.bool)
+    return Sample({"keypoints_2d": inputs["keypoints_2d"], "frame_mask": mask}, size)
+
+
+def _found_boxes(
+    image_processor: DetectionImageProcessor, sample: Sample, outputs: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    width, height = sample.image_size
+    (found,) = image_processor.post_process_object_detection(outputs, _BOX_THRESHOLD, [(height, width)])
+    return found["boxes"].numpy(), found["scores"].numpy()
+
+
+def _boxes_apart(found: tuple[np.ndarray, np.ndarray], others: tuple[np.ndarray, np.ndarray]) -> Apart:
+    (boxes, scores), (other_boxes, other_scores) = found, others
+    if not len(boxes) or not len(other_boxes):
+        return Apart(np.zeros(0), np.zeros(0), len(boxes), len(other_boxes))
+    overlaps = pairwise_iou(boxes, other_boxes)
+    best = overlaps.argmax(1)
+    same = overlaps.max(1) >= _SAME_BOX
+    distances = np.abs(boxes[same] - other_boxes[best[same]]).ravel()
+    added = int((overlaps.max(0) < _SAME_BOX).sum())
+    return Apart(distances, np.abs(scores[same] - other_scores[best[same]]), int((~same).sum()), added)
