@@ -44,12 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     facts = machine(options.threads)
     logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
-        workload = make_workload(Path(folder), options.people, frames)
+        workload = make_workload(Path(folder), options.people, frames, is_small=options.quick)
         names = options.systems or system_names(list(options.backends))
         with _Workers(names, workload, options.threads, options.clip_batch) as workers:
             results = {
                 "machine": facts,
                 "people": workload.where_people_come_from,
+                "pose": workload.pose_name,
                 "pictures": _pictures(workers, workload, repetitions) if "pictures" in options.parts else {},
                 "clip": _clip(workers, workload, clip_repetitions) if "clip" in options.parts else {},
                 "differences": workers.differences(workload),
@@ -73,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, help="of all libraries; default: what each takes of itself")
     parser.add_argument("--output", type=Path, default=OUT, help="folder for the Markdown and the JSON")
     parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/performance.md")
-    parser.add_argument("--quick", action="store_true", help="few repetitions and a short clip")
+    parser.add_argument("--quick", action="store_true", help="few repetitions, a short clip and a tiny network")
     return parser
 
 
@@ -236,7 +237,7 @@ def report(results: Mapping[str, Any]) -> str:
     settings = results["settings"]
     parts = [f"Measured with `python benchmarks/end_to_end.py`. {machine_sentence(results['machine'])}"]
     parts.append(
-        f"{results['people']} RTMPose-m 256x192 with seeded weights, float32, no flip test. Median and quartiles of "
+        f"{results['people']} {results['pose']} with seeded weights, float32, no flip test. Median and quartiles of "
         f"{settings['repetitions']} interleaved repetitions, from a picture file to keypoints."
     )
     for people, systems in results["pictures"].items():

@@ -59,9 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     facts = machine(options.threads)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        workload = make_workload(folder / "workload", clip_frames=options.clip_frames)
+        workload = make_workload(folder / "workload", clip_frames=options.clip_frames, is_small=options.quick)
         bench = _Bench(workload, folder, options)
-        results: dict[str, Any] = {"machine": facts, "backend": options.backend, "clip_batch": options.clip_batch}
+        results: dict[str, Any] = {
+            "machine": facts,
+            "pose": workload.pose_name,
+            "backend": options.backend,
+            "clip_batch": options.clip_batch,
+        }
         for part in options.parts:
             results[part] = getattr(bench, part)()
             print(f"{part} done", flush=True)
@@ -82,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, help="of torch and OpenCV; default: what they take of themselves")
     parser.add_argument("--output", type=Path, default=OUT, help="folder for the Markdown and the JSON")
     parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/performance.md")
-    parser.add_argument("--quick", action="store_true", help="few repetitions and short inputs")
+    parser.add_argument("--quick", action="store_true", help="few repetitions, short inputs and a tiny network")
     return parser
 
 
@@ -118,23 +123,22 @@ class _Bench:
             times.append({**found, "total": total, "rest": total - sum(found.values())})
         image_and_output = self.system.picture(picture.path, picture.boxes)
         self.system.watch.take()
-        forward = self._forward_inside(lambda: self.system.picture(picture.path, picture.boxes))
         measured = times[WARM_UP:]
         return {
             "stages": {name: _median([run.get(name, 0.0) for run in measured]) for name in (*STAGES, "total")},
             "draw": _median([seconds(lambda: self.system.draw(image_and_output)) for _ in measured]),
-            "outside": forward["outside"],
+            "outside": self._outside(lambda: self.system.picture(picture.path, picture.boxes)),
         }
 
-    def _forward_inside(self, run: Callable[[], object]) -> dict[str, Any]:
-        """Share of the time that a call spends outside of forward passes, and how often each batch size went through."""
+    def _outside(self, run: Callable[[], object]) -> float:
+        """Share of the time that a call spends outside of forward passes."""
         shares = []
         for _ in range(self.options.repetitions):
             self.system.watch.take()
             self.system.forward_seconds.clear()
             total = seconds(run)
             shares.append(1 - sum(self.system.forward_seconds) / total)
-        return {"outside": _median(shares)}
+        return _median(shares)
 
     def video(self) -> dict[str, Any]:
         """A clip of 640 pixels against the sum of its bare forward passes, and what a clip in full HD takes beside them."""
@@ -144,7 +148,6 @@ class _Bench:
         boxes = _scaled(source, FULL_HD)
         results = {}
         for name, path, given in (("640", self.workload.clip, self.workload.clip_boxes), ("1080p", large, boxes)):
-            list(self.system.clip(path, given)) if frames < 20 else None  # warm up
             self.system.forward_seconds.clear()
             self.system.forward_batches.clear()
             memory: list[float | None] = []
@@ -162,8 +165,7 @@ class _Bench:
         return results
 
     def _watch_clip(self, path: Path, boxes: Any, memory: list[float | None]) -> None:
-        for _ in self.system.clip(path, boxes):
-            memory.append(memory_megabytes())
+        memory.extend(memory_megabytes() for _ in self.system.clip(path, boxes))
 
     def _bare_seconds(self, stage: str, batch: int) -> float:
         run = _bare_forward(self.stages[stage], batch)
@@ -226,7 +228,7 @@ def _median(values: Sequence[float]) -> float:
 def report(results: Mapping[str, Any]) -> str:
     """The results as Markdown."""
     parts = [
-        f'Measured with `python benchmarks/stages.py`, `backend="{results["backend"]}"`. '
+        f'Measured with `python benchmarks/stages.py`, `backend="{results["backend"]}"`, {results["pose"]}. '
         f"{machine_sentence(results['machine'])}"
     ]
     writers = {

@@ -49,6 +49,7 @@ class Picture:
 class Workload:
     """Everything that is measured on; what it names lies in a folder, so that several processes can read it."""
 
+    pose_name: str
     pose: Path
     detector: Path | None
     pictures: tuple[Picture, ...]
@@ -63,25 +64,32 @@ class Workload:
         return "Photographs; RTMDet-nano finds the people."
 
 
-def make_workload(folder: Path, people: Sequence[int] = (1, 4, 16), clip_frames: int = 300) -> Workload:
-    """Write models, pictures and a clip of 640 pixels into a folder, which is emptied first."""
+def make_workload(
+    folder: Path, people: Sequence[int] = (1, 4, 16), clip_frames: int = 300, is_small: bool = False
+) -> Workload:
+    """Write models, pictures and a clip of 640 pixels into a folder, which is emptied first.
+
+    With `is_small` the pose model is tiny: for trying out the benchmarks, not for numbers.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    pose, detector = make_pose_model(folder / "pose"), make_detector(folder / "detector")
+    pose, detector = make_pose_model(folder / "pose", is_small), make_detector(folder / "detector")
     pictures = tuple(make_picture(folder / f"people-{count}.jpg", count, detector) for count in people)
     source = make_picture(folder / "clip.jpg", 4, detector)
     clip = make_clip(folder / "clip.mp4", source, clip_frames)
-    return Workload(pose, detector, pictures, clip, clip_frames, source.boxes)
+    name = "A tiny network" if is_small else "RTMPose-m 256x192"
+    return Workload(name, pose, detector, pictures, clip, clip_frames, source.boxes)
 
 
 @torch.no_grad()
-def make_pose_model(folder: Path) -> Path:
-    """RTMPose-m for crops of 256x192 with seeded weights, whose outputs depend on the picture."""
+def make_pose_model(folder: Path, is_small: bool = False) -> Path:
+    """RTMPose-m, or a tiny one, for crops of 256x192 with seeded weights, whose outputs depend on the picture."""
     schema = hfpose.load_schema("coco")
     torch.manual_seed(0)
     labels = dict(enumerate(schema.keypoint_names))
-    model = hfpose.RTMPoseForPoseEstimation(
-        hfpose.RTMPoseConfig(id2label=labels, keypoint_schema=schema.to_dict())  # the defaults are RTMPose-m's
+    size: dict[str, Any] = {"depth_multiplier": 0.167, "width_multiplier": 0.125} if is_small else {}
+    model = hfpose.RTMPoseForPoseEstimation(  # the configuration's defaults are those of RTMPose-m
+        hfpose.RTMPoseConfig(id2label=labels, keypoint_schema=schema.to_dict(), **size)
     )
     for parameter in model.parameters():
         if parameter.ndim > 1:

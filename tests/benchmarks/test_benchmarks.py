@@ -1,0 +1,69 @@
+"""The benchmarks run, and say what they measured."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))  # scripts that import each other as scripts do
+
+import measuring  # noqa: E402
+
+
+def run(script: str, folder: Path, *arguments: str) -> tuple[str, dict]:
+    command = [sys.executable, str(BENCHMARKS / script), "--quick", "--threads", "1", "--output", str(folder)]
+    subprocess.run([*command, *arguments], check=True, capture_output=True, text=True, timeout=300)
+    name = Path(script).stem
+    return (folder / f"{name}.md").read_text(), json.loads((folder / f"{name}.json").read_text())
+
+
+def test_end_to_end(tmp_path):
+    options = ("--systems", "hfpose torch", "--people", "1", "--clip-frames", "4")
+    text, results = run("end_to_end.py", tmp_path, *options)
+    (times,) = (result["seconds"] for result in results["pictures"]["1"].values())
+    assert len(times) == 2
+    assert results["pictures"]["1"]["hfpose torch"]["stages"]["pose"] > 0
+    assert results["clip"]["hfpose torch"]["frames"] == 8
+    assert "| hfpose torch |" in text
+
+
+def test_stages(tmp_path):
+    text, results = run("stages.py", tmp_path, "--parts", "video", "people")
+    assert results["video"]["1080p"]["frames"] == 5
+    assert 0 < results["video"]["640"]["outside"] < 1
+    assert set(results["people"]) == {"1", "4"}
+    assert "Number of people" in text
+
+
+def test_a_stopwatch_counts_what_runs_inside_for_itself(monkeypatch):
+    now = iter([0.0, 1.0, 4.0, 9.0])
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: next(now))
+    watch = measuring.Stopwatch()
+    with watch.measure("outer"), watch.measure("inner"):
+        pass
+    assert watch.take() == {"inner": 3.0, "outer": 6.0}
+    assert watch.take() == {}
+
+
+def test_actions_take_turns():
+    order: list[str] = []
+    actions = {name: lambda name=name: order.append(name) or float(len(order)) for name in "ab"}
+    assert measuring.in_turns(actions, repetitions=2, warm_up=1) == {"a": [3.0, 5.0], "b": [4.0, 6.0]}
+    assert order == list("ababab")
+
+
+def test_a_section_of_a_page_is_replaced():
+    page = "before\n<!-- begin x -->\nold\n<!-- end x -->\nafter\n"
+    assert measuring.with_section(page, "x", "new") == "before\n<!-- begin x -->\n\nnew\n\n<!-- end x -->\nafter\n"
+    with pytest.raises(ValueError, match="begin y"):
+        measuring.with_section(page, "y", "new")
+
+
+@pytest.mark.parametrize("name", ["end_to_end", "stages"])
+def test_the_page_about_speed_has_room_for_the_tables(name):
+    assert "new" in measuring.with_section(measuring.PAGE.read_text(), name, "new")
