@@ -80,7 +80,8 @@ def test_keypoints_stay_where_they_are(name, backend, shared):
     distances = np.linalg.norm(found - expected, axis=-1)
     assert distances[~near_ties(TopDownEstimator(stage), plain)].max() <= 0.1
     assert np.mean(distances <= 0.1) >= 0.99
-    assert np.abs(scores - expected_scores).max() <= 1e-3
+    # Seeded weights give HRNet scores of 3e7, of which float32 has no thousandths.
+    assert np.abs(scores - expected_scores).max() <= 1e-3 * max(1, np.abs(expected_scores).max())
 
 
 @pytest.mark.parametrize(("name", "backend"), cases(DETECTORS))
