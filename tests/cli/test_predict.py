@@ -317,7 +317,16 @@ def test_3d(predict, tiny_pose, tiny_lifter, tmp_path):
 
 def test_motion_files_of_people_in_3d(predict, tiny_pose, tiny_lifter, tmp_path):
     pictures = write_pictures(tmp_path / "in", 1)
-    model = ["--pose2d", tiny_pose, "--det-model", "whole_image", "--device", "cpu", "--pred-out-dir", tmp_path / "out"]
+    model = [
+        "--pose2d",
+        tiny_pose,
+        "--det-model",
+        "whole_image",
+        "--device",
+        "cpu",
+        "--pred-out-dir",
+        tmp_path / "out",
+    ]
     code, _, err = predict(pictures, *model, "--pose3d", tiny_lifter, "--format", "bvh", "--format", "trc")
     assert (code, err) == (0, "")
     files = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
