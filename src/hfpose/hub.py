@@ -133,12 +133,14 @@ def convert_entry(entry: ModelEntry, *, checkpoint: Path | None = None, convert:
 def download(name: str) -> list[Path]:
     """Fetch and convert a model of the zoo and what its pipeline needs beside it: detector, 2D model.
 
-    A name of several stages means the pose model. The id of a hub repository fetches that. Afterwards the model works with
-    ``HF_HUB_OFFLINE=1``.
+    A name of several stages means the pose model. The id of a hub repository fetches that, and what comes with hfpose is
+    there already. Afterwards the model works with ``HF_HUB_OFFLINE=1``.
 
     Returns:
         the folders, that of ``name`` first.
     """
+    if name in PACKAGED:
+        return [resolve(name)]
     if _is_repo_id(name) and not any(find_entry(name, task) for task in TASKS):
         return [_snapshot(name, None, None)]
     entry = get_main_entry(name)

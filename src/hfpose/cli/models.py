@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hfpose.hub import PACKAGED
 from hfpose.zoo import TASKS, ModelEntry, Task, list_entries
 
 COLUMNS = ("task", "name", "aliases", "input", "keypoints or classes", "loadable")
@@ -25,6 +26,7 @@ def models(
         print(json.dumps([_as_dict(entry) for entry in entries], indent=2))
     else:
         print(_table([_row(entry) for entry in entries]))
+        print(f"\nIn the package, for a first try without a network: {', '.join(PACKAGED)} (see their cards).")
 
 
 def _as_dict(entry: ModelEntry) -> dict[str, Any]:
