@@ -94,9 +94,13 @@ class _Workers:
             process = context.Process(target=_serve, args=arguments, daemon=True)
             process.start()
             theirs.close()
-            self._connections[name] = ours
             self._processes.append(process)
-            print(f"{name}: {ours.recv()}", flush=True)  # one after the other, since loading exports and compiles
+            is_ready, message = ours.recv()  # one after the other, since loading exports and compiles
+            print(f"{name}: {message}", flush=True)
+            if is_ready:
+                self._connections[name] = ours
+        if not self._connections:
+            raise SystemExit("No system could be made; see above.")
 
     def __enter__(self) -> _Workers:
         return self
@@ -142,8 +146,12 @@ def _serve(connection: Connection, name: str, workload: Workload, threads: int |
     """Make a system and do what is asked until nobody asks any more."""
     logging.disable_progress_bar()
     start = time.perf_counter()
-    system = make_system(name, workload, threads, clip_batch)
-    connection.send(f"ready after {time.perf_counter() - start:.1f} s")
+    try:
+        system = make_system(name, workload, threads, clip_batch)
+    except Exception as error:  # a package or compiler that is missing: the others are compared without this one
+        connection.send((False, f"left out: {error}"))
+        return
+    connection.send((True, f"ready after {time.perf_counter() - start:.1f} s"))
     actions = {"picture": _run_picture, "clip": _run_clip, "keypoints": lambda system, *rest: system.keypoints(*rest)}
     while True:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,28 +11,28 @@ import pytest
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))  # scripts that import each other as scripts do
 
+import end_to_end  # noqa: E402
 import measuring  # noqa: E402
+import stages  # noqa: E402
 
 
-def run(script: str, folder: Path, *arguments: str) -> tuple[str, dict]:
-    command = [sys.executable, str(BENCHMARKS / script), "--quick", "--threads", "1", "--output", str(folder)]
-    subprocess.run([*command, *arguments], check=True, capture_output=True, text=True, timeout=300)
-    name = Path(script).stem
+def run(benchmark, folder: Path, *arguments: str) -> tuple[str, dict]:
+    benchmark.main(["--quick", "--threads", "1", "--output", str(folder), *arguments])
+    name = benchmark.__name__
     return (folder / f"{name}.md").read_text(), json.loads((folder / f"{name}.json").read_text())
 
 
 def test_end_to_end(tmp_path):
-    options = ("--systems", "hfpose torch", "--people", "1", "--clip-frames", "4")
-    text, results = run("end_to_end.py", tmp_path, *options)
-    (times,) = (result["seconds"] for result in results["pictures"]["1"].values())
-    assert len(times) == 2
-    assert results["pictures"]["1"]["hfpose torch"]["stages"]["pose"] > 0
-    assert results["clip"]["hfpose torch"]["frames"] == 8
+    text, results = run(end_to_end, tmp_path, "--systems", "hfpose torch", "--people", "1")
+    picture, clip = results["pictures"]["1"]["hfpose torch"], results["clip"]["hfpose torch"]
+    assert len(picture["seconds"]) == 2
+    assert picture["stages"]["pose"] > 0
+    assert clip["frames"] == 8
     assert "| hfpose torch |" in text
 
 
 def test_stages(tmp_path):
-    text, results = run("stages.py", tmp_path, "--parts", "video", "people")
+    text, results = run(stages, tmp_path, "--parts", "video", "people")
     assert results["video"]["1080p"]["frames"] == 5
     assert 0 < results["video"]["640"]["outside"] < 1
     assert set(results["people"]) == {"1", "4"}
