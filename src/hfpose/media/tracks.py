@@ -31,7 +31,8 @@ class TrackWriter:
 
     TRC is in millimeters with y up and x toward the camera, as OpenSim has it; BVH in meters with y up and z toward the
     camera, rotations about z, x and y. Keypoints are relative to the root, so nobody moves from the spot, and their height
-    is that of the results.
+    is that of the results. Both formats take depth to grow toward the camera; with `human3d`, whose depth grows away from it as
+    in the reference, people come out mirrored in depth.
 
     The motions of a video are kept in memory until it ends, about 200 bytes for each person and frame.
 

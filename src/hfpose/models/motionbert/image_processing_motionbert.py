@@ -44,7 +44,9 @@ class MotionBertImageProcessor(BaseImageProcessor):
         root_index: the keypoint that others are relative to.
         zero_root: the network was trained with its root at the origin, so what it says of the root is not looked at.
         do_root_relative: coordinates relative to the root.
-        do_swap_axes: x left, y toward the camera, z up, instead of x right, y down, z away from the camera.
+        do_swap_axes: make (-x, z, -y) of (x right, y down, z), so that the last axis points up, as the reference does. Depth
+            keeps the direction that the lifter was trained with: away from the camera for the reference's checkpoints,
+            whose people are mirrored in depth then, and toward the camera for `demo3d`.
         do_rebase_height: move each pose up or down so that its lowest keypoint has z = 0.
     """
 
