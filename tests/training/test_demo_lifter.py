@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 import hfpose
+from hfpose import hub
 from hfpose.pipelines.loading import Stage, load_stage
 from hfpose.training import demo_lifter
 from hfpose.training.demo import Recipe
@@ -92,3 +93,17 @@ def test_an_untrained_lifter_errs_by_as_much_as_people_are_tall(tiny_recipe) -> 
     metrics = demo_lifter.measure(stage, PoseNoise(), range(2), 8)
     assert metrics["MPJPE"] > 200 and metrics["P-MPJPE"] <= metrics["N-MPJPE"] <= metrics["MPJPE"]
     assert 1 < metrics["2D error"] < 4
+
+
+@pytest.mark.parametrize(
+    ("level", "share"), [(0.016, 0.9), (0.024, 0.85)]
+)  # keypoints are off by 2.5 and 3.7 % of the box
+def test_the_packaged_lifter_is_better_over_time_than_frame_by_frame(level: float, share: float) -> None:
+    folder = hub.PACKAGED["demo3d"].folder
+    weights = folder / "model.safetensors"
+    assert weights.stat().st_size < 0.9e6
+    assert {tensor.dtype for tensor in load_file(weights).values()} == {torch.float16}
+    metrics = demo_lifter.measure(load_stage(folder, "lifter"), PoseNoise(level=level), range(16), 81)
+    assert metrics["MPJPE"] < 110  # millimeters
+    assert metrics["MPJPE"] < share * metrics["MPJPE frame"]
+    assert metrics["MPJVE"] < 0.3 * metrics["MPJVE frame"]
