@@ -80,3 +80,8 @@ def test_the_packaged_models_are_small_and_need_no_network(monkeypatch, tmp_path
 def test_the_scene_of_the_readme(demo):
     people = demo(Path(__file__).parents[2] / "docs" / "pictures" / "scene.jpg")
     assert people.num_instances == 5
+
+
+def test_a_saved_pipeline_takes_another_detector():
+    pipe = hfpose.pipeline("pose-estimation", model="demo", detector="whole_image", device="cpu")
+    assert pipe(np.zeros((64, 48, 3), np.uint8)).num_instances == 1

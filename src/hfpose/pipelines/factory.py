@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from transformers import PreTrainedModel
@@ -121,7 +121,10 @@ def _make(
     """The pipeline for a model that was found, before it is spread over devices; for the arguments see `pipeline`."""
     if chosen.is_pipeline:
         saved = _load_saved(chosen.place, loader)
-        if not isinstance(saved, PoseEstimationPipeline) or (task == "pose-estimation" and lifter is None):
+        if not _can_be_lifted(saved):
+            return saved
+        saved = loader.with_detector(saved, detector, detector_labels, detector_weights)
+        if task == "pose-estimation" and lifter is None:
             return saved
         after = loader.find(lifter or DEFAULT_MODELS["pose-estimation-3d"])
         return PoseEstimation3DPipeline(saved, loader.load(after, "lifter"))
@@ -209,10 +212,20 @@ class _Loader:
         if not chosen.is_pipeline:
             return self.pose_pipeline(chosen, None, detector, labels, weights)
         saved = _load_saved(chosen.place, self)
-        if not isinstance(saved, PoseEstimationPipeline):
+        if not _can_be_lifted(saved):
             raise ConfigError(
                 f"{chosen.place} holds a {type(saved).__name__}; before a lifter goes a 2D model or pipeline."
             )
+        return self.with_detector(saved, detector, labels, weights)
+
+    def with_detector(
+        self,
+        saved: PoseEstimationPipeline,
+        detector: Model | None,
+        labels: Iterable[int | str] | None,
+        weights: str | Path | None,
+    ) -> PoseEstimationPipeline:
+        """A saved 2D pipeline with another detector, where one is given."""
         if detector is None:
             return saved
         pose = saved.estimator.stage
@@ -275,6 +288,11 @@ def _load_saved(folder: Path | PreTrainedModel, loader: _Loader) -> AnyPipeline:
     }
     kind = kinds.get(str(read_index(folder).get("pipeline")), PoseEstimationPipeline)
     return kind.from_pretrained(folder, device=loader.device, dtype=loader.dtype, backend=loader.backend)
+
+
+def _can_be_lifted(pipe: AnyPipeline) -> TypeGuard[PoseEstimationPipeline]:
+    """Whether a pipeline gives 2D keypoints alone; that for hands is a 2D one which gives more."""
+    return type(pipe) is PoseEstimationPipeline
 
 
 def _default_labels(entry: ModelEntry, detector: Stage) -> list[int | str] | None:
