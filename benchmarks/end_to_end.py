@@ -24,7 +24,7 @@ import numpy as np
 from transformers.utils import logging
 
 import measuring
-from measuring import OUT, Spread, in_turns, machine, machine_sentence, milliseconds, percent, table, write_report
+from measuring import Spread, in_turns, machine, machine_sentence, milliseconds, percent, table, write_report
 from systems import RTMLIB, STAGES, make_system, system_names
 from workloads import Workload, make_workload
 
@@ -60,21 +60,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    parser = measuring.parser(
+        __doc__,
+        PARTS,
+        "of all libraries; default: what each takes of itself",
+        "few repetitions, a short clip and a tiny network",
     )
     parser.add_argument("--backends", nargs="+", default=BACKENDS, choices=BACKENDS, help="of hfpose")
     parser.add_argument("--systems", nargs="+", help="instead: 'hfpose torch', 'rtmlib', ...")
-    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
     parser.add_argument("--people", nargs="+", type=int, default=PEOPLE, help="people in the pictures")
     parser.add_argument("--repetitions", type=int, default=15, help="of each picture")
     parser.add_argument("--clip-repetitions", type=int, default=2)
     parser.add_argument("--clip-frames", type=int, default=CLIP_FRAMES)
     parser.add_argument("--clip-batch", type=int, default=CLIP_BATCH, help="batch_size of hfpose for the clip")
-    parser.add_argument("--threads", type=int, help="of all libraries; default: what each takes of itself")
-    parser.add_argument("--output", type=Path, default=OUT, help="folder for the Markdown and the JSON")
-    parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/performance.md")
-    parser.add_argument("--quick", action="store_true", help="few repetitions, a short clip and a tiny network")
     return parser
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import json
 import os
@@ -74,6 +75,25 @@ class Spread:
             return cls(values[0], values[0], values[0])
         lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
         return cls(median, lower, upper)
+
+
+def parser(description: str | None, parts: Sequence[str], threads: str, quick: str) -> argparse.ArgumentParser:
+    """A parser with the options that all benchmarks have.
+
+    Args:
+        description: of the benchmark.
+        parts: what `--parts` chooses from.
+        threads, quick: help for the options of these names.
+    """
+    made = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    made.add_argument("--parts", nargs="+", default=parts, choices=parts)
+    made.add_argument("--threads", type=int, help=threads)
+    made.add_argument("--output", type=Path, default=OUT, help="folder for the Markdown and the JSON")
+    made.add_argument("--write-docs", action="store_true", help="put the tables into docs/performance.md")
+    made.add_argument("--quick", action="store_true", help=quick)
+    return made
 
 
 def in_turns(actions: Mapping[str, Callable[[], float]], repetitions: int, warm_up: int = 1) -> dict[str, list[float]]:

@@ -21,11 +21,11 @@ import cv2
 import torch
 from transformers.utils import logging
 
+import measuring
 from hfpose.media.images import load_image
 from hfpose.pipelines.loading import Stage
 from hfpose.pipelines.runners import BACKENDS
 from measuring import (
-    OUT,
     Spread,
     in_turns,
     machine,
@@ -74,20 +74,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    parser = measuring.parser(
+        __doc__,
+        PARTS,
+        "of torch and OpenCV; default: what they take of themselves",
+        "few repetitions, short inputs and a tiny network",
     )
     parser.add_argument("--backend", default="torch", choices=BACKENDS)
-    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
     parser.add_argument("--repetitions", type=int, default=15)
     parser.add_argument("--clip-frames", type=int, default=300)
     parser.add_argument("--clip-batch", type=int, default=8, help="frames that go through the detector at once")
     parser.add_argument("--images", nargs="+", type=int, default=NUM_IMAGES, help="numbers of pictures")
     parser.add_argument("--crowds", nargs="+", type=int, default=NUM_PEOPLE, help="numbers of people in one picture")
-    parser.add_argument("--threads", type=int, help="of torch and OpenCV; default: what they take of themselves")
-    parser.add_argument("--output", type=Path, default=OUT, help="folder for the Markdown and the JSON")
-    parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/performance.md")
-    parser.add_argument("--quick", action="store_true", help="few repetitions, short inputs and a tiny network")
     return parser
 
 

@@ -51,6 +51,24 @@ def tiny_pose(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_lifter(tmp_path_factory) -> Path:
+    """Folder of a small lifter with random weights that sees 9 frames."""
+    import torch
+
+    import hfpose
+
+    torch.manual_seed(0)
+    config = hfpose.MotionBertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, max_frames=9)
+    model = hfpose.MotionBertForPoseLifting(config)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    folder = tmp_path_factory.mktemp("models") / "tiny-lifter"
+    model.save_pretrained(folder)
+    hfpose.MotionBertImageProcessor().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def person_detector(shared, tmp_path_factory) -> Path:
     """Folder of a real person detector, RTMDet-nano."""
     import hfpose

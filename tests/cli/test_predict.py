@@ -15,7 +15,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 import typer
 from PIL import Image
 
@@ -98,20 +97,6 @@ def quick(tmp_path_factory) -> list[object]:
     model.save_pretrained(folder)
     hfpose.RTMPoseImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
     return ["--pose2d", folder, "--det-model", "whole_image", "--device", "cpu"]
-
-
-@pytest.fixture(scope="module")
-def tiny_lifter(tmp_path_factory) -> Path:
-    torch.manual_seed(0)
-    model = hfpose.MotionBertForPoseLifting(
-        hfpose.MotionBertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, max_frames=9)
-    )
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
-    folder = tmp_path_factory.mktemp("models") / "tiny-lifter"
-    model.save_pretrained(folder)
-    hfpose.MotionBertImageProcessor().save_pretrained(folder)
-    return folder
 
 
 def noise(seed: int = 0, height: int = 120, width: int = 160) -> np.ndarray:

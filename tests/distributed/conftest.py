@@ -46,20 +46,6 @@ def quick(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def lifter(tmp_path_factory) -> Path:
-    """Folder of a small lifter that sees 9 frames."""
-    torch.manual_seed(0)
-    config = hfpose.MotionBertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, max_frames=9)
-    model = hfpose.MotionBertForPoseLifting(config)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
-    folder = tmp_path_factory.mktemp("models") / "lifter"
-    model.save_pretrained(folder)
-    hfpose.MotionBertImageProcessor().save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture
 def pictures(tmp_path) -> Path:
     """A folder of 150 pictures of noise, and one that is none."""

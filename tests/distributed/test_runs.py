@@ -75,10 +75,10 @@ def test_a_folder_is_shared_and_what_a_dead_process_left_is_done_by_the_next_run
 
 
 def test_a_lifted_video_in_segments_survives_the_first_process(
-    predict_shared, predict_alone, quick, lifter, make_clip, tmp_path
+    predict_shared, predict_alone, quick, tiny_lifter, make_clip, tmp_path
 ):
     clip = make_clip(np.random.default_rng(0).integers(0, 256, (96, 160, 3), dtype=np.uint8), 400)
-    arguments = [clip, "--pose3d", lifter, "--pose2d", quick, "--det-model", "whole_image", "--device", "cpu"]
+    arguments = [clip, "--pose3d", tiny_lifter, "--pose2d", quick, "--det-model", "whole_image", "--device", "cpu"]
     arguments += ["--segment-frames", 20]
     out, alone = tmp_path / "out", tmp_path / "alone"
     kept_in = out / WORK_FOLDER / "segments" / "clip"
@@ -186,13 +186,13 @@ class HelpingNeighbor(Store):
 
 
 def test_windows_of_a_long_video_are_lifted_in_shares(
-    predict_alone, one_of_two, quick, lifter, make_clip, tmp_path, monkeypatch
+    predict_alone, one_of_two, quick, tiny_lifter, make_clip, tmp_path, monkeypatch
 ):
     clip = make_clip(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8), 150)
     arguments = [
         clip,
         "--pose3d",
-        lifter,
+        tiny_lifter,
         "--pose2d",
         quick,
         "--det-model",

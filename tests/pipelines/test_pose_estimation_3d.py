@@ -17,20 +17,6 @@ BOXES = [*BOX, [170.0, 30.0, 300.0, 230.0]]
 
 
 @pytest.fixture(scope="module")
-def tiny_lifter(tmp_path_factory):
-    """Folder of a small lifter with random weights that sees 9 frames."""
-    torch.manual_seed(0)
-    config = hfpose.MotionBertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, max_frames=9)
-    model = hfpose.MotionBertForPoseLifting(config)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
-    folder = tmp_path_factory.mktemp("models") / "tiny-lifter"
-    model.save_pretrained(folder)
-    hfpose.MotionBertImageProcessor().save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def pipe(tiny_pose, tiny_lifter):
     return hfpose.pipeline("pose-estimation-3d", model=tiny_lifter, pose=tiny_pose, detector="whole_image")
 
