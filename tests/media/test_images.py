@@ -53,6 +53,12 @@ def test_jpeg_is_bit_identical_to_opencv(jpeg: Path) -> None:
     assert np.array_equal(image, imread(jpeg))
 
 
+def test_jpeg_with_bytes_after_its_end(tmp_path: Path, jpeg: Path) -> None:
+    longer = tmp_path / "longer.jpg"
+    longer.write_bytes(jpeg.read_bytes() + b"of another program")
+    np.testing.assert_array_equal(load_image(longer), load_image(jpeg))
+
+
 def test_photographs_are_bit_identical_to_opencv(shared: Path) -> None:
     paths = sorted((shared / "images").glob("*.jpg"))
     assert paths

@@ -74,17 +74,19 @@ class Weights:
 
     def __init__(self, model: torch.nn.Module) -> None:
         self._model = model
-        self._tensors: list[Tensor] = []
+        self._first: Tensor | None = None
+        self._counted: list[Tensor] = []  # those made in inference mode count nothing
         self._seen: tuple[Any, ...] | None = None
 
     def have_changed(self) -> bool:
         first = next(self._model.parameters(), None)
-        if not self._tensors or first is not self._tensors[0]:
-            self._tensors = [*self._model.parameters(), *self._model.buffers()]
+        if first is None or first is not self._first:
+            self._first = first
+            tensors = [*self._model.parameters(), *self._model.buffers()]
+            self._counted = [tensor for tensor in tensors if not tensor.is_inference()]
         # All weights move together, while each counts for itself how often it was written to.
         place = None if first is None else (first.data_ptr(), first.device, first.dtype)
-        counted = [tensor for tensor in self._tensors if not tensor.is_inference()]
-        seen = (place, sum(map(attrgetter("_version"), counted)))
+        seen = (place, sum(map(attrgetter("_version"), self._counted)))
         changed, self._seen = seen != self._seen, seen
         return changed
 
