@@ -45,6 +45,8 @@ class PoseOutput(Mapping[str, Any]):
         interpolated: (N,) bool, whether a person was not seen in this frame but in frames around it, or None.
         hand_types: (N, 2) bool, whether there is a right and a left hand, or None.
         root_depths: (N,) float32 millimeters from the right wrist to the left one along depth, or None.
+        is_mirrored: whether people in 3D are mirror images of those in the picture, as the reference's lifters make them,
+            since their depth grows away from the camera; None where that is not known.
         heatmaps: (N, K, h, w) float32, each over the region of the picture in `heatmap_boxes`; or (K, H, W) over
             the whole picture; or None.
         heatmap_boxes: (N, 4) float32 `x1, y1, x2, y2`, or None.
@@ -68,6 +70,7 @@ class PoseOutput(Mapping[str, Any]):
     interpolated: np.ndarray | None = None
     hand_types: np.ndarray | None = None
     root_depths: np.ndarray | None = None
+    is_mirrored: bool | None = None
     heatmaps: np.ndarray | None = None
     heatmap_boxes: np.ndarray | None = None
     visualization: np.ndarray | None = None

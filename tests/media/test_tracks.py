@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,12 @@ def test_trc_is_in_millimeters_with_y_up(tmp_path: Path) -> None:
     assert rows[:, :2].tolist() == [[1, 0], [2, 0.05]]
     # x left, y toward the camera, z up -> x toward the camera, y up, z left: right for whoever looks at the camera
     assert rows[1, 2 + 3 * 4 : 5 + 3 * 4] == pytest.approx([750, 400, 2000])
+
+
+def test_people_that_are_mirrored_in_depth_are_turned_back(tmp_path: Path) -> None:
+    write(TrackWriter(tmp_path, "trc"), (frame(0), replace(people(2, shift=-0.75), is_mirrored=True)))
+    _, _, rows = read_trc((tmp_path / "clip" / "clip_track2.trc").read_text())
+    assert rows[0, 2 + 3 * 4 : 5 + 3 * 4] == pytest.approx([750, 400, 2000])
 
 
 def test_frames_without_the_person_are_empty_in_trc(tmp_path: Path) -> None:

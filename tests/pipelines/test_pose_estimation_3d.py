@@ -51,6 +51,7 @@ def test_a_picture_is_lifted_alone(pipe):
     assert output.keypoints.shape == (2, 17, 3)
     assert output.keypoints_2d.shape == (2, 17, 2)
     assert output.schema.name == "h36m"
+    assert output.is_mirrored == pipe.lifter.image_processor.mirrors()
     assert output.keypoints[..., 2].min(axis=1) == pytest.approx([0, 0], abs=1e-6)
     relative = pipe(picture(), boxes=BOXES, do_rebase_height=False)
     np.testing.assert_allclose(relative.keypoints[:, 0], 0, atol=1e-6)
@@ -82,6 +83,24 @@ def test_what_goes_before_a_lifter_is_2d_and_may_get_another_detector(tiny_pose,
     pipe.save_pretrained(tmp_path / "lifted")
     with pytest.raises(ConfigError, match="PoseEstimation3DPipeline; before a lifter"):
         hfpose.pipeline("pose-estimation-3d", model=tiny_lifter, pose=tmp_path / "lifted")
+
+
+def test_stages_of_a_saved_3d_pipeline_are_replaceable(tiny_pose, tiny_lifter, person_detector, pipe, tmp_path):
+    pipe.save_pretrained(tmp_path / "lifted")
+    with_detector = hfpose.pipeline(model=tmp_path / "lifted", detector=person_detector, detector_labels=["person"])
+    assert with_detector.pose.detector.label_ids is not None
+    found = hfpose.pipeline("pose-estimation-3d", model=tiny_lifter, pose=tiny_pose, detector=person_detector)
+    np.testing.assert_array_equal(with_detector(picture()).boxes, found(picture()).boxes)
+    made = hfpose.pipeline(model=tmp_path / "lifted", pose=tiny_pose, lifter=tiny_lifter, detector="whole_image")
+    np.testing.assert_array_equal(made(picture()).keypoints, pipe(picture()).keypoints)
+    assert made.lifter is not pipe.lifter
+
+
+@pytest.mark.parametrize("detector", ["whole_image", None])
+def test_classes_of_no_detector_are_an_error(tiny_pose, tiny_lifter, pipe, tmp_path, detector):
+    pipe.save_pretrained(tmp_path / "lifted")
+    with pytest.raises(ConfigError, match="there is no detector"):
+        hfpose.pipeline(model=tmp_path / "lifted", detector=detector, detector_labels=[0])
 
 
 def test_a_video_is_lifted_as_a_whole(pipe, clip):

@@ -27,12 +27,13 @@ class TrackWriter:
     The files are `name_track3.trc`, or `name_track3_from120.bvh` for a person who is first seen in frame 120; of pictures
     `name_person0.trc`. They begin with the first frame in which the person is there and end with the last; frames that the
     lifter interpolated count. In frames between in which the person is missing, TRC has empty fields and BVH, which knows
-    no gaps, holds the last pose; so it is where a coordinate is not finite. People without an identity (of whom next to nothing was seen) are left out.
+    no gaps, holds the last pose; so it is where a coordinate is not finite. People without an identity (of whom next to
+    nothing was seen) are left out.
 
     TRC is in millimeters with y up and x toward the camera, as OpenSim has it; BVH in meters with y up and z toward the
     camera, rotations about z, x and y. Keypoints are relative to the root, so nobody moves from the spot, and their height
-    is that of the results. Both formats take depth to grow toward the camera; with `human3d`, whose depth grows away from it as
-    in the reference, people come out mirrored in depth.
+    is that of the results. Both formats take depth to grow toward the camera, so people that are mirrored in the results
+    (`human3d`, as in the reference) are turned back here.
 
     The motions of a video are kept in memory until it ends, about 200 bytes for each person and frame.
 
@@ -103,13 +104,14 @@ class _Tracks:
 
     def add(self, frame_index: int | None, output: PoseOutput) -> None:
         """The people of the next frame; without a number it is a picture."""
+        turn = np.array([1, -1 if output.is_mirrored else 1, 1], np.float32)
         for row, keypoints in enumerate(output.keypoints):
             track = _UNTRACKED if output.track_ids is None else int(output.track_ids[row])
             is_lost = frame_index is not None and track == _UNTRACKED
             if is_lost or not np.isfinite(keypoints).all():
                 continue
             who = f"person{row}" if frame_index is None else f"track{track}"
-            self._people.setdefault(who, []).append((frame_index or 0, keypoints))
+            self._people.setdefault(who, []).append((frame_index or 0, keypoints * turn))
 
     def finish(self) -> None:
         for who, poses in self._people.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, TypeVar
 
 import torch
 from transformers import PreTrainedModel
@@ -24,6 +24,7 @@ from hfpose.zoo import WHOLE_IMAGE, ModelEntry, Task, find_entry, get_entry, lis
 
 AnyPipeline = PoseEstimationPipeline | PoseEstimation3DPipeline | HandPose3DPipeline
 Model = str | Path | PreTrainedModel
+TwoStages = TypeVar("TwoStages", bound=PoseEstimationPipeline)
 
 DEFAULT_MODELS = {"pose-estimation": "human", "pose-estimation-3d": "human3d"}
 HAND_MODEL_TYPE = "internet"
@@ -95,11 +96,9 @@ def pipeline(
         task,
         loader.find(DEFAULT_MODELS[task] if model is None else model, weights, revision),
         image_processor=image_processor,
-        detector=detector,
-        detector_labels=detector_labels,
+        wanted=_Detector(detector, detector_labels, detector_weights),
         pose=pose,
         lifter=lifter,
-        detector_weights=detector_weights,
         pose_weights=pose_weights,
     )
     return placement.apply(made)
@@ -111,30 +110,28 @@ def _make(
     chosen: _Chosen,
     *,
     image_processor: Any,
-    detector: Model | None,
-    detector_labels: Iterable[int | str] | None,
+    wanted: _Detector,
     pose: Model | None,
     lifter: Model | None,
-    detector_weights: str | Path | None,
     pose_weights: str | Path | None,
 ) -> AnyPipeline:
     """The pipeline for a model that was found, before it is spread over devices; for the arguments see `pipeline`."""
     if chosen.is_pipeline:
         saved = _load_saved(chosen.place, loader)
-        if not _can_be_lifted(saved):
-            return saved
-        saved = loader.with_detector(saved, detector, detector_labels, detector_weights)
-        if task == "pose-estimation" and lifter is None:
+        if isinstance(saved, PoseEstimation3DPipeline):
+            return loader.with_other_stages(saved, wanted, pose, pose_weights, lifter)
+        saved = loader.with_detector(saved, wanted)
+        if not _can_be_lifted(saved) or (task == "pose-estimation" and lifter is None):
             return saved
         after = loader.find(lifter or DEFAULT_MODELS["pose-estimation-3d"])
         return PoseEstimation3DPipeline(saved, loader.load(after, "lifter"))
     if chosen.model_type == HAND_MODEL_TYPE:
         stage = loader.load(chosen, "pose", image_processor)
-        found, labels = loader.detector(chosen.entry, stage, detector, detector_labels, detector_weights)
+        found, labels = loader.detector(chosen.entry, stage, wanted)
         return HandPose3DPipeline(stage, detector=found, detector_labels=labels)
     lifts = chosen.model_type == LIFTER_MODEL_TYPE
     if task == "pose-estimation" and not lifts and lifter is None:
-        return loader.pose_pipeline(chosen, image_processor, detector, detector_labels, detector_weights)
+        return loader.pose_pipeline(chosen, image_processor, wanted)
     if lifts:
         first = pose or chosen.default_pose or DEFAULT_MODELS["pose-estimation"]
         before, after = loader.find(first, pose_weights), chosen
@@ -142,7 +139,7 @@ def _make(
         before, after = chosen, loader.find(DEFAULT_MODELS["pose-estimation-3d"] if lifter is None else lifter)
     if lifts and lifter is not None:
         after = loader.find(lifter)
-    people = loader.people(before, detector, detector_labels, detector_weights)
+    people = loader.people(before, wanted)
     return PoseEstimation3DPipeline(people, loader.load(after, "lifter", image_processor if lifts else None))
 
 
@@ -162,6 +159,15 @@ class _Chosen:
     def model_type(self) -> str:
         config = read_config(self.place) if isinstance(self.place, Path) else self.place.config
         return config.model_type
+
+
+@dataclass(frozen=True)
+class _Detector:
+    """What a caller says of the detector: `detector`, `detector_labels` and `detector_weights` of `pipeline`."""
+
+    model: Model | None
+    labels: Iterable[int | str] | None
+    weights: str | Path | None
 
 
 @dataclass(frozen=True)
@@ -189,65 +195,62 @@ class _Loader:
             chosen.place, task, image_processor, device=self.device, dtype=self.dtype, backend=self.backend
         )
 
-    def pose_pipeline(
-        self,
-        chosen: _Chosen,
-        image_processor: Any,
-        detector: Model | None,
-        labels: Iterable[int | str] | None,
-        weights: str | Path | None,
-    ) -> PoseEstimationPipeline:
+    def pose_pipeline(self, chosen: _Chosen, image_processor: Any, wanted: _Detector) -> PoseEstimationPipeline:
         stage = self.load(chosen, "pose", image_processor)
-        found, kept = self.detector(chosen.entry, stage, detector, labels, weights)
-        return PoseEstimationPipeline(stage, detector=found, detector_labels=kept)
+        found, labels = self.detector(chosen.entry, stage, wanted)
+        return PoseEstimationPipeline(stage, detector=found, detector_labels=labels)
 
-    def people(
-        self,
-        chosen: _Chosen,
-        detector: Model | None,
-        labels: Iterable[int | str] | None,
-        weights: str | Path | None,
-    ) -> PoseEstimationPipeline:
+    def people(self, chosen: _Chosen, wanted: _Detector) -> PoseEstimationPipeline:
         """The 2D part of a 3D pipeline: a pose model, or a saved 2D pipeline, whose detector another one may replace."""
         if not chosen.is_pipeline:
-            return self.pose_pipeline(chosen, None, detector, labels, weights)
+            return self.pose_pipeline(chosen, None, wanted)
         saved = _load_saved(chosen.place, self)
         if not _can_be_lifted(saved):
             raise ConfigError(
                 f"{chosen.place} holds a {type(saved).__name__}; before a lifter goes a 2D model or pipeline."
             )
-        return self.with_detector(saved, detector, labels, weights)
+        return self.with_detector(saved, wanted)
 
-    def with_detector(
-        self,
-        saved: PoseEstimationPipeline,
-        detector: Model | None,
-        labels: Iterable[int | str] | None,
-        weights: str | Path | None,
-    ) -> PoseEstimationPipeline:
-        """A saved 2D pipeline with another detector, where one is given."""
-        if detector is None:
+    def with_detector(self, saved: TwoStages, wanted: _Detector) -> TwoStages:
+        """A saved pipeline with another detector, or other classes of its own, where they are asked for."""
+        if wanted.model is not None:
+            found, labels = self.detector(None, saved.estimator.stage, wanted)
+        elif wanted.labels is not None:
+            found, labels = None if saved.detector is None else saved.detector.stage, wanted.labels
+            _check_labels(found, labels)
+        else:
             return saved
-        pose = saved.estimator.stage
-        found, kept = self.detector(None, pose, detector, labels, weights)
-        return PoseEstimationPipeline(pose, detector=found, detector_labels=kept)
+        return type(saved)(saved.estimator.stage, detector=found, detector_labels=labels)
+
+    def with_other_stages(
+        self,
+        saved: PoseEstimation3DPipeline,
+        wanted: _Detector,
+        pose: Model | None,
+        pose_weights: str | Path | None,
+        lifter: Model | None,
+    ) -> PoseEstimation3DPipeline:
+        """A saved 3D pipeline with those of its stages replaced that are given."""
+        if pose is None:
+            people = self.with_detector(saved.pose, wanted)
+        else:
+            people = self.people(self.find(pose, pose_weights), wanted)
+        after = saved.lifter if lifter is None else self.load(self.find(lifter), "lifter")
+        return PoseEstimation3DPipeline(people, after)
 
     def detector(
-        self,
-        entry: ModelEntry | None,
-        pose: Stage,
-        detector: Model | None,
-        labels: Iterable[int | str] | None,
-        weights: str | Path | None,
+        self, entry: ModelEntry | None, pose: Stage, wanted: _Detector
     ) -> tuple[Stage | str | None, Iterable[int | str] | None]:
-        """The detector that is given or that goes with a pose model, and which of its classes to keep."""
+        """The detector that is wanted or that goes with a pose model, and which of its classes to keep."""
         entry = entry or _entry_with_same_keypoints(pose)
+        detector, labels = wanted.model, wanted.labels
         if detector is None and entry is not None:
             detector = entry.default_detector
         if detector is None or detector == WHOLE_IMAGE:
+            _check_labels(None, labels)
             return (WHOLE_IMAGE if detector else None), None
         if not isinstance(detector, PreTrainedModel):
-            detector = self._folder(detector, "detector", weights, None)
+            detector = self._folder(detector, "detector", wanted.weights, None)
         stage = load_stage(detector, "detector", device=self.device, dtype=self.dtype, backend=self.backend)
         if labels is None and entry is not None:
             labels = _default_labels(entry, stage)
@@ -277,7 +280,7 @@ def detector_for(
         detector, labels, weights: `detector`, `detector_labels` and `detector_weights` as for `pipeline`.
         device, dtype: of the detector.
     """
-    return _Loader(device, dtype, None).detector(None, pose, detector, labels, weights)
+    return _Loader(device, dtype, None).detector(None, pose, _Detector(detector, labels, weights))
 
 
 def _load_saved(folder: Path | PreTrainedModel, loader: _Loader) -> AnyPipeline:
@@ -288,6 +291,15 @@ def _load_saved(folder: Path | PreTrainedModel, loader: _Loader) -> AnyPipeline:
     }
     kind = kinds.get(str(read_index(folder).get("pipeline")), PoseEstimationPipeline)
     return kind.from_pretrained(folder, device=loader.device, dtype=loader.dtype, backend=loader.backend)
+
+
+def _check_labels(detector: Stage | None, labels: Iterable[int | str] | None) -> None:
+    """Raises ConfigError for classes of a detector that is not there."""
+    if detector is None and labels is not None:
+        raise ConfigError(
+            f"detector_labels is {labels!r}, but there is no detector, so nothing has classes. Give a detector, or leave "
+            "detector_labels out."
+        )
 
 
 def _can_be_lifted(pipe: AnyPipeline) -> TypeGuard[PoseEstimationPipeline]:

@@ -336,6 +336,7 @@ class TemporalLifter:
             box_scores=stacked("box_scores"),
             track_ids=ids if frame.track_ids is not None or (ids != UNTRACKED).any() else None,
             keypoints_2d=stacked("keypoints", count, 2) * width,
+            is_mirrored=self.stage.image_processor.mirrors(self._decoding["do_swap_axes"]),
             schema=self.schema,
             image_size=frame.image_size,
             source=frame.source,

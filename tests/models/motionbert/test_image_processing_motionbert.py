@@ -168,6 +168,21 @@ def test_poses_can_lie_in_pictures_of_one_size() -> None:
     np.testing.assert_allclose(decoded, relative, atol=1e-6)  # a unit is a meter
 
 
+@pytest.mark.parametrize("away", [True, False])
+@pytest.mark.parametrize("swap", [True, False])
+def test_mirrored_results_are_those_whose_axes_are_left_handed(away: bool, swap: bool) -> None:
+    processor = MotionBertImageProcessor(
+        do_normalize_boxes=False, depth_points_away=away, do_swap_axes=swap, do_rebase_height=False
+    )
+    # Right, down and away, a right-handed frame, as the lifter gives them.
+    steps = np.eye(3) * [1, 1, 1 if away else -1]
+    outputs = np.zeros((1, 1, 17, 3))
+    outputs[0, 0, 1:4] = steps
+    right, down, far = processor.post_process_pose_lifting(outputs, (320, 240))[0, 0, 1:4]
+    assert processor.mirrors() == (np.linalg.det([right, down, far]) < 0)
+    assert processor.mirrors(not swap) != processor.mirrors()
+
+
 def test_without_box_normalization_the_size_of_the_picture_counts() -> None:
     processor = MotionBertImageProcessor(box_image_size=(1000, 1000))
     plain = MotionBertImageProcessor()

@@ -339,12 +339,13 @@ def _build(
 ) -> Any:
     """The pipeline that an inferencer's arguments describe; it takes pictures whole where there is no detector."""
     check_scope(scope)
-    category_ids = detector.category_ids
+    takes_whole = detector.model in (WHOLE_IMAGE, "whole-image")
+    category_ids = None if takes_whole else detector.category_ids  # which the reference leaves unused then
     pipe = pipeline(
         task,
         model=model,
         weights=weights,
-        detector=WHOLE_IMAGE if detector.model == "whole-image" else detector.model,
+        detector=WHOLE_IMAGE if takes_whole else detector.model,
         detector_weights=detector.weights,
         detector_labels=[category_ids] if isinstance(category_ids, int) else category_ids,
         device=device,

@@ -45,8 +45,9 @@ class MotionBertImageProcessor(BaseImageProcessor):
         zero_root: the network was trained with its root at the origin, so what it says of the root is not looked at.
         do_root_relative: coordinates relative to the root.
         do_swap_axes: make (-x, z, -y) of (x right, y down, z), so that the last axis points up, as the reference does. Depth
-            keeps the direction that the lifter was trained with: away from the camera for the reference's checkpoints,
-            whose people are mirrored in depth then, and toward the camera for `demo3d`.
+            keeps the direction that the lifter was trained with.
+        depth_points_away: that direction is away from the camera, as for the reference's checkpoints, whose people are
+            mirror images once axes are swapped; else toward the camera.
         do_rebase_height: move each pose up or down so that its lowest keypoint has z = 0.
     """
 
@@ -64,6 +65,7 @@ class MotionBertImageProcessor(BaseImageProcessor):
         zero_root: bool = True,
         do_root_relative: bool = True,
         do_swap_axes: bool = True,
+        depth_points_away: bool = True,
         do_rebase_height: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -78,6 +80,7 @@ class MotionBertImageProcessor(BaseImageProcessor):
         self.zero_root = zero_root
         self.do_root_relative = do_root_relative
         self.do_swap_axes = do_swap_axes
+        self.depth_points_away = depth_points_away
         self.do_rebase_height = do_rebase_height
 
     def __call__(self, keypoints: np.ndarray, *args: Any, **kwargs: Any) -> BatchFeature:  # type: ignore[override]
@@ -171,11 +174,22 @@ class MotionBertImageProcessor(BaseImageProcessor):
         if self.do_root_relative if do_root_relative is None else do_root_relative:
             keypoints -= keypoints[..., self.root_index, None, :].copy()
         keypoints /= 1000
-        if self.do_swap_axes if do_swap_axes is None else do_swap_axes:
+        if self._swaps_axes(do_swap_axes):
             keypoints = keypoints[..., [0, 2, 1]] * np.array([-1, 1, -1], np.float32)
         if self.do_rebase_height if do_rebase_height is None else do_rebase_height:
             keypoints[..., 2] -= keypoints[..., 2].min(-1, keepdims=True)
         return keypoints
+
+    def mirrors(self, do_swap_axes: bool | None = None) -> bool:
+        """Whether people in results are mirror images; `do_swap_axes` as in `post_process_pose_lifting`.
+
+        Swapped axes are x left, z up and depth between them, which is a turn where depth points toward the camera and a
+        reflection where it points away; the axes of the picture are right-handed with depth pointing away.
+        """
+        return self._swaps_axes(do_swap_axes) == self.depth_points_away
+
+    def _swaps_axes(self, do_swap_axes: bool | None) -> bool:
+        return self.do_swap_axes if do_swap_axes is None else do_swap_axes
 
     def _normalize_boxes(self, keypoints: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         """Keypoints (B, T, K, 2) moved and scaled so that their boxes (B, T, 4) become the standard one."""
