@@ -163,10 +163,11 @@ def test_show_alias(predict):
 
 
 def test_show_alias_is_quick():
-    start = time.perf_counter()
+    before = os.times()
     done = subprocess.run([sys.executable, "-m", "hfpose", "predict", "--show-alias"], capture_output=True, timeout=60)
     assert done.returncode == 0
-    assert time.perf_counter() - start < 2
+    after = os.times()  # of the processor, which a machine with other work does not change much
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 2
 
 
 def test_without_inputs(predict):
