@@ -27,6 +27,8 @@ PICTURE_SIZE = 1000
 # Meters: how tall people are in round numbers, how near the camera may be, and how far skin and clothes reach
 # beyond the bones.
 _STATURE, _NEAREST, _FLESH = 1.72, 1.2, 0.06
+# How much COCO's keypoints are off against each other: face, shoulders, elbows, wrists, hips, knees, ankles.
+_DIFFICULTY = np.repeat((0.55, 0.7, 1.05, 1.6, 0.95, 1.1, 1.5), (5, 2, 2, 2, 2, 2, 2))
 # Bones under the ground are what the feet's soles would be.
 _SOLE = 0.03
 
@@ -133,63 +135,82 @@ def look_at(motion: Motion, starts: Sequence[int], length: int, rng: np.random.G
 
 @dataclass(frozen=True)
 class PoseNoise:
-    """How a 2D pose model errs, in shares of the longer side of a person's box.
+    """How a 2D pose model errs over time, in shares of the longer side of a person's box.
 
-    An error of a keypoint has a part that is new in each frame and one that stays for some frames; how large it is
-    goes with COCO's sigmas. Now and then a keypoint is hidden for some frames and only guessed, left and right are
-    confused, or a frame is missed and filled in between the others.
+    The proportions are those of the packaged `demo` pipeline on rendered people who walk: errors last for several frames,
+    limbs are worse than faces, some moments worse than others, and scores tell of it. Where left and right are seen over
+    each other, knees, ankles, elbows and wrists change sides for a few frames. Now and then a keypoint is hidden and only
+    guessed, the whole body is taken for its back, or a frame is missed and filled in between the others.
 
     Args:
-        level: standard deviation of a keypoint of average difficulty along x and y; of its square, half each is of
-            either part.
+        level: standard deviation of a keypoint of average difficulty along x and y.
         hidden: share of keypoints that are hidden.
-        confused: share of frames in which left and right are confused.
+        confused: share of frames in which the sides of legs are confused, for people seen from anywhere; of arms it is
+            half as much, of the whole body a tenth.
         missed: share of frames that are missed.
         box: standard deviation of the edges of boxes.
     """
 
     level: float = 0.012
-    hidden: float = 0.06
-    confused: float = 0.01
-    missed: float = 0.02
-    box: float = 0.01
+    hidden: float = 0.05
+    confused: float = 0.1
+    missed: float = 0.03
+    box: float = 0.02
 
     # Frames that each of these lasts on the average.
     _HIDDEN_FRAMES = 10.0
     _CONFUSED_FRAMES = 3.0
-    _DRIFT_FRAMES = 8.0
+    _DRIFT_FRAMES = 6.0
     _LONGEST_GAP = 5
     # How much larger an error is where a keypoint is hidden.
-    _GUESS = 4.0
+    _GUESS = 3.0
+    # Spread of the logarithm of a keypoint's difficulty: over time, and from person to person.
+    _MOMENTS, _PEOPLE = 0.5, 0.3
 
     def observe(self, views: Views, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Keypoints (V, L, 17, 2) and boxes (V, L, 4) as they are found, and scores (V, L, 17)."""
         number, length, count, _ = views.keypoints.shape
-        schema = load_schema("coco")
         size = (views.boxes[..., 2:] - views.boxes[..., :2]).max(-1)[..., None, None]
-        sigmas = np.asarray(schema.sigmas)
-        scale = self.level * sigmas / sigmas.mean() * np.exp(rng.normal(0, 0.25, (number, 1, count)))
-        hidden = _episodes(rng, (number, length, count), self.hidden, self._HIDDEN_FRAMES)
+        moments = _drift(rng, (number, length, count), self._DRIFT_FRAMES)
+        difficulty = np.exp(self._MOMENTS * moments + rng.normal(0, self._PEOPLE, (number, 1, count)))
+        scale = self.level * _DIFFICULTY * difficulty
+        hidden = _episodes(rng, np.full((number, length, count), self.hidden), self._HIDDEN_FRAMES)
         scale = np.where(hidden, self._GUESS * scale, scale)
-        errors = rng.normal(size=(number, length, count, 2)) + _drift(
-            rng, (number, length, count, 2), self._DRIFT_FRAMES
-        )
-        keypoints = views.keypoints + errors * np.sqrt(0.5) * scale[..., None] * size
-        usual = 0.9 - 6 * self.level + rng.normal(0, 0.05, (number, 1, count))
-        scores = np.where(hidden, 0.45 * usual, usual) + rng.normal(0, 0.05, hidden.shape)
-        confused = _episodes(rng, (number, length), self.confused, self._CONFUSED_FRAMES)
-        keypoints = np.where(confused[..., None, None], keypoints[:, :, list(schema.flip_indices)], keypoints)
-        edges = rng.normal(0, self.box, (number, 1, 4)) + rng.normal(0, self.box, (number, length, 4))
-        boxes = views.boxes + edges * size[..., 0]
-        found = keypoints, boxes, np.clip(scores, 0.02, 1.0)
+        errors = _lasting(rng, (number, length, count, 2), self._DRIFT_FRAMES)
+        keypoints = views.keypoints + errors * scale[..., None] * size
+        scores = 1.0 - 0.5 * np.log(1.25 * scale / 0.01) + 0.12 * _lasting(rng, scale.shape, self._DRIFT_FRAMES)
+        keypoints, confused = self._confuse(keypoints, size[..., 0], rng)
+        scores = np.where(confused, 0.5 * scores, scores)
+        boxes = views.boxes + self.box * _lasting(rng, views.boxes.shape, self._DRIFT_FRAMES) * size[..., 0]
+        found = keypoints, boxes, np.clip(scores, 0.1, 1.6)
         return self._fill_in(found, rng) if self.missed > 0 and length > 2 else found
+
+    def _confuse(
+        self, keypoints: np.ndarray, size: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Keypoints with sides confused, and which of them (V, L, 17) are; `size` (V, L, 1) of the boxes."""
+        indices = np.array(load_schema("coco").flip_indices)
+        width = np.linalg.norm(keypoints[:, :, 5] - keypoints[:, :, 6], axis=-1) / size[..., 0]
+        from_the_side = np.clip(2 - 8 * width, 0.2, 2)
+        confused = np.repeat(
+            _episodes(rng, np.full(width.shape, 0.1 * self.confused), self._CONFUSED_FRAMES)[..., None], 17, axis=-1
+        )
+        for share, near, far in ((0.5, (7, 8), (9, 10)), (1.0, (13, 14), (15, 16))):  # arms and legs
+            episode = _episodes(rng, share * self.confused * from_the_side, self._CONFUSED_FRAMES)
+            for pair, also in ((near, 0.5), (far, 1.0)):
+                # the knee may stay where only the ankle changes sides, and both ankles may be seen at the same place
+                joins = rng.random(episode.shape) < also
+                alone = rng.integers(0, 4, episode.shape)
+                for side, keypoint in enumerate(pair):
+                    confused[..., keypoint] |= episode & joins & (alone != side)
+        return np.where(confused[..., None], keypoints[:, :, indices], keypoints), confused
 
     def _fill_in(
         self, found: tuple[np.ndarray, np.ndarray, np.ndarray], rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The same with missed frames filled in as the lifting stage does, on a line between those around them."""
         number, length = found[0].shape[:2]
-        missed = _episodes(rng, (number, length), self.missed, 2.0)
+        missed = _episodes(rng, np.full((number, length), self.missed), 2.0)
         missed[:, [0, -1]] = False
         filled = tuple(array.copy() for array in found)
         for clip in np.flatnonzero(missed.any(1)).tolist():
@@ -207,14 +228,16 @@ class PoseNoise:
         return filled[0], filled[1], filled[2]
 
 
-def _episodes(rng: np.random.Generator, shape: tuple[int, ...], share: float, duration: float) -> np.ndarray:
-    """Booleans (V, L, ...) that are True for some frames in a row, `share` of all of them."""
+def _episodes(rng: np.random.Generator, share: np.ndarray, duration: float) -> np.ndarray:
+    """Booleans (V, L, ...) that are True for some frames in a row, `share` (V, L, ...) of all of them."""
     begins, ends = share / (1 - share) / duration, 1 / duration
-    chance = rng.random(shape)
-    states = np.empty(shape, bool)
-    states[:, 0] = chance[:, 0] < share
-    for frame in range(1, shape[1]):
-        states[:, frame] = np.where(states[:, frame - 1], chance[:, frame] >= ends, chance[:, frame] < begins)
+    chance = rng.random(share.shape)
+    states = np.empty(share.shape, bool)
+    states[:, 0] = chance[:, 0] < share[:, 0]
+    for frame in range(1, share.shape[1]):
+        states[:, frame] = np.where(
+            states[:, frame - 1], chance[:, frame] >= ends, chance[:, frame] < begins[:, frame]
+        )
     return states
 
 
@@ -225,6 +248,14 @@ def _drift(rng: np.random.Generator, shape: tuple[int, ...], duration: float) ->
     for frame in range(1, shape[1]):
         values[:, frame] = kept * values[:, frame - 1] + np.sqrt(1 - kept**2) * values[:, frame]
     return values
+
+
+def _lasting(rng: np.random.Generator, shape: tuple[int, ...], duration: float) -> np.ndarray:
+    """Normal values (V, L, ...): one part is new in each frame, most drifts, and some stays."""
+    fresh, drifting, staying = 0.12, 0.73, 0.15
+    stays = rng.normal(size=(shape[0], 1, *shape[2:]))
+    drifts = _drift(rng, shape, duration)
+    return np.sqrt(fresh) * rng.normal(size=shape) + np.sqrt(drifting) * drifts + np.sqrt(staying) * stays
 
 
 def encode_clips(
@@ -270,13 +301,17 @@ class RandomMotions:
         frames: of each motion; a multiple of every length.
         lengths: length of clips -> how often.
         per_batch: motions in a row with clips of the same length.
+        walking: share of people who walk, beside those who do so anyway.
     """
 
-    def __init__(self, seeds: range, frames: int, lengths: Mapping[int, float], per_batch: int) -> None:
+    def __init__(
+        self, seeds: range, frames: int, lengths: Mapping[int, float], per_batch: int, walking: float = 0.0
+    ) -> None:
         self.seeds = seeds
         self.frames = frames
         self.lengths = dict(lengths)
         self.per_batch = per_batch
+        self.walking = walking
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -284,7 +319,8 @@ class RandomMotions:
     def load(self, index: int, rng: np.random.Generator) -> MotionSample:
         batch = np.random.default_rng([self.seeds.start, 12, index // self.per_batch])
         length = int(batch.choice(list(self.lengths), p=list(self.lengths.values())))
-        return MotionSample(random_motion(self.seeds[index], self.frames), length)
+        activity = "walk" if rng.random() < self.walking else None
+        return MotionSample(random_motion(self.seeds[index], self.frames, activity), length)
 
 
 @dataclass(frozen=True)
