@@ -6,7 +6,8 @@
 
 Each system has a process of its own. The systems take turns in each repetition, so that all of them meet the same load of
 the machine. A picture counts from its file to keypoints; drawing is measured beside it. Nobody averages over mirrored
-crops (rtmlib cannot). rtmlib runs one person at a time, hfpose all people of a picture at once.
+crops (rtmlib cannot). rtmlib runs one person at a time, hfpose all people of a picture at once. "onnxruntime int8" runs what
+`hfpose export --int8 static` writes; all others compute in float32.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from transformers.utils import logging
 
 import measuring
 from measuring import Spread, in_turns, machine, machine_sentence, milliseconds, percent, table, write_report
-from systems import RTMLIB, STAGES, make_system, system_names
+from systems import INT8, RTMLIB, STAGES, make_system, system_names
 from workloads import Workload, make_workload
 
-BACKENDS = ("torch", "onnxruntime", "compile")
+BACKENDS = ("torch", "onnxruntime", INT8, "compile")
 PARTS = ("pictures", "clip")
 PEOPLE = (1, 4, 16)
 CLIP_FRAMES, CLIP_BATCH = 300, 8
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "pictures": _pictures(workers, workload, repetitions) if "pictures" in options.parts else {},
                 "clip": _clip(workers, workload, clip_repetitions) if "clip" in options.parts else {},
                 "differences": workers.differences(workload),
+                "int8_errors": _int8_errors(workers, workload),
                 "settings": {"clip_batch": options.clip_batch, "clip_frames": frames, "repetitions": repetitions},
             }
     write_report("end_to_end", options.output, report(results), results, options.write_docs)
@@ -235,6 +237,14 @@ def _mean_stages(answers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {stage: sum(answer["stages"].get(stage, 0.0) for answer in answers) / len(answers) for stage in stages}
 
 
+def _int8_errors(workers: _Workers, workload: Workload) -> dict[str, Any]:
+    if f"hfpose {INT8}" not in workers.names:
+        return {}
+    from eight_bits import errors_with_trained_weights
+
+    return errors_with_trained_weights(workload)
+
+
 # ---- what is written
 
 
@@ -243,7 +253,7 @@ def report(results: Mapping[str, Any]) -> str:
     settings = results["settings"]
     parts = [f"Measured with `python benchmarks/end_to_end.py`. {machine_sentence(results['machine'])}"]
     parts.append(
-        f"{results['people']} {results['pose']} with seeded weights, float32, no flip test. Median and quartiles of "
+        f"{results['people']} {results['pose']} with seeded weights, float32 but for int8, no flip test. Median and quartiles of "
         f"{settings['repetitions']} interleaved repetitions, from a picture file to keypoints."
     )
     for people, systems in results["pictures"].items():
@@ -263,6 +273,12 @@ def report(results: Mapping[str, Any]) -> str:
         parts += [
             "**Greatest distance of keypoints to the first system's** in the same boxes, in pixels",
             _difference_table(results["differences"]),
+        ]
+    if results["int8_errors"]:
+        parts += [
+            "Seeded weights find nothing, so that small errors move their keypoints anywhere: the distances of int8 above say "
+            "nothing. **What 8 bits change where weights are trained**, by the `quantization.json` of the export:",
+            _error_table(results["int8_errors"]),
         ]
     return "\n\n".join(parts)
 
@@ -319,6 +335,15 @@ def _difference_table(differences: Mapping[str, Mapping[str, float]]) -> str:
     counts = list(next(iter(differences.values())))
     rows = [[name, *(f"{distances[count]:.4f}" for count in counts)] for name, distances in differences.items()]
     return table(("", *(f"{count} people" for count in counts)), rows)
+
+
+def _error_table(errors: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = []
+    for name, error in errors.items():
+        found = "" if error["lost_boxes"] is None else f"{error['lost_boxes']} lost, {error['added_boxes']} added"
+        distances = ("" if error[key] is None else f"{error[key]:.2f}" for key in ("mean", "largest"))
+        rows.append([name, f"{error['samples']} {error['measured_on']}", *distances, found])
+    return table(("", "measured on", "mean distance, px", "largest, px", "boxes"), rows)
 
 
 def _reference(systems: Mapping[str, Any]) -> str:

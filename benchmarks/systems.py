@@ -18,6 +18,7 @@ from workloads import BOX_THRESHOLD, NMS_THRESHOLD, Workload
 # In the order of a run.
 STAGES = ("read", "detector", "crop", "pose", "decode", "draw", "rest")
 RTMLIB = "rtmlib"
+INT8 = "onnxruntime int8"  # among the names of backends
 
 
 class System(Protocol):
@@ -61,8 +62,8 @@ class HfposeSystem:
     """A pipeline of hfpose.
 
     Args:
-        workload: names the models.
-        backend: of both stages.
+        workload: names the models, which are exported first for `INT8`.
+        backend: of both stages, or `INT8`.
         clip_batch: frames of a video that go through the detector at once.
     """
 
@@ -73,10 +74,16 @@ class HfposeSystem:
         self.watch = Stopwatch()
         self.forward_seconds: list[float] = []
         self.forward_batches: list[tuple[str, int]] = []
-        pose = load_stage(workload.pose, "pose", backend=backend)  # type: ignore[arg-type]
+        folders = {"pose": workload.pose, "detector": workload.detector}
+        if backend == INT8:
+            from eight_bits import export_eight_bits
+
+            backend = "onnxruntime"
+            folders |= export_eight_bits(workload)
+        pose = load_stage(folders["pose"], "pose", backend=backend)  # type: ignore[arg-type]
         detector = None
-        if workload.detector is not None:
-            detector = load_stage(workload.detector, "detector", backend=backend)  # type: ignore[arg-type]
+        if folders["detector"] is not None:
+            detector = load_stage(folders["detector"], "detector", backend=backend)  # type: ignore[arg-type]
             detector = replace(detector, runner=self._counted("detector", detector.runner))
         self.pipeline = PoseEstimationPipeline(
             replace(pose, runner=_Watched(self._counted("pose", pose.runner), self.watch, "pose")), detector=detector

@@ -47,7 +47,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Workload:
-    """Everything that is measured on; what it names lies in a folder, so that several processes can read it."""
+    """Everything that is measured on; what it names lies in a folder, so that several processes can read it.
+
+    Models are calibrated for 8 bits with the pictures of `calibration`; None: with rendered scenes, as `hfpose export` does.
+    """
 
     pose_name: str
     pose: Path
@@ -56,6 +59,7 @@ class Workload:
     clip: Path
     clip_frames: int
     clip_boxes: list[list[float]] | None
+    calibration: Path | None = None
 
     @property
     def where_people_come_from(self) -> str:
@@ -69,7 +73,7 @@ def make_workload(
 ) -> Workload:
     """Write models, pictures and a clip of 640 pixels into a folder, which is emptied first.
 
-    With `is_small` the pose model is tiny: for trying out the benchmarks, not for numbers.
+    With `is_small` the pose model is tiny, and few pictures calibrate: for trying out the benchmarks, not for numbers.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -78,7 +82,8 @@ def make_workload(
     source = make_picture(folder / "clip.jpg", 4, detector)
     clip = make_clip(folder / "clip.mp4", source, clip_frames)
     name = "A tiny network" if is_small else "RTMPose-m 256x192"
-    return Workload(name, pose, detector, pictures, clip, clip_frames, source.boxes)
+    calibration = _few_pictures(folder / "calibration") if is_small else None
+    return Workload(name, pose, detector, pictures, clip, clip_frames, source.boxes, calibration)
 
 
 @torch.no_grad()
@@ -145,6 +150,16 @@ def make_clip(path: Path, picture: Picture, frames: int, size: tuple[int, int] |
         video.write(cv2.warpAffine(image, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE))
     video.finish()
     return path
+
+
+def _few_pictures(folder: Path) -> Path:
+    """As many rendered pictures as calibration needs at least."""
+    from hfpose.training.figures import render_scene
+
+    folder.mkdir()
+    for seed in range(4):
+        save_image(folder / f"{seed}.jpg", render_scene(seed).image)
+    return folder
 
 
 def _find(detector: Path, image: np.ndarray) -> np.ndarray:

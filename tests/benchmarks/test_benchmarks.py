@@ -14,6 +14,9 @@ sys.path.insert(0, str(BENCHMARKS))  # scripts that import each other as scripts
 import end_to_end  # noqa: E402
 import measuring  # noqa: E402
 import stages  # noqa: E402
+import systems  # noqa: E402
+import workloads  # noqa: E402
+from eight_bits import errors_with_trained_weights  # noqa: E402
 
 
 def run(benchmark, folder: Path, *arguments: str) -> tuple[str, dict]:
@@ -29,6 +32,19 @@ def test_end_to_end(tmp_path):
     assert picture["stages"]["pose"] > 0
     assert clip["frames"] == 8
     assert "| hfpose torch |" in text
+
+
+def test_int8_is_exported_and_runs_and_its_error_is_that_of_trained_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr(workloads, "DETECTOR_CHECKPOINT", tmp_path / "nothing")
+    workload = workloads.make_workload(tmp_path / "workload", people=(2,), clip_frames=2, is_small=True)
+    system = systems.make_system("hfpose onnxruntime int8", workload, 1, 1)
+    (picture,) = workload.pictures
+    assert system.keypoints(picture.path, picture.people_boxes).shape == (2, 17, 2)
+    assert json.loads((tmp_path / "workload" / "pose-int8" / "quantization.json").read_text())["mode"] == "static"
+    errors = errors_with_trained_weights(workload)
+    assert list(errors) == ["The demo's RTMPose"]
+    assert 0 < errors["The demo's RTMPose"]["mean"] < 3
+    assert "| The demo's RTMPose | 1 pictures of calibration |" in end_to_end._error_table(errors)
 
 
 def test_stages(tmp_path):
