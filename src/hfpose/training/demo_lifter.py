@@ -79,6 +79,7 @@ def lifter_recipe() -> Recipe:
         box_image_size=(1000, 1000),
         depth_factor=2.0,  # so that the network's unit is a meter
         do_use_scores=True,
+        depth_points_away=False,
     )
     clips = LiftingClips(processor, views=1)
     return Recipe(
