@@ -150,3 +150,11 @@ def test_rendered_pictures_have_the_boxes_of_their_people():
     sample = RenderedPictures(range(7, 9)).load(1, np.random.default_rng(0))
     assert len(sample.boxes) >= 1 and sample.labels.tolist() == [0] * len(sample.boxes)
     assert sample.image.dtype == np.uint8
+
+
+def test_a_rendered_picture_can_be_shown_several_times():
+    samples = RenderedPictures(range(7, 9), times=2)
+    rng = np.random.default_rng(0)
+    first, again, other = (samples.load(index, rng) for index in range(3))
+    assert len(samples) == 4
+    assert first.image is again.image and not np.array_equal(first.image, other.image)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from torch.utils.data import Dataset
 
 import hfpose
 from hfpose.errors import HFPoseError
-from hfpose.training.runs import AVERAGE_NAME, TrainingSettings, last_checkpoint, train
+from hfpose.training.runs import AVERAGE_NAME, RestingLayers, TrainingSettings, last_checkpoint, train
 
 SETTINGS = TrainingSettings(
     num_steps=8, batch_size=2, learning_rate=2e-3, num_workers=0, log_steps=2, save_steps=3, use_cpu=True, seed=1
@@ -129,6 +130,30 @@ def test_a_model_without_a_loss_is_given_one(tmp_path):
     crop = Noise()[0]["pixel_values"][None]
     before, after = ((one.eval()(crop).simcc_x - 1).square().mean().item() for one in (make_model(), model))
     assert after < before and 0 < summary.loss < 1.1
+
+
+class _Steps(Noise):
+    """Notes the weights of a layer whenever a sample is asked for."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+        self.weights: list[torch.Tensor] = []
+
+    def __getitem__(self, position: int) -> dict[str, torch.Tensor]:
+        self.weights.append(next(self.layer.parameters()).detach().clone())
+        return super().__getitem__(position)
+
+
+def test_layers_rest_between_two_steps_and_learn_before_and_after(tmp_path):
+    model = make_model()
+    samples = _Steps(model.backbone.stem)
+    train(model, samples, collate, tmp_path, SETTINGS, resting=RestingLayers([model.backbone.stem], 3, 6))
+    # The samples of a step are asked for when the one before is done, with one batch in advance.
+    weights = [*samples.weights[2 :: SETTINGS.batch_size], next(model.backbone.stem.parameters())]
+    still = [torch.equal(before, after) for before, after in pairwise(weights)]
+    assert still.count(True) == 3 and not still[0] and not still[-1]
+    assert all(parameter.requires_grad for parameter in model.parameters())
 
 
 def test_biases_and_normalizations_do_not_decay(tmp_path):

@@ -130,16 +130,18 @@ class RenderedPictures:
 
     Args:
         seeds: of the scenes.
+        times: samples in a row that show the same scene, each augmented in its own way.
     """
 
-    def __init__(self, seeds: range) -> None:
+    def __init__(self, seeds: range, times: int = 1) -> None:
         self.seeds = seeds
+        self.times = times
 
     def __len__(self) -> int:
-        return len(self.seeds)
+        return len(self.seeds) * self.times
 
     def load(self, index: int, rng: np.random.Generator) -> PictureSample:
-        scene = render_scene(self.seeds[index])
+        scene = _rendered(self.seeds[index // self.times])
         return PictureSample(scene.image, scene.boxes, np.zeros(scene.num_people, np.int64))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +138,29 @@ class AveragedWeights(TrainerCallback):
         self.weights = {name: value.to(current[name].device) for name, value in self.weights.items()}
 
 
+class RestingLayers(TrainerCallback):
+    """Lets layers rest for a part of a run: they stay as they are, and their gradients cost no time.
+
+    Args:
+        layers: which; the first ones of a network, so that no gradient has to pass through them.
+        start, end: the steps from which on they rest and learn again.
+    """
+
+    def __init__(self, layers: Iterable[nn.Module], start: int, end: int) -> None:
+        self.parameters = [parameter for layer in layers for parameter in layer.parameters()]
+        self.start, self.end = start, end
+
+    def on_step_begin(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
+        learns = not self.start <= state.global_step < self.end
+        if self.parameters[0].requires_grad != learns:
+            for parameter in self.parameters:
+                parameter.requires_grad_(learns)
+
+    def on_train_end(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
+        for parameter in self.parameters:
+            parameter.requires_grad_(True)
+
+
 class ConsoleLog(TrainerCallback):
     """One line for each entry of the log: step, losses, learning rate, samples a second, time left.
 
@@ -208,6 +231,7 @@ def train(
     *,
     validation: Dataset | None = None,
     model_loss: Callable[[nn.Module, dict[str, Any]], tuple[Tensor, Any]] | None = None,
+    resting: RestingLayers | None = None,
 ) -> TrainingSummary:
     """Train a model, or go on with a run that was interrupted; in the end it has its averaged weights.
 
@@ -219,6 +243,7 @@ def train(
         settings: how. They must be the same when a run goes on.
         validation: samples whose loss is measured whenever a checkpoint is written.
         model_loss: loss and outputs for a model that computes no loss itself.
+        resting: layers that do not learn for some time.
     """
     checkpoint = last_checkpoint(folder)
     average = AveragedWeights(model, settings.average_decay, checkpoint)
@@ -229,7 +254,12 @@ def train(
         train_dataset=samples,
         eval_dataset=validation,
         optimizers=(_optimizer(model, settings), None),
-        callbacks=[average, ConsoleLog(settings.batch_size), *_tensorboard(folder)],
+        callbacks=[
+            average,
+            ConsoleLog(settings.batch_size),
+            *([] if resting is None else [resting]),
+            *_tensorboard(folder),
+        ],
     )
     trainer.average, trainer.model_loss = average, model_loss
     trainer.remove_callback(PrinterCallback)
