@@ -11,25 +11,49 @@ from hfpose.pipelines.lifting import Temporal, TemporalLifter
 from hfpose.pipelines.loading import Stage
 from hfpose.results import PoseOutput
 from hfpose.training.figures.background import random_background
-from hfpose.training.figures.camera import Camera
+from hfpose.training.figures.camera import Camera, to_joint_frame
 from hfpose.training.figures.motion import Activity, Pose
 from hfpose.training.figures.people import Crowd, Person
 from hfpose.training.figures.photograph import Lens
 from hfpose.training.figures.scenes import Lamp, Scene, World
+from hfpose.training.motions import Views
 
 FRAME_RATE = 25.0
 IMAGE_SIZE = (320, 256)
 # Meters: both walk in a circle around the same place, so far from the camera.
 RADII = (1.5, 2.1)
 DISTANCE = 6.0
+# And so far the body reaches around its joints.
+FLESH = 0.06
 
 
 def rendered_walk(seed: int, num_frames: int) -> Iterator[Scene]:
-    """Frames of two people who walk around the same place, one clockwise and one not, and so cross every few seconds.
+    """Frames of the walk, 25 a second."""
+    world = walking_world(seed)
+    for index in range(num_frames):
+        yield world.render(index / FRAME_RATE, index)
+
+
+def seen_walk(seed: int, num_frames: int) -> Views:
+    """The same two people as two clips without any error; boxes are around the whole body."""
+    world = walking_world(seed)
+    views = []
+    for index in range(num_frames):
+        seen = world.crowd.pose(index / FRAME_RATE).shifted(world.places).seen_by(world.camera)
+        coco, joints = world.crowd.coco_keypoints(seen), world.crowd.h36m_joints(seen)
+        body = world.camera.project(np.concatenate((coco, joints), axis=1))
+        flesh = FLESH * world.camera.focal / joints[:, :1, 2]
+        boxes = np.concatenate((body.min(1) - flesh, body.max(1) + flesh), axis=-1)
+        framed = to_joint_frame(joints)
+        views.append((world.camera.project(coco), boxes, framed - framed[:, :1]))
+    return Views(*(np.stack(each, axis=1) for each in zip(*views, strict=True)))
+
+
+def walking_world(seed: int) -> World:
+    """Two people who walk around the same place, one clockwise and one not, and so cross every few seconds.
 
     Args:
         seed: of their bodies, clothes, steps and surroundings.
-        num_frames: how long they walk, 25 frames a second.
     """
     looks, surroundings = (np.random.default_rng([seed, stream, 99]) for stream in range(2))
     people = [Person.random(looks, "walk") for _ in RADII]
@@ -45,7 +69,7 @@ def rendered_walk(seed: int, num_frames: int) -> Iterator[Scene]:
     away = np.array(RADII) * (1, -1)
     places = np.stack((-away * np.cos(angle), DISTANCE - away * np.sin(angle), np.zeros(2)), axis=-1)
     background, ground = random_background(surroundings, camera, DISTANCE + max(RADII))
-    world = World(
+    return World(
         crowd,
         places,
         camera,
@@ -55,8 +79,6 @@ def rendered_walk(seed: int, num_frames: int) -> Iterator[Scene]:
         lens=Lens.random(surroundings, max(IMAGE_SIZE)),
         seed=seed,
     )
-    for index in range(num_frames):
-        yield world.render(index / FRAME_RATE, index)
 
 
 def in_circle(person: Person, radius: float, heading: float, direction: int) -> Person:
@@ -79,7 +101,7 @@ class Found:
 
     Args:
         frames, people, ids: (M,) which frame, which of the scene's people, and the identity that was given.
-        errors: (M,) mean distance of visible keypoints to the truth in shares of the longer side of the box.
+        errors: (M,) mean distance of keypoints to the truth in shares of the longer side of the box.
     """
 
     frames: np.ndarray
@@ -88,30 +110,30 @@ class Found:
     errors: np.ndarray
 
 
-def who_is_found(outputs: Sequence[PoseOutput], scenes: Sequence[Scene]) -> Found:
+def who_is_found(outputs: Sequence[PoseOutput], truth: Views) -> Found:
     """Who is who: the nearest in the picture, each person once, if keypoints are off by less than a third of the box."""
     rows = []
-    for index, (output, scene) in enumerate(zip(outputs, scenes, strict=True)):
+    for index, output in enumerate(outputs):
         assert output.track_ids is not None
-        sizes = (scene.boxes[:, 2:] - scene.boxes[:, :2]).max(1)
-        off = np.linalg.norm(output.keypoints[:, None] - scene.keypoints, axis=-1).mean(-1) / sizes  # (N, people)
+        boxes, keypoints = truth.boxes[:, index], truth.keypoints[:, index]
+        sizes = (boxes[:, 2:] - boxes[:, :2]).max(1)
+        off = np.linalg.norm(output.keypoints[:, None] - keypoints, axis=-1).mean(-1) / sizes  # (N, people)
         while off.size and off.min() < 1 / 3:
             row, person = np.unravel_index(off.argmin(), off.shape)
-            rows.append((index, scene.track_ids[person], output.track_ids[row], off[row, person]))
+            rows.append((index, person, output.track_ids[row], off[row, person]))
             off[row], off[:, person] = np.inf, np.inf
     frames, people, ids, errors = np.array(rows).T
     return Found(frames.astype(int), people.astype(int), ids.astype(int), errors)
 
 
 def lifting_errors(
-    stage: Stage, outputs: Sequence[PoseOutput], scenes: Sequence[Scene], found: Found, temporal: Temporal
+    stage: Stage, outputs: Sequence[PoseOutput], truth: Views, found: Found, temporal: Temporal
 ) -> np.ndarray:
-    """Root-relative distances (M, 17) in meters of the joints of those who are found, lifted over time or frame by frame."""
+    """Root-relative errors (M, 17, 3) in meters of the joints of those who are found, lifted over time or frame by frame."""
     lifted = TemporalLifter(stage, temporal=temporal, batch_size=64, do_rebase_height=False).lift(outputs)
     errors = []
     for index, person, identity in zip(found.frames, found.people, found.ids, strict=True):
-        output, scene = lifted[index].output, scenes[index]
+        output = lifted[index].output
         assert output.track_ids is not None
-        pose = output.keypoints[output.track_ids == identity][0]
-        errors.append(np.linalg.norm(pose - scene.joints_3d[scene.track_ids == person][0], axis=-1))
+        errors.append(output.keypoints[output.track_ids == identity][0] - truth.joints[person, index])
     return np.stack(errors)
