@@ -137,24 +137,20 @@ def walk() -> Views:
     return seen_walk(0, 600)
 
 
+def overlaps(walk: Views) -> np.ndarray:
+    """How much the boxes of the two cover each other in each frame, (L,)."""
+    return np.array([pairwise_iou(*boxes)[0, 0] for boxes in walk.boxes.transpose(1, 0, 2)[:, :, None]])
+
+
 def noisy_outputs(walk: Views, level: float) -> list[PoseOutput]:
     """What is found of a walk with `PoseNoise`, with identities; who is behind somebody else is not found."""
     outputs = found_people(walk, PoseNoise(level=level), np.random.default_rng(0))
-    overlaps = [pairwise_iou(*walk.boxes[:, frame, None])[0, 0] for frame in range(len(outputs))]
     depth_order = np.argsort([-walk.boxes[person, :, 3] for person in range(2)], axis=0)
     tracker = PoseTracker()
     tracked = []
-    for output, overlap, (front, _) in zip(outputs, overlaps, depth_order.T, strict=True):
-        people = [0, 1] if overlap < 0.5 else [front]
-        seen = replace(
-            output,
-            keypoints=output.keypoints[people],
-            keypoint_scores=output.keypoint_scores[people],
-            boxes=output.boxes[people],
-            image_size=IMAGE_SIZE,
-            track_ids=None,
-        )
-        tracked.append(tracker.update(seen))
+    for output, overlap, (front, _) in zip(outputs, overlaps(walk), depth_order.T, strict=True):
+        seen = output.select([0, 1] if overlap < 0.5 else [front])
+        tracked.append(tracker.update(replace(seen, image_size=IMAGE_SIZE, track_ids=None)))
     return tracked
 
 
@@ -177,7 +173,7 @@ def packaged() -> Stage:
 
 def assert_ids_survive(outputs: list[PoseOutput], walk: Views) -> None:
     found = who_is_found(outputs, walk)
-    overlap = np.array([pairwise_iou(*walk.boxes[:, frame, None])[0, 0] for frame in range(len(outputs))])
+    overlap = overlaps(walk)
     assert overlap.max() > 0.5  # they cross
     apart = overlap[found.frames] < 0.1
     ids = [set(found.ids[apart & (found.people == person)].tolist()) for person in range(2)]

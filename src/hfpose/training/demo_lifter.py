@@ -82,36 +82,34 @@ def lifter_recipe() -> Recipe:
         do_use_scores=True,
         depth_points_away=False,
     )
-    clips = LiftingClips(processor, views=1)
-    return Recipe(
-        "lifter",
-        Stage(hfpose.MotionBertForPoseLifting(config), processor),
-        RandomMotions(TRAINING_SEEDS, MAX_FRAMES, LENGTHS, MOTIONS_PER_BATCH),
-        RandomMotions(VALIDATION_SEEDS, MAX_FRAMES, {MAX_FRAMES: 1.0}, MOTIONS_PER_BATCH),
-        clips,
-        clips,
-        collate_clips,
-        batch_size=MOTIONS_PER_BATCH,
-        learning_rate=1.5e-3,
-        share=FIRST_SHARE,
-    )
+    stage = Stage(hfpose.MotionBertForPoseLifting(config), processor)
+    motions = RandomMotions(TRAINING_SEEDS, MAX_FRAMES, LENGTHS, MOTIONS_PER_BATCH)
+    return _recipe("lifter", stage, motions, LiftingClips(processor, views=1), 1.5e-3, FIRST_SHARE)
 
 
 def clip_recipe(stage: Stage) -> Recipe:
     """The second run, with the model of the first: few single pictures, and errors rather than speeds count."""
     stage.model.config.velocity_loss_weight = 1.0
+    motions = RandomMotions(CLIP_SEEDS, MAX_FRAMES, CLIP_LENGTHS, CLIP_MOTIONS, WALKING)
     clips = LiftingClips(stage.image_processor, views=CLIP_VIEWS, levels=(0.004, 0.025))
+    return _recipe("clips", stage, motions, clips, 1.2e-3, 1 - FIRST_SHARE)
+
+
+def _recipe(
+    name: str, stage: Stage, motions: RandomMotions, clips: LiftingClips, learning_rate: float, share: float
+) -> Recipe:
+    """A run with motions and how clips are made of them; it is validated with the longest ones."""
     return Recipe(
-        "clips",
+        name,
         stage,
-        RandomMotions(CLIP_SEEDS, MAX_FRAMES, CLIP_LENGTHS, CLIP_MOTIONS, WALKING),
-        RandomMotions(VALIDATION_SEEDS, MAX_FRAMES, {MAX_FRAMES: 1.0}, CLIP_MOTIONS),
+        motions,
+        RandomMotions(VALIDATION_SEEDS, MAX_FRAMES, {MAX_FRAMES: 1.0}, motions.per_batch),
         clips,
         clips,
         collate_clips,
-        batch_size=CLIP_MOTIONS,
-        learning_rate=1.2e-3,
-        share=1 - FIRST_SHARE,
+        batch_size=motions.per_batch,
+        learning_rate=learning_rate,
+        share=share,
     )
 
 
