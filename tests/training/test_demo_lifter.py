@@ -47,17 +47,11 @@ def tiny_recipe() -> Recipe:
 
 
 def test_no_motion_is_used_for_two_purposes() -> None:
-    ranges = [
-        demo_lifter.TEST_SEEDS,
-        demo_lifter.VALIDATION_SEEDS,
-        demo_lifter.TRAINING_SEEDS,
-        demo_lifter.CLIP_SEEDS,
-    ]
+    ranges = [demo_lifter.TEST_SEEDS, demo_lifter.VALIDATION_SEEDS, demo_lifter.TRAINING_SEEDS]
     assert all(one.stop <= other.start for one, other in pairwise(ranges))
     recipe = demo_lifter.lifter_recipe()
     assert recipe.samples.seeds == demo_lifter.TRAINING_SEEDS
     assert recipe.validation.seeds == demo_lifter.VALIDATION_SEEDS
-    assert demo_lifter.clip_recipe(recipe.stage).samples.seeds == demo_lifter.CLIP_SEEDS
 
 
 def test_the_model_is_small_and_the_same_each_time() -> None:
@@ -67,17 +61,15 @@ def test_the_model_is_small_and_the_same_each_time() -> None:
 
 
 def test_batches_of_the_recipe_fit_the_model() -> None:
-    first = demo_lifter.lifter_recipe()
-    for recipe in (first, demo_lifter.clip_recipe(first.stage)):
-        stream = recipe.stream(1)
-        batch = recipe.collator([stream[index] for index in range(recipe.batch_size)])
-        assert torch.isfinite(recipe.stage.model(**batch).loss)
-    assert all(demo_lifter.MAX_FRAMES % length == 0 for length in {*demo_lifter.LENGTHS, *demo_lifter.CLIP_LENGTHS})
+    recipe = demo_lifter.lifter_recipe()
+    stream = recipe.stream(1)
+    batch = recipe.collator([stream[index] for index in range(recipe.batch_size)])
+    assert torch.isfinite(recipe.stage.model(**batch).loss)
+    assert all(demo_lifter.MAX_FRAMES % length == 0 for length in demo_lifter.LENGTHS)
 
 
 def test_the_lifter_is_trained_written_and_measured(tiny_recipe, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(demo_lifter, "lifter_recipe", lambda: tiny_recipe)
-    monkeypatch.setattr(demo_lifter, "clip_recipe", lambda stage: replace(tiny_recipe, name="clips", stage=stage))
     monkeypatch.setattr(demo_lifter, "TEST_SEEDS", range(2))
     monkeypatch.setattr(demo_lifter, "TEST_FRAMES", 8)
     monkeypatch.setattr(demo_lifter, "TEST_LEVELS", (0.01,))
@@ -89,16 +81,15 @@ def test_the_lifter_is_trained_written_and_measured(tiny_recipe, tmp_path, monke
         "seconds": 0.0,
         "hardware": "a CPU",
     }
-    for run in ("lifter", "clips"):
-        (tmp_path / run).mkdir()
-        (tmp_path / run / "plan.json").write_text(json.dumps(plan))
+    (tmp_path / "lifter").mkdir()
+    (tmp_path / "lifter" / "plan.json").write_text(json.dumps(plan))
     threads = torch.get_num_threads()
     demo_lifter.main(tmp_path, minutes=1, workers=0, threads=1, precision="float32", cpu=True)
     torch.set_num_threads(threads)
     folder = tmp_path / "demo3d"
     assert {tensor.dtype for tensor in load_file(folder / "model.safetensors").values()} == {torch.float16}
     card = (folder / "README.md").read_text()
-    assert "8 motions of 6 frames (two runs of 2 and 2 steps)" in card and "on a CPU" in card
+    assert "4 motions of 6 frames in" in card and "on a CPU" in card
     assert "- 2 motions, 2D noise of 1.0 %: 2D error" in card and "MPJPE frame" in card
     assert "2D error" in capsys.readouterr().out
     assert load_stage(folder, "lifter").image_processor.do_use_scores

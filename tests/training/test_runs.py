@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -80,6 +81,14 @@ def test_an_interrupted_run_ends_as_if_nothing_had_happened(uninterrupted, tmp_p
     assert summary.new_steps == {3: 8, 9: 5, 15: 2}[fails_at]
 
 
+def test_an_interrupted_run_with_muon_ends_as_if_nothing_had_happened(tmp_path):
+    settings = replace(SETTINGS, optimizer="muon")
+    whole, _ = run(tmp_path / "whole", settings=settings)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "parts", Noise(9), settings=settings)
+    assert same_weights(run(tmp_path / "parts", settings=settings)[0], whole)
+
+
 def test_a_checkpoint_that_was_not_written_to_its_end_is_passed_over(uninterrupted, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, Noise(15))
@@ -98,8 +107,6 @@ def test_calling_a_finished_run_again_changes_nothing(uninterrupted, tmp_path):
 
 
 def test_the_weights_are_averaged_and_without_decay_they_are_the_last(uninterrupted, tmp_path):
-    from dataclasses import replace
-
     from safetensors.torch import load_file
 
     last, _ = run(tmp_path, settings=replace(SETTINGS, average_decay=0.0))
@@ -154,13 +161,3 @@ def test_layers_rest_between_two_steps_and_learn_before_and_after(tmp_path):
     still = [torch.equal(before, after) for before, after in pairwise(weights)]
     assert still.count(True) == 3 and not still[0] and not still[-1]
     assert all(parameter.requires_grad for parameter in model.parameters())
-
-
-def test_biases_and_normalizations_do_not_decay(tmp_path):
-    from hfpose.training.runs import _optimizer
-
-    decayed, free = _optimizer(make_model(), SETTINGS).param_groups
-    assert decayed["weight_decay"] == SETTINGS.weight_decay and free["weight_decay"] == 0
-    assert all(parameter.ndim > 1 for parameter in decayed["params"])
-    assert all(parameter.ndim <= 1 for parameter in free["params"])
-    assert len(decayed["params"]) + len(free["params"]) == len(list(make_model().parameters()))

@@ -43,6 +43,7 @@ from hfpose.training.datasets import (
     SampleStream,
 )
 from hfpose.training.fine_tuning import hardware_name
+from hfpose.training.optimizers import make_optimizer
 from hfpose.training.runs import PRECISIONS, RestingLayers, TrainingSettings, train
 from hfpose.training.scene_files import write_scenes
 
@@ -82,6 +83,7 @@ class Recipe:
         collator: from samples to a batch.
         batch_size, learning_rate: of the run.
         share: of the minutes.
+        optimizer: see `TrainingSettings`.
         rest: shares of the run between which the stem and the first stage rest, as they do when networks are fine-tuned. With
             the largest maps they take a third of the time and have little to learn after the beginning.
         model_loss: as for `train`.
@@ -97,6 +99,7 @@ class Recipe:
     batch_size: int
     learning_rate: float
     share: float
+    optimizer: str = "adamw"
     rest: tuple[float, float] | None = None
     model_loss: Callable[[nn.Module, dict[str, Any]], tuple[Tensor, Any]] | None = None
 
@@ -119,6 +122,7 @@ class Recipe:
         return TrainingSettings(
             num_steps=num_steps,
             batch_size=self.batch_size,
+            optimizer=self.optimizer,
             learning_rate=self.learning_rate,
             final_learning_rate=0.01,
             warmup_steps=min(300, num_steps // 10),
@@ -251,7 +255,7 @@ def seconds_per_step(recipe: Recipe, num_workers: int, precision: str, device: t
     """Time that rendering and training take together, measured on a copy of the model."""
     model = copy.deepcopy(recipe.stage.model).train()
     nn.Module.to(model, device=device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
+    optimizer = make_optimizer(model, recipe.optimizer, 1e-6, 0.0)
     loader = DataLoader(
         recipe.stream(SETTLING_STEPS + MEASURED_STEPS),
         batch_size=recipe.batch_size,

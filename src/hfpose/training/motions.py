@@ -337,8 +337,8 @@ class LiftingClips:
     """
 
     processor: MotionBertImageProcessor
-    views: int = 3
-    levels: tuple[float, float] = (0.003, 0.03)
+    views: int = 2
+    levels: tuple[float, float] = (0.004, 0.025)
     box_smoothing: float = 15.0
 
     def __call__(self, sample: MotionSample, rng: np.random.Generator, progress: float) -> dict[str, np.ndarray]:

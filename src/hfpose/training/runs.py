@@ -20,6 +20,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from hfpose.errors import HFPoseError
 from hfpose.media.files import atomic_path
+from hfpose.training.optimizers import make_optimizer
 
 CHECKPOINTS = "checkpoints"
 AVERAGE_NAME = "average.safetensors"
@@ -39,7 +40,8 @@ class TrainingSettings:
     Args:
         num_steps: optimizer steps.
         batch_size: samples in a step, on each device.
-        learning_rate: greatest one, of AdamW; after the warm-up it falls along a cosine.
+        optimizer: of `hfpose.training.optimizers.OPTIMIZERS`.
+        learning_rate: greatest one; after the warm-up it falls along a cosine.
         final_learning_rate: last one, relative to the greatest.
         warmup_steps: over which it rises from 0.
         weight_decay: of matrices and kernels; normalizations and biases have none.
@@ -54,6 +56,7 @@ class TrainingSettings:
 
     num_steps: int
     batch_size: int = 32
+    optimizer: str = "adamw"
     learning_rate: float = 5e-4
     final_learning_rate: float = 0.05
     warmup_steps: int = 0
@@ -253,7 +256,10 @@ def train(
         data_collator=collator,
         train_dataset=samples,
         eval_dataset=validation,
-        optimizers=(_optimizer(model, settings), None),
+        optimizers=(
+            make_optimizer(model, settings.optimizer, settings.learning_rate, settings.weight_decay),
+            None,
+        ),
         callbacks=[
             average,
             ConsoleLog(settings.batch_size),
@@ -314,15 +320,6 @@ def _arguments(folder: Path, settings: TrainingSettings, has_validation: bool) -
     # Several GPUs take one process each, as torchrun starts them.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments
-
-
-def _optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate)
 
 
 def _tensorboard(folder: Path) -> list[TrainerCallback]:
