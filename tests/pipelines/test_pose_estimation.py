@@ -72,6 +72,19 @@ def test_batching_changes_nothing(people_pipe, shared):
             np.testing.assert_allclose(other.keypoint_scores, one.keypoint_scores, atol=1e-4)
 
 
+def test_a_cpu_takes_at_most_eight_crops_at_once(tiny_pose):
+    model = hfpose.pipeline("pose-estimation", model=tiny_pose, detector="whole_image").estimator.stage.model
+    pipe = hfpose.pipeline("pose-estimation", model=model, detector="whole_image")  # runs the given model itself
+    batches = []
+    handle = model.register_forward_pre_hook(
+        lambda module, args, kwargs: batches.append(len(kwargs["pixel_values"])), with_kwargs=True
+    )
+    pipe(picture(), boxes=BOXES * 3)
+    pipe(picture(), boxes=BOXES * 3, pose_batch_size=9)
+    handle.remove()
+    assert batches == [8, 1, 9]
+
+
 def test_results_come_in_order_and_lazily(pipe):
     seen = []
 

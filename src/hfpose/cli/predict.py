@@ -71,8 +71,13 @@ def predict(
         int, typer.Option(min=1, help="Pictures that go through the detector at once.", rich_help_panel=_INPUT)
     ] = 1,
     pose_batch_size: Annotated[
-        int, typer.Option(min=1, help="Crops that go through the pose model at once.", rich_help_panel=_INPUT)
-    ] = 16,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Crops that go through the pose model at once. Default: 8 on a CPU, 64 on an accelerator.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
     segment_frames: Annotated[
         int,
         typer.Option(

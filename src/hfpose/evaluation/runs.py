@@ -75,7 +75,7 @@ def evaluate_pose_pipeline(
     box_threshold: float = 0.3,
     flip_test: bool = False,
     batch_size: int = 8,
-    pose_batch_size: int = 16,
+    pose_batch_size: int | None = None,
     show_progress: bool = False,
 ) -> Evaluation:
     """Measure a pipeline on annotated pictures.
@@ -89,7 +89,7 @@ def evaluate_pose_pipeline(
         boxes: where they come from, see `Boxes`.
         box_threshold: least score of a detected box.
         flip_test: average over mirrored crops.
-        batch_size, pose_batch_size: pictures and crops at once.
+        batch_size, pose_batch_size: pictures and crops at once, as for a call of the pipeline.
         show_progress: draw a progress bar.
 
     Raises:

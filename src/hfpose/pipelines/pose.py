@@ -14,6 +14,10 @@ from hfpose.keypoints import KeypointSchema, schema_for_config
 from hfpose.models.vitpose.experts import forward_arguments
 from hfpose.pipelines.loading import Stage
 
+# What a CPU takes least time per crop for: activations of more crops do not stay in its caches. An accelerator wants to be
+# busy.
+CPU_BATCH_SIZE, ACCELERATOR_BATCH_SIZE = 8, 64
+
 
 class EstimatedPoses(NamedTuple):
     """The N people of one picture.
@@ -57,7 +61,7 @@ class TopDownEstimator:
         boxes: Sequence[np.ndarray],
         *,
         flip_test: bool,
-        batch_size: int,
+        batch_size: int | None = None,
         return_heatmaps: bool = False,
     ) -> list[EstimatedPoses]:
         """
@@ -65,9 +69,12 @@ class TopDownEstimator:
             images: RGB pictures (H, W, 3), uint8.
             boxes: for each picture (N, 4) x1, y1, x2, y2 in pixels.
             flip_test: average over the mirrored crop.
-            batch_size: crops that go through the network at once, whichever pictures they are of.
+            batch_size: crops that go through the network at once, whichever pictures they are of; default
+                `CPU_BATCH_SIZE` or `ACCELERATOR_BATCH_SIZE`.
             return_heatmaps: keep the heatmaps, hundreds of kilobytes for each keypoint.
         """
+        if batch_size is None:
+            batch_size = CPU_BATCH_SIZE if self.stage.device.type == "cpu" else ACCELERATOR_BATCH_SIZE
         counts = [len(image_boxes) for image_boxes in boxes]
         owners = np.repeat(np.arange(len(images)), counts)
         flat = np.concatenate([*boxes, np.zeros((0, 4), np.float32)])

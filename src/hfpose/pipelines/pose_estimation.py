@@ -29,8 +29,6 @@ from hfpose.tracking import Association, KeypointSmoother, PoseTracker
 from hfpose.visualization import draw_poses
 from hfpose.zoo import WHOLE_IMAGE
 
-# What a CPU takes least time per crop for: activations of more crops do not stay in its caches.
-DEFAULT_POSE_BATCH_SIZE = 16
 DEFAULT_FRAME_RATE = 30.0
 
 
@@ -41,7 +39,7 @@ class _Settings:
     flip_test: bool
     box_threshold: float
     nms_threshold: float
-    pose_batch_size: int
+    pose_batch_size: int | None
     return_heatmaps: bool
     whole_image_fallback: bool
 
@@ -131,7 +129,7 @@ class PoseEstimationPipeline(StagedPipeline):
         nms_threshold: float = 0.3,
         keypoint_threshold: float = 0.3,
         batch_size: int = 1,
-        pose_batch_size: int = DEFAULT_POSE_BATCH_SIZE,
+        pose_batch_size: int | None = None,
         num_workers: int = 1,
         track: bool | Association = False,
         tracking_threshold: float = 0.3,
@@ -150,7 +148,8 @@ class PoseEstimationPipeline(StagedPipeline):
             nms_threshold: of two boxes that overlap by more than this the worse one goes.
             keypoint_threshold: least score of a keypoint that is drawn.
             batch_size: pictures that are read and go through the detector at once.
-            pose_batch_size: crops that go through the pose model at once, whichever pictures they are of.
+            pose_batch_size: crops that go through the pose model at once, whichever pictures they are of; default 8 on a
+                CPU, 64 on an accelerator.
             num_workers: threads that decode pictures ahead; with 0 they are decoded when they are needed.
             track: give people identities over the frames of a video (`track_ids`), judged by the overlap of their boxes
                 (True or `"iou"`) or by their keypoints (`"oks"`). Several pictures count as frames of one video.
@@ -194,7 +193,7 @@ class PoseEstimationPipeline(StagedPipeline):
         box_threshold: float = 0.3,
         nms_threshold: float = 0.3,
         batch_size: int = 1,
-        pose_batch_size: int = DEFAULT_POSE_BATCH_SIZE,
+        pose_batch_size: int | None = None,
         track: bool | Association = False,
         tracking_threshold: float = 0.3,
         smooth: bool = False,
@@ -368,9 +367,9 @@ class PoseEstimationPipeline(StagedPipeline):
         return cls(pose, detector=detector, detector_labels=index.get("detector_labels"))
 
 
-def _check_positive(**values: int) -> None:
+def _check_positive(**values: int | None) -> None:
     for name, value in values.items():
-        if value < 1:
+        if value is not None and value < 1:
             raise ValueError(f"{name} is {value}, it must be 1 or more.")
 
 

@@ -22,7 +22,6 @@ from hfpose.pipelines.lifting import LiftedFrame, OnlineLifter, Temporal, Tempor
 from hfpose.pipelines.loading import Stage, load_stage
 from hfpose.pipelines.placement import DeviceMap, Memory, Placement, StagedPipeline
 from hfpose.pipelines.pose_estimation import (
-    DEFAULT_POSE_BATCH_SIZE,
     PoseEstimationPipeline,
     announcing_errors,
     keypoint_smoother,
@@ -141,7 +140,7 @@ class PoseEstimation3DPipeline(StagedPipeline):
         box_threshold: float = 0.3,
         nms_threshold: float = 0.3,
         batch_size: int = 1,
-        pose_batch_size: int = DEFAULT_POSE_BATCH_SIZE,
+        pose_batch_size: int | None = None,
         whole_image_fallback: bool = False,
         temporal: Temporal = "clip",
         online: bool | None = None,

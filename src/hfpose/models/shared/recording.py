@@ -83,6 +83,8 @@ def _record(network: Callable[..., Any], inputs: Mapping[str, Tensor], outputs: 
     except Exception:  # where a network looks at values, and whatever else torch cannot follow
         return None
     _compute_constants(recording)
+    # Attributes of the object itself are found at once, weights of a module only after a search.
+    vars(recording).update([*recording.named_parameters(), *recording.named_buffers()])
 
     def replay(**values: Tensor) -> ModelOutput:
         found = recording(*(values[name] for name in input_names))
