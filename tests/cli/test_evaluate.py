@@ -67,6 +67,27 @@ def test_numbers_go_into_the_card_of_the_folder(tiny_pose, tmp_path):
     assert "- people.json, annotated boxes, flip test: AP " in (folder / "README.md").read_text()
 
 
+def test_thresholds_of_the_boxes_are_those_asked_for_and_told_in_the_card(
+    tiny_pose, person_detector, shared, tmp_path
+):
+    folder = shutil.copytree(tiny_pose, tmp_path / "model")
+    shutil.copy(shared / "images" / "coco_196141.jpg", tmp_path)
+    content = people_content(tmp_path, pictures=1)
+    content["images"][0]["file_name"] = "coco_196141.jpg"
+    data = write_json(tmp_path / "people.json", content)
+
+    def instances(*options: object) -> int:
+        given = ("--data", data, "--model", folder, "--detector", person_detector, "--device", "cpu", "--card")
+        return int(run(*given, *options).stdout.split(" pictures, ")[1].split()[0])
+
+    usual = instances()
+    assert instances("--nms-threshold", 0.0) < usual
+    assert instances("--box-threshold", 0.05) > usual
+    card = (folder / "README.md").read_text()
+    for protocol in ("", ", NMS threshold 0", ", box threshold 0.05"):
+        assert f"- people.json, detected boxes{protocol}: AP " in card
+
+
 def test_a_detector_is_measured_by_its_boxes(person_detector, tmp_path):
     result = run("--data", write_people(tmp_path), "--model", person_detector, "--device", "cpu")
     assert result.exit_code == 0

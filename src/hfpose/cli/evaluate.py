@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from hfpose.evaluation.runs import Evaluation
     from hfpose.keypoints import KeypointSchema
 
+# As the pipelines have them. Average precision counts everybody who is found, so it is higher with 0.1 and 0.65.
+BOX_THRESHOLD, NMS_THRESHOLD = 0.3, 0.3
+
 
 def evaluate(
     data: Annotated[Path, typer.Option(help="Annotations in COCO's format.")],
@@ -32,7 +35,10 @@ def evaluate(
         typer.Option(help="Name or JSON file of the keypoint schema, for --results without names in the data."),
     ] = None,
     flip_test: Annotated[bool, typer.Option(help="Average over mirrored crops, for twice the cost.")] = False,
-    box_threshold: Annotated[float, typer.Option(help="Least score of a detected box.")] = 0.3,
+    box_threshold: Annotated[float, typer.Option(help="Least score of a detected box.")] = BOX_THRESHOLD,
+    nms_threshold: Annotated[
+        float, typer.Option(help="Of two detected boxes that overlap by more than this the worse one goes.")
+    ] = NMS_THRESHOLD,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures at once.")] = 8,
     pose_batch_size: Annotated[
         int | None, typer.Option(min=1, help="Crops at once. Default: 8 on a CPU, 64 on an accelerator.")
@@ -64,7 +70,7 @@ def evaluate(
         evaluation = _run_model(
             model, coco, "annotations" if gt_boxes else boxes or "detector",
             detector=detector, device=device, dtype=dtype, flip_test=flip_test, box_threshold=box_threshold,
-            batch_size=batch_size, pose_batch_size=pose_batch_size,
+            nms_threshold=nms_threshold, batch_size=batch_size, pose_batch_size=pose_batch_size,
         )  # fmt: skip
         metrics = evaluation.metrics
     for line in coco.left_out.lines():
@@ -78,7 +84,8 @@ def evaluate(
     if card and model is not None:
         from hfpose.publishing.results import add_results
 
-        add_results(Path(model), data.name, _protocol(gt_boxes, boxes, flip_test), metrics)
+        protocol = _protocol(gt_boxes, boxes, flip_test, box_threshold, nms_threshold)
+        add_results(Path(model), data.name, protocol, metrics)
     if evaluation is not None and evaluation.failures.total:
         raise typer.Exit(1)
 
@@ -137,10 +144,16 @@ def _report_run(evaluation: Evaluation) -> None:
     )
 
 
-def _protocol(gt_boxes: bool, boxes: Path | None, flip_test: bool) -> str:
-    """How the numbers were measured, in a few words."""
+def _protocol(gt_boxes: bool, boxes: Path | None, flip_test: bool, box_threshold: float, nms_threshold: float) -> str:
+    """How the numbers were measured, in a few words; what is as usual goes without saying."""
     source = "annotated boxes" if gt_boxes else f"boxes of {boxes.name}" if boxes is not None else "detected boxes"
-    return f"{source}, flip test" if flip_test else source
+    parts = [
+        (True, source),
+        (flip_test, "flip test"),
+        (not gt_boxes and box_threshold != BOX_THRESHOLD, f"box threshold {box_threshold:g}"),
+        (source == "detected boxes" and nms_threshold != NMS_THRESHOLD, f"NMS threshold {nms_threshold:g}"),
+    ]
+    return ", ".join(text for is_said, text in parts if is_said)
 
 
 def _write(folder: Path, metrics: dict[str, float], evaluation: Evaluation | None) -> None:

@@ -73,6 +73,7 @@ def evaluate_pose_pipeline(
     boxes: Boxes = "detector",
     *,
     box_threshold: float = 0.3,
+    nms_threshold: float = 0.3,
     flip_test: bool = False,
     batch_size: int = 8,
     pose_batch_size: int | None = None,
@@ -88,6 +89,7 @@ def evaluate_pose_pipeline(
         coco: the annotations; their keypoints must be the pipeline's.
         boxes: where they come from, see `Boxes`.
         box_threshold: least score of a detected box.
+        nms_threshold: of two detected boxes that overlap by more than this the worse one goes.
         flip_test: average over mirrored crops.
         batch_size, pose_batch_size: pictures and crops at once, as for a call of the pipeline.
         show_progress: draw a progress bar.
@@ -106,6 +108,7 @@ def evaluate_pose_pipeline(
         boxes=given,
         flip_test=flip_test,
         box_threshold=box_threshold,
+        nms_threshold=nms_threshold,
         batch_size=batch_size,
         pose_batch_size=pose_batch_size,
     )

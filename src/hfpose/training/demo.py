@@ -370,7 +370,11 @@ def measure(folder: Path) -> dict[str, dict[str, float]]:
         coco = read_coco(write_scenes(Path(scenes), TEST_SEEDS))
         return {
             "detected boxes": evaluate_pose_pipeline(pipe, coco).metrics,
+            "detected boxes, flip test, box threshold 0.1, NMS threshold 0.65": evaluate_pose_pipeline(
+                pipe, coco, box_threshold=0.1, nms_threshold=0.65, flip_test=True
+            ).metrics,
             "annotated boxes": evaluate_pose_pipeline(pipe, coco, "annotations").metrics,
+            "annotated boxes, flip test": evaluate_pose_pipeline(pipe, coco, "annotations", flip_test=True).metrics,
             "boxes of the detector": evaluate_detector(pipe.detector.stage, coco).metrics,
         }
 
