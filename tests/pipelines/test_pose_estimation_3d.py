@@ -96,6 +96,26 @@ def test_stages_of_a_saved_3d_pipeline_are_replaceable(tiny_pose, tiny_lifter, p
     assert made.lifter is not pipe.lifter
 
 
+def test_arguments_that_would_do_nothing_are_an_error(tiny_pose, tiny_lifter, person_detector, pipe, tmp_path):
+    people = hfpose.pipeline("pose-estimation", model=tiny_pose, detector=person_detector)
+    people.save_pretrained(tmp_path / "people")
+    pipe.save_pretrained(tmp_path / "lifted")
+    model, processor = people.estimator.stage.model, people.estimator.stage.image_processor
+    for name, arguments in {
+        "image_processor": {"model": tmp_path / "people", "image_processor": processor},
+        "weights": {"model": model, "weights": "rtmpose.pth"},
+        "pose": {"model": tiny_pose, "pose": tiny_pose},
+        "pose and pose_weights": {"model": tmp_path / "people", "pose": tiny_pose, "pose_weights": "rtmpose.pth"},
+        "pose_weights": {"model": tmp_path / "lifted", "pose_weights": "rtmpose.pth"},
+        "detector_weights": {"model": tmp_path / "people", "detector_weights": "rtmdet.pth"},
+    }.items():
+        with pytest.raises(ConfigError, match=f"^Given {name}, but .* Leave (it|them) out"):
+            hfpose.pipeline(**arguments)
+    for detector in ("whole_image", people.detector.stage.model):
+        with pytest.raises(ConfigError, match="Given detector_weights, but"):
+            hfpose.pipeline(model=tiny_pose, detector=detector, detector_weights="rtmdet.pth")
+
+
 @pytest.mark.parametrize("detector", ["whole_image", None])
 def test_classes_of_no_detector_are_an_error(tiny_pose, tiny_lifter, pipe, tmp_path, detector):
     pipe.save_pretrained(tmp_path / "lifted")
@@ -210,6 +230,14 @@ def test_hands_save_and_load(hand_pipe, tmp_path):
     again = hfpose.pipeline("pose-estimation", model=tmp_path / "pipeline")
     assert isinstance(again, hfpose.HandPose3DPipeline)
     np.testing.assert_array_equal(again(picture()).keypoints, hand_pipe(picture()).keypoints)
+
+
+def test_nothing_goes_before_or_after_a_model_of_hands(hand_pipe, tiny_pose, tiny_lifter, tmp_path):
+    hand_pipe.save_pretrained(tmp_path / "pipeline")
+    for model in (hand_pipe.estimator.stage.model, tmp_path / "pipeline"):
+        for arguments in ({"pose": tiny_pose}, {"lifter": tiny_lifter}):
+            with pytest.raises(ConfigError, match=f"^Given {next(iter(arguments))}, but .* Leave it out"):
+                hfpose.pipeline("pose-estimation-3d", model=model, **arguments)
 
 
 def test_no_hands(hand_pipe):

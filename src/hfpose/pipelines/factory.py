@@ -85,7 +85,8 @@ def pipeline(
         ValueError: for an unknown task.
         UnknownModelError: if nothing has the given name; it suggests near ones.
         InputError: if `device_map` names a stage or device that is not there.
-        ConfigError: for an unknown backend, one that cannot run a model, or one that lacks a package or compiler.
+        ConfigError: for an unknown backend, one that cannot run a model, or one that lacks a package or compiler; for
+            arguments that have no use with this model.
     """
     if task not in DEFAULT_MODELS:
         raise ValueError(f"Unknown task {task!r}; hfpose has {', '.join(map(repr, DEFAULT_MODELS))}.")
@@ -117,19 +118,27 @@ def _make(
 ) -> AnyPipeline:
     """The pipeline for a model that was found, before it is spread over devices; for the arguments see `pipeline`."""
     if chosen.is_pipeline:
+        _refuse("a saved pipeline brings its own", image_processor=image_processor)
         saved = _load_saved(chosen.place, loader)
         if isinstance(saved, PoseEstimation3DPipeline):
             return loader.with_other_stages(saved, wanted, pose, pose_weights, lifter)
+        _refuse("a saved pipeline brings its own", pose=pose, pose_weights=pose_weights)
         saved = loader.with_detector(saved, wanted)
-        if not _can_be_lifted(saved) or (task == "pose-estimation" and lifter is None):
+        if not _can_be_lifted(saved):
+            _refuse("a pipeline for hands finds 3D keypoints by itself", lifter=lifter)
+            return saved
+        if task == "pose-estimation" and lifter is None:
             return saved
         after = loader.find(lifter or DEFAULT_MODELS["pose-estimation-3d"])
         return PoseEstimation3DPipeline(saved, loader.load(after, "lifter"))
     if chosen.model_type == HAND_MODEL_TYPE:
+        _refuse("a model of hands finds 3D keypoints by itself", pose=pose, pose_weights=pose_weights, lifter=lifter)
         stage = loader.load(chosen, "pose", image_processor)
         found, labels = loader.detector(chosen.entry, stage, wanted)
         return HandPose3DPipeline(stage, detector=found, detector_labels=labels)
     lifts = chosen.model_type == LIFTER_MODEL_TYPE
+    if not lifts:
+        _refuse("`model` is a 2D model already", pose=pose, pose_weights=pose_weights)
     if task == "pose-estimation" and not lifts and lifter is None:
         return loader.pose_pipeline(chosen, image_processor, wanted)
     if lifts:
@@ -182,6 +191,7 @@ class _Loader:
     def find(self, model: Model, weights: str | Path | None = None, revision: str | None = None) -> _Chosen:
         """What a name stands for as a pose model or a lifter."""
         if isinstance(model, PreTrainedModel):
+            _refuse(f"the {type(model).__name__} that is given has its weights", weights=weights)
             return _Chosen(model, None)
         if model in hub.PACKAGED and weights is None:
             return _Chosen(hub.resolve(model), None, hub.PACKAGED[str(model)].default_pose)
@@ -219,6 +229,7 @@ class _Loader:
             found, labels = None if saved.detector is None else saved.detector.stage, wanted.labels
             _check_labels(found, labels)
         else:
+            _refuse("no detector is: a saved pipeline brings its own", detector_weights=wanted.weights)
             return saved
         return type(saved)(saved.estimator.stage, detector=found, detector_labels=labels)
 
@@ -232,6 +243,7 @@ class _Loader:
     ) -> PoseEstimation3DPipeline:
         """A saved 3D pipeline with those of its stages replaced that are given."""
         if pose is None:
+            _refuse("no 2D model is: a saved pipeline brings its own", pose_weights=pose_weights)
             people = self.with_detector(saved.pose, wanted)
         else:
             people = self.people(self.find(pose, pose_weights), wanted)
@@ -248,8 +260,11 @@ class _Loader:
             detector = entry.default_detector
         if detector is None or detector == WHOLE_IMAGE:
             _check_labels(None, labels)
+            _refuse("there is no detector", detector_weights=wanted.weights)
             return (WHOLE_IMAGE if detector else None), None
-        if not isinstance(detector, PreTrainedModel):
+        if isinstance(detector, PreTrainedModel):
+            _refuse("the detector that is given has its weights", detector_weights=wanted.weights)
+        else:
             detector = self._folder(detector, "detector", wanted.weights, None)
         stage = load_stage(detector, "detector", device=self.device, dtype=self.dtype, backend=self.backend)
         if labels is None and entry is not None:
@@ -299,6 +314,15 @@ def _check_labels(detector: Stage | None, labels: Iterable[int | str] | None) ->
         raise ConfigError(
             f"detector_labels is {labels!r}, but there is no detector, so nothing has classes. Give a detector, or leave "
             "detector_labels out."
+        )
+
+
+def _refuse(reason: str, **arguments: Any) -> None:
+    """Raises ConfigError for arguments that are given where they would do nothing."""
+    given = [name for name, value in arguments.items() if value is not None]
+    if given:
+        raise ConfigError(
+            f"Given {' and '.join(given)}, but {reason}. Leave {'it' if len(given) == 1 else 'them'} out."
         )
 
 

@@ -300,7 +300,8 @@ class MMPoseInferencer(BaseInferencer):
     ) -> None:
         detector = _Detector(det_model, det_weights, det_cat_ids)
         if pose3d is not None:
-            before = {"pose": pose2d, "pose_weights": pose2d_weights}
+            # As in the reference, models of hands have nothing before them, whatever is given.
+            before = {} if "hand3d" in str(pose3d) else {"pose": pose2d, "pose_weights": pose2d_weights}
             pipe = _build("pose-estimation-3d", pose3d, pose3d_weights, detector, device, scope, **before)
         elif pose2d is not None:
             pipe = _build("pose-estimation", pose2d, pose2d_weights, detector, device, scope)
@@ -340,13 +341,15 @@ def _build(
     """The pipeline that an inferencer's arguments describe; it takes pictures whole where there is no detector."""
     check_scope(scope)
     takes_whole = detector.model in (WHOLE_IMAGE, "whole-image")
-    category_ids = None if takes_whole else detector.category_ids  # which the reference leaves unused then
+    category_ids = (
+        None if takes_whole else detector.category_ids
+    )  # which, as weights, the reference leaves unused then
     pipe = pipeline(
         task,
         model=model,
         weights=weights,
         detector=WHOLE_IMAGE if takes_whole else detector.model,
-        detector_weights=detector.weights,
+        detector_weights=None if takes_whole else detector.weights,
         detector_labels=[category_ids] if isinstance(category_ids, int) else category_ids,
         device=device,
         **options,
