@@ -16,9 +16,9 @@ from hfpose.models.rtmpose.image_processing_rtmpose import RTMPoseImageProcessor
 from hfpose.training.demo import TEST_SEEDS
 from hfpose.training.scene_files import write_scenes
 
-# Of OKS AP on the scenes: 0.60 when the weights were trained. A decoder that is five percent off leaves 0.29, a shifted crop 0.06,
+# Of OKS AP on the scenes: 0.63 when the weights were trained. A decoder that is five percent off leaves 0.31, a shifted crop 0.06,
 # swapped sides 0.01.
-LEAST_AP = 0.54
+LEAST_AP = 0.58
 
 
 @pytest.fixture(scope="module")
