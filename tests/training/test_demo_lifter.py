@@ -117,7 +117,7 @@ def test_the_packaged_lifter_is_better_over_time_than_frame_by_frame(level: floa
     assert weights.stat().st_size < 0.9e6
     assert {tensor.dtype for tensor in load_file(weights).values()} == {torch.float16}
     metrics = demo_lifter.measure(load_stage(folder, "lifter"), PoseNoise(level=level), range(16), 81)
-    assert metrics["MPJPE"] < 110  # millimeters
+    assert metrics["MPJPE"] < 100  # millimeters
     assert metrics["MPJPE"] < share * metrics["MPJPE frame"]
     assert metrics["MPJVE"] < 0.3 * metrics["MPJVE frame"]
 
@@ -171,15 +171,13 @@ def assert_ids_survive(outputs: list[PoseOutput], walk: Views) -> None:
     assert [len(each) for each in ids] == [1, 1] and ids[0] != ids[1]
 
 
-@pytest.mark.parametrize(("level", "share"), [(0.012, 0.94), (0.024, 0.88)])
-def test_a_long_walk_of_two_who_cross_is_lifted_better_over_time(
-    level: float, share: float, walk: Views, packaged: Stage
-) -> None:
+@pytest.mark.parametrize("level", [0.012, 0.024])
+def test_a_long_walk_of_two_who_cross_is_lifted_better_over_time(level: float, walk: Views, packaged: Stage) -> None:
     outputs = noisy_outputs(walk, level)
     assert_ids_survive(outputs, walk)
     errors = mean_errors(packaged, outputs, walk)
-    assert errors["clip"][0] < 0.08  # meters
-    assert errors["clip"][0] < share * errors["frame"][0]
+    assert errors["clip"][0] < 0.07  # meters
+    assert errors["clip"][0] < 0.8 * errors["frame"][0]
     assert errors["clip"][1] < 0.35 * errors["frame"][1]
 
 
@@ -191,7 +189,7 @@ def test_a_rendered_walk_goes_through_the_whole_chain(frames: int, walk: Views, 
     found = who_is_found(outputs, walk)
     assert len(found.frames) > 0.85 * 2 * frames
     errors = mean_errors(packaged, outputs, walk)
-    assert errors["clip"][0] < 0.09  # meters
+    assert errors["clip"][0] < 0.07  # meters
     # The small pose model errs alike from frame to frame, so that time steadies the motion more than it corrects poses.
-    assert errors["clip"][0] < 1.05 * errors["frame"][0]
+    assert errors["clip"][0] < 0.95 * errors["frame"][0]
     assert errors["clip"][1] < 0.5 * errors["frame"][1]
