@@ -171,13 +171,15 @@ def assert_ids_survive(outputs: list[PoseOutput], walk: Views) -> None:
     assert [len(each) for each in ids] == [1, 1] and ids[0] != ids[1]
 
 
-@pytest.mark.parametrize("level", [0.012, 0.024])
-def test_a_long_walk_of_two_who_cross_is_lifted_better_over_time(level: float, walk: Views, packaged: Stage) -> None:
+@pytest.mark.parametrize(("level", "share"), [(0.012, 0.83), (0.024, 0.8)])
+def test_a_long_walk_of_two_who_cross_is_lifted_better_over_time(
+    level: float, share: float, walk: Views, packaged: Stage
+) -> None:
     outputs = noisy_outputs(walk, level)
     assert_ids_survive(outputs, walk)
     errors = mean_errors(packaged, outputs, walk)
     assert errors["clip"][0] < 0.07  # meters
-    assert errors["clip"][0] < 0.8 * errors["frame"][0]
+    assert errors["clip"][0] < share * errors["frame"][0]
     assert errors["clip"][1] < 0.35 * errors["frame"][1]
 
 
