@@ -277,7 +277,8 @@ def report(results: Mapping[str, Any]) -> str:
     if results["int8_errors"]:
         parts += [
             "Seeded weights find nothing: where two places score nearly alike, the smallest difference moves a keypoint from "
-            "one to the other. So single large distances above say nothing, and those of int8 neither. **What 8 bits change where weights are trained**, by the `quantization.json` of the export:",
+            "one to the other. So single large distances above say nothing, and those of int8 neither. **What 8 bits change "
+            "where weights are trained**, by the `quantization.json` of the export:",
             _error_table(results["int8_errors"]),
         ]
     return "\n\n".join(parts)

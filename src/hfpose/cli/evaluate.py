@@ -147,13 +147,14 @@ def _report_run(evaluation: Evaluation) -> None:
 def _protocol(gt_boxes: bool, boxes: Path | None, flip_test: bool, box_threshold: float, nms_threshold: float) -> str:
     """How the numbers were measured, in a few words; what is as usual goes without saying."""
     source = "annotated boxes" if gt_boxes else f"boxes of {boxes.name}" if boxes is not None else "detected boxes"
-    parts = [
-        (True, source),
-        (flip_test, "flip test"),
-        (not gt_boxes and box_threshold != BOX_THRESHOLD, f"box threshold {box_threshold:g}"),
-        (source == "detected boxes" and nms_threshold != NMS_THRESHOLD, f"NMS threshold {nms_threshold:g}"),
-    ]
-    return ", ".join(text for is_said, text in parts if is_said)
+    parts = [source]
+    if flip_test:
+        parts.append("flip test")
+    if not gt_boxes and box_threshold != BOX_THRESHOLD:
+        parts.append(f"box threshold {box_threshold:g}")
+    if not gt_boxes and boxes is None and nms_threshold != NMS_THRESHOLD:
+        parts.append(f"NMS threshold {nms_threshold:g}")
+    return ", ".join(parts)
 
 
 def _write(folder: Path, metrics: dict[str, float], evaluation: Evaluation | None) -> None:

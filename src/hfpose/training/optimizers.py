@@ -30,10 +30,13 @@ def make_optimizer(model: nn.Module, name: str, learning_rate: float, weight_dec
     """
     if name not in OPTIMIZERS:
         raise ConfigError(f"Unknown optimizer {name!r}; expected {' or '.join(map(repr, OPTIMIZERS))}.")
+
+    def is_for_muon(parameter: nn.Parameter) -> bool:
+        return name == "muon" and parameter.ndim == 2 and min(parameter.shape) >= SHORTEST_SIDE
+
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    matrices = [p for p in parameters if name == "muon" and p.ndim == 2 and min(p.shape) >= SHORTEST_SIDE]
-    ids = {id(parameter) for parameter in matrices}
-    others = [parameter for parameter in parameters if id(parameter) not in ids]
+    matrices = [parameter for parameter in parameters if is_for_muon(parameter)]
+    others = [parameter for parameter in parameters if not is_for_muon(parameter)]
     groups = [
         {"params": [p for p in others if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},

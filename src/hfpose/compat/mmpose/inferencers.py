@@ -341,15 +341,14 @@ def _build(
     """The pipeline that an inferencer's arguments describe; it takes pictures whole where there is no detector."""
     check_scope(scope)
     takes_whole = detector.model in (WHOLE_IMAGE, "whole-image")
-    category_ids = (
-        None if takes_whole else detector.category_ids
-    )  # which, as weights, the reference leaves unused then
+    # The reference leaves the other two unused where it takes pictures whole.
+    weights_of_detector, category_ids = (None, None) if takes_whole else (detector.weights, detector.category_ids)
     pipe = pipeline(
         task,
         model=model,
         weights=weights,
         detector=WHOLE_IMAGE if takes_whole else detector.model,
-        detector_weights=None if takes_whole else detector.weights,
+        detector_weights=weights_of_detector,
         detector_labels=[category_ids] if isinstance(category_ids, int) else category_ids,
         device=device,
         **options,

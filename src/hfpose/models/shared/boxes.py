@@ -48,8 +48,6 @@ def nms(
         too_much = pairwise_iou(boxes[some], boxes[others], offset) > iou_threshold
         return too_much if labels is None else too_much & (labels[some, None] == labels[others])
 
-    if len(boxes) == 1:
-        return np.arange(1)[:max_detections]
     remaining = np.argsort(-scores, kind="stable")
     limit = len(remaining) if max_detections is None else max_detections
     kept = remaining[:0]
