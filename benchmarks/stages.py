@@ -125,14 +125,13 @@ class _Bench:
         return {
             "stages": {name: _median([run.get(name, 0.0) for run in measured]) for name in (*STAGES, "total")},
             "draw": _median([seconds(lambda: self.system.draw(image_and_output)) for _ in measured]),
-            "outside": self._outside(lambda: self.system.picture(picture.path, picture.boxes)),
+            "outside": self._outside(lambda: self.system.plain_picture(picture.path, picture.boxes)),
         }
 
     def _outside(self, run: Callable[[], object]) -> float:
         """Share of the time that a call spends outside of forward passes."""
         shares = []
         for _ in range(self.options.repetitions):
-            self.system.watch.take()
             self.system.forward_seconds.clear()
             total = seconds(run)
             shares.append(1 - sum(self.system.forward_seconds) / total)

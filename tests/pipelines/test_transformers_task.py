@@ -79,9 +79,9 @@ def test_options_for_all_calls_and_for_one(make, photo, monkeypatch):
     assert pipe(str(photo), box_threshold=0.3).num_instances == 4
     sizes = []
     processor = pipe.detector.stage.image_processor
-    preprocess = processor.preprocess
+    pixel_values = processor.pixel_values
     monkeypatch.setattr(
-        processor, "preprocess", lambda images, **rest: sizes.append(len(images)) or preprocess(images, **rest)
+        processor, "pixel_values", lambda images, *rest: sizes.append(len(images)) or pixel_values(images, *rest)
     )
     list(pipe([str(photo)] * 3))
     list(pipe([str(photo)] * 3, batch_size=3, num_workers=0))

@@ -29,17 +29,17 @@ def open_to_read(path: Path, kind: str) -> BinaryIO:
     Raises:
         InputError: if there is no such file or it cannot be opened.
     """
-    if is_folder(path):
-        raise InputError(
-            f"{str(path)!r} is a folder, expected one {kind}. To read its pictures, give it to a pipeline."
-        )
     try:
         return path.open("rb")
     except FileNotFoundError:
         raise InputError(
             f"There is no file {str(path)!r}. Check the path; the current folder is {str(Path.cwd())!r}."
         ) from None
-    except PermissionError:
+    except (IsADirectoryError, PermissionError):  # which of them a folder raises depends on the system
+        if is_folder(path):
+            raise InputError(
+                f"{str(path)!r} is a folder, expected one {kind}. To read its pictures, give it to a pipeline."
+            ) from None
         raise InputError(
             f"No permission to read {str(path)!r}: change its access rights or run as its owner."
         ) from None

@@ -12,7 +12,7 @@ from transformers import PreTrainedConfig
 
 from hfpose.errors import InputError
 from hfpose.models.shared.boxes import nms
-from hfpose.models.shared.detection import DetectionImageProcessor
+from hfpose.models.shared.detection import DetectionImageProcessor, Detections
 from hfpose.models.shared.devices import to_device
 from hfpose.pipelines.loading import Stage
 
@@ -51,24 +51,30 @@ class BoxDetector:
             For each picture boxes (N, 4) x1, y1, x2, y2 in pixels and scores (N,), best first.
         """
         processor = self.stage.image_processor
-        options: dict[str, Any] = {"input_data_format": "channels_last"}  # of other processors' arguments
-        if isinstance(processor, DetectionImageProcessor):
-            options = {"memory_format": self.stage.memory_format}
-        inputs = processor(images=list(images), return_tensors="pt", **options)
-        device, dtype = self.stage.device, self.stage.model.dtype
-        inputs = {
-            name: to_device(value, device, dtype) if isinstance(value, torch.Tensor) else value
-            for name, value in inputs.items()
-        }
         sizes = [image.shape[:2] for image in images]
-        results = processor.post_process_object_detection(
-            self.stage.run(**inputs), threshold=box_threshold, target_sizes=torch.tensor(sizes)
-        )
-        return [self._select(result, nms_threshold) for result in results]
+        if isinstance(processor, DetectionImageProcessor):
+            outputs = self._run({"pixel_values": processor.pixel_values(images, self.stage.memory_format)})
+            found = processor.detections(outputs, box_threshold, sizes)
+        else:
+            outputs = self._run(processor(list(images), return_tensors="pt", input_data_format="channels_last"))
+            results = processor.post_process_object_detection(
+                outputs, threshold=box_threshold, target_sizes=torch.tensor(sizes)
+            )
+            found = [_as_arrays(result) for result in results]
+        return [self._select(some, nms_threshold) for some in found]
 
-    def _select(self, result: dict[str, torch.Tensor], nms_threshold: float) -> tuple[np.ndarray, np.ndarray]:
-        boxes = result["boxes"].float().cpu().numpy().reshape(-1, 4)
-        scores, labels = result["scores"].float().cpu().numpy(), result["labels"].cpu().numpy()
+    def _run(self, inputs: Mapping[str, Any]) -> Any:
+        """Outputs of the model for what an image processor made."""
+        device, dtype = self.stage.device, self.stage.dtype
+        return self.stage.run(
+            **{
+                name: to_device(value, device, dtype) if isinstance(value, torch.Tensor) else value
+                for name, value in inputs.items()
+            }
+        )
+
+    def _select(self, found: Detections, nms_threshold: float) -> tuple[np.ndarray, np.ndarray]:
+        boxes, scores, labels = found
         # A box without area holds nobody, and could not be cropped.
         wanted = (boxes[:, 2:] > boxes[:, :2]).all(1)
         if self.label_ids is not None:
@@ -76,6 +82,12 @@ class BoxDetector:
         boxes, scores = boxes[wanted], scores[wanted]
         keep = nms(boxes, scores, nms_threshold, offset=PIXEL_OFFSET)
         return boxes[keep], scores[keep]
+
+
+def _as_arrays(result: Mapping[str, torch.Tensor]) -> Detections:
+    """What another processor found in a picture."""
+    boxes, scores = (result[name].float().cpu().numpy() for name in ("boxes", "scores"))
+    return Detections(boxes.reshape(-1, 4), scores, result["labels"].cpu().numpy())
 
 
 def label_ids(config: PreTrainedConfig, labels: Iterable[int | str] | int | str) -> list[int]:

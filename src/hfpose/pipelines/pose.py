@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,46 +76,40 @@ class TopDownEstimator:
         """
         if batch_size is None:
             batch_size = CPU_BATCH_SIZE if self.stage.device.type == "cpu" else ACCELERATOR_BATCH_SIZE
-        counts = [len(image_boxes) for image_boxes in boxes]
-        owners = np.repeat(np.arange(len(images)), counts)
-        flat = np.concatenate([*boxes, np.zeros((0, 4), np.float32)])
         parts = [
-            self._estimate(images, flat[start:end], owners[start:end], flip_test, return_heatmaps)
-            for start in range(0, len(flat), batch_size)
-            for end in [start + batch_size]
+            self._estimate(
+                [images[index] for index, _ in batch], [some for _, some in batch], flip_test, return_heatmaps
+            )
+            for batch in _batches(boxes, batch_size)
         ]
         people = _concatenate(parts) if parts else _nobody(self.schema.num_keypoints, return_heatmaps)
-        ends = np.cumsum(counts)
-        return [people.select(slice(end - count, end)) for count, end in zip(counts, ends, strict=True)]
+        ends = accumulate(map(len, boxes))
+        return [people.select(slice(end - len(some), end)) for some, end in zip(boxes, ends, strict=True)]
 
     def _estimate(
         self,
         images: Sequence[np.ndarray],
-        boxes: np.ndarray,
-        owners: np.ndarray,
+        boxes: Sequence[np.ndarray],
         flip_test: bool,
         return_heatmaps: bool,
     ) -> EstimatedPoses:
-        """The people in boxes (M, 4) that go through the network together; for `owners` see `_pixel_values`."""
+        """The people in `boxes` [(n, 4), ...] of the pictures, who go through the network together."""
         processor = self.stage.image_processor
-        outputs = self._run(self._pixel_values(images, boxes, owners), flip_test)
-        keypoints, scores = processor.decode(outputs, boxes)
+        outputs = self._run(self._pixel_values(images, boxes), flip_test)
+        flat = np.concatenate(boxes)
+        keypoints, scores = processor.decode(outputs, flat)
         heatmaps, regions = None, None
         if return_heatmaps:
-            heatmaps, regions = processor.heatmaps(outputs).float().cpu().numpy(), processor.regions(boxes)
+            heatmaps, regions = processor.heatmaps(outputs).float().cpu().numpy(), processor.regions(flat)
         return EstimatedPoses(keypoints, scores, heatmaps, regions, processor.instance_fields(outputs))
 
-    def _pixel_values(self, images: Sequence[np.ndarray], boxes: np.ndarray, owners: np.ndarray) -> Tensor:
-        """Network input for boxes (M, 4), each of the picture with the index that `owners` (M,), ascending, tells."""
-        used = np.unique(owners)
-        pictures = [images[index] for index in used]
-        per_picture = [boxes[owners == index] for index in used]
-        processor, device, dtype = self.stage.image_processor, self.stage.device, self.stage.model.dtype
-        if device.type != "cpu":
-            values = processor.pixel_values_on_device(pictures, per_picture, device)
-            return values.to(dtype).contiguous(memory_format=self.stage.memory_format)
-        inputs = processor(pictures, boxes=per_picture, return_tensors="pt", memory_format=self.stage.memory_format)
-        return inputs["pixel_values"].to(dtype)
+    def _pixel_values(self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray]) -> Tensor:
+        """Network input for the `boxes` [(n, 4), ...] of the pictures."""
+        stage, processor, device = self.stage, self.stage.image_processor, self.stage.device
+        if device.type == "cpu":
+            return processor.pixel_values(images, boxes, stage.memory_format).to(stage.dtype)
+        values = processor.pixel_values_on_device(images, boxes, device).to(stage.dtype)
+        return values.contiguous(memory_format=stage.memory_format)
 
     def _run(self, pixel_values: Tensor, flip_test: bool) -> ModelOutput:
         outputs = self._forward(pixel_values)
@@ -128,6 +123,22 @@ class TopDownEstimator:
         return self.stage.run(pixel_values=pixel_values, **arguments)
 
 
+def _batches(boxes: Sequence[np.ndarray], size: int) -> Iterator[list[tuple[int, np.ndarray]]]:
+    """The boxes [(n, 4), ...] of pictures, `size` at a time: the index of each picture and those of its boxes."""
+    batch: list[tuple[int, np.ndarray]] = []
+    room = size
+    for index, rest in enumerate(boxes):
+        while len(rest):
+            some, rest = rest[:room], rest[room:]
+            batch.append((index, some))
+            room -= len(some)
+            if room == 0:
+                yield batch
+                batch, room = [], size
+    if batch:
+        yield batch
+
+
 def _nobody(num_keypoints: int, with_heatmaps: bool) -> EstimatedPoses:
     keypoints, scores = np.zeros((0, num_keypoints, 2), np.float32), np.zeros((0, num_keypoints), np.float32)
     if not with_heatmaps:
@@ -138,7 +149,9 @@ def _nobody(num_keypoints: int, with_heatmaps: bool) -> EstimatedPoses:
 
 
 def _concatenate(parts: Sequence[EstimatedPoses]) -> EstimatedPoses:
-    first = parts[0]
+    first, *others = parts
+    if not others:
+        return first
     return EstimatedPoses(
         np.concatenate([part.keypoints for part in parts]),
         np.concatenate([part.scores for part in parts]),

@@ -62,7 +62,7 @@ class TorchRunner:
     @property
     def _is_copied(self) -> bool:
         model = self.model
-        return model.config.model_type in _KNOWN_TYPES and not model.training and not hasattr(model, "_hf_hook")
+        return not model.training and "_hf_hook" not in vars(model) and model.config.model_type in _KNOWN_TYPES
 
 
 class Weights:

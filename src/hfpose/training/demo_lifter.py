@@ -8,6 +8,7 @@ was interrupted goes on when it is called again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,12 +39,15 @@ SEED = 0
 # Motions for the numbers in the card, for the validation loss, and for training; none is in two of them.
 TEST_SEEDS = range(48)
 VALIDATION_SEEDS = range(100_000, 100_016)
-TRAINING_SEEDS = range(1_000_000, 200_000_000)
+SHORT_SEEDS = range(1_000_000, 100_000_000)
+LONG_SEEDS = range(100_000_000, 200_000_000)
 
-MAX_FRAMES = 27
-# Length of clips -> share of the batches.
-LENGTHS = {MAX_FRAMES: 0.87, MAX_FRAMES // 3: 0.05, 1: 0.08}
-MOTIONS_PER_BATCH = 4
+# Frames of the motions in the first run and in the second, and length of their clips -> share of the batches. Short clips
+# bring more motions in the same time, long ones teach what only time can tell.
+SHORT_FRAMES, MAX_FRAMES = 27, 81
+SHORT_LENGTHS = {27: 0.87, 9: 0.05, 1: 0.08}
+LONG_LENGTHS = {81: 0.82, 27: 0.1, 1: 0.08}
+SHORT_PER_BATCH, LONG_PER_BATCH = 4, 2
 CAMERAS_PER_MOTION = 2
 # Share of people who walk, beside those who do so anyway.
 WALKING = 0.3
@@ -55,7 +59,7 @@ TEST_LEVELS = (0.004, 0.008, 0.012, 0.016, 0.024)
 
 
 def lifter_recipe() -> Recipe:
-    """MotionBERT for clips of 27 frames, 0.28 million parameters."""
+    """The first run: MotionBERT with 0.28 million parameters, from scratch, on short clips."""
     torch.manual_seed(SEED)
     config = hfpose.MotionBertConfig(
         max_frames=MAX_FRAMES,
@@ -79,15 +83,28 @@ def lifter_recipe() -> Recipe:
     return Recipe(
         "lifter",
         Stage(hfpose.MotionBertForPoseLifting(config), processor),
-        RandomMotions(TRAINING_SEEDS, MAX_FRAMES, LENGTHS, MOTIONS_PER_BATCH, WALKING),
-        RandomMotions(VALIDATION_SEEDS, MAX_FRAMES, {MAX_FRAMES: 1.0}, MOTIONS_PER_BATCH),
+        RandomMotions(SHORT_SEEDS, SHORT_FRAMES, SHORT_LENGTHS, SHORT_PER_BATCH, WALKING),
+        RandomMotions(VALIDATION_SEEDS, SHORT_FRAMES, {SHORT_FRAMES: 1.0}, SHORT_PER_BATCH),
         clips,
         clips,
         collate_clips,
-        batch_size=MOTIONS_PER_BATCH,
+        batch_size=SHORT_PER_BATCH,
         learning_rate=5e-3,
-        share=1.0,
+        share=0.6,
         optimizer="muon",
+    )
+
+
+def long_recipe(short: Recipe) -> Recipe:
+    """The second run: the same model goes on with clips as long as it can take."""
+    return replace(
+        short,
+        name="lifter_long",
+        samples=RandomMotions(LONG_SEEDS, MAX_FRAMES, LONG_LENGTHS, LONG_PER_BATCH, WALKING),
+        validation=RandomMotions(VALIDATION_SEEDS, MAX_FRAMES, {MAX_FRAMES: 1.0}, LONG_PER_BATCH),
+        batch_size=LONG_PER_BATCH,
+        learning_rate=2e-3,
+        share=1.0 - short.share,
     )
 
 

@@ -82,11 +82,8 @@ def test_keypoints_of_both_ways_agree(tiny_pose):
     options = {"flip_test": False, "batch_size": 8}
     expected = np.concatenate([people.keypoints for people in estimator(images, boxes, **options)])
 
-    def on_device(pictures, all_boxes, owners):
-        used = np.unique(owners)
-        per_picture = [all_boxes[owners == index] for index in used]
-        processor = estimator.stage.image_processor
-        return processor.pixel_values_on_device([pictures[index] for index in used], per_picture, CPU)
+    def on_device(pictures, boxes_of_pictures):
+        return estimator.stage.image_processor.pixel_values_on_device(pictures, boxes_of_pictures, CPU)
 
     estimator._pixel_values = on_device
     found = np.concatenate([people.keypoints for people in estimator(images, boxes, **options)])

@@ -15,11 +15,15 @@ def pairwise_iou(boxes: np.ndarray, others: np.ndarray, offset: float = 0.0) -> 
     """
     top_left = np.maximum(boxes[:, None, :2], others[None, :, :2])
     bottom_right = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    intersection = np.clip(bottom_right - top_left + offset, 0, None).prod(-1)
-    area = (boxes[:, 2:] - boxes[:, :2] + offset).prod(-1)
-    other_area = (others[:, 2:] - others[:, :2] + offset).prod(-1)
-    union = area[:, None] + other_area[None] - intersection
+    intersection = _areas(np.maximum(bottom_right - top_left + offset, 0))
+    area, other_area = (_areas(some[:, 2:] - some[:, :2] + offset) for some in (boxes, others))
+    union = area[:, None] + other_area - intersection
     return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+
+
+def _areas(sides: np.ndarray) -> np.ndarray:
+    """Products (...) of sides (..., 2)."""
+    return sides[..., 0] * sides[..., 1]
 
 
 def nms(
@@ -63,8 +67,7 @@ def nms(
 def _unsuppressed(suppresses: np.ndarray) -> np.ndarray:
     """Which of M boxes stay (M,), best first, where `suppresses` (M, M) says which others each would suppress."""
     stays = np.ones(len(suppresses), dtype=bool)
-    worse = np.triu(suppresses, 1)
-    for index in np.flatnonzero(worse.any(1)):
-        if stays[index]:
-            stays &= ~worse[index]
+    for better in range(len(suppresses) - 1):
+        if stays[better]:
+            stays[better + 1 :] &= ~suppresses[better, better + 1 :]
     return stays

@@ -6,7 +6,7 @@ Source: `mmdet.datasets.transforms.Resize` and `Pad`, `mmdet.models.dense_heads.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -25,6 +25,14 @@ class DetectionOutput(Protocol):
 
     logits: Tensor  # (B, P, num_labels)
     pred_boxes: Tensor  # (B, P, 4) x1, y1, x2, y2 in pixels of `pixel_values`
+
+
+class Detections(NamedTuple):
+    """Boxes (N, 4) x1, y1, x2, y2, their scores (N,) and classes (N,), best first."""
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
 
 
 class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
@@ -105,11 +113,15 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
         Returns:
             `pixel_values` (B, 3, H, W), float32, H and W those of `size`.
         """
-        arrays = rgb_arrays(images)
-        batch = np.empty((len(arrays), self.size["height"], self.size["width"], 3), dtype=np.uint8)
-        for image, fitted in zip(arrays, batch, strict=True):
+        values = self.pixel_values(rgb_arrays(images), memory_format)
+        return BatchFeature({"pixel_values": values}, tensor_type=return_tensors)
+
+    def pixel_values(self, images: Sequence[np.ndarray], memory_format: torch.memory_format) -> Tensor:
+        """What `preprocess` makes of RGB `images` [(h, w, 3), ...]."""
+        batch = np.empty((len(images), self.size["height"], self.size["width"], 3), dtype=np.uint8)
+        for image, fitted in zip(images, batch, strict=True):
             self._fit(image, fitted)
-        return BatchFeature({"pixel_values": self.normalize_pixels(batch, memory_format)}, tensor_type=return_tensors)
+        return self.normalize_pixels(batch, memory_format)
 
     def post_process_object_detection(
         self,
@@ -129,33 +141,43 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
         Returns:
             One dict a picture: `scores` (N,), `labels` (N,), `boxes` (N, 4) x1, y1, x2, y2.
         """
+        return [
+            {
+                "scores": torch.from_numpy(found.scores),
+                "labels": torch.from_numpy(found.labels),
+                "boxes": torch.from_numpy(found.boxes),
+            }
+            for found in self.detections(outputs, threshold, target_sizes, nms_threshold)
+        ]
+
+    def detections(
+        self,
+        outputs: DetectionOutput,
+        threshold: float | None = None,
+        target_sizes: Tensor | Sequence[tuple[int, int]] | None = None,
+        nms_threshold: float | None = None,
+    ) -> list[Detections]:
+        """What `post_process_object_detection` returns, as arrays."""
         least = max(threshold or 0.0, self.score_threshold)
         overlap = self.nms_threshold if nms_threshold is None else nms_threshold
-        all_scores, all_boxes = self._scores(outputs), outputs.pred_boxes.float()
-        if self.clip_boxes:
-            limits = torch.tensor([self.size["width"], self.size["height"]] * 2, device=all_boxes.device)
-            all_boxes = all_boxes.clamp(min=0).minimum(limits)
+        all_scores, all_boxes = self._scores(outputs).cpu().numpy(), outputs.pred_boxes.float().cpu().numpy()
         results = []
         for index in range(len(all_boxes)):
-            places, classes = self._candidates(all_scores[index], least)
-            scores = all_scores[index, places, classes].cpu().numpy()
-            boxes, labels = all_boxes[index, places].cpu().numpy(), classes.cpu().numpy()
+            places, labels = self._candidates(all_scores[index], least)
+            scores, boxes = all_scores[index, places, labels], all_boxes[index, places]
+            if self.clip_boxes:
+                limits = np.array([self.size["width"], self.size["height"]] * 2, dtype=np.float32)
+                boxes = np.minimum(np.maximum(boxes, 0), limits)
             if target_sizes is not None:
                 height, width = (int(side) for side in target_sizes[index])
-                boxes = boxes / np.tile(self.scale_factors(height, width), 2)
+                boxes = (boxes.reshape(-1, 2, 2) / self.scale_factors(height, width)).reshape(-1, 4)
             solid = (boxes[:, 2:] > boxes[:, :2]).all(-1)
             scores, labels, boxes = scores[solid], labels[solid], boxes[solid]
             if overlap is None:
                 keep = np.argsort(-scores, kind="stable")[: self.max_detections]
             else:
                 keep = nms(boxes, scores, overlap, labels, self.max_detections)
-            results.append(
-                {
-                    "scores": torch.from_numpy(scores[keep]),
-                    "labels": torch.from_numpy(labels[keep]),
-                    "boxes": torch.from_numpy(boxes[keep].astype(np.float32)),
-                }
-            )
+            results.append(Detections(boxes[keep], scores[keep], labels[keep]))
         return results
 
     def _scores(self, outputs: Any) -> Tensor:
@@ -166,17 +188,17 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
         """
         return outputs.logits.float().sigmoid()
 
-    def _candidates(self, scores: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+    def _candidates(self, scores: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
         """Places and classes, each (M,), of the scores (P, C) above `threshold`, the best of each level alone."""
-        places, labels = (scores > threshold).nonzero(as_tuple=True)
+        places, labels = np.nonzero(scores > threshold)
         if self.max_candidates is None or len(places) <= self.max_candidates:
             return places, labels
         picked = []
         for start, end in self._level_ranges(len(scores)):
-            inside = ((places >= start) & (places < end)).nonzero().squeeze(1)
-            order = scores[places[inside], labels[inside]].sort(descending=True, stable=True).indices
+            inside = np.flatnonzero((places >= start) & (places < end))
+            order = np.argsort(-scores[places[inside], labels[inside]], kind="stable")
             picked.append(inside[order[: self.max_candidates]])
-        chosen = torch.cat(picked)
+        chosen = np.concatenate(picked)
         return places[chosen], labels[chosen]
 
     def _level_ranges(self, num_places: int) -> list[tuple[int, int]]:
@@ -216,7 +238,7 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
         height, width = self._fitted_size(*image.shape[:2])
         fitted[height:] = self.pad_value
         fitted[:height, width:] = self.pad_value
-        fitted[:height, :width] = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+        cv2.resize(image, (width, height), dst=fitted[:height, :width], interpolation=cv2.INTER_LINEAR)
 
 
 def level_points(shapes: Sequence[tuple[int, int]], strides: Sequence[int], device: torch.device) -> Tensor:

@@ -26,9 +26,8 @@ def decode_simcc(simcc_x: Tensor, simcc_y: Tensor, split_ratio: float) -> tuple[
     best_x, bin_x = simcc_x.float().max(-1)
     best_y, bin_y = simcc_y.float().max(-1)
     scores = torch.minimum(best_x, best_y)
-    bins = torch.stack((bin_x, bin_y), -1).float()
-    bins = torch.where(scores[..., None] > 0, bins, -1.0)
-    return bins / split_ratio, scores
+    bins = torch.stack((bin_x, bin_y), -1)
+    return torch.where((scores > 0)[..., None], bins / split_ratio, -1 / split_ratio), scores
 
 
 def merge_flipped_simcc(

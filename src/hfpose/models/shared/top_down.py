@@ -31,9 +31,9 @@ def box_centers_and_scales(boxes: np.ndarray, aspect_ratio: float, padding: floa
     """
     boxes = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
     centers = (boxes[:, :2] + boxes[:, 2:]) * 0.5
-    width, height = ((boxes[:, 2:] - boxes[:, :2]) * np.float32(padding)).T
-    scales = np.stack((np.maximum(width, height * aspect_ratio), np.maximum(height, width / aspect_ratio)), axis=1)
-    return centers, scales.astype(np.float32)
+    sides = (boxes[:, 2:] - boxes[:, :2]) * np.float32(padding)
+    from_the_other = sides[:, ::-1] * np.array([aspect_ratio, 1 / aspect_ratio], dtype=np.float32)
+    return centers, np.maximum(sides, from_the_other)
 
 
 def crop_matrices(centers: np.ndarray, scales: np.ndarray, size: tuple[int, int], use_udp: bool) -> np.ndarray:
@@ -160,8 +160,14 @@ class TopDownImageProcessor(PixelNormalization, BaseImageProcessor):
         arrays = rgb_arrays(images)
         if boxes is None:
             boxes = [[[0, 0, array.shape[1], array.shape[0]]] for array in arrays]
-        crops = self.crop(arrays, check_boxes(boxes, len(arrays)))
-        return BatchFeature({"pixel_values": self.normalize_pixels(crops, memory_format)}, tensor_type=return_tensors)
+        values = self.pixel_values(arrays, check_boxes(boxes, len(arrays)), memory_format)
+        return BatchFeature({"pixel_values": values}, tensor_type=return_tensors)
+
+    def pixel_values(
+        self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray], memory_format: torch.memory_format
+    ) -> Tensor:
+        """What `preprocess` makes of RGB `images` [(h, w, 3), ...] and `boxes` [(N, 4), ...]."""
+        return self.normalize_pixels(self.crop(images, boxes), memory_format)
 
     def crop(self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray]) -> np.ndarray:
         """Crops (number of boxes, H, W, 3), uint8, around `boxes` [(N, 4), ...] of RGB `images` [(h, w, 3), ...]."""
@@ -178,7 +184,7 @@ class TopDownImageProcessor(PixelNormalization, BaseImageProcessor):
     def pixel_values_on_device(
         self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray], device: torch.device
     ) -> Tensor:
-        """What `preprocess` makes of RGB `images` [(h, w, 3), ...] and `boxes` [(N, 4), ...], computed on an accelerator.
+        """What `pixel_values` makes of `images` [(h, w, 3), ...] and `boxes` [(N, 4), ...], computed on an accelerator.
 
         Returns:
             `pixel_values` (number of boxes, 3, H, W), float32, on the device. For the difference to the CPU's see
@@ -200,10 +206,10 @@ class TopDownImageProcessor(PixelNormalization, BaseImageProcessor):
         """
         keypoints, scores = self.decode_crops(outputs)
         centers, scales = self._centers_and_scales(boxes)
-        crop_size = np.asarray(self._crop_size, dtype=np.float32) - np.float32(self.use_udp)  # see `crop_matrices`
-        origins = centers - scales * 0.5
-        keypoints = keypoints.cpu().numpy() / crop_size * scales[:, None] + origins[:, None]
-        return keypoints.astype(np.float32), scores.cpu().numpy()
+        width, height = self._crop_size
+        extent = np.array([width - self.use_udp, height - self.use_udp], dtype=np.float32)  # see `crop_matrices`
+        relative = keypoints.cpu().numpy() / extent - np.float32(0.5)
+        return relative * scales[:, None] + centers[:, None], scores.cpu().numpy()
 
     def instance_fields(self, outputs: ModelOutput) -> dict[str, np.ndarray]:
         """What the outputs say of each of the N crops besides keypoints, by the names of `PoseOutput`'s fields."""
