@@ -7,6 +7,7 @@ the results, to the last bit.
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,10 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.fx import Graph, GraphModule, Node
+from torch.fx.node import map_aggregate
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.utils import ModelOutput
 
-# Recording takes as long as a dozen runs, which inputs of a shape that is seen once or twice do not repay.
+# Inputs of a shape that is seen once or twice do not repay the time of recording.
 _RUNS_BEFORE_RECORDING = 2
 # In larger batches the time between operations does not show.
 _LARGEST_BATCH = 4
@@ -69,18 +72,10 @@ def _record(network: Callable[..., Any], inputs: Mapping[str, Tensor], outputs: 
     """What a network does with inputs like these, whose outputs are known; None where that cannot be recorded."""
     if not isinstance(outputs, ModelOutput) or not all(isinstance(value, Tensor) for value in outputs.values()):
         return None
-    from torch.fx.experimental.proxy_tensor import make_fx
-
     kind, output_names, input_names = type(outputs), tuple(outputs), tuple(inputs)
-
-    def run(*values: Tensor) -> tuple[Tensor, ...]:
-        with _OwnUpsampling():
-            found = network(**dict(zip(input_names, values, strict=True)))
-        return tuple(found[name] for name in output_names)
-
     try:
-        recording = make_fx(run)(*inputs.values())
-    except Exception:  # where a network looks at values, and whatever else torch cannot follow
+        recording = _Recorder(inputs).record(network)
+    except Exception:  # where a network looks at values, and whatever else cannot be followed
         return None
     _compute_constants(recording)
     # Attributes of the object itself are found at once, weights of a module only after a search.
@@ -91,12 +86,67 @@ def _record(network: Callable[..., Any], inputs: Mapping[str, Tensor], outputs: 
         return kind(**dict(zip(output_names, found, strict=True)))
 
     again = replay(**inputs)
-    # Torch records a few operations by others that round differently.
+    # A few operations are made of others that round differently.
     return replay if all(torch.equal(again[name], outputs[name]) for name in output_names) else None
 
 
+class _Recorder(TorchDispatchMode):
+    """Writes down each operation on tensors, and which tensors it takes: an input, a weight, or what came of an earlier one.
+
+    Args:
+        inputs: of the network, by name.
+    """
+
+    def __init__(self, inputs: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self._graph = Graph()
+        self._weights: dict[str, Tensor] = {}
+        self._nodes: dict[int, Node] = {}
+        self._seen: list[Tensor] = []  # kept, so that no other tensor gets the identity of one of them
+        self._inputs = dict(inputs)
+        for name, value in inputs.items():
+            self._note(value, self._graph.placeholder(name))
+
+    def record(self, network: Callable[..., Any]) -> GraphModule:
+        """The operations of a run of the network, as a module that takes the inputs and returns a tuple of the outputs."""
+        with self, _OwnUpsampling():
+            outputs = network(**self._inputs)
+        self._graph.output(tuple(self._node_of(value) for value in outputs.values()))
+        return GraphModule(self._weights, self._graph)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        taken = map_aggregate((args, kwargs), self._node_of)
+        result = func(*args, **kwargs)
+        node = self._graph.call_function(func, *taken)
+        if isinstance(result, Tensor):
+            self._note(result, node)
+        elif isinstance(result, (tuple, list)) and all(isinstance(value, Tensor) for value in result):
+            for index, value in enumerate(result):
+                self._note(value, self._graph.call_function(operator.getitem, (node, index)))
+        else:
+            raise NotImplementedError(f"{func} gives no tensor, and what depends on it cannot be recorded")
+        return result
+
+    def _note(self, tensor: Tensor, node: Node) -> None:
+        self._nodes[id(tensor)] = node
+        self._seen.append(tensor)
+
+    def _node_of(self, value: Any) -> Any:
+        """The node of a tensor, whatever else it is as it is."""
+        if not isinstance(value, Tensor):
+            return value
+        if id(value) not in self._nodes:
+            name = f"_weight{len(self._weights)}"
+            self._weights[name] = value
+            self._note(value, self._graph.create_node("get_attr", name))
+        return self._nodes[id(value)]
+
+
 class _OwnUpsampling(TorchFunctionMode):
-    """Records upsampling as the one operation that it is; torch would record a slow equivalent."""
+    """Upsampling as the one operation that it is; torch would do a slow equivalent where it is recorded."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
