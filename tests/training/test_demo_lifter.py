@@ -27,8 +27,8 @@ from rendered_walk import IMAGE_SIZE, lifting_errors, rendered_walk, seen_walk, 
 
 @pytest.fixture
 def tiny_recipe() -> Recipe:
-    """The recipe with the smallest model and shortest clips."""
-    recipe = demo_lifter.lifter_recipe()
+    """The first recipe with the smallest model and shortest clips."""
+    recipe = demo_lifter.short_recipe()
     torch.manual_seed(0)
     config = hfpose.MotionBertConfig(
         hidden_size=8, num_hidden_layers=1, num_attention_heads=2, representation_size=8, max_frames=6
@@ -38,7 +38,7 @@ def tiny_recipe() -> Recipe:
     return replace(
         recipe,
         stage=Stage(hfpose.MotionBertForPoseLifting(config), processor),
-        samples=RandomMotions(demo_lifter.TRAINING_SEEDS, 6, {6: 0.5, 3: 0.5}, per_batch=2),
+        samples=RandomMotions(demo_lifter.SHORT_SEEDS, 6, {6: 0.5, 3: 0.5}, per_batch=2),
         validation=RandomMotions(range(2), 6, {6: 1.0}, per_batch=2),
         make=clips,
         make_validation=clips,
@@ -47,29 +47,40 @@ def tiny_recipe() -> Recipe:
 
 
 def test_no_motion_is_used_for_two_purposes() -> None:
-    ranges = [demo_lifter.TEST_SEEDS, demo_lifter.VALIDATION_SEEDS, demo_lifter.TRAINING_SEEDS]
+    short = demo_lifter.short_recipe()
+    long = demo_lifter.long_recipe(short)
+    ranges = [demo_lifter.TEST_SEEDS, short.validation.seeds, short.samples.seeds, long.samples.seeds]
     assert all(one.stop <= other.start for one, other in pairwise(ranges))
-    recipe = demo_lifter.lifter_recipe()
-    assert recipe.samples.seeds == demo_lifter.TRAINING_SEEDS
-    assert recipe.validation.seeds == demo_lifter.VALIDATION_SEEDS
+    assert long.validation.seeds == short.validation.seeds
 
 
 def test_the_model_is_small_and_the_same_each_time() -> None:
-    first, second = demo_lifter.lifter_recipe().stage.model, demo_lifter.lifter_recipe().stage.model
+    first, second = demo_lifter.short_recipe().stage.model, demo_lifter.short_recipe().stage.model
     assert all(torch.equal(one, other) for one, other in zip(first.parameters(), second.parameters(), strict=True))
     assert first.num_parameters() < 0.4e6
 
 
-def test_batches_of_the_recipe_fit_the_model() -> None:
-    recipe = demo_lifter.lifter_recipe()
-    stream = recipe.stream(1)
-    batch = recipe.collator([stream[index] for index in range(recipe.batch_size)])
-    assert torch.isfinite(recipe.stage.model(**batch).loss)
-    assert all(demo_lifter.MAX_FRAMES % length == 0 for length in demo_lifter.LENGTHS)
+def test_batches_of_the_recipes_fit_the_model() -> None:
+    short = demo_lifter.short_recipe()
+    for recipe in (short, demo_lifter.long_recipe(short)):
+        stream = recipe.stream(1)
+        batch = recipe.collator([stream[index] for index in range(recipe.batch_size)])
+        assert torch.isfinite(recipe.stage.model(**batch).loss)
+        assert all(recipe.samples.frames % length == 0 for length in recipe.samples.lengths)
+
+
+def test_the_second_run_goes_on_with_the_longest_clips() -> None:
+    short = demo_lifter.short_recipe()
+    long = demo_lifter.long_recipe(short)
+    assert long.stage is short.stage and long.name != short.name
+    assert max(long.samples.lengths) == long.samples.frames == short.stage.model.config.max_frames
+    assert short.share + long.share == 1
 
 
 def test_the_lifter_is_trained_written_and_measured(tiny_recipe, tmp_path, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(demo_lifter, "lifter_recipe", lambda: tiny_recipe)
+    longer = RandomMotions(demo_lifter.LONG_SEEDS, 6, {6: 1.0}, per_batch=2)
+    monkeypatch.setattr(demo_lifter, "short_recipe", lambda: tiny_recipe)
+    monkeypatch.setattr(demo_lifter, "long_recipe", lambda short: replace(short, name="long_clips", samples=longer))
     monkeypatch.setattr(demo_lifter, "TEST_SEEDS", range(2))
     monkeypatch.setattr(demo_lifter, "TEST_FRAMES", 8)
     monkeypatch.setattr(demo_lifter, "TEST_LEVELS", (0.01,))
@@ -81,15 +92,16 @@ def test_the_lifter_is_trained_written_and_measured(tiny_recipe, tmp_path, monke
         "seconds": 0.0,
         "hardware": "a CPU",
     }
-    (tmp_path / "lifter").mkdir()
-    (tmp_path / "lifter" / "plan.json").write_text(json.dumps(plan))
+    for name, steps in (("short_clips", 2), ("long_clips", 3)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "plan.json").write_text(json.dumps(plan | {"num_steps": steps}))
     threads = torch.get_num_threads()
     demo_lifter.main(tmp_path, minutes=1, workers=0, threads=1, precision="float32", cpu=True)
     torch.set_num_threads(threads)
     folder = tmp_path / "demo3d"
     assert {tensor.dtype for tensor in load_file(folder / "model.safetensors").values()} == {torch.float16}
     card = (folder / "README.md").read_text()
-    assert "4 motions of 6 frames in" in card and "on a CPU" in card
+    assert "4 motions of 27 frames, then 6 of 81, in" in card and "on a CPU" in card
     assert "- 2 motions, 2D noise of 1.0 %: 2D error" in card and "MPJPE frame" in card
     assert "2D error" in capsys.readouterr().out
     assert load_stage(folder, "lifter").image_processor.do_use_scores
@@ -105,7 +117,7 @@ def test_an_untrained_lifter_errs_by_as_much_as_people_are_tall(tiny_recipe) -> 
 def test_the_packaged_lifter_mirrors_nobody() -> None:
     """Exports turn people back who are mirror images; these are none."""
     assert not load_stage(hub.PACKAGED["demo3d"].folder, "lifter").image_processor.mirrors()
-    assert not demo_lifter.lifter_recipe().stage.image_processor.mirrors()
+    assert not demo_lifter.short_recipe().stage.image_processor.mirrors()
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ TEST_FRAMES = 120
 TEST_LEVELS = (0.004, 0.008, 0.012, 0.016, 0.024)
 
 
-def lifter_recipe() -> Recipe:
+def short_recipe() -> Recipe:
     """The first run: MotionBERT with 0.28 million parameters, from scratch, on short clips."""
     torch.manual_seed(SEED)
     config = hfpose.MotionBertConfig(
@@ -81,7 +81,7 @@ def lifter_recipe() -> Recipe:
     )
     clips = LiftingClips(processor, views=CAMERAS_PER_MOTION)
     return Recipe(
-        "lifter",
+        "short_clips",
         Stage(hfpose.MotionBertForPoseLifting(config), processor),
         RandomMotions(SHORT_SEEDS, SHORT_FRAMES, SHORT_LENGTHS, SHORT_PER_BATCH, WALKING),
         RandomMotions(VALIDATION_SEEDS, SHORT_FRAMES, {SHORT_FRAMES: 1.0}, SHORT_PER_BATCH),
@@ -99,7 +99,7 @@ def long_recipe(short: Recipe) -> Recipe:
     """The second run: the same model goes on with clips as long as it can take."""
     return replace(
         short,
-        name="lifter_long",
+        name="long_clips",
         samples=RandomMotions(LONG_SEEDS, MAX_FRAMES, LONG_LENGTHS, LONG_PER_BATCH, WALKING),
         validation=RandomMotions(VALIDATION_SEEDS, MAX_FRAMES, {MAX_FRAMES: 1.0}, LONG_PER_BATCH),
         batch_size=LONG_PER_BATCH,
@@ -148,8 +148,16 @@ def measure(stage: Stage, noise: PoseNoise, seeds: Sequence[int], frames: int) -
     return result
 
 
-def write_card(folder: Path, stage: Stage, plan: Mapping[str, Any]) -> None:
-    """Write the card of the lifter: what it is for, data, time and hardware; `add_results` adds the numbers."""
+def write_card(folder: Path, stage: Stage, plans: Sequence[Mapping[str, Any]]) -> None:
+    """Write the card of the lifter: what it is for, data, time and hardware; `add_results` adds the numbers.
+
+    Args:
+        folder: where it is.
+        stage: the lifter.
+        plans: of the run with short clips and of that with long ones, see `run_recipe`.
+    """
+    short, long = (plan["num_steps"] * plan["batch_size"] for plan in plans)
+    minutes = sum(plan["seconds"] for plan in plans) / 60
     text = f"""---
 library_name: hfpose
 license: apache-2.0
@@ -169,8 +177,8 @@ in one picture, so sizes are those of an average person.
 ## Training
 
 MotionBERT with {stage.model.num_parameters() / 1e6:.2f} million parameters, from scratch, by `python -m
-hfpose.training.demo_lifter`: {plan["num_steps"] * plan["batch_size"]} motions of {stage.model.config.max_frames} frames in
-{plan["seconds"] / 60:.0f} minutes on {plan["hardware"]}. The motions are those of
+hfpose.training.demo_lifter`: {short} motions of {SHORT_FRAMES} frames, then {long} of {MAX_FRAMES}, in
+{minutes:.0f} minutes on {plans[0]["hardware"]}. The motions are those of
 `hfpose.training.figures`; their joints are projected by random cameras, and disturbed as the packaged `demo` pipeline
 errs (`hfpose.training.motions.PoseNoise`): errors that last for some frames and scores that tell of them, hidden
 keypoints, confused sides, missed frames, boxes that are a bit off. Most of the training is clips; a twelfth is single
@@ -197,11 +205,14 @@ def main(
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     torch.set_num_threads(threads)
-    recipe = lifter_recipe()
-    plan = run_recipe(recipe, output / recipe.name, minutes, workers, precision, cpu)
+    recipe = short_recipe()
+    plans = [
+        run_recipe(each, output / each.name, minutes, workers, precision, cpu)
+        for each in (recipe, long_recipe(recipe))  # the same model
+    ]
     folder = output / "demo3d"
     Stage(to_half(recipe.stage.model), recipe.stage.image_processor).save_pretrained(folder)
-    write_card(folder, recipe.stage, plan)
+    write_card(folder, recipe.stage, plans)
     stage = load_stage(folder, "lifter")
     for level in TEST_LEVELS:
         metrics = measure(stage, PoseNoise(level=level), TEST_SEEDS, TEST_FRAMES)
