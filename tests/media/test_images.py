@@ -271,6 +271,75 @@ def with_app1(jpeg: bytes, block: bytes) -> bytes:
     return jpeg[:2] + b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block + jpeg[after_jfif:]
 
 
+# Scaled down
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_larger_pictures_are_scaled_down(tmp_path: Path, photo: np.ndarray, suffix: str) -> None:
+    large = cv2.resize(photo, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+    save_image(tmp_path / f"large{suffix}", large)
+    height, width = large.shape[:2]
+    side = max(height, width) * 3 // 10  # a JPEG is decoded at a half for it
+    found = load_image(tmp_path / f"large{suffix}", max_side=side)
+    assert max(found.shape[:2]) == side
+    assert found.shape[0] / found.shape[1] == pytest.approx(height / width, rel=0.01)
+    expected = cv2.resize(large, found.shape[1::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(found.astype(int) - expected).mean() < 3
+
+
+@pytest.mark.parametrize(("side", "scale"), [(64, 1), (33, 1), (32, 2), (16, 4), (8, 8), (1, 8)])
+def test_jpeg_is_decoded_as_small_as_will_do(
+    jpeg: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch, side: int, scale: int
+) -> None:
+    assert max(photo.shape) == 64
+    decode, scales = images._decode_jpeg, []
+    monkeypatch.setattr(images, "_decode_jpeg", lambda file, scale: scales.append(scale) or decode(file, scale))
+    assert max(load_image(jpeg, max_side=side).shape[:2]) == side
+    assert scales == [scale]
+    with jpeg.open("rb") as file:
+        decoded = decode(file, scale)
+    assert decoded is not None and max(decoded.shape[:2]) == 64 // scale
+
+
+@pytest.mark.parametrize("scale", [2, 4, 8])
+def test_reduced_jpeg_has_the_pixels_of_pillow(jpeg: Path, scale: int) -> None:
+    with jpeg.open("rb") as file:
+        found = images._decode_jpeg(file, scale)
+    assert found is not None
+    with Image.open(jpeg) as image:
+        image.draft(None, (found.shape[1], found.shape[0]))
+        np.testing.assert_array_equal(found, np.asarray(image))
+
+
+def test_smaller_pictures_stay_as_they_are(jpeg: Path, photo: np.ndarray) -> None:
+    np.testing.assert_array_equal(load_image(jpeg, max_side=max(photo.shape)), load_image(jpeg))
+    assert np.shares_memory(load_image(photo, max_side=5000), photo)
+
+
+def test_arrays_and_pil_images_are_scaled_down_too(photo: np.ndarray) -> None:
+    found = load_image(photo, max_side=20)
+    assert max(found.shape[:2]) == 20
+    np.testing.assert_array_equal(load_image(Image.fromarray(photo), max_side=20), found)
+
+
+def test_turned_pictures_are_scaled_down_as_they_are_shown(tmp_path: Path, photo: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(photo).save(tmp_path / "turned.jpg", exif=exif)
+    height, width = load_image(tmp_path / "turned.jpg").shape[:2]
+    found = load_image(tmp_path / "turned.jpg", max_side=max(height, width) // 2)
+    assert found.shape[:2] == (height // 2, width // 2)
+
+
+def test_one_row_of_pixels_keeps_it() -> None:
+    assert load_image(np.zeros((1, 1000, 3), np.uint8), max_side=10).shape == (1, 10, 3)
+
+
+def test_longest_side_below_one_pixel() -> None:
+    with pytest.raises(InputError, match="max_side is 0"):
+        load_image(np.zeros((2, 2, 3), np.uint8), max_side=0)
+
+
 # Files that cannot be read
 
 

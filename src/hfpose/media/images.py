@@ -76,13 +76,15 @@ def local_path(source: str | Path) -> Path:
     return Path(source)
 
 
-def load_image(source: Any, *, timeout: float = 30.0) -> np.ndarray:
+def load_image(source: Any, *, timeout: float = 30.0, max_side: int | None = None) -> np.ndarray:
     """Read one picture.
 
     Args:
         source: a path, a `file://`, `http://` or `https://` address, the bytes of a picture file, a PIL image, or a numpy
             array: uint8, gray (H, W) or (H, W, 1), RGB (H, W, 3) or RGBA (H, W, 4).
         timeout: seconds that a download may take.
+        max_side: scale larger pictures down until their longer side has this many pixels. JPEGs are decoded at a half, a
+            quarter or an eighth then where that is enough, which saves most of the time that large ones take.
 
     Returns:
         uint8 RGB array (H, W, 3). EXIF orientation is applied to files and PIL images. Alpha channels and transparent
@@ -91,23 +93,47 @@ def load_image(source: Any, *, timeout: float = 30.0) -> np.ndarray:
         RGB array is returned as it is, without a copy.
 
     Raises:
-        InputError: if the source cannot be read as a picture.
+        InputError: if the source cannot be read as a picture, or for a `max_side` below 1.
     """
+    if max_side is not None and max_side < 1:
+        raise InputError(f"max_side is {max_side}, it must be 1 or more pixels.")
+    return _at_most(_load(source, timeout, max_side), max_side)
+
+
+def _load(source: Any, timeout: float, max_side: int | None) -> np.ndarray:
+    """The picture, whose longer side may still have more than `max_side` pixels."""
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _decode(io.BytesIO(source), "picture given as bytes", len(source))
+        return _decode(io.BytesIO(source), "picture given as bytes", len(source), max_side)
     if is_url(source):
         data = _download(source, timeout)
-        return _decode(io.BytesIO(data), repr(source), len(data))
+        return _decode(io.BytesIO(data), repr(source), len(data), max_side)
     if isinstance(source, (str, Path)):
-        return _from_path(local_path(source))
+        return _from_path(local_path(source), max_side)
     if _is_pil_image(source):
         return _from_pil(source)
     raise InputError(
         f"A picture of type {type(source).__name__} cannot be read: give a path, a URL, the bytes of a file, a PIL image "
         "or a numpy array (uint8, RGB, height x width x 3)."
     )
+
+
+def _at_most(image: np.ndarray, max_side: int | None) -> np.ndarray:
+    """The picture (H, W, 3), scaled down where a side has more than `max_side` pixels."""
+    size = _size_at_most((image.shape[1], image.shape[0]), max_side)
+    if size == (image.shape[1], image.shape[0]):
+        return image
+    import cv2
+
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def _size_at_most(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
+    """Width and height after scaling down."""
+    factor = 1.0 if max_side is None else min(max_side / max(size), 1.0)
+    width, height = (max(round(side * factor), 1) for side in size)
+    return width, height
 
 
 def save_image(path: str | Path, image: np.ndarray, *, quality: int = 95) -> None:
@@ -233,9 +259,9 @@ def _high_bytes(image: Image.Image) -> np.ndarray:
 # ---- files
 
 
-def _from_path(path: Path) -> np.ndarray:
+def _from_path(path: Path, max_side: int | None) -> np.ndarray:
     with open_to_read(path, "picture") as file:
-        return _decode(file, f"{str(path)!r}", os.fstat(file.fileno()).st_size)
+        return _decode(file, f"{str(path)!r}", os.fstat(file.fileno()).st_size, max_side)
 
 
 def _download(url: str, timeout: float) -> bytes:
@@ -268,8 +294,8 @@ def _download(url: str, timeout: float) -> bytes:
     return bytes(data)
 
 
-def _decode(file: IO[bytes], name: str, size: int) -> np.ndarray:
-    """Bytes of a picture file -> RGB array; `name` and `size` (bytes) are for messages."""
+def _decode(file: IO[bytes], name: str, size: int, max_side: int | None) -> np.ndarray:
+    """Bytes of a picture file -> RGB array; `name` and `size` (bytes) are for messages, `max_side` see `_load`."""
     if size == 0:
         raise InputError(f"{name} is empty (0 bytes): it was probably not copied or downloaded to the end.")
     prefix = file.read(16)
@@ -283,9 +309,11 @@ def _decode(file: IO[bytes], name: str, size: int) -> np.ndarray:
                 _check_size(image, name)
                 orientation = _exif_orientation(image.info.get("exif", b""))
                 if format_name == "JPEG" and image.mode == "RGB" and orientation not in _TRANSPOSES:
-                    pixels = _decode_jpeg(file)
+                    pixels = _decode_jpeg(file, _decoding_scale(image.size, max_side))
                     if pixels is not None:
                         return pixels
+                if max_side is not None:
+                    image.draft(None, _size_at_most(image.size, max_side))  # of which only JPEG takes notice
                 image.load()
             return _to_array(image, orientation)
         except InputError:
@@ -304,8 +332,20 @@ def _decode(file: IO[bytes], name: str, size: int) -> np.ndarray:
     )
 
 
-def _decode_jpeg(file: IO[bytes]) -> np.ndarray | None:
-    """A JPEG with colors -> RGB array, sooner than by Pillow and with the same pixels; None for what Pillow shall judge."""
+def _decoding_scale(size: tuple[int, int], max_side: int | None) -> int:
+    """By how much a JPEG of a width and height can be divided and still be as large as it shall be."""
+    return next(
+        scale for scale in (8, 4, 2, 1) if scale == 1 or max_side is not None and max(size) >= scale * max_side
+    )
+
+
+def _decode_jpeg(file: IO[bytes], scale: int) -> np.ndarray | None:
+    """A JPEG with colors -> RGB array, sooner than by Pillow and with the same pixels; None for what Pillow shall judge.
+
+    Args:
+        file: the JPEG.
+        scale: divides width and height, 1, 2, 4 or 8.
+    """
     import cv2
 
     file.seek(0)
@@ -313,8 +353,11 @@ def _decode_jpeg(file: IO[bytes]) -> np.ndarray | None:
     # OpenCV fills up a file that was cut off, and older versions cannot decode to RGB.
     if not data.endswith(_JPEG_END) or not hasattr(cv2, "IMREAD_COLOR_RGB"):
         return None
+    # The flags of reduced sizes say nothing of the order of colors but for the bit that means BGR.
+    reduced = 0 if scale == 1 else getattr(cv2, f"IMREAD_REDUCED_COLOR_{scale}") & ~cv2.IMREAD_COLOR
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION | reduced
     try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
         return None
 
