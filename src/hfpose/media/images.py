@@ -334,9 +334,9 @@ def _decode(file: IO[bytes], name: str, size: int, max_side: int | None) -> np.n
 
 def _decoding_scale(size: tuple[int, int], max_side: int | None) -> int:
     """By how much a JPEG of a width and height can be divided and still be as large as it shall be."""
-    return next(
-        scale for scale in (8, 4, 2, 1) if scale == 1 or max_side is not None and max(size) >= scale * max_side
-    )
+    if max_side is None:
+        return 1
+    return max(scale for scale in (1, 2, 4, 8) if scale == 1 or max(size) >= scale * max_side)
 
 
 def _decode_jpeg(file: IO[bytes], scale: int) -> np.ndarray | None:
