@@ -396,3 +396,107 @@ def test_pictures_are_decoded_by_as_many_threads_as_asked(pipe, tmp_path, monkey
         assert [output.num_instances for output in outputs] == [1] * 6
         assert len(threads) == max(count, 1)
         assert (threading.main_thread().name in threads) is (count == 0)
+
+
+# Stages side by side, as on an accelerator
+
+
+@pytest.fixture
+def overlapping(pipe, monkeypatch):
+    """The pipeline as if its models were on an accelerator."""
+    monkeypatch.setattr(type(pipe), "_overlaps", True)
+    yield pipe
+    deadline = time.monotonic() + 5
+    while own_threads() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not own_threads()
+
+
+def own_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("hfpose")]
+
+
+def watch(monkeypatch, owner, method, note):
+    """Calls `note` before every call of a method of one object."""
+    original = getattr(owner, method)
+    monkeypatch.setattr(owner, method, lambda *args, **kwargs: (note(), original(*args, **kwargs))[1])
+
+
+def test_an_accelerator_is_kept_busy_and_a_cpu_is_left_alone(pipe, tiny_pose):
+    assert not pipe._overlaps
+    other = hfpose.pipeline("pose-estimation", model=tiny_pose, detector="whole_image")
+    other.estimator.stage.model.to("meta")
+    assert other._overlaps
+    other.estimator.stage.model._hf_hook = object()  # comes to its device by turns
+    assert not other._overlaps
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 8])
+def test_side_by_side_the_results_are_the_same(pipe, monkeypatch, capsys, batch_size):
+    inputs = [picture(seed) for seed in range(5)]
+    inputs[2] = "missing.jpg"
+    expected = list(pipe(inputs, batch_size=batch_size))
+    monkeypatch.setattr(type(pipe), "_overlaps", True)
+    for one, other in zip(expected, pipe(inputs, batch_size=batch_size), strict=True):
+        assert one.error == other.error
+        np.testing.assert_allclose(other.keypoints, one.keypoints, atol=1e-3)
+
+
+def test_detector_pose_model_and_caller_work_at_the_same_time(overlapping, monkeypatch):
+    all_three = threading.Barrier(3, timeout=10)
+    steps = {"boxes": 0, "poses": 0}
+
+    def reach(stage, step):
+        """Waits for the two others: the detector at its third picture, the pose model at its second."""
+        steps[stage] += 1
+        if steps[stage] == step:
+            all_three.wait()
+
+    watch(monkeypatch, overlapping, "_find_boxes", lambda: reach("boxes", 3))
+    watch(monkeypatch, overlapping.estimator, "_estimate", lambda: reach("poses", 2))
+    results = overlapping([picture(seed) for seed in range(4)])
+    assert next(results).num_instances == 1
+    all_three.wait()
+    assert len(list(results)) == 3
+
+
+def test_a_loop_that_is_left_early_ends_all_threads(overlapping):
+    for output in overlapping(picture(seed) for seed in range(1000)):
+        assert output.num_instances == 1
+        break
+
+
+def test_an_error_in_a_network_reaches_the_caller(overlapping, monkeypatch):
+    def fail():
+        raise RuntimeError("out of memory")
+
+    watch(monkeypatch, overlapping.estimator, "_estimate", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        list(overlapping([picture(), picture()]))
+
+
+def test_boxes_that_may_depend_on_results_are_taken_one_by_one(overlapping):
+    taken = []
+
+    def one_by_one():
+        for index in range(3):
+            taken.append(index)
+            yield BOXES[:1]
+
+    results = overlapping([picture()] * 3, boxes=one_by_one())
+    for number, output in enumerate(results, start=1):
+        assert output.num_instances == 1 and len(taken) == number
+
+
+def test_boxes_in_a_list_may_be_taken_ahead(overlapping, monkeypatch):
+    threads = set()
+    watch(monkeypatch, overlapping.estimator, "_estimate", lambda: threads.add(threading.current_thread().name))
+    assert [output.num_instances for output in overlapping([picture()] * 3, boxes=[BOXES, [], BOXES[:1]])] == [3, 0, 1]
+    assert threads == {"hfpose-pose"}
+
+
+def test_one_picture_needs_no_thread(overlapping, monkeypatch):
+    threads = []
+    watch(monkeypatch, overlapping.estimator, "_estimate", lambda: threads.append(threading.current_thread()))
+    assert overlapping(picture()).num_instances == 1
+    assert threads == [threading.current_thread()]

@@ -109,6 +109,11 @@ class Source:
         return isinstance(self._inputs, (str, Path)) and _path_kind(self._inputs) in ("video", "webcam")
 
     @property
+    def is_live(self) -> bool:
+        """Whether the input is a webcam, whose pictures are wanted at once."""
+        return isinstance(self._inputs, str) and _path_kind(self._inputs) == "webcam"
+
+    @property
     def is_stream(self) -> bool:
         """Whether the frames follow each other in time or their number is unknown: video, webcam, generator."""
         if isinstance(self._inputs, (str, Path)):
@@ -134,8 +139,7 @@ class Source:
         if options.num_workers < 1 or self.is_single:  # there is nothing to read ahead of one picture
             reader = read_in_turn(self._jobs())
         else:
-            live = isinstance(self._inputs, str) and _path_kind(self._inputs) == "webcam"
-            size = min(options.read_ahead, _LIVE_READ_AHEAD) if live else options.read_ahead
+            size = min(options.read_ahead, _LIVE_READ_AHEAD) if self.is_live else options.read_ahead
             reader = read_ahead(self._jobs(), options.num_workers, size)
         self._readers.append(reader)
         return reader

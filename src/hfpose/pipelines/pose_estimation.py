@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice, repeat
 from pathlib import Path
@@ -16,6 +17,7 @@ from transformers import PreTrainedModel
 from hfpose import hub
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema
+from hfpose.media.background import in_background
 from hfpose.media.sources import Frame, Source, open_source
 from hfpose.models.shared.top_down import check_image_boxes
 from hfpose.pipelines.detection import BoxDetector
@@ -30,6 +32,8 @@ from hfpose.visualization import draw_poses
 from hfpose.zoo import WHOLE_IMAGE
 
 DEFAULT_FRAME_RATE = 30.0
+# Seconds within which a network surely comes back from a batch.
+_PATIENCE = 30.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,20 @@ class _Picture:
     frame: Frame
     image: np.ndarray
     boxes: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Frames that were read together.
+
+    `checked` holds for each of them its picture or what is wrong with it; `pictures` are those that can be used, and
+    `found` holds for each of these the boxes (N, 4) and their scores (N,).
+    """
+
+    frames: Sequence[Frame]
+    checked: Sequence[_Picture | str]
+    pictures: Sequence[_Picture]
+    found: Sequence[tuple[np.ndarray, np.ndarray]]
 
 
 _NO_BOXES = object()  # where a caller's boxes end before the pictures do
@@ -229,48 +247,69 @@ class PoseEstimationPipeline(StagedPipeline):
         settings = _Settings(
             flip_test, box_threshold, nms_threshold, pose_batch_size, return_heatmaps, whole_image_fallback
         )
-        results = self._stream(source, boxes, batch_size, settings)
+        overlaps = self._overlaps and not (source.is_single or source.is_live or isinstance(boxes, Iterator))
+        results = self._stream(source, boxes, batch_size, settings, overlaps)
+        if overlaps:
+            results = in_background(results, batch_size, "hfpose-pose", _PATIENCE)
         if not track:
             return results
         tracker = PoseTracker("iou" if track is True else track, tracking_threshold)
         return track_people(results, tracker, smooth)
 
-    def _stream(
-        self, source: Source, boxes: Iterable[Any] | None, batch_size: int, settings: _Settings
-    ) -> Iterator[tuple[Frame, PoseOutput]]:
-        given = repeat(None) if boxes is None else iter(boxes)
-        with source:
-            frames = iter(source)
-            while batch := list(islice(frames, batch_size)):
-                checked = [_check(frame, next(given, _NO_BOXES)) for frame in batch]
-                yield from zip(batch, self._process(batch, checked, settings), strict=True)
+    @property
+    def _overlaps(self) -> bool:
+        """Whether the detector, the pose model and what the caller does with the results work side by side.
 
-    def _process(
-        self, frames: Sequence[Frame], checked: Sequence[_Picture | str], settings: _Settings
-    ) -> list[PoseOutput]:
-        """Results of a batch of frames, in their order; `checked` holds each one's picture or what is wrong with it."""
-        results = iter(self._estimate([picture for picture in checked if isinstance(picture, _Picture)], settings))
+        An accelerator would wait for the others else. The cores of a CPU have enough to do, and models that come to a
+        device by turns have to keep to them.
+        """
+        stages = self.stages.values()
+        on_accelerator = any(stage.device.type != "cpu" for stage in stages)
+        return on_accelerator and not any(hasattr(stage.model, "_hf_hook") for stage in stages)
+
+    def _stream(
+        self, source: Source, boxes: Iterable[Any] | None, batch_size: int, settings: _Settings, overlaps: bool
+    ) -> Generator[tuple[Frame, PoseOutput], None, None]:
+        batches = self._batches(source, boxes, batch_size, settings)
+        if overlaps:
+            batches = in_background(batches, 1, "hfpose-detect", _PATIENCE)
+        with source, closing(batches):
+            for batch in batches:
+                yield from zip(batch.frames, self._process(batch, settings), strict=True)
+
+    def _batches(
+        self, source: Source, boxes: Iterable[Any] | None, batch_size: int, settings: _Settings
+    ) -> Generator[_Batch, None, None]:
+        """The frames of the source with the boxes in them."""
+        given = repeat(None) if boxes is None else iter(boxes)
+        frames = iter(source)
+        while batch := list(islice(frames, batch_size)):
+            checked = [_check(frame, next(given, _NO_BOXES)) for frame in batch]
+            pictures = [picture for picture in checked if isinstance(picture, _Picture)]
+            yield _Batch(batch, checked, pictures, self._find_boxes(pictures, settings) if pictures else [])
+
+    def _process(self, batch: _Batch, settings: _Settings) -> list[PoseOutput]:
+        """Results of a batch of frames, in their order."""
+        results = iter(self._estimate(batch, settings))
         return [
             next(results)
             if isinstance(picture, _Picture)
             else PoseOutput.failed(picture, source=frame.source, schema=self.schema, frame_index=frame.frame_index)
-            for frame, picture in zip(frames, checked, strict=True)
+            for frame, picture in zip(batch.frames, batch.checked, strict=True)
         ]
 
-    def _estimate(self, pictures: Sequence[_Picture], settings: _Settings) -> Iterator[PoseOutput]:
-        """Results of the pictures, in their order."""
-        if not pictures:
+    def _estimate(self, batch: _Batch, settings: _Settings) -> Iterator[PoseOutput]:
+        """Results of the pictures of a batch, in their order."""
+        if not batch.pictures:
             return
-        images = [picture.image for picture in pictures]
-        found = self._find_boxes(pictures, settings)
         poses = self.estimator(
-            images,
-            [boxes for boxes, _ in found],
+            [picture.image for picture in batch.pictures],
+            [boxes for boxes, _ in batch.found],
             flip_test=settings.flip_test,
             batch_size=settings.pose_batch_size,
             return_heatmaps=settings.return_heatmaps,
         )
-        for picture, (boxes, box_scores), people in zip(pictures, found, poses, strict=True):
+        for picture, (boxes, box_scores), people in zip(batch.pictures, batch.found, poses, strict=True):
             height, width = picture.image.shape[:2]
             yield PoseOutput(
                 keypoints=people.keypoints,

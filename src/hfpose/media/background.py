@@ -1,0 +1,82 @@
+"""Work in the background, a bounded number of steps ahead."""
+
+from __future__ import annotations
+
+import atexit
+import queue
+import threading
+from collections.abc import Generator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Item(Generic[T]):
+    """Something that the thread made, on its way to the one that iterates."""
+
+    value: T
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """An exception on the same way."""
+
+    error: BaseException
+
+
+def in_background(
+    items: Generator[T, None, None], size: int, name: str, patience: float = 2.0
+) -> Generator[T, None, None]:
+    """The items of a generator that runs in a thread of its own, while whoever takes them does something else.
+
+    At most `size` items wait. Exceptions come out in their place. The thread ends when this generator does, however it
+    ends, and closes `items`.
+
+    Args:
+        items: what to run.
+        size: see above.
+        name: of the thread.
+        patience: seconds that the end waits for the thread.
+    """
+    waiting: queue.Queue[_Item[T] | _Failure | None] = queue.Queue(size)
+    stop = threading.Event()
+
+    def hand_over(entry: _Item[T] | _Failure | None) -> bool:
+        while not stop.is_set():
+            with suppress(queue.Full):
+                waiting.put(entry, timeout=0.1)
+                return True
+        return False
+
+    def produce() -> None:
+        try:
+            with closing(items):
+                for item in items:
+                    if not hand_over(_Item(item)):
+                        return
+            hand_over(None)
+        except BaseException as error:  # whatever it is, it belongs to the one that iterates
+            hand_over(_Failure(error))
+
+    # A daemon, because a generator of the caller may never come back from waiting for its next picture.
+    thread = threading.Thread(target=produce, name=name, daemon=True)
+
+    def end() -> None:
+        stop.set()
+        if thread is not threading.current_thread():  # which may be the one that collects a generator nobody uses
+            thread.join(patience)
+
+    # For a loop that is still open when the program ends: decoders and networks do not survive Python's own end.
+    atexit.register(end)
+    thread.start()
+    try:
+        while (entry := waiting.get()) is not None:
+            if isinstance(entry, _Failure):
+                raise entry.error
+            yield entry.value
+    finally:
+        atexit.unregister(end)
+        end()
