@@ -117,13 +117,22 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def machine(threads: int | None) -> dict[str, Any]:
-    """The processor, and the versions of what is measured."""
+def wait_for(device: str) -> None:
+    """Wait until an accelerator has done what it was told to."""
+    import torch
+
+    if torch.device(device).type != "cpu":
+        torch.get_device_module(device).synchronize()
+
+
+def machine(threads: int | None, device: str = "cpu") -> dict[str, Any]:
+    """The processor, the accelerator, and the versions of what is measured."""
     import torch
 
     installed = {found.name.lower(): found.version for found in importlib.metadata.distributions() if found.name}
     return {
         "processor": _processor(),
+        "accelerator": _accelerator(device),
         "cores": os.cpu_count(),
         "threads": threads or torch.get_num_threads(),
         "system": platform.system(),
@@ -141,10 +150,21 @@ def machine_sentence(facts: Mapping[str, Any]) -> str:
         if load is not None and load > 0.5
         else "Nothing else ran."
     )
+    accelerator = "" if facts["accelerator"] is None else f"{facts['accelerator']}; "
     return (
-        f"{facts['processor']}, {facts['cores']} cores, {facts['threads']} threads; {facts['system']}, "
+        f"{accelerator}{facts['processor']}, {facts['cores']} cores, {facts['threads']} threads; {facts['system']}, "
         f"Python {facts['python']}, {versions}. {busy}"
     )
+
+
+def _accelerator(device: str) -> str | None:
+    """Name of a device, None for the CPU."""
+    import torch
+
+    if torch.device(device).type == "cpu":
+        return None
+    name = getattr(torch.get_device_module(device), "get_device_name", lambda: device)
+    return str(name())
 
 
 def _processor() -> str:

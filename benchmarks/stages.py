@@ -3,6 +3,7 @@
     python benchmarks/stages.py                 # everything; results in out/benchmarks
     python benchmarks/stages.py --write-docs    # and the tables in docs/performance.md
     python benchmarks/stages.py --quick         # a few seconds: does it run?
+    python benchmarks/stages.py --device cuda --dtype float16 --clip-batch 32 --write-docs
 
 The floor is the bare forward pass: the network alone, on input that lies ready. What a pipeline takes beyond that is
 overhead.
@@ -19,6 +20,7 @@ from typing import Any
 
 import cv2
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 from transformers.utils import logging
 
 import measuring
@@ -35,6 +37,7 @@ from measuring import (
     percent,
     seconds,
     table,
+    wait_for,
     write_report,
 )
 from systems import STAGES, HfposeSystem
@@ -46,6 +49,7 @@ NUM_IMAGES = (1, 10, 100, 1000)
 NUM_PEOPLE = (1, 2, 4, 8, 16, 32, 64)
 FULL_HD = (1920, 1080)
 WARM_UP = 4
+PEAK_SIDE = 4096  # of a matrix
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -56,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.threads is not None:
         torch.set_num_threads(options.threads)
         cv2.setNumThreads(options.threads)
-    facts = machine(options.threads)
+    facts = machine(options.threads, options.device)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         workload = make_workload(folder / "workload", clip_frames=options.clip_frames, is_small=options.quick)
@@ -65,12 +69,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "machine": facts,
             "pose": workload.pose_name,
             "backend": options.backend,
+            "device": options.device,
+            "dtype": options.dtype,
             "clip_batch": options.clip_batch,
         }
         for part in options.parts:
             results[part] = getattr(bench, part)()
             print(f"{part} done", flush=True)
-    write_report("stages", options.output, report(results), results, options.write_docs)
+    name = "stages" if torch.device(options.device).type == "cpu" else "stages_accelerator"
+    write_report(name, options.output, report(results), results, options.write_docs)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,6 +88,8 @@ def _parser() -> argparse.ArgumentParser:
         "few repetitions, short inputs and a tiny network",
     )
     parser.add_argument("--backend", default="torch", choices=BACKENDS)
+    parser.add_argument("--device", default="cpu", help="of both networks, such as cuda")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "float16", "bfloat16"))
     parser.add_argument("--repetitions", type=int, default=15)
     parser.add_argument("--clip-frames", type=int, default=300)
     parser.add_argument("--clip-batch", type=int, default=8, help="frames that go through the detector at once")
@@ -96,17 +105,23 @@ class _Bench:
         self.workload = workload
         self.folder = folder
         self.options = options
-        self.system = HfposeSystem(workload, options.backend, options.clip_batch)
+        self.system = HfposeSystem(workload, options.backend, options.clip_batch, options.device, options.dtype)
         self.stages: dict[str, Stage] = self.system.pipeline.stages
 
     def forward(self) -> dict[str, Any]:
-        """Seconds of bare forward passes, by stage and batch size."""
-        results: dict[str, Any] = {}
+        """Seconds of bare forward passes by stage and batch size, their operations, and how many the device can do."""
+        passes: dict[str, Any] = {}
         for name, stage in self.stages.items():
             runs = {str(batch): _bare_forward(stage, batch) for batch in FORWARD_BATCHES[name]}
             actions = {batch: lambda run=run: seconds(run) for batch, run in runs.items()}
-            results[name] = in_turns(actions, self.options.repetitions, WARM_UP)
-        return results
+            passes[name] = in_turns(actions, self.options.repetitions, WARM_UP)
+        return {
+            "passes": passes,
+            "operations": {name: _operations(stage) for name, stage in self.stages.items()},
+            "peak": _peak(
+                self.stages["pose"], self.options.repetitions, PEAK_SIDE // (8 if self.options.quick else 1)
+            ),
+        }
 
     def pictures(self) -> dict[str, Any]:
         """Stages of single pictures, by number of people."""
@@ -196,14 +211,40 @@ class _Bench:
 
 
 def _bare_forward(stage: Stage, batch: int) -> Callable[[], object]:
-    size = stage.image_processor.size
-    pixels = torch.randn(batch, 3, size["height"], size["width"]).contiguous(memory_format=stage.memory_format)
+    pixels = _pixels(stage, batch)
 
     @torch.inference_mode()
-    def run() -> object:
-        return stage.run(pixel_values=pixels)
+    def run() -> None:
+        stage.run(pixel_values=pixels)
+        wait_for(str(stage.device))
 
     return run
+
+
+def _pixels(stage: Stage, batch: int) -> torch.Tensor:
+    size = stage.image_processor.size
+    pixels = torch.randn(batch, 3, size["height"], size["width"])
+    return pixels.to(stage.device, stage.dtype).contiguous(memory_format=stage.memory_format)
+
+
+def _operations(stage: Stage) -> int:
+    """Floating point operations of a network for one picture; a multiplication and an addition are two."""
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        stage.model(pixel_values=_pixels(stage, 1))
+    return counter.get_total_flops()
+
+
+def _peak(stage: Stage, repetitions: int, side: int) -> float:
+    """Floating point operations a second of a product of large matrices, on the device and of the type of a stage."""
+    matrix = torch.randn(side, side).to(stage.device, stage.dtype)
+
+    @torch.inference_mode()
+    def multiply() -> None:
+        matrix @ matrix
+        wait_for(str(stage.device))
+
+    times = in_turns({"": lambda: seconds(multiply)}, repetitions, WARM_UP)[""]
+    return 2 * side**3 / min(times)
 
 
 def _scaled(picture: Picture, size: tuple[int, int]) -> list[list[float]] | None:
@@ -225,7 +266,7 @@ def _median(values: Sequence[float]) -> float:
 def report(results: Mapping[str, Any]) -> str:
     """The results as Markdown."""
     parts = [
-        f'Measured with `python benchmarks/stages.py`, `backend="{results["backend"]}"`, {results["pose"]}. '
+        f'Measured with `python benchmarks/stages.py`, `backend="{results["backend"]}"`, {results["pose"]}, {results["dtype"]}. '
         f"{machine_sentence(results['machine'])}"
     ]
     writers = {
@@ -241,13 +282,26 @@ def report(results: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _forward_report(stages: Mapping[str, Mapping[str, list[float]]]) -> list[str]:
+def _forward_report(forward: Mapping[str, Any]) -> list[str]:
     rows = []
-    for name, batches in stages.items():
+    for name, batches in forward["passes"].items():
         for batch, values in batches.items():
             spread = Spread.of(values)
-            rows.append([f"{name}, {batch}", milliseconds(spread), f"{spread.median / int(batch) * 1e3:.1f}"])
-    return ["**Bare forward passes**", table(("network, batch", "ms", "ms each"), rows)]
+            each = spread.median / int(batch)
+            rate = forward["operations"][name] / each
+            rows.append(
+                [
+                    f"{name}, {batch}",
+                    milliseconds(spread),
+                    f"{each * 1e3:.1f}",
+                    f"{1 / each:.0f}",
+                    f"{rate / 1e9:.0f}",
+                    percent(rate / forward["peak"]),
+                ]
+            )
+    header = ("network, batch", "ms", "ms each", "a second", "GFLOP/s", "share of the peak")
+    peak = f"The peak is what a product of large matrices reaches here, {forward['peak'] / 1e9:.0f} GFLOP/s."
+    return ["**Bare forward passes**", table(header, rows), peak]
 
 
 def _pictures_report(pictures: Mapping[str, Any]) -> list[str]:

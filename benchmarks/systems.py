@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from measuring import Stopwatch
+from measuring import Stopwatch, wait_for
 from workloads import BOX_THRESHOLD, NMS_THRESHOLD, Workload
 
 # In the order of a run.
@@ -67,9 +67,12 @@ class HfposeSystem:
         workload: names the models, which are exported first for `INT8`.
         backend: of both stages, or `INT8`.
         clip_batch: frames of a video that go through the detector at once.
+        device, dtype: of both stages.
     """
 
-    def __init__(self, workload: Workload, backend: str, clip_batch: int) -> None:
+    def __init__(
+        self, workload: Workload, backend: str, clip_batch: int, device: str = "cpu", dtype: str = "float32"
+    ) -> None:
         from hfpose.pipelines.loading import load_stage
         from hfpose.pipelines.pose_estimation import PoseEstimationPipeline
 
@@ -82,10 +85,12 @@ class HfposeSystem:
 
             backend = "onnxruntime"
             folders |= export_eight_bits(workload)
-        pose = load_stage(folders["pose"], "pose", backend=backend)  # type: ignore[arg-type]
+        self.device = device
+        options: dict[str, Any] = {"backend": backend, "device": device, "dtype": dtype}
+        pose = load_stage(folders["pose"], "pose", **options)
         detector = None
         if folders["detector"] is not None:
-            detector = load_stage(folders["detector"], "detector", backend=backend)  # type: ignore[arg-type]
+            detector = load_stage(folders["detector"], "detector", **options)
             detector = replace(detector, runner=self._counted("detector", detector.runner))
         pose = replace(pose, runner=self._counted("pose", pose.runner))
         self.unwatched = PoseEstimationPipeline(pose, detector=detector)
@@ -101,7 +106,7 @@ class HfposeSystem:
         self.clip_batch = clip_batch
 
     def _counted(self, stage: str, runner: Any) -> Any:
-        return _Counted(stage, runner, self.forward_seconds, self.forward_batches)
+        return _Counted(stage, runner, self.device, self.forward_seconds, self.forward_batches)
 
     def plain_picture(self, path: Path, boxes: list[list[float]] | None) -> Any:
         """What a user calls; nothing but forward passes is timed, since timing takes time too."""
@@ -136,9 +141,12 @@ def _forever(boxes: list[list[float]]) -> Iterator[list[list[float]]]:
 class _Counted:
     """A runner that notes how long each forward pass took, and of how many pictures or crops it was."""
 
-    def __init__(self, stage: str, inner: Any, times: list[float], batches: list[tuple[str, int]]) -> None:
+    def __init__(
+        self, stage: str, inner: Any, device: str, times: list[float], batches: list[tuple[str, int]]
+    ) -> None:
         self.stage = stage
         self.inner = inner
+        self.device = device
         self.times = times
         self.batches = batches
 
@@ -148,8 +156,10 @@ class _Counted:
 
     def __call__(self, **inputs: Any) -> Any:
         self.batches.append((self.stage, len(inputs["pixel_values"])))
+        wait_for(self.device)
         start = time.perf_counter()
         outputs = self.inner(**inputs)
+        wait_for(self.device)
         self.times.append(time.perf_counter() - start)
         return outputs
 

@@ -17,6 +17,7 @@ import stages  # noqa: E402
 import systems  # noqa: E402
 import workloads  # noqa: E402
 from eight_bits import errors_with_trained_weights  # noqa: E402
+from hfpose.pipelines.loading import load_stage  # noqa: E402
 
 
 def run(benchmark, folder: Path, *arguments: str) -> tuple[str, dict]:
@@ -55,6 +56,22 @@ def test_stages(tmp_path):
     assert "Number of people" in text
 
 
+def test_operations_are_counted_and_compared_with_a_product_of_matrices(tmp_path, monkeypatch):
+    monkeypatch.setattr(stages, "FORWARD_BATCHES", {"detector": (1,), "pose": (1, 2)})
+    text, results = run(stages, tmp_path, "--parts", "forward", "--dtype", "bfloat16")
+    forward = results["forward"]
+    assert results["dtype"] == "bfloat16"
+    assert set(forward["passes"]["pose"]) == {"1", "2"}
+    assert forward["operations"]["pose"] > 1e6 and forward["peak"] > 1e6
+    assert "share of the peak" in text and "| pose, 2 |" in text
+
+
+def test_the_operations_of_rtmpose_are_those_that_were_published(tmp_path):
+    """1.93 billion multiplications with their additions for RTMPose-m 256x192."""
+    pose = load_stage(workloads.make_pose_model(tmp_path / "pose", False), "pose")
+    assert stages._operations(pose) == pytest.approx(2 * 1.93e9, rel=0.05)
+
+
 def test_a_stopwatch_counts_what_runs_inside_for_itself(monkeypatch):
     now = iter([0.0, 1.0, 4.0, 9.0])
     monkeypatch.setattr(measuring.time, "perf_counter", lambda: next(now))
@@ -79,6 +96,6 @@ def test_a_section_of_a_page_is_replaced():
         measuring.with_section(page, "y", "new")
 
 
-@pytest.mark.parametrize("name", ["end_to_end", "stages"])
+@pytest.mark.parametrize("name", ["end_to_end", "stages", "stages_accelerator"])
 def test_the_page_about_speed_has_room_for_the_tables(name):
     assert "new" in measuring.with_section(measuring.PAGE.read_text(), name, "new")

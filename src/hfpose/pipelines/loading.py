@@ -58,12 +58,12 @@ class Stage:
         """Where the model takes its inputs; it may be spread over devices, or come to this one only to run."""
         hook = vars(self.model).get("_hf_hook")  # getattr of a module is slow where there is nothing
         device = getattr(hook, "execution_device", None)
-        return next(self.model.parameters()).device if device is None else torch.device(device)
+        return self.model.device if device is None else torch.device(device)
 
     @property
     def dtype(self) -> torch.dtype:
         """Floating point type of the weights and inputs."""
-        return next(self.model.parameters()).dtype
+        return self.model.dtype
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a folder that `from_pretrained` of the model's and the processor's classes read."""
