@@ -121,7 +121,7 @@ def test_the_packaged_lifter_mirrors_nobody() -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "share"), [(0.012, 0.85), (0.024, 0.8)]
+    ("level", "share"), [(0.012, 0.8), (0.024, 0.75)]
 )  # keypoints are off by 2.3 and 4.1 % of the box
 def test_the_packaged_lifter_is_better_over_time_than_frame_by_frame(level: float, share: float) -> None:
     folder = hub.PACKAGED["demo3d"].folder
@@ -129,7 +129,7 @@ def test_the_packaged_lifter_is_better_over_time_than_frame_by_frame(level: floa
     assert weights.stat().st_size < 0.9e6
     assert {tensor.dtype for tensor in load_file(weights).values()} == {torch.float16}
     metrics = demo_lifter.measure(load_stage(folder, "lifter"), PoseNoise(level=level), range(16), 81)
-    assert metrics["MPJPE"] < 100  # millimeters
+    assert metrics["MPJPE"] < 80  # millimeters
     assert metrics["MPJPE"] < share * metrics["MPJPE frame"]
     assert metrics["MPJVE"] < 0.3 * metrics["MPJVE frame"]
 
@@ -183,16 +183,16 @@ def assert_ids_survive(outputs: list[PoseOutput], walk: Views) -> None:
     assert [len(each) for each in ids] == [1, 1] and ids[0] != ids[1]
 
 
-@pytest.mark.parametrize(("level", "share"), [(0.012, 0.83), (0.024, 0.8)])
+@pytest.mark.parametrize(("level", "share"), [(0.012, 0.75), (0.024, 0.7)])
 def test_a_long_walk_of_two_who_cross_is_lifted_better_over_time(
     level: float, share: float, walk: Views, packaged: Stage
 ) -> None:
     outputs = noisy_outputs(walk, level)
     assert_ids_survive(outputs, walk)
     errors = mean_errors(packaged, outputs, walk)
-    assert errors["clip"][0] < 0.07  # meters
+    assert errors["clip"][0] < 0.055  # meters
     assert errors["clip"][0] < share * errors["frame"][0]
-    assert errors["clip"][1] < 0.35 * errors["frame"][1]
+    assert errors["clip"][1] < 0.25 * errors["frame"][1]
 
 
 @pytest.mark.parametrize("frames", [150, pytest.param(600, marks=pytest.mark.slow)])
@@ -205,5 +205,5 @@ def test_a_rendered_walk_goes_through_the_whole_chain(frames: int, walk: Views, 
     errors = mean_errors(packaged, outputs, walk)
     assert errors["clip"][0] < 0.07  # meters
     # The small pose model errs alike from frame to frame, so that time steadies the motion more than it corrects poses.
-    assert errors["clip"][0] < 0.95 * errors["frame"][0]
+    assert errors["clip"][0] < 0.9 * errors["frame"][0]
     assert errors["clip"][1] < 0.5 * errors["frame"][1]
