@@ -65,3 +65,15 @@ def test_model_that_transformers_does_not_know(tmp_path):
     (folder / "config.json").write_text('{"model_type": "none"}')
     with pytest.raises(ConfigError, match="is of no model that can be loaded"):
         hfpose.pipeline("pose-estimation", model=folder)
+
+
+def test_a_stage_knows_where_its_model_was_moved_to(tiny_pose):
+    stage = load_stage(tiny_pose, "pose")
+    assert (stage.device.type, stage.dtype) == ("cpu", torch.float32)
+    stage.model.to(torch.bfloat16)
+    assert stage.dtype == torch.bfloat16
+    weights = {name: weight.double() for name, weight in stage.model.state_dict().items()}
+    stage.model.load_state_dict(weights, assign=True)  # new tensors in the place of the old ones
+    assert stage.dtype == torch.float64
+    stage.model.to("meta")
+    assert stage.device.type == "meta"

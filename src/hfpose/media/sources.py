@@ -96,27 +96,30 @@ class Source:
                 "numpy array, or a list or generator of these."
             )
 
+    @functools.cached_property
+    def _kind(self) -> str | None:
+        """What a path or an address leads to; None for other inputs."""
+        return _path_kind(self._inputs) if isinstance(self._inputs, (str, Path)) else None
+
     @property
     def is_single(self) -> bool:
         """Whether the input is one picture, so that one result is expected and not a stream."""
-        if isinstance(self._inputs, (str, Path)):
-            return _path_kind(self._inputs) == "image"
-        return _is_picture(self._inputs)
+        return _is_picture(self._inputs) if self._kind is None else self._kind == "image"
 
     @property
     def is_video(self) -> bool:
         """Whether the input is one video or webcam."""
-        return isinstance(self._inputs, (str, Path)) and _path_kind(self._inputs) in ("video", "webcam")
+        return self._kind in ("video", "webcam")
 
     @property
     def is_live(self) -> bool:
         """Whether the input is a webcam, whose pictures are wanted at once."""
-        return isinstance(self._inputs, str) and _path_kind(self._inputs) == "webcam"
+        return self._kind == "webcam"
 
     @property
     def is_stream(self) -> bool:
         """Whether the frames follow each other in time or their number is unknown: video, webcam, generator."""
-        if isinstance(self._inputs, (str, Path)):
+        if self._kind is not None:
             return self.is_video
         return _is_collection(self._inputs) and not isinstance(self._inputs, Sized)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
@@ -58,12 +61,28 @@ class Stage:
         """Where the model takes its inputs; it may be spread over devices, or come to this one only to run."""
         hook = vars(self.model).get("_hf_hook")  # getattr of a module is slow where there is nothing
         device = getattr(hook, "execution_device", None)
-        return self.model.device if device is None else torch.device(device)
+        return self._first_weight.device if device is None else torch.device(device)
 
     @property
     def dtype(self) -> torch.dtype:
         """Floating point type of the weights and inputs."""
-        return self.model.dtype
+        return self._first_weight.dtype
+
+    @property
+    def _first_weight(self) -> Tensor:
+        """Stands for all; it may be another one each time, where a model was moved or loaded anew."""
+        weights, name = self._place_of_first_weight
+        return weights[name]
+
+    @cached_property
+    def _place_of_first_weight(self) -> tuple[Mapping[str, Any], str]:
+        """The weights of a module, and a name among them. To look for them at every call would take longer than to crop."""
+        return next(
+            (module._parameters, name)
+            for module in self.model.modules()
+            for name, weight in module._parameters.items()
+            if weight is not None and weight.is_floating_point()
+        )
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a folder that `from_pretrained` of the model's and the processor's classes read."""

@@ -247,7 +247,7 @@ class PoseEstimationPipeline(StagedPipeline):
         settings = _Settings(
             flip_test, box_threshold, nms_threshold, pose_batch_size, return_heatmaps, whole_image_fallback
         )
-        overlaps = self._overlaps and not (source.is_single or source.is_live or isinstance(boxes, Iterator))
+        overlaps = not (source.is_single or source.is_live or isinstance(boxes, Iterator)) and self._overlaps
         results = self._stream(source, boxes, batch_size, settings, overlaps)
         if overlaps:
             results = in_background(results, batch_size, "hfpose-pose", _PATIENCE)

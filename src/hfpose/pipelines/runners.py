@@ -44,6 +44,7 @@ class TorchRunner:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
+        self._is_known = model.config.model_type in _KNOWN_TYPES
         self._copy: RecordedNetwork | None = None
         self._weights = Weights(model)
 
@@ -61,8 +62,7 @@ class TorchRunner:
 
     @property
     def _is_copied(self) -> bool:
-        model = self.model
-        return not model.training and "_hf_hook" not in vars(model) and model.config.model_type in _KNOWN_TYPES
+        return self._is_known and not self.model.training and "_hf_hook" not in vars(self.model)
 
 
 class Weights:
