@@ -146,6 +146,15 @@ def test_track_ids_are_written_in_the_panel():
     assert new[:30, :60].any() and not new[30:].any()
 
 
+def test_people_keep_their_panels_while_their_order_changes():
+    small, tall = [(0, 0, 0), (0, 0, 0.5)], [(0, 0, 0), (0, 0, 1.7)]
+    options = {"size": 200, "axis_limits": LIMITS}
+    expected = draw_poses_3d(poles(small, tall, track_ids=[3, 7]), **options)
+    np.testing.assert_array_equal(draw_poses_3d(poles(tall, small, track_ids=[7, 3]), **options), expected)
+    first = draw_poses_3d(poles(tall, small, track_ids=[-1, 3]), num_instances=1, **options)
+    np.testing.assert_array_equal(first, draw_poses_3d(poles(small, track_ids=[3]), **options))
+
+
 def test_hands_are_seen_from_their_own_side():
     rng = np.random.default_rng(0)
     output = PoseOutput(rng.uniform(0, 100, (1, 42, 3)), np.ones((1, 42)), schema=load_schema("interhand3d"))

@@ -96,6 +96,8 @@ def draw_poses_3d(
 ) -> np.ndarray:
     """Draws the 3D skeletons of `output`, each in a panel of its own since each is relative to its own root.
 
+    Panels are in the order of identities where there are some, so that over a clip people keep their places.
+
     Args:
         output: N people with 3D keypoints (N, K, 3), z up.
         size: Height of the picture in pixels. Panels fill it in rows and columns: one for one person, 2 x 2 for four.
@@ -137,15 +139,24 @@ def draw_poses_3d(
 
     picture = np.full((size, columns * panel_size, 3), 255, np.uint8)
     shown = _is_shown(output, keypoint_threshold)
-    for index in range(panels):
-        row, column = divmod(index, columns)
+    people = _by_identity(output)
+    for place in range(panels):
+        row, column = divmod(place, columns)
         panel = picture[row * panel_size : (row + 1) * panel_size, column * panel_size : (column + 1) * panel_size]
         panel[:] = empty
-        if index < output.num_instances:
+        if place < len(people):
+            index = people[place]
             _draw_skeleton(panel, output.keypoints[index], shown[index], schema, view, radius, thickness)
             if output.track_ids is not None:
                 draw_label(panel, f"#{output.track_ids[index]}", 0, 0, _TAG_COLOR)
     return picture
+
+
+def _by_identity(output: PoseOutput) -> list[int]:
+    """The people in the order of their identities, those without one last."""
+    if output.track_ids is None:
+        return list(range(output.num_instances))
+    return np.lexsort((output.track_ids, output.track_ids < 0)).tolist()
 
 
 def draw_poses_side_by_side(
