@@ -15,6 +15,7 @@ import argparse
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -176,14 +177,7 @@ class _Bench:
                 "frames": len(memory),
                 "seconds": _median(totals),
                 "outside": _median(outside),
-                # Each time against the passes before and after it: how fast the machine is changes in the meantime.
-                "to_bare": _median(
-                    [
-                        total / ((before + after) / 2)
-                        for total, before, after in zip(totals[1:], bares, bares[1:], strict=False)
-                    ]
-                    or [totals[0] / bares[0]]
-                ),
+                "to_bare": _to_bare(totals, bares),
                 "people": sum(count * batch for (stage, batch), count in batches.items() if stage == "pose"),
                 "memory": [memory[index] for index in (len(memory) // 3, 2 * len(memory) // 3, -1)],
             }
@@ -221,6 +215,15 @@ class _Bench:
             for count in self.options.crowds
         }
         return in_turns(actions, max(2, self.options.repetitions // 3), WARM_UP)
+
+
+def _to_bare(totals: Sequence[float], bares: Sequence[float]) -> float:
+    """How many times as long clips took as their bare forward passes, which were measured after each clip.
+
+    Each clip but the first is set against the passes before and after it: how fast the machine is changes in the meantime.
+    """
+    around = [(before + after) / 2 for before, after in pairwise(bares)] or bares
+    return _median([total / bare for total, bare in zip(totals[-len(around) :], around, strict=True)])
 
 
 def _bare_forward(stage: Stage, batch: int) -> Callable[[], object]:

@@ -10,6 +10,7 @@ import pytest
 
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.read_ahead import Job, read_ahead, read_in_turn
+from library_threads import own_threads, wait_until
 
 
 def frame(index: int) -> Frame:
@@ -32,17 +33,6 @@ class Jobs:
                 yield self._make(index)
         finally:
             self.closed.set()
-
-
-def own_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("hfpose")]
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    assert condition()
 
 
 @pytest.fixture(autouse=True)

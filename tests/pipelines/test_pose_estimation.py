@@ -15,6 +15,7 @@ from hfpose.errors import InputError
 from hfpose.media import sources
 from hfpose.media.images import load_image
 from hfpose.media.sources import open_source
+from library_threads import own_threads, wait_until
 
 BOXES = [[40.0, 30.0, 120.0, 200.0], [150.0, 20.0, 260.0, 220.0], [10.5, 5.25, 90.0, 90.0]]
 
@@ -406,14 +407,7 @@ def overlapping(pipe, monkeypatch):
     """The pipeline as if its models were on an accelerator."""
     monkeypatch.setattr(type(pipe), "_overlaps", True)
     yield pipe
-    deadline = time.monotonic() + 5
-    while own_threads() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not own_threads()
-
-
-def own_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("hfpose")]
+    wait_until(lambda: not own_threads())
 
 
 def watch(monkeypatch, owner, method, note):

@@ -97,7 +97,8 @@ def load_image(source: Any, *, timeout: float = 30.0, max_side: int | None = Non
     """
     if max_side is not None and max_side < 1:
         raise InputError(f"max_side is {max_side}, it must be 1 or more pixels.")
-    return _at_most(_load(source, timeout, max_side), max_side)
+    image = _load(source, timeout, max_side)
+    return image if max_side is None else _at_most(image, max_side)
 
 
 def _load(source: Any, timeout: float, max_side: int | None) -> np.ndarray:
@@ -119,7 +120,7 @@ def _load(source: Any, timeout: float, max_side: int | None) -> np.ndarray:
     )
 
 
-def _at_most(image: np.ndarray, max_side: int | None) -> np.ndarray:
+def _at_most(image: np.ndarray, max_side: int) -> np.ndarray:
     """The picture (H, W, 3), scaled down where a side has more than `max_side` pixels."""
     size = _size_at_most((image.shape[1], image.shape[0]), max_side)
     if size == (image.shape[1], image.shape[0]):
@@ -129,9 +130,9 @@ def _at_most(image: np.ndarray, max_side: int | None) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def _size_at_most(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
+def _size_at_most(size: tuple[int, int], max_side: int) -> tuple[int, int]:
     """Width and height after scaling down."""
-    factor = 1.0 if max_side is None else min(max_side / max(size), 1.0)
+    factor = min(max_side / max(size), 1.0)
     width, height = (max(round(side * factor), 1) for side in size)
     return width, height
 

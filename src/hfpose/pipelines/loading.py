@@ -25,6 +25,7 @@ from hfpose import hub
 from hfpose.checkpoints.guard import loading_bounded
 from hfpose.errors import ConfigError
 from hfpose.models.auto import BASE, FAMILIES
+from hfpose.models.shared.devices import accelerate_hook
 from hfpose.models.shared.quiet import without_progress_bars
 from hfpose.pipelines.runners import Backend, Runner, check_backend, make_runner
 from hfpose.zoo import Task, find_entry
@@ -59,8 +60,7 @@ class Stage:
     @property
     def device(self) -> torch.device:
         """Where the model takes its inputs; it may be spread over devices, or come to this one only to run."""
-        hook = vars(self.model).get("_hf_hook")  # getattr of a module is slow where there is nothing
-        device = getattr(hook, "execution_device", None)
+        device = getattr(accelerate_hook(self.model), "execution_device", None)
         return self._first_weight.device if device is None else torch.device(device)
 
     @property

@@ -20,6 +20,7 @@ import torch
 from transformers import PreTrainedModel
 
 from hfpose.errors import InputError
+from hfpose.models.shared.devices import accelerate_hook
 from hfpose.pipelines.loading import Stage, default_device
 
 if TYPE_CHECKING:
@@ -264,7 +265,7 @@ def _part_size(model: torch.nn.Module, part: str) -> int:
 
 def release(model: torch.nn.Module) -> None:
     """Undo what placement has done to a model: no hooks, and all weights in memory."""
-    if not hasattr(model, "_hf_hook") and not hasattr(model, "hf_device_map"):
+    if accelerate_hook(model) is None and not hasattr(model, "hf_device_map"):
         return
     from accelerate.hooks import remove_hook_from_module
 

@@ -19,6 +19,7 @@ from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema
 from hfpose.media.background import in_background
 from hfpose.media.sources import Frame, Source, open_source
+from hfpose.models.shared.devices import accelerate_hook
 from hfpose.models.shared.top_down import check_image_boxes
 from hfpose.pipelines.detection import BoxDetector
 from hfpose.pipelines.index import read_index, write_index
@@ -265,7 +266,7 @@ class PoseEstimationPipeline(StagedPipeline):
         """
         stages = self.stages.values()
         on_accelerator = any(stage.device.type != "cpu" for stage in stages)
-        return on_accelerator and not any(hasattr(stage.model, "_hf_hook") for stage in stages)
+        return on_accelerator and all(accelerate_hook(stage.model) is None for stage in stages)
 
     def _stream(
         self, source: Source, boxes: Iterable[Any] | None, batch_size: int, settings: _Settings, overlaps: bool

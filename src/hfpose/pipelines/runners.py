@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from hfpose.errors import ConfigError
 from hfpose.models.auto import FAMILIES
+from hfpose.models.shared.devices import accelerate_hook
 from hfpose.models.shared.folding import inference_copy
 from hfpose.models.shared.recording import RecordedNetwork
 
@@ -62,7 +63,7 @@ class TorchRunner:
 
     @property
     def _is_copied(self) -> bool:
-        return self._is_known and not self.model.training and "_hf_hook" not in vars(self.model)
+        return self._is_known and not self.model.training and accelerate_hook(self.model) is None
 
 
 class Weights:
@@ -93,7 +94,7 @@ class Weights:
 
 def check_whole(model: PreTrainedModel, backend: Backend) -> None:
     """Raises ConfigError for a model that accelerate has spread over devices or moves, of which no other form is made."""
-    if hasattr(model, "_hf_hook"):
+    if accelerate_hook(model) is not None:
         raise ConfigError(
             f"The {type(model).__name__} is spread over devices or comes to one by turns, which backend={backend!r} cannot "
             'follow. Use backend="torch", or a device_map that has room for the whole model on one device.'

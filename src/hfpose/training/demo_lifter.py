@@ -1,8 +1,8 @@
 """Trains the lifter of the offline default: `python -m hfpose.training.demo_lifter --output DIR`.
 
 A small MotionBERT learns from figures that move (`hfpose.training.motions`), as a 2D pose model would see them. None is
-shown twice. As in `hfpose.training.demo`, the number of steps is measured once and noted in `plan.json`, and a run that
-was interrupted goes on when it is called again.
+shown twice. Of two runs the first shows short clips, the second long ones. As in `hfpose.training.demo`, the number of
+steps is measured once and noted in `plan.json`, and a run that was interrupted goes on when it is called again.
 """
 
 from __future__ import annotations

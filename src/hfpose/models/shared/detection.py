@@ -161,12 +161,12 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
         least = max(threshold or 0.0, self.score_threshold)
         overlap = self.nms_threshold if nms_threshold is None else nms_threshold
         all_scores, all_boxes = self._scores(outputs).cpu().numpy(), outputs.pred_boxes.float().cpu().numpy()
+        limits = np.array([self.size["width"], self.size["height"]] * 2, dtype=np.float32)
         results = []
         for index in range(len(all_boxes)):
             places, labels = self._candidates(all_scores[index], least)
             scores, boxes = all_scores[index, places, labels], all_boxes[index, places]
             if self.clip_boxes:
-                limits = np.array([self.size["width"], self.size["height"]] * 2, dtype=np.float32)
                 boxes = np.minimum(np.maximum(boxes, 0), limits)
             if target_sizes is not None:
                 height, width = (int(side) for side in target_sizes[index])

@@ -1,12 +1,18 @@
-"""Pictures on their way to an accelerator, and crops that are cut out there."""
+"""Where models are, pictures on their way to an accelerator, and crops that are cut out there."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+
+def accelerate_hook(model: nn.Module) -> Any:
+    """What accelerate has put on a model that it spreads over devices or brings to one by turns; None on others."""
+    return vars(model).get("_hf_hook")  # getattr of a module is slow where there is nothing
 
 
 def to_device(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
