@@ -1,0 +1,88 @@
+"""What the one-stage and bottom-up estimators have in common: people of an image from one pass, without a detector.
+
+RTMO, YOLOX-Pose, DEKR, CID, associative embedding and ED-Pose share this contract, so that pipelines treat them alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Instances(NamedTuple):
+    """Instances of one image, best first; coordinates are pixels of the original image.
+
+    Args:
+        boxes: (N, 4) x1, y1, x2, y2.
+        box_scores: (N,).
+        keypoints: (N, K, 2) x and y.
+        keypoint_scores: (N, K).
+    """
+
+    boxes: np.ndarray
+    box_scores: np.ndarray
+    keypoints: np.ndarray
+    keypoint_scores: np.ndarray
+
+
+class OneStageProcessing:
+    """Mixin of the image processors: what follows from `instances`, which a family adds."""
+
+    is_one_stage: ClassVar[bool] = True
+
+    def instances(
+        self,
+        outputs: Any,
+        target_sizes: Tensor | Sequence[tuple[int, int]],
+        threshold: float | None = None,
+        nms_threshold: float | None = None,
+    ) -> list[Instances]:
+        """Instances of each image of a batch.
+
+        Args:
+            outputs: of the model.
+            target_sizes: (height, width) of each original image.
+            threshold: least score of an instance; None for the processor's own.
+            nms_threshold: overlap above which the worse of two instances goes; None for the processor's own.
+        """
+        raise NotImplementedError
+
+    def post_process_pose_estimation(
+        self,
+        outputs: Any,
+        target_sizes: Tensor | Sequence[tuple[int, int]],
+        threshold: float | None = None,
+        box_threshold: float | None = None,
+        nms_threshold: float | None = None,
+    ) -> list[list[dict[str, Tensor]]]:
+        """Instances of each image, in the form of transformers' pose processors.
+
+        Args:
+            outputs: of the model.
+            target_sizes: (height, width) of each original image.
+            threshold: leave out keypoints with a lower score; None keeps all.
+            box_threshold, nms_threshold: `threshold` and `nms_threshold` of `instances`.
+
+        Returns:
+            For each image a list of dicts, best instance first: `keypoints` (K, 2) x, y in pixels of the image,
+            `scores` (K,), `labels` (K,) the index of each keypoint, `bbox` (4,) x1, y1, x2, y2, `bbox_score` ().
+        """
+        found = self.instances(outputs, target_sizes, box_threshold, nms_threshold)
+        return [[_instance(*instance, threshold) for instance in zip(*some, strict=True)] for some in found]
+
+
+def _instance(
+    box: np.ndarray, box_score: np.ndarray, keypoints: np.ndarray, scores: np.ndarray, threshold: float | None
+) -> dict[str, Tensor]:
+    labels = np.arange(len(scores)) if threshold is None else np.flatnonzero(scores > threshold)
+    return {
+        "keypoints": torch.from_numpy(keypoints[labels]),
+        "scores": torch.from_numpy(scores[labels]),
+        "labels": torch.from_numpy(labels),
+        "bbox": torch.from_numpy(box),
+        "bbox_score": torch.tensor(float(box_score)),
+    }
