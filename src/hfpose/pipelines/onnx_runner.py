@@ -16,7 +16,7 @@ from hfpose.export.graphs import check_exportable
 from hfpose.export.requirements import require
 from hfpose.export.sessions import OnnxSession
 from hfpose.hub import GRAPH_NAME
-from hfpose.models.motionbert.modeling_motionbert import MotionBertForPoseLifting
+from hfpose.models.shared.lifting import MirroredLifting
 from hfpose.pipelines.runners import Weights, check_whole
 
 
@@ -53,7 +53,7 @@ class OnnxRunner:
             inputs: as the model's `forward` takes them.
         """
         session = self._current_session()
-        if isinstance(self.model, MotionBertForPoseLifting):
+        if isinstance(self.model, MirroredLifting):
             return ModelOutput(keypoints_3d=self._lift(session, flip_test, **inputs))
         return ModelOutput(**session(inputs))
 

@@ -9,8 +9,9 @@ import torch
 
 from golden import Golden
 from hfpose.errors import ConfigError, InputError
-from hfpose.models.motionbert.image_processing_motionbert import MotionBertImageProcessor, keypoint_extent
-from hfpose.models.motionbert.modeling_motionbert import MotionBertForPoseLifting, PoseLiftingOutput
+from hfpose.models.motionbert.image_processing_motionbert import MotionBertImageProcessor
+from hfpose.models.motionbert.modeling_motionbert import MotionBertForPoseLifting
+from hfpose.models.shared.lifting import PoseLiftingOutput, keypoint_extent
 
 # How the reference leaves its results before its inferencer turns them upright.
 AS_DECODED = {"do_swap_axes": False, "do_rebase_height": False}

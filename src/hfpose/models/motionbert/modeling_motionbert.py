@@ -6,9 +6,6 @@ Source: MotionBERT (Zhu et al., 2022, https://arxiv.org/abs/2210.06551); `mmpose
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,27 +13,13 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from hfpose.errors import InputError
 from hfpose.keypoints import schema_for_config
 from hfpose.models.motionbert.configuration_motionbert import MotionBertConfig
+from hfpose.models.shared.lifting import MirroredLifting, PoseLiftingOutput, mean_distance
 from hfpose.models.shared.pushing import PushWithCard
-
-
-@dataclass
-class PoseLiftingOutput(ModelOutput):
-    """Output of [`MotionBertForPoseLifting`].
-
-    Args:
-        loss: training loss, where `labels` were given.
-        keypoints_3d: (B, T, K, 3) x right, y down, z away from the camera, in half image widths around the image
-            center. `MotionBertImageProcessor.post_process_pose_lifting` turns them into meters.
-    """
-
-    loss: Tensor | None = None
-    keypoints_3d: Tensor | None = None
 
 
 class MotionBertEmbeddings(nn.Module):
@@ -210,7 +193,7 @@ class MotionBertPreTrainedModel(PushWithCard, PreTrainedModel):
             init.trunc_normal_(module.spatial_embeddings, std=std)
 
 
-class MotionBertForPoseLifting(MotionBertPreTrainedModel):
+class MotionBertForPoseLifting(MirroredLifting, MotionBertPreTrainedModel):
     """
     MotionBERT with a head that gives each keypoint a place in 3D.
 
@@ -256,19 +239,6 @@ class MotionBertForPoseLifting(MotionBertPreTrainedModel):
         loss = None if labels is None else self._loss(keypoints_3d, labels, frame_mask)
         return PoseLiftingOutput(loss=loss, keypoints_3d=keypoints_3d)
 
-    def lift_with(self, lift: Callable[[Tensor], Tensor], keypoints_2d: Tensor, flip_test: bool) -> Tensor:
-        """What `forward` does, with a network that is run by something else.
-
-        Args:
-            lift: the network, from clips (B, T, K, 3) to coordinates (B, T, K, 3).
-            keypoints_2d, flip_test: see `forward`.
-        """
-        self._check_shape(keypoints_2d)
-        keypoints_3d = lift(keypoints_2d)
-        if flip_test:
-            keypoints_3d = (keypoints_3d + self._mirror(lift(self._mirror(keypoints_2d)))) * 0.5
-        return keypoints_3d
-
     def _lift(self, keypoints_2d: Tensor, frame_mask: Tensor | None) -> Tensor:
         return self.head(self.backbone(keypoints_2d, frame_mask))
 
@@ -285,11 +255,6 @@ class MotionBertForPoseLifting(MotionBertPreTrainedModel):
                 "Cut longer clips into windows, as `hfpose.pipelines.lifting.TemporalLifter` does."
             )
 
-    def _mirror(self, keypoints: Tensor) -> Tensor:
-        """Keypoints (B, T, K, C) of the clip seen in a mirror: x changes sign, left and right change names."""
-        mirrored = keypoints[:, :, self.flip_indices]
-        return torch.cat((-mirrored[..., :1], mirrored[..., 1:]), dim=-1)
-
     def _loss(self, predicted: Tensor, target: Tensor, frame_mask: Tensor | None) -> Tensor:
         """Position error, position error at the best scale, and velocity error (MPJPE, N-MPJPE and MPJVE).
 
@@ -298,20 +263,13 @@ class MotionBertForPoseLifting(MotionBertPreTrainedModel):
         weights = torch.ones_like(predicted[..., 0, 0]) if frame_mask is None else frame_mask.to(predicted.dtype)
         energy = predicted.square().sum((-2, -1), keepdim=True).clamp(min=1e-9)
         best_scale = (target * predicted).sum((-2, -1), keepdim=True) / energy
-        position = _mean_distance(predicted, target, weights)
-        scaled_position = _mean_distance(best_scale * predicted, target, weights)
-        velocity = _mean_distance(predicted.diff(dim=1), target.diff(dim=1), weights[:, 1:] * weights[:, :-1])
+        position = mean_distance(predicted, target, weights)
+        scaled_position = mean_distance(best_scale * predicted, target, weights)
+        velocity = mean_distance(predicted.diff(dim=1), target.diff(dim=1), weights[:, 1:] * weights[:, :-1])
         return position + self.config.scale_loss_weight * scaled_position + self.config.velocity_loss_weight * velocity
-
-
-def _mean_distance(points: Tensor, others: Tensor, frame_weights: Tensor) -> Tensor:
-    """Mean distance of points (B, T, K, 3) over the joints and the frames that count; 0 where no frame counts."""
-    distances = (points - others).norm(dim=-1).mean(-1)
-    return (distances * frame_weights).sum() / frame_weights.sum().clamp(min=1)
 
 
 __all__ = [
     "MotionBertForPoseLifting",
     "MotionBertPreTrainedModel",
-    "PoseLiftingOutput",
 ]

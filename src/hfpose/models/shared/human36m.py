@@ -1,4 +1,4 @@
-"""2D keypoints of other data sets as Human3.6M's 17, which MotionBERT lifts.
+"""2D keypoints of other data sets as Human3.6M's 17, which lifters take.
 
 Source: `mmpose.apis.inference_3d.convert_keypoint_definition` for COCO, PoseTrack18, AI Challenger and CrowdPose.
 For Halpe, which it does not know, the rule of MotionBERT's authors (`halpe2h36m` of their `dataset_wild.py`); MPII has

@@ -1,0 +1,247 @@
+"""What lifters have in common: their output, the mirrored clip, and the processor between pixels and meters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers.image_processing_base import BatchFeature
+from transformers.image_processing_utils import BaseImageProcessor
+from transformers.utils import ModelOutput, TensorType
+
+from hfpose.errors import InputError
+from hfpose.keypoints import KeypointSchema
+from hfpose.models.shared.human36m import keypoints_to_h36m
+
+# Smallest box side in pixels that box normalization divides by.
+_MIN_BOX_SIZE = 1.0
+
+
+@dataclass
+class PoseLiftingOutput(ModelOutput):
+    """Output of a lifter.
+
+    Args:
+        loss: training loss, where `labels` were given.
+        keypoints_3d: (B, T, K, 3) x right, y down, z away from the camera, in units of the network;
+            `post_process_pose_lifting` of the image processor turns them into meters.
+    """
+
+    loss: Tensor | None = None
+    keypoints_3d: Tensor | None = None
+
+
+class MirroredLifting:
+    """The flip test of a lifter, for a network that torch or something else runs."""
+
+    flip_indices: Sequence[int]
+
+    def lift_with(self, lift: Callable[[Tensor], Tensor], keypoints_2d: Tensor, flip_test: bool) -> Tensor:
+        """What `forward` does, with a network that is run by something else.
+
+        Args:
+            lift: the network, from clips (B, T, K, C) to coordinates (B, T, K, 3).
+            keypoints_2d, flip_test: see `forward`.
+        """
+        self._check_shape(keypoints_2d)
+        keypoints_3d = lift(keypoints_2d)
+        if flip_test:
+            keypoints_3d = (keypoints_3d + self._mirror(lift(self._mirror(keypoints_2d)))) * 0.5
+        return keypoints_3d
+
+    def _check_shape(self, keypoints_2d: Tensor) -> None:
+        """Raises InputError for a shape that the network does not take."""
+        raise NotImplementedError
+
+    def _mirror(self, keypoints: Tensor) -> Tensor:
+        """Keypoints (B, T, K, C) of the clip seen in a mirror: x changes sign, left and right change names."""
+        mirrored = keypoints[:, :, self.flip_indices]
+        return torch.cat((-mirrored[..., :1], mirrored[..., 1:]), dim=-1)
+
+
+class PoseLiftingImageProcessor(BaseImageProcessor):
+    """Turns 2D keypoints into the input of a lifter and its output into meters; each lifter says how in a class of its own.
+
+    It takes no images; it bears the name that transformers' Auto classes look for. Arrays are over clips, frames
+    and keypoints: (B, T, K, ...), or (T, K, ...) for one clip.
+
+    Args:
+        do_normalize_boxes: before anything else, move and scale each pose so that its box has `box_center` and
+            `box_scale`, the averages of Human3.6M's images. It brings people of any size and place near what the
+            model was trained on, and it forgets where in the image they walk.
+        box_center: x and y in pixels.
+        box_scale: longer side in pixels.
+        box_image_size: width and height in pixels of the images that these averages are of, and that poses are taken
+            to lie in after they were moved and scaled. None takes the size of each image, as the reference does:
+            what the network sees depends on the resolution then.
+        do_use_scores: whether pipelines give the scores of the 2D keypoints as visibility, for models that were trained
+            with them; the reference's were not.
+        root_index: the keypoint that others are relative to.
+        do_root_relative: coordinates relative to the root.
+        do_swap_axes: make (-x, z, -y) of (x right, y down, z), so that the last axis points up, as the reference does. Depth
+            keeps the direction that the lifter was trained with.
+        depth_points_away: that direction is away from the camera, as for the reference's checkpoints, whose people are
+            mirror images once axes are swapped; else toward the camera.
+        do_rebase_height: move each pose up or down so that its lowest keypoint has z = 0.
+
+    Source: `mmpose.apis.inference_3d`, `mmpose.apis.inferencers.Pose3DInferencer`.
+    """
+
+    model_input_names = ["keypoints_2d"]
+
+    def __init__(
+        self,
+        do_normalize_boxes: bool = True,
+        box_center: Sequence[float] = (528.0, 427.0),
+        box_scale: float = 400.0,
+        box_image_size: Sequence[float] | None = None,
+        do_use_scores: bool = False,
+        root_index: int = 0,
+        do_root_relative: bool = True,
+        do_swap_axes: bool = True,
+        depth_points_away: bool = True,
+        do_rebase_height: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.do_normalize_boxes = do_normalize_boxes
+        self.box_center = list(box_center)
+        self.box_scale = box_scale
+        self.box_image_size = None if box_image_size is None else list(box_image_size)
+        self.do_use_scores = do_use_scores
+        self.root_index = root_index
+        self.do_root_relative = do_root_relative
+        self.do_swap_axes = do_swap_axes
+        self.depth_points_away = depth_points_away
+        self.do_rebase_height = do_rebase_height
+
+    def __call__(self, keypoints: np.ndarray, *args: Any, **kwargs: Any) -> BatchFeature:  # type: ignore[override]
+        """See `preprocess`."""
+        return self.preprocess(keypoints, *args, **kwargs)
+
+    def preprocess(
+        self,
+        keypoints: np.ndarray,
+        image_sizes: np.ndarray | Sequence[int],
+        boxes: np.ndarray | None = None,
+        visibility: np.ndarray | None = None,
+        schema: KeypointSchema | str = "h36m",
+        do_normalize_boxes: bool | None = None,
+        return_tensors: str | TensorType | None = None,
+        **_: Any,
+    ) -> BatchFeature:
+        """Network input for one clip or several of the same length.
+
+        Args:
+            keypoints: (B, T, K, 2) or (T, K, 2) pixels.
+            image_sizes: width and height of the image, one pair for all, or (T, 2), or (B, T, 2) for each frame.
+            boxes: (B, T, 4) or (T, 4) `x1, y1, x2, y2`, for box normalization; default the extent of the keypoints.
+            visibility: (B, T, K) or (T, K); default 1 as in the reference, whose models were trained so.
+            schema: what the K keypoints mean; they become Human3.6M's 17.
+            do_normalize_boxes: replaces the processor's own.
+
+        Returns:
+            `keypoints_2d` (B, T, 17, C).
+
+        Raises:
+            InputError: if a shape does not fit or a value is not finite.
+            ConfigError: if nobody has said how the keypoints of `schema` become Human3.6M's.
+        """
+        keypoints = np.asarray(keypoints, np.float32)
+        if keypoints.ndim == 3:
+            keypoints = keypoints[None]
+        if keypoints.ndim != 4 or keypoints.shape[-1] != 2:
+            raise InputError(f"keypoints must have shape (clips, frames, keypoints, 2), got {keypoints.shape}.")
+        if not np.isfinite(keypoints).all():
+            raise InputError("keypoints holds values that are not finite. Drop or interpolate those frames before.")
+        sizes = self._sizes(image_sizes, keypoints.shape, do_normalize_boxes)
+        if self.do_normalize_boxes if do_normalize_boxes is None else do_normalize_boxes:
+            boxes = keypoint_extent(keypoints) if boxes is None else np.asarray(boxes, np.float32)
+            keypoints = self._normalize_boxes(keypoints, np.broadcast_to(boxes, (*keypoints.shape[:2], 4)))
+        if visibility is not None:
+            visibility = np.broadcast_to(np.asarray(visibility, np.float32), keypoints.shape[:-1])
+        keypoints, visibility = self.convert_keypoints(keypoints, visibility, schema)
+        encoded = self._encode(keypoints, visibility, sizes)
+        return BatchFeature({"keypoints_2d": encoded.astype(np.float32)}, tensor_type=return_tensors)
+
+    def convert_keypoints(
+        self, keypoints: np.ndarray, keypoint_scores: np.ndarray | None, schema: KeypointSchema | str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The keypoints that are lifted, and their scores; see `keypoints_to_h36m`."""
+        return keypoints_to_h36m(keypoints, keypoint_scores, schema)
+
+    def mirrors(self, do_swap_axes: bool | None = None) -> bool:
+        """Whether people in results are mirror images; `do_swap_axes` as in `post_process_pose_lifting`.
+
+        Swapped axes are x left, z up and depth between them, which is a turn where depth points toward the camera and a
+        reflection where it points away; the axes of the image are right-handed with depth pointing away.
+        """
+        return self._swaps_axes(do_swap_axes) == self.depth_points_away
+
+    def _encode(self, keypoints: np.ndarray, visibility: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """Network input (B, T, K, C) for keypoints (B, T, K, 2) in pixels of images of `sizes` (B, T, 2)."""
+        raise NotImplementedError
+
+    def _to_output_axes(
+        self,
+        keypoints: np.ndarray,
+        do_root_relative: bool | None,
+        do_swap_axes: bool | None,
+        do_rebase_height: bool | None,
+    ) -> np.ndarray:
+        """Keypoints (B, T, K, 3) in meters, x right, y down and z away, as results have them."""
+        if self.do_root_relative if do_root_relative is None else do_root_relative:
+            keypoints = keypoints - keypoints[..., self.root_index, None, :]
+        if self._swaps_axes(do_swap_axes):
+            keypoints = keypoints[..., [0, 2, 1]] * np.array([-1, 1, -1], np.float32)
+        if self.do_rebase_height if do_rebase_height is None else do_rebase_height:
+            keypoints[..., 2] -= keypoints[..., 2].min(-1, keepdims=True)
+        return keypoints
+
+    def _swaps_axes(self, do_swap_axes: bool | None) -> bool:
+        return self.do_swap_axes if do_swap_axes is None else do_swap_axes
+
+    def _normalize_boxes(self, keypoints: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        """Keypoints (B, T, K, 2) moved and scaled so that their boxes (B, T, 4) become the standard one."""
+        center = (boxes[..., None, :2] + boxes[..., None, 2:]) / 2
+        size = np.maximum((boxes[..., 2:] - boxes[..., :2]).max(-1), _MIN_BOX_SIZE)[..., None, None]
+        return (keypoints - center) / size * self.box_scale + np.asarray(self.box_center, np.float32)
+
+    def _sizes(
+        self, image_sizes: np.ndarray | Sequence[int], shape: tuple[int, ...], do_normalize_boxes: bool | None
+    ) -> np.ndarray:
+        """Width and height (B, T, 2) of the image that each frame's pose is taken to lie in."""
+        sizes = np.asarray(image_sizes, np.float32)
+        frames = shape[:2]
+        if sizes.shape not in ((2,), (frames[1], 2), (*frames, 2)) or not (sizes > 0).all():
+            raise InputError(
+                "image_sizes must be width and height above 0, one pair for all or one for each frame; got "
+                f"{np.asarray(image_sizes).tolist()} for keypoints of shape {shape}."
+            )
+        normalizes = self.do_normalize_boxes if do_normalize_boxes is None else do_normalize_boxes
+        if normalizes and self.box_image_size is not None:
+            sizes = np.asarray(self.box_image_size, np.float32)
+        return np.broadcast_to(sizes, (*frames, 2))
+
+
+def keypoint_extent(keypoints: np.ndarray) -> np.ndarray:
+    """Smallest boxes (..., 4) `x1, y1, x2, y2` around keypoints (..., K, 2)."""
+    return np.concatenate((keypoints.min(-2), keypoints.max(-2)), axis=-1)
+
+
+def keypoints_of(outputs: PoseLiftingOutput | Tensor | np.ndarray) -> np.ndarray:
+    """A copy of a lifter's keypoints (B, T, K, 3) as float32."""
+    values: Any = outputs["keypoints_3d"] if isinstance(outputs, ModelOutput) else outputs
+    if isinstance(values, Tensor):
+        values = values.detach().float().cpu().numpy()
+    return np.array(values, np.float32)
+
+
+def mean_distance(points: Tensor, others: Tensor, frame_weights: Tensor) -> Tensor:
+    """Mean distance of points (B, T, K, 3) over the joints and the frames that count; 0 where no frame counts."""
+    distances = (points - others).norm(dim=-1).mean(-1)
+    return (distances * frame_weights).sum() / frame_weights.sum().clamp(min=1)
