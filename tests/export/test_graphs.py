@@ -10,7 +10,7 @@ import torch
 
 from hfpose.errors import CheckpointError, ConfigError
 from hfpose.export.graphs import MAX_DIFFERENCE, compare_graph, example_inputs, export_graph
-from hfpose.models.rtmpose.modeling_rtmpose import GatedAttentionUnit
+from hfpose.models.shared.gated_attention import GatedAttentionUnit
 from small_models import SMALL_MODELS, small_model
 
 OUTPUTS = {

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.activations import ACT2FN
 from transformers.utils import ModelOutput
 
 from hfpose.models.rtmpose.configuration_rtmpose import RTMPoseConfig
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.csp import stage_channels
 from hfpose.models.shared.cspnext import CSPNeXtBackbone
+from hfpose.models.shared.gated_attention import GatedAttentionUnit, ScaleNorm, init_gated_attention
 from hfpose.models.shared.losses import simcc_loss
 from hfpose.models.shared.pushing import PushWithCard
 
@@ -43,65 +43,6 @@ class RTMPoseOutput(ModelOutput):
     hidden_states: tuple[Tensor, ...] | None = None
 
 
-class ScaleNorm(nn.Module):
-    """Divides tokens by their root mean square, then scales them all alike (https://arxiv.org/abs/1910.05895)."""
-
-    def __init__(self, dim: int, eps: float = 1e-5) -> None:
-        super().__init__()
-        self.factor = dim**-0.5
-        self.eps = eps
-        self.weight = nn.Parameter(torch.ones(1))
-
-    def forward(self, hidden_state: Tensor) -> Tensor:
-        rms = hidden_state.norm(dim=-1, keepdim=True) * self.factor
-        return hidden_state / rms.clamp(min=self.eps) * self.weight
-
-
-class ResidualScale(nn.Module):
-    """Scales each channel of a residual connection."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(dim))
-
-    def forward(self, hidden_state: Tensor) -> Tensor:
-        return hidden_state * self.weight
-
-
-class GatedAttentionUnit(nn.Module):
-    """Gated attention between the tokens (B, K, C) of the keypoints (https://arxiv.org/abs/2202.10447)."""
-
-    def __init__(self, config: RTMPoseConfig) -> None:
-        super().__init__()
-        self.value_size = int(config.hidden_size * config.expansion_factor)
-        self.query_size = config.attention_size
-        self.norm = ScaleNorm(config.hidden_size)
-        self.gate_value_base = nn.Linear(config.hidden_size, 2 * self.value_size + self.query_size, bias=False)
-        # Queries and keys are one projection, each with a scale and an offset of its own.
-        self.query_key_weight = nn.Parameter(torch.ones(2, self.query_size))
-        self.query_key_bias = nn.Parameter(torch.zeros(2, self.query_size))
-        self.activation = ACT2FN[config.attention_act]
-        self.dropout = nn.Dropout(config.attention_dropout)
-        self.projection = nn.Linear(self.value_size, config.hidden_size, bias=False)
-        self.residual_scale = ResidualScale(config.hidden_size)
-        self.drop_path_rate = config.drop_path_rate
-
-    def forward(self, hidden_state: Tensor) -> Tensor:
-        features = self.activation(self.gate_value_base(self.norm(hidden_state)))
-        gate, value, base = features.split((self.value_size, self.value_size, self.query_size), dim=-1)
-        query, key = (base.unsqueeze(2) * self.query_key_weight + self.query_key_bias).unbind(dim=2)
-        scores = query @ key.transpose(1, 2) / self.query_size**0.5
-        attention = self.dropout(scores.relu().square())
-        update = self.projection(gate * (attention @ value))
-        return self.residual_scale(hidden_state) + self._drop_path(update)
-
-    def _drop_path(self, update: Tensor) -> Tensor:
-        if not self.training or self.drop_path_rate == 0:
-            return update
-        keep = 1 - self.drop_path_rate
-        return update * update.new_empty(len(update), 1, 1).bernoulli_(keep) / keep
-
-
 class KeypointFeatures(nn.Conv2d):
     """A feature map per keypoint. A class of its own because transformers initializes only what holds parameters."""
 
@@ -121,7 +62,14 @@ class RTMPoseHead(nn.Module):
         )
         self.norm = ScaleNorm(cells)
         self.embedding = nn.Linear(cells, config.hidden_size, bias=False)
-        self.attention = GatedAttentionUnit(config)
+        self.attention = GatedAttentionUnit(
+            config.hidden_size,
+            config.attention_size,
+            config.expansion_factor,
+            hidden_act=config.attention_act,
+            dropout=config.attention_dropout,
+            drop_path_rate=config.drop_path_rate,
+        )
         self.classifier_x = nn.Linear(config.hidden_size, int(width * config.simcc_split_ratio), bias=False)
         self.classifier_y = nn.Linear(config.hidden_size, int(height * config.simcc_split_ratio), bias=False)
 
@@ -148,11 +96,7 @@ class RTMPosePreTrainedModel(PushWithCard, PreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, nn.Conv2d):
             init.kaiming_uniform_(module.weight, a=5**0.5)
-        elif isinstance(module, (ScaleNorm, ResidualScale)):
-            init.ones_(module.weight)
-        elif isinstance(module, GatedAttentionUnit):
-            init.uniform_(module.query_key_weight)
-            init.uniform_(module.query_key_bias)
+        init_gated_attention(module)
         if isinstance(module, KeypointFeatures):
             init.normal_(module.weight, std=0.001)
 
