@@ -17,6 +17,7 @@ from hfpose.zoo import list_entries
 _FAMILY_BY_HEAD = {
     "RTMCCHead": "rtmpose",
     "MotionRegressionHead": "motionbert",
+    "TemporalRegressionHead": "temporal_convolution",
     "InternetHead": "internet",
     "RTMDetSepBNHead": "rtmdet",
     "YOLOXHead": "yolox",

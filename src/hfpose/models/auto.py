@@ -56,10 +56,15 @@ FAMILIES = (
     Family("hrnet", "HRNet", "ForPoseEstimation", POSE),
     Family("internet", "InterNet", "ForHandPose", POSE),
     Family("motionbert", "MotionBert", "ForPoseLifting", BASE),
+    Family("temporal_convolution", "TemporalConvolution", "ForPoseLifting", BASE),
     Family("rtmdet", "RTMDet", "ForObjectDetection", DETECTION),
     Family("yolox", "YOLOX", "ForObjectDetection", DETECTION),
     Family("ssdlite", "SSDLite", "ForObjectDetection", DETECTION),
 )
+
+
+LIFTER_TYPES = frozenset(family.model_type for family in FAMILIES if family.mapping == BASE)
+"""`model_type` of the models that lift 2D keypoints to 3D."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from hfpose import hub
 from hfpose.errors import ConfigError
 from hfpose.keypoints import schema_for_config
+from hfpose.models.auto import LIFTER_TYPES
 from hfpose.pipelines.hand_pose_3d import HandPose3DPipeline
 from hfpose.pipelines.index import read_index
 from hfpose.pipelines.loading import Stage, load_stage, read_config
@@ -28,7 +29,6 @@ TwoStages = TypeVar("TwoStages", bound=PoseEstimationPipeline)
 
 DEFAULT_MODELS = {"pose-estimation": "human", "pose-estimation-3d": "human3d"}
 HAND_MODEL_TYPE = "internet"
-LIFTER_MODEL_TYPE = "motionbert"
 
 
 def pipeline(
@@ -136,7 +136,7 @@ def _make(
         stage = loader.load(chosen, "pose", image_processor)
         found, labels = loader.detector(chosen.entry, stage, wanted)
         return HandPose3DPipeline(stage, detector=found, detector_labels=labels)
-    lifts = chosen.model_type == LIFTER_MODEL_TYPE
+    lifts = chosen.model_type in LIFTER_TYPES
     if not lifts:
         _refuse("`model` is a 2D model already", pose=pose, pose_weights=pose_weights)
     if task == "pose-estimation" and not lifts and lifter is None:

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import PreTrainedConfig
 
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema, schema_for_config
@@ -156,6 +157,7 @@ class TemporalLifter:
         self.schema: KeypointSchema = schema_for_config(stage.model.config)
         alone = temporal == "frame"
         self.window, self.overlap = (1, 0) if alone else (window, overlap)
+        self.context = (0, 0) if alone else _context(stage.model.config)
         self.max_gap, self.box_smoothing = (0, 0.0) if alone else (max_gap, box_smoothing)
         self.batch_size = batch_size
         self.flip_test = flip_test
@@ -280,6 +282,8 @@ class TemporalLifter:
         """First frame and end of the windows over a clip, and the weights of each one's frames, which add up to 1."""
         if length <= self.window:
             return [(0, length, np.ones(length, np.float32))]
+        if any(self.context):
+            return self._blocks(length)
         count = -(-(length - self.window) // (self.window - self.overlap)) + 1
         starts = np.round(np.linspace(0, length - self.window, count)).astype(int)
         fades = np.diff(starts, prepend=starts[0] - self.window, append=starts[-1] + self.window)
@@ -294,6 +298,16 @@ class TemporalLifter:
             (int(start), int(start) + self.window, (weight / total[start : start + self.window]).astype(np.float32))
             for start, weight in zip(starts, weights, strict=True)
         ]
+
+    def _blocks(self, length: int) -> list[tuple[int, int, np.ndarray]]:
+        """The same for a convolution: windows that do not fade, each with the frames around it that it is lifted from."""
+        spans = []
+        for first in range(0, length, self.window):
+            last = min(first + self.window, length)
+            start, end = max(first - self.context[0], 0), min(last + self.context[1], length)
+            numbers = np.arange(start, end)
+            spans.append((start, end, ((first <= numbers) & (numbers < last)).astype(np.float32)))
+        return spans
 
     @torch.inference_mode()
     def _run(self, windows: Sequence[Tensor]) -> list[Tensor]:
@@ -393,6 +407,7 @@ class OnlineLifter:
             )
         self.lifter = lifter
         self.lookahead = lookahead
+        self._kept = max(lifter.window, lifter.context[0] + 1 + lookahead)  # frames of a person
         self._count = 0  # frames so far
         self._waiting: deque[tuple[PoseOutput, list[_Clip]]] = deque()  # with the people of whom there is but a frame
         self._tracks: dict[int, _Track] = {}
@@ -439,8 +454,8 @@ class OnlineLifter:
             box = box + max(1 / age, 1 / max(self.lifter.box_smoothing, 1)) * (given - box)
             boxes[index] = box
         encoded = torch.cat((track.encoded, self.lifter._encode(new, boxes)))
-        window = self.lifter.window
-        self._tracks[person.track_id] = _Track(joined.last(window), encoded[-window:].clone(), box, age)
+        kept = self._kept
+        self._tracks[person.track_id] = _Track(joined.last(kept), encoded[-kept:].clone(), box, age)
 
     def _complete(self) -> LiftedFrame:
         """The result for the frame that waits longest."""
@@ -467,6 +482,11 @@ class OnlineLifter:
             for track_id, track in self._tracks.items()
             if track.clip.end > number + 1 or track.clip.end >= oldest
         }
+
+
+def _context(config: PreTrainedConfig) -> tuple[int, int]:
+    """Frames before and after a frame that a convolution over time lifts it from; none for other lifters."""
+    return getattr(config, "frames_before", 0), getattr(config, "frames_after", 0)
 
 
 def _identities(frame: PoseOutput) -> list[int]:

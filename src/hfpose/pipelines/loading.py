@@ -24,7 +24,7 @@ from transformers import (
 from hfpose import hub
 from hfpose.checkpoints.guard import loading_bounded
 from hfpose.errors import ConfigError
-from hfpose.models.auto import BASE, FAMILIES
+from hfpose.models.auto import LIFTER_TYPES
 from hfpose.models.shared.devices import accelerate_hook
 from hfpose.models.shared.quiet import without_progress_bars
 from hfpose.pipelines.runners import Backend, Runner, check_backend, make_runner
@@ -37,7 +37,6 @@ _AUTO_MODELS: dict[Task, Any] = {
 }
 
 _KINDS: dict[Task, str] = {"pose": "a pose model", "detector": "an object detector", "lifter": "a lifter"}
-_LIFTER_TYPES = {family.model_type for family in FAMILIES if family.mapping == BASE}
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ def _is_for(config: PreTrainedConfig, task: Task) -> bool:
     """Whether a model is one for this stage."""
     # Any model of transformers is an `AutoModel`, but only ours that have no task of transformers are lifters.
     fits = type(config) in _AUTO_MODELS[task]._model_mapping
-    return fits and (task != "lifter" or config.model_type in _LIFTER_TYPES)
+    return fits and (task != "lifter" or config.model_type in LIFTER_TYPES)
 
 
 def _require(folder: Path, task: Task) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from hfpose.keypoints import KeypointSchema, load_schema
+from hfpose.models.auto import LIFTER_TYPES
 from hfpose.zoo import WHOLE_IMAGE, ModelEntry, ModelFamily, get_family
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ _MAX_LABELS = 30  # the 133 keypoints of a whole body would fill the page
 
 _PIPELINE_TAGS = {"pose": "keypoint-detection", "lifter": "keypoint-detection", "detector": "object-detection"}
 
-_FAMILIES_3D = ("motionbert", "internet")
+_FAMILIES_3D = (*LIFTER_TYPES, "internet")
 
 _SUBJECTS = {
     "ap10k": "four-legged animals",
@@ -327,12 +329,20 @@ detect = pipeline("object-detection", model="{repo_id}")
 detect("photo.jpg")'''
 
 
+def _frames(backbone: Mapping[str, Any]) -> str:
+    """What a lifter with this backbone of the reference looks at."""
+    if "seq_len" in backbone:
+        return f"up to {backbone['seq_len']} frames of 2D keypoints"
+    frames = math.prod(backbone["kernel_sizes"])
+    return "2D keypoints of one frame" if frames == 1 else f"2D keypoints of {frames} frames around the lifted one"
+
+
 def _details(entry: ModelEntry, schema: KeypointSchema | None) -> list[tuple[str, str]]:
     rows = [("Architecture", get_family(entry.family).title)]
     if entry.input_size is not None:
         rows.append(("Input", f"{entry.input_size[0]} x {entry.input_size[1]} pixels (width x height)"))
     elif entry.task == "lifter":
-        rows.append(("Input", f"up to {entry.reference['backbone']['seq_len']} frames of 2D keypoints"))
+        rows.append(("Input", _frames(entry.reference["backbone"])))
     if schema is not None:
         rows.append(("Keypoints", f"{schema.num_keypoints} (schema `{schema.name}`)"))
     else:

@@ -19,6 +19,7 @@ from hfpose.compat.mmpose.structures import InstanceData, PixelData, PoseDataSam
 from hfpose.compat.mmpose.visualizers import imread
 from hfpose.errors import ConfigError, InputError
 from hfpose.keypoints import load_schema, schema_for_config
+from hfpose.models.auto import LIFTER_TYPES
 from hfpose.models.shared.top_down import check_image_boxes
 from hfpose.pipelines.loading import Stage, default_device, load_stage, task_of
 from hfpose.pipelines.pose import TopDownEstimator
@@ -26,7 +27,6 @@ from hfpose.results import PoseOutput
 from hfpose.zoo import find_entry
 
 _BATCH_SIZE = 32  # crops at once
-_LIFTER = "motionbert"
 
 
 class ConfigDict(dict[str, Any]):
@@ -61,7 +61,7 @@ class PoseModel(torch.nn.Module):
         self.image_processor = stage.image_processor
         self.dataset_meta = dataset_meta_of(schema_for_config(stage.model.config))
         # Every config of a lifter in MMPose tests mirrored clips too.
-        flip_test = bool(getattr(stage.image_processor, "flip_test", self.is_lifter))
+        flip_test = bool(getattr(stage.image_processor, "flip_test", False))
         self.cfg = ConfigDict(
             model=ConfigDict(test_cfg=ConfigDict(flip_test=flip_test, output_heatmaps=False)),
             visualizer=ConfigDict(type="PoseLocalVisualizer", name="visualizer"),
@@ -74,7 +74,7 @@ class PoseModel(torch.nn.Module):
     @property
     def is_lifter(self) -> bool:
         """Whether it takes 2D keypoints instead of pictures."""
-        return self.network.config.model_type == _LIFTER
+        return self.network.config.model_type in LIFTER_TYPES
 
     def forward(self, *arguments: Any, **options: Any) -> Any:
         """What the network itself computes."""
@@ -275,7 +275,8 @@ def inference_pose_lifter_model(
         norm_pose_2d: scale and place poses as in the lifter's training data.
 
     Returns:
-        For each person of the middle frame a data sample: `pred_instances.keypoints` (T, 17, 3) in meters relative to the
+        For each person of the middle frame a data sample: `pred_instances.keypoints` (T, 17, 3), or (1, 17, 3) for that
+        frame from a temporal convolution, in meters relative to the
         pelvis, x right, y down, z away from the camera. Where a person is not seen, the nearest pose stands in.
 
     Raises:
@@ -306,6 +307,10 @@ def inference_pose_lifter_model(
         keypoints_2d = inputs["keypoints_2d"].to(network.device, network.dtype)
         outputs = network(keypoints_2d, flip_test=model.cfg.model.test_cfg.flip_test)
     keypoints = processor.post_process_pose_lifting(outputs, image_size, do_swap_axes=False, do_rebase_height=False)
+    if (
+        network.config.model_type == "temporal_convolution"
+    ):  # which the reference asks for the frame in the middle only
+        keypoints = keypoints[:, target, None]
     return [
         PoseDataSample(
             gt_instances=clip[target].get("gt_instances", InstanceData()),

@@ -215,7 +215,7 @@ class Pose3DInferencer(BaseInferencer):
             temporal="frame",
             # Identities go on from frame to frame in a video, and begin anew with each of several pictures.
             online=True if source.is_video else None,
-            lifter_flip_test=True,  # as every config of a lifter in MMPose has it
+            lifter_flip_test=self.pipeline.lifter.image_processor.flip_test,
             do_normalize_boxes=False if call.disable_norm_pose_2d else None,
             do_rebase_height=not call.disable_rebase_keypoint,
             association="oks" if call.use_oks_tracking else "iou",

@@ -20,11 +20,13 @@ class MotionBertImageProcessor(PoseLiftingImageProcessor):
     Args:
         depth_factor: millimeters that a pixel of the image spans at the person; 4 where no camera is known.
         zero_root: the network was trained with its root at the origin, so what it says of the root is not looked at.
-        kwargs: as for `PoseLiftingImageProcessor`.
+        flip_test, kwargs: as for `PoseLiftingImageProcessor`.
     """
 
-    def __init__(self, depth_factor: float = 4.0, zero_root: bool = True, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self, depth_factor: float = 4.0, zero_root: bool = True, flip_test: bool = True, **kwargs: Any
+    ) -> None:
+        super().__init__(flip_test=flip_test, **kwargs)
         self.depth_factor = depth_factor
         self.zero_root = zero_root
 

@@ -60,7 +60,7 @@ def activation_name(act_cfg: Mapping[str, Any] | str) -> str:
 
 def batch_norm_eps(norm_cfg: Mapping[str, Any]) -> float:
     """Epsilon of a batch normalization of the reference, torch's default where it states none."""
-    if norm_cfg["type"] not in ("BN", "BN2d", "SyncBN"):
+    if norm_cfg["type"] not in ("BN", "BN1d", "BN2d", "SyncBN"):
         raise ConfigError(f"The normalization {norm_cfg['type']!r} is not supported, only batch normalization is.")
     return float(norm_cfg.get("eps", 1e-5))
 

@@ -87,6 +87,7 @@ class PoseLiftingImageProcessor(BaseImageProcessor):
         depth_points_away: that direction is away from the camera, as for the reference's checkpoints, whose people are
             mirror images once axes are swapped; else toward the camera.
         do_rebase_height: move each pose up or down so that its lowest keypoint has z = 0.
+        flip_test: whether the reference averages over the mirrored clip; pipelines do so where they are asked to.
 
     Source: `mmpose.apis.inference_3d`, `mmpose.apis.inferencers.Pose3DInferencer`.
     """
@@ -105,6 +106,7 @@ class PoseLiftingImageProcessor(BaseImageProcessor):
         do_swap_axes: bool = True,
         depth_points_away: bool = True,
         do_rebase_height: bool = True,
+        flip_test: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -118,6 +120,7 @@ class PoseLiftingImageProcessor(BaseImageProcessor):
         self.do_swap_axes = do_swap_axes
         self.depth_points_away = depth_points_away
         self.do_rebase_height = do_rebase_height
+        self.flip_test = flip_test
 
     def __call__(self, keypoints: np.ndarray, *args: Any, **kwargs: Any) -> BatchFeature:  # type: ignore[override]
         """See `preprocess`."""

@@ -1,0 +1,96 @@
+"""Configuration of lifters that are temporal convolutions."""
+
+import math
+from typing import Any, Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+from hfpose.errors import ConfigError
+from hfpose.keypoints import load_schema
+
+_MAX_RECEPTIVE_FIELD = 10_000
+_MAX_SIZE = 2**14
+
+
+@strict
+class TemporalConvolutionConfig(PreTrainedConfig):
+    """Configuration of [`TemporalConvolutionForPoseLifting`]; the defaults are VideoPose3D with 27 frames.
+
+    The number of keypoints is `num_labels`; their names are `id2label`.
+
+    Args:
+        num_channels: values per 2D keypoint: x and y, and maybe a visibility.
+        hidden_size: channels of every convolution.
+        kernel_sizes: frames that the first convolution and that of each block span, odd. Their product is the receptive
+            field; ones alone lift each frame by itself.
+        is_causal: look at the frames before only, else at as many before as after.
+        use_residual: add what goes into a block to what comes out.
+        hidden_dropout_prob: dropout in training.
+        root_index: the keypoint that others are relative to.
+        predicts_root: whether the network says anything of the root; else the root is 0 in the output.
+        batch_norm_eps, initializer_range: as in other models.
+        loss_type: `"mpjpe"`, the mean distance, or `"mse"`, the mean squared difference of coordinates.
+        keypoint_schema: `KeypointSchema.to_dict()` of the poses; default Human3.6M's 17 keypoints.
+
+    Source: SimpleBaseline3D (Martinez et al., 2017, https://arxiv.org/abs/1705.03098) and VideoPose3D (Pavllo et al., 2018,
+    https://arxiv.org/abs/1811.11742).
+    """
+
+    model_type = "temporal_convolution"
+
+    num_channels: int = 2
+    hidden_size: int = 1024
+    kernel_sizes: list[int] | tuple[int, ...] = (3, 3, 3)
+    is_causal: bool = False
+    use_residual: bool = True
+    hidden_dropout_prob: float | int = 0.25
+    root_index: int = 0
+    predicts_root: bool = True
+    batch_norm_eps: float = 1e-5
+    initializer_range: float = 0.02
+    loss_type: Literal["mpjpe", "mse"] = "mpjpe"
+    keypoint_schema: dict[str, Any] | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        if self.keypoint_schema is None:
+            self.keypoint_schema = load_schema("h36m").to_dict()
+        if self.id2label is None and "num_labels" not in kwargs:
+            self.id2label = dict(enumerate(self.keypoint_schema["keypoint_names"]))
+        super().__post_init__(**kwargs)
+        named = len(self.keypoint_schema["keypoint_names"])
+        if named != self.num_labels:
+            raise ConfigError(
+                f"The model lifts {self.num_labels} keypoints, but keypoint_schema names {named}. "
+                "Give a keypoint_schema that names each of them."
+            )
+        if not self.kernel_sizes or any(size < 1 or size % 2 == 0 for size in self.kernel_sizes):
+            raise ConfigError(f"kernel_sizes must be odd numbers above 0, got {self.kernel_sizes}.")
+        if self.receptive_field > _MAX_RECEPTIVE_FIELD or not 0 < self.hidden_size <= _MAX_SIZE:
+            raise ConfigError(
+                f"kernel_sizes={self.kernel_sizes} with hidden_size={self.hidden_size} is too large; at most "
+                f"{_MAX_RECEPTIVE_FIELD} frames (the product) and {_MAX_SIZE} channels are supported."
+            )
+
+    @property
+    def receptive_field(self) -> int:
+        """Number of frames that each pose is lifted from."""
+        return math.prod(self.kernel_sizes)
+
+    @property
+    def frames_before(self) -> int:
+        """Number of frames before the lifted one among them."""
+        return self.receptive_field - 1 if self.is_causal else self.receptive_field // 2
+
+    @property
+    def frames_after(self) -> int:
+        """Number of frames after the lifted one among them."""
+        return self.receptive_field - 1 - self.frames_before
+
+    @property
+    def max_frames(self) -> int:
+        """Number of frames to lift at once; the network takes clips of any length."""
+        return self.receptive_field
+
+
+__all__ = ["TemporalConvolutionConfig"]

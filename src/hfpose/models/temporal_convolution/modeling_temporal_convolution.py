@@ -1,0 +1,192 @@
+"""Temporal convolutions for lifting 2D keypoints to 3D.
+
+Source: SimpleBaseline3D (Martinez et al., 2017, https://arxiv.org/abs/1705.03098) and VideoPose3D (Pavllo et al., 2018,
+https://arxiv.org/abs/1811.11742); `mmpose.models.backbones.tcn` and `mmpose.models.heads.TemporalRegressionHead` are the
+reference modules.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.utils.generic import can_return_tuple
+
+from hfpose.errors import InputError
+from hfpose.keypoints import schema_for_config
+from hfpose.models.shared.lifting import MirroredLifting, PoseLiftingOutput, mean_distance
+from hfpose.models.shared.pushing import PushWithCard
+from hfpose.models.temporal_convolution.configuration_temporal_convolution import TemporalConvolutionConfig
+
+
+class TemporalConvNormAct(nn.Module):
+    """Convolution over frames, batch normalization, ReLU: (B, C, T) -> (B, hidden_size, T - (kernel_size - 1) * dilation)."""
+
+    def __init__(
+        self, config: TemporalConvolutionConfig, in_channels: int, kernel_size: int = 1, dilation: int = 1
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(in_channels, config.hidden_size, kernel_size, dilation=dilation, bias=False)
+        self.norm = nn.BatchNorm1d(config.hidden_size, eps=config.batch_norm_eps)
+
+    def forward(self, hidden_state: Tensor) -> Tensor:
+        return self.norm(self.conv(hidden_state)).relu()
+
+
+class TemporalConvolutionBlock(GradientCheckpointingLayer):
+    """A convolution over frames `dilation` apart and one over channels, beside a shortcut."""
+
+    def __init__(self, config: TemporalConvolutionConfig, kernel_size: int, dilation: int) -> None:
+        super().__init__()
+        self.conv1 = TemporalConvNormAct(config, config.hidden_size, kernel_size, dilation)
+        self.conv2 = TemporalConvNormAct(config, config.hidden_size)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.use_residual = config.use_residual
+        lost = (kernel_size - 1) * dilation
+        self.shortcut_start = lost if config.is_causal else lost // 2
+
+    def forward(self, hidden_state: Tensor) -> Tensor:
+        features = self.dropout(self.conv2(self.dropout(self.conv1(hidden_state))))
+        if not self.use_residual:
+            return features
+        start = self.shortcut_start
+        return features + hidden_state[..., start : start + features.shape[-1]]
+
+
+class TemporalConvolutionBackbone(nn.Module):
+    """Features (B, hidden_size, T - receptive_field + 1) of keypoints (B, K * C, T)."""
+
+    def __init__(self, config: TemporalConvolutionConfig) -> None:
+        super().__init__()
+        first, *others = config.kernel_sizes
+        in_channels = schema_for_config(config).num_keypoints * config.num_channels
+        self.stem = TemporalConvNormAct(config, in_channels, first)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.blocks = nn.ModuleList()
+        dilation = first
+        for kernel_size in others:
+            self.blocks.append(TemporalConvolutionBlock(config, kernel_size, dilation))
+            dilation *= kernel_size
+
+    def forward(self, keypoints: Tensor) -> Tensor:
+        hidden_state = self.dropout(self.stem(keypoints))
+        for block in self.blocks:
+            hidden_state = block(hidden_state)
+        return hidden_state
+
+
+class TemporalConvolutionPreTrainedModel(PushWithCard, PreTrainedModel):
+    """Initialization and loading."""
+
+    config_class = TemporalConvolutionConfig
+    base_model_prefix = "temporal_convolution"
+    main_input_name = "keypoints_2d"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["TemporalConvolutionBlock"]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv1d) and module.bias is None:
+            init.kaiming_normal_(module.weight, nonlinearity="relu")
+
+
+class TemporalConvolutionForPoseLifting(MirroredLifting, TemporalConvolutionPreTrainedModel):
+    """
+    Temporal convolutions with a head that gives each keypoint a place in 3D.
+
+    Every frame of a clip is lifted from `config.receptive_field` frames around it; where there are none, the first or last
+    frame stands in for them.
+
+    Example:
+
+    ```python
+    >>> from hfpose import TemporalConvolutionForPoseLifting, TemporalConvolutionImageProcessor
+
+    >>> model = TemporalConvolutionForPoseLifting.from_pretrained(folder)
+    >>> processor = TemporalConvolutionImageProcessor.from_pretrained(folder)
+    >>> inputs = processor(keypoints, image_sizes=(640, 480), schema="coco", return_tensors="pt")
+    >>> keypoints_3d = processor.post_process_pose_lifting(model(**inputs), image_sizes=(640, 480))
+    ```
+    """
+
+    def __init__(self, config: TemporalConvolutionConfig) -> None:
+        super().__init__(config)
+        self.backbone = TemporalConvolutionBackbone(config)
+        count = schema_for_config(config).num_keypoints - (not config.predicts_root)
+        self.head = nn.Conv1d(config.hidden_size, count * 3, 1)
+        self.flip_indices = list(schema_for_config(config).flip_indices)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        keypoints_2d: Tensor,
+        frame_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        flip_test: bool = False,
+    ) -> PoseLiftingOutput:
+        """Lifts a batch of clips.
+
+        Args:
+            keypoints_2d: (B, T, K, C) of the image processor.
+            frame_mask: (B, T) booleans, False for frames at the end that only pad a clip. None: all frames count.
+            labels: (B, T, K, 3) true coordinates in the units of the output; asks for the loss.
+            flip_test: lift the mirrored clip too and average both. Keypoints that are normalized by statistics of their
+                own are mirrored at their mean.
+
+        Returns:
+            `keypoints_3d` (B, T, K, 3), with 0 for a root that the network does not predict.
+
+        Raises:
+            InputError: for another shape.
+        """
+        keypoints_3d = self.lift_with(lambda clips: self._lift(clips, frame_mask), keypoints_2d, flip_test)
+        loss = None if labels is None else self._loss(keypoints_3d, labels, frame_mask)
+        return PoseLiftingOutput(loss=loss, keypoints_3d=keypoints_3d)
+
+    def _lift(self, keypoints_2d: Tensor, frame_mask: Tensor | None) -> Tensor:
+        padded = self._with_context(keypoints_2d.flatten(2), frame_mask)
+        lifted = self.head(self.backbone(padded.transpose(1, 2)))
+        keypoints_3d = lifted.transpose(1, 2).unflatten(-1, (-1, 3))
+        if self.config.predicts_root:
+            return keypoints_3d
+        root = self.config.root_index
+        before, after = keypoints_3d[:, :, :root], keypoints_3d[:, :, root:]
+        return torch.cat((before, torch.zeros_like(keypoints_3d[:, :, :1]), after), dim=2)
+
+    def _with_context(self, frames: Tensor, frame_mask: Tensor | None) -> Tensor:
+        """Clips (B, T, C) with frames before and after, copies of the first one and of the last one that counts."""
+        batch, length, channels = frames.shape
+        if frame_mask is None:
+            last = torch.full((batch, 1), length - 1, device=frames.device)
+        else:
+            last = frame_mask.long().sum(1, keepdim=True) - 1
+        numbers = torch.arange(-self.config.frames_before, length + self.config.frames_after, device=frames.device)
+        numbers = torch.minimum(numbers[None], last).clamp(min=0)
+        return frames.gather(1, numbers[..., None].expand(-1, -1, channels))
+
+    def _check_shape(self, keypoints_2d: Tensor) -> None:
+        wanted = (self.config.num_labels, self.config.num_channels)
+        if keypoints_2d.ndim != 4 or keypoints_2d.shape[2:] != wanted or keypoints_2d.shape[1] == 0:
+            raise InputError(
+                f"keypoints_2d must have shape (clips, frames, {wanted[0]}, {wanted[1]}) with a frame at least, but "
+                f"{tuple(keypoints_2d.shape)} was given. `TemporalConvolutionImageProcessor` makes it from 2D keypoints."
+            )
+
+    def _loss(self, predicted: Tensor, target: Tensor, frame_mask: Tensor | None) -> Tensor:
+        """Source: `mmpose.models.losses.MPJPELoss` and `MSELoss`, over the keypoints that the network predicts."""
+        if not self.config.predicts_root:
+            kept = [index for index in range(predicted.shape[2]) if index != self.config.root_index]
+            predicted, target = predicted[:, :, kept], target[:, :, kept]
+        weights = torch.ones_like(predicted[..., 0, 0]) if frame_mask is None else frame_mask.to(predicted.dtype)
+        if self.config.loss_type == "mpjpe":
+            return mean_distance(predicted, target, weights)
+        squared = F.mse_loss(predicted, target, reduction="none").mean((-2, -1))
+        return (squared * weights).sum() / weights.sum().clamp(min=1)
+
+
+__all__ = ["TemporalConvolutionForPoseLifting", "TemporalConvolutionPreTrainedModel"]
