@@ -93,8 +93,9 @@ def make_pose_model(folder: Path, is_small: bool = False) -> Path:
     torch.manual_seed(0)
     labels = dict(enumerate(schema.keypoint_names))
     size: dict[str, Any] = {"depth_multiplier": 0.167, "width_multiplier": 0.125} if is_small else {}
+    backbone = hfpose.CSPNeXtBackboneConfig(**size)
     model = hfpose.RTMPoseForPoseEstimation(  # the configuration's defaults are those of RTMPose-m
-        hfpose.RTMPoseConfig(id2label=labels, keypoint_schema=schema.to_dict(), **size)
+        hfpose.RTMPoseConfig(id2label=labels, keypoint_schema=schema.to_dict(), backbone_config=backbone)
     )
     for parameter in model.parameters():
         if parameter.ndim > 1:

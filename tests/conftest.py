@@ -33,8 +33,7 @@ def tiny_pose(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     model = hfpose.RTMPoseForPoseEstimation(
         hfpose.RTMPoseConfig(
-            depth_multiplier=0.167,
-            width_multiplier=0.125,
+            backbone_config=hfpose.CSPNeXtBackboneConfig(depth_multiplier=0.167, width_multiplier=0.125),
             hidden_size=64,
             attention_size=32,
             id2label=dict(enumerate(schema.keypoint_names)),

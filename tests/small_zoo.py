@@ -19,7 +19,7 @@ from networks import settle_normalizations
 _CSP = {"depth_multiplier": 0.167, "width_multiplier": 0.125}
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "rtmpose": {**_CSP, "hidden_size": 32, "attention_size": 16},
+    "rtmpose": {"hidden_size": 32, "attention_size": 16},
     "rtmdet": {**_CSP, "neck_size": 16, "num_neck_blocks": 1},
     "yolox": {**_CSP, "neck_size": 16, "num_neck_blocks": 1},
     "ssdlite": {"width_multiplier": 0.125, "extra_level_sizes": (16, 16, 16, 16)},
@@ -33,8 +33,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "motionbert": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "representation_size": 32},
     "internet": {"upsample_sizes": (16, 16, 16), "root_depth_hidden_sizes": (16,), "hand_type_hidden_sizes": (16,)},
 }
-SMALL_VIT = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "out_indices": [1]}
-SMALL_RESNET = {"embedding_size": 8, "hidden_sizes": [8, 16, 16, 32], "depths": [1, 1, 1, 1], "layer_type": "basic"}
+SMALL_BACKBONES: dict[str, dict[str, Any]] = {
+    "vitpose": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "out_indices": [1]},
+    "internet": {"embedding_size": 8, "hidden_sizes": [8, 16, 16, 32], "depths": [1, 1, 1, 1], "layer_type": "basic"},
+    "rtmpose": _CSP,
+}
 
 FOUND_CLASSES = (0, 16)
 """What detectors find in every picture: a person, a dog; or their only class."""
@@ -45,8 +48,8 @@ def small_config(entry: ModelEntry) -> Any:
     source = ModelSource.from_entry(entry)
     values = source.conversion.config_from_reference(source.reference, source.schema).to_dict()
     values |= SETTINGS[entry.family]
-    if entry.family in ("vitpose", "internet"):
-        values["backbone_config"] |= SMALL_VIT if entry.family == "vitpose" else SMALL_RESNET
+    if entry.family in SMALL_BACKBONES:
+        values["backbone_config"] |= SMALL_BACKBONES[entry.family]
     if entry.family == "vitpose":
         for derived in ("stage_names", "out_features"):
             values["backbone_config"].pop(derived, None)

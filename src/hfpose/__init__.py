@@ -37,6 +37,7 @@ _PLACES = {
     "load_schema": "hfpose.keypoints",
     "convert_checkpoint": "hfpose.checkpoints.conversion",
     **{name: family.module(kind) for family in _auto.FAMILIES for kind, name in family.classes.items()},
+    **{name: family.module(kind) for family in _auto.OUR_BACKBONES for kind, name in family.classes.items()},
 }
 __all__ = sorted([*_PLACES, "__version__"])
 

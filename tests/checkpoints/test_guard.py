@@ -46,7 +46,9 @@ def test_model_that_fits_its_weights_loads(folder: Path) -> None:
 def test_absurd_number_of_layers_is_refused_before_it_costs_memory(folder: Path, settings: dict[str, Any]) -> None:
     change(folder, **settings)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(CheckpointError, match=r"asks for far more layers than the weights"):
+    with pytest.raises(
+        (CheckpointError, ConfigError), match=r"asks for far more layers than the weights|is not supported"
+    ):
         load(folder)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kilobytes
 
@@ -58,7 +60,7 @@ def test_absurd_number_of_layers_is_refused_before_it_costs_memory(folder: Path,
 )
 def test_sizes_that_are_not_those_of_the_weights_are_refused(folder: Path, settings: dict[str, Any]) -> None:
     change(folder, **settings)
-    with pytest.raises(CheckpointError, match="cannot be built from its configuration and weights"):
+    with pytest.raises((CheckpointError, ConfigError), match=r"cannot be built from its|is not supported"):
         load(folder)
 
 
@@ -77,7 +79,7 @@ def test_code_beside_a_model_is_not_run(folder: Path, tmp_path: Path) -> None:
 
 def test_absurd_configuration_in_a_pipeline(folder: Path) -> None:
     change(folder, depth_multiplier=1e7)
-    with pytest.raises(CheckpointError, match="asks for far more layers"):
+    with pytest.raises(ConfigError, match=r"depth_multiplier=10000000.0 is not supported"):
         load_stage(folder, "detector")
 
 

@@ -85,8 +85,7 @@ def quick(tmp_path_factory) -> list[object]:
     model = hfpose.RTMPoseForPoseEstimation(
         hfpose.RTMPoseConfig(
             image_size=(64, 64),
-            depth_multiplier=0.167,
-            width_multiplier=0.125,
+            backbone_config=hfpose.CSPNeXtBackboneConfig(depth_multiplier=0.167, width_multiplier=0.125),
             hidden_size=32,
             attention_size=32,
             id2label=dict(enumerate(schema.keypoint_names)),

@@ -142,7 +142,7 @@ def test_plain_tuples_and_hidden_states(tiny_pose):
         states = model(pixel_values, output_hidden_states=True).hidden_states
     assert simcc_x.shape == (1, 17, 384)
     assert simcc_y.shape == (1, 17, 512)
-    assert [state.shape[-1] for state in states] == [48, 24, 12, 6]
+    assert [state.shape[-1] for state in states] == [96, 48, 24, 12, 6]
 
 
 def test_gradient_checkpointing_gives_the_same_gradients(tiny_pose):
@@ -172,7 +172,9 @@ def test_fresh_heads_start_from_small_answers():
     biases = torch.cat([prediction.bias for prediction in detector.head.class_predictions])
     torch.testing.assert_close(biases.sigmoid(), torch.full_like(biases, 0.01))
     assert all(0.005 < prediction.weight.std() < 0.02 for prediction in detector.head.box_predictions)
-    pose = hfpose.RTMPoseForPoseEstimation(hfpose.RTMPoseConfig(width_multiplier=0.25))
+    pose = hfpose.RTMPoseForPoseEstimation(
+        hfpose.RTMPoseConfig(backbone_config=hfpose.CSPNeXtBackboneConfig(width_multiplier=0.25))
+    )
     assert 0.0005 < pose.head.keypoint_features.weight.std() < 0.002
     assert 0.005 < pose.head.classifier_x.weight.std() < 0.02
 

@@ -132,7 +132,11 @@ def test_what_must_stay_together_is_not_split(make_3d):
     "make_model",
     [
         lambda: hfpose.RTMPoseForPoseEstimation(
-            hfpose.RTMPoseConfig(depth_multiplier=0.167, width_multiplier=0.125, hidden_size=64, **POSE)
+            hfpose.RTMPoseConfig(
+                backbone_config=hfpose.CSPNeXtBackboneConfig(depth_multiplier=0.167, width_multiplier=0.125),
+                hidden_size=64,
+                **POSE,
+            )
         ),
         lambda: hfpose.HRNetForPoseEstimation(
             hfpose.HRNetConfig(

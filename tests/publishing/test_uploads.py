@@ -158,7 +158,15 @@ DETECTION = {"num_labels": 3}
 POSE = {"num_labels": 17, "keypoint_schema": body, "image_size": (64, 64)}
 SMALL = {"depth_multiplier": 0.17, "width_multiplier": 0.125}
 TINY = {
-    "RTMPose": ("ForPoseEstimation", {**POSE, **SMALL, "hidden_size": 32, "attention_size": 16}),
+    "RTMPose": (
+        "ForPoseEstimation",
+        {
+            **POSE,
+            "backbone_config": {"model_type": "cspnext_backbone", **SMALL},
+            "hidden_size": 32,
+            "attention_size": 16,
+        },
+    ),
     "RTMDet": ("ForObjectDetection", {**DETECTION, **SMALL, "neck_size": 32, "num_neck_blocks": 1}),
     "YOLOX": ("ForObjectDetection", {**DETECTION, **SMALL, "neck_size": 32}),
     "SSDLite": ("ForObjectDetection", {**DETECTION, "width_multiplier": 0.25}),

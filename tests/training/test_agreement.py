@@ -39,7 +39,8 @@ def test_keypoints_learned_by_heart_are_found_where_they_are(scenes, tmp_path):
     torch.manual_seed(0)
     model = hfpose.RTMPoseForPoseEstimation(
         hfpose.RTMPoseConfig(
-            image_size=(96, 64), depth_multiplier=0.167, width_multiplier=0.125, hidden_size=64, attention_size=32,
+            backbone_config=hfpose.CSPNeXtBackboneConfig(depth_multiplier=0.167, width_multiplier=0.125),
+            image_size=(96, 64), hidden_size=64, attention_size=32,
             simcc_sigma=(2.0, 2.0), keypoint_schema=schema.to_dict(), num_labels=17,
         )
     )  # fmt: skip

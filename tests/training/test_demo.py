@@ -25,8 +25,9 @@ def tiny_recipes() -> list[demo.Recipe]:
     finder = hfpose.RTMDetForObjectDetection(hfpose.RTMDetConfig(**small, neck_size=16, id2label={0: "person"}))
     schema = hfpose.load_schema("coco")
     config = hfpose.RTMPoseConfig(
-        **small, image_size=(192, 160), hidden_size=32, attention_size=16, keypoint_schema=schema.to_dict()
-    )
+        backbone_config=hfpose.CSPNeXtBackboneConfig(**small), image_size=(192, 160), hidden_size=32, attention_size=16,
+        keypoint_schema=schema.to_dict(),
+    )  # fmt: skip
     estimator = hfpose.RTMPoseForPoseEstimation(config)
     return [
         replace(

@@ -24,7 +24,8 @@ def small_pose(tmp_path_factory):
     torch.manual_seed(0)
     model = hfpose.RTMPoseForPoseEstimation(
         hfpose.RTMPoseConfig(
-            image_size=(64, 64), depth_multiplier=0.167, width_multiplier=0.125, hidden_size=32, attention_size=16,
+            backbone_config=hfpose.CSPNeXtBackboneConfig(depth_multiplier=0.167, width_multiplier=0.125),
+            image_size=(64, 64), hidden_size=32, attention_size=16,
             id2label=dict(enumerate(schema.keypoint_names)), keypoint_schema=schema.to_dict(),
         )
     )  # fmt: skip

@@ -47,7 +47,8 @@ def collate(samples: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
 def make_model(**changes) -> hfpose.RTMPoseForPoseEstimation:
     torch.manual_seed(0)
     config = hfpose.RTMPoseConfig(
-        image_size=(32, 32), depth_multiplier=0.167, width_multiplier=0.125, hidden_size=32, attention_size=16,
+        backbone_config=hfpose.CSPNeXtBackboneConfig(depth_multiplier=0.167, width_multiplier=0.125),
+        image_size=(32, 32), hidden_size=32, attention_size=16,
         num_labels=3, drop_path_rate=0.2, **changes,
     )  # fmt: skip
     return hfpose.RTMPoseForPoseEstimation(config)

@@ -15,6 +15,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from hfpose.models.backbones import BACKBONES, BackboneFamily
+
 
 @dataclass(frozen=True)
 class Family:
@@ -61,6 +63,9 @@ FAMILIES = (
     Family("yolox", "YOLOX", "ForObjectDetection", DETECTION),
     Family("ssdlite", "SSDLite", "ForObjectDetection", DETECTION),
 )
+# Those that transformers does not have itself.
+OUR_BACKBONES = tuple(family for family in BACKBONES if family.classes)
+_CONFIGURED: tuple[Family | BackboneFamily, ...] = (*FAMILIES, *OUR_BACKBONES)
 
 
 LIFTER_TYPES = frozenset(family.model_type for family in FAMILIES if family.mapping == BASE)
@@ -71,7 +76,7 @@ LIFTER_TYPES = frozenset(family.model_type for family in FAMILIES if family.mapp
 class _ClassPlace:
     """A class that is imported when it is asked for."""
 
-    family: Family
+    family: Family | BackboneFamily
     kind: str
 
     def load(self) -> type:
@@ -121,12 +126,12 @@ def _place_of(key: Any) -> Any:
 
 _CONFIGURATION_PLACES = {
     (family.module("configuration"), family.classes["configuration"]): _ClassPlace(family, "configuration")
-    for family in FAMILIES
+    for family in _CONFIGURED
 }
 
 
 def _register_configurations(module: ModuleType) -> None:
-    for family in FAMILIES:
+    for family in _CONFIGURED:
         _extra_content(module.CONFIG_MAPPING)[family.model_type] = _ClassPlace(family, "configuration")
 
 
@@ -137,6 +142,9 @@ def _register_models(module: ModuleType) -> None:
         content[_ClassPlace(family, "configuration")] = _ClassPlace(family, "modeling")
         # Pipelines of transformers compare class names with these.
         getattr(module, f"{name}_NAMES")[family.model_type] = family.classes["modeling"]
+    backbones = _extra_content(module.MODEL_FOR_BACKBONE_MAPPING)
+    for backbone in OUR_BACKBONES:
+        backbones[_ClassPlace(backbone, "configuration")] = _ClassPlace(backbone, "modeling")
 
 
 def _register_image_processors(module: ModuleType) -> None:

@@ -170,8 +170,7 @@ def pose_recipe() -> Recipe:
     height, width = 192, 160
     config = hfpose.RTMPoseConfig(
         image_size=(height, width),
-        depth_multiplier=0.167,
-        width_multiplier=0.3125,
+        backbone_config=hfpose.CSPNeXtBackboneConfig(depth_multiplier=0.167, width_multiplier=0.3125),
         hidden_size=192,
         attention_size=96,
         # As in the reference's configurations, a quarter of the square root of the number of bins.

@@ -14,7 +14,7 @@ NAMES = ("rtmdet_nano_320-8xb32_hand", "rtmdet_m_640-8xb32_coco-person", "rtmdet
 def check_raw(golden: Golden, model: torch.nn.Module) -> None:
     width, height = golden.spec["resize_wh"]
     with torch.inference_mode():
-        features = model.neck(model.backbone(golden.network_input(1, 3, height, width))[1:])
+        features = model.neck(model.backbone(golden.network_input(1, 3, height, width)).feature_maps)
         logits, distances = model.head(features)
     assert golden.level_error("out.0", logits) < 1e-4
     assert golden.level_error("out.1", distances) < 1e-4

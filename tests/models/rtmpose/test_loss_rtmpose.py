@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+import hfpose
 from hfpose.models.rtmpose.configuration_rtmpose import RTMPoseConfig
 from hfpose.models.rtmpose.convert_rtmpose import config_from_reference
 from hfpose.models.rtmpose.modeling_rtmpose import RTMPoseForPoseEstimation
@@ -16,7 +17,8 @@ from hfpose.zoo import get_entry
 def model() -> RTMPoseForPoseEstimation:
     torch.manual_seed(0)
     config = RTMPoseConfig(
-        image_size=(64, 64), depth_multiplier=0.167, width_multiplier=0.125, hidden_size=64, attention_size=32,
+        backbone_config=hfpose.CSPNeXtBackboneConfig(depth_multiplier=0.167, width_multiplier=0.125),
+        image_size=(64, 64), hidden_size=64, attention_size=32,
         num_labels=5, simcc_sigma=(2.0, 2.0),
     )  # fmt: skip
     return RTMPoseForPoseEstimation(config)

@@ -103,7 +103,7 @@ def test_another_number_of_names_than_of_classes_is_refused(reference):
 @pytest.mark.parametrize(
     ("part", "changes", "message"),
     [
-        ("backbone", {"type": "CSPNeXt"}, "CSPDarknet with type='CSPNeXt'"),
+        ("backbone", {"type": "CSPNeXt"}, "The backbone with type='CSPNeXt'"),
         ("backbone", {"arch": "P6"}, "arch='P6'"),
         ("backbone", {"out_indices": [1, 2, 3]}, "out_indices"),
         ("neck", {"in_channels": [256, 512, 1024]}, "in_channels"),

@@ -12,7 +12,7 @@ from PIL import Image
 
 import hfpose
 from hfpose.models.yolox.configuration_yolox import YOLOXConfig
-from hfpose.models.yolox.modeling_yolox import Focus, YOLOXForObjectDetection, decode_boxes
+from hfpose.models.yolox.modeling_yolox import YOLOXForObjectDetection, decode_boxes
 
 
 def test_output_shapes(small_model):
@@ -22,13 +22,6 @@ def test_output_shapes(small_model):
     assert outputs.logits.shape == (2, places, 3)
     assert outputs.objectness.shape == (2, places)
     assert outputs.pred_boxes.shape == (2, places, 4)
-
-
-def test_focus_keeps_every_pixel_column_by_column():
-    focus = Focus(YOLOXConfig(num_channels=1))
-    focus.conv = torch.nn.Identity()
-    pixels = torch.tensor([[1.0, 3.0], [2.0, 4.0]])[None, None]
-    assert focus(pixels).flatten().tolist() == [1, 2, 3, 4]
 
 
 def test_boxes_are_decoded_from_the_upper_left_corner_of_a_place():

@@ -9,6 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from hfpose.keypoints import KeypointSchema
+from hfpose.models.backbones import convert_backbone
+from hfpose.models.backbones.cspnext import CSPNeXtBackboneConfig
+from hfpose.models.backbones.cspnext import config_from_reference as backbone_from_reference
 from hfpose.models.rtmdet.configuration_rtmdet import RTMDetConfig
 from hfpose.models.rtmdet.image_processing_rtmdet import RTMDetImageProcessor
 from hfpose.models.rtmdet.modeling_rtmdet import RTMDetForObjectDetection
@@ -20,14 +23,13 @@ from hfpose.models.shared.conversion import (
     normalization_arguments,
     rename_state_dict,
 )
-from hfpose.models.shared.csp import CSP_RENAMES
-from hfpose.models.shared.cspnext import backbone_arguments
+from hfpose.models.shared.csp import CSP_LAYER_RENAMES, csp_detector_arguments
 
 MODEL_CLASS = RTMDetForObjectDetection
 
 _BRANCHES = {"cls": "class", "reg": "box"}
 RENAMES: RenameRules = (
-    *CSP_RENAMES,
+    *CSP_LAYER_RENAMES,
     (r"^bbox_head\.rtm_(cls|reg)\.", lambda match: f"head.{_BRANCHES[match[1]]}_predictions."),
     (r"^bbox_head\.(cls|reg)_convs\.", lambda match: f"head.{_BRANCHES[match[1]]}_branch.levels."),
 )
@@ -44,6 +46,7 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
         ConfigError: for a setting that is not supported.
     """
     backbone, neck, head = reference["backbone"], reference["neck"], reference["bbox_head"]
+    backbone_config = backbone_from_reference(backbone)
     shared = {name: backbone.get(name, default) for name, default in (("expand_ratio", 0.5), ("use_depthwise", False))}
     expect_settings("CSPNeXtPAFPN", neck, shared | {"type": "CSPNeXtPAFPN"})
     expect_settings("RTMDetSepBNHead", head, {"type": "RTMDetSepBNHead", "with_objectness": False})
@@ -57,7 +60,8 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
         prediction_kernel_size=head.get("pred_kernel_size", 1),
         strides=tuple(head["anchor_generator"]["strides"]),
         **label_arguments(head["num_classes"], reference.get("classes")),
-        **backbone_arguments(backbone),
+        use_channel_attention=backbone_config.use_channel_attention,
+        **csp_detector_arguments(backbone_config),
     )
 
 
@@ -77,7 +81,7 @@ def convert_state_dict(state_dict: Mapping[str, Tensor], config: RTMDetConfig) -
     """
     ordered = dict(sorted(state_dict.items(), key=lambda item: _level(item[0])))
     renames = (*RENAMES, *SHARED_RENAMES) if config.share_head_convolutions else RENAMES
-    return rename_state_dict(ordered, renames)
+    return rename_state_dict(convert_backbone(ordered, CSPNeXtBackboneConfig()), renames)
 
 
 def _level(name: str) -> int:

@@ -17,11 +17,11 @@ from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.utils import ModelOutput
 
+from hfpose.models.backbones.cspnext import CSPNeXtBackbone, CSPNeXtBackboneConfig, CSPNeXtBlock
 from hfpose.models.rtmdet.configuration_rtmdet import RTMDetConfig
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import conv_block, conv_stack
-from hfpose.models.shared.csp import PathAggregationNeck
-from hfpose.models.shared.cspnext import CSPNeXtBackbone, CSPNeXtBlock
+from hfpose.models.shared.csp import PathAggregationNeck, csp_backbone_arguments
 from hfpose.models.shared.detection import flatten_levels, level_points
 from hfpose.models.shared.losses import detection_loss
 from hfpose.models.shared.pushing import PushWithCard
@@ -158,7 +158,7 @@ class RTMDetPreTrainedModel(PushWithCard, PreTrainedModel):
     input_modalities = "image"
     supports_gradient_checkpointing = True
     accepts_loss_kwargs = False  # the loss is not divided by `num_items_in_batch`
-    _no_split_modules = ["CSPStage", "PathAggregationNeck", "RTMDetHead"]
+    _no_split_modules = ["PathAggregationNeck", "RTMDetHead"]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -187,9 +187,14 @@ class RTMDetForObjectDetection(RTMDetPreTrainedModel):
 
     def __init__(self, config: RTMDetConfig) -> None:
         super().__init__(config)
-        self.backbone = CSPNeXtBackbone(config)
+        backbone_config = CSPNeXtBackboneConfig(
+            use_channel_attention=config.use_channel_attention, **csp_backbone_arguments(config)
+        )
+        self.backbone = CSPNeXtBackbone(backbone_config)
         out_conv = conv_block(config.use_depthwise)
-        self.neck = PathAggregationNeck(config, CSPNeXtBlock, out_conv=out_conv, out_kernel_size=3)
+        self.neck = PathAggregationNeck(
+            config, self.backbone.channels, CSPNeXtBlock, out_conv=out_conv, out_kernel_size=3
+        )
         self.head = RTMDetHead(config)
         self.post_init()
 
@@ -209,7 +214,7 @@ class RTMDetForObjectDetection(RTMDetPreTrainedModel):
             output_hidden_states: whether to return the outputs of the neck.
             return_dict: False for a plain tuple.
         """
-        features = self.neck(self.backbone(pixel_values)[1:])
+        features = self.neck(self.backbone(pixel_values).feature_maps)
         logits, distances = self.head(features)
         shapes = [(level.shape[-2], level.shape[-1]) for level in logits]
         sides = flatten_levels(distances)

@@ -1,10 +1,10 @@
 """RTMPose configuration."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
 
 from hfpose.models.shared.configuration import LabeledConfig
 
@@ -17,15 +17,8 @@ class RTMPoseConfig(LabeledConfig):
     The number of keypoints is `num_labels`; their names are `id2label`.
 
     Args:
+        backbone_config: the backbone, whose last feature map has stride 32; default CSPNeXt-m.
         image_size: height and width of a crop in pixels.
-        num_channels: channels of a crop.
-        depth_multiplier: factor on the number of blocks of the backbone's stages.
-        width_multiplier: factor on the channels of the backbone.
-        expand_ratio: share of a CSP layer's channels that goes through its blocks.
-        use_channel_attention: whether CSP layers scale their channels.
-        use_depthwise: whether the backbone is made of depthwise separable convolutions.
-        hidden_act: activation of the backbone.
-        batch_norm_eps: epsilon of batch normalizations.
         final_kernel_size: size of the convolution that gives each keypoint its feature map.
         hidden_size: size of a keypoint's token.
         attention_size: size of queries and keys of the gated attention unit.
@@ -44,16 +37,10 @@ class RTMPoseConfig(LabeledConfig):
 
     model_type = "rtmpose"
     default_num_labels = 17
+    sub_configs_defaults = {"backbone_config": SubConfigSpec(AutoConfig, model_type="cspnext_backbone")}
 
+    backbone_config: dict[str, Any] | PreTrainedConfig | None = None
     image_size: list[int] | tuple[int, int] = (256, 192)
-    num_channels: int = 3
-    depth_multiplier: float | int = 0.67
-    width_multiplier: float | int = 0.75
-    expand_ratio: float = 0.5
-    use_channel_attention: bool = True
-    use_depthwise: bool = False
-    hidden_act: str = "silu"
-    batch_norm_eps: float = 1e-5
     final_kernel_size: int = 7
     hidden_size: int = 256
     attention_size: int = 128

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
+from transformers import PreTrainedConfig
 
 from hfpose.errors import ConfigError
 from hfpose.keypoints import KeypointSchema
+from hfpose.models.backbones import backbone_from_reference, convert_backbone
 from hfpose.models.rtmpose.configuration_rtmpose import RTMPoseConfig
 from hfpose.models.rtmpose.image_processing_rtmpose import RTMPoseImageProcessor
 from hfpose.models.rtmpose.modeling_rtmpose import RTMPoseForPoseEstimation
@@ -21,13 +23,10 @@ from hfpose.models.shared.conversion import (
     normalization_arguments,
     rename_state_dict,
 )
-from hfpose.models.shared.csp import CSP_RENAMES
-from hfpose.models.shared.cspnext import backbone_arguments
 
 MODEL_CLASS = RTMPoseForPoseEstimation
 
 RENAMES: RenameRules = (
-    *CSP_RENAMES,
     (r"^head\.final_layer\.", "head.keypoint_features."),
     (r"^head\.mlp\.0\.g$", "head.norm.weight"),
     (r"^head\.mlp\.1\.", "head.embedding."),
@@ -62,6 +61,7 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
         )
     sigma = decoder.get("sigma", 6.0)
     return RTMPoseConfig(
+        backbone_config=backbone_from_reference({**reference["backbone"], "out_indices": (4,)}),
         image_size=(height, width),
         final_kernel_size=head.get("final_layer_kernel_size", 1),
         hidden_size=gau["hidden_dims"],
@@ -74,7 +74,6 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
         simcc_sigma=tuple(sigma) if isinstance(sigma, (list, tuple)) else (sigma, sigma),
         **_loss_arguments(head.get("loss")),
         **keypoint_arguments(head["out_channels"], schema),
-        **backbone_arguments(reference["backbone"]),
     )
 
 
@@ -104,4 +103,5 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> RTMPoseImage
 
 def convert_state_dict(state_dict: Mapping[str, Tensor], config: RTMPoseConfig) -> dict[str, Tensor]:
     """The reference's tensors under our names."""
-    return rename_state_dict(state_dict, RENAMES)
+    assert isinstance(config.backbone_config, PreTrainedConfig)  # made of a dict or of nothing by transformers
+    return rename_state_dict(convert_backbone(state_dict, config.backbone_config), RENAMES)

@@ -12,12 +12,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
+from transformers.backbone_utils import load_backbone
 from transformers.utils import ModelOutput
 
 from hfpose.models.rtmpose.configuration_rtmpose import RTMPoseConfig
 from hfpose.models.shared.configuration import label_count
-from hfpose.models.shared.csp import stage_channels
-from hfpose.models.shared.cspnext import CSPNeXtBackbone
 from hfpose.models.shared.gated_attention import GatedAttentionUnit, ScaleNorm, init_gated_attention
 from hfpose.models.shared.losses import simcc_loss
 from hfpose.models.shared.pushing import PushWithCard
@@ -34,7 +33,7 @@ class RTMPoseOutput(ModelOutput):
         loss: scalar, where `labels` were given; see `simcc_loss`.
         simcc_x: (B, K, W * simcc_split_ratio) response of each bin along x.
         simcc_y: (B, K, H * simcc_split_ratio) response of each bin along y.
-        hidden_states: feature maps of the backbone at strides 4 to 32, where asked for.
+        hidden_states: feature maps of the backbone's stem and stages, where asked for.
     """
 
     loss: Tensor | None = None
@@ -50,12 +49,12 @@ class KeypointFeatures(nn.Conv2d):
 class RTMPoseHead(nn.Module):
     """From the last feature map to SimCC outputs."""
 
-    def __init__(self, config: RTMPoseConfig) -> None:
+    def __init__(self, config: RTMPoseConfig, in_channels: int) -> None:
         super().__init__()
         height, width = config.image_size
         cells = (height // BACKBONE_STRIDE) * (width // BACKBONE_STRIDE)
         self.keypoint_features = KeypointFeatures(
-            stage_channels(config.width_multiplier)[-1],
+            in_channels,
             label_count(config),
             config.final_kernel_size,
             padding=config.final_kernel_size // 2,
@@ -89,7 +88,7 @@ class RTMPosePreTrainedModel(PushWithCard, PreTrainedModel):
     input_modalities = "image"
     supports_gradient_checkpointing = True
     accepts_loss_kwargs = False  # the loss is not divided by `num_items_in_batch`
-    _no_split_modules = ["CSPStage", "RTMPoseHead"]
+    _no_split_modules = ["RTMPoseHead"]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -119,8 +118,8 @@ class RTMPoseForPoseEstimation(RTMPosePreTrainedModel):
 
     def __init__(self, config: RTMPoseConfig) -> None:
         super().__init__(config)
-        self.backbone = CSPNeXtBackbone(config)
-        self.head = RTMPoseHead(config)
+        self.backbone = load_backbone(config)
+        self.head = RTMPoseHead(config, self.backbone.channels[-1])
         self.post_init()
 
     def forward(
@@ -140,14 +139,14 @@ class RTMPoseForPoseEstimation(RTMPosePreTrainedModel):
             output_hidden_states: whether to return the feature maps of the backbone.
             return_dict: False for a plain tuple.
         """
-        feature_maps = self.backbone(pixel_values)
-        simcc_x, simcc_y = self.head(feature_maps[-1])
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        features = self.backbone(pixel_values, output_hidden_states=wants_states)
+        simcc_x, simcc_y = self.head(features.feature_maps[-1])
         output = RTMPoseOutput(
             loss=None if labels is None else self._loss(simcc_x, simcc_y, labels, keypoint_weights),
             simcc_x=simcc_x,
             simcc_y=simcc_y,
-            hidden_states=tuple(feature_maps) if wants_states else None,
+            hidden_states=features.hidden_states,
         )
         as_dict = self.config.return_dict if return_dict is None else return_dict
         return output if as_dict else output.to_tuple()

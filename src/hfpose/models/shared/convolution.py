@@ -1,10 +1,16 @@
-"""Convolution blocks of the CSP families."""
+"""Convolution blocks that several families are made of."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
+
+# Kernel size of a transposed convolution of stride 2 -> padding and output padding with which it doubles the resolution.
+DECONV_PADDINGS = {2: (0, 0), 3: (1, 1), 4: (1, 0)}
 
 
 class Swish(nn.Module):
@@ -25,7 +31,7 @@ def activation_layer(name: str | None) -> nn.Module:
 
 
 class ConvNormAct(nn.Module):
-    """Convolution without bias, batch normalization, activation if any; "same" padding for odd kernels."""
+    """Convolution, batch normalization, activation if any; "same" padding for odd kernels."""
 
     def __init__(
         self,
@@ -36,16 +42,68 @@ class ConvNormAct(nn.Module):
         groups: int = 1,
         hidden_act: str | None = "silu",
         norm_eps: float = 1e-5,
+        bias: bool = False,
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(
-            in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, groups=groups, bias=False
+            in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, groups=groups, bias=bias
         )
         self.norm = nn.BatchNorm2d(out_channels, eps=norm_eps)
         self.activation = activation_layer(hidden_act)
 
     def forward(self, hidden_state: Tensor) -> Tensor:
         return self.activation(self.norm(self.conv(hidden_state)))
+
+
+class DeconvNormAct(nn.Module):
+    """Transposed convolution that doubles the resolution, batch normalization, activation; kernels of 2, 3 or 4."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, groups: int = 1, hidden_act: str = "relu"
+    ) -> None:
+        super().__init__()
+        padding, output_padding = DECONV_PADDINGS[kernel_size]
+        self.conv = nn.ConvTranspose2d(
+            in_channels, out_channels, kernel_size, 2, padding, output_padding, groups=groups, bias=False
+        )
+        self.norm = nn.BatchNorm2d(out_channels)
+        self.activation = activation_layer(hidden_act)
+
+    def forward(self, hidden_state: Tensor) -> Tensor:
+        return self.activation(self.norm(self.conv(hidden_state)))
+
+
+def deconvolutions(
+    in_channels: int,
+    channels: Sequence[int],
+    kernel_sizes: Sequence[int],
+    groups: Sequence[int] = (),
+    hidden_act: str = "relu",
+) -> nn.Sequential:
+    """`DeconvNormAct`s in a row, one for each entry of `channels`."""
+    sizes = zip(pairwise([in_channels, *channels]), kernel_sizes, groups or [1] * len(channels), strict=True)
+    return nn.Sequential(*(DeconvNormAct(*size, kernel, count, hidden_act) for size, kernel, count in sizes))
+
+
+class SqueezeExcitation(nn.Module):
+    """Scales each channel by what its mean, and those of all others, tell (https://arxiv.org/abs/1709.01507).
+
+    Args:
+        channels: of the feature map.
+        hidden_channels: of the layer between.
+        gate: activation of the scales.
+    """
+
+    def __init__(self, channels: int, hidden_channels: int, hidden_act: str = "relu", gate: str = "sigmoid") -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, hidden_channels, 1)
+        self.activation = activation_layer(hidden_act)
+        self.expand = nn.Conv2d(hidden_channels, channels, 1)
+        self.gate = activation_layer(gate)
+
+    def forward(self, hidden_state: Tensor) -> Tensor:
+        scales = self.activation(self.reduce(hidden_state.mean((2, 3), keepdim=True)))
+        return hidden_state * self.gate(self.expand(scales))
 
 
 class DepthwiseSeparableConv(nn.Module):

@@ -4,41 +4,74 @@ Source: CSPNet (Wang et al., 2019, https://arxiv.org/abs/1911.11929); `mmdet.mod
 `mmdet.models.backbones.CSPDarknet` and `CSPNeXt`, `mmdet.models.necks.YOLOXPAFPN` and `CSPNeXtPAFPN`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from hfpose.models.shared.configuration import StagedBackboneConfig
 from hfpose.models.shared.conversion import CONVOLUTION_RENAMES, RenameRules, layer_arguments
 from hfpose.models.shared.convolution import ConvNormAct, conv_block
+from hfpose.models.shared.staged_backbone import StagedBackbone
 
 # Width of the stem and of the four stages before the multiplier of a size is applied.
 STEM_CHANNELS = 64
 STAGE_CHANNELS = (128, 256, 512, 1024)
 POOL_SIZES = (5, 9, 13)
 
+_SHARED_FIELDS = (
+    "num_channels",
+    "depth_multiplier",
+    "width_multiplier",
+    "expand_ratio",
+    "use_depthwise",
+    "hidden_act",
+    "batch_norm_eps",
+)
 
-class CSPConfig(Protocol):
-    """What a configuration must say for a cross-stage partial network to be built from it."""
 
-    num_channels: int
-    depth_multiplier: float
-    width_multiplier: float
+class CSPLayerConfig(Protocol):
+    """What a configuration must say for a cross-stage partial layer to be built from it."""
+
     expand_ratio: float
     use_depthwise: bool
     hidden_act: str
     batch_norm_eps: float
 
 
-class CSPNeckConfig(CSPConfig, Protocol):
+class CSPNeckConfig(CSPLayerConfig, Protocol):
     """What a configuration must say for a path aggregation neck to be built from it."""
 
     neck_size: int
     num_neck_blocks: int
+
+
+class CSPBackboneConfig(StagedBackboneConfig):
+    r"""
+    Configuration of a [`CSPBackbone`].
+
+    Args:
+        depth_multiplier: factor on the number of blocks of the stages.
+        width_multiplier: factor on the channels.
+        expand_ratio: share of a CSP layer's channels that goes through its blocks.
+        use_depthwise: whether the network is made of depthwise separable convolutions.
+        kwargs: see [`StagedBackboneConfig`].
+    """
+
+    depth_fields = ("depth_multiplier", "width_multiplier")
+
+    depth_multiplier: float | int = 1.0
+    width_multiplier: float | int = 1.0
+    expand_ratio: float = 0.5
+    use_depthwise: bool = False
+    hidden_act: str = "silu"
+
+    @property
+    def num_stages(self) -> int:
+        return len(STAGE_CHANNELS)
 
 
 # Makes a block from a configuration, its channels, and whether it has a residual connection.
@@ -70,7 +103,7 @@ class ChannelAttention(nn.Module):
 class SpatialPyramidPooling(nn.Module):
     """Concatenates max pools over windows of 5, 9 and 13 pixels."""
 
-    def __init__(self, config: CSPConfig, channels: int) -> None:
+    def __init__(self, config: CSPLayerConfig, channels: int) -> None:
         super().__init__()
         act, eps = config.hidden_act, config.batch_norm_eps
         hidden = channels // 2
@@ -91,7 +124,7 @@ class CSPLayer(nn.Module):
 
     def __init__(
         self,
-        config: CSPConfig,
+        config: CSPLayerConfig,
         in_channels: int,
         out_channels: int,
         num_blocks: int,
@@ -120,7 +153,7 @@ class CSPStage(GradientCheckpointingLayer):
 
     def __init__(
         self,
-        config: CSPConfig,
+        config: CSPLayerConfig,
         in_channels: int,
         out_channels: int,
         num_blocks: int,
@@ -148,29 +181,32 @@ class CSPStage(GradientCheckpointingLayer):
         return self.csp(self.pooling(self.downsample(hidden_state)))
 
 
-class CSPBackbone(nn.Module):
-    """Feature maps at strides 4, 8, 16 and 32 of `pixel_values` (B, C, H, W).
+class CSPBackbone(StagedBackbone):
+    """A stem and four stages; feature maps at strides 2 (stem), 4, 8, 16 and 32.
 
     Args:
-        config: of the model.
+        config: of the backbone.
         stem: from `pixel_values` to features at stride 2, see `STEM_CHANNELS`.
         depths: blocks of each stage before the multiplier of a size is applied.
         block: makes a block.
         use_channel_attention: whether the CSP layers scale their channels.
     """
 
+    _no_split_modules = ["CSPStage"]
+
     def __init__(
         self,
-        config: CSPConfig,
+        config: CSPBackboneConfig,
         stem: nn.Module,
         depths: Sequence[int],
         block: BlockFactory,
         use_channel_attention: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(config)
         self.stem = stem
         channels = [int(STEM_CHANNELS * config.width_multiplier), *stage_channels(config.width_multiplier)]
         num_blocks = scaled_depths(depths, config.depth_multiplier)
+        self.num_features = channels
         self.stages = nn.ModuleList(
             CSPStage(
                 config,
@@ -183,14 +219,13 @@ class CSPBackbone(nn.Module):
             )
             for i, depth in enumerate(num_blocks)
         )
+        self.post_init()
 
-    def forward(self, pixel_values: Tensor) -> list[Tensor]:
-        hidden_state = self.stem(pixel_values)
-        feature_maps = []
-        for stage in self.stages:
-            hidden_state = stage(hidden_state)
-            feature_maps.append(hidden_state)
-        return feature_maps
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv2d):
+            init.kaiming_uniform_(module.weight, a=5**0.5)
 
 
 class PathAggregationNeck(nn.Module):
@@ -198,18 +233,23 @@ class PathAggregationNeck(nn.Module):
 
     Args:
         config: of the model.
+        channels: of the feature maps that it is given, finest first.
         block: makes a block.
         out_conv: the convolution block that makes an output.
         out_kernel_size: its size.
     """
 
     def __init__(
-        self, config: CSPNeckConfig, block: BlockFactory, out_conv: Callable[..., nn.Module], out_kernel_size: int
+        self,
+        config: CSPNeckConfig,
+        channels: Sequence[int],
+        block: BlockFactory,
+        out_conv: Callable[..., nn.Module],
+        out_kernel_size: int,
     ) -> None:
         super().__init__()
         act, eps = config.hidden_act, config.batch_norm_eps
         conv = conv_block(config.use_depthwise)
-        channels = stage_channels(config.width_multiplier)[1:]
 
         def csp(in_channels: int, out_channels: int) -> CSPLayer:
             return CSPLayer(config, in_channels, out_channels, config.num_neck_blocks, block, add_identity=False)
@@ -244,17 +284,30 @@ class PathAggregationNeck(nn.Module):
 
 
 # Reference name -> our name, for everything that these networks share.
-CSP_RENAMES: RenameRules = (
+CSP_LAYER_RENAMES: RenameRules = (
     *CONVOLUTION_RENAMES,
     (r"\.attention\.fc\.", ".attention.projection."),
-    (r"^backbone\.stage([1-4])\.", lambda match: f"backbone.stages.{int(match[1]) - 1}."),
-    # The last stage alone has pooling, which moves its CSP layer from place 1 to place 2.
-    (r"^(backbone\.stages\.\d)\.0\.", r"\1.downsample."),
-    (r"^(backbone\.stages\.[012])\.1\.", r"\1.csp."),
-    (r"^(backbone\.stages\.3)\.1\.conv1\.", r"\1.pooling.reduce."),
-    (r"^(backbone\.stages\.3)\.1\.conv2\.", r"\1.pooling.expand."),
-    (r"^(backbone\.stages\.3)\.2\.", r"\1.csp."),
 )
+CSP_RENAMES: RenameRules = (
+    *CSP_LAYER_RENAMES,
+    (r"^stage([1-4])\.", lambda match: f"stages.{int(match[1]) - 1}."),
+    # The last stage alone has pooling, which moves its CSP layer from place 1 to place 2.
+    (r"^(stages\.\d)\.0\.", r"\1.downsample."),
+    (r"^(stages\.[012])\.1\.", r"\1.csp."),
+    (r"^(stages\.3)\.1\.conv1\.", r"\1.pooling.reduce."),
+    (r"^(stages\.3)\.1\.conv2\.", r"\1.pooling.expand."),
+    (r"^(stages\.3)\.2\.", r"\1.csp."),
+)
+
+
+def csp_detector_arguments(backbone: CSPBackboneConfig) -> dict[str, Any]:
+    """Arguments of a detector's configuration, whose settings hold for neck and head too, for that of its backbone."""
+    return {name: getattr(backbone, name) for name in _SHARED_FIELDS}
+
+
+def csp_backbone_arguments(config: Any) -> dict[str, Any]:
+    """Arguments of the configuration of a detector's backbone for that of the detector."""
+    return {name: getattr(config, name) for name in _SHARED_FIELDS} | {"out_indices": [2, 3, 4]}
 
 
 def csp_arguments(backbone: Mapping[str, Any], activation: str = "SiLU") -> dict[str, Any]:
@@ -268,5 +321,6 @@ def csp_arguments(backbone: Mapping[str, Any], activation: str = "SiLU") -> dict
         "depth_multiplier": backbone.get("deepen_factor", 1.0),
         "width_multiplier": backbone.get("widen_factor", 1.0),
         "use_depthwise": backbone.get("use_depthwise", False),
+        "out_indices": list(backbone.get("out_indices", (2, 3, 4))),
         **layer_arguments(backbone, activation),
     }

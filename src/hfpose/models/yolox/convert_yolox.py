@@ -8,6 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from hfpose.keypoints import KeypointSchema
+from hfpose.models.backbones import convert_backbone
+from hfpose.models.backbones.csp_darknet import CSPDarknetBackboneConfig
+from hfpose.models.backbones.csp_darknet import config_from_reference as backbone_from_reference
 from hfpose.models.shared.conversion import (
     RenameRules,
     detection_arguments,
@@ -17,7 +20,7 @@ from hfpose.models.shared.conversion import (
     normalization_arguments,
     rename_state_dict,
 )
-from hfpose.models.shared.csp import CSP_RENAMES, POOL_SIZES, csp_arguments, stage_channels
+from hfpose.models.shared.csp import CSP_LAYER_RENAMES, csp_detector_arguments, stage_channels
 from hfpose.models.yolox.configuration_yolox import YOLOXConfig
 from hfpose.models.yolox.image_processing_yolox import YOLOXImageProcessor
 from hfpose.models.yolox.modeling_yolox import YOLOXForObjectDetection
@@ -26,7 +29,7 @@ MODEL_CLASS = YOLOXForObjectDetection
 
 _BRANCHES = {"cls": "class", "reg": "box", "obj": "objectness"}
 RENAMES: RenameRules = (
-    *CSP_RENAMES,
+    *CSP_LAYER_RENAMES,
     (r"^bbox_head\.multi_level_(cls|reg)_convs\.", lambda match: f"head.{_BRANCHES[match[1]]}_branch."),
     (r"^bbox_head\.multi_level_conv_(cls|reg|obj)\.", lambda match: f"head.{_BRANCHES[match[1]]}_predictions."),
 )
@@ -39,18 +42,8 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
         ConfigError: for a setting that is not supported.
     """
     backbone, neck, head = reference["backbone"], reference["neck"], reference["bbox_head"]
-    expect_settings(
-        "CSPDarknet",
-        backbone,
-        {
-            "type": "CSPDarknet",
-            "arch": "P5",
-            "arch_ovewrite": None,
-            "out_indices": (2, 3, 4),
-            "spp_kernal_sizes": POOL_SIZES,  # spelled like this
-        },
-    )
-    arguments = csp_arguments(backbone, "Swish")
+    expect_settings("The backbone", backbone, {"type": "CSPDarknet", "out_indices": (2, 3, 4)})
+    arguments = csp_detector_arguments(backbone_from_reference(backbone))
     widths = tuple(stage_channels(arguments["width_multiplier"])[1:])
     upsampling = {"scale_factor": 2, "mode": "nearest"}
     expect_settings("YOLOXPAFPN", neck, {"type": "YOLOXPAFPN", "in_channels": widths, "upsample_cfg": upsampling})
@@ -83,4 +76,4 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> YOLOXImagePr
 
 def convert_state_dict(state_dict: Mapping[str, Tensor], config: YOLOXConfig) -> dict[str, Tensor]:
     """The reference's tensors under our names."""
-    return rename_state_dict(state_dict, RENAMES)
+    return rename_state_dict(convert_backbone(state_dict, CSPDarknetBackboneConfig()), RENAMES)

@@ -16,15 +16,14 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
+from hfpose.models.backbones.csp_darknet import CSPDarknetBackbone, CSPDarknetBackboneConfig, DarknetBlock
 from hfpose.models.shared.configuration import label_count
-from hfpose.models.shared.convolution import ConvNormAct, conv_block, conv_stack
-from hfpose.models.shared.csp import STEM_CHANNELS, CSPBackbone, CSPConfig, PathAggregationNeck
+from hfpose.models.shared.convolution import ConvNormAct, conv_stack
+from hfpose.models.shared.csp import PathAggregationNeck, csp_backbone_arguments
 from hfpose.models.shared.detection import flatten_levels, level_points
 from hfpose.models.shared.pushing import PushWithCard
 from hfpose.models.yolox.configuration_yolox import YOLOXConfig
 
-# Blocks of the four stages before the multiplier of a size is applied.
-STAGE_DEPTHS = (3, 9, 9, 3)
 PRIOR_PROBABILITY = 0.01
 
 
@@ -46,40 +45,6 @@ class YOLOXObjectDetectionOutput(ModelOutput):
     objectness: Tensor | None = None
     pred_boxes: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
-
-
-class Focus(nn.Module):
-    """Halves the resolution without loss: the four pixels of a 2x2 cell become channels, then a convolution."""
-
-    def __init__(self, config: YOLOXConfig) -> None:
-        super().__init__()
-        self.conv = ConvNormAct(
-            4 * config.num_channels,
-            int(STEM_CHANNELS * config.width_multiplier),
-            3,
-            hidden_act=config.hidden_act,
-            norm_eps=config.batch_norm_eps,
-        )
-
-    def forward(self, pixel_values: Tensor) -> Tensor:
-        # Column by column: the order that the published weights expect.
-        cells = [pixel_values[..., row::2, column::2] for column in (0, 1) for row in (0, 1)]
-        return self.conv(torch.cat(cells, dim=1))
-
-
-class DarknetBlock(nn.Module):
-    """A 1x1 and a 3x3 convolution with an optional residual connection."""
-
-    def __init__(self, config: CSPConfig, channels: int, add_identity: bool) -> None:
-        super().__init__()
-        act, eps = config.hidden_act, config.batch_norm_eps
-        self.add_identity = add_identity
-        self.conv1 = ConvNormAct(channels, channels, 1, hidden_act=act, norm_eps=eps)
-        self.conv2 = conv_block(config.use_depthwise)(channels, channels, 3, hidden_act=act, norm_eps=eps)
-
-    def forward(self, hidden_state: Tensor) -> Tensor:
-        out = self.conv2(self.conv1(hidden_state))
-        return out + hidden_state if self.add_identity else out
 
 
 class ScorePrediction(nn.Conv2d):
@@ -159,7 +124,7 @@ class YOLOXPreTrainedModel(PushWithCard, PreTrainedModel):
     main_input_name = "pixel_values"
     input_modalities = "image"
     supports_gradient_checkpointing = True
-    _no_split_modules = ["CSPStage", "PathAggregationNeck", "YOLOXHead"]
+    _no_split_modules = ["PathAggregationNeck", "YOLOXHead"]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -186,8 +151,10 @@ class YOLOXForObjectDetection(YOLOXPreTrainedModel):
 
     def __init__(self, config: YOLOXConfig) -> None:
         super().__init__(config)
-        self.backbone = CSPBackbone(config, Focus(config), STAGE_DEPTHS, DarknetBlock)
-        self.neck = PathAggregationNeck(config, DarknetBlock, out_conv=ConvNormAct, out_kernel_size=1)
+        self.backbone = CSPDarknetBackbone(CSPDarknetBackboneConfig(**csp_backbone_arguments(config)))
+        self.neck = PathAggregationNeck(
+            config, self.backbone.channels, DarknetBlock, out_conv=ConvNormAct, out_kernel_size=1
+        )
         self.head = YOLOXHead(config)
         self.post_init()
 
@@ -204,7 +171,7 @@ class YOLOXForObjectDetection(YOLOXPreTrainedModel):
             output_hidden_states: whether to return the outputs of the neck.
             return_dict: False for a plain tuple.
         """
-        features = self.neck(self.backbone(pixel_values)[1:])
+        features = self.neck(self.backbone(pixel_values).feature_maps)
         logits, boxes, objectness = self.head(features)
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         output = YOLOXObjectDetectionOutput(

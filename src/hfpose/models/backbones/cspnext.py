@@ -1,35 +1,52 @@
 """CSPNeXt, the backbone of RTMDet and RTMPose.
 
-Source: RTMDet (Lyu et al., 2022, https://arxiv.org/abs/2212.07784); `mmdet.models.backbones.cspnext` and
-`mmpose.models.backbones.cspnext` are the reference modules.
+Source: RTMDet (Lyu et al., 2022, https://arxiv.org/abs/2212.07784); `mmdet.models.backbones.CSPNeXt` and
+`mmpose.models.backbones.CSPNeXt`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
+from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
 from hfpose.models.shared.conversion import expect_settings
 from hfpose.models.shared.convolution import ConvNormAct, conv_block
-from hfpose.models.shared.csp import POOL_SIZES, STEM_CHANNELS, CSPBackbone, CSPConfig, csp_arguments
+from hfpose.models.shared.csp import (
+    CSP_RENAMES,
+    POOL_SIZES,
+    STEM_CHANNELS,
+    CSPBackbone,
+    CSPBackboneConfig,
+    CSPLayerConfig,
+    csp_arguments,
+)
 
 # Blocks of the four stages before the multiplier of a size is applied.
 STAGE_DEPTHS = (3, 6, 6, 3)
 BLOCK_KERNEL_SIZE = 5
 
 
-class CSPNeXtBackboneConfig(CSPConfig, Protocol):
-    """What a configuration must say for a CSPNeXt backbone to be built from it."""
+@strict
+class CSPNeXtBackboneConfig(CSPBackboneConfig):
+    r"""
+    Configuration of [`CSPNeXtBackbone`]. The defaults are those of CSPNeXt-m; see [`CSPBackboneConfig`].
 
-    use_channel_attention: bool
+    Args:
+        use_channel_attention: whether CSP layers scale their channels.
+    """
+
+    model_type = "cspnext_backbone"
+
+    depth_multiplier: float | int = 0.67
+    width_multiplier: float | int = 0.75
+    use_channel_attention: bool = True
 
 
 class CSPNeXtBlock(nn.Module):
     """A 3x3 convolution and a depthwise 5x5 one, with an optional residual connection."""
 
-    def __init__(self, config: CSPConfig, channels: int, add_identity: bool) -> None:
+    def __init__(self, config: CSPLayerConfig, channels: int, add_identity: bool) -> None:
         super().__init__()
         act, eps = config.hidden_act, config.batch_norm_eps
         self.add_identity = add_identity
@@ -42,7 +59,10 @@ class CSPNeXtBlock(nn.Module):
 
 
 class CSPNeXtBackbone(CSPBackbone):
-    """Feature maps at strides 4, 8, 16 and 32 of `pixel_values` (B, C, H, W)."""
+    """CSPNeXt; feature maps at strides 2 (stem), 4, 8, 16 and 32."""
+
+    config: CSPNeXtBackboneConfig
+    config_class = CSPNeXtBackboneConfig
 
     def __init__(self, config: CSPNeXtBackboneConfig) -> None:
         act, eps = config.hidden_act, config.batch_norm_eps
@@ -56,15 +76,18 @@ class CSPNeXtBackbone(CSPBackbone):
         super().__init__(config, stem, STAGE_DEPTHS, CSPNeXtBlock, config.use_channel_attention)
 
 
-def backbone_arguments(backbone: Mapping[str, Any]) -> dict[str, Any]:
-    """Configuration arguments for the reference's `CSPNeXt` settings.
+RENAMES = CSP_RENAMES
+
+
+def config_from_reference(backbone: Mapping[str, Any]) -> CSPNeXtBackboneConfig:
+    """Configuration for the reference's `CSPNeXt` settings.
 
     Raises:
         ConfigError: for a variant of the backbone that is not supported.
     """
     expect_settings("CSPNeXt", backbone, {"arch": "P5", "arch_ovewrite": None, "spp_kernel_sizes": POOL_SIZES})
-    return {
-        "expand_ratio": backbone.get("expand_ratio", 0.5),
-        "use_channel_attention": backbone.get("channel_attention", True),
+    return CSPNeXtBackboneConfig(
+        expand_ratio=backbone.get("expand_ratio", 0.5),
+        use_channel_attention=backbone.get("channel_attention", True),
         **csp_arguments(backbone),
-    }
+    )

@@ -1,0 +1,88 @@
+"""Backbones: which there are, and how those of the reference become ours. Nothing is imported before it is needed."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedConfig
+
+
+@dataclass(frozen=True)
+class BackboneFamily:
+    """Where a family of backbones is.
+
+    Args:
+        file: name of its file in this folder, without ending.
+        class_prefix: what the names of its classes, `...BackboneConfig` and `...Backbone`, begin with. None for a network
+            of transformers, for which the file only holds the conversion.
+        model_type: `model_type` of its configuration.
+        reference_types: names of its backbones in the reference.
+    """
+
+    file: str
+    class_prefix: str | None
+    model_type: str
+    reference_types: tuple[str, ...]
+
+    @property
+    def classes(self) -> dict[str, str]:
+        """Kind of class -> its name, for classes of ours."""
+        if self.class_prefix is None:
+            return {}
+        return {"configuration": f"{self.class_prefix}BackboneConfig", "modeling": f"{self.class_prefix}Backbone"}
+
+    def module(self, kind: str = "conversion") -> str:
+        """Name of the module that holds the class of that kind: there is one for all."""
+        return f"hfpose.models.backbones.{self.file}"
+
+    def load(self, kind: str) -> type:
+        """The class of that kind."""
+        return getattr(importlib.import_module(self.module(kind)), self.classes[kind])
+
+
+BACKBONES = (
+    BackboneFamily("csp_darknet", "CSPDarknet", "csp_darknet_backbone", ("CSPDarknet",)),
+    BackboneFamily("cspnext", "CSPNeXt", "cspnext_backbone", ("CSPNeXt",)),
+)
+
+
+def backbone_from_reference(backbone: Mapping[str, Any]) -> PreTrainedConfig:
+    """Configuration for the reference's settings of a backbone.
+
+    Raises:
+        ConfigError: for a backbone, or a setting of it, that is not supported.
+    """
+    kind = str(backbone.get("type")).rsplit(".")[-1]
+    family = next((family for family in BACKBONES if kind in family.reference_types), None)
+    if family is None:
+        from hfpose.errors import ConfigError
+
+        known = sorted(name for family in BACKBONES for name in family.reference_types)
+        raise ConfigError(f"The backbone {kind} is not supported; known ones are {', '.join(known)}.")
+    return importlib.import_module(family.module()).config_from_reference({**backbone, "type": kind})
+
+
+def convert_backbone(state_dict: Mapping[str, Tensor], config: PreTrainedConfig) -> dict[str, Tensor]:
+    """The reference's tensors, those below `backbone.` under our names, the others as they are.
+
+    Args:
+        state_dict: of an estimator or detector.
+        config: of its backbone.
+    """
+    from hfpose.models.shared.conversion import rename_state_dict
+
+    family = next(family for family in BACKBONES if family.model_type == config.model_type)
+    module = importlib.import_module(family.module())
+    prefix = "backbone."
+    inner = {name.removeprefix(prefix): tensor for name, tensor in state_dict.items() if name.startswith(prefix)}
+    if hasattr(module, "convert_state_dict"):  # where renaming is not enough
+        converted = module.convert_state_dict(inner, config)
+    else:
+        converted = rename_state_dict(inner, module.RENAMES)
+    others = {name: tensor for name, tensor in state_dict.items() if not name.startswith(prefix)}
+    return {prefix + name: tensor for name, tensor in converted.items()} | others

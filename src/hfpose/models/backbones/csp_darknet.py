@@ -1,0 +1,99 @@
+"""CSPDarknet, the backbone of YOLOX, YOLOX-Pose and RTMO.
+
+Source: YOLOX (Ge et al., 2021, https://arxiv.org/abs/2107.08430); `mmdet.models.backbones.CSPDarknet` and
+`mmpose.models.backbones.CSPDarknet`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from huggingface_hub.dataclasses import strict
+from torch import Tensor, nn
+
+from hfpose.models.shared.conversion import expect_settings
+from hfpose.models.shared.convolution import ConvNormAct, conv_block
+from hfpose.models.shared.csp import (
+    CSP_RENAMES,
+    POOL_SIZES,
+    STEM_CHANNELS,
+    CSPBackbone,
+    CSPBackboneConfig,
+    CSPLayerConfig,
+    csp_arguments,
+)
+
+# Blocks of the four stages before the multiplier of a size is applied.
+STAGE_DEPTHS = (3, 9, 9, 3)
+
+
+@strict
+class CSPDarknetBackboneConfig(CSPBackboneConfig):
+    r"""
+    Configuration of [`CSPDarknetBackbone`]. The defaults are those of YOLOX-s; see [`CSPBackboneConfig`].
+    """
+
+    model_type = "csp_darknet_backbone"
+
+    depth_multiplier: float | int = 0.33
+    width_multiplier: float | int = 0.5
+    hidden_act: str = "swish"
+    batch_norm_eps: float = 1e-3
+
+
+class Focus(nn.Module):
+    """Halves the resolution without loss: the four pixels of a 2x2 cell become channels, then a convolution."""
+
+    def __init__(self, config: CSPDarknetBackboneConfig) -> None:
+        super().__init__()
+        self.conv = ConvNormAct(
+            4 * config.num_channels,
+            int(STEM_CHANNELS * config.width_multiplier),
+            3,
+            hidden_act=config.hidden_act,
+            norm_eps=config.batch_norm_eps,
+        )
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        # Column by column: the order that the published weights expect.
+        cells = [pixel_values[..., row::2, column::2] for column in (0, 1) for row in (0, 1)]
+        return self.conv(torch.cat(cells, dim=1))
+
+
+class DarknetBlock(nn.Module):
+    """A 1x1 and a 3x3 convolution with an optional residual connection."""
+
+    def __init__(self, config: CSPLayerConfig, channels: int, add_identity: bool) -> None:
+        super().__init__()
+        act, eps = config.hidden_act, config.batch_norm_eps
+        self.add_identity = add_identity
+        self.conv1 = ConvNormAct(channels, channels, 1, hidden_act=act, norm_eps=eps)
+        self.conv2 = conv_block(config.use_depthwise)(channels, channels, 3, hidden_act=act, norm_eps=eps)
+
+    def forward(self, hidden_state: Tensor) -> Tensor:
+        out = self.conv2(self.conv1(hidden_state))
+        return out + hidden_state if self.add_identity else out
+
+
+class CSPDarknetBackbone(CSPBackbone):
+    """CSPDarknet; feature maps at strides 2 (stem), 4, 8, 16 and 32."""
+
+    config: CSPDarknetBackboneConfig
+    config_class = CSPDarknetBackboneConfig
+
+    def __init__(self, config: CSPDarknetBackboneConfig) -> None:
+        super().__init__(config, Focus(config), STAGE_DEPTHS, DarknetBlock)
+
+
+RENAMES = CSP_RENAMES
+
+
+def config_from_reference(backbone: Mapping[str, Any]) -> CSPDarknetBackboneConfig:
+    """Configuration for the reference's `CSPDarknet` settings.
+
+    Raises:
+        ConfigError: for a variant of the backbone that is not supported.
+    """
+    # `spp_kernal_sizes` is spelled like this.
+    expect_settings("CSPDarknet", backbone, {"arch": "P5", "arch_ovewrite": None, "spp_kernal_sizes": POOL_SIZES})
+    return CSPDarknetBackboneConfig(**csp_arguments(backbone, "Swish"))
