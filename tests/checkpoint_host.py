@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from file_server import FileServer
-from hfpose import zoo
+from hfpose.hub import zoo
 
 ZOO_FILE = zoo._DATA
 

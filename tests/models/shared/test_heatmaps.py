@@ -186,7 +186,7 @@ def test_merging_moves_mirror_images_by_a_cell() -> None:
 
 
 @pytest.mark.parametrize(("decoding", "use_udp", "tolerance"), [("udp", True, 0.2), ("quarter", False, 2.0)])
-def test_keypoints_come_back_to_their_place_in_the_picture(decoding: str, use_udp: bool, tolerance: float) -> None:
+def test_keypoints_come_back_to_their_place_in_the_image(decoding: str, use_udp: bool, tolerance: float) -> None:
     processor = HeatmapImageProcessor(heatmap_decoding=decoding, use_udp=use_udp)
     boxes = np.array([[100, 50, 250, 400], [300, 200, 420, 260]], np.float32)
     places = boxes[:, None, :2] + np.random.default_rng(0).uniform(0.1, 0.9, (2, 17, 2)) * (
