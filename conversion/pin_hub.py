@@ -28,7 +28,8 @@ from safetensors import safe_open
 
 import hfpose
 from hfpose.errors import CheckpointError, DownloadError, HFPoseError, UnknownModelError
-from hfpose.hub.resolve import convert_entry, resolve, zoo
+from hfpose.hub import zoo
+from hfpose.hub.resolve import convert_entry, resolve
 from hfpose.hub.zoo import WHOLE_IMAGE, ModelEntry, get_main_entry
 from hfpose.media.files import atomic_path
 from hfpose.pipelines.stage import load_stage

@@ -45,7 +45,7 @@ def images(tmp_path: Path, photo: np.ndarray) -> Path:
 # JSON
 
 
-def test_json_of_a_image_is_the_list_of_its_instances(images: Path, tmp_path: Path, make_output: MakeOutput) -> None:
+def test_json_of_an_image_is_the_list_of_its_instances(images: Path, tmp_path: Path, make_output: MakeOutput) -> None:
     (frame,) = run(open_writers(pred_out_dir=tmp_path / "out"), images / "a.png", make_output)
     expected = make_output(frame).predictions
     assert expected and json.loads((tmp_path / "out" / "a.json").read_text()) == expected
@@ -166,7 +166,7 @@ def test_one_video_into_one_file(write_video: Callable[..., Path], tmp_path: Pat
     assert len(list(open_source(tmp_path / "out" / "drawn.mp4"))) == 12
 
 
-def test_folder_with_the_name_of_a_image(images: Path, tmp_path: Path, make_output: MakeOutput) -> None:
+def test_folder_with_the_name_of_an_image(images: Path, tmp_path: Path, make_output: MakeOutput) -> None:
     (tmp_path / "out.jpg").mkdir()
     run(open_writers(vis_out_dir=tmp_path / "out.jpg"), images, make_output)
     assert list(files(tmp_path / "out.jpg")) == ["a.jpg", "b.jpg"]

@@ -185,7 +185,7 @@ def test_keypoints_of_a_rotated_photograph_fit_what_a_viewer_shows(people_pipe, 
     np.testing.assert_allclose(output.keypoints, expected.keypoints, atol=1e-3)
 
 
-def test_a_image_of_one_pixel(pipe):
+def test_an_image_of_one_pixel(pipe):
     output = pipe(np.zeros((1, 1, 3), np.uint8))
     assert np.isfinite(output.keypoints).all()
 
@@ -374,7 +374,7 @@ def test_smoothing_needs_identities_and_changes_later_frames(pipe):
     assert np.abs(plain[3].keypoints - smooth[3].keypoints).max() > 0.1
 
 
-def test_heatmaps_of_a_image_without_people(people_pipe):
+def test_heatmaps_of_an_image_without_people(people_pipe):
     nobody = people_pipe(np.full((200, 300, 3), 127, np.uint8), return_heatmaps=True)
     assert nobody.heatmaps.shape[:2] == (0, 17)
     assert nobody.heatmap_boxes.shape == (0, 4)

@@ -46,7 +46,7 @@ def image(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (240, 320, 3), dtype=np.uint8)
 
 
-def test_a_image_is_lifted_alone(pipe):
+def test_an_image_is_lifted_alone(pipe):
     output = pipe(image(), boxes=BOXES)
     assert output.keypoints.shape == (2, 17, 3)
     assert output.keypoints_2d.shape == (2, 17, 2)

@@ -231,7 +231,7 @@ def test_images_are_mirrored_grow_shrink_and_lose_boxes(detection_processor):
     assert lost > 0
 
 
-def test_without_augmentation_a_image_is_as_the_image_processor_makes_it(detection_processor):
+def test_without_augmentation_an_image_is_as_the_image_processor_makes_it(detection_processor):
     rng = np.random.default_rng(0)
     image = cv2.GaussianBlur(rng.integers(0, 256, (90, 200, 3), dtype=np.uint8), (9, 9), 3)
     boxes = np.array([[20, 10, 100, 80]], np.float32)

@@ -75,7 +75,7 @@ def test_without_shuffling_the_order_is_that_of_the_file(people):
     assert [stream._index(position) for position in range(10)] == [*range(8), 0, 1]
 
 
-def test_a_image_that_cannot_be_read_is_told_once_and_replaced_by_the_next(people, tmp_path, capsys):
+def test_an_image_that_cannot_be_read_is_told_once_and_replaced_by_the_next(people, tmp_path, capsys):
     (tmp_path / "1.png").write_bytes(b"no image")
     stream = SampleStream(people, which, 16, shuffle=False)
     items = [stream[position] for position in range(16)]

@@ -34,7 +34,7 @@ def test_images_are_shown_in_one_window_with_their_colors(screen):
     assert screen.open == set()
 
 
-def test_a_image_stays_for_its_time(screen):
+def test_an_image_stays_for_its_time(screen):
     start = time.monotonic()
     assert Window("w").show(image(), wait_time=0.15)
     assert 0.15 <= time.monotonic() - start < 1

@@ -41,7 +41,7 @@ def test_no_labels_no_loss(model):
     assert model(torch.zeros(1, 3, 64, 64)).loss is None
 
 
-def test_a_image_without_boxes_has_a_finite_loss(model):
+def test_an_image_without_boxes_has_a_finite_loss(model):
     images, labels = squares(2)
     labels[0] = {"boxes": torch.zeros(0, 4), "class_labels": torch.zeros(0, dtype=torch.long)}
     loss = model(images, labels=labels, return_dict=False)[0]

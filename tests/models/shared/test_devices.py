@@ -68,7 +68,7 @@ def test_images_without_people_have_no_crops():
     assert processor.pixel_values_on_device([scene(), scene(1)], [none, BOXES[:1]], CPU).shape == (1, 3, 256, 192)
 
 
-def test_a_image_of_one_pixel():
+def test_an_image_of_one_pixel():
     image = np.full((1, 1, 3), 77, np.uint8)
     matrices = crop_matrices(np.zeros((1, 2)), np.full((1, 2), 8.0), (8, 8), False)
     crop = crop_on_device([image], [matrices], (8, 8), CPU)
