@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hfpose.pipelines.loading import Stage
 
 from hfpose.keypoints import load_schema
 from hfpose.models.temporal_convolution.configuration_temporal_convolution import TemporalConvolutionConfig
 from hfpose.models.temporal_convolution.image_processing_temporal_convolution import TemporalConvolutionImageProcessor
 from hfpose.models.temporal_convolution.modeling_temporal_convolution import TemporalConvolutionForPoseLifting
 from hfpose.pipelines.lifting import LiftedFrame, TemporalLifter
+from hfpose.pipelines.stage import Stage
 from hfpose.results import PoseOutput
 from walking import IMAGE_SIZE, walking_pose
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hfpose.zoo import get_entry, list_entries
 
 from golden import Golden, relative_error
 from hfpose.checkpoints.conversion import ModelSource, build_model
+from hfpose.hub.zoo import get_entry, list_entries
 from seedweights import array_for
 
 
