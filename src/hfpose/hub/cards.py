@@ -42,6 +42,8 @@ _SUBJECTS = {
     "wflw": "human faces",
 }
 
+_CLASSES = {"person": "people", "hand": "hands", "face": "human faces"}
+
 _LICENSE = (
     "The weights are published under Apache-2.0. The data sets that they were trained on have licenses of their own, some "
     "for research only; whether a use of the weights is covered is for you to judge."
@@ -261,9 +263,10 @@ def _summary(entry: ModelEntry, family: ModelFamily, schema: KeypointSchema | No
 def _subject(entry: ModelEntry) -> str:
     if entry.schema is not None:
         return _SUBJECTS[entry.schema]
-    if len(entry.labels) > 1:
-        return f"objects of {len(entry.labels)} classes"
-    return {"person": "people", "hand": "hands", "face": "human faces"}[entry.labels[0]]
+    trained = [label for label in entry.labels if not label.startswith("unused_")]
+    if len(trained) > 1:
+        return f"objects of {len(trained)} classes"
+    return _CLASSES[entry.labels[0]]
 
 
 def _snippets(entry: ModelEntry, schema: KeypointSchema | None, repo_id: str | None) -> list[str]:
@@ -339,13 +342,17 @@ def _details(entry: ModelEntry, schema: KeypointSchema | None) -> list[tuple[str
 
 
 def _source(entry: ModelEntry) -> str:
-    url = str(entry.checkpoint_url)
+    command = f"`hfpose convert {entry.name} --checkpoint FILE --output DIR`"
+    url = entry.checkpoint_url
+    if url is None:
+        return f"OpenMMLab publishes a config and no weights. For weights of your own: {command}."
     project = "MMDetection" if urlsplit(url).path.startswith("/mmdetection") else "MMPose"
+    checked = f"Its SHA-256 begins with `{entry.sha256_prefix}`, which is checked before the file is read."
     return (
         f"Converted from the checkpoint that OpenMMLab publishes with {project}:\n\n"
         f"- File: {url}\n"
-        f"- Its SHA-256 begins with `{entry.sha256_prefix}`, which is checked before the file is read.\n"
-        f"- Conversion: `hfpose convert {entry.name} --checkpoint FILE --output DIR` renames and regroups the tensors and "
+        f"- {checked if entry.sha256_prefix else 'Its SHA-256 is not published, so the file is not checked.'}\n"
+        f"- Conversion: {command} renames and regroups the tensors and "
         "changes no number in them. Every tensor of the file is used, and nothing in it is executed."
     )
 

@@ -363,6 +363,11 @@ def _prepare(entry: ModelEntry, folder: Path, checkpoint: Path | None, convert: 
 
 
 def _fetch_official(entry: ModelEntry, folder: Path) -> Path:
+    if entry.checkpoint_url is None:
+        raise DownloadError(
+            f"The reference project publishes no weights of '{entry.name}'. For weights of your own: `hfpose convert "
+            f"{entry.name} --checkpoint FILE --output DIR`, then give DIR as the model."
+        )
     url = _official_url(entry)
     ways_out = (
         f"`hfpose download {entry.name}` on a connected machine, then copy {cache_dir()} from there to here; or, with the "
@@ -383,8 +388,10 @@ def _fetch_official(entry: ModelEntry, folder: Path) -> Path:
 
 
 def _check_official(entry: ModelEntry, checkpoint: Path) -> None:
+    if entry.sha256_prefix is None:  # not published
+        return
     found = sha256_of(checkpoint)
-    if not found.startswith(str(entry.sha256_prefix)):
+    if not found.startswith(entry.sha256_prefix):
         raise CheckpointError(
             f"{checkpoint} is not the official checkpoint of '{entry.name}': its SHA-256 begins with {found[:16]}, that of "
             f"the official one with {entry.sha256_prefix}. For weights of your own: `hfpose convert {entry.name} "
