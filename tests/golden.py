@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,14 @@ import torch
 from transformers import PreTrainedModel
 
 from hfpose.checkpoints.conversion import ModelSource, build_model
-from hfpose.hub.zoo import ModelEntry, Task, get_entry
-from hfpose.keypoints import load_schema
+from hfpose.checkpoints.custom import family_of_model
+from hfpose.keypoints import list_schemas, load_schema
 from hfpose.media.images import load_image
+from hfpose.zoo import ModelEntry, Task, find_entry, get_entry
 from seedweights import array_for, tensor_for
 
-FOLDERS = (Path(__file__).with_name("goldens"), Path(__file__).resolve().parents[2] / "shared" / "golden")
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+FOLDERS = (Path(__file__).with_name("goldens"), SHARED / "golden")
 TASKS: dict[str, Task] = {"pose2d": "pose", "detect": "detector"}
 
 
@@ -55,7 +57,8 @@ class Golden:
 
     @property
     def source(self) -> ModelSource:
-        return ModelSource.from_entry(self.entry)
+        entry = find_entry(self.name, TASKS[self.kind])
+        return source_from_facts(self.name) if entry is None else ModelSource.from_entry(entry)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """The reference's tensors, each a function of its name and shape."""
@@ -69,7 +72,7 @@ class Golden:
         return build_model(self.source, self.state_dict(), self.name)
 
     def image_processor(self) -> Any:
-        return self.source.conversion.image_processor_from_reference(self.entry.reference)
+        return self.source.conversion.image_processor_from_reference(self.source.reference)
 
     def write_checkpoint(self, path: Path, legacy: bool = False) -> Path:
         """A checkpoint as the reference publishes it, with numpy values in its metadata."""
@@ -77,6 +80,13 @@ class Golden:
         content = {"meta": meta, "state_dict": self.state_dict()}
         torch.save(content, path, _use_new_zipfile_serialization=not legacy)
         return path
+
+    def raw_error(self, given: torch.Tensor, kind: str = "out") -> float:
+        """Relative error of an output (B, ...) for the first B of the inputs."""
+        expected = self.arrays.get(f"raw/{kind}")
+        if expected is None:  # kept at every fourth row and column, for its size
+            given, expected = given[..., ::4, ::4], self.arrays[f"raw_stride4/{kind}"]
+        return relative_error(given, expected[: len(given)])
 
     def level_error(self, kind: str, levels: Sequence[torch.Tensor]) -> float:
         """Greatest relative error of the outputs `kind` ("out.0", ...) of a detector's levels (B, C, h, w)."""
@@ -91,6 +101,22 @@ class Golden:
     @staticmethod
     def network_input(*shape: int) -> torch.Tensor:
         return torch.from_numpy(array_for("x", shape))
+
+
+@cache
+def facts() -> dict[str, dict[str, Any]]:
+    """The reference's description of each pose model that it published, by name, else the test is skipped."""
+    path = SHARED / "facts" / "pose_zoo.json"
+    if not path.is_file():
+        pytest.skip("needs the facts of the reference's models in ../shared, which is not beside this checkout")
+    return {row["name"]: row for row in json.loads(path.read_text())}
+
+
+def source_from_facts(name: str) -> ModelSource:
+    """What to convert into, for a model that the zoo does not list."""
+    row = facts()[name]
+    schema = load_schema(row["schema"]) if row["schema"] in list_schemas() else None
+    return ModelSource(name, family_of_model(row, Path(name)), row, schema)
 
 
 def relative_error(given: torch.Tensor, expected: np.ndarray) -> float:
@@ -118,7 +144,7 @@ def unmatched_boxes(given: dict[str, torch.Tensor], expected: dict[str, np.ndarr
 
 
 def pose_errors(golden: Golden, model: torch.nn.Module, processor: Any, shared: Path) -> tuple[np.ndarray, float]:
-    """How far a top-down model's keypoints in the spec's image are from the reference's.
+    """How far a top-down model's keypoints in the spec's picture are from the reference's.
 
     Returns:
         Distances in pixels (2, N, K), without and with flip test, and the greatest error of a score in units of the

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, ResNetConfig, VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation
 
 import hfpose
+from hfpose.models.backbones.resnet import ResNetBackboneConfig
 from hfpose.models.vitpose.image_processing_vitpose import ViTPoseImageProcessor
 from networks import settle_normalizations
 
@@ -42,6 +43,15 @@ def _hrnet() -> SmallModel:
     )  # fmt: skip
     model = _drawn(hfpose.HRNetForPoseEstimation(config), torch.randn(8, 3, 64, 64))
     return model, hfpose.HRNetImageProcessor(size={"height": 64, "width": 64})
+
+
+def _heatmap() -> SmallModel:
+    backbone = ResNetBackboneConfig(stem_channels=4, base_channels=4, depths=(1, 1, 1, 1), block_type="basic")
+    config = hfpose.HeatmapConfig(
+        backbone_config=backbone, image_size=(64, 64), deconv_channels=(8, 8), deconv_kernel_sizes=(4, 4), num_labels=5
+    )
+    model = _drawn(hfpose.HeatmapForPoseEstimation(config), torch.randn(8, 3, 64, 64))
+    return model, hfpose.HeatmapImageProcessor(size={"height": 64, "width": 64})
 
 
 def _vitpose(**changes: Any) -> SmallModel:
@@ -108,6 +118,7 @@ def _ssdlite() -> SmallModel:
 
 SMALL_MODELS: dict[str, Callable[[], SmallModel]] = {
     "rtmpose": _rtmpose,
+    "heatmap": _heatmap,
     "hrnet": _hrnet,
     "vitpose": _vitpose,
     "vitpose-experts": _vitpose_experts,

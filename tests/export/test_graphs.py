@@ -15,6 +15,7 @@ from small_models import SMALL_MODELS, small_model
 
 OUTPUTS = {
     "rtmpose": ["simcc_x", "simcc_y"],
+    "heatmap": ["heatmaps"],
     "hrnet": ["heatmaps"],
     "vitpose": ["heatmaps"],
     "vitpose-experts": ["heatmaps"],

@@ -10,11 +10,13 @@ from typing import Any
 from hfpose.checkpoints.conversion import ModelSource
 from hfpose.checkpoints.reference_config import read_reference_config
 from hfpose.errors import ConfigError
-from hfpose.hub.zoo import list_entries
 from hfpose.keypoints import KeypointSchema, list_schemas, load_schema
+from hfpose.zoo import list_entries
 
-# Which family a model belongs to is told by its head, for heatmaps by its backbone too.
+# Which family a model belongs to is told by its head, for some heatmaps by its backbone too.
 _FAMILY_BY_HEAD = {
+    "HeatmapHead": "heatmap",
+    "ViPNASHead": "heatmap",
     "RTMCCHead": "rtmpose",
     "MotionRegressionHead": "motionbert",
     "TemporalRegressionHead": "temporal_convolution",
@@ -65,7 +67,7 @@ def source_from_config(path: str | os.PathLike[str], name: str | None = None) ->
     model = config.get("model")
     if not isinstance(model, Mapping):
         raise ConfigError(f"{path} describes no model: it sets no `model = dict(...)`.")
-    family = _family(model, path)
+    family = family_of_model(model, path)
     reference = dict(model)
     dataset = next(_datasets(config), {})
     reference["test_pipeline"] = dataset.get("pipeline") or config.get("test_pipeline") or config.get("val_pipeline")
@@ -83,17 +85,21 @@ def source_from_config(path: str | os.PathLike[str], name: str | None = None) ->
     return ModelSource(name or path.stem, family, reference, schema)
 
 
-def _family(model: Mapping[str, Any], path: Path) -> str:
+def family_of_model(model: Mapping[str, Any], path: Path) -> str:
+    """Name of the folder below `models/` for a model of the reference, described by the config at `path`.
+
+    Raises:
+        ConfigError: if there is none.
+    """
     head = (model.get("bbox_head") or model.get("head") or {}).get("type")
     backbone = str((model.get("backbone") or {}).get("type")).split(".")[-1]
     family = _FAMILY_BY_HEAD.get(str(head))
     if head == "HeatmapHead":
-        family = _HEATMAP_FAMILY_BY_BACKBONE.get(backbone)
+        family = _HEATMAP_FAMILY_BY_BACKBONE.get(backbone, family)
     if family is None:
         raise ConfigError(
             f"{path} describes a {model.get('type')} with backbone {backbone} and head {head}, which is not supported. "
-            f"Supported heads: {', '.join(_FAMILY_BY_HEAD)}, and HeatmapHead on "
-            f"{' or '.join(_HEATMAP_FAMILY_BY_BACKBONE)}."
+            f"Supported heads: {', '.join(_FAMILY_BY_HEAD)}."
         )
     return family
 

@@ -22,10 +22,10 @@ def download(
 
 def _download(name: str) -> bool:
     """Whether it went well; otherwise the reason is on stderr, and the other names can go on."""
-    from hfpose.hub.resolve import download
+    from hfpose import hub
 
     try:
-        folders = download(name)
+        folders = hub.download(name)
     except HFPoseError as error:
         print(f"hfpose: {name}: {error}", file=sys.stderr)
         return False

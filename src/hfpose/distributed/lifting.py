@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from hfpose.media.files import atomic_path
-from hfpose.pipelines.stage import Stage
+from hfpose.pipelines.loading import Stage
 
 
 class SharedBatches:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import cv2
 import numpy as np
 import pytest
@@ -12,15 +9,7 @@ import torch
 from torch import Tensor
 
 from hfpose.errors import ConfigError
-from hfpose.models.shared.heatmaps import (
-    HeatmapImageProcessor,
-    blur_heatmaps,
-    decode_heatmaps,
-    final_layer_settings,
-    heatmap_processor_arguments,
-    merge_flipped_heatmaps,
-)
-from hfpose.models.shared.top_down import crop_matrices
+from hfpose.models.shared.heatmaps import blur_heatmaps, blur_matrix, decode_heatmaps, merge_flipped_heatmaps
 
 HEIGHT, WIDTH = 20, 16
 
@@ -115,6 +104,53 @@ def test_batches_are_decoded_as_single_keypoints_are(decoding: str) -> None:
     np.testing.assert_array_equal(scores.numpy(), heatmaps.numpy().max((2, 3)))
 
 
+def combined_singly(heatmaps: np.ndarray, blur_kernel_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The reference's rules for the maps (3 * K, H, W) of one person, keypoint by keypoint."""
+    keypoints, scores = [], []
+    radius = 0.1 * max(HEIGHT, WIDTH)
+    offsets = [heatmaps[1::3].ravel(), heatmaps[2::3].ravel()]
+    for index, responses in enumerate(heatmaps[::3]):
+        size = 2 * blur_kernel_size + 1
+        blurred = cv2.GaussianBlur(responses, (size, size), 0)
+        y, x = np.unravel_index(blurred.argmax(), blurred.shape) if blurred.max() > 0 else (-1, -1)
+        place = x + y * WIDTH + index * WIDTH * HEIGHT  # before the first one numpy reads from the end
+        keypoints.append([x + offsets[0][place] * radius, y + offsets[1][place] * radius])
+        scores.append(blurred.max())
+    return np.array(keypoints), np.array(scores)
+
+
+def test_offsets_are_read_where_the_smoothed_responses_are_greatest() -> None:
+    heatmaps = random_heatmaps()[:, :39]
+    heatmaps[2] /= 100
+    keypoints, scores = decode_heatmaps(heatmaps, "udp_combined", blur_kernel_size=3, radius_factor=0.1)
+    expected = [combined_singly(person, 3) for person in heatmaps.numpy()]
+    np.testing.assert_allclose(keypoints.numpy(), np.stack([each[0] for each in expected]), atol=1e-4)
+    np.testing.assert_allclose(scores.numpy(), np.stack([each[1] for each in expected]), atol=1e-5)
+
+
+def megvii_singly(heatmaps: np.ndarray, kernel: int) -> tuple[np.ndarray, np.ndarray]:
+    """The reference's rules for the heatmaps (K, H, W) of one person, keypoint by keypoint."""
+    keypoints, scores = [], []
+    for heatmap in heatmaps:
+        blurred = blurred_by_opencv(heatmap, kernel)
+        y, x = np.unravel_index(blurred.argmax(), blurred.shape) if blurred.max() > 0 else (-1, -1)
+        step = np.zeros(2)
+        if 1 < x < WIDTH - 1 and 1 < y < HEIGHT - 1:
+            slopes = [blurred[y, x + 1] - blurred[y, x - 1], blurred[y + 1, x] - blurred[y - 1, x]]
+            step = np.sign(slopes) * 0.25 + 0.5
+        keypoints.append(np.array([x, y]) + step)
+        scores.append(blurred.max() / 255 + 0.5)
+    return np.array(keypoints), np.array(scores)
+
+
+def test_megvii_heatmaps_are_decoded_as_single_keypoints_are() -> None:
+    heatmaps = random_heatmaps()[:1]
+    keypoints, scores = decode_heatmaps(heatmaps, "megvii", blur_kernel_size=5)
+    expected = [megvii_singly(person, 5) for person in heatmaps.numpy()]
+    np.testing.assert_array_equal(keypoints.numpy(), np.stack([each[0] for each in expected]))
+    np.testing.assert_allclose(scores.numpy(), np.stack([each[1] for each in expected]), rtol=1e-5)
+
+
 @pytest.mark.parametrize("decoding", ["dark", "udp"])
 def test_peaks_are_found_between_cells(decoding: str) -> None:
     points = np.random.default_rng(1).uniform(6, 41, (4, 17, 2))
@@ -170,6 +206,22 @@ def test_blur_is_that_of_opencv(kernel: int) -> None:
     np.testing.assert_allclose(blur_heatmaps(heatmaps, kernel)[0].numpy(), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("kernel", [3, 11, 23])
+def test_blur_that_mirrors_values_is_that_of_opencv(kernel: int) -> None:
+    heatmap = random_heatmaps()[0, 1]
+    along_y, along_x = (blur_matrix(size, kernel, reflects=True) for size in heatmap.shape)
+    expected = cv2.GaussianBlur(heatmap.numpy(), (kernel, kernel), 0)
+    np.testing.assert_allclose((along_y @ heatmap @ along_x.T).numpy(), expected, atol=1e-5)
+
+
+def test_merging_turns_x_offsets_around() -> None:
+    heatmaps, flipped = torch.rand(2, 6, 4, 5), torch.rand(2, 6, 4, 5)
+    merged = merge_flipped_heatmaps(heatmaps, flipped, (1, 0), shift=False, combined=True)
+    for part, sign in enumerate((1, -1, 1)):
+        expected = (heatmaps[:, part] + sign * flipped[:, 3 + part].flip(-1)) / 2
+        torch.testing.assert_close(merged[:, part], expected)
+
+
 def test_merging_swaps_mirror_images() -> None:
     heatmaps, flipped = torch.rand(2, 3, 4, 5), torch.rand(2, 3, 4, 5)
     merged = merge_flipped_heatmaps(heatmaps, flipped, (0, 2, 1), shift=False)
@@ -183,99 +235,3 @@ def test_merging_moves_mirror_images_by_a_cell() -> None:
     plain = 2 * merge_flipped_heatmaps(heatmaps, flipped, (0, 2, 1), shift=False) - heatmaps
     torch.testing.assert_close(shifted[..., 1:], plain[..., :-1])
     torch.testing.assert_close(shifted[..., 0], plain[..., 0])
-
-
-@pytest.mark.parametrize(("decoding", "use_udp", "tolerance"), [("udp", True, 0.2), ("quarter", False, 2.0)])
-def test_keypoints_come_back_to_their_place_in_the_image(decoding: str, use_udp: bool, tolerance: float) -> None:
-    processor = HeatmapImageProcessor(heatmap_decoding=decoding, use_udp=use_udp)
-    boxes = np.array([[100, 50, 250, 400], [300, 200, 420, 260]], np.float32)
-    places = boxes[:, None, :2] + np.random.default_rng(0).uniform(0.1, 0.9, (2, 17, 2)) * (
-        boxes[:, None, 2:] - boxes[:, None, :2]
-    )
-    matrices = crop_matrices(*processor._centers_and_scales(boxes), (192, 256), use_udp)
-    in_crops = np.einsum("nij,nkj->nki", matrices[:, :, :2], places) + matrices[:, None, :, 2]
-    border = 1 if use_udp else 0
-    cells = in_crops * (np.array([48, 64]) - border) / (np.array([192, 256]) - border)
-    keypoints, scores = processor.decode({"heatmaps": gaussians(cells, (64, 48))}, boxes)  # type: ignore[arg-type]
-    assert np.abs(keypoints - places).max() < tolerance
-    assert keypoints.dtype == scores.dtype == np.float32
-
-
-def test_udp_puts_the_outermost_cells_on_the_outermost_pixels() -> None:
-    heatmaps = torch.full((1, 2, 64, 48), 60.0)  # above the range of UDP's logarithm: a plateau
-    heatmaps[0, 0, 0, 0] = heatmaps[0, 1, 63, 47] = 61
-    outputs: Any = {"heatmaps": heatmaps}
-    udp, _ = HeatmapImageProcessor(use_udp=True, heatmap_decoding="udp", blur_kernel_size=1).decode_crops(outputs)
-    plain, _ = HeatmapImageProcessor().decode_crops(outputs)
-    np.testing.assert_allclose(udp[0], [[0, 0], [191, 255]], atol=1e-4)
-    assert plain[0].tolist() == [[0, 0], [188, 252]]
-
-
-def test_merging_keeps_the_kind_of_output() -> None:
-    processor = HeatmapImageProcessor(shift_flipped_heatmaps=False)
-    heatmaps = torch.rand(1, 2, 4, 4)
-
-    class Output(SimpleNamespace):
-        def __getitem__(self, key: str) -> Tensor:
-            return getattr(self, key)
-
-    merged: Any = processor.merge_flipped(Output(heatmaps=heatmaps), Output(heatmaps=heatmaps), (1, 0))  # type: ignore[arg-type]
-    assert isinstance(merged, Output)
-    torch.testing.assert_close(merged.heatmaps, merge_flipped_heatmaps(heatmaps, heatmaps, (1, 0), shift=False))
-
-
-def reference(**changes: Any) -> dict[str, Any]:
-    decoder = {"type": "MSRAHeatmap", "input_size": [192, 256], "heatmap_size": [48, 64], "sigma": 2}
-    preprocessor = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375], "bgr_to_rgb": True}
-    settings: dict[str, Any] = {
-        "head": {"decoder": decoder | changes.pop("decoder", {})},
-        "data_preprocessor": preprocessor,
-        "test_cfg": {"flip_test": True, "flip_mode": "heatmap", "shift_heatmap": True},
-    }
-    return settings | changes
-
-
-@pytest.mark.parametrize(
-    ("decoder", "decoding", "use_udp"),
-    [({}, "quarter", False), ({"unbiased": True}, "dark", False), ({"type": "UDPHeatmap"}, "udp", True)],
-)
-def test_processor_of_each_codec(decoder: dict[str, Any], decoding: str, use_udp: bool) -> None:
-    processor = HeatmapImageProcessor(**heatmap_processor_arguments(reference(decoder=decoder)))
-    assert (processor.heatmap_decoding, processor.use_udp) == (decoding, use_udp)
-    assert processor.size == {"height": 256, "width": 192}
-    assert processor.shift_flipped_heatmaps
-    assert processor.flip_test
-
-
-def test_processor_of_a_custom_test_pipeline() -> None:
-    pipeline = [
-        {"type": "LoadImage"},
-        {"type": "GetBBoxCenterScale", "padding": 1.5},
-        {"type": "TopdownAffine", "input_size": [192, 256], "use_udp": True},
-        {"type": "PackPoseInputs"},
-    ]
-    decoder = {"blur_kernel_size": 17}
-    arguments = heatmap_processor_arguments(reference(test_pipeline=pipeline, test_cfg={}, decoder=decoder))
-    processor = HeatmapImageProcessor(**arguments)
-    assert (processor.box_padding, processor.use_udp, processor.blur_kernel_size) == (1.5, True, 17)
-    assert not processor.shift_flipped_heatmaps
-    assert not processor.flip_test
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"decoder": {"type": "MegviiHeatmap"}},
-        {"decoder": {"type": "UDPHeatmap", "heatmap_type": "combined"}},
-        {"test_cfg": {"flip_mode": "offset"}},
-    ],
-)
-def test_unsupported_settings_are_named(changes: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"MegviiHeatmap|combined|offset"):
-        heatmap_processor_arguments(reference(**changes))
-
-
-def test_heads_without_a_last_layer_are_refused() -> None:
-    assert final_layer_settings({"final_layer": {"kernel_size": 3}}) == {"kernel_size": 3, "padding": 0}
-    with pytest.raises(ConfigError, match="final_layer=None"):
-        final_layer_settings({"final_layer": None})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,6 +12,7 @@ import torch
 from hfpose.models.shared.heatmaps import decode_heatmaps
 from hfpose.models.shared.losses import (
     assign_boxes,
+    combined_heatmap_loss,
     detection_loss,
     generalized_iou,
     heatmap_loss,
@@ -142,6 +144,38 @@ def test_decoding_heatmap_targets_gives_the_keypoints(encoding, pixels):
     assert (found - keypoints).abs().max() < pixels
 
 
+def test_megvii_targets_are_those_of_opencv():
+    keypoints = torch.tensor([[[80.3, 133.1], [3.0, 1.0], [191.0, 255.9], [-3.0, 9.0], [-5.0, 9.0], [9.0, 256.0]]])
+    targets, is_inside = heatmap_targets(keypoints, (64, 48), (256, 192), 2.0, "megvii", kernel_size=11)
+    assert is_inside[0].tolist() == [True, True, True, True, False, False]
+    for target, (x, y) in zip(targets[0, :3].numpy(), ((20, 33), (0, 0), (47, 63)), strict=True):
+        spot = np.zeros((64, 48), np.float32)
+        spot[y, x] = 1
+        blurred = cv2.GaussianBlur(spot, (11, 11), 0)
+        np.testing.assert_allclose(target, blurred / blurred[y, x] * 255, atol=1e-3)
+
+
+def test_combined_heatmap_loss_equals_its_definition():
+    rng = np.random.default_rng(1)
+    outputs, weights = rng.normal(size=(2, 12, 16, 12)), rng.uniform(0, 1, size=(2, 4))
+    keypoints = rng.uniform(0, (48, 64), size=(2, 4, 2))
+    radius, total = 0.2 * 16, 0.0
+    y, x = np.mgrid[:16, :12]
+    for sample in range(2):
+        for k in range(4):
+            true_x = (keypoints[sample, k, 0] * 11 / 47 - x) / radius
+            true_y = (keypoints[sample, k, 1] * 15 / 63 - y) / radius
+            disk = weights[sample, k] * (true_x**2 + true_y**2 <= 1)
+            response, offset_x, offset_y = outputs[sample, 3 * k : 3 * k + 3]
+            total += 0.5 * ((weights[sample, k] * response - disk) ** 2).mean()
+            total += 0.5 * ((disk * (offset_x - true_x)) ** 2).mean()
+            total += 0.5 * ((disk * (offset_y - true_y)) ** 2).mean()
+    given = combined_heatmap_loss(
+        *map(torch.tensor, (outputs, keypoints, weights)), image_size=(64, 48), radius_factor=0.2
+    )
+    assert float(given) == pytest.approx(total / 8, rel=1e-5)
+
+
 def overlap(box: np.ndarray, other: np.ndarray) -> float:
     width = min(box[2], other[2]) - max(box[0], other[0])
     height = min(box[3], other[3]) - max(box[1], other[1])
@@ -161,7 +195,7 @@ def focal(logit: float, quality: float) -> float:
 
 
 def slow_assignment(logits, pred_boxes, points, strides, boxes, labels) -> dict[int, int]:
-    """Place -> true box, for one image, as the paper and the reference describe it."""
+    """Place -> true box, for one picture, as the paper and the reference describe it."""
     inside = [
         [b[0] < p[0] < b[2] and b[1] < p[1] < b[3] for b in boxes]  # strictly
         for p in points
@@ -200,7 +234,7 @@ def grid(size: int, strides: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tenso
 
 
 def random_scene(seed: int, classes: int = 3):
-    """Predictions near three overlapping true boxes of an image of 64 pixels."""
+    """Predictions near three overlapping true boxes of a picture of 64 pixels."""
     rng = np.random.default_rng(seed)
     points, strides = grid(64, (8, 16, 32))
     boxes = np.array([[4, 4, 40, 50], [20, 10, 60, 60], [30, 30, 44, 46]], np.float32) + rng.normal(size=(3, 4)) * 2
@@ -244,7 +278,7 @@ def test_a_place_that_two_boxes_want_goes_to_the_cheaper_one():
     assert overlaps.tolist() == [[1.0]]
 
 
-def test_images_of_a_batch_do_not_disturb_each_other():
+def test_pictures_of_a_batch_do_not_disturb_each_other():
     scenes = [as_batch(random_scene(seed)) for seed in (0, 1)]
     labels = [
         {"boxes": scene[4][0, :count], "class_labels": scene[5][0, :count]}

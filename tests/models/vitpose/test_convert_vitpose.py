@@ -11,7 +11,6 @@ from transformers import AutoImageProcessor, AutoModelForPoseEstimation, VitPose
 
 from golden import Golden
 from hfpose.errors import ConfigError
-from hfpose.hub.zoo import get_entry, list_entries
 from hfpose.keypoints import load_schema
 from hfpose.models.vitpose.convert_vitpose import (
     config_from_reference,
@@ -19,6 +18,7 @@ from hfpose.models.vitpose.convert_vitpose import (
     image_processor_from_reference,
 )
 from hfpose.models.vitpose.image_processing_vitpose import ViTPoseImageProcessor
+from hfpose.zoo import get_entry, list_entries
 
 NAMES = [entry.name for entry in list_entries("pose") if entry.family == "vitpose"]
 SPECS = [name for name in NAMES if "simple" in name]
@@ -211,7 +211,7 @@ def test_settings_of_earlier_versions(reference: dict[str, Any]) -> None:
         ("head", {"type": "CPMHead"}, "CPMHead"),
         ("head", {"deconv_out_channels": [256, 256]}, "deconv_out_channels"),
         ("head", {"final_layer": {"kernel_size": 1}}, "kernel_size"),
-        ("head", {"final_layer": None}, "final_layer=None"),
+        ("head", {"final_layer": None}, "kernel_size=0"),
         ("backbone", {"type": "mmpretrain.SwinTransformer"}, "SwinTransformer"),
         ("backbone", {"arch": "eva-g"}, "eva-g"),
         ("backbone", {"arch": {"embed_dims": 32}}, "num_layers, num_heads, feedforward_channels"),

@@ -48,6 +48,9 @@ class BackboneFamily:
 BACKBONES = (
     BackboneFamily("csp_darknet", "CSPDarknet", "csp_darknet_backbone", ("CSPDarknet",)),
     BackboneFamily("cspnext", "CSPNeXt", "cspnext_backbone", ("CSPNeXt",)),
+    BackboneFamily(
+        "resnet", "ResNet", "resnet_backbone", ("ResNet", "ResNetV1d", "SEResNet", "ResNeXt", "ResNeSt", "SCNet")
+    ),
 )
 
 

@@ -10,6 +10,11 @@ from torch import Tensor
 
 from hfpose.errors import ConfigError
 from hfpose.keypoints import KeypointSchema
+from hfpose.models.heatmap.convert_heatmap import (
+    heatmap_processor_arguments,
+    last_convolution,
+    reference_decoding,
+)
 from hfpose.models.hrnet.configuration_hrnet import HRNetConfig
 from hfpose.models.hrnet.image_processing_hrnet import HRNetImageProcessor
 from hfpose.models.hrnet.modeling_hrnet import DECONV_PADDINGS, EXPANSIONS, HRNetForPoseEstimation
@@ -20,7 +25,6 @@ from hfpose.models.shared.conversion import (
     keypoint_arguments,
     rename_state_dict,
 )
-from hfpose.models.shared.heatmaps import final_layer_settings, heatmap_processor_arguments, reference_decoding
 
 MODEL_CLASS = HRNetForPoseEstimation
 
@@ -99,9 +103,9 @@ def _backbone_arguments(backbone: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _head_arguments(head: Mapping[str, Any]) -> dict[str, Any]:
-    final_layer = final_layer_settings(head)
+    final_layer = last_convolution(head)
     kernel = final_layer["kernel_size"]
-    expect_settings("HeatmapHead.final_layer", final_layer, {"padding": (kernel - 1) // 2})
+    expect_settings("HeatmapHead.final_layer", final_layer, {"padding": (kernel - 1) // 2 if kernel else None})
     arguments: dict[str, Any] = {"final_kernel_size": kernel}
     defaults = {"deconv": ((256, 256, 256), (4, 4, 4)), "conv": ((), ())}  # the reference's
     for kind, (default_channels, default_kernels) in defaults.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hfpose.models.shared.heatmaps import HeatmapImageProcessor
+from hfpose.models.heatmap.image_processing_heatmap import HeatmapImageProcessor
 
 
 class HRNetImageProcessor(HeatmapImageProcessor):

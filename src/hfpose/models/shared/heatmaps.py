@@ -1,25 +1,27 @@
-"""Heatmaps: a keypoint as one map of responses, and the image processor of the estimators that predict them.
+"""Heatmaps: a keypoint as one map of responses, or a map of responses and two of offsets.
 
 All decoding works on whole batches (N, K, H, W), wherever the tensors are. Source: `mmpose.codecs.MSRAHeatmap`,
-`mmpose.codecs.UDPHeatmap` and `mmpose.codecs.utils`; DARK is Zhang et al., 2020, https://arxiv.org/abs/1910.06278; UDP
-is Huang et al., 2020, https://arxiv.org/abs/1911.07524.
+`UDPHeatmap` and `MegviiHeatmap`, `mmpose.codecs.utils`; DARK is Zhang et al., 2020, https://arxiv.org/abs/1910.06278; UDP
+is Huang et al., 2020, https://arxiv.org/abs/1911.07524; `"megvii"` is that of MSPN (Li et al., 2019,
+https://arxiv.org/abs/1901.00148).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.utils import ModelOutput
 
 from hfpose.errors import ConfigError
-from hfpose.models.shared.conversion import crop_arguments, expect_settings, normalization_arguments
-from hfpose.models.shared.top_down import TopDownImageProcessor
 
-QUARTER, DARK, UDP = DECODINGS = ("quarter", "dark", "udp")
+QUARTER, DARK, UDP, UDP_COMBINED, MEGVII = DECODINGS = ("quarter", "dark", "udp", "udp_combined", "megvii")
+
+# Radius of the disk around a keypoint, relative to the longer side of its heatmap, in which `"udp_combined"` learns offsets.
+RADIUS_FACTOR = 0.0546875
+# What `"megvii"` draws at a keypoint; and the score of a keypoint without any response.
+MEGVII_PEAK, MEGVII_MIN_SCORE = 255.0, 0.5
 
 # Responses that the logarithm is taken of are kept above these, and with UDP below 50.
 _DARK_FLOOR = 1e-10
@@ -30,14 +32,21 @@ _UDP_RIDGE = 2.0**-23
 Offsets = Sequence[tuple[int, int]]  # (x, y) relative to a cell
 
 
-def decode_heatmaps(heatmaps: Tensor, decoding: str = QUARTER, blur_kernel_size: int = 11) -> tuple[Tensor, Tensor]:
+def decode_heatmaps(
+    heatmaps: Tensor, decoding: str = QUARTER, blur_kernel_size: int = 11, radius_factor: float = RADIUS_FACTOR
+) -> tuple[Tensor, Tensor]:
     """Most likely place of every keypoint.
 
     Args:
-        heatmaps: (N, K, H, W) responses.
+        heatmaps: (N, K, H, W) responses; for `"udp_combined"` (N, 3 * K, H, W), for each keypoint responses and the x and
+            y offsets to it.
         decoding: `"quarter"`: the greatest response, moved by a quarter cell towards the greater neighbor; `"dark"`:
-            the peak of a Gaussian fitted around it; `"udp"`: the same from closer neighbors, as UDP does it.
-        blur_kernel_size: cells of the Gaussian that `"dark"` and `"udp"` smooth with.
+            the peak of a Gaussian fitted around it; `"udp"`: the same from closer neighbors, as UDP does it;
+            `"udp_combined"`: the greatest smoothed response, moved by the offsets there; `"megvii"`: the greatest
+            smoothed response, moved by a quarter cell, of maps that peak at 255.
+        blur_kernel_size: cells of the Gaussian that all but `"quarter"` smooth with; `"udp_combined"` with one twice as
+            wide.
+        radius_factor: unit of the offsets relative to the longer side of a heatmap.
 
     Returns:
         Keypoints (N, K, 2) in cells of the heatmaps, and scores (N, K), the greatest responses; on the CPU. A keypoint
@@ -49,6 +58,10 @@ def decode_heatmaps(heatmaps: Tensor, decoding: str = QUARTER, blur_kernel_size:
     if decoding not in DECODINGS:
         raise ConfigError(f"Unknown heatmap decoding {decoding!r}; expected one of {', '.join(map(repr, DECODINGS))}.")
     heatmaps = heatmaps.detach().float()
+    if decoding == UDP_COMBINED:
+        return _decode_combined(heatmaps, 2 * blur_kernel_size + 1, radius_factor)
+    if decoding == MEGVII:
+        return _decode_megvii(blur_heatmaps(heatmaps, blur_kernel_size))
     cells, scores = heatmap_maxima(heatmaps)
     if decoding == QUARTER:
         offsets = _quarter_offsets(heatmaps, cells)
@@ -57,6 +70,28 @@ def decode_heatmaps(heatmaps: Tensor, decoding: str = QUARTER, blur_kernel_size:
     else:
         offsets = _udp_offsets(blur_heatmaps(heatmaps, blur_kernel_size), cells)
     return (cells.cpu() + offsets).float(), scores.cpu()
+
+
+def _decode_combined(heatmaps: Tensor, blur_kernel_size: int, radius_factor: float) -> tuple[Tensor, Tensor]:
+    """See `decode_heatmaps`."""
+    responses, *offsets = heatmaps.unflatten(1, (-1, 3)).unbind(2)
+    height, width = responses.shape[-2:]
+    along_y, along_x = (
+        blur_matrix(size, blur_kernel_size, reflects=True).to(heatmaps.device) for size in (height, width)
+    )
+    cells, scores = heatmap_maxima(along_y @ responses @ along_x.T)
+    steps = torch.stack([_values_around(maps, cells, [(0, 0)])[0] for maps in offsets], -1)
+    return (cells.cpu() + steps * (radius_factor * max(width, height))).float(), scores.cpu()
+
+
+def _decode_megvii(blurred: Tensor) -> tuple[Tensor, Tensor]:
+    """See `decode_heatmaps`. A cell's center lies half a cell beyond its index, except near the border."""
+    height, width = blurred.shape[-2:]
+    cells, scores = heatmap_maxima(blurred)
+    x, y = cells.cpu().unbind(-1)
+    inside = (x > 1) & (x < width - 1) & (y > 1) & (y < height - 1)
+    steps = torch.where(inside[..., None], _quarter_offsets(blurred, cells) + 0.5, 0.0)
+    return (cells.cpu() + steps).float(), scores.cpu() / MEGVII_PEAK + MEGVII_MIN_SCORE
 
 
 def heatmap_maxima(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,20 +106,28 @@ def blur_heatmaps(heatmaps: Tensor, kernel_size: int) -> Tensor:
     """Heatmaps (N, K, H, W) smoothed with a Gaussian, zero around them, each scaled back to its maximum."""
     height, width = heatmaps.shape[-2:]
     # Smoothing is linear along each axis, and a product of matrices is faster than a convolution of single channels.
-    along_y, along_x = (_blur_matrix(size, kernel_size).to(heatmaps.device) for size in (height, width))
+    along_y, along_x = (blur_matrix(size, kernel_size).to(heatmaps.device) for size in (height, width))
     blurred = along_y @ (heatmaps @ along_x)
     return blurred * (heatmaps.amax((2, 3), keepdim=True) / blurred.amax((2, 3), keepdim=True))
 
 
 @cache
-def _blur_matrix(size: int, kernel_size: int) -> Tensor:
-    """Matrix (size, size), symmetric, that smooths a column of `size` values."""
+def blur_matrix(size: int, kernel_size: int, reflects: bool = False) -> Tensor:
+    """Matrix (size, size) that smooths a column of `size` values with a Gaussian.
+
+    Args:
+        size, kernel_size: in cells.
+        reflects: whether values beyond the ends are those that mirror them, else zero.
+    """
     import cv2
 
     kernel = torch.from_numpy(cv2.getGaussianKernel(kernel_size, 0)).float().flatten()
-    distance = (torch.arange(size)[:, None] - torch.arange(size)).abs()
-    half = kernel_size // 2
-    return torch.where(distance <= half, kernel[half + distance.clamp(max=half)], 0.0)
+    rows = torch.arange(size)[:, None].expand(-1, kernel_size)
+    columns = rows + torch.arange(kernel_size) - kernel_size // 2
+    values = torch.where((columns >= 0) & (columns < size), 1.0, float(reflects)) * kernel
+    period = max(2 * (size - 1), 1)
+    columns = (columns % period).minimum(-columns % period)
+    return torch.zeros(size, size).index_put_((rows, columns), values, accumulate=True)
 
 
 def _quarter_offsets(heatmaps: Tensor, cells: Tensor) -> Tensor:
@@ -162,7 +205,9 @@ def _values_around(heatmaps: Tensor, cells: Tensor, offsets: Offsets, margin: in
     return values.to("cpu", torch.float64)
 
 
-def merge_flipped_heatmaps(heatmaps: Tensor, flipped: Tensor, flip_indices: Sequence[int], shift: bool) -> Tensor:
+def merge_flipped_heatmaps(
+    heatmaps: Tensor, flipped: Tensor, flip_indices: Sequence[int], shift: bool, combined: bool = False
+) -> Tensor:
     """Mean of the heatmaps (N, K, H, W) for crops and for mirrored crops.
 
     Args:
@@ -171,99 +216,14 @@ def merge_flipped_heatmaps(heatmaps: Tensor, flipped: Tensor, flip_indices: Sequ
         flip_indices: for each keypoint the index of its mirror image.
         shift: whether to move the mirrored ones by one cell to the right, which aligns them where a crop's width
             maps onto its number of pixels (no UDP).
+        combined: whether each keypoint has maps of offsets too (N, 3 * K, H, W), see `decode_heatmaps`.
     """
-    mirrored = flipped[:, list(flip_indices)].flip(-1)
+    mirrored = flipped.flip(-1)
+    if combined:
+        signs = torch.tensor([1, -1, 1], device=flipped.device).view(3, 1, 1)  # x offsets point the other way
+        mirrored = (mirrored.unflatten(1, (-1, 3))[:, list(flip_indices)] * signs).flatten(1, 2)
+    else:
+        mirrored = mirrored[:, list(flip_indices)]
     if shift:
         mirrored = torch.cat((mirrored[..., :1], mirrored[..., :-1]), -1)
     return (heatmaps + mirrored) * 0.5
-
-
-class HeatmapImageProcessor(TopDownImageProcessor):
-    """Crops for the estimators that predict heatmaps, and keypoints from these.
-
-    Args:
-        heatmap_decoding: see `decode_heatmaps`. With `"udp"` the outermost cells lie on the outermost pixels of the
-            crop, otherwise a cell covers a square of pixels.
-        blur_kernel_size: see `decode_heatmaps`.
-        shift_flipped_heatmaps: see `merge_flipped_heatmaps`.
-        kwargs: see [`TopDownImageProcessor`].
-    """
-
-    def __init__(
-        self,
-        heatmap_decoding: str = QUARTER,
-        blur_kernel_size: int = 11,
-        shift_flipped_heatmaps: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.heatmap_decoding = heatmap_decoding
-        self.blur_kernel_size = blur_kernel_size
-        self.shift_flipped_heatmaps = shift_flipped_heatmaps
-
-    def decode_crops(self, outputs: ModelOutput) -> tuple[Tensor, Tensor]:
-        heatmaps = outputs["heatmaps"]
-        keypoints, scores = decode_heatmaps(heatmaps, self.heatmap_decoding, self.blur_kernel_size)
-        border = 1 if self.heatmap_decoding == UDP else 0
-        height, width = heatmaps.shape[-2:]
-        pixels = torch.tensor(self._crop_size) - border
-        return keypoints * (pixels / (torch.tensor((width, height)) - border)), scores
-
-    def merge_flipped(self, outputs: ModelOutput, flipped: ModelOutput, flip_indices: Sequence[int]) -> ModelOutput:
-        heatmaps = merge_flipped_heatmaps(
-            outputs["heatmaps"], flipped["heatmaps"], flip_indices, self.shift_flipped_heatmaps
-        )
-        return type(outputs)(heatmaps=heatmaps)
-
-
-def heatmap_processor_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
-    """`HeatmapImageProcessor` arguments for the reference's settings of a top-down model with a `HeatmapHead`.
-
-    Raises:
-        ConfigError: for a setting that is not supported.
-    """
-    decoder = reference["head"]["decoder"]
-    test_cfg = reference.get("test_cfg") or {}
-    expect_settings("test_cfg", test_cfg, {"flip_mode": "heatmap"})
-    width, height = decoder["input_size"]
-    decoding = reference_decoding(decoder)
-    return {
-        "size": {"height": height, "width": width},
-        "heatmap_decoding": decoding,
-        "blur_kernel_size": decoder.get("blur_kernel_size", 11),
-        "shift_flipped_heatmaps": bool(test_cfg.get("shift_heatmap", False)),
-        "flip_test": bool(test_cfg.get("flip_test", False)),
-        "use_udp": decoding == UDP,
-        **crop_arguments(reference),
-        **normalization_arguments(reference["data_preprocessor"]),
-    }
-
-
-def reference_decoding(decoder: Mapping[str, Any]) -> str:
-    """How the heatmaps of the reference's codec are decoded, see `decode_heatmaps`.
-
-    Raises:
-        ConfigError: for a codec that is not supported.
-    """
-    if decoder["type"] == "UDPHeatmap":
-        expect_settings("UDPHeatmap", decoder, {"heatmap_type": "gaussian"})
-        return UDP
-    expect_settings("HeatmapHead.decoder", decoder, {"type": "MSRAHeatmap"})
-    return DARK if decoder.get("unbiased") else QUARTER
-
-
-def final_layer_settings(head: Mapping[str, Any]) -> dict[str, Any]:
-    """`kernel_size` and `padding` of the last convolution of the reference's `HeatmapHead`.
-
-    Raises:
-        ConfigError: if the head ends without one.
-    """
-    final_layer = head.get("final_layer", {})
-    if final_layer is None:
-        raise ConfigError(
-            "A HeatmapHead with final_layer=None is not supported; expected {'kernel_size': 1} or the like."
-        )
-    return {"kernel_size": 1, "padding": 0} | dict(final_layer)
-
-
-__all__ = ["HeatmapImageProcessor"]

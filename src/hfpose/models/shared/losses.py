@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hfpose.models.shared.heatmaps import DARK, QUARTER, UDP
+from hfpose.models.shared.heatmaps import DARK, MEGVII, MEGVII_PEAK, QUARTER, UDP, blur_matrix
 
-# A Gaussian that reaches less than this many standard deviations into the image is no target.
+# A Gaussian that reaches less than this many standard deviations into the picture is no target.
 GAUSSIAN_REACH = 3
 
 # Settings of RTMDet's assignment and losses, the same for all its sizes.
@@ -97,11 +97,16 @@ def simcc_loss(
 
 
 def heatmap_targets(
-    labels: Tensor, heatmap_size: tuple[int, int], image_size: Sequence[int], sigma: float, encoding: str
+    labels: Tensor,
+    heatmap_size: tuple[int, int],
+    image_size: Sequence[int],
+    sigma: float,
+    encoding: str,
+    kernel_size: int = 11,
 ) -> tuple[Tensor, Tensor]:
-    """Gaussians around keypoints, 1 at their centers.
+    """Gaussians around keypoints, 1 at their centers, 255 with `"megvii"`.
 
-    Source: `mmpose.codecs.MSRAHeatmap` and `UDPHeatmap`.
+    Source: `mmpose.codecs.MSRAHeatmap`, `UDPHeatmap` and `MegviiHeatmap`.
 
     Args:
         labels: (B, K, 2) x and y in pixels of the crop.
@@ -109,7 +114,8 @@ def heatmap_targets(
         image_size: height and width of the crop in pixels.
         sigma: standard deviation in cells.
         encoding: the way that decodes them, see `decode_heatmaps`. `"quarter"` rounds the centers to cells, `"quarter"`
-            and `"udp"` cut the Gaussians off.
+            and `"udp"` cut the Gaussians off, `"megvii"` draws them with a kernel.
+        kernel_size: of that kernel, in cells.
 
     Returns:
         Targets (B, K, h, w), and whether each Gaussian reaches into its heatmap (B, K).
@@ -118,10 +124,22 @@ def heatmap_targets(
     axes, is_inside = [], torch.ones(labels.shape[:2], dtype=torch.bool, device=labels.device)
     for axis, num_cells, num_pixels in zip((0, 1), reversed(heatmap_size), reversed(image_size), strict=True):
         positions = labels[..., axis].float() * ((num_cells - border) / (num_pixels - border))
-        values, reaches = _axis_gaussians(positions, num_cells, sigma, encoding)
+        if encoding == MEGVII:
+            values, reaches = _axis_kernels(positions, num_cells, kernel_size)
+        else:
+            values, reaches = _axis_gaussians(positions, num_cells, sigma, encoding)
         axes.append(values)
         is_inside &= reaches
-    return axes[1][..., :, None] * axes[0][..., None, :], is_inside
+    peak = MEGVII_PEAK if encoding == MEGVII else 1.0
+    return axes[1][..., :, None] * axes[0][..., None, :] * peak, is_inside
+
+
+def _axis_kernels(positions: Tensor, num_cells: int, kernel_size: int) -> tuple[Tensor, Tensor]:
+    """Smoothed cells (B, K, num_cells), 1 at positions (B, K) along one axis, and whether each lies inside (B, K)."""
+    cells = positions.trunc().long()
+    columns = blur_matrix(num_cells, kernel_size, reflects=True).T.to(positions.device)
+    columns = columns / columns.diagonal()[:, None]
+    return columns[cells.clamp(0, num_cells - 1)], (cells >= 0) & (cells < num_cells)
 
 
 def _axis_gaussians(positions: Tensor, num_cells: int, sigma: float, encoding: str) -> tuple[Tensor, Tensor]:
@@ -144,6 +162,7 @@ def heatmap_loss(
     image_size: Sequence[int],
     sigma: float,
     encoding: str,
+    kernel_size: int = 11,
 ) -> Tensor:
     """Mean squared difference of heatmaps from Gaussians around the true keypoints, weighted by keypoint.
 
@@ -153,12 +172,47 @@ def heatmap_loss(
         heatmaps: (B, K, h, w) outputs.
         labels: (B, K, 2) true x and y in pixels of the crop.
         keypoint_weights: (B, K), 0 for a keypoint that is not labeled; None weighs all 1.
-        image_size, sigma, encoding: see `heatmap_targets`.
+        image_size, sigma, encoding, kernel_size: see `heatmap_targets`.
     """
     size = (heatmaps.shape[2], heatmaps.shape[3])
-    targets, is_inside = heatmap_targets(labels, size, image_size, sigma, encoding)
+    targets, is_inside = heatmap_targets(labels, size, image_size, sigma, encoding, kernel_size)
     weights = is_inside.float() if keypoint_weights is None else is_inside * keypoint_weights
     return ((heatmaps.float() - targets).square().mean((2, 3)) * weights).mean()
+
+
+def combined_heatmap_loss(
+    heatmaps: Tensor,
+    labels: Tensor,
+    keypoint_weights: Tensor | None,
+    *,
+    image_size: Sequence[int],
+    radius_factor: float,
+) -> Tensor:
+    """Mean squared difference of responses from disks around the true keypoints, and of the offsets inside of them.
+
+    Source: `mmpose.models.losses.CombinedTargetMSELoss` with `use_target_weight`, `mmpose.codecs.UDPHeatmap` with
+    `heatmap_type="combined"`.
+
+    Args:
+        heatmaps: (B, 3 * K, h, w) outputs, see `decode_heatmaps`.
+        labels: (B, K, 2) true x and y in pixels of the crop.
+        keypoint_weights: (B, K), 0 for a keypoint that is not labeled; None weighs all 1.
+        image_size: height and width of the crop in pixels.
+        radius_factor: radius of the disks relative to the longer side of the heatmaps.
+    """
+    responses, *offsets = heatmaps.float().unflatten(1, (-1, 3)).unbind(2)
+    height, width = responses.shape[2:]
+    radius = radius_factor * max(height, width)
+    scales = ((width - 1) / (image_size[1] - 1), (height - 1) / (image_size[0] - 1))
+    x, y = ((labels[..., axis].float() * scale)[..., None, None] for axis, scale in enumerate(scales))
+    columns, rows = (torch.arange(size, device=labels.device) for size in (width, height))
+    true_offsets = [(x - columns) / radius, (y - rows[:, None]) / radius]
+    disks = (true_offsets[0].square() + true_offsets[1].square() <= 1).float()
+    weights = torch.ones_like(x) if keypoint_weights is None else keypoint_weights[..., None, None]
+    total = ((responses - disks) * weights).square().mean()
+    for given, true in zip(offsets, true_offsets, strict=True):
+        total = total + ((given - true) * disks * weights).square().mean()
+    return 0.5 * total
 
 
 # Detection
@@ -183,7 +237,7 @@ def detection_loss(
         pred_boxes: (B, P, 4) x1, y1, x2, y2 in pixels of `pixel_values`.
         points: (P, 2) x and y of each place in these pixels.
         strides: (P,) stride of each place's level.
-        labels: for each image `class_labels` (n,) and `boxes` (n, 4), x1, y1, x2, y2 in pixels of `pixel_values`.
+        labels: for each picture `class_labels` (n,) and `boxes` (n, 4), x1, y1, x2, y2 in pixels of `pixel_values`.
     """
     logits, pred_boxes = logits.float(), pred_boxes.float()
     boxes, class_labels, is_real = pad_labels(labels, logits.device)
@@ -201,7 +255,7 @@ def detection_loss(
 
 
 def pad_labels(labels: Sequence[Mapping[str, Tensor]], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Labels of all images as boxes (B, G, 4), classes (B, G) and which of them are real (B, G); G is at least 1."""
+    """Labels of all pictures as boxes (B, G, 4), classes (B, G) and which of them are real (B, G); G is at least 1."""
     counts = [len(label["boxes"]) for label in labels]
     boxes = torch.zeros(len(labels), max([1, *counts]), 4, device=device)
     class_labels = torch.zeros(boxes.shape[:2], dtype=torch.long, device=device)

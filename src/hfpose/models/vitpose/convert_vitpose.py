@@ -12,8 +12,8 @@ from transformers import VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEst
 
 from hfpose.errors import ConfigError
 from hfpose.keypoints import KeypointSchema
+from hfpose.models.heatmap.convert_heatmap import heatmap_processor_arguments, last_convolution
 from hfpose.models.shared.conversion import RenameRules, expect_settings, keypoint_arguments, rename_state_dict
-from hfpose.models.shared.heatmaps import final_layer_settings, heatmap_processor_arguments
 from hfpose.models.vitpose.image_processing_vitpose import ViTPoseImageProcessor
 
 MODEL_CLASS = VitPoseForPoseEstimation
@@ -127,7 +127,7 @@ def _pair(value: int | list[int] | tuple[int, ...]) -> tuple[int, ...]:
 
 def _decoder_arguments(neck: Mapping[str, Any] | None, head: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments for one of the two decoders that transformers has: "simple" upsamples, "classic" deconvolves."""
-    final_layer = final_layer_settings(head)
+    final_layer = last_convolution(head)
     deconv_channels = head.get("deconv_out_channels", (256, 256, 256)) or ()
     if neck is None:
         classic: dict[str, Any] = {"deconv_out_channels": (256, 256), "deconv_kernel_sizes": (4, 4)}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from hfpose.models.shared.heatmaps import UDP, HeatmapImageProcessor
+from hfpose.models.heatmap.image_processing_heatmap import HeatmapImageProcessor
+from hfpose.models.shared.heatmaps import UDP
 
 
 class ViTPoseImageProcessor(HeatmapImageProcessor):

@@ -1,0 +1,72 @@
+"""Configuration of the heatmap estimators."""
+
+from typing import Any
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+from hfpose.models.shared.configuration import LabeledConfig, Numbers, check_sizes
+
+
+@strict
+class HeatmapConfig(LabeledConfig):
+    r"""
+    Configuration of [`HeatmapForPoseEstimation`]. The defaults are those of SimpleBaseline with ResNet-50 at 256x192.
+
+    The number of keypoints is `num_labels`; their names are `id2label`.
+
+    Args:
+        backbone_config: the backbone, ours or one of transformers; default ResNet-50.
+        image_size: height and width of a crop in pixels.
+        feature_map_indices: which feature maps of the backbone to use; None for all. Without
+            `concatenate_feature_maps` the last of them goes to the head.
+        concatenate_feature_maps: whether to resize all to the first one and to put their channels side by side.
+        feature_map_relu: whether a ReLU follows.
+        feature_map_scale: factor by which the feature map is then resized.
+        deconv_channels: channels of the head's transposed convolutions, each of which doubles the resolution.
+        deconv_kernel_sizes: their sizes: 2, 3 or 4.
+        deconv_groups: their groups; empty for 1.
+        conv_channels: channels of the head's convolutions after them.
+        conv_kernel_sizes: their sizes.
+        final_kernel_size: size of the convolution that gives each keypoint its heatmap; 0 for no such convolution.
+        hidden_act: activation of the head.
+        heatmap_sigma: standard deviation, in cells, of the targets in training.
+        heatmap_encoding: how they are drawn, see `heatmap_targets`. It is the image processor's `heatmap_decoding`. With
+            `"udp_combined"` each keypoint has three maps.
+        heatmap_kernel_size: cells of the Gaussian of `"megvii"`.
+        heatmap_radius_factor: radius of the disks of `"udp_combined"` relative to the longer side of the heatmaps.
+        keypoint_schema: names, skeleton, flip pairs and colors of the keypoints, see [`KeypointSchema`].
+    """
+
+    model_type = "heatmap"
+    default_num_labels = 17
+    sub_configs_defaults = {"backbone_config": SubConfigSpec(AutoConfig, model_type="resnet_backbone")}
+
+    backbone_config: dict[str, Any] | PreTrainedConfig | None = None
+    image_size: list[int] | tuple[int, int] = (256, 192)
+    feature_map_indices: Numbers | None = None
+    concatenate_feature_maps: bool = False
+    feature_map_relu: bool = False
+    feature_map_scale: float | int = 1.0
+    deconv_channels: Numbers = (256, 256, 256)
+    deconv_kernel_sizes: Numbers = (4, 4, 4)
+    deconv_groups: Numbers = ()
+    conv_channels: Numbers = ()
+    conv_kernel_sizes: Numbers = ()
+    final_kernel_size: int = 1
+    hidden_act: str = "relu"
+    heatmap_sigma: float | int = 2.0
+    heatmap_encoding: str = "quarter"
+    heatmap_kernel_size: int = 11
+    heatmap_radius_factor: float = 0.0546875
+    keypoint_schema: dict[str, Any] | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        check_sizes(
+            self, "deconv_channels", "deconv_kernel_sizes", "conv_channels", "conv_kernel_sizes", "final_kernel_size"
+        )
+        super().__post_init__(**kwargs)
+
+
+__all__ = ["HeatmapConfig"]

@@ -1,0 +1,192 @@
+"""From the reference's settings and checkpoints of heatmap estimators to ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+from transformers import PreTrainedConfig
+
+from hfpose.errors import ConfigError
+from hfpose.keypoints import KeypointSchema
+from hfpose.models.backbones import backbone_from_reference, convert_backbone
+from hfpose.models.heatmap.configuration_heatmap import HeatmapConfig
+from hfpose.models.heatmap.image_processing_heatmap import HeatmapImageProcessor
+from hfpose.models.heatmap.modeling_heatmap import HeatmapForPoseEstimation
+from hfpose.models.shared.conversion import (
+    RenameRules,
+    crop_arguments,
+    expect_settings,
+    keypoint_arguments,
+    normalization_arguments,
+    rename_state_dict,
+)
+from hfpose.models.shared.convolution import DECONV_PADDINGS
+from hfpose.models.shared.heatmaps import DARK, MEGVII, QUARTER, RADIUS_FACTOR, UDP, UDP_COMBINED
+
+MODEL_CLASS = HeatmapForPoseEstimation
+
+MAPS_PER_KEYPOINT = {UDP_COMBINED: 3}
+# Channels, kernel sizes and groups of the layers that a head has unless its config says otherwise.
+_DECONVOLUTIONS = {
+    "HeatmapHead": ((256, 256, 256), (4, 4, 4), ()),
+    "ViPNASHead": ((144, 144, 144), (4, 4, 4), (16, 16, 16)),
+}
+
+
+def _layer(match: re.Match[str]) -> str:
+    """The head counts convolutions, normalizations and activations in one row."""
+    layer, part = divmod(int(match[2]), 3)
+    return f"head.{match[1]}olutions.{layer}.{('conv', 'norm')[part]}."
+
+
+RENAMES: RenameRules = (
+    (r"^keypoint_head\.", "head."),  # before version 1 of the reference
+    (r"^head\.((?:de)?conv)_layers\.(\d+)\.", _layer),
+    (r"^head\.final_layer\.(?=\w+$)", "head.heatmaps."),
+)
+
+
+def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> HeatmapConfig:
+    """Configuration for the reference's settings of a top-down model with a `HeatmapHead` or a `ViPNASHead`.
+
+    Raises:
+        ConfigError: for a setting that is not supported, or a schema with another number of keypoints.
+    """
+    head, decoder = reference["head"], reference["head"]["decoder"]
+    if head["type"] not in _DECONVOLUTIONS:
+        raise ConfigError(
+            f"The head {head['type']} is not supported here; known ones are {', '.join(_DECONVOLUTIONS)}."
+        )
+    encoding = reference_decoding(decoder)
+    width, height = decoder["input_size"]
+    return HeatmapConfig(
+        backbone_config=backbone_from_reference(reference["backbone"]),
+        image_size=(height, width),
+        heatmap_sigma=decoder.get("sigma", 2.0),
+        heatmap_encoding=encoding,
+        heatmap_kernel_size=decoder.get("kernel_size", 11),
+        heatmap_radius_factor=decoder.get("radius_factor", RADIUS_FACTOR),
+        **_neck_arguments(reference.get("neck")),
+        **_head_arguments(head),
+        **keypoint_arguments(head["out_channels"] // MAPS_PER_KEYPOINT.get(encoding, 1), schema),
+    )
+
+
+def _neck_arguments(neck: Mapping[str, Any] | None) -> dict[str, Any]:
+    if neck is None:
+        return {}
+    expect_settings("The neck", neck, {"type": "FeatureMapProcessor", "align_corners": False})
+    index = neck.get("select_index")
+    return {
+        "feature_map_indices": [index] if isinstance(index, int) else index,
+        "concatenate_feature_maps": neck.get("concat", False),
+        "feature_map_relu": neck.get("apply_relu", False),
+        "feature_map_scale": neck.get("scale_factor", 1.0),
+    }
+
+
+def _head_arguments(head: Mapping[str, Any]) -> dict[str, Any]:
+    final_layer = last_convolution(head)
+    kernel = final_layer["kernel_size"]
+    if kernel:
+        expect_settings(f"{head['type']}.final_layer", final_layer, {"padding": (kernel - 1) // 2})
+    arguments: dict[str, Any] = {"final_kernel_size": kernel}
+    *deconvolutions, groups = _DECONVOLUTIONS[head["type"]]
+    defaults: dict[str, Any] = {"deconv": deconvolutions, "conv": ((), ())}
+    for kind, (default_channels, default_kernels) in defaults.items():
+        channels = head.get(f"{kind}_out_channels", default_channels) or ()
+        kernels = (head.get(f"{kind}_kernel_sizes", default_kernels) or ()) if channels else ()
+        _expect_one_for_each(head["type"], f"{kind}_out_channels", channels, f"{kind}_kernel_sizes", kernels)
+        arguments |= {f"{kind}_channels": list(channels), f"{kind}_kernel_sizes": list(kernels)}
+    if groups and arguments["deconv_channels"]:
+        arguments["deconv_groups"] = list(head.get("deconv_num_groups", groups))
+        _expect_one_for_each(
+            head["type"],
+            "deconv_out_channels",
+            arguments["deconv_channels"],
+            "deconv_num_groups",
+            arguments["deconv_groups"],
+        )
+    if unknown := set(arguments["deconv_kernel_sizes"]) - set(DECONV_PADDINGS):
+        raise ConfigError(f"HeatmapHead.deconv_kernel_sizes holds {sorted(unknown)}; only 2, 3 and 4 are supported.")
+    return arguments
+
+
+def _expect_one_for_each(head: str, what: str, layers: Any, setting: str, given: Any) -> None:
+    if len(layers) != len(given):
+        raise ConfigError(
+            f"{head} has {len(layers)} {what} but {len(given)} {setting}; expected one number for each layer."
+        )
+
+
+def last_convolution(head: Mapping[str, Any]) -> dict[str, Any]:
+    """`kernel_size` and `padding` of the last convolution of the reference's `HeatmapHead`; 0 and 0 if it has none."""
+    final_layer = head.get("final_layer", {})
+    return {"kernel_size": 0 if final_layer is None else 1, "padding": 0} | dict(final_layer or {})
+
+
+def image_processor_from_reference(reference: Mapping[str, Any]) -> HeatmapImageProcessor:
+    """Image processor for the reference's settings."""
+    return HeatmapImageProcessor(**heatmap_processor_arguments(reference))
+
+
+def heatmap_processor_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
+    """`HeatmapImageProcessor` arguments for the reference's settings of a top-down model that predicts heatmaps.
+
+    Raises:
+        ConfigError: for a setting that is not supported.
+    """
+    decoder = reference["head"]["decoder"]
+    test_cfg = reference.get("test_cfg") or {}
+    decoding = reference_decoding(decoder)
+    expect_settings("test_cfg", test_cfg, {"flip_mode": "udp_combined" if decoding == UDP_COMBINED else "heatmap"})
+    width, height = decoder["input_size"]
+    return {
+        "size": {"height": height, "width": width},
+        "heatmap_decoding": decoding,
+        "blur_kernel_size": decoder.get("kernel_size" if decoding == MEGVII else "blur_kernel_size", 11),
+        "offset_radius_factor": decoder.get("radius_factor", RADIUS_FACTOR),
+        "shift_flipped_heatmaps": bool(test_cfg.get("shift_heatmap", False)),
+        "flip_test": bool(test_cfg.get("flip_test", False)),
+        "use_udp": decoding in (UDP, UDP_COMBINED),
+        **crop_arguments(reference),
+        **normalization_arguments(reference["data_preprocessor"]),
+    }
+
+
+def reference_decoding(decoder: Mapping[str, Any]) -> str:
+    """How the heatmaps of the reference's codec are decoded, see `decode_heatmaps`.
+
+    Raises:
+        ConfigError: for a codec that is not supported.
+    """
+    kind = decoder["type"]
+    if kind == "UDPHeatmap":
+        types = {"gaussian": UDP, "combined": UDP_COMBINED}
+        heatmap_type = decoder.get("heatmap_type", "gaussian")
+        if heatmap_type in types:
+            return types[heatmap_type]
+        raise ConfigError(f"UDPHeatmap with heatmap_type={heatmap_type!r} is not supported, only {', '.join(types)}.")
+    if kind == "MegviiHeatmap":
+        return MEGVII
+    expect_settings("The decoder of the head", decoder, {"type": "MSRAHeatmap"})
+    return DARK if decoder.get("unbiased") else QUARTER
+
+
+def convert_state_dict(state_dict: Mapping[str, Tensor], config: HeatmapConfig) -> dict[str, Tensor]:
+    """The reference's tensors under our names, also those of heads from before version 1 of the reference."""
+    renamed = rename_state_dict(state_dict, (*_old_final_layers(config), *RENAMES))
+    assert isinstance(config.backbone_config, PreTrainedConfig)  # made of a dict or of nothing by transformers
+    return convert_backbone(renamed, config.backbone_config)
+
+
+def _old_final_layers(config: HeatmapConfig) -> RenameRules:
+    """Before version 1 the reference counted the head's convolutions and its last one in one row, `final_layer`."""
+    last = 3 * len(config.conv_channels)
+    return (
+        (rf"^(?:keypoint_)?head\.final_layer\.{last}\.(?=\w+$)", "head.heatmaps."),
+        (r"^(?:keypoint_)?head\.final_layer\.(?=\d)", "head.conv_layers."),
+    )

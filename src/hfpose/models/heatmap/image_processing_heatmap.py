@@ -1,0 +1,74 @@
+"""Image processor of the estimators that predict heatmaps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.utils import ModelOutput
+
+from hfpose.models.shared.heatmaps import (
+    QUARTER,
+    RADIUS_FACTOR,
+    UDP,
+    UDP_COMBINED,
+    decode_heatmaps,
+    merge_flipped_heatmaps,
+)
+from hfpose.models.shared.top_down import TopDownImageProcessor
+
+
+class HeatmapImageProcessor(TopDownImageProcessor):
+    """Crops for the estimators that predict heatmaps, and keypoints from these.
+
+    Args:
+        heatmap_decoding: see `decode_heatmaps`. With `"udp"` and `"udp_combined"` the outermost cells lie on the outermost
+            pixels of the crop, otherwise a cell covers a square of pixels.
+        blur_kernel_size: see `decode_heatmaps`.
+        offset_radius_factor: see `decode_heatmaps`.
+        shift_flipped_heatmaps: see `merge_flipped_heatmaps`.
+        kwargs: see [`TopDownImageProcessor`].
+    """
+
+    def __init__(
+        self,
+        heatmap_decoding: str = QUARTER,
+        blur_kernel_size: int = 11,
+        offset_radius_factor: float = RADIUS_FACTOR,
+        shift_flipped_heatmaps: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.heatmap_decoding = heatmap_decoding
+        self.blur_kernel_size = blur_kernel_size
+        self.offset_radius_factor = offset_radius_factor
+        self.shift_flipped_heatmaps = shift_flipped_heatmaps
+
+    def decode_crops(self, outputs: ModelOutput) -> tuple[Tensor, Tensor]:
+        heatmaps = outputs["heatmaps"]
+        keypoints, scores = decode_heatmaps(
+            heatmaps, self.heatmap_decoding, self.blur_kernel_size, self.offset_radius_factor
+        )
+        height, width = heatmaps.shape[-2:]
+        cells = torch.tensor((width, height)) - int(self.heatmap_decoding in (UDP, UDP_COMBINED))
+        # The heatmap covers the crop, of which `crop_matrices` takes one pixel less with UDP.
+        pixels = torch.tensor(self._crop_size) - int(self.use_udp)
+        return keypoints * (pixels / cells), scores
+
+    def merge_flipped(self, outputs: ModelOutput, flipped: ModelOutput, flip_indices: Sequence[int]) -> ModelOutput:
+        heatmaps = merge_flipped_heatmaps(
+            outputs["heatmaps"],
+            flipped["heatmaps"],
+            flip_indices,
+            self.shift_flipped_heatmaps,
+            combined=self.heatmap_decoding == UDP_COMBINED,
+        )
+        return type(outputs)(heatmaps=heatmaps)
+
+    def heatmaps(self, outputs: ModelOutput) -> Tensor:
+        return outputs["heatmaps"][:, :: 3 if self.heatmap_decoding == UDP_COMBINED else 1]
+
+
+__all__ = ["HeatmapImageProcessor"]

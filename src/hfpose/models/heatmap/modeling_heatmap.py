@@ -1,0 +1,195 @@
+"""Heatmap estimators: the feature map of a backbone, enlarged by transposed convolutions, to a heatmap for each keypoint.
+
+Source: Xiao et al., 2018, https://arxiv.org/abs/1804.06208; `mmpose.models.heads.HeatmapHead` and `ViPNASHead`,
+`mmpose.models.necks.FeatureMapProcessor`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AutoBackbone, PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from hfpose.models.heatmap.configuration_heatmap import HeatmapConfig
+from hfpose.models.shared.configuration import label_count
+from hfpose.models.shared.convolution import ConvNormAct, deconvolutions
+from hfpose.models.shared.heatmaps import UDP_COMBINED
+from hfpose.models.shared.losses import combined_heatmap_loss, heatmap_loss
+from hfpose.models.shared.pushing import PushWithCard
+
+
+@dataclass
+class HeatmapOutput(ModelOutput):
+    """
+    Output of [`HeatmapForPoseEstimation`].
+
+    Args:
+        loss: scalar, where `labels` were given; see `heatmap_loss`.
+        heatmaps: (B, K, h, w) responses; with `heatmap_encoding="udp_combined"` (B, 3 * K, h, w), for each keypoint a map
+            of responses and the x and y offsets to it.
+        hidden_states: feature maps of the backbone, where asked for.
+    """
+
+    loss: Tensor | None = None
+    heatmaps: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+
+
+class FeatureMapSelection(nn.Module):
+    """Chooses, joins and resizes feature maps [(B, C, h, w), ...] of the backbone for the head."""
+
+    def __init__(self, config: HeatmapConfig) -> None:
+        super().__init__()
+        self.indices = config.feature_map_indices
+        self.concatenates = config.concatenate_feature_maps
+        self.has_relu = config.feature_map_relu
+        self.scale = float(config.feature_map_scale)
+
+    def out_channels(self, channels: Sequence[int]) -> int:
+        """Channels of the result, from those of the backbone's feature maps."""
+        selected = self._selected(channels)
+        return sum(selected) if self.concatenates else selected[-1]
+
+    def forward(self, feature_maps: Sequence[Tensor]) -> Tensor:
+        feature_maps = self._selected(feature_maps)
+        feature_map = self._concatenated(feature_maps) if self.concatenates else feature_maps[-1]
+        if self.has_relu:
+            feature_map = feature_map.relu()
+        if self.scale != 1:
+            feature_map = F.interpolate(feature_map, scale_factor=self.scale, mode="bilinear")
+        return feature_map
+
+    def _selected(self, items: Sequence) -> Sequence:
+        return items if self.indices is None else [items[index] for index in self.indices]
+
+    @staticmethod
+    def _concatenated(feature_maps: Sequence[Tensor]) -> Tensor:
+        first, *others = feature_maps
+        resized = [F.interpolate(other, size=first.shape[2:], mode="bilinear") for other in others]
+        return torch.cat((first, *resized), 1)
+
+
+class HeatmapHead(nn.Module):
+    """From a feature map to heatmaps.
+
+    Args:
+        config: of the model.
+        in_channels: of the feature map.
+    """
+
+    def __init__(self, config: HeatmapConfig, in_channels: int) -> None:
+        super().__init__()
+        act = config.hidden_act
+        self.deconvolutions = deconvolutions(
+            in_channels, config.deconv_channels, config.deconv_kernel_sizes, config.deconv_groups, hidden_act=act
+        )
+        channels = [in_channels, *config.deconv_channels][-1]
+        sizes = zip(pairwise([channels, *config.conv_channels]), config.conv_kernel_sizes, strict=True)
+        self.convolutions = nn.Sequential(
+            *(ConvNormAct(*size, kernel, hidden_act=act, bias=True) for size, kernel in sizes)
+        )
+        maps = label_count(config) * (3 if config.heatmap_encoding == UDP_COMBINED else 1)
+        channels, kernel = [channels, *config.conv_channels][-1], config.final_kernel_size
+        self.heatmaps = nn.Conv2d(channels, maps, kernel, padding=(kernel - 1) // 2) if kernel else nn.Identity()
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        return self.heatmaps(self.convolutions(self.deconvolutions(feature_map)))
+
+
+class HeatmapPreTrainedModel(PushWithCard, PreTrainedModel):
+    """Initialization and loading."""
+
+    config: HeatmapConfig
+    config_class = HeatmapConfig
+    base_model_prefix = "backbone"
+    main_input_name = "pixel_values"
+    input_modalities = "image"
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # the loss is not divided by `num_items_in_batch`
+    _no_split_modules = ["HeatmapHead"]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            init.normal_(module.weight, std=0.001)
+
+
+class HeatmapForPoseEstimation(HeatmapPreTrainedModel):
+    """
+    A backbone with a heatmap head.
+
+    Example:
+
+    ```python
+    >>> from hfpose import HeatmapForPoseEstimation, HeatmapImageProcessor
+
+    >>> model = HeatmapForPoseEstimation.from_pretrained(folder)
+    >>> processor = HeatmapImageProcessor.from_pretrained(folder)
+    >>> inputs = processor(image, boxes=[[[50, 20, 200, 400]]], return_tensors="pt")
+    >>> people = processor.post_process_pose_estimation(model(**inputs), boxes=[[[50, 20, 200, 400]]])
+    ```
+    """
+
+    def __init__(self, config: HeatmapConfig) -> None:
+        super().__init__(config)
+        self.backbone = AutoBackbone.from_config(config.backbone_config)
+        self.neck = FeatureMapSelection(config)
+        self.head = HeatmapHead(config, self.neck.out_channels(self.backbone.channels))
+        self.post_init()
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        labels: Tensor | None = None,
+        keypoint_weights: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        **kwargs: object,
+    ) -> HeatmapOutput | tuple[Tensor, ...]:
+        """
+        Args:
+            pixel_values: (B, C, H, W) normalized crops.
+            labels: (B, K, 2) true x and y of the keypoints in pixels of the crops; asks for the loss.
+            keypoint_weights: (B, K) weight of each keypoint in the loss, 0 where it is not labeled. None: all 1.
+            output_hidden_states: whether to return the feature maps of the backbone.
+            return_dict: False for a plain tuple.
+        """
+        wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        features = self.backbone(pixel_values, output_hidden_states=wants_states, return_dict=True)
+        heatmaps = self.head(self.neck(features.feature_maps))
+        output = HeatmapOutput(
+            loss=None if labels is None else self._loss(heatmaps, labels, keypoint_weights, pixel_values.shape[2:]),
+            heatmaps=heatmaps,
+            hidden_states=features.hidden_states,
+        )
+        as_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if as_dict else output.to_tuple()
+
+    def _loss(
+        self, heatmaps: Tensor, labels: Tensor, keypoint_weights: Tensor | None, image_size: Sequence[int]
+    ) -> Tensor:
+        config = self.config
+        if config.heatmap_encoding == UDP_COMBINED:
+            return combined_heatmap_loss(
+                heatmaps, labels, keypoint_weights, image_size=image_size, radius_factor=config.heatmap_radius_factor
+            )
+        return heatmap_loss(
+            heatmaps,
+            labels,
+            keypoint_weights,
+            image_size=image_size,
+            sigma=config.heatmap_sigma,
+            encoding=config.heatmap_encoding,
+            kernel_size=config.heatmap_kernel_size,
+        )
+
+
+__all__ = ["HeatmapForPoseEstimation", "HeatmapOutput", "HeatmapPreTrainedModel"]

@@ -1,0 +1,1 @@
+"""Model cards, and uploads of converted models and pipelines to the Hub."""

@@ -1,0 +1,82 @@
+"""Heatmap estimators learn: labels in, loss out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from hfpose.models.backbones.resnet import ResNetBackboneConfig
+from hfpose.models.heatmap.configuration_heatmap import HeatmapConfig
+from hfpose.models.heatmap.convert_heatmap import config_from_reference
+from hfpose.models.heatmap.modeling_heatmap import HeatmapForPoseEstimation
+from hfpose.models.shared.losses import combined_heatmap_loss, heatmap_loss, heatmap_targets
+
+MakeModel = Callable[..., HeatmapForPoseEstimation]
+
+
+def test_no_labels_no_loss(make_model: MakeModel) -> None:
+    assert make_model()(torch.zeros(1, 3, 64, 64)).loss is None
+
+
+@pytest.mark.parametrize("encoding", ["quarter", "dark", "udp", "megvii"])
+def test_the_loss_is_that_of_the_heatmaps_with_the_settings_of_the_configuration(
+    make_model: MakeModel, encoding: str
+) -> None:
+    model = make_model(heatmap_sigma=1.5, heatmap_encoding=encoding, heatmap_kernel_size=7)
+    labels, weights = torch.rand(2, 5, 2) * 64, torch.rand(2, 5)
+    output = model(torch.rand(2, 3, 64, 64), labels=labels, keypoint_weights=weights)
+    settings: dict[str, Any] = {"image_size": (64, 64), "sigma": 1.5, "encoding": encoding, "kernel_size": 7}
+    torch.testing.assert_close(output.loss, heatmap_loss(output.heatmaps, labels, weights, **settings))
+
+
+def test_the_loss_of_offsets(make_model: MakeModel) -> None:
+    model = make_model(heatmap_encoding="udp_combined", heatmap_radius_factor=0.1)
+    labels, weights = torch.rand(2, 5, 2) * 64, torch.rand(2, 5)
+    output = model(torch.rand(2, 3, 64, 64), labels=labels, keypoint_weights=weights)
+    assert output.heatmaps.shape == (2, 15, 16, 16)
+    expected = combined_heatmap_loss(output.heatmaps, labels, weights, image_size=(64, 64), radius_factor=0.1)
+    torch.testing.assert_close(output.loss, expected)
+
+
+@pytest.mark.parametrize("encoding", ["quarter", "udp_combined"])
+def test_a_few_steps_on_eight_samples_drive_the_loss_to_near_zero(encoding: str) -> None:
+    torch.manual_seed(0)
+    backbone = ResNetBackboneConfig(
+        stem_channels=16, base_channels=16, depths=(1, 1), strides=(1, 2), block_type="basic"
+    )
+    model = HeatmapForPoseEstimation(
+        HeatmapConfig(
+            backbone_config=backbone, image_size=(32, 32), deconv_channels=(16,), deconv_kernel_sizes=(4,),
+            heatmap_sigma=1.0, heatmap_encoding=encoding, heatmap_radius_factor=0.3, num_labels=3,
+        )
+    )  # fmt: skip
+    labels = torch.randint(3, 29, (8, 3, 2)).float()
+    crops = 3 * heatmap_targets(labels, (32, 32), (32, 32), 2.0, "dark")[0]  # a spot where each keypoint is
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(60):
+        loss = model(crops, labels=labels).loss
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert losses[-1] < 0.15 * losses[0]
+
+
+def test_targets_are_drawn_as_the_codec_of_the_reference_does(small_reference: dict[str, Any]) -> None:
+    head = small_reference["head"]
+    assert config_from_reference(small_reference, None).heatmap_encoding == "quarter"
+    head["decoder"]["unbiased"] = True
+    assert config_from_reference(small_reference, None).heatmap_encoding == "dark"
+    head["decoder"] = {"type": "UDPHeatmap", "input_size": [64, 64], "sigma": 3}
+    config = config_from_reference(small_reference, None)
+    assert (config.heatmap_encoding, config.heatmap_sigma) == ("udp", 3)
+    head["decoder"] = {"type": "MegviiHeatmap", "input_size": [64, 64], "kernel_size": 15}
+    config = config_from_reference(small_reference, None)
+    assert (config.heatmap_encoding, config.heatmap_kernel_size) == ("megvii", 15)
+    head["decoder"] = {"type": "UDPHeatmap", "input_size": [64, 64], "heatmap_type": "combined", "radius_factor": 0.1}
+    config = config_from_reference(small_reference | {"head": head | {"out_channels": 15}}, None)
+    assert (config.heatmap_encoding, config.heatmap_radius_factor, config.num_labels) == ("udp_combined", 0.1, 5)
