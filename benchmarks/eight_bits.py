@@ -7,10 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hfpose import hub
 from hfpose.export.folders import export_folder
 from hfpose.export.quantization import REPORT_NAME, QuantizationReport
-from hfpose.pipelines.loading import load_stage
+from hfpose.hub.resolve import resolve
+from hfpose.pipelines.stage import load_stage
 from workloads import Workload
 
 
@@ -24,7 +24,7 @@ def export_eight_bits(workload: Workload) -> dict[str, Path]:
 
 def errors_with_trained_weights(workload: Workload) -> dict[str, dict[str, Any]]:
     """What 8 bits change, by network: in hfpose's own trained one, and in the workload's detector if it has been exported."""
-    demo = hub.resolve("demo", "pose") / "pose"
+    demo = resolve("demo", "pose") / "pose"
     errors = {"The demo's RTMPose": asdict(_export(demo, "pose", workload.pose.with_name("demo-int8"), workload))}
     if workload.detector is not None:
         report = _beside(workload.detector) / REPORT_NAME

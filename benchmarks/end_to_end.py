@@ -1,12 +1,12 @@
-"""Poses from picture files and a clip: hfpose with each backend, and rtmlib with ONNX Runtime on the same weights.
+"""Poses from image files and a clip: hfpose with each backend, and rtmlib with ONNX Runtime on the same weights.
 
     python benchmarks/end_to_end.py                 # everything; results in out/benchmarks
     python benchmarks/end_to_end.py --write-docs    # and the tables in docs/performance.md
     python benchmarks/end_to_end.py --quick         # a few seconds: does it run?
 
 Each system has a process of its own. The systems take turns in each repetition, so that all of them meet the same load of
-the machine. A picture counts from its file to keypoints; drawing is measured beside it. Nobody averages over mirrored
-crops (rtmlib cannot). rtmlib runs one person at a time, hfpose all people of a picture at once. "onnxruntime int8" runs what
+the machine. An image counts from its file to keypoints; drawing is measured beside it. Nobody averages over mirrored
+crops (rtmlib cannot). rtmlib runs one person at a time, hfpose all people of an image at once. "onnxruntime int8" runs what
 `hfpose export --int8 static` writes; all others compute in float32.
 """
 
@@ -30,7 +30,7 @@ from systems import INT8, RTMLIB, STAGES, make_system, system_names
 from workloads import Workload, make_workload
 
 BACKENDS = ("torch", "onnxruntime", INT8, "compile")
-PARTS = ("pictures", "clip")
+PARTS = ("images", "clip")
 PEOPLE = (1, 4, 16)
 CLIP_FRAMES, CLIP_BATCH = 300, 8
 WARM_UP = 4  # hfpose and torch.compile prepare themselves in the first runs
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "machine": facts,
                 "people": workload.where_people_come_from,
                 "pose": workload.pose_name,
-                "pictures": _pictures(workers, workload, repetitions) if "pictures" in options.parts else {},
+                "images": _images(workers, workload, repetitions) if "images" in options.parts else {},
                 "clip": _clip(workers, workload, clip_repetitions) if "clip" in options.parts else {},
                 "differences": workers.differences(workload),
                 "int8_errors": _int8_errors(workers, workload),
@@ -70,8 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--backends", nargs="+", default=BACKENDS, choices=BACKENDS, help="of hfpose")
     parser.add_argument("--systems", nargs="+", help="instead: 'hfpose torch', 'rtmlib', ...")
-    parser.add_argument("--people", nargs="+", type=int, default=PEOPLE, help="people in the pictures")
-    parser.add_argument("--repetitions", type=int, default=15, help="of each picture")
+    parser.add_argument("--people", nargs="+", type=int, default=PEOPLE, help="people in the images")
+    parser.add_argument("--repetitions", type=int, default=15, help="of each image")
     parser.add_argument("--clip-repetitions", type=int, default=2)
     parser.add_argument("--clip-frames", type=int, default=CLIP_FRAMES)
     parser.add_argument("--clip-batch", type=int, default=CLIP_BATCH, help="batch_size of hfpose for the clip")
@@ -134,11 +134,11 @@ class _Workers:
         All get the same boxes: with seeded weights, crops that differ by a pixel give other keypoints altogether.
         """
         distances: dict[str, dict[str, float]] = {name: {} for name in self.names[1:]}
-        for picture in workload.pictures:
-            request = ("keypoints", picture.path, picture.people_boxes)
+        for image in workload.images:
+            request = ("keypoints", image.path, image.people_boxes)
             reference, *others = (self.ask(name, *request) for name in self.names)
             for name, keypoints in zip(distances, others, strict=True):
-                distances[name][str(picture.people)] = float(np.linalg.norm(keypoints - reference, axis=-1).max())
+                distances[name][str(image.people)] = float(np.linalg.norm(keypoints - reference, axis=-1).max())
         return distances
 
 
@@ -152,7 +152,7 @@ def _serve(connection: Connection, name: str, workload: Workload, threads: int |
         connection.send((False, f"left out: {error}"))
         return
     connection.send((True, f"ready after {time.perf_counter() - start:.1f} s"))
-    actions = {"picture": _run_picture, "clip": _run_clip, "keypoints": lambda system, *rest: system.keypoints(*rest)}
+    actions = {"image": _run_image, "clip": _run_clip, "keypoints": lambda system, *rest: system.keypoints(*rest)}
     while True:
         try:
             action, *arguments = connection.recv()
@@ -161,11 +161,11 @@ def _serve(connection: Connection, name: str, workload: Workload, threads: int |
         connection.send(actions[action](system, *arguments))
 
 
-def _run_picture(system: Any, path: Path, boxes: list[list[float]] | None) -> dict[str, Any]:
+def _run_image(system: Any, path: Path, boxes: list[list[float]] | None) -> dict[str, Any]:
     measuring.restart_peak()
     system.watch.take()
     start = time.perf_counter()
-    found = system.picture(path, boxes)
+    found = system.image(path, boxes)
     total = time.perf_counter() - start
     stages = system.watch.take()
     stages["rest"] = total - sum(stages.values())
@@ -197,17 +197,17 @@ def _run_clip(system: Any, path: Path, boxes: list[list[float]] | None) -> dict[
 # ---- what is measured
 
 
-def _pictures(workers: _Workers, workload: Workload, repetitions: int) -> dict[str, Any]:
+def _images(workers: _Workers, workload: Workload, repetitions: int) -> dict[str, Any]:
     results = {}
-    for picture in workload.pictures:
+    for image in workload.images:
         answers: dict[str, list[dict[str, Any]]] = {name: [] for name in workers.names}
 
-        def run(name: str, picture: Any = picture, answers: Any = answers) -> float:
-            answers[name].append(workers.ask(name, "picture", picture.path, picture.boxes))
+        def run(name: str, image: Any = image, answers: Any = answers) -> float:
+            answers[name].append(workers.ask(name, "image", image.path, image.boxes))
             return answers[name][-1]["seconds"]
 
         times = in_turns({name: lambda name=name: run(name) for name in workers.names}, repetitions, warm_up=WARM_UP)
-        results[str(picture.people)] = {
+        results[str(image.people)] = {
             name: {
                 "seconds": times[name],
                 "stages": _mean_stages(answers[name][WARM_UP:]),
@@ -254,15 +254,15 @@ def report(results: Mapping[str, Any]) -> str:
     parts = [f"Measured with `python benchmarks/end_to_end.py`. {machine_sentence(results['machine'])}"]
     parts.append(
         f"{results['people']} {results['pose']} with seeded weights, float32 but for int8, no flip test. Median and quartiles of "
-        f"{settings['repetitions']} interleaved repetitions, from a picture file to keypoints."
+        f"{settings['repetitions']} interleaved repetitions, from an image file to keypoints."
     )
-    for people, systems in results["pictures"].items():
+    for people, systems in results["images"].items():
         parts += [
-            f"**{people} {'person' if people == '1' else 'people'} in a picture**",
-            _picture_table(systems, int(people)),
+            f"**{people} {'person' if people == '1' else 'people'} in an image**",
+            _image_table(systems, int(people)),
         ]
-    if results["pictures"]:
-        parts += ["**Where the time goes** (drawing comes on top)", _share_table(results["pictures"])]
+    if results["images"]:
+        parts += ["**Where the time goes** (drawing comes on top)", _share_table(results["images"])]
     if results["clip"]:
         frames = max(result["frames"] for result in results["clip"].values())
         parts += [
@@ -284,7 +284,7 @@ def report(results: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _picture_table(systems: Mapping[str, Any], people: int) -> str:
+def _image_table(systems: Mapping[str, Any], people: int) -> str:
     reference = _reference(systems)
     rows = []
     for name, result in systems.items():
@@ -301,9 +301,9 @@ def _picture_table(systems: Mapping[str, Any], people: int) -> str:
     return table(("", "ms", f"times as fast as {reference}", "people per second", "peak memory, MB"), rows)
 
 
-def _share_table(pictures: Mapping[str, Any]) -> str:
+def _share_table(images: Mapping[str, Any]) -> str:
     rows = []
-    for people, systems in pictures.items():
+    for people, systems in images.items():
         for name, result in systems.items():
             stages = result["stages"]
             total = sum(seconds for stage, seconds in stages.items() if stage != "draw")

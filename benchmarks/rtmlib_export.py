@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from hfpose.export.graphs import export_graph
-from hfpose.pipelines.loading import load_stage
+from hfpose.pipelines.stage import load_stage
 from workloads import Workload
 
 # What MMDeploy writes into an export of RTMDet.
@@ -34,7 +34,7 @@ def _export(folder: Path, task: str) -> Path:
 
 
 def with_suppression(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A detector of one class and one picture whose one output is (1, M, 5): corners and score of the boxes that stay.
+    """A detector of one class and one image whose one output is (1, M, 5): corners and score of the boxes that stay.
 
     Args:
         model: its outputs are `logits` (1, P, 1) and `pred_boxes` (1, P, 4).

@@ -1,4 +1,4 @@
-"""Where the time goes inside of hfpose, and how it grows with the number of pictures and of people.
+"""Where the time goes inside of hfpose, and how it grows with the number of images and of people.
 
     python benchmarks/stages.py                 # everything; results in out/benchmarks
     python benchmarks/stages.py --write-docs    # and the tables in docs/performance.md
@@ -25,9 +25,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers.utils import logging
 
 import measuring
+from hfpose.backends.torch_backend import BACKENDS
 from hfpose.media.images import load_image
-from hfpose.pipelines.loading import Stage
-from hfpose.pipelines.runners import BACKENDS
+from hfpose.pipelines.stage import Stage
 from measuring import (
     Spread,
     in_turns,
@@ -42,9 +42,9 @@ from measuring import (
     write_report,
 )
 from systems import STAGES, HfposeSystem
-from workloads import Picture, Workload, make_clip, make_picture, make_workload
+from workloads import Image, Workload, make_clip, make_image, make_workload
 
-PARTS = ("forward", "pictures", "video", "images", "people")
+PARTS = ("forward", "images", "video", "counts", "people")
 FORWARD_BATCHES = {"detector": (1, 4, 8), "pose": (1, 4, 8, 16, 32)}
 NUM_IMAGES = (1, 10, 100, 1000)
 NUM_PEOPLE = (1, 2, 4, 8, 16, 32, 64)
@@ -96,8 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--clip-frames", type=int, default=300)
     parser.add_argument("--clip-repetitions", type=int, default=4)
     parser.add_argument("--clip-batch", type=int, default=8, help="frames that go through the detector at once")
-    parser.add_argument("--images", nargs="+", type=int, default=NUM_IMAGES, help="numbers of pictures")
-    parser.add_argument("--crowds", nargs="+", type=int, default=NUM_PEOPLE, help="numbers of people in one picture")
+    parser.add_argument("--images", nargs="+", type=int, default=NUM_IMAGES, help="numbers of images")
+    parser.add_argument("--crowds", nargs="+", type=int, default=NUM_PEOPLE, help="numbers of people in one image")
     return parser
 
 
@@ -126,24 +126,24 @@ class _Bench:
             ),
         }
 
-    def pictures(self) -> dict[str, Any]:
-        """Stages of single pictures, by number of people."""
-        return {str(picture.people): self._stages_of(picture) for picture in self.workload.pictures}
+    def images(self) -> dict[str, Any]:
+        """Stages of single images, by number of people."""
+        return {str(image.people): self._stages_of(image) for image in self.workload.images}
 
-    def _stages_of(self, picture: Picture) -> dict[str, Any]:
+    def _stages_of(self, image: Image) -> dict[str, Any]:
         times: list[dict[str, float]] = []
         for _ in range(WARM_UP + self.options.repetitions):
             self.system.watch.take()
-            total = seconds(lambda: self.system.picture(picture.path, picture.boxes))
+            total = seconds(lambda: self.system.image(image.path, image.boxes))
             found = self.system.watch.take()
             times.append({**found, "total": total, "rest": total - sum(found.values())})
-        image_and_output = self.system.picture(picture.path, picture.boxes)
+        image_and_output = self.system.image(image.path, image.boxes)
         self.system.watch.take()
         measured = times[WARM_UP:]
         return {
             "stages": {name: _median([run.get(name, 0.0) for run in measured]) for name in (*STAGES, "total")},
             "draw": _median([seconds(lambda: self.system.draw(image_and_output)) for _ in measured]),
-            "outside": self._outside(lambda: self.system.plain_picture(picture.path, picture.boxes)),
+            "outside": self._outside(lambda: self.system.plain_image(image.path, image.boxes)),
         }
 
     def _outside(self, run: Callable[[], object]) -> float:
@@ -158,7 +158,7 @@ class _Bench:
     def video(self) -> dict[str, Any]:
         """Clips of 640 pixels and in full HD against the sums of their bare forward passes, in turns."""
         frames = self.options.clip_frames
-        source = make_picture(self.folder / "video.jpg", 4, self.workload.detector)
+        source = make_image(self.folder / "video.jpg", 4, self.workload.detector)
         large = make_clip(self.folder / "large.mp4", source, max(frames // 5, 5), FULL_HD)
         boxes = _scaled(source, FULL_HD)
         results = {}
@@ -190,15 +190,15 @@ class _Bench:
         run = _bare_forward(self.stages[stage], batch)
         return _median(in_turns({"": lambda: seconds(run)}, min(self.options.repetitions, 5))[""])
 
-    def images(self) -> dict[str, float]:
-        """Seconds for so many pictures of four people, eight at once."""
-        picture = next(picture for picture in self.workload.pictures if picture.people == 4)
+    def counts(self) -> dict[str, float]:
+        """Seconds for so many images of four people, eight at once."""
+        image = next(image for image in self.workload.images if image.people == 4)
         results = {}
         for count in self.options.images:
-            boxes = None if picture.boxes is None else [picture.boxes] * count
+            boxes = None if image.boxes is None else [image.boxes] * count
 
             def run(count: int = count, boxes: Any = boxes) -> None:
-                for _ in self.system.pipeline([str(picture.path)] * count, boxes=boxes, batch_size=8):
+                for _ in self.system.pipeline([str(image.path)] * count, boxes=boxes, batch_size=8):
                     pass
 
             repetitions = max(1, min(self.options.repetitions, 30 // count))
@@ -206,8 +206,8 @@ class _Bench:
         return results
 
     def people(self) -> dict[str, list[float]]:
-        """Seconds for one picture with so many given boxes."""
-        image = load_image(self.workload.pictures[0].path)
+        """Seconds for one image with so many given boxes."""
+        image = load_image(self.workload.images[0].path)
         height, width = image.shape[:2]
         box = [width * 0.3, height * 0.1, width * 0.7, height * 0.9]
         actions = {
@@ -244,7 +244,7 @@ def _pixels(stage: Stage, batch: int) -> torch.Tensor:
 
 
 def _operations(stage: Stage) -> int:
-    """Floating point operations of a network for one picture; a multiplication and an addition are two."""
+    """Floating point operations of a network for one image; a multiplication and an addition are two."""
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         stage.model(pixel_values=_pixels(stage, 1))
     return counter.get_total_flops()
@@ -263,13 +263,13 @@ def _peak(stage: Stage, repetitions: int, side: int) -> float:
     return 2 * side**3 / min(times)
 
 
-def _scaled(picture: Picture, size: tuple[int, int]) -> list[list[float]] | None:
-    """The given boxes of a picture that fills `size`."""
-    if picture.boxes is None:
+def _scaled(image: Image, size: tuple[int, int]) -> list[list[float]] | None:
+    """The given boxes of an image that fills `size`."""
+    if image.boxes is None:
         return None
-    height, width = load_image(picture.path).shape[:2]
+    height, width = load_image(image.path).shape[:2]
     factor = max(size[0] / width, size[1] / height)
-    return [[value * factor for value in box] for box in picture.boxes]
+    return [[value * factor for value in box] for box in image.boxes]
 
 
 def _median(values: Sequence[float]) -> float:
@@ -287,9 +287,9 @@ def report(results: Mapping[str, Any]) -> str:
     ]
     writers = {
         "forward": _forward_report,
-        "pictures": _pictures_report,
-        "video": _video_report,
         "images": _images_report,
+        "video": _video_report,
+        "counts": _counts_report,
         "people": _people_report,
     }
     for name, write in writers.items():
@@ -320,14 +320,14 @@ def _forward_report(forward: Mapping[str, Any]) -> list[str]:
     return ["**Bare forward passes**", table(header, rows), peak]
 
 
-def _pictures_report(pictures: Mapping[str, Any]) -> list[str]:
+def _images_report(images: Mapping[str, Any]) -> list[str]:
     rows = []
-    for people, result in pictures.items():
+    for people, result in images.items():
         stages = {**result["stages"], "draw": result["draw"]}
         values = [f"{stages[name] * 1e3:.1f}" for name in (*STAGES, "total")]
         rows.append([people, *values, percent(result["outside"])])
     header = ("people", *STAGES, "total without drawing", "outside forward passes")
-    return ["**Stages of a picture of 640 pixels**, ms (16 people: 480x1200)", table(header, rows)]
+    return ["**Stages of an image of 640 pixels**, ms (16 people: 480x1200)", table(header, rows)]
 
 
 def _video_report(clips: Mapping[str, Any]) -> list[str]:
@@ -350,9 +350,9 @@ def _video_report(clips: Mapping[str, Any]) -> list[str]:
     return ["**Video**, read ahead in a thread while networks run", table(header, rows)]
 
 
-def _images_report(images: Mapping[str, float]) -> list[str]:
+def _counts_report(images: Mapping[str, float]) -> list[str]:
     rows = [[count, f"{value:.2f}", f"{value / int(count) * 1e3:.1f}"] for count, value in images.items()]
-    return ["**Number of pictures**, four people each", table(("pictures", "s", "ms each"), rows)]
+    return ["**Number of images**, four people each", table(("images", "s", "ms each"), rows)]
 
 
 def _people_report(people: Mapping[str, list[float]]) -> list[str]:
@@ -360,7 +360,7 @@ def _people_report(people: Mapping[str, list[float]]) -> list[str]:
     for count, values in people.items():
         spread = Spread.of(values)
         rows.append([count, milliseconds(spread), f"{spread.median / int(count) * 1e3:.1f}"])
-    return ["**Number of people** in given boxes of one picture", table(("people", "ms", "ms each"), rows)]
+    return ["**Number of people** in given boxes of one image", table(("people", "ms", "ms each"), rows)]
 
 
 if __name__ == "__main__":

@@ -28,17 +28,17 @@ class System(Protocol):
 
     watch: Stopwatch
 
-    def picture(self, path: Path, boxes: list[list[float]] | None) -> Any:
-        """What is found in a picture file."""
+    def image(self, path: Path, boxes: list[list[float]] | None) -> Any:
+        """What is found in an image file."""
 
     def draw(self, found: Any) -> None:
-        """Draw what `picture` found last."""
+        """Draw what `image` found last."""
 
     def clip(self, path: Path, boxes: list[list[float]] | None) -> Iterator[int]:
         """The number of people in each frame of a video."""
 
     def keypoints(self, path: Path, boxes: list[list[float]]) -> np.ndarray:
-        """Keypoints (N, K, 2) in given boxes (N, 4) of a picture file, for comparison."""
+        """Keypoints (N, K, 2) in given boxes (N, 4) of an image file, for comparison."""
 
 
 def system_names(backends: list[str]) -> list[str]:
@@ -73,8 +73,8 @@ class HfposeSystem:
     def __init__(
         self, workload: Workload, backend: str, clip_batch: int, device: str = "cpu", dtype: str = "float32"
     ) -> None:
-        from hfpose.pipelines.loading import load_stage
         from hfpose.pipelines.pose_estimation import PoseEstimationPipeline
+        from hfpose.pipelines.stage import load_stage
 
         self.watch = Stopwatch()
         self.forward_seconds: list[float] = []
@@ -108,11 +108,11 @@ class HfposeSystem:
     def _counted(self, stage: str, runner: Any) -> Any:
         return _Counted(stage, runner, self.device, self.forward_seconds, self.forward_batches)
 
-    def plain_picture(self, path: Path, boxes: list[list[float]] | None) -> Any:
+    def plain_image(self, path: Path, boxes: list[list[float]] | None) -> Any:
         """What a user calls; nothing but forward passes is timed, since timing takes time too."""
         return self.unwatched(str(path), boxes=boxes, **THRESHOLDS)
 
-    def picture(self, path: Path, boxes: list[list[float]] | None) -> Any:
+    def image(self, path: Path, boxes: list[list[float]] | None) -> Any:
         from hfpose.media.images import load_image
 
         with self.watch.measure("read"):
@@ -130,7 +130,7 @@ class HfposeSystem:
             yield output.num_instances
 
     def keypoints(self, path: Path, boxes: list[list[float]]) -> np.ndarray:
-        return self.picture(path, boxes)[1].keypoints
+        return self.image(path, boxes)[1].keypoints
 
 
 def _forever(boxes: list[list[float]]) -> Iterator[list[list[float]]]:
@@ -139,7 +139,7 @@ def _forever(boxes: list[list[float]]) -> Iterator[list[list[float]]]:
 
 
 class _Counted:
-    """A runner that notes how long each forward pass took, and of how many pictures or crops it was."""
+    """A runner that notes how long each forward pass took, and of how many images or crops it was."""
 
     def __init__(
         self, stage: str, inner: Any, device: str, times: list[float], batches: list[tuple[str, int]]
@@ -209,7 +209,7 @@ class RtmlibSystem:
             self.watch.wrap(tool, "inference", name)
             self.watch.wrap(tool, "postprocess", "decode" if name == "pose" else name)
 
-    def picture(self, path: Path, boxes: list[list[float]] | None) -> Any:
+    def image(self, path: Path, boxes: list[list[float]] | None) -> Any:
         with self.watch.measure("read"):
             image = cv2.imread(str(path))
         return (image, *self._find(image, boxes))

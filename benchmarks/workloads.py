@@ -1,4 +1,4 @@
-"""What the benchmarks run on: models with seeded weights, a detector, pictures with so many people, clips."""
+"""What the benchmarks run on: models with seeded weights, a detector, images with so many people, clips."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import hfpose
 from hfpose.media.images import load_image, save_image
 from hfpose.media.video import VideoFile
 from hfpose.pipelines.detection import BoxDetector
-from hfpose.pipelines.loading import load_stage
+from hfpose.pipelines.stage import load_stage
 from measuring import ROOT
 
 SHARED = ROOT.parent / "shared"
@@ -26,15 +26,15 @@ DETECTOR_CHECKPOINT = SHARED / "weights" / "rtmdet_nano_person_folded.pth"
 PHOTOGRAPHS = {1: SHARED / "images" / "coco_785.jpg", 4: SHARED / "images" / "coco_196141.jpg"}
 
 BOX_THRESHOLD, NMS_THRESHOLD = 0.3, 0.3
-CELL = (120, 300)  # width and height of a person in a picture that is put together
+CELL = (120, 300)  # width and height of a person in an image that is put together
 COLUMNS = 4
 CLIP_FPS = 30.0
 CLIP_PERIOD = 60  # frames in which the clip's camera sways once
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture file with so many people in `people_boxes` (N, 4); `boxes` are the same where no detector finds them."""
+class Image:
+    """An image file with so many people in `people_boxes` (N, 4); `boxes` are the same where no detector finds them."""
 
     path: Path
     people_boxes: list[list[float]]
@@ -49,13 +49,13 @@ class Picture:
 class Workload:
     """Everything that is measured on; what it names lies in a folder, so that several processes can read it.
 
-    Models are calibrated for 8 bits with the pictures of `calibration`; None: with rendered scenes, as `hfpose export` does.
+    Models are calibrated for 8 bits with the images of `calibration`; None: with rendered scenes, as `hfpose export` does.
     """
 
     pose_name: str
     pose: Path
     detector: Path | None
-    pictures: tuple[Picture, ...]
+    images: tuple[Image, ...]
     clip: Path
     clip_frames: int
     clip_boxes: list[list[float]] | None
@@ -71,24 +71,24 @@ class Workload:
 def make_workload(
     folder: Path, people: Sequence[int] = (1, 4, 16), clip_frames: int = 300, is_small: bool = False
 ) -> Workload:
-    """Write models, pictures and a clip of 640 pixels into a folder, which is emptied first.
+    """Write models, images and a clip of 640 pixels into a folder, which is emptied first.
 
-    With `is_small` the pose model is tiny, and few pictures calibrate: for trying out the benchmarks, not for numbers.
+    With `is_small` the pose model is tiny, and few images calibrate: for trying out the benchmarks, not for numbers.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     pose, detector = make_pose_model(folder / "pose", is_small), make_detector(folder / "detector")
-    pictures = tuple(make_picture(folder / f"people-{count}.jpg", count, detector) for count in people)
-    source = make_picture(folder / "clip.jpg", 4, detector)
+    images = tuple(make_image(folder / f"people-{count}.jpg", count, detector) for count in people)
+    source = make_image(folder / "clip.jpg", 4, detector)
     clip = make_clip(folder / "clip.mp4", source, clip_frames)
     name = "A tiny network" if is_small else "RTMPose-m 256x192"
-    calibration = _few_pictures(folder / "calibration") if is_small else None
-    return Workload(name, pose, detector, pictures, clip, clip_frames, source.boxes, calibration)
+    calibration = _few_images(folder / "calibration") if is_small else None
+    return Workload(name, pose, detector, images, clip, clip_frames, source.boxes, calibration)
 
 
 @torch.no_grad()
 def make_pose_model(folder: Path, is_small: bool = False) -> Path:
-    """RTMPose-m, or a tiny one, for crops of 256x192 with seeded weights, whose outputs depend on the picture."""
+    """RTMPose-m, or a tiny one, for crops of 256x192 with seeded weights, whose outputs depend on the image."""
     schema = hfpose.load_schema("coco")
     torch.manual_seed(0)
     labels = dict(enumerate(schema.keypoint_names))
@@ -116,8 +116,8 @@ def make_detector(folder: Path) -> Path | None:
     return hfpose.convert_checkpoint(DETECTOR_NAME, DETECTOR_CHECKPOINT, folder)
 
 
-def make_picture(path: Path, people: int, detector: Path | None) -> Picture:
-    """A picture file with so many people, who are found there if there is a detector.
+def make_image(path: Path, people: int, detector: Path | None) -> Image:
+    """An image file with so many people, who are found there if there is a detector.
 
     Raises:
         RuntimeError: if the detector finds another number.
@@ -125,7 +125,7 @@ def make_picture(path: Path, people: int, detector: Path | None) -> Picture:
     if detector is None:
         image, boxes = _put_together(_rendered_people(), people)
         save_image(path, image)
-        return Picture(path, boxes, boxes)
+        return Image(path, boxes, boxes)
     if people in PHOTOGRAPHS:
         shutil.copy(PHOTOGRAPHS[people], path)
     else:
@@ -135,17 +135,17 @@ def make_picture(path: Path, people: int, detector: Path | None) -> Picture:
     found = _find(detector, load_image(path))
     if len(found) != people:
         raise RuntimeError(f"The detector finds {len(found)} people in {path.name}, which should be {people}.")
-    return Picture(path, found.tolist(), None)
+    return Image(path, found.tolist(), None)
 
 
-def make_clip(path: Path, picture: Picture, frames: int, size: tuple[int, int] | None = None) -> Path:
-    """A video in which the camera sways before a picture, by default of the picture's size, else scaled to `size`."""
-    image = load_image(picture.path)
+def make_clip(path: Path, pixels: Image, frames: int, size: tuple[int, int] | None = None) -> Path:
+    """A video in which the camera sways before an image, by default of the image's size, else scaled to `size`."""
+    image = load_image(pixels.path)
     width, height = size or (image.shape[1] // 2 * 2, image.shape[0] // 2 * 2)
     scale = max(width / image.shape[1], height / image.shape[0])
     video = VideoFile(path, CLIP_FPS, (width, height))
     for index in range(frames):
-        shift = 8 * np.sin(2 * np.pi * index / CLIP_PERIOD) if picture.boxes is None else 0.0
+        shift = 8 * np.sin(2 * np.pi * index / CLIP_PERIOD) if image.boxes is None else 0.0
         matrix = np.array([[scale, 0, shift * scale], [0, scale, 0]])
         flags = cv2.INTER_LINEAR
         video.write(cv2.warpAffine(image, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE))
@@ -153,9 +153,9 @@ def make_clip(path: Path, picture: Picture, frames: int, size: tuple[int, int] |
     return path
 
 
-def _few_pictures(folder: Path) -> Path:
-    """As many rendered pictures as calibration needs at least."""
-    from hfpose.training.figures import render_scene
+def _few_images(folder: Path) -> Path:
+    """As many rendered images as calibration needs at least."""
+    from rendered_people import render_scene
 
     folder.mkdir()
     for seed in range(4):
@@ -176,14 +176,14 @@ def _around(image: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 
 def _rendered_people() -> list[np.ndarray]:
-    from hfpose.training.figures import render_scene
+    from rendered_people import render_scene
 
     scenes = (render_scene(seed, num_people=1) for seed in range(4))
     return [_around(scene.image, scene.boxes[0]) for scene in scenes if scene.num_people]
 
 
 def _put_together(crops: Sequence[np.ndarray], people: int) -> tuple[np.ndarray, list[list[float]]]:
-    """A picture of so many people in rows, and the box of each."""
+    """An image of so many people in rows, and the box of each."""
     width, height = CELL
     columns, rows = min(people, COLUMNS), -(-people // COLUMNS)
     canvas = np.full((rows * height, columns * width, 3), 114, np.uint8)

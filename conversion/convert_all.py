@@ -25,11 +25,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from hfpose import hub
-from hfpose.downloads import file_name
 from hfpose.errors import HFPoseError
+from hfpose.hub.downloads import file_name
+from hfpose.hub.resolve import convert_entry, list_cached
+from hfpose.hub.zoo import TASKS, ModelEntry, find_entry, get_entry, list_entries
 from hfpose.media.files import atomic_path
-from hfpose.zoo import TASKS, ModelEntry, find_entry, get_entry, list_entries
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ def chosen_entries(names: list[str]) -> list[ModelEntry]:
 def convert(name: str, checkpoints: Path | None, download: bool) -> Row:
     """Convert one model; runs in a process of its own."""
     entry = get_entry(name)
-    if any(model.name == name for model in hub.list_cached()):
-        return Row(name, "cached", folder=str(hub.convert_entry(entry)))
+    if any(model.name == name for model in list_cached()):
+        return Row(name, "cached", folder=str(convert_entry(entry)))
     checkpoint = checkpoints / file_name(str(entry.checkpoint_url)) if checkpoints else None
     if checkpoint is not None and not checkpoint.is_file():
         checkpoint = None
@@ -69,7 +69,7 @@ def convert(name: str, checkpoints: Path | None, download: bool) -> Row:
     start = time.monotonic()
     with _warnings() as notes:
         try:
-            folder = hub.convert_entry(entry, checkpoint=checkpoint)
+            folder = convert_entry(entry, checkpoint=checkpoint)
         except HFPoseError as error:
             return Row(name, "failed", time.monotonic() - start, error=str(error), notes=tuple(notes))
     return Row(name, "converted", time.monotonic() - start, str(folder), notes=tuple(notes))

@@ -1,4 +1,4 @@
-"""Write the model cards: one for each model of the zoo that hfpose can load, and the pictures of their skeletons.
+"""Write the model cards: one for each model of the zoo that hfpose can load, and the images of their skeletons.
 
 python conversion/make_cards.py            # write model_cards/
 python conversion/make_cards.py --check    # only say what is not current; exit code 1 if anything is
@@ -10,9 +10,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from hfpose.hub.cards import entry_card
+from hfpose.hub.zoo import list_entries
 from hfpose.keypoints import load_schema
-from hfpose.publishing.cards import entry_card, skeleton_picture
-from hfpose.zoo import list_entries
+from skeletons import skeleton_image
 
 FOLDER = Path(__file__).resolve().parents[1] / "model_cards"
 
@@ -20,7 +21,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "model_cards"
 def cards() -> dict[str, str]:
     """File name -> text of each card."""
     return {
-        f"{entry.name}.md": entry_card(entry, picture=f"pictures/{entry.schema}.png").content
+        f"{entry.name}.md": entry_card(entry, image=f"images/{entry.schema}.png").content
         for entry in list_entries()
         if entry.supported
     }
@@ -34,32 +35,32 @@ def schemas() -> list[str]:
 def stale(folder: Path) -> list[str]:
     """What in `folder` is missing, outdated or of no model, one line each.
 
-    Pictures need only be there: their pixels may differ with the version of OpenCV.
+    Images need only be there: their pixels may differ with the version of OpenCV.
     """
     current = cards()
     found = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.md") if path.name != "README.md"}
     lines = [f"{name} is missing" for name in current if name not in found]
     lines += [f"{name} is not current" for name in current if found.get(name, current[name]) != current[name]]
     lines += [f"{name} is of no model" for name in found if name not in current]
-    pictures = {path.stem for path in (folder / "pictures").glob("*.png")}
-    lines += [f"pictures/{name}.png is missing" for name in schemas() if name not in pictures]
+    images = {path.stem for path in (folder / "images").glob("*.png")}
+    lines += [f"images/{name}.png is missing" for name in schemas() if name not in images]
     return lines
 
 
 def write(folder: Path) -> None:
-    """Write all cards and pictures, and delete cards that are of no model."""
+    """Write all cards and images, and delete cards that are of no model."""
     current = cards()
     for path in folder.glob("*.md"):
         if path.name != "README.md" and path.name not in current:
             path.unlink()
-    (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    (folder / "images").mkdir(parents=True, exist_ok=True)
     for name, text in current.items():
         (folder / name).write_text(text, encoding="utf-8")
     for name in schemas():
-        picture = skeleton_picture(load_schema(name))
-        if picture is None:
-            raise SystemExit(f"The keypoints of the schema {name} have no place in hfpose.publishing.skeletons.")
-        (folder / "pictures" / f"{name}.png").write_bytes(picture)
+        image = skeleton_image(load_schema(name))
+        if image is None:
+            raise SystemExit(f"The keypoints of the schema {name} have no place in skeletons.")
+        (folder / "images" / f"{name}.png").write_bytes(image)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@
     python conversion/pin_hub.py NAME=ORGANIZATION/REPOSITORY@REVISION
 
 For each it takes the repository at one commit, and the official checkpoint, fetched and converted. Only where every tensor
-has the same bits, and both give the same answers to a picture, is the repository written into zoo.json with that commit;
+has the same bits, and both give the same answers to an image, is the repository written into zoo.json with that commit;
 otherwise it says which tensors differ, and zoo.json stays as it was. Names that were pinned load from the Hub from then on,
 always at that commit. Needs a network. Exit code 1 if a repository was refused.
 """
@@ -27,11 +27,12 @@ from huggingface_hub.errors import HfHubHTTPError
 from safetensors import safe_open
 
 import hfpose
-from hfpose import hub, zoo
 from hfpose.errors import CheckpointError, DownloadError, HFPoseError, UnknownModelError
+from hfpose.hub import zoo
+from hfpose.hub.resolve import convert_entry, resolve
+from hfpose.hub.zoo import WHOLE_IMAGE, ModelEntry, get_main_entry
 from hfpose.media.files import atomic_path
-from hfpose.pipelines.loading import load_stage
-from hfpose.zoo import WHOLE_IMAGE, ModelEntry, get_main_entry
+from hfpose.pipelines.stage import load_stage
 
 # Transformers' own conversions of ViTPose that are of a zoo model's shape. Whether they hold the weights that the reference
 # project publishes is for this script to find out.
@@ -50,9 +51,9 @@ def pin(name: str, repository: str, revision: str, zoo_file: Path) -> str:
         HFPoseError: the zoo model or the repository cannot be had, or they are not the same model.
     """
     entry = get_main_entry(name)
-    official = hub.convert_entry(entry)
+    official = convert_entry(entry)
     commit = commit_of(repository, revision)
-    folder = hub.resolve(repository, revision=commit)
+    folder = resolve(repository, revision=commit)
     differences = [*different_tensors(official, folder), *different_answers(entry, official, folder)]
     if differences:
         raise CheckpointError(
@@ -88,7 +89,7 @@ def different_tensors(official: Path, folder: Path) -> list[str]:
 
 
 def different_answers(entry: ModelEntry, official: Path, folder: Path) -> list[str]:
-    """Sentences on what two folders make differently of one picture, as configuration and image processor decide too."""
+    """Sentences on what two folders make differently of one image, as configuration and image processor decide too."""
     try:
         found = answers(entry, folder)
     except (HFPoseError, ValueError) as error:
@@ -98,23 +99,23 @@ def different_answers(entry: ModelEntry, official: Path, folder: Path) -> list[s
         given = found.get(key)
         if given is None or given.shape != expected.shape:
             shape = None if given is None else given.shape
-            sentences.append(f"The {key} of a picture have the shape {shape} instead of {expected.shape}.")
+            sentences.append(f"The {key} of an image have the shape {shape} instead of {expected.shape}.")
         elif given.dtype.kind in "US":
             if not (given == expected).all():
                 sentences.append(f"Its {key} are others.")
         elif (error := float(np.abs(given - expected).max(initial=0))) > _PIXELS:
-            sentences.append(f"The {key} of a picture differ by up to {error:.3g}.")
+            sentences.append(f"The {key} of an image differ by up to {error:.3g}.")
     return sentences
 
 
 def answers(entry: ModelEntry, folder: Path) -> dict[str, np.ndarray]:
-    """What the model in a folder says: of a picture, or for a lifter of keypoints."""
+    """What the model in a folder says: of an image, or for a lifter of keypoints."""
     rng = np.random.default_rng(0)
-    picture = np.kron(rng.integers(0, 255, (24, 32, 3)), np.ones((10, 10, 1))).astype(np.uint8)
+    image = np.kron(rng.integers(0, 255, (24, 32, 3)), np.ones((10, 10, 1))).astype(np.uint8)
     if entry.task == "pose":
         pipe = hfpose.pipeline("pose-estimation", model=folder, detector=WHOLE_IMAGE, device="cpu")
         boxes = [[20.0, 10.0, 180.0, 230.0], [150.0, 40.0, 310.0, 200.0]]
-        result: Any = pipe(picture, boxes=boxes, flip_test=True)
+        result: Any = pipe(image, boxes=boxes, flip_test=True)
         names = np.array(pipe.schema.keypoint_names)
         return {"names of keypoints": names, "keypoints": result.keypoints, "scores": result.keypoint_scores}
     stage = load_stage(folder, entry.task)
@@ -122,8 +123,8 @@ def answers(entry: ModelEntry, folder: Path) -> dict[str, np.ndarray]:
         if entry.task == "lifter":
             sequence = torch.from_numpy(rng.uniform(-1, 1, (1, 9, 17, 3))).float()
             return {"keypoints": stage.model(sequence).keypoints_3d.numpy()}
-        outputs = stage.model(**stage.image_processor(picture, return_tensors="pt"))
-    (found,) = stage.image_processor.post_process_object_detection(outputs, 0.0, target_sizes=[picture.shape[:2]])
+        outputs = stage.model(**stage.image_processor(image, return_tensors="pt"))
+    (found,) = stage.image_processor.post_process_object_detection(outputs, 0.0, target_sizes=[image.shape[:2]])
     labels = stage.model.config.id2label
     return {
         "classes": np.array([labels[index] for index in sorted(labels)]),

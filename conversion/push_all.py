@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import argparse
 
-from hfpose import hub
 from hfpose.cli.push import push
-from hfpose.zoo import find_entry
+from hfpose.hub.resolve import cache_dir, list_cached
+from hfpose.hub.zoo import find_entry
 
 
 def cached_names(pipelines: bool) -> list[str]:
     """Zoo models in the cache; for pipelines without the detectors, which are parts of them."""
-    entries = [entry for model in hub.list_cached() if (entry := find_entry(model.name))]
+    entries = [entry for model in list_cached() if (entry := find_entry(model.name))]
     return [entry.name for entry in entries if not (pipelines and entry.task == "detector")]
 
 
@@ -32,9 +32,7 @@ def main() -> None:
     arguments = parser.parse_args()
     names = cached_names(arguments.pipelines)
     if not names:
-        parser.error(
-            f"There is nothing to push in {hub.cache_dir()}. Convert models first: conversion/convert_all.py."
-        )
+        parser.error(f"There is nothing to push in {cache_dir()}. Convert models first: conversion/convert_all.py.")
     push(names, arguments.namespace, arguments.pipelines, arguments.private, arguments.dry_run)
 
 

@@ -1,7 +1,7 @@
 """`make demo`: find the people of a rendered scene with the small models that come with hfpose, without a network.
 
 The scene is that of seed 90051, which no model was trained on:
-`render_scene(90051, size=(960, 640), detail=3)` of `hfpose.training.figures`.
+`render_scene(90051, size=(960, 640), detail=3)` of `rendered_people`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hfpose.media.images import load_image, save_image
 from hfpose.visualization import draw_poses
 
 ROOT = Path(__file__).resolve().parents[1]
-SCENE = ROOT / "docs" / "pictures" / "scene.jpg"
+SCENE = ROOT / "docs" / "images" / "scene.jpg"
 OUT = ROOT / "out"
 KEYPOINT_THRESHOLD = 0.3
 
@@ -30,11 +30,11 @@ def main() -> None:
             f"  score {person['bbox_score']:.2f}, box x {left} to {right}, y {top} to {bottom}, "
             f"{seen} of {len(person['keypoints'])} keypoints"
         )
-    picture, predictions = OUT / SCENE.with_suffix(".png").name, OUT / SCENE.with_suffix(".json").name
-    save_image(picture, draw_poses(load_image(SCENE), people, draw_boxes=True))
+    image, predictions = OUT / SCENE.with_suffix(".png").name, OUT / SCENE.with_suffix(".json").name
+    save_image(image, draw_poses(load_image(SCENE), people, draw_boxes=True))
     with atomic_path(predictions) as partial:
         partial.write_text(json.dumps(people.predictions, indent=2) + "\n", encoding="utf-8")
-    print(f"Wrote {picture.relative_to(ROOT)} and {predictions.relative_to(ROOT)}")
+    print(f"Wrote {image.relative_to(ROOT)} and {predictions.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

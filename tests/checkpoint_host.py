@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from file_server import FileServer
-from hfpose import zoo
+from hfpose.hub import zoo
 
 ZOO_FILE = zoo._DATA
 
@@ -41,7 +42,10 @@ class CheckpointHost(FileServer):
 
 def zoo_environment(path: Path) -> dict[str, str]:
     """Environment variables of processes for which `path` is the zoo."""
-    return {"HFPOSE_TEST_ZOO": str(path), "PYTHONPATH": str(Path(__file__).with_name("site"))}
+    return {
+        "HFPOSE_TEST_ZOO": str(path),
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).with_name("site")), os.environ.get("PYTHONPATH", "")]),
+    }
 
 
 def use_zoo(path: Path) -> None:

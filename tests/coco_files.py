@@ -12,8 +12,8 @@ from hfpose.keypoints import load_schema
 from hfpose.media.images import save_image
 
 
-def write_pictures(folder: Path, count: int, size: tuple[int, int] = (160, 120)) -> list[dict[str, Any]]:
-    """Pictures of noise of (width, height); returns their entries for the `images` list, ids from 1."""
+def write_images(folder: Path, count: int, size: tuple[int, int] = (160, 120)) -> list[dict[str, Any]]:
+    """Images of noise of (width, height); returns their entries for the `images` list, ids from 1."""
     rng = np.random.default_rng(0)
     entries = []
     for index in range(count):
@@ -42,10 +42,10 @@ def person(annotation_id: int, image_id: int, box: list[float], rng: np.random.G
     return annotation | changes
 
 
-def people_content(folder: Path, pictures: int = 4) -> dict[str, Any]:
-    """Content of a file with two people in each picture, one of them with a hidden and an unlabeled keypoint."""
+def people_content(folder: Path, arrays: int = 4) -> dict[str, Any]:
+    """Content of a file with two people in each image, one of them with a hidden and an unlabeled keypoint."""
     rng = np.random.default_rng(1)
-    images = write_pictures(folder, pictures)
+    images = write_images(folder, arrays)
     annotations = []
     for entry in images:
         for box in ([10.0, 12.0, 50.0, 90.0], [80.0, 5.0, 60.0, 100.0]):
@@ -56,9 +56,9 @@ def people_content(folder: Path, pictures: int = 4) -> dict[str, Any]:
     return {"images": images, "annotations": annotations, "categories": [category]}
 
 
-def write_people(folder: Path, pictures: int = 4) -> Path:
-    """The file `people.json` with its pictures, all in `folder`."""
-    return write_json(folder / "people.json", people_content(folder, pictures))
+def write_people(folder: Path, images: int = 4) -> Path:
+    """The file `people.json` with its images, all in `folder`."""
+    return write_json(folder / "people.json", people_content(folder, images))
 
 
 def write_json(path: Path, content: Any) -> Path:

@@ -23,7 +23,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_pose(tmp_path_factory) -> Path:
-    """Folder of a small RTMPose for COCO's keypoints with random weights, whose answers depend on the picture."""
+    """Folder of a small RTMPose for COCO's keypoints with random weights, whose answers depend on the image."""
     import torch
 
     import hfpose

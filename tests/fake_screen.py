@@ -17,7 +17,7 @@ class FakeScreen:
     """Keeps what is shown, and has keys pressed.
 
     Args:
-        shown: window titles and the pictures (RGB) that they showed, in order.
+        shown: window titles and the images (RGB) that they showed, in order.
         waits: milliseconds of each wait for a key.
         keys: what is pressed, one for each wait; nothing where it is empty.
         open: titles of the windows that are on the screen.

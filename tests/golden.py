@@ -16,9 +16,9 @@ from transformers import PreTrainedModel
 
 from hfpose.checkpoints.conversion import ModelSource, build_model
 from hfpose.checkpoints.custom import family_of_model
+from hfpose.hub.zoo import ModelEntry, Task, find_entry, get_entry
 from hfpose.keypoints import list_schemas, load_schema
 from hfpose.media.images import load_image
-from hfpose.zoo import ModelEntry, Task, find_entry, get_entry
 from seedweights import array_for, tensor_for
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -144,7 +144,7 @@ def unmatched_boxes(given: dict[str, torch.Tensor], expected: dict[str, np.ndarr
 
 
 def pose_errors(golden: Golden, model: torch.nn.Module, processor: Any, shared: Path) -> tuple[np.ndarray, float]:
-    """How far a top-down model's keypoints in the spec's picture are from the reference's.
+    """How far a top-down model's keypoints in the spec's image are from the reference's.
 
     Returns:
         Distances in pixels (2, N, K), without and with flip test, and the greatest error of a score in units of the

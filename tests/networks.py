@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 @torch.no_grad()
 def settle_normalizations(model: nn.Module, pixel_values: Tensor) -> None:
-    """Give batch normalizations the statistics of some pictures, and leave the model ready for inference.
+    """Give batch normalizations the statistics of some images, and leave the model ready for inference.
 
     Else activations fade from layer to layer, and outputs hardly depend on the input.
     """

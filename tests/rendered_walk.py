@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hfpose.pipelines.lifting import Temporal, TemporalLifter
-from hfpose.pipelines.loading import Stage
+from hfpose.pipelines.stage import Stage
 from hfpose.results import PoseOutput
-from hfpose.training.figures.background import random_background
-from hfpose.training.figures.camera import Camera, to_joint_frame
-from hfpose.training.figures.motion import Activity, Pose
-from hfpose.training.figures.people import Crowd, Person
-from hfpose.training.figures.photograph import Lens
-from hfpose.training.figures.scenes import Lamp, Scene, World
-from hfpose.training.motions import Views
+from rendered_people.background import random_background
+from rendered_people.camera import Camera, to_joint_frame
+from rendered_people.motion import Activity, Pose
+from rendered_people.motions import Views
+from rendered_people.people import Crowd, Person
+from rendered_people.photograph import Lens
+from rendered_people.scenes import Lamp, Scene, World
 
 FRAME_RATE = 25.0
 IMAGE_SIZE = (320, 256)
@@ -111,7 +111,7 @@ class Found:
 
 
 def who_is_found(outputs: Sequence[PoseOutput], truth: Views) -> Found:
-    """Who is who: the nearest in the picture, each person once, if keypoints are off by less than a third of the box."""
+    """Who is who: the nearest in the image, each person once, if keypoints are off by less than a third of the box."""
     rows = []
     for index, output in enumerate(outputs):
         assert output.track_ids is not None

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from hfpose.checkpoints.conversion import ModelSource
-from hfpose.models.shared.quiet import without_progress_bars
-from hfpose.zoo import ModelEntry
+from hfpose.hub.zoo import ModelEntry
+from hfpose.ops.quiet import without_progress_bars
 from networks import settle_normalizations
 
 _CSP = {"depth_multiplier": 0.167, "width_multiplier": 0.125}
@@ -40,7 +40,7 @@ SMALL_BACKBONES: dict[str, dict[str, Any]] = {
 }
 
 FOUND_CLASSES = (0, 16)
-"""What detectors find in every picture: a person, a dog; or their only class."""
+"""What detectors find in every image: a person, a dog; or their only class."""
 
 
 def small_config(entry: ModelEntry) -> Any:
@@ -58,7 +58,7 @@ def small_config(entry: ModelEntry) -> Any:
 
 def save_small_model(entry: ModelEntry, folder: Path) -> Path:
     """Write the zoo model with `small_config`, random weights that are the same at each call, and its own image
-    processor, as conversion would. A detector finds something in every picture.
+    processor, as conversion would. A detector finds something in every image.
     """
     source = ModelSource.from_entry(entry)
     processor = source.conversion.image_processor_from_reference(source.reference)
@@ -91,7 +91,7 @@ def _find_something(family: str, model: Any) -> None:
     layers[-1].bias.view(-1, classes)[:, found] = torch.tensor([2.0, 1.0])[: len(found)]
     for layer in getattr(model.head, "objectness_predictions", ()):
         layer.bias.fill_(10)
-    if family == "ssdlite":  # has anchors as large as the picture
+    if family == "ssdlite":  # has anchors as large as the image
         return
     boxes = model.head.box_predictions[-1]
     boxes.weight.zero_()  # the same large box everywhere, of which few are left after suppression
@@ -100,7 +100,7 @@ def _find_something(family: str, model: Any) -> None:
 
 
 def photo() -> np.ndarray:
-    """A square picture (128, 128, 3) of colored clouds, which come out of a JPEG or a video much as they went in."""
+    """A square image (128, 128, 3) of colored clouds, which come out of a JPEG or a video much as they went in."""
     clouds = np.random.default_rng(0).integers(0, 255, (12, 12, 3), dtype=np.uint8)
     return cv2.resize(clouds, (128, 128), interpolation=cv2.INTER_CUBIC)
 

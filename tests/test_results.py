@@ -119,7 +119,7 @@ def test_select_keeps_rows_together(index: Any):
     assert output.num_instances == 2
 
 
-def test_select_leaves_heatmaps_of_the_whole_picture():
+def test_select_leaves_heatmaps_of_the_whole_image():
     output = two_people(heatmaps=np.zeros((17, 48, 64)))
     assert output.select([0])["heatmaps"].shape == (17, 48, 64)
 

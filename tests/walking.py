@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hfpose.keypoints import load_schema
-from hfpose.models.shared.boxes import pairwise_iou
+from hfpose.ops.boxes import pairwise_iou
 from hfpose.results import PoseOutput
 
 FRAME_RATE = 30.0

@@ -8,7 +8,7 @@ class HFPoseError(Exception):
 
 
 class InputError(HFPoseError, ValueError):
-    """A picture, video, box or other input of a call cannot be used."""
+    """An image, video, box or other input of a call cannot be used."""
 
 
 class CheckpointError(HFPoseError, ValueError):

@@ -1,4 +1,4 @@
-"""What a pipeline returns for one picture or frame."""
+"""What a pipeline returns for one image or frame."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _ABOUT_THE_INPUT = ("source", "frame_index", "image_size", "error")
 
 @dataclass(repr=False, eq=False)
 class PoseOutput(Mapping[str, Any]):
-    """The N people (hands, faces, animals) of one picture, each with K keypoints.
+    """The N people (hands, faces, animals) of one image, each with K keypoints.
 
     Its fields are attributes (`output.keypoints`) and, where they are not None, dict entries (`output["keypoints"]`).
     As with any dict `len(output)` counts entries; the people are counted by `output.num_instances`. N may be 0.
 
-    Coordinates are pixels of the picture as shown (EXIF rotation applied), x right, y down, pixel centers at integers.
+    Coordinates are pixels of the image as shown (EXIF rotation applied), x right, y down, pixel centers at integers.
 
     Args:
         keypoints: (N, K, 2) float32 pixels, or for 3D pipelines (N, K, 3) in meters.
@@ -45,15 +45,15 @@ class PoseOutput(Mapping[str, Any]):
         interpolated: (N,) bool, whether a person was not seen in this frame but in frames around it, or None.
         hand_types: (N, 2) bool, whether there is a right and a left hand, or None.
         root_depths: (N,) float32 millimeters from the right wrist to the left one along depth, or None.
-        is_mirrored: whether people in 3D are mirror images of those in the picture, as the reference's lifters make them,
+        is_mirrored: whether people in 3D are mirror images of those in the image, as the reference's lifters make them,
             since their depth grows away from the camera; None where that is not known.
-        heatmaps: (N, K, h, w) float32, each over the region of the picture in `heatmap_boxes`; or (K, H, W) over
-            the whole picture; or None.
+        heatmaps: (N, K, h, w) float32, each over the region of the image in `heatmap_boxes`; or (K, H, W) over
+            the whole image; or None.
         heatmap_boxes: (N, 4) float32 `x1, y1, x2, y2`, or None.
-        visualization: RGB uint8 picture with the results drawn, or None.
+        visualization: RGB uint8 image with the results drawn, or None.
         schema: What the K keypoints mean, or None.
         image_size: `(width, height)` in pixels, or None.
-        source: Path or URL that the picture came from, or None.
+        source: Path or URL that the image came from, or None.
         frame_index: Number of the frame in a video, from 0, or None.
         error: Why there is no result for this input, or None.
 
@@ -164,7 +164,7 @@ class PoseOutput(Mapping[str, Any]):
         return [{name: rows[i] for name, rows in lists.items()} for i in range(self.num_instances)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: where the picture came from, its size, the schema's name and `predictions`."""
+        """Plain values for JSON: where the image came from, its size, the schema's name and `predictions`."""
         about = {name: getattr(self, name) for name in _ABOUT_THE_INPUT if getattr(self, name) is not None}
         if self.image_size is not None:
             about["image_size"] = [int(size) for size in self.image_size]
@@ -173,7 +173,7 @@ class PoseOutput(Mapping[str, Any]):
         return {**about, "predictions": self.predictions}
 
     def select(self, index: Any) -> PoseOutput:
-        """The same picture with some of its people: `index` is a slice, indices or a mask of N booleans."""
+        """The same image with some of its people: `index` is a slice, indices or a mask of N booleans."""
         if not isinstance(index, slice):
             index = np.asarray(index)
             index = index if index.size else index.astype(np.int64)  # numpy takes an empty list for floats

@@ -17,7 +17,7 @@ import stages  # noqa: E402
 import systems  # noqa: E402
 import workloads  # noqa: E402
 from eight_bits import errors_with_trained_weights  # noqa: E402
-from hfpose.pipelines.loading import load_stage  # noqa: E402
+from hfpose.pipelines.stage import load_stage  # noqa: E402
 
 
 def run(benchmark, folder: Path, *arguments: str) -> tuple[str, dict]:
@@ -28,9 +28,9 @@ def run(benchmark, folder: Path, *arguments: str) -> tuple[str, dict]:
 
 def test_end_to_end(tmp_path):
     text, results = run(end_to_end, tmp_path, "--systems", "hfpose torch", "--people", "1")
-    picture, clip = results["pictures"]["1"]["hfpose torch"], results["clip"]["hfpose torch"]
-    assert len(picture["seconds"]) == 2
-    assert picture["stages"]["pose"] > 0
+    image, clip = results["images"]["1"]["hfpose torch"], results["clip"]["hfpose torch"]
+    assert len(image["seconds"]) == 2
+    assert image["stages"]["pose"] > 0
     assert clip["frames"] == 8
     assert "| hfpose torch |" in text
 
@@ -39,13 +39,13 @@ def test_int8_is_exported_and_runs_and_its_error_is_that_of_trained_weights(tmp_
     monkeypatch.setattr(workloads, "DETECTOR_CHECKPOINT", tmp_path / "nothing")
     workload = workloads.make_workload(tmp_path / "workload", people=(2,), clip_frames=2, is_small=True)
     system = systems.make_system("hfpose onnxruntime int8", workload, 1, 1)
-    (picture,) = workload.pictures
-    assert system.keypoints(picture.path, picture.people_boxes).shape == (2, 17, 2)
+    (image,) = workload.images
+    assert system.keypoints(image.path, image.people_boxes).shape == (2, 17, 2)
     assert json.loads((tmp_path / "workload" / "pose-int8" / "quantization.json").read_text())["mode"] == "static"
     errors = errors_with_trained_weights(workload)
     assert list(errors) == ["The demo's RTMPose"]
     assert 0 < errors["The demo's RTMPose"]["mean"] < 3
-    assert "| The demo's RTMPose | 1 pictures of calibration |" in end_to_end._error_table(errors)
+    assert "| The demo's RTMPose | 1 images of calibration |" in end_to_end._error_table(errors)
 
 
 def test_stages(tmp_path):

@@ -14,7 +14,7 @@ from file_server import FileServer
 from golden import FOLDERS, Golden
 from hfpose.checkpoints.conversion import ModelSource, build_model
 from hfpose.errors import CheckpointError, ConfigError, DownloadError, UnknownModelError
-from hfpose.zoo import list_entries
+from hfpose.hub.zoo import list_entries
 
 HAND = "rtmdet_nano_320-8xb32_hand"
 BODY = "rtmpose-m_8xb256-420e_body8-256x192"

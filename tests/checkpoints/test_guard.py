@@ -14,7 +14,7 @@ import torch
 import hfpose
 from hfpose.checkpoints.guard import loading_bounded
 from hfpose.errors import CheckpointError, ConfigError
-from hfpose.pipelines.loading import load_stage
+from hfpose.pipelines.stage import load_stage
 
 
 @pytest.fixture

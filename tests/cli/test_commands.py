@@ -10,7 +10,7 @@ import sys
 import pytest
 from PIL import Image
 
-from hfpose.zoo import list_entries
+from hfpose.hub.zoo import list_entries
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -45,7 +45,7 @@ def test_models_of_one_task():
     assert run("models", "--task", "nonsense").returncode == 2
 
 
-def test_predict_writes_predictions_and_pictures(tiny_pose, person_detector, photo, tmp_path):
+def test_predict_writes_predictions_and_images(tiny_pose, person_detector, photo, tmp_path):
     done = run("predict", photo, "--pose2d", tiny_pose, "--det-model", person_detector, "--out-dir", tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

@@ -52,7 +52,7 @@ def test_a_model_is_measured_and_its_results_measured_again_give_the_same(tiny_p
     data = write_people(tmp_path)
     result = run("--data", data, "--model", tiny_pose, "--gt-boxes", "--output", tmp_path / "out", "--device", "cpu")
     assert result.exit_code == 0
-    assert "4 pictures, 8 instances in" in result.stdout and "instances/s" in result.stdout
+    assert "4 images, 8 instances in" in result.stdout and "instances/s" in result.stdout
     given = metrics_in(result.stdout)
     assert {"AP", "AR", "PCK@0.05", "AUC", "EPE"} <= given.keys()
     written = json.loads((tmp_path / "out/metrics.json").read_text())
@@ -72,13 +72,13 @@ def test_thresholds_of_the_boxes_are_those_asked_for_and_told_in_the_card(
 ):
     folder = shutil.copytree(tiny_pose, tmp_path / "model")
     shutil.copy(shared / "images" / "coco_196141.jpg", tmp_path)
-    content = people_content(tmp_path, pictures=1)
+    content = people_content(tmp_path, images=1)
     content["images"][0]["file_name"] = "coco_196141.jpg"
     data = write_json(tmp_path / "people.json", content)
 
     def instances(*options: object) -> int:
         given = ("--data", data, "--model", folder, "--detector", person_detector, "--device", "cpu", "--card")
-        return int(run(*given, *options).stdout.split(" pictures, ")[1].split()[0])
+        return int(run(*given, *options).stdout.split(" images, ")[1].split()[0])
 
     usual = instances()
     assert instances("--nms-threshold", 0.0) < usual
@@ -94,15 +94,15 @@ def test_a_detector_is_measured_by_its_boxes(person_detector, tmp_path):
     assert "AR100" in metrics_in(result.stdout)
 
 
-def test_bad_entries_are_told_and_a_bad_picture_costs_the_exit_code(tiny_pose, tmp_path):
+def test_bad_entries_are_told_and_a_bad_image_costs_the_exit_code(tiny_pose, tmp_path):
     content = people_content(tmp_path)
     content["annotations"][0]["bbox"] = [500, 500, 10, 10]
     data = write_json(tmp_path / "people.json", content)
     (tmp_path / "3.png").write_bytes(b"broken")
     result = run("--data", data, "--model", tiny_pose, "--gt-boxes", "--device", "cpu")
     assert result.exit_code == 1
-    assert "1 x bbox outside of the picture: annotation 100" in result.stderr
-    assert "1 x picture that could not be used: 3.png" in result.stderr
+    assert "1 x bbox outside of the image: annotation 100" in result.stderr
+    assert "1 x image that could not be used: 3.png" in result.stderr
     assert metrics_in(result.stdout)["EPE"] > 0
 
 

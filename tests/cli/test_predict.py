@@ -80,7 +80,7 @@ def whole(tiny_pose) -> list[object]:
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory) -> list[object]:
-    """Options for a model that takes a millisecond for a picture."""
+    """Options for a model that takes a millisecond for an image."""
     schema = hfpose.load_schema("coco")
     model = hfpose.RTMPoseForPoseEstimation(
         hfpose.RTMPoseConfig(
@@ -102,7 +102,7 @@ def noise(seed: int = 0, height: int = 120, width: int = 160) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def write_pictures(folder: Path, count: int, height: int = 120, width: int = 160) -> Path:
+def write_images(folder: Path, count: int, height: int = 120, width: int = 160) -> Path:
     folder.mkdir()
     for index in range(count):
         Image.fromarray(noise(index, height, width)).save(folder / f"{index:04d}.jpg", quality=80)
@@ -223,7 +223,7 @@ def test_thresholds_and_pose_based_nms(predict, tiny_pose, person_detector, phot
 
 
 def test_drawing(predict, whole, tmp_path):
-    folder = write_pictures(tmp_path / "in", 5)
+    folder = write_images(tmp_path / "in", 5)
 
     def drawn(*arguments):
         assert predict(folder, *whole, "--kpt-thr", -100, "--vis-out-dir", tmp_path / "out", *arguments)[0] == 0
@@ -244,7 +244,7 @@ def test_drawing(predict, whole, tmp_path):
 
 
 def test_show(predict, whole, screen, tmp_path):
-    folder = write_pictures(tmp_path / "in", 3)
+    folder = write_images(tmp_path / "in", 3)
     screen.keys = [32, 32, 32]
     assert predict(folder, *whole, "--show")[0] == 0
     assert len(screen.shown) == 3
@@ -281,27 +281,27 @@ def test_show_progress(predict, whole, photo, tmp_path):
 
 
 def test_3d(predict, tiny_pose, tiny_lifter, tmp_path):
-    picture = write_pictures(tmp_path / "in", 1) / "0000.jpg"
+    image = write_images(tmp_path / "in", 1) / "0000.jpg"
     model = ["--pose2d", tiny_pose, "--pose3d", tiny_lifter, "--det-model", "whole_image", "--device", "cpu"]
 
     def run(*arguments):
-        code, _, err = predict(picture, *model, "--out-dir", tmp_path / "out", *arguments)
+        code, _, err = predict(image, *model, "--out-dir", tmp_path / "out", *arguments)
         assert (code, err) == (0, "")
         (person,) = json.loads((tmp_path / "out" / "predictions" / "0000.json").read_text())
         return np.array(person["keypoints"]), saved(tmp_path / "out" / "visualizations", "0000")
 
-    keypoints, picture_of_one = run()
+    keypoints, image_of_one = run()
     assert keypoints.shape == (17, 3)
     assert keypoints[:, 2].min() == pytest.approx(0, abs=1e-6)
     assert run("--disable-rebase-keypoint")[0][0].tolist() == pytest.approx([0, 0, 0], abs=1e-6)
     assert not np.allclose(run("--disable-norm-pose-2d")[0], keypoints)
-    assert (run("--num-instances", "3")[1].shape != picture_of_one.shape) or (
-        run("--num-instances", "3")[1] != picture_of_one
+    assert (run("--num-instances", "3")[1].shape != image_of_one.shape) or (
+        run("--num-instances", "3")[1] != image_of_one
     ).any()
 
 
 def test_motion_files_of_people_in_3d(predict, tiny_pose, tiny_lifter, tmp_path):
-    pictures = write_pictures(tmp_path / "in", 1)
+    images = write_images(tmp_path / "in", 1)
     model = [
         "--pose2d",
         tiny_pose,
@@ -312,11 +312,11 @@ def test_motion_files_of_people_in_3d(predict, tiny_pose, tiny_lifter, tmp_path)
         "--pred-out-dir",
         tmp_path / "out",
     ]
-    code, _, err = predict(pictures, *model, "--pose3d", tiny_lifter, "--format", "bvh", "--format", "trc")
+    code, _, err = predict(images, *model, "--pose3d", tiny_lifter, "--format", "bvh", "--format", "trc")
     assert (code, err) == (0, "")
     files = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
     assert files == ["bvh/0000/0000_person0.bvh", "trc/0000/0000_person0.trc"]
-    code, out, err = predict(pictures, *model, "--format", "bvh")
+    code, out, err = predict(images, *model, "--format", "bvh")
     assert code == 2 and "2D" in err and "--pose3d" in err
     assert "found" not in out
 
@@ -409,7 +409,7 @@ def command(arguments: list[object], out_dir: Path) -> list[str]:
 
 
 def test_a_killed_folder_run_can_be_resumed(predict, quick, tmp_path):
-    arguments = [write_pictures(tmp_path / "in", 150, height=48, width=64), *quick]
+    arguments = [write_images(tmp_path / "in", 150, height=48, width=64), *quick]
     out = tmp_path / "killed"
     kill_when(command(arguments, out), lambda: len(list(out.glob("predictions/*.json"))) >= 10)
     done = results(out)
@@ -423,7 +423,7 @@ def test_a_killed_folder_run_can_be_resumed(predict, quick, tmp_path):
     stamps = {name: (out / name).stat().st_mtime_ns for name in done if name.endswith(".json")}
     assert predict(*arguments, "--out-dir", out, "--resume")[0] == 0
     untouched = [name for name, stamp in stamps.items() if (out / name).stat().st_mtime_ns == stamp]
-    assert len(untouched) >= 9  # the last may have lacked its picture
+    assert len(untouched) >= 9  # the last may have lacked its image
     assert predict(*arguments, "--out-dir", tmp_path / "undisturbed")[0] == 0
     assert results(out) == results(tmp_path / "undisturbed")
     assert not list(out.rglob("*.part*"))
@@ -474,9 +474,9 @@ print(json.dumps({"code": code, "growth": max(memory for count, memory in sample
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory of a process from /proc")
-def test_memory_stays_while_two_thousand_pictures_go_through(quick, tmp_path):
+def test_memory_stays_while_two_thousand_images_go_through(quick, tmp_path):
     folder = tmp_path / "in"
-    write_pictures(folder, 20, height=48, width=64)
+    write_images(folder, 20, height=48, width=64)
     for index in range(20, 2000):
         shutil.copy(folder / f"{index % 20:04d}.jpg", folder / f"{index:04d}.jpg")
     arguments = ["predict", folder, *quick, "--batch-size", "16", "--out-dir", tmp_path / "out"]

@@ -14,8 +14,8 @@ import torch
 from transformers import ResNetConfig
 
 import hfpose
-from hfpose import hub
 from hfpose.compat.mmpose import MMPoseInferencer
+from hfpose.hub import resolve as hub
 from networks import settle_normalizations
 
 CUSTOM_CONFIG = """
@@ -162,7 +162,7 @@ def inferencer(tiny_pose: Path, person_detector: Path) -> MMPoseInferencer:
 
 @pytest.fixture(scope="session")
 def whole_image(tiny_pose: Path) -> MMPoseInferencer:
-    """A small 2D model that takes pictures whole."""
+    """A small 2D model that takes images whole."""
     return MMPoseInferencer(tiny_pose, det_model="whole_image", device="cpu")
 
 
@@ -213,7 +213,7 @@ def write_clip(tmp_path: Path) -> Callable[..., Path]:
 
 
 def noise(seed: int = 0, height: int = 120, width: int = 160) -> np.ndarray:
-    """BGR picture."""
+    """BGR image."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 

@@ -23,7 +23,7 @@ from fake_screen import FakeScreen
 
 @pytest.fixture(autouse=True)
 def project(store: Path, photo: Path, shared: Path, screen: FakeScreen, tmp_path: Path, monkeypatch) -> Iterator[Path]:
-    """A folder as the guide's commands run in: pictures, and a screen on which somebody presses the space bar."""
+    """A folder as the guide's commands run in: images, and a screen on which somebody presses the space bar."""
     folder = tmp_path / "tests" / "data" / "coco"
     folder.mkdir(parents=True)
     for name in ("coco_785.jpg", "coco_196141.jpg"):

@@ -105,7 +105,7 @@ def test_one_sample_for_each_box(model, photo):
         assert sample.input_size == (192, 256)
 
 
-def test_no_boxes_mean_the_whole_picture(model, photo):
+def test_no_boxes_mean_the_whole_image(model, photo):
     image = cv2.imread(str(photo))
     height, width = image.shape[:2]
     for bboxes in (None, [], np.zeros((0, 4))):
@@ -134,7 +134,7 @@ def test_box_formats(model, noise):
         inference_topdown(model, noise(), [[50, 10, 20, 40]])
 
 
-def test_heatmaps_of_boxes_merge_into_the_picture(tiny_hrnet, noise):
+def test_heatmaps_of_boxes_merge_into_the_image(tiny_hrnet, noise):
     model = init_model(tiny_hrnet, device="cpu", cfg_options={"model.test_cfg.output_heatmaps": True})
     samples = inference_topdown(model, noise(), BOXES)
     assert samples[0].pred_fields.heatmaps.shape == (17, 16, 16)

@@ -27,13 +27,13 @@ ALL_KEYPOINTS = {"kpt_thr": -100.0}
 
 
 def one(inferencer, inputs, **options):
-    """The result for a single picture: its instances, and its drawing if asked for."""
+    """The result for a single image: its instances, and its drawing if asked for."""
     (result,) = inferencer(inputs, **options)
     return result["predictions"][0], next(iter(result["visualization"]), None)
 
 
 def drawn(inferencer, inputs, **options) -> np.ndarray:
-    """The drawn picture, with all keypoints whatever their scores."""
+    """The drawn image, with all keypoints whatever their scores."""
     return one(inferencer, inputs, return_vis=True, **{**ALL_KEYPOINTS, **options})[1]
 
 
@@ -76,25 +76,25 @@ def test_numbers_are_the_references_with_its_flip_test(shared, tmp_path):
 def test_calls_are_lazy(whole_image, noise):
     seen = []
 
-    def pictures():
+    def images():
         for seed in range(4):
             seen.append(seed)
             yield noise(seed)
 
-    results = whole_image(pictures())
+    results = whole_image(images())
     assert isinstance(results, types.GeneratorType)
     assert seen == []
     assert len(list(results)) == 4
 
 
-def test_nobody_means_the_whole_picture(inferencer):
+def test_nobody_means_the_whole_image(inferencer):
     gray = np.full((100, 140, 3), 127, np.uint8)
     (person,), _ = one(inferencer, gray)
     assert person["bbox"] == ([0, 0, 140, 100],)
     assert person["bbox_score"] == 1
 
 
-def test_a_bad_picture_costs_its_own_result_only(whole_image, noise, tmp_path, capsys):
+def test_a_bad_image_costs_its_own_result_only(whole_image, noise, tmp_path, capsys):
     Image.fromarray(noise()).save(tmp_path / "good.png")
     results = list(whole_image([str(tmp_path / "missing.png"), str(tmp_path / "good.png")], batch_size=2))
     assert [len(people) for people in results[0]["predictions"]] == [0, 1]
@@ -115,16 +115,16 @@ def test_arrays_are_bgr(whole_image, photo):
 
 
 def test_lists_folders_stacks_and_generators(whole_image, noise, tmp_path):
-    pictures = [noise(seed) for seed in range(3)]
-    for seed, picture in enumerate(pictures):
-        cv2.imwrite(str(tmp_path / f"{seed}.png"), picture)
-    (tmp_path / "notes.txt").write_text("no picture")
-    expected = [keypoints(one(whole_image, picture)[0]) for picture in pictures]
+    images = [noise(seed) for seed in range(3)]
+    for seed, image in enumerate(images):
+        cv2.imwrite(str(tmp_path / f"{seed}.png"), image)
+    (tmp_path / "notes.txt").write_text("no image")
+    expected = [keypoints(one(whole_image, image)[0]) for image in images]
     inputs = (
-        pictures,
+        images,
         str(tmp_path),
-        np.stack(pictures),
-        iter(pictures),
+        np.stack(images),
+        iter(images),
         [str(tmp_path / f"{i}.png") for i in range(3)],
     )
     for same in inputs:
@@ -138,7 +138,7 @@ def test_an_alpha_channel_is_dropped(whole_image, noise):
 
 
 class Camera:
-    """A camera with three pictures."""
+    """A camera with three images."""
 
     def __init__(self):
         self.count = 0
@@ -197,7 +197,7 @@ def test_pose2d_and_det_model_are_names_or_folders(store, photo, inferencer):
         "human",
         "rtmpose-m_8xb256-420e_body8-256x192",
         "configs/x/rtmpose-m_8xb256-420e_body8-256x192.py",
-        hfpose.hub._models_dir() / "rtmpose-m_8xb256-420e_body8-256x192",
+        hfpose.hub.resolve._models_dir() / "rtmpose-m_8xb256-420e_body8-256x192",
     ):
         people, _ = one(MMPoseInferencer(name, det_model="human", device="cpu"), str(photo))
         np.testing.assert_allclose(keypoints(people), keypoints(expected), atol=1e-4)
@@ -253,7 +253,7 @@ def test_det_cat_ids_select_classes(tiny_pose, person_detector, photo, tmp_path)
     with pytest.raises(ValueError, match="no class 3"):
         MMPoseInferencer(tiny_pose, det_model=tmp_path, det_cat_ids=[3])
     nothing = MMPoseInferencer(tiny_pose, det_model=tmp_path, det_cat_ids=[], device="cpu")
-    assert len(one(nothing, str(photo))[0]) == 1  # the whole picture
+    assert len(one(nothing, str(photo))[0]) == 1  # the whole image
 
 
 @pytest.mark.parametrize("name", ["whole_image", "whole-image"])
@@ -348,8 +348,8 @@ def test_bboxes(inferencer, noise):
         people, _ = one(inferencer, noise(), bboxes=given)
         assert [person["bbox"] for person in people] == [(box,) for box in BOXES]
     results = list(inferencer([noise(0), noise(1)], bboxes=[BOXES, []]))
-    assert [len(result["predictions"][0]) for result in results] == [2, 1]  # no box means the whole picture
-    with pytest.raises(InputError, match="boxes for 1 pictures"):
+    assert [len(result["predictions"][0]) for result in results] == [2, 1]  # no box means the whole image
+    with pytest.raises(InputError, match="boxes for 1 images"):
         next(inferencer([noise(0), noise(1)], bboxes=[BOXES]))
 
 
@@ -374,10 +374,10 @@ def test_black_background(whole_image, noise):
     rgb = noise()[..., ::-1]
     black = drawn(whole_image, noise(), black_background=True, kpt_thr=100)
     assert not black.any()
-    on_black, on_picture = (drawn(whole_image, noise(), black_background=on) for on in (True, False))
+    on_black, on_image = (drawn(whole_image, noise(), black_background=on) for on in (True, False))
     painted = on_black.any(axis=-1)
     assert painted.any()
-    assert (on_picture[painted] != rgb[painted]).any()
+    assert (on_image[painted] != rgb[painted]).any()
 
 
 def test_skeleton_style(whole_image, noise):
@@ -387,10 +387,10 @@ def test_skeleton_style(whole_image, noise):
         whole_image(noise(), skeleton_style="pixar")
 
 
-def test_return_vis_gives_rgb_pictures(whole_image, noise):
-    picture = noise()
-    (result,) = whole_image(picture, return_vis=True, kpt_thr=100)
-    np.testing.assert_array_equal(result["visualization"][0], picture[..., ::-1])
+def test_return_vis_gives_rgb_images(whole_image, noise):
+    image = noise()
+    (result,) = whole_image(image, return_vis=True, kpt_thr=100)
+    np.testing.assert_array_equal(result["visualization"][0], image[..., ::-1])
 
 
 def test_vis_out_dir(whole_image, photo, noise, write_clip, tmp_path):
@@ -456,14 +456,14 @@ def test_batch_size_batches(whole_image, noise, monkeypatch):
         return crops
 
     monkeypatch.setattr(processor, "crop", counting)
-    pictures = [noise(seed) for seed in range(5)]
-    results = list(whole_image(pictures, batch_size=3, return_vis=True))
+    images = [noise(seed) for seed in range(5)]
+    results = list(whole_image(images, batch_size=3, return_vis=True))
     monkeypatch.undo()
     assert sizes == [3, 2]
     assert [len(result["predictions"]) for result in results] == [3, 2]
     assert [len(result["visualization"]) for result in results] == [3, 2]
     found = [people[0]["keypoint_scores"] for result in results for people in result["predictions"]]
-    expected = [one(whole_image, picture)[0][0]["keypoint_scores"] for picture in pictures]
+    expected = [one(whole_image, image)[0][0]["keypoint_scores"] for image in images]
     np.testing.assert_allclose(found, expected, atol=1e-4)
     with pytest.raises(InputError, match="1 or more"):
         whole_image(noise(), batch_size=0)
@@ -506,11 +506,11 @@ def hands(tiny_hands):
 
 
 def test_people_in_3d(lifting, noise):
-    people, picture = one(lifting, noise(), bboxes=BOXES, return_vis=True, num_instances=2)
+    people, image = one(lifting, noise(), bboxes=BOXES, return_vis=True, num_instances=2)
     assert keypoints(people).shape == (2, 17, 3)
     assert [set(person) for person in people] == [{"keypoints", "keypoint_scores"}] * 2
     np.testing.assert_allclose(keypoints(people)[..., 2].min(axis=1), 0, atol=1e-6)
-    assert picture.shape[1] > 160  # the skeletons stand beside the picture
+    assert image.shape[1] > 160  # the skeletons stand beside the image
     assert isinstance(lifting.inferencer, Pose3DInferencer)
 
 
@@ -539,32 +539,32 @@ def test_num_instances(lifting, noise):
     widths = [
         one(lifting, noise(), bboxes=BOXES, num_instances=count, return_vis=True)[1].shape[1] for count in (1, 2, -1)
     ]
-    pictures = [one(lifting, noise(), bboxes=BOXES, num_instances=n, return_vis=True)[1] for n in (1, 2, -1)]
-    assert pictures[0].shape != pictures[1].shape or (pictures[0] != pictures[1]).any()
+    images = [one(lifting, noise(), bboxes=BOXES, num_instances=n, return_vis=True)[1] for n in (1, 2, -1)]
+    assert images[0].shape != images[1].shape or (images[0] != images[1]).any()
     assert widths[1] == widths[2]
 
 
 def test_tracking_thr_and_use_oks_tracking(lifting, write_clip):
     """Identities are written on the skeletons: with a threshold that nothing reaches, everybody is new in each frame."""
 
-    def pictures(**options):
+    def images(**options):
         boxes = [[[x1 - 10 * (i % 2), y1, x2, y2] for x1, y1, x2, y2 in BOXES] for i in range(5)]
         results = lifting(str(write_clip()), bboxes=boxes, return_vis=True, num_instances=2, **options)
         return np.array([result["visualization"][0] for result in results])
 
-    same, new = pictures(), pictures(tracking_thr=1.0)
+    same, new = images(), images(tracking_thr=1.0)
     np.testing.assert_array_equal(same[0], new[0])
     assert (same[4] != new[4]).any()
-    by_box, by_keypoints = (pictures(tracking_thr=0.5, use_oks_tracking=oks) for oks in (False, True))
+    by_box, by_keypoints = (images(tracking_thr=0.5, use_oks_tracking=oks) for oks in (False, True))
     np.testing.assert_array_equal(by_box, same)
     assert (by_box[4] != by_keypoints[4]).any()  # keypoints change more than the boxes that they are found in
 
 
 def test_hands_in_3d(hands, noise):
-    people, picture = one(hands, noise(), return_vis=True)
+    people, image = one(hands, noise(), return_vis=True)
     assert keypoints(people).shape == (1, 42, 3)
     assert people[0]["bbox"] == ([0, 0, 160, 120],)
-    assert picture.shape[1] > 160
+    assert image.shape[1] > 160
     two, _ = one(hands, noise(), bboxes=[[*BOXES[0], 0.5], [*BOXES[1], 0.25]])
     assert [person["bbox_score"] for person in two] == [0.5, 0.25]
     assert isinstance(hands.inferencer, Hand3DInferencer)

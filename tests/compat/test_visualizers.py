@@ -45,7 +45,7 @@ def test_ground_truth_and_prediction_stand_side_by_side(visualizer, image):
     np.testing.assert_array_equal(visualizer.add_datasample("result", image, sample, False, False), image)
 
 
-def test_options_change_the_picture(visualizer, image):
+def test_options_change_the_image(visualizer, image):
     sample = PoseDataSample(pred_instances=person(0.5))
 
     def draw(**options):
@@ -90,7 +90,7 @@ def test_tensors_are_drawn_too(visualizer, image):
     )
 
 
-def test_pictures_are_saved_and_shown(visualizer, image, screen, tmp_path):
+def test_images_are_saved_and_shown(visualizer, image, screen, tmp_path):
     sample = PoseDataSample(pred_instances=person())
     drawn = visualizer.add_datasample(
         "title", image, sample, show=True, wait_time=0.001, out_file=tmp_path / "out" / "drawn.png"

@@ -16,7 +16,7 @@ from checkpoint_host import CheckpointHost, zoo_environment
 from fake_conversion import convert
 from golden import Golden
 from hfpose.errors import UnknownModelError
-from hfpose.zoo import list_entries
+from hfpose.hub.zoo import list_entries
 
 SCRIPT = Path(__file__).resolve().parents[2] / "conversion/convert_all.py"
 AT_HAND = "rtmdet_nano_320-8xb32_hand"

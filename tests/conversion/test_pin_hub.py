@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from checkpoint_host import ZOO_FILE, zoo_environment
-from hfpose.zoo import get_entry, list_entries
+from hfpose.hub.zoo import get_entry, list_entries
 from hub_server import USER, HubServer
 from processes import run_python
 from small_zoo import save_small_model
@@ -84,7 +84,7 @@ REFUSED = {
     ),
     "other-mean": (
         with_settings("preprocessor_config.json", image_mean=[0.1, 0.2, 0.3]),
-        "The keypoints of a picture",
+        "The keypoints of an image",
     ),
 }
 

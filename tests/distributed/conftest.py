@@ -24,7 +24,7 @@ TIMEOUT = 150.0  # seconds for all processes of a run
 
 @pytest.fixture(scope="session")
 def quick(tmp_path_factory) -> Path:
-    """Folder of a pose model that takes about a millisecond for a picture."""
+    """Folder of a pose model that takes about a millisecond for an image."""
     torch.manual_seed(0)
     schema = hfpose.load_schema("coco")
     config = hfpose.RTMPoseConfig(
@@ -46,29 +46,29 @@ def quick(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def pictures(tmp_path) -> Path:
-    """A folder of 150 pictures of noise, and one that is none."""
+def images(tmp_path) -> Path:
+    """A folder of 150 images of noise, and one that is none."""
     folder = tmp_path / "in"
     folder.mkdir()
     for index in range(150):
         noise = np.random.default_rng(index).integers(0, 256, (60, 80, 3), dtype=np.uint8)
         Image.fromarray(noise).save(folder / f"{index:04d}.jpg")
-    (folder / "0070.jpg").write_text("no picture")
+    (folder / "0070.jpg").write_text("no image")
     return folder
 
 
 @pytest.fixture
 def make_clip(tmp_path) -> Callable[..., Path]:
-    """Writes a video in which a picture slides to and fro."""
+    """Writes a video in which an image slides to and fro."""
 
-    def make(picture: np.ndarray, num_frames: int, name: str = "clip.mp4", codec: str = "mp4v") -> Path:
-        width = 3 * picture.shape[1] // 4 // 2 * 2
-        height = picture.shape[0] // 2 * 2
+    def make(image: np.ndarray, num_frames: int, name: str = "clip.mp4", codec: str = "mp4v") -> Path:
+        width = 3 * image.shape[1] // 4 // 2 * 2
+        height = image.shape[0] // 2 * 2
         path = tmp_path / name
         writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 25, (width, height))
         for index in range(num_frames):
-            left = int((picture.shape[1] - width) * (0.5 - 0.5 * np.cos(index / 20)))
-            writer.write(np.ascontiguousarray(picture[:height, left : left + width, ::-1]))
+            left = int((image.shape[1] - width) * (0.5 - 0.5 * np.cos(index / 20)))
+            writer.write(np.ascontiguousarray(image[:height, left : left + width, ::-1]))
         writer.release()
         return path
 

@@ -39,9 +39,9 @@ def lines(path: Path) -> int:
 
 
 def test_a_folder_is_shared_and_what_a_dead_process_left_is_done_by_the_next_run(
-    predict_shared, predict_alone, pictures, quick, tmp_path
+    predict_shared, predict_alone, images, quick, tmp_path
 ):
-    arguments = [pictures, "--pose2d", quick, "--det-model", "whole_image", "--device", "cpu", "--batch-size", 4]
+    arguments = [images, "--pose2d", quick, "--det-model", "whole_image", "--device", "cpu", "--batch-size", 4]
     out = tmp_path / "out"
     journal = out / WORK_FOLDER / "journal-00001.jsonl"
     run = predict_shared(*arguments, "--out-dir", out)
@@ -55,7 +55,7 @@ def test_a_folder_is_shared_and_what_a_dead_process_left_is_done_by_the_next_run
 
     stamps = {name: (out / name).stat().st_mtime_ns for line in done for name in line["outputs"]}
     (code, err), (other_code, other_err) = predict_shared(*arguments, "--out-dir", out, "--resume").wait()
-    assert (code, other_code) == (1, 0)  # for the bad picture
+    assert (code, other_code) == (1, 0)  # for the bad image
     assert (err + other_err).count("hfpose: ") == 1
     assert all((out / name).stat().st_mtime_ns == stamp for name, stamp in stamps.items())
 
@@ -63,7 +63,7 @@ def test_a_folder_is_shared_and_what_a_dead_process_left_is_done_by_the_next_run
     assert predict_alone(*arguments, "--out-dir", alone) == 1
     assert results(out) == results(alone)
     found, expected = facts(out), facts(alone)
-    # A picture may have been complete when the process died, but not yet in its journal.
+    # An image may have been complete when the process died, but not yet in its journal.
     assert sum(line["frames"] is None for line in found) <= 1
     assert found == [
         {**line, **({"frames": None, "instances": None} if same["frames"] is None else {})}
@@ -241,11 +241,11 @@ def test_whole_videos_are_shared_where_there_are_many(predict_alone, one_of_two,
     assert [line["name"] for line in facts(tmp_path / "out")] == [f"clip{number}" for number in (1, 2, 4, 5, 7)]
 
 
-def test_pictures_are_handed_out_in_chunks_and_together_where_people_are_tracked(
-    predict_alone, one_of_two, quick, pictures, tmp_path
+def test_images_are_handed_out_in_chunks_and_together_where_people_are_tracked(
+    predict_alone, one_of_two, quick, images, tmp_path
 ):
     one_of_two(SlowNeighbor)
-    arguments = [pictures, "--pose2d", quick, "--det-model", "whole_image", "--device", "cpu"]
+    arguments = [images, "--pose2d", quick, "--det-model", "whole_image", "--device", "cpu"]
     predict_alone(*arguments, "--out-dir", tmp_path / "out")
     mine = [line["index"] for line in facts(tmp_path / "out")]
     assert mine == [index for index in range(150) if index // 16 % 3]
@@ -253,9 +253,9 @@ def test_pictures_are_handed_out_in_chunks_and_together_where_people_are_tracked
     assert not (tmp_path / "tracked" / MANIFEST).exists()  # the neighbor has them all
 
 
-def test_processes_write_one_table_of_parquet(predict_alone, one_of_two, quick, pictures, tmp_path):
+def test_processes_write_one_table_of_parquet(predict_alone, one_of_two, quick, images, tmp_path):
     pq = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow: pip install 'hfpose[parquet]'")
-    arguments = [pictures, "--pose2d", quick, "--det-model", "whole_image", "--device", "cpu", "--format", "parquet"]
+    arguments = [images, "--pose2d", quick, "--det-model", "whole_image", "--device", "cpu", "--format", "parquet"]
     out, alone = tmp_path / "out", tmp_path / "alone"
     predict_alone(*arguments, "--out-dir", alone)
     for store, options in ((SlowNeighbor, []), (Store, ["--resume"])):
@@ -277,16 +277,16 @@ def test_processes_write_one_table_of_parquet(predict_alone, one_of_two, quick, 
     ],
 )
 def test_what_several_processes_cannot_do(
-    predict_alone, one_of_two, quick, pictures, monkeypatch, tmp_path, capsys, arguments, message
+    predict_alone, one_of_two, quick, images, monkeypatch, tmp_path, capsys, arguments, message
 ):
     monkeypatch.chdir(tmp_path)
     one_of_two(Store)
-    code = predict_alone(pictures, "--pose2d", quick, "--det-model", "whole_image", "--device", "cpu", *arguments)
+    code = predict_alone(images, "--pose2d", quick, "--det-model", "whole_image", "--device", "cpu", *arguments)
     assert code == 2
     assert message in " ".join(capsys.readouterr().err.split())
 
 
-def test_a_world_size_that_is_no_number(predict_alone, quick, pictures, monkeypatch, tmp_path, capsys):
+def test_a_world_size_that_is_no_number(predict_alone, quick, images, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("WORLD_SIZE", "two")
-    assert predict_alone(pictures, "--pose2d", quick, "--out-dir", tmp_path / "out") == 2
+    assert predict_alone(images, "--pose2d", quick, "--out-dir", tmp_path / "out") == 2
     assert "WORLD_SIZE must be a whole number" in capsys.readouterr().err

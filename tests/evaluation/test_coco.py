@@ -14,7 +14,6 @@ from pycocotools.coco import COCO as PyCOCO
 from pycocotools.cocoeval import COCOeval
 
 from coco_files import people_content, write_json, write_people
-from hfpose.annotations import read_coco
 from hfpose.errors import ConfigError, InputError
 from hfpose.evaluation.coco import (
     BOX_METRICS,
@@ -29,6 +28,7 @@ from hfpose.evaluation.coco import (
     read_results,
 )
 from hfpose.keypoints import load_schema
+from hfpose.media.coco_annotations import read_coco
 
 SCHEMA = load_schema("coco")
 
@@ -76,7 +76,7 @@ def test_ground_truth_as_results_gives_one(tmp_path):
 
 @pytest.mark.parametrize(("shift", "every"), [(2.0, 1), (4.0, 2), (8.0, 3), (50.0, 2)])
 def test_shifted_results_give_what_pycocotools_gives(tmp_path, shift, every):
-    content = people_content(tmp_path, pictures=6)
+    content = people_content(tmp_path, images=6)
     path = write_json(tmp_path / "people.json", content)
     coco, results = read_coco(path), results_from(content, shift, every)
     given = evaluate_keypoints(coco, results, SCHEMA)
@@ -137,7 +137,7 @@ def test_a_schema_without_sigmas_has_no_precision(tmp_path):
         ({"keypoints": [1.0] * 63}, "Result 2 has 63 values in 'keypoints'.*expected 51"),
         ({"keypoints": None}, "no values"),
         ({"score": None}, "score None"),
-        ({"image_id": 99}, "picture 99, which is not among the 4 pictures"),
+        ({"image_id": 99}, "image 99, which is not among the 4 images"),
     ],
 )
 def test_results_of_another_form_are_named(tmp_path, changes, message):

@@ -1,4 +1,4 @@
-"""Models measured on annotated pictures."""
+"""Models measured on annotated images."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import torch
 
 import hfpose
 from coco_files import people_content, write_json, write_people
-from hfpose.annotations import pose_instances, read_coco
 from hfpose.errors import InputError
 from hfpose.evaluation.runs import evaluate_detector, evaluate_pose_pipeline, matching_categories
-from hfpose.pipelines.loading import Stage
+from hfpose.media.coco_annotations import pose_instances, read_coco
+from hfpose.pipelines.stage import Stage
 
 
 @pytest.fixture
@@ -25,8 +25,8 @@ def test_on_annotated_boxes_each_instance_gets_its_own_prediction(pipe, tmp_path
     instances = pose_instances(read_coco(coco.path), pipe.schema)
     found = np.concatenate(
         [
-            pipe(str(picture.path), boxes=instances.boxes[instances.picture_indices == index]).keypoints
-            for index, picture in enumerate(instances.pictures)
+            pipe(str(image.path), boxes=instances.boxes[instances.image_indices == index]).keypoints
+            for index, image in enumerate(instances.images)
         ]
     )
     distances = np.linalg.norm(found - instances.keypoints, axis=-1)
@@ -37,7 +37,7 @@ def test_on_annotated_boxes_each_instance_gets_its_own_prediction(pipe, tmp_path
     assert run.metrics["PCK@0.2"] == pytest.approx(np.mean(per_keypoint))
     assert run.metrics["PCK@0.05"] <= run.metrics["PCK@0.2"]
     assert {"AP", "AR", "AUC"} <= run.metrics.keys() and "NME" not in run.metrics
-    assert (run.num_pictures, run.num_instances, run.failures.total) == (4, 8, 0)
+    assert (run.num_images, run.num_instances, run.failures.total) == (4, 8, 0)
     assert run.seconds > 0
 
 
@@ -47,7 +47,7 @@ def test_detections_from_a_file_bring_their_boxes_and_scores(pipe, tmp_path):
     detections = [
         {"image_id": a["image_id"], "category_id": 1, "bbox": a["bbox"], "score": 0.5} for a in content["annotations"]
     ]
-    # None of these is used: score, category, area and picture.
+    # None of these is used: score, category, area and image.
     detections += [detections[0] | change for change in ({"score": 0.1}, {"category_id": 2}, {"image_id": 99})]
     detections.append(detections[0] | {"bbox": [1, 1, 0, 5]})
     run = evaluate_pose_pipeline(pipe, coco, detections)
@@ -71,15 +71,15 @@ def test_detections_that_do_not_belong_to_the_annotations_are_refused(pipe, tmp_
 def test_without_boxes_the_pipeline_finds_them_itself(pipe, tmp_path):
     coco = read_coco(write_people(tmp_path))
     run = evaluate_pose_pipeline(pipe, coco)
-    assert run.num_instances == 4  # each picture as one box
+    assert run.num_instances == 4  # each image as one box
     assert {result["image_id"] for result in run.results} == {1, 2, 3, 4}
 
 
-def test_a_broken_picture_is_counted_and_the_others_are_measured(pipe, tmp_path):
+def test_a_broken_image_is_counted_and_the_others_are_measured(pipe, tmp_path):
     path = write_people(tmp_path)
     (tmp_path / "1.png").write_bytes(b"\x89PNG broken")
     run = evaluate_pose_pipeline(pipe, read_coco(path), "annotations")
-    assert run.failures.lines() == ["1 x picture that could not be used: 1.png"]
+    assert run.failures.lines() == ["1 x image that could not be used: 1.png"]
     assert run.num_instances == 6
     assert run.metrics["EPE"] > 0
 
@@ -100,19 +100,19 @@ def detector() -> Stage:
     )
     processor = hfpose.RTMDetImageProcessor(size={"height": 64, "width": 64}, score_threshold=0.0, max_detections=5)
     model = hfpose.RTMDetForObjectDetection(config).eval()
-    for layer in model.head.box_predictions:  # boxes that cover the picture
+    for layer in model.head.box_predictions:  # boxes that cover the image
         torch.nn.init.constant_(layer.bias, 2.5)
     return Stage(model, processor)
 
 
 def test_detectors_are_measured_on_the_classes_they_share_with_the_annotations(detector, tmp_path):
-    coco = read_coco(write_people(tmp_path, pictures=5))
+    coco = read_coco(write_people(tmp_path, images=5))
     assert matching_categories(detector.model.config.id2label, coco) == {1: 1}
     run = evaluate_detector(detector, coco, batch_size=2)
-    assert run.num_pictures == 5 and set(run.metrics) >= {"AP", "AP50", "AR100"}
+    assert run.num_images == 5 and set(run.metrics) >= {"AP", "AP50", "AR100"}
     assert run.results and all(result["category_id"] == 1 for result in run.results)
     width = max(result["bbox"][0] + result["bbox"][2] for result in run.results)
-    assert 64 < width <= 160.01  # in pixels of the picture
+    assert 64 < width <= 160.01  # in pixels of the image
 
 
 def test_a_detector_without_a_common_class_is_refused(detector, tmp_path):
@@ -123,8 +123,8 @@ def test_a_detector_without_a_common_class_is_refused(detector, tmp_path):
         evaluate_detector(detector, coco)
 
 
-def test_a_broken_picture_does_not_stop_a_detector(detector, tmp_path):
+def test_a_broken_image_does_not_stop_a_detector(detector, tmp_path):
     path = write_people(tmp_path)
     (tmp_path / "0.png").write_bytes(b"")
     run = evaluate_detector(detector, read_coco(path))
-    assert run.num_pictures == 3 and run.failures.total == 1
+    assert run.num_images == 3 and run.failures.total == 1

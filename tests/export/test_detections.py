@@ -43,7 +43,7 @@ def test_rtmlib_finds_what_we_find(person_detector, photo, tmp_path):
     import cv2
 
     from hfpose.pipelines.detection import BoxDetector
-    from hfpose.pipelines.loading import load_stage
+    from hfpose.pipelines.stage import load_stage
 
     stage = load_stage(person_detector, "detector")
     path = tmp_path / "end2end.onnx"
@@ -52,4 +52,4 @@ def test_rtmlib_finds_what_we_find(person_detector, photo, tmp_path):
     theirs = rtmlib.RTMDet(str(path), model_input_size=(320, 320))(image)
     (ours, _), *_ = BoxDetector(stage)([image[..., ::-1].copy()], 0.3, 0.6)
     assert len(theirs) == len(ours) == 4
-    assert np.abs(theirs - ours).max() < 3  # it rounds the size of the resized picture otherwise
+    assert np.abs(theirs - ours).max() < 3  # it rounds the size of the resized image otherwise

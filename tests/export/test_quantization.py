@@ -90,7 +90,7 @@ def test_ranges_are_means_so_that_one_wild_sample_does_not_coarsen_all_others(tm
     assert scale == pytest.approx(4 / 255)
 
 
-def pictures(folder, count):
+def images(folder, count):
     for seed in range(count):
         image = np.random.default_rng(seed).integers(0, 256, (80, 60, 3), dtype=np.uint8)
         save_image(folder / f"{seed}.png", image)
@@ -104,7 +104,7 @@ def test_the_error_is_measured_and_written_down(name, mode, unit, tmp_path):
     model, processor = small_model(name)
     report = export_folder(model, processor, tmp_path, int8=mode).quantization
     assert json.loads((tmp_path / "quantization.json").read_text()) == vars(report)
-    assert (report.mode, report.unit, report.measured_on) == (mode, unit, "rendered scenes")
+    assert (report.mode, report.unit, report.measured_on) == (mode, unit, "packaged images")
     assert report.bytes == (tmp_path / "model.onnx").stat().st_size
     assert report.largest is None or 0 < report.mean <= report.largest
     assert (report.lost_boxes is None) == (name != "rtmdet")
@@ -115,29 +115,29 @@ def test_the_error_is_measured_and_written_down(name, mode, unit, tmp_path):
     }  # fmt: skip
 
 
-def test_measured_pictures_are_not_those_of_the_calibration(tmp_path):
+def test_measured_images_are_not_those_of_the_calibration(tmp_path):
     model, processor = small_model("rtmpose")
-    folder = pictures(tmp_path, 8)
+    folder = images(tmp_path, 8)
     calibration = list(make_samples(model, processor, 10, folder))
     measured = list(make_samples(model, processor, 10, folder, to_measure=True))
     assert (len(calibration), len(measured)) == (6, 2)
     for one in calibration:
         assert not any(np.array_equal(one.inputs["pixel_values"], other.inputs["pixel_values"]) for other in measured)
-    with pytest.raises(InputError, match="has 0 pictures; calibration needs at least 4"):
+    with pytest.raises(InputError, match="has 0 images; calibration needs at least 4"):
         make_samples(model, processor, 10, tmp_path / "nothing")
 
 
 def test_an_exported_folder_with_8_bits_runs(tmp_path):
-    (tmp_path / "pictures").mkdir()
-    pictures(tmp_path / "pictures", 4)
+    (tmp_path / "images").mkdir()
+    images(tmp_path / "images", 4)
     model, processor = small_model("rtmpose")
     model.save_pretrained(tmp_path / "model")
     processor.save_pretrained(tmp_path / "model")
-    arguments = ("--output", tmp_path / "out", "--int8", "static", "--calibration", tmp_path / "pictures")
+    arguments = ("--output", tmp_path / "out", "--int8", "static", "--calibration", tmp_path / "images")
     done = CliRunner().invoke(app, ["export", *map(str, (tmp_path / "model", *arguments))])
     assert done.exit_code == 0, done.output
     assert "int8 (static), " in done.output
-    assert "1 pictures of pictures:" in done.output
+    assert "1 images of images:" in done.output
     assert "distance: mean " in done.output
     pipe = hfpose.pipeline(model=tmp_path / "out", detector="whole_image", device="cpu", backend="onnxruntime")
     assert pipe(np.zeros((90, 70, 3), np.uint8)).keypoints.shape == (1, 17, 2)

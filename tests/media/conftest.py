@@ -1,4 +1,4 @@
-"""Pictures, videos and results that several tests use."""
+"""Images, videos and results that several tests use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hfpose.results import PoseOutput
 
 @pytest.fixture(scope="session")
 def photo() -> np.ndarray:
-    """RGB picture (48, 64, 3) with smooth color and some noise; its corners differ."""
+    """RGB image (48, 64, 3) with smooth color and some noise; its corners differ."""
     y, x = np.mgrid[:48, :64]
     smooth = np.stack([x * 3, y * 4, 255 - x * 2 - y], axis=2)
     noise = np.random.default_rng(0).integers(0, 12, smooth.shape)

@@ -5,9 +5,9 @@ import pytest
 
 from hfpose.keypoints import load_schema
 from hfpose.media.bvh import bvh_text
-from hfpose.training.figures.motion import ACTIVITIES
-from hfpose.training.motions import look_at, random_motion
 from motion_files import read_bvh
+from rendered_people.motion import ACTIVITIES
+from rendered_people.motions import look_at, random_motion
 
 NAMES = load_schema("h36m").keypoint_names
 
@@ -59,7 +59,7 @@ def test_rest_pose_is_upright_with_arms_stretched_out() -> None:
 def test_somebody_who_looks_at_the_camera_looks_along_z() -> None:
     keypoints = np.zeros((1, 17, 3))
     keypoints[0, NAMES.index("neck_base")] = 0, 0.2, 0.6  # toward the camera
-    keypoints[0, NAMES.index("left_shoulder")] = -0.2, 0, 0.5  # right in the picture
+    keypoints[0, NAMES.index("left_shoulder")] = -0.2, 0, 0.5  # right in the image
     keypoints[0, NAMES.index("right_shoulder")] = 0.2, 0, 0.5
     keypoints[0, NAMES.index("thorax")] = 0, 0, 0.5
     joints = read_bvh(bvh_text(keypoints, frame_rate=25)).joints()

@@ -16,7 +16,7 @@ from hfpose.media.frames import Frame, MediaItem
 from hfpose.results import PoseOutput
 
 
-def picture(name: str = "000000000785", index: int = 0) -> Frame:
+def image(name: str = "000000000785", index: int = 0) -> Frame:
     return Frame(MediaItem(index, "image", name))
 
 
@@ -45,7 +45,7 @@ def coco_rows(path: Path, frame: Frame, output: PoseOutput) -> list[dict[str, An
 
 def test_coco_rows(tmp_path: Path) -> None:
     output = person(people=2, boxes=np.ones((2, 4)), box_scores=np.array([0.9, 0.5]))
-    first, second = coco_rows(tmp_path / "r.json", picture(), output)
+    first, second = coco_rows(tmp_path / "r.json", image(), output)
     assert (first["image_id"], first["category_id"], first["file_name"]) == (785, 1, "000000000785")
     assert first["keypoints"][:6] == pytest.approx([0, 0.5, 0.5, 1, 1.5, 0.501])
     assert len(second["keypoints"]) == 51 and second["keypoints"][0] == 100
@@ -55,39 +55,39 @@ def test_coco_rows(tmp_path: Path) -> None:
 def test_coco_score_counts_visible_keypoints_only(tmp_path: Path) -> None:
     scores = np.full((1, 17), 0.1)
     scores[0, :2] = 0.6, 0.8
-    (row,) = coco_rows(tmp_path / "r.json", picture(), person(keypoint_scores=scores))
+    (row,) = coco_rows(tmp_path / "r.json", image(), person(keypoint_scores=scores))
     assert row["score"] == pytest.approx(0.7)
-    (row,) = coco_rows(tmp_path / "r.json", picture(), person(keypoint_scores=np.zeros((1, 17))))
+    (row,) = coco_rows(tmp_path / "r.json", image(), person(keypoint_scores=np.zeros((1, 17))))
     assert row["score"] == 0
 
 
 def test_coco_image_ids(tmp_path: Path) -> None:
-    assert coco_rows(tmp_path / "r.json", picture("street"), person())[0]["image_id"] == "street"
+    assert coco_rows(tmp_path / "r.json", image("street"), person())[0]["image_id"] == "street"
     assert coco_rows(tmp_path / "r.json", clip_frame(12), person())[0]["image_id"] == "clip_000012"
 
 
 def test_coco_category(tmp_path: Path) -> None:
     writer = CocoWriter(tmp_path / "r.json", category_id=17)
-    writer.write(picture(), person())
+    writer.write(image(), person())
     writer.close()
     assert json.loads((tmp_path / "r.json").read_text())[0]["category_id"] == 17
 
 
 def test_coco_without_people(tmp_path: Path) -> None:
-    assert coco_rows(tmp_path / "r.json", picture(), person(people=0)) == []
+    assert coco_rows(tmp_path / "r.json", image(), person(people=0)) == []
 
 
 def test_coco_takes_the_2d_keypoints_of_3d_results(tmp_path: Path) -> None:
     flat = person().keypoints
     output = person(keypoints=np.zeros((1, 17, 3)), keypoints_2d=flat)
-    (row,) = coco_rows(tmp_path / "r.json", picture(), output)
+    (row,) = coco_rows(tmp_path / "r.json", image(), output)
     assert row["keypoints"][3:5] == [1, 1.5]
     with pytest.raises(InputError, match="3D only"):
-        coco_rows(tmp_path / "r.json", picture(), person(keypoints=np.zeros((1, 17, 3))))
+        coco_rows(tmp_path / "r.json", image(), person(keypoints=np.zeros((1, 17, 3))))
 
 
 def test_numbers_that_json_does_not_have(tmp_path: Path) -> None:
-    (row,) = coco_rows(tmp_path / "r.json", picture(), person(keypoints=np.full((1, 17, 2), np.nan)))
+    (row,) = coco_rows(tmp_path / "r.json", image(), person(keypoints=np.full((1, 17, 2), np.nan)))
     assert row["keypoints"][:2] == [0, 0]
 
 
@@ -101,7 +101,7 @@ def csv_rows(path: Path) -> list[dict[str, str]]:
 
 def test_csv_has_a_row_for_each_keypoint(tmp_path: Path) -> None:
     writer = CsvWriter(tmp_path / "r.csv")
-    writer.write(picture('with, comma and "quotes"'), person(people=2, track_ids=np.array([7, 8])))
+    writer.write(image('with, comma and "quotes"'), person(people=2, track_ids=np.array([7, 8])))
     writer.write(clip_frame(3, index=1), person(schema="coco_wholebody_hand", keypoints=np.ones((1, 21, 3))))
     writer.close()
     rows = csv_rows(tmp_path / "r.csv")
@@ -128,7 +128,7 @@ def test_csv_has_a_row_for_each_keypoint(tmp_path: Path) -> None:
 
 def test_csv_without_schema(tmp_path: Path) -> None:
     writer = CsvWriter(tmp_path / "r.csv")
-    writer.write(picture(), PoseOutput(np.full((1, 2, 2), np.nan), np.ones((1, 2))))
+    writer.write(image(), PoseOutput(np.full((1, 2, 2), np.nan), np.ones((1, 2))))
     writer.close()
     rows = csv_rows(tmp_path / "r.csv")
     assert [row["keypoint"] for row in rows] == ["0", "1"] and rows[0]["x"] == ""
@@ -140,12 +140,12 @@ def test_csv_without_schema(tmp_path: Path) -> None:
 @pytest.mark.parametrize("make_writer", [CocoWriter, CsvWriter])
 def test_tables_resume_after_any_break(tmp_path: Path, make_writer: Callable[..., Any]) -> None:
     frames = [
-        picture("a"),
+        image("a"),
         clip_frame(0, "b", 1),
         clip_frame(1, "b", 1),
-        picture("c", 2),
-        picture("empty", 3),
-        picture("d", 4),
+        image("c", 2),
+        image("empty", 3),
+        image("d", 4),
     ]
 
     def write_all(writer: Any) -> None:
@@ -169,7 +169,7 @@ def test_item_that_another_writer_wants_again_is_not_written_twice(
 ) -> None:
     for resume in (False, True):
         writer = make_writer(tmp_path / "r", resume=resume)
-        writer.write(picture("a"), person())
+        writer.write(image("a"), person())
         writer.close()
         if not resume:
             before = (tmp_path / "r").read_bytes()
@@ -181,7 +181,7 @@ def test_item_that_another_writer_wants_again_is_not_written_twice(
 
 def openpose(folder: Path, output: PoseOutput) -> list[dict[str, Any]]:
     writer = OpenPoseWriter(folder)
-    writer.write(picture("a"), output)
+    writer.write(image("a"), output)
     writer.close()
     document = json.loads((folder / "a_keypoints.json").read_text())
     assert document["version"] == 1.3

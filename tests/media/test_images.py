@@ -118,19 +118,19 @@ def test_unusable_type() -> None:
 
 
 def test_modes_of_png_are_read_as_opencv_reads_them(tmp_path: Path, photo: np.ndarray) -> None:
-    picture = Image.fromarray(photo)
-    palette = picture.convert("P", palette=Image.Palette.ADAPTIVE)
+    pixels = Image.fromarray(photo)
+    palette = pixels.convert("P", palette=Image.Palette.ADAPTIVE)
     alpha = np.dstack([photo, photo[:, :, 0]])
     files: dict[str, tuple[Image.Image, dict]] = {
-        "rgb": (picture, {}),
-        "gray": (picture.convert("L"), {}),
-        "gray_alpha": (picture.convert("LA"), {}),
-        "bilevel": (picture.convert("1"), {}),
+        "rgb": (pixels, {}),
+        "gray": (pixels.convert("L"), {}),
+        "gray_alpha": (pixels.convert("LA"), {}),
+        "bilevel": (pixels.convert("1"), {}),
         "rgba": (Image.fromarray(alpha), {}),
         "palette": (palette, {}),
         "palette_one_transparent": (palette, {"transparency": 3}),
         "palette_alphas": (palette, {"transparency": bytes(range(256))}),
-        "rgb_transparent_color": (picture, {"transparency": tuple(map(int, photo[0, 0]))}),
+        "rgb_transparent_color": (pixels, {"transparency": tuple(map(int, photo[0, 0]))}),
     }
     for name, (image, options) in files.items():
         path = tmp_path / f"{name}.png"
@@ -225,13 +225,13 @@ def test_orientation_of_files(tmp_path: Path, photo: np.ndarray, suffix: str, or
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_of_pil_images(photo: np.ndarray, orientation: int) -> None:
-    picture = Image.fromarray(photo)
-    picture.getexif()[ExifTags.Base.Orientation] = orientation
-    assert np.array_equal(load_image(picture), upright(photo, orientation))
+    image = Image.fromarray(photo)
+    image.getexif()[ExifTags.Base.Orientation] = orientation
+    assert np.array_equal(load_image(image), upright(photo, orientation))
 
 
 def upright(image: np.ndarray, orientation: int) -> np.ndarray:
-    """The picture as the EXIF standard says that a viewer shows it: which side row 0 and column 0 are."""
+    """The image as the EXIF standard says that a viewer shows it: which side row 0 and column 0 are."""
     transposed = image.transpose(1, 0, 2)
     return {
         1: image,
@@ -275,7 +275,7 @@ def with_app1(jpeg: bytes, block: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
-def test_larger_pictures_are_scaled_down(tmp_path: Path, photo: np.ndarray, suffix: str) -> None:
+def test_larger_images_are_scaled_down(tmp_path: Path, photo: np.ndarray, suffix: str) -> None:
     large = cv2.resize(photo, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
     save_image(tmp_path / f"large{suffix}", large)
     height, width = large.shape[:2]
@@ -311,7 +311,7 @@ def test_reduced_jpeg_has_the_pixels_of_pillow(jpeg: Path, scale: int) -> None:
         np.testing.assert_array_equal(found, np.asarray(image))
 
 
-def test_smaller_pictures_stay_as_they_are(jpeg: Path, photo: np.ndarray) -> None:
+def test_smaller_images_stay_as_they_are(jpeg: Path, photo: np.ndarray) -> None:
     np.testing.assert_array_equal(load_image(jpeg, max_side=max(photo.shape)), load_image(jpeg))
     assert np.shares_memory(load_image(photo, max_side=5000), photo)
 
@@ -322,7 +322,7 @@ def test_arrays_and_pil_images_are_scaled_down_too(photo: np.ndarray) -> None:
     np.testing.assert_array_equal(load_image(Image.fromarray(photo), max_side=20), found)
 
 
-def test_turned_pictures_are_scaled_down_as_they_are_shown(tmp_path: Path, photo: np.ndarray) -> None:
+def test_turned_images_are_scaled_down_as_they_are_shown(tmp_path: Path, photo: np.ndarray) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     Image.fromarray(photo).save(tmp_path / "turned.jpg", exif=exif)
@@ -447,7 +447,7 @@ def test_tiff_with_broken_directory(tmp_path: Path, photo: np.ndarray) -> None:
 def test_postscript_is_not_run(tmp_path: Path) -> None:
     path = tmp_path / "program.jpg"
     path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n")
-    assert "no picture" in error_of(path)
+    assert "no image" in error_of(path)
 
 
 def test_over_pillows_limit(monkeypatch: pytest.MonkeyPatch, jpeg: Path) -> None:
@@ -456,7 +456,7 @@ def test_over_pillows_limit(monkeypatch: pytest.MonkeyPatch, jpeg: Path) -> None
     assert "64x48" in message and "MAX_IMAGE_PIXELS" in message
 
 
-def test_where_pillow_only_warns_the_picture_is_read(monkeypatch: pytest.MonkeyPatch, jpeg: Path) -> None:
+def test_where_pillow_only_warns_the_image_is_read(monkeypatch: pytest.MonkeyPatch, jpeg: Path) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 48 // 2)
     assert load_image(jpeg).shape == (48, 64, 3)
 
@@ -520,7 +520,7 @@ def test_missing_url() -> None:
     assert "404" in message and "/photo.jpg" in message
 
 
-def test_page_instead_of_picture() -> None:
+def test_page_instead_of_image() -> None:
     with FileServer({"/photo.jpg": b"<html>Please log in</html>"}) as server:
         assert "<html>" in error_of(f"{server.url}/photo.jpg")
 

@@ -11,7 +11,7 @@ from hfpose.media.sources import open_source
 from hfpose.media.writers import open_writers
 from hfpose.results import PoseOutput
 
-PICTURE = np.zeros((4, 4, 3), np.uint8)
+IMAGE = np.zeros((4, 4, 3), np.uint8)
 
 
 def output(people: int = 1, error: str | None = None) -> PoseOutput:
@@ -31,9 +31,9 @@ def journal(tmp_path: Path):  # type: ignore[no-untyped-def]
 
 def test_each_input_has_one_line_with_all_its_frames(journal, tmp_path):
     writing = journal()
-    writing.note(Frame(item(0), PICTURE), output(3))
+    writing.note(Frame(item(0), IMAGE), output(3))
     for index in range(4):
-        writing.note(Frame(item(1, "video"), PICTURE, frame_index=index), output(2))
+        writing.note(Frame(item(1, "video"), IMAGE, frame_index=index), output(2))
     writing.note(Frame(item(1, "video"), error="cut"), output(error="cut"))
     writing.note(Frame(item(2), error="bad"), output(error="bad"))
     writing.close()
@@ -53,9 +53,9 @@ def test_each_input_has_one_line_with_all_its_frames(journal, tmp_path):
 def test_journals_of_several_processes_are_merged_in_the_order_of_the_inputs(journal, tmp_path):
     first, second = journal(0), journal(1)
     for index in (0, 3, 4):
-        first.note(Frame(item(index), PICTURE), output())
+        first.note(Frame(item(index), IMAGE), output())
     for index in (1, 2):
-        second.note(Frame(item(index), PICTURE), output())
+        second.note(Frame(item(index), IMAGE), output())
     first.close()
     second.close()
     merge_journals(tmp_path)
@@ -64,8 +64,8 @@ def test_journals_of_several_processes_are_merged_in_the_order_of_the_inputs(jou
 
 def test_an_input_that_was_not_finished_has_no_line(journal, tmp_path):
     writing = journal()
-    writing.note(Frame(item(0), PICTURE), output())
-    writing.note(Frame(item(1, "video"), PICTURE, frame_index=0), output())
+    writing.note(Frame(item(0), IMAGE), output())
+    writing.note(Frame(item(1, "video"), IMAGE, frame_index=0), output())
     writing.abandon()
     path = tmp_path / WORK_FOLDER / "journal-00000.jsonl"
     path.write_text(path.read_text() + '{"index": 2, "na')  # of a process that was killed
@@ -75,20 +75,20 @@ def test_an_input_that_was_not_finished_has_no_line(journal, tmp_path):
 
 def test_a_run_that_goes_on_keeps_the_earlier_lines(journal, tmp_path):
     writing = journal()
-    writing.note(Frame(item(0), PICTURE), output(5))
+    writing.note(Frame(item(0), IMAGE), output(5))
     writing.note(Frame(item(1), error="bad"), output(error="bad"))
     writing.close()
     merge_journals(tmp_path)
     again = journal()
     again.keep(item(0))
-    again.note(Frame(item(1), PICTURE), output(2))
+    again.note(Frame(item(1), IMAGE), output(2))
     again.keep(item(2))  # of a run that kept no journal
     again.close()
     merge_journals(tmp_path)
     lines = read_manifest(tmp_path / MANIFEST)
     assert [(line["status"], line["instances"]) for line in lines] == [("ok", 5), ("ok", 2), ("ok", None)]
     fresh = journal()
-    fresh.note(Frame(item(2), PICTURE), output())
+    fresh.note(Frame(item(2), IMAGE), output())
     fresh.close()
     merge_journals(tmp_path, keep_earlier=False)
     assert [line["index"] for line in read_manifest(tmp_path / MANIFEST)] == [2]

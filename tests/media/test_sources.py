@@ -27,11 +27,11 @@ def read(request: pytest.FixtureRequest) -> Callable[..., list[Frame]]:
 
 @pytest.fixture
 def folder(tmp_path: Path, photo: np.ndarray) -> Path:
-    """b.png, A.jpg, a10.png, a2.png; below it sub/b.png and sub/deep/c.png; and what is no picture."""
+    """b.png, A.jpg, a10.png, a2.png; below it sub/b.png and sub/deep/c.png; and what is no image."""
     root = tmp_path / "folder"
     for number, name in enumerate(("b.png", "A.jpg", "a10.png", "a2.png", "sub/b.png", "sub/deep/c.png")):
         save_image(root / name, photo + np.uint8(number))
-    (root / "notes.txt").write_text("no picture")
+    (root / "notes.txt").write_text("no image")
     (root / ".hidden.png").write_bytes((root / "b.png").read_bytes())
     (root / "folder.png").mkdir()
     return root
@@ -41,10 +41,10 @@ def names(frames: list[Frame]) -> list[str]:
     return [frame.name for frame in frames]
 
 
-# One picture
+# One image
 
 
-def test_everything_that_is_one_picture(folder: Path, photo: np.ndarray, read: Callable[..., list[Frame]]) -> None:
+def test_everything_that_is_one_image(folder: Path, photo: np.ndarray, read: Callable[..., list[Frame]]) -> None:
     path = folder / "b.png"
     with Image.open(path) as opened:
         for inputs, name, source in [
@@ -83,14 +83,14 @@ def test_bad_single_input_is_a_frame_with_an_error(tmp_path: Path, read: Callabl
 
 @pytest.mark.parametrize("inputs", [None, 3, {"label": 1}, 1.5])
 def test_what_cannot_be_an_input(inputs: Any) -> None:
-    with pytest.raises(InputError, match="Cannot read pictures from"):
+    with pytest.raises(InputError, match="Cannot read images from"):
         open_source(inputs)
 
 
 # Folders
 
 
-def test_folder_is_sorted_and_holds_pictures_only(folder: Path, read: Callable[..., list[Frame]]) -> None:
+def test_folder_is_sorted_and_holds_images_only(folder: Path, read: Callable[..., list[Frame]]) -> None:
     assert names(read(folder)) == ["A", "a10", "a2", "b"]
     source = open_source(str(folder))
     assert (source.is_single, source.is_stream, source.num_frames) == (False, False, 4)
@@ -109,15 +109,15 @@ def test_links_in_a_circle(folder: Path, read: Callable[..., list[Frame]]) -> No
 
 
 def test_bad_files_in_a_folder_do_not_lose_the_others(folder: Path, read: Callable[..., list[Frame]]) -> None:
-    (folder / "a.jpg").write_text("no picture")
+    (folder / "a.jpg").write_text("no image")
     frames = read(folder)
     assert names(frames) == ["A", "a_2", "a10", "a2", "b"]
     assert [frame.error is None for frame in frames] == [True, False, True, True, True]
 
 
-def test_folder_without_pictures(tmp_path: Path, read: Callable[..., list[Frame]]) -> None:
+def test_folder_without_images(tmp_path: Path, read: Callable[..., list[Frame]]) -> None:
     (frame,) = read(tmp_path)
-    assert "no pictures" in (frame.error or "") and not open_source(tmp_path).is_single
+    assert "no images" in (frame.error or "") and not open_source(tmp_path).is_single
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs POSIX access rights")
@@ -193,7 +193,7 @@ def test_exception_of_a_generator_goes_through(photo: np.ndarray, read: Callable
         read(failing())
 
 
-def test_stack_of_pictures(photo: np.ndarray, read: Callable[..., list[Frame]]) -> None:
+def test_stack_of_images(photo: np.ndarray, read: Callable[..., list[Frame]]) -> None:
     stack = np.stack([photo, photo + np.uint8(1)])
     frames = read(stack)
     assert [np.array_equal(frame.image, image) for frame, image in zip(frames, stack, strict=True)] == [True, True]
@@ -290,7 +290,7 @@ def test_smallest_queue(photo: np.ndarray, read_ahead: int) -> None:
 
 
 def test_memory_of_a_large_folder(tmp_path: Path, photo: np.ndarray) -> None:
-    """2,000 pictures of 300x200 (360 MB of pixels) pass with less than 40 MB more memory than the first 50."""
+    """2,000 images of 300x200 (360 MB of pixels) pass with less than 40 MB more memory than the first 50."""
     data = cv2.imencode(".jpg", cv2.resize(photo, (300, 200)))[1]
     for i in range(2000):
         (tmp_path / f"{i}.jpg").write_bytes(data)
@@ -329,7 +329,7 @@ def test_upper_case_ending(write_video: Callable[..., Path], tmp_path: Path) -> 
     assert len(list(open_source(clip))) == 12
 
 
-def test_broken_video_between_pictures(folder: Path, cut_video: Path, read: Callable[..., list[Frame]]) -> None:
+def test_broken_video_between_images(folder: Path, cut_video: Path, read: Callable[..., list[Frame]]) -> None:
     frames = read([folder / "b.png", cut_video, folder / "b.png"])
     errors = [frame for frame in frames if frame.error]
     assert len(errors) == 1 and errors[0].name == "cut" and "breaks off" in (errors[0].error or "")
@@ -337,7 +337,7 @@ def test_broken_video_between_pictures(folder: Path, cut_video: Path, read: Call
 
 
 class FakeCamera:
-    """Gives `num_frames` red pictures and is unplugged then; remembers what happened to it."""
+    """Gives `num_frames` red images and is unplugged then; remembers what happened to it."""
 
     opened: list[FakeCamera] = []
 

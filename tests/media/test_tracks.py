@@ -99,7 +99,7 @@ def test_a_video_without_people_has_an_empty_folder(tmp_path: Path) -> None:
     assert writer.is_complete(frame(0).item) and list((tmp_path / "clip").iterdir()) == []
 
 
-def test_people_of_a_picture_are_numbered(tmp_path: Path) -> None:
+def test_people_of_an_image_are_numbered(tmp_path: Path) -> None:
     writer = TrackWriter(tmp_path, "trc")
     output = people(-1, -1)
     writer.write(frame(None, "photo"), output)

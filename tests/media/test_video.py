@@ -156,7 +156,7 @@ def test_text_file_named_mp4(tmp_path: Path) -> None:
     assert "cannot be opened as a video" in error_of(tmp_path / "a.mp4")
 
 
-def test_name_is_no_pattern_of_numbered_pictures(tmp_path: Path, photo: np.ndarray) -> None:
+def test_name_is_no_pattern_of_numbered_images(tmp_path: Path, photo: np.ndarray) -> None:
     cv2.imwrite(str(tmp_path / "a_01.jpg"), photo)
     (tmp_path / "a_%02d.mp4").write_text("hello")
     assert "cannot be opened" in error_of(tmp_path / "a_%02d.mp4")

@@ -36,26 +36,24 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path, photo: np.ndarray) -> Path:
+def images(tmp_path: Path, photo: np.ndarray) -> Path:
     for name in ("a.png", "b.png", "sub/a.png"):
-        save_image(tmp_path / "pictures" / name, photo)
-    return tmp_path / "pictures"
+        save_image(tmp_path / "images" / name, photo)
+    return tmp_path / "images"
 
 
 # JSON
 
 
-def test_json_of_a_picture_is_the_list_of_its_instances(
-    pictures: Path, tmp_path: Path, make_output: MakeOutput
-) -> None:
-    (frame,) = run(open_writers(pred_out_dir=tmp_path / "out"), pictures / "a.png", make_output)
+def test_json_of_an_image_is_the_list_of_its_instances(images: Path, tmp_path: Path, make_output: MakeOutput) -> None:
+    (frame,) = run(open_writers(pred_out_dir=tmp_path / "out"), images / "a.png", make_output)
     expected = make_output(frame).predictions
     assert expected and json.loads((tmp_path / "out" / "a.json").read_text()) == expected
 
 
-def test_json_of_other_instances(pictures: Path, tmp_path: Path, make_output: MakeOutput) -> None:
+def test_json_of_other_instances(images: Path, tmp_path: Path, make_output: MakeOutput) -> None:
     writers = open_writers(pred_out_dir=tmp_path / "out", instances=lambda output: [output.num_instances])
-    run(writers, pictures / "a.png", make_output)
+    run(writers, images / "a.png", make_output)
     assert json.loads((tmp_path / "out" / "a.json").read_text()) == [1]
 
 
@@ -104,13 +102,13 @@ def test_cut_off_video_keeps_what_was_read(cut_video: Path, tmp_path: Path, make
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == len(entries)
 
 
-# Pictures and videos
+# Images and videos
 
 
 def test_out_dir_has_both_folders(
-    pictures: Path, write_video: Callable[..., Path], tmp_path: Path, photo: np.ndarray, make_output: MakeOutput
+    images: Path, write_video: Callable[..., Path], tmp_path: Path, photo: np.ndarray, make_output: MakeOutput
 ) -> None:
-    run(open_writers(out_dir=tmp_path / "out"), [pictures, write_video()], make_output)
+    run(open_writers(out_dir=tmp_path / "out"), [images, write_video()], make_output)
     assert list(files(tmp_path / "out")) == [
         *(f"predictions/{name}.json" for name in ("a", "b", "clip")),
         *(f"visualizations/{name}" for name in ("a.jpg", "b.jpg", "clip.mp4")),
@@ -120,16 +118,16 @@ def test_out_dir_has_both_folders(
 
 
 @pytest.mark.parametrize(("argument", "written"), [("pred_out_dir", "a.json"), ("vis_out_dir", "a.jpg")])
-def test_single_folders(pictures: Path, tmp_path: Path, make_output: MakeOutput, argument: str, written: str) -> None:
+def test_single_folders(images: Path, tmp_path: Path, make_output: MakeOutput, argument: str, written: str) -> None:
     writers = open_writers(**{argument: tmp_path / "out"})  # type: ignore[arg-type]
     assert writers.wants_visualization == (argument == "vis_out_dir")
-    run(writers, pictures / "a.png", make_output)
+    run(writers, images / "a.png", make_output)
     assert list(files(tmp_path / "out")) == [written]
 
 
-def test_single_folder_goes_before_out_dir(pictures: Path, tmp_path: Path, make_output: MakeOutput) -> None:
+def test_single_folder_goes_before_out_dir(images: Path, tmp_path: Path, make_output: MakeOutput) -> None:
     writers = open_writers(out_dir=tmp_path / "out", vis_out_dir=tmp_path / "drawn")
-    run(writers, pictures / "a.png", make_output)
+    run(writers, images / "a.png", make_output)
     assert (tmp_path / "out" / "predictions" / "a.json").is_file() and (tmp_path / "drawn" / "a.jpg").is_file()
     assert not (tmp_path / "out" / "visualizations").exists()
 
@@ -158,8 +156,8 @@ def test_reference_clips(
 
 
 @pytest.mark.parametrize("name", ["drawn.png", "drawn.JPG"])
-def test_one_picture_into_one_file(pictures: Path, tmp_path: Path, make_output: MakeOutput, name: str) -> None:
-    run(open_writers(vis_out_dir=tmp_path / "out" / name), pictures / "a.png", make_output)
+def test_one_image_into_one_file(images: Path, tmp_path: Path, make_output: MakeOutput, name: str) -> None:
+    run(open_writers(vis_out_dir=tmp_path / "out" / name), images / "a.png", make_output)
     assert list(files(tmp_path / "out")) == [name]
 
 
@@ -168,26 +166,26 @@ def test_one_video_into_one_file(write_video: Callable[..., Path], tmp_path: Pat
     assert len(list(open_source(tmp_path / "out" / "drawn.mp4"))) == 12
 
 
-def test_folder_with_the_name_of_a_picture(pictures: Path, tmp_path: Path, make_output: MakeOutput) -> None:
+def test_folder_with_the_name_of_an_image(images: Path, tmp_path: Path, make_output: MakeOutput) -> None:
     (tmp_path / "out.jpg").mkdir()
-    run(open_writers(vis_out_dir=tmp_path / "out.jpg"), pictures, make_output)
+    run(open_writers(vis_out_dir=tmp_path / "out.jpg"), images, make_output)
     assert list(files(tmp_path / "out.jpg")) == ["a.jpg", "b.jpg"]
 
 
-def test_several_pictures_do_not_fit_into_one_file(pictures: Path, tmp_path: Path, make_output: MakeOutput) -> None:
+def test_several_images_do_not_fit_into_one_file(images: Path, tmp_path: Path, make_output: MakeOutput) -> None:
     with pytest.raises(InputError, match="give a folder"):
-        run(open_writers(vis_out_dir=tmp_path / "out.jpg"), pictures, make_output)
+        run(open_writers(vis_out_dir=tmp_path / "out.jpg"), images, make_output)
 
 
-def test_a_video_is_no_picture(write_video: Callable[..., Path], tmp_path: Path, make_output: MakeOutput) -> None:
+def test_a_video_is_no_image(write_video: Callable[..., Path], tmp_path: Path, make_output: MakeOutput) -> None:
     with pytest.raises(InputError, match=r"\.mp4"):
         run(open_writers(vis_out_dir=tmp_path / "out.jpg"), write_video(), make_output)
 
 
-def test_quality(pictures: Path, tmp_path: Path, make_output: MakeOutput) -> None:
+def test_quality(images: Path, tmp_path: Path, make_output: MakeOutput) -> None:
     for quality in (95, 20):
         group = WriterGroup([VisualizationWriter(tmp_path / str(quality), quality=quality)])
-        run(group, pictures / "a.png", make_output)
+        run(group, images / "a.png", make_output)
     assert (tmp_path / "20" / "a.jpg").stat().st_size < (tmp_path / "95" / "a.jpg").stat().st_size / 2
 
 
@@ -195,9 +193,9 @@ def test_quality(pictures: Path, tmp_path: Path, make_output: MakeOutput) -> Non
 
 
 def test_same_base_names_do_not_overwrite_each_other(
-    pictures: Path, write_video: Callable[..., Path], tmp_path: Path, make_output: MakeOutput
+    images: Path, write_video: Callable[..., Path], tmp_path: Path, make_output: MakeOutput
 ) -> None:
-    inputs = [pictures / "a.png", write_video("a.mp4"), pictures / "a.png", pictures / "sub" / "a.png"]
+    inputs = [images / "a.png", write_video("a.mp4"), images / "a.png", images / "sub" / "a.png"]
     run(open_writers(out_dir=tmp_path / "out"), inputs, make_output)
     assert list(files(tmp_path / "out")) == [
         *(f"predictions/{name}.json" for name in ("a", "a_2", "a_3", "a_4")),
@@ -205,8 +203,8 @@ def test_same_base_names_do_not_overwrite_each_other(
     ]
 
 
-def test_subfolders_are_kept(pictures: Path, tmp_path: Path, make_output: MakeOutput) -> None:
-    run(open_writers(out_dir=tmp_path / "out"), pictures, make_output, recursive=True)
+def test_subfolders_are_kept(images: Path, tmp_path: Path, make_output: MakeOutput) -> None:
+    run(open_writers(out_dir=tmp_path / "out"), images, make_output, recursive=True)
     assert [name for name in files(tmp_path / "out") if "sub" in name] == [
         "predictions/sub/a.json",
         "visualizations/sub/a.jpg",
@@ -315,15 +313,15 @@ ALL_FORMATS = "json,coco,openpose,csv"
 
 @pytest.mark.parametrize("kill_after", [1, 4, 7, 11])
 def test_killed_run_leaves_nothing_half_written_and_can_be_resumed(
-    pictures: Path,
+    images: Path,
     write_video: Callable[..., Path],
     tmp_path: Path,
     start: Callable[..., subprocess.Popen[str]],
     kill_after: int,
 ) -> None:
     for i in range(3):
-        (pictures / f"c{i}.png").write_bytes((pictures / "a.png").read_bytes())
-    inputs = [pictures, write_video("long.mp4", num_frames=6), pictures / "a.png"]
+        (images / f"c{i}.png").write_bytes((images / "a.png").read_bytes())
+    inputs = [images, write_video("long.mp4", num_frames=6), images / "a.png"]
     out, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
     process = start(out, *inputs, delay=0.05, formats=ALL_FORMATS)
     assert process.stdout is not None
@@ -342,30 +340,28 @@ def test_killed_run_leaves_nothing_half_written_and_can_be_resumed(
     resumed = start(out, *inputs, resume=True, formats=ALL_FORMATS)
     printed = resumed.communicate()[0].count("\n")
     assert files(out) == expected
-    assert (
-        printed <= 12 - kill_after + 6
-    )  # what was complete is not done again, but for the clip (or the last picture)
+    assert printed <= 12 - kill_after + 6  # what was complete is not done again, but for the clip (or the last image)
 
 
-def test_resuming_a_finished_run_does_nothing(pictures: Path, tmp_path: Path, make_output: MakeOutput) -> None:
+def test_resuming_a_finished_run_does_nothing(images: Path, tmp_path: Path, make_output: MakeOutput) -> None:
     formats = ("json", "coco", "openpose", "csv")
     out = tmp_path / "out"
-    run(open_writers(out_dir=out, formats=formats), pictures, make_output)
+    run(open_writers(out_dir=out, formats=formats), images, make_output)
     before = files(out)
     writers = open_writers(out_dir=out, formats=formats, resume=True)
-    assert run(writers, pictures, make_output, skip=writers.is_complete) == []
+    assert run(writers, images, make_output, skip=writers.is_complete) == []
     assert files(out) == before
 
 
-def test_resuming_does_what_is_new_or_was_lost(pictures: Path, tmp_path: Path, make_output: MakeOutput) -> None:
+def test_resuming_does_what_is_new_or_was_lost(images: Path, tmp_path: Path, make_output: MakeOutput) -> None:
     formats = ("json", "coco", "csv")
     out = tmp_path / "out"
-    inputs = [pictures / "a.png", pictures / "b.png"]
+    inputs = [images / "a.png", images / "b.png"]
     run(open_writers(out_dir=out, formats=formats), inputs, make_output)
     before = files(out)
     (out / "visualizations" / "b.jpg").unlink()
     writers = open_writers(out_dir=out, formats=formats, resume=True)
-    done = run(writers, [*inputs, pictures / "sub" / "a.png"], make_output, skip=writers.is_complete)
+    done = run(writers, [*inputs, images / "sub" / "a.png"], make_output, skip=writers.is_complete)
     assert [frame.name for frame in done] == ["b", "a_2"]
     after = files(out)
     assert {name for name in after if after[name] != before.get(name)} == {
@@ -377,8 +373,8 @@ def test_resuming_does_what_is_new_or_was_lost(pictures: Path, tmp_path: Path, m
     assert [row["file_name"] for row in json.loads(after["predictions/results.coco.json"])] == ["a", "b", "a_2"]
 
 
-def test_without_resume_everything_is_new(pictures: Path, tmp_path: Path, make_output: MakeOutput) -> None:
-    run(open_writers(out_dir=tmp_path / "out", formats=("coco", "csv")), pictures, make_output)
-    run(open_writers(out_dir=tmp_path / "out", formats=("coco", "csv")), pictures / "b.png", make_output)
+def test_without_resume_everything_is_new(images: Path, tmp_path: Path, make_output: MakeOutput) -> None:
+    run(open_writers(out_dir=tmp_path / "out", formats=("coco", "csv")), images, make_output)
+    run(open_writers(out_dir=tmp_path / "out", formats=("coco", "csv")), images / "b.png", make_output)
     rows = json.loads((tmp_path / "out" / "predictions" / "results.coco.json").read_text())
     assert [row["file_name"] for row in rows] == ["b"]

@@ -11,8 +11,8 @@ import torch
 
 import hfpose
 from golden import FOLDERS
-from hfpose import hub
-from hfpose.zoo import WHOLE_IMAGE, ModelEntry, find_entry, get_entry
+from hfpose.hub import resolve as hub
+from hfpose.hub.zoo import WHOLE_IMAGE, ModelEntry, find_entry, get_entry
 from seedweights import tensor_for
 
 IMAGES = {

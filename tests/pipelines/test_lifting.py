@@ -14,15 +14,15 @@ import torch
 from golden import Golden
 from hfpose.checkpoints.conversion import ModelSource, build_model
 from hfpose.errors import ConfigError, InputError
+from hfpose.hub.zoo import get_entry
 from hfpose.keypoints import load_schema
 from hfpose.models.motionbert.configuration_motionbert import MotionBertConfig
 from hfpose.models.motionbert.image_processing_motionbert import MotionBertImageProcessor
 from hfpose.models.motionbert.modeling_motionbert import MotionBertForPoseLifting
 from hfpose.pipelines.lifting import LiftedFrame, OnlineLifter, TemporalLifter
-from hfpose.pipelines.loading import Stage
+from hfpose.pipelines.stage import Stage
 from hfpose.results import PoseOutput
-from hfpose.tracking import PoseTracker
-from hfpose.zoo import get_entry
+from hfpose.tracking.tracker import PoseTracker
 from walking import IMAGE_SIZE, crossing_walkers, walking_pose
 
 # How the reference leaves its results before its inferencer turns them upright.
@@ -110,7 +110,7 @@ def online(lifter: TemporalLifter, frames: Sequence[PoseOutput], lookahead: int 
 def test_single_frame_is_lifted_as_by_the_reference(
     temporal: Any, norm: bool, flip: bool, seeded_stage: Stage, golden: Golden
 ) -> None:
-    """Frame by frame that is each frame of the track; as a clip it holds for a picture by itself."""
+    """Frame by frame that is each frame of the track; as a clip it holds for an image by itself."""
     track = [
         PoseOutput(
             keypoints=keypoints[None],

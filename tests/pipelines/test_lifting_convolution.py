@@ -11,7 +11,7 @@ from hfpose.models.temporal_convolution.configuration_temporal_convolution impor
 from hfpose.models.temporal_convolution.image_processing_temporal_convolution import TemporalConvolutionImageProcessor
 from hfpose.models.temporal_convolution.modeling_temporal_convolution import TemporalConvolutionForPoseLifting
 from hfpose.pipelines.lifting import LiftedFrame, TemporalLifter
-from hfpose.pipelines.loading import Stage
+from hfpose.pipelines.stage import Stage
 from hfpose.results import PoseOutput
 from walking import IMAGE_SIZE, walking_pose
 

@@ -1,4 +1,4 @@
-"""The 2D pipeline on pictures."""
+"""The 2D pipeline on images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BOXES = [[40.0, 30.0, 120.0, 200.0], [150.0, 20.0, 260.0, 220.0], [10.5, 5.25, 9
 
 @pytest.fixture(scope="module")
 def pipe(tiny_pose):
-    """A pipeline that takes each picture as one box."""
+    """A pipeline that takes each image as one box."""
     return hfpose.pipeline("pose-estimation", model=tiny_pose, detector="whole_image")
 
 
@@ -32,12 +32,12 @@ def people_pipe(tiny_pose, person_detector):
     return hfpose.pipeline("pose-estimation", model=tiny_pose, detector=person_detector)
 
 
-def picture(seed: int = 0, height: int = 240, width: int = 320) -> np.ndarray:
+def image(seed: int = 0, height: int = 240, width: int = 320) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def test_one_picture_gives_one_output(pipe):
-    output = pipe(picture())
+def test_one_image_gives_one_output(pipe):
+    output = pipe(image())
     assert output.keypoints.shape == (1, 17, 2)
     assert output.image_size == (320, 240)
     assert output.schema.name == "coco"
@@ -80,8 +80,8 @@ def test_a_cpu_takes_at_most_eight_crops_at_once(tiny_pose):
     handle = model.register_forward_pre_hook(
         lambda module, args, kwargs: batches.append(len(kwargs["pixel_values"])), with_kwargs=True
     )
-    pipe(picture(), boxes=BOXES * 3)
-    pipe(picture(), boxes=BOXES * 3, pose_batch_size=9)
+    pipe(image(), boxes=BOXES * 3)
+    pipe(image(), boxes=BOXES * 3, pose_batch_size=9)
     handle.remove()
     assert batches == [8, 1, 9]
 
@@ -89,12 +89,12 @@ def test_a_cpu_takes_at_most_eight_crops_at_once(tiny_pose):
 def test_results_come_in_order_and_lazily(pipe):
     seen = []
 
-    def pictures():
+    def images():
         for seed in range(5):
             seen.append(seed)
-            yield picture(seed, height=100 + seed)
+            yield image(seed, height=100 + seed)
 
-    outputs = pipe(pictures(), batch_size=2)
+    outputs = pipe(images(), batch_size=2)
     assert seen == []
     assert [output.image_size[1] for output in outputs] == [100, 101, 102, 103, 104]
 
@@ -103,7 +103,7 @@ def test_an_empty_list_gives_nothing(pipe):
     assert list(pipe([])) == []
 
 
-def test_nobody_in_the_picture_means_no_people(people_pipe):
+def test_nobody_in_the_image_means_no_people(people_pipe):
     output = people_pipe(np.full((200, 300, 3), 127, np.uint8))
     assert output.num_instances == 0
     assert output.keypoints.shape == (0, 17, 2)
@@ -112,22 +112,22 @@ def test_nobody_in_the_picture_means_no_people(people_pipe):
 
 
 def test_given_boxes_skip_the_detector(people_pipe):
-    output = people_pipe(picture(), boxes=BOXES)
+    output = people_pipe(image(), boxes=BOXES)
     np.testing.assert_array_equal(output.boxes, np.float32(BOXES))
-    np.testing.assert_array_equal(people_pipe(picture(), boxes=[BOXES]).keypoints, output.keypoints)
+    np.testing.assert_array_equal(people_pipe(image(), boxes=[BOXES]).keypoints, output.keypoints)
 
 
-def test_boxes_for_several_pictures(pipe):
-    outputs = list(pipe([picture(1), picture(2), picture(3)], boxes=[BOXES[:1], [], BOXES], batch_size=3))
+def test_boxes_for_several_images(pipe):
+    outputs = list(pipe([image(1), image(2), image(3)], boxes=[BOXES[:1], [], BOXES], batch_size=3))
     assert [output.num_instances for output in outputs] == [1, 0, 3]
-    np.testing.assert_allclose(outputs[2].keypoints, pipe(picture(3), boxes=BOXES).keypoints, atol=1e-3)
+    np.testing.assert_allclose(outputs[2].keypoints, pipe(image(3), boxes=BOXES).keypoints, atol=1e-3)
 
 
-def test_boxes_for_the_wrong_number_of_pictures(pipe):
-    with pytest.raises(InputError, match=r"boxes for 1 pictures, but there are 2"):
-        pipe([picture(), picture()], boxes=[BOXES])
-    with pytest.raises(InputError, match=r"boxes for 2 pictures, but one"):
-        pipe(picture(), boxes=[BOXES, BOXES])
+def test_boxes_for_the_wrong_number_of_images(pipe):
+    with pytest.raises(InputError, match=r"boxes for 1 images, but there are 2"):
+        pipe([image(), image()], boxes=[BOXES])
+    with pytest.raises(InputError, match=r"boxes for 2 images, but one"):
+        pipe(image(), boxes=[BOXES, BOXES])
 
 
 @pytest.mark.parametrize(
@@ -138,28 +138,28 @@ def test_boxes_for_the_wrong_number_of_pictures(pipe):
         ([50, 10, 20, 40], "x1 < x2"),
         ([10, 40, 50, 10], "x1 < x2"),
         ([10, 10, 10, 50], "x1 < x2"),
-        ([400, 10, 500, 50], "outside the picture of 320x240"),
-        ([-90, -90, -10, -10], "outside the picture"),
+        ([400, 10, 500, 50], "outside the image of 320x240"),
+        ([-90, -90, -10, -10], "outside the image"),
         ([1, 2, 3], "shape"),
         (["a", "b", "c", "d"], "not numbers"),
     ],
 )
 def test_a_bad_box_is_explained(pipe, box, reason):
     with pytest.raises(InputError, match=reason):
-        pipe(picture(), boxes=[box])
+        pipe(image(), boxes=[box])
 
 
-def test_a_bad_box_does_not_stop_other_pictures(pipe, capsys):
-    outputs = list(pipe([picture(1), picture(2)], boxes=[[[5, 5, 5, 9]], BOXES], batch_size=2))
+def test_a_bad_box_does_not_stop_other_images(pipe, capsys):
+    outputs = list(pipe([image(1), image(2)], boxes=[[[5, 5, 5, 9]], BOXES], batch_size=2))
     assert "x1 < x2" in outputs[0].error
     assert outputs[0].num_instances == 0
     assert outputs[1].num_instances == 3
     assert "x1 < x2" in capsys.readouterr().err
 
 
-def test_a_bad_picture_does_not_stop_the_others(pipe, tmp_path, capsys):
-    Image.fromarray(picture()).save(tmp_path / "good.png")
-    (tmp_path / "bad.jpg").write_text("no picture")
+def test_a_bad_image_does_not_stop_the_others(pipe, tmp_path, capsys):
+    Image.fromarray(image()).save(tmp_path / "good.png")
+    (tmp_path / "bad.jpg").write_text("no image")
     paths = [tmp_path / "good.png", tmp_path / "missing.png", tmp_path / "bad.jpg", tmp_path / "good.png"]
     outputs = list(pipe(paths, batch_size=2))
     assert [output.error is None for output in outputs] == [True, False, False, True]
@@ -169,7 +169,7 @@ def test_a_bad_picture_does_not_stop_the_others(pipe, tmp_path, capsys):
     assert "bad.jpg" in stderr
 
 
-def test_a_single_bad_picture_raises(pipe, tmp_path):
+def test_a_single_bad_image_raises(pipe, tmp_path):
     with pytest.raises(InputError, match=r"missing\.png"):
         pipe(tmp_path / "missing.png")
 
@@ -185,7 +185,7 @@ def test_keypoints_of_a_rotated_photograph_fit_what_a_viewer_shows(people_pipe, 
     np.testing.assert_allclose(output.keypoints, expected.keypoints, atol=1e-3)
 
 
-def test_a_picture_of_one_pixel(pipe):
+def test_an_image_of_one_pixel(pipe):
     output = pipe(np.zeros((1, 1, 3), np.uint8))
     assert np.isfinite(output.keypoints).all()
 
@@ -194,8 +194,8 @@ def test_without_a_detector_boxes_are_needed(tiny_pose):
     model = hfpose.RTMPoseForPoseEstimation.from_pretrained(tiny_pose)
     pipe = hfpose.PoseEstimationPipeline(model)
     with pytest.raises(InputError, match="has no detector"):
-        pipe(picture())
-    assert pipe(picture(), boxes=BOXES).num_instances == 3
+        pipe(image())
+    assert pipe(image(), boxes=BOXES).num_instances == 3
 
 
 def test_thresholds_select_boxes(people_pipe, photo):
@@ -204,20 +204,20 @@ def test_thresholds_select_boxes(people_pipe, photo):
 
 
 def test_flip_test_averages_over_the_mirrored_crop(pipe):
-    plain, flipped = pipe(picture(), boxes=BOXES), pipe(picture(), boxes=BOXES, flip_test=True)
+    plain, flipped = pipe(image(), boxes=BOXES), pipe(image(), boxes=BOXES, flip_test=True)
     assert not np.allclose(plain.keypoint_scores, flipped.keypoint_scores)
 
 
 def test_visualization_draws_on_a_copy(pipe):
-    image = picture()
-    output = pipe(image, return_visualization=True, keypoint_threshold=-100.0)
-    assert output.visualization.shape == image.shape
-    assert (output.visualization != image).any()
-    assert (pipe(image, return_visualization=True, keypoint_threshold=1e9).visualization == image).all()
+    pixels = image()
+    output = pipe(pixels, return_visualization=True, keypoint_threshold=-100.0)
+    assert output.visualization.shape == pixels.shape
+    assert (output.visualization != pixels).any()
+    assert (pipe(pixels, return_visualization=True, keypoint_threshold=1e9).visualization == pixels).all()
 
 
 def test_predictions_are_plain_json(pipe):
-    person = json.loads(json.dumps(pipe(picture(), boxes=BOXES).predictions))[1]
+    person = json.loads(json.dumps(pipe(image(), boxes=BOXES).predictions))[1]
     assert person["bbox"] == BOXES[1]
     assert len(person["keypoints"]) == len(person["keypoint_scores"]) == 17
 
@@ -296,9 +296,9 @@ def test_a_pose_model_for_people_keeps_people_of_a_detector_of_many_classes(tiny
 
 
 def test_heatmaps_lie_where_the_keypoints_are(pipe):
-    output = pipe(picture(), boxes=BOXES, return_heatmaps=True)
+    output = pipe(image(), boxes=BOXES, return_heatmaps=True)
     assert output.heatmaps.shape == (3, 17, 512, 384)  # SimCC: two bins for each pixel of the crop
-    assert pipe(picture(), boxes=BOXES).heatmaps is None
+    assert pipe(image(), boxes=BOXES).heatmaps is None
     peaks = output.heatmaps.reshape(3, 17, -1).argmax(-1)
     cells = np.stack((peaks % 384, peaks // 384), axis=-1)
     x1, y1, x2, y2 = output.heatmap_boxes.T[:, :, None]
@@ -308,15 +308,15 @@ def test_heatmaps_lie_where_the_keypoints_are(pipe):
     np.testing.assert_allclose(found[seen], output.keypoints[seen], atol=0.5)
 
 
-def test_heatmaps_of_several_pictures_and_of_mirrored_crops(pipe):
+def test_heatmaps_of_several_images_and_of_mirrored_crops(pipe):
     options = {"boxes": [BOXES[:1], [], BOXES], "return_heatmaps": True, "batch_size": 3}
-    plain = list(pipe([picture(1), picture(2), picture(3)], **options))
+    plain = list(pipe([image(1), image(2), image(3)], **options))
     assert [len(output.heatmaps) for output in plain] == [1, 0, 3]
-    flipped = list(pipe([picture(1), picture(2), picture(3)], **options, flip_test=True))
+    flipped = list(pipe([image(1), image(2), image(3)], **options, flip_test=True))
     assert np.abs(plain[2].heatmaps - flipped[2].heatmaps).max() > 0.01
 
 
-def test_a_stream_may_take_pictures_without_people_whole(people_pipe, photo):
+def test_a_stream_may_take_images_without_people_whole(people_pipe, photo):
     gray = np.full((200, 300, 3), 127, np.uint8)
     (_, nobody), (_, people) = people_pipe.stream(open_source([gray, photo]), whole_image_fallback=True, batch_size=2)
     np.testing.assert_array_equal(nobody.boxes, [[0, 0, 300, 200]])
@@ -325,7 +325,7 @@ def test_a_stream_may_take_pictures_without_people_whole(people_pipe, photo):
 
 
 def test_a_camera_that_is_lost_keeps_what_was_found(pipe):
-    frames = [picture(seed) for seed in range(3)]
+    frames = [image(seed) for seed in range(3)]
 
     class Camera:
         def __init__(self, number):
@@ -365,22 +365,22 @@ def test_tracking_gives_people_of_a_video_identities(people_pipe, shared):
 
 
 def test_smoothing_needs_identities_and_changes_later_frames(pipe):
-    pictures = [picture(seed) for seed in range(4)]
+    images = [image(seed) for seed in range(4)]
     with pytest.raises(InputError, match="track=True"):
-        pipe(pictures, smooth=True)
+        pipe(images, smooth=True)
     boxes = [[[40.0 + shift, 30.0, 140.0 + shift, 200.0]] for shift in (0, 3, 1, 4)]
-    plain, smooth = (list(pipe(pictures, boxes=boxes, track=True, smooth=on)) for on in (False, True))
+    plain, smooth = (list(pipe(images, boxes=boxes, track=True, smooth=on)) for on in (False, True))
     np.testing.assert_array_equal(plain[0].keypoints, smooth[0].keypoints)
     assert np.abs(plain[3].keypoints - smooth[3].keypoints).max() > 0.1
 
 
-def test_heatmaps_of_a_picture_without_people(people_pipe):
+def test_heatmaps_of_an_image_without_people(people_pipe):
     nobody = people_pipe(np.full((200, 300, 3), 127, np.uint8), return_heatmaps=True)
     assert nobody.heatmaps.shape[:2] == (0, 17)
     assert nobody.heatmap_boxes.shape == (0, 4)
 
 
-def test_pictures_are_decoded_by_as_many_threads_as_asked(pipe, tmp_path, monkeypatch):
+def test_images_are_decoded_by_as_many_threads_as_asked(pipe, tmp_path, monkeypatch):
     threads = set()
     read = sources.load_image
 
@@ -390,7 +390,7 @@ def test_pictures_are_decoded_by_as_many_threads_as_asked(pipe, tmp_path, monkey
         return read(*arguments, **options)
 
     monkeypatch.setattr(sources, "load_image", load)
-    Image.fromarray(picture()).save(tmp_path / "a.png")
+    Image.fromarray(image()).save(tmp_path / "a.png")
     for count in (0, 1, 3):
         threads.clear()
         outputs = list(pipe([tmp_path / "a.png"] * 6, num_workers=count))
@@ -427,7 +427,7 @@ def test_an_accelerator_is_kept_busy_and_a_cpu_is_left_alone(pipe, tiny_pose):
 
 @pytest.mark.parametrize("batch_size", [1, 2, 8])
 def test_side_by_side_the_results_are_the_same(pipe, monkeypatch, capsys, batch_size):
-    inputs = [picture(seed) for seed in range(5)]
+    inputs = [image(seed) for seed in range(5)]
     inputs[2] = "missing.jpg"
     expected = list(pipe(inputs, batch_size=batch_size))
     monkeypatch.setattr(type(pipe), "_overlaps", True)
@@ -441,21 +441,21 @@ def test_detector_pose_model_and_caller_work_at_the_same_time(overlapping, monke
     steps = {"boxes": 0, "poses": 0}
 
     def reach(stage, step):
-        """Waits for the two others: the detector at its third picture, the pose model at its second."""
+        """Waits for the two others: the detector at its third image, the pose model at its second."""
         steps[stage] += 1
         if steps[stage] == step:
             all_three.wait()
 
     watch(monkeypatch, overlapping, "_find_boxes", lambda: reach("boxes", 3))
     watch(monkeypatch, overlapping.estimator, "_estimate", lambda: reach("poses", 2))
-    results = overlapping([picture(seed) for seed in range(4)])
+    results = overlapping([image(seed) for seed in range(4)])
     assert next(results).num_instances == 1
     all_three.wait()
     assert len(list(results)) == 3
 
 
 def test_a_loop_that_is_left_early_ends_all_threads(overlapping):
-    for output in overlapping(picture(seed) for seed in range(1000)):
+    for output in overlapping(image(seed) for seed in range(1000)):
         assert output.num_instances == 1
         break
 
@@ -466,7 +466,7 @@ def test_an_error_in_a_network_reaches_the_caller(overlapping, monkeypatch):
 
     watch(monkeypatch, overlapping.estimator, "_estimate", fail)
     with pytest.raises(RuntimeError, match="out of memory"):
-        list(overlapping([picture(), picture()]))
+        list(overlapping([image(), image()]))
 
 
 def test_boxes_that_may_depend_on_results_are_taken_one_by_one(overlapping):
@@ -477,7 +477,7 @@ def test_boxes_that_may_depend_on_results_are_taken_one_by_one(overlapping):
             taken.append(index)
             yield BOXES[:1]
 
-    results = overlapping([picture()] * 3, boxes=one_by_one())
+    results = overlapping([image()] * 3, boxes=one_by_one())
     for number, output in enumerate(results, start=1):
         assert output.num_instances == 1 and len(taken) == number
 
@@ -485,12 +485,12 @@ def test_boxes_that_may_depend_on_results_are_taken_one_by_one(overlapping):
 def test_boxes_in_a_list_may_be_taken_ahead(overlapping, monkeypatch):
     threads = set()
     watch(monkeypatch, overlapping.estimator, "_estimate", lambda: threads.add(threading.current_thread().name))
-    assert [output.num_instances for output in overlapping([picture()] * 3, boxes=[BOXES, [], BOXES[:1]])] == [3, 0, 1]
+    assert [output.num_instances for output in overlapping([image()] * 3, boxes=[BOXES, [], BOXES[:1]])] == [3, 0, 1]
     assert threads == {"hfpose-pose"}
 
 
-def test_one_picture_needs_no_thread(overlapping, monkeypatch):
+def test_one_image_needs_no_thread(overlapping, monkeypatch):
     threads = []
     watch(monkeypatch, overlapping.estimator, "_estimate", lambda: threads.append(threading.current_thread()))
-    assert overlapping(picture()).num_instances == 1
+    assert overlapping(image()).num_instances == 1
     assert threads == [threading.current_thread()]

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import hfpose
-from hfpose import hub
 from hfpose.errors import ConfigError, InputError
+from hfpose.hub import resolve as hub
 from hfpose.media.sources import open_source
 
 BOX = [[60.0, 40.0, 180.0, 220.0]]
@@ -37,25 +37,25 @@ def clip(tmp_path):
     path = tmp_path / "clip.mp4"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (320, 240))
     for seed in range(12):
-        writer.write(picture(seed))
+        writer.write(image(seed))
     writer.release()
     return path
 
 
-def picture(seed: int = 0) -> np.ndarray:
+def image(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (240, 320, 3), dtype=np.uint8)
 
 
-def test_a_picture_is_lifted_alone(pipe):
-    output = pipe(picture(), boxes=BOXES)
+def test_an_image_is_lifted_alone(pipe):
+    output = pipe(image(), boxes=BOXES)
     assert output.keypoints.shape == (2, 17, 3)
     assert output.keypoints_2d.shape == (2, 17, 2)
     assert output.schema.name == "h36m"
     assert output.is_mirrored == pipe.lifter.image_processor.mirrors()
     assert output.keypoints[..., 2].min(axis=1) == pytest.approx([0, 0], abs=1e-6)
-    relative = pipe(picture(), boxes=BOXES, do_rebase_height=False)
+    relative = pipe(image(), boxes=BOXES, do_rebase_height=False)
     np.testing.assert_allclose(relative.keypoints[:, 0], 0, atol=1e-6)
-    camera = pipe(picture(), boxes=BOXES, do_rebase_height=False, do_swap_axes=False)
+    camera = pipe(image(), boxes=BOXES, do_rebase_height=False, do_swap_axes=False)
     np.testing.assert_allclose(camera.keypoints[..., 1], -relative.keypoints[..., 2], atol=1e-6)
 
 
@@ -63,7 +63,7 @@ def test_a_3d_model_gives_a_3d_pipeline_for_either_task(tiny_pose, tiny_lifter):
     made = hfpose.pipeline("pose-estimation", model=tiny_lifter, pose=tiny_pose, detector="whole_image")
     assert isinstance(made, hfpose.PoseEstimation3DPipeline)
     from_2d = hfpose.pipeline("pose-estimation-3d", model=tiny_pose, lifter=tiny_lifter, detector="whole_image")
-    np.testing.assert_array_equal(from_2d(picture()).keypoints, made(picture()).keypoints)
+    np.testing.assert_array_equal(from_2d(image()).keypoints, made(image()).keypoints)
 
 
 def test_a_lifter_that_comes_with_the_package_brings_its_2d_pipeline(tiny_pose, tiny_lifter, tmp_path, monkeypatch):
@@ -73,13 +73,13 @@ def test_a_lifter_that_comes_with_the_package_brings_its_2d_pipeline(tiny_pose, 
     wanted = hfpose.pipeline("pose-estimation-3d", model=tiny_lifter, pose=tiny_pose, detector="whole_image")
     for arguments in ({"model": "demo3d"}, {"model": tmp_path / "people", "lifter": "demo3d"}):
         made = hfpose.pipeline("pose-estimation-3d", **arguments)
-        np.testing.assert_array_equal(made(picture()).keypoints, wanted(picture()).keypoints)
+        np.testing.assert_array_equal(made(image()).keypoints, wanted(image()).keypoints)
 
 
 def test_what_goes_before_a_lifter_is_2d_and_may_get_another_detector(tiny_pose, tiny_lifter, pipe, tmp_path):
     hfpose.pipeline("pose-estimation", model=tiny_pose, detector="whole_image").save_pretrained(tmp_path / "people")
     made = hfpose.pipeline("pose-estimation-3d", model=tiny_lifter, pose=tmp_path / "people", detector="whole_image")
-    np.testing.assert_array_equal(made(picture()).keypoints, pipe(picture()).keypoints)
+    np.testing.assert_array_equal(made(image()).keypoints, pipe(image()).keypoints)
     pipe.save_pretrained(tmp_path / "lifted")
     with pytest.raises(ConfigError, match="PoseEstimation3DPipeline; before a lifter"):
         hfpose.pipeline("pose-estimation-3d", model=tiny_lifter, pose=tmp_path / "lifted")
@@ -90,9 +90,9 @@ def test_stages_of_a_saved_3d_pipeline_are_replaceable(tiny_pose, tiny_lifter, p
     with_detector = hfpose.pipeline(model=tmp_path / "lifted", detector=person_detector, detector_labels=["person"])
     assert with_detector.pose.detector.label_ids is not None
     found = hfpose.pipeline("pose-estimation-3d", model=tiny_lifter, pose=tiny_pose, detector=person_detector)
-    np.testing.assert_array_equal(with_detector(picture()).boxes, found(picture()).boxes)
+    np.testing.assert_array_equal(with_detector(image()).boxes, found(image()).boxes)
     made = hfpose.pipeline(model=tmp_path / "lifted", pose=tiny_pose, lifter=tiny_lifter, detector="whole_image")
-    np.testing.assert_array_equal(made(picture()).keypoints, pipe(picture()).keypoints)
+    np.testing.assert_array_equal(made(image()).keypoints, pipe(image()).keypoints)
     assert made.lifter is not pipe.lifter
 
 
@@ -174,7 +174,7 @@ def test_smoothing_changes_later_frames(pipe, clip):
     assert not np.allclose(plain[5].keypoints, smooth[5].keypoints)
 
 
-def test_visualization_is_the_picture_with_the_skeletons_beside_it(pipe, clip):
+def test_visualization_is_the_image_with_the_skeletons_beside_it(pipe, clip):
     frames = list(pipe(clip, boxes=[BOXES] * 12, return_visualization=True, keypoint_threshold=-1e9))
     assert {frame.visualization.shape for frame in frames} == {frames[0].visualization.shape}
     height, width = frames[0].visualization.shape[:2]
@@ -184,7 +184,7 @@ def test_visualization_is_the_picture_with_the_skeletons_beside_it(pipe, clip):
 
 
 def test_bad_input_among_others(pipe, tmp_path, capsys):
-    outputs = list(pipe([picture(), tmp_path / "missing.jpg", picture()]))
+    outputs = list(pipe([image(), tmp_path / "missing.jpg", image()]))
     assert [output.error is None for output in outputs] == [True, False, True]
     assert "missing.jpg" in capsys.readouterr().err
     with pytest.raises(InputError, match=r"missing\.jpg"):
@@ -193,23 +193,23 @@ def test_bad_input_among_others(pipe, tmp_path, capsys):
 
 def test_settings_without_sense_are_refused_at_once(pipe):
     with pytest.raises(InputError, match="lookahead"):
-        pipe([picture()], lookahead=9)
+        pipe([image()], lookahead=9)
     with pytest.raises(InputError, match="temporal"):
-        pipe([picture()], temporal="month")
+        pipe([image()], temporal="month")
 
 
 def test_save_and_load(pipe, tmp_path):
     pipe.save_pretrained(tmp_path / "pipeline")
     again = hfpose.pipeline("pose-estimation-3d", model=tmp_path / "pipeline")
     assert isinstance(again, hfpose.PoseEstimation3DPipeline)
-    np.testing.assert_array_equal(again(picture()).keypoints, pipe(picture()).keypoints)
+    np.testing.assert_array_equal(again(image()).keypoints, pipe(image()).keypoints)
     with pytest.raises(hfpose.errors.ConfigError, match="without a lifter"):
         pipe.pose.save_pretrained(tmp_path / "flat")
         hfpose.PoseEstimation3DPipeline.from_pretrained(tmp_path / "flat")
 
 
-def test_hands_take_the_whole_picture(hand_pipe):
-    output = hand_pipe(picture())
+def test_hands_take_the_whole_image(hand_pipe):
+    output = hand_pipe(image())
     assert output.keypoints.shape == (1, 42, 3)
     assert output.keypoints_2d.shape == (1, 42, 2)
     assert output.hand_types.shape == (1, 2)
@@ -218,10 +218,10 @@ def test_hands_take_the_whole_picture(hand_pipe):
 
 
 def test_hands_in_given_boxes_and_drawn(hand_pipe):
-    output = hand_pipe(picture(), boxes=BOXES, return_visualization=True, keypoint_threshold=-1)
+    output = hand_pipe(image(), boxes=BOXES, return_visualization=True, keypoint_threshold=-1)
     assert output.num_instances == 2
     assert output.visualization.shape[1] > 320
-    plain = hand_pipe(picture(), boxes=BOXES, do_swap_axes=False)
+    plain = hand_pipe(image(), boxes=BOXES, do_swap_axes=False)
     np.testing.assert_allclose(plain.keypoints[..., 1], plain.keypoints_2d[..., 1])
 
 
@@ -229,7 +229,7 @@ def test_hands_save_and_load(hand_pipe, tmp_path):
     hand_pipe.save_pretrained(tmp_path / "pipeline")
     again = hfpose.pipeline("pose-estimation", model=tmp_path / "pipeline")
     assert isinstance(again, hfpose.HandPose3DPipeline)
-    np.testing.assert_array_equal(again(picture()).keypoints, hand_pipe(picture()).keypoints)
+    np.testing.assert_array_equal(again(image()).keypoints, hand_pipe(image()).keypoints)
 
 
 def test_nothing_goes_before_or_after_a_model_of_hands(hand_pipe, tiny_pose, tiny_lifter, tmp_path):
@@ -241,7 +241,7 @@ def test_nothing_goes_before_or_after_a_model_of_hands(hand_pipe, tiny_pose, tin
 
 
 def test_no_hands(hand_pipe):
-    assert hand_pipe(picture(), boxes=[]).keypoints.shape == (0, 42, 3)
+    assert hand_pipe(image(), boxes=[]).keypoints.shape == (0, 42, 3)
 
 
 def test_a_real_clip(tiny_pose, tiny_lifter, person_detector, shared):

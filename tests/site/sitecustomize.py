@@ -4,6 +4,6 @@ import os
 from pathlib import Path
 
 if zoo_file := os.environ.get("HFPOSE_TEST_ZOO"):
-    from hfpose import zoo
+    from hfpose.hub import zoo
 
     zoo._DATA = Path(zoo_file)

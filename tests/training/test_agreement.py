@@ -1,6 +1,6 @@
 """What is learned is what is measured: labels of training and decoding of pipelines agree to the pixel.
 
-Small models learn a few pictures by heart, without augmentation, and are then measured on them through files.
+Small models learn a few images by heart, without augmentation, and are then measured on them through files.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import pytest
 import torch
 
 import hfpose
-from hfpose.annotations import picture_boxes, pose_instances, read_coco
 from hfpose.evaluation.runs import evaluate_detector, evaluate_pose_pipeline
+from hfpose.media.coco_annotations import image_boxes, pose_instances, read_coco
 from hfpose.pipelines import PoseEstimationPipeline
-from hfpose.pipelines.loading import Stage
+from hfpose.pipelines.stage import Stage
 from hfpose.training.collators import DetectionCollator, PoseCollator
-from hfpose.training.datasets import AnnotatedPeople, AnnotatedPictures, FittedPictures, PersonCrops, SampleStream
+from hfpose.training.datasets import AnnotatedImages, AnnotatedPeople, FittedImages, PersonCrops, SampleStream
 from hfpose.training.runs import TrainingSettings, train
-from hfpose.training.scene_files import write_scenes
+from rendered_people.scene_files import write_scenes
 
 SETTINGS = TrainingSettings(
     num_steps=140, batch_size=6, learning_rate=6e-3, weight_decay=0.0, warmup_steps=5, average_decay=0.9,
@@ -54,7 +54,7 @@ def test_keypoints_learned_by_heart_are_found_where_they_are(scenes, tmp_path):
 
 def test_boxes_learned_by_heart_are_found_where_they_are(scenes, tmp_path):
     coco = read_coco(scenes)
-    pictures = AnnotatedPictures(picture_boxes(coco, {1: 0}))
+    images = AnnotatedImages(image_boxes(coco, {1: 0}))
     torch.manual_seed(0)
     config = hfpose.RTMDetConfig(
         depth_multiplier=0.167, width_multiplier=0.125, neck_size=32, num_neck_blocks=1, id2label={0: "person"}
@@ -62,7 +62,7 @@ def test_boxes_learned_by_heart_are_found_where_they_are(scenes, tmp_path):
     model = hfpose.RTMDetForObjectDetection(config)
     processor = hfpose.RTMDetImageProcessor(size={"height": 128, "width": 128})
     settings = replace(SETTINGS, num_steps=90, batch_size=2)
-    stream = SampleStream(pictures, FittedPictures(processor, None), settings.num_steps * settings.batch_size)
+    stream = SampleStream(images, FittedImages(processor, None), settings.num_steps * settings.batch_size)
     train(model, stream, DetectionCollator(processor), tmp_path, settings)
     run = evaluate_detector(Stage(model, processor), coco)
     assert run.metrics["AP"] > 0.6

@@ -18,7 +18,7 @@ from hfpose.training.augmentation import (
     change_pixels,
     crop_person,
     cut_out,
-    fit_picture,
+    fit_image,
     truncated_normal,
 )
 
@@ -30,8 +30,8 @@ GEOMETRY = PoseAugmentation(
 )
 
 
-def picture_of(keypoints: np.ndarray, size: tuple[int, int] = (400, 320)) -> np.ndarray:
-    """A black picture of (width, height) with a spot at each keypoint, whose color tells which one it is."""
+def image_of(keypoints: np.ndarray, size: tuple[int, int] = (400, 320)) -> np.ndarray:
+    """A black image of (width, height) with a spot at each keypoint, whose color tells which one it is."""
     image = np.zeros((size[1], size[0], 3), np.float32)
     y, x = np.mgrid[: size[1], : size[0]]
     for index, (px, py) in enumerate(keypoints):
@@ -61,7 +61,7 @@ def person():
     rng = np.random.default_rng(0)
     grid = np.stack(np.meshgrid(np.linspace(90, 290, 6), np.linspace(80, 240, 3)), -1).reshape(-1, 2)[:17]
     keypoints = grid + rng.uniform(-6, 6, grid.shape)
-    return picture_of(keypoints), np.array([70.0, 60, 310, 260], np.float32), keypoints, np.full(17, 2)
+    return image_of(keypoints), np.array([70.0, 60, 310, 260], np.float32), keypoints, np.full(17, 2)
 
 
 @pytest.mark.parametrize("use_udp", [False, True])
@@ -177,7 +177,7 @@ def test_the_truncated_normal_ends_at_one_and_is_symmetric():
 
 
 def scene_with_boxes(size: tuple[int, int] = (200, 100)):
-    """A gray picture with a red, a green and a blue rectangle and their boxes, in pixels of their sides."""
+    """A gray image with a red, a green and a blue rectangle and their boxes, in pixels of their sides."""
     image = np.full((size[1], size[0], 3), 128, np.uint8)
     boxes = np.array([[10, 10, 60, 50], [80, 30, 120, 90], [140, 5, 190, 95]], np.float32)
     for channel, (x1, y1, x2, y2) in enumerate(boxes.astype(int)):
@@ -185,10 +185,10 @@ def scene_with_boxes(size: tuple[int, int] = (200, 100)):
     return image, boxes, np.array([0, 1, 2])
 
 
-def painted_box(picture: np.ndarray, channel: int) -> np.ndarray:
+def painted_box(image: np.ndarray, channel: int) -> np.ndarray:
     """Sides of what is painted in one channel alone."""
     others = [c for c in range(3) if c != channel]
-    mask = (picture[..., channel] > 192) & (picture[..., others] < 64).all(-1)
+    mask = (image[..., channel] > 192) & (image[..., others] < 64).all(-1)
     y, x = np.nonzero(mask)
     return np.array([x.min(), y.min(), x.max() + 1, y.max() + 1])
 
@@ -203,22 +203,22 @@ def test_boxes_stay_on_what_is_in_them(detection_processor, seed):
     image, boxes, labels = scene_with_boxes()
     rng = np.random.default_rng(seed)
     augmentation = DetectionAugmentation(pixels=NO_PIXELS)
-    picture, moved, kept = fit_picture(image, boxes, labels, detection_processor, augmentation, rng)
-    assert picture.shape == (160, 160, 3) and moved.dtype == np.float32
+    pixels, moved, kept = fit_image(image, boxes, labels, detection_processor, augmentation, rng)
+    assert pixels.shape == (160, 160, 3) and moved.dtype == np.float32
     assert len(moved) > 0
     for box, label in zip(moved, kept, strict=True):
         if (box[2:] - box[:2]).min() > 6:
-            assert np.abs(painted_box(picture, int(label)) - box).max() <= 1.5
+            assert np.abs(painted_box(pixels, int(label)) - box).max() <= 1.5
     assert moved.min() >= 0 and moved.max() <= 160
 
 
-def test_pictures_are_mirrored_grow_shrink_and_lose_boxes(detection_processor):
+def test_images_are_mirrored_grow_shrink_and_lose_boxes(detection_processor):
     image, boxes, labels = scene_with_boxes()
     augmentation = DetectionAugmentation(pixels=NO_PIXELS)
     widths, order, lost = [], set(), 0
     for seed in range(400):
         rng = np.random.default_rng(seed)
-        _, moved, kept = fit_picture(image, boxes, labels, detection_processor, augmentation, rng)
+        _, moved, kept = fit_image(image, boxes, labels, detection_processor, augmentation, rng)
         lost += len(kept) < 3
         if 1 in kept.tolist():
             middle = moved[kept.tolist().index(1)]
@@ -231,13 +231,13 @@ def test_pictures_are_mirrored_grow_shrink_and_lose_boxes(detection_processor):
     assert lost > 0
 
 
-def test_without_augmentation_a_picture_is_as_the_image_processor_makes_it(detection_processor):
+def test_without_augmentation_an_image_is_as_the_image_processor_makes_it(detection_processor):
     rng = np.random.default_rng(0)
     image = cv2.GaussianBlur(rng.integers(0, 256, (90, 200, 3), dtype=np.uint8), (9, 9), 3)
     boxes = np.array([[20, 10, 100, 80]], np.float32)
-    picture, moved, _ = fit_picture(image, boxes, np.array([0]), detection_processor, None, rng)
+    pixels, moved, _ = fit_image(image, boxes, np.array([0]), detection_processor, None, rng)
     expected = detection_processor.preprocess(image)["pixel_values"]
-    given = detection_processor.normalize_pixels(picture[None])
+    given = detection_processor.normalize_pixels(pixels[None])
     assert float((given - expected).abs().mean()) < 0.01
     np.testing.assert_allclose(moved, boxes * 0.8, rtol=1e-6)
 
@@ -245,7 +245,7 @@ def test_without_augmentation_a_picture_is_as_the_image_processor_makes_it(detec
 def test_boxes_of_which_nothing_is_left_are_dropped(detection_processor):
     image, _, _ = scene_with_boxes()
     boxes = np.array([[10, 10, 11, 60], [10, 10, 60, 60]], np.float32)
-    kept = fit_picture(image, boxes, np.array([5, 6]), detection_processor, None, np.random.default_rng(0))[2]
+    kept = fit_image(image, boxes, np.array([5, 6]), detection_processor, None, np.random.default_rng(0))[2]
     assert kept.tolist() == [6]
 
 

@@ -9,21 +9,20 @@ from torch.utils.data import DataLoader
 
 import hfpose
 from coco_files import people_content, write_json, write_people
-from hfpose.annotations import picture_boxes, pose_instances, read_coco
 from hfpose.errors import InputError
 from hfpose.keypoints import load_schema
+from hfpose.media.coco_annotations import image_boxes, pose_instances, read_coco
 from hfpose.training.augmentation import DetectionAugmentation, PoseAugmentation
 from hfpose.training.collators import DetectionCollator, PoseCollator
 from hfpose.training.datasets import (
     LATE_SHARE,
+    AnnotatedImages,
     AnnotatedPeople,
-    AnnotatedPictures,
-    FittedPictures,
+    FittedImages,
     PersonCrops,
-    RenderedPeople,
-    RenderedPictures,
     SampleStream,
 )
+from rendered_people.datasets import RenderedImages, RenderedPeople
 
 COCO = load_schema("coco")
 
@@ -76,17 +75,17 @@ def test_without_shuffling_the_order_is_that_of_the_file(people):
     assert [stream._index(position) for position in range(10)] == [*range(8), 0, 1]
 
 
-def test_a_picture_that_cannot_be_read_is_told_once_and_replaced_by_the_next(people, tmp_path, capsys):
-    (tmp_path / "1.png").write_bytes(b"no picture")
+def test_an_image_that_cannot_be_read_is_told_once_and_replaced_by_the_next(people, tmp_path, capsys):
+    (tmp_path / "1.png").write_bytes(b"no image")
     stream = SampleStream(people, which, 16, shuffle=False)
     items = [stream[position] for position in range(16)]
     assert len(items) == 16
-    assert np.array_equal(items[2]["box"], people.instances.boxes[4])  # samples 2 and 3 are of the broken picture
+    assert np.array_equal(items[2]["box"], people.instances.boxes[4])  # samples 2 and 3 are of the broken image
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 1 and "left out of training" in told[0] and "1.png" in told[0]
 
 
-def test_when_no_picture_can_be_read_training_stops_with_an_error(people, tmp_path):
+def test_when_no_image_can_be_read_training_stops_with_an_error(people, tmp_path):
     for path in tmp_path.glob("*.png"):
         path.unlink()
     with pytest.raises(InputError, match="in a row cannot be read"):
@@ -99,7 +98,7 @@ def test_batches_of_people_are_what_the_model_takes(people, processor):
     assert batch["pixel_values"].shape == (3, 3, 64, 48) and batch["pixel_values"].dtype == torch.float32
     assert batch["labels"].shape == (3, 17, 2) and batch["keypoint_weights"].shape == (3, 17)
     assert batch["keypoint_weights"][1].tolist() == [1, 0, *[1] * 15]
-    image = hfpose.media.images.load_image(people.instances.pictures[0].path)
+    image = hfpose.media.images.load_image(people.instances.images[0].path)
     expected = processor(image, boxes=[people.instances.boxes[:2]], return_tensors="pt")["pixel_values"]
     torch.testing.assert_close(batch["pixel_values"][:2], expected)
 
@@ -117,16 +116,16 @@ def test_the_last_part_of_a_run_has_the_later_augmentation(people, processor):
     assert np.abs(early - plain).max() > 1
 
 
-def test_batches_of_pictures_are_what_the_detector_takes(tmp_path):
+def test_batches_of_images_are_what_the_detector_takes(tmp_path):
     content = people_content(tmp_path)
     content["annotations"] = [a for a in content["annotations"] if a["image_id"] != 2]
     coco = read_coco(write_json(tmp_path / "people.json", content))
     processor = hfpose.RTMDetImageProcessor(size={"height": 96, "width": 128})
-    pictures = AnnotatedPictures(picture_boxes(coco, {1: 0}))
-    stream = SampleStream(pictures, FittedPictures(processor, DetectionAugmentation()), 4, shuffle=False)
+    images = AnnotatedImages(image_boxes(coco, {1: 0}))
+    stream = SampleStream(images, FittedImages(processor, DetectionAugmentation()), 4, shuffle=False)
     batch = DetectionCollator(processor)([stream[position] for position in range(4)])
     assert batch["pixel_values"].shape == (4, 3, 96, 128)
-    assert [len(label["boxes"]) for label in batch["labels"]][1] == 0  # a picture of nobody is a sample too
+    assert [len(label["boxes"]) for label in batch["labels"]][1] == 0  # an image of nobody is a sample too
     assert batch["labels"][0]["class_labels"].tolist() == [0, 0]
     assert batch["labels"][0]["boxes"].dtype == torch.float32
     loss = hfpose.RTMDetForObjectDetection(
@@ -146,14 +145,14 @@ def test_rendered_people_come_in_pairs_from_scenes_of_the_given_seeds(processor)
     assert crop["crop"].shape == (64, 48, 3) and crop["weights"].any()
 
 
-def test_rendered_pictures_have_the_boxes_of_their_people():
-    sample = RenderedPictures(range(7, 9)).load(1, np.random.default_rng(0))
+def test_rendered_images_have_the_boxes_of_their_people():
+    sample = RenderedImages(range(7, 9)).load(1, np.random.default_rng(0))
     assert len(sample.boxes) >= 1 and sample.labels.tolist() == [0] * len(sample.boxes)
     assert sample.image.dtype == np.uint8
 
 
-def test_a_rendered_picture_can_be_shown_several_times():
-    samples = RenderedPictures(range(7, 9), times=2)
+def test_a_rendered_image_can_be_shown_several_times():
+    samples = RenderedImages(range(7, 9), times=2)
     rng = np.random.default_rng(0)
     first, again, other = (samples.load(index, rng) for index in range(3))
     assert len(samples) == 4

@@ -37,7 +37,7 @@ def small_pose(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def small_detector(tmp_path_factory):
-    """Folder of an RTMDet for pictures of 64x64 pixels that knows chairs and people."""
+    """Folder of an RTMDet for images of 64x64 pixels that knows chairs and people."""
     torch.manual_seed(0)
     config = hfpose.RTMDetConfig(
         depth_multiplier=0.167, width_multiplier=0.125, neck_size=16, id2label={0: "chair", 1: "person"}
@@ -135,8 +135,8 @@ def test_what_is_left_out_is_told(task, tmp_path):
     content["annotations"][0]["bbox"] = [900, 900, 10, 10]
     (tmp_path / "data/3.png").unlink()
     messages = run(replace(task, data=write_json(tmp_path / "data/people.json", content)))
-    assert any("1 x bbox outside of the picture: annotation 100 of picture 1" in message for message in messages)
-    assert any("1 x picture that is missing: 3.png" in message for message in messages)
+    assert any("1 x bbox outside of the image: annotation 100 of image 1" in message for message in messages)
+    assert any("1 x image that is missing: 3.png" in message for message in messages)
     assert any("Training on 5 samples" in message for message in messages)
 
 

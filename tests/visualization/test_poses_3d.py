@@ -162,7 +162,7 @@ def test_hands_are_seen_from_their_own_side():
     assert (draw_poses_3d(output, size=100) != draw_poses_3d(output, size=100, azimuth=70)).any()
 
 
-def test_side_by_side_is_the_2d_picture_and_the_panels():
+def test_side_by_side_is_the_2d_image_and_the_panels():
     image = np.full((120, 200, 3), 90, np.uint8)
     output = poles()
     both = draw_poses_side_by_side(image, output, radius=2, azimuth=10, elevation=30, axis_limits=LIMITS)

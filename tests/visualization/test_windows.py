@@ -20,37 +20,37 @@ from hfpose.visualization import Window
 SPACE, ESCAPE = 32, 27
 
 
-def picture(red: int = 200) -> np.ndarray:
+def image(red: int = 200) -> np.ndarray:
     return np.full((20, 30, 3), (red, 10, 0), np.uint8)
 
 
-def test_pictures_are_shown_in_one_window_with_their_colors(screen):
+def test_images_are_shown_in_one_window_with_their_colors(screen):
     with Window("clip") as window:
-        window.show(picture(), wait_time=1e-5)
-        window.show(picture(100), wait_time=1e-5)
+        window.show(image(), wait_time=1e-5)
+        window.show(image(100), wait_time=1e-5)
         assert screen.open == {"clip"}
     assert [title for title, _ in screen.shown] == ["clip", "clip"]
-    np.testing.assert_array_equal(screen.shown[1][1], picture(100))
+    np.testing.assert_array_equal(screen.shown[1][1], image(100))
     assert screen.open == set()
 
 
-def test_a_picture_stays_for_its_time(screen):
+def test_an_image_stays_for_its_time(screen):
     start = time.monotonic()
-    assert Window("w").show(picture(), wait_time=0.15)
+    assert Window("w").show(image(), wait_time=0.15)
     assert 0.15 <= time.monotonic() - start < 1
     assert sum(screen.waits) >= 1
 
 
 def test_no_time_means_until_a_key_is_pressed(screen):
     screen.keys = [NO_KEY, NO_KEY, NO_KEY, SPACE]
-    assert Window("w").show(picture())
+    assert Window("w").show(image())
     assert len(screen.waits) == 4
 
 
 @pytest.mark.parametrize("key", [ESCAPE, ord("q")])
 def test_some_keys_end_the_show(screen, key):
     screen.keys = [NO_KEY, key]
-    assert not Window("w").show(picture())
+    assert not Window("w").show(image())
 
 
 def test_closing_the_window_ends_the_show(screen, monkeypatch):
@@ -59,7 +59,7 @@ def test_closing_the_window_ends_the_show(screen, monkeypatch):
         return NO_KEY
 
     monkeypatch.setattr(cv2, "waitKey", press_the_cross)
-    assert not Window("w").show(picture())
+    assert not Window("w").show(image())
 
 
 def test_a_build_without_windows_is_explained(screen, monkeypatch):
@@ -68,7 +68,7 @@ def test_a_build_without_windows_is_explained(screen, monkeypatch):
 
     monkeypatch.setattr(cv2, "namedWindow", refuse)
     with pytest.raises(InputError, match="opencv-python-headless cannot"):
-        Window("w").show(picture())
+        Window("w").show(image())
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems always have a screen")

@@ -9,9 +9,9 @@ from pathlib import Path
 from huggingface_hub.utils import WeakFileLock
 
 from hfpose.checkpoints.conversion import CONFIG_NAME, convert_checkpoint
-from hfpose.downloads import cache_dir, fetch_checkpoint, sha256_of
 from hfpose.errors import CheckpointError
-from hfpose.zoo import Task, find_entry, get_entry
+from hfpose.hub.downloads import cache_dir, fetch_checkpoint, sha256_of
+from hfpose.hub.zoo import Task, find_entry, get_entry
 
 
 def convert_cached(model: str | os.PathLike[str], checkpoint: str | os.PathLike[str], task: Task) -> Path:

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from hfpose.checkpoints.reader import read_checkpoint
 from hfpose.errors import CheckpointError
+from hfpose.hub.zoo import ModelEntry, Task, get_entry
 from hfpose.keypoints import KeypointSchema, load_schema
-from hfpose.models.shared.quiet import without_progress_bars
-from hfpose.zoo import ModelEntry, Task, get_entry
+from hfpose.ops.quiet import without_progress_bars
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -179,7 +179,7 @@ def _shortened(names: Collection[str]) -> str:
 def _local_file(checkpoint: str | os.PathLike[str], sha256_prefix: str | None) -> Path:
     if not str(checkpoint).startswith(("http://", "https://")):
         return Path(checkpoint)
-    from hfpose.downloads import fetch_checkpoint
+    from hfpose.hub.downloads import fetch_checkpoint
 
     return fetch_checkpoint(str(checkpoint), sha256_prefix)
 

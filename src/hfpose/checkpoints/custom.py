@@ -10,8 +10,8 @@ from typing import Any
 from hfpose.checkpoints.conversion import ModelSource
 from hfpose.checkpoints.reference_config import read_reference_config
 from hfpose.errors import ConfigError
+from hfpose.hub.zoo import list_entries
 from hfpose.keypoints import KeypointSchema, list_schemas, load_schema
-from hfpose.zoo import list_entries
 
 # Which family a model belongs to is told by its head, for some heatmaps by its backbone too.
 _FAMILY_BY_HEAD = {

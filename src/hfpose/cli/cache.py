@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from hfpose.zoo import TASKS, find_entry
+from hfpose.hub.zoo import TASKS, find_entry
 
 
 def cache(
@@ -18,16 +18,16 @@ def cache(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List the models in hfpose's cache, or delete some. What came from the Hub is in `hf cache`."""
-    from hfpose import hub
+    from hfpose.hub.resolve import cache_dir, clean_cache, list_cached, unlisted_size
 
     if clean != bool(names):
         raise typer.BadParameter("give the names of the models to delete with --clean, and only then.")
     if clean or clean_all:
-        cached = {model.name for model in hub.list_cached()}
+        cached = {model.name for model in list_cached()}
         chosen = None if clean_all else [found for name in names or () for found in _named(name, cached)]
-        print(f"Freed {_megabytes(hub.clean_cache(chosen))}.")
+        print(f"Freed {_megabytes(clean_cache(chosen))}.")
         return
-    models = hub.list_cached()
+    models = list_cached()
     if as_json:
         rows = [{"name": m.name, "path": str(m.path), "size": m.size, "modified": m.modified} for m in models]
         print(json.dumps(rows, indent=2))
@@ -35,10 +35,10 @@ def cache(
     for model in models:
         day = datetime.fromtimestamp(model.modified).strftime("%Y-%m-%d")
         print(f"{_megabytes(model.size):>11}  {day}  {model.name}")
-    rest = hub.unlisted_size()
+    rest = unlisted_size()
     if rest:
         print(f"{_megabytes(rest):>11}  unfinished downloads and the like, which --clean-all deletes too")
-    print(f"{_megabytes(sum(model.size for model in models) + rest):>11}  in {hub.cache_dir()}")
+    print(f"{_megabytes(sum(model.size for model in models) + rest):>11}  in {cache_dir()}")
 
 
 def _named(name: str, cached: set[str]) -> list[str]:

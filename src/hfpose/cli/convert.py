@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hfpose.zoo import TASKS, Task
+from hfpose.hub.zoo import TASKS, Task
 
 
 def convert(

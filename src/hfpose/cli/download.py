@@ -22,10 +22,10 @@ def download(
 
 def _download(name: str) -> bool:
     """Whether it went well; otherwise the reason is on stderr, and the other names can go on."""
-    from hfpose import hub
+    from hfpose.hub.resolve import download
 
     try:
-        folders = hub.download(name)
+        folders = download(name)
     except HFPoseError as error:
         print(f"hfpose: {name}: {error}", file=sys.stderr)
         return False

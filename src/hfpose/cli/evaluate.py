@@ -1,4 +1,4 @@
-"""`hfpose eval`: how well a model does on annotated pictures."""
+"""`hfpose eval`: how well a model does on annotated images."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from hfpose.annotations import CocoFile
     from hfpose.evaluation.runs import Evaluation
     from hfpose.keypoints import KeypointSchema
+    from hfpose.media.coco_annotations import CocoFile
 
 # As the pipelines have them. Average precision counts everybody who is found, so it is higher with 0.1 and 0.65.
 BOX_THRESHOLD, NMS_THRESHOLD = 0.3, 0.3
@@ -23,7 +23,7 @@ def evaluate(
     model: Annotated[
         str | None, typer.Option(help="Alias, zoo name, hub repository or folder: a pose model or a detector.")
     ] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the pictures. Default: that of the data.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the images. Default: that of the data.")] = None,
     gt_boxes: Annotated[bool, typer.Option("--gt-boxes", help="Find poses in the annotated boxes.")] = False,
     boxes: Annotated[Path | None, typer.Option(help="Find poses in these detections, in COCO's format.")] = None,
     results: Annotated[
@@ -39,7 +39,7 @@ def evaluate(
     nms_threshold: Annotated[
         float, typer.Option(help="Of two detected boxes that overlap by more than this the worse one goes.")
     ] = NMS_THRESHOLD,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures at once.")] = 8,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at once.")] = 8,
     pose_batch_size: Annotated[
         int | None, typer.Option(min=1, help="Crops at once. Default: 8 on a CPU, 64 on an accelerator.")
     ] = None,
@@ -53,7 +53,7 @@ def evaluate(
     ] = False,
 ) -> None:
     """Measure a model: COCO's AP and AR; on annotated boxes PCK, AUC, EPE and NME too."""
-    from hfpose.annotations import read_coco
+    from hfpose.media.coco_annotations import read_coco
 
     if gt_boxes and boxes is not None:
         raise typer.BadParameter("give --gt-boxes or --boxes, not both.")
@@ -82,7 +82,7 @@ def evaluate(
     if output is not None:
         _write(output, metrics, evaluation)
     if card and model is not None:
-        from hfpose.publishing.results import add_results
+        from hfpose.hub.card_results import add_results
 
         protocol = _protocol(gt_boxes, boxes, flip_test, box_threshold, nms_threshold)
         add_results(Path(model), data.name, protocol, metrics)
@@ -98,7 +98,7 @@ def _run_model(
     from hfpose.evaluation.coco import read_results
     from hfpose.evaluation.runs import evaluate_detector, evaluate_pose_pipeline
     from hfpose.pipelines import PoseEstimationPipeline, pipeline
-    from hfpose.pipelines.loading import default_device, load_stage, task_of
+    from hfpose.pipelines.stage import default_device, load_stage, task_of
 
     show_progress = sys.stderr.isatty()
     task = task_of(model)
@@ -126,7 +126,7 @@ def _measure_results(coco: CocoFile, path: Path, schema_name: str | None) -> dic
 
 
 def _schema(coco: CocoFile, name: str | None) -> KeypointSchema:
-    from hfpose.annotations import annotated_schema, read_schema
+    from hfpose.media.coco_annotations import annotated_schema, read_schema
 
     found = read_schema(name) if name is not None else annotated_schema(coco)
     if found is None:
@@ -137,10 +137,10 @@ def _schema(coco: CocoFile, name: str | None) -> KeypointSchema:
 def _report_run(evaluation: Evaluation) -> None:
     for line in evaluation.failures.lines():
         print(f"hfpose: {line}", file=sys.stderr)
-    pictures, instances, seconds = evaluation.num_pictures, evaluation.num_instances, evaluation.seconds
+    images, instances, seconds = evaluation.num_images, evaluation.num_instances, evaluation.seconds
     print(
-        f"{pictures} pictures, {instances} instances in {seconds:.1f} s "
-        f"({pictures / seconds:.1f} pictures/s, {instances / seconds:.1f} instances/s)"
+        f"{images} images, {instances} instances in {seconds:.1f} s "
+        f"({images / seconds:.1f} images/s, {instances / seconds:.1f} instances/s)"
     )
 
 

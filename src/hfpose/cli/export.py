@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hfpose.zoo import TASKS, Task
+from hfpose.hub.zoo import TASKS, Task
 
 if TYPE_CHECKING:
     from hfpose.export.folders import Export
@@ -38,7 +38,7 @@ def export(
     calibration: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of pictures for --int8, for pose models one person each. Default: rendered scenes of people."
+            help="Folder of images for --int8, for pose models one person each. Default: the few that come with hfpose."
         ),
     ] = None,
     opset: Annotated[int | None, typer.Option(help="Version of ONNX's operators. Default: 17.")] = None,
@@ -52,16 +52,16 @@ def export(
     mode: Mode | None = next((known for known in INT8_MODES if known == int8), None)
     if mode != int8:
         raise typer.BadParameter(f"{int8!r} is none of {', '.join(INT8_MODES)}.", param_hint="--int8")
-    from hfpose import hub
     from hfpose.errors import ConfigError
     from hfpose.export.folders import export_folder
     from hfpose.export.graphs import DEFAULT_OPSET
-    from hfpose.pipelines.loading import load_stage, task_of
+    from hfpose.hub.resolve import PIPELINE_INDEX, resolve
+    from hfpose.pipelines.stage import load_stage, task_of
 
     given: Task | None = next((known for known in TASKS if known == task), None)
     chosen = given or task_of(name)
-    folder = hub.resolve(name, chosen)
-    if (folder / hub.PIPELINE_INDEX).is_file():
+    folder = resolve(name, chosen)
+    if (folder / PIPELINE_INDEX).is_file():
         raise ConfigError(f"{folder} holds a whole pipeline; export its parts, such as {folder / 'pose'}.")
     stage = load_stage(folder, chosen, device="cpu")
     written = export_folder(

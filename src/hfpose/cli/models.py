@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from hfpose.hub import PACKAGED
-from hfpose.zoo import TASKS, ModelEntry, Task, list_entries
+from hfpose.hub.resolve import PACKAGED
+from hfpose.hub.zoo import TASKS, ModelEntry, Task, list_entries
 
 COLUMNS = ("task", "name", "aliases", "input", "keypoints or classes", "loadable")
 

@@ -1,4 +1,4 @@
-"""`hfpose predict`: pictures, folders, videos and webcams to JSON and drawn pictures.
+"""`hfpose predict`: images, folders, videos and webcams to JSON and drawn images.
 
 Its options have the names of MMPose's `demo/inferencer_demo.py`, and more.
 """
@@ -57,7 +57,7 @@ def predict(
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Pictures, folders, videos, URLs, webcam[:ID], or a list of these: FILE.txt with one in each line.",
+            help="Images, folders, videos, URLs, webcam[:ID], or a list of these: FILE.txt with one in each line.",
             show_default=False,
         ),
     ] = None,
@@ -68,7 +68,7 @@ def predict(
         bool, typer.Option(help="Skip inputs whose files an earlier run has written.", rich_help_panel=_INPUT)
     ] = False,
     batch_size: Annotated[
-        int, typer.Option(min=1, help="Pictures that go through the detector at once.", rich_help_panel=_INPUT)
+        int, typer.Option(min=1, help="Images that go through the detector at once.", rich_help_panel=_INPUT)
     ] = 1,
     pose_batch_size: Annotated[
         int | None,
@@ -162,7 +162,7 @@ def predict(
     track: Annotated[
         bool,
         typer.Option(
-            help="2D: give people identities over the frames of a video; several pictures count as one. (3D does so "
+            help="2D: give people identities over the frames of a video; several images count as one. (3D does so "
             "always.)",
             rich_help_panel=_TIME,
         ),
@@ -201,7 +201,7 @@ def predict(
     ] = None,
     pred_out_dir: Annotated[Path | None, typer.Option(help="Folder for predictions.", rich_help_panel=_OUTPUT)] = None,
     vis_out_dir: Annotated[
-        Path | None, typer.Option(help="Folder for drawn pictures and videos.", rich_help_panel=_OUTPUT)
+        Path | None, typer.Option(help="Folder for drawn images and videos.", rich_help_panel=_OUTPUT)
     ] = None,
     format: Annotated[
         list[str],
@@ -218,7 +218,7 @@ def predict(
         float,
         typer.Option(
             min=0,
-            help="Seconds that a picture is shown; 0 waits for a key. Videos do not wait.",
+            help="Seconds that an image is shown; 0 waits for a key. Videos do not wait.",
             rich_help_panel=_OUTPUT,
         ),
     ] = 0.0,
@@ -238,20 +238,20 @@ def predict(
     radius: Annotated[
         int | None,
         typer.Option(
-            help="Of keypoints, in pixels. Default: grows with the picture (3 in the reference's demo).",
+            help="Of keypoints, in pixels. Default: grows with the image (3 in the reference's demo).",
             rich_help_panel=_DRAWING,
         ),
     ] = None,
     thickness: Annotated[
         int | None,
         typer.Option(
-            help="Of links, in pixels. Default: grows with the picture (1 in the reference's demo).",
+            help="Of links, in pixels. Default: grows with the image (1 in the reference's demo).",
             rich_help_panel=_DRAWING,
         ),
     ] = None,
     skeleton_style: Annotated[str, typer.Option(help="mmpose or openpose.", rich_help_panel=_DRAWING)] = "mmpose",
     black_background: Annotated[
-        bool, typer.Option(help="Draw on black instead of the picture.", rich_help_panel=_DRAWING)
+        bool, typer.Option(help="Draw on black instead of the image.", rich_help_panel=_DRAWING)
     ] = False,
 ) -> None:
     """Find people, hands, faces or animals and their keypoints.
@@ -265,7 +265,7 @@ def predict(
         _print_aliases(scope)
         return
     if not inputs:
-        raise typer.BadParameter("give a picture, a folder, a video or webcam.", param_hint="INPUTS")
+        raise typer.BadParameter("give an image, a folder, a video or webcam.", param_hint="INPUTS")
     check_scope(scope)
     suppresses = _boolean(pose_based_nms)
 
@@ -315,7 +315,7 @@ def predict(
         device=device,
         batch_size=batch_size,
         segment_frames=segment_frames,
-        pictures_together=track,
+        images_together=track,
         show_progress=show_progress,
     )
     with run:
@@ -362,7 +362,7 @@ def _results_2d(
     pose_based_nms: bool,
 ) -> Results:
     """The frames with their results, drawn unless `drawing` is None."""
-    from hfpose.pipelines.suppression import suppress_similar_poses
+    from hfpose.ops.pose_nms import suppress_similar_poses
     from hfpose.visualization import draw_poses, draw_poses_and_heatmaps
 
     draw = draw_poses_and_heatmaps if draw_heatmap else draw_poses

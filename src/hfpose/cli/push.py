@@ -30,8 +30,9 @@ def push(
 
 def _push(name: str, namespace: str, pipeline: bool, private: bool, dry_run: bool) -> bool:
     """Whether it went well; otherwise the reason is on stderr, and the other names can go on."""
-    from hfpose.publishing.uploads import UploadError, push_model, push_pipeline
-    from hfpose.zoo import TASKS, find_entry, get_main_entry
+    from hfpose.cli.push_zoo import push_model, push_pipeline
+    from hfpose.hub.uploads import UploadError
+    from hfpose.hub.zoo import TASKS, find_entry, get_main_entry
 
     push_entry = push_pipeline if pipeline else push_model
     try:

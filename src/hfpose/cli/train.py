@@ -1,4 +1,4 @@
-"""`hfpose train`: fine-tunes a model on annotated pictures."""
+"""`hfpose train`: fine-tunes a model on annotated images."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def train(
     model: Annotated[str, typer.Option(help="Alias, zoo name, hub repository or folder: a pose model or a detector.")],
     data: Annotated[Path, typer.Option(help="Annotations in COCO's format.")],
     output: Annotated[Path, typer.Option(help="Folder for the model, its card, checkpoints and logs.")],
-    images: Annotated[Path | None, typer.Option(help="Folder of the pictures. Default: that of the data.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the images. Default: that of the data.")] = None,
     val_data: Annotated[Path | None, typer.Option(help="Annotations to measure the model on.")] = None,
     val_images: Annotated[
-        Path | None, typer.Option(help="Folder of their pictures. Default: that of --val-data.")
+        Path | None, typer.Option(help="Folder of their images. Default: that of --val-data.")
     ] = None,
     schema: Annotated[
         str | None, typer.Option(help="Name or JSON file of the keypoint schema. Default: what the data name.")
@@ -31,7 +31,7 @@ def train(
         typer.Option(min=0.0, max=1.0, help="Share of the averaged weights that stays in a step; 0: no average."),
     ] = 0.9998,
     precision: Annotated[str, typer.Option(help=f"Of the forward pass: {', '.join(PRECISIONS)}.")] = "float32",
-    workers: Annotated[int, typer.Option(min=0, help="Processes that load and change pictures.")] = 2,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that load and change images.")] = 2,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     log_steps: Annotated[int, typer.Option(min=1, help="Steps between lines of the log.")] = 20,
     save_steps: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 200,

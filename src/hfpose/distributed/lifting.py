@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from hfpose.media.files import atomic_path
-from hfpose.pipelines.loading import Stage
+from hfpose.pipelines.stage import Stage
 
 
 class SharedBatches:

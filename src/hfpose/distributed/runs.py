@@ -44,7 +44,7 @@ Results = Iterator[tuple[Frame, PoseOutput]]
 MakeResults = Callable[[Any, Source], Results]
 """From a pipeline and a source to the frames with their results, drawn where that is wanted."""
 
-_CHUNK = 16  # pictures
+_CHUNK = 16  # images
 _VIDEOS_PER_PROCESS = 4  # with so many videos for each process and more, whole ones keep all of them busy
 
 
@@ -108,7 +108,7 @@ class Run:
             source: the inputs, opened with `skip=run.skip`.
             make: makes the results.
             finding: options of the 2D pipeline's `stream`, for results that are made in parts.
-            draws: whether `make` draws, and needs the pictures.
+            draws: whether `make` draws, and needs the images.
             may_split: whether videos may be split. Heatmaps are not kept of their segments.
         """
         if self._journal is not None:
@@ -157,9 +157,9 @@ class SharedRun(Run):
         folder: where results go; all processes must see it.
         resume: as for `Run`.
         device: where models are to run, None for the default: the accelerator with this process's number, or the CPU.
-        batch_size: pictures that go through the networks at once; chunks are made of whole batches.
+        batch_size: images that go through the networks at once; chunks are made of whole batches.
         segment_frames: how many frames of a long video a process does at a time.
-        pictures_together: whether pictures in a row are the work of one process, since each result depends on the last.
+        images_together: whether images in a row are the work of one process, since each result depends on the last.
         show_progress: whether to show a progress bar even where stderr is no terminal.
 
     Raises:
@@ -174,7 +174,7 @@ class SharedRun(Run):
         device: str | None = None,
         batch_size: int = 1,
         segment_frames: int = 600,
-        pictures_together: bool = False,
+        images_together: bool = False,
         show_progress: bool = False,
     ) -> None:
         from hfpose.distributed.ranks import Ranks
@@ -182,7 +182,7 @@ class SharedRun(Run):
         if folder is None:
             raise InputError("Several processes need --out-dir: a folder where they can note what is done.")
         self._ranks = Ranks(use_cpu=device == "cpu")
-        self._chunk_size = sys.maxsize if pictures_together else -(-_CHUNK // batch_size) * batch_size
+        self._chunk_size = sys.maxsize if images_together else -(-_CHUNK // batch_size) * batch_size
         self._segment_frames = -(-segment_frames // batch_size) * batch_size
         self._show_progress = show_progress
         self._splits = False
@@ -467,7 +467,7 @@ def open_run(
     device: str | None = None,
     batch_size: int = 1,
     segment_frames: int = 600,
-    pictures_together: bool = False,
+    images_together: bool = False,
     show_progress: bool = False,
 ) -> Run:
     """The run that this process is part of, see `SharedRun`, or a run of its own.
@@ -483,6 +483,6 @@ def open_run(
         device=device,
         batch_size=batch_size,
         segment_frames=segment_frames,
-        pictures_together=pictures_together,
+        images_together=images_together,
         show_progress=show_progress,
     )

@@ -30,7 +30,7 @@ from hfpose.media.sources import Source, open_frames
 from hfpose.media.video import read_video
 from hfpose.pipelines.pose_estimation import track_people
 from hfpose.results import PoseOutput
-from hfpose.tracking import Association, PoseTracker
+from hfpose.tracking.tracker import Association, PoseTracker
 
 _ARRAYS = ("keypoints", "keypoint_scores", "boxes", "box_scores")
 _NO_TIMEOUT = 30.0  # seconds, for URLs, which are not split

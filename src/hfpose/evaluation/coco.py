@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from hfpose.annotations import CocoFile, ground_truth, read_json
 from hfpose.errors import ConfigError, HFPoseError, InputError
 from hfpose.keypoints import KeypointSchema
+from hfpose.media.coco_annotations import CocoFile, ground_truth, read_json
 
 if TYPE_CHECKING:
     from pycocotools.coco import COCO
@@ -47,7 +47,7 @@ def evaluate_keypoints(coco: CocoFile, results: Sequence[Result], schema: Keypoi
 
     Raises:
         ConfigError: if the schema has no sigmas.
-        InputError: if a result is not of this form or of a picture that is not annotated.
+        InputError: if a result is not of this form or of an image that is not annotated.
         HFPoseError: if pycocotools is not installed; it says how.
     """
     if schema.sigmas is None:
@@ -73,7 +73,7 @@ def evaluate_boxes(coco: CocoFile, results: Sequence[Result], category_ids: Sequ
         category_ids: the categories to measure.
 
     Raises:
-        InputError: if a result is not of this form or of a picture that is not annotated.
+        InputError: if a result is not of this form or of an image that is not annotated.
         HFPoseError: if pycocotools is not installed; it says how.
     """
     _check_results(coco, results, "bbox", 4)
@@ -133,7 +133,7 @@ def read_results(path: str | Path) -> list[Result]:
 
 
 def _check_results(coco: CocoFile, results: Sequence[Result], key: str, length: int) -> None:
-    known = {picture.id for picture in coco.pictures}
+    known = {image.id for image in coco.images}
     for index, result in enumerate(results):
         values, score = result.get(key), result.get("score")
         if not isinstance(values, list) or len(values) != length or not isinstance(score, (int, float)):
@@ -144,7 +144,7 @@ def _check_results(coco: CocoFile, results: Sequence[Result], key: str, length: 
             )
         if result.get("image_id") not in known:
             raise InputError(
-                f"Result {index} is of the picture {result.get('image_id')!r}, which is not among the {len(known)} pictures "
+                f"Result {index} is of the image {result.get('image_id')!r}, which is not among the {len(known)} images "
                 f"of {coco.path}. Check that results and annotations belong together."
             )
 
@@ -163,7 +163,7 @@ def instance_scores(keypoint_scores: np.ndarray, box_scores: np.ndarray) -> np.n
 def keypoint_results(
     image_id: Any, category_id: Any, keypoints: np.ndarray, keypoint_scores: np.ndarray, scores: np.ndarray
 ) -> list[Result]:
-    """The N instances of one picture in COCO's format.
+    """The N instances of one image in COCO's format.
 
     Args:
         image_id, category_id: as in the annotations.
@@ -181,7 +181,7 @@ def keypoint_results(
 def box_results(
     image_id: Any, boxes: np.ndarray, labels: np.ndarray, scores: np.ndarray, category_ids: Mapping[int, Any]
 ) -> list[Result]:
-    """The N boxes of one picture in COCO's format, those of other classes than `category_ids` left out.
+    """The N boxes of one image in COCO's format, those of other classes than `category_ids` left out.
 
     Args:
         image_id: as in the annotations.

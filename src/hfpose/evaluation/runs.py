@@ -1,4 +1,4 @@
-"""Runs a model over annotated pictures and measures what it finds."""
+"""Runs a model over annotated images and measures what it finds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from hfpose.annotations import AnnotatedPicture, CocoFile, LeftOut, PoseInstances, check_keypoints, pose_instances
 from hfpose.errors import InputError
 from hfpose.evaluation.coco import (
     Result,
@@ -24,10 +23,18 @@ from hfpose.evaluation.coco import (
 )
 from hfpose.evaluation.metrics import NME_KEYPOINTS, auc, box_sizes, epe, keypoint_sizes, nme, pck
 from hfpose.keypoints import KeypointSchema
+from hfpose.media.coco_annotations import (
+    AnnotatedImage,
+    CocoFile,
+    LeftOut,
+    PoseInstances,
+    check_keypoints,
+    pose_instances,
+)
 from hfpose.media.sources import open_source
 from hfpose.models.shared.top_down import box_centers_and_scales
 from hfpose.pipelines import PoseEstimationPipeline
-from hfpose.pipelines.loading import Stage
+from hfpose.pipelines.stage import Stage
 from hfpose.results import PoseOutput
 
 PCK_THRESHOLDS = (0.05, 0.2)
@@ -43,14 +50,14 @@ class Evaluation:
     Attributes:
         metrics: name -> value.
         results: instances in COCO's format.
-        num_pictures, num_instances: how many went through.
-        seconds: from the first picture to the last result.
-        failures: pictures that could not be used.
+        num_images, num_instances: how many went through.
+        seconds: from the first image to the last result.
+        failures: images that could not be used.
     """
 
     metrics: dict[str, float]
     results: list[Result]
-    num_pictures: int
+    num_images: int
     num_instances: int
     seconds: float
     failures: LeftOut = field(default_factory=LeftOut)
@@ -58,9 +65,9 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class _Prediction:
-    """Instances of one picture: keypoints (N, K, 2), their scores (N, K), boxes (N, 4) and their scores (N,)."""
+    """Instances of one image: keypoints (N, K, 2), their scores (N, K), boxes (N, 4) and their scores (N,)."""
 
-    picture: AnnotatedPicture
+    image: AnnotatedImage
     keypoints: np.ndarray
     keypoint_scores: np.ndarray
     boxes: np.ndarray
@@ -79,7 +86,7 @@ def evaluate_pose_pipeline(
     pose_batch_size: int | None = None,
     show_progress: bool = False,
 ) -> Evaluation:
-    """Measure a pipeline on annotated pictures.
+    """Measure a pipeline on annotated images.
 
     On annotated boxes there is one prediction for each instance, so that PCK (in units of the longer side of the box), AUC
     (up to 30 pixels), EPE (pixels) and, for faces, NME are measured beside average precision.
@@ -91,7 +98,7 @@ def evaluate_pose_pipeline(
         box_threshold: least score of a detected box.
         nms_threshold: of two detected boxes that overlap by more than this the worse one goes.
         flip_test: average over mirrored crops.
-        batch_size, pose_batch_size: pictures and crops at once, as for a call of the pipeline.
+        batch_size, pose_batch_size: images and crops at once, as for a call of the pipeline.
         show_progress: draw a progress bar.
 
     Raises:
@@ -100,11 +107,11 @@ def evaluate_pose_pipeline(
     schema = pipe.schema
     check_keypoints(coco, schema)
     instances = pose_instances(coco, schema)
-    pictures, given, given_scores = _boxes_by_picture(coco, instances, boxes, box_threshold)
+    images, given, given_scores = _boxes_by_image(coco, instances, boxes, box_threshold)
     failures = LeftOut()
     start = time.perf_counter()
     outputs = pipe(
-        [str(picture.path) for picture in pictures],
+        [str(image.path) for image in images],
         boxes=given,
         flip_test=flip_test,
         box_threshold=box_threshold,
@@ -112,9 +119,9 @@ def evaluate_pose_pipeline(
         batch_size=batch_size,
         pose_batch_size=pose_batch_size,
     )
-    assert not isinstance(outputs, PoseOutput)  # a list of pictures gives an iterator
-    with_progress = _progress(outputs, len(pictures), show_progress)
-    predictions = list(_collect(pictures, with_progress, given_scores, failures))
+    assert not isinstance(outputs, PoseOutput)  # a list of images gives an iterator
+    with_progress = _progress(outputs, len(images), show_progress)
+    predictions = list(_collect(images, with_progress, given_scores, failures))
     seconds = time.perf_counter() - start
     category_id = coco.keypoint_category_ids[0]
     processor = pipe.estimator.stage.image_processor
@@ -126,28 +133,28 @@ def evaluate_pose_pipeline(
     return Evaluation(metrics, results, len(predictions), count, seconds, failures)
 
 
-def _boxes_by_picture(
+def _boxes_by_image(
     coco: CocoFile, instances: PoseInstances, boxes: Boxes, threshold: float
-) -> tuple[list[AnnotatedPicture], list[np.ndarray] | None, list[np.ndarray] | None]:
-    """Pictures to run on, and the boxes (N, 4) and scores (N,) of each where a detector is not asked."""
+) -> tuple[list[AnnotatedImage], list[np.ndarray] | None, list[np.ndarray] | None]:
+    """Images to run on, and the boxes (N, 4) and scores (N,) of each where a detector is not asked."""
     if isinstance(boxes, str):
         if boxes == "detector":
-            return list(coco.pictures), None, None
+            return list(coco.images), None, None
         by_index: dict[int, list[int]] = {}
-        for row, index in enumerate(instances.picture_indices.tolist()):
+        for row, index in enumerate(instances.image_indices.tolist()):
             by_index.setdefault(index, []).append(row)
-        pictures = [instances.pictures[index] for index in sorted(by_index)]
+        images = [instances.images[index] for index in sorted(by_index)]
         rows = [by_index[index] for index in sorted(by_index)]
-        return pictures, [instances.boxes[row] for row in rows], [np.ones(len(row), np.float32) for row in rows]
+        return images, [instances.boxes[row] for row in rows], [np.ones(len(row), np.float32) for row in rows]
     detections = _detections(coco, boxes, threshold)
-    pictures = [picture for picture in coco.pictures if picture.id in detections]
-    found = [np.array(detections[picture.id], np.float32) for picture in pictures]
-    return pictures, [rows[:, :4] for rows in found], [rows[:, 4] for rows in found]
+    images = [image for image in coco.images if image.id in detections]
+    found = [np.array(detections[image.id], np.float32) for image in images]
+    return images, [rows[:, :4] for rows in found], [rows[:, 4] for rows in found]
 
 
 def _detections(coco: CocoFile, detections: Sequence[Result], threshold: float) -> dict[Any, list[list[float]]]:
-    """Picture id -> x1, y1, x2, y2, score of the detected boxes that can be cropped."""
-    known = {picture.id for picture in coco.pictures}
+    """Image id -> x1, y1, x2, y2, score of the detected boxes that can be cropped."""
+    known = {image.id for image in coco.images}
     categories = coco.keypoint_category_ids
     found: dict[Any, list[list[float]]] = {}
     for index, detection in enumerate(detections):
@@ -162,25 +169,25 @@ def _detections(coco: CocoFile, detections: Sequence[Result], threshold: float) 
             found.setdefault(detection["image_id"], []).append([x, y, x + width, y + height, score])
     if not found:
         raise InputError(
-            f"None of the {len(detections)} detections is of a picture of {coco.path}, of the categories {categories} "
+            f"None of the {len(detections)} detections is of an image of {coco.path}, of the categories {categories} "
             f"and has a score of at least {threshold:g}. Check that the files belong together."
         )
     return found
 
 
 def _collect(
-    pictures: Sequence[AnnotatedPicture],
+    images: Sequence[AnnotatedImage],
     outputs: Iterable[PoseOutput],
     given_scores: Sequence[np.ndarray] | None,
     failures: LeftOut,
 ) -> Iterator[_Prediction]:
-    for index, (picture, output) in enumerate(zip(pictures, outputs, strict=True)):
+    for index, (image, output) in enumerate(zip(images, outputs, strict=True)):
         if output.error is not None:
-            failures.add("picture that could not be used", picture.path.name)
+            failures.add("image that could not be used", image.path.name)
             continue
         assert output.boxes is not None and output.box_scores is not None  # the pipeline is top-down
         scores = output.box_scores if given_scores is None else given_scores[index]
-        yield _Prediction(picture, output.keypoints, output.keypoint_scores, output.boxes, scores)
+        yield _Prediction(image, output.keypoints, output.keypoint_scores, output.boxes, scores)
 
 
 def _results_of(prediction: _Prediction, category_id: Any, processor: Any, schema: KeypointSchema) -> list[Result]:
@@ -191,21 +198,21 @@ def _results_of(prediction: _Prediction, category_id: Any, processor: Any, schem
         regions = box_centers_and_scales(prediction.boxes, width / height, processor.box_padding)[1]
         keep = oks_nms(keypoints, regions.prod(1), scores, schema.sigmas)
         keypoints, keypoint_scores, scores = keypoints[keep], keypoint_scores[keep], scores[keep]
-    return keypoint_results(prediction.picture.id, category_id, keypoints, keypoint_scores, scores)
+    return keypoint_results(prediction.image.id, category_id, keypoints, keypoint_scores, scores)
 
 
 def _distance_metrics(
     instances: PoseInstances, predictions: Sequence[_Prediction], schema: KeypointSchema
 ) -> dict[str, float]:
-    """Measures of predictions for annotated boxes, which are in the order of the boxes of each picture."""
-    by_picture = {prediction.picture.id: prediction.keypoints for prediction in predictions}
-    ids = [instances.pictures[index].id for index in instances.picture_indices]
-    rows, predicted, seen = [], [], dict.fromkeys(by_picture, 0)
-    for row, picture_id in enumerate(ids):
-        if picture_id in by_picture:
+    """Measures of predictions for annotated boxes, which are in the order of the boxes of each image."""
+    by_image = {prediction.image.id: prediction.keypoints for prediction in predictions}
+    ids = [instances.images[index].id for index in instances.image_indices]
+    rows, predicted, seen = [], [], dict.fromkeys(by_image, 0)
+    for row, image_id in enumerate(ids):
+        if image_id in by_image:
             rows.append(row)
-            predicted.append(by_picture[picture_id][seen[picture_id]])
-            seen[picture_id] += 1
+            predicted.append(by_image[image_id][seen[image_id]])
+            seen[image_id] += 1
     if not rows:
         return {}
     found, target = np.stack(predicted), instances.keypoints[rows]
@@ -219,12 +226,12 @@ def _distance_metrics(
 
 
 def evaluate_detector(stage: Stage, coco: CocoFile, *, batch_size: int = 8, show_progress: bool = False) -> Evaluation:
-    """Measure a detector on annotated pictures, on the classes whose names are categories of the annotations.
+    """Measure a detector on annotated images, on the classes whose names are categories of the annotations.
 
     Args:
         stage: one of our detectors with its image processor, whose thresholds apply.
         coco: the annotations.
-        batch_size: pictures at once.
+        batch_size: images at once.
         show_progress: draw a progress bar.
 
     Raises:
@@ -233,19 +240,19 @@ def evaluate_detector(stage: Stage, coco: CocoFile, *, batch_size: int = 8, show
     category_ids = matching_categories(stage.model.config.id2label or {}, coco)
     failures, results, count = LeftOut(), [], 0
     start = time.perf_counter()
-    with open_source([str(picture.path) for picture in coco.pictures]) as source:
-        frames = iter(_progress(source, len(coco.pictures), show_progress))
-        pictures = iter(coco.pictures)
-        while batch := list(zip(islice(pictures, batch_size), frames, strict=False)):
-            readable = [(picture, frame.image) for picture, frame in batch if frame.image is not None]
-            for picture, frame in batch:
+    with open_source([str(annotated.path) for annotated in coco.images]) as source:
+        frames = iter(_progress(source, len(coco.images), show_progress))
+        images = iter(coco.images)
+        while batch := list(zip(islice(images, batch_size), frames, strict=False)):
+            readable = [(annotated, frame.image) for annotated, frame in batch if frame.image is not None]
+            for annotated, frame in batch:
                 if frame.image is None:
-                    failures.add("picture that could not be used", picture.path.name)
+                    failures.add("image that could not be used", annotated.path.name)
             if not readable:
                 continue
             found = _detect(stage, [image for _, image in readable])
-            for (picture, _), one in zip(readable, found, strict=True):
-                results += box_results(picture.id, *one, category_ids)
+            for (annotated, _), one in zip(readable, found, strict=True):
+                results += box_results(annotated.id, *one, category_ids)
             count += len(readable)
     seconds = time.perf_counter() - start
     metrics = evaluate_boxes(coco, results, list(category_ids.values()))
@@ -254,7 +261,7 @@ def evaluate_detector(stage: Stage, coco: CocoFile, *, batch_size: int = 8, show
 
 @torch.inference_mode()
 def _detect(stage: Stage, images: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Boxes (N, 4), classes (N,) and scores (N,) of RGB pictures."""
+    """Boxes (N, 4), classes (N,) and scores (N,) of RGB images."""
     inputs = stage.image_processor(images=list(images), return_tensors="pt").to(stage.device, stage.model.dtype)
     sizes = [image.shape[:2] for image in images]
     found = stage.image_processor.post_process_object_detection(stage.model(**inputs), target_sizes=sizes)
@@ -280,4 +287,4 @@ def matching_categories(id2label: Mapping[Any, str], coco: CocoFile) -> dict[int
 def _progress(items: Iterable[Any], total: int, show: bool) -> Iterable[Any]:
     from tqdm import tqdm
 
-    return tqdm(items, total=total, unit=" pictures", disable=not show)
+    return tqdm(items, total=total, unit=" images", disable=not show)

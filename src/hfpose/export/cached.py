@@ -16,10 +16,10 @@ from huggingface_hub.utils import WeakFileLock
 from transformers import PreTrainedModel
 
 import hfpose
-from hfpose.downloads import cache_dir
 from hfpose.errors import ConfigError
 from hfpose.export.graphs import DEFAULT_OPSET, exact_copy, export_graph
-from hfpose.hub import GRAPH_NAME
+from hfpose.hub.downloads import cache_dir
+from hfpose.hub.resolve import GRAPH_NAME
 
 # Folders of our package whose code decides what is in a file.
 _CODE_FOLDERS = ("export", "models")

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from hfpose.backends.fuse import fold_batch_norms
 from hfpose.errors import CheckpointError, ConfigError
 from hfpose.export.graphs import DEFAULT_OPSET, check_exportable, exact_copy, example_inputs, write_graph
 from hfpose.export.sessions import OnnxSession
-from hfpose.models.shared.boxes import nms
 from hfpose.models.shared.detection import DetectionImageProcessor
-from hfpose.models.shared.folding import fold_batch_norms
+from hfpose.ops.boxes import nms
 
 INPUT, OUTPUTS = "input", ("dets", "labels")
 
@@ -64,7 +64,7 @@ def export_detections(model: PreTrainedModel, image_processor: Any, path: Path, 
 
 
 class _Detector(nn.Module):
-    """Pictures to detections."""
+    """Images to detections."""
 
     def __init__(self, model: nn.Module, image_processor: DetectionImageProcessor) -> None:
         super().__init__()
@@ -82,15 +82,15 @@ class _Detector(nn.Module):
             size = self.processor.size
             boxes = boxes.clamp(min=0).minimum(boxes.new_tensor([size["width"], size["height"]] * 2))
         kept = _Suppression.apply(boxes, scores.transpose(1, 2), self.count, self.overlap, self.score_threshold)
-        pictures, classes, places = kept.unbind(1)
-        # Every picture has a row of all detections, in which those of others count nothing; and enough of nothing.
-        num_pictures = boxes.shape[0]  # not `len`, which becomes a number in a trace
-        is_own = pictures == torch.arange(num_pictures)[:, None]
-        row = torch.where(is_own, scores[pictures, places, classes], scores.new_zeros(()))
-        row = torch.cat((row, row.new_zeros(num_pictures, self.count)), dim=1)
+        images, classes, places = kept.unbind(1)
+        # Every image has a row of all detections, in which those of others count nothing; and enough of nothing.
+        num_images = boxes.shape[0]  # not `len`, which becomes a number in a trace
+        is_own = images == torch.arange(num_images)[:, None]
+        row = torch.where(is_own, scores[images, places, classes], scores.new_zeros(()))
+        row = torch.cat((row, row.new_zeros(num_images, self.count)), dim=1)
         best, order = row.topk(self.count)
         nothing = boxes.new_zeros(self.count, 4)
-        found = torch.cat((boxes[pictures, places], nothing))[order]
+        found = torch.cat((boxes[images, places], nothing))[order]
         labels = torch.cat((classes, classes.new_full((self.count,), -1)))[order]
         is_found = best > 0
         dets = torch.cat((found, best[..., None]), dim=-1) * is_found[..., None]
@@ -104,13 +104,13 @@ class _Suppression(torch.autograd.Function):
     def forward(
         context: Any, boxes: Tensor, scores: Tensor, count: int, overlap: float, score_threshold: float
     ) -> Tensor:
-        """Picture, class and place (M, 3) of the boxes (B, P, 4) that stay, by their scores (B, C, P)."""
+        """Image, class and place (M, 3) of the boxes (B, P, 4) that stay, by their scores (B, C, P)."""
         kept = [np.zeros((0, 3), np.int64)]
-        for picture, (places, by_class) in enumerate(zip(boxes.numpy(), scores.numpy(), strict=True)):
+        for image, (places, by_class) in enumerate(zip(boxes.numpy(), scores.numpy(), strict=True)):
             for label, of_class in enumerate(by_class):
                 candidates = np.flatnonzero(of_class > score_threshold)
                 chosen = candidates[nms(places[candidates], of_class[candidates], overlap, max_detections=count)]
-                kept.append(np.stack(np.broadcast_arrays(picture, label, chosen), axis=1))
+                kept.append(np.stack(np.broadcast_arrays(image, label, chosen), axis=1))
         return torch.from_numpy(np.concatenate(kept))
 
     @staticmethod
@@ -128,9 +128,9 @@ def _compare(path: Path, detector: nn.Module, model: PreTrainedModel, image_proc
         with torch.inference_mode():
             expected = detector(pixel_values)
         given = session({INPUT: pixel_values})
-        for picture in range(count):
-            dets, labels = (outputs[picture] for outputs in expected)
-            other_dets, other_labels = (given[name][picture] for name in OUTPUTS)
+        for image in range(count):
+            dets, labels = (outputs[image] for outputs in expected)
+            other_dets, other_labels = (given[name][image] for name in OUTPUTS)
             limits = dets.new_tensor([0.1] * 4 + [1e-3]) + 1e-4 * dets.abs()[:, None]
             close = ((dets[:, None] - other_dets).abs() <= limits).all(-1) & (labels[:, None] == other_labels)
             found += int((close.any(1) & (labels >= 0)).sum())
@@ -138,7 +138,7 @@ def _compare(path: Path, detector: nn.Module, model: PreTrainedModel, image_proc
     share = found / total if total else 1.0
     if share < _LEAST_SHARE:
         raise CheckpointError(
-            f"Of {total} boxes that torch finds in pictures of noise the exported file finds {found}. Try another --opset, "
+            f"Of {total} boxes that torch finds in images of noise the exported file finds {found}. Try another --opset, "
             "or other versions of onnxruntime and torch."
         )
     return share

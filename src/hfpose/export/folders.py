@@ -15,7 +15,7 @@ from hfpose.errors import ConfigError
 from hfpose.export.detections import export_detections
 from hfpose.export.graphs import DEFAULT_OPSET, Difference, export_graph
 from hfpose.export.quantization import Mode, QuantizationReport, quantize_graph
-from hfpose.hub import GRAPH_NAME
+from hfpose.hub.resolve import GRAPH_NAME
 
 DETECTIONS_NAME = "end2end.onnx"  # MMDeploy's name of such a file
 
@@ -57,15 +57,15 @@ def export_folder(
         opset: version of ONNX's operators.
         with_nms: of a detector, write a second file whose outputs are boxes, see `export_detections`.
         int8: write `model.onnx` with weights of 8 bits, and `quantization.json`; see `quantize_graph`.
-        calibration: pictures for that.
+        calibration: images for that.
 
     Raises:
         ConfigError: for a model, opset or folder that cannot be used, or if a package is missing.
         CheckpointError: if a file does not compute what torch computes.
-        InputError: if there are too few pictures.
+        InputError: if there are too few images.
     """
     if calibration is not None and int8 is None:
-        raise ConfigError("Pictures for calibration have a use only with int8.")
+        raise ConfigError("Images for calibration have a use only with int8.")
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file; give a folder to write the export to.")
     folder.mkdir(parents=True, exist_ok=True)

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
+from hfpose.backends.fuse import fold_batch_norms
 from hfpose.errors import CheckpointError, ConfigError
 from hfpose.export.requirements import require
 from hfpose.export.sessions import OnnxSession
 from hfpose.models.auto import FAMILIES
-from hfpose.models.shared.folding import fold_batch_norms
 from hfpose.models.vitpose.experts import forward_arguments
 
 EXPORTABLE_TYPES = frozenset({*(family.model_type for family in FAMILIES), "vitpose"})
@@ -68,7 +68,7 @@ def export_graph(
 ) -> dict[str, Difference]:
     """Write a model as an ONNX file, with the names of its inputs and outputs, and compare the file with torch.
 
-    The number of pictures or clips varies, of clips also the number of frames; pictures have the processor's size. Batch
+    The number of images or clips varies, of clips also the number of frames; images have the processor's size. Batch
     normalizations are folded. `keypoints_2d` come with a `frame_mask`, all true where no frame only pads.
 
     Args:
@@ -106,7 +106,7 @@ def exact_copy(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def example_inputs(model: PreTrainedModel, image_processor: Any, count: int, seed: int = 0) -> dict[str, Tensor]:
-    """Inputs of a model by name, for so many noisy pictures or clips."""
+    """Inputs of a model by name, for so many noisy images or clips."""
     rng = np.random.default_rng(seed)
     if model.main_input_name == "keypoints_2d":
         frames = max(1, min(3 + seed, model.config.max_frames))
@@ -117,8 +117,8 @@ def example_inputs(model: PreTrainedModel, image_processor: Any, count: int, see
         return {"keypoints_2d": torch.from_numpy(keypoints.astype(np.float32)), "frame_mask": mask}
     height, width = image_processor.size["height"], image_processor.size["width"]
     coarse = rng.integers(0, 256, (count, -(-height // 8), -(-width // 8), 3), dtype=np.uint8)
-    pictures = coarse.repeat(8, axis=1).repeat(8, axis=2)[:, :height, :width]
-    pixel_values = image_processor.normalize_pixels(np.ascontiguousarray(pictures))
+    images = coarse.repeat(8, axis=1).repeat(8, axis=2)[:, :height, :width]
+    pixel_values = image_processor.normalize_pixels(np.ascontiguousarray(images))
     return {"pixel_values": pixel_values, **forward_arguments(model, count)}
 
 
@@ -244,6 +244,6 @@ def _check_difference(name: str, difference: Difference) -> None:
         raise CheckpointError(
             f"The exported file computes something else than torch: {name} differs by {difference.absolute:.3g}, "
             f"{difference.relative:.1e} of its greatest value, and {MAX_DIFFERENCE:.0e} is allowed. Weights that are not "
-            "finite or far too large give this; check the model on a picture first. Else try another --opset, or other "
+            "finite or far too large give this; check the model on an image first. Else try another --opset, or other "
             "versions of onnxruntime and torch."
         )

@@ -34,7 +34,7 @@ _PURPOSE = "Quantizing a model"
 
 # Below this 8 bits gain no time: measured with ONNX Runtime on a CPU with VNNI.
 _LEAST_PRODUCTS = 64
-_NO_FEATURE_MAPS = (None, "ReduceMean", "GlobalAveragePool")  # what pictures, and features of one place, come from
+_NO_FEATURE_MAPS = (None, "ReduceMean", "GlobalAveragePool")  # what images, and features of one place, come from
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class QuantizationReport:
         mode: `"dynamic"` or `"static"`.
         measured_on: what the samples are.
         samples: how many there are.
-        unit: of distances: pixels of the picture, or meters for a lifter.
+        unit: of distances: pixels of the image, or meters for a lifter.
         largest, mean: distance of keypoints, or of the sides of boxes that both find; None where there are none.
         largest_score_difference: of a keypoint or box; None where there are none.
         lost_boxes, added_boxes: boxes that float32 finds alone, and that 8 bits find alone; None for keypoints.
@@ -84,12 +84,12 @@ def quantize_graph(
         graph: the ONNX file in float32.
         target: the file to write; `quantization.json` with the report is written beside it.
         mode: which way.
-        calibration: folder of pictures, of which three quarters are for calibration and the rest for measuring; a pose
-            model takes each as one crop. None: rendered scenes of people.
+        calibration: folder of images, of which three quarters are for calibration and the rest for measuring; a pose
+            model takes each as one crop. None: the few packaged ones.
 
     Raises:
         ConfigError: for another mode, if a package is missing, or where nothing would be quantized.
-        InputError: if the folder has too few pictures.
+        InputError: if the folder has too few images.
     """
     if mode not in MODES:
         raise ConfigError(f"int8 mode is {mode!r}; expected {' or '.join(map(repr, MODES))}.")
@@ -216,7 +216,7 @@ def _measure(
     lifts, detects = "keypoints_2d" in samples[0].inputs, samples[0].boxes is None
     return QuantizationReport(
         mode=mode,
-        measured_on="rendered scenes" if calibration is None else f"pictures of {calibration.name}",
+        measured_on="packaged images" if calibration is None else f"images of {calibration.name}",
         samples=len(samples),
         unit="m" if lifts else "px",
         largest=_rounded(distances.max()) if distances.size else None,

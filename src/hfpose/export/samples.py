@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,15 @@ from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from hfpose.errors import ConfigError, InputError
-from hfpose.models.shared.boxes import pairwise_iou
+from hfpose.hub.resolve import PACKAGED_SCENES
+from hfpose.keypoints import load_schema
+from hfpose.media.coco_annotations import PoseInstances, pose_instances, read_coco
+from hfpose.media.images import is_image_path, load_image
 from hfpose.models.shared.detection import DetectionImageProcessor
 from hfpose.models.vitpose.experts import forward_arguments
+from hfpose.ops.boxes import pairwise_iou
 
-_FIRST_SEED_TO_MEASURE = 100_000
-_HELD_OUT = 4  # of a folder every fourth picture is kept for measuring
+_HELD_OUT = 4  # of a folder every fourth image is kept for measuring
 _BOX_THRESHOLD, _SAME_BOX = 0.3, 0.5
 _CLIP_FRAMES = 27
 
@@ -29,8 +34,8 @@ class Sample:
     """Inputs of a model by name, and what decoding needs to know of where they come from.
 
     Args:
-        inputs: for one picture, clip or the people of a picture.
-        image_size: (width, height) of the picture.
+        inputs: for one image, clip or the people of an image.
+        image_size: (width, height) of the image.
         boxes: (N, 4) of the people, for a pose model.
     """
 
@@ -56,29 +61,30 @@ class Apart:
 
 
 def make_samples(
-    model: PreTrainedModel, image_processor: Any, count: int, pictures: Path | None = None, *, to_measure: bool = False
+    model: PreTrainedModel, image_processor: Any, count: int, folder: Path | None = None, *, to_measure: bool = False
 ) -> Iterator[Sample]:
-    """Samples for a model, of rendered people or of pictures in a folder.
+    """Samples for a model, of the images that come with hfpose or of those in a folder.
 
     Args:
         model: for which.
         image_processor: the one that belongs to it.
         count: how many at most.
-        pictures: folder of pictures; a pose model takes each as a crop. None: rendered scenes.
+        folder: of images; a pose model takes each as a crop. None: the packaged ones.
         to_measure: whether to give others than without.
 
     Raises:
-        InputError: if the folder has too few pictures.
+        InputError: if the folder has too few images.
         ConfigError: for a lifter with a folder.
     """
     if model.main_input_name == "keypoints_2d":
-        if pictures is not None:
-            raise ConfigError("A lifter takes keypoints, so there is nothing to calibrate it with in pictures.")
-        return (_clip(image_processor, seed, model.config.max_frames) for seed in _seeds(count, to_measure))
+        if folder is not None:
+            raise ConfigError("A lifter takes keypoints, so there is nothing to calibrate it with in images.")
+        numbers = (number for number in range(len(_packaged_people())) if _is_held_out(number) == to_measure)
+        return (_clip(image_processor, number, model.config.max_frames) for number in islice(numbers, count))
     images: Iterator[tuple[np.ndarray, np.ndarray | None]] = (
-        _scenes(_seeds(count, to_measure)) if pictures is None else _images(pictures, count, to_measure)
+        _scenes(count, to_measure) if folder is None else _images(folder, count, to_measure)
     )
-    return (_picture(model, image_processor, image, boxes) for image, boxes in images)
+    return (_image(model, image_processor, image, boxes) for image, boxes in images)
 
 
 def distance_apart(image_processor: Any, sample: Sample, outputs: ModelOutput, others: ModelOutput) -> Apart:
@@ -98,33 +104,36 @@ def distance_apart(image_processor: Any, sample: Sample, outputs: ModelOutput, o
     return Apart(distances.ravel(), np.abs(first_scores - second_scores).ravel())
 
 
-def _seeds(count: int, to_measure: bool) -> range:
-    first = _FIRST_SEED_TO_MEASURE if to_measure else 0
-    return range(first, first + count)
+def _is_held_out(number: int) -> bool:
+    return number % _HELD_OUT == _HELD_OUT - 1
 
 
-def _scenes(seeds: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """Rendered pictures with the boxes (N, 4) of their people."""
-    from hfpose.training.figures import render_scene
+@lru_cache(maxsize=1)
+def _packaged_people() -> PoseInstances:
+    """People of the few scenes that come with hfpose, with COCO's keypoints."""
+    return pose_instances(read_coco(PACKAGED_SCENES / "annotations.json"), load_schema("coco"))
 
-    scenes = (render_scene(seed) for seed in seeds)
-    return ((scene.image, scene.boxes) for scene in scenes if scene.num_people)
+
+def _scenes(count: int, to_measure: bool) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Packaged images with the boxes (N, 4) of their people."""
+    people = _packaged_people()
+    chosen = [number for number in range(len(people.images)) if _is_held_out(number) == to_measure]
+    for number in chosen[:count]:
+        yield load_image(people.images[number].path), people.boxes[people.image_indices == number]
 
 
 def _images(folder: Path, count: int, to_measure: bool) -> Iterator[tuple[np.ndarray, None]]:
-    from hfpose.media.images import is_image_path, load_image
-
     paths = sorted(path for path in folder.iterdir() if is_image_path(path)) if folder.is_dir() else []
     if len(paths) < _HELD_OUT:
         raise InputError(
-            f"{folder} has {len(paths)} pictures; calibration needs at least {_HELD_OUT}, of which every "
+            f"{folder} has {len(paths)} images; calibration needs at least {_HELD_OUT}, of which every "
             f"{_HELD_OUT}th is for measuring. Some dozens that show what the model will see are good."
         )
-    chosen = [path for number, path in enumerate(paths) if (number % _HELD_OUT == _HELD_OUT - 1) == to_measure]
+    chosen = [path for number, path in enumerate(paths) if _is_held_out(number) == to_measure]
     return ((load_image(path), None) for path in chosen[:count])
 
 
-def _picture(model: PreTrainedModel, image_processor: Any, image: np.ndarray, boxes: np.ndarray | None) -> Sample:
+def _image(model: PreTrainedModel, image_processor: Any, image: np.ndarray, boxes: np.ndarray | None) -> Sample:
     height, width = image.shape[:2]
     if isinstance(image_processor, DetectionImageProcessor):
         return Sample(dict(image_processor(images=[image], return_tensors="pt")), (width, height))
@@ -135,16 +144,20 @@ def _picture(model: PreTrainedModel, image_processor: Any, image: np.ndarray, bo
     )
 
 
-def _clip(image_processor: Any, seed: int, max_frames: int) -> Sample:
-    from hfpose.training.figures import render_clip
-
-    frames = list(render_clip(seed, min(_CLIP_FRAMES, max_frames), num_people=1, size=(320, 320), detail=1))
-    seen = [frame for frame in frames if frame.num_people]
-    keypoints = np.stack([frame.keypoints[0] for frame in seen])
-    boxes = np.stack([frame.boxes[0] for frame in seen])
-    size = frames[0].image_size
-    inputs = image_processor(keypoints, size, boxes=boxes, schema="coco", return_tensors="pt")
-    mask = torch.ones(1, len(seen), dtype=torch.bool)
+def _clip(image_processor: Any, number: int, max_frames: int) -> Sample:
+    """A clip in which a person moves from the pose of one packaged person to that of the next."""
+    people = _packaged_people()
+    first, second = number % len(people), (number + 1) % len(people)
+    share = np.linspace(0, 1, min(_CLIP_FRAMES, max_frames), dtype=np.float32)[:, None, None]
+    keypoints, boxes = (
+        values[first] * (1 - share) + values[second] * share
+        for values in (people.keypoints, people.boxes.reshape(-1, 2, 2))
+    )
+    width, height = size = people.images[people.image_indices[first]].size or (640, 480)
+    inputs = image_processor(
+        keypoints, (width, height), boxes=boxes.reshape(-1, 4), schema="coco", return_tensors="pt"
+    )
+    mask = torch.ones(1, len(keypoints), dtype=torch.bool)
     return Sample({"keypoints_2d": inputs["keypoints_2d"], "frame_mask": mask}, size)
 
 

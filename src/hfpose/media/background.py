@@ -61,7 +61,7 @@ def in_background(
         except BaseException as error:  # whatever it is, it belongs to the one that iterates
             hand_over(_Failure(error))
 
-    # A daemon, because a generator of the caller may never come back from waiting for its next picture.
+    # A daemon, because a generator of the caller may never come back from waiting for its next image.
     thread = threading.Thread(target=produce, name=name, daemon=True)
 
     def end() -> None:

@@ -1,4 +1,4 @@
-"""Whether a video file is whole, from the sizes that its container states. No picture is decoded for that."""
+"""Whether a video file is whole, from the sizes that its container states. No image is decoded for that."""
 
 from __future__ import annotations
 

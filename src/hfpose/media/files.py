@@ -24,7 +24,7 @@ def open_to_read(path: Path, kind: str) -> BinaryIO:
 
     Args:
         path: which file.
-        kind: what was expected, for messages: "picture" or "video".
+        kind: what was expected, for messages: "image" or "video".
 
     Raises:
         InputError: if there is no such file or it cannot be opened.
@@ -38,7 +38,7 @@ def open_to_read(path: Path, kind: str) -> BinaryIO:
     except (IsADirectoryError, PermissionError):  # which of them a folder raises depends on the system
         if is_folder(path):
             raise InputError(
-                f"{str(path)!r} is a folder, expected one {kind}. To read its pictures, give it to a pipeline."
+                f"{str(path)!r} is a folder, expected one {kind}. To read its images, give it to a pipeline."
             ) from None
         raise InputError(
             f"No permission to read {str(path)!r}: change its access rights or run as its owner."

@@ -168,7 +168,7 @@ def _read_csv(path: Path) -> list[Any]:
 
 
 class OpenPoseWriter:
-    """OpenPose's JSON: `name_keypoints.json` for each picture, and for each video a folder `name` with
+    """OpenPose's JSON: `name_keypoints.json` for each image, and for each video a folder `name` with
     `name_000000000012_keypoints.json` for each frame, which takes its name when it is complete.
 
     The body has the 18 points of OpenPose's COCO model; its neck is the middle of the shoulders where the schema has none.

@@ -1,4 +1,4 @@
-"""What a stream of pictures is made of."""
+"""What a stream of images is made of."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class MediaItem:
-    """One picture, video or webcam among the inputs.
+    """One image, video or webcam among the inputs.
 
     Args:
-        index: number of the item, from 0. The pictures of a folder are items of their own.
-        kind: what it is. Inputs that turn out to be unreadable count as pictures.
+        index: number of the item, from 0. The images of a folder are items of their own.
+        kind: what it is. Inputs that turn out to be unreadable count as images.
         name: base name for output files, without ending, different for each item of a source and the same in each run
             over the same inputs. With `recursive` it may lie in subfolders (`a/b`).
         source: path or URL that it comes from; None for arrays and the like.
@@ -39,14 +39,14 @@ class VideoInfo:
 
 @dataclass(eq=False)
 class Frame:
-    """One picture of a stream, or the reason why there is none.
+    """One image of a stream, or the reason why there is none.
 
     Args:
         item: the input that it belongs to.
         image: uint8 RGB array (H, W, 3), or None if there is an error.
         error: why the input could not be read (any further), or None.
-        frame_index: number in the video, from 0; None for pictures and for errors that concern the whole video.
-        video: what is known of the video, or None for pictures.
+        frame_index: number in the video, from 0; None for images and for errors that concern the whole video.
+        video: what is known of the video, or None for images.
         seconds: time of the frame in the video, or None where it is not known.
     """
 

@@ -1,6 +1,6 @@
-"""Reading and writing single pictures.
+"""Reading and writing single images.
 
-Inside the library a picture is a numpy array: uint8, RGB, shape (height, width, 3), turned the way a viewer shows it.
+Inside the library an image is a numpy array: uint8, RGB, shape (height, width, 3), turned the way a viewer shows it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from PIL import Image, ImageFile
 
 MAX_DOWNLOAD_BYTES = 256 * 1024 * 1024
-"""A picture behind a URL may not be larger than this."""
+"""An image behind a URL may not be larger than this."""
 
 SAVE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 """File name endings that `save_image` can write."""
@@ -49,7 +49,7 @@ _FORMATS = {
 }
 
 IMAGE_SUFFIXES = frozenset(suffix for _, suffixes in _FORMATS.values() for suffix in suffixes)
-"""File name endings by which pictures are found in folders."""
+"""File name endings by which images are found in folders."""
 
 _SILENT_FORMATS = ("JPEG", "PNG")
 
@@ -64,7 +64,7 @@ def is_url(source: object) -> bool:
 
 
 def is_image_path(path: str | Path) -> bool:
-    """Whether the ending of a file name (or URL) is that of a picture; the file itself is not looked at."""
+    """Whether the ending of a file name (or URL) is that of an image; the file itself is not looked at."""
     name = urlsplit(path).path if isinstance(path, str) and is_url(path) else str(path)
     return Path(name).suffix.lower() in IMAGE_SUFFIXES
 
@@ -77,13 +77,13 @@ def local_path(source: str | Path) -> Path:
 
 
 def load_image(source: Any, *, timeout: float = 30.0, max_side: int | None = None) -> np.ndarray:
-    """Read one picture.
+    """Read one image.
 
     Args:
-        source: a path, a `file://`, `http://` or `https://` address, the bytes of a picture file, a PIL image, or a numpy
+        source: a path, a `file://`, `http://` or `https://` address, the bytes of an image file, a PIL image, or a numpy
             array: uint8, gray (H, W) or (H, W, 1), RGB (H, W, 3) or RGBA (H, W, 4).
         timeout: seconds that a download may take.
-        max_side: scale larger pictures down until their longer side has this many pixels. JPEGs are decoded at a half, a
+        max_side: scale larger images down until their longer side has this many pixels. JPEGs are decoded at a half, a
             quarter or an eighth then where that is enough, which saves most of the time that large ones take.
 
     Returns:
@@ -93,7 +93,7 @@ def load_image(source: Any, *, timeout: float = 30.0, max_side: int | None = Non
         RGB array is returned as it is, without a copy.
 
     Raises:
-        InputError: if the source cannot be read as a picture, or for a `max_side` below 1.
+        InputError: if the source cannot be read as an image, or for a `max_side` below 1.
     """
     if max_side is not None and max_side < 1:
         raise InputError(f"max_side is {max_side}, it must be 1 or more pixels.")
@@ -102,11 +102,11 @@ def load_image(source: Any, *, timeout: float = 30.0, max_side: int | None = Non
 
 
 def _load(source: Any, timeout: float, max_side: int | None) -> np.ndarray:
-    """The picture, whose longer side may still have more than `max_side` pixels."""
+    """The image, whose longer side may still have more than `max_side` pixels."""
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _decode(io.BytesIO(source), "picture given as bytes", len(source), max_side)
+        return _decode(io.BytesIO(source), "image given as bytes", len(source), max_side)
     if is_url(source):
         data = _download(source, timeout)
         return _decode(io.BytesIO(data), repr(source), len(data), max_side)
@@ -115,13 +115,13 @@ def _load(source: Any, timeout: float, max_side: int | None) -> np.ndarray:
     if _is_pil_image(source):
         return _from_pil(source)
     raise InputError(
-        f"A picture of type {type(source).__name__} cannot be read: give a path, a URL, the bytes of a file, a PIL image "
+        f"An image of type {type(source).__name__} cannot be read: give a path, a URL, the bytes of a file, a PIL image "
         "or a numpy array (uint8, RGB, height x width x 3)."
     )
 
 
 def _at_most(image: np.ndarray, max_side: int) -> np.ndarray:
-    """The picture (H, W, 3), scaled down where a side has more than `max_side` pixels."""
+    """The image (H, W, 3), scaled down where a side has more than `max_side` pixels."""
     size = _size_at_most((image.shape[1], image.shape[0]), max_side)
     if size == (image.shape[1], image.shape[0]):
         return image
@@ -138,7 +138,7 @@ def _size_at_most(size: tuple[int, int], max_side: int) -> tuple[int, int]:
 
 
 def save_image(path: str | Path, image: np.ndarray, *, quality: int = 95) -> None:
-    """Write an RGB picture; the file appears whole or not at all.
+    """Write an RGB image; the file appears whole or not at all.
 
     Args:
         path: where to; the ending chooses the format (see `SAVE_SUFFIXES`). Missing folders are made.
@@ -146,7 +146,7 @@ def save_image(path: str | Path, image: np.ndarray, *, quality: int = 95) -> Non
         quality: 0 to 100, for JPEG and WebP.
 
     Raises:
-        InputError: if the ending is unknown or the format cannot hold the picture.
+        InputError: if the ending is unknown or the format cannot hold the image.
     """
     import cv2
 
@@ -162,7 +162,7 @@ def save_image(path: str | Path, image: np.ndarray, *, quality: int = 95) -> Non
     limit = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}.get(suffix)
     if limit is not None and max(image.shape[:2]) > limit:
         raise InputError(
-            f"Cannot write {str(path)!r}: {suffix} files hold at most {limit} pixels a side, the picture has "
+            f"Cannot write {str(path)!r}: {suffix} files hold at most {limit} pixels a side, the image has "
             f"{image.shape[1]}x{image.shape[0]}. Choose another ending, such as .png."
         )
     _, data = cv2.imencode(suffix, cv2.cvtColor(_from_array(image), cv2.COLOR_RGB2BGR), options.get(suffix, []))
@@ -177,7 +177,7 @@ def _from_array(array: np.ndarray) -> np.ndarray:
     if array.dtype != np.uint8:
         hint = " Multiply by 255 if the values are between 0 and 1." if array.dtype.kind == "f" else ""
         raise InputError(
-            f"A picture given as an array must be of type uint8 with values 0 to 255, this one is {array.dtype}. "
+            f"An image given as an array must be of type uint8 with values 0 to 255, this one is {array.dtype}. "
             f"Convert it with array.astype(numpy.uint8).{hint}"
         )
     if array.ndim == 3 and array.shape[2] == 1:
@@ -187,13 +187,13 @@ def _from_array(array: np.ndarray) -> np.ndarray:
         if array.ndim == 3 and array.shape[0] in (1, 3, 4):
             hint = " It looks channels first: use array.transpose(1, 2, 0)."
         elif array.ndim == 4:
-            hint = " For several pictures, give a list of arrays."
+            hint = " For several images, give a list of arrays."
         raise InputError(
-            f"A picture given as an array must have the shape (height, width), (height, width, 3) or (height, width, 4), "
+            f"An image given as an array must have the shape (height, width), (height, width, 3) or (height, width, 4), "
             f"this one has {array.shape}.{hint}"
         )
     if array.size == 0:
-        raise InputError(f"A picture given as an array has no pixels: its shape is {array.shape}.")
+        raise InputError(f"An image given as an array has no pixels: its shape is {array.shape}.")
     if array.ndim == 2:
         return np.repeat(array[:, :, None], 3, axis=2)
     return np.ascontiguousarray(array[:, :, :3])
@@ -251,7 +251,7 @@ def _high_bytes(image: Image.Image) -> np.ndarray:
     # Pillow keeps the 16-bit samples of some files as 32-bit integers; other integers and floats have no agreed range.
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
         raise InputError(
-            f"A picture of PIL mode {image.mode!r} (32 bits a pixel) has no agreed range of brightness. "
+            f"An image of PIL mode {image.mode!r} (32 bits a pixel) has no agreed range of brightness. "
             "Scale it to 8 bits (0 to 255) before it is given."
         )
     return (np.asarray(image) >> 8).astype(np.uint8)
@@ -261,7 +261,7 @@ def _high_bytes(image: Image.Image) -> np.ndarray:
 
 
 def _from_path(path: Path, max_side: int | None) -> np.ndarray:
-    with open_to_read(path, "picture") as file:
+    with open_to_read(path, "image") as file:
         return _decode(file, f"{str(path)!r}", os.fstat(file.fileno()).st_size, max_side)
 
 
@@ -280,7 +280,7 @@ def _download(url: str, timeout: float) -> bytes:
                 data += chunk
                 if len(data) > MAX_DOWNLOAD_BYTES:
                     raise InputError(
-                        f"{url!r} is larger than {MAX_DOWNLOAD_BYTES >> 20} MB, the limit for a picture. Download it and give "
+                        f"{url!r} is larger than {MAX_DOWNLOAD_BYTES >> 20} MB, the limit for an image. Download it and give "
                         "the path."
                     )
                 if time.monotonic() > deadline:
@@ -296,7 +296,7 @@ def _download(url: str, timeout: float) -> bytes:
 
 
 def _decode(file: IO[bytes], name: str, size: int, max_side: int | None) -> np.ndarray:
-    """Bytes of a picture file -> RGB array; `name` and `size` (bytes) are for messages, `max_side` see `_load`."""
+    """Bytes of an image file -> RGB array; `name` and `size` (bytes) are for messages, `max_side` see `_load`."""
     if size == 0:
         raise InputError(f"{name} is empty (0 bytes): it was probably not copied or downloaded to the end.")
     prefix = file.read(16)
@@ -324,11 +324,11 @@ def _decode(file: IO[bytes], name: str, size: int, max_side: int | None) -> np.n
         except Exception as error:  # broken files fail in as many ways as there are formats
             reason = str(error) or type(error).__name__
             raise InputError(
-                f"{name} is a {format_name} picture that is damaged or cut off: {reason}. Copy or export it again."
+                f"{name} is a {format_name} image that is damaged or cut off: {reason}. Copy or export it again."
             ) from error
     known = ", ".join(format_name for format_name, _, _ in _readers())
     raise InputError(
-        f"{name} is no picture that can be read, whatever its name says: it starts with {prefix[:8]!r}. "
+        f"{name} is no image that can be read, whatever its name says: it starts with {prefix[:8]!r}. "
         f"Expected one of {known}."
     )
 
@@ -367,7 +367,7 @@ def _decode_jpeg(file: IO[bytes], scale: int) -> np.ndarray | None:
 def _readers() -> tuple[tuple[str, Callable[..., ImageFile.ImageFile], Callable[[bytes], bool | str]], ...]:
     """(format, class that opens it, test of the first 16 bytes) of every format that is read.
 
-    The classes are called here and not through `Image.open` because that warns about large pictures (`_check_size` is in
+    The classes are called here and not through `Image.open` because that warns about large images (`_check_size` is in
     its place) and about oddities of JPEG metadata that do not concern the pixels.
     """
     from PIL import Image, JpegImagePlugin
@@ -398,7 +398,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _check_size(image: ImageFile.ImageFile, name: str) -> None:
-    """Refuse what Pillow refuses, a picture of more than twice `Image.MAX_IMAGE_PIXELS`, and say how to go on."""
+    """Refuse what Pillow refuses, an image of more than twice `Image.MAX_IMAGE_PIXELS`, and say how to go on."""
     from PIL import Image
 
     pixels = image.width * image.height

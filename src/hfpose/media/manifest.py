@@ -44,7 +44,7 @@ class Journal:
 
     A line has `index` (number of the input), `name`, `input` (path or URL), `status` (`"ok"` or `"error"`), `outputs` (paths
     below the folder), `error`, `frames`, `instances` and `seconds`: the time that passed in this process from the result
-    before the input's first to its last. Of pictures in one batch the first one has it; sums are right.
+    before the input's first to its last. Of images in one batch the first one has it; sums are right.
 
     Args:
         folder: where results go.

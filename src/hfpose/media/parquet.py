@@ -24,9 +24,9 @@ _PART_SECONDS = 600.0  # ... or so much time, which is what a process that dies 
 class ParquetWriter:
     """A folder of Parquet files with a row for each instance; all files of it are one table.
 
-    Columns: `name` (base name of the input), `source`, `frame_id` (null for pictures), `width`, `height`, `instance` (number
+    Columns: `name` (base name of the input), `source`, `frame_id` (null for images), `width`, `height`, `instance` (number
     in the frame), `track_id`, `bbox`, `bbox_score`, `keypoints` (x, y or x, y, z of all keypoints, one after the other),
-    `keypoint_scores`, `keypoints_2d`. A picture or frame without anybody has one row, with null from `instance` on. The
+    `keypoint_scores`, `keypoints_2d`. An image or frame without anybody has one row, with null from `instance` on. The
     files' metadata hold the keypoint schema as JSON under `hfpose.schema`.
 
     Several processes can write into one folder. A file takes its name when it ends, which it does every few minutes

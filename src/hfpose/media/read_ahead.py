@@ -20,7 +20,7 @@ def read_in_turn(jobs: Generator[Job, None, None]) -> Generator[Frame, None, Non
 
 
 def read_ahead(jobs: Generator[Job, None, None], num_workers: int, size: int) -> Generator[Frame, None, None]:
-    """Run `jobs` in a thread of their own, and pictures among them in `num_workers` more; frames come out in order.
+    """Run `jobs` in a thread of their own, and images among them in `num_workers` more; frames come out in order.
 
     At most `size` frames wait. The threads end when this generator does, however it ends.
     """

@@ -1,4 +1,4 @@
-"""Anything that holds pictures as one stream of frames: paths, folders, videos, webcams, arrays, collections, generators."""
+"""Anything that holds images as one stream of frames: paths, folders, videos, webcams, arrays, collections, generators."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from hfpose.media.read_ahead import Job, read_ahead, read_in_turn
 from hfpose.media.video import VIDEO_SUFFIXES, Capture, open_video, read_video, read_webcam, stated_frames
 
 IMAGE_KEYS = ("image", "img")
-"""Keys under which a dict, such as an item of a `datasets.Dataset`, holds its picture."""
+"""Keys under which a dict, such as an item of a `datasets.Dataset`, holds its image."""
 
 _LIST_SUFFIX = ".txt"
-_LIVE_READ_AHEAD = 2  # frames; more would only make a camera's picture late
+_LIVE_READ_AHEAD = 2  # frames; more would only make a camera's image late
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,12 @@ def open_source(
     loses the others; only an exception inside a generator of the caller goes through to the caller.
 
     Args:
-        inputs: one picture (all that `load_image` takes, or a dict with one under `"image"` or `"img"`), a video (path
-            or URL), a folder (its pictures, sorted by name), a list file (`.txt`: a path or URL in each line, relative to
-            the file's folder), `"webcam"` or `"webcam:1"`, a 4D array (a stack of pictures), or a collection of these: list, generator, `datasets.Dataset`, transformers' `KeyDataset`, anything iterable.
-        recursive: whether to look for pictures in the subfolders of a folder too.
+        inputs: one image (all that `load_image` takes, or a dict with one under `"image"` or `"img"`), a video (path
+            or URL), a folder (its images, sorted by name), a list file (`.txt`: a path or URL in each line, relative to
+            the file's folder), `"webcam"` or `"webcam:1"`, a 4D array (a stack of images), or a collection of these: list, generator, `datasets.Dataset`, transformers' `KeyDataset`, anything iterable.
+        recursive: whether to look for images in the subfolders of a folder too.
         skip: called with each item before it is read; true leaves it out.
-        num_workers: threads that decode pictures. With at least one, frames are read ahead in the background, and a
+        num_workers: threads that decode images. With at least one, frames are read ahead in the background, and a
             generator is run there too; with 0 everything happens in the thread that iterates.
         read_ahead: how many frames may wait in memory.
         timeout: seconds that a download, or waiting for a video behind a URL, may take.
@@ -90,9 +90,9 @@ class Source:
         self._inputs = inputs
         self._options = options
         self._readers: list[Generator[Frame, None, None]] = []
-        if not isinstance(inputs, (str, Path)) and not _is_picture(inputs) and not _is_collection(inputs):
+        if not isinstance(inputs, (str, Path)) and not _is_image(inputs) and not _is_collection(inputs):
             raise InputError(
-                f"Cannot read pictures from {type(inputs).__name__}: give a path, a URL, a folder, 'webcam', a PIL image, a "
+                f"Cannot read images from {type(inputs).__name__}: give a path, a URL, a folder, 'webcam', a PIL image, a "
                 "numpy array, or a list or generator of these."
             )
 
@@ -103,8 +103,8 @@ class Source:
 
     @property
     def is_single(self) -> bool:
-        """Whether the input is one picture, so that one result is expected and not a stream."""
-        return _is_picture(self._inputs) if self._kind is None else self._kind == "image"
+        """Whether the input is one image, so that one result is expected and not a stream."""
+        return _is_image(self._inputs) if self._kind is None else self._kind == "image"
 
     @property
     def is_video(self) -> bool:
@@ -113,7 +113,7 @@ class Source:
 
     @property
     def is_live(self) -> bool:
-        """Whether the input is a webcam, whose pictures are wanted at once."""
+        """Whether the input is a webcam, whose images are wanted at once."""
         return self._kind == "webcam"
 
     @property
@@ -139,7 +139,7 @@ class Source:
 
     def __iter__(self) -> Iterator[Frame]:
         options = self._options
-        if options.num_workers < 1 or self.is_single:  # there is nothing to read ahead of one picture
+        if options.num_workers < 1 or self.is_single:  # there is nothing to read ahead of one image
             reader = read_in_turn(self._jobs())
         else:
             size = min(options.read_ahead, _LIVE_READ_AHEAD) if self.is_live else options.read_ahead
@@ -161,7 +161,7 @@ class Source:
         self.close()
 
     def _jobs(self) -> Generator[Job, None, None]:
-        """Frames of videos, which are decoded in order, and for each picture a function that decodes it."""
+        """Frames of videos, which are decoded in order, and for each image a function that decodes it."""
         namer = Namer(self._options.index_digits)
         for index, leaf in enumerate(_leaves(self._inputs, self._options.recursive)):
             name = namer.index_name(index) if leaf.name is None else namer.unique(leaf.name)
@@ -171,7 +171,7 @@ class Source:
             if leaf.error is not None:
                 yield Frame(item, error=leaf.error)
             elif leaf.kind == "image":
-                yield functools.partial(_read_picture, item, leaf.payload, self._options.timeout)
+                yield functools.partial(_read_image, item, leaf.payload, self._options.timeout)
             elif leaf.kind == "video":
                 yield from read_video(item, leaf.payload, self._options.timeout)
             else:
@@ -200,8 +200,8 @@ class _Leaf:
     error: str | None = None
 
 
-def _is_picture(value: Any) -> bool:
-    """Whether a value that is no path stands for one picture (in whatever shape, to be judged by `load_image`)."""
+def _is_image(value: Any) -> bool:
+    """Whether a value that is no path stands for one image (in whatever shape, to be judged by `load_image`)."""
     if isinstance(value, np.ndarray):
         return value.ndim != 4
     if isinstance(value, Mapping):
@@ -210,7 +210,7 @@ def _is_picture(value: Any) -> bool:
 
 
 def _is_collection(value: Any) -> bool:
-    if isinstance(value, (str, Path, Mapping)) or _is_picture(value):
+    if isinstance(value, (str, Path, Mapping)) or _is_image(value):
         return False
     return isinstance(value, Iterable) or hasattr(value, "__getitem__")
 
@@ -233,14 +233,14 @@ def _leaves(inputs: Any, recursive: bool) -> Iterator[_Leaf]:
     """The single items of any input, folders and collections opened."""
     if isinstance(inputs, (str, Path)):
         yield from _path_leaves(inputs, recursive)
-    elif _is_picture(inputs):
-        yield _picture_leaf(inputs)
+    elif _is_image(inputs):
+        yield _image_leaf(inputs)
     else:
         for value in _elements(inputs):
             if isinstance(value, (str, Path)):
                 yield from _path_leaves(value, recursive)
             else:
-                yield _picture_leaf(value)
+                yield _image_leaf(value)
 
 
 def _elements(collection: Any) -> Iterator[Any]:
@@ -287,7 +287,7 @@ def _list_leaves(path: Path, recursive: bool) -> Iterator[_Leaf]:
 def _folder_leaves(folder: Path, recursive: bool) -> Iterator[_Leaf]:
     found = False
     try:
-        for path in _list_pictures(folder, recursive):
+        for path in _list_images(folder, recursive):
             found = True
             name = path.relative_to(folder).with_name(base_name(path)).as_posix()
             yield _Leaf("image", path, name, str(path))
@@ -298,11 +298,11 @@ def _folder_leaves(folder: Path, recursive: bool) -> Iterator[_Leaf]:
         return
     if not found:
         hint = "" if recursive else " To look into its subfolders, set recursive."
-        yield _Leaf("image", None, folder.name, str(folder), f"The folder {str(folder)!r} holds no pictures.{hint}")
+        yield _Leaf("image", None, folder.name, str(folder), f"The folder {str(folder)!r} holds no images.{hint}")
 
 
-def _list_pictures(folder: Path, recursive: bool) -> list[Path]:
-    """Files with the ending of a picture, sorted by path; hidden ones are left out, links to folders not followed.
+def _list_images(folder: Path, recursive: bool) -> list[Path]:
+    """Files with the ending of an image, sorted by path; hidden ones are left out, links to folders not followed.
 
     Raises:
         OSError: if the folder cannot be listed; subfolders that cannot are left out.
@@ -326,19 +326,19 @@ def _list_pictures(folder: Path, recursive: bool) -> list[Path]:
     return sorted(paths)
 
 
-def _picture_leaf(value: Any) -> _Leaf:
+def _image_leaf(value: Any) -> _Leaf:
     """Leaf of a value that is no path: array, PIL image, bytes, or a dict with one of these or a path."""
     if isinstance(value, Mapping):
         key = next((key for key in IMAGE_KEYS if key in value), None)
         if key is not None:
-            return _picture_leaf(value[key])
-        if value.get("bytes") is not None or value.get("path") is not None:  # a picture that `datasets` did not decode
+            return _image_leaf(value[key])
+        if value.get("bytes") is not None or value.get("path") is not None:  # an image that `datasets` did not decode
             path = value.get("path")
             payload = path if value.get("bytes") is None else value["bytes"]
             return _Leaf("image", payload, base_name(path) if path else None, path)
         keys = ", ".join(map(repr, value))
         return _Leaf(
-            "image", error=f"A dict must hold its picture under 'image' or 'img'; this one has the keys {keys}."
+            "image", error=f"A dict must hold its image under 'image' or 'img'; this one has the keys {keys}."
         )
     if isinstance(value, (str, Path)):
         return _Leaf("image", value, base_name(value), str(value))
@@ -362,7 +362,7 @@ def _count_frames(leaf: _Leaf, options: _Options) -> int | None:
         return 1
 
 
-def _read_picture(item: MediaItem, payload: Any, timeout: float) -> Frame:
+def _read_image(item: MediaItem, payload: Any, timeout: float) -> Frame:
     try:
         return Frame(item, load_image(payload, timeout=timeout))
     except InputError as error:

@@ -18,13 +18,13 @@ from hfpose.media.video import DEFAULT_FPS
 from hfpose.results import PoseOutput
 
 TrackFormat = Literal["trc", "bvh"]
-_UNTRACKED = -1  # as in hfpose.tracking
+_UNTRACKED = -1  # as in hfpose.tracking.tracker
 
 
 class TrackWriter:
-    """A folder `name` for each picture or video with a file for each person, which takes its name when it is complete.
+    """A folder `name` for each image or video with a file for each person, which takes its name when it is complete.
 
-    The files are `name_track3.trc`, or `name_track3_from120.bvh` for a person who is first seen in frame 120; of pictures
+    The files are `name_track3.trc`, or `name_track3_from120.bvh` for a person who is first seen in frame 120; of images
     `name_person0.trc`. They begin with the first frame in which the person is there and end with the last; frames that the
     lifter interpolated count. In frames between in which the person is missing, TRC has empty fields and BVH, which knows
     no gaps, holds the last pose; so it is where a coordinate is not finite. People without an identity (of whom next to
@@ -103,7 +103,7 @@ class _Tracks:
         self._people: dict[str, list[tuple[int, np.ndarray]]] = {}  # who -> (frame, (17, 3) meters)
 
     def add(self, frame_index: int | None, output: PoseOutput) -> None:
-        """The people of the next frame; without a number it is a picture."""
+        """The people of the next frame; without a number it is an image."""
         turn = np.array([1, -1 if output.is_mirrored else 1, 1], np.float32)
         for row, keypoints in enumerate(output.keypoints):
             track = _UNTRACKED if output.track_ids is None else int(output.track_ids[row])

@@ -152,7 +152,7 @@ def open_video(source: str | Path, timeout: float) -> Iterator[Capture]:
                 raise InputError(f"{str(path)!r} is empty (0 bytes): it was probably not copied to the end.")
         target = str(path)
     with quiet_opencv():
-        # ffmpeg alone: OpenCV's next choice takes file names for patterns of numbered pictures.
+        # ffmpeg alone: OpenCV's next choice takes file names for patterns of numbered images.
         capture = cv2.VideoCapture(target, cv2.CAP_FFMPEG, options)
     try:
         if not capture.isOpened():

@@ -1,4 +1,4 @@
-"""Writing results: predictions as JSON, drawn pictures and videos, and several of these at once.
+"""Writing results: predictions as JSON, drawn images and videos, and several of these at once.
 
 Every file appears under its name when it is complete. Until then it has the hidden name of `files.partial_path`, which a
 later run over the same inputs writes over, so a killed run leaves nothing half-written for a reader to trip over.
@@ -45,9 +45,9 @@ class Writer(Protocol):
 
 
 class JsonWriter:
-    """MMPose's JSON: `name.json` for each picture and for each video.
+    """MMPose's JSON: `name.json` for each image and for each video.
 
-    A picture's file is the list of its instances (`PoseOutput.predictions`), a video's the list of its frames, each
+    An image's file is the list of its instances (`PoseOutput.predictions`), a video's the list of its frames, each
     `{"frame_id": ..., "instances": [...]}`. The file of a video grows with every frame and is valid JSON all the time; it
     takes its name at the end (see `JsonListFile`).
 
@@ -88,13 +88,13 @@ class JsonWriter:
 
 
 class VisualizationWriter:
-    """The drawn pictures: `name.jpg` for each picture, `name.mp4` with the source's frame rate for each video.
+    """The drawn images: `name.jpg` for each image, `name.mp4` with the source's frame rate for each video.
 
     Outputs without a `visualization` are passed over.
 
     Args:
-        target: a folder, or for a single picture or video the file itself, recognized by its ending.
-        quality: of the JPEG pictures, 0 to 100.
+        target: a folder, or for a single image or video the file itself, recognized by its ending.
+        quality: of the JPEG images, 0 to 100.
     """
 
     def __init__(self, target: str | Path, quality: int = 95) -> None:
@@ -142,12 +142,12 @@ class VisualizationWriter:
             return
         if self._only is not None and self._only.index != item.index:
             raise InputError(
-                f"Several pictures or videos cannot all be drawn into the one file {str(self._target)!r}: give a folder."
+                f"Several images or videos cannot all be drawn into the one file {str(self._target)!r}: give a folder."
             )
         self._only = item
         endings = SAVE_SUFFIXES if item.kind == "image" else VIDEO_SAVE_SUFFIXES
         if self._target.suffix.lower() not in endings:
-            kind = "picture" if item.kind == "image" else "video"
+            kind = "image" if item.kind == "image" else "video"
             raise InputError(
                 f"Cannot draw a {kind} into {str(self._target)!r}: its ending must be {', '.join(endings)}."
             )
@@ -171,7 +171,7 @@ def open_writers(
         out_dir: folder for everything; means `pred_out_dir=out_dir/predictions` and `vis_out_dir=out_dir/visualizations`,
             where these are not given.
         pred_out_dir: folder for predictions.
-        vis_out_dir: folder for drawn pictures and videos; for a single input it may be a file (`out.jpg`, `out.mp4`).
+        vis_out_dir: folder for drawn images and videos; for a single input it may be a file (`out.jpg`, `out.mp4`).
         formats: of the predictions. `"json"`: `name.json` as MMPose writes it; `"coco"`: `results.coco.json`; `"openpose"`:
             a folder `openpose`; `"csv"`: `results.csv`; `"parquet"`: a folder `results.parquet`, which needs pyarrow;
             `"trc"` and `"bvh"`: a folder of that name with a file for each person of a video, see `TrackWriter`, for 3D
@@ -209,7 +209,7 @@ def open_writers(
 
 
 def is_file_target(target: Path) -> bool:
-    """Whether a place for drawn pictures names one file, by its ending, and not a folder."""
+    """Whether a place for drawn images names one file, by its ending, and not a folder."""
     return not target.is_dir() and target.suffix.lower() in (*SAVE_SUFFIXES, *VIDEO_SAVE_SUFFIXES)
 
 
@@ -230,7 +230,7 @@ class WriterGroup:
 
     @property
     def wants_visualization(self) -> bool:
-        """Whether drawn pictures are to be written, so that outputs need a `visualization`."""
+        """Whether drawn images are to be written, so that outputs need a `visualization`."""
         return any(isinstance(writer, VisualizationWriter) for writer in self.writers)
 
     def check(self, schema: KeypointSchema, is_3d: bool) -> None:

@@ -1,4 +1,4 @@
-"""Pipelines: from pictures to keypoints, by way of a detector, a 2D estimator and, for 3D, a lifter."""
+"""Pipelines: from images to keypoints, by way of a detector, a 2D estimator and, for 3D, a lifter."""
 
 from hfpose.pipelines.factory import pipeline
 from hfpose.pipelines.hand_pose_3d import HandPose3DPipeline

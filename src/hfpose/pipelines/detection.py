@@ -11,10 +11,10 @@ import torch
 from transformers import PreTrainedConfig
 
 from hfpose.errors import InputError
-from hfpose.models.shared.boxes import nms
 from hfpose.models.shared.detection import DetectionImageProcessor, Detections
 from hfpose.models.shared.devices import to_device
-from hfpose.pipelines.loading import Stage
+from hfpose.ops.boxes import nms
+from hfpose.pipelines.stage import Stage
 
 # `mmpose.evaluation.nms` counts the pixels of a box, its right and lower edge included.
 PIXEL_OFFSET = 1.0
@@ -40,15 +40,15 @@ class BoxDetector:
     def __call__(
         self, images: Sequence[np.ndarray], box_threshold: float, nms_threshold: float
     ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Boxes of a batch of pictures.
+        """Boxes of a batch of images.
 
         Args:
-            images: RGB pictures (H, W, 3), uint8.
+            images: RGB images (H, W, 3), uint8.
             box_threshold: least score.
             nms_threshold: of two boxes that overlap by more than this the worse one goes, whatever their classes.
 
         Returns:
-            For each picture boxes (N, 4) x1, y1, x2, y2 in pixels and scores (N,), best first.
+            For each image boxes (N, 4) x1, y1, x2, y2 in pixels and scores (N,), best first.
         """
         processor = self.stage.image_processor
         sizes = [image.shape[:2] for image in images]
@@ -85,7 +85,7 @@ class BoxDetector:
 
 
 def _as_arrays(result: Mapping[str, torch.Tensor]) -> Detections:
-    """What another processor found in a picture."""
+    """What another processor found in an image."""
     boxes, scores = (result[name].float().cpu().numpy() for name in ("boxes", "scores"))
     return Detections(boxes.reshape(-1, 4), scores, result["labels"].cpu().numpy())
 

@@ -10,18 +10,18 @@ from typing import Any, TypeGuard, TypeVar
 import torch
 from transformers import PreTrainedModel
 
-from hfpose import hub
+from hfpose.backends.torch_backend import Backend
 from hfpose.errors import ConfigError
+from hfpose.hub.resolve import PACKAGED, PIPELINE_INDEX, resolve
+from hfpose.hub.zoo import WHOLE_IMAGE, ModelEntry, Task, find_entry, get_entry, list_entries
 from hfpose.keypoints import schema_for_config
 from hfpose.models.auto import LIFTER_TYPES
+from hfpose.pipelines.device_placement import DeviceMap, Memory, Placement
 from hfpose.pipelines.hand_pose_3d import HandPose3DPipeline
 from hfpose.pipelines.index import read_index
-from hfpose.pipelines.loading import Stage, load_stage, read_config
-from hfpose.pipelines.placement import DeviceMap, Memory, Placement
 from hfpose.pipelines.pose_estimation import PoseEstimationPipeline
 from hfpose.pipelines.pose_estimation_3d import PoseEstimation3DPipeline
-from hfpose.pipelines.runners import Backend
-from hfpose.zoo import WHOLE_IMAGE, ModelEntry, Task, find_entry, get_entry, list_entries
+from hfpose.pipelines.stage import Stage, load_stage, read_config
 
 AnyPipeline = PoseEstimationPipeline | PoseEstimation3DPipeline | HandPose3DPipeline
 Model = str | Path | PreTrainedModel
@@ -52,7 +52,7 @@ def pipeline(
     revision: str | None = None,
     token: str | bool | None = None,
 ) -> AnyPipeline:
-    """A pipeline that is ready to be called with pictures.
+    """A pipeline that is ready to be called with images.
 
     Args:
         task: `"pose-estimation"` or `"pose-estimation-3d"`; a 3D model gives a 3D pipeline for either.
@@ -60,7 +60,7 @@ def pipeline(
             of a whole pipeline, or a model object. In 3D a lifter (`"human3d"`), a model of hands (`"hand3d"`), or a 2D
             model to lift from.
         image_processor: replaces the one that lies beside the model.
-        detector: the same for the object detector, or `"whole_image"` to take each picture as one box. Default: the
+        detector: the same for the object detector, or `"whole_image"` to take each image as one box. Default: the
             one that goes with the model, judged by its name or, for a model of your own, by its keypoints.
         detector_labels: ids or names of the detector's classes to keep. Default: those that the model is made for
             (people, hands, animals, ...) where the detector knows them, else all.
@@ -162,7 +162,7 @@ class _Chosen:
 
     @property
     def is_pipeline(self) -> bool:
-        return isinstance(self.place, Path) and (self.place / hub.PIPELINE_INDEX).is_file()
+        return isinstance(self.place, Path) and (self.place / PIPELINE_INDEX).is_file()
 
     @property
     def model_type(self) -> str:
@@ -193,8 +193,8 @@ class _Loader:
         if isinstance(model, PreTrainedModel):
             _refuse(f"the {type(model).__name__} that is given has its weights", weights=weights)
             return _Chosen(model, None)
-        if model in hub.PACKAGED and weights is None:
-            return _Chosen(hub.resolve(model), None, hub.PACKAGED[str(model)].default_pose)
+        if model in PACKAGED and weights is None:
+            return _Chosen(resolve(model), None, PACKAGED[str(model)].default_pose)
         task: Task = "lifter" if find_entry(str(model), "lifter") else "pose"
         entry = find_entry(str(model), task)
         folder = self._folder(model, task, weights, revision)
@@ -274,7 +274,7 @@ class _Loader:
     def _folder(self, model: str | Path, task: Task, weights: str | Path | None, revision: str | None) -> Path:
         """Local folder of the model that a name stands for, or a name with a checkpoint beside it."""
         if weights is None:
-            return hub.resolve(model, task, revision=revision, token=self.token)
+            return resolve(model, task, revision=revision, token=self.token)
         from hfpose.checkpoints.cached import convert_cached
 
         return convert_cached(model, weights, task)

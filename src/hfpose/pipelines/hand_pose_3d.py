@@ -17,9 +17,9 @@ from hfpose.visualization import draw_poses_side_by_side
 
 class HandPose3DPipeline(PoseEstimationPipeline):
     """
-    Finds pairs of hands in pictures and the place of their joints in space.
+    Finds pairs of hands in images and the place of their joints in space.
 
-    Every picture is taken as one box with a pair of hands in it, unless there is a detector or boxes are given.
+    Every image is taken as one box with a pair of hands in it, unless there is a detector or boxes are given.
 
     Args:
         See [`PoseEstimationPipeline`]; `model` is an [`InterNetForHandPose`].
@@ -31,7 +31,7 @@ class HandPose3DPipeline(PoseEstimationPipeline):
 
     >>> pipe = pipeline("pose-estimation-3d", model="hand3d")
     >>> hands = pipe("hands.jpg")
-    >>> hands.keypoints  # (N, 42, 3): pixels across the picture, millimeters along depth; z up
+    >>> hands.keypoints  # (N, 42, 3): pixels across the image, millimeters along depth; z up
     >>> hands.hand_types  # (N, 2): is there a right hand, is there a left one
     ```
     """
@@ -47,19 +47,19 @@ class HandPose3DPipeline(PoseEstimationPipeline):
     ) -> PoseOutput | Iterator[PoseOutput]:
         """
         Args:
-            inputs: a picture, or several: a list, a folder, a video, a webcam, a generator, a data set.
+            inputs: an image, or several: a list, a folder, a video, a webcam, a generator, a data set.
             keypoint_threshold: least score of a keypoint that is drawn.
-            return_visualization: draw the result: `visualization` of each output, the picture with the 2D joints beside
+            return_visualization: draw the result: `visualization` of each output, the image with the 2D joints beside
                 the 3D skeletons.
             num_instances: how many pairs of hands are drawn in 3D; None or a negative number draws all.
             options: as for `stream`.
 
         Returns:
-            For one picture a `PoseOutput`: `keypoints` (N, 42, 3), `keypoints_2d` (N, 42, 2), `hand_types`, `root_depths`.
+            For one image a `PoseOutput`: `keypoints` (N, 42, 3), `keypoints_2d` (N, 42, 2), `hand_types`, `root_depths`.
             Joints of a hand that is not there have score 0. For anything else an iterator of them.
 
         Raises:
-            InputError: if the one picture or its boxes cannot be used. Among several a bad one does not stop the others.
+            InputError: if the one image or its boxes cannot be used. Among several a bad one does not stop the others.
         """
         source = open_source(inputs)
         drawing = {"keypoint_threshold": keypoint_threshold, "num_instances": num_instances}
@@ -78,7 +78,7 @@ class HandPose3DPipeline(PoseEstimationPipeline):
         """The frames of a source with their results, for callers that write or draw them.
 
         Args:
-            source: what `hfpose.media.sources.open_source` makes of pictures, videos, webcams and collections of them.
+            source: what `hfpose.media.sources.open_source` makes of images, videos, webcams and collections of them.
             do_swap_axes, do_rebase_height: replace those of the image processor: z up instead of the camera's axes;
                 lowest joint at height 0.
             drawing: options of `hfpose.visualization.draw_poses_side_by_side`, to fill in `visualization`.

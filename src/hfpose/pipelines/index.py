@@ -6,14 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hfpose import hub
 from hfpose.errors import ConfigError
+from hfpose.hub.resolve import PIPELINE_INDEX
 from hfpose.media.files import atomic_path
 
 
 def write_index(folder: str | Path, parts: dict[str, Any]) -> None:
     """Write the index file; it goes last, so that a folder with one is complete."""
-    with atomic_path(Path(folder) / hub.PIPELINE_INDEX) as partial:
+    with atomic_path(Path(folder) / PIPELINE_INDEX) as partial:
         partial.write_text(json.dumps(parts, indent=2) + "\n", encoding="utf-8")
 
 
@@ -23,10 +23,10 @@ def read_index(folder: Path) -> dict[str, Any]:
     Raises:
         ConfigError: if it is missing or not what `save_pretrained` of a pipeline writes.
     """
-    path = folder / hub.PIPELINE_INDEX
+    path = folder / PIPELINE_INDEX
     if not path.is_file():
         raise ConfigError(
-            f"{folder} has no {hub.PIPELINE_INDEX}, so it is no pipeline folder. "
+            f"{folder} has no {PIPELINE_INDEX}, so it is no pipeline folder. "
             'For a folder of one model use `pipeline("pose-estimation", model=folder)`.'
         )
     try:

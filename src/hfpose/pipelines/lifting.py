@@ -18,9 +18,9 @@ from transformers import PreTrainedConfig
 
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema, schema_for_config
-from hfpose.pipelines.loading import Stage
+from hfpose.pipelines.stage import Stage
 from hfpose.results import PoseOutput
-from hfpose.tracking import UNTRACKED, boxes_around
+from hfpose.tracking.tracker import UNTRACKED, boxes_around
 
 Temporal = Literal["clip", "frame"]
 
@@ -170,7 +170,7 @@ class TemporalLifter:
         }
 
     def lift(self, frames: Sequence[PoseOutput]) -> list[LiftedFrame]:
-        """All frames of a video or picture at once, each person's clip as a whole.
+        """All frames of a video or image at once, each person's clip as a whole.
 
         Args:
             frames: 2D results in the order of time, with `track_ids`, `image_size` and `schema`. Frames without people
@@ -223,7 +223,7 @@ class TemporalLifter:
             return []
         if frame.image_size is None or frame.schema is None:
             raise InputError(
-                "Keypoints are lifted relative to the size of their picture and by their schema, but this 2D result "
+                "Keypoints are lifted relative to the size of their image and by their schema, but this 2D result "
                 f"has image_size={frame.image_size} and schema={frame.schema}. Give it both."
             )
         found = np.isfinite(frame.keypoints).all(-1)

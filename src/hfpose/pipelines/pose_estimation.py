@@ -1,4 +1,4 @@
-"""The 2D pipeline: pictures to people with keypoints."""
+"""The 2D pipeline: images to people with keypoints."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from hfpose import hub
+from hfpose.backends.torch_backend import Backend
 from hfpose.errors import InputError
+from hfpose.hub.resolve import child_path, resolve
+from hfpose.hub.zoo import WHOLE_IMAGE
 from hfpose.keypoints import KeypointSchema
 from hfpose.media.background import in_background
 from hfpose.media.sources import Frame, Source, open_source
 from hfpose.models.shared.devices import accelerate_hook
 from hfpose.models.shared.top_down import check_image_boxes
 from hfpose.pipelines.detection import BoxDetector
+from hfpose.pipelines.device_placement import DeviceMap, Memory, Placement, StagedPipeline
 from hfpose.pipelines.index import read_index, write_index
-from hfpose.pipelines.loading import Stage, load_stage
-from hfpose.pipelines.placement import DeviceMap, Memory, Placement, StagedPipeline
-from hfpose.pipelines.pose import TopDownEstimator
-from hfpose.pipelines.runners import Backend
+from hfpose.pipelines.stage import Stage, load_stage
+from hfpose.pipelines.top_down import TopDownEstimator
 from hfpose.results import PoseOutput
-from hfpose.tracking import Association, KeypointSmoother, PoseTracker
+from hfpose.tracking.tracker import Association, KeypointSmoother, PoseTracker
 from hfpose.visualization import draw_poses
-from hfpose.zoo import WHOLE_IMAGE
 
 DEFAULT_FRAME_RATE = 30.0
 # Seconds within which a network surely comes back from a batch.
@@ -50,7 +50,7 @@ class _Settings:
 
 
 @dataclass(frozen=True)
-class _Picture:
+class _Image:
     """A frame that can be used, with the boxes (N, 4) that the caller gave, if any."""
 
     frame: Frame
@@ -62,30 +62,30 @@ class _Picture:
 class _Batch:
     """Frames that were read together.
 
-    `checked` holds for each of them its picture or what is wrong with it; `pictures` are those that can be used, and
+    `checked` holds for each of them its image or what is wrong with it; `images` are those that can be used, and
     `found` holds for each of these the boxes (N, 4) and their scores (N,).
     """
 
     frames: Sequence[Frame]
-    checked: Sequence[_Picture | str]
-    pictures: Sequence[_Picture]
+    checked: Sequence[_Image | str]
+    images: Sequence[_Image]
     found: Sequence[tuple[np.ndarray, np.ndarray]]
 
 
-_NO_BOXES = object()  # where a caller's boxes end before the pictures do
+_NO_BOXES = object()  # where a caller's boxes end before the images do
 
 
 class PoseEstimationPipeline(StagedPipeline):
     """
-    Finds people (hands, faces, animals) in pictures and the keypoints of each.
+    Finds people (hands, faces, animals) in images and the keypoints of each.
 
-    Where the detector finds nothing there is nobody: the result has no instances. (MMPose takes the whole picture
-    for a person then, as `hfpose.compat.mmpose` does; `detector="whole_image"` does so for every picture.)
+    Where the detector finds nothing there is nobody: the result has no instances. (MMPose takes the whole image
+    for a person then, as `hfpose.compat.mmpose` does; `detector="whole_image"` does so for every image.)
 
     Args:
         model: pose model.
         image_processor: its image processor; None loads the one beside the model.
-        detector: object detection model, a `Stage` of it, `"whole_image"` for the picture as the one box, or None: then
+        detector: object detection model, a `Stage` of it, `"whole_image"` for the image as the one box, or None: then
             every call needs `boxes`.
         detector_labels: ids or names of the detector's classes to keep; None keeps all.
         device: where both models go; None leaves them where they are.
@@ -158,31 +158,31 @@ class PoseEstimationPipeline(StagedPipeline):
     ) -> PoseOutput | Iterator[PoseOutput]:
         """
         Args:
-            inputs: a picture (path, URL, PIL image, RGB array), or several: a list, a folder, a video, a webcam, a
+            inputs: an image (path, URL, PIL image, RGB array), or several: a list, a folder, a video, a webcam, a
                 generator, a data set.
-            boxes: x1, y1, x2, y2 in pixels, one list per picture (for a single picture just its list); with them the
+            boxes: x1, y1, x2, y2 in pixels, one list per image (for a single image just its list); with them the
                 detector is not asked.
             flip_test: average over the mirrored crops, for twice the cost.
             box_threshold: least score of a box.
             nms_threshold: of two boxes that overlap by more than this the worse one goes.
             keypoint_threshold: least score of a keypoint that is drawn.
-            batch_size: pictures that are read and go through the detector at once.
-            pose_batch_size: crops that go through the pose model at once, whichever pictures they are of; default 8 on a
+            batch_size: images that are read and go through the detector at once.
+            pose_batch_size: crops that go through the pose model at once, whichever images they are of; default 8 on a
                 CPU, 64 on an accelerator.
-            num_workers: threads that decode pictures ahead; with 0 they are decoded when they are needed.
+            num_workers: threads that decode images ahead; with 0 they are decoded when they are needed.
             track: give people identities over the frames of a video (`track_ids`), judged by the overlap of their boxes
-                (True or `"iou"`) or by their keypoints (`"oks"`). Several pictures count as frames of one video.
+                (True or `"iou"`) or by their keypoints (`"oks"`). Several images count as frames of one video.
             tracking_threshold: least such overlap.
             smooth: smooth the keypoints of each identity with the One-Euro filter; needs `track`.
             return_heatmaps: keep what the network said of each place: `heatmaps` and `heatmap_boxes` of each output.
             return_visualization: draw the result: `visualization` of each output.
 
         Returns:
-            For one picture a `PoseOutput`. For anything else an iterator of them, in the order of the inputs, that
+            For one image a `PoseOutput`. For anything else an iterator of them, in the order of the inputs, that
             works as it is read.
 
         Raises:
-            InputError: if the one picture or its boxes cannot be used. Among several pictures a bad one does not stop
+            InputError: if the one image or its boxes cannot be used. Among several images a bad one does not stop
                 the others: its output has no instances and says why in `error`.
         """
         source = open_source(inputs, num_workers=num_workers)
@@ -222,18 +222,18 @@ class PoseEstimationPipeline(StagedPipeline):
         """The frames of a source with their results, for callers that write or draw them.
 
         Args:
-            source: what `hfpose.media.sources.open_source` makes of pictures, videos, webcams and collections of them.
+            source: what `hfpose.media.sources.open_source` makes of images, videos, webcams and collections of them.
             boxes: as for a call; may be an iterator that gives one list of boxes per frame.
             flip_test, box_threshold, nms_threshold, batch_size, pose_batch_size, track, tracking_threshold, smooth,
                 return_heatmaps: as for a call.
-            whole_image_fallback: where there is no box, take the picture as one, as MMPose does.
+            whole_image_fallback: where there is no box, take the image as one, as MMPose does.
 
         Returns:
             Pairs in the order of the source, computed as they are read. What cannot be used has no people and says why
             in `error`.
 
         Raises:
-            InputError: if there is neither a detector nor boxes, or boxes for another number of pictures.
+            InputError: if there is neither a detector nor boxes, or boxes for another number of images.
         """
         _check_positive(batch_size=batch_size, pose_batch_size=pose_batch_size)
         if smooth and not track:
@@ -241,10 +241,10 @@ class PoseEstimationPipeline(StagedPipeline):
         if boxes is None and self.detector is None and not self.whole_image:
             raise InputError(
                 "This pipeline has no detector. Give `boxes=[[[x1, y1, x2, y2], ...]]`, or make the pipeline with "
-                '`detector=...` (a model, or "whole_image" to take each picture as one box).'
+                '`detector=...` (a model, or "whole_image" to take each image as one box).'
             )
         if boxes is not None:
-            boxes = [_boxes_of_single(boxes)] if source.is_single else _boxes_per_picture(boxes, source.num_frames)
+            boxes = [_boxes_of_single(boxes)] if source.is_single else _boxes_per_image(boxes, source.num_frames)
         settings = _Settings(
             flip_test, box_threshold, nms_threshold, pose_batch_size, return_heatmaps, whole_image_fallback
         )
@@ -286,32 +286,32 @@ class PoseEstimationPipeline(StagedPipeline):
         frames = iter(source)
         while batch := list(islice(frames, batch_size)):
             checked = [_check(frame, next(given, _NO_BOXES)) for frame in batch]
-            pictures = [picture for picture in checked if isinstance(picture, _Picture)]
-            yield _Batch(batch, checked, pictures, self._find_boxes(pictures, settings) if pictures else [])
+            images = [image for image in checked if isinstance(image, _Image)]
+            yield _Batch(batch, checked, images, self._find_boxes(images, settings) if images else [])
 
     def _process(self, batch: _Batch, settings: _Settings) -> list[PoseOutput]:
         """Results of a batch of frames, in their order."""
         results = iter(self._estimate(batch, settings))
         return [
             next(results)
-            if isinstance(picture, _Picture)
-            else PoseOutput.failed(picture, source=frame.source, schema=self.schema, frame_index=frame.frame_index)
-            for frame, picture in zip(batch.frames, batch.checked, strict=True)
+            if isinstance(image, _Image)
+            else PoseOutput.failed(image, source=frame.source, schema=self.schema, frame_index=frame.frame_index)
+            for frame, image in zip(batch.frames, batch.checked, strict=True)
         ]
 
     def _estimate(self, batch: _Batch, settings: _Settings) -> Iterator[PoseOutput]:
-        """Results of the pictures of a batch, in their order."""
-        if not batch.pictures:
+        """Results of the images of a batch, in their order."""
+        if not batch.images:
             return
         poses = self.estimator(
-            [picture.image for picture in batch.pictures],
+            [image.image for image in batch.images],
             [boxes for boxes, _ in batch.found],
             flip_test=settings.flip_test,
             batch_size=settings.pose_batch_size,
             return_heatmaps=settings.return_heatmaps,
         )
-        for picture, (boxes, box_scores), people in zip(batch.pictures, batch.found, poses, strict=True):
-            height, width = picture.image.shape[:2]
+        for image, (boxes, box_scores), people in zip(batch.images, batch.found, poses, strict=True):
+            height, width = image.image.shape[:2]
             yield PoseOutput(
                 keypoints=people.keypoints,
                 keypoint_scores=people.scores,
@@ -321,26 +321,24 @@ class PoseEstimationPipeline(StagedPipeline):
                 box_scores=box_scores,
                 schema=self.schema,
                 image_size=(width, height),
-                source=picture.frame.source,
-                frame_index=picture.frame.frame_index,
+                source=image.frame.source,
+                frame_index=image.frame.frame_index,
                 **people.fields,
             )
 
-    def _find_boxes(self, pictures: Sequence[_Picture], settings: _Settings) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Boxes (N, 4) and scores (N,) of each picture: given, detected, or the picture itself."""
-        given = [picture.boxes for picture in pictures if picture.boxes is not None]
-        if given:  # a call gives boxes for all pictures or for none
+    def _find_boxes(self, images: Sequence[_Image], settings: _Settings) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Boxes (N, 4) and scores (N,) of each image: given, detected, or the image itself."""
+        given = [image.boxes for image in images if image.boxes is not None]
+        if given:  # a call gives boxes for all images or for none
             found = [(boxes, np.ones(len(boxes), np.float32)) for boxes in given]
         elif self.detector is not None:
-            images = [picture.image for picture in pictures]
-            found = self.detector(images, settings.box_threshold, settings.nms_threshold)
+            found = self.detector([image.image for image in images], settings.box_threshold, settings.nms_threshold)
         else:
-            return [_whole_image(picture.image) for picture in pictures]
+            return [_whole_image(image.image) for image in images]
         if not settings.whole_image_fallback:
             return found
         return [
-            boxes if len(boxes[0]) else _whole_image(picture.image)
-            for picture, boxes in zip(pictures, found, strict=True)
+            boxes if len(boxes[0]) else _whole_image(image.image) for image, boxes in zip(images, found, strict=True)
         ]
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -380,7 +378,7 @@ class PoseEstimationPipeline(StagedPipeline):
             ConfigError: if there is no index file, or it cannot be used.
             CheckpointError: if the index names a part outside of the folder.
         """
-        root = hub.resolve(folder, "pose", revision=revision, token=token)
+        root = resolve(folder, "pose", revision=revision, token=token)
         placement = Placement(device, device_map, max_memory, offload_folder)
         return placement.apply(cls.from_parts(root, read_index(root), placement.loading_device, dtype, backend))
 
@@ -400,9 +398,9 @@ class PoseEstimationPipeline(StagedPipeline):
         """
         detector: Stage | str | None = index.get("detector")
         if isinstance(detector, str) and detector != WHOLE_IMAGE:
-            place = hub.child_path(root, detector)
+            place = child_path(root, detector)
             detector = load_stage(place, "detector", device=device, dtype=dtype, backend=backend)
-        place = hub.child_path(root, index["pose"])
+        place = child_path(root, index["pose"])
         pose = load_stage(place, "pose", device=device, dtype=dtype, backend=backend)
         return cls(pose, detector=detector, detector_labels=index.get("detector_labels"))
 
@@ -414,24 +412,24 @@ def _check_positive(**values: int | None) -> None:
 
 
 def _boxes_of_single(boxes: Any) -> Any:
-    """Boxes of one picture, given as a list of boxes or as a list with that list in it."""
+    """Boxes of one image, given as a list of boxes or as a list with that list in it."""
     holds_a_list = len(boxes) > 0 and np.ndim(boxes[0]) != 1
     if holds_a_list and len(boxes) != 1:
-        raise InputError(f"Got boxes for {len(boxes)} pictures, but one picture.")
+        raise InputError(f"Got boxes for {len(boxes)} images, but one image.")
     return boxes[0] if holds_a_list else boxes
 
 
-def _boxes_per_picture(boxes: Any, num_images: int | None) -> Any:
+def _boxes_per_image(boxes: Any, num_images: int | None) -> Any:
     if num_images is not None and isinstance(boxes, Sized) and len(boxes) != num_images:
         raise InputError(
-            f"Got boxes for {len(boxes)} pictures, but there are {num_images}. "
-            "Give one list of boxes [x1, y1, x2, y2] per picture, an empty one where there is nobody."
+            f"Got boxes for {len(boxes)} images, but there are {num_images}. "
+            "Give one list of boxes [x1, y1, x2, y2] per image, an empty one where there is nobody."
         )
     return boxes
 
 
 def _whole_image(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A picture as a box (1, 4) and its score (1,)."""
+    """An image as a box (1, 4) and its score (1,)."""
     return np.array([[0, 0, image.shape[1], image.shape[0]]], np.float32), np.ones(1, np.float32)
 
 
@@ -480,20 +478,20 @@ def _with_visualization(frame: Frame, output: PoseOutput, keypoint_threshold: fl
     return output
 
 
-def _check(frame: Frame, boxes: Any) -> _Picture | str:
-    """The picture of a frame with the boxes that were given for it, or what is wrong with either."""
+def _check(frame: Frame, boxes: Any) -> _Image | str:
+    """The image of a frame with the boxes that were given for it, or what is wrong with either."""
     if frame.image is None or frame.error is not None:
-        return frame.error or "There is no picture."
+        return frame.error or "There is no image."
     if boxes is _NO_BOXES:
-        return "No boxes were given for this picture; give one list of boxes per picture."
+        return "No boxes were given for this image; give one list of boxes per image."
     if boxes is None:
-        return _Picture(frame, frame.image, None)
+        return _Image(frame, frame.image, None)
     try:
         checked = check_image_boxes(boxes)
         _check_on_image(checked, frame.image)
     except InputError as error:
         return str(error)
-    return _Picture(frame, frame.image, checked)
+    return _Image(frame, frame.image, checked)
 
 
 def _check_on_image(boxes: np.ndarray, image: np.ndarray) -> None:
@@ -502,6 +500,6 @@ def _check_on_image(boxes: np.ndarray, image: np.ndarray) -> None:
     if outside.any():
         first = int(outside.argmax())
         raise InputError(
-            f"Box {first} is {boxes[first].tolist()} and lies outside the picture of {width}x{height} pixels. "
-            "Boxes are x1, y1, x2, y2 in pixels of the picture as it is shown."
+            f"Box {first} is {boxes[first].tolist()} and lies outside the image of {width}x{height} pixels. "
+            "Boxes are x1, y1, x2, y2 in pixels of the image as it is shown."
         )

@@ -12,24 +12,24 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from hfpose import hub
+from hfpose.backends.torch_backend import Backend
 from hfpose.errors import ConfigError, InputError
+from hfpose.hub.resolve import child_path, resolve
 from hfpose.keypoints import KeypointSchema
 from hfpose.media.frames import Frame
 from hfpose.media.sources import Source, open_source
+from hfpose.pipelines.device_placement import DeviceMap, Memory, Placement, StagedPipeline
 from hfpose.pipelines.index import read_index, write_index
 from hfpose.pipelines.lifting import LiftedFrame, OnlineLifter, Temporal, TemporalLifter
-from hfpose.pipelines.loading import Stage, load_stage
-from hfpose.pipelines.placement import DeviceMap, Memory, Placement, StagedPipeline
 from hfpose.pipelines.pose_estimation import (
     PoseEstimationPipeline,
     announcing_errors,
     keypoint_smoother,
     single_output,
 )
-from hfpose.pipelines.runners import Backend
+from hfpose.pipelines.stage import Stage, load_stage
 from hfpose.results import PoseOutput
-from hfpose.tracking import Association, KeypointSmoother, PoseTracker
+from hfpose.tracking.tracker import Association, KeypointSmoother, PoseTracker
 from hfpose.visualization import AxisLimits, axis_limits_3d, draw_poses_side_by_side
 
 Results = Iterable[tuple[Frame, PoseOutput]]
@@ -49,10 +49,10 @@ class _Settings:
 
 class PoseEstimation3DPipeline(StagedPipeline):
     """
-    Finds people in pictures and videos, and their poses in meters.
+    Finds people in images and videos, and their poses in meters.
 
     In a video the lifter sees each person's whole clip: people get identities, short gaps are interpolated, and long clips
-    are lifted in windows that fade into each other. Webcams are lifted from the frames so far. Pictures are lifted alone.
+    are lifted in windows that fade into each other. Webcams are lifted from the frames so far. Images are lifted alone.
 
     Args:
         pose: the 2D pipeline, with its detector.
@@ -111,20 +111,20 @@ class PoseEstimation3DPipeline(StagedPipeline):
     ) -> PoseOutput | Iterator[PoseOutput]:
         """
         Args:
-            inputs: a picture, or several: a list, a folder, a video, a webcam, a generator, a data set.
+            inputs: an image, or several: a list, a folder, a video, a webcam, a generator, a data set.
             keypoint_threshold: least score of a keypoint that is drawn.
-            return_visualization: draw the result: `visualization` of each output, the picture with the 2D poses beside
+            return_visualization: draw the result: `visualization` of each output, the image with the 2D poses beside
                 the 3D skeletons. Videos are read a second time for it.
             num_instances: how many people are drawn in 3D; None or a negative number draws all.
             options: as for `stream`.
 
         Returns:
-            For one picture a `PoseOutput`: `keypoints` (N, 17, 3) in meters, `keypoints_2d` (N, 17, 2) the pixels they were
+            For one image a `PoseOutput`: `keypoints` (N, 17, 3) in meters, `keypoints_2d` (N, 17, 2) the pixels they were
             lifted from. For anything else an iterator of them in the order of the inputs. Of a video the first comes when
             the last frame has been read.
 
         Raises:
-            InputError: if the one picture or its boxes cannot be used. Among several a bad one does not stop the others.
+            InputError: if the one image or its boxes cannot be used. Among several a bad one does not stop the others.
         """
         source = open_source(inputs)
         drawing = {"keypoint_threshold": keypoint_threshold, "num_instances": num_instances}
@@ -159,12 +159,12 @@ class PoseEstimation3DPipeline(StagedPipeline):
         """The frames of a source with their results, for callers that write or draw them.
 
         Args:
-            source: what `hfpose.media.sources.open_source` makes of pictures, videos, webcams and collections of them.
+            source: what `hfpose.media.sources.open_source` makes of images, videos, webcams and collections of them.
             boxes, flip_test, box_threshold, nms_threshold, batch_size, pose_batch_size, whole_image_fallback: as for
                 `PoseEstimationPipeline.stream`.
             temporal: `"clip"` to lift over time, `"frame"` to lift each frame alone, as the reference's inferencer does.
             online: True lifts all frames as one stream, each from those before it and `lookahead` after it, in constant
-                memory. False waits for the end of a video, which is better. Default: True for webcams only. Pictures are
+                memory. False waits for the end of a video, which is better. Default: True for webcams only. Images are
                 lifted alone unless it is True.
             lookahead: how many frames late an online result may come.
             max_gap: a person who is not seen for up to so many frames is interpolated, with more a new clip begins.
@@ -251,14 +251,14 @@ class PoseEstimation3DPipeline(StagedPipeline):
             ConfigError: if there is no index file, or it names no lifter.
             CheckpointError: if the index names a part outside of the folder.
         """
-        root = hub.resolve(folder, "pose", revision=revision, token=token)
+        root = resolve(folder, "pose", revision=revision, token=token)
         index = read_index(root)
         if not isinstance(index.get("lifter"), str):
             raise ConfigError(f"{root} is a pipeline without a lifter; load it with `PoseEstimationPipeline`.")
         placement = Placement(device, device_map, max_memory, offload_folder)
         target = placement.loading_device
         pose = PoseEstimationPipeline.from_parts(root, index, target, dtype, backend)
-        place = hub.child_path(root, index["lifter"])
+        place = child_path(root, index["lifter"])
         lifter = load_stage(place, "lifter", device=target, dtype=dtype, backend=backend)
         return placement.apply(cls(pose, lifter))
 
@@ -295,7 +295,7 @@ def _follow_stream(
 
 
 def _lift_clip(results: Results, lifter: TemporalLifter, settings: _Settings) -> Iterator[tuple[Frame, PoseOutput]]:
-    """Lift a whole video. Only keypoints are kept of it, so its pictures are read anew where they are needed."""
+    """Lift a whole video. Only keypoints are kept of it, so its images are read anew where they are needed."""
     tracker = PoseTracker(settings.association, settings.tracking_threshold)
     frames, poses = [], []
     for frame, output in results:
@@ -327,11 +327,11 @@ def _drawn(
     limits: AxisLimits | None = None,
     panels: int | None = None,
 ) -> PoseOutput:
-    """The result with its picture. The frames of a video have `limits` and a number of `panels` in common."""
+    """The result with its image. The frames of a video have `limits` and a number of `panels` in common."""
     if drawing is None or frame.image is None or output.error is not None:
         return output
     options = dict(drawing)
     wanted = options.pop("num_instances", None)
     count = panels if wanted is None or wanted < 0 else max(wanted, 1)
-    picture = draw_poses_side_by_side(frame.image, output, axis_limits=limits, num_instances=count, **options)
-    return replace(output, visualization=picture)
+    image = draw_poses_side_by_side(frame.image, output, axis_limits=limits, num_instances=count, **options)
+    return replace(output, visualization=image)

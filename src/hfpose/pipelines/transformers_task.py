@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 
 from hfpose.errors import ConfigError
 from hfpose.pipelines.factory import HAND_MODEL_TYPE, detector_for
-from hfpose.pipelines.loading import default_device, load_stage
 from hfpose.pipelines.pose_estimation import PoseEstimationPipeline
+from hfpose.pipelines.stage import default_device, load_stage
 from hfpose.results import PoseOutput
 
 TASK = "pose-estimation"

@@ -37,7 +37,7 @@ class PixelAugmentation:
         hue, saturation, value: greatest change of each, in steps of OpenCV's HSV (hue to 180, the others to 255).
         blur_probability: of a box blur, and again of a median blur.
         cutout_probability: of a black rectangle.
-        cutout_range: smallest and greatest side of it, relative to the picture's.
+        cutout_range: smallest and greatest side of it, relative to the image's.
     """
 
     hue: float = 5.0
@@ -53,7 +53,7 @@ class PoseAugmentation:
     """Random changes of a person. The defaults are those of RTMPose's training.
 
     Args:
-        flip_probability: of the mirrored picture, with left and right keypoints swapped.
+        flip_probability: of the mirrored image, with left and right keypoints swapped.
         half_body_probability: of a crop around the upper or the lower body alone, where enough keypoints are labeled.
         scale_range: smallest and greatest factor on the size of the region.
         shift: greatest shift of the region relative to its size.
@@ -85,11 +85,11 @@ class PoseAugmentation:
 
 @dataclass(frozen=True)
 class DetectionAugmentation:
-    """Random changes of a picture with boxes. The defaults are those with which RTMDet's training ends.
+    """Random changes of an image with boxes. The defaults are those with which RTMDet's training ends.
 
     Args:
-        flip_probability: of the mirrored picture.
-        scale_range: smallest and greatest factor on the size at which the picture just fits; what reaches out is
+        flip_probability: of the mirrored image.
+        scale_range: smallest and greatest factor on the size at which the image just fits; what reaches out is
             cropped, what is missing padded.
         pixels: changes of the pixels.
     """
@@ -117,7 +117,7 @@ def crop_person(
     Args:
         image: (H, W, 3) RGB pixels.
         box: (4,) x1, y1, x2, y2.
-        keypoints: (K, 2) pixels of the picture.
+        keypoints: (K, 2) pixels of the image.
         visibility: (K,) 0 for keypoints that are not labeled.
         schema: of the keypoints.
         image_processor: a `TopDownImageProcessor`; tells size and geometry of crops.
@@ -224,10 +224,10 @@ def transform_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return points @ matrix[:, :2].T + matrix[:, 2]
 
 
-# Pictures with boxes
+# Images with boxes
 
 
-def fit_picture(
+def fit_image(
     image: np.ndarray,
     boxes: np.ndarray,
     labels: np.ndarray,
@@ -235,18 +235,18 @@ def fit_picture(
     augmentation: DetectionAugmentation | None,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A picture as a detector is trained with it.
+    """An image as a detector is trained with it.
 
     Args:
         image: (H, W, 3) RGB pixels.
         boxes: (n, 4) x1, y1, x2, y2.
         labels: (n,) their classes.
         image_processor: a `DetectionImageProcessor`; tells size and padding.
-        augmentation: random changes, None for the picture that the image processor makes.
+        augmentation: random changes, None for the image that the image processor makes.
         rng: where chance comes from.
 
     Returns:
-        Picture (h, w, 3), uint8; boxes (m, 4) float32 in its pixels, cut off at its borders; their classes (m,).
+        Image (h, w, 3), uint8; boxes (m, 4) float32 in its pixels, cut off at its borders; their classes (m,).
     """
     import cv2
 
@@ -309,7 +309,7 @@ def change_colors(image: np.ndarray, augmentation: PixelAugmentation, rng: np.ra
 
 
 def cut_out(image: np.ndarray, side_range: tuple[float, float], rng: np.random.Generator) -> None:
-    """Blacken a random rectangle of pixels (H, W, 3), in place; its sides are relative to the picture's."""
+    """Blacken a random rectangle of pixels (H, W, 3), in place; its sides are relative to the image's."""
     height, width = image.shape[:2]
     sides = (rng.uniform(*side_range, 2) * (height, width)).astype(int)
     top, left = (rng.integers(0, limit + 1) for limit in (height - sides[0], width - sides[1]))

@@ -30,7 +30,7 @@ class PoseCollator:
 
 @dataclass(frozen=True)
 class DetectionCollator:
-    """Batches of `FittedPictures`: `pixel_values` (B, 3, H, W) and `labels`, a dict of `boxes` and `class_labels` each.
+    """Batches of `FittedImages`: `pixel_values` (B, 3, H, W) and `labels`, a dict of `boxes` and `class_labels` each.
 
     Args:
         image_processor: of the model; it normalizes the pixels.

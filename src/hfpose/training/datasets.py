@@ -1,6 +1,6 @@
-"""Training data: annotated pictures and rendered scenes as streams of samples for transformers' `Trainer`.
+"""Training data: annotated images and rendered scenes as streams of samples for transformers' `Trainer`.
 
-A stream is one long pass in which sample n follows from the seed and n alone: which picture it shows and all that is
+A stream is one long pass in which sample n follows from the seed and n alone: which image it shows and all that is
 random about it. It does not matter how many workers load it, or whether a run was interrupted on the way.
 """
 
@@ -9,20 +9,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
 from torch.utils.data import Dataset, get_worker_info
 
-from hfpose.annotations import PictureBoxes, PoseInstances
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema
+from hfpose.media.coco_annotations import ImageBoxes, PoseInstances
 from hfpose.media.images import load_image
-from hfpose.training.augmentation import DetectionAugmentation, PoseAugmentation, crop_person, fit_picture
-from hfpose.training.figures import Scene, render_scene
+from hfpose.training.augmentation import DetectionAugmentation, PoseAugmentation, crop_person, fit_image
 
-# Pictures in a row that may be unreadable before training stops.
+# Images in a row that may be unreadable before training stops.
 MAX_UNREADABLE = 20
 
 # Share of a run at whose end the augmentation is the later one, as in RTMPose's training (30 of 420 epochs).
@@ -34,7 +32,7 @@ _ORDER, _CHANGES = 0, 1
 
 @dataclass(frozen=True)
 class PersonSample:
-    """A person: picture (H, W, 3), box (4,) x1, y1, x2, y2, keypoints (K, 2) in pixels, visibility (K,)."""
+    """A person: image (H, W, 3), box (4,) x1, y1, x2, y2, keypoints (K, 2) in pixels, visibility (K,)."""
 
     image: np.ndarray
     box: np.ndarray
@@ -43,8 +41,8 @@ class PersonSample:
 
 
 @dataclass(frozen=True)
-class PictureSample:
-    """A picture (H, W, 3) with boxes (n, 4) x1, y1, x2, y2 in pixels and their classes (n,)."""
+class ImageSample:
+    """An image (H, W, 3) with boxes (n, 4) x1, y1, x2, y2 in pixels and their classes (n,)."""
 
     image: np.ndarray
     boxes: np.ndarray
@@ -60,7 +58,7 @@ class Samples(Protocol):
         """A sample; `rng` is for sources that choose.
 
         Raises:
-            InputError: if its picture cannot be read.
+            InputError: if its image cannot be read.
         """
 
 
@@ -75,74 +73,22 @@ class AnnotatedPeople:
 
     def load(self, index: int, rng: np.random.Generator) -> PersonSample:
         people = self.instances
-        image = load_image(people.pictures[people.picture_indices[index]].path)
+        image = load_image(people.images[people.image_indices[index]].path)
         return PersonSample(image, people.boxes[index], people.keypoints[index], people.visibility[index])
 
 
-class AnnotatedPictures:
-    """The pictures of an annotation file with their boxes, one sample each."""
+class AnnotatedImages:
+    """The images of an annotation file with their boxes, one sample each."""
 
-    def __init__(self, pictures: Sequence[PictureBoxes]) -> None:
-        self.pictures = pictures
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def load(self, index: int, rng: np.random.Generator) -> PictureSample:
-        one = self.pictures[index]
-        return PictureSample(load_image(one.picture.path), one.boxes, one.labels)
-
-
-@lru_cache(maxsize=2)
-def _rendered(seed: int) -> Scene:
-    return render_scene(seed)
-
-
-class RenderedPeople:
-    """People of rendered scenes with COCO's keypoints, some from each scene, chosen by chance.
-
-    Args:
-        seeds: of the scenes.
-        people_per_scene: samples in a row that come from the same scene.
-    """
-
-    def __init__(self, seeds: range, people_per_scene: int = 2) -> None:
-        self.seeds = seeds
-        self.people_per_scene = people_per_scene
+    def __init__(self, images: Sequence[ImageBoxes]) -> None:
+        self.images = images
 
     def __len__(self) -> int:
-        return len(self.seeds) * self.people_per_scene
+        return len(self.images)
 
-    def load(self, index: int, rng: np.random.Generator) -> PersonSample:
-        scene = _rendered(self.seeds[index // self.people_per_scene])
-        if scene.num_people == 0:
-            raise InputError(f"Nobody is to be seen in the scene of seed {scene.seed}.")
-        first = index % self.people_per_scene
-        # Different people where there are as many; who comes first is up to the scene's seed.
-        person = (
-            (scene.seed + first) % scene.num_people if first < scene.num_people else rng.integers(scene.num_people)
-        )
-        return PersonSample(scene.image, scene.boxes[person], scene.keypoints[person], scene.visibility[person])
-
-
-class RenderedPictures:
-    """Rendered scenes with the boxes of their people, one sample each; the one class is "person".
-
-    Args:
-        seeds: of the scenes.
-        times: samples in a row that show the same scene, each augmented in its own way.
-    """
-
-    def __init__(self, seeds: range, times: int = 1) -> None:
-        self.seeds = seeds
-        self.times = times
-
-    def __len__(self) -> int:
-        return len(self.seeds) * self.times
-
-    def load(self, index: int, rng: np.random.Generator) -> PictureSample:
-        scene = _rendered(self.seeds[index // self.times])
-        return PictureSample(scene.image, scene.boxes, np.zeros(scene.num_people, np.int64))
+    def load(self, index: int, rng: np.random.Generator) -> ImageSample:
+        one = self.images[index]
+        return ImageSample(load_image(one.image.path), one.boxes, one.labels)
 
 
 class SampleStream(Dataset):
@@ -177,7 +123,7 @@ class SampleStream(Dataset):
         return self.num_samples
 
     def __getitem__(self, position: int) -> Mapping[str, Any]:
-        """Sample at a position. A picture that cannot be read is told once, and the next one takes its place.
+        """Sample at a position. An image that cannot be read is told once, and the next one takes its place.
 
         Raises:
             InputError: if many in a row cannot be read.
@@ -251,8 +197,8 @@ class PersonCrops:
 
 
 @dataclass(frozen=True)
-class FittedPictures:
-    """Makes training samples of pictures: `image`, `boxes` and `labels`, see `fit_picture`.
+class FittedImages:
+    """Makes training samples of images: `image`, `boxes` and `labels`, see `fit_image`.
 
     Args:
         image_processor: of the model.
@@ -262,8 +208,8 @@ class FittedPictures:
     image_processor: Any
     augmentation: DetectionAugmentation | None
 
-    def __call__(self, sample: PictureSample, rng: np.random.Generator, progress: float) -> dict[str, np.ndarray]:
-        image, boxes, labels = fit_picture(
+    def __call__(self, sample: ImageSample, rng: np.random.Generator, progress: float) -> dict[str, np.ndarray]:
+        image, boxes, labels = fit_image(
             sample.image, sample.boxes, sample.labels, self.image_processor, self.augmentation, rng
         )
         return {"image": image, "boxes": boxes, "labels": labels}

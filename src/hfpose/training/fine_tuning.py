@@ -1,4 +1,4 @@
-"""Fine-tuning a model of the zoo, the Hub or a folder on annotated pictures: what `hfpose train` does."""
+"""Fine-tuning a model of the zoo, the Hub or a folder on annotated images: what `hfpose train` does."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hfpose.annotations import (
+from hfpose.errors import ConfigError, HFPoseError, InputError
+from hfpose.keypoints import KeypointSchema, schema_for_config
+from hfpose.media.coco_annotations import (
     CocoFile,
     annotated_schema,
     check_keypoints,
-    picture_boxes,
+    image_boxes,
     pose_instances,
     read_coco,
     read_schema,
 )
-from hfpose.errors import ConfigError, HFPoseError, InputError
-from hfpose.keypoints import KeypointSchema, schema_for_config
 from hfpose.media.files import atomic_path
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.losses import heatmap_loss
-from hfpose.pipelines.loading import Stage, load_stage, task_of
+from hfpose.pipelines.stage import Stage, load_stage, task_of
 from hfpose.training.augmentation import DetectionAugmentation, PoseAugmentation
 from hfpose.training.collators import DetectionCollator, PoseCollator
 from hfpose.training.datasets import (
+    AnnotatedImages,
     AnnotatedPeople,
-    AnnotatedPictures,
-    FittedPictures,
+    FittedImages,
     PersonCrops,
     Samples,
     SampleStream,
@@ -63,8 +63,8 @@ class FineTuning:
         model: alias, zoo name, hub repository or folder of a pose model or a detector.
         data: annotations in COCO's format.
         output: folder for the model, its card, checkpoints and logs.
-        images: folder of the pictures; None: that of the annotations.
-        validation_data, validation_images: the same for pictures to measure the model on.
+        images: folder of the images; None: that of the annotations.
+        validation_data, validation_images: the same for images to measure the model on.
         schema: name or JSON file of the keypoints; None: those that the annotations name, else the model's.
         epochs: passes over the data; `num_steps`, where given, counts instead.
         num_steps: optimizer steps.
@@ -326,17 +326,17 @@ def _plan_detector(task: FineTuning, coco: CocoFile, validation: CocoFile | None
             f"The detector knows {_listed(own)}, the data have {_listed(labels)}: initialized anew {', '.join(layers)}."
         )
     processor = stage.image_processor
-    pictures = AnnotatedPictures(picture_boxes(coco, _class_indices(coco, labels)))
+    images = AnnotatedImages(image_boxes(coco, _class_indices(coco, labels)))
     plan = _Plan(
         stage,
-        pictures,
-        FittedPictures(processor, DetectionAugmentation()),
+        images,
+        FittedImages(processor, DetectionAugmentation()),
         DetectionCollator(processor),
         messages=messages,
     )
     if validation is not None:
-        held_out = AnnotatedPictures(picture_boxes(validation, _class_indices(validation, labels)))
-        plan.validation = _validation_stream(held_out, FittedPictures(processor, None))
+        held_out = AnnotatedImages(image_boxes(validation, _class_indices(validation, labels)))
+        plan.validation = _validation_stream(held_out, FittedImages(processor, None))
     return plan
 
 
@@ -399,7 +399,7 @@ def _plain(value: Any) -> Any:
 
 def _write_folder(task: FineTuning, plan: _Plan, summary: TrainingSummary) -> None:
     from hfpose.checkpoints.conversion import save_folder
-    from hfpose.publishing.cards import model_card
+    from hfpose.hub.cards import model_card
 
     model = plan.stage.model
     save_folder(task.output, model, plan.stage.image_processor)
@@ -426,8 +426,8 @@ def hardware_name(use_cpu: bool = False) -> str:
 def _measure(task: FineTuning, stage: Stage, is_detector: bool, tell: Callable[[str], None]) -> None:
     """Measure the model on the validation data, on annotated boxes, and write the numbers into the card."""
     from hfpose.evaluation.runs import evaluate_detector, evaluate_pose_pipeline
+    from hfpose.hub.card_results import add_results
     from hfpose.pipelines import PoseEstimationPipeline
-    from hfpose.publishing.results import add_results
 
     assert task.validation_data is not None
     coco = read_coco(task.validation_data, task.validation_images)

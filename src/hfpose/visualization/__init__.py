@@ -1,4 +1,4 @@
-"""Drawing: functions that take a picture and a result and return a new picture."""
+"""Drawing: functions that take an image and a result and return a new image."""
 
 from hfpose.visualization.heatmaps import draw_heatmaps, draw_poses_and_heatmaps
 from hfpose.visualization.interactive import plot_poses_3d

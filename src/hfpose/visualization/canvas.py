@@ -1,4 +1,4 @@
-"""Lines, dots and labels on an RGB picture: what 2D and 3D drawing share.
+"""Lines, dots and labels on an RGB image: what 2D and 3D drawing share.
 
 Everything here changes the canvas it is given. Coordinates are float pixels with pixel centers at integers, drawn with
 anti-aliasing at a fraction of a pixel, so that a skeleton does not jitter in a video.
@@ -39,14 +39,14 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def check_image(image: np.ndarray) -> None:
-    """Raises InputError unless `image` is an RGB picture, uint8 of shape (H, W, 3)."""
+    """Raises InputError unless `image` is an RGB image, uint8 of shape (H, W, 3)."""
     if not isinstance(image, np.ndarray):
         raise InputError(
             f"Drawing needs a numpy array, but {type(image).__name__} was given; hfpose.media.load_image makes one."
         )
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise InputError(
-            f"Drawing needs an RGB picture of dtype uint8 and shape (H, W, 3), but {image.dtype} of shape "
+            f"Drawing needs an RGB image of dtype uint8 and shape (H, W, 3), but {image.dtype} of shape "
             f"{image.shape} was given."
         )
 
@@ -79,7 +79,7 @@ def resolve_schema(schema: KeypointSchema | str | None, output: PoseOutput) -> K
 
 
 def line_width_for(height: int, width: int) -> int:
-    """Line width that looks the same in a small and a large picture: 2 at 640x480, 4 at 1920x1080."""
+    """Line width that looks the same in a small and a large image: 2 at 640x480, 4 at 1920x1080."""
     return max(1, round((height * width) ** 0.5 / 320))
 
 
@@ -112,7 +112,7 @@ def fill_polygon(canvas: np.ndarray, corners: np.ndarray, color: Color) -> None:
 
 
 def draw_label(canvas: np.ndarray, text: str, x: float, y: float, color: Color) -> None:
-    """Writes `text` on a filled tag whose bottom left corner is at (x, y), moved so that it lies in the picture."""
+    """Writes `text` on a filled tag whose bottom left corner is at (x, y), moved so that it lies in the image."""
     height, width = canvas.shape[:2]
     scale, thickness = _text_size(height, width)
     (text_width, text_height), baseline = cv2.getTextSize(text, _FONT, scale, thickness)
@@ -132,14 +132,14 @@ def draw_text(canvas: np.ndarray, text: str, x: float, y: float, color: Color) -
 
 
 def points_within(points: np.ndarray, height: int, width: int, margin: float = 0.0) -> np.ndarray:
-    """Which of `points` (..., 2) are finite and at most `margin` pixels off the picture: booleans (...)."""
+    """Which of `points` (..., 2) are finite and at most `margin` pixels off the image: booleans (...)."""
     with np.errstate(invalid="ignore"):
         inside = (points >= -0.5 - margin) & (points < np.array([width, height]) - 0.5 + margin)
     return np.asarray(inside.all(axis=-1))
 
 
 def _text_size(height: int, width: int) -> tuple[float, int]:
-    """Font scale and line width of text in a picture of this size."""
+    """Font scale and line width of text in an image of this size."""
     scale = max(0.35, (height * width) ** 0.5 / 1400)
     return scale, max(1, round(scale * 1.5))
 

@@ -1,4 +1,4 @@
-"""Drawing a model's heatmaps over the picture."""
+"""Drawing a model's heatmaps over the image."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from hfpose.visualization.poses import draw_poses
 def draw_heatmaps(image: np.ndarray, output: PoseOutput, *, alpha: float = 0.5) -> np.ndarray:
     """Overlays the highest of all people's heatmaps, from blue (low) to red (high), on a copy of `image`.
 
-    As in the reference (`mmengine.visualization.Visualizer.draw_featmap`) the lowest value in the picture is blue and the
-    highest red, and the colors cover the whole picture.
+    As in the reference (`mmengine.visualization.Visualizer.draw_featmap`) the lowest value in the image is blue and the
+    highest red, and the colors cover the whole image.
 
     Args:
-        image: RGB uint8 picture (H, W, 3). It is not changed.
-        output: Its `heatmaps` are (N, K, h, w) over `heatmap_boxes`, or (K, H', W') over the whole picture.
-        alpha: Weight of the colors, 0 to 1; the rest is the picture.
+        image: RGB uint8 image (H, W, 3). It is not changed.
+        output: Its `heatmaps` are (N, K, h, w) over `heatmap_boxes`, or (K, H', W') over the whole image.
+        alpha: Weight of the colors, 0 to 1; the rest is the image.
 
     Returns:
-        RGB uint8 picture (H, W, 3), a new array.
+        RGB uint8 image (H, W, 3), a new array.
 
     Raises:
-        InputError: If `image` is not such a picture, or `output` has no heatmaps or no boxes for them.
+        InputError: If `image` is not such an image, or `output` has no heatmaps or no boxes for them.
     """
     check_image(image)
     if not 0 <= alpha <= 1:
         raise InputError(f"alpha must be 0 to 1, but {alpha} was given.")
-    peaks = _picture_sized(output, *image.shape[:2])
+    peaks = _image_sized(output, *image.shape[:2])
     levels = np.empty(peaks.shape, np.uint8)
     cv2.normalize(peaks, levels, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)
     colors = cv2.applyColorMap(levels, _jet_rgb())
@@ -47,13 +47,13 @@ def draw_poses_and_heatmaps(
     """Draws the poses and, below them, the heatmaps, as MMPose shows the two.
 
     Args:
-        image: RGB uint8 picture (H, W, 3). It is not changed.
+        image: RGB uint8 image (H, W, 3). It is not changed.
         output: Result with heatmaps, see `draw_heatmaps`.
-        black_background: Draw both on black instead of the picture.
+        black_background: Draw both on black instead of the image.
         options: Other options of `draw_poses`.
 
     Returns:
-        RGB uint8 picture (2 H, W, 3).
+        RGB uint8 image (2 H, W, 3).
 
     Raises:
         InputError, ConfigError: As `draw_poses` and `draw_heatmaps` do.
@@ -71,14 +71,14 @@ def _jet_rgb() -> np.ndarray:
     return np.ascontiguousarray(bgr[..., ::-1])
 
 
-def _picture_sized(output: PoseOutput, height: int, width: int) -> np.ndarray:
+def _image_sized(output: PoseOutput, height: int, width: int) -> np.ndarray:
     """The highest heatmap value at each pixel, (height, width) float32."""
     heatmaps = output.heatmaps
     if heatmaps is None:
         raise InputError("This result has no heatmaps to draw; ask the pipeline for them.")
     if heatmaps.ndim not in (3, 4) or (heatmaps.ndim == 4 and output.heatmap_boxes is None):
         raise InputError(
-            f"Heatmaps must be (K, H, W) over the picture or (N, K, h, w) with heatmap_boxes, but {heatmaps.shape} "
+            f"Heatmaps must be (K, H, W) over the image or (N, K, h, w) with heatmap_boxes, but {heatmaps.shape} "
             f"with{'out' if output.heatmap_boxes is None else ''} heatmap_boxes was given."
         )
     heatmaps = np.nan_to_num(heatmaps, nan=0.0, posinf=0.0, neginf=0.0)

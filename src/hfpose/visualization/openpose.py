@@ -57,7 +57,7 @@ def blend_ellipses(canvas: np.ndarray, ends: np.ndarray, colors: Sequence[Color]
     lengths = np.maximum(np.hypot(half_axes[:, 0], half_axes[:, 1]), 1e-6)[:, None]
     across = np.stack([-half_axes[:, 1], half_axes[:, 0]], axis=1) / lengths * half_width
     outlines = ends.mean(axis=1)[:, None] + _CIRCLE[:, :1] * half_axes[:, None] + _CIRCLE[:, 1:] * across[:, None]
-    # Only the pixels around an ellipse are copied and mixed, not the picture.
+    # Only the pixels around an ellipse are copied and mixed, not the image.
     corners = np.maximum(np.floor(outlines.min(axis=1)).astype(int) - 1, 0)
     far_corners = np.ceil(outlines.max(axis=1)).astype(int) + 2
     outlines -= corners[:, None]

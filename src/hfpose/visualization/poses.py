@@ -1,4 +1,4 @@
-"""Drawing people onto a picture: skeletons, boxes and labels."""
+"""Drawing people onto an image: skeletons, boxes and labels."""
 
 from __future__ import annotations
 
@@ -50,30 +50,30 @@ def draw_poses(
     """Draws the people of `output` on a copy of `image`.
 
     A keypoint is drawn if its score is at least `keypoint_threshold`, a link if both its ends are and lie in the
-    picture, as in the reference (`mmpose.visualization.PoseLocalVisualizer`). A 3D result is drawn by its
+    image, as in the reference (`mmpose.visualization.PoseLocalVisualizer`). A 3D result is drawn by its
     `keypoints_2d`.
 
     Args:
-        image: RGB uint8 picture (H, W, 3) that `output` belongs to. It is not changed.
+        image: RGB uint8 image (H, W, 3) that `output` belongs to. It is not changed.
         output: N people with K keypoints, in pixels of `image`.
         schema: Schema or name of one for skeleton and colors. Default: the output's own; without any, dots only.
         keypoint_threshold: Lowest keypoint score that is drawn.
-        radius: Radius of keypoints in pixels, 0 for none. Default: grows with the picture, 3 at 640x480.
+        radius: Radius of keypoints in pixels, 0 for none. Default: grows with the image, 3 at 640x480.
         thickness: Width of links and boxes as OpenCV counts it, 0 for none (in OpenPose style: half the width of a limb).
-            Default: grows with the picture, 2 at 640x480. Faces and hands of whole-body schemas are drawn with half of
+            Default: grows with the image, 2 at 640x480. Faces and hands of whole-body schemas are drawn with half of
             both.
         draw_boxes: Draw the outline of `output.boxes`.
         draw_track_ids: Write `output.track_ids` at each person; boxes then have one color for each id.
         draw_keypoint_indices: Write the index beside each keypoint.
         labels: N texts, one written at each person (after the track id).
         skeleton_style: "mmpose", or "openpose" for OpenPose's colors, limbs and neck.
-        black_background: Draw on black instead of the picture.
+        black_background: Draw on black instead of the image.
 
     Returns:
-        RGB uint8 picture (H, W, 3), a new array.
+        RGB uint8 image (H, W, 3), a new array.
 
     Raises:
-        InputError: If `image` is not such a picture, `labels` has not N texts, or a 3D result has no `keypoints_2d`.
+        InputError: If `image` is not such an image, `labels` has not N texts, or a 3D result has no `keypoints_2d`.
         ConfigError: If the schema does not fit the result or the style.
     """
     check_image(image)
@@ -121,7 +121,7 @@ def _keypoints_2d(output: PoseOutput) -> np.ndarray:
         return output.keypoints_2d
     if output.keypoints.shape[2] == 3:
         raise InputError(
-            "A 3D result without keypoints_2d cannot be drawn onto its picture; draw_poses_3d draws it in space."
+            "A 3D result without keypoints_2d cannot be drawn onto its image; draw_poses_3d draws it in space."
         )
     return output.keypoints
 
@@ -141,7 +141,7 @@ def _draw_people(
     Args:
         keypoints: (N, K, 2) pixels.
         confident: (N, K) booleans: the score is high enough.
-        dots: (N, K) booleans: confident, and in or near the picture.
+        dots: (N, K) booleans: confident, and in or near the image.
     """
     links = np.array(schema.skeleton, dtype=int).reshape(-1, 2)
     fine = _fine_keypoints(schema)
@@ -177,7 +177,7 @@ def _fine_keypoints(schema: KeypointSchema) -> np.ndarray:
 def _draw_boxes(canvas: np.ndarray, output: PoseOutput, thickness: int, by_track: bool) -> None:
     assert output.boxes is not None
     height, width = canvas.shape[:2]
-    # An edge off the picture stays off it, but comes near enough for OpenCV's integers.
+    # An edge off the image stays off it, but comes near enough for OpenCV's integers.
     margin = 2 * thickness
     boxes = np.clip(output.boxes, -margin, np.array([width, height] * 2) + margin)
     for person in np.flatnonzero(np.isfinite(output.boxes).all(axis=1)).tolist():

@@ -33,7 +33,7 @@ _GRID_COLOR: Color = (205, 205, 205)
 _TAG_COLOR: Color = (225, 225, 225)
 _GRID_CELLS = 8
 ELEVATION = 15.0
-# Azimuths from which the reference looks, by schema: near the view of the camera that took the picture.
+# Azimuths from which the reference looks, by schema: near the view of the camera that took the image.
 _AZIMUTH = {"interhand3d": -115.0}
 _DEFAULT_AZIMUTH = 70.0
 _ROUND_SIZES = (1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0)
@@ -100,7 +100,7 @@ def draw_poses_3d(
 
     Args:
         output: N people with 3D keypoints (N, K, 3), z up.
-        size: Height of the picture in pixels. Panels fill it in rows and columns: one for one person, 2 x 2 for four.
+        size: Height of the image in pixels. Panels fill it in rows and columns: one for one person, 2 x 2 for four.
         schema: Schema or name of one for skeleton and colors. Default: the output's own.
         keypoint_threshold: Lowest keypoint score that is drawn.
         radius, thickness: Of keypoints and links, in pixels. Default: grow with the panel.
@@ -112,7 +112,7 @@ def draw_poses_3d(
         axis_limits: The part of space to show. Default: what this output needs; for a clip see `axis_limits_3d`.
 
     Returns:
-        RGB uint8 picture (size, W, 3).
+        RGB uint8 image (size, W, 3).
 
     Raises:
         InputError: If the keypoints have no third dimension, or a size is not positive.
@@ -137,19 +137,19 @@ def draw_poses_3d(
     thickness = line_width_for(panel_size, panel_size) + 1 if thickness is None else int(thickness)
     radius = thickness if radius is None else int(radius)
 
-    picture = np.full((size, columns * panel_size, 3), 255, np.uint8)
+    image = np.full((size, columns * panel_size, 3), 255, np.uint8)
     shown = _is_shown(output, keypoint_threshold)
     people = _by_identity(output)
     for place in range(panels):
         row, column = divmod(place, columns)
-        panel = picture[row * panel_size : (row + 1) * panel_size, column * panel_size : (column + 1) * panel_size]
+        panel = image[row * panel_size : (row + 1) * panel_size, column * panel_size : (column + 1) * panel_size]
         panel[:] = empty
         if place < len(people):
             index = people[place]
             _draw_skeleton(panel, output.keypoints[index], shown[index], schema, view, radius, thickness)
             if output.track_ids is not None:
                 draw_label(panel, f"#{output.track_ids[index]}", 0, 0, _TAG_COLOR)
-    return picture
+    return image
 
 
 def _by_identity(output: PoseOutput) -> list[int]:
@@ -171,17 +171,17 @@ def draw_poses_side_by_side(
     axis_limits: AxisLimits | None = None,
     **options_2d: Any,
 ) -> np.ndarray:
-    """Draws the 2D poses on the picture and, to its right at the same height, the 3D skeletons.
+    """Draws the 2D poses on the image and, to its right at the same height, the 3D skeletons.
 
     Args:
-        image: RGB uint8 picture (H, W, 3). It is not changed.
+        image: RGB uint8 image (H, W, 3). It is not changed.
         output: Result with 3D `keypoints` and `keypoints_2d`.
         schema, keypoint_threshold: As in `draw_poses`, for both halves.
         num_instances, azimuth, elevation, axis_limits: As in `draw_poses_3d`.
         options_2d: Other options of `draw_poses`, for the left half.
 
     Returns:
-        RGB uint8 picture (H, W + width of the panels, 3).
+        RGB uint8 image (H, W + width of the panels, 3).
 
     Raises:
         InputError, ConfigError: As `draw_poses` and `draw_poses_3d` do.

@@ -22,7 +22,7 @@ _ADVICE = "Write files instead (out_dir, vis_out_dir), or show on a machine with
 
 
 class Window:
-    """Shows one picture after the other, and a context manager that closes the window at its end.
+    """Shows one image after the other, and a context manager that closes the window at its end.
 
     Args:
         title: of the window.
@@ -38,10 +38,10 @@ class Window:
         self._tells_closing = False
 
     def show(self, image: np.ndarray, wait_time: float = 0.0) -> bool:
-        """Show an RGB picture (H, W, 3).
+        """Show an RGB image (H, W, 3).
 
         Args:
-            image: the picture.
+            image: the image.
             wait_time: seconds until this returns, or a key is pressed; 0 waits for a key.
 
         Returns:

@@ -10,6 +10,7 @@ from torch import nn
 
 from golden import Golden
 from hfpose.errors import ConfigError
+from hfpose.hub.zoo import get_entry, list_entries
 from hfpose.keypoints import load_schema
 from hfpose.models.hrnet.configuration_hrnet import HRNetConfig
 from hfpose.models.hrnet.convert_hrnet import (
@@ -19,7 +20,6 @@ from hfpose.models.hrnet.convert_hrnet import (
     image_processor_from_reference,
 )
 from hfpose.models.hrnet.modeling_hrnet import HRNetForPoseEstimation
-from hfpose.zoo import get_entry, list_entries
 
 NAMES = [entry.name for entry in list_entries("pose") if entry.family == "hrnet"]
 

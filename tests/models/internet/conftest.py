@@ -8,9 +8,9 @@ from transformers import ResNetConfig
 
 from golden import Golden
 from hfpose.checkpoints.conversion import ModelSource, build_model
+from hfpose.hub.zoo import get_entry
 from hfpose.models.internet.configuration_internet import InterNetConfig
 from hfpose.models.internet.modeling_internet import InterNetForHandPose
-from hfpose.zoo import get_entry
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import torch
 
 from golden import Golden
 from hfpose.errors import ConfigError
+from hfpose.hub.zoo import get_entry
 from hfpose.models.internet.configuration_internet import InterNetConfig
 from hfpose.models.internet.convert_internet import (
     MODEL_CLASS,
@@ -16,7 +17,6 @@ from hfpose.models.internet.convert_internet import (
     convert_state_dict,
     image_processor_from_reference,
 )
-from hfpose.zoo import get_entry
 
 REFERENCE: dict[str, Any] = get_entry("hand3d").reference
 

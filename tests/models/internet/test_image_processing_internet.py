@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from golden import Golden, share_within
+from hfpose.hub.zoo import get_entry
 from hfpose.keypoints import load_schema
 from hfpose.media.images import load_image
 from hfpose.models.internet.convert_internet import image_processor_from_reference
 from hfpose.models.internet.image_processing_internet import InterNetImageProcessor
 from hfpose.models.internet.modeling_internet import InterNetForHandPose, InterNetOutput
-from hfpose.zoo import get_entry
 
 BOX = np.array([[0, 0, 256, 256]], np.float32)
 
@@ -49,7 +49,7 @@ def test_hands_are_those_of_the_reference(shared: Path, seeded_model: InterNetFo
 def test_peak_tells_place_and_depth(processor: InterNetImageProcessor) -> None:
     outputs = outputs_with_peaks([(16, 8, 48), (32, 32, 32)], [200.0, 100.0])
     keypoints, scores = processor.decode(outputs, BOX)
-    # The crop shows 1.25 times the box, 5 pixels of the picture a cell, from -32 on.
+    # The crop shows 1.25 times the box, 5 pixels of the image a cell, from -32 on.
     np.testing.assert_allclose(keypoints[0], [[48, 8, 100], [128, 128, 0]])
     np.testing.assert_allclose(scores, [[200, 100]])
 
@@ -96,7 +96,7 @@ def test_no_hand_at_all_stands_on_the_ground_too(processor: InterNetImageProcess
     assert hands[0]["hand_type"].tolist() == [False, False]
 
 
-def test_hands_come_back_by_picture(processor: InterNetImageProcessor) -> None:
+def test_hands_come_back_by_image(processor: InterNetImageProcessor) -> None:
     heatmaps = torch.rand(3, 42, 4, 4, 4)
     outputs = InterNetOutput(heatmaps=heatmaps, root_depth=torch.full((3, 1), 32.0), hand_type=torch.ones(3, 2))
     boxes = [np.repeat(BOX, 2, axis=0), np.zeros((0, 4)), BOX]

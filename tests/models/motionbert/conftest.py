@@ -7,9 +7,9 @@ import torch
 
 from golden import Golden
 from hfpose.checkpoints.conversion import ModelSource, build_model
+from hfpose.hub.zoo import get_entry
 from hfpose.models.motionbert.configuration_motionbert import MotionBertConfig
 from hfpose.models.motionbert.modeling_motionbert import MotionBertForPoseLifting
-from hfpose.zoo import get_entry
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import torch
 
 from golden import Golden
 from hfpose.errors import ConfigError
+from hfpose.hub.zoo import get_entry
 from hfpose.models.motionbert.configuration_motionbert import MotionBertConfig
 from hfpose.models.motionbert.convert_motionbert import (
     MODEL_CLASS,
@@ -15,7 +16,6 @@ from hfpose.models.motionbert.convert_motionbert import (
     convert_state_dict,
     image_processor_from_reference,
 )
-from hfpose.zoo import get_entry
 
 REFERENCE: dict[str, Any] = get_entry("human3d").reference
 

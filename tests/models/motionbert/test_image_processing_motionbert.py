@@ -92,7 +92,7 @@ def test_upright_poses_stand_on_the_ground(processor: MotionBertImageProcessor) 
     np.testing.assert_allclose(upright[..., 0], -camera[..., 0], atol=1e-6)
     np.testing.assert_allclose(upright[..., 1], camera[..., 2], atol=1e-6)
     assert (upright[..., 2].min(-1) == 0).all()
-    # The highest keypoint is the one with the least y of the picture.
+    # The highest keypoint is the one with the least y of the image.
     np.testing.assert_array_equal(upright[..., 2].argmax(-1), camera[..., 1].argmin(-1))
 
 
@@ -101,7 +101,7 @@ def test_root_is_the_origin_unless_asked_otherwise(processor: MotionBertImagePro
     relative = processor.post_process_pose_lifting(output, (640, 480), **AS_DECODED)
     absolute = processor.post_process_pose_lifting(output, (640, 480), do_root_relative=False, **AS_DECODED)
     assert (relative[..., 0, :] == 0).all()
-    # The root lies in the middle of the picture: half of 640x480 pixels at 4 mm.
+    # The root lies in the middle of the image: half of 640x480 pixels at 4 mm.
     np.testing.assert_allclose(absolute[0, 0, 0], [1.28, 0.96, 0], atol=1e-6)
     np.testing.assert_allclose(absolute - absolute[..., :1, :], relative, atol=1e-5)
 
@@ -153,8 +153,8 @@ def test_folder_gives_back_the_same_processor(tmp_path: Path) -> None:
     assert (settings.do_normalize_boxes, settings.box_scale, settings.zero_root) == (False, 300.0, False)
 
 
-def test_poses_can_lie_in_pictures_of_one_size() -> None:
-    """With `box_image_size` the resolution of the picture changes nothing, neither what goes in nor what comes out."""
+def test_poses_can_lie_in_images_of_one_size() -> None:
+    """With `box_image_size` the resolution of the image changes nothing, neither what goes in nor what comes out."""
     processor = MotionBertImageProcessor(
         box_center=(500, 500), box_scale=1000, box_image_size=(1000, 1000), depth_factor=2.0
     )
@@ -184,7 +184,7 @@ def test_mirrored_results_are_those_whose_axes_are_left_handed(away: bool, swap:
     assert processor.mirrors(not swap) != processor.mirrors()
 
 
-def test_without_box_normalization_the_size_of_the_picture_counts() -> None:
+def test_without_box_normalization_the_size_of_the_image_counts() -> None:
     processor = MotionBertImageProcessor(box_image_size=(1000, 1000))
     plain = MotionBertImageProcessor()
     keypoints = np.random.default_rng(0).uniform(20, 200, (1, 17, 2)).astype(np.float32)

@@ -25,38 +25,38 @@ def model() -> RTMDetForObjectDetection:
 
 
 def squares(count: int, size: int = 64) -> tuple[torch.Tensor, list[dict[str, torch.Tensor]]]:
-    """Gray pictures with one bright square each, its color the class."""
+    """Gray images with one bright square each, its color the class."""
     generator = torch.Generator().manual_seed(0)
-    pictures, labels = torch.zeros(count, 3, size, size), []
+    images, labels = torch.zeros(count, 3, size, size), []
     for index in range(count):
         x, y = torch.randint(0, size - 30, (2,), generator=generator).tolist()
         side = int(torch.randint(16, 30, (1,), generator=generator))
-        pictures[index, index % 2, y : y + side, x : x + side] = 3
+        images[index, index % 2, y : y + side, x : x + side] = 3
         box = torch.tensor([[x, y, x + side, y + side]], dtype=torch.float32)
         labels.append({"boxes": box, "class_labels": torch.tensor([index % 2])})
-    return pictures, labels
+    return images, labels
 
 
 def test_no_labels_no_loss(model):
     assert model(torch.zeros(1, 3, 64, 64)).loss is None
 
 
-def test_a_picture_without_boxes_has_a_finite_loss(model):
-    pictures, labels = squares(2)
+def test_an_image_without_boxes_has_a_finite_loss(model):
+    images, labels = squares(2)
     labels[0] = {"boxes": torch.zeros(0, 4), "class_labels": torch.zeros(0, dtype=torch.long)}
-    loss = model(pictures, labels=labels, return_dict=False)[0]
+    loss = model(images, labels=labels, return_dict=False)[0]
     loss.backward()
     assert torch.isfinite(loss)
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
-def test_a_few_steps_on_eight_pictures_find_their_boxes(model):
-    pictures, labels = squares(8)
+def test_a_few_steps_on_eight_images_find_their_boxes(model):
+    images, labels = squares(8)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3, weight_decay=0)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, 150)
     first = last = None
     for _ in range(150):
-        last = model(pictures, labels=labels).loss
+        last = model(images, labels=labels).loss
         first = last if first is None else first
         optimizer.zero_grad()
         last.backward()
@@ -66,7 +66,7 @@ def test_a_few_steps_on_eight_pictures_find_their_boxes(model):
     assert last.item() < 0.03 * first.item()
     processor = RTMDetImageProcessor(size={"height": 64, "width": 64})
     with torch.no_grad():
-        found = processor.post_process_object_detection(model(pictures), threshold=0.5)
-    for picture, label in zip(found, labels, strict=True):
-        assert picture["labels"].tolist() == label["class_labels"].tolist()
-        assert (picture["boxes"] - label["boxes"]).abs().max() < 2
+        found = processor.post_process_object_detection(model(images), threshold=0.5)
+    for image, label in zip(found, labels, strict=True):
+        assert image["labels"].tolist() == label["class_labels"].tolist()
+        assert (image["boxes"] - label["boxes"]).abs().max() < 2

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 import hfpose
+from hfpose.hub.zoo import get_entry
 from hfpose.models.rtmpose.configuration_rtmpose import RTMPoseConfig
 from hfpose.models.rtmpose.convert_rtmpose import config_from_reference
 from hfpose.models.rtmpose.modeling_rtmpose import RTMPoseForPoseEstimation
 from hfpose.models.shared.losses import simcc_loss
-from hfpose.zoo import get_entry
 
 
 @pytest.fixture

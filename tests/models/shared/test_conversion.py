@@ -40,7 +40,7 @@ def test_test_settings_of_a_detector(reference):
     }
 
 
-def test_stretched_pictures_need_no_padding(reference):
+def test_stretched_images_need_no_padding(reference):
     reference["test_pipeline"] = [{"type": "Resize", "scale": [320, 320], "keep_ratio": False}]
     assert "pad_value" not in detection_arguments(reference)
 

@@ -1,4 +1,4 @@
-"""What detectors share: pictures in, boxes out."""
+"""What detectors share: images in, boxes out."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def test_candidates_are_limited_for_each_level(outputs):
     assert found["scores"].tolist() == pytest.approx([0.9, 0.5])
 
 
-def test_outputs_for_pictures_of_another_size_are_refused(outputs):
-    with pytest.raises(InputError, match="4 places, but for pictures of 16x16 pixels there are 1"):
+def test_outputs_for_images_of_another_size_are_refused(outputs):
+    with pytest.raises(InputError, match="4 places, but for images of 16x16 pixels there are 1"):
         processor(strides=(16,), max_candidates=1).post_process_object_detection(outputs)
 
 

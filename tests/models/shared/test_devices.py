@@ -10,8 +10,8 @@ import torch
 from hfpose import RTMPoseImageProcessor
 from hfpose.models.shared.devices import crop_on_device, to_device
 from hfpose.models.shared.top_down import crop_matrices
-from hfpose.pipelines.loading import load_stage
-from hfpose.pipelines.pose import TopDownEstimator
+from hfpose.pipelines.stage import load_stage
+from hfpose.pipelines.top_down import TopDownEstimator
 
 CPU = torch.device("cpu")
 BOXES = np.array([[60, 40, 130, 220], [-30.5, -20, 80, 90], [250.25, 150, 330, 260], [10, 10, 12, 13]], np.float32)
@@ -57,18 +57,18 @@ def test_a_spot_lies_in_the_same_place():
         values = crops[0, 0].double()
         rows, columns = torch.meshgrid(torch.arange(256.0), torch.arange(192.0), indexing="ij")
         centers.append(torch.stack([(values * columns).sum(), (values * rows).sum()]) / values.sum())
-    factor = 256 / (180 * 1.25)  # pixels of the crop for one of the picture
+    factor = 256 / (180 * 1.25)  # pixels of the crop for one of the image
     assert (centers[0] - centers[1]).abs().max() / factor < 0.02
 
 
-def test_pictures_without_people_have_no_crops():
+def test_images_without_people_have_no_crops():
     processor = RTMPoseImageProcessor()
     none = np.zeros((0, 4), np.float32)
     assert processor.pixel_values_on_device([scene()], [none], CPU).shape == (0, 3, 256, 192)
     assert processor.pixel_values_on_device([scene(), scene(1)], [none, BOXES[:1]], CPU).shape == (1, 3, 256, 192)
 
 
-def test_a_picture_of_one_pixel():
+def test_an_image_of_one_pixel():
     image = np.full((1, 1, 3), 77, np.uint8)
     matrices = crop_matrices(np.zeros((1, 2)), np.full((1, 2), 8.0), (8, 8), False)
     crop = crop_on_device([image], [matrices], (8, 8), CPU)
@@ -82,8 +82,8 @@ def test_keypoints_of_both_ways_agree(tiny_pose):
     options = {"flip_test": False, "batch_size": 8}
     expected = np.concatenate([people.keypoints for people in estimator(images, boxes, **options)])
 
-    def on_device(pictures, boxes_of_pictures):
-        return estimator.stage.image_processor.pixel_values_on_device(pictures, boxes_of_pictures, CPU)
+    def on_device(arrays, boxes_of_images):
+        return estimator.stage.image_processor.pixel_values_on_device(arrays, boxes_of_images, CPU)
 
     estimator._pixel_values = on_device
     found = np.concatenate([people.keypoints for people in estimator(images, boxes, **options)])

@@ -195,7 +195,7 @@ def focal(logit: float, quality: float) -> float:
 
 
 def slow_assignment(logits, pred_boxes, points, strides, boxes, labels) -> dict[int, int]:
-    """Place -> true box, for one picture, as the paper and the reference describe it."""
+    """Place -> true box, for one image, as the paper and the reference describe it."""
     inside = [
         [b[0] < p[0] < b[2] and b[1] < p[1] < b[3] for b in boxes]  # strictly
         for p in points
@@ -234,7 +234,7 @@ def grid(size: int, strides: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tenso
 
 
 def random_scene(seed: int, classes: int = 3):
-    """Predictions near three overlapping true boxes of a picture of 64 pixels."""
+    """Predictions near three overlapping true boxes of an image of 64 pixels."""
     rng = np.random.default_rng(seed)
     points, strides = grid(64, (8, 16, 32))
     boxes = np.array([[4, 4, 40, 50], [20, 10, 60, 60], [30, 30, 44, 46]], np.float32) + rng.normal(size=(3, 4)) * 2
@@ -278,7 +278,7 @@ def test_a_place_that_two_boxes_want_goes_to_the_cheaper_one():
     assert overlaps.tolist() == [[1.0]]
 
 
-def test_pictures_of_a_batch_do_not_disturb_each_other():
+def test_images_of_a_batch_do_not_disturb_each_other():
     scenes = [as_batch(random_scene(seed)) for seed in (0, 1)]
     labels = [
         {"boxes": scene[4][0, :count], "class_labels": scene[5][0, :count]}

@@ -1,4 +1,4 @@
-"""SimCC responses as pictures of where the keypoints are."""
+"""SimCC responses as images of where the keypoints are."""
 
 from __future__ import annotations
 

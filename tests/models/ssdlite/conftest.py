@@ -12,7 +12,7 @@ from networks import settle_normalizations
 
 @pytest.fixture(scope="session")
 def small_model() -> SSDLiteForObjectDetection:
-    """Three levels of 4, 6 and 4 anchors a place, for pictures of 64 pixels, with weights that tell them apart."""
+    """Three levels of 4, 6 and 4 anchors a place, for images of 64 pixels, with weights that tell them apart."""
     torch.manual_seed(0)
     config = SSDLiteConfig(
         width_multiplier=0.25,

@@ -9,6 +9,7 @@ import torch
 
 from golden import Golden
 from hfpose.errors import ConfigError
+from hfpose.hub.zoo import get_entry, list_entries
 from hfpose.models.ssdlite.configuration_ssdlite import SSDLiteConfig
 from hfpose.models.ssdlite.convert_ssdlite import (
     MODEL_CLASS,
@@ -16,7 +17,6 @@ from hfpose.models.ssdlite.convert_ssdlite import (
     convert_state_dict,
     image_processor_from_reference,
 )
-from hfpose.zoo import get_entry, list_entries
 
 HAND = "ssdlite_mobilenetv2_scratch_600e_onehand"
 NAMES = (HAND, "ssdlite_mobilenetv2-scratch_8xb24-600e_coco")
@@ -111,7 +111,7 @@ def test_image_processor_has_the_references_test_settings(reference):
     assert (processor.max_candidates, processor.max_detections) == (1000, 200)
 
 
-def test_the_coder_says_whether_boxes_end_at_the_picture(reference):
+def test_the_coder_says_whether_boxes_end_at_the_image(reference):
     reference["bbox_head"]["bbox_coder"]["clip_border"] = False
     assert not image_processor_from_reference(reference).clip_boxes
 

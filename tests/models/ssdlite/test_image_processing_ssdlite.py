@@ -1,4 +1,4 @@
-"""Pictures for SSDLite, and boxes from its outputs."""
+"""Images for SSDLite, and boxes from its outputs."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from hfpose.models.ssdlite.modeling_ssdlite import SSDLiteObjectDetectionOutput
 
 
 def outputs_for(boxes: list[list[float]], probabilities: list[list[float]]) -> SSDLiteObjectDetectionOutput:
-    """Outputs for one picture, given boxes and probabilities of the classes and the background by anchor."""
+    """Outputs for one image, given boxes and probabilities of the classes and the background by anchor."""
     return SSDLiteObjectDetectionOutput(
         logits=torch.tensor([probabilities]).log() + 3.0, pred_boxes=torch.tensor([boxes])
     )
 
 
-def test_pictures_are_stretched_to_the_size_of_the_network_and_normalized_in_rgb():
+def test_images_are_stretched_to_the_size_of_the_network_and_normalized_in_rgb():
     image = np.zeros((100, 50, 3), dtype=np.uint8)
     image[...] = (124, 116, 104)
     pixel_values = SSDLiteImageProcessor()(image, return_tensors="pt").pixel_values
@@ -39,7 +39,7 @@ def test_the_background_is_never_found():
     assert len(SSDLiteImageProcessor().post_process_object_detection(outputs)[0]["scores"]) == 0
 
 
-def test_boxes_end_at_the_picture_and_come_in_its_pixels():
+def test_boxes_end_at_the_image_and_come_in_its_pixels():
     outputs = outputs_for([[-5.0, 160.0, 160.0, 400.0]], [[0.9, 0.1]])
     found = SSDLiteImageProcessor().post_process_object_detection(outputs, 0.5, target_sizes=[(320, 640)])[0]
     assert found["boxes"].tolist() == [[0, 160, 320, 320]]
@@ -66,7 +66,7 @@ def test_outputs_for_another_size_are_refused():
         size={"height": 16, "width": 16}, strides=(16,), anchors_per_place=(2,), max_candidates=1
     )
     outputs = outputs_for([[0.0, 0.0, 1.0, 1.0]] * 3, [[0.9, 0.1]] * 3)
-    with pytest.raises(InputError, match="3 places, but for pictures of 16x16 pixels there are 2"):
+    with pytest.raises(InputError, match="3 places, but for images of 16x16 pixels there are 2"):
         processor.post_process_object_detection(outputs)
 
 

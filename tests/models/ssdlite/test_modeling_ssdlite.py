@@ -21,7 +21,7 @@ from hfpose.models.ssdlite.modeling_ssdlite import (
     scaled_channels,
 )
 
-# Pictures of 64 pixels: levels of 4x4, 2x2 and 1x1 places with 4, 6 and 4 anchors.
+# Images of 64 pixels: levels of 4x4, 2x2 and 1x1 places with 4, 6 and 4 anchors.
 PLACES = 16 * 4 + 4 * 6 + 4
 
 
@@ -32,7 +32,7 @@ def test_output_shapes(small_model):
     assert outputs.pred_boxes.shape == (2, PLACES, 4)
 
 
-def test_pictures_of_any_size_have_an_anchor_for_every_output(small_model):
+def test_images_of_any_size_have_an_anchor_for_every_output(small_model):
     with torch.inference_mode():
         outputs = small_model(torch.rand(1, 3, 50, 130))
     assert outputs.logits.shape[1] == outputs.pred_boxes.shape[1]

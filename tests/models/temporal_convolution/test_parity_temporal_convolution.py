@@ -6,7 +6,7 @@ import torch
 
 from golden import Golden, relative_error
 from hfpose.checkpoints.conversion import ModelSource, build_model
-from hfpose.zoo import get_entry, list_entries
+from hfpose.hub.zoo import get_entry, list_entries
 from seedweights import array_for
 
 

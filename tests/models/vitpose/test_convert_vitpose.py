@@ -11,6 +11,7 @@ from transformers import AutoImageProcessor, AutoModelForPoseEstimation, VitPose
 
 from golden import Golden
 from hfpose.errors import ConfigError
+from hfpose.hub.zoo import get_entry, list_entries
 from hfpose.keypoints import load_schema
 from hfpose.models.vitpose.convert_vitpose import (
     config_from_reference,
@@ -18,7 +19,6 @@ from hfpose.models.vitpose.convert_vitpose import (
     image_processor_from_reference,
 )
 from hfpose.models.vitpose.image_processing_vitpose import ViTPoseImageProcessor
-from hfpose.zoo import get_entry, list_entries
 
 NAMES = [entry.name for entry in list_entries("pose") if entry.family == "vitpose"]
 SPECS = [name for name in NAMES if "simple" in name]

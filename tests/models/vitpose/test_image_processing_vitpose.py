@@ -28,7 +28,7 @@ def as_xywh(boxes: np.ndarray) -> list[list[list[float]]]:
 
 @pytest.fixture
 def photo() -> np.ndarray:
-    """A smooth picture (480, 640, 3)."""
+    """A smooth image (480, 640, 3)."""
     noise = np.random.default_rng(0).uniform(0, 255, (480, 640, 3)).astype(np.float32)
     smooth = cv2.GaussianBlur(noise, (61, 61), 10)
     return cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)

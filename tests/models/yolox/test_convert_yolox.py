@@ -9,13 +9,13 @@ import torch
 
 from golden import Golden
 from hfpose.errors import ConfigError
+from hfpose.hub.zoo import get_entry, list_entries
 from hfpose.models.yolox.convert_yolox import (
     MODEL_CLASS,
     config_from_reference,
     convert_state_dict,
     image_processor_from_reference,
 )
-from hfpose.zoo import get_entry, list_entries
 
 # Millions of parameters, from table 3 and 4 of the paper; the face model has one class instead of 80.
 PARAMETERS = {

@@ -1,4 +1,4 @@
-"""Pictures for YOLOX, and boxes from its outputs."""
+"""Images for YOLOX, and boxes from its outputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hfpose.models.yolox.modeling_yolox import YOLOXObjectDetectionOutput
 
 
 def outputs_for(boxes: list[list[float]], classes: list[list[float]], objectness: list[float]):
-    """Outputs for one picture, given boxes, class probabilities and probabilities of an object by place."""
+    """Outputs for one image, given boxes, class probabilities and probabilities of an object by place."""
     return YOLOXObjectDetectionOutput(
         logits=torch.tensor([classes]).logit(),
         objectness=torch.tensor([objectness]).logit(),
@@ -64,7 +64,7 @@ def test_boxes_come_in_pixels_of_the_original_and_may_reach_beyond_it():
     assert found["boxes"].tolist() == [[-12, -6, 140, 80]]
 
 
-def test_a_batch_gives_a_result_for_each_picture():
+def test_a_batch_gives_a_result_for_each_image():
     first = outputs_for([[0.0, 0.0, 10.0, 10.0]], [[0.9]], [0.9])
     second = outputs_for([[0.0, 0.0, 10.0, 10.0]], [[0.9]], [0.001])
     both = YOLOXObjectDetectionOutput(**{key: torch.cat((first[key], second[key])) for key in first})

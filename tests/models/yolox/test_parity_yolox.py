@@ -36,7 +36,7 @@ def test_boxes_equal_the_reference(shared):
     assert len(found["boxes"]) == len(expected)
 
     # One of the boxes is 50 000 px high, where float32 cannot tell 0.05 px through an exponential. So every box is
-    # compared to 0.05 px within the picture, and to a hundred thousandth of its size beyond it.
+    # compared to 0.05 px within the image, and to a hundred thousandth of its size beyond it.
     height, width = image.shape[:2]
     corner = np.array([width, height, width, height], dtype=np.float32)
     inside = found | {"boxes": found["boxes"].clamp(min=0).minimum(torch.from_numpy(corner))}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hfpose.errors import ConfigError
-from hfpose.zoo import Task, list_aliases
+from hfpose.hub.zoo import Task, list_aliases
 
 SCOPE = "mmpose"
 

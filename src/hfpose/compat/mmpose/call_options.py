@@ -19,8 +19,8 @@ class CallOptions:
     """What an inferencer can be called with.
 
     Args:
-        show: show each picture in a window. Default: for webcams only. There, Esc ends the run.
-        wait_time: seconds that a picture stays in the window, or until a key is pressed; 0 waits for a key. Frames of
+        show: show each image in a window. Default: for webcams only. There, Esc ends the run.
+        wait_time: seconds that an image stays in the window, or until a key is pressed; 0 waits for a key. Frames of
             videos and webcams do not wait.
         draw_bbox: draw the boxes too.
         draw_heatmap: draw the heatmaps below the poses (2D).
@@ -29,21 +29,21 @@ class CallOptions:
         bbox_thr: least score of a box.
         nms_thr: of two boxes that overlap by more than this the worse one goes.
         pose_based_nms: leave out people whose keypoints lie on those of somebody with a higher score (2D).
-        bboxes: boxes to use instead of the detector: for each picture x1, y1, x2, y2 in pixels, or with a score as fifth.
-        black_background: draw on black instead of the picture (2D).
+        bboxes: boxes to use instead of the detector: for each image x1, y1, x2, y2 in pixels, or with a score as fifth.
+        black_background: draw on black instead of the image (2D).
         skeleton_style: "mmpose" or "openpose" (2D).
         use_oks_tracking: judge whether people of two frames are the same by their keypoints, not their boxes (3D).
         tracking_thr: least such overlap (3D).
         disable_norm_pose_2d: do not scale and place poses as in the lifter's training data (3D).
         disable_rebase_keypoint: do not move each pose up or down so that its lowest keypoint has height 0 (3D).
         num_instances: how many people are drawn in 3D, a negative number for all.
-        return_vis: give the drawn pictures, RGB, in `visualization`.
-        vis_out_dir: folder for drawn pictures, or for a single input the file.
+        return_vis: give the drawn images, RGB, in `visualization`.
+        vis_out_dir: folder for drawn images, or for a single input the file.
         pred_out_dir: folder for predictions as JSON.
         out_dir: means `vis_out_dir=out_dir/visualizations` and `pred_out_dir=out_dir/predictions` where these are not
             given.
         return_datasamples: give `PoseDataSample` objects instead of plain dicts.
-        batch_size: pictures that go through the models at once, and that each result holds.
+        batch_size: images that go through the models at once, and that each result holds.
     """
 
     show: bool | None = None
@@ -85,15 +85,15 @@ class CallOptions:
             raise ConfigError(f"skeleton_style must be 'mmpose' or 'openpose', got {call.skeleton_style!r}.")
         if call.batch_size < 1:
             raise InputError(f"batch_size is {call.batch_size}, it must be 1 or more.")
-        if is_webcam:  # a camera's picture must not wait for the next
+        if is_webcam:  # a camera's image must not wait for the next
             call = replace(call, batch_size=1, show=call.show is None or call.show)
         if call.show:
-            windows.check_screen()  # now, and not when the first picture is done
+            windows.check_screen()  # now, and not when the first image is done
         return call
 
     @property
     def draws(self) -> bool:
-        """Whether drawn pictures are needed."""
+        """Whether drawn images are needed."""
         return bool(self.return_vis or self.show or self.vis_out_dir or self.out_dir)
 
     def writers(self) -> WriterGroup:

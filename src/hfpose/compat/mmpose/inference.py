@@ -1,4 +1,4 @@
-"""MMPose's functions for a single model: load it, run it on boxes of a picture, or on 2D poses.
+"""MMPose's functions for a single model: load it, run it on boxes of an image, or on 2D poses.
 
 Source: `mmpose.apis.inference` and `mmpose.apis.inference_3d`; written anew over hfpose's pipelines.
 """
@@ -12,19 +12,19 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
-from hfpose import hub
 from hfpose.compat.mmpose.dataset_meta import dataset_meta_of
 from hfpose.compat.mmpose.samples import crop_metainfo, pred_instances_of
 from hfpose.compat.mmpose.structures import InstanceData, PixelData, PoseDataSample
 from hfpose.compat.mmpose.visualizers import imread
 from hfpose.errors import ConfigError, InputError
+from hfpose.hub.resolve import resolve
+from hfpose.hub.zoo import find_entry
 from hfpose.keypoints import load_schema, schema_for_config
 from hfpose.models.auto import LIFTER_TYPES
 from hfpose.models.shared.top_down import check_image_boxes
-from hfpose.pipelines.loading import Stage, default_device, load_stage, task_of
-from hfpose.pipelines.pose import TopDownEstimator
+from hfpose.pipelines.stage import Stage, default_device, load_stage, task_of
+from hfpose.pipelines.top_down import TopDownEstimator
 from hfpose.results import PoseOutput
-from hfpose.zoo import find_entry
 
 _BATCH_SIZE = 32  # crops at once
 
@@ -73,7 +73,7 @@ class PoseModel(torch.nn.Module):
 
     @property
     def is_lifter(self) -> bool:
-        """Whether it takes 2D keypoints instead of pictures."""
+        """Whether it takes 2D keypoints instead of images."""
         return self.network.config.model_type in LIFTER_TYPES
 
     def forward(self, *arguments: Any, **options: Any) -> Any:
@@ -104,7 +104,7 @@ def init_model(
     entry = find_entry(str(config), "pose") or find_entry(str(config), "lifter")
     task = entry.task if entry is not None else "pose"
     if checkpoint is None:
-        folder = hub.resolve(config, task)
+        folder = resolve(config, task)
     else:
         from hfpose.checkpoints.cached import convert_cached
 
@@ -147,12 +147,12 @@ def inference_topdown(
     bboxes: Sequence[Any] | np.ndarray | None = None,
     bbox_format: str = "xyxy",
 ) -> list[PoseDataSample]:
-    """Find the keypoints in boxes of a picture.
+    """Find the keypoints in boxes of an image.
 
     Args:
         model: from `init_model`.
         img: path, URL or BGR array (H, W, 3).
-        bboxes: (N, 4) pixels; None or none at all takes the picture as one box.
+        bboxes: (N, 4) pixels; None or none at all takes the image as one box.
         bbox_format: "xyxy", or "xywh" for x, y, width, height.
 
     Returns:
@@ -161,8 +161,8 @@ def inference_topdown(
         `pred_fields.heatmaps` (K, h, w).
 
     Raises:
-        InputError: for a picture, boxes or format that cannot be used.
-        ConfigError: if the model takes no pictures.
+        InputError: for an image, boxes or format that cannot be used.
+        ConfigError: if the model takes no images.
     """
     _require(model, lifter=False)
     if bbox_format not in ("xyxy", "xywh"):
@@ -271,7 +271,7 @@ def inference_pose_lifter_model(
         pose_results_2d: for each of T frames a data sample for each person, with one instance: `keypoints` (1, 17, 2) as
             `convert_keypoint_definition` gives them, and for `norm_pose_2d` `bboxes` (1, 4).
         with_track_id: tell people apart by the samples' `track_id`; else they come in the same order in each frame.
-        image_size: width and height of the pictures.
+        image_size: width and height of the images.
         norm_pose_2d: scale and place poses as in the lifter's training data.
 
     Returns:
@@ -285,7 +285,7 @@ def inference_pose_lifter_model(
     """
     _require(model, lifter=True)
     if image_size is None or len(image_size) != 2:
-        raise InputError(f"The lifter needs image_size=(width, height) of the pictures, got {image_size}.")
+        raise InputError(f"The lifter needs image_size=(width, height) of the images, got {image_size}.")
     if not pose_results_2d:
         raise InputError("There are no frames to lift.")
     target = len(pose_results_2d) // 2
@@ -359,5 +359,5 @@ def _require(model: PoseModel, lifter: bool) -> None:
         raise ConfigError(
             "This model lifts 2D poses; run it with inference_pose_lifter_model."
             if model.is_lifter
-            else "This model takes pictures and lifts no poses; run it with inference_topdown."
+            else "This model takes images and lifts no poses; run it with inference_topdown."
         )

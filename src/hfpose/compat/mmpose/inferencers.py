@@ -20,14 +20,14 @@ from hfpose.compat.mmpose.aliases import SCOPE, check_scope
 from hfpose.compat.mmpose.call_options import CallOptions
 from hfpose.compat.mmpose.samples import data_sample_of, reference_name, split_instances
 from hfpose.errors import ConfigError, InputError
+from hfpose.hub.zoo import WHOLE_IMAGE
 from hfpose.media.frames import Frame
 from hfpose.media.sources import Source, open_source
 from hfpose.media.writers import WriterGroup
+from hfpose.ops.pose_nms import suppress_similar_poses
 from hfpose.pipelines import HandPose3DPipeline, PoseEstimation3DPipeline, PoseEstimationPipeline, pipeline
-from hfpose.pipelines.suppression import suppress_similar_poses
 from hfpose.results import PoseOutput
 from hfpose.visualization import Window, draw_poses, draw_poses_and_heatmaps
-from hfpose.zoo import WHOLE_IMAGE
 
 Model = str | Path | PreTrainedModel
 Results = Generator[tuple[Frame, PoseOutput], None, None]
@@ -65,19 +65,19 @@ class BaseInferencer:
     ) -> Iterator[dict[str, Any]]:
         """
         Args:
-            inputs: path or URL of a picture or video, a folder, "webcam" or "webcam:1", a BGR array (H, W, 3), or a list
-                or generator of pictures.
+            inputs: path or URL of an image or video, a folder, "webcam" or "webcam:1", a BGR array (H, W, 3), or a list
+                or generator of images.
             return_datasamples, batch_size, out_dir, kwargs: see [`CallOptions`]. As in MMPose, arguments for 3D have no
                 effect in 2D and the other way around.
 
         Returns:
-            A generator that works as it is read. Each result is a dict for `batch_size` pictures (the last may hold
-            fewer): `predictions` has for each picture the list of its instances, dicts of `keypoints`,
-            `keypoint_scores`, `bbox` (in a tuple, as in MMPose), `bbox_score`; `visualization` the drawn pictures.
+            A generator that works as it is read. Each result is a dict for `batch_size` images (the last may hold
+            fewer): `predictions` has for each image the list of its instances, dicts of `keypoints`,
+            `keypoint_scores`, `bbox` (in a tuple, as in MMPose), `bbox_score`; `visualization` the drawn images.
 
         Raises:
             TypeError: for an unknown argument.
-            InputError: while results are read, if a single picture cannot be used. Among several a bad one has no
+            InputError: while results are read, if a single image cannot be used. Among several a bad one has no
                 instances, and what is wrong with it is told on stderr.
         """
         options = {"return_datasamples": return_datasamples, "batch_size": batch_size, "out_dir": out_dir, **kwargs}
@@ -102,7 +102,7 @@ class BaseInferencer:
                 yield self._pack(batch, call)
 
     def _pack(self, batch: Sequence[tuple[Frame, PoseOutput]], call: CallOptions) -> dict[str, Any]:
-        """The result for a batch of pictures."""
+        """The result for a batch of images."""
         return {
             "visualization": [output.visualization for _, output in batch] if call.return_vis else [],
             "predictions": [
@@ -117,9 +117,9 @@ class BaseInferencer:
 
 
 class Pose2DInferencer(BaseInferencer):
-    """Finds people (hands, faces, animals) in pictures and the keypoints of each.
+    """Finds people (hands, faces, animals) in images and the keypoints of each.
 
-    Where nobody is found, the whole picture is taken for one person. The test over mirrored crops is done where the
+    Where nobody is found, the whole image is taken for one person. The test over mirrored crops is done where the
     model's config in MMPose does it.
 
     Args:
@@ -171,7 +171,7 @@ class Pose2DInferencer(BaseInferencer):
 
 
 class Pose3DInferencer(BaseInferencer):
-    """Finds people in pictures and videos and their poses in meters.
+    """Finds people in images and videos and their poses in meters.
 
     As in MMPose, each frame is lifted alone; `pipeline("pose-estimation-3d")` lifts whole clips, which is better.
 
@@ -213,7 +213,7 @@ class Pose3DInferencer(BaseInferencer):
             batch_size=call.batch_size,
             whole_image_fallback=True,
             temporal="frame",
-            # Identities go on from frame to frame in a video, and begin anew with each of several pictures.
+            # Identities go on from frame to frame in a video, and begin anew with each of several images.
             online=True if source.is_video else None,
             lifter_flip_test=self.pipeline.lifter.image_processor.flip_test,
             do_normalize_boxes=False if call.disable_norm_pose_2d else None,
@@ -227,9 +227,9 @@ class Pose3DInferencer(BaseInferencer):
 
 
 class Hand3DInferencer(BaseInferencer):
-    """Finds pairs of hands in pictures and the place of their joints in space.
+    """Finds pairs of hands in images and the place of their joints in space.
 
-    Without a detector or boxes, the whole picture is taken for one pair of hands.
+    Without a detector or boxes, the whole image is taken for one pair of hands.
 
     Args:
         model: alias (`"hand3d"`), config name or path of a config file; also a folder or a model.
@@ -338,10 +338,10 @@ def _build(
     scope: str | None,
     **options: Any,
 ) -> Any:
-    """The pipeline that an inferencer's arguments describe; it takes pictures whole where there is no detector."""
+    """The pipeline that an inferencer's arguments describe; it takes images whole where there is no detector."""
     check_scope(scope)
     takes_whole = detector.model in (WHOLE_IMAGE, "whole-image")
-    # The reference leaves the other two unused where it takes pictures whole.
+    # The reference leaves the other two unused where it takes images whole.
     weights_of_detector, category_ids = (None, None) if takes_whole else (detector.weights, detector.category_ids)
     pipe = pipeline(
         task,
@@ -384,7 +384,7 @@ def _handle(
     """Write and show results on their way, and report what could not be used.
 
     Raises:
-        InputError: if the only picture cannot be used.
+        InputError: if the only image cannot be used.
     """
     for frame, output in stream:
         if output.error is not None and is_single:
@@ -427,7 +427,7 @@ def _drawing_3d(call: CallOptions) -> dict[str, Any]:
 
 
 def _with_scores(results: Iterable[tuple[Frame, PoseOutput]], scores: Sequence[np.ndarray] | None) -> Results:
-    """The results with the scores (N,) that were given with the boxes of each picture, if any."""
+    """The results with the scores (N,) that were given with the boxes of each image, if any."""
     for index, (frame, output) in enumerate(results):
         if scores is not None and output.error is None and len(scores[index]) == output.num_instances:
             output = replace(output, box_scores=scores[index])
@@ -458,12 +458,12 @@ def _array_as_rgb(image: np.ndarray) -> np.ndarray:
 def _boxes_and_scores(
     bboxes: Sequence[Any] | None, is_single: bool
 ) -> tuple[list[Any] | None, list[np.ndarray] | None]:
-    """Boxes (N, 4) for each picture, and the scores (N,) of those that were given with a fifth number."""
+    """Boxes (N, 4) for each image, and the scores (N,) of those that were given with a fifth number."""
     if bboxes is None:
         return None, None
     is_flat = is_single and len(bboxes) > 0 and np.ndim(bboxes[0]) == 1
-    pictures = [bboxes] if is_flat else list(bboxes)
-    arrays = [np.asarray(boxes) for boxes in pictures]
+    images = [bboxes] if is_flat else list(bboxes)
+    arrays = [np.asarray(boxes) for boxes in images]
     scored = [array.ndim == 2 and array.shape[1] == 5 for array in arrays]
     boxes = [array[:, :4] if has else array for array, has in zip(arrays, scored, strict=True)]
     if not any(scored):

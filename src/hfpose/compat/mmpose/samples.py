@@ -30,7 +30,7 @@ def reference_name(frame: Frame) -> str:
 
 
 def data_sample_of(frame: Frame, output: PoseOutput) -> PoseDataSample:
-    """A result as a data sample; heatmaps are brought to the whole picture."""
+    """A result as a data sample; heatmaps are brought to the whole image."""
     metainfo: dict[str, Any] = {"img_path": reference_name(frame)}
     if output.image_size is not None:
         width, height = output.image_size

@@ -21,12 +21,12 @@ _OWN = ("_fields", "_metainfo")
 
 
 class DataElement:
-    """Named values, and beside them information about the picture (`metainfo`); both read as attributes.
+    """Named values, and beside them information about the image (`metainfo`); both read as attributes.
 
     Setting an attribute sets a field. Two elements are equal only if they are the same object.
 
     Args:
-        metainfo: information about the picture.
+        metainfo: information about the image.
         fields: the values.
     """
 
@@ -41,11 +41,11 @@ class DataElement:
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """A copy of the information about the picture."""
+        """A copy of the information about the image."""
         return copy.deepcopy(self._metainfo)
 
     def set_metainfo(self, metainfo: Mapping[str, Any]) -> None:
-        """Add information about the picture."""
+        """Add information about the image."""
         for name, value in metainfo.items():
             self.set_field(copy.deepcopy(value), name, field_type="metainfo")
 
@@ -55,7 +55,7 @@ class DataElement:
             self.set_field(value, name)
 
     def set_field(self, value: Any, name: str, dtype: Any = None, field_type: str = "data") -> None:
-        """Set a field, or with `field_type="metainfo"` information about the picture.
+        """Set a field, or with `field_type="metainfo"` information about the image.
 
         Args:
             value: what.
@@ -261,7 +261,7 @@ def _concatenate(values: Sequence[Any]) -> Any:
 
 
 class PixelData(DataElement):
-    """Maps over the picture, each field (C, H, W) and of the same H and W; (H, W) becomes (1, H, W)."""
+    """Maps over the image, each field (C, H, W) and of the same H and W; (H, W) becomes (1, H, W)."""
 
     def _checked(self, name: str, value: Any) -> Any:
         if not isinstance(value, (np.ndarray, torch.Tensor)) or value.ndim not in (2, 3):
@@ -278,9 +278,9 @@ class PixelData(DataElement):
 
 
 class PoseDataSample(DataElement):
-    """What is known of a picture: `pred_instances`, `gt_instances`, `pred_fields`, `gt_fields` and more.
+    """What is known of an image: `pred_instances`, `gt_instances`, `pred_fields`, `gt_fields` and more.
 
-    Information about the picture (`metainfo`) are among others `img_path`, `ori_shape` (height, width), `input_size`
+    Information about the image (`metainfo`) are among others `img_path`, `ori_shape` (height, width), `input_size`
     (width, height), `input_center`, `input_scale`, `flip_indices`.
     """
 
@@ -300,9 +300,9 @@ class PoseDataSample(DataElement):
 
 
 def merge_data_samples(data_samples: Sequence[PoseDataSample]) -> PoseDataSample:
-    """The instances of several boxes of one picture in one sample, with the metainfo of the first.
+    """The instances of several boxes of one image in one sample, with the metainfo of the first.
 
-    Heatmaps of the crops are brought to the whole picture, and the highest of them kept at each pixel.
+    Heatmaps of the crops are brought to the whole image, and the highest of them kept at each pixel.
 
     Raises:
         ValueError: if something else than a list of data samples is given.
@@ -324,7 +324,7 @@ def merge_data_samples(data_samples: Sequence[PoseDataSample]) -> PoseDataSample
 
 
 def revert_heatmap(heatmaps: np.ndarray | torch.Tensor, data_sample: PoseDataSample) -> np.ndarray:
-    """Heatmaps (K, h, w) of a crop as (K, H, W) over its picture, zero beside the crop.
+    """Heatmaps (K, h, w) of a crop as (K, H, W) over its image, zero beside the crop.
 
     The sample tells where the crop was: `input_center`, `input_scale` and `ori_shape`.
     """

@@ -21,7 +21,7 @@ _WINDOW = "visualization"
 
 
 def imread(img: str | Path | np.ndarray, channel_order: str = "bgr") -> np.ndarray:
-    """Read a picture, as `mmcv.imread` does; an array is returned as it is.
+    """Read an image, as `mmcv.imread` does; an array is returned as it is.
 
     Args:
         img: path or URL.
@@ -93,23 +93,23 @@ class PoseLocalVisualizer:
 
         Args:
             name: title of the window.
-            image: RGB picture (H, W, 3).
+            image: RGB image (H, W, 3).
             data_sample: what to draw.
             draw_gt, draw_pred: whether to draw the ground truth and the prediction; with both, they stand side by side.
             draw_heatmap: draw the heatmaps below, where there are any.
             draw_bbox: draw the boxes.
             show_kpt_idx: write the index beside each keypoint.
             skeleton_style: "mmpose" or "openpose".
-            show: show the picture in a window.
+            show: show the image in a window.
             wait_time: seconds to show it; 0 waits for a key.
-            out_file: where to save the picture.
+            out_file: where to save the image.
             kpt_thr: least score of a keypoint that is drawn.
 
         Returns:
-            RGB picture.
+            RGB image.
 
         Raises:
-            InputError: if the picture cannot be drawn on, or shown because there is no screen.
+            InputError: if the image cannot be drawn on, or shown because there is no screen.
         """
         options: dict[str, Any] = {
             "draw_boxes": draw_bbox,
@@ -118,11 +118,11 @@ class PoseLocalVisualizer:
             "keypoint_threshold": kpt_thr,
         }
         sides = [side for side, wanted in (("gt", draw_gt), ("pred", draw_pred)) if wanted]
-        pictures = [self._draw_side(image, data_sample, side, draw_heatmap, options) for side in sides]
-        height = max((len(picture) for picture in pictures), default=0)
-        # A side without heatmaps shows the plain picture below, as in the reference.
-        pictures = [each if len(each) == height else np.concatenate([each, image]) for each in pictures]
-        drawn = np.concatenate(pictures, axis=1) if pictures else image.copy()
+        images = [self._draw_side(image, data_sample, side, draw_heatmap, options) for side in sides]
+        height = max((len(drawn) for drawn in images), default=0)
+        # A side without heatmaps shows the plain image below, as in the reference.
+        images = [each if len(each) == height else np.concatenate([each, image]) for each in images]
+        drawn = np.concatenate(images, axis=1) if images else image.copy()
         self._image = drawn
         if out_file is not None:
             save_image(out_file, drawn)
@@ -132,7 +132,7 @@ class PoseLocalVisualizer:
         return drawn
 
     def get_image(self) -> np.ndarray:
-        """The picture that was drawn last, RGB.
+        """The image that was drawn last, RGB.
 
         Raises:
             InputError: if there is none.
@@ -144,7 +144,7 @@ class PoseLocalVisualizer:
     def _draw_side(
         self, image: np.ndarray, sample: PoseDataSample, side: str, draw_heatmap: bool, options: Mapping[str, Any]
     ) -> np.ndarray:
-        """The picture with the ground truth ("gt") or prediction ("pred"), and below its heatmaps if there are any."""
+        """The image with the ground truth ("gt") or prediction ("pred"), and below its heatmaps if there are any."""
         fields = sample.get(f"{side}_fields")
         heatmaps = fields.get("heatmaps") if fields is not None else None
         output = _output_of(sample.get(f"{side}_instances"), heatmaps, self._schema)
@@ -159,7 +159,7 @@ class PoseLocalVisualizer:
 
 
 def _output_of(instances: InstanceData | None, heatmaps: Any, schema: KeypointSchema | None) -> PoseOutput:
-    """Instances (those without keypoints count as none) and heatmaps (K, H, W) over the picture as a result."""
+    """Instances (those without keypoints count as none) and heatmaps (K, H, W) over the image as a result."""
     if instances is None or "keypoints" not in instances:
         return PoseOutput(np.zeros((0, 0, 2)), np.zeros((0, 0)), heatmaps=heatmaps)
     instances = instances.numpy()
@@ -212,10 +212,10 @@ def visualize(
     show: bool = False,
     kpt_thr: float = 0.3,
 ) -> np.ndarray:
-    """Draw 2D keypoints on a picture.
+    """Draw 2D keypoints on an image.
 
     Args:
-        img: path, URL or BGR picture (H, W, 3).
+        img: path, URL or BGR image (H, W, 3).
         keypoints: (N, K, 2) pixels.
         keypoint_score: (N, K); without them all are drawn.
         metainfo: what the keypoints mean: a file like `configs/_base_/datasets/coco.py`, or a dict; see
@@ -223,11 +223,11 @@ def visualize(
         visualizer: whose radius, line width and opacity to use; it is not changed.
         show_kpt_idx: write the index beside each keypoint.
         skeleton_style: "mmpose" or "openpose".
-        show: show the picture in a window until a key is pressed.
+        show: show the image in a window until a key is pressed.
         kpt_thr: least score of a keypoint that is drawn.
 
     Returns:
-        RGB picture (H, W, 3).
+        RGB image (H, W, 3).
     """
     given = visualizer or PoseLocalVisualizer()
     drawing = PoseLocalVisualizer(given.name, given.line_width, given.radius, given.alpha)

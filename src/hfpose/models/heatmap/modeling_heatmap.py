@@ -17,12 +17,12 @@ from transformers import AutoBackbone, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
+from hfpose.hub.push_mixin import PushWithCard
 from hfpose.models.heatmap.configuration_heatmap import HeatmapConfig
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import ConvNormAct, deconvolutions
 from hfpose.models.shared.heatmaps import UDP_COMBINED
 from hfpose.models.shared.losses import combined_heatmap_loss, heatmap_loss
-from hfpose.models.shared.pushing import PushWithCard
 
 
 @dataclass

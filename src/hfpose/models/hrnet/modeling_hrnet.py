@@ -19,11 +19,11 @@ from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import ModelOutput
 
+from hfpose.hub.push_mixin import PushWithCard
 from hfpose.models.hrnet.configuration_hrnet import HRNetConfig
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import ConvNormAct
 from hfpose.models.shared.losses import heatmap_loss
-from hfpose.models.shared.pushing import PushWithCard
 
 # Output channels of a block relative to those of its inner convolutions.
 EXPANSIONS = {"basic": 1, "bottleneck": 4}

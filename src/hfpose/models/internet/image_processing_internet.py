@@ -66,7 +66,7 @@ class InterNetImageProcessor(TopDownImageProcessor):
         return ((cells[..., 2] / heatmaps.shape[2] - 0.5) * self.depth_bound).cpu().numpy()
 
     def decode(self, outputs: ModelOutput, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Keypoints of every crop, x and y in pixels of its picture, z in mm relative to the wrist of the same hand.
+        """Keypoints of every crop, x and y in pixels of its image, z in mm relative to the wrist of the same hand.
 
         Args:
             outputs: of the model, for N crops.
@@ -118,7 +118,7 @@ class InterNetImageProcessor(TopDownImageProcessor):
             do_swap_axes, do_rebase_height: replace the processor's own.
 
         Returns:
-            Keypoints (N, K, 3), pixels of the picture across it and mm along depth, and scores (N, K).
+            Keypoints (N, K, 3), pixels of the image across it and mm along depth, and scores (N, K).
         """
         keypoints, scores = keypoints.copy(), scores.copy()
         per_hand = keypoints.shape[1] // 2
@@ -140,17 +140,17 @@ class InterNetImageProcessor(TopDownImageProcessor):
         do_swap_axes: bool | None = None,
         do_rebase_height: bool | None = None,
     ) -> list[list[dict[str, Tensor]]]:
-        """Hands of each picture, a pair for each box, in the form of transformers' pose processors.
+        """Hands of each image, a pair for each box, in the form of transformers' pose processors.
 
         Args:
             outputs: of the model.
-            boxes: those given to the processor: for each picture (N, 4), x1, y1, x2, y2.
+            boxes: those given to the processor: for each image (N, 4), x1, y1, x2, y2.
             threshold: leave out keypoints with a lower score; None keeps all.
             do_swap_axes, do_rebase_height: replace the processor's own.
 
         Returns:
-            For each picture a list of dicts: `keypoints` (K, 3), pixels of the picture across it and mm along depth,
-            `keypoints_2d` (K, 2) x, y in pixels of the picture, `scores` (K,), `labels` (K,) the index of each
+            For each image a list of dicts: `keypoints` (K, 3), pixels of the image across it and mm along depth,
+            `keypoints_2d` (K, 2) x, y in pixels of the image, `scores` (K,), `labels` (K,) the index of each
             keypoint, `bbox` (4,), `hand_type` (2,) booleans for a right and a left hand, `relative_root_depth` () in
             mm.
         """

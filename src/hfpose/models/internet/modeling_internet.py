@@ -15,9 +15,9 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
+from hfpose.hub.push_mixin import PushWithCard
 from hfpose.models.internet.configuration_internet import NUM_HANDS, InterNetConfig
 from hfpose.models.shared.configuration import label_count
-from hfpose.models.shared.pushing import PushWithCard
 
 # Padding and output padding that make a transposed convolution of stride 2 double the resolution, by kernel size.
 _DOUBLING = {2: (0, 0), 3: (1, 1), 4: (1, 0)}

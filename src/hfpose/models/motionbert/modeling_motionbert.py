@@ -16,10 +16,10 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils.generic import can_return_tuple
 
 from hfpose.errors import InputError
+from hfpose.hub.push_mixin import PushWithCard
 from hfpose.keypoints import schema_for_config
 from hfpose.models.motionbert.configuration_motionbert import MotionBertConfig
 from hfpose.models.shared.lifting import MirroredLifting, PoseLiftingOutput, mean_distance
-from hfpose.models.shared.pushing import PushWithCard
 
 
 class MotionBertEmbeddings(nn.Module):

@@ -6,7 +6,7 @@ from hfpose.models.shared.detection import DetectionImageProcessor
 
 
 class RTMDetImageProcessor(DetectionImageProcessor):
-    """Pictures for [`RTMDetForObjectDetection`] and boxes from its outputs, see [`DetectionImageProcessor`]."""
+    """Images for [`RTMDetForObjectDetection`] and boxes from its outputs, see [`DetectionImageProcessor`]."""
 
 
 __all__ = ["RTMDetImageProcessor"]

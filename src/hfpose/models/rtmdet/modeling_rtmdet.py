@@ -17,6 +17,7 @@ from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.utils import ModelOutput
 
+from hfpose.hub.push_mixin import PushWithCard
 from hfpose.models.backbones.cspnext import CSPNeXtBackbone, CSPNeXtBackboneConfig, CSPNeXtBlock
 from hfpose.models.rtmdet.configuration_rtmdet import RTMDetConfig
 from hfpose.models.shared.configuration import label_count
@@ -24,7 +25,6 @@ from hfpose.models.shared.convolution import conv_block, conv_stack
 from hfpose.models.shared.csp import PathAggregationNeck, csp_backbone_arguments
 from hfpose.models.shared.detection import flatten_levels, level_points
 from hfpose.models.shared.losses import detection_loss
-from hfpose.models.shared.pushing import PushWithCard
 
 PRIOR_PROBABILITY = 0.01
 
@@ -208,8 +208,8 @@ class RTMDetForObjectDetection(RTMDetPreTrainedModel):
     ) -> RTMDetObjectDetectionOutput | tuple[Tensor, ...]:
         """
         Args:
-            pixel_values: (B, C, H, W) normalized pictures, H and W multiples of the coarsest stride.
-            labels: for each picture a dict of `class_labels` (n,) and `boxes` (n, 4), x1, y1, x2, y2 in pixels of
+            pixel_values: (B, C, H, W) normalized images, H and W multiples of the coarsest stride.
+            labels: for each image a dict of `class_labels` (n,) and `boxes` (n, 4), x1, y1, x2, y2 in pixels of
                 `pixel_values`; n may be 0. Asks for the loss.
             output_hidden_states: whether to return the outputs of the neck.
             return_dict: False for a plain tuple.

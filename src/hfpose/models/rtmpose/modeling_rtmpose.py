@@ -15,11 +15,11 @@ from transformers import initialization as init
 from transformers.backbone_utils import load_backbone
 from transformers.utils import ModelOutput
 
+from hfpose.hub.push_mixin import PushWithCard
 from hfpose.models.rtmpose.configuration_rtmpose import RTMPoseConfig
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.gated_attention import GatedAttentionUnit, ScaleNorm, init_gated_attention
 from hfpose.models.shared.losses import simcc_loss
-from hfpose.models.shared.pushing import PushWithCard
 
 BACKBONE_STRIDE = 32
 

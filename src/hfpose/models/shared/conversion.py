@@ -81,7 +81,7 @@ def layer_arguments(settings: Mapping[str, Any], activation: str = "SiLU", eps: 
 def normalization_arguments(data_preprocessor: Mapping[str, Any]) -> dict[str, Any]:
     """Image processor arguments for the reference's mean and standard deviation in units of 0 to 255.
 
-    The reference reads pictures as BGR; `bgr_to_rgb` tells which order the network is fed.
+    The reference reads images as BGR; `bgr_to_rgb` tells which order the network is fed.
     """
     arguments: dict[str, Any] = {"channel_order": "rgb" if data_preprocessor.get("bgr_to_rgb") else "bgr"}
     mean, std = data_preprocessor.get("mean"), data_preprocessor.get("std")
@@ -140,7 +140,7 @@ def detection_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
     """Image processor arguments for the reference's `test_pipeline` and `test_cfg` of a detector.
 
     Raises:
-        ConfigError: if pictures are not brought to one fixed size, or for a suppression that is not supported.
+        ConfigError: if images are not brought to one fixed size, or for a suppression that is not supported.
     """
     resize = next((step for step in reference["test_pipeline"] if step["type"].endswith("Resize")), None)
     if resize is None or not isinstance(resize.get("scale"), (list, tuple)):
@@ -166,12 +166,12 @@ def detection_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _pad_value(test_pipeline: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> int:
-    """Value of the padding that brings pictures of any shape to `size` (width, height)."""
+    """Value of the padding that brings images of any shape to `size` (width, height)."""
     pad = next((step for step in test_pipeline if step["type"] == "Pad"), {})
     padded = (max(size), max(size)) if pad.get("pad_to_square") else tuple(pad.get("size") or ())
     if padded != size:
         raise ConfigError(
-            f"The detector's test_pipeline resizes pictures to fit {size[0]}x{size[1]} pixels but does not pad them to "
+            f"The detector's test_pipeline resizes images to fit {size[0]}x{size[1]} pixels but does not pad them to "
             "that size, so the size of its input varies. Add a Pad step with that size, as "
             f"dict(type='Pad', size={size}, pad_val=dict(img=(114, 114, 114)))."
         )

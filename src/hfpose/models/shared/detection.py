@@ -16,8 +16,8 @@ from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import TensorType
 
 from hfpose.errors import InputError
-from hfpose.models.shared.boxes import nms
 from hfpose.models.shared.images import ImageLike, PixelNormalization, rgb_arrays
+from hfpose.ops.boxes import nms
 
 
 class DetectionOutput(Protocol):
@@ -36,7 +36,7 @@ class Detections(NamedTuple):
 
 
 class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
-    """Resizes pictures to the size of the network, pads the rest, and turns outputs into boxes.
+    """Resizes images to the size of the network, pads the rest, and turns outputs into boxes.
 
     Args:
         size: `{"height", "width"}` of the network input.
@@ -48,7 +48,7 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
         score_threshold: boxes below it are never returned, whatever the caller asks for.
         nms_threshold: overlap above which the worse of two boxes of one class goes; None for no suppression.
         max_candidates: best candidates per feature level that enter the suppression, None for all.
-        max_detections: best boxes per picture that are returned, None for all.
+        max_detections: best boxes per image that are returned, None for all.
         clip_boxes: whether boxes end at the borders of the network input.
         strides: strides of the feature levels in the order of the outputs.
     """
@@ -103,10 +103,10 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
         memory_format: torch.memory_format = torch.contiguous_format,
         **_: Any,
     ) -> BatchFeature:
-        """Network input for one picture or several.
+        """Network input for one image or several.
 
         Args:
-            images: the pictures.
+            images: the images.
             return_tensors: `"pt"` for torch.
             memory_format: `torch.channels_last` for models that work in that order.
 
@@ -130,16 +130,16 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
         target_sizes: Tensor | Sequence[tuple[int, int]] | None = None,
         nms_threshold: float | None = None,
     ) -> list[dict[str, Tensor]]:
-        """Boxes of each picture, best first.
+        """Boxes of each image, best first.
 
         Args:
             outputs: of the model.
             threshold: least score; None and anything below it mean `score_threshold`.
-            target_sizes: (height, width) of each original picture; None leaves boxes in pixels of the network input.
+            target_sizes: (height, width) of each original image; None leaves boxes in pixels of the network input.
             nms_threshold: replaces the processor's own.
 
         Returns:
-            One dict a picture: `scores` (N,), `labels` (N,), `boxes` (N, 4) x1, y1, x2, y2.
+            One dict an image: `scores` (N,), `labels` (N,), `boxes` (N, 4) x1, y1, x2, y2.
         """
         return [
             {
@@ -210,7 +210,7 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
         ends = np.cumsum(self._places_per_level()).tolist()
         if ends[-1] != num_places:
             raise InputError(
-                f"The outputs have {num_places} places, but for pictures of {self.size['width']}x"
+                f"The outputs have {num_places} places, but for images of {self.size['width']}x"
                 f"{self.size['height']} pixels there are {ends[-1]}. Give the outputs for `pixel_values` of this processor."
             )
         return list(zip([0, *ends], ends, strict=False))
@@ -220,19 +220,19 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
         return [-(-self.size["height"] // stride) * -(-self.size["width"] // stride) for stride in self.strides]
 
     def _fitted_size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of a picture after the resize and before the padding."""
+        """Height and width of an image after the resize and before the padding."""
         if not self.keep_aspect_ratio:
             return self.size["height"], self.size["width"]
         factor = min(self.size["height"] / height, self.size["width"] / width)
         return max(int(height * factor + 0.5), 1), max(int(width * factor + 0.5), 1)
 
     def scale_factors(self, height: int, width: int) -> np.ndarray:
-        """Factors (2,) for x and y from pixels of the picture to pixels of the network input."""
+        """Factors (2,) for x and y from pixels of the image to pixels of the network input."""
         fitted_height, fitted_width = self._fitted_size(height, width)
         return np.array([fitted_width / width, fitted_height / height], dtype=np.float32)
 
     def _fit(self, image: np.ndarray, fitted: np.ndarray) -> None:
-        """Resize a picture (h, w, 3) and pad it, into an array (H, W, 3) of the size of the network input."""
+        """Resize an image (h, w, 3) and pad it, into an array (H, W, 3) of the size of the network input."""
         import cv2
 
         height, width = self._fitted_size(*image.shape[:2])

@@ -1,4 +1,4 @@
-"""Where models are, pictures on their way to an accelerator, and crops that are cut out there."""
+"""Where models are, images on their way to an accelerator, and crops that are cut out there."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def to_device(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = 
 def crop_on_device(
     images: Sequence[np.ndarray], matrices: Sequence[np.ndarray], size: tuple[int, int], device: torch.device
 ) -> Tensor:
-    """Upright crops of pictures, all people of a picture at once.
+    """Upright crops of images, all people of an image at once.
 
-    What `cv2.warpAffine` computes with linear interpolation and black around the picture, from exact places instead of
+    What `cv2.warpAffine` computes with linear interpolation and black around the image, from exact places instead of
     places rounded to a 32nd of a pixel: values differ by a few levels at sharp edges.
 
     Args:
-        images: RGB pictures (h, w, 3), uint8.
-        matrices: for each picture (n, 2, 3), from its pixels to the pixels of its crops, without rotation.
+        images: RGB images (h, w, 3), uint8.
+        matrices: for each image (n, 2, 3), from its pixels to the pixels of its crops, without rotation.
         size: width and height of a crop.
-        device: where the pictures are copied to and cut.
+        device: where the images are copied to and cut.
 
     Returns:
-        (N, 3, height, width) float32 on the device, whole numbers from 0 to 255: the first picture's crops, the second's,
+        (N, 3, height, width) float32 on the device, whole numbers from 0 to 255: the first image's crops, the second's,
         and so on.
     """
     width, height = size
@@ -54,14 +54,14 @@ def crop_on_device(
             continue
         pixels = to_device(torch.from_numpy(np.ascontiguousarray(image)), device).permute(2, 0, 1)[None].float()
         grid = to_device(torch.from_numpy(_sampling_grid(image_matrices, size, image.shape[1::-1])), device)
-        # One tall picture of all crops, so that the source need not be repeated for each.
+        # One tall image of all crops, so that the source need not be repeated for each.
         stacked = nn.functional.grid_sample(pixels, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
         crops.append(stacked.view(3, -1, height, width).transpose(0, 1))
     return torch.cat(crops).round()
 
 
 def _sampling_grid(matrices: np.ndarray, size: tuple[int, int], image_size: tuple[int, ...]) -> np.ndarray:
-    """Where the pixels of crops lie in the picture (1, n * height, width, 2), -1 to 1 from border to border, float32."""
+    """Where the pixels of crops lie in the image (1, n * height, width, 2), -1 to 1 from border to border, float32."""
     places = []
     for axis, (pixels, extent) in enumerate(zip(size, image_size, strict=True)):
         scale, offset = matrices[:, axis, axis, None], matrices[:, axis, 2, None]

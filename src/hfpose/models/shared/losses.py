@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from hfpose.models.shared.heatmaps import DARK, MEGVII, MEGVII_PEAK, QUARTER, UDP, blur_matrix
 
-# A Gaussian that reaches less than this many standard deviations into the picture is no target.
+# A Gaussian that reaches less than this many standard deviations into the image is no target.
 GAUSSIAN_REACH = 3
 
 # Settings of RTMDet's assignment and losses, the same for all its sizes.
@@ -237,7 +237,7 @@ def detection_loss(
         pred_boxes: (B, P, 4) x1, y1, x2, y2 in pixels of `pixel_values`.
         points: (P, 2) x and y of each place in these pixels.
         strides: (P,) stride of each place's level.
-        labels: for each picture `class_labels` (n,) and `boxes` (n, 4), x1, y1, x2, y2 in pixels of `pixel_values`.
+        labels: for each image `class_labels` (n,) and `boxes` (n, 4), x1, y1, x2, y2 in pixels of `pixel_values`.
     """
     logits, pred_boxes = logits.float(), pred_boxes.float()
     boxes, class_labels, is_real = pad_labels(labels, logits.device)
@@ -255,7 +255,7 @@ def detection_loss(
 
 
 def pad_labels(labels: Sequence[Mapping[str, Tensor]], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Labels of all pictures as boxes (B, G, 4), classes (B, G) and which of them are real (B, G); G is at least 1."""
+    """Labels of all images as boxes (B, G, 4), classes (B, G) and which of them are real (B, G); G is at least 1."""
     counts = [len(label["boxes"]) for label in labels]
     boxes = torch.zeros(len(labels), max([1, *counts]), 4, device=device)
     class_labels = torch.zeros(boxes.shape[:2], dtype=torch.long, device=device)

@@ -1,4 +1,4 @@
-"""Image processor that the top-down estimators share: one upright crop per box, keypoints back to the picture.
+"""Image processor that the top-down estimators share: one upright crop per box, keypoints back to the image.
 
 Source: `mmpose.datasets.transforms.TopdownAffine`, `mmpose.structures.bbox.transforms`; UDP is Huang et al., 2020,
 https://arxiv.org/abs/1911.07524.
@@ -27,7 +27,7 @@ def box_centers_and_scales(boxes: np.ndarray, aspect_ratio: float, padding: floa
     A region is the box enlarged by `padding`, then in one direction until it has `aspect_ratio` (width by height).
 
     Returns:
-        Centers (N, 2) and sizes (N, 2) as x, y and width, height in pixels of the picture, float32.
+        Centers (N, 2) and sizes (N, 2) as x, y and width, height in pixels of the image, float32.
     """
     boxes = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
     centers = (boxes[:, :2] + boxes[:, 2:]) * 0.5
@@ -37,7 +37,7 @@ def box_centers_and_scales(boxes: np.ndarray, aspect_ratio: float, padding: floa
 
 
 def crop_matrices(centers: np.ndarray, scales: np.ndarray, size: tuple[int, int], use_udp: bool) -> np.ndarray:
-    """Affine matrices (N, 2, 3) from pixels of the picture to pixels of crops of `size` (width, height).
+    """Affine matrices (N, 2, 3) from pixels of the image to pixels of crops of `size` (width, height).
 
     Without UDP the region's width maps onto the number of pixels, with UDP onto the distance between the centers of
     the first and the last one.
@@ -93,7 +93,7 @@ def check_image_boxes(boxes: Any, index: int = 0) -> np.ndarray:
 
 
 class TopDownImageProcessor(PixelNormalization, BaseImageProcessor):
-    """Crops people out of pictures, and maps what the network says of the crops back onto the pictures.
+    """Crops people out of images, and maps what the network says of the crops back onto the images.
 
     A family adds `decode_crops` and `merge_flipped`.
 
@@ -143,19 +143,19 @@ class TopDownImageProcessor(PixelNormalization, BaseImageProcessor):
         memory_format: torch.memory_format = torch.contiguous_format,
         **_: Any,
     ) -> BatchFeature:
-        """Network input for all boxes of all pictures.
+        """Network input for all boxes of all images.
 
         Args:
-            images: one picture or several.
-            boxes: for each picture its boxes (N, 4), x1, y1, x2, y2 in pixels; None takes each picture whole.
+            images: one image or several.
+            boxes: for each image its boxes (N, 4), x1, y1, x2, y2 in pixels; None takes each image whole.
             return_tensors: `"pt"` for torch.
             memory_format: `torch.channels_last` for models that work in that order.
 
         Returns:
-            `pixel_values` (number of boxes, 3, H, W), float32: the first picture's boxes, the second's, and so on.
+            `pixel_values` (number of boxes, 3, H, W), float32: the first image's boxes, the second's, and so on.
 
         Raises:
-            InputError: for pictures or boxes that cannot be used.
+            InputError: for images or boxes that cannot be used.
         """
         arrays = rgb_arrays(images)
         if boxes is None:
@@ -195,7 +195,7 @@ class TopDownImageProcessor(PixelNormalization, BaseImageProcessor):
         return self.normalize_values(crop_on_device(images, matrices, size, device))
 
     def decode(self, outputs: ModelOutput, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Keypoints of every crop in pixels of its picture.
+        """Keypoints of every crop in pixels of its image.
 
         Args:
             outputs: of the model, for N crops.
@@ -234,22 +234,22 @@ class TopDownImageProcessor(PixelNormalization, BaseImageProcessor):
         return outputs["heatmaps"]
 
     def regions(self, boxes: np.ndarray) -> np.ndarray:
-        """What is cropped around boxes (N, 4): (N, 4), x1, y1, x2, y2 in pixels of the picture."""
+        """What is cropped around boxes (N, 4): (N, 4), x1, y1, x2, y2 in pixels of the image."""
         centers, scales = self._centers_and_scales(boxes)
         return np.concatenate((centers - scales / 2, centers + scales / 2), axis=1)
 
     def post_process_pose_estimation(
         self, outputs: ModelOutput, boxes: Sequence[Any], threshold: float | None = None
     ) -> list[list[dict[str, Tensor]]]:
-        """People of each picture, in the form of transformers' pose processors.
+        """People of each image, in the form of transformers' pose processors.
 
         Args:
             outputs: of the model.
-            boxes: those given to the processor: for each picture (N, 4), x1, y1, x2, y2.
+            boxes: those given to the processor: for each image (N, 4), x1, y1, x2, y2.
             threshold: leave out keypoints with a lower score; None keeps all.
 
         Returns:
-            For each picture a list of dicts: `keypoints` (K, 2) x, y in pixels of the picture, `scores` (K,),
+            For each image a list of dicts: `keypoints` (K, 2) x, y in pixels of the image, `scores` (K,),
             `labels` (K,) the index of each keypoint, `bbox` (4,) x1, y1, x2, y2.
         """
         per_image = check_boxes(boxes, len(boxes))

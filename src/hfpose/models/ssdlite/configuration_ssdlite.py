@@ -13,7 +13,7 @@ class SSDLiteConfig(LabeledConfig):
     Configuration of [`SSDLiteForObjectDetection`]. The defaults are those of SSDLite-MobileNetV2 at 320x320.
 
     Args:
-        num_channels: channels of a picture.
+        num_channels: channels of an image.
         width_multiplier: factor on the channels of the backbone.
         hidden_act: activation everywhere.
         batch_norm_eps: epsilon of batch normalizations.

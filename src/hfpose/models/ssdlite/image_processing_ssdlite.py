@@ -11,7 +11,7 @@ from hfpose.models.shared.detection import DetectionImageProcessor
 
 
 class SSDLiteImageProcessor(DetectionImageProcessor):
-    """Pictures for [`SSDLiteForObjectDetection`] and boxes from its outputs, see [`DetectionImageProcessor`].
+    """Images for [`SSDLiteForObjectDetection`] and boxes from its outputs, see [`DetectionImageProcessor`].
 
     Args:
         anchors_per_place: number of anchors at each place of each feature level.

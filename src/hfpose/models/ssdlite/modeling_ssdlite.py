@@ -18,10 +18,10 @@ from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import ModelOutput
 
+from hfpose.hub.push_mixin import PushWithCard
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import ConvNormAct, DepthwiseSeparableConv
 from hfpose.models.shared.detection import flatten_levels, level_points
-from hfpose.models.shared.pushing import PushWithCard
 from hfpose.models.ssdlite.configuration_ssdlite import SSDLiteConfig
 
 STEM_CHANNELS = 32
@@ -286,7 +286,7 @@ class SSDLiteForObjectDetection(SSDLitePreTrainedModel):
     ) -> SSDLiteObjectDetectionOutput | tuple[Tensor, ...]:
         """
         Args:
-            pixel_values: (B, C, H, W) normalized pictures.
+            pixel_values: (B, C, H, W) normalized images.
             output_hidden_states: whether to return the outputs of the neck.
             return_dict: False for a plain tuple.
         """

@@ -16,9 +16,9 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils.generic import can_return_tuple
 
 from hfpose.errors import InputError
+from hfpose.hub.push_mixin import PushWithCard
 from hfpose.keypoints import schema_for_config
 from hfpose.models.shared.lifting import MirroredLifting, PoseLiftingOutput, mean_distance
-from hfpose.models.shared.pushing import PushWithCard
 from hfpose.models.temporal_convolution.configuration_temporal_convolution import TemporalConvolutionConfig
 
 

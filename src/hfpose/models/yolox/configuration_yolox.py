@@ -13,7 +13,7 @@ class YOLOXConfig(LabeledConfig):
     Configuration of [`YOLOXForObjectDetection`]. The defaults are those of YOLOX-s.
 
     Args:
-        num_channels: channels of a picture.
+        num_channels: channels of an image.
         depth_multiplier: factor on the number of blocks of the backbone's stages.
         width_multiplier: factor on the channels of the backbone.
         expand_ratio: share of a CSP layer's channels that goes through its blocks, in backbone and neck.

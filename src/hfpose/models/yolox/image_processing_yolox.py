@@ -11,10 +11,10 @@ from hfpose.models.shared.detection import DetectionImageProcessor
 
 
 class YOLOXImageProcessor(DetectionImageProcessor):
-    """Pictures for [`YOLOXForObjectDetection`] and boxes from its outputs, see [`DetectionImageProcessor`].
+    """Images for [`YOLOXForObjectDetection`] and boxes from its outputs, see [`DetectionImageProcessor`].
 
     The network takes pixels as they are, from 0 to 255. Each place gives at most one box, of its best class, and
-    boxes may reach beyond the picture, as in the reference.
+    boxes may reach beyond the image, as in the reference.
     """
 
     def __init__(

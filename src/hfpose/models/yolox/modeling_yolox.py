@@ -16,12 +16,12 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
+from hfpose.hub.push_mixin import PushWithCard
 from hfpose.models.backbones.csp_darknet import CSPDarknetBackbone, CSPDarknetBackboneConfig, DarknetBlock
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import ConvNormAct, conv_stack
 from hfpose.models.shared.csp import PathAggregationNeck, csp_backbone_arguments
 from hfpose.models.shared.detection import flatten_levels, level_points
-from hfpose.models.shared.pushing import PushWithCard
 from hfpose.models.yolox.configuration_yolox import YOLOXConfig
 
 PRIOR_PROBABILITY = 0.01
@@ -167,7 +167,7 @@ class YOLOXForObjectDetection(YOLOXPreTrainedModel):
     ) -> YOLOXObjectDetectionOutput | tuple[Tensor, ...]:
         """
         Args:
-            pixel_values: (B, C, H, W) pictures, values from 0 to 255, H and W multiples of the coarsest stride.
+            pixel_values: (B, C, H, W) images, values from 0 to 255, H and W multiples of the coarsest stride.
             output_hidden_states: whether to return the outputs of the neck.
             return_dict: False for a plain tuple.
         """

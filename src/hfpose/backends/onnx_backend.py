@@ -1,0 +1,79 @@
+"""Stages that ONNX Runtime computes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
+
+from hfpose.backends.torch_backend import Weights, check_whole
+from hfpose.errors import ConfigError
+from hfpose.export.cached import cached_graph
+from hfpose.export.graphs import check_exportable
+from hfpose.export.requirements import require
+from hfpose.export.sessions import OnnxSession
+from hfpose.hub.resolve import GRAPH_NAME
+from hfpose.models.shared.lifting import MirroredLifting
+
+
+class OnnxRunner:
+    """Runs a model from an ONNX file, which is written when it is needed, and anew when the model has changed.
+
+    Args:
+        model: of a family of ours, or transformers' ViTPose, in float32.
+        image_processor: the one that belongs to it.
+        folder: an exported folder that has the weights, which `model` then need not have. None: the cache.
+
+    Raises:
+        ConfigError: for another model, or if a package of the extra `onnx` is missing.
+    """
+
+    memory_format = torch.contiguous_format
+
+    def __init__(self, model: PreTrainedModel, image_processor: Any, folder: Path | None = None) -> None:
+        check_exportable(model)
+        require("onnxruntime", 'backend="onnxruntime"')
+        if folder is None:
+            require("onnx", 'backend="onnxruntime"')
+        self.model = model
+        self.folder = folder
+        self._image_processor = image_processor
+        self._weights = Weights(model)
+        self._session: OnnxSession | None = None
+
+    def __call__(self, *, flip_test: bool = False, **inputs: Tensor) -> ModelOutput:
+        """Outputs of the model by name.
+
+        Args:
+            flip_test: of a lifter, average over the mirrored clip.
+            inputs: as the model's `forward` takes them.
+        """
+        session = self._current_session()
+        if isinstance(self.model, MirroredLifting):
+            return ModelOutput(keypoints_3d=self._lift(session, flip_test, **inputs))
+        return ModelOutput(**session(inputs))
+
+    def _lift(
+        self, session: OnnxSession, flip_test: bool, keypoints_2d: Tensor, frame_mask: Tensor | None = None
+    ) -> Tensor:
+        model: Any = self.model
+        mask = torch.ones(keypoints_2d.shape[:2], dtype=torch.bool) if frame_mask is None else frame_mask
+        return model.lift_with(
+            lambda clips: session({"keypoints_2d": clips, "frame_mask": mask})["keypoints_3d"], keypoints_2d, flip_test
+        )
+
+    def _current_session(self) -> OnnxSession:
+        check_whole(self.model, "onnxruntime")
+        if self.model.dtype != torch.float32:
+            raise ConfigError(
+                f'The {type(self.model).__name__} is in {self.model.dtype}, but backend="onnxruntime" computes in float32. '
+                'Leave dtype out, or use backend="torch".'
+            )
+        if self._weights.have_changed() or self._session is None:
+            path = cached_graph(self.model, self._image_processor) if self.folder is None else self.folder / GRAPH_NAME
+            self._session = OnnxSession(path, self.model.device)
+        return self._session

@@ -1,0 +1,171 @@
+"""Pushing converted models and whole pipelines to the Hub, each with its card."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub.constants import REPOCARD_NAME
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+from huggingface_hub.utils import validate_repo_id
+
+from hfpose.errors import HFPoseError
+from hfpose.hub.cards import model_card, saved_pipeline_card
+from hfpose.keypoints import KeypointSchema
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class SavedPipeline(Protocol):
+    """What can be pushed with a card of its own: any pipeline."""
+
+    @property
+    def schema(self) -> KeypointSchema: ...
+
+    def save_pretrained(self, folder: str | Path) -> None: ...
+
+
+# What a converted folder may hold beside the card; nothing else that lies there goes up.
+_PUSHED_FILES = ("*.json", "*.safetensors")
+_LOGIN = "Log in with `hf auth login` or set HF_TOKEN, to a token that may write there."
+
+
+class UploadError(HFPoseError, OSError):
+    """A repository could not be made or written."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What goes into a repository, or went.
+
+    Attributes:
+        repo_id: the repository.
+        files: path in the repository and size in bytes of each file.
+        revision: the commit that holds them; None for a dry run.
+    """
+
+    repo_id: str
+    files: tuple[tuple[str, int], ...]
+    revision: str | None = None
+
+    def __str__(self) -> str:
+        """The repository, then its files with their sizes, in several lines."""
+        state = f"revision {self.revision}" if self.revision else "dry run, nothing was pushed"
+        return "\n".join([f"{self.repo_id} ({state})", *(f"  {size:>12,}  {name}" for name, size in self.files)])
+
+
+def push_saved_pipeline(
+    pipe: SavedPipeline, repo_id: str, *, token: str | bool | None = None, private: bool | None = None
+) -> Upload:
+    """Push any pipeline with a card that says how to use it: what a pipeline's ``push_to_hub`` does.
+
+    Raises:
+        UploadError: the Hub refused.
+    """
+    is_3d = "3D" in type(pipe).__name__
+    card = saved_pipeline_card(pipe.schema, repo_id, is_3d).content
+    with saved(pipe) as folder:
+        return push_folder(folder, card, repo_id, token=token, private=private)
+
+
+def push_card(
+    model: PreTrainedModel, repo_id: str, token: str | bool | None = None, private: bool | None = None
+) -> str:
+    """Make a repository for a model and put a card there, unless it has one.
+
+    Returns:
+        the full id of the repository, which has the user's name where ``repo_id`` has none.
+    """
+    api = HfApi(library_name="hfpose", token=token)
+    with _explained(repo_id):
+        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        if api.file_exists(repo_id, REPOCARD_NAME):
+            return repo_id
+        card = CommitOperationAdd(REPOCARD_NAME, model_card(model, repo_id).content.encode())
+        api.create_commit(repo_id, [card], commit_message="Add a model card")
+    return repo_id
+
+
+def push_folder(
+    folder: Path,
+    card: str,
+    repo_id: str,
+    *,
+    token: str | bool | None = None,
+    private: bool | None = None,
+    dry_run: bool = False,
+) -> Upload:
+    """Push the weights and JSON files of a folder with a card. Pushing again makes a commit only where something changed.
+
+    Args:
+        folder: of a model or pipeline.
+        card: text of the README.md.
+        repo_id: the repository, which is made if it does not exist.
+        token: as for huggingface_hub, by default the one that is logged in with.
+        private: make a new repository private.
+        dry_run: only say what would go up.
+
+    Raises:
+        UploadError: the Hub refused.
+    """
+    paths = sorted({path for pattern in _PUSHED_FILES for path in folder.rglob(pattern) if path.is_file()})
+    files: dict[str, Path | bytes] = {path.relative_to(folder).as_posix(): path for path in paths}
+    files[REPOCARD_NAME] = card.encode()
+    sizes = tuple(
+        (name, len(data) if isinstance(data, bytes) else data.stat().st_size) for name, data in files.items()
+    )
+    if dry_run:
+        return Upload(repo_id, sizes)
+    api = HfApi(library_name="hfpose", token=token)
+    with _explained(repo_id):
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        commit = api.create_commit(
+            repo_id,
+            [CommitOperationAdd(name, data) for name, data in files.items()],
+            commit_message="Upload weights, image processor and card",
+        )
+    return Upload(repo_id, sizes, commit.oid)
+
+
+@contextmanager
+def _explained(repo_id: str) -> Iterator[None]:
+    try:
+        yield
+    except LocalTokenNotFoundError as error:
+        raise UploadError(f"'{repo_id}' cannot be written. {_LOGIN}") from error
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        advice = _LOGIN if status in (401, 403) else "Try again later."
+        raise UploadError(
+            f"The Hub refused to write '{repo_id}' (HTTP {status}). {advice} It said: {error}"
+        ) from error
+    except OSError as error:
+        raise UploadError(f"The Hub cannot be reached to write '{repo_id}': {error}") from error
+
+
+def checked_repo_id(namespace: str, name: str) -> str:
+    """`namespace/name`.
+
+    Raises:
+        UploadError: if the Hub allows no such name.
+    """
+    repo_id = f"{namespace}/{name}"
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise UploadError(f"'{namespace}' cannot be a user or organization on the Hub: {error}") from error
+    return repo_id
+
+
+@contextmanager
+def saved(pipe: SavedPipeline) -> Iterator[Path]:
+    """A temporary folder with the pipeline."""
+    with tempfile.TemporaryDirectory() as folder:
+        pipe.save_pretrained(folder)
+        yield Path(folder)

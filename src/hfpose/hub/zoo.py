@@ -1,0 +1,243 @@
+"""What models exist: one typed entry each, and the names they go by.
+
+The data lie in ``zoo.json`` and are read at the first question; nothing here downloads or imports a model.
+Names follow the reference project (MMPose 1.3.2 and MMDetection 3.3.0), so that whoever knows a model there
+finds it here: by alias (``human``), by config name, or by the path of a config file.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from hfpose.errors import ConfigError, UnknownModelError
+
+Task = Literal["pose", "detector", "lifter"]
+TASKS: tuple[Task, ...] = get_args(Task)
+
+WHOLE_IMAGE = "whole_image"
+"""Given as a detector: the whole image is the one box."""
+
+_DATA = Path(__file__).with_name("zoo.json")
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where a family of models was published."""
+
+    title: str
+    authors: str  # "Family name, Given name and ...", as BibTeX has it
+    year: int
+    url: str
+
+
+@dataclass(frozen=True)
+class ModelFamily:
+    """Models of one architecture."""
+
+    title: str  # as its authors write it
+    paper: Paper
+    supported: bool = True
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One model of the zoo.
+
+    Attributes:
+        name: config name in the reference project, unique over all tasks.
+        task: the stage that the model is for: "pose", "detector" or "lifter" (2D keypoints to 3D).
+        family: architecture; the name of its folder below ``hfpose/models``.
+        aliases: further names, unique within the task.
+        input_size: (width, height) of the network's input in pixels; None where it takes keypoints.
+        schema: name of the keypoint schema; None for detectors.
+        labels: what a detector tells apart, in the order of its category ids.
+        default_detector: zoo name of the detector that goes before, "whole_image", or None where none is needed.
+        detector_labels: category ids of the default detector to keep.
+        default_pose: zoo name of the 2D model that goes before a lifter.
+        checkpoint_url: where the reference project publishes the weights.
+        sha256_prefix: how the SHA-256 of that file begins (hex); None where it was not published.
+        training_data: names of the data sets that the weights were trained on.
+        metrics: published results, dataset -> metric -> value.
+        repository: hub repository with the converted weights; set only together with ``revision``.
+        revision: commit of that repository.
+    """
+
+    name: str
+    task: Task
+    family: str
+    aliases: tuple[str, ...] = ()
+    input_size: tuple[int, int] | None = None
+    schema: str | None = None
+    labels: tuple[str, ...] = ()
+    default_detector: str | None = None
+    detector_labels: tuple[int, ...] | None = None
+    default_pose: str | None = None
+    checkpoint_url: str | None = None
+    sha256_prefix: str | None = None
+    training_data: tuple[str, ...] = ()
+    metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict, hash=False, repr=False)
+    repository: str | None = None
+    revision: str | None = None
+    _reference: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
+
+    @property
+    def supported(self) -> bool:
+        """Whether hfpose can load the model."""
+        return get_family(self.family).supported
+
+    @property
+    def reference(self) -> dict[str, Any]:
+        """The reference project's description of the model, for conversion; a fresh copy at each call.
+
+        Keys as in its config files: ``backbone``, ``neck`` (where there is one), ``head`` or ``bbox_head``,
+        ``data_preprocessor``, ``test_cfg``, ``test_pipeline`` (detectors), and with them ``input_size_wh`` and
+        ``classes`` (detectors).
+        """
+        reference: dict[str, Any] = {
+            "input_size_wh": list(self.input_size) if self.input_size else None,
+            **copy.deepcopy(dict(self._reference)),
+        }
+        if self.labels:
+            reference["classes"] = list(self.labels)
+        return reference
+
+    def companions(self) -> list[ModelEntry]:
+        """The models that go before this one in a pipeline: 2D model and detector, where it needs them."""
+        names = (self.default_pose, self.default_detector)
+        return [get_entry(name) for name in names if name is not None and name != WHOLE_IMAGE]
+
+    def require_supported(self) -> None:
+        """Raise ConfigError if hfpose cannot load the model."""
+        if self.supported:
+            return
+        title = get_family(self.family).title
+        supported = ", ".join(family.title for family in _zoo().families.values() if family.supported)
+        raise ConfigError(
+            f"'{self.name}' is of the {title} family, and {title} is not supported yet. "
+            f"Supported families: {supported}. `hfpose models` lists every model and whether it can be loaded."
+        )
+
+
+@dataclass(frozen=True)
+class _Zoo:
+    families: dict[str, ModelFamily]
+    entries: tuple[ModelEntry, ...]
+    by_name: dict[str, tuple[ModelEntry, ...]]  # normalized name or alias -> entries of different tasks
+
+
+@lru_cache(maxsize=1)
+def _zoo() -> _Zoo:
+    data = json.loads(_DATA.read_text(encoding="utf-8"))
+    families = {
+        name: ModelFamily(item["title"], Paper(**item["paper"]), item.get("supported", True))
+        for name, item in data["families"].items()
+    }
+    entries = tuple(_entry(item, data["label_sets"]) for item in data["models"])
+    by_name: dict[str, tuple[ModelEntry, ...]] = {}
+    for entry in entries:
+        for name in (entry.name, *entry.aliases):
+            by_name[_normalized(name)] = (*by_name.get(_normalized(name), ()), entry)
+    return _Zoo(families, entries, by_name)
+
+
+def _entry(item: dict[str, Any], label_sets: dict[str, list[str]]) -> ModelEntry:
+    fields = dict(item)
+    labels = fields.pop("labels", ())
+    fields["labels"] = tuple(label_sets[labels] if isinstance(labels, str) else labels)
+    fields["_reference"] = fields.pop("reference")
+    for key in ("aliases", "input_size", "detector_labels", "training_data"):
+        if key in fields:
+            fields[key] = tuple(fields[key])
+    return ModelEntry(**fields)
+
+
+def _normalized(name: str) -> str:
+    """Lower case; of the path of a config file (existing or not), the base name without ``.py``."""
+    name = name.strip().casefold()
+    if name.endswith(".py"):
+        name = re.split(r"[/\\]", name)[-1].removesuffix(".py")
+    return name
+
+
+def get_family(name: str) -> ModelFamily:
+    """Title, paper and state of the family that ``ModelEntry.family`` names."""
+    return _zoo().families[name]
+
+
+def list_entries(task: Task | None = None) -> list[ModelEntry]:
+    """All models of the zoo, or those for one task, in the zoo's order."""
+    _check_task(task)
+    return [entry for entry in _zoo().entries if task in (None, entry.task)]
+
+
+def list_aliases(task: Task | None = None) -> list[tuple[str, ModelEntry]]:
+    """All aliases with the model that each stands for. An alias may stand for one model per task."""
+    return [(alias, entry) for entry in list_entries(task) for alias in entry.aliases]
+
+
+def find_entry(name: str, task: Task | None = None) -> ModelEntry | None:
+    """As `get_entry`, but None for a name that the zoo does not know (for this task)."""
+    _check_task(task)
+    found = [entry for entry in _zoo().by_name.get(_normalized(name), ()) if task in (None, entry.task)]
+    if len(found) > 1:
+        choices = ", ".join(f"task='{entry.task}' for {entry.name}" for entry in found)
+        raise UnknownModelError(
+            f"'{name}' names {len(found)} models of the zoo. Say which one: {choices}; or give the full name."
+        )
+    return found[0] if found else None
+
+
+def get_entry(name: str, task: Task | None = None) -> ModelEntry:
+    """The model that goes by ``name``.
+
+    Args:
+        name: zoo name, alias, or path of a config file of the reference project (only its base name counts, the
+            file need not exist); in any case, with or without ``.py``.
+        task: stage that the model is wanted for. Needed where an alias names a model of two stages, as ``human``.
+
+    Raises:
+        UnknownModelError: no model, or a model of another task only, or models of several tasks go by that name.
+    """
+    entry = find_entry(name, task)
+    if entry is None:
+        raise UnknownModelError(_unknown(name, task))
+    return entry
+
+
+def get_main_entry(name: str) -> ModelEntry:
+    """As `get_entry`, but a name of several stages, as ``human``, means the pose model."""
+    return find_entry(name, "pose") or get_entry(name)
+
+
+def _unknown(name: str, task: Task | None) -> str:
+    others = _zoo().by_name.get(_normalized(name), ())
+    if others:
+        found = " and ".join(f"a {entry.task} model ({entry.name})" for entry in others)
+        return f"'{name}' is {found}, and a {task} model was asked for. `hfpose models` lists what there is per task."
+    kind = f"{task} model" if task else "model"
+    near = _near_names(name, task)
+    hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+    return (
+        f"The zoo has no {kind} called '{name}'.{hint} `hfpose models` in a shell, or hfpose.hub.zoo.list_entries() in Python, "
+        "lists all names. For a config file of your own give its checkpoint too: "
+        "`hfpose convert --config FILE.py --checkpoint FILE.pth --output DIR`."
+    )
+
+
+def _near_names(name: str, task: Task | None) -> list[str]:
+    names = {n: n.casefold() for entry in list_entries(task) for n in (entry.name, *entry.aliases)}
+    close = difflib.get_close_matches(_normalized(name), list(names.values()), n=3, cutoff=0.6)
+    return [next(n for n, folded in names.items() if folded == match) for match in close]
+
+
+def _check_task(task: str | None) -> None:
+    if task is not None and task not in TASKS:
+        raise ValueError(f"task is {task!r}; expected one of {', '.join(map(repr, TASKS))}, or None for all.")

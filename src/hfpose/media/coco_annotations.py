@@ -1,0 +1,432 @@
+"""COCO-format annotations: which image shows which keypoints and boxes, checked entry by entry.
+
+One bad entry never loses the others: it is left out, counted and named (`LeftOut`). Format:
+https://cocodataset.org/#format-data. What counts as an instance is as in `mmpose.datasets.BaseCocoStyleDataset`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hfpose.errors import ConfigError, InputError
+from hfpose.keypoints import KeypointSchema, generic_schema, load_schema, schema_for_names
+from hfpose.media.files import open_to_read
+
+# Names that are kept for each reason why something was left out.
+NAMES_IN_REPORT = 3
+
+# Part of a box that a segmented person covers, where an annotation states no area; as in `xtcocotools.cocoeval`.
+AREA_OF_BOX = 0.53
+
+
+@dataclass
+class LeftOut:
+    """Counts of what was left out by reason, with the first names of each."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    names: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, reason: str, name: object) -> None:
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+        names = self.names.setdefault(reason, [])
+        if len(names) < NAMES_IN_REPORT:
+            names.append(str(name))
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+    def lines(self) -> list[str]:
+        """One line for each reason, most frequent first."""
+        ordered = sorted(self.counts.items(), key=lambda item: -item[1])
+        return [f"{count} x {reason}: {self._examples(reason, count)}" for reason, count in ordered]
+
+    def _examples(self, reason: str, count: int) -> str:
+        shown = ", ".join(self.names[reason])
+        return f"{shown}, ..." if count > len(self.names[reason]) else shown
+
+
+@dataclass(frozen=True)
+class AnnotatedImage:
+    """An image file; `size` is (width, height) as the annotations state it, None where they do not."""
+
+    id: int | str
+    path: Path
+    size: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class CocoFile:
+    """An annotation file.
+
+    Attributes:
+        path: of the file.
+        images: those that are there, in the order of the file.
+        annotations: entries of these images, as they are in the file.
+        categories: entries, as they are in the file.
+        left_out: what was left out so far; reading instances adds to it.
+    """
+
+    path: Path
+    images: tuple[AnnotatedImage, ...]
+    annotations: tuple[Mapping[str, Any], ...]
+    categories: tuple[Mapping[str, Any], ...]
+    left_out: LeftOut
+
+    @property
+    def keypoint_categories(self) -> tuple[Mapping[str, Any], ...]:
+        """Categories that name keypoints; all where none does."""
+        return tuple(c for c in self.categories if c.get("keypoints")) or self.categories
+
+    @property
+    def keypoint_category_ids(self) -> list[Any]:
+        """Ids of these categories; those that annotations have where the file lists no categories."""
+        if self.categories:
+            return [category.get("id") for category in self.keypoint_categories]
+        return list(dict.fromkeys(annotation.get("category_id") for annotation in self.annotations))
+
+    @property
+    def keypoint_names(self) -> tuple[str, ...] | None:
+        """Names of the keypoints, None where the file does not name them.
+
+        Raises:
+            InputError: if the categories have different keypoints.
+        """
+        named = {tuple(map(str, c["keypoints"])) for c in self.keypoint_categories if c.get("keypoints")}
+        if len(named) > 1:
+            counts = ", ".join(f"{c.get('name')}: {len(c['keypoints'])}" for c in self.keypoint_categories)
+            raise InputError(
+                f"The categories of {self.path} have different keypoints ({counts}); one model finds one set of keypoints. "
+                "Split the file by category."
+            )
+        return next(iter(named), None)
+
+
+@dataclass(frozen=True)
+class PoseInstances:
+    """N annotated people (hands, faces, animals) with K keypoints.
+
+    Attributes:
+        images: all images.
+        image_indices: (N,) which of them shows each.
+        annotation_ids, category_ids: (N,) as in the file.
+        boxes: (N, 4) float32 x1, y1, x2, y2 in pixels, within the image.
+        keypoints: (N, K, 2) float32 pixels; anything where the visibility is 0.
+        visibility: (N, K) 0 not labeled, 1 labeled but hidden, 2 visible.
+    """
+
+    images: tuple[AnnotatedImage, ...]
+    image_indices: np.ndarray
+    annotation_ids: tuple[Any, ...]
+    category_ids: tuple[Any, ...]
+    boxes: np.ndarray
+    keypoints: np.ndarray
+    visibility: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+@dataclass(frozen=True)
+class ImageBoxes:
+    """Annotated boxes of one image: (n, 4) float32 x1, y1, x2, y2 in pixels, and their class indices (n,)."""
+
+    image: AnnotatedImage
+    boxes: np.ndarray
+    labels: np.ndarray
+
+
+def read_coco(path: str | Path, images: str | Path | None = None) -> CocoFile:
+    """Read an annotation file and find its images.
+
+    Args:
+        path: of the JSON file.
+        images: folder that its file names are relative to; None: the folder that the file is in.
+
+    Raises:
+        InputError: if the file is not there, no JSON, or not in COCO's format.
+    """
+    path = Path(path)
+    folder = path.parent if images is None else Path(images)
+    if not folder.is_dir():
+        raise InputError(f"There is no folder {str(folder)!r} with the images of {path}. Check the path.")
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise InputError(
+            f"{path} holds a {type(content).__name__}, expected an object with the lists images, annotations and "
+            "categories, as COCO has them. For a list of detections or results use the option that is meant for them."
+        )
+    images_list, annotations, categories = (
+        _entries(path, content, key) for key in ("images", "annotations", "categories")
+    )
+    left_out = LeftOut()
+    found = tuple(image for entry in images_list if (image := _image(entry, folder, left_out)) is not None)
+    if not found:
+        raise InputError(
+            f"None of the {len(images_list)} images of {path} is in {folder}. Say where they are with `images`. "
+            f"{' '.join(left_out.lines())}"
+        )
+    known = {image.id for image in found}
+    stated = {entry.get("id") for entry in images_list}
+    kept = []
+    for annotation in annotations:
+        if annotation.get("image_id") in known:
+            kept.append(annotation)
+        elif annotation.get("image_id") not in stated:
+            left_out.add("annotation of an image that the file does not list", annotation_name(annotation))
+        else:
+            left_out.add("annotation of an image that was left out", annotation_name(annotation))
+    return CocoFile(path, found, tuple(kept), categories, left_out)
+
+
+def read_json(path: Path) -> Any:
+    """Content of a JSON file.
+
+    Raises:
+        InputError: if it cannot be read or is no JSON.
+    """
+    with open_to_read(path, "JSON file") as file:
+        try:
+            return json.load(file)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path} is not valid JSON: {error}. It may not have been copied to the end.") from error
+
+
+def annotation_name(annotation: Mapping[str, Any]) -> str:
+    """How an annotation is called in reports."""
+    return f"annotation {annotation.get('id')} of image {annotation.get('image_id')}"
+
+
+def _entries(path: Path, content: Mapping[str, Any], key: str) -> tuple[Mapping[str, Any], ...]:
+    entries = content.get(key, [] if key == "categories" else None)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise InputError(f"{path} has no list {key!r} of objects, so it is not in COCO's annotation format.")
+    return tuple(entries)
+
+
+def _image(entry: Mapping[str, Any], folder: Path, left_out: LeftOut) -> AnnotatedImage | None:
+    name, identity = entry.get("file_name"), entry.get("id")
+    if not isinstance(name, str) or not isinstance(identity, (int, str)):
+        left_out.add("image without id or file_name", entry)
+        return None
+    path = Path(name)
+    if path.is_absolute() or ".." in path.parts:
+        left_out.add("image whose file_name leads out of the folder", name)
+        return None
+    if not (folder / path).is_file():
+        left_out.add("image that is missing", name)
+        return None
+    width, height = (_finite([entry.get(side)]) for side in ("width", "height"))
+    size = None if width is None or height is None or min(width[0], height[0]) < 1 else (int(width[0]), int(height[0]))
+    return AnnotatedImage(identity, folder / path, size)
+
+
+def pose_instances(coco: CocoFile, schema: KeypointSchema) -> PoseInstances:
+    """The people of a file that a pose model can learn from or be measured with.
+
+    Left out are crowds, and those without a box in the image, without labeled keypoints, or with other keypoints than
+    the schema's.
+
+    Raises:
+        InputError: if nobody is left.
+    """
+    indices = {image.id: index for index, image in enumerate(coco.images)}
+    categories = coco.keypoint_category_ids
+    rows: list[tuple[int, Mapping[str, Any], np.ndarray, np.ndarray]] = []
+    for annotation in coco.annotations:
+        if annotation.get("category_id") not in categories:
+            continue  # an object of another kind, nothing that is wrong
+        index = indices[annotation["image_id"]]
+        reason, box = _box(annotation, coco.images[index].size)
+        keypoints = None
+        if reason is None:
+            reason, keypoints = _keypoints(annotation, schema)
+        if reason is not None or box is None or keypoints is None:
+            coco.left_out.add(str(reason), annotation_name(annotation))
+        else:
+            rows.append((index, annotation, box, keypoints))
+    if not rows:
+        raise InputError(
+            f"{coco.path} has no instance with a box and with keypoints of the schema {schema.name!r} "
+            f"({schema.num_keypoints} keypoints). Left out: {'; '.join(coco.left_out.lines()) or 'nothing'}."
+        )
+    values = np.stack([row[3] for row in rows])
+    return PoseInstances(
+        coco.images,
+        np.array([row[0] for row in rows]),
+        tuple(row[1].get("id") for row in rows),
+        tuple(row[1].get("category_id") for row in rows),
+        np.stack([row[2] for row in rows]),
+        values[..., :2],
+        values[..., 2],
+    )
+
+
+def image_boxes(coco: CocoFile, class_indices: Mapping[Any, int]) -> list[ImageBoxes]:
+    """Boxes of all images, also of those without any.
+
+    Args:
+        coco: the file.
+        class_indices: category id -> class of the detector; other categories are no objects.
+
+    Raises:
+        InputError: if there is no box at all.
+    """
+    found: dict[Any, list[tuple[np.ndarray, int]]] = {image.id: [] for image in coco.images}
+    sizes = {image.id: image.size for image in coco.images}
+    for annotation in coco.annotations:
+        if annotation.get("category_id") not in class_indices:
+            continue
+        reason, box = _box(annotation, sizes[annotation["image_id"]])
+        if box is None:
+            coco.left_out.add(str(reason), annotation_name(annotation))
+        else:
+            found[annotation["image_id"]].append((box, class_indices[annotation["category_id"]]))
+    if not any(found.values()):
+        raise InputError(
+            f"{coco.path} has no box of the classes with the category ids {sorted(class_indices, key=str)}. "
+            f"Left out: {'; '.join(coco.left_out.lines()) or 'nothing'}."
+        )
+    return [
+        ImageBoxes(
+            image,
+            np.array([box for box, _ in found[image.id]], np.float32).reshape(-1, 4),
+            np.array([label for _, label in found[image.id]], np.int64),
+        )
+        for image in coco.images
+    ]
+
+
+def _box(annotation: Mapping[str, Any], size: tuple[int, int] | None) -> tuple[str | None, np.ndarray | None]:
+    """Why an annotation has no box that can be used, or its x1, y1, x2, y2 within an image of `size`."""
+    if annotation.get("iscrowd"):
+        return "crowd, not one instance", None
+    values = _finite(annotation.get("bbox"))
+    if values is None or len(values) != 4:
+        return "bbox that is not x, y, width, height", None
+    x, y, width, height = values
+    if width <= 0 or height <= 0:
+        return "bbox without area", None
+    box = np.array([x, y, x + width, y + height])
+    if size is not None:
+        if x >= size[0] or y >= size[1] or x + width <= 0 or y + height <= 0:
+            return "bbox outside of the image", None
+        box = np.clip(box, 0, np.array([*size, *size]) - 1)
+        if (box[2:] <= box[:2]).any():
+            return "bbox without area inside of the image", None
+    return None, box.astype(np.float32)
+
+
+def _keypoints(annotation: Mapping[str, Any], schema: KeypointSchema) -> tuple[str | None, np.ndarray | None]:
+    """Why an annotation has no keypoints that can be used, or (K, 3) x, y, visibility."""
+    given = annotation.get("keypoints")
+    if given is None:
+        return "annotation without keypoints", None
+    values = _finite(given)
+    if values is None:
+        return "keypoints that are not finite numbers", None
+    if len(values) != 3 * schema.num_keypoints:
+        return f"{len(values)} keypoint values instead of 3 x {schema.num_keypoints} ({schema.name})", None
+    keypoints = np.array(values, np.float32).reshape(-1, 3)
+    if not (keypoints[:, 2] > 0).any():
+        return "instance without labeled keypoints", None
+    return None, keypoints
+
+
+def _finite(values: Any) -> list[float] | None:
+    """A list of finite numbers, or None for anything else."""
+    if not isinstance(values, list) or not all(isinstance(value, (int, float)) for value in values):
+        return None
+    return values if all(math.isfinite(value) for value in values) else None
+
+
+def annotated_schema(coco: CocoFile) -> KeypointSchema | None:
+    """The schema of the keypoints that a file names: a known one with these names, else one made of names and skeleton.
+
+    None for a file that does not name its keypoints.
+    """
+    names = coco.keypoint_names
+    if names is None:
+        return None
+    if known := schema_for_names(names):
+        return known
+    made = generic_schema(names)
+    skeleton: Any = next((c["skeleton"] for c in coco.keypoint_categories if c.get("skeleton")), [])
+    try:
+        links = [[int(end) - 1 for end in link] for link in skeleton]  # COCO counts the ends from 1
+        return KeypointSchema.from_dict(made.to_dict() | {"skeleton": links, "skeleton_colors": []})
+    except (ConfigError, TypeError, ValueError):
+        return made  # a skeleton is only for drawing
+
+
+def check_keypoints(coco: CocoFile, schema: KeypointSchema) -> None:
+    """
+    Raises:
+        InputError: if the file names other keypoints than the schema's.
+    """
+    names = coco.keypoint_names
+    if names is None or names == schema.keypoint_names:
+        return
+    known = schema_for_names(names)
+    if known is None or known.keypoint_names != schema.keypoint_names:
+        raise InputError(
+            f"{coco.path} has the {len(names)} keypoints {_shortened(names)}, but the model finds the "
+            f"{schema.num_keypoints} of the schema {schema.name!r}: {_shortened(schema.keypoint_names)}. "
+            "Use annotations and a model of the same keypoints."
+        )
+
+
+def _shortened(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def read_schema(name_or_path: str | Path) -> KeypointSchema:
+    """A schema by its name, or from a JSON file that `KeypointSchema.to_dict` wrote.
+
+    Raises:
+        ConfigError: for an unknown name or a file that describes no schema.
+    """
+    path = Path(name_or_path)
+    if path.suffix.lower() == ".json":
+        return KeypointSchema.from_dict(read_json(path))
+    return load_schema(str(name_or_path))
+
+
+def ground_truth(coco: CocoFile, category_ids: Sequence[Any], schema: KeypointSchema | None = None) -> dict[str, Any]:
+    """The content of a file as pycocotools wants it.
+
+    What annotations may lack is filled in: `area` from the box, `num_keypoints`, `iscrowd`. Those whose box or keypoints
+    cannot be read do not take part.
+
+    Args:
+        coco: the file.
+        category_ids: the categories that take part.
+        schema: of the keypoints; None where boxes are measured.
+    """
+    annotations: list[dict[str, Any]] = []
+    for annotation in coco.annotations:
+        box = _finite(annotation.get("bbox"))
+        if annotation.get("category_id") not in category_ids or box is None or len(box) != 4:
+            continue
+        entry = dict(annotation, id=len(annotations) + 1, iscrowd=int(bool(annotation.get("iscrowd"))))  # 0 means none
+        if _finite([annotation.get("area")]) is None:
+            entry["area"] = box[2] * box[3] * AREA_OF_BOX
+        if schema is not None:
+            keypoints = _finite(annotation.get("keypoints", [0] * (3 * schema.num_keypoints)))
+            if keypoints is None or len(keypoints) != 3 * schema.num_keypoints:
+                continue
+            labeled = sum(visibility > 0 for visibility in keypoints[2::3])
+            entry |= {"keypoints": keypoints, "num_keypoints": labeled}
+        annotations.append(entry)
+    return {
+        "images": [{"id": image.id} for image in coco.images],
+        "categories": [{"id": category_id} for category_id in category_ids],
+        "annotations": annotations,
+    }

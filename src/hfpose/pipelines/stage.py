@@ -1,0 +1,229 @@
+"""Models and image processors of a pipeline's stages."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForObjectDetection,
+    AutoModelForPoseEstimation,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+
+from hfpose.backends.torch_backend import Backend, Runner, check_backend, make_runner
+from hfpose.checkpoints.guard import loading_bounded
+from hfpose.errors import ConfigError
+from hfpose.hub.resolve import GRAPH_NAME, PIPELINE_INDEX, resolve
+from hfpose.hub.zoo import Task, find_entry
+from hfpose.models.auto import LIFTER_TYPES
+from hfpose.models.shared.devices import accelerate_hook
+from hfpose.ops.quiet import without_progress_bars
+
+_AUTO_MODELS: dict[Task, Any] = {
+    "pose": AutoModelForPoseEstimation,
+    "detector": AutoModelForObjectDetection,
+    "lifter": AutoModel,
+}
+
+_KINDS: dict[Task, str] = {"pose": "a pose model", "detector": "an object detector", "lifter": "a lifter"}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A model, the image processor that belongs to it, and what runs the model."""
+
+    model: PreTrainedModel
+    image_processor: Any
+    runner: Runner | None = None  # None: the model itself
+
+    def run(self, **inputs: Any) -> Any:
+        """Outputs of the model by name, for what its `forward` takes by name."""
+        return (self.runner or self.model)(**inputs)
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """The order in memory that `pixel_values` should have for `run`."""
+        return torch.contiguous_format if self.runner is None else self.runner.memory_format
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model takes its inputs; it may be spread over devices, or come to this one only to run."""
+        device = getattr(accelerate_hook(self.model), "execution_device", None)
+        return self._first_weight.device if device is None else torch.device(device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating point type of the weights and inputs."""
+        return self._first_weight.dtype
+
+    @property
+    def _first_weight(self) -> Tensor:
+        """Stands for all; it may be another one each time, where a model was moved or loaded anew."""
+        weights, name = self._place_of_first_weight
+        return weights[name]
+
+    @cached_property
+    def _place_of_first_weight(self) -> tuple[Mapping[str, Any], str]:
+        """The weights of a module, and a name among them. To look for them at every call would take longer than to crop."""
+        return next(
+            (module._parameters, name)
+            for module in self.model.modules()
+            for name, weight in module._parameters.items()
+            if weight is not None and weight.is_floating_point()
+        )
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a folder that `from_pretrained` of the model's and the processor's classes read."""
+        graph_folder = getattr(self.runner, "folder", None)
+        if graph_folder is not None:  # the model has no weights of its own
+            shutil.copytree(graph_folder, folder, dirs_exist_ok=True)
+            return
+        self.model.save_pretrained(folder)
+        self.image_processor.save_pretrained(folder)
+
+
+def task_of(model: str | Path) -> Task:
+    """The stage that a name, a folder or a repository is for; of an alias of several stages it is the pose model.
+
+    Raises:
+        UnknownModelError: if nothing has that name.
+        ConfigError: if it is a model of another kind.
+    """
+    entry = find_entry(str(model), "pose") or find_entry(str(model))
+    if entry is not None:
+        return entry.task
+    folder = resolve(model)
+    if (folder / PIPELINE_INDEX).is_file():
+        return "pose"
+    config = read_config(folder)
+    for task in _AUTO_MODELS:
+        if _is_for(config, task):
+            return task
+    raise ConfigError(
+        f"{model} is a {config.model_type} model; expected a pose model, an object detector or a lifter."
+    )
+
+
+def read_config(folder: str | Path) -> PreTrainedConfig:
+    """The configuration of a model's folder.
+
+    Raises:
+        ConfigError: if there is none, or it is of no model that can be loaded without running code of its own.
+    """
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError) as error:  # not there; of a model that transformers does not know
+        raise ConfigError(f"The configuration in {folder} is of no model that can be loaded: {error}") from error
+
+
+def _is_for(config: PreTrainedConfig, task: Task) -> bool:
+    """Whether a model is one for this stage."""
+    # Any model of transformers is an `AutoModel`, but only ours that have no task of transformers are lifters.
+    fits = type(config) in _AUTO_MODELS[task]._model_mapping
+    return fits and (task != "lifter" or config.model_type in LIFTER_TYPES)
+
+
+def _require(folder: Path, task: Task) -> None:
+    """Refuse a folder with a model for another stage, or with a whole pipeline."""
+    if (folder / PIPELINE_INDEX).is_file():
+        raise ConfigError(
+            f"{folder} holds a whole pipeline; expected {_KINDS[task]}. Give the folder of one of its parts."
+        )
+    config = read_config(folder)
+    if not _is_for(config, task):
+        raise ConfigError(f"{folder} holds a {config.model_type} model; expected {_KINDS[task]}.")
+
+
+def load_stage(
+    model: str | Path | PreTrainedModel,
+    task: Task,
+    image_processor: Any = None,
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | str | None = None,
+    backend: Backend = "torch",
+    revision: str | None = None,
+    token: str | bool | None = None,
+) -> Stage:
+    """The model and image processor that a name, a folder, a repository or a model object stands for.
+
+    Args:
+        model: alias, zoo name, hub repository, local folder or a model.
+        task: the stage that it is for.
+        image_processor: replaces the one that lies beside the model; needed only for a model object that was not
+            loaded from a folder or repository.
+        device: where to put the model; None leaves a model object where it is.
+        dtype: floating point type of the weights; None takes float32, or leaves a model object as it is.
+        backend: what computes the outputs: `"torch"`, `"compile"` for torch.compile, or `"onnxruntime"`, which also takes
+            the folders that `hfpose export` writes.
+        revision: branch, tag or commit of a hub repository.
+        token: for the Hub; by default the one that is logged in with.
+
+    Raises:
+        UnknownModelError: if nothing has that name.
+        DownloadError: if it cannot be fetched.
+        ConfigError: for a model of another stage; for an unknown backend, one that cannot run this model, or one that lacks a package or compiler.
+        CheckpointError: if configuration and weights do not belong together.
+    """
+    check_backend(backend)
+    graph_folder = None
+    if isinstance(model, PreTrainedModel):
+        loaded, folder = model, str(model.name_or_path or "")
+        if image_processor is None and not folder:
+            raise ValueError(
+                f"The {type(model).__name__} was not loaded from a folder or repository, so its image processor is "
+                "unknown. Give it as `image_processor=...`."
+            )
+    else:
+        folder = str(resolve(model, task, revision=revision, token=token))
+        _require(Path(folder), task)
+        if _has_only_graph(Path(folder)):
+            loaded, graph_folder = _without_weights(folder, task), Path(folder)
+        else:
+            with without_progress_bars(), loading_bounded(folder):
+                loaded = _AUTO_MODELS[task].from_pretrained(folder, dtype=torch.float32, trust_remote_code=False)
+    processor = image_processor or _load_image_processor(folder, loaded.config)
+    if dtype is not None:
+        torch.nn.Module.to(loaded, dtype=getattr(torch, dtype) if isinstance(dtype, str) else dtype)
+    if device is not None:
+        torch.nn.Module.to(loaded, device=device)
+    runner = make_runner(loaded.eval(), processor, backend, loaded is not model, graph_folder)
+    return Stage(loaded, processor, runner)
+
+
+def _has_only_graph(folder: Path) -> bool:
+    """Whether a folder has its weights as an ONNX file alone."""
+    return (folder / GRAPH_NAME).is_file() and not any(folder.glob("*.safetensors"))
+
+
+def _without_weights(folder: str, task: Task) -> PreTrainedModel:
+    """The model of a folder with memory for weights that nobody has written to, and that no page of is used."""
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    with torch.device("meta"):
+        model = _AUTO_MODELS[task].from_config(config, trust_remote_code=False)
+    return model.to_empty(device="cpu")
+
+
+def _load_image_processor(folder: str, config: PreTrainedConfig) -> Any:
+    """The image processor of a folder or repository: ours where we have one for the kind of model."""
+    if config.model_type == "vitpose":
+        from hfpose.models.vitpose.image_processing_vitpose import ViTPoseImageProcessor
+
+        return ViTPoseImageProcessor.from_pretrained(folder)
+    return AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
+
+
+def default_device() -> torch.device:
+    """The accelerator of this machine if torch sees one, else the CPU."""
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")

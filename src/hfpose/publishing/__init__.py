@@ -1,1 +1,0 @@
-"""Model cards, and uploads of converted models and pipelines to the Hub."""

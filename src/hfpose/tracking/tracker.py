@@ -1,0 +1,373 @@
+"""Identities of people over the frames of a video, and smooth keypoints for each of them.
+
+Both work frame by frame and keep a few numbers for each person, so that a stream may go on for days.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+
+from hfpose.errors import InputError
+from hfpose.ops.boxes import pairwise_iou
+from hfpose.results import PoseOutput
+
+Association = Literal["iou", "oks"]
+
+UNTRACKED = -1
+
+# Share of a surprise in speed that a track believes after some frames; its first frames believe more.
+_VELOCITY_GAIN = 0.1
+# Keypoint standard deviation for schemas without sigmas, the mean of COCO's.
+_DEFAULT_SIGMA = 0.07
+
+
+@dataclass
+class _Tracks:
+    """The M people that the tracker remembers, one row each."""
+
+    ids: np.ndarray  # (M,)
+    boxes: np.ndarray  # (M, 4) where last seen
+    keypoints: np.ndarray  # (M, K, 2) where last seen
+    velocities: np.ndarray  # (M, 2) of the mean keypoint, which swings less than the box, in pixels per frame
+    ages: np.ndarray  # (M,) number of times seen
+    lost: np.ndarray  # (M,) frames since last seen, 0 for those of the last frame
+
+    @classmethod
+    def none(cls, num_keypoints: int) -> _Tracks:
+        return cls(
+            ids=np.zeros(0, np.int64),
+            boxes=np.zeros((0, 4), np.float32),
+            keypoints=np.zeros((0, num_keypoints, 2), np.float32),
+            velocities=np.zeros((0, 2), np.float32),
+            ages=np.zeros(0, np.int64),
+            lost=np.zeros(0, np.int64),
+        )
+
+    def select(self, index: np.ndarray) -> _Tracks:
+        return _Tracks(**{name: array[index] for name, array in vars(self).items()})
+
+    def extend(self, other: _Tracks) -> _Tracks:
+        return _Tracks(**{name: np.concatenate((array, getattr(other, name))) for name, array in vars(self).items()})
+
+    def scaled(self, factor: np.ndarray) -> _Tracks:
+        """The same people in an image of another size; `factor` (2,) is for x and y."""
+        return replace(
+            self,
+            boxes=self.boxes * np.tile(factor, 2),
+            keypoints=self.keypoints * factor,
+            velocities=self.velocities * factor,
+        )
+
+    def predicted_shift(self, image_size: tuple[int, int] | None) -> np.ndarray:
+        """How far (M, 2) the people have moved since they were seen, if they kept their speed up to the edge."""
+        shift = self.velocities * (self.lost + 1)[:, None]
+        if image_size is None:
+            return shift
+        # Who has left the image comes back, if at all, where they left it.
+        centers = (self.boxes[:, :2] + self.boxes[:, 2:]) / 2
+        return np.clip(shift, np.minimum(-centers, 0), np.maximum(np.asarray(image_size) - centers, 0))
+
+
+class PoseTracker:
+    """Gives the people of successive frames identities.
+
+    A person may get the identity of a remembered one if they overlap by more than `threshold`: their boxes, or their
+    keypoints by the object keypoint similarity (OKS). Among those who may, pairs are made greedily, the most alike in
+    box and keypoints together first, each person and identity once. Those who are not seen are remembered for
+    `max_lost` frames, where they would be at their last speed, so that people keep their identities through short
+    gaps and when they cross.
+
+    With `max_lost=0` and `predict_motion=False` it compares with the last frame alone, as
+    `mmpose.apis.inference_tracking` does; that takes people in the order of detection and looks at one of the two
+    overlaps only, and so mixes people up when they cross.
+
+    Args:
+        association: `"iou"` of boxes or `"oks"` of keypoints: which overlap has to reach the threshold.
+        threshold: least overlap, 0 to 1.
+        max_lost: frames for which a person who is not seen is remembered.
+        predict_motion: whether to expect people where their speed takes them, else where they were last seen.
+        min_keypoints: people with fewer keypoints get no identity of their own. A keypoint counts when it is finite,
+            has a score above 0 and is not at y = 0, where some models put what they do not find.
+
+    Raises:
+        InputError: for settings out of range.
+    """
+
+    def __init__(
+        self,
+        association: Association = "iou",
+        threshold: float = 0.3,
+        max_lost: int = 60,
+        predict_motion: bool = True,
+        min_keypoints: int = 3,
+    ) -> None:
+        if association not in get_args(Association):
+            raise InputError(f"association must be one of {', '.join(get_args(Association))}, got {association!r}.")
+        if not 0 <= threshold <= 1:
+            raise InputError(f"threshold must lie between 0 and 1, got {threshold}.")
+        if max_lost < 0:
+            raise InputError(f"max_lost must be 0 frames or more, got {max_lost}.")
+        self.association = association
+        self.threshold = threshold
+        self.max_lost = max_lost
+        self.predict_motion = predict_motion
+        self.min_keypoints = min_keypoints
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everybody; identities count from 0 again."""
+        self._tracks: _Tracks | None = None
+        self._image_size: tuple[int, int] | None = None
+        self._next_id = 0
+
+    def update(self, output: PoseOutput) -> PoseOutput:
+        """The people of the next frame with `track_ids`; -1 for those with too few keypoints for an identity.
+
+        Frames may differ in size. A frame without people, or that could not be read, counts as one in which nobody is
+        seen.
+
+        Raises:
+            InputError: if the output has 3D keypoints and no `keypoints_2d`.
+        """
+        keypoints = output.keypoints if output.keypoints.shape[-1] == 2 else output.keypoints_2d
+        if keypoints is None:
+            raise InputError("People are tracked in the image, but this output has 3D keypoints and no keypoints_2d.")
+        valid = _valid_keypoints(keypoints, output.keypoint_scores)
+        boxes = boxes_around(keypoints, valid) if output.boxes is None else output.boxes
+        tracks = self._remembered(keypoints.shape[1] if len(keypoints) else None, output.image_size)
+        keypoints = _without_gaps(keypoints, boxes, tracks.keypoints.shape[1])
+        shift = tracks.predicted_shift(output.image_size) if self.predict_motion else np.zeros_like(tracks.velocities)
+        iou = pairwise_iou(boxes, tracks.boxes + np.tile(shift, 2))
+        sigmas = output.schema.sigmas if output.schema is not None else None
+        oks = keypoint_similarity(keypoints, boxes, tracks.keypoints + shift[:, None], tracks.boxes, sigmas)
+        allowed = (iou if self.association == "iou" else oks) > self.threshold
+        seen, matched = _best_pairs(iou + oks, allowed)
+
+        ids = np.full(len(boxes), UNTRACKED, np.int64)
+        ids[seen] = tracks.ids[matched]
+        enough = valid.sum(-1) >= min(self.min_keypoints, keypoints.shape[1])
+        new = np.flatnonzero((ids == UNTRACKED) & enough)
+        ids[new] = self._next_id + np.arange(len(new))
+        self._next_id += len(new)
+        self._remember(tracks, matched, boxes[seen], keypoints[seen], ids[new], boxes[new], keypoints[new])
+        return replace(output, track_ids=ids)
+
+    def _remembered(self, num_keypoints: int | None, image_size: tuple[int, int] | None) -> _Tracks:
+        """The people to compare with, in pixels of this frame; nobody if they had another number of keypoints."""
+        tracks = self._tracks
+        if tracks is None or num_keypoints not in (None, tracks.keypoints.shape[1]):
+            tracks = _Tracks.none(num_keypoints or 0)
+        elif image_size is not None and self._image_size is not None and image_size != self._image_size:
+            tracks = tracks.scaled(np.divide(image_size, self._image_size).astype(np.float32))
+        self._image_size = image_size or self._image_size
+        return tracks
+
+    def _remember(
+        self,
+        tracks: _Tracks,
+        matched: np.ndarray,
+        boxes: np.ndarray,
+        keypoints: np.ndarray,
+        new_ids: np.ndarray,
+        new_boxes: np.ndarray,
+        new_keypoints: np.ndarray,
+    ) -> None:
+        """Take over what this frame says of `matched` and new people; forget who was lost too long ago."""
+        moved = (keypoints - tracks.keypoints[matched]).sum(1) / max(keypoints.shape[1], 1)
+        speed = moved / (tracks.lost[matched] + 1)[:, None]
+        ages = tracks.ages[matched]
+        gain = np.maximum(1 / ages, _VELOCITY_GAIN)[:, None]
+        tracks = replace(
+            tracks,
+            boxes=_with_rows(tracks.boxes, matched, boxes),
+            keypoints=_with_rows(tracks.keypoints, matched, keypoints),
+            velocities=_with_rows(
+                tracks.velocities, matched, tracks.velocities[matched] + gain * (speed - tracks.velocities[matched])
+            ),
+            ages=_with_rows(tracks.ages, matched, ages + 1),
+            lost=_with_rows(tracks.lost + 1, matched, np.zeros_like(ages)),
+        )
+        tracks = tracks.select(tracks.lost <= self.max_lost)
+        self._tracks = tracks.extend(
+            _Tracks(
+                ids=new_ids,
+                boxes=new_boxes,
+                keypoints=new_keypoints,
+                velocities=np.zeros((len(new_ids), 2), np.float32),
+                ages=np.ones(len(new_ids), np.int64),
+                lost=np.zeros(len(new_ids), np.int64),
+            )
+        )
+
+
+class KeypointSmoother:
+    """Smooths the keypoints of each identity over time with the One-Euro filter.
+
+    It is a low-pass filter whose cutoff rises with speed: still keypoints do not tremble, fast ones do not lag. Speeds
+    are in lengths of the pose per second, the length being its longest extent, so that the settings fit pixels and
+    meters, near and far.
+
+    Source: Casiez et al., 2012, https://doi.org/10.1145/2207676.2208639.
+
+    Args:
+        frame_rate: frames per second.
+        min_cutoff: cutoff in Hz at rest; lower trembles less.
+        beta: what the cutoff gains in Hz for each length per second; higher lags less.
+        derivative_cutoff: cutoff in Hz of the speed.
+        max_lost: frames for which a person who is not seen is remembered.
+
+    Raises:
+        InputError: for settings out of range.
+    """
+
+    def __init__(
+        self,
+        frame_rate: float = 30.0,
+        min_cutoff: float = 1.0,
+        beta: float = 20.0,
+        derivative_cutoff: float = 1.0,
+        max_lost: int = 60,
+    ) -> None:
+        if min(frame_rate, min_cutoff, derivative_cutoff) <= 0 or min(beta, max_lost) < 0:
+            raise InputError(
+                "frame_rate, min_cutoff and derivative_cutoff must be above 0, beta and max_lost 0 or more; got "
+                f"{frame_rate}, {min_cutoff}, {derivative_cutoff}, {beta} and {max_lost}."
+            )
+        self.frame_rate = frame_rate
+        self.min_cutoff = min_cutoff
+        self.beta = beta
+        self.derivative_cutoff = derivative_cutoff
+        self.max_lost = max_lost
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everybody."""
+        self._frame = 0
+        self._people: dict[int, _Smoothed] = {}
+
+    def update(self, output: PoseOutput) -> PoseOutput:
+        """The people of the next frame with smooth `keypoints`, 2D or 3D; those without an identity stay as they are.
+
+        A keypoint that is not finite stays so and starts anew when it comes back.
+        """
+        self._frame += 1
+        ids = np.full(output.num_instances, UNTRACKED) if output.track_ids is None else output.track_ids
+        rows = [row for row, track in enumerate(ids.tolist()) if track != UNTRACKED]
+        smooth = output.keypoints.copy()
+        if rows:
+            smooth[rows] = self._filter([int(ids[row]) for row in rows], output.keypoints[rows])
+        oldest = self._frame - self.max_lost
+        self._people = {track: person for track, person in self._people.items() if person.frame >= oldest}
+        return replace(output, keypoints=smooth)
+
+    def _filter(self, ids: Sequence[int], keypoints: np.ndarray) -> np.ndarray:
+        """Smooth keypoints (N, K, D) of people with identities."""
+        fresh = _Smoothed(np.full_like(keypoints[0], np.nan), np.zeros_like(keypoints[0]), self._frame - 1)
+        known = [self._people.get(track, fresh) for track in ids]
+        known = [person if person.keypoints.shape == fresh.keypoints.shape else fresh for person in known]
+        before = np.stack([person.keypoints for person in known])
+        seconds = np.array([self._frame - person.frame for person in known])[:, None, None] / self.frame_rate
+        going_on = np.isfinite(before).all(-1, keepdims=True) & np.isfinite(keypoints).all(-1, keepdims=True)
+
+        before = np.where(going_on, before, keypoints)
+        velocities = np.stack([person.velocities for person in known])
+        change = np.where(going_on, (keypoints - before) / seconds - velocities, -velocities)
+        velocities = velocities + _share_of_new(self.derivative_cutoff, seconds) * change
+        speeds = np.linalg.norm(velocities, axis=-1, keepdims=True) / _longest_extent(keypoints)
+        share = _share_of_new(self.min_cutoff + self.beta * speeds, seconds)
+        smooth = np.where(going_on, before + share * (keypoints - before), keypoints).astype(np.float32)
+        velocities = np.where(np.isfinite(smooth), velocities, 0).astype(np.float32)
+        for row, track in enumerate(ids):
+            self._people[track] = _Smoothed(smooth[row], velocities[row], self._frame)
+        return smooth
+
+
+@dataclass(frozen=True)
+class _Smoothed:
+    """What the smoother knows of a person."""
+
+    keypoints: np.ndarray  # (K, D)
+    velocities: np.ndarray  # (K, D) per second
+    frame: int  # when last seen
+
+
+def _share_of_new(cutoff: float | np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    """Weight of a new value against the smooth old one, for a low-pass filter with a cutoff in Hz."""
+    return 1 / (1 + 1 / (2 * math.pi * cutoff * seconds))
+
+
+def _longest_extent(keypoints: np.ndarray) -> np.ndarray:
+    """Longest side (N, 1, 1) of the boxes around finite keypoints (N, K, D), 1 where there is none."""
+    finite = np.isfinite(keypoints)
+    greatest = np.where(finite, keypoints, -np.inf).max(1, initial=-np.inf)
+    least = np.where(finite, keypoints, np.inf).min(1, initial=np.inf)
+    longest = (greatest - least).max(-1)[:, None, None]
+    return np.where(np.isfinite(longest) & (longest > 0), longest, 1)
+
+
+def keypoint_similarity(
+    keypoints: np.ndarray,
+    boxes: np.ndarray,
+    other_keypoints: np.ndarray,
+    other_boxes: np.ndarray,
+    sigmas: Sequence[float] | None,
+) -> np.ndarray:
+    """Object keypoint similarity (N, M) of people (N, K, 2) and others (M, K, 2), on the mean of their boxes' areas.
+
+    Source: `mmpose.evaluation.functional.nms.oks_iou`.
+    """
+    if len(keypoints) == 0 or len(other_keypoints) == 0:  # where nobody is, the number of keypoints may be unknown
+        return np.zeros((len(keypoints), len(other_keypoints)))
+    variances = (2 * np.asarray(sigmas if sigmas else [_DEFAULT_SIGMA] * keypoints.shape[1])) ** 2
+    squared = ((keypoints[:, None] - other_keypoints[None]) ** 2).sum(-1)  # (N, M, K)
+    area, other_area = ((b[:, 2:] - b[:, :2]).prod(-1) for b in (boxes, other_boxes))
+    mean_area = (area[:, None] + other_area[None]) / 2
+    similarity = np.exp(-squared / (2 * variances * (mean_area[..., None] + np.spacing(1))))
+    return similarity.mean(-1) if keypoints.shape[1] else similarity.sum(-1)
+
+
+def _best_pairs(overlaps: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of allowed pairs, best first, each row and each column once."""
+    rows, columns = np.nonzero(allowed)
+    order = np.argsort(-overlaps[rows, columns], kind="stable")
+    free_rows, free_columns = (np.ones(size, bool) for size in overlaps.shape)
+    pairs = []
+    for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
+        if free_rows[row] and free_columns[column]:
+            free_rows[row] = free_columns[column] = False
+            pairs.append((row, column))
+    chosen = np.array(pairs, np.int64).reshape(-1, 2)
+    return chosen[:, 0], chosen[:, 1]
+
+
+def _valid_keypoints(keypoints: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Which keypoints (N, K) a model has found."""
+    return np.isfinite(keypoints).all(-1) & (scores > 0) & (keypoints[..., 1] != 0)
+
+
+def _without_gaps(keypoints: np.ndarray, boxes: np.ndarray, num_keypoints: int) -> np.ndarray:
+    """Keypoints (N, `num_keypoints`, 2) with those that are not finite at the centers of the boxes."""
+    if not len(keypoints):
+        return np.zeros((0, num_keypoints, 2), np.float32)
+    centers = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
+    return np.where(np.isfinite(keypoints).all(-1, keepdims=True), keypoints, centers)
+
+
+def boxes_around(keypoints: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Boxes (N, 4) around those of the keypoints (N, K, 2) that are `valid` (N, K), all zero where none is."""
+    least = np.where(valid[..., None], keypoints, np.inf).min(1, initial=np.inf)
+    greatest = np.where(valid[..., None], keypoints, -np.inf).max(1, initial=-np.inf)
+    boxes = np.concatenate((least, greatest), axis=-1)
+    return np.where(np.isfinite(boxes), boxes, 0).astype(np.float32)
+
+
+def _with_rows(array: np.ndarray, index: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """A copy of `array` with other rows at `index`."""
+    changed = array.copy()
+    changed[index] = rows
+    return changed

@@ -1,0 +1,112 @@
+"""Copies of models for inference."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from hfpose import RTMDetConfig, RTMDetForObjectDetection
+from hfpose.backends.fuse import PackedConv2d, fold_batch_norms, folded_convolution, inference_copy
+from hfpose.models.shared.convolution import ConvNormAct
+from networks import settle_normalizations
+
+
+def trained_norm(channels: int, affine: bool = True) -> nn.BatchNorm2d:
+    """A normalization whose every number matters."""
+    norm = nn.BatchNorm2d(channels, affine=affine).eval()
+    for tensor in (norm.running_mean, norm.running_var, *norm.parameters()):
+        tensor.data.uniform_(0.5, 2.0)
+    return norm
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize(
+    "conv",
+    [
+        nn.Conv2d(8, 12, 3, bias=False),
+        nn.Conv2d(8, 12, 3, stride=2, padding=1, groups=4),
+        nn.ConvTranspose2d(8, 12, 4, stride=2, padding=1, bias=False),
+        nn.ConvTranspose2d(8, 12, 4, stride=2, padding=1, groups=2),
+    ],
+    ids=["plain", "groups", "transposed", "transposed groups"],
+)
+def test_a_folded_convolution_is_the_convolution_and_its_normalization(conv, affine):
+    norm, x = trained_norm(12, affine), torch.randn(2, 8, 9, 9)
+    with torch.no_grad():
+        torch.testing.assert_close(folded_convolution(conv, norm)(x), norm(conv(x)), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("act", ["silu", "swish", "relu", "relu6", "hardswish", None])
+def test_a_packed_convolution_computes_its_activation(act):
+    block = ConvNormAct(8, 16, 3, hidden_act=act).eval()
+    block.norm = trained_norm(16)
+    fast = inference_copy(nn.Sequential(block))
+    for size in (2, 1, 5):  # packed for the first, used for all
+        x = torch.randn(size, 8, 12, 12)
+        with torch.inference_mode():
+            torch.testing.assert_close(fast(x), block(x), rtol=1e-5, atol=1e-5)
+
+
+def test_normalizations_in_a_plain_sequence_are_folded():
+    norms = trained_norm(6), trained_norm(6)
+    relu = nn.ReLU()
+    model = nn.Sequential(nn.Conv2d(3, 6, 1), norms[0], relu, nn.Conv2d(6, 6, 1), relu, norms[1]).eval()
+    folded, x = fold_batch_norms(model), torch.randn(1, 3, 4, 4)
+    assert [type(layer) for layer in folded[1::4]] == [nn.Identity, nn.BatchNorm2d]  # the second follows an activation
+    with torch.no_grad():
+        for fast in (folded, inference_copy(model)):
+            torch.testing.assert_close(fast(x), model(x), rtol=1e-5, atol=1e-5)
+
+
+def test_the_model_itself_stays_as_it_is_and_shares_what_is_the_same():
+    model = nn.Sequential(ConvNormAct(4, 4, 3), nn.Flatten(), nn.Linear(16, 2)).eval()
+    before = copy.deepcopy(model.state_dict())
+    fast = inference_copy(model)
+    fast(torch.randn(1, 4, 2, 2))
+    assert model.state_dict().keys() == before.keys()
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
+    assert isinstance(model[0].norm, nn.BatchNorm2d)
+    assert fast[2].weight is model[2].weight
+
+
+def test_a_model_in_training_gives_a_copy_in_evaluation():
+    model = nn.Sequential(ConvNormAct(4, 4, 3))
+    assert not fold_batch_norms(model).training
+    assert model.training
+
+
+def test_convolutions_with_one_set_of_weights_for_several_normalizations_are_folded_one_by_one():
+    torch.manual_seed(0)
+    config = RTMDetConfig(depth_multiplier=0.167, width_multiplier=0.125, neck_size=16, share_head_convolutions=True)
+    model, x = RTMDetForObjectDetection(config), torch.randn(8, 3, 128, 128)
+    settle_normalizations(model, x)
+    fast = inference_copy(model)
+    assert not any(isinstance(module, (nn.BatchNorm2d, nn.Conv2d)) for module in fast.modules())
+    with torch.inference_mode():
+        expected, given = model(x), fast(x)
+    torch.testing.assert_close(given.logits, expected.logits, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(given.pred_boxes, expected.pred_boxes, rtol=1e-4, atol=1e-3)
+
+
+def test_convolutions_that_are_not_plain_are_not_packed():
+    class Doubled(nn.Conv2d):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    model = nn.Sequential(Doubled(3, 4, 1), nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect")).eval()
+    fast, x = inference_copy(model), torch.randn(1, 3, 6, 6)
+    assert not any(isinstance(module, PackedConv2d) for module in fast.modules())
+    with torch.no_grad():
+        torch.testing.assert_close(fast(x), model(x), rtol=1e-5, atol=1e-5)
+
+
+def test_half_precision_is_folded_without_packing():
+    block = ConvNormAct(8, 16, 3).eval().bfloat16()
+    x = torch.randn(1, 8, 6, 6).bfloat16()
+    fast = inference_copy(nn.Sequential(block))
+    assert fast[0].conv.weight.dtype == torch.bfloat16
+    with torch.no_grad():
+        torch.testing.assert_close(fast(x).float(), block(x).float(), rtol=0.05, atol=0.05)

@@ -1,0 +1,193 @@
+"""Stages that ONNX Runtime computes."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import hfpose
+from hfpose.errors import ConfigError
+from hfpose.export.cached import cached_graph, onnx_cache_dir
+from hfpose.export.folders import export_folder
+from hfpose.export.graphs import example_inputs
+from hfpose.pipelines.stage import load_stage
+from small_models import small_model
+
+BOXES = [[40.0, 30.0, 120.0, 200.0], [150.0, 20.0, 260.0, 220.0]]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch, request):
+    """A cache that the tests of this file share, so that each network is exported once."""
+    folder = tmp_path_factory.getbasetemp() / "onnx-runner-cache"
+    monkeypatch.setenv("HFPOSE_CACHE", str(folder))
+    return folder
+
+
+def image() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+
+
+def stage_of(name: str, backend: str = "onnxruntime"):
+    model, processor = small_model(name)
+    return load_stage(model, "pose", processor, backend=backend)
+
+
+@pytest.mark.parametrize("name", ["rtmpose", "vitpose-experts"])
+def test_a_stage_computes_what_the_model_computes(name):
+    stage = stage_of(name)
+    for count in (1, 4):
+        inputs = example_inputs(stage.model, stage.image_processor, count)
+        with torch.inference_mode():
+            found, expected = stage.run(**inputs), stage.model(**inputs)
+        assert list(found) == list(expected)
+        for key, value in expected.items():
+            torch.testing.assert_close(getattr(found, key), value, rtol=1e-3, atol=1e-4)
+
+
+def test_inputs_that_are_not_in_order_are_put_in_order():
+    stage = stage_of("rtmpose")
+    pixel_values = example_inputs(stage.model, stage.image_processor, 3)["pixel_values"]
+    plain = stage.run(pixel_values=pixel_values)
+    shuffled = stage.run(pixel_values=pixel_values.contiguous(memory_format=torch.channels_last).flip(-1).flip(-1))
+    assert torch.equal(plain.simcc_x, shuffled.simcc_x)
+
+
+def test_outputs_of_later_calls_do_not_overwrite_those_of_earlier_ones():
+    stage = stage_of("rtmpose")
+    first, second = (example_inputs(stage.model, stage.image_processor, 2, seed)["pixel_values"] for seed in (0, 1))
+    outputs = stage.run(pixel_values=first)
+    before = outputs.simcc_x.clone()
+    stage.run(pixel_values=second)
+    assert torch.equal(outputs.simcc_x, before)
+
+
+@pytest.mark.parametrize("flip_test", [False, True])
+def test_a_lifter_takes_clips_of_any_length_with_and_without_padding(flip_test):
+    model, processor = small_model("motionbert")
+    stage = load_stage(model, "lifter", processor, backend="onnxruntime")
+    for frames in (1, 5, 12):
+        clips = torch.randn(2, frames, 17, 3, generator=torch.Generator().manual_seed(frames))
+        mask = torch.ones(2, frames, dtype=torch.bool)
+        mask[0, 1:] = False
+        for arguments in ({}, {"frame_mask": mask}):
+            with torch.inference_mode():
+                expected = model(keypoints_2d=clips, flip_test=flip_test, **arguments).keypoints_3d
+                found = stage.run(keypoints_2d=clips, flip_test=flip_test, **arguments).keypoints_3d
+            counted = mask if arguments else torch.ones_like(mask)
+            torch.testing.assert_close(found[counted], expected[counted], rtol=1e-3, atol=1e-4)
+    with pytest.raises(hfpose.errors.InputError, match="13 frames, but the model takes 1 to 12"):
+        stage.run(keypoints_2d=torch.zeros(1, 13, 17, 3))
+
+
+def test_a_pipeline_gives_the_same_people(tiny_pose, cache):
+    pipes = [
+        hfpose.pipeline(model=tiny_pose, detector="whole_image", device="cpu", backend=backend)
+        for backend in ("torch", "onnxruntime")
+    ]
+    expected, found = (pipe(image(), boxes=BOXES, flip_test=True) for pipe in pipes)
+    np.testing.assert_allclose(found.keypoints, expected.keypoints, atol=0.1)
+    np.testing.assert_allclose(found.keypoint_scores, expected.keypoint_scores, atol=1e-3)
+    assert any(path.name.startswith("rtmpose-") for path in (cache / "onnx").iterdir())
+
+
+def test_the_file_is_written_once_for_the_same_weights_and_anew_for_others():
+    model, processor = small_model("rtmpose")
+    path = cached_graph(model, processor)
+    written = path.stat().st_mtime_ns
+    assert cached_graph(small_model("rtmpose")[0], processor) == path
+    assert path.stat().st_mtime_ns == written
+    assert cached_graph(model, processor, opset=18) != path
+    with torch.no_grad():
+        next(model.parameters()).mul_(1.5)
+    assert cached_graph(model, processor) != path
+
+
+def test_weights_that_change_are_followed():
+    stage = stage_of("rtmpose")
+    inputs = example_inputs(stage.model, stage.image_processor, 2)
+    before = stage.run(**inputs).simcc_x
+    with torch.no_grad():
+        stage.model.head.classifier_x.weight.mul_(2)
+    torch.testing.assert_close(stage.run(**inputs).simcc_x, 2 * before, rtol=1e-3, atol=1e-4)
+
+
+def test_what_a_killed_export_left_is_written_over():
+    model, processor = small_model("rtmpose")
+    path = cached_graph(model, processor)
+    folder = path.parent
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(folder)
+    unfinished.mkdir()
+    (unfinished / path.name).write_bytes(b"half")
+    assert cached_graph(model, processor) == path
+    assert path.stat().st_size > 1000
+    assert not unfinished.exists()
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HFPOSE_CACHE", str(tmp_path / "file"))
+    with pytest.raises(ConfigError, match="HFPOSE_CACHE names another folder"):
+        cached_graph(*small_model("rtmpose"))
+
+
+def test_cleaning_the_cache_removes_the_files(tmp_path, monkeypatch):
+    from hfpose.hub import resolve as hub
+
+    monkeypatch.setenv("HFPOSE_CACHE", str(tmp_path))
+    size = cached_graph(*small_model("rtmpose")).stat().st_size
+    assert hub.clean_cache() >= size
+    assert not onnx_cache_dir().exists()
+
+
+def test_an_exported_folder_loads_without_other_weights(tmp_path):
+    model, processor = small_model("rtmpose")
+    export_folder(model, processor, tmp_path / "out")
+    pipe = hfpose.pipeline(model=tmp_path / "out", detector="whole_image", device="cpu", backend="onnxruntime")
+    expected = hfpose.PoseEstimationPipeline(model, processor)(image(), boxes=BOXES)
+    np.testing.assert_allclose(pipe(image(), boxes=BOXES).keypoints, expected.keypoints, atol=0.1)
+    pipe.save_pretrained(tmp_path / "saved")
+    again = hfpose.PoseEstimationPipeline.from_pretrained(tmp_path / "saved", device="cpu", backend="onnxruntime")
+    np.testing.assert_allclose(again(image(), boxes=BOXES).keypoints, expected.keypoints, atol=0.1)
+    with pytest.raises(ConfigError, match="an ONNX file alone"):
+        hfpose.pipeline(model=tmp_path / "out", detector="whole_image", device="cpu")
+
+
+def test_half_precision_and_models_that_accelerate_moves_are_refused():
+    from accelerate import cpu_offload
+
+    stage = stage_of("rtmpose")
+    inputs = example_inputs(stage.model, stage.image_processor, 1)
+    stage.model.half()
+    with pytest.raises(ConfigError, match=r"in torch.float16, but backend=\"onnxruntime\" computes in float32"):
+        stage.run(**inputs)
+    cpu_offload(stage.model.float(), torch.device("cpu"))
+    with pytest.raises(ConfigError, match="cannot follow"):
+        stage.run(**inputs)
+
+
+def test_images_of_another_size_are_refused():
+    stage = stage_of("rtmpose")
+    with pytest.raises(hfpose.errors.InputError, match="takes \\('batch', 3, 64, 64\\)"):
+        stage.run(pixel_values=torch.zeros(1, 3, 64, 96))
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_a_missing_package_is_named_with_the_extra(package, monkeypatch):
+    model, processor = small_model("rtmpose")
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError, match=r"pip install hfpose\[onnx\]"):
+        load_stage(model, "pose", processor, backend="onnxruntime")
+
+
+def test_other_detectors_of_transformers_are_refused():
+    from transformers import YolosConfig, YolosForObjectDetection
+
+    config = YolosConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
+    with pytest.raises(ConfigError, match="not one of the models that hfpose exports"):
+        load_stage(YolosForObjectDetection(config), "detector", object(), backend="onnxruntime")

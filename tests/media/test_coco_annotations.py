@@ -1,0 +1,207 @@
+"""Annotations in COCO's format: what is read, what is left out and how that is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from coco_files import people_content, write_json, write_people
+from hfpose.errors import ConfigError, InputError
+from hfpose.keypoints import load_schema
+from hfpose.media.coco_annotations import (
+    annotated_schema,
+    check_keypoints,
+    ground_truth,
+    image_boxes,
+    pose_instances,
+    read_coco,
+    read_schema,
+)
+
+COCO = load_schema("coco")
+
+
+def changed(folder: Path, index: int = 0, **changes) -> Path:
+    """A file of people in which one annotation is changed."""
+    content = people_content(folder)
+    content["annotations"][index] |= changes
+    return write_json(folder / "people.json", content)
+
+
+def test_people_are_read_with_boxes_in_corners_and_all_keypoints(tmp_path):
+    coco = read_coco(write_people(tmp_path))
+    instances = pose_instances(coco, COCO)
+    assert len(instances) == 8 and coco.left_out.total == 0
+    assert instances.boxes[0].tolist() == [10, 12, 60, 102]
+    assert instances.image_indices.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    given = np.array(coco.annotations[1]["keypoints"]).reshape(17, 3)
+    np.testing.assert_allclose(instances.keypoints[1], given[:, :2], rtol=1e-6)
+    assert instances.visibility[1].tolist() == [1, 0, *[2] * 15]
+    assert instances.images[0].path.is_file()
+
+
+def test_a_box_that_reaches_out_of_the_image_ends_at_its_border(tmp_path):
+    coco = read_coco(changed(tmp_path, bbox=[-20.0, 100.0, 50.0, 90.0]))
+    assert pose_instances(coco, COCO).boxes[0].tolist() == [0, 100, 30, 119]  # of 160x120 pixels, as the reference
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"bbox": [200.0, 10.0, 20.0, 20.0]}, "bbox outside of the image"),
+        ({"bbox": [10.0, 10.0, 0.0, 20.0]}, "bbox without area"),
+        ({"bbox": None}, "bbox that is not"),
+        ({"bbox": [1, 2, 3]}, "bbox that is not"),
+        ({"bbox": [1, 2, float("nan"), 3]}, "bbox that is not"),
+        ({"iscrowd": 1}, "crowd"),
+        ({"keypoints": [0] * 51}, "without labeled keypoints"),
+        ({"keypoints": [1.0] * 63}, "63 keypoint values instead of 3 x 17"),
+        ({"keypoints": None}, "without keypoints"),
+        ({"keypoints": ["a"] * 51}, "not finite numbers"),
+        ({"image_id": 77}, "image that the file does not list"),
+    ],
+)
+def test_a_bad_annotation_is_left_out_counted_and_named(tmp_path, changes, reason):
+    coco = read_coco(changed(tmp_path, **changes))
+    assert len(pose_instances(coco, COCO)) == 7
+    assert coco.left_out.total == 1
+    (line,) = coco.left_out.lines()
+    assert line.startswith("1 x ") and reason in line and "annotation 100" in line
+
+
+def test_a_missing_image_is_left_out_with_its_annotations(tmp_path):
+    path = write_people(tmp_path)
+    (tmp_path / "1.png").unlink()
+    coco = read_coco(path)
+    assert len(pose_instances(coco, COCO)) == 6
+    lines = coco.left_out.lines()
+    assert any("1 x image that is missing: 1.png" in line for line in lines)
+    assert any("2 x annotation of an image that was left out" in line for line in lines)
+
+
+@pytest.mark.parametrize("name", ["../0.png", "/etc/hostname"])
+def test_file_names_that_lead_out_of_the_folder_are_not_opened(tmp_path, name):
+    content = people_content(tmp_path)
+    content["images"][0]["file_name"] = name
+    coco = read_coco(write_json(tmp_path / "people.json", content))
+    assert len(coco.images) == 3
+    assert "leads out of the folder" in coco.left_out.lines()[-1]
+
+
+def test_long_lists_of_names_are_shortened(tmp_path):
+    content = people_content(tmp_path)
+    for annotation in content["annotations"]:
+        annotation["iscrowd"] = int(annotation["id"] != 100)
+    coco = read_coco(write_json(tmp_path / "people.json", content))
+    pose_instances(coco, COCO)
+    assert coco.left_out.lines() == [
+        "7 x crowd, not one instance: annotation 101 of image 1, annotation 102 of image 2, "
+        "annotation 103 of image 2, ..."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"images": [', "not valid JSON"),
+        ("[]", "expected an object"),
+        ('{"images": []}', "no list 'annotations'"),
+        ('{"images": 3, "annotations": []}', "no list 'images'"),
+        ('{"images": [], "annotations": []}', "None of the 0 images"),
+    ],
+)
+def test_files_in_another_format_are_refused(tmp_path, text, message):
+    path = tmp_path / "file.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_coco(path)
+
+
+def test_a_missing_file_and_a_missing_folder_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"nothing\.json"):
+        read_coco(tmp_path / "nothing.json")
+    with pytest.raises(InputError, match="no folder"):
+        read_coco(write_people(tmp_path), tmp_path / "images")
+
+
+def test_nobody_left_is_an_error_that_says_why(tmp_path):
+    content = people_content(tmp_path)
+    coco = read_coco(write_json(tmp_path / "people.json", content))
+    with pytest.raises(InputError, match=r"21 keypoints.*8 x 51 keypoint values instead of 3 x 21"):
+        pose_instances(coco, load_schema("coco_wholebody_hand"))
+
+
+def test_the_schema_is_found_by_the_names_in_the_file(tmp_path):
+    content = people_content(tmp_path)
+    path = write_json(tmp_path / "people.json", content)
+    assert annotated_schema(read_coco(path)) == COCO
+    content["categories"][0] |= {"keypoints": ["left_ear", "right_ear", "tail"], "skeleton": [[1, 3], [2, 3]]}
+    schema = annotated_schema(read_coco(write_json(path, content)))
+    assert schema.keypoint_names == ("left_ear", "right_ear", "tail")
+    assert schema.flip_indices == (1, 0, 2)
+    assert schema.skeleton == ((0, 2), (1, 2))
+    del content["categories"][0]["keypoints"]
+    assert annotated_schema(read_coco(write_json(path, content))) is None
+
+
+def test_categories_with_different_keypoints_are_refused(tmp_path):
+    content = people_content(tmp_path)
+    content["categories"].append({"id": 2, "name": "dog", "keypoints": ["nose"]})
+    coco = read_coco(write_json(tmp_path / "people.json", content))
+    with pytest.raises(InputError, match="person: 17, dog: 1"):
+        annotated_schema(coco)
+
+
+def test_keypoints_of_another_schema_are_refused_even_when_there_are_as_many(tmp_path):
+    coco = read_coco(write_people(tmp_path))
+    check_keypoints(coco, COCO)
+    with pytest.raises(InputError, match=r"17 keypoints nose, left_eye, right_eye.*'ap10k'"):
+        check_keypoints(coco, load_schema("ap10k"))
+
+
+def test_schemas_come_by_name_or_from_a_file(tmp_path):
+    assert read_schema("coco") == COCO
+    assert read_schema(write_json(tmp_path / "mine.json", COCO.to_dict())) == COCO
+    with pytest.raises(ConfigError):
+        read_schema(write_json(tmp_path / "mine.json", {"name": "x"}))
+
+
+def test_objects_of_other_categories_are_nothing_that_is_wrong(tmp_path):
+    content = people_content(tmp_path)
+    content["categories"].append({"id": 2, "name": "chair"})
+    content["annotations"].append({"id": 1, "image_id": 1, "category_id": 2, "bbox": [1, 1, 5, 5]})
+    coco = read_coco(write_json(tmp_path / "people.json", content))
+    assert len(pose_instances(coco, COCO)) == 8 and coco.left_out.total == 0
+
+
+def test_boxes_of_chosen_categories_and_images_without_any(tmp_path):
+    content = people_content(tmp_path)
+    content["categories"].append({"id": 2, "name": "chair"})
+    content["annotations"] = [
+        {"id": 1, "image_id": 1, "category_id": 2, "bbox": [1, 1, 5, 5]},
+        {"id": 2, "image_id": 1, "category_id": 1, "bbox": [10, 20, 30, 40]},
+        {"id": 3, "image_id": 3, "category_id": 2, "bbox": [1, 1, 500, 5]},
+        {"id": 4, "image_id": 3, "category_id": 9, "bbox": [1, 1, 500, 5]},
+    ]
+    found = image_boxes(read_coco(write_json(tmp_path / "people.json", content)), {2: 0, 1: 1})
+    assert [one.labels.tolist() for one in found] == [[0, 1], [], [0], []]
+    assert found[0].boxes.tolist() == [[1, 1, 6, 6], [10, 20, 40, 60]]
+    assert found[2].boxes.tolist() == [[1, 1, 159, 6]]
+    assert found[1].boxes.shape == (0, 4)
+
+
+def test_ground_truth_fills_in_what_pycocotools_needs(tmp_path):
+    content = people_content(tmp_path)
+    for key in ("area", "iscrowd", "num_keypoints"):
+        del content["annotations"][1][key]
+    content["annotations"][2]["keypoints"] = [1, 2, 3]
+    content["annotations"][3]["id"] = 0  # which pycocotools takes for "no match"
+    truth = ground_truth(read_coco(write_json(tmp_path / "people.json", content)), [1], COCO)
+    assert len(truth["annotations"]) == 7
+    filled = truth["annotations"][1]
+    assert (filled["area"], filled["iscrowd"], filled["num_keypoints"]) == (pytest.approx(6000 * 0.53), 0, 16)
+    assert [annotation["id"] for annotation in truth["annotations"]] == list(range(1, 8))
+    json.dumps(truth)

@@ -1,0 +1,79 @@
+"""Which stage a model is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from transformers import PreTrainedConfig, WhisperConfig
+
+import hfpose
+from hfpose.errors import ConfigError, UnknownModelError
+from hfpose.pipelines.stage import load_stage, task_of
+
+
+def write_folder(folder: Path, config: PreTrainedConfig) -> Path:
+    """A folder that looks like a model's; its weights are never read."""
+    config.save_pretrained(folder)
+    save_file({"weight": torch.zeros(1)}, folder / "model.safetensors")
+    return folder
+
+
+def test_names_of_the_zoo_tell_their_task():
+    assert task_of("rtmpose-s_8xb256-420e_coco-256x192") == "pose"
+    assert task_of("rtmdet_nano_320-8xb32_hand") == "detector"
+    assert task_of("motionbert_dstformer-243frm_8xb32-240e_h36m") == "lifter"
+    assert task_of("human") == "pose"  # an alias of a pose model and of others
+
+
+def test_folders_tell_their_task_by_what_is_in_them(tiny_pose, tmp_path):
+    assert task_of(tiny_pose) == "pose"
+    assert task_of(write_folder(tmp_path / "detector", hfpose.RTMDetConfig())) == "detector"
+    assert task_of(write_folder(tmp_path / "lifter", hfpose.MotionBertConfig())) == "lifter"
+    pipe = hfpose.pipeline("pose-estimation", model=tiny_pose, detector="whole_image", device="cpu")
+    pipe.save_pretrained(tmp_path / "pipeline")
+    assert task_of(tmp_path / "pipeline") == "pose"
+
+
+def test_models_of_other_kinds_and_unknown_names_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="expected a pose model, an object detector or a lifter"):
+        task_of(write_folder(tmp_path / "words", WhisperConfig()))
+    with pytest.raises(UnknownModelError):
+        task_of("rtmpoze-s")
+
+
+def test_model_for_another_stage_is_refused(tiny_pose, tmp_path):
+    detector = write_folder(tmp_path / "detector", hfpose.RTMDetConfig())
+    with pytest.raises(ConfigError, match="holds a rtmdet model; expected a pose model"):
+        hfpose.pipeline("pose-estimation", model=detector, detector="whole_image")
+    with pytest.raises(ConfigError, match="holds a rtmpose model; expected an object detector"):
+        hfpose.pipeline("pose-estimation", model=tiny_pose, detector=tiny_pose)
+    with pytest.raises(ConfigError, match="holds a rtmpose model; expected a lifter"):
+        load_stage(tiny_pose, "lifter")
+
+
+def test_pipeline_where_one_model_is_needed(tiny_pose, tmp_path):
+    hfpose.pipeline("pose-estimation", model=tiny_pose, detector="whole_image").save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="holds a whole pipeline; expected an object detector"):
+        hfpose.pipeline("pose-estimation", model=tiny_pose, detector=tmp_path)
+
+
+def test_model_that_transformers_does_not_know(tmp_path):
+    folder = write_folder(tmp_path / "other", hfpose.RTMDetConfig())
+    (folder / "config.json").write_text('{"model_type": "none"}')
+    with pytest.raises(ConfigError, match="is of no model that can be loaded"):
+        hfpose.pipeline("pose-estimation", model=folder)
+
+
+def test_a_stage_knows_where_its_model_was_moved_to(tiny_pose):
+    stage = load_stage(tiny_pose, "pose")
+    assert (stage.device.type, stage.dtype) == ("cpu", torch.float32)
+    stage.model.to(torch.bfloat16)
+    assert stage.dtype == torch.bfloat16
+    weights = {name: weight.double() for name, weight in stage.model.state_dict().items()}
+    stage.model.load_state_dict(weights, assign=True)  # new tensors in the place of the old ones
+    assert stage.dtype == torch.float64
+    stage.model.to("meta")
+    assert stage.device.type == "meta"
