@@ -24,6 +24,14 @@ PARAMETERS = {
     "yolox_l_8xb8-300e_coco": 54.2,
     "yolox_x_8xb8-300e_coco": 99.1,
     "yolox-s_8xb8-300e_coco-face": 8.94,
+    "yolox_nano_8xb8-300e_coco": 0.91,
+    "yolox_m_8xb8-300e_coco": 25.3,
+    "yolox_nano_8xb8-300e_humanart": 0.91,
+    "yolox_tiny_8xb8-300e_humanart": 5.06,
+    "yolox_s_8xb8-300e_humanart": 8.97,
+    "yolox_m_8xb8-300e_humanart": 25.3,
+    "yolox_l_8xb8-300e_humanart": 54.2,
+    "yolox_x_8xb8-300e_humanart": 99.1,
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
+from hfpose.errors import ConfigError
 from hfpose.models.shared.conversion import expect_settings
 from hfpose.models.shared.convolution import ConvNormAct, conv_block
 from hfpose.models.shared.csp import (
@@ -22,8 +23,8 @@ from hfpose.models.shared.csp import (
     csp_arguments,
 )
 
-# Blocks of the four stages before the multiplier of a size is applied.
-STAGE_DEPTHS = (3, 6, 6, 3)
+# Blocks of the stages before the multiplier of a size is applied, by `arch`.
+STAGE_DEPTHS = {"P5": (3, 6, 6, 3), "P6": (3, 6, 6, 3, 3)}
 BLOCK_KERNEL_SIZE = 5
 
 
@@ -59,7 +60,7 @@ class CSPNeXtBlock(nn.Module):
 
 
 class CSPNeXtBackbone(CSPBackbone):
-    """CSPNeXt; feature maps at strides 2 (stem), 4, 8, 16 and 32."""
+    """CSPNeXt; feature maps at strides 2 (stem), 4, 8, 16, 32, and for P6 64."""
 
     config: CSPNeXtBackboneConfig
     config_class = CSPNeXtBackboneConfig
@@ -73,7 +74,7 @@ class CSPNeXtBackbone(CSPBackbone):
             ConvNormAct(half, half, 3, hidden_act=act, norm_eps=eps),
             ConvNormAct(half, width, 3, hidden_act=act, norm_eps=eps),
         )
-        super().__init__(config, stem, STAGE_DEPTHS, CSPNeXtBlock, config.use_channel_attention)
+        super().__init__(config, stem, STAGE_DEPTHS[config.arch], CSPNeXtBlock, config.use_channel_attention)
 
 
 RENAMES = CSP_RENAMES
@@ -85,8 +86,11 @@ def config_from_reference(backbone: Mapping[str, Any]) -> CSPNeXtBackboneConfig:
     Raises:
         ConfigError: for a variant of the backbone that is not supported.
     """
-    expect_settings("CSPNeXt", backbone, {"arch": "P5", "arch_ovewrite": None, "spp_kernel_sizes": POOL_SIZES})
+    expect_settings("CSPNeXt", backbone, {"arch_ovewrite": None, "spp_kernel_sizes": POOL_SIZES})
+    if backbone.get("arch", "P5") not in STAGE_DEPTHS:
+        raise ConfigError(f"CSPNeXt with arch={backbone['arch']!r} is not supported, only {' and '.join(STAGE_DEPTHS)}.")
     return CSPNeXtBackboneConfig(
+        arch=backbone.get("arch", "P5"),
         expand_ratio=backbone.get("expand_ratio", 0.5),
         use_channel_attention=backbone.get("channel_attention", True),
         **csp_arguments(backbone),

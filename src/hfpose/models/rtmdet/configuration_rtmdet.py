@@ -27,7 +27,7 @@ class RTMDetConfig(LabeledConfig):
         share_head_convolutions: whether the levels share the head's convolutions, with normalizations of their own.
         exponential_distances: whether the head predicts the logarithm of the distances to the sides of a box.
         prediction_kernel_size: size of the convolutions that predict.
-        strides: strides of the feature levels in pixels.
+        strides: strides of the feature levels in pixels; four of them make the backbone a P6, up to stride 64.
     """
 
     model_type = "rtmdet"

@@ -27,6 +27,7 @@ from hfpose.models.shared.csp import CSP_LAYER_RENAMES, csp_detector_arguments
 
 MODEL_CLASS = RTMDetForObjectDetection
 
+_COCO_CLASSES = 80
 _BRANCHES = {"cls": "class", "reg": "box"}
 RENAMES: RenameRules = (
     *CSP_LAYER_RENAMES,
@@ -51,6 +52,8 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
     expect_settings("CSPNeXtPAFPN", neck, shared | {"type": "CSPNeXtPAFPN"})
     expect_settings("RTMDetSepBNHead", head, {"type": "RTMDetSepBNHead", "with_objectness": False})
     expect_settings("RTMDetSepBNHead", head, {"feat_channels": neck["out_channels"]})
+    levels = backbone_config.num_stages - 1
+    expect_settings("The head", {"levels": len(head["anchor_generator"]["strides"])}, {"levels": levels})
     return RTMDetConfig(
         neck_size=neck["out_channels"],
         num_neck_blocks=neck.get("num_csp_blocks", 3),
@@ -77,9 +80,15 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> RTMDetImageP
 def convert_state_dict(state_dict: Mapping[str, Tensor], config: RTMDetConfig) -> dict[str, Tensor]:
     """The reference's tensors under our names.
 
-    A checkpoint repeats shared convolutions for every level; as when the reference loads it, the last one counts.
+    A checkpoint repeats shared convolutions for every level; as when the reference loads it, the last one counts. The
+    configs of the detectors that were trained on people of Human-Art have COCO's number of classes; only the first one,
+    the person, was trained and is kept.
     """
     ordered = dict(sorted(state_dict.items(), key=lambda item: _level(item[0])))
+    if config.num_labels == 1:
+        for name, tensor in ordered.items():
+            if name.startswith("bbox_head.rtm_cls.") and len(tensor) == _COCO_CLASSES:
+                ordered[name] = tensor[:1]
     renames = (*RENAMES, *SHARED_RENAMES) if config.share_head_convolutions else RENAMES
     return rename_state_dict(convert_backbone(ordered, CSPNeXtBackboneConfig()), renames)
 

@@ -191,9 +191,13 @@ class RTMDetForObjectDetection(RTMDetPreTrainedModel):
             use_channel_attention=config.use_channel_attention, **csp_backbone_arguments(config)
         )
         self.backbone = CSPNeXtBackbone(backbone_config)
-        out_conv = conv_block(config.use_depthwise)
+        conv = conv_block(config.use_depthwise)
+        act, eps = config.hidden_act, config.batch_norm_eps
         self.neck = PathAggregationNeck(
-            config, self.backbone.channels, CSPNeXtBlock, out_conv=out_conv, out_kernel_size=3
+            config,
+            self.backbone.channels,
+            CSPNeXtBlock,
+            lambda width: conv(width, config.neck_size, 3, hidden_act=act, norm_eps=eps),
         )
         self.head = RTMDetHead(config)
         self.post_init()

@@ -5,7 +5,7 @@ Source: CSPNet (Wang et al., 2019, https://arxiv.org/abs/1911.11929); `mmdet.mod
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,9 @@ from hfpose.models.shared.conversion import CONVOLUTION_RENAMES, RenameRules, la
 from hfpose.models.shared.convolution import ConvNormAct, conv_block
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
-# Width of the stem and of the four stages before the multiplier of a size is applied.
+# Width of the stem and of the stages before the multiplier of a size is applied, by `arch`.
 STEM_CHANNELS = 64
-STAGE_CHANNELS = (128, 256, 512, 1024)
+STAGE_CHANNELS = {"P5": (128, 256, 512, 1024), "P6": (128, 256, 512, 768, 1024)}
 POOL_SIZES = (5, 9, 13)
 
 _SHARED_FIELDS = (
@@ -45,7 +45,6 @@ class CSPLayerConfig(Protocol):
 class CSPNeckConfig(CSPLayerConfig, Protocol):
     """What a configuration must say for a path aggregation neck to be built from it."""
 
-    neck_size: int
     num_neck_blocks: int
 
 
@@ -54,6 +53,7 @@ class CSPBackboneConfig(StagedBackboneConfig):
     Configuration of a [`CSPBackbone`].
 
     Args:
+        arch: `"P5"`, with stages up to stride 32, or `"P6"`, up to stride 64.
         depth_multiplier: factor on the number of blocks of the stages.
         width_multiplier: factor on the channels.
         expand_ratio: share of a CSP layer's channels that goes through its blocks.
@@ -63,6 +63,7 @@ class CSPBackboneConfig(StagedBackboneConfig):
 
     depth_fields = ("depth_multiplier", "width_multiplier")
 
+    arch: Literal["P5", "P6"] = "P5"
     depth_multiplier: float | int = 1.0
     width_multiplier: float | int = 1.0
     expand_ratio: float = 0.5
@@ -71,16 +72,16 @@ class CSPBackboneConfig(StagedBackboneConfig):
 
     @property
     def num_stages(self) -> int:
-        return len(STAGE_CHANNELS)
+        return len(STAGE_CHANNELS[self.arch])
 
 
 # Makes a block from a configuration, its channels, and whether it has a residual connection.
 BlockFactory = Callable[[Any, int, bool], nn.Module]
 
 
-def stage_channels(width_multiplier: float) -> list[int]:
-    """Channels of the feature maps at strides 4, 8, 16 and 32."""
-    return [int(channels * width_multiplier) for channels in STAGE_CHANNELS]
+def stage_channels(width_multiplier: float, arch: str = "P5") -> list[int]:
+    """Channels of the feature maps at strides 4, 8, 16, 32, and for P6 64."""
+    return [int(channels * width_multiplier) for channels in STAGE_CHANNELS[arch]]
 
 
 def scaled_depths(depths: Sequence[int], depth_multiplier: float) -> list[int]:
@@ -204,7 +205,7 @@ class CSPBackbone(StagedBackbone):
     ) -> None:
         super().__init__(config)
         self.stem = stem
-        channels = [int(STEM_CHANNELS * config.width_multiplier), *stage_channels(config.width_multiplier)]
+        channels = [int(STEM_CHANNELS * config.width_multiplier), *stage_channels(config.width_multiplier, config.arch)]
         num_blocks = scaled_depths(depths, config.depth_multiplier)
         self.num_features = channels
         self.stages = nn.ModuleList(
@@ -235,8 +236,7 @@ class PathAggregationNeck(nn.Module):
         config: of the model.
         channels: of the feature maps that it is given, finest first.
         block: makes a block.
-        out_conv: the convolution block that makes an output.
-        out_kernel_size: its size.
+        out_conv: makes the convolution block of an output from its number of channels; default none.
     """
 
     def __init__(
@@ -244,8 +244,7 @@ class PathAggregationNeck(nn.Module):
         config: CSPNeckConfig,
         channels: Sequence[int],
         block: BlockFactory,
-        out_conv: Callable[..., nn.Module],
-        out_kernel_size: int,
+        out_conv: Callable[[int], nn.Module] = nn.Identity,
     ) -> None:
         super().__init__()
         act, eps = config.hidden_act, config.batch_norm_eps
@@ -264,12 +263,10 @@ class PathAggregationNeck(nn.Module):
             conv(channels[i], channels[i], 3, stride=2, hidden_act=act, norm_eps=eps) for i in steps
         )
         self.bottom_up_blocks = nn.ModuleList(csp(2 * channels[i], channels[i + 1]) for i in steps)
-        self.out_convs = nn.ModuleList(
-            out_conv(width, config.neck_size, out_kernel_size, hidden_act=act, norm_eps=eps) for width in channels
-        )
+        self.out_convs = nn.ModuleList(out_conv(width) for width in channels)
 
     def forward(self, feature_maps: Sequence[Tensor]) -> list[Tensor]:
-        """Feature maps (B, neck_size, h, w) of the levels whose features (B, C, h, w) are given, finest first."""
+        """Feature maps of the levels whose features (B, C, h, w) are given, finest first."""
         *finer, coarse = feature_maps
         reduced = []
         for fine, reduce, block in zip(reversed(finer), self.reduce_layers, self.top_down_blocks, strict=True):
@@ -290,13 +287,12 @@ CSP_LAYER_RENAMES: RenameRules = (
 )
 CSP_RENAMES: RenameRules = (
     *CSP_LAYER_RENAMES,
-    (r"^stage([1-4])\.", lambda match: f"stages.{int(match[1]) - 1}."),
-    # The last stage alone has pooling, which moves its CSP layer from place 1 to place 2.
+    (r"^stage([1-5])\.", lambda match: f"stages.{int(match[1]) - 1}."),
     (r"^(stages\.\d)\.0\.", r"\1.downsample."),
-    (r"^(stages\.[012])\.1\.", r"\1.csp."),
-    (r"^(stages\.3)\.1\.conv1\.", r"\1.pooling.reduce."),
-    (r"^(stages\.3)\.1\.conv2\.", r"\1.pooling.expand."),
-    (r"^(stages\.3)\.2\.", r"\1.csp."),
+    # The last stage alone has pooling, which moves its CSP layer from place 1 to place 2.
+    (r"^(stages\.\d)\.1\.conv1\.", r"\1.pooling.reduce."),
+    (r"^(stages\.\d)\.1\.conv2\.", r"\1.pooling.expand."),
+    (r"^(stages\.\d)\.[12]\.", r"\1.csp."),
 )
 
 
@@ -306,8 +302,10 @@ def csp_detector_arguments(backbone: CSPBackboneConfig) -> dict[str, Any]:
 
 
 def csp_backbone_arguments(config: Any) -> dict[str, Any]:
-    """Arguments of the configuration of a detector's backbone for that of the detector."""
-    return {name: getattr(config, name) for name in _SHARED_FIELDS} | {"out_indices": [2, 3, 4]}
+    """Arguments of the configuration of a detector's backbone for that of the detector, whose `strides` tell its `arch`."""
+    arch = "P5" if len(config.strides) < len(STAGE_CHANNELS["P5"]) else "P6"
+    levels = {"arch": arch, "out_indices": list(range(2, len(STAGE_CHANNELS[arch]) + 1))}
+    return {name: getattr(config, name) for name in _SHARED_FIELDS} | levels
 
 
 def csp_arguments(backbone: Mapping[str, Any], activation: str = "SiLU") -> dict[str, Any]:

@@ -152,8 +152,12 @@ class YOLOXForObjectDetection(YOLOXPreTrainedModel):
     def __init__(self, config: YOLOXConfig) -> None:
         super().__init__(config)
         self.backbone = CSPDarknetBackbone(CSPDarknetBackboneConfig(**csp_backbone_arguments(config)))
+        act, eps = config.hidden_act, config.batch_norm_eps
         self.neck = PathAggregationNeck(
-            config, self.backbone.channels, DarknetBlock, out_conv=ConvNormAct, out_kernel_size=1
+            config,
+            self.backbone.channels,
+            DarknetBlock,
+            lambda width: ConvNormAct(width, config.neck_size, 1, hidden_act=act, norm_eps=eps),
         )
         self.head = YOLOXHead(config)
         self.post_init()
