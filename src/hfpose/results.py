@@ -15,6 +15,7 @@ from hfpose.keypoints import KeypointSchema
 _PER_INSTANCE = (
     "keypoints",
     "keypoint_scores",
+    "keypoints_visible",
     "boxes",
     "box_scores",
     "track_ids",
@@ -38,6 +39,7 @@ class PoseOutput(Mapping[str, Any]):
     Args:
         keypoints: (N, K, 2) float32 pixels, or for 3D pipelines (N, K, 3) in meters.
         keypoint_scores: (N, K) float32.
+        keypoints_visible: (N, K) float32 from 0 to 1, how likely each keypoint is to be visible, or None.
         boxes: (N, 4) float32 `x1, y1, x2, y2`, or None.
         box_scores: (N,) float32, or None.
         track_ids: (N,) int64, or None.
@@ -66,6 +68,7 @@ class PoseOutput(Mapping[str, Any]):
     boxes: np.ndarray | None = None
     box_scores: np.ndarray | None = None
     track_ids: np.ndarray | None = None
+    keypoints_visible: np.ndarray | None = None
     keypoints_2d: np.ndarray | None = None
     interpolated: np.ndarray | None = None
     hand_types: np.ndarray | None = None
@@ -94,6 +97,7 @@ class PoseOutput(Mapping[str, Any]):
         people, count, _ = keypoints.shape
         self.keypoint_scores = _as_array("keypoint_scores", self.keypoint_scores, (people, count))
         optional: dict[str, tuple[int, ...]] = {
+            "keypoints_visible": (people, count),
             "boxes": (people, 4),
             "box_scores": (people,),
             "keypoints_2d": (people, count, 2),
@@ -146,12 +150,13 @@ class PoseOutput(Mapping[str, Any]):
     def predictions(self) -> list[dict[str, Any]]:
         """N plain dicts of Python numbers, ready for JSON (a number that is not finite is None there).
 
-        Keys: `keypoints` (K lists of 2 or 3), `keypoint_scores`, and where known `bbox` (`[x1, y1, x2, y2]`),
+        Keys: `keypoints` (K lists of 2 or 3), `keypoint_scores`, and where known `keypoints_visible`, `bbox` (`[x1, y1, x2, y2]`),
         `bbox_score`, `track_id`, `keypoints_2d`, `interpolated`, `hand_type`, `rel_root_depth`.
         """
         columns = {
             "keypoints": self.keypoints,
             "keypoint_scores": self.keypoint_scores,
+            "keypoints_visible": self.keypoints_visible,
             "bbox": self.boxes,
             "bbox_score": self.box_scores,
             "track_id": self.track_ids,

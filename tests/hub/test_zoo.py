@@ -129,7 +129,7 @@ def test_unknown_task_is_refused() -> None:
         get_entry("human", "tracking")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["rtmo", "rtmo-s_8xb32-600e_coco-640x640", "rtmw-m_8xb1024-270e_cocktail14-256x192"])
+@pytest.mark.parametrize("name", ["rtmo", "rtmo-s_8xb32-600e_coco-640x640"])
 def test_families_that_are_not_supported_say_so(name: str) -> None:
     entry = get_entry(name)
     assert not entry.supported

@@ -18,6 +18,7 @@ _FAMILY_BY_HEAD = {
     "HeatmapHead": "heatmap",
     "ViPNASHead": "heatmap",
     "RTMCCHead": "rtmpose",
+    "RTMWHead": "rtmw",
     "MotionRegressionHead": "motionbert",
     "TemporalRegressionHead": "temporal_convolution",
     "InternetHead": "internet",

@@ -55,6 +55,7 @@ class Family:
 POSE, DETECTION, BASE = "POSE_ESTIMATION", "OBJECT_DETECTION", "BASE"
 FAMILIES = (
     Family("rtmpose", "RTMPose", "ForPoseEstimation", POSE),
+    Family("rtmw", "RTMW", "ForPoseEstimation", POSE),
     Family("heatmap", "Heatmap", "ForPoseEstimation", POSE),
     Family("hrnet", "HRNet", "ForPoseEstimation", POSE),
     Family("internet", "InterNet", "ForHandPose", POSE),

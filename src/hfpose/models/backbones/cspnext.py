@@ -88,7 +88,9 @@ def config_from_reference(backbone: Mapping[str, Any]) -> CSPNeXtBackboneConfig:
     """
     expect_settings("CSPNeXt", backbone, {"arch_ovewrite": None, "spp_kernel_sizes": POOL_SIZES})
     if backbone.get("arch", "P5") not in STAGE_DEPTHS:
-        raise ConfigError(f"CSPNeXt with arch={backbone['arch']!r} is not supported, only {' and '.join(STAGE_DEPTHS)}.")
+        raise ConfigError(
+            f"CSPNeXt with arch={backbone['arch']!r} is not supported, only {' and '.join(STAGE_DEPTHS)}."
+        )
     return CSPNeXtBackboneConfig(
         arch=backbone.get("arch", "P5"),
         expand_ratio=backbone.get("expand_ratio", 0.5),

@@ -31,6 +31,7 @@ class RTMPoseConfig(LabeledConfig):
         simcc_beta: factor on the outputs before the softmax of the loss.
         simcc_label_softmax: whether a softmax makes distributions of the targets.
         simcc_label_beta: factor on the targets before that softmax.
+        keypoint_loss_weights: weight of each keypoint in the loss. None: all 1.
         initializer_range: standard deviation of fresh linear layers.
         keypoint_schema: names, skeleton, flip pairs and colors of the keypoints, see [`KeypointSchema`].
     """
@@ -53,6 +54,7 @@ class RTMPoseConfig(LabeledConfig):
     simcc_beta: float = 10.0
     simcc_label_softmax: bool = True
     simcc_label_beta: float = 10.0
+    keypoint_loss_weights: list[float] | None = None
     initializer_range: float = 0.01
     keypoint_schema: dict[str, Any] | None = None
 

@@ -46,13 +46,27 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
     Raises:
         ConfigError: for a setting that is not supported, or a schema with another number of keypoints.
     """
+    expect_settings("RTMPose", {"neck": reference.get("neck")}, {"neck": None})
+    return RTMPoseConfig(
+        backbone_config=backbone_from_reference({**reference["backbone"], "out_indices": (4,)}),
+        **head_arguments(reference, schema),
+    )
+
+
+def head_arguments(
+    reference: Mapping[str, Any], schema: KeypointSchema | None, codec: str = "SimCCLabel"
+) -> dict[str, Any]:
+    """Configuration arguments for the reference's settings of a head with a gated attention unit and a SimCC codec.
+
+    Raises:
+        ConfigError: for a setting that is not supported, or a schema with another number of keypoints.
+    """
     head = reference["head"]
     decoder = head["decoder"]
     gau = head["gau_cfg"]
-    expect_settings("RTMPose", {"neck": reference.get("neck")}, {"neck": None})
-    expect_settings("RTMCCHead.gau_cfg", gau, {"use_rel_bias": False, "pos_enc": False})
-    expect_settings("SimCCLabel", decoder, {"type": "SimCCLabel", "use_dark": False})
-    width, height = head["input_size"]
+    expect_settings("The head's gau_cfg", gau, {"use_rel_bias": False, "pos_enc": False})
+    expect_settings("The codec", decoder, {"type": codec, "use_dark": False})
+    width, height = head["input_size"][:2]
     split_ratio = float(head.get("simcc_split_ratio", 2.0))
     if split_ratio != float(decoder.get("simcc_split_ratio", 2.0)):
         raise ConfigError(
@@ -60,28 +74,32 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
             "the two must be equal."
         )
     sigma = decoder.get("sigma", 6.0)
-    return RTMPoseConfig(
-        backbone_config=backbone_from_reference({**reference["backbone"], "out_indices": (4,)}),
-        image_size=(height, width),
-        final_kernel_size=head.get("final_layer_kernel_size", 1),
-        hidden_size=gau["hidden_dims"],
-        attention_size=gau["s"],
-        expansion_factor=gau["expansion_factor"],
-        attention_act=activation_name(gau["act_fn"]),
-        attention_dropout=gau.get("dropout_rate", 0.0),
-        drop_path_rate=gau.get("drop_path", 0.0),
-        simcc_split_ratio=split_ratio,
-        simcc_sigma=tuple(sigma) if isinstance(sigma, (list, tuple)) else (sigma, sigma),
-        **_loss_arguments(head.get("loss")),
-        **keypoint_arguments(head["out_channels"], schema),
-    )
-
-
-def _loss_arguments(loss: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Configuration arguments for the reference's `KLDiscretLoss`; none where its settings are left out, as in the zoo."""
-    if loss is None or loss.get("type") != "KLDiscretLoss":
-        return {}
     return {
+        "image_size": (height, width),
+        "final_kernel_size": head.get("final_layer_kernel_size", 1),
+        "hidden_size": gau["hidden_dims"],
+        "attention_size": gau["s"],
+        "expansion_factor": gau["expansion_factor"],
+        "attention_act": activation_name(gau["act_fn"]),
+        "attention_dropout": gau.get("dropout_rate", 0.0),
+        "drop_path_rate": gau.get("drop_path", 0.0),
+        "simcc_split_ratio": split_ratio,
+        "simcc_sigma": tuple(sigma) if isinstance(sigma, (list, tuple)) else (sigma,) * len(head["input_size"]),
+        **_loss_arguments(head.get("loss"), head["out_channels"]),
+        **keypoint_arguments(head["out_channels"], schema),
+    }
+
+
+def _loss_arguments(loss: Any, num_keypoints: int) -> dict[str, Any]:
+    """Configuration arguments for the reference's `KLDiscretLoss`; none where its settings are left out, as in the zoo."""
+    losses = loss if isinstance(loss, (list, tuple)) else [loss]
+    loss = next((each for each in losses if each and str(each.get("type")).startswith("KLDiscretLoss")), None)
+    if loss is None:
+        return {}
+    masked = set(loss.get("mask") or ())
+    weights = [float(loss.get("mask_weight", 1.0)) if index in masked else 1.0 for index in range(num_keypoints)]
+    return {
+        "keypoint_loss_weights": weights if masked else None,
         "simcc_beta": float(loss.get("beta", 1.0)),
         "simcc_label_softmax": bool(loss.get("label_softmax", False)),
         "simcc_label_beta": float(loss.get("label_beta", 10.0)),
@@ -90,15 +108,20 @@ def _loss_arguments(loss: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def image_processor_from_reference(reference: Mapping[str, Any]) -> RTMPoseImageProcessor:
     """Image processor for the reference's settings."""
+    return RTMPoseImageProcessor(**crop_decoding_arguments(reference))
+
+
+def crop_decoding_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
+    """Image processor arguments for the reference's settings of a model with SimCC outputs."""
     head = reference["head"]
-    width, height = head["input_size"]
-    return RTMPoseImageProcessor(
-        size={"height": height, "width": width},
-        simcc_split_ratio=float(head.get("simcc_split_ratio", 2.0)),
-        flip_test=bool(reference.get("test_cfg", {}).get("flip_test", False)),
+    width, height = head["input_size"][:2]
+    return {
+        "size": {"height": height, "width": width},
+        "simcc_split_ratio": float(head.get("simcc_split_ratio", 2.0)),
+        "flip_test": bool((reference.get("test_cfg") or {}).get("flip_test", False)),
         **crop_arguments(reference),
         **normalization_arguments(reference["data_preprocessor"]),
-    )
+    }
 
 
 def convert_state_dict(state_dict: Mapping[str, Tensor], config: RTMPoseConfig) -> dict[str, Tensor]:

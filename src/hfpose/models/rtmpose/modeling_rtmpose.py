@@ -6,6 +6,7 @@ Source: Jiang et al., 2023, https://arxiv.org/abs/2303.07399; `mmpose.models.hea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -119,8 +120,16 @@ class RTMPoseForPoseEstimation(RTMPosePreTrainedModel):
     def __init__(self, config: RTMPoseConfig) -> None:
         super().__init__(config)
         self.backbone = load_backbone(config)
-        self.head = RTMPoseHead(config, self.backbone.channels[-1])
+        self.make_head(self.backbone.channels)
         self.post_init()
+
+    def make_head(self, channels: Sequence[int]) -> None:
+        """What follows the backbone, for the channels of its feature maps."""
+        self.head = RTMPoseHead(self.config, channels[-1])
+
+    def responses(self, feature_maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The SimCC outputs for the backbone's feature maps."""
+        return self.head(feature_maps[-1])
 
     def forward(
         self,
@@ -141,7 +150,7 @@ class RTMPoseForPoseEstimation(RTMPosePreTrainedModel):
         """
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         features = self.backbone(pixel_values, output_hidden_states=wants_states)
-        simcc_x, simcc_y = self.head(features.feature_maps[-1])
+        simcc_x, simcc_y = self.responses(features.feature_maps)
         output = RTMPoseOutput(
             loss=None if labels is None else self._loss(simcc_x, simcc_y, labels, keypoint_weights),
             simcc_x=simcc_x,
@@ -153,6 +162,9 @@ class RTMPoseForPoseEstimation(RTMPosePreTrainedModel):
 
     def _loss(self, simcc_x: Tensor, simcc_y: Tensor, labels: Tensor, keypoint_weights: Tensor | None) -> Tensor:
         config = self.config
+        if config.keypoint_loss_weights is not None:
+            loss_weights = labels.new_tensor(config.keypoint_loss_weights)
+            keypoint_weights = loss_weights if keypoint_weights is None else keypoint_weights * loss_weights
         return simcc_loss(
             simcc_x,
             simcc_y,

@@ -205,7 +205,10 @@ class CSPBackbone(StagedBackbone):
     ) -> None:
         super().__init__(config)
         self.stem = stem
-        channels = [int(STEM_CHANNELS * config.width_multiplier), *stage_channels(config.width_multiplier, config.arch)]
+        channels = [
+            int(STEM_CHANNELS * config.width_multiplier),
+            *stage_channels(config.width_multiplier, config.arch),
+        ]
         num_blocks = scaled_depths(depths, config.depth_multiplier)
         self.num_features = channels
         self.stages = nn.ModuleList(

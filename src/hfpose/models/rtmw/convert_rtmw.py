@@ -1,0 +1,87 @@
+"""From the reference's RTMW settings and checkpoints to ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+from transformers import PreTrainedConfig
+
+from hfpose.errors import ConfigError
+from hfpose.keypoints import KeypointSchema
+from hfpose.models.backbones import backbone_from_reference, convert_backbone
+from hfpose.models.rtmpose.convert_rtmpose import RENAMES as RTMPOSE_RENAMES
+from hfpose.models.rtmpose.convert_rtmpose import crop_decoding_arguments, head_arguments
+from hfpose.models.rtmw.configuration_rtmw import RTMWConfig
+from hfpose.models.rtmw.image_processing_rtmw import RTMWImageProcessor
+from hfpose.models.rtmw.modeling_rtmw import RTMWForPoseEstimation
+from hfpose.models.shared.conversion import RenameRules, expect_settings, layer_arguments, rename_state_dict
+from hfpose.models.shared.csp import CSP_LAYER_RENAMES
+
+MODEL_CLASS = RTMWForPoseEstimation
+
+RENAMES: RenameRules = (
+    *CSP_LAYER_RENAMES,
+    (r"^head\.conv_dec\.", "head.shuffled_conv."),
+    (r"^head\.final_layer\.", "head.coarse_tokens.keypoint_features."),
+    (r"^head\.final_layer2\.", "head.fine_tokens.keypoint_features."),
+    (r"^head\.mlp\.0\.g$", "head.coarse_tokens.norm.weight"),
+    (r"^head\.mlp\.1\.", "head.coarse_tokens.embedding."),
+    (r"^head\.mlp2\.0\.g$", "head.fine_tokens.norm.weight"),
+    (r"^head\.mlp2\.1\.", "head.fine_tokens.embedding."),
+    (r"^head\.cls_([xyz])\.", r"head.classifiers.\1."),
+    *RTMPOSE_RENAMES,
+)
+
+
+def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> RTMWConfig:
+    """Configuration for the reference's settings of a top-down model with an `RTMWHead`.
+
+    Raises:
+        ConfigError: for a setting that is not supported, or a schema with another number of keypoints.
+    """
+    return RTMWConfig(**neck_arguments(reference), **head_arguments(reference, schema))
+
+
+def neck_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
+    """Configuration arguments for the reference's settings of the backbone and a `CSPNeXtPAFPN` of three levels.
+
+    Raises:
+        ConfigError: for a setting that is not supported.
+    """
+    neck, head = reference.get("neck") or {}, reference["head"]
+    width = head["in_channels"]
+    expected = {"type": "CSPNeXtPAFPN", "in_channels": (width // 4, width // 2, width), "out_indices": (1, 2)}
+    expect_settings("The neck", {"type": None, **neck}, {**expected, "out_channels": None})
+    stride = 32
+    cells = tuple(side // stride for side in head["input_size"])
+    if tuple(head["in_featuremap_size"]) != cells:
+        raise ConfigError(
+            f"The head's in_featuremap_size is {head['in_featuremap_size']}; expected {cells}, its input_size divided by "
+            f"{stride}."
+        )
+    return {
+        "backbone_config": backbone_from_reference({**reference["backbone"], "out_indices": (2, 3, 4)}),
+        "num_neck_blocks": neck.get("num_csp_blocks", 3),
+        "expand_ratio": neck.get("expand_ratio", 0.5),
+        "use_depthwise": neck.get("use_depthwise", False),
+        **layer_arguments(neck, "Swish"),
+    }
+
+
+def image_processor_from_reference(reference: Mapping[str, Any]) -> RTMWImageProcessor:
+    """Image processor for the reference's settings."""
+    decoder = reference["head"]["decoder"]
+    return RTMWImageProcessor(
+        decode_visibility=decoder.get("decode_visibility", False),
+        visibility_beta=decoder.get("decode_beta", 150.0),
+        simcc_sigma=decoder["sigma"],
+        **crop_decoding_arguments(reference),
+    )
+
+
+def convert_state_dict(state_dict: Mapping[str, Tensor], config: RTMWConfig) -> dict[str, Tensor]:
+    """The reference's tensors under our names."""
+    assert isinstance(config.backbone_config, PreTrainedConfig)  # made of a dict or of nothing by transformers
+    return rename_state_dict(convert_backbone(state_dict, config.backbone_config), RENAMES)

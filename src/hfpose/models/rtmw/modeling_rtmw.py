@@ -1,0 +1,116 @@
+"""RTMW: CSPNeXt features and a path aggregation neck, keypoint tokens from two scales, gated attention, SimCC outputs.
+
+Source: Jiang et al., 2024, https://arxiv.org/abs/2407.08634; `mmpose.models.heads.RTMWHead`,
+`mmpose.models.necks.CSPNeXtPAFPN`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from hfpose.models.backbones.cspnext import CSPNeXtBlock
+from hfpose.models.rtmpose.modeling_rtmpose import BACKBONE_STRIDE, RTMPoseForPoseEstimation
+from hfpose.models.rtmw.configuration_rtmw import RTMWConfig
+from hfpose.models.shared.configuration import label_count
+from hfpose.models.shared.convolution import ConvNormAct
+from hfpose.models.shared.csp import PathAggregationNeck
+from hfpose.models.shared.gated_attention import GatedAttentionUnit, ScaleNorm
+
+
+class KeypointTokens(nn.Module):
+    """Half a token (B, K, hidden_size / 2) for each keypoint from a feature map (B, C, h, w)."""
+
+    def __init__(self, config: RTMWConfig, in_channels: int, cells: int) -> None:
+        super().__init__()
+        self.keypoint_features = ConvNormAct(
+            in_channels,
+            label_count(config),
+            config.final_kernel_size,
+            hidden_act="relu",
+            norm_eps=config.batch_norm_eps,
+        )
+        self.norm = ScaleNorm(cells)
+        self.embedding = nn.Linear(cells, config.hidden_size // 2, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.embedding(self.norm(self.keypoint_features(features).flatten(2)))
+
+
+class RTMWHead(nn.Module):
+    """From feature maps at strides 16 and 32 to SimCC outputs.
+
+    The coarse map, with its channels shuffled into pixels, joins the fine one.
+
+    Args:
+        config: of the model.
+        channels: of the coarse map; the fine one has half of them.
+        num_bins: number of bins of each axis, by its name.
+    """
+
+    def __init__(self, config: RTMWConfig, channels: int, num_bins: Mapping[str, int]) -> None:
+        super().__init__()
+        height, width = (side // BACKBONE_STRIDE for side in config.image_size)
+        self.shuffle = nn.PixelShuffle(2)
+        self.shuffled_conv = ConvNormAct(
+            channels // 4, channels // 4, config.final_kernel_size, hidden_act="relu", norm_eps=config.batch_norm_eps
+        )
+        self.coarse_tokens = KeypointTokens(config, channels, height * width)
+        self.fine_tokens = KeypointTokens(config, channels // 2 + channels // 4, 4 * height * width)
+        self.attention = GatedAttentionUnit(
+            config.hidden_size,
+            config.attention_size,
+            config.expansion_factor,
+            hidden_act=config.attention_act,
+            dropout=config.attention_dropout,
+            drop_path_rate=config.drop_path_rate,
+        )
+        self.classifiers = nn.ModuleDict(
+            {axis: nn.Linear(config.hidden_size, count, bias=False) for axis, count in num_bins.items()}
+        )
+
+    def forward(self, fine: Tensor, coarse: Tensor) -> tuple[Tensor, ...]:
+        joined = torch.cat((self.shuffled_conv(self.shuffle(coarse)), fine), dim=1)
+        tokens = torch.cat((self.coarse_tokens(coarse), self.fine_tokens(joined)), dim=-1)
+        tokens = self.attention(tokens)
+        return tuple(classifier(tokens) for classifier in self.classifiers.values())
+
+
+class RTMWForPoseEstimation(RTMPoseForPoseEstimation):
+    """
+    RTMW with its two-scale head; called as [`RTMPoseForPoseEstimation`], and its outputs are the same.
+
+    Example:
+
+    ```python
+    >>> from hfpose import RTMWForPoseEstimation, RTMWImageProcessor
+
+    >>> model = RTMWForPoseEstimation.from_pretrained(folder)
+    >>> processor = RTMWImageProcessor.from_pretrained(folder)
+    >>> inputs = processor(image, boxes=[[[50, 20, 200, 400]]], return_tensors="pt")
+    >>> people = processor.post_process_pose_estimation(model(**inputs), boxes=[[[50, 20, 200, 400]]])
+    ```
+    """
+
+    config: RTMWConfig
+    config_class = RTMWConfig
+    base_model_prefix = "rtmw"
+    _no_split_modules = ["PathAggregationNeck", "RTMWHead"]
+
+    def make_head(self, channels: Sequence[int]) -> None:
+        self.neck = PathAggregationNeck(self.config, channels, CSPNeXtBlock)
+        self.head = RTMWHead(self.config, channels[-1], self.num_bins())  # type: ignore[assignment]
+
+    def num_bins(self) -> dict[str, int]:
+        """Number of bins of each axis, by its name."""
+        height, width = self.config.image_size
+        ratio = self.config.simcc_split_ratio
+        return {"x": int(width * ratio), "y": int(height * ratio)}
+
+    def responses(self, feature_maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        return self.head(*self.neck(feature_maps)[-2:])
+
+
+__all__ = ["RTMWForPoseEstimation"]
