@@ -23,7 +23,7 @@ from seedweights import array_for, tensor_for
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 FOLDERS = (Path(__file__).with_name("goldens"), SHARED / "golden")
-TASKS: dict[str, Task] = {"pose2d": "pose", "detect": "detector"}
+TASKS: dict[str, Task] = {"pose2d": "pose", "one_stage": "pose", "detect": "detector"}
 
 
 @dataclass(frozen=True)

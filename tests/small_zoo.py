@@ -20,6 +20,22 @@ _CSP = {"depth_multiplier": 0.167, "width_multiplier": 0.125}
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "rtmpose": {"hidden_size": 32, "attention_size": 16},
+    "rtmo": {
+        "hidden_size": 16,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "fusion_size": 8,
+        "num_fusion_blocks": 1,
+        "head_size": 8,
+        "pose_branch_size": 16,
+        "num_pose_groups": 2,
+        "pose_size": 16,
+        "token_size": 16,
+        "num_bins": (24, 32),
+        "bin_size": 16,
+        "attention_size": 16,
+    },
+    "yolox_pose": {"neck_size": 16, "num_neck_blocks": 1, "head_size": 16},
     "rtmdet": {**_CSP, "neck_size": 16, "num_neck_blocks": 1},
     "yolox": {**_CSP, "neck_size": 16, "num_neck_blocks": 1},
     "ssdlite": {"width_multiplier": 0.125, "extra_level_sizes": (16, 16, 16, 16)},
@@ -37,6 +53,8 @@ SMALL_BACKBONES: dict[str, dict[str, Any]] = {
     "vitpose": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "out_indices": [1]},
     "internet": {"embedding_size": 8, "hidden_sizes": [8, 16, 16, 32], "depths": [1, 1, 1, 1], "layer_type": "basic"},
     "rtmpose": _CSP,
+    "rtmo": _CSP,
+    "yolox_pose": _CSP,
 }
 
 FOUND_CLASSES = (0, 16)
@@ -67,6 +85,9 @@ def save_small_model(entry: ModelEntry, folder: Path) -> Path:
     if entry.task == "detector":
         settle_normalizations(model, processor([photo(), photo()[:, ::-1]], return_tensors="pt")["pixel_values"])
         _find_something(entry.family, model)
+    elif getattr(processor, "is_one_stage", False):
+        settle_normalizations(model, processor([photo(), photo()[:, ::-1]], return_tensors="pt")["pixel_values"])
+        find_someone(model)
     elif entry.task == "pose":
         boxes = [[[0, 0, 128, 128], [30, 20, 110, 120]]]
         settle_normalizations(model, processor(photo(), boxes=boxes, return_tensors="pt")["pixel_values"])
@@ -97,6 +118,20 @@ def _find_something(family: str, model: Any) -> None:
     boxes.weight.zero_()  # the same large box everywhere, of which few are left after suppression
     is_linear = family == "rtmdet" and not model.config.exponential_distances
     boxes.bias[:] = torch.tensor([0.0, 0.0, 4.5, 4.5]) if family == "yolox" else 20.0 if is_linear else 3.2
+
+
+@torch.no_grad()
+def find_someone(model: Any) -> None:
+    """Choose a one-stage model's predictions so that it finds a few large boxes, and nothing else."""
+    head = model.head
+    for name in ("score_predictions", "class_predictions", "objectness_predictions"):
+        for layer in getattr(head, name, ()):
+            layer.weight.normal_(std=0.1 / layer.in_channels**0.5)
+            layer.bias.fill_(-30)
+        if hasattr(head, name):
+            getattr(head, name)[-1].bias.fill_(2)
+    head.box_predictions[-1].weight.zero_()
+    head.box_predictions[-1].bias[:] = torch.tensor([0.0, 0.0, 1.5, 1.5])
 
 
 def photo() -> np.ndarray:

@@ -22,6 +22,8 @@ _FAMILY_BY_HEAD = {
     "MotionRegressionHead": "motionbert",
     "TemporalRegressionHead": "temporal_convolution",
     "InternetHead": "internet",
+    "RTMOHead": "rtmo",
+    "YOLOXPoseHead": "yolox_pose",
     "RTMDetSepBNHead": "rtmdet",
     "YOLOXHead": "yolox",
     "SSDHead": "ssdlite",

@@ -58,6 +58,8 @@ FAMILIES = (
     Family("rtmw", "RTMW", "ForPoseEstimation", POSE),
     Family("heatmap", "Heatmap", "ForPoseEstimation", POSE),
     Family("hrnet", "HRNet", "ForPoseEstimation", POSE),
+    Family("rtmo", "RTMO", "ForPoseEstimation", POSE),
+    Family("yolox_pose", "YOLOXPose", "ForPoseEstimation", POSE),
     Family("internet", "InterNet", "ForHandPose", POSE),
     Family("motionbert", "MotionBert", "ForPoseLifting", BASE),
     Family("temporal_convolution", "TemporalConvolution", "ForPoseLifting", BASE),

@@ -136,6 +136,39 @@ def label_arguments(num_classes: int, labels: Sequence[str] | None) -> dict[str,
     return {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
 
 
+def letterbox_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
+    """`LetterboxImageProcessor` arguments for the reference's `test_pipeline`, `test_cfg` and `data_preprocessor`.
+
+    Raises:
+        ConfigError: for images that are not fitted into one fixed size, or a test setting that is not supported.
+    """
+    resize = next((step for step in reference["test_pipeline"] if step["type"] == "BottomupResize"), None)
+    if resize is None:
+        raise ConfigError(
+            "The model's test_pipeline has no BottomupResize step, so the size of its input is unknown. Use the config "
+            "that the model was trained with."
+        )
+    expect_settings("BottomupResize", resize, {"resize_mode": "fit", "use_udp": False, "aug_scales": None})
+    width, height = resize["input_size"]
+    values = set(resize.get("pad_val", (0,)))
+    if len(values) != 1:
+        raise ConfigError(
+            f"Padding with a color (pad_val={resize['pad_val']!r}) is not supported. Give one value for all channels."
+        )
+    test_cfg = reference["test_cfg"]
+    expect_settings("test_cfg", test_cfg, {"flip_test": False, "multiscale_test": False})
+    arguments = normalization_arguments(reference["data_preprocessor"])
+    if set(arguments.get("image_mean", ())) == {0.0} and set(arguments.get("image_std", ())) == {round(1 / 255, 6)}:
+        arguments = {"channel_order": arguments["channel_order"], "do_rescale": False, "do_normalize": False}
+    return {
+        "size": {"height": height, "width": width},
+        "pad_value": int(values.pop()),
+        "score_threshold": float(test_cfg.get("score_thr", 0.01)),
+        "nms_threshold": float(test_cfg.get("nms_thr", 1.0)),
+        **arguments,
+    }
+
+
 def detection_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
     """Image processor arguments for the reference's `test_pipeline` and `test_cfg` of a detector.
 

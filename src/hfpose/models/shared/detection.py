@@ -250,6 +250,29 @@ def level_points(shapes: Sequence[tuple[int, int]], strides: Sequence[int], devi
     return torch.cat(levels).float()
 
 
+def level_strides(shapes: Sequence[tuple[int, int]], strides: Sequence[int], device: torch.device) -> Tensor:
+    """Stride (P,) of the level of every cell of the feature levels of (height, width) `shapes`."""
+    levels = [
+        torch.full((height * width,), float(s), device=device)
+        for (height, width), s in zip(shapes, strides, strict=True)
+    ]
+    return torch.cat(levels)
+
+
+def decode_center_boxes(regressions: Tensor, points: Tensor, strides: Tensor) -> Tensor:
+    """Boxes (B, P, 4) x1, y1, x2, y2 in pixels, as YOLOX, YOLOX-Pose and RTMO regress them.
+
+    Args:
+        regressions: (B, P, 4) the offset of a box's center from its point, and the logarithm of its width and height, in
+            units of the stride.
+        points: (P, 2) in pixels.
+        strides: (P,) in pixels.
+    """
+    offsets, log_sizes = regressions.float().chunk(2, dim=-1)
+    centers, sizes = offsets * strides[:, None] + points, log_sizes.exp() * strides[:, None]
+    return torch.cat((centers - sizes / 2, centers + sizes / 2), dim=-1)
+
+
 def flatten_levels(levels: Sequence[Tensor], num_values: int | None = None) -> Tensor:
     """Feature maps as one tensor, level by level, row by row.
 

@@ -1,0 +1,1 @@
+"""RTMO: people of an image in one pass, keypoints by classification of their coordinates."""

@@ -1,0 +1,199 @@
+"""From the reference's RTMO settings and checkpoints to ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+from transformers import PreTrainedConfig
+
+from hfpose.keypoints import KeypointSchema
+from hfpose.models.backbones import backbone_from_reference, convert_backbone
+from hfpose.models.rtmo.configuration_rtmo import RTMOConfig
+from hfpose.models.rtmo.image_processing_rtmo import RTMOImageProcessor
+from hfpose.models.rtmo.modeling_rtmo import RTMOForPoseEstimation
+from hfpose.models.shared.conversion import (
+    CONVOLUTION_RENAMES,
+    RenameRules,
+    activation_name,
+    expect_settings,
+    keypoint_arguments,
+    layer_arguments,
+    letterbox_arguments,
+    rename_state_dict,
+)
+
+MODEL_CLASS = RTMOForPoseEstimation
+
+_PREDICTIONS = {"cls": "score", "bbox": "box", "kpt_vis": "visibility", "pose": "pose", "kpt_reg": "offset"}
+RENAMES: RenameRules = (
+    *CONVOLUTION_RENAMES,
+    (r"^neck\.input_proj\.", "encoder.input_convs."),
+    (r"^neck\.projector\.convs\.", "encoder.out_convs."),
+    (r"^neck\.sincos_pos_enc\.dim_t$", "encoder.transformer.positions.periods"),
+    (r"^neck\.encoder\.0\.layers\.(\d+)\.", r"encoder.transformer.layers.\1."),
+    (r"\.self_attn\.attn\.out_proj\.", ".attention.output."),
+    (r"\.ffn\.layers\.0\.0\.", ".fc1."),
+    (r"\.ffn\.layers\.1\.", ".fc2."),
+    (r"\.norms\.0\.", ".attention_norm."),
+    (r"\.norms\.1\.", ".mlp_norm."),
+    (r"^neck\.lateral_convs\.", "encoder.lateral_convs."),
+    (r"^neck\.fpn_blocks\.", "encoder.top_down_blocks."),
+    (r"^neck\.downsample_convs\.", "encoder.downsamples."),
+    (r"^neck\.pan_blocks\.", "encoder.bottom_up_blocks."),
+    (r"_blocks\.(\d+)\.conv1\.", r"_blocks.\1.main_conv."),
+    (r"_blocks\.(\d+)\.conv2\.", r"_blocks.\1.short_conv."),
+    (r"_blocks\.(\d+)\.conv3\.", r"_blocks.\1.final_conv."),
+    (r"\.bottlenecks\.(\d+)\.branch_([13])x[13]\.", r".blocks.\1.branch\2."),
+    (r"^head\.head_module\.conv_cls\.", "head.score_branch."),
+    (r"^head\.head_module\.conv_pose\.", "head.pose_branch."),
+    (
+        r"^head\.head_module\.out_(\w+?)\.(\d+)\.",
+        lambda match: f"head.{_PREDICTIONS[match[1]]}_predictions.{match[2]}.",
+    ),
+    (r"^head\.dcc\.spe\.dim_t$", "classifier.positions.periods"),
+    (r"^head\.dcc\.pos_enc$", "classifier.attention.position"),
+    (r"^head\.dcc\.pose_to_kpts\.0\.", "classifier.tokens."),
+    (r"^head\.dcc\.pose_to_kpts\.1\.", "classifier.token_norm."),
+    (r"^head\.dcc\.([xy])_fc\.", r"classifier.\1_encoding."),
+    (r"^head\.dcc\.sigma_fc\.0\.", "classifier.spread."),
+    (r"^head\.dcc\.sigma_fc\.2\.scale$", "classifier.spread_scale"),
+    (r"^head\.dcc\.gau\.ln\.g$", "classifier.attention.norm.weight"),
+    (r"^head\.dcc\.gau\.uv\.", "classifier.attention.gate_value_base."),
+    (r"^head\.dcc\.gau\.o\.", "classifier.attention.projection."),
+    (r"^head\.dcc\.gau\.gamma$", "classifier.attention.query_key_weight"),
+    (r"^head\.dcc\.gau\.beta$", "classifier.attention.query_key_bias"),
+    (r"^head\.dcc\.gau\.res_scale\.scale$", "classifier.attention.residual_scale.weight"),
+    (r"^head\.dcc\.", "classifier."),
+)
+
+# Tensors of the reference that repeat what the keypoint schema says.
+_OF_THE_SCHEMA = ("head.loss_oks.sigmas", "head.assigner.oks_calculator.sigmas")
+
+
+def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> RTMOConfig:
+    """Configuration for the reference's settings of a model with an `RTMOHead`.
+
+    Raises:
+        ConfigError: for a setting that is not supported, or a schema with another number of keypoints.
+    """
+    head = reference["head"]
+    return RTMOConfig(
+        backbone_config=backbone_from_reference(reference["backbone"]),
+        **_encoder_arguments(reference["neck"]),
+        **_head_arguments(head, reference["neck"]),
+        **_classifier_arguments(head["dcc_cfg"], head["head_module_cfg"]),
+        **_training_arguments(head),
+        **keypoint_arguments(head["num_keypoints"], schema),
+    )
+
+
+def _encoder_arguments(neck: Mapping[str, Any]) -> dict[str, Any]:
+    expect_settings(
+        "HybridEncoder",
+        neck,
+        {"type": "HybridEncoder", "use_encoder_idx": (2,), "spe_learnable": False, "feat_strides": (8, 16, 32)},
+    )
+    layers = layer_arguments(neck, "SiLU", eps=1e-5)
+    expect_settings("HybridEncoder", layers, {"batch_norm_eps": 1e-5})
+    attention, mlp = neck["encoder_cfg"]["self_attn_cfg"], neck["encoder_cfg"]["ffn_cfg"]
+    hidden_size = neck.get("hidden_dim", 256)
+    expect_settings("HybridEncoder.self_attn_cfg", attention, {"embed_dims": hidden_size, "dropout": 0.0})
+    expect_settings("HybridEncoder.ffn_cfg", mlp, {"embed_dims": hidden_size, "num_fcs": 2, "ffn_drop": 0.0})
+    projector = neck["projector"]
+    expect_settings(
+        "ChannelMapper", {"kernel_size": 3, **projector}, {"type": "ChannelMapper", "kernel_size": 1, "act_cfg": None}
+    )
+    return {
+        "hidden_size": hidden_size,
+        "num_encoder_layers": neck.get("num_encoder_layers", 1),
+        "num_attention_heads": attention["num_heads"],
+        "intermediate_size": mlp["feedforward_channels"],
+        "encoder_act": activation_name(mlp.get("act_cfg", "ReLU")),
+        "position_temperature": float(neck.get("pe_temperature", 10000)),
+        "fusion_size": int(hidden_size * neck.get("widen_factor", 1.0)),
+        "num_fusion_blocks": round(3 * neck.get("deepen_factor", 1.0)),
+        "fusion_act": layers["hidden_act"],
+    }
+
+
+def _head_arguments(head: Mapping[str, Any], neck: Mapping[str, Any]) -> dict[str, Any]:
+    module = head["head_module_cfg"]
+    widen = module.get("widen_factor", 1.0)
+    strides = tuple(head.get("featmap_strides", (16, 32)))
+    head_size = int(module["in_channels"] * widen)
+    points = {"type": "MlvlPointGenerator", "centralize_points": True, "strides": strides}
+    expect_settings("RTMOHead", head, {"type": "RTMOHead", "num_classes": 1})
+    expect_settings("RTMOHead.prior_generator", {"centralize_points": False, **head["prior_generator"]}, points)
+    # The score branch is as wide as what it is given.
+    expect_settings(
+        "RTMOHeadModule",
+        {"cls_feat_channels": int(module.get("cls_feat_channels", 256) * widen)},
+        {"cls_feat_channels": head_size},
+    )
+    expect_settings("RTMOHeadModule", module, {"num_classes": 1})
+    expect_settings("ChannelMapper", neck["projector"], {"out_channels": 2 * head_size, "num_outs": len(strides)})
+    groups = module.get("num_groups", 8)
+    return {
+        "head_size": head_size,
+        "pose_branch_size": groups * int(widen * module.get("channels_per_group", 36)),
+        "num_pose_groups": groups,
+        "num_head_layers": module.get("stacked_convs", 2),
+        "strides": strides,
+        "pose_size": module["pose_vec_channels"],
+        **layer_arguments(module, "SiLU"),
+    }
+
+
+def _classifier_arguments(classifier: Mapping[str, Any], module: Mapping[str, Any]) -> dict[str, Any]:
+    gau = classifier["gau_cfg"]
+    expect_settings("DCC", classifier, {"in_channels": module["pose_vec_channels"]})
+    expect_settings("DCC.gau_cfg", {"pos_enc": "none", **gau}, {"pos_enc": "add", "bias": False})
+    return {
+        "token_size": classifier["feat_channels"],
+        "num_bins": tuple(classifier["num_bins"]),
+        "bin_size": classifier.get("spe_channels", 128),
+        "bin_temperature": float(classifier.get("spe_temperature", 300.0)),
+        "attention_size": gau.get("s", 128),
+        "expansion_factor": gau.get("expansion_factor", 2),
+        "attention_act": activation_name(gau.get("act_fn", "SiLU")),
+        "attention_dropout": gau.get("dropout_rate", 0.0),
+        "drop_path_rate": gau.get("drop_path", 0.0),
+    }
+
+
+def _training_arguments(head: Mapping[str, Any]) -> dict[str, Any]:
+    assigner = head.get("assigner") or {}
+    expect_settings("SimOTAAssigner", assigner, {"type": "SimOTAAssigner", "dynamic_k_indicator": "oks"})
+    return {
+        "box_padding": float(head.get("bbox_padding", 1.25)),
+        "assigns_by_keypoints": bool(assigner.get("use_keypoints_for_center", False)),
+        "overlap_power": float(head.get("overlaps_power", 1.0)),
+    }
+
+
+def image_processor_from_reference(reference: Mapping[str, Any]) -> RTMOImageProcessor:
+    """Image processor for the reference's settings."""
+    return RTMOImageProcessor(**letterbox_arguments(reference))
+
+
+def convert_state_dict(state_dict: Mapping[str, Tensor], config: RTMOConfig) -> dict[str, Tensor]:
+    """The reference's tensors under our names."""
+    assert isinstance(config.backbone_config, PreTrainedConfig)  # made of a dict or of nothing by transformers
+    kept = {name: tensor for name, tensor in state_dict.items() if name not in _OF_THE_SCHEMA}
+    renamed = rename_state_dict(convert_backbone(kept, config.backbone_config), RENAMES)
+    return {
+        part_name: part
+        for name, tensor in renamed.items()
+        for part_name, part in _split_projections(name, tensor).items()
+    }
+
+
+def _split_projections(name: str, tensor: Tensor) -> dict[str, Tensor]:
+    """The projections of queries, keys and values, which are one tensor in the reference, by our names."""
+    prefix, found, kind = name.partition(".self_attn.attn.in_proj_")
+    if not found:
+        return {name: tensor}
+    parts = zip(("query", "key", "value"), tensor.chunk(3), strict=True)
+    return {f"{prefix}.attention.{part_name}.{kind}": part for part_name, part in parts}

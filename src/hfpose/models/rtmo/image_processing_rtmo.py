@@ -1,0 +1,12 @@
+"""RTMO image processor."""
+
+from __future__ import annotations
+
+from hfpose.models.shared.letterbox import LetterboxImageProcessor
+
+
+class RTMOImageProcessor(LetterboxImageProcessor):
+    """Images for [`RTMOForPoseEstimation`] and instances from its outputs, see [`LetterboxImageProcessor`]."""
+
+
+__all__ = ["RTMOImageProcessor"]

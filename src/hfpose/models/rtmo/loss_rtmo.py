@@ -1,0 +1,102 @@
+"""RTMO's loss.
+
+Source: `mmpose.models.heads.RTMOHead.loss`, `mmpose.models.losses.MLECCLoss`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from hfpose.models.shared.configuration import label_count
+from hfpose.models.shared.one_stage_losses import (
+    InstancePredictions,
+    assign_instances,
+    box_l1_loss,
+    box_loss,
+    keypoint_sigmas,
+    normalized,
+    oks_loss,
+    read_targets,
+    similarity,
+    varifocal_loss,
+    visibility_loss,
+)
+
+if TYPE_CHECKING:
+    from hfpose.models.rtmo.modeling_rtmo import CoordinateDistributions, RTMOForPoseEstimation, RTMOPlaces
+
+_LEAST_SPREAD = 1e-3
+_LIKELIHOOD_EPS = 1e-4
+
+
+def rtmo_loss(model: RTMOForPoseEstimation, places: RTMOPlaces, labels: Sequence[Mapping[str, Tensor]]) -> Tensor:
+    """Weighted sum of the losses of scores, boxes, visibilities, coordinates and of the poses that assignment goes by.
+
+    Args:
+        model: whose configuration and coordinate classifier are used.
+        places: what its head says, with keypoints.
+        labels: see `RTMOForPoseEstimation.forward`.
+    """
+    config = model.config
+    logits, sigmas = places.logits.float(), keypoint_sigmas(config, places.logits.device)
+    targets = read_targets(labels, label_count(config), logits.device)
+    assert places.keypoints is not None
+    scores = logits.detach().sigmoid().sqrt()
+    predictions = [InstancePredictions(*one) for one in zip(scores, places.boxes, places.keypoints, strict=True)]
+    assigned = assign_instances(
+        predictions, targets, places.points, places.strides, sigmas, by_keypoints=config.assigns_by_keypoints
+    )
+    mask, wanted = assigned.is_positive, assigned.targets
+    count = max(len(wanted.areas), 1)
+    boxes, offsets_keypoints, vectors = places.boxes[mask], places.keypoints[mask], places.pose_vectors[mask]
+    total = config.box_loss_weight * box_loss(boxes, wanted.boxes) / count
+    if config.box_l1_loss_weight:
+        error = box_l1_loss(places.regressions[mask], wanted.boxes, assigned.points, assigned.strides)
+        total = total + config.box_l1_loss_weight * error / count
+    visibility = visibility_loss(places.keypoint_logits[mask].float(), wanted.weights)
+    total = total + config.visibility_loss_weight * visibility
+
+    found = model.classifier(vectors, boxes, assigned.points)
+    spreads = model.classifier.spreads(vectors).float()
+    coordinate = coordinate_loss(found, spreads, wanted.keypoints, wanted.weights, wanted.areas)
+    total = total + config.coordinate_loss_weight * coordinate
+    pose_targets, pose_weights, similarities = wanted.keypoints, wanted.weights, assigned.similarities
+    if config.uses_pose_targets:
+        pose_targets = found.keypoints.detach()
+        distances = (pose_targets - wanted.keypoints).norm(dim=-1)
+        is_better = (offsets_keypoints.detach() - wanted.keypoints).norm(dim=-1) > distances
+        pose_weights = wanted.weights * is_better
+        shares = normalized(wanted.weights)
+        similarities = similarity(pose_targets, wanted.keypoints, shares, wanted.areas, sigmas).sum(-1)
+    poses = oks_loss(offsets_keypoints, pose_targets, pose_weights, wanted.areas, sigmas, by_labeled=False)
+    total = total + config.oks_loss_weight * poses
+
+    score_targets = torch.zeros_like(logits)
+    score_targets[mask] = similarities**config.overlap_power
+    return total + config.class_loss_weight * varifocal_loss(logits, score_targets) / count
+
+
+def coordinate_loss(
+    found: CoordinateDistributions, spreads: Tensor, keypoints: Tensor, weights: Tensor, areas: Tensor
+) -> Tensor:
+    """Negative log-likelihood of the true coordinates under Laplacians around the bins, mean over M instances and K keypoints.
+
+    Args:
+        found: what the coordinate classifier says of the M instances.
+        spreads: (M, K) scales of the Laplacians, relative to the square roots of the areas.
+        keypoints: (M, K, 2) true places in pixels.
+        weights: (M, K), 0 for keypoints that are not labeled.
+        areas: (M,) of the instances.
+    """
+    scales, spreads = areas.sqrt().clamp(min=1)[:, None, None], spreads.clamp(min=_LEAST_SPREAD)[..., None]
+    likelihood = found.x.new_ones(weights.shape)
+    for axis, probabilities, bins in ((0, found.x, found.x_bins), (1, found.y, found.y_bins)):
+        distances = (keypoints[..., axis, None] - bins[:, None]).abs() / scales / spreads
+        density = (-distances / 2).exp() / spreads
+        likelihood = likelihood * (probabilities * density).sum(-1)
+    values = -(likelihood + _LIKELIHOOD_EPS).log() * weights
+    return values.sum() / max(values.numel(), 1)

@@ -1,0 +1,162 @@
+"""Image processor of the one-stage estimators that take whole images fitted into a fixed size: RTMO and YOLOX-Pose.
+
+Source: `mmpose.datasets.transforms.BottomupResize`, `mmpose.models.heads.YOLOXPoseHead.predict`,
+`mmpose.models.pose_estimators.BottomupPoseEstimator`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers.image_processing_base import BatchFeature
+from transformers.image_processing_utils import BaseImageProcessor
+from transformers.utils import TensorType
+
+from hfpose.models.shared.images import ImageLike, PixelNormalization, rgb_arrays
+from hfpose.models.shared.one_stage import Instances, OneStageProcessing
+from hfpose.models.shared.top_down import crop_matrices
+from hfpose.ops.boxes import nms
+
+
+class LetterboxImageProcessor(OneStageProcessing, PixelNormalization, BaseImageProcessor):
+    """Fits images into the middle of the network input, and turns outputs into instances in pixels of the images.
+
+    The network takes pixels as they are, from 0 to 255, unless `do_rescale` or `do_normalize` say otherwise.
+
+    Args:
+        size: `{"height", "width"}` of the network input.
+        pad_value: value of the padding around the image from 0 to 255, in every channel.
+        channel_order: `"rgb"` or `"bgr"`, what the network is fed.
+        do_rescale, rescale_factor, do_normalize, image_mean, image_std: as in transformers; mean and standard
+            deviation are in the channel order of the network.
+        score_threshold: least score of an instance where the caller asks for none.
+        nms_threshold: overlap of boxes above which the worse of two instances goes where the caller asks for none.
+    """
+
+    model_input_names = ["pixel_values"]
+
+    def __init__(
+        self,
+        size: dict[str, int] | None = None,
+        pad_value: int = 114,
+        channel_order: str = "bgr",
+        do_rescale: bool = False,
+        rescale_factor: float = 1 / 255,
+        do_normalize: bool = False,
+        image_mean: Sequence[float] = (0.406, 0.456, 0.485),
+        image_std: Sequence[float] = (0.225, 0.224, 0.229),
+        score_threshold: float = 0.1,
+        nms_threshold: float = 0.65,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.size = size or {"height": 640, "width": 640}
+        self.pad_value = pad_value
+        self.channel_order = channel_order
+        self.do_rescale = do_rescale
+        self.rescale_factor = rescale_factor
+        self.do_normalize = do_normalize
+        self.image_mean = list(image_mean)
+        self.image_std = list(image_std)
+        self.score_threshold = score_threshold
+        self.nms_threshold = nms_threshold
+
+    def preprocess(
+        self,
+        images: ImageLike | Sequence[ImageLike],
+        return_tensors: str | TensorType | None = None,
+        memory_format: torch.memory_format = torch.contiguous_format,
+        **_: Any,
+    ) -> BatchFeature:
+        """Network input for one image or several, of any sizes.
+
+        Args:
+            images: the images.
+            return_tensors: `"pt"` for torch.
+            memory_format: `torch.channels_last` for models that work in that order.
+
+        Returns:
+            `pixel_values` (B, 3, H, W), float32, H and W those of `size`.
+        """
+        values = self.pixel_values(rgb_arrays(images), memory_format)
+        return BatchFeature({"pixel_values": values}, tensor_type=return_tensors)
+
+    def pixel_values(self, images: Sequence[np.ndarray], memory_format: torch.memory_format) -> Tensor:
+        """What `preprocess` makes of RGB `images` [(h, w, 3), ...]."""
+        import cv2
+
+        height, width = self.size["height"], self.size["width"]
+        batch = np.empty((len(images), height, width, 3), dtype=np.uint8)
+        fill = (self.pad_value,) * 3
+        for image, fitted in zip(images, batch, strict=True):
+            matrix = self.fit_matrix(*image.shape[:2])
+            cv2.warpAffine(image, matrix, (width, height), dst=fitted, flags=cv2.INTER_LINEAR, borderValue=fill)
+        return self.normalize_pixels(batch, memory_format)
+
+    def fit_matrix(self, height: int, width: int) -> np.ndarray:
+        """Affine matrix (2, 3) from pixels of an image to pixels of the network input."""
+        center, region = self._region(height, width)
+        return crop_matrices(center[None], region[None], (self.size["width"], self.size["height"]), use_udp=False)[0]
+
+    def _region(self, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """Center (2,) and size (2,) of what the network input shows, in pixels of the image."""
+        input_width, input_height = self.size["width"], self.size["height"]
+        factor = max(width / input_width, height / input_height)
+        region = np.array([input_width * factor, input_height * factor], dtype=np.float32)
+        return np.array([width / 2, height / 2], dtype=np.float32), region
+
+    def instances(
+        self,
+        outputs: Any,
+        target_sizes: Tensor | Sequence[tuple[int, int]],
+        threshold: float | None = None,
+        nms_threshold: float | None = None,
+    ) -> list[Instances]:
+        """See [`OneStageProcessing`]. Boxes end at the borders of the network input.
+
+        Args:
+            outputs: with `logits` (B, N), perhaps `objectness` (B, N), `pred_boxes` (B, N, 4), `pred_keypoints`
+                (B, N, K, 2) and `keypoint_logits` (B, N, K).
+            target_sizes: (height, width) of each original image.
+            threshold: least score of an instance; None for `score_threshold`.
+            nms_threshold: overlap of boxes above which the worse of two instances goes; None for the processor's own.
+        """
+        least = self.score_threshold if threshold is None else threshold
+        overlap = self.nms_threshold if nms_threshold is None else nms_threshold
+        scores = outputs["logits"].float().sigmoid()
+        if outputs.get("objectness") is not None:
+            scores = scores * outputs["objectness"].float().sigmoid()
+        found = []
+        for index, image_scores in enumerate(scores.cpu().numpy()):
+            candidates = np.flatnonzero(image_scores > least)
+            boxes = _rows(outputs["pred_boxes"][index], candidates)
+            kept = nms(boxes, image_scores[candidates], overlap)
+            places = candidates[kept]
+            keypoints = _rows(outputs["pred_keypoints"][index], places)
+            keypoint_scores = _rows(outputs["keypoint_logits"][index].sigmoid(), places)
+            height, width = (int(side) for side in target_sizes[index])
+            corners = boxes[kept].reshape(-1, 2, 2).clip(0, [self.size["width"], self.size["height"]])
+            found.append(
+                Instances(
+                    self._on_image(corners, height, width).reshape(-1, 4),
+                    image_scores[places],
+                    self._on_image(keypoints, height, width),
+                    keypoint_scores,
+                )
+            )
+        return found
+
+    def _on_image(self, points: np.ndarray, height: int, width: int) -> np.ndarray:
+        """Points (N, M, 2) in pixels of the network input as pixels of the image."""
+        center, region = self._region(height, width)
+        size = np.array([self.size["width"], self.size["height"]], dtype=np.float32)
+        return (points / size * region + center - np.float32(0.5) * region).astype(np.float32)
+
+
+def _rows(values: Tensor, indices: np.ndarray) -> np.ndarray:
+    """Rows (N, ...) of values, float32."""
+    return values[torch.from_numpy(indices).to(values.device)].float().cpu().numpy()

@@ -1,0 +1,1 @@
+"""YOLOX-Pose: people of an image in one pass, keypoints by regression."""

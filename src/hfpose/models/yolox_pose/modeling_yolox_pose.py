@@ -1,0 +1,194 @@
+"""YOLOX-Pose: YOLOX with a branch that regresses the keypoints of each box.
+
+Source: Maji et al., 2022, https://arxiv.org/abs/2204.06806; `mmpose.models.heads.YOLOXPoseHead`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoBackbone, PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from hfpose.hub.push_mixin import PushWithCard
+from hfpose.models.backbones.csp_darknet import DarknetBlock
+from hfpose.models.shared.configuration import label_count
+from hfpose.models.shared.convolution import ConvNormAct
+from hfpose.models.shared.csp import PathAggregationNeck
+from hfpose.models.shared.detection import decode_center_boxes, flatten_levels, level_points, level_strides
+from hfpose.models.yolox_pose.configuration_yolox_pose import YOLOXPoseConfig
+from hfpose.models.yolox_pose.loss_yolox_pose import yolox_pose_loss
+
+PRIOR_PROBABILITY = 0.01
+
+
+@dataclass
+class YOLOXPoseOutput(ModelOutput):
+    """
+    Output of [`YOLOXPoseForPoseEstimation`]. P counts the places of all levels, level by level, row by row.
+
+    Args:
+        loss: scalar, where `labels` were given.
+        logits: (B, P) score of the class before the sigmoid, given that there is an instance.
+        objectness: (B, P) score of there being an instance, before the sigmoid.
+        pred_boxes: (B, P, 4) x1, y1, x2, y2 in pixels of `pixel_values`; they may reach beyond its borders.
+        pred_keypoints: (B, P, K, 2) x and y in these pixels.
+        keypoint_logits: (B, P, K) score of each keypoint before the sigmoid.
+        hidden_states: outputs of the neck, where asked for.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    objectness: Tensor | None = None
+    pred_boxes: Tensor | None = None
+    pred_keypoints: Tensor | None = None
+    keypoint_logits: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+
+
+class ScorePrediction(nn.Conv2d):
+    """Predicts logits. A class of its own because transformers initializes only modules that hold parameters."""
+
+
+class YOLOXPoseHead(nn.Module):
+    """Scores, boxes and keypoints at every place of every level, each kind from a branch of its own."""
+
+    def __init__(self, config: YOLOXPoseConfig) -> None:
+        super().__init__()
+        size, keypoints, levels = config.head_size, label_count(config), range(len(config.strides))
+
+        def branch(depth: int) -> nn.ModuleList:
+            widths = [config.neck_size, *[size] * (depth - 1)]
+            return nn.ModuleList(
+                nn.Sequential(
+                    *(
+                        ConvNormAct(width, size, 3, hidden_act=config.hidden_act, norm_eps=config.batch_norm_eps)
+                        for width in widths
+                    )
+                )
+                for _ in levels
+            )
+
+        self.class_branch = branch(config.num_head_layers)
+        self.box_branch = branch(config.num_head_layers)
+        self.keypoint_branch = branch(2 * config.num_head_layers)
+        self.class_predictions = nn.ModuleList(ScorePrediction(size, 1, 1) for _ in levels)
+        self.objectness_predictions = nn.ModuleList(ScorePrediction(size, 1, 1) for _ in levels)
+        self.box_predictions = nn.ModuleList(nn.Conv2d(size, 4, 1) for _ in levels)
+        self.offset_predictions = nn.ModuleList(nn.Conv2d(size, 2 * keypoints, 1) for _ in levels)
+        self.visibility_predictions = nn.ModuleList(nn.Conv2d(size, keypoints, 1) for _ in levels)
+
+    def forward(self, feature_maps: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+        """
+        Args:
+            feature_maps: of the neck.
+
+        Returns:
+            By level `logits` and `objectness` (B, 1, h, w), `boxes` (B, 4, h, w) as `decode_center_boxes` takes them,
+            `offsets` (B, 2 * K, h, w) of keypoints in units of the level's stride, `visibilities` (B, K, h, w).
+        """
+
+        def predict(predictions: nn.ModuleList, features: Sequence[Tensor]) -> list[Tensor]:
+            return [prediction(level) for prediction, level in zip(predictions, features, strict=True)]
+
+        classes, boxes, keypoints = (
+            predict(branch, feature_maps) for branch in (self.class_branch, self.box_branch, self.keypoint_branch)
+        )
+        return {
+            "logits": predict(self.class_predictions, classes),
+            "objectness": predict(self.objectness_predictions, boxes),
+            "boxes": predict(self.box_predictions, boxes),
+            "offsets": predict(self.offset_predictions, keypoints),
+            "visibilities": predict(self.visibility_predictions, keypoints),
+        }
+
+
+class YOLOXPosePreTrainedModel(PushWithCard, PreTrainedModel):
+    """Initialization and loading."""
+
+    config: YOLOXPoseConfig
+    config_class = YOLOXPoseConfig
+    base_model_prefix = "yolox_pose"
+    main_input_name = "pixel_values"
+    input_modalities = "image"
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # the loss is not divided by `num_items_in_batch`
+    _no_split_modules = ["CSPStage", "PathAggregationNeck", "YOLOXPoseHead"]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv2d):
+            init.kaiming_uniform_(module.weight, a=5**0.5)
+        if isinstance(module, ScorePrediction) and module.bias is not None:
+            init.constant_(module.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
+
+
+class YOLOXPoseForPoseEstimation(YOLOXPosePreTrainedModel):
+    """
+    YOLOX-Pose, which finds people and their keypoints in one pass.
+
+    Example:
+
+    ```python
+    >>> from hfpose import YOLOXPoseForPoseEstimation, YOLOXPoseImageProcessor
+
+    >>> model = YOLOXPoseForPoseEstimation.from_pretrained(folder)
+    >>> processor = YOLOXPoseImageProcessor.from_pretrained(folder)
+    >>> inputs = processor(image, return_tensors="pt")
+    >>> people = processor.post_process_pose_estimation(model(**inputs), target_sizes=[(height, width)])
+    ```
+    """
+
+    def __init__(self, config: YOLOXPoseConfig) -> None:
+        super().__init__(config)
+        self.backbone = AutoBackbone.from_config(config.backbone_config)
+        self.neck = PathAggregationNeck(config, self.backbone.channels, DarknetBlock, ConvNormAct, out_kernel_size=1)
+        self.head = YOLOXPoseHead(config)
+        self.post_init()
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        labels: Sequence[Mapping[str, Tensor]] | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        **kwargs: object,
+    ) -> YOLOXPoseOutput | tuple[Tensor, ...]:
+        """
+        Args:
+            pixel_values: (B, C, H, W) images, values from 0 to 255, H and W multiples of the coarsest stride.
+            labels: for each image the instances in it, in pixels of `pixel_values`: `boxes` (n, 4) x1, y1, x2, y2,
+                `keypoints` (n, K, 2), `keypoint_weights` (n, K), 0 for those that are not labeled, and `areas` (n,), the
+                area of each. They ask for the loss.
+            output_hidden_states: whether to return the outputs of the neck.
+            return_dict: False for a plain tuple.
+        """
+        features = self.neck(self.backbone(pixel_values).feature_maps)
+        levels, strides = self.head(features), self.config.strides
+        shapes = [(level.shape[-2], level.shape[-1]) for level in levels["logits"]]
+        points = level_points(shapes, strides, pixel_values.device)
+        scales = level_strides(shapes, strides, pixel_values.device)
+        regressions = flatten_levels(levels["boxes"]).float()
+        offsets = flatten_levels(levels["offsets"]).float().unflatten(-1, (-1, 2))
+        wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        output = YOLOXPoseOutput(
+            logits=flatten_levels(levels["logits"]).squeeze(-1),
+            objectness=flatten_levels(levels["objectness"]).squeeze(-1),
+            pred_boxes=decode_center_boxes(regressions, points, scales),
+            pred_keypoints=offsets * scales[:, None, None] + points[:, None],
+            keypoint_logits=flatten_levels(levels["visibilities"]),
+            hidden_states=tuple(features) if wants_states else None,
+        )
+        if labels is not None:
+            output.loss = yolox_pose_loss(self.config, output, regressions, points, scales, labels)
+        as_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if as_dict else output.to_tuple()
+
+
+__all__ = ["YOLOXPoseForPoseEstimation", "YOLOXPoseOutput", "YOLOXPosePreTrainedModel"]
