@@ -148,7 +148,13 @@ class YOLOXPoseForPoseEstimation(YOLOXPosePreTrainedModel):
     def __init__(self, config: YOLOXPoseConfig) -> None:
         super().__init__(config)
         self.backbone = AutoBackbone.from_config(config.backbone_config)
-        self.neck = PathAggregationNeck(config, self.backbone.channels, DarknetBlock, ConvNormAct, out_kernel_size=1)
+        act, eps = config.hidden_act, config.batch_norm_eps
+        self.neck = PathAggregationNeck(
+            config,
+            self.backbone.channels,
+            DarknetBlock,
+            lambda width: ConvNormAct(width, config.neck_size, 1, hidden_act=act, norm_eps=eps),
+        )
         self.head = YOLOXPoseHead(config)
         self.post_init()
 
