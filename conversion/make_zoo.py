@@ -28,6 +28,13 @@ ALIASES = {
     "rtmo-s_8xb32-600e_body7-640x640": ["rtmo-s"],
     "rtmo-m_16xb16-600e_body7-640x640": ["rtmo-m"],
     "rtmo-l_16xb16-600e_body7-640x640": ["rtmo-l"],
+    "rtmw-m_8xb1024-270e_cocktail14-256x192": ["rtmw-m"],
+    "rtmw-l_8xb1024-270e_cocktail14-256x192": ["rtmw-l"],
+    "rtmw-x_8xb704-270e_cocktail14-256x192": ["rtmw-x"],
+    "rtmw-l_8xb320-270e_cocktail14-384x288": ["rtmw", "rtmw-l-384"],
+    "rtmw-x_8xb320-270e_cocktail14-384x288": ["rtmw-x-384"],
+    "rtmw3d-l_8xb64_cocktail14-384x288": ["rtmw3d-l"],
+    "rtmw3d-x_8xb32_cocktail14-384x288": ["wholebody3d", "rtmw3d-x"],
 }
 
 REFERENCE_KEYS = ("backbone", "neck", "head", "data_preprocessor", "test_cfg")
@@ -56,13 +63,16 @@ def zoo_row(
     task = "lifter" if fact["estimator"] == "PoseLifter" else "pose"
     row: dict[str, Any] = {"name": fact["name"], "task": task, "family": family}
     aliases = [*(before or {}).get("aliases", []), *fact["aliases"], *ALIASES.get(fact["name"], [])]
-    row["aliases"] = list(dict.fromkeys(aliases))
+    taken = {
+        alias for row in rows if row["name"] != fact["name"] for alias in row.get("aliases", []) if row["task"] == task
+    }
+    row["aliases"] = [alias for alias in dict.fromkeys(aliases) if alias not in taken]
     row["input_size"], row["schema"] = fact["input_size_wh"], fact["schema"]
     row["checkpoint_url"], row["sha256_prefix"] = fact["checkpoint_url"], fact["sha256_prefix"]
     row["metrics"] = metrics
     # Data sets that a row was given by mistake for those it was measured on go with these.
     kept = {key: before[key] for key in KEPT_KEYS if key in before} if before else _companions(fact, rows)
-    if before is None or kept.get("training_data") == list(before["metrics"]):
+    if before is None or kept.get("training_data") == list(before.get("metrics", {})):
         kept["training_data"] = list(metrics)
     row["reference"] = {key: fact[key] for key in REFERENCE_KEYS if fact.get(key) is not None}
     if not _is_plain_crop(fact.get("test_pipeline") or []):

@@ -19,6 +19,7 @@ _FAMILY_BY_HEAD = {
     "ViPNASHead": "heatmap",
     "RTMCCHead": "rtmpose",
     "RTMWHead": "rtmw",
+    "RTMW3DHead": "rtmw3d",
     "MotionRegressionHead": "motionbert",
     "TemporalRegressionHead": "temporal_convolution",
     "InternetHead": "internet",

@@ -24,7 +24,7 @@ _MAX_LABELS = 30  # the 133 keypoints of a whole body would fill the page
 
 _PIPELINE_TAGS = {"pose": "keypoint-detection", "lifter": "keypoint-detection", "detector": "object-detection"}
 
-_FAMILIES_3D = (*LIFTER_TYPES, "internet")
+_FAMILIES_3D = (*LIFTER_TYPES, "internet", "rtmw3d")
 
 _SUBJECTS = {
     "ap10k": "four-legged animals",

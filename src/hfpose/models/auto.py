@@ -56,6 +56,7 @@ POSE, DETECTION, BASE = "POSE_ESTIMATION", "OBJECT_DETECTION", "BASE"
 FAMILIES = (
     Family("rtmpose", "RTMPose", "ForPoseEstimation", POSE),
     Family("rtmw", "RTMW", "ForPoseEstimation", POSE),
+    Family("rtmw3d", "RTMW3D", "ForPoseEstimation", POSE),
     Family("heatmap", "Heatmap", "ForPoseEstimation", POSE),
     Family("hrnet", "HRNet", "ForPoseEstimation", POSE),
     Family("rtmo", "RTMO", "ForPoseEstimation", POSE),

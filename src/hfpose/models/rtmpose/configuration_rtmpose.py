@@ -50,7 +50,7 @@ class RTMPoseConfig(LabeledConfig):
     attention_dropout: float = 0.0
     drop_path_rate: float = 0.0
     simcc_split_ratio: float = 2.0
-    simcc_sigma: list[float] | tuple[float, float] = (4.9, 5.66)
+    simcc_sigma: list[float] | tuple[float, ...] = (4.9, 5.66)
     simcc_beta: float = 10.0
     simcc_label_softmax: bool = True
     simcc_label_beta: float = 10.0

@@ -6,8 +6,9 @@ Source: Jiang et al., 2023, https://arxiv.org/abs/2303.07399; `mmpose.models.hea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -117,6 +118,9 @@ class RTMPoseForPoseEstimation(RTMPosePreTrainedModel):
     ```
     """
 
+    output_class: ClassVar[type[RTMPoseOutput]] = RTMPoseOutput
+    output_names: ClassVar[tuple[str, ...]] = ("simcc_x", "simcc_y")
+
     def __init__(self, config: RTMPoseConfig) -> None:
         super().__init__(config)
         self.backbone = load_backbone(config)
@@ -150,24 +154,21 @@ class RTMPoseForPoseEstimation(RTMPosePreTrainedModel):
         """
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         features = self.backbone(pixel_values, output_hidden_states=wants_states)
-        simcc_x, simcc_y = self.responses(features.feature_maps)
-        output = RTMPoseOutput(
-            loss=None if labels is None else self._loss(simcc_x, simcc_y, labels, keypoint_weights),
-            simcc_x=simcc_x,
-            simcc_y=simcc_y,
-            hidden_states=features.hidden_states,
-        )
+        responses = dict(zip(self.output_names, self.responses(features.feature_maps), strict=True))
+        loss = None if labels is None else self.loss(responses, labels, keypoint_weights)
+        output = self.output_class(loss=loss, **responses, hidden_states=features.hidden_states)
         as_dict = self.config.return_dict if return_dict is None else return_dict
         return output if as_dict else output.to_tuple()
 
-    def _loss(self, simcc_x: Tensor, simcc_y: Tensor, labels: Tensor, keypoint_weights: Tensor | None) -> Tensor:
+    def loss(self, responses: Mapping[str, Tensor], labels: Tensor, keypoint_weights: Tensor | None) -> Tensor:
+        """Training loss, for the SimCC outputs by name and the arguments of `forward`."""
         config = self.config
         if config.keypoint_loss_weights is not None:
             loss_weights = labels.new_tensor(config.keypoint_loss_weights)
             keypoint_weights = loss_weights if keypoint_weights is None else keypoint_weights * loss_weights
         return simcc_loss(
-            simcc_x,
-            simcc_y,
+            responses["simcc_x"],
+            responses["simcc_y"],
             labels,
             keypoint_weights,
             split_ratio=config.simcc_split_ratio,

@@ -79,18 +79,32 @@ def simcc_loss(
         label_softmax: whether a softmax makes distributions of the Gaussians.
         label_beta: factor on the Gaussians before that softmax.
     """
-    outputs = (simcc_x.float(), simcc_y.float())
     positions = (labels.float() * split_ratio).unbind(-1)
-    targets = [simcc_targets(*axis) for axis in zip(positions, (o.shape[-1] for o in outputs), sigma, strict=True)]
-    weights = targets[0][1] & targets[1][1]
-    weights = weights.float() if keypoint_weights is None else weights * keypoint_weights
-    total = outputs[0].new_zeros(())
-    for output, (target, _) in zip(outputs, targets, strict=True):
-        if label_softmax:
-            target = (target * label_beta).softmax(-1)
-        divergence = F.kl_div((output * beta).log_softmax(-1), target, reduction="none").mean(-1)
-        total = total + (divergence * weights).sum()
-    return total / simcc_x.shape[1]
+    betas = (beta, label_softmax, label_beta)
+    along_x, x_inside = simcc_divergence(simcc_x, positions[0], sigma[0], *betas)
+    along_y, y_inside = simcc_divergence(simcc_y, positions[1], sigma[1], *betas)
+    weights = (x_inside & y_inside).float() if keypoint_weights is None else (x_inside & y_inside) * keypoint_weights
+    return ((along_x + along_y) * weights).sum() / simcc_x.shape[1]
+
+
+def simcc_divergence(
+    output: Tensor, positions: Tensor, sigma: float, beta: float, label_softmax: bool, label_beta: float
+) -> tuple[Tensor, Tensor]:
+    """The part of `simcc_loss` of one axis.
+
+    Args:
+        output: (B, K, bins).
+        positions: (B, K) true places of the keypoints in bins.
+        sigma, beta, label_softmax, label_beta: see `simcc_loss`.
+
+    Returns:
+        Divergence (B, K), averaged over the bins, and whether each keypoint's Gaussian reaches into the axis (B, K).
+    """
+    target, is_inside = simcc_targets(positions, output.shape[-1], sigma)
+    if label_softmax:
+        target = (target * label_beta).softmax(-1)
+    divergence = F.kl_div((output.float() * beta).log_softmax(-1), target, reduction="none").mean(-1)
+    return divergence, is_inside
 
 
 # Heatmaps
