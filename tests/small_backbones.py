@@ -8,9 +8,16 @@ from typing import Any
 import torch
 from transformers import AutoBackbone, PreTrainedConfig, PreTrainedModel
 
+from hfpose.models.backbones.alexnet import AlexNetBackboneConfig
 from hfpose.models.backbones.csp_darknet import CSPDarknetBackboneConfig
 from hfpose.models.backbones.cspnext import CSPNeXtBackboneConfig
+from hfpose.models.backbones.mobilenet_v2 import MobileNetV2BackboneConfig
 from hfpose.models.backbones.resnet import ResNetBackboneConfig
+from hfpose.models.backbones.shufflenet_v1 import ShuffleNetV1BackboneConfig
+from hfpose.models.backbones.shufflenet_v2 import ShuffleNetV2BackboneConfig
+from hfpose.models.backbones.vgg import VGGBackboneConfig
+from hfpose.models.backbones.vipnas_mobilenet_v3 import ViPNASMobileNetV3BackboneConfig
+from hfpose.models.backbones.vipnas_resnet import ViPNASResNetBackboneConfig
 
 _CSP: dict[str, Any] = {"depth_multiplier": 0.167, "width_multiplier": 0.125, "out_indices": [2, 3, 4]}
 
@@ -21,10 +28,38 @@ def _resnet(**variant: Any) -> PreTrainedConfig:
     )
 
 
-# Each with the strides of its feature maps.
+def _shufflenet_v2() -> PreTrainedConfig:
+    return ShuffleNetV2BackboneConfig(depths=(1, 2), hidden_sizes=(16, 24, 32), out_indices=[0, 1, 2, 3])
+
+
+def _vgg(**variant: Any) -> PreTrainedConfig:
+    return VGGBackboneConfig(depths=(1, 2), hidden_sizes=(4, 8), out_indices=[1, 2], **variant)
+
+
+def _vipnas_mobilenet_v3() -> PreTrainedConfig:
+    return ViPNASMobileNetV3BackboneConfig(
+        hidden_sizes=(4, 4, 8), expansions=(1, 2), depths=(1, 2), kernel_sizes=(3, 3, 5), groups=(2, 4),
+        has_attention=(True, False), strides=(2, 1, 2), stage_acts=("hardswish", "relu", "hardswish"),
+        out_indices=[0, 1, 2],
+    )  # fmt: skip
+
+
+def _vipnas_resnet() -> PreTrainedConfig:
+    return ViPNASResNetBackboneConfig(
+        hidden_sizes=(4, 8, 16), expansions=(1, 2), depths=(1, 2), kernel_sizes=(7, 3, 5), groups=(2, 4),
+        has_attention=(True, False), strides=(1, 2), out_indices=[1, 2],
+    )  # fmt: skip
+
+
+# Each with the strides of its feature maps (AlexNet leaves borders out).
 SMALL_BACKBONES: dict[str, tuple[Callable[[], PreTrainedConfig], tuple[int, ...]]] = {
+    "alexnet": (lambda: AlexNetBackboneConfig(hidden_sizes=(8,) * 5, out_indices=[1, 2]), (19, 47)),
     "csp_darknet": (lambda: CSPDarknetBackboneConfig(**_CSP), (8, 16, 32)),
     "cspnext": (lambda: CSPNeXtBackboneConfig(**_CSP), (8, 16, 32)),
+    "mobilenet_v2": (
+        lambda: MobileNetV2BackboneConfig(width_multiplier=0.25, out_indices=[2, 3, 5, 8]),
+        (4, 8, 16, 32),
+    ),
     "resnet-basic": (lambda: _resnet(block_type="basic"), (4, 8, 16, 32)),
     "resnet-bottleneck": (_resnet, (4, 8, 16, 32)),
     "resnet-v1d": (lambda: _resnet(deep_stem=True, average_shortcut=True), (4, 8, 16, 32)),
@@ -33,6 +68,15 @@ SMALL_BACKBONES: dict[str, tuple[Callable[[], PreTrainedConfig], tuple[int, ...]
     "resnest": (lambda: _resnet(deep_stem=True, average_shortcut=True, attention_splits=2), (4, 8, 16, 32)),
     "resnest-of-one-split": (lambda: _resnet(attention_splits=1), (4, 8, 16, 32)),
     "scnet": (lambda: _resnet(self_calibrated=True), (4, 8, 16, 32)),
+    "shufflenet_v1": (
+        lambda: ShuffleNetV1BackboneConfig(groups=2, width_multiplier=0.25, depths=(1, 2), out_indices=[0, 1, 2]),
+        (4, 8, 16),
+    ),
+    "shufflenet_v2": (_shufflenet_v2, (4, 8, 16, 16)),
+    "vgg": (_vgg, (2, 4)),
+    "vgg-without-norms": (lambda: _vgg(has_norms=False, last_pooling=False), (2, 2)),
+    "vipnas_mobilenet_v3": (_vipnas_mobilenet_v3, (2, 2, 4)),
+    "vipnas_resnet": (_vipnas_resnet, (4, 8)),
 }
 
 

@@ -16,6 +16,13 @@ NAMES = (
     "td-hm_resnext50_8xb64-210e_coco-256x192",
     "td-hm_resnest50_8xb64-210e_coco-256x192",
     "td-hm_scnet50_8xb64-210e_coco-256x192",
+    "td-hm_alexnet_8xb64-210e_coco-256x192",
+    "td-hm_mobilenetv2_8xb64-210e_coco-256x192",
+    "td-hm_shufflenetv1_8xb64-210e_coco-256x192",
+    "td-hm_shufflenetv2_8xb64-210e_coco-256x192",
+    "td-hm_vgg16-bn_8xb64-210e_coco-256x192",
+    "td-hm_vipnas-res50_8xb64-210e_coco-256x192",
+    "td-hm_vipnas-mbv3_8xb64-210e_coco-256x192",
 )
 NAMES_OF_CODECS = (
     "td-hm_res50_8xb64-210e_coco-256x192",

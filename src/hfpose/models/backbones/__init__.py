@@ -48,6 +48,15 @@ class BackboneFamily:
 BACKBONES = (
     BackboneFamily("csp_darknet", "CSPDarknet", "csp_darknet_backbone", ("CSPDarknet",)),
     BackboneFamily("cspnext", "CSPNeXt", "cspnext_backbone", ("CSPNeXt",)),
+    BackboneFamily("alexnet", "AlexNet", "alexnet_backbone", ("AlexNet",)),
+    BackboneFamily("mobilenet_v2", "MobileNetV2", "mobilenet_v2_backbone", ("MobileNetV2",)),
+    BackboneFamily("shufflenet_v1", "ShuffleNetV1", "shufflenet_v1_backbone", ("ShuffleNetV1",)),
+    BackboneFamily("shufflenet_v2", "ShuffleNetV2", "shufflenet_v2_backbone", ("ShuffleNetV2",)),
+    BackboneFamily("vgg", "VGG", "vgg_backbone", ("VGG",)),
+    BackboneFamily(
+        "vipnas_mobilenet_v3", "ViPNASMobileNetV3", "vipnas_mobilenet_v3_backbone", ("ViPNAS_MobileNetV3",)
+    ),
+    BackboneFamily("vipnas_resnet", "ViPNASResNet", "vipnas_resnet_backbone", ("ViPNAS_ResNet",)),
     BackboneFamily(
         "resnet", "ResNet", "resnet_backbone", ("ResNet", "ResNetV1d", "SEResNet", "ResNeXt", "ResNeSt", "SCNet")
     ),

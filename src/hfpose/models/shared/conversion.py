@@ -21,7 +21,14 @@ CONVOLUTION_RENAMES: RenameRules = (
     (r"\.pointwise_conv\.", ".pointwise."),
 )
 
-_ACTIVATIONS = {"SiLU": "silu", "Swish": "swish", "ReLU": "relu", "ReLU6": "relu6", "GELU": "gelu"}
+_ACTIVATIONS = {
+    "SiLU": "silu",
+    "Swish": "swish",
+    "ReLU": "relu",
+    "ReLU6": "relu6",
+    "HSwish": "hardswish",
+    "GELU": "gelu",
+}
 
 
 def rename_state_dict(state_dict: Mapping[str, Tensor], rules: RenameRules) -> dict[str, Tensor]:

@@ -23,11 +23,21 @@ class Swish(nn.Module):
         return hidden_state * torch.sigmoid(hidden_state)
 
 
+class SteepHardSigmoid(nn.Module):
+    """Rises from 0 at -1 to 1 at 1, as `mmcv.cnn.bricks.HSigmoid(bias=1, divisor=2)`."""
+
+    def forward(self, hidden_state: Tensor) -> Tensor:
+        return ((hidden_state + 1) / 2).clamp(0, 1)
+
+
+_ACTIVATIONS = {"swish": Swish, "steep_hard_sigmoid": SteepHardSigmoid}
+
+
 def activation_layer(name: str | None) -> nn.Module:
     """The activation that a configuration names; None for none."""
     if name is None:
         return nn.Identity()
-    return Swish() if name == "swish" else ACT2FN[name]
+    return _ACTIVATIONS[name]() if name in _ACTIVATIONS else ACT2FN[name]
 
 
 class ConvNormAct(nn.Module):
@@ -126,6 +136,18 @@ class DepthwiseSeparableConv(nn.Module):
 
     def forward(self, hidden_state: Tensor) -> Tensor:
         return self.pointwise(self.depthwise(hidden_state))
+
+
+def channel_shuffle(hidden_state: Tensor, groups: int) -> Tensor:
+    """Channels (B, C, H, W) reordered so that each group's next to each other come from all groups."""
+    return hidden_state.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
+
+
+def scaled_channels(channels: int, width_multiplier: float, divisor: int = 8) -> int:
+    """The nearest multiple of `divisor` to the scaled number of channels that is not below 90 % of it."""
+    scaled = channels * width_multiplier
+    nearest = max(divisor, int(scaled + divisor / 2) // divisor * divisor)
+    return nearest + divisor if nearest < 0.9 * scaled else nearest
 
 
 def conv_block(use_depthwise: bool) -> type[ConvNormAct] | type[DepthwiseSeparableConv]:

@@ -10,10 +10,15 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.backbone_utils import BackboneMixin
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BackboneOutput
 from transformers.utils.generic import can_return_tuple
 
 from hfpose.models.shared.configuration import StagedBackboneConfig
+
+
+class CheckpointedSequential(GradientCheckpointingLayer, nn.Sequential):
+    """Layers in a row, of which only the input is kept for the gradient where the model is told so."""
 
 
 class StagedBackbone(BackboneMixin, PreTrainedModel):

@@ -1,0 +1,138 @@
+"""ShuffleNet: grouped 1x1 convolutions, between which channels change their groups.
+
+Source: Zhang et al., 2017, https://arxiv.org/abs/1707.01083; `mmpose.models.backbones.ShuffleNetV1`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from huggingface_hub.dataclasses import strict
+from torch import Tensor, nn
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from hfpose.errors import ConfigError
+from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
+from hfpose.models.shared.conversion import RenameRules, expect_settings, layer_arguments
+from hfpose.models.shared.convolution import ConvNormAct, activation_layer, channel_shuffle, scaled_channels
+from hfpose.models.shared.staged_backbone import StagedBackbone
+
+STEM_CHANNELS = 24
+REDUCTION = 4
+# Channels of the first stage by the number of groups; each stage doubles them.
+BASE_CHANNELS = {1: 144, 2: 200, 3: 240, 4: 272, 8: 384}
+
+
+@strict
+class ShuffleNetV1BackboneConfig(StagedBackboneConfig):
+    r"""
+    Configuration of [`ShuffleNetV1Backbone`].
+
+    Args:
+        groups: of the 1x1 convolutions.
+        width_multiplier: factor on the channels.
+        depths: blocks of each stage.
+    """
+
+    model_type = "shufflenet_v1_backbone"
+    size_fields = ("groups", "width_multiplier")
+
+    groups: int = 3
+    width_multiplier: float | int = 1.0
+    depths: Numbers = (4, 8, 4)
+
+    @property
+    def num_stages(self) -> int:
+        return len(self.depths)
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        if self.groups not in BASE_CHANNELS:
+            raise ConfigError(
+                f"A ShuffleNet of {self.groups} groups is not supported, only of {', '.join(map(str, BASE_CHANNELS))}."
+            )
+        super().__post_init__(**kwargs)
+
+
+class ShuffleNetV1Block(GradientCheckpointingLayer):
+    """Residual block. The first one of a stage halves the resolution, and its input goes beside its result.
+
+    Args:
+        config: of the model.
+        in_channels, out_channels: of the block.
+        is_first: whether it is the first one of a stage.
+        in_groups: groups of its first convolution.
+    """
+
+    def __init__(
+        self, config: ShuffleNetV1BackboneConfig, in_channels: int, out_channels: int, is_first: bool, in_groups: int
+    ) -> None:
+        super().__init__()
+        act, eps, hidden = config.hidden_act, config.batch_norm_eps, out_channels // REDUCTION
+        self.groups, self.is_first = config.groups, is_first
+        new_channels = out_channels - in_channels if is_first else out_channels
+        self.reduce = ConvNormAct(in_channels, hidden, 1, groups=in_groups, hidden_act=act, norm_eps=eps)
+        self.depthwise = ConvNormAct(
+            hidden, hidden, 3, 2 if is_first else 1, groups=hidden, hidden_act=None, norm_eps=eps
+        )
+        self.expand = ConvNormAct(hidden, new_channels, 1, groups=config.groups, hidden_act=None, norm_eps=eps)
+        self.pooling = nn.AvgPool2d(3, 2, padding=1) if is_first else nn.Identity()
+        self.activation = activation_layer(act)
+
+    def forward(self, hidden_state: Tensor) -> Tensor:
+        out = self.depthwise(self.reduce(hidden_state))
+        out = self.expand(channel_shuffle(out, self.groups))
+        if self.is_first:
+            return torch.cat((self.pooling(hidden_state), self.activation(out)), 1)
+        return self.activation(hidden_state + out)
+
+
+class ShuffleNetV1Backbone(StagedBackbone):
+    """ShuffleNet; feature maps at strides 4 (stem), 8, 16 and 32."""
+
+    config: ShuffleNetV1BackboneConfig
+    config_class = ShuffleNetV1BackboneConfig
+    _no_split_modules = ["ShuffleNetV1Block"]
+
+    def __init__(self, config: ShuffleNetV1BackboneConfig) -> None:
+        super().__init__(config)
+        channels = int(STEM_CHANNELS * config.width_multiplier)
+        conv = ConvNormAct(
+            config.num_channels, channels, 3, 2, hidden_act=config.hidden_act, norm_eps=config.batch_norm_eps
+        )
+        self.stem = nn.Sequential(conv, nn.MaxPool2d(3, 2, padding=1))
+        self.stages = nn.ModuleList()
+        self.num_features = [channels]
+        for stage, depth in enumerate(config.depths):
+            width = scaled_channels(BASE_CHANNELS[config.groups] * 2**stage, config.width_multiplier)
+            blocks = []
+            for index in range(depth):
+                in_groups = config.groups if stage or index else 1
+                blocks.append(ShuffleNetV1Block(config, channels, width, index == 0, in_groups))
+                channels = width
+            self.stages.append(nn.Sequential(*blocks))
+            self.num_features.append(width)
+        self.post_init()
+
+
+RENAMES: RenameRules = (
+    (r"^conv1\.", "stem.0."),
+    (r"^layers\.", "stages."),
+    (r"\.g_conv_1x1_compress\.", ".reduce."),
+    (r"\.depthwise_conv3x3_bn\.", ".depthwise."),
+    (r"\.g_conv_1x1_expand\.", ".expand."),
+    (r"\.bn\.", ".norm."),
+)
+
+
+def config_from_reference(backbone: Mapping[str, Any]) -> ShuffleNetV1BackboneConfig:
+    """Configuration for the reference's `ShuffleNetV1` settings.
+
+    Raises:
+        ConfigError: for a setting that is not supported.
+    """
+    expect_settings("ShuffleNetV1", backbone, {"conv_cfg": None})
+    arguments: dict[str, Any] = layer_arguments(backbone, "ReLU", 1e-5)
+    arguments["out_indices"] = [index + 1 for index in backbone.get("out_indices", (2,))]
+    return ShuffleNetV1BackboneConfig(
+        groups=backbone.get("groups", 3), width_multiplier=backbone.get("widen_factor", 1.0), **arguments
+    )

@@ -1,0 +1,134 @@
+"""ShuffleNetV2: blocks that change half of the channels, which are shuffled in between.
+
+Source: Ma et al., 2018, https://arxiv.org/abs/1807.11164; `mmpose.models.backbones.ShuffleNetV2`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from huggingface_hub.dataclasses import strict
+from torch import Tensor, nn
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from hfpose.errors import ConfigError
+from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
+from hfpose.models.shared.conversion import RenameRules, expect_settings, layer_arguments
+from hfpose.models.shared.convolution import ConvNormAct, channel_shuffle
+from hfpose.models.shared.staged_backbone import CheckpointedSequential, StagedBackbone
+
+STEM_CHANNELS = 24
+# Channels of the stages by the reference's width multiplier; the last stage is a convolution.
+CHANNELS = {
+    0.5: (48, 96, 192, 1024),
+    1.0: (116, 232, 464, 1024),
+    1.5: (176, 352, 704, 1024),
+    2.0: (244, 488, 976, 2048),
+}
+
+
+@strict
+class ShuffleNetV2BackboneConfig(StagedBackboneConfig):
+    r"""
+    Configuration of [`ShuffleNetV2Backbone`]. The last stage is its last convolution.
+
+    Args:
+        depths: blocks of each stage but the last one.
+        hidden_sizes: channels of each stage.
+    """
+
+    model_type = "shufflenet_v2_backbone"
+    size_fields = ("hidden_sizes",)
+
+    depths: Numbers = (4, 8, 4)
+    hidden_sizes: Numbers = (116, 232, 464, 1024)
+
+    @property
+    def num_stages(self) -> int:
+        return len(self.hidden_sizes)
+
+
+class ShuffleNetV2Block(GradientCheckpointingLayer):
+    """Changes half of the channels; the first block of a stage changes all, and halves the resolution."""
+
+    def __init__(
+        self, config: ShuffleNetV2BackboneConfig, in_channels: int, out_channels: int, is_first: bool
+    ) -> None:
+        super().__init__()
+        act: dict[str, Any] = {"hidden_act": config.hidden_act, "norm_eps": config.batch_norm_eps}
+        linear: dict[str, Any] = act | {"hidden_act": None}
+        half, stride = out_channels // 2, 2 if is_first else 1
+        self.shortcut = (
+            nn.Sequential(
+                ConvNormAct(in_channels, in_channels, 3, stride, in_channels, **linear),
+                ConvNormAct(in_channels, half, 1, **act),
+            )
+            if is_first
+            else None
+        )
+        self.layers = nn.Sequential(
+            ConvNormAct(in_channels if is_first else half, half, 1, **act),
+            ConvNormAct(half, half, 3, stride, half, **linear),
+            ConvNormAct(half, half, 1, **act),
+        )
+
+    def forward(self, hidden_state: Tensor) -> Tensor:
+        if self.shortcut is None:
+            kept, changed = hidden_state.chunk(2, 1)
+        else:
+            kept, changed = self.shortcut(hidden_state), hidden_state
+        return channel_shuffle(torch.cat((kept, self.layers(changed)), 1), 2)
+
+
+class ShuffleNetV2Backbone(StagedBackbone):
+    """ShuffleNetV2; feature maps at strides 4 (stem), 8, 16, 32 and 32."""
+
+    config: ShuffleNetV2BackboneConfig
+    config_class = ShuffleNetV2BackboneConfig
+    _no_split_modules = ["ShuffleNetV2Block"]
+
+    def __init__(self, config: ShuffleNetV2BackboneConfig) -> None:
+        super().__init__(config)
+        act: dict[str, Any] = {"hidden_act": config.hidden_act, "norm_eps": config.batch_norm_eps}
+        *widths, last = config.hidden_sizes
+        channels = STEM_CHANNELS
+        self.stem = nn.Sequential(
+            ConvNormAct(config.num_channels, channels, 3, 2, **act), nn.MaxPool2d(3, 2, padding=1)
+        )
+        self.stages = nn.ModuleList()
+        for width, depth in zip(widths, config.depths, strict=True):
+            blocks = []
+            for index in range(depth):
+                blocks.append(ShuffleNetV2Block(config, channels, width, index == 0))
+                channels = width
+            self.stages.append(nn.Sequential(*blocks))
+        self.stages.append(CheckpointedSequential(ConvNormAct(channels, last, 1, **act)))
+        self.num_features = [STEM_CHANNELS, *config.hidden_sizes]
+        self.post_init()
+
+
+RENAMES: RenameRules = (
+    (r"^conv1\.", "stem.0."),
+    (r"^layers\.(\d+)\.(?=conv\.|bn\.)", r"stages.\1.0."),
+    (r"^layers\.", "stages."),
+    (r"\.branch1\.", ".shortcut."),
+    (r"\.branch2\.", ".layers."),
+    (r"\.bn\.", ".norm."),
+)
+
+
+def config_from_reference(backbone: Mapping[str, Any]) -> ShuffleNetV2BackboneConfig:
+    """Configuration for the reference's `ShuffleNetV2` settings.
+
+    Raises:
+        ConfigError: for a setting that is not supported.
+    """
+    expect_settings("ShuffleNetV2", backbone, {"conv_cfg": None})
+    width = float(backbone.get("widen_factor", 1.0))
+    if width not in CHANNELS:
+        raise ConfigError(
+            f"A ShuffleNetV2 with widen_factor={width} is not supported, only {', '.join(map(str, CHANNELS))}."
+        )
+    arguments: dict[str, Any] = layer_arguments(backbone, "ReLU", 1e-5)
+    arguments["out_indices"] = [index + 1 for index in backbone.get("out_indices", (3,))]
+    return ShuffleNetV2BackboneConfig(hidden_sizes=CHANNELS[width], **arguments)
