@@ -143,6 +143,12 @@ def unmatched_boxes(given: dict[str, torch.Tensor], expected: dict[str, np.ndarr
     return missing
 
 
+def allowed_errors(golden: Golden) -> np.ndarray:
+    """Limits (2, N, K) of the distances that `pose_errors` gives: 0.05 px, and a part of how far out a keypoint lies."""
+    expected = [golden.arrays[f"e2e/flip_{flip}/keypoints"] for flip in ("false", "true")]
+    return 0.05 + 1e-4 * np.linalg.norm(np.stack(expected), axis=-1)
+
+
 def pose_errors(golden: Golden, model: torch.nn.Module, processor: Any, shared: Path) -> tuple[np.ndarray, float]:
     """How far a top-down model's keypoints in the spec's image are from the reference's.
 

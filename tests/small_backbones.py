@@ -9,10 +9,17 @@ import torch
 from transformers import AutoBackbone, PreTrainedConfig, PreTrainedModel
 
 from hfpose.models.backbones.alexnet import AlexNetBackboneConfig
+from hfpose.models.backbones.cpm import CPMBackboneConfig
 from hfpose.models.backbones.csp_darknet import CSPDarknetBackboneConfig
 from hfpose.models.backbones.cspnext import CSPNeXtBackboneConfig
+from hfpose.models.backbones.hourglass import HourglassBackboneConfig
+from hfpose.models.backbones.hrformer import HRFormerBackboneConfig
+from hfpose.models.backbones.hrnet import HRNetBackboneConfig
+from hfpose.models.backbones.lite_hrnet import LiteHRNetBackboneConfig
 from hfpose.models.backbones.mobilenet_v2 import MobileNetV2BackboneConfig
+from hfpose.models.backbones.mspn import MSPNBackboneConfig
 from hfpose.models.backbones.resnet import ResNetBackboneConfig
+from hfpose.models.backbones.rsn import RSNBackboneConfig
 from hfpose.models.backbones.shufflenet_v1 import ShuffleNetV1BackboneConfig
 from hfpose.models.backbones.shufflenet_v2 import ShuffleNetV2BackboneConfig
 from hfpose.models.backbones.vgg import VGGBackboneConfig
@@ -26,6 +33,15 @@ def _resnet(**variant: Any) -> PreTrainedConfig:
     return ResNetBackboneConfig(
         stem_channels=8, base_channels=8, depths=(1, 2, 1, 1), out_indices=[1, 2, 3, 4], **variant
     )
+
+
+_HRNET: dict[str, Any] = {
+    "stem_channels": 8,
+    "stage_modules": (1, 1, 2, 1),
+    "stage_blocks": ((1,), (1,) * 2, (1,) * 3, (1,) * 4),
+    "stage_channels": ((4,), (8, 16), (8, 16, 24), (8, 16, 24, 32)),
+}
+_ALL_BRANCHES: dict[str, Any] = {"multiscale_output": True, "out_indices": [1, 2, 3, 4]}
 
 
 def _shufflenet_v2() -> PreTrainedConfig:
@@ -59,6 +75,44 @@ SMALL_BACKBONES: dict[str, tuple[Callable[[], PreTrainedConfig], tuple[int, ...]
     "mobilenet_v2": (
         lambda: MobileNetV2BackboneConfig(width_multiplier=0.25, out_indices=[2, 3, 5, 8]),
         (4, 8, 16, 32),
+    ),
+    "cpm": (lambda: CPMBackboneConfig(num_belief_stages=3, feature_channels=8, out_indices=[1, 2, 3]), (8, 8, 8)),
+    "hourglass": (
+        lambda: HourglassBackboneConfig(
+            num_stacks=2, level_channels=(256, 8, 12), level_blocks=(1, 2, 1), feature_channels=8, out_indices=[1, 2]
+        ),
+        (4, 4),
+    ),
+    "hrformer": (
+        lambda: HRFormerBackboneConfig(
+            **_HRNET, **_ALL_BRANCHES, stage_heads=((2,), (1, 2), (1, 2, 4), (1, 2, 4, 8)), drop_path_rate=0.0
+        ),
+        (4, 8, 16, 32),
+    ),
+    "hrnet": (lambda: HRNetBackboneConfig(**_HRNET), (4,)),
+    "hrnet-v2": (lambda: HRNetBackboneConfig(**_HRNET, **_ALL_BRANCHES, upsample_mode="bilinear"), (4, 8, 16, 32)),
+    "lite_hrnet": (
+        lambda: LiteHRNetBackboneConfig(
+            stem_channels=8, stage_modules=(1, 1), stage_blocks=(1, 2), stage_channels=((8, 16), (8, 16, 32))
+        ),
+        (4,),
+    ),
+    "mspn": (
+        lambda: MSPNBackboneConfig(
+            num_networks=2, depths=(1, 2), stem_channels=8, feature_channels=8, out_indices=[1, 2, 3, 4]
+        ),
+        (8, 4, 8, 4),
+    ),
+    "rsn": (
+        lambda: RSNBackboneConfig(
+            num_networks=2,
+            depths=(1, 2),
+            stem_channels=8,
+            feature_channels=8,
+            branch_width=4,
+            out_indices=[1, 2, 3, 4],
+        ),
+        (8, 4, 8, 4),
     ),
     "resnet-basic": (lambda: _resnet(block_type="basic"), (4, 8, 16, 32)),
     "resnet-bottleneck": (_resnet, (4, 8, 16, 32)),

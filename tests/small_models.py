@@ -36,15 +36,6 @@ def _rtmpose() -> SmallModel:
     return model, hfpose.RTMPoseImageProcessor(size={"height": 64, "width": 64})
 
 
-def _hrnet() -> SmallModel:
-    config = hfpose.HRNetConfig(
-        image_size=(64, 64), stage_modules=(1, 1, 1, 1), stage_blocks=((1,), (1, 1), (1, 1, 1), (1, 1, 1, 1)),
-        stage_channels=((4,), (4, 8), (4, 8, 12), (4, 8, 12, 16)), num_labels=5,
-    )  # fmt: skip
-    model = _drawn(hfpose.HRNetForPoseEstimation(config), torch.randn(8, 3, 64, 64))
-    return model, hfpose.HRNetImageProcessor(size={"height": 64, "width": 64})
-
-
 def _heatmap() -> SmallModel:
     backbone = ResNetBackboneConfig(stem_channels=4, base_channels=4, depths=(1, 1, 1, 1), block_type="basic")
     config = hfpose.HeatmapConfig(
@@ -119,7 +110,6 @@ def _ssdlite() -> SmallModel:
 SMALL_MODELS: dict[str, Callable[[], SmallModel]] = {
     "rtmpose": _rtmpose,
     "heatmap": _heatmap,
-    "hrnet": _hrnet,
     "vitpose": _vitpose,
     "vitpose-experts": _vitpose_experts,
     "internet": _internet,

@@ -39,12 +39,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "rtmdet": {**_CSP, "neck_size": 16, "num_neck_blocks": 1},
     "yolox": {**_CSP, "neck_size": 16, "num_neck_blocks": 1},
     "ssdlite": {"width_multiplier": 0.125, "extra_level_sizes": (16, 16, 16, 16)},
-    "hrnet": {
-        "stem_channels": 8,
-        "stage_modules": (1, 1, 1, 1),
-        "stage_blocks": ((1,), (1,) * 2, (1,) * 3, (1,) * 4),
-        "stage_channels": ((8,), (8, 16), (8, 16, 32), (8, 16, 32, 64)),
-    },
+    "hrnet": {},
     "vitpose": {},
     "motionbert": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "representation_size": 32},
     "internet": {"upsample_sizes": (16, 16, 16), "root_depth_hidden_sizes": (16,), "hand_type_hidden_sizes": (16,)},
@@ -55,6 +50,12 @@ SMALL_BACKBONES: dict[str, dict[str, Any]] = {
     "rtmpose": _CSP,
     "rtmo": _CSP,
     "yolox_pose": _CSP,
+    "hrnet": {
+        "stem_channels": 8,
+        "stage_modules": (1, 1, 1, 1),
+        "stage_blocks": ((1,), (1,) * 2, (1,) * 3, (1,) * 4),
+        "stage_channels": ((8,), (8, 16), (8, 16, 32), (8, 16, 32, 64)),
+    },
 }
 
 FOUND_CLASSES = (0, 16)

@@ -65,12 +65,17 @@ def randomize(model: torch.nn.Module, std: float = 0.2) -> None:
 def tiny_hrnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a small model that predicts heatmaps of COCO's keypoints."""
     schema = hfpose.load_schema("coco")
-    model = hfpose.HRNetForPoseEstimation(
-        hfpose.HRNetConfig(
+    backbone = hfpose.HRNetBackboneConfig(
+        stage_modules=(1, 1, 1, 1),
+        stage_blocks=((1,), (1, 1), (1, 1, 1), (1, 1, 1, 1)),
+        stage_channels=((4,), (4, 8), (4, 8, 12), (4, 8, 12, 16)),
+    )
+    model = hfpose.HeatmapForPoseEstimation(
+        hfpose.HeatmapConfig(
+            backbone_config=backbone,
             image_size=(64, 64),
-            stage_modules=(1, 1, 1, 1),
-            stage_blocks=((1,), (1, 1), (1, 1, 1), (1, 1, 1, 1)),
-            stage_channels=((4,), (4, 8), (4, 8, 12), (4, 8, 12, 16)),
+            deconv_channels=(),
+            deconv_kernel_sizes=(),
             id2label=dict(enumerate(schema.keypoint_names)),
             keypoint_schema=schema.to_dict(),
         )
@@ -79,7 +84,7 @@ def tiny_hrnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settle_normalizations(model, torch.randn(8, 3, 64, 64))
     folder = tmp_path_factory.mktemp("models") / "tiny-hrnet"
     model.save_pretrained(folder)
-    hfpose.HRNetImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
+    hfpose.HeatmapImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
     return folder
 
 

@@ -16,7 +16,6 @@ from small_models import SMALL_MODELS, small_model
 OUTPUTS = {
     "rtmpose": ["simcc_x", "simcc_y"],
     "heatmap": ["heatmaps"],
-    "hrnet": ["heatmaps"],
     "vitpose": ["heatmaps"],
     "vitpose-experts": ["heatmaps"],
     "internet": ["heatmaps", "root_depth", "hand_type"],

@@ -170,14 +170,19 @@ TINY = {
     "RTMDet": ("ForObjectDetection", {**DETECTION, **SMALL, "neck_size": 32, "num_neck_blocks": 1}),
     "YOLOX": ("ForObjectDetection", {**DETECTION, **SMALL, "neck_size": 32}),
     "SSDLite": ("ForObjectDetection", {**DETECTION, "width_multiplier": 0.25}),
-    "HRNet": (
+    "Heatmap": (
         "ForPoseEstimation",
         {
             **POSE,
-            "stem_channels": 8,
-            "stage_modules": (1, 1, 1, 1),
-            "stage_blocks": ((1,), (1,) * 2, (1,) * 3, (1,) * 4),
-            "stage_channels": ((8,), (8, 16), (8, 16, 32), (8, 16, 32, 64)),
+            "backbone_config": {
+                "model_type": "hrnet_backbone",
+                "stem_channels": 8,
+                "stage_modules": (1, 1, 1, 1),
+                "stage_blocks": ((1,), (1,) * 2, (1,) * 3, (1,) * 4),
+                "stage_channels": ((8,), (8, 16), (8, 16, 32), (8, 16, 32, 64)),
+            },
+            "deconv_channels": (),
+            "deconv_kernel_sizes": (),
         },
     ),
     "MotionBert": (

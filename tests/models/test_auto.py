@@ -179,7 +179,9 @@ def test_fresh_heads_start_from_small_answers():
     assert 0.005 < pose.head.classifier_x.weight.std() < 0.02
 
 
-@pytest.mark.parametrize("name", ["RTMPoseConfig", "HRNetConfig", "RTMDetConfig", "YOLOXConfig", "SSDLiteConfig"])
+@pytest.mark.parametrize(
+    "name", ["RTMPoseConfig", "HRNetBackboneConfig", "RTMDetConfig", "YOLOXConfig", "SSDLiteConfig"]
+)
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_the_number_of_labels_survives_saving(name, count, tmp_path):
     """transformers leaves two labels out of files, as its default."""

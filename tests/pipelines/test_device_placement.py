@@ -146,9 +146,12 @@ def test_what_must_stay_together_is_not_split(make_3d):
             )
         ),
         lambda: hfpose.HeatmapForPoseEstimation(hfpose.HeatmapConfig(**POSE)),
-        lambda: hfpose.HRNetForPoseEstimation(
-            hfpose.HRNetConfig(
-                stage_modules=[1, 1, 1, 1], stage_channels=[[8], [4, 8], [4, 8, 16], [4, 8, 16, 32]], **POSE
+        lambda: hfpose.HeatmapForPoseEstimation(
+            hfpose.HeatmapConfig(
+                backbone_config=hfpose.HRNetBackboneConfig(
+                    stage_modules=[1, 1, 1, 1], stage_channels=[[8], [4, 8], [4, 8, 16], [4, 8, 16, 32]]
+                ),
+                **POSE,
             )
         ),
         lambda: hfpose.RTMDetForObjectDetection(

@@ -199,11 +199,14 @@ def vitpose():
 
 
 def hrnet():
-    config = hfpose.HRNetConfig(
-        image_size=(64, 64), stem_channels=8, stage_modules=(1, 1), stage_blocks=((1,), (1, 1)), num_labels=17,
-        stage_channels=((4,), (4, 8)), stage_block_types=("bottleneck", "basic"),
+    backbone = hfpose.HRNetBackboneConfig(
+        stem_channels=8, stage_modules=(1, 1), stage_blocks=((1,), (1, 1)), stage_channels=((4,), (4, 8)),
+        stage_block_types=("bottleneck", "basic"),
     )  # fmt: skip
-    return hfpose.HRNetForPoseEstimation(config)
+    config = hfpose.HeatmapConfig(
+        backbone_config=backbone, image_size=(64, 64), deconv_channels=(), deconv_kernel_sizes=(), num_labels=17
+    )
+    return hfpose.HeatmapForPoseEstimation(config)
 
 
 @pytest.mark.parametrize(

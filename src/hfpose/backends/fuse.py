@@ -24,7 +24,6 @@ _Sequence = tuple[nn.Module, tuple[str, ...]]
 _SEQUENCES: dict[str, tuple[tuple[str, ...], ...]] = {
     "ConvNormAct": (("conv", "norm", "activation"),),
     "DeconvNormAct": (("conv", "norm", "activation"),),
-    "HRNetHeadLayer": (("conv", "norm", "activation"),),
     "InterNetUpsample": (("deconvolution", "normalization", "activation"),),
     "ResNetConvLayer": (("convolution", "normalization", "activation"),),
     "ResNetShortCut": (("convolution", "normalization"),),

@@ -62,7 +62,7 @@ class ModelSource:
             ConfigError: if its family is not supported.
         """
         entry.require_supported()
-        return cls(entry.name, entry.family, entry.reference, load_schema(entry.schema) if entry.schema else None)
+        return cls(entry.name, entry.estimator, entry.reference, load_schema(entry.schema) if entry.schema else None)
 
     @property
     def conversion(self) -> FamilyConversion:

@@ -17,6 +17,8 @@ from hfpose.keypoints import KeypointSchema, list_schemas, load_schema
 _FAMILY_BY_HEAD = {
     "HeatmapHead": "heatmap",
     "ViPNASHead": "heatmap",
+    "CPMHead": "heatmap",
+    "MSPNHead": "heatmap",
     "RTMCCHead": "rtmpose",
     "RTMWHead": "rtmw",
     "RTMW3DHead": "rtmw3d",
@@ -29,7 +31,7 @@ _FAMILY_BY_HEAD = {
     "YOLOXHead": "yolox",
     "SSDHead": "ssdlite",
 }
-_HEATMAP_FAMILY_BY_BACKBONE = {"HRNet": "hrnet", "VisionTransformer": "vitpose"}
+_HEATMAP_FAMILY_BY_BACKBONE = {"VisionTransformer": "vitpose"}
 
 # Data sets of the reference whose keypoints are one of our schemas.
 _SCHEMA_BY_DATASET = {

@@ -45,6 +45,7 @@ class ModelFamily:
     title: str  # as its authors write it
     paper: Paper
     supported: bool = True
+    estimator: str | None = None  # folder below ``hfpose/models``, where it is another than the family's name
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class ModelEntry:
     Attributes:
         name: config name in the reference project, unique over all tasks.
         task: the stage that the model is for: "pose", "detector" or "lifter" (2D keypoints to 3D).
-        family: architecture; the name of its folder below ``hfpose/models``.
+        family: architecture, whose title and paper `get_family` tells.
         aliases: further names, unique within the task.
         input_size: (width, height) of the network's input in pixels; None where it takes keypoints.
         schema: name of the keypoint schema; None for detectors.
@@ -87,6 +88,11 @@ class ModelEntry:
     repository: str | None = None
     revision: str | None = None
     _reference: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
+
+    @property
+    def estimator(self) -> str:
+        """Name of the folder below ``hfpose/models`` that holds its classes."""
+        return get_family(self.family).estimator or self.family
 
     @property
     def supported(self) -> bool:
@@ -137,7 +143,7 @@ class _Zoo:
 def _zoo() -> _Zoo:
     data = json.loads(_DATA.read_text(encoding="utf-8"))
     families = {
-        name: ModelFamily(item["title"], Paper(**item["paper"]), item.get("supported", True))
+        name: ModelFamily(item["title"], Paper(**item["paper"]), item.get("supported", True), item.get("estimator"))
         for name, item in data["families"].items()
     }
     entries = tuple(_entry(item, data["label_sets"]) for item in data["models"])

@@ -58,7 +58,6 @@ FAMILIES = (
     Family("rtmw", "RTMW", "ForPoseEstimation", POSE),
     Family("rtmw3d", "RTMW3D", "ForPoseEstimation", POSE),
     Family("heatmap", "Heatmap", "ForPoseEstimation", POSE),
-    Family("hrnet", "HRNet", "ForPoseEstimation", POSE),
     Family("rtmo", "RTMO", "ForPoseEstimation", POSE),
     Family("yolox_pose", "YOLOXPose", "ForPoseEstimation", POSE),
     Family("internet", "InterNet", "ForHandPose", POSE),

@@ -180,7 +180,7 @@ def _trainable_task(model: str) -> str:
 def _check_trainable(model: PreTrainedModel) -> None:
     if "labels" not in inspect.signature(model.forward).parameters:
         raise ConfigError(
-            f"{type(model).__name__} computes no loss, so it cannot be trained. RTMPose, HRNet, ViTPose and RTMDet can."
+            f"{type(model).__name__} computes no loss, so it cannot be trained. RTMPose, heatmap models, ViTPose and RTMDet can."
         )
 
 

@@ -18,7 +18,8 @@ from hfpose.models.heatmap.convert_heatmap import (
 )
 
 KNOWN_BACKBONES = {name for family in BACKBONES for name in family.reference_types}
-NUM_TESTED = 107
+HEADS = ("HeatmapHead", "ViPNASHead", "CPMHead", "MSPNHead")
+NUM_TESTED = 205
 
 
 def published_models() -> list[str]:
@@ -26,7 +27,7 @@ def published_models() -> list[str]:
     return [
         name
         for name, row in facts().items()
-        if row["head"]["type"] in ("HeatmapHead", "ViPNASHead") and row["backbone"]["type"] in KNOWN_BACKBONES
+        if row["head"]["type"] in HEADS and row["backbone"]["type"] in KNOWN_BACKBONES
     ]
 
 
@@ -50,12 +51,10 @@ def test_every_published_model_is_built() -> None:
                 MODEL_CLASS(config)
 
 
-@pytest.mark.parametrize(
-    "name", sorted({path.stem for folder in FOLDERS for path in folder.glob("pose2d/td-hm_*.json")})
-)
+@pytest.mark.parametrize("name", sorted({path.stem for folder in FOLDERS for path in folder.glob("pose2d/*_*.json")}))
 def test_every_tensor_of_the_reference_has_its_place(name: str) -> None:
     row = facts()[name]
-    if row["head"]["type"] not in ("HeatmapHead", "ViPNASHead") or row["backbone"]["type"] not in KNOWN_BACKBONES:
+    if row["head"]["type"] not in HEADS or row["backbone"]["type"] not in KNOWN_BACKBONES:
         pytest.skip("another family")
     golden = Golden("pose2d", name)
     shapes = {key: torch.empty(shape, device="meta") for key, shape in golden.spec["state_dict"].items()}

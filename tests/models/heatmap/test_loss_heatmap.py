@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 import torch
 
+from hfpose.models.backbones.mspn import MSPNBackboneConfig
 from hfpose.models.backbones.resnet import ResNetBackboneConfig
 from hfpose.models.heatmap.configuration_heatmap import HeatmapConfig
 from hfpose.models.heatmap.convert_heatmap import config_from_reference
 from hfpose.models.heatmap.modeling_heatmap import HeatmapForPoseEstimation
 from hfpose.models.shared.losses import combined_heatmap_loss, heatmap_loss, heatmap_targets
 
+ALL_STAGES: dict[str, Any] = {"out_indices": [1, 2, 3, 4]}
 MakeModel = Callable[..., HeatmapForPoseEstimation]
 
 
@@ -80,3 +82,17 @@ def test_targets_are_drawn_as_the_codec_of_the_reference_does(small_reference: d
     head["decoder"] = {"type": "UDPHeatmap", "input_size": [64, 64], "heatmap_type": "combined", "radius_factor": 0.1}
     config = config_from_reference(small_reference | {"head": head | {"out_channels": 15}}, None)
     assert (config.heatmap_encoding, config.heatmap_radius_factor, config.num_labels) == ("udp_combined", 0.1, 5)
+
+
+@pytest.mark.parametrize("head_type", ["stagewise", "mspn"])
+def test_all_stages_learn(head_type: str) -> None:
+    torch.manual_seed(0)
+    backbone = MSPNBackboneConfig(num_networks=2, depths=(1, 1), stem_channels=4, feature_channels=4, **ALL_STAGES)
+    config = HeatmapConfig(
+        backbone_config=backbone, image_size=(64, 64), deconv_channels=(), deconv_kernel_sizes=(), num_labels=3,
+        head_type=head_type,
+    )  # fmt: skip
+    model = HeatmapForPoseEstimation(config)
+    output = model(torch.randn(2, 3, 64, 64), labels=torch.rand(2, 3, 2) * 64)
+    output.loss.backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())

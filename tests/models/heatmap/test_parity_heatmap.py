@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from golden import Golden, pose_errors
+from golden import Golden, allowed_errors, pose_errors
 
 # A model of every backbone; those whose codec or flip test differs are compared in their keypoints too.
 NAMES = (
@@ -23,10 +23,16 @@ NAMES = (
     "td-hm_vgg16-bn_8xb64-210e_coco-256x192",
     "td-hm_vipnas-res50_8xb64-210e_coco-256x192",
     "td-hm_vipnas-mbv3_8xb64-210e_coco-256x192",
+    "td-hm_hrformer-small_8xb32-210e_coco-256x192",
 )
 NAMES_OF_CODECS = (
     "td-hm_res50_8xb64-210e_coco-256x192",
     "td-hm_res50_dark-8xb64-210e_coco-256x192",
+    "td-hm_hrnet-w32_8xb64-210e_coco-256x192",
+    "td-hm_hrnet-w32_udp-8xb64-210e_coco-256x192",
+    "td-hm_hrnet-w32_udp-regress-8xb64-210e_coco-256x192",
+    "td-hm_hrnetv2-w18_8xb64-60e_wflw-256x256",
+    "cspnext-tiny_udp_8xb256-210e_coco-256x192",
 )
 
 
@@ -42,8 +48,48 @@ def test_raw_outputs_and_keypoints(name: str, shared: Path) -> None:
     model = golden.model()
     assert raw_error(golden, model) < 1e-4
     errors, score_error = pose_errors(golden, model, golden.image_processor(), shared)
-    assert (errors <= 0.05).mean() >= 0.99
+    assert (errors <= allowed_errors(golden)).mean() >= 0.99
     assert score_error < 1e-4
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "td-hm_cpm_8xb64-210e_coco-256x192",
+        "td-hm_hourglass52_8xb32-210e_coco-256x256",
+        "td-hm_mspn50_8xb32-210e_coco-256x192",
+        "td-hm_2xmspn50_8xb32-210e_coco-256x192",
+        "td-hm_rsn18_8xb32-210e_coco-256x192",
+    ],
+)
+def test_raw_outputs_of_all_stages(name: str) -> None:
+    golden = Golden("pose2d", name)
+    model = golden.model()
+    width, height = golden.spec["input_size_wh"]
+    pixel_values = golden.network_input(2, 3, height, width)[:1]
+    with torch.inference_mode():
+        stages = model.head(model.backbone(pixel_values).feature_maps)
+        torch.testing.assert_close(model(pixel_values).heatmaps, stages[-1])
+    assert max(golden.raw_error(stage, f"out.{index}") for index, stage in enumerate(stages)) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["hourglass52_8xb32-210e_coco-256x256", "mspn50_8xb32-210e_coco-256x192"])
+def test_keypoints_of_the_last_stage(name: str, shared: Path) -> None:
+    golden = Golden("pose2d", f"td-hm_{name}")
+    errors, score_error = pose_errors(golden, golden.model(), golden.image_processor(), shared)
+    assert (errors <= allowed_errors(golden)).mean() >= 0.99
+    assert score_error < 1e-3  # scores of MSPN are half the digits of float32 away from 0.5
+
+
+def test_raw_outputs_of_a_network_that_amplifies_rounding() -> None:
+    """Lite-HRNet's outputs move by 0.4 % with the number of threads: they are compared as they were computed."""
+    golden, threads = Golden("pose2d", "td-hm_litehrnet-18_8xb64-210e_coco-256x192"), torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            assert golden.raw_error(golden.model()(golden.network_input(2, 3, 256, 192)).heatmaps) < 1e-4
+    finally:
+        torch.set_num_threads(threads)
 
 
 def raw_error(golden: Golden, model: torch.nn.Module) -> float:

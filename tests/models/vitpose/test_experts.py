@@ -13,8 +13,8 @@ from transformers import VitPoseForPoseEstimation
 from transformers.models.vitpose.image_processing_pil_vitpose import VitPoseImageProcessorPil
 
 from hfpose.errors import InputError
-from hfpose.models.hrnet.configuration_hrnet import HRNetConfig
-from hfpose.models.hrnet.modeling_hrnet import HRNetForPoseEstimation
+from hfpose.models.heatmap.configuration_heatmap import HeatmapConfig
+from hfpose.models.heatmap.modeling_heatmap import HeatmapForPoseEstimation
 from hfpose.models.vitpose.experts import forward_arguments
 from hfpose.models.vitpose.image_processing_vitpose import ViTPoseImageProcessor
 
@@ -40,8 +40,7 @@ def test_a_saved_mixture_of_experts_predicts(make_model: MakeModel, tmp_path: Pa
 
 def test_other_models_need_nothing(make_model: MakeModel) -> None:
     assert forward_arguments(make_model(), 4) == {}
-    sizes: dict[str, Any] = {"stage_modules": (1,), "stage_blocks": ((1,),), "stage_channels": ((4,),)}
-    assert forward_arguments(HRNetForPoseEstimation(HRNetConfig(**sizes)), 4) == {}
+    assert forward_arguments(HeatmapForPoseEstimation(HeatmapConfig()), 4) == {}
 
 
 @pytest.mark.parametrize(("experts", "index"), [(3, 3), (3, -1), (1, 1)])

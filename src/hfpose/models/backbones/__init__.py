@@ -46,8 +46,14 @@ class BackboneFamily:
 
 
 BACKBONES = (
+    BackboneFamily("cpm", "CPM", "cpm_backbone", ("CPM",)),
     BackboneFamily("csp_darknet", "CSPDarknet", "csp_darknet_backbone", ("CSPDarknet",)),
     BackboneFamily("cspnext", "CSPNeXt", "cspnext_backbone", ("CSPNeXt",)),
+    BackboneFamily("hourglass", "Hourglass", "hourglass_backbone", ("HourglassNet",)),
+    BackboneFamily("hrformer", "HRFormer", "hrformer_backbone", ("HRFormer",)),
+    BackboneFamily("hrnet", "HRNet", "hrnet_backbone", ("HRNet",)),
+    BackboneFamily("lite_hrnet", "LiteHRNet", "lite_hrnet_backbone", ("LiteHRNet",)),
+    BackboneFamily("mspn", "MSPN", "mspn_backbone", ("MSPN",)),
     BackboneFamily("alexnet", "AlexNet", "alexnet_backbone", ("AlexNet",)),
     BackboneFamily("mobilenet_v2", "MobileNetV2", "mobilenet_v2_backbone", ("MobileNetV2",)),
     BackboneFamily("shufflenet_v1", "ShuffleNetV1", "shufflenet_v1_backbone", ("ShuffleNetV1",)),
@@ -60,6 +66,7 @@ BACKBONES = (
     BackboneFamily(
         "resnet", "ResNet", "resnet_backbone", ("ResNet", "ResNetV1d", "SEResNet", "ResNeXt", "ResNeSt", "SCNet")
     ),
+    BackboneFamily("rsn", "RSN", "rsn_backbone", ("RSN",)),
 )
 
 

@@ -6,7 +6,10 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+from hfpose.errors import ConfigError
 from hfpose.models.shared.configuration import LabeledConfig, Numbers, check_sizes
+
+HEAD_TYPES = ("single", "stagewise", "mspn")
 
 
 @strict
@@ -30,6 +33,11 @@ class HeatmapConfig(LabeledConfig):
         conv_channels: channels of the head's convolutions after them.
         conv_kernel_sizes: their sizes.
         final_kernel_size: size of the convolution that gives each keypoint its heatmap; 0 for no such convolution.
+        head_type: `"single"`: one head for the selected feature map; `"stagewise"`: one such head for each feature map of
+            the backbone, as convolutional pose machines and hourglasses have it; `"mspn"`: two convolutions for each. The
+            last one's heatmaps are the model's, those of all make the loss.
+        stage_kernel_sizes: cells of the Gaussian of `"megvii"` for each feature map in the loss; empty for
+            `heatmap_kernel_size`.
         hidden_act: activation of the head.
         heatmap_sigma: standard deviation, in cells, of the targets in training.
         heatmap_encoding: how they are drawn, see `heatmap_targets`. It is the image processor's `heatmap_decoding`. With
@@ -55,6 +63,8 @@ class HeatmapConfig(LabeledConfig):
     conv_channels: Numbers = ()
     conv_kernel_sizes: Numbers = ()
     final_kernel_size: int = 1
+    head_type: str = "single"
+    stage_kernel_sizes: Numbers = ()
     hidden_act: str = "relu"
     heatmap_sigma: float | int = 2.0
     heatmap_encoding: str = "quarter"
@@ -66,6 +76,8 @@ class HeatmapConfig(LabeledConfig):
         check_sizes(
             self, "deconv_channels", "deconv_kernel_sizes", "conv_channels", "conv_kernel_sizes", "final_kernel_size"
         )
+        if self.head_type not in HEAD_TYPES:
+            raise ConfigError(f"head_type is {self.head_type!r}; expected one of {', '.join(map(repr, HEAD_TYPES))}.")
         super().__post_init__(**kwargs)
 
 

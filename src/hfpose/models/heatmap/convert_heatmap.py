@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,54 +22,43 @@ from hfpose.models.shared.conversion import (
     normalization_arguments,
     rename_state_dict,
 )
-from hfpose.models.shared.convolution import DECONV_PADDINGS
+from hfpose.models.shared.heatmap_head import DECONVOLUTIONS, HEATMAP_HEAD_RENAMES, heatmap_head_arguments
 from hfpose.models.shared.heatmaps import DARK, MEGVII, QUARTER, RADIUS_FACTOR, UDP, UDP_COMBINED
 
 MODEL_CLASS = HeatmapForPoseEstimation
 
 MAPS_PER_KEYPOINT = {UDP_COMBINED: 3}
-# Channels, kernel sizes and groups of the layers that a head has unless its config says otherwise.
-_DECONVOLUTIONS = {
-    "HeatmapHead": ((256, 256, 256), (4, 4, 4), ()),
-    "ViPNASHead": ((144, 144, 144), (4, 4, 4), (16, 16, 16)),
-}
-
-
-def _layer(match: re.Match[str]) -> str:
-    """The head counts convolutions, normalizations and activations in one row."""
-    layer, part = divmod(int(match[2]), 3)
-    return f"head.{match[1]}olutions.{layer}.{('conv', 'norm')[part]}."
-
-
+# Cells of the Gaussians of MSPN's levels, the first of which are for the coarsest feature maps.
+_LEVEL_KERNEL_SIZES = (15, 11, 9, 7, 5)
 RENAMES: RenameRules = (
     (r"^keypoint_head\.", "head."),  # before version 1 of the reference
-    (r"^head\.((?:de)?conv)_layers\.(\d+)\.", _layer),
-    (r"^head\.final_layer\.(?=\w+$)", "head.heatmaps."),
+    (r"^head\.multi_final_layers\.(\d+)\.", r"head.stages.\1.heatmaps."),
+    (r"^head\.multi_deconv_layers\.(\d+)\.", r"head.stages.\1.deconv_layers."),
+    (r"^head\.predict_layers\.(\d+)\.conv_layers\.(\d)\.conv\.", r"head.stages.\1.\2.conv."),
+    (r"^head\.predict_layers\.(\d+)\.conv_layers\.(\d)\.bn\.", r"head.stages.\1.\2.norm."),
+    *HEATMAP_HEAD_RENAMES,
 )
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> HeatmapConfig:
-    """Configuration for the reference's settings of a top-down model with a `HeatmapHead` or a `ViPNASHead`.
+    """Configuration for the reference's settings of a top-down model with a head that predicts heatmaps.
 
     Raises:
         ConfigError: for a setting that is not supported, or a schema with another number of keypoints.
     """
     head, decoder = reference["head"], reference["head"]["decoder"]
-    if head["type"] not in _DECONVOLUTIONS:
-        raise ConfigError(
-            f"The head {head['type']} is not supported here; known ones are {', '.join(_DECONVOLUTIONS)}."
-        )
     encoding = reference_decoding(decoder)
     width, height = decoder["input_size"]
+    backbone_config = backbone_from_reference(reference["backbone"])
     return HeatmapConfig(
-        backbone_config=backbone_from_reference(reference["backbone"]),
+        backbone_config=backbone_config,
         image_size=(height, width),
         heatmap_sigma=decoder.get("sigma", 2.0),
         heatmap_encoding=encoding,
         heatmap_kernel_size=decoder.get("kernel_size", 11),
         heatmap_radius_factor=decoder.get("radius_factor", RADIUS_FACTOR),
         **_neck_arguments(reference.get("neck")),
-        **_head_arguments(head),
+        **_head_arguments(head, len(backbone_config.out_features)),
         **keypoint_arguments(head["out_channels"] // MAPS_PER_KEYPOINT.get(encoding, 1), schema),
     )
 
@@ -88,44 +76,27 @@ def _neck_arguments(neck: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def _head_arguments(head: Mapping[str, Any]) -> dict[str, Any]:
-    final_layer = last_convolution(head)
-    kernel = final_layer["kernel_size"]
-    if kernel:
-        expect_settings(f"{head['type']}.final_layer", final_layer, {"padding": (kernel - 1) // 2})
-    arguments: dict[str, Any] = {"final_kernel_size": kernel}
-    *deconvolutions, groups = _DECONVOLUTIONS[head["type"]]
-    defaults: dict[str, Any] = {"deconv": deconvolutions, "conv": ((), ())}
-    for kind, (default_channels, default_kernels) in defaults.items():
-        channels = head.get(f"{kind}_out_channels", default_channels) or ()
-        kernels = (head.get(f"{kind}_kernel_sizes", default_kernels) or ()) if channels else ()
-        _expect_one_for_each(head["type"], f"{kind}_out_channels", channels, f"{kind}_kernel_sizes", kernels)
-        arguments |= {f"{kind}_channels": list(channels), f"{kind}_kernel_sizes": list(kernels)}
-    if groups and arguments["deconv_channels"]:
-        arguments["deconv_groups"] = list(head.get("deconv_num_groups", groups))
-        _expect_one_for_each(
-            head["type"],
-            "deconv_out_channels",
-            arguments["deconv_channels"],
-            "deconv_num_groups",
-            arguments["deconv_groups"],
+def _head_arguments(head: Mapping[str, Any], num_feature_maps: int) -> dict[str, Any]:
+    if head["type"] in DECONVOLUTIONS:
+        return heatmap_head_arguments(head, head["type"])
+    if head["type"] == "CPMHead":
+        expect_settings("CPMHead", head, {"num_stages": num_feature_maps})
+        return {"head_type": "stagewise", **heatmap_head_arguments(head, "HeatmapHead")}
+    if head["type"] == "MSPNHead":
+        count = head.get("num_stages", 4) * head.get("num_units", 4)
+        expect_settings(
+            "MSPNHead", {**head, "number of feature maps": count}, {"number of feature maps": num_feature_maps}
         )
-    if unknown := set(arguments["deconv_kernel_sizes"]) - set(DECONV_PADDINGS):
-        raise ConfigError(f"HeatmapHead.deconv_kernel_sizes holds {sorted(unknown)}; only 2, 3 and 4 are supported.")
-    return arguments
-
-
-def _expect_one_for_each(head: str, what: str, layers: Any, setting: str, given: Any) -> None:
-    if len(layers) != len(given):
-        raise ConfigError(
-            f"{head} has {len(layers)} {what} but {len(given)} {setting}; expected one number for each layer."
-        )
-
-
-def last_convolution(head: Mapping[str, Any]) -> dict[str, Any]:
-    """`kernel_size` and `padding` of the last convolution of the reference's `HeatmapHead`; 0 and 0 if it has none."""
-    final_layer = head.get("final_layer", {})
-    return {"kernel_size": 0 if final_layer is None else 1, "padding": 0} | dict(final_layer or {})
+        expect_settings("MSPNHead", head, {"use_prm": False})
+        kernel_sizes = [_LEVEL_KERNEL_SIZES[level] for level in head["level_indices"]]
+        return {
+            "head_type": "mspn",
+            "stage_kernel_sizes": kernel_sizes,
+            "deconv_channels": [],
+            "deconv_kernel_sizes": [],
+        }
+    known = ", ".join((*DECONVOLUTIONS, "CPMHead", "MSPNHead"))
+    raise ConfigError(f"The head {head['type']} is not supported here; known ones are {known}.")
 
 
 def image_processor_from_reference(reference: Mapping[str, Any]) -> HeatmapImageProcessor:

@@ -1,14 +1,13 @@
 """Heatmap estimators: the feature map of a backbone, enlarged by transposed convolutions, to a heatmap for each keypoint.
 
-Source: Xiao et al., 2018, https://arxiv.org/abs/1804.06208; `mmpose.models.heads.HeatmapHead` and `ViPNASHead`,
-`mmpose.models.necks.FeatureMapProcessor`.
+Source: Xiao et al., 2018, https://arxiv.org/abs/1804.06208; `mmpose.models.heads.HeatmapHead`, `ViPNASHead`,
+`CPMHead` and `MSPNHead`, `mmpose.models.necks.FeatureMapProcessor`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +18,9 @@ from transformers.utils import ModelOutput
 
 from hfpose.hub.push_mixin import PushWithCard
 from hfpose.models.heatmap.configuration_heatmap import HeatmapConfig
+from hfpose.models.heatmap.multi_stage import MSPN_STAGE_WEIGHT, MSPNHead, StagewiseHeatmapHead
 from hfpose.models.shared.configuration import label_count
-from hfpose.models.shared.convolution import ConvNormAct, deconvolutions
+from hfpose.models.shared.heatmap_head import HeatmapHead
 from hfpose.models.shared.heatmaps import UDP_COMBINED
 from hfpose.models.shared.losses import combined_heatmap_loss, heatmap_loss
 
@@ -76,33 +76,6 @@ class FeatureMapSelection(nn.Module):
         return torch.cat((first, *resized), 1)
 
 
-class HeatmapHead(nn.Module):
-    """From a feature map to heatmaps.
-
-    Args:
-        config: of the model.
-        in_channels: of the feature map.
-    """
-
-    def __init__(self, config: HeatmapConfig, in_channels: int) -> None:
-        super().__init__()
-        act = config.hidden_act
-        self.deconvolutions = deconvolutions(
-            in_channels, config.deconv_channels, config.deconv_kernel_sizes, config.deconv_groups, hidden_act=act
-        )
-        channels = [in_channels, *config.deconv_channels][-1]
-        sizes = zip(pairwise([channels, *config.conv_channels]), config.conv_kernel_sizes, strict=True)
-        self.convolutions = nn.Sequential(
-            *(ConvNormAct(*size, kernel, hidden_act=act, bias=True) for size, kernel in sizes)
-        )
-        maps = label_count(config) * (3 if config.heatmap_encoding == UDP_COMBINED else 1)
-        channels, kernel = [channels, *config.conv_channels][-1], config.final_kernel_size
-        self.heatmaps = nn.Conv2d(channels, maps, kernel, padding=(kernel - 1) // 2) if kernel else nn.Identity()
-
-    def forward(self, feature_map: Tensor) -> Tensor:
-        return self.heatmaps(self.convolutions(self.deconvolutions(feature_map)))
-
-
 class HeatmapPreTrainedModel(PushWithCard, PreTrainedModel):
     """Initialization and loading."""
 
@@ -113,7 +86,7 @@ class HeatmapPreTrainedModel(PushWithCard, PreTrainedModel):
     input_modalities = "image"
     supports_gradient_checkpointing = True
     accepts_loss_kwargs = False  # the loss is not divided by `num_items_in_batch`
-    _no_split_modules = ["HeatmapHead"]
+    _no_split_modules = ["HeatmapHead", "MSPNHead"]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -142,7 +115,12 @@ class HeatmapForPoseEstimation(HeatmapPreTrainedModel):
         super().__init__(config)
         self.backbone = AutoBackbone.from_config(config.backbone_config)
         self.neck = FeatureMapSelection(config)
-        self.head = HeatmapHead(config, self.neck.out_channels(self.backbone.channels))
+        num_maps = label_count(config) * (3 if config.heatmap_encoding == UDP_COMBINED else 1)
+        if config.head_type == "single":
+            self.head: nn.Module = HeatmapHead(config, self.neck.out_channels(self.backbone.channels), num_maps)
+        else:
+            multi_stage_head = StagewiseHeatmapHead if config.head_type == "stagewise" else MSPNHead
+            self.head = multi_stage_head(config, self.backbone.channels, num_maps)
         self.post_init()
 
     def forward(
@@ -164,32 +142,43 @@ class HeatmapForPoseEstimation(HeatmapPreTrainedModel):
         """
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         features = self.backbone(pixel_values, output_hidden_states=wants_states, return_dict=True)
-        heatmaps = self.head(self.neck(features.feature_maps))
+        if self.config.head_type == "single":
+            stages = [self.head(self.neck(features.feature_maps))]
+        else:
+            stages = self.head(features.feature_maps, only_last=labels is None)
         output = HeatmapOutput(
-            loss=None if labels is None else self._loss(heatmaps, labels, keypoint_weights, pixel_values.shape[2:]),
-            heatmaps=heatmaps,
+            loss=None if labels is None else self._loss(stages, labels, keypoint_weights, pixel_values.shape[2:]),
+            heatmaps=stages[-1],
             hidden_states=features.hidden_states,
         )
         as_dict = self.config.return_dict if return_dict is None else return_dict
         return output if as_dict else output.to_tuple()
 
     def _loss(
-        self, heatmaps: Tensor, labels: Tensor, keypoint_weights: Tensor | None, image_size: Sequence[int]
+        self, stages: Sequence[Tensor], labels: Tensor, keypoint_weights: Tensor | None, image_size: Sequence[int]
     ) -> Tensor:
+        """Of the heatmaps of all stages, the last of which are the model's."""
         config = self.config
         if config.heatmap_encoding == UDP_COMBINED:
             return combined_heatmap_loss(
-                heatmaps, labels, keypoint_weights, image_size=image_size, radius_factor=config.heatmap_radius_factor
+                stages[-1], labels, keypoint_weights, image_size=image_size, radius_factor=config.heatmap_radius_factor
             )
-        return heatmap_loss(
-            heatmaps,
-            labels,
-            keypoint_weights,
-            image_size=image_size,
-            sigma=config.heatmap_sigma,
-            encoding=config.heatmap_encoding,
-            kernel_size=config.heatmap_kernel_size,
-        )
+        kernel_sizes = config.stage_kernel_sizes or [config.heatmap_kernel_size] * len(stages)
+        weights = [1.0] * len(stages)
+        if config.head_type == "mspn":
+            weights = [MSPN_STAGE_WEIGHT] * (len(stages) - 1) + [1.0]
+        total = labels.new_zeros(())
+        for heatmaps, kernel_size, weight in zip(stages, kernel_sizes, weights, strict=True):
+            total = total + weight * heatmap_loss(
+                heatmaps,
+                labels,
+                keypoint_weights,
+                image_size=image_size,
+                sigma=config.heatmap_sigma,
+                encoding=config.heatmap_encoding,
+                kernel_size=kernel_size,
+            )
+        return total
 
 
 __all__ = ["HeatmapForPoseEstimation", "HeatmapOutput", "HeatmapPreTrainedModel"]

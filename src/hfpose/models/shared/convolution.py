@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers.activations import ACT2FN
 
 # Kernel size of a transposed convolution of stride 2 -> padding and output padding with which it doubles the resolution.
@@ -112,7 +113,8 @@ class SqueezeExcitation(nn.Module):
         self.gate = activation_layer(gate)
 
     def forward(self, hidden_state: Tensor) -> Tensor:
-        scales = self.activation(self.reduce(hidden_state.mean((2, 3), keepdim=True)))
+        # Not `mean`: it rounds unlike the reference's pooling, which deep networks of such layers amplify.
+        scales = self.activation(self.reduce(F.adaptive_avg_pool2d(hidden_state, 1)))
         return hidden_state * self.gate(self.expand(scales))
 
 

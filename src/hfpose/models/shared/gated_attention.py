@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 
+from hfpose.models.shared.drop_path import DropPath
+
 
 class ScaleNorm(nn.Module):
     """Divides tokens by their root mean square, then scales them all alike (https://arxiv.org/abs/1910.05895)."""
@@ -73,7 +75,7 @@ class GatedAttentionUnit(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.projection = nn.Linear(self.value_size, hidden_size, bias=False)
         self.residual_scale = ResidualScale(hidden_size)
-        self.drop_path_rate = drop_path_rate
+        self.drop_path = DropPath(drop_path_rate)
 
     def forward(self, hidden_state: Tensor) -> Tensor:
         features = self.activation(self.gate_value_base(self.norm(hidden_state)))
@@ -84,13 +86,7 @@ class GatedAttentionUnit(nn.Module):
         scores = query @ key.transpose(1, 2) / self.query_size**0.5
         attention = self.dropout(scores.relu().square())
         update = self.projection(gate * (attention @ value))
-        return self.residual_scale(hidden_state) + self._drop_path(update)
-
-    def _drop_path(self, update: Tensor) -> Tensor:
-        if not self.training or self.drop_path_rate == 0:
-            return update
-        keep = 1 - self.drop_path_rate
-        return update * update.new_empty(len(update), 1, 1).bernoulli_(keep) / keep
+        return self.residual_scale(hidden_state) + self.drop_path(update)
 
 
 def init_gated_attention(module: nn.Module) -> None:

@@ -12,8 +12,9 @@ from transformers import VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEst
 
 from hfpose.errors import ConfigError
 from hfpose.keypoints import KeypointSchema
-from hfpose.models.heatmap.convert_heatmap import heatmap_processor_arguments, last_convolution
+from hfpose.models.heatmap.convert_heatmap import heatmap_processor_arguments
 from hfpose.models.shared.conversion import RenameRules, expect_settings, keypoint_arguments, rename_state_dict
+from hfpose.models.shared.heatmap_head import last_convolution
 from hfpose.models.vitpose.image_processing_vitpose import ViTPoseImageProcessor
 
 MODEL_CLASS = VitPoseForPoseEstimation

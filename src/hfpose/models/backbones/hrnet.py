@@ -1,0 +1,288 @@
+"""HRNet: branches of several resolutions side by side, merged again and again.
+
+Source: Sun et al., 2019, https://arxiv.org/abs/1902.09212; version 2, which gives all branches, is Wang et al., 2019,
+https://arxiv.org/abs/1908.07919; `mmpose.models.backbones.HRNet`.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import torch
+from huggingface_hub.dataclasses import strict
+from torch import Tensor, nn
+from transformers import initialization as init
+from transformers.activations import ACT2FN
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from hfpose.errors import ConfigError
+from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
+from hfpose.models.shared.conversion import RenameRules, batch_norm_eps, expect_settings
+from hfpose.models.shared.convolution import ConvNormAct
+from hfpose.models.shared.residual import EXPANSIONS, RESIDUAL_RENAMES, ResidualBlock, layer_of_pair
+from hfpose.models.shared.staged_backbone import StagedBackbone
+
+NumbersByStage = list[Numbers] | tuple[Numbers, ...]
+
+
+@strict
+class HRNetBackboneConfig(StagedBackboneConfig):
+    r"""
+    Configuration of [`HRNetBackbone`]. The defaults are those of HRNet-W32.
+
+    Args:
+        stem_channels: channels of the two convolutions that halve the resolution.
+        stage_modules: number of modules of each stage, that is how often its branches are merged.
+        stage_blocks: for each stage the number of residual blocks of each branch of a module.
+        stage_channels: for each stage the channels of the blocks of each branch, from the highest resolution down.
+        stage_block_types: for each stage `"basic"` or `"bottleneck"`; bottleneck blocks have four times as many output
+            channels.
+        multiscale_output: whether all branches of the last stage are given (HRNetV2), `stage1` at the highest
+            resolution, `stage2` at half of it and so on; else the one of the highest resolution alone is.
+        upsample_mode: how a branch is enlarged to be merged, `"nearest"` or `"bilinear"`.
+    """
+
+    model_type = "hrnet_backbone"
+    size_fields: ClassVar[tuple[str, ...]] = ("stem_channels", "stage_channels")
+    depth_fields = ("stage_modules", "stage_blocks")
+
+    stem_channels: int = 64
+    stage_modules: Numbers = (1, 1, 4, 3)
+    stage_blocks: NumbersByStage = ((4,), (4, 4), (4, 4, 4), (4, 4, 4, 4))
+    stage_channels: NumbersByStage = ((64,), (32, 64), (32, 64, 128), (32, 64, 128, 256))
+    stage_block_types: list[str] | tuple[str, ...] = ("bottleneck", "basic", "basic", "basic")
+    multiscale_output: bool = False
+    upsample_mode: str = "nearest"
+
+    @property
+    def num_stages(self) -> int:
+        return len(self.stage_channels[-1]) if self.multiscale_output else 1
+
+    def branch_channels(self, stage: int) -> list[int]:
+        """Output channels of the branches of a stage."""
+        expansion = EXPANSIONS.get(self.stage_block_types[stage], 1)
+        return [channels * expansion for channels in self.stage_channels[stage]]
+
+
+class HRNetModule(GradientCheckpointingLayer):
+    """Blocks on each branch, then each output is the sum of all branches at its resolution.
+
+    Args:
+        config: of the backbone.
+        stage: index of the stage, which tells channels and blocks.
+        module: index of the module in the stage.
+        in_channels: of each branch.
+        num_outputs: number of branches to compute, from the highest resolution down.
+    """
+
+    def __init__(
+        self, config: HRNetBackboneConfig, stage: int, module: int, in_channels: Sequence[int], num_outputs: int
+    ) -> None:
+        super().__init__()
+        channels = config.branch_channels(stage)
+        self.branches = nn.ModuleList(
+            self.make_branch(config, stage, module, branch, in_channels[branch]) for branch in range(len(channels))
+        )
+        self.fusions = nn.ModuleList(
+            nn.ModuleList(self._make_fusion(config, channels, source, target) for source in range(len(channels)))
+            for target in range(num_outputs if len(channels) > 1 else 0)
+        )
+        self.activation = ACT2FN[config.hidden_act]
+
+    def make_branch(self, config: Any, stage: int, module: int, branch: int, in_channels: int) -> nn.Module:
+        """Blocks of a branch."""
+        channels, block_type = config.stage_channels[stage][branch], config.stage_block_types[stage]
+        sizes = [in_channels, *[config.branch_channels(stage)[branch]] * (config.stage_blocks[stage][branch] - 1)]
+        options = {"hidden_act": config.hidden_act, "norm_eps": config.batch_norm_eps}
+        return nn.Sequential(*(ResidualBlock(size, channels, block_type, **options) for size in sizes))
+
+    def make_halving(
+        self, config: HRNetBackboneConfig, in_channels: int, out_channels: int, hidden_act: str
+    ) -> nn.Module:
+        """Half the resolution."""
+        return ConvNormAct(
+            in_channels, out_channels, 3, stride=2, hidden_act=hidden_act, norm_eps=config.batch_norm_eps
+        )
+
+    def _make_fusion(
+        self, config: HRNetBackboneConfig, channels: Sequence[int], source: int, target: int
+    ) -> nn.Module:
+        """From one branch of a module to the size and channels of another."""
+        if source == target:
+            return nn.Identity()
+        if source > target:
+            act, eps = "linear", config.batch_norm_eps
+            return nn.Sequential(
+                ConvNormAct(channels[source], channels[target], 1, hidden_act=act, norm_eps=eps),
+                nn.Upsample(scale_factor=2 ** (source - target), mode=config.upsample_mode),
+            )
+        steps = target - source - 1
+        halvings = [
+            self.make_halving(config, channels[source], channels[source], config.hidden_act) for _ in range(steps)
+        ]
+        return nn.Sequential(*halvings, self.make_halving(config, channels[source], channels[target], "linear"))
+
+    def forward(self, *features: Tensor) -> tuple[Tensor, ...]:
+        features = tuple(branch(feature) for branch, feature in zip(self.branches, features, strict=True))
+        if len(features) == 1:
+            return features
+        return tuple(self.activation(self._merge(fusion, features)) for fusion in self.fusions)
+
+    @staticmethod
+    def _merge(fusion: nn.Module, features: Sequence[Tensor]) -> Tensor:
+        resized = (resize(feature) for resize, feature in zip(fusion.children(), features, strict=True))
+        return reduce(torch.add, resized)
+
+
+class HRNetStage(nn.Module):
+    """New branches by halving the lowest resolution, then modules.
+
+    Args:
+        config: of the backbone.
+        stage: its index.
+        in_channels: of the branches of the stage before.
+        num_outputs: number of branches to compute, from the highest resolution down.
+        module: the kind of its modules.
+    """
+
+    def __init__(
+        self,
+        config: HRNetBackboneConfig,
+        stage: int,
+        in_channels: Sequence[int],
+        num_outputs: int,
+        module: type[HRNetModule],
+    ) -> None:
+        super().__init__()
+        # The first stage's blocks change the number of channels themselves.
+        channels = config.branch_channels(stage) if stage else list(in_channels)
+        self.transition = nn.ModuleList(_transition(config, in_channels, channels[i], i) for i in range(len(channels)))
+        modules = config.stage_modules[stage]
+        self.units = nn.ModuleList(
+            module(
+                config,
+                stage,
+                i,
+                config.branch_channels(stage) if i else channels,
+                num_outputs if i == modules - 1 else len(channels),
+            )
+            for i in range(modules)
+        )
+
+    def forward(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
+        last = len(features) - 1
+        features = [step(features[min(i, last)]) for i, step in enumerate(self.transition)]
+        for unit in self.units:
+            features = unit(*features)
+        return features
+
+
+def _transition(config: HRNetBackboneConfig, in_channels: Sequence[int], out_channels: int, branch: int) -> nn.Module:
+    """From the branches of a stage to one branch of the next: its own, or the last one halved."""
+    act, eps = config.hidden_act, config.batch_norm_eps
+    if branch < len(in_channels):
+        if in_channels[branch] == out_channels:
+            return nn.Identity()
+        return nn.Sequential(ConvNormAct(in_channels[branch], out_channels, 3, hidden_act=act, norm_eps=eps))
+    halvings = branch - len(in_channels) + 1
+    sizes = [*[in_channels[-1]] * halvings, out_channels]
+    return nn.Sequential(*(ConvNormAct(*size, 3, stride=2, hidden_act=act, norm_eps=eps) for size in pairwise(sizes)))
+
+
+class HRNetBackbone(StagedBackbone):
+    """HRNet; feature maps at stride 4 (stem and `stage1`), 8, 16 and 32, see `multiscale_output`."""
+
+    config: HRNetBackboneConfig
+    config_class = HRNetBackboneConfig
+    module_class: type[HRNetModule] = HRNetModule
+    _no_split_modules = ["HRNetStage"]
+
+    def __init__(self, config: HRNetBackboneConfig) -> None:
+        super().__init__(config)
+        act, eps, stem = config.hidden_act, config.batch_norm_eps, config.stem_channels
+        self.stem = nn.Sequential(
+            ConvNormAct(config.num_channels, stem, 3, stride=2, hidden_act=act, norm_eps=eps),
+            ConvNormAct(stem, stem, 3, stride=2, hidden_act=act, norm_eps=eps),
+        )
+        count = len(config.stage_modules)
+        channels = [[stem], *(config.branch_channels(stage) for stage in range(count))]
+        outputs = [*(len(branches) for branches in channels[1:-1]), config.num_stages]
+        self.stages = nn.ModuleList(
+            HRNetStage(config, stage, channels[stage], outputs[stage], self.module_class) for stage in range(count)
+        )
+        self.num_features = [stem, *channels[-1][: config.num_stages]]
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv2d):
+            init.normal_(module.weight, std=0.001)
+
+    def stage_outputs(self, pixel_values: Tensor) -> Sequence[Tensor]:
+        stem = self.stem(pixel_values)
+        features: Sequence[Tensor] = [stem]
+        for stage in self.stages:
+            features = stage(features)
+        return [stem, *features]
+
+
+STAGE_RENAMES: RenameRules = (
+    (r"^(conv|bn)([12])\.", lambda match: f"stem.{int(match[2]) - 1}.{match[1]}."),
+    (r"^layer1\.", "stages.0.units.0.branches.0."),
+    (r"^stage(\d)\.(\d+)\.", lambda match: f"stages.{int(match[1]) - 1}.units.{match[2]}."),
+    (r"^transition(\d)\.", r"stages.\1.transition."),
+    (r"\.fuse_layers\.", ".fusions."),
+)
+# For networks that halve by a depthwise and a pointwise convolution; what is enlarged has one convolution, one level higher.
+SEPARABLE_FUSION_RENAMES: RenameRules = (
+    (
+        r"(\.fusions\.\d+\.\d+\.\d+)\.([0-3])\.(?=[a-z])",
+        lambda match: f"{match[1]}.{int(match[2]) // 2}.{('conv', 'norm')[int(match[2]) % 2]}.",
+    ),
+    (
+        r"(\.fusions\.\d+\.\d+)\.([01])\.(?=[a-z])",
+        lambda match: f"{match[1]}.0.{('conv', 'norm')[int(match[2])]}.",
+    ),
+)
+RENAMES: RenameRules = (
+    *STAGE_RENAMES,
+    # A branch that is only adapted, or enlarged, has its layers one level higher than those that are halved.
+    (r"(\.transition\.\d+|\.fusions\.\d+\.\d+)\.([01])\.(?=[a-z])", r"\1.0.\2."),
+    (r"(\.transition\.\d+\.\d+|\.fusions\.\d+\.\d+\.\d+)\.([01])\.(?=[a-z])", layer_of_pair),
+    *RESIDUAL_RENAMES,
+)
+
+
+def config_from_reference(backbone: Mapping[str, Any]) -> HRNetBackboneConfig:
+    """Configuration for the reference's `HRNet` settings.
+
+    Raises:
+        ConfigError: for a variant of the backbone that is not supported.
+    """
+    arguments = stage_arguments(backbone)
+    if unknown := set(arguments["stage_block_types"]) - set(EXPANSIONS):
+        raise ConfigError(f"HRNet blocks {sorted(unknown)} are not supported; known ones are {', '.join(EXPANSIONS)}.")
+    upsample_mode = backbone["extra"].get("upsample", {}).get("mode", "nearest")
+    return HRNetBackboneConfig(**arguments | {"upsample_mode": upsample_mode})
+
+
+def stage_arguments(backbone: Mapping[str, Any]) -> dict[str, Any]:
+    """Configuration arguments for what the reference's settings of `HRNet` and `HRFormer` have in common."""
+    expect_settings(backbone["type"], backbone, {"conv_cfg": None})
+    extra = backbone["extra"]
+    expect_settings(f"{backbone['type']}.extra.upsample", extra.get("upsample", {}), {"align_corners": False})
+    stages = [extra[f"stage{i}"] for i in range(1, 5)]
+    expect_settings(f"{backbone['type']}.extra.stage1", stages[0], {"num_modules": 1, "num_branches": 1})
+    gives_all = bool(stages[3].get("multiscale_output", False))
+    return {
+        "num_channels": backbone.get("in_channels", 3),
+        "stage_modules": [stage["num_modules"] for stage in stages],
+        "stage_blocks": [list(stage["num_blocks"]) for stage in stages],
+        "stage_channels": [list(stage["num_channels"]) for stage in stages],
+        "stage_block_types": [stage["block"].lower() for stage in stages],
+        "multiscale_output": gives_all,
+        "out_indices": list(range(1, len(stages[3]["num_channels"]) + 1)) if gives_all else [1],
+        "batch_norm_eps": batch_norm_eps(backbone.get("norm_cfg", {"type": "BN"})),
+    }

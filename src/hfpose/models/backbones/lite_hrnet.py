@@ -1,0 +1,301 @@
+"""Lite-HRNet: HRNet's branches with depthwise convolutions, and channels weighted by what all branches see.
+
+Source: Yu et al., 2021, https://arxiv.org/abs/2104.06403; `mmpose.models.backbones.LiteHRNet`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from huggingface_hub.dataclasses import strict
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import initialization as init
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from hfpose.models.backbones.hrnet import SEPARABLE_FUSION_RENAMES
+from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
+from hfpose.models.shared.conversion import RenameRules, batch_norm_eps, expect_settings
+from hfpose.models.shared.convolution import ConvNormAct, SqueezeExcitation
+from hfpose.models.shared.staged_backbone import StagedBackbone
+
+NumbersByStage = list[Numbers] | tuple[Numbers, ...]
+SPATIAL_REDUCTION = 4
+
+
+@strict
+class LiteHRNetBackboneConfig(StagedBackboneConfig):
+    r"""
+    Configuration of [`LiteHRNetBackbone`]. The defaults are those of Lite-HRNet-18.
+
+    Args:
+        stem_channels: channels of the stem.
+        stem_expand_ratio: factor by which one half of the stem is wider inside.
+        stage_modules: number of modules of each stage, that is how often its branches are merged.
+        stage_blocks: number of blocks of a module of each stage.
+        stage_channels: for each stage the channels of each branch, from the highest resolution down.
+        reduction: by which factor the layer that weighs channels is narrower.
+    """
+
+    model_type = "lite_hrnet_backbone"
+    size_fields = ("stem_channels", "stem_expand_ratio", "stage_channels", "reduction")
+    depth_fields = ("stage_modules", "stage_blocks")
+
+    stem_channels: int = 32
+    stem_expand_ratio: float | int = 1
+    stage_modules: Numbers = (2, 4, 2)
+    stage_blocks: Numbers = (2, 2, 2)
+    stage_channels: NumbersByStage = ((40, 80), (40, 80, 160), (40, 80, 160, 320))
+    reduction: int = 8
+
+    @property
+    def num_stages(self) -> int:
+        return 1
+
+
+def _depthwise_pair(
+    in_channels: int, out_channels: int, eps: float, stride: int = 1, hidden_act: str | None = "relu"
+) -> nn.Sequential:
+    """A depthwise 3x3 convolution, and one of size 1."""
+    return nn.Sequential(
+        ConvNormAct(in_channels, in_channels, 3, stride, groups=in_channels, hidden_act=None, norm_eps=eps),
+        ConvNormAct(in_channels, out_channels, 1, hidden_act=hidden_act, norm_eps=eps),
+    )
+
+
+def _shuffle(hidden_state: Tensor) -> Tensor:
+    """Channels of two halves in turns."""
+    return hidden_state.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)
+
+
+class LiteHRNetStem(nn.Module):
+    """From `pixel_values` to a feature map at stride 4."""
+
+    def __init__(self, config: LiteHRNetBackboneConfig) -> None:
+        super().__init__()
+        channels, eps = config.stem_channels, config.batch_norm_eps
+        half, hidden = channels // 2, round(channels * config.stem_expand_ratio)
+        self.conv = ConvNormAct(config.num_channels, channels, 3, 2, hidden_act="relu", norm_eps=eps)
+        self.short = _depthwise_pair(half, channels - half, eps, stride=2)
+        self.expand = ConvNormAct(half, hidden, 1, hidden_act="relu", norm_eps=eps)
+        self.long = _depthwise_pair(hidden, half, eps, stride=2)
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        first, second = self.conv(pixel_values).chunk(2, 1)
+        return _shuffle(torch.cat((self.short(first), self.long(self.expand(second))), 1))
+
+
+class CrossResolutionWeighting(nn.Module):
+    """Scales the channels of all branches by what they tell together at the lowest resolution."""
+
+    def __init__(self, channels: Sequence[int], reduction: int, eps: float) -> None:
+        super().__init__()
+        total = sum(channels)
+        self.channels = list(channels)
+        self.reduce = ConvNormAct(total, total // reduction, 1, hidden_act="relu", norm_eps=eps)
+        self.expand = ConvNormAct(total // reduction, total, 1, hidden_act="sigmoid", norm_eps=eps)
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        *finer, coarsest = features
+        size = (coarsest.shape[2], coarsest.shape[3])
+        pooled = [F.adaptive_avg_pool2d(feature, size) for feature in finer]
+        weights = self.expand(self.reduce(torch.cat((*pooled, coarsest), 1))).split(self.channels, 1)
+        return [
+            feature * F.interpolate(weight, size=feature.shape[2:], mode="nearest")
+            for feature, weight in zip(features, weights, strict=True)
+        ]
+
+
+class LiteHRNetBlock(nn.Module):
+    """On half of each branch's channels: weighting across resolutions, a depthwise convolution, weighting by itself."""
+
+    def __init__(self, channels: Sequence[int], reduction: int, eps: float) -> None:
+        super().__init__()
+        halves = [count // 2 for count in channels]
+        self.weighting = CrossResolutionWeighting(halves, reduction, eps)
+        self.convolutions = nn.ModuleList(
+            ConvNormAct(count, count, 3, groups=count, hidden_act=None, norm_eps=eps) for count in halves
+        )
+        self.excitations = nn.ModuleList(SqueezeExcitation(count, count // SPATIAL_REDUCTION) for count in halves)
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        kept, changed = zip(*(feature.chunk(2, 1) for feature in features), strict=True)
+        layers = zip(self.convolutions, self.excitations, self.weighting(changed), kept, strict=True)
+        return [_shuffle(torch.cat((same, excite(conv(half))), 1)) for conv, excite, half, same in layers]
+
+
+class LiteHRNetModule(GradientCheckpointingLayer):
+    """Blocks over all branches, then each branch is the sum of all of them at its resolution."""
+
+    def __init__(self, config: LiteHRNetBackboneConfig, stage: int) -> None:
+        super().__init__()
+        channels, eps = config.stage_channels[stage], config.batch_norm_eps
+        self.blocks = nn.ModuleList(
+            LiteHRNetBlock(channels, config.reduction, eps) for _ in range(config.stage_blocks[stage])
+        )
+        branches = range(len(channels))
+        self.fusions = nn.ModuleList(
+            nn.ModuleList(_fusion(channels, source, target, eps) for source in branches) for target in branches
+        )
+
+    def forward(self, *features: Tensor) -> tuple[Tensor, ...]:
+        for block in self.blocks:
+            features = block(features)
+        fused: list[Tensor] = []
+        first, *others = features
+        for target, fusion in enumerate(self.fusions):
+            resize_first, *resize_others = fusion.children()
+            # As in the reference, the first branch counts twice, and once it was summed up it is that sum.
+            total = first + first if target == 0 else resize_first(first) * 2
+            for resize, feature in zip(resize_others, others, strict=True):
+                total = total + resize(feature)
+            if target == 0:
+                first = total
+            fused.append(total.relu())
+        return tuple(fused)
+
+
+def _fusion(channels: Sequence[int], source: int, target: int, eps: float) -> nn.Module:
+    """From one branch to the size and channels of another."""
+    if source == target:
+        return nn.Identity()
+    if source > target:
+        return nn.Sequential(
+            ConvNormAct(channels[source], channels[target], 1, hidden_act=None, norm_eps=eps),
+            nn.Upsample(scale_factor=2 ** (source - target), mode="nearest"),
+        )
+    halvings = [_depthwise_pair(channels[source], channels[source], eps, 2) for _ in range(target - source - 1)]
+    return nn.Sequential(*halvings, _depthwise_pair(channels[source], channels[target], eps, 2, hidden_act=None))
+
+
+class LiteHRNetStage(nn.Module):
+    """New branches by halving the lowest resolution, then modules."""
+
+    def __init__(self, config: LiteHRNetBackboneConfig, stage: int, in_channels: Sequence[int]) -> None:
+        super().__init__()
+        eps, last = config.batch_norm_eps, len(in_channels) - 1
+        self.transition = nn.ModuleList()
+        for branch, channels in enumerate(config.stage_channels[stage]):
+            halvings = max(branch - last, 0)
+            before = in_channels[min(branch, last)]
+            sizes = [(before, before)] * (halvings - 1) + [(before, channels)]
+            is_same = halvings == 0 and before == channels
+            steps = [_depthwise_pair(*size, eps, 2 if halvings else 1) for size in sizes]
+            self.transition.append(nn.Identity() if is_same else nn.Sequential(*steps))
+        self.units = nn.ModuleList(LiteHRNetModule(config, stage) for _ in range(config.stage_modules[stage]))
+
+    def forward(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
+        last = len(features) - 1
+        features = [step(features[min(i, last)]) for i, step in enumerate(self.transition)]
+        for unit in self.units:
+            features = unit(*features)
+        return features
+
+
+class LiteHRNetTop(nn.Module):
+    """From the lowest resolution up: each branch gets what the one below has."""
+
+    def __init__(self, config: LiteHRNetBackboneConfig) -> None:
+        super().__init__()
+        channels = list(reversed(config.stage_channels[-1]))
+        sizes = zip(channels, [*channels[1:], channels[-1]], strict=True)
+        self.projections = nn.ModuleList(_depthwise_pair(*size, config.batch_norm_eps) for size in sizes)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        coarser: Tensor | None = None
+        for feature, project in zip(reversed(features), self.projections, strict=True):
+            if coarser is not None:
+                size = feature.shape[2:]
+                feature = feature + F.interpolate(coarser, size=size, mode="bilinear", align_corners=True)
+            coarser = project(feature)
+        assert coarser is not None
+        return coarser
+
+
+class LiteHRNetBackbone(StagedBackbone):
+    """Lite-HRNet; feature maps at stride 4, after the stem and after all stages (`stage1`)."""
+
+    config: LiteHRNetBackboneConfig
+    config_class = LiteHRNetBackboneConfig
+    _no_split_modules = ["LiteHRNetStage"]
+
+    def __init__(self, config: LiteHRNetBackboneConfig) -> None:
+        super().__init__(config)
+        self.stem = LiteHRNetStem(config)
+        before = [[config.stem_channels], *config.stage_channels]
+        self.stages = nn.ModuleList(
+            LiteHRNetStage(config, stage, before[stage]) for stage in range(len(config.stage_channels))
+        )
+        self.top = LiteHRNetTop(config)
+        self.num_features = [config.stem_channels, config.stage_channels[-1][0]]
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv2d):
+            init.normal_(module.weight, std=0.001)
+
+    def stage_outputs(self, pixel_values: Tensor) -> Sequence[Tensor]:
+        stem = self.stem(pixel_values)
+        features: Sequence[Tensor] = [stem]
+        for stage in self.stages:
+            features = stage(features)
+        return [stem, self.top(features)]
+
+
+RENAMES: RenameRules = (
+    (r"^stem\.conv1\.", "stem.conv."),
+    (r"^stem\.branch1\.", "stem.short."),
+    (r"^stem\.expand_conv\.", "stem.expand."),
+    (r"^stem\.depthwise_conv\.", "stem.long.0."),
+    (r"^stem\.linear_conv\.", "stem.long.1."),
+    (r"^stage(\d)\.(\d+)\.", r"stages.\1.units.\2."),
+    (r"^transition(\d)\.", r"stages.\1.transition."),
+    (r"\.layers\.(\d+)\.cross_resolution_weighting\.conv1\.", r".blocks.\1.weighting.reduce."),
+    (r"\.layers\.(\d+)\.cross_resolution_weighting\.conv2\.", r".blocks.\1.weighting.expand."),
+    (r"\.layers\.(\d+)\.depthwise_convs\.", r".blocks.\1.convolutions."),
+    (r"\.layers\.(\d+)\.spatial_weighting\.(\d+)\.conv1\.conv\.", r".blocks.\1.excitations.\2.reduce."),
+    (r"\.layers\.(\d+)\.spatial_weighting\.(\d+)\.conv2\.conv\.", r".blocks.\1.excitations.\2.expand."),
+    (r"\.fuse_layers\.", ".fusions."),
+    # A branch that is only adapted has its layers one level higher than the others.
+    (r"(\.transition\.\d+)\.([0-3])\.(?=[a-z])", r"\1.0.\2."),
+    (
+        r"(\.transition\.\d+\.\d+)\.([0-3])\.(?=[a-z])",
+        lambda match: f"{match[1]}.{int(match[2]) // 2}.{('conv', 'norm')[int(match[2]) % 2]}.",
+    ),
+    *SEPARABLE_FUSION_RENAMES,
+    (r"^head_layer\.projects\.(\d+)\.depthwise_conv\.", r"top.projections.\1.0."),
+    (r"^head_layer\.projects\.(\d+)\.pointwise_conv\.", r"top.projections.\1.1."),
+    (r"\.bn\.", ".norm."),
+)
+
+
+def config_from_reference(backbone: Mapping[str, Any]) -> LiteHRNetBackboneConfig:
+    """Configuration for the reference's `LiteHRNet` settings.
+
+    Raises:
+        ConfigError: for a variant of the backbone that is not supported.
+    """
+    extra = backbone["extra"]
+    stages, stem = extra["stages_spec"], extra["stem"]
+    count, reductions = extra["num_stages"], stages["reduce_ratios"]
+    expect_settings("LiteHRNet", backbone, {"conv_cfg": None})
+    expect_settings("LiteHRNet.extra", extra, {"with_head": True})
+    expect_settings("LiteHRNet.extra.stem", stem, {"out_channels": stem["stem_channels"]})
+    expected = {
+        "module_type": ("LITE",) * count,
+        "with_fuse": (True,) * count,
+        "reduce_ratios": (reductions[0],) * count,
+    }
+    expect_settings("LiteHRNet.extra.stages_spec", stages, expected)
+    return LiteHRNetBackboneConfig(
+        num_channels=backbone.get("in_channels", 3),
+        stem_channels=stem["stem_channels"],
+        stem_expand_ratio=stem["expand_ratio"],
+        stage_modules=list(stages["num_modules"]),
+        stage_blocks=list(stages["num_blocks"]),
+        stage_channels=[list(channels) for channels in stages["num_channels"]],
+        reduction=reductions[0],
+        batch_norm_eps=batch_norm_eps(backbone.get("norm_cfg", {"type": "BN"})),
+    )

@@ -1,0 +1,64 @@
+"""Heads of networks of several stages, each of which gives heatmaps; those of the last one are the model's.
+
+Source: `mmpose.models.heads.CPMHead` and `MSPNHead`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hfpose.models.heatmap.configuration_heatmap import HeatmapConfig
+from hfpose.models.shared.convolution import ConvNormAct
+from hfpose.models.shared.heatmap_head import HeatmapHead
+
+# Weight of the heatmaps of MSPN's feature maps but the last in the loss.
+MSPN_STAGE_WEIGHT = 0.25
+
+
+class StagewiseHeatmapHead(nn.Module):
+    """A head for each feature map of the backbone.
+
+    Args:
+        config: of the model.
+        channels: of the feature maps.
+        num_maps: number of heatmaps of a stage.
+    """
+
+    def __init__(self, config: HeatmapConfig, channels: Sequence[int], num_maps: int) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(HeatmapHead(config, count, num_maps) for count in channels)
+
+    def forward(self, feature_maps: Sequence[Tensor], only_last: bool = False) -> list[Tensor]:
+        """Heatmaps (B, num_maps, h, w) of each stage, or a list of those of the last one."""
+        first = len(feature_maps) - 1 if only_last else 0
+        return [head(each) for head, each in zip(list(self.stages)[first:], feature_maps[first:], strict=True)]
+
+
+class MSPNHead(nn.Module):
+    """For each feature map two convolutions, whose result is brought to the size of the last feature map.
+
+    Args:
+        config: of the model.
+        channels: of the feature maps.
+        num_maps: number of heatmaps of a feature map.
+    """
+
+    def __init__(self, config: HeatmapConfig, channels: Sequence[int], num_maps: int) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                ConvNormAct(count, count, 1, hidden_act=config.hidden_act),
+                ConvNormAct(count, num_maps, 3, hidden_act=None),
+            )
+            for count in channels
+        )
+
+    def forward(self, feature_maps: Sequence[Tensor], only_last: bool = False) -> list[Tensor]:
+        """Heatmaps (B, num_maps, h, w) of each feature map, or a list of those of the last one."""
+        first = len(feature_maps) - 1 if only_last else 0
+        size = feature_maps[-1].shape[2:]
+        heads = zip(list(self.stages)[first:], feature_maps[first:], strict=True)
+        return [F.interpolate(head(each), size=size, mode="bilinear", align_corners=True) for head, each in heads]

@@ -1,1 +1,0 @@
-"""HRNet (Sun et al., 2019, https://arxiv.org/abs/1902.09212)."""
