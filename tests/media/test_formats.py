@@ -11,7 +11,7 @@ import pytest
 
 from hfpose.errors import InputError
 from hfpose.keypoints import load_schema
-from hfpose.media.formats import CocoWriter, CsvWriter, OpenPoseWriter
+from hfpose.media.formats import CocoWriter, CsvWriter, OpenPoseWriter, openpose_json
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.results import PoseOutput
 
@@ -217,6 +217,18 @@ def test_openpose_whole_body(tmp_path: Path) -> None:
 def test_openpose_keeps_a_neck_that_was_predicted(tmp_path: Path) -> None:
     (body,) = openpose(tmp_path, person("halpe26"))
     assert body["pose_keypoints_2d"][3] == load_schema("halpe26").index("neck")
+
+
+def test_openpose_has_the_size_of_the_canvas() -> None:
+    output = person(image_size=(640, 480))
+    document = json.loads(openpose_json(output))
+    assert (document["canvas_width"], document["canvas_height"]) == (640, 480)
+    scaled = json.loads(openpose_json(output, (320, 120)))
+    assert (scaled["canvas_width"], scaled["canvas_height"]) == (320, 120)
+    points, halved = (np.reshape(each["people"][0]["pose_keypoints_2d"], (18, 3)) for each in (document, scaled))
+    np.testing.assert_allclose(halved, points * [0.5, 0.25, 1], rtol=1e-6)
+    with pytest.raises(InputError, match="size of the image"):
+        openpose_json(person(), (320, 120))
 
 
 def test_openpose_without_people(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from hfpose.checkpoints.distilled import student_of
 from hfpose.checkpoints.reader import read_checkpoint
 from hfpose.errors import CheckpointError
 from hfpose.hub.zoo import ModelEntry, Task, get_entry
@@ -138,7 +139,7 @@ def build_model(source: ModelSource, state_dict: Mapping[str, Tensor], file_name
     config = conversion.config_from_reference(source.reference, source.schema)
     with torch.device("meta"):
         model = conversion.MODEL_CLASS(config)
-    converted = conversion.convert_state_dict(state_dict, config)
+    converted = conversion.convert_state_dict(student_of(state_dict), config)
     expected = model.state_dict()
     for tensor_name in expected.keys() - converted.keys():
         # Not every exporter keeps these counters, and inference does not use them.

@@ -251,8 +251,16 @@ def predict(
     ] = None,
     skeleton_style: Annotated[str, typer.Option(help="mmpose or openpose.", rich_help_panel=_DRAWING)] = "mmpose",
     black_background: Annotated[
-        bool, typer.Option(help="Draw on black instead of the image.", rich_help_panel=_DRAWING)
+        bool,
+        typer.Option(
+            help="Draw on black instead of the image; with --skeleton-style openpose as pose ControlNets are given it.",
+            rich_help_panel=_DRAWING,
+        ),
     ] = False,
+    canvas_size: Annotated[
+        tuple[int, int] | None,
+        typer.Option(help="Width and height of that picture. Default: those of the image.", rich_help_panel=_DRAWING),
+    ] = None,
 ) -> None:
     """Find people, hands, faces or animals and their keypoints.
 
@@ -296,6 +304,7 @@ def predict(
         "thickness": thickness,
         "skeleton_style": skeleton_style,
         "black_background": black_background,
+        "canvas_size": canvas_size,
     }
     association = "oks" if use_oks_tracking else "iou"
     tracking = {"track": track and association, "tracking_threshold": tracking_thr, "smooth": smooth}

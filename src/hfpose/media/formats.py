@@ -194,10 +194,10 @@ class OpenPoseWriter:
             folder = self._videos.file(
                 frame.item, lambda: FolderOfFiles(self._folder / frame.name, "*_keypoints.json")
             )
-            folder.write(f"{base}_{frame.frame_index:012d}_keypoints.json", _openpose_json(output))
+            folder.write(f"{base}_{frame.frame_index:012d}_keypoints.json", openpose_json(output))
         elif output.error is None:
             with atomic_path(self._path(frame.item)) as partial:
-                partial.write_text(_openpose_json(output), encoding="utf-8")
+                partial.write_text(openpose_json(output), encoding="utf-8")
 
     def close(self) -> None:
         self._videos.finish()
@@ -221,8 +221,23 @@ def _points_2d(output: PoseOutput) -> np.ndarray:
     return np.nan_to_num(np.concatenate([points, output.keypoint_scores[:, :, None]], axis=2))
 
 
-def _openpose_json(output: PoseOutput) -> str:
+def openpose_json(output: PoseOutput, canvas_size: tuple[int, int] | None = None) -> str:
+    """People in OpenPose's format, with `canvas_width` and `canvas_height` as editors for ControlNets want them.
+
+    Args:
+        output: with 2D keypoints.
+        canvas_size: width and height that keypoints are scaled to; default those of the image.
+
+    Raises:
+        InputError: if there are only 3D keypoints, none that OpenPose knows, or a canvas for an image of unknown size.
+    """
     points = _points_2d(output)
+    if canvas_size is not None:
+        if output.image_size is None:
+            raise InputError(
+                "The size of the image is not known, so its keypoints cannot be brought to a canvas' size."
+            )
+        points[..., :2] *= np.array(canvas_size, points.dtype) / np.array(output.image_size, points.dtype)
     parts = _openpose_parts(output.schema, points) if len(points) else {}
     people = []
     for i in range(len(points)):
@@ -232,7 +247,11 @@ def _openpose_json(output: PoseOutput) -> str:
         for part in ("pose", "face", "hand_left", "hand_right"):
             person[f"{part}_keypoints_3d"] = []
         people.append(person)
-    return json.dumps({"version": 1.3, "people": people}, allow_nan=False)
+    content: dict[str, Any] = {"version": 1.3, "people": people}
+    size = canvas_size or output.image_size
+    if size is not None:
+        content |= {"canvas_width": int(size[0]), "canvas_height": int(size[1])}
+    return json.dumps(content, allow_nan=False)
 
 
 def _openpose_parts(schema: KeypointSchema | None, points: np.ndarray) -> dict[str, np.ndarray]:

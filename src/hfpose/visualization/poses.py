@@ -25,6 +25,7 @@ from hfpose.visualization.canvas import (
     points_within,
     resolve_schema,
 )
+from hfpose.visualization.controlnet import draw_controlnet_pose
 from hfpose.visualization.openpose import blend_ellipses, to_openpose
 
 SkeletonStyle = Literal["mmpose", "openpose"]
@@ -46,6 +47,7 @@ def draw_poses(
     labels: Sequence[str] | None = None,
     skeleton_style: SkeletonStyle = "mmpose",
     black_background: bool = False,
+    canvas_size: tuple[int, int] | None = None,
 ) -> np.ndarray:
     """Draws the people of `output` on a copy of `image`.
 
@@ -67,19 +69,34 @@ def draw_poses(
         draw_keypoint_indices: Write the index beside each keypoint.
         labels: N texts, one written at each person (after the track id).
         skeleton_style: "mmpose", or "openpose" for OpenPose's colors, limbs and neck.
-        black_background: Draw on black instead of the image.
+        black_background: Draw on black instead of the image. In OpenPose style that is what pose ControlNets are given, with
+            hands and face as DWPose draws them, and nothing else; see `draw_controlnet_pose`.
+        canvas_size: Width and height of that picture. Default: those of the image.
 
     Returns:
         RGB uint8 image (H, W, 3), a new array.
 
     Raises:
         InputError: If `image` is not such an image, `labels` has not N texts, or a 3D result has no `keypoints_2d`.
-        ConfigError: If the schema does not fit the result or the style.
+        ConfigError: If the schema does not fit the result or the style, or for a `canvas_size` of another picture.
     """
     check_image(image)
     check_sizes(radius, thickness)
     _check_options(output, labels, skeleton_style)
     schema = resolve_schema(schema, output)
+    if skeleton_style == "openpose" and black_background:
+        return draw_controlnet_pose(
+            _keypoints_2d(output),
+            output.keypoint_scores,
+            schema,
+            (image.shape[1], image.shape[0]),
+            canvas_size=canvas_size,
+            keypoint_threshold=keypoint_threshold,
+            radius=radius,
+            thickness=thickness,
+        )
+    if canvas_size is not None:
+        raise ConfigError('canvas_size goes with skeleton_style="openpose" and black_background=True.')
     canvas = np.zeros_like(image, order="C") if black_background else np.array(image, order="C")
     if output.num_instances == 0:
         return canvas
