@@ -174,7 +174,7 @@ def test_entry_is_complete(entry) -> None:  # type: ignore[no-untyped-def]
     assert (entry.repository is None) == (entry.revision is None)
     assert entry.revision is None or re.fullmatch("[0-9a-f]{40}", entry.revision)  # a commit; a branch could change
     assert entry.training_data
-    assert get_family(entry.family).paper.url.startswith("https://arxiv.org/abs/")
+    assert get_family(entry.family).paper.url.startswith(("https://arxiv.org/abs/", "https://openaccess.thecvf.com/"))
     if entry.task == "detector":
         assert entry.labels
         assert entry.schema is None

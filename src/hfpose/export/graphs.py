@@ -28,7 +28,8 @@ from hfpose.export.sessions import OnnxSession
 from hfpose.models.auto import FAMILIES
 from hfpose.models.vitpose.experts import forward_arguments
 
-EXPORTABLE_TYPES = frozenset({*(family.model_type for family in FAMILIES), "vitpose"})
+# ED-Pose takes images of any size, and a graph is made for one.
+EXPORTABLE_TYPES = frozenset({*(family.model_type for family in FAMILIES), "vitpose"} - {"edpose"})
 
 DEFAULT_OPSET = 17
 OPSETS = range(14, 21)

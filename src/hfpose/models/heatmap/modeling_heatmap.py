@@ -19,6 +19,7 @@ from transformers.utils import ModelOutput
 from hfpose.hub.push_mixin import PushWithCard
 from hfpose.models.heatmap.configuration_heatmap import HeatmapConfig
 from hfpose.models.heatmap.multi_stage import MSPN_STAGE_WEIGHT, MSPNHead, StagewiseHeatmapHead
+from hfpose.models.shared.branches import concatenate_branches
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.heatmap_head import HeatmapHead
 from hfpose.models.shared.heatmaps import UDP_COMBINED
@@ -59,7 +60,7 @@ class FeatureMapSelection(nn.Module):
 
     def forward(self, feature_maps: Sequence[Tensor]) -> Tensor:
         feature_maps = self._selected(feature_maps)
-        feature_map = self._concatenated(feature_maps) if self.concatenates else feature_maps[-1]
+        feature_map = concatenate_branches(feature_maps) if self.concatenates else feature_maps[-1]
         if self.has_relu:
             feature_map = feature_map.relu()
         if self.scale != 1:
@@ -68,12 +69,6 @@ class FeatureMapSelection(nn.Module):
 
     def _selected(self, items: Sequence) -> Sequence:
         return items if self.indices is None else [items[index] for index in self.indices]
-
-    @staticmethod
-    def _concatenated(feature_maps: Sequence[Tensor]) -> Tensor:
-        first, *others = feature_maps
-        resized = [F.interpolate(other, size=first.shape[2:], mode="bilinear") for other in others]
-        return torch.cat((first, *resized), 1)
 
 
 class HeatmapPreTrainedModel(PushWithCard, PreTrainedModel):

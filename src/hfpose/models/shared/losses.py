@@ -114,7 +114,7 @@ def heatmap_targets(
     labels: Tensor,
     heatmap_size: tuple[int, int],
     image_size: Sequence[int],
-    sigma: float,
+    sigma: float | Tensor,
     encoding: str,
     kernel_size: int = 11,
 ) -> tuple[Tensor, Tensor]:
@@ -126,7 +126,7 @@ def heatmap_targets(
         labels: (B, K, 2) x and y in pixels of the crop.
         heatmap_size: height and width of the heatmaps in cells.
         image_size: height and width of the crop in pixels.
-        sigma: standard deviation in cells.
+        sigma: standard deviation in cells, or (B, 1) one for each crop.
         encoding: the way that decodes them, see `decode_heatmaps`. `"quarter"` rounds the centers to cells, `"quarter"`
             and `"udp"` cut the Gaussians off, `"megvii"` draws them with a kernel.
         kernel_size: of that kernel, in cells.
@@ -156,15 +156,16 @@ def _axis_kernels(positions: Tensor, num_cells: int, kernel_size: int) -> tuple[
     return columns[cells.clamp(0, num_cells - 1)], (cells >= 0) & (cells < num_cells)
 
 
-def _axis_gaussians(positions: Tensor, num_cells: int, sigma: float, encoding: str) -> tuple[Tensor, Tensor]:
+def _axis_gaussians(positions: Tensor, num_cells: int, sigma: float | Tensor, encoding: str) -> tuple[Tensor, Tensor]:
     """Gaussians (B, K, num_cells) around positions (B, K) along one axis, and whether each reaches into it (B, K)."""
     nearest = positions if encoding == DARK else (positions + 0.5).trunc()
     centers = nearest if encoding == QUARTER else positions
     cells = torch.arange(num_cells, device=positions.device)
     reach = GAUSSIAN_REACH * sigma
-    values = torch.exp(-(cells - centers[..., None]).square() / (2 * sigma**2))
+    spread = torch.as_tensor(sigma, dtype=positions.dtype, device=positions.device)[..., None]
+    values = torch.exp(-(cells - centers[..., None]).square() / (2 * spread**2))
     if encoding != DARK:
-        values = values * ((cells - nearest[..., None]).abs() <= reach)
+        values = values * ((cells - nearest[..., None]).abs() <= GAUSSIAN_REACH * spread)
     return values, (nearest - reach < num_cells) & (nearest + reach + 1 >= 0)
 
 

@@ -1,0 +1,47 @@
+"""Associative embedding configuration."""
+
+from typing import Any
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+from hfpose.models.shared.configuration import LabeledConfig, check_sizes
+
+
+@strict
+class AssociativeEmbeddingConfig(LabeledConfig):
+    r"""
+    Configuration of [`AssociativeEmbeddingForPoseEstimation`]. The defaults are those with HRNet-W32 for COCO.
+
+    The number of keypoints is `num_labels`; their names are `id2label`.
+
+    Args:
+        backbone_config: the backbone, whose last feature map is used; default HRNet-W32 with its first branch.
+        tag_size: numbers that make a tag.
+        final_kernel_size: size of the convolution that gives heatmaps and tags.
+        heatmap_sigma: standard deviation, in cells, of the targets in training.
+        tag_loss_weight: weight of the loss of the tags.
+        push_factor: weight in it of the distance between the tags of different instances.
+        keypoint_schema: names, skeleton, flip pairs and colors of the keypoints, see [`KeypointSchema`]. The flip test
+            needs the flip pairs.
+    """
+
+    model_type = "associative_embedding"
+    default_num_labels = 17
+    sub_configs_defaults = {"backbone_config": SubConfigSpec(config_class=AutoConfig, model_type="hrnet_backbone")}
+
+    backbone_config: dict[str, Any] | PreTrainedConfig | None = None
+    tag_size: int = 1
+    final_kernel_size: int = 1
+    heatmap_sigma: float | int = 2.0
+    tag_loss_weight: float = 0.001
+    push_factor: float = 0.5
+    keypoint_schema: dict[str, Any] | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        check_sizes(self, "tag_size", "final_kernel_size")
+        super().__post_init__(**kwargs)
+
+
+__all__ = ["AssociativeEmbeddingConfig"]

@@ -1,0 +1,212 @@
+"""Associative embedding image processor.
+
+Source: `mmpose.codecs.AssociativeEmbedding`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hfpose.models.shared.bottom_up import BottomUpImageProcessor, check_target_sizes, heatmap_peaks
+from hfpose.models.shared.one_stage import Instances
+from hfpose.ops.assignment import cheapest_pairs
+
+# A difference of one between rounded distances of tags outweighs every difference between responses.
+TAG_WEIGHT = 100
+
+_COCO_ORDER = (0, 1, 2, 3, 4, 5, 6, 11, 12, 7, 8, 9, 10, 13, 14, 15, 16)
+
+
+class AssociativeEmbeddingImageProcessor(BottomUpImageProcessor):
+    """Images for [`AssociativeEmbeddingForPoseEstimation`] and people from its outputs.
+
+    Args:
+        keypoint_order: in which order keypoints are added to the instances, torso first; default COCO's.
+        num_candidates: greatest responses of each keypoint that may become part of an instance.
+        keypoint_threshold: least response of a keypoint, others are filled in at the end.
+        tag_threshold: a keypoint joins an instance when their tags are nearer than this.
+        nms_kernel_size: a candidate has no greater response within this many cells; odd.
+        center_shift: cells that found keypoints are moved by along x and y.
+        restore_size: whether heatmaps and tags are enlarged to the size of the network input before all this.
+        stride: pixels of the network input along a cell of the heatmaps.
+        kwargs: see [`BottomUpImageProcessor`].
+    """
+
+    def __init__(
+        self,
+        keypoint_order: Sequence[int] = _COCO_ORDER,
+        num_candidates: int = 30,
+        keypoint_threshold: float = 0.1,
+        tag_threshold: float = 1.0,
+        nms_kernel_size: int = 5,
+        center_shift: float = 0.5,
+        restore_size: bool = True,
+        stride: int = 4,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.keypoint_order = list(keypoint_order)
+        self.num_candidates = num_candidates
+        self.keypoint_threshold = keypoint_threshold
+        self.tag_threshold = tag_threshold
+        self.nms_kernel_size = nms_kernel_size
+        self.center_shift = center_shift
+        self.restore_size = restore_size
+        self.stride = stride
+
+    def instances(
+        self,
+        outputs: Any,
+        target_sizes: Tensor | Sequence[tuple[int, int]],
+        threshold: float | None = None,
+        nms_threshold: float | None = None,
+    ) -> list[Instances]:
+        """See `OneStageProcessing.instances`; there is no suppression, so `nms_threshold` means nothing.
+
+        The score of an instance is the mean of its keypoints' responses, 0 for those that are filled in.
+        """
+        check_target_sizes(outputs["heatmaps"], target_sizes)
+        found = []
+        for heatmaps, tags, size in zip(outputs["heatmaps"], outputs["tags"], target_sizes, strict=True):
+            height, width = self.input_size(*(int(side) for side in size))
+            heatmaps, tags = (
+                self._restored(maps[..., : height // self.stride, : width // self.stride].float(), (height, width))
+                for maps in (heatmaps, tags)
+            )
+            cells, scores, box_scores = self._decode(heatmaps, tags.unflatten(0, (-1, len(heatmaps))))
+            keypoints = cells.numpy() * np.float32(width / heatmaps.shape[-1])
+            found.append(self.best_instances(keypoints, scores.numpy(), box_scores.numpy(), size, threshold))
+        return found
+
+    def _restored(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
+        """Maps (C, h, w) at the size of the network input, where that is asked for."""
+        return F.interpolate(maps[None], size=size, mode="bilinear")[0] if self.restore_size else maps
+
+    def _decode(self, heatmaps: Tensor, tags: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Instances of one image, on the CPU.
+
+        Args:
+            heatmaps: (K, h, w).
+            tags: (L, K, h, w).
+
+        Returns:
+            Keypoints (N, K, 2) in cells, their scores (N, K), and those of the instances (N,).
+        """
+        count, _, width = heatmaps.shape
+        values, index = heatmap_peaks(heatmaps, self.nms_kernel_size).flatten(1).topk(self.num_candidates)
+        candidate_tags = tags.flatten(2).gather(2, index.expand(len(tags), -1, -1)).movedim(0, -1)
+        candidates = group_by_tags(
+            values.cpu().numpy(),
+            candidate_tags.cpu().numpy(),
+            self.keypoint_order,
+            self.keypoint_threshold,
+            self.tag_threshold,
+        )
+        groups = torch.from_numpy(candidates[: self.max_instances])
+        is_found = groups >= 0  # (N, K)
+        keypoint = torch.arange(count)
+        chosen = index.cpu()[keypoint, groups.clamp(min=0)]
+        cells = torch.stack((chosen % width, chosen // width), -1)
+        scores = values.cpu()[keypoint, groups.clamp(min=0)] * is_found
+        found = cells + _quarter_steps(heatmaps, cells) + self.center_shift
+        filled, responses = _fill(heatmaps, tags, found, is_found)
+        keypoints = torch.where(is_found[..., None], found, filled.float())
+        return keypoints, torch.where(is_found, scores, responses), scores.mean(1)
+
+
+def group_by_tags(
+    values: np.ndarray, tags: np.ndarray, order: Sequence[int], value_threshold: float, tag_threshold: float
+) -> np.ndarray:
+    """Which candidates of the keypoints belong together.
+
+    One keypoint after the other, candidates and instances are paired so that the distances of their tags are least; a
+    candidate whose tag is too far from the mean tag of its instance begins a new one.
+
+    Args:
+        values: (K, M) responses of the candidates.
+        tags: (K, M, L).
+        order: of the keypoints.
+        value_threshold: candidates with lower responses do not count.
+        tag_threshold: greatest distance of tags.
+
+    Returns:
+        (N, K) index of each instance's candidate, -1 for none.
+    """
+    groups = np.zeros((0, len(values)), dtype=int)
+    sums, counts = np.zeros((0, tags.shape[2]), dtype=tags.dtype), np.zeros((0, 1), dtype=tags.dtype)
+    for keypoint in order:
+        candidates = np.flatnonzero(values[keypoint] > value_threshold)
+        own = tags[keypoint, candidates]
+        distances = np.linalg.norm(own[:, None].astype(np.float64) - sums / np.maximum(counts, 1), axis=-1)
+        costs = np.round(distances) * TAG_WEIGHT - values[keypoint, candidates, None]
+        rows, columns = cheapest_pairs(costs)
+        is_near = distances[rows, columns] < tag_threshold
+        rows, columns = rows[is_near], columns[is_near]
+        groups[columns, keypoint] = candidates[rows]
+        sums[columns] += own[rows]
+        counts[columns] += 1
+        is_new = np.ones(len(candidates), dtype=bool)
+        is_new[rows] = False
+        begun = np.full((is_new.sum(), len(values)), -1)
+        begun[:, keypoint] = candidates[is_new]
+        groups = np.concatenate((groups, begun))
+        sums = np.concatenate((sums, own[is_new]))
+        counts = np.concatenate((counts, np.ones((len(begun), 1), dtype=counts.dtype)))
+    return groups
+
+
+def _quarter_steps(heatmaps: Tensor, cells: Tensor) -> Tensor:
+    """A quarter cell towards the greater neighbor of cells (N, K, 2) in heatmaps (K, h, w), none at the border."""
+    height, width = heatmaps.shape[-2:]
+    x, y = cells.unbind(-1)
+    keypoint = torch.arange(len(heatmaps))
+
+    def responses(dx: int, dy: int) -> Tensor:
+        rows, columns = (y + dy).clamp(0, height - 1), (x + dx).clamp(0, width - 1)
+        return heatmaps[keypoint.to(heatmaps.device), rows.to(heatmaps.device), columns.to(heatmaps.device)].cpu()
+
+    # The conditions are the reference's, uneven as they are.
+    inside_x = (x > 1) & (x < width - 1) & (y > 0)
+    inside_y = (y > 1) & (y < height - 1) & (x > 0)
+    along_x, along_y = responses(1, 0) - responses(-1, 0), responses(0, 1) - responses(0, -1)
+    return torch.stack((along_x.sign() * inside_x, along_y.sign() * inside_y), -1) * 0.25
+
+
+def _fill(heatmaps: Tensor, tags: Tensor, keypoints: Tensor, is_found: Tensor) -> tuple[Tensor, Tensor]:
+    """For the keypoints that an instance lacks the places with the nearest tags and, among these, greatest responses.
+
+    Args:
+        heatmaps: (K, h, w).
+        tags: (L, K, h, w).
+        keypoints: (N, K, 2) in cells.
+        is_found: (N, K).
+
+    Returns:
+        Cells (N, K, 2) and responses (N, K), of use where a keypoint was not found.
+    """
+    height, width = heatmaps.shape[-2:]
+    places = keypoints.trunc().long().to(heatmaps.device)
+    x, y = places[..., 0].clamp(0, width - 1), places[..., 1].clamp(0, height - 1)
+    at_keypoints = tags[:, torch.arange(len(heatmaps), device=x.device), y, x]  # (L, N, K)
+    counted = is_found.to(x.device)
+    mean_tags = (at_keypoints * counted).sum(2) / counted.sum(1).clamp(min=1)  # (L, N)
+    cells = torch.zeros(keypoints.shape, dtype=torch.long)
+    responses = torch.zeros(is_found.shape)
+    for keypoint in torch.flatten((~is_found).any(0).nonzero()).tolist():
+        missing = (~is_found[:, keypoint]).nonzero()[:, 0]
+        # (missing, h, w); `norm` takes ten times as long over a short dimension.
+        distances = (tags[:, keypoint, None] - mean_tags[:, missing, None, None]).square().sum(0).sqrt()
+        costs = distances.round() * TAG_WEIGHT - heatmaps[keypoint]
+        best = costs.flatten(1).argmin(1)
+        cells[missing, keypoint] = torch.stack((best % width, best // width), -1).cpu()
+        responses[missing, keypoint] = heatmaps[keypoint].flatten()[best].cpu()
+    return cells, responses
+
+
+__all__ = ["AssociativeEmbeddingImageProcessor"]

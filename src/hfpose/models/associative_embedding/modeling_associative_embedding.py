@@ -1,0 +1,157 @@
+"""Associative embedding: a heatmap for each keypoint of all people, and tags that tell whose each is.
+
+Source: Newell et al., 2017, https://arxiv.org/abs/1611.05424; `mmpose.models.heads.AssociativeEmbeddingHead`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoBackbone, PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from hfpose.hub.push_mixin import PushWithCard
+from hfpose.keypoints import schema_for_config
+from hfpose.models.associative_embedding.configuration_associative_embedding import AssociativeEmbeddingConfig
+from hfpose.models.shared.bottom_up import mirror_maps, with_mirrored
+from hfpose.models.shared.bottom_up_losses import InstanceLabels, associative_embedding_loss, true_instances
+from hfpose.models.shared.configuration import label_count
+
+
+@dataclass
+class AssociativeEmbeddingOutput(ModelOutput):
+    """
+    Output of [`AssociativeEmbeddingForPoseEstimation`].
+
+    Args:
+        loss: scalar, where `labels` were given; see `associative_embedding_loss`.
+        heatmaps: (B, K, h, w) responses.
+        tags: (B, L * K, h, w) tags of the keypoints: the first number of each, then the second, and so on; twice as
+            many numbers with a flip test.
+        hidden_states: feature maps of the backbone, where asked for.
+    """
+
+    loss: Tensor | None = None
+    heatmaps: Tensor | None = None
+    tags: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+
+
+class AssociativeEmbeddingHead(nn.Module):
+    """From a feature map (B, C, h, w) to heatmaps (B, K, h, w) and tags (B, L * K, h, w)."""
+
+    def __init__(self, config: AssociativeEmbeddingConfig, in_channels: int) -> None:
+        super().__init__()
+        self.num_keypoints, kernel = label_count(config), config.final_kernel_size
+        self.projection = nn.Conv2d(
+            in_channels, self.num_keypoints * (1 + config.tag_size), kernel, padding=kernel // 2
+        )
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        maps = self.projection(features)
+        return maps[:, : self.num_keypoints], maps[:, self.num_keypoints :]
+
+
+class AssociativeEmbeddingPreTrainedModel(PushWithCard, PreTrainedModel):
+    """Initialization and loading."""
+
+    config: AssociativeEmbeddingConfig
+    config_class = AssociativeEmbeddingConfig
+    base_model_prefix = "associative_embedding"
+    main_input_name = "pixel_values"
+    input_modalities = "image"
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # the loss is not divided by `num_items_in_batch`
+    _no_split_modules = ["HRNetStage", "AssociativeEmbeddingHead"]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv2d):
+            init.normal_(module.weight, std=0.001)
+
+
+class AssociativeEmbeddingForPoseEstimation(AssociativeEmbeddingPreTrainedModel):
+    """
+    A backbone with heatmaps and tags.
+
+    Example:
+
+    ```python
+    >>> from hfpose import AssociativeEmbeddingForPoseEstimation, AssociativeEmbeddingImageProcessor
+
+    >>> model = AssociativeEmbeddingForPoseEstimation.from_pretrained(folder)
+    >>> processor = AssociativeEmbeddingImageProcessor.from_pretrained(folder)
+    >>> outputs = model(**processor(image, return_tensors="pt"), flip_test=True)
+    >>> people = processor.post_process_pose_estimation(outputs, target_sizes=[image.size[::-1]])
+    ```
+    """
+
+    def __init__(self, config: AssociativeEmbeddingConfig) -> None:
+        super().__init__(config)
+        self.backbone = AutoBackbone.from_config(config.backbone_config)
+        self.head = AssociativeEmbeddingHead(config, self.backbone.channels[-1])
+        self.post_init()
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        labels: Sequence[InstanceLabels] | None = None,
+        flip_test: bool = False,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        **kwargs: object,
+    ) -> AssociativeEmbeddingOutput | tuple[Tensor, ...]:
+        """
+        Args:
+            pixel_values: (B, C, H, W) normalized images, H and W multiples of 32.
+            labels: for each image its instances, see `InstanceLabels`; asks for the loss.
+            flip_test: average heatmaps over the mirrored images and add the tags of these, which needs the flip pairs
+                of `config.keypoint_schema`.
+            output_hidden_states: whether to return the feature maps of the backbone.
+            return_dict: False for a plain tuple.
+        """
+        feature_maps = self.backbone(with_mirrored(pixel_values, flip_test)).feature_maps
+        heatmaps, tags = self.head(feature_maps[-1])
+        loss = None
+        if labels is not None:
+            loss = self._loss(heatmaps[: len(labels)], tags[: len(labels)], labels, pixel_values.shape[-1])
+        if flip_test:
+            heatmaps, tags = self._merge_mirrored(heatmaps, tags)
+        wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        output = AssociativeEmbeddingOutput(
+            loss=loss, heatmaps=heatmaps, tags=tags, hidden_states=tuple(feature_maps) if wants_states else None
+        )
+        as_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if as_dict else output.to_tuple()
+
+    def _loss(self, heatmaps: Tensor, tags: Tensor, labels: Sequence[InstanceLabels], width: int) -> Tensor:
+        true = true_instances(labels, heatmaps.shape[1], width / heatmaps.shape[-1], heatmaps.device)
+        return associative_embedding_loss(
+            heatmaps,
+            tags,
+            true,
+            sigma=self.config.heatmap_sigma,
+            tag_weight=self.config.tag_loss_weight,
+            push_factor=self.config.push_factor,
+        )
+
+    def _merge_mirrored(self, heatmaps: Tensor, tags: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean heatmaps and both tags of the maps (2B, ...) of images and of mirrored images."""
+        mirror = schema_for_config(self.config).flip_indices
+        heatmaps, mirrored = heatmaps.chunk(2)
+        tags, mirrored_tags = tags.chunk(2)
+        indices = [index + start for start in range(0, tags.shape[1], len(mirror)) for index in mirror]
+        both = torch.cat((tags, mirror_maps(mirrored_tags, indices)), dim=1)
+        return (heatmaps + mirror_maps(mirrored, mirror)) / 2, both
+
+
+__all__ = [
+    "AssociativeEmbeddingForPoseEstimation",
+    "AssociativeEmbeddingOutput",
+    "AssociativeEmbeddingPreTrainedModel",
+]

@@ -1,0 +1,238 @@
+"""CID: a heatmap of people's centers, and for each center heatmaps of the keypoints of its person alone.
+
+Source: Wang et al., "Contextual Instance Decoupling for Robust Multi-Person Pose Estimation", CVPR 2022;
+`mmpose.models.heads.CIDHead`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoBackbone, PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from hfpose.hub.push_mixin import PushWithCard
+from hfpose.keypoints import schema_for_config
+from hfpose.models.cid.configuration_cid import CIDConfig
+from hfpose.models.shared.bottom_up import best_cells, cell_grid, heatmap_peaks, smooth_maps, with_mirrored
+from hfpose.models.shared.bottom_up_losses import (
+    InstanceLabels,
+    cid_targets,
+    contrastive_loss,
+    focal_heatmap_loss,
+    true_instances,
+)
+from hfpose.models.shared.branches import concatenate_branches
+from hfpose.models.shared.configuration import label_count
+
+# Cells that are one unit of the distance to a center.
+DISTANCE_UNIT = 32.0
+
+
+@dataclass
+class CIDOutput(ModelOutput):
+    """
+    Output of [`CIDForPoseEstimation`]. N counts the best centers of an image, best first.
+
+    Args:
+        loss: scalar, where `labels` were given.
+        heatmaps: (B, N, K, h, w) probabilities of the keypoints of each instance.
+        centers: (B, N, 2) x and y of the centers in cells of the heatmaps.
+        center_scores: (B, N) probability of each center, 0 where there are no more centers.
+        hidden_states: feature maps of the backbone, where asked for.
+    """
+
+    loss: Tensor | None = None
+    heatmaps: Tensor | None = None
+    centers: Tensor | None = None
+    center_scores: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+
+
+class Probabilities(nn.Conv2d):
+    """Logits of heatmaps. A class of its own because transformers initializes only modules that hold parameters."""
+
+
+class CIDInstanceHead(nn.Module):
+    """Heatmaps of one instance's keypoints from the features of an image and those of the instance's center."""
+
+    def __init__(self, config: CIDConfig, in_channels: int) -> None:
+        super().__init__()
+        channels = config.instance_channels
+        self.reduction = nn.Conv2d(in_channels, channels, 1)
+        self.channel_attention = nn.Linear(in_channels, channels)
+        self.spatial_features = nn.Linear(in_channels, channels)
+        self.spatial_attention = nn.Conv2d(3, 1, 5, padding=2)
+        self.fusion = nn.Conv2d(2 * channels, channels, 1)
+        self.heatmaps = Probabilities(channels, label_count(config), 1)
+
+    def forward(self, features: Tensor, center_features: Tensor, centers: Tensor) -> Tensor:
+        """
+        Args:
+            features: (B, C, h, w) of the images.
+            center_features: (B, N, C) of them at the centers.
+            centers: (B, N, 2) x and y in cells.
+
+        Returns:
+            (B, N, K, h, w) logits.
+        """
+        height, width = features.shape[-2:]
+        image_features = self.reduction(features)[:, None]  # (B, 1, c, h, w)
+        by_channel = image_features * self.channel_attention(center_features)[..., None, None]
+        similarity = (image_features * self.spatial_features(center_features)[..., None, None]).sum(2, keepdim=True)
+        distances = centers[:, :, None, None] - cell_grid(height, width, features.device) - 0.5
+        distances = (distances / DISTANCE_UNIT).permute(0, 1, 4, 2, 3).to(similarity.dtype)
+        places = torch.cat((similarity, distances), dim=2).flatten(0, 1)
+        by_place = image_features * self.spatial_attention(places).sigmoid().unflatten(0, centers.shape[:2])
+        fused = self.fusion(torch.cat((by_channel, by_place), dim=2).flatten(0, 1)).relu()
+        return self.heatmaps(fused).unflatten(0, centers.shape[:2])
+
+
+class CIDHead(nn.Module):
+    """Logits (B, K + 1, h, w) of keypoints and centers of all people, and the head of the single instances."""
+
+    def __init__(self, config: CIDConfig, in_channels: int) -> None:
+        super().__init__()
+        self.heatmaps = Probabilities(in_channels, label_count(config) + 1, 1)
+        self.instances = CIDInstanceHead(config, in_channels)
+
+
+class CIDPreTrainedModel(PushWithCard, PreTrainedModel):
+    """Initialization and loading."""
+
+    config: CIDConfig
+    config_class = CIDConfig
+    base_model_prefix = "cid"
+    main_input_name = "pixel_values"
+    input_modalities = "image"
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # the loss is not divided by `num_items_in_batch`
+    _no_split_modules = ["HRNetStage", "CIDHead"]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            init.normal_(module.weight, std=0.001)
+        if isinstance(module, Probabilities) and module.bias is not None:
+            prior = self.config.prior_probability
+            init.constant_(module.bias, -math.log((1 - prior) / prior))
+
+
+class CIDForPoseEstimation(CIDPreTrainedModel):
+    """
+    CID with its heads for centers and for single instances.
+
+    Example:
+
+    ```python
+    >>> from hfpose import CIDForPoseEstimation, CIDImageProcessor
+
+    >>> model = CIDForPoseEstimation.from_pretrained(folder)
+    >>> processor = CIDImageProcessor.from_pretrained(folder)
+    >>> outputs = model(**processor(image, return_tensors="pt"), flip_test=True)
+    >>> people = processor.post_process_pose_estimation(outputs, target_sizes=[image.size[::-1]])
+    ```
+    """
+
+    def __init__(self, config: CIDConfig) -> None:
+        super().__init__(config)
+        self.backbone = AutoBackbone.from_config(config.backbone_config)
+        self.head = CIDHead(config, sum(self.backbone.channels))
+        self.post_init()
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        labels: Sequence[InstanceLabels] | None = None,
+        flip_test: bool = False,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        **kwargs: object,
+    ) -> CIDOutput | tuple[Tensor, ...]:
+        """
+        Args:
+            pixel_values: (B, C, H, W) normalized images, H and W multiples of 32.
+            labels: for each image its instances, see `InstanceLabels`; asks for the loss.
+            flip_test: average over the mirrored images, which needs the flip pairs of `config.keypoint_schema`.
+            output_hidden_states: whether to return the feature maps of the backbone.
+            return_dict: False for a plain tuple.
+        """
+        feature_maps = self.backbone(with_mirrored(pixel_values, flip_test)).feature_maps
+        features = concatenate_branches(feature_maps)
+        probabilities = self._probabilities(self.head.heatmaps(features))
+        loss = None
+        if labels is not None:
+            stride = pixel_values.shape[-1] / features.shape[-1]
+            loss = self._loss(features[: len(labels)], probabilities[: len(labels)], labels, stride)
+        if flip_test:  # the mirrored features, mirrored back, are those of a second image with the same centers
+            features = torch.cat((features[: len(pixel_values)], features[len(pixel_values) :].flip(-1)))
+            original, mirrored = probabilities[:, -1:].chunk(2)
+            probabilities = (original + mirrored.flip(-1)) / 2
+        centers, center_scores = self._centers(probabilities[:, -1:].float())
+        heatmaps = self._heatmaps(features, centers.repeat(len(features) // len(centers), 1, 1))
+        if flip_test:
+            original, mirrored = heatmaps.chunk(2)
+            heatmaps = (original + mirrored[:, :, list(schema_for_config(self.config).flip_indices)]) / 2
+        wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        output = CIDOutput(
+            loss=loss,
+            heatmaps=heatmaps,
+            centers=centers,
+            center_scores=center_scores,
+            hidden_states=tuple(feature_maps) if wants_states else None,
+        )
+        as_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if as_dict else output.to_tuple()
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        least = self.config.min_probability
+        return logits.sigmoid().clamp(least, 1 - least)
+
+    def _centers(self, probabilities: Tensor) -> tuple[Tensor, Tensor]:
+        """The best centers (B, N, 2) in cells and their scores (B, N) in a heatmap (B, 1, h, w)."""
+        height, width = probabilities.shape[-2:]
+        smoothed = smooth_maps(probabilities, self.config.smoothing_kernel_size)
+        side = (height + width) / 2
+        peaks = heatmap_peaks(smoothed, 7 if side > 300 else 5 if side > 200 else 3)
+        scores, cells = best_cells(peaks, self.config.num_queries)
+        return torch.stack((cells % width, cells // width), dim=-1), scores
+
+    def _heatmaps(self, features: Tensor, centers: Tensor) -> Tensor:
+        """Probabilities (B, N, K, h, w) of the keypoints of the instances with these centers (B, N, 2)."""
+        return self._probabilities(self.head.instances(features, _features_at(features, centers), centers))
+
+    def _loss(
+        self, features: Tensor, probabilities: Tensor, labels: Sequence[InstanceLabels], stride: float
+    ) -> Tensor:
+        """Focal losses of the heatmaps of all people and of single ones, contrastive loss of centers' features.
+
+        All instances share one number of heatmaps, so that of the image with most.
+        """
+        config = self.config
+        size = (features.shape[2], features.shape[3])
+        true = true_instances(labels, label_count(config), stride, features.device)
+        targets = cid_targets(true, size, config.heatmap_min_overlap, config.max_training_instances)
+        loss = focal_heatmap_loss(probabilities, targets.heatmaps)
+        center_features = _features_at(features, targets.centers)
+        instances = self._probabilities(self.head.instances(features, center_features, targets.centers))
+        chosen = targets.is_chosen
+        if chosen.any():
+            instance_loss = focal_heatmap_loss(instances[chosen], targets.instance_heatmaps, targets.instance_weights)
+            loss = loss + config.instance_loss_weight * instance_loss
+            loss = loss + contrastive_loss(center_features.float(), chosen, config.contrastive_temperature)
+        return loss
+
+
+def _features_at(features: Tensor, cells: Tensor) -> Tensor:
+    """Features (B, N, C) of the maps (B, C, h, w) at cells (B, N, 2)."""
+    index = cells[..., 0] + cells[..., 1] * features.shape[-1]
+    return features.flatten(2).gather(2, index[:, None].expand(-1, features.shape[1], -1)).transpose(1, 2)
+
+
+__all__ = ["CIDForPoseEstimation", "CIDOutput", "CIDPreTrainedModel"]

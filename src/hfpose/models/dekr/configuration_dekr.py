@@ -1,0 +1,71 @@
+"""DEKR configuration."""
+
+from typing import Any
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+from hfpose.errors import ConfigError
+from hfpose.keypoints import schema_for_config
+from hfpose.models.shared.branches import ALL_BRANCHES
+from hfpose.models.shared.configuration import MAX_LAYERS, LabeledConfig, check_sizes
+
+
+@strict
+class DEKRConfig(LabeledConfig):
+    r"""
+    Configuration of [`DEKRForPoseEstimation`]. The defaults are those of DEKR with HRNet-W32 for COCO.
+
+    The number of keypoints is `num_labels`; their names are `id2label`.
+
+    Args:
+        backbone_config: the backbone, whose feature maps are concatenated; default HRNet-W32 with all its branches.
+        heatmap_channels: channels of the branch that gives the heatmaps.
+        displacement_channels: channels for each keypoint of the branch that gives the displacements.
+        num_adaptive_layers: adaptive convolutions of that branch.
+        num_queries: best centers of an image that become instances.
+        center_kernel_size: a center has no greater response within this many cells; odd.
+        rescoring_size: hidden units of the network that rates poses; 0 for a model without it.
+        rescoring_links: two links of the skeleton, by index, whose mean length is the unit of length of that network.
+        heatmap_sigma: standard deviations in cells of the targets of centers and of keypoints in training.
+        background_weight: weight of cells that no target reaches.
+        min_diagonal: instances whose keypoints span less than this many cells have no center in training.
+        displacement_beta: error in cells from which the loss of displacements is linear.
+        displacement_loss_weight: its weight.
+        keypoint_schema: names, skeleton, flip pairs and colors of the keypoints, see [`KeypointSchema`]. The rescoring
+            network needs the skeleton, the flip test the flip pairs.
+    """
+
+    model_type = "dekr"
+    default_num_labels = 17
+    sub_configs_defaults = {"backbone_config": ALL_BRANCHES}
+
+    backbone_config: dict[str, Any] | PreTrainedConfig | None = None
+    heatmap_channels: int = 32
+    displacement_channels: int = 15
+    num_adaptive_layers: int = 2
+    num_queries: int = 30
+    center_kernel_size: int = 5
+    rescoring_size: int = 0
+    rescoring_links: list[int] | tuple[int, int] = (5, 6)
+    heatmap_sigma: list[float | int] | tuple[float | int, float | int] = (4.0, 2.0)
+    background_weight: float | int = 0.1
+    min_diagonal: float | int = 32**0.5
+    displacement_beta: float = 1 / 9
+    displacement_loss_weight: float = 0.002
+    keypoint_schema: dict[str, Any] | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        check_sizes(self, "heatmap_channels", "displacement_channels", "num_queries", "rescoring_size")
+        check_sizes(self, "num_adaptive_layers", limit=MAX_LAYERS)
+        super().__post_init__(**kwargs)
+        num_links = len(schema_for_config(self).skeleton)
+        if self.rescoring_size and max(self.rescoring_links) >= num_links:
+            raise ConfigError(
+                f"The rescoring network measures links {tuple(self.rescoring_links)} of the skeleton, but the "
+                f"keypoint_schema has {num_links} links. Give the keypoint_schema that the model was trained with, or "
+                "rescoring_size=0 for a model without that network."
+            )
+
+
+__all__ = ["DEKRConfig"]

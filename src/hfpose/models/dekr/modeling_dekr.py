@@ -1,0 +1,317 @@
+"""DEKR: a heatmap of people's centers, and from each place the displacements to all keypoints of its person.
+
+Source: Geng et al., 2021, https://arxiv.org/abs/2104.02300; `mmpose.models.heads.DEKRHead`, `mmpose.codecs.SPR`,
+`mmcv.ops.DeformConv2d`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AutoBackbone, PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from hfpose.hub.push_mixin import PushWithCard
+from hfpose.keypoints import schema_for_config
+from hfpose.models.dekr.configuration_dekr import DEKRConfig
+from hfpose.models.shared.bottom_up import (
+    best_cells,
+    cell_grid,
+    heatmap_peaks,
+    mirror_maps,
+    with_mirrored,
+)
+from hfpose.models.shared.bottom_up_losses import InstanceLabels, dekr_loss, true_instances
+from hfpose.models.shared.branches import concatenate_branches
+from hfpose.models.shared.configuration import label_count
+from hfpose.models.shared.convolution import ConvNormAct
+
+KERNEL_SIZE = 3
+TAPS = KERNEL_SIZE**2
+
+
+@dataclass
+class DEKROutput(ModelOutput):
+    """
+    Output of [`DEKRForPoseEstimation`]. N counts the best centers of an image, best first.
+
+    Args:
+        loss: scalar, where `labels` were given; see `dekr_loss`.
+        pred_keypoints: (B, N, K, 2) x and y in pixels of `pixel_values`.
+        keypoint_scores: (B, N, K) response of the keypoint's heatmap there.
+        center_scores: (B, N) response of the center's heatmap, 0 where there are no more centers.
+        pose_scores: (B, N) rating of each pose, 1 for a model without rescoring network.
+        heatmaps: (B, K + 1, h, w) responses of keypoints and, last, of centers.
+        displacements: (B, 2K, h, w) x and y from each cell to each keypoint of its person, in cells.
+        hidden_states: feature maps of the backbone, where asked for.
+    """
+
+    loss: Tensor | None = None
+    pred_keypoints: Tensor | None = None
+    keypoint_scores: Tensor | None = None
+    center_scores: Tensor | None = None
+    pose_scores: Tensor | None = None
+    heatmaps: Tensor | None = None
+    displacements: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+
+
+class DEKRResidualBlock(nn.Module):
+    """Two 3x3 convolutions with a residual connection."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = ConvNormAct(channels, channels, 3, hidden_act="relu")
+        self.conv2 = ConvNormAct(channels, channels, 3, hidden_act=None)
+
+    def forward(self, hidden_state: Tensor) -> Tensor:
+        return (self.conv2(self.conv1(hidden_state)) + hidden_state).relu()
+
+
+class DEKRAdaptiveConv(nn.Module):
+    """A 3x3 convolution that looks at places of its own choice, group by group, with a residual connection.
+
+    At each cell an affine matrix, predicted by a convolution, moves the nine places that the convolution looks at.
+
+    Args:
+        channels: of input and output.
+        groups: of channels that do not mix; one for each keypoint.
+    """
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+        self.transform = nn.Conv2d(channels, 6 * groups, KERNEL_SIZE, padding=1, groups=groups)
+        self.conv = nn.Conv2d(channels, channels, KERNEL_SIZE, padding=1, groups=groups, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, hidden_state: Tensor) -> Tensor:
+        batch, channels, height, width = hidden_state.shape
+        places = self._places(self.transform(hidden_state).float())
+        # In half precision a place would be off by half a cell.
+        values = F.grid_sample(
+            hidden_state.float().reshape(batch * self.groups, -1, height, width),
+            places.reshape(batch * self.groups, TAPS * height, width, 2),
+            align_corners=False,
+        ).to(hidden_state.dtype)
+        values = values.reshape(batch, self.groups, channels // self.groups * TAPS, height * width)
+        weight = self.conv.weight.reshape(self.groups, channels // self.groups, -1)
+        moved = (weight @ values).reshape(batch, channels, height, width)
+        return (self.norm(moved) + hidden_state).relu()
+
+    def _places(self, transforms: Tensor) -> Tensor:
+        """Where each cell looks, as `grid_sample` takes it.
+
+        Args:
+            transforms: (B, 6 * groups, h, w) matrices of two rows (y, x) and three columns (y, x, 1).
+
+        Returns:
+            (B, groups, 9, h, w, 2) x and y, -1 to 1 from one border of the map to the other.
+        """
+        batch, _, height, width = transforms.shape
+        steps = torch.arange(KERNEL_SIZE, dtype=transforms.dtype, device=transforms.device) - KERNEL_SIZE // 2
+        taps = torch.stack((steps.repeat_interleave(KERNEL_SIZE), steps.repeat(KERNEL_SIZE)))  # (2, 9) y and x
+        matrices = transforms.reshape(batch, self.groups, 2, 3, height * width)
+        offsets = taps.t() @ matrices[:, :, :, :2] + matrices[:, :, :, 2:]  # (B, groups, 2, 9, h * w)
+        offsets = (offsets + taps[:, :, None]).reshape(batch, self.groups, 2, TAPS, height, width)
+        x, y = cell_grid(height, width, transforms.device).unbind(-1)
+        x, y = x + offsets[:, :, 1], y + offsets[:, :, 0]
+        return torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)
+
+
+class DEKRRescoring(nn.Module):
+    """Rates a pose by the lengths and directions of its links and the scores of its keypoints.
+
+    Args:
+        config: of the model.
+    """
+
+    def __init__(self, config: DEKRConfig) -> None:
+        super().__init__()
+        self.links = schema_for_config(config).skeleton
+        self.unit_links = list(config.rescoring_links)
+        in_features = 3 * len(self.links) + label_count(config)
+        self.layers = nn.ModuleList(
+            nn.Linear(*size)
+            for size in (
+                (in_features, config.rescoring_size),
+                (config.rescoring_size,) * 2,
+                (config.rescoring_size, 1),
+            )
+        )
+
+    def forward(self, keypoints: Tensor, keypoint_scores: Tensor) -> Tensor:
+        """Rating (B, N) of poses (B, N, K, 2) in pixels of the network input with scores (B, N, K)."""
+        starts, ends = ([link[end] for link in self.links] for end in (0, 1))
+        links = keypoints[:, :, starts] - keypoints[:, :, ends]
+        lengths = links.norm(dim=-1)
+        unit = lengths[:, :, self.unit_links].mean(-1, keepdim=True).clamp(min=1)
+        features = torch.cat((links.flatten(2) / unit, lengths / unit, keypoint_scores), dim=-1)
+        features = features.to(next(self.parameters()).dtype)
+        for layer in self.layers[:-1]:
+            features = layer(features).relu()
+        return self.layers[-1](features).squeeze(-1).nan_to_num(0.0)
+
+
+class DEKRHead(nn.Module):
+    """From the features (B, C, h, w) to heatmaps (B, K + 1, h, w) and displacements (B, 2K, h, w)."""
+
+    def __init__(self, config: DEKRConfig, in_channels: int) -> None:
+        super().__init__()
+        keypoints, channels = label_count(config), config.heatmap_channels
+        self.heatmaps = nn.Sequential(
+            ConvNormAct(in_channels, channels, 1, hidden_act="relu"),
+            DEKRResidualBlock(channels),
+            nn.Conv2d(channels, keypoints + 1, 1),
+        )
+        channels = keypoints * config.displacement_channels
+        self.displacements = nn.Sequential(
+            ConvNormAct(in_channels, channels, 1, hidden_act="relu"),
+            *(DEKRAdaptiveConv(channels, keypoints) for _ in range(config.num_adaptive_layers)),
+            nn.Conv2d(channels, 2 * keypoints, 1, groups=keypoints),
+        )
+        self.rescoring = DEKRRescoring(config) if config.rescoring_size else None
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        return self.heatmaps(features), self.displacements(features)
+
+
+class DEKRPreTrainedModel(PushWithCard, PreTrainedModel):
+    """Initialization and loading."""
+
+    config: DEKRConfig
+    config_class = DEKRConfig
+    base_model_prefix = "dekr"
+    main_input_name = "pixel_values"
+    input_modalities = "image"
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # the loss is not divided by `num_items_in_batch`
+    _no_split_modules = ["HRNetStage", "DEKRHead"]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv2d):
+            init.normal_(module.weight, std=0.001)
+
+
+class DEKRForPoseEstimation(DEKRPreTrainedModel):
+    """
+    DEKR with its heads for heatmaps and displacements, and its rescoring network.
+
+    Example:
+
+    ```python
+    >>> from hfpose import DEKRForPoseEstimation, DEKRImageProcessor
+
+    >>> model = DEKRForPoseEstimation.from_pretrained(folder)
+    >>> processor = DEKRImageProcessor.from_pretrained(folder)
+    >>> outputs = model(**processor(image, return_tensors="pt"), flip_test=True)
+    >>> people = processor.post_process_pose_estimation(outputs, target_sizes=[image.size[::-1]])
+    ```
+    """
+
+    def __init__(self, config: DEKRConfig) -> None:
+        super().__init__(config)
+        self.backbone = AutoBackbone.from_config(config.backbone_config)
+        self.head = DEKRHead(config, sum(self.backbone.channels))
+        self.post_init()
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        labels: Sequence[InstanceLabels] | None = None,
+        flip_test: bool = False,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        **kwargs: object,
+    ) -> DEKROutput | tuple[Tensor, ...]:
+        """
+        Args:
+            pixel_values: (B, C, H, W) normalized images, H and W multiples of 32.
+            labels: for each image its instances, see `InstanceLabels`; asks for the loss.
+            flip_test: average over the mirrored images, which needs the flip pairs of `config.keypoint_schema`.
+            output_hidden_states: whether to return the feature maps of the backbone.
+            return_dict: False for a plain tuple.
+        """
+        feature_maps = self.backbone(with_mirrored(pixel_values, flip_test)).feature_maps
+        heatmaps, displacements = self.head(concatenate_branches(feature_maps))
+        stride = pixel_values.shape[-1] / heatmaps.shape[-1]
+        if flip_test:
+            heatmaps, displacements = self._merge_mirrored(heatmaps, displacements, stride)
+        keypoints, keypoint_scores, center_scores = self._poses(heatmaps.float(), displacements.float())
+        keypoints = keypoints * stride
+        rescoring = self.head.rescoring
+        wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        output = DEKROutput(
+            loss=None if labels is None else self._loss(heatmaps, displacements, labels, stride),
+            pred_keypoints=keypoints,
+            keypoint_scores=keypoint_scores,
+            center_scores=center_scores,
+            pose_scores=torch.ones_like(center_scores) if rescoring is None else rescoring(keypoints, keypoint_scores),
+            heatmaps=heatmaps,
+            displacements=displacements,
+            hidden_states=tuple(feature_maps) if wants_states else None,
+        )
+        as_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if as_dict else output.to_tuple()
+
+    def _loss(
+        self, heatmaps: Tensor, displacements: Tensor, labels: Sequence[InstanceLabels], stride: float
+    ) -> Tensor:
+        config = self.config
+        return dekr_loss(
+            heatmaps,
+            displacements,
+            true_instances(labels, label_count(config), stride, heatmaps.device),
+            sigmas=config.heatmap_sigma,
+            background_weight=config.background_weight,
+            min_diagonal=config.min_diagonal,
+            beta=config.displacement_beta,
+            displacement_weight=config.displacement_loss_weight,
+        )
+
+    def _merge_mirrored(self, heatmaps: Tensor, displacements: Tensor, stride: float) -> tuple[Tensor, Tensor]:
+        """Means of the maps (2B, ...) of images and of mirrored images.
+
+        The heatmaps are moved by a cell, and displacements along x lengthened by what that leaves.
+        """
+        mirror = list(schema_for_config(self.config).flip_indices)
+        heatmaps, mirrored = heatmaps.chunk(2)
+        mirrored = mirror_maps(mirrored, [*mirror, len(mirror)], shift=True)
+        displacements, others = (part.unflatten(1, (-1, 2)) for part in displacements.chunk(2))
+        others = others[:, mirror].flip(-1)
+        others = torch.stack(((stride - 1) / stride - others[:, :, 0], others[:, :, 1]), dim=2)
+        return (heatmaps + mirrored) / 2, (displacements + others).flatten(1, 2) / 2
+
+    def _poses(self, heatmaps: Tensor, displacements: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Poses (B, N, K, 2) in cells around the best centers, scores (B, N, K) of keypoints and (B, N) of centers."""
+        height, width = heatmaps.shape[-2:]
+        centers = heatmap_peaks(heatmaps[:, -1:], self.config.center_kernel_size)
+        center_scores, cells = best_cells(centers, self.config.num_queries)
+        moves = displacements.flatten(2).gather(2, cells[:, None].expand(-1, displacements.shape[1], -1))
+        moves = moves.transpose(1, 2).unflatten(2, (-1, 2))  # (B, N, K, 2)
+        keypoints = moves + cell_grid(height, width, cells.device).flatten(0, 1)[cells][:, :, None]
+        return keypoints, _responses(heatmaps[:, :-1], keypoints), center_scores
+
+
+def _responses(heatmaps: Tensor, keypoints: Tensor) -> Tensor:
+    """Responses (B, N, K) of the heatmaps (B, K, h, w) at keypoints (B, N, K, 2) in cells.
+
+    As in the reference, the outermost cells are taken to lie on the borders, which moves places by up to half a cell.
+    """
+    height, width = heatmaps.shape[-2:]
+    last = torch.tensor([width - 1, height - 1], dtype=keypoints.dtype, device=keypoints.device)
+    places = (keypoints / last * 2 - 1).transpose(1, 2)  # (B, K, N, 2)
+    values = F.grid_sample(
+        heatmaps.flatten(0, 1)[:, None], places.flatten(0, 1)[:, None], padding_mode="border", align_corners=False
+    )
+    return values.reshape(*places.shape[:3]).transpose(1, 2)
+
+
+__all__ = ["DEKRForPoseEstimation", "DEKROutput", "DEKRPreTrainedModel"]

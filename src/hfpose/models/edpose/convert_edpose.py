@@ -1,0 +1,135 @@
+"""From the reference's ED-Pose settings and checkpoints to ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from hfpose.errors import ConfigError
+from hfpose.keypoints import KeypointSchema
+from hfpose.models.edpose.configuration_edpose import EDPoseConfig
+from hfpose.models.edpose.image_processing_edpose import EDPoseImageProcessor
+from hfpose.models.edpose.modeling_edpose import EDPoseForPoseEstimation
+from hfpose.models.shared.bottom_up import bottom_up_arguments, rename_estimator
+from hfpose.models.shared.conversion import RenameRules, expect_settings, normalization_arguments
+
+MODEL_CLASS = EDPoseForPoseEstimation
+
+# Not used or said twice: the labels of the queries that are denoised in training, the decoder's second names of the
+# prediction layers, and the further names of the one layer that refines the sizes of keypoints.
+UNUSED = re.compile(
+    r"^head\.(label_enc\.|decoder\.(bbox|class|pose|pose_hw)_embed\.|out_head\.pose_hw_embed\.(?!0\.))"
+)
+
+_NORMS = {
+    "encoder": ("attention_norm", "feed_forward_norm"),
+    "decoder": ("self_attention_norm", "cross_attention_norm", "feed_forward_norm"),
+}
+_NECK_PARTS = {"conv": "0", "gn": "1"}
+_PREDICTIONS = {"bbox": "boxes", "class": "classes", "pose": "places"}
+RENAMES: RenameRules = (
+    (r"^neck\.convs\.(\d+)\.(conv|gn)\.", lambda match: f"neck.levels.{match[1]}.{_NECK_PARTS[match[2]]}."),
+    (r"^neck\.extra_convs\.(\d+)\.(conv|gn)\.", lambda match: f"neck.halvings.{match[1]}.{_NECK_PARTS[match[2]]}."),
+    (r"^head\.level_embed$", "level_features"),
+    (
+        r"^head\.(encoder|decoder)\.layers\.(\d+)\.norms\.(\d)\.",
+        lambda match: f"{match[1]}.layers.{match[2]}.{_NORMS[match[1]][int(match[3])]}.",
+    ),
+    (r"^head\.(encoder|decoder)\.", r"\1."),
+    (r"^encoder\.layers\.", "encoder."),
+    (r"^(encoder\.\d+)\.self_attn\.", r"\1.attention."),
+    (r"^(decoder\.layers\.\d+)\.self_attn\.attn\.", r"\1.self_attention."),
+    (r"^(decoder\.layers\.\d+)\.cross_attn\.", r"\1.cross_attention."),
+    (r"\.ffn\.layers\.(?:0\.)?(\d)\.", r".feed_forward.layers.\1."),
+    (r"^decoder\.ref_point_head\.", "decoder.box_positions."),
+    (r"^decoder\.keypoint_embed\.", "decoder.keypoint_features."),
+    (r"^decoder\.hw\.", "decoder.keypoint_sizes."),
+    (r"^head\.out_head\.pose_hw_embed\.0\.", "decoder.sizes."),
+    (r"^head\.out_head\.(bbox|class|pose)_embed\.", lambda match: f"decoder.{_PREDICTIONS[match[1]]}."),
+    (r"^head\.memory_trans_fc\.", "proposal_projection."),
+    (r"^head\.memory_trans_norm\.", "proposal_norm."),
+    (r"^head\.enc_out_class_embed\.", "proposal_classes."),
+    (r"^head\.enc_out_bbox_embed\.", "proposal_boxes."),
+)
+
+
+def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> EDPoseConfig:
+    """Configuration for the reference's settings of a model with an `EDPoseHead`.
+
+    Raises:
+        ConfigError: for a setting that is not supported, or a schema with another number of keypoints.
+    """
+    head, neck = reference["head"], reference.get("neck") or {}
+    expect_settings("The head", head, {"type": "EDPoseHead", "as_two_stage": True})
+    expect_settings("The neck", {"type": neck.get("type")}, {"type": "ChannelMapper"})
+    expect_settings("ChannelMapper", {"kernel_size": 3, **neck}, {"kernel_size": 1, "act_cfg": None})
+    expect_settings("ChannelMapper.norm_cfg", {"type": None, **(neck.get("norm_cfg") or {})}, {"type": "GroupNorm"})
+    encoder, decoder = head["encoder"]["layer_cfg"], head["decoder"]["layer_cfg"]
+    attention, size = encoder["self_attn_cfg"], encoder["self_attn_cfg"]["embed_dims"]
+    expect_settings("EDPoseHead.decoder", head["decoder"], {"embed_dims": size, "query_dim": 4})
+    expect_settings("EDPoseHead.decoder's attention", decoder["self_attn_cfg"], {"embed_dims": size})
+    positions = head["positional_encoding"]
+    expect_settings("positional_encoding", positions, {"num_pos_feats": size // 2, "normalize": True})
+    if positions.get("temperatureH") != positions.get("temperatureW"):
+        raise ConfigError(
+            f"positional_encoding has temperatureH={positions.get('temperatureH')} and temperatureW="
+            f"{positions.get('temperatureW')}; expected the same for both."
+        )
+    feed_forward = encoder["ffn_cfg"]["feedforward_channels"]
+    expect_settings("EDPoseHead.decoder's ffn_cfg", decoder["ffn_cfg"], {"feedforward_channels": feed_forward})
+    return EDPoseConfig(
+        hidden_size=size,
+        num_attention_heads=attention.get("num_heads", 8),
+        num_points=attention.get("num_points", 4),
+        num_feature_levels=head.get("num_feature_levels", 4),
+        num_norm_groups=neck["norm_cfg"]["num_groups"],
+        intermediate_size=feed_forward,
+        num_encoder_layers=head["encoder"]["num_layers"],
+        num_decoder_layers=head["decoder"]["num_layers"],
+        num_box_layers=head["decoder"].get("num_box_decoder_layers", 2),
+        num_queries=head.get("num_queries", 100),
+        num_instances=head["decoder"].get("num_group", 100),
+        num_classes=head["out_head"]["num_classes"],
+        position_temperature=float(positions.get("temperatureH", 10_000)),
+        **bottom_up_arguments(reference, schema),
+    )
+
+
+def image_processor_from_reference(reference: Mapping[str, Any]) -> EDPoseImageProcessor:
+    """Image processor for the reference's settings.
+
+    Raises:
+        ConfigError: for a setting that is not supported.
+    """
+    steps = reference.get("test_pipeline") or ()
+    resize = next((step for step in steps if step["type"].endswith("BottomupRandomChoiceResize")), None)
+    if resize is None or len(resize.get("scales") or ()) != 1:
+        raise ConfigError(
+            "The model's test_pipeline has no BottomupRandomChoiceResize step with one scale, so the size of its input "
+            "is unknown. Use a config whose test_pipeline or val_pipeline has one."
+        )
+    expect_settings(
+        "BottomupRandomChoiceResize", {"backend": "cv2", **resize}, {"backend": "pillow", "keep_ratio": True}
+    )
+    expect_settings("test_cfg", reference.get("test_cfg") or {}, {"flip_test": False, "multiscale_test": False})
+    shortest, longest = sorted(resize["scales"][0])
+    decoder = reference["head"].get("data_decoder") or {}
+    return EDPoseImageProcessor(
+        size={"shortest_edge": shortest, "longest_edge": longest},
+        max_instances=decoder.get("num_select", 100),
+        **normalization_arguments(reference["data_preprocessor"]),
+    )
+
+
+def convert_state_dict(state_dict: Mapping[str, Tensor], config: EDPoseConfig) -> dict[str, Tensor]:
+    """The reference's tensors under our names, without those that inference does not use."""
+    used = {name: tensor for name, tensor in state_dict.items() if not UNUSED.match(name)}
+    renamed = rename_estimator(used, config, RENAMES)
+    last = f"decoder.places.{config.num_decoder_layers - config.num_box_layers}."
+    return {
+        f"decoder.first_places.{name.removeprefix(last)}" if name.startswith(last) else name: tensor
+        for name, tensor in renamed.items()
+    }

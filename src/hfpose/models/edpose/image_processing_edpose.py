@@ -1,0 +1,125 @@
+"""ED-Pose image processor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers.image_processing_base import BatchFeature
+from transformers.image_processing_utils import BaseImageProcessor
+from transformers.utils import TensorType
+
+from hfpose.models.shared.bottom_up import check_target_sizes
+from hfpose.models.shared.images import ImageLike, PixelNormalization, rgb_arrays
+from hfpose.models.shared.one_stage import Instances, OneStageProcessing
+
+
+class EDPoseImageProcessor(OneStageProcessing, PixelNormalization, BaseImageProcessor):
+    """Resizes images by one factor, and turns outputs into people.
+
+    Args:
+        size: `{"shortest_edge", "longest_edge"}`: an image gets as large as it can with neither side beyond these.
+        channel_order: `"rgb"` or `"bgr"`, what the network is fed.
+        do_rescale, rescale_factor, do_normalize, image_mean, image_std: as in transformers.
+        max_instances: best instances of an image.
+    """
+
+    model_input_names = ["pixel_values", "pixel_mask"]
+
+    # transformers saves a None only where the class has another default.
+    max_instances: int | None = 50
+
+    def __init__(
+        self,
+        size: dict[str, int] | None = None,
+        channel_order: str = "rgb",
+        do_rescale: bool = True,
+        rescale_factor: float = 1 / 255,
+        do_normalize: bool = True,
+        image_mean: Sequence[float] = (0.485, 0.456, 0.406),
+        image_std: Sequence[float] = (0.229, 0.224, 0.225),
+        max_instances: int | None = 50,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.size = size or {"shortest_edge": 800, "longest_edge": 1333}
+        self.channel_order = channel_order
+        self.do_rescale = do_rescale
+        self.rescale_factor = rescale_factor
+        self.do_normalize = do_normalize
+        self.image_mean = list(image_mean)
+        self.image_std = list(image_std)
+        self.max_instances = max_instances
+
+    def preprocess(
+        self,
+        images: ImageLike | Sequence[ImageLike],
+        return_tensors: str | TensorType | None = None,
+        memory_format: torch.memory_format = torch.contiguous_format,
+        **_: Any,
+    ) -> BatchFeature:
+        """Network input for one image or several; smaller ones are padded at the right and bottom with the mean color.
+
+        Args:
+            images: the images.
+            return_tensors: `"pt"` for torch.
+            memory_format: `torch.channels_last` for models that work in that order.
+
+        Returns:
+            `pixel_values` (B, 3, H, W), float32, and `pixel_mask` (B, H, W), 1 for pixels of an image.
+        """
+        resized = [self._resized(image) for image in rgb_arrays(images)]
+        height, width = np.max([image.shape[:2] for image in resized], axis=0)
+        values = torch.zeros(len(resized), 3, height, width)
+        mask = torch.zeros(len(resized), height, width, dtype=torch.int64)
+        for index, image in enumerate(resized):
+            high, wide = image.shape[:2]
+            values[index, :, :high, :wide] = self.normalize_pixels(image[None])[0]
+            mask[index, :high, :wide] = 1
+        values = values.contiguous(memory_format=memory_format)
+        return BatchFeature({"pixel_values": values, "pixel_mask": mask}, tensor_type=return_tensors)
+
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the network input for an image of this size."""
+        shortest, longest = self.size["shortest_edge"], self.size["longest_edge"]
+        factor = min(longest / max(height, width), shortest / min(height, width))
+        return max(int(height * factor + 0.5), 1), max(int(width * factor + 0.5), 1)
+
+    def _resized(self, image: np.ndarray) -> np.ndarray:
+        from PIL import Image
+
+        height, width = self.input_size(*image.shape[:2])
+        return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+    def instances(
+        self,
+        outputs: Any,
+        target_sizes: Tensor | Sequence[tuple[int, int]],
+        threshold: float | None = None,
+        nms_threshold: float | None = None,
+    ) -> list[Instances]:
+        """See `OneStageProcessing.instances`; there is no suppression, so `nms_threshold` means nothing.
+
+        The score of a keypoint is that of its instance, as in the reference.
+        """
+        check_target_sizes(outputs["logits"], target_sizes)
+        scores, order = outputs["logits"].float().sigmoid().flatten(1).sort(dim=1, descending=True, stable=True)
+        order = (order // outputs["logits"].shape[-1]).cpu()  # of the boxes, whatever class the score is of
+        found = []
+        for index, (height, width) in enumerate(target_sizes):
+            chosen, best = order[index, : self.max_instances], scores[index, : self.max_instances].cpu().numpy()
+            if threshold is not None:
+                chosen, best = chosen[best >= threshold], best[best >= threshold]
+            sides = np.array([width, height], dtype=np.float32)
+            boxes = outputs["pred_boxes"][index].float().cpu()[chosen].numpy()
+            centers, halves = boxes[:, :2], boxes[:, 2:] / 2
+            boxes = np.concatenate(((centers - halves) * sides, (centers + halves) * sides), axis=1)
+            keypoints = outputs["pred_keypoints"][index].float().cpu()[chosen].numpy() * sides
+            found.append(Instances(boxes, best, keypoints, np.repeat(best[:, None], keypoints.shape[1], axis=1)))
+        return found
+
+
+__all__ = ["EDPoseImageProcessor"]

@@ -1,0 +1,292 @@
+"""What the bottom-up estimators share: an image at its own aspect ratio, all keypoints at once, people out of them.
+
+Source: `mmpose.datasets.transforms.BottomupResize`, `mmpose.models.pose_estimators.BottomupPoseEstimator`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import PreTrainedConfig
+from transformers.image_processing_base import BatchFeature
+from transformers.image_processing_utils import BaseImageProcessor
+from transformers.utils import TensorType
+
+from hfpose.errors import ConfigError, InputError
+from hfpose.keypoints import KeypointSchema
+from hfpose.models.backbones import backbone_from_reference, convert_backbone
+from hfpose.models.shared.conversion import (
+    RenameRules,
+    expect_settings,
+    keypoint_arguments,
+    normalization_arguments,
+    rename_state_dict,
+)
+from hfpose.models.shared.images import ImageLike, PixelNormalization, rgb_arrays
+from hfpose.models.shared.one_stage import Instances, OneStageProcessing
+
+EXPAND, FIT = RESIZE_MODES = ("expand", "fit")
+
+# With "expand" the long side of a network input is at most this many times as long as it is for a square image, so
+# that memory stays bounded for an image of one row of pixels; an image that is longer still is shrunk to it.
+MAX_EXPANSION = 8
+
+
+class BottomUpImageProcessor(PixelNormalization, OneStageProcessing, BaseImageProcessor):
+    """Resizes images by one factor, centers them in an input whose sides are multiples of a number, and goes back.
+
+    A family adds `instances`.
+
+    Args:
+        size: `{"height", "width"}` that the network was trained with.
+        size_divisor: both sides of the input are rounded up to multiples of it.
+        resize_mode: `"expand"`: the image covers `size`, so the input is larger along one side; `"fit"`: the image
+            lies within `size`, which is the size of every input.
+        channel_order: `"rgb"` or `"bgr"`, what the network is fed.
+        do_rescale, rescale_factor, do_normalize, image_mean, image_std: as in transformers.
+        flip_test: whether the reference averages over the mirrored image when it evaluates this model: call the model
+            with `flip_test=True`. The pipelines do so only when asked, because it doubles the cost.
+        max_instances: most instances of an image; None for no limit.
+
+    Raises:
+        ConfigError: for another `resize_mode`, or `"fit"` with a `size` that is no multiple of `size_divisor`.
+    """
+
+    model_input_names = ["pixel_values"]
+
+    # transformers saves a None only where the class has another default.
+    max_instances: int | None = 30
+
+    def __init__(
+        self,
+        size: dict[str, int] | None = None,
+        size_divisor: int = 32,
+        resize_mode: str = EXPAND,
+        channel_order: str = "rgb",
+        do_rescale: bool = True,
+        rescale_factor: float = 1 / 255,
+        do_normalize: bool = True,
+        image_mean: Sequence[float] = (0.485, 0.456, 0.406),
+        image_std: Sequence[float] = (0.229, 0.224, 0.225),
+        flip_test: bool = True,
+        max_instances: int | None = 30,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.size = size or {"height": 512, "width": 512}
+        self.size_divisor = size_divisor
+        self.resize_mode = resize_mode
+        self.channel_order = channel_order
+        self.do_rescale = do_rescale
+        self.rescale_factor = rescale_factor
+        self.do_normalize = do_normalize
+        self.image_mean = list(image_mean)
+        self.image_std = list(image_std)
+        self.flip_test = flip_test
+        self.max_instances = max_instances
+        if resize_mode not in RESIZE_MODES:
+            raise ConfigError(f"Unknown resize_mode {resize_mode!r}; expected one of {', '.join(RESIZE_MODES)}.")
+        if resize_mode == FIT and any(side % size_divisor for side in self.size.values()):
+            raise ConfigError(
+                f"resize_mode='fit' needs sides that are multiples of size_divisor={size_divisor}, got {self.size}."
+            )
+
+    def preprocess(
+        self,
+        images: ImageLike | Sequence[ImageLike],
+        return_tensors: str | TensorType | None = None,
+        memory_format: torch.memory_format = torch.contiguous_format,
+        **_: Any,
+    ) -> BatchFeature:
+        """Network input for one image or several.
+
+        Inputs of different sizes are padded at the right and bottom to the largest, with black. As the padding may
+        change results a little, batch images whose `input_size` is the same.
+
+        Args:
+            images: the images.
+            return_tensors: `"pt"` for torch.
+            memory_format: `torch.channels_last` for models that work in that order.
+
+        Returns:
+            `pixel_values` (B, 3, H, W), float32.
+        """
+        values = self.pixel_values(rgb_arrays(images), memory_format)
+        return BatchFeature({"pixel_values": values}, tensor_type=return_tensors)
+
+    def pixel_values(self, images: Sequence[np.ndarray], memory_format: torch.memory_format) -> Tensor:
+        """What `preprocess` makes of RGB `images` [(h, w, 3), ...]."""
+        sizes = [self.input_size(*image.shape[:2]) for image in images]
+        batch = np.zeros((len(images), *np.max(sizes, axis=0), 3), dtype=np.uint8)
+        for image, (height, width), fitted in zip(images, sizes, batch, strict=True):
+            fitted[:height, :width] = self._fit(image, height, width)
+        return self.normalize_pixels(batch, memory_format)
+
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the network input for an image of this size."""
+        if self.resize_mode == FIT:
+            return self.size["height"], self.size["width"]
+        fitted_height, fitted_width = self._fitted_size(height, width)
+        return self._round_up(fitted_height), self._round_up(fitted_width)
+
+    def _fitted_size(self, height: int, width: int) -> tuple[float, float]:
+        """Height and width of an image in the network input, not rounded."""
+        high, wide = (self._round_up(self.size[side]) for side in ("height", "width"))
+        ratio = width / height
+        if self.resize_mode == FIT:
+            return min(high, wide / ratio), min(wide, high * ratio)
+        fitted = max(high, wide / ratio), max(wide, high * ratio)
+        limit = min(1.0, MAX_EXPANSION * high / fitted[0], MAX_EXPANSION * wide / fitted[1])
+        return fitted[0] * limit, fitted[1] * limit
+
+    def _round_up(self, side: float) -> int:
+        return math.ceil(side / self.size_divisor) * self.size_divisor
+
+    def _factor(self, height: int, width: int) -> float:
+        """From pixels of an image to those of the network input."""
+        return self._fitted_size(height, width)[1] / width
+
+    def _fit(self, image: np.ndarray, height: int, width: int) -> np.ndarray:
+        """An image in the middle of a network input (height, width, 3)."""
+        import cv2
+
+        factor = self._factor(*image.shape[:2])
+        shift_x, shift_y = width / 2 - factor * image.shape[1] / 2, height / 2 - factor * image.shape[0] / 2
+        matrix = np.array([[factor, 0, shift_x], [0, factor, shift_y]])
+        return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
+
+    def to_image(self, keypoints: np.ndarray, target_size: Tensor | Sequence[int]) -> np.ndarray:
+        """Keypoints (N, K, 2) from pixels of the network input to pixels of an image of `target_size`, height and width."""
+        height, width = (int(side) for side in target_size)
+        input_height, input_width = self.input_size(height, width)
+        centered = keypoints - np.array([input_width / 2, input_height / 2])
+        return (centered / self._factor(height, width) + np.array([width / 2, height / 2])).astype(np.float32)
+
+    def best_instances(
+        self,
+        keypoints: np.ndarray,
+        keypoint_scores: np.ndarray,
+        box_scores: np.ndarray,
+        target_size: Tensor | Sequence[int],
+        threshold: float | None,
+    ) -> Instances:
+        """The instances of one image, best first, in pixels of the image; each box is the extent of the keypoints.
+
+        Args:
+            keypoints: (N, K, 2) in pixels of the network input.
+            keypoint_scores: (N, K).
+            box_scores: (N,).
+            target_size: height and width of the image.
+            threshold: least box score; None for all.
+        """
+        order = np.argsort(-box_scores, kind="stable")[: self.max_instances]
+        if threshold is not None:
+            order = order[box_scores[order] >= threshold]
+        found = self.to_image(keypoints[order], target_size)
+        boxes = np.concatenate((found.min(1), found.max(1)), axis=1)
+        return Instances(boxes, box_scores[order], found, keypoint_scores[order])
+
+
+def check_target_sizes(outputs: Tensor, target_sizes: Any) -> None:
+    """Raise InputError unless there is one target size for each image of the outputs (B, ...)."""
+    if len(outputs) != len(target_sizes):
+        raise InputError(
+            f"Got outputs for {len(outputs)} images but {len(target_sizes)} target_sizes; give one per image."
+        )
+
+
+def with_mirrored(pixel_values: Tensor, flip_test: bool) -> Tensor:
+    """(2B, C, H, W): the images (B, C, H, W), then, for a flip test, the same mirrored."""
+    return torch.cat((pixel_values, pixel_values.flip(-1))) if flip_test else pixel_values
+
+
+def best_cells(peaks: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The greatest responses (B, N) of maps (B, 1, h, w), best first, and the indices (B, N) of their cells.
+
+    N is `count` or the number of cells. Where no response is left it is 0 and the index that of the first cell.
+    """
+    flat = peaks.flatten(1)
+    responses, cells = flat.topk(min(count, flat.shape[1]))
+    return responses, cells * (responses > 0)
+
+
+def mirror_maps(maps: Tensor, indices: Sequence[int], shift: bool = False) -> Tensor:
+    """Maps (B, K, ..., h, w) of mirrored images as those of the images.
+
+    Args:
+        maps: one for each keypoint.
+        indices: for each keypoint the index of its mirror image.
+        shift: whether to move the maps by one cell to the right.
+    """
+    mirrored = maps[:, list(indices)].flip(-1)
+    return torch.cat((mirrored[..., :1], mirrored[..., :-1]), -1) if shift else mirrored
+
+
+def cell_grid(height: int, width: int, device: torch.device) -> Tensor:
+    """(height, width, 2): x and y of each cell, float32."""
+    rows, columns = (torch.arange(side, dtype=torch.float32, device=device) for side in (height, width))
+    return torch.stack((columns.expand(height, -1), rows[:, None].expand(-1, width)), dim=-1)
+
+
+def heatmap_peaks(heatmaps: Tensor, kernel_size: int) -> Tensor:
+    """Heatmaps (..., h, w) with 0 wherever a neighbor within the kernel is greater.
+
+    Source: `mmpose.codecs.utils.batch_heatmap_nms`.
+    """
+    greatest = F.max_pool2d(heatmaps, kernel_size, stride=1, padding=kernel_size // 2)
+    return heatmaps * (heatmaps == greatest)
+
+
+def smooth_maps(heatmaps: Tensor, kernel_size: int) -> Tensor:
+    """Means of heatmaps (N, K, h, w) and of their local averages, zero around them."""
+    return (heatmaps + F.avg_pool2d(heatmaps, kernel_size, 1, kernel_size // 2)) / 2
+
+
+def bottom_up_arguments(reference: Mapping[str, Any], schema: KeypointSchema | None) -> dict[str, Any]:
+    """Configuration arguments for the reference's settings of a bottom-up model: backbone and keypoints.
+
+    Raises:
+        ConfigError: for a setting that is not supported, or a schema with another number of keypoints.
+    """
+    return {
+        "backbone_config": backbone_from_reference(reference["backbone"]),
+        **keypoint_arguments(reference["head"]["num_keypoints"], schema),
+    }
+
+
+def rename_estimator(state_dict: Mapping[str, Tensor], config: Any, rules: RenameRules) -> dict[str, Tensor]:
+    """The reference's tensors under our names: the backbone's by its own rules, then all others by `rules`."""
+    assert isinstance(config.backbone_config, PreTrainedConfig)  # made of a dict or of nothing by transformers
+    return rename_state_dict(convert_backbone(state_dict, config.backbone_config), rules)
+
+
+def bottom_up_processor_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
+    """Image processor arguments for the reference's settings of a bottom-up model.
+
+    Raises:
+        ConfigError: for a setting that is not supported, or a `test_pipeline` without `BottomupResize`.
+    """
+    steps = reference.get("test_pipeline") or ()
+    resize = next((step for step in steps if step["type"].rsplit(".")[-1] == "BottomupResize"), None)
+    if resize is None:
+        raise ConfigError(
+            "The model's test_pipeline has no BottomupResize step, so the size of its input is unknown. Use a config "
+            "whose test_pipeline or val_pipeline has one."
+        )
+    expect_settings("BottomupResize", resize, {"aug_scales": None, "use_udp": False, "pad_val": (0, 0, 0)})
+    test_cfg = reference.get("test_cfg") or {}
+    expect_settings("test_cfg", test_cfg, {"multiscale_test": False, "align_corners": False})
+    width, height = resize["input_size"]
+    return {
+        "size": {"height": height, "width": width},
+        "size_divisor": resize.get("size_factor", 32),
+        "resize_mode": resize.get("resize_mode", FIT),
+        "flip_test": bool(test_cfg.get("flip_test", False)),
+        **normalization_arguments(reference["data_preprocessor"]),
+    }
