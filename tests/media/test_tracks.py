@@ -8,6 +8,7 @@ import pytest
 
 from hfpose.errors import InputError
 from hfpose.keypoints import load_schema
+from hfpose.keypoints.human36m import keypoints_to_h36m
 from hfpose.media import open_writers
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
 from hfpose.media.tracks import TrackWriter
@@ -145,3 +146,22 @@ def test_both_formats_have_folders_of_their_own(tmp_path: Path) -> None:
         writers.write(frame(0), people(1))
     found = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*"))
     assert found == ["bvh/clip/clip_track1.bvh", "trc/clip/clip_track1.trc"]
+
+
+@pytest.mark.parametrize("kind", ["trc", "bvh"])
+def test_body_of_a_whole_body_is_written(kind: str, tmp_path: Path) -> None:
+    schema = load_schema("coco_wholebody")
+    keypoints = np.random.default_rng(0).normal(size=(1, 133, 3)).astype(np.float32)
+    output = PoseOutput(keypoints=keypoints, keypoint_scores=np.ones((1, 133)), schema=schema, is_mirrored=False)
+    writer = TrackWriter(tmp_path, kind)  # type: ignore[arg-type]
+    writer.check(schema, is_3d=True)
+    writer.write(Frame(MediaItem(0, "image", "a")), output)
+    writer.close()
+    (path,) = (tmp_path / "a").iterdir()
+    body, _ = keypoints_to_h36m(keypoints, None, schema)
+    expected = tmp_path / "expected"
+    other = TrackWriter(expected, kind)  # type: ignore[arg-type]
+    h36m = PoseOutput(keypoints=body, keypoint_scores=np.ones((1, 17)), schema=load_schema("h36m"), is_mirrored=False)
+    other.write(Frame(MediaItem(0, "image", "a")), h36m)
+    other.close()
+    assert path.read_text() == (expected / "a" / path.name).read_text()

@@ -235,3 +235,22 @@ def test_limits_of_nothing_and_of_one_point_can_be_drawn():
         limits = axis_limits_3d(output)
         assert all(low < high for low, high in limits)
         assert draw_poses_3d(output, size=64).shape == (64, 64, 3)
+
+
+def test_face_and_hands_of_a_whole_body_are_fine_and_seen() -> None:
+    schema = load_schema("coco_wholebody")
+    keypoints = np.zeros((1, 133, 3), np.float32)
+    keypoints[0, :, 2] = 0.8
+    face, wrist = schema.index("face-30"), schema.index("left_wrist")
+    keypoints[0, face], keypoints[0, wrist] = [0.0, 0.6, 1.6], [0.0, -0.6, 1.6]
+
+    def ink(index: int) -> int:
+        scores = np.zeros((1, 133), np.float32)
+        scores[0, index] = 1
+        output = PoseOutput(keypoints=keypoints, keypoint_scores=scores, schema=schema)
+        empty = PoseOutput(keypoints=keypoints, keypoint_scores=np.zeros((1, 133)), schema=schema)
+        limits = AxisLimits((-1, 1), (-1, 1), (0, 2))
+        options = {"axis_limits": limits, "radius": 4}
+        return int((draw_poses_3d(output, **options) != draw_poses_3d(empty, **options)).any(-1).sum())
+
+    assert 0 < ink(face) < ink(wrist) / 3

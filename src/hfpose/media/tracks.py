@@ -9,6 +9,7 @@ import numpy as np
 
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema, load_schema
+from hfpose.keypoints.human36m import has_h36m, keypoints_to_h36m
 from hfpose.media.bvh import bvh_text
 from hfpose.media.files import FolderOfFiles
 from hfpose.media.frames import Frame, MediaItem
@@ -33,7 +34,8 @@ class TrackWriter:
     TRC is in millimeters with y up and x toward the camera, as OpenSim has it; BVH in meters with y up and z toward the
     camera, rotations about z, x and y. Keypoints are relative to the root, so nobody moves from the spot, and their height
     is that of the results. Both formats take depth to grow toward the camera, so people that are mirrored in the results
-    (`human3d`, as in the reference) are turned back here.
+    (`human3d`, as in the reference) are turned back here. Of whole bodies the body alone is written, as Human3.6M's 17
+    keypoints.
 
     The motions of a video are kept in memory until it ends, about 200 bytes for each person and frame.
 
@@ -51,16 +53,16 @@ class TrackWriter:
         """Whether results are such as the format holds.
 
         Raises:
-            InputError: if they are 2D, or not Human3.6M's 17 keypoints.
+            InputError: if they are 2D, or of keypoints that do not become Human3.6M's 17.
         """
         if not is_3d:
             raise InputError(
                 f"The format {self._kind} holds people in 3D, but the results are 2D: ask for 3D (--pose3d human3d, or "
                 "the task pose-estimation-3d), or choose json, csv, coco or openpose."
             )
-        if schema is None or schema.keypoint_names != load_schema("h36m").keypoint_names:
+        if schema is None or not has_h36m(schema):
             raise InputError(
-                f"The format {self._kind} holds Human3.6M's 17 keypoints, but the results are of schema "
+                f"The format {self._kind} holds people as Human3.6M's 17 keypoints, but the results are of schema "
                 f"{schema.name if schema else None!r}: choose json or csv for them."
             )
 
@@ -104,8 +106,12 @@ class _Tracks:
 
     def add(self, frame_index: int | None, output: PoseOutput) -> None:
         """The people of the next frame; without a number it is an image."""
+        if not output.num_instances:
+            return
+        assert output.schema is not None  # see `check`
         turn = np.array([1, -1 if output.is_mirrored else 1, 1], np.float32)
-        for row, keypoints in enumerate(output.keypoints):
+        bodies, _ = keypoints_to_h36m(output.keypoints, None, output.schema)
+        for row, keypoints in enumerate(bodies):
             track = _UNTRACKED if output.track_ids is None else int(output.track_ids[row])
             is_lost = frame_index is not None and track == _UNTRACKED
             if is_lost or not np.isfinite(keypoints).all():

@@ -146,3 +146,10 @@ def _text_size(height: int, width: int) -> tuple[float, int]:
 
 def _fixed_point(points: np.ndarray) -> np.ndarray:
     return np.rint(points * (1 << _SHIFT)).astype(np.int32)
+
+
+def fine_keypoints(schema: KeypointSchema) -> np.ndarray:
+    """Which keypoints (K,) are the small faces and hands of a schema that has bodies too."""
+    body = np.zeros(schema.num_keypoints, dtype=bool)
+    body[list(schema.upper_body_ids + schema.lower_body_ids)] = True
+    return ~body if body.any() else body

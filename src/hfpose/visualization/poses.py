@@ -21,6 +21,7 @@ from hfpose.visualization.canvas import (
     draw_label,
     draw_lines,
     draw_text,
+    fine_keypoints,
     line_width_for,
     points_within,
     resolve_schema,
@@ -161,7 +162,7 @@ def _draw_people(
         dots: (N, K) booleans: confident, and in or near the image.
     """
     links = np.array(schema.skeleton, dtype=int).reshape(-1, 2)
-    fine = _fine_keypoints(schema)
+    fine = fine_keypoints(schema)
     fine_links = fine[links].any(axis=1)
     usable = confident & points_within(keypoints, *canvas.shape[:2])
     linked = usable[:, links].all(axis=2)
@@ -182,13 +183,6 @@ def _draw_people(
 
 def _draw_links(canvas: np.ndarray, ends: np.ndarray, colors: Sequence[Color], thickness: int) -> None:
     draw_lines(canvas, ends[:, 0], ends[:, 1], colors, thickness)
-
-
-def _fine_keypoints(schema: KeypointSchema) -> np.ndarray:
-    """Which keypoints (K,) are the small faces and hands of a schema that has bodies too."""
-    body = np.zeros(schema.num_keypoints, dtype=bool)
-    body[list(schema.upper_body_ids + schema.lower_body_ids)] = True
-    return ~body if body.any() else body
 
 
 def _draw_boxes(canvas: np.ndarray, output: PoseOutput, thickness: int, by_track: bool) -> None:

@@ -20,6 +20,7 @@ from hfpose.visualization.canvas import (
     draw_label,
     draw_lines,
     fill_polygon,
+    fine_keypoints,
     line_width_for,
     points_within,
     resolve_schema,
@@ -31,7 +32,9 @@ Range = tuple[float, float]
 _GROUND_COLOR: Color = (243, 243, 243)
 _GRID_COLOR: Color = (205, 205, 205)
 _TAG_COLOR: Color = (225, 225, 225)
+_GRAY: Color = (110, 110, 110)
 _GRID_CELLS = 8
+_FINE_SIZE = 1 / 4
 ELEVATION = 15.0
 # Azimuths from which the reference looks, by schema: near the view of the camera that took the image.
 _AZIMUTH = {"interhand3d": -115.0}
@@ -281,11 +284,22 @@ def _draw_skeleton(
     links = np.array(schema.skeleton, dtype=int).reshape(-1, 2)
     drawn = np.flatnonzero(shown[links].all(axis=1))
     drawn = drawn[np.argsort(nearness[links[drawn]].mean(axis=1))]
-    ends = pixels[links[drawn]]
-    draw_lines(panel, ends[:, 0], ends[:, 1], [schema.skeleton_colors[i] for i in drawn], thickness)
     dots = np.flatnonzero(shown)
     dots = dots[np.argsort(nearness[dots])]
-    draw_dots(panel, pixels[dots], [schema.keypoint_colors[i] for i in dots], radius)
+    fine = fine_keypoints(schema)
+    fine_links = fine[links].any(axis=1)
+    for is_fine, share in ((False, 1.0), (True, _FINE_SIZE)):  # faces and hands are small, and lie on the body
+        chosen = drawn[fine_links[drawn] == is_fine]
+        ends, colors = pixels[links[chosen]], [_on_white(schema.skeleton_colors[i]) for i in chosen]
+        draw_lines(panel, ends[:, 0], ends[:, 1], colors, math.ceil(thickness * share))
+        chosen = dots[fine[dots] == is_fine]
+        colors = [_on_white(schema.keypoint_colors[i]) for i in chosen]
+        draw_dots(panel, pixels[chosen], colors, math.ceil(radius * share))
+
+
+def _on_white(color: Color) -> Color:
+    """The color, or gray for the white of faces, which would not be seen."""
+    return _GRAY if color == WHITE else color
 
 
 def _has_depth(output: PoseOutput) -> bool:

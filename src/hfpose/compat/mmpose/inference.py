@@ -249,7 +249,7 @@ def convert_keypoint_definition(keypoints: np.ndarray, pose_det_dataset: str, po
     Raises:
         ConfigError: for another lifter's data set, or if nobody has said how the keypoints are converted.
     """
-    from hfpose.models.shared.human36m import keypoints_to_h36m
+    from hfpose.keypoints.human36m import keypoints_to_h36m
 
     if pose_lift_dataset != "h36m":
         raise ConfigError(f"pose_lift_dataset must be 'h36m', got {pose_lift_dataset!r}.")

@@ -15,7 +15,7 @@ from transformers.utils import ModelOutput, TensorType
 
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema
-from hfpose.models.shared.human36m import keypoints_to_h36m
+from hfpose.keypoints.human36m import keypoints_to_h36m
 
 # Smallest box side in pixels that box normalization divides by.
 _MIN_BOX_SIZE = 1.0

@@ -13,7 +13,8 @@ from functools import cache
 import numpy as np
 
 from hfpose.errors import ConfigError
-from hfpose.keypoints import KeypointSchema, load_schema
+from hfpose.keypoints.library import load_schema
+from hfpose.keypoints.schema import KeypointSchema
 
 # A keypoint of Human3.6M as the weighted mean of others: {name: weight}, or one name for that keypoint itself.
 Recipe = Mapping[str, "str | Mapping[str, float]"]
@@ -100,6 +101,15 @@ def keypoints_to_h36m(
         return converted, np.ones(converted.shape[:-1], np.float32)
     taking_part = np.where(weights > 0, keypoint_scores[..., None, :], np.inf)
     return converted, taking_part.min(-1).astype(keypoint_scores.dtype, copy=False)
+
+
+def has_h36m(schema: KeypointSchema) -> bool:
+    """Whether keypoints of `schema` are or become Human3.6M's."""
+    try:
+        _known_name(schema)
+    except ConfigError:
+        return False
+    return True
 
 
 def _known_name(schema: KeypointSchema) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from hfpose.errors import ConfigError
 from hfpose.keypoints import load_schema
-from hfpose.models.shared.human36m import keypoints_to_h36m
+from hfpose.keypoints.human36m import keypoints_to_h36m
 
 NAMES = ["aic", "coco", "coco_wholebody", "crowdpose", "h36m", "halpe", "halpe26", "humanart", "mpii", "posetrack18"]
 
