@@ -79,6 +79,31 @@ def _motionbert() -> SmallModel:
     return model.eval(), hfpose.MotionBertImageProcessor()
 
 
+_SMALL_DARKNET = {"model_type": "csp_darknet_backbone", "depth_multiplier": 0.1, "width_multiplier": 0.125}
+
+
+def _rtmo() -> SmallModel:
+    schema = hfpose.load_schema("coco")
+    config = hfpose.RTMOConfig(
+        backbone_config={**_SMALL_DARKNET, "out_indices": [2, 3, 4]}, hidden_size=16, num_attention_heads=2,
+        intermediate_size=16, fusion_size=8, head_size=8, pose_branch_size=16, num_pose_groups=2, pose_size=16,
+        token_size=16, num_bins=(24, 32), bin_size=16, attention_size=16, num_candidates=16, max_instances=12,
+        id2label=dict(enumerate(schema.keypoint_names)), keypoint_schema=schema.to_dict(),
+    )  # fmt: skip
+    model = _drawn(hfpose.RTMOForPoseEstimation(config), torch.rand(8, 3, 64, 64) * 255, std=0.1)
+    return model, hfpose.RTMOImageProcessor(size={"height": 64, "width": 64})
+
+
+def _yolox_pose() -> SmallModel:
+    schema = hfpose.load_schema("coco")
+    config = hfpose.YOLOXPoseConfig(
+        backbone_config={**_SMALL_DARKNET, "out_indices": [2, 3, 4]}, neck_size=16, head_size=16,
+        id2label=dict(enumerate(schema.keypoint_names)), keypoint_schema=schema.to_dict(),
+    )  # fmt: skip
+    model = _drawn(hfpose.YOLOXPoseForPoseEstimation(config), torch.rand(8, 3, 64, 64) * 255, std=0.1)
+    return model, hfpose.YOLOXPoseImageProcessor(size={"height": 64, "width": 64})
+
+
 def _rtmdet() -> SmallModel:
     config = hfpose.RTMDetConfig(
         depth_multiplier=0.167, width_multiplier=0.125, neck_size=32, num_neck_blocks=1, id2label={0: "cat", 1: "dog"}
@@ -114,6 +139,8 @@ SMALL_MODELS: dict[str, Callable[[], SmallModel]] = {
     "vitpose-experts": _vitpose_experts,
     "internet": _internet,
     "motionbert": _motionbert,
+    "rtmo": _rtmo,
+    "yolox_pose": _yolox_pose,
     "rtmdet": _rtmdet,
     "yolox": _yolox,
     "ssdlite": _ssdlite,

@@ -143,8 +143,8 @@ def test_heatmaps_of_boxes_merge_into_the_image(tiny_hrnet, noise):
     assert merged.pred_instances.keypoints.shape == (2, 17, 2)
 
 
-def test_bottomup_says_what_is_not_supported(model, noise):
-    with pytest.raises(ConfigError, match="RTMO"):
+def test_bottomup_refuses_top_down_models(model, noise):
+    with pytest.raises(ConfigError, match="inference_topdown"):
         inference_bottomup(model, noise())
 
 

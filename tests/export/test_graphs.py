@@ -20,6 +20,8 @@ OUTPUTS = {
     "vitpose-experts": ["heatmaps"],
     "internet": ["heatmaps", "root_depth", "hand_type"],
     "motionbert": ["keypoints_3d"],
+    "rtmo": ["logits", "pred_boxes", "pred_keypoints", "keypoint_logits", "places"],
+    "yolox_pose": ["logits", "objectness", "pred_boxes", "pred_keypoints", "keypoint_logits"],
     "rtmdet": ["logits", "pred_boxes"],
     "yolox": ["logits", "objectness", "pred_boxes"],
     "ssdlite": ["logits", "pred_boxes"],

@@ -35,10 +35,16 @@ def evaluate(
         typer.Option(help="Name or JSON file of the keypoint schema, for --results without names in the data."),
     ] = None,
     flip_test: Annotated[bool, typer.Option(help="Average over mirrored crops, for twice the cost.")] = False,
-    box_threshold: Annotated[float, typer.Option(help="Least score of a detected box.")] = BOX_THRESHOLD,
+    box_threshold: Annotated[
+        float | None,
+        typer.Option(help=f"Least score of a detected box. Default: {BOX_THRESHOLD}; RTMO etc. their own."),
+    ] = None,
     nms_threshold: Annotated[
-        float, typer.Option(help="Of two detected boxes that overlap by more than this the worse one goes.")
-    ] = NMS_THRESHOLD,
+        float | None,
+        typer.Option(
+            help=f"Of two boxes that overlap by more the worse one goes. Default: {NMS_THRESHOLD}; RTMO etc. their own."
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at once.")] = 8,
     pose_batch_size: Annotated[
         int | None, typer.Option(min=1, help="Crops at once. Default: 8 on a CPU, 64 on an accelerator.")
@@ -144,15 +150,17 @@ def _report_run(evaluation: Evaluation) -> None:
     )
 
 
-def _protocol(gt_boxes: bool, boxes: Path | None, flip_test: bool, box_threshold: float, nms_threshold: float) -> str:
+def _protocol(
+    gt_boxes: bool, boxes: Path | None, flip_test: bool, box_threshold: float | None, nms_threshold: float | None
+) -> str:
     """How the numbers were measured, in a few words; what is as usual goes without saying."""
     source = "annotated boxes" if gt_boxes else f"boxes of {boxes.name}" if boxes is not None else "detected boxes"
     parts = [source]
     if flip_test:
         parts.append("flip test")
-    if not gt_boxes and box_threshold != BOX_THRESHOLD:
+    if not gt_boxes and box_threshold not in (None, BOX_THRESHOLD):
         parts.append(f"box threshold {box_threshold:g}")
-    if not gt_boxes and boxes is None and nms_threshold != NMS_THRESHOLD:
+    if not gt_boxes and boxes is None and nms_threshold not in (None, NMS_THRESHOLD):
         parts.append(f"NMS threshold {nms_threshold:g}")
     return ", ".join(parts)
 

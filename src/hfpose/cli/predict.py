@@ -122,14 +122,6 @@ def predict(
             rich_help_panel=_MODELS,
         ),
     ] = None,
-    mode: Annotated[
-        str | None,
-        typer.Option(
-            help="lightweight, balanced or performance: pose model and detector of human, body26, wholebody, hand, animal or "
-            "rtmo together, as rtmlib pairs them.",
-            rich_help_panel=_MODELS,
-        ),
-    ] = None,
     scope: Annotated[
         str, typer.Option(help="mmpose; with --show-alias also mmdet, for detectors.", rich_help_panel=_MODELS)
     ] = "mmpose",
@@ -149,8 +141,12 @@ def predict(
     ] = False,
     bbox_thr: Annotated[float, typer.Option(help="Least score of a box.", rich_help_panel=_FINDING)] = 0.3,
     nms_thr: Annotated[
-        float, typer.Option(help="Overlap above which the worse of two boxes goes.", rich_help_panel=_FINDING)
-    ] = 0.3,
+        float | None,
+        typer.Option(
+            help="Overlap above which the worse of two boxes goes. Default: 0.3; RTMO and its like have their own.",
+            rich_help_panel=_FINDING,
+        ),
+    ] = None,
     pose_based_nms: Annotated[
         str,
         typer.Option(
@@ -345,7 +341,6 @@ def predict(
         pipe = pipeline(
             "pose-estimation" if pose3d is None else "pose-estimation-3d",
             **models,
-            mode=cast(Any, mode),
             detector=det_model,
             detector_weights=det_weights,
             detector_labels=[int(label) if label.isdecimal() else label for label in det_cat_ids or ()] or None,

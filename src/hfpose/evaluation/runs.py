@@ -37,6 +37,7 @@ from hfpose.pipelines import PoseEstimationPipeline
 from hfpose.pipelines.stage import Stage
 from hfpose.results import PoseOutput
 
+BOX_THRESHOLD = 0.3
 PCK_THRESHOLDS = (0.05, 0.2)
 
 # Where boxes come from: the pipeline's detector, the annotations, or a list of detections in COCO's format.
@@ -79,8 +80,8 @@ def evaluate_pose_pipeline(
     coco: CocoFile,
     boxes: Boxes = "detector",
     *,
-    box_threshold: float = 0.3,
-    nms_threshold: float = 0.3,
+    box_threshold: float | None = None,
+    nms_threshold: float | None = None,
     flip_test: bool = False,
     batch_size: int = 8,
     pose_batch_size: int | None = None,
@@ -95,8 +96,10 @@ def evaluate_pose_pipeline(
         pipe: the pipeline.
         coco: the annotations; their keypoints must be the pipeline's.
         boxes: where they come from, see `Boxes`.
-        box_threshold: least score of a detected box.
-        nms_threshold: of two detected boxes that overlap by more than this the worse one goes.
+        box_threshold: least score of a detected box. Default: 0.3; a model that finds people without a detector has its
+            own, as in the reference's evaluation.
+        nms_threshold: of two detected boxes that overlap by more than this the worse one goes; default as for
+            `box_threshold`.
         flip_test: average over mirrored crops.
         batch_size, pose_batch_size: images and crops at once, as for a call of the pipeline.
         show_progress: draw a progress bar.
@@ -107,7 +110,9 @@ def evaluate_pose_pipeline(
     schema = pipe.schema
     check_keypoints(coco, schema)
     instances = pose_instances(coco, schema)
-    images, given, given_scores = _boxes_by_image(coco, instances, boxes, box_threshold)
+    if box_threshold is None and not pipe.is_one_stage:
+        box_threshold = BOX_THRESHOLD
+    images, given, given_scores = _boxes_by_image(coco, instances, boxes, box_threshold or 0.0)
     failures = LeftOut()
     start = time.perf_counter()
     outputs = pipe(
@@ -192,6 +197,8 @@ def _collect(
 
 def _results_of(prediction: _Prediction, category_id: Any, processor: Any, schema: KeypointSchema) -> list[Result]:
     keypoints, keypoint_scores = prediction.keypoints, prediction.keypoint_scores
+    if getattr(processor, "is_one_stage", False):  # its scores are of whole instances, and it has suppressed already
+        return keypoint_results(prediction.image.id, category_id, keypoints, keypoint_scores, prediction.box_scores)
     scores = instance_scores(keypoint_scores, prediction.box_scores)
     if schema.sigmas is not None:
         width, height = processor.size["width"], processor.size["height"]

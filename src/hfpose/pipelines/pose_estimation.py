@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedModel
 
 from hfpose.backends.torch_backend import Backend
-from hfpose.errors import InputError
+from hfpose.errors import ConfigError, InputError
 from hfpose.hub.resolve import child_path, resolve
 from hfpose.hub.zoo import WHOLE_IMAGE
 from hfpose.keypoints import KeypointSchema
@@ -26,6 +26,7 @@ from hfpose.models.shared.top_down import check_image_boxes
 from hfpose.pipelines.detection import BoxDetector
 from hfpose.pipelines.device_placement import DeviceMap, Memory, Placement, StagedPipeline
 from hfpose.pipelines.index import read_index, write_index
+from hfpose.pipelines.one_stage import OneStageEstimator, is_one_stage
 from hfpose.pipelines.stage import Stage, load_stage
 from hfpose.pipelines.top_down import TopDownEstimator
 from hfpose.results import PoseOutput
@@ -33,6 +34,8 @@ from hfpose.tracking.tracker import Association, KeypointSmoother, PoseTracker
 from hfpose.visualization import draw_poses
 
 DEFAULT_FRAME_RATE = 30.0
+# Boxes of a detector that overlap by more than this are one.
+NMS_THRESHOLD = 0.3
 # Seconds within which a network surely comes back from a batch.
 _PATIENCE = 30.0
 
@@ -42,8 +45,8 @@ class _Settings:
     """What a call asks for, see `PoseEstimationPipeline.__call__`."""
 
     flip_test: bool
-    box_threshold: float
-    nms_threshold: float
+    box_threshold: float | None
+    nms_threshold: float | None
     pose_batch_size: int | None
     return_heatmaps: bool
     whole_image_fallback: bool
@@ -114,13 +117,24 @@ class PoseEstimationPipeline(StagedPipeline):
     ) -> None:
         if not isinstance(model, Stage):
             model = load_stage(model, "pose", image_processor, device=device, dtype=dtype)
-        self.estimator = TopDownEstimator(model)
+        self.estimator: TopDownEstimator | OneStageEstimator
+        self.estimator = OneStageEstimator(model) if is_one_stage(model) else TopDownEstimator(model)
+        if detector is not None and self.is_one_stage:
+            raise ConfigError(
+                f"The {type(model.model).__name__} finds people in whole images by itself, so no detector goes before it. "
+                "Leave `detector` out."
+            )
         self.whole_image = detector == WHOLE_IMAGE
         self.detector: BoxDetector | None = None
         if detector is not None and not self.whole_image:
             if not isinstance(detector, Stage):
                 detector = load_stage(detector, "detector", device=device, dtype=dtype)
             self.detector = BoxDetector(detector, detector_labels)
+
+    @property
+    def is_one_stage(self) -> bool:
+        """Whether the pose model finds instances in whole images, so that there is no detector and no boxes are taken."""
+        return isinstance(self.estimator, OneStageEstimator)
 
     @property
     def schema(self) -> KeypointSchema:
@@ -144,8 +158,8 @@ class PoseEstimationPipeline(StagedPipeline):
         *,
         boxes: Any = None,
         flip_test: bool = False,
-        box_threshold: float = 0.3,
-        nms_threshold: float = 0.3,
+        box_threshold: float | None = 0.3,
+        nms_threshold: float | None = None,
         keypoint_threshold: float = 0.3,
         batch_size: int = 1,
         pose_batch_size: int | None = None,
@@ -163,8 +177,9 @@ class PoseEstimationPipeline(StagedPipeline):
             boxes: x1, y1, x2, y2 in pixels, one list per image (for a single image just its list); with them the
                 detector is not asked.
             flip_test: average over the mirrored crops, for twice the cost.
-            box_threshold: least score of a box.
-            nms_threshold: of two boxes that overlap by more than this the worse one goes.
+            box_threshold: least score of a box; None for what the model's own image processor says.
+            nms_threshold: of two boxes that overlap by more than this the worse one goes. Default: 0.3; a model that finds
+                people without a detector has its own.
             keypoint_threshold: least score of a keypoint that is drawn.
             batch_size: images that are read and go through the detector at once.
             pose_batch_size: crops that go through the pose model at once, whichever images they are of; default 8 on a
@@ -209,8 +224,8 @@ class PoseEstimationPipeline(StagedPipeline):
         *,
         boxes: Any = None,
         flip_test: bool = False,
-        box_threshold: float = 0.3,
-        nms_threshold: float = 0.3,
+        box_threshold: float | None = 0.3,
+        nms_threshold: float | None = None,
         batch_size: int = 1,
         pose_batch_size: int | None = None,
         track: bool | Association = False,
@@ -238,7 +253,9 @@ class PoseEstimationPipeline(StagedPipeline):
         _check_positive(batch_size=batch_size, pose_batch_size=pose_batch_size)
         if smooth and not track:
             raise InputError("smooth=True needs track=True: keypoints are smoothed along the frames of each identity.")
-        if boxes is None and self.detector is None and not self.whole_image:
+        if isinstance(self.estimator, OneStageEstimator):
+            self.estimator.check(boxes, flip_test, return_heatmaps)
+        elif boxes is None and self.detector is None and not self.whole_image:
             raise InputError(
                 "This pipeline has no detector. Give `boxes=[[[x1, y1, x2, y2], ...]]`, or make the pipeline with "
                 '`detector=...` (a model, or "whole_image" to take each image as one box).'
@@ -303,6 +320,9 @@ class PoseEstimationPipeline(StagedPipeline):
         """Results of the images of a batch, in their order."""
         if not batch.images:
             return
+        if isinstance(self.estimator, OneStageEstimator):
+            yield from self._find_instances(self.estimator, batch.images, settings)
+            return
         poses = self.estimator(
             [image.image for image in batch.images],
             [boxes for boxes, _ in batch.found],
@@ -326,13 +346,34 @@ class PoseEstimationPipeline(StagedPipeline):
                 **people.fields,
             )
 
+    def _find_instances(
+        self, estimator: OneStageEstimator, images: Sequence[_Image], settings: _Settings
+    ) -> Iterator[PoseOutput]:
+        """Results of images for a model that goes without a detector, in their order."""
+        found = estimator(
+            [image.image for image in images],
+            box_threshold=settings.box_threshold,
+            nms_threshold=settings.nms_threshold,
+            flip_test=settings.flip_test,
+        )
+        for image, instances in zip(images, found, strict=True):
+            height, width = image.image.shape[:2]
+            yield PoseOutput(
+                **instances._asdict(),
+                schema=self.schema,
+                image_size=(width, height),
+                source=image.frame.source,
+                frame_index=image.frame.frame_index,
+            )
+
     def _find_boxes(self, images: Sequence[_Image], settings: _Settings) -> list[tuple[np.ndarray, np.ndarray]]:
         """Boxes (N, 4) and scores (N,) of each image: given, detected, or the image itself."""
         given = [image.boxes for image in images if image.boxes is not None]
         if given:  # a call gives boxes for all images or for none
             found = [(boxes, np.ones(len(boxes), np.float32)) for boxes in given]
         elif self.detector is not None:
-            found = self.detector([image.image for image in images], settings.box_threshold, settings.nms_threshold)
+            overlap = NMS_THRESHOLD if settings.nms_threshold is None else settings.nms_threshold
+            found = self.detector([image.image for image in images], settings.box_threshold or 0.0, overlap)
         else:
             return [_whole_image(image.image) for image in images]
         if not settings.whole_image_fallback:

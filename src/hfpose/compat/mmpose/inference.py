@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from hfpose.hub.zoo import find_entry
 from hfpose.keypoints import load_schema, schema_for_config
 from hfpose.models.auto import LIFTER_TYPES
 from hfpose.models.shared.top_down import check_image_boxes
+from hfpose.pipelines.one_stage import OneStageEstimator, is_one_stage
 from hfpose.pipelines.stage import Stage, default_device, load_stage, task_of
 from hfpose.pipelines.top_down import TopDownEstimator
 from hfpose.results import PoseOutput
@@ -165,9 +166,13 @@ def inference_topdown(
         ConfigError: if the model takes no images.
     """
     _require(model, lifter=False)
+    if is_one_stage(model.stage):
+        raise ConfigError(
+            f"The {type(model.network).__name__} finds people in whole images by itself; run it with inference_bottomup."
+        )
     if bbox_format not in ("xyxy", "xywh"):
         raise InputError(f"bbox_format must be 'xyxy' or 'xywh', got {bbox_format!r}.")
-    image = imread(img, channel_order="rgb") if not isinstance(img, np.ndarray) else imread(img)[..., ::-1]
+    image = _rgb(img)
     height, width = image.shape[:2]
     if bboxes is None or len(bboxes) == 0:
         boxes = np.array([[0, 0, width, height]], np.float32)
@@ -176,7 +181,7 @@ def inference_topdown(
         boxes = check_image_boxes(given)
     settings = model.cfg.model.test_cfg
     (people,) = TopDownEstimator(model.stage)(
-        [np.ascontiguousarray(image)],
+        [image],
         [boxes],
         flip_test=settings.flip_test,
         batch_size=_BATCH_SIZE,
@@ -227,12 +232,48 @@ def _sample(model: PoseModel, output: PoseOutput, person: int) -> PoseDataSample
     return sample
 
 
-def inference_bottomup(model: Any, img: str | Path | np.ndarray) -> NoReturn:
-    """Raises ConfigError: hfpose has no bottom-up or one-stage model (RTMO, DEKR, ED-Pose, CID, YOLOX-Pose)."""
-    raise ConfigError(
-        "Bottom-up and one-stage models (RTMO, DEKR, ED-Pose, CID, YOLOX-Pose) are not supported. Use a top-down model: "
-        'MMPoseInferencer("human") with its detector, or init_model and inference_topdown with boxes of your own.'
-    )
+def inference_bottomup(model: PoseModel, img: str | Path | np.ndarray) -> list[PoseDataSample]:
+    """Find people and their keypoints in an image with a bottom-up or one-stage model (RTMO, YOLOX-Pose, DEKR, CID, ...).
+
+    Args:
+        model: from `init_model`.
+        img: path, URL or BGR array (H, W, 3).
+
+    Returns:
+        One data sample with all instances, best first: `pred_instances` with `keypoints` (N, K, 2) in pixels,
+        `keypoint_scores`, `bboxes` and `bbox_scores`.
+
+    Raises:
+        InputError: for an image that cannot be used.
+        ConfigError: if the model finds keypoints in boxes, or takes no images.
+    """
+    _require(model, lifter=False)
+    if not is_one_stage(model.stage):
+        raise ConfigError(
+            f"The {type(model.network).__name__} finds keypoints in boxes, and no people by itself. Use inference_topdown "
+            'with boxes, or MMPoseInferencer("human") with its detector.'
+        )
+    image = _rgb(img)
+    (found,) = OneStageEstimator(model.stage)([image], flip_test=model.cfg.model.test_cfg.flip_test)
+    height, width = image.shape[:2]
+    input_height, input_width = model.image_processor.input_size(height, width)
+    metainfo: dict[str, Any] = {
+        "ori_shape": (height, width),
+        "img_shape": (input_height, input_width),
+        "input_size": (input_width, input_height),
+        "flip_indices": model.dataset_meta["flip_indices"],
+        "dataset_name": model.dataset_meta["dataset_name"],
+    }
+    if not isinstance(img, np.ndarray):
+        metainfo["img_path"] = str(img)
+    pred_instances = pred_instances_of(PoseOutput(**found._asdict(), image_size=(width, height)))
+    return [PoseDataSample(metainfo=metainfo, gt_instances=InstanceData(), pred_instances=pred_instances)]
+
+
+def _rgb(img: str | Path | np.ndarray) -> np.ndarray:
+    """An image, given by its path, as URL or as BGR array, as RGB array (H, W, 3)."""
+    image = imread(img, channel_order="rgb") if not isinstance(img, np.ndarray) else imread(img)[..., ::-1]
+    return np.ascontiguousarray(image)
 
 
 def convert_keypoint_definition(keypoints: np.ndarray, pose_det_dataset: str, pose_lift_dataset: str) -> np.ndarray:

@@ -156,8 +156,7 @@ class Pose2DInferencer(BaseInferencer):
             source,
             boxes=boxes,
             flip_test=_flips(self.pipeline),
-            box_threshold=call.bbox_thr,
-            nms_threshold=call.nms_thr,
+            **_thresholds(self.pipeline, call),
             batch_size=call.batch_size,
             return_heatmaps=call.draw_heatmap and call.draws,
             whole_image_fallback=True,
@@ -208,8 +207,7 @@ class Pose3DInferencer(BaseInferencer):
             source,
             boxes=boxes,
             flip_test=_flips(self.pipeline.pose),
-            box_threshold=call.bbox_thr,
-            nms_threshold=call.nms_thr,
+            **_thresholds(self.pipeline.pose, call),
             batch_size=call.batch_size,
             whole_image_fallback=True,
             temporal="frame",
@@ -354,7 +352,7 @@ def _build(
         **options,
     )
     stage = pipe.pose if isinstance(pipe, PoseEstimation3DPipeline) else pipe
-    if stage.detector is None:
+    if stage.detector is None and not stage.is_one_stage:
         stage.whole_image = True
     return pipe
 
@@ -371,6 +369,13 @@ def _inferencer_class(pipe: Any) -> type[BaseInferencer]:
     if isinstance(pipe, PoseEstimation3DPipeline):
         return Pose3DInferencer
     return Hand3DInferencer if isinstance(pipe, HandPose3DPipeline) else Pose2DInferencer
+
+
+def _thresholds(pipe: PoseEstimationPipeline, call: CallOptions) -> dict[str, Any]:
+    """Thresholds of boxes; as in the reference, those of a call are for detectors, and one-stage models have their own."""
+    if pipe.is_one_stage:
+        return {"box_threshold": None, "nms_threshold": None}
+    return {"box_threshold": call.bbox_thr, "nms_threshold": call.nms_thr}
 
 
 def _flips(pipe: PoseEstimationPipeline) -> bool:

@@ -64,9 +64,11 @@ class RTMOSelfAttention(nn.Module):
         self.output = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        # A trace would make the size of the batch a number with `unflatten`.
+        heads = (*tokens.shape[:2], self.num_heads, -1)
         placed = tokens + positions
         query, key, value = (
-            projection(given).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            projection(given).reshape(heads).transpose(1, 2)
             for projection, given in ((self.query, placed), (self.key, placed), (self.value, tokens))
         )
         return self.output(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
@@ -102,7 +104,7 @@ class RTMOTransformer(nn.Module):
         tokens, positions = features.flatten(2).transpose(1, 2), self._grid(height, width, features)
         for layer in self.layers:
             tokens = layer(tokens, positions)
-        return tokens.transpose(1, 2).unflatten(2, (height, width))
+        return tokens.transpose(1, 2).reshape(features.shape)
 
     def _grid(self, height: int, width: int, features: Tensor) -> Tensor:
         """Encodings (1, h * w, C) of all places, first along y, then along x."""

@@ -47,6 +47,7 @@ class RTMOOutput(ModelOutput):
         pred_boxes: (B, N, 4) x1, y1, x2, y2 in pixels of `pixel_values`; they may reach beyond its borders.
         pred_keypoints: (B, N, K, 2) x and y in these pixels.
         keypoint_logits: (B, N, K) score of each keypoint before the sigmoid.
+        places: (B, N) index of each candidate among the places of all levels, level by level, row by row.
         hidden_states: outputs of the encoder, where asked for.
     """
 
@@ -55,6 +56,7 @@ class RTMOOutput(ModelOutput):
     pred_boxes: Tensor | None = None
     pred_keypoints: Tensor | None = None
     keypoint_logits: Tensor | None = None
+    places: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
 
 
@@ -190,7 +192,7 @@ class DynamicCoordinateClassifier(ExactBuffers):
             boxes: (N, 4) x1, y1, x2, y2 in pixels.
             points: (N, 2) of the places that the vectors are of; bins are encoded relative to them.
         """
-        tokens = self._normalized(self.tokens(pose_vectors)).unflatten(-1, (-1, self.token_size))
+        tokens = self._normalized(self.tokens(pose_vectors)).reshape(pose_vectors.shape[0], -1, self.token_size)
         tokens = self.attention(tokens)
         centers, sizes = (boxes[:, :2] + boxes[:, 2:]) * 0.5, (boxes[:, 2:] - boxes[:, :2]) * self.box_padding
         axes = []
@@ -363,8 +365,9 @@ class RTMOForPoseEstimation(RTMOPreTrainedModel):
         return {
             "logits": places.logits.gather(1, chosen),
             "pred_boxes": boxes,
-            "pred_keypoints": found.keypoints.unflatten(0, (-1, chosen.shape[1])),
+            "pred_keypoints": found.keypoints.reshape(*chosen.shape, -1, 2),
             "keypoint_logits": take(places.keypoint_logits, chosen),
+            "places": chosen,
         }
 
 

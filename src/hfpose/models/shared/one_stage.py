@@ -30,9 +30,21 @@ class Instances(NamedTuple):
 
 
 class OneStageProcessing:
-    """Mixin of the image processors: what follows from `instances`, which a family adds."""
+    """Mixin of the image processors: what follows from `instances`, which a family adds.
+
+    Args:
+        size: `{"height", "width"}` of the network input.
+        flip_test: whether the reference averages over the mirrored image when it evaluates this model.
+    """
 
     is_one_stage: ClassVar[bool] = True
+
+    size: dict[str, int]
+    flip_test: bool = False
+
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the network input for an image of this size."""
+        return self.size["height"], self.size["width"]
 
     def instances(
         self,
