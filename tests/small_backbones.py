@@ -18,10 +18,12 @@ from hfpose.models.backbones.hrnet import HRNetBackboneConfig
 from hfpose.models.backbones.lite_hrnet import LiteHRNetBackboneConfig
 from hfpose.models.backbones.mobilenet_v2 import MobileNetV2BackboneConfig
 from hfpose.models.backbones.mspn import MSPNBackboneConfig
+from hfpose.models.backbones.pvt import PVTBackboneConfig
 from hfpose.models.backbones.resnet import ResNetBackboneConfig
 from hfpose.models.backbones.rsn import RSNBackboneConfig
 from hfpose.models.backbones.shufflenet_v1 import ShuffleNetV1BackboneConfig
 from hfpose.models.backbones.shufflenet_v2 import ShuffleNetV2BackboneConfig
+from hfpose.models.backbones.swin import SwinBackboneConfig
 from hfpose.models.backbones.vgg import VGGBackboneConfig
 from hfpose.models.backbones.vipnas_mobilenet_v3 import ViPNASMobileNetV3BackboneConfig
 from hfpose.models.backbones.vipnas_resnet import ViPNASResNetBackboneConfig
@@ -65,6 +67,18 @@ def _vipnas_resnet() -> PreTrainedConfig:
         hidden_sizes=(4, 8, 16), expansions=(1, 2), depths=(1, 2), kernel_sizes=(7, 3, 5), groups=(2, 4),
         has_attention=(True, False), strides=(1, 2), out_indices=[1, 2],
     )  # fmt: skip
+
+
+_PVT_V2: dict[str, Any] = {
+    "has_position_embeddings": False, "depthwise_feed_forward": True, "has_output_norms": True,
+    "patch_sizes": (7, 3), "paddings": (3, 1),
+}  # fmt: skip
+
+
+def _pvt(**variant: Any) -> PreTrainedConfig:
+    sizes: dict[str, Any] = {"embed_size": 8, "num_heads": (1, 2), "depths": (1, 2), "mlp_ratios": (2, 2)}
+    sizes |= {"patch_sizes": (4, 2), "strides": (4, 2), "paddings": (0, 0), "reduction_ratios": (2, 1)}
+    return PVTBackboneConfig(**sizes | variant, out_indices=[1, 2])
 
 
 # Each with the strides of its feature maps (AlexNet leaves borders out).
@@ -127,6 +141,12 @@ SMALL_BACKBONES: dict[str, tuple[Callable[[], PreTrainedConfig], tuple[int, ...]
         (4, 8, 16),
     ),
     "shufflenet_v2": (_shufflenet_v2, (4, 8, 16, 16)),
+    "pvt": (_pvt, (4, 8)),
+    "pvt_v2": (lambda: _pvt(**_PVT_V2), (4, 8)),
+    "swin": (
+        lambda: SwinBackboneConfig(embed_size=8, depths=(2, 2), num_heads=(2, 4), window_size=5, out_indices=[1, 2]),
+        (4, 8),
+    ),
     "vgg": (_vgg, (2, 4)),
     "vgg-without-norms": (lambda: _vgg(has_norms=False, last_pooling=False), (2, 2)),
     "vipnas_mobilenet_v3": (_vipnas_mobilenet_v3, (2, 2, 4)),

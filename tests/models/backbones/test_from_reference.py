@@ -18,6 +18,8 @@ from hfpose.models.backbones import backbone_from_reference, convert_backbone
         ({"type": "MobileNetV2", "widen_factor": 0.5, "out_indices": [1, 7]}, {"out_indices": [2, 8]}),
         ({"type": "ShuffleNetV1", "groups": 8, "widen_factor": 2.0}, {"groups": 8, "width_multiplier": 2.0}),
         ({"type": "ShuffleNetV2", "widen_factor": 1.5}, {"hidden_sizes": (176, 352, 704, 1024)}),
+        ({"type": "SwinTransformer", "depths": [2, 2], "num_heads": [2, 4]}, {"out_indices": [1, 2]}),
+        ({"type": "PyramidVisionTransformer", "use_abs_pos_embed": False}, {"has_position_embeddings": False}),
         ({"type": "VGG", "depth": 11, "with_last_pool": False}, {"has_norms": False, "last_pooling": False}),
         ({"type": "VGG", "depth": 19, "norm_cfg": {"type": "BN", "eps": 1e-3}}, {"batch_norm_eps": 1e-3}),
         ({"type": "ViPNAS_ResNet", "depth": 50, "wid": [8, 16, 32, 64, 64]}, {"hidden_sizes": [8, 16, 32, 64, 64]}),
@@ -38,6 +40,9 @@ def test_settings_are_kept(settings: dict[str, Any], expected: dict[str, Any]) -
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"type": "SwinTransformer", "use_abs_pos_embed": True}, "use_abs_pos_embed"),
+        ({"type": "SwinTransformer", "norm_cfg": {"type": "BN"}}, "BN"),
+        ({"type": "PyramidVisionTransformer", "drop_rate": 0.1}, "drop_rate"),
         ({"type": "VGG", "depth": 12}, "depth 12"),
         ({"type": "VGG", "depth": 16, "num_classes": 10}, "num_classes"),
         ({"type": "AlexNet", "num_classes": 10}, "num_classes"),

@@ -23,6 +23,9 @@ NAMES = (
     "td-hm_vgg16-bn_8xb64-210e_coco-256x192",
     "td-hm_vipnas-res50_8xb64-210e_coco-256x192",
     "td-hm_vipnas-mbv3_8xb64-210e_coco-256x192",
+    "td-hm_pvt-s_8xb64-210e_coco-256x192",
+    "td-hm_pvtv2-b2_8xb64-210e_coco-256x192",
+    "td-hm_swin-t-p4-w7_8xb32-210e_coco-256x192",
     "td-hm_hrformer-small_8xb32-210e_coco-256x192",
 )
 NAMES_OF_CODECS = (

@@ -56,8 +56,10 @@ BACKBONES = (
     BackboneFamily("mspn", "MSPN", "mspn_backbone", ("MSPN",)),
     BackboneFamily("alexnet", "AlexNet", "alexnet_backbone", ("AlexNet",)),
     BackboneFamily("mobilenet_v2", "MobileNetV2", "mobilenet_v2_backbone", ("MobileNetV2",)),
+    BackboneFamily("pvt", "PVT", "pvt_backbone", ("PyramidVisionTransformer", "PyramidVisionTransformerV2")),
     BackboneFamily("shufflenet_v1", "ShuffleNetV1", "shufflenet_v1_backbone", ("ShuffleNetV1",)),
     BackboneFamily("shufflenet_v2", "ShuffleNetV2", "shufflenet_v2_backbone", ("ShuffleNetV2",)),
+    BackboneFamily("swin", "Swin", "swin_backbone", ("SwinTransformer",)),
     BackboneFamily("vgg", "VGG", "vgg_backbone", ("VGG",)),
     BackboneFamily(
         "vipnas_mobilenet_v3", "ViPNASMobileNetV3", "vipnas_mobilenet_v3_backbone", ("ViPNAS_MobileNetV3",)

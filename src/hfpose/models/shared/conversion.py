@@ -72,6 +72,12 @@ def batch_norm_eps(norm_cfg: Mapping[str, Any]) -> float:
     return float(norm_cfg.get("eps", 1e-5))
 
 
+def layer_norm_eps(norm_cfg: Mapping[str, Any]) -> float:
+    """Epsilon of a layer normalization of the reference, torch's default where it states none."""
+    expect_settings("The normalization", norm_cfg, {"type": "LN"})
+    return float(norm_cfg.get("eps", 1e-5))
+
+
 def layer_arguments(settings: Mapping[str, Any], activation: str = "SiLU", eps: float = 1e-3) -> dict[str, Any]:
     """Configuration arguments for the `act_cfg` and `norm_cfg` of a part of the reference's network.
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
 
 
@@ -21,3 +24,9 @@ class DropPath(nn.Module):
             return update
         keep = 1 - self.rate
         return update * update.new_empty(len(update), *[1] * (update.ndim - 1)).bernoulli_(keep) / keep
+
+
+def drop_path_rates(rate: float, depths: Sequence[int]) -> list[list[float]]:
+    """For each block of each stage the share of samples that skip it in training, from 0 to `rate`."""
+    rates = torch.linspace(0, rate, sum(depths), device="cpu").tolist()
+    return [[rates.pop(0) for _ in range(depth)] for depth in depths]
