@@ -45,6 +45,32 @@ def _heatmap() -> SmallModel:
     return model, hfpose.HeatmapImageProcessor(size={"height": 64, "width": 64})
 
 
+def _regression(**settings: Any) -> SmallModel:
+    backbone = ResNetBackboneConfig(stem_channels=4, base_channels=4, depths=(1, 1, 1, 1), block_type="basic")
+    config = hfpose.RegressionConfig(backbone_config=backbone, image_size=(64, 64), num_labels=5, **settings)
+    model = _drawn(hfpose.RegressionForPoseEstimation(config), torch.randn(8, 3, 64, 64))
+    return model, hfpose.RegressionImageProcessor(size={"height": 64, "width": 64})
+
+
+def _regression_rle() -> SmallModel:
+    return _regression(head_type="rle")
+
+
+def _regression_dsnt() -> SmallModel:
+    sizes: dict[str, Any] = {"feature_map_size": (2, 2), "deconv_channels": (8, 8), "deconv_kernel_sizes": (4, 4)}
+    return _regression(head_type="dsnt", **sizes)
+
+
+def _simcc() -> SmallModel:
+    backbone = ResNetBackboneConfig(stem_channels=4, base_channels=4, depths=(1, 1, 1, 1), block_type="basic")
+    config = hfpose.SimCCConfig(
+        backbone_config=backbone, image_size=(64, 64), feature_map_size=(2, 2), deconv_channels=(8, 8),
+        deconv_kernel_sizes=(4, 4), num_labels=5,
+    )  # fmt: skip
+    model = _drawn(hfpose.SimCCForPoseEstimation(config), torch.randn(8, 3, 64, 64))
+    return model, hfpose.SimCCImageProcessor(size={"height": 64, "width": 64})
+
+
 def _vitpose(**changes: Any) -> SmallModel:
     sizes: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "out_indices": [2]}
     sizes |= {"image_size": (64, 48), "layer_norm_eps": 1e-6, "initializer_range": 0.2}
@@ -135,6 +161,9 @@ def _ssdlite() -> SmallModel:
 SMALL_MODELS: dict[str, Callable[[], SmallModel]] = {
     "rtmpose": _rtmpose,
     "heatmap": _heatmap,
+    "regression-rle": _regression_rle,
+    "regression-dsnt": _regression_dsnt,
+    "simcc": _simcc,
     "vitpose": _vitpose,
     "vitpose-experts": _vitpose_experts,
     "internet": _internet,

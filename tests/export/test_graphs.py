@@ -16,6 +16,9 @@ from small_models import SMALL_MODELS, small_model
 OUTPUTS = {
     "rtmpose": ["simcc_x", "simcc_y"],
     "heatmap": ["heatmaps"],
+    "regression-rle": ["coordinates", "sigmas"],
+    "regression-dsnt": ["coordinates", "heatmaps"],
+    "simcc": ["simcc_x", "simcc_y"],
     "vitpose": ["heatmaps"],
     "vitpose-experts": ["heatmaps"],
     "internet": ["heatmaps", "root_depth", "hand_type"],

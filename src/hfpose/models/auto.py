@@ -58,6 +58,8 @@ FAMILIES = (
     Family("rtmw", "RTMW", "ForPoseEstimation", POSE),
     Family("rtmw3d", "RTMW3D", "ForPoseEstimation", POSE),
     Family("heatmap", "Heatmap", "ForPoseEstimation", POSE),
+    Family("regression", "Regression", "ForPoseEstimation", POSE),
+    Family("simcc", "SimCC", "ForPoseEstimation", POSE),
     Family("rtmo", "RTMO", "ForPoseEstimation", POSE),
     Family("yolox_pose", "YOLOXPose", "ForPoseEstimation", POSE),
     Family("dekr", "DEKR", "ForPoseEstimation", POSE),

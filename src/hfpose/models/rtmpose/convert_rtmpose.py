@@ -62,9 +62,28 @@ def head_arguments(
         ConfigError: for a setting that is not supported, or a schema with another number of keypoints.
     """
     head = reference["head"]
-    decoder = head["decoder"]
     gau = head["gau_cfg"]
     expect_settings("The head's gau_cfg", gau, {"use_rel_bias": False, "pos_enc": False})
+    return {
+        "final_kernel_size": head.get("final_layer_kernel_size", 1),
+        "hidden_size": gau["hidden_dims"],
+        "attention_size": gau["s"],
+        "expansion_factor": gau["expansion_factor"],
+        "attention_act": activation_name(gau["act_fn"]),
+        "attention_dropout": gau.get("dropout_rate", 0.0),
+        "drop_path_rate": gau.get("drop_path", 0.0),
+        **simcc_arguments(reference, codec),
+        **keypoint_arguments(head["out_channels"], schema),
+    }
+
+
+def simcc_arguments(reference: Mapping[str, Any], codec: str = "SimCCLabel") -> dict[str, Any]:
+    """Configuration arguments for the reference's settings of a SimCC codec and its loss.
+
+    Raises:
+        ConfigError: for a setting that is not supported.
+    """
+    head, decoder = reference["head"], reference["head"]["decoder"]
     expect_settings("The codec", decoder, {"type": codec, "use_dark": False})
     width, height = head["input_size"][:2]
     split_ratio = float(head.get("simcc_split_ratio", 2.0))
@@ -76,17 +95,9 @@ def head_arguments(
     sigma = decoder.get("sigma", 6.0)
     return {
         "image_size": (height, width),
-        "final_kernel_size": head.get("final_layer_kernel_size", 1),
-        "hidden_size": gau["hidden_dims"],
-        "attention_size": gau["s"],
-        "expansion_factor": gau["expansion_factor"],
-        "attention_act": activation_name(gau["act_fn"]),
-        "attention_dropout": gau.get("dropout_rate", 0.0),
-        "drop_path_rate": gau.get("drop_path", 0.0),
         "simcc_split_ratio": split_ratio,
         "simcc_sigma": tuple(sigma) if isinstance(sigma, (list, tuple)) else (sigma,) * len(head["input_size"]),
         **_loss_arguments(head.get("loss"), head["out_channels"]),
-        **keypoint_arguments(head["out_channels"], schema),
     }
 
 

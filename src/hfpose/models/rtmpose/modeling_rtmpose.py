@@ -129,7 +129,7 @@ class RTMPoseForPoseEstimation(RTMPosePreTrainedModel):
 
     def make_head(self, channels: Sequence[int]) -> None:
         """What follows the backbone, for the channels of its feature maps."""
-        self.head = RTMPoseHead(self.config, channels[-1])
+        self.head: nn.Module = RTMPoseHead(self.config, channels[-1])
 
     def responses(self, feature_maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The SimCC outputs for the backbone's feature maps."""

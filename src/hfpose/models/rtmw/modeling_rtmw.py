@@ -101,7 +101,7 @@ class RTMWForPoseEstimation(RTMPoseForPoseEstimation):
 
     def make_head(self, channels: Sequence[int]) -> None:
         self.neck = PathAggregationNeck(self.config, channels, CSPNeXtBlock)
-        self.head = RTMWHead(self.config, channels[-1], self.num_bins())  # type: ignore[assignment]
+        self.head = RTMWHead(self.config, channels[-1], self.num_bins())
 
     def num_bins(self) -> dict[str, int]:
         """Number of bins of each axis, by its name."""

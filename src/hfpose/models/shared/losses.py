@@ -25,6 +25,7 @@ QUALITY_FOCAL_BETA = 2.0
 BOX_LOSS_WEIGHT = 2.0
 
 _IOU_EPS = 1e-7  # keeps the logarithm of an overlap finite
+_DIVERGENCE_EPS = 1e-24  # keeps the logarithm of a share finite
 _AREA_EPS = 1e-6  # keeps a quotient of areas finite
 
 
@@ -228,6 +229,62 @@ def combined_heatmap_loss(
     for given, true in zip(offsets, true_offsets, strict=True):
         total = total + ((given - true) * disks * weights).square().mean()
     return 0.5 * total
+
+
+# Coordinates
+
+
+def visible_coordinates(
+    labels: Tensor, keypoint_weights: Tensor | None, image_size: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """True coordinates as shares of the crop, and weights of the keypoints, 0 for those outside of it.
+
+    Source: `mmpose.codecs.RegressionLabel`.
+
+    Args:
+        labels: (B, K, 2) true x and y in pixels of the crop.
+        keypoint_weights: (B, K), 0 for a keypoint that is not labeled; None weighs all 1.
+        image_size: height and width of the crop in pixels.
+
+    Returns:
+        Coordinates (B, K, 2) and weights (B, K).
+    """
+    labels = labels.float()
+    size = labels.new_tensor(list(reversed(image_size)))
+    is_inside = ((labels >= 0) & (labels <= size - 1)).all(-1)
+    weights = is_inside.float() if keypoint_weights is None else is_inside * keypoint_weights
+    return labels / size, weights
+
+
+def coordinate_loss(coordinates: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Mean smooth L1 distance of coordinates (B, K, 2) from true ones, both multiplied by the keypoints' weights (B, K).
+
+    Source: `mmpose.models.losses.SmoothL1Loss` with `use_target_weight`.
+    """
+    return F.smooth_l1_loss(coordinates * weights[..., None], targets * weights[..., None])
+
+
+def distribution_loss(
+    heatmaps: Tensor, labels: Tensor, weights: Tensor, *, image_size: Sequence[int], sigma: float
+) -> Tensor:
+    """Jensen-Shannon divergence of heatmaps from Gaussians around the true keypoints, averaged over samples.
+
+    Source: `mmpose.models.losses.JSDiscretLoss` with `use_target_weight`, `mmpose.codecs.IntegralRegressionLabel`.
+
+    Args:
+        heatmaps: (B, K, h, w), each with the sum 1.
+        labels: (B, K, 2) true x and y in pixels of the crop.
+        weights: (B, K) of the keypoints.
+        image_size: height and width of the crop in pixels.
+        sigma: standard deviation of the Gaussians in cells.
+    """
+    size = (heatmaps.shape[2], heatmaps.shape[3])
+    targets, _ = heatmap_targets(labels, size, image_size, sigma, QUARTER)
+    targets = targets / (targets.sum((2, 3), keepdim=True) + _DIVERGENCE_EPS)
+    given, expected = (each.float() * weights[..., None, None] for each in (heatmaps, targets))
+    middle = (0.5 * (given + expected) + _DIVERGENCE_EPS).log()
+    divergence = F.kl_div(middle, given, reduction="none") + F.kl_div(middle, expected, reduction="none")
+    return 0.5 * divergence.sum() / len(heatmaps)
 
 
 # Detection

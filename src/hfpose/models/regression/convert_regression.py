@@ -1,0 +1,111 @@
+"""From the reference's settings and checkpoints of regression estimators to ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+from torch import Tensor
+from transformers import PreTrainedConfig
+
+from hfpose.errors import ConfigError
+from hfpose.keypoints import KeypointSchema
+from hfpose.models.backbones import backbone_from_reference, convert_backbone
+from hfpose.models.regression.configuration_regression import COORDINATES, DSNT, INTEGRAL, RLE, RegressionConfig
+from hfpose.models.regression.image_processing_regression import RegressionImageProcessor
+from hfpose.models.regression.modeling_regression import RegressionForPoseEstimation
+from hfpose.models.shared.conversion import (
+    RenameRules,
+    crop_arguments,
+    expect_settings,
+    keypoint_arguments,
+    normalization_arguments,
+    rename_state_dict,
+)
+from hfpose.models.shared.heatmap_head import HEATMAP_HEAD_RENAMES, heatmap_head_arguments
+
+MODEL_CLASS = RegressionForPoseEstimation
+
+_HEAD_TYPES = {"RegressionHead": COORDINATES, "RLEHead": RLE, "IntegralRegressionHead": INTEGRAL, "DSNTHead": DSNT}
+_BACKBONE_STRIDE = 32
+RENAMES: RenameRules = (
+    (r"^head\.fc\.", "head.projection."),
+    (r"^head\.loss(?:_module)?\.flow_model\.s\.", "head.flow.scales."),  # without _module before version 1
+    (r"^head\.loss(?:_module)?\.flow_model\.t\.", "head.flow.translations."),
+    (r"^head\.linspace_([xy])$", r"head.places_\1"),
+    (r"^head\.simplebaseline_head\.", "head."),
+    *HEATMAP_HEAD_RENAMES,
+    (r"^head\.(?=deconvolutions|convolutions|heatmaps)", "head.maps."),
+)
+# Constants of the flow.
+_CONSTANTS = (".flow_model.loc", ".flow_model.cov", ".flow_model.mask")
+
+
+def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> RegressionConfig:
+    """Configuration for the reference's settings of a top-down model that regresses coordinates.
+
+    Raises:
+        ConfigError: for a setting that is not supported, or a schema with another number of keypoints.
+    """
+    head, decoder = reference["head"], reference["head"]["decoder"]
+    if head["type"] not in _HEAD_TYPES:
+        raise ConfigError(f"The head {head['type']} is not supported here; known ones are {', '.join(_HEAD_TYPES)}.")
+    head_type = _HEAD_TYPES[head["type"]]
+    is_integral = head_type in (INTEGRAL, DSNT)
+    codec = "IntegralRegressionLabel" if is_integral else "RegressionLabel"
+    expect_settings("The codec", decoder, {"type": codec, "unbiased": False})
+    width, height = decoder["input_size"]
+    arguments: dict[str, Any]
+    if is_integral:
+        expect_settings("The model", {"neck": reference.get("neck")}, {"neck": None})
+        arguments = {
+            "feature_map_size": list(reversed(head["in_featuremap_size"])),
+            "softmax_beta": float(head.get("beta", 1.0)),
+            "use_debiasing": bool(head.get("debias", False)),
+            "heatmap_sigma": decoder["sigma"],
+            **heatmap_head_arguments(head, "HeatmapHead"),
+        }
+    else:
+        arguments = _pooling_arguments(reference, (height // _BACKBONE_STRIDE, width // _BACKBONE_STRIDE))
+    return RegressionConfig(
+        backbone_config=backbone_from_reference(reference["backbone"]),
+        image_size=(height, width),
+        head_type=head_type,
+        **arguments,
+        **keypoint_arguments(head["num_joints"], schema),
+    )
+
+
+def _pooling_arguments(reference: Mapping[str, Any], cells: tuple[int, int]) -> dict[str, Any]:
+    neck = reference.get("neck")
+    if neck is not None:
+        expect_settings("The neck", neck, {"type": "GlobalAveragePooling"})
+        return {"use_average_pooling": True}
+    if reference["head"]["in_channels"] % prod(cells):
+        raise ConfigError(
+            f"The head without a neck takes {reference['head']['in_channels']} values, which cannot be a feature map of "
+            f"{cells[0]}x{cells[1]} cells (stride {_BACKBONE_STRIDE}). Check the input size of the config."
+        )
+    return {"use_average_pooling": False, "feature_map_size": cells}
+
+
+def image_processor_from_reference(reference: Mapping[str, Any]) -> RegressionImageProcessor:
+    """Image processor for the reference's settings."""
+    test_cfg = reference.get("test_cfg") or {}
+    width, height = reference["head"]["decoder"]["input_size"]
+    return RegressionImageProcessor(
+        size={"height": height, "width": width},
+        shift_flipped_coordinates=bool(test_cfg.get("shift_coords", True)),
+        shift_flipped_heatmaps=bool(test_cfg.get("shift_heatmap", False)),
+        flip_test=bool(test_cfg.get("flip_test", False)),
+        **crop_arguments(reference),
+        **normalization_arguments(reference["data_preprocessor"]),
+    )
+
+
+def convert_state_dict(state_dict: Mapping[str, Tensor], config: RegressionConfig) -> dict[str, Tensor]:
+    """The reference's tensors under our names, without those that are the same in every model."""
+    used = {name: tensor for name, tensor in state_dict.items() if not name.endswith(_CONSTANTS)}
+    assert isinstance(config.backbone_config, PreTrainedConfig)  # made of a dict or of nothing by transformers
+    return convert_backbone(rename_state_dict(used, RENAMES), config.backbone_config)

@@ -1,0 +1,67 @@
+"""Image processor of the regression estimators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.utils import ModelOutput
+
+from hfpose.errors import InputError
+from hfpose.models.shared.heatmaps import merge_flipped_heatmaps
+from hfpose.models.shared.top_down import TopDownImageProcessor
+
+
+class RegressionImageProcessor(TopDownImageProcessor):
+    """Crops for [`RegressionForPoseEstimation`] and keypoints from its coordinates.
+
+    Args:
+        shift_flipped_coordinates: whether to move the coordinates of mirrored crops by one pixel to the left.
+        shift_flipped_heatmaps: whether to move the heatmaps of mirrored crops by one cell, where there are heatmaps.
+        kwargs: see [`TopDownImageProcessor`].
+    """
+
+    def __init__(
+        self, shift_flipped_coordinates: bool = True, shift_flipped_heatmaps: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.shift_flipped_coordinates = shift_flipped_coordinates
+        self.shift_flipped_heatmaps = shift_flipped_heatmaps
+
+    def decode_crops(self, outputs: ModelOutput) -> tuple[Tensor, Tensor]:
+        """Keypoints (N, K, 2) in pixels of the crops, and scores (N, K): how small the deviations are, else 1."""
+        coordinates = outputs["coordinates"].float()
+        sigmas = outputs.get("sigmas")
+        scores = torch.ones_like(coordinates[..., 0]) if sigmas is None else 1 - sigmas.float().mean(-1)
+        return coordinates * coordinates.new_tensor(self._crop_size), scores
+
+    def merge_flipped(self, outputs: ModelOutput, flipped: ModelOutput, flip_indices: Sequence[int]) -> ModelOutput:
+        indices = list(flip_indices)
+        x, y = flipped["coordinates"].unbind(-1)
+        shift = 1 / self._crop_size[0] if self.shift_flipped_coordinates else 0
+        mirrored = torch.stack((1 - x - shift, y), -1)[:, indices]
+        merged = {"coordinates": (outputs["coordinates"] + mirrored) * 0.5}
+        if outputs.get("sigmas") is not None:
+            merged["sigmas"] = (outputs["sigmas"] + flipped["sigmas"][:, indices]) * 0.5
+        if outputs.get("heatmaps") is not None:
+            merged["heatmaps"] = merge_flipped_heatmaps(
+                outputs["heatmaps"], flipped["heatmaps"], indices, self.shift_flipped_heatmaps
+            )
+        return type(outputs)(**merged)
+
+    def heatmaps(self, outputs: ModelOutput) -> Tensor:
+        """
+        Raises:
+            InputError: for a model that has none.
+        """
+        if outputs.get("heatmaps") is None:
+            raise InputError(
+                "This model regresses coordinates without heatmaps, so there are none to return. Call the pipeline "
+                "without return_heatmaps, or take a model that predicts heatmaps."
+            )
+        return outputs["heatmaps"]
+
+
+__all__ = ["RegressionImageProcessor"]

@@ -1,0 +1,188 @@
+"""Regression estimators: from a feature map to coordinates, straight or as means over heatmaps.
+
+Source: DeepPose (Toshev & Szegedy, 2014, https://arxiv.org/abs/1312.4659), residual log-likelihood estimation (Li et al.,
+2021, https://arxiv.org/abs/2107.11291), integral regression (Sun et al., 2018, https://arxiv.org/abs/1711.08229), DSNT
+(Nibali et al., 2018, https://arxiv.org/abs/1801.07372); `mmpose.models.heads.RegressionHead`, `RLEHead`,
+`IntegralRegressionHead` and `DSNTHead`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.backbone_utils import load_backbone
+from transformers.utils import ModelOutput
+
+from hfpose.hub.push_mixin import PushWithCard
+from hfpose.models.regression.configuration_regression import COORDINATES, DSNT, RLE, RegressionConfig
+from hfpose.models.regression.flow import ErrorFlow, rle_loss
+from hfpose.models.shared.configuration import label_count
+from hfpose.models.shared.heatmap_head import HeatmapHead
+from hfpose.models.shared.losses import coordinate_loss, distribution_loss, visible_coordinates
+
+
+@dataclass
+class RegressionOutput(ModelOutput):
+    """
+    Output of [`RegressionForPoseEstimation`].
+
+    Args:
+        loss: scalar, where `labels` were given.
+        coordinates: (B, K, 2) x and y of the keypoints as shares of the crop's width and height.
+        sigmas: (B, K, 2) with `head_type="rle"` their deviations, from 0 to 1.
+        heatmaps: (B, K, h, w) with `head_type="integral"` and `"dsnt"` the distributions whose means the coordinates are.
+        hidden_states: feature maps of the backbone, where asked for.
+    """
+
+    loss: Tensor | None = None
+    coordinates: Tensor | None = None
+    sigmas: Tensor | None = None
+    heatmaps: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+
+
+class RegressionHead(nn.Module):
+    """From a feature map to coordinates, with `head_type="rle"` and their deviations."""
+
+    def __init__(self, config: RegressionConfig, in_channels: int) -> None:
+        super().__init__()
+        self.has_sigmas = config.head_type == RLE
+        self.use_average_pooling = config.use_average_pooling
+        in_features = in_channels * (1 if config.use_average_pooling else prod(config.feature_map_size))
+        self.projection = nn.Linear(in_features, label_count(config) * (4 if self.has_sigmas else 2))
+        self.flow = ErrorFlow() if self.has_sigmas else None  # for training
+
+    def forward(self, features: Tensor) -> dict[str, Tensor]:
+        pooled = features.mean((2, 3)) if self.use_average_pooling else features.flatten(1)
+        values = self.projection(pooled).unflatten(1, (-1, 4 if self.has_sigmas else 2))
+        if not self.has_sigmas:
+            return {"coordinates": values}
+        return {"coordinates": values[..., :2], "sigmas": values[..., 2:].sigmoid()}
+
+
+class IntegralHead(nn.Module):
+    """From a feature map to heatmaps, and to their means."""
+
+    places_x: Tensor
+    places_y: Tensor
+
+    def __init__(self, config: RegressionConfig, in_channels: int) -> None:
+        super().__init__()
+        self.maps = HeatmapHead(config, in_channels, label_count(config))
+        self.beta, self.use_debiasing = float(config.softmax_beta), config.use_debiasing
+        # Each transposed convolution doubles height and width. Checkpoints have these numbers among their tensors.
+        height, width = (side * 2 ** len(config.deconv_channels) for side in config.feature_map_size)
+        self.register_buffer("places_x", _places(width).view(1, 1, 1, width))
+        self.register_buffer("places_y", _places(height).view(1, 1, height, 1))
+
+    def forward(self, features: Tensor) -> dict[str, Tensor]:
+        maps = self.maps(features)
+        heatmaps = (maps * self.beta).flatten(2).softmax(-1).unflatten(2, maps.shape[2:])
+        means = [(heatmaps * places).flatten(2).sum(-1) for places in (self.places_x, self.places_y)]
+        if self.use_debiasing:
+            total = maps.flatten(2).exp().sum(-1)
+            means = [total / (total - 1) * (mean - 1 / (2 * total)) for mean in means]
+        return {"coordinates": torch.stack(means, -1), "heatmaps": heatmaps}
+
+
+def _places(count: int) -> Tensor:
+    """Places of cells as shares of their number (count,)."""
+    return torch.arange(count, dtype=torch.float32) / count
+
+
+class RegressionPreTrainedModel(PushWithCard, PreTrainedModel):
+    """Initialization and loading."""
+
+    config: RegressionConfig
+    config_class = RegressionConfig
+    base_model_prefix = "backbone"
+    main_input_name = "pixel_values"
+    input_modalities = "image"
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # the loss is not divided by `num_items_in_batch`
+    _no_split_modules = ["RegressionHead", "IntegralHead"]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            init.normal_(module.weight, std=0.001)
+        elif isinstance(module, nn.Linear):
+            init.normal_(module.weight, std=0.01)
+        elif isinstance(module, IntegralHead):
+            for places in (module.places_x, module.places_y):
+                init.copy_(places, _places(places.numel()).view(places.shape))
+        elif isinstance(module, ErrorFlow):
+            for layer in module.modules():
+                if isinstance(layer, nn.Linear):
+                    init.xavier_uniform_(layer.weight, gain=0.01)
+
+
+class RegressionForPoseEstimation(RegressionPreTrainedModel):
+    """
+    A backbone with a head that regresses coordinates.
+
+    Example:
+
+    ```python
+    >>> from hfpose import RegressionForPoseEstimation, RegressionImageProcessor
+
+    >>> model = RegressionForPoseEstimation.from_pretrained(folder)
+    >>> processor = RegressionImageProcessor.from_pretrained(folder)
+    >>> inputs = processor(image, boxes=[[[50, 20, 200, 400]]], return_tensors="pt")
+    >>> people = processor.post_process_pose_estimation(model(**inputs), boxes=[[[50, 20, 200, 400]]])
+    ```
+    """
+
+    def __init__(self, config: RegressionConfig) -> None:
+        super().__init__(config)
+        self.backbone = load_backbone(config)
+        head = RegressionHead if config.head_type in (COORDINATES, RLE) else IntegralHead
+        self.head = head(config, self.backbone.channels[-1])
+        self.post_init()
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        labels: Tensor | None = None,
+        keypoint_weights: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        **kwargs: object,
+    ) -> RegressionOutput | tuple[Tensor, ...]:
+        """
+        Args:
+            pixel_values: (B, C, H, W) normalized crops.
+            labels: (B, K, 2) true x and y of the keypoints in pixels of the crops; asks for the loss.
+            keypoint_weights: (B, K) weight of each keypoint in the loss, 0 where it is not labeled. None: all 1.
+            output_hidden_states: whether to return the feature maps of the backbone.
+            return_dict: False for a plain tuple.
+        """
+        wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        features = self.backbone(pixel_values, output_hidden_states=wants_states, return_dict=True)
+        values = self.head(features.feature_maps[-1])
+        loss = None if labels is None else self._loss(values, labels, keypoint_weights)
+        output = RegressionOutput(loss=loss, **values, hidden_states=features.hidden_states)
+        as_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if as_dict else output.to_tuple()
+
+    def _loss(self, values: dict[str, Tensor], labels: Tensor, keypoint_weights: Tensor | None) -> Tensor:
+        config, coordinates = self.config, values["coordinates"].float()
+        targets, weights = visible_coordinates(labels, keypoint_weights, config.image_size)
+        if config.head_type == RLE:
+            assert isinstance(self.head.flow, ErrorFlow)
+            return rle_loss(self.head.flow, coordinates, values["sigmas"].float(), targets, weights)
+        loss = coordinate_loss(coordinates, targets, weights)
+        if config.head_type == DSNT:
+            loss = loss + distribution_loss(
+                values["heatmaps"], labels, weights, image_size=config.image_size, sigma=config.heatmap_sigma
+            )
+        return loss
+
+
+__all__ = ["RegressionForPoseEstimation", "RegressionOutput", "RegressionPreTrainedModel"]

@@ -1,0 +1,68 @@
+"""From the reference's settings and checkpoints of SimCC estimators to ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+from transformers import PreTrainedConfig
+
+from hfpose.errors import ConfigError
+from hfpose.keypoints import KeypointSchema
+from hfpose.models.backbones import backbone_from_reference, convert_backbone
+from hfpose.models.rtmpose.convert_rtmpose import crop_decoding_arguments, simcc_arguments
+from hfpose.models.shared.conversion import (
+    RenameRules,
+    expect_settings,
+    keypoint_arguments,
+    rename_state_dict,
+)
+from hfpose.models.shared.heatmap_head import HEATMAP_HEAD_RENAMES, heatmap_head_arguments
+from hfpose.models.simcc.configuration_simcc import SimCCConfig
+from hfpose.models.simcc.image_processing_simcc import SimCCImageProcessor
+from hfpose.models.simcc.modeling_simcc import SimCCForPoseEstimation
+
+MODEL_CLASS = SimCCForPoseEstimation
+
+RENAMES: RenameRules = (
+    (r"^head\.deconv_head\.", "head."),
+    *HEATMAP_HEAD_RENAMES,
+    (r"^head\.(?=deconvolutions|convolutions|heatmaps)", "head.maps."),
+    (r"^head\.mlp_head_([xy])\.", r"head.classifier_\1."),
+)
+_DECONV_KINDS = {"heatmap": "HeatmapHead", "vipnas": "ViPNASHead"}
+
+
+def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> SimCCConfig:
+    """Configuration for the reference's settings of a top-down model with a `SimCCHead`.
+
+    Raises:
+        ConfigError: for a setting that is not supported, or a schema with another number of keypoints.
+    """
+    head = reference["head"]
+    expect_settings("The model", {"neck": reference.get("neck")}, {"neck": None})
+    expect_settings("The head", head, {"type": "SimCCHead"})
+    kind = head.get("deconv_type", "heatmap")
+    if kind not in _DECONV_KINDS:
+        raise ConfigError(f"SimCCHead with deconv_type={kind!r} is not supported, only {', '.join(_DECONV_KINDS)}.")
+    layers = {"deconv_out_channels": (256, 256, 256), **head}
+    width, height = head["in_featuremap_size"]
+    return SimCCConfig(
+        backbone_config=backbone_from_reference(reference["backbone"]),
+        feature_map_size=(height, width),
+        **simcc_arguments(reference),
+        **heatmap_head_arguments(layers, _DECONV_KINDS[kind]),
+        **keypoint_arguments(head["out_channels"], schema),
+    )
+
+
+def image_processor_from_reference(reference: Mapping[str, Any]) -> SimCCImageProcessor:
+    """Image processor for the reference's settings."""
+    return SimCCImageProcessor(**crop_decoding_arguments(reference))
+
+
+def convert_state_dict(state_dict: Mapping[str, Tensor], config: SimCCConfig) -> dict[str, Tensor]:
+    """The reference's tensors under our names."""
+    assert isinstance(config.backbone_config, PreTrainedConfig)  # made of a dict or of nothing by transformers
+    return convert_backbone(rename_state_dict(state_dict, RENAMES), config.backbone_config)

@@ -1,0 +1,12 @@
+"""SimCC image processor."""
+
+from __future__ import annotations
+
+from hfpose.models.rtmpose.image_processing_rtmpose import RTMPoseImageProcessor
+
+
+class SimCCImageProcessor(RTMPoseImageProcessor):
+    """Crops for [`SimCCForPoseEstimation`] and keypoints from its SimCC outputs; see [`RTMPoseImageProcessor`]."""
+
+
+__all__ = ["SimCCImageProcessor"]

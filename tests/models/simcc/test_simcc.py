@@ -1,0 +1,84 @@
+"""SimCC estimators: every published one is built, and they learn."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+
+import hfpose
+from golden import Golden, facts, source_from_facts
+from hfpose.errors import ConfigError
+from hfpose.models.simcc.convert_simcc import MODEL_CLASS, config_from_reference, convert_state_dict
+from small_models import small_model
+
+
+def published_models() -> list[str]:
+    return [name for name, row in facts().items() if row["head"]["type"] == "SimCCHead"]
+
+
+def test_every_published_model_is_built() -> None:
+    names = published_models()
+    assert len(names) == 4
+    for name in names:
+        source = source_from_facts(name)
+        config = source.conversion.config_from_reference(source.reference, None)
+        with torch.device("meta"):
+            model = MODEL_CLASS(config)
+        height, width = config.image_size
+        assert [width, height] == facts()[name]["input_size_wh"]
+        assert model.head.classifier_x.out_features == 2 * width
+        assert source.conversion.image_processor_from_reference(source.reference).simcc_split_ratio == 2
+
+
+def test_every_tensor_of_the_reference_has_its_place() -> None:
+    for name in published_models():
+        try:
+            golden = Golden("pose2d", name)
+            shapes = golden.spec["state_dict"]
+        except pytest.skip.Exception:
+            continue
+        config = config_from_reference(facts()[name], None)
+        with torch.device("meta"):
+            expected = MODEL_CLASS(config).state_dict()
+        converted = convert_state_dict({key: torch.empty(shape) for key, shape in shapes.items()}, config)
+        assert {key: tensor.shape for key, tensor in converted.items()} == {
+            key: tensor.shape for key, tensor in expected.items()
+        }
+
+
+def test_unknown_deconvolutions_are_named() -> None:
+    row: dict[str, Any] = json.loads(json.dumps(facts()[published_models()[0]]))
+    row["head"]["deconv_type"] = "other"
+    with pytest.raises(ConfigError, match="deconv_type='other'"):
+        config_from_reference(row, None)
+
+
+def test_a_few_steps_lower_the_loss() -> None:
+    model = small_model("simcc")[0].train()
+    assert isinstance(model, hfpose.SimCCForPoseEstimation)
+    torch.manual_seed(0)
+    crops, labels = torch.randn(4, 3, 64, 64), torch.rand(4, 5, 2) * 60
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(15):
+        loss = model(crops, labels=labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_gradient_checkpointing_gives_the_same_gradients() -> None:
+    crops, labels = torch.randn(2, 3, 64, 64), torch.rand(2, 5, 2) * 60
+    gradients = []
+    for saves in (False, True):
+        model = small_model("simcc")[0].train()
+        if saves:
+            model.activation_checkpointing_enable()
+        model(crops, labels=labels).loss.backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    torch.testing.assert_close(gradients[0], gradients[1])
