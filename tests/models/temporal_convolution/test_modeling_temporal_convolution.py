@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,9 +112,10 @@ def test_folder_gives_back_the_same_model_and_processor(tmp_path: Path) -> None:
     assert TemporalConvolutionImageProcessor.from_pretrained(tmp_path).target_mean == processor.target_mean
 
 
-def test_graph_computes_clips_of_any_length(small_model: TemporalConvolutionForPoseLifting, tmp_path: Path) -> None:
+@pytest.mark.parametrize("settings", [{"kernel_sizes": (3, 3)}, {"kernel_sizes": (1, 1), "predicts_root": False}])
+def test_graph_computes_clips_of_any_length(settings: dict[str, Any], tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
-    differences = export_graph(small_model, TemporalConvolutionImageProcessor(), tmp_path / "model.onnx")
+    differences = export_graph(made(**settings), TemporalConvolutionImageProcessor(), tmp_path / "model.onnx")
     assert differences["keypoints_3d"].relative < 1e-4
 
 

@@ -154,9 +154,9 @@ class TemporalConvolutionForPoseLifting(MirroredLifting, TemporalConvolutionPreT
         keypoints_3d = lifted.transpose(1, 2).unflatten(-1, (-1, 3))
         if self.config.predicts_root:
             return keypoints_3d
-        root = self.config.root_index
-        before, after = keypoints_3d[:, :, :root], keypoints_3d[:, :, root:]
-        return torch.cat((before, torch.zeros_like(keypoints_3d[:, :, :1]), after), dim=2)
+        order = list(range(keypoints_3d.shape[2]))
+        order.insert(self.config.root_index, len(order))  # the row of zeros that is appended
+        return F.pad(keypoints_3d, (0, 0, 0, 1))[:, :, order]
 
     def _with_context(self, frames: Tensor, frame_mask: Tensor | None) -> Tensor:
         """Clips (B, T, C) with frames before and after, copies of the first one and of the last one that counts."""
