@@ -16,6 +16,12 @@ from hfpose.hub.zoo import ModelEntry
 from hfpose.ops.quiet import without_progress_bars
 from networks import settle_normalizations
 
+_HRNET = {
+    "stem_channels": 8,
+    "stage_modules": (1, 1, 1, 1),
+    "stage_blocks": ((1,), (1,) * 2, (1,) * 3, (1,) * 4),
+    "stage_channels": ((8,), (8, 16), (8, 16, 32), (8, 16, 32, 64)),
+}
 _CSP = {"depth_multiplier": 0.167, "width_multiplier": 0.125}
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -36,6 +42,19 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "attention_size": 16,
     },
     "yolox_pose": {"neck_size": 16, "num_neck_blocks": 1, "head_size": 16},
+    "dekr": {"heatmap_channels": 8, "displacement_channels": 2, "rescoring_size": 16},
+    "cid": {"instance_channels": 8},
+    "associative_embedding": {},
+    "edpose": {
+        "hidden_size": 32,
+        "num_attention_heads": 4,
+        "num_norm_groups": 4,
+        "intermediate_size": 32,
+        "num_encoder_layers": 1,
+        "num_decoder_layers": 3,
+        "num_queries": 40,
+        "num_instances": 10,
+    },
     "rtmdet": {**_CSP, "neck_size": 16, "num_neck_blocks": 1},
     "yolox": {**_CSP, "neck_size": 16, "num_neck_blocks": 1},
     "ssdlite": {"width_multiplier": 0.125, "extra_level_sizes": (16, 16, 16, 16)},
@@ -50,12 +69,11 @@ SMALL_BACKBONES: dict[str, dict[str, Any]] = {
     "rtmpose": _CSP,
     "rtmo": _CSP,
     "yolox_pose": _CSP,
-    "hrnet": {
-        "stem_channels": 8,
-        "stage_modules": (1, 1, 1, 1),
-        "stage_blocks": ((1,), (1,) * 2, (1,) * 3, (1,) * 4),
-        "stage_channels": ((8,), (8, 16), (8, 16, 32), (8, 16, 32, 64)),
-    },
+    "hrnet": _HRNET,
+    "dekr": _HRNET,
+    "cid": _HRNET,
+    "associative_embedding": _HRNET,
+    "edpose": {"stem_channels": 4, "base_channels": 4, "depths": (1, 1, 1, 1)},
 }
 
 FOUND_CLASSES = (0, 16)
