@@ -26,6 +26,9 @@ _CSP = {"depth_multiplier": 0.167, "width_multiplier": 0.125}
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "rtmpose": {"hidden_size": 32, "attention_size": 16},
+    "rtmw": {"hidden_size": 32, "attention_size": 16, "num_neck_blocks": 1},
+    "rtmw3d": {"hidden_size": 32, "attention_size": 16, "num_neck_blocks": 1},
+    "temporal_convolution": {"hidden_size": 16},
     "rtmo": {
         "hidden_size": 16,
         "num_attention_heads": 2,
@@ -67,6 +70,8 @@ SMALL_BACKBONES: dict[str, dict[str, Any]] = {
     "vitpose": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "out_indices": [1]},
     "internet": {"embedding_size": 8, "hidden_sizes": [8, 16, 16, 32], "depths": [1, 1, 1, 1], "layer_type": "basic"},
     "rtmpose": _CSP,
+    "rtmw": _CSP,
+    "rtmw3d": _CSP,
     "rtmo": _CSP,
     "yolox_pose": _CSP,
     "hrnet": _HRNET,

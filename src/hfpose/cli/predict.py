@@ -122,6 +122,14 @@ def predict(
             rich_help_panel=_MODELS,
         ),
     ] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(
+            help="lightweight, balanced or performance: pose model and detector of human, body26, wholebody, hand, animal or "
+            "rtmo together, as rtmlib pairs them.",
+            rich_help_panel=_MODELS,
+        ),
+    ] = None,
     scope: Annotated[
         str, typer.Option(help="mmpose; with --show-alias also mmdet, for detectors.", rich_help_panel=_MODELS)
     ] = "mmpose",
@@ -341,6 +349,7 @@ def predict(
         pipe = pipeline(
             "pose-estimation" if pose3d is None else "pose-estimation-3d",
             **models,
+            mode=cast(Any, mode),
             detector=det_model,
             detector_weights=det_weights,
             detector_labels=[int(label) if label.isdecimal() else label for label in det_cat_ids or ()] or None,

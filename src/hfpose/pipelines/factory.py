@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from hfpose.backends.torch_backend import Backend
 from hfpose.errors import ConfigError
+from hfpose.hub.modes import Mode, models_for_mode
 from hfpose.hub.resolve import PACKAGED, PIPELINE_INDEX, resolve
 from hfpose.hub.zoo import WHOLE_IMAGE, ModelEntry, Task, find_entry, get_entry, list_entries
 from hfpose.keypoints import schema_for_config
@@ -36,6 +37,7 @@ def pipeline(
     task: str = "pose-estimation",
     model: Model | None = None,
     *,
+    mode: Mode | None = None,
     image_processor: Any = None,
     detector: Model | None = None,
     detector_labels: Iterable[int | str] | None = None,
@@ -60,6 +62,9 @@ def pipeline(
         model: an alias (`"human"`, the default; `"human3d"` in 3D), a zoo name, a hub repository, a folder of a model or
             of a whole pipeline, or a model object. In 3D a lifter (`"human3d"`), a model of hands (`"hand3d"`), or a 2D
             model to lift from.
+        mode: `"lightweight"`, `"balanced"` or `"performance"` chooses pose model and detector of an alias together, as
+            rtmlib does: of `human`, `body26`, `wholebody`, `hand`, `animal`, `rtmo`, and in 3D of the 2D model before the
+            lifter.
         image_processor: replaces the one that lies beside the model.
         detector: the same for the object detector, or `"whole_image"` to take each image as one box. Default: the
             one that goes with the model, judged by its name or, for a model of your own, by its keypoints. Models such as
@@ -92,12 +97,20 @@ def pipeline(
     """
     if task not in DEFAULT_MODELS:
         raise ValueError(f"Unknown task {task!r}; hfpose has {', '.join(map(repr, DEFAULT_MODELS))}.")
+    model = DEFAULT_MODELS[task] if model is None else model
+    if mode is not None:
+        _refuse("mode chooses the weights", weights=weights)
+        if isinstance(model, str) and find_entry(model, "lifter") is not None:
+            pose, found = models_for_mode(DEFAULT_MODELS["pose-estimation"] if pose is None else str(pose), mode)
+        else:
+            model, found = models_for_mode(str(model), mode)
+        detector = found if detector is None else detector
     placement = Placement(device, device_map, max_memory, offload_folder)
     loader = _Loader(placement.loading_device, dtype, token, backend)
     made = _make(
         loader,
         task,
-        loader.find(DEFAULT_MODELS[task] if model is None else model, weights, revision),
+        loader.find(model, weights, revision),
         image_processor=image_processor,
         wanted=_Detector(detector, detector_labels, detector_weights),
         pose=pose,
