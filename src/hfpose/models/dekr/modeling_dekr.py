@@ -306,8 +306,8 @@ def _responses(heatmaps: Tensor, keypoints: Tensor) -> Tensor:
     As in the reference, the outermost cells are taken to lie on the borders, which moves places by up to half a cell.
     """
     height, width = heatmaps.shape[-2:]
-    last = torch.tensor([width - 1, height - 1], dtype=keypoints.dtype, device=keypoints.device)
-    places = (keypoints / last * 2 - 1).transpose(1, 2)  # (B, K, N, 2)
+    x, y = keypoints.transpose(1, 2).unbind(-1)
+    places = torch.stack((x / (width - 1) * 2 - 1, y / (height - 1) * 2 - 1), dim=-1)  # (B, K, N, 2)
     values = F.grid_sample(
         heatmaps.flatten(0, 1)[:, None], places.flatten(0, 1)[:, None], padding_mode="border", align_corners=False
     )

@@ -71,16 +71,21 @@ class EDPoseImageProcessor(OneStageProcessing, PixelNormalization, BaseImageProc
         Returns:
             `pixel_values` (B, 3, H, W), float32, and `pixel_mask` (B, H, W), 1 for pixels of an image.
         """
-        resized = [self._resized(image) for image in rgb_arrays(images)]
-        height, width = np.max([image.shape[:2] for image in resized], axis=0)
-        values = torch.zeros(len(resized), 3, height, width)
-        mask = torch.zeros(len(resized), height, width, dtype=torch.int64)
-        for index, image in enumerate(resized):
-            high, wide = image.shape[:2]
-            values[index, :, :high, :wide] = self.normalize_pixels(image[None])[0]
-            mask[index, :high, :wide] = 1
-        values = values.contiguous(memory_format=memory_format)
+        arrays = rgb_arrays(images)
+        values = self.pixel_values(arrays, memory_format)
+        mask = torch.zeros(len(arrays), *values.shape[2:], dtype=torch.int64)
+        for image, part in zip(arrays, mask, strict=True):
+            height, width = self.input_size(*image.shape[:2])
+            part[:height, :width] = 1
         return BatchFeature({"pixel_values": values, "pixel_mask": mask}, tensor_type=return_tensors)
+
+    def pixel_values(self, images: Sequence[np.ndarray], memory_format: torch.memory_format) -> Tensor:
+        """The `pixel_values` that `preprocess` makes of RGB `images` [(h, w, 3), ...]."""
+        sizes = [self.input_size(*image.shape[:2]) for image in images]
+        values = torch.zeros(len(images), 3, *np.max(sizes, axis=0).tolist())
+        for image, (height, width), part in zip(images, sizes, values, strict=True):
+            part[:, :height, :width] = self.normalize_pixels(self._resized(image)[None])[0]
+        return values.contiguous(memory_format=memory_format)
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the network input for an image of this size."""
