@@ -99,6 +99,25 @@ class DetectionAugmentation:
     pixels: PixelAugmentation = PixelAugmentation()
 
 
+@dataclass(frozen=True)
+class InstanceAugmentation:
+    """Random changes of an image with instances. The defaults are like those of RTMO's training, without its mosaics.
+
+    Args:
+        flip_probability: of the mirrored image, with left and right keypoints swapped.
+        scale_range: smallest and greatest factor on the size at which the image just fits.
+        shift: greatest shift relative to the network input.
+        rotation: greatest rotation in degrees.
+        pixels: changes of the pixels.
+    """
+
+    flip_probability: float = 0.5
+    scale_range: tuple[float, float] = (0.75, 1.25)
+    shift: float = 0.1
+    rotation: float = 10.0
+    pixels: PixelAugmentation = PixelAugmentation()
+
+
 # People
 
 
@@ -273,6 +292,68 @@ def fit_image(
     moved = moved.clip(0, np.tile(content, 2)).astype(np.float32)
     is_left = (moved[:, 2:] - moved[:, :2] >= MIN_BOX_SIDE).all(1)
     return fitted, moved[is_left], labels[is_left]
+
+
+# Images with instances
+
+
+def fit_instances(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    keypoints: np.ndarray,
+    visibility: np.ndarray,
+    areas: np.ndarray,
+    schema: KeypointSchema,
+    image_processor: Any,
+    augmentation: InstanceAugmentation | None,
+    rng: np.random.Generator,
+) -> dict[str, np.ndarray]:
+    """An image as a one-stage or bottom-up model is trained with it, in the middle of the network input.
+
+    Args:
+        image: (H, W, 3) RGB pixels.
+        boxes: (n, 4) x1, y1, x2, y2.
+        keypoints: (n, K, 2) pixels of the image.
+        visibility: (n, K) 0 for keypoints that are not labeled.
+        areas: (n,) of the instances in square pixels.
+        schema: of the keypoints.
+        image_processor: tells size and padding.
+        augmentation: random changes, None for none.
+        rng: where chance comes from.
+
+    Returns:
+        `image` (h, w, 3), uint8, and in its pixels, float32, for the m instances that are left in it: `boxes` (m, 4),
+        `keypoints` (m, K, 2), `keypoint_weights` (m, K), 0 for those outside too, and `areas` (m,).
+    """
+    import cv2
+
+    size = np.array([image_processor.size["width"], image_processor.size["height"]], dtype=np.float64)
+    extent = np.array(image.shape[1::-1], dtype=np.float64)
+    factor, angle, shift, is_flipped = (size / extent).min(), 0.0, np.zeros(2), False
+    if augmentation is not None:
+        factor *= rng.uniform(*augmentation.scale_range)
+        angle = rng.uniform(-1, 1) * augmentation.rotation
+        shift = rng.uniform(-1, 1, 2) * augmentation.shift * size
+        is_flipped = bool(rng.random() < augmentation.flip_probability)
+    centered = np.column_stack((np.eye(2) * factor, size / 2 - factor * extent / 2))
+    matrix = _turned(centered, size / 2, angle, is_flipped)
+    matrix[:, 2] += shift
+    fill = (getattr(image_processor, "pad_value", 0),) * 3
+    whole = (int(size[0]), int(size[1]))
+    fitted = cv2.warpAffine(image, matrix, whole, flags=cv2.INTER_LINEAR, borderValue=fill)
+    if augmentation is not None:
+        fitted = change_pixels(fitted, augmentation.pixels, rng)
+    moved = transform_points(keypoints.reshape(-1, 2), matrix).reshape(keypoints.shape)
+    if is_flipped:
+        order = list(schema.flip_indices)
+        moved, visibility = moved[:, order], visibility[:, order]
+    inside = (visibility > 0) & (moved >= 0).all(-1) & (moved < size).all(-1)
+    corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 2)
+    corners = transform_points(corners, matrix).reshape(-1, 4, 2).clip(0, size)
+    fitted_boxes = np.concatenate((corners.min(1), corners.max(1)), axis=1)
+    is_left = (fitted_boxes[:, 2:] - fitted_boxes[:, :2] >= MIN_BOX_SIDE).all(1) & inside.any(1)
+    labels = {"boxes": fitted_boxes, "keypoints": moved, "keypoint_weights": inside, "areas": areas * factor**2}
+    return {"image": fitted, **{name: value[is_left].astype(np.float32) for name, value in labels.items()}}
 
 
 # Pixels

@@ -46,3 +46,22 @@ class DetectionCollator:
                 for sample in samples
             ],
         }
+
+
+@dataclass(frozen=True)
+class InstanceCollator:
+    """Batches of `FittedInstances`: `pixel_values` (B, 3, H, W) and `labels`, a dict of `boxes` (n, 4), `keypoints`
+    (n, K, 2), `keypoint_weights` (n, K) and `areas` (n,) each.
+
+    Args:
+        image_processor: of the model; it normalizes the pixels.
+    """
+
+    image_processor: Any
+
+    def __call__(self, samples: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Any]:
+        names = ("boxes", "keypoints", "keypoint_weights", "areas")
+        return {
+            "pixel_values": self.image_processor.normalize_pixels(np.stack([sample["image"] for sample in samples])),
+            "labels": [{name: torch.from_numpy(sample[name]) for name in names} for sample in samples],
+        }

@@ -18,13 +18,23 @@ from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema
 from hfpose.media.coco_annotations import ImageBoxes, PoseInstances
 from hfpose.media.images import load_image
-from hfpose.training.augmentation import DetectionAugmentation, PoseAugmentation, crop_person, fit_image
+from hfpose.training.augmentation import (
+    DetectionAugmentation,
+    InstanceAugmentation,
+    PoseAugmentation,
+    crop_person,
+    fit_image,
+    fit_instances,
+)
 
 # Images in a row that may be unreadable before training stops.
 MAX_UNREADABLE = 20
 
 # Share of a run at whose end the augmentation is the later one, as in RTMPose's training (30 of 420 epochs).
 LATE_SHARE = 30 / 420
+
+# Area of a person relative to that of the box, as the reference takes it.
+AREA_SHARE = 0.53
 
 # What the streams of random numbers of one seed are for.
 _ORDER, _CHANGES = 0, 1
@@ -47,6 +57,17 @@ class ImageSample:
     image: np.ndarray
     boxes: np.ndarray
     labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class InstancesSample:
+    """An image (H, W, 3) with n instances: boxes (n, 4), keypoints (n, K, 2) in pixels, visibility (n, K), areas (n,)."""
+
+    image: np.ndarray
+    boxes: np.ndarray
+    keypoints: np.ndarray
+    visibility: np.ndarray
+    areas: np.ndarray
 
 
 class Samples(Protocol):
@@ -75,6 +96,24 @@ class AnnotatedPeople:
         people = self.instances
         image = load_image(people.images[people.image_indices[index]].path)
         return PersonSample(image, people.boxes[index], people.keypoints[index], people.visibility[index])
+
+
+class AnnotatedInstances:
+    """The images of an annotation file that show instances with keypoints, one sample each."""
+
+    def __init__(self, instances: PoseInstances) -> None:
+        self.instances = instances
+        self.shown = np.unique(instances.image_indices)
+
+    def __len__(self) -> int:
+        return len(self.shown)
+
+    def load(self, index: int, rng: np.random.Generator) -> InstancesSample:
+        people, image = self.instances, self.instances.images[self.shown[index]]
+        rows = np.flatnonzero(people.image_indices == self.shown[index])
+        boxes = people.boxes[rows]
+        areas = (boxes[:, 2:] - boxes[:, :2]).prod(1) * AREA_SHARE
+        return InstancesSample(load_image(image.path), boxes, people.keypoints[rows], people.visibility[rows], areas)
 
 
 class AnnotatedImages:
@@ -213,3 +252,31 @@ class FittedImages:
             sample.image, sample.boxes, sample.labels, self.image_processor, self.augmentation, rng
         )
         return {"image": image, "boxes": boxes, "labels": labels}
+
+
+@dataclass(frozen=True)
+class FittedInstances:
+    """Makes training samples of images with instances, see `fit_instances`.
+
+    Args:
+        image_processor: of the model.
+        schema: of the keypoints.
+        augmentation: random changes, None for none.
+    """
+
+    image_processor: Any
+    schema: KeypointSchema
+    augmentation: InstanceAugmentation | None
+
+    def __call__(self, sample: InstancesSample, rng: np.random.Generator, progress: float) -> dict[str, np.ndarray]:
+        return fit_instances(
+            sample.image,
+            sample.boxes,
+            sample.keypoints,
+            sample.visibility,
+            sample.areas,
+            self.schema,
+            self.image_processor,
+            self.augmentation,
+            rng,
+        )

@@ -31,13 +31,16 @@ from hfpose.media.coco_annotations import (
 from hfpose.media.files import atomic_path
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.losses import heatmap_loss
+from hfpose.pipelines.one_stage import is_one_stage
 from hfpose.pipelines.stage import Stage, load_stage, task_of
-from hfpose.training.augmentation import DetectionAugmentation, PoseAugmentation
-from hfpose.training.collators import DetectionCollator, PoseCollator
+from hfpose.training.augmentation import DetectionAugmentation, InstanceAugmentation, PoseAugmentation
+from hfpose.training.collators import DetectionCollator, InstanceCollator, PoseCollator
 from hfpose.training.datasets import (
     AnnotatedImages,
+    AnnotatedInstances,
     AnnotatedPeople,
     FittedImages,
+    FittedInstances,
     PersonCrops,
     Samples,
     SampleStream,
@@ -212,6 +215,19 @@ def _plan_pose_model(task: FineTuning, coco: CocoFile, validation: CocoFile | No
     instances = pose_instances(coco, schema)
     stage, messages = _with_schema(stage, own, schema, task.seed)
     processor = stage.image_processor
+    if is_one_stage(stage):
+        plan = _Plan(
+            stage,
+            AnnotatedInstances(instances),
+            FittedInstances(processor, schema, InstanceAugmentation()),
+            InstanceCollator(processor),
+            messages=messages,
+        )
+        if validation is not None:
+            check_keypoints(validation, schema)
+            held_out = AnnotatedInstances(pose_instances(validation, schema))
+            plan.validation = _validation_stream(held_out, FittedInstances(processor, schema, None))
+        return plan
     crops = PersonCrops(processor, schema, PoseAugmentation(), PoseAugmentation.late())
     plan = _Plan(stage, AnnotatedPeople(instances), crops, PoseCollator(processor), messages=messages)
     if stage.model.config.model_type == "vitpose":
@@ -434,10 +450,10 @@ def _measure(task: FineTuning, stage: Stage, is_detector: bool, tell: Callable[[
     if is_detector:
         protocol, evaluation = "detection", evaluate_detector(stage, coco)
     else:
-        protocol, evaluation = (
-            "annotated boxes",
-            evaluate_pose_pipeline(PoseEstimationPipeline(stage), coco, "annotations"),
+        protocol, boxes = (
+            ("boxes of its own", "detector") if is_one_stage(stage) else ("annotated boxes", "annotations")
         )
+        evaluation = evaluate_pose_pipeline(PoseEstimationPipeline(stage), coco, boxes)  # type: ignore[arg-type]
     add_results(task.output, task.validation_data.name, protocol, evaluation.metrics)
     tell(f"On {task.validation_data.name}, {protocol}: {_numbers(evaluation.metrics)}.")
 

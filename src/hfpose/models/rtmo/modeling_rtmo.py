@@ -161,13 +161,13 @@ class DynamicCoordinateClassifier(ExactBuffers):
 
     def __init__(self, config: RTMOConfig) -> None:
         super().__init__()
-        self.token_size = config.token_size
+        self.num_tokens, self.token_size = label_count(config), config.token_size
         self.box_padding = config.box_padding
         columns, rows = config.num_bins
         self.register_buffer("x_bins", torch.linspace(-0.5, 0.5, columns))
         self.register_buffer("y_bins", torch.linspace(-0.5, 0.5, rows))
         self.positions = SinePositions(config.bin_size, float(config.bin_temperature))
-        tokens = label_count(config)
+        tokens = self.num_tokens
         self.tokens = nn.Linear(config.pose_size, tokens * config.token_size)
         self.token_norm = nn.BatchNorm1d(tokens * config.token_size)
         self.attention = GatedAttentionUnit(
@@ -192,7 +192,7 @@ class DynamicCoordinateClassifier(ExactBuffers):
             boxes: (N, 4) x1, y1, x2, y2 in pixels.
             points: (N, 2) of the places that the vectors are of; bins are encoded relative to them.
         """
-        tokens = self._normalized(self.tokens(pose_vectors)).reshape(pose_vectors.shape[0], -1, self.token_size)
+        tokens = self._normalized(self.tokens(pose_vectors)).reshape(-1, self.num_tokens, self.token_size)
         tokens = self.attention(tokens)
         centers, sizes = (boxes[:, :2] + boxes[:, 2:]) * 0.5, (boxes[:, 2:] - boxes[:, :2]) * self.box_padding
         axes = []
