@@ -10,10 +10,11 @@ import pytest
 import torch
 
 import hfpose
-from hfpose.checkpoints.custom import source_from_config
+from hfpose.checkpoints.custom import schema_from_file, source_from_config
 from hfpose.errors import CheckpointError, ConfigError
-from hfpose.models.rtmpose.convert_rtmpose import RENAMES
-from hfpose.models.shared.conversion import rename_state_dict
+from hfpose.keypoints import load_schema
+from hfpose.models.rtmpose.configuration_rtmpose import RTMPoseConfig
+from hfpose.models.rtmpose.convert_rtmpose import convert_state_dict
 
 RUNTIME = "default_scope = 'mmpose'\nlog_level = 'INFO'\n"
 BASE_MODEL = """
@@ -82,7 +83,7 @@ def checkpoint(config, tmp_path) -> Path:
 def reference_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Our tensors under the reference's names: the inverse of the conversion, found by trying each known name."""
     golden = json.loads((Path(__file__).parents[1] / "goldens/pose2d" / NAMES).read_text())["state_dict"]
-    ours = rename_state_dict({name: torch.tensor(0) for name in golden}, RENAMES)
+    ours = convert_state_dict({name: torch.tensor(0) for name in golden}, RTMPoseConfig())
     back = dict(zip(ours, golden, strict=True))
     return {back[name]: tensor for name, tensor in state.items()}
 
@@ -157,8 +158,8 @@ def test_a_config_without_a_model(tmp_path):
 
 
 def test_an_unsupported_head_names_the_supported_ones(config):
-    config.write_text("_base_ = './model.py'\nmodel = dict(head=dict(_delete_=True, type='CIDHead'))\n")
-    with pytest.raises(ConfigError, match=r"CIDHead, which is not supported.*RTMCCHead"):
+    config.write_text("_base_ = './model.py'\nmodel = dict(head=dict(_delete_=True, type='VisPredictHead'))\n")
+    with pytest.raises(ConfigError, match=r"VisPredictHead, which is not supported.*RTMCCHead"):
         source_from_config(config)
 
 
@@ -172,3 +173,19 @@ def test_a_checkpoint_of_another_size(config, checkpoint, tmp_path):
     config.write_text(CUSTOM + "model = dict(head=dict(final_layer_kernel_size=1))\n")
     with pytest.raises(CheckpointError, match=r"head\.keypoint_features\.weight"):
         hfpose.convert_checkpoint("arrow", checkpoint, tmp_path / "converted", config=config)
+
+
+def test_student_of_a_distillation_is_what_comes_of_it(tmp_path):
+    student = "configs/rtmpose/rtmpose-m_8xb64-270e_coco-ubody-wholebody-256x192.py"
+    path = tmp_path / "s2.py"
+    path.write_text(f"model = dict(type='DWPoseDistiller', two_dis=True, student_cfg={student!r}, teacher_cfg='x.py')")
+    source = source_from_config(path)
+    assert (source.name, source.family) == (Path(student).stem, "rtmpose")
+    assert source.schema.name == "coco_wholebody"
+    path.write_text("model = dict(type='DWPoseDistiller', student_cfg='mine.py')")
+    with pytest.raises(ConfigError, match=r"distills mine\.py"):
+        source_from_config(path)
+
+
+def test_keypoints_of_h3wb_are_those_of_whole_bodies():
+    assert schema_from_file("mmpose::_base_/datasets/h3wb.py") == load_schema("coco_wholebody")

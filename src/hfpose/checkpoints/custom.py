@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hfpose.checkpoints.conversion import ModelSource
 from hfpose.checkpoints.reference_config import read_reference_config
 from hfpose.errors import ConfigError
-from hfpose.hub.zoo import list_entries
+from hfpose.hub.zoo import find_entry, list_entries
 from hfpose.keypoints import KeypointSchema, list_schemas, load_schema
 
 # Which family a model belongs to is told by its head, for some heatmaps by its backbone too.
@@ -54,6 +55,7 @@ _SCHEMA_BY_DATASET = {
     "CrowdPoseDataset": "crowdpose",
     "Face300WDataset": "300w",
     "FreiHandDataset": "freihand2d",
+    "H36MWholeBodyDataset": "coco_wholebody",
     "HalpeDataset": "halpe",
     "Human36mDataset": "h36m",
     "HumanArtDataset": "humanart",
@@ -65,6 +67,8 @@ _SCHEMA_BY_DATASET = {
     "PoseTrack18Dataset": "posetrack18",
     "WFLWDataset": "wflw",
 }
+# Metainfo files of data sets that have the keypoints of another one.
+_SAME_KEYPOINTS = {"h3wb": "coco_wholebody"}
 
 
 def source_from_config(path: str | os.PathLike[str], name: str | None = None) -> ModelSource:
@@ -82,6 +86,8 @@ def source_from_config(path: str | os.PathLike[str], name: str | None = None) ->
     model = config.get("model")
     if not isinstance(model, Mapping):
         raise ConfigError(f"{path} describes no model: it sets no `model = dict(...)`.")
+    if "student_cfg" in model:  # of a distillation: what comes of it is the student
+        return _student(str(model["student_cfg"]), path, name)
     family = family_of_model(model, path)
     reference = dict(model)
     dataset = next(_datasets(config), {})
@@ -98,6 +104,20 @@ def source_from_config(path: str | os.PathLike[str], name: str | None = None) ->
         reference["input_size_wh"] = list(decoder["input_size"])
     schema = None if "bbox_head" in model else _schema(config, path)
     return ModelSource(name or path.stem, family, reference, schema)
+
+
+def _student(student: str, path: Path, name: str | None) -> ModelSource:
+    """The student of a distillation, whose config the distiller's at `path` names relative to the root of their project."""
+    for folder in (Path(), *path.parents):
+        if (folder / student).is_file():
+            return source_from_config(folder / student, name)
+    entry = find_entry(student, "pose")
+    if entry is None:
+        raise ConfigError(
+            f"{path} distills {student}, which is neither a file beside it nor in the zoo. Give that config."
+        )
+    source = ModelSource.from_entry(entry)
+    return replace(source, name=name or source.name)
 
 
 def family_of_model(model: Mapping[str, Any], path: Path) -> str:
@@ -160,8 +180,9 @@ def schema_from_file(name: str, beside: Path | None = None) -> KeypointSchema:
         if candidate.is_file():
             content = read_reference_config(candidate)
             return KeypointSchema.from_reference(content.get("dataset_info", content))
-    if Path(name).stem in list_schemas():
-        return load_schema(Path(name).stem)
+    stem = _SAME_KEYPOINTS.get(Path(name).stem, Path(name).stem)
+    if stem in list_schemas():
+        return load_schema(stem)
     named_by = f"{beside} takes its keypoints from {name}. " if beside else ""
     raise ConfigError(
         f"{named_by}There is neither a file {name!r} nor a known schema {Path(name).stem!r}; known are "
