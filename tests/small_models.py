@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, ResNetConfig, VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation
+from transformers import PreTrainedModel, VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation
 
 import hfpose
 from hfpose.models.backbones.resnet import ResNetBackboneConfig
@@ -84,9 +84,7 @@ def _vitpose_experts() -> SmallModel:
 
 
 def _internet() -> SmallModel:
-    backbone = ResNetConfig(
-        embedding_size=4, hidden_sizes=[4, 4, 4, 8], depths=[1, 1, 1, 1], layer_type="basic", out_features=["stage4"]
-    )
+    backbone = ResNetBackboneConfig(stem_channels=4, base_channels=4, depths=(1, 1, 1, 1), block_type="basic")
     config = hfpose.InterNetConfig(
         backbone_config=backbone, upsample_sizes=(4, 4), upsample_kernel_sizes=(4, 2), depth_size=5, root_depth_size=6,
         root_depth_hidden_sizes=(3,), hand_type_hidden_sizes=(),

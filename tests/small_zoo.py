@@ -68,7 +68,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 SMALL_BACKBONES: dict[str, dict[str, Any]] = {
     "vitpose": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "out_indices": [1]},
-    "internet": {"embedding_size": 8, "hidden_sizes": [8, 16, 16, 32], "depths": [1, 1, 1, 1], "layer_type": "basic"},
+    "internet": {"stem_channels": 8, "base_channels": 8, "depths": [1, 1, 1, 1], "block_type": "basic"},
     "rtmpose": _CSP,
     "rtmw": _CSP,
     "rtmw3d": _CSP,

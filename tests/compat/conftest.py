@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from transformers import ResNetConfig
 
 import hfpose
 from hfpose.compat.mmpose import MMPoseInferencer
 from hfpose.hub import resolve as hub
+from hfpose.models.backbones.resnet import ResNetBackboneConfig
 from networks import settle_normalizations
 
 CUSTOM_CONFIG = """
@@ -103,9 +103,7 @@ def tiny_lifter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_hands(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a small model of hands."""
-    backbone = ResNetConfig(
-        embedding_size=4, hidden_sizes=[4, 4, 4, 8], depths=[1, 1, 1, 1], layer_type="basic", out_features=["stage4"]
-    )
+    backbone = ResNetBackboneConfig(stem_channels=4, base_channels=4, depths=(1, 1, 1, 1), block_type="basic")
     config = hfpose.InterNetConfig(
         backbone_config=backbone,
         upsample_sizes=(4, 4),

@@ -165,7 +165,7 @@ def test_what_must_stay_together_is_not_split(make_3d):
             hfpose.MotionBertConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, max_frames=9)
         ),
         lambda: hfpose.InterNetForHandPose(
-            hfpose.InterNetConfig(backbone_config=transformers.ResNetConfig(depths=[1, 1, 1, 1], out_indices=[4]))
+            hfpose.InterNetConfig(backbone_config={"model_type": "resnet_backbone", "depths": [1, 1, 1, 1]})
         ),
         lambda: transformers.VitPoseForPoseEstimation(
             transformers.VitPoseConfig(

@@ -24,7 +24,6 @@ _Sequence = tuple[nn.Module, tuple[str, ...]]
 _SEQUENCES: dict[str, tuple[tuple[str, ...], ...]] = {
     "ConvNormAct": (("conv", "norm", "activation"),),
     "DeconvNormAct": (("conv", "norm", "activation"),),
-    "InterNetUpsample": (("deconvolution", "normalization", "activation"),),
     "ResNetConvLayer": (("convolution", "normalization", "activation"),),
     "ResNetShortCut": (("convolution", "normalization"),),
     "VitPoseClassicDecoder": (("deconv1", "batchnorm1", "relu1"), ("deconv2", "batchnorm2", "relu2")),

@@ -10,6 +10,7 @@ from transformers import AutoBackbone
 
 from hfpose.errors import ConfigError
 from hfpose.models.backbones import backbone_from_reference, convert_backbone
+from hfpose.models.shared.convolution import scaled_channels
 
 
 @pytest.mark.parametrize(
@@ -74,3 +75,10 @@ def test_names_that_no_rule_knows_stay() -> None:
         config = backbone_from_reference(settings)
         names = ["backbone.fc.weight", "backbone.features.99.conv.weight", "backbone.layer99.x"]
         assert "backbone.fc.weight" in convert_backbone({name: torch.empty(0) for name in names}, config)
+
+
+@pytest.mark.parametrize(
+    ("channels", "factor", "expected"), [(32, 1.0, 32), (24, 0.5, 16), (16, 0.25, 8), (24, 0.25, 8), (32, 1.4, 48)]
+)
+def test_channels_are_multiples_of_eight(channels: int, factor: float, expected: int) -> None:
+    assert scaled_channels(channels, factor) == expected

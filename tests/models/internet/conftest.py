@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import ResNetConfig
 
 from golden import Golden
 from hfpose.checkpoints.conversion import ModelSource, build_model
 from hfpose.hub.zoo import get_entry
+from hfpose.models.backbones.resnet import ResNetBackboneConfig
 from hfpose.models.internet.configuration_internet import InterNetConfig
 from hfpose.models.internet.modeling_internet import InterNetForHandPose
 
@@ -28,9 +28,7 @@ def seeded_model(golden: Golden) -> InterNetForHandPose:
 @pytest.fixture(scope="session")
 def small_model() -> InterNetForHandPose:
     torch.manual_seed(0)
-    backbone = ResNetConfig(
-        embedding_size=4, hidden_sizes=[4, 4, 4, 8], depths=[1, 1, 1, 1], layer_type="basic", out_features=["stage4"]
-    )
+    backbone = ResNetBackboneConfig(stem_channels=4, base_channels=4, depths=(1, 1, 1, 1), block_type="basic")
     config = InterNetConfig(
         backbone_config=backbone,
         upsample_sizes=(4, 4),

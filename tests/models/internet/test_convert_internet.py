@@ -56,7 +56,7 @@ def test_unknown_names_stay_as_they_are() -> None:
 
 @pytest.mark.parametrize(
     ("part", "setting", "value"),
-    [("backbone", "depth", 18), ("backbone", "style", "caffe"), ("head", "type", "HeatmapHead")],
+    [("backbone", "depth", 77), ("backbone", "style", "caffe"), ("head", "type", "HeatmapHead")],
 )
 def test_unsupported_settings_are_named(part: str, setting: str, value: object) -> None:
     reference = copy.deepcopy(REFERENCE)

@@ -13,12 +13,10 @@ from PIL import Image
 import hfpose
 from hfpose.models.ssdlite.configuration_ssdlite import SSDLiteConfig
 from hfpose.models.ssdlite.modeling_ssdlite import (
-    MobileNetV2Backbone,
     SSDLiteForObjectDetection,
     anchor_shapes,
     decode_boxes,
     make_anchors,
-    scaled_channels,
 )
 
 # Images of 64 pixels: levels of 4x4, 2x2 and 1x1 places with 4, 6 and 4 anchors.
@@ -66,17 +64,15 @@ def test_sizes_beyond_all_measure_are_bounded():
     torch.testing.assert_close(boxes, torch.tensor([[[-500.0, -0.128, 500.0, 0.128]]]))
 
 
-@pytest.mark.parametrize(
-    ("channels", "factor", "expected"), [(32, 1.0, 32), (24, 0.5, 16), (16, 0.25, 8), (24, 0.25, 8), (32, 1.4, 48)]
-)
-def test_channels_are_multiples_of_eight(channels, factor, expected):
-    assert scaled_channels(channels, factor) == expected
-
-
 def test_backbone_returns_the_stages_that_are_asked_for():
-    backbone = MobileNetV2Backbone(SSDLiteConfig(out_indices=(1, 2, 4, 7))).eval()
+    model = SSDLiteForObjectDetection(
+        SSDLiteConfig(
+            out_indices=(1, 2, 4, 7), extra_level_sizes=(), extra_level_strides=(), strides=(4, 8, 16, 32),
+            anchor_min_sizes=(1,) * 4, anchor_max_sizes=(2,) * 4, anchor_ratios=((2,),) * 4,
+        )
+    ).eval()  # fmt: skip
     with torch.inference_mode():
-        features = backbone(torch.rand(1, 3, 64, 64))
+        features = model.backbone(torch.rand(1, 3, 64, 64)).feature_maps
     assert [tuple(each.shape[1:]) for each in features] == [(24, 16, 16), (32, 8, 8), (96, 4, 4), (1280, 2, 2)]
 
 

@@ -44,6 +44,12 @@ class MobileNetV2BackboneConfig(StagedBackboneConfig):
         return len(STAGES) + 1
 
 
+def stage_channels(width_multiplier: float) -> list[int]:
+    """Channels of the stages, of which the last is the last convolution."""
+    last = int(LAST_CHANNELS * max(width_multiplier, 1.0))
+    return [*(scaled_channels(channels, width_multiplier) for _, channels, _, _ in STAGES), last]
+
+
 class InvertedResidual(GradientCheckpointingLayer):
     """Expands the channels, convolves them in groups, projects them back; with a residual connection where shapes allow.
 
@@ -95,9 +101,9 @@ class MobileNetV2Backbone(StagedBackbone):
         channels = scaled_channels(STEM_CHANNELS, config.width_multiplier)
         self.stem = ConvNormAct(config.num_channels, channels, 3, stride=2, **act)
         self.stages = nn.ModuleList()
-        self.num_features = [channels]
-        for expansion, width, num_blocks, stride in STAGES:
-            width = scaled_channels(width, config.width_multiplier)
+        *widths, last = stage_channels(config.width_multiplier)
+        self.num_features = [channels, *widths, last]
+        for width, (expansion, _, num_blocks, stride) in zip(widths, STAGES, strict=True):
             blocks = []
             for index in range(num_blocks):
                 blocks.append(
@@ -105,10 +111,7 @@ class MobileNetV2Backbone(StagedBackbone):
                 )
                 channels = width
             self.stages.append(nn.Sequential(*blocks))
-            self.num_features.append(width)
-        last = int(LAST_CHANNELS * max(config.width_multiplier, 1.0))
         self.stages.append(CheckpointedSequential(ConvNormAct(channels, last, 1, **act)))
-        self.num_features.append(last)
         self.post_init()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig, ResNetConfig
+from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from hfpose.errors import ConfigError
@@ -23,7 +23,7 @@ class InterNetConfig(PreTrainedConfig):
     `id2label`.
 
     Args:
-        backbone_config: the ResNet; default ResNet-50.
+        backbone_config: the backbone; default ResNet-50.
         upsample_sizes: channels of the transposed convolutions, each of which doubles the resolution.
         upsample_kernel_sizes: their kernels, 2, 3 or 4.
         depth_size: cells of a heatmap along depth.
@@ -36,7 +36,7 @@ class InterNetConfig(PreTrainedConfig):
     """
 
     model_type = "internet"
-    sub_configs_defaults = {"backbone_config": SubConfigSpec(ResNetConfig)}
+    sub_configs_defaults = {"backbone_config": SubConfigSpec(AutoConfig, model_type="resnet_backbone")}
 
     backbone_config: dict[str, Any] | PreTrainedConfig | None = None
     upsample_sizes: list[int] | tuple[int, ...] = (256, 256, 256)

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
-from transformers import ResNetConfig
+from transformers import PreTrainedConfig
 
-from hfpose.errors import ConfigError
 from hfpose.keypoints import KeypointSchema, load_schema
+from hfpose.models.backbones import backbone_from_reference, convert_backbone
 from hfpose.models.internet.configuration_internet import NUM_HANDS, InterNetConfig
 from hfpose.models.internet.image_processing_internet import InterNetImageProcessor
 from hfpose.models.internet.modeling_internet import InterNetForHandPose
@@ -24,36 +24,17 @@ from hfpose.models.shared.conversion import (
 
 MODEL_CLASS = InterNetForHandPose
 
-# Blocks of each stage, by the number of layers that the reference calls a ResNet by.
-_STAGE_DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
-
-
-def _resnet_convolution(match: re.Match[str]) -> str:
-    stage, block, kind, number = match.groups()
-    layer = "convolution" if kind == "conv" else "normalization"
-    return f"backbone.encoder.stages.{int(stage) - 1}.layers.{block}.layer.{int(number) - 1}.{layer}."
-
-
-def _resnet_shortcut(match: re.Match[str]) -> str:
-    stage, block, number = match.groups()
-    layer = "convolution" if number == "0" else "normalization"
-    return f"backbone.encoder.stages.{int(stage) - 1}.layers.{block}.shortcut.{layer}."
-
 
 def _upsampler(match: re.Match[str]) -> str:
     hand, number = match.groups()
     # Every third module is a ReLU, which has no tensors.
-    layer = ("deconvolution", "normalization")[int(number) % 3]
+    layer = ("conv", "norm")[int(number) % 3]
     return f"head.{hand}_hand.upsamplers.{int(number) // 3}.{layer}."
 
 
 _RENAMES: RenameRules = (
     # Checkpoints from before version 1 of the reference.
     (r"^keypoint_head\.", "head."),
-    (r"^backbone\.conv1\.", "backbone.embedder.embedder.convolution."),
-    (r"^backbone\.bn1\.", "backbone.embedder.embedder.normalization."),
-    (r"^backbone\.layer(\d)\.(\d+)\.(conv|bn)(\d)\.", _resnet_convolution),
-    (r"^backbone\.layer(\d)\.(\d+)\.downsample\.(\d)\.", _resnet_shortcut),
     (r"^head\.(right|left)_hand_head\.deconv_layers\.(\d+)\.", _upsampler),
     (r"^head\.(right|left)_hand_head\.final_layer\.", r"head.\1_hand.projection."),
     (r"^head\.root_head\.fc\.(\d+)\.", lambda match: f"head.root_depth.layers.{int(match[1]) // 2}."),
@@ -67,8 +48,7 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
     Raises:
         ConfigError: for a setting that is not supported, or a schema with another number of keypoints.
     """
-    backbone, head, decoder = reference["backbone"], reference["head"], reference["head"]["decoder"]
-    expect_settings("The backbone", backbone, {"type": "ResNet", "style": "pytorch", "deep_stem": False})
+    head, decoder = reference["head"], reference["head"]["decoder"]
     expect_settings("The head", head, {"type": "InternetHead"})
     expect_settings("The codec", decoder, {"type": "Hand3DHeatmap", "joint_indices": None})
     keypoint_head, root_head, type_head = (
@@ -76,13 +56,9 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
     )
     expect_settings("hand_type_head_cfg", type_head, {"num_labels": NUM_HANDS})
     expect_settings("keypoint_head_cfg", keypoint_head, {"final_layer": {"kernel_size": 1}})
-    if backbone["depth"] not in _STAGE_DEPTHS:
-        raise ConfigError(
-            f"A ResNet of depth {backbone['depth']} is not supported, only {', '.join(map(str, _STAGE_DEPTHS))}."
-        )
     depth_size = keypoint_head.get("depth_size", 64)
     return InterNetConfig(
-        backbone_config=ResNetConfig(depths=_STAGE_DEPTHS[backbone["depth"]]),
+        backbone_config=backbone_from_reference(reference["backbone"]),
         upsample_sizes=tuple(keypoint_head.get("deconv_out_channels", (256, 256, 256))),
         upsample_kernel_sizes=tuple(keypoint_head.get("deconv_kernel_sizes", (4, 4, 4))),
         depth_size=depth_size,
@@ -111,4 +87,5 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> InterNetImag
 
 def convert_state_dict(state_dict: Mapping[str, Tensor], config: InterNetConfig) -> dict[str, Tensor]:
     """The reference's tensors under our names; takes the names of 2021 (`keypoint_head.`) and of today (`head.`)."""
-    return rename_state_dict(state_dict, _RENAMES)
+    assert isinstance(config.backbone_config, PreTrainedConfig)  # made of a dict or of nothing by transformers
+    return convert_backbone(rename_state_dict(state_dict, _RENAMES), config.backbone_config)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, ResNetBackbone, ResNetConfig
+from transformers import AutoBackbone, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
@@ -18,9 +18,7 @@ from transformers.utils.generic import can_return_tuple
 from hfpose.hub.push_mixin import PushWithCard
 from hfpose.models.internet.configuration_internet import NUM_HANDS, InterNetConfig
 from hfpose.models.shared.configuration import label_count
-
-# Padding and output padding that make a transposed convolution of stride 2 double the resolution, by kernel size.
-_DOUBLING = {2: (0, 0), 3: (1, 1), 4: (1, 0)}
+from hfpose.models.shared.convolution import deconvolutions
 
 
 @dataclass
@@ -43,39 +41,19 @@ class InterNetOutput(ModelOutput):
     hand_type: Tensor | None = None
 
 
-class InterNetUpsample(nn.Module):
-    """Transposed convolution that doubles the resolution, batch normalization, ReLU."""
-
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
-        super().__init__()
-        padding, output_padding = _DOUBLING[kernel_size]
-        self.deconvolution = nn.ConvTranspose2d(
-            in_channels, out_channels, kernel_size, 2, padding, output_padding, bias=False
-        )
-        self.normalization = nn.BatchNorm2d(out_channels)
-        self.activation = nn.ReLU()
-
-    def forward(self, hidden_state: Tensor) -> Tensor:
-        return self.activation(self.normalization(self.deconvolution(hidden_state)))
-
-
 class InterNetHandHead(nn.Module):
     """3D heatmaps (B, K, depth_size, H, W) of one hand's keypoints."""
 
     def __init__(self, config: InterNetConfig, in_channels: int) -> None:
         super().__init__()
         self.depth_size = config.depth_size
-        channels = [in_channels, *config.upsample_sizes]
-        self.upsamplers = nn.ModuleList(
-            InterNetUpsample(channels[i], channels[i + 1], size) for i, size in enumerate(config.upsample_kernel_sizes)
-        )
-        self.projection = nn.Conv2d(channels[-1], label_count(config) // NUM_HANDS * config.depth_size, 1)
+        self.upsamplers = deconvolutions(in_channels, config.upsample_sizes, config.upsample_kernel_sizes)
+        channels = [in_channels, *config.upsample_sizes][-1]
+        self.projection = nn.Conv2d(channels, label_count(config) // NUM_HANDS * config.depth_size, 1)
 
     def forward(self, hidden_state: Tensor) -> Tensor:
-        for upsampler in self.upsamplers:
-            hidden_state = upsampler(hidden_state)
         # A plane of the volume is a channel of the convolution.
-        return self.projection(hidden_state).unflatten(1, (-1, self.depth_size))
+        return self.projection(self.upsamplers(hidden_state)).unflatten(1, (-1, self.depth_size))
 
 
 class InterNetMLP(nn.Module):
@@ -117,20 +95,20 @@ class InterNetPreTrainedModel(PushWithCard, PreTrainedModel):
     base_model_prefix = "internet"
     main_input_name = "pixel_values"
     input_modalities = "image"
-    _no_split_modules = ["ResNetEmbeddings", "ResNetBasicLayer", "ResNetBottleNeckLayer", "InterNetHead"]
+    _no_split_modules = ["InterNetHead"]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, InterNetHandHead):
             init.normal_(module.projection.weight, std=0.001)
-        elif isinstance(module, InterNetUpsample):
-            init.normal_(module.deconvolution.weight, std=0.001)
+        elif isinstance(module, nn.ConvTranspose2d):
+            init.normal_(module.weight, std=0.001)
 
 
 class InterNetForHandPose(InterNetPreTrainedModel):
     """
-    InterNet: a ResNet with a head for two hands.
+    InterNet: a backbone with a head for two hands.
 
     Example:
 
@@ -146,8 +124,7 @@ class InterNetForHandPose(InterNetPreTrainedModel):
 
     def __init__(self, config: InterNetConfig) -> None:
         super().__init__(config)
-        assert isinstance(config.backbone_config, ResNetConfig)  # made of a dict or of nothing by transformers
-        self.backbone = ResNetBackbone(config.backbone_config)
+        self.backbone = AutoBackbone.from_config(config.backbone_config)
         self.head = InterNetHead(config, self.backbone.channels[-1])
         self.post_init()
 
@@ -157,7 +134,7 @@ class InterNetForHandPose(InterNetPreTrainedModel):
         Args:
             pixel_values: (B, 3, H, W) normalized crops.
         """
-        features = self.backbone(pixel_values).feature_maps[-1]
+        features = self.backbone(pixel_values, return_dict=True).feature_maps[-1]
         heatmaps, root_depth, hand_type = self.head(features)
         return InterNetOutput(heatmaps=heatmaps, root_depth=root_depth, hand_type=hand_type)
 

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from hfpose.errors import ConfigError
 from hfpose.keypoints import KeypointSchema
+from hfpose.models.backbones import convert_backbone
+from hfpose.models.backbones.mobilenet_v2 import MobileNetV2BackboneConfig
 from hfpose.models.shared.conversion import (
     CONVOLUTION_RENAMES,
     RenameRules,
@@ -29,11 +31,6 @@ MODEL_CLASS = SSDLiteForObjectDetection
 _BRANCHES = {"cls": "class", "reg": "box"}
 RENAMES: RenameRules = (
     *CONVOLUTION_RENAMES,
-    (r"\.expand_conv\.", ".expand."),
-    (r"\.linear_conv\.", ".project."),
-    (r"^backbone\.conv1\.", "backbone.stem."),
-    (r"^backbone\.layer([1-7])\.", lambda match: f"backbone.stages.{int(match[1]) - 1}."),
-    (r"^backbone\.conv2\.", "backbone.stages.7."),
     (r"^bbox_head\.(cls|reg)_convs\.", lambda match: f"head.{_BRANCHES[match[1]]}_predictions."),
 )
 
@@ -106,4 +103,4 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> SSDLiteImage
 
 def convert_state_dict(state_dict: Mapping[str, Tensor], config: SSDLiteConfig) -> dict[str, Tensor]:
     """The reference's tensors under our names."""
-    return rename_state_dict(state_dict, RENAMES)
+    return rename_state_dict(convert_backbone(state_dict, MobileNetV2BackboneConfig()), RENAMES)

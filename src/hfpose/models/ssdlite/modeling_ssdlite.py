@@ -10,25 +10,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import ModelOutput
 
 from hfpose.hub.push_mixin import PushWithCard
+from hfpose.models.backbones.mobilenet_v2 import MobileNetV2Backbone, MobileNetV2BackboneConfig, stage_channels
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import ConvNormAct, DepthwiseSeparableConv
 from hfpose.models.shared.detection import flatten_levels, level_points
 from hfpose.models.ssdlite.configuration_ssdlite import SSDLiteConfig
 
-STEM_CHANNELS = 32
-LAST_CHANNELS = 1280
-# Expansion of the channels in a block, channels, number of blocks, stride of the first one.
-STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
-CHANNEL_DIVISOR = 8
 # A box is at most this many times as wide or high as its anchor, and at least one over it.
 MAX_SIZE_RATIO = 1000 / 16
 
@@ -52,67 +48,15 @@ class SSDLiteObjectDetectionOutput(ModelOutput):
     hidden_states: tuple[Tensor, ...] | None = None
 
 
-def scaled_channels(channels: int, width_multiplier: float) -> int:
-    """The nearest multiple of 8 to the scaled number of channels that is not below 90 % of it."""
-    scaled = channels * width_multiplier
-    nearest = max(CHANNEL_DIVISOR, int(scaled + CHANNEL_DIVISOR / 2) // CHANNEL_DIVISOR * CHANNEL_DIVISOR)
-    return nearest + CHANNEL_DIVISOR if nearest < 0.9 * scaled else nearest
-
-
-def stage_channels(width_multiplier: float) -> list[int]:
-    """Channels of the backbone's stages, of which the last is its last convolution."""
-    last = int(LAST_CHANNELS * max(width_multiplier, 1.0))
-    return [*(scaled_channels(channels, width_multiplier) for _, channels, _, _ in STAGES), last]
-
-
-class InvertedResidual(GradientCheckpointingLayer):
-    """Expands the channels, convolves each alone, projects them back; with a residual connection where shapes allow."""
-
-    def __init__(
-        self, config: SSDLiteConfig, in_channels: int, out_channels: int, expansion: int, stride: int
-    ) -> None:
-        super().__init__()
-        act, eps = config.hidden_act, config.batch_norm_eps
-        hidden = in_channels * expansion
-        self.has_residual = stride == 1 and in_channels == out_channels
-        self.expand = (
-            ConvNormAct(in_channels, hidden, 1, hidden_act=act, norm_eps=eps) if expansion > 1 else nn.Identity()
-        )
-        self.depthwise = ConvNormAct(hidden, hidden, 3, stride, groups=hidden, hidden_act=act, norm_eps=eps)
-        self.project = ConvNormAct(hidden, out_channels, 1, hidden_act=None, norm_eps=eps)
-
-    def forward(self, hidden_state: Tensor) -> Tensor:
-        out = self.project(self.depthwise(self.expand(hidden_state)))
-        return out + hidden_state if self.has_residual else out
-
-
-class MobileNetV2Backbone(nn.Module):
-    """Feature maps of the stages `out_indices` of `pixel_values` (B, C, H, W)."""
-
-    def __init__(self, config: SSDLiteConfig) -> None:
-        super().__init__()
-        act, eps = config.hidden_act, config.batch_norm_eps
-        channels = scaled_channels(STEM_CHANNELS, config.width_multiplier)
-        self.stem = ConvNormAct(config.num_channels, channels, 3, stride=2, hidden_act=act, norm_eps=eps)
-        self.stages = nn.ModuleList()
-        *widths, last = stage_channels(config.width_multiplier)
-        for width, (expansion, _, num_blocks, stride) in zip(widths, STAGES, strict=True):
-            blocks = []
-            for index in range(num_blocks):
-                blocks.append(InvertedResidual(config, channels, width, expansion, stride if index == 0 else 1))
-                channels = width
-            self.stages.append(nn.Sequential(*blocks))
-        self.stages.append(ConvNormAct(channels, last, 1, hidden_act=act, norm_eps=eps))
-        self.out_indices = tuple(config.out_indices)
-
-    def forward(self, pixel_values: Tensor) -> list[Tensor]:
-        hidden_state = self.stem(pixel_values)
-        feature_maps = []
-        for index, stage in enumerate(self.stages):
-            hidden_state = stage(hidden_state)
-            if index in self.out_indices:
-                feature_maps.append(hidden_state)
-        return feature_maps
+def _backbone_config(config: SSDLiteConfig) -> MobileNetV2BackboneConfig:
+    stages: dict[str, Any] = {"out_indices": [index + 1 for index in config.out_indices]}  # index 0 is the stem
+    return MobileNetV2BackboneConfig(
+        num_channels=config.num_channels,
+        hidden_act=config.hidden_act,
+        batch_norm_eps=config.batch_norm_eps,
+        width_multiplier=config.width_multiplier,
+        **stages,
+    )
 
 
 class SSDLiteNeck(nn.Module):
@@ -272,7 +216,7 @@ class SSDLiteForObjectDetection(SSDLitePreTrainedModel):
 
     def __init__(self, config: SSDLiteConfig) -> None:
         super().__init__(config)
-        self.backbone = MobileNetV2Backbone(config)
+        self.backbone = MobileNetV2Backbone(_backbone_config(config))
         self.neck = SSDLiteNeck(config)
         self.head = SSDLiteHead(config)
         self.post_init()
@@ -290,7 +234,7 @@ class SSDLiteForObjectDetection(SSDLitePreTrainedModel):
             output_hidden_states: whether to return the outputs of the neck.
             return_dict: False for a plain tuple.
         """
-        features = self.neck(self.backbone(pixel_values))
+        features = self.neck(self.backbone(pixel_values, return_dict=True).feature_maps)
         logits, regressions = self.head(features)
         shapes = [(level.shape[-2], level.shape[-1]) for level in features]
         anchors = make_anchors(self.config, shapes, regressions[0].device)
