@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
-from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfpose.models.shared.configuration import StagedBackboneConfig
@@ -102,6 +101,7 @@ class CPMBackbone(StagedBackbone):
 
     config: CPMBackboneConfig
     config_class = CPMBackboneConfig
+    conv_std = 0.001
     _no_split_modules = ["CPMFirstStage", "CPMStage"]
 
     def __init__(self, config: CPMBackboneConfig) -> None:
@@ -111,12 +111,6 @@ class CPMBackbone(StagedBackbone):
         self.stages = nn.ModuleList([CPMFirstStage(config), *later])
         self.num_features = [IMAGE_CHANNELS, *[config.belief_channels] * config.num_belief_stages]
         self.post_init()
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, nn.Conv2d):
-            init.normal_(module.weight, std=0.001)
 
     def stage_outputs(self, pixel_values: Tensor) -> Sequence[Tensor]:
         first, *later = self.stages

@@ -6,11 +6,9 @@ Source: Newell et al., 2016, https://arxiv.org/abs/1603.06937; `mmpose.models.ba
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
@@ -107,6 +105,7 @@ class HourglassBackbone(StagedBackbone):
 
     config: HourglassBackboneConfig
     config_class = HourglassBackboneConfig
+    conv_std = 0.001
     _no_split_modules = ["HourglassStack"]
 
     def __init__(self, config: HourglassBackboneConfig) -> None:
@@ -120,12 +119,6 @@ class HourglassBackbone(StagedBackbone):
         self.stages = nn.ModuleList(HourglassStack(config, is_last=index == count - 1) for index in range(count))
         self.num_features = [STEM_CHANNELS[1], *[config.feature_channels] * count]
         self.post_init()
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, nn.Conv2d):
-            init.normal_(module.weight, std=0.001)
 
     def stage_outputs(self, pixel_values: Tensor) -> Sequence[Tensor]:
         hidden_state = self.stem(pixel_values)

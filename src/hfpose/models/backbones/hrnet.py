@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
-from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -195,6 +194,7 @@ class HRNetBackbone(StagedBackbone):
 
     config: HRNetBackboneConfig
     config_class = HRNetBackboneConfig
+    conv_std = 0.001
     module_class: type[HRNetModule] = HRNetModule
     _no_split_modules = ["HRNetStage"]
 
@@ -213,12 +213,6 @@ class HRNetBackbone(StagedBackbone):
         )
         self.num_features = [stem, *channels[-1][: config.num_stages]]
         self.post_init()
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, nn.Conv2d):
-            init.normal_(module.weight, std=0.001)
 
     def stage_outputs(self, pixel_values: Tensor) -> Sequence[Tensor]:
         stem = self.stem(pixel_values)

@@ -10,13 +10,12 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfpose.models.backbones.hrnet import SEPARABLE_FUSION_RENAMES
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
 from hfpose.models.shared.conversion import RenameRules, batch_norm_eps, expect_settings
-from hfpose.models.shared.convolution import ConvNormAct, SqueezeExcitation
+from hfpose.models.shared.convolution import ConvNormAct, SqueezeExcitation, channel_shuffle
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
 NumbersByStage = list[Numbers] | tuple[Numbers, ...]
@@ -63,11 +62,6 @@ def _depthwise_pair(
     )
 
 
-def _shuffle(hidden_state: Tensor) -> Tensor:
-    """Channels of two halves in turns."""
-    return hidden_state.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)
-
-
 class LiteHRNetStem(nn.Module):
     """From `pixel_values` to a feature map at stride 4."""
 
@@ -82,7 +76,7 @@ class LiteHRNetStem(nn.Module):
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         first, second = self.conv(pixel_values).chunk(2, 1)
-        return _shuffle(torch.cat((self.short(first), self.long(self.expand(second))), 1))
+        return channel_shuffle(torch.cat((self.short(first), self.long(self.expand(second))), 1), 2)
 
 
 class CrossResolutionWeighting(nn.Module):
@@ -121,7 +115,7 @@ class LiteHRNetBlock(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         kept, changed = zip(*(feature.chunk(2, 1) for feature in features), strict=True)
         layers = zip(self.convolutions, self.excitations, self.weighting(changed), kept, strict=True)
-        return [_shuffle(torch.cat((same, excite(conv(half))), 1)) for conv, excite, half, same in layers]
+        return [channel_shuffle(torch.cat((same, excite(conv(half))), 1), 2) for conv, excite, half, same in layers]
 
 
 class LiteHRNetModule(GradientCheckpointingLayer):
@@ -217,6 +211,7 @@ class LiteHRNetBackbone(StagedBackbone):
 
     config: LiteHRNetBackboneConfig
     config_class = LiteHRNetBackboneConfig
+    conv_std = 0.001
     _no_split_modules = ["LiteHRNetStage"]
 
     def __init__(self, config: LiteHRNetBackboneConfig) -> None:
@@ -229,12 +224,6 @@ class LiteHRNetBackbone(StagedBackbone):
         self.top = LiteHRNetTop(config)
         self.num_features = [config.stem_channels, config.stage_channels[-1][0]]
         self.post_init()
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, nn.Conv2d):
-            init.normal_(module.weight, std=0.001)
 
     def stage_outputs(self, pixel_values: Tensor) -> Sequence[Tensor]:
         stem = self.stem(pixel_values)

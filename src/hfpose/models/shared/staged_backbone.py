@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,13 +30,16 @@ class StagedBackbone(BackboneMixin, PreTrainedModel):
     input_modalities = "image"
     supports_gradient_checkpointing = True
     has_attentions = False
+    conv_std: ClassVar[float | None] = None  # standard deviation of new convolutions; None: by their size
     stem: nn.Module
     stages: nn.ModuleList
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d) and self.conv_std is not None:
+            init.normal_(module.weight, std=self.conv_std)
+        elif isinstance(module, nn.Conv2d):
             init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     @can_return_tuple
