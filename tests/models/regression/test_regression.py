@@ -71,8 +71,12 @@ def test_heads_without_pooling_see_every_cell() -> None:
 
 
 def test_flows_of_old_checkpoints_have_their_place_and_constants_are_left_out() -> None:
-    names = ("loss.flow_model.s.0.0.weight", "loss_module.flow_model.t.5.4.bias", "loss_module.flow_model.mask")
-    given = {f"head.{name}": torch.ones(1) for name in names}
+    names = (
+        "keypoint_head.loss.flow_model.s.0.0.weight",
+        "head.loss_module.flow_model.t.5.4.bias",
+        "head.loss_module.flow_model.mask",
+    )
+    given = {name: torch.ones(1) for name in names}
     config = hfpose.RegressionConfig(head_type="rle")
     assert sorted(convert_state_dict(given, config)) == [
         "head.flow.scales.0.0.weight",

@@ -30,6 +30,7 @@ MODEL_CLASS = RegressionForPoseEstimation
 _HEAD_TYPES = {"RegressionHead": COORDINATES, "RLEHead": RLE, "IntegralRegressionHead": INTEGRAL, "DSNTHead": DSNT}
 _BACKBONE_STRIDE = 32
 RENAMES: RenameRules = (
+    (r"^keypoint_head\.", "head."),  # before version 1 of the reference
     (r"^head\.fc\.", "head.projection."),
     (r"^head\.loss(?:_module)?\.flow_model\.s\.", "head.flow.scales."),  # without _module before version 1
     (r"^head\.loss(?:_module)?\.flow_model\.t\.", "head.flow.translations."),

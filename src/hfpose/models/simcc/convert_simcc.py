@@ -26,6 +26,7 @@ from hfpose.models.simcc.modeling_simcc import SimCCForPoseEstimation
 MODEL_CLASS = SimCCForPoseEstimation
 
 RENAMES: RenameRules = (
+    (r"^keypoint_head\.", "head."),  # before version 1 of the reference
     (r"^head\.deconv_head\.", "head."),
     *HEATMAP_HEAD_RENAMES,
     (r"^head\.(?=deconvolutions|convolutions|heatmaps)", "head.maps."),
