@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation
 
 import hfpose
+import small_bottom_up
 from hfpose.models.backbones.resnet import ResNetBackboneConfig
 from hfpose.models.vitpose.image_processing_vitpose import ViTPoseImageProcessor
 from networks import settle_normalizations
@@ -168,6 +170,7 @@ SMALL_MODELS: dict[str, Callable[[], SmallModel]] = {
     "motionbert": _motionbert,
     "rtmo": _rtmo,
     "yolox_pose": _yolox_pose,
+    **{family: partial(small_bottom_up.small_model, family) for family in small_bottom_up.FAMILIES},
     "rtmdet": _rtmdet,
     "yolox": _yolox,
     "ssdlite": _ssdlite,

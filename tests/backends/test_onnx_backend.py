@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import hfpose
+from hfpose.backends.onnx_backend import OnnxRunner
 from hfpose.errors import ConfigError
 from hfpose.export.cached import cached_graph, onnx_cache_dir
 from hfpose.export.folders import export_folder
@@ -191,3 +192,9 @@ def test_other_detectors_of_transformers_are_refused():
     config = YolosConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
     with pytest.raises(ConfigError, match="not one of the models that hfpose exports"):
         load_stage(YolosForObjectDetection(config), "detector", object(), backend="onnxruntime")
+
+
+def test_a_flip_test_within_the_network_is_refused():
+    model, processor = small_model("dekr")
+    with pytest.raises(ConfigError, match='Leave flip_test out, or use backend="torch"'):
+        OnnxRunner(model, processor)(pixel_values=torch.zeros(1, 3, 64, 64), flip_test=True)

@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 import torch
 
+import small_bottom_up
 from hfpose.errors import CheckpointError, ConfigError
 from hfpose.export.graphs import MAX_DIFFERENCE, compare_graph, example_inputs, export_graph
 from hfpose.models.shared.gated_attention import GatedAttentionUnit
@@ -25,6 +26,17 @@ OUTPUTS = {
     "motionbert": ["keypoints_3d"],
     "rtmo": ["logits", "pred_boxes", "pred_keypoints", "keypoint_logits", "places"],
     "yolox_pose": ["logits", "objectness", "pred_boxes", "pred_keypoints", "keypoint_logits"],
+    "dekr": [
+        "pred_keypoints",
+        "keypoint_scores",
+        "center_scores",
+        "pose_scores",
+        "places",
+        "heatmaps",
+        "displacements",
+    ],
+    "cid": ["heatmaps", "centers", "center_scores", "places"],
+    "associative_embedding": ["heatmaps", "tags"],
     "rtmdet": ["logits", "pred_boxes"],
     "yolox": ["logits", "objectness", "pred_boxes"],
     "ssdlite": ["logits", "pred_boxes"],
@@ -47,6 +59,21 @@ def test_every_family_computes_what_torch_computes_for_any_batch_size(name, tmp_
             expected = model(**inputs)
         for key, value in zip(OUTPUTS[name], found, strict=True):
             np.testing.assert_allclose(value, expected[key], rtol=1e-3, atol=1e-4 * float(expected[key].abs().max()))
+
+
+@pytest.mark.parametrize("name", small_bottom_up.FAMILIES)
+def test_bottom_up_models_take_images_of_any_shape(name, tmp_path):
+    model, processor = small_model(name)
+    export_graph(model, processor, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    image = np.random.default_rng(0).integers(0, 256, (50, 110, 3), dtype=np.uint8)
+    inputs = processor(image, return_tensors="pt")
+    assert inputs["pixel_values"].shape == (1, 3, 64, 160)
+    with torch.inference_mode():
+        expected = model(**inputs)
+    found = session.run(None, {"pixel_values": inputs["pixel_values"].numpy()})
+    for key, value in zip(OUTPUTS[name], found, strict=True):
+        np.testing.assert_allclose(value, expected[key], rtol=1e-3, atol=1e-4 * float(expected[key].abs().max()))
 
 
 def test_normalizations_are_folded_and_the_model_stays_as_it_was(tmp_path):

@@ -51,7 +51,15 @@ class OnnxRunner:
         Args:
             flip_test: of a lifter, average over the mirrored clip.
             inputs: as the model's `forward` takes them.
+
+        Raises:
+            ConfigError: for a flip test that lies within the network, of which the file has only the plain one.
         """
+        if flip_test and not isinstance(self.model, MirroredLifting):
+            raise ConfigError(
+                f"The ONNX file of {type(self.model).__name__} cannot average over mirrored images, as its flip test lies "
+                'within the network. Leave flip_test out, or use backend="torch".'
+            )
         session = self._current_session()
         if isinstance(self.model, MirroredLifting):
             return ModelOutput(keypoints_3d=self._lift(session, flip_test, **inputs))

@@ -72,8 +72,8 @@ def export_graph(
 ) -> dict[str, Difference]:
     """Write a model as an ONNX file, with the names of its inputs and outputs, and compare the file with torch.
 
-    The number of images or clips varies, of clips also the number of frames; images have the processor's size. Batch
-    normalizations are folded. `keypoints_2d` come with a `frame_mask`, all true where no frame only pads.
+    The number of images or clips varies, of clips also the number of frames; images have the processor's size, except
+    those of bottom-up models, which have any that `input_size` gives. Batch normalizations are folded. `keypoints_2d` come with a `frame_mask`, all true where no frame only pads.
 
     Args:
         model: of a family of ours, or transformers' ViTPose.
@@ -96,6 +96,8 @@ def export_graph(
     names = tuple(name for name, value in expected.items() if isinstance(value, Tensor))
     traced = _PositionalNetwork(fold_batch_norms(network), tuple(example), names)
     varying = varying_dimensions((*example, *names))
+    if getattr(image_processor, "varies_in_size", False):
+        _add_sides(varying, {**example, **expected})
     write_graph(traced, example, {name: expected[name] for name in names}, varying, path, opset)
     others = (example_inputs(network, image_processor, count, seed=count) for count in (1, 3))
     return compare_graph(path, network, others)
@@ -130,6 +132,26 @@ def varying_dimensions(names: Sequence[str]) -> dict[str, dict[int, str]]:
     """Names of the dimensions of inputs and outputs whose size may change from call to call."""
     clips = ("keypoints_2d", "frame_mask", "keypoints_3d")
     return {name: {0: "batch", 1: "frames"} if name in clips else {0: "batch"} for name in names}
+
+
+def _add_sides(varying: Mapping[str, dict[int, str]], tensors: Mapping[str, Any]) -> None:
+    """Add the height and width of the images and of the heatmaps to the dimensions that vary.
+
+    Args:
+        varying: names of these dimensions, by input or output and number.
+        tensors: examples of inputs and outputs.
+    """
+    height, width = tensors["pixel_values"].shape[-2:]
+    map_height, map_width = tensors["heatmaps"].shape[-2:]
+    stride = height // map_height
+    names = {
+        (height, width): ("height", "width"),
+        (map_height, map_width): (f"height / {stride}", f"width / {stride}"),
+    }
+    for name, dimensions in varying.items():
+        shape = tensors[name].shape
+        if tuple(shape[-2:]) in names:
+            dimensions |= dict(zip((len(shape) - 2, len(shape) - 1), names[tuple(shape[-2:])], strict=True))
 
 
 class _PositionalNetwork(nn.Module):
@@ -231,7 +253,7 @@ def compare_graph(path: Path, network: Any, examples: Any) -> dict[str, Differen
             expected: ModelOutput = network(**inputs)
         for name, (value, other) in _comparable(session(inputs), expected).items():
             # A keypoint that is classified in bins of a box follows how the box is rounded, in a few places by far.
-            share = _STEADY_SHARE if name == "pred_keypoints" and "places" in expected else 1.0
+            share = _STEADY_SHARE if name == "pred_keypoints" and "keypoint_logits" in expected else 1.0
             difference = _difference(value, other, share)
             _check_difference(name, difference)
             differences[name] = max(difference, differences.get(name, difference), key=lambda each: each.relative)
@@ -242,7 +264,7 @@ def _comparable(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> 
     """The values of each output to compare: found and expected.
 
     A network that chooses the best of its `places` may choose them in another order, or others in the end, where scores are
-    almost the same; of these outputs (B, N, ...) the rows of the same places are compared.
+    almost the same; of its outputs (B, N, ...) the rows of the same places are compared.
 
     Raises:
         CheckpointError: if too few places are the same.
@@ -258,7 +280,12 @@ def _comparable(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> 
             "and torch."
         )
     image, row, other = same.nonzero(as_tuple=True)
-    return {name: (value[image, row], expected[name][image, other]) for name, value in found.items()}
+    return {
+        name: (value[image, row], expected[name][image, other])
+        if value.shape[:2] == found["places"].shape
+        else (value, expected[name])
+        for name, value in found.items()
+    }
 
 
 def _difference(found: Tensor, expected: Tensor, share: float = 1.0) -> Difference:

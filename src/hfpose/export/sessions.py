@@ -77,7 +77,7 @@ class OnnxSession:
         outputs = {}
         for value in self._session.get_outputs():
             dtype, numpy_type = _TYPES[value.type]
-            shape = tuple(sizes.get(side, side) for side in value.shape)
+            shape = tuple(_output_size(side, sizes) for side in value.shape)
             tensor = outputs[value.name] = torch.empty(shape, dtype=dtype, device=self.device)
             binding.bind_output(value.name, *place, numpy_type, shape, tensor.data_ptr())
         self._session.run_with_iobinding(binding)
@@ -109,3 +109,11 @@ def _provider(device: torch.device, available: Sequence[str]) -> Any:
         f'{", ".join(available)}. Use device="cpu", for CUDA install onnxruntime-gpu in its place, or use '
         'backend="torch".'
     )
+
+
+def _output_size(side: int | str, sizes: Mapping[str, int]) -> int:
+    """Size of a dimension of an output: a number, the name of one of the inputs', or such as `height / 4`."""
+    if isinstance(side, int):
+        return side
+    name, _, stride = side.partition(" / ")
+    return sizes[name] // int(stride or 1)

@@ -54,7 +54,8 @@ def test_poses_stand_around_the_peaks_of_the_last_heatmap() -> None:
     heatmaps[0, 3, 5, 8] = 0.4  # near a better one
     displacements[0, 0, 5, 7], displacements[0, 3, 12, 3] = 2.5, -4
     heatmaps[0, 1, 8:, :] = 0.7
-    keypoints, scores, centers = model._poses(heatmaps, displacements)
+    keypoints, scores, centers, places = model._poses(heatmaps, displacements)
+    assert places.tolist() == [[12 * 20 + 3, 5 * 20 + 7]]
     torch.testing.assert_close(centers, torch.tensor([[0.8, 0.5]]))
     assert keypoints.tolist() == [[[[3, 12], [3, 8], [3, 12]], [[9.5, 5], [7, 5], [7, 5]]]]
     assert scores[0, 1].tolist() == [0, 0, 0]

@@ -44,6 +44,7 @@ class CIDOutput(ModelOutput):
         heatmaps: (B, N, K, h, w) probabilities of the keypoints of each instance.
         centers: (B, N, 2) x and y of the centers in cells of the heatmaps.
         center_scores: (B, N) probability of each center, 0 where there are no more centers.
+        places: (B, N) index of each center's cell, row by row.
         hidden_states: feature maps of the backbone, where asked for.
     """
 
@@ -51,6 +52,7 @@ class CIDOutput(ModelOutput):
     heatmaps: Tensor | None = None
     centers: Tensor | None = None
     center_scores: Tensor | None = None
+    places: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
 
 
@@ -185,6 +187,7 @@ class CIDForPoseEstimation(CIDPreTrainedModel):
             heatmaps=heatmaps,
             centers=centers,
             center_scores=center_scores,
+            places=centers[..., 0] + centers[..., 1] * features.shape[-1],
             hidden_states=tuple(feature_maps) if wants_states else None,
         )
         as_dict = self.config.return_dict if return_dict is None else return_dict

@@ -46,6 +46,7 @@ class DEKROutput(ModelOutput):
         keypoint_scores: (B, N, K) response of the keypoint's heatmap there.
         center_scores: (B, N) response of the center's heatmap, 0 where there are no more centers.
         pose_scores: (B, N) rating of each pose, 1 for a model without rescoring network.
+        places: (B, N) index of each center's cell, row by row.
         heatmaps: (B, K + 1, h, w) responses of keypoints and, last, of centers.
         displacements: (B, 2K, h, w) x and y from each cell to each keypoint of its person, in cells.
         hidden_states: feature maps of the backbone, where asked for.
@@ -56,6 +57,7 @@ class DEKROutput(ModelOutput):
     keypoint_scores: Tensor | None = None
     center_scores: Tensor | None = None
     pose_scores: Tensor | None = None
+    places: Tensor | None = None
     heatmaps: Tensor | None = None
     displacements: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
@@ -244,7 +246,7 @@ class DEKRForPoseEstimation(DEKRPreTrainedModel):
         stride = pixel_values.shape[-1] / heatmaps.shape[-1]
         if flip_test:
             heatmaps, displacements = self._merge_mirrored(heatmaps, displacements, stride)
-        keypoints, keypoint_scores, center_scores = self._poses(heatmaps.float(), displacements.float())
+        keypoints, keypoint_scores, center_scores, places = self._poses(heatmaps.float(), displacements.float())
         keypoints = keypoints * stride
         rescoring = self.head.rescoring
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
@@ -254,6 +256,7 @@ class DEKRForPoseEstimation(DEKRPreTrainedModel):
             keypoint_scores=keypoint_scores,
             center_scores=center_scores,
             pose_scores=torch.ones_like(center_scores) if rescoring is None else rescoring(keypoints, keypoint_scores),
+            places=places,
             heatmaps=heatmaps,
             displacements=displacements,
             hidden_states=tuple(feature_maps) if wants_states else None,
@@ -289,15 +292,16 @@ class DEKRForPoseEstimation(DEKRPreTrainedModel):
         others = torch.stack(((stride - 1) / stride - others[:, :, 0], others[:, :, 1]), dim=2)
         return (heatmaps + mirrored) / 2, (displacements + others).flatten(1, 2) / 2
 
-    def _poses(self, heatmaps: Tensor, displacements: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Poses (B, N, K, 2) in cells around the best centers, scores (B, N, K) of keypoints and (B, N) of centers."""
+    def _poses(self, heatmaps: Tensor, displacements: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Poses (B, N, K, 2) in cells around the best centers, scores (B, N, K) of keypoints and (B, N) of centers, and
+        the indices (B, N) of the centers' cells."""
         height, width = heatmaps.shape[-2:]
         centers = heatmap_peaks(heatmaps[:, -1:], self.config.center_kernel_size)
         center_scores, cells = best_cells(centers, self.config.num_queries)
         moves = displacements.flatten(2).gather(2, cells[:, None].expand(-1, displacements.shape[1], -1))
         moves = moves.transpose(1, 2).unflatten(2, (-1, 2))  # (B, N, K, 2)
         keypoints = moves + cell_grid(height, width, cells.device).flatten(0, 1)[cells][:, :, None]
-        return keypoints, _responses(heatmaps[:, :-1], keypoints), center_scores
+        return keypoints, _responses(heatmaps[:, :-1], keypoints), center_scores, cells
 
 
 def _responses(heatmaps: Tensor, keypoints: Tensor) -> Tensor:

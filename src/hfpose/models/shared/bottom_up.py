@@ -97,6 +97,11 @@ class BottomUpImageProcessor(PixelNormalization, OneStageProcessing, BaseImagePr
                 f"resize_mode='fit' needs sides that are multiples of size_divisor={size_divisor}, got {self.size}."
             )
 
+    @property
+    def varies_in_size(self) -> bool:
+        """Whether network inputs have another size for images of another shape."""
+        return self.resize_mode == EXPAND
+
     def preprocess(
         self,
         images: ImageLike | Sequence[ImageLike],
