@@ -98,7 +98,7 @@ def images(folder, count):
 
 
 @pytest.mark.parametrize(("name", "mode", "unit"), [
-    ("rtmpose", "static", "px"), ("rtmdet", "static", "px"), ("vitpose", "dynamic", "px"), ("motionbert", "dynamic", "m"),
+    ("rtmpose", "static", "px"), ("rtmdet", "static", "px"), ("rtmo", "static", "px"), ("vitpose", "dynamic", "px"), ("motionbert", "dynamic", "m"),
 ])  # fmt: skip
 def test_the_error_is_measured_and_written_down(name, mode, unit, tmp_path):
     model, processor = small_model(name)
@@ -107,7 +107,7 @@ def test_the_error_is_measured_and_written_down(name, mode, unit, tmp_path):
     assert (report.mode, report.unit, report.measured_on) == (mode, unit, "packaged images")
     assert report.bytes == (tmp_path / "model.onnx").stat().st_size
     assert report.largest is None or 0 < report.mean <= report.largest
-    assert (report.lost_boxes is None) == (name != "rtmdet")
+    assert (report.lost_boxes is None) == (name not in ("rtmdet", "rtmo"))
     operators = {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
     assert ("QuantizeLinear" if mode == "static" else "DynamicQuantizeLinear") in operators
     assert {path.name for path in tmp_path.iterdir()} == {

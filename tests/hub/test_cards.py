@@ -126,3 +126,10 @@ def test_card_of_a_trained_detector() -> None:
     assert card.data.pipeline_tag == "object-detection"
     assert "Classes: `hand`." in card.text
     assert snippets(card.content)[0].startswith("import hfpose")
+
+
+def test_models_that_find_people_themselves_do_not_ask_for_a_box() -> None:
+    card = entry_card(get_entry("rtmo")).text
+    assert "in whole images by itself" in card
+    assert "in a box that a detector or you provide" not in card
+    assert "in a box that a detector or you provide" in entry_card(get_entry("human", "pose")).text

@@ -21,6 +21,7 @@ from hfpose.keypoints import load_schema
 from hfpose.media.coco_annotations import PoseInstances, pose_instances, read_coco
 from hfpose.media.images import is_image_path, load_image
 from hfpose.models.shared.detection import DetectionImageProcessor
+from hfpose.models.shared.one_stage import OneStageProcessing
 from hfpose.models.vitpose.experts import forward_arguments
 from hfpose.ops.boxes import pairwise_iou
 
@@ -89,7 +90,7 @@ def make_samples(
 
 def distance_apart(image_processor: Any, sample: Sample, outputs: ModelOutput, others: ModelOutput) -> Apart:
     """How far what is found in a sample is apart, by the outputs of two forms of a model."""
-    if isinstance(image_processor, DetectionImageProcessor):
+    if _finds_boxes(image_processor):
         return _boxes_apart(*(_found_boxes(image_processor, sample, each) for each in (outputs, others)))
     if sample.boxes is None:
         first, second = (
@@ -135,7 +136,7 @@ def _images(folder: Path, count: int, to_measure: bool) -> Iterator[tuple[np.nda
 
 def _image(model: PreTrainedModel, image_processor: Any, image: np.ndarray, boxes: np.ndarray | None) -> Sample:
     height, width = image.shape[:2]
-    if isinstance(image_processor, DetectionImageProcessor):
+    if _finds_boxes(image_processor):
         return Sample(dict(image_processor(images=[image], return_tensors="pt")), (width, height))
     boxes = np.array([[0, 0, width, height]], np.float32) if boxes is None else boxes
     pixel_values = image_processor([image], boxes=[boxes], return_tensors="pt")["pixel_values"]
@@ -161,10 +162,16 @@ def _clip(image_processor: Any, number: int, max_frames: int) -> Sample:
     return Sample({"keypoints_2d": inputs["keypoints_2d"], "frame_mask": mask}, size)
 
 
-def _found_boxes(
-    image_processor: DetectionImageProcessor, sample: Sample, outputs: Any
-) -> tuple[np.ndarray, np.ndarray]:
+def _finds_boxes(image_processor: Any) -> bool:
+    """Whether whole images go in and boxes come out: of detectors, and of models that find people without one."""
+    return isinstance(image_processor, (DetectionImageProcessor, OneStageProcessing))
+
+
+def _found_boxes(image_processor: Any, sample: Sample, outputs: Any) -> tuple[np.ndarray, np.ndarray]:
     width, height = sample.image_size
+    if isinstance(image_processor, OneStageProcessing):
+        (instances,) = image_processor.instances(outputs, [(height, width)], _BOX_THRESHOLD)
+        return instances.boxes, instances.box_scores
     (found,) = image_processor.post_process_object_detection(outputs, _BOX_THRESHOLD, [(height, width)])
     return found["boxes"].numpy(), found["scores"].numpy()
 

@@ -55,6 +55,7 @@ _LIMITS = {
         "Made to find keypoints of {subject} in a box that a detector or you provide. Without a good box there is no "
         "good pose."
     ),
+    "one_stage": "Made to find {subject} and their keypoints in whole images by itself: no detector goes before it.",
     "detector": "Made to find {subject} in images, as the first stage before a pose model or alone.",
     "lifter": (
         "Made to turn 2D keypoints of one person over time into 3D. Positions are relative to the hips; where a person "
@@ -238,8 +239,15 @@ def _render(data: ModelCardData, content: _Content) -> ModelCard:
     return card
 
 
+def _is_one_stage(entry: ModelEntry) -> bool:
+    """Whether a pose model takes whole images, as `test_pipeline` of the reference says."""
+    steps = entry.reference.get("test_pipeline") or ()
+    return any(str(step["type"]).endswith("BottomupResize") for step in steps)
+
+
 def _limits(entry: ModelEntry) -> list[str]:
-    return [_LIMITS[entry.task].format(subject=_subject(entry)), _SCORES[entry.task], *_COMMON_LIMITS]
+    kind = "one_stage" if _is_one_stage(entry) else entry.task
+    return [_LIMITS[kind].format(subject=_subject(entry)), _SCORES[entry.task], *_COMMON_LIMITS]
 
 
 def _pipeline_summary(subject: str, is_3d: bool) -> str:
