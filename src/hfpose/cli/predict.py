@@ -404,10 +404,15 @@ def _results_3d(
     drawing: Mapping[str, Any] | None,
     num_instances: int,
 ) -> Results:
-    """The same in 3D; of `lifting`, hands know the height alone."""
-    from hfpose.pipelines import HandPose3DPipeline
+    """The same in 3D; without a lifter `lifting` says of heights and identities alone."""
+    from hfpose.pipelines.direct_3d import Direct3DPipeline
 
-    options = {"do_rebase_height": lifting["do_rebase_height"]} if isinstance(pipe, HandPose3DPipeline) else lifting
+    options = dict(lifting)
+    if isinstance(pipe, Direct3DPipeline):
+        known = ("do_rebase_height", "tracking_threshold", "smooth") if source.is_video else ("do_rebase_height",)
+        options = {name: lifting[name] for name in known}
+        if source.is_video:
+            options["track"] = lifting["association"]
     if drawing is not None:
         drawing = {**drawing, "num_instances": None if num_instances < 0 else num_instances}
     return pipe.stream(source, **finding, **options, drawing=drawing)

@@ -24,13 +24,18 @@ from hfpose.pipelines.one_stage import is_one_stage
 from hfpose.pipelines.pose_estimation import PoseEstimationPipeline
 from hfpose.pipelines.pose_estimation_3d import PoseEstimation3DPipeline
 from hfpose.pipelines.stage import Stage, load_stage, read_config
+from hfpose.pipelines.whole_body_3d import WholeBody3DPipeline
 
-AnyPipeline = PoseEstimationPipeline | PoseEstimation3DPipeline | HandPose3DPipeline
+AnyPipeline = PoseEstimationPipeline | PoseEstimation3DPipeline | HandPose3DPipeline | WholeBody3DPipeline
 Model = str | Path | PreTrainedModel
 TwoStages = TypeVar("TwoStages", bound=PoseEstimationPipeline)
 
 DEFAULT_MODELS = {"pose-estimation": "human", "pose-estimation-3d": "human3d"}
-HAND_MODEL_TYPE = "internet"
+DIRECT_3D: dict[str, type[HandPose3DPipeline | WholeBody3DPipeline]] = {
+    "internet": HandPose3DPipeline,
+    "rtmw3d": WholeBody3DPipeline,
+}
+"""Pipelines for models that need no lifter, by `model_type`."""
 
 
 def pipeline(
@@ -60,8 +65,8 @@ def pipeline(
     Args:
         task: `"pose-estimation"` or `"pose-estimation-3d"`; a 3D model gives a 3D pipeline for either.
         model: an alias (`"human"`, the default; `"human3d"` in 3D), a zoo name, a hub repository, a folder of a model or
-            of a whole pipeline, or a model object. In 3D a lifter (`"human3d"`), a model of hands (`"hand3d"`), or a 2D
-            model to lift from.
+            of a whole pipeline, or a model object. In 3D a lifter (`"human3d"`), a model of hands (`"hand3d"`) or whole
+            bodies (`"wholebody3d"`), or a 2D model to lift from.
         mode: `"lightweight"`, `"balanced"` or `"performance"` chooses pose model and detector of an alias together, as
             rtmlib does: of `human`, `body26`, `wholebody`, `hand`, `animal`, `rtmo`, and in 3D of the 2D model before the
             lifter.
@@ -140,17 +145,17 @@ def _make(
         _refuse("a saved pipeline brings its own", pose=pose, pose_weights=pose_weights)
         saved = loader.with_detector(saved, wanted)
         if not _can_be_lifted(saved):
-            _refuse("a pipeline for hands finds 3D keypoints by itself", lifter=lifter)
+            _refuse("this pipeline finds 3D keypoints by itself", lifter=lifter)
             return saved
         if task == "pose-estimation" and lifter is None:
             return saved
         after = loader.find(lifter or DEFAULT_MODELS["pose-estimation-3d"])
         return PoseEstimation3DPipeline(saved, loader.load(after, "lifter"))
-    if chosen.model_type == HAND_MODEL_TYPE:
-        _refuse("a model of hands finds 3D keypoints by itself", pose=pose, pose_weights=pose_weights, lifter=lifter)
+    if chosen.model_type in DIRECT_3D:
+        _refuse("this model finds 3D keypoints by itself", pose=pose, pose_weights=pose_weights, lifter=lifter)
         stage = loader.load(chosen, "pose", image_processor)
         found, labels = loader.detector(chosen.entry, stage, wanted)
-        return HandPose3DPipeline(stage, detector=found, detector_labels=labels)
+        return DIRECT_3D[chosen.model_type](stage, detector=found, detector_labels=labels)
     lifts = chosen.model_type in LIFTER_TYPES
     if not lifts:
         _refuse("`model` is a 2D model already", pose=pose, pose_weights=pose_weights)
@@ -324,9 +329,8 @@ def detector_for(
 def _load_saved(folder: Path | PreTrainedModel, loader: _Loader) -> AnyPipeline:
     """The pipeline in a folder, by the class that its index file names."""
     assert isinstance(folder, Path)
-    kinds: dict[str, type[AnyPipeline]] = {
-        kind.__name__: kind for kind in (PoseEstimationPipeline, PoseEstimation3DPipeline, HandPose3DPipeline)
-    }
+    known: list[type[AnyPipeline]] = [PoseEstimationPipeline, PoseEstimation3DPipeline, *DIRECT_3D.values()]
+    kinds = {kind.__name__: kind for kind in known}
     kind = kinds.get(str(read_index(folder).get("pipeline")), PoseEstimationPipeline)
     return kind.from_pretrained(folder, device=loader.device, dtype=loader.dtype, backend=loader.backend)
 
@@ -350,7 +354,7 @@ def _refuse(reason: str, **arguments: Any) -> None:
 
 
 def _can_be_lifted(pipe: AnyPipeline) -> TypeGuard[PoseEstimationPipeline]:
-    """Whether a pipeline gives 2D keypoints alone; that for hands is a 2D one which gives more."""
+    """Whether a pipeline gives 2D keypoints alone; those without a lifter are 2D ones which give more."""
     return type(pipe) is PoseEstimationPipeline
 
 

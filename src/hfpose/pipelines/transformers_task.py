@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel
 
 from hfpose.errors import ConfigError
-from hfpose.pipelines.factory import HAND_MODEL_TYPE, detector_for
+from hfpose.pipelines.factory import DIRECT_3D, detector_for
 from hfpose.pipelines.pose_estimation import PoseEstimationPipeline
 from hfpose.pipelines.stage import default_device, load_stage
 from hfpose.results import PoseOutput
@@ -57,9 +57,9 @@ class TransformersPosePipeline(PoseEstimationPipeline):
         dtype: torch.dtype | str | None = None,
         **options: Any,
     ) -> None:
-        if model.config.model_type == HAND_MODEL_TYPE:
+        if model.config.model_type in DIRECT_3D:
             raise ConfigError(
-                "transformers.pipeline gives 2D poses, and this is a model of 3D hands: use "
+                "transformers.pipeline gives 2D poses, and this model finds 3D keypoints: use "
                 'hfpose.pipeline("pose-estimation-3d", model=...).'
             )
         placed = getattr(model, "hf_device_map", None)
