@@ -86,3 +86,34 @@ def test_image_processor_has_the_references_test_settings():
     assert (processor.pad_value, processor.channel_order) == (114, "bgr")
     assert (processor.do_rescale, processor.do_normalize) == (False, False)
     assert (processor.score_threshold, processor.nms_threshold) == (0.1, 0.65)
+
+
+def test_positions_stay_exact_in_half_precision():
+    """Bins are a fraction of a pixel wide, hundreds of pixels from the place that they are encoded relative to."""
+    from small_models import small_model
+
+    model, processor = small_model("rtmo")
+    image = (torch.rand(3, 64, 64) * 255).to(torch.uint8)
+    inputs = processor(image, return_tensors="pt")["pixel_values"]
+    with torch.inference_mode():
+        exact = model(pixel_values=inputs)
+        half = model.bfloat16()(pixel_values=inputs.bfloat16())
+    assert model.dtype == torch.bfloat16
+    assert model.classifier.x_bins.dtype == model.classifier.positions.periods.dtype == torch.float32
+    assert half.pred_keypoints.dtype == torch.float32
+    assert (half.pred_boxes[..., 2:] > half.pred_boxes[..., :2]).all()
+    assert exact.pred_keypoints.shape == half.pred_keypoints.shape
+
+
+def test_the_head_can_be_loaded_from_what_was_saved(tmp_path):
+    from transformers import AutoModelForPoseEstimation
+
+    from small_models import small_model
+
+    model, _ = small_model("rtmo")
+    with torch.no_grad():
+        model.classifier.x_bins.mul_(0.5)  # as a checkpoint may have them
+    model.save_pretrained(tmp_path)
+    again = AutoModelForPoseEstimation.from_pretrained(tmp_path)
+    assert torch.equal(again.classifier.x_bins, model.classifier.x_bins)
+    assert torch.equal(again.encoder.transformer.positions.periods, model.encoder.transformer.positions.periods)

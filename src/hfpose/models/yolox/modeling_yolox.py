@@ -21,7 +21,7 @@ from hfpose.models.backbones.csp_darknet import CSPDarknetBackbone, CSPDarknetBa
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import ConvNormAct, conv_stack
 from hfpose.models.shared.csp import PathAggregationNeck, csp_backbone_arguments
-from hfpose.models.shared.detection import flatten_levels, level_points
+from hfpose.models.shared.detection import decode_center_boxes, flatten_levels, level_points, level_strides
 from hfpose.models.yolox.configuration_yolox import YOLOXConfig
 
 PRIOR_PROBABILITY = 0.01
@@ -105,14 +105,10 @@ def decode_boxes(regressions: Sequence[Tensor], strides: Sequence[int]) -> Tenso
             logarithm of its width and height, in units of the level's stride.
         strides: of the levels in pixels.
     """
-    scaled = []
-    for level, stride in zip(regressions, strides, strict=True):
-        offsets, log_sizes = level.float().chunk(2, dim=1)
-        scaled.append(torch.cat((offsets, log_sizes.exp()), dim=1) * stride)
     shapes = [(level.shape[-2], level.shape[-1]) for level in regressions]
-    offsets, sizes = flatten_levels(scaled).chunk(2, dim=-1)
-    centers = offsets + level_points(shapes, strides, offsets.device)
-    return torch.cat((centers - sizes / 2, centers + sizes / 2), dim=-1)
+    device = regressions[0].device
+    points, scales = level_points(shapes, strides, device), level_strides(shapes, strides, device)
+    return decode_center_boxes(flatten_levels(regressions), points, scales)
 
 
 class YOLOXPreTrainedModel(PushWithCard, PreTrainedModel):
