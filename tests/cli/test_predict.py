@@ -314,7 +314,11 @@ def test_motion_files_of_people_in_3d(predict, tiny_pose, tiny_lifter, tmp_path)
     ]
     code, _, err = predict(images, *model, "--pose3d", tiny_lifter, "--format", "bvh", "--format", "trc")
     assert (code, err) == (0, "")
-    files = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
+    files = sorted(
+        path.relative_to(tmp_path / "out").as_posix()
+        for path in (tmp_path / "out").rglob("*.*")
+        if path.name[0] != "."
+    )
     assert files == ["bvh/0000/0000_person0.bvh", "trc/0000/0000_person0.trc"]
     code, out, err = predict(images, *model, "--format", "bvh")
     assert code == 2 and "2D" in err and "--pose3d" in err

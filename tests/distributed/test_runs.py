@@ -23,7 +23,7 @@ def results(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST
+        if path.name != ".hfpose-output" and path.is_file() and path.name != MANIFEST
     }
 
 

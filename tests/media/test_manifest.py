@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hfpose.media.frames import Frame, MediaItem
-from hfpose.media.manifest import MANIFEST, WORK_FOLDER, Journal, merge_journals, read_manifest
+from hfpose.media.manifest import MANIFEST, WORK_FOLDER, Journal, is_unchanged, merge_journals, read_manifest
 from hfpose.media.sources import open_source
 from hfpose.media.writers import open_writers
 from hfpose.results import PoseOutput
@@ -109,3 +109,20 @@ def test_writers_tell_what_they_wrote(tmp_path, photo):
         "predictions/results.csv",
         f"visualizations/{name}.jpg",
     ]
+
+
+def test_a_result_belongs_to_the_very_file_that_it_is_of(tmp_path: Path, journal) -> None:  # type: ignore[no-untyped-def]
+    first, second = tmp_path / "a.png", tmp_path / "a.jpg"
+    first.write_bytes(b"1")
+    second.write_bytes(b"1")
+    done = MediaItem(0, "image", "a", str(first))
+    writing = journal()
+    writing.note(Frame(done, IMAGE), output())
+    writing.close()
+    merge_journals(tmp_path)
+    (entry,) = read_manifest(tmp_path / MANIFEST)
+    assert is_unchanged(entry, done)
+    assert not is_unchanged(entry, MediaItem(0, "image", "a", str(second)))  # takes the name in another run
+    first.write_bytes(b"22")
+    assert not is_unchanged(entry, done)
+    assert not is_unchanged(None, done)

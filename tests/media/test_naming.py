@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,18 @@ def test_endless_streams_of_arrays_cost_no_memory() -> None:
     for index in range(1000):
         namer.index_name(index)
     assert not namer._taken
+
+
+@pytest.mark.parametrize("letter", ["人", "é", "a"])
+def test_long_names_fit_into_file_systems_and_stay_apart(letter: str) -> None:
+    names = {base_name(f"{letter * 250}{end}.jpg") for end in "xy"}
+    assert len(names) == 2 and all(len(name.encode()) <= 180 for name in names)
+
+
+def test_names_that_are_not_utf8_can_be_written() -> None:
+    assert base_name(os.fsdecode(b"caf\xe9.jpg")).encode() == "caf\ufffd".encode()
+
+
+def test_files_of_one_name_are_told_apart_by_their_endings() -> None:
+    namer = Namer()
+    assert [namer.unique("a", suffix) for suffix in (".jpg", ".PNG", ".PNG")] == ["a", "a_png", "a_png_2"]

@@ -111,7 +111,7 @@ def test_links_in_a_circle(folder: Path, read: Callable[..., list[Frame]]) -> No
 def test_bad_files_in_a_folder_do_not_lose_the_others(folder: Path, read: Callable[..., list[Frame]]) -> None:
     (folder / "a.jpg").write_text("no image")
     frames = read(folder)
-    assert names(frames) == ["A", "a_2", "a10", "a2", "b"]
+    assert names(frames) == ["A", "a_jpg", "a10", "a2", "b"]
     assert [frame.error is None for frame in frames] == [True, False, True, True, True]
 
 
@@ -150,16 +150,16 @@ def test_mixed_list(folder: Path, photo: np.ndarray, write_video: Callable[..., 
     assert names(frames) == (
         [
             "b",
-            "b_2",
-            "b_2",
-            "b_2",
+            "b_mp4",
+            "b_mp4",
+            "b_mp4",
             "0000000002",
             "A",
             "a10",
             "a2",
-            "b_3",
+            "b_png",
             "0000000007",
-            "b_4",
+            "b_png_2",
             "0000000009",
             "0000000010",
         ]
@@ -248,8 +248,8 @@ def test_skipped_items_are_not_read_and_keep_their_names(folder: Path, read: Cal
 
     inputs = [folder / "b.png", folder / "b.png", folder / "nowhere.png", folder / "b.png"]
     frames = read(inputs, skip=skip)
-    assert names(frames) == ["b_2", "b_3"]
-    assert [item.name for item in asked] == ["b", "b_2", "nowhere", "b_3"]
+    assert names(frames) == ["b_png", "b_png_2"]
+    assert [item.name for item in asked] == ["b", "b_png", "nowhere", "b_png_2"]
 
 
 def test_sources_can_be_read_twice(folder: Path) -> None:
@@ -333,7 +333,7 @@ def test_broken_video_between_images(folder: Path, cut_video: Path, read: Callab
     frames = read([folder / "b.png", cut_video, folder / "b.png"])
     errors = [frame for frame in frames if frame.error]
     assert len(errors) == 1 and errors[0].name == "cut" and "breaks off" in (errors[0].error or "")
-    assert frames[-1].name == "b_2" and frames[-1].error is None
+    assert frames[-1].name == "b_png" and frames[-1].error is None
 
 
 class FakeCamera:
@@ -427,7 +427,7 @@ def test_a_list_file_names_inputs_relative_to_its_folder(folder: Path, tmp_path:
     assert source.num_frames == source.count_items("image") == 4
     assert source.count_items("video") == 0
     frames = list(source)
-    assert names(frames) == ["b", "b_2", "missing", "other"]
+    assert names(frames) == ["b", "b_png", "missing", "other"]
     assert [frame.error is None for frame in frames] == [True, True, False, False]
     assert "lists another list" in (frames[-1].error or "")
 
@@ -442,3 +442,25 @@ def test_frames_that_somebody_else_reads(photo: np.ndarray) -> None:
     for _ in range(2):
         assert [frame.frame_index for frame in source] == list(range(20))
     assert not source.is_single
+
+
+def test_what_a_folder_holds_beside_images_is_named(folder: Path, photo: np.ndarray) -> None:
+    (folder / "loop.png").symlink_to(folder / "loop.png")
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "clip.mp4").write_bytes(b"")
+    source = open_source(folder)
+    assert [frame.name for frame in source] == ["A", "a10", "a2", "b"]
+    named = {Path(name).name for names in source.left_out.names.values() for name in names}
+    assert {"loop.png", "pipe.jpg", "clip.mp4"} <= named
+
+
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (frame,) = open_source(tmp_path / "pipe.jpg")
+    assert "named pipe" in (frame.error or "")
+
+
+def test_heic_is_named_with_a_remedy(tmp_path: Path) -> None:
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    (frame,) = open_source(tmp_path)
+    assert "HEIC" in (frame.error or "") and "pillow-heif" in (frame.error or "")

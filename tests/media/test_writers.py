@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hfpose.errors import InputError
-from hfpose.media.files import partial_path
+from hfpose.media.files import OUTPUT_MARKER, partial_path
 from hfpose.media.frames import Frame
 from hfpose.media.images import load_image, save_image
 from hfpose.media.sources import open_source
@@ -32,7 +32,11 @@ def run(writers: WriterGroup, inputs: Any, make_output: MakeOutput, **options: A
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != OUTPUT_MARKER
+    }
 
 
 @pytest.fixture
@@ -198,8 +202,8 @@ def test_same_base_names_do_not_overwrite_each_other(
     inputs = [images / "a.png", write_video("a.mp4"), images / "a.png", images / "sub" / "a.png"]
     run(open_writers(out_dir=tmp_path / "out"), inputs, make_output)
     assert list(files(tmp_path / "out")) == [
-        *(f"predictions/{name}.json" for name in ("a", "a_2", "a_3", "a_4")),
-        *(f"visualizations/{name}" for name in ("a.jpg", "a_2.mp4", "a_3.jpg", "a_4.jpg")),
+        *(f"predictions/{name}.json" for name in ("a", "a_mp4", "a_png", "a_png_2")),
+        *(f"visualizations/{name}" for name in ("a.jpg", "a_mp4.mp4", "a_png.jpg", "a_png_2.jpg")),
     ]
 
 
@@ -362,15 +366,15 @@ def test_resuming_does_what_is_new_or_was_lost(images: Path, tmp_path: Path, mak
     (out / "visualizations" / "b.jpg").unlink()
     writers = open_writers(out_dir=out, formats=formats, resume=True)
     done = run(writers, [*inputs, images / "sub" / "a.png"], make_output, skip=writers.is_complete)
-    assert [frame.name for frame in done] == ["b", "a_2"]
+    assert [frame.name for frame in done] == ["b", "a_png"]
     after = files(out)
     assert {name for name in after if after[name] != before.get(name)} == {
-        "predictions/a_2.json",
+        "predictions/a_png.json",
         "predictions/results.coco.json",
         "predictions/results.csv",
-        "visualizations/a_2.jpg",
+        "visualizations/a_png.jpg",
     }
-    assert [row["file_name"] for row in json.loads(after["predictions/results.coco.json"])] == ["a", "b", "a_2"]
+    assert [row["file_name"] for row in json.loads(after["predictions/results.coco.json"])] == ["a", "b", "a_png"]
 
 
 def test_without_resume_everything_is_new(images: Path, tmp_path: Path, make_output: MakeOutput) -> None:
@@ -378,3 +382,39 @@ def test_without_resume_everything_is_new(images: Path, tmp_path: Path, make_out
     run(open_writers(out_dir=tmp_path / "out", formats=("coco", "csv")), images / "b.png", make_output)
     rows = json.loads((tmp_path / "out" / "predictions" / "results.coco.json").read_text())
     assert [row["file_name"] for row in rows] == ["b"]
+
+
+# Folders that are inputs too, and other runs
+
+
+@pytest.mark.parametrize("target", ["", "a.png", "."])
+def test_drawings_are_never_written_over_inputs(images: Path, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(images)
+    place = Path() if target == "." else images / target
+    inputs = images / "a.png" if target else images
+    with pytest.raises(InputError, match="over inputs"):
+        open_writers(vis_out_dir=place, source=open_source(inputs))
+
+
+def test_drawings_of_subfolders_are_not_written_over_those_of_others(images: Path) -> None:
+    with pytest.raises(InputError, match="over inputs"):
+        open_writers(vis_out_dir=images / "sub", source=open_source(images, recursive=True))
+
+
+def test_results_inside_of_the_inputs_are_not_read_again(images: Path, make_output: MakeOutput) -> None:
+    def names() -> list[str]:
+        return [frame.name for frame in open_source(images, recursive=True)]
+
+    before = names()
+    run(open_writers(out_dir=images / "out"), open_source(images, recursive=True), make_output)
+    assert names() == before
+    source = open_source(images, recursive=True)
+    list(source)
+    assert source.left_out.counts == {"subfolder with results of an earlier run": 1}
+
+
+def test_a_second_run_keeps_away_from_the_folder(tmp_path: Path) -> None:
+    with open_writers(out_dir=tmp_path), pytest.raises(InputError, match="Another run"):
+        open_writers(out_dir=tmp_path)
+    with open_writers(out_dir=tmp_path):
+        pass

@@ -216,13 +216,13 @@ def predict(
         Path | None, typer.Option(help="Folder for drawn images and videos.", rich_help_panel=_OUTPUT)
     ] = None,
     format: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
-            help="Format of predictions: json, coco, openpose, csv, parquet; for people in 3D also trc and bvh. May be "
-            "repeated.",
+            help="Format of predictions: json (the default), coco, openpose, csv, parquet; for people in 3D also trc and bvh. Several "
+            "with commas between them.",
             rich_help_panel=_OUTPUT,
         ),
-    ] = ["json"],  # noqa: B006 - typer reads the default, nothing changes it
+    ] = None,
     show: Annotated[
         bool, typer.Option(help="Show the results in a window. Esc or q ends the run.", rich_help_panel=_OUTPUT)
     ] = False,
@@ -287,6 +287,9 @@ def predict(
     if not inputs:
         raise typer.BadParameter("give an image, a folder, a video or webcam.", param_hint="INPUTS")
     check_scope(scope)
+    formats = [name for value in format or ["json"] for name in value.split(",")]
+    if format and not (out_dir or pred_out_dir):
+        raise typer.BadParameter("there is no folder to write to; give --out-dir too.", param_hint="--format")
     suppresses = _boolean(pose_based_nms)
 
     from hfpose.distributed.environment import is_distributed, quiet_store
@@ -340,11 +343,17 @@ def predict(
         show_progress=show_progress,
     )
     with run:
+        source = open_source(inputs if len(inputs) > 1 else inputs[0], recursive=recursive, skip=run.skip)
         writers = open_writers(
-            out_dir=out_dir, pred_out_dir=pred_out_dir, vis_out_dir=vis_out_dir, formats=format, resume=run.resume
+            out_dir=out_dir,
+            pred_out_dir=pred_out_dir,
+            vis_out_dir=vis_out_dir,
+            formats=formats,
+            resume=run.resume,
+            source=source,
+            exclusive=not is_distributed(),
         )
         run.begin(writers)
-        source = open_source(inputs if len(inputs) > 1 else inputs[0], recursive=recursive, skip=run.skip)
         window = Window("hfpose") if show else None
         pipe = pipeline(
             "pose-estimation" if pose3d is None else "pose-estimation-3d",

@@ -34,7 +34,7 @@ from hfpose.errors import HFPoseError, InputError
 from hfpose.media.formats import CocoWriter, CsvWriter
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.images import is_url
-from hfpose.media.manifest import WORK_FOLDER, Journal, merge_journals
+from hfpose.media.manifest import MANIFEST, WORK_FOLDER, Journal, is_unchanged, merge_journals, read_manifest
 from hfpose.media.sources import Source
 from hfpose.media.video import open_video, stated_frames
 from hfpose.media.writers import WriterGroup
@@ -62,6 +62,7 @@ class Run:
         self.failures = 0
         self._journal: Journal | None = None
         self._writers: WriterGroup | None = None
+        self._earlier: dict[str, dict[str, Any]] = {}  # what the manifest says, by name of the input
         self._prepare()
 
     @property
@@ -81,11 +82,14 @@ class Run:
         """
         self._writers = writers
         if self.folder is not None:
+            self._earlier = {entry["name"]: entry for entry in read_manifest(self.folder / MANIFEST)}
             self._journal = Journal(self.folder, self._rank, writers.outputs)
 
     def skip(self, item: MediaItem) -> bool:
         """Whether an input is left out; a source asks for each of its items, in their order."""
         if not self.resume or self._writers is None or not self._writers.is_complete(item):
+            return False
+        if not is_unchanged(self._earlier.get(item.name), item):
             return False
         if self._journal is not None:
             self._journal.keep(item)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,39 +18,10 @@ import numpy as np
 from hfpose.errors import ConfigError, InputError
 from hfpose.keypoints import KeypointSchema, generic_schema, load_schema, schema_for_names
 from hfpose.media.files import open_to_read
-
-# Names that are kept for each reason why something was left out.
-NAMES_IN_REPORT = 3
+from hfpose.media.left_out import LeftOut
 
 # Part of a box that a segmented person covers, where an annotation states no area; as in `xtcocotools.cocoeval`.
 AREA_OF_BOX = 0.53
-
-
-@dataclass
-class LeftOut:
-    """Counts of what was left out by reason, with the first names of each."""
-
-    counts: dict[str, int] = field(default_factory=dict)
-    names: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, reason: str, name: object) -> None:
-        self.counts[reason] = self.counts.get(reason, 0) + 1
-        names = self.names.setdefault(reason, [])
-        if len(names) < NAMES_IN_REPORT:
-            names.append(str(name))
-
-    @property
-    def total(self) -> int:
-        return sum(self.counts.values())
-
-    def lines(self) -> list[str]:
-        """One line for each reason, most frequent first."""
-        ordered = sorted(self.counts.items(), key=lambda item: -item[1])
-        return [f"{count} x {reason}: {self._examples(reason, count)}" for reason, count in ordered]
-
-    def _examples(self, reason: str, count: int) -> str:
-        shown = ", ".join(self.names[reason])
-        return f"{shown}, ..." if count > len(self.names[reason]) else shown
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from filelock import FileLock, Timeout
+
 from hfpose.errors import InputError
+
+OUTPUT_MARKER = ".hfpose-output"
+"""Hidden file in each folder that a run writes to: a lock while it runs, and a sign not to read the folder as inputs."""
 
 
 def is_folder(path: Path) -> bool:
@@ -27,9 +33,13 @@ def open_to_read(path: Path, kind: str) -> BinaryIO:
         kind: what was expected, for messages: "image" or "video".
 
     Raises:
-        InputError: if there is no such file or it cannot be opened.
+        InputError: if there is no such file, it cannot be opened, or it is no regular file, such as a named pipe, for
+            which a reader could wait for ever.
     """
     try:
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise InputError(f"{str(path)!r} is a {_special_kind(mode)}, expected a regular file with one {kind}.")
         return path.open("rb")
     except FileNotFoundError:
         raise InputError(
@@ -45,6 +55,11 @@ def open_to_read(path: Path, kind: str) -> BinaryIO:
         ) from None
     except (OSError, ValueError) as error:  # a name that is too long or has a null byte, a failing disk
         raise InputError(f"Cannot open {str(path)!r}: {error}.") from error
+
+
+def _special_kind(mode: int) -> str:
+    kinds = {stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
+    return kinds.get(stat.S_IFMT(mode), "special file")
 
 
 def partial_path(path: Path) -> Path:
@@ -68,6 +83,30 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+class OutputLock:
+    """Keeps an output folder for one run, and marks it as one (`OUTPUT_MARKER`).
+
+    The operating system releases it when the process ends, however that happens.
+
+    Raises:
+        InputError: if another run writes into the folder, or nothing can be written there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._lock = FileLock(folder / OUTPUT_MARKER, timeout=0)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise InputError(
+                f"Another run writes its results into {str(folder)!r}. Wait for its end, or give another folder."
+            ) from None
+        except OSError as error:
+            raise InputError(f"Cannot write into the folder {str(folder)!r}: {error.strerror}.") from error
+
+    def release(self) -> None:
+        self._lock.release()
 
 
 class FolderOfFiles:

@@ -46,12 +46,14 @@ _FORMATS = {
     "AVIF": ("Avif", (".avif",)),
     "JPEG2000": ("Jpeg2K", (".jp2",)),
     "ICO": ("Ico", (".ico",)),
+    "HEIF": ("", (".heic", ".heif")),  # read by pillow-heif where that is installed
 }
 
 IMAGE_SUFFIXES = frozenset(suffix for _, suffixes in _FORMATS.values() for suffix in suffixes)
 """File name endings by which images are found in folders."""
 
 _SILENT_FORMATS = ("JPEG", "PNG")
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 
 _JPEG_END = b"\xff\xd9"
 _ORIENTATION_TAG = 0x0112
@@ -326,6 +328,10 @@ def _decode(file: IO[bytes], name: str, size: int, max_side: int | None) -> np.n
             raise InputError(
                 f"{name} is a {format_name} image that is damaged or cut off: {reason}. Copy or export it again."
             ) from error
+    if prefix[4:8] == b"ftyp" and prefix[8:12] in _HEIF_BRANDS:
+        raise InputError(
+            f"{name} is a HEIC image, as iPhones take them. To read it: `pip install pillow-heif`; or convert it to JPEG."
+        )
     known = ", ".join(format_name for format_name, _, _ in _readers())
     raise InputError(
         f"{name} is no image that can be read, whatever its name says: it starts with {prefix[:8]!r}. "
@@ -378,7 +384,10 @@ def _readers() -> tuple[tuple[str, Callable[..., ImageFile.ImageFile], Callable[
 
     for plugin, _ in _FORMATS.values():
         with suppress(ImportError):  # AVIF came later than the oldest Pillow that is supported
-            importlib.import_module(f"PIL.{plugin}ImagePlugin")
+            if plugin:
+                importlib.import_module(f"PIL.{plugin}ImagePlugin")
+    with suppress(ImportError):
+        importlib.import_module("pillow_heif").register_heif_opener()
     readers = [(name, *Image.OPEN[name]) for name in _FORMATS if name in Image.OPEN]
     return tuple(
         (name, QuietJpeg if name == "JPEG" else factory, accept) for name, factory, accept in readers if accept

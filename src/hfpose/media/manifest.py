@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from operator import itemgetter
@@ -18,6 +18,7 @@ from typing import Any
 
 from hfpose.media.files import atomic_path
 from hfpose.media.frames import Frame, MediaItem
+from hfpose.media.images import is_url, local_path
 from hfpose.results import PoseOutput
 
 MANIFEST = "manifest.jsonl"
@@ -42,7 +43,7 @@ class _Open:
 class Journal:
     """What one process has done, line by line.
 
-    A line has `index` (number of the input), `name`, `input` (path or URL), `status` (`"ok"` or `"error"`), `outputs` (paths
+    A line has `index` (number of the input), `name`, `input` (path or URL), `size` and `modified` of its file, `status` (`"ok"` or `"error"`), `outputs` (paths
     below the folder), `error`, `frames`, `instances` and `seconds`: the time that passed in this process from the result
     before the input's first to its last. Of images in one batch the first one has it; sums are right.
 
@@ -85,7 +86,7 @@ class Journal:
 
     def keep(self, item: MediaItem) -> None:
         """Take down that an earlier run has done an input."""
-        self._write({"index": item.index, "name": item.name, "input": item.source, "status": _KEPT}, item)
+        self._write({**_identity(item), "status": _KEPT}, item)
 
     def close(self) -> None:
         """Complete the last input's line, after its files are complete."""
@@ -103,9 +104,7 @@ class Journal:
         item = done.item
         self._write(
             {
-                "index": item.index,
-                "name": item.name,
-                "input": item.source,
+                **_identity(item),
                 "status": "ok" if done.error is None else "error",
                 "error": done.error,
                 "frames": done.frames,
@@ -142,7 +141,7 @@ def merge_journals(folder: Path, keep_earlier: bool = True) -> None:
                 if entry["name"] in lines:
                     earlier = json.loads(lines[entry["name"]][1])
                 entry = {**earlier, **entry, "status": earlier["status"]}
-            lines[entry["name"]] = entry["index"], json.dumps({key: entry[key] for key in _ORDER})
+            lines[entry["name"]] = entry["index"], json.dumps({key: entry.get(key) for key in _ORDER})
     if lines:
         with atomic_path(manifest) as partial, partial.open("w", encoding="utf-8") as file:
             file.writelines(f"{text}\n" for _, text in sorted(lines.values(), key=itemgetter(0)))
@@ -154,7 +153,26 @@ def merge_journals(folder: Path, keep_earlier: bool = True) -> None:
         (folder / WORK_FOLDER).rmdir()
 
 
-_ORDER = ("index", "name", "input", "status", "outputs", "error", "frames", "instances", "seconds")
+def is_unchanged(entry: Mapping[str, Any] | None, item: MediaItem) -> bool:
+    """Whether a line of a manifest is of this very input: the same path or URL, and the same file as then."""
+    return entry is not None and all(
+        entry.get(key) == value for key, value in _identity(item).items() if key != "index"
+    )
+
+
+def _identity(item: MediaItem) -> dict[str, Any]:
+    """What tells an input from others; size (bytes) and time of change (nanoseconds) are null for what is no local file."""
+    size = modified = None
+    with suppress(OSError, ValueError):
+        if item.source is not None and not is_url(item.source):
+            about = local_path(item.source).stat()
+            size, modified = about.st_size, about.st_mtime_ns
+    return {"index": item.index, "name": item.name, "input": item.source, "size": size, "modified": modified}
+
+
+_ORDER = (
+    "index", "name", "input", "size", "modified", "status", "outputs", "error", "frames", "instances", "seconds",
+)  # fmt: skip
 _UNKNOWN = {"error": None, "frames": None, "instances": None, "seconds": None}
 
 

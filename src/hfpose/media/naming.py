@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from hfpose.media.images import is_url
 
-_MAX_LENGTH = 180  # characters; file systems allow 255 bytes, and endings are still to come
+_MAX_BYTES = 180  # in UTF-8; file systems allow 255 bytes, and endings are still to come
 _UNSAFE = re.compile(r'[\x00-\x1f/\\:*?"<>|]+')
 
 
@@ -17,14 +18,25 @@ def base_name(source: str | Path) -> str:
     text = unquote(urlsplit(str(source)).path) if is_url(source) else str(source)
     parts = [part for part in re.split(r"[/\\]" if is_url(source) else r"[/]", text) if part not in ("", ".", "..")]
     stem = Path(parts[-1]).stem if parts else ""
-    name = _UNSAFE.sub("_", stem)[:_MAX_LENGTH].strip()
+    # A name that is not UTF-8 holds surrogates, which no text file can.
+    encoded = _UNSAFE.sub("_", stem).encode("utf-8", "surrogateescape")
+    name = _truncated(encoded.decode("utf-8", "replace")).strip()
     return name if name.strip(".") else "unnamed"
+
+
+def _truncated(name: str) -> str:
+    """The name, or as much of it as fits into `_MAX_BYTES`, with a hash in the place of the rest."""
+    encoded = name.encode()
+    if len(encoded) <= _MAX_BYTES:
+        return name
+    digest = hashlib.sha1(encoded, usedforsecurity=False).hexdigest()[:8]
+    return f"{encoded[: _MAX_BYTES - 9].decode('utf-8', 'ignore')}-{digest}"
 
 
 class Namer:
     """Gives each item of a run a name of its own, the same in each run over the same inputs.
 
-    A name that is taken gets `_2`, `_3` and so on. Upper and lower case count as equal, since some file systems do not tell
+    A name that is taken gets the ending of its file (`a_png` beside `a`), if that does not help `_2`, `_3` and so on. Upper and lower case count as equal, since some file systems do not tell
     them apart.
 
     Args:
@@ -36,7 +48,10 @@ class Namer:
         self._taken: dict[str, int] = {}
         self._last_index = -1
 
-    def unique(self, name: str) -> str:
+    def unique(self, name: str, suffix: str = "") -> str:
+        """The name, changed if it is taken; `suffix` is the ending of its file, such as `.png`."""
+        if suffix and self._is_taken(name):
+            name = f"{name}_{suffix.removeprefix('.').lower()}"
         candidate = name
         number = self._taken.get(name.casefold(), 1)
         while self._is_taken(candidate):

@@ -6,6 +6,7 @@ import functools
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -14,9 +15,10 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from hfpose.errors import InputError
-from hfpose.media.files import is_folder, open_to_read
+from hfpose.media.files import OUTPUT_MARKER, is_folder, open_to_read
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.images import is_image_path, is_url, load_image, local_path
+from hfpose.media.left_out import LeftOut
 from hfpose.media.naming import Namer, base_name
 from hfpose.media.read_ahead import Job, read_ahead, read_in_turn
 from hfpose.media.video import VIDEO_SUFFIXES, Capture, open_video, read_video, read_webcam, stated_frames
@@ -90,6 +92,8 @@ class Source:
         self._inputs = inputs
         self._options = options
         self._readers: list[Generator[Frame, None, None]] = []
+        self.left_out = LeftOut()
+        """What looks like an input and was not read, complete once the source was iterated to its end."""
         if not isinstance(inputs, (str, Path)) and not _is_image(inputs) and not _is_collection(inputs):
             raise InputError(
                 f"Cannot read images from {type(inputs).__name__}: give a path, a URL, a folder, 'webcam', a PIL image, a "
@@ -128,14 +132,38 @@ class Source:
         """How many frames there will be if nothing is skipped or fails, as far as that is known without reading them."""
         if _is_collection(self._inputs) and not isinstance(self._inputs, (list, tuple)):
             return len(self._inputs) if isinstance(self._inputs, Sized) else None
-        counts = [_count_frames(leaf, self._options) for leaf in _leaves(self._inputs, self._options.recursive)]
+        counts = [_count_frames(leaf, self._options) for leaf in self._leaves()]
         return None if None in counts else sum(count for count in counts if count is not None)
+
+    def file_places(self) -> tuple[set[Path], set[Path]]:
+        """Where output files of this source may meet its inputs, as far as that is known without reading them.
+
+        Returns:
+            The subfolders that output names lie in, and all local input files with their folders, resolved. Of folders
+            only the folders themselves are listed, since they may hold millions of files.
+        """
+        subfolders, inputs = {Path()}, set()
+        values = self._inputs if isinstance(self._inputs, (list, tuple)) else [self._inputs]
+        for value in values:
+            if (
+                not isinstance(value, (str, Path))
+                or _path_kind(value) not in ("image", "video", "folder")
+                or is_url(value)
+            ):
+                continue
+            path = local_path(value)
+            inputs |= {path.resolve(), path.resolve() if is_folder(path) else path.resolve().parent}
+            if is_folder(path) and self._options.recursive:
+                below = {Path(current) for current, _, _ in os.walk(path)}
+                subfolders |= {folder.relative_to(path) for folder in below}
+                inputs |= {folder.resolve() for folder in below if not (folder / OUTPUT_MARKER).exists()}
+        return subfolders, inputs
 
     def count_items(self, kind: Literal["image", "video", "webcam"]) -> int | None:
         """How many inputs of a kind there are, as far as that is known without reading them."""
         if _is_collection(self._inputs) and not isinstance(self._inputs, (list, tuple)):
             return None
-        return sum(leaf.kind == kind for leaf in _leaves(self._inputs, self._options.recursive))
+        return sum(leaf.kind == kind for leaf in self._leaves())
 
     def __iter__(self) -> Iterator[Frame]:
         options = self._options
@@ -160,11 +188,15 @@ class Source:
     ) -> None:
         self.close()
 
+    def _leaves(self, left_out: LeftOut | None = None) -> Iterator[_Leaf]:
+        return _leaves(self._inputs, self._options.recursive, LeftOut() if left_out is None else left_out)
+
     def _jobs(self) -> Generator[Job, None, None]:
         """Frames of videos, which are decoded in order, and for each image a function that decodes it."""
         namer = Namer(self._options.index_digits)
-        for index, leaf in enumerate(_leaves(self._inputs, self._options.recursive)):
-            name = namer.index_name(index) if leaf.name is None else namer.unique(leaf.name)
+        for index, leaf in enumerate(self._leaves(self.left_out)):
+            suffix = Path(leaf.source).suffix if leaf.source and leaf.kind != "webcam" else ""
+            name = namer.index_name(index) if leaf.name is None else namer.unique(leaf.name, suffix)
             item = MediaItem(index, leaf.kind, name, leaf.source)
             if self._options.skip is not None and self._options.skip(item):
                 continue
@@ -229,16 +261,16 @@ def _path_kind(source: str | Path) -> Literal["image", "video", "webcam", "folde
     return "video" if path.suffix.lower() in VIDEO_SUFFIXES else "image"
 
 
-def _leaves(inputs: Any, recursive: bool) -> Iterator[_Leaf]:
+def _leaves(inputs: Any, recursive: bool, left_out: LeftOut) -> Iterator[_Leaf]:
     """The single items of any input, folders and collections opened."""
     if isinstance(inputs, (str, Path)):
-        yield from _path_leaves(inputs, recursive)
+        yield from _path_leaves(inputs, recursive, left_out)
     elif _is_image(inputs):
         yield _image_leaf(inputs)
     else:
         for value in _elements(inputs):
             if isinstance(value, (str, Path)):
-                yield from _path_leaves(value, recursive)
+                yield from _path_leaves(value, recursive, left_out)
             else:
                 yield _image_leaf(value)
 
@@ -252,12 +284,12 @@ def _elements(collection: Any) -> Iterator[Any]:
             yield collection[index]
 
 
-def _path_leaves(source: str | Path, recursive: bool) -> Iterator[_Leaf]:
+def _path_leaves(source: str | Path, recursive: bool, left_out: LeftOut) -> Iterator[_Leaf]:
     kind = _path_kind(source)
     if kind == "folder":
-        yield from _folder_leaves(local_path(source), recursive)
+        yield from _folder_leaves(local_path(source), recursive, left_out)
     elif kind == "list":
-        yield from _list_leaves(local_path(source), recursive)
+        yield from _list_leaves(local_path(source), recursive, left_out)
     elif kind == "webcam":
         number = str(source).partition(":")[2] or "0"
         error = None if number.isdecimal() else f"{source!r} names no camera: expected 'webcam' or 'webcam:1'."
@@ -266,7 +298,7 @@ def _path_leaves(source: str | Path, recursive: bool) -> Iterator[_Leaf]:
         yield _Leaf(kind, source, base_name(source), str(source))
 
 
-def _list_leaves(path: Path, recursive: bool) -> Iterator[_Leaf]:
+def _list_leaves(path: Path, recursive: bool, left_out: LeftOut) -> Iterator[_Leaf]:
     """What the lines of a list file name; empty lines and those that begin with `#` are comments."""
     try:
         with open_to_read(path, "list of inputs") as file:
@@ -275,19 +307,19 @@ def _list_leaves(path: Path, recursive: bool) -> Iterator[_Leaf]:
                 if not line or line.startswith("#"):
                     continue
                 if is_url(line):
-                    yield from _path_leaves(line, recursive)
+                    yield from _path_leaves(line, recursive, left_out)
                 elif _path_kind(entry := path.parent / line) == "list":
                     yield _Leaf("image", None, base_name(entry), str(entry), f"{str(path)!r} lists another list.")
                 else:
-                    yield from _path_leaves(entry, recursive)
+                    yield from _path_leaves(entry, recursive, left_out)
     except InputError as error:
         yield _Leaf("image", None, base_name(path), str(path), str(error))
 
 
-def _folder_leaves(folder: Path, recursive: bool) -> Iterator[_Leaf]:
+def _folder_leaves(folder: Path, recursive: bool, left_out: LeftOut) -> Iterator[_Leaf]:
     found = False
     try:
-        for path in _list_images(folder, recursive):
+        for path in _list_images(folder, recursive, left_out):
             found = True
             name = path.relative_to(folder).with_name(base_name(path)).as_posix()
             yield _Leaf("image", path, name, str(path))
@@ -301,29 +333,53 @@ def _folder_leaves(folder: Path, recursive: bool) -> Iterator[_Leaf]:
         yield _Leaf("image", None, folder.name, str(folder), f"The folder {str(folder)!r} holds no images.{hint}")
 
 
-def _list_images(folder: Path, recursive: bool) -> list[Path]:
-    """Files with the ending of an image, sorted by path; hidden ones are left out, links to folders not followed.
+def _list_images(folder: Path, recursive: bool, left_out: LeftOut) -> list[Path]:
+    """Files with the ending of an image, sorted by path. Hidden files are passed over, links to folders not followed.
+
+    Args:
+        folder: to look into.
+        recursive: whether to look into its subfolders too, except those that hold results of hfpose.
+        left_out: gets what looks like an input and is not read.
 
     Raises:
-        OSError: if the folder cannot be listed; subfolders that cannot are left out.
+        OSError: if the folder cannot be listed.
     """
     paths: list[Path] = []
     folders = [folder]
     while folders:
         current = folders.pop()
         try:
-            with os.scandir(current) as entries:
-                for entry in entries:
-                    if entry.name.startswith("."):
-                        continue
-                    if recursive and entry.is_dir(follow_symlinks=False):
-                        folders.append(current / entry.name)
-                    elif is_image_path(Path(entry.name)) and entry.is_file():
-                        paths.append(current / entry.name)
-        except OSError:
+            entries = sorted(os.scandir(current), key=attrgetter("name"))
+        except OSError as error:
             if current == folder:
                 raise
+            left_out.add(f"subfolder that cannot be listed ({error.strerror})", current)
+            continue
+        if current != folder and any(entry.name == OUTPUT_MARKER for entry in entries):
+            left_out.add("subfolder with results of an earlier run", current)
+            continue
+        for entry in entries:
+            path = current / entry.name
+            if entry.name.startswith("."):
+                continue
+            if recursive and entry.is_dir(follow_symlinks=False):
+                folders.append(path)
+            elif is_image_path(Path(entry.name)):
+                if reason := _unreadable_reason(path):
+                    left_out.add(reason, path)
+                else:
+                    paths.append(path)
+            elif path.suffix.lower() in VIDEO_SUFFIXES:
+                left_out.add("video in a folder of images; give its path to read it", path)
     return sorted(paths)
+
+
+def _unreadable_reason(path: Path) -> str | None:
+    """Why something with the name of an image is no file that can be read; None for a regular file."""
+    try:
+        return None if path.is_file() else "no regular file, in spite of its name"
+    except OSError as error:
+        return f"file that cannot be opened ({error.strerror})"
 
 
 def _image_leaf(value: Any) -> _Leaf:

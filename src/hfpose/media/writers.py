@@ -14,12 +14,14 @@ from typing import Any, Protocol
 
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema
+from hfpose.media.files import OutputLock
 from hfpose.media.formats import CocoWriter, CsvWriter, OpenPoseWriter
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.images import SAVE_SUFFIXES, save_image
 from hfpose.media.json_lists import JsonListFile, write_json_list
 from hfpose.media.parquet import ParquetWriter
 from hfpose.media.per_video import OneFilePerVideo
+from hfpose.media.sources import Source
 from hfpose.media.tracks import TrackWriter
 from hfpose.media.video import DEFAULT_FPS, VIDEO_SAVE_SUFFIXES, VideoFile
 from hfpose.results import PoseOutput
@@ -130,6 +132,17 @@ class VisualizationWriter:
     def abandon(self) -> None:
         self._videos.abandon()
 
+    def check_inputs(self, source: Source) -> None:
+        """Raise InputError if a drawn image would be written over one of the files of `source`."""
+        subfolders, inputs = source.file_places()
+        for subfolder in [Path()] if self._is_file else subfolders:
+            place = (self._target if self._is_file else self._target / subfolder).resolve()
+            if place in inputs:
+                raise InputError(
+                    f"Drawn images would be written over inputs: {str(place)!r} is an input or holds inputs. Give "
+                    "another folder."
+                )
+
     def _path(self, item: MediaItem) -> Path:
         return (
             self._target
@@ -164,6 +177,8 @@ def open_writers(
     formats: Sequence[str] = ("json",),
     instances: Callable[[PoseOutput], list[Any]] = attrgetter("predictions"),
     resume: bool = False,
+    source: Source | None = None,
+    exclusive: bool = True,
 ) -> WriterGroup:
     """The writers of one run.
 
@@ -178,18 +193,30 @@ def open_writers(
             results only.
         instances: see `JsonWriter`.
         resume: whether files of an earlier run count. Give `skip=writers.is_complete` to `open_source` then.
+        source: the inputs, over which nothing may be written.
+        exclusive: whether other runs are kept away from the folders, as all are but the processes of one run.
 
     Raises:
-        InputError: if a format is unknown or a folder cannot be made.
+        InputError: if a format is unknown, a folder cannot be made, drawn images would be written over inputs, or another
+            run writes into the folder.
     """
     if unknown := sorted(set(formats) - set(_FORMATS)):
         raise InputError(f"Unknown format of predictions: {', '.join(unknown)}. Choose from {', '.join(_FORMATS)}.")
     if out_dir is not None:
         pred_out_dir = pred_out_dir or Path(out_dir) / "predictions"
         vis_out_dir = vis_out_dir or Path(out_dir) / "visualizations"
+    target = None if vis_out_dir is None else Path(vis_out_dir)
+    drawings = [] if target is None else [VisualizationWriter(target)]
+    if source is not None:
+        for writer in drawings:
+            writer.check_inputs(source)
+    vis_folder = target.parent if target is not None and is_file_target(target) else target
+    folders = {_make_folder(Path(each)) for each in (out_dir, pred_out_dir, vis_folder) if each is not None}
+    outer = sorted(folder for folder in folders if not folders & set(folder.parents))
+    locks = [OutputLock(folder) for folder in outer] if exclusive else []
     writers: list[Writer] = []
     if pred_out_dir:
-        folder = _make_folder(Path(pred_out_dir))
+        folder = Path(pred_out_dir)
         if "json" in formats:
             writers.append(JsonWriter(folder, instances))
         if "openpose" in formats:
@@ -201,11 +228,7 @@ def open_writers(
         if "parquet" in formats:
             writers.append(ParquetWriter(folder / "results.parquet", resume=resume))
         writers += [TrackWriter(folder / kind, kind) for kind in ("trc", "bvh") if kind in formats]
-    if vis_out_dir:
-        target = Path(vis_out_dir)
-        _make_folder(target.parent if is_file_target(target) else target)
-        writers.append(VisualizationWriter(target))
-    return WriterGroup(writers)
+    return WriterGroup([*writers, *drawings], locks)
 
 
 def is_file_target(target: Path) -> bool:
@@ -225,8 +248,9 @@ def _make_folder(folder: Path) -> Path:
 class WriterGroup:
     """Several writers as one, and a context manager: a block that ends well closes them, one that does not abandons them."""
 
-    def __init__(self, writers: Sequence[Writer]) -> None:
+    def __init__(self, writers: Sequence[Writer], locks: Sequence[OutputLock] = ()) -> None:
         self.writers = tuple(writers)
+        self._locks = locks
 
     @property
     def wants_visualization(self) -> bool:
@@ -264,11 +288,17 @@ class WriterGroup:
         """Finish what is open: the run is over."""
         for writer in self.writers:
             writer.close()
+        self._release()
 
     def abandon(self) -> None:
         """Stop without finishing: the run broke off."""
         for writer in self.writers:
             writer.abandon()
+        self._release()
+
+    def _release(self) -> None:
+        for lock in self._locks:
+            lock.release()
 
     def __enter__(self) -> WriterGroup:
         return self

@@ -1,0 +1,35 @@
+"""What was left out of a run or a file, counted and named by reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+# Names that are kept for each reason why something was left out.
+NAMES_IN_REPORT = 3
+
+
+@dataclass
+class LeftOut:
+    """Counts of what was left out by reason, with the first names of each."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    names: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, reason: str, name: object) -> None:
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+        names = self.names.setdefault(reason, [])
+        if len(names) < NAMES_IN_REPORT:
+            names.append(str(name))
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+    def lines(self) -> list[str]:
+        """One line for each reason, most frequent first."""
+        ordered = sorted(self.counts.items(), key=lambda item: -item[1])
+        return [f"{count} x {reason}: {self._examples(reason, count)}" for reason, count in ordered]
+
+    def _examples(self, reason: str, count: int) -> str:
+        shown = ", ".join(self.names[reason])
+        return f"{shown}, ..." if count > len(self.names[reason]) else shown
