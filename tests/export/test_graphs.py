@@ -11,7 +11,12 @@ import torch
 import small_bottom_up
 from hfpose.errors import CheckpointError, ConfigError
 from hfpose.export.graphs import MAX_DIFFERENCE, compare_graph, example_inputs, export_graph
+from hfpose.models.heatmap.configuration_heatmap import HeatmapConfig
+from hfpose.models.heatmap.image_processing_heatmap import HeatmapImageProcessor
+from hfpose.models.heatmap.modeling_heatmap import HeatmapForPoseEstimation
 from hfpose.models.shared.gated_attention import GatedAttentionUnit
+from networks import settle_normalizations
+from small_backbones import SMALL_BACKBONES
 from small_models import SMALL_MODELS, small_model
 
 OUTPUTS = {
@@ -74,6 +79,23 @@ def test_bottom_up_models_take_images_of_any_shape(name, tmp_path):
     found = session.run(None, {"pixel_values": inputs["pixel_values"].numpy()})
     for key, value in zip(OUTPUTS[name], found, strict=True):
         np.testing.assert_allclose(value, expected[key], rtol=1e-3, atol=1e-4 * float(expected[key].abs().max()))
+
+
+@pytest.mark.parametrize(
+    "name", ["resnest", "scnet", "shufflenet_v2", "vipnas_mobilenet_v3", "vipnas_resnet", "swin", "pvt", "vgg"]
+)
+def test_backbones_compute_what_torch_computes(name, tmp_path):
+    config = HeatmapConfig(
+        backbone_config=SMALL_BACKBONES[name][0](), image_size=(64, 64), deconv_channels=(8,), deconv_kernel_sizes=(4,)
+    )
+    model = HeatmapForPoseEstimation(config)
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=(1.5 / parameter[0].numel()) ** 0.5)
+    settle_normalizations(model, torch.randn(8, 3, 64, 64))
+    processor = HeatmapImageProcessor(size={"height": 64, "width": 64})
+    differences = export_graph(model.eval(), processor, tmp_path / "model.onnx")
+    assert differences["heatmaps"].relative <= MAX_DIFFERENCE
 
 
 def test_normalizations_are_folded_and_the_model_stays_as_it_was(tmp_path):

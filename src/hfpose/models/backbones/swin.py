@@ -127,7 +127,8 @@ class SwinAttention(nn.Module):
             padded = padded.roll((-self.shift, -self.shift), (1, 2))
         windows = split_patches(padded, self.window_size)  # (B, rows, columns, size, size, C)
         attended = self._attend(windows.flatten(3, 4).flatten(1, 2), padded.shape[1:3])
-        attended = attended.view(windows.shape).transpose(2, 3).flatten(3, 4).flatten(1, 2)
+        attended = attended.unflatten(2, windows.shape[3:5]).unflatten(1, windows.shape[1:3])
+        attended = attended.transpose(2, 3).flatten(3, 4).flatten(1, 2)
         if self.shift:
             attended = attended.roll((self.shift, self.shift), (1, 2))
         return attended[:, :height, :width]
