@@ -183,7 +183,8 @@ def test_every_family_may_be_split_wherever_it_says_it_may(make_model, monkeypat
     model = make_model().eval()
     parts = list(smallest_parts(model))
     assert len(parts) > 3
-    size = getattr(getattr(model.config, "backbone_config", model.config), "image_size", None) or (320, 320)
+    configs = (model.config, getattr(model.config, "backbone_config", None))
+    size = next((size for config in configs if (size := getattr(config, "image_size", None))), (320, 320))
     height, width = (size["height"], size["width"]) if isinstance(size, dict) else size
     shape = (1, 9, 17, 3) if model.main_input_name == "keypoints_2d" else (1, 3, height, width)
     make_tensor = torch.tensor
