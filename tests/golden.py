@@ -14,8 +14,9 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from hfpose.checkpoints.conversion import ModelSource, build_model
+from hfpose.checkpoints.conversion import build_model
 from hfpose.checkpoints.custom import family_of_model
+from hfpose.checkpoints.source import ModelSource
 from hfpose.hub.zoo import ModelEntry, Task, find_entry, get_entry
 from hfpose.keypoints import list_schemas, load_schema
 from hfpose.media.images import load_image

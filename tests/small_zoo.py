@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from hfpose.checkpoints.conversion import ModelSource
+from hfpose.checkpoints.source import ModelSource
 from hfpose.hub.zoo import ModelEntry
 from hfpose.ops.quiet import without_progress_bars
 from networks import settle_normalizations

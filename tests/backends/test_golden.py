@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from golden import Golden
-from hfpose.checkpoints.conversion import ModelSource, build_model
+from hfpose.checkpoints.conversion import build_model
+from hfpose.checkpoints.source import ModelSource
 from hfpose.hub.zoo import get_entry
 from hfpose.media.images import load_image
 from hfpose.models.rtmpose.image_processing_rtmpose import RTMPoseImageProcessor

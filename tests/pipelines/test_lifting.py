@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from golden import Golden
-from hfpose.checkpoints.conversion import ModelSource, build_model
+from hfpose.checkpoints.conversion import build_model
+from hfpose.checkpoints.source import ModelSource
 from hfpose.errors import ConfigError, InputError
 from hfpose.hub.zoo import get_entry
 from hfpose.keypoints import load_schema

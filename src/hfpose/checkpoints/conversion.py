@@ -2,73 +2,33 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from hfpose.checkpoints.custom import source_from_config
 from hfpose.checkpoints.distilled import student_of
 from hfpose.checkpoints.reader import read_checkpoint
+from hfpose.checkpoints.source import ModelSource
 from hfpose.errors import CheckpointError
-from hfpose.hub.zoo import ModelEntry, Task, get_entry
-from hfpose.keypoints import KeypointSchema, load_schema
+from hfpose.hub.zoo import Task, get_entry
 from hfpose.ops.quiet import without_progress_bars
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
 logger = logging.getLogger(__name__)
 
 MAX_NAMES_IN_ERROR = 5
 CONFIG_NAME = "config.json"
-
-
-class FamilyConversion(Protocol):
-    """What `convert_<family>.py` in a model family's folder offers."""
-
-    MODEL_CLASS: type[PreTrainedModel]
-
-    def config_from_reference(
-        self, reference: Mapping[str, Any], schema: KeypointSchema | None
-    ) -> PreTrainedConfig: ...
-
-    def image_processor_from_reference(self, reference: Mapping[str, Any]) -> Any: ...
-
-    def convert_state_dict(self, state_dict: Mapping[str, Tensor], config: Any) -> dict[str, Tensor]: ...
-
-
-@dataclass(frozen=True)
-class ModelSource:
-    """What to convert into: the reference's description of a model."""
-
-    name: str
-    family: str
-    reference: Mapping[str, Any]
-    schema: KeypointSchema | None
-
-    @classmethod
-    def from_entry(cls, entry: ModelEntry) -> ModelSource:
-        """The description of a zoo model.
-
-        Raises:
-            ConfigError: if its family is not supported.
-        """
-        entry.require_supported()
-        return cls(entry.name, entry.estimator, entry.reference, load_schema(entry.schema) if entry.schema else None)
-
-    @property
-    def conversion(self) -> FamilyConversion:
-        """The family's functions."""
-        return cast(FamilyConversion, importlib.import_module(f"hfpose.models.{self.family}.convert_{self.family}"))
 
 
 def convert_checkpoint(
@@ -100,8 +60,6 @@ def convert_checkpoint(
             folder cannot be written.
     """
     if config is not None:
-        from hfpose.checkpoints.custom import source_from_config
-
         source, sha256_prefix = source_from_config(config, name), None
     elif name is not None:
         entry = get_entry(name, task)

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hfpose.checkpoints.conversion import ModelSource
 from hfpose.checkpoints.reference_config import read_reference_config
+from hfpose.checkpoints.source import ModelSource
 from hfpose.errors import ConfigError
 from hfpose.hub.zoo import find_entry, list_entries
 from hfpose.keypoints import KeypointSchema, list_schemas, load_schema

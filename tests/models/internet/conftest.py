@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from golden import Golden
-from hfpose.checkpoints.conversion import ModelSource, build_model
+from hfpose.checkpoints.conversion import build_model
+from hfpose.checkpoints.source import ModelSource
 from hfpose.hub.zoo import get_entry
 from hfpose.models.backbones.resnet import ResNetBackboneConfig
 from hfpose.models.internet.configuration_internet import InterNetConfig

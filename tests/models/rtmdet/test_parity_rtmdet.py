@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from golden import Golden, unmatched_boxes
-from hfpose.checkpoints.conversion import ModelSource
+from hfpose.checkpoints.source import ModelSource
 from hfpose.hub.zoo import get_entry
 from hfpose.media.images import load_image
 

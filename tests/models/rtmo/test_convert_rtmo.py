@@ -7,7 +7,7 @@ import torch
 
 import hfpose
 from golden import Golden
-from hfpose.checkpoints.conversion import ModelSource
+from hfpose.checkpoints.source import ModelSource
 from hfpose.errors import ConfigError
 from hfpose.hub.zoo import get_entry, list_entries
 from hfpose.models.rtmo.convert_rtmo import (

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from golden import Golden, relative_error, share_within
-from hfpose.checkpoints.conversion import ModelSource
+from hfpose.checkpoints.source import ModelSource
 from hfpose.hub.zoo import get_entry, list_entries
 from hfpose.keypoints import load_schema
 from hfpose.media.images import load_image

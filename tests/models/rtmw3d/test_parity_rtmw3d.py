@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from golden import Golden, relative_error, share_within
-from hfpose.checkpoints.conversion import ModelSource, build_model
+from hfpose.checkpoints.conversion import build_model
+from hfpose.checkpoints.source import ModelSource
 from hfpose.errors import InputError
 from hfpose.hub.zoo import get_entry
 from hfpose.media.images import load_image

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from golden import Golden, relative_error
-from hfpose.checkpoints.conversion import ModelSource, build_model
+from hfpose.checkpoints.conversion import build_model
+from hfpose.checkpoints.source import ModelSource
 from hfpose.hub.zoo import get_entry, list_entries
 from seedweights import array_for
 

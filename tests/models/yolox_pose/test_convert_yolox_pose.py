@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from golden import Golden
-from hfpose.checkpoints.conversion import ModelSource
+from hfpose.checkpoints.source import ModelSource
 from hfpose.errors import ConfigError
 from hfpose.hub.zoo import get_entry, list_entries
 from hfpose.media.images import load_image
