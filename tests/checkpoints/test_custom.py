@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,9 @@ import torch
 
 import hfpose
 from hfpose.checkpoints.custom import schema_from_file, source_from_config
+from hfpose.checkpoints.source import ModelSource
 from hfpose.errors import CheckpointError, ConfigError
 from hfpose.keypoints import load_schema
-from hfpose.models.rtmpose.configuration_rtmpose import RTMPoseConfig
-from hfpose.models.rtmpose.convert_rtmpose import convert_state_dict
 
 RUNTIME = "default_scope = 'mmpose'\nlog_level = 'INFO'\n"
 BASE_MODEL = """
@@ -73,18 +74,19 @@ def checkpoint(config, tmp_path) -> Path:
     """A training checkpoint of the reference: with averaging on, `state_dict` holds the averages."""
     source = source_from_config(config)
     torch.manual_seed(0)
-    model = source.conversion.MODEL_CLASS(source.conversion.config_from_reference(source.reference, source.schema))
-    state = reference_names(model.state_dict())
+    model_config = source.conversion.config_from_reference(source.reference, source.schema)
+    state = reference_names(source.conversion.MODEL_CLASS(model_config).state_dict(), source, model_config)
     plain = {f"module.{name}": tensor + (0.5 if tensor.is_floating_point() else 0) for name, tensor in state.items()}
     torch.save({"state_dict": state, "ema_state_dict": {"steps": torch.tensor(7), **plain}}, tmp_path / "e.pth")
     return tmp_path / "e.pth"
 
 
-def reference_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def reference_names(state: dict[str, torch.Tensor], source: ModelSource, config) -> dict[str, torch.Tensor]:
     """Our tensors under the reference's names: the inverse of the conversion, found by trying each known name."""
     golden = json.loads((Path(__file__).parents[1] / "goldens/pose2d" / NAMES).read_text())["state_dict"]
-    ours = convert_state_dict({name: torch.tensor(0) for name in golden}, RTMPoseConfig())
-    back = dict(zip(ours, golden, strict=True))
+    numbered = {name: torch.tensor(i) for i, name in enumerate(golden)}
+    ours = source.conversion.convert_state_dict(numbered, config)
+    back = {name: list(golden)[int(number)] for name, number in ours.items()}
     return {back[name]: tensor for name, tensor in state.items()}
 
 
@@ -189,3 +191,34 @@ def test_student_of_a_distillation_is_what_comes_of_it(tmp_path):
 
 def test_keypoints_of_h3wb_are_those_of_whole_bodies():
     assert schema_from_file("mmpose::_base_/datasets/h3wb.py") == load_schema("coco_wholebody")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("deepen_factor=0.167", "deepen_factor=1e9", "backbone.deepen_factor is 1e\\+09"),
+        ("deepen_factor=0.167", "deepen_factor=9e5", "depth_multiplier=900000"),
+        ("widen_factor=0.375", "widen_factor=9e5", "width_multiplier=900000"),
+        ("out_channels=num", "out_channels=10**12", "head.out_channels is 1e\\+12"),
+        ("num = 4 + 1", "num = round(1, -10**9)", "round"),
+        ("num = 4 + 1", "num = round(10**18 + 5, 10**9)", "round"),
+        ("num = 4 + 1", "num = 10**19", "larger than 64 bits"),
+        ("hidden_dims=128, ", "", "lacks the setting 'hidden_dims'"),
+        ("input_size=(96, 128)", "input_size=96", "cannot be used|has no elements"),
+        ("input_size=(96, 128)", "input_size='96x128'", "cannot be used|not supported"),
+        ("dict(head=dict(out_channels=num))", "dict(head=[dict()], _delete_=True)", "cannot be used"),
+        ("dict(head=dict(out_channels=num))", "dict(backbone=dict(arch=dict(a=1)))", "is a dict here but a str"),
+        ("mean=[123.675, 116.28, 103.53]", "mean='imagenet'", "cannot be used"),
+    ],
+)
+def test_absurd_incomplete_or_odd_configs_are_one_sentence(config, checkpoint, tmp_path, old, new, says):
+    for name in ("model", "middle", "arrow_net"):
+        path = tmp_path / f"{name}.py"
+        path.write_text(path.read_text().replace(old, new))
+    start, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises((ConfigError, CheckpointError), match=says) as caught:
+        hfpose.convert_checkpoint(None, checkpoint, tmp_path / "converted", config=config)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "converted").exists()
+    assert time.process_time() - start < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kilobytes

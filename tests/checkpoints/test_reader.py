@@ -3,7 +3,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import json
 import os
 import pickle
 import resource
@@ -23,7 +22,7 @@ import torch
 from safetensors.torch import save_file
 
 from golden import Golden
-from hfpose.checkpoints.reader import read_checkpoint, stated_hash
+from hfpose.checkpoints.reader import read_checkpoint
 from hfpose.checkpoints.stand_ins import StandIn
 from hfpose.errors import CheckpointError
 
@@ -448,34 +447,6 @@ def test_the_hash_is_checked_before_the_file_is_read(tmp_path: Path) -> None:
     path.write_bytes(b"<html>Not found</html>")
     with pytest.raises(CheckpointError, match=r"SHA-256.*web page"):
         read_checkpoint(path)
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("rtmpose-m_simcc-body7_pt-body7_420e-256x192-e48f03d0_20230504.pth", "e48f03d0"),
-        ("rtmdet_m_8xb32-100e_coco-obj365-person-235e8209.pth", "235e8209"),
-        ("rtmpose-m_simcc-coco-wholebody-hand_pt-aic-coco_210e-256x256-99477206_20230228.pth", "99477206"),
-        ("rtmpose-m_simcc-hand5_pt-aic-coco_210e-256x256-74fb594_20230320.pth", "74fb594"),
-        ("rtmw-dw-l-m_simcc-cocktail14_270e-256x192-20231122.pth", None),
-        ("run-00010000.pth", None),
-        ("epoch_200.pth", None),
-        ("best_coco_AP_epoch_20.pth", None),
-        ("my-model.pth", None),
-        ("model-20230504_20230601.pth", None),
-    ],
-)
-def test_hash_that_a_name_states(name: str, expected: str | None) -> None:
-    assert stated_hash(name) == expected
-
-
-def test_hashes_of_the_published_names(shared: Path) -> None:
-    models = json.loads((shared / "facts/pose_models.json").read_text())
-    models += json.loads((shared / "facts/detector_models.json").read_text())["detectors"]
-    stated = {m["checkpoint_url"].rpartition("/")[2]: m["sha256_prefix"] for m in models if m.get("checkpoint_url")}
-    assert len(stated) > 80
-    for name, prefix in stated.items():
-        assert stated_hash(name) == (None if "_13274d7c" in name else prefix), name  # not after a hyphen
 
 
 # Files that attack

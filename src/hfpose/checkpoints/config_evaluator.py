@@ -2,7 +2,10 @@
 and nothing that could act on the machine.
 
 There is no path from a config to Python's own evaluation: names are looked up in the config's own variables and in a
-table of pure functions, attributes are keys of dicts, methods are those of a table. Work and sizes are bounded.
+table of pure functions, attributes are keys of dicts, methods are those of a table.
+
+Four things are bounded: the work (nodes evaluated plus elements and characters made), the time, the digits of a number
+and how deep values nest.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import ast
 import operator
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,7 +22,9 @@ from hfpose.errors import ConfigError
 
 # Nodes evaluated plus elements and characters made, all files of a config together. Large real ones need 20,000.
 MAX_WORK = 500_000
+_MAX_SECONDS = 4.0  # of the thread's own time
 _MAX_INTEGER = 2**63
+_MAX_DIGITS = 20
 _MAX_DEPTH = 100
 
 HOW_TO_FLATTEN = (
@@ -44,14 +50,15 @@ class BaseDict(dict):
 
 
 class Budget:
-    """Work that is left for all files of one config."""
+    """Work and time that are left for all files of one config."""
 
     def __init__(self, work: int = MAX_WORK) -> None:
         self.work = work
+        self.end = time.thread_time() + _MAX_SECONDS
 
     def charge(self, work: int) -> None:
         self.work -= work
-        if self.work < 0:
+        if self.work < 0 or time.thread_time() > self.end:
             raise OverflowError("this makes the config larger than any real one")
 
     def measure(self, value: Any) -> None:
@@ -487,6 +494,12 @@ class Evaluator:
         return values | keywords
 
 
+def _round(number: Any, digits: int | None = None) -> Any:
+    if digits is not None and abs(digits) > _MAX_DIGITS:
+        raise ValueError(f"round() to more than {_MAX_DIGITS} digits is not supported")
+    return round(number, digits)
+
+
 def _explain(error: BaseException) -> str:
     if isinstance(error, RecursionError):
         return "this nests too deep"
@@ -579,7 +592,7 @@ def _format(evaluator: Evaluator, node: ast.Call, owner: str, args: list[Any], k
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "dict": dict, "list": list, "tuple": tuple, "range": range, "len": len, "int": int, "float": float, "str": str,
-    "bool": bool, "min": min, "max": max, "sum": sum, "abs": abs, "round": round, "sorted": sorted,
+    "bool": bool, "min": min, "max": max, "sum": sum, "abs": abs, "round": _round, "sorted": sorted,
     "zip": zip, "enumerate": enumerate, "reversed": lambda values: list(reversed(values)), "any": any, "all": all,
 }  # fmt: skip
 _PLAIN_METHODS: dict[type, str] = {

@@ -14,8 +14,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from hfpose.checkpoints.custom import source_from_config
+from hfpose.checkpoints.custom import explained_config, source_from_config
 from hfpose.checkpoints.distilled import student_of
+from hfpose.checkpoints.guard import modules_bounded
 from hfpose.checkpoints.reader import read_checkpoint
 from hfpose.checkpoints.source import ModelSource
 from hfpose.errors import CheckpointError
@@ -77,7 +78,8 @@ def convert_checkpoint(
             "%s has entries among its weights that are no tensors, and are left out: %s.", path.name, left_out
         )
     model = build_model(source, read.state_dict, path.name)
-    processor = source.conversion.image_processor_from_reference(source.reference)
+    with explained_config(source.name):
+        processor = source.conversion.image_processor_from_reference(source.reference)
     try:
         return save_folder(Path(output_dir), model, processor)
     except (OSError, SafetensorError) as error:
@@ -94,9 +96,10 @@ def build_model(source: ModelSource, state_dict: Mapping[str, Tensor], file_name
         CheckpointError: names tensors that are missing, unexpected or of another shape; `file_name` is for its text.
     """
     conversion = source.conversion
-    config = conversion.config_from_reference(source.reference, source.schema)
-    with torch.device("meta"):
-        model = conversion.MODEL_CLASS(config)
+    with explained_config(source.name), modules_bounded(len(state_dict), f"The config of {source.name}"):
+        config = conversion.config_from_reference(source.reference, source.schema)
+        with torch.device("meta"):
+            model = conversion.MODEL_CLASS(config)
     converted = conversion.convert_state_dict(student_of(state_dict), config)
     expected = model.state_dict()
     for tensor_name in expected.keys() - converted.keys():

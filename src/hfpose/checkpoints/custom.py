@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
+
 from hfpose.checkpoints.reference_config import read_reference_config
 from hfpose.checkpoints.source import ModelSource
-from hfpose.errors import ConfigError
+from hfpose.errors import CheckpointError, ConfigError
 from hfpose.hub.zoo import find_entry, list_entries
 from hfpose.keypoints import KeypointSchema, list_schemas, load_schema
+
+# What a setting that is missing, or of another kind or size, makes our code and transformers raise.
+_MISTAKES = (
+    LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError, MemoryError, StrictDataclassError,
+)  # fmt: skip
+_MAX_NUMBER = 1e6  # the largest in the published configs, `nms_pre`, is 30,000
 
 # Which family a model belongs to is told by its head, for some heatmaps by its backbone too.
 _FAMILY_BY_HEAD = {
@@ -83,9 +92,15 @@ def source_from_config(path: str | os.PathLike[str], name: str | None = None) ->
     """
     path = Path(path)
     config = read_reference_config(path)
+    with explained_config(str(path)):
+        return _source_from_config(config, path, name)
+
+
+def _source_from_config(config: Mapping[str, Any], path: Path, name: str | None) -> ModelSource:
     model = config.get("model")
     if not isinstance(model, Mapping):
         raise ConfigError(f"{path} describes no model: it sets no `model = dict(...)`.")
+    _refuse_absurd_numbers(model, path)
     if "student_cfg" in model:  # of a distillation: what comes of it is the student
         return _student(str(model["student_cfg"]), path, name)
     family = family_of_model(model, path)
@@ -118,6 +133,33 @@ def _student(student: str, path: Path, name: str | None) -> ModelSource:
         )
     source = ModelSource.from_entry(entry)
     return replace(source, name=name or source.name)
+
+
+@contextmanager
+def explained_config(name: str) -> Iterator[None]:
+    """Turn what a config that is incomplete or odd makes our code raise into one sentence."""
+    try:
+        yield
+    except (ConfigError, CheckpointError):
+        raise
+    except KeyError as error:
+        raise ConfigError(
+            f"The config of {name} lacks the setting {error}. Give a whole config, with its bases."
+        ) from error
+    except _MISTAKES as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ConfigError(f"The config of {name} has a setting that cannot be used: {reason}.") from error
+
+
+def _refuse_absurd_numbers(value: Any, path: Path, where: str = "model") -> None:
+    """Refuse sizes that no model has, before anything is made of them."""
+    if isinstance(value, (int, float)) and abs(value) > _MAX_NUMBER:
+        raise ConfigError(f"{path}: {where} is {value:g}; no model has such a size.")
+    items = (
+        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    )
+    for key, item in items:
+        _refuse_absurd_numbers(item, path, f"{where}.{key}"[:200])
 
 
 def family_of_model(model: Mapping[str, Any], path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Loading folders that nobody vouches for: what a configuration asks for is bounded by the weights that are there."""
+"""What a configuration asks for is bounded by the weights that are there."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ _SPARE_MODULES = 1000
 
 
 @contextmanager
-def loading_bounded(folder: str | Path) -> Iterator[None]:
-    """While the model in `folder` is built and loaded, end what its configuration makes absurd with an error.
+def modules_bounded(num_tensors: int, config: str) -> Iterator[None]:
+    """End the building of a model by an error once it has far more modules than there are tensors for it.
 
-    A configuration can ask for a billion layers in a few bytes. As many modules as there are tensors in the folder's
-    weight files, times a generous factor, may be made in this thread; then it ends. What torch and transformers raise
-    about sizes is explained as well.
+    A configuration can ask for a billion layers in a few bytes. As many modules as there are tensors, times a generous
+    factor, may be made in this thread.
+
+    Args:
+        num_tensors: how many tensors the weights have.
+        config: what the configuration is called in the error.
 
     Raises:
         CheckpointError: the configuration does not fit the weights.
     """
-    folder = Path(folder)
-    left = _SPARE_MODULES + _MODULES_PER_TENSOR * sum(map(_num_tensors, folder.glob("*.safetensors")))
+    left = _SPARE_MODULES + _MODULES_PER_TENSOR * num_tensors
     thread = threading.get_ident()
 
     def count(*_: Any) -> None:
@@ -40,8 +42,8 @@ def loading_bounded(folder: str | Path) -> Iterator[None]:
         left -= 1
         if left < 0:
             raise CheckpointError(
-                f"The configuration in {folder} asks for far more layers than the weights beside it have tensors. It does "
-                "not belong to these weights, or is there to do harm; the model was not built."
+                f"{config} asks for far more layers than the weights have tensors. It does not belong to these weights, or "
+                "is there to do harm; the model was not built."
             )
 
     with ExitStack() as hooks:
@@ -50,15 +52,30 @@ def loading_bounded(folder: str | Path) -> Iterator[None]:
             torch_module.register_module_parameter_registration_hook,
         ):
             hooks.callback(register(count).remove)
-        try:
+        yield
+
+
+@contextmanager
+def loading_bounded(folder: str | Path) -> Iterator[None]:
+    """While the model in `folder` is built and loaded, end what its configuration makes absurd with an error.
+
+    What torch and transformers raise about sizes is explained as well.
+
+    Raises:
+        CheckpointError: the configuration does not fit the weights.
+    """
+    folder = Path(folder)
+    num_tensors = sum(map(_num_tensors, folder.glob("*.safetensors")))
+    try:
+        with modules_bounded(num_tensors, f"The configuration in {folder}"):
             yield
-        except CheckpointError:
-            raise
-        except (RuntimeError, MemoryError, OverflowError) as error:
-            raise CheckpointError(
-                f"The model in {folder} cannot be built from its configuration and weights: {str(error)[:500]}. Do both "
-                "belong together? Fetch or convert the model anew."
-            ) from error
+    except CheckpointError:
+        raise
+    except (RuntimeError, MemoryError, OverflowError) as error:
+        raise CheckpointError(
+            f"The model in {folder} cannot be built from its configuration and weights: {str(error)[:500]}. Do both "
+            "belong together? Fetch or convert the model anew."
+        ) from error
 
 
 def _num_tensors(path: Path) -> int:

@@ -25,6 +25,7 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import WeakFileLock, tqdm
 
 from hfpose.errors import DownloadError
+from hfpose.hub.hashes import stated_hash
 from hfpose.media.files import partial_path
 
 logger = logging.getLogger(__name__)
@@ -143,8 +144,6 @@ def fetch_checkpoint(url: str, sha256_prefix: str | None = None) -> Path:
         url: http or https address.
         sha256_prefix: as for `download_file`; where not given, that which the file's name states.
     """
-    from hfpose.checkpoints.reader import stated_hash
-
     name = file_name(url)
     folder = downloads_dir() / hashlib.sha256(url.encode()).hexdigest()[:16]
     return download_file(url, folder / name, sha256_prefix=sha256_prefix or stated_hash(name), disk_factor=2.0)
