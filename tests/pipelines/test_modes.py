@@ -65,3 +65,14 @@ def test_mode_is_for_the_model_before_a_lifter() -> None:
 def test_weights_of_a_mode_cannot_be_given() -> None:
     with pytest.raises(ConfigError, match="mode chooses the weights"):
         hfpose.pipeline(model="human", mode="lightweight", weights="mine.pth")
+
+
+def test_rtmw_tells_what_is_visible_where_its_config_asks_for_it() -> None:
+    folder = save_small_model(get_entry("rtmw-l-384"), _models_dir() / "mine")
+    image = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    people = hfpose.pipeline(model=folder, detector="whole_image", device="cpu")(image)
+    assert people.keypoints_visible.shape == (1, 133)
+    assert (people.keypoints_visible >= 0).all() and (people.keypoints_visible <= 1).all()
+    assert len(people.predictions[0]["keypoints_visible"]) == 133
+    plain = hfpose.pipeline(model="wholebody", mode="lightweight", detector="whole_image", device="cpu")(image)
+    assert plain.keypoints_visible is None

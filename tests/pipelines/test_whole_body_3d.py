@@ -92,3 +92,11 @@ def test_folder_gives_back_the_same_pipeline(pipe: Any, image: np.ndarray, tmp_p
 def test_a_lifter_has_no_use(folder: Path) -> None:
     with pytest.raises(ConfigError, match="lifter"):
         hfpose.pipeline("pose-estimation-3d", model=folder, lifter="human3d", detector="whole_image")
+
+
+def test_mmposes_inferencer_takes_it(folder: Path, image: np.ndarray) -> None:
+    from hfpose.compat.mmpose import MMPoseInferencer
+
+    (result,) = MMPoseInferencer(pose3d=str(folder), det_model="whole_image", device="cpu")(image)
+    (people,) = result["predictions"]
+    assert np.shape(people[0]["keypoints"]) == (133, 3)

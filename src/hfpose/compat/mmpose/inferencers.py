@@ -26,6 +26,7 @@ from hfpose.media.sources import Source, open_source
 from hfpose.media.writers import WriterGroup
 from hfpose.ops.pose_nms import suppress_similar_poses
 from hfpose.pipelines import HandPose3DPipeline, PoseEstimation3DPipeline, PoseEstimationPipeline, pipeline
+from hfpose.pipelines.direct_3d import Direct3DPipeline
 from hfpose.results import PoseOutput
 from hfpose.visualization import Window, draw_poses, draw_poses_and_heatmaps
 
@@ -234,7 +235,7 @@ class Hand3DInferencer(BaseInferencer):
         weights, device, scope, det_model, det_weights, det_cat_ids, show_progress: see [`Pose2DInferencer`].
     """
 
-    pipeline: HandPose3DPipeline
+    pipeline: Direct3DPipeline
 
     def __init__(
         self,
@@ -274,7 +275,8 @@ class MMPoseInferencer(BaseInferencer):
         pose2d: 2D model: alias (`"human"`), config name or path of a config file; also a hub repository, a folder or a
             model. Beside `pose3d` it is the 2D model before the lifter.
         pose2d_weights: path or URL of its checkpoint, for a config of your own. Default: the published one.
-        pose3d, pose3d_weights: the same for the lifter (`"human3d"`) or the model of hands (`"hand3d"`).
+        pose3d, pose3d_weights: the same for the lifter (`"human3d"`), the model of hands (`"hand3d"`) or of whole bodies
+            (`"wholebody3d"`), in meters relative to the hips.
         device, scope, det_model, det_weights, det_cat_ids, show_progress: see [`Pose2DInferencer`].
 
     Raises:
@@ -368,7 +370,7 @@ def _expect(pipe: Any, kind: type, model: Model) -> Any:
 def _inferencer_class(pipe: Any) -> type[BaseInferencer]:
     if isinstance(pipe, PoseEstimation3DPipeline):
         return Pose3DInferencer
-    return Hand3DInferencer if isinstance(pipe, HandPose3DPipeline) else Pose2DInferencer
+    return Hand3DInferencer if isinstance(pipe, Direct3DPipeline) else Pose2DInferencer
 
 
 def _thresholds(pipe: PoseEstimationPipeline, call: CallOptions) -> dict[str, Any]:

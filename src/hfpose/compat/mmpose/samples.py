@@ -53,7 +53,7 @@ def pred_instances_of(output: PoseOutput) -> InstanceData:
     instances = InstanceData(
         keypoints=output.keypoints,
         keypoint_scores=output.keypoint_scores,
-        keypoints_visible=output.keypoint_scores,
+        keypoints_visible=output.keypoint_scores if output.keypoints_visible is None else output.keypoints_visible,
     )
     if output.boxes is not None:
         instances.bboxes = output.boxes
