@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers.utils import logging
 
 import measuring
-from hfpose.backends.torch_backend import BACKENDS
+from hfpose.backends.base import BACKENDS
 from hfpose.media.images import load_image
 from hfpose.pipelines.stage import Stage
 from measuring import (

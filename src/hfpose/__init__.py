@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hfpose.pipelines import HandPose3DPipeline as HandPose3DPipeline
     from hfpose.pipelines import PoseEstimation3DPipeline as PoseEstimation3DPipeline
     from hfpose.pipelines import PoseEstimationPipeline as PoseEstimationPipeline
+    from hfpose.pipelines import PosePipeline as PosePipeline
     from hfpose.pipelines import WholeBody3DPipeline as WholeBody3DPipeline
     from hfpose.pipelines import pipeline as pipeline
     from hfpose.results import PoseOutput as PoseOutput
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "pipeline": "hfpose.pipelines",
     "PoseEstimationPipeline": "hfpose.pipelines",
+    "PosePipeline": "hfpose.pipelines",
     "PoseEstimation3DPipeline": "hfpose.pipelines",
     "HandPose3DPipeline": "hfpose.pipelines",
     "WholeBody3DPipeline": "hfpose.pipelines",

@@ -60,16 +60,25 @@ def test_saving_after_running_writes_the_weights_that_were_loaded(tiny_pose, tmp
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_weights_that_change_are_followed(stage):
+def test_weights_that_change_are_followed_after_a_refresh(stage):
     before = outputs(stage.run)
     with torch.no_grad():
         stage.model.head.classifier_x.weight.mul_(2)
+    stage.refresh()
     torch.testing.assert_close(outputs(stage.run), 2 * before, rtol=1e-4, atol=1e-4)
     stage.model.load_state_dict({name: value * 0.5 for name, value in stage.model.state_dict().items()})
+    stage.refresh()
     torch.testing.assert_close(outputs(stage.run), outputs(stage.model), rtol=1e-3, atol=1e-4)
-    stage.model.to(torch.float64)
+
+
+def test_a_pipeline_that_is_cast_refreshes_its_backends(tiny_pose):
+    pipe = hfpose.pipeline("pose-estimation", model=tiny_pose, detector="whole_image", device="cpu")
+    expected = pipe(image()).keypoints
+    stage = pipe.stages["pose"]
+    pipe.to(dtype="float64")
     with torch.inference_mode():
         assert stage.run(pixel_values=crops().double())["simcc_x"].dtype == torch.float64
+    np.testing.assert_allclose(pipe(image()).keypoints, expected, atol=0.5)
 
 
 def test_an_unchanged_model_is_copied_once(stage):

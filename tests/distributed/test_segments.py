@@ -47,8 +47,8 @@ def joined(pipe, clip: LongVideo, redone: list[int]) -> list[hfpose.PoseOutput]:
         results[segment] = find_in_segment(segment, pipe, {}, may_seek=False)
         return results[segment]
 
-    poses = StoredPoses(join_segments(clip, get, redo), get, pipe.schema, with_images=False)
-    return [output for _, output in poses.stream(poses.source)]
+    poses = StoredPoses(join_segments(clip, get, redo), get)
+    return [output for _, output in poses.find_poses(poses.source)]
 
 
 def assert_same(outputs: list[hfpose.PoseOutput], expected: list[hfpose.PoseOutput]) -> None:

@@ -15,6 +15,7 @@ from hfpose import pipeline
 from hfpose.errors import ConfigError, InputError
 from hfpose.hub.resolve import PIPELINE_INDEX
 from hfpose.pipelines.one_stage import OneStageEstimator
+from hfpose.pipelines.options import CallOptions
 from hfpose.pipelines.stage import load_stage
 from small_models import small_model
 from small_zoo import find_someone
@@ -201,6 +202,6 @@ def test_networks_that_take_inputs_of_many_sizes_get_one_size_at_a_time(rtmo, mo
     monkeypatch.setattr(
         estimator, "_run", lambda images, flip: seen.append([one.shape[:2] for one in images]) or run(images, flip)
     )
-    found = estimator([image(48, 80), image(90, 40), image(48, 80, 5)])
+    found = estimator([image(48, 80), image(90, 40), image(48, 80, 5)], CallOptions(box_threshold=None))
     assert seen == [[(48, 80), (48, 80)], [(90, 40)]]
     assert len(found) == 3

@@ -420,6 +420,7 @@ def test_an_accelerator_is_kept_busy_and_a_cpu_is_left_alone(pipe, tiny_pose):
     assert not pipe._overlaps
     other = hfpose.pipeline("pose-estimation", model=tiny_pose, detector="whole_image")
     other.estimator.stage.model.to("meta")
+    other.refresh()
     assert other._overlaps
     other.estimator.stage.model._hf_hook = object()  # comes to its device by turns
     assert not other._overlaps
@@ -446,7 +447,7 @@ def test_detector_pose_model_and_caller_work_at_the_same_time(overlapping, monke
         if steps[stage] == step:
             all_three.wait()
 
-    watch(monkeypatch, overlapping, "_find_boxes", lambda: reach("boxes", 3))
+    watch(monkeypatch, overlapping, "_known_boxes", lambda: reach("boxes", 3))
     watch(monkeypatch, overlapping.estimator, "_estimate", lambda: reach("poses", 2))
     results = overlapping([image(seed) for seed in range(4)])
     assert next(results).num_instances == 1

@@ -88,7 +88,7 @@ def test_what_goes_before_a_lifter_is_2d_and_may_get_another_detector(tiny_pose,
 def test_stages_of_a_saved_3d_pipeline_are_replaceable(tiny_pose, tiny_lifter, person_detector, pipe, tmp_path):
     pipe.save_pretrained(tmp_path / "lifted")
     with_detector = hfpose.pipeline(model=tmp_path / "lifted", detector=person_detector, detector_labels=["person"])
-    assert with_detector.pose.detector.label_ids is not None
+    assert with_detector.detector.label_ids is not None
     found = hfpose.pipeline("pose-estimation-3d", model=tiny_lifter, pose=tiny_pose, detector=person_detector)
     np.testing.assert_array_equal(with_detector(image()).boxes, found(image()).boxes)
     made = hfpose.pipeline(model=tmp_path / "lifted", pose=tiny_pose, lifter=tiny_lifter, detector="whole_image")
@@ -203,8 +203,8 @@ def test_save_and_load(pipe, tmp_path):
     again = hfpose.pipeline("pose-estimation-3d", model=tmp_path / "pipeline")
     assert isinstance(again, hfpose.PoseEstimation3DPipeline)
     np.testing.assert_array_equal(again(image()).keypoints, pipe(image()).keypoints)
+    hfpose.PoseEstimationPipeline.from_pretrained(tmp_path / "pipeline").save_pretrained(tmp_path / "flat")
     with pytest.raises(hfpose.errors.ConfigError, match="without a lifter"):
-        pipe.pose.save_pretrained(tmp_path / "flat")
         hfpose.PoseEstimation3DPipeline.from_pretrained(tmp_path / "flat")
 
 

@@ -71,9 +71,15 @@ def test_a_stage_knows_where_its_model_was_moved_to(tiny_pose):
     stage = load_stage(tiny_pose, "pose")
     assert (stage.device.type, stage.dtype) == ("cpu", torch.float32)
     stage.model.to(torch.bfloat16)
+    stage.refresh()
     assert stage.dtype == torch.bfloat16
     weights = {name: weight.double() for name, weight in stage.model.state_dict().items()}
     stage.model.load_state_dict(weights, assign=True)  # new tensors in the place of the old ones
+    stage.refresh()
     assert stage.dtype == torch.float64
-    stage.model.to("meta")
-    assert stage.device.type == "meta"
+
+
+def test_a_model_of_the_caller_may_be_moved_without_a_word(tiny_pose):
+    stage = load_stage(hfpose.RTMPoseForPoseEstimation.from_pretrained(tiny_pose), "pose")
+    stage.model.to("meta", torch.bfloat16)
+    assert (stage.device.type, stage.dtype) == ("meta", torch.bfloat16)

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from hfpose.backends.base import check_whole
 from hfpose.backends.fuse import fold_batch_norms
-from hfpose.backends.torch_backend import Weights, check_whole
 from hfpose.errors import ConfigError
 from hfpose.export.graphs import EXPORTABLE_TYPES, varying_dimensions
 
 
 class CompiledRunner:
-    """Runs what torch.compile makes of a copy of the model for inference, compiled anew when the model has changed.
+    """Runs what torch.compile makes of a copy of the model for inference.
 
     The first call with one image and the first with several compile, which takes from seconds to a minute; other numbers
     of images do not. The same holds for frames of clips.
@@ -32,7 +32,6 @@ class CompiledRunner:
         _check_compiler()
         self.model = model
         self._is_known = model.config.model_type in EXPORTABLE_TYPES
-        self._weights = Weights(model)
         self._compiled: Callable[..., Any] | None = None
 
     @property
@@ -41,11 +40,14 @@ class CompiledRunner:
 
     def __call__(self, **inputs: Any) -> Any:
         check_whole(self.model, "compile")
-        if self._weights.have_changed() or self._compiled is None:
+        if self._compiled is None:
             network = fold_batch_norms(self.model) if self._is_known else self.model
             # Freezing makes constants of the weights, so that they are laid out once for what reads them.
             self._compiled = torch.compile(network, options={"freezing": True})
         return self._compiled(**{name: self._prepared(name, value) for name, value in inputs.items()})
+
+    def refresh(self) -> None:
+        self._compiled = None
 
     def _prepared(self, name: str, value: Any) -> Any:
         """An input with the same strides every time, and the dimensions marked whose size may change."""

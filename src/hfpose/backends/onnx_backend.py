@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
-from hfpose.backends.torch_backend import Weights, check_whole
+from hfpose.backends.base import check_whole
 from hfpose.errors import ConfigError
 from hfpose.export.cached import cached_graph
 from hfpose.export.graphs import check_exportable
@@ -21,7 +21,7 @@ from hfpose.models.shared.lifting import MirroredLifting
 
 
 class OnnxRunner:
-    """Runs a model from an ONNX file, which is written when it is needed, and anew when the model has changed.
+    """Runs a model from an ONNX file, which is written when it is needed.
 
     Args:
         model: of a family of ours, or transformers' ViTPose, in float32.
@@ -42,7 +42,6 @@ class OnnxRunner:
         self.model = model
         self.folder = folder
         self._image_processor = image_processor
-        self._weights = Weights(model)
         self._session: OnnxSession | None = None
 
     def __call__(self, *, flip_test: bool = False, **inputs: Tensor) -> ModelOutput:
@@ -65,6 +64,9 @@ class OnnxRunner:
             return ModelOutput(keypoints_3d=self._lift(session, flip_test, **inputs))
         return ModelOutput(**session(inputs))
 
+    def refresh(self) -> None:
+        self._session = None
+
     def _lift(
         self, session: OnnxSession, flip_test: bool, keypoints_2d: Tensor, frame_mask: Tensor | None = None
     ) -> Tensor:
@@ -81,7 +83,7 @@ class OnnxRunner:
                 f'The {type(self.model).__name__} is in {self.model.dtype}, but backend="onnxruntime" computes in float32. '
                 'Leave dtype out, or use backend="torch".'
             )
-        if self._weights.have_changed() or self._session is None:
+        if self._session is None:
             path = cached_graph(self.model, self._image_processor) if self.folder is None else self.folder / GRAPH_NAME
             self._session = OnnxSession(path, self.model.device)
         return self._session

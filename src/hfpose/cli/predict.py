@@ -324,7 +324,7 @@ def predict(
     association = "oks" if use_oks_tracking else "iou"
     tracking = {"track": track and association, "tracking_threshold": tracking_thr, "smooth": smooth}
     lifting = {
-        "association": association,
+        "track": association,
         "tracking_threshold": tracking_thr,
         "smooth": smooth,
         "do_normalize_boxes": False if disable_norm_pose_2d else None,
@@ -418,10 +418,8 @@ def _results_3d(
 
     options = dict(lifting)
     if isinstance(pipe, Direct3DPipeline):
-        known = ("do_rebase_height", "tracking_threshold", "smooth") if source.is_video else ("do_rebase_height",)
-        options = {name: lifting[name] for name in known}
-        if source.is_video:
-            options["track"] = lifting["association"]
+        in_videos = ("track", "tracking_threshold", "smooth") if source.is_video else ()
+        options = {name: lifting[name] for name in ("do_rebase_height", *in_videos)}
     if drawing is not None:
         drawing = {**drawing, "num_instances": None if num_instances < 0 else num_instances}
     return pipe.stream(source, **finding, **options, drawing=drawing)

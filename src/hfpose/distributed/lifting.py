@@ -38,6 +38,9 @@ class SharedBatches:
         self._is_mine = is_mine
         self._count = 0
 
+    def refresh(self) -> None:
+        """Nothing is made of the lifter here."""
+
     def __call__(self, *, keypoints_2d: torch.Tensor, **arguments: Any) -> SimpleNamespace:
         """As `MotionBertForPoseLifting.forward`: `keypoints_3d` (B, T, K, 3) for `keypoints_2d` (B, T, K, C)."""
         number = self._count

@@ -21,7 +21,6 @@ from typing import Any
 
 from hfpose.distributed.environment import is_distributed, was_restarted
 from hfpose.distributed.segments import (
-    JoinedVideo,
     LongVideo,
     Segment,
     SegmentResult,
@@ -333,18 +332,16 @@ class SharedRun(Run):
         """Do this process's share of the segments of long videos, then join some of the videos."""
         videos = self._agree_on_videos()
         segments = [segment for video in videos for segment in video.segments]
-        poses = getattr(pipe, "pose", pipe)
-        worker = _SegmentWorker(self._work_folder, poses, finding, lambda: self._ranks.count("frames", 1))
+        worker = _SegmentWorker(self._work_folder, pipe, finding, lambda: self._ranks.count("frames", 1))
         while (number := self._ranks.claim("segments")) < len(segments):
             worker.do(segments[number])
         self._wait_for_all("segments done")
-        lifts = hasattr(pipe, "pose")
-        if lifts and len(videos) < self._ranks.size:
+        if hasattr(pipe, "lifter") and len(videos) < self._ranks.size:
             for video in videos:
                 self._lift(video, worker, pipe, make)
             self._wait_for_all("lifted")
         while (number := self._ranks.claim("joins")) < len(videos):
-            yield from self._join(videos[number], worker, pipe, make, with_images=draws and not lifts)
+            yield from self._join(videos[number], worker, pipe, make, with_images=draws)
 
     def _agree_on_videos(self) -> list[LongVideo]:
         """The long videos of all processes. The first process says which, so that all have the same."""
@@ -372,19 +369,21 @@ class SharedRun(Run):
                 taken = self._ranks.claim(f"windows/{video.item.index}")
             return taken == number
 
-        poses = worker.stored_poses(join_segments(video, worker.get, worker.redo), with_images=False)
+        poses = StoredPoses(join_segments(video, worker.get, worker.redo), worker.get)
         # Before the first result is there, the whole video has been through the lifter. Results are not complete yet.
-        next(make(self._lifting(video, pipe, poses, is_mine), poses.source), None)
+        next(make(self._stand_in(video, pipe, poses, is_mine), poses.source), None)
 
-    def _lifting(
+    def _stand_in(
         self, video: LongVideo, pipe: Any, poses: StoredPoses, is_mine: Callable[[int], bool] | None = None
     ) -> Any:
-        """The 3D pipeline, lifting together with others from 2D results that are there."""
-        from hfpose.distributed.lifting import SharedBatches
-
-        batches = SharedBatches(pipe.lifter, segment_folder(self._work_folder, video.item), is_mine)
+        """The pipeline with 2D results that are there; if it lifts, together with others."""
         stand_in = copy.copy(pipe)
-        stand_in.pose, stand_in.lifter = poses, replace(pipe.lifter, runner=batches)
+        stand_in.find_poses = poses.find_poses
+        if hasattr(pipe, "lifter"):
+            from hfpose.distributed.lifting import SharedBatches
+
+            batches = SharedBatches(pipe.lifter, segment_folder(self._work_folder, video.item), is_mine)
+            stand_in.lifter = replace(pipe.lifter, runner=batches)
         return stand_in
 
     def _join(
@@ -393,9 +392,9 @@ class SharedRun(Run):
         assert self._journal is not None
         joined = join_segments(video, worker.get, worker.redo)
         self._journal.restart_clock(joined.seconds)
-        poses = worker.stored_poses(joined, with_images)
+        poses = StoredPoses(joined, worker.get, with_images)
         self._joining = video
-        yield from make(self._lifting(video, pipe, poses) if hasattr(pipe, "pose") else poses, poses.source)
+        yield from make(self._stand_in(video, pipe, poses), poses.source)
         self._joining = None
         self._joined.append(video)
 
@@ -418,14 +417,10 @@ class _SegmentWorker:
         path = segment.path(self._folder)
         # What is not there or was damaged, perhaps with the disk of a machine that died, is made anew.
         with suppress(InputError):
-            return SegmentResult.load(path, segment.item, self.pipe.schema)
+            return SegmentResult.load(path, segment.item, self.pipe.estimator.schema)
         result = find_in_segment(segment, self.pipe, self._options, on_frame=self._on_frame)
         result.save(path)
         return result
-
-    def stored_poses(self, joined: JoinedVideo, with_images: bool) -> StoredPoses:
-        """Stands in for the 2D pipeline; see `StoredPoses`."""
-        return StoredPoses(joined, self.get, self.pipe.schema, with_images)
 
     def redo(self, segment: Segment) -> SegmentResult:
         """A new result from frames that are counted from the beginning of the video."""

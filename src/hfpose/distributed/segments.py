@@ -28,9 +28,8 @@ from hfpose.media.files import atomic_path
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
 from hfpose.media.sources import Source, open_frames
 from hfpose.media.video import read_video
-from hfpose.pipelines.pose_estimation import track_people
+from hfpose.pipelines.options import CallOptions, make_options
 from hfpose.results import PoseOutput
-from hfpose.tracking.tracker import Association, PoseTracker
 
 _ARRAYS = ("keypoints", "keypoint_scores", "boxes", "box_scores")
 _NO_TIMEOUT = 30.0  # seconds, for URLs, which are not split
@@ -40,11 +39,9 @@ Fingerprint = tuple[float, int]
 
 
 class FindsPoses(Protocol):
-    """The part of a 2D pipeline that segments need."""
+    """The part of a pipeline that segments need."""
 
-    schema: KeypointSchema
-
-    def stream(self, source: Source, **options: Any) -> Iterator[tuple[Frame, PoseOutput]]: ...
+    def find_poses(self, source: Source, options: CallOptions) -> Iterator[tuple[Frame, PoseOutput]]: ...
 
 
 @dataclass(frozen=True)
@@ -171,8 +168,8 @@ def find_in_segment(
 
     Args:
         segment: which frames.
-        pipe: a 2D pipeline.
-        options: of its `stream`, without such as look at frames in their order.
+        pipe: a pipeline.
+        options: of its call, of which those count that do not look at frames in their order.
         may_seek: whether to jump to its first frame, or to decode those before it.
         on_frame: called after each frame.
     """
@@ -191,7 +188,7 @@ def find_in_segment(
                 yield frame
 
     outputs = []
-    for frame, output in pipe.stream(open_frames(frames), **options):
+    for frame, output in pipe.find_poses(open_frames(frames), make_options(CallOptions, options)):
         video = video or frame.video
         outputs.append(output)
         on_frame()
@@ -244,48 +241,29 @@ def join_segments(
 
 
 class StoredPoses:
-    """Stands in for a 2D pipeline where its results for a video are there already.
+    """The 2D results of a video that are there already, in the place of a pipeline's `find_poses`.
 
     Args:
         joined: the video.
         get: reads the result of a segment.
-        schema: what keypoints mean.
         with_images: whether frames come with their images, for which the video is read again.
     """
 
     def __init__(
-        self, joined: JoinedVideo, get: Callable[[Segment], SegmentResult], schema: KeypointSchema, with_images: bool
+        self, joined: JoinedVideo, get: Callable[[Segment], SegmentResult], with_images: bool = False
     ) -> None:
         self._joined = joined
         self._get = get
         self._with_images = with_images
-        self.schema = schema
 
     @property
     def source(self) -> Source:
-        """The source to give to `stream`."""
+        """The source to give to `find_poses`."""
         item = self._joined.item
         return open_frames(lambda: read_video(item, item.source or "", _NO_TIMEOUT) if self._with_images else ())
 
-    def stream(
-        self,
-        source: Source,
-        *,
-        track: bool | Association = False,
-        tracking_threshold: float = 0.3,
-        smooth: bool = False,
-        **_: Any,
-    ) -> Iterator[tuple[Frame, PoseOutput]]:
-        """The frames with their results; options that were for the networks have no effect any more.
-
-        For the others see `PoseEstimationPipeline.stream`.
-        """
-        results = self._stream(source)
-        if not track:
-            return results
-        return track_people(results, PoseTracker("iou" if track is True else track, tracking_threshold), smooth)
-
-    def _stream(self, source: Source) -> Iterator[tuple[Frame, PoseOutput]]:
+    def find_poses(self, source: Source, options: CallOptions | None = None) -> Iterator[tuple[Frame, PoseOutput]]:
+        """The frames with their results; options were for the networks and have no effect any more."""
         outputs = (output for segment in self._joined.segments for output in self._get(segment).outputs)
         if self._with_images:
             with source:

@@ -53,25 +53,23 @@ class BoxDetector:
         processor = self.stage.image_processor
         sizes = [image.shape[:2] for image in images]
         if isinstance(processor, DetectionImageProcessor):
-            outputs = self._run({"pixel_values": processor.pixel_values(images, self.stage.memory_format)})
-            found = processor.detections(outputs, box_threshold, sizes)
+            inputs: Mapping[str, Any] = {"pixel_values": processor.pixel_values(images, self.stage.memory_format)}
+            found = processor.detections(self.stage.run(**self._on_device(inputs)), box_threshold, sizes)
         else:
-            outputs = self._run(processor(list(images), return_tensors="pt", input_data_format="channels_last"))
+            inputs = processor(list(images), return_tensors="pt", input_data_format="channels_last")
             results = processor.post_process_object_detection(
-                outputs, threshold=box_threshold, target_sizes=torch.tensor(sizes)
+                self.stage.run(**self._on_device(inputs)), threshold=box_threshold, target_sizes=torch.tensor(sizes)
             )
             found = [_as_arrays(result) for result in results]
         return [self._select(some, nms_threshold) for some in found]
 
-    def _run(self, inputs: Mapping[str, Any]) -> Any:
-        """Outputs of the model for what an image processor made."""
+    def _on_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """What an image processor made, where the model takes it."""
         device, dtype = self.stage.device, self.stage.dtype
-        return self.stage.run(
-            **{
-                name: to_device(value, device, dtype) if isinstance(value, torch.Tensor) else value
-                for name, value in inputs.items()
-            }
-        )
+        return {
+            name: to_device(value, device, dtype) if isinstance(value, torch.Tensor) else value
+            for name, value in inputs.items()
+        }
 
     def _select(self, found: Detections, nms_threshold: float) -> tuple[np.ndarray, np.ndarray]:
         boxes, scores, labels = found

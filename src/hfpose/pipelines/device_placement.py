@@ -89,6 +89,16 @@ class StagedPipeline:
             if dtype is not None:
                 kind = getattr(torch, dtype) if isinstance(dtype, str) else dtype
                 torch.nn.Module.to(stage.model, dtype=kind)
+        return self.refresh()
+
+    def refresh(self) -> Self:
+        """Note that models of the pipeline were moved, cast or given other weights without it; returns the pipeline.
+
+        What runs a model keeps what it made of it at its first call. `to`, `place` and `enable_model_cpu_offload` call this
+        by themselves.
+        """
+        for stage in self.stages.values():
+            stage.refresh()
         return self
 
     def place(
@@ -122,7 +132,7 @@ class StagedPipeline:
             for stage in stages.values():
                 release(stage.model)
             _place_by_memory(stages, memory, device_map == "balanced", offload_folder)
-            return self
+            return self.refresh()
         if max_memory is not None:
             raise InputError(
                 "max_memory has no effect with a dict of devices; give it with device_map='auto' or 'balanced'."
@@ -131,7 +141,7 @@ class StagedPipeline:
         for name, stage in stages.items():
             release(stage.model)
             _spread(stage.model, {"": targets[name]}, offload_folder)
-        return self
+        return self.refresh()
 
     def enable_model_cpu_offload(self, device: torch.device | str | int | None = None) -> None:
         """Keep the stages in the CPU's memory and bring each to `device` (default: the accelerator) while it runs.
@@ -150,6 +160,7 @@ class StagedPipeline:
             release(model)
         for model in models:
             add_hook_to_module(model, _turn_taker(target, [other for other in models if other is not model]))
+        self.refresh()
 
 
 PipelineT = TypeVar("PipelineT", bound=StagedPipeline)

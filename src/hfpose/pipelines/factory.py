@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard, TypeVar
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
-from hfpose.backends.torch_backend import Backend
+from hfpose.backends.base import Backend
 from hfpose.errors import ConfigError
 from hfpose.hub.modes import Mode, models_for_mode
 from hfpose.hub.resolve import PACKAGED, PIPELINE_INDEX, resolve
@@ -28,7 +28,6 @@ from hfpose.pipelines.whole_body_3d import WholeBody3DPipeline
 
 AnyPipeline = PoseEstimationPipeline | PoseEstimation3DPipeline | HandPose3DPipeline | WholeBody3DPipeline
 Model = str | Path | PreTrainedModel
-TwoStages = TypeVar("TwoStages", bound=PoseEstimationPipeline)
 
 DEFAULT_MODELS = {"pose-estimation": "human", "pose-estimation-3d": "human3d"}
 DIRECT_3D: dict[str, type[HandPose3DPipeline | WholeBody3DPipeline]] = {
@@ -36,6 +35,9 @@ DIRECT_3D: dict[str, type[HandPose3DPipeline | WholeBody3DPipeline]] = {
     "rtmw3d": WholeBody3DPipeline,
 }
 """Pipelines for models that need no lifter, by `model_type`."""
+_KINDS: dict[str, type[AnyPipeline]] = {
+    kind.__name__: kind for kind in (PoseEstimationPipeline, PoseEstimation3DPipeline, *DIRECT_3D.values())
+}
 
 
 def pipeline(
@@ -139,28 +141,26 @@ def _make(
     """The pipeline for a model that was found, before it is spread over devices; for the arguments see `pipeline`."""
     if chosen.is_pipeline:
         _refuse("a saved pipeline brings its own", image_processor=image_processor)
-        saved = _load_saved(chosen.place, loader)
+        saved = loader.saved(chosen)
         if isinstance(saved, PoseEstimation3DPipeline):
             return loader.with_other_stages(saved, wanted, pose, pose_weights, lifter)
         _refuse("a saved pipeline brings its own", pose=pose, pose_weights=pose_weights)
-        saved = loader.with_detector(saved, wanted)
-        if not _can_be_lifted(saved):
+        parts = loader.with_detector(saved, wanted)
+        if not isinstance(saved, PoseEstimationPipeline):
             _refuse("this pipeline finds 3D keypoints by itself", lifter=lifter)
-            return saved
+            return type(saved)(**parts)
         if task == "pose-estimation" and lifter is None:
-            return saved
+            return PoseEstimationPipeline(**parts)
         after = loader.find(lifter or DEFAULT_MODELS["pose-estimation-3d"])
-        return PoseEstimation3DPipeline(saved, loader.load(after, "lifter"))
+        return PoseEstimation3DPipeline(**parts, lifter=loader.load(after, "lifter"))
     if chosen.model_type in DIRECT_3D:
         _refuse("this model finds 3D keypoints by itself", pose=pose, pose_weights=pose_weights, lifter=lifter)
-        stage = loader.load(chosen, "pose", image_processor)
-        found, labels = loader.detector(chosen.entry, stage, wanted)
-        return DIRECT_3D[chosen.model_type](stage, detector=found, detector_labels=labels)
+        return DIRECT_3D[chosen.model_type](**loader.pose_parts(chosen, image_processor, wanted))
     lifts = chosen.model_type in LIFTER_TYPES
     if not lifts:
         _refuse("`model` is a 2D model already", pose=pose, pose_weights=pose_weights)
     if task == "pose-estimation" and not lifts and lifter is None:
-        return loader.pose_pipeline(chosen, image_processor, wanted)
+        return PoseEstimationPipeline(**loader.pose_parts(chosen, image_processor, wanted))
     if lifts:
         first = pose or chosen.default_pose or DEFAULT_MODELS["pose-estimation"]
         before, after = loader.find(first, pose_weights), chosen
@@ -168,8 +168,8 @@ def _make(
         before, after = chosen, loader.find(DEFAULT_MODELS["pose-estimation-3d"] if lifter is None else lifter)
     if lifts and lifter is not None:
         after = loader.find(lifter)
-    people = loader.people(before, wanted)
-    return PoseEstimation3DPipeline(people, loader.load(after, "lifter", image_processor if lifts else None))
+    stage = loader.load(after, "lifter", image_processor if lifts else None)
+    return PoseEstimation3DPipeline(**loader.parts_before_lifter(before, wanted), lifter=stage)
 
 
 @dataclass(frozen=True)
@@ -225,33 +225,40 @@ class _Loader:
             chosen.place, task, image_processor, device=self.device, dtype=self.dtype, backend=self.backend
         )
 
-    def pose_pipeline(self, chosen: _Chosen, image_processor: Any, wanted: _Detector) -> PoseEstimationPipeline:
+    def saved(self, chosen: _Chosen) -> AnyPipeline:
+        """The pipeline in a folder, by the class that its index file names."""
+        assert isinstance(chosen.place, Path)
+        kind = _KINDS.get(str(read_index(chosen.place).get("pipeline")), PoseEstimationPipeline)
+        return kind.from_pretrained(chosen.place, device=self.device, dtype=self.dtype, backend=self.backend)
+
+    def pose_parts(self, chosen: _Chosen, image_processor: Any, wanted: _Detector) -> dict[str, Any]:
+        """A pose model and its detector, as arguments of a pipeline's class."""
         stage = self.load(chosen, "pose", image_processor)
         found, labels = self.detector(chosen.entry, stage, wanted)
-        return PoseEstimationPipeline(stage, detector=found, detector_labels=labels)
+        return {"model": stage, "detector": found, "detector_labels": labels}
 
-    def people(self, chosen: _Chosen, wanted: _Detector) -> PoseEstimationPipeline:
-        """The 2D part of a 3D pipeline: a pose model, or a saved 2D pipeline, whose detector another one may replace."""
+    def parts_before_lifter(self, chosen: _Chosen, wanted: _Detector) -> dict[str, Any]:
+        """The same for a pose model, or for a saved 2D pipeline, whose detector another one may replace."""
         if not chosen.is_pipeline:
-            return self.pose_pipeline(chosen, None, wanted)
-        saved = _load_saved(chosen.place, self)
-        if not _can_be_lifted(saved):
+            return self.pose_parts(chosen, None, wanted)
+        saved = self.saved(chosen)
+        if not isinstance(saved, PoseEstimationPipeline):
             raise ConfigError(
                 f"{chosen.place} holds a {type(saved).__name__}; before a lifter goes a 2D model or pipeline."
             )
         return self.with_detector(saved, wanted)
 
-    def with_detector(self, saved: TwoStages, wanted: _Detector) -> TwoStages:
-        """A saved pipeline with another detector, or other classes of its own, where they are asked for."""
+    def with_detector(self, saved: AnyPipeline, wanted: _Detector) -> dict[str, Any]:
+        """The parts of a saved pipeline with another detector, or other classes of its own, where they are asked for."""
+        parts = saved.parts
         if wanted.model is not None:
             found, labels = self.detector(None, saved.estimator.stage, wanted)
-        elif wanted.labels is not None:
-            found, labels = None if saved.detector is None else saved.detector.stage, wanted.labels
-            _check_labels(found, labels)
-        else:
-            _refuse("no detector is: a saved pipeline brings its own", detector_weights=wanted.weights)
-            return saved
-        return type(saved)(saved.estimator.stage, detector=found, detector_labels=labels)
+            return {**parts, "detector": found, "detector_labels": labels}
+        if wanted.labels is not None:
+            _check_labels(saved.detector, wanted.labels)
+            return {**parts, "detector_labels": wanted.labels}
+        _refuse("no detector is: a saved pipeline brings its own", detector_weights=wanted.weights)
+        return parts
 
     def with_other_stages(
         self,
@@ -264,11 +271,11 @@ class _Loader:
         """A saved 3D pipeline with those of its stages replaced that are given."""
         if pose is None:
             _refuse("no 2D model is: a saved pipeline brings its own", pose_weights=pose_weights)
-            people = self.with_detector(saved.pose, wanted)
+            parts = self.with_detector(saved, wanted)
         else:
-            people = self.people(self.find(pose, pose_weights), wanted)
+            parts = self.parts_before_lifter(self.find(pose, pose_weights), wanted)
         after = saved.lifter if lifter is None else self.load(self.find(lifter), "lifter")
-        return PoseEstimation3DPipeline(people, after)
+        return PoseEstimation3DPipeline(**{**parts, "lifter": after})
 
     def detector(
         self, entry: ModelEntry | None, pose: Stage, wanted: _Detector
@@ -326,16 +333,7 @@ def detector_for(
     return _Loader(device, dtype, None).detector(None, pose, _Detector(detector, labels, weights))
 
 
-def _load_saved(folder: Path | PreTrainedModel, loader: _Loader) -> AnyPipeline:
-    """The pipeline in a folder, by the class that its index file names."""
-    assert isinstance(folder, Path)
-    known: list[type[AnyPipeline]] = [PoseEstimationPipeline, PoseEstimation3DPipeline, *DIRECT_3D.values()]
-    kinds = {kind.__name__: kind for kind in known}
-    kind = kinds.get(str(read_index(folder).get("pipeline")), PoseEstimationPipeline)
-    return kind.from_pretrained(folder, device=loader.device, dtype=loader.dtype, backend=loader.backend)
-
-
-def _check_labels(detector: Stage | None, labels: Iterable[int | str] | None) -> None:
+def _check_labels(detector: object, labels: Iterable[int | str] | None) -> None:
     """Raises ConfigError for classes of a detector that is not there."""
     if detector is None and labels is not None:
         raise ConfigError(
@@ -351,11 +349,6 @@ def _refuse(reason: str, **arguments: Any) -> None:
         raise ConfigError(
             f"Given {' and '.join(given)}, but {reason}. Leave {'it' if len(given) == 1 else 'them'} out."
         )
-
-
-def _can_be_lifted(pipe: AnyPipeline) -> TypeGuard[PoseEstimationPipeline]:
-    """Whether a pipeline gives 2D keypoints alone; those without a lifter are 2D ones which give more."""
-    return type(pipe) is PoseEstimationPipeline
 
 
 def _default_labels(entry: ModelEntry, detector: Stage) -> list[int | str] | None:

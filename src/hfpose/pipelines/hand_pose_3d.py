@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hfpose.pipelines.direct_3d import Direct3DPipeline, DirectOptions
+from hfpose.pipelines.direct_3d import Direct3DPipeline
+from hfpose.pipelines.options import CallOptions3D
 from hfpose.results import PoseOutput
 
 
@@ -15,7 +16,7 @@ class HandPose3DPipeline(Direct3DPipeline):
     Every image is taken as one box with a pair of hands in it, unless there is a detector or boxes are given.
 
     Args:
-        See [`PoseEstimationPipeline`]; `model` is an [`InterNetForHandPose`].
+        See [`PosePipeline`]; `model` is an [`InterNetForHandPose`].
 
     Example:
 
@@ -29,7 +30,7 @@ class HandPose3DPipeline(Direct3DPipeline):
     ```
     """
 
-    def assemble(self, decoded: PoseOutput, options: DirectOptions) -> PoseOutput:
+    def assemble(self, decoded: PoseOutput, options: CallOptions3D) -> PoseOutput:
         """The result with both hands of each pair in one space; joints of a hand that is not there have score 0."""
         assert decoded.hand_types is not None and decoded.root_depths is not None
         keypoints, scores = self.estimator.stage.image_processor.assemble_hands(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -18,11 +18,10 @@ from transformers import PreTrainedConfig
 
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema, schema_for_config
+from hfpose.pipelines.options import Temporal
 from hfpose.pipelines.stage import Stage
 from hfpose.results import PoseOutput
 from hfpose.tracking.tracker import UNTRACKED, boxes_around
-
-Temporal = Literal["clip", "frame"]
 
 # Row of a frame's output, for frames in which the person is not seen.
 INTERPOLATED = -1
@@ -314,23 +313,19 @@ class TemporalLifter:
         """Outputs (L, K, 3) of the model for windows (L, K, C) of at most `window` frames each."""
         results: list[Tensor] = [torch.empty(0)] * len(windows)
         order = sorted(range(len(windows)), key=lambda i: len(windows[i]))  # so that little is padded
+        device, dtype = self.stage.device, self.stage.dtype
         for first in range(0, len(order), self.batch_size):
             part = order[first : first + self.batch_size]
-            outputs = self._forward([windows[i] for i in part])
-            for i, output in zip(part, outputs, strict=True):
+            some = [windows[i] for i in part]
+            inputs = torch.nn.utils.rnn.pad_sequence(some, batch_first=True).to(device, dtype)
+            lengths = torch.tensor([len(window) for window in some], device=device)
+            arguments: dict[str, Any] = {}
+            if (lengths < inputs.shape[1]).any():
+                arguments["frame_mask"] = torch.arange(inputs.shape[1], device=device) < lengths[:, None]
+            outputs = self.stage.run(keypoints_2d=inputs, flip_test=self.flip_test, **arguments)
+            for i, output in zip(part, outputs.keypoints_3d.float().cpu(), strict=True):
                 results[i] = output[: len(windows[i])]
         return results
-
-    def _forward(self, windows: Sequence[Tensor]) -> Tensor:
-        """Outputs (B, T, K, 3) for B windows, T frames the longest of them."""
-        model, device = self.stage.model, self.stage.device
-        inputs = torch.nn.utils.rnn.pad_sequence(list(windows), batch_first=True).to(device, model.dtype)
-        lengths = torch.tensor([len(window) for window in windows], device=device)
-        arguments: dict[str, Any] = {}
-        if (lengths < inputs.shape[1]).any():
-            arguments["frame_mask"] = torch.arange(inputs.shape[1], device=device) < lengths[:, None]
-        outputs = self.stage.run(keypoints_2d=inputs, flip_test=self.flip_test, **arguments)
-        return outputs.keypoints_3d.float().cpu()
 
     def _assemble(self, frame: PoseOutput, people: Sequence[_Person]) -> LiftedFrame:
         """The result for a frame with its people."""

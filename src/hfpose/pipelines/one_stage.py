@@ -13,6 +13,7 @@ from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema, schema_for_config
 from hfpose.models.shared.devices import to_device
 from hfpose.models.shared.one_stage import Instances
+from hfpose.pipelines.options import CallOptions
 from hfpose.pipelines.stage import Stage
 
 
@@ -46,21 +47,12 @@ class OneStageEstimator:
             raise InputError(f"The {name} cannot average over mirrored images; leave flip_test out.")
 
     @torch.inference_mode()
-    def __call__(
-        self,
-        images: Sequence[np.ndarray],
-        *,
-        box_threshold: float | None = None,
-        nms_threshold: float | None = None,
-        flip_test: bool = False,
-    ) -> list[Instances]:
+    def __call__(self, images: Sequence[np.ndarray], options: CallOptions) -> list[Instances]:
         """
         Args:
             images: RGB images (H, W, 3), uint8, of any sizes.
-            box_threshold: minimum score of an instance; None for the image processor's own.
-            nms_threshold: of two instances that overlap by more than this the worse one goes; None for the image
-                processor's own.
-            flip_test: average over the mirrored image.
+            options: of a call of the pipeline: `box_threshold` and `nms_threshold` (None for the image processor's own),
+                and `flip_test`, which averages over the mirrored image.
 
         Returns:
             For each image its instances, best first.
@@ -71,9 +63,9 @@ class OneStageEstimator:
         for size in dict.fromkeys(sizes):  # images whose network inputs have one size go through it together
             places = [index for index, other in enumerate(sizes) if other == size]
             together = [images[index] for index in places]
-            outputs = self._run(together, flip_test)
+            outputs = self._run(together, options.flip_test)
             image_sizes = [image.shape[:2] for image in together]
-            instances = processor.instances(outputs, image_sizes, box_threshold, nms_threshold)
+            instances = processor.instances(outputs, image_sizes, options.box_threshold, options.nms_threshold)
             found.update(zip(places, instances, strict=True))
         return [found[index] for index in range(len(images))]
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
@@ -21,7 +20,8 @@ from transformers import (
     PreTrainedModel,
 )
 
-from hfpose.backends.torch_backend import Backend, Runner, check_backend, make_runner
+from hfpose.backends.base import Backend, Runner, check_backend
+from hfpose.backends.select import make_runner
 from hfpose.checkpoints.guard import loading_bounded
 from hfpose.errors import ConfigError
 from hfpose.hub.resolve import GRAPH_NAME, PIPELINE_INDEX, resolve
@@ -47,9 +47,10 @@ class Stage:
     image_processor: Any
     runner: Runner | None = None  # None: the model itself
 
-    def run(self, **inputs: Any) -> Any:
-        """Outputs of the model by name, for what its `forward` takes by name."""
-        return (self.runner or self.model)(**inputs)
+    @property
+    def run(self) -> Callable[..., Any]:
+        """Gives outputs of the model by name, for what its `forward` takes by name."""
+        return self.runner or self.model
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -59,29 +60,27 @@ class Stage:
     @property
     def device(self) -> torch.device:
         """Where the model takes its inputs; it may be spread over devices, or come to this one only to run."""
-        device = getattr(accelerate_hook(self.model), "execution_device", None)
-        return self._first_weight.device if device is None else torch.device(device)
+        return self._placement[0]
 
     @property
     def dtype(self) -> torch.dtype:
         """Floating point type of the weights and inputs."""
-        return self._first_weight.dtype
+        return self._placement[1]
 
     @property
-    def _first_weight(self) -> Tensor:
-        """Stands for all; it may be another one each time, where a model was moved or loaded anew."""
-        weights, name = self._place_of_first_weight
-        return weights[name]
+    def _placement(self) -> tuple[torch.device, torch.dtype]:
+        # A model of the caller's may be moved at any time; of others `refresh` tells.
+        return _placement(self.model) if self.runner is None else self._known_placement
 
     @cached_property
-    def _place_of_first_weight(self) -> tuple[Mapping[str, Any], str]:
-        """The weights of a module, and a name among them. To look for them at every call would take longer than to crop."""
-        return next(
-            (module._parameters, name)
-            for module in self.model.modules()
-            for name, weight in module._parameters.items()
-            if weight is not None and weight.is_floating_point()
-        )
+    def _known_placement(self) -> tuple[torch.device, torch.dtype]:
+        return _placement(self.model)
+
+    def refresh(self) -> None:
+        """Note that the model was moved, cast, or given other weights."""
+        vars(self).pop("_known_placement", None)
+        if self.runner is not None:
+            self.runner.refresh()
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a folder that `from_pretrained` of the model's and the processor's classes read."""
@@ -91,6 +90,11 @@ class Stage:
             return
         self.model.save_pretrained(folder)
         self.image_processor.save_pretrained(folder)
+
+
+def _placement(model: PreTrainedModel) -> tuple[torch.device, torch.dtype]:
+    device = getattr(accelerate_hook(model), "execution_device", None)
+    return model.device if device is None else torch.device(device), model.dtype
 
 
 def task_of(model: str | Path) -> Task:

@@ -7,12 +7,13 @@ from typing import cast
 
 from hfpose.errors import InputError
 from hfpose.models.rtmw3d.image_processing_rtmw3d import ReferenceMode
-from hfpose.pipelines.direct_3d import Direct3DPipeline, DirectOptions
+from hfpose.pipelines.direct_3d import Direct3DPipeline
+from hfpose.pipelines.options import CallOptions3D
 from hfpose.results import PoseOutput
 
 
 @dataclass(frozen=True, kw_only=True)
-class WholeBodyOptions(DirectOptions):
+class WholeBodyOptions(CallOptions3D):
     """Arguments of a call of a pipeline for whole bodies.
 
     Args:
@@ -35,6 +36,7 @@ class WholeBodyOptions(DirectOptions):
     reference_mode: ReferenceMode | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         unused = (
             "focal_length",
             "field_of_view",
@@ -76,7 +78,7 @@ class WholeBody3DPipeline(Direct3DPipeline):
 
     options_class = WholeBodyOptions
 
-    def assemble(self, decoded: PoseOutput, options: DirectOptions) -> PoseOutput:
+    def assemble(self, decoded: PoseOutput, options: CallOptions3D) -> PoseOutput:
         chosen = cast(WholeBodyOptions, options)
         processor = self.estimator.stage.image_processor
         assert decoded.image_size is not None

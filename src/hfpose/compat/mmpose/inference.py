@@ -23,6 +23,7 @@ from hfpose.keypoints import load_schema, schema_for_config
 from hfpose.models.auto import LIFTER_TYPES
 from hfpose.models.shared.top_down import check_image_boxes
 from hfpose.pipelines.one_stage import OneStageEstimator, is_one_stage
+from hfpose.pipelines.options import CallOptions
 from hfpose.pipelines.stage import Stage, default_device, load_stage, task_of
 from hfpose.pipelines.top_down import TopDownEstimator
 from hfpose.results import PoseOutput
@@ -180,19 +181,14 @@ def inference_topdown(
         given = bboxes if bbox_format == "xyxy" else [[x, y, x + w, y + h] for x, y, w, h in bboxes]
         boxes = check_image_boxes(given)
     settings = model.cfg.model.test_cfg
-    (people,) = TopDownEstimator(model.stage)(
-        [image],
-        [boxes],
-        flip_test=settings.flip_test,
-        batch_size=_BATCH_SIZE,
-        return_heatmaps=settings.output_heatmaps,
+    options = CallOptions(
+        flip_test=settings.flip_test, pose_batch_size=_BATCH_SIZE, return_heatmaps=settings.output_heatmaps
     )
+    (poses,) = TopDownEstimator(model.stage)([image], [boxes], options)
     output = PoseOutput(
-        people.keypoints,
-        people.scores,
+        **poses,
         boxes=boxes,
         box_scores=np.ones(len(boxes)),
-        heatmaps=people.heatmaps,
         image_size=(width, height),
         source=None if isinstance(img, np.ndarray) else str(img),
     )
@@ -254,7 +250,9 @@ def inference_bottomup(model: PoseModel, img: str | Path | np.ndarray) -> list[P
             'with boxes, or MMPoseInferencer("human") with its detector.'
         )
     image = _rgb(img)
-    (found,) = OneStageEstimator(model.stage)([image], flip_test=model.cfg.model.test_cfg.flip_test)
+    (found,) = OneStageEstimator(model.stage)(
+        [image], CallOptions(flip_test=model.cfg.model.test_cfg.flip_test, box_threshold=None)
+    )
     height, width = image.shape[:2]
     input_height, input_width = model.image_processor.input_size(height, width)
     metainfo: dict[str, Any] = {

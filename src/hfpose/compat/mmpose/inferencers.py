@@ -25,7 +25,13 @@ from hfpose.media.frames import Frame
 from hfpose.media.sources import Source, open_source
 from hfpose.media.writers import WriterGroup
 from hfpose.ops.pose_nms import suppress_similar_poses
-from hfpose.pipelines import HandPose3DPipeline, PoseEstimation3DPipeline, PoseEstimationPipeline, pipeline
+from hfpose.pipelines import (
+    HandPose3DPipeline,
+    PoseEstimation3DPipeline,
+    PoseEstimationPipeline,
+    PosePipeline,
+    pipeline,
+)
 from hfpose.pipelines.direct_3d import Direct3DPipeline
 from hfpose.results import PoseOutput
 from hfpose.visualization import Window, draw_poses, draw_poses_and_heatmaps
@@ -207,8 +213,8 @@ class Pose3DInferencer(BaseInferencer):
         results = self.pipeline.stream(
             source,
             boxes=boxes,
-            flip_test=_flips(self.pipeline.pose),
-            **_thresholds(self.pipeline.pose, call),
+            flip_test=_flips(self.pipeline),
+            **_thresholds(self.pipeline, call),
             batch_size=call.batch_size,
             whole_image_fallback=True,
             temporal="frame",
@@ -217,7 +223,7 @@ class Pose3DInferencer(BaseInferencer):
             lifter_flip_test=self.pipeline.lifter.image_processor.flip_test,
             do_normalize_boxes=False if call.disable_norm_pose_2d else None,
             do_rebase_height=not call.disable_rebase_keypoint,
-            association="oks" if call.use_oks_tracking else "iou",
+            track="oks" if call.use_oks_tracking else "iou",
             tracking_threshold=call.tracking_thr,
             drawing=_drawing_3d(call) if call.draws else None,
         )
@@ -353,9 +359,8 @@ def _build(
         device=device,
         **options,
     )
-    stage = pipe.pose if isinstance(pipe, PoseEstimation3DPipeline) else pipe
-    if stage.detector is None and not stage.is_one_stage:
-        stage.whole_image = True
+    if pipe.detector is None and not pipe.is_one_stage:
+        pipe.whole_image = True
     return pipe
 
 
@@ -373,14 +378,14 @@ def _inferencer_class(pipe: Any) -> type[BaseInferencer]:
     return Hand3DInferencer if isinstance(pipe, Direct3DPipeline) else Pose2DInferencer
 
 
-def _thresholds(pipe: PoseEstimationPipeline, call: CallOptions) -> dict[str, Any]:
+def _thresholds(pipe: PosePipeline, call: CallOptions) -> dict[str, Any]:
     """Thresholds of boxes; as in the reference, those of a call are for detectors, and one-stage models have their own."""
     if pipe.is_one_stage:
         return {"box_threshold": None, "nms_threshold": None}
     return {"box_threshold": call.bbox_thr, "nms_threshold": call.nms_thr}
 
 
-def _flips(pipe: PoseEstimationPipeline) -> bool:
+def _flips(pipe: PosePipeline) -> bool:
     """Whether the reference averages over mirrored crops with this model."""
     return bool(pipe.estimator.stage.image_processor.flip_test)
 

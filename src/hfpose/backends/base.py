@@ -1,0 +1,43 @@
+"""What every backend has in common."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol
+
+import torch
+from transformers import PreTrainedModel
+
+from hfpose.errors import ConfigError
+from hfpose.models.shared.devices import accelerate_hook
+
+Backend = Literal["torch", "compile", "onnxruntime"]
+BACKENDS: tuple[Backend, ...] = ("torch", "compile", "onnxruntime")
+
+
+class Runner(Protocol):
+    """Computes what a model computes, from what it made of the model at its first call."""
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """The order in memory that `pixel_values` are taken in without a copy."""
+
+    def __call__(self, **inputs: Any) -> Any:
+        """Outputs of the model by name, for the inputs that the model's `forward` takes by name."""
+
+    def refresh(self) -> None:
+        """Forget what was made of the model, whose weights or device have changed."""
+
+
+def check_backend(backend: str) -> None:
+    """Raises ConfigError for a name that no backend has."""
+    if backend not in BACKENDS:
+        raise ConfigError(f"Unknown backend {backend!r}; expected {', '.join(map(repr, BACKENDS))}.")
+
+
+def check_whole(model: PreTrainedModel, backend: Backend) -> None:
+    """Raises ConfigError for a model that accelerate has spread over devices or moves, of which no other form is made."""
+    if accelerate_hook(model) is not None:
+        raise ConfigError(
+            f"The {type(model).__name__} is spread over devices or comes to one by turns, which backend={backend!r} cannot "
+            'follow. Use backend="torch", or a device_map that has room for the whole model on one device.'
+        )

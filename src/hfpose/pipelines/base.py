@@ -1,0 +1,339 @@
+"""What all pipelines have in common: a detector, a pose model, and results of a stream of frames."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice, repeat
+from pathlib import Path
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from hfpose.backends.base import Backend
+from hfpose.errors import ConfigError, InputError
+from hfpose.hub.resolve import child_path, resolve
+from hfpose.hub.zoo import WHOLE_IMAGE
+from hfpose.keypoints import KeypointSchema
+from hfpose.media.background import in_background
+from hfpose.media.frames import Frame
+from hfpose.media.sources import Source, open_source
+from hfpose.models.shared.devices import accelerate_hook
+from hfpose.pipelines.detection import BoxDetector
+from hfpose.pipelines.device_placement import DeviceMap, Memory, Placement, StagedPipeline
+from hfpose.pipelines.given_boxes import NO_BOXES, ImageBoxes, UsableImage, boxes_per_image, check_frame
+from hfpose.pipelines.index import read_index, write_index
+from hfpose.pipelines.one_stage import OneStageEstimator, is_one_stage
+from hfpose.pipelines.options import CallOptions, call_signature, make_options
+from hfpose.pipelines.stage import Stage, load_stage
+from hfpose.pipelines.top_down import TopDownEstimator
+from hfpose.results import PoseOutput
+
+if TYPE_CHECKING:
+    from typing import Self
+
+Results = Generator[tuple[Frame, PoseOutput], None, None]
+
+# Seconds within which a network surely comes back from a batch.
+_PATIENCE = 30.0
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Frames that were read together.
+
+    `checked` holds for each of them its image or what is wrong with it; `images` are those that can be used, and
+    `found` holds for each of these the boxes (N, 4) and their scores (N,).
+    """
+
+    frames: Sequence[Frame]
+    checked: Sequence[UsableImage | str]
+    images: Sequence[UsableImage]
+    found: Sequence[ImageBoxes]
+
+
+class PosePipeline(StagedPipeline):
+    """
+    Base of the pipelines: finds boxes, and the keypoints in each. What a subclass makes of them is `complete`.
+
+    Args:
+        model: pose model, or a `Stage` of it.
+        image_processor: its image processor; None loads the one beside the model.
+        detector: object detection model, a `Stage` of it, `"whole_image"` for the image as the one box, or None: then
+            every call needs `boxes`.
+        detector_labels: ids or names of the detector's classes to keep; None keeps all.
+        device: where the models go; None leaves them where they are.
+        dtype: floating point type of the models; None leaves them as they are.
+    """
+
+    options_class: ClassVar[type[CallOptions]] = CallOptions
+
+    def __init_subclass__(cls) -> None:
+        """Give the class a call of its own, so that `help` and completion show its options."""
+        call: Any = FunctionType(PosePipeline.__call__.__code__, globals(), "__call__")
+        call.__doc__ = PosePipeline.__call__.__doc__
+        call.__signature__ = call_signature(cls.options_class)
+        if "__call__" not in vars(cls):
+            cls.__call__ = call  # type: ignore[method-assign]
+
+    def __init__(
+        self,
+        model: PreTrainedModel | Stage,
+        image_processor: Any = None,
+        detector: PreTrainedModel | Stage | str | None = None,
+        detector_labels: Iterable[int | str] | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | str | None = None,
+    ) -> None:
+        if not isinstance(model, Stage):
+            model = load_stage(model, "pose", image_processor, device=device, dtype=dtype)
+        self.estimator: TopDownEstimator | OneStageEstimator
+        self.estimator = OneStageEstimator(model) if is_one_stage(model) else TopDownEstimator(model)
+        if detector is not None and self.is_one_stage:
+            raise ConfigError(
+                f"The {type(model.model).__name__} finds people in whole images by itself, so no detector goes before it. "
+                "Leave `detector` out."
+            )
+        self.whole_image = detector == WHOLE_IMAGE
+        self.detector: BoxDetector | None = None
+        if detector is not None and not self.whole_image:
+            if not isinstance(detector, Stage):
+                detector = load_stage(detector, "detector", device=device, dtype=dtype)
+            self.detector = BoxDetector(detector, detector_labels)
+
+    @property
+    def is_one_stage(self) -> bool:
+        """Whether the pose model finds instances in whole images, so that there is no detector and no boxes are taken."""
+        return isinstance(self.estimator, OneStageEstimator)
+
+    @property
+    def schema(self) -> KeypointSchema:
+        """What the keypoints of the results mean."""
+        return self.estimator.schema
+
+    @property
+    def stages(self) -> dict[str, Stage]:
+        """The detector, where there is one, and the pose model."""
+        detector = {} if self.detector is None else {"detector": self.detector.stage}
+        return {**detector, "pose": self.estimator.stage}
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What to make such a pipeline of: arguments of the class."""
+        found = self.detector
+        return {
+            "model": self.estimator.stage,
+            "detector": (WHOLE_IMAGE if self.whole_image else None) if found is None else found.stage,
+            "detector_labels": None if found is None else found.label_ids,
+        }
+
+    @property
+    def device(self) -> torch.device:
+        """Where the last model is."""
+        return list(self.stages.values())[-1].device
+
+    def __call__(self, inputs: Any, **options: Any) -> PoseOutput | Iterator[PoseOutput]:
+        """
+        Args:
+            inputs: an image (path, URL, PIL image, RGB array), or several: a list, a folder, a video, a webcam, a
+                generator, a data set.
+            options: see `CallOptions`, in 3D `CallOptions3D` and `LiftingOptions`.
+
+        Returns:
+            For one image a `PoseOutput`. For anything else an iterator of them, in the order of the inputs, that
+            works as it is read; with a lifter the first of a video comes when its last frame has been read.
+
+        Raises:
+            InputError: if the one image or its boxes cannot be used. Among several images a bad one does not stop
+                the others: its output has no instances and says why in `error`.
+            TypeError: for an unknown option.
+        """
+        chosen = make_options(self.options_class, options)
+        source = open_source(inputs, num_workers=chosen.num_workers)
+        results = self.complete(self.find_poses(source, chosen), chosen)
+        if not source.is_single:
+            return announcing_errors(results)
+        _, output = next(results)
+        if output.error is not None:
+            raise InputError(output.error)
+        return output
+
+    def stream(self, source: Source, **options: Any) -> Results:
+        """The frames of a source with their results, for callers that write or draw them.
+
+        Args:
+            source: what `hfpose.media.sources.open_source` makes of images, videos, webcams and collections of them.
+            options: as for a call.
+
+        Returns:
+            Pairs in the order of the source, computed as they are read. What cannot be used has no instances and says why
+            in `error`.
+
+        Raises:
+            InputError: if there is neither a detector nor boxes, or boxes for another number of images.
+            TypeError: for an unknown option.
+        """
+        chosen = make_options(self.options_class, options)
+        return self.complete(self.find_poses(source, chosen), chosen)
+
+    def complete(self, results: Results, options: CallOptions) -> Results:
+        """What a call gives for the results of `find_poses`: with identities, lifted, drawn, as asked."""
+        raise NotImplementedError
+
+    def find_poses(self, source: Source, options: CallOptions) -> Results:
+        """The frames of a source with what the detector and the pose model find in each; `stream` without `complete`.
+
+        Raises:
+            InputError: if there is neither a detector nor boxes, or boxes for another number of images.
+        """
+        boxes = options.boxes
+        if isinstance(self.estimator, OneStageEstimator):
+            self.estimator.check(boxes, options.flip_test, options.return_heatmaps)
+        elif boxes is not None:
+            boxes = boxes_per_image(boxes, source)
+        elif self.detector is None and not self.whole_image:
+            raise InputError(
+                "This pipeline has no detector. Give `boxes=[[[x1, y1, x2, y2], ...]]`, or make the pipeline with "
+                '`detector=...` (a model, or "whole_image" to take each image as one box).'
+            )
+        overlaps = not (source.is_single or source.is_live or isinstance(boxes, Iterator)) and self._overlaps
+        results = self._find_poses(source, boxes, options, overlaps)
+        return in_background(results, options.batch_size, "hfpose-pose", _PATIENCE) if overlaps else results
+
+    @property
+    def _overlaps(self) -> bool:
+        """Whether the detector, the pose model and what the caller does with the results work side by side.
+
+        An accelerator would wait for the others else. The cores of a CPU have enough to do, and models that come to a
+        device by turns have to keep to them.
+        """
+        stages = self.stages.values()
+        on_accelerator = any(stage.device.type != "cpu" for stage in stages)
+        return on_accelerator and all(accelerate_hook(stage.model) is None for stage in stages)
+
+    def _find_poses(
+        self, source: Source, boxes: Iterable[Any] | None, options: CallOptions, overlaps: bool
+    ) -> Results:
+        batches = self._batches(source, boxes, options)
+        if overlaps:
+            batches = in_background(batches, 1, "hfpose-detect", _PATIENCE)
+        with source, closing(batches):
+            for batch in batches:
+                pixels = [image.image for image in batch.images]
+                poses: Iterator[Mapping[str, Any]]
+                if isinstance(self.estimator, OneStageEstimator):
+                    poses = (instances._asdict() for instances in self.estimator(pixels, options))
+                else:
+                    poses = iter(self.estimator(pixels, [boxes for boxes, _ in batch.found], options))
+                found = iter(batch.found)
+                for frame, image in zip(batch.frames, batch.checked, strict=True):
+                    if isinstance(image, str):
+                        yield frame, self._failure(frame, image)
+                    else:
+                        yield frame, self._output(image, next(found), next(poses))
+
+    def _batches(
+        self, source: Source, boxes: Iterable[Any] | None, options: CallOptions
+    ) -> Generator[_Batch, None, None]:
+        """The frames of the source with the boxes in them."""
+        given = repeat(None) if boxes is None else iter(boxes)
+        frames = iter(source)
+        while batch := list(islice(frames, options.batch_size)):
+            checked = [check_frame(frame, next(given, NO_BOXES)) for frame in batch]
+            images = [image for image in checked if isinstance(image, UsableImage)]
+            found = self._known_boxes(images)
+            if found is None:
+                assert self.detector is not None
+                pixels = [image.image for image in images]
+                found = self.detector(pixels, options.box_threshold or 0.0, options.detector_nms_threshold)
+            if options.whole_image_fallback and not self.is_one_stage:
+                found = [some if len(some[0]) else image.whole for image, some in zip(images, found, strict=True)]
+            yield _Batch(batch, checked, images, found)
+
+    def _known_boxes(self, images: Sequence[UsableImage]) -> list[ImageBoxes] | None:
+        """Boxes (N, 4) and scores (N,) of each image: given, or the image itself; None where the detector has to look.
+
+        A one-stage model needs none; the image itself stands in their place.
+        """
+        given = [image.boxes for image in images if image.boxes is not None]
+        if given or not images:  # a call gives boxes for all images or for none
+            return [(boxes, np.ones(len(boxes), np.float32)) for boxes in given]
+        return [image.whole for image in images] if self.detector is None else None
+
+    def _output(self, image: UsableImage, found: ImageBoxes, poses: Mapping[str, Any]) -> PoseOutput:
+        """The result of an image from its boxes and what the pose model made of them."""
+        height, width = image.image.shape[:2]
+        fields = {"boxes": found[0], "box_scores": found[1], **poses}
+        return PoseOutput(
+            **fields,
+            schema=self.estimator.schema,
+            image_size=(width, height),
+            source=image.frame.source,
+            frame_index=image.frame.frame_index,
+        )
+
+    def _failure(self, frame: Frame, reason: str) -> PoseOutput:
+        return PoseOutput.failed(
+            reason, source=frame.source, schema=self.estimator.schema, frame_index=frame.frame_index
+        )
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the pipeline: an index file, and a folder for each part that its class loads alone."""
+        index: dict[str, Any] = {"pipeline": type(self).__name__}
+        for name, stage in self.stages.items():
+            stage.save_pretrained(Path(folder) / name)
+            index[name] = name
+        if self.detector is not None:
+            index["detector_labels"] = self.detector.label_ids
+        elif self.whole_image:
+            index["detector"] = WHOLE_IMAGE
+        write_index(folder, index)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder: str | Path,
+        *,
+        device: torch.device | str | int | None = None,
+        device_map: DeviceMap | None = None,
+        max_memory: Memory | None = None,
+        offload_folder: str | Path | None = None,
+        dtype: torch.dtype | str | None = None,
+        backend: Backend = "torch",
+        revision: str | None = None,
+        token: str | bool | None = None,
+    ) -> Self:
+        """The pipeline that `save_pretrained` wrote to a folder, or that was pushed to a repository.
+
+        For where it goes (`device`, `device_map`, `max_memory`, `offload_folder`) and `backend` see `hfpose.pipeline`.
+
+        Raises:
+            ConfigError: if there is no index file, it cannot be used, or it does not name all parts.
+            CheckpointError: if the index names a part outside of the folder.
+        """
+        root = resolve(folder, "pose", revision=revision, token=token)
+        placement = Placement(device, device_map, max_memory, offload_folder)
+        options = {"device": placement.loading_device, "dtype": dtype, "backend": backend}
+        return placement.apply(cls(**cls._load_parts(root, read_index(root), options)))
+
+    @classmethod
+    def _load_parts(cls, root: Path, index: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments of the class, from the folders below `root` that an index names; `options` are of `load_stage`."""
+        pose = load_stage(child_path(root, index["pose"]), "pose", **options)
+        detector = index.get("detector")
+        if isinstance(detector, str) and detector != WHOLE_IMAGE:
+            detector = load_stage(child_path(root, detector), "detector", **options)
+        return {"model": pose, "detector": detector, "detector_labels": index.get("detector_labels")}
+
+
+def announcing_errors(results: Iterable[tuple[Frame, PoseOutput]]) -> Iterator[PoseOutput]:
+    """The results of several inputs; what is wrong with some of them is told on stderr too."""
+    for frame, output in results:
+        if output.error is not None:
+            print(f"hfpose: {frame.source or frame.name}: {output.error}", file=sys.stderr)
+        yield output

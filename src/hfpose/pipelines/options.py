@@ -1,0 +1,174 @@
+"""What a call of a pipeline may ask for, the same in 2D and in 3D."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeVar, get_args
+
+from hfpose.errors import InputError
+from hfpose.tracking.tracker import Association
+
+Temporal = Literal["clip", "frame"]
+NMS_THRESHOLD = 0.3
+"""Boxes of a detector that overlap by more than this are one."""
+
+OptionsT = TypeVar("OptionsT", bound="CallOptions")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallOptions:
+    """Arguments of a call of any pipeline.
+
+    Args:
+        boxes: x1, y1, x2, y2 in pixels, one list per image (for a single image just its list); with them the detector is
+            not asked. May be an iterator that gives one list of boxes per frame.
+        flip_test: average over the mirrored crops, for twice the cost.
+        box_threshold: minimum score of a box; None for what the model's own image processor says.
+        nms_threshold: of two boxes whose IoU is greater the one with the lower score goes. Default: 0.3; a one-stage model
+            has its own.
+        keypoint_threshold: minimum score of a keypoint that is drawn.
+        batch_size: images that are read and go through the detector at once.
+        pose_batch_size: crops that go through the pose model at once, whichever images they are of; default 8 on a CPU,
+            64 on an accelerator.
+        num_workers: threads that decode images ahead; with 0 they are decoded when they are needed.
+        track: give instances identities over the frames of a video (`track_ids`), judged by the IoU of their boxes (True
+            or `"iou"`) or by the OKS of their keypoints (`"oks"`). Several images count as frames of one video. Default:
+            False in 2D; in 3D a lifter needs identities, so there videos are tracked unless it is False.
+        tracking_threshold: minimum IoU or OKS.
+        smooth: smooth the keypoints of each identity with the One-Euro filter; needs `track`.
+        return_heatmaps: keep `heatmaps` and `heatmap_boxes` of each output; of a lifter they are not kept.
+        return_visualization: draw the result: `visualization` of each output, in 3D with the skeletons beside the image.
+        drawing: options of `hfpose.visualization.draw_poses`, in 3D of `draw_poses_side_by_side`, for it.
+        whole_image_fallback: where there is no box, take the image as one, as MMPose does.
+
+    Raises:
+        InputError: for values out of range.
+    """
+
+    boxes: Any = None
+    flip_test: bool = False
+    box_threshold: float | None = 0.3
+    nms_threshold: float | None = None
+    keypoint_threshold: float = 0.3
+    batch_size: int = 1
+    pose_batch_size: int | None = None
+    num_workers: int = 1
+    track: bool | Association | None = None
+    tracking_threshold: float = 0.3
+    smooth: bool = False
+    return_heatmaps: bool = False
+    return_visualization: bool = False
+    drawing: Mapping[str, Any] | None = None
+    whole_image_fallback: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "pose_batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name} is {value}, it must be 1 or more.")
+        if self.track not in (None, True, False, *get_args(Association)):
+            raise InputError(f"track is {self.track!r}; expected True, False, 'iou' or 'oks'.")
+        if self.smooth and not self.tracks:
+            raise InputError("smooth=True needs track=True: keypoints are smoothed along the frames of each identity.")
+
+    @property
+    def detector_nms_threshold(self) -> float:
+        return NMS_THRESHOLD if self.nms_threshold is None else self.nms_threshold
+
+    @property
+    def tracks(self) -> bool:
+        """Whether instances of a video get identities."""
+        return bool(self.track)
+
+    @property
+    def association(self) -> Association:
+        """What identities are judged by."""
+        return self.track if isinstance(self.track, str) else "iou"
+
+    @property
+    def draws(self) -> bool:
+        return self.return_visualization or self.drawing is not None
+
+    @property
+    def drawing_options(self) -> dict[str, Any]:
+        """Options of the function that draws."""
+        return {"keypoint_threshold": self.keypoint_threshold, **(self.drawing or {})}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallOptions3D(CallOptions):
+    """Arguments of a call of a 3D pipeline.
+
+    Args:
+        do_swap_axes: z up instead of the camera's axes; None for what the image processor says.
+        do_rebase_height: lowest keypoint at height 0; None for what the image processor says.
+        num_instances: how many instances are drawn in 3D; None or a negative number draws all.
+    """
+
+    do_swap_axes: bool | None = None
+    do_rebase_height: bool | None = None
+    num_instances: int | None = None
+
+    @property
+    def drawing_options(self) -> dict[str, Any]:
+        return {"num_instances": self.num_instances, **super().drawing_options}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiftingOptions(CallOptions3D):
+    """Arguments of a call of a pipeline with a lifter.
+
+    Args:
+        temporal: `"clip"` to lift over time, `"frame"` to lift each frame alone, as the reference's inferencer does.
+        online: True lifts all frames as one stream, each from those before it and `lookahead` after it, in constant
+            memory. False waits for the end of a video, which is better. Default: True for webcams only. Images are
+            lifted alone unless it is True or they are tracked.
+        lookahead: how many frames late an online result may come.
+        max_gap: an instance that is not seen for up to so many frames is interpolated, with more a new clip begins.
+        lifter_flip_test: average over the mirrored clip.
+        do_normalize_boxes: scale and place poses as the data set the lifter was trained with; None for what the image
+            processor says.
+        do_root_relative: keypoints relative to the pelvis; None for what the image processor says.
+    """
+
+    temporal: Temporal = "clip"
+    online: bool | None = None
+    lookahead: int = 0
+    max_gap: int = 5
+    lifter_flip_test: bool = False
+    do_normalize_boxes: bool | None = None
+    do_root_relative: bool | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lookahead and self.temporal == "frame":
+            raise InputError("lookahead has no use with temporal='frame', which lifts each frame alone.")
+
+    @property
+    def tracks(self) -> bool:
+        return self.track is None or bool(self.track)
+
+
+def make_options(kind: type[OptionsT], given: Mapping[str, Any]) -> OptionsT:
+    """The options of a call.
+
+    Raises:
+        InputError: for values out of range.
+        TypeError: for an unknown option; it suggests a near one.
+    """
+    names = [field.name for field in fields(kind)]
+    for name in given:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 1)
+            hint = f" Did you mean {near[0]!r}?" if near else f" Known are {', '.join(names)}."
+            raise TypeError(f"This pipeline has no option {name!r}.{hint}")
+    return kind(**given)
+
+
+def call_signature(kind: type[CallOptions]) -> inspect.Signature:
+    """What `help` and `inspect.signature` say of a call that takes inputs and options."""
+    positional = (inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("self", "inputs"))
+    return inspect.Signature([*positional, *inspect.signature(kind).parameters.values()])
