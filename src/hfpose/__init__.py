@@ -5,17 +5,19 @@
     pipe = pipeline("pose-estimation", model="human")
     people = pipe("photo.jpg")
 
-Public names are imported when they are first used; importing the package downloads, writes and opens nothing.
+Importing the package makes its models known to transformers; it downloads, writes and opens nothing.
 """
 
 from __future__ import annotations
 
 import importlib
+import sys
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfpose.models import auto as _auto
-
-__version__ = "0.1.0"
+from hfpose.models.auto import ALL_FAMILIES as _FAMILIES
+from hfpose.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from hfpose.checkpoints.conversion import convert_checkpoint as convert_checkpoint
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from hfpose.pipelines import pipeline as pipeline
     from hfpose.results import PoseOutput as PoseOutput
 
-_PLACES = {
+_MODULES = {
     "pipeline": "hfpose.pipelines",
     "PoseEstimationPipeline": "hfpose.pipelines",
     "PosePipeline": "hfpose.pipelines",
@@ -40,16 +42,15 @@ _PLACES = {
     "KeypointSchema": "hfpose.keypoints",
     "load_schema": "hfpose.keypoints",
     "convert_checkpoint": "hfpose.checkpoints.conversion",
-    **{name: family.module(kind) for family in _auto.FAMILIES for kind, name in family.classes.items()},
-    **{name: family.module(kind) for family in _auto.OUR_BACKBONES for kind, name in family.classes.items()},
+    **{name: family.module(kind) for family in _FAMILIES for kind, name in family.classes.items()},
 }
-__all__ = sorted([*_PLACES, "__version__"])
+__all__ = sorted([*_MODULES, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'hfpose' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_PLACES[name]), name)
+    value = getattr(importlib.import_module(_MODULES[name]), name)
     globals()[name] = value
     return value
 
@@ -58,4 +59,20 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-_auto.register()
+@cache
+def register() -> None:
+    """Register models, image processors and the task "pose-estimation" with transformers, at the first call.
+
+    `import hfpose` calls it, except in the command `hfpose`, which does so when it knows what to do: its help needs no
+    torch.
+    """
+    from hfpose.models.auto import register_models
+    from hfpose.pipelines.transformers_task import register_task
+
+    register_models()
+    register_task()
+
+
+_is_command = [Path(name).stem for name in sys.argv[:1]] == ["hfpose"] or sys.orig_argv[1:3] == ["-m", "hfpose"]
+if not _is_command:
+    register()

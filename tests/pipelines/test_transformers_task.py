@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import subprocess
 import sys
@@ -18,9 +16,7 @@ from transformers.pipelines.pt_utils import KeyDataset
 import hfpose
 from hfpose.errors import ConfigError
 from hfpose.hub import resolve as hub
-from hfpose.models import auto
 from hfpose.pipelines.transformers_task import TransformersPosePipeline
-from hub_server import HubServer
 
 
 @pytest.fixture
@@ -144,31 +140,3 @@ print(pipe({str(photo)!r}).num_instances)
 """
     done = subprocess.run([sys.executable, "-W", "always::UserWarning", "-c", code], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("1\n", "")
-
-
-def test_registration_imports_no_pipeline_before_it_is_asked_for():
-    code = "import hfpose, sys, transformers.pipelines; print('hfpose.pipelines' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout == "False\n", done.stderr
-
-
-def test_a_transformers_that_does_not_import_by_place():
-    registry = SimpleNamespace(supported_tasks={})
-    auto._register_tasks(SimpleNamespace(PIPELINE_REGISTRY=registry))
-    assert registry.supported_tasks["pose-estimation"]["impl"] is TransformersPosePipeline
-
-
-def test_a_repository_at_a_revision(tiny_pose, photo, expected, tmp_path):
-    with HubServer(tmp_path / "hub") as hub:
-        first = hub.publish_folder("team/pose", tiny_pose)
-        changed = json.loads((tiny_pose / "preprocessor_config.json").read_text()) | {"box_padding": 3.0}
-        hub.publish("team/pose", {"preprocessor_config.json": json.dumps(changed).encode()})
-        code = f"""
-import hfpose, sys, transformers
-for revision in (None, {first!r}):
-    pipe = transformers.pipeline("pose-estimation", model="team/pose", detector="whole_image", revision=revision)
-    print(pipe.image_processor.box_padding, pipe({str(photo)!r}).num_instances)
-"""
-        environment = {**os.environ, **hub.environment(tmp_path / "home")}
-        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert done.stdout == "3.0 1\n1.25 1\n", done.stderr

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from hfpose.cli import cache, convert, download, evaluate, export, models, predict, push, train
+from hfpose.cli.model_command import ModelCommand
 from hfpose.errors import HFPoseError
 
 app = typer.Typer(
@@ -17,14 +18,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("predict", cls=predict.PredictCommand)(predict.predict)
-app.command("eval")(evaluate.evaluate)
-app.command("train")(train.train)
+app.command("eval", cls=ModelCommand)(evaluate.evaluate)
+app.command("train", cls=ModelCommand)(train.train)
 app.command("models")(models.models)
-app.command("convert")(convert.convert)
-app.command("export")(export.export)
-app.command("download")(download.download)
+app.command("convert", cls=ModelCommand)(convert.convert)
+app.command("export", cls=ModelCommand)(export.export)
+app.command("download", cls=ModelCommand)(download.download)
 app.command("cache")(cache.cache)
-app.command("push")(push.push)
+app.command("push", cls=ModelCommand)(push.push)
 
 
 def main() -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from typer.core import TyperCommand
+
+from hfpose.cli.model_command import ModelCommand
 
 if TYPE_CHECKING:
     from hfpose.distributed.runs import Run
@@ -30,7 +31,7 @@ _TRUE, _FALSE = ("true", "yes", "t", "y", "1"), ("false", "no", "f", "n", "0")
 _VIDEO_WAIT = 1e-5  # seconds; a frame of a video is shown until the next one is ready
 
 
-class PredictCommand(TyperCommand):
+class PredictCommand(ModelCommand):
     """Lets `--det-cat-ids 15 16 17` take several numbers, as the reference's demo does."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

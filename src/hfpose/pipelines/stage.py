@@ -19,6 +19,11 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_OBJECT_DETECTION_MAPPING,
+    MODEL_FOR_POSE_ESTIMATION_MAPPING,
+    MODEL_MAPPING,
+)
 
 from hfpose.backends.base import Backend, Runner, check_backend
 from hfpose.backends.select import make_runner
@@ -34,6 +39,11 @@ _AUTO_MODELS: dict[Task, Any] = {
     "pose": AutoModelForPoseEstimation,
     "detector": AutoModelForObjectDetection,
     "lifter": AutoModel,
+}
+_MODEL_CLASSES: dict[Task, Any] = {
+    "pose": MODEL_FOR_POSE_ESTIMATION_MAPPING,
+    "detector": MODEL_FOR_OBJECT_DETECTION_MAPPING,
+    "lifter": MODEL_MAPPING,
 }
 
 _KINDS: dict[Task, str] = {"pose": "a pose model", "detector": "an object detector", "lifter": "a lifter"}
@@ -134,7 +144,7 @@ def read_config(folder: str | Path) -> PreTrainedConfig:
 def _is_for(config: PreTrainedConfig, task: Task) -> bool:
     """Whether a model is one for this stage."""
     # Any model of transformers is an `AutoModel`, but only ours that have no task of transformers are lifters.
-    fits = type(config) in _AUTO_MODELS[task]._model_mapping
+    fits = type(config) in _MODEL_CLASSES[task]
     return fits and (task != "lifter" or config.model_type in LIFTER_TYPES)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
+from transformers import AutoModelForPoseEstimation, PreTrainedModel
+from transformers.pipelines import PIPELINE_REGISTRY
 
 from hfpose.errors import ConfigError
 from hfpose.pipelines.factory import DIRECT_3D, detector_for
@@ -87,6 +88,13 @@ class TransformersPosePipeline(PoseEstimationPipeline):
         given = {name: value for name, value in options.items() if value is not None}
         results: PoseOutput | Iterator[PoseOutput] = super().__call__(inputs, **{**self.options, **given})
         return list(results) if isinstance(inputs, list) else results
+
+
+def register_task() -> None:
+    """Make `TransformersPosePipeline` what transformers' `pipeline` gives for the task."""
+    PIPELINE_REGISTRY.register_pipeline(
+        TASK, TransformersPosePipeline, pt_model=AutoModelForPoseEstimation, type="image"
+    )
 
 
 def _ours(image_processor: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +28,8 @@ class BackboneFamily:
     class_prefix: str | None
     model_type: str
     reference_types: tuple[str, ...]
+
+    auto_class: ClassVar[str] = "AutoBackbone"
 
     @property
     def classes(self) -> dict[str, str]:
