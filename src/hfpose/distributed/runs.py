@@ -33,7 +33,15 @@ from hfpose.errors import HFPoseError, InputError
 from hfpose.media.formats import CocoWriter, CsvWriter
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.images import is_url
-from hfpose.media.manifest import MANIFEST, WORK_FOLDER, Journal, is_unchanged, merge_journals, read_manifest
+from hfpose.media.manifest import (
+    MANIFEST,
+    WORK_FOLDER,
+    Journal,
+    is_unchanged,
+    last_change,
+    merge_journals,
+    read_manifest,
+)
 from hfpose.media.sources import Source
 from hfpose.media.video import open_video, stated_frames
 from hfpose.media.writers import WriterGroup
@@ -88,11 +96,19 @@ class Run:
         """Whether an input is left out; a source asks for each of its items, in their order."""
         if not self.resume or self._writers is None or not self._writers.is_complete(item):
             return False
-        if not is_unchanged(self._earlier.get(item.name), item):
+        if not self._is_of_this_file(item):
             return False
         if self._journal is not None:
             self._journal.keep(item)
         return True
+
+    def _is_of_this_file(self, item: MediaItem) -> bool:
+        """Whether the files of an earlier run are of this input as it is now; without a manifest judged by their times."""
+        if self.folder is not None:
+            return is_unchanged(self._earlier.get(item.name), item)
+        assert self._writers is not None
+        changed = last_change(item)
+        return changed is None or all(path.stat().st_mtime_ns >= changed for path in self._writers.outputs(item))
 
     def stream(
         self,

@@ -7,6 +7,7 @@ start of the next run, the journals are merged into `manifest.jsonl`.
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -162,12 +163,27 @@ def is_unchanged(entry: Mapping[str, Any] | None, item: MediaItem) -> bool:
 
 def _identity(item: MediaItem) -> dict[str, Any]:
     """What tells an input from others; size (bytes) and time of change (nanoseconds) are null for what is no local file."""
-    size = modified = None
+    about = _file_stat(item)
+    return {
+        "index": item.index,
+        "name": item.name,
+        "input": item.source,
+        "size": about and about.st_size,
+        "modified": about and about.st_mtime_ns,
+    }
+
+
+def last_change(item: MediaItem) -> int | None:
+    """When the local file of an input was changed last, in nanoseconds; None for what is no local file."""
+    about = _file_stat(item)
+    return about and about.st_mtime_ns
+
+
+def _file_stat(item: MediaItem) -> os.stat_result | None:
     with suppress(OSError, ValueError):
         if item.source is not None and not is_url(item.source):
-            about = local_path(item.source).stat()
-            size, modified = about.st_size, about.st_mtime_ns
-    return {"index": item.index, "name": item.name, "input": item.source, "size": size, "modified": modified}
+            return local_path(item.source).stat()
+    return None
 
 
 _ORDER = (
