@@ -33,8 +33,8 @@ POSE = {"id2label": LABELS, "keypoint_schema": hfpose.load_schema("coco").to_dic
 
 @pytest.fixture(scope="module")
 def tiny_detector(tmp_path_factory) -> Path:
-    """Folder of a small detector with random weights."""
-    torch.manual_seed(0)
+    """Folder of a small detector with random weights, whose scores are all different."""
+    torch.manual_seed(1)
     config = hfpose.RTMDetConfig(depth_multiplier=0.167, width_multiplier=0.125, neck_size=16, id2label={0: "person"})
     folder = tmp_path_factory.mktemp("models") / "tiny-detector"
     model = hfpose.RTMDetForObjectDetection(config)
