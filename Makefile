@@ -4,13 +4,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_OPTIONS := --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test test-slow lint format clean
+.PHONY: demo test test-extras test-rendered-people test-slow lint format clean
+
+# Tests of features whose packages are optional; `make test` skips them where these are absent.
+TESTS_OF_EXTRAS := tests/media/test_parquet.py tests/media/test_heic.py tests/visualization/test_interactive.py
 
 demo: $(VENV)/.installed
 	$(BIN)/python docs/demo.py
 
 test: $(VENV)/.installed-test lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --durations 20
+
+test-extras: $(VENV)/.installed-extras
+	$(BIN)/python -m pytest --numprocesses auto $(TESTS_OF_EXTRAS)
+
+# The renderer and the training of the packaged models; no part of the library.
+test-rendered-people: $(VENV)/.installed-test
+	$(BIN)/python -m pytest --numprocesses auto tools/rendered_people/tests
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow
@@ -35,6 +45,10 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/pip install $(PIP_OPTIONS) --editable ".[test]"
+	touch $@
+
+$(VENV)/.installed-extras: $(VENV)/.installed-test
+	$(BIN)/pip install $(PIP_OPTIONS) --editable ".[test-extras]"
 	touch $@
 
 clean:
