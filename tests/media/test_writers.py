@@ -418,3 +418,11 @@ def test_a_second_run_keeps_away_from_the_folder(tmp_path: Path) -> None:
         open_writers(out_dir=tmp_path)
     with open_writers(out_dir=tmp_path):
         pass
+
+
+def test_an_empty_name_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MMPose's layer says "" for nothing."""
+    monkeypatch.chdir(tmp_path)
+    with open_writers(pred_out_dir="", vis_out_dir=""):
+        pass
+    assert not list(tmp_path.iterdir())

@@ -205,13 +205,13 @@ def open_writers(
     if out_dir is not None:
         pred_out_dir = pred_out_dir or Path(out_dir) / "predictions"
         vis_out_dir = vis_out_dir or Path(out_dir) / "visualizations"
-    target = None if vis_out_dir is None else Path(vis_out_dir)
+    target = Path(vis_out_dir) if vis_out_dir else None
     drawings = [] if target is None else [VisualizationWriter(target)]
     if source is not None:
         for writer in drawings:
             writer.check_inputs(source)
     vis_folder = target.parent if target is not None and is_file_target(target) else target
-    folders = {_make_folder(Path(each)) for each in (out_dir, pred_out_dir, vis_folder) if each is not None}
+    folders = {_make_folder(Path(each)) for each in (out_dir, pred_out_dir, vis_folder) if each}
     outer = sorted(folder for folder in folders if not folders & set(folder.parents))
     locks = [OutputLock(folder) for folder in outer] if exclusive else []
     writers: list[Writer] = []
