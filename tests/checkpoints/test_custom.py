@@ -12,7 +12,8 @@ import pytest
 import torch
 
 import hfpose
-from hfpose.checkpoints.custom import schema_from_file, source_from_config
+from hfpose.checkpoints.custom import source_from_config
+from hfpose.checkpoints.dataset_schema import schema_from_file
 from hfpose.checkpoints.source import ModelSource
 from hfpose.errors import CheckpointError, ConfigError
 from hfpose.keypoints import load_schema

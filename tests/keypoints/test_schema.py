@@ -24,7 +24,7 @@ def small(**changes: Any) -> dict[str, Any]:
 def test_missing_fields_take_neutral_values():
     schema = KeypointSchema.from_dict({"name": "dots", "keypoint_names": ["a", "b"]})
     assert schema.num_keypoints == 2
-    assert schema.flip_indices == (0, 1)
+    assert schema.flip_indices is None
     assert schema.joint_weights == (1.0, 1.0)
     assert schema.sigmas is None
     assert schema.skeleton == ()

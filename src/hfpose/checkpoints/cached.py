@@ -18,8 +18,8 @@ def convert_cached(model: str | os.PathLike[str], checkpoint: str | os.PathLike[
     """Folder of the model that `checkpoint` holds the weights of, converted at the first call with the same files.
 
     Args:
-        model: alias, zoo name or path of a config file. Where its base name is a zoo model's, as in
-            `configs/.../td-hm_hrnet-w32_8xb64-210e_coco-256x192.py`, the file need not exist; any other is parsed.
+        model: alias, zoo name or path of a config file, which is parsed where it exists. Where its base name is a zoo
+            model's, as in `configs/.../td-hm_hrnet-w32_8xb64-210e_coco-256x192.py`, the file need not exist.
         checkpoint: path or URL of a checkpoint in the reference's format.
         task: stage that the model is for.
 
@@ -31,7 +31,8 @@ def convert_cached(model: str | os.PathLike[str], checkpoint: str | os.PathLike[
     file = fetch_checkpoint(str(checkpoint)) if is_url else Path(checkpoint)
     if not file.is_file():
         raise CheckpointError(f"There is no checkpoint {str(file)!r}. Give the path or URL of a .pth file.")
-    config = Path(model) if find_entry(str(model), task) is None and Path(model).is_file() else None
+    is_file = Path(model).is_file() and (Path(model).suffix == ".py" or find_entry(str(model), task) is None)
+    config = Path(model) if is_file else None  # its content wins over its name
     name = config.stem if config else get_entry(str(model), task).name
     digest = hashlib.sha256(f"{name} {sha256_of(file)} {_content(config)}".encode()).hexdigest()
     folder = cache_dir() / "checkpoints" / f"{name}-{digest[:16]}"

@@ -15,12 +15,14 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from hfpose.checkpoints.custom import explained_config, source_from_config
+from hfpose.checkpoints.dataset_schema import with_trained_schema
 from hfpose.checkpoints.distilled import student_of
 from hfpose.checkpoints.guard import modules_bounded
 from hfpose.checkpoints.reader import read_checkpoint
 from hfpose.checkpoints.source import ModelSource
 from hfpose.errors import CheckpointError
 from hfpose.hub.zoo import Task, get_entry
+from hfpose.keypoints import schema_for_config
 from hfpose.ops.quiet import without_progress_bars
 
 if TYPE_CHECKING:
@@ -77,9 +79,17 @@ def convert_checkpoint(
         logger.warning(
             "%s has entries among its weights that are no tensors, and are left out: %s.", path.name, left_out
         )
+    source = with_trained_schema(source, read.meta)
     model = build_model(source, read.state_dict, path.name)
     with explained_config(source.name):
         processor = source.conversion.image_processor_from_reference(source.reference)
+    if not source.is_detector and schema_for_config(model.config).flip_indices is None:
+        logger.warning(
+            "Which keypoints of %s change places in a mirror is unknown: neither its checkpoint nor its config says so. A "
+            "flip test is an error until `flip_indices` is set in the `keypoint_schema` of its config.json.",
+            source.name,
+        )
+        processor.flip_test = False
     try:
         return save_folder(Path(output_dir), model, processor)
     except (OSError, SafetensorError) as error:
@@ -96,6 +106,8 @@ def build_model(source: ModelSource, state_dict: Mapping[str, Tensor], file_name
         CheckpointError: names tensors that are missing, unexpected or of another shape; `file_name` is for its text.
     """
     conversion = source.conversion
+    if source.schema is None and source.schema_error is not None:
+        raise source.schema_error
     with explained_config(source.name), modules_bounded(len(state_dict), f"The config of {source.name}"):
         config = conversion.config_from_reference(source.reference, source.schema)
         with torch.device("meta"):

@@ -11,11 +11,11 @@ from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
 
+from hfpose.checkpoints.dataset_schema import datasets_of, schema_from_config
 from hfpose.checkpoints.reference_config import read_reference_config
 from hfpose.checkpoints.source import ModelSource
 from hfpose.errors import CheckpointError, ConfigError
 from hfpose.hub.zoo import find_entry, list_entries
-from hfpose.keypoints import KeypointSchema, list_schemas, load_schema
 
 # What a setting that is missing, or of another kind or size, makes our code and transformers raise.
 _MISTAKES = (
@@ -52,33 +52,6 @@ _FAMILY_BY_HEAD = {
 }
 _HEATMAP_FAMILY_BY_BACKBONE = {"VisionTransformer": "vitpose"}
 
-# Data sets of the reference whose keypoints are one of our schemas.
-_SCHEMA_BY_DATASET = {
-    "AP10KDataset": "ap10k",
-    "AicDataset": "aic",
-    "AnimalPoseDataset": "animalpose",
-    "CocoDataset": "coco",
-    "CocoWholeBodyDataset": "coco_wholebody",
-    "CocoWholeBodyFaceDataset": "coco_wholebody_face",
-    "CocoWholeBodyHandDataset": "coco_wholebody_hand",
-    "CrowdPoseDataset": "crowdpose",
-    "Face300WDataset": "300w",
-    "FreiHandDataset": "freihand2d",
-    "H36MWholeBodyDataset": "coco_wholebody",
-    "HalpeDataset": "halpe",
-    "Human36mDataset": "h36m",
-    "HumanArtDataset": "humanart",
-    "InterHand2DDoubleDataset": "interhand2d",
-    "InterHand3DDataset": "interhand3d",
-    "LapaDataset": "lapa",
-    "MpiiDataset": "mpii",
-    "OneHand10KDataset": "onehand10k",
-    "PoseTrack18Dataset": "posetrack18",
-    "WFLWDataset": "wflw",
-}
-# Metainfo files of data sets that have the keypoints of another one.
-_SAME_KEYPOINTS = {"h3wb": "coco_wholebody"}
-
 
 def source_from_config(path: str | os.PathLike[str], name: str | None = None) -> ModelSource:
     """What to convert into, as a config file describes it. The file is parsed, never executed.
@@ -105,7 +78,7 @@ def _source_from_config(config: Mapping[str, Any], path: Path, name: str | None)
         return _student(str(model["student_cfg"]), path, name)
     family = family_of_model(model, path)
     reference = dict(model)
-    dataset = next(_datasets(config), {})
+    dataset = next(datasets_of(config), {})
     reference["test_pipeline"] = dataset.get("pipeline") or config.get("test_pipeline") or config.get("val_pipeline")
     reference.setdefault("test_cfg", {})
     reference.setdefault("data_preprocessor", {})
@@ -117,8 +90,11 @@ def _source_from_config(config: Mapping[str, Any], path: Path, name: str | None)
     decoder = (model.get("head") or {}).get("decoder") or {}
     if "input_size" in decoder:
         reference["input_size_wh"] = list(decoder["input_size"])
-    schema = None if "bbox_head" in model else _schema(config, path)
-    return ModelSource(name or path.stem, family, reference, schema)
+    source = ModelSource(name or path.stem, family, reference, None)
+    try:
+        return source if source.is_detector else replace(source, schema=schema_from_config(config, path))
+    except ConfigError as error:  # the checkpoint may say what the config does not
+        return replace(source, schema_error=error)
 
 
 def _student(student: str, path: Path, name: str | None) -> ModelSource:
@@ -181,60 +157,9 @@ def family_of_model(model: Mapping[str, Any], path: Path) -> str:
     return family
 
 
-def _datasets(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Data sets of the config, those for testing first, wrapped ones after their wrapper."""
-    for key in ("test_dataloader", "val_dataloader", "train_dataloader"):
-        dataset = (config.get(key) or {}).get("dataset")
-        while isinstance(dataset, Mapping):
-            yield dataset
-            inner = dataset.get("dataset") or dataset.get("datasets")
-            dataset = inner[0] if isinstance(inner, list) and inner else inner
-
-
-def _schema(config: Mapping[str, Any], path: Path) -> KeypointSchema | None:
-    """Keypoint schema: `dataset_info` of the config, else the metainfo or the type of its data sets."""
-    if "dataset_info" in config:
-        return KeypointSchema.from_reference(config["dataset_info"])
-    for dataset in _datasets(config):
-        metainfo = dataset.get("metainfo") or {}
-        if "keypoint_info" in metainfo:
-            return KeypointSchema.from_reference(metainfo)
-        if "from_file" in metainfo:
-            return schema_from_file(str(metainfo["from_file"]), path)
-        if dataset.get("type") in _SCHEMA_BY_DATASET:
-            return load_schema(_SCHEMA_BY_DATASET[dataset["type"]])
-    return None
-
-
-def schema_from_file(name: str, beside: Path | None = None) -> KeypointSchema:
-    """The schema of a metainfo file, which configs name relative to the root of their project.
-
-    Args:
-        name: path of the file. Where it is not there, its base name may be that of one of our schemas.
-        beside: config that names it, whose folders are looked through too.
-
-    Raises:
-        ConfigError: if there is neither such a file nor such a schema.
-    """
-    folders = (Path(), *(beside.parents if beside else ()))
-    candidates = [Path(name)] if Path(name).is_absolute() else [folder / name for folder in folders]
-    for candidate in candidates:
-        if candidate.is_file():
-            content = read_reference_config(candidate)
-            return KeypointSchema.from_reference(content.get("dataset_info", content))
-    stem = _SAME_KEYPOINTS.get(Path(name).stem, Path(name).stem)
-    if stem in list_schemas():
-        return load_schema(stem)
-    named_by = f"{beside} takes its keypoints from {name}. " if beside else ""
-    raise ConfigError(
-        f"{named_by}There is neither a file {name!r} nor a known schema {Path(name).stem!r}; known are "
-        f"{', '.join(list_schemas())}. Put the file there, or its content into `dataset_info`."
-    )
-
-
 def _classes(config: Mapping[str, Any]) -> list[str] | None:
     """Names of a detector's classes where the config states them."""
-    for dataset in _datasets(config):
+    for dataset in datasets_of(config):
         classes = (dataset.get("metainfo") or {}).get("classes")
         if classes:
             return [classes] if isinstance(classes, str) else list(classes)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from torch import Tensor
 
+from hfpose.errors import ConfigError
 from hfpose.hub.zoo import ModelEntry
 from hfpose.keypoints import KeypointSchema, load_schema
 
@@ -32,12 +33,21 @@ class FamilyConversion(Protocol):
 
 @dataclass(frozen=True)
 class ModelSource:
-    """The reference's description of a model."""
+    """The reference's description of a model.
+
+    Attributes:
+        name: of the model.
+        family: its folder below `hfpose.models`.
+        reference: the reference's settings.
+        schema: keypoints as its config or the zoo has them, None where they say nothing.
+        schema_error: why the config's keypoints are not known, where it names some.
+    """
 
     name: str
     family: str
     reference: Mapping[str, Any]
     schema: KeypointSchema | None
+    schema_error: ConfigError | None = None
 
     @classmethod
     def from_entry(cls, entry: ModelEntry) -> ModelSource:
@@ -48,6 +58,17 @@ class ModelSource:
         """
         entry.require_supported()
         return cls(entry.name, entry.estimator, entry.reference, load_schema(entry.schema) if entry.schema else None)
+
+    @property
+    def is_detector(self) -> bool:
+        """Whether it finds boxes alone."""
+        return "bbox_head" in self.reference
+
+    @property
+    def num_keypoints(self) -> int | None:
+        """How many keypoints its head finds, where the settings say so plainly."""
+        head = self.reference.get("head") or {}
+        return next((head[key] for key in ("num_keypoints", "num_joints", "out_channels") if key in head), None)
 
     @property
     def conversion(self) -> FamilyConversion:

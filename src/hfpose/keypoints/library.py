@@ -11,6 +11,7 @@ from importlib import resources
 from typing import Any
 
 from hfpose.errors import ConfigError
+from hfpose.keypoints.names import flip_indices_from_names, plain_name
 from hfpose.keypoints.schema import KeypointSchema
 
 # Which schema a model with this many keypoints and nothing but generic labels is taken for.
@@ -82,29 +83,16 @@ def schema_for_config(config: Any) -> KeypointSchema:
 
 
 def generic_schema(keypoint_names: Sequence[str]) -> KeypointSchema:
-    """A schema named "unnamed" without skeleton; "left" and "right" in the names tell the mirror pairs."""
-    index = {_plain_name(name): i for i, name in enumerate(keypoint_names)}
-    mirrors = tuple(index.get(_mirror_name(_plain_name(name)), i) for i, name in enumerate(keypoint_names))
-    return KeypointSchema("unnamed", tuple(keypoint_names), flip_indices=mirrors)
+    """A schema named "unnamed" without skeleton, with the flip pairs that the names tell: unknown where they tell none."""
+    return KeypointSchema("unnamed", tuple(keypoint_names), flip_indices=flip_indices_from_names(keypoint_names))
 
 
 def schema_for_names(keypoint_names: Sequence[str]) -> KeypointSchema | None:
     """The known schema with these keypoints in this order, None if there is none; "L_Eye" is "left_eye"."""
-    names = [_plain_name(name) for name in keypoint_names]
+    names = [plain_name(name) for name in keypoint_names]
     # "coco" before the data sets that share its names, such as "humanart".
     for candidate in sorted(list_schemas(), key=lambda name: (name not in _SCHEMA_BY_COUNT.values(), name)):
         schema = load_schema(candidate)
-        if names == [_plain_name(name) for name in schema.keypoint_names]:
+        if names == [plain_name(name) for name in schema.keypoint_names]:
             return schema
     return None
-
-
-def _plain_name(name: str) -> str:
-    """ "L_Eye", "left eye" and "Left-Eye" are all "left_eye"."""
-    words = [word for word in re.split(r"[\s_\-]+", name.lower()) if word]
-    return "_".join({"l": "left", "r": "right"}.get(word, word) for word in words)
-
-
-def _mirror_name(plain_name: str) -> str:
-    swap = {"left": "right", "right": "left"}
-    return "_".join(swap.get(word, word) for word in plain_name.split("_"))

@@ -24,8 +24,8 @@ class KeypointSchema:
         name: Name of the schema, for instance `"coco"`.
         keypoint_names: K names, all different.
         skeleton: Links to draw, pairs of keypoint indices.
-        flip_indices: For each keypoint the index of its mirror image (its own where it has none). Default: no mirror
-            pairs.
+        flip_indices: For each keypoint the index of its mirror image (its own where it has none). None: unknown, so
+            nothing is mirrored.
         sigmas: K per-keypoint standard deviations of the object keypoint similarity (OKS), or None if nobody
             published them.
         joint_weights: K training weights. Default: all 1.
@@ -41,7 +41,7 @@ class KeypointSchema:
     name: str
     keypoint_names: tuple[str, ...]
     skeleton: tuple[tuple[int, int], ...] = ()
-    flip_indices: tuple[int, ...] = ()
+    flip_indices: tuple[int, ...] | None = None
     sigmas: tuple[float, ...] | None = None
     joint_weights: tuple[float, ...] = ()
     keypoint_colors: tuple[Color, ...] = ()
@@ -53,7 +53,6 @@ class KeypointSchema:
     def __post_init__(self) -> None:
         size = len(self.keypoint_names)
         defaults: dict[str, tuple] = {
-            "flip_indices": tuple(range(size)),
             "joint_weights": (1.0,) * size,
             "keypoint_colors": (DEFAULT_KEYPOINT_COLOR,) * size,
             "skeleton_colors": (DEFAULT_SKELETON_COLOR,) * len(self.skeleton),
@@ -66,6 +65,20 @@ class KeypointSchema:
     @property
     def num_keypoints(self) -> int:
         return len(self.keypoint_names)
+
+    def required_flip_indices(self) -> tuple[int, ...]:
+        """`flip_indices`, for what cannot do without them.
+
+        Raises:
+            ConfigError: If they are unknown.
+        """
+        if self.flip_indices is None:
+            raise ConfigError(
+                f"Which keypoints of the schema {self.name!r} ({', '.join(self.keypoint_names[:4])}, ...) change places in a "
+                "mirror is unknown, so there is no flip test. Set `flip_indices` in the model's `keypoint_schema`, or go "
+                "without."
+            )
+        return self.flip_indices
 
     def index(self, keypoint_name: str) -> int:
         """Index of the keypoint called `keypoint_name`.
@@ -145,7 +158,9 @@ class KeypointSchema:
             {
                 "name": name,
                 "keypoint_names": names,
-                "flip_indices": [index(p.get("swap") or p["name"], f"swap of {p['name']!r}") for p in points],
+                "flip_indices": [index(p.get("swap") or p["name"], f"swap of {p['name']!r}") for p in points]
+                if any("swap" in point for point in points)
+                else None,
                 "skeleton": [[index(end, "a link of skeleton_info") for end in link["link"]] for link in links],
                 "keypoint_colors": [point.get("color", DEFAULT_KEYPOINT_COLOR) for point in points],
                 "skeleton_colors": [link.get("color", DEFAULT_SKELETON_COLOR) for link in links],
@@ -162,7 +177,11 @@ class KeypointSchema:
         if len(set(self.keypoint_names)) != size:
             repeated = sorted({n for n in self.keypoint_names if self.keypoint_names.count(n) > 1})
             self._fail(f"keypoint_names must differ, but these repeat: {', '.join(repeated)}")
-        self._check_length("flip_indices", size, "one for each keypoint")
+        flip_indices = tuple(range(size)) if self.flip_indices is None else self.flip_indices
+        if len(flip_indices) != size:
+            self._fail(
+                f"flip_indices must have {size} entries (one for each keypoint), but {len(flip_indices)} were given"
+            )
         self._check_length("joint_weights", size, "one for each keypoint")
         self._check_length("keypoint_colors", size, "one for each keypoint")
         self._check_length("skeleton_colors", len(self.skeleton), "one for each link of skeleton")
@@ -171,14 +190,15 @@ class KeypointSchema:
         if any(len(link) != 2 for link in self.skeleton):
             self._fail("skeleton must hold pairs of keypoint indices")
         self._check_range("skeleton", (end for link in self.skeleton for end in link))
-        self._check_range("flip_indices", self.flip_indices)
+        self._check_range("flip_indices", flip_indices)
         self._check_range("upper_body_ids", self.upper_body_ids)
         self._check_range("lower_body_ids", self.lower_body_ids)
-        for i, mirror in enumerate(self.flip_indices):
-            if self.flip_indices[mirror] != i:
+        for i, mirror in enumerate(flip_indices):
+            # DeepFashion2 has one keypoint whose mirror image is its own: the reference's numbers come of it.
+            if flip_indices[mirror] not in (i, mirror):
                 self._fail(
                     f"flip_indices must undo itself, but keypoint {i} mirrors to {mirror} and {mirror} to "
-                    f"{self.flip_indices[mirror]}"
+                    f"{flip_indices[mirror]}"
                 )
         for color in (*self.keypoint_colors, *self.skeleton_colors):
             if len(color) != 3 or not all(0 <= value <= 255 for value in color):
@@ -206,7 +226,7 @@ def _parse_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "keypoint_names": tuple(str(name) for name in values["keypoint_names"]),
         "skeleton": tuple(_integers(link) for link in values.get("skeleton") or ()),
-        "flip_indices": _integers(values.get("flip_indices") or ()),
+        "flip_indices": _integers(values["flip_indices"]) if values.get("flip_indices") else None,
         "sigmas": _floats(values["sigmas"]) if values.get("sigmas") else None,
         "joint_weights": _floats(values.get("joint_weights") or ()),
         "keypoint_colors": tuple(_integers(color) for color in values.get("keypoint_colors") or ()),

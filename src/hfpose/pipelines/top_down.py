@@ -67,7 +67,7 @@ class TopDownEstimator:
         outputs = stage.run(pixel_values=pixel_values, **arguments)
         if options.flip_test:
             flipped = stage.run(pixel_values=pixel_values.flip(-1), **arguments)
-            outputs = processor.merge_flipped(outputs, flipped, self.schema.flip_indices)
+            outputs = processor.merge_flipped(outputs, flipped, self.schema.required_flip_indices())
         flat = np.concatenate(boxes)
         keypoints, scores = processor.decode(outputs, flat)
         poses = {"keypoints": keypoints, "keypoint_scores": scores, **processor.instance_fields(outputs)}

@@ -159,7 +159,7 @@ def crop_person(
         crop = change_pixels(crop, augmentation.pixels, rng)
     moved = transform_points(keypoints, matrix)
     if is_flipped:
-        order = list(schema.flip_indices)
+        order = list(schema.required_flip_indices())
         moved, labeled = moved[order], labeled[order]
     return crop, moved.astype(np.float32), labeled.astype(np.float32)
 
@@ -197,7 +197,7 @@ def _random_matrix(
     shift = normal[:2] * augmentation.shift * (rng.random() < augmentation.shift_probability)
     factor = (low + high) / 2 + normal[2] * (high - low) / 2
     angle = normal[3] * augmentation.rotation * (rng.random() < augmentation.rotation_probability)
-    is_flipped = bool(rng.random() < augmentation.flip_probability)
+    is_flipped = bool(rng.random() < augmentation.flip_probability) and schema.flip_indices is not None
     matrix = _region_matrix(box, padding, size, use_udp, shift, factor)
     return _turned(matrix, (np.asarray(size) - int(use_udp)) / 2, angle, is_flipped), is_flipped
 
@@ -334,7 +334,7 @@ def fit_instances(
         factor *= rng.uniform(*augmentation.scale_range)
         angle = rng.uniform(-1, 1) * augmentation.rotation
         shift = rng.uniform(-1, 1, 2) * augmentation.shift * size
-        is_flipped = bool(rng.random() < augmentation.flip_probability)
+        is_flipped = bool(rng.random() < augmentation.flip_probability) and schema.flip_indices is not None
     centered = np.column_stack((np.eye(2) * factor, size / 2 - factor * extent / 2))
     matrix = _turned(centered, size / 2, angle, is_flipped)
     matrix[:, 2] += shift
@@ -345,7 +345,7 @@ def fit_instances(
         fitted = change_pixels(fitted, augmentation.pixels, rng)
     moved = transform_points(keypoints.reshape(-1, 2), matrix).reshape(keypoints.shape)
     if is_flipped:
-        order = list(schema.flip_indices)
+        order = list(schema.required_flip_indices())
         moved, visibility = moved[:, order], visibility[:, order]
     inside = (visibility > 0) & (moved >= 0).all(-1) & (moved < size).all(-1)
     corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 2)

@@ -214,6 +214,11 @@ def _plan_pose_model(task: FineTuning, coco: CocoFile, validation: CocoFile | No
     schema = _data_schema(coco, task.schema, own)
     instances = pose_instances(coco, schema)
     stage, messages = _with_schema(stage, own, schema, task.seed)
+    if schema.flip_indices is None:
+        messages.append(
+            "No image is mirrored: which keypoints change places in a mirror is unknown, their names tell no left and right. "
+            "Give a schema with `flip_indices`."
+        )
     processor = stage.image_processor
     if is_one_stage(stage):
         plan = _Plan(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hfpose.errors import ConfigError
+from hfpose.checkpoints.dataset_schema import schema_from_dataset_meta, schema_from_file
 from hfpose.keypoints import KeypointSchema
 
 
@@ -19,7 +19,8 @@ def dataset_meta_of(schema: KeypointSchema) -> dict[str, Any]:
     """The schema in MMPose's words. Colors are red, green, blue."""
     names = schema.keypoint_names
     # Each pair both ways, as in the reference.
-    pairs = [(mirror, i) for i, mirror in enumerate(schema.flip_indices) if mirror != i]
+    mirrors = schema.flip_indices
+    pairs = None if mirrors is None else [(mirror, i) for i, mirror in enumerate(mirrors) if mirror != i]
     meta: dict[str, Any] = {
         "dataset_name": schema.name,
         "num_keypoints": schema.num_keypoints,
@@ -27,7 +28,7 @@ def dataset_meta_of(schema: KeypointSchema) -> dict[str, Any]:
         "keypoint_name2id": {name: i for i, name in enumerate(names)},
         "upper_body_ids": list(schema.upper_body_ids),
         "lower_body_ids": list(schema.lower_body_ids),
-        "flip_indices": list(schema.flip_indices),
+        "flip_indices": None if mirrors is None else list(mirrors),
         "flip_pairs": pairs,
         "keypoint_colors": np.array(schema.keypoint_colors, np.uint8).reshape(-1, 3),
         "num_skeleton_links": len(schema.skeleton),
@@ -52,32 +53,7 @@ def schema_of(metainfo: str | Path | Mapping[str, Any]) -> KeypointSchema:
         ConfigError: if it describes no keypoints, or there is neither such a file nor such a schema.
     """
     if isinstance(metainfo, (str, Path)):
-        from hfpose.checkpoints.custom import schema_from_file
-
         return schema_from_file(str(metainfo))
     if "from_file" in metainfo:
         return schema_of(metainfo["from_file"])
-    if "keypoint_info" in metainfo:
-        return KeypointSchema.from_reference(metainfo)
-    if "keypoint_id2name" not in metainfo:
-        raise ConfigError(
-            f"This metainfo describes no keypoints: it has neither 'keypoint_info' nor 'keypoint_id2name' but "
-            f"{', '.join(map(str, metainfo)) or 'nothing'}."
-        )
-    names = metainfo["keypoint_id2name"]
-    return KeypointSchema.from_dict(
-        {
-            "name": metainfo.get("dataset_name", "unnamed"),
-            "keypoint_names": [names[key] for key in sorted(names, key=int)],
-            "skeleton": metainfo.get("skeleton_links"),
-            "flip_indices": metainfo.get("flip_indices"),
-            "upper_body_ids": metainfo.get("upper_body_ids"),
-            "lower_body_ids": metainfo.get("lower_body_ids"),
-            "keypoint_colors": _plain(metainfo.get("keypoint_colors")),
-            "skeleton_colors": _plain(metainfo.get("skeleton_link_colors")),
-        }
-    )
-
-
-def _plain(colors: Any) -> list[list[int]] | None:
-    return None if colors is None else np.asarray(colors).tolist()
+    return schema_from_dataset_meta(metainfo)

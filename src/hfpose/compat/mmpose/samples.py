@@ -37,7 +37,8 @@ def data_sample_of(frame: Frame, output: PoseOutput) -> PoseDataSample:
         metainfo |= {"ori_shape": (height, width), "img_shape": (height, width)}
     if output.schema is not None:
         metainfo["dataset_name"] = output.schema.name
-        metainfo["flip_indices"] = list(output.schema.flip_indices)
+        mirrors = output.schema.flip_indices
+        metainfo["flip_indices"] = None if mirrors is None else list(mirrors)
     sample = PoseDataSample(
         metainfo=metainfo, gt_instances=_boxes_of(output), pred_instances=pred_instances_of(output)
     )

@@ -142,7 +142,7 @@ class AssociativeEmbeddingForPoseEstimation(AssociativeEmbeddingPreTrainedModel)
 
     def _merge_mirrored(self, heatmaps: Tensor, tags: Tensor) -> tuple[Tensor, Tensor]:
         """Mean heatmaps and both tags of the maps (2B, ...) of images and of mirrored images."""
-        mirror = schema_for_config(self.config).flip_indices
+        mirror = schema_for_config(self.config).required_flip_indices()
         heatmaps, mirrored = heatmaps.chunk(2)
         tags, mirrored_tags = tags.chunk(2)
         indices = [index + start for start in range(0, tags.shape[1], len(mirror)) for index in mirror]

@@ -180,7 +180,7 @@ class CIDForPoseEstimation(CIDPreTrainedModel):
         heatmaps = self._heatmaps(features, centers.repeat(len(features) // len(centers), 1, 1))
         if flip_test:
             original, mirrored = heatmaps.chunk(2)
-            heatmaps = (original + mirrored[:, :, list(schema_for_config(self.config).flip_indices)]) / 2
+            heatmaps = (original + mirrored[:, :, list(schema_for_config(self.config).required_flip_indices())]) / 2
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         output = CIDOutput(
             loss=loss,

@@ -284,7 +284,7 @@ class DEKRForPoseEstimation(DEKRPreTrainedModel):
 
         The heatmaps are moved by a cell, and displacements along x lengthened by what that leaves.
         """
-        mirror = list(schema_for_config(self.config).flip_indices)
+        mirror = list(schema_for_config(self.config).required_flip_indices())
         heatmaps, mirrored = heatmaps.chunk(2)
         mirrored = mirror_maps(mirrored, [*mirror, len(mirror)], shift=True)
         displacements, others = (part.unflatten(1, (-1, 2)) for part in displacements.chunk(2))

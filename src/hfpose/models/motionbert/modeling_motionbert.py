@@ -213,7 +213,8 @@ class MotionBertForPoseLifting(MirroredLifting, MotionBertPreTrainedModel):
         super().__init__(config)
         self.backbone = MotionBertBackbone(config)
         self.head = MotionBertHead(config)
-        self.flip_indices = list(schema_for_config(config).flip_indices)
+        flip_indices = schema_for_config(config).flip_indices
+        self.flip_indices = None if flip_indices is None else list(flip_indices)
         self.post_init()
 
     @can_return_tuple

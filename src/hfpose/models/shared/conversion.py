@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from hfpose.errors import ConfigError
-from hfpose.keypoints import KeypointSchema
+from hfpose.keypoints import KeypointSchema, generic_schema
 
 # (pattern, replacement), applied to every name in this order.
 RenameRules = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]
@@ -120,11 +120,12 @@ def crop_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
 def keypoint_arguments(num_keypoints: int, schema: KeypointSchema | None) -> dict[str, Any]:
     """Configuration arguments that say which keypoints a model finds.
 
+    Without a schema nothing is guessed by their number: the keypoints have no names, and their flip pairs are unknown.
+
     Raises:
         ConfigError: when the schema has another number of keypoints than the model.
     """
-    if schema is None:
-        return {"num_labels": num_keypoints}
+    schema = schema or generic_schema([f"keypoint_{i}" for i in range(num_keypoints)])
     if schema.num_keypoints != num_keypoints:
         raise ConfigError(
             f"The model finds {num_keypoints} keypoints, but the schema {schema.name!r} has {schema.num_keypoints}. "

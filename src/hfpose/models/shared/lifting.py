@@ -13,7 +13,7 @@ from transformers.image_processing_base import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import ModelOutput, TensorType
 
-from hfpose.errors import InputError
+from hfpose.errors import ConfigError, InputError
 from hfpose.keypoints import KeypointSchema
 from hfpose.keypoints.human36m import keypoints_to_h36m
 
@@ -38,7 +38,7 @@ class PoseLiftingOutput(ModelOutput):
 class MirroredLifting:
     """The flip test of a lifter, for a network that torch or something else runs."""
 
-    flip_indices: Sequence[int]
+    flip_indices: Sequence[int] | None
 
     def lift_with(self, lift: Callable[[Tensor], Tensor], keypoints_2d: Tensor, flip_test: bool) -> Tensor:
         """What `forward` does, with a network that is run by something else.
@@ -59,6 +59,8 @@ class MirroredLifting:
 
     def _mirror(self, keypoints: Tensor) -> Tensor:
         """Keypoints (B, T, K, C) of the clip seen in a mirror: x changes sign, left and right change names."""
+        if self.flip_indices is None:
+            raise ConfigError("Which keypoints change places in a mirror is unknown, so there is no flip test.")
         mirrored = keypoints[:, :, self.flip_indices]
         return torch.cat((-mirrored[..., :1], mirrored[..., 1:]), dim=-1)
 

@@ -118,7 +118,8 @@ class TemporalConvolutionForPoseLifting(MirroredLifting, TemporalConvolutionPreT
         self.backbone = TemporalConvolutionBackbone(config)
         count = schema_for_config(config).num_keypoints - (not config.predicts_root)
         self.head = nn.Conv1d(config.hidden_size, count * 3, 1)
-        self.flip_indices = list(schema_for_config(config).flip_indices)
+        flip_indices = schema_for_config(config).flip_indices
+        self.flip_indices = None if flip_indices is None else list(flip_indices)
         self.post_init()
 
     @can_return_tuple
