@@ -1,16 +1,18 @@
-"""PoseOutput: shapes, dict habits, plain predictions."""
+"""PoseOutput: shapes, a sequence of instances, plain predictions."""
 
 from __future__ import annotations
 
 import copy
 import json
 import pickle
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from hfpose.errors import InputError
+from hfpose.errors import ConfigError, InputError
 from hfpose.keypoints import load_schema
 from hfpose.results import PoseOutput
 
@@ -30,12 +32,10 @@ def test_arrays_become_float32_and_ids_int64():
 
 def test_entries_are_the_fields_that_are_given():
     output = two_people(source="a.jpg")
-    assert list(output) == ["keypoints", "keypoint_scores", "source"]
-    assert len(output) == 3
+    assert output.keys() == ["keypoints", "keypoint_scores", "source"]
     assert output["keypoints"] is output.keypoints
     assert "boxes" not in output
     assert output.get("boxes") is None
-    assert set(dict(output.items())) == {"keypoints", "keypoint_scores", "source"}
     with pytest.raises(KeyError, match="boxes"):
         output["boxes"]
 
@@ -140,3 +140,63 @@ def test_can_be_copied_pickled_and_compared():
         assert twin.schema == output.schema
         assert twin != output
     assert output == output
+
+
+def test_a_result_is_a_sequence_of_instances():
+    output = two_people(boxes=[[0, 1, 2, 3], [4, 5, 6, 7]], track_ids=[3, 4], schema=load_schema("coco"))
+    assert len(output) == 2
+    assert [person.track_id for person in output] == [3, 4]
+    last = output[-1]
+    assert set(last) == {"keypoints", "keypoint_scores", "bbox", "track_id"}
+    assert last["bbox"].tolist() == [4, 5, 6, 7]
+    np.testing.assert_array_equal(last["nose"], output.keypoints[1, 0])
+    assert "nose" in last and "tail" not in last
+    with pytest.raises(KeyError, match="tail"):
+        last["tail"]
+    with pytest.raises(IndexError, match="has 2"):
+        output[2]
+
+
+@pytest.mark.parametrize("index", [slice(1, None), [1], np.array([False, True]), [False, True]])
+def test_slices_indices_and_masks_give_results(index: Any):
+    chosen = two_people(track_ids=[3, 4])[index]
+    assert isinstance(chosen, PoseOutput)
+    assert chosen["track_ids"].tolist() == [4]
+
+
+def test_a_result_without_instances_is_empty_and_false():
+    nobody = PoseOutput.failed("no image", schema=load_schema("coco"))
+    assert not nobody and list(nobody) == []
+    assert json.loads(nobody.to_json())["predictions"] == []
+
+
+def test_a_result_is_drawn_on_the_image_it_is_of(tmp_path):
+    image = np.zeros((80, 80, 3), np.uint8)
+    output = two_people(schema=load_schema("coco"), image=image)
+    assert output.draw().shape == image.shape and output.draw().any()
+    assert output._repr_png_()[:4] == b"\x89PNG"  # type: ignore[index]
+    output.save(tmp_path / "drawn.png")
+    output.save(tmp_path / "result.json")
+    assert json.loads((tmp_path / "result.json").read_text()) == output.to_dict()
+    output.image = None
+    assert output._repr_png_() is None
+    with pytest.raises(InputError, match="Give it"):
+        output.draw()
+    np.testing.assert_array_equal(output.draw(image), two_people(schema=output.schema, image=image).draw())
+    output.source = str(tmp_path / "drawn.png")
+    assert output.draw().shape == image.shape
+
+
+@pytest.mark.parametrize(("method", "package"), [("to_dataframe", "pandas"), ("to_supervision", "supervision")])
+def test_what_other_libraries_take_says_which_is_missing(monkeypatch, method: str, package: str):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError, match=f"pip install {package}"):
+        getattr(two_people(), method)()
+
+
+def test_a_data_frame_has_a_row_for_each_keypoint(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=dict))
+    columns = two_people(boxes=[[0, 1, 2, 3], [4, 5, 6, 7]], schema=load_schema("coco"), frame_index=3).to_dataframe()
+    assert {len(column) for name, column in columns.items() if name != "frame_index"} == {34}
+    assert (columns["keypoint"][17], columns["instance"][17], columns["y2"][17]) == ("nose", 1, 7)
+    assert columns["y"][1] == 3

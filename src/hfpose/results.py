@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 
-from hfpose.errors import InputError
+from hfpose.errors import ConfigError, InputError
 from hfpose.keypoints import KeypointSchema
 
 # Fields with one row for each of the N people.
@@ -24,15 +26,73 @@ _PER_INSTANCE = (
     "hand_types",
     "root_depths",
 )
+# Keys of one instance, as in `predictions`, and the array over all of them.
+_INSTANCE_KEYS = {
+    "keypoints": "keypoints",
+    "keypoint_scores": "keypoint_scores",
+    "keypoints_visible": "keypoints_visible",
+    "bbox": "boxes",
+    "bbox_score": "box_scores",
+    "track_id": "track_ids",
+    "keypoints_2d": "keypoints_2d",
+    "interpolated": "interpolated",
+    "hand_type": "hand_types",
+    "rel_root_depth": "root_depths",
+}
 _ABOUT_THE_INPUT = ("source", "frame_index", "image_size", "error")
 
 
-@dataclass(repr=False, eq=False)
-class PoseOutput(Mapping[str, Any]):
-    """The N people (hands, faces, animals) of one image, each with K keypoints.
+class PoseInstance(Mapping[str, Any]):
+    """One instance (person, hand, face, animal) of a result.
 
-    Its fields are attributes (`output.keypoints`) and, where they are not None, dict entries (`output["keypoints"]`).
-    As with any dict `len(output)` counts entries; the people are counted by `output.num_instances`. N may be 0.
+    Its entries are those of `PoseOutput.predictions` as arrays and numbers: `keypoints` (K, 2) or (K, 3),
+    `keypoint_scores` (K,), and where known `bbox` (4,), `bbox_score`, `track_id`, ...; by the name of a keypoint, such as
+    `instance["nose"]`, its coordinates (2,) or (3,). Entries are attributes too.
+
+    Args:
+        entries: see above.
+        names: of the K keypoints, where known.
+    """
+
+    def __init__(self, entries: Mapping[str, Any], names: Sequence[str] = ()) -> None:
+        self._entries = dict(entries)
+        self._places = {name: index for index, name in enumerate(names)}
+
+    def __getitem__(self, key: str) -> Any:
+        if key in self._entries:
+            return self._entries[key]
+        if key in self._places:
+            return self._entries["keypoints"][self._places[key]]
+        known = ", ".join([*self._entries, *list(self._places)[:5]])
+        raise KeyError(f"An instance of this result has no {key!r}; it has {known}{', ...' if self._places else ''}")
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and name in self._entries:
+            return self._entries[name]
+        raise AttributeError(f"A PoseInstance has no attribute {name!r}.")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._entries or key in self._places
+
+    def __repr__(self) -> str:
+        about = {name: self._entries[name] for name in ("track_id", "bbox", "bbox_score") if name in self._entries}
+        shown = "".join(f", {name}={np.round(value, 3).tolist()}" for name, value in about.items())
+        return f"PoseInstance(num_keypoints={len(self.keypoints)}{shown})"
+
+
+@dataclass(repr=False, eq=False)
+class PoseOutput(Sequence[PoseInstance]):
+    """The N instances (people, hands, faces, animals) of one image, each with K keypoints.
+
+    It is a sequence of them: `len(output)`, `for person in output`, `output[0]` (a `PoseInstance`), and slices, indices or
+    boolean masks for some of them (a `PoseOutput`). Arrays over all are attributes (`output.keypoints`) and, where they are
+    not None, string keys (`output["keypoints"]`). N may be 0.
 
     Coordinates are pixels of the image as shown (EXIF rotation applied), x right, y down, pixel centers at integers.
 
@@ -53,6 +113,7 @@ class PoseOutput(Mapping[str, Any]):
             the whole image; or None.
         heatmap_boxes: (N, 4) float32 `x1, y1, x2, y2`, or None.
         visualization: RGB uint8 image with the results drawn, or None.
+        image: RGB uint8 image that the result is of, where it is kept, or None.
         schema: What the K keypoints mean, or None.
         image_size: `(width, height)` in pixels, or None.
         source: Path or URL that the image came from, or None.
@@ -77,13 +138,14 @@ class PoseOutput(Mapping[str, Any]):
     heatmaps: np.ndarray | None = None
     heatmap_boxes: np.ndarray | None = None
     visualization: np.ndarray | None = None
+    image: np.ndarray | None = None
     schema: KeypointSchema | None = None
     image_size: tuple[int, int] | None = None
     source: str | None = None
     frame_index: int | None = None
     error: str | None = None
 
-    # Mapping compares contents, which arrays cannot do in one truth value.
+    # Arrays cannot be compared in one truth value.
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
@@ -153,18 +215,7 @@ class PoseOutput(Mapping[str, Any]):
         Keys: `keypoints` (K lists of 2 or 3), `keypoint_scores`, and where known `keypoints_visible`, `bbox` (`[x1, y1, x2, y2]`),
         `bbox_score`, `track_id`, `keypoints_2d`, `interpolated`, `hand_type`, `rel_root_depth`.
         """
-        columns = {
-            "keypoints": self.keypoints,
-            "keypoint_scores": self.keypoint_scores,
-            "keypoints_visible": self.keypoints_visible,
-            "bbox": self.boxes,
-            "bbox_score": self.box_scores,
-            "track_id": self.track_ids,
-            "keypoints_2d": self.keypoints_2d,
-            "interpolated": self.interpolated,
-            "hand_type": self.hand_types,
-            "rel_root_depth": self.root_depths,
-        }
+        columns = {key: getattr(self, name) for key, name in _INSTANCE_KEYS.items()}
         lists = {name: _to_plain(array) for name, array in columns.items() if array is not None}
         return [{name: rows[i] for name, rows in lists.items()} for i in range(self.num_instances)]
 
@@ -187,17 +238,113 @@ class PoseOutput(Mapping[str, Any]):
             rows.append("heatmaps")
         return replace(self, **{name: getattr(self, name)[index] for name in rows if getattr(self, name) is not None})
 
-    def __getitem__(self, key: str) -> Any:
-        value = getattr(self, key) if key in _FIELDS else None
-        if value is None:
-            raise KeyError(f"{key!r} is not among the entries {list(self)} of this PoseOutput.")
-        return value
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name in _FIELDS if getattr(self, name) is not None)
+    @overload
+    def __getitem__(self, key: int) -> PoseInstance: ...
+    @overload
+    def __getitem__(self, key: slice | Sequence[int] | Sequence[bool] | np.ndarray) -> PoseOutput: ...
+    @overload
+    def __getitem__(self, key: str) -> Any: ...
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, str):
+            value = getattr(self, key) if key in _FIELDS else None
+            if value is None:
+                raise KeyError(f"{key!r} is not among the entries {self.keys()} of this PoseOutput.")
+            return value
+        if not isinstance(key, (int, np.integer)):
+            return self.select(key)
+        if not -len(self) <= key < len(self):
+            raise IndexError(f"Instance {key} was asked for, but this result has {len(self)}.")
+        arrays = {name: getattr(self, field) for name, field in _INSTANCE_KEYS.items()}
+        entries = {name: array[key] for name, array in arrays.items() if array is not None}
+        return PoseInstance(entries, () if self.schema is None else self.schema.keypoint_names)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return len(self.keypoints)
+
+    def __iter__(self) -> Iterator[PoseInstance]:
+        return (self[index] for index in range(len(self)))
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.keys() if isinstance(key, str) else any(key is instance for instance in self)
+
+    def keys(self) -> list[str]:
+        """Names of the arrays and other fields that this result has."""
+        return [name for name in _FIELDS if getattr(self, name) is not None]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The field of that name, or `default` where it is None."""
+        return self[key] if key in self.keys() else default
+
+    def to_json(self, indent: int | None = None) -> str:
+        """`to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
+
+    def to_dataframe(self) -> Any:
+        """A pandas `DataFrame` with a row for each keypoint of each instance.
+
+        Columns: `instance`, `keypoint`, `x`, `y` (and `z`), `score`, and where known `track_id`, `box_score`, `x1` to `y2`,
+        `frame_index`, `source`.
+
+        Raises:
+            ConfigError: if pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ConfigError("to_dataframe needs pandas: `pip install pandas`.") from error
+        count, size = self.keypoint_scores.shape
+        names = [str(index) for index in range(size)] if self.schema is None else self.schema.keypoint_names
+        columns: dict[str, Any] = {"instance": np.repeat(np.arange(count), size), "keypoint": [*names] * count}
+        columns |= {
+            axis: self.keypoints[..., place].ravel() for place, axis in enumerate("xyz"[: self.keypoints.shape[2]])
+        }
+        columns["score"] = self.keypoint_scores.ravel()
+        per_instance = {"track_id": self.track_ids, "box_score": self.box_scores}
+        if self.boxes is not None:
+            per_instance |= dict(zip(("x1", "y1", "x2", "y2"), self.boxes.T, strict=True))
+        columns |= {name: np.repeat(array, size) for name, array in per_instance.items() if array is not None}
+        columns |= {name: self[name] for name in ("frame_index", "source") if name in self}
+        return pandas.DataFrame(columns)
+
+    def to_supervision(self) -> Any:
+        """A `supervision.KeyPoints` with the 2D keypoints and their scores.
+
+        Raises:
+            ConfigError: if supervision is not installed.
+            InputError: if the result has no 2D keypoints.
+        """
+        try:
+            import supervision
+        except ImportError as error:
+            raise ConfigError("to_supervision needs supervision: `pip install supervision`.") from error
+        keypoints = self.keypoints if self.keypoints.shape[2] == 2 else self.keypoints_2d
+        if keypoints is None:
+            raise InputError("supervision draws 2D keypoints, but this result has 3D ones and no keypoints_2d.")
+        return supervision.KeyPoints(xy=keypoints, confidence=self.keypoint_scores)
+
+    def draw(self, image: Any = None, **options: Any) -> np.ndarray:
+        """The result drawn on its image, as RGB image; see `hfpose.visualization.drawn_results.draw_result`."""
+        from hfpose.visualization.drawn_results import draw_result
+
+        return draw_result(self, image, **options)
+
+    def save(self, path: str | Path, **options: Any) -> None:
+        """Write the drawn result as an image (`.jpg`, `.png`, ...), or the result as `.json`; `options` are of `draw`."""
+        from hfpose.visualization.drawn_results import save_result
+
+        save_result(self, path, **options)
+
+    def show(self, **options: Any) -> None:
+        """Show the drawn result, in a notebook or in the system's image viewer; `options` are of `draw`."""
+        from hfpose.visualization.drawn_results import show_result
+
+        show_result(self, **options)
+
+    def _repr_png_(self) -> bytes | None:
+        """What notebooks show of the result."""
+        from hfpose.visualization.drawn_results import result_png
+
+        return result_png(self)
 
     def __repr__(self) -> str:
         about: dict[str, Any] = {"num_instances": self.num_instances, "num_keypoints": self.keypoints.shape[1]}

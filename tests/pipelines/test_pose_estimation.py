@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import threading
 import time
@@ -449,7 +450,7 @@ def test_detector_pose_model_and_caller_work_at_the_same_time(overlapping, monke
 
     watch(monkeypatch, overlapping, "_known_boxes", lambda: reach("boxes", 3))
     watch(monkeypatch, overlapping.estimator, "_estimate", lambda: reach("poses", 2))
-    results = overlapping([image(seed) for seed in range(4)])
+    results = overlapping(image(seed) for seed in range(4))
     assert next(results).num_instances == 1
     all_three.wait()
     assert len(list(results)) == 3
@@ -478,7 +479,7 @@ def test_boxes_that_may_depend_on_results_are_taken_one_by_one(overlapping):
             taken.append(index)
             yield BOXES[:1]
 
-    results = overlapping([image()] * 3, boxes=one_by_one())
+    results = overlapping(iter([image()] * 3), boxes=one_by_one())
     for number, output in enumerate(results, start=1):
         assert output.num_instances == 1 and len(taken) == number
 
@@ -495,3 +496,28 @@ def test_one_image_needs_no_thread(overlapping, monkeypatch):
     watch(monkeypatch, overlapping.estimator, "_estimate", lambda: threads.append(threading.current_thread()))
     assert overlapping(image()).num_instances == 1
     assert threads == [threading.current_thread()]
+
+
+def test_a_list_gives_a_list_and_a_stream_an_iterator(pipe, tmp_path):
+    images = [image(seed) for seed in range(2)]
+    for several in (images, tuple(images), np.stack(images)):
+        outputs = pipe(several)
+        assert isinstance(outputs, list) and len(outputs) == 2
+        assert outputs[1].image is not None
+    Image.fromarray(image()).save(tmp_path / "a.png")
+    for stream in (iter(images), tmp_path):
+        assert not isinstance(pipe(stream), list)
+
+
+def test_a_result_is_drawn_and_a_pipeline_described(pipe, photo):
+    people = pipe(photo)
+    assert people.draw().shape == people.image.shape
+    assert repr(pipe).startswith(
+        "PoseEstimationPipeline(detector='whole_image', pose=RTMPoseForPoseEstimation, schema="
+    )
+
+
+def test_options_are_named_where_a_call_is_described_and_where_one_is_wrong(pipe):
+    assert "flip_test" in inspect.signature(pipe).parameters
+    with pytest.raises(TypeError, match="Did you mean 'flip_test'"):
+        pipe(image(), flip_tset=True)

@@ -10,6 +10,7 @@ import torch
 import hfpose
 from hfpose.errors import ConfigError, InputError
 from hfpose.hub import resolve as hub
+from hfpose.media import video
 from hfpose.media.sources import open_source
 
 BOX = [[60.0, 40.0, 180.0, 220.0]]
@@ -249,3 +250,33 @@ def test_a_real_clip(tiny_pose, tiny_lifter, person_detector, shared):
     outputs = list(pipe(shared / "videos" / "people.mp4"))
     assert len(outputs) == 5
     assert any(output.num_instances for output in outputs)
+
+
+def test_calls_take_what_they_take_in_2d(pipe, clip, hand_pipe):
+    outputs = list(pipe(clip, boxes=[BOXES] * 12, track="iou", num_workers=0, batch_size=4, pose_batch_size=3))
+    assert outputs[3].track_ids.tolist() == [0, 1]
+    untracked = list(pipe(clip, boxes=[BOXES] * 12, track=False))
+    assert untracked[0].track_ids is None
+    by_frame = list(pipe(clip, boxes=[BOXES] * 12, temporal="frame"))
+    np.testing.assert_allclose(untracked[5].keypoints, by_frame[5].keypoints, atol=1e-5)
+    with pytest.raises(InputError, match="track=True"):
+        pipe(clip, track=False, smooth=True)
+    hands = hand_pipe([image(), image()], boxes=[BOX, BOX], track=True, smooth=True, num_workers=0)
+    assert [output.track_ids.tolist() for output in hands] == [[0], [0]]
+
+
+def test_images_that_are_tracked_are_lifted_as_a_clip(pipe):
+    images = [image(seed) for seed in range(4)]
+    alone, tracked = (pipe(images, boxes=[BOX] * 4, track=track) for track in (None, True))
+    assert tracked[0].track_ids.tolist() == [0]
+    assert not np.allclose(alone[1].keypoints, tracked[1].keypoints, atol=1e-3)
+
+
+def test_a_drawn_video_is_decoded_once(pipe, clip, monkeypatch):
+    opened = []
+    read = video.open_video
+    monkeypatch.setattr(
+        video, "open_video", lambda *arguments, **options: opened.append(1) or read(*arguments, **options)
+    )
+    frames = list(pipe(clip, boxes=iter([BOX] * 12), return_visualization=True))
+    assert len(opened) == 1 and frames[11].visualization is not None

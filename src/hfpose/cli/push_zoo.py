@@ -6,8 +6,7 @@ from hfpose.hub.cards import entry_card, pipeline_card
 from hfpose.hub.resolve import convert_entry
 from hfpose.hub.uploads import Upload, UploadError, checked_repo_id, push_folder, saved
 from hfpose.hub.zoo import ModelEntry
-from hfpose.pipelines import pipeline
-from hfpose.pipelines.factory import AnyPipeline
+from hfpose.pipelines import PosePipeline, pipeline
 
 
 def push_model(
@@ -61,7 +60,7 @@ def push_pipeline(
         return push_folder(folder, card, repo_id, token=token, private=private, dry_run=dry_run)
 
 
-def _zoo_pipeline(entry: ModelEntry) -> AnyPipeline:
+def _zoo_pipeline(entry: ModelEntry) -> PosePipeline:
     """The pipeline around a pose model or lifter of the zoo, of official weights whatever HFPOSE_NAMESPACE says."""
     parts = {part.task: convert_entry(part) for part in entry.companions()}
     return pipeline(

@@ -116,7 +116,7 @@ def evaluate_pose_pipeline(
     failures = LeftOut()
     start = time.perf_counter()
     outputs = pipe(
-        [str(image.path) for image in images],
+        (str(image.path) for image in images),
         boxes=given,
         flip_test=flip_test,
         box_threshold=box_threshold,
@@ -124,7 +124,6 @@ def evaluate_pose_pipeline(
         batch_size=batch_size,
         pose_batch_size=pose_batch_size,
     )
-    assert not isinstance(outputs, PoseOutput)  # a list of images gives an iterator
     with_progress = _progress(outputs, len(images), show_progress)
     predictions = list(_collect(images, with_progress, given_scores, failures))
     seconds = time.perf_counter() - start

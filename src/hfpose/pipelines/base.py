@@ -7,9 +7,10 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice, repeat
+from os import PathLike
 from pathlib import Path
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import numpy as np
 import torch
@@ -106,6 +107,12 @@ class PosePipeline(StagedPipeline):
                 detector = load_stage(detector, "detector", device=device, dtype=dtype)
             self.detector = BoxDetector(detector, detector_labels)
 
+    def __repr__(self) -> str:
+        stages = [f"{name}={type(stage.model).__name__}" for name, stage in self.stages.items()]
+        if self.whole_image:
+            stages.insert(0, f"detector={WHOLE_IMAGE!r}")
+        return f"{type(self).__name__}({', '.join(stages)}, schema={self.schema.name!r}, device={str(self.device)!r})"
+
     @property
     def is_one_stage(self) -> bool:
         """Whether the pose model finds instances in whole images, so that there is no detector and no boxes are taken."""
@@ -137,7 +144,15 @@ class PosePipeline(StagedPipeline):
         """Where the last model is."""
         return list(self.stages.values())[-1].device
 
-    def __call__(self, inputs: Any, **options: Any) -> PoseOutput | Iterator[PoseOutput]:
+    @overload
+    def __call__(self, inputs: str | PathLike[str], **options: Any) -> Any: ...
+    @overload
+    def __call__(self, inputs: np.ndarray | bytes, **options: Any) -> PoseOutput: ...
+    @overload
+    def __call__(self, inputs: list[Any] | tuple[Any, ...], **options: Any) -> list[PoseOutput]: ...
+    @overload
+    def __call__(self, inputs: Any, **options: Any) -> Any: ...
+    def __call__(self, inputs: Any, **options: Any) -> Any:
         """
         Args:
             inputs: an image (path, URL, PIL image, RGB array), or several: a list, a folder, a video, a webcam, a
@@ -145,8 +160,9 @@ class PosePipeline(StagedPipeline):
             options: see `CallOptions`, in 3D `CallOptions3D` and `LiftingOptions`.
 
         Returns:
-            For one image a `PoseOutput`. For anything else an iterator of them, in the order of the inputs, that
-            works as it is read; with a lifter the first of a video comes when its last frame has been read.
+            For one image a `PoseOutput`, for a list or a stack of images a list of them. For anything else (a folder, a
+            video, a webcam, a generator, a data set) an iterator, in the order of the inputs, that works as it is read;
+            with a lifter the first of a video comes when its last frame has been read.
 
         Raises:
             InputError: if the one image or its boxes cannot be used. Among several images a bad one does not stop
@@ -157,10 +173,12 @@ class PosePipeline(StagedPipeline):
         source = open_source(inputs, num_workers=chosen.num_workers)
         results = self.complete(self.find_poses(source, chosen), chosen)
         if not source.is_single:
-            return announcing_errors(results)
-        _, output = next(results)
+            outputs = announcing_errors(results)
+            return list(outputs) if _is_list(inputs) else outputs
+        frame, output = next(results)
         if output.error is not None:
             raise InputError(output.error)
+        output.image = frame.image
         return output
 
     def stream(self, source: Source, **options: Any) -> Results:
@@ -331,9 +349,18 @@ class PosePipeline(StagedPipeline):
         return {"model": pose, "detector": detector, "detector_labels": index.get("detector_labels")}
 
 
+def _is_list(inputs: Any) -> bool:
+    """Whether all results are wanted at once; a list with a webcam in it would never end."""
+    if isinstance(inputs, (list, tuple)):
+        return not any(isinstance(value, str) and value.lower().startswith("webcam") for value in inputs)
+    return isinstance(inputs, np.ndarray)
+
+
 def announcing_errors(results: Iterable[tuple[Frame, PoseOutput]]) -> Iterator[PoseOutput]:
     """The results of several inputs; what is wrong with some of them is told on stderr too."""
     for frame, output in results:
         if output.error is not None:
             print(f"hfpose: {frame.source or frame.name}: {output.error}", file=sys.stderr)
+        if frame.item.kind == "image" and frame.source is None:
+            output.image = frame.image  # else it is read again where it is wanted
         yield output

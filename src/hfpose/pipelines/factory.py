@@ -17,6 +17,7 @@ from hfpose.hub.resolve import PACKAGED, PIPELINE_INDEX, resolve
 from hfpose.hub.zoo import WHOLE_IMAGE, ModelEntry, Task, find_entry, get_entry, list_entries
 from hfpose.keypoints import schema_for_config
 from hfpose.models.auto import LIFTER_TYPES
+from hfpose.pipelines.base import PosePipeline
 from hfpose.pipelines.device_placement import DeviceMap, Memory, Placement
 from hfpose.pipelines.hand_pose_3d import HandPose3DPipeline
 from hfpose.pipelines.index import read_index
@@ -61,7 +62,7 @@ def pipeline(
     backend: Backend = "torch",
     revision: str | None = None,
     token: str | bool | None = None,
-) -> AnyPipeline:
+) -> PosePipeline:
     """A pipeline that is ready to be called with images.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from hfpose.errors import ConfigError
 from hfpose.pipelines.factory import DIRECT_3D, detector_for
 from hfpose.pipelines.pose_estimation import PoseEstimationPipeline
 from hfpose.pipelines.stage import default_device, load_stage
-from hfpose.results import PoseOutput
 
 TASK = "pose-estimation"
 
@@ -86,8 +85,7 @@ class TransformersPosePipeline(PoseEstimationPipeline):
     def __call__(self, inputs: Any, **options: Any) -> Any:
         """See `PoseEstimationPipeline.__call__`; a list of inputs gives a list of results."""
         given = {name: value for name, value in options.items() if value is not None}
-        results: PoseOutput | Iterator[PoseOutput] = super().__call__(inputs, **{**self.options, **given})
-        return list(results) if isinstance(inputs, list) else results
+        return super().__call__(inputs, **{**self.options, **given})
 
 
 def register_task() -> None:

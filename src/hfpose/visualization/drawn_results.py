@@ -1,0 +1,107 @@
+"""Results seen: drawn on their image, saved, shown."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hfpose.errors import InputError
+from hfpose.results import PoseOutput
+
+_TIMEOUT = 30.0  # seconds for images behind a URL
+
+
+def draw_result(output: PoseOutput, image: Any = None, **options: Any) -> np.ndarray:
+    """The result drawn on its image: 2D keypoints, or these with the 3D skeletons beside them.
+
+    Args:
+        output: the result.
+        image: RGB image, or a path, URL or PIL image of it. Default: the one that the result is of, read again from its
+            `source` where it is not kept.
+        options: of `draw_poses`, in 3D of `draw_poses_side_by_side`.
+
+    Returns:
+        RGB image, uint8.
+
+    Raises:
+        InputError: if there is no image to draw on.
+    """
+    from hfpose.media.images import load_image
+    from hfpose.visualization.poses import draw_poses
+    from hfpose.visualization.poses_3d import draw_poses_side_by_side
+
+    pixels = result_image(output) if image is None else load_image(image)
+    draw = draw_poses_side_by_side if output.keypoints.shape[2] == 3 else draw_poses
+    return draw(pixels, output, **options)
+
+
+def result_image(output: PoseOutput) -> np.ndarray:
+    """The RGB image that a result is of.
+
+    Raises:
+        InputError: if it is not kept and cannot be read again.
+    """
+    from hfpose.media.frames import MediaItem
+    from hfpose.media.images import load_image
+    from hfpose.media.video import read_video
+
+    if output.image is not None:
+        return output.image
+    if output.source is None or output.source.startswith("webcam"):
+        raise InputError("This result does not keep its image and has no file to read it from. Give it: draw(image).")
+    if output.frame_index is None:
+        return load_image(output.source)
+    item = MediaItem(0, "video", "video", output.source)
+    first = output.frame_index
+    for frame in read_video(item, output.source, _TIMEOUT, start=first, stop=first + 1):
+        if frame.image is not None:
+            return frame.image
+    raise InputError(f"Frame {first} of {output.source!r} cannot be read again. Give its image: draw(image).")
+
+
+def save_result(output: PoseOutput, path: str | Path, **options: Any) -> None:
+    """Write the drawn result as an image, or the result as JSON, by the ending of the path.
+
+    Raises:
+        InputError: for another ending, or if there is no image to draw on.
+    """
+    from hfpose.media.files import atomic_path
+    from hfpose.media.images import save_image
+
+    if Path(path).suffix.lower() == ".json":
+        with atomic_path(path) as partial:
+            partial.write_text(output.to_json(indent=2) + "\n", encoding="utf-8")
+    else:
+        save_image(path, draw_result(output, **options))
+
+
+def show_result(output: PoseOutput, **options: Any) -> None:
+    """Show the drawn result: in a notebook below the cell, else in the system's image viewer."""
+    from PIL import Image
+
+    image = Image.fromarray(draw_result(output, **options))
+    try:
+        from IPython import get_ipython
+        from IPython.display import display
+    except ImportError:
+        get_ipython, display = lambda: None, None
+    if getattr(get_ipython(), "kernel", None) is not None and display is not None:
+        display(image)
+    else:
+        image.show()
+
+
+def result_png(output: PoseOutput) -> bytes | None:
+    """The drawn result as the bytes of a PNG file, for notebooks; None where there is no image."""
+    from PIL import Image
+
+    try:
+        pixels = output.visualization if output.visualization is not None else draw_result(output)
+    except InputError:
+        return None
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
