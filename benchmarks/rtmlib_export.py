@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from hfpose.export.graphs import export_graph
+from hfpose.backends.onnx_graphs import export_graph
 from hfpose.pipelines.stage import load_stage
 from workloads import Workload
 

@@ -61,11 +61,13 @@ def __dir__() -> list[str]:
 
 @cache
 def register() -> None:
-    """Register models, image processors and the task "pose-estimation" with transformers, at the first call.
+    """Register models, image processors and the task "pose-estimation" with transformers, and what converts checkpoints
+    with the hub, at the first call.
 
     `import hfpose` calls it, except in the command `hfpose`, which does so when it knows what to do: its help needs no
     torch.
     """
+    importlib.import_module("hfpose.checkpoints.conversion")
     from hfpose.models.auto import register_models
     from hfpose.pipelines.transformers_task import register_task
 

@@ -9,8 +9,8 @@ from torch._dynamo.testing import CompileCounter
 
 import hfpose
 from hfpose.backends.compile_backend import CompiledRunner
+from hfpose.backends.onnx_graphs import example_inputs
 from hfpose.errors import ConfigError
-from hfpose.export.graphs import example_inputs
 from hfpose.pipelines.stage import load_stage
 from small_models import small_model
 

@@ -11,10 +11,10 @@ import torch
 
 import hfpose
 from hfpose.backends.onnx_backend import OnnxRunner
+from hfpose.backends.onnx_cache import cached_graph, onnx_cache_dir
+from hfpose.backends.onnx_graphs import example_inputs
 from hfpose.errors import ConfigError
-from hfpose.export.cached import cached_graph, onnx_cache_dir
 from hfpose.export.folders import export_folder
-from hfpose.export.graphs import example_inputs
 from hfpose.pipelines.stage import load_stage
 from small_models import small_model
 

@@ -7,9 +7,9 @@ import onnxruntime
 import pytest
 import torch
 
+from hfpose.backends.onnx_graphs import example_inputs
 from hfpose.errors import ConfigError
 from hfpose.export.detections import export_detections
-from hfpose.export.graphs import example_inputs
 from small_models import small_model
 
 

@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 
 from hfpose.backends.base import check_whole
 from hfpose.backends.fuse import fold_batch_norms
+from hfpose.backends.onnx_graphs import EXPORTABLE_TYPES, varying_dimensions
 from hfpose.errors import ConfigError
-from hfpose.export.graphs import EXPORTABLE_TYPES, varying_dimensions
 
 
 class CompiledRunner:

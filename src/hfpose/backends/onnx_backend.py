@@ -11,11 +11,11 @@ from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from hfpose.backends.base import check_whole
+from hfpose.backends.onnx_cache import cached_graph
+from hfpose.backends.onnx_graphs import check_exportable
+from hfpose.backends.onnx_packages import require
+from hfpose.backends.onnx_sessions import OnnxSession
 from hfpose.errors import ConfigError
-from hfpose.export.cached import cached_graph
-from hfpose.export.graphs import check_exportable
-from hfpose.export.requirements import require
-from hfpose.export.sessions import OnnxSession
 from hfpose.hub.resolve import GRAPH_NAME
 from hfpose.models.shared.lifting import MirroredLifting
 

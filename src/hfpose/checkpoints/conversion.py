@@ -21,6 +21,7 @@ from hfpose.checkpoints.guard import modules_bounded
 from hfpose.checkpoints.reader import read_checkpoint
 from hfpose.checkpoints.source import ModelSource
 from hfpose.errors import CheckpointError
+from hfpose.hub.resolve import register_converter
 from hfpose.hub.zoo import Task, get_entry
 from hfpose.keypoints import schema_for_config
 from hfpose.ops.quiet import without_progress_bars
@@ -97,6 +98,9 @@ def convert_checkpoint(
             f"The converted model cannot be written to '{output_dir}': {error}. Is a file in the way, the disk full, or "
             "the place not writable? Give another folder."
         ) from error
+
+
+register_converter(convert_checkpoint)
 
 
 def build_model(source: ModelSource, state_dict: Mapping[str, Tensor], file_name: str) -> PreTrainedModel:

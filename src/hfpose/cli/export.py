@@ -52,9 +52,9 @@ def export(
     mode: Mode | None = next((known for known in INT8_MODES if known == int8), None)
     if mode != int8:
         raise typer.BadParameter(f"{int8!r} is none of {', '.join(INT8_MODES)}.", param_hint="--int8")
+    from hfpose.backends.onnx_graphs import DEFAULT_OPSET
     from hfpose.errors import ConfigError
     from hfpose.export.folders import export_folder
-    from hfpose.export.graphs import DEFAULT_OPSET
     from hfpose.hub.resolve import PIPELINE_INDEX, resolve
     from hfpose.pipelines.stage import load_stage, task_of
 

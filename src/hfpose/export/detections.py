@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from hfpose.backends.fuse import fold_batch_norms
+from hfpose.backends.onnx_graphs import DEFAULT_OPSET, check_exportable, exact_copy, example_inputs, write_graph
+from hfpose.backends.onnx_sessions import OnnxSession
 from hfpose.errors import CheckpointError, ConfigError
-from hfpose.export.graphs import DEFAULT_OPSET, check_exportable, exact_copy, example_inputs, write_graph
-from hfpose.export.sessions import OnnxSession
 from hfpose.models.shared.detection import DetectionImageProcessor
 from hfpose.ops.boxes import nms
 

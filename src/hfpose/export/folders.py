@@ -11,9 +11,9 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from hfpose.backends.onnx_graphs import DEFAULT_OPSET, Difference, export_graph
 from hfpose.errors import ConfigError
 from hfpose.export.detections import export_detections
-from hfpose.export.graphs import DEFAULT_OPSET, Difference, export_graph
 from hfpose.export.quantization import Mode, QuantizationReport, quantize_graph
 from hfpose.hub.resolve import GRAPH_NAME
 

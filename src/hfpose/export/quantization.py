@@ -19,10 +19,10 @@ import numpy as np
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
+from hfpose.backends.onnx_packages import require
+from hfpose.backends.onnx_sessions import OnnxSession
 from hfpose.errors import ConfigError
-from hfpose.export.requirements import require
 from hfpose.export.samples import Apart, Sample, distance_apart, make_samples
-from hfpose.export.sessions import OnnxSession
 
 Mode = Literal["dynamic", "static"]
 MODES: tuple[Mode, ...] = ("dynamic", "static")

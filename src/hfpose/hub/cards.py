@@ -14,7 +14,6 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from hfpose.hub.zoo import WHOLE_IMAGE, ModelEntry, ModelFamily, get_family
 from hfpose.keypoints import KeypointSchema, load_schema
-from hfpose.models.auto import LIFTER_TYPES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -24,7 +23,8 @@ _MAX_LABELS = 30  # the 133 keypoints of a whole body would fill the page
 
 _PIPELINE_TAGS = {"pose": "keypoint-detection", "lifter": "keypoint-detection", "detector": "object-detection"}
 
-_FAMILIES_3D = (*LIFTER_TYPES, "internet", "rtmw3d")
+# Families whose keypoints lie in space.
+_FAMILIES_3D = ("motionbert", "temporal_convolution", "internet", "rtmw3d")
 
 _SUBJECTS = {
     "ap10k": "four-legged animals",

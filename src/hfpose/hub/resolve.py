@@ -43,6 +43,14 @@ from hfpose.hub.zoo import TASKS, ModelEntry, Task, find_entry, get_entry, get_m
 Converter = Callable[[str, Path, Path], object]
 """Reads a checkpoint of the zoo model of that name, and writes a model folder: (name, checkpoint, folder to make)."""
 
+_converters: list[Converter] = []
+
+
+def register_converter(convert: Converter) -> None:
+    """Make a function the one that converts official checkpoints where no other is given."""
+    _converters.append(convert)
+
+
 PIPELINE_INDEX = "pose_pipeline.json"
 """File that names the parts of a saved pipeline, each in a folder of its own."""
 
@@ -406,9 +414,7 @@ def _official_url(entry: ModelEntry) -> str:
 
 
 def _convert_checkpoint(name: str, checkpoint: Path, folder: Path) -> None:
-    from hfpose.checkpoints.conversion import convert_checkpoint
-
-    convert_checkpoint(name, checkpoint, folder)
+    _converters[-1](name, checkpoint, folder)
 
 
 def _snapshot(repo_id: str, revision: str | None, token: str | bool | None) -> Path:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from hfpose.backends.onnx_graphs import export_graph
 from hfpose.errors import ConfigError, InputError
-from hfpose.export.graphs import export_graph
 from hfpose.models.temporal_convolution.configuration_temporal_convolution import TemporalConvolutionConfig
 from hfpose.models.temporal_convolution.image_processing_temporal_convolution import TemporalConvolutionImageProcessor
 from hfpose.models.temporal_convolution.modeling_temporal_convolution import TemporalConvolutionForPoseLifting

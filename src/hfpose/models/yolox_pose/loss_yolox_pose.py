@@ -6,10 +6,10 @@ Source: `mmpose.models.heads.YOLOXPoseHead.loss`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 from torch.nn import functional as F
+from transformers.utils import ModelOutput
 
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.one_stage_losses import (
@@ -24,13 +24,10 @@ from hfpose.models.shared.one_stage_losses import (
 )
 from hfpose.models.yolox_pose.configuration_yolox_pose import YOLOXPoseConfig
 
-if TYPE_CHECKING:
-    from hfpose.models.yolox_pose.modeling_yolox_pose import YOLOXPoseOutput
-
 
 def yolox_pose_loss(
     config: YOLOXPoseConfig,
-    output: YOLOXPoseOutput,
+    output: ModelOutput,
     regressions: Tensor,
     points: Tensor,
     strides: Tensor,
@@ -40,7 +37,7 @@ def yolox_pose_loss(
 
     Args:
         config: of the model.
-        output: of the model, without loss.
+        output: the `YOLOXPoseOutput` of the model, without loss.
         regressions: (B, P, 4) that `pred_boxes` were made of.
         points: (P, 2) of the places in pixels.
         strides: (P,) of their levels.

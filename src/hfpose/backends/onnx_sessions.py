@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hfpose.backends.onnx_packages import require
 from hfpose.errors import ConfigError, InputError
-from hfpose.export.requirements import require
 
 _TYPES: dict[str, tuple[torch.dtype, type[np.generic]]] = {
     "tensor(float)": (torch.float32, np.float32),

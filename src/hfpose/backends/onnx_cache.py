@@ -15,14 +15,13 @@ import torch
 from huggingface_hub.utils import WeakFileLock
 from transformers import PreTrainedModel
 
-import hfpose
+from hfpose.backends.onnx_graphs import DEFAULT_OPSET, exact_copy, export_graph
 from hfpose.errors import ConfigError
-from hfpose.export.graphs import DEFAULT_OPSET, exact_copy, export_graph
 from hfpose.hub.downloads import cache_dir
 from hfpose.hub.resolve import GRAPH_NAME
 
 # Folders of our package whose code decides what is in a file.
-_CODE_FOLDERS = ("export", "models")
+_CODE_FOLDERS = ("backends", "models")
 
 
 def cached_graph(model: PreTrainedModel, image_processor: Any, opset: int = DEFAULT_OPSET) -> Path:
@@ -82,7 +81,7 @@ def _key(network: PreTrainedModel, image_processor: Any, opset: int) -> str:
 def _code() -> str:
     """Hash of the code that makes a file: ours, and the versions of what it calls."""
     digest = hashlib.sha256(f"{torch.__version__} {version('transformers')} {version('onnx')}".encode())
-    package = Path(str(hfpose.__file__)).parent
+    package = Path(__file__).parents[1]
     for folder in _CODE_FOLDERS:
         for path in sorted((package / folder).rglob("*.py")):
             digest.update(path.read_bytes())

@@ -23,9 +23,9 @@ from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from hfpose.backends.fuse import fold_batch_norms
+from hfpose.backends.onnx_packages import require
+from hfpose.backends.onnx_sessions import OnnxSession
 from hfpose.errors import CheckpointError, ConfigError
-from hfpose.export.requirements import require
-from hfpose.export.sessions import OnnxSession
 from hfpose.models.auto import FAMILIES
 from hfpose.models.vitpose.experts import forward_arguments
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import small_bottom_up
+from hfpose.backends.onnx_graphs import MAX_DIFFERENCE, compare_graph, example_inputs, export_graph
 from hfpose.errors import CheckpointError, ConfigError
-from hfpose.export.graphs import MAX_DIFFERENCE, compare_graph, example_inputs, export_graph
 from hfpose.models.heatmap.configuration_heatmap import HeatmapConfig
 from hfpose.models.heatmap.image_processing_heatmap import HeatmapImageProcessor
 from hfpose.models.heatmap.modeling_heatmap import HeatmapForPoseEstimation

@@ -1,0 +1,149 @@
+"""The order of the rooms of the package: what imports what, and how large files are."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src"
+
+# From top to bottom: a file imports from its own floor and from those below.
+FLOORS = (
+    ("hfpose", "__main__", "cli", "app"),
+    ("compat", "distributed", "training", "evaluation", "export"),
+    ("pipelines",),
+    ("backends",),
+    ("models", "checkpoints"),
+    ("hub",),
+    ("tracking", "media", "visualization"),
+    ("results", "keypoints", "ops"),
+    ("errors", "version"),
+)
+HEIGHT = {room: -floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+
+MAX_LINES = 500
+TOO_LONG = {"config_evaluator.py", "lifting.py", "runs.py"}  # to be divided
+
+
+def module_name(path: Path) -> str:
+    """Dotted name of a file below `src`."""
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {module_name(path): path for path in sorted(SOURCE.rglob("*.py"))}
+
+
+def room(module: str) -> str:
+    """`media` of `hfpose.media.video`."""
+    return module.split(".")[1] if "." in module else module
+
+
+def imported_names(path: Path, for_types: bool = True) -> Iterator[tuple[str, int]]:
+    """Dotted names that a file imports, inside functions too, each with its line.
+
+    Args:
+        path: of the file.
+        for_types: whether those count that only type checkers read.
+    """
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    unread = {
+        node
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING" and not for_types
+        for node in ast.walk(block)
+    }
+    for node in ast.walk(tree):
+        if node in unread:
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno} imports by a relative name"
+            yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def arrows(module: str, for_types: bool = True) -> dict[str, int]:
+    """The modules of the package that one of them imports, each with the line."""
+    found: dict[str, int] = {}
+    for name, line in imported_names(FILES[module], for_types):
+        target = name if name in FILES else name.rpartition(".")[0]
+        if target in FILES and target != module:
+            found.setdefault(target, line)
+    return found
+
+
+ARROWS = {module: arrows(module) for module in FILES}
+RUN_ARROWS = {module: arrows(module, for_types=False) for module in FILES}
+
+
+def circle_from(start: str) -> list[str] | None:
+    """The shortest chain of imports that leads from a module back to it."""
+    paths, seen = [[start]], {start}
+    for path in paths:
+        for target in RUN_ARROWS[path[-1]]:
+            if target == start:
+                return [*path, start]
+            if target not in seen:
+                seen.add(target)
+                paths.append([*path, target])
+    return None
+
+
+def test_every_file_is_on_a_floor():
+    assert {room(module) for module in FILES} <= HEIGHT.keys()
+
+
+def test_arrows_point_down_only():
+    up = [
+        f"{FILES[module].relative_to(ROOT)}:{line} imports {target}"
+        for module, targets in ARROWS.items()
+        for target, line in targets.items()
+        if HEIGHT[room(target)] > HEIGHT[room(module)]
+    ]
+    assert up == []
+
+
+def test_no_file_is_part_of_a_circle():
+    circles = filter(None, map(circle_from, FILES))
+    assert [" -> ".join(circle) for circle in circles] == []
+
+
+def test_nothing_imports_the_command_line():
+    found = [
+        module
+        for module, targets in ARROWS.items()
+        if room(module) not in ("cli", "__main__") and any(room(target) == "cli" for target in targets)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("folder", ["tools", "conversion", "benchmarks", "tests"])
+def test_nothing_installed_imports_what_is_not(folder):
+    """Neither the folder's packages nor its scripts, which lie on the path of the tests."""
+    outside = {path.stem for path in (ROOT / folder).rglob("*.py")} | {folder, "rendered_people"}
+    outside -= {"__init__", "conftest"}
+    found = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in FILES.values()
+        for name, line in imported_names(path)
+        if name.split(".")[0] in outside and not name.startswith("hfpose")
+    ]
+    assert found == []
+
+
+def test_files_are_short():
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in FILES.values()
+        if (lines := count_lines(path)) > MAX_LINES and path.name not in TOO_LONG
+    }
+    assert long == {}
+
+
+def count_lines(path: Path) -> int:
+    return len(path.read_text(encoding="utf-8").splitlines())
