@@ -25,6 +25,9 @@ FLOORS = (
 )
 HEIGHT = {room: -floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
+# A result draws itself, by what draws results.
+EXCEPTION = ("hfpose.results", "hfpose.visualization.drawn_results")
+
 MAX_LINES = 500
 TOO_LONG = {"config_evaluator.py", "lifting.py", "runs.py"}  # to be divided
 
@@ -72,7 +75,7 @@ def arrows(module: str, for_types: bool = True) -> dict[str, int]:
     found: dict[str, int] = {}
     for name, line in imported_names(FILES[module], for_types):
         target = name if name in FILES else name.rpartition(".")[0]
-        if target in FILES and target != module:
+        if target in FILES and target != module and (module, target) != EXCEPTION:
             found.setdefault(target, line)
     return found
 

@@ -114,6 +114,7 @@ def test_weights_that_change_are_followed():
     before = stage.run(**inputs).simcc_x
     with torch.no_grad():
         stage.model.head.classifier_x.weight.mul_(2)
+    stage.refresh()
     torch.testing.assert_close(stage.run(**inputs).simcc_x, 2 * before, rtol=1e-3, atol=1e-4)
 
 

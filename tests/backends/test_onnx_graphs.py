@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import small_bottom_up
+from hfpose.backends import onnx_graphs
 from hfpose.backends.onnx_graphs import MAX_DIFFERENCE, compare_graph, example_inputs, export_graph
 from hfpose.errors import CheckpointError, ConfigError
 from hfpose.models.heatmap.configuration_heatmap import HeatmapConfig
@@ -128,9 +129,7 @@ def test_the_asked_opset_is_written_and_a_strange_one_refused(tmp_path):
 
 
 def test_large_weights_lie_in_a_file_beside_the_graph(tmp_path, monkeypatch):
-    from hfpose.export import graphs
-
-    monkeypatch.setattr(graphs, "_MAX_PROTOBUF_BYTES", 10_000)
+    monkeypatch.setattr(onnx_graphs, "_MAX_PROTOBUF_BYTES", 10_000)
     model, processor = small_model("vitpose")
     for _ in range(2):  # written anew, not added to
         export_graph(model, processor, tmp_path / "model.onnx")
