@@ -18,6 +18,7 @@ from hfpose.errors import InputError
 from hfpose.media.files import OUTPUT_MARKER, is_folder, open_to_read
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.images import is_image_path, is_url, load_image, local_path
+from hfpose.media.inputs import plain_input
 from hfpose.media.left_out import LeftOut
 from hfpose.media.naming import Namer, base_name
 from hfpose.media.read_ahead import Job, read_ahead, read_in_turn
@@ -27,6 +28,7 @@ IMAGE_KEYS = ("image", "img")
 """Keys under which a dict, such as an item of a `datasets.Dataset`, holds its image."""
 
 _LIST_SUFFIX = ".txt"
+_PathKind = Literal["image", "video", "webcam", "folder", "list"]
 _LIVE_READ_AHEAD = 2  # frames; more would only make a camera's image late
 
 
@@ -89,6 +91,10 @@ class Source:
     def __init__(self, inputs: Any, options: _Options) -> None:
         # Read by ffmpeg's wrapper in OpenCV when it is used first: its remarks on damaged files come back as errors here.
         os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+        self.is_list = isinstance(inputs, (list, tuple))
+        """Whether all results are wanted at once: of a list, a tuple, or a stack of images."""
+        inputs = plain_input(inputs)
+        self.is_list |= isinstance(inputs, np.ndarray) and inputs.ndim == 4
         self._inputs = inputs
         self._options = options
         self._readers: list[Generator[Frame, None, None]] = []
@@ -97,11 +103,16 @@ class Source:
         if not isinstance(inputs, (str, Path)) and not _is_image(inputs) and not _is_collection(inputs):
             raise InputError(
                 f"Cannot read images from {type(inputs).__name__}: give a path, a URL, a folder, 'webcam', a PIL image, a "
-                "numpy array, or a list or generator of these."
+                "numpy array, a torch tensor, an open file, or a list or generator of these."
+            )
+        if self._kind == "folder" and is_image_path(inputs) and not str(inputs).endswith(("/", os.sep)):
+            raise InputError(
+                f"{str(inputs)!r} is a folder, though it is named as an image. To read the images in it give "
+                f"{str(inputs) + os.sep!r}."
             )
 
     @functools.cached_property
-    def _kind(self) -> str | None:
+    def _kind(self) -> _PathKind | None:
         """What a path or an address leads to; None for other inputs."""
         return _path_kind(self._inputs) if isinstance(self._inputs, (str, Path)) else None
 
@@ -189,7 +200,8 @@ class Source:
         self.close()
 
     def _leaves(self, left_out: LeftOut | None = None) -> Iterator[_Leaf]:
-        return _leaves(self._inputs, self._options.recursive, LeftOut() if left_out is None else left_out)
+        left_out = LeftOut() if left_out is None else left_out
+        return _leaves(self._inputs, self._options.recursive, left_out, self._kind)
 
     def _jobs(self) -> Generator[Job, None, None]:
         """Frames of videos, which are decoded in order, and for each image a function that decodes it."""
@@ -247,7 +259,7 @@ def _is_collection(value: Any) -> bool:
     return isinstance(value, Iterable) or hasattr(value, "__getitem__")
 
 
-def _path_kind(source: str | Path) -> Literal["image", "video", "webcam", "folder", "list"]:
+def _path_kind(source: str | Path) -> _PathKind:
     text = str(source)
     if isinstance(source, str) and (text.lower() == "webcam" or text.lower().startswith("webcam:")):
         return "webcam"
@@ -261,18 +273,31 @@ def _path_kind(source: str | Path) -> Literal["image", "video", "webcam", "folde
     return "video" if path.suffix.lower() in VIDEO_SUFFIXES else "image"
 
 
-def _leaves(inputs: Any, recursive: bool, left_out: LeftOut) -> Iterator[_Leaf]:
+def _leaves(inputs: Any, recursive: bool, left_out: LeftOut, kind: _PathKind | None = None) -> Iterator[_Leaf]:
     """The single items of any input, folders and collections opened."""
     if isinstance(inputs, (str, Path)):
-        yield from _path_leaves(inputs, recursive, left_out)
+        yield from _path_leaves(inputs, recursive, left_out, kind)
     elif _is_image(inputs):
         yield _image_leaf(inputs)
     else:
         for value in _elements(inputs):
-            if isinstance(value, (str, Path)):
-                yield from _path_leaves(value, recursive, left_out)
-            else:
-                yield _image_leaf(value)
+            yield from _value_leaves(value, recursive, left_out)
+
+
+def _value_leaves(value: Any, recursive: bool, left_out: LeftOut) -> Iterator[_Leaf]:
+    """Leaf of an item of a collection that is no path, or may become one."""
+    try:
+        plain = plain_input(value)
+    except InputError as error:
+        yield _Leaf("image", error=str(error))
+        return
+    if isinstance(plain, (str, Path)):
+        yield from _path_leaves(plain, recursive, left_out)
+    elif isinstance(plain, list) and isinstance(value, str):
+        for path in plain:
+            yield from _path_leaves(path, recursive, left_out)
+    else:
+        yield _image_leaf(plain)
 
 
 def _elements(collection: Any) -> Iterator[Any]:
@@ -284,8 +309,10 @@ def _elements(collection: Any) -> Iterator[Any]:
             yield collection[index]
 
 
-def _path_leaves(source: str | Path, recursive: bool, left_out: LeftOut) -> Iterator[_Leaf]:
-    kind = _path_kind(source)
+def _path_leaves(
+    source: str | Path, recursive: bool, left_out: LeftOut, kind: _PathKind | None = None
+) -> Iterator[_Leaf]:
+    kind = kind or _path_kind(source)
     if kind == "folder":
         yield from _folder_leaves(local_path(source), recursive, left_out)
     elif kind == "list":

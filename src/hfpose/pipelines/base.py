@@ -174,7 +174,8 @@ class PosePipeline(StagedPipeline):
         results = self.complete(self.find_poses(source, chosen), chosen)
         if not source.is_single:
             outputs = announcing_errors(results)
-            return list(outputs) if _is_list(inputs) else outputs
+            # A list with a webcam in it would never end.
+            return list(outputs) if source.is_list and not source.count_items("webcam") else outputs
         frame, output = next(results)
         if output.error is not None:
             raise InputError(output.error)
@@ -347,13 +348,6 @@ class PosePipeline(StagedPipeline):
         if isinstance(detector, str) and detector != WHOLE_IMAGE:
             detector = load_stage(child_path(root, detector), "detector", **options)
         return {"model": pose, "detector": detector, "detector_labels": index.get("detector_labels")}
-
-
-def _is_list(inputs: Any) -> bool:
-    """Whether all results are wanted at once; a list with a webcam in it would never end."""
-    if isinstance(inputs, (list, tuple)):
-        return not any(isinstance(value, str) and value.lower().startswith("webcam") for value in inputs)
-    return isinstance(inputs, np.ndarray)
 
 
 def announcing_errors(results: Iterable[tuple[Frame, PoseOutput]]) -> Iterator[PoseOutput]:

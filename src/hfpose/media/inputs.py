@@ -1,0 +1,90 @@
+"""Inputs that people have at hand, in the few forms that sources read: paths, addresses, arrays, bytes, PIL images."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import glob
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import numpy as np
+
+from hfpose.errors import InputError
+from hfpose.media.images import is_url
+
+_CHANNELS = (1, 3, 4)
+
+
+def plain_input(value: Any) -> Any:
+    """An input as sources read it.
+
+    Torch tensors become uint8 arrays (H, W, C) or (N, H, W, C), from channels first or last, floating point ones from 0 to
+    1; open files and `BytesIO` the bytes in them; other path objects a `Path`; a `data:` address its bytes; a pattern such
+    as `frames/*.jpg` the sorted list of what it matches. Everything else stays as it is.
+
+    Raises:
+        InputError: for an empty name, a pattern that matches nothing, a file opened as text, a
+            tensor of another shape or range.
+    """
+    if isinstance(value, str):
+        return _from_text(value)
+    if isinstance(value, Path):
+        return value
+    if hasattr(value, "__fspath__"):
+        return Path(os.fsdecode(os.fspath(value)))
+    if type(value).__module__.split(".")[0] == "torch" and hasattr(value, "detach"):
+        return _from_tensor(value)
+    if callable(getattr(value, "read", None)):
+        data = value.read()
+        if isinstance(data, str):
+            raise InputError("The file was opened as text; open images with mode 'rb'.")
+        return data
+    return value
+
+
+def _from_text(text: str) -> Any:
+    if not text.strip():
+        raise InputError("The input is an empty string; give the path or URL of an image, a video or a folder.")
+    if text[:5].lower() == "data:":
+        return _from_data_address(text)
+    if is_url(text):
+        return text
+    if glob.has_magic(text) and not os.path.lexists(text):
+        found = sorted(glob.glob(str(Path(text).expanduser()), recursive=True))  # noqa: PTH207 - of any root
+        if not found:
+            raise InputError(f"The pattern {text!r} matches no file; the current folder is {str(Path.cwd())!r}.")
+        return found
+    return text
+
+
+def _from_data_address(text: str) -> bytes:
+    header, comma, data = text.partition(",")
+    try:
+        if not comma:
+            raise ValueError("it has no comma")
+        return base64.b64decode(data, validate=True) if header.lower().endswith(";base64") else unquote_to_bytes(data)
+    except (ValueError, binascii.Error) as error:
+        raise InputError(f"The data address {text[:40]!r}... cannot be decoded: {error}.") from error
+
+
+def _from_tensor(tensor: Any) -> np.ndarray:
+    array: np.ndarray = tensor.detach().cpu().float().numpy() if tensor.is_floating_point() else tensor.cpu().numpy()
+    if array.ndim not in (2, 3, 4):
+        raise InputError(
+            f"A tensor of shape {tuple(array.shape)} is no image; expected (H, W), (H, W, C), (C, H, W) or a batch of these."
+        )
+    if array.ndim > 2 and array.shape[-1] not in _CHANNELS and array.shape[-3] in _CHANNELS:
+        array = np.moveaxis(array, -3, -1)
+    if array.dtype.kind == "f":
+        if not ((array >= 0) & (array <= 1)).all():
+            raise InputError(
+                "A floating point tensor must have values from 0 to 1. Give pixel values 0 to 255 as torch.uint8, and images "
+                "before they are normalized."
+            )
+        array = np.round(array * 255).astype(np.uint8)
+    if array.ndim == 4:
+        array = np.repeat(array, 3, axis=-1) if array.shape[-1] == 1 else array
+    return np.ascontiguousarray(array)

@@ -1,0 +1,118 @@
+"""Inputs that people have at hand."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hfpose.errors import InputError
+from hfpose.media.sources import open_source
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    Image.fromarray(PIXELS).save(tmp_path / "a.png")
+    return tmp_path / "a.png"
+
+
+class OwnPath:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+def images(inputs) -> list[np.ndarray]:
+    return [frame.image for frame in open_source(inputs)]
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.from_numpy(PIXELS),
+        torch.from_numpy(PIXELS).permute(2, 0, 1),
+        torch.from_numpy(PIXELS).permute(2, 0, 1) / 255,
+        torch.from_numpy(PIXELS).to(torch.float64).requires_grad_(True) / 255,
+    ],
+)
+def test_a_tensor_is_one_image_whichever_order_it_has(tensor):
+    assert open_source(tensor).is_single
+    np.testing.assert_array_equal(images(tensor)[0], PIXELS)
+
+
+def test_a_batch_of_tensors_is_a_list_of_images():
+    batch = torch.from_numpy(np.stack([PIXELS, PIXELS[::-1]])).permute(0, 3, 1, 2)
+    assert open_source(batch).is_list
+    np.testing.assert_array_equal(images(batch)[1], PIXELS[::-1])
+
+
+def test_open_files_bytes_own_paths_and_data_addresses(path):
+    address = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+    with path.open("rb") as file:
+        for value in (file, io.BytesIO(path.read_bytes()), OwnPath(path), address):
+            source = open_source(value)
+            assert source.is_single
+            np.testing.assert_array_equal(next(iter(source)).image, PIXELS)
+
+
+def test_the_same_inside_a_list(path):
+    values = [io.BytesIO(path.read_bytes()), OwnPath(path), torch.from_numpy(PIXELS), Image.open(path)]
+    for image in images(values):
+        np.testing.assert_array_equal(image, PIXELS)
+
+
+def test_a_pattern_gives_what_it_matches_in_order(path):
+    Image.fromarray(PIXELS[::-1]).save(path.with_name("b.png"))
+    found = images(str(path.parent / "*.png"))
+    np.testing.assert_array_equal(found[1], PIXELS[::-1])
+    assert len(found) == 2
+    Image.fromarray(PIXELS).save(path.with_name("c[1].png"))  # a name, and no pattern
+    assert open_source(str(path.with_name("c[1].png"))).is_single
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("", "empty string"),
+        ("  ", "empty string"),
+        ("nowhere/*.jpg", "matches no file"),
+        ("data:image/png;base64,&&&", "cannot be decoded"),
+        (io.StringIO("text"), "opened as text"),
+        (torch.zeros(5), "is no image"),
+        (torch.randn(3, 8, 8) * 4, "from 0 to 1"),
+    ],
+)
+def test_what_cannot_be_used_is_told_at_the_call(value, message):
+    with pytest.raises(InputError, match=message):
+        open_source(value)
+    (frame,) = open_source([value])
+    assert message in frame.error
+
+
+def test_a_folder_named_as_an_image(path):
+    folder = path.with_name("x.jpg")
+    folder.mkdir()
+    path.rename(folder / "a.png")
+    with pytest.raises(InputError, match="is a folder"):
+        open_source(folder)
+    np.testing.assert_array_equal(images(f"{folder}/")[0], PIXELS)
+
+
+def test_a_path_is_looked_at_once(path, monkeypatch):
+    from hfpose.media import sources
+
+    looked, is_folder = [], sources.is_folder
+    monkeypatch.setattr(sources, "is_folder", lambda one: looked.append(one) or is_folder(one))
+    with open_source(path) as source:
+        assert source.is_single and source.num_frames == 1
+        assert len(list(source)) == 1
+    assert len(looked) == 1
