@@ -223,3 +223,29 @@ def test_absurd_incomplete_or_odd_configs_are_one_sentence(config, checkpoint, t
     assert not (tmp_path / "converted").exists()
     assert time.process_time() - start < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kilobytes
+
+
+@pytest.mark.parametrize(
+    ("head", "backbone"),
+    [("RTMDetSepBNHead", "SwinTransformer"), ("YOLOXHead", "mmpretrain.ResNet"), ("SSDHead", "SSDVGG")],
+)
+def test_a_detector_on_another_backbone_is_named(tmp_path, head, backbone):
+    path = tmp_path / "a.py"
+    path.write_text(f"model = dict(type='X', backbone=dict(type={backbone!r}), bbox_head=dict(type={head!r}))")
+    with pytest.raises(ConfigError, match=rf"backbone {backbone.split('.')[-1]}, which is not supported"):
+        source_from_config(path)
+
+
+def test_flip_pairs_that_nothing_says(config, checkpoint, tmp_path, caplog):
+    path = tmp_path / "arrow_net.py"
+    text = path.read_text()
+    path.write_text(text[: text.index("dataset_info")] + text[text.index("test_pipeline = ") :].replace("Coco", "My"))
+    folder = hfpose.convert_checkpoint(None, checkpoint, tmp_path / "converted", config=config)
+    assert "change places in a mirror is unknown" in caplog.text
+    assert "flip_indices" not in json.loads((folder / "config.json").read_text())["keypoint_schema"]
+    assert hfpose.RTMPoseImageProcessor.from_pretrained(folder).flip_test is False
+    pipe = hfpose.pipeline("pose-estimation", model=folder, detector="whole_image")
+    image = np.zeros((80, 60, 3), np.uint8)
+    assert pipe(image).keypoints.shape == (1, 5, 2)
+    with pytest.raises(ConfigError, match="there is no flip test"):
+        pipe(image, flip_test=True)

@@ -152,6 +152,32 @@ def test_bases_inside_of_packages(write: Write) -> None:
         read_reference_config(write(a="\n_base_ = 'mmdet::rtmdet/rtmdet_l.py'"))
 
 
+@pytest.mark.parametrize(
+    ("base", "kind"),
+    [
+        ("mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py", "RTMDetSepBNHead"),
+        ("mmdet::yolox/yolox_s_8xb8-300e_coco.py", "YOLOXHead"),
+        ("mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_hrnet-w32_8xb64-210e_coco-256x192.py", "HeatmapHead"),
+    ],
+)
+def test_bases_of_a_package_that_the_zoo_knows(write: Write, base: str, kind: str) -> None:
+    config = read_reference_config(write(a=f"_base_ = {base!r}\nmodel = dict(x=1)"))
+    head = config["model"].get("bbox_head") or config["model"]["head"]
+    assert (head["type"], config["model"]["x"]) == (kind, 1)
+    assert config["model"]["backbone"]["type"]
+
+
+@pytest.mark.parametrize("base", ["_base_/schedules/schedule_1x.py", "rtmdet_tta.py", "_base_/default_runtime.py"])
+def test_bases_of_a_package_that_say_how_to_train(write: Write, base: str) -> None:
+    assert read_reference_config(write(a=f"_base_ = 'mmdet::{base}'\nx = 1"))["default_scope"] == "mmdet"
+
+
+@pytest.mark.parametrize("line", ["from mmengine.config import read_base", "from mmengine import Config, read_base"])
+def test_configs_of_lazy_imports_are_refused_by_name(write: Write, line: str) -> None:
+    with pytest.raises(ConfigError, match=r"a.py:1: this is a config of lazy imports .*Config.fromfile"):
+        read_reference_config(write(a=f"{line}\nwith read_base():\n    from .b import *"))
+
+
 def test_the_default_runtime_of_a_package_is_known(write: Write) -> None:
     path = write(a="_base_ = ['mmpose::_base_/default_runtime.py']\nload = dict(args=_base_.backend_args)")
     config = read_reference_config(path)

@@ -149,6 +149,10 @@ class Evaluator:
                     self.delete(target)
             case ast.Pass():
                 pass
+            case ast.ImportFrom(names=[*names]) if any(name.name == "read_base" for name in names):
+                self.fail(
+                    node, "this is a config of lazy imports (`with read_base():`), whose bases are not looked up"
+                )
             case ast.Import() | ast.ImportFrom():
                 self.fail(node, "an import is refused, because it would run the code of another file")
             case _:

@@ -23,6 +23,7 @@ _MISTAKES = (
 )  # fmt: skip
 _MAX_NUMBER = 1e6  # the largest in the published configs, `nms_pre`, is 30,000
 
+_DETECTOR_BACKBONES = {"rtmdet": "CSPNeXt", "yolox": "CSPDarknet", "ssdlite": "MobileNetV2"}
 # Which family a model belongs to is told by its head, for some heatmaps by its backbone too.
 _FAMILY_BY_HEAD = {
     "HeatmapHead": "heatmap",
@@ -149,6 +150,11 @@ def family_of_model(model: Mapping[str, Any], path: Path) -> str:
     family = _FAMILY_BY_HEAD.get(str(head))
     if head == "HeatmapHead":
         family = _HEATMAP_FAMILY_BY_BACKBONE.get(backbone, family)
+    if family in _DETECTOR_BACKBONES and backbone != _DETECTOR_BACKBONES[family]:
+        raise ConfigError(
+            f"{path} describes a {model.get('type')} with the backbone {backbone}, which is not supported: only "
+            f"{_DETECTOR_BACKBONES[family]} is."
+        )
     if family is None:
         raise ConfigError(
             f"{path} describes a {model.get('type')} with backbone {backbone} and head {head}, which is not supported. "

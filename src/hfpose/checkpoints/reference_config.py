@@ -15,12 +15,15 @@ from typing import Any
 
 from hfpose.checkpoints.config_evaluator import HOW_TO_FLATTEN, BaseDict, Budget, Evaluator, to_plain
 from hfpose.errors import ConfigError
+from hfpose.hub.zoo import ModelEntry, find_entry
 
 _MAX_FILE_SIZE = 2**20
 _MAX_INHERITANCE = 20
 _WORK_PER_FILE = 1000
-# Bases inside of installed packages are not looked up. This one says how to train and log, nothing about the model.
-_DEFAULT_RUNTIME = re.compile(r"(\w+)::(?:[\w./-]*/)?default_runtime\.py")
+# Bases inside of every installed package that say how to train, log and augment, nothing about the model.
+_RUNTIME = re.compile(r"(\w+)::(?:[\w./-]*/)?(?:default_runtime|schedule_\w+|\w+_tta)\.py")
+# What the zoo keeps beside the settings of a model.
+_NOT_OF_THE_MODEL = ("test_pipeline", "classes", "input_size_wh")
 # {{$NAME:default}}, with or without quotes around the inner part, stands for an environment variable.
 _ENVIRONMENT = re.compile(r"\{\{['\"]?\s{0,9}\$(\w{1,99})\s{0,9}:\s{0,9}(\S{0,999}?)\s{0,9}['\"]?\}\}")
 
@@ -29,8 +32,8 @@ def read_reference_config(path: str | Path) -> dict[str, Any]:
     """Read the variables of a config file and of the files that it inherits from.
 
     Variables that a config takes from the environment (`{{$NAME:default}}`) get their defaults: the same file always
-    gives the same model, and nothing of the machine gets into it. Of a `_base_` inside of an installed package only
-    `...::_base_/default_runtime.py` is known, by its scope and backend.
+    gives the same model, and nothing of the machine gets into it. A `_base_` inside of an installed
+    package (`mmdet::...`) is known where it is a model of the zoo, or says how to train, as `...::_base_/default_runtime.py`.
 
     Args:
         path: a `.py` file. Files named by `_base_` are looked up from its folder.
@@ -57,7 +60,7 @@ def _read_file(path: Path, named: str, children: tuple[Path, ...], budget: Budge
     own = [statement for statement in tree.body if not _sets_base(statement)]
     evaluator = Evaluator(path, BaseDict(), _predefined(path), budget)
     chain = (*children, Path(os.path.normpath(path.absolute())))
-    line, base_paths = _base_paths(path, tree, evaluator)
+    line, base_paths = _base_paths(path, tree, evaluator, budget)
     for base_path in base_paths:
         if base_path in chain or len(chain) > _MAX_INHERITANCE:
             raise ConfigError(f"{path}:{line}: `_base_` leads in a circle or through too many files, at {base_path}.")
@@ -132,7 +135,7 @@ def _sets_base(statement: ast.stmt) -> bool:
     )
 
 
-def _base_paths(path: Path, tree: ast.Module, evaluator: Evaluator) -> tuple[int, list[Path]]:
+def _base_paths(path: Path, tree: ast.Module, evaluator: Evaluator, budget: Budget) -> tuple[int, list[Path]]:
     """Line of `_base_`, and the files that it names."""
     statements = [statement for statement in tree.body if isinstance(statement, ast.Assign) and _sets_base(statement)]
     if not statements:
@@ -142,15 +145,26 @@ def _base_paths(path: Path, tree: ast.Module, evaluator: Evaluator) -> tuple[int
     if len(statements) > 1 or not all(isinstance(name, str) for name in names):
         evaluator.fail(statements[-1], "`_base_` has to be one path or one list of paths, set once")
     for name in names:
-        if runtime := _DEFAULT_RUNTIME.fullmatch(name):
+        if runtime := _RUNTIME.fullmatch(name):
             evaluator.base |= BaseDict(default_scope=runtime[1], backend_args=BaseDict(backend="local"))
         elif "::" in name:
-            evaluator.fail(
-                statements[0],
-                f"the base {name!r} is a config inside of an installed package, which is not looked up; give its path",
-            )
+            entry = find_entry(name.rpartition("::")[2])
+            if entry is None:
+                evaluator.fail(
+                    statements[0],
+                    f"the base {name!r} is a config inside of an installed package that the zoo does not know; give its path",
+                )
+            evaluator.base |= _from_base(_variables_of(entry), budget)
     folder = path.absolute().parent
     return statements[0].lineno, [Path(os.path.normpath(folder / name)) for name in names if "::" not in name]
+
+
+def _variables_of(entry: ModelEntry) -> dict[str, Any]:
+    """What the config of a zoo model says of the model and of its test data."""
+    model = {key: value for key, value in entry.reference.items() if key not in _NOT_OF_THE_MODEL}
+    pipeline = entry.reference.get("test_pipeline") or []
+    loader = {"dataset": {"pipeline": pipeline}}
+    return {"model": model, "test_pipeline": pipeline, "test_dataloader": loader, "val_dataloader": loader}
 
 
 def _from_base(value: Any, budget: Budget) -> Any:
