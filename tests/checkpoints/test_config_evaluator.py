@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from hfpose.checkpoints.config_evaluator import BaseDict, Budget, Evaluator, to_plain
+from hfpose.checkpoints.config_evaluator import Evaluator
+from hfpose.checkpoints.config_values import BaseDict, Budget, to_plain
 from hfpose.errors import ConfigError
 
 EXPRESSIONS = [

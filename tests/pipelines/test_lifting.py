@@ -20,7 +20,8 @@ from hfpose.keypoints import load_schema
 from hfpose.models.motionbert.configuration_motionbert import MotionBertConfig
 from hfpose.models.motionbert.image_processing_motionbert import MotionBertImageProcessor
 from hfpose.models.motionbert.modeling_motionbert import MotionBertForPoseLifting
-from hfpose.pipelines.lifting import LiftedFrame, OnlineLifter, TemporalLifter
+from hfpose.pipelines.lifting import OnlineLifter, TemporalLifter
+from hfpose.pipelines.person_clips import LiftedFrame
 from hfpose.pipelines.stage import Stage
 from hfpose.results import PoseOutput
 from hfpose.tracking.tracker import PoseTracker

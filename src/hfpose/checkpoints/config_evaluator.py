@@ -13,19 +13,16 @@ from __future__ import annotations
 import ast
 import operator
 import re
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+from hfpose.checkpoints.config_methods import METHODS, SCALARS, length
+from hfpose.checkpoints.config_values import BaseDict, Budget
 from hfpose.errors import ConfigError
 
-# Nodes evaluated plus elements and characters made, all files of a config together. Large real ones need 20,000.
-MAX_WORK = 500_000
-_MAX_SECONDS = 4.0  # of the thread's own time
 _MAX_INTEGER = 2**63
 _MAX_DIGITS = 20
-_MAX_DEPTH = 100
 
 HOW_TO_FLATTEN = (
     "Configs are parsed, never run: assignments, literals, dict(), list and dict operations, arithmetic, f-strings, "
@@ -33,57 +30,7 @@ HOW_TO_FLATTEN = (
     "`Config.fromfile(config).dump('flat.py')` writes one that needs no more than that."
 )
 
-_Scalar = (str, int, float, type(None))
 _FORMAT_SPEC = re.compile(r"(?:.?[<>=^])?[-+ ]?#?0?\d{0,3}[,_]?(?:\.\d{1,2})?[bcdeEfFgGnosxX%]?")
-_FORMAT_FIELD = re.compile(r"\{\{|\}\}|\{(\w*)(?:!([rs]))?(?::([^{}]*))?\}|[{}]")
-
-
-class BaseDict(dict):
-    """A dict that comes from a base config: its `update` merges dicts inside of dicts, as mmengine's ConfigDict does."""
-
-    def update(self, other: dict, /, **values: Any) -> None:  # type: ignore[override]
-        for key, value in {**other, **values}.items():
-            if isinstance(value, dict) and isinstance(mine := self.get(key), BaseDict):
-                mine.update(value)
-            else:
-                self[key] = value
-
-
-class Budget:
-    """Work and time that are left for all files of one config."""
-
-    def __init__(self, work: int = MAX_WORK) -> None:
-        self.work = work
-        self.end = time.thread_time() + _MAX_SECONDS
-
-    def charge(self, work: int) -> None:
-        self.work -= work
-        if self.work < 0 or time.thread_time() > self.end:
-            raise OverflowError("this makes the config larger than any real one")
-
-    def measure(self, value: Any) -> None:
-        """Charge every element of `value`, each as often as it appears: repeated parts share memory but not work."""
-        pending = [value]
-        while pending:
-            self.charge(1)
-            part = pending.pop()
-            if isinstance(part, dict):
-                pending.extend(part.values())
-            elif isinstance(part, (list, tuple)):
-                pending.extend(part)
-            elif isinstance(part, range):
-                self.charge(len(part))
-
-
-def to_plain(value: Any, depth: int = 0) -> Any:
-    """A copy made of dict, list, tuple and scalars alone, of a value that `Budget.measure` accepted."""
-    if depth > _MAX_DEPTH:
-        raise RecursionError("it nests too deep")
-    if isinstance(value, dict):
-        return {key: to_plain(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(to_plain(item, depth + 1) for item in value)
-    return list(value) if isinstance(value, range) else value
 
 
 # What evaluating a node of a valid tree can raise: mistakes of the config, and the limits.
@@ -184,7 +131,7 @@ class Evaluator:
             container, key = self.place(node.target)
             current = container[key]
         if isinstance(current, list) and isinstance(node.op, ast.Add):
-            self.budget.charge(_length(value))
+            self.budget.charge(length(value))
             current.extend(value)
         else:
             current = self.operate(node, node.op, current, value)
@@ -297,7 +244,7 @@ class Evaluator:
         self.fail(node, f"the name {name!r} is not defined above this line")
 
     def key(self, node: ast.AST, value: Any) -> Any:
-        if not isinstance(value, _Scalar):
+        if not isinstance(value, SCALARS):
             self.fail(node, f"a {type(value).__name__} as a key of a dict is not supported")
         return value
 
@@ -426,7 +373,7 @@ class Evaluator:
         return self.format_value(node, self.evaluate(node.value), conversion, specification)
 
     def format_value(self, node: ast.AST, value: Any, conversion: str, specification: str) -> str:
-        if not isinstance(value, _Scalar):
+        if not isinstance(value, SCALARS):
             self.fail(node, f"a {type(value).__name__} inside of text is not supported")
         if not _FORMAT_SPEC.fullmatch(specification):
             self.fail(node, f"the format {specification[:40]!r} is not supported")
@@ -447,7 +394,7 @@ class Evaluator:
                 return self.function(node, name, args, keywords)
             case ast.Attribute(value=owner, attr=name):
                 value = self.evaluate(owner)
-                method = _METHODS.get((_kind(value), name))
+                method = METHODS.get((_kind(value), name))
                 if method is None:
                     self.fail(node, f"the method {name!r} of a {type(value).__name__} is not supported")
                 args, keywords = self.arguments(node)
@@ -477,7 +424,7 @@ class Evaluator:
             self.budget.measure(arg)
             if isinstance(arg, str):
                 self.budget.charge(len(arg))
-            elif name == "str" and not isinstance(arg, _Scalar):
+            elif name == "str" and not isinstance(arg, SCALARS):
                 self.fail(node, f"a {type(arg).__name__} as text is not supported")
             elif name == "sum" and position == 0 and not all(isinstance(item, (int, float)) for item in arg):
                 self.fail(node, "sums of anything but numbers are not supported")
@@ -512,86 +459,8 @@ def _explain(error: BaseException) -> str:
     return f"{error}"[:200] or type(error).__name__
 
 
-def _length(value: Any) -> int:
-    return len(value) if isinstance(value, (list, tuple, dict, range, str)) else 0
-
-
 def _kind(value: Any) -> type | None:
     return next((kind for kind in (str, dict, list, tuple) if isinstance(value, kind)), None)
-
-
-_Method = Callable[[Evaluator, ast.Call, Any, list[Any], dict[str, Any]], Any]
-
-
-def _plain_method(kind: type, name: str) -> _Method:
-    """A method of Python's own type that takes no more time or memory than its owner and arguments have."""
-
-    def call(evaluator: Evaluator, node: ast.Call, owner: Any, args: list[Any], keywords: dict[str, Any]) -> Any:
-        evaluator.budget.measure(owner if name in ("index", "count", "remove") else None)
-        for arg in args:
-            evaluator.budget.measure(arg)
-            evaluator.budget.charge(len(arg) if isinstance(arg, str) else 0)
-        evaluator.budget.charge(_length(owner))
-        if kind is dict and args:
-            evaluator.key(node, args[0])
-        value = getattr(kind, name)(owner, *args, **keywords)
-        return value if isinstance(value, (*_Scalar, list, dict, tuple)) or name == "pop" else list(value)
-
-    return call
-
-
-def _append(evaluator: Evaluator, node: ast.Call, owner: list, args: list[Any], keywords: dict[str, Any]) -> None:
-    list.append(owner, *args, **keywords)
-
-
-def _insert(evaluator: Evaluator, node: ast.Call, owner: list, args: list[Any], keywords: dict[str, Any]) -> None:
-    evaluator.budget.charge(len(owner) // 64)
-    list.insert(owner, *args, **keywords)
-
-
-def _extend(evaluator: Evaluator, node: ast.Call, owner: list, args: list[Any], keywords: dict[str, Any]) -> None:
-    for arg in args:
-        owner.extend(evaluator.sequence(node, arg))
-
-
-def _update(evaluator: Evaluator, node: ast.Call, owner: dict, args: list[Any], keywords: dict[str, Any]) -> None:
-    values = evaluator.pairs(node, args, keywords)
-    evaluator.budget.measure(values)  # a merge visits all of it
-    owner.update(values)
-
-
-def _copy(evaluator: Evaluator, node: ast.Call, owner: Any, args: list[Any], keywords: dict[str, Any]) -> Any:
-    evaluator.budget.charge(len(owner))
-    return type(owner)(owner)
-
-
-def _join(evaluator: Evaluator, node: ast.Call, owner: str, args: list[Any], keywords: dict[str, Any]) -> str:
-    (parts,) = args
-    parts = evaluator.sequence(node, parts)
-    evaluator.budget.charge(len(owner) * len(parts) + sum(map(_length, parts)))
-    return owner.join(parts)
-
-
-def _replace(evaluator: Evaluator, node: ast.Call, owner: str, args: list[Any], keywords: dict[str, Any]) -> str:
-    old, new = args
-    evaluator.budget.charge(len(owner) + owner.count(old) * _length(new))
-    return owner.replace(old, new)
-
-
-def _format(evaluator: Evaluator, node: ast.Call, owner: str, args: list[Any], keywords: dict[str, Any]) -> str:
-    """`str.format` with fields that are a position or a name, without the attributes and items that it would follow."""
-    positions = iter(range(len(owner)))
-
-    def field(match: re.Match) -> str:
-        if match[0] in ("{{", "}}"):
-            return match[0][0]
-        if match[1] is None:
-            evaluator.fail(node, f"the format {owner[:60]!r} has a field that is not supported")
-        name = match[1] or str(next(positions))
-        value = args[int(name)] if name.isdigit() else keywords[name]
-        return evaluator.format_value(node, value, match[2] or "", match[3] or "")
-
-    return evaluator.made(_FORMAT_FIELD.sub(field, owner))
 
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -599,26 +468,6 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "bool": bool, "min": min, "max": max, "sum": sum, "abs": abs, "round": _round, "sorted": sorted,
     "zip": zip, "enumerate": enumerate, "reversed": lambda values: list(reversed(values)), "any": any, "all": all,
 }  # fmt: skip
-_PLAIN_METHODS: dict[type, str] = {
-    str: "lower upper title capitalize strip lstrip rstrip split rsplit startswith endswith removeprefix removesuffix",
-    dict: "get keys values items pop setdefault clear",
-    list: "index count pop remove reverse clear",
-    tuple: "index count",
-}
-_METHODS: dict[tuple[type | None, str], _Method] = {
-    (str, "join"): _join,
-    (str, "replace"): _replace,
-    (str, "format"): _format,
-    (list, "append"): _append,
-    (list, "insert"): _insert,
-    (list, "extend"): _extend,
-    (list, "copy"): _copy,
-    (dict, "copy"): _copy,
-    (dict, "update"): _update,
-}
-_METHODS.update(
-    ((kind, name), _plain_method(kind, name)) for kind, names in _PLAIN_METHODS.items() for name in names.split()
-)
 _OPERATIONS: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.Pow: operator.pow, ast.LShift: operator.lshift,

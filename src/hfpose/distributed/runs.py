@@ -11,7 +11,6 @@ import copy
 import json
 import shutil
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -20,6 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from hfpose.distributed.environment import is_distributed, was_restarted
+from hfpose.distributed.progress import FrameProgress
 from hfpose.distributed.segments import (
     LongVideo,
     Segment,
@@ -207,7 +207,7 @@ class SharedRun(Run):
         self._splits = False
         self._chunk, self._claimed = -1, -1
         self._in_chunk = 0
-        self._bar: _Progress | None = None
+        self._bar: FrameProgress | None = None
         self._videos: list[LongVideo] = []  # those of this process's share that are to be split
         self._lost: set[int] = set()
         self._joining: LongVideo | None = None
@@ -257,7 +257,7 @@ class SharedRun(Run):
         self._splits = may_split and 0 < videos < _VIDEOS_PER_PROCESS * self._ranks.size
         if self._ranks.rank == 0:
             few = videos <= _VIDEOS_PER_PROCESS * self._ranks.size
-            self._bar = _Progress(self._ranks, source if few else None, self._show_progress)
+            self._bar = FrameProgress(self._ranks, source if few else None, self._show_progress)
         yield from super().stream(pipe, source, make, finding, draws=draws)
         if self._splits:
             yield from self._split_videos(pipe, make, finding, draws)
@@ -443,36 +443,6 @@ class _SegmentWorker:
         result = find_in_segment(segment, self.pipe, self._options, may_seek=False)
         result.save(segment.path(self._folder))
         return result
-
-
-class _Progress:
-    """One bar for the frames of all processes, drawn by a thread of the first one."""
-
-    def __init__(self, ranks: Any, source: Source | None, show: bool) -> None:
-        from tqdm import tqdm
-
-        self._ranks = ranks
-        self._source = source
-        # `disable=None`: no bar where stderr is no terminal; `delay`: none for what is done in a second.
-        self._bar = tqdm(unit="frame", disable=False if show else None, delay=0 if show else 1)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._draw, name="hfpose-progress", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._bar.close()
-
-    def _draw(self) -> None:
-        if self._bar.disable:
-            return
-        if self._source is not None:
-            self._bar.total = self._source.num_frames
-        with suppress(HFPoseError):
-            while not self._stop.wait(0.5):
-                self._bar.update(self._ranks.count("frames") - self._bar.n)
-            self._bar.update(self._ranks.count("frames") - self._bar.n)
 
 
 def open_run(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
@@ -19,82 +19,10 @@ from transformers import PreTrainedConfig
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema, schema_for_config
 from hfpose.pipelines.options import Temporal
+from hfpose.pipelines.person_clips import INTERPOLATED, LiftedFrame, PersonClip, join_clips
 from hfpose.pipelines.stage import Stage
 from hfpose.results import PoseOutput
 from hfpose.tracking.tracker import UNTRACKED, boxes_around
-
-# Row of a frame's output, for frames in which the person is not seen.
-INTERPOLATED = -1
-
-
-@dataclass(frozen=True)
-class LiftedFrame:
-    """The N people of a frame in 3D.
-
-    Args:
-        output: `keypoints` (N, K, 3) in meters, `keypoints_2d` (N, K, 2) the pixels that they were lifted from. First
-            the people of the 2D output in their order, then those who were not seen in this frame.
-        interpolated: (N,) whether the person was not seen in this frame but in frames around it, and the 2D keypoints
-            are interpolated.
-    """
-
-    output: PoseOutput
-    interpolated: np.ndarray
-
-
-@dataclass(frozen=True)
-class _Clip:
-    """One person in L frames in a row. Coordinates are in widths of the frame that they are in."""
-
-    track_id: int
-    start: int  # number of the first frame
-    image_size: tuple[int, int]  # of the first frame; others are taken to show the same at another resolution
-    keypoints: np.ndarray  # (L, K, 2)
-    scores: np.ndarray  # (L, K)
-    boxes: np.ndarray  # (L, 4)
-    box_scores: np.ndarray  # (L,)
-    rows: np.ndarray  # (L,) row of the person in the frame's 2D output, INTERPOLATED where not seen
-
-    @property
-    def end(self) -> int:
-        return self.start + len(self.rows)
-
-    def last(self, count: int) -> _Clip:
-        """The last frames, at most `count`."""
-        kept = slice(max(len(self.rows) - count, 0), None)
-        return replace(
-            self,
-            start=self.start + kept.start,
-            keypoints=self.keypoints[kept],
-            scores=self.scores[kept],
-            boxes=self.boxes[kept],
-            box_scores=self.box_scores[kept],
-            rows=self.rows[kept],
-        )
-
-
-def _join(parts: Sequence[_Clip]) -> _Clip:
-    """Clips of one person, in the order of time, as one; frames between them are interpolated."""
-    times = np.concatenate([np.arange(part.start, part.end) for part in parts])
-    wanted = np.arange(times[0], times[-1] + 1)
-    after = np.searchsorted(times, wanted)
-    seen = times[after] == wanted
-    before = np.where(seen, after, after - 1)
-    share = (wanted - times[before]) / np.maximum(times[after] - times[before], 1)
-
-    def between(name: str) -> np.ndarray:
-        values = np.concatenate([getattr(part, name) for part in parts])
-        weight = share.astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
-        return values[before] + weight * (values[after] - values[before])
-
-    return replace(
-        parts[0],
-        keypoints=between("keypoints"),
-        scores=between("scores"),
-        boxes=between("boxes"),
-        box_scores=between("box_scores"),
-        rows=np.where(seen, np.concatenate([part.rows for part in parts])[after], INTERPOLATED),
-    )
 
 
 class TemporalLifter:
@@ -196,10 +124,10 @@ class TemporalLifter:
                 yield lifted
         yield from online.finish()
 
-    def _clips(self, frames: Sequence[PoseOutput]) -> list[_Clip]:
+    def _clips(self, frames: Sequence[PoseOutput]) -> list[PersonClip]:
         """The people of the frames; those with an identity as one clip for all frames without a long gap."""
-        done: list[_Clip] = []
-        runs: dict[int, list[_Clip]] = {}
+        done: list[PersonClip] = []
+        runs: dict[int, list[PersonClip]] = {}
         for number, frame in enumerate(frames):
             for person in self._observe(frame, number):
                 if self._is_alone(person):
@@ -207,16 +135,16 @@ class TemporalLifter:
                     continue
                 run = runs.setdefault(person.track_id, [])
                 if run and person.start - run[-1].end > self.max_gap:
-                    done.append(_join(run))
+                    done.append(join_clips(run))
                     run.clear()
                 run.append(person)
-        return done + [_join(run) for run in runs.values()]
+        return done + [join_clips(run) for run in runs.values()]
 
-    def _is_alone(self, person: _Clip) -> bool:
+    def _is_alone(self, person: PersonClip) -> bool:
         """Whether a person is lifted from one frame only."""
         return self.window == 1 or person.track_id == UNTRACKED
 
-    def _observe(self, frame: PoseOutput, number: int) -> list[_Clip]:
+    def _observe(self, frame: PoseOutput, number: int) -> list[PersonClip]:
         """Each person of a frame as a clip of one frame."""
         if frame.num_instances == 0:
             return []
@@ -236,7 +164,7 @@ class TemporalLifter:
         box_scores = np.ones(len(boxes), np.float32) if frame.box_scores is None else frame.box_scores
         width = np.float32(frame.image_size[0])
         return [
-            _Clip(
+            PersonClip(
                 track_id=track_id,
                 start=number,
                 image_size=frame.image_size,
@@ -249,7 +177,7 @@ class TemporalLifter:
             for row, track_id in enumerate(_identities(frame))
         ]
 
-    def _encode(self, clip: _Clip, boxes: np.ndarray) -> Tensor:
+    def _encode(self, clip: PersonClip, boxes: np.ndarray) -> Tensor:
         """Network input (L, K, C) for a clip, normalized by `boxes` (L, 4) in widths of the frame."""
         width = np.float32(clip.image_size[0])
         inputs = self.stage.image_processor(
@@ -263,7 +191,7 @@ class TemporalLifter:
         )
         return inputs["keypoints_2d"][0]
 
-    def _decode(self, poses: Tensor, clip: _Clip) -> np.ndarray:
+    def _decode(self, poses: Tensor, clip: PersonClip) -> np.ndarray:
         """Keypoints (L, K, 3) in meters from the model's output for frames of a clip."""
         decoded = self.stage.image_processor.post_process_pose_lifting(poses[None], clip.image_size, **self._decoding)
         return decoded[0]
@@ -359,7 +287,7 @@ class TemporalLifter:
 class _Person:
     """A person in a frame: their clip, where in it the frame is, and their pose (K, 3) in meters."""
 
-    clip: _Clip
+    clip: PersonClip
     index: int
     pose: np.ndarray
 
@@ -374,7 +302,7 @@ class _Person:
 class _Track:
     """What the online lifter keeps of a person: the last frames, at most a window of them."""
 
-    clip: _Clip
+    clip: PersonClip
     encoded: Tensor  # (L, K, C)
     box: np.ndarray  # (4,) average of the boxes so far
     age: int  # number of boxes in the average
@@ -404,7 +332,9 @@ class OnlineLifter:
         self.lookahead = lookahead
         self._kept = max(lifter.window, lifter.context[0] + 1 + lookahead)  # frames of a person
         self._count = 0  # frames so far
-        self._waiting: deque[tuple[PoseOutput, list[_Clip]]] = deque()  # with the people of whom there is but a frame
+        self._waiting: deque[tuple[PoseOutput, list[PersonClip]]] = (
+            deque()
+        )  # with the people of whom there is but a frame
         self._tracks: dict[int, _Track] = {}
         self._ended: list[_Track] = []
 
@@ -431,7 +361,7 @@ class OnlineLifter:
         while self._waiting:
             yield self._complete()
 
-    def _follow(self, person: _Clip) -> None:
+    def _follow(self, person: PersonClip) -> None:
         """Add a person of the last frame to their track, or begin one."""
         track = self._tracks.get(person.track_id)
         if track is not None and person.start - track.clip.end > self.lifter.max_gap:
@@ -441,7 +371,7 @@ class OnlineLifter:
             encoded = self.lifter._encode(person, person.boxes)
             self._tracks[person.track_id] = _Track(person, encoded, person.boxes[0], age=1)
             return
-        joined = _join((track.clip, person))
+        joined = join_clips((track.clip, person))
         new = joined.last(person.end - track.clip.end)
         box, age, boxes = track.box, track.age, np.empty_like(new.boxes)
         for index, given in enumerate(new.boxes):

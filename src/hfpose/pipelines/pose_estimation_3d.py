@@ -20,8 +20,9 @@ from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.image_spool import ImageSpool
 from hfpose.pipelines.base import PosePipeline, Results
 from hfpose.pipelines.identities import keypoint_smoother
-from hfpose.pipelines.lifting import LiftedFrame, OnlineLifter, TemporalLifter
+from hfpose.pipelines.lifting import OnlineLifter, TemporalLifter
 from hfpose.pipelines.options import CallOptions, LiftingOptions
+from hfpose.pipelines.person_clips import LiftedFrame
 from hfpose.pipelines.stage import Stage, load_stage
 from hfpose.results import PoseOutput
 from hfpose.tracking.tracker import KeypointSmoother, PoseTracker

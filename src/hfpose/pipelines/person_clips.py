@@ -1,0 +1,83 @@
+"""One person's keypoints in frames in a row, and the people of a frame in 3D."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hfpose.results import PoseOutput
+
+# Row of a frame's output, for frames in which the person is not seen.
+INTERPOLATED = -1
+
+
+@dataclass(frozen=True)
+class LiftedFrame:
+    """The N people of a frame in 3D.
+
+    Args:
+        output: `keypoints` (N, K, 3) in meters, `keypoints_2d` (N, K, 2) the pixels that they were lifted from. First
+            the people of the 2D output in their order, then those who were not seen in this frame.
+        interpolated: (N,) whether the person was not seen in this frame but in frames around it, and the 2D keypoints
+            are interpolated.
+    """
+
+    output: PoseOutput
+    interpolated: np.ndarray
+
+
+@dataclass(frozen=True)
+class PersonClip:
+    """One person in L frames in a row. Coordinates are in widths of the frame that they are in."""
+
+    track_id: int
+    start: int  # number of the first frame
+    image_size: tuple[int, int]  # of the first frame; others are taken to show the same at another resolution
+    keypoints: np.ndarray  # (L, K, 2)
+    scores: np.ndarray  # (L, K)
+    boxes: np.ndarray  # (L, 4)
+    box_scores: np.ndarray  # (L,)
+    rows: np.ndarray  # (L,) row of the person in the frame's 2D output, INTERPOLATED where not seen
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.rows)
+
+    def last(self, count: int) -> PersonClip:
+        """The last frames, at most `count`."""
+        kept = slice(max(len(self.rows) - count, 0), None)
+        return replace(
+            self,
+            start=self.start + kept.start,
+            keypoints=self.keypoints[kept],
+            scores=self.scores[kept],
+            boxes=self.boxes[kept],
+            box_scores=self.box_scores[kept],
+            rows=self.rows[kept],
+        )
+
+
+def join_clips(parts: Sequence[PersonClip]) -> PersonClip:
+    """Clips of one person, in the order of time, as one; frames between them are interpolated."""
+    times = np.concatenate([np.arange(part.start, part.end) for part in parts])
+    wanted = np.arange(times[0], times[-1] + 1)
+    after = np.searchsorted(times, wanted)
+    seen = times[after] == wanted
+    before = np.where(seen, after, after - 1)
+    share = (wanted - times[before]) / np.maximum(times[after] - times[before], 1)
+
+    def between(name: str) -> np.ndarray:
+        values = np.concatenate([getattr(part, name) for part in parts])
+        weight = share.astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
+        return values[before] + weight * (values[after] - values[before])
+
+    return replace(
+        parts[0],
+        keypoints=between("keypoints"),
+        scores=between("scores"),
+        boxes=between("boxes"),
+        box_scores=between("box_scores"),
+        rows=np.where(seen, np.concatenate([part.rows for part in parts])[after], INTERPOLATED),
+    )
