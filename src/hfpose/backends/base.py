@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 from typing import Any, Literal, Protocol
 
 import torch
@@ -12,6 +15,21 @@ from hfpose.models.shared.devices import accelerate_hook
 
 Backend = Literal["torch", "compile", "onnxruntime"]
 BACKENDS: tuple[Backend, ...] = ("torch", "compile", "onnxruntime")
+
+
+MAKING = threading.Lock()
+"""Held while a backend makes something of a model, so that several threads make it once."""
+
+
+def _run_on_one_thread() -> None:
+    """Make a forked child able to compute: the threads of its parent's libraries do not exist in it."""
+    torch.set_num_threads(1)
+    if "cv2" in sys.modules:
+        sys.modules["cv2"].setNumThreads(0)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_run_on_one_thread)
 
 
 class Runner(Protocol):

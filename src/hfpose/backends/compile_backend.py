@@ -46,6 +46,9 @@ class CompiledRunner:
             self._compiled = torch.compile(network, options={"freezing": True})
         return self._compiled(**{name: self._prepared(name, value) for name, value in inputs.items()})
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_compiled": None}  # made anew where it is loaded
+
     def refresh(self) -> None:
         self._compiled = None
 

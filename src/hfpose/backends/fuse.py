@@ -8,11 +8,14 @@ then hand its result to the activation without going through memory, and keep it
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Iterable, Iterator
 from typing import TypeGuard, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+_PACKING = threading.Lock()
 
 Convolution = nn.Conv2d | nn.ConvTranspose2d
 ModelT = TypeVar("ModelT", bound=nn.Module)
@@ -122,13 +125,19 @@ class PackedConv2d(nn.Module):
 
     def forward(self, hidden_state: Tensor) -> Tensor:
         if not self.is_packed:
+            self._pack(hidden_state)
+        return torch.ops.mkldnn._convolution_pointwise(
+            hidden_state, self.weight, self.bias, *self.settings, self.fused, self.constants, ""
+        )
+
+    def _pack(self, hidden_state: Tensor) -> None:
+        with _PACKING:
+            if self.is_packed:  # by another thread
+                return
             self.weight = torch.ops.mkldnn._reorder_convolution_weight(
                 self.weight, *self.settings, list(hidden_state.shape)
             )
             self.is_packed = True
-        return torch.ops.mkldnn._convolution_pointwise(
-            hidden_state, self.weight, self.bias, *self.settings, self.fused, self.constants, ""
-        )
 
 
 def _has_fused_convolutions(dtype: torch.dtype) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
-from hfpose.backends.base import check_whole
+from hfpose.backends.base import MAKING, check_whole
 from hfpose.backends.onnx_cache import cached_graph
 from hfpose.backends.onnx_graphs import check_exportable
 from hfpose.backends.onnx_packages import require
@@ -18,6 +19,9 @@ from hfpose.backends.onnx_sessions import OnnxSession
 from hfpose.errors import ConfigError
 from hfpose.hub.resolve import GRAPH_NAME
 from hfpose.models.shared.lifting import MirroredLifting
+
+# Sessions of a forked child's parent: to delete one would wait for its threads, which do not exist in the child.
+_LEFT_BEHIND: list[OnnxSession | None] = []
 
 
 class OnnxRunner:
@@ -43,6 +47,7 @@ class OnnxRunner:
         self.folder = folder
         self._image_processor = image_processor
         self._session: OnnxSession | None = None
+        self._process = os.getpid()
 
     def __call__(self, *, flip_test: bool = False, **inputs: Tensor) -> ModelOutput:
         """Outputs of the model by name.
@@ -64,6 +69,9 @@ class OnnxRunner:
             return ModelOutput(keypoints_3d=self._lift(session, flip_test, **inputs))
         return ModelOutput(**session(inputs))
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_session": None}  # made anew where it is loaded
+
     def refresh(self) -> None:
         self._session = None
 
@@ -83,7 +91,10 @@ class OnnxRunner:
                 f'The {type(self.model).__name__} is in {self.model.dtype}, but backend="onnxruntime" computes in float32. '
                 'Leave dtype out, or use backend="torch".'
             )
-        if self._session is None:
-            path = cached_graph(self.model, self._image_processor) if self.folder is None else self.folder / GRAPH_NAME
-            self._session = OnnxSession(path, self.model.device)
-        return self._session
+        with MAKING:
+            if self._session is None or self._process != os.getpid():  # a forked child has no threads of its parent's
+                path = self.folder / GRAPH_NAME if self.folder else cached_graph(self.model, self._image_processor)
+                if self._process != os.getpid():
+                    _LEFT_BEHIND.append(self._session)
+                self._session, self._process = OnnxSession(path, self.model.device), os.getpid()
+            return self._session

@@ -8,6 +8,7 @@ the results, to the last bit.
 from __future__ import annotations
 
 import operator
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -41,6 +42,7 @@ class RecordedNetwork:
 
     def __init__(self, network: Callable[..., Any]) -> None:
         self.network = network
+        self._lock = threading.Lock()  # several threads may call
         self._runs: Counter[_Key] = Counter()
         self._recordings: dict[_Key, Callable[..., Any]] = {}
 
@@ -52,10 +54,11 @@ class RecordedNetwork:
         if recording is not None:
             return recording(**inputs)
         outputs = self.network(**inputs)
-        if key in self._runs or len(self._runs) < _MOST_SHAPES:
-            self._runs[key] += 1
-            if self._runs[key] == _RUNS_BEFORE_RECORDING:
-                self._recordings[key] = _record(self.network, inputs, outputs) or self.network
+        with self._lock:
+            if key in self._runs or len(self._runs) < _MOST_SHAPES:
+                self._runs[key] += 1
+                if self._runs[key] == _RUNS_BEFORE_RECORDING:
+                    self._recordings[key] = _record(self.network, inputs, outputs) or self.network
         return outputs
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from hfpose.backends.base import MAKING
 from hfpose.backends.fuse import inference_copy
 from hfpose.backends.op_replay import RecordedNetwork
 from hfpose.models.auto import FAMILIES
@@ -39,9 +40,16 @@ class TorchRunner:
         if not self._is_copied:
             self._copy = None
             return self.model(**inputs)
-        if self._copy is None:
-            self._copy = RecordedNetwork(inference_copy(self.model))
-        return self._copy(**inputs)
+        return (self._copy or self._make_copy())(**inputs)
+
+    def _make_copy(self) -> RecordedNetwork:
+        with MAKING:
+            if self._copy is None:
+                self._copy = RecordedNetwork(inference_copy(self.model))
+            return self._copy
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_copy": None}  # made anew where it is loaded
 
     def refresh(self) -> None:
         self._copy = None

@@ -91,6 +91,8 @@ class PosePipeline(StagedPipeline):
         device: torch.device | str | None = None,
         dtype: torch.dtype | str | None = None,
     ) -> None:
+        self.call_defaults: dict[str, Any] = {}
+        """Options of calls that do not give them, such as `batch_size`."""
         if not isinstance(model, Stage):
             model = load_stage(model, "pose", image_processor, device=device, dtype=dtype)
         self.estimator: TopDownEstimator | OneStageEstimator
@@ -169,7 +171,7 @@ class PosePipeline(StagedPipeline):
                 the others: its output has no instances and says why in `error`.
             TypeError: for an unknown option.
         """
-        chosen = make_options(self.options_class, options)
+        chosen = make_options(self.options_class, {**self.call_defaults, **options})
         source = open_source(inputs, num_workers=chosen.num_workers)
         results = self.complete(self.find_poses(source, chosen), chosen)
         if not source.is_single:
@@ -197,7 +199,7 @@ class PosePipeline(StagedPipeline):
             InputError: if there is neither a detector nor boxes, or boxes for another number of images.
             TypeError: for an unknown option.
         """
-        chosen = make_options(self.options_class, options)
+        chosen = make_options(self.options_class, {**self.call_defaults, **options})
         return self.complete(self.find_poses(source, chosen), chosen)
 
     def complete(self, results: Results, options: CallOptions) -> Results:

@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 
 from hfpose.errors import InputError
 from hfpose.models.shared.devices import accelerate_hook
-from hfpose.pipelines.stage import Stage, default_device
+from hfpose.pipelines.stage import Stage, as_dtype, default_device
 
 if TYPE_CHECKING:
     from typing import Self
@@ -87,8 +87,7 @@ class StagedPipeline:
                 release(stage.model)
                 torch.nn.Module.to(stage.model, device=target)
             if dtype is not None:
-                kind = getattr(torch, dtype) if isinstance(dtype, str) else dtype
-                torch.nn.Module.to(stage.model, dtype=kind)
+                torch.nn.Module.to(stage.model, dtype=as_dtype(dtype, stage.model.device))
         return self.refresh()
 
     def refresh(self) -> Self:
@@ -190,7 +189,11 @@ class Placement:
         """Where the stages are loaded: what is to be spread is loaded into the CPU's memory."""
         if self.device_map is not None:
             return torch.device("cpu")
-        return torch.device(self.device) if self.device is not None else default_device()
+        if self.device is None or self.device == "auto":
+            return default_device()
+        if self.device == -1:  # as in transformers
+            return torch.device("cpu")
+        return torch.device("meta") if str(self.device) == "meta" else _existing_device(self.device)
 
     def apply(self, pipeline: PipelineT) -> PipelineT:
         """Spread what has been loaded, if that is wanted."""

@@ -62,6 +62,10 @@ def pipeline(
     backend: Backend = "torch",
     revision: str | None = None,
     token: str | bool | None = None,
+    batch_size: int | None = None,
+    num_workers: int | None = None,
+    torch_dtype: torch.dtype | str | None = None,
+    trust_remote_code: bool | None = None,
 ) -> PosePipeline:
     """A pipeline that is ready to be called with images.
 
@@ -85,16 +89,21 @@ def pipeline(
             of a config file. It is converted once and kept in the cache.
         detector_weights: the same for `detector`.
         pose_weights: the same for `pose`.
-        device: `"cpu"`, `"cuda"`, `"cuda:1"`, `"mps"`, ...; default: the accelerator if there is one, else the CPU.
+        device: `"cpu"`, `"cuda"`, `"cuda:1"`, `"mps"`, ...; default (and `"auto"`): the accelerator if there is one,
+            else the CPU, which -1 means too.
         device_map: spreads the stages over devices instead: `"auto"`, `"balanced"`, or a dict such as
             `{"detector": "cpu", "pose": "cuda:1"}`; see `place` of the pipeline, also for the next two.
         max_memory: what may be used of each device, such as `{0: "2GB", "cpu": "8GB"}`.
         offload_folder: where weights go that no memory holds.
-        dtype: floating point type of the models, such as `"float16"`; default float32.
+        dtype: floating point type of the models, such as `"float16"` or `"fp16"`, or `"auto"`, the fastest that the
+            device computes natively; default float32.
         backend: what computes the networks: `"torch"`, `"compile"` (torch.compile, whose first calls take long and later
             ones less), or `"onnxruntime"` (the extra `onnx`; the first use of a model writes an ONNX file to the cache).
         revision: branch, tag or commit of the model's hub repository.
         token: for the Hub; by default the one that is logged in with.
+        batch_size, num_workers: of calls that do not give them.
+        torch_dtype: old name of `dtype`.
+        trust_remote_code: hfpose runs no code of repositories; True is an error.
 
     Raises:
         ValueError: for an unknown task.
@@ -113,6 +122,13 @@ def pipeline(
         else:
             model, found = models_for_mode(str(model), mode)
         detector = found if detector is None else detector
+    if trust_remote_code:
+        raise ConfigError(
+            "hfpose runs no code that comes with a model, so trust_remote_code=True has no use. Leave it out; models of "
+            "families that hfpose or transformers know load without it."
+        )
+    dtype = torch_dtype if dtype is None else dtype
+    defaults = {"batch_size": batch_size, "num_workers": num_workers}
     placement = Placement(device, device_map, max_memory, offload_folder)
     loader = _Loader(placement.loading_device, dtype, token, backend)
     made = _make(
@@ -125,6 +141,7 @@ def pipeline(
         lifter=lifter,
         pose_weights=pose_weights,
     )
+    made.call_defaults = {name: value for name, value in defaults.items() if value is not None}
     return placement.apply(made)
 
 

@@ -28,7 +28,7 @@ from transformers.models.auto.modeling_auto import (
 from hfpose.backends.base import Backend, Runner, check_backend
 from hfpose.backends.select import make_runner
 from hfpose.checkpoints.guard import loading_bounded
-from hfpose.errors import ConfigError
+from hfpose.errors import ConfigError, InputError
 from hfpose.hub.resolve import GRAPH_NAME, PIPELINE_INDEX, resolve
 from hfpose.hub.zoo import Task, find_entry
 from hfpose.models.auto import LIFTER_TYPES
@@ -209,7 +209,7 @@ def load_stage(
                 loaded = _AUTO_MODELS[task].from_pretrained(folder, dtype=torch.float32, trust_remote_code=False)
     processor = image_processor or _load_image_processor(folder, loaded.config)
     if dtype is not None:
-        torch.nn.Module.to(loaded, dtype=getattr(torch, dtype) if isinstance(dtype, str) else dtype)
+        torch.nn.Module.to(loaded, dtype=as_dtype(dtype, device))
     if device is not None:
         torch.nn.Module.to(loaded, device=device)
     runner = make_runner(loaded.eval(), processor, backend, loaded is not model, graph_folder)
@@ -236,6 +236,31 @@ def _load_image_processor(folder: str, config: PreTrainedConfig) -> Any:
 
         return ViTPoseImageProcessor.from_pretrained(folder)
     return AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
+
+
+_DTYPE_NAMES = {"fp16": "float16", "half": "float16", "bf16": "bfloat16", "fp32": "float32", "float": "float32"}
+
+
+def as_dtype(dtype: torch.dtype | str, device: torch.device | str | None = None) -> torch.dtype:
+    """A floating point type by its name or a short form of it; `"auto"` is the fastest that the device computes natively.
+
+    Raises:
+        InputError: for a name of no floating point type.
+    """
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype == "auto":
+        place = default_device() if device is None else torch.device(device)
+        if place.type == "cuda":
+            return torch.bfloat16 if torch.cuda.get_device_capability(place)[0] >= 8 else torch.float16
+        return torch.float32 if place.type == "cpu" else torch.float16
+    name = dtype.removeprefix("torch.")
+    found = getattr(torch, _DTYPE_NAMES.get(name, name), None)
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise InputError(
+            f"dtype is {dtype!r}; expected 'auto', 'float32', 'float16' ('fp16'), 'bfloat16' ('bf16') or a torch.dtype."
+        )
+    return found
 
 
 def default_device() -> torch.device:
