@@ -76,7 +76,7 @@ def test_ground_truth_as_results_gives_one(tmp_path):
 
 @pytest.mark.parametrize(("shift", "every"), [(2.0, 1), (4.0, 2), (8.0, 3), (50.0, 2)])
 def test_shifted_results_give_what_pycocotools_gives(tmp_path, shift, every):
-    content = people_content(tmp_path, images=6)
+    content = people_content(tmp_path, 6)
     path = write_json(tmp_path / "people.json", content)
     coco, results = read_coco(path), results_from(content, shift, every)
     given = evaluate_keypoints(coco, results, SCHEMA)

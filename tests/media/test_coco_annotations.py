@@ -200,8 +200,68 @@ def test_ground_truth_fills_in_what_pycocotools_needs(tmp_path):
     content["annotations"][2]["keypoints"] = [1, 2, 3]
     content["annotations"][3]["id"] = 0  # which pycocotools takes for "no match"
     truth = ground_truth(read_coco(write_json(tmp_path / "people.json", content)), [1], COCO)
-    assert len(truth["annotations"]) == 7
+    assert len(truth["annotations"]) == 8 and truth["annotations"][2]["num_keypoints"] == 0
     filled = truth["annotations"][1]
     assert (filled["area"], filled["iscrowd"], filled["num_keypoints"]) == (pytest.approx(6000 * 0.53), 0, 16)
-    assert [annotation["id"] for annotation in truth["annotations"]] == list(range(1, 8))
+    assert [annotation["id"] for annotation in truth["annotations"]] == list(range(1, 9))
     json.dumps(truth)
+
+
+@pytest.mark.parametrize("area", [0, 0.0, 1, -1, "0", None, float("nan")])
+def test_an_impossible_area_is_taken_from_the_box(tmp_path, area):
+    coco = read_coco(changed(tmp_path, area=area))
+    assert ground_truth(coco, [1], COCO)["annotations"][0]["area"] == pytest.approx(0.53 * 50 * 90)
+
+
+def test_a_possible_area_stays(tmp_path):
+    coco = read_coco(changed(tmp_path, area=1200.5))
+    assert ground_truth(coco, [1], COCO)["annotations"][0]["area"] == 1200.5
+    tiny = read_coco(changed(tmp_path, area=1, bbox=[3, 3, 1, 1]))
+    assert ground_truth(tiny, [1], COCO)["annotations"][0]["area"] == 1
+
+
+@pytest.mark.parametrize(
+    "point", [[float("nan"), float("nan"), 0], [None, None, 0], [None, None, None], ["nan", 5, 0]]
+)
+def test_an_unlabeled_point_may_be_anywhere(tmp_path, point):
+    given = [*point, *[30.0, 40.0, 2] * 16]
+    coco = read_coco(changed(tmp_path, keypoints=given))
+    instances = pose_instances(coco, COCO)
+    assert len(instances) == 8 and coco.left_out.total == 0
+    assert instances.visibility[0].tolist() == [0, *[2] * 16] and np.isfinite(instances.keypoints).all()
+
+
+@pytest.mark.parametrize("point", [[None, 5, 2], [float("inf"), 5, 1], [5, 5, None]])
+def test_a_labeled_point_without_a_place_is_told(tmp_path, point):
+    coco = read_coco(changed(tmp_path, keypoints=[*point, *[30.0, 40.0, 2] * 16]))
+    assert len(pose_instances(coco, COCO)) == 7 and "not finite numbers" in coco.left_out.lines()[0]
+
+
+def test_numbers_as_texts_and_nested_keypoints_are_read(tmp_path):
+    coco = read_coco(changed(tmp_path, bbox=["10", "12", "50", "90"], keypoints=[["30.5", 40, 2]] * 17, area="900"))
+    instances = pose_instances(coco, COCO)
+    assert instances.boxes[0].tolist() == [10, 12, 60, 102] and instances.keypoints[0, 3].tolist() == [30.5, 40]
+    truth = ground_truth(coco, [1], COCO)["annotations"][0]
+    assert (truth["bbox"], truth["area"], truth["num_keypoints"]) == ([10, 12, 50, 90], 900, 17)
+
+
+@pytest.mark.parametrize("changes", [{"category_id": "1"}, {"category_id": 1.0}, {"image_id": "1"}])
+def test_an_id_of_another_type_is_the_listed_one(tmp_path, changes):
+    coco = read_coco(changed(tmp_path, **changes))
+    assert len(pose_instances(coco, COCO)) == 8 and coco.left_out.total == 0
+    assert coco.annotations[0]["category_id"] == coco.annotations[0]["image_id"] == 1
+
+
+@pytest.mark.parametrize("category_id", [None, 5, "person", [1]])
+def test_a_category_that_is_not_listed_is_told(tmp_path, category_id):
+    coco = read_coco(changed(tmp_path, category_id=category_id))
+    assert len(pose_instances(coco, COCO)) == 7
+    assert coco.left_out.lines() == [
+        "1 x annotation of a category that the file does not list: annotation 100 of image 1"
+    ]
+
+
+def test_an_instance_one_keypoint_short_has_no_keypoints_to_measure(tmp_path):
+    coco = read_coco(changed(tmp_path, keypoints=[30.0, 40.0, 2] * 16))
+    first, *others = ground_truth(coco, [1], COCO)["annotations"]
+    assert first["num_keypoints"] == 0 and first["keypoints"] == [0] * 51 and len(others) == 7

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,8 @@ class CocoFile:
     Attributes:
         path: of the file.
         images: those that are there, in the order of the file.
-        annotations: entries of these images, as they are in the file.
+        annotations: entries of these images and of listed categories, as they are in the file except for ids, which are
+            the listed ones, and an impossible `area`, which is not there.
         categories: entries, as they are in the file.
         left_out: what was left out so far; reading instances adds to it.
     """
@@ -144,17 +145,43 @@ def read_coco(path: str | Path, images: str | Path | None = None) -> CocoFile:
             f"None of the {len(images_list)} images of {path} is in {folder}. Say where they are with `images`. "
             f"{' '.join(left_out.lines())}"
         )
-    known = {image.id for image in found}
-    stated = {entry.get("id") for entry in images_list}
+    known = _id_lookup(image.id for image in found)
+    stated = _id_lookup(entry.get("id") for entry in images_list)
+    category_ids = _id_lookup(category.get("id") for category in categories)
     kept = []
     for annotation in annotations:
-        if annotation.get("image_id") in known:
-            kept.append(annotation)
-        elif annotation.get("image_id") not in stated:
-            left_out.add("annotation of an image that the file does not list", annotation_name(annotation))
+        name = annotation_name(annotation)
+        image_id = _listed_id(annotation.get("image_id"), known)
+        category_id = _listed_id(annotation.get("category_id"), category_ids) if categories else 0
+        if image_id is None and _listed_id(annotation.get("image_id"), stated) is None:
+            left_out.add("annotation of an image that the file does not list", name)
+        elif image_id is None:
+            left_out.add("annotation of an image that was left out", name)
+        elif category_id is None:
+            left_out.add("annotation of a category that the file does not list", name)
         else:
-            left_out.add("annotation of an image that was left out", annotation_name(annotation))
+            ids = {"image_id": image_id} | ({"category_id": category_id} if categories else {})
+            kept.append(_without_impossible_area({**annotation, **ids}))
     return CocoFile(path, found, tuple(kept), categories, left_out)
+
+
+def _id_lookup(ids: Iterable[Any]) -> dict[Any, Any]:
+    """Ids by themselves and by their text, since some files write "1" in one place and 1 in another."""
+    exact = {identity: identity for identity in ids if isinstance(identity, (int, float, str))}
+    return {str(identity): identity for identity in exact} | exact
+
+
+def _listed_id(identity: Any, lookup: Mapping[Any, Any]) -> Any:
+    """The listed id that is meant, None where there is none."""
+    return lookup.get(identity, lookup.get(str(identity))) if isinstance(identity, (int, float, str)) else None
+
+
+def _without_impossible_area(annotation: dict[str, Any]) -> dict[str, Any]:
+    """Without an `area` of at most one pixel where the box is larger: tools for keypoints write 0, 1 or -1 there."""
+    area, box = _finite([annotation.get("area")]), _finite(annotation.get("bbox"))
+    if area is not None and area[0] <= 1 and box is not None and len(box) == 4 and box[2] * box[3] > max(area[0], 0):
+        del annotation["area"]
+    return annotation
 
 
 def read_json(path: Path) -> Any:
@@ -228,7 +255,7 @@ def pose_instances(coco: CocoFile, schema: KeypointSchema) -> PoseInstances:
             f"{coco.path} has no instance with a box and with keypoints of the schema {schema.name!r} "
             f"({schema.num_keypoints} keypoints). Left out: {'; '.join(coco.left_out.lines()) or 'nothing'}."
         )
-    values = np.stack([row[3] for row in rows])
+    values = np.stack([row[3] for row in rows]).astype(np.float32)
     return PoseInstances(
         coco.images,
         np.array([row[0] for row in rows]),
@@ -300,22 +327,36 @@ def _keypoints(annotation: Mapping[str, Any], schema: KeypointSchema) -> tuple[s
     given = annotation.get("keypoints")
     if given is None:
         return "annotation without keypoints", None
-    values = _finite(given)
+    values = _numbers(given)
     if values is None:
         return "keypoints that are not finite numbers", None
     if len(values) != 3 * schema.num_keypoints:
         return f"{len(values)} keypoint values instead of 3 x {schema.num_keypoints} ({schema.name})", None
-    keypoints = np.array(values, np.float32).reshape(-1, 3)
+    keypoints = np.array(values, np.float64).reshape(-1, 3)
+    unlabeled = (keypoints[:, 2] == 0) | np.isnan(keypoints).all(1)
+    keypoints[unlabeled] = np.nan_to_num(keypoints[unlabeled], posinf=0, neginf=0)
+    if not np.isfinite(keypoints).all():
+        return "keypoints that are not finite numbers", None
     if not (keypoints[:, 2] > 0).any():
         return "instance without labeled keypoints", None
     return None, keypoints
 
 
-def _finite(values: Any) -> list[float] | None:
-    """A list of finite numbers, or None for anything else."""
-    if not isinstance(values, list) or not all(isinstance(value, (int, float)) for value in values):
+def _numbers(values: Any) -> list[float] | None:
+    """The numbers of a list, also of a nested one and of texts, null as NaN; None for anything else."""
+    if not isinstance(values, list):
         return None
-    return values if all(math.isfinite(value) for value in values) else None
+    flat = [value for part in values for value in (part if isinstance(part, list) else [part])]
+    try:
+        return [math.nan if value is None else float(value) for value in flat]
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _finite(values: Any) -> list[float] | None:
+    """The numbers of a list if all are finite, else None."""
+    numbers = _numbers(values)
+    return numbers if numbers is not None and all(map(math.isfinite, numbers)) else None
 
 
 def annotated_schema(coco: CocoFile) -> KeypointSchema | None:
@@ -373,8 +414,8 @@ def read_schema(name_or_path: str | Path) -> KeypointSchema:
 def ground_truth(coco: CocoFile, category_ids: Sequence[Any], schema: KeypointSchema | None = None) -> dict[str, Any]:
     """The content of a file as pycocotools wants it.
 
-    What annotations may lack is filled in: `area` from the box, `num_keypoints`, `iscrowd`. Those whose box or keypoints
-    cannot be read do not take part.
+    What annotations may lack is filled in: `area` from the box, `num_keypoints`, `iscrowd`. Those whose box cannot be
+    read do not take part; those whose keypoints cannot be read have none, so that what is found there is not wrong.
 
     Args:
         coco: the file.
@@ -386,15 +427,13 @@ def ground_truth(coco: CocoFile, category_ids: Sequence[Any], schema: KeypointSc
         box = _finite(annotation.get("bbox"))
         if annotation.get("category_id") not in category_ids or box is None or len(box) != 4:
             continue
-        entry = dict(annotation, id=len(annotations) + 1, iscrowd=int(bool(annotation.get("iscrowd"))))  # 0 means none
-        if _finite([annotation.get("area")]) is None:
-            entry["area"] = box[2] * box[3] * AREA_OF_BOX
+        area = _finite([annotation.get("area")]) or [box[2] * box[3] * AREA_OF_BOX]
+        crowd = int(bool(annotation.get("iscrowd")))
+        entry = dict(annotation, id=len(annotations) + 1, iscrowd=crowd, bbox=box, area=area[0])  # the id 0 means none
         if schema is not None:
-            keypoints = _finite(annotation.get("keypoints", [0] * (3 * schema.num_keypoints)))
-            if keypoints is None or len(keypoints) != 3 * schema.num_keypoints:
-                continue
-            labeled = sum(visibility > 0 for visibility in keypoints[2::3])
-            entry |= {"keypoints": keypoints, "num_keypoints": labeled}
+            _, read = _keypoints(annotation, schema)
+            keypoints = np.zeros((schema.num_keypoints, 3)) if read is None else read
+            entry |= {"keypoints": keypoints.flatten().tolist(), "num_keypoints": int((keypoints[:, 2] > 0).sum())}
         annotations.append(entry)
     return {
         "images": [{"id": image.id} for image in coco.images],
