@@ -13,23 +13,27 @@ from pathlib import Path
 from hfpose.hub.cards import entry_card
 from hfpose.hub.zoo import list_entries
 from hfpose.keypoints import load_schema
-from skeletons import skeleton_image
+from skeletons import rest_layout, skeleton_image
 
 FOLDER = Path(__file__).resolve().parents[1] / "model_cards"
 
 
 def cards() -> dict[str, str]:
     """File name -> text of each card."""
+    drawn = schemas()
     return {
-        f"{entry.name}.md": entry_card(entry, image=f"images/{entry.schema}.png").content
+        f"{entry.name}.md": entry_card(
+            entry, image=f"images/{entry.schema}.png" if entry.schema in drawn else None
+        ).content
         for entry in list_entries()
         if entry.supported
     }
 
 
 def schemas() -> list[str]:
-    """Names of the keypoint schemas that the cards show."""
-    return sorted({entry.schema for entry in list_entries() if entry.supported and entry.schema is not None})
+    """Names of the keypoint schemas that the cards show: those whose keypoints have a place in `skeletons`."""
+    names = {entry.schema for entry in list_entries() if entry.supported and entry.schema is not None}
+    return sorted(name for name in names if rest_layout(load_schema(name)) is not None)
 
 
 def stale(folder: Path) -> list[str]:
@@ -58,8 +62,7 @@ def write(folder: Path) -> None:
         (folder / name).write_text(text, encoding="utf-8")
     for name in schemas():
         image = skeleton_image(load_schema(name))
-        if image is None:
-            raise SystemExit(f"The keypoints of the schema {name} have no place in skeletons.")
+        assert image is not None
         (folder / "images" / f"{name}.png").write_bytes(image)
 
 

@@ -24,12 +24,14 @@ _BODY_MIDDLE: dict[str, Point] = {
     "head": (0.0, 0.0),
     "top_head": (0.0, 0.0),
     "head_top": (0.0, 0.0),
+    "head_bottom": (0.0, 0.16),
     "nose": (0.0, 0.10),
     "neck_base": (0.0, 0.13),
     "upper_neck": (0.0, 0.15),
     "neck": (0.0, 0.18),
     "thorax": (0.0, 0.21),
     "spine": (0.0, 0.36),
+    "belly": (0.0, 0.40),
     "hip": (0.0, 0.51),
     "pelvis": (0.0, 0.51),
     "root": (0.0, 0.51),
@@ -47,6 +49,13 @@ _BODY_SIDE: dict[str, Point] = {
     "heel": (0.07, 0.97),
     "big_toe": (0.085, 1.0),
     "small_toe": (0.125, 0.985),
+}
+# Clothes from the front, in widths.
+_CLOTHES: dict[str, Point] = {
+    "collar": (0.12, 0.0),
+    "sleeve": (0.5, 0.35),
+    "waistline": (0.2, 0.5),
+    "hem": (0.3, 1.0),
 }
 # A four-legged animal from its right, in widths.
 _ANIMAL: dict[str, Point] = {
@@ -117,6 +126,9 @@ def _place(name: str) -> Point | None:
     if side and side[2] in _BODY_SIDE:
         x, y = _BODY_SIDE[side[2]]
         return (x, y) if side[1] == "left" else (-x, y)
+    if garment := re.fullmatch(r"(left|right) (\w+)", name):
+        x, y = _CLOTHES.get(garment[2], (0.0, 0.0))
+        return (x, y) if garment[1] == "left" else (-x, y)
     return _place_on_hand(name)
 
 

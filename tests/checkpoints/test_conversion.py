@@ -20,6 +20,7 @@ from hfpose.hub.zoo import list_entries
 HAND = "rtmdet_nano_320-8xb32_hand"
 BODY = "rtmpose-m_8xb256-420e_body8-256x192"
 SUPPORTED = [entry for entry in list_entries() if entry.supported]
+ONE_OF_EACH_FAMILY = list({entry.family: entry for entry in SUPPORTED}.values())
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +151,13 @@ def test_families_to_come_say_so(tmp_path):
         hfpose.convert_checkpoint("rtmo-s_8xb32-600e_coco-640x640", tmp_path / "c.pth", tmp_path / "converted")
 
 
-@pytest.mark.parametrize("entry", SUPPORTED, ids=lambda entry: entry.name)
+@pytest.mark.parametrize(
+    "entry",
+    [
+        pytest.param(entry, id=entry.name, marks=() if entry in ONE_OF_EACH_FAMILY else pytest.mark.slow)
+        for entry in SUPPORTED
+    ],
+)
 def test_every_zoo_model_builds_with_the_shapes_of_the_reference(entry):
     source = ModelSource.from_entry(entry)
     config = source.conversion.config_from_reference(source.reference, source.schema)

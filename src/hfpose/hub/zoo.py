@@ -109,7 +109,12 @@ class ModelEntry:
         """
         reference: dict[str, Any] = {
             "input_size_wh": list(self.input_size) if self.input_size else None,
-            **copy.deepcopy(dict(self._reference)),
+            **copy.deepcopy(
+                {
+                    key: _zoo().parts.get(part, part) if isinstance(part, str) else part
+                    for key, part in self._reference.items()
+                }
+            ),
         }
         if self.labels:
             reference["classes"] = list(self.labels)
@@ -137,6 +142,7 @@ class _Zoo:
     families: dict[str, ModelFamily]
     entries: tuple[ModelEntry, ...]
     by_name: dict[str, tuple[ModelEntry, ...]]  # normalized name or alias -> entries of different tasks
+    parts: dict[str, Any]  # of references, which several models have
 
 
 @lru_cache(maxsize=1)
@@ -151,7 +157,7 @@ def _zoo() -> _Zoo:
     for entry in entries:
         for name in (entry.name, *entry.aliases):
             by_name[_normalized(name)] = (*by_name.get(_normalized(name), ()), entry)
-    return _Zoo(families, entries, by_name)
+    return _Zoo(families, entries, by_name, data.get("reference_parts", {}))
 
 
 def _entry(item: dict[str, Any], label_sets: dict[str, list[str]]) -> ModelEntry:
