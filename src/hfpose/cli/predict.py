@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from hfpose.cli.model_command import ModelCommand
+from hfpose.distributed.environment import is_distributed, quiet_store
 
 if TYPE_CHECKING:
     from hfpose.distributed.runs import Run
@@ -36,6 +37,12 @@ class PredictCommand(ModelCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, list(_repeated("--det-cat-ids", args)))
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; of several processes none writes torch's messages when another one dies."""
+        if is_distributed():
+            quiet_store()  # before torch is imported
+        return super().invoke(ctx)
 
 
 def _repeated(option: str, args: Iterable[str]) -> Iterator[str]:
@@ -292,13 +299,8 @@ def predict(
     if format and not (out_dir or pred_out_dir):
         raise typer.BadParameter("there is no folder to write to; give --out-dir too.", param_hint="--format")
     suppresses = _boolean(pose_based_nms)
-
-    from hfpose.distributed.environment import is_distributed, quiet_store
-
-    if is_distributed():
-        quiet_store()
-        if show:
-            raise typer.BadParameter("several processes show no window.", param_hint="--show")
+    if show and is_distributed():
+        raise typer.BadParameter("several processes show no window.", param_hint="--show")
 
     from hfpose.distributed.runs import open_run
     from hfpose.media.sources import open_source
