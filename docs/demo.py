@@ -15,7 +15,7 @@ from hfpose.media.images import load_image, save_image
 from hfpose.visualization import draw_poses
 
 ROOT = Path(__file__).resolve().parents[1]
-SCENE = ROOT / "docs" / "images" / "scene.jpg"
+SCENE = ROOT / "docs" / "pictures" / "scene.jpg"
 OUT = ROOT / "out"
 KEYPOINT_THRESHOLD = 0.3
 

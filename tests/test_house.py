@@ -19,7 +19,7 @@ FLOORS = (
     ("backends",),
     ("models", "checkpoints"),
     ("hub",),
-    ("tracking", "media", "visualization"),
+    ("tracking", "media", "visualization", "annotations"),
     ("results", "keypoints", "ops"),
     ("errors", "version"),
 )

@@ -72,7 +72,7 @@ def test_thresholds_of_the_boxes_are_those_asked_for_and_told_in_the_card(
 ):
     folder = shutil.copytree(tiny_pose, tmp_path / "model")
     shutil.copy(shared / "images" / "coco_196141.jpg", tmp_path)
-    content = people_content(tmp_path, images=1)
+    content = people_content(tmp_path, 1)
     content["images"][0]["file_name"] = "coco_196141.jpg"
     data = write_json(tmp_path / "people.json", content)
 

@@ -14,6 +14,7 @@ from pycocotools.coco import COCO as PyCOCO
 from pycocotools.cocoeval import COCOeval
 
 from coco_files import people_content, write_json, write_people
+from hfpose.annotations import read_coco
 from hfpose.errors import ConfigError, InputError
 from hfpose.evaluation.coco import (
     BOX_METRICS,
@@ -28,7 +29,6 @@ from hfpose.evaluation.coco import (
     read_results,
 )
 from hfpose.keypoints import load_schema
-from hfpose.media.coco_annotations import read_coco
 
 SCHEMA = load_schema("coco")
 

@@ -8,9 +8,9 @@ import torch
 
 import hfpose
 from coco_files import people_content, write_json, write_people
+from hfpose.annotations import pose_instances, read_coco
 from hfpose.errors import InputError
 from hfpose.evaluation.runs import evaluate_detector, evaluate_pose_pipeline, matching_categories
-from hfpose.media.coco_annotations import pose_instances, read_coco
 from hfpose.pipelines.stage import Stage
 
 
@@ -106,7 +106,7 @@ def detector() -> Stage:
 
 
 def test_detectors_are_measured_on_the_classes_they_share_with_the_annotations(detector, tmp_path):
-    coco = read_coco(write_people(tmp_path, images=5))
+    coco = read_coco(write_people(tmp_path, 5))
     assert matching_categories(detector.model.config.id2label, coco) == {1: 1}
     run = evaluate_detector(detector, coco, batch_size=2)
     assert run.num_images == 5 and set(run.metrics) >= {"AP", "AP50", "AR100"}

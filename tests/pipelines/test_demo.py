@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import hfpose
+from hfpose.annotations import CocoFile, read_coco
 from hfpose.evaluation.runs import evaluate_pose_pipeline
 from hfpose.hub.resolve import PACKAGED
-from hfpose.media.coco_annotations import CocoFile, read_coco
 from hfpose.models.rtmpose.image_processing_rtmpose import RTMPoseImageProcessor
 from rendered_people.scene_files import write_scenes
 from train_demo import TEST_SEEDS
@@ -78,7 +78,7 @@ def test_the_packaged_models_are_small_and_need_no_network(monkeypatch, tmp_path
 
 
 def test_the_scene_of_the_readme(demo):
-    people = demo(Path(__file__).parents[2] / "docs" / "images" / "scene.jpg")
+    people = demo(Path(__file__).parents[2] / "docs" / "pictures" / "scene.jpg")
     assert people.num_instances == 5
 
 

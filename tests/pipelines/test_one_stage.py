@@ -165,8 +165,8 @@ def test_mmpose_runs_it_as_bottom_up(rtmo):
 
 def test_average_precision_of_its_own_results_is_perfect(rtmo, tmp_path):
     pytest.importorskip("pycocotools")
+    from hfpose.annotations import read_coco
     from hfpose.evaluation.runs import evaluate_pose_pipeline
-    from hfpose.media.coco_annotations import read_coco
 
     pipe = pipeline("pose-estimation", model=rtmo, device="cpu")
     Image.fromarray(image(160, 160)).save(tmp_path / "a.png")

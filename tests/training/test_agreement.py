@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import hfpose
+from hfpose.annotations import image_boxes, pose_instances, read_coco
 from hfpose.evaluation.runs import evaluate_detector, evaluate_pose_pipeline
-from hfpose.media.coco_annotations import image_boxes, pose_instances, read_coco
 from hfpose.pipelines import PoseEstimationPipeline
 from hfpose.pipelines.stage import Stage
 from hfpose.training.collators import DetectionCollator, PoseCollator

@@ -9,9 +9,9 @@ from torch.utils.data import DataLoader
 
 import hfpose
 from coco_files import people_content, write_json, write_people
+from hfpose.annotations import image_boxes, pose_instances, read_coco
 from hfpose.errors import InputError
 from hfpose.keypoints import load_schema
-from hfpose.media.coco_annotations import image_boxes, pose_instances, read_coco
 from hfpose.training.augmentation import DetectionAugmentation, PoseAugmentation
 from hfpose.training.collators import DetectionCollator, PoseCollator
 from hfpose.training.datasets import (

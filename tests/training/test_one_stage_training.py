@@ -11,8 +11,8 @@ import torch
 import hfpose
 from coco_files import write_people
 from hfpose import pipeline
+from hfpose.annotations import pose_instances, read_coco
 from hfpose.hub.resolve import PACKAGED_SCENES
-from hfpose.media.coco_annotations import pose_instances, read_coco
 from hfpose.models.shared.one_stage_losses import keypoint_sigmas, normalized, similarity
 from hfpose.training.augmentation import InstanceAugmentation, PixelAugmentation, fit_instances
 from hfpose.training.collators import InstanceCollator

@@ -26,9 +26,9 @@ from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 import hfpose
+from hfpose.annotations import read_coco
 from hfpose.hub.card_results import CARD_NAME, add_results
 from hfpose.keypoints import load_schema
-from hfpose.media.coco_annotations import read_coco
 from hfpose.media.files import atomic_path
 from hfpose.pipelines import PoseEstimationPipeline
 from hfpose.pipelines.stage import Stage, default_device

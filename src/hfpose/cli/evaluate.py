@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from hfpose.annotations import CocoFile
     from hfpose.evaluation.runs import Evaluation
     from hfpose.keypoints import KeypointSchema
-    from hfpose.media.coco_annotations import CocoFile
 
 # As the pipelines have them. Average precision counts everybody who is found, so it is higher with 0.1 and 0.65.
 BOX_THRESHOLD, NMS_THRESHOLD = 0.3, 0.3
@@ -59,7 +59,7 @@ def evaluate(
     ] = False,
 ) -> None:
     """Measure a model: COCO's AP and AR; on annotated boxes PCK, AUC, EPE and NME too."""
-    from hfpose.media.coco_annotations import read_coco
+    from hfpose.annotations import read_coco
 
     if gt_boxes and boxes is not None:
         raise typer.BadParameter("give --gt-boxes or --boxes, not both.")
@@ -132,7 +132,7 @@ def _measure_results(coco: CocoFile, path: Path, schema_name: str | None) -> dic
 
 
 def _schema(coco: CocoFile, name: str | None) -> KeypointSchema:
-    from hfpose.media.coco_annotations import annotated_schema, read_schema
+    from hfpose.annotations import annotated_schema, read_schema
 
     found = read_schema(name) if name is not None else annotated_schema(coco)
     if found is None:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from hfpose.annotations import CocoFile, ground_truth, read_json
 from hfpose.errors import ConfigError, HFPoseError, InputError
 from hfpose.keypoints import KeypointSchema
-from hfpose.media.coco_annotations import CocoFile, ground_truth, read_json
 
 if TYPE_CHECKING:
     from pycocotools.coco import COCO

@@ -11,6 +11,14 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from hfpose.annotations import (
+    AnnotatedImage,
+    CocoFile,
+    LeftOut,
+    PoseInstances,
+    check_keypoints,
+    pose_instances,
+)
 from hfpose.errors import InputError
 from hfpose.evaluation.coco import (
     Result,
@@ -23,14 +31,6 @@ from hfpose.evaluation.coco import (
 )
 from hfpose.evaluation.metrics import NME_KEYPOINTS, auc, box_sizes, epe, keypoint_sizes, nme, pck
 from hfpose.keypoints import KeypointSchema
-from hfpose.media.coco_annotations import (
-    AnnotatedImage,
-    CocoFile,
-    LeftOut,
-    PoseInstances,
-    check_keypoints,
-    pose_instances,
-)
 from hfpose.media.sources import open_source
 from hfpose.models.shared.top_down import box_centers_and_scales
 from hfpose.pipelines import PoseEstimationPipeline

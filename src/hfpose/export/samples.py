@@ -15,10 +15,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
+from hfpose.annotations import PoseInstances, pose_instances, read_coco
 from hfpose.errors import ConfigError, InputError
 from hfpose.hub.resolve import PACKAGED_SCENES
 from hfpose.keypoints import load_schema
-from hfpose.media.coco_annotations import PoseInstances, pose_instances, read_coco
 from hfpose.media.images import is_image_path, load_image
 from hfpose.models.shared.detection import DetectionImageProcessor
 from hfpose.models.shared.one_stage import OneStageProcessing

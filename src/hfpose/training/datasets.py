@@ -14,9 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 from torch.utils.data import Dataset, get_worker_info
 
+from hfpose.annotations import ImageBoxes, PoseInstances
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema
-from hfpose.media.coco_annotations import ImageBoxes, PoseInstances
 from hfpose.media.images import load_image
 from hfpose.training.augmentation import (
     DetectionAugmentation,

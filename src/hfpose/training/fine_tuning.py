@@ -17,9 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hfpose.errors import ConfigError, HFPoseError, InputError
-from hfpose.keypoints import KeypointSchema, schema_for_config
-from hfpose.media.coco_annotations import (
+from hfpose.annotations import (
     CocoFile,
     annotated_schema,
     check_keypoints,
@@ -28,6 +26,8 @@ from hfpose.media.coco_annotations import (
     read_coco,
     read_schema,
 )
+from hfpose.errors import ConfigError, HFPoseError, InputError
+from hfpose.keypoints import KeypointSchema, schema_for_config
 from hfpose.media.files import atomic_path
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.losses import heatmap_loss

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hfpose.annotations import annotated_schema, pose_instances, read_coco
 from hfpose.evaluation.coco import evaluate_keypoints
 from hfpose.keypoints import load_schema
-from hfpose.media.coco_annotations import annotated_schema, pose_instances, read_coco
 from hfpose.media.images import load_image
 from rendered_people import render_scene
 from rendered_people.scene_files import write_scenes

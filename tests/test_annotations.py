@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 
 from coco_files import people_content, write_json, write_people
-from hfpose.errors import ConfigError, InputError
-from hfpose.keypoints import load_schema
-from hfpose.media.coco_annotations import (
+from hfpose.annotations import (
     annotated_schema,
     check_keypoints,
     ground_truth,
@@ -20,6 +18,8 @@ from hfpose.media.coco_annotations import (
     read_coco,
     read_schema,
 )
+from hfpose.errors import ConfigError, InputError
+from hfpose.keypoints import load_schema
 
 COCO = load_schema("coco")
 
