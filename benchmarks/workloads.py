@@ -138,17 +138,17 @@ def make_image(path: Path, people: int, detector: Path | None) -> Image:
     return Image(path, found.tolist(), None)
 
 
-def make_clip(path: Path, pixels: Image, frames: int, size: tuple[int, int] | None = None) -> Path:
+def make_clip(path: Path, image: Image, frames: int, size: tuple[int, int] | None = None) -> Path:
     """A video in which the camera sways before an image, by default of the image's size, else scaled to `size`."""
-    image = load_image(pixels.path)
-    width, height = size or (image.shape[1] // 2 * 2, image.shape[0] // 2 * 2)
-    scale = max(width / image.shape[1], height / image.shape[0])
+    pixels = load_image(image.path)
+    width, height = size or (pixels.shape[1] // 2 * 2, pixels.shape[0] // 2 * 2)
+    scale = max(width / pixels.shape[1], height / pixels.shape[0])
     video = VideoFile(path, CLIP_FPS, (width, height))
     for index in range(frames):
         shift = 8 * np.sin(2 * np.pi * index / CLIP_PERIOD) if image.boxes is None else 0.0
         matrix = np.array([[scale, 0, shift * scale], [0, scale, 0]])
         flags = cv2.INTER_LINEAR
-        video.write(cv2.warpAffine(image, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE))
+        video.write(cv2.warpAffine(pixels, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE))
     video.finish()
     return path
 

@@ -176,7 +176,7 @@ def test_repository_or_model_that_is_not_there(pinned: Pinned) -> None:
 
 
 def test_pinned_name_leads_to_that_commit(pinned: Pinned) -> None:
-    code = "from hfpose import hub; print(hub.resolve('vitpose-s'))"
+    code = "from hfpose.hub.resolve import resolve; print(resolve('vitpose-s'))"
     environment = {**pinned.environment, "HFPOSE_CACHE": str(pinned.folder / "empty"), "HF_HUB_OFFLINE": "1"}
     found = Path(run_python(code, pinned.folder, environment).strip())
     assert found.name == pinned.commits[OLDER]
