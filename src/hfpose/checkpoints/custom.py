@@ -16,6 +16,7 @@ from hfpose.checkpoints.reference_config import read_reference_config
 from hfpose.checkpoints.source import ModelSource
 from hfpose.errors import CheckpointError, ConfigError
 from hfpose.hub.zoo import find_entry, list_entries
+from hfpose.keypoints import load_schema
 
 # What a setting that is missing, or of another kind or size, makes our code and transformers raise.
 _MISTAKES = (
@@ -23,6 +24,8 @@ _MISTAKES = (
 )  # fmt: skip
 _MAX_NUMBER = 1e6  # the largest in the published configs, `nms_pre`, is 30,000
 
+# Models of several data sets find the keypoints of all of them, under the name of the first.
+_UNITED_SCHEMAS: dict[tuple[str, int | None], str] = {("coco", 19): "coco_aic"}
 _DETECTOR_BACKBONES = {"rtmdet": "CSPNeXt", "yolox": "CSPDarknet", "ssdlite": "MobileNetV2"}
 # Which family a model belongs to is told by its head, for some heatmaps by its backbone too.
 _FAMILY_BY_HEAD = {
@@ -93,9 +96,12 @@ def _source_from_config(config: Mapping[str, Any], path: Path, name: str | None)
         reference["input_size_wh"] = list(decoder["input_size"])
     source = ModelSource(name or path.stem, family, reference, None)
     try:
-        return source if source.is_detector else replace(source, schema=schema_from_config(config, path))
+        schema = None if source.is_detector else schema_from_config(config, path)
     except ConfigError as error:  # the checkpoint may say what the config does not
         return replace(source, schema_error=error)
+    if schema is not None and (schema.name, source.num_keypoints) in _UNITED_SCHEMAS:
+        schema = load_schema(_UNITED_SCHEMAS[schema.name, source.num_keypoints])
+    return replace(source, schema=schema)
 
 
 def _student(student: str, path: Path, name: str | None) -> ModelSource:
