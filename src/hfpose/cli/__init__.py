@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Callable
+from typing import Annotated
 
 import typer
+from typer.core import TyperCommand
 
-from hfpose.cli import cache, convert, download, evaluate, export, models, predict, push, train
+from hfpose.cli import cache, convert, download, env, evaluate, export, models, predict, push, train
 from hfpose.cli.model_command import ModelCommand
 from hfpose.errors import HFPoseError
+from hfpose.version import __version__
 
 app = typer.Typer(
     name="hfpose",
@@ -17,21 +22,65 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("predict", cls=predict.PredictCommand)(predict.predict)
-app.command("eval", cls=ModelCommand)(evaluate.evaluate)
-app.command("train", cls=ModelCommand)(train.train)
-app.command("models")(models.models)
-app.command("convert", cls=ModelCommand)(convert.convert)
-app.command("export", cls=ModelCommand)(export.export)
-app.command("download", cls=ModelCommand)(download.download)
-app.command("cache")(cache.cache)
-app.command("push", cls=ModelCommand)(push.push)
+
+
+def _add(name: str, function: Callable[..., None], example: str, cls: type[TyperCommand] | None = None) -> None:
+    app.command(name, cls=cls, epilog=f"Example: hfpose {name} {example}".rstrip())(function)
+
+
+_add("predict", predict.predict, "photo.jpg --out-dir out", predict.PredictCommand)
+_add("eval", evaluate.evaluate, "--model human --data val.json --images images", ModelCommand)
+_add("train", train.train, "--model human --data train.json --images images --output tuned", ModelCommand)
+_add("models", models.models, "--task pose")
+_add("convert", convert.convert, "human --checkpoint rtmpose-m.pth --output my-rtmpose", ModelCommand)
+_add("export", export.export, "human --output human-onnx", ModelCommand)
+_add("download", download.download, "human", ModelCommand)
+_add("cache", cache.cache, "--clean human")
+_add("push", push.push, "human --namespace my-org", ModelCommand)
+_add("env", env.env, "")
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        print(f"hfpose {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:
-    """Entry point: errors that hfpose raises on purpose are one line on stderr and exit code 2."""
+    """Entry point: what goes wrong is one line on stderr. Errors that hfpose raises on purpose have the exit code 2, those
+    of the system, such as a full disk or a closed pipe, 1.
+    """
+    stdout = sys.stdout
     try:
-        app()
+        try:
+            app()
+        finally:
+            if sys.stdout is not stdout:  # typer has put something silent in the place of a closed pipe
+                raise BrokenPipeError
+            stdout.flush()  # here, where an error can be told; at the end of Python it has a traceback
     except HFPoseError as error:
         print(f"hfpose: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:
+        print("hfpose: What read the output has ended before all was written.", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())  # for what is still in the buffer
+        sys.exit(1)
+    except OSError as error:
+        print(f"hfpose: {_system_message(error)}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _system_message(error: OSError) -> str:
+    if error.strerror is None:  # raised by a library, with a text of its own
+        return " ".join(str(error).split()) or type(error).__name__
+    files = " -> ".join(repr(str(name)) for name in (error.filename, error.filename2) if name is not None)
+    return f"{error.strerror}{f': {files}' if files else ''}."

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from hfpose.cli.model_command import ModelCommand
+from hfpose.cli.run_report import RunReport, naming_resume
 from hfpose.distributed.environment import is_distributed, quiet_store
 
 if TYPE_CHECKING:
@@ -345,7 +346,8 @@ def predict(
         images_together=track,
         show_progress=show_progress,
     )
-    with run:
+    report = RunReport(*((out_dir,) if out_dir else (pred_out_dir, vis_out_dir)), label=run.label)
+    with naming_resume(report), run:
         source = open_source(inputs if len(inputs) > 1 else inputs[0], recursive=recursive, skip=run.skip)
         writers = open_writers(
             out_dir=out_dir,
@@ -382,7 +384,9 @@ def predict(
         )
         total = None if run.shows_progress else source.num_frames
         with writers, window or nullcontext():
-            _run(results, run, writers, window, wait_time, total, show_progress)
+            _run(results, run, writers, window, report, wait_time, total, show_progress)
+    for line in report.lines(run.skipped, source.left_out if run.rank == 0 else None):
+        print(line, file=sys.stderr)
     if run.failures:
         raise typer.Exit(1)
 
@@ -433,6 +437,7 @@ def _run(
     run: Run,
     writers: WriterGroup,
     window: Window | None,
+    report: RunReport,
     wait_time: float,
     total: int | None,
     show_progress: bool,
@@ -458,6 +463,7 @@ def _run(
                 progress.write(f"hfpose: {frame.source or frame.name}: {output.error}", file=sys.stderr)
             writers.write(frame, output)
             run.note(frame, output)
+            report.add(frame, output)
             if not writers.writers and output.error is None:
                 progress.write(_summary(frame, output), file=sys.stdout)
             if window is not None and output.visualization is not None:

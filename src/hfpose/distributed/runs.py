@@ -30,6 +30,7 @@ from hfpose.distributed.segments import (
     segment_folder,
 )
 from hfpose.errors import HFPoseError, InputError
+from hfpose.media.files import make_folder
 from hfpose.media.formats import CocoWriter, CsvWriter
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.images import is_url
@@ -67,6 +68,7 @@ class Run:
         self.folder = folder
         self.resume = resume
         self.failures = 0
+        self.skipped = 0  # inputs that are complete
         self._journal: Journal | None = None
         self._writers: WriterGroup | None = None
         self._earlier: dict[str, dict[str, Any]] = {}  # what the manifest says, by name of the input
@@ -76,6 +78,16 @@ class Run:
     def shows_progress(self) -> bool:
         """Whether the run shows a progress bar of its own."""
         return False
+
+    @property
+    def rank(self) -> int:
+        """Number of this process."""
+        return 0
+
+    @property
+    def label(self) -> str:
+        """Begins lines that this process prints, so that they can be told from those of others."""
+        return ""
 
     def device(self, wanted: str | None) -> str | None:
         """The device for the models of this process, None for the default."""
@@ -90,7 +102,7 @@ class Run:
         self._writers = writers
         if self.folder is not None:
             self._earlier = {entry["name"]: entry for entry in read_manifest(self.folder / MANIFEST)}
-            self._journal = Journal(self.folder, self._rank, writers.outputs)
+            self._journal = Journal(self.folder, self.rank, writers.outputs)
 
     def skip(self, item: MediaItem) -> bool:
         """Whether an input is left out; a source asks for each of its items, in their order."""
@@ -100,6 +112,7 @@ class Run:
             return False
         if self._journal is not None:
             self._journal.keep(item)
+        self.skipped += 1
         return True
 
     def _is_of_this_file(self, item: MediaItem) -> bool:
@@ -154,14 +167,11 @@ class Run:
                 shutil.rmtree(self.folder / WORK_FOLDER / "segments", ignore_errors=True)
             merge_journals(self.folder)
 
-    @property
-    def _rank(self) -> int:
-        return 0
-
     def _prepare(self) -> None:
         """Take over or remove what an earlier run has left."""
         if self.folder is None:
             return
+        make_folder(self.folder)
         if self.resume:
             merge_journals(self.folder)
         else:
@@ -305,8 +315,12 @@ class SharedRun(Run):
             )
 
     @property
-    def _rank(self) -> int:
+    def rank(self) -> int:
         return self._ranks.rank
+
+    @property
+    def label(self) -> str:
+        return f"process {self.rank}: "
 
     @property
     def _work_folder(self) -> Path:

@@ -62,6 +62,21 @@ def _special_kind(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "special file")
 
 
+def make_folder(folder: Path) -> Path:
+    """Make a folder for results now, so that a run does not fail after its first one.
+
+    Raises:
+        InputError: if that is not possible.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        in_the_way = next((place for place in (folder, *folder.parents) if place.is_file()), None)
+        reason = error.strerror if in_the_way is None else f"{str(in_the_way)!r} is a file"
+        raise InputError(f"Cannot make the folder {str(folder)!r} for results: {reason}.") from error
+    return folder
+
+
 def partial_path(path: Path) -> Path:
     """Name under which `path` is written until it is complete.
 

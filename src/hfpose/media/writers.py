@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema
-from hfpose.media.files import OutputLock
+from hfpose.media.files import OutputLock, make_folder
 from hfpose.media.formats import CocoWriter, CsvWriter, OpenPoseWriter
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.images import SAVE_SUFFIXES, save_image
@@ -211,7 +211,7 @@ def open_writers(
         for writer in drawings:
             writer.check_inputs(source)
     vis_folder = target.parent if target is not None and is_file_target(target) else target
-    folders = {_make_folder(Path(each)) for each in (out_dir, pred_out_dir, vis_folder) if each}
+    folders = {make_folder(Path(each)) for each in (out_dir, pred_out_dir, vis_folder) if each}
     outer = sorted(folder for folder in folders if not folders & set(folder.parents))
     locks = [OutputLock(folder) for folder in outer] if exclusive else []
     writers: list[Writer] = []
@@ -234,15 +234,6 @@ def open_writers(
 def is_file_target(target: Path) -> bool:
     """Whether a place for drawn images names one file, by its ending, and not a folder."""
     return not target.is_dir() and target.suffix.lower() in (*SAVE_SUFFIXES, *VIDEO_SAVE_SUFFIXES)
-
-
-def _make_folder(folder: Path) -> Path:
-    """Make a folder now, so that a run does not fail after its first result."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"Cannot make the folder {str(folder)!r} for results: {error.strerror}.") from error
-    return folder
 
 
 class WriterGroup:

@@ -1,0 +1,91 @@
+"""What `hfpose predict` says of a run when it ends."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from hfpose.media.frames import Frame
+    from hfpose.media.left_out import LeftOut
+    from hfpose.results import PoseOutput
+
+
+class RunReport:
+    """Counts the results of a run for the lines at its end.
+
+    Args:
+        folders: where results are written to; those that are None are passed over.
+        label: begins each line, for runs that consist of several processes.
+    """
+
+    def __init__(self, *folders: Path | None, label: str = "") -> None:
+        self._folders = [str(folder) for folder in folders if folder is not None]
+        self._label = label
+        self._start = time.perf_counter()
+        self._images = self._frames = self._instances = self._failed = 0
+        self._is_camera = False
+
+    def add(self, frame: Frame, output: PoseOutput) -> None:
+        """Count the result of an image or of a frame."""
+        self._is_camera = frame.item.kind == "webcam"
+        if output.error is not None:
+            self._failed += 1
+            return
+        self._frames += frame.frame_index is not None
+        self._images += frame.frame_index is None
+        self._instances += output.num_instances
+
+    def lines(self, skipped: int, left_out: LeftOut | None) -> list[str]:
+        """What was done.
+
+        Args:
+            skipped: inputs that were complete already.
+            left_out: what a source did not read and why.
+        """
+        counts = [_count(self._images, "image")] if self._images or not self._frames else []
+        counts += [_count(self._frames, "video frame")] if self._frames else []
+        counts += [_count(self._instances, "instance")]
+        lines = [f"{', '.join(counts)} in {time.perf_counter() - self._start:.1f} s{self._where()}"]
+        if self._failed:
+            lines.append(f"{_count(self._failed, 'error')}, see above")
+        if skipped:
+            lines.append(f"{_count(skipped, 'input')} skipped: complete since an earlier run")
+        lines += [f"left out: {line}" for line in (left_out.lines() if left_out else [])]
+        return [f"hfpose: {self._label}{line}" for line in lines]
+
+    def interrupted(self) -> str:
+        """What to do after an interrupt."""
+        done = _count(self._images + self._frames, "frame" if self._frames else "image")
+        text = f"hfpose: {self._label}Interrupted after {done}"
+        if not self._folders:
+            return f"{text}."
+        if self._is_camera:
+            return f"{text}{self._where()}."
+        return f"{text}; what is complete is in {self._places()}. To go on, run the same command with --resume."
+
+    def _where(self) -> str:
+        return f"; results in {self._places()}" if self._folders else ""
+
+    def _places(self) -> str:
+        return " and ".join(self._folders)
+
+
+@contextmanager
+def naming_resume(report: RunReport) -> Iterator[None]:
+    """After an interrupt tell how to go on, and end with the exit code that shells expect."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(report.interrupted(), file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,159 @@
+"""How the command line describes itself and how its runs end: summaries, interrupts, errors of the system."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+
+import hfpose
+from hfpose import cli
+from small_zoo import write_video
+
+
+def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    options = {"stdout": subprocess.PIPE, **options}
+    return subprocess.run(
+        [sys.executable, "-m", "hfpose", *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=120,
+        **options,
+    )
+
+
+def test_version():
+    assert run("--version").stdout == f"hfpose {hfpose.__version__}\n"
+
+
+def test_env_tells_versions_devices_and_caches(tmp_path):
+    done = run("env", env={**os.environ, "HF_HOME": str(tmp_path)})
+    rows = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if not line.startswith("cache of"))
+    assert rows["hfpose"] == hfpose.__version__
+    assert {"torch", "transformers", "cpu", "Python"} <= rows.keys()
+    assert rows["cache"].startswith(str(tmp_path))
+
+
+COMMANDS = typer.main.get_command(cli.app).commands
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_each_command_has_an_example_that_parses(name):
+    command = COMMANDS[name]
+    program, _, rest = command.epilog.removeprefix("Example: hfpose ").partition(" ")
+    assert program == name
+    command.make_context(name, rest.split())
+
+
+# Ends of runs
+
+
+def test_the_end_of_a_run_tells_what_was_left_out_and_skipped(tiny_pose, photo, tmp_path):
+    folder = tmp_path / "in"
+    (folder / "trap.jpg").mkdir(parents=True)
+    (folder / "clip.mp4").touch()
+    (folder / "a.jpg").symlink_to(photo)
+    (folder / "bad.jpg").write_bytes(b"nothing")
+    arguments = ("predict", folder, "--pose2d", tiny_pose, "--det-model", "whole_image", "--out-dir", tmp_path / "out")
+    lines = run(*arguments).stderr.splitlines()
+    assert f"{folder / 'bad.jpg'}" in lines[0]
+    assert lines[1].startswith("hfpose: 1 image, 1 instance in ")
+    assert lines[2] == "hfpose: 1 error, see above"
+    assert sorted(line.rpartition("/")[2] for line in lines[3:]) == ["clip.mp4", "trap.jpg"]
+    assert all(line.startswith("hfpose: left out: 1 x ") for line in lines[3:])
+    again = run(*arguments, "--resume").stderr
+    assert "hfpose: 0 images, 0 instances" in again
+    assert "hfpose: 1 input skipped: complete since an earlier run" in again
+
+
+def test_the_end_of_a_run_over_a_video_counts_frames(tiny_pose, tmp_path):
+    clip = write_video(tmp_path / "clip.mp4", 3)
+    done = run("predict", clip, "--pose2d", tiny_pose, "--det-model", "whole_image", "--pred-out-dir", tmp_path / "p")
+    assert "hfpose: 3 video frames, 3 instances in " in done.stderr
+    assert done.stderr.endswith(f"; results in {tmp_path / 'p'}\n")
+
+
+@pytest.mark.parametrize("kind", ["folder", "video"])
+def test_an_interrupt_names_resume_and_leaves_nothing_half_written(kind, tiny_pose, photo, tmp_path):
+    if kind == "folder":
+        source = tmp_path / "in"
+        source.mkdir()
+        for number in range(200):
+            (source / f"{number}.jpg").symlink_to(photo)
+    else:
+        source = write_video(tmp_path / "clip.mp4", 300)
+    out = tmp_path / "out"
+    arguments = ["predict", source, "--pose2d", tiny_pose, "--det-model", "whole_image", "--out-dir", out]
+    command = [sys.executable, "-m", "hfpose", *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    partial = out / "predictions" / ".clip.json.part"
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        if (partial.is_file() and partial.stat().st_size > 2000) or len(list(out.glob("predictions/*.json"))) > 5:
+            break
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert re.fullmatch(
+        rf"hfpose: Interrupted after \d+ (image|frame)s?; what is complete is in {re.escape(str(out))}. "
+        r"To go on, run the same command with --resume.\n",
+        told,
+    )
+    for path in out.glob("predictions/*.json"):
+        assert len(json.loads(path.read_text())) == 1
+    assert kind == "folder" or not (out / "predictions" / "clip.json").exists()
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_an_output_folder_that_is_a_file_is_one_sentence(place, tiny_pose, photo, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    done = run("predict", photo, "--pose2d", tiny_pose, "--out-dir", tmp_path / place)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert f"'{tmp_path / 'file'}' is a file" in line
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_one_sentence():
+    with Path("/dev/full").open("w") as full:
+        done = run("models", stdout=full)
+    assert (done.returncode, done.stderr) == (1, "hfpose: No space left on device.\n")
+
+
+def test_a_result_that_cannot_be_written_is_one_sentence_and_leaves_no_file(tiny_pose, photo, tmp_path):
+    done = run(
+        *("predict", photo, "--pose2d", tiny_pose, "--det-model", "whole_image", "--out-dir", tmp_path / "out"),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500)),
+    )
+    assert (done.returncode, done.stderr) == (1, "hfpose: File too large.\n")
+    assert not [path for path in (tmp_path / "out").rglob("*.j*") if path.name != "manifest.jsonl"]
+
+
+@pytest.mark.parametrize("argument", ["--version", "models"])
+def test_a_closed_pipe_is_one_sentence(argument):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = run(argument, stdout=writer)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "hfpose: What read the output has ended before all was written.\n")
+
+
+def test_an_error_of_a_library_is_one_line(monkeypatch, capsys):
+    def fail() -> None:
+        raise OSError("first line\nsecond line")
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert (end.value.code, capsys.readouterr().err) == (1, "hfpose: first line second line\n")
