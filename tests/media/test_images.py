@@ -98,7 +98,8 @@ def test_alpha_of_array_is_dropped(photo: np.ndarray) -> None:
     ("array", "words"),
     [
         (np.zeros((4, 4, 3), np.float32), ["float32", "uint8", "255"]),
-        (np.zeros((4, 4, 3), np.uint16), ["uint16", "uint8"]),
+        (np.zeros((4, 4, 3), np.uint16), ["uint16", "(array >> 8).astype(numpy.uint8)", "16 bits"]),
+        (np.zeros((4, 4), np.int32), ["int32", "(array >> 8)", "between 0 and 255"]),
         (np.zeros((3, 40, 50), np.uint8), ["(3, 40, 50)", "transpose(1, 2, 0)"]),
         (np.zeros((2, 4, 4, 3), np.uint8), ["(2, 4, 4, 3)", "list"]),
         (np.zeros((4,), np.uint8), ["(4,)"]),
