@@ -99,7 +99,7 @@ class Child:
         env = {
             **os.environ,
             "HF_HOME": str(tmp_path / "home"),
-            "TESTS": str(Path(__file__).parent),
+            "TESTS": str(Path(__file__).parents[1]),
             "CONVERSIONS": str(tmp_path / "conversions.txt"),
             **(zoo_environment(tmp_path / "zoo.json") if (tmp_path / "zoo.json").exists() else {}),
             **environment,
