@@ -172,9 +172,9 @@ def test_convert_to_where_a_file_is_in_the_way(tmp_path: Path, output: str) -> N
 
 def test_push_prints_the_revision_and_goes_on_after_a_failure(tmp_path: Path, cache: Path, server: HubServer) -> None:
     environment = server.environment(tmp_path / "home")
-    done = hfpose(tmp_path, "push", "rtmo", DETECTOR, "--namespace", USER, **environment)
+    done = hfpose(tmp_path, "push", "no-such-model", DETECTOR, "--namespace", USER, **environment)
     assert done.returncode == 1
-    assert "RTMO is not supported yet" in done.stderr
+    assert "no model called 'no-such-model'" in done.stderr
     commit = server.repository(f"{USER}/{DETECTOR}").commit_at("main")
     assert done.stdout.startswith(f"{USER}/{DETECTOR} (revision {commit['id']})")
     assert set(commit["files"]) == {"config.json", "model.safetensors", "README.md"}

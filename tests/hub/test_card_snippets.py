@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from hfpose.hub.cards import entry_card
-from hfpose.hub.zoo import ModelEntry, list_entries
+from hfpose.hub.zoo import TASKS, ModelEntry, find_entry, list_entries
 from hub_server import USER, HubServer
 from small_zoo import FOUND_CLASSES, SETTINGS, save_small_model, write_photo, write_video
 
@@ -87,7 +87,10 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     write_photo(folder / "photo.jpg")
     write_video(folder / "video.mp4", FRAMES)
     with HubServer(folder / "hub") as server:
-        for entry in ENTRIES:
+        quoted = {name for entry in ENTRIES for name in re.findall(r'"([^"]+)"', snippets(kept_card(entry))[0])}
+        named = [found for name in sorted(quoted) for task in TASKS if (found := find_entry(name, task))]
+        parts = {part.name: part for entry in (*ENTRIES, *named) for part in (entry, *entry.companions())}
+        for entry in parts.values():
             server.publish_folder(f"{USER}/{entry.name}", save_small_model(entry, folder / "models" / entry.name))
         yield Hub(server, folder)
 

@@ -387,12 +387,6 @@ def test_name_of_two_stages_needs_the_task() -> None:
         hub.resolve("human")
 
 
-def test_unsupported_family_is_not_fetched(host: CheckpointHost) -> None:
-    with pytest.raises(ConfigError, match="RTMO is not supported yet"):
-        hub.resolve("rtmo", convert=convert)
-    assert host.requests == []
-
-
 def test_config_file_of_the_reference_names_its_model(host: CheckpointHost) -> None:
     assert hub.resolve(f"demo/mmdetection_cfg/{NAME}.py", convert=convert).name == NAME
     assert hub.resolve(f"./demo/{NAME}.py", convert=convert).name == NAME
