@@ -204,7 +204,7 @@ def test_configuration_of_an_entry(entry: ModelEntry) -> None:
 
 @pytest.mark.parametrize("entry", list_entries(), ids=lambda entry: entry.name)
 def test_every_name_and_alias_is_found(entry: ModelEntry) -> None:
-    assert all(find_entry(name, entry.task) is entry for name in (entry.name, *entry.aliases))
+    assert all(find_entry(name, entry.task) == entry for name in (entry.name, *entry.aliases))
 
 
 def test_reference_is_a_fresh_copy() -> None:
