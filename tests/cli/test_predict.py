@@ -38,7 +38,7 @@ DEMO_DEFAULTS = {
     "--draw-bbox": False,
     "--draw-heatmap": False,
     "--bbox-thr": 0.3,
-    "--nms-thr": 0.3,
+    "--nms-thr": None,
     "--pose-based-nms": "false",
     "--kpt-thr": 0.3,
     "--tracking-thr": 0.3,
