@@ -14,9 +14,13 @@ from hfpose.errors import ConfigError
 from hfpose.keypoints import KeypointSchema, list_schemas, load_schema, schema_for_config
 
 
+# Schemas of published models whose data set has no file in the reference.
+OWN_SCHEMAS = {"coco_aic"}
+
+
 def test_every_schema_equals_the_reference(shared: Path):
     facts = sorted((shared / "facts" / "datasets").glob("*.json"))
-    assert [path.stem for path in facts] == list(list_schemas())
+    assert {path.stem for path in facts} == {*list_schemas()} - OWN_SCHEMAS
     for path in facts:
         expected, schema = json.loads(path.read_text()), load_schema(path.stem).to_dict()
         for name in (

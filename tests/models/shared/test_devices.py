@@ -10,6 +10,7 @@ import torch
 from hfpose import RTMPoseImageProcessor
 from hfpose.models.shared.devices import crop_on_device, to_device
 from hfpose.models.shared.top_down import crop_matrices
+from hfpose.pipelines.options import CallOptions
 from hfpose.pipelines.stage import load_stage
 from hfpose.pipelines.top_down import TopDownEstimator
 
@@ -79,14 +80,14 @@ def test_an_image_of_one_pixel():
 def test_keypoints_of_both_ways_agree(tiny_pose):
     estimator = TopDownEstimator(load_stage(tiny_pose, "pose"))
     images, boxes = [scene(0), scene(1)], [BOXES[:3], BOXES[:1]]
-    options = {"flip_test": False, "batch_size": 8}
-    expected = np.concatenate([people.keypoints for people in estimator(images, boxes, **options)])
+    options = CallOptions(pose_batch_size=8)
+    expected = np.concatenate([poses["keypoints"] for poses in estimator(images, boxes, options)])
 
     def on_device(arrays, boxes_of_images):
         return estimator.stage.image_processor.pixel_values_on_device(arrays, boxes_of_images, CPU)
 
     estimator._pixel_values = on_device
-    found = np.concatenate([people.keypoints for people in estimator(images, boxes, **options)])
+    found = np.concatenate([poses["keypoints"] for poses in estimator(images, boxes, options)])
     distance = np.linalg.norm(found - expected, axis=-1)
     # The untrained network has near-ties between bins far from each other.
     assert (distance < 0.1).mean() > 0.9
