@@ -52,6 +52,7 @@ model = dict(
 test_dataloader = dict(dataset=dict(type='Human36mDataset'))
 """
 GOLDENS = Path(__file__).parents[1] / "goldens"
+DEMO_POSE = Path(hfpose.__file__).parent / "data" / "demo" / "pose"
 
 
 def randomize(model: torch.nn.Module, std: float = 0.2) -> None:
@@ -134,7 +135,7 @@ def filled_cache(
     """A cache of converted models that has small ones under the names of some of the zoo's."""
     models = {
         "rtmpose-m_8xb256-420e_body8-256x192": tiny_pose,
-        "rtmpose-m_8xb256-420e_coco-256x192": tiny_pose,
+        "rtmpose-m_8xb256-420e_coco-256x192": DEMO_POSE,  # of random weights all keypoints may lie outside
         "td-hm_hrnet-w32_8xb64-210e_coco-256x192": tiny_hrnet,
         "motionbert_dstformer-ft-243frm_8xb32-120e_h36m": tiny_lifter,
         "internet_res50_4xb16-20e_interhand3d-256x256": tiny_hands,

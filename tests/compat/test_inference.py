@@ -38,7 +38,7 @@ def lifter(tiny_lifter):
 
 def test_names_paths_and_config_files(store, tiny_pose, noise, model):
     expected = inference_topdown(model, noise())[0].pred_instances.keypoints
-    for config in ("human", "configs/a/rtmpose-m_8xb256-420e_coco-256x192.py", str(tiny_pose)):
+    for config in ("human", "configs/a/rtmpose-m_8xb256-420e_body8-256x192.py", str(tiny_pose)):
         found = inference_topdown(init_model(config, device="cpu"), noise())[0].pred_instances.keypoints
         np.testing.assert_array_equal(found, expected)
     assert init_model("human3d", device="cpu").is_lifter

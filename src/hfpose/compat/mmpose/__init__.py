@@ -8,7 +8,7 @@
 Names, arguments and results are those of MMPose 1.3.2 (`mmpose.apis`, and what its inference guide uses of
 `mmpose.structures`, `mmpose.registry` and `mmcv`). Where it differs on purpose is said in docs/mmpose.md.
 
-Names are imported when they are first used, so that a list of aliases costs no import of torch.
+Names are imported when they are first used.
 """
 
 from __future__ import annotations
