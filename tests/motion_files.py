@@ -92,13 +92,31 @@ def read_bvh(text: str) -> BvhFile:
 
 
 def read_trc(text: str) -> tuple[dict[str, str], list[str], np.ndarray]:
-    """What the header says, the names of markers, and rows (T, 2 + 3 K) with NaN for empty fields."""
+    """What the header says, the names of markers, and rows (T, 2 + 3 K) with NaN for empty fields.
+
+    As strict as OpenSim 4 and Mokka: a tab ends a field, what follows the last tab of a line counts only where it is not
+    empty, and every row has three fields for each marker.
+    """
     lines = text.split("\n")
     assert lines[0].split("\t")[:3] == ["PathFileType", "4", "(X/Y/Z)"]
-    header = dict(zip(lines[1].split("\t"), lines[2].split("\t"), strict=True))
-    names = [name for name in lines[3].split("\t")[2:] if name]
-    columns = lines[4].split("\t")
-    assert columns == ["", "", *(f"{axis}{i}" for i in range(1, len(names) + 1) for axis in "XYZ")]
+    keys, values = _fields(lines[1]), _fields(lines[2])
+    expected = "DataRate CameraRate NumFrames NumMarkers Units OrigDataRate OrigDataStartFrame OrigNumFrames"
+    assert keys == expected.split() and len(values) == len(keys)
+    header = dict(zip(keys, values, strict=True))
+    labels = [label for label in _fields(lines[3]) if label]
+    assert labels[:2] == ["Frame#", "Time"]
+    names = labels[2:]
+    assert len(names) == int(header["NumMarkers"])
+    assert _fields(lines[4]) == ["", "", *(f"{axis}{i}" for i in range(1, len(names) + 1) for axis in "XYZ")]
     assert lines[5] == "" and lines[-1] == ""
-    rows = [[float(value) if value else np.nan for value in line.split("\t")] for line in lines[6:-1]]
-    return header, names, np.array(rows)
+    rows = [_fields(line) for line in lines[6:-1]]
+    assert len(rows) == int(header["NumFrames"])
+    assert {len(row) for row in rows} == {2 + 3 * len(names)}
+    points = np.array([[float(value) if value else np.nan for value in row] for row in rows])
+    assert (np.isnan(points[:, 2:]).reshape(len(rows), -1, 3).sum(-1) % 3 == 0).all()
+    return header, names, points
+
+
+def _fields(line: str) -> list[str]:
+    fields = line.split("\t")
+    return fields if fields[-1] else fields[:-1]

@@ -115,12 +115,32 @@ def test_who_has_no_identity_in_a_video_is_left_out(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "clip").iterdir()] == ["clip_track5.bvh"]
 
 
-def test_pose_that_is_not_finite_counts_as_missing(tmp_path: Path) -> None:
+def test_a_missing_keypoint_leaves_the_others_of_its_frame(tmp_path: Path) -> None:
     broken = people(0)
-    broken.keypoints[0, 3] = np.nan
-    write(TrackWriter(tmp_path, "bvh"), (frame(0), people(0)), (frame(1), broken), (frame(2), people(0, shift=1)))
-    file = read_bvh((tmp_path / "clip" / "clip_track0.bvh").read_text())
-    assert file.joints()["root"][:, 2] == pytest.approx([0, 0, 1])
+    broken.keypoints[0, [3, 16], 1] = np.nan  # the last marker is the last field of a row
+    for kind in ("trc", "bvh"):
+        results = [(frame(0), people(0)), (frame(1), broken), (frame(2), people(0, shift=1))]
+        write(TrackWriter(tmp_path, kind), *results)  # type: ignore[arg-type]
+        (tmp_path / "clip").rename(tmp_path / kind)
+    _, _, rows = read_trc((tmp_path / "trc" / "clip_track0.trc").read_text())
+    markers = rows[1, 2:].reshape(17, 3)
+    assert np.flatnonzero(np.isnan(markers).any(1)).tolist() == [3, 16]
+    assert not np.isnan(rows[[0, 2]]).any()
+    joints = read_bvh((tmp_path / "bvh" / "clip_track0.bvh").read_text()).joints()
+    assert joints["right_foot"][:, 2] == pytest.approx([0, 0, 1], abs=1e-5)
+
+
+def test_opensim_reads_gaps(tmp_path: Path) -> None:
+    opensim = pytest.importorskip("opensim", reason="checks TRC files with OpenSim itself, where it is installed")
+    broken = people(0)
+    broken.keypoints[0, [0, 16]] = np.nan
+    write(TrackWriter(tmp_path, "trc"), (frame(0), people(0)), (frame(1), broken), (frame(3), people(0)))
+    table = opensim.TimeSeriesTableVec3(str(tmp_path / "clip" / "clip_track0.trc"))
+    assert tuple(table.getColumnLabels()) == NAMES
+    read = np.array([[list(table.getRowAtIndex(row)[k].to_numpy()) for k in range(17)] for row in range(4)])
+    missing = np.isnan(read).any(-1)
+    assert missing.sum(1).tolist() == [0, 2, 17, 0] and missing[1, [0, 16]].all()
+    assert read[0, 4] == pytest.approx([0, 400, 0], abs=1e-3)
 
 
 def test_results_that_the_formats_do_not_hold_are_named(tmp_path: Path) -> None:

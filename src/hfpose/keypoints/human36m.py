@@ -84,7 +84,8 @@ def keypoints_to_h36m(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Keypoints (..., K, D) of `schema` as Human3.6M's (..., 17, D), and their scores (..., 17).
 
-    A score is that of the least certain keypoint that takes part; without scores it is 1.
+    A score is that of the least certain keypoint that takes part; without scores it is 1. Where a keypoint that takes part is
+    not finite the converted one is NaN.
 
     Raises:
         ConfigError: if nobody has said how the keypoints of `schema` become Human3.6M's.
@@ -96,7 +97,9 @@ def keypoints_to_h36m(
             f"Schema {schema.name!r} has {weights.shape[1]} keypoints, but keypoints has {keypoints.shape[-2]} "
             f"(its shape is {keypoints.shape})."
         )
-    converted = (weights @ keypoints).astype(keypoints.dtype, copy=False)
+    missing = ~np.isfinite(keypoints).all(-1)
+    converted = (weights @ np.where(missing[..., None], 0, keypoints)).astype(keypoints.dtype, copy=False)
+    converted[(missing[..., None, :] & (weights > 0)).any(-1)] = np.nan
     if keypoint_scores is None:
         return converted, np.ones(converted.shape[:-1], np.float32)
     taking_part = np.where(weights > 0, keypoint_scores[..., None, :], np.inf)

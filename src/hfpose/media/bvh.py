@@ -86,8 +86,8 @@ def bvh_text(keypoints: np.ndarray, *, frame_rate: float) -> str:
     """The contents of a BVH file: meters, y up, z toward the camera; rotations in degrees about z, x and y, in this order.
 
     Args:
-        keypoints: (T, 17, 3) Human3.6M's in meters, in the frame of 3D results. A frame that is not finite holds the pose
-            of the one before it (at the beginning, of the one after it), for BVH has no gaps.
+        keypoints: (T, 17, 3) Human3.6M's in meters, in the frame of 3D results. BVH has no gaps: a keypoint that is not
+            finite stays where the root saw it last (at the beginning, where it is seen first).
         frame_rate: frames per second.
     """
     points = _held(np.asarray(keypoints, np.float64) @ _AXES.T)
@@ -104,10 +104,18 @@ def bvh_text(keypoints: np.ndarray, *, frame_rate: float) -> str:
 
 
 def _held(points: np.ndarray) -> np.ndarray:
-    """Points (T, 17, 3) with frames that are not finite replaced by the last one before that is, or the first one."""
-    known = np.flatnonzero(np.isfinite(points).all((1, 2)))
-    latest = np.searchsorted(known, np.arange(len(points)), side="right") - 1
-    return points[known[np.maximum(latest, 0)]]
+    """Points (T, 17, 3) with those that are not finite at their last place relative to the root, or at their first one."""
+    root = _last_known(points[:, :1])
+    held = root + _last_known(points - points[:, :1])
+    return np.where(np.isfinite(held), held, root)  # who is never seen is in the root
+
+
+def _last_known(points: np.ndarray) -> np.ndarray:
+    """Points (T, K, 3), each that is not finite replaced by the last one of its kind that is, or the first one."""
+    known = np.isfinite(points).all(-1)
+    latest = np.maximum.accumulate(np.where(known, np.arange(len(points))[:, None], -1))
+    latest = np.where(latest < 0, known.argmax(0), latest)
+    return np.take_along_axis(points, latest[..., None], 0)
 
 
 def _bone_lengths(points: np.ndarray) -> dict[str, float]:

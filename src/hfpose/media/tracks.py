@@ -27,9 +27,9 @@ class TrackWriter:
 
     The files are `name_track3.trc`, or `name_track3_from120.bvh` for a person who is first seen in frame 120; of images
     `name_person0.trc`. They begin with the first frame in which the person is there and end with the last; frames that the
-    lifter interpolated count. In frames between in which the person is missing, TRC has empty fields and BVH, which knows
-    no gaps, holds the last pose; so it is where a coordinate is not finite. People without an identity (of whom next to
-    nothing was seen) are left out.
+    lifter interpolated count. In frames between in which the person or a keypoint is missing (not finite), TRC has empty
+    fields and BVH, which knows no gaps, holds the last place. People without an identity (of whom next to nothing was seen)
+    are left out.
 
     TRC is in millimeters with y up and x toward the camera, as OpenSim has it; BVH in meters with y up and z toward the
     camera, rotations about z, x and y. Keypoints are relative to the root, so nobody moves from the spot, and their height
@@ -114,7 +114,7 @@ class _Tracks:
         for row, keypoints in enumerate(bodies):
             track = _UNTRACKED if output.track_ids is None else int(output.track_ids[row])
             is_lost = frame_index is not None and track == _UNTRACKED
-            if is_lost or not np.isfinite(keypoints).all():
+            if is_lost or not np.isfinite(keypoints).all(-1).any():
                 continue
             who = f"person{row}" if frame_index is None else f"track{track}"
             self._people.setdefault(who, []).append((frame_index or 0, keypoints * turn))

@@ -18,8 +18,8 @@ def trc_text(
     """The contents of a TRC file: millimeters, y up, x toward the camera.
 
     Args:
-        keypoints: (T, K, 3) meters in the frame of 3D results. Rows that are not finite become empty fields, which
-            OpenSim reads as missing.
+        keypoints: (T, K, 3) meters in the frame of 3D results. A keypoint that is not finite becomes three empty
+            fields, which OpenSim and Mokka read as a missing marker.
         names: of the K keypoints.
         frame_rate: frames per second.
         first_frame: number of the first frame in its video. Frames are numbered from 1 in the file, and the time is
@@ -34,13 +34,15 @@ def trc_text(
         f"PathFileType\t4\t(X/Y/Z)\t{file_name}",
         "DataRate\tCameraRate\tNumFrames\tNumMarkers\tUnits\tOrigDataRate\tOrigDataStartFrame\tOrigNumFrames",
         f"{rate}\t{rate}\t{number}\t{len(names)}\tmm\t{rate}\t{first}\t{number}",
-        "\t".join(["Frame#", "Time", *("\t\t".join((name, "")) for name in names)]).rstrip("\t"),
+        "\t".join(["Frame#", "Time", *(f"{name}\t\t" for name in names), ""]),
         "\t".join(["", "", *axes]),
         "",
     ]
     points = np.asarray(keypoints, np.float64)[..., _AXES] * _MILLIMETERS
+    points[~np.isfinite(points).all(-1)] = np.nan
     for index, row in enumerate(points):
-        values = [f"{value:.4f}" if np.isfinite(value) else "" for value in row.ravel().tolist()]
+        values = ["" if np.isnan(value) else f"{value:.4f}" for value in row.ravel().tolist()]
         frame = first_frame + index
-        lines.append("\t".join([str(frame + 1), f"{frame / frame_rate:.6f}", *values]))
+        # Readers count fields by the tabs that end them: without the last tab an empty last field would not be there.
+        lines.append("\t".join([str(frame + 1), f"{frame / frame_rate:.6f}", *values, ""]))
     return "\n".join(lines) + "\n"
