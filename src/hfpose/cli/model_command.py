@@ -14,5 +14,6 @@ class ModelCommand(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
-        hfpose.register()
+        if not ctx.params.get("show_alias"):  # a list of names needs no model
+            hfpose.register()
         return super().invoke(ctx)
