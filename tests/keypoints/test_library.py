@@ -13,7 +13,6 @@ from transformers import VitPoseConfig
 from hfpose.errors import ConfigError
 from hfpose.keypoints import KeypointSchema, list_schemas, load_schema, schema_for_config
 
-
 # Schemas of published models whose data set has no file in the reference.
 OWN_SCHEMAS = {"coco_aic"}
 
