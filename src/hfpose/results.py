@@ -97,7 +97,8 @@ class PoseOutput(Sequence[PoseInstance]):
     Coordinates are pixels of the image as shown (EXIF rotation applied), x right, y down, pixel centers at integers.
 
     Args:
-        keypoints: (N, K, 2) float32 pixels, or for 3D pipelines (N, K, 3) in meters.
+        keypoints: (N, K, 2) float32 pixels, or for 3D pipelines (N, K, 3) in meters, x left, y toward the camera, z up unless
+            other `axes` were asked for.
         keypoint_scores: (N, K) float32.
         keypoints_visible: (N, K) float32 from 0 to 1, how likely each keypoint is to be visible, or None.
         boxes: (N, 4) float32 `x1, y1, x2, y2`, or None.
@@ -107,8 +108,6 @@ class PoseOutput(Sequence[PoseInstance]):
         interpolated: (N,) bool, whether a person was not seen in this frame but in frames around it, or None.
         hand_types: (N, 2) bool, whether there is a right and a left hand, or None.
         root_depths: (N,) float32 millimeters from the right wrist to the left one along depth, or None.
-        is_mirrored: whether people in 3D are mirror images of those in the image, as the reference's lifters make them,
-            since their depth grows away from the camera; None where that is not known.
         heatmaps: (N, K, h, w) float32, each over the region of the image in `heatmap_boxes`; or (K, H, W) over
             the whole image; or None.
         heatmap_boxes: (N, 4) float32 `x1, y1, x2, y2`, or None.
@@ -134,7 +133,6 @@ class PoseOutput(Sequence[PoseInstance]):
     interpolated: np.ndarray | None = None
     hand_types: np.ndarray | None = None
     root_depths: np.ndarray | None = None
-    is_mirrored: bool | None = None
     heatmaps: np.ndarray | None = None
     heatmap_boxes: np.ndarray | None = None
     visualization: np.ndarray | None = None

@@ -187,7 +187,7 @@ def test_poses_are_lifted_as_by_the_pipelines_lifter(lifter):
     inputs = lifter.image_processor(clip, (160, 120), do_normalize_boxes=False, return_tensors="pt")
     outputs = lifter.network(**inputs, flip_test=True)
     expected = lifter.image_processor.post_process_pose_lifting(
-        outputs, (160, 120), do_swap_axes=False, do_rebase_height=False
+        outputs, (160, 120), axes="camera", do_rebase_height=False
     )
     np.testing.assert_allclose(keypoints, expected[0], atol=1e-5)
 

@@ -518,7 +518,7 @@ def test_each_frame_is_lifted_alone_with_mirror_images(lifting, tiny_lifter, tin
     clip = str(write_clip())
     frames = [keypoints(result["predictions"][0]) for result in lifting(clip)]
     pipe = hfpose.pipeline("pose-estimation-3d", model=tiny_lifter, pose=tiny_pose, detector="whole_image")
-    expected = pipe(clip, temporal="frame", flip_test=True, lifter_flip_test=True)
+    expected = pipe(clip, temporal="frame", flip_test=True, lifter_flip_test=True, axes="mmpose")
     np.testing.assert_allclose(frames, [output.keypoints for output in expected], atol=1e-4)
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,12 +52,6 @@ def test_trc_is_in_millimeters_with_y_up(tmp_path: Path) -> None:
     assert rows[:, :2].tolist() == [[1, 0], [2, 0.05]]
     # x left, y toward the camera, z up -> x toward the camera, y up, z left: right for whoever looks at the camera
     assert rows[1, 2 + 3 * 4 : 5 + 3 * 4] == pytest.approx([750, 400, 2000])
-
-
-def test_people_that_are_mirrored_in_depth_are_turned_back(tmp_path: Path) -> None:
-    write(TrackWriter(tmp_path, "trc"), (frame(0), replace(people(2, shift=-0.75), is_mirrored=True)))
-    _, _, rows = read_trc((tmp_path / "clip" / "clip_track2.trc").read_text())
-    assert rows[0, 2 + 3 * 4 : 5 + 3 * 4] == pytest.approx([750, 400, 2000])
 
 
 def test_frames_without_the_person_are_empty_in_trc(tmp_path: Path) -> None:
@@ -175,7 +168,7 @@ def test_both_formats_have_folders_of_their_own(tmp_path: Path) -> None:
 def test_body_of_a_whole_body_is_written(kind: str, tmp_path: Path) -> None:
     schema = load_schema("coco_wholebody")
     keypoints = np.random.default_rng(0).normal(size=(1, 133, 3)).astype(np.float32)
-    output = PoseOutput(keypoints=keypoints, keypoint_scores=np.ones((1, 133)), schema=schema, is_mirrored=False)
+    output = PoseOutput(keypoints=keypoints, keypoint_scores=np.ones((1, 133)), schema=schema)
     writer = TrackWriter(tmp_path, kind)  # type: ignore[arg-type]
     writer.check(schema, is_3d=True)
     writer.write(Frame(MediaItem(0, "image", "a")), output)
@@ -184,7 +177,7 @@ def test_body_of_a_whole_body_is_written(kind: str, tmp_path: Path) -> None:
     body, _ = keypoints_to_h36m(keypoints, None, schema)
     expected = tmp_path / "expected"
     other = TrackWriter(expected, kind)  # type: ignore[arg-type]
-    h36m = PoseOutput(keypoints=body, keypoint_scores=np.ones((1, 17)), schema=load_schema("h36m"), is_mirrored=False)
+    h36m = PoseOutput(keypoints=body, keypoint_scores=np.ones((1, 17)), schema=load_schema("h36m"))
     other.write(Frame(MediaItem(0, "image", "a")), h36m)
     other.close()
     assert path.read_text() == (expected / "a" / path.name).read_text()

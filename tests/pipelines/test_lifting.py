@@ -28,7 +28,7 @@ from hfpose.tracking.tracker import PoseTracker
 from walking import IMAGE_SIZE, crossing_walkers, walking_pose
 
 # How the reference leaves its results before its inferencer turns them upright.
-AS_DECODED = {"do_swap_axes": False, "do_rebase_height": False}
+AS_DECODED = {"axes": "camera", "do_rebase_height": False}
 MAX_FRAMES = 27
 
 

@@ -52,12 +52,13 @@ def test_an_image_is_lifted_alone(pipe):
     assert output.keypoints.shape == (2, 17, 3)
     assert output.keypoints_2d.shape == (2, 17, 2)
     assert output.schema.name == "h36m"
-    assert output.is_mirrored == pipe.lifter.image_processor.mirrors()
     assert output.keypoints[..., 2].min(axis=1) == pytest.approx([0, 0], abs=1e-6)
     relative = pipe(image(), boxes=BOXES, do_rebase_height=False)
     np.testing.assert_allclose(relative.keypoints[:, 0], 0, atol=1e-6)
-    camera = pipe(image(), boxes=BOXES, do_rebase_height=False, do_swap_axes=False)
-    np.testing.assert_allclose(camera.keypoints[..., 1], -relative.keypoints[..., 2], atol=1e-6)
+    camera = pipe(image(), boxes=BOXES, do_rebase_height=False, axes="camera")
+    np.testing.assert_allclose(camera.keypoints, -relative.keypoints[..., [0, 2, 1]], atol=1e-6)
+    reference = pipe(image(), boxes=BOXES, do_rebase_height=False, axes="mmpose")
+    np.testing.assert_allclose(reference.keypoints, relative.keypoints * [1, -1, 1], atol=1e-6)
 
 
 def test_a_3d_model_gives_a_3d_pipeline_for_either_task(tiny_pose, tiny_lifter):
@@ -222,7 +223,7 @@ def test_hands_in_given_boxes_and_drawn(hand_pipe):
     output = hand_pipe(image(), boxes=BOXES, return_visualization=True, keypoint_threshold=-1)
     assert output.num_instances == 2
     assert output.visualization.shape[1] > 320
-    plain = hand_pipe(image(), boxes=BOXES, do_swap_axes=False)
+    plain = hand_pipe(image(), boxes=BOXES, axes="camera")
     np.testing.assert_allclose(plain.keypoints[..., 1], plain.keypoints_2d[..., 1])
 
 

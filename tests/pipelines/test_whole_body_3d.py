@@ -38,14 +38,13 @@ def test_people_come_in_meters_without_a_lifter(pipe: Any, image: np.ndarray) ->
     assert people.keypoints.shape == (2, 133, 3)
     assert people.keypoints_2d.shape == (2, 133, 2)
     assert people.schema.name == "coco_wholebody"
-    assert people.is_mirrored is False
     assert (people.keypoints[..., 2].min(1) == 0).all()
 
 
 def test_hips_are_the_origin(pipe: Any, image: np.ndarray) -> None:
     people = pipe(image, boxes=BOXES, do_rebase_height=False)
     np.testing.assert_allclose(people.keypoints[:, HIPS].mean(1), 0, atol=1e-5)
-    camera = pipe(image, boxes=BOXES, do_root_relative=False, do_swap_axes=False, root_depth=2.0)
+    camera = pipe(image, boxes=BOXES, do_root_relative=False, axes="camera", root_depth=2.0)
     np.testing.assert_allclose(
         people.keypoints[..., 1],
         -(camera.keypoints[..., 2] - camera.keypoints[:, HIPS, 2].mean(1, keepdims=True)),
@@ -54,7 +53,7 @@ def test_hips_are_the_origin(pipe: Any, image: np.ndarray) -> None:
 
 
 def test_camera_scales_what_lies_across_the_view(pipe: Any, image: np.ndarray) -> None:
-    options = {"boxes": BOXES, "do_root_relative": False, "do_swap_axes": False}
+    options = {"boxes": BOXES, "do_root_relative": False, "axes": "camera"}
     near, far = (pipe(image, focal_length=focal, **options).keypoints for focal in (500, 1000))
     np.testing.assert_allclose(near[..., :2], 2 * far[..., :2], atol=1e-4)
     np.testing.assert_allclose(near[..., 2], far[..., 2])

@@ -33,9 +33,8 @@ class TrackWriter:
 
     TRC is in millimeters with y up and x toward the camera, as OpenSim has it; BVH in meters with y up and z toward the
     camera, rotations about z, x and y. Keypoints are relative to the root, so nobody moves from the spot, and their height
-    is that of the results. Both formats take depth to grow toward the camera, so people that are mirrored in the results
-    (`human3d`, as in the reference) are turned back here. Of whole bodies the body alone is written, as Human3.6M's 17
-    keypoints.
+    is that of the results, which have to be in the axes `"world"`. Of whole bodies the body alone is written, as Human3.6M's
+    17 keypoints.
 
     The motions of a video are kept in memory until it ends, about 200 bytes for each person and frame.
 
@@ -109,7 +108,6 @@ class _Tracks:
         if not output.num_instances:
             return
         assert output.schema is not None  # see `check`
-        turn = np.array([1, -1 if output.is_mirrored else 1, 1], np.float32)
         bodies, _ = keypoints_to_h36m(output.keypoints, None, output.schema)
         for row, keypoints in enumerate(bodies):
             track = _UNTRACKED if output.track_ids is None else int(output.track_ids[row])
@@ -117,7 +115,7 @@ class _Tracks:
             if is_lost or not np.isfinite(keypoints).all(-1).any():
                 continue
             who = f"person{row}" if frame_index is None else f"track{track}"
-            self._people.setdefault(who, []).append((frame_index or 0, keypoints * turn))
+            self._people.setdefault(who, []).append((frame_index or 0, keypoints))
 
     def finish(self) -> None:
         for who, poses in self._people.items():

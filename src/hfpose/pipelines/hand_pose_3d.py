@@ -38,7 +38,7 @@ class HandPose3DPipeline(Direct3DPipeline):
             decoded.keypoint_scores,
             decoded.hand_types,
             decoded.root_depths,
-            options.do_swap_axes,
+            options.axes,
             options.do_rebase_height,
         )
         return replace(decoded, keypoints=keypoints, keypoint_scores=scores, keypoints_2d=decoded.keypoints[..., :2])

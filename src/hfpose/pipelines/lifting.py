@@ -18,6 +18,7 @@ from transformers import PreTrainedConfig
 
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema, schema_for_config
+from hfpose.models.shared.axes import Axes
 from hfpose.pipelines.options import Temporal
 from hfpose.pipelines.person_clips import INTERPOLATED, LiftedFrame, PersonClip, join_clips
 from hfpose.pipelines.stage import Stage
@@ -42,7 +43,7 @@ class TemporalLifter:
             if the whole body shrank; 0 takes each frame's own box.
         batch_size: windows that go through the model at once, whichever people they are of.
         flip_test: average over the mirrored clip, for twice the cost.
-        do_normalize_boxes, do_root_relative, do_swap_axes, do_rebase_height: replace the processor's own, see
+        do_normalize_boxes, do_root_relative, axes, do_rebase_height: replace the processor's own, see
             `MotionBertImageProcessor`.
 
     Raises:
@@ -62,7 +63,7 @@ class TemporalLifter:
         flip_test: bool = False,
         do_normalize_boxes: bool | None = None,
         do_root_relative: bool | None = None,
-        do_swap_axes: bool | None = None,
+        axes: Axes | None = None,
         do_rebase_height: bool | None = None,
     ) -> None:
         if temporal not in get_args(Temporal):
@@ -92,7 +93,7 @@ class TemporalLifter:
         self._decoding = {
             "do_normalize_boxes": do_normalize_boxes,
             "do_root_relative": do_root_relative,
-            "do_swap_axes": do_swap_axes,
+            "axes": axes,
             "do_rebase_height": do_rebase_height,
         }
 
@@ -273,7 +274,6 @@ class TemporalLifter:
             box_scores=stacked("box_scores"),
             track_ids=ids if frame.track_ids is not None or (ids != UNTRACKED).any() else None,
             keypoints_2d=stacked("keypoints", count, 2) * width,
-            is_mirrored=self.stage.image_processor.mirrors(self._decoding["do_swap_axes"]),
             schema=self.schema,
             image_size=frame.image_size,
             source=frame.source,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar, get_args
 
 from hfpose.errors import InputError
+from hfpose.models.shared.axes import Axes
 from hfpose.tracking.tracker import Association
 
 Temporal = Literal["clip", "frame"]
@@ -103,12 +104,13 @@ class CallOptions3D(CallOptions):
     """Arguments of a call of a 3D pipeline.
 
     Args:
-        do_swap_axes: z up instead of the camera's axes; None for what the image processor says.
+        axes: `"world"` (x left, y toward the camera, z up), `"camera"` (x right, y down, z away from it), or `"mmpose"`, where
+            people are mirror images as in the reference's results; None for what the image processor says.
         do_rebase_height: lowest keypoint at height 0; None for what the image processor says.
         num_instances: how many instances are drawn in 3D; None or a negative number draws all.
     """
 
-    do_swap_axes: bool | None = None
+    axes: Axes | None = None
     do_rebase_height: bool | None = None
     num_instances: int | None = None
 

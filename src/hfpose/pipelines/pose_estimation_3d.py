@@ -102,7 +102,7 @@ class PoseEstimation3DPipeline(PosePipeline):
             flip_test=chosen.lifter_flip_test,
             do_normalize_boxes=chosen.do_normalize_boxes,
             do_root_relative=chosen.do_root_relative,
-            do_swap_axes=chosen.do_swap_axes,
+            axes=chosen.axes,
             do_rebase_height=chosen.do_rebase_height,
         )
         OnlineLifter(lifter, chosen.lookahead)  # tells now, not at the first frame, if the lookahead is too long

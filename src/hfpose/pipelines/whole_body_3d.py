@@ -42,7 +42,7 @@ class WholeBodyOptions(CallOptions3D):
             "field_of_view",
             "root_depth",
             "do_root_relative",
-            "do_swap_axes",
+            "axes",
             "do_rebase_height",
         )
         given = [name for name in unused if getattr(self, name) is not None]
@@ -95,7 +95,7 @@ class WholeBody3DPipeline(Direct3DPipeline):
                 field_of_view=chosen.field_of_view,
                 root_depth=chosen.root_depth,
                 do_root_relative=chosen.do_root_relative,
-                do_swap_axes=chosen.do_swap_axes,
+                axes=chosen.axes,
                 do_rebase_height=chosen.do_rebase_height,
             )
-        return replace(decoded, keypoints=keypoints, keypoints_2d=decoded.keypoints[..., :2], is_mirrored=False)
+        return replace(decoded, keypoints=keypoints, keypoints_2d=decoded.keypoints[..., :2])

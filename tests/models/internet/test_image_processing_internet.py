@@ -63,7 +63,7 @@ def test_keypoint_without_response_lies_before_the_origin(processor: InterNetIma
 def test_left_hand_moves_by_the_depth_between_the_wrists(processor: InterNetImageProcessor) -> None:
     outputs = outputs_with_peaks([(32, 32, 32)] * 2, [200.0] * 2, root_depth=torch.tensor([[40.0]]))
     keypoints, _ = processor.assemble_hands(
-        *processor.decode(outputs, BOX), *processor.decode_hands(outputs), do_swap_axes=False
+        *processor.decode(outputs, BOX), *processor.decode_hands(outputs), axes="camera"
     )
     np.testing.assert_allclose(keypoints[0, :, 2], [0, 50])
 

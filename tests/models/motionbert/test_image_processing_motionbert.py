@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from hfpose.models.motionbert.modeling_motionbert import MotionBertForPoseLiftin
 from hfpose.models.shared.lifting import PoseLiftingOutput, keypoint_extent
 
 # How the reference leaves its results before its inferencer turns them upright.
-AS_DECODED = {"do_swap_axes": False, "do_rebase_height": False}
+AS_DECODED = {"axes": "camera", "do_rebase_height": False}
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_upright_poses_stand_on_the_ground(processor: MotionBertImageProcessor) 
     camera = processor.post_process_pose_lifting(output, (640, 480), **AS_DECODED)
     upright = processor.post_process_pose_lifting(output, (640, 480))
     np.testing.assert_allclose(upright[..., 0], -camera[..., 0], atol=1e-6)
-    np.testing.assert_allclose(upright[..., 1], camera[..., 2], atol=1e-6)
+    np.testing.assert_allclose(upright[..., 1], -camera[..., 2], atol=1e-6)
     assert (upright[..., 2].min(-1) == 0).all()
     # The highest keypoint is the one with the least y of the image.
     np.testing.assert_array_equal(upright[..., 2].argmax(-1), camera[..., 1].argmin(-1))
@@ -165,23 +166,32 @@ def test_poses_can_lie_in_images_of_one_size() -> None:
     outputs = np.random.default_rng(1).normal(size=(1, 3, 17, 3)).astype(np.float32)
     relative = outputs.copy()
     relative[:, :, 0] = 0  # the root is taken to be the origin
-    decoded = processor.post_process_pose_lifting(outputs, (320, 240), do_swap_axes=False, do_rebase_height=False)
+    decoded = processor.post_process_pose_lifting(outputs, (320, 240), axes="camera", do_rebase_height=False)
     np.testing.assert_allclose(decoded, relative, atol=1e-6)  # a unit is a meter
 
 
 @pytest.mark.parametrize("away", [True, False])
-@pytest.mark.parametrize("swap", [True, False])
-def test_mirrored_results_are_those_whose_axes_are_left_handed(away: bool, swap: bool) -> None:
-    processor = MotionBertImageProcessor(
-        do_normalize_boxes=False, depth_points_away=away, do_swap_axes=swap, do_rebase_height=False
-    )
-    # Right, down and away, a right-handed frame, as the lifter gives them.
-    steps = np.eye(3) * [1, 1, 1 if away else -1]
+@pytest.mark.parametrize(
+    ("axes", "expected"),
+    {
+        "world": [[-1, 0, 0], [0, 0, -1], [0, -1, 0]],
+        "camera": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+        "mmpose": [[-1, 0, 0], [0, 0, -1], [0, 1, 0]],
+    }.items(),
+)
+def test_axes_of_results(axes: Any, expected: list[list[int]], away: bool) -> None:
+    """Right, down and away from the camera, whichever way the network's depth grows; only the reference's are mirrored."""
+    processor = MotionBertImageProcessor(do_normalize_boxes=False, depth_points_away=away, do_rebase_height=False)
     outputs = np.zeros((1, 1, 17, 3))
-    outputs[0, 0, 1:4] = steps
-    right, down, far = processor.post_process_pose_lifting(outputs, (320, 240))[0, 0, 1:4]
-    assert processor.mirrors() == (np.linalg.det([right, down, far]) < 0)
-    assert processor.mirrors(not swap) != processor.mirrors()
+    outputs[0, 0, 1:4] = np.eye(3) * [1, 1, 1 if away else -1]
+    steps = processor.post_process_pose_lifting(outputs, (2000, 2000), depth_factors=np.ones(1), axes=axes)[0, 0, 1:4]
+    np.testing.assert_allclose(steps, expected, atol=1e-6)
+    assert (np.linalg.det(steps) < 0) == (axes == "mmpose")
+
+
+def test_unknown_axes_are_explained(processor: MotionBertImageProcessor) -> None:
+    with pytest.raises(InputError, match="world, camera, mmpose"):
+        processor.post_process_pose_lifting(np.zeros((1, 1, 17, 3)), (320, 240), axes="blender")  # type: ignore[arg-type]
 
 
 def test_without_box_normalization_the_size_of_the_image_counts() -> None:

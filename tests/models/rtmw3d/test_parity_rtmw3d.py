@@ -56,14 +56,14 @@ KEYPOINTS = np.array([[[310.0, 240, 0], [330, 240, 0], [320, 140, 0], [320, 240,
 
 def test_meters_are_those_of_a_pinhole_camera(processor: RTMW3DImageProcessor) -> None:
     meters = processor.to_meters(
-        KEYPOINTS, (640, 480), focal_length=500, root_depth=5, do_root_relative=False, do_swap_axes=False
+        KEYPOINTS, (640, 480), focal_length=500, root_depth=5, do_root_relative=False, axes="camera"
     )
     expected = [[[-0.1, 0, 5], [0.1, 0, 5], [0, -1, 5], [0, 0, 4]]]
     np.testing.assert_allclose(meters, expected, atol=1e-6)
 
 
 def test_people_stand_upright_and_are_no_mirror_images(processor: RTMW3DImageProcessor) -> None:
-    camera = processor.to_meters(KEYPOINTS, (640, 480), root_depth=5, do_swap_axes=False)
+    camera = processor.to_meters(KEYPOINTS, (640, 480), root_depth=5, axes="camera")
     upright = processor.to_meters(KEYPOINTS, (640, 480), root_depth=5, do_rebase_height=False)
     np.testing.assert_allclose(upright, -camera[..., [0, 2, 1]], atol=1e-6)
     assert upright[0, 2, 2] > 0.4  # above the hips
@@ -76,7 +76,7 @@ def test_people_stand_upright_and_are_no_mirror_images(processor: RTMW3DImagePro
 
 def test_center_is_the_middle_of_the_image_unlike_the_references(processor: RTMW3DImageProcessor) -> None:
     point = np.array([[[320.0, 240, 0]] * 4], np.float32)
-    meters = processor.to_meters(point, (640, 480), do_root_relative=False, do_swap_axes=False)
+    meters = processor.to_meters(point, (640, 480), do_root_relative=False, axes="camera")
     np.testing.assert_allclose(meters[0, 0, :2], 0, atol=1e-6)
     reference = processor.as_reference(point, np.array([[0, 0, 640, 480]], np.float32), (640, 480), "3d")
     assert abs(reference[0, 0, 0]) > 0.3

@@ -47,7 +47,7 @@ def test_track_is_encoded_lifted_and_decoded_as_by_the_reference(golden: Golden)
         golden.arrays["codec/model_out"], [(0, 0), (17 - golden.spec["head"]["num_joints"], 0), (0, 0)]
     )
     decoded = processor.post_process_pose_lifting(
-        outputs, (1000, 1000), roots=root[:, 0], do_swap_axes=False, do_rebase_height=False
+        outputs, (1000, 1000), roots=root[:, 0], axes="camera", do_rebase_height=False
     )
     assert relative_error(torch.from_numpy(decoded[0]), golden.arrays["codec/decoded"]) < 1e-4
 

@@ -345,7 +345,7 @@ def inference_pose_lifter_model(
         network = model.network
         keypoints_2d = inputs["keypoints_2d"].to(network.device, network.dtype)
         outputs = network(keypoints_2d, flip_test=model.cfg.model.test_cfg.flip_test)
-    keypoints = processor.post_process_pose_lifting(outputs, image_size, do_swap_axes=False, do_rebase_height=False)
+    keypoints = processor.post_process_pose_lifting(outputs, image_size, axes="camera", do_rebase_height=False)
     if (
         network.config.model_type == "temporal_convolution"
     ):  # which the reference asks for the frame in the middle only

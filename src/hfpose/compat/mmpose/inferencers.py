@@ -223,6 +223,7 @@ class Pose3DInferencer(BaseInferencer):
             lifter_flip_test=self.pipeline.lifter.image_processor.flip_test,
             do_normalize_boxes=False if call.disable_norm_pose_2d else None,
             do_rebase_height=not call.disable_rebase_keypoint,
+            axes="mmpose",
             track="oks" if call.use_oks_tracking else "iou",
             tracking_threshold=call.tracking_thr,
             drawing=_drawing_3d(call) if call.draws else None,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers.utils import ModelOutput
 
+from hfpose.models.shared.axes import Axes
 from hfpose.models.shared.top_down import TopDownImageProcessor, check_boxes
 
 # Scores above 1 are read as heatmap values of a model that was trained with peaks of 255.
@@ -26,8 +27,9 @@ class InterNetImageProcessor(TopDownImageProcessor):
         depth_bound: extent in mm of the heatmaps along depth, around the wrist of the hand.
         root_depth_bound: extent in mm of the heatmap of the depth between the wrists.
         root_depth_size: its cells.
-        do_swap_axes: x right, y away from the camera, z up, instead of x right, y down, z away from the camera.
-        do_rebase_height: move the hands up or down so that their lowest keypoint has z = 0; needs `do_swap_axes`.
+        axes: x right, y away from the camera, z up for `"world"` and `"mmpose"`, for x are pixels; x right, y down, z away
+            from the camera for `"camera"`.
+        do_rebase_height: move the hands up or down so that their lowest keypoint has z = 0, where z points up.
         kwargs: see [`TopDownImageProcessor`].
     """
 
@@ -36,7 +38,7 @@ class InterNetImageProcessor(TopDownImageProcessor):
         depth_bound: float = 400.0,
         root_depth_bound: float = 400.0,
         root_depth_size: int = 64,
-        do_swap_axes: bool = True,
+        axes: Axes = "world",
         do_rebase_height: bool = True,
         size: dict[str, int] | None = None,
         flip_test: bool = False,
@@ -46,7 +48,7 @@ class InterNetImageProcessor(TopDownImageProcessor):
         self.depth_bound = depth_bound
         self.root_depth_bound = root_depth_bound
         self.root_depth_size = root_depth_size
-        self.do_swap_axes = do_swap_axes
+        self.axes = axes
         self.do_rebase_height = do_rebase_height
 
     def decode_crops(self, outputs: ModelOutput) -> tuple[Tensor, Tensor]:
@@ -105,7 +107,7 @@ class InterNetImageProcessor(TopDownImageProcessor):
         scores: np.ndarray,
         hand_type: np.ndarray,
         relative_depth: np.ndarray,
-        do_swap_axes: bool | None = None,
+        axes: Axes | None = None,
         do_rebase_height: bool | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Both hands in one space: the left one moved by the depth between the wrists, absent ones with score 0.
@@ -115,7 +117,7 @@ class InterNetImageProcessor(TopDownImageProcessor):
             scores: (N, K) of `decode`.
             hand_type: (N, 2) of `decode_hands`.
             relative_depth: (N,) of `decode_hands`.
-            do_swap_axes, do_rebase_height: replace the processor's own.
+            axes, do_rebase_height: replace the processor's own.
 
         Returns:
             Keypoints (N, K, 3), pixels of the image across it and mm along depth, and scores (N, K).
@@ -126,7 +128,7 @@ class InterNetImageProcessor(TopDownImageProcessor):
         scores *= np.repeat(hand_type, per_hand, axis=1)
         if len(scores):
             scores[scores.max(axis=1) > 1] /= _HEATMAP_PEAK
-        if self.do_swap_axes if do_swap_axes is None else do_swap_axes:
+        if (self.axes if axes is None else axes) != "camera":
             keypoints = keypoints[..., [0, 2, 1]] * np.array([1, 1, -1], np.float32)
             if self.do_rebase_height if do_rebase_height is None else do_rebase_height:
                 keypoints[..., 2] -= _lowest(keypoints[..., 2], scores > 0)[:, None]
@@ -137,7 +139,7 @@ class InterNetImageProcessor(TopDownImageProcessor):
         outputs: ModelOutput,
         boxes: Sequence[Any],
         threshold: float | None = None,
-        do_swap_axes: bool | None = None,
+        axes: Axes | None = None,
         do_rebase_height: bool | None = None,
     ) -> list[list[dict[str, Tensor]]]:
         """Hands of each image, a pair for each box, in the form of transformers' pose processors.
@@ -146,7 +148,7 @@ class InterNetImageProcessor(TopDownImageProcessor):
             outputs: of the model.
             boxes: those given to the processor: for each image (N, 4), x1, y1, x2, y2.
             threshold: leave out keypoints with a lower score; None keeps all.
-            do_swap_axes, do_rebase_height: replace the processor's own.
+            axes, do_rebase_height: replace the processor's own.
 
         Returns:
             For each image a list of dicts: `keypoints` (K, 3), pixels of the image across it and mm along depth,
@@ -158,9 +160,7 @@ class InterNetImageProcessor(TopDownImageProcessor):
         flat = np.concatenate([*per_image, np.zeros((0, 4), np.float32)])
         decoded, scores = self.decode(outputs, flat)
         hand_type, relative_depth = self.decode_hands(outputs)
-        keypoints, scores = self.assemble_hands(
-            decoded, scores, hand_type, relative_depth, do_swap_axes, do_rebase_height
-        )
+        keypoints, scores = self.assemble_hands(decoded, scores, hand_type, relative_depth, axes, do_rebase_height)
         hands = []
         for i, hand_scores in enumerate(scores):
             kept = slice(None) if threshold is None else np.flatnonzero(hand_scores > threshold)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from hfpose.models.shared.axes import Axes
 from hfpose.models.shared.lifting import PoseLiftingImageProcessor, PoseLiftingOutput, keypoints_of
 
 
@@ -42,7 +43,7 @@ class MotionBertImageProcessor(PoseLiftingImageProcessor):
         depth_factors: np.ndarray | None = None,
         do_normalize_boxes: bool | None = None,
         do_root_relative: bool | None = None,
-        do_swap_axes: bool | None = None,
+        axes: Axes | None = None,
         do_rebase_height: bool | None = None,
     ) -> np.ndarray:
         """Keypoints in meters.
@@ -52,7 +53,7 @@ class MotionBertImageProcessor(PoseLiftingImageProcessor):
             image_sizes: as in `preprocess`.
             depth_factors: (T,) or (B, T) millimeters per pixel, where a camera is known; default `depth_factor`.
             do_normalize_boxes: as in `preprocess`; it counts where there is a `box_image_size`.
-            do_root_relative, do_swap_axes, do_rebase_height: replace the processor's own.
+            do_root_relative, axes, do_rebase_height: replace the processor's own.
 
         Returns:
             (B, T, K, 3) float32.
@@ -66,7 +67,7 @@ class MotionBertImageProcessor(PoseLiftingImageProcessor):
         keypoints[..., 1] += (height / width)[..., None]
         factors = np.asarray(self.depth_factor if depth_factors is None else depth_factors, np.float32)
         keypoints *= (width / 2 * factors)[..., None, None] / 1000
-        return self._to_output_axes(keypoints, do_root_relative, do_swap_axes, do_rebase_height)
+        return self._to_output_axes(keypoints, do_root_relative, axes, do_rebase_height)
 
 
 __all__ = ["MotionBertImageProcessor"]

@@ -15,6 +15,7 @@ from transformers.utils import ModelOutput
 
 from hfpose.errors import InputError
 from hfpose.models.rtmpose.image_processing_rtmpose import RTMPoseImageProcessor
+from hfpose.models.shared.axes import Axes, turn_axes
 
 ReferenceMode = Literal["3d", "vis", "2d"]
 
@@ -34,8 +35,8 @@ class RTMW3DImageProcessor(RTMPoseImageProcessor):
         root_indices: the keypoints whose middle is the root: the hips.
         root_depth: distance of the root from the camera in meters, the mean of the training data.
         do_root_relative: coordinates relative to the root, else to the camera.
-        do_swap_axes: x to the left, y toward the camera, z up, instead of x right, y down, z away from the camera.
-        do_rebase_height: move each person up or down so that their lowest keypoint has z = 0; needs `do_swap_axes`.
+        axes: of results, see [`Axes`].
+        do_rebase_height: move each person up or down so that their lowest keypoint has z = 0, where z points up.
         kwargs: see [`RTMPoseImageProcessor`].
     """
 
@@ -46,7 +47,7 @@ class RTMW3DImageProcessor(RTMPoseImageProcessor):
         root_indices: Sequence[int] = (11, 12),
         root_depth: float = 5.14388,
         do_root_relative: bool = True,
-        do_swap_axes: bool = True,
+        axes: Axes = "world",
         do_rebase_height: bool = True,
         flip_test: bool = False,
         **kwargs: Any,
@@ -57,7 +58,7 @@ class RTMW3DImageProcessor(RTMPoseImageProcessor):
         self.root_indices = list(root_indices)
         self.root_depth = root_depth
         self.do_root_relative = do_root_relative
-        self.do_swap_axes = do_swap_axes
+        self.axes = axes
         self.do_rebase_height = do_rebase_height
 
     def decode(self, outputs: ModelOutput, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -91,7 +92,7 @@ class RTMW3DImageProcessor(RTMPoseImageProcessor):
         field_of_view: float | None = None,
         root_depth: float | None = None,
         do_root_relative: bool | None = None,
-        do_swap_axes: bool | None = None,
+        axes: Axes | None = None,
         do_rebase_height: bool | None = None,
     ) -> np.ndarray:
         """Keypoints (N, K, 3) in meters from those of `decode`, with the camera's axis through the middle of the image.
@@ -101,7 +102,7 @@ class RTMW3DImageProcessor(RTMPoseImageProcessor):
             image_size: width and height of the image in pixels.
             focal_length: in pixels; default that of the training data.
             field_of_view: angle in degrees that the image's width spans, instead of `focal_length`.
-            root_depth, do_root_relative, do_swap_axes, do_rebase_height: replace the processor's own.
+            root_depth, do_root_relative, axes, do_rebase_height: replace the processor's own.
 
         Raises:
             InputError: for a focal length and a field of view at once, or values out of range.
@@ -113,10 +114,10 @@ class RTMW3DImageProcessor(RTMPoseImageProcessor):
         meters = _through_camera(keypoints, np.asarray(image_size, np.float32) / 2, focal, distance)
         if self.do_root_relative if do_root_relative is None else do_root_relative:
             meters -= meters[:, self.root_indices].mean(1, keepdims=True)
-        if self.do_swap_axes if do_swap_axes is None else do_swap_axes:
-            meters = -meters[..., [0, 2, 1]]
-            if self.do_rebase_height if do_rebase_height is None else do_rebase_height:
-                meters[..., 2] -= meters[..., 2].min(-1, keepdims=True)
+        axes = self.axes if axes is None else axes
+        meters = turn_axes(meters, axes)
+        if axes != "camera" and (self.do_rebase_height if do_rebase_height is None else do_rebase_height):
+            meters[..., 2] -= meters[..., 2].min(-1, keepdims=True)
         return meters
 
     def as_reference(

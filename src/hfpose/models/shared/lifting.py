@@ -16,6 +16,7 @@ from transformers.utils import ModelOutput, TensorType
 from hfpose.errors import ConfigError, InputError
 from hfpose.keypoints import KeypointSchema
 from hfpose.keypoints.human36m import keypoints_to_h36m
+from hfpose.models.shared.axes import Axes, turn_axes
 
 # Smallest box side in pixels that box normalization divides by.
 _MIN_BOX_SIZE = 1.0
@@ -84,11 +85,10 @@ class PoseLiftingImageProcessor(BaseImageProcessor):
             with them; the reference's were not.
         root_index: the keypoint that others are relative to.
         do_root_relative: coordinates relative to the root.
-        do_swap_axes: make (-x, z, -y) of (x right, y down, z), so that the last axis points up, as the reference does. Depth
-            keeps the direction that the lifter was trained with.
-        depth_points_away: that direction is away from the camera, as for the reference's checkpoints, whose people are
-            mirror images once axes are swapped; else toward the camera.
-        do_rebase_height: move each pose up or down so that its lowest keypoint has z = 0.
+        axes: of results, see [`Axes`].
+        depth_points_away: the network's depth grows away from the camera, as for the reference's checkpoints; else toward
+            it.
+        do_rebase_height: move each pose up or down so that its lowest keypoint has z = 0, where z points up.
         flip_test: whether the reference averages over the mirrored clip; pipelines do so where they are asked to.
 
     Source: `mmpose.apis.inference_3d`, `mmpose.apis.inferencers.Pose3DInferencer`.
@@ -105,7 +105,7 @@ class PoseLiftingImageProcessor(BaseImageProcessor):
         do_use_scores: bool = False,
         root_index: int = 0,
         do_root_relative: bool = True,
-        do_swap_axes: bool = True,
+        axes: Axes = "world",
         depth_points_away: bool = True,
         do_rebase_height: bool = True,
         flip_test: bool = False,
@@ -119,7 +119,7 @@ class PoseLiftingImageProcessor(BaseImageProcessor):
         self.do_use_scores = do_use_scores
         self.root_index = root_index
         self.do_root_relative = do_root_relative
-        self.do_swap_axes = do_swap_axes
+        self.axes = axes
         self.depth_points_away = depth_points_away
         self.do_rebase_height = do_rebase_height
         self.flip_test = flip_test
@@ -179,14 +179,6 @@ class PoseLiftingImageProcessor(BaseImageProcessor):
         """The keypoints that are lifted, and their scores; see `keypoints_to_h36m`."""
         return keypoints_to_h36m(keypoints, keypoint_scores, schema)
 
-    def mirrors(self, do_swap_axes: bool | None = None) -> bool:
-        """Whether people in results are mirror images; `do_swap_axes` as in `post_process_pose_lifting`.
-
-        Swapped axes are x left, z up and depth between them, which is a turn where depth points toward the camera and a
-        reflection where it points away; the axes of the image are right-handed with depth pointing away.
-        """
-        return self._swaps_axes(do_swap_axes) == self.depth_points_away
-
     def _encode(self, keypoints: np.ndarray, visibility: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """Network input (B, T, K, C) for keypoints (B, T, K, 2) in pixels of images of `sizes` (B, T, 2)."""
         raise NotImplementedError
@@ -195,20 +187,19 @@ class PoseLiftingImageProcessor(BaseImageProcessor):
         self,
         keypoints: np.ndarray,
         do_root_relative: bool | None,
-        do_swap_axes: bool | None,
+        axes: Axes | None,
         do_rebase_height: bool | None,
     ) -> np.ndarray:
-        """Keypoints (B, T, K, 3) in meters, x right, y down and z away, as results have them."""
+        """Keypoints (B, T, K, 3) in meters, x right, y down and depth as the network has it, as results have them."""
         if self.do_root_relative if do_root_relative is None else do_root_relative:
             keypoints = keypoints - keypoints[..., self.root_index, None, :]
-        if self._swaps_axes(do_swap_axes):
-            keypoints = keypoints[..., [0, 2, 1]] * np.array([-1, 1, -1], np.float32)
-        if self.do_rebase_height if do_rebase_height is None else do_rebase_height:
+        if not self.depth_points_away:
+            keypoints = keypoints * np.array([1, 1, -1], np.float32)
+        axes = self.axes if axes is None else axes
+        keypoints = turn_axes(keypoints, axes)
+        if axes != "camera" and (self.do_rebase_height if do_rebase_height is None else do_rebase_height):
             keypoints[..., 2] -= keypoints[..., 2].min(-1, keepdims=True)
         return keypoints
-
-    def _swaps_axes(self, do_swap_axes: bool | None) -> bool:
-        return self.do_swap_axes if do_swap_axes is None else do_swap_axes
 
     def _normalize_boxes(self, keypoints: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         """Keypoints (B, T, K, 2) moved and scaled so that their boxes (B, T, 4) become the standard one."""

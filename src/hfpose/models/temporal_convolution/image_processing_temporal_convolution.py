@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from hfpose.errors import ConfigError
+from hfpose.models.shared.axes import Axes
 from hfpose.models.shared.lifting import PoseLiftingImageProcessor, PoseLiftingOutput, keypoints_of
 
 
@@ -67,7 +68,7 @@ class TemporalConvolutionImageProcessor(PoseLiftingImageProcessor):
         roots: np.ndarray | None = None,
         do_normalize_boxes: bool | None = None,
         do_root_relative: bool | None = None,
-        do_swap_axes: bool | None = None,
+        axes: Axes | None = None,
         do_rebase_height: bool | None = None,
     ) -> np.ndarray:
         """Keypoints in meters.
@@ -77,7 +78,7 @@ class TemporalConvolutionImageProcessor(PoseLiftingImageProcessor):
             image_sizes, do_normalize_boxes: taken as other lifters take them, and not used: the output is in meters.
             roots: (B, T, 3) or (T, 3) where the root lies in the camera's axes, in meters, if that is known. Keypoints are
                 then relative to the camera unless `do_root_relative` asks otherwise.
-            do_root_relative, do_swap_axes, do_rebase_height: replace the processor's own.
+            do_root_relative, axes, do_rebase_height: replace the processor's own.
 
         Returns:
             (B, T, K, 3) float32.
@@ -88,7 +89,7 @@ class TemporalConvolutionImageProcessor(PoseLiftingImageProcessor):
         if roots is not None:
             keypoints += np.asarray(roots, np.float32)[..., None, :]
             do_root_relative = bool(do_root_relative)
-        return self._to_output_axes(keypoints, do_root_relative, do_swap_axes, do_rebase_height)
+        return self._to_output_axes(keypoints, do_root_relative, axes, do_rebase_height)
 
 
 __all__ = ["TemporalConvolutionImageProcessor"]
