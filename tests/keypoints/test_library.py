@@ -63,8 +63,24 @@ def labels(*names: str) -> SimpleNamespace:
 
 def test_config_carries_its_own_schema():
     mine = KeypointSchema("mine", ("a", "b"))
-    assert schema_for_config(SimpleNamespace(keypoint_schema=mine.to_dict(), id2label={0: "x"})) == mine
+    assert schema_for_config(SimpleNamespace(keypoint_schema=mine.to_dict(), id2label={0: "a", 1: "B"})) == mine
     assert schema_for_config(SimpleNamespace(keypoint_schema=mine)) is mine
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["LABEL_0", "LABEL_1"], ["a", "b"]),
+        (["LABEL_0"], ["keypoint_0"]),
+        (["LABEL_0", "LABEL_1", "LABEL_2"], ["keypoint_0", "keypoint_1", "keypoint_2"]),
+        (["left_x", "right_x"], ["left_x", "right_x"]),
+    ],
+)
+def test_labels_win_over_a_schema_of_other_keypoints(names: list[str], expected: list[str]):
+    config = SimpleNamespace(
+        keypoint_schema=KeypointSchema("mine", ("a", "b")).to_dict(), id2label=dict(enumerate(names))
+    )
+    assert list(schema_for_config(config).keypoint_names) == expected
 
 
 def test_config_with_a_broken_schema_is_refused():

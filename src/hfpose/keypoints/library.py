@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -13,6 +14,8 @@ from typing import Any
 from hfpose.errors import ConfigError
 from hfpose.keypoints.names import flip_indices_from_names, plain_name
 from hfpose.keypoints.schema import KeypointSchema
+
+logger = logging.getLogger(__name__)
 
 # Which schema a model with this many keypoints and nothing but generic labels is taken for.
 _SCHEMA_BY_COUNT = {
@@ -55,31 +58,50 @@ def load_schema(name: str) -> KeypointSchema:
 def schema_for_config(config: Any) -> KeypointSchema:
     """The schema of a model config.
 
-    It is `config.keypoint_schema` (a dict or a `KeypointSchema`) where there is one. Else the labels decide: names that
-    fit a known schema (transformers' ViTPose writes COCO's as "Nose", "L_Eye"), else names of their own, and with
-    generic labels ("LABEL_0") the number of keypoints: 17 is COCO, 133 COCO-WholeBody. What fits nothing gets a schema
-    without skeleton and mirror pairs.
+    It is `config.keypoint_schema` (a dict or a `KeypointSchema`) where there is one of as many keypoints, by the same
+    names, as there are labels. Else the labels decide, since the head goes by them: names that fit a known schema
+    (transformers' ViTPose writes COCO's as "Nose", "L_Eye"), else names of their own, and with generic labels ("LABEL_0")
+    the number of keypoints: 17 is COCO, 133 COCO-WholeBody. What fits nothing, and generic labels in the place of a
+    schema of another number, get a schema without skeleton and mirror pairs; a warning says so.
 
     Raises:
         ConfigError: If `config.keypoint_schema` is not valid, or the config tells no number of keypoints.
     """
     given = getattr(config, "keypoint_schema", None)
-    if isinstance(given, KeypointSchema):
-        return given
-    if given:
-        return KeypointSchema.from_dict(given)
-
+    if given and not isinstance(given, KeypointSchema):
+        given = KeypointSchema.from_dict(given)
     id2label = getattr(config, "id2label", None) or {}
     labels = [str(id2label[key]) for key in sorted(id2label, key=int)]
-    if not labels:
+    are_generic = all(re.fullmatch(r"LABEL_\d+", label) for label in labels)
+    if given:
+        if (are_generic and len(labels) in (0, given.num_keypoints)) or _same_names(labels, given.keypoint_names):
+            return given
+        _warn_of_other_labels(given.name, given.num_keypoints, len(labels))
+    elif not labels:
         raise ConfigError(
             f"{type(config).__name__} has neither 'keypoint_schema' nor 'id2label', so its keypoints are unknown. "
             'Set config.keypoint_schema, for instance to load_schema("coco").to_dict().'
         )
-    if all(re.fullmatch(r"LABEL_\d+", label) for label in labels):
-        known = _SCHEMA_BY_COUNT.get(len(labels))
+    if are_generic:
+        known = None if given else _SCHEMA_BY_COUNT.get(len(labels))
         return load_schema(known) if known else generic_schema([f"keypoint_{i}" for i in range(len(labels))])
     return schema_for_names(labels) or generic_schema(labels)
+
+
+@cache  # once for each
+def _warn_of_other_labels(name: str, num_keypoints: int, num_labels: int) -> None:
+    logger.warning(
+        "The keypoint_schema %r of %d keypoints is not that of the model's %d labels, by which its head goes. Names, "
+        "skeleton and flip pairs are taken from the labels, as far as these tell; set config.keypoint_schema to describe "
+        "them.",
+        name,
+        num_keypoints,
+        num_labels,
+    )
+
+
+def _same_names(names: Sequence[str], others: Sequence[str]) -> bool:
+    return [plain_name(name) for name in names] == [plain_name(name) for name in others]
 
 
 def generic_schema(keypoint_names: Sequence[str]) -> KeypointSchema:
@@ -89,10 +111,9 @@ def generic_schema(keypoint_names: Sequence[str]) -> KeypointSchema:
 
 def schema_for_names(keypoint_names: Sequence[str]) -> KeypointSchema | None:
     """The known schema with these keypoints in this order, None if there is none; "L_Eye" is "left_eye"."""
-    names = [plain_name(name) for name in keypoint_names]
     # "coco" before the data sets that share its names, such as "humanart".
     for candidate in sorted(list_schemas(), key=lambda name: (name not in _SCHEMA_BY_COUNT.values(), name)):
         schema = load_schema(candidate)
-        if names == [plain_name(name) for name in schema.keypoint_names]:
+        if _same_names(keypoint_names, schema.keypoint_names):
             return schema
     return None

@@ -299,10 +299,10 @@ def label_tensors(model: PreTrainedModel) -> list[str]:
 
 def _relabeled(model: PreTrainedModel, labels: Sequence[str], **changes: Any) -> Any:
     config = copy.deepcopy(model.config)
-    config.id2label = dict(enumerate(labels))
-    config.label2id = {label: index for index, label in enumerate(labels)}
     if hasattr(config, "keypoint_schema"):
         config.keypoint_schema = None  # that of the labels before
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: index for index, label in enumerate(labels)}
     for name, value in changes.items():
         setattr(config, name, value)
     return config

@@ -6,11 +6,11 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from hfpose.models.shared.configuration import LabeledConfig, check_sizes
+from hfpose.models.shared.configuration import KeypointConfig, check_sizes
 
 
 @strict
-class AssociativeEmbeddingConfig(LabeledConfig):
+class AssociativeEmbeddingConfig(KeypointConfig):
     r"""
     Configuration of [`AssociativeEmbeddingForPoseEstimation`]. The defaults are those with HRNet-W32 for COCO.
 
@@ -28,7 +28,6 @@ class AssociativeEmbeddingConfig(LabeledConfig):
     """
 
     model_type = "associative_embedding"
-    default_num_labels = 17
     sub_configs_defaults = {"backbone_config": SubConfigSpec(config_class=AutoConfig, model_type="hrnet_backbone")}
 
     backbone_config: dict[str, Any] | PreTrainedConfig | None = None
@@ -37,7 +36,6 @@ class AssociativeEmbeddingConfig(LabeledConfig):
     heatmap_sigma: float | int = 2.0
     tag_loss_weight: float = 0.001
     push_factor: float = 0.5
-    keypoint_schema: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         check_sizes(self, "tag_size", "final_kernel_size")

@@ -6,11 +6,11 @@ from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 from hfpose.models.shared.branches import ALL_BRANCHES
-from hfpose.models.shared.configuration import LabeledConfig, check_sizes
+from hfpose.models.shared.configuration import KeypointConfig, check_sizes
 
 
 @strict
-class CIDConfig(LabeledConfig):
+class CIDConfig(KeypointConfig):
     r"""
     Configuration of [`CIDForPoseEstimation`]. The defaults are those of CID with HRNet-W32 for COCO.
 
@@ -34,7 +34,6 @@ class CIDConfig(LabeledConfig):
     """
 
     model_type = "cid"
-    default_num_labels = 17
     sub_configs_defaults = {"backbone_config": ALL_BRANCHES}
 
     backbone_config: dict[str, Any] | PreTrainedConfig | None = None
@@ -47,7 +46,6 @@ class CIDConfig(LabeledConfig):
     max_training_instances: int = 30
     instance_loss_weight: float | int = 4.0
     contrastive_temperature: float = 0.05
-    keypoint_schema: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         check_sizes(self, "instance_channels", "num_queries")

@@ -8,11 +8,11 @@ from transformers import PreTrainedConfig
 from hfpose.errors import ConfigError
 from hfpose.keypoints import schema_for_config
 from hfpose.models.shared.branches import ALL_BRANCHES
-from hfpose.models.shared.configuration import MAX_LAYERS, LabeledConfig, check_sizes
+from hfpose.models.shared.configuration import MAX_LAYERS, KeypointConfig, check_sizes
 
 
 @strict
-class DEKRConfig(LabeledConfig):
+class DEKRConfig(KeypointConfig):
     r"""
     Configuration of [`DEKRForPoseEstimation`]. The defaults are those of DEKR with HRNet-W32 for COCO.
 
@@ -37,7 +37,6 @@ class DEKRConfig(LabeledConfig):
     """
 
     model_type = "dekr"
-    default_num_labels = 17
     sub_configs_defaults = {"backbone_config": ALL_BRANCHES}
 
     backbone_config: dict[str, Any] | PreTrainedConfig | None = None
@@ -53,7 +52,6 @@ class DEKRConfig(LabeledConfig):
     min_diagonal: float | int = 32**0.5
     displacement_beta: float = 1 / 9
     displacement_loss_weight: float = 0.002
-    keypoint_schema: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         check_sizes(self, "heatmap_channels", "displacement_channels", "num_queries", "rescoring_size")

@@ -7,11 +7,11 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from hfpose.errors import ConfigError
-from hfpose.models.shared.configuration import MAX_LAYERS, LabeledConfig, check_sizes
+from hfpose.models.shared.configuration import MAX_LAYERS, KeypointConfig, check_sizes
 
 
 @strict
-class EDPoseConfig(LabeledConfig):
+class EDPoseConfig(KeypointConfig):
     r"""
     Configuration of [`EDPoseForPoseEstimation`]. The defaults are those of ED-Pose with ResNet-50 for COCO.
 
@@ -37,7 +37,6 @@ class EDPoseConfig(LabeledConfig):
     """
 
     model_type = "edpose"
-    default_num_labels = 17
     sub_configs_defaults = {
         "backbone_config": SubConfigSpec(
             config_class=AutoConfig, model_type="resnet_backbone", init_kwargs={"out_indices": [2, 3, 4]}
@@ -59,7 +58,6 @@ class EDPoseConfig(LabeledConfig):
     num_classes: int = 2
     position_temperature: float | int = 20.0
     initializer_range: float = 0.01
-    keypoint_schema: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         check_sizes(

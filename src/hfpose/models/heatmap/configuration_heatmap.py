@@ -7,13 +7,13 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from hfpose.errors import ConfigError
-from hfpose.models.shared.configuration import LabeledConfig, Numbers, check_sizes
+from hfpose.models.shared.configuration import KeypointConfig, Numbers, check_sizes
 
 HEAD_TYPES = ("single", "stagewise", "mspn")
 
 
 @strict
-class HeatmapConfig(LabeledConfig):
+class HeatmapConfig(KeypointConfig):
     r"""
     Configuration of [`HeatmapForPoseEstimation`]. The defaults are those of SimpleBaseline with ResNet-50 at 256x192.
 
@@ -48,7 +48,6 @@ class HeatmapConfig(LabeledConfig):
     """
 
     model_type = "heatmap"
-    default_num_labels = 17
     sub_configs_defaults = {"backbone_config": SubConfigSpec(AutoConfig, model_type="resnet_backbone")}
 
     backbone_config: dict[str, Any] | PreTrainedConfig | None = None
@@ -70,7 +69,6 @@ class HeatmapConfig(LabeledConfig):
     heatmap_encoding: str = "quarter"
     heatmap_kernel_size: int = 11
     heatmap_radius_factor: float = 0.0546875
-    keypoint_schema: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         check_sizes(

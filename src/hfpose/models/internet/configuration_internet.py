@@ -1,7 +1,5 @@
 """InterNet configuration."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -9,13 +7,13 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from hfpose.errors import ConfigError
-from hfpose.keypoints import load_schema
+from hfpose.models.shared.configuration import KeypointConfig, label_count
 
 NUM_HANDS = 2
 
 
 @strict
-class InterNetConfig(PreTrainedConfig):
+class InterNetConfig(KeypointConfig):
     r"""
     Configuration of [`InterNetForHandPose`]. The defaults are those of the published model.
 
@@ -36,6 +34,7 @@ class InterNetConfig(PreTrainedConfig):
     """
 
     model_type = "internet"
+    default_schema = "interhand3d"
     sub_configs_defaults = {"backbone_config": SubConfigSpec(AutoConfig, model_type="resnet_backbone")}
 
     backbone_config: dict[str, Any] | PreTrainedConfig | None = None
@@ -46,19 +45,12 @@ class InterNetConfig(PreTrainedConfig):
     root_depth_hidden_sizes: list[int] | tuple[int, ...] = (512,)
     hand_type_hidden_sizes: list[int] | tuple[int, ...] = (512,)
     initializer_range: float = 0.01
-    keypoint_schema: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        if self.keypoint_schema is None:
-            self.keypoint_schema = load_schema("interhand3d").to_dict()
-        if self.id2label is None and "num_labels" not in kwargs:
-            self.id2label = dict(enumerate(self.keypoint_schema["keypoint_names"]))
         super().__post_init__(**kwargs)
-        named = len(self.keypoint_schema["keypoint_names"])
-        if named != self.num_labels or named % NUM_HANDS:
+        if label_count(self) % NUM_HANDS:
             raise ConfigError(
-                f"The model finds {self.num_labels} keypoints, and keypoint_schema names {named}. Both must be the "
-                "same, with as many for the right hand as for the left."
+                f"The model finds {self.num_labels} keypoints. Give an even number, as many for the right hand as for the left."
             )
 
 

@@ -1,18 +1,12 @@
 """Configuration of MotionBERT."""
 
-from __future__ import annotations
-
-from typing import Any
-
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
 
-from hfpose.errors import ConfigError
-from hfpose.keypoints import load_schema
+from hfpose.models.shared.configuration import KeypointConfig
 
 
 @strict
-class MotionBertConfig(PreTrainedConfig):
+class MotionBertConfig(KeypointConfig):
     """Configuration of [`MotionBertForPoseLifting`]; the defaults are the published models.
 
     The number of keypoints is `num_labels`; their names are `id2label`.
@@ -33,6 +27,7 @@ class MotionBertConfig(PreTrainedConfig):
     """
 
     model_type = "motionbert"
+    default_schema = "h36m"
 
     num_channels: int = 3
     max_frames: int = 243
@@ -50,20 +45,6 @@ class MotionBertConfig(PreTrainedConfig):
     initializer_range: float = 0.02
     scale_loss_weight: float | int = 0.5
     velocity_loss_weight: float | int = 20.0
-    keypoint_schema: dict[str, Any] | None = None
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        if self.keypoint_schema is None:
-            self.keypoint_schema = load_schema("h36m").to_dict()
-        if self.id2label is None and "num_labels" not in kwargs:
-            self.id2label = dict(enumerate(self.keypoint_schema["keypoint_names"]))
-        super().__post_init__(**kwargs)
-        named = len(self.keypoint_schema["keypoint_names"])
-        if named != self.num_labels:
-            raise ConfigError(
-                f"The model lifts {self.num_labels} keypoints, but keypoint_schema names {named}. "
-                "Give a keypoint_schema that names each of them."
-            )
 
 
 __all__ = ["MotionBertConfig"]

@@ -7,13 +7,13 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from hfpose.errors import ConfigError
-from hfpose.models.shared.configuration import LabeledConfig, Numbers, check_sizes
+from hfpose.models.shared.configuration import KeypointConfig, Numbers, check_sizes
 
 COORDINATES, RLE, INTEGRAL, DSNT = HEAD_TYPES = ("coordinates", "rle", "integral", "dsnt")
 
 
 @strict
-class RegressionConfig(LabeledConfig):
+class RegressionConfig(KeypointConfig):
     r"""
     Configuration of [`RegressionForPoseEstimation`]. The defaults are those of DeepPose with ResNet-50 at 256x192.
 
@@ -36,7 +36,6 @@ class RegressionConfig(LabeledConfig):
     """
 
     model_type = "regression"
-    default_num_labels = 17
     sub_configs_defaults = {"backbone_config": SubConfigSpec(AutoConfig, model_type="resnet_backbone")}
 
     backbone_config: dict[str, Any] | PreTrainedConfig | None = None
@@ -54,7 +53,6 @@ class RegressionConfig(LabeledConfig):
     softmax_beta: float | int = 1.0
     use_debiasing: bool = False
     heatmap_sigma: float | int = 2.0
-    keypoint_schema: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         check_sizes(self, "image_size", "feature_map_size", "deconv_channels", "deconv_kernel_sizes")

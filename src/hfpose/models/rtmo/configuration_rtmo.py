@@ -6,11 +6,11 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from hfpose.models.shared.configuration import LabeledConfig
+from hfpose.models.shared.configuration import KeypointConfig
 
 
 @strict
-class RTMOConfig(LabeledConfig):
+class RTMOConfig(KeypointConfig):
     r"""
     Configuration of [`RTMOForPoseEstimation`]. The defaults are those of RTMO-s.
 
@@ -60,7 +60,6 @@ class RTMOConfig(LabeledConfig):
     """
 
     model_type = "rtmo"
-    default_num_labels = 17
     sub_configs_defaults = {
         "backbone_config": SubConfigSpec(
             config_class=AutoConfig, model_type="csp_darknet_backbone", init_kwargs={"out_indices": [2, 3, 4]}
@@ -108,7 +107,6 @@ class RTMOConfig(LabeledConfig):
     coordinate_loss_weight: float = 5.0
     overlap_power: float = 0.5
     initializer_range: float = 0.01
-    keypoint_schema: dict[str, Any] | None = None
 
 
 __all__ = ["RTMOConfig"]

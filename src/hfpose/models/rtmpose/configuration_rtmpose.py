@@ -6,11 +6,11 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from hfpose.models.shared.configuration import LabeledConfig
+from hfpose.models.shared.configuration import KeypointConfig
 
 
 @strict
-class RTMPoseConfig(LabeledConfig):
+class RTMPoseConfig(KeypointConfig):
     r"""
     Configuration of [`RTMPoseForPoseEstimation`]. The defaults are those of RTMPose-m at 256x192.
 
@@ -37,7 +37,6 @@ class RTMPoseConfig(LabeledConfig):
     """
 
     model_type = "rtmpose"
-    default_num_labels = 17
     sub_configs_defaults = {"backbone_config": SubConfigSpec(AutoConfig, model_type="cspnext_backbone")}
 
     backbone_config: dict[str, Any] | PreTrainedConfig | None = None
@@ -56,7 +55,6 @@ class RTMPoseConfig(LabeledConfig):
     simcc_label_beta: float = 10.0
     keypoint_loss_weights: list[float] | None = None
     initializer_range: float = 0.01
-    keypoint_schema: dict[str, Any] | None = None
 
 
 __all__ = ["RTMPoseConfig"]

@@ -7,6 +7,7 @@ from transformers import PreTrainedConfig
 from transformers.backbone_utils import BackboneConfigMixin
 
 from hfpose.errors import ConfigError
+from hfpose.keypoints import load_schema, schema_for_config
 
 Numbers = list[int] | tuple[int, ...]
 
@@ -32,6 +33,36 @@ class LabeledConfig(PreTrainedConfig):
     def to_diff_dict(self) -> dict[str, Any]:
         """What a file says: all that differs from the defaults, and the labels."""
         return {**super().to_diff_dict(), "id2label": self.id2label, "label2id": self.label2id}
+
+
+class KeypointConfig(LabeledConfig):
+    """Configuration of a model of keypoints: `num_labels` of them, which `id2label` names and `keypoint_schema` describes.
+
+    The three agree at any time: labels that are set, be it by `from_pretrained(..., num_labels=5)`, give a schema that is
+    of other keypoints up, see [`schema_for_config`].
+
+    Args:
+        keypoint_schema: names, skeleton, flip pairs and colors of the keypoints, see [`KeypointSchema`].
+    """
+
+    default_num_labels = 17
+    default_schema: ClassVar[str | None] = None  # name of the schema of models that say nothing of theirs
+
+    keypoint_schema: dict[str, Any] | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        if self.keypoint_schema is None and self.default_schema is not None:
+            self.keypoint_schema = load_schema(self.default_schema).to_dict()
+        if self.id2label is None and self.keypoint_schema is not None:
+            names = schema_for_config(self).keypoint_names
+            if kwargs.get("num_labels") in (None, len(names)):
+                self.id2label = dict(enumerate(names))
+        super().__post_init__(**kwargs)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "id2label" and value is not None and self.keypoint_schema is not None:
+            self.keypoint_schema = schema_for_config(self).to_dict()
 
 
 def label_count(config: PreTrainedConfig) -> int:

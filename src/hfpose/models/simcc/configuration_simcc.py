@@ -6,11 +6,11 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from hfpose.models.shared.configuration import LabeledConfig, Numbers, check_sizes
+from hfpose.models.shared.configuration import KeypointConfig, Numbers, check_sizes
 
 
 @strict
-class SimCCConfig(LabeledConfig):
+class SimCCConfig(KeypointConfig):
     r"""
     Configuration of [`SimCCForPoseEstimation`]. The defaults are those of ResNet-50 at 256x192.
 
@@ -32,7 +32,6 @@ class SimCCConfig(LabeledConfig):
     """
 
     model_type = "simcc"
-    default_num_labels = 17
     sub_configs_defaults = {"backbone_config": SubConfigSpec(AutoConfig, model_type="resnet_backbone")}
 
     backbone_config: dict[str, Any] | PreTrainedConfig | None = None
@@ -51,7 +50,6 @@ class SimCCConfig(LabeledConfig):
     simcc_label_softmax: bool = False
     simcc_label_beta: float | int = 10.0
     keypoint_loss_weights: list[float | int] | tuple[float | int, ...] | None = None
-    keypoint_schema: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         check_sizes(self, "image_size", "feature_map_size", "deconv_channels", "deconv_kernel_sizes")

@@ -4,17 +4,16 @@ import math
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
 
 from hfpose.errors import ConfigError
-from hfpose.keypoints import load_schema
+from hfpose.models.shared.configuration import KeypointConfig
 
 _MAX_RECEPTIVE_FIELD = 10_000
 _MAX_SIZE = 2**14
 
 
 @strict
-class TemporalConvolutionConfig(PreTrainedConfig):
+class TemporalConvolutionConfig(KeypointConfig):
     """Configuration of [`TemporalConvolutionForPoseLifting`]; the defaults are VideoPose3D with 27 frames.
 
     The number of keypoints is `num_labels`; their names are `id2label`.
@@ -38,6 +37,7 @@ class TemporalConvolutionConfig(PreTrainedConfig):
     """
 
     model_type = "temporal_convolution"
+    default_schema = "h36m"
 
     num_channels: int = 2
     hidden_size: int = 1024
@@ -50,20 +50,9 @@ class TemporalConvolutionConfig(PreTrainedConfig):
     batch_norm_eps: float = 1e-5
     initializer_range: float = 0.02
     loss_type: Literal["mpjpe", "mse"] = "mpjpe"
-    keypoint_schema: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        if self.keypoint_schema is None:
-            self.keypoint_schema = load_schema("h36m").to_dict()
-        if self.id2label is None and "num_labels" not in kwargs:
-            self.id2label = dict(enumerate(self.keypoint_schema["keypoint_names"]))
         super().__post_init__(**kwargs)
-        named = len(self.keypoint_schema["keypoint_names"])
-        if named != self.num_labels:
-            raise ConfigError(
-                f"The model lifts {self.num_labels} keypoints, but keypoint_schema names {named}. "
-                "Give a keypoint_schema that names each of them."
-            )
         if not self.kernel_sizes or any(size < 1 or size % 2 == 0 for size in self.kernel_sizes):
             raise ConfigError(f"kernel_sizes must be odd numbers above 0, got {self.kernel_sizes}.")
         if self.receptive_field > _MAX_RECEPTIVE_FIELD or not 0 < self.hidden_size <= _MAX_SIZE:

@@ -6,11 +6,11 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from hfpose.models.shared.configuration import LabeledConfig
+from hfpose.models.shared.configuration import KeypointConfig
 
 
 @strict
-class YOLOXPoseConfig(LabeledConfig):
+class YOLOXPoseConfig(KeypointConfig):
     r"""
     Configuration of [`YOLOXPoseForPoseEstimation`]. The defaults are those of YOLOX-Pose-s.
 
@@ -35,7 +35,6 @@ class YOLOXPoseConfig(LabeledConfig):
     """
 
     model_type = "yolox_pose"
-    default_num_labels = 17
     sub_configs_defaults = {
         "backbone_config": SubConfigSpec(
             config_class=AutoConfig, model_type="csp_darknet_backbone", init_kwargs={"out_indices": [2, 3, 4]}
@@ -60,7 +59,6 @@ class YOLOXPoseConfig(LabeledConfig):
     visibility_loss_weight: float = 1.0
     overlap_power: float = 0.5
     initializer_range: float = 0.02
-    keypoint_schema: dict[str, Any] | None = None
 
 
 __all__ = ["YOLOXPoseConfig"]
