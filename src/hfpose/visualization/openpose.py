@@ -17,12 +17,13 @@ _CIRCLE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 33)[:-1]), np.sin(np.linspa
 
 
 def to_openpose(
-    keypoints: np.ndarray, scores: np.ndarray, schema: KeypointSchema, threshold: float
+    keypoints: np.ndarray, scores: np.ndarray, schema: KeypointSchema, threshold: float | None = None
 ) -> tuple[np.ndarray, np.ndarray, KeypointSchema]:
     """Reorders (N, K, 2) keypoints and (N, K) scores to OpenPose's, by name.
 
     A schema without a neck gets one: the middle of the shoulders, with score 1 where both are above `threshold` and
-    else 0, as in the reference (`PoseLocalVisualizer._draw_instances_kpts_openpose`).
+    else 0, as in the reference (`PoseLocalVisualizer._draw_instances_kpts_openpose`); without a threshold with the lower
+    of their scores.
 
     Raises:
         ConfigError: If the schema lacks keypoints that the style draws.
@@ -39,7 +40,9 @@ def to_openpose(
         )
     if "neck" not in names:
         shoulders = [names["left_shoulder"], names["right_shoulder"]]
-        neck_scores = (scores[:, shoulders] > threshold).all(axis=1).astype(scores.dtype)
+        neck_scores = scores[:, shoulders].min(axis=1)
+        if threshold is not None:
+            neck_scores = (neck_scores > threshold).astype(scores.dtype)
         with np.errstate(invalid="ignore"):
             neck = keypoints[:, shoulders].mean(axis=1, keepdims=True)
         keypoints = np.concatenate([keypoints, neck], axis=1)
