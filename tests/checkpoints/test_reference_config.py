@@ -185,6 +185,14 @@ def test_the_default_runtime_of_a_package_is_known(write: Write) -> None:
     assert config["load"] == {"args": {"backend": "local"}}
 
 
+def test_a_file_of_data_may_say_what_mmdetections_runtime_does_not(write: Write) -> None:
+    path = write(
+        data="backend_args = None",
+        a="_base_ = ['mmdet::_base_/default_runtime.py', 'data.py']\nload = dict(args=_base_.backend_args)",
+    )
+    assert read_reference_config(path)["load"] == {"args": None}
+
+
 def test_circles_of_bases(write: Write) -> None:
     with pytest.raises(ConfigError, match="circle"):
         read_reference_config(write(b="_base_ = 'a.py'", a="_base_ = 'b.py'"))

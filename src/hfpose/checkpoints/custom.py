@@ -152,6 +152,11 @@ def family_of_model(model: Mapping[str, Any], path: Path) -> str:
         ConfigError: if there is none.
     """
     head = (model.get("bbox_head") or model.get("head") or {}).get("type")
+    if model.get("type") == "YOLODetector":
+        raise ConfigError(
+            f"{path} describes a YOLODetector of MMYOLO, which is not supported. Of YOLOX-Pose MMPose's own configs are, such "
+            "as yoloxpose_s_8xb32-300e_coco-640.py."
+        )
     backbone = str((model.get("backbone") or {}).get("type")).split(".")[-1]
     family = _FAMILY_BY_HEAD.get(str(head))
     if head == "HeatmapHead":

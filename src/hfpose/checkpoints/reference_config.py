@@ -147,7 +147,9 @@ def _base_paths(path: Path, tree: ast.Module, evaluator: Evaluator, budget: Budg
         evaluator.fail(statements[-1], "`_base_` has to be one path or one list of paths, set once")
     for name in names:
         if runtime := _RUNTIME.fullmatch(name):
-            evaluator.base |= BaseDict(default_scope=runtime[1], backend_args=BaseDict(backend="local"))
+            evaluator.base |= BaseDict(default_scope=runtime[1])
+            if runtime[1] == "mmpose":  # MMDetection's configs of data sets set it instead
+                evaluator.base |= BaseDict(backend_args=BaseDict(backend="local"))
         elif "::" in name:
             entry = find_entry(name.rpartition("::")[2])
             if entry is None:
