@@ -265,3 +265,27 @@ def test_an_instance_one_keypoint_short_has_no_keypoints_to_measure(tmp_path):
     coco = read_coco(changed(tmp_path, keypoints=[30.0, 40.0, 2] * 16))
     first, *others = ground_truth(coco, [1], COCO)["annotations"]
     assert first["num_keypoints"] == 0 and first["keypoints"] == [0] * 51 and len(others) == 7
+
+
+def test_names_of_more_keypoints_than_the_lists_have_are_those_of_the_first(tmp_path):
+    """As in Human-Art's file."""
+    content = people_content(tmp_path)
+    content["categories"][0]["keypoints"] = [
+        *COCO.keypoint_names,
+        "left_toe",
+        "right_toe",
+        "left_finger",
+        "right_finger",
+    ]
+    coco = read_coco(write_json(tmp_path / "people.json", content))
+    assert coco.keypoint_names == COCO.keypoint_names
+    check_keypoints(coco, COCO)
+
+
+def test_results_are_measured_without_the_image_files(tmp_path):
+    path = write_people(tmp_path)
+    for image in tmp_path.glob("*.png"):
+        image.unlink()
+    assert len(read_coco(path, needs_images=False).images) == 4
+    with pytest.raises(InputError, match="None of the 4 images"):
+        read_coco(path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,22 @@ from hfpose.media.left_out import LeftOut
 # Part of a box that a segmented person covers, where an annotation states no area; as in `xtcocotools.cocoeval`.
 AREA_OF_BOX = 0.53
 
+# Lists of an annotation in COCO-WholeBody's own format, in the order of the schema's 133 keypoints: those of the body are COCO's.
+# https://github.com/jin-s13/COCO-WholeBody/blob/master/data_format.md
+WHOLE_BODY_PARTS = ("keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")
+WHOLE_BODY = "coco_wholebody"
+
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """An image file; `size` is (width, height) as the annotations state it, None where they do not."""
+    """An image file; `size` is (width, height) as the annotations state it, None where they do not; `crowd_index` (0 to 1) is
+    how crowded CrowdPose calls it.
+    """
 
     id: int | str
     path: Path
     size: tuple[int, int] | None
+    crowd_index: float | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,7 @@ class CocoFile:
         annotations: entries of these images and of listed categories, as they are in the file except for ids, which are
             the listed ones, and an impossible `area`, which is not there.
         categories: entries, as they are in the file.
-        left_out: what was left out so far; reading instances adds to it.
+        left_out: what was left out so far; reading instances adds to it, once for each annotation.
     """
 
     path: Path
@@ -51,6 +59,18 @@ class CocoFile:
     annotations: tuple[Mapping[str, Any], ...]
     categories: tuple[Mapping[str, Any], ...]
     left_out: LeftOut
+    _counted: set[int] = field(default_factory=set, repr=False)
+
+    def leave_out(self, annotation: Mapping[str, Any], reason: str) -> None:
+        """Count an annotation as left out, unless it was counted before."""
+        if id(annotation) not in self._counted:
+            self._counted.add(id(annotation))
+            self.left_out.add(reason, annotation_name(annotation))
+
+    @property
+    def has_whole_bodies(self) -> bool:
+        """Whether annotations have the lists of COCO-WholeBody's format."""
+        return any(_has_parts(annotation) for annotation in self.annotations)
 
     @property
     def keypoint_categories(self) -> tuple[Mapping[str, Any], ...]:
@@ -68,6 +88,8 @@ class CocoFile:
     def keypoint_names(self) -> tuple[str, ...] | None:
         """Names of the keypoints, None where the file does not name them.
 
+        Human-Art's file names 21 beside lists of 17, which are COCO's: such names are those of the lists.
+
         Raises:
             InputError: if the categories have different keypoints.
         """
@@ -78,7 +100,12 @@ class CocoFile:
                 f"The categories of {self.path} have different keypoints ({counts}); one model finds one set of keypoints. "
                 "Split the file by category."
             )
-        return next(iter(named), None)
+        names = next(iter(named), None)
+        if names is None:
+            return None
+        lengths = {len(a["keypoints"]) for a in self.annotations if isinstance(a.get("keypoints"), list)}
+        first = names[: min(lengths, default=0) // 3]
+        return first if len(lengths) == 1 and first != names and schema_for_names(first) else names
 
 
 @dataclass(frozen=True)
@@ -115,12 +142,13 @@ class ImageBoxes:
     labels: np.ndarray
 
 
-def read_coco(path: str | Path, images: str | Path | None = None) -> CocoFile:
+def read_coco(path: str | Path, images: str | Path | None = None, *, needs_images: bool = True) -> CocoFile:
     """Read an annotation file and find its images.
 
     Args:
         path: of the JSON file.
         images: folder that its file names are relative to; None: the folder that the file is in.
+        needs_images: leave out images whose files are missing; else only the list of them counts, as for measuring results.
 
     Raises:
         InputError: if the file is not there, no JSON, or not in COCO's format.
@@ -139,7 +167,9 @@ def read_coco(path: str | Path, images: str | Path | None = None) -> CocoFile:
         _entries(path, content, key) for key in ("images", "annotations", "categories")
     )
     left_out = LeftOut()
-    found = tuple(image for entry in images_list if (image := _image(entry, folder, left_out)) is not None)
+    found = tuple(
+        image for entry in images_list if (image := _image(entry, folder, left_out, needs_images)) is not None
+    )
     if not found:
         raise InputError(
             f"None of the {len(images_list)} images of {path} is in {folder}. Say where they are with `images`. "
@@ -178,7 +208,7 @@ def _listed_id(identity: Any, lookup: Mapping[Any, Any]) -> Any:
 
 def _without_impossible_area(annotation: dict[str, Any]) -> dict[str, Any]:
     """Without an `area` of at most one pixel where the box is larger: tools for keypoints write 0, 1 or -1 there."""
-    area, box = _finite([annotation.get("area")]), _finite(annotation.get("bbox"))
+    area, box = finite_numbers([annotation.get("area")]), finite_numbers(annotation.get("bbox"))
     if area is not None and area[0] <= 1 and box is not None and len(box) == 4 and box[2] * box[3] > max(area[0], 0):
         del annotation["area"]
     return annotation
@@ -209,7 +239,7 @@ def _entries(path: Path, content: Mapping[str, Any], key: str) -> tuple[Mapping[
     return tuple(entries)
 
 
-def _image(entry: Mapping[str, Any], folder: Path, left_out: LeftOut) -> AnnotatedImage | None:
+def _image(entry: Mapping[str, Any], folder: Path, left_out: LeftOut, needs_file: bool) -> AnnotatedImage | None:
     name, identity = entry.get("file_name"), entry.get("id")
     if not isinstance(name, str) or not isinstance(identity, (int, str)):
         left_out.add("image without id or file_name", entry)
@@ -218,12 +248,13 @@ def _image(entry: Mapping[str, Any], folder: Path, left_out: LeftOut) -> Annotat
     if path.is_absolute() or ".." in path.parts:
         left_out.add("image whose file_name leads out of the folder", name)
         return None
-    if not (folder / path).is_file():
+    if needs_file and not (folder / path).is_file():
         left_out.add("image that is missing", name)
         return None
-    width, height = (_finite([entry.get(side)]) for side in ("width", "height"))
+    width, height = (finite_numbers([entry.get(side)]) for side in ("width", "height"))
     size = None if width is None or height is None or min(width[0], height[0]) < 1 else (int(width[0]), int(height[0]))
-    return AnnotatedImage(identity, folder / path, size)
+    crowd_index = finite_numbers([entry.get("crowdIndex")])
+    return AnnotatedImage(identity, folder / path, size, crowd_index[0] if crowd_index else None)
 
 
 def pose_instances(coco: CocoFile, schema: KeypointSchema) -> PoseInstances:
@@ -247,7 +278,7 @@ def pose_instances(coco: CocoFile, schema: KeypointSchema) -> PoseInstances:
         if reason is None:
             reason, keypoints = _keypoints(annotation, schema)
         if reason is not None or box is None or keypoints is None:
-            coco.left_out.add(str(reason), annotation_name(annotation))
+            coco.leave_out(annotation, str(reason))
         else:
             rows.append((index, annotation, box, keypoints))
     if not rows:
@@ -284,7 +315,7 @@ def image_boxes(coco: CocoFile, class_indices: Mapping[Any, int]) -> list[ImageB
             continue
         reason, box = _box(annotation, sizes[annotation["image_id"]])
         if box is None:
-            coco.left_out.add(str(reason), annotation_name(annotation))
+            coco.leave_out(annotation, str(reason))
         else:
             found[annotation["image_id"]].append((box, class_indices[annotation["category_id"]]))
     if not any(found.values()):
@@ -306,7 +337,7 @@ def _box(annotation: Mapping[str, Any], size: tuple[int, int] | None) -> tuple[s
     """Why an annotation has no box that can be used, or its x1, y1, x2, y2 within an image of `size`."""
     if annotation.get("iscrowd"):
         return "crowd, not one instance", None
-    values = _finite(annotation.get("bbox"))
+    values = finite_numbers(annotation.get("bbox"))
     if values is None or len(values) != 4:
         return "bbox that is not x, y, width, height", None
     x, y, width, height = values
@@ -324,7 +355,7 @@ def _box(annotation: Mapping[str, Any], size: tuple[int, int] | None) -> tuple[s
 
 def _keypoints(annotation: Mapping[str, Any], schema: KeypointSchema) -> tuple[str | None, np.ndarray | None]:
     """Why an annotation has no keypoints that can be used, or (K, 3) x, y, visibility."""
-    given = annotation.get("keypoints")
+    given = given_keypoints(annotation, schema)
     if given is None:
         return "annotation without keypoints", None
     values = _numbers(given)
@@ -342,6 +373,17 @@ def _keypoints(annotation: Mapping[str, Any], schema: KeypointSchema) -> tuple[s
     return None, keypoints
 
 
+def given_keypoints(annotation: Mapping[str, Any], schema: KeypointSchema) -> Any:
+    """The list of keypoints of an annotation or a result, those of COCO-WholeBody's parts together for its schema."""
+    if schema.num_keypoints == load_schema(WHOLE_BODY).num_keypoints and _has_parts(annotation):
+        return [value for part in WHOLE_BODY_PARTS for value in annotation[part]]
+    return annotation.get("keypoints")
+
+
+def _has_parts(annotation: Mapping[str, Any]) -> bool:
+    return all(isinstance(annotation.get(part), list) for part in WHOLE_BODY_PARTS)
+
+
 def _numbers(values: Any) -> list[float] | None:
     """The numbers of a list, also of a nested one and of texts, null as NaN; None for anything else."""
     if not isinstance(values, list):
@@ -353,7 +395,7 @@ def _numbers(values: Any) -> list[float] | None:
         return None
 
 
-def _finite(values: Any) -> list[float] | None:
+def finite_numbers(values: Any) -> list[float] | None:
     """The numbers of a list if all are finite, else None."""
     numbers = _numbers(values)
     return numbers if numbers is not None and all(map(math.isfinite, numbers)) else None
@@ -362,9 +404,11 @@ def _finite(values: Any) -> list[float] | None:
 def annotated_schema(coco: CocoFile) -> KeypointSchema | None:
     """The schema of the keypoints that a file names: a known one with these names, else one made of names and skeleton.
 
-    None for a file that does not name its keypoints.
+    None for a file that does not name its keypoints. A file in COCO-WholeBody's format has whole bodies.
     """
     names = coco.keypoint_names
+    if coco.has_whole_bodies:
+        return load_schema(WHOLE_BODY)
     if names is None:
         return None
     if known := schema_for_names(names):
@@ -385,6 +429,8 @@ def check_keypoints(coco: CocoFile, schema: KeypointSchema) -> None:
     """
     names = coco.keypoint_names
     if names is None or names == schema.keypoint_names:
+        return
+    if coco.has_whole_bodies and schema.keypoint_names == load_schema(WHOLE_BODY).keypoint_names:
         return
     known = schema_for_names(names)
     if known is None or known.keypoint_names != schema.keypoint_names:
@@ -411,29 +457,40 @@ def read_schema(name_or_path: str | Path) -> KeypointSchema:
     return load_schema(str(name_or_path))
 
 
-def ground_truth(coco: CocoFile, category_ids: Sequence[Any], schema: KeypointSchema | None = None) -> dict[str, Any]:
+def ground_truth(
+    coco: CocoFile, category_ids: Sequence[Any], schema: KeypointSchema | None = None, *, counts_stated: bool = False
+) -> dict[str, Any]:
     """The content of a file as pycocotools wants it.
 
     What annotations may lack is filled in: `area` from the box, `num_keypoints`, `iscrowd`. Those whose box cannot be
-    read do not take part; those whose keypoints cannot be read have none, so that what is found there is not wrong.
+    read do not take part; those whose keypoints cannot be read have none, so that what is found there is not wrong. Both are
+    counted in `coco.left_out`.
 
     Args:
         coco: the file.
         category_ids: the categories that take part.
         schema: of the keypoints; None where boxes are measured.
+        counts_stated: take `num_keypoints` from the file where it is there: CrowdPose counts the visible ones alone.
     """
     annotations: list[dict[str, Any]] = []
     for annotation in coco.annotations:
-        box = _finite(annotation.get("bbox"))
-        if annotation.get("category_id") not in category_ids or box is None or len(box) != 4:
+        if annotation.get("category_id") not in category_ids:
             continue
-        area = _finite([annotation.get("area")]) or [box[2] * box[3] * AREA_OF_BOX]
+        box = finite_numbers(annotation.get("bbox"))
+        if box is None or len(box) != 4:
+            coco.leave_out(annotation, "bbox that is not x, y, width, height")
+            continue
+        area = finite_numbers([annotation.get("area")]) or [box[2] * box[3] * AREA_OF_BOX]
         crowd = int(bool(annotation.get("iscrowd")))
         entry = dict(annotation, id=len(annotations) + 1, iscrowd=crowd, bbox=box, area=area[0])  # the id 0 means none
         if schema is not None:
-            _, read = _keypoints(annotation, schema)
+            reason, read = _keypoints(annotation, schema)
+            if reason is not None and not crowd:
+                coco.leave_out(annotation, reason)
             keypoints = np.zeros((schema.num_keypoints, 3)) if read is None else read
-            entry |= {"keypoints": keypoints.flatten().tolist(), "num_keypoints": int((keypoints[:, 2] > 0).sum())}
+            stated = annotation.get("num_keypoints") if counts_stated else None
+            count = int((keypoints[:, 2] > 0).sum()) if stated is None else stated
+            entry |= {"keypoints": keypoints.flatten().tolist(), "num_keypoints": count}
         annotations.append(entry)
     return {
         "images": [{"id": image.id} for image in coco.images],

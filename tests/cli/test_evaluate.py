@@ -12,6 +12,9 @@ from typer.testing import CliRunner
 from coco_files import people_content, write_json, write_people
 from hfpose.cli import app
 from hfpose.errors import ConfigError, InputError
+from hfpose.evaluation.results import in_parts
+from hfpose.keypoints import load_schema
+from noisy_predictions import as_results, in_whole_body_format, noisy_predictions
 
 
 def run(*arguments: object):
@@ -22,7 +25,7 @@ def run(*arguments: object):
 
 
 def metrics_in(output: str) -> dict[str, float]:
-    rows = [line.split() for line in output.splitlines()]
+    rows = [line.strip().rsplit("  ", 1) for line in output.splitlines()]
     return {row[0]: float(row[1]) for row in rows if len(row) == 2}
 
 
@@ -104,6 +107,68 @@ def test_bad_entries_are_told_and_a_bad_image_costs_the_exit_code(tiny_pose, tmp
     assert "1 x bbox outside of the image: annotation 100" in result.stderr
     assert "1 x image that could not be used: 3.png" in result.stderr
     assert metrics_in(result.stdout)["EPE"] > 0
+
+
+def test_where_nothing_is_measured_the_exit_code_is_one_and_the_reason_is_told(tmp_path):
+    content = people_content(tmp_path)
+    data = write_json(tmp_path / "people.json", content)
+    results = [result | {"category_id": 2} for result in truth_as_results(content)]
+    result = run("--data", data, "--results", write_json(tmp_path / "results.json", results), "--output", tmp_path)
+    assert result.exit_code == 1
+    assert "8 x result of the category 2, which is not measured (1 are)" in result.stderr
+    assert "not measured: AP, AP50" in result.stderr and "Nothing was measured." in result.stderr
+    assert result.stdout == "" and set(json.loads((tmp_path / "metrics.json").read_text()).values()) == {None}
+
+
+def test_the_official_whole_body_file_is_measured(tmp_path):
+    content, predictions = noisy_predictions("coco_wholebody")
+    for entry in (*content["annotations"], *predictions):
+        entry["category_id"] = 1
+    data = write_json(tmp_path / "whole.json", in_whole_body_format(content))
+    results = write_json(tmp_path / "results.json", [in_parts(one) for one in as_results(predictions)])
+    for options in (["--schema", "coco_wholebody"], ["--protocol", "coco_wholebody"], []):
+        result = run("--data", data, "--results", results, *options)
+        assert result.exit_code == 0 and metrics_in(result.stdout)["AP"] > 0
+        assert ("AP left hand" in result.stdout) == ("--protocol" in options)
+
+
+def test_sigmas_are_given_or_told(tmp_path):
+    content, predictions = noisy_predictions("300w", images=3)  # a schema whose sigmas nobody has published
+    content["categories"] = content["categories"][:1]
+    for entry in (*content["annotations"], *predictions):
+        entry["category_id"] = 1
+    names = [f"point_{index}" for index in range(68)]
+    content["categories"][0]["keypoints"] = names
+    data = write_json(tmp_path / "own.json", content)
+    results = write_json(tmp_path / "results.json", as_results(predictions))
+    uniform = run("--data", data, "--results", results)
+    assert "no sigmas: 0.05 is taken" in uniform.stderr
+    sigmas = write_json(tmp_path / "sigmas.json", dict.fromkeys(names, 0.2))
+    given = run("--data", data, "--results", results, "--sigmas", sigmas)
+    assert "no sigmas" not in given.stderr
+    assert metrics_in(given.stdout)["AP"] > metrics_in(uniform.stdout)["AP"]
+
+
+def test_a_schema_beside_a_model_is_used_or_refused(tiny_pose, tmp_path):
+    data = write_people(tmp_path)
+    options = ("--data", data, "--model", tiny_pose, "--gt-boxes", "--device", "cpu")
+    schema = load_schema("coco").to_dict() | {"sigmas": [1.0] * 17}
+    lenient = run(*options, "--schema", write_json(tmp_path / "lenient.json", schema))
+    assert metrics_in(lenient.stdout)["AP"] > metrics_in(run(*options).stdout)["AP"]
+    for wrong in (["--schema", "ap10k"], ["--protocol", "crowdpose"]):
+        with pytest.raises(ConfigError, match="The model finds the 17 keypoints of 'coco'"):
+            run(*options, *wrong)
+
+
+def test_a_protocol_of_distances_is_measured_on_annotated_boxes(tiny_pose, tmp_path):
+    content = people_content(tmp_path)
+    data = write_json(tmp_path / "people.json", content)
+    out = tmp_path / "out"
+    run("--data", data, "--model", tiny_pose, "--gt-boxes", "--device", "cpu", "--output", out)
+    written = json.loads((out / "results.json").read_text())
+    assert {result["annotation_id"] for result in written} <= {a["id"] for a in content["annotations"]}
+    with pytest.raises(ConfigError, match="Unknown protocol 'coc'"):
+        run("--data", data, "--model", tiny_pose, "--protocol", "coc")
 
 
 def test_options_that_do_not_go_together(tiny_pose, tmp_path):

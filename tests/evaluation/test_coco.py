@@ -16,18 +16,8 @@ from pycocotools.cocoeval import COCOeval
 from coco_files import people_content, write_json, write_people
 from hfpose.annotations import read_coco
 from hfpose.errors import ConfigError, InputError
-from hfpose.evaluation.coco import (
-    BOX_METRICS,
-    KEYPOINT_METRICS,
-    box_results,
-    evaluate_boxes,
-    evaluate_keypoints,
-    instance_scores,
-    keypoint_results,
-    object_keypoint_similarity,
-    oks_nms,
-    read_results,
-)
+from hfpose.evaluation.coco import BOX_METRICS, KEYPOINT_METRICS, evaluate_boxes, evaluate_keypoints, read_sigmas
+from hfpose.evaluation.results import box_results, in_parts, keypoint_results, read_results
 from hfpose.keypoints import load_schema
 
 SCHEMA = load_schema("coco")
@@ -59,18 +49,18 @@ def by_pycocotools(path, results: list[dict], kind: str) -> list[float]:
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    return [float(value) if value >= 0 else math.nan for value in evaluation.stats]
+    return [float(value) for value in evaluation.stats if value >= 0]
 
 
 def test_ground_truth_as_results_gives_one(tmp_path):
     content = people_content(tmp_path)
     coco = read_coco(write_json(tmp_path / "people.json", content))
     metrics = evaluate_keypoints(coco, results_from(content), SCHEMA)
-    assert tuple(metrics) == KEYPOINT_METRICS
-    assert all(math.isnan(metrics[name]) for name in ("APL", "ARL"))  # nobody here is large
-    assert all(value == pytest.approx(1) for name, value in metrics.items() if name not in ("APL", "ARL"))
+    assert (*metrics, *metrics.missing) == (*(n for n in KEYPOINT_METRICS if n[-1] != "L"), "APL", "ARL")
+    assert "no instance of large area is annotated" in metrics.missing["APL"]  # nobody here is large
+    assert all(value == pytest.approx(1) for value in metrics.values())
     boxes = evaluate_boxes(coco, results_from(content), [1])
-    assert tuple(boxes) == BOX_METRICS
+    assert set(boxes) | set(boxes.missing) == set(BOX_METRICS)
     assert boxes["AP"] == pytest.approx(1) and boxes["AR100"] == pytest.approx(1)
 
 
@@ -81,10 +71,10 @@ def test_shifted_results_give_what_pycocotools_gives(tmp_path, shift, every):
     coco, results = read_coco(path), results_from(content, shift, every)
     given = evaluate_keypoints(coco, results, SCHEMA)
     expected = by_pycocotools(path, results, "keypoints")
-    assert list(given.values()) == pytest.approx(expected, nan_ok=True)
+    assert list(given.values()) == pytest.approx(expected)
     assert given["AP"] < 0.999
     boxes = evaluate_boxes(coco, results, [1])
-    assert list(boxes.values()) == pytest.approx(by_pycocotools(path, results, "bbox"), nan_ok=True)
+    assert list(boxes.values()) == pytest.approx(by_pycocotools(path, results, "bbox"))
 
 
 def test_the_sigmas_are_those_of_the_schema(tmp_path):
@@ -125,27 +115,62 @@ def test_no_results_are_no_precision(tmp_path):
     assert evaluate_boxes(coco, [], [1])["AR100"] == 0
 
 
-def test_a_schema_without_sigmas_has_no_precision(tmp_path):
-    coco = read_coco(write_people(tmp_path))
-    with pytest.raises(ConfigError, match="no sigmas"):
-        evaluate_keypoints(coco, [], replace(SCHEMA, sigmas=None))
+def test_a_schema_without_sigmas_has_uniform_ones_and_says_so(tmp_path):
+    content = people_content(tmp_path)
+    coco, results = read_coco(write_json(tmp_path / "people.json", content)), results_from(content, 5.0)
+    given = evaluate_keypoints(coco, results, replace(SCHEMA, sigmas=None))
+    assert given == evaluate_keypoints(coco, results, replace(SCHEMA, sigmas=(0.05,) * 17))
+    assert "'coco' has no sigmas: 0.05 is taken for all 17 keypoints" in given.lines()[0]
+
+
+@pytest.mark.parametrize("content", [[0.1] * 17, dict.fromkeys(SCHEMA.keypoint_names, 0.1)])
+def test_sigmas_come_from_a_file(tmp_path, content):
+    assert read_sigmas(write_json(tmp_path / "sigmas.json", content), SCHEMA).sigmas == (0.1,) * 17
+
+
+@pytest.mark.parametrize("content", [[0.1] * 16, {"nose": 0.1}, "text", [0.0] * 17])
+def test_sigmas_of_other_keypoints_are_refused(tmp_path, content):
+    with pytest.raises(ConfigError, match="expected a list of 17 numbers above 0"):
+        read_sigmas(write_json(tmp_path / "sigmas.json", content), SCHEMA)
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "reason"),
     [
-        ({"keypoints": [1.0] * 63}, "Result 2 has 63 values in 'keypoints'.*expected 51"),
-        ({"keypoints": None}, "no values"),
-        ({"score": None}, "score None"),
-        ({"image_id": 99}, "image 99, which is not among the 4 images"),
+        ({"keypoints": [1.0] * 63}, "result with 63 keypoint values instead of 3 x 17 (coco)"),
+        ({"keypoints": None}, "result without keypoints that are finite numbers"),
+        ({"keypoints": [math.nan] * 51}, "result without keypoints that are finite numbers"),
+        ({"score": None}, "result without a score that is a finite number"),
+        ({"image_id": 99}, "result of an image that the annotations do not list"),
+        ({"category_id": 8}, "result of the category 8, which is not measured (1 are)"),
     ],
 )
-def test_results_of_another_form_are_named(tmp_path, changes, message):
+def test_results_that_cannot_be_used_are_left_out_and_counted(tmp_path, changes, reason):
     content = people_content(tmp_path)
     coco, results = read_coco(write_json(tmp_path / "people.json", content)), results_from(content)
     results[2] |= changes
-    with pytest.raises(InputError, match=message):
-        evaluate_keypoints(coco, results, SCHEMA)
+    given = evaluate_keypoints(coco, results, SCHEMA)
+    assert 0.5 < given["AP"] < 1
+    assert [line.split(": result 2")[0] for line in given.left_out.lines()] == [f"1 x {reason}"]
+
+
+def test_where_no_result_can_be_used_nothing_is_measured(tmp_path):
+    content = people_content(tmp_path)
+    coco = read_coco(write_json(tmp_path / "people.json", content))
+    results = [result | {"category_id": 8, "bbox": [1, 2]} for result in results_from(content)]
+    for given in (evaluate_keypoints(coco, results, SCHEMA), evaluate_boxes(coco, results, [1])):
+        assert not given and given.left_out.total == 8
+        assert set(given.missing.values()) == {"no result could be used"}
+
+
+def test_annotations_that_cannot_be_read_are_counted_and_lower_nothing(tmp_path):
+    content = people_content(tmp_path)
+    results = results_from(content)
+    content["annotations"][1]["keypoints"] = content["annotations"][1]["keypoints"][3:]
+    coco = read_coco(write_json(tmp_path / "people.json", content))
+    assert evaluate_keypoints(coco, results, SCHEMA)["AP"] == pytest.approx(1)
+    evaluate_keypoints(coco, results, SCHEMA)
+    assert coco.left_out.counts == {"48 keypoint values instead of 3 x 17 (coco)": 1}  # however often they are read
 
 
 def test_result_files_are_lists(tmp_path):
@@ -157,32 +182,20 @@ def test_result_files_are_lists(tmp_path):
         read_results(path)
 
 
-def test_the_score_of_an_instance_is_its_box_times_its_high_keypoints():
-    given = instance_scores(np.array([[0.9, 0.5, 0.1], [0.1, 0.1, 0.2]]), np.array([0.5, 1.0]))
-    assert given.tolist() == pytest.approx([0.5 * 0.7, 0])
-
-
 def test_results_in_the_format_of_coco():
     keypoints, scores = np.array([[[1.23456, 2], [3, 4]]], np.float32), np.array([[0.5, 0.25]], np.float32)
-    given = keypoint_results(7, 1, keypoints, scores, np.array([0.75]))
-    assert given == [{"image_id": 7, "category_id": 1, "keypoints": [1.235, 2, 0.5, 3, 4, 0.25], "score": 0.75}]
-    assert keypoint_results(7, 1, keypoints[:0], scores[:0], np.zeros(0)) == []
+    given = keypoint_results(7, [1], keypoints, scores, np.array([0.75]))
+    assert given == [{"image_id": 7, "category_id": 1, "keypoints": [1.23456, 2, 0.5, 3, 4, 0.25], "score": 0.75}]
+    assert keypoint_results(7, [], keypoints[:0], scores[:0], np.zeros(0)) == []
     boxes = np.array([[1, 2, 11, 22], [0, 0, 5, 5]], np.float32)
     given = box_results(7, boxes, np.array([3, 4]), np.array([0.5, 0.25]), {3: 18})
     assert given == [{"image_id": 7, "category_id": 18, "bbox": [1, 2, 10, 20], "score": 0.5}]
 
 
-def test_similarity_by_hand():
-    # Moved by (3, 4) with area 100 and sigma 0.1: exp(-25 / (2 * 100 * 0.04)); the second keypoint has not moved.
-    keypoints = np.array([[[0.0, 0], [5, 5]]])
-    moved = np.array([[[3.0, 4], [5, 5]]])
-    given = object_keypoint_similarity(keypoints, moved, np.array([100.0]), np.array([100.0]), [0.1, 0.1])
-    assert given.tolist() == [[pytest.approx((math.exp(-25 / 8) + 1) / 2)]]
-
-
-def test_of_two_similar_instances_the_worse_goes():
-    person = np.random.default_rng(0).uniform(0, 100, (17, 2))
-    keypoints = np.stack((person, person + 0.5, person + 60))
-    kept = oks_nms(keypoints, np.full(3, 1e4), np.array([0.5, 0.9, 0.1]), SCHEMA.sigmas)
-    assert kept.tolist() == [1, 2]
-    assert oks_nms(keypoints[:0], np.zeros(0), np.zeros(0), SCHEMA.sigmas).tolist() == []
+def test_whole_bodies_are_written_in_their_own_format():
+    given = in_parts({"image_id": 1, "keypoints": list(range(399))})
+    lengths = {
+        name: len(given[name]) for name in ("keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")
+    }
+    assert list(lengths.values()) == [51, 18, 204, 63, 63]
+    assert given["lefthand_kpts"][0] == 3 * 91

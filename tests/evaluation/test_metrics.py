@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from hfpose.evaluation.metrics import auc, box_sizes, epe, keypoint_sizes, mpjpe, nme, pck, similarity_aligned
+from hfpose.evaluation.metrics import Metrics, auc, box_sizes, epe, keypoint_sizes, mpjpe, nme, pck, similarity_aligned
 
 TARGET = np.zeros((2, 3, 2))
 # Distances 5, 0, 10 and 1, 2, 100 of which the last does not count.
@@ -50,6 +50,17 @@ def test_measures_of_nothing_are_nan():
     nothing = np.zeros_like(MASK)
     values = [epe(PREDICTED, TARGET, nothing), pck(PREDICTED, TARGET, nothing, np.ones(2))]
     assert all(math.isnan(value) for value in values)
+
+
+def test_what_is_no_number_is_missing_with_the_reason():
+    metrics, other = Metrics(notices=["uniform"]), Metrics()
+    metrics.add("PCK", 0.5, "never")
+    metrics.add("EPE", math.nan, "nobody")
+    other.add("APL", -1.0, "nobody")
+    other.left_out.add("no score", "result 1")
+    metrics.include(other)
+    assert metrics == {"PCK": 0.5}
+    assert metrics.lines() == ["left out: 1 x no score: result 1", "uniform", "not measured: EPE, APL: nobody."]
 
 
 def test_sizes():

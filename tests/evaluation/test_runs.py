@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -47,10 +49,11 @@ def test_detections_from_a_file_bring_their_boxes_and_scores(pipe, tmp_path):
     detections = [
         {"image_id": a["image_id"], "category_id": 1, "bbox": a["bbox"], "score": 0.5} for a in content["annotations"]
     ]
-    # None of these is used: score, category, area and image.
-    detections += [detections[0] | change for change in ({"score": 0.1}, {"category_id": 2}, {"image_id": 99})]
+    # None of these can be used: category, image, area and numbers.
+    detections += [detections[0] | change for change in ({"category_id": 2}, {"image_id": 99}, {"score": None})]
     detections.append(detections[0] | {"bbox": [1, 1, 0, 5]})
     run = evaluate_pose_pipeline(pipe, coco, detections)
+    assert coco.left_out.total == 4
     whole = evaluate_pose_pipeline(pipe, coco, "annotations")
     assert run.num_instances == whole.num_instances == 8
     assert len(run.results) == len(whole.results)
@@ -60,11 +63,47 @@ def test_detections_from_a_file_bring_their_boxes_and_scores(pipe, tmp_path):
     assert "PCK@0.05" not in run.metrics
 
 
+def test_all_boxes_of_a_list_are_used_unless_a_threshold_is_given(pipe, tmp_path):
+    content = people_content(tmp_path)
+    coco = read_coco(write_json(tmp_path / "people.json", content))
+    detections = [
+        {"image_id": a["image_id"], "category_id": 1, "bbox": a["bbox"], "score": 0.01 * index}
+        for index, a in enumerate(content["annotations"])
+    ]
+    assert evaluate_pose_pipeline(pipe, coco, detections).num_instances == 8
+    run = evaluate_pose_pipeline(pipe, coco, detections, box_threshold=0.05)
+    assert run.num_instances == 3
+    assert coco.left_out.counts == {"detection with a score below 0.05": 5}
+
+
+def test_a_box_outside_of_its_image_is_left_out_alone(pipe, tmp_path):
+    content = people_content(tmp_path)
+    for image in content["images"]:
+        del image["width"], image["height"]  # so that only the image itself tells
+    coco = read_coco(write_json(tmp_path / "people.json", content))
+    detections = [
+        {"image_id": a["image_id"], "category_id": 1, "bbox": a["bbox"], "score": 0.5} for a in content["annotations"]
+    ]
+    detections[0]["bbox"] = [500.0, 5.0, 20.0, 20.0]
+    detections[3]["bbox"] = [140.0, 5.0, 90.0, 20.0]  # in part
+    detections[4]["bbox"] = detections[5]["bbox"] = [-50.0, -50.0, 20.0, 20.0]  # all of an image
+    run = evaluate_pose_pipeline(pipe, coco, detections)
+    assert (run.num_images, run.num_instances) == (3, 5)
+    assert [line[:45] for line in run.failures.lines()] == ["3 x box outside of its image of 160 x 120 pix"]
+    assert [result["bbox"] for result in run.results if result["image_id"] == 1] == [content["annotations"][1]["bbox"]]
+
+
+def test_a_schema_without_sigmas_is_measured_with_a_notice(pipe, tmp_path):
+    schema = replace(pipe.schema, sigmas=None)
+    run = evaluate_pose_pipeline(pipe, read_coco(write_people(tmp_path)), "annotations", schema=schema)
+    assert "AP" in run.metrics and any("has no sigmas: 0.05 is taken" in line for line in run.metrics.lines())
+
+
 def test_detections_that_do_not_belong_to_the_annotations_are_refused(pipe, tmp_path):
     coco = read_coco(write_people(tmp_path))
     with pytest.raises(InputError, match="None of the 1 detections"):
         evaluate_pose_pipeline(pipe, coco, [{"image_id": 50, "category_id": 1, "bbox": [0, 0, 5, 5], "score": 1.0}])
-    with pytest.raises(InputError, match="Detection 0 has bbox None"):
+    with pytest.raises(InputError, match="1 x detection without bbox of four numbers and a score"):
         evaluate_pose_pipeline(pipe, coco, [{"image_id": 1, "category_id": 1, "score": 1.0}])
 
 

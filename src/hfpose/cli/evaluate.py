@@ -4,40 +4,60 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 if TYPE_CHECKING:
     from hfpose.annotations import CocoFile
+    from hfpose.evaluation.metrics import Metrics
+    from hfpose.evaluation.protocols import Protocol
     from hfpose.evaluation.runs import Evaluation
     from hfpose.keypoints import KeypointSchema
 
 # As the pipelines have them. Average precision counts everybody who is found, so it is higher with 0.1 and 0.65.
 BOX_THRESHOLD, NMS_THRESHOLD = 0.3, 0.3
 
+# See `hfpose.evaluation.scoring`, which is not read here lest `--help` takes long.
+SCORE_MODES, NMS_MODES = ("bbox", "bbox_keypoint", "bbox_rle", "keypoint"), ("oks", "soft_oks", "none")
+
 
 def evaluate(
-    data: Annotated[Path, typer.Option(help="Annotations in COCO's format.")],
+    data: Annotated[Path, typer.Option(help="Annotations in COCO's format; for mpii and h36m in their own.")],
     model: Annotated[
         str | None, typer.Option(help="Alias, zoo name, hub repository or folder: a pose model or a detector.")
     ] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the images. Default: that of the data.")] = None,
     gt_boxes: Annotated[bool, typer.Option("--gt-boxes", help="Find poses in the annotated boxes.")] = False,
-    boxes: Annotated[Path | None, typer.Option(help="Find poses in these detections, in COCO's format.")] = None,
+    boxes: Annotated[
+        Path | None, typer.Option(help="Find poses in these detections, in COCO's format: in all of them.")
+    ] = None,
     results: Annotated[
         Path | None, typer.Option(help="Measure these results, in COCO's format, and run no model.")
     ] = None,
     detector: Annotated[str | None, typer.Option(help="Detector, where it is asked. Default: the model's.")] = None,
+    protocol: Annotated[
+        str, typer.Option(help="As the papers of a data set measure: coco, coco_wholebody, crowdpose, mpii, ...")
+    ] = "coco",
     schema: Annotated[
-        str | None,
-        typer.Option(help="Name or JSON file of the keypoint schema, for --results without names in the data."),
+        str | None, typer.Option(help="Name or JSON file of the keypoint schema. Default: the model's or the data's.")
     ] = None,
+    sigmas: Annotated[
+        Path | None, typer.Option(help="JSON list of the keypoints' sigmas, for schemas without or with others.")
+    ] = None,
+    score_mode: Annotated[str | None, typer.Option(help=f"Score of an instance: {', '.join(SCORE_MODES)}.")] = None,
+    nms_mode: Annotated[str | None, typer.Option(help=f"Of similar instances: {', '.join(NMS_MODES)}.")] = None,
+    result_area: Annotated[
+        str | None, typer.Option(help="Size of a result: of its bbox where it has one (boxes), or keypoints.")
+    ] = None,
+    head_boxes: Annotated[Path | None, typer.Option(help="MPII's head boxes: .mat or .npy.")] = None,
     flip_test: Annotated[bool, typer.Option(help="Average over mirrored crops, for twice the cost.")] = False,
     box_threshold: Annotated[
         float | None,
-        typer.Option(help=f"Least score of a detected box. Default: {BOX_THRESHOLD}; RTMO etc. their own."),
+        typer.Option(help=f"Least score of a box. Default: {BOX_THRESHOLD}; 0 with --boxes; RTMO etc. their own."),
     ] = None,
     nms_threshold: Annotated[
         float | None,
@@ -58,50 +78,76 @@ def evaluate(
         bool, typer.Option("--card", help="Write the numbers into the card of the model's folder.")
     ] = False,
 ) -> None:
-    """Measure a model: COCO's AP and AR; on annotated boxes PCK, AUC, EPE and NME too."""
-    from hfpose.annotations import read_coco
+    """Measure a model: COCO's AP and AR; on annotated boxes PCK, AUC, EPE and NME too; or what --protocol says.
 
+    What was left out and what could not be measured is told with the reason; if nothing was measured the exit code is 1.
+    """
     if gt_boxes and boxes is not None:
         raise typer.BadParameter("give --gt-boxes or --boxes, not both.")
     if (model is None) == (results is None):
         raise typer.BadParameter("give either --model or --results.")
     if card and (model is None or not Path(model).is_dir()):
         raise typer.BadParameter("--card needs --model to be a folder.")
-    coco = read_coco(data, images)
-    if model is None:
-        assert results is not None
-        metrics = _measure_results(coco, results, schema)
-        evaluation = None
+    evaluation = None
+    if protocol == "h36m":
+        from hfpose.evaluation.human36m import evaluate_human36m
+
+        if results is None:
+            raise typer.BadParameter("the protocol h36m measures --results.")
+        metrics, left_out = evaluate_human36m(data, results), []
     else:
-        evaluation = _run_model(
-            model, coco, "annotations" if gt_boxes else boxes or "detector",
-            detector=detector, device=device, dtype=dtype, flip_test=flip_test, box_threshold=box_threshold,
-            nms_threshold=nms_threshold, batch_size=batch_size, pose_batch_size=pose_batch_size,
-        )  # fmt: skip
-        metrics = evaluation.metrics
-    for line in coco.left_out.lines():
-        print(f"hfpose: left out of {data}: {line}", file=sys.stderr)
-    if evaluation is not None:
-        _report_run(evaluation)
-    for name, value in metrics.items():
-        print(f"{name:>9}  {value:.4f}")
+        coco = _read_data(data, images, head_boxes, needs_images=model is not None)
+        rules = _rules(protocol, result_area)
+        modes = {"score_mode": score_mode, "nms_mode": nms_mode}
+        if results is not None:
+            metrics = _measure_results(coco, results, rules, schema, sigmas, modes)
+        else:
+            assert model is not None
+            evaluation = _run_model(
+                model, coco, "annotations" if gt_boxes else boxes or "detector", rules, schema, sigmas,
+                detector=detector, device=device, dtype=dtype, flip_test=flip_test, box_threshold=box_threshold,
+                nms_threshold=nms_threshold, batch_size=batch_size, pose_batch_size=pose_batch_size, **modes,
+            )  # fmt: skip
+            metrics = evaluation.metrics
+        left_out = coco.left_out.lines()
+    _report(data, left_out, metrics, evaluation)
     if output is not None:
-        _write(output, metrics, evaluation)
+        _write(output, metrics, evaluation, protocol)
     if card and model is not None:
         from hfpose.hub.card_results import add_results
 
-        protocol = _protocol(gt_boxes, boxes, flip_test, box_threshold, nms_threshold)
-        add_results(Path(model), data.name, protocol, metrics)
-    if evaluation is not None and evaluation.failures.total:
+        words = _protocol(protocol, gt_boxes, boxes, flip_test, box_threshold, nms_threshold)
+        add_results(Path(model), data.name, words, metrics)
+    if not metrics or (evaluation is not None and evaluation.failures.total):
         raise typer.Exit(1)
 
 
+def _read_data(data: Path, images: Path | None, head_boxes: Path | None, *, needs_images: bool) -> CocoFile:
+    from hfpose.annotations import read_coco, read_json
+    from hfpose.evaluation.mpii import read_mpii
+
+    if head_boxes is not None or isinstance(read_json(data), list):
+        return read_mpii(data, images, head_boxes, needs_images=needs_images)
+    return read_coco(data, images, needs_images=needs_images)
+
+
+def _rules(name: str, result_area: str | None) -> Protocol:
+    from hfpose.evaluation.protocols import get_protocol
+
+    protocol = get_protocol(name)
+    if result_area is None or protocol.precision is None:
+        return protocol
+    if result_area not in ("boxes", "keypoints"):
+        raise typer.BadParameter(f"{result_area!r} is none of boxes, keypoints.", param_hint="--result-area")
+    return replace(protocol, precision=replace(protocol.precision, result_area=cast("Any", result_area)))
+
+
 def _run_model(
-    model: str, coco: CocoFile, boxes: Path | str, *, detector: str | None, device: str | None, dtype: str | None,
-    batch_size: int, **options: Any,
+    model: str, coco: CocoFile, boxes: Path | str, protocol: Protocol, schema_name: str | None, sigmas: Path | None, *,
+    detector: str | None, device: str | None, dtype: str | None, batch_size: int, **options: Any,
 ) -> Evaluation:  # fmt: skip
     from hfpose.errors import ConfigError
-    from hfpose.evaluation.coco import read_results
+    from hfpose.evaluation.results import read_results
     from hfpose.evaluation.runs import evaluate_detector, evaluate_pose_pipeline
     from hfpose.pipelines import PoseEstimationPipeline, pipeline
     from hfpose.pipelines.stage import default_device, load_stage, task_of
@@ -111,6 +157,8 @@ def _run_model(
     if task == "lifter":
         raise ConfigError(f"{model} lifts keypoints to 3D; `hfpose eval` measures pose models in 2D and detectors.")
     if task == "detector":
+        if schema_name is not None or sigmas is not None:
+            raise ConfigError(f"{model} is a detector, so --schema and --sigmas of keypoints have no use.")
         stage = load_stage(model, "detector", device=device or default_device(), dtype=dtype)
         return evaluate_detector(stage, coco, batch_size=batch_size, show_progress=show_progress)
     given: Any = read_results(boxes) if isinstance(boxes, Path) else boxes
@@ -119,16 +167,52 @@ def _run_model(
     pipe = pipeline("pose-estimation", model=model, detector=detector, device=device, dtype=dtype)
     if not isinstance(pipe, PoseEstimationPipeline):
         raise ConfigError(f"{model} finds keypoints in 3D; `hfpose eval` measures pose models in 2D and detectors.")
-    return evaluate_pose_pipeline(pipe, coco, given, batch_size=batch_size, show_progress=show_progress, **options)
+    return evaluate_pose_pipeline(
+        pipe, coco, given, protocol=protocol, schema=_model_schema(pipe.schema, protocol, schema_name, sigmas),
+        batch_size=batch_size, show_progress=show_progress, **options,
+    )  # fmt: skip
 
 
-def _measure_results(coco: CocoFile, path: Path, schema_name: str | None) -> dict[str, float]:
-    from hfpose.evaluation.coco import evaluate_boxes, evaluate_keypoints, read_results
+def _model_schema(own: KeypointSchema, protocol: Protocol, name: str | None, sigmas: Path | None) -> KeypointSchema:
+    """The model's schema, or one that was asked for with the same keypoints."""
+    from hfpose.annotations import read_schema
+    from hfpose.errors import ConfigError
+    from hfpose.evaluation.coco import read_sigmas
+
+    given = name or protocol.schema
+    schema = own if given is None else read_schema(given)
+    if schema.keypoint_names != own.keypoint_names:
+        raise ConfigError(
+            f"The model finds the {own.num_keypoints} keypoints of {own.name!r} ({', '.join(own.keypoint_names[:3])}, ...), but "
+            f"{schema.num_keypoints} of {schema.name!r} ({', '.join(schema.keypoint_names[:3])}, ...) are to be measured. "
+            "Leave the schema out, or choose a protocol of the model's keypoints."
+        )
+    return schema if sigmas is None else read_sigmas(sigmas, schema)
+
+
+def _measure_results(
+    coco: CocoFile, path: Path, protocol: Protocol, schema_name: str | None, sigmas: Path | None, modes: dict[str, Any]
+) -> Metrics:
+    from hfpose.evaluation.coco import evaluate_boxes, read_sigmas, with_sigmas
+    from hfpose.evaluation.protocols import measure
+    from hfpose.evaluation.results import read_results, usable_results
+    from hfpose.evaluation.scoring import rescore
+    from hfpose.media.left_out import LeftOut
 
     results = read_results(path)
-    if results and "keypoints" not in results[0]:
+    if results and not any("keypoints" in result for result in results):
         return evaluate_boxes(coco, results, [category.get("id") for category in coco.categories])
-    return evaluate_keypoints(coco, results, _schema(coco, schema_name))
+    schema = _schema(coco, schema_name or protocol.schema)
+    if sigmas is not None:
+        schema = read_sigmas(sigmas, schema)
+    if any(modes.values()):
+        left_out = LeftOut()
+        usable = usable_results(coco, results, coco.keypoint_category_ids, left_out, schema)
+        results = rescore(usable, with_sigmas(schema)[0].sigmas or (), **modes)
+        metrics = measure(coco, results, schema, protocol)
+        metrics.left_out.include(left_out)
+        return metrics
+    return measure(coco, results, schema, protocol)
 
 
 def _schema(coco: CocoFile, name: str | None) -> KeypointSchema:
@@ -140,37 +224,51 @@ def _schema(coco: CocoFile, name: str | None) -> KeypointSchema:
     return found
 
 
-def _report_run(evaluation: Evaluation) -> None:
-    for line in evaluation.failures.lines():
+def _report(data: Path, left_out: Sequence[str], metrics: Metrics, evaluation: Evaluation | None) -> None:
+    failures = evaluation.failures.lines() if evaluation is not None else []
+    for line in [*(f"left out of {data}: {line}" for line in left_out), *failures, *metrics.lines()]:
         print(f"hfpose: {line}", file=sys.stderr)
-    images, instances, seconds = evaluation.num_images, evaluation.num_instances, evaluation.seconds
-    print(
-        f"{images} images, {instances} instances in {seconds:.1f} s "
-        f"({images / seconds:.1f} images/s, {instances / seconds:.1f} instances/s)"
-    )
+    if evaluation is not None:
+        images, instances, seconds = evaluation.num_images, evaluation.num_instances, evaluation.seconds
+        print(
+            f"{images} images, {instances} instances in {seconds:.1f} s "
+            f"({images / seconds:.1f} images/s, {instances / seconds:.1f} instances/s)"
+        )
+    width = max([9, *map(len, metrics)])
+    for name, value in metrics.items():
+        print(f"{name:>{width}}  {value:.4f}")
+    if not metrics:
+        print("hfpose: Nothing was measured.", file=sys.stderr)
 
 
 def _protocol(
-    gt_boxes: bool, boxes: Path | None, flip_test: bool, box_threshold: float | None, nms_threshold: float | None
+    name: str,
+    gt_boxes: bool,
+    boxes: Path | None,
+    flip_test: bool,
+    box_threshold: float | None,
+    nms_threshold: float | None,
 ) -> str:
     """How the numbers were measured, in a few words; what is as usual goes without saying."""
     source = "annotated boxes" if gt_boxes else f"boxes of {boxes.name}" if boxes is not None else "detected boxes"
-    parts = [source]
+    parts = [source] if name == "coco" else [f"protocol {name}", source]
     if flip_test:
         parts.append("flip test")
-    if not gt_boxes and box_threshold not in (None, BOX_THRESHOLD):
+    if not gt_boxes and box_threshold not in (None, 0.0 if boxes is not None else BOX_THRESHOLD):
         parts.append(f"box threshold {box_threshold:g}")
     if not gt_boxes and boxes is None and nms_threshold not in (None, NMS_THRESHOLD):
         parts.append(f"NMS threshold {nms_threshold:g}")
     return ", ".join(parts)
 
 
-def _write(folder: Path, metrics: dict[str, float], evaluation: Evaluation | None) -> None:
+def _write(folder: Path, metrics: Metrics, evaluation: Evaluation | None, protocol: str) -> None:
+    from hfpose.evaluation.results import in_parts
     from hfpose.media.files import atomic_path
 
     with atomic_path(folder / "metrics.json") as partial:
-        finite = {name: value if value == value else None for name, value in metrics.items()}  # JSON has no NaN
-        partial.write_text(json.dumps(finite, indent=2) + "\n", encoding="utf-8")
+        values = {**metrics, **dict.fromkeys(metrics.missing)}
+        partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     if evaluation is not None:
+        results = map(in_parts, evaluation.results) if protocol == "coco_wholebody" else evaluation.results
         with atomic_path(folder / "results.json") as partial:
-            partial.write_text(json.dumps(evaluation.results), encoding="utf-8")
+            partial.write_text(json.dumps(list(results)), encoding="utf-8")

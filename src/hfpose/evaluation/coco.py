@@ -1,111 +1,207 @@
-"""COCO's average precision and recall of keypoints and boxes, through pycocotools, and results in COCO's format.
+"""Average precision and recall of keypoints and boxes, through pycocotools, as COCO and data sets like it define them.
 
-Results: https://cocodataset.org/#format-results. Scores and duplicate suppression follow
-`mmpose.evaluation.metrics.CocoMetric`.
+The rules are those of `xtcocotools.cocoeval`, which MMPose's `CocoMetric` and `CocoWholeBodyMetric` measure with.
 """
 
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from hfpose.annotations import CocoFile, ground_truth, read_json
-from hfpose.errors import ConfigError, HFPoseError, InputError
+from hfpose.annotations import AREA_OF_BOX, CocoFile, finite_numbers, ground_truth, read_json
+from hfpose.errors import ConfigError, HFPoseError
+from hfpose.evaluation.metrics import Metrics
+from hfpose.evaluation.results import Result, usable_results
 from hfpose.keypoints import KeypointSchema
 
 if TYPE_CHECKING:
     from pycocotools.coco import COCO
-
-Result = dict[str, Any]
+    from pycocotools.cocoeval import COCOeval
 
 # In the order in which pycocotools gives them. M and L are instances of medium and large area, S of small.
 KEYPOINT_METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 BOX_METRICS = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR100", "ARS", "ARM", "ARL")
 
-# Keypoints below this score do not enter the score of their instance.
-KEYPOINT_SCORE_THRESHOLD = 0.2
-OKS_NMS_THRESHOLD = 0.9
+# Greatest crowd index of the images that CrowdPose calls easy and medium.
+EASY, MEDIUM = 0.2, 0.8
+
+UNIFORM_SIGMA = 0.05
 
 _ONLY_CATEGORY = 1
+_AREAS = {"S": "small", "M": "medium", "L": "large"}
 
 
-def evaluate_keypoints(coco: CocoFile, results: Sequence[Result], schema: KeypointSchema) -> dict[str, float]:
-    """Average precision and recall of keypoint results; the names are `KEYPOINT_METRICS`, a measure of nothing is NaN.
-
-    Instances of all categories with keypoints are taken together.
+@dataclass(frozen=True)
+class PrecisionRules:
+    """How a data set counts. The defaults are COCO's.
 
     Args:
-        coco: the annotations.
-        results: in COCO's format: `image_id`, `keypoints` (x, y and anything third for each), `score`.
-        schema: of the keypoints; its sigmas say how far is far.
+        by_category: each category is measured by itself, and the numbers are averaged; else all are taken together.
+        result_area: size of a result, which decides whether one that hits nothing counts among the medium or the large:
+            `"boxes"`: that of its `bbox` where it has one, as in MMPose; `"keypoints"`: the extent of its keypoints.
+        uses_area: the `area` of annotations is their size; else a share of their box is.
+        parts: slices of the keypoints that are measured by themselves too; the first one gives the extent.
+        by_crowding: the precision of easy, medium and hard images in the place of that by area.
+    """
+
+    by_category: bool = False
+    result_area: Literal["boxes", "keypoints"] = "boxes"
+    uses_area: bool = True
+    parts: Mapping[str, slice] | None = None
+    by_crowding: bool = False
+
+
+def with_sigmas(schema: KeypointSchema) -> tuple[KeypointSchema, list[str]]:
+    """A schema that has sigmas, and what is to be said if they are no published ones."""
+    if schema.sigmas is not None:
+        return schema, []
+    notice = (
+        f"The schema {schema.name!r} has no sigmas: {UNIFORM_SIGMA} is taken for all {schema.num_keypoints} keypoints, so its AP "
+        "compares with nothing but AP of the same sigmas. Give them with --sigmas, or as `sigmas` of the schema."
+    )
+    return replace(schema, sigmas=(UNIFORM_SIGMA,) * schema.num_keypoints), [notice]
+
+
+def read_sigmas(path: Path, schema: KeypointSchema) -> KeypointSchema:
+    """The schema with the sigmas of a JSON file: a list of K numbers, or an object of keypoint name -> number.
 
     Raises:
-        ConfigError: if the schema has no sigmas.
-        InputError: if a result is not of this form or of an image that is not annotated.
-        HFPoseError: if pycocotools is not installed; it says how.
+        ConfigError: if the file holds something else.
     """
-    if schema.sigmas is None:
+    content = read_json(path)
+    if isinstance(content, dict):
+        content = [content.get(name) for name in schema.keypoint_names]
+    sigmas = finite_numbers(content)
+    if sigmas is None or len(sigmas) != schema.num_keypoints or min(sigmas) <= 0:
         raise ConfigError(
-            f"The schema {schema.name!r} has no sigmas, so its average precision is not defined. Add `sigmas`, one for each "
-            "keypoint, to the schema, or use PCK, AUC, EPE and NME."
+            f"{path} holds no sigmas of the schema {schema.name!r}; expected a list of {schema.num_keypoints} numbers above 0, "
+            f"or an object with one for each of {', '.join(schema.keypoint_names[:4])}, ..."
         )
-    _check_results(coco, results, "keypoints", 3 * schema.num_keypoints)
-    truth = ground_truth(coco, coco.keypoint_category_ids, schema)
-    truth["categories"] = [{"id": _ONLY_CATEGORY}]
-    for annotation in truth["annotations"]:
-        annotation["category_id"] = _ONLY_CATEGORY
-    given = [dict(result, category_id=_ONLY_CATEGORY) for result in results]
-    return _measure(truth, given, "keypoints", KEYPOINT_METRICS, np.array(schema.sigmas))
+    return replace(schema, sigmas=tuple(sigmas))
 
 
-def evaluate_boxes(coco: CocoFile, results: Sequence[Result], category_ids: Sequence[Any]) -> dict[str, float]:
-    """Average precision and recall of boxes; the names are `BOX_METRICS`, a measure of nothing is NaN.
+def evaluate_keypoints(
+    coco: CocoFile, results: Sequence[Result], schema: KeypointSchema, rules: PrecisionRules | None = None
+) -> Metrics:
+    """Average precision and recall of keypoint results; the names are `KEYPOINT_METRICS`.
 
     Args:
         coco: the annotations.
-        results: in COCO's format: `image_id`, `category_id`, `bbox` (x, y, width, height), `score`.
+        results: in COCO's format: `image_id`, `keypoints` (x, y and score for each), `score`, and perhaps `category_id`
+            and `bbox`. COCO-WholeBody's format is taken too. Results that cannot be used are left out and counted.
+        schema: of the keypoints; its sigmas say how far is far. One without has uniform ones.
+        rules: how to count; None: as COCO does.
+
+    Raises:
+        HFPoseError: if pycocotools is not installed; it says how.
+    """
+    rules = rules or PrecisionRules()
+    schema, notices = with_sigmas(schema)
+    metrics = Metrics(notices=notices)
+    category_ids = coco.keypoint_category_ids
+    truth = ground_truth(coco, category_ids, schema, counts_stated=rules.by_crowding)
+    found = usable_results(coco, results, category_ids, metrics.left_out, schema)
+    names = [name for name in KEYPOINT_METRICS if not (rules.by_crowding and name[-1] in _AREAS)]
+    if results and not found:
+        return metrics.without(names, "no result could be used")
+    found = [_detection(result, category_ids, rules) for result in found]
+    if not rules.uses_area:
+        for annotation in truth["annotations"]:
+            annotation["area"] = annotation["bbox"][2] * annotation["bbox"][3] * AREA_OF_BOX
+    if not rules.by_category:
+        truth["categories"] = [{"id": _ONLY_CATEGORY}]
+        for entry in (*truth["annotations"], *found):
+            entry["category_id"] = _ONLY_CATEGORY
+    sigmas = np.array(schema.sigmas)
+    for part, keypoints in (rules.parts or {}).items():
+        of_part = _evaluated(*_part_of(truth, found, keypoints), "keypoints", sigmas[keypoints])
+        values = dict(zip(KEYPOINT_METRICS, of_part.stats, strict=True))
+        for name in ("AP", "AR"):
+            metrics.add(f"{name} {part}", values[name], "no instance with labeled keypoints of this part is annotated")
+    whole = _evaluated(truth, _with_scores(found), "keypoints", sigmas)
+    _add_stats(metrics, KEYPOINT_METRICS, whole.stats, names)
+    if rules.by_crowding:
+        _add_crowding(metrics, whole, coco)
+    return metrics
+
+
+def evaluate_boxes(coco: CocoFile, results: Sequence[Result], category_ids: Sequence[Any]) -> Metrics:
+    """Average precision and recall of boxes; the names are `BOX_METRICS`.
+
+    Args:
+        coco: the annotations.
+        results: in COCO's format: `image_id`, `category_id`, `bbox` (x, y, width, height), `score`. Results that cannot be
+            used are left out and counted.
         category_ids: the categories to measure.
 
     Raises:
-        InputError: if a result is not of this form or of an image that is not annotated.
         HFPoseError: if pycocotools is not installed; it says how.
     """
-    _check_results(coco, results, "bbox", 4)
-    return _measure(ground_truth(coco, category_ids), results, "bbox", BOX_METRICS)
+    metrics = Metrics()
+    found = usable_results(coco, results, category_ids, metrics.left_out)
+    if results and not found:
+        return metrics.without(BOX_METRICS, "no result could be used")
+    entries = [dict(result, area=result["bbox"][2] * result["bbox"][3]) for result in found]
+    evaluation = _evaluated(ground_truth(coco, category_ids), entries, "bbox")
+    _add_stats(metrics, BOX_METRICS, evaluation.stats, BOX_METRICS)
+    return metrics
 
 
-def _measure(
+def _detection(result: Result, category_ids: Sequence[Any], rules: PrecisionRules) -> Result:
+    """A result as pycocotools takes it."""
+    keypoints = np.array(result["keypoints"]).reshape(-1, 3)
+    box = result["bbox"]
+    if box is None or rules.result_area == "keypoints":
+        body = keypoints[next(iter(rules.parts.values()))] if rules.parts else keypoints
+        corner, other = body[:, :2].min(0), body[:, :2].max(0)
+        box = [*corner.tolist(), *(other - corner).tolist()]
+    category_id = result.get("category_id", category_ids[0])
+    return dict(result, category_id=category_id, bbox=box, area=box[2] * box[3])
+
+
+def _part_of(truth: dict[str, Any], found: Sequence[Result], keypoints: slice) -> tuple[dict[str, Any], list[Result]]:
+    """Annotations and results of some of the keypoints."""
+    values = slice(3 * keypoints.start, 3 * keypoints.stop)
+
+    def cut(entry: Mapping[str, Any]) -> dict[str, Any]:
+        part = entry["keypoints"][values]
+        return {**entry, "keypoints": part, "num_keypoints": sum(value > 0 for value in part[2::3])}
+
+    return truth | {"annotations": list(map(cut, truth["annotations"]))}, _with_scores(map(cut, found))
+
+
+def _with_scores(found: Iterable[Result]) -> list[Result]:
+    """Results of which a keypoint at least has a score: the reference does not count the others."""
+    return [result for result in found if any(score > 0 for score in result["keypoints"][2::3])]
+
+
+def _evaluated(
     truth: dict[str, Any],
-    results: Sequence[Result],
+    found: Sequence[Result],
     kind: Literal["keypoints", "bbox"],
-    names: Sequence[str],
     sigmas: np.ndarray | None = None,
-) -> dict[str, float]:
+) -> COCOeval:
     try:
         from pycocotools.cocoeval import COCOeval
     except ModuleNotFoundError as error:
         raise HFPoseError(
             "Average precision is computed by pycocotools, which is not installed: pip install 'hfpose[eval]'."
         ) from error
+    entries = [dict(result, id=index, iscrowd=0) for index, result in enumerate(found, 1)]
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools talks
-        annotated = _index(truth)
-        found = annotated.loadRes(copy.deepcopy(list(results))) if results else _index(truth | {"annotations": []})
-        evaluation = COCOeval(annotated, found, kind)
+        evaluation = COCOeval(_index(truth), _index(truth | {"annotations": entries}), kind)
         if sigmas is not None:
             evaluation.params.kpt_oks_sigmas = sigmas
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    return {
-        name: float(value) if value >= 0 else float("nan")  # -1 there
-        for name, value in zip(names, evaluation.stats, strict=True)
-    }
+    return evaluation
 
 
 def _index(content: dict[str, Any]) -> COCO:
@@ -117,125 +213,24 @@ def _index(content: dict[str, Any]) -> COCO:
     return coco
 
 
-def read_results(path: str | Path) -> list[Result]:
-    """Results or detections in COCO's format: a list of objects.
-
-    Raises:
-        InputError: if the file cannot be read or holds something else.
-    """
-    results = read_json(Path(path))
-    if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
-        raise InputError(
-            f"{path} is no list of objects, so it is not in COCO's format for results: "
-            '[{"image_id": ..., "category_id": ..., "bbox": [x, y, width, height], "score": ...}, ...].'
-        )
-    return results
-
-
-def _check_results(coco: CocoFile, results: Sequence[Result], key: str, length: int) -> None:
-    known = {image.id for image in coco.images}
-    for index, result in enumerate(results):
-        values, score = result.get(key), result.get("score")
-        if not isinstance(values, list) or len(values) != length or not isinstance(score, (int, float)):
-            count = len(values) if isinstance(values, list) else "no"
-            raise InputError(
-                f"Result {index} has {count} values in {key!r} and the score {score!r}; expected {length} values and a "
-                "number. Check that model, annotations and schema have the same keypoints."
-            )
-        if result.get("image_id") not in known:
-            raise InputError(
-                f"Result {index} is of the image {result.get('image_id')!r}, which is not among the {len(known)} images "
-                f"of {coco.path}. Check that results and annotations belong together."
+def _add_stats(metrics: Metrics, names: Sequence[str], values: Sequence[float], wanted: Sequence[str]) -> None:
+    for name, value in zip(names, values, strict=True):
+        if name in wanted:
+            area = _AREAS.get(name[-1])
+            metrics.add(
+                name, value, f"no instance {f'of {area} area ' if area else ''}is annotated that could be found"
             )
 
 
-def instance_scores(keypoint_scores: np.ndarray, box_scores: np.ndarray) -> np.ndarray:
-    """Scores (N,) of instances: the box's, times the mean of the keypoints' that are not low.
-
-    Args:
-        keypoint_scores: (N, K).
-        box_scores: (N,).
-    """
-    high = keypoint_scores > KEYPOINT_SCORE_THRESHOLD
-    return box_scores * (keypoint_scores * high).sum(1) / np.maximum(high.sum(1), 1)
-
-
-def keypoint_results(
-    image_id: Any, category_id: Any, keypoints: np.ndarray, keypoint_scores: np.ndarray, scores: np.ndarray
-) -> list[Result]:
-    """The N instances of one image in COCO's format.
-
-    Args:
-        image_id, category_id: as in the annotations.
-        keypoints: (N, K, 2) pixels.
-        keypoint_scores: (N, K), in the place of the visibility.
-        scores: (N,).
-    """
-    rows = np.concatenate((keypoints, keypoint_scores[..., None]), -1).reshape(len(keypoints), 3 * keypoints.shape[1])
-    return [
-        {"image_id": image_id, "category_id": category_id, "keypoints": row, "score": score}
-        for row, score in zip(rows.astype(float).round(3).tolist(), scores.astype(float).tolist(), strict=True)
-    ]
-
-
-def box_results(
-    image_id: Any, boxes: np.ndarray, labels: np.ndarray, scores: np.ndarray, category_ids: Mapping[int, Any]
-) -> list[Result]:
-    """The N boxes of one image in COCO's format, those of other classes than `category_ids` left out.
-
-    Args:
-        image_id: as in the annotations.
-        boxes: (N, 4) x1, y1, x2, y2 in pixels.
-        labels, scores: (N,).
-        category_ids: class of the detector -> category id of the annotations.
-    """
-    sizes = boxes[:, 2:] - boxes[:, :2]
-    rows = np.concatenate((boxes[:, :2], sizes), 1).astype(float).round(3).tolist()
-    return [
-        {"image_id": image_id, "category_id": category_ids[label], "bbox": row, "score": score}
-        for row, label, score in zip(rows, labels.tolist(), scores.astype(float).tolist(), strict=True)
-        if label in category_ids
-    ]
-
-
-def object_keypoint_similarity(
-    keypoints: np.ndarray, others: np.ndarray, areas: np.ndarray, other_areas: np.ndarray, sigmas: Sequence[float]
-) -> np.ndarray:
-    """Similarity (N, M) from 0 to 1 of predicted instances: the mean over keypoints of exp(-d^2 / (2 area (2 sigma)^2)).
-
-    Source: https://cocodataset.org/#keypoints-eval; `mmpose.evaluation.functional.oks_iou`, where the area is the mean of
-    both.
-
-    Args:
-        keypoints, others: (N, K, 2) and (M, K, 2).
-        areas, other_areas: (N,) and (M,) in square pixels.
-        sigmas: (K,) of the schema.
-    """
-    squares = np.square(keypoints[:, None] - others[None]).sum(-1)
-    scale = (areas[:, None] + other_areas[None]) / 2 + np.spacing(1)
-    return np.exp(-squares / (2 * scale[..., None] * np.square(2 * np.asarray(sigmas)))).mean(-1)
-
-
-def oks_nms(
-    keypoints: np.ndarray,
-    areas: np.ndarray,
-    scores: np.ndarray,
-    sigmas: Sequence[float],
-    threshold: float = OKS_NMS_THRESHOLD,
-) -> np.ndarray:
-    """Indices of the instances that stay, best first, when of two similar ones the worse goes.
-
-    Args:
-        keypoints: (N, K, 2).
-        areas, scores: (N,).
-        sigmas: (K,) of the schema.
-        threshold: an instance goes when it is more similar than this to a better one.
-    """
-    similarity = object_keypoint_similarity(keypoints, keypoints, areas, areas, sigmas)
-    remaining = np.argsort(-scores, kind="stable")
-    kept: list[int] = []
-    while len(remaining):
-        best, remaining = remaining[0], remaining[1:]
-        kept.append(int(best))
-        remaining = remaining[similarity[best, remaining] <= threshold]
-    return np.array(kept, dtype=np.int64)
+def _add_crowding(metrics: Metrics, evaluation: COCOeval, coco: CocoFile) -> None:
+    """Precision of easy, medium and hard images, rounded to four digits as the reference does."""
+    bounds = {"easy": (-np.inf, EASY), "medium": (EASY, MEDIUM), "hard": (MEDIUM, np.inf)}
+    for name, (low, high) in bounds.items():
+        indices = {image.id: image.crowd_index for image in coco.images}
+        ids = [image_id for image_id, index in indices.items() if index is not None and low <= index < high]
+        evaluation.params.imgIds = ids
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluation.evaluate()
+            evaluation.accumulate()
+        value = round(float(np.mean(evaluation.eval["precision"][:, :, :, 0, :])), 4)
+        metrics.add(f"AP {name}", value, f"no image has a `crowdIndex` from {low:g} up to {high:g} and an instance")

@@ -1,22 +1,78 @@
-"""Measures of keypoints as plain functions of arrays.
+"""Measures of keypoints as plain functions of arrays, and what holds them.
 
 Source: `mmpose.evaluation.functional.keypoint_eval`; the definitions of NME's distances are those of
 `mmpose.evaluation.metrics.NME`.
 
 Shapes: N instances, K keypoints, D coordinates. `mask` (N, K) is True for the keypoints that count. Measures of no
-keypoint at all are NaN.
+keypoint at all are NaN, which `Metrics.add` turns into a reason.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
 
+from hfpose.media.left_out import LeftOut
+
 # Schema -> the two keypoints whose true distance is the unit of NME: the outer corners of the eyes.
-NME_KEYPOINTS = {"300w": (36, 45), "coco_wholebody_face": (36, 45), "wflw": (60, 72), "lapa": (66, 79)}
+NME_KEYPOINTS = {
+    "300w": (36, 45),
+    "coco_wholebody_face": (36, 45),
+    "cofw": (8, 9),
+    "wflw": (60, 72),
+    "lapa": (66, 79),
+}
 
 AUC_THRESHOLDS = 20
+
+
+class Metrics(dict[str, float]):
+    """Finite numbers by name.
+
+    Attributes:
+        missing: name -> why it could not be measured.
+        left_out: results that were not measured, by reason.
+        notices: what else there is to know about the numbers.
+    """
+
+    def __init__(self, notices: Iterable[str] = ()) -> None:
+        super().__init__()
+        self.missing: dict[str, str] = {}
+        self.left_out = LeftOut()
+        self.notices = list(notices)
+
+    def add(self, name: str, value: float, reason: str) -> None:
+        """Keep a number; one that is NaN, infinite or below zero was not measured, for the reason that is given."""
+        if math.isfinite(value) and value >= 0:
+            self[name] = float(value)
+        else:
+            self.missing[name] = reason
+
+    def without(self, names: Iterable[str], reason: str) -> Metrics:
+        """Itself, in which these could not be measured."""
+        self.missing |= dict.fromkeys(names, reason)
+        return self
+
+    def include(self, other: Metrics) -> None:
+        """Take over what another one holds."""
+        self.update(other)
+        self.missing |= other.missing
+        self.notices += other.notices
+        self.left_out.include(other.left_out)
+
+    def lines(self) -> list[str]:
+        """What was left out, is missing or should be known, for the user."""
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in self.missing.items():
+            by_reason.setdefault(reason, []).append(name)
+        return [
+            *(f"left out: {line}" for line in self.left_out.lines()),
+            *self.notices,
+            *(f"not measured: {', '.join(names)}: {reason}." for reason, names in by_reason.items()),
+        ]
 
 
 def distances(predicted: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -38,12 +94,19 @@ def pck(
             the head (PCKh). Instances of size 0 do not count.
         threshold: in units of the size.
     """
+    shares = keypoint_pck(predicted, target, mask, sizes, threshold)
+    return float(np.nanmean(shares)) if np.isfinite(shares).any() else math.nan
+
+
+def keypoint_pck(
+    predicted: np.ndarray, target: np.ndarray, mask: np.ndarray, sizes: np.ndarray, threshold: float
+) -> np.ndarray:
+    """The share (K,) of each keypoint that is correct, NaN for those that count nowhere; see `pck`."""
     sizes = np.asarray(sizes, np.float64)
     counts = np.asarray(mask, bool) & (sizes > 0)[:, None]
     normalized = distances(predicted, target) / np.where(sizes > 0, sizes, 1)[:, None]
-    correct = ((normalized < threshold) & counts).sum(0)
     total = counts.sum(0)
-    return float(np.mean(correct[total > 0] / total[total > 0])) if total.any() else float("nan")
+    return np.where(total > 0, ((normalized < threshold) & counts).sum(0) / np.maximum(total, 1), np.nan)
 
 
 def auc(
@@ -143,4 +206,4 @@ def keypoint_sizes(target: np.ndarray, first: int, second: int) -> np.ndarray:
 
 
 def _mean(values: np.ndarray, counts: np.ndarray) -> float:
-    return float(values[counts].mean()) if counts.any() else float("nan")
+    return float(values[counts].mean()) if counts.any() else math.nan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -11,25 +12,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from hfpose.annotations import (
-    AnnotatedImage,
-    CocoFile,
-    LeftOut,
-    PoseInstances,
-    check_keypoints,
-    pose_instances,
-)
+from hfpose.annotations import AnnotatedImage, CocoFile, LeftOut, PoseInstances, check_keypoints, finite_numbers
 from hfpose.errors import InputError
-from hfpose.evaluation.coco import (
-    Result,
-    box_results,
-    evaluate_boxes,
-    evaluate_keypoints,
-    instance_scores,
-    keypoint_results,
-    oks_nms,
-)
-from hfpose.evaluation.metrics import NME_KEYPOINTS, auc, box_sizes, epe, keypoint_sizes, nme, pck
+from hfpose.evaluation.coco import evaluate_boxes, with_sigmas
+from hfpose.evaluation.metrics import Metrics
+from hfpose.evaluation.protocols import COCO, Protocol, measure, measured_instances
+from hfpose.evaluation.results import Result, box_results, keypoint_results
+from hfpose.evaluation.scoring import NmsMode, ScoreMode, instance_scores, keypoint_areas, suppress
 from hfpose.keypoints import KeypointSchema
 from hfpose.media.sources import open_source
 from hfpose.models.shared.top_down import box_centers_and_scales
@@ -38,7 +27,6 @@ from hfpose.pipelines.stage import Stage
 from hfpose.results import PoseOutput
 
 BOX_THRESHOLD = 0.3
-PCK_THRESHOLDS = (0.05, 0.2)
 
 # Where boxes come from: the pipeline's detector, the annotations, or a list of detections in COCO's format.
 Boxes = Literal["detector", "annotations"] | Sequence[Result]
@@ -49,19 +37,43 @@ class Evaluation:
     """What a run found.
 
     Attributes:
-        metrics: name -> value.
+        metrics: numbers by name, and what could not be measured.
         results: instances in COCO's format.
         num_images, num_instances: how many went through.
         seconds: from the first image to the last result.
-        failures: images that could not be used.
+        failures: images and boxes that could not be used.
     """
 
-    metrics: dict[str, float]
+    metrics: Metrics
     results: list[Result]
     num_images: int
     num_instances: int
     seconds: float
     failures: LeftOut = field(default_factory=LeftOut)
+
+
+@dataclass(frozen=True)
+class _GivenBoxes:
+    """Boxes (n, 4) x1, y1, x2, y2 of an image, with scores (n,), categories and, where they are annotated, annotations."""
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    category_ids: list[Any]
+    annotation_ids: list[Any] | None = None
+
+    def within(self, width: int, height: int, name: str, failures: LeftOut) -> _GivenBoxes:
+        """Those that lie in an image at least in part; the others are counted."""
+        boxes = self.boxes
+        inside = (boxes[:, 2:] > 0).all(1) & (boxes[:, 0] < width) & (boxes[:, 1] < height)
+        for box in boxes[~inside]:
+            failures.add(f"box outside of its image of {width} x {height} pixels", f"{box.tolist()} of {name}")
+        rows = np.flatnonzero(inside).tolist()
+        return _GivenBoxes(
+            boxes[rows],
+            self.scores[rows],
+            [self.category_ids[row] for row in rows],
+            None if self.annotation_ids is None else [self.annotation_ids[row] for row in rows],
+        )
 
 
 @dataclass(frozen=True)
@@ -73,6 +85,8 @@ class _Prediction:
     keypoint_scores: np.ndarray
     boxes: np.ndarray
     box_scores: np.ndarray
+    category_ids: list[Any]
+    annotation_ids: list[Any] | None
 
 
 def evaluate_pose_pipeline(
@@ -80,6 +94,10 @@ def evaluate_pose_pipeline(
     coco: CocoFile,
     boxes: Boxes = "detector",
     *,
+    protocol: Protocol = COCO,
+    schema: KeypointSchema | None = None,
+    score_mode: ScoreMode | None = None,
+    nms_mode: NmsMode | None = None,
     box_threshold: float | None = None,
     nms_threshold: float | None = None,
     flip_test: bool = False,
@@ -89,15 +107,19 @@ def evaluate_pose_pipeline(
 ) -> Evaluation:
     """Measure a pipeline on annotated images.
 
-    On annotated boxes there is one prediction for each instance, so that PCK (in units of the longer side of the box), AUC
-    (up to 30 pixels), EPE (pixels) and, for faces, NME are measured beside average precision.
+    On annotated boxes it is known which prediction is for which instance, so that distances are measured beside average
+    precision: PCK (in units of the longer side of the box), AUC (up to 30 pixels), EPE (pixels) and, for faces, NME.
 
     Args:
         pipe: the pipeline.
         coco: the annotations; their keypoints must be the pipeline's.
         boxes: where they come from, see `Boxes`.
-        box_threshold: least score of a detected box. Default: 0.3; a model that finds people without a detector has its
-            own, as in the reference's evaluation.
+        protocol: of the data set; see `hfpose.evaluation.protocols.PROTOCOLS`.
+        schema: of the keypoints, where its sigmas are others than the pipeline's.
+        score_mode, nms_mode: see `instance_scores` and `suppress`. Default: `"bbox_keypoint"` and `"oks"`; models that
+            find instances by themselves have scores of their own, which are kept, and no suppression.
+        box_threshold: least score of a box. Default: 0.3 for a detector's, as in the pipeline; all of a list's, as in
+            papers. A model that finds people without a detector has its own.
         nms_threshold: of two detected boxes that overlap by more than this the worse one goes; default as for
             `box_threshold`.
         flip_test: average over mirrored crops.
@@ -105,130 +127,182 @@ def evaluate_pose_pipeline(
         show_progress: draw a progress bar.
 
     Raises:
-        InputError: if the annotations have other keypoints than the pipeline, or no instance that can be used.
+        InputError: if the annotations have other keypoints than the pipeline, or no instance or box that can be used.
     """
-    schema = pipe.schema
+    schema = schema or pipe.schema
     check_keypoints(coco, schema)
-    instances = pose_instances(coco, schema)
-    if box_threshold is None and not pipe.is_one_stage:
-        box_threshold = BOX_THRESHOLD
-    images, given, given_scores = _boxes_by_image(coco, instances, boxes, box_threshold or 0.0)
-    failures = LeftOut()
-    start = time.perf_counter()
-    outputs = pipe(
-        (str(image.path) for image in images),
-        boxes=given,
-        flip_test=flip_test,
-        box_threshold=box_threshold,
-        nms_threshold=nms_threshold,
-        batch_size=batch_size,
-        pose_batch_size=pose_batch_size,
-    )
-    with_progress = _progress(outputs, len(images), show_progress)
-    predictions = list(_collect(images, with_progress, given_scores, failures))
-    seconds = time.perf_counter() - start
-    category_id = coco.keypoint_category_ids[0]
-    processor = pipe.estimator.stage.image_processor
-    results = [r for p in predictions for r in _results_of(p, category_id, processor, schema)]
-    metrics = evaluate_keypoints(coco, results, schema) if schema.sigmas is not None else {}
+    given: list[_GivenBoxes] | None = None
+    images = list(coco.images)
     if boxes == "annotations":
-        metrics |= _distance_metrics(instances, predictions, schema)
+        images, given = _annotated_boxes(measured_instances(coco, schema, protocol))
+    elif not isinstance(boxes, str):
+        images, given = _detections(coco, boxes, box_threshold or 0.0)
+    elif box_threshold is None and not pipe.is_one_stage:
+        box_threshold = BOX_THRESHOLD
+    failures = LeftOut()
+    read: deque[tuple[AnnotatedImage, _GivenBoxes | None]] = deque()
+    start = time.perf_counter()
+    with open_source([str(image.path) for image in images]) as source:
+        frames = _progress(source, len(images), show_progress)
+        to_predict, taken = _usable(images, frames, given, read, failures), deque[Any]()
+        outputs = pipe(
+            to_predict,
+            boxes=None if given is None else _taken_boxes(read, taken),
+            flip_test=flip_test,
+            box_threshold=box_threshold,
+            nms_threshold=nms_threshold,
+            batch_size=batch_size,
+            pose_batch_size=pose_batch_size,
+        )
+        category_id = (coco.keypoint_category_ids or [1])[0]
+        predictions = list(_collect(outputs, read if given is None else taken, category_id, failures))
+    seconds = time.perf_counter() - start
+    processor = pipe.estimator.stage.image_processor
+    if getattr(processor, "is_one_stage", False):  # its scores are of whole instances, and it has suppressed already
+        score_mode, nms_mode = score_mode or "bbox", nms_mode or "none"
+    elif getattr(pipe.estimator.stage.model.config, "head_type", None) == "rle":
+        score_mode = score_mode or "bbox_rle"
+    score_mode, nms_mode = score_mode or "bbox_keypoint", nms_mode or "oks"
+    results: list[Result] = []
+    kept: list[Result] = []
+    for prediction in predictions:
+        found, indices = _results_of(prediction, processor, schema, score_mode, nms_mode)
+        results += found
+        kept += [found[index] for index in indices]
+    metrics = measure(coco, kept, schema, protocol, results if boxes == "annotations" else None)
     count = sum(len(prediction.keypoints) for prediction in predictions)
-    return Evaluation(metrics, results, len(predictions), count, seconds, failures)
+    return Evaluation(metrics, results if protocol.needs_pairs else kept, len(predictions), count, seconds, failures)
 
 
-def _boxes_by_image(
-    coco: CocoFile, instances: PoseInstances, boxes: Boxes, threshold: float
-) -> tuple[list[AnnotatedImage], list[np.ndarray] | None, list[np.ndarray] | None]:
-    """Images to run on, and the boxes (N, 4) and scores (N,) of each where a detector is not asked."""
-    if isinstance(boxes, str):
-        if boxes == "detector":
-            return list(coco.images), None, None
-        by_index: dict[int, list[int]] = {}
-        for row, index in enumerate(instances.image_indices.tolist()):
-            by_index.setdefault(index, []).append(row)
-        images = [instances.images[index] for index in sorted(by_index)]
-        rows = [by_index[index] for index in sorted(by_index)]
-        return images, [instances.boxes[row] for row in rows], [np.ones(len(row), np.float32) for row in rows]
-    detections = _detections(coco, boxes, threshold)
-    images = [image for image in coco.images if image.id in detections]
-    found = [np.array(detections[image.id], np.float32) for image in images]
-    return images, [rows[:, :4] for rows in found], [rows[:, 4] for rows in found]
+def _annotated_boxes(instances: PoseInstances) -> tuple[list[AnnotatedImage], list[_GivenBoxes]]:
+    """Images that show instances, and the annotated boxes of each."""
+    images, given = [], []
+    for index in np.unique(instances.image_indices):
+        rows = np.flatnonzero(instances.image_indices == index).tolist()
+        images.append(instances.images[index])
+        categories, annotations = (
+            [ids[row] for row in rows] for ids in (instances.category_ids, instances.annotation_ids)
+        )
+        given.append(_GivenBoxes(instances.boxes[rows], np.ones(len(rows), np.float32), categories, annotations))
+    return images, given
 
 
-def _detections(coco: CocoFile, detections: Sequence[Result], threshold: float) -> dict[Any, list[list[float]]]:
-    """Image id -> x1, y1, x2, y2, score of the detected boxes that can be cropped."""
+def _detections(
+    coco: CocoFile, detections: Sequence[Result], threshold: float
+) -> tuple[list[AnnotatedImage], list[_GivenBoxes]]:
+    """Images with detected boxes, and the boxes of each that can be cropped; the others are counted in `coco.left_out`."""
     known = {image.id for image in coco.images}
     categories = coco.keypoint_category_ids
-    found: dict[Any, list[list[float]]] = {}
+    found: dict[Any, list[tuple[list[float], float, Any]]] = {}
     for index, detection in enumerate(detections):
-        box, score = detection.get("bbox"), detection.get("score")
-        if not isinstance(box, list) or len(box) != 4 or not isinstance(score, (int, float)):
-            raise InputError(
-                f"Detection {index} has bbox {box!r} and score {score!r}; expected [x, y, width, height] and a number."
-            )
-        x, y, width, height = box
-        is_wanted = detection.get("image_id") in known and detection.get("category_id") in categories
-        if is_wanted and score >= threshold and width > 0 and height > 0:
-            found.setdefault(detection["image_id"], []).append([x, y, x + width, y + height, score])
+        box, score = finite_numbers(detection.get("bbox")), finite_numbers([detection.get("score")])
+        if box is None or len(box) != 4 or score is None:
+            reason = "detection without bbox of four numbers and a score"
+        elif detection.get("image_id") not in known:
+            reason = "detection of an image that the annotations do not list"
+        elif detection.get("category_id") not in categories:
+            reason = f"detection of another category than {', '.join(map(str, categories[:5]))}"
+        elif box[2] <= 0 or box[3] <= 0:
+            reason = "detection without area"
+        elif score[0] < threshold:
+            reason = f"detection with a score below {threshold:g}"
+        else:
+            x, y, width, height = box
+            entry = ([x, y, x + width, y + height], score[0], detection["category_id"])
+            found.setdefault(detection["image_id"], []).append(entry)
+            continue
+        coco.left_out.add(reason, f"detection {index} of image {detection.get('image_id')}")
     if not found:
         raise InputError(
-            f"None of the {len(detections)} detections is of an image of {coco.path}, of the categories {categories} "
-            f"and has a score of at least {threshold:g}. Check that the files belong together."
+            f"None of the {len(detections)} detections can be used for {coco.path}: "
+            f"{'; '.join(coco.left_out.lines()) or 'the list is empty'}. Check that the files belong together."
         )
-    return found
+    images = [image for image in coco.images if image.id in found]
+    given = []
+    for image in images:
+        boxes, scores, category_ids = zip(*found[image.id], strict=True)
+        given.append(_GivenBoxes(np.array(boxes, np.float32), np.array(scores, np.float32), list(category_ids)))
+    return images, given
+
+
+def _usable(
+    images: Sequence[AnnotatedImage],
+    frames: Iterable[Any],
+    given: Sequence[_GivenBoxes] | None,
+    read: deque[tuple[AnnotatedImage, _GivenBoxes | None]],
+    failures: LeftOut,
+) -> Iterator[np.ndarray]:
+    """Pixels of the images that can be read; `read` gets the images and those of their boxes that lie in them."""
+    for index, (image, frame) in enumerate(zip(images, frames, strict=True)):
+        if frame.image is None:
+            failures.add("image that could not be used", image.path.name)
+            continue
+        height, width = frame.image.shape[:2]
+        boxes = None if given is None else given[index].within(width, height, image.path.name, failures)
+        if boxes is None or len(boxes.boxes):
+            read.append((image, boxes))
+            yield frame.image
+
+
+def _taken_boxes(
+    read: deque[tuple[AnnotatedImage, _GivenBoxes | None]], taken: deque[tuple[AnnotatedImage, _GivenBoxes | None]]
+) -> Iterator[np.ndarray]:
+    """Boxes of the images in the order in which the pipeline has read them."""
+    while read:
+        taken.append(read.popleft())
+        boxes = taken[-1][1]
+        assert boxes is not None
+        yield boxes.boxes
 
 
 def _collect(
-    images: Sequence[AnnotatedImage],
     outputs: Iterable[PoseOutput],
-    given_scores: Sequence[np.ndarray] | None,
+    read: deque[tuple[AnnotatedImage, _GivenBoxes | None]],
+    category_id: Any,
     failures: LeftOut,
 ) -> Iterator[_Prediction]:
-    for index, (image, output) in enumerate(zip(images, outputs, strict=True)):
+    for output in outputs:
+        image, given = read.popleft()
         if output.error is not None:
             failures.add("image that could not be used", image.path.name)
             continue
-        assert output.boxes is not None and output.box_scores is not None  # the pipeline is top-down
-        scores = output.box_scores if given_scores is None else given_scores[index]
-        yield _Prediction(image, output.keypoints, output.keypoint_scores, output.boxes, scores)
+        assert output.boxes is not None and output.box_scores is not None  # every 2D pipeline gives them
+        count = len(output.keypoints)
+        yield _Prediction(
+            image,
+            output.keypoints,
+            output.keypoint_scores,
+            output.boxes,
+            output.box_scores if given is None else given.scores,
+            [category_id] * count if given is None else given.category_ids,
+            None if given is None else given.annotation_ids,
+        )
 
 
-def _results_of(prediction: _Prediction, category_id: Any, processor: Any, schema: KeypointSchema) -> list[Result]:
-    keypoints, keypoint_scores = prediction.keypoints, prediction.keypoint_scores
-    if getattr(processor, "is_one_stage", False):  # its scores are of whole instances, and it has suppressed already
-        return keypoint_results(prediction.image.id, category_id, keypoints, keypoint_scores, prediction.box_scores)
-    scores = instance_scores(keypoint_scores, prediction.box_scores)
-    if schema.sigmas is not None:
+def _results_of(
+    prediction: _Prediction, processor: Any, schema: KeypointSchema, score_mode: ScoreMode, nms_mode: NmsMode
+) -> tuple[list[Result], list[int]]:
+    """All instances of an image in COCO's format, and indices of those that stay."""
+    keypoints = prediction.keypoints
+    scores = instance_scores(prediction.keypoint_scores, prediction.box_scores, score_mode)
+    if getattr(processor, "is_one_stage", False):
+        areas = keypoint_areas(keypoints)
+    else:
         width, height = processor.size["width"], processor.size["height"]
-        regions = box_centers_and_scales(prediction.boxes, width / height, processor.box_padding)[1]
-        keep = oks_nms(keypoints, regions.prod(1), scores, schema.sigmas)
-        keypoints, keypoint_scores, scores = keypoints[keep], keypoint_scores[keep], scores[keep]
-    return keypoint_results(prediction.image.id, category_id, keypoints, keypoint_scores, scores)
-
-
-def _distance_metrics(
-    instances: PoseInstances, predictions: Sequence[_Prediction], schema: KeypointSchema
-) -> dict[str, float]:
-    """Measures of predictions for annotated boxes, which are in the order of the boxes of each image."""
-    by_image = {prediction.image.id: prediction.keypoints for prediction in predictions}
-    ids = [instances.images[index].id for index in instances.image_indices]
-    rows, predicted, seen = [], [], dict.fromkeys(by_image, 0)
-    for row, image_id in enumerate(ids):
-        if image_id in by_image:
-            rows.append(row)
-            predicted.append(by_image[image_id][seen[image_id]])
-            seen[image_id] += 1
-    if not rows:
-        return {}
-    found, target = np.stack(predicted), instances.keypoints[rows]
-    mask = instances.visibility[rows] > 0
-    sizes = box_sizes(instances.boxes[rows])
-    metrics = {f"PCK@{threshold:g}": pck(found, target, mask, sizes, threshold) for threshold in PCK_THRESHOLDS}
-    metrics |= {"AUC": auc(found, target, mask), "EPE": epe(found, target, mask)}
-    if schema.name in NME_KEYPOINTS:
-        metrics["NME"] = nme(found, target, mask, keypoint_sizes(target, *NME_KEYPOINTS[schema.name]))
-    return metrics
+        areas = box_centers_and_scales(prediction.boxes, width / height, processor.box_padding)[1].prod(1)
+    sigmas = with_sigmas(schema)[0].sigmas
+    assert sigmas is not None
+    found = keypoint_results(
+        prediction.image.id,
+        prediction.category_ids,
+        keypoints,
+        prediction.keypoint_scores,
+        scores,
+        prediction.boxes,
+    )
+    for result, annotation_id in zip(found, prediction.annotation_ids or (), strict=False):
+        result["annotation_id"] = annotation_id
+    return found, suppress(keypoints, areas, scores, sigmas, nms_mode).tolist()
 
 
 def evaluate_detector(stage: Stage, coco: CocoFile, *, batch_size: int = 8, show_progress: bool = False) -> Evaluation:

@@ -21,6 +21,12 @@ class LeftOut:
         if len(names) < NAMES_IN_REPORT:
             names.append(str(name))
 
+    def include(self, other: LeftOut) -> None:
+        """Count what another one has counted too."""
+        for reason, count in other.counts.items():
+            self.counts[reason] = self.counts.get(reason, 0) + count
+            self.names[reason] = [*self.names.get(reason, []), *other.names[reason]][:NAMES_IN_REPORT]
+
     @property
     def total(self) -> int:
         return sum(self.counts.values())

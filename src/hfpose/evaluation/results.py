@@ -1,0 +1,157 @@
+"""Results in COCO's format (https://cocodataset.org/#format-results): made, read, and sorted out one by one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hfpose.annotations import WHOLE_BODY_PARTS, CocoFile, finite_numbers, given_keypoints, read_json
+from hfpose.errors import InputError
+from hfpose.keypoints import KeypointSchema
+from hfpose.media.left_out import LeftOut
+
+Result = dict[str, Any]
+
+# The keypoints of each part of COCO-WholeBody, in the order of `WHOLE_BODY_PARTS`.
+WHOLE_BODY_SLICES = {
+    "body": slice(0, 17),
+    "foot": slice(17, 23),
+    "face": slice(23, 91),
+    "left hand": slice(91, 112),
+    "right hand": slice(112, 133),
+}
+
+
+def read_results(path: str | Path) -> list[Result]:
+    """Results or detections in COCO's format: a list of objects.
+
+    Raises:
+        InputError: if the file cannot be read or holds something else.
+    """
+    results = read_json(Path(path))
+    if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
+        raise InputError(
+            f"{path} is no list of objects, so it is not in COCO's format for results: "
+            '[{"image_id": ..., "category_id": ..., "bbox": [x, y, width, height], "score": ...}, ...].'
+        )
+    return results
+
+
+def keypoint_results(
+    image_id: Any,
+    category_ids: Sequence[Any],
+    keypoints: np.ndarray,
+    keypoint_scores: np.ndarray,
+    scores: np.ndarray,
+    boxes: np.ndarray | None = None,
+) -> list[Result]:
+    """The N instances of one image in COCO's format.
+
+    Args:
+        image_id: as in the annotations.
+        category_ids: (N,) as in the annotations.
+        keypoints: (N, K, 2) pixels.
+        keypoint_scores: (N, K), in the place of the visibility.
+        scores: (N,).
+        boxes: (N, 4) x1, y1, x2, y2 in pixels; None for results without `bbox`.
+    """
+    rows = np.concatenate((keypoints, keypoint_scores[..., None]), -1).reshape(len(keypoints), 3 * keypoints.shape[1])
+    results = [
+        {"image_id": image_id, "category_id": category_id, "keypoints": row, "score": score}
+        for category_id, row, score in zip(category_ids, _plain(rows), scores.astype(float).tolist(), strict=True)
+    ]
+    if boxes is not None:
+        for result, box in zip(results, _plain(_corner_and_size(boxes)), strict=True):
+            result["bbox"] = box
+    return results
+
+
+def in_parts(result: Result) -> Result:
+    """A result with the 133 keypoints of COCO-WholeBody in its own format: a list for each part."""
+    rows = np.array(result["keypoints"]).reshape(-1, 3)
+    parts = (rows[part].flatten().tolist() for part in WHOLE_BODY_SLICES.values())
+    return result | dict(zip(WHOLE_BODY_PARTS, parts, strict=True))
+
+
+def box_results(
+    image_id: Any, boxes: np.ndarray, labels: np.ndarray, scores: np.ndarray, category_ids: Mapping[int, Any]
+) -> list[Result]:
+    """The N boxes of one image in COCO's format, those of other classes than `category_ids` left out.
+
+    Args:
+        image_id: as in the annotations.
+        boxes: (N, 4) x1, y1, x2, y2 in pixels.
+        labels, scores: (N,).
+        category_ids: class of the detector -> category id of the annotations.
+    """
+    rows = _plain(_corner_and_size(boxes))
+    return [
+        {"image_id": image_id, "category_id": category_ids[label], "bbox": row, "score": score}
+        for row, label, score in zip(rows, labels.tolist(), scores.astype(float).tolist(), strict=True)
+        if label in category_ids
+    ]
+
+
+def _corner_and_size(boxes: np.ndarray) -> np.ndarray:
+    return np.concatenate((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), 1)
+
+
+def _plain(values: np.ndarray) -> list[list[float]]:
+    """Rows of numbers without the digits that float32 does not have."""
+    return values.astype(float).round(5).tolist()
+
+
+def usable_results(
+    coco: CocoFile,
+    results: Sequence[Result],
+    category_ids: Sequence[Any],
+    left_out: LeftOut,
+    schema: KeypointSchema | None = None,
+) -> list[Result]:
+    """The results that can be measured, `keypoints` of COCO-WholeBody's parts joined; the others are counted.
+
+    Args:
+        coco: the annotations.
+        results: in COCO's format.
+        category_ids: the categories that are measured.
+        left_out: counts the others by reason.
+        schema: of the keypoints; None where boxes are measured.
+    """
+    images = {image.id for image in coco.images}
+    usable = []
+    for index, result in enumerate(results):
+        reason, read = _check(result, images, category_ids, schema)
+        if reason is None:
+            usable.append(read)
+        else:
+            left_out.add(reason, f"result {index} of image {result.get('image_id')}")
+    return usable
+
+
+def _check(
+    result: Result, images: set[Any], category_ids: Sequence[Any], schema: KeypointSchema | None
+) -> tuple[str | None, Result]:
+    """Why a result cannot be measured, and what is measured of it."""
+    category_id, box = result.get("category_id"), finite_numbers(result.get("bbox"))
+    if result.get("image_id") not in images:
+        return "result of an image that the annotations do not list", result
+    if category_id is not None and category_id not in category_ids:
+        listed = ", ".join(map(str, category_ids[:5]))
+        return f"result of the category {category_id!r}, which is not measured ({listed} are)", result
+    if not isinstance(result.get("score"), (int, float)) or not math.isfinite(result["score"]):
+        return "result without a score that is a finite number", result
+    if schema is None:
+        return ("result without bbox of four numbers" if box is None or len(box) != 4 else None), result
+    keypoints = finite_numbers(given_keypoints(result, schema))
+    if keypoints is None:
+        return "result without keypoints that are finite numbers", result
+    if len(keypoints) != 3 * schema.num_keypoints:
+        return (
+            f"result with {len(keypoints)} keypoint values instead of 3 x {schema.num_keypoints} ({schema.name})",
+            result,
+        )
+    return None, result | {"keypoints": keypoints, "bbox": box if box is not None and len(box) == 4 else None}
