@@ -170,10 +170,20 @@ def test_nobody_in_some_frames_and_nobody_at_all(pipe, clip):
     assert [output.num_instances for output in pipe(clip, boxes=boxes)] == [0, 1, 1, 1] + [0] * 8
 
 
-def test_smoothing_changes_later_frames(pipe, clip):
-    plain, smooth = (list(pipe(clip, boxes=[BOX] * 12, smooth=on)) for on in (False, True))
-    np.testing.assert_array_equal(plain[0].keypoints, smooth[0].keypoints)
-    assert not np.allclose(plain[5].keypoints, smooth[5].keypoints)
+def test_a_video_is_smoothed_without_lag_and_a_stream_frame_by_frame(pipe, clip):
+    plain, smooth, stream = (
+        list(pipe(clip, boxes=[BOX] * 12, **options))
+        for options in ({}, {"smooth": True, "smooth_cutoff": 2}, {"smooth": True, "online": True})
+    )
+    assert not np.allclose(plain[0].keypoints, smooth[0].keypoints)  # it sees what comes
+    steps, smooth_steps = (
+        np.diff([output.keypoints for output in outputs], axis=0).std() for outputs in (plain, smooth)
+    )
+    assert smooth_steps < 0.5 * steps
+    first = next(iter(pipe(clip, boxes=[BOX] * 12, online=True)))
+    np.testing.assert_array_equal(first.keypoints, stream[0].keypoints)
+    with pytest.raises(InputError, match="smooth_cutoff"):
+        pipe(clip, smooth=True, smooth_cutoff=0)
 
 
 def test_visualization_is_the_image_with_the_skeletons_beside_it(pipe, clip):

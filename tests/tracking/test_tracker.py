@@ -269,6 +269,17 @@ def test_higher_frame_rate_smooths_more() -> None:
     assert smooth(KeypointSmoother(120), poses).std() < smooth(KeypointSmoother(15), poses).std()
 
 
+def test_times_count_for_the_smoother_not_frames():
+    poses = POSE + np.random.default_rng(0).normal(0, 2, (60, *POSE.shape))
+    by_rate = smooth(KeypointSmoother(15), poses)
+    timed = KeypointSmoother(120)
+    outputs = [
+        timed.update(PoseOutput(pose[None], np.ones((1, len(pose))), track_ids=[0]), (1 + i) / 15)
+        for i, pose in enumerate(poses)
+    ]
+    np.testing.assert_allclose([output.keypoints[0] for output in outputs], by_rate, rtol=1e-5)
+
+
 def test_each_identity_is_smoothed_by_itself() -> None:
     poses = np.random.default_rng(0).normal(size=(2, 20, 17, 2)).astype(np.float32)
     alone = np.stack([smooth(KeypointSmoother(), person) for person in poses])

@@ -6,7 +6,7 @@ Its options have the names of MMPose's `demo/inferencer_demo.py`, and more.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from hfpose.cli.model_command import ModelCommand
+from hfpose.cli.predict_results import results_2d, results_3d
 from hfpose.cli.run_report import RunReport, naming_resume
 from hfpose.distributed.environment import is_distributed, quiet_store
 
@@ -197,6 +198,28 @@ def predict(
     smooth: Annotated[
         bool, typer.Option(help="Smooth keypoints over time; in 2D with --track.", rich_help_panel=_TIME)
     ] = False,
+    smooth_cutoff: Annotated[
+        float,
+        typer.Option(
+            min=0.01, help="3D, videos: cutoff in Hz of the filter, which has no lag.", rich_help_panel=_TIME
+        ),
+    ] = 6.0,
+    smooth_min_cutoff: Annotated[
+        float,
+        typer.Option(
+            min=0.01,
+            help="2D and streams: cutoff in Hz of the One-Euro filter for still keypoints.",
+            rich_help_panel=_TIME,
+        ),
+    ] = 1.0,
+    smooth_beta: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="The same: what the cutoff gains for each length of the body per second.",
+            rich_help_panel=_TIME,
+        ),
+    ] = 20.0,
     disable_norm_pose_2d: Annotated[
         bool,
         typer.Option(
@@ -326,11 +349,17 @@ def predict(
         "canvas_size": canvas_size,
     }
     association = "oks" if use_oks_tracking else "iou"
-    tracking = {"track": track and association, "tracking_threshold": tracking_thr, "smooth": smooth}
-    lifting = {
-        "track": association,
+    over_time = {
         "tracking_threshold": tracking_thr,
         "smooth": smooth,
+        "smooth_cutoff": smooth_cutoff,
+        "smooth_min_cutoff": smooth_min_cutoff,
+        "smooth_beta": smooth_beta,
+    }
+    tracking = {"track": track and association, **over_time}
+    lifting = {
+        "track": association,
+        **over_time,
         "do_normalize_boxes": False if disable_norm_pose_2d else None,
         "do_rebase_height": False if disable_rebase_keypoint else None,
     }
@@ -374,8 +403,8 @@ def predict(
 
         def make_results(pipe: Any, source: Source) -> Results:
             if in_2d:
-                return _results_2d(pipe, source, {**finding, **tracking}, draws, draw_heatmap, suppresses)
-            return _results_3d(pipe, source, finding, lifting, draws, num_instances)
+                return results_2d(pipe, source, {**finding, **tracking}, draws, draw_heatmap, suppresses)
+            return results_3d(pipe, source, finding, lifting, draws, num_instances)
 
         in_2d = type(pipe) is PoseEstimationPipeline
         writers.check(pipe.schema, is_3d=not in_2d)
@@ -389,47 +418,6 @@ def predict(
         print(line, file=sys.stderr)
     if run.failures:
         raise typer.Exit(1)
-
-
-def _results_2d(
-    pipe: Any,
-    source: Source,
-    finding: Mapping[str, Any],
-    drawing: Mapping[str, Any] | None,
-    draw_heatmap: bool,
-    pose_based_nms: bool,
-) -> Results:
-    """The frames with their results, drawn unless `drawing` is None."""
-    from hfpose.ops.pose_nms import suppress_similar_poses
-    from hfpose.visualization import draw_poses, draw_poses_and_heatmaps
-
-    draw = draw_poses_and_heatmaps if draw_heatmap else draw_poses
-    for frame, output in pipe.stream(source, **finding, return_heatmaps=draw_heatmap and drawing is not None):
-        if pose_based_nms:
-            output = suppress_similar_poses(output)
-        if drawing is not None and frame.image is not None and output.error is None:
-            output.visualization = draw(frame.image, output, **drawing)
-        yield frame, output
-
-
-def _results_3d(
-    pipe: Any,
-    source: Source,
-    finding: Mapping[str, Any],
-    lifting: Mapping[str, Any],
-    drawing: Mapping[str, Any] | None,
-    num_instances: int,
-) -> Results:
-    """The same in 3D; without a lifter `lifting` says of heights and identities alone."""
-    from hfpose.pipelines.direct_3d import Direct3DPipeline
-
-    options = dict(lifting)
-    if isinstance(pipe, Direct3DPipeline):
-        in_videos = ("track", "tracking_threshold", "smooth") if source.is_video else ()
-        options = {name: lifting[name] for name in ("do_rebase_height", *in_videos)}
-    if drawing is not None:
-        drawing = {**drawing, "num_instances": None if num_instances < 0 else num_instances}
-    return pipe.stream(source, **finding, **options, drawing=drawing)
 
 
 def _run(

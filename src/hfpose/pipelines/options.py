@@ -39,7 +39,11 @@ class CallOptions:
             or `"iou"`) or by the OKS of their keypoints (`"oks"`). Several images count as frames of one video. Default:
             False in 2D; in 3D a lifter needs identities, so there videos are tracked unless it is False.
         tracking_threshold: minimum IoU or OKS.
-        smooth: smooth the keypoints of each identity with the One-Euro filter; needs `track`.
+        smooth: smooth the keypoints of each identity over time; needs `track`. Lifted videos get a filter without lag (see
+            `hfpose.tracking.filters`), everything else the One-Euro filter, which works frame by frame.
+        smooth_cutoff: cutoff in Hz of the filter without lag.
+        smooth_min_cutoff, smooth_beta: of the One-Euro filter, see `hfpose.tracking.tracker.KeypointSmoother`: the cutoff in
+            Hz of still keypoints, and what it gains for each length of the pose per second.
         return_heatmaps: keep `heatmaps` and `heatmap_boxes` of each output; of a lifter they are not kept.
         return_visualization: draw the result: `visualization` of each output, in 3D with the skeletons beside the image.
         drawing: options of `hfpose.visualization.draw_poses`, in 3D of `draw_poses_side_by_side`, for it.
@@ -60,6 +64,9 @@ class CallOptions:
     track: bool | Association | None = None
     tracking_threshold: float = 0.3
     smooth: bool = False
+    smooth_cutoff: float = 6.0
+    smooth_min_cutoff: float = 1.0
+    smooth_beta: float = 20.0
     return_heatmaps: bool = False
     return_visualization: bool = False
     drawing: Mapping[str, Any] | None = None
@@ -72,6 +79,8 @@ class CallOptions:
                 raise InputError(f"{name} is {value}, it must be 1 or more.")
         if self.track not in (None, True, False, *get_args(Association)):
             raise InputError(f"track is {self.track!r}; expected True, False, 'iou' or 'oks'.")
+        if self.smooth_cutoff <= 0:
+            raise InputError(f"smooth_cutoff is {self.smooth_cutoff}, it must be above 0 Hz.")
         if self.smooth and not self.tracks:
             raise InputError("smooth=True needs track=True: keypoints are smoothed along the frames of each identity.")
 

@@ -19,7 +19,7 @@ from hfpose.keypoints import KeypointSchema
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.image_spool import ImageSpool
 from hfpose.pipelines.base import PosePipeline, Results
-from hfpose.pipelines.identities import keypoint_smoother
+from hfpose.pipelines.identities import frame_times, keypoint_smoother, smooth_clip
 from hfpose.pipelines.lifting import OnlineLifter, TemporalLifter
 from hfpose.pipelines.options import CallOptions, LiftingOptions
 from hfpose.pipelines.person_clips import LiftedFrame
@@ -145,8 +145,8 @@ def _follow_stream(
         nonlocal smoother, limits, panels
         frame, output = waiting.popleft(), _output(lifted)
         if options.smooth:
-            smoother = smoother or keypoint_smoother(frame)
-            output = smoother.update(output)
+            smoother = smoother or keypoint_smoother(frame, options)
+            output = smoother.update(output, frame.seconds)
         if options.draws:
             limits = axis_limits_3d(output, previous=limits)
             panels = panels or max(output.num_instances, 1)
@@ -174,8 +174,7 @@ def _lift_clip(
             poses.append(output if tracker is None else tracker.update(output))
         outputs = [_output(lifted) for lifted in lifter.lift(poses)]
         if options.smooth:
-            smoother = keypoint_smoother(frames[0])
-            outputs = [smoother.update(output) for output in outputs]
+            outputs = smooth_clip(outputs, frame_times(frames), options.smooth_cutoff)
         limits = axis_limits_3d(outputs) if options.draws else None
         panels = max([1, *(output.num_instances for output in outputs)])
         for frame, image, output in zip(frames, images, outputs, strict=True):

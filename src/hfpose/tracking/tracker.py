@@ -215,7 +215,7 @@ class KeypointSmoother:
     Source: Casiez et al., 2012, https://doi.org/10.1145/2207676.2208639.
 
     Args:
-        frame_rate: frames per second.
+        frame_rate: frames per second, where frames come without their times.
         min_cutoff: cutoff in Hz at rest; lower trembles less.
         beta: what the cutoff gains in Hz for each length per second; higher lags less.
         derivative_cutoff: cutoff in Hz of the speed.
@@ -247,15 +247,21 @@ class KeypointSmoother:
 
     def reset(self) -> None:
         """Forget everybody."""
-        self._frame = 0
+        self._frame, self._time = 0, 0.0
         self._people: dict[int, _Smoothed] = {}
 
-    def update(self, output: PoseOutput) -> PoseOutput:
+    def update(self, output: PoseOutput, time: float | None = None) -> PoseOutput:
         """The people of the next frame with smooth `keypoints`, 2D or 3D; those without an identity stay as they are.
 
         A keypoint that is not finite stays so and starts anew when it comes back.
+
+        Args:
+            output: of the frame.
+            time: in seconds, later than that of the frame before; default by `frame_rate`.
         """
         self._frame += 1
+        by_rate = self._time + 1 / self.frame_rate
+        self._time = time if time is not None and time > self._time else by_rate
         ids = np.full(output.num_instances, UNTRACKED) if output.track_ids is None else output.track_ids
         rows = [row for row, track in enumerate(ids.tolist()) if track != UNTRACKED]
         smooth = output.keypoints.copy()
@@ -267,11 +273,11 @@ class KeypointSmoother:
 
     def _filter(self, ids: Sequence[int], keypoints: np.ndarray) -> np.ndarray:
         """Smooth keypoints (N, K, D) of people with identities."""
-        fresh = _Smoothed(np.full_like(keypoints[0], np.nan), np.zeros_like(keypoints[0]), self._frame - 1)
+        fresh = _Smoothed(np.full_like(keypoints[0], np.nan), np.zeros_like(keypoints[0]), 0, self._time - 1)
         known = [self._people.get(track, fresh) for track in ids]
         known = [person if person.keypoints.shape == fresh.keypoints.shape else fresh for person in known]
         before = np.stack([person.keypoints for person in known])
-        seconds = np.array([self._frame - person.frame for person in known])[:, None, None] / self.frame_rate
+        seconds = np.array([self._time - person.time for person in known])[:, None, None]
         going_on = np.isfinite(before).all(-1, keepdims=True) & np.isfinite(keypoints).all(-1, keepdims=True)
 
         before = np.where(going_on, before, keypoints)
@@ -283,7 +289,7 @@ class KeypointSmoother:
         smooth = np.where(going_on, before + share * (keypoints - before), keypoints).astype(np.float32)
         velocities = np.where(np.isfinite(smooth), velocities, 0).astype(np.float32)
         for row, track in enumerate(ids):
-            self._people[track] = _Smoothed(smooth[row], velocities[row], self._frame)
+            self._people[track] = _Smoothed(smooth[row], velocities[row], self._frame, self._time)
         return smooth
 
 
@@ -294,6 +300,7 @@ class _Smoothed:
     keypoints: np.ndarray  # (K, D)
     velocities: np.ndarray  # (K, D) per second
     frame: int  # when last seen
+    time: float  # the same in seconds
 
 
 def _share_of_new(cutoff: float | np.ndarray, seconds: np.ndarray) -> np.ndarray:
