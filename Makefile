@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_OPTIONS := --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test test-extras test-rendered-people test-slow lint format clean
+.PHONY: demo test test-transformers test-extras test-rendered-people test-slow lint format clean
 
 # Tests of features whose packages are optional; `make test` skips them where these are absent.
 TESTS_OF_EXTRAS := tests/media/test_parquet.py tests/media/test_heic.py tests/visualization/test_interactive.py
@@ -17,6 +17,10 @@ test: $(VENV)/.installed-test lint
 
 test-extras: $(VENV)/.installed-extras
 	$(BIN)/python -m pytest --numprocesses auto $(TESTS_OF_EXTRAS)
+
+# transformers' own common tests, out of the source distribution of the installed version, over all our models.
+test-transformers: $(VENV)/.installed-transformers-tests
+	$(BIN)/python tests/transformers_common
 
 # The renderer and the training of the packaged models; no part of the library.
 test-rendered-people: $(VENV)/.installed-test
@@ -49,6 +53,10 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 $(VENV)/.installed-extras: $(VENV)/.installed-test
 	$(BIN)/pip install $(PIP_OPTIONS) --editable ".[test-extras]"
+	touch $@
+
+$(VENV)/.installed-transformers-tests: $(VENV)/.installed-test
+	$(BIN)/pip install $(PIP_OPTIONS) --editable ".[test-transformers]"
 	touch $@
 
 clean:

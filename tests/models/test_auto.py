@@ -13,6 +13,7 @@ import transformers
 
 import hfpose
 from hfpose.models.auto import FAMILIES
+from small_models import small_model
 
 
 def run_python(code: str) -> str:
@@ -176,3 +177,22 @@ def test_the_number_of_labels_survives_saving(name, count, tmp_path):
     cls = getattr(hfpose, name)
     cls(num_labels=count).save_pretrained(tmp_path)
     assert cls.from_pretrained(tmp_path).num_labels == count
+
+
+@pytest.mark.parametrize("name", ["rtmpose", "heatmap", "rtmo", "dekr", "internet", "rtmdet", "yolox"])
+def test_auto_model_loads_the_backbone_of_a_model(name, tmp_path):
+    model, _ = small_model(name)
+    model.save_pretrained(tmp_path)
+    backbone = transformers.AutoModel.from_pretrained(tmp_path, out_indices=[0, 2]).eval()
+    pixel_values = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        stem, second = backbone(pixel_values).feature_maps
+        states = model.backbone(pixel_values, output_hidden_states=True).hidden_states
+    torch.testing.assert_close((stem, second), (states[0], states[2]))
+
+
+def test_auto_backbone_knows_models_and_backbones():
+    config = small_model("rtmpose")[0].config
+    from_model = transformers.AutoBackbone.from_config(config, out_indices=[1, 4])
+    assert type(from_model) is type(transformers.AutoModel.from_config(config.backbone_config))
+    assert from_model.channels == [16, 128]

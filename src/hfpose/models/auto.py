@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from hfpose.models.backbones import BACKBONES, BackboneFamily
 
@@ -70,15 +71,43 @@ LIFTER_TYPES = frozenset(family.model_type for family in FAMILIES if family.auto
 """`model_type` of the models that lift 2D keypoints to 3D."""
 
 
+class BackboneOf:
+    """What `AutoModel` and `AutoBackbone` make of a model with a head: its backbone, with the weights of the model."""
+
+    config_class: ClassVar[type]
+    model_class: ClassVar[Any]
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, out_indices: Any = None, out_features: Any = None, **kwargs: Any) -> Any:
+        return cls._select(cls.model_class.from_pretrained(*args, **kwargs), out_indices, out_features)
+
+    @classmethod
+    def _from_config(cls, config: Any, out_indices: Any = None, out_features: Any = None, **kwargs: Any) -> Any:
+        return cls._select(cls.model_class._from_config(config, **kwargs), out_indices, out_features)
+
+    @staticmethod
+    def _select(model: Any, out_indices: Any, out_features: Any) -> Any:
+        if out_indices is not None or out_features is not None:
+            model.backbone.config.set_output_features_output_indices(out_features, out_indices)
+        return model.backbone
+
+
 def register_models() -> None:
     """Register the classes of every family with transformers' Auto classes. Imports torch."""
     import transformers
     from transformers.models.auto.modeling_auto import MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES
 
     for family in ALL_FAMILIES:
-        config_class = family.load("configuration")
+        config_class, model_class = family.load("configuration"), family.load("modeling")
         transformers.AutoConfig.register(family.model_type, config_class)
-        getattr(transformers, family.auto_class).register(config_class, family.load("modeling"))
+        getattr(transformers, family.auto_class).register(config_class, model_class)
+        if isinstance(family, BackboneFamily):
+            transformers.AutoModel.register(config_class, model_class)
+        elif family.auto_class != BASE:
+            names = {"config_class": config_class, "model_class": model_class, "__module__": __name__}
+            backbone_class = type(f"BackboneOf{family.class_prefix}", (BackboneOf,), names)
+            transformers.AutoModel.register(config_class, backbone_class)
+            transformers.AutoBackbone.register(config_class, backbone_class)
         if "image_processing" in family.classes:
             # The same class for both, since torchvision must not change a result.
             processors = dict.fromkeys(("pil", "torchvision"), family.load("image_processing"))

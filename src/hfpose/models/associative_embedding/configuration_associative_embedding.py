@@ -6,7 +6,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from hfpose.models.shared.configuration import KeypointConfig, check_sizes
+from hfpose.models.shared.configuration import KeypointConfig
 
 
 @strict
@@ -36,10 +36,6 @@ class AssociativeEmbeddingConfig(KeypointConfig):
     heatmap_sigma: float | int = 2.0
     tag_loss_weight: float = 0.001
     push_factor: float = 0.5
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        check_sizes(self, "tag_size", "final_kernel_size")
-        super().__post_init__(**kwargs)
 
 
 __all__ = ["AssociativeEmbeddingConfig"]

@@ -30,8 +30,6 @@ class AlexNetBackboneConfig(StagedBackboneConfig):
     """
 
     model_type = "alexnet_backbone"
-    size_fields = ("hidden_sizes",)
-    depth_fields = ()
 
     hidden_sizes: Numbers = (64, 192, 384, 256, 256)
 

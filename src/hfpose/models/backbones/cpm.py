@@ -35,8 +35,6 @@ class CPMBackboneConfig(StagedBackboneConfig):
     """
 
     model_type = "cpm_backbone"
-    size_fields = ("belief_channels", "feature_channels", "image_feature_channels")
-    depth_fields = ("num_belief_stages",)
 
     num_belief_stages: int = 6
     belief_channels: int = 17

@@ -33,8 +33,6 @@ class HourglassBackboneConfig(StagedBackboneConfig):
     """
 
     model_type = "hourglass_backbone"
-    size_fields = ("level_channels", "feature_channels")
-    depth_fields = ("num_stacks", "level_blocks")
 
     num_stacks: int = 1
     level_channels: Numbers = (256, 256, 384, 384, 384, 512)

@@ -44,7 +44,6 @@ class HRFormerBackboneConfig(HRNetBackboneConfig):
     """
 
     model_type = "hrformer_backbone"
-    size_fields = ("stem_channels", "stage_channels", "stage_heads", "window_size")
 
     stage_blocks: NumbersByStage = ((2,), (2, 2), (2, 2, 2), (2, 2, 2, 2))
     stage_modules: Numbers = (1, 1, 4, 2)

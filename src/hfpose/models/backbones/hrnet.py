@@ -7,7 +7,7 @@ https://arxiv.org/abs/1908.07919; `mmpose.models.backbones.HRNet`.
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -43,8 +43,6 @@ class HRNetBackboneConfig(StagedBackboneConfig):
     """
 
     model_type = "hrnet_backbone"
-    size_fields: ClassVar[tuple[str, ...]] = ("stem_channels", "stage_channels")
-    depth_fields = ("stage_modules", "stage_blocks")
 
     stem_channels: int = 64
     stage_modules: Numbers = (1, 1, 4, 3)

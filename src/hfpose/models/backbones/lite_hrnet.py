@@ -37,8 +37,6 @@ class LiteHRNetBackboneConfig(StagedBackboneConfig):
     """
 
     model_type = "lite_hrnet_backbone"
-    size_fields = ("stem_channels", "stem_expand_ratio", "stage_channels", "reduction")
-    depth_fields = ("stage_modules", "stage_blocks")
 
     stem_channels: int = 32
     stem_expand_ratio: float | int = 1

@@ -33,8 +33,6 @@ class MobileNetV2BackboneConfig(StagedBackboneConfig):
     """
 
     model_type = "mobilenet_v2_backbone"
-    size_fields = ("width_multiplier",)
-    depth_fields = ()
 
     hidden_act: str = "relu6"
     width_multiplier: float | int = 1.0

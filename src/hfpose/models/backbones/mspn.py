@@ -4,7 +4,7 @@ Source: Li et al., 2019, https://arxiv.org/abs/1901.00148; `mmpose.models.backbo
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
@@ -32,8 +32,6 @@ class MSPNBackboneConfig(StagedBackboneConfig):
     """
 
     model_type = "mspn_backbone"
-    size_fields: ClassVar[tuple[str, ...]] = ("stem_channels", "feature_channels")
-    depth_fields: ClassVar[tuple[str, ...]] = ("num_networks", "depths")
 
     num_networks: int = 1
     depths: Numbers = (3, 4, 6, 3)

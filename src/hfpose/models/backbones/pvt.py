@@ -44,9 +44,6 @@ class PVTBackboneConfig(StagedBackboneConfig):
     """
 
     model_type = "pvt_backbone"
-    size_fields = (
-        "embed_size", "num_heads", "patch_sizes", "strides", "paddings", "reduction_ratios", "mlp_ratios", "image_size"
-    )  # fmt: skip
 
     hidden_act: str = "gelu"
     embed_size: int = 64

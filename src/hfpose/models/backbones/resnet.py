@@ -50,7 +50,6 @@ class ResNetBackboneConfig(StagedBackboneConfig):
     """
 
     model_type = "resnet_backbone"
-    size_fields = ("stem_channels", "base_channels", "groups", "group_width", "strides")
 
     stem_channels: int = 64
     deep_stem: bool = False

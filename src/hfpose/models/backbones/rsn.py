@@ -35,8 +35,6 @@ class RSNBackboneConfig(MSPNBackboneConfig):
     """
 
     model_type = "rsn_backbone"
-    size_fields = ("stem_channels", "feature_channels", "branch_width")
-    depth_fields = ("num_networks", "depths", "num_steps")
 
     depths: Numbers = (2, 2, 2, 2)
     num_steps: int = 4

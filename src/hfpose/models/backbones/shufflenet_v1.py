@@ -35,7 +35,6 @@ class ShuffleNetV1BackboneConfig(StagedBackboneConfig):
     """
 
     model_type = "shufflenet_v1_backbone"
-    size_fields = ("groups", "width_multiplier")
 
     groups: int = 3
     width_multiplier: float | int = 1.0

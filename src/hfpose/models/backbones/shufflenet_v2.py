@@ -38,7 +38,6 @@ class ShuffleNetV2BackboneConfig(StagedBackboneConfig):
     """
 
     model_type = "shufflenet_v2_backbone"
-    size_fields = ("hidden_sizes",)
 
     depths: Numbers = (4, 8, 4)
     hidden_sizes: Numbers = (116, 232, 464, 1024)

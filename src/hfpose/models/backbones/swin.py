@@ -42,7 +42,6 @@ class SwinBackboneConfig(StagedBackboneConfig):
     """
 
     model_type = "swin_backbone"
-    size_fields = ("patch_size", "embed_size", "num_heads", "window_size", "mlp_ratio")
 
     hidden_act: str = "gelu"
     patch_size: int = 4

@@ -33,7 +33,6 @@ class VGGBackboneConfig(StagedBackboneConfig):
     """
 
     model_type = "vgg_backbone"
-    size_fields = ("hidden_sizes",)
 
     depths: Numbers = (2, 2, 3, 3, 3)
     hidden_sizes: Numbers = (64, 128, 256, 512, 512)

@@ -37,7 +37,6 @@ class ViPNASMobileNetV3BackboneConfig(StagedBackboneConfig):
     """
 
     model_type = "vipnas_mobilenet_v3_backbone"
-    size_fields = ("hidden_sizes", "expansions", "kernel_sizes", "groups", "strides")
 
     hidden_sizes: Numbers = (16, 16, 24, 40, 80, 112, 160)
     expansions: Numbers = (1, 5, 4, 5, 5, 6)

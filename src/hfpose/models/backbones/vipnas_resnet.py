@@ -38,7 +38,6 @@ class ViPNASResNetBackboneConfig(StagedBackboneConfig):
     """
 
     model_type = "vipnas_resnet_backbone"
-    size_fields = ("hidden_sizes", "expansions", "kernel_sizes", "groups", "strides")
 
     hidden_sizes: Numbers = (48, 80, 160, 304, 608)
     expansions: Numbers = (1, 1, 1, 1)

@@ -6,7 +6,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 from hfpose.models.shared.branches import ALL_BRANCHES
-from hfpose.models.shared.configuration import KeypointConfig, check_sizes
+from hfpose.models.shared.configuration import KeypointConfig
 
 
 @strict
@@ -46,10 +46,6 @@ class CIDConfig(KeypointConfig):
     max_training_instances: int = 30
     instance_loss_weight: float | int = 4.0
     contrastive_temperature: float = 0.05
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        check_sizes(self, "instance_channels", "num_queries")
-        super().__post_init__(**kwargs)
 
 
 __all__ = ["CIDConfig"]

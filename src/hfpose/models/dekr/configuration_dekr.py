@@ -8,7 +8,7 @@ from transformers import PreTrainedConfig
 from hfpose.errors import ConfigError
 from hfpose.keypoints import schema_for_config
 from hfpose.models.shared.branches import ALL_BRANCHES
-from hfpose.models.shared.configuration import MAX_LAYERS, KeypointConfig, check_sizes
+from hfpose.models.shared.configuration import KeypointConfig
 
 
 @strict
@@ -54,8 +54,6 @@ class DEKRConfig(KeypointConfig):
     displacement_loss_weight: float = 0.002
 
     def __post_init__(self, **kwargs: Any) -> None:
-        check_sizes(self, "heatmap_channels", "displacement_channels", "num_queries", "rescoring_size")
-        check_sizes(self, "num_adaptive_layers", limit=MAX_LAYERS)
         super().__post_init__(**kwargs)
         num_links = len(schema_for_config(self).skeleton)
         if self.rescoring_size and max(self.rescoring_links) >= num_links:

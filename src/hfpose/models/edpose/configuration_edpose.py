@@ -7,7 +7,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from hfpose.errors import ConfigError
-from hfpose.models.shared.configuration import MAX_LAYERS, KeypointConfig, check_sizes
+from hfpose.models.shared.configuration import KeypointConfig
 
 
 @strict
@@ -60,10 +60,6 @@ class EDPoseConfig(KeypointConfig):
     initializer_range: float = 0.01
 
     def __post_init__(self, **kwargs: Any) -> None:
-        check_sizes(
-            self, "hidden_size", "intermediate_size", "num_points", "num_queries", "num_instances", "num_classes"
-        )
-        check_sizes(self, "num_encoder_layers", "num_decoder_layers", "num_feature_levels", limit=MAX_LAYERS)
         super().__post_init__(**kwargs)
         if not 0 < self.num_box_layers < self.num_decoder_layers:
             raise ConfigError(

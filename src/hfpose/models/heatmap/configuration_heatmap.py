@@ -7,7 +7,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from hfpose.errors import ConfigError
-from hfpose.models.shared.configuration import KeypointConfig, Numbers, check_sizes
+from hfpose.models.shared.configuration import KeypointConfig, Numbers
 
 HEAD_TYPES = ("single", "stagewise", "mspn")
 
@@ -71,9 +71,6 @@ class HeatmapConfig(KeypointConfig):
     heatmap_radius_factor: float = 0.0546875
 
     def __post_init__(self, **kwargs: Any) -> None:
-        check_sizes(
-            self, "deconv_channels", "deconv_kernel_sizes", "conv_channels", "conv_kernel_sizes", "final_kernel_size"
-        )
         if self.head_type not in HEAD_TYPES:
             raise ConfigError(f"head_type is {self.head_type!r}; expected one of {', '.join(map(repr, HEAD_TYPES))}.")
         super().__post_init__(**kwargs)

@@ -76,7 +76,7 @@ class HeatmapPreTrainedModel(PushWithCard, PreTrainedModel):
 
     config: HeatmapConfig
     config_class = HeatmapConfig
-    base_model_prefix = "backbone"
+    base_model_prefix = "heatmap"
     main_input_name = "pixel_values"
     input_modalities = "image"
     supports_gradient_checkpointing = True

@@ -33,12 +33,14 @@ class InterNetOutput(ModelOutput):
         root_depth: (B, 1) expected cell, between 0 and `root_depth_size - 1`, of the depth of the left wrist relative
             to the right one.
         hand_type: (B, 2) logits of a right and of a left hand being there.
+        hidden_states: feature maps of the backbone's stem and stages, where asked for.
     """
 
     loss: Tensor | None = None
     heatmaps: Tensor | None = None
     root_depth: Tensor | None = None
     hand_type: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
 
 
 class InterNetHandHead(nn.Module):
@@ -129,14 +131,20 @@ class InterNetForHandPose(InterNetPreTrainedModel):
         self.post_init()
 
     @can_return_tuple
-    def forward(self, pixel_values: Tensor) -> InterNetOutput:
+    def forward(
+        self, pixel_values: Tensor, output_hidden_states: bool | None = None, **kwargs: object
+    ) -> InterNetOutput:
         """
         Args:
             pixel_values: (B, 3, H, W) normalized crops.
+            output_hidden_states: whether to return the feature maps of the backbone.
         """
-        features = self.backbone(pixel_values, return_dict=True).feature_maps[-1]
-        heatmaps, root_depth, hand_type = self.head(features)
-        return InterNetOutput(heatmaps=heatmaps, root_depth=root_depth, hand_type=hand_type)
+        wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        features = self.backbone(pixel_values, output_hidden_states=wants_states, return_dict=True)
+        heatmaps, root_depth, hand_type = self.head(features.feature_maps[-1])
+        return InterNetOutput(
+            heatmaps=heatmaps, root_depth=root_depth, hand_type=hand_type, hidden_states=features.hidden_states
+        )
 
 
 __all__ = ["InterNetForHandPose", "InterNetOutput", "InterNetPreTrainedModel"]

@@ -6,14 +6,19 @@ Source: MotionBERT (Zhu et al., 2022, https://arxiv.org/abs/2210.06551); `mmpose
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
+from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.utils.generic import can_return_tuple
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
 
 from hfpose.errors import InputError
 from hfpose.hub.push_mixin import PushWithCard
@@ -44,21 +49,53 @@ class MotionBertSelfAttention(nn.Module):
 
     def __init__(self, config: MotionBertConfig) -> None:
         super().__init__()
+        self.config = config
         self.num_heads = config.num_attention_heads
-        self.dropout_prob = config.attention_probs_dropout_prob
+        self.scaling = (config.hidden_size // config.num_attention_heads) ** -0.5
+        self.is_causal = False
         self.query_key_value = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.qkv_bias)
         self.output = nn.Linear(config.hidden_size, config.hidden_size)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, hidden_state: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, hidden_state: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """
+        Args:
+            hidden_state: (B, R, L, hidden_size).
+            mask: of the implementation of attention, with a row for each of B; None: all of L count.
+
+        Returns:
+            (B, R, L, hidden_size), and the weights (B * R, num_heads, L, L), where the implementation gives them.
+        """
         batch, rows = hidden_state.shape[:2]
         heads = self.query_key_value(hidden_state).flatten(0, 1).unflatten(-1, (3, self.num_heads, -1))
         query, key, value = (part.transpose(1, 2) for part in heads.unbind(2))  # (B * R, num_heads, L, head size)
-        if mask is not None:  # (B, L), the keys that count
-            mask = mask.repeat_interleave(rows, dim=0)[:, None, None, :]
-        dropout = self.dropout_prob if self.training else 0.0
-        context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
-        return self.dropout(self.output(context.transpose(1, 2).flatten(2))).unflatten(0, (batch, rows))
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
+        context, weights = attend(
+            self,
+            query,
+            key,
+            value,
+            None if mask is None else mask.repeat_interleave(rows, dim=0),
+            dropout=self.config.attention_probs_dropout_prob if self.training else 0.0,
+            scaling=self.scaling,
+        )
+        return self.dropout(self.output(context.flatten(2))).unflatten(0, (batch, rows)), weights
+
+
+def eager_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float = 1.0,
+    **kwargs: object,
+) -> tuple[Tensor, Tensor]:
+    """Attention (N, L, num_heads, C) of queries, keys and values (N, num_heads, L, C), and its weights."""
+    scores = query @ key.transpose(2, 3) * scaling
+    weights = F.dropout((scores if mask is None else scores + mask).softmax(-1), dropout, module.training)
+    return (weights @ value).transpose(1, 2), weights
 
 
 class MotionBertMLP(nn.Module):
@@ -88,9 +125,9 @@ class MotionBertLayer(nn.Module):
     def forward(self, hidden_state: Tensor, frame_mask: Tensor | None) -> Tensor:
         normed = self.attention_norm(hidden_state)
         if self.over_frames:
-            attended = self.attention(normed.transpose(1, 2), frame_mask).transpose(1, 2)
+            attended = self.attention(normed.transpose(1, 2), frame_mask)[0].transpose(1, 2)
         else:
-            attended = self.attention(normed)
+            attended = self.attention(normed)[0]
         hidden_state = hidden_state + attended
         return hidden_state + self.mlp(self.mlp_norm(hidden_state))
 
@@ -142,14 +179,18 @@ class MotionBertBackbone(nn.Module):
 
     def __init__(self, config: MotionBertConfig) -> None:
         super().__init__()
+        self.config = config
         self.embeddings = MotionBertEmbeddings(config)
         self.layers = nn.ModuleList(MotionBertDualStreamBlock(config) for _ in range(config.num_hidden_layers))
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, keypoints_2d: Tensor, frame_mask: Tensor | None) -> Tensor:
         hidden_state = self.embeddings(keypoints_2d)
+        mask: Any = frame_mask
+        if frame_mask is not None:  # as the implementation of attention takes it
+            mask = create_bidirectional_mask(self.config, hidden_state[:, :, 0], frame_mask)
         for layer in self.layers:
-            hidden_state = layer(hidden_state, frame_mask)
+            hidden_state = layer(hidden_state, mask)
         return self.norm(hidden_state)
 
 
@@ -173,6 +214,9 @@ class MotionBertPreTrainedModel(PushWithCard, PreTrainedModel):
     main_input_name = "keypoints_2d"
     supports_gradient_checkpointing = True
     _no_split_modules = ["MotionBertEmbeddings", "MotionBertDualStreamBlock"]
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _can_record_outputs = {"hidden_states": MotionBertDualStreamBlock, "attentions": MotionBertSelfAttention}
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -217,13 +261,15 @@ class MotionBertForPoseLifting(MirroredLifting, MotionBertPreTrainedModel):
         self.flip_indices = None if flip_indices is None else list(flip_indices)
         self.post_init()
 
-    @can_return_tuple
+    @merge_with_config_defaults
+    @capture_outputs
     def forward(
         self,
         keypoints_2d: Tensor,
         frame_mask: Tensor | None = None,
         labels: Tensor | None = None,
         flip_test: bool = False,
+        **kwargs: object,
     ) -> PoseLiftingOutput:
         """Lifts a batch of clips.
 

@@ -7,7 +7,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from hfpose.errors import ConfigError
-from hfpose.models.shared.configuration import KeypointConfig, Numbers, check_sizes
+from hfpose.models.shared.configuration import KeypointConfig, Numbers
 
 COORDINATES, RLE, INTEGRAL, DSNT = HEAD_TYPES = ("coordinates", "rle", "integral", "dsnt")
 
@@ -55,8 +55,6 @@ class RegressionConfig(KeypointConfig):
     heatmap_sigma: float | int = 2.0
 
     def __post_init__(self, **kwargs: Any) -> None:
-        check_sizes(self, "image_size", "feature_map_size", "deconv_channels", "deconv_kernel_sizes")
-        check_sizes(self, "conv_channels", "conv_kernel_sizes", "final_kernel_size")
         if self.head_type not in HEAD_TYPES:
             raise ConfigError(f"head_type is {self.head_type!r}; expected one of {', '.join(map(repr, HEAD_TYPES))}.")
         super().__post_init__(**kwargs)

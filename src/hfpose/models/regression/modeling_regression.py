@@ -100,7 +100,7 @@ class RegressionPreTrainedModel(PushWithCard, PreTrainedModel):
 
     config: RegressionConfig
     config_class = RegressionConfig
-    base_model_prefix = "backbone"
+    base_model_prefix = "regression"
     main_input_name = "pixel_values"
     input_modalities = "image"
     supports_gradient_checkpointing = True

@@ -21,6 +21,15 @@ from hfpose.models.shared.convolution import ConvNormAct, activation_layer
 class ExactBuffers(nn.Module):
     """Keeps its buffers in float32 where the model goes to another type: positions need all digits."""
 
+    def fresh_buffers(self) -> dict[str, Tensor]:
+        """The buffers of a new model by name."""
+        raise NotImplementedError
+
+    def register_buffers(self) -> None:
+        """Make the buffers."""
+        for name, value in self.fresh_buffers().items():
+            self.register_buffer(name, value)
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ExactBuffers:
         before = dict(self._buffers)
         super()._apply(fn, recurse)
@@ -43,8 +52,12 @@ class SinePositions(ExactBuffers):
 
     def __init__(self, size: int, temperature: float) -> None:
         super().__init__()
-        exponents = torch.arange(size // 2, dtype=torch.float32) / (size // 2)
-        self.register_buffer("periods", temperature**exponents)
+        self.size, self.temperature = size, temperature
+        self.register_buffers()
+
+    def fresh_buffers(self) -> dict[str, Tensor]:
+        exponents = torch.arange(self.size // 2, dtype=torch.float32) / (self.size // 2)
+        return {"periods": self.temperature**exponents}
 
     def forward(self, positions: Tensor) -> Tensor:
         """Encodings (..., size) of positions (...)."""

@@ -163,9 +163,8 @@ class DynamicCoordinateClassifier(ExactBuffers):
         super().__init__()
         self.num_tokens, self.token_size = label_count(config), config.token_size
         self.box_padding = config.box_padding
-        columns, rows = config.num_bins
-        self.register_buffer("x_bins", torch.linspace(-0.5, 0.5, columns))
-        self.register_buffer("y_bins", torch.linspace(-0.5, 0.5, rows))
+        self.num_bins = config.num_bins
+        self.register_buffers()
         self.positions = SinePositions(config.bin_size, float(config.bin_temperature))
         tokens = self.num_tokens
         self.tokens = nn.Linear(config.pose_size, tokens * config.token_size)
@@ -184,6 +183,10 @@ class DynamicCoordinateClassifier(ExactBuffers):
         # For training alone: how far a keypoint may be from where it is annotated.
         self.spread = nn.Linear(config.pose_size, tokens)
         self.spread_scale = nn.Parameter(torch.tensor(0.1))
+
+    def fresh_buffers(self) -> dict[str, Tensor]:
+        names = ("x_bins", "y_bins")
+        return {name: torch.linspace(-0.5, 0.5, count) for name, count in zip(names, self.num_bins, strict=True)}
 
     def forward(self, pose_vectors: Tensor, boxes: Tensor, points: Tensor) -> CoordinateDistributions:
         """
@@ -271,6 +274,9 @@ class RTMOPreTrainedModel(PushWithCard, PreTrainedModel):
         init_gated_attention(module)
         if isinstance(module, ScorePrediction) and module.bias is not None:
             init.constant_(module.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
+        if isinstance(module, ExactBuffers):
+            for name, value in module.fresh_buffers().items():
+                init.copy_(module.get_buffer(name), value)
         if isinstance(module, DynamicCoordinateClassifier):
             init.constant_(module.spread_scale, 0.1)
 

@@ -3,7 +3,6 @@
 from huggingface_hub.dataclasses import strict
 
 from hfpose.models.rtmpose.configuration_rtmpose import RTMPoseConfig
-from hfpose.models.shared.configuration import check_sizes
 
 
 @strict
@@ -31,10 +30,6 @@ class RTMWConfig(RTMPoseConfig):
     hidden_act: str = "silu"
     batch_norm_eps: float = 1e-5
     simcc_beta: float = 1.0
-
-    def __post_init__(self, **kwargs: object) -> None:
-        check_sizes(self, "num_neck_blocks", limit=256)
-        super().__post_init__(**kwargs)
 
 
 __all__ = ["RTMWConfig"]

@@ -1,11 +1,8 @@
 """RTMW3D configuration."""
 
-from typing import Any
-
 from huggingface_hub.dataclasses import strict
 
 from hfpose.models.rtmw.configuration_rtmw import RTMWConfig
-from hfpose.models.shared.configuration import check_sizes
 
 
 @strict
@@ -28,10 +25,6 @@ class RTMW3DConfig(RTMWConfig):
     depth_range: float = 2.1744869
     simcc_sigma: list[float] | tuple[float, ...] = (6.0, 6.93, 6.0)
     simcc_beta: float = 10.0
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        check_sizes(self, "depth_size")
-        super().__post_init__(**kwargs)
 
 
 __all__ = ["RTMW3DConfig"]

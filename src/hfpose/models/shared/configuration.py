@@ -1,6 +1,8 @@
 """What every configuration has."""
 
+import re
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any, ClassVar
 
 from transformers import PreTrainedConfig
@@ -11,12 +13,48 @@ from hfpose.keypoints import load_schema, schema_for_config
 
 Numbers = list[int] | tuple[int, ...]
 
-# The largest layer size, and the most entries of a list of them, that a configuration may ask for.
+# The largest layer size, and the most layers or entries of a list of sizes, that a configuration may ask for.
 MAX_SIZE = 16384
 MAX_LAYERS = 256
+_COUNTS_LAYERS = re.compile(r"(depths|layers|blocks|modules|stacks|networks|stages|steps|levels|multiplier)$")
 
 
-class LabeledConfig(PreTrainedConfig):
+class LimitedConfig(PreTrainedConfig):
+    """Configuration of which no number asks for a network that no memory could hold."""
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        """
+        Raises:
+            ConfigError: names the field, its value and the limit.
+        """
+        for name in _own_fields(type(self)):
+            numbers = list(_numbers(getattr(self, name)))
+            limit = MAX_LAYERS if _COUNTS_LAYERS.search(name) else MAX_SIZE
+            whole_numbers = sum(isinstance(number, int) for number in numbers)
+            if whole_numbers > MAX_LAYERS or not all(0 <= number <= limit for number in numbers):
+                raise ConfigError(
+                    f"{type(self).__name__} with {name}={str(getattr(self, name))[:200]} is not supported. Give numbers "
+                    f"from 0 to {limit}, at most {MAX_LAYERS} of them."
+                )
+        super().__post_init__(**kwargs)
+
+
+def _own_fields(config_class: Any) -> list[str]:
+    """Names of the fields that transformers' configurations do not have already."""
+    common = {field.name for field in fields(PreTrainedConfig)}
+    return [field.name for field in fields(config_class) if field.name not in common and field.name[0] != "_"]
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """All numbers in a value."""
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _numbers(item)
+    elif isinstance(value, (int, float)):
+        yield value
+
+
+class LabeledConfig(LimitedConfig):
     """Configuration of a model that tells a number of classes or keypoints apart, `num_labels`.
 
     transformers takes two for granted and leaves them out of files; here a family has a number of its own, so a file
@@ -71,30 +109,7 @@ def label_count(config: PreTrainedConfig) -> int:
     return config.num_labels
 
 
-def check_sizes(config: PreTrainedConfig, *names: str, limit: int = MAX_SIZE) -> None:
-    """Check that these fields, whole numbers or lists of them, ask for nothing that no memory could hold.
-
-    Raises:
-        ConfigError: names the field, its value and the limit.
-    """
-    for name in names:
-        numbers = list(_numbers(getattr(config, name)))
-        if len(numbers) > MAX_LAYERS or any(not 0 <= number <= limit for number in numbers):
-            raise ConfigError(
-                f"{type(config).__name__} with {name}={str(getattr(config, name))[:200]} is not supported. Give numbers "
-                f"from 0 to {limit}, at most {MAX_LAYERS} of them."
-            )
-
-
-def _numbers(value: Any) -> Iterator[int]:
-    if isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _numbers(item)
-    elif value is not None:
-        yield value
-
-
-class StagedBackboneConfig(BackboneConfigMixin, PreTrainedConfig):
+class StagedBackboneConfig(BackboneConfigMixin, LimitedConfig):
     """Configuration of a backbone of ours: a stem, then stages, each of which gives a feature map.
 
     Args:
@@ -104,10 +119,6 @@ class StagedBackboneConfig(BackboneConfigMixin, PreTrainedConfig):
         out_features, out_indices: which feature maps are given, by their names in `stage_names` or their indices there;
             the stem has index 0. Default: the last one.
     """
-
-    # Fields of sizes and of numbers of layers, for their limits.
-    size_fields: ClassVar[tuple[str, ...]] = ()
-    depth_fields: ClassVar[tuple[str, ...]] = ("depths",)
 
     num_channels: int = 3
     hidden_act: str = "relu"
@@ -121,8 +132,6 @@ class StagedBackboneConfig(BackboneConfigMixin, PreTrainedConfig):
         raise NotImplementedError
 
     def __post_init__(self, **kwargs: Any) -> None:
-        check_sizes(self, "num_channels", *self.size_fields)
-        check_sizes(self, *self.depth_fields, limit=MAX_LAYERS)
         kwargs.pop("stage_names", None)  # a file states what follows from the other fields
         self.stage_names = ["stem", *(f"stage{index}" for index in range(1, self.num_stages + 1))]
         self.set_output_features_output_indices(

@@ -61,8 +61,6 @@ class CSPBackboneConfig(StagedBackboneConfig):
         kwargs: see [`StagedBackboneConfig`].
     """
 
-    depth_fields = ("depth_multiplier", "width_multiplier")
-
     arch: Literal["P5", "P6"] = "P5"
     depth_multiplier: float | int = 1.0
     width_multiplier: float | int = 1.0

@@ -30,10 +30,14 @@ class PoseLiftingOutput(ModelOutput):
         loss: training loss, where `labels` were given.
         keypoints_3d: (B, T, K, 3) x right, y down, z away from the camera, in units of the network;
             `post_process_pose_lifting` of the image processor turns them into meters.
+        hidden_states: of each layer, where asked for; with a flip test, those of both clips.
+        attentions: weights of each attention, where asked for and the network has attention.
     """
 
     loss: Tensor | None = None
     keypoints_3d: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
 
 
 class MirroredLifting:

@@ -6,7 +6,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from hfpose.models.shared.configuration import KeypointConfig, Numbers, check_sizes
+from hfpose.models.shared.configuration import KeypointConfig, Numbers
 
 
 @strict
@@ -50,11 +50,6 @@ class SimCCConfig(KeypointConfig):
     simcc_label_softmax: bool = False
     simcc_label_beta: float | int = 10.0
     keypoint_loss_weights: list[float | int] | tuple[float | int, ...] | None = None
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        check_sizes(self, "image_size", "feature_map_size", "deconv_channels", "deconv_kernel_sizes")
-        check_sizes(self, "conv_channels", "conv_kernel_sizes", "final_kernel_size")
-        super().__post_init__(**kwargs)
 
 
 __all__ = ["SimCCConfig"]

@@ -59,7 +59,7 @@ class SimCCForPoseEstimation(RTMPoseForPoseEstimation):
 
     config: SimCCConfig  # type: ignore[assignment]
     config_class = SimCCConfig  # type: ignore[assignment]
-    base_model_prefix = "backbone"
+    base_model_prefix = "simcc"
     output_class = SimCCOutput
     _no_split_modules = ["SimCCHead"]
 

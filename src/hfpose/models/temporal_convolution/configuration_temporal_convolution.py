@@ -9,7 +9,6 @@ from hfpose.errors import ConfigError
 from hfpose.models.shared.configuration import KeypointConfig
 
 _MAX_RECEPTIVE_FIELD = 10_000
-_MAX_SIZE = 2**14
 
 
 @strict
@@ -55,10 +54,10 @@ class TemporalConvolutionConfig(KeypointConfig):
         super().__post_init__(**kwargs)
         if not self.kernel_sizes or any(size < 1 or size % 2 == 0 for size in self.kernel_sizes):
             raise ConfigError(f"kernel_sizes must be odd numbers above 0, got {self.kernel_sizes}.")
-        if self.receptive_field > _MAX_RECEPTIVE_FIELD or not 0 < self.hidden_size <= _MAX_SIZE:
+        if self.receptive_field > _MAX_RECEPTIVE_FIELD:
             raise ConfigError(
-                f"kernel_sizes={self.kernel_sizes} with hidden_size={self.hidden_size} is too large; at most "
-                f"{_MAX_RECEPTIVE_FIELD} frames (the product) and {_MAX_SIZE} channels are supported."
+                f"kernel_sizes={self.kernel_sizes} is too large; at most {_MAX_RECEPTIVE_FIELD} frames (the product) are "
+                "supported."
             )
 
     @property

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.utils.generic import can_return_tuple
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
 
 from hfpose.errors import InputError
 from hfpose.hub.push_mixin import PushWithCard
@@ -86,6 +87,7 @@ class TemporalConvolutionPreTrainedModel(PushWithCard, PreTrainedModel):
     main_input_name = "keypoints_2d"
     supports_gradient_checkpointing = True
     _no_split_modules = ["TemporalConvolutionBlock"]
+    _can_record_outputs = {"hidden_states": TemporalConvolutionBlock}
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -122,13 +124,15 @@ class TemporalConvolutionForPoseLifting(MirroredLifting, TemporalConvolutionPreT
         self.flip_indices = None if flip_indices is None else list(flip_indices)
         self.post_init()
 
-    @can_return_tuple
+    @merge_with_config_defaults
+    @capture_outputs
     def forward(
         self,
         keypoints_2d: Tensor,
         frame_mask: Tensor | None = None,
         labels: Tensor | None = None,
         flip_test: bool = False,
+        **kwargs: object,
     ) -> PoseLiftingOutput:
         """Lifts a batch of clips.
 

@@ -1,7 +1,5 @@
 """YOLOX configuration."""
 
-from __future__ import annotations
-
 from huggingface_hub.dataclasses import strict
 
 from hfpose.models.shared.configuration import LabeledConfig

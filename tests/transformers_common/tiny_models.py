@@ -1,0 +1,40 @@
+"""Configurations of every family, small enough for transformers' common tests."""
+
+from __future__ import annotations
+
+from transformers import PreTrainedConfig, PreTrainedModel
+
+import hfpose
+from hfpose.models.edpose.modeling_edpose import EDPoseForPoseEstimation
+from small_models import SMALL_MODELS, small_model
+
+_CSPNEXT = {"model_type": "cspnext_backbone", "depth_multiplier": 0.167, "width_multiplier": 0.125}
+_BRANCHES = {**_CSPNEXT, "out_indices": [2, 3, 4]}
+_TOKENS = {"hidden_size": 32, "attention_size": 16, "image_size": (64, 64), "final_kernel_size": 1}
+
+
+def _others() -> dict[str, tuple[type[PreTrainedModel], PreTrainedConfig]]:
+    resnet = {"model_type": "resnet_backbone", "stem_channels": 4, "base_channels": 4, "depths": (1, 1, 1, 1)}
+    edpose = hfpose.EDPoseConfig(
+        backbone_config={**resnet, "block_type": "basic", "out_indices": [2, 3, 4]}, hidden_size=32,
+        num_attention_heads=4, num_norm_groups=4, intermediate_size=32, num_encoder_layers=1, num_decoder_layers=3,
+        num_queries=20, num_instances=4,
+    )  # fmt: skip
+    return {
+        "rtmw": (hfpose.RTMWForPoseEstimation, hfpose.RTMWConfig(backbone_config=_BRANCHES, **_TOKENS)),
+        "rtmw3d": (
+            hfpose.RTMW3DForPoseEstimation,
+            hfpose.RTMW3DConfig(backbone_config=_BRANCHES, depth_size=64, **_TOKENS),
+        ),
+        "edpose": (EDPoseForPoseEstimation, edpose),
+        "temporal_convolution": (
+            hfpose.TemporalConvolutionForPoseLifting,
+            hfpose.TemporalConvolutionConfig(hidden_size=16, kernel_sizes=(3, 3)),
+        ),
+    }
+
+
+def tiny_models() -> dict[str, tuple[type[PreTrainedModel], PreTrainedConfig]]:
+    """Model class and configuration by the name of the family, with its variant where it has several."""
+    models = {name: small_model(name)[0] for name in SMALL_MODELS if not name.startswith("vitpose")}
+    return {name: (type(model), model.config) for name, model in models.items()} | _others()
