@@ -7,8 +7,9 @@ import pytest
 
 from hfpose.keypoints import load_schema
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
-from hfpose.pipelines.identities import frame_times, smooth_clip
+from hfpose.pipelines.identities import frame_times
 from hfpose.results import PoseOutput
+from hfpose.tracking.filters import smooth_clip
 from hfpose.tracking.tracker import KeypointSmoother
 from walking import FRAME_RATE, walking_pose
 

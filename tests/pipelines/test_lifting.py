@@ -28,7 +28,7 @@ from hfpose.tracking.tracker import PoseTracker
 from walking import IMAGE_SIZE, crossing_walkers, walking_pose
 
 # How the reference leaves its results before its inferencer turns them upright.
-AS_DECODED = {"axes": "camera", "do_rebase_height": False}
+AS_DECODED = {"axes": "camera"}
 MAX_FRAMES = 27
 
 
@@ -151,7 +151,9 @@ def test_clip_of_a_window_is_what_the_model_says_of_it() -> None:
     lifted = TemporalLifter(stage, box_smoothing=0).lift(frames_of(person))
     inputs = stage.image_processor(person, IMAGE_SIZE, schema="coco", return_tensors="pt")
     with torch.no_grad():
-        expected = stage.image_processor.post_process_pose_lifting(stage.model(**inputs), IMAGE_SIZE)[0]
+        expected = stage.image_processor.post_process_pose_lifting(
+            stage.model(**inputs), IMAGE_SIZE, do_rebase_height=False
+        )[0]
     np.testing.assert_allclose(poses(lifted), expected, rtol=0, atol=1e-5)
 
 
@@ -191,7 +193,7 @@ def seams_and_motion(lifter: TemporalLifter, frames: list[PoseOutput]) -> tuple[
 
 
 def test_seams_are_smaller_than_the_motion(stage: Stage) -> None:
-    lifter = TemporalLifter(stage, box_smoothing=0, do_rebase_height=False)
+    lifter = TemporalLifter(stage, box_smoothing=0)
     jump, motion = seams_and_motion(lifter, frames_of(walk(4 * MAX_FRAMES)))
     assert 0 < jump < motion
 
@@ -203,8 +205,7 @@ def test_windows_that_only_abut_show_their_seams() -> None:
         stage.model.backbone.embeddings.temporal_embeddings.copy_(drift[None, :, None])
     frames = frames_of(walk(4 * MAX_FRAMES))
     blended, cut = (
-        seams_and_motion(TemporalLifter(stage, overlap=overlap, box_smoothing=0, do_rebase_height=False), frames)[0]
-        for overlap in (None, 0)
+        seams_and_motion(TemporalLifter(stage, overlap=overlap, box_smoothing=0), frames)[0] for overlap in (None, 0)
     )
     assert blended < 0.2 * cut
 

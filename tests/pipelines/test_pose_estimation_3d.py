@@ -53,11 +53,11 @@ def test_an_image_is_lifted_alone(pipe):
     assert output.keypoints_2d.shape == (2, 17, 2)
     assert output.schema.name == "h36m"
     assert output.keypoints[..., 2].min(axis=1) == pytest.approx([0, 0], abs=1e-6)
-    relative = pipe(image(), boxes=BOXES, do_rebase_height=False)
+    relative = pipe(image(), boxes=BOXES, ground=None)
     np.testing.assert_allclose(relative.keypoints[:, 0], 0, atol=1e-6)
-    camera = pipe(image(), boxes=BOXES, do_rebase_height=False, axes="camera")
+    camera = pipe(image(), boxes=BOXES, ground=None, axes="camera")
     np.testing.assert_allclose(camera.keypoints, -relative.keypoints[..., [0, 2, 1]], atol=1e-6)
-    reference = pipe(image(), boxes=BOXES, do_rebase_height=False, axes="mmpose")
+    reference = pipe(image(), boxes=BOXES, ground=None, axes="mmpose")
     np.testing.assert_allclose(reference.keypoints, relative.keypoints * [1, -1, 1], atol=1e-6)
 
 

@@ -42,7 +42,7 @@ def test_people_come_in_meters_without_a_lifter(pipe: Any, image: np.ndarray) ->
 
 
 def test_hips_are_the_origin(pipe: Any, image: np.ndarray) -> None:
-    people = pipe(image, boxes=BOXES, do_rebase_height=False)
+    people = pipe(image, boxes=BOXES, ground=None)
     np.testing.assert_allclose(people.keypoints[:, HIPS].mean(1), 0, atol=1e-5)
     camera = pipe(image, boxes=BOXES, do_root_relative=False, axes="camera", root_depth=2.0)
     np.testing.assert_allclose(

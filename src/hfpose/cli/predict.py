@@ -34,6 +34,10 @@ _TRUE, _FALSE = ("true", "yes", "t", "y", "1"), ("false", "no", "f", "n", "0")
 _VIDEO_WAIT = 1e-5  # seconds; a frame of a video is shown until the next one is ready
 
 
+def _option(panel: str, help: str, **settings: Any) -> Any:
+    return typer.Option(help=help, rich_help_panel=panel, **settings)
+
+
 class PredictCommand(ModelCommand):
     """Lets `--det-cat-ids 15 16 17` take several numbers, as the reference's demo does."""
 
@@ -199,26 +203,13 @@ def predict(
         bool, typer.Option(help="Smooth keypoints over time; in 2D with --track.", rich_help_panel=_TIME)
     ] = False,
     smooth_cutoff: Annotated[
-        float,
-        typer.Option(
-            min=0.01, help="3D, videos: cutoff in Hz of the filter, which has no lag.", rich_help_panel=_TIME
-        ),
+        float, _option(_TIME, "3D, videos: cutoff in Hz of the filter, which has no lag.", min=0.01)
     ] = 6.0,
     smooth_min_cutoff: Annotated[
-        float,
-        typer.Option(
-            min=0.01,
-            help="2D and streams: cutoff in Hz of the One-Euro filter for still keypoints.",
-            rich_help_panel=_TIME,
-        ),
+        float, _option(_TIME, "2D and streams: cutoff in Hz of the One-Euro filter for still keypoints.", min=0.01)
     ] = 1.0,
     smooth_beta: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            help="The same: what the cutoff gains for each length of the body per second.",
-            rich_help_panel=_TIME,
-        ),
+        float, _option(_TIME, "The same: what the cutoff gains for each length of the body per second.", min=0)
     ] = 20.0,
     disable_norm_pose_2d: Annotated[
         bool,
@@ -236,6 +227,16 @@ def predict(
             rich_help_panel=_3D,
         ),
     ] = False,
+    ground: Annotated[
+        str, _option(_3D, "What has height 0: clip (the ground over a video) or frame (each pose's lowest keypoint).")
+    ] = "clip",
+    root: Annotated[
+        str, _option(_3D, "Where people are in videos: none (over the origin), planar (where they go) or camera.")
+    ] = "none",
+    height: Annotated[float | None, _option(_3D, "Of the people in meters, for --root.")] = None,
+    field_of_view: Annotated[
+        float | None, _option(_3D, "Degrees that the image's width spans, for --root. Default: 55.")
+    ] = None,
     num_instances: Annotated[
         int, typer.Option(help="How many people are drawn in 3D; -1 for all.", rich_help_panel=_3D)
     ] = 1,
@@ -361,7 +362,10 @@ def predict(
         "track": association,
         **over_time,
         "do_normalize_boxes": False if disable_norm_pose_2d else None,
-        "do_rebase_height": False if disable_rebase_keypoint else None,
+        "root": root,
+        "height": height,
+        "field_of_view": field_of_view,
+        "ground": None if disable_rebase_keypoint else ground,
     }
     models: dict[str, Any] = {"model": pose2d, "weights": pose2d_weights}
     if pose3d is not None:

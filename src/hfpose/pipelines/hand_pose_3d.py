@@ -39,6 +39,6 @@ class HandPose3DPipeline(Direct3DPipeline):
             decoded.hand_types,
             decoded.root_depths,
             options.axes,
-            options.do_rebase_height,
+            options.ground is not None,
         )
         return replace(decoded, keypoints=keypoints, keypoint_scores=scores, keypoints_2d=decoded.keypoints[..., :2])

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from hfpose.media.frames import Frame
 from hfpose.pipelines.options import CallOptions
 from hfpose.results import PoseOutput
-from hfpose.tracking.filters import smooth_zero_phase
-from hfpose.tracking.tracker import UNTRACKED, KeypointSmoother, PoseTracker
+from hfpose.tracking.tracker import KeypointSmoother, PoseTracker
 
 DEFAULT_FRAME_RATE = 30.0
 
@@ -47,30 +45,3 @@ def frame_times(frames: Sequence[Frame]) -> np.ndarray:
     if (np.diff(times) > 0).all() and np.isfinite(times).all():
         return times
     return np.arange(len(frames)) / frame_rate(frames[0])
-
-
-def smooth_clip(outputs: Sequence[PoseOutput], times: np.ndarray, cutoff: float) -> list[PoseOutput]:
-    """The frames of a video with smooth `keypoints`, without lag; those without an identity stay as they are.
-
-    Args:
-        outputs: T results with `track_ids`.
-        times: (T,) seconds.
-        cutoff: in Hz.
-    """
-    smoothed = [output.keypoints.copy() for output in outputs]
-    for places in track_places(outputs).values():
-        index, rows = np.array(places).T
-        motion = np.stack([outputs[i].keypoints[row] for i, row in places])
-        for i, row, pose in zip(index, rows, smooth_zero_phase(motion, times[index], cutoff), strict=True):
-            smoothed[i][row] = pose
-    return [replace(output, keypoints=keypoints) for output, keypoints in zip(outputs, smoothed, strict=True)]
-
-
-def track_places(outputs: Iterable[PoseOutput]) -> dict[int, list[tuple[int, int]]]:
-    """Where each identity is: numbers of the results, and its rows in them."""
-    places: dict[int, list[tuple[int, int]]] = {}
-    for index, output in enumerate(outputs):
-        for row, track in enumerate([] if output.track_ids is None else output.track_ids.tolist()):
-            if track != UNTRACKED:
-                places.setdefault(track, []).append((index, row))
-    return places

@@ -43,7 +43,7 @@ class TemporalLifter:
             if the whole body shrank; 0 takes each frame's own box.
         batch_size: windows that go through the model at once, whichever people they are of.
         flip_test: average over the mirrored clip, for twice the cost.
-        do_normalize_boxes, do_root_relative, axes, do_rebase_height: replace the processor's own, see
+        do_normalize_boxes, do_root_relative, axes: replace the processor's own, see
             `MotionBertImageProcessor`.
 
     Raises:
@@ -64,7 +64,6 @@ class TemporalLifter:
         do_normalize_boxes: bool | None = None,
         do_root_relative: bool | None = None,
         axes: Axes | None = None,
-        do_rebase_height: bool | None = None,
     ) -> None:
         if temporal not in get_args(Temporal):
             raise InputError(f"temporal must be one of {', '.join(get_args(Temporal))}, got {temporal!r}.")
@@ -94,7 +93,7 @@ class TemporalLifter:
             "do_normalize_boxes": do_normalize_boxes,
             "do_root_relative": do_root_relative,
             "axes": axes,
-            "do_rebase_height": do_rebase_height,
+            "do_rebase_height": False,
         }
 
     def lift(self, frames: Sequence[PoseOutput]) -> list[LiftedFrame]:

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from hfpose.errors import InputError
 from hfpose.models.shared.axes import Axes
+from hfpose.tracking.placing import Ground, Placing, Root
 from hfpose.tracking.tracker import Association
 
 Temporal = Literal["clip", "frame"]
@@ -115,12 +116,14 @@ class CallOptions3D(CallOptions):
     Args:
         axes: `"world"` (x left, y toward the camera, z up), `"camera"` (x right, y down, z away from it), or `"mmpose"`, where
             people are mirror images as in the reference's results; None for what the image processor says.
-        do_rebase_height: lowest keypoint at height 0; None for what the image processor says.
+        ground: what has height 0. `"clip"`: the plane that the feet of each identity stand on, over a video that is lifted as
+            a whole, and on which they are upright; who jumps leaves it. `"frame"`: the lowest keypoint of each pose, as in the reference; it is used
+            too where each frame is by itself (images, streams, `temporal="frame"`). None: the root.
         num_instances: how many instances are drawn in 3D; None or a negative number draws all.
     """
 
     axes: Axes | None = None
-    do_rebase_height: bool | None = None
+    ground: Ground | None = "clip"
     num_instances: int | None = None
 
     @property
@@ -143,6 +146,12 @@ class LiftingOptions(CallOptions3D):
         do_normalize_boxes: scale and place poses as the data set the lifter was trained with; None for what the image
             processor says.
         do_root_relative: keypoints relative to the pelvis; None for what the image processor says.
+        root: where the pelvis is in a video that is lifted as a whole. `"none"`: over the origin. `"planar"`: where the person
+            goes, x and y in meters from a point below the camera, upright on their ground. `"camera"`: relative to the camera.
+            Places are as true as the size of people and the focal length are.
+        height: of the people in meters, for `root`; default as tall as the lifter takes them.
+        focal_length: of the camera in pixels, for `root`. Default: from `field_of_view`.
+        field_of_view: degrees that the image's width spans. Default: 55 for the longer side.
     """
 
     temporal: Temporal = "clip"
@@ -152,11 +161,24 @@ class LiftingOptions(CallOptions3D):
     lifter_flip_test: bool = False
     do_normalize_boxes: bool | None = None
     do_root_relative: bool | None = None
+    root: Root = "none"
+    height: float | None = None
+    focal_length: float | None = None
+    field_of_view: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _ = self.placing  # checks it
+        if self.root != "none" and (self.online or self.temporal == "frame"):
+            raise InputError(
+                "root needs a clip that is lifted as a whole: leave out online=True and temporal='frame'."
+            )
         if self.lookahead and self.temporal == "frame":
             raise InputError("lookahead has no use with temporal='frame', which lifts each frame alone.")
+
+    @property
+    def placing(self) -> Placing:
+        return Placing(self.ground, self.root, self.height, self.focal_length, self.field_of_view)
 
     @property
     def tracks(self) -> bool:

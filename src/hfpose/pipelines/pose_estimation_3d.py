@@ -18,13 +18,16 @@ from hfpose.hub.resolve import child_path
 from hfpose.keypoints import KeypointSchema
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.image_spool import ImageSpool
+from hfpose.models.shared.axes import turn_axes
 from hfpose.pipelines.base import PosePipeline, Results
-from hfpose.pipelines.identities import frame_times, keypoint_smoother, smooth_clip
+from hfpose.pipelines.identities import frame_times, keypoint_smoother
 from hfpose.pipelines.lifting import OnlineLifter, TemporalLifter
 from hfpose.pipelines.options import CallOptions, LiftingOptions
 from hfpose.pipelines.person_clips import LiftedFrame
 from hfpose.pipelines.stage import Stage, load_stage
 from hfpose.results import PoseOutput
+from hfpose.tracking.filters import smooth_clip
+from hfpose.tracking.placing import place_clip, place_frame
 from hfpose.tracking.tracker import KeypointSmoother, PoseTracker
 from hfpose.visualization import AxisLimits, axis_limits_3d, draw_poses_side_by_side
 
@@ -102,9 +105,9 @@ class PoseEstimation3DPipeline(PosePipeline):
             flip_test=chosen.lifter_flip_test,
             do_normalize_boxes=chosen.do_normalize_boxes,
             do_root_relative=chosen.do_root_relative,
-            axes=chosen.axes,
-            do_rebase_height=chosen.do_rebase_height,
+            axes="world",
         )
+        chosen = replace(chosen, axes=chosen.axes or self.lifter.image_processor.axes)
         OnlineLifter(lifter, chosen.lookahead)  # tells now, not at the first frame, if the lookahead is too long
         return _lift(results, lifter, chosen)
 
@@ -127,7 +130,7 @@ def _lift(results: Results, lifter: TemporalLifter, options: LiftingOptions) -> 
         else:
             for frame, output in group:
                 (lifted,) = lifter.lift([output])
-                yield frame, _drawn(frame.image, _output(lifted), options)
+                yield frame, _drawn(frame.image, _placed([_output(lifted)], None, options)[0], options)
 
 
 def _follow_stream(
@@ -147,6 +150,7 @@ def _follow_stream(
         if options.smooth:
             smoother = smoother or keypoint_smoother(frame, options)
             output = smoother.update(output, frame.seconds)
+        (output,) = _placed([output], None, options)
         if options.draws:
             limits = axis_limits_3d(output, previous=limits)
             panels = panels or max(output.num_instances, 1)
@@ -175,6 +179,7 @@ def _lift_clip(
         outputs = [_output(lifted) for lifted in lifter.lift(poses)]
         if options.smooth:
             outputs = smooth_clip(outputs, frame_times(frames), options.smooth_cutoff)
+        outputs = _placed(outputs, None if options.temporal == "frame" else frame_times(frames), options)
         limits = axis_limits_3d(outputs) if options.draws else None
         panels = max([1, *(output.num_instances for output in outputs)])
         for frame, image, output in zip(frames, images, outputs, strict=True):
@@ -187,6 +192,21 @@ def _tracker(options: LiftingOptions) -> PoseTracker | None:
 
 def _output(lifted: LiftedFrame) -> PoseOutput:
     return replace(lifted.output, interpolated=lifted.interpolated)
+
+
+def _placed(outputs: list[PoseOutput], times: np.ndarray | None, options: LiftingOptions) -> list[PoseOutput]:
+    """The frames on the ground and in the axes that are asked for; without `times` each frame is by itself."""
+    axes = options.axes or "world"
+    # Up is no axis of the camera's.
+    placing = replace(options.placing, ground=None) if axes == "camera" and options.root == "none" else options.placing
+    if times is None:
+        outputs = [place_frame(output, placing) for output in outputs]
+    else:
+        outputs = place_clip(outputs, times, placing)
+    if axes == "world":
+        return outputs
+    # The way from the world's axes to the camera's is the way back.
+    return [replace(output, keypoints=turn_axes(turn_axes(output.keypoints, "world"), axes)) for output in outputs]
 
 
 def _drawn(

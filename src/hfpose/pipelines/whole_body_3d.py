@@ -43,7 +43,6 @@ class WholeBodyOptions(CallOptions3D):
             "root_depth",
             "do_root_relative",
             "axes",
-            "do_rebase_height",
         )
         given = [name for name in unused if getattr(self, name) is not None]
         if self.reference_mode is not None and given:
@@ -96,6 +95,6 @@ class WholeBody3DPipeline(Direct3DPipeline):
                 root_depth=chosen.root_depth,
                 do_root_relative=chosen.do_root_relative,
                 axes=chosen.axes,
-                do_rebase_height=chosen.do_rebase_height,
+                do_rebase_height=chosen.ground is not None,
             )
         return replace(decoded, keypoints=keypoints, keypoints_2d=decoded.keypoints[..., :2])

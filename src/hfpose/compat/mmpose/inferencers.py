@@ -222,7 +222,7 @@ class Pose3DInferencer(BaseInferencer):
             online=True if source.is_video else None,
             lifter_flip_test=self.pipeline.lifter.image_processor.flip_test,
             do_normalize_boxes=False if call.disable_norm_pose_2d else None,
-            do_rebase_height=not call.disable_rebase_keypoint,
+            ground=None if call.disable_rebase_keypoint else "frame",
             axes="mmpose",
             track="oks" if call.use_oks_tracking else "iou",
             tracking_threshold=call.tracking_thr,
@@ -269,7 +269,7 @@ class Hand3DInferencer(BaseInferencer):
             nms_threshold=call.nms_thr,
             batch_size=call.batch_size,
             whole_image_fallback=True,
-            do_rebase_height=not call.disable_rebase_keypoint,
+            ground=None if call.disable_rebase_keypoint else "frame",
             drawing=_drawing_3d(call) if call.draws else None,
         )
         yield from _with_scores(results, scores)
