@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from hfpose.models.shared.coco_labels import normalized_boxes
+
 
 @dataclass(frozen=True)
 class PoseCollator:
@@ -30,7 +32,7 @@ class PoseCollator:
 
 @dataclass(frozen=True)
 class DetectionCollator:
-    """Batches of `FittedImages`: `pixel_values` (B, 3, H, W) and `labels`, a dict of `boxes` and `class_labels` each.
+    """Batches of `FittedImages`: `pixel_values` (B, 3, H, W) and `labels`, as transformers' object detection has them.
 
     Args:
         image_processor: of the model; it normalizes the pixels.
@@ -42,7 +44,10 @@ class DetectionCollator:
         return {
             "pixel_values": self.image_processor.normalize_pixels(np.stack([sample["image"] for sample in samples])),
             "labels": [
-                {"boxes": torch.from_numpy(sample["boxes"]), "class_labels": torch.from_numpy(sample["labels"])}
+                {
+                    "boxes": normalized_boxes(torch.from_numpy(sample["boxes"]), sample["image"].shape[:2]),
+                    "class_labels": torch.from_numpy(sample["labels"]),
+                }
                 for sample in samples
             ],
         }

@@ -18,6 +18,7 @@ from hfpose.annotations import ImageBoxes, PoseInstances
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema
 from hfpose.media.images import load_image
+from hfpose.models.shared.coco_labels import AREA_SHARE
 from hfpose.training.augmentation import (
     DetectionAugmentation,
     InstanceAugmentation,
@@ -32,9 +33,6 @@ MAX_UNREADABLE = 20
 
 # Share of a run at whose end the augmentation is the later one, as in RTMPose's training (30 of 420 epochs).
 LATE_SHARE = 30 / 420
-
-# Area of a person relative to that of the box, as the reference takes it.
-AREA_SHARE = 0.53
 
 # What the streams of random numbers of one seed are for.
 _ORDER, _CHANGES = 0, 1

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from hfpose.errors import InputError
 from hfpose.models.rtmdet.configuration_rtmdet import RTMDetConfig
 from hfpose.models.rtmdet.image_processing_rtmdet import RTMDetImageProcessor
 from hfpose.models.rtmdet.modeling_rtmdet import RTMDetForObjectDetection
+from hfpose.models.shared.coco_labels import labels_in_pixels, normalized_boxes
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def squares(count: int, size: int = 64) -> tuple[torch.Tensor, list[dict[str, to
         side = int(torch.randint(16, 30, (1,), generator=generator))
         images[index, index % 2, y : y + side, x : x + side] = 3
         box = torch.tensor([[x, y, x + side, y + side]], dtype=torch.float32)
-        labels.append({"boxes": box, "class_labels": torch.tensor([index % 2])})
+        labels.append({"boxes": normalized_boxes(box, (size, size)), "class_labels": torch.tensor([index % 2])})
     return images, labels
 
 
@@ -67,6 +69,12 @@ def test_a_few_steps_on_eight_images_find_their_boxes(model):
     processor = RTMDetImageProcessor(size={"height": 64, "width": 64})
     with torch.no_grad():
         found = processor.post_process_object_detection(model(images), threshold=0.5)
-    for image, label in zip(found, labels, strict=True):
+    for image, label in zip(found, labels_in_pixels(labels, (64, 64)), strict=True):
         assert image["labels"].tolist() == label["class_labels"].tolist()
         assert (image["boxes"] - label["boxes"]).abs().max() < 2
+
+
+def test_boxes_in_pixels_are_refused(model):
+    labels = [{"boxes": torch.tensor([[4.0, 4, 20, 30]]), "class_labels": torch.tensor([0])}]
+    with pytest.raises(InputError, match="center x"):
+        model(torch.zeros(1, 3, 64, 64), labels=labels)

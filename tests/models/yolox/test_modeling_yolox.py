@@ -11,8 +11,9 @@ import transformers
 from PIL import Image
 
 import hfpose
+from hfpose.models.shared.detection import decode_center_boxes, flatten_levels, level_points, level_strides
 from hfpose.models.yolox.configuration_yolox import YOLOXConfig
-from hfpose.models.yolox.modeling_yolox import YOLOXForObjectDetection, decode_boxes
+from hfpose.models.yolox.modeling_yolox import YOLOXForObjectDetection
 
 
 def test_output_shapes(small_model):
@@ -22,6 +23,12 @@ def test_output_shapes(small_model):
     assert outputs.logits.shape == (2, places, 3)
     assert outputs.objectness.shape == (2, places)
     assert outputs.pred_boxes.shape == (2, places, 4)
+
+
+def decode_boxes(levels: list[torch.Tensor], strides: list[int]) -> torch.Tensor:
+    shapes, device = [(level.shape[-2], level.shape[-1]) for level in levels], torch.device("cpu")
+    points, scales = level_points(shapes, strides, device), level_strides(shapes, strides, device)
+    return decode_center_boxes(flatten_levels(levels), points, scales)
 
 
 def test_boxes_are_decoded_from_the_upper_left_corner_of_a_place():

@@ -59,7 +59,6 @@ class EDPoseImageProcessor(OneStageProcessing, PixelNormalization, BaseImageProc
         images: ImageLike | Sequence[ImageLike],
         return_tensors: str | TensorType | None = None,
         memory_format: torch.memory_format = torch.contiguous_format,
-        **_: Any,
     ) -> BatchFeature:
         """Network input for one image or several; smaller ones are padded at the right and bottom with the mean color.
 

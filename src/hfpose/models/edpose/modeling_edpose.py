@@ -30,6 +30,7 @@ from hfpose.models.edpose.layers_edpose import (
 )
 from hfpose.models.shared.bottom_up import cell_grid
 from hfpose.models.shared.configuration import label_count
+from hfpose.models.shared.untrainable import Untrainable
 
 PRIOR_PROBABILITY = 0.01
 PROPOSAL_SIZE = 0.05  # of a proposal at the finest feature map, relative to the image; doubled from map to map
@@ -180,7 +181,7 @@ class EDPoseDecoder(nn.Module):
         return (person[:, None] != person) & ~(is_box[:, None] & is_box)
 
 
-class EDPosePreTrainedModel(PushWithCard, PreTrainedModel):
+class EDPosePreTrainedModel(Untrainable, PushWithCard, PreTrainedModel):
     """Initialization and loading."""
 
     config: EDPoseConfig

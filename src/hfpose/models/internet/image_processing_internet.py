@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers.utils import ModelOutput
 
 from hfpose.models.shared.axes import Axes
+from hfpose.models.shared.images import detached
 from hfpose.models.shared.top_down import TopDownImageProcessor, check_boxes
 
 # Scores above 1 are read as heatmap values of a model that was trained with peaks of 255.
@@ -157,7 +158,7 @@ class InterNetImageProcessor(TopDownImageProcessor):
             mm.
         """
         per_image = check_boxes(boxes, len(boxes))
-        flat = np.concatenate([*per_image, np.zeros((0, 4), np.float32)])
+        flat, outputs = np.concatenate([*per_image, np.zeros((0, 4), np.float32)]), detached(outputs)
         decoded, scores = self.decode(outputs, flat)
         hand_type, relative_depth = self.decode_hands(outputs)
         keypoints, scores = self.assemble_hands(decoded, scores, hand_type, relative_depth, axes, do_rebase_height)

@@ -19,6 +19,7 @@ from hfpose.hub.push_mixin import PushWithCard
 from hfpose.models.internet.configuration_internet import NUM_HANDS, InterNetConfig
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import deconvolutions
+from hfpose.models.shared.untrainable import Untrainable
 
 
 @dataclass
@@ -90,7 +91,7 @@ class InterNetHead(nn.Module):
         return heatmaps, (likely * cells).sum(dim=1, keepdim=True), self.hand_type(pooled)
 
 
-class InterNetPreTrainedModel(PushWithCard, PreTrainedModel):
+class InterNetPreTrainedModel(Untrainable, PushWithCard, PreTrainedModel):
     """Initialization and loading."""
 
     config_class = InterNetConfig

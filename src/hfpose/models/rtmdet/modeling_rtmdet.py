@@ -20,6 +20,7 @@ from transformers.utils import ModelOutput
 from hfpose.hub.push_mixin import PushWithCard
 from hfpose.models.backbones.cspnext import CSPNeXtBackbone, CSPNeXtBackboneConfig, CSPNeXtBlock
 from hfpose.models.rtmdet.configuration_rtmdet import RTMDetConfig
+from hfpose.models.shared.coco_labels import labels_in_pixels
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import conv_block, conv_stack
 from hfpose.models.shared.csp import PathAggregationNeck, csp_backbone_arguments
@@ -213,8 +214,8 @@ class RTMDetForObjectDetection(RTMDetPreTrainedModel):
         """
         Args:
             pixel_values: (B, C, H, W) normalized images, H and W multiples of the coarsest stride.
-            labels: for each image a dict of `class_labels` (n,) and `boxes` (n, 4), x1, y1, x2, y2 in pixels of
-                `pixel_values`; n may be 0. Asks for the loss.
+            labels: for each image a dict of `class_labels` (n,) and `boxes` (n, 4), center x, center y, width and height
+                in shares of the image, as transformers' object detection has them; n may be 0. Asks for the loss.
             output_hidden_states: whether to return the outputs of the neck.
             return_dict: False for a plain tuple.
         """
@@ -227,6 +228,7 @@ class RTMDetForObjectDetection(RTMDetPreTrainedModel):
         flat_logits = flatten_levels(logits)
         loss = None
         if labels is not None:
+            labels = labels_in_pixels(labels, pixel_values.shape[-2:])
             loss = detection_loss(flat_logits, boxes, points, self._strides_of_places(shapes, points.device), labels)
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         output = RTMDetObjectDetectionOutput(

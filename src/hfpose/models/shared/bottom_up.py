@@ -21,6 +21,7 @@ from transformers.utils import TensorType
 from hfpose.errors import ConfigError, InputError
 from hfpose.keypoints import KeypointSchema
 from hfpose.models.backbones import backbone_from_reference, convert_backbone
+from hfpose.models.shared.coco_labels import Annotations, annotated_objects, instance_labels
 from hfpose.models.shared.conversion import (
     RenameRules,
     expect_settings,
@@ -105,9 +106,9 @@ class BottomUpImageProcessor(PixelNormalization, OneStageProcessing, BaseImagePr
     def preprocess(
         self,
         images: ImageLike | Sequence[ImageLike],
+        annotations: Annotations | None = None,
         return_tensors: str | TensorType | None = None,
         memory_format: torch.memory_format = torch.contiguous_format,
-        **_: Any,
     ) -> BatchFeature:
         """Network input for one image or several.
 
@@ -116,14 +117,22 @@ class BottomUpImageProcessor(PixelNormalization, OneStageProcessing, BaseImagePr
 
         Args:
             images: the images.
+            annotations: for each image its objects in COCO's format, see `annotated_objects`; asks for `labels`.
             return_tensors: `"pt"` for torch.
             memory_format: `torch.channels_last` for models that work in that order.
 
         Returns:
-            `pixel_values` (B, 3, H, W), float32.
+            `pixel_values` (B, 3, H, W), float32, and `labels` as the model takes them.
         """
-        values = self.pixel_values(rgb_arrays(images), memory_format)
-        return BatchFeature({"pixel_values": values}, tensor_type=return_tensors)
+        arrays = rgb_arrays(images)
+        inputs = BatchFeature({"pixel_values": self.pixel_values(arrays, memory_format)}, tensor_type=return_tensors)
+        if annotations is not None:
+            objects = annotated_objects(annotations, len(arrays))
+            inputs["labels"] = [
+                instance_labels(some, self.fit_matrix(*image.shape[:2]))
+                for some, image in zip(objects, arrays, strict=True)
+            ]
+        return inputs
 
     def pixel_values(self, images: Sequence[np.ndarray], memory_format: torch.memory_format) -> Tensor:
         """What `preprocess` makes of RGB `images` [(h, w, 3), ...]."""
@@ -161,10 +170,13 @@ class BottomUpImageProcessor(PixelNormalization, OneStageProcessing, BaseImagePr
         """An image in the middle of a network input (height, width, 3)."""
         import cv2
 
-        factor = self._factor(*image.shape[:2])
-        shift_x, shift_y = width / 2 - factor * image.shape[1] / 2, height / 2 - factor * image.shape[0] / 2
-        matrix = np.array([[factor, 0, shift_x], [0, factor, shift_y]])
-        return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
+        return cv2.warpAffine(image, self.fit_matrix(*image.shape[:2]), (width, height), flags=cv2.INTER_LINEAR)
+
+    def fit_matrix(self, height: int, width: int) -> np.ndarray:
+        """Affine matrix (2, 3) from pixels of an image to pixels of the network input."""
+        factor, (input_height, input_width) = self._factor(height, width), self.input_size(height, width)
+        shifts = input_width / 2 - factor * width / 2, input_height / 2 - factor * height / 2
+        return np.array([[factor, 0, shifts[0]], [0, factor, shifts[1]]])
 
     def to_image(self, keypoints: np.ndarray, target_size: Tensor | Sequence[int]) -> np.ndarray:
         """Keypoints (N, K, 2) from pixels of the network input to pixels of an image of `target_size`, height and width."""

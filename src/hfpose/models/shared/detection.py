@@ -5,7 +5,7 @@ Source: `mmdet.datasets.transforms.Resize` and `Pad`, `mmdet.models.dense_heads.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -16,7 +16,8 @@ from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import TensorType
 
 from hfpose.errors import InputError
-from hfpose.models.shared.images import ImageLike, PixelNormalization, rgb_arrays
+from hfpose.models.shared.coco_labels import Annotations, annotated_objects, normalized_boxes, object_boxes
+from hfpose.models.shared.images import ImageLike, PixelNormalization, detached, rgb_arrays
 from hfpose.ops.boxes import nms
 
 
@@ -99,22 +100,35 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
     def preprocess(
         self,
         images: ImageLike | Sequence[ImageLike],
+        annotations: Annotations | None = None,
         return_tensors: str | TensorType | None = None,
         memory_format: torch.memory_format = torch.contiguous_format,
-        **_: Any,
     ) -> BatchFeature:
         """Network input for one image or several.
 
         Args:
             images: the images.
+            annotations: for each image its objects in COCO's format, see `annotated_objects`; asks for `labels`.
             return_tensors: `"pt"` for torch.
             memory_format: `torch.channels_last` for models that work in that order.
 
         Returns:
-            `pixel_values` (B, 3, H, W), float32, H and W those of `size`.
+            `pixel_values` (B, 3, H, W), float32, H and W those of `size`; and `labels`, for each image a dict of
+            `class_labels` (n,), the category ids, and `boxes` (n, 4), see `normalized_boxes`.
         """
-        values = self.pixel_values(rgb_arrays(images), memory_format)
-        return BatchFeature({"pixel_values": values}, tensor_type=return_tensors)
+        arrays = rgb_arrays(images)
+        inputs = BatchFeature({"pixel_values": self.pixel_values(arrays, memory_format)}, tensor_type=return_tensors)
+        if annotations is not None:
+            objects = annotated_objects(annotations, len(arrays))
+            inputs["labels"] = [self._labels(*one) for one in zip(arrays, objects, strict=True)]
+        return inputs
+
+    def _labels(self, image: np.ndarray, objects: Sequence[Mapping[str, Any]]) -> BatchFeature:
+        factors = np.tile(self.scale_factors(*image.shape[:2]), 2)
+        boxes = torch.from_numpy(object_boxes(objects) * factors)
+        classes = torch.tensor([one["category_id"] for one in objects], dtype=torch.long)
+        size = self.size["height"], self.size["width"]
+        return BatchFeature({"class_labels": classes, "boxes": normalized_boxes(boxes, size).clamp(0, 1)})
 
     def pixel_values(self, images: Sequence[np.ndarray], memory_format: torch.memory_format) -> Tensor:
         """What `preprocess` makes of RGB `images` [(h, w, 3), ...]."""
@@ -158,6 +172,7 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
         nms_threshold: float | None = None,
     ) -> list[Detections]:
         """What `post_process_object_detection` returns, as arrays."""
+        outputs = detached(outputs)
         least = max(threshold or 0.0, self.score_threshold)
         overlap = self.nms_threshold if nms_threshold is None else nms_threshold
         all_scores, all_boxes = self._scores(outputs).cpu().numpy(), outputs.pred_boxes.float().cpu().numpy()

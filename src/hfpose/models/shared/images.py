@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from transformers.image_processing_base import BatchFeature
+from typing_extensions import Self
 
 from hfpose.errors import InputError
 
@@ -49,7 +52,7 @@ def _rgb_array(image: ImageLike) -> np.ndarray:
 
 
 class PixelNormalization:
-    """Mixin of the image processors: the last step, for the whole batch at once."""
+    """Mixin of the image processors: options of a call, and the last step, for the whole batch at once."""
 
     channel_order: str
     do_rescale: bool
@@ -57,6 +60,42 @@ class PixelNormalization:
     do_normalize: bool
     image_mean: Sequence[float]
     image_std: Sequence[float]
+    preprocess: Callable[..., BatchFeature]
+
+    def __call__(self, images: ImageLike, *args: Any, **options: Any) -> BatchFeature:
+        """What `preprocess` makes of images.
+
+        Args:
+            images, args: see `preprocess`.
+            options: arguments of `preprocess`; `device`, where the tensors shall be; and settings of the processor that
+                shall be others for this call alone, as `size` or `do_normalize`.
+
+        Raises:
+            InputError: for an option that the processor does not know.
+        """
+        device, arguments = options.pop("device", None), inspect.signature(self.preprocess).parameters
+        settings = {name: options.pop(name) for name in list(options) if name not in arguments}
+        inputs: Any = self.with_settings(**settings).preprocess(images, *args, **options)
+        return inputs if device is None else inputs.to(device)
+
+    def with_settings(self, **settings: Any) -> Self:
+        """The processor with other settings; itself where there are none.
+
+        Raises:
+            InputError: for a setting that the processor does not have.
+        """
+        if not settings:
+            return self
+        known = {
+            name: getattr(self, name)
+            for cls in type(self).__mro__
+            for name, parameter in inspect.signature(vars(cls).get("__init__", object)).parameters.items()
+            if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD and hasattr(self, name)
+        }
+        if unknown := sorted(settings.keys() - known.keys()):
+            names = sorted({*known, *inspect.signature(self.preprocess).parameters, "device"})
+            raise InputError(f"{type(self).__name__} has no option {', '.join(unknown)}; it takes {', '.join(names)}.")
+        return type(self)(**known | settings)
 
     def normalize_pixels(
         self, images: np.ndarray, memory_format: torch.memory_format = torch.contiguous_format
@@ -103,3 +142,10 @@ def _value_table(factor: float, mean: tuple[float, ...], std: tuple[float, ...])
     """There are 256 pixel values, so the arithmetic is done once for each; the result is the same to the last bit."""
     values = torch.arange(256, dtype=torch.float32)[:, None].mul(factor)
     return values.sub(torch.tensor(mean)).div(torch.tensor(std))[None].contiguous().numpy()
+
+
+def detached(outputs: Any) -> Any:
+    """Outputs of a model, a mapping of tensors, without their gradients."""
+    if not isinstance(outputs, Mapping):
+        return outputs
+    return type(outputs)(**{name: v.detach() if isinstance(v, Tensor) else v for name, v in outputs.items()})

@@ -16,6 +16,7 @@ from transformers.image_processing_base import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import TensorType
 
+from hfpose.models.shared.coco_labels import Annotations, annotated_objects, instance_labels
 from hfpose.models.shared.images import ImageLike, PixelNormalization, rgb_arrays
 from hfpose.models.shared.one_stage import Instances, OneStageProcessing
 from hfpose.models.shared.top_down import crop_matrices
@@ -68,22 +69,30 @@ class LetterboxImageProcessor(OneStageProcessing, PixelNormalization, BaseImageP
     def preprocess(
         self,
         images: ImageLike | Sequence[ImageLike],
+        annotations: Annotations | None = None,
         return_tensors: str | TensorType | None = None,
         memory_format: torch.memory_format = torch.contiguous_format,
-        **_: Any,
     ) -> BatchFeature:
         """Network input for one image or several, of any sizes.
 
         Args:
             images: the images.
+            annotations: for each image its objects in COCO's format, see `annotated_objects`; asks for `labels`.
             return_tensors: `"pt"` for torch.
             memory_format: `torch.channels_last` for models that work in that order.
 
         Returns:
-            `pixel_values` (B, 3, H, W), float32, H and W those of `size`.
+            `pixel_values` (B, 3, H, W), float32, H and W those of `size`, and `labels` as the model takes them.
         """
-        values = self.pixel_values(rgb_arrays(images), memory_format)
-        return BatchFeature({"pixel_values": values}, tensor_type=return_tensors)
+        arrays = rgb_arrays(images)
+        inputs = BatchFeature({"pixel_values": self.pixel_values(arrays, memory_format)}, tensor_type=return_tensors)
+        if annotations is not None:
+            objects = annotated_objects(annotations, len(arrays))
+            inputs["labels"] = [
+                instance_labels(some, self.fit_matrix(*image.shape[:2]))
+                for some, image in zip(objects, arrays, strict=True)
+            ]
+        return inputs
 
     def pixel_values(self, images: Sequence[np.ndarray], memory_format: torch.memory_format) -> Tensor:
         """What `preprocess` makes of RGB `images` [(h, w, 3), ...]."""

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hfpose.models.shared.images import detached
+
 
 class Instances(NamedTuple):
     """Instances of one image, best first; coordinates are pixels of the original image.
@@ -83,7 +85,7 @@ class OneStageProcessing:
             For each image a list of dicts, best instance first: `keypoints` (K, 2) x, y in pixels of the image,
             `scores` (K,), `labels` (K,) the index of each keypoint, `bbox` (4,) x1, y1, x2, y2, `bbox_score` ().
         """
-        found = self.instances(outputs, target_sizes, box_threshold, nms_threshold)
+        found = self.instances(detached(outputs), target_sizes, box_threshold, nms_threshold)
         return [[_instance(*instance, threshold) for instance in zip(*some, strict=True)] for some in found]
 
 

@@ -179,32 +179,51 @@ def _assign_image(
         -1
     )
     score_cost = -given.scores[places].log().clamp(min=-100)  # as `binary_cross_entropy` limits it
-    cost = _FAR_COST * ~(in_box & in_middle)[places] + score_cost[:, None]
-    cost = cost - IOU_COST_WEIGHT * (overlaps + _COST_EPS).log() - OKS_COST_WEIGHT * (similarities + _COST_EPS).log()
+    cost = score_cost[:, None] - IOU_COST_WEIGHT * (overlaps + _COST_EPS).log()
+    cost = cost - OKS_COST_WEIGHT * (similarities + _COST_EPS).log()
+    owner = simota_owners(cost, similarities, (in_box & in_middle)[places])
+    owners[places] = owner
+    best[places] = similarities.gather(1, owner.clamp(min=0)[:, None]).squeeze(1)
+    return owners, best
 
-    candidates = min(CANDIDATES, len(places))
+
+def simota_owners(cost: Tensor, similarities: Tensor, is_near: Tensor) -> Tensor:
+    """Index (P,) of the instance that each place learns, -1 for none.
+
+    Each instance takes its cheapest places, as many as the sum of its best similarities; the cheapest instance gets a
+    place that several want.
+
+    Args:
+        cost: (P, n) of a place for an instance.
+        similarities: (P, n), 0 to 1.
+        is_near: (P, n) whether a place is in the middle of an instance; others are taken where there are too few.
+    """
+    cost = cost + _FAR_COST * ~is_near
+    candidates = min(CANDIDATES, len(cost))
     wanted_places = similarities.topk(candidates, dim=0).values.sum(0).int().clamp(min=1)  # (n,)
     cheapest = cost.topk(candidates, dim=0, largest=False).indices  # (candidates, n)
     ranks = torch.arange(candidates, device=cost.device)[:, None]
     chosen = torch.zeros_like(cost, dtype=torch.bool).scatter(0, cheapest, ranks < wanted_places)
-    is_contested = chosen.sum(1) > 1
-    owner = torch.where(is_contested, cost.argmin(1), chosen.int().argmax(1))
-    owners[places] = torch.where(chosen.any(1), owner, -1)
-    best[places] = similarities.gather(1, owner[:, None]).squeeze(1)
-    return owners, best
+    owner = torch.where(chosen.sum(1) > 1, cost.argmin(1), chosen.int().argmax(1))
+    return torch.where(chosen.any(1), owner, -1)
 
 
 def _near_instances(
     wanted: InstanceTargets, points: Tensor, strides: Tensor, by_keypoints: bool
 ) -> tuple[Tensor, Tensor]:
-    """Whether each place is inside of each box, and whether it is near the middle of each instance, both (P, n)."""
+    """See `near_boxes`."""
     boxes = wanted.boxes
-    sides = torch.cat((points[:, None] - boxes[:, :2], boxes[:, 2:] - points[:, None]), -1)
     middles = (boxes[:, :2] + boxes[:, 2:]) / 2
     if by_keypoints:
         counts = wanted.weights.sum(-1, keepdim=True)
         means = (wanted.keypoints * wanted.weights[..., None]).sum(1) / counts.clamp(min=_EPS)
         middles = torch.where(counts > 0, means, middles)
+    return near_boxes(boxes, middles, points, strides)
+
+
+def near_boxes(boxes: Tensor, middles: Tensor, points: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether each of P places is inside of each of n boxes, and whether it is near the middle of each, both (P, n)."""
+    sides = torch.cat((points[:, None] - boxes[:, :2], boxes[:, 2:] - points[:, None]), -1)
     distances = (points[:, None] - middles).abs().amax(-1)
     return sides.amin(-1) > 0, distances < CENTER_RADIUS * strides[:, None]
 

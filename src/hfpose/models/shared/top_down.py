@@ -6,7 +6,7 @@ https://arxiv.org/abs/1911.07524.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,9 @@ from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import ModelOutput, TensorType
 
 from hfpose.errors import InputError
+from hfpose.models.shared.coco_labels import Annotations, annotated_objects, moved, object_boxes, object_keypoints
 from hfpose.models.shared.devices import crop_on_device
-from hfpose.models.shared.images import ImageLike, PixelNormalization, rgb_arrays
+from hfpose.models.shared.images import ImageLike, PixelNormalization, detached, rgb_arrays
 
 
 def box_centers_and_scales(boxes: np.ndarray, aspect_ratio: float, padding: float) -> tuple[np.ndarray, np.ndarray]:
@@ -139,29 +140,48 @@ class TopDownImageProcessor(PixelNormalization, BaseImageProcessor):
         self,
         images: ImageLike | Sequence[ImageLike],
         boxes: Sequence[Any] | None = None,
+        annotations: Annotations | None = None,
         return_tensors: str | TensorType | None = None,
         memory_format: torch.memory_format = torch.contiguous_format,
-        **_: Any,
     ) -> BatchFeature:
         """Network input for all boxes of all images.
 
         Args:
             images: one image or several.
             boxes: for each image its boxes (N, 4), x1, y1, x2, y2 in pixels; None takes each image whole.
+            annotations: for each image its objects in COCO's format, see `annotated_objects`, whose `bbox` are the boxes;
+                asks for labels.
             return_tensors: `"pt"` for torch.
             memory_format: `torch.channels_last` for models that work in that order.
 
         Returns:
-            `pixel_values` (number of boxes, 3, H, W), float32: the first image's boxes, the second's, and so on.
+            `pixel_values` (number of boxes, 3, H, W), float32: the first image's boxes, the second's, and so on. With
+            annotations `labels` (number of boxes, K, 2), the keypoints in pixels of the crops, and `keypoint_weights`
+            (number of boxes, K), 0 for those that are not labeled.
 
         Raises:
             InputError: for images or boxes that cannot be used.
         """
         arrays = rgb_arrays(images)
-        if boxes is None:
+        labels = {}
+        if annotations is not None:
+            objects = annotated_objects(annotations, len(arrays))
+            boxes = [object_boxes(some) for some in objects]
+            labels = self._labels([one for some in objects for one in some], np.concatenate(boxes))
+        elif boxes is None:
             boxes = [[[0, 0, array.shape[1], array.shape[0]]] for array in arrays]
         values = self.pixel_values(arrays, check_boxes(boxes, len(arrays)), memory_format)
-        return BatchFeature({"pixel_values": values}, tensor_type=return_tensors)
+        return BatchFeature({"pixel_values": values, **labels}, tensor_type=return_tensors)
+
+    def _labels(self, objects: Sequence[Mapping[str, Any]], boxes: np.ndarray) -> dict[str, Tensor]:
+        """`labels` and `keypoint_weights` of objects with these boxes (n, 4)."""
+        keypoints, weights = object_keypoints(objects)
+        matrices = crop_matrices(*self._centers_and_scales(boxes), self._crop_size, self.use_udp)
+        placed = [moved(points, matrix) for points, matrix in zip(keypoints, matrices, strict=True)]
+        return {
+            "labels": torch.from_numpy(np.stack(placed) if placed else keypoints),
+            "keypoint_weights": torch.from_numpy(weights),
+        }
 
     def pixel_values(
         self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray], memory_format: torch.memory_format
@@ -254,7 +274,7 @@ class TopDownImageProcessor(PixelNormalization, BaseImageProcessor):
         """
         per_image = check_boxes(boxes, len(boxes))
         flat = np.concatenate([*per_image, np.zeros((0, 4), np.float32)])
-        keypoints, scores = self.decode(outputs, flat)
+        keypoints, scores = self.decode(detached(outputs), flat)
         people = [_person(*person, threshold) for person in zip(keypoints, scores, flat, strict=True)]
         ends = np.cumsum([len(image_boxes) for image_boxes in per_image]).tolist()
         return [people[start:end] for start, end in zip([0, *ends], ends, strict=False)]

@@ -23,6 +23,7 @@ from hfpose.models.backbones.mobilenet_v2 import MobileNetV2Backbone, MobileNetV
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import ConvNormAct, DepthwiseSeparableConv
 from hfpose.models.shared.detection import flatten_levels, level_points
+from hfpose.models.shared.untrainable import Untrainable
 from hfpose.models.ssdlite.configuration_ssdlite import SSDLiteConfig
 
 # A box is at most this many times as wide or high as its anchor, and at least one over it.
@@ -180,7 +181,7 @@ def decode_boxes(regressions: Tensor, anchors: Tensor, scales: Sequence[float]) 
     return torch.cat((centers - sizes / 2, centers + sizes / 2), dim=-1)
 
 
-class SSDLitePreTrainedModel(PushWithCard, PreTrainedModel):
+class SSDLitePreTrainedModel(Untrainable, PushWithCard, PreTrainedModel):
     """Initialization and loading."""
 
     config: SSDLiteConfig

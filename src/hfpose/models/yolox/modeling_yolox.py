@@ -7,7 +7,7 @@ Source: Ge et al., 2021, https://arxiv.org/abs/2107.08430; `mmdet.models.backbon
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,11 +18,13 @@ from transformers.utils import ModelOutput
 
 from hfpose.hub.push_mixin import PushWithCard
 from hfpose.models.backbones.csp_darknet import CSPDarknetBackbone, CSPDarknetBackboneConfig, DarknetBlock
+from hfpose.models.shared.coco_labels import labels_in_pixels
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import ConvNormAct, conv_stack
 from hfpose.models.shared.csp import PathAggregationNeck, csp_backbone_arguments
 from hfpose.models.shared.detection import decode_center_boxes, flatten_levels, level_points, level_strides
 from hfpose.models.yolox.configuration_yolox import YOLOXConfig
+from hfpose.models.yolox.loss_yolox import yolox_loss
 
 PRIOR_PROBABILITY = 0.01
 
@@ -33,7 +35,7 @@ class YOLOXObjectDetectionOutput(ModelOutput):
     Output of [`YOLOXForObjectDetection`]. P counts the places of all levels, level by level, row by row.
 
     Args:
-        loss: not computed yet, None.
+        loss: scalar, where `labels` were given; see `yolox_loss`.
         logits: (B, P, num_labels) score of each class before the sigmoid, given that there is an object.
         objectness: (B, P) score of there being an object, before the sigmoid.
         pred_boxes: (B, P, 4) x1, y1, x2, y2 in pixels of `pixel_values`; they may reach beyond its borders.
@@ -85,7 +87,7 @@ class YOLOXHead(nn.Module):
             feature_maps: of the neck.
 
         Returns:
-            By level class logits (B, C, h, w), boxes (B, 4, h, w) as `decode_boxes` takes them, and objectness
+            By level class logits (B, C, h, w), boxes (B, 4, h, w) as `decode_center_boxes` takes them, and objectness
             logits (B, 1, h, w).
         """
         logits, boxes, objectness = [], [], []
@@ -97,20 +99,6 @@ class YOLOXHead(nn.Module):
         return logits, boxes, objectness
 
 
-def decode_boxes(regressions: Sequence[Tensor], strides: Sequence[int]) -> Tensor:
-    """Boxes (B, P, 4) x1, y1, x2, y2 in pixels.
-
-    Args:
-        regressions: by level (B, 4, h, w): the offset of a box's center from its place's upper left corner, and the
-            logarithm of its width and height, in units of the level's stride.
-        strides: of the levels in pixels.
-    """
-    shapes = [(level.shape[-2], level.shape[-1]) for level in regressions]
-    device = regressions[0].device
-    points, scales = level_points(shapes, strides, device), level_strides(shapes, strides, device)
-    return decode_center_boxes(flatten_levels(regressions), points, scales)
-
-
 class YOLOXPreTrainedModel(PushWithCard, PreTrainedModel):
     """Initialization and loading."""
 
@@ -120,6 +108,7 @@ class YOLOXPreTrainedModel(PushWithCard, PreTrainedModel):
     main_input_name = "pixel_values"
     input_modalities = "image"
     supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # the loss is not divided by `num_items_in_batch`
     _no_split_modules = ["PathAggregationNeck", "YOLOXHead"]
 
     @torch.no_grad()
@@ -161,6 +150,7 @@ class YOLOXForObjectDetection(YOLOXPreTrainedModel):
     def forward(
         self,
         pixel_values: Tensor,
+        labels: Sequence[Mapping[str, Tensor]] | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         **kwargs: object,
@@ -168,16 +158,28 @@ class YOLOXForObjectDetection(YOLOXPreTrainedModel):
         """
         Args:
             pixel_values: (B, C, H, W) images, values from 0 to 255, H and W multiples of the coarsest stride.
+            labels: for each image a dict of `class_labels` (n,) and `boxes` (n, 4), center x, center y, width and height
+                in shares of the image, as transformers' object detection has them; n may be 0. Asks for the loss.
             output_hidden_states: whether to return the outputs of the neck.
             return_dict: False for a plain tuple.
         """
         features = self.neck(self.backbone(pixel_values).feature_maps)
-        logits, boxes, objectness = self.head(features)
+        class_levels, box_levels, objectness_levels = self.head(features)
+        shapes = [(level.shape[-2], level.shape[-1]) for level in box_levels]
+        points = level_points(shapes, self.config.strides, pixel_values.device)
+        strides = level_strides(shapes, self.config.strides, pixel_values.device)
+        logits, objectness = flatten_levels(class_levels), flatten_levels(objectness_levels).squeeze(-1)
+        regressions = flatten_levels(box_levels).float()
+        boxes, loss = decode_center_boxes(regressions, points, strides), None
+        if labels is not None:
+            labels = labels_in_pixels(labels, pixel_values.shape[-2:])
+            loss = yolox_loss(logits, objectness, boxes, regressions, points, strides, labels)
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         output = YOLOXObjectDetectionOutput(
-            logits=flatten_levels(logits),
-            objectness=flatten_levels(objectness).squeeze(-1),
-            pred_boxes=decode_boxes(boxes, self.config.strides),
+            loss=loss,
+            logits=logits,
+            objectness=objectness,
+            pred_boxes=boxes,
             hidden_states=tuple(features) if wants_states else None,
         )
         as_dict = self.config.return_dict if return_dict is None else return_dict

@@ -1,0 +1,122 @@
+"""Labels of models out of annotations in COCO's format, for the image processors.
+
+Source of the form: `transformers.models.detr.image_processing_detr`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hfpose.errors import InputError
+
+Annotations = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+
+# Area of a person relative to that of the box, where an annotation does not state it.
+AREA_SHARE = 0.53
+
+
+def annotated_objects(annotations: Annotations, num_images: int) -> list[list[Mapping[str, Any]]]:
+    """The objects of each image, without crowds.
+
+    Args:
+        annotations: for each image `{"image_id": ..., "annotations": [object, ...]}`; an object has a `bbox` x, y, width,
+            height in pixels, and a `category_id` or `keypoints` [x, y, visibility, ...].
+        num_images: how many there are.
+
+    Raises:
+        InputError: for another form, or another number of images.
+    """
+    images = [annotations] if isinstance(annotations, Mapping) else list(annotations)
+    if len(images) != num_images or not all("annotations" in image for image in images):
+        raise InputError(
+            f"Got {len(images)} annotations for {num_images} images. Give one "
+            '{"image_id": ..., "annotations": [{"bbox": [x, y, width, height], ...}, ...]} for each image.'
+        )
+    return [[one for one in image["annotations"] if not one.get("iscrowd")] for image in images]
+
+
+def object_boxes(objects: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Boxes (n, 4) x1, y1, x2, y2 in pixels, float32."""
+    boxes = np.array([one["bbox"] for one in objects], dtype=np.float32).reshape(-1, 4)
+    return np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), axis=1)
+
+
+def object_keypoints(objects: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+    """Keypoints (n, K, 2) in pixels and weights (n, K), 1 where a keypoint is labeled, float32.
+
+    Raises:
+        InputError: for objects without keypoints, or with different numbers of them.
+    """
+    rows = [np.asarray(one.get("keypoints", ()), dtype=np.float32) for one in objects]
+    if len({row.size for row in rows}) > 1 or any(row.size % 3 or row.size == 0 for row in rows):
+        raise InputError(
+            f"The objects have {[row.size for row in rows][:20]} numbers of keypoints. Give [x, y, visibility, ...] for "
+            "each, with the same number of keypoints."
+        )
+    points = np.stack(rows).reshape(len(rows), -1, 3) if rows else np.zeros((0, 0, 3), np.float32)
+    return points[..., :2], (points[..., 2] > 0).astype(np.float32)
+
+
+def object_areas(objects: Sequence[Mapping[str, Any]], boxes: np.ndarray) -> np.ndarray:
+    """Areas (n,) of objects with these boxes (n, 4), in square pixels."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    given = [one.get("area") or sides[index].prod() * AREA_SHARE for index, one in enumerate(objects)]
+    return np.array(given, dtype=np.float32)
+
+
+def moved(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Points (..., 2) where an affine matrix (2, 3) takes them."""
+    return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+
+
+def instance_labels(objects: Sequence[Mapping[str, Any]], matrix: np.ndarray) -> dict[str, Tensor]:
+    """Labels of a one-stage estimator for an image that an affine matrix (2, 3) takes to the network input."""
+    boxes = object_boxes(objects)
+    keypoints, weights = object_keypoints(objects)
+    areas = object_areas(objects, boxes) * abs(np.linalg.det(matrix[:, :2]))
+    return {
+        "boxes": torch.from_numpy(moved(boxes.reshape(-1, 2, 2), matrix).reshape(-1, 4)),
+        "keypoints": torch.from_numpy(moved(keypoints, matrix)),
+        "keypoint_weights": torch.from_numpy(weights),
+        "areas": torch.from_numpy(areas.astype(np.float32)),
+    }
+
+
+# Labels of detectors, as transformers' DETR has them.
+
+
+def normalized_boxes(boxes: Tensor, image_size: Sequence[int]) -> Tensor:
+    """Boxes (n, 4) x1, y1, x2, y2 as center x, center y, width and height in shares of the (height, width) of an image."""
+    height, width = image_size
+    both = torch.cat(((boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]), dim=1)
+    return both / both.new_tensor([width, height] * 2)
+
+
+def labels_in_pixels(labels: Sequence[Mapping[str, Tensor]], image_size: Sequence[int]) -> list[dict[str, Tensor]]:
+    """Labels with `boxes` (n, 4) as `normalized_boxes` gives them, as labels with x1, y1, x2, y2 in pixels.
+
+    Args:
+        labels: for each image a dict of `class_labels` (n,) and `boxes`.
+        image_size: height and width of `pixel_values`.
+
+    Raises:
+        InputError: for boxes in pixels, or without `class_labels`.
+    """
+    scale, found = torch.tensor([image_size[1], image_size[0]] * 2, dtype=torch.float32), []
+    for index, label in enumerate(labels):
+        boxes = label["boxes"].float().reshape(-1, 4)
+        if "class_labels" not in label or bool(((boxes < -1e-3) | (boxes > 1 + 1e-3)).any()):
+            raise InputError(
+                f"The labels of image {index} are {sorted(label)} with boxes from {boxes.min():g} to {boxes.max():g}. Give "
+                "class_labels (n,) and boxes (n, 4): center x, center y, width and height in shares of the image, as "
+                "`image_processor(images, annotations=...)` makes them; boxes x1, y1, x2, y2 in pixels are not taken."
+            )
+        pixels = boxes * scale.to(boxes.device)
+        corners = torch.cat((pixels[:, :2] - pixels[:, 2:] / 2, pixels[:, :2] + pixels[:, 2:] / 2), dim=1)
+        found.append({"boxes": corners, "class_labels": label["class_labels"]})
+    return found

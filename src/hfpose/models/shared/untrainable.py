@@ -1,0 +1,18 @@
+"""Models that compute no loss."""
+
+from __future__ import annotations
+
+from hfpose.errors import ConfigError
+
+
+class Untrainable:
+    """Mixin of models without a loss: transformers' `Trainer` refuses them when it is made, not at its first step."""
+
+    @property
+    def accepts_loss_kwargs(self) -> bool:
+        """What `Trainer` asks of a model first.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(f"{type(self).__name__} computes no loss, so it cannot be trained, only used.")
