@@ -167,9 +167,8 @@ def read_coco(path: str | Path, images: str | Path | None = None, *, needs_image
         _entries(path, content, key) for key in ("images", "annotations", "categories")
     )
     left_out = LeftOut()
-    found = tuple(
-        image for entry in images_list if (image := _image(entry, folder, left_out, needs_images)) is not None
-    )
+    read = [image for entry in images_list if (image := _image(entry, folder, left_out, needs_images)) is not None]
+    found = _without_ambiguous(read, left_out)
     if not found:
         raise InputError(
             f"None of the {len(images_list)} images of {path} is in {folder}. Say where they are with `images`. "
@@ -193,6 +192,20 @@ def read_coco(path: str | Path, images: str | Path | None = None, *, needs_image
             ids = {"image_id": image_id} | ({"category_id": category_id} if categories else {})
             kept.append(_without_impossible_area({**annotation, **ids}))
     return CocoFile(path, found, tuple(kept), categories, left_out)
+
+
+def _without_ambiguous(images: Sequence[AnnotatedImage], left_out: LeftOut) -> tuple[AnnotatedImage, ...]:
+    """The images whose id is of one file alone: what is annotated for another one may be of either file."""
+    paths: dict[str, set[Path]] = {}
+    for image in images:
+        paths.setdefault(str(image.id), set()).add(image.path)
+    kept: dict[str, AnnotatedImage] = {}
+    for image in images:
+        if len(paths[str(image.id)]) > 1:
+            left_out.add("image whose id another image has too, with what is annotated for it", image.path.name)
+        else:
+            kept.setdefault(str(image.id), image)
+    return tuple(kept.values())
 
 
 def _id_lookup(ids: Iterable[Any]) -> dict[Any, Any]:

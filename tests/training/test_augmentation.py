@@ -14,6 +14,7 @@ from hfpose.training.augmentation import (
     DetectionAugmentation,
     PixelAugmentation,
     PoseAugmentation,
+    _region_matrix,
     change_colors,
     change_pixels,
     crop_person,
@@ -132,6 +133,8 @@ def test_ranges_of_the_geometry(person):
     base = crop_person(image, box, keypoints, visibility, COCO, processor, None, np.random.default_rng(0))[1]
     augmentation = replace(GEOMETRY, flip_probability=0.0)
     factors, angles, shifts = [], [], []
+    padded = (box[2:] - box[:2]) * processor.box_padding
+    region = np.maximum(padded, padded[::-1] * [0.75, 1 / 0.75]) / padded
     for seed in range(200):
         rng = np.random.default_rng(seed)
         moved = crop_person(image, box, keypoints, visibility, COCO, processor, augmentation, rng)[1]
@@ -140,10 +143,18 @@ def test_ranges_of_the_geometry(person):
         factors.append(1 / np.sqrt(abs(np.linalg.det(linear))))
         angles.append(np.rad2deg(np.arctan2(linear[1, 0], linear[0, 0])))
         center = np.linalg.solve(linear.T, np.array([96, 128]) - fitted[2])  # what is now in the middle
-        shifts.append((center - [96, 128]) / [192, 256])
+        shifts.append(region * (center - [96, 128]) / [192, 256])
     assert 0.6 <= min(factors) < 0.68 and 1.32 < max(factors) <= 1.4
     assert -80 <= min(angles) < -70 and 70 < max(angles) <= 80
     assert np.abs(shifts).max() <= 0.16 + 1e-6 and np.abs(shifts).max() > 0.14
+
+
+def test_a_tall_box_moves_by_its_own_width():
+    """By 0.16 of the padded box, that is 0.2 of its width, and not of the crop's region, which is wider."""
+    box = np.array([100.0, 50, 150, 450])
+    plain, moved = (_region_matrix(box, 1.25, (192, 256), False, shift) for shift in ((0, 0), (0.16, 0.16)))
+    pixels = (plain - moved)[:, 2] / plain[0, 0]
+    np.testing.assert_allclose(pixels, [0.2 * 50, 0.2 * 400], rtol=1e-4)
 
 
 def test_the_half_body_is_the_upper_or_the_lower_one(person):

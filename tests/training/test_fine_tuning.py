@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import hfpose
 from coco_files import people_content, write_json, write_people
+from hfpose.annotations import read_coco
 from hfpose.errors import ConfigError, InputError
-from hfpose.training.fine_tuning import FineTuning, fine_tune, label_tensors, with_labels
+from hfpose.training.datasets import PersonCrops
+from hfpose.training.fine_tuning import FineTuning, fine_tune
+from hfpose.training.parts import load_part, trained_part
+from hfpose.training.relabeling import label_tensors, with_labels
 
 NAMES = ("head", "left_hand", "right_hand", "left_foot", "right_foot")
 
@@ -76,7 +83,7 @@ def animals(folder, count: int = 5):
 
 def test_the_folder_is_loaded_by_pipeline_and_has_a_card_with_its_numbers(task):
     messages = run(replace(task, validation_data=task.data))
-    assert messages[0].startswith("Training on 8 samples for 2 steps")
+    assert "Training pose model on 8 samples for 2 steps." in messages
     assert messages[-1].startswith("On people.json, annotated boxes: AP ")
     pipe = hfpose.pipeline("pose-estimation", model=task.output, detector="whole_image", device="cpu")
     assert pipe(str(task.data.parent / "0.png")).keypoints.shape == (1, 17, 2)
@@ -137,14 +144,16 @@ def test_what_is_left_out_is_told(task, tmp_path):
     messages = run(replace(task, data=write_json(tmp_path / "data/people.json", content)))
     assert any("1 x bbox outside of the image: annotation 100 of image 1" in message for message in messages)
     assert any("1 x image that is missing: 3.png" in message for message in messages)
-    assert any("Training on 5 samples" in message for message in messages)
+    assert any("Training pose model on 5 samples" in message for message in messages)
 
 
 def test_a_folder_with_a_run_of_other_settings_is_not_continued(task):
     run(task)
     with pytest.raises(ConfigError, match=r"learning_rate=0.0005, now 0.1"):
         run(replace(task, learning_rate=0.1))
-    assert "Going on from" in run(replace(task, num_workers=1))[0]  # what does not matter may change
+    assert any(
+        "Going on from" in line for line in run(replace(task, num_workers=1))
+    )  # what does not matter may change
 
 
 def test_the_number_of_steps_follows_from_the_epochs(task):
@@ -242,3 +251,87 @@ def test_models_that_cannot_be_trained_say_so(task, name, tmp_path):
         name = str(folder)
     with pytest.raises(ConfigError, match=r"computes no loss|lifts 2D keypoints"):
         run(replace(task, model=name))
+
+
+def test_what_training_does_with_keypoints_is_told_at_its_start(task, tmp_path):
+    messages = run(replace(task, data=animals(tmp_path / "data")))
+    assert "5 keypoints of 'unnamed', 4.5 of them labeled in the mean (4 to 5)." in messages
+    assert any("has no sigmas: 0.05 is taken" in line for line in messages)
+    mirrored = (
+        "50% of the crops are mirrored; 2 pairs change places: left_hand and right_hand, left_foot and right_foot."
+    )
+    assert mirrored in messages
+    sigmas = write_json(tmp_path / "sigmas.json", [0.1, 0.1, 0.1, 0.2, 0.2])
+    messages = run(replace(task, data=tmp_path / "data/animals.json", sigmas=sigmas, output=tmp_path / "other"))
+    assert "Sigmas: 0.1 to 0.2." in messages
+
+
+def test_a_model_is_measured_before_and_after_and_the_best_weights_are_kept(task):
+    messages = run(replace(task, num_steps=3, validation_data=task.data))
+    steps = [line for line in messages if line.startswith("Step ")]
+    assert [line.split(":")[0] for line in steps] == ["Step 1", "Step 2", "Step 3"]
+    assert re.match(
+        r"On people.json, annotated boxes: AP \d.\d{3} -> \d.\d{3}, .*\(weights of step \d\)", messages[-1]
+    )
+    best = load_file(task.output / "checkpoints/best.safetensors")
+    assert all(torch.equal(value, best[name]) for name, value in load_file(task.output / "model.safetensors").items())
+
+
+def test_without_validation_data_the_loss_is_compared(task):
+    assert run(replace(task, log_steps=1))[-1].startswith("Loss ")
+
+
+def test_training_stops_when_nothing_gets_better(task):
+    messages = run(replace(task, num_steps=20, learning_rate=0.0, validation_data=task.data, patience=2))
+    assert "Nothing better in 2 checkpoints, so training stops at step 3." in messages
+    assert "(weights of step 1)" in messages[-1]
+
+
+def test_an_interrupt_saves_a_checkpoint_and_says_how_to_go_on(task, monkeypatch):
+    steps = []
+
+    def interrupting(self, sample, rng, progress):
+        steps.append(progress)
+        if len(steps) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return made(self, sample, rng, progress)
+
+    made = PersonCrops.__call__
+    monkeypatch.setattr(PersonCrops, "__call__", interrupting)
+    long = replace(task, num_steps=6, save_steps=100)
+    messages = run(long)
+    assert re.match(r"Interrupted after step [12]; the checkpoint is .*checkpoint-[12]\. ", messages[-1])
+    assert messages[-1].endswith("To go on, run the same command again.")
+    assert not (task.output / "config.json").exists()
+    again = run(long)
+    assert any("Going on from" in line for line in again)
+    assert (task.output / "config.json").exists()
+
+
+def test_of_a_pipeline_the_part_is_trained_that_the_data_are_for(small_pose, small_detector, tmp_path):
+    pipe = hfpose.pipeline("pose-estimation", model=small_pose, detector=small_detector, device="cpu")
+    folder = tmp_path / "pipe"
+    pipe.save_pretrained(folder)
+    content = people_content(tmp_path)
+    with_keypoints = read_coco(write_json(tmp_path / "people.json", content))
+    for annotation in content["annotations"]:
+        del annotation["keypoints"]
+    boxes = read_coco(write_json(tmp_path / "boxes.json", content))
+    assert [trained_part(str(folder), coco) for coco in (with_keypoints, boxes)] == ["pose", "detector"]
+    assert [trained_part("demo", coco) for coco in (with_keypoints, boxes)] == ["pose", "detector"]
+    assert trained_part(str(folder), with_keypoints, "detector") == "detector"
+    with pytest.raises(ConfigError, match="is a pose model, so it has no part 'detector'"):
+        trained_part(str(small_pose), with_keypoints, "detector")
+    stage = load_part("demo", "pose")  # stored in float16
+    assert {value.dtype for value in stage.model.parameters()} == {torch.float32}
+
+
+def test_faults_stop_training_unless_they_are_allowed(task, tmp_path):
+    content = people_content(tmp_path / "data")
+    for annotation in content["annotations"]:
+        x, y, width, height = annotation["bbox"]
+        annotation["bbox"] = [x, y, x + width, y + height]
+    data = write_json(tmp_path / "data/corners.json", content)
+    with pytest.raises(InputError, match="4 x bbox that looks like x1, y1, x2, y2"):
+        run(replace(task, data=data))
+    assert any(line.startswith("Fault of") for line in run(replace(task, data=data, allow_faults=True)))

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperCommand
 
-from hfpose.cli import cache, convert, download, env, evaluate, export, models, predict, push, train
+from hfpose.cli import cache, check_data, convert, download, env, evaluate, export, models, predict, push, train
 from hfpose.cli.model_command import ModelCommand
 from hfpose.errors import HFPoseError
 from hfpose.version import __version__
@@ -31,6 +31,7 @@ def _add(name: str, function: Callable[..., None], example: str, cls: type[Typer
 _add("predict", predict.predict, "photo.jpg --out-dir out", predict.PredictCommand)
 _add("eval", evaluate.evaluate, "--model human --data val.json --images images", ModelCommand)
 _add("train", train.train, "--model human --data train.json --images images --output tuned", ModelCommand)
+_add("check-data", check_data.check_data, "train.json --images images", ModelCommand)
 _add("models", models.models, "--task pose")
 _add("convert", convert.convert, "human --checkpoint rtmpose-m.pth --output my-rtmpose", ModelCommand)
 _add("export", export.export, "human --output human-onnx", ModelCommand)

@@ -22,6 +22,12 @@ def train(
     schema: Annotated[
         str | None, typer.Option(help="Name or JSON file of the keypoint schema. Default: what the data name.")
     ] = None,
+    sigmas: Annotated[
+        Path | None, typer.Option(help="JSON list of the keypoints' sigmas, for schemas without or with others.")
+    ] = None,
+    part: Annotated[
+        str | None, typer.Option(help="Of a pipeline: pose or detector. Default: pose where the data have keypoints.")
+    ] = None,
     epochs: Annotated[float, typer.Option(min=0.01, help="Passes over the data.")] = 20.0,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps, in the place of --epochs.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples in a step, on each device.")] = 32,
@@ -35,9 +41,19 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     log_steps: Annotated[int, typer.Option(min=1, help="Steps between lines of the log.")] = 20,
     save_steps: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 200,
+    patience: Annotated[
+        int | None,
+        typer.Option(min=1, help="Checkpoints without a better validation metric after which training stops."),
+    ] = None,
+    allow_faults: Annotated[
+        bool, typer.Option("--allow-faults", help="Train although the data look wrong; see `hfpose check-data`.")
+    ] = False,
     cpu: Annotated[bool, typer.Option("--cpu", help="Use the CPU even where there is an accelerator.")] = False,
 ) -> None:
-    """Fine-tune a model. Called again after an interrupt, it goes on where it was."""
+    """Fine-tune a model. Ctrl-C saves a checkpoint; called again, it goes on where it was.
+
+    With --val-data the model is measured before, at each checkpoint and after; the weights that were best are kept.
+    """
     if precision not in PRECISIONS:
         raise typer.BadParameter(f"{precision!r} is none of {', '.join(PRECISIONS)}.", param_hint="--precision")
     from transformers.utils import logging
@@ -54,6 +70,10 @@ def train(
         validation_data=val_data,
         validation_images=val_images,
         schema=schema,
+        sigmas=sigmas,
+        part=part,
+        patience=patience,
+        allow_faults=allow_faults,
         epochs=epochs,
         num_steps=steps,
         batch_size=batch_size,
@@ -67,6 +87,8 @@ def train(
         use_cpu=cpu,
     )
     summary = fine_tune(task, tell=lambda message: print(f"hfpose: {message}", flush=True))
+    if summary.is_interrupted:
+        raise typer.Exit(130)
     print(
         f"Wrote {output} after {summary.num_steps} steps ({summary.seconds / 60:.1f} minutes). "
         f"Load it by its path, as in pipeline(..., model={str(output)!r})."

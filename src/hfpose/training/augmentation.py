@@ -56,7 +56,7 @@ class PoseAugmentation:
         flip_probability: of the mirrored image, with left and right keypoints swapped.
         half_body_probability: of a crop around the upper or the lower body alone, where enough keypoints are labeled.
         scale_range: smallest and greatest factor on the size of the region.
-        shift: greatest shift of the region relative to its size.
+        shift: greatest shift relative to the padded box.
         shift_probability: of a shift.
         rotation: greatest rotation in degrees.
         rotation_probability: of a rotation.
@@ -172,9 +172,13 @@ def _region_matrix(
     shift: np.ndarray | tuple[float, float] = (0, 0),
     factor: float = 1.0,
 ) -> np.ndarray:
-    """Matrix (2, 3) that crops the region around a box (4,), moved by `shift` of its size and then scaled."""
+    """Matrix (2, 3) that crops the region around a box (4,), moved by `shift` of the padded box and then scaled.
+
+    The box is measured before it gets the aspect ratio of the crop, as in the reference, so that a tall one moves less.
+    """
     centers, scales = box_centers_and_scales(box[None], size[0] / size[1], padding)
-    return crop_matrices(centers + scales * np.asarray(shift), scales * factor, size, use_udp)[0]
+    moved = centers + (box[2:] - box[:2]) * padding * np.asarray(shift)
+    return crop_matrices(moved, scales * factor, size, use_udp)[0]
 
 
 def _random_matrix(

@@ -6,6 +6,7 @@ random about it. It does not matter how many workers load it, or whether a run w
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -153,7 +154,7 @@ class SampleStream(Dataset):
         self.seed = seed
         self.shuffle = shuffle
         self._order: tuple[int, np.ndarray] | None = None
-        self._is_single_threaded = False
+        self._is_settled = False
         self._told: set[str] = set()
 
     def __len__(self) -> int:
@@ -165,7 +166,7 @@ class SampleStream(Dataset):
         Raises:
             InputError: if many in a row cannot be read.
         """
-        self._use_one_thread()
+        self._settle_in_worker()
         rng = np.random.default_rng([self.seed, _CHANGES, position])
         error: InputError | None = None
         for skipped in range(MAX_UNREADABLE):
@@ -188,13 +189,16 @@ class SampleStream(Dataset):
             self._order = (passes, np.random.default_rng([self.seed, _ORDER, passes]).permutation(count))
         return int(self._order[1][place])
 
-    def _use_one_thread(self) -> None:
-        """In a worker there is a process for each core, and OpenCV's threads do not survive the fork that made it."""
-        if not self._is_single_threaded and get_worker_info() is not None:
+    def _settle_in_worker(self) -> None:
+        """In a worker there is a process for each core, and OpenCV's threads do not survive the fork that made it. What
+        interrupts a run is for the main process, which needs the worker until its step is done.
+        """
+        if not self._is_settled and get_worker_info() is not None:
             import cv2
 
             cv2.setNumThreads(0)
-            self._is_single_threaded = True
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            self._is_settled = True
 
     def _tell(self, message: str) -> None:
         if message not in self._told:

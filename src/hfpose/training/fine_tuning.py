@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import copy
-import inspect
 import json
 import math
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers.integrations import is_tensorboard_available
 
 from hfpose.annotations import (
     CocoFile,
@@ -27,14 +26,20 @@ from hfpose.annotations import (
     read_schema,
 )
 from hfpose.errors import ConfigError, HFPoseError, InputError
+from hfpose.evaluation.coco import read_sigmas
+from hfpose.evaluation.metrics import Metrics
+from hfpose.evaluation.runs import evaluate_detector, evaluate_pose_pipeline
+from hfpose.hub.card_results import add_results
 from hfpose.keypoints import KeypointSchema, schema_for_config
 from hfpose.media.files import atomic_path
-from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.losses import heatmap_loss
+from hfpose.pipelines import PoseEstimationPipeline
 from hfpose.pipelines.one_stage import is_one_stage
-from hfpose.pipelines.stage import Stage, load_stage, task_of
+from hfpose.pipelines.stage import Stage
 from hfpose.training.augmentation import DetectionAugmentation, InstanceAugmentation, PoseAugmentation
 from hfpose.training.collators import DetectionCollator, InstanceCollator, PoseCollator
+from hfpose.training.data_faults import find_faults
+from hfpose.training.data_report import describe_schema
 from hfpose.training.datasets import (
     AnnotatedImages,
     AnnotatedInstances,
@@ -45,7 +50,10 @@ from hfpose.training.datasets import (
     Samples,
     SampleStream,
 )
+from hfpose.training.parts import load_part, trained_part
+from hfpose.training.relabeling import with_labels
 from hfpose.training.runs import CHECKPOINTS, TrainingSettings, TrainingSummary, last_checkpoint, train
+from hfpose.training.validation import BestWeights, comparison, metrics_before
 
 # Standard deviation, in cells, of the targets of heatmap models whose configuration does not say it.
 HEATMAP_SIGMA = 2.0
@@ -69,6 +77,11 @@ class FineTuning:
         images: folder of the images; None: that of the annotations.
         validation_data, validation_images: the same for images to measure the model on.
         schema: name or JSON file of the keypoints; None: those that the annotations name, else the model's.
+        sigmas: JSON file of the keypoints' sigmas, see `hfpose.evaluation.coco.read_sigmas`.
+        part: `"pose"` or `"detector"`, where the model is a pipeline or an alias of both; None: the pose model where the
+            annotations have keypoints.
+        patience: checkpoints without a better validation metric after which training stops; None: it does not.
+        allow_faults: train although the annotations look wrong, see `hfpose.training.data_faults`.
         epochs: passes over the data; `num_steps`, where given, counts instead.
         num_steps: optimizer steps.
         batch_size, learning_rate, average_decay, seed, num_workers, log_steps, save_steps, precision, use_cpu: see
@@ -82,6 +95,10 @@ class FineTuning:
     validation_data: Path | None = None
     validation_images: Path | None = None
     schema: str | None = None
+    sigmas: Path | None = None
+    part: str | None = None
+    patience: int | None = None
+    allow_faults: bool = False
     epochs: float = 20.0
     num_steps: int | None = None
     batch_size: int = 32
@@ -123,6 +140,14 @@ class _Plan:
     validation: SampleStream | None = None
     model_loss: Callable[[nn.Module, dict[str, Any]], tuple[Tensor, Any]] | None = None
     messages: list[str] = field(default_factory=list)
+    schema: KeypointSchema | None = None
+
+    @property
+    def protocol(self) -> str:
+        """How the model is measured, in a few words."""
+        if self.schema is None:
+            return "detection"
+        return "boxes of its own" if is_one_stage(self.stage) else "annotated boxes"
 
 
 def fine_tune(task: FineTuning, tell: Callable[[str], None] = print) -> TrainingSummary:
@@ -139,13 +164,13 @@ def fine_tune(task: FineTuning, tell: Callable[[str], None] = print) -> Training
         ConfigError: if the model cannot be trained, or the folder holds a run with other settings.
         UnknownModelError: if nothing has the model's name.
     """
-    coco = read_coco(task.data, task.images)
+    coco = _checked_data(task.data, task.images, task.allow_faults, tell)
     validation = None
     if task.validation_data is not None:
         _require_pycocotools()
-        validation = read_coco(task.validation_data, task.validation_images)
-    is_detector = _trainable_task(task.model) == "detector"
-    plan = (_plan_detector if is_detector else _plan_pose_model)(task, coco, validation)
+        validation = _checked_data(task.validation_data, task.validation_images, True, tell)
+    part = trained_part(task.model, coco, task.part)
+    plan = (_plan_detector if part == "detector" else _plan_pose_model)(task, coco, validation)
     for message in [*_left_out(coco), *(_left_out(validation) if validation else []), *plan.messages]:
         tell(message)
     settings = task.settings(len(plan.samples))
@@ -154,9 +179,17 @@ def fine_tune(task: FineTuning, tell: Callable[[str], None] = print) -> Training
         plan.samples, plan.make, settings.num_steps * settings.batch_size * world_size, seed=task.seed
     )
     _claim_folder(task, len(plan.samples))
+    if not is_tensorboard_available():
+        tell("TensorBoard is not installed, so there are no logs for it: pip install tensorboard.")
     if (checkpoint := last_checkpoint(task.output)) is not None:
         tell(f"Going on from {checkpoint}.")
-    tell(f"Training on {len(plan.samples)} samples for {settings.num_steps} steps.")
+    tell(f"Training {part} model on {len(plan.samples)} samples for {settings.num_steps} steps.")
+    best, before = None, {}
+    if validation is not None:
+        measure = partial(_measured, plan, validation)
+        folder, is_new = task.output / CHECKPOINTS, checkpoint is None
+        before = metrics_before(folder, measure, is_new)
+        best = BestWeights(plan.stage.model, measure, folder, task.patience, tell, is_new)
     summary = train(
         plan.stage.model,
         stream,
@@ -165,26 +198,26 @@ def fine_tune(task: FineTuning, tell: Callable[[str], None] = print) -> Training
         settings,
         validation=plan.validation,
         model_loss=plan.model_loss,
+        callbacks=[] if best is None else [best],
     )
     if int(os.environ.get("RANK", "0")) == 0:
-        _write_folder(task, plan, summary)
-        if task.validation_data is not None:
-            _measure(task, plan.stage, is_detector, tell)
+        _finish(task, plan, summary, best, before, tell)
     return summary
 
 
-def _trainable_task(model: str) -> str:
-    task = task_of(model)
-    if task == "lifter":
-        raise ConfigError(f"{model} lifts 2D keypoints to 3D; `hfpose train` trains pose models and detectors.")
-    return task
+def _checked_data(path: Path, images: Path | None, allow_faults: bool, tell: Callable[[str], None]) -> CocoFile:
+    """Annotations, whose faults are told.
 
-
-def _check_trainable(model: PreTrainedModel) -> None:
-    if "labels" not in inspect.signature(model.forward).parameters:
-        raise ConfigError(
-            f"{type(model).__name__} computes no loss, so it cannot be trained. RTMPose, heatmap models, ViTPose and RTMDet can."
-        )
+    Raises:
+        InputError: if nothing can be learned from them.
+    """
+    coco = read_coco(path, images)
+    faults = find_faults(coco)
+    if not allow_faults:
+        faults.refuse(path)
+    for line in faults.lines():
+        tell(f"Fault of {path}: {line}")
+    return coco
 
 
 def _require_pycocotools() -> None:
@@ -208,17 +241,14 @@ def _validation_stream(samples: Samples, make: Callable[..., Mapping[str, Any]])
 
 
 def _plan_pose_model(task: FineTuning, coco: CocoFile, validation: CocoFile | None) -> _Plan:
-    stage = load_stage(task.model, "pose")
-    _check_trainable(stage.model)
+    stage = load_part(task.model, "pose")
     own = schema_for_config(stage.model.config)
     schema = _data_schema(coco, task.schema, own)
+    if task.sigmas is not None:
+        schema = read_sigmas(task.sigmas, schema)
     instances = pose_instances(coco, schema)
     stage, messages = _with_schema(stage, own, schema, task.seed)
-    if schema.flip_indices is None:
-        messages.append(
-            "No image is mirrored: which keypoints change places in a mirror is unknown, their names tell no left and right. "
-            "Give a schema with `flip_indices`."
-        )
+    messages += describe_schema(schema, instances)
     processor = stage.image_processor
     if is_one_stage(stage):
         plan = _Plan(
@@ -227,6 +257,7 @@ def _plan_pose_model(task: FineTuning, coco: CocoFile, validation: CocoFile | No
             FittedInstances(processor, schema, InstanceAugmentation()),
             InstanceCollator(processor),
             messages=messages,
+            schema=schema,
         )
         if validation is not None:
             check_keypoints(validation, schema)
@@ -234,7 +265,7 @@ def _plan_pose_model(task: FineTuning, coco: CocoFile, validation: CocoFile | No
             plan.validation = _validation_stream(held_out, FittedInstances(processor, schema, None))
         return plan
     crops = PersonCrops(processor, schema, PoseAugmentation(), PoseAugmentation.late())
-    plan = _Plan(stage, AnnotatedPeople(instances), crops, PoseCollator(processor), messages=messages)
+    plan = _Plan(stage, AnnotatedPeople(instances), crops, PoseCollator(processor), messages=messages, schema=schema)
     if stage.model.config.model_type == "vitpose":
         plan.model_loss = _vitpose_loss(processor, getattr(stage.model.config.backbone_config, "num_experts", 1))
     if validation is not None:
@@ -251,6 +282,8 @@ def _data_schema(coco: CocoFile, given: str | None, own: KeypointSchema) -> Keyp
         check_keypoints(coco, schema)
         return schema
     annotated = annotated_schema(coco)
+    if coco.has_whole_bodies and coco.keypoint_names == own.keypoint_names:
+        return own  # the body of a file of whole bodies
     # Schemas with the same names, such as "coco" and "humanart", differ in nothing that matters here.
     return own if annotated is None or annotated.keypoint_names == own.keypoint_names else annotated
 
@@ -265,47 +298,6 @@ def _with_schema(stage: Stage, own: KeypointSchema, schema: KeypointSchema, seed
         f"{schema.name!r}: initialized anew {', '.join(layers)}."
     )
     return Stage(model, stage.image_processor), [message]
-
-
-def with_labels(
-    model: PreTrainedModel, labels: Sequence[str], seed: int = 0, **changes: Any
-) -> tuple[PreTrainedModel, list[str]]:
-    """A model that finds other keypoints or classes, with the weights of `model` wherever they do not depend on these.
-
-    Args:
-        model: to take the weights of.
-        labels: names of the keypoints or classes.
-        seed: of the weights that are new.
-        changes: of the configuration.
-
-    Returns:
-        The model, and the names of its new tensors.
-    """
-    new_tensors = label_tensors(model)
-    torch.manual_seed(seed)
-    changed = type(model)(_relabeled(model, labels, **changes))
-    kept = {name: tensor for name, tensor in model.state_dict().items() if name not in new_tensors}
-    changed.load_state_dict(kept, strict=False)
-    return changed, new_tensors
-
-
-def label_tensors(model: PreTrainedModel) -> list[str]:
-    """Names of the tensors whose shape depends on the number of keypoints or classes."""
-    with torch.device("meta"):
-        larger = type(model)(_relabeled(model, [str(index) for index in range(label_count(model.config) + 1)]))
-    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    return [name for name, tensor in larger.state_dict().items() if tensor.shape != shapes[name]]
-
-
-def _relabeled(model: PreTrainedModel, labels: Sequence[str], **changes: Any) -> Any:
-    config = copy.deepcopy(model.config)
-    if hasattr(config, "keypoint_schema"):
-        config.keypoint_schema = None  # that of the labels before
-    config.id2label = dict(enumerate(labels))
-    config.label2id = {label: index for index, label in enumerate(labels)}
-    for name, value in changes.items():
-        setattr(config, name, value)
-    return config
 
 
 def _vitpose_loss(image_processor: Any, num_experts: int) -> Callable[[nn.Module, dict[str, Any]], tuple[Tensor, Any]]:
@@ -334,8 +326,7 @@ def _vitpose_loss(image_processor: Any, num_experts: int) -> Callable[[nn.Module
 
 
 def _plan_detector(task: FineTuning, coco: CocoFile, validation: CocoFile | None) -> _Plan:
-    stage = load_stage(task.model, "detector")
-    _check_trainable(stage.model)
+    stage = load_part(task.model, "detector")
     labels, messages = data_labels(coco), []
     own = [name for _, name in sorted((stage.model.config.id2label or {}).items())]
     if sorted(map(str.lower, labels)) == sorted(map(str.lower, own)):
@@ -396,7 +387,14 @@ def _claim_folder(task: FineTuning, num_samples: int) -> None:
     Raises:
         ConfigError: if the folder holds a run with other settings.
     """
-    ignored = ("output", "num_workers", "log_steps", "use_cpu")  # they may change between two calls
+    ignored = (
+        "output",
+        "num_workers",
+        "log_steps",
+        "use_cpu",
+        "patience",
+        "allow_faults",
+    )  # they may change between two calls
     given = {name: _plain(value) for name, value in asdict(task).items() if name not in ignored}
     given["num_samples"] = num_samples
     path = task.output / CHECKPOINTS / _SETTINGS_FILE
@@ -444,24 +442,40 @@ def hardware_name(use_cpu: bool = False) -> str:
     return f"{os.cpu_count()} CPU cores ({platform.machine()})"
 
 
-def _measure(task: FineTuning, stage: Stage, is_detector: bool, tell: Callable[[str], None]) -> None:
-    """Measure the model on the validation data, on annotated boxes, and write the numbers into the card."""
-    from hfpose.evaluation.runs import evaluate_detector, evaluate_pose_pipeline
-    from hfpose.hub.card_results import add_results
-    from hfpose.pipelines import PoseEstimationPipeline
-
-    assert task.validation_data is not None
-    coco = read_coco(task.validation_data, task.validation_images)
-    if is_detector:
-        protocol, evaluation = "detection", evaluate_detector(stage, coco)
-    else:
-        protocol, boxes = (
-            ("boxes of its own", "detector") if is_one_stage(stage) else ("annotated boxes", "annotations")
+def _finish(
+    task: FineTuning,
+    plan: _Plan,
+    summary: TrainingSummary,
+    best: BestWeights | None,
+    before: Mapping[str, float],
+    tell: Callable[[str], None],
+) -> None:
+    """Write the folder with the best weights, and tell what training has changed."""
+    if summary.is_interrupted:
+        tell(
+            f"Interrupted after step {summary.num_steps}; the checkpoint is {last_checkpoint(task.output)}. To go on, run the same "
+            "command again."
         )
-        evaluation = evaluate_pose_pipeline(PoseEstimationPipeline(stage), coco, boxes)  # type: ignore[arg-type]
-    add_results(task.output, task.validation_data.name, protocol, evaluation.metrics)
-    tell(f"On {task.validation_data.name}, {protocol}: {_numbers(evaluation.metrics)}.")
+        return
+    if best is None:
+        _write_folder(task, plan, summary)
+        if summary.losses:
+            tell(f"Loss {summary.losses[0]:.4f} -> {summary.losses[1]:.4f}. Give --val-data to measure the model.")
+        return
+    if best.last_step != summary.num_steps:
+        best.add(summary.num_steps, dict(best.measure()))
+    best.apply()
+    _write_folder(task, plan, summary)
+    assert task.validation_data is not None
+    after = best.record.get("metrics", {})
+    add_results(task.output, task.validation_data.name, plan.protocol, after)
+    step = best.record.get("step", summary.num_steps)
+    tell(f"On {task.validation_data.name}, {plan.protocol}: {comparison(before, after)} (weights of step {step}).")
 
 
-def _numbers(metrics: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {value:.3f}" for name, value in metrics.items() if value == value)
+def _measured(plan: _Plan, coco: CocoFile) -> Metrics:
+    """Metrics of the model as it is on validation data."""
+    if plan.schema is None:
+        return evaluate_detector(plan.stage, coco).metrics
+    boxes = "detector" if is_one_stage(plan.stage) else "annotations"
+    return evaluate_pose_pipeline(PoseEstimationPipeline(plan.stage), coco, boxes, schema=plan.schema).metrics  # type: ignore[arg-type]

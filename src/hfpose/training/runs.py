@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -73,12 +75,16 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class TrainingSummary:
-    """What came of a run: steps in all, and those, the seconds and the mean loss of this call."""
+    """What came of a run: steps in all, and those, the seconds and the mean loss of this call; the first and the last loss
+    of the log; and whether it was interrupted before its end.
+    """
 
     num_steps: int
     new_steps: int
     seconds: float
     loss: float
+    losses: tuple[float, ...] = ()
+    is_interrupted: bool = False
 
 
 class AveragedWeights(TrainerCallback):
@@ -164,6 +170,36 @@ class RestingLayers(TrainerCallback):
             parameter.requires_grad_(True)
 
 
+class StopAtInterrupt(TrainerCallback):
+    """Ends a run with a checkpoint after the step in which SIGINT (Ctrl-C) or SIGTERM came; a second one ends it at once."""
+
+    def __init__(self) -> None:
+        self.is_asked = False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Signals are taken in this block, where Python allows it: in the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _note(self, number: int, frame: Any) -> None:
+        if self.is_asked:
+            raise KeyboardInterrupt
+        self.is_asked = True
+
+    def on_step_end(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
+        if self.is_asked:
+            control.should_save = control.should_training_stop = True
+            control.should_evaluate = False
+
+
 class ConsoleLog(TrainerCallback):
     """One line for each entry of the log: step, losses, learning rate, samples a second, time left.
 
@@ -235,6 +271,7 @@ def train(
     validation: Dataset | None = None,
     model_loss: Callable[[nn.Module, dict[str, Any]], tuple[Tensor, Any]] | None = None,
     resting: RestingLayers | None = None,
+    callbacks: Iterable[TrainerCallback] = (),
 ) -> TrainingSummary:
     """Train a model, or go on with a run that was interrupted; in the end it has its averaged weights.
 
@@ -247,9 +284,11 @@ def train(
         validation: samples whose loss is measured whenever a checkpoint is written.
         model_loss: loss and outputs for a model that computes no loss itself.
         resting: layers that do not learn for some time.
+        callbacks: more of them; when they are told of an evaluation the model has its averaged weights.
     """
     checkpoint = last_checkpoint(folder)
     average = AveragedWeights(model, settings.average_decay, checkpoint)
+    interrupt = StopAtInterrupt()
     trainer = _Trainer(
         model=model,
         args=_arguments(folder, settings, validation is not None),
@@ -264,6 +303,8 @@ def train(
             average,
             ConsoleLog(settings.batch_size),
             *([] if resting is None else [resting]),
+            *callbacks,
+            interrupt,
             *_tensorboard(folder),
         ],
     )
@@ -272,11 +313,18 @@ def train(
     average.to_device()
     first = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint is not None else 0
     start = time.monotonic()
-    output = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    with interrupt.listening():
+        output = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     average.apply()
     model.eval()
+    logged = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return TrainingSummary(
-        output.global_step, output.global_step - first, time.monotonic() - start, float(output.training_loss)
+        output.global_step,
+        output.global_step - first,
+        time.monotonic() - start,
+        float(output.training_loss),
+        (logged[0], logged[-1]) if logged else (),
+        interrupt.is_asked and output.global_step < settings.num_steps,
     )
 
 

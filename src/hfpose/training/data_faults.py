@@ -1,0 +1,126 @@
+"""Faults of annotation files that would pass unseen: each entry is valid, what it says is not what is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from hfpose.annotations import CocoFile, annotation_name, finite_numbers
+from hfpose.errors import InputError
+from hfpose.media.left_out import LeftOut
+
+# Share of the annotations that has to look so before a file is called one of normalized coordinates or of corners.
+NORMALIZED_SHARE, CORNERS_SHARE = 0.9, 0.05
+
+# How far a box may reach out of its image, relative to the image.
+MARGIN = 0.05
+
+
+@dataclass
+class DataFaults:
+    """What is wrong with a file.
+
+    Attributes:
+        severe: with these nothing useful can be learned.
+        others: what is odd, and does no harm to the rest.
+    """
+
+    severe: LeftOut = field(default_factory=LeftOut)
+    others: LeftOut = field(default_factory=LeftOut)
+
+    def lines(self) -> list[str]:
+        """One line for each kind of fault, with its count and three examples."""
+        return [*self.severe.lines(), *self.others.lines()]
+
+    def refuse(self, path: object) -> None:
+        """
+        Raises:
+            InputError: if a fault is severe.
+        """
+        if self.severe.total:
+            raise InputError(
+                f"{path} cannot be learned from: {'; '.join(self.severe.lines())}. Put the file right; `hfpose check-data` draws "
+                "what a network would see. If the file is right as it is, say so with --allow-faults."
+            )
+
+
+def find_faults(coco: CocoFile) -> DataFaults:
+    """Look for duplicate ids, missing names, normalized coordinates, corners in the place of sizes, and keypoints that lie
+    outside. What `read_coco` leaves out is not looked at again.
+    """
+    faults = DataFaults()
+    _find_duplicates(coco, faults.others)
+    for category in coco.categories:
+        if not isinstance(category.get("name"), str) or not category["name"].strip():
+            faults.others.add("category without a name", f"category {category.get('id')}")
+    sizes = {image.id: image.size for image in coco.images}
+    normalized, corners, outside, zeros = [], [], [], []
+    total = 0
+    for annotation, box in _with_boxes(coco):
+        total += 1
+        name, size = annotation_name(annotation), sizes[annotation["image_id"]]
+        points = _labeled(annotation)
+        if box.max() <= 1 and (points is None or not len(points) or points.max() <= 1):
+            normalized.append(name)
+            continue
+        if size is not None and _is_corners(box, size):
+            corners.append(name)
+        if size is not None and points is not None and ((points < 0) | (points > size)).any():
+            outside.append(name)
+        if points is not None and (points == 0).all(1).any():
+            zeros.append(name)
+    listed = {
+        "box and keypoints from 0 to 1, not in pixels": (normalized, NORMALIZED_SHARE),
+        "bbox that looks like x1, y1, x2, y2, not x, y, width, height": (
+            corners if _all_could_be_corners(coco) else [],
+            CORNERS_SHARE,
+        ),
+        "labeled keypoint outside of its image": (outside, np.inf),
+        "keypoint at 0, 0 that is called labeled": (zeros, np.inf),
+    }
+    for reason, (names, share) in listed.items():
+        kind = faults.severe if names and len(names) >= share * total else faults.others
+        for name in names:
+            kind.add(reason, name)
+    return faults
+
+
+def _find_duplicates(coco: CocoFile, faults: LeftOut) -> None:
+    for kind, entries in (("annotation", coco.annotations), ("category", coco.categories)):
+        seen: set[str] = set()
+        for entry in entries:
+            own = str(entry.get("id"))
+            if own in seen:
+                faults.add(
+                    f"{kind} with the id of another one", annotation_name(entry) if kind == "annotation" else own
+                )
+            seen.add(own)
+
+
+def _with_boxes(coco: CocoFile) -> Iterator[tuple[Mapping[str, Any], np.ndarray]]:
+    for annotation in coco.annotations:
+        box = finite_numbers(annotation.get("bbox"))
+        if box is not None and len(box) == 4 and min(box[2:]) > 0:
+            yield annotation, np.array(box)
+
+
+def _labeled(annotation: Mapping[str, Any]) -> np.ndarray | None:
+    """Labeled keypoints (n, 2) of an annotation, None where it has no list of them."""
+    values = finite_numbers(annotation.get("keypoints"))
+    if values is None or not values or len(values) % 3:
+        return None
+    rows = np.array(values).reshape(-1, 3)
+    return rows[rows[:, 2] > 0, :2]
+
+
+def _is_corners(box: np.ndarray, size: tuple[int, int]) -> bool:
+    """Whether x, y, width, height reach out of the image, and would not as corners."""
+    whole = np.array(size)
+    return bool((box[:2] + box[2:] > whole * (1 + MARGIN)).any() and (box[2:] <= whole).all())
+
+
+def _all_could_be_corners(coco: CocoFile) -> bool:
+    return all((box[2:] > box[:2]).all() for _, box in _with_boxes(coco))

@@ -1,0 +1,185 @@
+"""Rows of the `datasets` library as training data: an `image` and its `objects`, as the Hub's detection data sets have them.
+
+    {"image": PIL.Image, "image_id": 7, "objects": {"bbox": [[x, y, width, height]], "keypoints": [[x, y, v, ...]], ...}}
+
+`objects` may have `category`, `area` and `id` too. Coordinates are pixels of the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from hfpose.annotations import AREA_OF_BOX, finite_numbers
+from hfpose.errors import ConfigError, InputError
+from hfpose.keypoints import KeypointSchema
+from hfpose.media.images import load_image
+from hfpose.training.augmentation import DetectionAugmentation, PoseAugmentation
+from hfpose.training.collators import DetectionCollator, PoseCollator
+from hfpose.training.datasets import FittedImages, ImageSample, PersonCrops, PersonSample
+
+
+class PoseRows(Dataset):
+    """The instances of rows, one sample each, under the names that a model's `forward` has for them: so `Trainer` can do
+    with them what it does with any, whatever `remove_unused_columns` is, and `default_data_collator` makes batches.
+
+    Args:
+        rows: a `datasets.Dataset`, or a list of such rows.
+        image_processor: of the model.
+        schema: of the keypoints.
+        augmentation: random changes; None for none, as for evaluation.
+        seed: of the changes, which differ each time a sample is taken.
+
+    Raises:
+        InputError: if no row has an instance with a box and labeled keypoints.
+    """
+
+    def __init__(
+        self,
+        rows: Any,
+        image_processor: Any,
+        schema: KeypointSchema,
+        augmentation: PoseAugmentation | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.rows, self.image_processor, self.schema = rows, image_processor, schema
+        self.make = PersonCrops(image_processor, schema, augmentation)
+        self.collator = PoseCollator(image_processor)
+        self.rng = np.random.default_rng(seed)
+        self.instances = [
+            (row, instance) for row, objects in enumerate(_objects(rows)) for instance in pose_objects(objects, schema)
+        ]
+        if not self.instances:
+            raise InputError(
+                f"No row has an instance with bbox and {schema.num_keypoints} labeled keypoints in `objects` ({schema.name})."
+            )
+
+    def __len__(self) -> int:
+        return len(self.instances)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """`pixel_values` (3, H, W), `labels` (K, 2) and `keypoint_weights` (K,)."""
+        row, instance = self.instances[index]
+        sample = PersonSample(load_image(self.rows[row]["image"]), *instance[:3])
+        batch = self.collator([self.make(sample, self.rng, 0.0)])
+        return {name: values[0] for name, values in batch.items()}
+
+    def image_id(self, index: int) -> Any:
+        """Of the row that shows an instance."""
+        row = self.instances[index][0]
+        return _column(self.rows, "image_id")[row] if _has_column(self.rows, "image_id") else row
+
+
+class DetectionRows(Dataset):
+    """Rows with the boxes of their objects, under the names that a detector's `forward` has for them. `collate_detections`
+    makes batches.
+
+    Args:
+        rows: a `datasets.Dataset`, or a list of such rows; `objects` has `bbox` and `category`, the index of the class.
+        image_processor: of the model.
+        augmentation: random changes; None for none.
+        seed: of the changes.
+    """
+
+    def __init__(
+        self,
+        rows: Any,
+        image_processor: Any,
+        augmentation: DetectionAugmentation | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.rows = rows
+        self.make = FittedImages(image_processor, augmentation)
+        self.collator = DetectionCollator(image_processor)
+        self.rng = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """`pixel_values` (3, H, W) and `labels`, a dict of `boxes` (n, 4) x1, y1, x2, y2 and `class_labels` (n,)."""
+        row = self.rows[index]
+        boxes = np.array(row["objects"]["bbox"], np.float32).reshape(-1, 4)
+        boxes = np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), 1)
+        labels = np.array(row["objects"].get("category", [0] * len(boxes)), np.int64)
+        batch = self.collator([self.make(ImageSample(load_image(row["image"]), boxes, labels), self.rng, 0.0)])
+        return {name: values[0] for name, values in batch.items()}
+
+
+def collate_detections(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A batch of `DetectionRows`: `pixel_values` (B, 3, H, W) and a list of `labels`."""
+    return {
+        "pixel_values": torch.stack([sample["pixel_values"] for sample in samples]),
+        "labels": [sample["labels"] for sample in samples],
+    }
+
+
+class PoseRowCollator:
+    """Makes a batch of all instances of some rows, for a `Trainer` that is given the `datasets.Dataset` itself; with
+    `TrainingArguments(remove_unused_columns=False)`, else the rows come without their image. The arguments are those of
+    `PoseRows`.
+    """
+
+    def __init__(
+        self,
+        image_processor: Any,
+        schema: KeypointSchema,
+        augmentation: PoseAugmentation | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.image_processor, self.schema, self.augmentation = image_processor, schema, augmentation
+        self.rng = np.random.default_rng(seed)
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """`pixel_values` (B, 3, H, W), `labels` (B, K, 2) and `keypoint_weights` (B, K).
+
+        Raises:
+            ConfigError: if the rows have no image.
+            InputError: if they have no instance.
+        """
+        if any("image" not in row or "objects" not in row for row in rows):
+            raise ConfigError(
+                f"A row has {', '.join(rows[0]) or 'nothing'}; expected `image` and `objects`. Set "
+                "TrainingArguments(remove_unused_columns=False), which keeps the columns that `forward` does not name."
+            )
+        found = PoseRows(rows, self.image_processor, self.schema, self.augmentation)
+        found.rng = self.rng
+        samples = [found[index] for index in range(len(found))]
+        return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
+
+
+Instance = tuple[np.ndarray, np.ndarray, np.ndarray, float]
+
+
+def pose_objects(objects: Mapping[str, Any], schema: KeypointSchema) -> list[Instance]:
+    """Box (4,) x1, y1, x2, y2, keypoints (K, 2), visibility (K,) and area of each instance that can be used."""
+    boxes, keypoints = objects.get("bbox") or [], objects.get("keypoints") or []
+    areas = objects.get("area") or [None] * len(boxes)
+    found = []
+    for given, points, area in zip(boxes, keypoints, areas, strict=False):
+        box, values = (finite_numbers(np.asarray(one).tolist()) for one in (given, points))
+        if box is None or len(box) != 4 or values is None or len(values) != 3 * schema.num_keypoints:
+            continue
+        x, y, width, height = box
+        rows = np.array(values, np.float32).reshape(-1, 3)
+        if width > 0 and height > 0 and (rows[:, 2] > 0).any():
+            corners = np.array([x, y, x + width, y + height], np.float32)
+            found.append((corners, rows[:, :2], rows[:, 2], float(area or width * height * AREA_OF_BOX)))
+    return found
+
+
+def _objects(rows: Any) -> Any:
+    """The objects of all rows, without decoding an image."""
+    return _column(rows, "objects")
+
+
+def _column(rows: Any, name: str) -> Any:
+    return rows[name] if hasattr(rows, "column_names") else [row[name] for row in rows]
+
+
+def _has_column(rows: Any, name: str) -> bool:
+    return name in rows.column_names if hasattr(rows, "column_names") else all(name in row for row in rows)

@@ -1,0 +1,123 @@
+"""Measuring a model while it is trained: before, at each checkpoint, and after; the best weights are kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
+
+from hfpose.media.files import atomic_path
+
+# The first of these that was measured says which weights are the best; of the last two less is better.
+GUIDES = ("AP", "PCK@0.05", "NME", "EPE")
+_LESS_IS_BETTER = ("NME", "EPE")
+
+_BEST_WEIGHTS, _BEST_RECORD, _BEFORE = "best.safetensors", "best.json", "before.json"
+
+
+def guide(metrics: Mapping[str, float]) -> tuple[str, float] | None:
+    """Name of the metric that weights are compared by, and its value, negative where less is better."""
+    name = next((name for name in GUIDES if name in metrics), None)
+    if name is None:
+        return None
+    return name, -metrics[name] if name in _LESS_IS_BETTER else metrics[name]
+
+
+def metrics_before(folder: Path, measure: Callable[[], Mapping[str, float]], is_new: bool) -> dict[str, float]:
+    """Metrics of the model as it was before training; those of the first call, where a run goes on.
+
+    Args:
+        folder: of the checkpoints.
+        measure: measures the model as it is.
+        is_new: whether the run begins.
+    """
+    path = folder / _BEFORE
+    if not is_new and path.is_file():
+        return json.loads(path.read_text(encoding="utf-8"))
+    metrics = dict(measure())
+    with atomic_path(path) as partial:
+        partial.write_text(json.dumps(metrics) + "\n", encoding="utf-8")
+    return metrics
+
+
+class BestWeights(TrainerCallback):
+    """Measures the averaged weights at each checkpoint, keeps the best ones, and stops when they do not get better.
+
+    Args:
+        model: that is trained.
+        measure: measures the model as it is.
+        folder: of the checkpoints, where the best weights and their metrics are kept.
+        patience: checkpoints without anything better after which the run ends; None: it does not.
+        tell: takes messages for the user.
+        is_new: whether the run begins; the best of an earlier one is forgotten then.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        measure: Callable[[], Mapping[str, float]],
+        folder: Path,
+        patience: int | None,
+        tell: Callable[[str], None],
+        is_new: bool,
+    ) -> None:
+        self.model, self.measure, self.folder, self.patience, self.tell = model, measure, folder, patience, tell
+        self.record: dict[str, Any] = {}
+        self.last_step: int | None = None
+        path = folder / _BEST_RECORD
+        if is_new:
+            path.unlink(missing_ok=True)
+        elif path.is_file():
+            self.record = json.loads(path.read_text(encoding="utf-8"))
+
+    def on_evaluate(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
+        """The model has its averaged weights here, see `hfpose.training.runs`."""
+        self.model.eval()
+        self.add(state.global_step, dict(self.measure()), state.is_world_process_zero)
+        waited = self.record.get("waited", 0)
+        if self.patience is not None and waited >= self.patience:
+            control.should_training_stop = True
+            if state.is_world_process_zero:
+                self.tell(f"Nothing better in {waited} checkpoints, so training stops at step {state.global_step}.")
+
+    def add(self, step: int, metrics: dict[str, float], writes: bool = True) -> None:
+        """Take the model's weights for the best, if their metrics are."""
+        self.last_step = step
+        found, best = guide(metrics), guide(self.record.get("metrics", {}))
+        if found is None:
+            return
+        if writes:
+            self.tell(f"Step {step}: validation {found[0]} {abs(found[1]):.4f}.")
+        if best is None or found[1] > best[1]:
+            self.record = {"step": step, "metrics": metrics, "waited": 0}
+            if writes:
+                weights = {name: value.cpu().contiguous() for name, value in self.model.state_dict().items()}
+                with atomic_path(self.folder / _BEST_WEIGHTS) as partial:
+                    save_file(weights, partial)
+        else:
+            self.record["waited"] += 1
+        if writes:
+            with atomic_path(self.folder / _BEST_RECORD) as partial:
+                partial.write_text(json.dumps(self.record) + "\n", encoding="utf-8")
+
+    @torch.no_grad()
+    def apply(self) -> None:
+        """Give the model the best weights."""
+        if (self.folder / _BEST_WEIGHTS).is_file():
+            best = load_file(self.folder / _BEST_WEIGHTS)
+            for name, value in self.model.state_dict().items():
+                value.copy_(best[name])
+
+
+def comparison(before: Mapping[str, float], after: Mapping[str, float]) -> str:
+    """ "AP 0.100 -> 0.312, AR 0.201 -> 0.450"."""
+    parts = []
+    for name, value in after.items():
+        first = f"{before[name]:.3f} -> " if name in before else ""
+        parts.append(f"{name} {first}{value:.3f}")
+    return ", ".join(parts) or "nothing was measured"
