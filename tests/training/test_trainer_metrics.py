@@ -127,3 +127,14 @@ def test_detectors_are_measured_by_their_boxes(rows, tmp_path):
     assert {"eval_AP", "eval_AR100"} <= trainer.evaluate().keys()
     with pytest.raises(ConfigError, match="eval_do_concat_batches=False"):
         detection_metrics(processor)(EvalPrediction((np.zeros(1), np.zeros(1)), []))
+
+
+def test_perfect_detections_have_a_precision_of_one(rows):
+    processor = hfpose.RTMDetImageProcessor(size={"height": 64, "width": 64})
+    found = DetectionRows(rows, processor)
+    labels = [found[index]["labels"] for index in range(3)]
+    boxes = torch.stack([one["boxes"] for one in labels]) * 64  # two of each image
+    corners = torch.cat((boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2), -1)
+    batches = [(torch.full((3, 2, 1), 5.0).numpy(), corners.numpy())]
+    given = detection_metrics(processor)(EvalPrediction(batches, [labels]))
+    assert given["AP"] == pytest.approx(1) and "APL" not in given

@@ -101,7 +101,7 @@ class DetectionRows(Dataset):
         return len(self.rows)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """`pixel_values` (3, H, W) and `labels`, a dict of `boxes` (n, 4) x1, y1, x2, y2 and `class_labels` (n,)."""
+        """`pixel_values` (3, H, W) and `labels`, a dict of `boxes` (n, 4) and `class_labels` (n,); see `DetectionCollator`."""
         row = self.rows[index]
         boxes = np.array(row["objects"]["bbox"], np.float32).reshape(-1, 4)
         boxes = np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), 1)

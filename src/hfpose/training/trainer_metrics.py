@@ -97,15 +97,17 @@ def detection_metrics(image_processor: Any) -> ComputeMetrics:
         annotations: list[dict[str, Any]] = []
         results: list[dict[str, Any]] = []
         labels = [one for batch in prediction.label_ids for one in batch]
+        size = np.array([image_processor.size["width"], image_processor.size["height"]])
         category_ids = {int(label): int(label) for one in labels for label in np.asarray(one["class_labels"])}
         for image_id, one in enumerate(labels):
-            for (x1, y1, x2, y2), label in zip(one["boxes"].tolist(), one["class_labels"].tolist(), strict=True):
-                box = [x1, y1, x2 - x1, y2 - y1]
+            boxes = np.asarray(one["boxes"], np.float64).reshape(-1, 2, 2) * size  # center and size
+            rows = np.concatenate((boxes[:, 0] - boxes[:, 1] / 2, boxes[:, 1]), 1)
+            for box, label in zip(rows.tolist(), np.asarray(one["class_labels"]).tolist(), strict=True):
                 entry = {"image_id": image_id, "category_id": label, "bbox": box, "area": box[2] * box[3]}
                 annotations.append(entry | {"id": len(annotations) + 1})
         image_id = 0
-        for logits, boxes in prediction.predictions:
-            outputs: Any = SimpleNamespace(logits=torch.as_tensor(logits), pred_boxes=torch.as_tensor(boxes))
+        for logits, pred_boxes in prediction.predictions:
+            outputs: Any = SimpleNamespace(logits=torch.as_tensor(logits), pred_boxes=torch.as_tensor(pred_boxes))
             for found in image_processor.detections(outputs):
                 results += box_results(image_id, found.boxes, found.labels, found.scores, category_ids)
                 image_id += 1
