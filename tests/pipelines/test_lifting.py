@@ -20,7 +20,8 @@ from hfpose.keypoints import load_schema
 from hfpose.models.motionbert.configuration_motionbert import MotionBertConfig
 from hfpose.models.motionbert.image_processing_motionbert import MotionBertImageProcessor
 from hfpose.models.motionbert.modeling_motionbert import MotionBertForPoseLifting
-from hfpose.pipelines.lifting import OnlineLifter, TemporalLifter
+from hfpose.pipelines.lifting import TemporalLifter
+from hfpose.pipelines.online_lifting import OnlineLifter, stream
 from hfpose.pipelines.person_clips import LiftedFrame
 from hfpose.pipelines.stage import Stage
 from hfpose.results import PoseOutput
@@ -103,7 +104,7 @@ def poses(lifted: Sequence[LiftedFrame], track_id: int = 0) -> np.ndarray:
 
 
 def online(lifter: TemporalLifter, frames: Sequence[PoseOutput], lookahead: int = 0) -> list[LiftedFrame]:
-    return list(lifter.stream(frames, lookahead))
+    return list(stream(lifter, frames, lookahead))
 
 
 @pytest.mark.parametrize("norm", [True, False])
@@ -398,7 +399,7 @@ def test_stream_comes_late_by_the_lookahead_and_complete(lookahead: int, stage: 
 
 def test_stream_that_waits_for_all_frames_is_the_whole_clip(stage: Stage) -> None:
     frames = frames_of(walk(20), walk(20, (800, 500), phase=1.0), missing=[(0, 0), (1, 8), (1, 9), (0, 19)])
-    lifter = TemporalLifter(stage, box_smoothing=0)
+    lifter = TemporalLifter(stage)
     for given, expected in zip(online(lifter, frames, lookahead=19), lifter.lift(frames), strict=True):
         np.testing.assert_array_equal(given.output.track_ids, expected.output.track_ids)
         np.testing.assert_array_equal(given.interpolated, expected.interpolated)
@@ -420,7 +421,46 @@ def test_stream_sees_a_window_of_the_past(stage: Stage) -> None:
     person = walk(40)
     lifter = TemporalLifter(stage, window=10, box_smoothing=0)
     last = poses(online(lifter, frames_of(person)))[-1]
-    np.testing.assert_allclose(last, poses(lifter.lift(frames_of(person[30:])))[-1], rtol=0, atol=1e-5)
+    person[:30, 9] += 50
+    np.testing.assert_allclose(poses(online(lifter, frames_of(person)))[-1], last, rtol=0, atol=1e-6)
+    person[38, 9] += 50
+    assert np.abs(poses(online(lifter, frames_of(person)))[-1] - last).max() > 1e-5
+
+
+def test_keeping_what_was_seen_is_near_to_seeing_it_anew() -> None:
+    """A stream that is lifted by a model that has a cache, and one whose frames go through it with all before them."""
+    stage = small_stage(std=0.1)
+    lifter = TemporalLifter(stage, box_smoothing=0)
+    frames = frames_of(walk(MAX_FRAMES))
+    kept = poses(online(lifter, frames))
+    anew = np.stack([poses(lifter.lift(frames[: t + 1]))[t] for t in range(MAX_FRAMES)])
+    alone = poses(TemporalLifter(stage, temporal="frame").lift(frames))
+    assert np.abs(kept - anew).mean() < 0.2 * np.abs(alone - anew).mean()
+
+
+@pytest.mark.parametrize("lookahead", [0, 5, 12])
+def test_a_stream_costs_at_most_three_times_a_clip(lookahead: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = small_stage()
+    seen: list[int] = []
+    lift = type(stage.model)._lift
+
+    def counting(model: Any, keypoints_2d: torch.Tensor, *rest: Any) -> torch.Tensor:
+        seen.append(keypoints_2d.shape[0] * keypoints_2d.shape[1])
+        return lift(model, keypoints_2d, *rest)
+
+    monkeypatch.setattr(type(stage.model), "_lift", counting)
+    frames = frames_of(walk(6 * MAX_FRAMES), walk(6 * MAX_FRAMES, (800, 500)))
+    TemporalLifter(stage).lift(frames)
+    offline = sum(seen)
+    seen.clear()
+    online(TemporalLifter(stage), frames, lookahead)
+    assert sum(seen) < 3 * offline
+
+
+@pytest.mark.parametrize(("stride", "lookahead"), [(0, 3), (5, 3)])
+def test_bad_strides_are_explained(stride: int, lookahead: int, stage: Stage) -> None:
+    with pytest.raises(InputError, match="stride"):
+        OnlineLifter(TemporalLifter(stage), lookahead, stride)
 
 
 def test_gap_in_a_stream_is_interpolated_while_the_frame_waits(stage: Stage) -> None:

@@ -11,6 +11,7 @@ from hfpose.models.temporal_convolution.configuration_temporal_convolution impor
 from hfpose.models.temporal_convolution.image_processing_temporal_convolution import TemporalConvolutionImageProcessor
 from hfpose.models.temporal_convolution.modeling_temporal_convolution import TemporalConvolutionForPoseLifting
 from hfpose.pipelines.lifting import TemporalLifter
+from hfpose.pipelines.online_lifting import stream
 from hfpose.pipelines.person_clips import LiftedFrame
 from hfpose.pipelines.stage import Stage
 from hfpose.results import PoseOutput
@@ -59,7 +60,7 @@ def test_windows_of_a_long_clip_are_one_convolution(stage: Stage, track: np.ndar
 @pytest.mark.parametrize("lookahead", [4, 8])
 def test_stream_with_the_frames_that_count_is_the_clip(lookahead: int, stage: Stage, frames: list[PoseOutput]) -> None:
     lifter = TemporalLifter(stage, do_normalize_boxes=False)
-    streamed = poses(list(lifter.stream(frames, lookahead)))
+    streamed = poses(list(stream(lifter, frames, lookahead)))
     np.testing.assert_allclose(streamed, poses(lifter.lift(frames)), atol=1e-5)
 
 

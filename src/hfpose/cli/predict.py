@@ -211,6 +211,13 @@ def predict(
     smooth_beta: Annotated[
         float, _option(_TIME, "The same: what the cutoff gains for each length of the body per second.", min=0)
     ] = 20.0,
+    online: Annotated[
+        bool | None, _option(_TIME, "3D: lift frames as they come, in constant memory. Default: for webcams only.")
+    ] = None,
+    lookahead: Annotated[int, _option(_TIME, "The same: frames that a result comes late.", min=0)] = 0,
+    lifter_window: Annotated[
+        int | None, _option(_TIME, "3D: most frames that the lifter sees at once.", min=1)
+    ] = None,
     disable_norm_pose_2d: Annotated[
         bool,
         typer.Option(
@@ -362,6 +369,9 @@ def predict(
         "track": association,
         **over_time,
         "do_normalize_boxes": False if disable_norm_pose_2d else None,
+        "online": online,
+        "lookahead": lookahead,
+        "window": lifter_window,
         "root": root,
         "height": height,
         "field_of_view": field_of_view,

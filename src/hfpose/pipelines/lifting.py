@@ -6,8 +6,7 @@ that overlap and fade into each other. A stream is lifted frame by frame from th
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -109,20 +108,11 @@ class TemporalLifter:
         """
         clips = self._clips(frames)
         encoded = [self._encode(clip, smooth_rows(clip.boxes, self.box_smoothing)) for clip in clips]
-        people: list[list[_Person]] = [[] for _ in frames]
+        people: list[list[LiftedPerson]] = [[] for _ in frames]
         for clip, poses in zip(clips, self._blend(encoded), strict=True):
             for index, pose in enumerate(self._decode(poses, clip)):
-                people[clip.start + index].append(_Person(clip, index, pose))
+                people[clip.start + index].append(LiftedPerson(clip, index, pose))
         return [self._assemble(frame, found) for frame, found in zip(frames, people, strict=True)]
-
-    def stream(self, frames: Iterable[PoseOutput], lookahead: int = 0) -> Iterator[LiftedFrame]:
-        """Frames of a stream as they come; see `OnlineLifter`."""
-        online = OnlineLifter(self, lookahead)
-        for frame in frames:
-            lifted = online.push(frame)
-            if lifted is not None:
-                yield lifted
-        yield from online.finish()
 
     def _clips(self, frames: Sequence[PoseOutput]) -> list[PersonClip]:
         """The people of the frames; those with an identity as one clip for all frames without a long gap."""
@@ -255,7 +245,7 @@ class TemporalLifter:
                 results[i] = output[: len(windows[i])]
         return results
 
-    def _assemble(self, frame: PoseOutput, people: Sequence[_Person]) -> LiftedFrame:
+    def _assemble(self, frame: PoseOutput, people: Sequence[LiftedPerson]) -> LiftedFrame:
         """The result for a frame with its people."""
         # A frame that could not be read has no people, not even interpolated ones, and may have no size.
         people = [] if frame.error is not None else sorted(people, key=lambda person: person.rank)
@@ -283,7 +273,7 @@ class TemporalLifter:
 
 
 @dataclass(frozen=True)
-class _Person:
+class LiftedPerson:
     """A person in a frame: their clip, where in it the frame is, and their pose (K, 3) in meters."""
 
     clip: PersonClip
@@ -295,117 +285,6 @@ class _Person:
         """Place in the result: in the order of the 2D result, then those who are not in it by identity."""
         row = int(self.clip.rows[self.index])
         return row == INTERPOLATED, self.clip.track_id if row == INTERPOLATED else row
-
-
-@dataclass(frozen=True)
-class _Track:
-    """What the online lifter keeps of a person: the last frames, at most a window of them."""
-
-    clip: PersonClip
-    encoded: Tensor  # (L, K, C)
-    box: np.ndarray  # (4,) average of the boxes so far
-    age: int  # number of boxes in the average
-
-
-class OnlineLifter:
-    """3D poses of a stream, each frame from those before it and a few after it.
-
-    Memory stays the same however long the stream is: at most a window of frames for each person who was seen in the
-    last frames.
-
-    Args:
-        lifter: how to lift.
-        lookahead: for how many later frames a frame may wait; its result comes so many frames late. People who are not
-            seen are interpolated if they come back while the frame waits.
-
-    Raises:
-        InputError: if `lookahead` is not less than the lifter's window.
-    """
-
-    def __init__(self, lifter: TemporalLifter, lookahead: int = 0) -> None:
-        if not 0 <= lookahead < lifter.window:
-            raise InputError(
-                f"lookahead must be 0 or more frames and less than the window of {lifter.window}, got {lookahead}."
-            )
-        self.lifter = lifter
-        self.lookahead = lookahead
-        self._kept = max(lifter.window, lifter.context[0] + 1 + lookahead)  # frames of a person
-        self._count = 0  # frames so far
-        self._waiting: deque[tuple[PoseOutput, list[PersonClip]]] = (
-            deque()
-        )  # with the people of whom there is but a frame
-        self._tracks: dict[int, _Track] = {}
-        self._ended: list[_Track] = []
-
-    def push(self, frame: PoseOutput) -> LiftedFrame | None:
-        """Take the next frame; returns the frame that is now complete, if one is.
-
-        Args:
-            frame: 2D results with `track_ids`, `image_size` and `schema`.
-
-        Raises:
-            InputError: if a frame with people has no `image_size` or no `schema`.
-            ConfigError: if keypoints of a schema cannot be lifted.
-        """
-        people = self.lifter._observe(frame, self._count)
-        self._waiting.append((frame, [person for person in people if self.lifter._is_alone(person)]))
-        self._count += 1
-        for person in people:
-            if not self.lifter._is_alone(person):
-                self._follow(person)
-        return self._complete() if len(self._waiting) > self.lookahead else None
-
-    def finish(self) -> Iterator[LiftedFrame]:
-        """The frames that still wait, when the stream is over."""
-        while self._waiting:
-            yield self._complete()
-
-    def _follow(self, person: PersonClip) -> None:
-        """Add a person of the last frame to their track, or begin one."""
-        track = self._tracks.get(person.track_id)
-        if track is not None and person.start - track.clip.end > self.lifter.max_gap:
-            self._ended.append(track)
-            track = None
-        if track is None:
-            encoded = self.lifter._encode(person, person.boxes)
-            self._tracks[person.track_id] = _Track(person, encoded, person.boxes[0], age=1)
-            return
-        joined = join_clips((track.clip, person))
-        new = joined.last(person.end - track.clip.end)
-        box, age, boxes = track.box, track.age, np.empty_like(new.boxes)
-        for index, given in enumerate(new.boxes):
-            age += 1
-            box = box + max(1 / age, 1 / max(self.lifter.box_smoothing, 1)) * (given - box)
-            boxes[index] = box
-        encoded = torch.cat((track.encoded, self.lifter._encode(new, boxes)))
-        kept = self._kept
-        self._tracks[person.track_id] = _Track(joined.last(kept), encoded[-kept:].clone(), box, age)
-
-    def _complete(self) -> LiftedFrame:
-        """The result for the frame that waits longest."""
-        frame, alone = self._waiting.popleft()
-        number = self._count - len(self._waiting) - 1
-        tracks = [
-            track for track in (*self._ended, *self._tracks.values()) if track.clip.start <= number < track.clip.end
-        ]
-        clips = [track.clip for track in tracks] + alone
-        windows = [track.encoded for track in tracks] + [self.lifter._encode(clip, clip.boxes) for clip in alone]
-        people = []
-        for clip, poses in zip(clips, self.lifter._run(windows), strict=True):
-            index = number - clip.start
-            people.append(_Person(clip, index, self.lifter._decode(poses[index : index + 1], clip)[0]))
-        self._forget(number)
-        return self.lifter._assemble(frame, people)
-
-    def _forget(self, number: int) -> None:
-        """Drop who is neither in a frame after `number` nor can go on."""
-        self._ended = [track for track in self._ended if track.clip.end > number + 1]
-        oldest = self._count - self.lifter.max_gap
-        self._tracks = {
-            track_id: track
-            for track_id, track in self._tracks.items()
-            if track.clip.end > number + 1 or track.clip.end >= oldest
-        }
 
 
 def _context(config: PreTrainedConfig) -> tuple[int, int]:

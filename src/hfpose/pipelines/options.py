@@ -140,7 +140,9 @@ class LiftingOptions(CallOptions3D):
         online: True lifts all frames as one stream, each from those before it and `lookahead` after it, in constant
             memory. False waits for the end of a video, which is better. Default: True for webcams only. Images are
             lifted alone unless it is True or they are tracked.
-        lookahead: how many frames late an online result may come.
+        lookahead: how many frames late an online result may come; it is better the later it comes.
+        stride: frames that are lifted at a time online, 1 to `lookahead` + 1; default half of it, see `OnlineLifter`.
+        window: most frames that the lifter sees at once; default the most that the model takes.
         max_gap: an instance that is not seen for up to so many frames is interpolated, with more a new clip begins.
         lifter_flip_test: average over the mirrored clip.
         do_normalize_boxes: scale and place poses as the data set the lifter was trained with; None for what the image
@@ -157,6 +159,8 @@ class LiftingOptions(CallOptions3D):
     temporal: Temporal = "clip"
     online: bool | None = None
     lookahead: int = 0
+    stride: int | None = None
+    window: int | None = None
     max_gap: int = 5
     lifter_flip_test: bool = False
     do_normalize_boxes: bool | None = None

@@ -21,7 +21,8 @@ from hfpose.media.image_spool import ImageSpool
 from hfpose.models.shared.axes import turn_axes
 from hfpose.pipelines.base import PosePipeline, Results
 from hfpose.pipelines.identities import frame_times, keypoint_smoother
-from hfpose.pipelines.lifting import OnlineLifter, TemporalLifter
+from hfpose.pipelines.lifting import TemporalLifter
+from hfpose.pipelines.online_lifting import OnlineLifter
 from hfpose.pipelines.options import CallOptions, LiftingOptions
 from hfpose.pipelines.person_clips import LiftedFrame
 from hfpose.pipelines.stage import Stage, load_stage
@@ -101,6 +102,7 @@ class PoseEstimation3DPipeline(PosePipeline):
         lifter = TemporalLifter(
             self.lifter,
             temporal=chosen.temporal,
+            window=chosen.window,
             max_gap=chosen.max_gap,
             flip_test=chosen.lifter_flip_test,
             do_normalize_boxes=chosen.do_normalize_boxes,
@@ -108,7 +110,9 @@ class PoseEstimation3DPipeline(PosePipeline):
             axes="world",
         )
         chosen = replace(chosen, axes=chosen.axes or self.lifter.image_processor.axes)
-        OnlineLifter(lifter, chosen.lookahead)  # tells now, not at the first frame, if the lookahead is too long
+        OnlineLifter(
+            lifter, chosen.lookahead, chosen.stride
+        )  # tells now, not at the first frame, if the lookahead is too long
         return _lift(results, lifter, chosen)
 
 
@@ -138,7 +142,7 @@ def _follow_stream(
 ) -> Results:
     """Lift frames as they come; memory stays the same however many there are."""
     tracker = _tracker(options)
-    online = OnlineLifter(lifter, options.lookahead)
+    online = OnlineLifter(lifter, options.lookahead, options.stride)
     waiting: deque[Frame] = deque()
     smoother: KeypointSmoother | None = None
     limits: AxisLimits | None = None

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
+from transformers.cache_utils import Cache
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -39,9 +40,10 @@ class MotionBertEmbeddings(nn.Module):
         )
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, keypoints_2d: Tensor) -> Tensor:
+    def forward(self, keypoints_2d: Tensor, first_frame: int = 0) -> Tensor:
         hidden_state = self.projection(keypoints_2d) + self.spatial_embeddings
-        return self.dropout(hidden_state + self.temporal_embeddings[:, : keypoints_2d.shape[1]])
+        frames = slice(first_frame, first_frame + keypoints_2d.shape[1])
+        return self.dropout(hidden_state + self.temporal_embeddings[:, frames])
 
 
 class MotionBertSelfAttention(nn.Module):
@@ -53,15 +55,19 @@ class MotionBertSelfAttention(nn.Module):
         self.num_heads = config.num_attention_heads
         self.scaling = (config.hidden_size // config.num_attention_heads) ** -0.5
         self.is_causal = False
+        self.layer_index = 0  # in a cache
         self.query_key_value = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.qkv_bias)
         self.output = nn.Linear(config.hidden_size, config.hidden_size)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, hidden_state: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, hidden_state: Tensor, mask: Tensor | None = None, cache: Cache | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """
         Args:
             hidden_state: (B, R, L, hidden_size).
             mask: of the implementation of attention, with a row for each of B; None: all of L count.
+            cache: keys and values of what comes before, to which those of L are added.
 
         Returns:
             (B, R, L, hidden_size), and the weights (B * R, num_heads, L, L), where the implementation gives them.
@@ -69,6 +75,8 @@ class MotionBertSelfAttention(nn.Module):
         batch, rows = hidden_state.shape[:2]
         heads = self.query_key_value(hidden_state).flatten(0, 1).unflatten(-1, (3, self.num_heads, -1))
         query, key, value = (part.transpose(1, 2) for part in heads.unbind(2))  # (B * R, num_heads, L, head size)
+        if cache is not None:
+            key, value = cache.update(key, value, self.layer_index)
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
         context, weights = attend(
             self,
@@ -122,10 +130,10 @@ class MotionBertLayer(nn.Module):
         self.mlp_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.mlp = MotionBertMLP(config)
 
-    def forward(self, hidden_state: Tensor, frame_mask: Tensor | None) -> Tensor:
+    def forward(self, hidden_state: Tensor, frame_mask: Tensor | None, cache: Cache | None = None) -> Tensor:
         normed = self.attention_norm(hidden_state)
         if self.over_frames:
-            attended = self.attention(normed.transpose(1, 2), frame_mask)[0].transpose(1, 2)
+            attended = self.attention(normed.transpose(1, 2), frame_mask, cache)[0].transpose(1, 2)
         else:
             attended = self.attention(normed)[0]
         hidden_state = hidden_state + attended
@@ -141,9 +149,9 @@ class MotionBertStream(nn.Module):
         self.spatial = MotionBertLayer(config, over_frames=False)
         self.temporal = MotionBertLayer(config, over_frames=True)
 
-    def forward(self, hidden_state: Tensor, frame_mask: Tensor | None) -> Tensor:
+    def forward(self, hidden_state: Tensor, frame_mask: Tensor | None, cache: Cache | None = None) -> Tensor:
         first, second = (self.spatial, self.temporal) if self.spatial_first else (self.temporal, self.spatial)
-        return second(first(hidden_state, frame_mask), frame_mask)
+        return second(first(hidden_state, frame_mask, cache), frame_mask, cache)
 
 
 class MotionBertFusion(nn.Linear):
@@ -166,9 +174,9 @@ class MotionBertDualStreamBlock(GradientCheckpointingLayer):
         self.temporal_first = MotionBertStream(config, spatial_first=False)
         self.fusion = MotionBertFusion(config) if config.use_attention_fusion else None
 
-    def forward(self, hidden_state: Tensor, frame_mask: Tensor | None) -> Tensor:
-        spatial_first = self.spatial_first(hidden_state, frame_mask)
-        temporal_first = self.temporal_first(hidden_state, frame_mask)
+    def forward(self, hidden_state: Tensor, frame_mask: Tensor | None, cache: Cache | None = None) -> Tensor:
+        spatial_first = self.spatial_first(hidden_state, frame_mask, cache)
+        temporal_first = self.temporal_first(hidden_state, frame_mask, cache)
         if self.fusion is None:
             return (spatial_first + temporal_first) * 0.5
         return self.fusion(spatial_first, temporal_first)
@@ -183,14 +191,17 @@ class MotionBertBackbone(nn.Module):
         self.embeddings = MotionBertEmbeddings(config)
         self.layers = nn.ModuleList(MotionBertDualStreamBlock(config) for _ in range(config.num_hidden_layers))
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        over_frames = (part for part in self.modules() if isinstance(part, MotionBertLayer) and part.over_frames)
+        for index, part in enumerate(over_frames):
+            part.attention.layer_index = index
 
-    def forward(self, keypoints_2d: Tensor, frame_mask: Tensor | None) -> Tensor:
-        hidden_state = self.embeddings(keypoints_2d)
+    def forward(self, keypoints_2d: Tensor, frame_mask: Tensor | None, cache: Cache | None = None) -> Tensor:
+        hidden_state = self.embeddings(keypoints_2d, 0 if cache is None else cache.get_seq_length())
         mask: Any = frame_mask
         if frame_mask is not None:  # as the implementation of attention takes it
             mask = create_bidirectional_mask(self.config, hidden_state[:, :, 0], frame_mask)
         for layer in self.layers:
-            hidden_state = layer(hidden_state, mask)
+            hidden_state = layer(hidden_state, mask, cache)
         return self.norm(hidden_state)
 
 
@@ -269,6 +280,7 @@ class MotionBertForPoseLifting(MirroredLifting, MotionBertPreTrainedModel):
         frame_mask: Tensor | None = None,
         labels: Tensor | None = None,
         flip_test: bool = False,
+        cache: Cache | None = None,
         **kwargs: object,
     ) -> PoseLiftingOutput:
         """Lifts a batch of clips.
@@ -278,16 +290,19 @@ class MotionBertForPoseLifting(MirroredLifting, MotionBertPreTrainedModel):
             frame_mask: (B, T) booleans, False for frames that only pad a clip. None: all frames count.
             labels: (B, T, K, 3) true coordinates in the units of the output; asks for the loss.
             flip_test: lift the mirrored clip too and average both.
+            cache: what temporal attention has seen of the frames before these, to which these are added; a `DynamicCache` of
+                transformers. The frames before do not see these, so the result is near to that of the whole clip, for the
+                cost of the new frames. Not together with `flip_test` or `frame_mask`.
 
         Raises:
             InputError: for another shape, or a clip longer than `config.max_frames`.
         """
-        keypoints_3d = self.lift_with(lambda clips: self._lift(clips, frame_mask), keypoints_2d, flip_test)
+        keypoints_3d = self.lift_with(lambda clips: self._lift(clips, frame_mask, cache), keypoints_2d, flip_test)
         loss = None if labels is None else self._loss(keypoints_3d, labels, frame_mask)
         return PoseLiftingOutput(loss=loss, keypoints_3d=keypoints_3d)
 
-    def _lift(self, keypoints_2d: Tensor, frame_mask: Tensor | None) -> Tensor:
-        return self.head(self.backbone(keypoints_2d, frame_mask))
+    def _lift(self, keypoints_2d: Tensor, frame_mask: Tensor | None, cache: Cache | None) -> Tensor:
+        return self.head(self.backbone(keypoints_2d, frame_mask, cache))
 
     def _check_shape(self, keypoints_2d: Tensor) -> None:
         config = self.config

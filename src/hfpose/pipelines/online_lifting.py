@@ -1,0 +1,191 @@
+"""The stage that lifts the frames of a stream as they come."""
+
+from __future__ import annotations
+
+import inspect
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import DynamicCache
+
+from hfpose.backends.torch_backend import TorchRunner
+from hfpose.errors import InputError
+from hfpose.pipelines.lifting import LiftedPerson, TemporalLifter, smooth_rows
+from hfpose.pipelines.person_clips import LiftedFrame, PersonClip, join_clips
+from hfpose.results import PoseOutput
+
+
+@dataclass
+class _Track:
+    """A person of a stream.
+
+    Args:
+        clip: their last frames.
+        done: number of the first frame that is not lifted.
+        poses: outputs (K, 3) of the network for frames that are lifted and wait, by number.
+        cache: what the network has seen of the frames from `first` to `done`.
+    """
+
+    clip: PersonClip
+    done: int
+    poses: dict[int, Tensor] = field(default_factory=dict)
+    cache: DynamicCache | None = None
+    first: int = 0
+
+
+class OnlineLifter:
+    """3D poses of a stream, each frame from those before it and a few after it.
+
+    Frames are lifted `stride` at a time. A transformer keeps what it has seen of the frames that are lifted, and looks at
+    them anew only when its window is full, so that a frame costs about as much as in a clip.
+
+    Memory stays the same however long the stream is: at most a window of frames for each person who was seen in the
+    last frames.
+
+    Args:
+        lifter: how to lift.
+        lookahead: for how many later frames a frame may wait; its result comes so many frames late. People who are not
+            seen are interpolated if they come back while the frame waits.
+        stride: how many frames are lifted at a time; the last of them sees `stride - 1` frames less of those to come.
+            Default: half of those that wait; with a convolution as many as have all the frames that it looks at.
+
+    Raises:
+        InputError: if `lookahead` is not less than the lifter's window, or `stride` is greater than `lookahead + 1`.
+    """
+
+    def __init__(self, lifter: TemporalLifter, lookahead: int = 0, stride: int | None = None) -> None:
+        if not 0 <= lookahead < lifter.window:
+            raise InputError(
+                f"lookahead must be 0 or more frames and less than the window of {lifter.window}, got {lookahead}."
+            )
+        before, after = lifter.context
+        if stride is None:
+            stride = max(1, lookahead + 1 - after if any(lifter.context) else (lookahead + 1) // 2)
+        if not 1 <= stride <= lookahead + 1:
+            raise InputError(f"stride must be 1 to lookahead + 1 = {lookahead + 1} frames, got {stride}.")
+        self.lifter = lifter
+        self.lookahead = lookahead
+        self.stride = stride
+        self._before = before or lifter.window - lookahead - 1  # frames that a frame is lifted with, at most
+        self._kept = max(lifter.window, before + 1 + lookahead)  # frames of a person
+        self._keeps = _may_keep(lifter)
+        self._count = 0  # frames so far
+        # Frames that wait, with the people of whom there is but a frame.
+        self._waiting: deque[tuple[PoseOutput, list[PersonClip]]] = deque()
+        self._tracks: dict[int, _Track] = {}
+        self._ended: list[_Track] = []
+
+    def push(self, frame: PoseOutput) -> LiftedFrame | None:
+        """Take the next frame; returns the frame that is now complete, if one is.
+
+        Args:
+            frame: 2D results with `track_ids`, `image_size` and `schema`.
+
+        Raises:
+            InputError: if a frame with people has no `image_size` or no `schema`.
+            ConfigError: if keypoints of a schema cannot be lifted.
+        """
+        people = self.lifter._observe(frame, self._count)
+        self._waiting.append((frame, [person for person in people if self.lifter._is_alone(person)]))
+        self._count += 1
+        for person in people:
+            if not self.lifter._is_alone(person):
+                self._follow(person)
+        return self._complete() if len(self._waiting) > self.lookahead else None
+
+    def finish(self) -> Iterator[LiftedFrame]:
+        """The frames that still wait, when the stream is over."""
+        while self._waiting:
+            yield self._complete()
+
+    def _follow(self, person: PersonClip) -> None:
+        """Add a person of the last frame to their track, or begin one."""
+        track = self._tracks.get(person.track_id)
+        if track is not None and person.start - track.clip.end > self.lifter.max_gap:
+            self._ended.append(track)
+            track = None
+        if track is None:
+            self._tracks[person.track_id] = _Track(person, done=person.start)
+        else:
+            track.clip = join_clips((track.clip, person)).last(self._kept)
+
+    def _complete(self) -> LiftedFrame:
+        """The result for the frame that waits longest."""
+        frame, alone = self._waiting.popleft()
+        number = self._count - len(self._waiting) - 1
+        tracks = [
+            track for track in (*self._ended, *self._tracks.values()) if track.clip.start <= number < track.clip.end
+        ]
+        self._lift([track for track in tracks if track.done <= number], number)
+        poses = [track.poses.pop(number) for track in tracks]
+        clips = [track.clip for track in tracks] + alone
+        poses += [pose[0] for pose in self.lifter._run([self.lifter._encode(clip, clip.boxes) for clip in alone])]
+        people = [
+            LiftedPerson(clip, number - clip.start, self.lifter._decode(pose[None], clip)[0])
+            for clip, pose in zip(clips, poses, strict=True)
+        ]
+        self._forget(number)
+        return self.lifter._assemble(frame, people)
+
+    def _lift(self, tracks: Sequence[_Track], number: int) -> None:
+        """The poses of people in frame `number` and those that follow, as many as `stride`."""
+        if self._keeps:
+            outputs = [self._run_new(track, number) for track in tracks]
+        else:
+            starts = [max(track.clip.start, number - self._before) for track in tracks]
+            inputs = [self._encoded(track, start) for track, start in zip(tracks, starts, strict=True)]
+            outputs = list(zip(starts, self.lifter._run(inputs), strict=True))
+        for track, (start, poses) in zip(tracks, outputs, strict=True):
+            track.done = min(number + self.stride, track.clip.end)
+            track.poses = {each: poses[each - start].clone() for each in range(number, track.done)}
+
+    @torch.inference_mode()
+    def _run_new(self, track: _Track, number: int) -> tuple[int, Tensor]:
+        """The first frame of those that the network has not seen, or sees anew, and its outputs (L, K, 3) from there on."""
+        stage, end = self.lifter.stage, track.clip.end
+        start = track.done
+        if track.cache is None or end - track.first > self.lifter.window:
+            start = max(track.clip.start, min(track.done, number) - self._before // 2, end - self.lifter.window)
+            track.cache, track.first = DynamicCache(), start
+        inputs = self._encoded(track, start)[None].to(stage.device, stage.dtype)
+        poses = stage.model(keypoints_2d=inputs, cache=track.cache).keypoints_3d[0].float().cpu()
+        waiting = end - min(number + self.stride, end)
+        if waiting:
+            track.cache.crop(-waiting)
+        return start, poses
+
+    def _encoded(self, track: _Track, start: int) -> Tensor:
+        """Network input (L, K, C) for the frames of a person from `start` on, with boxes that are smooth over all of them."""
+        boxes = smooth_rows(track.clip.boxes, self.lifter.box_smoothing)
+        count = track.clip.end - start
+        return self.lifter._encode(track.clip.last(count), boxes[-count:])
+
+    def _forget(self, number: int) -> None:
+        """Drop who is neither in a frame after `number` nor can go on."""
+        self._ended = [track for track in self._ended if track.clip.end > number + 1]
+        oldest = self._count - self.lifter.max_gap
+        self._tracks = {
+            track_id: track
+            for track_id, track in self._tracks.items()
+            if track.clip.end > number + 1 or track.clip.end >= oldest
+        }
+
+
+def stream(lifter: TemporalLifter, frames: Iterable[PoseOutput], lookahead: int = 0) -> Iterator[LiftedFrame]:
+    """Frames of a stream as they come; see `OnlineLifter`."""
+    online = OnlineLifter(lifter, lookahead)
+    for frame in frames:
+        lifted = online.push(frame)
+        if lifted is not None:
+            yield lifted
+    yield from online.finish()
+
+
+def _may_keep(lifter: TemporalLifter) -> bool:
+    """Whether the network can keep what it has seen of frames."""
+    runs_here = lifter.stage.runner is None or isinstance(lifter.stage.runner, TorchRunner)
+    takes_cache = "cache" in inspect.signature(lifter.stage.model.forward).parameters
+    return runs_here and takes_cache and lifter.window > 1 and not lifter.flip_test
