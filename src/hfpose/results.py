@@ -39,7 +39,7 @@ _INSTANCE_KEYS = {
     "hand_type": "hand_types",
     "rel_root_depth": "root_depths",
 }
-_ABOUT_THE_INPUT = ("source", "frame_index", "image_size", "error")
+_ABOUT_THE_INPUT = ("source", "frame_index", "timestamp", "image_size", "error")
 
 
 class PoseInstance(Mapping[str, Any]):
@@ -117,6 +117,7 @@ class PoseOutput(Sequence[PoseInstance]):
         image_size: `(width, height)` in pixels, or None.
         source: Path or URL that the image came from, or None.
         frame_index: Number of the frame in a video, from 0, or None.
+        timestamp: Seconds from the beginning of the video to the frame, as its container says, or None.
         error: Why there is no result for this input, or None.
 
     Raises:
@@ -141,6 +142,7 @@ class PoseOutput(Sequence[PoseInstance]):
     image_size: tuple[int, int] | None = None
     source: str | None = None
     frame_index: int | None = None
+    timestamp: float | None = None
     error: str | None = None
 
     # Arrays cannot be compared in one truth value.
@@ -189,6 +191,7 @@ class PoseOutput(Sequence[PoseInstance]):
         source: str | None = None,
         schema: KeypointSchema | None = None,
         frame_index: int | None = None,
+        timestamp: float | None = None,
     ) -> PoseOutput:
         """The result of an input that could not be used: no people, and `error` says why."""
         count = schema.num_keypoints if schema else 0
@@ -198,6 +201,7 @@ class PoseOutput(Sequence[PoseInstance]):
             schema=schema,
             source=source,
             frame_index=frame_index,
+            timestamp=timestamp,
             error=message,
         )
 
@@ -281,7 +285,7 @@ class PoseOutput(Sequence[PoseInstance]):
         """A pandas `DataFrame` with a row for each keypoint of each instance.
 
         Columns: `instance`, `keypoint`, `x`, `y` (and `z`), `score`, and where known `track_id`, `box_score`, `x1` to `y2`,
-        `frame_index`, `source`.
+        `frame_index`, `timestamp`, `source`.
 
         Raises:
             ConfigError: if pandas is not installed.
@@ -301,7 +305,7 @@ class PoseOutput(Sequence[PoseInstance]):
         if self.boxes is not None:
             per_instance |= dict(zip(("x1", "y1", "x2", "y2"), self.boxes.T, strict=True))
         columns |= {name: np.repeat(array, size) for name, array in per_instance.items() if array is not None}
-        columns |= {name: self[name] for name in ("frame_index", "source") if name in self}
+        columns |= {name: self[name] for name in ("frame_index", "timestamp", "source") if name in self}
         return pandas.DataFrame(columns)
 
     def to_supervision(self) -> Any:

@@ -416,7 +416,7 @@ def test_pred_out_dir(whole_image, photo, noise, write_clip, tmp_path):
     list(whole_image([noise(0), noise(1)], pred_out_dir=str(tmp_path)))  # arrays are named by their number
     assert read("000000") != read("000001")
     frames = [result["predictions"][0] for result in whole_image(str(write_clip()), pred_out_dir=str(tmp_path))]
-    expected = [{"frame_id": i, "instances": people} for i, people in enumerate(frames)]
+    expected = [{"frame_id": i, "timestamp": i / 25, "instances": people} for i, people in enumerate(frames)]
     assert read("clip") == json.loads(json.dumps(expected))
 
 

@@ -116,6 +116,7 @@ def test_csv_has_a_row_for_each_keypoint(tmp_path: Path) -> None:
         "y": "101.5",
         "z": "",
         "score": rows[18]["score"],
+        "timestamp": "",
     }
     assert float(rows[18]["score"]) == pytest.approx(0.501)
     assert (rows[34]["frame_id"], rows[34]["z"], rows[34]["track_id"], rows[34]["keypoint"]) == (

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -181,3 +182,25 @@ def test_body_of_a_whole_body_is_written(kind: str, tmp_path: Path) -> None:
     other.write(Frame(MediaItem(0, "image", "a")), h36m)
     other.close()
     assert path.read_text() == (expected / "a" / path.name).read_text()
+
+
+TIMES = [0.0, 0.12, 0.2, 0.32, 0.4, 0.92, 1.4]
+
+
+def write_at_times(writer: TrackWriter) -> None:
+    results = [(replace(frame(i), timestamp=time), people(0, shift=time)) for i, time in enumerate(TIMES)]
+    write(writer, *results)
+
+
+def test_trc_has_the_times_of_a_variable_rate(tmp_path: Path) -> None:
+    write_at_times(TrackWriter(tmp_path, "trc"))
+    _, _, rows = read_trc((tmp_path / "clip" / "clip_track0.trc").read_text())
+    assert rows[:, 1].tolist() == TIMES
+
+
+def test_bvh_brings_a_variable_rate_to_an_even_one(tmp_path: Path) -> None:
+    write_at_times(TrackWriter(tmp_path, "bvh"))
+    file = read_bvh((tmp_path / "clip" / "clip_track0.bvh").read_text())
+    assert file.frame_time == pytest.approx(0.12)
+    forward = file.joints()["root"][:, 2]  # `shift` is toward the camera and grows by one in a second
+    assert forward == pytest.approx(np.minimum(0.12 * np.arange(len(forward)), 1.4), abs=1e-4)

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from file_server import FileServer
-from hfpose.errors import InputError
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
-from hfpose.media.video import VideoFile, read_video
+from hfpose.media.video import read_video
 
 
 def read(path: Path | str) -> list[Frame]:
@@ -191,77 +190,6 @@ for frame in open_source(sys.argv[1:]):
     assert (done.stdout, done.stderr) == ("text\nclip\ncut\n", "")
 
 
-# Writing
-
-
-def probe(path: Path) -> tuple[float, int, int, int]:
-    capture = cv2.VideoCapture(str(path))
-    properties = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_COUNT)
-    width, height, count = (int(capture.get(prop)) for prop in properties)
-    return capture.get(cv2.CAP_PROP_FPS), width, height, count
-
-
-@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".m4v", ".mkv"])
-@pytest.mark.parametrize("fps", [5.0, 29.97, 60.0])
-def test_written_video(tmp_path: Path, photo: np.ndarray, suffix: str, fps: float) -> None:
-    path = tmp_path / "new" / f"out{suffix}"
-    file = VideoFile(path, fps, (64, 48))
-    for _ in range(20):
-        file.write(photo)
-        assert not path.exists()
-    file.finish()
-    assert probe(path) == (pytest.approx(fps, abs=0.01), 64, 48, 20)
-    frames = read(path)
-    assert frames[0].image is not None
-    assert np.abs(frames[0].image.astype(int) - photo).mean() < 12  # RGB in, RGB out
-    assert [p.name for p in path.parent.iterdir()] == [path.name]
-
-
-def test_frames_of_another_size_are_scaled(tmp_path: Path, photo: np.ndarray) -> None:
-    file = VideoFile(tmp_path / "out.mp4", 25, (64, 48))
-    for image in (photo, photo[:24, :32], photo):
-        file.write(image)
-    file.finish()
-    assert probe(tmp_path / "out.mp4") == (25, 64, 48, 3)
-
-
-def test_abandoned_video_does_not_take_its_name(tmp_path: Path, photo: np.ndarray) -> None:
-    file = VideoFile(tmp_path / "out.mp4", 25, (64, 48))
-    file.write(photo)
-    file.abandon()
-    (left,) = tmp_path.iterdir()
-    assert left.name.startswith(".out.mp4.part")
-
-
-def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
-    (tmp_path / ".out.mp4.part.mp4").mkdir()  # the name that is written first is taken
-    with pytest.raises(InputError, match=r"out\.mp4"):
-        VideoFile(tmp_path / "out.mp4", 25, (64, 48))
-
-
-def test_full_disk_leaves_no_broken_video(tmp_path: Path) -> None:
-    program = """
-import resource, signal, sys
-from pathlib import Path
-import numpy as np
-from hfpose.media.video import VideoFile
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # writing beyond fails as on a full disk
-file = VideoFile(Path(sys.argv[1]), 25, (320, 240))
-rng = np.random.default_rng(0)
-for _ in range(60):
-    file.write(rng.integers(0, 255, (240, 320, 3), np.uint8))
-try:
-    file.finish()
-except OSError as error:
-    print(error)
-"""
-    pytest.importorskip("resource", reason="limits of file sizes are POSIX's")
-    path = tmp_path / "out.mp4"
-    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=60)
-    assert "of 60 frames" in done.stdout and not path.exists()
-
-
 @pytest.mark.parametrize("may_seek", [True, False])
 @pytest.mark.parametrize(("name", "codec"), [("clip.mp4", "mp4v"), ("clip.avi", "MJPG")])
 def test_a_part_of_a_video_has_the_frames_of_the_whole(
@@ -273,7 +201,7 @@ def test_a_part_of_a_video_has_the_frames_of_the_whole(
         part = list(read_video(item, path, 10, start=start, stop=stop, may_seek=may_seek))
         expected = whole[start:stop]
         assert [frame.frame_index for frame in part] == [frame.frame_index for frame in expected]
-        assert [frame.seconds for frame in part] == [frame.seconds for frame in expected]
+        assert [frame.timestamp for frame in part] == [frame.timestamp for frame in expected]
         for frame, same in zip(part, expected, strict=True):
             np.testing.assert_array_equal(frame.image, same.image)
             assert frame.video == same.video

@@ -44,7 +44,7 @@ def test_a_clip_is_smoothed_without_lag() -> None:
 def frames(seconds: list[float | None]) -> list[Frame]:
     video = VideoInfo(20.0, 64, 48, None)
     item = MediaItem(0, "video", "clip")
-    return [Frame(item, frame_index=i, video=video, seconds=each) for i, each in enumerate(seconds)]
+    return [Frame(item, frame_index=i, video=video, timestamp=each) for i, each in enumerate(seconds)]
 
 
 @pytest.mark.parametrize(

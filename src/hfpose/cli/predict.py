@@ -1,4 +1,4 @@
-"""`hfpose predict`: images, folders, videos and webcams to JSON and drawn images.
+"""`hfpose predict`: images, folders, videos, webcams and streams to JSON and drawn images.
 
 Its options have the names of MMPose's `demo/inferencer_demo.py`, and more.
 """
@@ -71,7 +71,7 @@ def predict(
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Images, folders, videos, URLs, webcam[:ID], or a list of these: FILE.txt with one in each line.",
+            help="Images, folders, videos, URLs, webcam[:ID], streams (rtsp://, udp://, HLS, ...), or a list of these: FILE.txt with one in each line.",
             show_default=False,
         ),
     ] = None,
@@ -325,7 +325,7 @@ def predict(
         _print_aliases(scope)
         return
     if not inputs:
-        raise typer.BadParameter("give an image, a folder, a video or webcam.", param_hint="INPUTS")
+        raise typer.BadParameter("give an image, a folder, a video, webcam or stream.", param_hint="INPUTS")
     check_scope(scope)
     formats = [name for value in format or ["json"] for name in value.split(",")]
     if format and not (out_dir or pred_out_dir):

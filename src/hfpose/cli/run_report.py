@@ -30,11 +30,11 @@ class RunReport:
         self._label = label
         self._start = time.perf_counter()
         self._images = self._frames = self._instances = self._failed = 0
-        self._is_camera = False
+        self._is_live = False
 
     def add(self, frame: Frame, output: PoseOutput) -> None:
         """Count the result of an image or of a frame."""
-        self._is_camera = frame.item.kind == "webcam"
+        self._is_live = frame.item.is_live
         if output.error is not None:
             self._failed += 1
             return
@@ -66,7 +66,7 @@ class RunReport:
         text = f"hfpose: {self._label}Interrupted after {done}"
         if not self._folders:
             return f"{text}."
-        if self._is_camera:
+        if self._is_live:
             return f"{text}{self._where()}."
         return f"{text}; what is complete is in {self._places()}. To go on, run the same command with --resume."
 

@@ -44,7 +44,7 @@ from hfpose.media.manifest import (
     read_manifest,
 )
 from hfpose.media.sources import Source
-from hfpose.media.video import open_video, stated_frames
+from hfpose.media.video import open_video, stated_frames, video_stream
 from hfpose.media.writers import WriterGroup
 from hfpose.results import PoseOutput
 
@@ -348,8 +348,8 @@ class SharedRun(Run):
         if item.kind != "video" or item.source is None or is_url(item.source):
             return False
         try:
-            with open_video(item.source, timeout=0) as capture:
-                num_frames = stated_frames(capture) or 0
+            with open_video(item.source, timeout=0) as container:
+                num_frames = stated_frames(video_stream(container)) or 0
         except InputError:
             return False  # whoever reads it reports that
         video = LongVideo(item, num_frames, self._segment_frames)

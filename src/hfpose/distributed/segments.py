@@ -17,6 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -110,13 +111,14 @@ class SegmentResult:
             "frames": [
                 {
                     "frame_index": output.frame_index,
+                    "timestamp": output.timestamp,
                     "error": output.error,
                     "image_size": output.image_size,
                     "instances": output.num_instances,
                 }
                 for output in self.outputs
             ],
-            "video": self.video and asdict(self.video),
+            "video": self.video and {**asdict(self.video), "time_base": str(self.video.time_base or 0)},
             "first": self.first,
             "after": self.after,
             "seconds": self.seconds,
@@ -139,7 +141,8 @@ class SegmentResult:
             raise InputError(f"{str(path)!r} does not hold the results of a segment: {error}.") from error
         outputs, row = [], 0
         for frame in about["frames"]:
-            where: dict[str, Any] = {"source": item.source, "schema": schema, "frame_index": frame["frame_index"]}
+            where: dict[str, Any] = {"source": item.source, "schema": schema}
+            where |= {name: frame[name] for name in ("frame_index", "timestamp")}
             if frame["error"] is not None:
                 outputs.append(PoseOutput.failed(frame["error"], **where))
                 continue
@@ -149,7 +152,8 @@ class SegmentResult:
             outputs.append(PoseOutput(**people, image_size=size and tuple(size), **where))
         return cls(
             outputs,
-            about["video"] and VideoInfo(**about["video"]),
+            about["video"]
+            and VideoInfo(**{**about["video"], "time_base": Fraction(about["video"]["time_base"]) or None}),
             about["first"] and tuple(about["first"]),
             about["after"] and tuple(about["after"]),
             about["seconds"],
@@ -204,7 +208,7 @@ def find_in_segment(
 def fingerprint(frame: Frame) -> Fingerprint:
     """What tells a frame with an image from its neighbors, even where nothing moves."""
     assert frame.image is not None
-    return round(frame.seconds or 0.0, 6), zlib.crc32(np.ascontiguousarray(frame.image).data)
+    return round(frame.timestamp or 0.0, 6), zlib.crc32(np.ascontiguousarray(frame.image).data)
 
 
 @dataclass(frozen=True)
@@ -271,4 +275,5 @@ class StoredPoses:
             return
         blank = Frame(self._joined.item, video=self._joined.video)
         for output in outputs:
-            yield replace(blank, frame_index=output.frame_index, error=output.error), output
+            about = {name: getattr(output, name) for name in ("frame_index", "timestamp", "error")}
+            yield replace(blank, **about), output

@@ -63,7 +63,7 @@ class _TableWriter:
         self._table.finish()
 
     def abandon(self) -> None:
-        if self._last is not None and self._last.kind == "webcam":  # it ends no other way than by breaking off
+        if self._last is not None and self._last.is_live:  # it ends no other way than by breaking off
             self._table.finish()
         else:
             self._table.abandon()
@@ -85,7 +85,8 @@ class CocoWriter(_TableWriter):
 
     `image_id` is the number in the base name if that is a number, as in COCO's own files, else the base name; frames of a
     video add their number (`clip_000012`). `score` is what MMPose's `CocoMetric` submits: the box score (1 without boxes)
-    times the mean of those keypoint scores that are above 0.2. `file_name` is added to tell where an instance is from.
+    times the mean of those keypoint scores that are above 0.2. `file_name` is added to tell where an instance is from,
+    and to frames of a video `timestamp` in seconds.
     """
 
     _KEYPOINT_SCORE_THRESHOLD = 0.2
@@ -99,6 +100,7 @@ class CocoWriter(_TableWriter):
         image_id: int | str = int(frame.name) if frame.name.isdecimal() else frame.name
         if frame.frame_index is not None:
             image_id = f"{frame.name}_{frame.frame_index:06d}"
+        timestamp = {} if frame.timestamp is None else {"timestamp": frame.timestamp}
         return [
             {
                 "image_id": image_id,
@@ -106,6 +108,7 @@ class CocoWriter(_TableWriter):
                 "keypoints": person.ravel().tolist(),
                 "score": float(score),
                 "file_name": frame.name,
+                **timestamp,
             }
             for person, score in zip(points, self._scores(output), strict=True)
         ]
@@ -119,9 +122,10 @@ class CocoWriter(_TableWriter):
 
 
 class CsvWriter(_TableWriter):
-    """A table with one row for each keypoint of each instance; `z` is empty for 2D keypoints."""
+    """A table with one row for each keypoint of each instance; `z` is empty for 2D keypoints, `timestamp` (seconds)
+    for images."""
 
-    HEADER = ("name", "frame_id", "instance", "track_id", "keypoint", "x", "y", "z", "score")
+    HEADER = ("name", "frame_id", "instance", "track_id", "keypoint", "x", "y", "z", "score", "timestamp")
 
     def __init__(self, path: str | Path, *, resume: bool = False) -> None:
         super().__init__(Path(path), resume, _CsvFile, _read_csv, lambda row: row[0])
@@ -129,12 +133,13 @@ class CsvWriter(_TableWriter):
     def _rows(self, frame: Frame, output: PoseOutput) -> list[Any]:
         names: Sequence[Any] = output.schema.keypoint_names if output.schema else range(output.keypoints.shape[1])
         frame_id = "" if frame.frame_index is None else frame.frame_index
+        timestamp = "" if frame.timestamp is None else round(frame.timestamp, 6)
         rows: list[Any] = []
         for number, person in enumerate(output.predictions):
             about = (frame.name, frame_id, number, person.get("track_id", ""))
             for keypoint, point, score in zip(names, person["keypoints"], person["keypoint_scores"], strict=True):
                 x, y, z = (*point, "") if len(point) == 2 else point
-                rows.append((*about, keypoint, x, y, z, score))
+                rows.append((*about, keypoint, x, y, z, score, timestamp))
         return rows
 
 
@@ -222,7 +227,8 @@ def _points_2d(output: PoseOutput) -> np.ndarray:
 
 
 def openpose_json(output: PoseOutput, canvas_size: tuple[int, int] | None = None) -> str:
-    """People in OpenPose's format, with `canvas_width` and `canvas_height` as editors for ControlNets want them.
+    """People in OpenPose's format, with `canvas_width` and `canvas_height` as editors for ControlNets want them, and
+    of a frame of a video `timestamp` in seconds.
 
     Args:
         output: with 2D keypoints.
@@ -249,6 +255,8 @@ def openpose_json(output: PoseOutput, canvas_size: tuple[int, int] | None = None
         people.append(person)
     content: dict[str, Any] = {"version": 1.3, "people": people}
     size = canvas_size or output.image_size
+    if output.timestamp is not None:
+        content["timestamp"] = output.timestamp
     if size is not None:
         content |= {"canvas_width": int(size[0]), "canvas_height": int(size[1])}
     return json.dumps(content, allow_nan=False)

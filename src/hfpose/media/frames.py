@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Literal
 
 import numpy as np
 
+ItemKind = Literal["image", "video", "webcam", "stream"]
+
 
 @dataclass(frozen=True)
 class MediaItem:
-    """One image, video or webcam among the inputs.
+    """One image, video, webcam or network stream among the inputs.
 
     Args:
         index: number of the item, from 0. The images of a folder are items of their own.
@@ -21,20 +24,33 @@ class MediaItem:
     """
 
     index: int
-    kind: Literal["image", "video", "webcam"]
+    kind: ItemKind
     name: str
     source: str | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is a webcam or a network stream, which may end no other way than by breaking off."""
+        return self.kind in ("webcam", "stream")
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video says about itself: frames per second (None if unknown), size in pixels as shown, and number of frames
-    (None if unknown; the number in the file, which need not be the number of frames that can be read)."""
+    """What a video says about itself.
+
+    Args:
+        fps: frames per second, of a variable rate the mean; None if unknown.
+        width: in pixels as shown.
+        height: the same.
+        num_frames: the number in the file, which need not be the number of frames that can be read; None if unknown.
+        time_base: seconds that the container's times are multiples of; None if unknown.
+    """
 
     fps: float | None
     width: int
     height: int
     num_frames: int | None
+    time_base: Fraction | None = field(default=None, compare=False)
 
 
 @dataclass(eq=False)
@@ -47,7 +63,8 @@ class Frame:
         error: why the input could not be read (any further), or None.
         frame_index: number in the video, from 0; None for images and for errors that concern the whole video.
         video: what is known of the video, or None for images.
-        seconds: time of the frame in the video, or None where it is not known.
+        timestamp: seconds since the beginning of the video, from its container, or of the recording of a webcam; None
+            where it is not known.
     """
 
     item: MediaItem
@@ -55,7 +72,7 @@ class Frame:
     error: str | None = None
     frame_index: int | None = None
     video: VideoInfo | None = None
-    seconds: float | None = None
+    timestamp: float | None = None
 
     @property
     def name(self) -> str:

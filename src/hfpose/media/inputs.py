@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 import numpy as np
 
 from hfpose.errors import InputError
-from hfpose.media.images import is_url
+from hfpose.media.video import is_address
 
 _CHANNELS = (1, 3, 4)
 
@@ -23,7 +23,7 @@ def plain_input(value: Any) -> Any:
 
     Torch tensors become uint8 arrays (H, W, C) or (N, H, W, C), from channels first or last, floating point ones from 0 to
     1; open files and `BytesIO` the bytes in them; other path objects a `Path`; a `data:` address its bytes; a pattern such
-    as `frames/*.jpg` the sorted list of what it matches. Everything else stays as it is.
+    as `frames/*.jpg` the sorted list of what it matches; the number of a webcam text. Everything else stays as it is.
 
     Raises:
         InputError: for an empty name, a pattern that matches nothing, a file opened as text, a
@@ -33,6 +33,8 @@ def plain_input(value: Any) -> Any:
         return _from_text(value)
     if isinstance(value, Path):
         return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
     if hasattr(value, "__fspath__"):
         return Path(os.fsdecode(os.fspath(value)))
     if type(value).__module__.split(".")[0] == "torch" and hasattr(value, "detach"):
@@ -50,7 +52,7 @@ def _from_text(text: str) -> Any:
         raise InputError("The input is an empty string; give the path or URL of an image, a video or a folder.")
     if text[:5].lower() == "data:":
         return _from_data_address(text)
-    if is_url(text):
+    if is_address(text):
         return text
     if glob.has_magic(text) and not os.path.lexists(text):
         found = sorted(glob.glob(str(Path(text).expanduser()), recursive=True))  # noqa: PTH207 - of any root

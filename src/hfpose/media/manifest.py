@@ -19,7 +19,8 @@ from typing import Any
 
 from hfpose.media.files import atomic_path
 from hfpose.media.frames import Frame, MediaItem
-from hfpose.media.images import is_url, local_path
+from hfpose.media.images import local_path
+from hfpose.media.video import is_address
 from hfpose.results import PoseOutput
 
 MANIFEST = "manifest.jsonl"
@@ -181,7 +182,7 @@ def last_change(item: MediaItem) -> int | None:
 
 def _file_stat(item: MediaItem) -> os.stat_result | None:
     with suppress(OSError, ValueError):
-        if item.source is not None and not is_url(item.source):
+        if item.source is not None and not is_address(item.source):
             return local_path(item.source).stat()
     return None
 

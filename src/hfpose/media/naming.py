@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from hfpose.media.images import is_url
+from hfpose.media.video import is_address
 
 _MAX_BYTES = 180  # in UTF-8; file systems allow 255 bytes, and endings are still to come
 _UNSAFE = re.compile(r'[\x00-\x1f/\\:*?"<>|]+')
@@ -15,8 +15,10 @@ _UNSAFE = re.compile(r'[\x00-\x1f/\\:*?"<>|]+')
 
 def base_name(source: str | Path) -> str:
     """Name of a file, or of the last part of a URL, without folders and ending, and safe as a name on every system."""
-    text = unquote(urlsplit(str(source)).path) if is_url(source) else str(source)
-    parts = [part for part in re.split(r"[/\\]" if is_url(source) else r"[/]", text) if part not in ("", ".", "..")]
+    text = unquote(urlsplit(str(source)).path) if is_address(source) else str(source)
+    parts = [
+        part for part in re.split(r"[/\\]" if is_address(source) else r"[/]", text) if part not in ("", ".", "..")
+    ]
     stem = Path(parts[-1]).stem if parts else ""
     # A name that is not UTF-8 holds surrogates, which no text file can.
     encoded = _UNSAFE.sub("_", stem).encode("utf-8", "surrogateescape")

@@ -24,7 +24,7 @@ _PART_SECONDS = 600.0  # ... or so much time, which is what a process that dies 
 class ParquetWriter:
     """A folder of Parquet files with a row for each instance; all files of it are one table.
 
-    Columns: `name` (base name of the input), `source`, `frame_id` (null for images), `width`, `height`, `instance` (number
+    Columns: `name` (base name of the input), `source`, `frame_id` and `timestamp` in seconds (null for images), `width`, `height`, `instance` (number
     in the frame), `track_id`, `bbox`, `bbox_score`, `keypoints` (x, y or x, y, z of all keypoints, one after the other),
     `keypoint_scores`, `keypoints_2d`. An image or frame without anybody has one row, with null from `instance` on. The
     files' metadata hold the keypoint schema as JSON under `hfpose.schema`.
@@ -87,7 +87,7 @@ class ParquetWriter:
         self._finish_part()
 
     def abandon(self) -> None:
-        if self._last is not None and self._last.kind == "webcam":  # it ends no other way than by breaking off
+        if self._last is not None and self._last.is_live:  # it ends no other way than by breaking off
             self._finish_part()
         elif self._writer is not None:
             self._writer.close()
@@ -138,6 +138,7 @@ def _columns() -> Any:
             "name": pyarrow.string(),
             "source": pyarrow.string(),
             "frame_id": pyarrow.int64(),
+            "timestamp": pyarrow.float64(),
             "width": pyarrow.int32(),
             "height": pyarrow.int32(),
             "instance": pyarrow.int32(),
@@ -158,6 +159,7 @@ def _rows(frame: Frame, output: PoseOutput) -> list[dict[str, Any]]:
         "name": frame.name,
         "source": frame.source,
         "frame_id": frame.frame_index,
+        "timestamp": frame.timestamp,
         "width": width,
         "height": height,
     }

@@ -44,8 +44,8 @@ class OneFilePerVideo(Generic[FileT]):
             file.finish()
 
     def abandon(self) -> None:
-        """Leave the file unfinished, unless it records a webcam, which ends no other way than by breaking off."""
-        if self._item is not None and self._item.kind == "webcam":
+        """Leave the file unfinished, unless it records a live source, which ends no other way than by breaking off."""
+        if self._item is not None and self._item.is_live:
             self.finish()
         elif self._file is not None:
             self._file.abandon()

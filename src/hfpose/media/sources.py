@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from operator import attrgetter
@@ -15,20 +16,22 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from hfpose.errors import InputError
+from hfpose.media.cameras import Capture, read_webcam
 from hfpose.media.files import OUTPUT_MARKER, is_folder, open_to_read
-from hfpose.media.frames import Frame, MediaItem
+from hfpose.media.frames import Frame, ItemKind, MediaItem
 from hfpose.media.images import is_image_path, is_url, load_image, local_path
 from hfpose.media.inputs import plain_input
 from hfpose.media.left_out import LeftOut
 from hfpose.media.naming import Namer, base_name
 from hfpose.media.read_ahead import Job, read_ahead, read_in_turn
-from hfpose.media.video import VIDEO_SUFFIXES, Capture, open_video, read_video, read_webcam, stated_frames
+from hfpose.media.video import VIDEO_SUFFIXES, is_stream, open_video, read_video, stated_frames, video_stream
 
 IMAGE_KEYS = ("image", "img")
 """Keys under which a dict, such as an item of a `datasets.Dataset`, holds its image."""
 
 _LIST_SUFFIX = ".txt"
-_PathKind = Literal["image", "video", "webcam", "folder", "list"]
+_PathKind = Literal["image", "video", "webcam", "stream", "folder", "list"]
+_CAMERA = re.compile(r"(?:webcam:|/dev/video)?(\d+)|webcam", re.IGNORECASE)
 _LIVE_READ_AHEAD = 2  # frames; more would only make a camera's image late
 
 
@@ -62,7 +65,9 @@ def open_source(
     Args:
         inputs: one image (all that `load_image` takes, or a dict with one under `"image"` or `"img"`), a video (path
             or URL), a folder (its images, sorted by name), a list file (`.txt`: a path or URL in each line, relative to
-            the file's folder), `"webcam"` or `"webcam:1"`, a 4D array (a stack of images), or a collection of these: list, generator, `datasets.Dataset`, transformers' `KeyDataset`, anything iterable.
+            the file's folder), a webcam (`"webcam"`, `"webcam:1"`, `1` or `"/dev/video1"`), a network stream (`rtsp://`,
+            `rtmp://`, `udp://`, `srt://`, or HLS: `http://.../live.m3u8`), a 4D array (a stack of images), or a collection of
+            these: list, generator, `datasets.Dataset`, transformers' `KeyDataset`, anything iterable.
         recursive: whether to look for images in the subfolders of a folder too.
         skip: called with each item before it is read; true leaves it out.
         num_workers: threads that decode images. With at least one, frames are read ahead in the background, and a
@@ -89,8 +94,6 @@ class Source:
     """
 
     def __init__(self, inputs: Any, options: _Options) -> None:
-        # Read by ffmpeg's wrapper in OpenCV when it is used first: its remarks on damaged files come back as errors here.
-        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
         self.is_list = isinstance(inputs, (list, tuple))
         """Whether all results are wanted at once: of a list, a tuple, or a stack of images."""
         inputs = plain_input(inputs)
@@ -123,17 +126,17 @@ class Source:
 
     @property
     def is_video(self) -> bool:
-        """Whether the input is one video or webcam."""
-        return self._kind in ("video", "webcam")
+        """Whether the input is one video, webcam or network stream."""
+        return self._kind in ("video", "webcam", "stream")
 
     @property
     def is_live(self) -> bool:
-        """Whether the input is a webcam, whose images are wanted at once."""
-        return self._kind == "webcam"
+        """Whether the input is a webcam or a network stream, whose images are wanted at once."""
+        return self._kind is not None and is_live(self._inputs)
 
     @property
     def is_stream(self) -> bool:
-        """Whether the frames follow each other in time or their number is unknown: video, webcam, generator."""
+        """Whether the frames follow each other in time or their number is unknown: video, webcam, network stream, generator."""
         if self._kind is not None:
             return self.is_video
         return _is_collection(self._inputs) and not isinstance(self._inputs, Sized)
@@ -170,11 +173,11 @@ class Source:
                 inputs |= {folder.resolve() for folder in below if not (folder / OUTPUT_MARKER).exists()}
         return subfolders, inputs
 
-    def count_items(self, kind: Literal["image", "video", "webcam"]) -> int | None:
-        """How many inputs of a kind there are, as far as that is known without reading them."""
+    def count_items(self, *kinds: ItemKind) -> int | None:
+        """How many inputs of some kinds there are, as far as that is known without reading them."""
         if _is_collection(self._inputs) and not isinstance(self._inputs, (list, tuple)):
             return None
-        return sum(leaf.kind == kind for leaf in self._leaves())
+        return sum(leaf.kind in kinds for leaf in self._leaves())
 
     def __iter__(self) -> Iterator[Frame]:
         options = self._options
@@ -207,7 +210,7 @@ class Source:
         """Frames of videos, which are decoded in order, and for each image a function that decodes it."""
         namer = Namer(self._options.index_digits)
         for index, leaf in enumerate(self._leaves(self.left_out)):
-            suffix = Path(leaf.source).suffix if leaf.source and leaf.kind != "webcam" else ""
+            suffix = Path(leaf.source).suffix if leaf.source and leaf.kind in ("image", "video") else ""
             name = namer.index_name(index) if leaf.name is None else namer.unique(leaf.name, suffix)
             item = MediaItem(index, leaf.kind, name, leaf.source)
             if self._options.skip is not None and self._options.skip(item):
@@ -216,7 +219,7 @@ class Source:
                 yield Frame(item, error=leaf.error)
             elif leaf.kind == "image":
                 yield functools.partial(_read_image, item, leaf.payload, self._options.timeout)
-            elif leaf.kind == "video":
+            elif leaf.kind in ("video", "stream"):
                 yield from read_video(item, leaf.payload, self._options.timeout)
             else:
                 yield from read_webcam(item, leaf.payload, self._options.capture_factory)
@@ -237,7 +240,7 @@ class _FrameSource(Source):
 class _Leaf:
     """One item of the inputs before it is numbered; `payload` is what to read, `name` the wished base name."""
 
-    kind: Literal["image", "video", "webcam"]
+    kind: ItemKind
     payload: Any = None
     name: str | None = None
     source: str | None = None
@@ -261,8 +264,10 @@ def _is_collection(value: Any) -> bool:
 
 def _path_kind(source: str | Path) -> _PathKind:
     text = str(source)
-    if isinstance(source, str) and (text.lower() == "webcam" or text.lower().startswith("webcam:")):
+    if isinstance(source, str) and (_camera(text) is not None or text.lower().startswith("webcam:")):
         return "webcam"
+    if is_stream(source):
+        return "stream"
     if is_url(source):
         return "video" if Path(urlsplit(text).path).suffix.lower() in VIDEO_SUFFIXES else "image"
     path = local_path(source)
@@ -271,6 +276,19 @@ def _path_kind(source: str | Path) -> _PathKind:
     if path.suffix.lower() == _LIST_SUFFIX:
         return "list"
     return "video" if path.suffix.lower() in VIDEO_SUFFIXES else "image"
+
+
+def is_live(source: str | Path) -> bool:
+    """Whether a path or an address leads to a webcam or a network stream."""
+    return _path_kind(source) in ("webcam", "stream")
+
+
+def _camera(text: str) -> int | None:
+    """The number of the camera that a text names, None for other texts. Files go before numbers."""
+    found = _CAMERA.fullmatch(text)
+    if found is None or (text.isdecimal() and Path(text).exists()):
+        return None
+    return int(found[1] or 0)
 
 
 def _leaves(inputs: Any, recursive: bool, left_out: LeftOut, kind: _PathKind | None = None) -> Iterator[_Leaf]:
@@ -318,9 +336,9 @@ def _path_leaves(
     elif kind == "list":
         yield from _list_leaves(local_path(source), recursive, left_out)
     elif kind == "webcam":
-        number = str(source).partition(":")[2] or "0"
-        error = None if number.isdecimal() else f"{source!r} names no camera: expected 'webcam' or 'webcam:1'."
-        yield _Leaf("webcam", int(number) if error is None else None, "webcam", str(source), error)
+        number = _camera(str(source))
+        error = f"{source!r} names no camera: expected 'webcam', 'webcam:1', '1' or '/dev/video1'."
+        yield _Leaf("webcam", number, "webcam", str(source), error if number is None else None)
     else:
         yield _Leaf(kind, source, base_name(source), str(source))
 
@@ -333,7 +351,7 @@ def _list_leaves(path: Path, recursive: bool, left_out: LeftOut) -> Iterator[_Le
                 line = os.fsdecode(raw).strip()
                 if not line or line.startswith("#"):
                     continue
-                if is_url(line):
+                if is_url(line) or is_live(line):
                     yield from _path_leaves(line, recursive, left_out)
                 elif _path_kind(entry := path.parent / line) == "list":
                     yield _Leaf("image", None, base_name(entry), str(entry), f"{str(path)!r} lists another list.")
@@ -436,11 +454,11 @@ def _image_leaf(value: Any) -> _Leaf:
 def _count_frames(leaf: _Leaf, options: _Options) -> int | None:
     if leaf.kind == "image" or leaf.error is not None:
         return 1
-    if leaf.kind == "webcam":
+    if leaf.kind in ("webcam", "stream"):
         return None
     try:
-        with open_video(leaf.payload, options.timeout) as capture:
-            return stated_frames(capture)
+        with open_video(leaf.payload, options.timeout) as container:
+            return stated_frames(video_stream(container))
     except InputError:
         return 1
 

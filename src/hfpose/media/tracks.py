@@ -15,10 +15,11 @@ from hfpose.media.files import FolderOfFiles
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.per_video import OneFilePerVideo
 from hfpose.media.trc import trc_text
-from hfpose.media.video import DEFAULT_FPS
+from hfpose.media.video_writing import DEFAULT_FPS
 from hfpose.results import PoseOutput
 
 TrackFormat = Literal["trc", "bvh"]
+_EVEN = 0.002  # seconds by which the times of an even rate are off where a container rounds them
 _UNTRACKED = -1  # as in hfpose.tracking.tracker
 
 
@@ -35,6 +36,8 @@ class TrackWriter:
     camera, rotations about z, x and y. Keypoints are relative to the root, so nobody moves from the spot, and their height
     is that of the results, which have to be in the axes `"world"`. Of whole bodies the body alone is written, as Human3.6M's
     17 keypoints.
+
+    TRC has the times of the video. BVH knows no times but a rate, so a video of variable rate is brought to an even one.
 
     The motions of a video are kept in memory until it ends, about 200 bytes for each person and frame.
 
@@ -79,7 +82,7 @@ class TrackWriter:
             self.check(output.schema, output.keypoints.shape[2] == 3)
         rate = frame.video.fps if frame.video and frame.video.fps else DEFAULT_FPS
         tracks = self._videos.file(frame.item, lambda: _Tracks(self._path(frame.item), self._kind, rate))
-        tracks.add(frame.frame_index, output)
+        tracks.add(frame.frame_index, frame.timestamp, output)
         if frame.frame_index is None:
             self._videos.finish()
 
@@ -101,10 +104,13 @@ class _Tracks:
         self._name = folder.name
         self._frame_rate = frame_rate
         self._files = FolderOfFiles(folder, f"*.{kind}")
+        self._times: dict[int, float] = {}  # seconds, by frame
         self._people: dict[str, list[tuple[int, np.ndarray]]] = {}  # who -> (frame, (17, 3) meters)
 
-    def add(self, frame_index: int | None, output: PoseOutput) -> None:
-        """The people of the next frame; without a number it is an image."""
+    def add(self, frame_index: int | None, timestamp: float | None, output: PoseOutput) -> None:
+        """The people of the next frame at a time in seconds; without a number it is an image."""
+        number = frame_index or 0
+        self._times[number] = number / self._frame_rate if timestamp is None else timestamp
         if not output.num_instances:
             return
         assert output.schema is not None  # see `check`
@@ -115,7 +121,7 @@ class _Tracks:
             if is_lost or not np.isfinite(keypoints).all(-1).any():
                 continue
             who = f"person{row}" if frame_index is None else f"track{track}"
-            self._people.setdefault(who, []).append((frame_index or 0, keypoints))
+            self._people.setdefault(who, []).append((number, keypoints))
 
     def finish(self) -> None:
         for who, poses in self._people.items():
@@ -130,11 +136,28 @@ class _Tracks:
         keypoints = np.full((last - first + 1, *poses[0][1].shape), np.nan, np.float32)
         for number, pose in poses:
             keypoints[number - first] = pose
+        numbers = np.arange(first, last + 1)
+        times = np.interp(numbers, list(self._times), list(self._times.values()))
         if self._kind == "bvh":
             name += f"_from{first}.bvh" if first else ".bvh"
-            self._files.write(name, bvh_text(keypoints, frame_rate=self._frame_rate))
+            even, rate = _at_even_times(keypoints, times, self._frame_rate)
+            self._files.write(name, bvh_text(even, frame_rate=rate))
             return
         name += ".trc"
         names = load_schema("h36m").keypoint_names
-        text = trc_text(keypoints, names, frame_rate=self._frame_rate, first_frame=first, file_name=name)
+        text = trc_text(keypoints, names, times=times, frame_rate=self._frame_rate, first_frame=first, file_name=name)
         self._files.write(name, text)
+
+
+def _at_even_times(keypoints: np.ndarray, times: np.ndarray, rate: float) -> tuple[np.ndarray, float]:
+    """Keypoints (T, K, 3) at an even rate, and that rate: the one given if the times (T,) keep to it, else the one of the
+    most frequent frames. In between keypoints are interpolated."""
+    if np.abs(times - times[0] - np.arange(len(times)) / rate).max() < _EVEN:
+        return keypoints, rate
+    step = float(np.median(np.diff(times)))
+    wanted = np.arange(times[0], times[-1] + step / 2, step)
+    places = np.interp(wanted, times, np.arange(len(times)))
+    before = np.floor(places).astype(int)
+    after = np.minimum(before + 1, len(times) - 1)
+    share = (places - before)[:, None, None].astype(np.float32)
+    return np.where(share > 0, (1 - share) * keypoints[before] + share * keypoints[after], keypoints[before]), 1 / step

@@ -13,7 +13,13 @@ _MILLIMETERS = 1000.0
 
 
 def trc_text(
-    keypoints: np.ndarray, names: Sequence[str], *, frame_rate: float, first_frame: int, file_name: str
+    keypoints: np.ndarray,
+    names: Sequence[str],
+    *,
+    times: np.ndarray,
+    frame_rate: float,
+    first_frame: int,
+    file_name: str,
 ) -> str:
     """The contents of a TRC file: millimeters, y up, x toward the camera.
 
@@ -21,9 +27,9 @@ def trc_text(
         keypoints: (T, K, 3) meters in the frame of 3D results. A keypoint that is not finite becomes three empty
             fields, which OpenSim and Mokka read as a missing marker.
         names: of the K keypoints.
-        frame_rate: frames per second.
-        first_frame: number of the first frame in its video. Frames are numbered from 1 in the file, and the time is
-            that of the video, from 0.
+        times: (T,) seconds in the video.
+        frame_rate: frames per second, for the header.
+        first_frame: number of the first frame in its video. Frames are numbered from 1 in the file.
         file_name: goes into the first line.
     """
     number = len(keypoints)
@@ -40,9 +46,8 @@ def trc_text(
     ]
     points = np.asarray(keypoints, np.float64)[..., _AXES] * _MILLIMETERS
     points[~np.isfinite(points).all(-1)] = np.nan
-    for index, row in enumerate(points):
+    for frame, time, row in zip(range(first, first + number), times.tolist(), points, strict=True):
         values = ["" if np.isnan(value) else f"{value:.4f}" for value in row.ravel().tolist()]
-        frame = first_frame + index
         # Readers count fields by the tabs that end them: without the last tab an empty last field would not be there.
-        lines.append("\t".join([str(frame + 1), f"{frame / frame_rate:.6f}", *values, ""]))
+        lines.append("\t".join([str(frame), f"{time:.6f}", *values, ""]))
     return "\n".join(lines) + "\n"

@@ -1,45 +1,75 @@
-"""Reading videos and cameras, writing videos."""
+"""Reading videos: files, addresses and network streams, by ffmpeg's libraries."""
 
 from __future__ import annotations
 
 import math
 import os
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, suppress
+from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from hfpose.errors import InputError
 from hfpose.media.containers import is_cut_off
-from hfpose.media.files import open_to_read, partial_path
+from hfpose.media.files import open_to_read
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
+from hfpose.media.http_files import HttpFile, has_same_host
 from hfpose.media.images import is_url, local_path
 
-VIDEO_SAVE_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
-"""File name endings that videos are written with."""
-
-DEFAULT_FPS = 30.0
-"""Rate of a written video whose source does not state one."""
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.container import InputContainer
+    from av.stream import Stream
+    from av.video.stream import VideoStream
 
 VIDEO_SUFFIXES = frozenset(
-    (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".3gp", ".ogv")
+    (
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".avi",
+        ".mkv",
+        ".webm",
+        ".mpg",
+        ".mpeg",
+        ".wmv",
+        ".flv",
+        ".ts",
+        ".mts",
+        ".m2ts",
+        ".3gp",
+        ".ogv",
+    )
 )
 """File name endings that are read as videos."""
 
+PLAYLIST_SUFFIXES = (".m3u8", ".m3u")
+"""Endings of addresses that are read as playlists (HLS)."""
 
-class Capture(Protocol):
-    """The part of `cv2.VideoCapture` that is used, so that another camera can be put in its place."""
+STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "srt", "tcp")
+"""What addresses of network streams begin with."""
 
-    def isOpened(self) -> bool: ...
-    def grab(self) -> bool: ...
-    def read(self) -> tuple[bool, Any]: ...
-    def get(self, propId: int, /) -> float: ...
-    def set(self, propId: int, value: float, /) -> bool: ...
-    def release(self) -> None: ...
+_STREAM_PROTOCOLS = "rtsp,rtsps,rtmp,rtmps,rtmpt,rtmpts,rtp,srtp,udp,srt,tcp,tls"
+_READ_BYTES = 1 << 17
+_CLOSE = 0.0005  # seconds; times that differ by less are one
+
+
+def is_stream(source: object) -> bool:
+    """Whether `source` is the address of a network stream or of a playlist."""
+    if not isinstance(source, str):
+        return False
+    if is_url(source):
+        return urlsplit(source).path.lower().endswith(PLAYLIST_SUFFIXES)
+    return source.partition("://")[0].lower() in STREAM_SCHEMES and "://" in source
+
+
+def is_address(source: object) -> bool:
+    """Whether `source` is the address of something that is not a local file."""
+    return is_url(source) or is_stream(source)
 
 
 def read_video(
@@ -51,7 +81,7 @@ def read_video(
     stop: int | None = None,
     may_seek: bool = True,
 ) -> Iterator[Frame]:
-    """Frames of a video file or URL; a last one with an error if it is cut off.
+    """Frames of a video file, URL or stream, upright; a last one with an error if it is cut off.
 
     Args:
         item: the video.
@@ -59,49 +89,68 @@ def read_video(
         timeout: seconds that waiting for a URL may take.
         start: number of the first frame that is wanted.
         stop: number of the frame behind the last one that is wanted; None reads to the end.
-        may_seek: whether to jump to `start`, which is fast and in some files ends at a neighboring frame, or to decode the
-            frames before it.
+        may_seek: whether to jump to `start`, which is fast and with a variable frame rate ends at a neighboring frame, or
+            to decode the frames before it.
     """
     try:
-        with open_video(payload, timeout) as capture:
-            _go_to(capture, start, may_seek)
-            cut_off = None if is_url(payload) else is_cut_off(local_path(payload))
-            yield from _frames(item, capture, cut_off, start, stop)
+        with open_video(payload, timeout) as container:
+            cut_off = None if is_address(payload) else is_cut_off(local_path(payload))
+            yield from _frames(item, container, cut_off, start, stop, may_seek)
     except InputError as error:
         yield Frame(item, error=str(error))
 
 
-def _go_to(capture: Capture, start: int, may_seek: bool) -> None:
-    import cv2
+def read_frame(source: str | Path, index: int, timestamp: float | None, timeout: float) -> np.ndarray | None:
+    """The RGB image of a video at a time in seconds, or where that is None with a number; None if it is not there.
 
-    if may_seek and start:
-        capture.set(cv2.CAP_PROP_POS_FRAMES, start)
-        return
-    for _ in range(start):
-        if not capture.grab():
-            break
+    Raises:
+        InputError: if the video cannot be opened.
+    """
+    with open_video(source, timeout) as container:
+        stream = video_stream(container)
+        clock = _Clock(container, stream)
+        if timestamp is not None:
+            _seek(container, stream, timestamp + clock.origin)
+        with suppress(OSError, InputError):
+            for number, frame in enumerate(_decoded(container, stream)):
+                if number == index if timestamp is None else clock.read(frame) > timestamp - _CLOSE:
+                    return _upright(frame)
+    return None
 
 
 def _frames(
-    item: MediaItem, capture: Capture, cut_off: bool | None, start: int = 0, stop: int | None = None
+    item: MediaItem,
+    container: InputContainer,
+    cut_off: bool | None,
+    start: int,
+    stop: int | None,
+    may_seek: bool,
 ) -> Iterator[Frame]:
-    """The frames of an opened video from the one where it stands, which is number `start`, turned upright as the file says.
+    """The frames of an opened video from number `start`.
 
     Raises:
         InputError: if there are none, or the file is cut off (None: find out by what it states) and frames are missing.
     """
-    import cv2
-
+    stream = video_stream(container)
+    clock = _Clock(container, stream)
+    count = _go_to(container, stream, start) if may_seek and start else 0
     info: VideoInfo | None = None
-    count, last_time = start, 0.0
+    breaks_off = False
+    decoded = _decoded(container, stream)
     while stop is None or count < stop:
-        ok, bgr = capture.read()
-        if not ok:
+        try:
+            frame = next(decoded, None)
+        except (OSError, InputError):
+            breaks_off, frame = True, None
+        if frame is None:
             break
-        if info is None:
-            info = _video_info(capture, bgr)
-        last_time = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        yield Frame(item, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), frame_index=count, video=info, seconds=last_time)
+        timestamp = clock.read(frame)
+        if count < 0:  # behind a jump: the first frame tells its number by its time
+            count = round((timestamp - clock.first) * float(stream.average_rate or 0))
+        if count >= start:
+            image = _upright(frame)
+            info = info or _video_info(stream, image)
+            yield Frame(item, image, frame_index=count, video=info, timestamp=timestamp)
         count += 1
     if count == stop or (info is None and start > 0):  # all that was wanted, or a part behind the end
         return
@@ -111,12 +160,231 @@ def _frames(
         )
     if info.num_frames is not None and count >= info.num_frames:
         return
-    if _is_far_too_short(info, count, last_time) if cut_off is None else cut_off:
+    if breaks_off or (_is_far_too_short(info, count, clock.last) if cut_off is None else cut_off):
         of = f" of {info.num_frames}" if info.num_frames else ""
         raise InputError(
             f"The video {item.source!r} breaks off: {count}{of} frames could be read, the rest is missing or damaged. "
             "The results up to there are kept; copy or export the file again."
         )
+
+
+def container_start(container: InputContainer) -> float:
+    """The time in seconds that counts as the beginning of a video.
+
+    Containers of broadcasting and streams begin at any time; those that begin below 0 do so for sound that is not played.
+    """
+    import av
+
+    return max(container.start_time or 0, 0) / av.time_base
+
+
+class _Clock:
+    """The times of frames in seconds since the beginning of their container."""
+
+    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
+        self.origin = container_start(container)
+        self.time_base = stream.time_base or Fraction(1, 90_000)
+        self.first = 0.0 if stream.start_time is None else self._seconds(stream.start_time)
+        self._step = 1 / (_rate(stream) or 30.0)
+        self.last = -math.inf
+
+    def read(self, frame: VideoFrame) -> float:
+        """The time of the next frame. Where the container tells none, or goes back, time goes on by one frame."""
+        pts = frame.dts if frame.pts is None else frame.pts
+        seconds = None if pts is None else self._seconds(pts)
+        if seconds is None or seconds <= self.last:
+            seconds = max(self.last, -self._step) + self._step
+        self.last = seconds
+        return self.last
+
+    def _seconds(self, pts: int) -> float:
+        return float(pts * self.time_base) - self.origin
+
+
+def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    """The frames in the order of their display. Packets that are damaged are passed over, as players do.
+
+    Raises:
+        OSError, InputError: if reading breaks off.
+    """
+    import av
+
+    stream.thread_type = "AUTO"
+    try:
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+            except av.error.InvalidDataError:
+                continue
+            yield from frames
+    except av.error.FFmpegError as error:
+        raise OSError(str(error)) from error
+
+
+def _go_to(container: InputContainer, stream: VideoStream, start: int) -> int:
+    """Jump to a frame or before it; the number of the next frame, -1 where its time tells it."""
+    rate = _rate(stream)
+    if rate is None:
+        return 0
+    first = float((stream.start_time or 0) * (stream.time_base or 0))
+    return -1 if _seek(container, stream, first + start / rate) else 0
+
+
+def _seek(container: InputContainer, stream: VideoStream, seconds: float) -> bool:
+    """Jump to the last key frame before a time of the container; whether that was possible."""
+    import av
+
+    try:
+        container.seek(int(seconds / (stream.time_base or 1)), stream=stream)
+    except av.error.FFmpegError:
+        return False
+    return True
+
+
+def _upright(frame: VideoFrame) -> np.ndarray:
+    """RGB image (H, W, 3), uint8, turned and mirrored as the container says (ISO 14496-12, the matrix of `tkhd`)."""
+    from av.sidedata.sidedata import Type
+
+    image = frame.to_ndarray(format="rgb24")
+    try:
+        matrix = np.frombuffer(bytes(cast(Any, frame.side_data)[Type.DISPLAYMATRIX]), np.int32)
+    except KeyError:
+        return image
+    (right, down), (across, along) = matrix[[0, 1]], matrix[[3, 4]]  # where the axes x and y of the stored image go
+    if abs(down) > abs(right):
+        image, right, along = image.swapaxes(0, 1), across, down
+    return np.ascontiguousarray(image[:: -1 if along < 0 else 1, :: -1 if right < 0 else 1])
+
+
+@contextmanager
+def open_video(source: str | Path, timeout: float) -> Iterator[InputContainer]:
+    """An opened video file, URL or stream, closed at the end. What it names, other than itself, is not opened; of a
+    playlist (`.m3u8`) only what lies on the same host.
+
+    Raises:
+        InputError: if it cannot be opened.
+    """
+    if is_url(source):
+        url = str(source)
+        with HttpFile(url, timeout) as file:
+            nested = _opener_on_host(url, timeout) if is_stream(url) else _refuse
+            with _open_container(url, file, nested, timeout) as container:
+                yield container
+    elif is_stream(source):
+        with _open_container(str(source), None, None, timeout) as container:
+            yield container
+    else:
+        with open_to_read(local_path(source), "video") as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                raise InputError(f"{str(source)!r} is empty (0 bytes): it was probably not copied to the end.")
+            with _open_container(str(source), file, _refuse, None) as container:
+                yield container
+
+
+@contextmanager
+def _open_container(
+    name: str, file: Any, open_nested: Callable[..., Any] | None, timeout: float | None
+) -> Iterator[InputContainer]:
+    """A container out of a file, or behind an address of a stream where `file` is None."""
+    import av
+
+    options = {"protocol_whitelist": _STREAM_PROTOCOLS, "rtsp_flags": "prefer_tcp"}
+    if file is not None:
+        options = {"protocol_whitelist": "none", "http_persistent": "0", "http_multiple": "0"}
+    try:
+        container = av.open(
+            name if file is None else file,
+            options=options,
+            io_open=open_nested,
+            timeout=timeout,
+            buffer_size=_READ_BYTES,
+            metadata_errors="replace",
+        )
+    except InputError:
+        raise
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        if file is None:
+            raise InputError(
+                f"The stream {name!r} cannot be opened: {_reason(error)}. Check the address, that the sender runs, and "
+                "the firewall."
+            ) from error
+        raise InputError(
+            f"{name!r} cannot be opened as a video: it is cut off, no video, or of a codec that ffmpeg does not know."
+        ) from error
+    with container:
+        yield container
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _refuse(url: str, flags: int, options: dict[str, str]) -> NoReturn:
+    raise InputError(f"A video that names another file, {url!r}, is not read: give that file.")
+
+
+def _opener_on_host(playlist: str, timeout: float) -> Callable[..., HttpFile]:
+    """Opens what a playlist names, if it is on the same host."""
+
+    def open_part(url: str, flags: int, options: dict[str, str]) -> HttpFile:
+        if not is_url(url) or not has_same_host(url, playlist):
+            raise InputError(
+                f"The playlist {playlist!r} names {url!r}, which is not on the same host, so it is not read."
+            )
+        return HttpFile(url, timeout, start=int(options.get("offset", 0)))
+
+    return open_part
+
+
+def video_stream(container: InputContainer) -> VideoStream:
+    """The stream of images to read: not a cover, and of several the one that players choose.
+
+    Raises:
+        InputError: if there is none.
+    """
+    from av.stream import Disposition
+
+    streams = [each for each in container.streams.video if not each.disposition & Disposition.attached_pic]
+    if not streams:
+        raise InputError(f"{container.name!r} has no frame that can be read: it holds only sound.")
+    if not any(each.codec_context for each in streams):
+        raise InputError(f"{container.name!r} cannot be read: its codec is none that ffmpeg knows.")
+    best = container.streams.best("video")
+    chosen = best if best in streams else streams[0]
+    leave_out(each for each in container.streams if each is not chosen)
+    return chosen
+
+
+def leave_out(streams: Iterator[Stream]) -> None:
+    """Keep the container from reading (of a playlist: from downloading) streams that are not wanted."""
+    from av.stream import Discard
+
+    for stream in streams:
+        stream.discard = Discard.all
+
+
+def _video_info(stream: VideoStream, image: np.ndarray) -> VideoInfo:
+    return VideoInfo(_rate(stream), image.shape[1], image.shape[0], stated_frames(stream), stream.time_base)
+
+
+def _rate(stream: VideoStream) -> float | None:
+    """Frames per second. 1000 and more is how files without a rate show the resolution of their times."""
+    rates = (float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate)
+    return next((rate for rate in rates if 0 < rate < 1000), None)
+
+
+def stated_frames(stream: VideoStream) -> int | None:
+    """The number of frames that a file states, or the one that follows from its duration."""
+    import av
+
+    if stream.frames > 0:
+        return stream.frames
+    rate = _rate(stream)
+    if stream.duration is not None and stream.time_base is not None:
+        seconds = float(stream.duration * stream.time_base)
+    else:
+        seconds = (cast("InputContainer", stream.container).duration or 0) / av.time_base
+    return round(seconds * rate) or None if rate is not None and seconds > 0 else None
 
 
 def _is_far_too_short(info: VideoInfo, count: int, last_time: float) -> bool:
@@ -129,167 +397,3 @@ def _is_far_too_short(info: VideoInfo, count: int, last_time: float) -> bool:
         return False
     duration = info.num_frames / info.fps
     return count < 0.9 * info.num_frames and last_time + 1 < 0.9 * duration
-
-
-@contextmanager
-def open_video(source: str | Path, timeout: float) -> Iterator[Capture]:
-    """An opened video file or URL, released at the end.
-
-    Raises:
-        InputError: if it cannot be opened.
-    """
-    import cv2
-
-    options: list[int] = []
-    if is_url(source):
-        target = str(source)
-        milliseconds = max(1, int(timeout * 1000))
-        options = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, milliseconds, cv2.CAP_PROP_READ_TIMEOUT_MSEC, milliseconds]
-    else:
-        path = local_path(source)
-        with open_to_read(path, "video") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                raise InputError(f"{str(path)!r} is empty (0 bytes): it was probably not copied to the end.")
-        target = str(path)
-    with quiet_opencv():
-        # ffmpeg alone: OpenCV's next choice takes file names for patterns of numbered images.
-        capture = cv2.VideoCapture(target, cv2.CAP_FFMPEG, options)
-    try:
-        if not capture.isOpened():
-            raise InputError(
-                f"{str(source)!r} cannot be opened as a video: it is cut off, no video, or of a codec that OpenCV does not "
-                "know. If a player shows it, convert it with: ffmpeg -i FILE -c:v libx264 converted.mp4"
-            )
-        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # the default, which builds and versions may change
-        yield capture
-    finally:
-        capture.release()
-
-
-def _video_info(capture: Capture, frame: np.ndarray) -> VideoInfo:
-    import cv2
-
-    fps = capture.get(cv2.CAP_PROP_FPS)
-    # 1000 and more is how files without a rate show the millisecond resolution of their time stamps.
-    known = math.isfinite(fps) and 0 < fps < 1000
-    return VideoInfo(fps if known else None, frame.shape[1], frame.shape[0], stated_frames(capture))
-
-
-def stated_frames(capture: Capture) -> int | None:
-    import cv2
-
-    count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    return int(count) if math.isfinite(count) and count > 0 else None
-
-
-def read_webcam(item: MediaItem, number: int, factory: Callable[[int], Capture] | None) -> Iterator[Frame]:
-    """Frames of a camera until it is lost, which is reported by a last frame with an error."""
-    import cv2
-
-    with quiet_opencv():
-        capture: Capture = (factory or cv2.VideoCapture)(number)
-    try:
-        if not capture.isOpened():
-            yield Frame(
-                item,
-                error=f"Camera {number} cannot be opened: it is not connected, in use by another program, or locked.",
-            )
-            return
-        info: VideoInfo | None = None
-        count = 0
-        while True:
-            try:
-                ok, bgr = capture.read()
-            except (cv2.error, OSError, RuntimeError):
-                ok, bgr = False, None
-            if not ok or bgr is None:
-                break
-            info = info or replace(_video_info(capture, bgr), num_frames=None)
-            yield Frame(item, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), frame_index=count, video=info)
-            count += 1
-        yield Frame(item, error=f"Camera {number} stopped after {count} frames: was it unplugged?", video=info)
-    finally:
-        capture.release()
-
-
-_log_level_lock = threading.Lock()
-
-
-@contextmanager
-def quiet_opencv() -> Iterator[None]:
-    """Keep OpenCV from printing, on failure to open, what is reported as an error here."""
-    from cv2.utils import logging
-
-    with _log_level_lock:
-        level = logging.getLogLevel()
-        logging.setLogLevel(logging.LOG_LEVEL_SILENT)
-        try:
-            yield
-        finally:
-            logging.setLogLevel(level)
-
-
-class VideoFile:
-    """An MP4 file (or `.mov`, `.mkv`) that is written frame by frame and takes its name when it is finished.
-
-    OpenCV's encoder halves the color resolution, so of an odd width or height the last column or row is lost.
-
-    Args:
-        path: where the finished file goes. Missing folders are made.
-        fps: frames per second.
-        size: (width, height) in pixels.
-
-    Raises:
-        InputError: if the file cannot be written.
-    """
-
-    def __init__(self, path: Path, fps: float, size: tuple[int, int]) -> None:
-        import cv2
-
-        self._path = path
-        # The container is chosen by the ending of the name that is opened.
-        partial = partial_path(path)
-        self._partial = partial.with_name(partial.name + path.suffix)
-        self._size = size
-        self._count = 0
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with quiet_opencv():
-            codec = cv2.VideoWriter.fourcc(*"mp4v")
-            self._writer = cv2.VideoWriter(str(self._partial), cv2.CAP_FFMPEG, codec, fps, size)
-        if not self._writer.isOpened():
-            raise InputError(
-                f"Cannot write the video {str(path)!r} ({size[0]}x{size[1]} at {fps:g} frames per second): check that the "
-                "folder may be written to and the disk is not full."
-            )
-
-    def write(self, image: np.ndarray) -> None:
-        """Add an RGB frame (H, W, 3); one of another size than the first is scaled to it."""
-        import cv2
-
-        if image.shape[1::-1] != self._size:
-            image = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
-        self._writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        self._count += 1
-
-    def finish(self) -> None:
-        """Complete the file and give it its name.
-
-        Raises:
-            OSError: if not all frames are in the file. OpenCV's encoder does not tell when the disk is full.
-        """
-        self._writer.release()
-        try:
-            with open_video(self._partial, timeout=0) as capture:
-                written = stated_frames(capture) or 0
-        except InputError:
-            written = 0
-        if written + 1 < self._count:  # where only the duration is stated, rounding may cost one
-            raise OSError(
-                f"The video {str(self._path)!r} could not be written: the file holds {written} of {self._count} frames. Is "
-                "the disk full?"
-            )
-        self._partial.replace(self._path)
-
-    def abandon(self) -> None:
-        """Stop writing; what is there stays under its temporary name."""
-        self._writer.release()

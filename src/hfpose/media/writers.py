@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
+import numpy as np
+
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema
 from hfpose.media.files import OutputLock, make_folder
@@ -23,7 +25,7 @@ from hfpose.media.parquet import ParquetWriter
 from hfpose.media.per_video import OneFilePerVideo
 from hfpose.media.sources import Source
 from hfpose.media.tracks import TrackWriter
-from hfpose.media.video import DEFAULT_FPS, VIDEO_SAVE_SUFFIXES, VideoFile
+from hfpose.media.video_writing import DEFAULT_FPS, VIDEO_SAVE_SUFFIXES, VideoFile
 from hfpose.results import PoseOutput
 
 
@@ -43,14 +45,14 @@ class Writer(Protocol):
         """Finish what is open: the run is over."""
 
     def abandon(self) -> None:
-        """Stop without finishing: the run broke off. Recordings of a webcam, which end no other way, are finished."""
+        """Stop without finishing: the run broke off. Recordings of live sources, which end no other way, are finished."""
 
 
 class JsonWriter:
     """MMPose's JSON: `name.json` for each image and for each video.
 
     An image's file is the list of its instances (`PoseOutput.predictions`), a video's the list of its frames, each
-    `{"frame_id": ..., "instances": [...]}`. The file of a video grows with every frame and is valid JSON all the time; it
+    `{"frame_id": ..., "timestamp": ..., "instances": [...]}` with the time in seconds. The file of a video grows with every frame and is valid JSON all the time; it
     takes its name at the end (see `JsonListFile`).
 
     Args:
@@ -75,7 +77,8 @@ class JsonWriter:
         self._videos.enter(frame.item)
         if frame.frame_index is not None:
             video = self._videos.file(frame.item, lambda: JsonListFile(self._path(frame.item)))
-            video.append([{"frame_id": frame.frame_index, "instances": self._instances(output)}])
+            about = {"frame_id": frame.frame_index, "timestamp": frame.timestamp}
+            video.append([{**about, "instances": self._instances(output)}])
         elif output.error is None:
             write_json_list(self._path(frame.item), self._instances(output))
 
@@ -90,7 +93,7 @@ class JsonWriter:
 
 
 class VisualizationWriter:
-    """The drawn images: `name.jpg` for each image, `name.mp4` with the source's frame rate for each video.
+    """The drawn images: `name.jpg` for each image, `name.mp4` with the times and the sound of its source for each video.
 
     Outputs without a `visualization` are passed over.
 
@@ -122,9 +125,7 @@ class VisualizationWriter:
         if frame.frame_index is None:
             save_image(path, image, quality=self._quality)
             return
-        fps = frame.video.fps if frame.video and frame.video.fps else DEFAULT_FPS
-        size = (image.shape[1], image.shape[0])
-        self._videos.file(frame.item, lambda: VideoFile(path, fps, size)).write(image)
+        self._videos.file(frame.item, lambda: _video_file(path, image, frame)).write(image, frame.timestamp)
 
     def close(self) -> None:
         self._videos.finish()
@@ -164,6 +165,17 @@ class VisualizationWriter:
             raise InputError(
                 f"Cannot draw a {kind} into {str(self._target)!r}: its ending must be {', '.join(endings)}."
             )
+
+
+def _video_file(path: Path, image: np.ndarray, frame: Frame) -> VideoFile:
+    """The file for a drawn video, with the rate, the times and the sound of its source."""
+    return VideoFile(
+        path,
+        (image.shape[1], image.shape[0]),
+        fps=(frame.video and frame.video.fps) or DEFAULT_FPS,
+        time_base=frame.video.time_base if frame.video else None,
+        sound_of=frame.source if frame.item.kind == "video" else None,
+    )
 
 
 _FORMATS = ("json", "coco", "openpose", "csv", "parquet", "trc", "bvh")

@@ -176,8 +176,8 @@ class PosePipeline(StagedPipeline):
         results = self.complete(self.find_poses(source, chosen), chosen)
         if not source.is_single:
             outputs = announcing_errors(results)
-            # A list with a webcam in it would never end.
-            return list(outputs) if source.is_list and not source.count_items("webcam") else outputs
+            # A list with a live source in it would never end.
+            return list(outputs) if source.is_list and not source.count_items("webcam", "stream") else outputs
         frame, output = next(results)
         if output.error is not None:
             raise InputError(output.error)
@@ -296,11 +296,16 @@ class PosePipeline(StagedPipeline):
             image_size=(width, height),
             source=image.frame.source,
             frame_index=image.frame.frame_index,
+            timestamp=image.frame.timestamp,
         )
 
     def _failure(self, frame: Frame, reason: str) -> PoseOutput:
         return PoseOutput.failed(
-            reason, source=frame.source, schema=self.estimator.schema, frame_index=frame.frame_index
+            reason,
+            source=frame.source,
+            schema=self.estimator.schema,
+            frame_index=frame.frame_index,
+            timestamp=frame.timestamp,
         )
 
     def save_pretrained(self, folder: str | Path) -> None:

@@ -26,7 +26,7 @@ def track_results(
             smoother = keypoint_smoother(frame, options) if options.smooth else None
         item = frame.item
         output = tracker.update(output)
-        yield frame, output if smoother is None else smoother.update(output, frame.seconds)
+        yield frame, output if smoother is None else smoother.update(output, frame.timestamp)
 
 
 def keypoint_smoother(frame: Frame, options: CallOptions) -> KeypointSmoother:
@@ -41,7 +41,7 @@ def frame_rate(frame: Frame) -> float:
 
 def frame_times(frames: Sequence[Frame]) -> np.ndarray:
     """Seconds (T,) at which the frames of a video are shown; by its rate where they do not grow or are not known."""
-    times = np.array([np.nan if frame.seconds is None else frame.seconds for frame in frames])
+    times = np.array([np.nan if frame.timestamp is None else frame.timestamp for frame in frames])
     if (np.diff(times) > 0).all() and np.isfinite(times).all():
         return times
     return np.arange(len(frames)) / frame_rate(frames[0])

@@ -267,6 +267,7 @@ class TemporalLifter:
             image_size=frame.image_size,
             source=frame.source,
             frame_index=frame.frame_index,
+            timestamp=frame.timestamp,
             error=frame.error,
         )
         return LiftedFrame(output, stacked("rows") == INTERPOLATED)

@@ -127,7 +127,7 @@ def _lift(results: Results, lifter: TemporalLifter, options: LiftingOptions) -> 
         return None if item.kind == "image" and options.track else item
 
     for item, group in groupby(results, key=clip_of):
-        if item is not None and item.kind == "webcam" and options.online is None:
+        if item is not None and item.is_live and options.online is None:
             yield from _follow_stream(group, lifter, options)
         elif item is None or item.kind != "image":
             yield from _lift_clip(group, lifter, options)
@@ -153,7 +153,7 @@ def _follow_stream(
         frame, output = waiting.popleft(), _output(lifted)
         if options.smooth:
             smoother = smoother or keypoint_smoother(frame, options)
-            output = smoother.update(output, frame.seconds)
+            output = smoother.update(output, frame.timestamp)
         (output,) = _placed([output], None, options)
         if options.draws:
             limits = axis_limits_3d(output, previous=limits)

@@ -22,6 +22,8 @@ UNTRACKED = -1
 
 # Share of a surprise in speed that a track believes after some frames; its first frames believe more.
 _VELOCITY_GAIN = 0.1
+# Seconds that pass at least between two frames, whatever their times say.
+_LEAST_STEP = 1e-3
 # Keypoint standard deviation for schemas without sigmas, the mean of COCO's.
 _DEFAULT_SIGMA = 0.07
 
@@ -33,9 +35,10 @@ class _Tracks:
     ids: np.ndarray  # (M,)
     boxes: np.ndarray  # (M, 4) where last seen
     keypoints: np.ndarray  # (M, K, 2) where last seen
-    velocities: np.ndarray  # (M, 2) of the mean keypoint, which swings less than the box, in pixels per frame
+    velocities: np.ndarray  # (M, 2) of the mean keypoint, which swings less than the box, in pixels per unit of time
     ages: np.ndarray  # (M,) number of times seen
     lost: np.ndarray  # (M,) frames since last seen, 0 for those of the last frame
+    times: np.ndarray  # (M,) when last seen
 
     @classmethod
     def none(cls, num_keypoints: int) -> _Tracks:
@@ -46,6 +49,7 @@ class _Tracks:
             velocities=np.zeros((0, 2), np.float32),
             ages=np.zeros(0, np.int64),
             lost=np.zeros(0, np.int64),
+            times=np.zeros(0),
         )
 
     def select(self, index: np.ndarray) -> _Tracks:
@@ -63,9 +67,9 @@ class _Tracks:
             velocities=self.velocities * factor,
         )
 
-    def predicted_shift(self, image_size: tuple[int, int] | None) -> np.ndarray:
+    def predicted_shift(self, now: float, image_size: tuple[int, int] | None) -> np.ndarray:
         """How far (M, 2) the people have moved since they were seen, if they kept their speed up to the edge."""
-        shift = self.velocities * (self.lost + 1)[:, None]
+        shift = (self.velocities * (now - self.times)[:, None]).astype(np.float32)
         if image_size is None:
             return shift
         # Who has left the image comes back, if at all, where they left it.
@@ -124,6 +128,7 @@ class PoseTracker:
         self._tracks: _Tracks | None = None
         self._image_size: tuple[int, int] | None = None
         self._next_id = 0
+        self._now = -1.0  # seconds where frames have times, else frames
 
     def update(self, output: PoseOutput) -> PoseOutput:
         """The people of the next frame with `track_ids`; -1 for those with too few keypoints for an identity.
@@ -141,7 +146,12 @@ class PoseTracker:
         boxes = boxes_around(keypoints, valid) if output.boxes is None else output.boxes
         tracks = self._remembered(keypoints.shape[1] if len(keypoints) else None, output.image_size)
         keypoints = _without_gaps(keypoints, boxes, tracks.keypoints.shape[1])
-        shift = tracks.predicted_shift(output.image_size) if self.predict_motion else np.zeros_like(tracks.velocities)
+        self._now = self._now + 1 if output.timestamp is None else max(output.timestamp, self._now + _LEAST_STEP)
+        shift = (
+            tracks.predicted_shift(self._now, output.image_size)
+            if self.predict_motion
+            else np.zeros_like(tracks.velocities)
+        )
         iou = pairwise_iou(boxes, tracks.boxes + np.tile(shift, 2))
         sigmas = output.schema.sigmas if output.schema is not None else None
         oks = keypoint_similarity(keypoints, boxes, tracks.keypoints + shift[:, None], tracks.boxes, sigmas)
@@ -179,7 +189,7 @@ class PoseTracker:
     ) -> None:
         """Take over what this frame says of `matched` and new people; forget who was lost too long ago."""
         moved = (keypoints - tracks.keypoints[matched]).sum(1) / max(keypoints.shape[1], 1)
-        speed = moved / (tracks.lost[matched] + 1)[:, None]
+        speed = (moved / (self._now - tracks.times[matched])[:, None]).astype(np.float32)
         ages = tracks.ages[matched]
         gain = np.maximum(1 / ages, _VELOCITY_GAIN)[:, None]
         tracks = replace(
@@ -191,6 +201,7 @@ class PoseTracker:
             ),
             ages=_with_rows(tracks.ages, matched, ages + 1),
             lost=_with_rows(tracks.lost + 1, matched, np.zeros_like(ages)),
+            times=_with_rows(tracks.times, matched, np.full(len(ages), self._now)),
         )
         tracks = tracks.select(tracks.lost <= self.max_lost)
         self._tracks = tracks.extend(
@@ -201,6 +212,7 @@ class PoseTracker:
                 velocities=np.zeros((len(new_ids), 2), np.float32),
                 ages=np.ones(len(new_ids), np.int64),
                 lost=np.zeros(len(new_ids), np.int64),
+                times=np.full(len(new_ids), self._now),
             )
         )
 

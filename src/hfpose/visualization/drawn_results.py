@@ -44,22 +44,22 @@ def result_image(output: PoseOutput) -> np.ndarray:
     Raises:
         InputError: if it is not kept and cannot be read again.
     """
-    from hfpose.media.frames import MediaItem
     from hfpose.media.images import load_image
-    from hfpose.media.video import read_video
+    from hfpose.media.sources import is_live
+    from hfpose.media.video import read_frame
 
     if output.image is not None:
         return output.image
-    if output.source is None or output.source.startswith("webcam"):
+    if output.source is None or is_live(output.source):
         raise InputError("This result does not keep its image and has no file to read it from. Give it: draw(image).")
     if output.frame_index is None:
         return load_image(output.source)
-    item = MediaItem(0, "video", "video", output.source)
-    first = output.frame_index
-    for frame in read_video(item, output.source, _TIMEOUT, start=first, stop=first + 1):
-        if frame.image is not None:
-            return frame.image
-    raise InputError(f"Frame {first} of {output.source!r} cannot be read again. Give its image: draw(image).")
+    image = read_frame(output.source, output.frame_index, output.timestamp, _TIMEOUT)
+    if image is None:
+        raise InputError(
+            f"Frame {output.frame_index} of {output.source!r} cannot be read again. Give its image: draw(image)."
+        )
+    return image
 
 
 def save_result(output: PoseOutput, path: str | Path, **options: Any) -> None:

@@ -72,7 +72,7 @@ class CallOptions:
     batch_size: int = 1
 
     @classmethod
-    def parse(cls, options: dict[str, Any], is_webcam: bool) -> CallOptions:
+    def parse(cls, options: dict[str, Any], is_live: bool) -> CallOptions:
         """Raises TypeError for an unknown name, ConfigError and InputError for a value that cannot be."""
         known = [field.name for field in fields(cls)]
         for name in options:
@@ -85,7 +85,7 @@ class CallOptions:
             raise ConfigError(f"skeleton_style must be 'mmpose' or 'openpose', got {call.skeleton_style!r}.")
         if call.batch_size < 1:
             raise InputError(f"batch_size is {call.batch_size}, it must be 1 or more.")
-        if is_webcam:  # a camera's image must not wait for the next
+        if is_live:  # a camera's image must not wait for the next
             call = replace(call, batch_size=1, show=call.show is None or call.show)
         if call.show:
             windows.check_screen()  # now, and not when the first image is done

@@ -22,7 +22,7 @@ from hfpose.compat.mmpose.samples import data_sample_of, reference_name, split_i
 from hfpose.errors import ConfigError, InputError
 from hfpose.hub.zoo import WHOLE_IMAGE
 from hfpose.media.frames import Frame
-from hfpose.media.sources import Source, open_source
+from hfpose.media.sources import Source, is_live, open_source
 from hfpose.media.writers import WriterGroup
 from hfpose.ops.pose_nms import suppress_similar_poses
 from hfpose.pipelines import (
@@ -88,8 +88,7 @@ class BaseInferencer:
                 instances, and what is wrong with it is told on stderr.
         """
         options = {"return_datasamples": return_datasamples, "batch_size": batch_size, "out_dir": out_dir, **kwargs}
-        is_webcam = isinstance(inputs, str) and inputs.lower().startswith("webcam")
-        call = CallOptions.parse(options, is_webcam)
+        call = CallOptions.parse(options, isinstance(inputs, str) and is_live(inputs))
         return self._run(open_source(_as_rgb(inputs), index_digits=6), call)
 
     def _run(self, source: Source, call: CallOptions) -> Iterator[dict[str, Any]]:
@@ -409,7 +408,7 @@ def _handle(
                 continue  # a video that broke off, not one of its frames
         elif window is not None and output.visualization is not None:
             goes_on = window.show(output.visualization, wait_time if frame.frame_index is None else _VIDEO_WAIT)
-            if not goes_on and frame.item.kind == "webcam":
+            if not goes_on and frame.item.is_live:
                 yield frame, output
                 return
         yield frame, output

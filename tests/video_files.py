@@ -1,0 +1,77 @@
+"""Small videos of many kinds, made with PyAV itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+RATE = 48_000
+
+
+def colored_image(index: int, width: int = 64, height: int = 48) -> np.ndarray:
+    """RGB image whose top left quarter is red and whose rest gets brighter with each frame."""
+    image = np.full((height, width, 3), 8 * index, np.uint8)
+    image[: height // 2, : width // 2] = (255, 0, 0)
+    return image
+
+
+def make_video(
+    path: Path,
+    codec: str = "libx264",
+    *,
+    times: Sequence[float] = tuple(i / 25 for i in range(8)),
+    fps: Fraction | int = 25,
+    time_base: Fraction | None = None,
+    pix_fmt: str = "yuv420p",
+    size: tuple[int, int] = (64, 48),
+    sound: str | None = None,
+    rotation: int | None = None,
+    mirrored: bool = False,
+    cover: bool = False,
+    options: dict[str, str] | None = None,
+) -> Path:
+    """Write a video with a frame at each of the times, which are seconds, and where asked a second of sound."""
+    with av.open(str(path), "w", options=options or {}) as container:
+        video: Any = container.add_stream(codec, rate=fps)
+        video.width, video.height, video.pix_fmt = *size, pix_fmt
+        video.codec_context.time_base = time_base or 1 / Fraction(fps)
+        if rotation is not None or mirrored:
+            video.set_display_rotation(rotation or 0, hflip=mirrored)
+        audio = None if sound is None else container.add_stream(sound, rate=RATE, layout="mono")
+        picture: Any = container.add_stream("mjpeg", rate=1) if cover else None
+        if picture is not None:
+            picture.width, picture.height, picture.pix_fmt = 32, 32, "yuvj420p"
+            picture.disposition = av.stream.Disposition.attached_pic
+            packets = [*picture.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8))), *picture.encode()]
+            container.mux(packets)
+        for index, time in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(colored_image(index, *size))
+            frame.time_base = video.codec_context.time_base
+            frame.pts = round(time / frame.time_base)
+            container.mux(video.encode(frame))
+        if audio is not None:
+            _add_tone(container, audio)
+        container.mux(video.encode())
+    return path
+
+
+def _add_tone(container: Any, audio: Any) -> None:
+    tone = (np.sin(np.arange(RATE) / 20) * 8000).astype(np.int16)
+    count = audio.codec_context.frame_size or 1024
+    for start in range(0, RATE, count):
+        frame = av.AudioFrame.from_ndarray(tone[None, start : start + count], format="s16", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = RATE, start, Fraction(1, RATE)
+        container.mux(audio.encode(frame))
+    container.mux(audio.encode())
+
+
+def sound_seconds(path: Path) -> float:
+    """The length of the sound of a file; 0 where it has none."""
+    with av.open(str(path)) as container:
+        stream = container.streams.best("audio")
+        return 0.0 if stream is None else sum(frame.samples / frame.rate for frame in container.decode(stream))
