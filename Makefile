@@ -7,7 +7,8 @@ PIP_OPTIONS := --disable-pip-version-check --quiet --constraint constraints.txt
 .PHONY: demo test test-transformers test-extras test-rendered-people test-slow lint format clean
 
 # Tests of features whose packages are optional; `make test` skips them where these are absent.
-TESTS_OF_EXTRAS := tests/media/test_parquet.py tests/media/test_heic.py tests/visualization/test_interactive.py
+TESTS_OF_EXTRAS := tests/backends/test_auto_backend.py tests/backends/test_graph_backend.py \
+	tests/backends/test_onnx_graphs.py tests/media/test_parquet.py tests/media/test_heic.py tests/visualization/test_interactive.py
 
 demo: $(VENV)/.installed
 	$(BIN)/python docs/demo.py

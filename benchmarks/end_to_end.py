@@ -1,4 +1,4 @@
-"""Poses from image files and a clip: hfpose with each backend, and rtmlib with ONNX Runtime on the same weights.
+"""Poses from image files and a clip: hfpose with each backend, and rtmlib with two on the same weights.
 
     python benchmarks/end_to_end.py                 # everything; results in out/benchmarks
     python benchmarks/end_to_end.py --write-docs    # and the tables in docs/performance.md
@@ -6,8 +6,10 @@
 
 Each system has a process of its own. The systems take turns in each repetition, so that all of them meet the same load of
 the machine. An image counts from its file to keypoints; drawing is measured beside it. Nobody averages over mirrored
-crops (rtmlib cannot). rtmlib runs one person at a time, hfpose all people of an image at once. "onnxruntime int8" runs what
-`hfpose export --int8 static` writes; all others compute in float32.
+crops (rtmlib cannot). rtmlib runs one person at a time, hfpose all people of an image at once. "hfpose auto" is what a user gets
+with the extra `openvino`, "hfpose torch" without; both compute in bfloat16 where they find that good, as "rtmlib openvino" does.
+"onnxruntime int8" runs what `hfpose export --int8 static` writes; all others compute in float32. Processes of rtmlib do not
+import torch.
 """
 
 from __future__ import annotations
@@ -17,19 +19,18 @@ import multiprocessing
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers.utils import logging
 
 import measuring
 from measuring import Spread, in_turns, machine, machine_sentence, milliseconds, percent, table, write_report
-from systems import INT8, RTMLIB, STAGES, make_system, system_names
-from workloads import Workload, make_workload
+from systems import BACKENDS, INT8, RTMLIB, RTMLIB_OPENVINO, STAGES, make_system, system_names
+from work import Workload
 
-BACKENDS = ("torch", "onnxruntime", INT8, "compile")
 PARTS = ("images", "clip")
 PEOPLE = (1, 4, 16)
 CLIP_FRAMES, CLIP_BATCH = 300, 8
@@ -42,11 +43,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     repetitions, clip_repetitions, frames = options.repetitions, options.clip_repetitions, options.clip_frames
     if options.quick:
         repetitions, clip_repetitions, frames = 2, 1, 8
+    # Processes of the systems import this file, and those of rtmlib are to be without torch.
+    from transformers.utils import logging
+
+    from workloads import make_workload
+
     facts = machine(options.threads)
     logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
         workload = make_workload(Path(folder), options.people, frames, is_small=options.quick)
         names = options.systems or system_names(list(options.backends))
+        if any(name.startswith(RTMLIB) for name in names):
+            from rtmlib_export import export_for_rtmlib
+
+            workload = replace(workload, rtmlib_files=export_for_rtmlib(workload))
         with _Workers(names, workload, options.threads, options.clip_batch) as workers:
             results = {
                 "machine": facts,
@@ -68,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         "of all libraries; default: what each takes of itself",
         "few repetitions, a short clip and a tiny network",
     )
-    parser.add_argument("--backends", nargs="+", default=BACKENDS, choices=BACKENDS, help="of hfpose")
+    parser.add_argument("--backends", nargs="+", default=tuple(BACKENDS), choices=tuple(BACKENDS), help="of hfpose")
     parser.add_argument("--systems", nargs="+", help="instead: 'hfpose torch', 'rtmlib', ...")
     parser.add_argument("--people", nargs="+", type=int, default=PEOPLE, help="people in the images")
     parser.add_argument("--repetitions", type=int, default=15, help="of each image")
@@ -144,7 +154,6 @@ class _Workers:
 
 def _serve(connection: Connection, name: str, workload: Workload, threads: int | None, clip_batch: int) -> None:
     """Make a system and do what is asked until nobody asks any more."""
-    logging.disable_progress_bar()
     start = time.perf_counter()
     try:
         system = make_system(name, workload, threads, clip_batch)
@@ -253,7 +262,7 @@ def report(results: Mapping[str, Any]) -> str:
     settings = results["settings"]
     parts = [f"Measured with `python benchmarks/end_to_end.py`. {machine_sentence(results['machine'])}"]
     parts.append(
-        f"{results['people']} {results['pose']} with seeded weights, float32 but for int8, no flip test. Median and quartiles of "
+        f"{results['people']} {results['pose']} with seeded weights, no flip test. Median and quartiles of "
         f"{settings['repetitions']} interleaved repetitions, from an image file to keypoints."
     )
     for people, systems in results["images"].items():
@@ -285,7 +294,7 @@ def report(results: Mapping[str, Any]) -> str:
 
 
 def _image_table(systems: Mapping[str, Any], people: int) -> str:
-    reference = _reference(systems)
+    references = _references(systems)
     rows = []
     for name, result in systems.items():
         spread = Spread.of(result["seconds"])
@@ -293,12 +302,13 @@ def _image_table(systems: Mapping[str, Any], people: int) -> str:
             [
                 name,
                 milliseconds(spread),
-                _ratio(systems, name, reference),
+                *(_ratio(systems, name, reference) for reference in references),
                 f"{people / spread.median:.1f}",
                 _megabytes(result),
             ]
         )
-    return table(("", "ms", f"times as fast as {reference}", "people per second", "peak memory, MB"), rows)
+    ratios = (f"times as fast as {reference}" for reference in references)
+    return table(("", "ms", *ratios, "people per second", "peak memory, MB"), rows)
 
 
 def _share_table(images: Mapping[str, Any]) -> str:
@@ -312,7 +322,7 @@ def _share_table(images: Mapping[str, Any]) -> str:
 
 
 def _clip_table(systems: Mapping[str, Any]) -> str:
-    reference = _reference(systems)
+    references = _references(systems)
     rows = []
     for name, result in systems.items():
         spread = Spread.of(result["seconds"])
@@ -321,14 +331,15 @@ def _clip_table(systems: Mapping[str, Any]) -> str:
             [
                 name,
                 f"{spread.median:.2f}",
-                _ratio(systems, name, reference),
+                *(_ratio(systems, name, reference) for reference in references),
                 f"{result['frames'] / spread.median:.1f}",
                 f"{result['people'] / spread.median:.1f}",
                 _megabytes(result),
                 memory,
             ]
         )
-    header = ("", "s", f"times as fast as {reference}", "frames per second", "people per second", "peak memory, MB")
+    ratios = (f"times as fast as {reference}" for reference in references)
+    header = ("", "s", *ratios, "frames per second", "people per second", "peak memory, MB")
     return table((*header, "memory after a third and at the end, MB"), rows)
 
 
@@ -347,8 +358,8 @@ def _error_table(errors: Mapping[str, Mapping[str, Any]]) -> str:
     return table(("", "measured on", "mean distance, px", "largest, px", "boxes"), rows)
 
 
-def _reference(systems: Mapping[str, Any]) -> str:
-    return RTMLIB if RTMLIB in systems else next(iter(systems))
+def _references(systems: Mapping[str, Any]) -> list[str]:
+    return [name for name in (RTMLIB, RTMLIB_OPENVINO) if name in systems] or [next(iter(systems))]
 
 
 def _ratio(systems: Mapping[str, Any], name: str, reference: str) -> str:

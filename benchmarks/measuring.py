@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "out" / "benchmarks"
 PAGE = ROOT / "docs" / "performance.md"
 
-_PACKAGES = ("torch", "transformers", "onnxruntime", "rtmlib", "opencv-python", "Pillow", "numpy")
+_PACKAGES = ("torch", "transformers", "onnxruntime", "openvino", "rtmlib", "opencv-python", "Pillow", "numpy")
 
 
 @dataclass

@@ -25,7 +25,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers.utils import logging
 
 import measuring
-from hfpose.backends.base import BACKENDS
 from hfpose.media.images import load_image
 from hfpose.pipelines.stage import Stage
 from measuring import (
@@ -41,7 +40,7 @@ from measuring import (
     wait_for,
     write_report,
 )
-from systems import STAGES, HfposeSystem
+from systems import BACKENDS, STAGES, HfposeSystem
 from workloads import Image, Workload, make_clip, make_image, make_workload
 
 PARTS = ("forward", "images", "video", "counts", "people")
@@ -89,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         "of torch and OpenCV; default: what they take of themselves",
         "few repetitions, short inputs and a tiny network",
     )
-    parser.add_argument("--backend", default="torch", choices=BACKENDS)
+    parser.add_argument("--backend", default="torch", choices=tuple(BACKENDS))
     parser.add_argument("--device", default="cpu", help="of both networks, such as cuda")
     parser.add_argument("--dtype", default="float32", choices=("float32", "float16", "bfloat16"))
     parser.add_argument("--repetitions", type=int, default=15)

@@ -1,4 +1,4 @@
-"""What is compared: hfpose with each of its backends, and rtmlib with ONNX Runtime on an export of the same weights."""
+"""What is compared: hfpose with each of its backends, and rtmlib with two on an export of the same weights."""
 
 from __future__ import annotations
 
@@ -14,12 +14,23 @@ import cv2
 import numpy as np
 
 from measuring import Stopwatch, wait_for
-from workloads import BOX_THRESHOLD, NMS_THRESHOLD, Workload
+from work import BOX_THRESHOLD, NMS_THRESHOLD, Workload
 
 # In the order of a run.
 STAGES = ("read", "detector", "crop", "pose", "decode", "draw", "rest")
 RTMLIB = "rtmlib"
-INT8 = "onnxruntime int8"  # among the names of backends
+RTMLIB_OPENVINO = "rtmlib openvino"  # in the precision that OpenVINO chooses, as rtmlib leaves it
+INT8 = "onnxruntime int8"
+# By name what runs both stages of hfpose, and in which type.
+BACKENDS: dict[str, tuple[str, str]] = {
+    "auto": ("auto", "auto"),
+    "torch": ("torch", "auto"),
+    "torch float32": ("torch", "float32"),
+    "openvino float32": ("openvino", "float32"),
+    "onnxruntime": ("onnxruntime", "float32"),
+    INT8: ("onnxruntime", "float32"),
+    "compile": ("compile", "float32"),
+}
 THRESHOLDS: dict[str, Any] = {"box_threshold": BOX_THRESHOLD, "nms_threshold": NMS_THRESHOLD}
 
 
@@ -42,21 +53,22 @@ class System(Protocol):
 
 
 def system_names(backends: list[str]) -> list[str]:
-    """Names of what can be compared here: rtmlib only where it and ONNX Runtime are installed."""
-    names = [f"hfpose {backend}" for backend in backends]
-    has_rtmlib = all(importlib.util.find_spec(name) for name in ("rtmlib", "onnxruntime", "onnx"))
-    return [*names, RTMLIB] if has_rtmlib else names
+    """Names of what can be compared here: rtmlib only where it and what runs its networks are installed."""
+    rivals = {RTMLIB: "onnxruntime", RTMLIB_OPENVINO: "openvino"}
+    found = [name for name, package in rivals.items() if all(map(importlib.util.find_spec, ("rtmlib", package)))]
+    return [*(f"hfpose {backend}" for backend in backends), *found]
 
 
 def make_system(name: str, workload: Workload, threads: int | None, clip_batch: int) -> System:
     """A system by its name, with so many threads for everything in it; None leaves them as they are."""
+    if threads is not None:
+        cv2.setNumThreads(threads)
+    if name.startswith(RTMLIB):
+        return RtmlibSystem(workload, threads, "openvino" if name == RTMLIB_OPENVINO else "onnxruntime")
     import torch
 
     if threads is not None:
         torch.set_num_threads(threads)
-        cv2.setNumThreads(threads)
-    if name == RTMLIB:
-        return RtmlibSystem(workload, threads)
     return HfposeSystem(workload, name.removeprefix("hfpose "), clip_batch)
 
 
@@ -65,13 +77,13 @@ class HfposeSystem:
 
     Args:
         workload: names the models, which are exported first for `INT8`.
-        backend: of both stages, or `INT8`.
+        backend: of both stages, one of `BACKENDS`.
         clip_batch: frames of a video that go through the detector at once.
-        device, dtype: of both stages.
+        device, dtype: of both stages; by default the type that goes with the backend.
     """
 
     def __init__(
-        self, workload: Workload, backend: str, clip_batch: int, device: str = "cpu", dtype: str = "float32"
+        self, workload: Workload, backend: str, clip_batch: int, device: str = "cpu", dtype: str | None = None
     ) -> None:
         from hfpose.pipelines.pose_estimation import PoseEstimationPipeline
         from hfpose.pipelines.stage import load_stage
@@ -83,10 +95,10 @@ class HfposeSystem:
         if backend == INT8:
             from eight_bits import export_eight_bits
 
-            backend = "onnxruntime"
             folders |= export_eight_bits(workload)
         self.device = device
-        options: dict[str, Any] = {"backend": backend, "device": device, "dtype": dtype}
+        name, own_dtype = BACKENDS[backend]
+        options: dict[str, Any] = {"backend": name, "device": device, "dtype": dtype or own_dtype}
         pose = load_stage(folders["pose"], "pose", **options)
         detector = None
         if folders["detector"] is not None:
@@ -150,9 +162,8 @@ class _Counted:
         self.times = times
         self.batches = batches
 
-    @property
-    def memory_format(self) -> Any:
-        return self.inner.memory_format
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(self.inner, attribute)
 
     def __call__(self, **inputs: Any) -> Any:
         self.batches.append((self.stage, len(inputs["pixel_values"])))
@@ -184,22 +195,24 @@ class RtmlibSystem:
     """rtmlib's classes for RTMDet and RTMPose, as its own solutions chain them.
 
     Args:
-        workload: names the models, which are exported to ONNX first.
-        threads: of each session of ONNX Runtime; None leaves its default, the number of cores.
+        workload: names the ONNX files.
+        threads: of each network; None leaves the backend's default, the number of cores.
+        backend: of rtmlib.
     """
 
-    def __init__(self, workload: Workload, threads: int | None) -> None:
+    def __init__(self, workload: Workload, threads: int | None, backend: str) -> None:
         import contextlib
         import io
 
         import rtmlib
 
-        from rtmlib_export import export_for_rtmlib
-
-        files = export_for_rtmlib(workload)
+        assert workload.rtmlib_files is not None
+        files = {name: str(path) for name, path in workload.rtmlib_files.items()}
         with contextlib.redirect_stdout(io.StringIO()):  # it says which file it loads
-            self.pose = rtmlib.RTMPose(str(files["pose"]))
-            self.detector = rtmlib.RTMDet(str(files["detector"]), (320, 320)) if "detector" in files else None
+            self.pose = rtmlib.RTMPose(files["pose"], backend=backend)
+            self.detector = None
+            if "detector" in files:
+                self.detector = rtmlib.RTMDet(files["detector"], (320, 320), backend=backend)
         self.watch = Stopwatch()
         tools = {"pose": self.pose} | ({"detector": self.detector} if self.detector is not None else {})
         for name, tool in tools.items():
@@ -241,6 +254,13 @@ class RtmlibSystem:
 
 
 def _set_threads(tool: Any, threads: int) -> None:
+    if tool.backend == "openvino":
+        import openvino
+
+        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
+        tool.compiled_model = openvino.Core().compile_model(tool.onnx_model, "CPU", settings)
+        tool.input_layer, tool._ov_outputs = tool.compiled_model.input(0), list(tool.compiled_model.outputs)
+        return
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,53 +18,17 @@ from hfpose.media.video import VideoFile
 from hfpose.pipelines.detection import BoxDetector
 from hfpose.pipelines.stage import load_stage
 from measuring import ROOT
+from work import BOX_THRESHOLD, NMS_THRESHOLD, Image, Workload
 
 SHARED = ROOT.parent / "shared"
 DETECTOR_NAME = "rtmdet_nano_320-8xb32_coco-person"
 DETECTOR_CHECKPOINT = SHARED / "weights" / "rtmdet_nano_person_folded.pth"
 PHOTOGRAPHS = {1: SHARED / "images" / "coco_785.jpg", 4: SHARED / "images" / "coco_196141.jpg"}
 
-BOX_THRESHOLD, NMS_THRESHOLD = 0.3, 0.3
 CELL = (120, 300)  # width and height of a person in an image that is put together
 COLUMNS = 4
 CLIP_FPS = 30.0
 CLIP_PERIOD = 60  # frames in which the clip's camera sways once
-
-
-@dataclass(frozen=True)
-class Image:
-    """An image file with so many people in `people_boxes` (N, 4); `boxes` are the same where no detector finds them."""
-
-    path: Path
-    people_boxes: list[list[float]]
-    boxes: list[list[float]] | None
-
-    @property
-    def people(self) -> int:
-        return len(self.people_boxes)
-
-
-@dataclass(frozen=True)
-class Workload:
-    """Everything that is measured on; what it names lies in a folder, so that several processes can read it.
-
-    Models are calibrated for 8 bits with the images of `calibration`; None: with rendered scenes, as `hfpose export` does.
-    """
-
-    pose_name: str
-    pose: Path
-    detector: Path | None
-    images: tuple[Image, ...]
-    clip: Path
-    clip_frames: int
-    clip_boxes: list[list[float]] | None
-    calibration: Path | None = None
-
-    @property
-    def where_people_come_from(self) -> str:
-        if self.detector is None:
-            return "Rendered people in given boxes; there is no detector."
-        return "Photographs; RTMDet-nano finds the people."
 
 
 def make_workload(

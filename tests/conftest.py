@@ -9,6 +9,9 @@ import pytest
 
 # Small networks on a busy machine are far slower with several threads than with one; read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What is fastest differs from machine to machine; tests of `"auto"` say so.
+os.environ.setdefault("HFPOSE_BACKEND", "torch")
+os.environ.setdefault("HFPOSE_DTYPE", "float32")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

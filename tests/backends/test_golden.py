@@ -18,7 +18,7 @@ from hfpose.pipelines.detection import BoxDetector
 from hfpose.pipelines.stage import load_stage
 from hfpose.pipelines.top_down import TopDownEstimator
 
-BACKENDS = ("onnxruntime", "compile")
+BACKENDS = ("onnxruntime", "openvino", "compile")
 POSE = (
     "rtmpose-m_8xb256-420e_body8-256x192",
     "rtmpose-m_8xb512-700e_body8-halpe26-256x192",
@@ -40,7 +40,7 @@ DETECTORS = (
     "yolox-s_8xb8-300e_coco-face",
     "yolox_l_8xb8-300e_coco",
 )
-QUICK = {("onnxruntime", name) for name in (POSE[0], POSE[7], DETECTORS[0], DETECTORS[3])}
+QUICK = {("onnxruntime", name) for name in (POSE[0], POSE[7], DETECTORS[0], DETECTORS[3])} | {("openvino", POSE[0])}
 
 
 def cases(names: tuple[str, ...]) -> list[Any]:
@@ -53,7 +53,9 @@ def cases(names: tuple[str, ...]) -> list[Any]:
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
+def cache(tmp_path, monkeypatch, backend):
+    if backend == "openvino":
+        pytest.importorskip("openvino")
     monkeypatch.setenv("HFPOSE_CACHE", str(tmp_path))
 
 

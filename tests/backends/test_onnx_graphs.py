@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -11,11 +13,14 @@ import torch
 import small_bottom_up
 from hfpose.backends import onnx_graphs
 from hfpose.backends.onnx_graphs import MAX_DIFFERENCE, compare_graph, example_inputs, export_graph
+from hfpose.backends.onnx_sessions import OnnxSession
+from hfpose.backends.openvino_sessions import OpenVinoSession
 from hfpose.errors import CheckpointError, ConfigError
 from hfpose.models.heatmap.configuration_heatmap import HeatmapConfig
 from hfpose.models.heatmap.image_processing_heatmap import HeatmapImageProcessor
 from hfpose.models.heatmap.modeling_heatmap import HeatmapForPoseEstimation
 from hfpose.models.shared.gated_attention import GatedAttentionUnit
+from hfpose.version import __version__
 from networks import settle_normalizations
 from small_backbones import SMALL_BACKBONES
 from small_models import SMALL_MODELS, small_model
@@ -99,6 +104,28 @@ def test_backbones_compute_what_torch_computes(name, tmp_path):
     assert differences["heatmaps"].relative <= MAX_DIFFERENCE
 
 
+@pytest.mark.parametrize("name", [name for name in SMALL_MODELS if not name.startswith("vitpose-")])
+def test_openvino_computes_what_torch_computes_for_any_batch_size(name, tmp_path):
+    pytest.importorskip("openvino")
+    model, processor = small_model(name)
+    differences = export_graph(model, processor, tmp_path / "model.onnx", session=OpenVinoSession)
+    assert list(differences) == OUTPUTS[name]
+
+
+@pytest.mark.parametrize("name", ["rtmpose", "yolox"])
+def test_graphs_tell_what_they_are_of_and_have_no_branches(name, tmp_path):
+    model, processor = small_model(name)
+    export_graph(model, processor, tmp_path / "model.onnx")
+    graph = onnx.load(tmp_path / "model.onnx")
+    facts = {entry.key: entry.value for entry in graph.metadata_props}
+    assert facts["hfpose_version"] == __version__
+    assert facts["model_type"] == model.config.model_type
+    assert facts["layout"] == "NCHW"
+    assert json.loads(facts["image_mean"]) == processor.image_mean
+    assert ("keypoint_names" in facts) == (name == "rtmpose")
+    assert "If" not in {node.op_type for node in graph.graph.node}
+
+
 def test_normalizations_are_folded_and_the_model_stays_as_it_was(tmp_path):
     model, processor = small_model("rtmpose")
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -146,11 +173,11 @@ def test_a_file_that_computes_something_else_is_an_error(tmp_path):
     with torch.no_grad():
         attention.query_key_bias.add_(0.5)
     with pytest.raises(CheckpointError, match="something else than torch: simcc_"):
-        compare_graph(path, model, [example_inputs(model, processor, 1)])
+        compare_graph(OnnxSession(path), model, [example_inputs(model, processor, 1)])
     with torch.no_grad():
         attention.query_key_bias.fill_(float("nan"))
     with pytest.raises(CheckpointError, match="not finite"):
-        compare_graph(path, model, [example_inputs(model, processor, 1)])
+        compare_graph(OnnxSession(path), model, [example_inputs(model, processor, 1)])
 
 
 def test_models_of_other_families_are_refused(tmp_path):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from transformers import AutoConfig, AutoImageProcessor
 from typer.testing import CliRunner
 
+from hfpose.backends.graph_files import read_description
+from hfpose.backends.onnx_graphs import example_inputs
 from hfpose.cli import app
-from hfpose.errors import ConfigError
+from hfpose.errors import CheckpointError, ConfigError
 from hfpose.export.folders import export_folder
 from small_models import small_model
 
@@ -25,7 +28,7 @@ def test_the_folder_holds_the_graph_and_the_json_files(tmp_path):
     model, processor = small_model("rtmpose")
     written = export_folder(model, processor, tmp_path / "out")
     names = {path.name for path in written.folder.iterdir()}
-    assert names == {"model.onnx", "config.json", "preprocessor_config.json"}
+    assert names == {"model.onnx", "graph.json", "config.json", "preprocessor_config.json"}
     assert AutoConfig.from_pretrained(written.folder).keypoint_schema == model.config.keypoint_schema
     assert AutoImageProcessor.from_pretrained(written.folder).size == processor.size
 
@@ -34,10 +37,42 @@ def test_what_goes_wrong_leaves_nothing_behind(tmp_path):
     model, processor = small_model("rtmpose")
     with pytest.raises(ConfigError, match="finds no boxes"):
         export_folder(model, processor, tmp_path / "out", with_nms=True)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="is a file; give a folder"):
         export_folder(model, processor, tmp_path / "file")
+
+
+def test_an_export_takes_the_place_of_an_earlier_one_whole(tmp_path):
+    model, processor = small_model("heatmap")
+    export_folder(model, processor, tmp_path)
+    (tmp_path / "end2end.onnx").write_bytes(b"of an earlier export")
+    graph = (tmp_path / "model.onnx").read_bytes()
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    with pytest.raises(CheckpointError, match="computes something else than torch"):
+        export_folder(model, processor, tmp_path)
+    assert (tmp_path / "model.onnx").read_bytes() == graph
+    read_description(tmp_path)
+    export_folder(*small_model("simcc"), tmp_path)
+    assert not (tmp_path / "end2end.onnx").exists()
+
+
+@pytest.mark.parametrize("name", ["rtmpose", "motionbert", "associative_embedding"])
+def test_programs_of_torch_take_any_number_of_images(name, tmp_path):
+    model, processor = small_model(name)
+    export_folder(model, processor, tmp_path, format="torch")
+    inputs = example_inputs(model, processor, 4, seed=4)
+    found = torch.export.load(tmp_path / "model.pt2").module()(inputs)
+    with torch.inference_mode():
+        expected = model(**inputs)
+    for key, value in found.items():
+        torch.testing.assert_close(value, expected[key], rtol=1e-3, atol=1e-3)
+
+
+def test_eight_bits_and_suppression_are_for_onnx(tmp_path):
+    with pytest.raises(ConfigError, match="are for format='onnx', not 'torch'"):
+        export_folder(*small_model("rtmdet"), tmp_path / "out", format="torch", with_nms=True)
 
 
 def test_the_command_writes_the_folder_and_says_how_exact_it_is(tmp_path):
@@ -48,7 +83,7 @@ def test_the_command_writes_the_folder_and_says_how_exact_it_is(tmp_path):
     assert "pred_boxes: " in done.output
     assert "of torch's boxes" in done.output
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"model.onnx", "end2end.onnx", "config.json", "preprocessor_config.json"}
+    assert names == {"model.onnx", "end2end.onnx", "graph.json", "config.json", "preprocessor_config.json"}
     assert json.loads((tmp_path / "out" / "config.json").read_text())["model_type"] == "rtmdet"
 
 

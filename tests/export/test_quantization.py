@@ -111,7 +111,7 @@ def test_the_error_is_measured_and_written_down(name, mode, unit, tmp_path):
     operators = {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
     assert ("QuantizeLinear" if mode == "static" else "DynamicQuantizeLinear") in operators
     assert {path.name for path in tmp_path.iterdir()} == {
-        "model.onnx", "config.json", "preprocessor_config.json", "quantization.json",
+        "model.onnx", "graph.json", "config.json", "preprocessor_config.json", "quantization.json",
     }  # fmt: skip
 
 

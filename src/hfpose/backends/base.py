@@ -13,8 +13,8 @@ from transformers import PreTrainedModel
 from hfpose.errors import ConfigError
 from hfpose.models.shared.devices import accelerate_hook
 
-Backend = Literal["torch", "compile", "onnxruntime"]
-BACKENDS: tuple[Backend, ...] = ("torch", "compile", "onnxruntime")
+Backend = Literal["auto", "torch", "compile", "onnxruntime", "openvino"]
+BACKENDS: tuple[Backend, ...] = ("auto", "torch", "compile", "onnxruntime", "openvino")
 
 
 MAKING = threading.Lock()
@@ -33,11 +33,29 @@ if hasattr(os, "register_at_fork"):
 
 
 class Runner(Protocol):
-    """Computes what a model computes, from what it made of the model at its first call."""
+    """Computes what a model computes, from what it made of the model.
+
+    Attributes:
+        inner_dtype: floating point type of inner layers; None: that of the model's weights.
+    """
+
+    inner_dtype: torch.dtype | None
+
+    @property
+    def name(self) -> str:
+        """The backend that computes."""
+
+    @property
+    def computing_dtype(self) -> torch.dtype:
+        """What inner layers compute in."""
 
     @property
     def memory_format(self) -> torch.memory_format:
         """The order in memory that `pixel_values` are taken in without a copy."""
+
+    @property
+    def input_dtype(self) -> torch.dtype:
+        """The floating point type of inputs."""
 
     def __call__(self, **inputs: Any) -> Any:
         """Outputs of the model by name, for the inputs that the model's `forward` takes by name."""

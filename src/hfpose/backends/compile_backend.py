@@ -28,6 +28,9 @@ class CompiledRunner:
         ConfigError: if this machine has no C++ compiler, which the CPU needs.
     """
 
+    name = "compile"
+    inner_dtype: torch.dtype | None = None
+
     def __init__(self, model: PreTrainedModel) -> None:
         _check_compiler()
         self.model = model
@@ -35,8 +38,16 @@ class CompiledRunner:
         self._compiled: Callable[..., Any] | None = None
 
     @property
+    def computing_dtype(self) -> torch.dtype:
+        return self.model.dtype
+
+    @property
     def memory_format(self) -> torch.memory_format:
         return torch.channels_last if self._is_known else torch.contiguous_format
+
+    @property
+    def input_dtype(self) -> torch.dtype:
+        return self.model.dtype
 
     def __call__(self, **inputs: Any) -> Any:
         check_whole(self.model, "compile")

@@ -14,6 +14,7 @@ from typing import TypeGuard, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 _PACKING = threading.Lock()
 
@@ -44,12 +45,19 @@ _FUSED_ACTIVATIONS: dict[str, tuple[str, list[float]]] = {
 }
 
 
-def inference_copy(model: ModelT) -> ModelT:
+def inference_copy(model: ModelT, inner_dtype: torch.dtype | None = None) -> ModelT:
     """A copy that computes the same as `model` in evaluation mode, up to rounding, in less time.
 
     Weights that stay as they are belong to both. The copy is for calling only: it cannot be trained, saved or moved.
+
+    Args:
+        model: any model.
+        inner_dtype: floating point type of all between the first convolution and the module `head`, which keep the
+            model's own; None: of everything the model's own.
     """
     fast, sequences = _folded_copy(model)
+    if inner_dtype is not None:
+        _lower_inner_layers(fast, sequences, inner_dtype)
     weight = next(fast.parameters(), None)
     if weight is not None and weight.device.type == "cpu" and _has_fused_convolutions(weight.dtype):
         _pack_convolutions(fast, sequences)
@@ -77,6 +85,25 @@ def _folded_copy(model: ModelT) -> tuple[ModelT, list[_Sequence]]:
             setattr(module, conv, folded_convolution(getattr(module, conv), getattr(module, norm)))
             setattr(module, norm, nn.Identity())
     return folded, sequences
+
+
+def _lower_inner_layers(model: nn.Module, sequences: Iterable[_Sequence], dtype: torch.dtype) -> None:
+    """Cast what lies between the first convolution and the head of a folded copy, and what goes in and out of it."""
+    head: nn.Module = model.get_submodule("head")
+    outer = next(head.parameters()).dtype
+    first, _ = next((module, names) for module, names in sequences if module is not head)
+    kept = {*head.modules(), *first.modules()}
+    for module in model.modules():
+        if module not in kept:
+            for weights in (module._parameters, module._buffers):
+                # In the place of what is there, which belongs to the model too.
+                weights |= {
+                    name: _frozen(value.to(dtype)) if isinstance(value, nn.Parameter) else value.to(dtype)
+                    for name, value in weights.items()
+                    if value is not None and value.is_floating_point()
+                }
+    first.register_forward_hook(lambda module, inputs, output: output.to(dtype))
+    head.register_forward_pre_hook(lambda module, inputs: tree_map_only(Tensor, lambda value: value.to(outer), inputs))
 
 
 def folded_convolution(conv: Convolution, norm: nn.BatchNorm2d) -> Convolution:
@@ -144,7 +171,7 @@ def _has_fused_convolutions(dtype: torch.dtype) -> bool:
     if not torch.backends.mkldnn.is_available() or not torch.backends.mkldnn.enabled:
         return False
     names = ("_reorder_convolution_weight", "_convolution_pointwise")
-    return dtype == torch.float32 and all(hasattr(torch.ops.mkldnn, name) for name in names)
+    return dtype in (torch.float32, torch.bfloat16) and all(hasattr(torch.ops.mkldnn, name) for name in names)
 
 
 def _pack_convolutions(model: nn.Module, sequences: Iterable[_Sequence]) -> None:

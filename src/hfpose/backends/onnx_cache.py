@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +16,9 @@ import torch
 from huggingface_hub.utils import WeakFileLock
 from transformers import PreTrainedModel
 
-from hfpose.backends.onnx_graphs import DEFAULT_OPSET, exact_copy, export_graph
+from hfpose.backends.graph_files import graph_metadata, is_intact, read_description, write_description
+from hfpose.backends.onnx_graphs import DEFAULT_OPSET, SessionMaker, exact_copy, export_graph
+from hfpose.backends.onnx_sessions import OnnxSession
 from hfpose.errors import ConfigError
 from hfpose.hub.downloads import cache_dir
 from hfpose.hub.resolve import GRAPH_NAME
@@ -24,8 +27,13 @@ from hfpose.hub.resolve import GRAPH_NAME
 _CODE_FOLDERS = ("backends", "models")
 
 
-def cached_graph(model: PreTrainedModel, image_processor: Any, opset: int = DEFAULT_OPSET) -> Path:
-    """ONNX file of a model, written if the cache has none of the same weights, settings, code and opset.
+def cached_graph(
+    model: PreTrainedModel,
+    image_processor: Any,
+    opset: int = DEFAULT_OPSET,
+    session: SessionMaker = OnnxSession,
+) -> Path:
+    """ONNX file of a model, written if the cache has no intact one of the same weights, settings, code and opset.
 
     Of several processes one writes it and the others wait.
 
@@ -33,6 +41,7 @@ def cached_graph(model: PreTrainedModel, image_processor: Any, opset: int = DEFA
         model: of a family of ours, or transformers' ViTPose.
         image_processor: the one that belongs to it.
         opset: version of ONNX's operators.
+        session: runs the file to compare it with torch.
 
     Raises:
         ConfigError: for a model that cannot be exported, if a package is missing, or if the cache cannot be written.
@@ -44,12 +53,15 @@ def cached_graph(model: PreTrainedModel, image_processor: Any, opset: int = DEFA
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with WeakFileLock(folder.with_name(f".{folder.name}.lock")):
-            if folder.is_dir():
+            if is_intact(folder):
                 return folder / GRAPH_NAME
-            shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
+            for remains in (folder, unfinished):  # damaged, or of a run that was killed
+                shutil.rmtree(remains, ignore_errors=True)
             unfinished.mkdir()
+            print(f"hfpose: writing a graph of the {type(model).__name__} to {folder}, once.", file=sys.stderr)
             try:
-                export_graph(network, image_processor, unfinished / GRAPH_NAME, opset)
+                export_graph(network, image_processor, unfinished / GRAPH_NAME, opset, session)
+                write_description(unfinished, unfinished.iterdir(), graph_metadata(model, image_processor))
                 unfinished.replace(folder)
             finally:
                 shutil.rmtree(unfinished, ignore_errors=True)
@@ -64,6 +76,12 @@ def cached_graph(model: PreTrainedModel, image_processor: Any, opset: int = DEFA
 def onnx_cache_dir() -> Path:
     """Folder of the cache for ONNX files."""
     return cache_dir() / "onnx"
+
+
+def compiled_cache(graph: Path, settings: str) -> Path:
+    """Folder of the cache for what OpenVINO compiles of a graph file, whichever folder that lies in."""
+    key = read_description(graph.parent)["sha256"][graph.name][:24]
+    return cache_dir() / "openvino" / f"{key}-{settings}"
 
 
 def _key(network: PreTrainedModel, image_processor: Any, opset: int) -> str:

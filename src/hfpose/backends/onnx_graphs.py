@@ -11,7 +11,7 @@ import math
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
+from hfpose.backends.extras import require
 from hfpose.backends.fuse import fold_batch_norms
-from hfpose.backends.onnx_packages import require
+from hfpose.backends.graph_files import graph_metadata
 from hfpose.backends.onnx_sessions import OnnxSession
 from hfpose.errors import CheckpointError, ConfigError
 from hfpose.models.auto import FAMILIES
@@ -38,6 +39,9 @@ OPSETS = range(14, 21)
 
 MAX_DIFFERENCE = 1e-4
 """Greatest difference to torch, relative to the greatest value of an output, with which a file counts as right."""
+
+Session = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+SessionMaker = Callable[[Path], Session]
 
 _LEAST_COMMON_PLACES = _STEADY_SHARE = 0.9
 _STEADY_PROBABILITIES = 0.9999
@@ -64,12 +68,16 @@ def check_exportable(model: PreTrainedModel) -> None:
         raise ConfigError(
             f"{type(model).__name__} ({model.config.model_type}) is not one of the models that hfpose exports to ONNX: "
             f'{", ".join(sorted(EXPORTABLE_TYPES))}. Run it with backend="torch"; where another stage of the pipeline '
-            'should use ONNX Runtime, give that as `load_stage(..., backend="onnxruntime")`.'
+            'should use a graph, give that as `load_stage(..., backend="onnxruntime")`.'
         )
 
 
 def export_graph(
-    model: PreTrainedModel, image_processor: Any, path: Path, opset: int = DEFAULT_OPSET
+    model: PreTrainedModel,
+    image_processor: Any,
+    path: Path,
+    opset: int = DEFAULT_OPSET,
+    session: SessionMaker = OnnxSession,
 ) -> dict[str, Difference]:
     """Write a model as an ONNX file, with the names of its inputs and outputs, and compare the file with torch.
 
@@ -81,6 +89,7 @@ def export_graph(
         image_processor: the one that belongs to it.
         path: the file to write. Large models get a second one beside it, with `.data` added to its name.
         opset: version of ONNX's operators.
+        session: runs the file for the comparison.
 
     Returns:
         The difference to torch of each output.
@@ -99,9 +108,10 @@ def export_graph(
     varying = varying_dimensions((*example, *names))
     if getattr(image_processor, "varies_in_size", False):
         _add_sides(varying, {**example, **expected})
-    write_graph(traced, example, {name: expected[name] for name in names}, varying, path, opset)
+    outputs = {name: expected[name] for name in names}
+    write_graph(traced, example, outputs, varying, path, opset, graph_metadata(model, image_processor))
     others = (example_inputs(network, image_processor, count, seed=count) for count in (1, 3))
-    return compare_graph(path, network, others)
+    return compare_graph(session(path), network, others)
 
 
 def exact_copy(model: PreTrainedModel) -> PreTrainedModel:
@@ -176,6 +186,7 @@ def write_graph(
     varying: Mapping[str, Mapping[int, str]],
     path: Path,
     opset: int,
+    metadata: Mapping[str, str],
 ) -> None:
     """Trace a network into an ONNX file.
 
@@ -186,6 +197,7 @@ def write_graph(
         varying: name of each dimension that varies, by input or output and its number.
         path: the file to write.
         opset: version of ONNX's operators.
+        metadata: texts by name that go with the graph.
 
     Raises:
         ConfigError: for an opset that the exporter does not know, or if onnx is not installed.
@@ -214,6 +226,7 @@ def write_graph(
         shutil.rmtree(folder, ignore_errors=True)
     for value in graph.graph.output:
         _name_dimensions(value.type.tensor_type.shape, outputs[value.name].shape, varying.get(value.name, {}))
+    onnx.helper.set_model_props(graph, dict(metadata))
     _save(graph, path)
 
 
@@ -236,18 +249,17 @@ def _save(graph: Any, path: Path) -> None:
     onnx.save_model(graph, str(path), save_as_external_data=is_large, location=data.name if is_large else None)
 
 
-def compare_graph(path: Path, network: Any, examples: Any) -> dict[str, Difference]:
+def compare_graph(session: Session, network: Any, examples: Any) -> dict[str, Difference]:
     """Differences between the outputs of a file and of a network, by name, the greatest of all examples.
 
     Args:
-        path: the ONNX file.
+        session: runs the file.
         network: takes inputs by name and returns outputs by name.
         examples: inputs by name, several times.
 
     Raises:
         CheckpointError: if they are too large.
     """
-    session = OnnxSession(path)
     differences: dict[str, Difference] = {}
     for inputs in examples:
         with torch.inference_mode():

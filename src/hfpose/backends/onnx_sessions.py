@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hfpose.backends.onnx_packages import require
+from hfpose.backends.extras import require
 from hfpose.errors import ConfigError, InputError
 
 _TYPES: dict[str, tuple[torch.dtype, type[np.generic]]] = {

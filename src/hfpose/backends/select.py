@@ -5,15 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PreTrainedModel
 
+from hfpose.backends.auto_backend import AutoRunner, default_backend, openvino_dtype
 from hfpose.backends.base import Backend, Runner, check_backend
+from hfpose.backends.extras import is_installed
 from hfpose.backends.torch_backend import TorchRunner
 from hfpose.errors import ConfigError
 
 
 def make_runner(
-    model: PreTrainedModel, image_processor: Any, backend: Backend, is_private: bool, graph_folder: Path | None = None
+    model: PreTrainedModel,
+    image_processor: Any,
+    backend: Backend,
+    is_private: bool,
+    graph_folder: Path | None = None,
+    inner_dtype: torch.dtype | None = None,
+    graph_device: str = "CPU",
 ) -> Runner | None:
     """What runs a model; None where it is to be called itself.
 
@@ -23,22 +32,33 @@ def make_runner(
         backend: how to run it.
         is_private: whether only the pipeline has the model. With torch, a model of the caller's is called itself.
         graph_folder: an exported folder, where the model has no weights but those.
+        inner_dtype: what inner layers compute in, whatever the type of the weights; None: in that.
+        graph_device: a device of OpenVINO.
 
     Raises:
         ConfigError: for an unknown backend, one that cannot run this model, or one that lacks a package or compiler.
+        CheckpointError: if a graph is damaged or computes something else than the model.
     """
     check_backend(backend)
-    if backend == "onnxruntime":
-        from hfpose.backends.onnx_backend import OnnxRunner
+    if backend == "auto":
+        backend = default_backend()
+    if backend == "auto" and graph_folder is not None:
+        backend = "openvino" if is_installed("openvino") else "onnxruntime"
+    if backend == "auto":
+        return AutoRunner(model, image_processor, inner_dtype) if is_private else None
+    if backend in ("onnxruntime", "openvino"):
+        from hfpose.backends.graph_backend import GraphRunner
 
-        return OnnxRunner(model, image_processor, graph_folder)
+        if backend == "openvino":
+            inner_dtype = openvino_dtype(model, inner_dtype)
+        return GraphRunner(model, image_processor, backend, inner_dtype, graph_folder, graph_device)
     if graph_folder is not None:
         raise ConfigError(
-            f"{graph_folder} has its weights as an ONNX file alone, which backend={backend!r} cannot read. Use "
-            'backend="onnxruntime", or the model that was exported.'
+            f"{graph_folder} has its weights as a graph alone, which backend={backend!r} cannot read. Use "
+            'backend="onnxruntime" or "openvino", or the model that was exported.'
         )
     if backend == "compile":
         from hfpose.backends.compile_backend import CompiledRunner
 
         return CompiledRunner(model)
-    return TorchRunner(model) if is_private else None
+    return TorchRunner(model, inner_dtype) if is_private else None

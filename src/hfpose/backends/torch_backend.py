@@ -25,16 +25,28 @@ class TorchRunner:
     Args:
         model: of a family of ours; others, models in training, and those that accelerate has spread over devices, are run
             as they are.
+        inner_dtype: floating point type of the copy between its first layer and its head; None: the model's.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    name = "torch"
+
+    def __init__(self, model: PreTrainedModel, inner_dtype: torch.dtype | None = None) -> None:
         self.model = model
+        self.inner_dtype = inner_dtype
         self._is_known = model.config.model_type in _KNOWN_TYPES
         self._copy: RecordedNetwork | None = None
 
     @property
+    def computing_dtype(self) -> torch.dtype:
+        return self.inner_dtype or self.model.dtype
+
+    @property
     def memory_format(self) -> torch.memory_format:
         return torch.channels_last if self._is_copied else torch.contiguous_format
+
+    @property
+    def input_dtype(self) -> torch.dtype:
+        return self.model.dtype
 
     def __call__(self, **inputs: Any) -> Any:
         if not self._is_copied:
@@ -45,7 +57,7 @@ class TorchRunner:
     def _make_copy(self) -> RecordedNetwork:
         with MAKING:
             if self._copy is None:
-                self._copy = RecordedNetwork(inference_copy(self.model))
+                self._copy = RecordedNetwork(inference_copy(self.model, self.inner_dtype))
             return self._copy
 
     def __getstate__(self) -> dict[str, Any]:

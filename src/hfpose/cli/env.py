@@ -11,7 +11,16 @@ from hfpose.version import __version__
 
 _PACKAGES = (
     *("torch", "torchvision", "transformers", "huggingface_hub", "safetensors", "accelerate", "numpy"),
-    *("opencv-python", "opencv-python-headless", "pillow", "pillow-heif", "onnx", "onnxruntime", "pyarrow"),
+    *(
+        "opencv-python",
+        "opencv-python-headless",
+        "pillow",
+        "pillow-heif",
+        "onnx",
+        "onnxruntime",
+        "openvino",
+        "pyarrow",
+    ),
 )
 
 

@@ -149,8 +149,9 @@ def _run_model(
     from hfpose.errors import ConfigError
     from hfpose.evaluation.results import read_results
     from hfpose.evaluation.runs import evaluate_detector, evaluate_pose_pipeline
+    from hfpose.models.shared.devices import default_device
     from hfpose.pipelines import PoseEstimationPipeline, pipeline
-    from hfpose.pipelines.stage import default_device, load_stage, task_of
+    from hfpose.pipelines.stage import load_stage, task_of
 
     show_progress = sys.stderr.isatty()
     task = task_of(model)
@@ -164,7 +165,9 @@ def _run_model(
     given: Any = read_results(boxes) if isinstance(boxes, Path) else boxes
     if given != "detector":
         detector = detector or "whole_image"  # not asked, so that there is nothing to load
-    pipe = pipeline("pose-estimation", model=model, detector=detector, device=device, dtype=dtype)
+    pipe = pipeline(
+        "pose-estimation", model=model, detector=detector, device=device, dtype=dtype or "float32", backend="torch"
+    )
     if not isinstance(pipe, PoseEstimationPipeline):
         raise ConfigError(f"{model} finds keypoints in 3D; `hfpose eval` measures pose models in 2D and detectors.")
     return evaluate_pose_pipeline(

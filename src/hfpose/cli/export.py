@@ -1,4 +1,4 @@
-"""`hfpose export`: a model as an ONNX file."""
+"""`hfpose export`: a model as a graph."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ if TYPE_CHECKING:
     from hfpose.export.folders import Export
 
 
-Mode = Literal["dynamic", "static"]  # as in `hfpose.export.quantization`, which loads torch
-FORMATS = ("onnx",)
+Mode = Literal["dynamic", "static"]  # as in `hfpose.export`, which loads torch
+Format = Literal["onnx", "openvino", "torch"]
+FORMATS: tuple[Format, ...] = ("onnx", "openvino", "torch")
 INT8_MODES: tuple[Mode, ...] = ("dynamic", "static")
 
 
 def export(
     name: Annotated[str, typer.Argument(help="Alias, zoo name, hub repository or folder of a model.")],
-    format: Annotated[str, typer.Option(help="onnx")] = "onnx",
-    output: Annotated[Path | None, typer.Option(help="Folder to write. Default: NAME-onnx.")] = None,
+    format: Annotated[str, typer.Option(help="onnx, openvino or torch (torch.export).")] = "onnx",
+    output: Annotated[Path | None, typer.Option(help="Folder to write. Default: NAME-FORMAT.")] = None,
     with_nms: Annotated[
         bool,
         typer.Option(
@@ -44,8 +45,9 @@ def export(
     opset: Annotated[int | None, typer.Option(help="Version of ONNX's operators. Default: 17.")] = None,
     task: Annotated[str | None, typer.Option(help=f"For a name that several tasks know: {', '.join(TASKS)}.")] = None,
 ) -> None:
-    """Write a model as ONNX, with its JSON files, and compare it with torch. Needs the extra `onnx`."""
-    if format not in FORMATS:
+    """Write a model as a graph, with its JSON files, and compare it with torch. Needs the extra `onnx` or `openvino`."""
+    written_as = next((known for known in FORMATS if known == format), None)
+    if written_as is None:
         raise typer.BadParameter(f"{format!r} is none of {', '.join(FORMATS)}.", param_hint="--format")
     if task is not None and task not in TASKS:
         raise typer.BadParameter(f"{task!r} is none of {', '.join(TASKS)}.", param_hint="--task")
@@ -67,7 +69,8 @@ def export(
     written = export_folder(
         stage.model,
         stage.image_processor,
-        output or Path(f"{Path(name).name}-onnx"),
+        output or Path(f"{Path(name).name}-{format}"),
+        format=written_as,
         opset=DEFAULT_OPSET if opset is None else opset,
         with_nms=with_nms,
         int8=mode,

@@ -154,10 +154,10 @@ def predict(
     backend: Annotated[
         str,
         typer.Option(
-            help="What computes the networks: torch, compile (torch.compile) or onnxruntime (needs the extra onnx).",
+            help="What computes the networks: auto (the fastest installed), torch, compile (torch.compile), onnxruntime (needs the extra onnx) or openvino (the extra openvino).",
             rich_help_panel=_MODELS,
         ),
-    ] = "torch",
+    ] = "auto",
     show_alias: Annotated[
         bool, typer.Option("--show-alias", help="List the aliases of models and stop.", rich_help_panel=_MODELS)
     ] = False,

@@ -70,4 +70,6 @@ def _zoo_pipeline(entry: ModelEntry) -> PosePipeline:
         detector=parts.get("detector", entry.default_detector),
         detector_labels=entry.detector_labels,
         device="cpu",
+        dtype="float32",
+        backend="torch",
     )

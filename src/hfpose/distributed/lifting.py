@@ -30,6 +30,8 @@ class SharedBatches:
             takes what there is from files, and lifts the rest.
     """
 
+    name = "stored batches"
+    inner_dtype: torch.dtype | None = None
     memory_format = torch.contiguous_format
 
     def __init__(self, stage: Stage, folder: Path, is_mine: Callable[[int], bool] | None = None) -> None:
@@ -37,6 +39,14 @@ class SharedBatches:
         self._folder = folder
         self._is_mine = is_mine
         self._count = 0
+
+    @property
+    def computing_dtype(self) -> torch.dtype:
+        return self._stage.dtype
+
+    @property
+    def input_dtype(self) -> torch.dtype:
+        return self._stage.dtype
 
     def refresh(self) -> None:
         """Nothing is made of the lifter here."""

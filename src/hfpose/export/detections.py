@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from hfpose.backends.fuse import fold_batch_norms
+from hfpose.backends.graph_files import graph_metadata
 from hfpose.backends.onnx_graphs import DEFAULT_OPSET, check_exportable, exact_copy, example_inputs, write_graph
 from hfpose.backends.onnx_sessions import OnnxSession
 from hfpose.errors import CheckpointError, ConfigError
@@ -59,7 +60,15 @@ def export_detections(model: PreTrainedModel, image_processor: Any, path: Path, 
     detector = _Detector(fold_batch_norms(network), image_processor)
     with torch.inference_mode():
         outputs = dict(zip(OUTPUTS, detector(*inputs.values()), strict=True))
-    write_graph(detector, inputs, outputs, {name: {0: "batch"} for name in (INPUT, *OUTPUTS)}, path, opset)
+    write_graph(
+        detector,
+        inputs,
+        outputs,
+        {name: {0: "batch"} for name in (INPUT, *OUTPUTS)},
+        path,
+        opset,
+        graph_metadata(model, image_processor),
+    )
     return _compare(path, _Detector(network, image_processor), network, image_processor)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
-from hfpose.backends.onnx_packages import require
+from hfpose.backends.extras import require
 from hfpose.backends.onnx_sessions import OnnxSession
 from hfpose.errors import ConfigError
 from hfpose.export.samples import Apart, Sample, distance_apart, make_samples

@@ -37,7 +37,16 @@ from huggingface_hub.utils import WeakFileLock, validate_repo_id
 from safetensors import SafetensorError, safe_open
 
 from hfpose.errors import CheckpointError, ConfigError, DownloadError, UnknownModelError
-from hfpose.hub.downloads import cache_dir, download_file, downloads_dir, file_name, sha256_of
+from hfpose.hub.downloads import (
+    GRAPH_FOLDERS,
+    cache_dir,
+    download_file,
+    downloads_dir,
+    file_name,
+    folder_size,
+    graphs_size,
+    sha256_of,
+)
 from hfpose.hub.zoo import TASKS, ModelEntry, Task, find_entry, get_entry, get_main_entry
 
 Converter = Callable[[str, Path, Path], object]
@@ -54,8 +63,8 @@ def register_converter(convert: Converter) -> None:
 PIPELINE_INDEX = "pose_pipeline.json"
 """File that names the parts of a saved pipeline, each in a folder of its own."""
 
-GRAPH_NAME = "model.onnx"
-"""The network of an exported folder."""
+GRAPH_NAME, OPENVINO_NAME = "model.onnx", "model.xml"
+"""The network of an exported folder, as ONNX or in OpenVINO's own format."""
 
 
 @dataclass(frozen=True)
@@ -188,15 +197,15 @@ def list_cached() -> list[CachedModel]:
     """The converted models in our cache, by name."""
     folders = sorted(_models_dir().iterdir()) if _models_dir().is_dir() else []
     return [
-        CachedModel(folder.name, folder, _size(folder), folder.stat().st_mtime)
+        CachedModel(folder.name, folder, folder_size(folder), folder.stat().st_mtime)
         for folder in folders
         if folder.is_dir() and not folder.name.startswith(".")
     ]
 
 
 def unlisted_size() -> int:
-    """Bytes in our cache beside `list_cached`: unfinished downloads, checkpoints given beside a name, old formats."""
-    return _size(cache_dir()) - sum(model.size for model in list_cached())
+    """Bytes in our cache beside `list_cached` and graphs: unfinished downloads, checkpoints given beside a name, old formats."""
+    return folder_size(cache_dir()) - graphs_size() - sum(model.size for model in list_cached())
 
 
 def clean_cache(names: Iterable[str] | None = None) -> int:
@@ -223,9 +232,14 @@ def clean_cache(names: Iterable[str] | None = None) -> int:
         with _lock(name):
             _remove(cached[name].path)
     if names is None:
-        for rest in (_models_dir().parent, downloads_dir(), cache_dir() / "checkpoints", cache_dir() / "onnx"):
-            freed += _size(rest)
-            shutil.rmtree(rest, ignore_errors=True)
+        rest = [
+            _models_dir().parent,
+            downloads_dir(),
+            *(cache_dir() / name for name in ("checkpoints", *GRAPH_FOLDERS)),
+        ]
+        for folder in rest:
+            freed += folder_size(folder)
+            shutil.rmtree(folder, ignore_errors=True)
     return freed
 
 
@@ -263,7 +277,7 @@ def _checked_folder(folder: Path) -> Path:
         for shard in _shards(index):
             child_path(index.parent, shard)
     weights = list(folder.rglob("*.safetensors"))
-    if not weights and not any(folder.rglob(GRAPH_NAME)):
+    if not weights and not any(any(folder.rglob(name)) for name in (GRAPH_NAME, OPENVINO_NAME)):
         raise CheckpointError(
             f"'{folder}' has no weights as safetensors. Other formats (.bin, .pth) can run code when they are loaded and "
             "are not. Convert them: `hfpose convert` for checkpoints of the zoo's models, "
@@ -492,7 +506,3 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(removed, ignore_errors=True)
     folder.rename(removed)
     shutil.rmtree(removed, ignore_errors=True)
-
-
-def _size(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())

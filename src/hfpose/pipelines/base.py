@@ -329,14 +329,14 @@ class PosePipeline(StagedPipeline):
         device_map: DeviceMap | None = None,
         max_memory: Memory | None = None,
         offload_folder: str | Path | None = None,
-        dtype: torch.dtype | str | None = None,
-        backend: Backend = "torch",
+        dtype: torch.dtype | str | None = "auto",
+        backend: Backend = "auto",
         revision: str | None = None,
         token: str | bool | None = None,
     ) -> Self:
         """The pipeline that `save_pretrained` wrote to a folder, or that was pushed to a repository.
 
-        For where it goes (`device`, `device_map`, `max_memory`, `offload_folder`) and `backend` see `hfpose.pipeline`.
+        For where it goes (`device`, `device_map`, `max_memory`, `offload_folder`), `dtype` and `backend` see `hfpose.pipeline`.
 
         Raises:
             ConfigError: if there is no index file, it cannot be used, or it does not name all parts.

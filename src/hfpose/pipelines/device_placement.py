@@ -20,8 +20,8 @@ import torch
 from transformers import PreTrainedModel
 
 from hfpose.errors import InputError
-from hfpose.models.shared.devices import accelerate_hook
-from hfpose.pipelines.stage import Stage, as_dtype, default_device
+from hfpose.models.shared.devices import accelerate_hook, default_device, existing_device
+from hfpose.pipelines.stage import Stage, is_openvino_device
 
 if TYPE_CHECKING:
     from typing import Self
@@ -75,19 +75,24 @@ class StagedPipeline:
         """Where each stage is: its device, or for one that is split the device of each part."""
         return {name: _whereabouts(stage) for name, stage in self.stages.items()}
 
+    @property
+    def backends(self) -> dict[str, str]:
+        """What runs each stage, and what its inner layers compute in, such as `"openvino bfloat16"`."""
+        return {name: stage.backend for name, stage in self.stages.items()}
+
     def to(self, device: torch.device | str | int | None = None, dtype: torch.dtype | str | None = None) -> Self:
         """Put all stages on one device, wherever they were, and give them a floating point type; returns the pipeline.
 
         Raises:
             InputError: if this machine has no such device.
         """
-        target = None if device is None else _existing_device(device)
+        target = None if device is None else existing_device(device)
         for stage in self.stages.values():
             if target is not None:
                 release(stage.model)
                 torch.nn.Module.to(stage.model, device=target)
             if dtype is not None:
-                torch.nn.Module.to(stage.model, dtype=as_dtype(dtype, stage.model.device))
+                stage.cast(dtype)
         return self.refresh()
 
     def refresh(self) -> Self:
@@ -153,7 +158,7 @@ class StagedPipeline:
         """
         from accelerate.hooks import add_hook_to_module
 
-        target = _existing_device(device)
+        target = existing_device(device)
         models = [stage.model for stage in self.stages.values()]
         for model in models:
             release(model)
@@ -185,15 +190,17 @@ class Placement:
             raise InputError(f"Give device={self.device!r} for one device for everything, or device_map, not both.")
 
     @property
-    def loading_device(self) -> torch.device:
+    def loading_device(self) -> torch.device | str:
         """Where the stages are loaded: what is to be spread is loaded into the CPU's memory."""
+        if is_openvino_device(self.device):
+            return str(self.device)
         if self.device_map is not None:
             return torch.device("cpu")
         if self.device is None or self.device == "auto":
             return default_device()
         if self.device == -1:  # as in transformers
             return torch.device("cpu")
-        return torch.device("meta") if str(self.device) == "meta" else _existing_device(self.device)
+        return existing_device(self.device)
 
     def apply(self, pipeline: PipelineT) -> PipelineT:
         """Spread what has been loaded, if that is wanted."""
@@ -254,7 +261,7 @@ def usable_memory(max_memory: Memory | None = None) -> dict[Device, int]:
         return {device: max(0, _usable_part(device, size)) for device, size in free.items()}
     for device in max_memory:
         if device != "disk":
-            _existing_device(device)
+            existing_device(device)
     try:
         return get_max_memory({device: size for device, size in max_memory.items() if device != "disk"})
     except ValueError as error:
@@ -380,43 +387,9 @@ def _checked_devices(device_map: Mapping[str, Any], stages: Mapping[str, Stage])
             reason = "This pipeline has no such stage" if name in STAGE_NAMES else "There is no such stage"
             raise InputError(f"device_map has a device for {name!r}. {reason}; it has: {known}.")
     return {
-        name: "disk" if device_map.get(name) == "disk" else str(_existing_device(device_map.get(name)))
+        name: "disk" if device_map.get(name) == "disk" else str(existing_device(device_map.get(name)))
         for name in stages
     }
-
-
-def _existing_device(device: torch.device | str | int | None) -> torch.device:
-    """A device of this machine, the default one for None; an accelerator without a number gets the current one's.
-
-    Raises:
-        InputError: if there is no such device.
-    """
-    if device is None:
-        return _numbered(default_device())
-    try:
-        wanted = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise InputError(f"{device!r} names no device. This machine has: {', '.join(_devices())}.") from error
-    numbered = _numbered(wanted)
-    if str(numbered) not in _devices():
-        raise InputError(f"There is no device {str(wanted)!r}. This machine has: {', '.join(_devices())}.")
-    return numbered
-
-
-def _numbered(device: torch.device) -> torch.device:
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    if device.index is None and accelerator is not None and device.type == accelerator.type != "mps":
-        return torch.device(device.type, torch.accelerator.current_device_index())
-    return torch.device("cpu") if device.type == "cpu" else device
-
-
-def _devices() -> list[str]:
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    if accelerator is None:
-        return ["cpu"]
-    if accelerator.type == "mps":
-        return ["cpu", "mps", "mps:0"]
-    return ["cpu", *(f"{accelerator.type}:{index}" for index in range(torch.accelerator.device_count()))]
 
 
 def _whereabouts(stage: Stage) -> Any:

@@ -59,7 +59,7 @@ def pipeline(
     max_memory: Memory | None = None,
     offload_folder: str | Path | None = None,
     dtype: torch.dtype | str | None = None,
-    backend: Backend = "torch",
+    backend: Backend = "auto",
     revision: str | None = None,
     token: str | bool | None = None,
     batch_size: int | None = None,
@@ -90,15 +90,19 @@ def pipeline(
         detector_weights: the same for `detector`.
         pose_weights: the same for `pose`.
         device: `"cpu"`, `"cuda"`, `"cuda:1"`, `"mps"`, ...; default (and `"auto"`): the accelerator if there is one,
-            else the CPU, which -1 means too.
+            else the CPU, which -1 means too. With `backend="openvino"` also `"gpu"` or `"npu"`, as OpenVINO names Intel's.
         device_map: spreads the stages over devices instead: `"auto"`, `"balanced"`, or a dict such as
             `{"detector": "cpu", "pose": "cuda:1"}`; see `place` of the pipeline, also for the next two.
         max_memory: what may be used of each device, such as `{0: "2GB", "cpu": "8GB"}`.
         offload_folder: where weights go that no memory holds.
-        dtype: floating point type of the models, such as `"float16"` or `"fp16"`, or `"auto"`, the fastest that the
-            device computes natively; default float32.
+        dtype: floating point type of the models, such as `"float32"`, `"float16"` or `"fp16"`. Default `"auto"`: for
+            families that lose no accuracy the fastest that the device computes natively, for all but the first layer and
+            the head; float32 for others. The environment variable HFPOSE_DTYPE names another default.
         backend: what computes the networks: `"torch"`, `"compile"` (torch.compile, whose first calls take long and later
-            ones less), or `"onnxruntime"` (the extra `onnx`; the first use of a model writes an ONNX file to the cache).
+            ones less), or `"onnxruntime"` (the extra `onnx`) or `"openvino"` (the extra `openvino`), for which the first use
+            of a model writes an ONNX file to the cache. Default `"auto"`: on a CPU OpenVINO where it is installed,
+            else torch; `pipe.backends` tells. The environment variable HFPOSE_BACKEND names another
+            default. Model objects run as they are.
         revision: branch, tag or commit of the model's hub repository.
         token: for the Hub; by default the one that is logged in with.
         batch_size, num_workers: of calls that do not give them.
@@ -127,7 +131,7 @@ def pipeline(
             "hfpose runs no code that comes with a model, so trust_remote_code=True has no use. Leave it out; models of "
             "families that hfpose or transformers know load without it."
         )
-    dtype = torch_dtype if dtype is None else dtype
+    dtype = next((given for given in (dtype, torch_dtype) if given is not None), "auto")
     defaults = {"batch_size": batch_size, "num_workers": num_workers}
     placement = Placement(device, device_map, max_memory, offload_folder)
     loader = _Loader(placement.loading_device, dtype, token, backend)
@@ -221,7 +225,7 @@ class _Detector:
 class _Loader:
     """Loads the stages of one pipeline."""
 
-    device: torch.device
+    device: torch.device | str
     dtype: torch.dtype | str | None
     token: str | bool | None
     backend: Backend = "torch"

@@ -25,14 +25,15 @@ from transformers.models.auto.modeling_auto import (
     MODEL_MAPPING,
 )
 
+from hfpose.backends.auto_backend import fastest_dtype
 from hfpose.backends.base import Backend, Runner, check_backend
 from hfpose.backends.select import make_runner
 from hfpose.checkpoints.guard import loading_bounded
 from hfpose.errors import ConfigError, InputError
-from hfpose.hub.resolve import GRAPH_NAME, PIPELINE_INDEX, resolve
+from hfpose.hub.resolve import GRAPH_NAME, OPENVINO_NAME, PIPELINE_INDEX, resolve
 from hfpose.hub.zoo import Task, find_entry
 from hfpose.models.auto import LIFTER_TYPES
-from hfpose.models.shared.devices import accelerate_hook
+from hfpose.models.shared.devices import accelerate_hook, existing_device
 from hfpose.ops.quiet import without_progress_bars
 
 _AUTO_MODELS: dict[Task, Any] = {
@@ -74,17 +75,33 @@ class Stage:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Floating point type of the weights and inputs."""
+        """Floating point type of the inputs."""
         return self._placement[1]
 
     @property
     def _placement(self) -> tuple[torch.device, torch.dtype]:
         # A model of the caller's may be moved at any time; of others `refresh` tells.
-        return _placement(self.model) if self.runner is None else self._known_placement
+        if self.runner is None:
+            return _device(self.model), self.model.dtype
+        return self._known_placement
 
     @cached_property
     def _known_placement(self) -> tuple[torch.device, torch.dtype]:
-        return _placement(self.model)
+        assert self.runner is not None
+        return _device(self.model), self.runner.input_dtype
+
+    @property
+    def backend(self) -> str:
+        """What runs the model, and what its inner layers compute in, such as `"torch float32"`."""
+        if self.runner is None:
+            return f"torch {_dtype_name(self.model.dtype)}"
+        return f"{self.runner.name} {_dtype_name(self.runner.computing_dtype)}"
+
+    def cast(self, dtype: torch.dtype | str) -> None:
+        """Give the model a floating point type, as `load_stage` does; `refresh` has to follow."""
+        inner_dtype = _cast(self.model, dtype, self.model.device, self.runner is not None)
+        if self.runner is not None:
+            self.runner.inner_dtype = inner_dtype
 
     def refresh(self) -> None:
         """Note that the model was moved, cast, or given other weights."""
@@ -102,9 +119,27 @@ class Stage:
         self.image_processor.save_pretrained(folder)
 
 
-def _placement(model: PreTrainedModel) -> tuple[torch.device, torch.dtype]:
+def _cast(
+    model: PreTrainedModel, dtype: torch.dtype | str, device: torch.device, is_private: bool
+) -> torch.dtype | None:
+    """Give a model the type that `load_stage` is asked for; returns what inner layers compute in where that is another."""
+    inner_dtype = None
+    if dtype == "auto":
+        if not is_private:
+            return None
+        inner_dtype, dtype = fastest_dtype(model, device), torch.float32  # weights stay exact, to be saved or trained
+        inner_dtype = None if inner_dtype == dtype else inner_dtype
+    torch.nn.Module.to(model, dtype=as_dtype(dtype))
+    return inner_dtype
+
+
+def _dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _device(model: PreTrainedModel) -> torch.device:
     device = getattr(accelerate_hook(model), "execution_device", None)
-    return model.device if device is None else torch.device(device), model.dtype
+    return model.device if device is None else torch.device(device)
 
 
 def task_of(model: str | Path) -> Task:
@@ -177,21 +212,32 @@ def load_stage(
         task: the stage that it is for.
         image_processor: replaces the one that lies beside the model; needed only for a model object that was not
             loaded from a folder or repository.
-        device: where to put the model; None leaves a model object where it is.
-        dtype: floating point type of the weights; None takes float32, or leaves a model object as it is.
-        backend: what computes the outputs: `"torch"`, `"compile"` for torch.compile, or `"onnxruntime"`, which also takes
-            the folders that `hfpose export` writes.
+        device: where to put the model; None leaves a model object where it is. With `backend="openvino"` also `"gpu"`,
+            `"gpu.1"` or `"npu"`, devices of OpenVINO that torch need not know.
+        dtype: floating point type of the weights; None takes float32, or leaves a model object as it is. `"auto"` is
+            for families that lose no accuracy what the device computes natively and fastest, as the type of all between
+            the first layer and the head; weights are float32. It leaves a model object as it is.
+        backend: what computes the outputs: `"auto"` for the fastest that is installed, `"torch"`, `"compile"` for torch.compile, `"onnxruntime"` or `"openvino"`, which
+            also take the folders that `hfpose export` writes.
         revision: branch, tag or commit of a hub repository.
         token: for the Hub; by default the one that is logged in with.
 
     Raises:
         UnknownModelError: if nothing has that name.
         DownloadError: if it cannot be fetched.
+        InputError: for a device that this machine does not have.
         ConfigError: for a model of another stage; for an unknown backend, one that cannot run this model, or one that lacks a package or compiler.
-        CheckpointError: if configuration and weights do not belong together.
+        CheckpointError: if configuration and weights do not belong together, or a graph is damaged.
     """
     check_backend(backend)
-    graph_folder = None
+    graph_folder, graph_device = None, "CPU"
+    if is_openvino_device(device):
+        if backend != "openvino":
+            raise InputError(
+                f'{device!r} is a device of OpenVINO; give backend="openvino" with it, or a device of torch.'
+            )
+        device, graph_device = "cpu", str(device).upper()
+    device = None if device is None else existing_device(device)
     if isinstance(model, PreTrainedModel):
         loaded, folder = model, str(model.name_or_path or "")
         if image_processor is None and not folder:
@@ -208,17 +254,19 @@ def load_stage(
             with without_progress_bars(), loading_bounded(folder):
                 loaded = _AUTO_MODELS[task].from_pretrained(folder, dtype=torch.float32, trust_remote_code=False)
     processor = image_processor or _load_image_processor(folder, loaded.config)
+    is_private, inner_dtype = loaded is not model, None
     if dtype is not None:
-        torch.nn.Module.to(loaded, dtype=as_dtype(dtype, device))
+        inner_dtype = _cast(loaded, dtype, device or loaded.device, is_private)
     if device is not None:
         torch.nn.Module.to(loaded, device=device)
-    runner = make_runner(loaded.eval(), processor, backend, loaded is not model, graph_folder)
+    runner = make_runner(loaded.eval(), processor, backend, is_private, graph_folder, inner_dtype, graph_device)
     return Stage(loaded, processor, runner)
 
 
 def _has_only_graph(folder: Path) -> bool:
-    """Whether a folder has its weights as an ONNX file alone."""
-    return (folder / GRAPH_NAME).is_file() and not any(folder.glob("*.safetensors"))
+    """Whether a folder has its weights as a graph alone."""
+    has_graph = any((folder / name).is_file() for name in (GRAPH_NAME, OPENVINO_NAME))
+    return has_graph and not any(folder.glob("*.safetensors"))
 
 
 def _without_weights(folder: str, task: Task) -> PreTrainedModel:
@@ -241,19 +289,14 @@ def _load_image_processor(folder: str, config: PreTrainedConfig) -> Any:
 _DTYPE_NAMES = {"fp16": "float16", "half": "float16", "bf16": "bfloat16", "fp32": "float32", "float": "float32"}
 
 
-def as_dtype(dtype: torch.dtype | str, device: torch.device | str | None = None) -> torch.dtype:
-    """A floating point type by its name or a short form of it; `"auto"` is the fastest that the device computes natively.
+def as_dtype(dtype: torch.dtype | str) -> torch.dtype:
+    """A floating point type by its name or a short form of it.
 
     Raises:
         InputError: for a name of no floating point type.
     """
     if isinstance(dtype, torch.dtype):
         return dtype
-    if dtype == "auto":
-        place = default_device() if device is None else torch.device(device)
-        if place.type == "cuda":
-            return torch.bfloat16 if torch.cuda.get_device_capability(place)[0] >= 8 else torch.float16
-        return torch.float32 if place.type == "cpu" else torch.float16
     name = dtype.removeprefix("torch.")
     found = getattr(torch, _DTYPE_NAMES.get(name, name), None)
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
@@ -263,6 +306,6 @@ def as_dtype(dtype: torch.dtype | str, device: torch.device | str | None = None)
     return found
 
 
-def default_device() -> torch.device:
-    """The accelerator of this machine if torch sees one, else the CPU."""
-    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+def is_openvino_device(device: object) -> bool:
+    """Whether a device is named as OpenVINO names what torch has no name for."""
+    return isinstance(device, str) and device.lower().partition(".")[0] in ("gpu", "npu")

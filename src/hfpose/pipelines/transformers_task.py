@@ -11,9 +11,10 @@ from transformers import AutoModelForPoseEstimation, PreTrainedModel
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from hfpose.errors import ConfigError
+from hfpose.models.shared.devices import default_device
 from hfpose.pipelines.factory import DIRECT_3D, detector_for
 from hfpose.pipelines.pose_estimation import PoseEstimationPipeline
-from hfpose.pipelines.stage import default_device, load_stage
+from hfpose.pipelines.stage import load_stage
 
 TASK = "pose-estimation"
 

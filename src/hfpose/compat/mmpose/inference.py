@@ -21,10 +21,11 @@ from hfpose.hub.resolve import resolve
 from hfpose.hub.zoo import find_entry
 from hfpose.keypoints import load_schema, schema_for_config
 from hfpose.models.auto import LIFTER_TYPES
+from hfpose.models.shared.devices import default_device
 from hfpose.models.shared.top_down import check_image_boxes
 from hfpose.pipelines.one_stage import OneStageEstimator, is_one_stage
 from hfpose.pipelines.options import CallOptions
-from hfpose.pipelines.stage import Stage, default_device, load_stage, task_of
+from hfpose.pipelines.stage import Stage, load_stage, task_of
 from hfpose.pipelines.top_down import TopDownEstimator
 from hfpose.results import PoseOutput
 

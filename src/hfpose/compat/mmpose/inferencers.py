@@ -357,7 +357,7 @@ def _build(
         detector_weights=weights_of_detector,
         detector_labels=[category_ids] if isinstance(category_ids, int) else category_ids,
         device=device,
-        **options,
+        **{"dtype": "float32", "backend": "torch", **options},  # what the reference computes
     )
     if pipe.detector is None and not pipe.is_one_stage:
         pipe.whole_image = True

@@ -350,7 +350,7 @@ class RTMOForPoseEstimation(RTMOPreTrainedModel):
             keypoints = offsets * scales[:, None, None] + points[:, None]
         regressions = flatten_levels(levels["boxes"]).float()
         return RTMOPlaces(
-            logits=flatten_levels(levels["logits"]).squeeze(-1),
+            logits=flatten_levels(levels["logits"])[..., 0],
             boxes=decode_center_boxes(regressions, points, scales),
             regressions=regressions,
             keypoint_logits=flatten_levels(levels["visibilities"]),

@@ -9,10 +9,53 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hfpose.errors import InputError
+
 
 def accelerate_hook(model: nn.Module) -> Any:
     """What accelerate has put on a model that it spreads over devices or brings to one by turns; None on others."""
     return vars(model).get("_hf_hook")  # getattr of a module is slow where there is nothing
+
+
+def default_device() -> torch.device:
+    """The accelerator of this machine if torch sees one, else the CPU."""
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
+def existing_device(device: torch.device | str | int | None) -> torch.device:
+    """A device of this machine, the default one for None; an accelerator without a number gets the current one's.
+
+    Raises:
+        InputError: if there is no such device.
+    """
+    if device is None:
+        return _numbered(default_device())
+    try:
+        wanted = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"{device!r} names no device. This machine has: {', '.join(_devices())}.") from error
+    if wanted.type == "meta":  # of no machine, for models without weights
+        return wanted
+    numbered = _numbered(wanted)
+    if str(numbered) not in _devices():
+        raise InputError(f"There is no device {str(wanted)!r}. This machine has: {', '.join(_devices())}.")
+    return numbered
+
+
+def _numbered(device: torch.device) -> torch.device:
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if device.index is None and accelerator is not None and device.type == accelerator.type != "mps":
+        return torch.device(device.type, torch.accelerator.current_device_index())
+    return torch.device("cpu") if device.type == "cpu" else device
+
+
+def _devices() -> list[str]:
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None:
+        return ["cpu"]
+    if accelerator.type == "mps":
+        return ["cpu", "mps", "mps:0"]
+    return ["cpu", *(f"{accelerator.type}:{index}" for index in range(torch.accelerator.device_count()))]
 
 
 def to_device(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:

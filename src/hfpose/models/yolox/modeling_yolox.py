@@ -168,7 +168,7 @@ class YOLOXForObjectDetection(YOLOXPreTrainedModel):
         shapes = [(level.shape[-2], level.shape[-1]) for level in box_levels]
         points = level_points(shapes, self.config.strides, pixel_values.device)
         strides = level_strides(shapes, self.config.strides, pixel_values.device)
-        logits, objectness = flatten_levels(class_levels), flatten_levels(objectness_levels).squeeze(-1)
+        logits, objectness = flatten_levels(class_levels), flatten_levels(objectness_levels)[..., 0]
         regressions = flatten_levels(box_levels).float()
         boxes, loss = decode_center_boxes(regressions, points, strides), None
         if labels is not None:

@@ -184,8 +184,8 @@ class YOLOXPoseForPoseEstimation(YOLOXPosePreTrainedModel):
         offsets = flatten_levels(levels["offsets"]).float().unflatten(-1, (-1, 2))
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         output = YOLOXPoseOutput(
-            logits=flatten_levels(levels["logits"]).squeeze(-1),
-            objectness=flatten_levels(levels["objectness"]).squeeze(-1),
+            logits=flatten_levels(levels["logits"])[..., 0],
+            objectness=flatten_levels(levels["objectness"])[..., 0],
             pred_boxes=decode_center_boxes(regressions, points, scales),
             pred_keypoints=offsets * scales[:, None, None] + points[:, None],
             keypoint_logits=flatten_levels(levels["visibilities"]),

@@ -1,0 +1,161 @@
+"""Stages that ONNX Runtime or OpenVINO computes from a graph."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
+
+from hfpose.backends.base import MAKING, check_whole
+from hfpose.backends.extras import require
+from hfpose.backends.graph_files import check_graph_folder
+from hfpose.backends.onnx_cache import cached_graph, compiled_cache
+from hfpose.backends.onnx_graphs import check_exportable
+from hfpose.backends.onnx_sessions import OnnxSession
+from hfpose.backends.openvino_sessions import OpenVinoSession
+from hfpose.errors import ConfigError
+from hfpose.hub.resolve import GRAPH_NAME, OPENVINO_NAME
+from hfpose.models.shared.lifting import MirroredLifting
+
+GraphBackend = Literal["onnxruntime", "openvino"]
+GraphSession = OnnxSession | OpenVinoSession
+
+# Sessions of a forked child's parent: to delete one would wait for its threads, which do not exist in the child.
+_LEFT_BEHIND: list[GraphSession | None] = []
+
+
+class GraphRunner:
+    """Runs a model from a graph, which is written when it is needed and loaded when the runner is made.
+
+    Args:
+        model: of a family of ours, or transformers' ViTPose.
+        image_processor: the one that belongs to it.
+        backend: what runs the graph.
+        inner_dtype: what inner layers compute in; None: the type of the model's weights. ONNX Runtime computes in float32.
+        folder: an exported folder that has the weights, which `model` then need not have. None: the cache.
+        device: as OpenVINO names it; its inputs and outputs are on the CPU whatever that is.
+
+    Raises:
+        ConfigError: for another model, a type or device that the backend cannot use, or if a package is missing.
+        CheckpointError: if the graph in `folder` is damaged, or one that is written does not compute what torch computes.
+    """
+
+    memory_format = torch.contiguous_format
+    input_dtype = torch.float32
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        image_processor: Any,
+        backend: GraphBackend = "onnxruntime",
+        inner_dtype: torch.dtype | None = None,
+        folder: Path | None = None,
+        device: str = "CPU",
+    ) -> None:
+        check_exportable(model)
+        self.model = model
+        self.name: GraphBackend = backend
+        self.folder = folder
+        self._image_processor = image_processor
+        self.inner_dtype = inner_dtype
+        self._device = device
+        self._session: GraphSession | None = None
+        self._process = os.getpid()
+        require(backend, f'backend="{backend}"')
+        if folder is None:
+            require("onnx", f'backend="{backend}"')
+        else:
+            check_graph_folder(folder, model)
+        if model.device.type != "meta":
+            self._current_session()
+
+    @property
+    def computing_dtype(self) -> torch.dtype:
+        return self.inner_dtype or self.model.dtype
+
+    def __call__(self, *, flip_test: bool = False, **inputs: Tensor) -> ModelOutput:
+        """Outputs of the model by name.
+
+        Args:
+            flip_test: of a lifter, average over the mirrored clip.
+            inputs: as the model's `forward` takes them.
+
+        Raises:
+            ConfigError: for a flip test that lies within the network, of which the file has only the plain one.
+        """
+        if flip_test and not isinstance(self.model, MirroredLifting):
+            raise ConfigError(
+                f"The graph of {type(self.model).__name__} cannot average over mirrored images, as its flip test lies "
+                'within the network. Leave flip_test out, or use backend="torch".'
+            )
+        session = self._current_session()
+        if isinstance(self.model, MirroredLifting):
+            return ModelOutput(keypoints_3d=self._lift(session, flip_test, **inputs))
+        return ModelOutput(**session(inputs))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_session": None}  # made anew where it is loaded
+
+    def refresh(self) -> None:
+        self._session = None
+
+    def _lift(
+        self, session: GraphSession, flip_test: bool, keypoints_2d: Tensor, frame_mask: Tensor | None = None
+    ) -> Tensor:
+        model: Any = self.model
+        mask = torch.ones(keypoints_2d.shape[:2], dtype=torch.bool) if frame_mask is None else frame_mask
+        return model.lift_with(
+            lambda clips: session({"keypoints_2d": clips, "frame_mask": mask})["keypoints_3d"], keypoints_2d, flip_test
+        )
+
+    def _current_session(self) -> GraphSession:
+        check_whole(self.model, self.name)
+        self._check_placement()
+        with MAKING:
+            if self._session is None or self._process != os.getpid():  # a forked child has no threads of its parent's
+                session = self._make_session()
+                if self._process != os.getpid():
+                    _LEFT_BEHIND.append(self._session)
+                self._session, self._process = session, os.getpid()
+            return self._session
+
+    def _check_placement(self) -> None:
+        if self.name == "openvino":
+            if self.model.device.type != "cpu":
+                raise ConfigError(
+                    f'backend="openvino" cannot follow the {type(self.model).__name__} to {self.model.device}. For '
+                    'OpenVINO\'s own devices give device="gpu" or "npu", else use backend="torch".'
+                )
+        elif self.computing_dtype != torch.float32:
+            raise ConfigError(
+                f'The {type(self.model).__name__} is in {self.computing_dtype}, but backend="onnxruntime" computes in float32. '
+                'Leave dtype out, or use backend="torch" or "openvino".'
+            )
+
+    def _make_session(self) -> GraphSession:
+        if self.name == "onnxruntime":
+            return OnnxSession(self._graph(OnnxSession), self.model.device)
+        path = self._graph(partial(OpenVinoSession, dtype=torch.float32))
+        dtype = str(self.computing_dtype).removeprefix("torch.")
+        return OpenVinoSession(
+            path, self._device, self.computing_dtype, compiled_cache(path, f"{self._device}-{dtype}")
+        )
+
+    def _graph(self, session: Any) -> Path:
+        """The file to load."""
+        if self.folder is None:
+            return cached_graph(self.model, self._image_processor, session=session)
+        names = (OPENVINO_NAME, GRAPH_NAME) if self.name == "openvino" else (GRAPH_NAME,)
+        found = next((self.folder / name for name in names if (self.folder / name).is_file()), None)
+        if found is None:
+            raise ConfigError(
+                f"{self.folder} has no {GRAPH_NAME}, which backend={self.name!r} needs. Use "
+                'backend="openvino", or export the model with `--format onnx`.'
+            )
+        return found

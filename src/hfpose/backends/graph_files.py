@@ -1,0 +1,85 @@
+"""What lies beside the files of a graph: which model it is of, and hashes by which damage shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from hfpose.errors import CheckpointError, ConfigError
+from hfpose.hub.downloads import sha256_of
+from hfpose.keypoints import schema_for_config
+from hfpose.version import __version__
+
+DESCRIPTION_NAME = "graph.json"
+
+
+def graph_metadata(model: PreTrainedModel, image_processor: Any) -> dict[str, str]:
+    """What a program that has only the graph needs to know of it, as text."""
+    facts: dict[str, Any] = {"hfpose_version": __version__, "model_type": model.config.model_type}
+    if model.main_input_name == "pixel_values":
+        facts |= {"layout": "NCHW", "color": "RGB", "size": image_processor.size}
+        facts |= {name: getattr(image_processor, name, None) for name in ("image_mean", "image_std")}
+    if getattr(model.config, "keypoint_schema", None):
+        facts["keypoint_names"] = schema_for_config(model.config).keypoint_names
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in facts.items()}
+
+
+def write_description(folder: Path, files: Iterable[Path], metadata: dict[str, str] | None = None) -> None:
+    """Write the hashes of files of a folder, and what their graph is of."""
+    hashes = {path.name: sha256_of(path) for path in sorted(files)}
+    content = json.dumps({"metadata": metadata or {}, "sha256": hashes}, indent=2) + "\n"
+    (folder / DESCRIPTION_NAME).write_text(content, encoding="utf-8")
+
+
+def read_description(folder: Path) -> dict[str, dict[str, str]]:
+    """What `write_description` wrote.
+
+    Raises:
+        CheckpointError: if it is not there, or a file is not the one that was written.
+    """
+    advice = "Write the folder anew with `hfpose export`."
+    try:
+        description: dict[str, dict[str, str]] = json.loads((folder / DESCRIPTION_NAME).read_text(encoding="utf-8"))
+        hashes = dict(description["sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder} has no {DESCRIPTION_NAME} that tells of its graph: {error}. {advice}"
+        ) from error
+    for name, expected in hashes.items():
+        path = folder / name
+        if not path.is_file():
+            raise CheckpointError(f"{path} is missing, which belongs to the graph. {advice}")
+        if sha256_of(path) != expected:
+            raise CheckpointError(
+                f"{path} is damaged, or is not the file that was exported: its SHA-256 is not that of {DESCRIPTION_NAME}. "
+                f"{advice}"
+            )
+    return description
+
+
+def is_intact(folder: Path) -> bool:
+    """Whether all files are there that `write_description` noted, as they were."""
+    try:
+        read_description(folder)
+    except CheckpointError:
+        return False
+    return True
+
+
+def check_graph_folder(folder: Path, model: PreTrainedModel) -> None:
+    """Check an exported folder before its graph is used.
+
+    Raises:
+        CheckpointError: if a file is missing or damaged.
+        ConfigError: if the graph is of another kind of model than the configuration beside it.
+    """
+    found = read_description(folder)["metadata"].get("model_type")
+    if found != model.config.model_type:
+        raise ConfigError(
+            f"The graph in {folder} is of a {found} model, but config.json there is of a {model.config.model_type} "
+            "model. Give a folder as `hfpose export` wrote it."
+        )
