@@ -110,8 +110,8 @@ def report(results: Mapping[str, Any]) -> str:
     header = ("", "AP, own boxes", "AP, annotated boxes", "mean distance, px", "largest, px", "boxes lost", "added")
     return (
         f"Measured with `python benchmarks/half_precision.py` on {results['scenes']} rendered scenes that the demo's networks "
-        f"(RTMPose, RTMDet) were not trained on. {machine_sentence(results['machine'])} Accuracy depends on no load."
-        f"\n\n{table(header, rows)}"
+        f"(RTMPose, RTMDet) were not trained on. {machine_sentence(results['machine'])}\n\n"
+        f"{table(header, rows)}"
     )
 
 

@@ -104,7 +104,9 @@ def export_graph(
     with torch.inference_mode():
         expected = network(**example)
     names = tuple(name for name, value in expected.items() if isinstance(value, Tensor))
-    traced = _PositionalNetwork(fold_batch_norms(network), tuple(example), names)
+    folded = fold_batch_norms(network)
+    folded.set_attn_implementation("eager")  # transformers' other ones fix the number of frames in a trace
+    traced = _PositionalNetwork(folded, tuple(example), names)
     varying = varying_dimensions((*example, *names))
     if getattr(image_processor, "varies_in_size", False):
         _add_sides(varying, {**example, **expected})

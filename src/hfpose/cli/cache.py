@@ -18,7 +18,7 @@ def cache(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List the models in hfpose's cache, or delete some. What came from the Hub is in `hf cache`."""
-    from hfpose.hub.downloads import graphs_size
+    from hfpose.hub.downloads import folder_size, graph_dirs
     from hfpose.hub.resolve import cache_dir, clean_cache, list_cached, unlisted_size
 
     if clean != bool(names):
@@ -36,7 +36,7 @@ def cache(
     for model in models:
         day = datetime.fromtimestamp(model.modified).strftime("%Y-%m-%d")
         print(f"{_megabytes(model.size):>11}  {day}  {model.name}")
-    graphs, rest = graphs_size(), unlisted_size()
+    graphs, rest = sum(map(folder_size, graph_dirs())), unlisted_size()
     if graphs:
         print(f"{_megabytes(graphs):>11}  graphs that backends made of models, which --clean-all deletes too")
     if rest:

@@ -149,14 +149,15 @@ def fetch_checkpoint(url: str, sha256_prefix: str | None = None) -> Path:
     return download_file(url, folder / name, sha256_prefix=sha256_prefix or stated_hash(name), disk_factor=2.0)
 
 
-GRAPH_FOLDERS = ("onnx", "openvino")
-"""Folders of our cache with what backends made of models."""
-
-
 def cache_dir() -> Path:
     """Folder for what hfpose keeps between runs: ``HFPOSE_CACHE``, or ``hfpose`` below ``HF_HOME``."""
     named = os.environ.get("HFPOSE_CACHE")
     return Path(named).expanduser() if named else Path(constants.HF_HOME) / "hfpose"
+
+
+def graph_dirs() -> tuple[Path, ...]:
+    """Folders for the graphs that backends make of models."""
+    return cache_dir() / "onnx", cache_dir() / "openvino"
 
 
 def downloads_dir() -> Path:
@@ -173,11 +174,6 @@ def file_name(url: str) -> str:
 def folder_size(folder: Path) -> int:
     """Bytes of all files below a folder."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def graphs_size() -> int:
-    """Bytes of the graphs in our cache that backends made of models."""
-    return sum(folder_size(cache_dir() / name) for name in GRAPH_FOLDERS)
 
 
 def sha256_of(path: Path) -> str:

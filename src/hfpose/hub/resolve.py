@@ -37,16 +37,7 @@ from huggingface_hub.utils import WeakFileLock, validate_repo_id
 from safetensors import SafetensorError, safe_open
 
 from hfpose.errors import CheckpointError, ConfigError, DownloadError, UnknownModelError
-from hfpose.hub.downloads import (
-    GRAPH_FOLDERS,
-    cache_dir,
-    download_file,
-    downloads_dir,
-    file_name,
-    folder_size,
-    graphs_size,
-    sha256_of,
-)
+from hfpose.hub.downloads import cache_dir, download_file, downloads_dir, file_name, folder_size, graph_dirs, sha256_of
 from hfpose.hub.zoo import TASKS, ModelEntry, Task, find_entry, get_entry, get_main_entry
 
 Converter = Callable[[str, Path, Path], object]
@@ -205,7 +196,7 @@ def list_cached() -> list[CachedModel]:
 
 def unlisted_size() -> int:
     """Bytes in our cache beside `list_cached` and graphs: unfinished downloads, checkpoints given beside a name, old formats."""
-    return folder_size(cache_dir()) - graphs_size() - sum(model.size for model in list_cached())
+    return folder_size(cache_dir()) - sum(map(folder_size, graph_dirs())) - sum(model.size for model in list_cached())
 
 
 def clean_cache(names: Iterable[str] | None = None) -> int:
@@ -232,12 +223,7 @@ def clean_cache(names: Iterable[str] | None = None) -> int:
         with _lock(name):
             _remove(cached[name].path)
     if names is None:
-        rest = [
-            _models_dir().parent,
-            downloads_dir(),
-            *(cache_dir() / name for name in ("checkpoints", *GRAPH_FOLDERS)),
-        ]
-        for folder in rest:
+        for folder in (_models_dir().parent, downloads_dir(), cache_dir() / "checkpoints", *graph_dirs()):
             freed += folder_size(folder)
             shutil.rmtree(folder, ignore_errors=True)
     return freed

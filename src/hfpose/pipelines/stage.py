@@ -231,11 +231,7 @@ def load_stage(
     """
     check_backend(backend)
     graph_folder, graph_device = None, "CPU"
-    if is_openvino_device(device):
-        if backend != "openvino":
-            raise InputError(
-                f'{device!r} is a device of OpenVINO; give backend="openvino" with it, or a device of torch.'
-            )
+    if backend == "openvino" and is_openvino_device(device):
         device, graph_device = "cpu", str(device).upper()
     device = None if device is None else existing_device(device)
     if isinstance(model, PreTrainedModel):
