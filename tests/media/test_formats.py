@@ -106,7 +106,7 @@ def test_csv_has_a_row_for_each_keypoint(tmp_path: Path) -> None:
     writer.close()
     rows = csv_rows(tmp_path / "r.csv")
     assert len(rows) == 2 * 17 + 21
-    assert rows[18] == {
+    assert {name: value for name, value in rows[18].items() if name in CsvWriter.HEADER[:10]} == {
         "name": 'with, comma and "quotes"',
         "frame_id": "",
         "instance": "1",
@@ -125,6 +125,35 @@ def test_csv_has_a_row_for_each_keypoint(tmp_path: Path) -> None:
         "",
         "wrist",
     )
+
+
+def test_csv_tells_time_boxes_pixels_and_who_is_interpolated(tmp_path: Path) -> None:
+    writer = CsvWriter(tmp_path / "r.csv")
+    frame = clip_frame(3)
+    frame.timestamp = 0.25
+    lifted = PoseOutput(
+        np.ones((2, 17, 3)),
+        np.ones((2, 17)),
+        boxes=[[1, 2, 3, 4]] * 2,
+        box_scores=[0.5, 0.75],
+        keypoints_2d=np.full((2, 17, 2), 7.0),
+        interpolated=[False, True],
+    )
+    writer.write(frame, lifted)
+    writer.close()
+    first, second = (csv_rows(tmp_path / "r.csv")[row] for row in (0, 17))
+    assert [first[name] for name in CsvWriter.HEADER[9:]] == [
+        "0.25",
+        "0",
+        "7.0",
+        "7.0",
+        "1.0",
+        "2.0",
+        "3.0",
+        "4.0",
+        "0.5",
+    ]
+    assert (second["interpolated"], second["box_score"]) == ("1", "0.75")
 
 
 def test_csv_without_schema(tmp_path: Path) -> None:

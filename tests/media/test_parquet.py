@@ -46,7 +46,9 @@ def test_rows_hold_the_instances_exactly(tmp_path):
     writer.write(frame(0), people)
     writer.write(frame(1), output(0))
     writer.write(frame(2, 0), output(1, 2))
-    writer.write(frame(2, 1), output(1, 3, keypoints_2d=np.ones((1, 17, 2))))
+    last = frame(2, 1)
+    last.timestamp = 0.25
+    writer.write(last, output(1, 3, keypoints_2d=np.ones((1, 17, 2)), interpolated=[True]))
     writer.write(frame(3), PoseOutput.failed("bad"))
     writer.close()
     found = rows(tmp_path)
@@ -64,6 +66,7 @@ def test_rows_hold_the_instances_exactly(tmp_path):
     np.testing.assert_array_equal(np.float32(first["bbox"]), people.boxes[1])
     assert found[2]["keypoints"] is None and found[3]["track_id"] is None
     assert found[4]["keypoints_2d"] == [1.0] * 34
+    assert [(row["timestamp"], row["interpolated"]) for row in found[3:]] == [(None, None), (0.25, True)]
     (part,) = tmp_path.iterdir()
     schema = json.loads(pq.read_schema(part).metadata[b"hfpose.schema"])
     assert schema["name"] == "coco"

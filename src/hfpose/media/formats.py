@@ -122,10 +122,17 @@ class CocoWriter(_TableWriter):
 
 
 class CsvWriter(_TableWriter):
-    """A table with one row for each keypoint of each instance; `z` is empty for 2D keypoints, `timestamp` (seconds)
-    for images."""
+    """A table with one row for each keypoint of each instance.
 
-    HEADER = ("name", "frame_id", "instance", "track_id", "keypoint", "x", "y", "z", "score", "timestamp")
+    What is not known is empty: `z` of 2D keypoints, the time of an image, ... `x_2d` and `y_2d` are the pixels of keypoints in
+    3D, `interpolated` is 1 for who was not seen in this frame but in frames around it.
+    """
+
+    _BOX = ("x1", "y1", "x2", "y2")
+    HEADER = (
+        *("name", "frame_id", "instance", "track_id", "keypoint", "x", "y", "z", "score"),
+        *("timestamp", "interpolated", "x_2d", "y_2d", *_BOX, "box_score"),
+    )
 
     def __init__(self, path: str | Path, *, resume: bool = False) -> None:
         super().__init__(Path(path), resume, _CsvFile, _read_csv, lambda row: row[0])
@@ -137,9 +144,14 @@ class CsvWriter(_TableWriter):
         rows: list[Any] = []
         for number, person in enumerate(output.predictions):
             about = (frame.name, frame_id, number, person.get("track_id", ""))
-            for keypoint, point, score in zip(names, person["keypoints"], person["keypoint_scores"], strict=True):
+            box = (*person.get("bbox", [""] * 4), person.get("bbox_score", ""))
+            seen = int(person["interpolated"]) if "interpolated" in person else ""
+            pixels = person.get("keypoints_2d", [["", ""]] * len(person["keypoints"]))
+            for keypoint, point, score, pixel in zip(
+                names, person["keypoints"], person["keypoint_scores"], pixels, strict=True
+            ):
                 x, y, z = (*point, "") if len(point) == 2 else point
-                rows.append((*about, keypoint, x, y, z, score, timestamp))
+                rows.append((*about, keypoint, x, y, z, score, timestamp, seen, *pixel, *box))
         return rows
 
 

@@ -24,8 +24,9 @@ _PART_SECONDS = 600.0  # ... or so much time, which is what a process that dies 
 class ParquetWriter:
     """A folder of Parquet files with a row for each instance; all files of it are one table.
 
-    Columns: `name` (base name of the input), `source`, `frame_id` and `timestamp` in seconds (null for images), `width`, `height`, `instance` (number
-    in the frame), `track_id`, `bbox`, `bbox_score`, `keypoints` (x, y or x, y, z of all keypoints, one after the other),
+    Columns: `name` (base name of the input), `source`, `frame_id` (null for images), `timestamp` (seconds in the video),
+    `width`, `height`, `instance` (number in the frame), `track_id`, `interpolated` (not seen in this frame but in frames around
+    it), `bbox`, `bbox_score`, `keypoints` (x, y or x, y, z of all keypoints, one after the other),
     `keypoint_scores`, `keypoints_2d`. An image or frame without anybody has one row, with null from `instance` on. The
     files' metadata hold the keypoint schema as JSON under `hfpose.schema`.
 
@@ -143,6 +144,7 @@ def _columns() -> Any:
             "height": pyarrow.int32(),
             "instance": pyarrow.int32(),
             "track_id": pyarrow.int64(),
+            "interpolated": pyarrow.bool_(),
             "bbox": numbers,
             "bbox_score": pyarrow.float32(),
             "keypoints": numbers,
@@ -165,6 +167,7 @@ def _rows(frame: Frame, output: PoseOutput) -> list[dict[str, Any]]:
     }
     arrays = {
         "track_id": output.track_ids,
+        "interpolated": output.interpolated,
         "bbox": output.boxes,
         "bbox_score": output.box_scores,
         "keypoints": output.keypoints,
