@@ -14,12 +14,15 @@ from safetensors.torch import load_file
 
 import hfpose
 from coco_files import people_content, write_json, write_people
-from hfpose.annotations import read_coco
+from hfpose.annotations import image_boxes, read_coco
 from hfpose.errors import ConfigError, InputError
-from hfpose.training.datasets import PersonCrops
+from hfpose.training.collators import DetectionCollator
+from hfpose.training.datasets import AnnotatedImages, FittedImages, PersonCrops, SampleStream
 from hfpose.training.fine_tuning import FineTuning, fine_tune
 from hfpose.training.parts import load_part, trained_part
 from hfpose.training.relabeling import label_tensors, with_labels
+from hfpose.training.runs import TrainingSettings, train
+from small_models import small_model
 
 NAMES = ("head", "left_hand", "right_hand", "left_foot", "right_foot")
 
@@ -240,17 +243,30 @@ def test_vitpose_is_trained_although_it_has_no_loss_of_its_own(task, tmp_path):
     assert pipe(str(tmp_path / "data/0.png")).keypoints.shape == (1, 5, 2)
 
 
-@pytest.mark.parametrize("name", ["yolox_tiny_8xb8-300e_coco", "motionbert_dstformer-243frm_8xb32-240e_h36m"])
+@pytest.mark.parametrize("name", ["ssdlite", "motionbert_dstformer-243frm_8xb32-240e_h36m"])
 def test_models_that_cannot_be_trained_say_so(task, name, tmp_path):
-    """For YOLOX a folder stands in, so that nothing is fetched."""
-    if name.startswith("yolox"):
-        folder = tmp_path / "yolox"
-        config = hfpose.YOLOXConfig(depth_multiplier=0.33, width_multiplier=0.125, num_labels=1)
-        hfpose.YOLOXForObjectDetection(config).save_pretrained(folder)
-        hfpose.YOLOXImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
-        name = str(folder)
+    if name == "ssdlite":
+        model, processor = small_model("ssdlite")
+        for part in (model, processor):
+            part.save_pretrained(tmp_path / name)
+        name = str(tmp_path / name)
     with pytest.raises(ConfigError, match=r"computes no loss|lifts 2D keypoints"):
         run(replace(task, model=name))
+
+
+@pytest.mark.slow
+def test_a_detector_learns_eight_images_by_heart(small_detector, tmp_path):
+    """Without augmentation its loss falls to a small share of what it was."""
+    coco = read_coco(write_people(tmp_path, 8))
+    stage = load_part(str(small_detector), "detector")
+    samples = AnnotatedImages(image_boxes(coco, {1: 1}))
+    stream = SampleStream(samples, FittedImages(stage.image_processor, None), 100 * 8)
+    settings = TrainingSettings(
+        num_steps=100, batch_size=8, learning_rate=4e-3, num_workers=0, log_steps=10, save_steps=1000, use_cpu=True
+    )
+    summary = train(stage.model, stream, DetectionCollator(stage.image_processor), tmp_path / "run", settings)
+    first, last = summary.losses
+    assert last < 0.3 * first
 
 
 def test_what_training_does_with_keypoints_is_told_at_its_start(task, tmp_path):

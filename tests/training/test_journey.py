@@ -69,14 +69,33 @@ def hfpose(*arguments: object, code: int = 0) -> str:
     return done.stdout
 
 
+def small_model(folder: Path) -> Path:
+    """An RTMPose for crops of 96x96 pixels that has learned nothing, quick enough for two cores."""
+    import torch
+
+    import hfpose as library
+
+    torch.manual_seed(0)
+    schema = library.load_schema("coco")
+    config = library.RTMPoseConfig(
+        backbone_config=library.CSPNeXtBackboneConfig(depth_multiplier=0.167, width_multiplier=0.25),
+        image_size=(96, 96), hidden_size=64, attention_size=32,
+        id2label=dict(enumerate(schema.keypoint_names)), keypoint_schema=schema.to_dict(),
+    )  # fmt: skip
+    library.RTMPoseForPoseEstimation(config).save_pretrained(folder)
+    library.RTMPoseImageProcessor(size={"height": 96, "width": 96}).save_pretrained(folder)
+    return folder
+
+
 @pytest.mark.slow
 def test_own_keypoints_from_images_to_predictions(tmp_path):
     train, held_out = draw_figures(tmp_path / "train", 60, 1), draw_figures(tmp_path / "val", 12, 2)
     tuned = tmp_path / "tuned"
     assert "No fault was found." in hfpose("check-data", train, "--output", tmp_path / "samples.png")
     options = [
-        "train", "--model", "demo", "--data", train, "--val-data", held_out, "--output", tuned, "--steps", 150,
-        "--batch-size", 8, "--save-steps", 50, "--log-steps", 10, "--workers", 1, "--cpu",
+        "train", "--model", small_model(tmp_path / "small"), "--data", train, "--val-data", held_out, "--output", tuned,
+        "--steps", 500, "--batch-size", 16, "--learning-rate", 4e-3, "--save-steps", 125, "--log-steps", 10,
+        "--workers", 1, "--cpu",
     ]  # fmt: skip
     running = subprocess.Popen(
         [sys.executable, "-m", "hfpose", *map(str, options)], stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -86,7 +105,7 @@ def test_own_keypoints_from_images_to_predictions(tmp_path):
     first = []
     for line in running.stdout:
         first.append(line)
-        if line.startswith("step     60/"):
+        if line.startswith("step    150/"):
             os.killpg(running.pid, signal.SIGINT)  # as Ctrl-C: the workers get it too
         assert time.monotonic() < deadline
     assert running.wait() == 130
@@ -95,7 +114,7 @@ def test_own_keypoints_from_images_to_predictions(tmp_path):
     assert "initialized anew" in told and "To go on, run the same command again." in told
 
     resumed = hfpose(*options)
-    assert re.search(r"Going on from .*checkpoint-6\d", resumed)
+    assert re.search(r"Going on from .*checkpoint-15\d", resumed)
     before, after = map(float, re.search(r"AP (\d\.\d+) -> (\d\.\d+)", resumed).groups())
     assert after > max(before, 0.5)
 
