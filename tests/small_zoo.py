@@ -89,7 +89,7 @@ def small_config(entry: ModelEntry) -> Any:
     """The model's true configuration, made narrow and shallow."""
     source = ModelSource.from_entry(entry)
     values = source.conversion.config_from_reference(source.reference, source.schema).to_dict()
-    values |= SETTINGS[entry.family]
+    values |= SETTINGS.get(entry.family, {})
     if entry.family in SMALL_BACKBONES:
         values["backbone_config"] |= SMALL_BACKBONES[entry.family]
     if entry.family == "vitpose":
@@ -110,20 +110,31 @@ def save_small_model(entry: ModelEntry, folder: Path) -> Path:
         settle_normalizations(model, processor([photo(), photo()[:, ::-1]], return_tensors="pt")["pixel_values"])
         _find_something(entry.family, model)
     elif getattr(processor, "is_one_stage", False):
+        draw_heads(model)
         settle_normalizations(model, processor([photo(), photo()[:, ::-1]], return_tensors="pt")["pixel_values"])
         if entry.family in ("rtmo", "yolox_pose"):
             find_someone(model)
-        else:  # whatever heads give that do not start from small answers
-            for name, parameter in model.named_parameters():
-                if not name.startswith("backbone."):
-                    torch.nn.init.normal_(parameter, std=0.2)
     elif entry.task == "pose":
+        draw_heads(model)
         boxes = [[[0, 0, 128, 128], [30, 20, 110, 120]]]
         settle_normalizations(model, processor(photo(), boxes=boxes, return_tensors="pt")["pixel_values"])
     with without_progress_bars():
         model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
+
+
+@torch.no_grad()
+def draw_heads(model: Any) -> None:
+    """Random weights of what comes after the backbone that keep the size of what goes through: heads begin with small ones,
+    and with larger ones rounding grows from layer to layer."""
+    for name, parameter in model.named_parameters():
+        if name.startswith("backbone."):
+            continue
+        if parameter.ndim > 1:
+            parameter.normal_(std=(1.5 / parameter[0].numel()) ** 0.5)
+        elif name.endswith("bias"):
+            parameter.normal_(std=0.2)
 
 
 @torch.no_grad()

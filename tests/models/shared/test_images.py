@@ -6,19 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from hfpose.models.shared.images import PixelNormalization
+from hfpose.models.shared.images import PixelImageProcessor
 
-
-class Normalization(PixelNormalization):
-    def __init__(self, channel_order: str = "rgb", do_rescale: bool = True, do_normalize: bool = True) -> None:
-        self.channel_order = channel_order
-        self.do_rescale = do_rescale
-        self.rescale_factor = 1 / 255
-        self.do_normalize = do_normalize
-        self.image_mean = [0.485, 0.456, 0.406]
-        self.image_std = [0.229, 0.224, 0.225]
-
-
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 16, 24, 3), dtype=np.uint8)
 
 
@@ -32,16 +22,19 @@ def test_values_are_those_of_the_arithmetic_to_the_last_bit(channel_order, do_re
     if do_rescale:
         values = values * (1 / 255)
     if do_normalize:
-        mean, std = (torch.tensor(three).view(1, 3, 1, 1) for three in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+        mean, std = (torch.tensor(three).view(1, 3, 1, 1) for three in (MEAN, STD))
         values = (values - mean) / std
-    given = Normalization(channel_order, do_rescale, do_normalize).normalize_pixels(PIXELS)
+    processor = PixelImageProcessor(
+        channel_order=channel_order, do_rescale=do_rescale, do_normalize=do_normalize, image_mean=MEAN, image_std=STD
+    )
+    given = processor.normalize_pixels(PIXELS)
     assert given.is_contiguous()
     assert torch.equal(given, values)
 
 
 def test_values_may_stay_in_the_order_of_the_pixels():
     plain, last = (
-        Normalization().normalize_pixels(PIXELS, memory_format)
+        PixelImageProcessor().normalize_pixels(PIXELS, memory_format)
         for memory_format in (torch.contiguous_format, torch.channels_last)
     )
     assert last.is_contiguous(memory_format=torch.channels_last)
@@ -50,16 +43,16 @@ def test_values_may_stay_in_the_order_of_the_pixels():
 
 def test_the_pixels_stay_as_they_are():
     pixels = PIXELS.copy()
-    Normalization("bgr").normalize_pixels(pixels)
+    PixelImageProcessor(channel_order="bgr").normalize_pixels(pixels)
     np.testing.assert_array_equal(pixels, PIXELS)
 
 
 def test_nobody_to_crop():
-    assert Normalization().normalize_pixels(np.zeros((0, 16, 24, 3), np.uint8)).shape == (0, 3, 16, 24)
+    assert PixelImageProcessor().normalize_pixels(np.zeros((0, 16, 24, 3), np.uint8)).shape == (0, 3, 16, 24)
 
 
 def test_settings_that_change_are_followed():
-    normalization = Normalization()
+    normalization = PixelImageProcessor()
     before = normalization.normalize_pixels(PIXELS)
     normalization.image_mean = [0.0, 0.0, 0.0]
     assert not torch.equal(normalization.normalize_pixels(PIXELS), before)

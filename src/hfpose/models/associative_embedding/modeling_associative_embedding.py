@@ -10,16 +10,17 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoBackbone, PreTrainedModel
+from transformers import AutoBackbone
 from transformers import initialization as init
 from transformers.utils import ModelOutput
+from transformers.utils.generic import can_return_tuple
 
-from hfpose.hub.push_mixin import PushWithCard
 from hfpose.keypoints import schema_for_config
 from hfpose.models.associative_embedding.configuration_associative_embedding import AssociativeEmbeddingConfig
 from hfpose.models.shared.bottom_up import mirror_maps, with_mirrored
 from hfpose.models.shared.bottom_up_losses import InstanceLabels, associative_embedding_loss, true_instances
 from hfpose.models.shared.configuration import label_count
+from hfpose.models.shared.image_model import ImageModel
 
 
 @dataclass
@@ -56,16 +57,12 @@ class AssociativeEmbeddingHead(nn.Module):
         return maps[:, : self.num_keypoints], maps[:, self.num_keypoints :]
 
 
-class AssociativeEmbeddingPreTrainedModel(PushWithCard, PreTrainedModel):
+class AssociativeEmbeddingPreTrainedModel(ImageModel):
     """Initialization and loading."""
 
     config: AssociativeEmbeddingConfig
     config_class = AssociativeEmbeddingConfig
     base_model_prefix = "associative_embedding"
-    main_input_name = "pixel_values"
-    input_modalities = "image"
-    supports_gradient_checkpointing = True
-    accepts_loss_kwargs = False  # the loss is not divided by `num_items_in_batch`
     _no_split_modules = ["HRNetStage", "AssociativeEmbeddingHead"]
 
     @torch.no_grad()
@@ -97,15 +94,15 @@ class AssociativeEmbeddingForPoseEstimation(AssociativeEmbeddingPreTrainedModel)
         self.head = AssociativeEmbeddingHead(config, self.backbone.channels[-1])
         self.post_init()
 
+    @can_return_tuple
     def forward(
         self,
         pixel_values: Tensor,
         labels: Sequence[InstanceLabels] | None = None,
         flip_test: bool = False,
         output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
         **kwargs: object,
-    ) -> AssociativeEmbeddingOutput | tuple[Tensor, ...]:
+    ) -> AssociativeEmbeddingOutput:
         """
         Args:
             pixel_values: (B, C, H, W) normalized images, H and W multiples of 32.
@@ -113,7 +110,6 @@ class AssociativeEmbeddingForPoseEstimation(AssociativeEmbeddingPreTrainedModel)
             flip_test: average heatmaps over the mirrored images and add the tags of these, which needs the flip pairs
                 of `config.keypoint_schema`.
             output_hidden_states: whether to return the feature maps of the backbone.
-            return_dict: False for a plain tuple.
         """
         feature_maps = self.backbone(with_mirrored(pixel_values, flip_test)).feature_maps
         heatmaps, tags = self.head(feature_maps[-1])
@@ -123,11 +119,9 @@ class AssociativeEmbeddingForPoseEstimation(AssociativeEmbeddingPreTrainedModel)
         if flip_test:
             heatmaps, tags = self._merge_mirrored(heatmaps, tags)
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        output = AssociativeEmbeddingOutput(
+        return AssociativeEmbeddingOutput(
             loss=loss, heatmaps=heatmaps, tags=tags, hidden_states=tuple(feature_maps) if wants_states else None
         )
-        as_dict = self.config.return_dict if return_dict is None else return_dict
-        return output if as_dict else output.to_tuple()
 
     def _loss(self, heatmaps: Tensor, tags: Tensor, labels: Sequence[InstanceLabels], width: int) -> Tensor:
         true = true_instances(labels, heatmaps.shape[1], width / heatmaps.shape[-1], heatmaps.device)

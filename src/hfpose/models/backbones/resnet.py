@@ -21,9 +21,9 @@ from hfpose.errors import ConfigError
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
 from hfpose.models.shared.conversion import RenameRules, batch_norm_eps, expect_settings, rename_state_dict
 from hfpose.models.shared.convolution import ConvNormAct, SqueezeExcitation
+from hfpose.models.shared.residual import EXPANSIONS, make_shortcut
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
-EXPANSIONS = {"basic": 1, "bottleneck": 4}  # output channels of a block relative to those of its 3x3 convolution
 CALIBRATION_POOLING = 4
 MIN_ATTENTION_CHANNELS = 32
 
@@ -145,18 +145,7 @@ class ResNetBlock(GradientCheckpointingLayer):
         self.shortcut_pooling = (
             nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False) if averages else nn.Identity()
         )
-        self.shortcut = (
-            ConvNormAct(
-                in_channels,
-                out_channels,
-                1,
-                1 if averages else stride,
-                hidden_act=None,
-                norm_eps=config.batch_norm_eps,
-            )
-            if stride > 1 or in_channels != out_channels
-            else nn.Identity()
-        )
+        self.shortcut = make_shortcut(in_channels, out_channels, 1 if averages else stride, config.batch_norm_eps)
         self.activation = ACT2FN[config.hidden_act]
 
     def forward(self, hidden_state: Tensor) -> Tensor:

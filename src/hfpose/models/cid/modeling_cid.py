@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoBackbone, PreTrainedModel
+from transformers import AutoBackbone
 from transformers import initialization as init
 from transformers.utils import ModelOutput
+from transformers.utils.generic import can_return_tuple
 
-from hfpose.hub.push_mixin import PushWithCard
 from hfpose.keypoints import schema_for_config
 from hfpose.models.cid.configuration_cid import CIDConfig
 from hfpose.models.shared.bottom_up import best_cells, cell_grid, heatmap_peaks, smooth_maps, with_mirrored
@@ -29,6 +29,7 @@ from hfpose.models.shared.bottom_up_losses import (
 )
 from hfpose.models.shared.branches import concatenate_branches
 from hfpose.models.shared.configuration import label_count
+from hfpose.models.shared.image_model import ImageModel
 
 # Cells that are one unit of the distance to a center.
 DISTANCE_UNIT = 32.0
@@ -104,16 +105,12 @@ class CIDHead(nn.Module):
         self.instances = CIDInstanceHead(config, in_channels)
 
 
-class CIDPreTrainedModel(PushWithCard, PreTrainedModel):
+class CIDPreTrainedModel(ImageModel):
     """Initialization and loading."""
 
     config: CIDConfig
     config_class = CIDConfig
     base_model_prefix = "cid"
-    main_input_name = "pixel_values"
-    input_modalities = "image"
-    supports_gradient_checkpointing = True
-    accepts_loss_kwargs = False  # the loss is not divided by `num_items_in_batch`
     _no_split_modules = ["HRNetStage", "CIDHead"]
 
     @torch.no_grad()
@@ -148,22 +145,21 @@ class CIDForPoseEstimation(CIDPreTrainedModel):
         self.head = CIDHead(config, sum(self.backbone.channels))
         self.post_init()
 
+    @can_return_tuple
     def forward(
         self,
         pixel_values: Tensor,
         labels: Sequence[InstanceLabels] | None = None,
         flip_test: bool = False,
         output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
         **kwargs: object,
-    ) -> CIDOutput | tuple[Tensor, ...]:
+    ) -> CIDOutput:
         """
         Args:
             pixel_values: (B, C, H, W) normalized images, H and W multiples of 32.
             labels: for each image its instances, see `InstanceLabels`; asks for the loss.
             flip_test: average over the mirrored images, which needs the flip pairs of `config.keypoint_schema`.
             output_hidden_states: whether to return the feature maps of the backbone.
-            return_dict: False for a plain tuple.
         """
         feature_maps = self.backbone(with_mirrored(pixel_values, flip_test)).feature_maps
         features = concatenate_branches(feature_maps)
@@ -182,7 +178,7 @@ class CIDForPoseEstimation(CIDPreTrainedModel):
             original, mirrored = heatmaps.chunk(2)
             heatmaps = (original + mirrored[:, :, list(schema_for_config(self.config).required_flip_indices())]) / 2
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        output = CIDOutput(
+        return CIDOutput(
             loss=loss,
             heatmaps=heatmaps,
             centers=centers,
@@ -190,8 +186,6 @@ class CIDForPoseEstimation(CIDPreTrainedModel):
             places=centers[..., 0] + centers[..., 1] * features.shape[-1],
             hidden_states=tuple(feature_maps) if wants_states else None,
         )
-        as_dict = self.config.return_dict if return_dict is None else return_dict
-        return output if as_dict else output.to_tuple()
 
     def _probabilities(self, logits: Tensor) -> Tensor:
         least = self.config.min_probability

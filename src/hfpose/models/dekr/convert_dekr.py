@@ -15,12 +15,12 @@ from hfpose.models.dekr.modeling_dekr import DEKRForPoseEstimation
 from hfpose.models.shared.bottom_up import bottom_up_arguments, bottom_up_processor_arguments, rename_estimator
 from hfpose.models.shared.branches import expect_concatenation
 from hfpose.models.shared.conversion import RenameRules, expect_settings
+from hfpose.models.shared.residual import RESIDUAL_RENAMES
 
 MODEL_CLASS = DEKRForPoseEstimation
 
 RESCORING_SIZE = 256  # the reference's, not a setting
 
-_LAYERS = {"conv": "conv", "bn": "norm"}
 RENAMES: RenameRules = (
     # Names from before MMPose 1.0.
     (r"^keypoint_head\.", "head."),
@@ -28,8 +28,7 @@ RENAMES: RenameRules = (
     (r"^head\.offset_conv_layers\.", "head.displacement_conv_layers."),
     # Names of today.
     (r"^head\.(heatmap|displacement)_conv_layers\.", r"head.\1s."),
-    (r"^head\.(\w+)\.0\.bn\.", r"head.\1.0.norm."),
-    (r"^head\.heatmaps\.1\.(conv|bn)([12])\.", lambda match: f"head.heatmaps.1.conv{match[2]}.{_LAYERS[match[1]]}."),
+    *RESIDUAL_RENAMES,
     (r"\.transform_matrix_conv\.", ".transform."),
     (r"\.adapt_conv\.", ".conv."),
     (r"^head\.rescore_net\.l([123])\.", lambda match: f"head.rescoring.layers.{int(match[1]) - 1}."),

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoBackbone, PreTrainedModel
+from transformers import AutoBackbone
 from transformers import initialization as init
 from transformers.utils import ModelOutput
+from transformers.utils.generic import can_return_tuple
 
-from hfpose.hub.push_mixin import PushWithCard
 from hfpose.keypoints import schema_for_config
 from hfpose.models.dekr.configuration_dekr import DEKRConfig
 from hfpose.models.shared.bottom_up import (
@@ -30,6 +30,8 @@ from hfpose.models.shared.bottom_up_losses import InstanceLabels, dekr_loss, tru
 from hfpose.models.shared.branches import concatenate_branches
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import ConvNormAct
+from hfpose.models.shared.image_model import ImageModel
+from hfpose.models.shared.residual import ResidualBlock
 
 KERNEL_SIZE = 3
 TAPS = KERNEL_SIZE**2
@@ -61,18 +63,6 @@ class DEKROutput(ModelOutput):
     heatmaps: Tensor | None = None
     displacements: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
-
-
-class DEKRResidualBlock(nn.Module):
-    """Two 3x3 convolutions with a residual connection."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv1 = ConvNormAct(channels, channels, 3, hidden_act="relu")
-        self.conv2 = ConvNormAct(channels, channels, 3, hidden_act=None)
-
-    def forward(self, hidden_state: Tensor) -> Tensor:
-        return (self.conv2(self.conv1(hidden_state)) + hidden_state).relu()
 
 
 class DEKRAdaptiveConv(nn.Module):
@@ -168,7 +158,7 @@ class DEKRHead(nn.Module):
         keypoints, channels = label_count(config), config.heatmap_channels
         self.heatmaps = nn.Sequential(
             ConvNormAct(in_channels, channels, 1, hidden_act="relu"),
-            DEKRResidualBlock(channels),
+            ResidualBlock(channels, channels),
             nn.Conv2d(channels, keypoints + 1, 1),
         )
         channels = keypoints * config.displacement_channels
@@ -183,16 +173,12 @@ class DEKRHead(nn.Module):
         return self.heatmaps(features), self.displacements(features)
 
 
-class DEKRPreTrainedModel(PushWithCard, PreTrainedModel):
+class DEKRPreTrainedModel(ImageModel):
     """Initialization and loading."""
 
     config: DEKRConfig
     config_class = DEKRConfig
     base_model_prefix = "dekr"
-    main_input_name = "pixel_values"
-    input_modalities = "image"
-    supports_gradient_checkpointing = True
-    accepts_loss_kwargs = False  # the loss is not divided by `num_items_in_batch`
     _no_split_modules = ["HRNetStage", "DEKRHead"]
 
     @torch.no_grad()
@@ -224,22 +210,21 @@ class DEKRForPoseEstimation(DEKRPreTrainedModel):
         self.head = DEKRHead(config, sum(self.backbone.channels))
         self.post_init()
 
+    @can_return_tuple
     def forward(
         self,
         pixel_values: Tensor,
         labels: Sequence[InstanceLabels] | None = None,
         flip_test: bool = False,
         output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
         **kwargs: object,
-    ) -> DEKROutput | tuple[Tensor, ...]:
+    ) -> DEKROutput:
         """
         Args:
             pixel_values: (B, C, H, W) normalized images, H and W multiples of 32.
             labels: for each image its instances, see `InstanceLabels`; asks for the loss.
             flip_test: average over the mirrored images, which needs the flip pairs of `config.keypoint_schema`.
             output_hidden_states: whether to return the feature maps of the backbone.
-            return_dict: False for a plain tuple.
         """
         feature_maps = self.backbone(with_mirrored(pixel_values, flip_test)).feature_maps
         heatmaps, displacements = self.head(concatenate_branches(feature_maps))
@@ -261,8 +246,7 @@ class DEKRForPoseEstimation(DEKRPreTrainedModel):
             displacements=displacements,
             hidden_states=tuple(feature_maps) if wants_states else None,
         )
-        as_dict = self.config.return_dict if return_dict is None else return_dict
-        return output if as_dict else output.to_tuple()
+        return output
 
     def _loss(
         self, heatmaps: Tensor, displacements: Tensor, labels: Sequence[InstanceLabels], stride: float

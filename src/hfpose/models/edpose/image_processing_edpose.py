@@ -9,22 +9,20 @@ import numpy as np
 import torch
 from torch import Tensor
 from transformers.image_processing_base import BatchFeature
-from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import TensorType
 
 from hfpose.models.shared.bottom_up import check_target_sizes
-from hfpose.models.shared.images import ImageLike, PixelNormalization, rgb_arrays
+from hfpose.models.shared.images import ImageLike, PixelImageProcessor, rgb_arrays
 from hfpose.models.shared.one_stage import Instances, OneStageProcessing
 
 
-class EDPoseImageProcessor(OneStageProcessing, PixelNormalization, BaseImageProcessor):
+class EDPoseImageProcessor(OneStageProcessing, PixelImageProcessor):
     """Resizes images by one factor, and turns outputs into people.
 
     Args:
         size: `{"shortest_edge", "longest_edge"}`: an image gets as large as it can with neither side beyond these.
-        channel_order: `"rgb"` or `"bgr"`, what the network is fed.
-        do_rescale, rescale_factor, do_normalize, image_mean, image_std: as in transformers.
         max_instances: best instances of an image.
+        kwargs: see [`PixelImageProcessor`].
     """
 
     model_input_names = ["pixel_values", "pixel_mask"]
@@ -35,23 +33,10 @@ class EDPoseImageProcessor(OneStageProcessing, PixelNormalization, BaseImageProc
     def __init__(
         self,
         size: dict[str, int] | None = None,
-        channel_order: str = "rgb",
-        do_rescale: bool = True,
-        rescale_factor: float = 1 / 255,
-        do_normalize: bool = True,
-        image_mean: Sequence[float] = (0.485, 0.456, 0.406),
-        image_std: Sequence[float] = (0.229, 0.224, 0.225),
         max_instances: int | None = 50,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.size = size or {"shortest_edge": 800, "longest_edge": 1333}
-        self.channel_order = channel_order
-        self.do_rescale = do_rescale
-        self.rescale_factor = rescale_factor
-        self.do_normalize = do_normalize
-        self.image_mean = list(image_mean)
-        self.image_std = list(image_std)
+        super().__init__(size or {"shortest_edge": 800, "longest_edge": 1333}, **kwargs)
         self.max_instances = max_instances
 
     def preprocess(

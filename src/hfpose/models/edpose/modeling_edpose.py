@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoBackbone, PreTrainedModel
+from transformers import AutoBackbone
 from transformers import initialization as init
 from transformers.utils import ModelOutput
+from transformers.utils.generic import can_return_tuple
 
-from hfpose.hub.push_mixin import PushWithCard
 from hfpose.models.edpose.configuration_edpose import EDPoseConfig
 from hfpose.models.edpose.layers_edpose import (
     EDPoseDecoderLayer,
@@ -181,15 +181,12 @@ class EDPoseDecoder(nn.Module):
         return (person[:, None] != person) & ~(is_box[:, None] & is_box)
 
 
-class EDPosePreTrainedModel(Untrainable, PushWithCard, PreTrainedModel):
+class EDPosePreTrainedModel(Untrainable):
     """Initialization and loading."""
 
     config: EDPoseConfig
     config_class = EDPoseConfig
     base_model_prefix = "edpose"
-    main_input_name = "pixel_values"
-    input_modalities = "image"
-    supports_gradient_checkpointing = True
     _no_split_modules = ["ResNetStage", "EDPoseEncoderLayer", "EDPoseDecoderLayer"]
 
     @torch.no_grad()
@@ -234,20 +231,19 @@ class EDPoseForPoseEstimation(EDPosePreTrainedModel):
         self.decoder = EDPoseDecoder(config)
         self.post_init()
 
+    @can_return_tuple
     def forward(
         self,
         pixel_values: Tensor,
         pixel_mask: Tensor | None = None,
         output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
         **kwargs: object,
-    ) -> EDPoseOutput | tuple[Tensor, ...]:
+    ) -> EDPoseOutput:
         """
         Args:
             pixel_values: (B, C, H, W) normalized images.
             pixel_mask: (B, H, W) 1 for pixels of an image, 0 for padding at its right and bottom. None: all 1.
             output_hidden_states: whether to return the feature maps of the backbone.
-            return_dict: False for a plain tuple.
         """
         feature_maps = self.backbone(pixel_values).feature_maps
         levels = self.neck(feature_maps)
@@ -263,14 +259,12 @@ class EDPoseForPoseEstimation(EDPosePreTrainedModel):
         queries, references = self._proposals(memory, is_padding, valid_sizes, shapes)
         logits, boxes, keypoints = self.decoder(queries, references, memory, is_padding, valid_ratios, shapes)
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        output = EDPoseOutput(
+        return EDPoseOutput(
             logits=logits,
             pred_boxes=boxes,
             pred_keypoints=keypoints,
             hidden_states=tuple(feature_maps) if wants_states else None,
         )
-        as_dict = self.config.return_dict if return_dict is None else return_dict
-        return output if as_dict else output.to_tuple()
 
     def _encoded(
         self, levels: Sequence[Tensor], masks: Sequence[Tensor], is_padding: Tensor, valid_ratios: Tensor

@@ -12,17 +12,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoBackbone, PreTrainedModel
+from transformers import AutoBackbone
 from transformers import initialization as init
 from transformers.utils import ModelOutput
+from transformers.utils.generic import can_return_tuple
 
-from hfpose.hub.push_mixin import PushWithCard
 from hfpose.models.heatmap.configuration_heatmap import HeatmapConfig
 from hfpose.models.heatmap.multi_stage import MSPN_STAGE_WEIGHT, MSPNHead, StagewiseHeatmapHead
 from hfpose.models.shared.branches import concatenate_branches
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.heatmap_head import HeatmapHead
 from hfpose.models.shared.heatmaps import UDP_COMBINED
+from hfpose.models.shared.image_model import ImageModel
 from hfpose.models.shared.losses import combined_heatmap_loss, heatmap_loss
 
 
@@ -71,16 +72,12 @@ class FeatureMapSelection(nn.Module):
         return items if self.indices is None else [items[index] for index in self.indices]
 
 
-class HeatmapPreTrainedModel(PushWithCard, PreTrainedModel):
+class HeatmapPreTrainedModel(ImageModel):
     """Initialization and loading."""
 
     config: HeatmapConfig
     config_class = HeatmapConfig
     base_model_prefix = "heatmap"
-    main_input_name = "pixel_values"
-    input_modalities = "image"
-    supports_gradient_checkpointing = True
-    accepts_loss_kwargs = False  # the loss is not divided by `num_items_in_batch`
     _no_split_modules = ["HeatmapHead", "MSPNHead"]
 
     @torch.no_grad()
@@ -118,22 +115,21 @@ class HeatmapForPoseEstimation(HeatmapPreTrainedModel):
             self.head = multi_stage_head(config, self.backbone.channels, num_maps)
         self.post_init()
 
+    @can_return_tuple
     def forward(
         self,
         pixel_values: Tensor,
         labels: Tensor | None = None,
         keypoint_weights: Tensor | None = None,
         output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
         **kwargs: object,
-    ) -> HeatmapOutput | tuple[Tensor, ...]:
+    ) -> HeatmapOutput:
         """
         Args:
             pixel_values: (B, C, H, W) normalized crops.
             labels: (B, K, 2) true x and y of the keypoints in pixels of the crops; asks for the loss.
             keypoint_weights: (B, K) weight of each keypoint in the loss, 0 where it is not labeled. None: all 1.
             output_hidden_states: whether to return the feature maps of the backbone.
-            return_dict: False for a plain tuple.
         """
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         features = self.backbone(pixel_values, output_hidden_states=wants_states, return_dict=True)
@@ -146,8 +142,7 @@ class HeatmapForPoseEstimation(HeatmapPreTrainedModel):
             heatmaps=stages[-1],
             hidden_states=features.hidden_states,
         )
-        as_dict = self.config.return_dict if return_dict is None else return_dict
-        return output if as_dict else output.to_tuple()
+        return output
 
     def _loss(
         self, stages: Sequence[Tensor], labels: Tensor, keypoint_weights: Tensor | None, image_size: Sequence[int]

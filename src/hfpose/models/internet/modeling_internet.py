@@ -10,12 +10,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoBackbone, PreTrainedModel
+from transformers import AutoBackbone
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
-from hfpose.hub.push_mixin import PushWithCard
 from hfpose.models.internet.configuration_internet import NUM_HANDS, InterNetConfig
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import deconvolutions
@@ -91,13 +90,12 @@ class InterNetHead(nn.Module):
         return heatmaps, (likely * cells).sum(dim=1, keepdim=True), self.hand_type(pooled)
 
 
-class InterNetPreTrainedModel(Untrainable, PushWithCard, PreTrainedModel):
+class InterNetPreTrainedModel(Untrainable):
     """Initialization and loading."""
 
     config_class = InterNetConfig
     base_model_prefix = "internet"
-    main_input_name = "pixel_values"
-    input_modalities = "image"
+    supports_gradient_checkpointing = False
     _no_split_modules = ["InterNetHead"]
 
     @torch.no_grad()

@@ -13,16 +13,16 @@ from math import prod
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.backbone_utils import load_backbone
 from transformers.utils import ModelOutput
+from transformers.utils.generic import can_return_tuple
 
-from hfpose.hub.push_mixin import PushWithCard
 from hfpose.models.regression.configuration_regression import COORDINATES, DSNT, RLE, RegressionConfig
 from hfpose.models.regression.flow import ErrorFlow, rle_loss
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.heatmap_head import HeatmapHead
+from hfpose.models.shared.image_model import ImageModel
 from hfpose.models.shared.losses import coordinate_loss, distribution_loss, visible_coordinates
 
 
@@ -95,16 +95,12 @@ def _places(count: int) -> Tensor:
     return torch.arange(count, dtype=torch.float32) / count
 
 
-class RegressionPreTrainedModel(PushWithCard, PreTrainedModel):
+class RegressionPreTrainedModel(ImageModel):
     """Initialization and loading."""
 
     config: RegressionConfig
     config_class = RegressionConfig
     base_model_prefix = "regression"
-    main_input_name = "pixel_values"
-    input_modalities = "image"
-    supports_gradient_checkpointing = True
-    accepts_loss_kwargs = False  # the loss is not divided by `num_items_in_batch`
     _no_split_modules = ["RegressionHead", "IntegralHead"]
 
     @torch.no_grad()
@@ -146,30 +142,27 @@ class RegressionForPoseEstimation(RegressionPreTrainedModel):
         self.head = head(config, self.backbone.channels[-1])
         self.post_init()
 
+    @can_return_tuple
     def forward(
         self,
         pixel_values: Tensor,
         labels: Tensor | None = None,
         keypoint_weights: Tensor | None = None,
         output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
         **kwargs: object,
-    ) -> RegressionOutput | tuple[Tensor, ...]:
+    ) -> RegressionOutput:
         """
         Args:
             pixel_values: (B, C, H, W) normalized crops.
             labels: (B, K, 2) true x and y of the keypoints in pixels of the crops; asks for the loss.
             keypoint_weights: (B, K) weight of each keypoint in the loss, 0 where it is not labeled. None: all 1.
             output_hidden_states: whether to return the feature maps of the backbone.
-            return_dict: False for a plain tuple.
         """
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         features = self.backbone(pixel_values, output_hidden_states=wants_states, return_dict=True)
         values = self.head(features.feature_maps[-1])
         loss = None if labels is None else self._loss(values, labels, keypoint_weights)
-        output = RegressionOutput(loss=loss, **values, hidden_states=features.hidden_states)
-        as_dict = self.config.return_dict if return_dict is None else return_dict
-        return output if as_dict else output.to_tuple()
+        return RegressionOutput(loss=loss, **values, hidden_states=features.hidden_states)
 
     def _loss(self, values: dict[str, Tensor], labels: Tensor, keypoint_weights: Tensor | None) -> Tensor:
         config, coordinates = self.config, values["coordinates"].float()

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.utils import ModelOutput
+from transformers.utils.generic import can_return_tuple
 
-from hfpose.hub.push_mixin import PushWithCard
 from hfpose.models.backbones.cspnext import CSPNeXtBackbone, CSPNeXtBackboneConfig, CSPNeXtBlock
 from hfpose.models.rtmdet.configuration_rtmdet import RTMDetConfig
 from hfpose.models.shared.coco_labels import labels_in_pixels
@@ -25,6 +24,7 @@ from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import conv_block, conv_stack
 from hfpose.models.shared.csp import PathAggregationNeck, csp_backbone_arguments
 from hfpose.models.shared.detection import flatten_levels, level_points
+from hfpose.models.shared.image_model import ImageModel
 from hfpose.models.shared.losses import detection_loss
 
 PRIOR_PROBABILITY = 0.01
@@ -149,16 +149,12 @@ class RTMDetHead(nn.Module):
         return logits, distances
 
 
-class RTMDetPreTrainedModel(PushWithCard, PreTrainedModel):
+class RTMDetPreTrainedModel(ImageModel):
     """Initialization and loading."""
 
     config: RTMDetConfig
     config_class = RTMDetConfig
     base_model_prefix = "rtmdet"
-    main_input_name = "pixel_values"
-    input_modalities = "image"
-    supports_gradient_checkpointing = True
-    accepts_loss_kwargs = False  # the loss is not divided by `num_items_in_batch`
     _no_split_modules = ["PathAggregationNeck", "RTMDetHead"]
 
     @torch.no_grad()
@@ -203,21 +199,20 @@ class RTMDetForObjectDetection(RTMDetPreTrainedModel):
         self.head = RTMDetHead(config)
         self.post_init()
 
+    @can_return_tuple
     def forward(
         self,
         pixel_values: Tensor,
         labels: Sequence[Mapping[str, Tensor]] | None = None,
         output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
         **kwargs: object,
-    ) -> RTMDetObjectDetectionOutput | tuple[Tensor, ...]:
+    ) -> RTMDetObjectDetectionOutput:
         """
         Args:
             pixel_values: (B, C, H, W) normalized images, H and W multiples of the coarsest stride.
             labels: for each image a dict of `class_labels` (n,) and `boxes` (n, 4), center x, center y, width and height
                 in shares of the image, as transformers' object detection has them; n may be 0. Asks for the loss.
             output_hidden_states: whether to return the outputs of the neck.
-            return_dict: False for a plain tuple.
         """
         features = self.neck(self.backbone(pixel_values).feature_maps)
         logits, distances = self.head(features)
@@ -231,14 +226,12 @@ class RTMDetForObjectDetection(RTMDetPreTrainedModel):
             labels = labels_in_pixels(labels, pixel_values.shape[-2:])
             loss = detection_loss(flat_logits, boxes, points, self._strides_of_places(shapes, points.device), labels)
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        output = RTMDetObjectDetectionOutput(
+        return RTMDetObjectDetectionOutput(
             loss=loss,
             logits=flat_logits,
             pred_boxes=boxes,
             hidden_states=tuple(features) if wants_states else None,
         )
-        as_dict = self.config.return_dict if return_dict is None else return_dict
-        return output if as_dict else output.to_tuple()
 
     def _strides_of_places(self, shapes: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
         """Stride (P,) of the level of each place, for levels of these (height, width)."""

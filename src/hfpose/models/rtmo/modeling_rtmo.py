@@ -13,11 +13,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoBackbone, PreTrainedModel
+from transformers import AutoBackbone
 from transformers import initialization as init
 from transformers.utils import ModelOutput
+from transformers.utils.generic import can_return_tuple
 
-from hfpose.hub.push_mixin import PushWithCard
 from hfpose.models.rtmo.configuration_rtmo import RTMOConfig
 from hfpose.models.rtmo.encoder_rtmo import ExactBuffers, RTMOEncoder, SinePositions
 from hfpose.models.rtmo.loss_rtmo import rtmo_loss
@@ -25,6 +25,7 @@ from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import ConvNormAct
 from hfpose.models.shared.detection import decode_center_boxes, flatten_levels, level_points, level_strides
 from hfpose.models.shared.gated_attention import GatedAttentionUnit, init_gated_attention
+from hfpose.models.shared.image_model import ImageModel
 from hfpose.models.shared.losses import pairwise_overlap
 
 PRIOR_PROBABILITY = 0.01
@@ -254,16 +255,12 @@ def take(values: Tensor, indices: Tensor) -> Tensor:
     return values.gather(1, index)
 
 
-class RTMOPreTrainedModel(PushWithCard, PreTrainedModel):
+class RTMOPreTrainedModel(ImageModel):
     """Initialization and loading."""
 
     config: RTMOConfig
     config_class = RTMOConfig
     base_model_prefix = "rtmo"
-    main_input_name = "pixel_values"
-    input_modalities = "image"
-    supports_gradient_checkpointing = True
-    accepts_loss_kwargs = False  # the loss is not divided by `num_items_in_batch`
     _no_split_modules = ["CSPStage", "RTMOEncoder", "RTMOHead", "DynamicCoordinateClassifier"]
 
     @torch.no_grad()
@@ -305,14 +302,14 @@ class RTMOForPoseEstimation(RTMOPreTrainedModel):
         self.classifier = DynamicCoordinateClassifier(config)
         self.post_init()
 
+    @can_return_tuple
     def forward(
         self,
         pixel_values: Tensor,
         labels: Sequence[Mapping[str, Tensor]] | None = None,
         output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
         **kwargs: object,
-    ) -> RTMOOutput | tuple[Tensor, ...]:
+    ) -> RTMOOutput:
         """
         Args:
             pixel_values: (B, C, H, W) images, values from 0 to 255, H and W multiples of 32.
@@ -320,7 +317,6 @@ class RTMOForPoseEstimation(RTMOPreTrainedModel):
                 `keypoints` (n, K, 2), `keypoint_weights` (n, K), 0 for those that are not labeled, and `areas` (n,), the
                 area of each. They ask for the loss.
             output_hidden_states: whether to return the outputs of the encoder.
-            return_dict: False for a plain tuple.
         """
         features = self.encoder(self.backbone(pixel_values).feature_maps)
         places = self.places(features, for_training=labels is not None)
@@ -331,8 +327,7 @@ class RTMOForPoseEstimation(RTMOPreTrainedModel):
             **({} if self.training and labels is not None else self._instances(places)),
             hidden_states=tuple(features) if wants_states else None,
         )
-        as_dict = self.config.return_dict if return_dict is None else return_dict
-        return output if as_dict else output.to_tuple()
+        return output
 
     def places(self, features: Sequence[Tensor], for_training: bool = False) -> RTMOPlaces:
         """What the head says of all places of the encoder's outputs."""

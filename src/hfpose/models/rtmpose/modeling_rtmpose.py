@@ -12,15 +12,15 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.backbone_utils import load_backbone
 from transformers.utils import ModelOutput
+from transformers.utils.generic import can_return_tuple
 
-from hfpose.hub.push_mixin import PushWithCard
 from hfpose.models.rtmpose.configuration_rtmpose import RTMPoseConfig
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.gated_attention import GatedAttentionUnit, ScaleNorm, init_gated_attention
+from hfpose.models.shared.image_model import ImageModel
 from hfpose.models.shared.losses import simcc_loss
 
 BACKBONE_STRIDE = 32
@@ -80,16 +80,12 @@ class RTMPoseHead(nn.Module):
         return self.classifier_x(tokens), self.classifier_y(tokens)
 
 
-class RTMPosePreTrainedModel(PushWithCard, PreTrainedModel):
+class RTMPosePreTrainedModel(ImageModel):
     """Initialization and loading."""
 
     config: RTMPoseConfig
     config_class = RTMPoseConfig
     base_model_prefix = "rtmpose"
-    main_input_name = "pixel_values"
-    input_modalities = "image"
-    supports_gradient_checkpointing = True
-    accepts_loss_kwargs = False  # the loss is not divided by `num_items_in_batch`
     _no_split_modules = ["RTMPoseHead"]
 
     @torch.no_grad()
@@ -135,30 +131,27 @@ class RTMPoseForPoseEstimation(RTMPosePreTrainedModel):
         """The SimCC outputs for the backbone's feature maps."""
         return self.head(feature_maps[-1])
 
+    @can_return_tuple
     def forward(
         self,
         pixel_values: Tensor,
         labels: Tensor | None = None,
         keypoint_weights: Tensor | None = None,
         output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
         **kwargs: object,
-    ) -> RTMPoseOutput | tuple[Tensor, ...]:
+    ) -> RTMPoseOutput:
         """
         Args:
             pixel_values: (B, C, H, W) normalized crops; H and W are those of `config.image_size`.
             labels: (B, K, 2) true x and y of the keypoints in pixels of the crops; asks for the loss.
             keypoint_weights: (B, K) weight of each keypoint in the loss, 0 where it is not labeled. None: all 1.
             output_hidden_states: whether to return the feature maps of the backbone.
-            return_dict: False for a plain tuple.
         """
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         features = self.backbone(pixel_values, output_hidden_states=wants_states)
         responses = dict(zip(self.output_names, self.responses(features.feature_maps), strict=True))
         loss = None if labels is None else self.loss(responses, labels, keypoint_weights)
-        output = self.output_class(loss=loss, **responses, hidden_states=features.hidden_states)
-        as_dict = self.config.return_dict if return_dict is None else return_dict
-        return output if as_dict else output.to_tuple()
+        return self.output_class(loss=loss, **responses, hidden_states=features.hidden_states)
 
     def loss(self, responses: Mapping[str, Tensor], labels: Tensor, keypoint_weights: Tensor | None) -> Tensor:
         """Training loss, for the SimCC outputs by name and the arguments of `forward`."""

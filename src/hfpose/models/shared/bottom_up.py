@@ -14,14 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedConfig
-from transformers.image_processing_base import BatchFeature
-from transformers.image_processing_utils import BaseImageProcessor
-from transformers.utils import TensorType
 
 from hfpose.errors import ConfigError, InputError
 from hfpose.keypoints import KeypointSchema
 from hfpose.models.backbones import backbone_from_reference, convert_backbone
-from hfpose.models.shared.coco_labels import Annotations, annotated_objects, instance_labels
+from hfpose.models.shared.coco_labels import instance_labels
 from hfpose.models.shared.conversion import (
     RenameRules,
     expect_settings,
@@ -29,8 +26,8 @@ from hfpose.models.shared.conversion import (
     normalization_arguments,
     rename_state_dict,
 )
-from hfpose.models.shared.images import ImageLike, PixelNormalization, rgb_arrays
 from hfpose.models.shared.one_stage import Instances, OneStageProcessing
+from hfpose.models.shared.whole_images import WholeImageProcessor
 
 EXPAND, FIT = RESIZE_MODES = ("expand", "fit")
 
@@ -39,7 +36,7 @@ EXPAND, FIT = RESIZE_MODES = ("expand", "fit")
 MAX_EXPANSION = 8
 
 
-class BottomUpImageProcessor(PixelNormalization, OneStageProcessing, BaseImageProcessor):
+class BottomUpImageProcessor(OneStageProcessing, WholeImageProcessor):
     """Resizes images by one factor, centers them in an input whose sides are multiples of a number, and goes back.
 
     A family adds `instances`.
@@ -49,17 +46,14 @@ class BottomUpImageProcessor(PixelNormalization, OneStageProcessing, BaseImagePr
         size_divisor: both sides of the input are rounded up to multiples of it.
         resize_mode: `"expand"`: the image covers `size`, so the input is larger along one side; `"fit"`: the image
             lies within `size`, which is the size of every input.
-        channel_order: `"rgb"` or `"bgr"`, what the network is fed.
-        do_rescale, rescale_factor, do_normalize, image_mean, image_std: as in transformers.
         flip_test: whether the reference averages over the mirrored image when it evaluates this model: call the model
             with `flip_test=True`. The pipelines do so only when asked, because it doubles the cost.
         max_instances: most instances of an image; None for no limit.
+        kwargs: see [`PixelImageProcessor`].
 
     Raises:
         ConfigError: for another `resize_mode`, or `"fit"` with a `size` that is no multiple of `size_divisor`.
     """
-
-    model_input_names = ["pixel_values"]
 
     # transformers saves a None only where the class has another default.
     max_instances: int | None = 30
@@ -69,26 +63,13 @@ class BottomUpImageProcessor(PixelNormalization, OneStageProcessing, BaseImagePr
         size: dict[str, int] | None = None,
         size_divisor: int = 32,
         resize_mode: str = EXPAND,
-        channel_order: str = "rgb",
-        do_rescale: bool = True,
-        rescale_factor: float = 1 / 255,
-        do_normalize: bool = True,
-        image_mean: Sequence[float] = (0.485, 0.456, 0.406),
-        image_std: Sequence[float] = (0.229, 0.224, 0.225),
         flip_test: bool = True,
         max_instances: int | None = 30,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.size = size or {"height": 512, "width": 512}
+        super().__init__(size or {"height": 512, "width": 512}, **kwargs)
         self.size_divisor = size_divisor
         self.resize_mode = resize_mode
-        self.channel_order = channel_order
-        self.do_rescale = do_rescale
-        self.rescale_factor = rescale_factor
-        self.do_normalize = do_normalize
-        self.image_mean = list(image_mean)
-        self.image_std = list(image_std)
         self.flip_test = flip_test
         self.max_instances = max_instances
         if resize_mode not in RESIZE_MODES:
@@ -103,39 +84,12 @@ class BottomUpImageProcessor(PixelNormalization, OneStageProcessing, BaseImagePr
         """Whether network inputs have another size for images of another shape."""
         return self.resize_mode == EXPAND
 
-    def preprocess(
-        self,
-        images: ImageLike | Sequence[ImageLike],
-        annotations: Annotations | None = None,
-        return_tensors: str | TensorType | None = None,
-        memory_format: torch.memory_format = torch.contiguous_format,
-    ) -> BatchFeature:
-        """Network input for one image or several.
+    def pixel_values(self, images: Sequence[np.ndarray], memory_format: torch.memory_format) -> Tensor:
+        """What `preprocess` makes of RGB `images` [(h, w, 3), ...].
 
         Inputs of different sizes are padded at the right and bottom to the largest, with black. As the padding may
         change results a little, batch images whose `input_size` is the same.
-
-        Args:
-            images: the images.
-            annotations: for each image its objects in COCO's format, see `annotated_objects`; asks for `labels`.
-            return_tensors: `"pt"` for torch.
-            memory_format: `torch.channels_last` for models that work in that order.
-
-        Returns:
-            `pixel_values` (B, 3, H, W), float32, and `labels` as the model takes them.
         """
-        arrays = rgb_arrays(images)
-        inputs = BatchFeature({"pixel_values": self.pixel_values(arrays, memory_format)}, tensor_type=return_tensors)
-        if annotations is not None:
-            objects = annotated_objects(annotations, len(arrays))
-            inputs["labels"] = [
-                instance_labels(some, self.fit_matrix(*image.shape[:2]))
-                for some, image in zip(objects, arrays, strict=True)
-            ]
-        return inputs
-
-    def pixel_values(self, images: Sequence[np.ndarray], memory_format: torch.memory_format) -> Tensor:
-        """What `preprocess` makes of RGB `images` [(h, w, 3), ...]."""
         sizes = [self.input_size(*image.shape[:2]) for image in images]
         batch = np.zeros((len(images), *np.max(sizes, axis=0), 3), dtype=np.uint8)
         for image, (height, width), fitted in zip(images, sizes, batch, strict=True):
@@ -171,6 +125,9 @@ class BottomUpImageProcessor(PixelNormalization, OneStageProcessing, BaseImagePr
         import cv2
 
         return cv2.warpAffine(image, self.fit_matrix(*image.shape[:2]), (width, height), flags=cv2.INTER_LINEAR)
+
+    def labels(self, image: np.ndarray, objects: Sequence[Mapping[str, Any]]) -> Any:
+        return instance_labels(objects, self.fit_matrix(*image.shape[:2]))
 
     def fit_matrix(self, height: int, width: int) -> np.ndarray:
         """Affine matrix (2, 3) from pixels of an image to pixels of the network input."""

@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 from transformers.image_processing_base import BatchFeature
-from transformers.image_processing_utils import BaseImageProcessor
-from transformers.utils import TensorType
 
 from hfpose.errors import InputError
-from hfpose.models.shared.coco_labels import Annotations, annotated_objects, normalized_boxes, object_boxes
-from hfpose.models.shared.images import ImageLike, PixelNormalization, detached, rgb_arrays
+from hfpose.models.shared.coco_labels import normalized_boxes, object_boxes
+from hfpose.models.shared.images import detached
+from hfpose.models.shared.whole_images import WholeImageProcessor
 from hfpose.ops.boxes import nms
 
 
@@ -36,25 +35,20 @@ class Detections(NamedTuple):
     labels: np.ndarray
 
 
-class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
+class DetectionImageProcessor(WholeImageProcessor):
     """Resizes images to the size of the network, pads the rest, and turns outputs into boxes.
 
     Args:
-        size: `{"height", "width"}` of the network input.
         keep_aspect_ratio: resize by one factor and pad at the right and bottom, else stretch.
         pad_value: value of the padding from 0 to 255, in every channel.
-        channel_order: `"rgb"` or `"bgr"`, what the network is fed.
-        do_rescale, rescale_factor, do_normalize, image_mean, image_std: as in transformers; mean and standard
-            deviation are in the channel order of the network.
         score_threshold: boxes below it are never returned, whatever the caller asks for.
         nms_threshold: overlap above which the worse of two boxes of one class goes; None for no suppression.
         max_candidates: best candidates per feature level that enter the suppression, None for all.
         max_detections: best boxes per image that are returned, None for all.
         clip_boxes: whether boxes end at the borders of the network input.
         strides: strides of the feature levels in the order of the outputs.
+        kwargs: see [`PixelImageProcessor`].
     """
-
-    model_input_names = ["pixel_values"]
 
     # transformers saves a None only where the class has another default.
     nms_threshold: float | None = 0.6
@@ -67,11 +61,6 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
         keep_aspect_ratio: bool = True,
         pad_value: int = 114,
         channel_order: str = "bgr",
-        do_rescale: bool = True,
-        rescale_factor: float = 1 / 255,
-        do_normalize: bool = True,
-        image_mean: Sequence[float] = (0.406, 0.456, 0.485),
-        image_std: Sequence[float] = (0.225, 0.224, 0.229),
         score_threshold: float = 0.05,
         nms_threshold: float | None = 0.6,
         max_candidates: int | None = 1000,
@@ -80,16 +69,9 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
         strides: Sequence[int] = (8, 16, 32),
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.size = size or {"height": 640, "width": 640}
+        super().__init__(size, channel_order, **kwargs)
         self.keep_aspect_ratio = keep_aspect_ratio
         self.pad_value = pad_value
-        self.channel_order = channel_order
-        self.do_rescale = do_rescale
-        self.rescale_factor = rescale_factor
-        self.do_normalize = do_normalize
-        self.image_mean = list(image_mean)
-        self.image_std = list(image_std)
         self.score_threshold = score_threshold
         self.nms_threshold = nms_threshold
         self.max_candidates = max_candidates
@@ -97,45 +79,20 @@ class DetectionImageProcessor(PixelNormalization, BaseImageProcessor):
         self.clip_boxes = clip_boxes
         self.strides = list(strides)
 
-    def preprocess(
-        self,
-        images: ImageLike | Sequence[ImageLike],
-        annotations: Annotations | None = None,
-        return_tensors: str | TensorType | None = None,
-        memory_format: torch.memory_format = torch.contiguous_format,
-    ) -> BatchFeature:
-        """Network input for one image or several.
-
-        Args:
-            images: the images.
-            annotations: for each image its objects in COCO's format, see `annotated_objects`; asks for `labels`.
-            return_tensors: `"pt"` for torch.
-            memory_format: `torch.channels_last` for models that work in that order.
-
-        Returns:
-            `pixel_values` (B, 3, H, W), float32, H and W those of `size`; and `labels`, for each image a dict of
-            `class_labels` (n,), the category ids, and `boxes` (n, 4), see `normalized_boxes`.
-        """
-        arrays = rgb_arrays(images)
-        inputs = BatchFeature({"pixel_values": self.pixel_values(arrays, memory_format)}, tensor_type=return_tensors)
-        if annotations is not None:
-            objects = annotated_objects(annotations, len(arrays))
-            inputs["labels"] = [self._labels(*one) for one in zip(arrays, objects, strict=True)]
-        return inputs
-
-    def _labels(self, image: np.ndarray, objects: Sequence[Mapping[str, Any]]) -> BatchFeature:
-        factors = np.tile(self.scale_factors(*image.shape[:2]), 2)
-        boxes = torch.from_numpy(object_boxes(objects) * factors)
-        classes = torch.tensor([one["category_id"] for one in objects], dtype=torch.long)
-        size = self.size["height"], self.size["width"]
-        return BatchFeature({"class_labels": classes, "boxes": normalized_boxes(boxes, size).clamp(0, 1)})
-
     def pixel_values(self, images: Sequence[np.ndarray], memory_format: torch.memory_format) -> Tensor:
         """What `preprocess` makes of RGB `images` [(h, w, 3), ...]."""
         batch = np.empty((len(images), self.size["height"], self.size["width"], 3), dtype=np.uint8)
         for image, fitted in zip(images, batch, strict=True):
             self._fit(image, fitted)
         return self.normalize_pixels(batch, memory_format)
+
+    def labels(self, image: np.ndarray, objects: Sequence[Mapping[str, Any]]) -> BatchFeature:
+        """`class_labels` (n,), the category ids, and `boxes` (n, 4), see `normalized_boxes`."""
+        factors = np.tile(self.scale_factors(*image.shape[:2]), 2)
+        boxes = torch.from_numpy(object_boxes(objects) * factors)
+        classes = torch.tensor([one["category_id"] for one in objects], dtype=torch.long)
+        size = self.size["height"], self.size["width"]
+        return BatchFeature({"class_labels": classes, "boxes": normalized_boxes(boxes, size).clamp(0, 1)})
 
     def post_process_object_detection(
         self,

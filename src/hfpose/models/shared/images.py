@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,11 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 from transformers.image_processing_base import BatchFeature
+from transformers.image_processing_utils import BaseImageProcessor
 from typing_extensions import Self
 
 from hfpose.errors import InputError
 
 ImageLike = Any  # PIL image, numpy array or torch tensor
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def rgb_arrays(images: ImageLike | Sequence[ImageLike]) -> list[np.ndarray]:
@@ -51,16 +54,38 @@ def _rgb_array(image: ImageLike) -> np.ndarray:
     return array
 
 
-class PixelNormalization:
-    """Mixin of the image processors: options of a call, and the last step, for the whole batch at once."""
+class PixelImageProcessor(BaseImageProcessor):
+    """Base of the image processors: options of a call, and the last step, for the whole batch at once.
 
-    channel_order: str
-    do_rescale: bool
-    rescale_factor: float
-    do_normalize: bool
-    image_mean: Sequence[float]
-    image_std: Sequence[float]
-    preprocess: Callable[..., BatchFeature]
+    Args:
+        size: `{"height", "width"}` of the network input.
+        channel_order: `"rgb"` or `"bgr"`, what the network is fed.
+        do_rescale, rescale_factor, do_normalize, image_mean, image_std: as in transformers; mean and standard deviation are
+            in the channel order of the network, by default those of ImageNet.
+    """
+
+    model_input_names = ["pixel_values"]
+
+    def __init__(
+        self,
+        size: dict[str, int] | None = None,
+        channel_order: str = "rgb",
+        do_rescale: bool = True,
+        rescale_factor: float = 1 / 255,
+        do_normalize: bool = True,
+        image_mean: Sequence[float] | None = None,
+        image_std: Sequence[float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        step = -1 if channel_order == "bgr" else 1
+        self.size = size or {"height": 640, "width": 640}
+        self.channel_order = channel_order
+        self.do_rescale = do_rescale
+        self.rescale_factor = rescale_factor
+        self.do_normalize = do_normalize
+        self.image_mean = list(image_mean or IMAGENET_MEAN[::step])
+        self.image_std = list(image_std or IMAGENET_STD[::step])
 
     def __call__(self, images: ImageLike, *args: Any, **options: Any) -> BatchFeature:
         """What `preprocess` makes of images.

@@ -6,39 +6,31 @@ Source: `mmpose.datasets.transforms.BottomupResize`, `mmpose.models.heads.YOLOXP
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers.image_processing_base import BatchFeature
-from transformers.image_processing_utils import BaseImageProcessor
-from transformers.utils import TensorType
 
-from hfpose.models.shared.coco_labels import Annotations, annotated_objects, instance_labels
-from hfpose.models.shared.images import ImageLike, PixelNormalization, rgb_arrays
+from hfpose.models.shared.coco_labels import instance_labels
 from hfpose.models.shared.one_stage import Instances, OneStageProcessing
 from hfpose.models.shared.top_down import crop_matrices
+from hfpose.models.shared.whole_images import WholeImageProcessor
 from hfpose.ops.boxes import nms
 
 
-class LetterboxImageProcessor(OneStageProcessing, PixelNormalization, BaseImageProcessor):
+class LetterboxImageProcessor(OneStageProcessing, WholeImageProcessor):
     """Fits images into the middle of the network input, and turns outputs into instances in pixels of the images.
 
     The network takes pixels as they are, from 0 to 255, unless `do_rescale` or `do_normalize` say otherwise.
 
     Args:
-        size: `{"height", "width"}` of the network input.
         pad_value: value of the padding around the image from 0 to 255, in every channel.
-        channel_order: `"rgb"` or `"bgr"`, what the network is fed.
-        do_rescale, rescale_factor, do_normalize, image_mean, image_std: as in transformers; mean and standard
-            deviation are in the channel order of the network.
         score_threshold: least score of an instance where the caller asks for none.
         nms_threshold: overlap of boxes above which the worse of two instances goes where the caller asks for none.
+        kwargs: see [`PixelImageProcessor`].
     """
-
-    model_input_names = ["pixel_values"]
 
     def __init__(
         self,
@@ -46,53 +38,15 @@ class LetterboxImageProcessor(OneStageProcessing, PixelNormalization, BaseImageP
         pad_value: int = 114,
         channel_order: str = "bgr",
         do_rescale: bool = False,
-        rescale_factor: float = 1 / 255,
         do_normalize: bool = False,
-        image_mean: Sequence[float] = (0.406, 0.456, 0.485),
-        image_std: Sequence[float] = (0.225, 0.224, 0.229),
         score_threshold: float = 0.1,
         nms_threshold: float = 0.65,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.size = size or {"height": 640, "width": 640}
+        super().__init__(size, channel_order, do_rescale, do_normalize=do_normalize, **kwargs)
         self.pad_value = pad_value
-        self.channel_order = channel_order
-        self.do_rescale = do_rescale
-        self.rescale_factor = rescale_factor
-        self.do_normalize = do_normalize
-        self.image_mean = list(image_mean)
-        self.image_std = list(image_std)
         self.score_threshold = score_threshold
         self.nms_threshold = nms_threshold
-
-    def preprocess(
-        self,
-        images: ImageLike | Sequence[ImageLike],
-        annotations: Annotations | None = None,
-        return_tensors: str | TensorType | None = None,
-        memory_format: torch.memory_format = torch.contiguous_format,
-    ) -> BatchFeature:
-        """Network input for one image or several, of any sizes.
-
-        Args:
-            images: the images.
-            annotations: for each image its objects in COCO's format, see `annotated_objects`; asks for `labels`.
-            return_tensors: `"pt"` for torch.
-            memory_format: `torch.channels_last` for models that work in that order.
-
-        Returns:
-            `pixel_values` (B, 3, H, W), float32, H and W those of `size`, and `labels` as the model takes them.
-        """
-        arrays = rgb_arrays(images)
-        inputs = BatchFeature({"pixel_values": self.pixel_values(arrays, memory_format)}, tensor_type=return_tensors)
-        if annotations is not None:
-            objects = annotated_objects(annotations, len(arrays))
-            inputs["labels"] = [
-                instance_labels(some, self.fit_matrix(*image.shape[:2]))
-                for some, image in zip(objects, arrays, strict=True)
-            ]
-        return inputs
 
     def pixel_values(self, images: Sequence[np.ndarray], memory_format: torch.memory_format) -> Tensor:
         """What `preprocess` makes of RGB `images` [(h, w, 3), ...]."""
@@ -105,6 +59,9 @@ class LetterboxImageProcessor(OneStageProcessing, PixelNormalization, BaseImageP
             matrix = self.fit_matrix(*image.shape[:2])
             cv2.warpAffine(image, matrix, (width, height), dst=fitted, flags=cv2.INTER_LINEAR, borderValue=fill)
         return self.normalize_pixels(batch, memory_format)
+
+    def labels(self, image: np.ndarray, objects: Sequence[Mapping[str, Any]]) -> Any:
+        return instance_labels(objects, self.fit_matrix(*image.shape[:2]))
 
     def fit_matrix(self, height: int, width: int) -> np.ndarray:
         """Affine matrix (2, 3) from pixels of an image to pixels of the network input."""

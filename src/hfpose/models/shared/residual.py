@@ -1,4 +1,4 @@
-"""Residual blocks (He et al., 2015, https://arxiv.org/abs/1512.03385) of networks other than ResNet."""
+"""Residual blocks (He et al., 2015, https://arxiv.org/abs/1512.03385)."""
 
 from __future__ import annotations
 
@@ -45,15 +45,18 @@ class ResidualBlock(nn.Module):
                 for size, kernel, step, act in zip(pairwise(sizes), kernels, strides, acts, strict=True)
             )
         )
-        self.shortcut = (
-            ConvNormAct(in_channels, out_channels, 1, stride, hidden_act="linear", norm_eps=norm_eps)
-            if in_channels != out_channels or stride != 1
-            else nn.Identity()
-        )
+        self.shortcut = make_shortcut(in_channels, out_channels, stride, norm_eps)
         self.activation = ACT2FN[hidden_act]
 
     def forward(self, hidden_state: Tensor) -> Tensor:
         return self.activation(self.layers(hidden_state) + self.shortcut(hidden_state))
+
+
+def make_shortcut(in_channels: int, out_channels: int, stride: int, norm_eps: float) -> nn.Module:
+    """What a block's input goes through to be added to its output: a 1x1 convolution where they differ in shape."""
+    if in_channels == out_channels and stride == 1:
+        return nn.Identity()
+    return ConvNormAct(in_channels, out_channels, 1, stride, hidden_act=None, norm_eps=norm_eps)
 
 
 def layer_of_pair(match: re.Match[str]) -> str:

@@ -13,13 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 from transformers.image_processing_base import BatchFeature
-from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import ModelOutput, TensorType
 
 from hfpose.errors import InputError
 from hfpose.models.shared.coco_labels import Annotations, annotated_objects, moved, object_boxes, object_keypoints
 from hfpose.models.shared.devices import crop_on_device
-from hfpose.models.shared.images import ImageLike, PixelNormalization, detached, rgb_arrays
+from hfpose.models.shared.images import ImageLike, PixelImageProcessor, detached, rgb_arrays
 
 
 def box_centers_and_scales(boxes: np.ndarray, aspect_ratio: float, padding: float) -> tuple[np.ndarray, np.ndarray]:
@@ -93,7 +92,7 @@ def check_image_boxes(boxes: Any, index: int = 0) -> np.ndarray:
     return array
 
 
-class TopDownImageProcessor(PixelNormalization, BaseImageProcessor):
+class TopDownImageProcessor(PixelImageProcessor):
     """Crops people out of images, and maps what the network says of the crops back onto the images.
 
     A family adds `decode_crops` and `merge_flipped`.
@@ -102,38 +101,22 @@ class TopDownImageProcessor(PixelNormalization, BaseImageProcessor):
         size: `{"height", "width"}` of a crop.
         box_padding: a box is enlarged by this factor before it is cropped.
         use_udp: unbiased data processing, see `crop_matrices`.
-        channel_order: `"rgb"` or `"bgr"`, what the network is fed.
-        do_rescale, rescale_factor, do_normalize, image_mean, image_std: as in transformers.
         flip_test: whether the reference averages over the mirrored crop when it evaluates this model. The pipelines
             do so only when asked, because it doubles the cost.
+        kwargs: see [`PixelImageProcessor`].
     """
-
-    model_input_names = ["pixel_values"]
 
     def __init__(
         self,
         size: dict[str, int] | None = None,
         box_padding: float = 1.25,
         use_udp: bool = False,
-        channel_order: str = "rgb",
-        do_rescale: bool = True,
-        rescale_factor: float = 1 / 255,
-        do_normalize: bool = True,
-        image_mean: Sequence[float] = (0.485, 0.456, 0.406),
-        image_std: Sequence[float] = (0.229, 0.224, 0.225),
         flip_test: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.size = size or {"height": 256, "width": 192}
+        super().__init__(size or {"height": 256, "width": 192}, **kwargs)
         self.box_padding = box_padding
         self.use_udp = use_udp
-        self.channel_order = channel_order
-        self.do_rescale = do_rescale
-        self.rescale_factor = rescale_factor
-        self.do_normalize = do_normalize
-        self.image_mean = list(image_mean)
-        self.image_std = list(image_std)
         self.flip_test = flip_test
 
     def preprocess(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from hfpose.errors import ConfigError
+from hfpose.models.shared.image_model import ImageModel
 
 
-class Untrainable:
-    """Mixin of models without a loss: transformers' `Trainer` refuses them when it is made, not at its first step."""
+class Untrainable(ImageModel):
+    """Base of models without a loss: transformers' `Trainer` refuses them when it is made, not at its first step."""
 
     @property
-    def accepts_loss_kwargs(self) -> bool:
+    def accepts_loss_kwargs(self) -> bool:  # type: ignore[override]
         """What `Trainer` asks of a model first.
 
         Raises:

@@ -14,11 +14,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
+from transformers.utils.generic import can_return_tuple
 
-from hfpose.hub.push_mixin import PushWithCard
 from hfpose.models.backbones.mobilenet_v2 import MobileNetV2Backbone, MobileNetV2BackboneConfig, stage_channels
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import ConvNormAct, DepthwiseSeparableConv
@@ -181,15 +180,12 @@ def decode_boxes(regressions: Tensor, anchors: Tensor, scales: Sequence[float]) 
     return torch.cat((centers - sizes / 2, centers + sizes / 2), dim=-1)
 
 
-class SSDLitePreTrainedModel(Untrainable, PushWithCard, PreTrainedModel):
+class SSDLitePreTrainedModel(Untrainable):
     """Initialization and loading."""
 
     config: SSDLiteConfig
     config_class = SSDLiteConfig
     base_model_prefix = "ssdlite"
-    main_input_name = "pixel_values"
-    input_modalities = "image"
-    supports_gradient_checkpointing = True
     _no_split_modules = ["InvertedResidual", "SSDLiteNeck", "SSDLiteHead"]
 
     @torch.no_grad()
@@ -222,31 +218,28 @@ class SSDLiteForObjectDetection(SSDLitePreTrainedModel):
         self.head = SSDLiteHead(config)
         self.post_init()
 
+    @can_return_tuple
     def forward(
         self,
         pixel_values: Tensor,
         output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
         **kwargs: object,
-    ) -> SSDLiteObjectDetectionOutput | tuple[Tensor, ...]:
+    ) -> SSDLiteObjectDetectionOutput:
         """
         Args:
             pixel_values: (B, C, H, W) normalized images.
             output_hidden_states: whether to return the outputs of the neck.
-            return_dict: False for a plain tuple.
         """
         features = self.neck(self.backbone(pixel_values, return_dict=True).feature_maps)
         logits, regressions = self.head(features)
         shapes = [(level.shape[-2], level.shape[-1]) for level in features]
         anchors = make_anchors(self.config, shapes, regressions[0].device)
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        output = SSDLiteObjectDetectionOutput(
+        return SSDLiteObjectDetectionOutput(
             logits=flatten_levels(logits, label_count(self.config) + 1),
             pred_boxes=decode_boxes(flatten_levels(regressions, 4), anchors, self.config.box_scales),
             hidden_states=tuple(features) if wants_states else None,
         )
-        as_dict = self.config.return_dict if return_dict is None else return_dict
-        return output if as_dict else output.to_tuple()
 
 
 __all__ = ["SSDLiteForObjectDetection", "SSDLiteObjectDetectionOutput", "SSDLitePreTrainedModel"]

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
+from transformers.utils.generic import can_return_tuple
 
-from hfpose.hub.push_mixin import PushWithCard
 from hfpose.models.backbones.csp_darknet import CSPDarknetBackbone, CSPDarknetBackboneConfig, DarknetBlock
 from hfpose.models.shared.coco_labels import labels_in_pixels
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import ConvNormAct, conv_stack
 from hfpose.models.shared.csp import PathAggregationNeck, csp_backbone_arguments
 from hfpose.models.shared.detection import decode_center_boxes, flatten_levels, level_points, level_strides
+from hfpose.models.shared.image_model import ImageModel
 from hfpose.models.yolox.configuration_yolox import YOLOXConfig
 from hfpose.models.yolox.loss_yolox import yolox_loss
 
@@ -99,16 +99,12 @@ class YOLOXHead(nn.Module):
         return logits, boxes, objectness
 
 
-class YOLOXPreTrainedModel(PushWithCard, PreTrainedModel):
+class YOLOXPreTrainedModel(ImageModel):
     """Initialization and loading."""
 
     config: YOLOXConfig
     config_class = YOLOXConfig
     base_model_prefix = "yolox"
-    main_input_name = "pixel_values"
-    input_modalities = "image"
-    supports_gradient_checkpointing = True
-    accepts_loss_kwargs = False  # the loss is not divided by `num_items_in_batch`
     _no_split_modules = ["PathAggregationNeck", "YOLOXHead"]
 
     @torch.no_grad()
@@ -147,21 +143,20 @@ class YOLOXForObjectDetection(YOLOXPreTrainedModel):
         self.head = YOLOXHead(config)
         self.post_init()
 
+    @can_return_tuple
     def forward(
         self,
         pixel_values: Tensor,
         labels: Sequence[Mapping[str, Tensor]] | None = None,
         output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
         **kwargs: object,
-    ) -> YOLOXObjectDetectionOutput | tuple[Tensor, ...]:
+    ) -> YOLOXObjectDetectionOutput:
         """
         Args:
             pixel_values: (B, C, H, W) images, values from 0 to 255, H and W multiples of the coarsest stride.
             labels: for each image a dict of `class_labels` (n,) and `boxes` (n, 4), center x, center y, width and height
                 in shares of the image, as transformers' object detection has them; n may be 0. Asks for the loss.
             output_hidden_states: whether to return the outputs of the neck.
-            return_dict: False for a plain tuple.
         """
         features = self.neck(self.backbone(pixel_values).feature_maps)
         class_levels, box_levels, objectness_levels = self.head(features)
@@ -175,15 +170,13 @@ class YOLOXForObjectDetection(YOLOXPreTrainedModel):
             labels = labels_in_pixels(labels, pixel_values.shape[-2:])
             loss = yolox_loss(logits, objectness, boxes, regressions, points, strides, labels)
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        output = YOLOXObjectDetectionOutput(
+        return YOLOXObjectDetectionOutput(
             loss=loss,
             logits=logits,
             objectness=objectness,
             pred_boxes=boxes,
             hidden_states=tuple(features) if wants_states else None,
         )
-        as_dict = self.config.return_dict if return_dict is None else return_dict
-        return output if as_dict else output.to_tuple()
 
 
 __all__ = ["YOLOXForObjectDetection", "YOLOXObjectDetectionOutput", "YOLOXPreTrainedModel"]

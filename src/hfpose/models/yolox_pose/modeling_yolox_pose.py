@@ -11,16 +11,17 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoBackbone, PreTrainedModel
+from transformers import AutoBackbone
 from transformers import initialization as init
 from transformers.utils import ModelOutput
+from transformers.utils.generic import can_return_tuple
 
-from hfpose.hub.push_mixin import PushWithCard
 from hfpose.models.backbones.csp_darknet import DarknetBlock
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import ConvNormAct
 from hfpose.models.shared.csp import PathAggregationNeck
 from hfpose.models.shared.detection import decode_center_boxes, flatten_levels, level_points, level_strides
+from hfpose.models.shared.image_model import ImageModel
 from hfpose.models.yolox_pose.configuration_yolox_pose import YOLOXPoseConfig
 from hfpose.models.yolox_pose.loss_yolox_pose import yolox_pose_loss
 
@@ -108,16 +109,12 @@ class YOLOXPoseHead(nn.Module):
         }
 
 
-class YOLOXPosePreTrainedModel(PushWithCard, PreTrainedModel):
+class YOLOXPosePreTrainedModel(ImageModel):
     """Initialization and loading."""
 
     config: YOLOXPoseConfig
     config_class = YOLOXPoseConfig
     base_model_prefix = "yolox_pose"
-    main_input_name = "pixel_values"
-    input_modalities = "image"
-    supports_gradient_checkpointing = True
-    accepts_loss_kwargs = False  # the loss is not divided by `num_items_in_batch`
     _no_split_modules = ["CSPStage", "PathAggregationNeck", "YOLOXPoseHead"]
 
     @torch.no_grad()
@@ -158,14 +155,14 @@ class YOLOXPoseForPoseEstimation(YOLOXPosePreTrainedModel):
         self.head = YOLOXPoseHead(config)
         self.post_init()
 
+    @can_return_tuple
     def forward(
         self,
         pixel_values: Tensor,
         labels: Sequence[Mapping[str, Tensor]] | None = None,
         output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
         **kwargs: object,
-    ) -> YOLOXPoseOutput | tuple[Tensor, ...]:
+    ) -> YOLOXPoseOutput:
         """
         Args:
             pixel_values: (B, C, H, W) images, values from 0 to 255, H and W multiples of the coarsest stride.
@@ -173,7 +170,6 @@ class YOLOXPoseForPoseEstimation(YOLOXPosePreTrainedModel):
                 `keypoints` (n, K, 2), `keypoint_weights` (n, K), 0 for those that are not labeled, and `areas` (n,), the
                 area of each. They ask for the loss.
             output_hidden_states: whether to return the outputs of the neck.
-            return_dict: False for a plain tuple.
         """
         features = self.neck(self.backbone(pixel_values).feature_maps)
         levels, strides = self.head(features), self.config.strides
@@ -193,8 +189,7 @@ class YOLOXPoseForPoseEstimation(YOLOXPosePreTrainedModel):
         )
         if labels is not None:
             output.loss = yolox_pose_loss(self.config, output, regressions, points, scales, labels)
-        as_dict = self.config.return_dict if return_dict is None else return_dict
-        return output if as_dict else output.to_tuple()
+        return output
 
 
 __all__ = ["YOLOXPoseForPoseEstimation", "YOLOXPoseOutput", "YOLOXPosePreTrainedModel"]

@@ -1,0 +1,16 @@
+"""Base of the models that take images."""
+
+from __future__ import annotations
+
+from transformers import PreTrainedModel
+
+from hfpose.hub.push_mixin import PushWithCard
+
+
+class ImageModel(PushWithCard, PreTrainedModel):
+    """What is the same for all of them."""
+
+    main_input_name = "pixel_values"
+    input_modalities = "image"
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # a loss is not divided by `num_items_in_batch`
