@@ -14,7 +14,7 @@ from hfpose.results import PoseOutput
 from hfpose.visualization import draw_poses
 
 GRAY = 100
-RED, GREEN, BLUE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)
+RED, GREEN, BLUE, BLACK, MAGENTA = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0), (255, 0, 255)
 BAR = KeypointSchema(
     "bar",
     ("left", "right"),
@@ -155,7 +155,7 @@ def test_boxes_are_outlined_only_on_request():
     without = draw_poses(image(), output, thickness=1)
     result = draw_poses(image(), output, thickness=1, draw_boxes=True)
     for x, y in ((10, 25), (90, 25), (30, 20), (30, 40)):
-        assert tuple(result[y, x]) == GREEN
+        assert tuple(result[y, x]) == MAGENTA
         assert not changed(without)[y, x]
     assert not changed(result)[25, 12]
 
@@ -175,27 +175,78 @@ def test_track_ids_are_written_and_color_the_boxes():
     plain = draw_poses(image(), output, draw_track_ids=False, draw_boxes=True, thickness=1)
     result = draw_poses(image(), output, draw_boxes=True, thickness=1)
     other = draw_poses(image(), bar(boxes=[[10, 25, 90, 50]], track_ids=[6]), draw_boxes=True, thickness=1)
-    assert tuple(plain[45, 10]) == GREEN
-    assert tuple(result[45, 10]) not in (GREEN, tuple(other[45, 10]))
+    assert tuple(plain[45, 10]) == MAGENTA
+    assert tuple(result[45, 10]) not in (MAGENTA, tuple(other[45, 10]))
     above = np.s_[5:24, :40]
     assert not changed(plain)[above].any()
     assert changed(result)[above].any()
 
 
 def test_labels_are_written_at_the_box_or_over_the_person():
-    at_box = changed(draw_poses(image(), bar(scores=(0, 0), boxes=[[30, 40, 90, 50]]), labels=["cat"]))
-    assert extent(at_box)[0] == 30
-    assert extent(at_box)[3] == 40
+    at_box = changed(draw_poses(image(), bar(boxes=[[30, 15, 90, 50]]), radius=1, labels=["cat"]))
+    assert at_box[14, 31] and not at_box[14, 28]
     over = changed(draw_poses(image(), bar((20, 50), (80, 40)), radius=2, labels=["cat"]))
     assert over[30, 82]
     assert not over[30, 22]
 
 
 def test_labels_stay_in_the_image():
-    result = draw_poses(image(), bar(scores=(0, 0), boxes=[[95, -20, 99, 5]]), labels=["cat"])
+    result = draw_poses(image(), bar((95, 2), (50, 2), scores=(1, 0), boxes=[[95, -20, 99, 5]]), labels=["cat"])
     left, right, top, bottom = extent(changed(result))
     assert right - left > 10
     assert bottom - top > 5
+
+
+@pytest.mark.parametrize("fields", [{"labels": ["cat"]}, {}])
+def test_nothing_is_written_where_nothing_is_drawn(fields: dict[str, Any]):
+    output = bar(scores=(0, 0), boxes=[[30, 15, 90, 50]], track_ids=[3])
+    assert not changed(draw_poses(image(), output, **fields)).any()
+    assert changed(draw_poses(image(), output, draw_boxes=True, thickness=1, **fields))[10, 31]
+
+
+def test_scores_are_written_at_boxes_that_are_drawn():
+    output = bar(boxes=[[10, 25, 90, 50]], box_scores=[0.87])
+    written = draw_poses(image(), output, draw_boxes=True) != draw_poses(
+        image(), output, draw_boxes=True, draw_scores=False
+    )
+    assert extent(written.any(axis=2))[0] == 10
+    np.testing.assert_array_equal(draw_poses(image(), output), draw_poses(image(), output, draw_scores=False))
+
+
+def two_bars(**fields: Any) -> PoseOutput:
+    return PoseOutput([[(20, 20), (80, 20)], [(20, 50), (80, 50)]], np.ones((2, 2)), schema=BAR, **fields)
+
+
+def test_colors_by_instance_and_by_track():
+    by_instance = draw_poses(image(), two_bars(), thickness=3, color_by="instance")
+    first, second = tuple(by_instance[20, 50]), tuple(by_instance[50, 50])
+    assert first != second
+    assert {tuple(by_instance[20, x]) for x in (20, 50, 80)} == {first}
+    frames = [draw_poses(image(), two_bars(track_ids=ids), thickness=3, color_by="track") for ids in ([4, 9], [9, 4])]
+    assert tuple(frames[0][20, 50]) == tuple(frames[1][50, 50]) != tuple(frames[0][50, 50])
+    by_side = draw_poses(image(), two_bars(track_ids=[4, 9]), color_by="side", draw_track_ids=False)
+    np.testing.assert_array_equal(by_side, draw_poses(image(), two_bars()))
+    with pytest.raises(ConfigError, match="track=True"):
+        draw_poses(image(), two_bars(), color_by="track")
+    with pytest.raises(ConfigError, match="'side', 'instance' or 'track'"):
+        draw_poses(image(), two_bars(), color_by="pose")
+
+
+def test_many_people_of_an_image_are_told_apart_by_color():
+    points = [[(10, 5 * i), (90, 5 * i)] for i in range(1, 11)]
+    many = PoseOutput(points, np.ones((10, 2)), schema=BAR)
+    drawn = draw_poses(image(), many, thickness=1)
+    np.testing.assert_array_equal(drawn, draw_poses(image(), many, thickness=1, color_by="instance"))
+    frame = PoseOutput(points, np.ones((10, 2)), schema=BAR, frame_index=0)
+    assert tuple(draw_poses(image(), frame, thickness=3)[5, 50]) == GREEN
+
+
+def test_the_color_of_boxes():
+    output = two_bars(boxes=[[10, 10, 90, 30], [10, 40, 90, 55]])
+    result = draw_poses(image(), output, draw_boxes=True, color_by="instance", box_color=RED)
+    assert tuple(result[25, 10]) == tuple(result[50, 10]) == RED
+    result = draw_poses(image(), output, thickness=3, draw_boxes=True, color_by="instance")
+    assert tuple(result[25, 10]) == tuple(result[20, 50])
 
 
 def test_labels_must_be_one_for_each_person():

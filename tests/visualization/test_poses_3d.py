@@ -118,7 +118,7 @@ def test_radius_and_thickness():
     assert area(BLUE, radius=0) == area(GREEN, thickness=0) == 0
 
 
-@pytest.mark.parametrize(("people", "shape"), [(1, (1, 1)), (2, (2, 1)), (4, (2, 2)), (5, (3, 2))])
+@pytest.mark.parametrize(("people", "shape"), [(1, (1, 1)), (2, (2, 1)), (4, (2, 2)), (6, (3, 2))])
 def test_each_person_has_a_panel(people: int, shape: tuple[int, int]):
     output = poles(*[[(0, 0, 0), (0, 0, 1.7)]] * people)
     image = draw_poses_3d(output, size=240)
@@ -128,6 +128,38 @@ def test_each_person_has_a_panel(people: int, shape: tuple[int, int]):
         row, column = divmod(index, shape[1])
         part = image[row * panel : (row + 1) * panel, column * panel : (column + 1) * panel]
         assert has(part, BLUE) == (index < people)
+
+
+def test_a_last_row_of_fewer_stands_in_the_middle():
+    image = draw_poses_3d(poles(*[[(0, 0, 0), (0, 0, 1.7)]] * 3), size=240)
+    np.testing.assert_array_equal(image[120:, 60:180], image[:120, :120])
+    assert (image[120:, :60] == 255).all() and (image[120:, 180:] == 255).all()
+
+
+def test_there_are_no_empty_panels():
+    output = PoseOutput(
+        [[(0, 0, 0), (0, 0, 1.7)], [(0, 0, 0), (0, 0, 1.6)]],
+        [[0, 0], [1, 1]],
+        keypoints_2d=np.zeros((2, 2, 2)),
+        schema=POLE,
+    )
+    assert draw_poses_3d(output, size=200).shape == (200, 200, 3)
+    one_of_two = draw_poses_3d(output, size=200, num_instances=2)
+    assert one_of_two.shape == (200, 100, 3)
+    assert (one_of_two[100:] == 255).all()
+    image = np.full((120, 200, 3), 90, np.uint8)
+    nobody = output.select([])
+    np.testing.assert_array_equal(draw_poses_side_by_side(image, nobody), image)
+    assert draw_poses_side_by_side(image, nobody, num_instances=1).shape == (120, 320, 3)
+
+
+def test_panels_carry_what_is_written_in_the_image():
+    image = np.full((120, 200, 3), 90, np.uint8)
+    two = poles([(0, 0, 0), (0, 0, 1.7)], [(0, 0, 0), (0, 0, 1.6)])
+    both = draw_poses_side_by_side(image, two, axis_limits=LIMITS)
+    np.testing.assert_array_equal(both[:, :200], draw_poses(image, two, labels=["0", "1"]))
+    np.testing.assert_array_equal(both[:, 200:], draw_poses_3d(two, size=120, labels=["0", "1"], axis_limits=LIMITS))
+    assert (both[:, 200:] != draw_poses_3d(two, size=120, axis_limits=LIMITS)).any()
 
 
 def test_num_instances_pads_and_cuts():

@@ -51,7 +51,10 @@ def _drawn(results: Results, options: CallOptions3D) -> Results:
         if frame.image is not None and output.error is None:
             drawing = options.drawing_options
             wanted = drawing.pop("num_instances")
-            count = max(output.num_instances if wanted is None or wanted < 0 else wanted, 1)
+            people = output.num_instances
+            count = people if wanted is None or wanted < 0 else wanted
+            # A single image has no panels without a person, the frames of a video have one size.
+            count = max(count, 1) if frame.frame_index is not None else min(count, people) or None
             image = draw_poses_side_by_side(frame.image, output, num_instances=count, **drawing)
             output = replace(output, visualization=image)
         yield frame, output

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from hfpose.visualization.canvas import (
     points_within,
     resolve_schema,
 )
-from hfpose.visualization.poses import draw_poses
+from hfpose.visualization.poses import draw_poses, label_texts
 
 Range = tuple[float, float]
 
@@ -96,6 +96,7 @@ def draw_poses_3d(
     azimuth: float | None = None,
     elevation: float = ELEVATION,
     axis_limits: AxisLimits | None = None,
+    labels: Sequence[str] | None = None,
 ) -> np.ndarray:
     """Draws the 3D skeletons of `output`, each in a panel of its own since each is relative to its own root.
 
@@ -103,16 +104,18 @@ def draw_poses_3d(
 
     Args:
         output: N people with 3D keypoints (N, K, 3), z up.
-        size: Height of the image in pixels. Panels fill it in rows and columns: one for one person, 2 x 2 for four.
+        size: Height of the image in pixels. Panels fill it in rows and columns: one for one person, 2 x 2 for four; a last row
+            of fewer stands in the middle.
         schema: Schema or name of one for skeleton and colors. Default: the output's own.
         keypoint_threshold: Lowest keypoint score that is drawn.
         radius, thickness: Of keypoints and links, in pixels. Default: grow with the panel.
-        num_instances: Number of panels; people beyond it are not drawn, missing ones leave a panel empty. Fix it for a
-            clip, whose frames must have one size. Default: one for each person, at least one.
+        num_instances: Number of panels; people beyond it are not drawn, the place of missing ones stays white. Fix it for a
+            clip, whose frames must have one size. Default: one for each person of whom anything is shown, at least one.
         azimuth: Where the viewer stands, degrees from the x axis towards the y axis. Default: 70, and -115 for hands,
             from where the reference looks.
         elevation: Degrees of the viewer above the ground.
         axis_limits: The part of space to show. Default: what this output needs; for a clip see `axis_limits_3d`.
+        labels: N texts, one written in each person's panel (after the track id).
 
     Returns:
         RGB uint8 image (size, W, 3).
@@ -130,7 +133,9 @@ def draw_poses_3d(
     check_sizes(radius, thickness)
     schema = resolve_schema(schema, output)
     limits = axis_limits or axis_limits_3d(output, keypoint_threshold=keypoint_threshold)
-    panels = num_instances or max(1, output.num_instances)
+    shown = _is_shown(output, keypoint_threshold)
+    people = _by_identity(output, np.flatnonzero(shown.any(axis=1)))
+    panels = num_instances or max(1, len(people))
     rows = math.ceil(math.sqrt(panels))
     columns = math.ceil(panels / rows)
     panel_size = size // rows
@@ -141,25 +146,26 @@ def draw_poses_3d(
     radius = thickness if radius is None else int(radius)
 
     image = np.full((size, columns * panel_size, 3), 255, np.uint8)
-    shown = _is_shown(output, keypoint_threshold)
-    people = _by_identity(output)
-    for place in range(panels):
+    if not people:
+        image[:panel_size, :panel_size] = empty
+    texts = label_texts(output, labels)
+    for place, index in enumerate(people[:panels]):
         row, column = divmod(place, columns)
-        panel = image[row * panel_size : (row + 1) * panel_size, column * panel_size : (column + 1) * panel_size]
+        left = column * panel_size + (columns - min(columns, panels - row * columns)) * panel_size // 2
+        panel = image[row * panel_size : (row + 1) * panel_size, left : left + panel_size]
         panel[:] = empty
-        if place < len(people):
-            index = people[place]
-            _draw_skeleton(panel, output.keypoints[index], shown[index], schema, view, radius, thickness)
-            if output.track_ids is not None:
-                draw_label(panel, f"#{output.track_ids[index]}", 0, 0, _TAG_COLOR)
+        _draw_skeleton(panel, output.keypoints[index], shown[index], schema, view, radius, thickness)
+        if texts[index]:
+            draw_label(panel, texts[index], 0, 0, _TAG_COLOR)
     return image
 
 
-def _by_identity(output: PoseOutput) -> list[int]:
-    """The people in the order of their identities, those without one last."""
+def _by_identity(output: PoseOutput, people: np.ndarray) -> list[int]:
+    """Those people, given by their indices, in the order of their identities, those without one last."""
     if output.track_ids is None:
-        return list(range(output.num_instances))
-    return np.lexsort((output.track_ids, output.track_ids < 0)).tolist()
+        return people.tolist()
+    ids = output.track_ids[people]
+    return people[np.lexsort((ids, ids < 0))].tolist()
 
 
 def draw_poses_side_by_side(
@@ -172,15 +178,20 @@ def draw_poses_side_by_side(
     azimuth: float | None = None,
     elevation: float = ELEVATION,
     axis_limits: AxisLimits | None = None,
+    labels: Sequence[str] | None = None,
     **options_2d: Any,
 ) -> np.ndarray:
     """Draws the 2D poses on the image and, to its right at the same height, the 3D skeletons.
+
+    A panel carries what is written at its person in the image. Several people without track ids are numbered from 0, as they
+    are in `output`. Where nobody is shown and `num_instances` asks for no panel, the image stands alone.
 
     Args:
         image: RGB uint8 image (H, W, 3). It is not changed.
         output: Result with 3D `keypoints` and `keypoints_2d`.
         schema, keypoint_threshold: As in `draw_poses`, for both halves.
         num_instances, azimuth, elevation, axis_limits: As in `draw_poses_3d`.
+        labels: N texts, written at each person in both halves.
         options_2d: Other options of `draw_poses`, for the left half.
 
     Returns:
@@ -190,7 +201,11 @@ def draw_poses_side_by_side(
         InputError, ConfigError: As `draw_poses` and `draw_poses_3d` do.
     """
     check_image(image)
-    left = draw_poses(image, output, schema=schema, keypoint_threshold=keypoint_threshold, **options_2d)
+    if labels is None and output.track_ids is None and output.num_instances > 1:
+        labels = [str(index) for index in range(output.num_instances)]
+    left = draw_poses(image, output, schema=schema, keypoint_threshold=keypoint_threshold, labels=labels, **options_2d)
+    if num_instances is None and not _is_shown(output, keypoint_threshold).any():
+        return left
     right = draw_poses_3d(
         output,
         size=len(image),
@@ -200,6 +215,7 @@ def draw_poses_side_by_side(
         azimuth=azimuth,
         elevation=elevation,
         axis_limits=axis_limits,
+        labels=labels,
     )
     return np.concatenate([left, right], axis=1)
 
