@@ -173,7 +173,7 @@ def pose(seed: int, track_id: int | None = None, box: list[float] | None = None)
 
 def lifted(lifter, frames, **options):
     return [
-        sample.pred_instances.keypoints
+        sample.pred_instances.keypoints[0]
         for sample in inference_pose_lifter_model(lifter, frames, image_size=(160, 120), **options)
     ]
 
@@ -190,6 +190,13 @@ def test_poses_are_lifted_as_by_the_pipelines_lifter(lifter):
         outputs, (160, 120), axes="camera", do_rebase_height=False
     )
     np.testing.assert_allclose(keypoints, expected[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_each_person_is_one_instance(lifter, frames):
+    (sample,) = inference_pose_lifter_model(lifter, [[pose(i, 5)] for i in range(frames)], image_size=(160, 120))
+    assert sample.pred_instances.keypoints.shape == (1, frames, 17, 3)
+    assert sample.pred_instances.keypoint_scores.shape == (1, frames, 17)
 
 
 def test_people_are_followed_by_their_identity(lifter):

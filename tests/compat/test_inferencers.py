@@ -593,3 +593,37 @@ def test_names_in_3d(store, noise, tmp_path):
         assert keypoints(people).shape == (1, 17, 3)
     assert np.shape(json.loads(Path(tmp_path / "000000.json").read_text())[0]["keypoints"]) == (17, 3)
     assert keypoints(one(MMPoseInferencer(pose3d="hand3d", device="cpu"), noise())[0]).shape == (1, 42, 3)
+
+
+# What an inferencer holds
+
+
+def test_the_parts_of_an_inferencer(inferencer, whole_image, photo):
+    assert inferencer.model.dataset_meta["num_keypoints"] == 17
+    assert inferencer.cfg is inferencer.model.cfg
+    (found,) = inferencer.detector(str(photo))["predictions"]
+    boxes = one(inferencer, str(photo))[0]
+    assert len(boxes) == sum(score > 0.3 for score in found["scores"])
+    assert whole_image.detector is None
+
+
+def test_the_model_of_an_inferencer_may_be_changed(tiny_pose, noise):
+    changed = MMPoseInferencer(tiny_pose, det_model="whole_image", device="cpu")
+    with_flip = one(changed, noise())[0]
+    changed.model.cfg.model.test_cfg.flip_test = False
+    without = one(changed, noise())[0]
+    assert with_flip[0]["keypoint_scores"] != without[0]["keypoint_scores"]
+
+
+def test_the_visualizer_of_an_inferencer_may_be_changed(tiny_pose, noise):
+    changed = MMPoseInferencer(tiny_pose, det_model="whole_image", device="cpu")
+    changed.visualizer.bbox_color = "blue"
+    boxed = drawn(changed, noise(), bboxes=BOXES, draw_bbox=True)
+    assert (boxed == (0, 0, 255)).all(-1).sum() > 50
+
+
+def test_the_config_of_a_zoo_model_is_known(store):
+    inferencer = MMPoseInferencer("human", det_model="whole_image")
+    assert inferencer.cfg.model.backbone.type == "CSPNeXt"
+    lifter = MMPoseInferencer(pose3d="human3d").cfg.test_dataloader.dataset
+    assert (lifter.seq_len, lifter.get("causal"), lifter.seq_step) == (1, False, 1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hfpose.compat.mmpose import InstanceData, PixelData, PoseDataSample, merge_data_samples
+from hfpose.compat.mmpose import InstanceData, PixelData, PoseDataSample, merge_data_samples, split_instances
 from hfpose.errors import InputError
 
 
@@ -169,3 +169,18 @@ def test_merging_nothing_and_something_else():
         merge_data_samples([people()])
     with pytest.raises(ValueError, match="PoseDataSample"):
         merge_data_samples(sample((1, 1), 1))
+
+
+def test_instances_are_split_into_plain_dicts():
+    instances = InstanceData(
+        keypoints=np.array([[[1.5, 2.5]], [[np.nan, 4.0]]]),
+        keypoint_scores=torch.tensor([[0.5], [0.25]]),
+        bboxes=np.array([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]]),
+        bbox_scores=np.array([0.5, 1.0]),
+    )
+    first, second = split_instances(instances)
+    assert first == {
+        "keypoints": [[1.5, 2.5]], "keypoint_scores": [0.5], "bbox": ([1.0, 2.0, 3.0, 4.0],), "bbox_score": 0.5
+    }  # fmt: skip
+    assert second["keypoints"] == [[None, 4.0]]
+    assert split_instances(None) == []

@@ -6,7 +6,15 @@ import cv2
 import numpy as np
 import pytest
 
-from hfpose.compat.mmpose import VISUALIZERS, InstanceData, PixelData, PoseDataSample, imread, visualize
+from hfpose.compat.mmpose import (
+    VISUALIZERS,
+    InstanceData,
+    PixelData,
+    PoseDataSample,
+    PoseLocalVisualizer,
+    imread,
+    visualize,
+)
 from hfpose.compat.mmpose.dataset_meta import dataset_meta_of
 from hfpose.errors import ConfigError, InputError
 from hfpose.keypoints import load_schema
@@ -111,6 +119,77 @@ def test_other_visualizers_and_arguments():
         VISUALIZERS.build({"type": "Pose3dLocalVisualizer"})
     with pytest.raises(ConfigError, match="got colour"):
         VISUALIZERS.build({"type": "PoseLocalVisualizer", "colour": 3})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"bbox_color": "blue"}, {"kpt_color": "blue"}, {"link_color": (0, 0, 255)}, {"kpt_color": [(0, 0, 255)] * 17}],
+)
+def test_colors_of_ones_own(image, options):
+    sample = PoseDataSample(pred_instances=person())
+    links = {"skeleton": [(0, 1), (1, 2)]}
+
+    def draw(**options):
+        visualizer = PoseLocalVisualizer(line_width=3, **options)
+        return visualizer.add_datasample("r", image, sample, draw_gt=False, draw_bbox=True)
+
+    def is_blue(drawn):
+        return (drawn == (0, 0, 255)).all(-1)
+
+    assert is_blue(draw(**links, **options)).any()
+    assert not is_blue(draw(**links)).any()
+
+
+def test_colors_of_the_data_set_replace_those_of_the_visualizer(image):
+    visualizer = PoseLocalVisualizer(kpt_color="blue")
+    visualizer.set_dataset_meta(
+        {"keypoint_colors": [(9, 9, 9)] * 17, "skeleton_link_colors": [(5, 5, 5)], "skeleton_links": [(0, 1)]}
+    )
+    drawn = visualizer.add_datasample("r", image, PoseDataSample(pred_instances=person()), draw_gt=False)
+    assert (drawn == 9).all(-1).any()
+    assert not (drawn == (0, 0, 255)).all(-1).any()
+
+
+def test_keypoint_weights_make_low_scores_faint(visualizer, image):
+    def contrast(score):
+        sample = PoseDataSample(pred_instances=person(score))
+        drawn = visualizer.add_datasample("r", image, sample, draw_gt=False).astype(int)
+        return np.abs(drawn - image).max()
+
+    full = contrast(0.5)
+    visualizer.show_keypoint_weight = True
+    assert contrast(1.0) == full
+    assert abs(contrast(0.5) - full / 2) <= 1
+
+
+def test_images_are_saved_below_save_dir(image, tmp_path):
+    visualizer = PoseLocalVisualizer(vis_backends=[{"type": "LocalVisBackend"}], save_dir=tmp_path)
+    drawn = visualizer.add_datasample("result", image, PoseDataSample(pred_instances=person()), step=3)
+    np.testing.assert_array_equal(
+        imread(tmp_path / "vis_data" / "vis_image" / "result_3.png", channel_order="rgb"), drawn
+    )
+
+
+def test_boxes_with_classes_are_labelled(visualizer, image):
+    instances = person()
+    instances.labels = np.array([1])
+    sample = PoseDataSample(pred_instances=instances)
+    drawn = visualizer.add_datasample("r", image, sample, draw_gt=False, draw_bbox=True)
+    visualizer.text_color = None
+    assert (visualizer.add_datasample("r", image, sample, draw_gt=False, draw_bbox=True) != drawn).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backend": "plotly"}, "plotly"),
+        ({"vis_backends": [{"type": "WandbVisBackend"}]}, "WandbVisBackend"),
+        ({"kpt_color": "ultragreen"}, "ultragreen"),
+    ],
+)
+def test_arguments_that_are_unknown(options, message):
+    with pytest.raises(ConfigError, match=message):
+        PoseLocalVisualizer(**options)
 
 
 # visualize

@@ -52,6 +52,18 @@ def read_reference_config(path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: a variable contains itself, or the config nests or repeats too much.") from error
 
 
+def reference_variables(model: str | Path) -> dict[str, Any]:
+    """The variables of the config that a model is named by: of the file, or as far as the zoo has them; none for others.
+
+    Raises:
+        ConfigError: as `read_reference_config` does.
+    """
+    if Path(model).suffix == ".py" and Path(model).is_file():
+        return read_reference_config(model)
+    entry = find_entry(str(model), "pose") or find_entry(str(model))
+    return {} if entry is None else _variables_of(entry)
+
+
 def _read_file(path: Path, named: str, children: tuple[Path, ...], budget: Budget) -> dict[str, Any]:
     """Variables of a file merged into those of its bases.
 

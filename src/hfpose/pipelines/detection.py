@@ -36,7 +36,6 @@ class BoxDetector:
         self.stage = stage
         self.label_ids = None if labels is None else label_ids(stage.model.config, labels)
 
-    @torch.inference_mode()
     def __call__(
         self, images: Sequence[np.ndarray], box_threshold: float, nms_threshold: float
     ) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -50,18 +49,21 @@ class BoxDetector:
         Returns:
             For each image boxes (N, 4) x1, y1, x2, y2 in pixels and scores (N,), best first.
         """
+        return [self._select(found, nms_threshold) for found in self.detections(images, box_threshold)]
+
+    @torch.inference_mode()
+    def detections(self, images: Sequence[np.ndarray], box_threshold: float = 0.0) -> list[Detections]:
+        """What the model finds in each RGB image (H, W, 3), of all classes, as its own image processor selects it."""
         processor = self.stage.image_processor
         sizes = [image.shape[:2] for image in images]
         if isinstance(processor, DetectionImageProcessor):
             inputs: Mapping[str, Any] = {"pixel_values": processor.pixel_values(images, self.stage.memory_format)}
-            found = processor.detections(self.stage.run(**self._on_device(inputs)), box_threshold, sizes)
-        else:
-            inputs = processor(list(images), return_tensors="pt", input_data_format="channels_last")
-            results = processor.post_process_object_detection(
-                self.stage.run(**self._on_device(inputs)), threshold=box_threshold, target_sizes=torch.tensor(sizes)
-            )
-            found = [_as_arrays(result) for result in results]
-        return [self._select(some, nms_threshold) for some in found]
+            return processor.detections(self.stage.run(**self._on_device(inputs)), box_threshold, sizes)
+        inputs = processor(list(images), return_tensors="pt", input_data_format="channels_last")
+        results = processor.post_process_object_detection(
+            self.stage.run(**self._on_device(inputs)), threshold=box_threshold, target_sizes=torch.tensor(sizes)
+        )
+        return [_as_arrays(result) for result in results]
 
     def _on_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """What an image processor made, where the model takes it."""

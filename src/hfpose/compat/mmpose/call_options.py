@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from hfpose.compat.mmpose.samples import split_instances
+from hfpose.compat.mmpose.samples import split_output
 from hfpose.errors import ConfigError, InputError
 from hfpose.media.writers import WriterGroup, open_writers
 from hfpose.visualization import SkeletonStyle, windows
@@ -101,5 +101,5 @@ class CallOptions:
             out_dir=self.out_dir,
             pred_out_dir=self.pred_out_dir,
             vis_out_dir=self.vis_out_dir,
-            instances=split_instances,
+            instances=split_output,
         )

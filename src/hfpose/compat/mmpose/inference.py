@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from hfpose.checkpoints.reference_config import reference_variables
+from hfpose.compat.mmpose.configs import ConfigDict
 from hfpose.compat.mmpose.dataset_meta import dataset_meta_of
+from hfpose.compat.mmpose.images import rgb_image
 from hfpose.compat.mmpose.samples import crop_metainfo, pred_instances_of
+from hfpose.compat.mmpose.sequences import PoseFrames, first, person_clips
 from hfpose.compat.mmpose.structures import InstanceData, PixelData, PoseDataSample
-from hfpose.compat.mmpose.visualizers import imread
 from hfpose.errors import ConfigError, InputError
 from hfpose.hub.resolve import resolve
 from hfpose.hub.zoo import find_entry
-from hfpose.keypoints import load_schema, schema_for_config
+from hfpose.keypoints import schema_for_config
 from hfpose.models.auto import LIFTER_TYPES
 from hfpose.models.shared.devices import default_device
 from hfpose.models.shared.top_down import check_image_boxes
@@ -32,43 +35,40 @@ from hfpose.results import PoseOutput
 _BATCH_SIZE = 32  # crops at once
 
 
-class ConfigDict(dict[str, Any]):
-    """A dict whose entries read and set as attributes too."""
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(f"There is no setting {name!r}, but {', '.join(self) or 'none'}.") from None
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        self[name] = value
-
-
 class PoseModel(torch.nn.Module):
     """A model as `init_model` returns it.
 
     Args:
         stage: the model with its image processor.
+        variables: of its config file in the reference, where there is one.
 
     Attributes:
         network: the model itself, from the transformers library.
         image_processor: what feeds it and reads its outputs.
         dataset_meta: what its keypoints mean, see `dataset_meta_of`.
-        cfg: settings that may be changed: `model.test_cfg.flip_test`, `model.test_cfg.output_heatmaps`, `visualizer`.
+        cfg: its config. Changes have an effect where they are of `model.test_cfg.flip_test`,
+            `model.test_cfg.output_heatmaps` or `visualizer`.
     """
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, variables: Mapping[str, Any] | None = None) -> None:
         super().__init__()
         self.network = stage.model
         self.image_processor = stage.image_processor
         self.dataset_meta = dataset_meta_of(schema_for_config(stage.model.config))
         # Every config of a lifter in MMPose tests mirrored clips too.
         flip_test = bool(getattr(stage.image_processor, "flip_test", False))
-        self.cfg = ConfigDict(
-            model=ConfigDict(test_cfg=ConfigDict(flip_test=flip_test, output_heatmaps=False)),
-            visualizer=ConfigDict(type="PoseLocalVisualizer", name="visualizer"),
+        self.cfg = ConfigDict(variables)
+        model = self.cfg.setdefault("model", ConfigDict())
+        model["test_cfg"] = ConfigDict(
+            {**(model.get("test_cfg") or {}), "flip_test": flip_test, "output_heatmaps": False}
         )
+        self.cfg.setdefault("default_scope", "mmpose")
+        self.cfg["visualizer"] = ConfigDict(type="PoseLocalVisualizer", name="visualizer")
+        if self.is_lifter:  # what the reference's demo asks for, to bring as many frames
+            frames = getattr(self.network.config, "receptive_field", 1)
+            clip = {"causal": getattr(self.network.config, "is_causal", False), "seq_len": frames, "seq_step": 1}
+            dataset = self.cfg.setdefault("test_dataloader", ConfigDict()).setdefault("dataset", ConfigDict())
+            dataset.update(clip | dataset)
 
     @property
     def stage(self) -> Stage:
@@ -115,7 +115,7 @@ def init_model(
     task = task_of(folder)
     if task == "detector":
         raise ConfigError(f"{config} is an object detector; init_model loads pose models and lifters.")
-    model = PoseModel(load_stage(folder, task, device=device or default_device()))
+    model = PoseModel(load_stage(folder, task, device=device or default_device()), reference_variables(config))
     for path, value in _flat(cfg_options or {}):
         _set(model.cfg, path, value)
     return model.eval()
@@ -132,16 +132,16 @@ def _flat(options: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[t
 
 
 def _set(cfg: ConfigDict, path: tuple[str, ...], value: Any) -> None:
-    section: Any = cfg
-    for name in path[:-1]:
-        section = section.get(name) if isinstance(section, ConfigDict) else None
-    may_be_new = path[0] == "visualizer"
-    if not isinstance(section, ConfigDict) or not (may_be_new or path[-1] in section):
+    *above, name = path
+    if path[0] != "visualizer" and (above != ["model", "test_cfg"] or name not in ("flip_test", "output_heatmaps")):
         raise ConfigError(
             f"cfg_options cannot change {'.'.join(path)}; it can change model.test_cfg.flip_test, "
             "model.test_cfg.output_heatmaps and arguments of visualizer."
         )
-    section[path[-1]] = value
+    section: Any = cfg
+    for each in above:
+        section = section[each]
+    section[name] = value
 
 
 def inference_topdown(
@@ -174,7 +174,7 @@ def inference_topdown(
         )
     if bbox_format not in ("xyxy", "xywh"):
         raise InputError(f"bbox_format must be 'xyxy' or 'xywh', got {bbox_format!r}.")
-    image = _rgb(img)
+    image = rgb_image(img)
     height, width = image.shape[:2]
     if bboxes is None or len(bboxes) == 0:
         boxes = np.array([[0, 0, width, height]], np.float32)
@@ -250,7 +250,7 @@ def inference_bottomup(model: PoseModel, img: str | Path | np.ndarray) -> list[P
             f"The {type(model.network).__name__} finds keypoints in boxes, and no people by itself. Use inference_topdown "
             'with boxes, or MMPoseInferencer("human") with its detector.'
         )
-    image = _rgb(img)
+    image = rgb_image(img)
     (found,) = OneStageEstimator(model.stage)(
         [image], CallOptions(flip_test=model.cfg.model.test_cfg.flip_test, box_threshold=None)
     )
@@ -269,37 +269,9 @@ def inference_bottomup(model: PoseModel, img: str | Path | np.ndarray) -> list[P
     return [PoseDataSample(metainfo=metainfo, gt_instances=InstanceData(), pred_instances=pred_instances)]
 
 
-def _rgb(img: str | Path | np.ndarray) -> np.ndarray:
-    """An image, given by its path, as URL or as BGR array, as RGB array (H, W, 3)."""
-    image = imread(img, channel_order="rgb") if not isinstance(img, np.ndarray) else imread(img)[..., ::-1]
-    return np.ascontiguousarray(image)
-
-
-def convert_keypoint_definition(keypoints: np.ndarray, pose_det_dataset: str, pose_lift_dataset: str) -> np.ndarray:
-    """2D keypoints of one data set as those that a lifter was trained with.
-
-    Args:
-        keypoints: (N, K, 2).
-        pose_det_dataset: name of their schema, such as "coco".
-        pose_lift_dataset: "h36m".
-
-    Returns:
-        (N, 17, 2).
-
-    Raises:
-        ConfigError: for another lifter's data set, or if nobody has said how the keypoints are converted.
-    """
-    from hfpose.keypoints.human36m import keypoints_to_h36m
-
-    if pose_lift_dataset != "h36m":
-        raise ConfigError(f"pose_lift_dataset must be 'h36m', got {pose_lift_dataset!r}.")
-    converted, _ = keypoints_to_h36m(np.asarray(keypoints)[..., :2], None, load_schema(pose_det_dataset))
-    return converted
-
-
 def inference_pose_lifter_model(
     model: PoseModel,
-    pose_results_2d: Sequence[Sequence[PoseDataSample]],
+    pose_results_2d: PoseFrames,
     with_track_id: bool = True,
     image_size: Sequence[int] | None = None,
     norm_pose_2d: bool = False,
@@ -315,9 +287,9 @@ def inference_pose_lifter_model(
         norm_pose_2d: scale and place poses as in the lifter's training data.
 
     Returns:
-        For each person of the middle frame a data sample: `pred_instances.keypoints` (T, 17, 3), or (1, 17, 3) for that
-        frame from a temporal convolution, in meters relative to the
-        pelvis, x right, y down, z away from the camera. Where a person is not seen, the nearest pose stands in.
+        For each person of the middle frame a data sample: `pred_instances.keypoints` (1, T, 17, 3), or (1, 17, 3) for that
+        frame from a temporal convolution, in meters relative to the pelvis, x right, y down, z away from the camera; and
+        `keypoint_scores` (1, T, 17) or (1, 17), all 1. Where a person is not seen, the nearest pose stands in.
 
     Raises:
         InputError: without an image size or frames, or if people cannot be told apart.
@@ -326,19 +298,17 @@ def inference_pose_lifter_model(
     _require(model, lifter=True)
     if image_size is None or len(image_size) != 2:
         raise InputError(f"The lifter needs image_size=(width, height) of the images, got {image_size}.")
-    if not pose_results_2d:
-        raise InputError("There are no frames to lift.")
     target = len(pose_results_2d) // 2
-    clips = [_clip(pose_results_2d, target, person, with_track_id) for person in range(len(pose_results_2d[target]))]
+    clips = person_clips(pose_results_2d, with_track_id, target)
     if not clips:
         return []
     boxes = [[sample.pred_instances.get("bboxes") for sample in clip] for clip in clips]
     has_boxes = all(box is not None for clip in boxes for box in clip)
     processor = model.image_processor
     inputs = processor(
-        np.array([[_first(sample.pred_instances.keypoints)[:, :2] for sample in clip] for clip in clips]),
+        np.array([[first(sample.pred_instances.keypoints)[:, :2] for sample in clip] for clip in clips]),
         image_size,
-        boxes=np.array([[_first(box) for box in clip] for clip in boxes]) if has_boxes else None,
+        boxes=np.array([[first(box) for box in clip] for clip in boxes]) if has_boxes else None,
         do_normalize_boxes=norm_pose_2d,
         return_tensors="pt",
     )
@@ -347,49 +317,16 @@ def inference_pose_lifter_model(
         keypoints_2d = inputs["keypoints_2d"].to(network.device, network.dtype)
         outputs = network(keypoints_2d, flip_test=model.cfg.model.test_cfg.flip_test)
     keypoints = processor.post_process_pose_lifting(outputs, image_size, axes="camera", do_rebase_height=False)
-    if (
-        network.config.model_type == "temporal_convolution"
-    ):  # which the reference asks for the frame in the middle only
-        keypoints = keypoints[:, target, None]
+    # The reference asks a temporal convolution for the frame in the middle only.
+    is_single = network.config.model_type == "temporal_convolution"
+    keypoints = keypoints[:, target, None] if is_single else keypoints[:, None]
     return [
         PoseDataSample(
             gt_instances=clip[target].get("gt_instances", InstanceData()),
-            pred_instances=InstanceData(keypoints=person, keypoint_scores=np.ones(person.shape[:2], np.float32)),
+            pred_instances=InstanceData(keypoints=person, keypoint_scores=np.ones(person.shape[:-1], np.float32)),
         )
         for clip, person in zip(clips, keypoints, strict=True)
     ]
-
-
-def _clip(
-    frames: Sequence[Sequence[PoseDataSample]], target: int, person: int, with_track_id: bool
-) -> list[PoseDataSample]:
-    """A person's sample in each frame; from the first frame without them on, outwards, the last one is repeated."""
-    wanted = frames[target][person]
-    if with_track_id and "track_id" not in wanted:
-        raise InputError("The samples have no track_id to tell people apart by; set it, or with_track_id=False.")
-
-    def find(frame: Sequence[PoseDataSample]) -> PoseDataSample | None:
-        if with_track_id:
-            return next((sample for sample in frame if sample.track_id == wanted.track_id), None)
-        if person >= len(frame):
-            raise InputError("Without track_id every frame needs the same number of people.")
-        return frame[person]
-
-    def follow(others: Sequence[Sequence[PoseDataSample]]) -> Iterator[PoseDataSample]:
-        last, is_lost = wanted, False
-        for frame in others:
-            found = None if is_lost else find(frame)
-            is_lost = found is None
-            last = found or last
-            yield last
-
-    before = list(follow(frames[:target][::-1]))
-    return [*before[::-1], wanted, *follow(frames[target + 1 :])]
-
-
-def _first(rows: Any) -> np.ndarray:
-    """The only row of an array or tensor."""
-    return np.asarray(rows.cpu() if isinstance(rows, torch.Tensor) else rows)[0]
 
 
 def _require(model: PoseModel, lifter: bool) -> None:

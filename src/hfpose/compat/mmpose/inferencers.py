@@ -16,9 +16,14 @@ from typing import Any, TypeVar
 import numpy as np
 from transformers import PreTrainedModel
 
+from hfpose.checkpoints.reference_config import reference_variables
+from hfpose.compat.mmdet import DetectionModel, DetInferencer
 from hfpose.compat.mmpose.aliases import SCOPE, check_scope
 from hfpose.compat.mmpose.call_options import CallOptions
-from hfpose.compat.mmpose.samples import data_sample_of, reference_name, split_instances
+from hfpose.compat.mmpose.images import rgb_inputs
+from hfpose.compat.mmpose.inference import PoseModel
+from hfpose.compat.mmpose.samples import data_sample_of, reference_name, split_output
+from hfpose.compat.mmpose.visualizers import PoseLocalVisualizer
 from hfpose.errors import ConfigError, InputError
 from hfpose.hub.zoo import WHOLE_IMAGE
 from hfpose.media.frames import Frame
@@ -34,7 +39,7 @@ from hfpose.pipelines import (
 )
 from hfpose.pipelines.direct_3d import Direct3DPipeline
 from hfpose.results import PoseOutput
-from hfpose.visualization import Window, draw_poses, draw_poses_and_heatmaps
+from hfpose.visualization import Window, draw_heatmaps
 
 Model = str | Path | PreTrainedModel
 Results = Generator[tuple[Frame, PoseOutput], None, None]
@@ -49,11 +54,25 @@ class BaseInferencer:
     Args:
         pipe: pipeline to run.
         show_progress: show a progress bar on stderr.
+        model: name of the model, for its config.
+
+    Attributes:
+        model: the model (in 3D the lifter), as `init_model` returns it.
+        cfg: its config.
+        detector: `DetInferencer` of the detector, or None.
+        visualizer: draws 2D results; its colors, opacity and `show_keypoint_weight` may be changed, sizes are those of a call.
     """
 
-    def __init__(self, pipe: Any, show_progress: bool = False) -> None:
+    def __init__(self, pipe: Any, show_progress: bool = False, model: Any = None) -> None:
         self.pipeline = pipe
         self.show_progress = show_progress
+        stage = pipe.lifter if isinstance(pipe, PoseEstimation3DPipeline) else pipe.estimator.stage
+        variables = reference_variables(model) if isinstance(model, (str, Path)) else None
+        self.model = PoseModel(stage, variables)
+        self.cfg = self.model.cfg
+        self.detector = None if pipe.detector is None else DetInferencer(DetectionModel(pipe.detector.stage))
+        self.visualizer = PoseLocalVisualizer()
+        self.visualizer.set_dataset_meta(self.model.dataset_meta)
 
     @classmethod
     def from_pipeline(cls: type[InferencerT], pipe: Any, show_progress: bool = False) -> InferencerT:
@@ -61,6 +80,11 @@ class BaseInferencer:
         inferencer = cls.__new__(cls)
         BaseInferencer.__init__(inferencer, pipe, show_progress)
         return inferencer
+
+    @property
+    def _flips(self) -> bool:
+        """Whether to average over mirrored crops or poses: by default where the reference does so with this model."""
+        return bool(self.cfg.model.test_cfg.flip_test)
 
     def __call__(
         self,
@@ -89,7 +113,7 @@ class BaseInferencer:
         """
         options = {"return_datasamples": return_datasamples, "batch_size": batch_size, "out_dir": out_dir, **kwargs}
         call = CallOptions.parse(options, isinstance(inputs, str) and is_live(inputs))
-        return self._run(open_source(_as_rgb(inputs), index_digits=6), call)
+        return self._run(open_source(rgb_inputs(inputs), index_digits=6), call)
 
     def _run(self, source: Source, call: CallOptions) -> Iterator[dict[str, Any]]:
         from tqdm import tqdm
@@ -112,7 +136,7 @@ class BaseInferencer:
         return {
             "visualization": [output.visualization for _, output in batch] if call.return_vis else [],
             "predictions": [
-                data_sample_of(frame, output) if call.return_datasamples else split_instances(output)
+                data_sample_of(frame, output) if call.return_datasamples else split_output(output)
                 for frame, output in batch
             ],
         }
@@ -154,14 +178,14 @@ class Pose2DInferencer(BaseInferencer):
     ) -> None:
         detector = _Detector(det_model, det_weights, det_cat_ids)
         pipe = _build("pose-estimation", model, weights, detector, device, scope)
-        super().__init__(_expect(pipe, PoseEstimationPipeline, model), show_progress)
+        super().__init__(_expect(pipe, PoseEstimationPipeline, model), show_progress, model)
 
     def _stream(self, source: Source, call: CallOptions) -> Results:
         boxes, scores = _boxes_and_scores(call.bboxes, source.is_single)
         results = self.pipeline.stream(
             source,
             boxes=boxes,
-            flip_test=_flips(self.pipeline),
+            flip_test=self._flips,
             **_thresholds(self.pipeline, call),
             batch_size=call.batch_size,
             return_heatmaps=call.draw_heatmap and call.draws,
@@ -171,8 +195,24 @@ class Pose2DInferencer(BaseInferencer):
             if call.pose_based_nms:
                 output = suppress_similar_poses(output)
             if call.draws and frame.image is not None and output.error is None:
-                output.visualization = _draw(frame.image, output, call)
+                output.visualization = self._draw(frame.image, output, call)
             yield frame, output
+
+    def _draw(self, image: np.ndarray, output: PoseOutput, call: CallOptions) -> np.ndarray:
+        drawn = self.visualizer.draw(
+            image,
+            output,
+            keypoint_threshold=call.kpt_thr,
+            draw_boxes=call.draw_bbox,
+            radius=call.radius,
+            thickness=call.thickness,
+            skeleton_style=call.skeleton_style,
+            black_background=call.black_background,
+        )
+        if not call.draw_heatmap:
+            return drawn
+        below = np.zeros_like(image) if call.black_background else image
+        return np.concatenate([drawn, draw_heatmaps(below, output)])
 
 
 class Pose3DInferencer(BaseInferencer):
@@ -205,21 +245,21 @@ class Pose3DInferencer(BaseInferencer):
         detector = _Detector(det_model, det_weights, det_cat_ids)
         before = {"pose": pose2d_model, "pose_weights": pose2d_weights}
         pipe = _build("pose-estimation-3d", model, weights, detector, device, scope, **before)
-        super().__init__(_expect(pipe, PoseEstimation3DPipeline, model), show_progress)
+        super().__init__(_expect(pipe, PoseEstimation3DPipeline, model), show_progress, model)
 
     def _stream(self, source: Source, call: CallOptions) -> Results:
         boxes, _ = _boxes_and_scores(call.bboxes, source.is_single)
         results = self.pipeline.stream(
             source,
             boxes=boxes,
-            flip_test=_flips(self.pipeline),
+            flip_test=bool(self.pipeline.estimator.stage.image_processor.flip_test),
             **_thresholds(self.pipeline, call),
             batch_size=call.batch_size,
             whole_image_fallback=True,
             temporal="frame",
             # Identities go on from frame to frame in a video, and begin anew with each of several images.
             online=True if source.is_video else None,
-            lifter_flip_test=self.pipeline.lifter.image_processor.flip_test,
+            lifter_flip_test=self._flips,
             do_normalize_boxes=False if call.disable_norm_pose_2d else None,
             ground=None if call.disable_rebase_keypoint else "frame",
             axes="mmpose",
@@ -256,14 +296,14 @@ class Hand3DInferencer(BaseInferencer):
     ) -> None:
         detector = _Detector(det_model, det_weights, det_cat_ids)
         pipe = _build("pose-estimation", model, weights, detector, device, scope)
-        super().__init__(_expect(pipe, HandPose3DPipeline, model), show_progress)
+        super().__init__(_expect(pipe, HandPose3DPipeline, model), show_progress, model)
 
     def _stream(self, source: Source, call: CallOptions) -> Results:
         boxes, scores = _boxes_and_scores(call.bboxes, source.is_single)
         results = self.pipeline.stream(
             source,
             boxes=boxes,
-            flip_test=_flips(self.pipeline),
+            flip_test=self._flips,
             box_threshold=call.bbox_thr,
             nms_threshold=call.nms_thr,
             batch_size=call.batch_size,
@@ -313,8 +353,8 @@ class MMPoseInferencer(BaseInferencer):
             pipe = _build("pose-estimation", pose2d, pose2d_weights, detector, device, scope)
         else:
             raise InputError('Give a model: pose2d="human" or another for 2D, pose3d="human3d" or another for 3D.')
+        super().__init__(pipe, show_progress, pose2d if pose3d is None else pose3d)
         self.inferencer = _inferencer_class(pipe).from_pipeline(pipe)
-        super().__init__(pipe, show_progress)
 
     @classmethod
     def from_pipeline(cls, pipe: Any, show_progress: bool = False) -> MMPoseInferencer:
@@ -323,6 +363,7 @@ class MMPoseInferencer(BaseInferencer):
         return inferencer
 
     def _stream(self, source: Source, call: CallOptions) -> Results:
+        vars(self.inferencer).update({name: value for name, value in vars(self).items() if name != "inferencer"})
         return self.inferencer._stream(source, call)
 
 
@@ -385,11 +426,6 @@ def _thresholds(pipe: PosePipeline, call: CallOptions) -> dict[str, Any]:
     return {"box_threshold": call.bbox_thr, "nms_threshold": call.nms_thr}
 
 
-def _flips(pipe: PosePipeline) -> bool:
-    """Whether the reference averages over mirrored crops with this model."""
-    return bool(pipe.estimator.stage.image_processor.flip_test)
-
-
 def _handle(
     stream: Results, is_single: bool, writers: WriterGroup, window: Window | None, wait_time: float
 ) -> Results:
@@ -414,20 +450,6 @@ def _handle(
         yield frame, output
 
 
-def _draw(image: np.ndarray, output: PoseOutput, call: CallOptions) -> np.ndarray:
-    draw = draw_poses_and_heatmaps if call.draw_heatmap else draw_poses
-    return draw(
-        image,
-        output,
-        keypoint_threshold=call.kpt_thr,
-        draw_boxes=call.draw_bbox,
-        radius=call.radius,
-        thickness=call.thickness,
-        skeleton_style=call.skeleton_style,
-        black_background=call.black_background,
-    )
-
-
 def _drawing_3d(call: CallOptions) -> dict[str, Any]:
     return {
         "keypoint_threshold": call.kpt_thr,
@@ -435,6 +457,8 @@ def _drawing_3d(call: CallOptions) -> dict[str, Any]:
         "draw_boxes": call.draw_bbox,
         "radius": call.radius,
         "thickness": call.thickness,
+        "color_by": "side",
+        "draw_scores": False,
     }
 
 
@@ -449,22 +473,6 @@ def _with_scores(results: Iterable[tuple[Frame, PoseOutput]], scores: Sequence[n
 def _by_identity(output: PoseOutput) -> PoseOutput:
     """The people in the order of their identities, as in the reference."""
     return output if output.track_ids is None else output.select(np.argsort(output.track_ids, kind="stable"))
-
-
-def _as_rgb(inputs: Any) -> Any:
-    """Inputs with BGR arrays, as MMPose takes them, turned into RGB ones."""
-    if isinstance(inputs, np.ndarray):
-        return _array_as_rgb(inputs)
-    if isinstance(inputs, (list, tuple)):
-        return [_as_rgb(each) for each in inputs]
-    if isinstance(inputs, Iterator):
-        return (_as_rgb(each) for each in inputs)
-    return inputs
-
-
-def _array_as_rgb(image: np.ndarray) -> np.ndarray:
-    """A view with the first three channels of (..., H, W, 3 or 4) turned around; anything else as it is."""
-    return image[..., 2::-1] if image.ndim >= 3 and image.shape[-1] in (3, 4) else image
 
 
 def _boxes_and_scores(

@@ -8,20 +8,46 @@ import numpy as np
 
 from hfpose.compat.mmpose.structures import InstanceData, PixelData, PoseDataSample, merge_data_samples
 from hfpose.media.frames import Frame
-from hfpose.results import PoseOutput
+from hfpose.ops.boxes import nms as suppress_boxes
+from hfpose.pipelines.detection import PIXEL_OFFSET
+from hfpose.results import PoseOutput, to_plain
 
 
-def split_instances(output: PoseOutput) -> list[dict[str, Any]]:
-    """The instances of a result as MMPose writes them: a box is wrapped in a tuple, which JSON shows as a list."""
-    instances = []
-    for person in output.predictions:
-        instance = {"keypoints": person["keypoints"], "keypoint_scores": person["keypoint_scores"]}
-        if "bbox" in person:
-            instance["bbox"] = (person["bbox"],)
-        if "bbox_score" in person:
-            instance["bbox_score"] = person["bbox_score"]
-        instances.append(instance)
-    return instances
+def split_instances(instances: InstanceData | None) -> list[dict[str, Any]]:
+    """Instances as a list of plain dicts, ready for JSON; without any, none.
+
+    Each has `keypoints`, `keypoint_scores`, and where known `bbox` (in a tuple, as MMPose writes it) and `bbox_score`. A number
+    that is not finite is None.
+    """
+    if instances is None or "keypoints" not in instances:
+        return []
+    names = {
+        "keypoints": "keypoints",
+        "keypoint_scores": "keypoint_scores",
+        "bbox": "bboxes",
+        "bbox_score": "bbox_scores",
+    }
+    instances = instances.numpy()
+    columns = {key: to_plain(np.asarray(instances.get(name))) for key, name in names.items() if name in instances}
+    if "bbox" in columns:
+        columns["bbox"] = [(box,) for box in columns["bbox"]]
+    return [{key: rows[index] for key, rows in columns.items()} for index in range(len(instances))]
+
+
+def split_output(output: PoseOutput) -> list[dict[str, Any]]:
+    """The instances of a result as MMPose writes them."""
+    return split_instances(pred_instances_of(output))
+
+
+def nms(dets: np.ndarray, thr: float) -> list[int]:
+    """Indices of the boxes that stay, best first: of two that overlap by more than `thr` the worse one goes.
+
+    Args:
+        dets: (N, 5) x1, y1, x2, y2, score; pixels of the edges are counted, as in `mmpose.evaluation.nms`.
+        thr: largest overlap (IoU).
+    """
+    boxes = np.asarray(dets).reshape(-1, 5)
+    return suppress_boxes(boxes[:, :4], boxes[:, 4], thr, offset=PIXEL_OFFSET).tolist()
 
 
 def reference_name(frame: Frame) -> str:

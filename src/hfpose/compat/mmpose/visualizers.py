@@ -1,77 +1,123 @@
-"""What MMPose's inference guide uses to look at results: `VISUALIZERS`, `visualize` and mmcv's `imread`."""
+"""What MMPose's inference guide uses to look at results: `VISUALIZERS` and `visualize`.
+
+Source: `mmpose.visualization.PoseLocalVisualizer`; written anew over hfpose's drawing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
+from PIL import ImageColor
 
-from hfpose.compat.mmpose.dataset_meta import schema_of
+from hfpose.compat.mmpose.dataset_meta import dataset_meta_of, schema_of
+from hfpose.compat.mmpose.images import rgb_image
 from hfpose.compat.mmpose.structures import InstanceData, PoseDataSample
 from hfpose.errors import ConfigError, InputError
-from hfpose.keypoints import KeypointSchema
-from hfpose.media.images import load_image, save_image
+from hfpose.keypoints import Color, KeypointSchema, generic_schema
+from hfpose.media.images import save_image
 from hfpose.results import PoseOutput
 from hfpose.visualization import SkeletonStyle, Window, draw_heatmaps, draw_poses
 
 _WINDOW = "visualization"
-
-
-def imread(img: str | Path | np.ndarray, channel_order: str = "bgr") -> np.ndarray:
-    """Read an image, as `mmcv.imread` does; an array is returned as it is.
-
-    Args:
-        img: path or URL.
-        channel_order: "bgr" or "rgb".
-
-    Raises:
-        InputError: if it cannot be read.
-        ValueError: for another channel order.
-    """
-    if channel_order not in ("bgr", "rgb"):
-        raise ValueError(f"channel_order must be 'bgr' or 'rgb', got {channel_order!r}.")
-    if isinstance(img, np.ndarray):
-        return img
-    image = load_image(img)
-    return image if channel_order == "rgb" else np.ascontiguousarray(image[..., ::-1])
+BLACK: Color = (0, 0, 0)
+# Where mmcv's colors have other values than CSS's.
+_COLOR_NAMES: dict[str, Color] = {"green": (0, 255, 0)}
+# A color, or one for each part: a name, three numbers, or a list of three numbers.
+Colors = Any
 
 
 class PoseLocalVisualizer:
     """Draws data samples.
 
+    A color is a name ("red", "green", ...) or red, green and blue from 0 to 255.
+
     Args:
         name: for the title of a window that is given none.
+        image: RGB image that `get_image` gives before anything is drawn.
+        vis_backends: names `LocalVisBackend`, which saves images below `save_dir`; there is no other.
+        save_dir: folder that drawn images are saved in. Default: they are saved only where a call says so.
+        bbox_color: of boxes.
+        kpt_color: of keypoints, one for all or one for each. `set_dataset_meta` replaces it by those of the data set.
+        link_color: the same of links; without any, none are drawn.
+        text_color: None leaves out the labels of boxes. What it is makes no difference: labels are black or white.
+        skeleton: links, pairs of keypoint indices.
         line_width: of links and boxes, in pixels.
         radius: of keypoints, in pixels.
+        show_keypoint_weight: draw what has a low score more faintly.
+        backend: "opencv" or "matplotlib"; all is drawn with OpenCV.
         alpha: opacity of what is drawn, 0 to 1.
+
+    Raises:
+        ConfigError: for another backend, or a color that is unknown.
     """
 
-    def __init__(self, name: str = "visualizer", line_width: int = 1, radius: int = 3, alpha: float = 1.0) -> None:
+    def __init__(
+        self,
+        name: str = "visualizer",
+        image: np.ndarray | None = None,
+        vis_backends: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None,
+        save_dir: str | Path | None = None,
+        bbox_color: Colors = "green",
+        kpt_color: Colors | None = "red",
+        link_color: Colors | None = None,
+        text_color: Colors | None = (255, 255, 255),
+        skeleton: Sequence[Sequence[int]] | None = None,
+        line_width: int = 1,
+        radius: int = 3,
+        show_keypoint_weight: bool = False,
+        backend: str = "opencv",
+        alpha: float = 1.0,
+    ) -> None:
+        backends = [vis_backends] if isinstance(vis_backends, Mapping) else list(vis_backends or ())
+        unknown = [str(each.get("type")) for each in backends if each.get("type") != "LocalVisBackend"]
+        if unknown or backend not in ("opencv", "matplotlib"):
+            raise ConfigError(
+                f"There is no visualization backend {(unknown or [backend])[0]!r}: images are drawn with OpenCV and saved by "
+                "LocalVisBackend."
+            )
         self.name = name
+        self.save_dir = save_dir
+        self.bbox_color = bbox_color
+        self.kpt_color = kpt_color
+        self.link_color = link_color
+        self.text_color = text_color
+        self.skeleton = skeleton
         self.line_width = line_width
         self.radius = radius
+        self.show_keypoint_weight = show_keypoint_weight
         self.alpha = alpha
         self.dataset_meta: Mapping[str, Any] = {}
         self.skeleton_style: SkeletonStyle = "mmpose"
         self._schema: KeypointSchema | None = None
-        self._image: np.ndarray | None = None
+        self._image = image
+        for colors in (bbox_color, kpt_color, link_color, text_color):
+            _colors(colors, 0)
 
     def set_dataset_meta(self, dataset_meta: Mapping[str, Any], skeleton_style: SkeletonStyle = "mmpose") -> None:
-        """What the keypoints mean, which says how to draw them.
+        """What the keypoints mean, which says how to draw them: its colors and links replace those of the visualizer.
 
         Args:
-            dataset_meta: of the model (`model.dataset_meta`).
+            dataset_meta: of the model (`model.dataset_meta`), or some of its entries.
             skeleton_style: "mmpose", or "openpose": then `add_datasample` draws so without being told.
 
         Raises:
-            ConfigError: if it describes no keypoints.
+            ConfigError: if its values disagree.
         """
-        self._schema = schema_of(dataset_meta)
+        names_keypoints = {"keypoint_info", "keypoint_id2name", "from_file"} & dataset_meta.keys()
+        self._schema = schema_of(dataset_meta) if names_keypoints else None
         self.dataset_meta = dict(dataset_meta)
         self.skeleton_style = skeleton_style
+        meta = dataset_meta if self._schema is None else {**dataset_meta_of(self._schema), **dataset_meta}
+        self.bbox_color = meta.get("bbox_color", self.bbox_color)
+        self.kpt_color = meta.get("keypoint_colors", self.kpt_color)
+        self.link_color = meta.get("skeleton_link_colors", self.link_color)
+        self.skeleton = meta.get("skeleton_links", self.skeleton)
 
     def add_datasample(
         self,
@@ -88,6 +134,7 @@ class PoseLocalVisualizer:
         wait_time: float = 0,
         out_file: str | Path | None = None,
         kpt_thr: float = 0.3,
+        step: int = 0,
     ) -> np.ndarray:
         """Draw a data sample.
 
@@ -102,8 +149,9 @@ class PoseLocalVisualizer:
             skeleton_style: "mmpose" or "openpose".
             show: show the image in a window.
             wait_time: seconds to show it; 0 waits for a key.
-            out_file: where to save the image.
+            out_file: where to save the image. Default: with a `save_dir`, `vis_data/vis_image/{name}_{step}.png` below it.
             kpt_thr: least score of a keypoint that is drawn.
+            step: number of the image.
 
         Returns:
             RGB image.
@@ -124,6 +172,8 @@ class PoseLocalVisualizer:
         images = [each if len(each) == height else np.concatenate([each, image]) for each in images]
         drawn = np.concatenate(images, axis=1) if images else image.copy()
         self._image = drawn
+        if out_file is None and self.save_dir is not None:
+            out_file = Path(self.save_dir) / "vis_data" / "vis_image" / f"{name}_{step}.png"
         if out_file is not None:
             save_image(out_file, drawn)
         if show:
@@ -141,24 +191,106 @@ class PoseLocalVisualizer:
             raise InputError("Nothing has been drawn yet; call add_datasample first.")
         return self._image
 
+    def draw(self, image: np.ndarray, output: PoseOutput, **options: Any) -> np.ndarray:
+        """A result drawn on its image in the visualizer's colors and sizes.
+
+        Args:
+            image: RGB image (H, W, 3).
+            output: the result.
+            options: of `draw_poses`.
+        """
+        if not output.num_instances:
+            return draw_poses(image, output, **options)
+        schema = self._schema_for(output.keypoints.shape[1])
+        options = {
+            "radius": self.radius,
+            "thickness": self.line_width,
+            "schema": schema,
+            "color_by": "side",
+            "box_color": _colors(self.bbox_color, 1)[0],
+            "draw_scores": False,
+            **options,
+        }
+        drawn = draw_poses(image, output, **options)
+        if self.show_keypoint_weight and options.get("skeleton_style") != "openpose":
+            below = np.zeros_like(image) if options.get("black_background") else image
+            return _blend(below, drawn, self.alpha * _weights(image, output, options))
+        return drawn if self.alpha >= 1 else _blend(image, drawn, self.alpha)
+
+    def _schema_for(self, count: int) -> KeypointSchema:
+        """The keypoints of the data set, or of another number ones without names, in the visualizer's colors."""
+        schema = self._schema
+        if schema is None or schema.num_keypoints != count:
+            schema = generic_schema([f"keypoint_{index}" for index in range(count)])
+        links = () if self.skeleton is None or self.link_color is None else tuple((a, b) for a, b in self.skeleton)
+        try:
+            return replace(
+                schema,
+                skeleton=links,
+                keypoint_colors=_colors(self.kpt_color, count),
+                skeleton_colors=_colors(self.link_color, len(links)),
+            )
+        except ConfigError:  # the links or colors of a data set of other keypoints
+            return schema
+
     def _draw_side(
         self, image: np.ndarray, sample: PoseDataSample, side: str, draw_heatmap: bool, options: Mapping[str, Any]
     ) -> np.ndarray:
         """The image with the ground truth ("gt") or prediction ("pred"), and below its heatmaps if there are any."""
+        instances = sample.get(f"{side}_instances")
         fields = sample.get(f"{side}_fields")
         heatmaps = fields.get("heatmaps") if fields is not None else None
-        output = _output_of(sample.get(f"{side}_instances"), heatmaps, self._schema)
+        output = _output_of(instances, heatmaps)
         drawn = image.copy()
         if output.num_instances:
-            drawn = draw_poses(image, output, radius=self.radius, thickness=self.line_width, **options)
-            if self.alpha < 1:
-                drawn = cv2.addWeighted(drawn, self.alpha, image, 1 - self.alpha, 0)
+            drawn = self.draw(image, output, labels=self._labels(instances, options["draw_boxes"]), **options)
         if draw_heatmap and heatmaps is not None:
             drawn = np.concatenate([drawn, draw_heatmaps(image, output)])
         return drawn
 
+    def _labels(self, instances: InstanceData | None, draws_boxes: bool) -> list[str] | None:
+        """What is written at boxes that have classes."""
+        if instances is None or "labels" not in instances or not draws_boxes or self.text_color is None:
+            return None
+        classes = self.dataset_meta.get("classes")
+        return [f"class {int(label)}" if classes is None else classes[int(label)] for label in instances.labels]
 
-def _output_of(instances: InstanceData | None, heatmaps: Any, schema: KeypointSchema | None) -> PoseOutput:
+
+def _colors(colors: Colors | None, count: int) -> tuple[Color, ...]:
+    """`count` colors, given as one for all or one for each."""
+    if colors is None:
+        return (BLACK,) * count
+    if isinstance(colors, str):
+        try:
+            return (_COLOR_NAMES.get(colors) or ImageColor.getrgb(colors)[:3],) * count
+        except ValueError as error:
+            raise ConfigError(f"There is no color {colors!r}; give its name or red, green and blue.") from error
+    values = np.asarray(colors, dtype=int)
+    if values.ndim == 1:
+        values = np.broadcast_to(values, (count, 3))
+    return tuple(map(tuple, values.tolist()))
+
+
+def _blend(below: np.ndarray, above: np.ndarray, opacity: float | np.ndarray) -> np.ndarray:
+    mixed = below + (above.astype(np.float32) - below) * opacity
+    return np.rint(mixed).astype(np.uint8)
+
+
+def _weights(image: np.ndarray, output: PoseOutput, options: Mapping[str, Any]) -> np.ndarray:
+    """How opaque each pixel of a drawing (H, W, 1) is where keypoints are by their scores, and links by the mean of theirs."""
+    schema: KeypointSchema = options["schema"]
+    canvas = np.zeros_like(image)
+    for person in range(output.num_instances):
+        scores = output.keypoint_scores[person].clip(0, 1)
+        links = scores[np.array(schema.skeleton, dtype=int).reshape(-1, 2)].mean(axis=1)
+        gray = [tuple((round(255 * weight),) * 3 for weight in part) for part in (scores, links)]
+        shades = replace(schema, keypoint_colors=gray[0], skeleton_colors=gray[1])
+        one = {**options, "schema": shades, "box_color": (255, 255, 255), "black_background": True, "labels": None}
+        canvas = np.maximum(canvas, draw_poses(image, output.select([person]), **one))
+    return canvas[..., :1].astype(np.float32) / 255
+
+
+def _output_of(instances: InstanceData | None, heatmaps: Any) -> PoseOutput:
     """Instances (those without keypoints count as none) and heatmaps (K, H, W) over the image as a result."""
     if instances is None or "keypoints" not in instances:
         return PoseOutput(np.zeros((0, 0, 2)), np.zeros((0, 0)), heatmaps=heatmaps)
@@ -170,7 +302,6 @@ def _output_of(instances: InstanceData | None, heatmaps: Any, schema: KeypointSc
         np.ones(keypoints.shape[:2]) if scores is None else scores,
         boxes=instances.get("bboxes"),
         heatmaps=heatmaps,
-        schema=schema if schema is not None and schema.num_keypoints == keypoints.shape[1] else None,
     )
 
 
@@ -190,12 +321,10 @@ class _Visualizers:
         kind = cfg.get("type", PoseLocalVisualizer.__name__)
         if kind != PoseLocalVisualizer.__name__:
             raise ConfigError(f"There is no visualizer {kind!r}; expected 'PoseLocalVisualizer'.")
-        try:
-            return PoseLocalVisualizer(**options)
-        except TypeError as error:
-            raise ConfigError(
-                f"PoseLocalVisualizer takes name, line_width, radius and alpha, got {', '.join(options)}."
-            ) from error
+        known = list(inspect.signature(PoseLocalVisualizer).parameters)
+        if not options.keys() <= set(known):
+            raise ConfigError(f"PoseLocalVisualizer takes {', '.join(known)}, got {', '.join(options)}.")
+        return PoseLocalVisualizer(**options)
 
 
 VISUALIZERS = _Visualizers()
@@ -220,7 +349,7 @@ def visualize(
         keypoint_score: (N, K); without them all are drawn.
         metainfo: what the keypoints mean: a file like `configs/_base_/datasets/coco.py`, or a dict; see
             `hfpose.compat.mmpose.dataset_meta.schema_of`.
-        visualizer: whose radius, line width and opacity to use; it is not changed.
+        visualizer: whose colors, radius, line width and opacity to use; it is not changed.
         show_kpt_idx: write the index beside each keypoint.
         skeleton_style: "mmpose" or "openpose".
         show: show the image in a window until a key is pressed.
@@ -230,17 +359,16 @@ def visualize(
         RGB image (H, W, 3).
     """
     given = visualizer or PoseLocalVisualizer()
-    drawing = PoseLocalVisualizer(given.name, given.line_width, given.radius, given.alpha)
-    meta = given.dataset_meta if metainfo is None else metainfo
-    if meta:
-        drawing._schema = schema_of(meta)
+    drawing = copy(given)
+    drawing.save_dir = None
+    if metainfo is not None:
+        drawing.set_dataset_meta(metainfo if isinstance(metainfo, Mapping) else dataset_meta_of(schema_of(metainfo)))
     instances = InstanceData(keypoints=keypoints)
     if keypoint_score is not None:
         instances.keypoint_scores = keypoint_score
-    image = img[..., ::-1] if isinstance(img, np.ndarray) else imread(img, channel_order="rgb")
     return drawing.add_datasample(
         _WINDOW,
-        np.ascontiguousarray(image),
+        rgb_image(img),
         PoseDataSample(pred_instances=instances),
         draw_gt=False,
         show_kpt_idx=show_kpt_idx,
