@@ -65,7 +65,18 @@ def test_to_dict_says_where_the_result_belongs():
     output = two_people(source="clip.mp4", frame_index=0, image_size=(np.int64(640), 480), schema=load_schema("coco"))
     values = json.loads(json.dumps(output.to_dict()))
     assert values.pop("predictions") == output.predictions
-    assert values == {"source": "clip.mp4", "frame_index": 0, "image_size": [640, 480], "schema": "coco"}
+    assert values.pop("keypoint_names") == list(load_schema("coco").keypoint_names)
+    assert values == {
+        "schema_version": 1, "source": "clip.mp4", "frame_index": 0, "image_size": [640, 480], "schema": "coco",
+        "units": "pixels", "axes": "x right, y down",
+    }  # fmt: skip
+
+
+def test_to_dict_says_what_3d_keypoints_are():
+    values = PoseOutput(np.zeros((1, 2, 3)), np.ones((1, 2)), axes="world", units="meters").to_dict()
+    assert (values["units"], values["axes"]) == ("meters", "x left, y toward the camera, z up")
+    unknown = PoseOutput(np.zeros((1, 2, 3)), np.ones((1, 2))).to_dict()
+    assert unknown["units"] is unknown["axes"] is None
 
 
 @pytest.mark.parametrize("empty", [[], np.zeros((0, 17, 2)), np.zeros(0), np.zeros((0, 17, 3))])
@@ -80,7 +91,12 @@ def test_no_people_is_a_result(empty: Any):
 def test_failed_tells_why():
     output = PoseOutput.failed("cut off after 3 bytes", source="a.jpg", schema=load_schema("coco"), frame_index=7)
     assert output.keypoints.shape == (0, 17, 2)
-    assert output.to_dict() == {
+    values = output.to_dict()
+    del values["keypoint_names"]
+    assert values == {
+        "schema_version": 1,
+        "units": "pixels",
+        "axes": "x right, y down",
         "source": "a.jpg",
         "frame_index": 7,
         "error": "cut off after 3 bytes",

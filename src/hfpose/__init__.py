@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hfpose.checkpoints.conversion import convert_checkpoint as convert_checkpoint
     from hfpose.keypoints import KeypointSchema as KeypointSchema
     from hfpose.keypoints import load_schema as load_schema
+    from hfpose.models.vitpose.image_processing_vitpose import ViTPoseImageProcessor as ViTPoseImageProcessor
     from hfpose.pipelines import HandPose3DPipeline as HandPose3DPipeline
     from hfpose.pipelines import PoseEstimation3DPipeline as PoseEstimation3DPipeline
     from hfpose.pipelines import PoseEstimationPipeline as PoseEstimationPipeline
@@ -42,6 +43,7 @@ _MODULES = {
     "KeypointSchema": "hfpose.keypoints",
     "load_schema": "hfpose.keypoints",
     "convert_checkpoint": "hfpose.checkpoints.conversion",
+    "ViTPoseImageProcessor": "hfpose.models.vitpose.image_processing_vitpose",
     **{name: family.module(kind) for family in _FAMILIES for kind, name in family.classes.items()},
 }
 __all__ = sorted([*_MODULES, "__version__"])

@@ -39,6 +39,14 @@ _INSTANCE_KEYS = {
     "hand_type": "hand_types",
     "rel_root_depth": "root_depths",
 }
+JSON_VERSION = 1
+"""Version of the keys of `PoseOutput.to_dict`; it grows when one of them changes its meaning."""
+_AXES = {
+    "image": "x right, y down",
+    "world": "x left, y toward the camera, z up",
+    "camera": "x right, y down, z away from the camera",
+    "mmpose": "x left, y away from the camera, z up (mirrored)",
+}
 _ABOUT_THE_INPUT = ("source", "frame_index", "timestamp", "image_size", "error")
 
 
@@ -119,6 +127,8 @@ class PoseOutput(Sequence[PoseInstance]):
         frame_index: Number of the frame in a video, from 0, or None.
         timestamp: Seconds from the beginning of the video to the frame, as its container says, or None.
         error: Why there is no result for this input, or None.
+        axes: Of 3D keypoints: "world", "camera" or "mmpose" (`hfpose.models.shared.axes.Axes`), or None where not known.
+        units: Of 3D keypoints, such as "meters", or None where not known.
 
     Raises:
         InputError: If shapes do not fit each other.
@@ -144,6 +154,8 @@ class PoseOutput(Sequence[PoseInstance]):
     frame_index: int | None = None
     timestamp: float | None = None
     error: str | None = None
+    axes: str | None = None
+    units: str | None = None
 
     # Arrays cannot be compared in one truth value.
     __eq__ = object.__eq__
@@ -218,16 +230,25 @@ class PoseOutput(Sequence[PoseInstance]):
         `bbox_score`, `track_id`, `keypoints_2d`, `interpolated`, `hand_type`, `rel_root_depth`.
         """
         columns = {key: getattr(self, name) for key, name in _INSTANCE_KEYS.items()}
-        lists = {name: _to_plain(array) for name, array in columns.items() if array is not None}
+        lists = {name: to_plain(array) for name, array in columns.items() if array is not None}
         return [{name: rows[i] for name, rows in lists.items()} for i in range(self.num_instances)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: where the image came from, its size, the schema's name and `predictions`."""
-        about = {name: getattr(self, name) for name in _ABOUT_THE_INPUT if getattr(self, name) is not None}
+        """Plain values for JSON, which say what they are; docs/formats.md has every key.
+
+        Keys: `schema_version`, what is known of the input (`source`, `frame_index`, `image_size`, `error`), `schema` and
+        `keypoint_names`, `units` and `axes` of the keypoints, and `predictions`.
+        """
+        about: dict[str, Any] = {"schema_version": JSON_VERSION}
+        about |= {name: getattr(self, name) for name in _ABOUT_THE_INPUT if getattr(self, name) is not None}
         if self.image_size is not None:
             about["image_size"] = [int(size) for size in self.image_size]
         if self.schema is not None:
             about["schema"] = self.schema.name
+            about["keypoint_names"] = list(self.schema.keypoint_names)
+        is_3d = self.keypoints.shape[2] == 3
+        units, axes = (self.units, self.axes) if is_3d else ("pixels", "image")
+        about |= {"units": units, "axes": None if axes is None else _AXES[axes]}
         return {**about, "predictions": self.predictions}
 
     def select(self, index: Any) -> PoseOutput:
@@ -368,7 +389,8 @@ def _as_array(name: str, value: Any, shape: tuple[int, ...], dtype: type = np.fl
     return array
 
 
-def _to_plain(array: np.ndarray) -> list[Any]:
+def to_plain(array: np.ndarray) -> list[Any]:
+    """An array as lists of Python numbers, those that are not finite as None."""
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         plain = array.astype(object)
         plain[~np.isfinite(array)] = None

@@ -11,8 +11,9 @@ import pytest
 
 from hfpose.errors import InputError
 from hfpose.keypoints import load_schema
-from hfpose.media.formats import CocoWriter, CsvWriter, OpenPoseWriter, openpose_json
+from hfpose.media.formats import CocoWriter, CsvWriter, OpenPoseWriter
 from hfpose.media.frames import Frame, MediaItem
+from hfpose.media.openpose import openpose_json
 from hfpose.results import PoseOutput
 
 
@@ -235,9 +236,8 @@ def test_openpose_whole_body(tmp_path: Path) -> None:
     names = load_schema("coco_wholebody").keypoint_names
     assert second["person_id"] == [5]
     face = np.reshape(second["face_keypoints_2d"], (-1, 3))
-    assert (
-        len(face) == 68 and face[0, 0] == 100 + names.index("face-0") and face[67, 0] == 100 + names.index("face-67")
-    )
+    ends = [names.index(name) for name in ("face-0", "face-67", "right_eye", "left_eye")]
+    assert face[[0, 67, 68, 69], 0].tolist() == [100 + end for end in ends] and len(face) == 70
     for side in ("left", "right"):
         hand = np.reshape(first[f"hand_{side}_keypoints_2d"], (-1, 3))
         root = names.index(f"{side}_hand_root")
@@ -247,6 +247,33 @@ def test_openpose_whole_body(tmp_path: Path) -> None:
 def test_openpose_keeps_a_neck_that_was_predicted(tmp_path: Path) -> None:
     (body,) = openpose(tmp_path, person("halpe26"))
     assert body["pose_keypoints_2d"][3] == load_schema("halpe26").index("neck")
+
+
+@pytest.mark.parametrize("schema", ["halpe26", "coco_wholebody", "halpe"])
+def test_openpose_body_has_25_points_where_feet_are_known(tmp_path: Path, schema: str) -> None:
+    (body,) = openpose(tmp_path, person(schema))
+    points = np.reshape(body["pose_keypoints_2d"], (-1, 3))
+    names = load_schema(schema).keypoint_names
+    hips = [names.index("left_hip"), names.index("right_hip")]
+    assert len(points) == 25
+    assert points[8, 0] == (names.index("hip") if "hip" in names else np.mean(hips))
+    order = {9: "right_hip", 14: "left_ankle", 15: "right_eye", 18: "left_ear", 19: "left_big_toe", 21: "left_heel"}
+    order |= {20: "left_small_toe", 22: "right_big_toe", 23: "right_small_toe", 24: "right_heel"}
+    assert {place: points[place, 0] for place in order} == {place: names.index(name) for place, name in order.items()}
+
+
+def test_openpose_for_a_canvas_has_the_body_that_controlnets_take(tmp_path: Path) -> None:
+    writer = OpenPoseWriter(tmp_path, canvas_size=(320, 120))
+    writer.write(image("a"), person("coco_wholebody", image_size=(640, 480)))
+    document = json.loads((tmp_path / "a_keypoints.json").read_text())
+    (body,) = document["people"]
+    assert [len(body[f"{part}_keypoints_2d"]) // 3 for part in ("pose", "face", "hand_left", "hand_right")] == [
+        18,
+        70,
+        21,
+        21,
+    ]
+    assert (document["canvas_width"], document["canvas_height"]) == (320, 120)
 
 
 def test_openpose_has_the_size_of_the_canvas() -> None:

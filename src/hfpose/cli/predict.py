@@ -301,6 +301,13 @@ def predict(
             rich_help_panel=_DRAWING,
         ),
     ] = None,
+    color_by: Annotated[
+        str | None,
+        typer.Option(
+            help="side, instance or track: what colors tell apart. Default: side, and instance where an image shows more than 8.",
+            rich_help_panel=_DRAWING,
+        ),
+    ] = None,
     skeleton_style: Annotated[str, typer.Option(help="mmpose or openpose.", rich_help_panel=_DRAWING)] = "mmpose",
     black_background: Annotated[
         bool,
@@ -311,7 +318,10 @@ def predict(
     ] = False,
     canvas_size: Annotated[
         tuple[int, int] | None,
-        typer.Option(help="Width and height of that picture. Default: those of the image.", rich_help_panel=_DRAWING),
+        typer.Option(
+            help="Width and height of that image, and of --format openpose. Default: those of the input.",
+            rich_help_panel=_DRAWING,
+        ),
     ] = None,
 ) -> None:
     """Find people, hands, faces or animals and their keypoints.
@@ -352,6 +362,7 @@ def predict(
         "draw_boxes": draw_bbox,
         "radius": radius,
         "thickness": thickness,
+        "color_by": color_by,
         "skeleton_style": skeleton_style,
         "black_background": black_background,
         "canvas_size": canvas_size,
@@ -400,6 +411,7 @@ def predict(
             resume=run.resume,
             source=source,
             exclusive=not is_distributed(),
+            canvas_size=canvas_size,
         )
         run.begin(writers)
         window = Window("hfpose") if show else None

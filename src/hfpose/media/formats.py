@@ -1,21 +1,19 @@
-"""Predictions in the formats of other programs: COCO results, OpenPose, CSV."""
+"""Predictions in the formats of other programs: COCO results, CSV, OpenPose. docs/formats.md has every field."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from hfpose.errors import InputError
-from hfpose.keypoints import KeypointSchema, load_schema
 from hfpose.media.files import FolderOfFiles, atomic_path, partial_path
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.json_lists import JsonListFile, read_json_lines
+from hfpose.media.openpose import openpose_json, points_2d
 from hfpose.media.per_video import OneFilePerVideo
 from hfpose.results import PoseOutput
 
@@ -96,7 +94,7 @@ class CocoWriter(_TableWriter):
         super().__init__(Path(path), resume, JsonListFile, read_json_lines, lambda row: row["file_name"])
 
     def _rows(self, frame: Frame, output: PoseOutput) -> list[Any]:
-        points = _points_2d(output)
+        points = points_2d(output)
         image_id: int | str = int(frame.name) if frame.name.isdecimal() else frame.name
         if frame.frame_index is not None:
             image_id = f"{frame.name}_{frame.frame_index:06d}"
@@ -188,13 +186,14 @@ class OpenPoseWriter:
     """OpenPose's JSON: `name_keypoints.json` for each image, and for each video a folder `name` with
     `name_000000000012_keypoints.json` for each frame, which takes its name when it is complete.
 
-    The body has the 18 points of OpenPose's COCO model; its neck is the middle of the shoulders where the schema has none.
-    Face (68) and hands (21 each) are filled from whole-body schemas. Points that a schema does not have are 0, 0, 0, as
-    OpenPose writes points that it does not see.
+    Args:
+        folder: where the files go.
+        canvas_size: see `openpose_json`.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, canvas_size: tuple[int, int] | None = None) -> None:
         self._folder = Path(folder)
+        self._canvas_size = canvas_size
         self._videos: OneFilePerVideo[FolderOfFiles] = OneFilePerVideo()
 
     def is_complete(self, item: MediaItem) -> bool:
@@ -211,10 +210,10 @@ class OpenPoseWriter:
             folder = self._videos.file(
                 frame.item, lambda: FolderOfFiles(self._folder / frame.name, "*_keypoints.json")
             )
-            folder.write(f"{base}_{frame.frame_index:012d}_keypoints.json", openpose_json(output))
+            folder.write(f"{base}_{frame.frame_index:012d}_keypoints.json", openpose_json(output, self._canvas_size))
         elif output.error is None:
             with atomic_path(self._path(frame.item)) as partial:
-                partial.write_text(openpose_json(output), encoding="utf-8")
+                partial.write_text(openpose_json(output, self._canvas_size), encoding="utf-8")
 
     def close(self) -> None:
         self._videos.finish()
@@ -224,98 +223,3 @@ class OpenPoseWriter:
 
     def _path(self, item: MediaItem) -> Path:
         return self._folder / f"{item.name}_keypoints.json"
-
-
-def _points_2d(output: PoseOutput) -> np.ndarray:
-    """(N, K, 3) pixel coordinates and scores, without anything that is not finite.
-
-    Raises:
-        InputError: if there are only 3D keypoints.
-    """
-    points = output.keypoints if output.keypoints_2d is None else output.keypoints_2d
-    if points.shape[2] != 2:
-        raise InputError("This format holds 2D keypoints, the results are 3D only: write them as JSON or CSV.")
-    return np.nan_to_num(np.concatenate([points, output.keypoint_scores[:, :, None]], axis=2))
-
-
-def openpose_json(output: PoseOutput, canvas_size: tuple[int, int] | None = None) -> str:
-    """People in OpenPose's format, with `canvas_width` and `canvas_height` as editors for ControlNets want them, and
-    of a frame of a video `timestamp` in seconds.
-
-    Args:
-        output: with 2D keypoints.
-        canvas_size: width and height that keypoints are scaled to; default those of the image.
-
-    Raises:
-        InputError: if there are only 3D keypoints, none that OpenPose knows, or a canvas for an image of unknown size.
-    """
-    points = _points_2d(output)
-    if canvas_size is not None:
-        if output.image_size is None:
-            raise InputError(
-                "The size of the image is not known, so its keypoints cannot be brought to a canvas' size."
-            )
-        points[..., :2] *= np.array(canvas_size, points.dtype) / np.array(output.image_size, points.dtype)
-    parts = _openpose_parts(output.schema, points) if len(points) else {}
-    people = []
-    for i in range(len(points)):
-        person: dict[str, Any] = {"person_id": [-1 if output.track_ids is None else int(output.track_ids[i])]}
-        for part in ("pose", "face", "hand_left", "hand_right"):
-            person[f"{part}_keypoints_2d"] = parts[part][i].ravel().tolist() if part in parts else []
-        for part in ("pose", "face", "hand_left", "hand_right"):
-            person[f"{part}_keypoints_3d"] = []
-        people.append(person)
-    content: dict[str, Any] = {"version": 1.3, "people": people}
-    size = canvas_size or output.image_size
-    if output.timestamp is not None:
-        content["timestamp"] = output.timestamp
-    if size is not None:
-        content |= {"canvas_width": int(size[0]), "canvas_height": int(size[1])}
-    return json.dumps(content, allow_nan=False)
-
-
-def _openpose_parts(schema: KeypointSchema | None, points: np.ndarray) -> dict[str, np.ndarray]:
-    """Points (N, K, 3) by part of the body, each (N, K of that part, 3) in OpenPose's order.
-
-    Raises:
-        InputError: if the schema is unknown or has no part that OpenPose knows.
-    """
-    names = schema.keypoint_names if schema else ()
-    index = {name: i for i, name in enumerate(names)}
-    wholebody = load_schema("coco_wholebody").keypoint_names
-    hands = {side: _from(wholebody, f"{side}_hand_root", 21) for side in ("left", "right")}
-    wanted = {
-        "pose": load_schema("coco_openpose").keypoint_names,
-        "face": tuple(name for name in wholebody if name.startswith("face-")),
-        "hand_left": hands["left"],
-        "hand_right": hands["right"],
-    }
-    parts = {
-        part: _pick(points, index, part_names)
-        for part, part_names in wanted.items()
-        if not index.keys().isdisjoint(part_names)
-    }
-    if not parts:
-        raise InputError(
-            f"OpenPose's format holds people; the keypoints of schema {schema.name if schema else None!r} have none of its "
-            "points. Write them as JSON or CSV."
-        )
-    return parts
-
-
-def _from(names: Sequence[str], first: str, count: int) -> tuple[str, ...]:
-    start = names.index(first)
-    return tuple(names[start : start + count])
-
-
-def _pick(points: np.ndarray, index: dict[str, int], names: Sequence[str]) -> np.ndarray:
-    """Points (N, len(names), 3) by name; zeros where there is none."""
-    picked = np.zeros((len(points), len(names), 3), points.dtype)
-    for column, name in enumerate(names):
-        if name in index:
-            picked[:, column] = points[:, index[name]]
-        elif name == "neck" and {"left_shoulder", "right_shoulder"} <= index.keys():
-            shoulders = points[:, [index["left_shoulder"], index["right_shoulder"]]]
-            picked[:, column, :2] = shoulders[:, :, :2].mean(axis=1)
-            picked[:, column, 2] = shoulders[:, :, 2].min(axis=1)
-    return picked

@@ -191,6 +191,7 @@ def open_writers(
     resume: bool = False,
     source: Source | None = None,
     exclusive: bool = True,
+    canvas_size: tuple[int, int] | None = None,
 ) -> WriterGroup:
     """The writers of one run.
 
@@ -207,6 +208,7 @@ def open_writers(
         resume: whether files of an earlier run count. Give `skip=writers.is_complete` to `open_source` then.
         source: the inputs, over which nothing may be written.
         exclusive: whether other runs are kept away from the folders, as all are but the processes of one run.
+        canvas_size: of OpenPose's JSON, see `openpose_json`.
 
     Raises:
         InputError: if a format is unknown, a folder cannot be made, drawn images would be written over inputs, or another
@@ -232,7 +234,7 @@ def open_writers(
         if "json" in formats:
             writers.append(JsonWriter(folder, instances))
         if "openpose" in formats:
-            writers.append(OpenPoseWriter(folder / "openpose"))
+            writers.append(OpenPoseWriter(folder / "openpose", canvas_size))
         if "coco" in formats:
             writers.append(CocoWriter(folder / "results.coco.json", resume=resume))
         if "csv" in formats:

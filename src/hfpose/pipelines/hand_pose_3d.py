@@ -41,4 +41,11 @@ class HandPose3DPipeline(Direct3DPipeline):
             options.axes,
             options.ground is not None,
         )
-        return replace(decoded, keypoints=keypoints, keypoint_scores=scores, keypoints_2d=decoded.keypoints[..., :2])
+        return replace(
+            decoded,
+            keypoints=keypoints,
+            keypoint_scores=scores,
+            keypoints_2d=decoded.keypoints[..., :2],
+            axes=options.axes or self.estimator.stage.image_processor.axes,
+            units="pixels across the image, millimeters along depth",
+        )

@@ -81,6 +81,8 @@ class WholeBody3DPipeline(Direct3DPipeline):
         chosen = cast(WholeBodyOptions, options)
         processor = self.estimator.stage.image_processor
         assert decoded.image_size is not None
+        own = (chosen.axes or processor.axes, "meters")
+        axes, units = own if chosen.reference_mode is None else (None, None)
         if chosen.reference_mode is not None:
             assert decoded.boxes is not None
             keypoints = processor.as_reference(
@@ -97,4 +99,5 @@ class WholeBody3DPipeline(Direct3DPipeline):
                 axes=chosen.axes,
                 do_rebase_height=chosen.ground is not None,
             )
-        return replace(decoded, keypoints=keypoints, keypoints_2d=decoded.keypoints[..., :2])
+        flat = decoded.keypoints[..., :2]
+        return replace(decoded, keypoints=keypoints, keypoints_2d=flat, axes=axes, units=units)
