@@ -19,8 +19,9 @@ from hfpose.compat.mmpose.structures import DataElement, InstanceData
 from hfpose.errors import ConfigError, InputError
 from hfpose.hub.resolve import resolve
 from hfpose.media.sources import open_source
+from hfpose.models.shared.devices import default_device
 from hfpose.pipelines.detection import BoxDetector
-from hfpose.pipelines.stage import Stage, default_device, load_stage
+from hfpose.pipelines.stage import Stage, load_stage
 
 Image = str | Path | np.ndarray
 
