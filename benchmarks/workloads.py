@@ -14,7 +14,7 @@ from torch import nn
 
 import hfpose
 from hfpose.media.images import load_image, save_image
-from hfpose.media.video import VideoFile
+from hfpose.media.video_writing import VideoFile
 from hfpose.pipelines.detection import BoxDetector
 from hfpose.pipelines.stage import load_stage
 from measuring import ROOT
@@ -106,7 +106,7 @@ def make_clip(path: Path, image: Image, frames: int, size: tuple[int, int] | Non
     pixels = load_image(image.path)
     width, height = size or (pixels.shape[1] // 2 * 2, pixels.shape[0] // 2 * 2)
     scale = max(width / pixels.shape[1], height / pixels.shape[0])
-    video = VideoFile(path, CLIP_FPS, (width, height))
+    video = VideoFile(path, (width, height), fps=CLIP_FPS)
     for index in range(frames):
         shift = 8 * np.sin(2 * np.pi * index / CLIP_PERIOD) if image.boxes is None else 0.0
         matrix = np.array([[scale, 0, shift * scale], [0, scale, 0]])
