@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import shutil
 import subprocess
 import sys
@@ -16,7 +18,6 @@ from transformers.pipelines.pt_utils import KeyDataset
 import hfpose
 from hfpose.errors import ConfigError
 from hfpose.hub import resolve as hub
-from hfpose.models.shared.devices import default_device
 from hfpose.pipelines.transformers_task import TransformersPosePipeline
 
 
@@ -35,11 +36,34 @@ def expected(tiny_pose, person_detector, photo):
     return hfpose.pipeline("pose-estimation", model=tiny_pose, detector=person_detector, device="cpu")(photo)
 
 
-def test_it_is_the_2d_pipeline(make, photo, expected):
+def keypoints(found: list[dict]) -> np.ndarray:
+    """Keypoints (N, K, 2) of a result."""
+    return np.array([[(point["x"], point["y"]) for point in one["keypoints"]] for one in found], dtype=np.float32)
+
+
+def test_results_are_those_of_the_2d_pipeline_as_plain_dicts(make, photo, expected):
     pipe = make(device="cpu")
-    assert isinstance(pipe, hfpose.PoseEstimationPipeline)
+    assert isinstance(pipe, transformers.Pipeline)
     assert pipe.task == "pose-estimation"
-    np.testing.assert_array_equal(pipe(str(photo)).keypoints, expected.keypoints)
+    found = pipe(str(photo))
+    np.testing.assert_array_equal(keypoints(found), expected.keypoints)
+    assert found[0]["score"] == pytest.approx(float(expected.box_scores[0]))
+    assert list(found[0]["box"].values()) == expected.boxes[0].round().astype(int).tolist()
+    assert found[0]["keypoints"][0]["label"] == "nose"
+    json.dumps(found)
+
+
+def test_data_addresses_are_images_and_images_is_a_name_of_the_input(make, photo, expected):
+    address = "data:image/jpeg;base64," + base64.b64encode(photo.read_bytes()).decode()
+    np.testing.assert_array_equal(keypoints(make(device="cpu")(images=address)), expected.keypoints)
+
+
+@pytest.mark.parametrize("task", ["keypoint-detection", "pose-estimation-3d"])
+def test_other_names_of_the_task(task, tiny_pose, tiny_lifter):
+    options = {} if task == "keypoint-detection" else {"lifter": str(tiny_lifter)}
+    pipe = transformers.pipeline(task, model=str(tiny_pose), detector="whole_image", device="cpu", **options)
+    (found,) = pipe(np.zeros((64, 48, 3), np.uint8))
+    assert ("z" in found["keypoints"][0]) == (task == "pose-estimation-3d")
 
 
 def test_a_model_object_and_its_image_processor(tiny_pose, photo, expected, person_detector):
@@ -47,35 +71,35 @@ def test_a_model_object_and_its_image_processor(tiny_pose, photo, expected, pers
     processor = hfpose.RTMPoseImageProcessor(box_padding=2.0)
     pipe = transformers.pipeline("pose-estimation", model=model, detector=person_detector, device="cpu")
     assert pipe.model is model
-    np.testing.assert_array_equal(pipe(str(photo)).keypoints, expected.keypoints)
+    np.testing.assert_array_equal(keypoints(pipe(str(photo))), expected.keypoints)
     padded = transformers.pipeline(
         "pose-estimation", model=model, image_processor=processor, detector=person_detector, device="cpu"
     )
-    assert padded.image_processor is processor
-    assert not np.allclose(padded(str(photo)).keypoints, expected.keypoints)
+    assert padded.poses.estimator.stage.image_processor is processor
+    assert not np.allclose(keypoints(padded(str(photo))), expected.keypoints)
 
 
 def test_device_and_dtype_are_for_both_models(make):
     assert make(device=-1).device.type == "cpu"
     pipe = make(device=torch.device("meta"), dtype="bfloat16")
-    assert pipe.device.type == pipe.detector.stage.device.type == "meta"
-    assert pipe.dtype == pipe.detector.stage.model.dtype == torch.bfloat16
-    best = default_device().type
+    assert pipe.device.type == pipe.poses.detector.stage.device.type == "meta"
+    assert pipe.dtype == pipe.poses.detector.stage.model.dtype == torch.bfloat16
+    best = hfpose.pipelines.stage.default_device().type
     assert make().device.type == make(device=0).device.type == best
 
 
 def test_device_map(make, photo, expected):
     pipe = make(device_map="cpu")
-    if default_device().type == "cpu":
-        np.testing.assert_array_equal(pipe(str(photo)).keypoints, expected.keypoints)
+    if hfpose.pipelines.stage.default_device().type == "cpu":
+        np.testing.assert_array_equal(keypoints(pipe(str(photo))), expected.keypoints)
 
 
 def test_options_for_all_calls_and_for_one(make, photo, monkeypatch):
     pipe = make(device="cpu", batch_size=2, num_workers=2, box_threshold=0.8)
-    assert pipe(str(photo)).num_instances == 2
-    assert pipe(str(photo), box_threshold=0.3).num_instances == 4
+    assert len(pipe(str(photo))) == 2
+    assert len(pipe(str(photo), box_threshold=0.3)) == 4
     sizes = []
-    processor = pipe.detector.stage.image_processor
+    processor = pipe.poses.detector.stage.image_processor
     pixel_values = processor.pixel_values
     monkeypatch.setattr(
         processor, "pixel_values", lambda images, *rest: sizes.append(len(images)) or pixel_values(images, *rest)
@@ -89,18 +113,18 @@ def test_lists_give_lists_and_data_sets_are_lazy(make, photo):
     pipe = make(device="cpu")
     many = pipe([str(photo), str(photo)], batch_size=2)
     assert isinstance(many, list)
-    assert [output.num_instances for output in many] == [4, 4]
+    assert [len(found) for found in many] == [4, 4]
     stream = pipe(KeyDataset([{"image": str(photo)}] * 2, "image"))
     assert not isinstance(stream, list)
-    assert [output.num_instances for output in stream] == [4, 4]
+    assert [len(found) for found in stream] == [4, 4]
 
 
 def test_the_detector_that_goes_with_the_keypoints(tiny_pose, person_detector, photo, expected, monkeypatch, tmp_path):
     monkeypatch.setenv("HFPOSE_CACHE", str(tmp_path))
     shutil.copytree(person_detector, hub._models_dir() / "rtmdet_m_640-8xb32_coco-person")
     pipe = transformers.pipeline("pose-estimation", model=str(tiny_pose), device="cpu")
-    np.testing.assert_array_equal(pipe(str(photo)).keypoints, expected.keypoints)
-    assert pipe.detector.label_ids == [0]
+    np.testing.assert_array_equal(keypoints(pipe(str(photo))), expected.keypoints)
+    assert pipe.poses.detector.label_ids == [0]
 
 
 def test_it_can_be_saved(make, photo, expected, tmp_path):
@@ -119,10 +143,10 @@ def test_vitpose_needs_none_of_transformers_own_processor(tmp_path):
 
     ViTPoseImageProcessor(size={"height": 32, "width": 32}, box_padding=1.5).save_pretrained(tmp_path)
     pipe = transformers.pipeline("pose-estimation", model=str(tmp_path), detector="whole_image", device="cpu")
-    assert type(pipe.image_processor) is ViTPoseImageProcessor
-    assert pipe.image_processor.size == {"height": 32, "width": 32}
-    assert pipe.image_processor.box_padding == 1.5
-    assert pipe(np.zeros((40, 40, 3), np.uint8)).keypoints.shape == (1, 17, 2)
+    assert type(pipe.poses.estimator.stage.image_processor) is ViTPoseImageProcessor
+    assert pipe.poses.estimator.stage.image_processor.size == {"height": 32, "width": 32}
+    assert pipe.poses.estimator.stage.image_processor.box_padding == 1.5
+    assert keypoints(pipe(np.zeros((40, 40, 3), np.uint8))).shape == (1, 17, 2)
 
 
 def test_hands_in_3d_are_sent_elsewhere():
@@ -137,7 +161,7 @@ def test_nothing_is_said_whatever_is_imported_first(order, tiny_pose, photo):
 {order}
 transformers.utils.logging.disable_progress_bar()
 pipe = transformers.pipeline("pose-estimation", model={str(tiny_pose)!r}, detector="whole_image")
-print(pipe({str(photo)!r}).num_instances)
+print(len(pipe({str(photo)!r})))
 """
     done = subprocess.run([sys.executable, "-W", "always::UserWarning", "-c", code], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("1\n", "")

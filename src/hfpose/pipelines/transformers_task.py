@@ -1,99 +1,130 @@
-"""What `transformers.pipeline("pose-estimation", ...)` gives once hfpose is imported."""
+"""What `transformers.pipeline("pose-estimation", ...)` and `"pose-estimation-3d"` give once hfpose is imported."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForPoseEstimation, PreTrainedModel
-from transformers.pipelines import PIPELINE_REGISTRY
+from transformers import AutoModel, AutoModelForPoseEstimation, ObjectDetectionPipeline, PreTrainedModel
+from transformers.pipelines import PIPELINE_REGISTRY, Pipeline
 
 from hfpose.errors import ConfigError
-from hfpose.models.shared.devices import default_device
-from hfpose.pipelines.factory import DIRECT_3D, detector_for
-from hfpose.pipelines.pose_estimation import PoseEstimationPipeline
-from hfpose.pipelines.stage import load_stage
+from hfpose.pipelines.factory import DIRECT_3D, pipeline
+from hfpose.results import PoseOutput
 
-TASK = "pose-estimation"
+TASK, TASK_3D = "pose-estimation", "pose-estimation-3d"
+TASK_NAMES = (TASK, "keypoint-detection")  # the Hub's name of the task too
 
 
-class TransformersPosePipeline(PoseEstimationPipeline):
-    """The 2D pipeline as transformers makes it: around a model that is loaded already, with options for all calls.
+class TransformersPosePipeline(ObjectDetectionPipeline):
+    """A pipeline of ours as one of transformers: lists of plain dicts, around a model that is loaded already.
 
-    As in other pipelines of transformers a list gives a list; streams and data sets are read lazily.
+    It is an object detector that tells keypoints too, so what shows detections shows its results.
 
     Args:
-        model: pose model.
-        task: `"pose-estimation"`.
+        model: pose model; in 3D a lifter or a model of 3D keypoints too.
+        task: `"pose-estimation"`, `"keypoint-detection"` or `"pose-estimation-3d"`.
         image_processor: replaces the one that lies beside the model.
-        detector, detector_labels, detector_weights: as for `hfpose.pipeline`. Default: the detector that goes with the
-            model's keypoints.
         device: where the models go: a name, or the number of an accelerator, -1 for the CPU. Default: the accelerator
             if there is one, or where `device_map` has put the model.
-        dtype: what transformers has loaded the model with; the detector takes the same.
-        options: of calls, such as `batch_size` and `num_workers`; a call may give others.
+        options: `detector`, `detector_labels`, `detector_weights`, `pose` and `lifter` as for `hfpose.pipeline`, the others
+            of calls, such as `batch_size` and `num_workers`; a call may give others.
 
     Raises:
-        ConfigError: for a model of 3D hands.
+        ConfigError: for a model of 3D keypoints in 2D.
     """
 
     # What transformers loads before; for the image processor None means "if it can".
-    _load_processor = False
-    _load_image_processor = None
+    _load_processor: Any = False
+    _load_image_processor: Any = None
     _load_video_processor = False
-    _load_feature_extractor = False
-    _load_tokenizer = False
+    _load_feature_extractor: Any = False
+    _load_tokenizer: Any = False
 
     def __init__(
         self,
         model: PreTrainedModel,
         task: str = TASK,
         image_processor: Any = None,
-        detector: str | Path | PreTrainedModel | None = None,
-        detector_labels: Iterable[int | str] | None = None,
-        detector_weights: str | Path | None = None,
         device: torch.device | str | int | None = None,
-        dtype: torch.dtype | str | None = None,
         **options: Any,
     ) -> None:
-        if model.config.model_type in DIRECT_3D:
+        if task != TASK_3D and model.config.model_type in DIRECT_3D:
             raise ConfigError(
-                "transformers.pipeline gives 2D poses, and this model finds 3D keypoints: use "
-                'hfpose.pipeline("pose-estimation-3d", model=...).'
+                f"{task} gives 2D poses, and this model finds 3D keypoints: use "
+                'transformers.pipeline("pose-estimation-3d", model=...).'
             )
-        placed = getattr(model, "hf_device_map", None)
-        target = model.device if placed else _device(device)
-        stage = load_stage(model, "pose", _ours(image_processor), device=None if placed else target)
-        found, labels = detector_for(stage, detector, detector_labels, detector_weights, target, model.dtype)
-        super().__init__(stage, detector=found, detector_labels=labels)
-        self.task = task
+        options.pop("dtype", None)  # transformers has loaded the model with it
+        stages = ("detector", "detector_labels", "detector_weights", "pose", "lifter")
+        self.poses = pipeline(
+            TASK_3D if task == TASK_3D else TASK,
+            model=model,
+            image_processor=_ours(image_processor),
+            device=model.device if getattr(model, "hf_device_map", None) else device,
+            dtype=model.dtype,
+            **{name: options.pop(name) for name in stages if name in options},
+        )
         self.options = {name: value for name, value in options.items() if value is not None}
+        # Not `ObjectDetectionPipeline`'s, which takes no model but a detector.
+        placed = None if getattr(model, "hf_device_map", None) else model.device
+        Pipeline.__init__(self, model, image_processor=_ours(image_processor), task=task, device=placed)
 
-    @property
-    def model(self) -> PreTrainedModel:
-        return self.estimator.stage.model
+    def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        return {}, {}, {}
 
-    @property
-    def image_processor(self) -> Any:
-        return self.estimator.stage.image_processor
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Instances in images and videos.
 
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.model.dtype
+        Args:
+            args: the input, whatever `hfpose.pipeline` takes; it may also be given as `inputs=` or `images=`.
+            options: of a call of `hfpose.pipeline`.
 
-    def __call__(self, inputs: Any, **options: Any) -> Any:
-        """See `PoseEstimationPipeline.__call__`; a list of inputs gives a list of results."""
+        Returns:
+            For one image a list of dicts, best instance first: `score`, `label`, `box` with `xmin`, `ymin`, `xmax`, `ymax`,
+            and `keypoints`, for each a dict of `label`, `score`, `x`, `y` and in 3D `z`. For a list of images a list of
+            these; for a data set, a generator or a video they come one after the other.
+
+        Raises:
+            InputError: for an image that cannot be read.
+        """
+        names = [name for name in ("inputs", "images") if name in options]
+        inputs = args or [options.pop(name) for name in names]
         given = {name: value for name, value in options.items() if value is not None}
-        return super().__call__(inputs, **{**self.options, **given})
+        results = self.poses(*inputs, **{**self.options, **given})
+        if isinstance(results, PoseOutput):
+            return self._instances(results)
+        lists = map(self._instances, results)
+        return list(lists) if isinstance(results, list) else lists
+
+    def _instances(self, output: PoseOutput) -> list[dict[str, Any]]:
+        names: Any = (
+            self.model.config.id2label if output.schema is None else dict(enumerate(output.schema.keypoint_names))
+        )
+        return [self._instance(one, names) for one in output.predictions]
+
+    def _instance(self, one: dict[str, Any], names: dict[int, str]) -> dict[str, Any]:
+        keypoints = [
+            {"label": names[index], "score": score, **dict(zip("xyz", place, strict=False))}
+            for index, (place, score) in enumerate(zip(one["keypoints"], one["keypoint_scores"], strict=True))
+        ]
+        found: dict[str, Any] = {"score": one.get("bbox_score"), "label": "instance", "keypoints": keypoints}
+        if one.get("bbox") is not None:
+            found["box"] = dict(zip(("xmin", "ymin", "xmax", "ymax"), map(round, one["bbox"]), strict=True))
+        return found
+
+    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
+        """Save all stages, as a folder that `hfpose.pipeline` loads."""
+        self.poses.save_pretrained(save_directory, **kwargs)
 
 
 def register_task() -> None:
-    """Make `TransformersPosePipeline` what transformers' `pipeline` gives for the task."""
-    PIPELINE_REGISTRY.register_pipeline(
-        TASK, TransformersPosePipeline, pt_model=AutoModelForPoseEstimation, type="image"
-    )
+    """Make `TransformersPosePipeline` what transformers' `pipeline` gives for the tasks."""
+    for task in TASK_NAMES:
+        PIPELINE_REGISTRY.register_pipeline(
+            task, TransformersPosePipeline, pt_model=AutoModelForPoseEstimation, type="image"
+        )
+    models: Any = (AutoModelForPoseEstimation, AutoModel)
+    PIPELINE_REGISTRY.register_pipeline(TASK_3D, TransformersPosePipeline, pt_model=models, type="image")
 
 
 def _ours(image_processor: Any) -> Any:
@@ -103,13 +134,3 @@ def _ours(image_processor: Any) -> Any:
 
         return ViTPoseImageProcessor.from_dict(image_processor.to_dict())
     return image_processor
-
-
-def _device(device: torch.device | str | int | None) -> torch.device:
-    """The device that transformers means by a name or a number."""
-    if device is None:
-        return default_device()
-    if not isinstance(device, int):
-        return torch.device(device)
-    best = default_device()
-    return torch.device("cpu") if device < 0 or best.type == "cpu" else torch.device(best.type, device)
