@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,13 +12,14 @@ else:
 
 
 class PushWithCard(_Model):
-    """Base of our models, before `PreTrainedModel`: a pushed model gets a card that says what it is and how to use it."""
+    """Base of our models, before `PreTrainedModel`: a pushed model gets a card that says what it is and how to use it.
 
-    # transformers wraps this method in an object that type checkers do not take for one.
-    def push_to_hub(self, repo_id: str, *args: Any, **options: Any) -> Any:  # type: ignore[override]
-        """As `PreTrainedModel.push_to_hub`. A repository without a card gets one, made from the configuration."""
-        if not options.get("create_pr"):  # whoever proposes a change may not write to the repository
-            from hfpose.hub.uploads import push_card
+    The card is part of the model's own commit, so it goes to the branch or pull request that the model goes to.
+    """
 
-            repo_id = push_card(self, repo_id, token=options.get("token"), private=options.get("private"))
-        return super().push_to_hub(repo_id, *args, **options)  # type: ignore[arg-type]
+    def _upload_modified_files(self, working_dir: Any, repo_id: str, *args: Any, **options: Any) -> Any:
+        """What `push_to_hub` and `save_pretrained(push_to_hub=True)` end with."""
+        from hfpose.hub.uploads import write_card
+
+        write_card(self, Path(working_dir), repo_id)
+        return super()._upload_modified_files(working_dir, repo_id, *args, **options)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub import CommitOperationAdd, HfApi, ModelCard
 from huggingface_hub.constants import REPOCARD_NAME
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 from huggingface_hub.utils import validate_repo_id
@@ -33,6 +33,7 @@ class SavedPipeline(Protocol):
 
 # What a converted folder may hold beside the card; nothing else that lies there goes up.
 _PUSHED_FILES = ("*.json", "*.safetensors")
+_TEMPLATE_TEXT = "[More Information Needed]"  # of a card that is not filled in
 _LOGIN = "Log in with `hf auth login` or set HF_TOKEN, to a token that may write there."
 
 
@@ -74,22 +75,20 @@ def push_saved_pipeline(
         return push_folder(folder, card, repo_id, token=token, private=private)
 
 
-def push_card(
-    model: PreTrainedModel, repo_id: str, token: str | bool | None = None, private: bool | None = None
-) -> str:
-    """Make a repository for a model and put a card there, unless it has one.
+def write_card(model: PreTrainedModel, folder: Path, repo_id: str) -> None:
+    """Write a card for a model that transformers pushes from a folder, unless the one there says something.
 
-    Returns:
-        the full id of the repository, which has the user's name where ``repo_id`` has none.
+    transformers puts the card of the repository there, or its template, as it does in a repository to which a processor was
+    pushed first; of a template the tags are kept.
     """
-    api = HfApi(library_name="hfpose", token=token)
-    with _explained(repo_id):
-        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-        if api.file_exists(repo_id, REPOCARD_NAME):
-            return repo_id
-        card = CommitOperationAdd(REPOCARD_NAME, model_card(model, repo_id).content.encode())
-        api.create_commit(repo_id, [card], commit_message="Add a model card")
-    return repo_id
+    path = folder / REPOCARD_NAME
+    found = ModelCard.load(path) if path.is_file() else None
+    if found is not None and _TEMPLATE_TEXT not in found.text:
+        return
+    card = model_card(model, repo_id)
+    own, others = (each.data.to_dict().get("tags") or [] for each in (card, found or card))
+    card.data.tags = [*own, *(tag for tag in others if tag not in own)]  # type: ignore[attr-defined]
+    path.write_text(str(card), encoding="utf-8")
 
 
 def push_folder(

@@ -37,7 +37,7 @@ class TransformersPosePipeline(ObjectDetectionPipeline):
     # What transformers loads before; for the image processor None means "if it can".
     _load_processor: Any = False
     _load_image_processor: Any = None
-    _load_video_processor = False
+    _load_video_processor: Any = False
     _load_feature_extractor: Any = False
     _load_tokenizer: Any = False
 
