@@ -18,6 +18,7 @@ from transformers.pipelines.pt_utils import KeyDataset
 import hfpose
 from hfpose.errors import ConfigError
 from hfpose.hub import resolve as hub
+from hfpose.models.shared.devices import default_device
 from hfpose.pipelines.transformers_task import TransformersPosePipeline
 
 
@@ -84,13 +85,13 @@ def test_device_and_dtype_are_for_both_models(make):
     pipe = make(device=torch.device("meta"), dtype="bfloat16")
     assert pipe.device.type == pipe.poses.detector.stage.device.type == "meta"
     assert pipe.dtype == pipe.poses.detector.stage.model.dtype == torch.bfloat16
-    best = hfpose.pipelines.stage.default_device().type
+    best = default_device().type
     assert make().device.type == make(device=0).device.type == best
 
 
 def test_device_map(make, photo, expected):
     pipe = make(device_map="cpu")
-    if hfpose.pipelines.stage.default_device().type == "cpu":
+    if default_device().type == "cpu":
         np.testing.assert_array_equal(keypoints(pipe(str(photo))), expected.keypoints)
 
 

@@ -9,6 +9,7 @@ from transformers import AutoModel, AutoModelForPoseEstimation, ObjectDetectionP
 from transformers.pipelines import PIPELINE_REGISTRY, Pipeline
 
 from hfpose.errors import ConfigError
+from hfpose.models.shared.devices import default_device
 from hfpose.pipelines.factory import DIRECT_3D, pipeline
 from hfpose.results import PoseOutput
 
@@ -55,6 +56,8 @@ class TransformersPosePipeline(ObjectDetectionPipeline):
                 'transformers.pipeline("pose-estimation-3d", model=...).'
             )
         options.pop("dtype", None)  # transformers has loaded the model with it
+        if isinstance(device, int) and default_device().type == "cpu":
+            device = "cpu"  # transformers means it by 0, where there is no accelerator
         stages = ("detector", "detector_labels", "detector_weights", "pose", "lifter")
         self.poses = pipeline(
             TASK_3D if task == TASK_3D else TASK,

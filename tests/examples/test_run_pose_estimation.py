@@ -1,0 +1,59 @@
+"""The example script trains on the packaged scenes, and `pipeline` loads what it writes."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hfpose
+from small_models import small_model
+
+datasets = pytest.importorskip("datasets")
+SCRIPT = Path(__file__).parents[2] / "examples" / "pose-estimation" / "run_pose_estimation.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("run_pose_estimation", SCRIPT)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory) -> Path:
+    """The eight packaged scenes as a data set with the columns that the Hub's have."""
+    folder = Path(str(files("hfpose") / "data" / "scenes"))
+    content = json.loads((folder / "annotations.json").read_text())
+    rows = []
+    for image in content["images"]:
+        people = [one for one in content["annotations"] if one["image_id"] == image["id"]]
+        objects = {name: [one[name] for one in people] for name in ("bbox", "keypoints", "area")}
+        rows.append({"image": str(folder / image["file_name"]), "objects": {**objects, "category": [0] * len(people)}})
+    data = datasets.Dataset.from_list(rows).cast_column("image", datasets.Image())
+    path = tmp_path_factory.mktemp("data") / "scenes"
+    data.save_to_disk(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["rtmpose", "rtmdet"])
+def test_it_trains_measures_and_writes_a_model(name, script, scenes, tmp_path):
+    model, processor = small_model(name)
+    model.save_pretrained(tmp_path / "start")
+    processor.save_pretrained(tmp_path / "start")
+    script.main(
+        f"--model_name_or_path {tmp_path / 'start'} --dataset_name {scenes} --output_dir {tmp_path / 'out'} --do_train "
+        "--do_eval --max_steps 2 --per_device_train_batch_size 4 --learning_rate 1e-4 --report_to none --use_cpu".split()
+    )
+    metrics = json.loads((tmp_path / "out" / "all_results.json").read_text())
+    assert np.isfinite([metrics["train_loss"], metrics["eval_loss"]]).all()
+    if name == "rtmpose":
+        pipe = hfpose.pipeline("pose-estimation", model=tmp_path / "out", detector="whole_image", device="cpu")
+        assert pipe(np.zeros((64, 64, 3), np.uint8)).keypoints.shape == (1, 17, 2)
