@@ -16,6 +16,7 @@ from hfpose.errors import InputError
 from hfpose.media import sources
 from hfpose.media.images import load_image
 from hfpose.media.sources import open_source
+from hfpose.media.video_writing import VideoFile
 from library_threads import own_threads, wait_until
 
 BOXES = [[40.0, 30.0, 120.0, 200.0], [150.0, 20.0, 260.0, 220.0], [10.5, 5.25, 90.0, 90.0]]
@@ -521,3 +522,18 @@ def test_options_are_named_where_a_call_is_described_and_where_one_is_wrong(pipe
     assert "flip_test" in inspect.signature(pipe).parameters
     with pytest.raises(TypeError, match="Did you mean 'flip_test'"):
         pipe(image(), flip_tset=True)
+
+
+def test_between_detections_people_are_followed(people_pipe, shared, tmp_path, monkeypatch):
+    looked = []
+    detect = people_pipe.detector
+    monkeypatch.setattr(people_pipe, "detector", lambda *given: looked.append(1) or detect(*given))
+    still = load_image(shared / "images" / "coco_785.jpg")
+    monkeypatch.setattr("hfpose.pipelines.base.is_anybody_lost", lambda output: False)  # the weights are random
+    clip = VideoFile(tmp_path / "clip.mp4", (still.shape[1], still.shape[0]))
+    for _ in range(5):
+        clip.write(still)
+    clip.finish()
+    results = list(people_pipe(tmp_path / "clip.mp4", detect_every=3))
+    assert len(looked) == 2 and all(output.num_instances == results[0].num_instances for output in results)
+    np.testing.assert_allclose(results[3].boxes, results[0].boxes, atol=5)

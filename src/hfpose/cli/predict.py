@@ -71,8 +71,7 @@ def predict(
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Images, folders, videos, URLs, webcam[:ID], streams (rtsp://, udp://, HLS, ...), or a list of these: FILE.txt with one in each line.",
-            show_default=False,
+            help="Images, folders, videos, URLs, webcam[:ID], streams, FILE.txt of these.", show_default=False
         ),
     ] = None,
     recursive: Annotated[
@@ -83,6 +82,10 @@ def predict(
     ] = False,
     batch_size: Annotated[
         int, typer.Option(min=1, help="Images that go through the detector at once.", rich_help_panel=_INPUT)
+    ] = 1,
+    detect_every: Annotated[
+        int,
+        typer.Option(min=1, help="The detector looks at every Nth frame of a video; between, boxes follow people."),
     ] = 1,
     pose_batch_size: Annotated[
         int | None,
@@ -120,10 +123,7 @@ def predict(
     ] = None,
     det_model: Annotated[
         str | None,
-        typer.Option(
-            help="The same for the detector, or whole_image. Default: goes with the pose model.",
-            rich_help_panel=_MODELS,
-        ),
+        typer.Option(help="The detector, or whole_image. Default: the model's own.", rich_help_panel=_MODELS),
     ] = None,
     det_weights: Annotated[
         str | None, typer.Option(help="Checkpoint to use with --det-model.", rich_help_panel=_MODELS)
@@ -356,6 +356,7 @@ def predict(
         "nms_threshold": nms_thr,
         "batch_size": batch_size,
         "pose_batch_size": pose_batch_size,
+        "detect_every": detect_every,
     }
     drawing = {
         "keypoint_threshold": kpt_thr,

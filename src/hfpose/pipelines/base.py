@@ -25,6 +25,7 @@ from hfpose.media.background import in_background
 from hfpose.media.frames import Frame
 from hfpose.media.sources import Source, open_source
 from hfpose.models.shared.devices import accelerate_hook
+from hfpose.pipelines.box_following import BoxFollower, is_anybody_lost
 from hfpose.pipelines.detection import BoxDetector
 from hfpose.pipelines.device_placement import DeviceMap, Memory, Placement, StagedPipeline
 from hfpose.pipelines.given_boxes import NO_BOXES, ImageBoxes, UsableImage, boxes_per_image, check_frame
@@ -240,6 +241,9 @@ class PosePipeline(StagedPipeline):
     def _find_poses(
         self, source: Source, boxes: Iterable[Any] | None, options: CallOptions, overlaps: bool
     ) -> Results:
+        if options.detect_every > 1 and boxes is None and self.detector is not None:
+            yield from self._follow_people(source, options)
+            return
         batches = self._batches(source, boxes, options)
         if overlaps:
             batches = in_background(batches, 1, "hfpose-detect", _PATIENCE)
@@ -258,6 +262,37 @@ class PosePipeline(StagedPipeline):
                     else:
                         yield frame, self._output(image, next(found), next(poses))
 
+    def _follow_people(self, source: Source, options: CallOptions) -> Results:
+        """The frames one by one, with the detector at every `detect_every`th and where somebody was lost."""
+        assert self.detector is not None and isinstance(self.estimator, TopDownEstimator)
+        follower = BoxFollower(options.detect_every)
+        with source:
+            for frame in source:
+                image = check_frame(frame, None)
+                if isinstance(image, str):
+                    yield frame, self._failure(frame, image)
+                    continue
+                found = follower.boxes(frame)
+                output = None if found is None else self._poses_in(image, found, options)
+                is_detected = output is None or is_anybody_lost(output)
+                if is_detected:
+                    output = self._poses_in(image, self._detect([image], options)[0], options)
+                assert output is not None
+                follower.update(output, is_detected)
+                yield frame, output
+
+    def _poses_in(self, image: UsableImage, found: ImageBoxes, options: CallOptions) -> PoseOutput:
+        """The result of one image with boxes."""
+        assert isinstance(self.estimator, TopDownEstimator)
+        return self._output(image, found, self.estimator([image.image], [found[0]], options)[0])
+
+    def _detect(self, images: Sequence[UsableImage], options: CallOptions) -> list[ImageBoxes]:
+        """What the detector finds in images; where that is nothing and options say so, the image as one box."""
+        assert self.detector is not None
+        pixels = [image.image for image in images]
+        found = self.detector(pixels, options.box_threshold or 0.0, options.detector_nms_threshold)
+        return _or_whole(images, found) if options.whole_image_fallback else found
+
     def _batches(
         self, source: Source, boxes: Iterable[Any] | None, options: CallOptions
     ) -> Generator[_Batch, None, None]:
@@ -269,11 +304,9 @@ class PosePipeline(StagedPipeline):
             images = [image for image in checked if isinstance(image, UsableImage)]
             found = self._known_boxes(images)
             if found is None:
-                assert self.detector is not None
-                pixels = [image.image for image in images]
-                found = self.detector(pixels, options.box_threshold or 0.0, options.detector_nms_threshold)
-            if options.whole_image_fallback and not self.is_one_stage:
-                found = [some if len(some[0]) else image.whole for image, some in zip(images, found, strict=True)]
+                found = self._detect(images, options)
+            elif options.whole_image_fallback and not self.is_one_stage:
+                found = _or_whole(images, found)
             yield _Batch(batch, checked, images, found)
 
     def _known_boxes(self, images: Sequence[UsableImage]) -> list[ImageBoxes] | None:
@@ -355,6 +388,11 @@ class PosePipeline(StagedPipeline):
         if isinstance(detector, str) and detector != WHOLE_IMAGE:
             detector = load_stage(child_path(root, detector), "detector", **options)
         return {"model": pose, "detector": detector, "detector_labels": index.get("detector_labels")}
+
+
+def _or_whole(images: Sequence[UsableImage], found: Sequence[ImageBoxes]) -> list[ImageBoxes]:
+    """The boxes of each image, or where there are none the image as one."""
+    return [some if len(some[0]) else image.whole for image, some in zip(images, found, strict=True)]
 
 
 def announcing_errors(results: Iterable[tuple[Frame, PoseOutput]]) -> Iterator[PoseOutput]:

@@ -33,6 +33,9 @@ class CallOptions:
             has its own.
         keypoint_threshold: minimum score of a keypoint that is drawn.
         batch_size: images that are read and go through the detector at once.
+        detect_every: the detector looks at every so many frames of a video, one by one. Between them boxes are the extent
+            of the keypoints of the frame before, times 1.25, and go on as the person moved; somebody who is lost (a mean
+            keypoint score below 0.3) has the detector look at once. New people are seen when it looks.
         pose_batch_size: crops that go through the pose model at once, whichever images they are of; default 8 on a CPU,
             64 on an accelerator.
         num_workers: threads that decode images ahead; with 0 they are decoded when they are needed.
@@ -60,6 +63,7 @@ class CallOptions:
     nms_threshold: float | None = None
     keypoint_threshold: float = 0.3
     batch_size: int = 1
+    detect_every: int = 1
     pose_batch_size: int | None = None
     num_workers: int = 1
     track: bool | Association | None = None
@@ -74,7 +78,7 @@ class CallOptions:
     whole_image_fallback: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "pose_batch_size"):
+        for name in ("batch_size", "pose_batch_size", "detect_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name} is {value}, it must be 1 or more.")

@@ -43,6 +43,7 @@ class CallOptions:
         out_dir: means `vis_out_dir=out_dir/visualizations` and `pred_out_dir=out_dir/predictions` where these are not
             given.
         return_datasamples: give `PoseDataSample` objects instead of plain dicts.
+        detect_every: the detector looks at every so many frames of a video; an addition to MMPose's arguments.
         batch_size: images that go through the models at once, and that each result holds.
     """
 
@@ -70,6 +71,7 @@ class CallOptions:
     out_dir: str | Path | None = None
     return_datasamples: bool = False
     batch_size: int = 1
+    detect_every: int = 1
 
     @classmethod
     def parse(cls, options: dict[str, Any], is_live: bool) -> CallOptions:

@@ -188,6 +188,7 @@ class Pose2DInferencer(BaseInferencer):
             flip_test=self._flips,
             **_thresholds(self.pipeline, call),
             batch_size=call.batch_size,
+            detect_every=call.detect_every,
             return_heatmaps=call.draw_heatmap and call.draws,
             whole_image_fallback=True,
         )
@@ -255,6 +256,7 @@ class Pose3DInferencer(BaseInferencer):
             flip_test=bool(self.pipeline.estimator.stage.image_processor.flip_test),
             **_thresholds(self.pipeline, call),
             batch_size=call.batch_size,
+            detect_every=call.detect_every,
             whole_image_fallback=True,
             temporal="frame",
             # Identities go on from frame to frame in a video, and begin anew with each of several images.
@@ -307,6 +309,7 @@ class Hand3DInferencer(BaseInferencer):
             box_threshold=call.bbox_thr,
             nms_threshold=call.nms_thr,
             batch_size=call.batch_size,
+            detect_every=call.detect_every,
             whole_image_fallback=True,
             ground=None if call.disable_rebase_keypoint else "frame",
             drawing=_drawing_3d(call) if call.draws else None,
