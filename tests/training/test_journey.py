@@ -1,6 +1,6 @@
 """The whole way with keypoints of one's own: drawn images, training, interrupt, resume, evaluation, export, prediction.
 
-Three minutes of training: `pytest -m slow tests/training/test_journey.py`.
+Some minutes: `pytest -m slow tests/training/test_journey.py`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ NAMES = ("griff_links", "griff_rechts", "kopf", "spitze", "fuss_links", "fuss_re
 # Where the keypoints lie in the box of a figure, and their colors.
 PLACES = np.array([[0.05, 0.4], [0.95, 0.4], [0.5, 0.1], [0.5, 0.5], [0.2, 0.95], [0.8, 0.95]])
 COLORS = ((255, 60, 60), (60, 60, 255), (255, 255, 80), (80, 255, 80), (255, 80, 255), (80, 255, 255))
+ENVIRONMENT = os.environ | {
+    "HF_HUB_OFFLINE": "1",
+    "OMP_NUM_THREADS": "1",
+}  # small networks are slower with more threads
 LINKS = ((0, 3), (1, 3), (2, 3), (3, 4), (3, 5))
 
 
@@ -62,9 +66,8 @@ def draw_figures(folder: Path, count: int, seed: int) -> Path:
 
 
 def hfpose(*arguments: object, code: int = 0) -> str:
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
     command = [sys.executable, "-m", "hfpose", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
     assert done.returncode == code, done.stderr + done.stdout
     return done.stdout
 
@@ -98,8 +101,9 @@ def test_own_keypoints_from_images_to_predictions(tmp_path):
         "--workers", 1, "--cpu",
     ]  # fmt: skip
     running = subprocess.Popen(
-        [sys.executable, "-m", "hfpose", *map(str, options)], stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+        [sys.executable, "-m", "hfpose", *map(str, options)], stdout=subprocess.PIPE, text=True, start_new_session=True,
+        env=ENVIRONMENT,
+    )  # fmt: skip
     deadline = time.monotonic() + 600
     assert running.stdout is not None
     first = []
@@ -116,7 +120,7 @@ def test_own_keypoints_from_images_to_predictions(tmp_path):
     resumed = hfpose(*options)
     assert re.search(r"Going on from .*checkpoint-15\d", resumed)
     before, after = map(float, re.search(r"AP (\d\.\d+) -> (\d\.\d+)", resumed).groups())
-    assert after > max(before, 0.5)
+    assert after > before + 0.25
 
     hfpose("eval", "--model", tuned, "--data", held_out, "--gt-boxes", "--output", tmp_path / "numbers")
     assert json.loads((tmp_path / "numbers/metrics.json").read_text())["AP"] == pytest.approx(after, abs=2e-3)
