@@ -26,6 +26,10 @@ ZOO = Path(__file__).resolve().parents[1] / "src" / "hfpose" / "hub" / "zoo.json
 
 # Names of ours, beside those of the reference.
 ALIASES = {
+    "rtmpose-t_8xb256-420e_body8-256x192": ["rtmpose-t"],
+    "rtmpose-s_8xb256-420e_body8-256x192": ["rtmpose-s"],
+    "rtmpose-m_8xb256-420e_body8-256x192": ["rtmpose-m"],
+    "rtmpose-x_8xb256-700e_coco-384x288": ["rtmpose-x"],
     "rtmo-t_8xb32-600e_body7-416x416": ["rtmo-t"],
     "rtmo-s_8xb32-600e_body7-640x640": ["rtmo-s"],
     "rtmo-m_16xb16-600e_body7-640x640": ["rtmo-m"],

@@ -29,14 +29,14 @@ def test_answers_take_less_than_two_seconds(arguments):
 
 def test_models_lists_every_name_once():
     listed = json.loads(run("models", "--json").stdout)
-    assert [model["name"] for model in listed] == [entry.name for entry in list_entries()]
+    assert [model["name"] for model in listed] == ["demo", "demo3d", *(entry.name for entry in list_entries())]
     human = next(model for model in listed if "human" in model["aliases"] and model["task"] == "pose")
     assert human["default_detector"] == "rtmdet_m_640-8xb32_coco-person"
     assert human["detector_labels"] == [0]
 
 
 def test_models_tells_of_those_that_need_no_network():
-    assert "without a network: demo, demo3d" in run("models").stdout
+    assert "demo and demo3d come with hfpose" in run("models").stdout
 
 
 def test_models_of_one_task():

@@ -251,3 +251,35 @@ def test_the_zoo_is_read_in_no_time() -> None:
         "assert seconds < 0.05, seconds\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("name", ["rtmpose-t", "rtmpose-s", "rtmpose-m", "rtmpose-l", "rtmpose-x"])
+def test_sizes_of_rtmpose_are_names(name: str) -> None:
+    assert get_entry(name).name.startswith(f"{name}_")
+
+
+@pytest.mark.parametrize("size", ["nano", "tiny", "s", "m", "l", "x"])
+def test_sizes_of_rtmdet_are_names(size: str) -> None:
+    assert get_entry(f"rtmdet-{size}").name.startswith(f"rtmdet_{size}_")
+
+
+@pytest.mark.parametrize(("name", "near"), [("dem", "demo"), ("demo-3d", "demo3d"), ("Demo2", "demo")])
+def test_packaged_models_are_suggested(name: str, near: str) -> None:
+    with pytest.raises(UnknownModelError, match=f"Did you mean '{near}'"):
+        get_entry(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["openpose", "yolov8n-pose", "td-hm_uniformer-b-8xb32-210e_coco-256x192", "Media Pipe"]
+)
+def test_family_that_is_not_supported_is_named(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"are not supported\. Supported families: RTMPose"):
+        get_entry(name)
+
+
+@pytest.mark.parametrize("name", ["", "\n", "human\n\nx", "x" * 10_000])
+def test_strange_names_give_one_short_line(name: str) -> None:
+    with pytest.raises(UnknownModelError) as error:
+        get_entry(name)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 600

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hfpose.hub.resolve import PACKAGED
-from hfpose.hub.zoo import TASKS, ModelEntry, Task, list_entries
+from hfpose.hub.zoo import PACKAGED_ENTRIES, RENDERED_SCENES, TASKS, ModelEntry, Task, list_entries
 
 COLUMNS = ("task", "name", "aliases", "input", "keypoints or classes", "loadable")
 
@@ -21,12 +20,13 @@ def models(
     if task is not None and task not in TASKS:
         raise typer.BadParameter(f"{task!r} is none of {', '.join(TASKS)}.", param_hint="--task")
     chosen: Task | None = next((known for known in TASKS if known == task), None)
-    entries = list_entries(chosen)
+    entries = [*(entry for entry in PACKAGED_ENTRIES if chosen in (None, entry.task)), *list_entries(chosen)]
     if as_json:
         print(json.dumps([_as_dict(entry) for entry in entries], indent=2))
     else:
         print(_table([_row(entry) for entry in entries]))
-        print(f"\nIn the package, for a first try without a network: {', '.join(PACKAGED)} (see their cards).")
+        names = " and ".join(entry.name for entry in PACKAGED_ENTRIES)
+        print(f"\n{names} come with hfpose, for a first try without a network; they know {RENDERED_SCENES} only.")
 
 
 def _as_dict(entry: ModelEntry) -> dict[str, Any]:

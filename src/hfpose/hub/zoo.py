@@ -22,6 +22,8 @@ from hfpose.errors import ConfigError, UnknownModelError
 Task = Literal["pose", "detector", "lifter"]
 TASKS: tuple[Task, ...] = get_args(Task)
 
+RENDERED_SCENES = "rendered scenes"
+
 WHOLE_IMAGE = "whole_image"
 """Given as a detector: the whole image is the one box."""
 
@@ -137,6 +139,19 @@ class ModelEntry:
         )
 
 
+PACKAGED_ENTRIES = (
+    ModelEntry("demo", "pose", "rtmpose", input_size=(160, 192), schema="coco", training_data=(RENDERED_SCENES,)),
+    ModelEntry("demo3d", "lifter", "motionbert", schema="h36m", default_pose="demo", training_data=(RENDERED_SCENES,)),
+)
+"""What comes with hfpose, for a first try without a network; beside the zoo, since the reference has none of them."""
+
+# Known elsewhere and asked for often; not to be taken for a misspelled name of the zoo.
+_NOT_SUPPORTED = (
+    "alphapose", "blazepose", "deeplabcut", "detectron2", "keypointrcnn", "mediapipe", "movenet", "openpifpaf", "openpose",
+    "poseformer", "posenet", "pifpaf", "sleap", "uniformer", "yolo11", "yolov5", "yolov7", "yolov8",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class _Zoo:
     families: dict[str, ModelFamily]
@@ -217,6 +232,7 @@ def get_entry(name: str, task: Task | None = None) -> ModelEntry:
 
     Raises:
         UnknownModelError: no model, or a model of another task only, or models of several tasks go by that name.
+        ConfigError: the name is of a well-known family that is not supported.
     """
     entry = find_entry(name, task)
     if entry is None:
@@ -234,18 +250,23 @@ def _unknown(name: str, task: Task | None) -> str:
     if others:
         found = " and ".join(f"a {entry.task} model ({entry.name})" for entry in others)
         return f"'{name}' is {found}, and a {task} model was asked for. `hfpose models` lists what there is per task."
+    family = next((known for known in _NOT_SUPPORTED if known in re.sub(r"[\W_]", "", name.casefold())), None)
+    if family is not None:
+        supported = ", ".join(family.title for family in _zoo().families.values() if family.supported)
+        raise ConfigError(f"{name[:100]!r}: models of {family} are not supported. Supported families: {supported}.")
     kind = f"{task} model" if task else "model"
     near = _near_names(name, task)
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     return (
-        f"The zoo has no {kind} called '{name}'.{hint} `hfpose models` in a shell, or hfpose.hub.zoo.list_entries() in Python, "
+        f"The zoo has no {kind} called {name[:100]!r}.{hint} `hfpose models` in a shell, or hfpose.hub.zoo.list_entries() in Python, "
         "lists all names. For a config file of your own give its checkpoint too: "
         "`hfpose convert --config FILE.py --checkpoint FILE.pth --output DIR`."
     )
 
 
 def _near_names(name: str, task: Task | None) -> list[str]:
-    names = {n: n.casefold() for entry in list_entries(task) for n in (entry.name, *entry.aliases)}
+    packaged = (entry for entry in PACKAGED_ENTRIES if task in (None, entry.task))
+    names = {n: n.casefold() for entry in (*packaged, *list_entries(task)) for n in (entry.name, *entry.aliases)}
     close = difflib.get_close_matches(_normalized(name), list(names.values()), n=3, cutoff=0.6)
     return [next(n for n, folded in names.items() if folded == match) for match in close]
 
