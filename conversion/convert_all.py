@@ -26,8 +26,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from hfpose.errors import HFPoseError
+from hfpose.hub.cache import list_cached
 from hfpose.hub.downloads import file_name
-from hfpose.hub.resolve import convert_entry, list_cached
+from hfpose.hub.resolve import convert_entry
 from hfpose.hub.zoo import TASKS, ModelEntry, find_entry, get_entry, list_entries
 from hfpose.media.files import atomic_path
 

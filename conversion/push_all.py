@@ -13,7 +13,8 @@ from __future__ import annotations
 import argparse
 
 from hfpose.cli.push import push
-from hfpose.hub.resolve import cache_dir, list_cached
+from hfpose.hub.cache import list_cached
+from hfpose.hub.downloads import cache_dir
 from hfpose.hub.zoo import find_entry
 
 

@@ -28,6 +28,7 @@ class Fault:
     length_change: int = 0  # added to Content-Length
     no_length: bool = False  # end of file is the end of the connection
     no_range: bool = False  # send the whole file whatever was asked for
+    ignore_if_range: bool = False  # give the rest whatever file it is of
     times: float = 1
 
 
@@ -110,7 +111,11 @@ class _FileHandler(LoopbackHandler):
         start, status = 0, 200
         headers = {"ETag": etag, **fault.headers}
         asked = self.headers.get("Range", "")
-        if asked.startswith("bytes=") and not fault.no_range and self.headers.get("If-Range") in (None, etag):
+        if (
+            asked.startswith("bytes=")
+            and not fault.no_range
+            and (fault.ignore_if_range or self.headers.get("If-Range") in (None, etag))
+        ):
             start, status = int(asked[6:].split("-")[0]), 206
             if start >= len(data):
                 self._answer(416, {"Content-Range": f"bytes */{len(data)}", "Content-Length": "0"}, b"", fault)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import hfpose
-from hfpose.hub import resolve as hub
+from hfpose.hub.cache import models_dir
 from hfpose.pipelines.stage import load_stage
 
 ROOT = Path(__file__).parents[1]
@@ -44,7 +44,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cache = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HFPOSE_CACHE", str(cache))
-        folder = hub._models_dir()
+        folder = models_dir()
         folder.mkdir(parents=True, exist_ok=True)
         for name, model in NAMES.items():
             shutil.copytree(PACKAGED / model, folder / name)

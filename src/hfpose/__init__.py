@@ -69,7 +69,7 @@ def register() -> None:
     `import hfpose` calls it, except in the command `hfpose`, which does so when it knows what to do: its help needs no
     torch.
     """
-    importlib.import_module("hfpose.checkpoints.conversion")
+    importlib.import_module("hfpose.checkpoints.cached")
     from hfpose.models.auto import register_models
     from hfpose.pipelines.transformers_task import register_task
 

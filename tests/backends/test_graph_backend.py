@@ -146,11 +146,11 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
 
 
 def test_cleaning_the_cache_removes_the_files(tmp_path, monkeypatch):
-    from hfpose.hub import resolve as hub
+    from hfpose.hub.cache import clean_cache
 
     monkeypatch.setenv("HFPOSE_CACHE", str(tmp_path))
     size = cached_graph(*small_model("rtmpose")).stat().st_size
-    assert hub.clean_cache() >= size
+    assert clean_cache() >= size
     assert not onnx_cache_dir().exists()
 
 

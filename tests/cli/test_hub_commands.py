@@ -124,7 +124,7 @@ def test_cache_deletes_nothing_by_mistake(tmp_path: Path, cache: Path, arguments
 
 
 def test_cleaning_what_is_not_there(tmp_path: Path, cache: Path) -> None:
-    done = hfpose(tmp_path, "cache", "--clean", "rtmdet-x", DETECTOR)
+    done = hfpose(tmp_path, "cache", "--clean", "rtmdet-x", "--clean", DETECTOR)
     assert done.returncode == 2
     assert "'rtmdet_x_8xb32-300e_coco' is not in the cache" in done.stderr
     assert len(list(cache.iterdir())) == 2

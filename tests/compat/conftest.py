@@ -14,7 +14,7 @@ import torch
 
 import hfpose
 from hfpose.compat.mmpose import MMPoseInferencer
-from hfpose.hub import resolve as hub
+from hfpose.hub.cache import models_dir
 from hfpose.models.backbones.resnet import ResNetBackboneConfig
 from networks import settle_normalizations
 
@@ -146,7 +146,7 @@ def filled_cache(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HFPOSE_CACHE", str(cache))
         for name, folder in models.items():
-            shutil.copytree(folder, hub._models_dir() / name)
+            shutil.copytree(folder, models_dir() / name)
     return cache
 
 

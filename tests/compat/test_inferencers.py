@@ -21,6 +21,7 @@ from hfpose.compat.mmpose import (
     PoseDataSample,
 )
 from hfpose.errors import ConfigError, InputError, UnknownModelError
+from hfpose.hub.cache import models_dir
 
 BOXES = [[20.0, 10.0, 70.0, 100.0], [80.0, 20.0, 140.0, 110.0]]
 ALL_KEYPOINTS = {"kpt_thr": -100.0}
@@ -197,7 +198,7 @@ def test_pose2d_and_det_model_are_names_or_folders(store, photo, inferencer):
         "human",
         "rtmpose-m_8xb256-420e_body8-256x192",
         "configs/x/rtmpose-m_8xb256-420e_body8-256x192.py",
-        hfpose.hub.resolve._models_dir() / "rtmpose-m_8xb256-420e_body8-256x192",
+        models_dir() / "rtmpose-m_8xb256-420e_body8-256x192",
     ):
         people, _ = one(MMPoseInferencer(name, det_model="human", device="cpu"), str(photo))
         np.testing.assert_allclose(keypoints(people), keypoints(expected), atol=1e-4)

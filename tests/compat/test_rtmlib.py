@@ -25,7 +25,7 @@ from hfpose.compat.rtmlib import (
 )
 from hfpose.compat.rtmlib.solutions import _model_of
 from hfpose.errors import ConfigError, InputError
-from hfpose.hub import resolve as hub
+from hfpose.hub.cache import models_dir
 from hfpose.hub.zoo import get_entry
 from small_zoo import save_small_model
 
@@ -42,7 +42,7 @@ def cache(filled_cache, person_detector, tmp_path_factory):
         patch.setenv("HFPOSE_CACHE", str(folder))
         patch.setenv("HF_HUB_OFFLINE", "1")
         shutil.copytree(filled_cache, folder, dirs_exist_ok=True)
-        models = hub._models_dir()
+        models = models_dir()
         shutil.copytree(person_detector, models / "yolox_m_8xb8-300e_humanart")
         save_small_model(get_entry("wholebody3d"), models / "rtmw3d-x_8xb32_cocktail14-384x288")
         yield folder

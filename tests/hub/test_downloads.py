@@ -114,6 +114,45 @@ def test_file_that_changes_at_the_host_between_pieces_is_not_mixed(server: FileS
     assert fetch(server, tmp_path, sha256_prefix=None).read_bytes() == changed
 
 
+def test_host_that_ignores_if_range_gives_no_mixture(server: FileServer, tmp_path: Path) -> None:
+    server.add_fault(PATH, Fault(cut_after=100_000, headers={"ETag": '"an older file"'}))
+    server.add_fault(PATH, Fault(ignore_if_range=True))
+    assert fetch(server, tmp_path, sha256_prefix=None).read_bytes() == DATA
+    assert [r.headers.get("Range") for r in server.requests] == [None, "bytes=100000-", None]
+
+
+@pytest.mark.parametrize("etag", ["", 'W/"weak"'])
+def test_host_that_tells_no_identity_is_asked_for_the_whole(server: FileServer, tmp_path: Path, etag: str) -> None:
+    server.add_fault(PATH, Fault(cut_after=100_000, headers={"ETag": etag}))
+    assert fetch(server, tmp_path, sha256_prefix=None).read_bytes() == DATA
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"<!DOCTYPE html><title>Please log in</title>", "it is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00", "it is a Git LFS pointer"),
+        (b'{"error": "quota exceeded"}', "it is a text file"),
+        (b"", "it is empty"),
+    ],
+)
+@pytest.mark.parametrize("sha256_prefix", [None, SHA256[:8]])
+def test_page_in_the_place_of_a_checkpoint_is_not_kept(
+    server: FileServer, tmp_path: Path, body: bytes, says: str, sha256_prefix: str | None
+) -> None:
+    server.files[PATH] = body
+    with pytest.raises(DownloadError, match=f"gave no checkpoint: {says}"):
+        fetch(server, tmp_path, sha256_prefix=sha256_prefix)
+    assert leftovers(tmp_path) == []
+    server.files[PATH] = DATA
+    assert fetch(server, tmp_path).read_bytes() == DATA
+
+
+def test_file_of_another_hash_in_its_place_is_fetched_anew(server: FileServer, tmp_path: Path) -> None:
+    (tmp_path / "model.pth").write_bytes(b"damaged")
+    assert fetch(server, tmp_path).read_bytes() == DATA
+
+
 def test_wrong_bytes_are_refused_and_deleted(server: FileServer, tmp_path: Path) -> None:
     server.add_fault(PATH, Fault(corrupt=True))
     with pytest.raises(DownloadError, match=f"instead of {SHA256[:8]}.*has been deleted"):

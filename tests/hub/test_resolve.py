@@ -22,6 +22,8 @@ from file_server import Fault
 from hfpose.errors import CheckpointError, ConfigError, DownloadError, UnknownModelError
 from hfpose.hub import downloads, zoo
 from hfpose.hub import resolve as hub
+from hfpose.hub.cache import list_cached
+from hfpose.hub.folders import child_path
 from hub_server import HubServer
 
 NAME = "rtmdet_nano_320-8xb32_hand"
@@ -239,8 +241,8 @@ def test_weights_whose_header_lies(tmp_path: Path, broken: str) -> None:
 
 
 def test_child_path_within_the_folder(tmp_path: Path) -> None:
-    assert hub.child_path(tmp_path, "detector") == tmp_path / "detector"
-    assert hub.child_path(tmp_path, "parts/pose") == tmp_path / "parts/pose"
+    assert child_path(tmp_path, "detector") == tmp_path / "detector"
+    assert child_path(tmp_path, "parts/pose") == tmp_path / "parts/pose"
 
 
 # --- official checkpoints
@@ -276,7 +278,7 @@ def test_checkpoint_that_was_exchanged_at_the_host(host: CheckpointHost, tmp_pat
     host.files[path] = CHECKPOINT[::-1]
     with pytest.raises(DownloadError, match=r"is not the file that was expected.*Other ways: `hfpose download"):
         hub.resolve(NAME, convert=convert)
-    assert hub.list_cached() == []
+    assert list_cached() == []
     host.files[path] = CHECKPOINT
     assert converted_weights(hub.resolve(NAME, convert=convert)) == CHECKPOINT
 
@@ -318,7 +320,7 @@ def test_fault_of_the_host_gives_the_right_model_or_none(
     with pytest.raises(DownloadError, match=message) as caught:
         hub.resolve(NAME, convert=convert)
     assert f"'{NAME}' is not in the cache" in str(caught.value)
-    assert hub.list_cached() == []
+    assert list_cached() == []
     host.clear_faults()
     assert converted_weights(hub.resolve(NAME, convert=convert)) == CHECKPOINT  # the next start recovers
 
@@ -337,7 +339,7 @@ def test_checkpoint_at_hand_of_another_model(host: CheckpointHost, tmp_path: Pat
     path.write_bytes(b"other")
     with pytest.raises(CheckpointError, match=f"is not the official checkpoint of '{NAME}'"):
         hub.convert_entry(zoo.get_entry(NAME), checkpoint=path, convert=convert)
-    assert hub.list_cached() == []
+    assert list_cached() == []
 
 
 def test_checkpoint_that_is_gone(host: CheckpointHost) -> None:
@@ -353,7 +355,7 @@ def test_failed_conversion_leaves_no_model_but_the_download(host: CheckpointHost
 
     with pytest.raises(CheckpointError, match="tensors are missing"):
         hub.resolve(NAME, convert=fail)
-    assert hub.list_cached() == []
+    assert list_cached() == []
     hub.resolve(NAME, convert=convert)
     assert len(host.requests) == 1
 
@@ -361,7 +363,7 @@ def test_failed_conversion_leaves_no_model_but_the_download(host: CheckpointHost
 def test_conversion_that_wrote_nothing_is_no_model(host: CheckpointHost) -> None:
     with pytest.raises(CheckpointError, match="wrote no complete model folder"):
         hub.resolve(NAME, convert=lambda name, checkpoint, folder: folder.mkdir())
-    assert hub.list_cached() == []
+    assert list_cached() == []
 
 
 def test_damaged_model_in_the_cache_is_replaced(host: CheckpointHost) -> None:
@@ -422,7 +424,7 @@ def test_killed_while_downloading(host: CheckpointHost, tmp_path: Path) -> None:
     parts = tmp_path / "cache/downloads" / NAME
     wait_for(lambda: any(p.stat().st_size > 20_000 for p in parts.glob(".*.part")))
     child.kill()
-    assert hub.list_cached() == []
+    assert list_cached() == []
     assert converted_weights(hub.resolve(NAME, convert=convert)) == CHECKPOINT
     assert "Range" in host.requests[-1].headers
 
@@ -432,7 +434,7 @@ def test_killed_while_converting(host: CheckpointHost, tmp_path: Path) -> None:
     child = Child(NAME, tmp_path, HANG=str(hangs))
     wait_for(hangs.exists)
     child.kill()
-    assert hub.list_cached() == []
+    assert list_cached() == []
     assert converted_weights(hub.resolve(NAME, convert=convert)) == CHECKPOINT
     assert len(host.requests) == 1
     assert [p.name for p in (tmp_path / "cache/models/v1").iterdir()] == [NAME]
@@ -573,35 +575,11 @@ def test_download_brings_what_the_pipeline_needs(host: CheckpointHost, tmp_path:
         "rtmdet_m_640-8xb32_coco-person",
     ]
     for name in names:
-        host.add(name, name.encode())
+        host.add(name, name.encode() + CHECKPOINT)
     use_zoo(host.write_zoo(tmp_path / "zoo.json"))
     monkeypatch.setattr(hub, "_convert_checkpoint", convert)
     assert [folder.name for folder in hub.download("human3d")] == names
     assert [folder.name for folder in hub.download("human")] == names[1:]
-
-
-def test_cache_is_listed_and_cleaned(host: CheckpointHost, tmp_path: Path) -> None:
-    folder = hub.resolve(NAME, convert=convert)
-    (model,) = hub.list_cached()
-    assert (model.name, model.path) == (NAME, folder)
-    assert len(CHECKPOINT) < model.size < len(CHECKPOINT) + 1000
-    with pytest.raises(UnknownModelError, match=f"'other' is not in the cache.*there is: {NAME}"):
-        hub.clean_cache([NAME, "other"])
-    assert hub.clean_cache([NAME]) == model.size
-    assert hub.list_cached() == []
-
-
-def test_cleaning_everything_takes_unfinished_downloads_along(host: CheckpointHost, tmp_path: Path) -> None:
-    hub.resolve(NAME, convert=convert)
-    part = write_files(tmp_path / "cache/downloads/x", {".x.pth.part": b"1234"})
-    assert hub.clean_cache() > len(CHECKPOINT)
-    assert not part.exists()
-    assert hub.list_cached() == []
-
-
-def test_empty_cache() -> None:
-    assert hub.list_cached() == []
-    assert hub.clean_cache() == 0
 
 
 def test_what_comes_with_the_package_needs_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import torch
 
 import hfpose
 from golden import FOLDERS
-from hfpose.hub import resolve as hub
+from hfpose.hub.cache import models_dir
 from hfpose.hub.zoo import WHOLE_IMAGE, ModelEntry, find_entry, get_entry
 from seedweights import tensor_for
 
@@ -76,7 +76,7 @@ def test_an_alias_runs_with_its_detector(alias, store, shared, monkeypatch):
     monkeypatch.setenv("HFPOSE_CACHE", str(store))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for entry in parts(alias):
-        put(entry, hub._models_dir() / entry.name)
+        put(entry, models_dir() / entry.name)
     pipe = hfpose.pipeline("pose-estimation", model=alias)
     image = shared / "images" / IMAGES.get(alias, "coco_785.jpg")
     output = pipe(image)

@@ -9,8 +9,8 @@ import pytest
 
 import hfpose
 from hfpose.errors import ConfigError
+from hfpose.hub.cache import models_dir
 from hfpose.hub.modes import models_for_mode
-from hfpose.hub.resolve import _models_dir
 from hfpose.hub.zoo import get_entry
 from small_zoo import save_small_model
 
@@ -25,10 +25,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     patch.setenv("HF_HUB_OFFLINE", "1")
     pose, detector = models_for_mode("wholebody", "lightweight")
     for name in (*models_for_mode("human", "lightweight"), pose, detector, LIFTER):
-        folder = _models_dir() / str(name)
+        folder = models_dir() / str(name)
         if not folder.exists():
             save_small_model(get_entry(str(name)), folder)
-    yield _models_dir()
+    yield models_dir()
     patch.undo()
 
 
@@ -68,7 +68,7 @@ def test_weights_of_a_mode_cannot_be_given() -> None:
 
 
 def test_rtmw_tells_what_is_visible_where_its_config_asks_for_it() -> None:
-    folder = save_small_model(get_entry("rtmw-l-384"), _models_dir() / "mine")
+    folder = save_small_model(get_entry("rtmw-l-384"), models_dir() / "mine")
     image = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
     people = hfpose.pipeline(model=folder, detector="whole_image", device="cpu")(image)
     assert people.keypoints_visible.shape == (1, 133)

@@ -13,7 +13,7 @@ from PIL import Image
 import hfpose
 from hfpose import pipeline
 from hfpose.errors import ConfigError, InputError
-from hfpose.hub.resolve import PIPELINE_INDEX
+from hfpose.hub.folders import PIPELINE_INDEX
 from hfpose.pipelines.one_stage import OneStageEstimator
 from hfpose.pipelines.options import CallOptions
 from hfpose.pipelines.stage import load_stage

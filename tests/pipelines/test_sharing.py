@@ -104,6 +104,9 @@ def test_other_types_and_code_of_repositories_are_refused(make):
             make(dtype=dtype)
     with pytest.raises(ConfigError, match="runs no code"):
         make(trust_remote_code=True)
+    for options in ({"quantization_config": object()}, {"model_kwargs": {"quantization_config": object()}}):
+        with pytest.raises(ConfigError, match="A pipeline quantizes no model"):
+            make(**options)
 
 
 def test_options_of_all_calls_are_given_once(make, monkeypatch):

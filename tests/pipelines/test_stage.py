@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from safetensors.torch import save_file
 from transformers import PreTrainedConfig, WhisperConfig
 
 import hfpose
-from hfpose.errors import ConfigError, UnknownModelError
+from hfpose.errors import ConfigError, HFPoseError, UnknownModelError
 from hfpose.pipelines.stage import load_stage, task_of
 
 
@@ -83,3 +85,39 @@ def test_a_model_of_the_caller_may_be_moved_without_a_word(tiny_pose):
     stage = load_stage(hfpose.RTMPoseForPoseEstimation.from_pretrained(tiny_pose), "pose")
     stage.model.to("meta", torch.bfloat16)
     assert (stage.device.type, stage.dtype) == ("meta", torch.bfloat16)
+
+
+@pytest.mark.parametrize(
+    ("file", "settings", "says"),
+    [
+        ("config.json", {"id2label": ["a"]}, "'list' object has no attribute 'items'"),
+        ("config.json", {"dtype": "os.system"}, "has no attribute 'os.system'"),
+        (
+            "config.json",
+            {"quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True}},
+            "bitsandbytes",
+        ),
+        ("preprocessor_config.json", {"size": {"height": 10**6, "width": 64}}, "expected sides of 1 to 4096"),
+        ("preprocessor_config.json", {"size": {"height": -5, "width": 0}}, "expected sides of 1 to 4096"),
+        ("preprocessor_config.json", {"size": {"height": 64, "width": 64}}, "the model takes 256 x 192"),
+        ("preprocessor_config.json", {"image_mean": "abc"}, "image processor in"),
+        ("preprocessor_config.json", {"image_processor_type": "os"}, "image processor in"),
+        (
+            "preprocessor_config.json",
+            {"auto_map": {"AutoImageProcessor": "evil.P"}, "image_processor_type": "P"},
+            "needs code that comes with it, which hfpose does not run",
+        ),
+    ],
+)
+def test_odd_settings_are_one_sentence_at_load(tiny_pose, tmp_path, file, settings, says):
+    folder = Path(shutil.copytree(tiny_pose, tmp_path / "pose"))
+    (folder / file).write_text(json.dumps({**json.loads((folder / file).read_text()), **settings}))
+    with pytest.raises(HFPoseError, match=says) as error:
+        load_stage(folder, "pose")
+    assert str(folder) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_model_arguments_reach_from_pretrained(tiny_pose):
+    stage = load_stage(tiny_pose, "pose", model_kwargs={"output_hidden_states": True})
+    assert stage.model.config.output_hidden_states

@@ -17,7 +17,7 @@ from transformers.pipelines.pt_utils import KeyDataset
 
 import hfpose
 from hfpose.errors import ConfigError
-from hfpose.hub import resolve as hub
+from hfpose.hub.cache import models_dir
 from hfpose.models.shared.devices import default_device
 from hfpose.pipelines.transformers_task import TransformersPosePipeline
 
@@ -122,7 +122,7 @@ def test_lists_give_lists_and_data_sets_are_lazy(make, photo):
 
 def test_the_detector_that_goes_with_the_keypoints(tiny_pose, person_detector, photo, expected, monkeypatch, tmp_path):
     monkeypatch.setenv("HFPOSE_CACHE", str(tmp_path))
-    shutil.copytree(person_detector, hub._models_dir() / "rtmdet_m_640-8xb32_coco-person")
+    shutil.copytree(person_detector, models_dir() / "rtmdet_m_640-8xb32_coco-person")
     pipe = transformers.pipeline("pose-estimation", model=str(tiny_pose), device="cpu")
     np.testing.assert_array_equal(keypoints(pipe(str(photo))), expected.keypoints)
     assert pipe.poses.detector.label_ids == [0]

@@ -20,7 +20,7 @@ from hfpose.backends.onnx_graphs import check_exportable
 from hfpose.backends.onnx_sessions import OnnxSession
 from hfpose.backends.openvino_sessions import OpenVinoSession
 from hfpose.errors import ConfigError
-from hfpose.hub.resolve import GRAPH_NAME, OPENVINO_NAME
+from hfpose.hub.folders import GRAPH_NAME, OPENVINO_NAME
 from hfpose.models.shared.lifting import MirroredLifting
 
 GraphBackend = Literal["onnxruntime", "openvino"]

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub.utils import WeakFileLock
 
 from hfpose.checkpoints.conversion import CONFIG_NAME, convert_checkpoint
-from hfpose.errors import CheckpointError
-from hfpose.hub.downloads import cache_dir, fetch_checkpoint, sha256_of
-from hfpose.hub.zoo import Task, find_entry, get_entry
+from hfpose.checkpoints.custom import explained_config, source_from_config
+from hfpose.checkpoints.source import ModelSource
+from hfpose.errors import CheckpointError, ConfigError
+from hfpose.hub.cache import check_unchanged, record_files
+from hfpose.hub.downloads import cache_dir, fetch_checkpoint, is_url, sha256_of
+from hfpose.hub.resolve import official_url, register_config_reader
+from hfpose.hub.zoo import ModelEntry, Task, find_entry, get_entry
+
+logger = logging.getLogger(__name__)
 
 
 def convert_cached(model: str | os.PathLike[str], checkpoint: str | os.PathLike[str], task: Task) -> Path:
@@ -27,8 +36,7 @@ def convert_cached(model: str | os.PathLike[str], checkpoint: str | os.PathLike[
         UnknownModelError: if `model` is neither a zoo model's name nor a file.
         ConfigError, CheckpointError: as `convert_checkpoint`.
     """
-    is_url = str(checkpoint).startswith(("http://", "https://"))
-    file = fetch_checkpoint(str(checkpoint)) if is_url else Path(checkpoint)
+    file = fetch_checkpoint(str(checkpoint)) if is_url(checkpoint) else Path(checkpoint)
     if not file.is_file():
         raise CheckpointError(f"There is no checkpoint {str(file)!r}. Give the path or URL of a .pth file.")
     is_file = Path(model).is_file() and (Path(model).suffix == ".py" or find_entry(str(model), task) is None)
@@ -38,9 +46,49 @@ def convert_cached(model: str | os.PathLike[str], checkpoint: str | os.PathLike[
     folder = cache_dir() / "checkpoints" / f"{name}-{digest[:16]}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with WeakFileLock(folder.with_name(f".{folder.name}.lock")):
-        if not (folder / CONFIG_NAME).is_file():  # written last
-            convert_checkpoint(None if config else name, file, folder, config=config, task=None if config else task)
+        if (folder / CONFIG_NAME).is_file():  # written last
+            check_unchanged(folder)
+        else:
+            convert_checkpoint(
+                None if config else name, checkpoint, folder, config=config, task=None if config else task
+            )
+            record_files(folder, file)
     return folder
+
+
+def folder_of_config(config: Path, entry: ModelEntry) -> Path | None:
+    """Folder of the model that a config file under the name of a zoo model describes, with that model's official weights.
+
+    None where network and image processing are those of the zoo, whose folder then has them all.
+
+    Raises:
+        ConfigError, CheckpointError, DownloadError: as `convert_checkpoint`, for a file that says something else.
+    """
+    zoo = ModelSource.from_entry(entry)
+    try:
+        source = source_from_config(config)
+    except ConfigError as error:
+        raise ConfigError(f"{error} For the zoo's model of that name give {entry.name!r} alone.") from error
+    if _described(replace(source, schema=source.schema or zoo.schema)) == _described(zoo):
+        return None
+    if entry.checkpoint_url is None:
+        raise ConfigError(
+            f"{config} says something else than the zoo's {entry.name}. Give the checkpoint that it is of."
+        )
+    logger.warning("%s says something else than the zoo's %s: the file counts.", config, entry.name)
+    return convert_cached(config, official_url(entry), entry.task)
+
+
+register_config_reader(folder_of_config)
+
+
+def _described(source: ModelSource) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Configuration and image processor that come of a description."""
+    conversion = source.conversion
+    with explained_config(source.name):
+        config = conversion.config_from_reference(source.reference, source.schema)
+        config.keypoint_loss_weights = None  # for training alone; the zoo's models have none
+        return config.to_dict(), conversion.image_processor_from_reference(source.reference).to_dict()
 
 
 def _content(config: Path | None) -> str:

@@ -6,7 +6,8 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from hfpose.checkpoints.guard import modules_bounded
 from hfpose.checkpoints.reader import read_checkpoint
 from hfpose.checkpoints.source import ModelSource
 from hfpose.errors import CheckpointError
+from hfpose.hub.downloads import fetch_checkpoint, is_url
 from hfpose.hub.resolve import register_converter
 from hfpose.hub.zoo import Task, get_entry
 from hfpose.keypoints import schema_for_config
@@ -41,6 +43,8 @@ def convert_checkpoint(
     output_dir: str | os.PathLike[str],
     config: str | os.PathLike[str] | None = None,
     task: Task | None = None,
+    *,
+    check_hash: bool = True,
 ) -> Path:
     """Convert a checkpoint of MMPose or MMDetection into a folder of configuration, safetensors and image processor.
 
@@ -53,6 +57,7 @@ def convert_checkpoint(
         output_dir: folder to write; files of an earlier conversion in it are replaced.
         config: config file in MMPose's style that describes the model, for one that is not in the zoo.
         task: `"pose"`, `"detector"` or `"lifter"`, for a name that several tasks know (`"human"`).
+        check_hash: False takes a checkpoint whose SHA-256 is not the one that its file name, or the zoo, states.
 
     Returns:
         The folder.
@@ -71,8 +76,8 @@ def convert_checkpoint(
         sha256_prefix = entry.sha256_prefix if str(checkpoint) == entry.checkpoint_url else None
     else:
         raise ValueError("Give the name of a zoo model, or a config file that describes the model.")
-    path = _local_file(checkpoint, sha256_prefix)
-    read = read_checkpoint(path, sha256_prefix=sha256_prefix)
+    with _local_file(checkpoint, sha256_prefix, check_hash) as path:
+        read = read_checkpoint(path, sha256_prefix=sha256_prefix, check_hash=check_hash)
     if read.weights == "ema":
         logger.warning("%s holds averaged (EMA) weights; these are converted.", path.name)
     if read.skipped:
@@ -154,12 +159,18 @@ def _shortened(names: Collection[str]) -> str:
     return f"{shown} and {rest} more" if rest > 0 else shown
 
 
-def _local_file(checkpoint: str | os.PathLike[str], sha256_prefix: str | None) -> Path:
-    if not str(checkpoint).startswith(("http://", "https://")):
-        return Path(checkpoint)
-    from hfpose.hub.downloads import fetch_checkpoint
-
-    return fetch_checkpoint(str(checkpoint), sha256_prefix)
+@contextmanager
+def _local_file(checkpoint: str | os.PathLike[str], sha256_prefix: str | None, check_hash: bool) -> Iterator[Path]:
+    """The file of a checkpoint given by path or URL; what was fetched and cannot be read is not kept."""
+    if not is_url(checkpoint):
+        yield Path(checkpoint)
+        return
+    path = fetch_checkpoint(str(checkpoint), sha256_prefix, check_hash=check_hash)
+    try:
+        yield path
+    except CheckpointError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def save_folder(output_dir: Path, model: PreTrainedModel, processor: Any) -> Path:

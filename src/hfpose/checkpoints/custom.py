@@ -19,7 +19,7 @@ from hfpose.hub.zoo import find_entry, list_entries
 from hfpose.keypoints import load_schema
 
 # What a setting that is missing, or of another kind or size, makes our code and transformers raise.
-_MISTAKES = (
+MISTAKES = (
     LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError, MemoryError, StrictDataclassError,
 )  # fmt: skip
 _MAX_NUMBER = 1e6  # the largest in the published configs, `nms_pre`, is 30,000
@@ -129,7 +129,7 @@ def explained_config(name: str) -> Iterator[None]:
         raise ConfigError(
             f"The config of {name} lacks the setting {error}. Give a whole config, with its bases."
         ) from error
-    except _MISTAKES as error:
+    except MISTAKES as error:
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(f"The config of {name} has a setting that cannot be used: {reason}.") from error
 

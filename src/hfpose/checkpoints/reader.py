@@ -4,7 +4,6 @@ themselves.
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import io
 import stat
@@ -20,6 +19,7 @@ from hfpose.checkpoints.pickle_check import FormatError
 from hfpose.checkpoints.stand_ins import PlainValues, StandIn, as_array, as_mapping
 from hfpose.checkpoints.torch_files import OwnedTensors, load_torch_file
 from hfpose.errors import CheckpointError
+from hfpose.hub.foreign_formats import HEAD_BYTES, foreign_format
 from hfpose.hub.hashes import stated_hash
 
 _CHUNK = 2**20
@@ -51,7 +51,7 @@ class Checkpoint:
     skipped: dict[str, str]
 
 
-def read_checkpoint(path: str | Path, *, sha256_prefix: str | None = None) -> Checkpoint:
+def read_checkpoint(path: str | Path, *, sha256_prefix: str | None = None, check_hash: bool = True) -> Checkpoint:
     """Read the weights of a checkpoint without running anything that it holds.
 
     Where a training checkpoint has averaged (EMA) weights beside the raw ones, the averaged ones are taken.
@@ -67,7 +67,8 @@ def read_checkpoint(path: str | Path, *, sha256_prefix: str | None = None) -> Ch
     path = Path(path)
     with _opened(path) as file, _explained(path):
         size = file.seek(0, io.SEEK_END)
-        _check_hash(file, path, sha256_prefix)
+        if check_hash:
+            _check_hash(file, path, sha256_prefix)
         file.seek(0)
         if size == 0:
             raise FormatError("it is empty")
@@ -76,7 +77,7 @@ def read_checkpoint(path: str | Path, *, sha256_prefix: str | None = None) -> Ch
         head = file.read(512)
         file.seek(0)
         if not head.startswith((b"PK", b"\x80")):
-            raise FormatError(_foreign_format(head) or "its first bytes are those of no known format")
+            raise FormatError(foreign_format(head) or "its first bytes are those of no known format")
         return _select(load_torch_file(path, file), path)
 
 
@@ -120,35 +121,14 @@ def _check_hash(file: BinaryIO, path: Path, sha256_prefix: str | None) -> None:
     if actual.startswith(expected):
         return
     file.seek(0)
-    foreign = _foreign_format(file.read(512))
+    foreign = foreign_format(file.read(HEAD_BYTES))
     says = "was expected to start" if sha256_prefix else "starts, by its file name,"
     raise CheckpointError(
         f"The SHA-256 of {str(path)!r} {says} with {expected}, but is {actual[: max(16, len(expected))]}...: the file "
         f"is cut off, damaged or not the one that it is taken for{f'; {foreign}' if foreign else ''}. Download it again"
-        f"{'' if sha256_prefix else ', or give it another name if it was changed on purpose'}. It was not read."
+        ". If it was changed on purpose, check_hash=False (--no-check-hash of `hfpose convert`) takes it all the same. It "
+        "was not read."
     )
-
-
-def _foreign_format(head: bytes) -> str | None:
-    """What a file is, by its first bytes, where it is a common mistake for a checkpoint."""
-    start = head.lstrip().lower()
-    if not head:
-        return "it is empty"
-    if start.startswith(b"<"):
-        return "it is a web page, as a link to a page or a failed download leaves"
-    if start.startswith(b"version https://git-lfs"):
-        return "it is a Git LFS pointer, not the file it points to (run `git lfs pull`)"
-    if head.startswith((b"\x1f\x8b", b"7z\xbc\xaf", b"\xfd7zXZ", b"BZh", b"(\xb5/\xfd", b"Rar!")):
-        return "it is a compressed archive; unpack it and give the checkpoint inside"
-    if head[257:262] == b"ustar":
-        return "it is a tar archive (unpack it) or a checkpoint of PyTorch 0.1 (save it again with a newer PyTorch)"
-    if head.startswith(b"\x89HDF"):
-        return "it is an HDF5 file, as TensorFlow writes"
-    try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(head)
-    except UnicodeDecodeError:
-        return None
-    return "it is a text file" if all(char.isprintable() or char.isspace() for char in text) else None
 
 
 def _read_safetensors(path: Path) -> Any:

@@ -36,7 +36,7 @@ _add("models", models.models, "--task pose")
 _add("convert", convert.convert, "human --checkpoint rtmpose-m.pth --output my-rtmpose", ModelCommand)
 _add("export", export.export, "human --output human-onnx", ModelCommand)
 _add("download", download.download, "human", ModelCommand)
-_add("cache", cache.cache, "--clean human")
+app.add_typer(cache.app, name="cache", epilog="Example: hfpose cache --clean human")
 _add("push", push.push, "human --namespace my-org", ModelCommand)
 _add("env", env.env, "")
 

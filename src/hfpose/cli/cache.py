@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import datetime
 from typing import Annotated
 
@@ -10,23 +11,24 @@ import typer
 
 from hfpose.hub.zoo import TASKS, find_entry
 
+app = typer.Typer(invoke_without_command=True)
 
+
+@app.callback()
 def cache(
-    names: Annotated[list[str] | None, typer.Argument(help="Models to delete, with --clean.")] = None,
-    clean: Annotated[bool, typer.Option("--clean", help="Delete the named models.")] = False,
+    context: typer.Context,
+    clean: Annotated[list[str] | None, typer.Option(help="Delete this model; may be given several times.")] = None,
     clean_all: Annotated[bool, typer.Option("--clean-all", help="Delete all, unfinished downloads included.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """List the models in hfpose's cache, or delete some. What came from the Hub is in `hf cache`."""
-    from hfpose.hub.downloads import folder_size, graph_dirs
-    from hfpose.hub.resolve import cache_dir, clean_cache, list_cached, unlisted_size
+    """List the models in hfpose's cache, delete some, or verify them. What came from the Hub is in `hf cache`."""
+    from hfpose.hub.cache import clean_cache, list_cached, unlisted_size
+    from hfpose.hub.downloads import cache_dir, folder_size, graph_dirs
 
-    if clean != bool(names):
-        raise typer.BadParameter("give the names of the models to delete with --clean, and only then.")
+    if context.invoked_subcommand is not None:
+        return
     if clean or clean_all:
-        cached = {model.name for model in list_cached()}
-        chosen = None if clean_all else [found for name in names or () for found in _named(name, cached)]
-        print(f"Freed {_megabytes(clean_cache(chosen))}.")
+        print(f"Freed {_megabytes(clean_cache(None if clean_all else _named(clean or [])))}.")
         return
     models = list_cached()
     if as_json:
@@ -44,8 +46,31 @@ def cache(
     print(f"{_megabytes(sum(model.size for model in models) + graphs + rest):>11}  in {cache_dir()}")
 
 
-def _named(name: str, cached: set[str]) -> list[str]:
-    """What a name or alias means of the cache; the name itself where it means nothing there."""
+@app.command(epilog="Example: hfpose cache verify human")
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(help="Models to verify; by default all.")] = None,
+) -> None:
+    """Compare every file in the cache with the hash that was kept when it was converted. Code 1 where one differs."""
+    from hfpose.hub.cache import verify_cache
+
+    found = verify_cache(_named(names) if names else None)
+    for name, changed in found.items():
+        result = (
+            "no hashes were kept" if changed is None else f"changed: {', '.join(changed)}" if changed else "unchanged"
+        )
+        print(f"{name}: {result}")
+    sys.exit(any(found.values()))
+
+
+def _named(names: list[str]) -> list[str]:
+    """What names or aliases mean of the cache; a name itself where it means nothing there."""
+    from hfpose.hub.cache import list_cached
+
+    cached = {model.name for model in list_cached()}
+    return [found for name in names for found in _meant(name, cached)]
+
+
+def _meant(name: str, cached: set[str]) -> list[str]:
     if name in cached:
         return [name]
     entries = [entry.name for task in TASKS if (entry := find_entry(name, task))]

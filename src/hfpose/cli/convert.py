@@ -18,6 +18,9 @@ def convert(
         Path | None, typer.Option(help="Config file in MMPose's or MMDetection's style, for a model of your own.")
     ] = None,
     task: Annotated[str | None, typer.Option(help=f"For a name that several tasks know: {', '.join(TASKS)}.")] = None,
+    check_hash: Annotated[
+        bool, typer.Option(help="--no-check-hash takes a checkpoint whose SHA-256 is not the one that is stated.")
+    ] = True,
 ) -> None:
     """Convert a checkpoint of MMPose or MMDetection. Nothing in it is executed."""
     if name is None and config is None:
@@ -27,5 +30,5 @@ def convert(
     from hfpose.checkpoints.conversion import convert_checkpoint
 
     chosen: Task | None = next((known for known in TASKS if known == task), None)
-    folder = convert_checkpoint(name, checkpoint, output, config=config, task=chosen)
+    folder = convert_checkpoint(name, checkpoint, output, config=config, task=chosen, check_hash=check_hash)
     print(f"Wrote {folder}. Load it by its path, as in pipeline(..., model={str(folder)!r}).")

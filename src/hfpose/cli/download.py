@@ -14,18 +14,21 @@ def download(
     names: Annotated[
         list[str], typer.Argument(help="Zoo names or aliases (`hfpose models` lists them), or hub repositories.")
     ],
+    check_hash: Annotated[
+        bool, typer.Option(help="--no-check-hash takes a checkpoint whose SHA-256 is not the one that is stated.")
+    ] = True,
 ) -> None:
     """Fetch and convert models and what goes before them (detector, 2D model), so that they work offline."""
-    results = [_download(name) for name in names]
+    results = [_download(name, check_hash) for name in names]
     sys.exit(not all(results))
 
 
-def _download(name: str) -> bool:
+def _download(name: str, check_hash: bool) -> bool:
     """Whether it went well; otherwise the reason is on stderr, and the other names can go on."""
     from hfpose.hub.resolve import download
 
     try:
-        folders = download(name)
+        folders = download(name, check_hash=check_hash)
     except HFPoseError as error:
         print(f"hfpose: {name}: {error}", file=sys.stderr)
         return False

@@ -52,7 +52,7 @@ def _devices() -> list[tuple[str, str]]:
 def _caches() -> list[tuple[str, str]]:
     from huggingface_hub.constants import HF_HUB_CACHE, HF_HUB_OFFLINE
 
-    from hfpose.hub.resolve import cache_dir
+    from hfpose.hub.downloads import cache_dir
 
     hub = f"{HF_HUB_CACHE}{', offline' if HF_HUB_OFFLINE else ''}"
     return [("cache", str(cache_dir())), ("cache of the Hub", hub)]

@@ -57,7 +57,8 @@ def export(
     from hfpose.backends.onnx_graphs import DEFAULT_OPSET
     from hfpose.errors import ConfigError
     from hfpose.export.folders import export_folder
-    from hfpose.hub.resolve import PIPELINE_INDEX, resolve
+    from hfpose.hub.folders import PIPELINE_INDEX
+    from hfpose.hub.resolve import resolve
     from hfpose.pipelines.stage import load_stage, task_of
 
     given: Task | None = next((known for known in TASKS if known == task), None)

@@ -17,7 +17,7 @@ from hfpose.errors import ConfigError
 from hfpose.export.detections import export_detections
 from hfpose.export.formats import PROGRAM_NAME, export_openvino, export_program
 from hfpose.export.quantization import REPORT_NAME, Mode, QuantizationReport, quantize_graph
-from hfpose.hub.resolve import GRAPH_NAME, OPENVINO_NAME
+from hfpose.hub.folders import GRAPH_NAME, OPENVINO_NAME
 
 Format = Literal["onnx", "openvino", "torch"]
 FORMATS: tuple[Format, ...] = ("onnx", "openvino", "torch")

@@ -25,6 +25,7 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import WeakFileLock, tqdm
 
 from hfpose.errors import DownloadError
+from hfpose.hub.foreign_formats import HEAD_BYTES, foreign_format
 from hfpose.hub.hashes import stated_hash
 from hfpose.media.files import partial_path
 
@@ -56,6 +57,7 @@ class _Download:
     target: Path
     timeout: float
     disk_factor: float
+    has_hash: bool  # known: it tells in the end whether pieces fit together
     total: int | None = None
     etag: str | None = None
     resumed: bool = False  # whether the partial file has pieces of several answers
@@ -73,6 +75,11 @@ class _Download:
         self.etag = None
         self.resumed = False
 
+    def is_continued_by(self, response: Any) -> bool:
+        """Whether the host says that an answer is of the file whose beginning is here, or the hash will tell."""
+        etag = _strong_etag(response)
+        return etag == self.etag if etag and self.etag else self.has_hash
+
 
 def download_file(
     url: str,
@@ -86,14 +93,15 @@ def download_file(
 ) -> Path:
     """Fetch ``url`` into the file ``target``, unless that exists.
 
-    The file is written beside its place and moved there once its length and hash are right. A download that broke off
-    goes on where it stopped, within this call and, where a hash tells whether the pieces fit, in a later one. Of several
-    processes that want the same file one fetches it and the others wait. A progress bar is shown on terminals.
+    The file is written beside its place and moved there once its length and hash are right and its first bytes are no
+    web page's. A download that broke off goes on where it stopped, within this call where the host says that the file is
+    still the same and, where a hash tells whether the pieces fit, in a later one. Of several processes that want the same
+    file one fetches it and the others wait. A progress bar is shown on terminals.
 
     Args:
         url: http or https address.
         target: file to write; its folder is made.
-        sha256_prefix: how the SHA-256 of the file begins (hex).
+        sha256_prefix: how the SHA-256 of the file begins (hex). A `target` that begins otherwise is fetched anew.
         attempts: how many attempts in a row may fail without bringing the file further.
         backoff: seconds to wait after the first failure, doubled after each further one, up to a minute. A
             ``Retry-After`` of the host goes first.
@@ -111,14 +119,14 @@ def download_file(
     _require_http(url)
     if timeout is None:
         timeout = float(constants.HF_HUB_DOWNLOAD_TIMEOUT)
-    download = _Download(url, target, timeout, disk_factor)
-    if target.is_file():
+    download = _Download(url, target, timeout, disk_factor, sha256_prefix is not None)
+    if _is_there(target, sha256_prefix):
         return target
     try:
         locks = target.parent / ".locks"
         locks.mkdir(parents=True, exist_ok=True)
         with WeakFileLock(locks / f"{target.name}.lock"):
-            if target.is_file():
+            if _is_there(target, sha256_prefix):
                 return target
             if is_offline_mode():
                 raise DownloadError(f"{url} cannot be fetched: HF_HUB_OFFLINE is set. Unset it to allow downloads.")
@@ -137,16 +145,23 @@ def download_file(
     return target
 
 
-def fetch_checkpoint(url: str, sha256_prefix: str | None = None) -> Path:
+def fetch_checkpoint(url: str, sha256_prefix: str | None = None, *, check_hash: bool = True) -> Path:
     """Fetch a checkpoint from any address into our cache, under its own file name; at once if it is there already.
 
     Args:
         url: http or https address.
         sha256_prefix: as for `download_file`; where not given, that which the file's name states.
+        check_hash: False takes the file whatever its hash.
     """
     name = file_name(url)
     folder = downloads_dir() / hashlib.sha256(url.encode()).hexdigest()[:16]
-    return download_file(url, folder / name, sha256_prefix=sha256_prefix or stated_hash(name), disk_factor=2.0)
+    expected = (sha256_prefix or stated_hash(name)) if check_hash else None
+    return download_file(url, folder / name, sha256_prefix=expected, disk_factor=2.0)
+
+
+def is_url(checkpoint: str | os.PathLike[str]) -> bool:
+    """Whether a checkpoint is given by its address rather than by a path."""
+    return str(checkpoint).startswith(("http://", "https://"))
 
 
 def cache_dir() -> Path:
@@ -195,6 +210,10 @@ def _require_http(url: str) -> None:
         raise DownloadError(f"'{url}' is not an address to download from; expected http://... or https://...")
 
 
+def _is_there(target: Path, sha256_prefix: str | None) -> bool:
+    return target.is_file() and (sha256_prefix is None or sha256_of(target).startswith(sha256_prefix.lower()))
+
+
 def _fetch_whole(download: _Download, sha256_prefix: str | None, attempts: int, backoff: float) -> None:
     """Bring the partial file to its full length with the right hash."""
     download.resumed = download.received > 0
@@ -203,6 +222,7 @@ def _fetch_whole(download: _Download, sha256_prefix: str | None, attempts: int, 
     for attempt in itertools.count(1):
         error = _failure_of_attempt(download)
         if error is None:
+            _refuse_other_content(download)
             error = _failure_of_hash(download, sha256_prefix)
             most = 0
         if error is None:
@@ -226,6 +246,19 @@ def _failure_of_attempt(download: _Download) -> Exception | None:
     return None
 
 
+def _refuse_other_content(download: _Download) -> None:
+    """Delete what is no checkpoint by its first bytes, such as the page of a login in its place."""
+    with download.partial.open("rb") as file:
+        what = foreign_format(file.read(HEAD_BYTES))
+    if what is None:
+        return
+    download.discard()
+    raise DownloadError(
+        f"{download.url} gave no checkpoint: {what}. It has been deleted. Is it the address of the file itself, and is "
+        "there no login page or proxy before it?"
+    )
+
+
 def _failure_of_hash(download: _Download, sha256_prefix: str | None) -> Exception | None:
     """None when the partial file is the one that was expected; otherwise it is deleted.
 
@@ -243,7 +276,8 @@ def _failure_of_hash(download: _Download, sha256_prefix: str | None) -> Exceptio
     raise DownloadError(
         f"{download.url} is not the file that was expected: it has {size} bytes, and its SHA-256 begins with {found[:16]} "
         f"instead of {sha256_prefix}. It was damaged on its way or exchanged at the host, and has been deleted. Try again, "
-        "or from another network; if it stays so, do not use that file."
+        "or from another network. If it stays so, and you know that the file is right, check_hash=False of "
+        "`hfpose.convert_checkpoint`, --no-check-hash of `hfpose convert` and `hfpose download`, take it all the same."
     )
 
 
@@ -264,6 +298,9 @@ def _attempt(download: _Download) -> None:
         if response.status_code == 206 and _range_start(response) != received:
             download.discard()
             raise _TransientError("the host answered with another part of the file than was asked for")
+        if response.status_code == 206 and not download.is_continued_by(response):
+            download.discard()
+            raise _TransientError("the file at the host may be another one than that whose beginning has arrived")
         if response.status_code == 200:
             received = 0
         download.resumed = received > 0

@@ -15,13 +15,11 @@ Environment variables:
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,29 +31,35 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import WeakFileLock, validate_repo_id
-from safetensors import SafetensorError, safe_open
+from huggingface_hub.utils import validate_repo_id
 
-from hfpose.errors import CheckpointError, ConfigError, DownloadError, UnknownModelError
-from hfpose.hub.downloads import cache_dir, download_file, downloads_dir, file_name, folder_size, graph_dirs, sha256_of
+from hfpose.errors import CheckpointError, DownloadError, UnknownModelError
+from hfpose.hub.cache import check_unchanged, lock_model, models_dir, record_files, remove_folder
+from hfpose.hub.downloads import cache_dir, download_file, downloads_dir, file_name, sha256_of
+from hfpose.hub.folders import PIPELINE_INDEX, checked_folder, has_config, is_whole
 from hfpose.hub.zoo import TASKS, ModelEntry, Task, find_entry, get_entry, get_main_entry
 
 Converter = Callable[[str, Path, Path], object]
 """Reads a checkpoint of the zoo model of that name, and writes a model folder: (name, checkpoint, folder to make)."""
 
-_converters: list[Converter] = []
+_converters: list[Callable[..., object]] = []
+_config_readers: list[Callable[[Path, ModelEntry], Path | None]] = []
 
 
-def register_converter(convert: Converter) -> None:
-    """Make a function the one that converts official checkpoints where no other is given."""
+def register_converter(convert: Callable[..., object]) -> None:
+    """Make a function the one that converts official checkpoints where no other is given.
+
+    Beside the arguments of a `Converter` it takes `check_hash=False`: here hashes have been checked before.
+    """
     _converters.append(convert)
 
 
-PIPELINE_INDEX = "pose_pipeline.json"
-"""File that names the parts of a saved pipeline, each in a folder of its own."""
+def register_config_reader(read: Callable[[Path, ModelEntry], Path | None]) -> None:
+    """Make a function the one that config files with the name of a zoo model are read by.
 
-GRAPH_NAME, OPENVINO_NAME = "model.onnx", "model.xml"
-"""The network of an exported folder, as ONNX or in OpenVINO's own format."""
+    It gives the folder of the model that the file describes, None where that is the zoo's.
+    """
+    _config_readers.append(read)
 
 
 @dataclass(frozen=True)
@@ -78,10 +82,6 @@ PACKAGED_SCENES = _PACKAGED_FOLDER / "scenes"
 # What is fetched of a repository: weights as safetensors only, for a pickle can run code when it is loaded.
 _ALLOWED_FILES = ["*config.json", "*.safetensors", "*.safetensors.index.json", f"*{PIPELINE_INDEX}"]
 
-_CACHE_FORMAT = 1  # raise it when conversion writes something else than before: older folders are then not used
-_MAX_JSON_BYTES = 16 << 20
-_MAX_LABELS = 1_000_000
-
 
 def resolve(
     name_or_path: str | Path,
@@ -95,7 +95,8 @@ def resolve(
 
     Args:
         name_or_path: a folder with a converted model or pipeline; a name of `PACKAGED`; a name of the zoo (see
-            `hfpose.hub.zoo.get_entry`); or the id of a hub repository, ``organization/name``.
+            `hfpose.hub.zoo.get_entry`); or the id of a hub repository, ``organization/name``. A config file with the name
+            of a zoo model that says something else than the zoo is converted with that model's official weights.
         task: stage that the model is for, which a name of two stages needs.
         revision: branch, tag or commit, for a repository given by its id.
         token: as for huggingface_hub, by default the one that is logged in with.
@@ -108,14 +109,17 @@ def resolve(
         CheckpointError: what is there is broken, not the expected file, or no safe format.
     """
     folder = _local_folder(name_or_path)
-    entry = find_entry(name_or_path, task) if isinstance(name_or_path, str) else None
+    is_name = isinstance(name_or_path, str) or name_or_path.suffix == ".py"
+    entry = find_entry(str(name_or_path), task) if is_name else None
     is_known = entry is not None or name_or_path in PACKAGED
-    if folder is not None and (not is_known or _has_config(folder)):
-        return _checked_folder(folder)
+    if folder is not None and (not is_known or has_config(folder)):
+        return checked_folder(folder)
     if name_or_path in PACKAGED:
-        return _checked_folder(PACKAGED[str(name_or_path)].folder)
+        return checked_folder(PACKAGED[str(name_or_path)].folder)
     if entry is not None:
-        return _resolve_entry(entry, token, convert)
+        path = Path(name_or_path).expanduser()
+        described = _config_readers[-1](path, entry) if path.suffix == ".py" and path.is_file() else None
+        return described or _resolve_entry(entry, token, convert=convert)
     name = str(name_or_path)
     if _is_repo_id(name):
         return _snapshot(name, revision, token)
@@ -123,7 +127,9 @@ def resolve(
     raise AssertionError(name)
 
 
-def convert_entry(entry: ModelEntry, *, checkpoint: Path | None = None, convert: Converter | None = None) -> Path:
+def convert_entry(
+    entry: ModelEntry, *, checkpoint: Path | None = None, convert: Converter | None = None, check_hash: bool = True
+) -> Path:
     """Folder of our cache with the official weights of a zoo model, fetched and converted if need be.
 
     The Hub is not asked.
@@ -132,20 +138,30 @@ def convert_entry(entry: ModelEntry, *, checkpoint: Path | None = None, convert:
         entry: the model.
         checkpoint: the official checkpoint, where it is at hand and need not be fetched.
         convert: as for `resolve`.
+        check_hash: False takes a checkpoint whose SHA-256 is not the one that the zoo states.
 
     Raises:
         ConfigError, DownloadError, CheckpointError: as for `resolve`.
     """
     entry.require_supported()
-    folder = _models_dir() / entry.name
-    return folder if _is_whole(folder) else _prepare(entry, folder, checkpoint, convert or _convert_checkpoint)
+    folder = models_dir() / entry.name
+    if is_whole(folder):
+        check_unchanged(folder)
+        return folder
+    if not check_hash:
+        entry = replace(entry, sha256_prefix=None)
+    return _prepare(entry, folder, checkpoint, convert or _convert_checkpoint)
 
 
-def download(name: str) -> list[Path]:
+def download(name: str, *, check_hash: bool = True) -> list[Path]:
     """Fetch and convert a model of the zoo and what its pipeline needs beside it: detector, 2D model.
 
     A name of several stages means the pose model. The id of a hub repository fetches that, and what comes with hfpose is
     there already. Afterwards the model works with ``HF_HUB_OFFLINE=1``.
+
+    Args:
+        name: zoo name, alias, repository, or a name of `PACKAGED`.
+        check_hash: False takes official checkpoints whose SHA-256 is not the one that the zoo states.
 
     Returns:
         the folders, that of ``name`` first.
@@ -155,84 +171,16 @@ def download(name: str) -> list[Path]:
     if _is_repo_id(name) and not any(find_entry(name, task) for task in TASKS):
         return [_snapshot(name, None, None)]
     entry = get_main_entry(name)
-    return [_resolve_entry(part, None, None) for part in (entry, *entry.companions())]
-
-
-def child_path(folder: Path, name: str) -> Path:
-    """Path of the file or folder that an index in ``folder`` calls ``name``.
-
-    Raises:
-        CheckpointError: the name would lead out of ``folder``.
-    """
-    parts = (*PurePosixPath(name).parts, *PureWindowsPath(name).parts)
-    outside = not parts or ".." in parts or "\0" in name
-    if outside or PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor:
-        raise CheckpointError(
-            f"A file in {folder} names '{name}' as its part, which lies outside of that folder. It is not opened: the "
-            "folder was put together wrongly, or to do harm."
-        )
-    return folder / name
-
-
-@dataclass(frozen=True)
-class CachedModel:
-    """A converted model in our cache."""
-
-    name: str
-    path: Path
-    size: int  # bytes
-    modified: float  # seconds since the epoch
-
-
-def list_cached() -> list[CachedModel]:
-    """The converted models in our cache, by name."""
-    folders = sorted(_models_dir().iterdir()) if _models_dir().is_dir() else []
-    return [
-        CachedModel(folder.name, folder, folder_size(folder), folder.stat().st_mtime)
-        for folder in folders
-        if folder.is_dir() and not folder.name.startswith(".")
-    ]
-
-
-def unlisted_size() -> int:
-    """Bytes in our cache beside `list_cached` and graphs: unfinished downloads, checkpoints given beside a name, old formats."""
-    return folder_size(cache_dir()) - sum(map(folder_size, graph_dirs())) - sum(model.size for model in list_cached())
-
-
-def clean_cache(names: Iterable[str] | None = None) -> int:
-    """Delete models from our cache, or with None everything in it, unfinished downloads and old formats included.
-
-    Args:
-        names: zoo names as `list_cached` gives them.
-
-    Returns:
-        how many bytes became free.
-
-    Raises:
-        UnknownModelError: a name is not in the cache; nothing has been deleted then.
-    """
-    cached = {model.name: model for model in list_cached()}
-    chosen = list(cached if names is None else names)
-    for name in chosen:
-        if name not in cached:
-            there = ", ".join(cached) or "nothing"
-            raise UnknownModelError(f"'{name}' is not in the cache. In {_models_dir()} there is: {there}.")
-    freed = 0
-    for name in chosen:
-        freed += cached[name].size
-        with _lock(name):
-            _remove(cached[name].path)
-    if names is None:
-        for folder in (_models_dir().parent, downloads_dir(), cache_dir() / "checkpoints", *graph_dirs()):
-            freed += folder_size(folder)
-            shutil.rmtree(folder, ignore_errors=True)
-    return freed
+    return [_resolve_entry(part, None, check_hash=check_hash) for part in (entry, *entry.companions())]
 
 
 def _local_folder(name_or_path: str | Path) -> Path | None:
-    path = Path(name_or_path).expanduser()
-    if path.is_dir():
-        return path
+    try:
+        path = Path(name_or_path).expanduser()
+        if path.is_dir():
+            return path
+    except (OSError, RuntimeError):  # a name that is too long for a file, the home of an unknown user
+        return None
     if path.is_file() and path.suffix != ".py":
         raise UnknownModelError(
             f"'{name_or_path}' is a file, and a folder with a converted model is needed. For a checkpoint: "
@@ -245,79 +193,8 @@ def _local_folder(name_or_path: str | Path) -> Path | None:
     return None
 
 
-def _has_config(folder: Path) -> bool:
-    return (folder / constants.CONFIG_NAME).is_file() or (folder / PIPELINE_INDEX).is_file()
-
-
-def _checked_folder(folder: Path) -> Path:
-    """The folder, if it holds a model or pipeline in a format that is safe to load."""
-    if not _has_config(folder):
-        raise UnknownModelError(
-            f"'{folder}' holds neither a model nor a pipeline: it has no {constants.CONFIG_NAME} and no {PIPELINE_INDEX}."
-        )
-    if (folder / PIPELINE_INDEX).is_file():
-        _check_index(folder)
-    for path in folder.rglob(constants.CONFIG_NAME):
-        _check_config(path)
-    for index in folder.rglob("*.safetensors.index.json"):
-        for shard in _shards(index):
-            child_path(index.parent, shard)
-    weights = list(folder.rglob("*.safetensors"))
-    if not weights and not any(any(folder.rglob(name)) for name in (GRAPH_NAME, OPENVINO_NAME)):
-        raise CheckpointError(
-            f"'{folder}' has no weights as safetensors. Other formats (.bin, .pth) can run code when they are loaded and "
-            "are not. Convert them: `hfpose convert` for checkpoints of the zoo's models, "
-            "https://huggingface.co/spaces/safetensors/convert for hub repositories."
-        )
-    for path in weights:
-        if (error := _weights_error(path)) is not None:
-            raise CheckpointError(
-                f"{path} is cut off or damaged, or no safetensors file: {error}. Fetch or write it anew."
-            )
-    return folder
-
-
-def _check_config(path: Path) -> None:
-    """Refuse a configuration that is none, or that could fill the memory before a model is even built."""
-    try:
-        config = _read_json(path)
-        num_labels = config.get("num_labels", 0)
-        if not isinstance(num_labels, int) or num_labels > _MAX_LABELS:
-            raise ValueError(f"num_labels is {num_labels!r}")
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{path} is no configuration of a model: {error}") from error
-
-
-def _check_index(folder: Path) -> None:
-    """Refuse a pipeline's index that is none, or that names a part outside of its folder."""
-    path = folder / PIPELINE_INDEX
-    try:
-        parts = dict(_read_json(path))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise ConfigError(f"{path} is no index of a pipeline: {error}") from error
-    for part in TASKS:
-        if isinstance(parts.get(part), str):
-            child_path(folder, parts[part])
-
-
-def _read_json(path: Path) -> Any:
-    if path.stat().st_size > _MAX_JSON_BYTES:
-        raise ValueError(f"more than {_MAX_JSON_BYTES} bytes")
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _shards(index: Path) -> set[str]:
-    """Names of the weight files that a ``model.safetensors.index.json`` lists."""
-    try:
-        names = set(_read_json(index)["weight_map"].values())
-        if not all(isinstance(name, str) for name in names):
-            raise ValueError("file names that are not text")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{index} is no index of weight files: {error}") from error
-    return names
-
-
-def _resolve_entry(entry: ModelEntry, token: str | bool | None, convert: Converter | None) -> Path:
+def _resolve_entry(entry: ModelEntry, token: str | bool | None, **options: Any) -> Path:
+    """Folder of a zoo model; `options` are those of `convert_entry`."""
     entry.require_supported()
     namespace = os.environ.get("HFPOSE_NAMESPACE")
     if namespace:
@@ -328,9 +205,9 @@ def _resolve_entry(entry: ModelEntry, token: str | bool | None, convert: Convert
                 f"{error} HFPOSE_NAMESPACE={namespace} makes '{entry.name}' mean that repository. Push the model there "
                 f"(`hfpose push {entry.name} --namespace {namespace}`), or unset the variable."
             ) from error
-    if entry.repository is not None and not _is_whole(_models_dir() / entry.name):
+    if entry.repository is not None and not is_whole(models_dir() / entry.name):
         return _snapshot(entry.repository, entry.revision, token)
-    return convert_entry(entry, convert=convert)
+    return convert_entry(entry, **options)
 
 
 def _prepare(entry: ModelEntry, folder: Path, checkpoint: Path | None, convert: Converter) -> Path:
@@ -342,21 +219,26 @@ def _prepare(entry: ModelEntry, folder: Path, checkpoint: Path | None, convert: 
     downloads = downloads_dir() / entry.name
     unfinished = folder.with_name(f".{entry.name}.unfinished")
     try:
-        with _lock(entry.name):
-            if _is_whole(folder):
+        with lock_model(entry.name):
+            if is_whole(folder):
                 return folder
             if checkpoint is None:
                 checkpoint = _fetch_official(entry, downloads)
             else:
                 _check_official(entry, checkpoint)
-            _remove(folder)
+            remove_folder(folder)
             shutil.rmtree(unfinished, ignore_errors=True)
             try:
                 unfinished.mkdir(parents=True)
                 convert(entry.name, checkpoint, unfinished / "model")
-                if not _is_whole(unfinished / "model"):
+                if not is_whole(unfinished / "model"):
                     raise CheckpointError(f"The conversion of '{entry.name}' wrote no complete model folder.")
+                record_files(unfinished / "model", checkpoint)
                 (unfinished / "model").replace(folder)
+            except CheckpointError:
+                if entry.sha256_prefix is None:  # nothing tells that what was fetched is the right file
+                    shutil.rmtree(downloads, ignore_errors=True)
+                raise
             finally:
                 shutil.rmtree(unfinished, ignore_errors=True)
             shutil.rmtree(downloads, ignore_errors=True)
@@ -376,7 +258,7 @@ def _fetch_official(entry: ModelEntry, folder: Path) -> Path:
             f"The reference project publishes no weights of '{entry.name}'. For weights of your own: `hfpose convert "
             f"{entry.name} --checkpoint FILE --output DIR`, then give DIR as the model."
         )
-    url = _official_url(entry)
+    url = official_url(entry)
     ways_out = (
         f"`hfpose download {entry.name}` on a connected machine, then copy {cache_dir()} from there to here; or, with the "
         f"file {file_name(url)} at hand, `hfpose convert {entry.name} --checkpoint FILE --output DIR`, then give DIR as "
@@ -385,7 +267,7 @@ def _fetch_official(entry: ModelEntry, folder: Path) -> Path:
     target = folder / file_name(url)
     if is_offline_mode() and not target.is_file():
         raise DownloadError(
-            f"'{entry.name}' is not in the cache ({_models_dir()}), and HF_HUB_OFFLINE forbids to download it. Ways out: "
+            f"'{entry.name}' is not in the cache ({models_dir()}), and HF_HUB_OFFLINE forbids to download it. Ways out: "
             f"unset HF_HUB_OFFLINE where there is a network; or {ways_out}"
         )
     try:
@@ -407,14 +289,15 @@ def _check_official(entry: ModelEntry, checkpoint: Path) -> None:
         )
 
 
-def _official_url(entry: ModelEntry) -> str:
+def official_url(entry: ModelEntry) -> str:
+    """Where the official checkpoint of a zoo model that has one is fetched from."""
     url = str(entry.checkpoint_url)
     mirror = os.environ.get("HFPOSE_CHECKPOINT_ENDPOINT")
     return mirror.rstrip("/") + urlsplit(url).path if mirror else url
 
 
 def _convert_checkpoint(name: str, checkpoint: Path, folder: Path) -> None:
-    _converters[-1](name, checkpoint, folder)
+    _converters[-1](name, checkpoint, folder, check_hash=False)
 
 
 def _snapshot(repo_id: str, revision: str | None, token: str | bool | None) -> Path:
@@ -443,7 +326,7 @@ def _snapshot(repo_id: str, revision: str | None, token: str | bool | None) -> P
         raise CheckpointError(f"The hub repository {at} is refused: {error}") from error
     except OSError as error:
         raise DownloadError(f"The hub repository {at} cannot be fetched: {error}") from error
-    return _checked_folder(Path(folder))
+    return checked_folder(Path(folder))
 
 
 def _is_repo_id(name: str) -> bool:
@@ -453,42 +336,3 @@ def _is_repo_id(name: str) -> bool:
     except HFValidationError:
         return False
     return name.count("/") == 1
-
-
-def _is_whole(folder: Path) -> bool:
-    """Whether ``folder`` holds a model whose weight files have the length that their headers say."""
-    weights = list(folder.glob("*.safetensors"))
-    if not weights or not (folder / constants.CONFIG_NAME).is_file():
-        return False
-    return all(_weights_error(path) is None for path in weights)
-
-
-def _weights_error(path: Path) -> Exception | None:
-    """What is wrong with the header of a safetensors file, which says how long each tensor and the whole file are."""
-    try:
-        with safe_open(path, framework="np"):
-            return None
-    except (SafetensorError, OSError) as error:
-        return error
-
-
-def _models_dir() -> Path:
-    return cache_dir() / "models" / f"v{_CACHE_FORMAT}"
-
-
-@contextmanager
-def _lock(name: str) -> Iterator[None]:
-    locks = cache_dir() / ".locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with WeakFileLock(locks / f"{name}.lock"):
-        yield
-
-
-def _remove(folder: Path) -> None:
-    """Delete a folder so that nobody ever sees a part of it."""
-    if not folder.exists():
-        return
-    removed = folder.with_name(f".{folder.name}.removed")
-    shutil.rmtree(removed, ignore_errors=True)
-    folder.rename(removed)
-    shutil.rmtree(removed, ignore_errors=True)

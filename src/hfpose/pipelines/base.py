@@ -18,7 +18,8 @@ from transformers import PreTrainedModel
 
 from hfpose.backends.base import Backend
 from hfpose.errors import ConfigError, InputError
-from hfpose.hub.resolve import child_path, resolve
+from hfpose.hub.folders import child_path
+from hfpose.hub.resolve import resolve
 from hfpose.hub.zoo import WHOLE_IMAGE
 from hfpose.keypoints import KeypointSchema
 from hfpose.media.background import in_background

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from transformers import PreTrainedModel
 
 from hfpose.backends.base import Backend
 from hfpose.errors import ConfigError
+from hfpose.hub.folders import PIPELINE_INDEX
 from hfpose.hub.modes import Mode, models_for_mode
-from hfpose.hub.resolve import PACKAGED, PIPELINE_INDEX, resolve
-from hfpose.hub.zoo import WHOLE_IMAGE, ModelEntry, Task, find_entry, get_entry, list_entries
+from hfpose.hub.resolve import PACKAGED, resolve
+from hfpose.hub.zoo import RENDERED_SCENES, WHOLE_IMAGE, ModelEntry, Task, find_entry, get_entry, list_entries
 from hfpose.keypoints import schema_for_config
 from hfpose.models.auto import LIFTER_TYPES
 from hfpose.pipelines.base import PosePipeline
@@ -26,6 +28,8 @@ from hfpose.pipelines.pose_estimation import PoseEstimationPipeline
 from hfpose.pipelines.pose_estimation_3d import PoseEstimation3DPipeline
 from hfpose.pipelines.stage import Stage, load_stage, read_config
 from hfpose.pipelines.whole_body_3d import WholeBody3DPipeline
+
+logger = logging.getLogger(__name__)
 
 AnyPipeline = PoseEstimationPipeline | PoseEstimation3DPipeline | HandPose3DPipeline | WholeBody3DPipeline
 Model = str | Path | PreTrainedModel
@@ -66,6 +70,8 @@ def pipeline(
     num_workers: int | None = None,
     torch_dtype: torch.dtype | str | None = None,
     trust_remote_code: bool | None = None,
+    model_kwargs: Mapping[str, Any] | None = None,
+    quantization_config: Any = None,
 ) -> PosePipeline:
     """A pipeline that is ready to be called with images.
 
@@ -108,6 +114,8 @@ def pipeline(
         batch_size, num_workers: of calls that do not give them.
         torch_dtype: old name of `dtype`.
         trust_remote_code: hfpose runs no code of repositories; True is an error.
+        model_kwargs: more arguments of `from_pretrained` for `model`, such as `{"attn_implementation": "eager"}`.
+        quantization_config: an error that says how to give a quantized model.
 
     Raises:
         ValueError: for an unknown task.
@@ -131,6 +139,11 @@ def pipeline(
             "hfpose runs no code that comes with a model, so trust_remote_code=True has no use. Leave it out; models of "
             "families that hfpose or transformers know load without it."
         )
+    if quantization_config is not None or "quantization_config" in (model_kwargs or {}):
+        raise ConfigError(
+            "A pipeline quantizes no model. Load it quantized, as by AutoModelForPoseEstimation.from_pretrained(..., "
+            "quantization_config=...), and give the object: pipeline(..., model=model, image_processor=processor)."
+        )
     dtype = next((given for given in (dtype, torch_dtype) if given is not None), "auto")
     defaults = {"batch_size": batch_size, "num_workers": num_workers}
     placement = Placement(device, device_map, max_memory, offload_folder)
@@ -138,7 +151,7 @@ def pipeline(
     made = _make(
         loader,
         task,
-        loader.find(model, weights, revision),
+        loader.find(model, weights, revision, model_kwargs),
         image_processor=image_processor,
         wanted=_Detector(detector, detector_labels, detector_weights),
         pose=pose,
@@ -162,7 +175,7 @@ def _make(
 ) -> AnyPipeline:
     """The pipeline for a model that was found, before it is spread over devices; for the arguments see `pipeline`."""
     if chosen.is_pipeline:
-        _refuse("a saved pipeline brings its own", image_processor=image_processor)
+        _refuse("a saved pipeline brings its own", image_processor=image_processor, model_kwargs=chosen.model_kwargs)
         saved = loader.saved(chosen)
         if isinstance(saved, PoseEstimation3DPipeline):
             return loader.with_other_stages(saved, wanted, pose, pose_weights, lifter)
@@ -201,6 +214,7 @@ class _Chosen:
     place: Path | PreTrainedModel
     entry: ModelEntry | None
     default_pose: str | None = None  # of a lifter: what goes before it
+    model_kwargs: Mapping[str, Any] | None = None  # for `from_pretrained`
 
     @property
     def is_pipeline(self) -> bool:
@@ -230,21 +244,36 @@ class _Loader:
     token: str | bool | None
     backend: Backend = "torch"
 
-    def find(self, model: Model, weights: str | Path | None = None, revision: str | None = None) -> _Chosen:
+    def find(
+        self,
+        model: Model,
+        weights: str | Path | None = None,
+        revision: str | None = None,
+        model_kwargs: Mapping[str, Any] | None = None,
+    ) -> _Chosen:
         """What a name stands for as a pose model or a lifter."""
         if isinstance(model, PreTrainedModel):
-            _refuse(f"the {type(model).__name__} that is given has its weights", weights=weights)
+            _refuse(f"the {type(model).__name__} that is given is loaded", weights=weights, model_kwargs=model_kwargs)
             return _Chosen(model, None)
         if model in PACKAGED and weights is None:
-            return _Chosen(resolve(model), None, PACKAGED[str(model)].default_pose)
+            logger.warning(
+                "The model %r knows %s only; photographs need another, such as 'human'.", model, RENDERED_SCENES
+            )
+            return _Chosen(resolve(model), None, PACKAGED[str(model)].default_pose, model_kwargs)
         task: Task = "lifter" if find_entry(str(model), "lifter") else "pose"
         entry = find_entry(str(model), task)
         folder = self._folder(model, task, weights, revision)
-        return _Chosen(folder, entry, None if entry is None else entry.default_pose)
+        return _Chosen(folder, entry, None if entry is None else entry.default_pose, model_kwargs)
 
     def load(self, chosen: _Chosen, task: Task, image_processor: Any = None) -> Stage:
         return load_stage(
-            chosen.place, task, image_processor, device=self.device, dtype=self.dtype, backend=self.backend
+            chosen.place,
+            task,
+            image_processor,
+            device=self.device,
+            dtype=self.dtype,
+            backend=self.backend,
+            model_kwargs=chosen.model_kwargs,
         )
 
     def saved(self, chosen: _Chosen) -> AnyPipeline:

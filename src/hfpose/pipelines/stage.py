@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import (
     AutoConfig,
@@ -28,12 +30,15 @@ from transformers.models.auto.modeling_auto import (
 from hfpose.backends.auto_backend import fastest_dtype
 from hfpose.backends.base import Backend, Runner, check_backend
 from hfpose.backends.select import make_runner
+from hfpose.checkpoints.custom import MISTAKES
 from hfpose.checkpoints.guard import loading_bounded
-from hfpose.errors import ConfigError, InputError
-from hfpose.hub.resolve import GRAPH_NAME, OPENVINO_NAME, PIPELINE_INDEX, resolve
+from hfpose.errors import ConfigError, HFPoseError, InputError
+from hfpose.hub.folders import GRAPH_NAME, OPENVINO_NAME, PIPELINE_INDEX
+from hfpose.hub.resolve import resolve
 from hfpose.hub.zoo import Task, find_entry
 from hfpose.models.auto import LIFTER_TYPES
 from hfpose.models.shared.devices import accelerate_hook, existing_device
+from hfpose.models.shared.images import PixelImageProcessor
 from hfpose.ops.quiet import without_progress_bars
 
 _AUTO_MODELS: dict[Task, Any] = {
@@ -46,6 +51,8 @@ _MODEL_CLASSES: dict[Task, Any] = {
     "detector": MODEL_FOR_OBJECT_DETECTION_MAPPING,
     "lifter": MODEL_MAPPING,
 }
+
+_MAX_SIDE = 4096  # of network inputs; the largest published one has 1333 pixels
 
 _KINDS: dict[Task, str] = {"pose": "a pose model", "detector": "an object detector", "lifter": "a lifter"}
 
@@ -170,10 +177,24 @@ def read_config(folder: str | Path) -> PreTrainedConfig:
     Raises:
         ConfigError: if there is none, or it is of no model that can be loaded without running code of its own.
     """
-    try:
+    with _explained(f"The configuration in {folder} is of no model that can be loaded"):
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError) as error:  # not there; of a model that transformers does not know
-        raise ConfigError(f"The configuration in {folder} is of no model that can be loaded: {error}") from error
+
+
+@contextmanager
+def _explained(problem: str) -> Iterator[None]:
+    """Turn what files of a model that are missing or odd make transformers raise into one sentence."""
+    try:
+        yield
+    except HFPoseError:
+        raise
+    except KeyError as error:
+        raise ConfigError(f"{problem}: the setting {error} is missing or of an unknown kind.") from error
+    except (*MISTAKES, OSError, ImportError) as error:
+        reason = " ".join(str(error).split())[:500] or type(error).__name__
+        if "trust_remote_code" in reason:
+            reason = "it needs code that comes with it, which hfpose does not run"
+        raise ConfigError(f"{problem}: {reason.rstrip('.')}.") from error
 
 
 def _is_for(config: PreTrainedConfig, task: Task) -> bool:
@@ -183,8 +204,8 @@ def _is_for(config: PreTrainedConfig, task: Task) -> bool:
     return fits and (task != "lifter" or config.model_type in LIFTER_TYPES)
 
 
-def _require(folder: Path, task: Task) -> None:
-    """Refuse a folder with a model for another stage, or with a whole pipeline."""
+def _required_config(folder: Path, task: Task) -> PreTrainedConfig:
+    """The configuration in a folder; one for another stage, or of a whole pipeline, is refused."""
     if (folder / PIPELINE_INDEX).is_file():
         raise ConfigError(
             f"{folder} holds a whole pipeline; expected {_KINDS[task]}. Give the folder of one of its parts."
@@ -192,6 +213,7 @@ def _require(folder: Path, task: Task) -> None:
     config = read_config(folder)
     if not _is_for(config, task):
         raise ConfigError(f"{folder} holds a {config.model_type} model; expected {_KINDS[task]}.")
+    return config
 
 
 def load_stage(
@@ -204,6 +226,7 @@ def load_stage(
     backend: Backend = "torch",
     revision: str | None = None,
     token: str | bool | None = None,
+    model_kwargs: Mapping[str, Any] | None = None,
 ) -> Stage:
     """The model and image processor that a name, a folder, a repository or a model object stands for.
 
@@ -221,6 +244,7 @@ def load_stage(
             also take the folders that `hfpose export` writes.
         revision: branch, tag or commit of a hub repository.
         token: for the Hub; by default the one that is logged in with.
+        model_kwargs: more arguments of `from_pretrained` of the model.
 
     Raises:
         UnknownModelError: if nothing has that name.
@@ -243,20 +267,28 @@ def load_stage(
             )
     else:
         folder = str(resolve(model, task, revision=revision, token=token))
-        _require(Path(folder), task)
+        config = _required_config(Path(folder), task)
         if _has_only_graph(Path(folder)):
-            loaded, graph_folder = _without_weights(folder, task), Path(folder)
+            loaded, graph_folder = _without_weights(config, task), Path(folder)
         else:
-            with without_progress_bars(), loading_bounded(folder):
-                loaded = _AUTO_MODELS[task].from_pretrained(folder, dtype=torch.float32, trust_remote_code=False)
-    processor = image_processor or _load_image_processor(folder, loaded.config)
+            with (
+                without_progress_bars(),
+                _explained(f"The model in {folder} cannot be built"),
+                loading_bounded(folder),
+            ):
+                options = {"dtype": torch.float32, **(model_kwargs or {"config": config}), "trust_remote_code": False}
+                loaded = _AUTO_MODELS[task].from_pretrained(folder, **options)
+    if image_processor is None:
+        with _explained(f"The image processor in {folder} cannot be loaded"):
+            image_processor = _load_image_processor(folder, loaded.config)
+            _try_image_processor(image_processor, loaded.config)
     is_private, inner_dtype = loaded is not model, None
     if dtype is not None:
         inner_dtype = _cast(loaded, dtype, device or loaded.device, is_private)
     if device is not None:
         torch.nn.Module.to(loaded, device=device)
-    runner = make_runner(loaded.eval(), processor, backend, is_private, graph_folder, inner_dtype, graph_device)
-    return Stage(loaded, processor, runner)
+    runner = make_runner(loaded.eval(), image_processor, backend, is_private, graph_folder, inner_dtype, graph_device)
+    return Stage(loaded, image_processor, runner)
 
 
 def _has_only_graph(folder: Path) -> bool:
@@ -265,9 +297,8 @@ def _has_only_graph(folder: Path) -> bool:
     return has_graph and not any(folder.glob("*.safetensors"))
 
 
-def _without_weights(folder: str, task: Task) -> PreTrainedModel:
+def _without_weights(config: PreTrainedConfig, task: Task) -> PreTrainedModel:
     """The model of a folder with memory for weights that nobody has written to, and that no page of is used."""
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     with torch.device("meta"):
         model = _AUTO_MODELS[task].from_config(config, trust_remote_code=False)
     return model.to_empty(device="cpu")
@@ -280,6 +311,21 @@ def _load_image_processor(folder: str, config: PreTrainedConfig) -> Any:
 
         return ViTPoseImageProcessor.from_pretrained(folder)
     return AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
+
+
+def _try_image_processor(processor: Any, config: PreTrainedConfig) -> None:
+    """Raise here what odd settings of an image processor would make of the first image of the user."""
+    if not isinstance(processor, PixelImageProcessor):
+        return
+    size = processor.size
+    for side in dict(size).values():
+        if not isinstance(side, int) or not 0 < side <= _MAX_SIDE:
+            raise ValueError(f"size is {size}; expected sides of 1 to {_MAX_SIDE} pixels")
+    wanted = getattr(config, "image_size", None)
+    # Networks of heatmaps take any size.
+    if wanted is not None and config.model_type != "heatmap" and [size["height"], size["width"]] != list(wanted):
+        raise ValueError(f"size is {size}, and the model takes {wanted[0]} x {wanted[1]} (height x width)")
+    processor(np.zeros((8, 8, 3), dtype=np.uint8), return_tensors="pt")
 
 
 _DTYPE_NAMES = {"fp16": "float16", "half": "float16", "bf16": "bfloat16", "fp32": "float32", "float": "float32"}

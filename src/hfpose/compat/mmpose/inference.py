@@ -107,7 +107,7 @@ def init_model(
     entry = find_entry(str(config), "pose") or find_entry(str(config), "lifter")
     task = entry.task if entry is not None else "pose"
     if checkpoint is None:
-        folder = resolve(str(config), task)
+        folder = resolve(config, task)
     else:
         from hfpose.checkpoints.cached import convert_cached
 
