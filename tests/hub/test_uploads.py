@@ -302,7 +302,7 @@ except UploadError as error:
     print(error)
 """
     with CheckpointHost() as host, HubServer(tmp_path / "hub") as server:
-        host.add(DETECTOR, b"weights")
+        host.add(DETECTOR, b"\x80weights")  # no text, which is refused
         zoo = zoo_environment(host.write_zoo(tmp_path / "zoo.json"))
         environment = {**server.environment(tmp_path / "home"), **zoo, "HF_TOKEN": token}
         tests = str(Path(__file__).parents[1])

@@ -83,8 +83,9 @@ def _check_config(path: Path) -> None:
             raise ValueError(f"it holds a {type(config).__name__}")
         settings = list(_settings(config))
         for place, value in settings:
-            if place.rpartition(".")[2].startswith("num_") and isinstance(value, (int, float)) and value > _MAX_COUNT:
-                raise ValueError(f"{place} is {value:g}")
+            is_odd = isinstance(value, str) or (isinstance(value, (int, float)) and value > _MAX_COUNT)
+            if place.rpartition(".")[2].startswith("num_") and is_odd:
+                raise ValueError(f"{place} is {str(value)[:100]!r}")
         elsewhere = next((place for place, value in settings if _is_elsewhere(place, value)), None)
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path} is no configuration of a model: {error}.") from error
