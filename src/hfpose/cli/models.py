@@ -3,30 +3,77 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
+from collections.abc import Sequence
+from enum import Enum
 from typing import Annotated, Any
 
 import typer
 
 from hfpose.hub.zoo import PACKAGED_ENTRIES, RENDERED_SCENES, TASKS, ModelEntry, Task, list_entries
+from hfpose.keypoints import load_schema
 
-COLUMNS = ("task", "name", "aliases", "input", "keypoints or classes", "loadable")
+COLUMNS = ("task", "name", "aliases", "input", "keypoints or classes", "result", "parameters", "GFLOPs")
+
+
+class Order(str, Enum):
+    """What models are sorted by."""
+
+    AP = "ap"
+    SPEED = "speed"
 
 
 def models(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Only models with all of these words in their name, aliases, keypoints or data.", metavar="WORD"
+        ),
+    ] = None,
     task: Annotated[str | None, typer.Option(help=f"Only models for one task: {', '.join(TASKS)}.")] = None,
+    keypoints: Annotated[
+        str | None,
+        typer.Option(help="Only models of a keypoint schema, such as coco, or of so many keypoints, such as 133."),
+    ] = None,
+    sort: Annotated[
+        Order | None,
+        typer.Option(help="ap: best published average precision first; speed: fewest multiply-adds first."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """List the names and aliases of all models."""
+    """List the names and aliases of all models, or of those that are asked for."""
     if task is not None and task not in TASKS:
         raise typer.BadParameter(f"{task!r} is none of {', '.join(TASKS)}.", param_hint="--task")
-    chosen: Task | None = next((known for known in TASKS if known == task), None)
-    entries = [*(entry for entry in PACKAGED_ENTRIES if chosen in (None, entry.task)), *list_entries(chosen)]
+    chosen: Task | None = next((one for one in TASKS if one == task), None)
+    known = [*(entry for entry in PACKAGED_ENTRIES if chosen in (None, entry.task)), *list_entries(chosen)]
+    entries = [entry for entry in known if _has_keypoints(entry, keypoints) and _has(entry, words or ())]
+    if sort is Order.AP:
+        entries.sort(key=lambda entry: -entry.ap)
+    elif sort is Order.SPEED:
+        entries.sort(key=lambda entry: math.inf if entry.gflops is None else entry.gflops)
     if as_json:
         print(json.dumps([_as_dict(entry) for entry in entries], indent=2))
-    else:
+    elif entries:
         print(_table([_row(entry) for entry in entries]))
         names = " and ".join(entry.name for entry in PACKAGED_ENTRIES)
         print(f"\n{names} come with hfpose, for a first try without a network; they know {RENDERED_SCENES} only.")
+    else:
+        print("No model is like that. Without options and words `hfpose models` lists all.", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _has_keypoints(entry: ModelEntry, keypoints: str | None) -> bool:
+    """Whether a model finds the keypoints of a schema, or so many of them."""
+    if keypoints is None or entry.schema is None:
+        return keypoints is None
+    return keypoints in (entry.schema, str(load_schema(entry.schema).num_keypoints))
+
+
+def _has(entry: ModelEntry, words: Sequence[str]) -> bool:
+    """Whether every word is in what a model is called, finds or was trained on."""
+    text = " ".join((entry.name, *entry.aliases, entry.schema or "", *entry.labels, *entry.training_data)).casefold()
+    return all(word.casefold() in text for word in words)
 
 
 def _as_dict(entry: ModelEntry) -> dict[str, Any]:
@@ -40,7 +87,8 @@ def _as_dict(entry: ModelEntry) -> dict[str, Any]:
         "labels": list(entry.labels),
         "default_detector": entry.default_detector,
         "detector_labels": list(entry.detector_labels) if entry.detector_labels is not None else None,
-        "supported": entry.supported,
+        "parameters": entry.parameters,
+        "gflops": entry.gflops,
         "checkpoint_url": entry.checkpoint_url,
         "metrics": {dataset: dict(values) for dataset, values in entry.metrics.items()},
     }
@@ -49,7 +97,10 @@ def _as_dict(entry: ModelEntry) -> dict[str, Any]:
 def _row(entry: ModelEntry) -> tuple[str, ...]:
     size = "x".join(map(str, entry.input_size)) if entry.input_size else "-"
     kinds = entry.schema or (entry.labels[0] if len(entry.labels) == 1 else f"{len(entry.labels)} classes")
-    return entry.task, entry.name, ", ".join(entry.aliases), size, kinds, "yes" if entry.supported else "not yet"
+    result = "" if entry.main_result is None else str(entry.main_result)
+    parameters = "" if entry.parameters is None else f"{entry.parameters / 1e6:.1f} M"
+    gflops = "" if entry.gflops is None else f"{entry.gflops:g}"
+    return entry.task, entry.name, ", ".join(entry.aliases), size, kinds, result, parameters, gflops
 
 
 def _table(rows: list[tuple[str, ...]]) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from hfpose.errors import ConfigError, UnknownModelError
 
@@ -28,6 +28,14 @@ WHOLE_IMAGE = "whole_image"
 """Given as a detector: the whole image is the one box."""
 
 _DATA = Path(__file__).with_name("zoo.json")
+SIZES = _DATA.with_name("sizes.json")
+"""Parameters and multiply-adds of the models by name, written by conversion/measure_models.py."""
+
+# Of a result's metrics the first of these tells most.
+_MAIN_METRICS = (
+    "AP", "Whole AP", "box AP", "Total", "Mean", "PCK", "PCK@0.2", "AUC", "NME", "NME test", "NME full", "EPE", "MPJPE",
+    "MPJPE-all",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,17 @@ class ModelFamily:
     estimator: str | None = None  # folder below ``hfpose/models``, where it is another than the family's name
 
 
+class Result(NamedTuple):
+    """A published result: `value` of a `metric` on a `dataset`."""
+
+    dataset: str
+    metric: str
+    value: float
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.value:g} ({self.dataset})"
+
+
 @dataclass(frozen=True)
 class ModelEntry:
     """One model of the zoo.
@@ -69,6 +88,8 @@ class ModelEntry:
         sha256_prefix: how the SHA-256 of that file begins (hex); None where it was not published.
         training_data: names of the data sets that the weights were trained on.
         metrics: published results, dataset -> metric -> value.
+        parameters: how many the model has, those for training included.
+        gflops: multiply-adds of one image, in thousand millions; None for models that take keypoints.
         repository: hub repository with the converted weights; set only together with ``revision``.
         revision: commit of that repository.
     """
@@ -89,12 +110,31 @@ class ModelEntry:
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict, hash=False, repr=False)
     repository: str | None = None
     revision: str | None = None
+    parameters: int | None = None
+    gflops: float | None = None
     _reference: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
 
     @property
     def estimator(self) -> str:
         """Name of the folder below ``hfpose/models`` that holds its classes."""
         return get_family(self.family).estimator or self.family
+
+    @property
+    def main_result(self) -> Result | None:
+        """The published result that tells most; None where none is published."""
+        for metric in _MAIN_METRICS:
+            for dataset, values in self.metrics.items():
+                if metric in values:
+                    return Result(dataset, metric, values[metric])
+        return None
+
+    @property
+    def ap(self) -> float:
+        """The published average precision, 0 to 1; 0 where there is none."""
+        result = self.main_result
+        if result is None or not result.metric.endswith("AP"):
+            return 0.0
+        return result.value / 100 if result.value > 1 else result.value  # detectors' are stated in percent
 
     @property
     def supported(self) -> bool:
@@ -167,7 +207,8 @@ def _zoo() -> _Zoo:
         name: ModelFamily(item["title"], Paper(**item["paper"]), item.get("supported", True), item.get("estimator"))
         for name, item in data["families"].items()
     }
-    entries = tuple(_entry(item, data["label_sets"]) for item in data["models"])
+    sizes = json.loads(SIZES.read_text(encoding="utf-8"))
+    entries = tuple(_entry(item | sizes.get(item["name"], {}), data["label_sets"]) for item in data["models"])
     by_name: dict[str, tuple[ModelEntry, ...]] = {}
     for entry in entries:
         for name in (entry.name, *entry.aliases):
