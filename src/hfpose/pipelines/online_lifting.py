@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from hfpose.backends.torch_backend import TorchRunner
 from hfpose.errors import InputError
 from hfpose.pipelines.lifting import LiftedPerson, TemporalLifter, smooth_rows
 from hfpose.pipelines.person_clips import LiftedFrame, PersonClip, join_clips
@@ -185,7 +184,7 @@ def stream(lifter: TemporalLifter, frames: Iterable[PoseOutput], lookahead: int 
 
 
 def _may_keep(lifter: TemporalLifter) -> bool:
-    """Whether the network can keep what it has seen of frames."""
-    runs_here = lifter.stage.runner is None or isinstance(lifter.stage.runner, TorchRunner)
+    """Whether the network can keep what it has seen of frames; torch runs it then, whatever the backend."""
+    has_weights = getattr(lifter.stage.runner, "folder", None) is None  # not in a graph alone
     takes_cache = "cache" in inspect.signature(lifter.stage.model.forward).parameters
-    return runs_here and takes_cache and lifter.window > 1 and not lifter.flip_test
+    return has_weights and takes_cache and lifter.window > 1 and not lifter.flip_test
