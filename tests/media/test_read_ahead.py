@@ -5,9 +5,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator
+from contextlib import closing
 
 import pytest
 
+from hfpose.media.background import in_background
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.read_ahead import Job, read_ahead, read_in_turn
 from library_threads import own_threads, wait_until
@@ -123,6 +125,7 @@ def test_jobs_that_never_come_back_do_not_hold_the_end_up() -> None:
 def test_program_that_leaves_a_loop_open_ends() -> None:
     program = """
 from hfpose.media.read_ahead import read_ahead
+from hfpose.media.background import in_background
 from hfpose.media.frames import Frame, MediaItem
 def endless():
     while True:
@@ -133,3 +136,19 @@ print("done")
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+
+
+def test_what_waits_is_bounded_in_weight() -> None:
+    made: list[int] = []
+
+    def items() -> Generator[int, None, None]:
+        for number in range(10):
+            made.append(number)
+            yield number
+
+    with closing(in_background(items(), 8, "test", weigh=lambda item: 100, max_weight=250)) as waiting:
+        assert next(waiting) == 0
+        wait_until(lambda: len(made) == 4)  # one is out, two wait, and one is in hand
+        time.sleep(0.05)
+        assert len(made) == 4
+        assert list(waiting) == list(range(1, 10))

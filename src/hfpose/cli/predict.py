@@ -15,7 +15,7 @@ import typer
 
 from hfpose.cli.model_command import ModelCommand
 from hfpose.cli.predict_results import results_2d, results_3d
-from hfpose.cli.run_report import RunReport, naming_resume
+from hfpose.cli.run_report import RunReport, frame_line, naming_resume
 from hfpose.distributed.environment import is_distributed, quiet_store
 
 if TYPE_CHECKING:
@@ -74,9 +74,7 @@ def predict(
             help="Images, folders, videos, URLs, webcam[:ID], streams, FILE.txt of these.", show_default=False
         ),
     ] = None,
-    recursive: Annotated[
-        bool, typer.Option(help="Look into subfolders of folders too.", rich_help_panel=_INPUT)
-    ] = False,
+    recursive: Annotated[bool, _option(_INPUT, "Look into subfolders of folders too.")] = False,
     resume: Annotated[
         bool, typer.Option(help="Skip inputs whose files an earlier run has written.", rich_help_panel=_INPUT)
     ] = False,
@@ -84,8 +82,7 @@ def predict(
         int, typer.Option(min=1, help="Images that go through the detector at once.", rich_help_panel=_INPUT)
     ] = 1,
     detect_every: Annotated[
-        int,
-        typer.Option(min=1, help="The detector looks at every Nth frame of a video; between, boxes follow people."),
+        int, _option(_TIME, "The detector looks at every Nth frame of a video; between, boxes follow people.", min=1)
     ] = 1,
     pose_batch_size: Annotated[
         int | None,
@@ -480,20 +477,11 @@ def _run(
             run.note(frame, output)
             report.add(frame, output)
             if not writers.writers and output.error is None:
-                progress.write(_summary(frame, output), file=sys.stdout)
+                progress.write(frame_line(frame, output), file=sys.stdout)
             if window is not None and output.visualization is not None:
                 seconds = wait_time if frame.frame_index is None else _VIDEO_WAIT
                 if not window.show(output.visualization, seconds):
                     raise typer.Exit(1 if run.failures else 0)
-
-
-def _summary(frame: Frame, output: PoseOutput) -> str:
-    """What was found in a frame, for a run that writes no files."""
-    where = frame.source or frame.name
-    if output.frame_index is not None:
-        where = f"{where} frame {output.frame_index}"
-    scores = output.box_scores if output.box_scores is not None else ()
-    return f"{where}: {output.num_instances} found" + "".join(f", {score:.2f}" for score in scores)
 
 
 def _print_aliases(scope: str) -> None:
@@ -501,9 +489,8 @@ def _print_aliases(scope: str) -> None:
 
     aliases = get_model_aliases(scope)
     width = max(map(len, aliases)) + 2
-    print("ALIAS".ljust(width) + "MODEL_NAME")
-    for alias in sorted(aliases):
-        print(alias.ljust(width) + aliases[alias])
+    for alias, name in [("ALIAS", "MODEL_NAME"), *sorted(aliases.items())]:
+        print(alias.ljust(width) + name)
 
 
 def _boolean(text: str) -> bool:

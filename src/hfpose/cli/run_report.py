@@ -87,5 +87,14 @@ def naming_resume(report: RunReport) -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
+def frame_line(frame: Frame, output: PoseOutput) -> str:
+    """What was found in a frame, for a run that writes no files."""
+    where = frame.source or frame.name
+    if output.frame_index is not None:
+        where = f"{where} frame {output.frame_index}"
+    scores = output.box_scores if output.box_scores is not None else ()
+    return f"{where}: {output.num_instances} found" + "".join(f", {score:.2f}" for score in scores)
+
+
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import atexit
 import queue
 import threading
-from collections.abc import Generator
+from collections import deque
+from collections.abc import Callable, Generator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -28,11 +29,17 @@ class _Failure:
 
 
 def in_background(
-    items: Generator[T, None, None], size: int, name: str, patience: float = 2.0
+    items: Generator[T, None, None],
+    size: int,
+    name: str,
+    patience: float = 2.0,
+    *,
+    weigh: Callable[[T], int] = lambda item: 0,
+    max_weight: int = 0,
 ) -> Generator[T, None, None]:
     """The items of a generator that runs in a thread of its own, while whoever takes them does something else.
 
-    At most `size` items wait. Exceptions come out in their place. The thread ends when this generator does, however it
+    At most `size` items wait, and no more than weigh `max_weight` together or one. Exceptions come out in their place. The thread ends when this generator does, however it
     ends, and closes `items`.
 
     Args:
@@ -40,15 +47,24 @@ def in_background(
         size: see above.
         name: of the thread.
         patience: seconds that the end waits for the thread.
+        weigh: weight of an item, such as its bytes.
+        max_weight: see above.
     """
     waiting: queue.Queue[_Item[T] | _Failure | None] = queue.Queue(size)
     stop = threading.Event()
+    weights: deque[int] = deque()  # of the items that wait
 
     def hand_over(entry: _Item[T] | _Failure | None) -> bool:
+        weight = weigh(entry.value) if isinstance(entry, _Item) else 0
         while not stop.is_set():
+            if weights and sum(tuple(weights)) + weight > max_weight and weight:
+                stop.wait(0.002)
+                continue
+            weights.append(weight)
             with suppress(queue.Full):
                 waiting.put(entry, timeout=0.1)
                 return True
+            weights.pop()
         return False
 
     def produce() -> None:
@@ -76,6 +92,7 @@ def in_background(
         while (entry := waiting.get()) is not None:
             if isinstance(entry, _Failure):
                 raise entry.error
+            weights.popleft()
             yield entry.value
     finally:
         atexit.unregister(end)
