@@ -132,9 +132,9 @@ class GraphRunner:
                     f'backend="openvino" cannot follow the {type(self.model).__name__} to {self.model.device}. For '
                     'OpenVINO\'s own devices give device="gpu" or "npu", else use backend="torch".'
                 )
-        elif self.computing_dtype != torch.float32:
+        elif self.model.dtype != torch.float32:  # what "auto" chose for inner layers is for other backends
             raise ConfigError(
-                f'The {type(self.model).__name__} is in {self.computing_dtype}, but backend="onnxruntime" computes in float32. '
+                f'The {type(self.model).__name__} is in {self.model.dtype}, but backend="onnxruntime" computes in float32. '
                 'Leave dtype out, or use backend="torch" or "openvino".'
             )
 
