@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -77,6 +78,79 @@ _ANIMAL: dict[str, Point] = {
     "R_Knee": (0.67, 0.61),
     "R_B_Paw": (0.71, 0.80),
 }
+# Its other names, of Animal Pose.
+_ANIMAL |= {
+    "L_EarBase": (0.17, 0.06),
+    "R_EarBase": (0.12, 0.04),
+    "Throat": (0.17, 0.30),
+    "Withers": (0.36, 0.22),
+    "TailBase": (0.88, 0.26),
+    "L_F_Elbow": (0.37, 0.50),
+    "R_F_Elbow": (0.26, 0.50),
+    "L_F_Knee": (0.38, 0.66),
+    "R_F_Knee": (0.22, 0.65),
+    "L_B_Elbow": (0.80, 0.50),
+    "R_B_Elbow": (0.71, 0.50),
+    "L_B_Knee": (0.84, 0.66),
+    "R_B_Knee": (0.72, 0.66),
+}
+# Animals of other names, those of one side: the right one lies on the right of the image.
+_ANIMAL_MIDDLES: dict[str, dict[str, Point]] = {
+    "animalkingdom": {
+        "Head_Mid_Top": (0.0, 0.0),
+        "Mouth_Front_Top": (0.0, 0.13),
+        "Mouth_Front_Bottom": (0.0, 0.18),
+        "Torso_Mid_Back": (0.0, 0.42),
+        "Tail_Top_Back": (0.0, 0.62),
+        "Tail_Mid_Back": (0.0, 0.76),
+        "Tail_End_Back": (0.0, 0.90),
+    },
+    "locust": {
+        "head": (0.0, 0.0),
+        "neck": (0.0, 0.12),
+        "thorax": (0.0, 0.28),
+        "abdomen1": (0.0, 0.55),
+        "abdomen2": (0.0, 0.95),
+    },
+    "zebra": {
+        "snout": (0.02, 0.30),
+        "head": (0.12, 0.16),
+        "neck": (0.28, 0.28),
+        "forelegL1": (0.36, 0.62),
+        "forelegR1": (0.27, 0.60),
+        "hindlegL1": (0.80, 0.62),
+        "hindlegR1": (0.70, 0.60),
+        "tailbase": (0.88, 0.30),
+        "tailtip": (0.96, 0.55),
+    },
+}
+_ANIMAL_SIDES: dict[str, dict[str, Point]] = {
+    "animalkingdom": {
+        "Eye": (0.06, 0.06),
+        "Mouth_Back": (0.05, 0.16),
+        "Shoulder": (0.13, 0.26),
+        "Elbow": (0.19, 0.40),
+        "Wrist": (0.20, 0.53),
+        "Hip": (0.10, 0.58),
+        "Knee": (0.14, 0.75),
+        "Ankle": (0.14, 0.93),
+    },
+    "locust": {
+        "anttip": (0.25, -0.30),
+        "antbase": (0.05, -0.04),
+        "eye": (0.09, 0.02),
+        **{
+            f"foreleg{i + 1}": (x, y)
+            for i, (x, y) in enumerate([(0.08, 0.15), (0.2, 0.04), (0.3, -0.06), (0.38, -0.13)])
+        },
+        **{
+            f"midleg{i + 1}": (x, y) for i, (x, y) in enumerate([(0.1, 0.3), (0.28, 0.28), (0.42, 0.36), (0.52, 0.44)])
+        },
+        **{
+            f"hindleg{i + 1}": (x, y) for i, (x, y) in enumerate([(0.1, 0.42), (0.3, 0.56), (0.38, 0.86), (0.5, 1.02)])
+        },
+    },
+}
 # Fingers of a left hand from its back: first and last joint, in lengths of the hand, wrist at (0, 0), y up.
 _FINGERS: dict[str, tuple[Point, Point]] = {
     "thumb": ((-0.17, 0.12), (-0.46, 0.48)),
@@ -85,6 +159,20 @@ _FINGERS: dict[str, tuple[Point, Point]] = {
     "ring_finger": ((0.10, 0.47), (0.15, 0.93)),
     "pinky_finger": ((0.21, 0.41), (0.33, 0.77)),
 }
+# Faces of few keypoints, from the front, in half widths: 19 as in AFLW, 29 as in COFW.
+_SPARSE_FACES: dict[int, list[Point]] = {
+    19: [
+        (-0.7, -0.5), (-0.45, -0.6), (-0.2, -0.5), (0.2, -0.5), (0.45, -0.6), (0.7, -0.5),
+        (-0.65, -0.3), (-0.45, -0.3), (-0.25, -0.3), (0.25, -0.3), (0.45, -0.3), (0.65, -0.3),
+        (-0.2, 0.25), (0.0, 0.2), (0.2, 0.25), (-0.36, 0.62), (0.0, 0.62), (0.36, 0.62), (0.0, 1.1),
+    ],
+    29: [
+        (-0.73, -0.5), (0.73, -0.5), (-0.17, -0.5), (0.17, -0.5), (-0.45, -0.66), (-0.45, -0.56), (0.45, -0.66), (0.45, -0.56),
+        (-0.65, -0.3), (0.65, -0.3), (-0.25, -0.3), (0.25, -0.3), (-0.45, -0.39), (-0.45, -0.21), (0.45, -0.39), (0.45, -0.21),
+        (-0.45, -0.3), (0.45, -0.3), (-0.2, 0.22), (0.2, 0.22), (0.0, 0.1), (0.0, 0.33),
+        (-0.36, 0.62), (0.36, 0.62), (0.0, 0.5), (0.0, 0.57), (0.0, 0.66), (0.0, 0.76), (0.0, 1.1),
+    ],
+}  # fmt: skip
 
 
 def draw_skeleton(schema: KeypointSchema) -> np.ndarray | None:
@@ -110,6 +198,10 @@ def rest_layout(schema: KeypointSchema) -> np.ndarray | None:
     face = _face(schema.num_keypoints)
     if face is not None and all(re.fullmatch(r"(face|kpt)-\d+", name) for name in schema.keypoint_names):
         return face
+    if schema.name in _ANIMAL_MIDDLES:
+        return np.array([_place_on_animal(name, schema.name) for name in schema.keypoint_names])
+    if schema.name == "deepfashion2":
+        return _wardrobe(schema.keypoint_names)
     points = [_place(name) for name in schema.keypoint_names]
     return None if None in points else np.array(points, float)
 
@@ -130,6 +222,25 @@ def _place(name: str) -> Point | None:
         x, y = _CLOTHES.get(garment[2], (0.0, 0.0))
         return (x, y) if garment[1] == "left" else (-x, y)
     return _place_on_hand(name)
+
+
+def _place_on_animal(name: str, animal: str) -> Point:
+    """Where a keypoint of an animal with a table of its own is."""
+    if name in _ANIMAL_MIDDLES[animal]:
+        return _ANIMAL_MIDDLES[animal][name]
+    part, side, number = re.fullmatch(r"(\w+?)_?(Left|Right|L|R)(\d?)", name).groups()  # type: ignore[union-attr]
+    x, y = _ANIMAL_SIDES[animal][part + number]
+    return (x, y) if side.startswith("R") else (-x, y)
+
+
+def _wardrobe(names: Sequence[str]) -> np.ndarray:
+    """Clothes of many kinds in rows of five, the keypoints of each around an ellipse, since no name tells a place."""
+    kinds = [name.split("_")[0] for name in names]
+    layout = [
+        _closed(2.4 * (place % 5), 2.6 * (place // 5), 1.0, 1.1, kinds.count(kind))
+        for place, kind in enumerate(dict.fromkeys(kinds))
+    ]
+    return np.concatenate(layout)
 
 
 def _place_on_face(index: int) -> Point | None:
@@ -158,7 +269,9 @@ def _place_on_hand(name: str) -> Point | None:
 
 
 def _face(count: int) -> np.ndarray | None:
-    """Face from the front, (count, 2), in half widths: 68 keypoints as in 300-W, 98 as in WFLW, 106 as in LaPa."""
+    """Face from the front, (count, 2), in half widths: 68 keypoints as in 300-W, 98 as in WFLW, 106 as in LaPa, and fewer."""
+    if count in _SPARSE_FACES:
+        return np.array(_SPARSE_FACES[count])
     if count not in (68, 98, 106):
         return None
     dense = count > 68
