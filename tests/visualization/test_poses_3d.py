@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema, load_schema
 from hfpose.results import PoseOutput
-from hfpose.visualization import AxisLimits, axis_limits_3d, draw_poses, draw_poses_3d, draw_poses_side_by_side
+from hfpose.visualization import AxisLimits, Panels, axis_limits_3d, draw_poses, draw_poses_3d, draw_poses_side_by_side
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 POLE = KeypointSchema(
@@ -92,8 +93,8 @@ def test_the_ground_is_drawn_for_nobody_too():
 
 def test_keypoints_below_the_threshold_are_left_out():
     output = poles()
-    output.keypoint_scores[0, 1] = 0.2
-    image = draw_poses_3d(output, size=200)
+    output.keypoint_scores[0, 1] = 0.6
+    image = draw_poses_3d(output, size=200, keypoint_threshold=0.7)
     assert has(image, RED) and not has(image, BLUE) and not has(image, GREEN)
     assert has(draw_poses_3d(output, size=200, keypoint_threshold=0.1), BLUE)
 
@@ -187,6 +188,32 @@ def test_people_keep_their_panels_while_their_order_changes():
     np.testing.assert_array_equal(first, draw_poses_3d(poles(small, track_ids=[3]), **options))
 
 
+def test_nobody_changes_panels_when_another_leaves():
+    panels = Panels(3)
+    shown = [
+        panels.update(poles(*[[(0, 0, 0), (0, 0, 1)]] * len(ids), track_ids=ids))
+        for ids in ([3, 5, 8], [5, 8], [8, 3, 5])
+    ]
+    assert shown == [[0, 1, 2], [None, 0, 1], [1, 2, 0]]
+    assert panels.update(poles(*[[(0, 0, 0), (0, 0, 1)]] * 3, track_ids=[5, 9, -1])) == [1, 0, 2]
+    assert Panels(2).update(poles(*[[(0, 0, 0), (0, 0, 1)]] * 3)) == [0, 1]
+
+
+def test_who_is_not_in_a_frame_leaves_the_panel_empty():
+    two = poles([(0, 0, 0), (0, 0, 1.7)], [(0, 0, 0), (0, 0, 1.6)], track_ids=[3, 5])
+    image = draw_poses_3d(two.select([1]), size=200, panels=[None, 0], axis_limits=LIMITS)
+    assert not has(image[:100], BLUE) and has(image[100:], BLUE)
+
+
+def test_what_is_hidden_or_interpolated_is_pale():
+    seen, hidden = poles(), poles()
+    hidden.keypoint_scores[:] = 0.4
+    guessed = replace(poles(), interpolated=[True])
+    images = [draw_poses_3d(output, size=200) for output in (seen, hidden, guessed)]
+    assert has(images[0], BLUE) and not has(images[1], BLUE)
+    np.testing.assert_array_equal(images[1], images[2])
+
+
 def test_hands_are_seen_from_their_own_side():
     rng = np.random.default_rng(0)
     output = PoseOutput(rng.uniform(0, 100, (1, 42, 3)), np.ones((1, 42)), schema=load_schema("interhand3d"))
@@ -226,16 +253,16 @@ def test_2d_keypoints_and_bad_sizes_are_refused():
 
 def test_limits_are_round_stand_on_the_ground_and_hold_everyone():
     limits = axis_limits_3d(poles([(0.1, 0.4, 0), (0, -0.3, 1.7)], [(-0.3, 0, 0), (0, 0, 1.2)]))
-    assert limits == AxisLimits((-0.5, 0.5), (-0.5, 0.5), (0.0, 2.0))
+    assert limits == AxisLimits((-0.5, 0.5), (-0.5, 0.5), (0.0, 1.75))
 
 
 def test_limits_follow_data_that_is_not_around_zero():
     limits = axis_limits_3d(poles([(300, 100, 0), (420, 130, 150)]))
-    assert limits == AxisLimits((285.0, 435.0), (40.0, 190.0), (0.0, 150.0))
+    assert limits == AxisLimits((297.5, 422.5), (52.5, 177.5), (0.0, 150.0))
 
 
 def test_limits_start_below_ground_where_the_data_does():
-    assert axis_limits_3d(poles([(0, 0, -0.9), (0, 0, 0.8)])).z == pytest.approx((-0.9, 1.1))
+    assert axis_limits_3d(poles([(0, 0, -0.9), (0, 0, 0.8)])).z == pytest.approx((-0.9, 0.85))
 
 
 def test_limits_of_a_clip_hold_every_frame():

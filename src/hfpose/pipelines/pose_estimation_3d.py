@@ -30,7 +30,7 @@ from hfpose.results import PoseOutput
 from hfpose.tracking.filters import smooth_clip
 from hfpose.tracking.placing import place_clip, place_frame
 from hfpose.tracking.tracker import KeypointSmoother, PoseTracker
-from hfpose.visualization import AxisLimits, axis_limits_3d, draw_poses_side_by_side
+from hfpose.visualization import AxisLimits, Panels, axis_limits_3d, draw_poses_side_by_side
 
 
 class PoseEstimation3DPipeline(PosePipeline):
@@ -146,7 +146,7 @@ def _follow_stream(
     waiting: deque[Frame] = deque()
     smoother: KeypointSmoother | None = None
     limits: AxisLimits | None = None
-    panels: int | None = None
+    panels: Panels | None = None
 
     def complete(lifted: LiftedFrame) -> tuple[Frame, PoseOutput]:
         nonlocal smoother, limits, panels
@@ -157,7 +157,7 @@ def _follow_stream(
         (output,) = _placed([output], None, options)
         if options.draws:
             limits = axis_limits_3d(output, previous=limits)
-            panels = panels or max(output.num_instances, 1)
+            panels = panels or _panels([output], options)
         return frame, _drawn(frame.image, output, options, limits, panels)
 
     for frame, output in results:
@@ -185,7 +185,7 @@ def _lift_clip(
             outputs = smooth_clip(outputs, frame_times(frames), options.smooth_cutoff)
         outputs = _placed(outputs, None if options.temporal == "frame" else frame_times(frames), options)
         limits = axis_limits_3d(outputs) if options.draws else None
-        panels = max([1, *(output.num_instances for output in outputs)])
+        panels = _panels(outputs, options)
         for frame, image, output in zip(frames, images, outputs, strict=True):
             yield replace(frame, image=image), _drawn(image, output, options, limits, panels)
 
@@ -213,20 +213,29 @@ def _placed(outputs: list[PoseOutput], times: np.ndarray | None, options: Liftin
     return [replace(output, keypoints=turn_axes(turn_axes(output.keypoints, "world"), axes)) for output in outputs]
 
 
+def _panels(outputs: Iterable[PoseOutput], options: LiftingOptions) -> Panels:
+    """As many panels as are asked for, else as there are people at once."""
+    wanted = options.drawing_options["num_instances"]
+    if wanted is None or wanted < 0:
+        wanted = max(output.num_instances for output in outputs)
+    return Panels(max(wanted, 1))
+
+
 def _drawn(
     image: np.ndarray | None,
     output: PoseOutput,
     options: LiftingOptions,
     limits: AxisLimits | None = None,
-    panels: int | None = None,
+    panels: Panels | None = None,
 ) -> PoseOutput:
-    """The result with its image. The frames of a video have `limits` and a number of `panels` in common."""
+    """The result with its image. The frames of a video have `limits` and `panels` in common."""
     if not options.draws or image is None or output.error is not None:
         return output
     drawing = options.drawing_options
     wanted = drawing.pop("num_instances")
-    count = panels if wanted is None or wanted < 0 else max(wanted, 1)
-    if panels is None and count is not None:  # a single image has no panels without a person
-        count = min(count, output.num_instances) or None
-    drawn = draw_poses_side_by_side(image, output, axis_limits=limits, num_instances=count, **drawing)
+    if panels is not None:
+        drawn = draw_poses_side_by_side(image, output, axis_limits=limits, panels=panels.update(output), **drawing)
+    else:  # a single image has no panels without a person
+        count = None if wanted is None or wanted < 0 else min(max(wanted, 1), output.num_instances) or None
+        drawn = draw_poses_side_by_side(image, output, num_instances=count, **drawing)
     return replace(output, visualization=drawn)

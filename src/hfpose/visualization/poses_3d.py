@@ -34,12 +34,14 @@ _GRID_COLOR: Color = (205, 205, 205)
 _TAG_COLOR: Color = (225, 225, 225)
 _GRAY: Color = (110, 110, 110)
 _GRID_CELLS = 8
+# Below this score a keypoint is hidden rather than seen, and is drawn pale.
+_UNSURE, _PALE = 0.5, 0.35
 _FINE_SIZE = 1 / 4
 ELEVATION = 15.0
 # Azimuths from which the reference looks, by schema: near the view of the camera that took the image.
 _AZIMUTH = {"interhand3d": -115.0}
 _DEFAULT_AZIMUTH = 70.0
-_ROUND_SIZES = (1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0)
+_ROUND_SIZES = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0)
 
 
 class AxisLimits(NamedTuple):
@@ -93,6 +95,7 @@ def draw_poses_3d(
     radius: int | None = None,
     thickness: int | None = None,
     num_instances: int | None = None,
+    panels: Sequence[int | None] | None = None,
     azimuth: float | None = None,
     elevation: float = ELEVATION,
     axis_limits: AxisLimits | None = None,
@@ -111,6 +114,7 @@ def draw_poses_3d(
         radius, thickness: Of keypoints and links, in pixels. Default: grow with the panel.
         num_instances: Number of panels; people beyond it are not drawn, the place of missing ones stays white. Fix it for a
             clip, whose frames must have one size. Default: one for each person of whom anything is shown, at least one.
+        panels: Instead of it for each panel the number of the person in it, None for nobody; see `Panels` for videos.
         azimuth: Where the viewer stands, degrees from the x axis towards the y axis. Default: 70, and -115 for hands,
             from where the reference looks.
         elevation: Degrees of the viewer above the ground.
@@ -134,10 +138,11 @@ def draw_poses_3d(
     schema = resolve_schema(schema, output)
     limits = axis_limits or axis_limits_3d(output, keypoint_threshold=keypoint_threshold)
     shown = _is_shown(output, keypoint_threshold)
-    people = _by_identity(output, np.flatnonzero(shown.any(axis=1)))
-    panels = num_instances or max(1, len(people))
-    rows = math.ceil(math.sqrt(panels))
-    columns = math.ceil(panels / rows)
+    if panels is None:
+        people = _by_identity(output, np.flatnonzero(shown.any(axis=1)))[:num_instances]
+        panels = [*people, *[None] * ((num_instances or 1) - len(people))]
+    rows = math.ceil(math.sqrt(len(panels)))
+    columns = math.ceil(len(panels) / rows)
     panel_size = size // rows
     azimuth = default_azimuth(schema) if azimuth is None else azimuth
     view = _View.fit(limits, panel_size, azimuth, elevation)
@@ -146,15 +151,20 @@ def draw_poses_3d(
     radius = thickness if radius is None else int(radius)
 
     image = np.full((size, columns * panel_size, 3), 255, np.uint8)
-    if not people:
+    if all(index is None for index in panels):
         image[:panel_size, :panel_size] = empty
     texts = label_texts(output, labels)
-    for place, index in enumerate(people[:panels]):
+    for place, index in enumerate(panels):
+        if index is None:
+            continue
         row, column = divmod(place, columns)
-        left = column * panel_size + (columns - min(columns, panels - row * columns)) * panel_size // 2
+        left = column * panel_size + (columns - min(columns, len(panels) - row * columns)) * panel_size // 2
         panel = image[row * panel_size : (row + 1) * panel_size, left : left + panel_size]
         panel[:] = empty
-        _draw_skeleton(panel, output.keypoints[index], shown[index], schema, view, radius, thickness)
+        strengths = np.where(output.keypoint_scores[index] < _UNSURE, _PALE, 1.0)
+        if output.interpolated is not None and output.interpolated[index]:
+            strengths[:] = _PALE
+        _draw_skeleton(panel, output.keypoints[index], shown[index], strengths, schema, view, radius, thickness)
         if texts[index]:
             draw_label(panel, texts[index], 0, 0, _TAG_COLOR)
     return image
@@ -175,6 +185,7 @@ def draw_poses_side_by_side(
     schema: KeypointSchema | str | None = None,
     keypoint_threshold: float = 0.3,
     num_instances: int | None = None,
+    panels: Sequence[int | None] | None = None,
     azimuth: float | None = None,
     elevation: float = ELEVATION,
     axis_limits: AxisLimits | None = None,
@@ -190,7 +201,7 @@ def draw_poses_side_by_side(
         image: RGB uint8 image (H, W, 3). It is not changed.
         output: Result with 3D `keypoints` and `keypoints_2d`.
         schema, keypoint_threshold: As in `draw_poses`, for both halves.
-        num_instances, azimuth, elevation, axis_limits: As in `draw_poses_3d`.
+        num_instances, panels, azimuth, elevation, axis_limits: As in `draw_poses_3d`.
         labels: N texts, written at each person in both halves.
         options_2d: Other options of `draw_poses`, for the left half.
 
@@ -204,7 +215,7 @@ def draw_poses_side_by_side(
     if labels is None and output.track_ids is None and output.num_instances > 1:
         labels = [str(index) for index in range(output.num_instances)]
     left = draw_poses(image, output, schema=schema, keypoint_threshold=keypoint_threshold, labels=labels, **options_2d)
-    if num_instances is None and not _is_shown(output, keypoint_threshold).any():
+    if num_instances is None and panels is None and not _is_shown(output, keypoint_threshold).any():
         return left
     right = draw_poses_3d(
         output,
@@ -212,6 +223,7 @@ def draw_poses_side_by_side(
         schema=schema,
         keypoint_threshold=keypoint_threshold,
         num_instances=num_instances,
+        panels=panels,
         azimuth=azimuth,
         elevation=elevation,
         axis_limits=axis_limits,
@@ -257,7 +269,7 @@ class _View:
         view = cls((low + high) / 2, viewing_axes(azimuth, elevation), far, 1.0, np.zeros(2))
         projected, _ = view.project(_corners(limits))
         span = projected.max(axis=0) - projected.min(axis=0)
-        scale = 0.9 * size / float(span.max())
+        scale = 0.96 * size / float(span.max())
         middle = (projected.max(axis=0) + projected.min(axis=0)) / 2
         return cls(view.center, view.axes, far, scale, size / 2 - scale * middle)
 
@@ -287,12 +299,13 @@ def _draw_skeleton(
     panel: np.ndarray,
     keypoints: np.ndarray,
     shown: np.ndarray,
+    strengths: np.ndarray,
     schema: KeypointSchema,
     view: _View,
     radius: int,
     thickness: int,
 ) -> None:
-    """Draws one person's keypoints (K, 3) whose entry in `shown` (K,) is True, far parts first."""
+    """Draws one person's keypoints (K, 3) whose entry in `shown` (K,) is True, far parts first; `strengths` (K,) of colors."""
     # What is not shown may be NaN, which is no number to compute with.
     pixels, nearness = view.project(np.where(shown[:, None], keypoints, view.center))
     # A keypoint out of the axes may lie outside of the panel; OpenCV cuts what is reasonably near.
@@ -306,16 +319,20 @@ def _draw_skeleton(
     fine_links = fine[links].any(axis=1)
     for is_fine, share in ((False, 1.0), (True, _FINE_SIZE)):  # faces and hands are small, and lie on the body
         chosen = drawn[fine_links[drawn] == is_fine]
-        ends, colors = pixels[links[chosen]], [_on_white(schema.skeleton_colors[i]) for i in chosen]
+        ends, colors = (
+            pixels[links[chosen]],
+            [_on_white(schema.skeleton_colors[i], strengths[links[i]].min()) for i in chosen],
+        )
         draw_lines(panel, ends[:, 0], ends[:, 1], colors, math.ceil(thickness * share))
         chosen = dots[fine[dots] == is_fine]
-        colors = [_on_white(schema.keypoint_colors[i]) for i in chosen]
+        colors = [_on_white(schema.keypoint_colors[i], strengths[i]) for i in chosen]
         draw_dots(panel, pixels[chosen], colors, math.ceil(radius * share))
 
 
-def _on_white(color: Color) -> Color:
-    """The color, or gray for the white of faces, which would not be seen."""
-    return _GRAY if color == WHITE else color
+def _on_white(color: Color, strength: float) -> Color:
+    """The color, mixed with white to be of a strength up to 1; gray for the white of faces, which would not be seen."""
+    red, green, blue = (round(255 - strength * (255 - part)) for part in (_GRAY if color == WHITE else color))
+    return red, green, blue
 
 
 def _has_depth(output: PoseOutput) -> bool:
@@ -335,7 +352,7 @@ def _round_up(size: float) -> float:
     if size <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(size))
-    return next(step * power for step in (*_ROUND_SIZES, 15.0) if step * power >= size)
+    return next(step * power for step in (*_ROUND_SIZES, 12.5) if step * power >= size)
 
 
 def _reach(low: float, high: float) -> float:
