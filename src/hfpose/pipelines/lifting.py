@@ -87,7 +87,6 @@ class TemporalLifter:
         self.max_gap, self.box_smoothing = (0, 0.0) if alone else (max_gap, box_smoothing)
         self.batch_size = batch_size
         self.flip_test = flip_test
-        self.axes: Axes = axes or stage.image_processor.axes
         self._encoding = {"do_normalize_boxes": do_normalize_boxes}
         self._decoding = {
             "do_normalize_boxes": do_normalize_boxes,

@@ -134,7 +134,7 @@ def _lift(results: Results, lifter: TemporalLifter, options: LiftingOptions) -> 
         else:
             for frame, output in group:
                 (lifted,) = lifter.lift([output])
-                yield frame, _drawn(frame.image, _placed([_output(lifted, lifter)], None, options)[0], options)
+                yield frame, _drawn(frame.image, _placed([_output(lifted)], None, options)[0], options)
 
 
 def _follow_stream(
@@ -150,7 +150,7 @@ def _follow_stream(
 
     def complete(lifted: LiftedFrame) -> tuple[Frame, PoseOutput]:
         nonlocal smoother, limits, panels
-        frame, output = waiting.popleft(), _output(lifted, lifter)
+        frame, output = waiting.popleft(), _output(lifted)
         if options.smooth:
             smoother = smoother or keypoint_smoother(frame, options)
             output = smoother.update(output, frame.timestamp)
@@ -180,7 +180,7 @@ def _lift_clip(
             images.append(frame.image if options.draws else None)
             frames.append(replace(frame, image=None))
             poses.append(output if tracker is None else tracker.update(output))
-        outputs = [_output(lifted, lifter) for lifted in lifter.lift(poses)]
+        outputs = [_output(lifted) for lifted in lifter.lift(poses)]
         if options.smooth:
             outputs = smooth_clip(outputs, frame_times(frames), options.smooth_cutoff)
         outputs = _placed(outputs, None if options.temporal == "frame" else frame_times(frames), options)
@@ -194,8 +194,8 @@ def _tracker(options: LiftingOptions) -> PoseTracker | None:
     return PoseTracker(options.association, options.tracking_threshold) if options.tracks else None
 
 
-def _output(lifted: LiftedFrame, lifter: TemporalLifter) -> PoseOutput:
-    return replace(lifted.output, interpolated=lifted.interpolated, axes=lifter.axes, units="meters")
+def _output(lifted: LiftedFrame) -> PoseOutput:
+    return replace(lifted.output, interpolated=lifted.interpolated, axes="world", units="meters")
 
 
 def _placed(outputs: list[PoseOutput], times: np.ndarray | None, options: LiftingOptions) -> list[PoseOutput]:
@@ -210,7 +210,10 @@ def _placed(outputs: list[PoseOutput], times: np.ndarray | None, options: Liftin
     if axes == "world":
         return outputs
     # The way from the world's axes to the camera's is the way back.
-    return [replace(output, keypoints=turn_axes(turn_axes(output.keypoints, "world"), axes)) for output in outputs]
+    return [
+        replace(output, keypoints=turn_axes(turn_axes(output.keypoints, "world"), axes), axes=axes)
+        for output in outputs
+    ]
 
 
 def _panels(outputs: Iterable[PoseOutput], options: LiftingOptions) -> Panels:
