@@ -30,8 +30,9 @@ from hfpose.annotations import read_coco
 from hfpose.hub.card_results import CARD_NAME, add_results
 from hfpose.keypoints import load_schema
 from hfpose.media.files import atomic_path
+from hfpose.models.shared.devices import default_device
 from hfpose.pipelines import PoseEstimationPipeline
-from hfpose.pipelines.stage import Stage, default_device
+from hfpose.pipelines.stage import Stage
 from hfpose.training.augmentation import DetectionAugmentation, PixelAugmentation, PoseAugmentation
 from hfpose.training.collators import DetectionCollator, PoseCollator
 from hfpose.training.datasets import (
