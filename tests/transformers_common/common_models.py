@@ -22,6 +22,7 @@ TRAINED_ALONE = ("dekr",)  # its rescoring network has no part in the loss
 
 # Tests that say nothing of a model, by its name, and why.
 NOT_APPLICABLE = {
+    ("motionbert", "test_num_layers_is_small"): "what it counts are attentions, of which a layer has four",
     ("internet", "test_config"): "it gives the model five keypoints, and two hands have an even number",
     ("cpm backbone", "test_model_is_small"): "all widths but two are fixed by the paper",
     ("hourglass backbone", "test_model_is_small"): "the widths of the stem are fixed by the paper",
@@ -45,7 +46,7 @@ def labels_for(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> 
     if model_class.__name__.endswith("ForPoseLifting"):
         return {"labels": torch.rand(BATCH_SIZE, CLIP_FRAMES, count, 3)}
     if model_class.__name__.endswith("ForObjectDetection"):
-        boxes = torch.tensor([[8.0, 8, 40, 56]])
+        boxes = torch.tensor([[0.4, 0.5, 0.5, 0.7]])
         return {"labels": [{"class_labels": torch.zeros(1, dtype=torch.long), "boxes": boxes}] * BATCH_SIZE}
     if getattr(config, "image_size", None) is not None:
         dimensions = 3 if config.model_type == "rtmw3d" else 2

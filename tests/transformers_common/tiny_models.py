@@ -37,4 +37,6 @@ def _others() -> dict[str, tuple[type[PreTrainedModel], PreTrainedConfig]]:
 def tiny_models() -> dict[str, tuple[type[PreTrainedModel], PreTrainedConfig]]:
     """Model class and configuration by the name of the family, with its variant where it has several."""
     models = {name: small_model(name)[0] for name in SMALL_MODELS if not name.startswith("vitpose")}
-    return {name: (type(model), model.config) for name, model in models.items()} | _others()
+    # A configuration that no model was made of yet: that chooses an implementation of attention.
+    fresh = {name: type(model.config).from_dict(model.config.to_dict()) for name, model in models.items()}
+    return {name: (type(models[name]), config) for name, config in fresh.items()} | _others()
