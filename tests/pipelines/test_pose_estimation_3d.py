@@ -59,6 +59,7 @@ def test_an_image_is_lifted_alone(pipe):
     np.testing.assert_allclose(camera.keypoints, -relative.keypoints[..., [0, 2, 1]], atol=1e-6)
     reference = pipe(image(), boxes=BOXES, ground=None, axes="mmpose")
     np.testing.assert_allclose(reference.keypoints, relative.keypoints * [1, -1, 1], atol=1e-6)
+    assert [each.axes for each in (output, camera, reference)] == ["world", "camera", "mmpose"]
 
 
 def test_a_3d_model_gives_a_3d_pipeline_for_either_task(tiny_pose, tiny_lifter):
