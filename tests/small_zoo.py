@@ -110,9 +110,11 @@ def save_small_model(entry: ModelEntry, folder: Path) -> Path:
         settle_normalizations(model, processor([photo(), photo()[:, ::-1]], return_tensors="pt")["pixel_values"])
         _find_something(entry.family, model)
     elif getattr(processor, "is_one_stage", False):
-        draw_heads(model)
+        is_dense = entry.family in ("rtmo", "yolox_pose")
+        if not is_dense:
+            draw_heads(model)
         settle_normalizations(model, processor([photo(), photo()[:, ::-1]], return_tensors="pt")["pixel_values"])
-        if entry.family in ("rtmo", "yolox_pose"):
+        if is_dense:
             find_someone(model)
     elif entry.task == "pose":
         draw_heads(model)
@@ -134,7 +136,7 @@ def draw_heads(model: Any) -> None:
         if parameter.ndim > 1:
             parameter.normal_(std=(1.5 / parameter[0].numel()) ** 0.5)
         elif name.endswith("bias"):
-            parameter.normal_(std=0.2)
+            parameter.normal_(std=0.05)
 
 
 @torch.no_grad()

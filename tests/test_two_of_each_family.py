@@ -40,7 +40,8 @@ def test_it_predicts_exports_and_trains(entry: ModelEntry, tmp_path: Path) -> No
     if stage.model.config.model_type in EXPORTABLE_TYPES:
         differences = export_graph(stage.model, stage.image_processor, tmp_path / "model.onnx")
         assert max(difference.relative for difference in differences.values()) <= MAX_DIFFERENCE
-    if "labels" in inspect.signature(stage.model.forward).parameters:
+    is_3d = people.keypoints.shape[2] == 3  # annotations are of images
+    if "labels" in inspect.signature(stage.model.forward).parameters and not is_3d:
         (tmp_path / "data").mkdir()
         task = FineTuning(
             str(folder), write_people(tmp_path / "data"), tmp_path / "trained", num_steps=2, batch_size=2, num_workers=0,
