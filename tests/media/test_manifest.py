@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from hfpose.media.frames import Frame, MediaItem
-from hfpose.media.manifest import MANIFEST, WORK_FOLDER, Journal, is_unchanged, merge_journals, read_manifest
+from hfpose.media.manifest import (
+    MANIFEST,
+    WORK_FOLDER,
+    Journal,
+    JournalFile,
+    is_unchanged,
+    merge_journal,
+    read_manifest,
+)
 from hfpose.media.sources import open_source
 from hfpose.media.writers import open_writers
 from hfpose.results import PoseOutput
@@ -26,7 +34,11 @@ def item(index: int, kind: str = "image") -> MediaItem:
 
 @pytest.fixture
 def journal(tmp_path: Path):  # type: ignore[no-untyped-def]
-    return lambda rank=0: Journal(tmp_path, rank, lambda item: [tmp_path / "predictions" / f"{item.name}.json"])
+    def start() -> Journal:
+        file = JournalFile(tmp_path)
+        return Journal(tmp_path, lambda item: [tmp_path / "predictions" / f"{item.name}.json"], file.add)
+
+    return start
 
 
 def test_each_input_has_one_line_with_all_its_frames(journal, tmp_path):
@@ -36,8 +48,8 @@ def test_each_input_has_one_line_with_all_its_frames(journal, tmp_path):
         writing.note(Frame(item(1, "video"), IMAGE, frame_index=index), output(2))
     writing.note(Frame(item(1, "video"), error="cut"), output(error="cut"))
     writing.note(Frame(item(2), error="bad"), output(error="bad"))
-    writing.close()
-    merge_journals(tmp_path)
+    writing.finish()
+    merge_journal(tmp_path)
     lines = read_manifest(tmp_path / MANIFEST)
     assert [(line["input"], line["status"], line["error"]) for line in lines] == [
         ("/in/0", "ok", None),
@@ -50,15 +62,11 @@ def test_each_input_has_one_line_with_all_its_frames(journal, tmp_path):
     assert not (tmp_path / WORK_FOLDER).exists()
 
 
-def test_journals_of_several_processes_are_merged_in_the_order_of_the_inputs(journal, tmp_path):
-    first, second = journal(0), journal(1)
-    for index in (0, 3, 4):
-        first.note(Frame(item(index), IMAGE), output())
-    for index in (1, 2):
-        second.note(Frame(item(index), IMAGE), output())
-    first.close()
-    second.close()
-    merge_journals(tmp_path)
+def test_inputs_that_end_in_any_order_are_listed_in_theirs(journal, tmp_path):
+    writing = journal()
+    for index in (0, 3, 4, 1, 2):
+        writing.note(Frame(item(index), IMAGE), output())
+    merge_journal(tmp_path)
     assert [line["index"] for line in read_manifest(tmp_path / MANIFEST)] == [0, 1, 2, 3, 4]
 
 
@@ -66,10 +74,9 @@ def test_an_input_that_was_not_finished_has_no_line(journal, tmp_path):
     writing = journal()
     writing.note(Frame(item(0), IMAGE), output())
     writing.note(Frame(item(1, "video"), IMAGE, frame_index=0), output())
-    writing.abandon()
-    path = tmp_path / WORK_FOLDER / "journal-00000.jsonl"
+    path = tmp_path / WORK_FOLDER / "journal.jsonl"
     path.write_text(path.read_text() + '{"index": 2, "na')  # of a process that was killed
-    merge_journals(tmp_path)
+    merge_journal(tmp_path)
     assert [line["index"] for line in read_manifest(tmp_path / MANIFEST)] == [0]
 
 
@@ -77,20 +84,20 @@ def test_a_run_that_goes_on_keeps_the_earlier_lines(journal, tmp_path):
     writing = journal()
     writing.note(Frame(item(0), IMAGE), output(5))
     writing.note(Frame(item(1), error="bad"), output(error="bad"))
-    writing.close()
-    merge_journals(tmp_path)
+    writing.finish()
+    merge_journal(tmp_path)
     again = journal()
     again.keep(item(0))
     again.note(Frame(item(1), IMAGE), output(2))
     again.keep(item(2))  # of a run that kept no journal
-    again.close()
-    merge_journals(tmp_path)
+    again.finish()
+    merge_journal(tmp_path)
     lines = read_manifest(tmp_path / MANIFEST)
     assert [(line["status"], line["instances"]) for line in lines] == [("ok", 5), ("ok", 2), ("ok", None)]
     fresh = journal()
     fresh.note(Frame(item(2), IMAGE), output())
-    fresh.close()
-    merge_journals(tmp_path, keep_earlier=False)
+    fresh.finish()
+    merge_journal(tmp_path, keep_earlier=False)
     assert [line["index"] for line in read_manifest(tmp_path / MANIFEST)] == [2]
 
 
@@ -118,8 +125,8 @@ def test_a_result_belongs_to_the_very_file_that_it_is_of(tmp_path: Path, journal
     done = MediaItem(0, "image", "a", str(first))
     writing = journal()
     writing.note(Frame(done, IMAGE), output())
-    writing.close()
-    merge_journals(tmp_path)
+    writing.finish()
+    merge_journal(tmp_path)
     (entry,) = read_manifest(tmp_path / MANIFEST)
     assert is_unchanged(entry, done)
     assert not is_unchanged(entry, MediaItem(0, "image", "a", str(second)))  # takes the name in another run

@@ -12,6 +12,7 @@ from typer.core import TyperCommand
 
 from hfpose.cli import cache, check_data, convert, download, env, evaluate, export, models, predict, push, train
 from hfpose.cli.model_command import ModelCommand
+from hfpose.cli.predict_command import PredictCommand
 from hfpose.errors import HFPoseError
 from hfpose.version import __version__
 
@@ -28,7 +29,7 @@ def _add(name: str, function: Callable[..., None], example: str, cls: type[Typer
     app.command(name, cls=cls, epilog=f"Example: hfpose {name} {example}".rstrip())(function)
 
 
-_add("predict", predict.predict, "photo.jpg --out-dir out", predict.PredictCommand)
+_add("predict", predict.predict, "photo.jpg --out-dir out", PredictCommand)
 _add("eval", evaluate.evaluate, "--model human --data val.json --images images", ModelCommand)
 _add("train", train.train, "--model human --data train.json --images images --output tuned", ModelCommand)
 _add("check-data", check_data.check_data, "train.json --images images", ModelCommand)

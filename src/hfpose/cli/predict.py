@@ -5,66 +5,32 @@ Its options have the names of MMPose's `demo/inferencer_demo.py`, and more.
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hfpose.cli.model_command import ModelCommand
-from hfpose.cli.predict_results import results_2d, results_3d
-from hfpose.cli.run_report import RunReport, frame_line, naming_resume
-from hfpose.distributed.environment import is_distributed, quiet_store
+from hfpose.cli.predict_runs import predict_here, predict_on_cluster
+from hfpose.cli.run_report import RunReport, naming_resume
+from hfpose.errors import InputError
 
 if TYPE_CHECKING:
-    from hfpose.distributed.runs import Run
-    from hfpose.media.frames import Frame
+    from hfpose.media.frames import MediaItem
     from hfpose.media.sources import Source
-    from hfpose.media.writers import WriterGroup
-    from hfpose.results import PoseOutput
-    from hfpose.visualization import Window
 
-    Results = Iterator[tuple[Frame, PoseOutput]]
+    MakeSource = Callable[[Callable[[MediaItem], bool]], Source]
 
 _INPUT, _MODELS, _FINDING, _TIME = "Input", "Models", "Finding people", "People over time"
-_3D, _OUTPUT, _DRAWING = "3D", "Output", "Drawing"
+_3D, _OUTPUT, _DRAWING, _RAY = "3D", "Output", "Drawing", "Many machines"
 _TRUE, _FALSE = ("true", "yes", "t", "y", "1"), ("false", "no", "f", "n", "0")
 _VIDEO_WAIT = 1e-5  # seconds; a frame of a video is shown until the next one is ready
 
 
 def _option(panel: str, help: str, **settings: Any) -> Any:
     return typer.Option(help=help, rich_help_panel=panel, **settings)
-
-
-class PredictCommand(ModelCommand):
-    """Lets `--det-cat-ids 15 16 17` take several numbers, as the reference's demo does."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, list(_repeated("--det-cat-ids", args)))
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command; of several processes none writes torch's messages when another one dies."""
-        if is_distributed():
-            quiet_store()  # before torch is imported
-        return super().invoke(ctx)
-
-
-def _repeated(option: str, args: Iterable[str]) -> Iterator[str]:
-    """The arguments, with `option` before every number that follows its first value."""
-    place = -1  # of an argument behind the option
-    for arg in args:
-        if arg == option:
-            place = 0
-        elif place >= 0:
-            place += 1
-            if place > 1:
-                if arg.isdecimal():
-                    yield option
-                else:
-                    place = -1
-        yield arg
 
 
 def predict(
@@ -96,11 +62,35 @@ def predict(
         int,
         typer.Option(
             min=1,
-            help="With several processes: frames of a long video that one of them does at a time. Videos of hands, videos "
-            "with --draw-heatmap and URLs are not divided.",
-            rich_help_panel=_INPUT,
+            help="With --ray: frames of a long video that a worker does at a time. Videos of hands, videos with "
+            "--draw-heatmap and URLs are not divided.",
+            rich_help_panel=_RAY,
         ),
     ] = 600,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ADDRESS]",
+            help="Share the inputs among the workers of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT; without an "
+            "address one is started on this machine. Needs the extra ray. --out-dir may be a URL, such as s3://bucket/out.",
+            rich_help_panel=_RAY,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="With --ray: how many. Default: one for each GPU, or each CPU.", rich_help_panel=_RAY
+        ),
+    ] = None,
+    cpus_per_worker: Annotated[
+        int, typer.Option(min=1, help="With --ray: CPUs, and threads, of each worker.", rich_help_panel=_RAY)
+    ] = 1,
+    gpus_per_worker: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="With --ray: GPUs of each worker, 0.5 for a half. Default: 1 if any.", rich_help_panel=_RAY
+        ),
+    ] = None,
     pose2d: Annotated[
         str | None,
         typer.Option(
@@ -245,7 +235,7 @@ def predict(
         int, typer.Option(help="How many people are drawn in 3D; -1 for all.", rich_help_panel=_3D)
     ] = 1,
     out_dir: Annotated[
-        Path | None,
+        str | None,
         typer.Option(help="Folder for everything, in predictions/ and visualizations/.", rich_help_panel=_OUTPUT),
     ] = None,
     pred_out_dir: Annotated[Path | None, typer.Option(help="Folder for predictions.", rich_help_panel=_OUTPUT)] = None,
@@ -323,8 +313,7 @@ def predict(
 ) -> None:
     """Find people, hands, faces or animals and their keypoints.
 
-    With --out-dir, OUT_DIR/manifest.jsonl says of each input how it went. Several processes, on one machine or on many,
-    share the inputs: accelerate launch -m hfpose predict FOLDER --out-dir OUT_DIR
+    With --out-dir, OUT_DIR/manifest.jsonl says of each input how it went. With --ray many workers share the inputs.
     """
     from hfpose.compat.mmpose.aliases import check_scope
 
@@ -338,33 +327,15 @@ def predict(
     if format and not (out_dir or pred_out_dir):
         raise typer.BadParameter("there is no folder to write to; give --out-dir too.", param_hint="--format")
     suppresses = _boolean(pose_based_nms)
-    if show and is_distributed():
-        raise typer.BadParameter("several processes show no window.", param_hint="--show")
-
-    from hfpose.distributed.runs import open_run
-    from hfpose.media.sources import open_source
-    from hfpose.media.writers import open_writers
-    from hfpose.pipelines import PoseEstimationPipeline, pipeline
-    from hfpose.visualization import Window
-
-    finding = {
-        "flip_test": flip_test,
-        "box_threshold": bbox_thr,
-        "nms_threshold": nms_thr,
-        "batch_size": batch_size,
-        "pose_batch_size": pose_batch_size,
-        "detect_every": detect_every,
-    }
-    drawing = {
-        "keypoint_threshold": kpt_thr,
-        "draw_boxes": draw_bbox,
-        "radius": radius,
-        "thickness": thickness,
-        "color_by": color_by,
-        "skeleton_style": skeleton_style,
-        "black_background": black_background,
-        "canvas_size": canvas_size,
-    }
+    if (num_processes := int(os.environ.get("WORLD_SIZE") or 1)) > 1:
+        raise InputError(
+            f"This is one of {num_processes} processes, which would all do the same. For many workers start one process "
+            "with --ray --workers N; they share the inputs, on this machine or on many."
+        )
+    models: dict[str, Any] = {"task": "pose-estimation", "model": pose2d, "weights": pose2d_weights}
+    if pose3d is not None:
+        models = {"task": "pose-estimation-3d", "model": pose3d, "weights": pose3d_weights}
+        models |= {"pose": pose2d, "pose_weights": pose2d_weights}
     association = "oks" if use_oks_tracking else "iou"
     over_time = {
         "tracking_threshold": tracking_thr,
@@ -373,115 +344,86 @@ def predict(
         "smooth_min_cutoff": smooth_min_cutoff,
         "smooth_beta": smooth_beta,
     }
-    tracking = {"track": track and association, **over_time}
-    lifting = {
-        "track": association,
-        **over_time,
-        "do_normalize_boxes": False if disable_norm_pose_2d else None,
-        "online": online,
-        "lookahead": lookahead,
-        "window": lifter_window,
-        "root": root,
-        "height": height,
-        "field_of_view": field_of_view,
-        "ground": None if disable_rebase_keypoint else ground,
-    }
-    models: dict[str, Any] = {"model": pose2d, "weights": pose2d_weights}
-    if pose3d is not None:
-        models = {"model": pose3d, "weights": pose3d_weights, "pose": pose2d, "pose_weights": pose2d_weights}
-    run = open_run(
-        out_dir,
-        resume,
-        device=device,
-        batch_size=batch_size,
-        segment_frames=segment_frames,
-        images_together=track,
-        show_progress=show_progress,
-    )
-    report = RunReport(*((out_dir,) if out_dir else (pred_out_dir, vis_out_dir)), label=run.label)
-    with naming_resume(report), run:
-        source = open_source(inputs if len(inputs) > 1 else inputs[0], recursive=recursive, skip=run.skip)
-        writers = open_writers(
-            out_dir=out_dir,
-            pred_out_dir=pred_out_dir,
-            vis_out_dir=vis_out_dir,
-            formats=formats,
-            resume=run.resume,
-            source=source,
-            exclusive=not is_distributed(),
-            canvas_size=canvas_size,
-        )
-        run.begin(writers)
-        window = Window("hfpose") if show else None
-        pipe = pipeline(
-            "pose-estimation" if pose3d is None else "pose-estimation-3d",
+
+    from hfpose.distributed.job import PredictJob
+
+    job = PredictJob(
+        models={
             **models,
-            mode=cast(Any, mode),
-            detector=det_model,
-            detector_weights=det_weights,
-            detector_labels=[int(label) if label.isdecimal() else label for label in det_cat_ids or ()] or None,
-            device=run.device(device),
-            backend=cast(Any, backend),
-        )
-        draws = drawing if writers.wants_visualization or show else None
+            "mode": mode,
+            "detector": det_model,
+            "detector_weights": det_weights,
+            "detector_labels": [int(label) if label.isdecimal() else label for label in det_cat_ids or ()] or None,
+            "device": device,
+            "backend": backend,
+        },
+        finding={
+            "flip_test": flip_test,
+            "box_threshold": bbox_thr,
+            "nms_threshold": nms_thr,
+            "batch_size": batch_size,
+            "pose_batch_size": pose_batch_size,
+            "detect_every": detect_every,
+        },
+        tracking={"track": track and association, **over_time},
+        lifting={
+            "track": association,
+            **over_time,
+            "do_normalize_boxes": False if disable_norm_pose_2d else None,
+            "online": online,
+            "lookahead": lookahead,
+            "window": lifter_window,
+            "root": root,
+            "height": height,
+            "field_of_view": field_of_view,
+            "ground": None if disable_rebase_keypoint else ground,
+        },
+        drawing={
+            "keypoint_threshold": kpt_thr,
+            "draw_boxes": draw_bbox,
+            "radius": radius,
+            "thickness": thickness,
+            "color_by": color_by,
+            "skeleton_style": skeleton_style,
+            "black_background": black_background,
+            "canvas_size": canvas_size,
+        },
+        draw_heatmaps=draw_heatmap,
+        suppress_similar=suppresses,
+        num_instances=None if num_instances < 0 else num_instances,
+        formats=tuple(formats),
+    )
+    report = RunReport(*((out_dir,) if out_dir else (pred_out_dir, vis_out_dir)))
 
-        def make_results(pipe: Any, source: Source) -> Results:
-            if in_2d:
-                return results_2d(pipe, source, {**finding, **tracking}, draws, draw_heatmap, suppresses)
-            return results_3d(pipe, source, finding, lifting, draws, num_instances)
+    def make_source(skip: Callable[[MediaItem], bool]) -> Source:
+        from hfpose.media.sources import open_source
 
-        in_2d = type(pipe) is PoseEstimationPipeline
-        writers.check(pipe.schema, is_3d=not in_2d)
-        results = run.stream(
-            pipe, source, make_results, finding, draws=draws is not None, may_split=not (in_2d and draw_heatmap)
-        )
-        total = None if run.shows_progress else source.num_frames
-        with writers, window or nullcontext():
-            _run(results, run, writers, window, report, wait_time, total, show_progress)
-    for line in report.lines(run.skipped, source.left_out if run.rank == 0 else None):
+        return open_source(inputs if len(inputs) > 1 else inputs[0], recursive=recursive, skip=skip)
+
+    with naming_resume(report):
+        if ray is not None:
+            if out_dir is None or pred_out_dir or vis_out_dir or show:
+                raise typer.BadParameter("it needs --out-dir, and no other folder or window.", param_hint="--ray")
+            from hfpose.distributed.ray_run import Cluster
+
+            cluster = Cluster(ray, workers, cpus_per_worker, gpus_per_worker)
+            options = {"segment_frames": segment_frames, "images_together": track}
+            run, source = predict_on_cluster(
+                job, make_source, out_dir, resume, cluster, report, show_progress, options
+            )
+        else:
+            if out_dir and "://" in out_dir:
+                raise typer.BadParameter("a URL needs --ray; else give a folder.", param_hint="--out-dir")
+            folders = {
+                "out_dir": Path(out_dir) if out_dir else None,
+                "pred_out_dir": pred_out_dir,
+                "vis_out_dir": vis_out_dir,
+            }
+            run, source = predict_here(job, make_source, folders, resume, report, show_progress, show, wait_time)
+    for line in report.lines(run.skipped, source.left_out):
         print(line, file=sys.stderr)
     if run.failures:
         raise typer.Exit(1)
-
-
-def _run(
-    results: Results,
-    run: Run,
-    writers: WriterGroup,
-    window: Window | None,
-    report: RunReport,
-    wait_time: float,
-    total: int | None,
-    show_progress: bool,
-) -> None:
-    """Write, show, take down and report the results.
-
-    Raises:
-        typer.Exit: if the user ends the run at the window.
-    """
-    from tqdm import tqdm
-
-    # `disable=None`: no bar where stderr is no terminal; `delay`: none for what is done in a second.
-    bar = tqdm(
-        results,
-        total=total,
-        unit="frame",
-        disable=run.shows_progress or (False if show_progress else None),
-        delay=0 if show_progress else 1,
-    )
-    with bar as progress:
-        for frame, output in progress:
-            if output.error is not None:
-                progress.write(f"hfpose: {frame.source or frame.name}: {output.error}", file=sys.stderr)
-            writers.write(frame, output)
-            run.note(frame, output)
-            report.add(frame, output)
-            if not writers.writers and output.error is None:
-                progress.write(frame_line(frame, output), file=sys.stdout)
-            if window is not None and output.visualization is not None:
-                seconds = wait_time if frame.frame_index is None else _VIDEO_WAIT
-                if not window.show(output.visualization, seconds):
-                    raise typer.Exit(1 if run.failures else 0)
 
 
 def _print_aliases(scope: str) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -22,12 +22,10 @@ class RunReport:
 
     Args:
         folders: where results are written to; those that are None are passed over.
-        label: begins each line, for runs that consist of several processes.
     """
 
-    def __init__(self, *folders: Path | None, label: str = "") -> None:
+    def __init__(self, *folders: Path | str | None) -> None:
         self._folders = [str(folder) for folder in folders if folder is not None]
-        self._label = label
         self._start = time.perf_counter()
         self._images = self._frames = self._instances = self._failed = 0
         self._is_live = False
@@ -41,6 +39,15 @@ class RunReport:
         self._frames += frame.frame_index is not None
         self._images += frame.frame_index is None
         self._instances += output.num_instances
+
+    def add_entry(self, entry: Mapping[str, Any]) -> None:
+        """Count an input that a worker has done, by its line of the manifest."""
+        self._failed += entry["error"] is not None
+        if entry["kind"] == "image":
+            self._images += entry["frames"]
+        else:
+            self._frames += entry["frames"]
+        self._instances += entry["instances"]
 
     def lines(self, skipped: int, left_out: LeftOut | None) -> list[str]:
         """What was done.
@@ -58,12 +65,12 @@ class RunReport:
         if skipped:
             lines.append(f"{_count(skipped, 'input')} skipped: complete since an earlier run")
         lines += [f"left out: {line}" for line in (left_out.lines() if left_out else [])]
-        return [f"hfpose: {self._label}{line}" for line in lines]
+        return [f"hfpose: {line}" for line in lines]
 
     def interrupted(self) -> str:
         """What to do after an interrupt."""
         done = _count(self._images + self._frames, "frame" if self._frames else "image")
-        text = f"hfpose: {self._label}Interrupted after {done}"
+        text = f"hfpose: Interrupted after {done}"
         if not self._folders:
             return f"{text}."
         if self._is_live:

@@ -1,8 +1,8 @@
-"""Long videos in segments, so that several processes can work on one.
+"""Long videos in segments, so that several workers can do one.
 
 A segment is what the networks say of each of its frames by itself. What looks at frames in their order (identities,
 smoothing, lifting) works on the joined results of the whole video, as if one process had made them; so segments need not
-overlap. Of that only lifting costs much, and its windows are shared again (see `lifting`).
+overlap.
 
 Jumping to a frame is not exact in every file. So each segment notes what its first frame looks like and when it is, and the
 same of the frame behind its last; where these do not fit together, the later segment is done again from frames that are
@@ -11,6 +11,7 @@ counted from the beginning.
 
 from __future__ import annotations
 
+import io
 import json
 import time
 import zipfile
@@ -18,14 +19,12 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema
-from hfpose.media.files import atomic_path
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
 from hfpose.media.sources import Source, open_frames
 from hfpose.media.video import read_video
@@ -60,14 +59,6 @@ class LongVideo:
             Segment(self.item, start, None if start == starts[-1] else start + self.segment_frames) for start in starts
         ]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> LongVideo:
-        return cls(**{**fields, "item": MediaItem(**fields["item"])})
-
 
 @dataclass(frozen=True)
 class Segment:
@@ -77,14 +68,10 @@ class Segment:
     start: int
     stop: int | None
 
-    def path(self, folder: Path) -> Path:
-        """The file of its results."""
-        return segment_folder(folder, self.item) / f"{self.start:09d}-{self.stop or 'end'}.npz"
-
-
-def segment_folder(folder: Path, item: MediaItem) -> Path:
-    """Where the results of a video's segments are."""
-    return folder / "segments" / item.name
+    @property
+    def file_name(self) -> str:
+        """Relative path of the file with its results."""
+        return f"{self.item.name}/{self.start:09d}-{self.stop or 'end'}.npz"
 
 
 @dataclass(frozen=True)
@@ -100,7 +87,8 @@ class SegmentResult:
     after: Fingerprint | None
     seconds: float
 
-    def save(self, path: Path) -> None:
+    def to_bytes(self) -> bytes:
+        """The content of a file, see `from_bytes`."""
         good = [output for output in self.outputs if output.error is None]
         arrays: dict[str, Any] = {
             name: np.concatenate([getattr(output, name) for output in good])
@@ -123,22 +111,23 @@ class SegmentResult:
             "after": self.after,
             "seconds": self.seconds,
         }
-        with atomic_path(path) as partial, partial.open("wb") as file:
-            np.savez(file, about=np.array(json.dumps(about)), **arrays)
+        file = io.BytesIO()
+        np.savez(file, about=np.array(json.dumps(about)), **arrays)
+        return file.getvalue()
 
     @classmethod
-    def load(cls, path: Path, item: MediaItem, schema: KeypointSchema) -> SegmentResult:
-        """The result that `save` wrote.
+    def from_bytes(cls, content: bytes, item: MediaItem, schema: KeypointSchema) -> SegmentResult:
+        """The result that `to_bytes` made a file of.
 
         Raises:
-            InputError: if it is not there, or is damaged.
+            InputError: if the file is damaged.
         """
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with np.load(io.BytesIO(content), allow_pickle=False) as stored:
                 about = json.loads(str(stored["about"]))
                 arrays = {name: stored[name] for name in _ARRAYS if name in stored}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise InputError(f"{str(path)!r} does not hold the results of a segment: {error}.") from error
+            raise InputError(f"These are not the results of a segment: {error}.") from error
         outputs, row = [], 0
         for frame in about["frames"]:
             where: dict[str, Any] = {"source": item.source, "schema": schema}
@@ -166,7 +155,6 @@ def find_in_segment(
     options: Mapping[str, Any],
     *,
     may_seek: bool = True,
-    on_frame: Callable[[], object] = lambda: None,
 ) -> SegmentResult:
     """Run the networks on the frames of a segment.
 
@@ -175,7 +163,6 @@ def find_in_segment(
         pipe: a pipeline.
         options: of its call, of which those count that do not look at frames in their order.
         may_seek: whether to jump to its first frame, or to decode those before it.
-        on_frame: called after each frame.
     """
     started = time.perf_counter()
     fingerprints: dict[int | None, Fingerprint] = {}
@@ -195,7 +182,6 @@ def find_in_segment(
     for frame, output in pipe.find_poses(open_frames(frames), make_options(CallOptions, options)):
         video = video or frame.video
         outputs.append(output)
-        on_frame()
     return SegmentResult(
         outputs,
         video,

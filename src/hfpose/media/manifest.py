@@ -1,7 +1,7 @@
-"""A list of what a run has done: one line of JSON for each input, from one process or from many.
+"""A list of what a run has done: one line of JSON for each input.
 
-Each process keeps a journal, which grows by a line when an input is done and survives the process. At its end, or at the
-start of the next run, the journals are merged into `manifest.jsonl`.
+A run keeps a journal, which grows by a line when an input is done and survives the process. At its end, or at the start of
+the next run, the journal is merged into `manifest.jsonl`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MANIFEST = "manifest.jsonl"
 WORK_FOLDER = ".hfpose"
 """Folder, beside the manifest, of what a run needs only until it is over."""
 
-_JOURNAL = "journal-{:05d}.jsonl"
+_JOURNAL = "journal.jsonl"
 _KEPT = "kept"  # status in journals only: an earlier run had done it
 
 
@@ -43,25 +43,28 @@ class _Open:
 
 
 class Journal:
-    """What one process has done, line by line.
+    """Lines about the inputs that are done.
 
-    A line has `index` (number of the input), `name`, `input` (path or URL), `size` and `modified` of its file, `status` (`"ok"` or `"error"`), `outputs` (paths
-    below the folder), `error`, `frames`, `instances` and `seconds`: the time that passed in this process from the result
-    before the input's first to its last. Of images in one batch the first one has it; sums are right.
+    A line has `index` (number of the input), `name`, `input` (path or URL), `size` and `modified` of its file, `status`
+    (`"ok"` or `"error"`), `outputs` (paths below the folder), `error`, `frames`, `instances` and `seconds`: the time that
+    passed in this process from the result before the input's first to its last. Of images in one batch the first one has
+    it; sums are right.
 
     Args:
         folder: where results go.
-        rank: number of the process.
         outputs_of: paths of an input's finished files, see `WriterGroup.outputs`.
+        write: takes each line.
     """
 
-    def __init__(self, folder: Path, rank: int, outputs_of: Callable[[MediaItem], Sequence[Path]]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        outputs_of: Callable[[MediaItem], Sequence[Path]],
+        write: Callable[[dict[str, Any]], object],
+    ) -> None:
         self._folder = folder
         self._outputs_of = outputs_of
-        path = folder / WORK_FOLDER / _JOURNAL.format(rank)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a", encoding="utf-8")
-        self._lock = threading.Lock()  # `keep` is called by the thread that reads inputs
+        self._write = write
         self._open: _Open | None = None
         self._last = time.perf_counter()
 
@@ -76,7 +79,7 @@ class Journal:
         """
         now = time.perf_counter()
         if self._open is None or self._open.item.index != frame.item.index:
-            self._finish()
+            self.finish()
             self._open = _Open(frame.item)
         self._open.frames += frame.image is not None or frame.frame_index is not None
         self._open.instances += output.num_instances
@@ -84,48 +87,47 @@ class Journal:
         self._open.seconds += now - self._last
         self._last = now
         if frame.item.kind == "image":
-            self._finish()
+            self.finish()
 
     def keep(self, item: MediaItem) -> None:
         """Take down that an earlier run has done an input."""
-        self._write({**_identity(item), "status": _KEPT}, item)
+        self._add({**_identity(item), "status": _KEPT}, item)
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Complete the last input's line, after its files are complete."""
-        self._finish()
-        self._file.close()
-
-    def abandon(self) -> None:
-        """Stop: the last input is not done."""
-        self._file.close()
-
-    def _finish(self) -> None:
         done, self._open = self._open, None
         if done is None:
             return
-        item = done.item
-        self._write(
-            {
-                **_identity(item),
-                "status": "ok" if done.error is None else "error",
-                "error": done.error,
-                "frames": done.frames,
-                "instances": done.instances,
-                "seconds": round(done.seconds, 4),
-            },
-            item,
-        )
+        about = {"kind": done.item.kind, "status": "ok" if done.error is None else "error", "error": done.error}
+        counts = {"frames": done.frames, "instances": done.instances, "seconds": round(done.seconds, 4)}
+        self._add({**_identity(done.item), **about, **counts}, done.item)
 
-    def _write(self, entry: dict[str, Any], item: MediaItem) -> None:
+    def _add(self, entry: dict[str, Any], item: MediaItem) -> None:
         paths = [] if entry.get("frames") == 0 else self._outputs_of(item)
-        entry["outputs"] = [_relative(path, self._folder) for path in paths]
+        self._write({**entry, "outputs": [_relative(path, self._folder) for path in paths]})
+
+
+class JournalFile:
+    """The journal of a run in its folder, which survives the process."""
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / WORK_FOLDER / _JOURNAL
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("a", encoding="utf-8")
+        self._lock = threading.Lock()  # inputs that are kept are noted by the thread that reads inputs
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        """Add a line."""
         with self._lock:
             self._file.write(json.dumps(entry) + "\n")
             self._file.flush()
 
+    def close(self) -> None:
+        self._file.close()
 
-def merge_journals(folder: Path, keep_earlier: bool = True) -> None:
-    """Merge the journals of all processes into the manifest, in the order of the inputs, and delete them.
+
+def merge_journal(folder: Path, keep_earlier: bool = True) -> None:
+    """Merge the journal into the manifest, in the order of the inputs, and delete it.
 
     A later line on an input replaces an earlier one, except that one that only says that nothing was to be done adds to it.
 
@@ -133,10 +135,9 @@ def merge_journals(folder: Path, keep_earlier: bool = True) -> None:
         folder: where results go.
         keep_earlier: whether lines of the manifest that is there count.
     """
-    manifest = folder / MANIFEST
-    journals = sorted((folder / WORK_FOLDER).glob(_JOURNAL.replace("{:05d}", "*")))
+    manifest, journal = folder / MANIFEST, folder / WORK_FOLDER / _JOURNAL
     lines: dict[str, tuple[int, str]] = {}  # text, since there may be millions
-    for path in ([manifest] if keep_earlier else []) + journals:
+    for path in ([manifest] if keep_earlier else []) + [journal]:
         for entry in _read(path):
             if entry["status"] == _KEPT:
                 earlier = {"status": "ok", **_UNKNOWN}
@@ -149,8 +150,7 @@ def merge_journals(folder: Path, keep_earlier: bool = True) -> None:
             file.writelines(f"{text}\n" for _, text in sorted(lines.values(), key=itemgetter(0)))
     else:
         manifest.unlink(missing_ok=True)
-    for path in journals:
-        path.unlink()
+    journal.unlink(missing_ok=True)
     with suppress(OSError):  # where other things lie in it
         (folder / WORK_FOLDER).rmdir()
 

@@ -30,18 +30,19 @@ class ParquetWriter:
     `keypoint_scores`, `keypoints_2d`. An image or frame without anybody has one row, with null from `instance` on. The
     files' metadata hold the keypoint schema as JSON under `hfpose.schema`.
 
-    Several processes can write into one folder. A file takes its name when it ends, which it does every few minutes
-    between two inputs; what a run that broke off had in its last file is done again by a run with `resume`.
+    A file takes its name when it ends, which it does every few minutes between two inputs; what a run that broke off had in
+    its last file is done again by a run with `resume`.
 
     Args:
         folder: where the files go.
         resume: whether files of earlier runs count; else they are deleted.
+        part: name of the one file that is written, over that of an earlier try; other files are not looked at.
 
     Raises:
         InputError: if pyarrow is not installed.
     """
 
-    def __init__(self, folder: str | Path, *, resume: bool = False) -> None:
+    def __init__(self, folder: str | Path, *, resume: bool = False, part: str | None = None) -> None:
         try:
             import pyarrow.parquet
         except ImportError as error:
@@ -49,17 +50,18 @@ class ParquetWriter:
 
         self._folder = Path(folder)
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._parts = sorted(self._folder.glob("part-*.parquet"))
+        self._only = part
+        self._parts = sorted(self._folder.glob("part-*.parquet")) if part is None else []
         self._complete: set[str] = set()
         self._number = 0
-        for part in self._parts:
+        for path in self._parts:
             if resume:
-                self._complete.update(pyarrow.parquet.read_table(part, columns=["name"])["name"].unique().to_pylist())
+                self._complete.update(pyarrow.parquet.read_table(path, columns=["name"])["name"].unique().to_pylist())
                 with suppress(ValueError, IndexError):
-                    self._number = max(self._number, int(part.stem.split("-")[1]) + 1)
+                    self._number = max(self._number, int(path.stem.split("-")[1]) + 1)
             else:
-                part.unlink()
-        self._token = secrets.token_hex(3)  # apart from those of other processes
+                path.unlink()
+        self._token = secrets.token_hex(3)  # apart from those of other runs
         self._rows: list[dict[str, Any]] = []
         self._last: MediaItem | None = None
         self._path: Path | None = None
@@ -97,7 +99,7 @@ class ParquetWriter:
 
     def _end_item(self) -> None:
         rows = self._num_rows + len(self._rows)
-        if rows >= _PART_ROWS or (rows and time.monotonic() - self._began > _PART_SECONDS):
+        if self._only is None and (rows >= _PART_ROWS or (rows and time.monotonic() - self._began > _PART_SECONDS)):
             self._finish_part()
 
     def _open(self, output: PoseOutput) -> None:
@@ -106,7 +108,7 @@ class ParquetWriter:
         import pyarrow.parquet
 
         about = {} if output.schema is None else {"hfpose.schema": json.dumps(output.schema.to_dict())}
-        self._path = self._folder / f"part-{self._number:06d}-{self._token}.parquet"
+        self._path = self._folder / f"part-{self._only or f'{self._number:06d}-{self._token}'}.parquet"
         self._number += 1
         self._writer = pyarrow.parquet.ParquetWriter(
             partial_path(self._path), _columns().with_metadata(about), compression="zstd"

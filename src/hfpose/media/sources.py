@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -206,29 +207,53 @@ class Source:
         left_out = LeftOut() if left_out is None else left_out
         return _leaves(self._inputs, self._options.recursive, left_out, self._kind)
 
-    def _jobs(self) -> Generator[Job, None, None]:
-        """Frames of videos, which are decoded in order, and for each image a function that decodes it."""
+    def items(self) -> Iterator[tuple[MediaItem, str | None]]:
+        """The inputs, and of those that cannot be read why, as far as listing them tells. Nothing is read."""
+        for item, leaf in self._items():
+            yield item, leaf.error
+
+    def _items(self) -> Iterator[tuple[MediaItem, _Leaf]]:
         namer = Namer(self._options.index_digits)
         for index, leaf in enumerate(self._leaves(self.left_out)):
             suffix = Path(leaf.source).suffix if leaf.source and leaf.kind in ("image", "video") else ""
             name = namer.index_name(index) if leaf.name is None else namer.unique(leaf.name, suffix)
             item = MediaItem(index, leaf.kind, name, leaf.source)
-            if self._options.skip is not None and self._options.skip(item):
-                continue
+            if self._options.skip is None or not self._options.skip(item):
+                yield item, leaf
+
+    def _jobs(self) -> Generator[Job, None, None]:
+        """Frames of videos, which are decoded in order, and for each image a function that decodes it."""
+        for item, leaf in self._items():
             if leaf.error is not None:
                 yield Frame(item, error=leaf.error)
-            elif leaf.kind == "image":
-                yield functools.partial(_read_image, item, leaf.payload, self._options.timeout)
-            elif leaf.kind in ("video", "stream"):
-                yield from read_video(item, leaf.payload, self._options.timeout)
-            else:
+            elif leaf.kind == "webcam":
                 yield from read_webcam(item, leaf.payload, self._options.capture_factory)
+            else:
+                yield from _read_file(item, leaf.payload, self._options.timeout)
+
+
+def _read_file(item: MediaItem, payload: Any, timeout: float) -> Iterator[Job]:
+    if item.kind in ("video", "stream"):
+        yield from read_video(item, payload, timeout)
+    else:
+        yield functools.partial(_read_image, item, payload, timeout)
+
+
+def open_items(items: Sequence[MediaItem], *, timeout: float = 30.0, read_ahead: int = 8) -> Source:
+    """A source of some of the files that another source has listed, under the names and numbers that they have there."""
+    source = _FrameSource(
+        lambda: itertools.chain.from_iterable(_read_file(item, item.source, timeout) for item in items), read_ahead
+    )
+    source.is_video = len(items) == 1 and items[0].kind == "video"
+    return source
 
 
 class _FrameSource(Source):
     """See `open_frames`."""
 
-    def __init__(self, frames: Callable[[], Iterable[Frame]], read_ahead: int) -> None:
+    is_video = False
+
+    def __init__(self, frames: Callable[[], Iterable[Job]], read_ahead: int) -> None:
         super().__init__([], _Options(False, None, 1, max(1, read_ahead), 0.0, 1, None))
         self._make_frames = frames
 

@@ -190,8 +190,8 @@ def open_writers(
     instances: Callable[[PoseOutput], list[Any]] = attrgetter("predictions"),
     resume: bool = False,
     source: Source | None = None,
-    exclusive: bool = True,
     canvas_size: tuple[int, int] | None = None,
+    part: str | None = None,
 ) -> WriterGroup:
     """The writers of one run.
 
@@ -207,8 +207,9 @@ def open_writers(
         instances: see `JsonWriter`.
         resume: whether files of an earlier run count. Give `skip=writers.is_complete` to `open_source` then.
         source: the inputs, over which nothing may be written.
-        exclusive: whether other runs are kept away from the folders, as all are but the processes of one run.
         canvas_size: of OpenPose's JSON, see `openpose_json`.
+        part: name of the part of a run that is written, see `ParquetWriter`. Without one other runs are kept away from the
+            folders.
 
     Raises:
         InputError: if a format is unknown, a folder cannot be made, drawn images would be written over inputs, or another
@@ -227,7 +228,7 @@ def open_writers(
     vis_folder = target.parent if target is not None and is_file_target(target) else target
     folders = {make_folder(Path(each)) for each in (out_dir, pred_out_dir, vis_folder) if each}
     outer = sorted(folder for folder in folders if not folders & set(folder.parents))
-    locks = [OutputLock(folder) for folder in outer] if exclusive else []
+    locks = [OutputLock(folder) for folder in outer] if part is None else []
     writers: list[Writer] = []
     if pred_out_dir:
         folder = Path(pred_out_dir)
@@ -240,7 +241,7 @@ def open_writers(
         if "csv" in formats:
             writers.append(CsvWriter(folder / "results.csv", resume=resume))
         if "parquet" in formats:
-            writers.append(ParquetWriter(folder / "results.parquet", resume=resume))
+            writers.append(ParquetWriter(folder / "results.parquet", resume=resume, part=part))
         writers += [TrackWriter(folder / kind, kind) for kind in ("trc", "bvh") if kind in formats]
     return WriterGroup([*writers, *drawings], locks)
 

@@ -1,0 +1,95 @@
+"""What `hfpose predict` is asked to do with every input, in one process or on many workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from hfpose.media.frames import Frame
+from hfpose.media.sources import Source
+from hfpose.media.writers import WriterGroup, open_writers
+from hfpose.ops.pose_nms import suppress_similar_poses
+from hfpose.pipelines import PoseEstimation3DPipeline, PoseEstimationPipeline, pipeline
+from hfpose.pipelines.direct_3d import Direct3DPipeline
+from hfpose.results import PoseOutput
+from hfpose.visualization import draw_poses, draw_poses_and_heatmaps
+
+Results = Iterator[tuple[Frame, PoseOutput]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictJob:
+    """Plain values, so that a worker elsewhere can do a part of it.
+
+    Args:
+        models: arguments of `hfpose.pipeline`; with `task` "pose-estimation-3d" for 3D.
+        finding: options of a call that concern single images.
+        tracking: those that concern frames in their order, for 2D.
+        lifting: the same for 3D.
+        drawing: options of `draw_poses`.
+        draw_heatmaps: whether heatmaps are drawn too, in 2D.
+        suppress_similar: whether similar poses are suppressed, in 2D.
+        num_instances: how many skeletons are drawn in 3D; None for all.
+        formats: of the predictions, see `open_writers`.
+    """
+
+    models: Mapping[str, Any]
+    finding: Mapping[str, Any]
+    tracking: Mapping[str, Any]
+    lifting: Mapping[str, Any]
+    drawing: Mapping[str, Any]
+    draw_heatmaps: bool
+    suppress_similar: bool
+    num_instances: int | None
+    formats: tuple[str, ...]
+
+    def load_pipeline(self, **options: Any) -> Any:
+        """The pipeline; options replace those of `models`."""
+        return pipeline(**{**self.models, **options})
+
+    def open_writers(self, **options: Any) -> WriterGroup:
+        """The writers of a run, see `hfpose.media.writers.open_writers`."""
+        return open_writers(formats=self.formats, canvas_size=self.drawing.get("canvas_size"), **options)
+
+    def open_part(self, folder: Path, part: str) -> WriterGroup:
+        """Writers for a part of the inputs of a run, into a folder that other parts write to as well."""
+        return self.open_writers(out_dir=folder, part=part)
+
+    def can_be_split(self, pipe: Any) -> bool:
+        """Whether segments of a video give what the whole one gives: not for hands in 3D, nor with heatmaps, nor where boxes
+        follow from frame to frame.
+        """
+        if self.finding.get("detect_every", 1) > 1:
+            return False
+        return type(pipe) is PoseEstimation3DPipeline or (self.is_2d(pipe) and not self.draw_heatmaps)
+
+    def results(self, pipe: Any, source: Source, draws: bool) -> Results:
+        """The frames with their results, drawn if `draws`."""
+        return self._results_2d(pipe, source, draws) if self.is_2d(pipe) else self._results_3d(pipe, source, draws)
+
+    @staticmethod
+    def is_2d(pipe: Any) -> bool:
+        """Whether a pipeline gives 2D keypoints."""
+        return type(pipe) is PoseEstimationPipeline
+
+    def _results_2d(self, pipe: Any, source: Source, draws: bool) -> Results:
+        draw = draw_poses_and_heatmaps if self.draw_heatmaps else draw_poses
+        options = {**self.finding, **self.tracking, "return_heatmaps": self.draw_heatmaps and draws}
+        for frame, output in pipe.stream(source, **options):
+            if self.suppress_similar:
+                output = suppress_similar_poses(output)
+            if draws and frame.image is not None and output.error is None:
+                output.visualization = draw(frame.image, output, **self.drawing)
+            yield frame, output
+
+    def _results_3d(self, pipe: Any, source: Source, draws: bool) -> Results:
+        options = dict(self.lifting)
+        if isinstance(pipe, Direct3DPipeline):  # without a lifter there are heights and identities alone
+            known = {field.name for field in fields(pipe.options_class)}
+            options = {name: value for name, value in self.lifting.items() if name in known}
+            if not source.is_video:
+                options |= {"track": False, "smooth": False}
+        drawing = {**self.drawing, "num_instances": self.num_instances} if draws else None
+        return pipe.stream(source, **self.finding, **options, drawing=drawing)

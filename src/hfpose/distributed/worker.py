@@ -1,0 +1,159 @@
+"""What one worker does of a run: images, whole videos, segments of videos, and joining them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import fsspec
+import torch
+
+from hfpose.distributed.job import PredictJob, Results
+from hfpose.distributed.segments import (
+    LongVideo,
+    Segment,
+    SegmentResult,
+    StoredPoses,
+    find_in_segment,
+    join_segments,
+)
+from hfpose.errors import InputError
+from hfpose.media.frames import MediaItem
+from hfpose.media.manifest import WORK_FOLDER, Journal
+from hfpose.media.sources import open_items
+
+Entries = list[dict[str, Any]]
+"""Lines of the manifest."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Inputs that a worker does in one go.
+
+    Args:
+        items: which.
+        part: names what is written of them together, different for each chunk of a run.
+    """
+
+    items: tuple[MediaItem, ...]
+    part: str
+
+
+class Worker:
+    """Does parts of a job with a pipeline of its own.
+
+    Args:
+        job: what to do.
+        out: folder or URL that results go to; a folder must be seen by all workers.
+        num_threads: of torch.
+        device: where the models go; None for what the job says.
+    """
+
+    def __init__(self, job: PredictJob, out: str, num_threads: int = 1, device: str | None = None) -> None:
+        self._job = job
+        self._out = out
+        self._num_threads = num_threads
+        self._device = device
+        self._pipe: Any = None
+
+    def start(self) -> bool:
+        """Load the models. Whether videos may be split."""
+        torch.set_num_threads(self._num_threads)
+        self._pipe = self._job.load_pipeline(**({} if self._device is None else {"device": self._device}))
+        return self._job.can_be_split(self._pipe)
+
+    def predict(self, chunk: Chunk) -> Entries:
+        """Do a chunk, and write its results."""
+        with open_items(chunk.items) as source:
+            return self._write(lambda draws: self._job.results(self._pipe, source, draws), chunk.part)
+
+    def find(self, segment: Segment) -> int:
+        """Make and keep the result of a segment, unless it is there; how many frames it has."""
+        return len(self._segment(segment).outputs)
+
+    def join(self, video: LongVideo) -> Entries:
+        """Write the result of a video whose segments are there."""
+        joined = join_segments(video, self._segment, self._redo)
+
+        def results(draws: bool) -> Results:
+            poses = StoredPoses(joined, self._segment, draws)
+            stand_in = copy.copy(self._pipe)
+            stand_in.find_poses = poses.find_poses
+            return self._job.results(stand_in, poses.source, draws)
+
+        entries = self._write(results, f"video-{video.item.index:09d}", joined.seconds)
+        files, root = _work_folder(self._out)
+        with suppress(OSError):
+            files.rm(f"{root}/{video.item.name}", recursive=True)
+        return entries
+
+    def _write(self, make_results: Any, part: str, seconds: float = 0.0) -> Entries:
+        entries: Entries = []
+        with output_folder(self._out) as folder:
+            writers = self._job.open_part(folder, part)
+            journal = Journal(folder, writers.outputs, entries.append)
+            journal.restart_clock(seconds)
+            with writers:
+                for frame, output in make_results(writers.wants_visualization):
+                    writers.write(frame, output)
+                    journal.note(frame, output)
+            journal.finish()
+        return entries
+
+    def _segment(self, segment: Segment) -> SegmentResult:
+        """The result that is kept, or else a new one."""
+        files, root = _work_folder(self._out)
+        # What is not there or was damaged, perhaps with a machine that died, is made anew.
+        with suppress(InputError, OSError):
+            content = files.cat_file(f"{root}/{segment.file_name}")
+            return SegmentResult.from_bytes(content, segment.item, self._pipe.estimator.schema)
+        return self._keep(segment, find_in_segment(segment, self._pipe, self._job.finding))
+
+    def _redo(self, segment: Segment) -> SegmentResult:
+        """A new result from frames that are counted from the beginning of the video."""
+        return self._keep(segment, find_in_segment(segment, self._pipe, self._job.finding, may_seek=False))
+
+    def _keep(self, segment: Segment, result: SegmentResult) -> SegmentResult:
+        files, root = _work_folder(self._out)
+        path = f"{root}/{segment.file_name}"
+        files.makedirs(path.rpartition("/")[0], exist_ok=True)
+        files.pipe_file(path, result.to_bytes())
+        return result
+
+
+def is_remote(out: str) -> bool:
+    """Whether results go to something that fsspec writes, such as `s3://bucket/out`, and not to a folder."""
+    return "://" in out
+
+
+@contextmanager
+def output_folder(out: str) -> Iterator[Path]:
+    """A local folder; where `out` is remote, its files are copied there when the block ends well."""
+    if not is_remote(out):
+        yield Path(out)
+        return
+    files, root = fsspec.url_to_fs(out)
+    with TemporaryDirectory(prefix="hfpose-") as name:
+        folder = Path(name)
+        yield folder
+        copy_files(files, folder, root)
+
+
+def copy_files(files: Any, folder: Path, root: str) -> None:
+    """Copy the files of a local folder to a folder of a file system of fsspec."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            target = f"{root}/{path.relative_to(folder).as_posix()}"
+            files.makedirs(target.rpartition("/")[0], exist_ok=True)
+            files.put_file(str(path), target)
+
+
+def _work_folder(out: str) -> tuple[Any, str]:
+    """File system and folder of the segments' results."""
+    files, root = fsspec.url_to_fs(out)
+    return files, f"{root}/{WORK_FOLDER}/segments"

@@ -1,0 +1,87 @@
+"""Columns of images become columns of poses."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import hfpose
+from hfpose.distributed import PoseActor
+
+pyarrow = pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'hfpose[parquet]'")
+
+
+@pytest.fixture(scope="module")
+def arrays() -> list[np.ndarray]:
+    return [np.random.default_rng(seed).integers(0, 256, (40, 60, 3), dtype=np.uint8) for seed in range(3)]
+
+
+@pytest.fixture(scope="module")
+def expected(quick, arrays) -> list[hfpose.PoseOutput]:
+    pipe = hfpose.pipeline("pose-estimation", model=quick, detector="whole_image", device="cpu")
+    return pipe(arrays, batch_size=3)
+
+
+def encoded(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "png")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def actor(quick: Path) -> PoseActor:
+    return PoseActor(quick, detector="whole_image", device="cpu", column="photo")
+
+
+@pytest.mark.parametrize("kind", ["array", "bytes", "path", "dict"])
+def test_images_of_any_kind(actor, arrays, expected, tmp_path, kind):
+    values = []
+    for number, array in enumerate(arrays):
+        path = tmp_path / f"{number}.png"
+        path.write_bytes(encoded(array))
+        of_kind = {"array": array, "bytes": encoded(array), "path": str(path), "dict": {"bytes": encoded(array)}}
+        values.append(of_kind[kind])
+    result = actor({"photo": values, "id": [5, 6, 7]})
+    assert result["id"] == [5, 6, 7]
+    for row, output in enumerate(expected):
+        np.testing.assert_array_equal(np.float32(result["keypoints"][row].as_py()), output.keypoints)
+        np.testing.assert_array_equal(np.float32(result["boxes"][row].as_py()), output.boxes)
+
+
+def test_columns_have_the_types_that_are_documented_whatever_was_found(actor, arrays):
+    full, bad = actor({"photo": arrays}), actor({"photo": [b"no image"]})
+    schema = PoseActor.arrow_schema()
+    for result in (full, bad):
+        assert {field.name: result[field.name].type for field in schema} == {
+            field.name: field.type for field in schema
+        }
+    assert bad["keypoints"].to_pylist() == [[]]
+    assert "no image" in bad["error"][0].as_py()
+
+
+def test_an_empty_batch(actor):
+    assert len(actor({"photo": []})["keypoints"]) == 0
+
+
+def test_ray_data(actor, quick, arrays, expected):
+    ray = pytest.importorskip("ray", reason="needs Ray: pip install 'hfpose[ray]'")
+    ray.init(address="local", num_cpus=1, log_to_driver=False, logging_level="error")
+    table = ray.data.from_items([{"photo": encoded(array)} for array in arrays])
+    options = {"detector": "whole_image", "device": "cpu", "column": "photo"}
+    rows = table.map_batches(
+        PoseActor, fn_constructor_kwargs={"model": str(quick), **options}, batch_size=2, concurrency=1
+    ).take_all()
+    for row, output in zip(rows, expected, strict=True):
+        np.testing.assert_allclose(np.float32(row["keypoints"]), output.keypoints, atol=1e-3)
+    ray.shutdown()
+
+
+def test_a_data_set_of_images(quick, arrays, expected):
+    datasets = pytest.importorskip("datasets", reason="needs datasets: pip install datasets")
+    table = datasets.Dataset.from_dict({"photo": [encoded(array) for array in arrays]})
+    found = table.map(PoseActor(quick, detector="whole_image", device="cpu", column="photo"), batched=True)
+    np.testing.assert_allclose(np.float32(found[1]["keypoints"]), expected[1].keypoints, atol=1e-4)

@@ -1,0 +1,62 @@
+"""Jobs of runs that workers share, and what runs have written, to be compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from hfpose.distributed.job import PredictJob
+from hfpose.media.manifest import MANIFEST, read_manifest
+
+
+def job(
+    model: Path,
+    detector: Any = "whole_image",
+    formats: tuple[str, ...] = ("json",),
+    kind: type[PredictJob] = PredictJob,
+    **changes: Any,
+) -> PredictJob:
+    """A job with a model; changes replace fields, those of `models` add to them."""
+    models = {"task": "pose-estimation", "model": model, "detector": detector, "device": "cpu"}
+    fields: dict[str, Any] = {
+        "finding": {"batch_size": 4},
+        "tracking": {},
+        "lifting": {},
+        "drawing": {"keypoint_threshold": -100, "skeleton_style": "mmpose", "black_background": False},
+        "draw_heatmaps": False,
+        "suppress_similar": False,
+        "num_instances": None,
+        "formats": formats,
+    }
+    return PredictJob(models={**models, **changes.pop("models", {})}, **{**fields, **changes})
+
+
+def write_clip(path: Path, image: np.ndarray, num_frames: int, codec: str = "mp4v") -> Path:
+    """Write a video in which an image slides to and fro."""
+    width = 3 * image.shape[1] // 4 // 2 * 2
+    height = image.shape[0] // 2 * 2
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 25, (width, height))
+    for index in range(num_frames):
+        left = int((image.shape[1] - width) * (0.5 - 0.5 * np.cos(index / 20)))
+        writer.write(np.ascontiguousarray(image[:height, left : left + width, ::-1]))
+    writer.release()
+    return path
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    """Finished files by name, without the manifest, which tells times."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.name not in (".hfpose-output", MANIFEST) and path.is_file()
+    }
+
+
+def facts(folder: Path) -> list[dict[str, object]]:
+    """The lines of the manifest without times."""
+    return [
+        {key: value for key, value in line.items() if key != "seconds"} for line in read_manifest(folder / MANIFEST)
+    ]
