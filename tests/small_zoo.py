@@ -135,7 +135,7 @@ def draw_heads(model: Any) -> None:
             continue
         if parameter.ndim > 1:
             parameter.normal_(std=(1.5 / parameter[0].numel()) ** 0.5)
-        elif name.endswith("bias"):
+        elif "class" in name and name.endswith("bias"):
             parameter.normal_(std=0.05)
 
 
