@@ -12,13 +12,13 @@ from coco_files import people_content, write_json, write_people
 from hfpose.annotations import (
     annotated_schema,
     check_keypoints,
-    ground_truth,
     image_boxes,
     pose_instances,
     read_coco,
     read_schema,
 )
 from hfpose.errors import ConfigError, InputError
+from hfpose.evaluation.coco import ground_truth
 from hfpose.keypoints import load_schema
 
 COCO = load_schema("coco")

@@ -289,7 +289,7 @@ def pose_instances(coco: CocoFile, schema: KeypointSchema) -> PoseInstances:
         reason, box = _box(annotation, coco.images[index].size)
         keypoints = None
         if reason is None:
-            reason, keypoints = _keypoints(annotation, schema)
+            reason, keypoints = annotated_keypoints(annotation, schema)
         if reason is not None or box is None or keypoints is None:
             coco.leave_out(annotation, str(reason))
         else:
@@ -366,7 +366,7 @@ def _box(annotation: Mapping[str, Any], size: tuple[int, int] | None) -> tuple[s
     return None, box.astype(np.float32)
 
 
-def _keypoints(annotation: Mapping[str, Any], schema: KeypointSchema) -> tuple[str | None, np.ndarray | None]:
+def annotated_keypoints(annotation: Mapping[str, Any], schema: KeypointSchema) -> tuple[str | None, np.ndarray | None]:
     """Why an annotation has no keypoints that can be used, or (K, 3) x, y, visibility."""
     given = given_keypoints(annotation, schema)
     if given is None:
@@ -468,45 +468,3 @@ def read_schema(name_or_path: str | Path) -> KeypointSchema:
     if path.suffix.lower() == ".json":
         return KeypointSchema.from_dict(read_json(path))
     return load_schema(str(name_or_path))
-
-
-def ground_truth(
-    coco: CocoFile, category_ids: Sequence[Any], schema: KeypointSchema | None = None, *, counts_stated: bool = False
-) -> dict[str, Any]:
-    """The content of a file as pycocotools wants it.
-
-    What annotations may lack is filled in: `area` from the box, `num_keypoints`, `iscrowd`. Those whose box cannot be
-    read do not take part; those whose keypoints cannot be read have none, so that what is found there is not wrong. Both are
-    counted in `coco.left_out`.
-
-    Args:
-        coco: the file.
-        category_ids: the categories that take part.
-        schema: of the keypoints; None where boxes are measured.
-        counts_stated: take `num_keypoints` from the file where it is there: CrowdPose counts the visible ones alone.
-    """
-    annotations: list[dict[str, Any]] = []
-    for annotation in coco.annotations:
-        if annotation.get("category_id") not in category_ids:
-            continue
-        box = finite_numbers(annotation.get("bbox"))
-        if box is None or len(box) != 4:
-            coco.leave_out(annotation, "bbox that is not x, y, width, height")
-            continue
-        area = finite_numbers([annotation.get("area")]) or [box[2] * box[3] * AREA_OF_BOX]
-        crowd = int(bool(annotation.get("iscrowd")))
-        entry = dict(annotation, id=len(annotations) + 1, iscrowd=crowd, bbox=box, area=area[0])  # the id 0 means none
-        if schema is not None:
-            reason, read = _keypoints(annotation, schema)
-            if reason is not None and not crowd:
-                coco.leave_out(annotation, reason)
-            keypoints = np.zeros((schema.num_keypoints, 3)) if read is None else read
-            stated = annotation.get("num_keypoints") if counts_stated else None
-            count = int((keypoints[:, 2] > 0).sum()) if stated is None else stated
-            entry |= {"keypoints": keypoints.flatten().tolist(), "num_keypoints": count}
-        annotations.append(entry)
-    return {
-        "images": [{"id": image.id} for image in coco.images],
-        "categories": [{"id": category_id} for category_id in category_ids],
-        "annotations": annotations,
-    }
