@@ -72,7 +72,7 @@ def test_code_beside_a_model_is_not_run(folder: Path, tmp_path: Path) -> None:
         model_type="unknown",
         auto_map={"AutoConfig": "evil.Model", "AutoModelForObjectDetection": "evil.Model"},
     )
-    with pytest.raises(ConfigError, match="trust_remote_code"):
+    with pytest.raises(ConfigError, match="which hfpose does not run"):
         load_stage(folder, "detector")
     assert not evil.exists()
 
