@@ -16,10 +16,10 @@ demo: $(VENV)/.installed
 	$(BIN)/python docs/demo.py
 
 test: $(VENV)/.installed-test lint
-	$(BIN)/python -m pytest --numprocesses auto --durations 20
+	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup --durations 20
 
 test-extras: $(VENV)/.installed-extras
-	$(BIN)/python -m pytest --numprocesses auto $(TESTS_OF_EXTRAS)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup --durations 10 $(TESTS_OF_EXTRAS)
 
 # transformers' own common tests, out of the source distribution of the installed version, over all our models.
 test-transformers: $(VENV)/.installed-transformers-tests

@@ -11,24 +11,21 @@ import sys
 import pytest
 from PIL import Image
 
+from command_line import run_command
 from hfpose.hub.zoo import list_entries
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "hfpose", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["models"]])
 def test_answers_take_less_than_two_seconds(arguments):
     before = os.times()
-    assert run(*arguments).returncode == 0
+    done = subprocess.run([sys.executable, "-m", "hfpose", *arguments], capture_output=True, timeout=120)
+    assert done.returncode == 0
     after = os.times()  # of the processor, whatever else the machine is doing
     assert after.children_user + after.children_system - before.children_user - before.children_system < 2
 
 
 def test_models_lists_every_name_once():
-    listed = json.loads(run("models", "--json").stdout)
+    listed = json.loads(run_command("models", "--json").stdout)
     assert [model["name"] for model in listed] == ["demo", "demo3d", *(entry.name for entry in list_entries())]
     human = next(model for model in listed if "human" in model["aliases"] and model["task"] == "pose")
     assert human["default_detector"] == "rtmdet_m_640-8xb32_coco-person"
@@ -36,18 +33,18 @@ def test_models_lists_every_name_once():
 
 
 def test_models_tells_of_those_that_need_no_network():
-    assert "demo and demo3d come with hfpose" in run("models").stdout
+    assert "demo and demo3d come with hfpose" in run_command("models").stdout
 
 
 def test_models_of_one_task():
-    table = run("models", "--task", "detector").stdout
+    table = run_command("models", "--task", "detector").stdout
     assert "rtmdet_m_640" in table
     assert "rtmpose-m" not in table
-    assert run("models", "--task", "nonsense").returncode == 2
+    assert run_command("models", "--task", "nonsense").returncode == 2
 
 
 def test_predict_writes_predictions_and_images(tiny_pose, person_detector, photo, tmp_path):
-    done = run("predict", photo, "--pose2d", tiny_pose, "--det-model", person_detector, "--out-dir", tmp_path)
+    done = run_command("predict", photo, "--pose2d", tiny_pose, "--det-model", person_detector, "--out-dir", tmp_path)
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(
         rf"hfpose: 1 image, 4 instances in [\d.]+ s; results in {re.escape(str(tmp_path))}\n", done.stderr
@@ -59,7 +56,7 @@ def test_predict_writes_predictions_and_images(tiny_pose, person_detector, photo
 
 
 def test_one_bad_input_costs_the_exit_code_but_not_the_others(tiny_pose, person_detector, photo, tmp_path):
-    done = run(
+    done = run_command(
         *("predict", tmp_path / "missing.jpg", photo),
         *("--pose2d", tiny_pose, "--det-model", person_detector, "--pred-out-dir", tmp_path / "out"),
     )
@@ -71,22 +68,22 @@ def test_one_bad_input_costs_the_exit_code_but_not_the_others(tiny_pose, person_
 
 def test_resume_skips_what_is_complete(tiny_pose, photo, tmp_path):
     command = ["predict", photo, "--pose2d", tiny_pose, "--det-model", "whole_image", "--pred-out-dir", tmp_path]
-    assert run(*command).returncode == 0
+    assert run_command(*command).returncode == 0
     written = tmp_path / f"{photo.stem}.json"
     stamp = written.stat().st_mtime_ns
-    assert run(*command, "--resume").returncode == 0
+    assert run_command(*command, "--resume").returncode == 0
     assert written.stat().st_mtime_ns == stamp
-    assert run(*command).returncode == 0
+    assert run_command(*command).returncode == 0
     assert written.stat().st_mtime_ns > stamp
 
 
 def test_without_output_folders_a_line_says_what_was_found(tiny_pose, person_detector, photo):
-    done = run("predict", photo, "--pose2d", tiny_pose, "--det-model", person_detector)
+    done = run_command("predict", photo, "--pose2d", tiny_pose, "--det-model", person_detector)
     assert done.stdout.strip().endswith("4 found, 0.88, 0.88, 0.75, 0.65")
 
 
 def test_errors_are_one_line(tmp_path):
-    done = run("predict", tmp_path / "x.jpg", "--pose2d", "humann")
+    done = run_command("predict", tmp_path / "x.jpg", "--pose2d", "humann")
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert "human" in done.stderr
@@ -95,13 +92,13 @@ def test_errors_are_one_line(tmp_path):
 def test_convert_and_its_errors(shared, tmp_path):
     checkpoint = shared / "weights" / "rtmdet_nano_person_folded.pth"
     name = "rtmdet_nano_320-8xb32_coco-person"
-    done = run("convert", name, "--checkpoint", checkpoint, "--output", tmp_path / "converted")
+    done = run_command("convert", name, "--checkpoint", checkpoint, "--output", tmp_path / "converted")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert (tmp_path / "converted" / "model.safetensors").is_file()
-    wrong = run("convert", "rtmdet_s_8xb32-300e_coco", "--checkpoint", checkpoint, "--output", tmp_path / "no")
+    wrong = run_command("convert", "rtmdet_s_8xb32-300e_coco", "--checkpoint", checkpoint, "--output", tmp_path / "no")
     assert wrong.returncode == 2
     assert "of another shape" in wrong.stderr
     assert "Traceback" not in wrong.stderr
-    nothing = run("convert", "--checkpoint", checkpoint, "--output", tmp_path / "no")
+    nothing = run_command("convert", "--checkpoint", checkpoint, "--output", tmp_path / "no")
     assert nothing.returncode == 2

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from checkpoint_host import CheckpointHost, zoo_environment
+from command_line import run_command
 from fake_conversion import convert
 from golden import Golden
 from hub_server import USER, HubServer
@@ -47,7 +48,10 @@ def run(tmp_path: Path, *command: str, **environment: str) -> subprocess.Complet
 
 
 def hfpose(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return run(tmp_path, "-m", "hfpose", *arguments, **environment)
+    """The command in a process of its own where libraries read the environment when they are imported."""
+    if environment:
+        return run(tmp_path, "-m", "hfpose", *arguments, **environment)
+    return run_command(*arguments, folder=tmp_path, environment={"HFPOSE_CACHE": str(tmp_path / "cache")})
 
 
 def test_download_fetches_what_it_can_and_says_what_it_could_not(tmp_path: Path) -> None:
@@ -68,7 +72,9 @@ def test_download_fetches_what_it_can_and_says_what_it_could_not(tmp_path: Path)
 def test_convert_says_what_it_left_out(tmp_path: Path) -> None:
     state = {**Golden("detect", DETECTOR).state_dict(), "trained_for": 600}
     torch.save({"state_dict": state}, tmp_path / "checkpoint.pth")
-    done = hfpose(tmp_path, "convert", DETECTOR, "--checkpoint", "checkpoint.pth", "--output", "converted")
+    done = run(
+        tmp_path, "-m", "hfpose", "convert", DETECTOR, "--checkpoint", "checkpoint.pth", "--output", "converted"
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Wrote converted.")
     assert done.stderr == (

@@ -353,7 +353,7 @@ def test_a_3d_model_given_as_a_2d_one(predict, tiny_lifter, photo, tiny_pose, mo
     """As for `pipeline`, its name is enough."""
     make = hfpose.pipeline
     monkeypatch.setattr(
-        "hfpose.pipelines.pipeline",
+        "hfpose.distributed.job.pipeline",
         lambda task, **options: make(task, **{**options, "pose": tiny_pose, "detector": "whole_image"}),
     )
     code, out, _ = predict(photo, "--pose2d", tiny_lifter, "--device", "cpu")

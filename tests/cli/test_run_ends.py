@@ -16,6 +16,7 @@ import pytest
 import typer
 
 import hfpose
+from command_line import run_command
 from hfpose import cli
 from small_zoo import write_video
 
@@ -32,7 +33,7 @@ def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[st
 
 
 def test_version():
-    assert run("--version").stdout == f"hfpose {hfpose.__version__}\n"
+    assert run_command("--version").stdout == f"hfpose {hfpose.__version__}\n"
 
 
 def test_env_tells_versions_devices_and_caches(tmp_path):
@@ -64,20 +65,22 @@ def test_the_end_of_a_run_tells_what_was_left_out_and_skipped(tiny_pose, photo, 
     (folder / "a.jpg").symlink_to(photo)
     (folder / "bad.jpg").write_bytes(b"nothing")
     arguments = ("predict", folder, "--pose2d", tiny_pose, "--det-model", "whole_image", "--out-dir", tmp_path / "out")
-    lines = run(*arguments).stderr.splitlines()
+    lines = run_command(*arguments).stderr.splitlines()
     assert f"{folder / 'bad.jpg'}" in lines[0]
     assert lines[1].startswith("hfpose: 1 image, 1 instance in ")
     assert lines[2] == "hfpose: 1 error, see above"
     assert sorted(line.rpartition("/")[2] for line in lines[3:]) == ["clip.mp4", "trap.jpg"]
     assert all(line.startswith("hfpose: left out: 1 x ") for line in lines[3:])
-    again = run(*arguments, "--resume").stderr
+    again = run_command(*arguments, "--resume").stderr
     assert "hfpose: 0 images, 0 instances" in again
     assert "hfpose: 1 input skipped: complete since an earlier run" in again
 
 
 def test_the_end_of_a_run_over_a_video_counts_frames(tiny_pose, tmp_path):
     clip = write_video(tmp_path / "clip.mp4", 3)
-    done = run("predict", clip, "--pose2d", tiny_pose, "--det-model", "whole_image", "--pred-out-dir", tmp_path / "p")
+    done = run_command(
+        "predict", clip, "--pose2d", tiny_pose, "--det-model", "whole_image", "--pred-out-dir", tmp_path / "p"
+    )
     assert "hfpose: 3 video frames, 3 instances in " in done.stderr
     assert done.stderr.endswith(f"; results in {tmp_path / 'p'}\n")
 
@@ -117,7 +120,7 @@ def test_an_interrupt_names_resume_and_leaves_nothing_half_written(kind, tiny_po
 @pytest.mark.parametrize("place", ["file", "file/below"])
 def test_an_output_folder_that_is_a_file_is_one_sentence(place, tiny_pose, photo, tmp_path):
     (tmp_path / "file").write_text("mine")
-    done = run("predict", photo, "--pose2d", tiny_pose, "--out-dir", tmp_path / place)
+    done = run_command("predict", photo, "--pose2d", tiny_pose, "--out-dir", tmp_path / place)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert f"'{tmp_path / 'file'}' is a file" in line

@@ -470,6 +470,19 @@ def test_batch_size_batches(whole_image, noise, monkeypatch):
         whole_image(noise(), batch_size=0)
 
 
+def test_detect_every(tiny_pose, person_detector, write_clip, monkeypatch):
+    inferencer = MMPoseInferencer(str(tiny_pose), det_model=str(person_detector), device="cpu")
+    monkeypatch.setattr("hfpose.pipelines.base.is_anybody_lost", lambda output: False)  # nobody is in noise
+    looked = []
+    detector = type(inferencer.pipeline.detector)
+    detect = detector.__call__
+    monkeypatch.setattr(detector, "__call__", lambda *given: looked.append(1) or detect(*given))
+    for every, times in ((1, 5), (3, 2)):
+        looked.clear()
+        list(inferencer(str(write_clip()), detect_every=every))
+        assert len(looked) == times
+
+
 def test_flip_test_as_the_image_processor_says(tiny_pose, noise, tmp_path):
     model = hfpose.RTMPoseForPoseEstimation.from_pretrained(tiny_pose)
     model.save_pretrained(tmp_path)

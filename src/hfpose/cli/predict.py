@@ -367,7 +367,8 @@ def predict(
         },
         tracking={"track": track and association, **over_time},
         lifting={
-            "track": association,
+            # By default videos are tracked, and images are not taken for one.
+            "track": association if track or use_oks_tracking else None,
             **over_time,
             "do_normalize_boxes": False if disable_norm_pose_2d else None,
             "online": online,

@@ -15,6 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalToken
 from huggingface_hub.utils import validate_repo_id
 
 from hfpose.errors import HFPoseError
+from hfpose.hub.cache import RECORD_NAME
 from hfpose.hub.cards import model_card, saved_pipeline_card
 from hfpose.keypoints import KeypointSchema
 
@@ -113,7 +114,8 @@ def push_folder(
     Raises:
         UploadError: the Hub refused.
     """
-    paths = sorted({path for pattern in _PUSHED_FILES for path in folder.rglob(pattern) if path.is_file()})
+    found = {path for pattern in _PUSHED_FILES for path in folder.rglob(pattern) if path.is_file()}
+    paths = sorted(path for path in found if path.name != RECORD_NAME)  # which is of this machine's cache
     files: dict[str, Path | bytes] = {path.relative_to(folder).as_posix(): path for path in paths}
     files[REPOCARD_NAME] = card.encode()
     sizes = tuple(
