@@ -26,6 +26,7 @@ def run(benchmark, folder: Path, *arguments: str) -> tuple[str, dict]:
     return (folder / f"{name}.md").read_text(), json.loads((folder / f"{name}.json").read_text())
 
 
+@pytest.mark.slow
 def test_end_to_end(tmp_path):
     text, results = run(end_to_end, tmp_path, "--systems", "hfpose torch", "--people", "1")
     image, clip = results["images"]["1"]["hfpose torch"], results["clip"]["hfpose torch"]
@@ -48,6 +49,7 @@ def test_int8_is_exported_and_runs_and_its_error_is_that_of_trained_weights(tmp_
     assert "| The demo's RTMPose | 1 images of calibration |" in end_to_end._error_table(errors)
 
 
+@pytest.mark.slow
 def test_stages(tmp_path):
     text, results = run(stages, tmp_path, "--parts", "video", "people")
     assert results["video"]["1080p"]["frames"] == 5

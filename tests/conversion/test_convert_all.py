@@ -24,6 +24,7 @@ CACHED = "rtmdet_tiny_8xb32-300e_coco"
 GONE = "rtmdet_s_8xb32-300e_coco"
 
 
+@pytest.mark.slow
 def test_each_model_is_converted_found_or_reported(tmp_path: Path) -> None:
     weights = tmp_path / "checkpoints"
     weights.mkdir()

@@ -64,6 +64,7 @@ def test_cards_in_the_repository_are_current() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_check_names_what_is_not_current(tmp_path: Path) -> None:
     script = runpy.run_path(str(SCRIPT))
     script["write"](tmp_path)

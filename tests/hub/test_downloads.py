@@ -312,6 +312,7 @@ def start_child(server: FileServer, folder: Path, **environment: str) -> subproc
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_once_fetch_once(server: FileServer, tmp_path: Path) -> None:
     server.add_fault(PATH, Fault(delay=0.02))
     children = [start_child(server, tmp_path) for _ in range(4)]

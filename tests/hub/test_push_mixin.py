@@ -104,6 +104,7 @@ def test_alias_becomes_a_model_that_transformers_loads(host: CheckpointHost, tmp
     assert run(DETECT, tmp_path) == "RTMDetForObjectDetection\n"
 
 
+@pytest.mark.slow
 def test_pipeline_from_an_empty_cache_and_again_without_a_request(host: CheckpointHost, tmp_path: Path) -> None:
     first = run(PREDICT, tmp_path)
     assert len(json.loads(first)[0]) == 17

@@ -407,6 +407,7 @@ def test_offline_with_an_empty_cache_there_are_three_ways_out(host: CheckpointHo
     assert host.requests == []
 
 
+@pytest.mark.slow
 def test_ten_processes_at_once_fetch_and_convert_once(host: CheckpointHost, tmp_path: Path) -> None:
     path = host.add(NAME, CHECKPOINT)
     host.add_fault(path, Fault(delay=0.05))
@@ -429,6 +430,7 @@ def test_killed_while_downloading(host: CheckpointHost, tmp_path: Path) -> None:
     assert "Range" in host.requests[-1].headers
 
 
+@pytest.mark.slow
 def test_killed_while_converting(host: CheckpointHost, tmp_path: Path) -> None:
     hangs = tmp_path / "hangs"
     child = Child(NAME, tmp_path, HANG=str(hangs))
@@ -468,6 +470,7 @@ def test_repository_of_a_pipeline(server: HubServer, tmp_path: Path) -> None:
     assert "detector/model.safetensors" in listed
 
 
+@pytest.mark.slow
 def test_revision_of_a_repository(server: HubServer, tmp_path: Path) -> None:
     old = server.publish("someone/model", model_files(version=1))
     server.publish("someone/model", model_files(version=2))
@@ -486,6 +489,7 @@ def test_repository_or_revision_that_is_not_there(
     assert output.startswith(f"UnknownModelError The Hub has no model repository '{name}'")
 
 
+@pytest.mark.slow
 def test_repository_without_safetensors(server: HubServer, tmp_path: Path) -> None:
     server.publish("someone/model", {"config.json": b"{}", "pytorch_model.bin": b"pickle"})
     assert "CheckpointError" in resolve_remote("someone/model", server, tmp_path)
@@ -518,6 +522,7 @@ def test_offline_a_repository_comes_from_the_cache_of_the_hub(server: HubServer,
     assert server.requests == []
 
 
+@pytest.mark.slow
 def test_offline_with_an_empty_cache_of_the_hub(server: HubServer, tmp_path: Path) -> None:
     output = resolve_remote("someone/model", server, tmp_path, HF_HUB_OFFLINE="1")
     assert output.startswith("DownloadError The hub repository 'someone/model' is not in the cache")
@@ -546,6 +551,7 @@ def test_namespace_makes_names_mean_its_repositories(host: CheckpointHost, serve
     assert host.requests == []
 
 
+@pytest.mark.slow
 def test_namespace_without_the_model_says_how_to_push_it(
     host: CheckpointHost, server: HubServer, tmp_path: Path
 ) -> None:
@@ -555,6 +561,7 @@ def test_namespace_without_the_model_says_how_to_push_it(
     assert host.requests == []
 
 
+@pytest.mark.slow
 def test_namespace_that_is_none(host: CheckpointHost, server: HubServer, tmp_path: Path) -> None:
     output = resolve_remote(NAME, server, tmp_path, HFPOSE_NAMESPACE="../up")
     assert output.startswith(f"UnknownModelError '../up/{NAME}' cannot be the id of a hub repository")

@@ -129,6 +129,7 @@ def test_pushed_pipeline_names_its_parts_as_base_models(pushed_hub: Hub) -> None
     assert pushed_hub.card(f"{POSE}-pipeline").data.base_model == [f"{USER}/{POSE}", f"{USER}/{DETECTOR}"]
 
 
+@pytest.mark.slow
 def test_fresh_process_gets_the_same_outputs_from_the_repositories(pushed_hub: Hub) -> None:
     run(COMPARE, pushed_hub.folder, pushed_hub.environment)
 

@@ -108,6 +108,7 @@ def pushed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushed]:
         (DETECTED_HANDS, "HandPose3DPipeline", (42, 3)),
     ],
 )
+@pytest.mark.slow
 def test_fresh_process_gets_the_same_answers(pushed: Pushed, repo_id: str, kind: str, shape: tuple[int, int]) -> None:
     index = pushed.printed.index(repo_id)
     assert pushed.loaded[index] == kind

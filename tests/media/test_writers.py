@@ -318,7 +318,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 ALL_FORMATS = "json,coco,openpose,csv"
 
 
-@pytest.mark.parametrize("kill_after", [1, 4, 7, 11])
+@pytest.mark.parametrize("kill_after", [4, *(pytest.param(count, marks=pytest.mark.slow) for count in (1, 7, 11))])
 def test_killed_run_leaves_nothing_half_written_and_can_be_resumed(
     images: Path,
     write_video: Callable[..., Path],

@@ -76,6 +76,7 @@ def test_auto_classes_load_folders(tiny_pose, person_detector):
     assert isinstance(detector, hfpose.RTMDetForObjectDetection)
 
 
+@pytest.mark.slow
 def test_results_are_the_same_where_torchvision_is_said_to_be_installed(tiny_pose):
     """transformers chooses another backend of image processors where torchvision is there; ours has but one."""
     code = f"""

@@ -285,6 +285,7 @@ def test_pipelines_in_3d_are_split_too(make_3d, tmp_path):
     assert_same_results(pipe, plain)
 
 
+@pytest.mark.slow
 def test_saved_pipelines_are_spread_as_they_are_loaded(make, make_3d, tmp_path):
     for maker, kind in ((make, hfpose.PoseEstimationPipeline), (make_3d, hfpose.PoseEstimation3DPipeline)):
         plain = maker()

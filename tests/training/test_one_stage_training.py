@@ -31,6 +31,7 @@ def scenes(processor, count: int):
     return InstanceCollator(processor)([make(data.load(index, rng), rng, 0.0) for index in range(count)])
 
 
+@pytest.mark.slow
 def test_rtmo_finds_people_after_training_whom_it_did_not_find_before():
     torch.manual_seed(0)
     config = hfpose.RTMOConfig(

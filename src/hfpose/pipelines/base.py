@@ -277,7 +277,10 @@ class PosePipeline(StagedPipeline):
                 output = None if found is None else self._poses_in(image, found, options)
                 is_detected = output is None or is_anybody_lost(output)
                 if is_detected:
-                    output = self._poses_in(image, self._detect([image], options)[0], options)
+                    (found,) = self.detector([image.image], options.least_box_score, options.detector_nms_threshold)
+                    if options.whole_image_fallback:
+                        (found,) = _or_whole([image], [found])
+                    output = self._poses_in(image, found, options)
                 assert output is not None
                 follower.update(output, is_detected)
                 yield frame, output
@@ -286,13 +289,6 @@ class PosePipeline(StagedPipeline):
         """The result of one image with boxes."""
         assert isinstance(self.estimator, TopDownEstimator)
         return self._output(image, found, self.estimator([image.image], [found[0]], options)[0])
-
-    def _detect(self, images: Sequence[UsableImage], options: CallOptions) -> list[ImageBoxes]:
-        """What the detector finds in images; where that is nothing and options say so, the image as one box."""
-        assert self.detector is not None
-        pixels = [image.image for image in images]
-        found = self.detector(pixels, options.box_threshold or 0.0, options.detector_nms_threshold)
-        return _or_whole(images, found) if options.whole_image_fallback else found
 
     def _batches(
         self, source: Source, boxes: Iterable[Any] | None, options: CallOptions
@@ -305,8 +301,11 @@ class PosePipeline(StagedPipeline):
             images = [image for image in checked if isinstance(image, UsableImage)]
             found = self._known_boxes(images)
             if found is None:
-                found = self._detect(images, options)
-            elif options.whole_image_fallback and not self.is_one_stage:
+                assert self.detector is not None
+                pixels = [image.image for image in images]
+                detections = self.detector.detections(pixels, options.least_box_score)
+                found = self.detector.select(detections, options.detector_nms_threshold)
+            if options.whole_image_fallback and not self.is_one_stage:
                 found = _or_whole(images, found)
             yield _Batch(batch, checked, images, found)
 

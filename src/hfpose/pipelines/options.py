@@ -90,6 +90,10 @@ class CallOptions:
             raise InputError("smooth=True needs track=True: keypoints are smoothed along the frames of each identity.")
 
     @property
+    def least_box_score(self) -> float:
+        return self.box_threshold or 0.0
+
+    @property
     def detector_nms_threshold(self) -> float:
         return NMS_THRESHOLD if self.nms_threshold is None else self.nms_threshold
 

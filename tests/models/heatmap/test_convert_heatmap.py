@@ -31,6 +31,7 @@ def published_models() -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_every_published_model_is_built() -> None:
     names = published_models()
     assert len(names) >= NUM_TESTED

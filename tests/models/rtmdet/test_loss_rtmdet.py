@@ -52,6 +52,7 @@ def test_an_image_without_boxes_has_a_finite_loss(model):
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
+@pytest.mark.slow
 def test_a_few_steps_on_eight_images_find_their_boxes(model):
     images, labels = squares(8)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3, weight_decay=0)
