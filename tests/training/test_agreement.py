@@ -61,7 +61,7 @@ def test_boxes_learned_by_heart_are_found_where_they_are(scenes, tmp_path):
     )
     model = hfpose.RTMDetForObjectDetection(config)
     processor = hfpose.RTMDetImageProcessor(size={"height": 128, "width": 128})
-    settings = replace(SETTINGS, num_steps=90, batch_size=2)
+    settings = replace(SETTINGS, num_steps=200, batch_size=2)
     stream = SampleStream(images, FittedImages(processor, None), settings.num_steps * settings.batch_size)
     train(model, stream, DetectionCollator(processor), tmp_path, settings)
     run = evaluate_detector(Stage(model, processor), coco)

@@ -161,8 +161,9 @@ class YOLOXForObjectDetection(YOLOXPreTrainedModel):
         features = self.neck(self.backbone(pixel_values).feature_maps)
         class_levels, box_levels, objectness_levels = self.head(features)
         shapes = [(level.shape[-2], level.shape[-1]) for level in box_levels]
-        points = level_points(shapes, self.config.strides, pixel_values.device)
-        strides = level_strides(shapes, self.config.strides, pixel_values.device)
+        device = box_levels[0].device  # where the head is, in a model that is spread over devices
+        points = level_points(shapes, self.config.strides, device)
+        strides = level_strides(shapes, self.config.strides, device)
         logits, objectness = flatten_levels(class_levels), flatten_levels(objectness_levels)[..., 0]
         regressions = flatten_levels(box_levels).float()
         boxes, loss = decode_center_boxes(regressions, points, strides), None
