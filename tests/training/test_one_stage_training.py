@@ -122,7 +122,7 @@ def test_fine_tuning_writes_a_folder_that_pipelines_load(name, tmp_path):
     )  # fmt: skip
     messages: list[str] = []
     fine_tune(task, tell=messages.append)
-    assert any(message.startswith("Training on 4 samples") for message in messages)
+    assert any(message.startswith("Training pose model on 4 samples") for message in messages)
     assert messages[-1].startswith("On people.json, boxes of its own: AP ")
     assert json.loads((tmp_path / "after" / "config.json").read_text())["model_type"] == name
     pipe = pipeline("pose-estimation", model=tmp_path / "after", device="cpu")
