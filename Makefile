@@ -9,7 +9,7 @@ PIP_OPTIONS := --disable-pip-version-check --quiet --constraint constraints.txt
 # Tests of features whose packages are optional; `make test` skips them where these are absent.
 TESTS_OF_EXTRAS := tests/backends/test_auto_backend.py tests/backends/test_graph_backend.py \
 	tests/backends/test_onnx_graphs.py tests/media/test_parquet.py tests/media/test_heic.py \
-	tests/visualization/test_interactive.py tests/distributed/test_actor.py tests/distributed/test_ray_run.py \
+	tests/visualization/test_interactive.py tests/distributed/test_actor.py \
 	tests/examples
 
 demo: $(VENV)/.installed
@@ -29,7 +29,7 @@ test-transformers: $(VENV)/.installed-transformers-tests
 test-rendered-people: $(VENV)/.installed-test
 	$(BIN)/python -m pytest --numprocesses auto tools/rendered_people/tests
 
-test-slow: $(VENV)/.installed-test
+test-slow: $(VENV)/.installed-extras
 	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/.installed-test

@@ -18,7 +18,8 @@ from hfpose.media.sources import Source, open_source
 from shared_runs import facts, job, write_clip, written
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'hfpose[ray]'")
-pytestmark = pytest.mark.xdist_group("ray")  # one cluster at a time
+# One cluster at a time; with two cores the workers take minutes to start.
+pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.slow]
 
 NOISE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 CLUSTER = Cluster("auto", num_workers=3, gpus_per_worker=0)
