@@ -84,8 +84,9 @@ def test_the_snippets_are_found() -> None:
 
 @pytest.mark.parametrize("index", range(len(SNIPPETS)))
 def test_snippets_run(folder: Path, index: int) -> None:
-    if "onnxruntime" in SNIPPETS[index]:
-        pytest.importorskip("onnxruntime")
+    for package in ("onnxruntime", "openvino"):
+        if package in SNIPPETS[index]:
+            pytest.importorskip(package, reason=f"needs {package}: pip install 'hfpose[{package}]'")
     begun = {"pipeline": hfpose.pipeline}
     if "pipe(" in SNIPPETS[index] and "pipe =" not in SNIPPETS[index]:
         begun["pipe"] = hfpose.pipeline("pose-estimation", model="human")
