@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _INPUT, _MODELS, _FINDING, _TIME = "Input", "Models", "Finding people", "People over time"
 _3D, _OUTPUT, _DRAWING, _RAY = "3D", "Output", "Drawing", "Many machines"
 _TRUE, _FALSE = ("true", "yes", "t", "y", "1"), ("false", "no", "f", "n", "0")
-_VIDEO_WAIT = 1e-5  # seconds; a frame of a video is shown until the next one is ready
 
 
 def _option(panel: str, help: str, **settings: Any) -> Any:

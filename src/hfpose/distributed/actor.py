@@ -19,7 +19,7 @@ class PoseActor:
         dataset.map(PoseActor("human"), batched=True, batch_size=32)
 
     The models are loaded at the first batch, so each worker has its own. `datasets` takes the types of columns from the
-    first batch; where nobody may be in it, give `map` the argument `features`, made of `PoseActor.arrow_schema()` by
+    first batch; where it may find no instance, give `map` the argument `features`, made of `PoseActor.arrow_schema()` by
     `datasets.Features.from_arrow_schema`.
 
     Args:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 from hfpose.media.frames import Frame
@@ -52,10 +51,6 @@ class PredictJob:
     def open_writers(self, **options: Any) -> WriterGroup:
         """The writers of a run, see `hfpose.media.writers.open_writers`."""
         return open_writers(formats=self.formats, canvas_size=self.drawing.get("canvas_size"), **options)
-
-    def open_part(self, folder: Path, part: str) -> WriterGroup:
-        """Writers for a part of the inputs of a run, into a folder that other parts write to as well."""
-        return self.open_writers(out_dir=folder, part=part)
 
     def can_be_split(self, pipe: Any) -> bool:
         """Whether segments of a video give what the whole one gives: not for hands in 3D, nor with heatmaps, nor where boxes

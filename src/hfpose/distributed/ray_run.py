@@ -58,9 +58,8 @@ class Cluster:
         except ImportError as error:
             raise InputError("Runs on many workers need Ray: pip install 'hfpose[ray]'") from error
         if not ray.is_initialized():
-            address = None if self.address == "local" else self.address
             try:
-                ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR)
+                ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, ValueError) as error:
                 raise InputError(f"There is no Ray cluster at {self.address!r}: {error}") from error
         resources = ray.cluster_resources()

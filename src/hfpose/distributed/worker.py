@@ -95,7 +95,7 @@ class Worker:
     def _write(self, make_results: Any, part: str, seconds: float = 0.0) -> Entries:
         entries: Entries = []
         with output_folder(self._out) as folder:
-            writers = self._job.open_part(folder, part)
+            writers = self._job.open_writers(out_dir=folder, part=part)
             journal = Journal(folder, writers.outputs, entries.append)
             journal.restart_clock(seconds)
             with writers:

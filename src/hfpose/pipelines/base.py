@@ -264,7 +264,7 @@ class PosePipeline(StagedPipeline):
                         yield frame, self._output(image, next(found), next(poses))
 
     def _follow_people(self, source: Source, options: CallOptions) -> Results:
-        """The frames one by one, with the detector at every `detect_every`th and where somebody was lost."""
+        """The frames one by one, with the detector at every `detect_every`th and where a person was lost."""
         assert self.detector is not None and isinstance(self.estimator, TopDownEstimator)
         follower = BoxFollower(options.detect_every)
         with source:

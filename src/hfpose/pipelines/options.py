@@ -34,7 +34,7 @@ class CallOptions:
         keypoint_threshold: minimum score of a keypoint that is drawn.
         batch_size: images that are read and go through the detector at once.
         detect_every: the detector looks at every so many frames of a video, one by one. Between them boxes are the extent
-            of the keypoints of the frame before, times 1.25, and go on as the person moved; somebody who is lost (a mean
+            of the keypoints of the frame before, times 1.25, and go on as the person moved; a person who is lost (a mean
             keypoint score below 0.3) has the detector look at once. New people are seen when it looks.
         pose_batch_size: crops that go through the pose model at once, whichever images they are of; default 8 on a CPU,
             64 on an accelerator.

@@ -1,4 +1,4 @@
-"""Which panel of a picture each identity is drawn in."""
+"""Which panel of an image each identity is drawn in."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from hfpose.results import PoseOutput
 
 
 class Panels:
-    """Panels of a video: a person keeps theirs as long as they are there, and comes back to it where nobody took it.
+    """Panels of a video: a person keeps theirs as long as they are there, and comes back to it if it is still free.
 
     Args:
         count: of panels.
@@ -18,7 +18,7 @@ class Panels:
         self._frame = 0
 
     def update(self, output: PoseOutput) -> list[int | None]:
-        """For each panel the row of the person in the next frame's result who is drawn in it, None for nobody."""
+        """For each panel the row of the person in the next frame's result who is drawn in it, None for an empty one."""
         ids = [-1] * output.num_instances if output.track_ids is None else output.track_ids.tolist()
         rows: list[int | None] = [None] * len(self._owners)
         known = [row for row, identity in enumerate(ids) if identity >= 0 and identity in self._owners]

@@ -90,7 +90,7 @@ def draw_poses(
 
     Raises:
         InputError: If `image` is not such an image, `labels` has not N texts, or a 3D result has no `keypoints_2d`.
-        ConfigError: If the schema does not fit the result or the style, for a `canvas_size` of another picture, or for colors
+        ConfigError: If the schema does not fit the result or the style, for a `canvas_size` of another image, or for colors
             by track without track ids.
     """
     check_image(image)

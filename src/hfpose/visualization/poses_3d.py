@@ -114,7 +114,7 @@ def draw_poses_3d(
         radius, thickness: Of keypoints and links, in pixels. Default: grow with the panel.
         num_instances: Number of panels; people beyond it are not drawn, the place of missing ones stays white. Fix it for a
             clip, whose frames must have one size. Default: one for each person of whom anything is shown, at least one.
-        panels: Instead of it for each panel the number of the person in it, None for nobody; see `Panels` for videos.
+        panels: Instead of it for each panel the number of the person in it, None for an empty one; see `Panels` for videos.
         azimuth: Where the viewer stands, degrees from the x axis towards the y axis. Default: 70, and -115 for hands,
             from where the reference looks.
         elevation: Degrees of the viewer above the ground.
@@ -195,7 +195,7 @@ def draw_poses_side_by_side(
     """Draws the 2D poses on the image and, to its right at the same height, the 3D skeletons.
 
     A panel carries what is written at its person in the image. Several people without track ids are numbered from 0, as they
-    are in `output`. Where nobody is shown and `num_instances` asks for no panel, the image stands alone.
+    are in `output`. Where no person is shown and `num_instances` asks for no panel, the image stands alone.
 
     Args:
         image: RGB uint8 image (H, W, 3). It is not changed.
