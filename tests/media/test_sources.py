@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -460,6 +461,7 @@ def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     assert "named pipe" in (frame.error or "")
 
 
+@pytest.mark.skipif(find_spec("pillow_heif") is not None, reason="pillow-heif is installed and reads it")
 def test_heic_is_named_with_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
     (frame,) = open_source(tmp_path)

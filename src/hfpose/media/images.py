@@ -9,7 +9,6 @@ import functools
 import importlib
 import io
 import os
-import struct
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -214,7 +213,7 @@ def _from_pil(image: Image.Image) -> np.ndarray:
     try:
         with _quiet():
             image.load()
-            orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+            orientation = _exif_orientation(image)
         return _to_array(image, orientation)
     except InputError:
         raise
@@ -314,14 +313,14 @@ def _decode(file: IO[bytes], name: str, size: int, max_side: int | None) -> np.n
                 file.seek(0)
                 image = factory(file, "")
                 _check_size(image, name)
-                orientation = _exif_orientation(image.info.get("exif", b""))
-                if format_name == "JPEG" and image.mode == "RGB" and orientation not in _TRANSPOSES:
+                if format_name == "JPEG" and image.mode == "RGB" and _exif_orientation(image) not in _TRANSPOSES:
                     pixels = _decode_jpeg(file, _decoding_scale(image.size, max_side))
                     if pixels is not None:
                         return pixels
                 if max_side is not None:
                     image.draft(None, _size_at_most(image.size, max_side))  # of which only JPEG takes notice
                 image.load()
+                orientation = _exif_orientation(image)  # after loading, by which Pillow turns TIFF
             return _to_array(image, orientation)
         except InputError:
             raise
@@ -422,22 +421,9 @@ def _check_size(image: ImageFile.ImageFile, name: str) -> None:
         )
 
 
-def _exif_orientation(exif: bytes) -> int:
-    """Orientation (1 to 8) in an EXIF block, 1 where there is none or the block is broken.
-
-    Layout: TIFF 6.0, section 2: byte order, 42, offset of the first directory; entries of 12 bytes.
-    """
-    exif = exif.removeprefix(b"Exif\x00\x00")
-    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
-    if order is None:
-        return 1
+def _exif_orientation(image: Image.Image) -> int:
+    """Orientation (1 to 8) in an image's EXIF block, 1 where there is none or the block is broken."""
     try:
-        (start,) = struct.unpack_from(order + "I", exif, 4)
-        (count,) = struct.unpack_from(order + "H", exif, start)
-        for entry in range(start + 2, start + 2 + 12 * count, 12):
-            tag, kind, _, value = struct.unpack_from(order + "HHIH", exif, entry)
-            if tag == _ORIENTATION_TAG and kind == 3:  # SHORT
-                return value
-    except struct.error:
-        pass
-    return 1
+        return image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # a broken block fails in as many ways as there are cameras; the pixels do not need it
+        return 1
