@@ -5,7 +5,7 @@
     python benchmarks/end_to_end.py --quick         # a few seconds: does it run?
 
 Each system has a process of its own. The systems take turns in each repetition, so that all of them meet the same load of
-the machine. An image counts from its file to keypoints; drawing is measured beside it. Nobody averages over mirrored
+the machine. An image counts from its file to keypoints; drawing is measured beside it. No system averages over flipped
 crops (rtmlib cannot). rtmlib runs one person at a time, hfpose all people of an image at once. "hfpose auto" is what a user gets
 with the extra `openvino`, "hfpose torch" without; both compute in bfloat16 where they find that good, as "rtmlib openvino" does.
 "onnxruntime int8" runs what `hfpose export --int8 static` writes; all others compute in float32. Processes of rtmlib do not
@@ -153,7 +153,7 @@ class _Workers:
 
 
 def _serve(connection: Connection, name: str, workload: Workload, threads: int | None, clip_batch: int) -> None:
-    """Make a system and do what is asked until nobody asks any more."""
+    """Make a system and do what is asked until the requests end."""
     start = time.perf_counter()
     try:
         system = make_system(name, workload, threads, clip_batch)

@@ -277,7 +277,7 @@ def pose_instances(coco: CocoFile, schema: KeypointSchema) -> PoseInstances:
     the schema's.
 
     Raises:
-        InputError: if nobody is left.
+        InputError: if no person is left.
     """
     indices = {image.id: index for index, image in enumerate(coco.images)}
     categories = coco.keypoint_category_ids

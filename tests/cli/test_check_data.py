@@ -21,7 +21,7 @@ def test_samples_are_drawn_and_counted(tmp_path):
     assert result.exit_code == 0 and result.stderr == ""
     assert "4 images, 8 annotations, 1 categories" in result.stdout and "No fault was found." in result.stdout
     assert "17 keypoints of 'coco', 16.5 of them labeled in the mean (16 to 17)." in result.stdout
-    assert "8 pairs change places: left_eye and right_eye" in result.stdout
+    assert "8 flip pairs: left_eye and right_eye" in result.stdout
     bars = {line.split()[0]: line.split()[-1] for line in result.stdout.splitlines() if " and more " in line}
     assert bars["64"] == "4" and bars["96"] == "4"  # boxes of 90 and 100 pixels
     image = load_image(tmp_path / "samples.png")

@@ -37,7 +37,7 @@ def test_names_that_tell_no_pair(names: list[str]) -> None:
     schema = generic_schema(names)
     assert schema.flip_indices is None
     assert "flip_indices" not in schema.to_dict()
-    with pytest.raises(ConfigError, match=r"is unknown, so there is no flip test\. Set `flip_indices`"):
+    with pytest.raises(ConfigError, match=r"are unknown, so there is no flip test\. Set `flip_indices`"):
         schema.required_flip_indices()
 
 

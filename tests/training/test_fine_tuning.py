@@ -273,9 +273,7 @@ def test_what_training_does_with_keypoints_is_told_at_its_start(task, tmp_path):
     messages = run(replace(task, data=animals(tmp_path / "data")))
     assert "5 keypoints of 'unnamed', 4.5 of them labeled in the mean (4 to 5)." in messages
     assert any("has no sigmas: 0.05 is taken" in line for line in messages)
-    mirrored = (
-        "50% of the crops are mirrored; 2 pairs change places: left_hand and right_hand, left_foot and right_foot."
-    )
+    mirrored = "50% of the crops are flipped; 2 flip pairs: left_hand and right_hand, left_foot and right_foot."
     assert mirrored in messages
     sigmas = write_json(tmp_path / "sigmas.json", [0.1, 0.1, 0.1, 0.2, 0.2])
     messages = run(replace(task, data=tmp_path / "data/animals.json", sigmas=sigmas, output=tmp_path / "other"))

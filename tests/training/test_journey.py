@@ -114,7 +114,7 @@ def test_own_keypoints_from_images_to_predictions(tmp_path):
         assert time.monotonic() < deadline
     assert running.wait() == 130
     told = "".join(first)
-    assert "2 pairs change places: griff_links and griff_rechts, fuss_links and fuss_rechts" in told
+    assert "2 flip pairs: griff_links and griff_rechts, fuss_links and fuss_rechts" in told
     assert "initialized anew" in told and "To go on, run the same command again." in told
 
     resumed = hfpose(*options)

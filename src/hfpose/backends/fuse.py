@@ -96,7 +96,7 @@ def _lower_inner_layers(model: nn.Module, sequences: Iterable[_Sequence], dtype:
     for module in model.modules():
         if module not in kept:
             for weights in (module._parameters, module._buffers):
-                # In the place of what is there, which belongs to the model too.
+                # Instead of what is there, which belongs to the model too.
                 weights |= {
                     name: _frozen(value.to(dtype)) if isinstance(value, nn.Parameter) else value.to(dtype)
                     for name, value in weights.items()

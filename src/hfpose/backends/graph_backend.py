@@ -83,7 +83,7 @@ class GraphRunner:
         """Outputs of the model by name.
 
         Args:
-            flip_test: of a lifter, average over the mirrored clip.
+            flip_test: of a lifter, average over the flipped clip.
             inputs: as the model's `forward` takes them.
 
         Raises:
@@ -91,7 +91,7 @@ class GraphRunner:
         """
         if flip_test and not isinstance(self.model, MirroredLifting):
             raise ConfigError(
-                f"The graph of {type(self.model).__name__} cannot average over mirrored images, as its flip test lies "
+                f"The graph of {type(self.model).__name__} cannot average over flipped images, as its flip test lies "
                 'within the network. Leave flip_test out, or use backend="torch".'
             )
         session = self._current_session()

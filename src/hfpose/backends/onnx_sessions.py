@@ -106,7 +106,7 @@ def _provider(device: torch.device, available: Sequence[str]) -> Any:
         return "CUDAExecutionProvider", {"device_id": device.index or 0}
     raise ConfigError(
         f'backend="onnxruntime" cannot run on {device}: the onnxruntime that is installed offers '
-        f'{", ".join(available)}. Use device="cpu", for CUDA install onnxruntime-gpu in its place, or use '
+        f'{", ".join(available)}. Use device="cpu", for CUDA install onnxruntime-gpu instead, or use '
         'backend="torch".'
     )
 

@@ -91,7 +91,7 @@ def convert_checkpoint(
         processor = source.conversion.image_processor_from_reference(source.reference)
     if not source.is_detector and schema_for_config(model.config).flip_indices is None:
         logger.warning(
-            "Which keypoints of %s change places in a mirror is unknown: neither its checkpoint nor its config says so. A "
+            "The flip pairs of %s are unknown: neither its checkpoint nor its config says them. A "
             "flip test is an error until `flip_indices` is set in the `keypoint_schema` of its config.json.",
             source.name,
         )
@@ -184,7 +184,7 @@ def save_folder(output_dir: Path, model: PreTrainedModel, processor: Any) -> Pat
             model.save_pretrained(temporary)
         processor.save_pretrained(temporary)
         output_dir.mkdir(exist_ok=True)
-        for file in Path(temporary).iterdir():  # safetensors lets nobody but the owner read
+        for file in Path(temporary).iterdir():  # safetensors lets only the owner read
             file.chmod((Path(temporary) / CONFIG_NAME).stat().st_mode)
         # A folder without a configuration is not taken for a model: the old one goes first, the new one comes last.
         (output_dir / CONFIG_NAME).unlink(missing_ok=True)

@@ -66,7 +66,7 @@ def main() -> None:
         try:
             app()
         finally:
-            if sys.stdout is not stdout:  # typer has put something silent in the place of a closed pipe
+            if sys.stdout is not stdout:  # typer has put something silent instead of a closed pipe
                 raise BrokenPipeError
             stdout.flush()  # here, where an error can be told; at the end of Python it has a traceback
     except HFPoseError as error:

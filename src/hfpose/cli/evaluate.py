@@ -54,7 +54,7 @@ def evaluate(
         str | None, typer.Option(help="Size of a result: of its bbox where it has one (boxes), or keypoints.")
     ] = None,
     head_boxes: Annotated[Path | None, typer.Option(help="MPII's head boxes: .mat or .npy.")] = None,
-    flip_test: Annotated[bool, typer.Option(help="Average over mirrored crops, for twice the cost.")] = False,
+    flip_test: Annotated[bool, typer.Option(help="Average over flipped crops, for twice the cost.")] = False,
     box_threshold: Annotated[
         float | None,
         typer.Option(help=f"Least score of a box. Default: {BOX_THRESHOLD}; 0 with --boxes; RTMO etc. their own."),
@@ -62,7 +62,7 @@ def evaluate(
     nms_threshold: Annotated[
         float | None,
         typer.Option(
-            help=f"Of two boxes that overlap by more the worse one goes. Default: {NMS_THRESHOLD}; RTMO etc. their own."
+            help=f"Of two boxes whose IoU is more, the worse one goes. Default: {NMS_THRESHOLD}; RTMO etc. their own."
         ),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at once.")] = 8,

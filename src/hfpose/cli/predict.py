@@ -151,7 +151,7 @@ def predict(
     nms_thr: Annotated[
         float | None,
         typer.Option(
-            help="Overlap above which the worse of two boxes goes. Default: 0.3; RTMO and its like have their own.",
+            help="IoU above which the worse of two boxes goes. Default: 0.3; RTMO and its like have their own.",
             rich_help_panel=_FINDING,
         ),
     ] = None,
@@ -159,14 +159,14 @@ def predict(
         str,
         typer.Option(
             metavar="BOOL",
-            help="2D: true leaves out people whose keypoints lie on those of somebody with a higher score.",
+            help="2D: true leaves out people whose keypoints lie on those of a person with a higher score.",
             rich_help_panel=_FINDING,
         ),
     ] = "false",
     flip_test: Annotated[
         bool,
         typer.Option(
-            help="Average over mirrored crops, for twice the cost. (The reference's demo does so where the model's config "
+            help="Average over flipped crops, for twice the cost. (The reference's demo does so where the model's config "
             "says it.)",
             rich_help_panel=_FINDING,
         ),
@@ -180,7 +180,7 @@ def predict(
         ),
     ] = False,
     tracking_thr: Annotated[
-        float, typer.Option(help="Overlap above which people of two frames are the same.", rich_help_panel=_TIME)
+        float, typer.Option(help="IoU (or OKS) above which people of two frames are the same.", rich_help_panel=_TIME)
     ] = 0.3,
     use_oks_tracking: Annotated[
         bool, typer.Option(help="Judge that by keypoints, not by boxes.", rich_help_panel=_TIME)

@@ -29,7 +29,7 @@ def train(
         str | None, typer.Option(help="Of a pipeline: pose or detector. Default: pose where the data have keypoints.")
     ] = None,
     epochs: Annotated[float, typer.Option(min=0.01, help="Passes over the data.")] = 20.0,
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps, in the place of --epochs.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps, instead of --epochs.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples in a step, on each device.")] = 32,
     learning_rate: Annotated[float, typer.Option(min=0.0, help="Greatest learning rate of AdamW.")] = 5e-4,
     average_decay: Annotated[

@@ -48,7 +48,7 @@ class Cluster:
     gpus_per_worker: float | None = None
 
     def connect(self) -> Cluster:
-        """Start or join the cluster; the same with numbers in the place of None.
+        """Start or join the cluster; the same with numbers instead of None.
 
         Raises:
             InputError: if Ray is not installed or there is no such cluster.

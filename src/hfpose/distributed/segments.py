@@ -231,7 +231,7 @@ def join_segments(
 
 
 class StoredPoses:
-    """The 2D results of a video that are there already, in the place of a pipeline's `find_poses`.
+    """The 2D results of a video that are there already, instead of a pipeline's `find_poses`.
 
     Args:
         joined: the video.

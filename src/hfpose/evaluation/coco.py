@@ -47,7 +47,7 @@ class PrecisionRules:
             `"boxes"`: that of its `bbox` where it has one, as in MMPose; `"keypoints"`: the extent of its keypoints.
         uses_area: the `area` of annotations is their size; else a share of their box is.
         parts: slices of the keypoints that are measured by themselves too; the first one gives the extent.
-        by_crowding: the precision of easy, medium and hard images in the place of that by area.
+        by_crowding: the precision of easy, medium and hard images instead of that by area.
     """
 
     by_category: bool = False

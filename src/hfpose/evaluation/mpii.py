@@ -62,7 +62,9 @@ def read_mpii(
                 annotation["head_size"] = HEAD_SHARE * float(np.linalg.norm(heads[index][1] - heads[index][0]))
             annotations.append(annotation)
     if not annotations:
-        raise InputError(f"{path} has nobody who can be used: {'; '.join(left_out.lines()) or 'the list is empty'}.")
+        raise InputError(
+            f"{path} has no person that can be used: {'; '.join(left_out.lines()) or 'the list is empty'}."
+        )
     category = {"id": 1, "name": "person", "keypoints": list(load_schema("mpii").keypoint_names)}
     return CocoFile(path, tuple(listed.values()), tuple(annotations), (category,), left_out)
 

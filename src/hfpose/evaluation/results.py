@@ -55,7 +55,7 @@ def keypoint_results(
         image_id: as in the annotations.
         category_ids: (N,) as in the annotations.
         keypoints: (N, K, 2) pixels.
-        keypoint_scores: (N, K), in the place of the visibility.
+        keypoint_scores: (N, K), as the visibility.
         scores: (N,).
         boxes: (N, 4) x1, y1, x2, y2 in pixels; None for results without `bbox`.
     """

@@ -120,9 +120,9 @@ def evaluate_pose_pipeline(
             find instances by themselves have scores of their own, which are kept, and no suppression.
         box_threshold: least score of a box. Default: 0.3 for a detector's, as in the pipeline; all of a list's, as in
             papers. A model that finds people without a detector has its own.
-        nms_threshold: of two detected boxes that overlap by more than this the worse one goes; default as for
+        nms_threshold: of two detected boxes whose IoU is more than this the worse one goes; default as for
             `box_threshold`.
-        flip_test: average over mirrored crops.
+        flip_test: average over flipped crops.
         batch_size, pose_batch_size: images and crops at once, as for a call of the pipeline.
         show_progress: draw a progress bar.
 

@@ -114,7 +114,7 @@ def _write_graph(
 
 
 def _replace(unfinished: Path, folder: Path) -> None:
-    """Put finished files in the place of those of an earlier export."""
+    """Put finished files instead of those of an earlier export."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in _WRITTEN:
         if not (unfinished / name).is_file():
@@ -128,7 +128,7 @@ def _replace(unfinished: Path, folder: Path) -> None:
 def _quantize(
     model: PreTrainedModel, image_processor: Any, graph: Path, mode: Mode, calibration: Path | None
 ) -> QuantizationReport:
-    """Put a network with weights of 8 bits in the place of a graph."""
+    """Put a network with weights of 8 bits instead of a graph."""
     with tempfile.TemporaryDirectory(prefix=".float32-", dir=graph.parent) as folder:
         exact = Path(folder) / graph.name
         for path in graph.parent.glob(f"{graph.name}*"):

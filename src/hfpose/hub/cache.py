@@ -190,7 +190,7 @@ def lock_model(name: str) -> Iterator[None]:
 
 
 def remove_folder(folder: Path) -> None:
-    """Delete a folder so that nobody ever sees a part of it."""
+    """Delete a folder so that no part of it is ever seen."""
     if not folder.exists():
         return
     removed = folder.with_name(f".{folder.name}.removed")

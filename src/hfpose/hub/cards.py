@@ -68,8 +68,8 @@ _LICENSE = (
     "The weights are published under Apache-2.0. The data sets that they were trained on have licenses of their own, some "
     "for research only; whether a use of the weights is covered is for you to judge."
 )
-_UNKNOWN_LICENSE = "Not stated. Ask whoever trained the weights."
-_UNKNOWN_TRAINING = "Nothing was written down about training data and results. Ask whoever trained it."
+_UNKNOWN_LICENSE = "Not stated. Ask the people who trained the weights."
+_UNKNOWN_TRAINING = "Nothing was written down about training data and results. Ask the people who trained it."
 _LIMITS = {
     "pose": (
         "Made to find keypoints of {subject} in a box that a detector or you provide. Without a good box there is no "

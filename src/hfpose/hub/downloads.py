@@ -37,7 +37,7 @@ _HTTPError: type[Exception] = next(base for base in HfHubHTTPError.__mro__ if ba
 _TRANSIENT_STATUS = frozenset([408, 425, 429, 500, 502, 503, 504])
 _CHUNK_BYTES = 1 << 20
 _MAX_BYTES = 8 << 30  # the largest published checkpoint has 2.5 GB
-_MAX_WAIT = 60.0  # seconds; longer than this nobody wants to sit before a still command
+_MAX_WAIT = 60.0  # seconds; a command that is silent for longer looks as if it hung
 _MAX_ATTEMPTS = 50  # even where every attempt brings a few bytes
 
 

@@ -4,7 +4,7 @@ A name is looked up in this order: a local folder; what comes with hfpose (`PACK
 that the zoo pins to a revision; the official checkpoint, which is fetched, checked against the zoo's hash, converted, and
 kept in our cache as safetensors.
 What lies on the Hub is huggingface_hub's business: its cache, tokens, ``HF_ENDPOINT`` and ``HF_HUB_OFFLINE``. A zoo name
-never leads to a repository that the zoo does not pin, so that nobody can put weights under it by registering a name.
+never leads to a repository that the zoo does not pin, so that no weights can be put under it by registering a name.
 
 Environment variables:
     HFPOSE_CACHE: folder for converted models and unfinished downloads; by default ``hfpose`` below ``HF_HOME``.

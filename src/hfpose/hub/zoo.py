@@ -1,7 +1,7 @@
 """What models exist: one typed entry each, and the names they go by.
 
 The data lie in ``zoo.json`` and are read at the first question; nothing here downloads or imports a model.
-Names follow the reference project (MMPose 1.3.2 and MMDetection 3.3.0), so that whoever knows a model there
+Names follow the reference project (MMPose 1.3.2 and MMDetection 3.3.0), so that people who know a model there
 finds it here: by alias (``human``), by config name, or by the path of a config file.
 """
 

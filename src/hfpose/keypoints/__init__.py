@@ -1,4 +1,4 @@
-"""Keypoint schemas: names, skeleton, mirror pairs, evaluation constants and colors, one data file each."""
+"""Keypoint schemas: names, skeleton, flip pairs, evaluation constants and colors, one data file each."""
 
 from hfpose.keypoints.library import (
     generic_schema,

@@ -88,7 +88,7 @@ def keypoints_to_h36m(
     not finite the converted one is NaN.
 
     Raises:
-        ConfigError: if nobody has said how the keypoints of `schema` become Human3.6M's.
+        ConfigError: if it is unknown how the keypoints of `schema` become Human3.6M's.
     """
     schema = load_schema(schema) if isinstance(schema, str) else schema
     weights = _weights(_known_name(schema))

@@ -61,8 +61,8 @@ def schema_for_config(config: Any) -> KeypointSchema:
     It is `config.keypoint_schema` (a dict or a `KeypointSchema`) where there is one of as many keypoints, by the same
     names, as there are labels. Else the labels decide, since the head goes by them: names that fit a known schema
     (transformers' ViTPose writes COCO's as "Nose", "L_Eye"), else names of their own, and with generic labels ("LABEL_0")
-    the number of keypoints: 17 is COCO, 133 COCO-WholeBody. What fits nothing, and generic labels in the place of a
-    schema of another number, get a schema without skeleton and mirror pairs; a warning says so.
+    the number of keypoints: 17 is COCO, 133 COCO-WholeBody. What fits nothing, and generic labels instead of a
+    schema of another number, get a schema without skeleton and flip pairs; a warning says so.
 
     Raises:
         ConfigError: If `config.keypoint_schema` is not valid, or the config tells no number of keypoints.

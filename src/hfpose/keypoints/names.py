@@ -1,4 +1,4 @@
-"""What the names of keypoints tell: which are the same in another spelling, and which change places in a mirror."""
+"""What the names of keypoints tell: which are the same in another spelling, and which are flip pairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the keypoints of a model mean: names, skeleton, mirror pairs, evaluation constants and drawing colors."""
+"""What the keypoints of a model mean: names, skeleton, flip pairs, evaluation constants and drawing colors."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class KeypointSchema:
         name: Name of the schema, for instance `"coco"`.
         keypoint_names: K names, all different.
         skeleton: Links to draw, pairs of keypoint indices.
-        flip_indices: For each keypoint the index of its mirror image (its own where it has none). None: unknown, so
-            nothing is mirrored.
+        flip_indices: For each keypoint the index of its flip partner (its own where it has none). None: unknown, so
+            nothing is flipped.
         sigmas: K per-keypoint standard deviations of the object keypoint similarity (OKS), or None if nobody
             published them.
         joint_weights: K training weights. Default: all 1.
@@ -74,9 +74,8 @@ class KeypointSchema:
         """
         if self.flip_indices is None:
             raise ConfigError(
-                f"Which keypoints of the schema {self.name!r} ({', '.join(self.keypoint_names[:4])}, ...) change places in a "
-                "mirror is unknown, so there is no flip test. Set `flip_indices` in the model's `keypoint_schema`, or go "
-                "without."
+                f"The flip pairs of the schema {self.name!r} ({', '.join(self.keypoint_names[:4])}, ...) are unknown, so "
+                "there is no flip test. Set `flip_indices` in the model's `keypoint_schema`, or leave flip_test out."
             )
         return self.flip_indices
 

@@ -37,7 +37,7 @@ def in_background(
     weigh: Callable[[T], int] = lambda item: 0,
     max_weight: int = 0,
 ) -> Generator[T, None, None]:
-    """The items of a generator that runs in a thread of its own, while whoever takes them does something else.
+    """The items of a generator that runs in a thread of its own, while the consumer does something else.
 
     At most `size` items wait, and no more than weigh `max_weight` together or one. Exceptions come out in their place. The thread ends when this generator does, however it
     ends, and closes `items`.
@@ -82,7 +82,7 @@ def in_background(
 
     def end() -> None:
         stop.set()
-        if thread is not threading.current_thread():  # which may be the one that collects a generator nobody uses
+        if thread is not threading.current_thread():  # which may be the one that collects an unused generator
             thread.join(patience)
 
     # For a loop that is still open when the program ends: decoders and networks do not survive Python's own end.

@@ -14,7 +14,7 @@ import numpy as np
 
 from hfpose.keypoints import load_schema
 
-# x left, y toward the camera, z up -> x right, y up, z toward the camera: somebody who looks at the camera looks along z
+# x left, y toward the camera, z up -> x right, y up, z toward the camera: a person who faces the camera looks along z
 # and has their left at x, as animation programs have it.
 _AXES = np.array([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]])
 _EPSILON = 1e-9

@@ -27,7 +27,7 @@ def base_name(source: str | Path) -> str:
 
 
 def _truncated(name: str) -> str:
-    """The name, or as much of it as fits into `_MAX_BYTES`, with a hash in the place of the rest."""
+    """The name, or as much of it as fits into `_MAX_BYTES`, with a hash instead of the rest."""
     encoded = name.encode()
     if len(encoded) <= _MAX_BYTES:
         return name

@@ -33,7 +33,7 @@ class TrackWriter:
     are left out.
 
     TRC is in millimeters with y up and x toward the camera, as OpenSim has it; BVH in meters with y up and z toward the
-    camera, rotations about z, x and y. Keypoints are relative to the root, so nobody moves from the spot, and their height
+    camera, rotations about z, x and y. Keypoints are relative to the root, so people stay on the spot, and their height
     is that of the results, which have to be in the axes `"world"`. Of whole bodies the body alone is written, as Human3.6M's
     17 keypoints.
 

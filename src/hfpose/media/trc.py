@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# The axes of OpenSim for somebody who looks at the camera (x forward, y up, z to their right), from those of 3D results
+# The axes of OpenSim for a person who faces the camera (x forward, y up, z to their right), from those of 3D results
 # (x left, y toward the camera, z up). Both are right-handed.
 _AXES = [1, 2, 0]
 _MILLIMETERS = 1000.0

@@ -44,7 +44,7 @@ class BoxDetector:
         Args:
             images: RGB images (H, W, 3), uint8.
             box_threshold: least score.
-            nms_threshold: of two boxes that overlap by more than this the worse one goes, whatever their classes.
+            nms_threshold: of two boxes whose IoU is more than this the worse one goes, whatever their classes.
 
         Returns:
             For each image boxes (N, 4) x1, y1, x2, y2 in pixels and scores (N,), best first.
@@ -79,7 +79,7 @@ class BoxDetector:
 
     def _select(self, found: Detections, nms_threshold: float) -> tuple[np.ndarray, np.ndarray]:
         boxes, scores, labels = found
-        # A box without area holds nobody, and could not be cropped.
+        # A box without area cannot be cropped.
         wanted = (boxes[:, 2:] > boxes[:, :2]).all(1)
         if self.label_ids is not None:
             wanted &= np.isin(labels, self.label_ids)

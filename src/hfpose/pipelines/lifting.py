@@ -41,7 +41,7 @@ class TemporalLifter:
             normalized by them. The swing of an arm changes a box, and with a box of every frame's own it would seem as
             if the whole body shrank; 0 takes each frame's own box.
         batch_size: windows that go through the model at once, whichever people they are of.
-        flip_test: average over the mirrored clip, for twice the cost.
+        flip_test: average over the flipped clip, for twice the cost.
         do_normalize_boxes, do_root_relative, axes: replace the processor's own, see
             `MotionBertImageProcessor`.
 

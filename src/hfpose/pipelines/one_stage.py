@@ -44,7 +44,7 @@ class OneStageEstimator:
         if return_heatmaps:
             raise InputError(f"The {name} keeps no heatmaps by instance; leave return_heatmaps out.")
         if flip_test and "flip_test" not in inspect.signature(self.stage.model.forward).parameters:
-            raise InputError(f"The {name} cannot average over mirrored images; leave flip_test out.")
+            raise InputError(f"The {name} cannot average over flipped images; leave flip_test out.")
 
     @torch.inference_mode()
     def __call__(self, images: Sequence[np.ndarray], options: CallOptions) -> list[Instances]:
@@ -52,7 +52,7 @@ class OneStageEstimator:
         Args:
             images: RGB images (H, W, 3), uint8, of any sizes.
             options: of a call of the pipeline: `box_threshold` and `nms_threshold` (None for the image processor's own),
-                and `flip_test`, which averages over the mirrored image.
+                and `flip_test`, which averages over the flipped image.
 
         Returns:
             For each image its instances, best first.

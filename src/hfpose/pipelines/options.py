@@ -15,7 +15,7 @@ from hfpose.tracking.tracker import Association
 
 Temporal = Literal["clip", "frame"]
 NMS_THRESHOLD = 0.3
-"""Boxes of a detector that overlap by more than this are one."""
+"""Of two boxes of a detector whose IoU is more than this, the worse one goes."""
 
 OptionsT = TypeVar("OptionsT", bound="CallOptions")
 
@@ -27,7 +27,7 @@ class CallOptions:
     Args:
         boxes: x1, y1, x2, y2 in pixels, one list per image (for a single image just its list); with them the detector is
             not asked. May be an iterator that gives one list of boxes per frame.
-        flip_test: average over the mirrored crops, for twice the cost.
+        flip_test: average over the flipped crops, for twice the cost.
         box_threshold: minimum score of a box; None for what the model's own image processor says.
         nms_threshold: of two boxes whose IoU is greater the one with the lower score goes. Default: 0.3; a one-stage model
             has its own.
@@ -152,7 +152,7 @@ class LiftingOptions(CallOptions3D):
         stride: frames that are lifted at a time online, 1 to `lookahead` + 1; default half of it, see `OnlineLifter`.
         window: most frames that the lifter sees at once; default the most that the model takes.
         max_gap: an instance that is not seen for up to so many frames is interpolated, with more a new clip begins.
-        lifter_flip_test: average over the mirrored clip.
+        lifter_flip_test: average over the flipped clip.
         do_normalize_boxes: scale and place poses as the data set the lifter was trained with; None for what the image
             processor says.
         do_root_relative: keypoints relative to the pelvis; None for what the image processor says.

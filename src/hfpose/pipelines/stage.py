@@ -298,7 +298,7 @@ def _has_only_graph(folder: Path) -> bool:
 
 
 def _without_weights(config: PreTrainedConfig, task: Task) -> PreTrainedModel:
-    """The model of a folder with memory for weights that nobody has written to, and that no page of is used."""
+    """The model of a folder with memory for weights that is not written to, so that no page of it is used."""
     with torch.device("meta"):
         model = _AUTO_MODELS[task].from_config(config, trust_remote_code=False)
     return model.to_empty(device="cpu")

@@ -53,7 +53,7 @@ class PoseAugmentation:
     """Random changes of a person. The defaults are those of RTMPose's training.
 
     Args:
-        flip_probability: of the mirrored image, with left and right keypoints swapped.
+        flip_probability: of the flipped image, with left and right keypoints swapped.
         half_body_probability: of a crop around the upper or the lower body alone, where enough keypoints are labeled.
         scale_range: smallest and greatest factor on the size of the region.
         shift: greatest shift relative to the padded box.
@@ -88,7 +88,7 @@ class DetectionAugmentation:
     """Random changes of an image with boxes. The defaults are those with which RTMDet's training ends.
 
     Args:
-        flip_probability: of the mirrored image.
+        flip_probability: of the flipped image.
         scale_range: smallest and greatest factor on the size at which the image just fits; what reaches out is
             cropped, what is missing padded.
         pixels: changes of the pixels.
@@ -104,7 +104,7 @@ class InstanceAugmentation:
     """Random changes of an image with instances. The defaults are like those of RTMO's training, without its mosaics.
 
     Args:
-        flip_probability: of the mirrored image, with left and right keypoints swapped.
+        flip_probability: of the flipped image, with left and right keypoints swapped.
         scale_range: smallest and greatest factor on the size at which the image just fits.
         shift: greatest shift relative to the network input.
         rotation: greatest rotation in degrees.
@@ -190,7 +190,7 @@ def _random_matrix(
     augmentation: PoseAugmentation,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, bool]:
-    """Matrix (2, 3) of a random crop, and whether it mirrors."""
+    """Matrix (2, 3) of a random crop, and whether it flips."""
     padding, use_udp = image_processor.box_padding, image_processor.use_udp
     size = (image_processor.size["width"], image_processor.size["height"])
     half = _half_body(keypoints, labeled, schema, rng) if rng.random() < augmentation.half_body_probability else None
@@ -225,7 +225,7 @@ def _half_body(
 
 
 def _turned(matrix: np.ndarray, center: np.ndarray, degrees: float, is_flipped: bool) -> np.ndarray:
-    """A crop's matrix (2, 3), followed by a mirror along x and a rotation, both about `center` (2,) of the crop."""
+    """A crop's matrix (2, 3), followed by a flip along x and a rotation, both about `center` (2,) of the crop."""
     radians = np.deg2rad(degrees)
     turn = np.array([[np.cos(radians), -np.sin(radians)], [np.sin(radians), np.cos(radians)]])
     if is_flipped:

@@ -48,7 +48,7 @@ class DataFaults:
 
 
 def find_faults(coco: CocoFile) -> DataFaults:
-    """Look for duplicate ids, missing names, normalized coordinates, corners in the place of sizes, and keypoints that lie
+    """Look for duplicate ids, missing names, normalized coordinates, corners instead of sizes, and keypoints that lie
     outside. What `read_coco` leaves out is not looked at again.
     """
     faults = DataFaults()

@@ -22,7 +22,7 @@ BAR_WIDTH = 40
 
 
 def describe_schema(schema: KeypointSchema, instances: PoseInstances) -> list[str]:
-    """What training and measuring make of keypoints: mirror pairs, sigmas, how many are labeled, whether crops are mirrored."""
+    """What training and measuring make of keypoints: flip pairs, sigmas, how many are labeled, whether crops are flipped."""
     names = schema.keypoint_names
     flips = schema.flip_indices or range(len(names))
     pairs = [f"{names[i]} and {names[other]}" for i, other in enumerate(flips) if i < other]
@@ -36,13 +36,13 @@ def describe_schema(schema: KeypointSchema, instances: PoseInstances) -> list[st
         lines.append(f"Sigmas: {min(schema.sigmas):g} to {max(schema.sigmas):g}.")
     if schema.flip_indices is None:
         lines.append(
-            "No image is mirrored: which keypoints change places in a mirror is unknown, their names tell no left and right. "
+            "No image is flipped: the flip pairs are unknown, as the names of keypoints tell no left and right. "
             "Give a schema with `flip_indices`."
         )
     else:
         share = PoseAugmentation().flip_probability
         shown = ", ".join([*pairs[:5], *(["..."] if len(pairs) > 5 else [])])
-        lines.append(f"{share:.0%} of the crops are mirrored; {len(pairs)} pairs change places: {shown}.")
+        lines.append(f"{share:.0%} of the crops are flipped; {len(pairs)} flip pairs: {shown}.")
     return lines
 
 

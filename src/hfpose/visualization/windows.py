@@ -114,7 +114,7 @@ def check_screen() -> None:
 
 
 def _x_server_answers(display: str) -> bool:
-    """Whether somebody listens where `host:number.screen` says; without a host it is a socket of this machine."""
+    """Whether a server listens where `host:number.screen` says; without a host it is a socket of this machine."""
     host, _, number = display.rpartition(":")
     try:
         server = int(number.split(".")[0])

@@ -27,13 +27,13 @@ class CallOptions:
         radius, thickness: of keypoints and links, in pixels.
         kpt_thr: least score of a keypoint that is drawn.
         bbox_thr: least score of a box.
-        nms_thr: of two boxes that overlap by more than this the worse one goes.
-        pose_based_nms: leave out people whose keypoints lie on those of somebody with a higher score (2D).
+        nms_thr: of two boxes whose IoU is more than this the worse one goes.
+        pose_based_nms: leave out people whose keypoints lie on those of a person with a higher score (2D).
         bboxes: boxes to use instead of the detector: for each image x1, y1, x2, y2 in pixels, or with a score as fifth.
         black_background: draw on black instead of the image (2D).
         skeleton_style: "mmpose" or "openpose" (2D).
         use_oks_tracking: judge whether people of two frames are the same by their keypoints, not their boxes (3D).
-        tracking_thr: least such overlap (3D).
+        tracking_thr: least such IoU or OKS (3D).
         disable_norm_pose_2d: do not scale and place poses as in the lifter's training data (3D).
         disable_rebase_keypoint: do not move each pose up or down so that its lowest keypoint has height 0 (3D).
         num_instances: how many people are drawn in 3D, a negative number for all.

@@ -55,7 +55,7 @@ class PoseModel(torch.nn.Module):
         self.network = stage.model
         self.image_processor = stage.image_processor
         self.dataset_meta = dataset_meta_of(schema_for_config(stage.model.config))
-        # Every config of a lifter in MMPose tests mirrored clips too.
+        # Every config of a lifter in MMPose tests flipped clips too.
         flip_test = bool(getattr(stage.image_processor, "flip_test", False))
         self.cfg = ConfigDict(variables)
         model = self.cfg.setdefault("model", ConfigDict())

@@ -83,7 +83,7 @@ class BaseInferencer:
 
     @property
     def _flips(self) -> bool:
-        """Whether to average over mirrored crops or poses: by default where the reference does so with this model."""
+        """Whether to average over flipped crops or poses: by default where the reference does so with this model."""
         return bool(self.cfg.model.test_cfg.flip_test)
 
     def __call__(
@@ -149,7 +149,7 @@ class BaseInferencer:
 class Pose2DInferencer(BaseInferencer):
     """Finds people (hands, faces, animals) in images and the keypoints of each.
 
-    Where nobody is found, the whole image is taken for one person. The test over mirrored crops is done where the
+    Where no person is found, the whole image is taken for one. The flip test is done where the
     model's config in MMPose does it.
 
     Args:

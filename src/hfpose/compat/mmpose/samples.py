@@ -40,11 +40,11 @@ def split_output(output: PoseOutput) -> list[dict[str, Any]]:
 
 
 def nms(dets: np.ndarray, thr: float) -> list[int]:
-    """Indices of the boxes that stay, best first: of two that overlap by more than `thr` the worse one goes.
+    """Indices of the boxes that stay, best first: of two whose IoU is more than `thr` the worse one goes.
 
     Args:
         dets: (N, 5) x1, y1, x2, y2, score; pixels of the edges are counted, as in `mmpose.evaluation.nms`.
-        thr: largest overlap (IoU).
+        thr: largest IoU.
     """
     boxes = np.asarray(dets).reshape(-1, 5)
     return suppress_boxes(boxes[:, :4], boxes[:, 4], thr, offset=PIXEL_OFFSET).tolist()
