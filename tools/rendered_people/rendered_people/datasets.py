@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -12,8 +13,8 @@ from rendered_people.scenes import Scene, render_scene
 
 
 @lru_cache(maxsize=2)
-def _rendered(seed: int) -> Scene:
-    return render_scene(seed)
+def _rendered(render: Callable[[int], Scene], seed: int) -> Scene:
+    return render(seed)
 
 
 class RenderedPeople:
@@ -22,17 +23,19 @@ class RenderedPeople:
     Args:
         seeds: of the scenes.
         people_per_scene: samples in a row that come from the same scene.
+        render: from a seed to a scene.
     """
 
-    def __init__(self, seeds: range, people_per_scene: int = 2) -> None:
+    def __init__(self, seeds: range, people_per_scene: int = 2, render: Callable[[int], Scene] = render_scene) -> None:
         self.seeds = seeds
         self.people_per_scene = people_per_scene
+        self.render = render
 
     def __len__(self) -> int:
         return len(self.seeds) * self.people_per_scene
 
     def load(self, index: int, rng: np.random.Generator) -> PersonSample:
-        scene = _rendered(self.seeds[index // self.people_per_scene])
+        scene = _rendered(self.render, self.seeds[index // self.people_per_scene])
         if scene.num_people == 0:
             raise InputError(f"Nobody is to be seen in the scene of seed {scene.seed}.")
         first = index % self.people_per_scene
@@ -49,15 +52,17 @@ class RenderedImages:
     Args:
         seeds: of the scenes.
         times: samples in a row that show the same scene, each augmented in its own way.
+        render: from a seed to a scene.
     """
 
-    def __init__(self, seeds: range, times: int = 1) -> None:
+    def __init__(self, seeds: range, times: int = 1, render: Callable[[int], Scene] = render_scene) -> None:
         self.seeds = seeds
         self.times = times
+        self.render = render
 
     def __len__(self) -> int:
         return len(self.seeds) * self.times
 
     def load(self, index: int, rng: np.random.Generator) -> ImageSample:
-        scene = _rendered(self.seeds[index // self.times])
+        scene = _rendered(self.render, self.seeds[index // self.times])
         return ImageSample(scene.image, scene.boxes, np.zeros(scene.num_people, np.int64))

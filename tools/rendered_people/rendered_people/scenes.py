@@ -30,7 +30,7 @@ _CHANCES_OF_PEOPLE = np.array([0.24, 0.26, 0.2, 0.14, 0.09, 0.07])
 _SMALLEST_AREA, _FEWEST_KEYPOINTS, _FEWEST_VISIBLE = 48.0, 4, 3
 _LAYOUTS, _PLACES = 5, 8
 # Meters; and how tall people are in round numbers.
-_NEAREST_PERSON, _STATURE = 1.3, 1.72
+NEAREST_PERSON, STATURE = 1.3, 1.72
 # Pixels of a standing person from which on the mesh is finer: images to train on shall be fast, others beautiful.
 _FINE_MESH_PIXELS, _FINE_MESH_PIXELS_IF_LARGE = (600.0, 1200.0), (260.0, 650.0)
 _LARGE_IMAGE = 400
@@ -252,14 +252,27 @@ class World:
         background = self.background
         if self.shadow > 0:
             background = _darkened(background, self.crowd.shadow(posed, self.lamp.direction), self.camera, self.shadow)
-        image = drawing.over(background)
+        keypoints_3d = self.crowd.coco_keypoints(seen)
+        keypoints = self.camera.project(np.maximum(keypoints_3d, (-np.inf, -np.inf, NEAREST)))
+        image, drawing = self.compose(drawing, background, keypoints)
         if self.lens is not None:
             image = self.lens.photograph(image, np.random.default_rng([self.seed, 7, frame_index]))
-        return self._describe(image, seen, drawing, frame_index)
+        return self._describe(image, seen, drawing, keypoints, keypoints_3d, frame_index)
 
-    def _describe(self, image: np.ndarray, seen: Posed, drawing: Drawing, frame_index: int) -> Scene:
-        keypoints_3d, joints = self.crowd.coco_keypoints(seen), self.crowd.h36m_joints(seen)
-        keypoints = self.camera.project(np.maximum(keypoints_3d, (-np.inf, -np.inf, NEAREST)))
+    def compose(self, drawing: Drawing, background: np.ndarray, keypoints: np.ndarray) -> tuple[np.ndarray, Drawing]:
+        """The image, before it is taken, and what each pixel of it shows; `keypoints` (N, 17, 2) in pixels."""
+        return drawing.over(background), drawing
+
+    def _describe(
+        self,
+        image: np.ndarray,
+        seen: Posed,
+        drawing: Drawing,
+        keypoints: np.ndarray,
+        keypoints_3d: np.ndarray,
+        frame_index: int,
+    ) -> Scene:
+        joints = self.crowd.h36m_joints(seen)
         visibility = _visibility(keypoints, keypoints_3d[..., 2], drawing, self.crowd)
         boxes, areas = _silhouettes(drawing, self.camera, len(self.places))
         present = (areas >= _SMALLEST_AREA) & ((visibility > 0).sum(1) >= _FEWEST_KEYPOINTS)
@@ -342,8 +355,8 @@ def _random_world(
     share, aim = _framing(layout, count, calm=attempt == _LAYOUTS - 1)
     focal = max(width, height) * layout.uniform(0.95, 1.7)
     # from nearer, arms would reach behind the camera
-    focal = max(focal, _NEAREST_PERSON * share * height / _STATURE)
-    distance = focal * _STATURE / (share * height)
+    focal = max(focal, NEAREST_PERSON * share * height / STATURE)
+    distance = focal * STATURE / (share * height)
     elevation = layout.uniform(0.7, 2.1) if layout.random() < 0.88 else layout.uniform(2.2, 4.0)
     pitch = np.rad2deg(np.arctan2(elevation - aim, distance))
     roll = layout.normal(0, 1.5) if layout.random() < 0.85 else layout.uniform(-14, 14)
@@ -354,7 +367,7 @@ def _random_world(
     level = detail or 1 + sum(tallest > limit for limit in limits)
     crowd = Crowd(people, level, looks)
     posed = crowd.pose(0.0)
-    places = _place(layout, posed, camera, distance, spread=share < 1)
+    places = place_people(layout, posed, camera, distance, spread=share < 1)
     background, ground = random_background(surroundings, camera, places[:, 1].max())
     heights = crowd.seat_heights(posed)
     props = []
@@ -385,11 +398,26 @@ def _framing(rng: np.random.Generator, people: int, calm: bool) -> tuple[float, 
     share = float(rng.uniform(1.0, 1.6) if kind < 0.9 else rng.uniform(1.6, 2.6))
     if rng.random() < 0.15:  # heads may be cut off
         return share, float(rng.uniform(0.7, 1.2))
-    return share, 1.8 - _STATURE / share * float(rng.uniform(0.36, 0.5))
+    return share, 1.8 - STATURE / share * float(rng.uniform(0.36, 0.5))
 
 
-def _place(rng: np.random.Generator, posed: Posed, camera: Camera, distance: float, spread: bool) -> np.ndarray:
-    """(N, 3) places for people posed at the origin: in the image, and not quite hidden by each other."""
+def place_people(
+    rng: np.random.Generator,
+    posed: Posed,
+    camera: Camera,
+    distance: float,
+    spread: bool,
+    farthest: float = 0.6,
+    apart: float = 1.5,
+) -> np.ndarray:
+    """(N, 3) places for people posed at the origin: in the image, and not quite hidden by each other.
+
+    Args:
+        distance: meters to the nearest person, about.
+        spread: the first one may be farther too.
+        farthest: logarithm of how much farther the others may be.
+        apart: what it counts that people hide each other.
+    """
     people = len(posed.positions)
     bodies = posed.vertices[:, ::7]
     columns = (rng.permutation(people) + 0.5) / people
@@ -400,10 +428,10 @@ def _place(rng: np.random.Generator, posed: Posed, camera: Camera, distance: flo
         for _ in range(_PLACES):
             jitter = rng.normal(0, 0.35 / people + 0.04)
             column = (0.5 + 0.82 * (columns[person] - 0.5) + jitter) * camera.width
-            farther = np.exp(rng.uniform(-0.08, 0.6)) if person or spread else 1.0
+            farther = np.exp(rng.uniform(-0.08, farthest)) if person or spread else 1.0
             place = camera.ground_point(column, distance * farther)
             box, inside = _outline(bodies[person] + place, camera)
-            score = inside - 1.5 * _hidden(box, boxes[:person])
+            score = inside - apart * _hidden(box, boxes[:person])
             gaps = np.linalg.norm(places[:person] - place, axis=1)
             score -= 3.0 * (gaps < 0.5).sum()
             if score > best:
