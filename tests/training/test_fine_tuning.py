@@ -243,14 +243,14 @@ def test_vitpose_is_trained_although_it_has_no_loss_of_its_own(task, tmp_path):
     assert pipe(str(tmp_path / "data/0.png")).keypoints.shape == (1, 5, 2)
 
 
-@pytest.mark.parametrize("name", ["ssdlite", "motionbert_dstformer-243frm_8xb32-240e_h36m"])
+@pytest.mark.parametrize("name", ["ssdlite", "rtmw3d", "motionbert_dstformer-243frm_8xb32-240e_h36m"])
 def test_models_that_cannot_be_trained_say_so(task, name, tmp_path):
-    if name == "ssdlite":
+    if name in ("ssdlite", "rtmw3d"):
         model, processor = small_model("ssdlite")
         for part in (model, processor):
             part.save_pretrained(tmp_path / name)
         name = str(tmp_path / name)
-    with pytest.raises(ConfigError, match=r"computes no loss|lifts 2D keypoints"):
+    with pytest.raises(ConfigError, match=r"computes no loss|lifts 2D keypoints|keypoints with a depth"):
         run(replace(task, model=name))
 
 

@@ -57,3 +57,8 @@ def _check_trainable(model: PreTrainedModel) -> None:
         raise ConfigError(
             f"{type(model).__name__} computes no loss, so it cannot be trained. RTMPose, heatmap models, ViTPose and RTMDet can."
         )
+    if model.config.model_type == "rtmw3d":
+        raise ConfigError(
+            "RTMW3D learns from keypoints with a depth, which annotations in COCO's format do not have; train RTMW on them, or "
+            "call the model with `labels` (B, K, 3)."
+        )

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from hfpose.hub.zoo import find_entry
 from hfpose.models.backbones.mspn import MSPNBackboneConfig
 from hfpose.models.backbones.resnet import ResNetBackboneConfig
 from hfpose.models.heatmap.configuration_heatmap import HeatmapConfig
@@ -82,6 +83,27 @@ def test_targets_are_drawn_as_the_codec_of_the_reference_does(small_reference: d
     head["decoder"] = {"type": "UDPHeatmap", "input_size": [64, 64], "heatmap_type": "combined", "radius_factor": 0.1}
     config = config_from_reference(small_reference | {"head": head | {"out_channels": 15}}, None)
     assert (config.heatmap_encoding, config.heatmap_radius_factor, config.num_labels) == ("udp_combined", 0.1, 5)
+
+
+def test_only_hard_keypoints_count() -> None:
+    heatmaps = torch.zeros(2, 3, 8, 8)
+    heatmaps[:, 1] = 2.0
+    heatmaps[1, 2] = 1.0
+    labels = torch.full((2, 3, 2), 16.0)
+    settings: dict[str, Any] = {"image_size": (32, 32), "sigma": 2.0, "encoding": "quarter"}
+    each = torch.stack([heatmap_loss(heatmaps[:, [k]], labels[:, [k]], None, **settings) for k in range(3)])
+    assert each.argmax() == 1
+    torch.testing.assert_close(heatmap_loss(heatmaps, labels, None, **settings, hard_keypoints=1), each[1])
+    everything = heatmap_loss(heatmaps, labels, None, **settings, hard_keypoints=8)
+    torch.testing.assert_close(everything, each.mean())
+
+
+def test_hard_keypoints_of_mspn_are_mined_at_the_end_of_each_stage() -> None:
+    entry = find_entry("td-hm_2xmspn50_8xb32-210e_coco-256x192", "pose")
+    assert entry is not None
+    config = config_from_reference(entry.reference, None)
+    assert config.stage_loss_weights == [0.25, 0.25, 0.25, 1.0] * 2
+    assert config.stage_hard_keypoints == [0, 0, 0, 8] * 2
 
 
 @pytest.mark.parametrize("head_type", ["stagewise", "mspn"])

@@ -38,6 +38,8 @@ class HeatmapConfig(KeypointConfig):
             last one's heatmaps are the model's, those of all make the loss.
         stage_kernel_sizes: cells of the Gaussian of `"megvii"` for each feature map in the loss; empty for
             `heatmap_kernel_size`.
+        stage_loss_weights: weight of each feature map in the loss; empty for 1.
+        stage_hard_keypoints: how many keypoints of each feature map count in the loss, those with the largest; 0 for all.
         hidden_act: activation of the head.
         heatmap_sigma: standard deviation, in cells, of the targets in training.
         heatmap_encoding: how they are drawn, see `heatmap_targets`. It is the image processor's `heatmap_decoding`. With
@@ -64,6 +66,8 @@ class HeatmapConfig(KeypointConfig):
     final_kernel_size: int = 1
     head_type: str = "single"
     stage_kernel_sizes: Numbers = ()
+    stage_loss_weights: list[float | int] | tuple[float | int, ...] = ()
+    stage_hard_keypoints: Numbers = ()
     hidden_act: str = "relu"
     heatmap_sigma: float | int = 2.0
     heatmap_encoding: str = "quarter"

@@ -30,6 +30,9 @@ MODEL_CLASS = HeatmapForPoseEstimation
 MAPS_PER_KEYPOINT = {UDP_COMBINED: 3}
 # Cells of the Gaussians of MSPN's levels, the first of which are for the coarsest feature maps.
 _LEVEL_KERNEL_SIZES = (15, 11, 9, 7, 5)
+# Keypoints that count in the loss of the last feature map of MSPN's stages, and the weight of the others.
+_HARD_KEYPOINTS = 8
+_COARSE_WEIGHT = 0.25
 RENAMES: RenameRules = (
     (r"^keypoint_head\.", "head."),  # before version 1 of the reference
     (r"^head\.multi_final_layers\.(\d+)\.", r"head.stages.\1.heatmaps."),
@@ -83,15 +86,14 @@ def _head_arguments(head: Mapping[str, Any], num_feature_maps: int) -> dict[str,
         expect_settings("CPMHead", head, {"num_stages": num_feature_maps})
         return {"head_type": "stagewise", **heatmap_head_arguments(head, "HeatmapHead")}
     if head["type"] == "MSPNHead":
-        count = head.get("num_stages", 4) * head.get("num_units", 4)
-        expect_settings(
-            "MSPNHead", {**head, "number of feature maps": count}, {"number of feature maps": num_feature_maps}
-        )
-        expect_settings("MSPNHead", head, {"use_prm": False})
-        kernel_sizes = [_LEVEL_KERNEL_SIZES[level] for level in head["level_indices"]]
+        num_stages, num_units = head.get("num_stages", 4), head.get("num_units", 4)
+        given = {**head, "number of feature maps": num_stages * num_units}
+        expect_settings("MSPNHead", given, {"number of feature maps": num_feature_maps, "use_prm": False})
         return {
             "head_type": "mspn",
-            "stage_kernel_sizes": kernel_sizes,
+            "stage_kernel_sizes": [_LEVEL_KERNEL_SIZES[level] for level in head["level_indices"]],
+            "stage_loss_weights": ([_COARSE_WEIGHT] * (num_units - 1) + [1.0]) * num_stages,
+            "stage_hard_keypoints": ([0] * (num_units - 1) + [_HARD_KEYPOINTS]) * num_stages,
             "deconv_channels": [],
             "deconv_kernel_sizes": [],
         }

@@ -18,7 +18,7 @@ from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from hfpose.models.heatmap.configuration_heatmap import HeatmapConfig
-from hfpose.models.heatmap.multi_stage import MSPN_STAGE_WEIGHT, MSPNHead, StagewiseHeatmapHead
+from hfpose.models.heatmap.multi_stage import MSPNHead, StagewiseHeatmapHead
 from hfpose.models.shared.branches import concatenate_branches
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.heatmap_head import HeatmapHead
@@ -154,11 +154,10 @@ class HeatmapForPoseEstimation(HeatmapPreTrainedModel):
                 stages[-1], labels, keypoint_weights, image_size=image_size, radius_factor=config.heatmap_radius_factor
             )
         kernel_sizes = config.stage_kernel_sizes or [config.heatmap_kernel_size] * len(stages)
-        weights = [1.0] * len(stages)
-        if config.head_type == "mspn":
-            weights = [MSPN_STAGE_WEIGHT] * (len(stages) - 1) + [1.0]
+        weights = config.stage_loss_weights or [1.0] * len(stages)
+        counts = config.stage_hard_keypoints or [0] * len(stages)
         total = labels.new_zeros(())
-        for heatmaps, kernel_size, weight in zip(stages, kernel_sizes, weights, strict=True):
+        for heatmaps, kernel_size, weight, count in zip(stages, kernel_sizes, weights, counts, strict=True):
             total = total + weight * heatmap_loss(
                 heatmaps,
                 labels,
@@ -167,6 +166,7 @@ class HeatmapForPoseEstimation(HeatmapPreTrainedModel):
                 sigma=config.heatmap_sigma,
                 encoding=config.heatmap_encoding,
                 kernel_size=kernel_size,
+                hard_keypoints=count,
             )
         return total
 

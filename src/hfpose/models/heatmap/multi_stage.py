@@ -14,9 +14,6 @@ from hfpose.models.heatmap.configuration_heatmap import HeatmapConfig
 from hfpose.models.shared.convolution import ConvNormAct
 from hfpose.models.shared.heatmap_head import HeatmapHead
 
-# Weight of the heatmaps of MSPN's feature maps but the last in the loss.
-MSPN_STAGE_WEIGHT = 0.25
-
 
 class StagewiseHeatmapHead(nn.Module):
     """A head for each feature map of the backbone.

@@ -179,21 +179,25 @@ def heatmap_loss(
     sigma: float,
     encoding: str,
     kernel_size: int = 11,
+    hard_keypoints: int = 0,
 ) -> Tensor:
     """Mean squared difference of heatmaps from Gaussians around the true keypoints, weighted by keypoint.
 
-    Source: `mmpose.models.losses.KeypointMSELoss` with `use_target_weight`.
+    Source: `mmpose.models.losses.KeypointMSELoss` and `KeypointOHKMMSELoss` with `use_target_weight`.
 
     Args:
         heatmaps: (B, K, h, w) outputs.
         labels: (B, K, 2) true x and y in pixels of the crop.
         keypoint_weights: (B, K), 0 for a keypoint that is not labeled; None weighs all 1.
         image_size, sigma, encoding, kernel_size: see `heatmap_targets`.
+        hard_keypoints: how many keypoints of each crop count, those with the largest loss (online hard keypoint mining); 0
+            for all.
     """
     size = (heatmaps.shape[2], heatmaps.shape[3])
     targets, is_inside = heatmap_targets(labels, size, image_size, sigma, encoding, kernel_size)
     weights = is_inside.float() if keypoint_weights is None else is_inside * keypoint_weights
-    return ((heatmaps.float() - targets).square().mean((2, 3)) * weights).mean()
+    losses = (heatmaps.float() - targets).square().mean((2, 3)) * weights
+    return losses.topk(min(hard_keypoints or losses.shape[1], losses.shape[1])).values.mean()
 
 
 def combined_heatmap_loss(
