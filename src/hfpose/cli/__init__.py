@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 from typer.core import TyperCommand
 
-from hfpose.cli import cache, check_data, convert, download, env, evaluate, export, models, predict, push, train
+from hfpose.cli import (
+    cache,
+    check_data,
+    convert,
+    download,
+    env,
+    evaluate,
+    evaluate_tracking,
+    export,
+    models,
+    predict,
+    push,
+    train,
+)
 from hfpose.cli.model_command import ModelCommand
 from hfpose.cli.predict_command import PredictCommand
 from hfpose.errors import HFPoseError
@@ -31,6 +44,7 @@ def _add(name: str, function: Callable[..., None], example: str, cls: type[Typer
 
 _add("predict", predict.predict, "photo.jpg --out-dir out", PredictCommand)
 _add("eval", evaluate.evaluate, "--model human --data val.json --images images", ModelCommand)
+_add("eval-tracking", evaluate_tracking.evaluate_tracking, "--data posetrack.json --results tracks.json")
 _add("train", train.train, "--model human --data train.json --images images --output tuned", ModelCommand)
 _add("check-data", check_data.check_data, "train.json --images images", ModelCommand)
 _add("models", models.models, "--task pose")
