@@ -256,10 +256,20 @@ class PoseOutput(Sequence[PoseInstance]):
         if not isinstance(index, slice):
             index = np.asarray(index)
             index = index if index.size else index.astype(np.int64)  # numpy takes an empty list for floats
-        rows = [*_PER_INSTANCE, "heatmap_boxes"]
-        if self.heatmaps is not None and self.heatmaps.ndim == 4:
-            rows.append("heatmaps")
-        return replace(self, **{name: getattr(self, name)[index] for name in rows if getattr(self, name) is not None})
+        return replace(self, **{name: getattr(self, name)[index] for name in self.instance_fields})
+
+    def extend(self, others: Sequence[PoseOutput]) -> PoseOutput:
+        """The same image with more people, of whom that is kept which is known of these."""
+        names = self.instance_fields
+        rows: dict[str, Any] = {name: np.concatenate([each[name] for each in (self, *others)]) for name in names}
+        return replace(self, **rows)
+
+    @property
+    def instance_fields(self) -> list[str]:
+        """Names of the arrays with one row for each person, of those that this result has."""
+        maps = ["heatmaps"] if self.heatmaps is not None and self.heatmaps.ndim == 4 else []
+        names = (*_PER_INSTANCE, "heatmap_boxes", *maps)
+        return [name for name in names if getattr(self, name) is not None]
 
     @overload
     def __getitem__(self, key: int) -> PoseInstance: ...
@@ -305,8 +315,8 @@ class PoseOutput(Sequence[PoseInstance]):
     def to_dataframe(self) -> Any:
         """A pandas `DataFrame` with a row for each keypoint of each instance.
 
-        Columns: `instance`, `keypoint`, `x`, `y` (and `z`), `score`, and where known `track_id`, `box_score`, `x1` to `y2`,
-        `frame_index`, `timestamp`, `source`.
+        Columns: `instance`, `keypoint`, `x`, `y` (and `z`), `score`, and where known `track_id`, `interpolated`, `box_score`,
+        `x1` to `y2`, `frame_index`, `timestamp`, `source`.
 
         Raises:
             ConfigError: if pandas is not installed.
@@ -322,7 +332,7 @@ class PoseOutput(Sequence[PoseInstance]):
             axis: self.keypoints[..., place].ravel() for place, axis in enumerate("xyz"[: self.keypoints.shape[2]])
         }
         columns["score"] = self.keypoint_scores.ravel()
-        per_instance = {"track_id": self.track_ids, "box_score": self.box_scores}
+        per_instance = {"track_id": self.track_ids, "interpolated": self.interpolated, "box_score": self.box_scores}
         if self.boxes is not None:
             per_instance |= dict(zip(("x1", "y1", "x2", "y2"), self.boxes.T, strict=True))
         columns |= {name: np.repeat(array, size) for name, array in per_instance.items() if array is not None}

@@ -157,6 +157,17 @@ def test_csv_tells_time_boxes_pixels_and_who_is_interpolated(tmp_path: Path) -> 
     assert (second["interpolated"], second["box_score"]) == ("1", "0.75")
 
 
+def test_coco_and_openpose_tell_who_is_interpolated(tmp_path: Path) -> None:
+    output = PoseOutput(np.zeros((2, 17, 2)), np.ones((2, 17)), interpolated=[False, True], schema=load_schema("coco"))
+    writer = CocoWriter(tmp_path / "a.json")
+    writer.write(Frame(MediaItem(0, "image", "a")), output)
+    writer.close()
+    rows = json.loads((tmp_path / "a.json").read_text())
+    assert [row["interpolated"] for row in rows] == [False, True]
+    people = json.loads(openpose_json(output))["people"]
+    assert [person["interpolated"] for person in people] == [False, True]
+
+
 def test_csv_without_schema(tmp_path: Path) -> None:
     writer = CsvWriter(tmp_path / "r.csv")
     writer.write(image(), PoseOutput(np.full((1, 2, 2), np.nan), np.ones((1, 2))))

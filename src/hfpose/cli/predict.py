@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hfpose.cli.predict_command import read_filters, read_people
 from hfpose.cli.predict_runs import predict_here, predict_on_cluster
 from hfpose.cli.run_report import RunReport, naming_resume
 from hfpose.errors import InputError
@@ -186,17 +187,35 @@ def predict(
         bool, typer.Option(help="Judge that by keypoints, not by boxes.", rich_help_panel=_TIME)
     ] = False,
     smooth: Annotated[
-        bool, typer.Option(help="Smooth keypoints over time; in 2D with --track.", rich_help_panel=_TIME)
-    ] = False,
-    smooth_cutoff: Annotated[
-        float, _option(_TIME, "3D, videos: cutoff in Hz of the filter, which has no lag.", min=0.01)
-    ] = 6.0,
+        str | None,
+        _option(
+            _TIME,
+            "Smooth keypoints over time; in 2D with --track. Filters, with commas: butterworth, gaussian, median, hampel "
+            "(single errors), which have no lag, or one-euro. Default: butterworth for video files, else one-euro.",
+            metavar="[FILTERS]",
+        ),
+    ] = None,
+    smooth_cutoff: Annotated[float, _option(_TIME, "Cutoff in Hz of butterworth and gaussian.", min=0.01)] = 6.0,
+    smooth_window: Annotated[float, _option(_TIME, "Window in seconds of median and hampel.", min=0.001)] = 0.2,
+    outlier_threshold: Annotated[
+        float, _option(_TIME, "Standard deviations that hampel takes for an error.", min=0.1)
+    ] = 3.0,
     smooth_min_cutoff: Annotated[
-        float, _option(_TIME, "2D and streams: cutoff in Hz of the One-Euro filter for still keypoints.", min=0.01)
+        float, _option(_TIME, "Cutoff in Hz of one-euro for still keypoints.", min=0.01)
     ] = 1.0,
     smooth_beta: Annotated[
-        float, _option(_TIME, "The same: what the cutoff gains for each length of the body per second.", min=0)
+        float, _option(_TIME, "Of one-euro: what the cutoff gains for each length of the body per second.", min=0)
     ] = 20.0,
+    fill_gaps: Annotated[
+        float, _option(_TIME, "Interpolate people who are not seen for up to so many seconds.", min=0)
+    ] = 0.0,
+    people: Annotated[
+        str | None,
+        _option(
+            _TIME,
+            "Keep these only: largest, center, longest (in most frames), how many of the largest, or identities (0,2 or 3,).",
+        ),
+    ] = None,
     online: Annotated[
         bool | None, _option(_TIME, "3D: lift frames as they come, in constant memory. Default: for webcams only.")
     ] = None,
@@ -338,8 +357,12 @@ def predict(
     association = "oks" if use_oks_tracking else "iou"
     over_time = {
         "tracking_threshold": tracking_thr,
-        "smooth": smooth,
+        "smooth": read_filters(smooth),
         "smooth_cutoff": smooth_cutoff,
+        "smooth_window": smooth_window,
+        "outlier_threshold": outlier_threshold,
+        "fill_gaps": fill_gaps,
+        "people": read_people(people),
         "smooth_min_cutoff": smooth_min_cutoff,
         "smooth_beta": smooth_beta,
     }
@@ -364,7 +387,7 @@ def predict(
             "pose_batch_size": pose_batch_size,
             "detect_every": detect_every,
         },
-        tracking={"track": track and association, **over_time},
+        tracking={"track": association if track else None, **over_time},
         lifting={
             # By default videos are tracked, and images are not taken for one.
             "track": association if track or use_oks_tracking else None,

@@ -6,28 +6,53 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import typer
+
 from hfpose.cli.model_command import ModelCommand
 
 _ADDRESS = re.compile(r"auto|local|ray://.+|[\w.-]+:\d+")  # of a Ray cluster
+_FILTER = "auto|one-euro|butterworth|gaussian|median|hampel"
+_FILTERS = re.compile(f"({_FILTER})(,({_FILTER}))*")
 
 
 class PredictCommand(ModelCommand):
-    """Lets `--det-cat-ids 15 16 17` take several numbers, as the reference's demo does, and `--ray` an address or none."""
+    """Lets `--det-cat-ids 15 16 17` take several numbers, as the reference's demo does, and `--ray` and `--smooth` a value or
+    none."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, list(_with_address("--ray", _repeated("--det-cat-ids", args))))
+        args = list(_with_value("--ray", _ADDRESS, "local", _repeated("--det-cat-ids", args)))
+        return super().parse_args(ctx, list(_with_value("--smooth", _FILTERS, "auto", args)))
 
 
-def _with_address(option: str, args: Iterable[str]) -> Iterator[str]:
-    """The arguments, with `local` behind an `option` that no address of a Ray cluster follows."""
+def read_filters(text: str | None) -> bool | list[str]:
+    """The option `smooth` of a pipeline from the names, with commas between them, that `--smooth` is given."""
+    return text == "auto" if text in (None, "auto") else text.split(",")
+
+
+def read_people(text: str | None) -> str | int | list[int] | None:
+    """The option `people` of a pipeline: a word, a number, or identities with commas (a single one with a comma behind it).
+
+    Raises:
+        typer.BadParameter: for identities that are no numbers.
+    """
+    if text is None or not text[:1].isdecimal():
+        return text
+    try:
+        return [int(each) for each in text.split(",") if each] if "," in text else int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} names no identities.", param_hint="--people") from None
+
+
+def _with_value(option: str, pattern: re.Pattern[str], default: str, args: Iterable[str]) -> Iterator[str]:
+    """The arguments, with `default` behind an `option` that no value of a pattern follows."""
     is_open = False
     for arg in args:
-        if is_open and not _ADDRESS.fullmatch(arg):
-            yield "local"
+        if is_open and not pattern.fullmatch(arg):
+            yield default
         is_open = arg == option
         yield arg
     if is_open:
-        yield "local"
+        yield default
 
 
 def _repeated(option: str, args: Iterable[str]) -> Iterator[str]:

@@ -12,8 +12,8 @@ from hfpose.media.writers import WriterGroup, open_writers
 from hfpose.ops.pose_nms import suppress_similar_poses
 from hfpose.pipelines import PoseEstimation3DPipeline, PoseEstimationPipeline, pipeline
 from hfpose.pipelines.direct_3d import Direct3DPipeline
+from hfpose.pipelines.options import make_options
 from hfpose.results import PoseOutput
-from hfpose.visualization import draw_poses, draw_poses_and_heatmaps
 
 Results = Iterator[tuple[Frame, PoseOutput]]
 
@@ -70,14 +70,14 @@ class PredictJob:
         return type(pipe) is PoseEstimationPipeline
 
     def _results_2d(self, pipe: Any, source: Source, draws: bool) -> Results:
-        draw = draw_poses_and_heatmaps if self.draw_heatmaps else draw_poses
         options = {**self.finding, **self.tracking, "return_heatmaps": self.draw_heatmaps and draws}
-        for frame, output in pipe.stream(source, **options):
-            if self.suppress_similar:
-                output = suppress_similar_poses(output)
-            if draws and frame.image is not None and output.error is None:
-                output.visualization = draw(frame.image, output, **self.drawing)
-            yield frame, output
+        chosen = make_options(
+            pipe.options_class, {**pipe.call_defaults, **options, "drawing": self.drawing if draws else None}
+        )
+        results = pipe.find_poses(source, chosen)
+        if self.suppress_similar:
+            results = ((frame, suppress_similar_poses(output)) for frame, output in results)
+        return pipe.complete(results, chosen)
 
     def _results_3d(self, pipe: Any, source: Source, draws: bool) -> Results:
         options = dict(self.lifting)
@@ -85,6 +85,6 @@ class PredictJob:
             known = {field.name for field in fields(pipe.options_class)}
             options = {name: value for name, value in self.lifting.items() if name in known}
             if not source.is_video:
-                options |= {"track": False, "smooth": False}
+                options |= {"track": False, "smooth": False, "fill_gaps": 0.0}
         drawing = {**self.drawing, "num_instances": self.num_instances} if draws else None
         return pipe.stream(source, **self.finding, **options, drawing=drawing)

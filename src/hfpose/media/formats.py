@@ -84,7 +84,7 @@ class CocoWriter(_TableWriter):
     `image_id` is the number in the base name if that is a number, as in COCO's own files, else the base name; frames of a
     video add their number (`clip_000012`). `score` is what MMPose's `CocoMetric` submits: the box score (1 without boxes)
     times the mean of those keypoint scores that are above 0.2. `file_name` is added to tell where an instance is from,
-    and to frames of a video `timestamp` in seconds.
+    to frames of a video `timestamp` in seconds, and where it is known `interpolated`.
     """
 
     _KEYPOINT_SCORE_THRESHOLD = 0.2
@@ -99,6 +99,9 @@ class CocoWriter(_TableWriter):
         if frame.frame_index is not None:
             image_id = f"{frame.name}_{frame.frame_index:06d}"
         timestamp = {} if frame.timestamp is None else {"timestamp": frame.timestamp}
+        filled: list[dict[str, bool]] = [{}] * len(points)
+        if output.interpolated is not None:
+            filled = [{"interpolated": each} for each in output.interpolated.tolist()]
         return [
             {
                 "image_id": image_id,
@@ -107,8 +110,9 @@ class CocoWriter(_TableWriter):
                 "score": float(score),
                 "file_name": frame.name,
                 **timestamp,
+                **about,
             }
-            for person, score in zip(points, self._scores(output), strict=True)
+            for person, score, about in zip(points, self._scores(output), filled, strict=True)
         ]
 
     def _scores(self, output: PoseOutput) -> np.ndarray:

@@ -41,7 +41,8 @@ def openpose_json(output: PoseOutput, canvas_size: tuple[int, int] | None = None
     The body has the 25 points of BODY_25 where the schema has feet, else the 18 of OpenPose's COCO model. Neck and middle of
     the hips lie between shoulders and hips where the schema has none. The face has 70 points, the last two of which are the
     pupils; hands have 21 each. Points that a schema does not have are 0, 0, 0, as OpenPose writes points that it does not
-    see. `canvas_width` and `canvas_height` are the size of the image; a frame of a video has its `timestamp` in seconds.
+    see. `canvas_width` and `canvas_height` are the size of the image; a frame of a video has its `timestamp` in seconds,
+    and people where it is known whether they are `interpolated`.
 
     Args:
         output: with 2D keypoints.
@@ -66,6 +67,8 @@ def openpose_json(output: PoseOutput, canvas_size: tuple[int, int] | None = None
             person[f"{part}_keypoints_2d"] = parts[part][i].ravel().tolist() if part in parts else []
         for part in _PARTS:
             person[f"{part}_keypoints_3d"] = []
+        if output.interpolated is not None:
+            person["interpolated"] = bool(output.interpolated[i])
         people.append(person)
     content: dict[str, Any] = {"version": 1.3, "people": people}
     size = canvas_size or output.image_size

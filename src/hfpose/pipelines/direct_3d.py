@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from hfpose.pipelines.base import PosePipeline, Results
-from hfpose.pipelines.identities import track_results
+from hfpose.pipelines.identities import follow_people
 from hfpose.pipelines.options import CallOptions, CallOptions3D
 from hfpose.results import PoseOutput
 from hfpose.visualization import draw_poses_side_by_side
@@ -28,8 +28,8 @@ class Direct3DPipeline(PosePipeline):
     def complete(self, results: Results, options: CallOptions) -> Results:
         chosen = cast(CallOptions3D, options)
         assembled = self._assembled(results, chosen)
-        if chosen.tracks:
-            assembled = track_results(assembled, chosen)
+        if chosen.tracks or chosen.people is not None:
+            assembled = follow_people(assembled, chosen)
         return _drawn(assembled, chosen) if chosen.draws else assembled
 
     def assemble(self, decoded: PoseOutput, options: Any) -> PoseOutput:

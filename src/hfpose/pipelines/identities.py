@@ -1,32 +1,126 @@
-"""Identities of instances over the frames of videos."""
+"""Identities of instances over the frames of videos, and what follows from them: who is kept, gaps, smooth keypoints."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
+from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 
-from hfpose.media.frames import Frame
+from hfpose.media.frames import Frame, MediaItem
+from hfpose.media.image_spool import ImageSpool
 from hfpose.pipelines.options import CallOptions
 from hfpose.results import PoseOutput
+from hfpose.tracking.filters import fill_gaps, smooth_clip
+from hfpose.tracking.people_choice import PeopleChoice
 from hfpose.tracking.tracker import KeypointSmoother, PoseTracker
 
 DEFAULT_FRAME_RATE = 30.0
 
 
-def track_results(
+def follow_people(
     results: Iterable[tuple[Frame, PoseOutput]], options: CallOptions
 ) -> Generator[tuple[Frame, PoseOutput], None, None]:
-    """The results with identities, and with smooth keypoints where asked; each video begins anew."""
-    tracker = PoseTracker(options.association, options.tracking_threshold)
-    item, smoother = None, None
+    """The results with identities, with the people alone that are asked for, and with smooth keypoints; each video begins anew."""
+    live: dict[MediaItem | None, _PeopleByFrame] = {}
+    for item, group in groupby(results, key=lambda pair: clip_of(pair[0], options)):
+        if options.waits_for_clip(item):
+            with ImageSpool() as images:
+                frames, outputs = read_clip(group, images, options)
+                outputs = smooth_outputs(outputs, frames, options)
+                for frame, image, output in zip(frames, images, outputs, strict=True):
+                    yield replace(frame, image=image), output
+            continue
+        people = live.get(item) or _PeopleByFrame(options, item)
+        if item is not None and item.is_live:
+            live[item] = people  # several live sources take turns
+        for frame, output in group:
+            yield frame, people.update(frame, output)
+
+
+def clip_of(frame: Frame, options: CallOptions) -> MediaItem | None:
+    """What frames that belong together have in common: their video; images that are tracked are one clip (None)."""
+    return None if frame.item.kind == "image" and options.track else frame.item
+
+
+def read_clip(
+    results: Iterable[tuple[Frame, PoseOutput]], images: ImageSpool, options: CallOptions
+) -> tuple[list[Frame], list[PoseOutput]]:
+    """All frames of a clip without their images, and their people with identities, those who are asked for, without gaps.
+
+    Args:
+        results: of the frames.
+        images: gets their images where they are drawn or cannot be read again, and None else.
+        options: what is asked for.
+    """
+    frames, outputs = [], []
+    followed = PeopleFollower(options)
     for frame, output in results:
-        if item is None or (frame.item != item and "video" in (frame.item.kind, item.kind)):
-            tracker.reset()
-            smoother = keypoint_smoother(frame, options) if options.smooth else None
-        item = frame.item
-        output = tracker.update(output)
-        yield frame, output if smoother is None else smoother.update(output, frame.timestamp)
+        images.append(frame.image if options.draws or frame.source is None else None)
+        frames.append(replace(frame, image=None))
+        outputs.append(followed.track(output))
+    outputs = [followed.select(output) for output in outputs]
+    return frames, fill_gaps(outputs, frame_times(frames), options.fill_gaps) if options.fill_gaps else outputs
+
+
+class PeopleFollower:
+    """Identities of the people of a clip, and which of them are asked for.
+
+    Args:
+        options: of the call.
+        is_image: whether there is but one image, whose people need no identities.
+    """
+
+    def __init__(self, options: CallOptions, is_image: bool = False) -> None:
+        tracks = options.tracks and not is_image
+        self._tracker = PoseTracker(options.association, options.tracking_threshold) if tracks else None
+        self._choice = None if options.people is None else PeopleChoice(options.people)
+
+    def track(self, output: PoseOutput) -> PoseOutput:
+        """All people of the next frame with identities."""
+        output = output if self._tracker is None else self._tracker.update(output)
+        if self._choice is not None:
+            self._choice.add(output)
+        return output
+
+    def select(self, output: PoseOutput) -> PoseOutput:
+        """Those of the people of a frame that are asked for, by what is known so far."""
+        return output if self._choice is None else self._choice.select(output)
+
+    def update(self, output: PoseOutput) -> PoseOutput:
+        """The people of the next frame who are asked for, with identities."""
+        return self.select(self.track(output))
+
+
+class _PeopleByFrame:
+    """The same for frames that do not wait for others, with smooth keypoints."""
+
+    def __init__(self, options: CallOptions, item: MediaItem | None) -> None:
+        is_image = item is not None and item.kind == "image"
+        self._followed = PeopleFollower(options, is_image)
+        self._smooths = not is_image and options.smooths_by_frame("this source")
+        self._options = options
+        self._smoother: KeypointSmoother | None = None
+
+    def update(self, frame: Frame, output: PoseOutput) -> PoseOutput:
+        output = self._followed.update(output)
+        if not self._smooths:
+            return output
+        self._smoother = self._smoother or keypoint_smoother(frame, self._options)
+        return self._smoother.update(output, frame.timestamp)
+
+
+def smooth_outputs(outputs: list[PoseOutput], frames: Sequence[Frame], options: CallOptions) -> list[PoseOutput]:
+    """The frames of a whole clip with smooth keypoints, as asked for."""
+    times = frame_times(frames)
+    for name in options.filters:
+        if name == "one-euro":
+            smoother = keypoint_smoother(frames[0], options)
+            outputs = [smoother.update(output, time) for output, time in zip(outputs, times.tolist(), strict=True)]
+        else:
+            outputs = smooth_clip(outputs, times, options.clip_filter(name))
+    return outputs
 
 
 def keypoint_smoother(frame: Frame, options: CallOptions) -> KeypointSmoother:

@@ -153,6 +153,7 @@ class TemporalLifter:
         )
         box_scores = np.ones(len(boxes), np.float32) if frame.box_scores is None else frame.box_scores
         width = np.float32(frame.image_size[0])
+        is_filled = np.zeros(len(boxes), bool) if frame.interpolated is None else frame.interpolated
         return [
             PersonClip(
                 track_id=track_id,
@@ -162,7 +163,7 @@ class TemporalLifter:
                 scores=scores[row, None],
                 boxes=boxes[row, None] / width,
                 box_scores=box_scores[row, None],
-                rows=np.array([row]),
+                rows=np.array([INTERPOLATED if is_filled[row] else row]),
             )
             for row, track_id in enumerate(_identities(frame))
         ]

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar, get_args
 
 from hfpose.errors import InputError
+from hfpose.media.frames import MediaItem
 from hfpose.models.shared.axes import Axes
+from hfpose.tracking.filters import ClipFilter, ClipFilterName, make_clip_filter
+from hfpose.tracking.people_choice import People, check_people
 from hfpose.tracking.placing import Ground, Placing, Root
 from hfpose.tracking.tracker import Association
 
 Temporal = Literal["clip", "frame"]
+Smooth = Literal["one-euro", ClipFilterName]
 NMS_THRESHOLD = 0.3
 """Of two boxes of a detector whose IoU is more than this, the worse one goes."""
+_FILTERS = ("one-euro", *get_args(ClipFilterName))
 
 OptionsT = TypeVar("OptionsT", bound="CallOptions")
 
@@ -43,13 +48,22 @@ class CallOptions:
             or `"iou"`) or by the OKS of their keypoints (`"oks"`). Several images count as frames of one video. Default:
             False in 2D; in 3D a lifter needs identities, so there videos are tracked unless it is False.
         tracking_threshold: minimum IoU or OKS.
-        smooth: smooth the keypoints of each identity over time; needs `track`. Lifted videos get a filter without lag (see
-            `hfpose.tracking.filters`), everything else the One-Euro filter, which works frame by frame.
-        smooth_cutoff: cutoff in Hz of the filter without lag.
-        smooth_min_cutoff, smooth_beta: of the One-Euro filter, see `hfpose.tracking.tracker.KeypointSmoother`: the cutoff in
+        smooth: smooth the keypoints of each identity over time; needs `track`. One filter or several in their order:
+            `"one-euro"` works frame by frame; `"butterworth"`, `"gaussian"`, `"median"` and `"hampel"` (which replaces single
+            errors and leaves the rest) have no lag and wait for the end of a video, see `hfpose.tracking.filters`. True is
+            `"butterworth"` for video files and clips that are lifted, `"one-euro"` for all else.
+        smooth_cutoff: in Hz, of `"butterworth"` and `"gaussian"`.
+        smooth_window: in seconds, of `"median"` and `"hampel"`.
+        outlier_threshold: standard deviations from which on `"hampel"` takes a coordinate for an error.
+        smooth_min_cutoff, smooth_beta: of `"one-euro"`, see `hfpose.tracking.tracker.KeypointSmoother`: the cutoff in
             Hz of still keypoints, and what it gains for each length of the pose per second.
+        fill_gaps: seconds for which people who are not seen in frames of a clip are interpolated and marked so
+            (`interpolated`); needs `track`.
+        people: keep some people only: `"largest"`, `"center"`, `"longest"` (who is seen in most frames), a number for so many
+            of the largest, or a list of identities. Judged over whole clips, of live sources and `online=True` over the
+            frames so far, of images that are not tracked by each image; videos are tracked unless `track` is False.
         return_heatmaps: keep `heatmaps` and `heatmap_boxes` of each output; of a lifter they are not kept.
-        return_visualization: draw the result: `visualization` of each output, in 3D with the skeletons beside the image.
+        return_visualization: draw the result, with `return_heatmaps` in 2D the heatmaps below: `visualization` of each output, in 3D with the skeletons beside the image.
         drawing: options of `hfpose.visualization.draw_poses`, in 3D of `draw_poses_side_by_side`, for it.
         whole_image_fallback: where there is no box, take the image as one, as MMPose does.
 
@@ -68,10 +82,14 @@ class CallOptions:
     num_workers: int = 1
     track: bool | Association | None = None
     tracking_threshold: float = 0.3
-    smooth: bool = False
+    smooth: bool | Smooth | Sequence[Smooth] = False
     smooth_cutoff: float = 6.0
+    smooth_window: float = 0.2
+    outlier_threshold: float = 3.0
     smooth_min_cutoff: float = 1.0
     smooth_beta: float = 20.0
+    fill_gaps: float = 0.0
+    people: People | None = None
     return_heatmaps: bool = False
     return_visualization: bool = False
     drawing: Mapping[str, Any] | None = None
@@ -84,10 +102,15 @@ class CallOptions:
                 raise InputError(f"{name} is {value}, it must be 1 or more.")
         if self.track not in (None, True, False, *get_args(Association)):
             raise InputError(f"track is {self.track!r}; expected True, False, 'iou' or 'oks'.")
-        if self.smooth_cutoff <= 0:
-            raise InputError(f"smooth_cutoff is {self.smooth_cutoff}, it must be above 0 Hz.")
-        if self.smooth and not self.tracks:
-            raise InputError("smooth=True needs track=True: keypoints are smoothed along the frames of each identity.")
+        for name in ("smooth_cutoff", "smooth_window", "outlier_threshold"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"{name} is {getattr(self, name)}, it must be above 0.")
+        check_people(self.people)
+        unknown = [name for name in self.filters if name not in _FILTERS]
+        if unknown:
+            raise InputError(f"smooth is {unknown[0]!r}; expected True, False or {', '.join(map(repr, _FILTERS))}.")
+        if (self.smooth or self.fill_gaps) and not self.tracks:
+            raise InputError("smooth and fill_gaps need track=True: they work along the frames of each identity.")
 
     @property
     def least_box_score(self) -> float:
@@ -100,7 +123,41 @@ class CallOptions:
     @property
     def tracks(self) -> bool:
         """Whether instances of a video get identities."""
-        return bool(self.track)
+        return bool(self.track) or (self.track is None and self.people is not None)
+
+    @property
+    def filters(self) -> tuple[Smooth, ...]:
+        """Filters of keypoints in their order, for whole clips where it is not said which."""
+        if isinstance(self.smooth, bool):
+            return ("butterworth",) if self.smooth else ()
+        return (self.smooth,) if isinstance(self.smooth, str) else tuple(self.smooth)
+
+    def clip_filter(self, name: ClipFilterName) -> ClipFilter:
+        return make_clip_filter(
+            name, cutoff=self.smooth_cutoff, window=self.smooth_window, threshold=self.outlier_threshold
+        )
+
+    def smooths_by_frame(self, source: str) -> bool:
+        """Whether keypoints are smoothed frame by frame, where that is the only way.
+
+        Args:
+            source: what there is no end of, for the error.
+
+        Raises:
+            InputError: if another filter is asked for.
+        """
+        if self.smooth in (True, False) or self.filters == ("one-euro",):
+            return bool(self.smooth)
+        raise InputError(
+            f"smooth={self.smooth!r} has to see all of a motion, but {source} is worked on frame by frame: choose 'one-euro'."
+        )
+
+    def waits_for_clip(self, item: MediaItem | None) -> bool:
+        """Whether what is asked for can be told only when all frames of a video, or of tracked images (None), are there."""
+        if item is not None and item.kind != "video":
+            return False
+        is_zero_phase = item is not None if self.smooth is True else self.filters not in ((), ("one-euro",))
+        return is_zero_phase or self.fill_gaps > 0 or isinstance(self.people, (str, int))
 
     @property
     def association(self) -> Association:
@@ -185,6 +242,8 @@ class LiftingOptions(CallOptions3D):
             raise InputError(
                 "root needs a clip that is lifted as a whole: leave out online=True and temporal='frame'."
             )
+        if self.online:
+            self.smooths_by_frame("online=True")
         if self.lookahead and self.temporal == "frame":
             raise InputError("lookahead has no use with temporal='frame', which lifts each frame alone.")
 

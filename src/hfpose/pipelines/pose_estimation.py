@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hfpose.pipelines.base import PosePipeline, Results
-from hfpose.pipelines.identities import track_results
+from hfpose.pipelines.identities import follow_people
 from hfpose.pipelines.options import CallOptions
-from hfpose.visualization import draw_poses
+from hfpose.visualization import draw_poses, draw_poses_and_heatmaps
 
 
 class PoseEstimationPipeline(PosePipeline):
@@ -33,13 +33,14 @@ class PoseEstimationPipeline(PosePipeline):
     """
 
     def complete(self, results: Results, options: CallOptions) -> Results:
-        if options.tracks:
-            results = track_results(results, options)
+        if options.tracks or options.people is not None:
+            results = follow_people(results, options)
         return _drawn(results, options) if options.draws else results
 
 
 def _drawn(results: Results, options: CallOptions) -> Results:
+    draw = draw_poses_and_heatmaps if options.return_heatmaps else draw_poses
     for frame, output in results:
         if frame.image is not None and output.error is None:
-            output = replace(output, visualization=draw_poses(frame.image, output, **options.drawing_options))
+            output = replace(output, visualization=draw(frame.image, output, **options.drawing_options))
         yield frame, output

@@ -16,20 +16,26 @@ from transformers import PreTrainedModel
 from hfpose.errors import ConfigError
 from hfpose.hub.folders import child_path
 from hfpose.keypoints import KeypointSchema
-from hfpose.media.frames import Frame, MediaItem
+from hfpose.media.frames import Frame
 from hfpose.media.image_spool import ImageSpool
 from hfpose.models.shared.axes import turn_axes
 from hfpose.pipelines.base import PosePipeline, Results
-from hfpose.pipelines.identities import frame_times, keypoint_smoother
+from hfpose.pipelines.identities import (
+    PeopleFollower,
+    clip_of,
+    frame_times,
+    keypoint_smoother,
+    read_clip,
+    smooth_outputs,
+)
 from hfpose.pipelines.lifting import TemporalLifter
 from hfpose.pipelines.online_lifting import OnlineLifter
 from hfpose.pipelines.options import CallOptions, LiftingOptions
 from hfpose.pipelines.person_clips import LiftedFrame
 from hfpose.pipelines.stage import Stage, load_stage
 from hfpose.results import PoseOutput
-from hfpose.tracking.filters import smooth_clip
 from hfpose.tracking.placing import place_clip, place_frame
-from hfpose.tracking.tracker import KeypointSmoother, PoseTracker
+from hfpose.tracking.tracker import KeypointSmoother
 from hfpose.visualization import AxisLimits, Panels, axis_limits_3d, draw_poses_side_by_side
 
 
@@ -121,19 +127,14 @@ def _lift(results: Results, lifter: TemporalLifter, options: LiftingOptions) -> 
         yield from _follow_stream(results, lifter, options)
         return
 
-    def clip_of(pair: tuple[Frame, PoseOutput]) -> MediaItem | None:
-        """What frames that are lifted together have in common: their video; images that shall be tracked are one clip."""
-        item = pair[0].item
-        return None if item.kind == "image" and options.track else item
-
-    for item, group in groupby(results, key=clip_of):
+    for item, group in groupby(results, key=lambda pair: clip_of(pair[0], options)):
         if item is not None and item.is_live and options.online is None:
             yield from _follow_stream(group, lifter, options)
         elif item is None or item.kind != "image":
             yield from _lift_clip(group, lifter, options)
         else:
             for frame, output in group:
-                (lifted,) = lifter.lift([output])
+                (lifted,) = lifter.lift([PeopleFollower(options, is_image=True).update(output)])
                 yield frame, _drawn(frame.image, _placed([_output(lifted)], None, options)[0], options)
 
 
@@ -141,7 +142,8 @@ def _follow_stream(
     results: Iterable[tuple[Frame, PoseOutput]], lifter: TemporalLifter, options: LiftingOptions
 ) -> Results:
     """Lift frames as they come; memory stays the same however many there are."""
-    tracker = _tracker(options)
+    followed = PeopleFollower(options)
+    smooths = options.smooths_by_frame("this source")
     online = OnlineLifter(lifter, options.lookahead, options.stride)
     waiting: deque[Frame] = deque()
     smoother: KeypointSmoother | None = None
@@ -151,7 +153,7 @@ def _follow_stream(
     def complete(lifted: LiftedFrame) -> tuple[Frame, PoseOutput]:
         nonlocal smoother, limits, panels
         frame, output = waiting.popleft(), _output(lifted)
-        if options.smooth:
+        if smooths:
             smoother = smoother or keypoint_smoother(frame, options)
             output = smoother.update(output, frame.timestamp)
         (output,) = _placed([output], None, options)
@@ -162,7 +164,7 @@ def _follow_stream(
 
     for frame, output in results:
         waiting.append(frame)
-        lifted = online.push(output if tracker is None else tracker.update(output))
+        lifted = online.push(followed.update(output))
         if lifted is not None:
             yield complete(lifted)
     for lifted in online.finish():
@@ -173,25 +175,14 @@ def _lift_clip(
     results: Iterable[tuple[Frame, PoseOutput]], lifter: TemporalLifter, options: LiftingOptions
 ) -> Results:
     """Lift a whole video. Of its frames the keypoints are kept, and the images where they are drawn."""
-    tracker = _tracker(options)
     with ImageSpool() as images:
-        frames, poses = [], []
-        for frame, output in results:
-            images.append(frame.image if options.draws else None)
-            frames.append(replace(frame, image=None))
-            poses.append(output if tracker is None else tracker.update(output))
-        outputs = [_output(lifted) for lifted in lifter.lift(poses)]
-        if options.smooth:
-            outputs = smooth_clip(outputs, frame_times(frames), options.smooth_cutoff)
+        frames, poses = read_clip(results, images, options)
+        outputs = smooth_outputs([_output(lifted) for lifted in lifter.lift(poses)], frames, options)
         outputs = _placed(outputs, None if options.temporal == "frame" else frame_times(frames), options)
         limits = axis_limits_3d(outputs) if options.draws else None
         panels = _panels(outputs, options)
         for frame, image, output in zip(frames, images, outputs, strict=True):
             yield replace(frame, image=image), _drawn(image, output, options, limits, panels)
-
-
-def _tracker(options: LiftingOptions) -> PoseTracker | None:
-    return PoseTracker(options.association, options.tracking_threshold) if options.tracks else None
 
 
 def _output(lifted: LiftedFrame) -> PoseOutput:
