@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from coco_files import people_content, write_json, write_people
+from command_line import run_command
 from hfpose.cli import app
 from hfpose.errors import ConfigError, InputError
 from hfpose.evaluation.results import in_parts
@@ -189,3 +190,39 @@ def test_broken_annotations_are_one_clear_error(tiny_pose, tmp_path):
     data.write_text('{"images": [')
     with pytest.raises(InputError, match="not valid JSON"):
         run("--data", data, "--model", tiny_pose)
+
+
+def test_errors_are_analyzed_into_a_page_without_network(tmp_path):
+    content = people_content(tmp_path)
+    data = write_json(tmp_path / "people.json", content)
+    results = write_json(tmp_path / "results.json", truth_as_results(content, 6.0)[1:])
+    (tmp_path / "3.png").unlink()
+    result = run("--data", data, "--results", results, "--analyze", "--output", tmp_path / "out")
+    assert "AP that mending would give back" in result.stdout and "false negative" in result.stdout
+    written = json.loads((tmp_path / "out/analysis.json").read_text())
+    assert written["false negatives"] == 1 and written["AP given back"]["jitter"] > 0.1
+    page = (tmp_path / "out/analysis.html").read_text()
+    assert page.count("<img") == 3 and "There is no file" in page  # of four images one is missing
+    assert "left_shoulder" in page and "<svg" in page
+    assert "http" not in page and "<script" not in page
+
+
+def test_boxes_have_no_errors_of_keypoints_to_analyze(tmp_path):
+    content = people_content(tmp_path, 1)
+    boxes = [{"image_id": 1, "category_id": 1, "bbox": a["bbox"], "score": 0.5} for a in content["annotations"]]
+    data, results = write_json(tmp_path / "people.json", content), write_json(tmp_path / "boxes.json", boxes)
+    assert "--analyze is for keypoints" in run("--data", data, "--results", results, "--analyze").stderr
+    assert "not for h36m" in run("--data", data, "--results", results, "--analyze", "--protocol", "h36m").stderr
+
+
+def test_sigmas_are_estimated_and_measured_with(tmp_path):
+    content = people_content(tmp_path)
+    first = write_json(tmp_path / "first.json", content)
+    for annotation in content["annotations"]:
+        annotation["keypoints"][0] += 2.0
+    second = write_json(tmp_path / "second.json", content)
+    written = tmp_path / "sigmas.json"
+    result = run_command("sigmas", first, second, "--output", written)
+    assert result.returncode == 0 and "8 instances" in result.stdout
+    values = json.loads(written.read_text())
+    assert values["nose"] > values["left_eye"] == 0.001

@@ -22,6 +22,7 @@ from hfpose.cli import (
     models,
     predict,
     push,
+    sigmas,
     train,
 )
 from hfpose.cli.model_command import ModelCommand
@@ -45,6 +46,7 @@ def _add(name: str, function: Callable[..., None], example: str, cls: type[Typer
 _add("predict", predict.predict, "photo.jpg --out-dir out", PredictCommand)
 _add("eval", evaluate.evaluate, "--model human --data val.json --images images", ModelCommand)
 _add("eval-tracking", evaluate_tracking.evaluate_tracking, "--data posetrack.json --results tracks.json")
+_add("sigmas", sigmas.sigmas, "first.json second.json --output sigmas.json")
 _add("train", train.train, "--model human --data train.json --images images --output tuned", ModelCommand)
 _add("check-data", check_data.check_data, "train.json --images images", ModelCommand)
 _add("models", models.models, "--task pose")

@@ -13,6 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from hfpose.annotations import CocoFile
+    from hfpose.evaluation.error_analysis import ErrorAnalysis
     from hfpose.evaluation.metrics import Metrics
     from hfpose.evaluation.protocols import Protocol
     from hfpose.evaluation.runs import Evaluation
@@ -74,6 +75,13 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option(help="Folder for metrics.json and results.json (COCO's format).")
     ] = None,
+    analyze: Annotated[
+        bool,
+        typer.Option(
+            "--analyze",
+            help="Sort errors by kind, with the AP that each costs; --output gets analysis.html and .json.",
+        ),
+    ] = False,
     card: Annotated[
         bool, typer.Option("--card", help="Write the numbers into the card of the model's folder.")
     ] = False,
@@ -88,7 +96,9 @@ def evaluate(
         raise typer.BadParameter("give either --model or --results.")
     if card and (model is None or not Path(model).is_dir()):
         raise typer.BadParameter("--card needs --model to be a folder.")
-    evaluation = None
+    if analyze and protocol == "h36m":
+        raise typer.BadParameter("--analyze is for keypoints in images, not for h36m.")
+    evaluation = analysis = None
     if protocol == "h36m":
         from hfpose.evaluation.human36m import evaluate_human36m
 
@@ -100,19 +110,25 @@ def evaluate(
         rules = _rules(protocol, result_area)
         modes = {"score_mode": score_mode, "nms_mode": nms_mode}
         if results is not None:
-            metrics = _measure_results(coco, results, rules, schema, sigmas, modes)
+            metrics, entries, measured = _measure_results(coco, results, rules, schema, sigmas, modes)
         else:
             assert model is not None
-            evaluation = _run_model(
+            evaluation, measured = _run_model(
                 model, coco, "annotations" if gt_boxes else boxes or "detector", rules, schema, sigmas,
                 detector=detector, device=device, dtype=dtype, flip_test=flip_test, box_threshold=box_threshold,
                 nms_threshold=nms_threshold, batch_size=batch_size, pose_batch_size=pose_batch_size, **modes,
             )  # fmt: skip
-            metrics = evaluation.metrics
+            metrics, entries = evaluation.metrics, evaluation.results
+        if analyze:
+            analysis = _analysis(coco, entries, measured, rules)
         left_out = coco.left_out.lines()
     _report(data, left_out, metrics, evaluation)
+    if analysis is not None:
+        _print_analysis(analysis)
     if output is not None:
         _write(output, metrics, evaluation, protocol)
+        if analysis is not None:
+            _write_analysis(output, analysis, coco, f"{model or results} on {data.name}")
     if card and model is not None:
         from hfpose.hub.card_results import add_results
 
@@ -145,7 +161,8 @@ def _rules(name: str, result_area: str | None) -> Protocol:
 def _run_model(
     model: str, coco: CocoFile, boxes: Path | str, protocol: Protocol, schema_name: str | None, sigmas: Path | None, *,
     detector: str | None, device: str | None, dtype: str | None, batch_size: int, **options: Any,
-) -> Evaluation:  # fmt: skip
+) -> tuple[Evaluation, KeypointSchema | None]:  # fmt: skip
+    """What a model finds, and the schema of its keypoints, None for a detector."""
     from hfpose.errors import ConfigError
     from hfpose.evaluation.results import read_results
     from hfpose.evaluation.runs import evaluate_detector, evaluate_pose_pipeline
@@ -161,7 +178,7 @@ def _run_model(
         if schema_name is not None or sigmas is not None:
             raise ConfigError(f"{model} is a detector, so --schema and --sigmas of keypoints have no use.")
         stage = load_stage(model, "detector", device=device or default_device(), dtype=dtype)
-        return evaluate_detector(stage, coco, batch_size=batch_size, show_progress=show_progress)
+        return evaluate_detector(stage, coco, batch_size=batch_size, show_progress=show_progress), None
     given: Any = read_results(boxes) if isinstance(boxes, Path) else boxes
     if given != "detector":
         detector = detector or "whole_image"  # not asked, so that there is nothing to load
@@ -170,10 +187,18 @@ def _run_model(
     )
     if not isinstance(pipe, PoseEstimationPipeline):
         raise ConfigError(f"{model} finds keypoints in 3D; `hfpose eval` measures pose models in 2D and detectors.")
-    return evaluate_pose_pipeline(
-        pipe, coco, given, protocol=protocol, schema=_model_schema(pipe.schema, protocol, schema_name, sigmas),
-        batch_size=batch_size, show_progress=show_progress, **options,
-    )  # fmt: skip
+    schema = _model_schema(pipe.schema, protocol, schema_name, sigmas)
+    evaluation = evaluate_pose_pipeline(
+        pipe,
+        coco,
+        given,
+        protocol=protocol,
+        schema=schema,
+        batch_size=batch_size,
+        show_progress=show_progress,
+        **options,
+    )
+    return evaluation, schema
 
 
 def _model_schema(own: KeypointSchema, protocol: Protocol, name: str | None, sigmas: Path | None) -> KeypointSchema:
@@ -195,7 +220,8 @@ def _model_schema(own: KeypointSchema, protocol: Protocol, name: str | None, sig
 
 def _measure_results(
     coco: CocoFile, path: Path, protocol: Protocol, schema_name: str | None, sigmas: Path | None, modes: dict[str, Any]
-) -> Metrics:
+) -> tuple[Metrics, list[Any], KeypointSchema | None]:
+    """The numbers of results, the results that they are of, and the schema of their keypoints, None for boxes."""
     from hfpose.evaluation.coco import evaluate_boxes, read_sigmas, with_sigmas
     from hfpose.evaluation.protocols import measure
     from hfpose.evaluation.results import read_results, usable_results
@@ -204,18 +230,43 @@ def _measure_results(
 
     results = read_results(path)
     if results and not any("keypoints" in result for result in results):
-        return evaluate_boxes(coco, results, [category.get("id") for category in coco.categories])
+        return evaluate_boxes(coco, results, [category.get("id") for category in coco.categories]), results, None
     schema = _schema(coco, schema_name or protocol.schema)
     if sigmas is not None:
         schema = read_sigmas(sigmas, schema)
+    left_out = LeftOut()
     if any(modes.values()):
-        left_out = LeftOut()
         usable = usable_results(coco, results, coco.keypoint_category_ids, left_out, schema)
         results = rescore(usable, with_sigmas(schema)[0].sigmas or (), **modes)
-        metrics = measure(coco, results, schema, protocol)
-        metrics.left_out.include(left_out)
-        return metrics
-    return measure(coco, results, schema, protocol)
+    metrics = measure(coco, results, schema, protocol)
+    metrics.left_out.include(left_out)
+    return metrics, results, schema
+
+
+def _analysis(coco: CocoFile, results: list[Any], schema: KeypointSchema | None, protocol: Protocol) -> ErrorAnalysis:
+    from hfpose.evaluation.error_analysis import analyze_errors
+
+    if schema is None or protocol.precision is None:
+        raise typer.BadParameter("--analyze is for keypoints and for protocols that measure average precision.")
+    return analyze_errors(coco, results, schema, protocol.precision)
+
+
+def _print_analysis(analysis: ErrorAnalysis) -> None:
+    print("\nkeypoints  (share)")
+    for kind, share in analysis.shares().items():
+        print(f"{kind:>14}  {share:.4f}")
+    print("AP that mending would give back")
+    for kind, gain in analysis.gains.items():
+        print(f"{kind:>14}  {gain:.4f}")
+
+
+def _write_analysis(folder: Path, analysis: ErrorAnalysis, coco: CocoFile, title: str) -> None:
+    from hfpose.evaluation.error_report import write_error_report
+    from hfpose.media.files import atomic_path
+
+    with atomic_path(folder / "analysis.json") as partial:
+        partial.write_text(json.dumps(analysis.to_dict(), indent=2) + "\n", encoding="utf-8")
+    write_error_report(folder / "analysis.html", analysis, coco, title)
 
 
 def _schema(coco: CocoFile, name: str | None) -> KeypointSchema:

@@ -105,12 +105,31 @@ def evaluate_keypoints(
     schema, notices = with_sigmas(schema)
     metrics = Metrics(notices=notices)
     category_ids = coco.keypoint_category_ids
-    truth = ground_truth(coco, category_ids, schema, counts_stated=rules.by_crowding)
     found = usable_results(coco, results, category_ids, metrics.left_out, schema)
     names = [name for name in KEYPOINT_METRICS if not (rules.by_crowding and name[-1] in _AREAS)]
     if results and not found:
         return metrics.without(names, "no result could be used")
-    found = [_detection(result, category_ids, rules) for result in found]
+    truth, found = truth_and_found(coco, found, schema, rules)
+    sigmas = np.array(schema.sigmas)
+    for part, keypoints in (rules.parts or {}).items():
+        of_part = cocoeval(*_part_of(truth, found, keypoints), "keypoints", sigmas[keypoints])
+        values = dict(zip(KEYPOINT_METRICS, of_part.stats, strict=True))
+        for name in ("AP", "AR"):
+            metrics.add(f"{name} {part}", values[name], "no instance with labeled keypoints of this part is annotated")
+    whole = cocoeval(truth, with_scores(found), "keypoints", sigmas)
+    _add_stats(metrics, KEYPOINT_METRICS, whole.stats, names)
+    if rules.by_crowding:
+        _add_crowding(metrics, whole, coco)
+    return metrics
+
+
+def truth_and_found(
+    coco: CocoFile, usable: Sequence[Result], schema: KeypointSchema, rules: PrecisionRules
+) -> tuple[dict[str, Any], list[Result]]:
+    """Annotations and usable results as pycocotools compares them by these rules."""
+    category_ids = coco.keypoint_category_ids
+    truth = ground_truth(coco, category_ids, schema, counts_stated=rules.by_crowding)
+    found = [_detection(result, category_ids, rules) for result in usable]
     if not rules.uses_area:
         for annotation in truth["annotations"]:
             annotation["area"] = annotation["bbox"][2] * annotation["bbox"][3] * AREA_OF_BOX
@@ -118,17 +137,7 @@ def evaluate_keypoints(
         truth["categories"] = [{"id": _ONLY_CATEGORY}]
         for entry in (*truth["annotations"], *found):
             entry["category_id"] = _ONLY_CATEGORY
-    sigmas = np.array(schema.sigmas)
-    for part, keypoints in (rules.parts or {}).items():
-        of_part = _evaluated(*_part_of(truth, found, keypoints), "keypoints", sigmas[keypoints])
-        values = dict(zip(KEYPOINT_METRICS, of_part.stats, strict=True))
-        for name in ("AP", "AR"):
-            metrics.add(f"{name} {part}", values[name], "no instance with labeled keypoints of this part is annotated")
-    whole = _evaluated(truth, _with_scores(found), "keypoints", sigmas)
-    _add_stats(metrics, KEYPOINT_METRICS, whole.stats, names)
-    if rules.by_crowding:
-        _add_crowding(metrics, whole, coco)
-    return metrics
+    return truth, found
 
 
 def evaluate_boxes(coco: CocoFile, results: Sequence[Result], category_ids: Sequence[Any]) -> Metrics:
@@ -148,7 +157,7 @@ def evaluate_boxes(coco: CocoFile, results: Sequence[Result], category_ids: Sequ
     if results and not found:
         return metrics.without(BOX_METRICS, "no result could be used")
     entries = [dict(result, area=result["bbox"][2] * result["bbox"][3]) for result in found]
-    evaluation = _evaluated(ground_truth(coco, category_ids), entries, "bbox")
+    evaluation = cocoeval(ground_truth(coco, category_ids), entries, "bbox")
     _add_stats(metrics, BOX_METRICS, evaluation.stats, BOX_METRICS)
     return metrics
 
@@ -173,20 +182,21 @@ def _part_of(truth: dict[str, Any], found: Sequence[Result], keypoints: slice) -
         part = entry["keypoints"][values]
         return {**entry, "keypoints": part, "num_keypoints": sum(value > 0 for value in part[2::3])}
 
-    return truth | {"annotations": list(map(cut, truth["annotations"]))}, _with_scores(map(cut, found))
+    return truth | {"annotations": list(map(cut, truth["annotations"]))}, with_scores(map(cut, found))
 
 
-def _with_scores(found: Iterable[Result]) -> list[Result]:
+def with_scores(found: Iterable[Result]) -> list[Result]:
     """Results of which a keypoint at least has a score: the reference does not count the others."""
     return [result for result in found if any(score > 0 for score in result["keypoints"][2::3])]
 
 
-def _evaluated(
+def cocoeval(
     truth: dict[str, Any],
     found: Sequence[Result],
     kind: Literal["keypoints", "bbox"],
     sigmas: np.ndarray | None = None,
 ) -> COCOeval:
+    """pycocotools' evaluation with its numbers; the results are numbered from 1 in their order."""
     try:
         from pycocotools.cocoeval import COCOeval
     except ModuleNotFoundError as error:
