@@ -1,23 +1,130 @@
-"""Python code in processes of its own: with their own environment, and with nothing imported before."""
+"""Python code in processes of its own, with their own environment.
+
+Importing torch and transformers takes seconds, so these processes are forked off a server that has imported them already.
+A test of what an import does, or of a signal at the start, runs `sys.executable` itself.
+"""
 
 from __future__ import annotations
 
+import importlib
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+import time
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
+from types import TracebackType
+
+COMMAND = "from hfpose.cli import main; main()"
+"""The command `hfpose`."""
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["hfpose.pipelines", "hfpose.cli", "transformers.modeling_utils", "cv2", "pytest"])
 
 
-def run_python(code: str, folder: Path, environment: Mapping[str, str], timeout: float = 600) -> str:
-    """Run code in `folder` with further environment variables; gives its output, and its errors to the test."""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1", "CUDA_VISIBLE_DEVICES": "", **environment},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        cwd=folder,
-    )
+def run_python(
+    code: str | Path, folder: Path, environment: Mapping[str, str], arguments: tuple[object, ...] = ()
+) -> str:
+    """Output of code that has to end well; its errors are those of the test."""
+    done = finished(code, folder, environment, arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def finished(
+    code: str | Path, folder: Path, environment: Mapping[str, str], arguments: tuple[object, ...] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Exit code and output of code, or of a script, run to its end in `folder` with further environment variables."""
+    with RunningPython(code, folder, environment, arguments) as process:
+        out, err = process.communicate()
+    assert process.returncode is not None
+    return subprocess.CompletedProcess(list(map(str, arguments)), process.returncode, out, err)
+
+
+class RunningPython:
+    """A process with the part of `subprocess.Popen` that the tests use; it ends with the `with` block."""
+
+    def __init__(
+        self, code: str | Path, folder: Path, environment: Mapping[str, str], arguments: tuple[object, ...] = ()
+    ) -> None:
+        variables = {**os.environ, "CUDA_VISIBLE_DEVICES": "", **environment}
+        self._output = tempfile.TemporaryDirectory()
+        self._files = [Path(self._output.name, name) for name in ("stdout", "stderr")]
+        for file in self._files:
+            file.touch()
+        argv = ["-c" if isinstance(code, str) else str(code), *map(str, arguments)]
+        text = code if isinstance(code, str) else code.read_text()
+        self._process = _CONTEXT.Process(target=_run, args=(text, argv, folder, variables, self._files))
+        self._process.start()
+
+    def __enter__(self) -> RunningPython:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+        self._process.join()
+        self._output.cleanup()
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    poll = returncode.fget
+
+    def communicate(self, timeout: float = 600) -> tuple[str, str]:
+        """Output and errors, once the process has ended."""
+        self._process.join(timeout)
+        assert self.returncode is not None, f"it runs for more than {timeout} seconds"
+        return self._files[0].read_text(), self._files[1].read_text()
+
+    def wait_for_lines(self, count: int, timeout: float = 60) -> None:
+        """Wait until it has printed some lines."""
+        deadline = time.monotonic() + timeout
+        while self._files[0].read_bytes().count(b"\n") < count:
+            assert time.monotonic() < deadline and self.returncode is None, self._files[1].read_text()
+            time.sleep(0.005)
+
+    def send_signal(self, number: int) -> None:
+        if self._process.is_alive() and self._process.pid:
+            os.kill(self._process.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def _run(code: str, argv: list[str], folder: Path, environment: dict[str, str], output: list[Path]) -> None:
+    """Run code in this forked process, as `python -c` would."""
+    for file, stream in zip(output, (sys.stdout, sys.stderr), strict=True):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_APPEND), stream.fileno() if stream else 1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    sys.argv = argv
+    sys.path.insert(0, "")
+    _read_settings_again()
+    try:
+        exec(compile(code, argv[0], "exec"), {"__name__": "__main__", "__file__": argv[0]})
+    except SystemExit:
+        raise
+    except BaseException:
+        traceback.print_exc()
+        sys.exit(1)
+
+
+def _read_settings_again() -> None:
+    """What huggingface_hub and the tests' zoo take from the environment when they are imported."""
+    from huggingface_hub import constants, hf_api
+
+    from checkpoint_host import use_zoo
+
+    importlib.reload(constants)
+    hf_api.api.endpoint = constants.ENDPOINT
+    if zoo := os.environ.get("HFPOSE_TEST_ZOO"):
+        use_zoo(Path(zoo))

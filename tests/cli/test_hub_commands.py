@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,8 +15,10 @@ from command_line import run_command
 from fake_conversion import convert
 from golden import Golden
 from hub_server import USER, HubServer
+from processes import COMMAND, finished
 
 DETECTOR = "rtmdet_nano_320-8xb32_hand"
+PUSH_ALL = Path(__file__).resolve().parents[2] / "conversion/push_all.py"
 OTHER = "rtmdet_tiny_8xb32-300e_coco"
 
 
@@ -40,18 +40,12 @@ def server(tmp_path: Path) -> Iterator[HubServer]:
         yield server
 
 
-def run(tmp_path: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HFPOSE_CACHE": str(tmp_path / "cache"), **environment}
-    return subprocess.run(
-        [sys.executable, *command], capture_output=True, text=True, timeout=120, env=env, cwd=tmp_path
-    )
-
-
 def hfpose(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own where libraries read the environment when they are imported."""
+    """The command, in a process of its own where libraries read the environment when they are imported."""
+    settings = {"HF_HOME": str(tmp_path / "home"), "HFPOSE_CACHE": str(tmp_path / "cache"), **environment}
     if environment:
-        return run(tmp_path, "-m", "hfpose", *arguments, **environment)
-    return run_command(*arguments, folder=tmp_path, environment={"HFPOSE_CACHE": str(tmp_path / "cache")})
+        return finished(COMMAND, tmp_path, settings, arguments)
+    return run_command(*arguments, folder=tmp_path, environment=settings)
 
 
 def test_download_fetches_what_it_can_and_says_what_it_could_not(tmp_path: Path) -> None:
@@ -72,9 +66,8 @@ def test_download_fetches_what_it_can_and_says_what_it_could_not(tmp_path: Path)
 def test_convert_says_what_it_left_out(tmp_path: Path) -> None:
     state = {**Golden("detect", DETECTOR).state_dict(), "trained_for": 600}
     torch.save({"state_dict": state}, tmp_path / "checkpoint.pth")
-    done = run(
-        tmp_path, "-m", "hfpose", "convert", DETECTOR, "--checkpoint", "checkpoint.pth", "--output", "converted"
-    )
+    arguments = ("convert", DETECTOR, "--checkpoint", "checkpoint.pth", "--output", "converted")
+    done = finished(COMMAND, tmp_path, {}, arguments)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Wrote converted.")
     assert done.stderr == (
@@ -195,16 +188,14 @@ def test_pushing_again_without_a_change_makes_no_commit(tmp_path: Path, cache: P
 
 
 def test_push_all_takes_what_is_in_the_cache(tmp_path: Path, cache: Path, server: HubServer) -> None:
-    script = str(Path(__file__).resolve().parents[2] / "conversion/push_all.py")
-    environment = server.environment(tmp_path / "home")
-    done = run(tmp_path, script, "--namespace", USER, **environment)
+    environment = {**server.environment(tmp_path / "home"), "HFPOSE_CACHE": str(tmp_path / "cache")}
+    done = finished(PUSH_ALL, tmp_path, environment, ("--namespace", USER))
     assert done.returncode == 0, done.stderr
     for name in (DETECTOR, OTHER):
         assert server.repository(f"{USER}/{name}").commit_at("main")["files"]
 
 
 def test_push_all_from_an_empty_cache(tmp_path: Path) -> None:
-    script = str(Path(__file__).resolve().parents[2] / "conversion/push_all.py")
-    done = run(tmp_path, script, "--namespace", USER)
+    done = finished(PUSH_ALL, tmp_path, {"HFPOSE_CACHE": str(tmp_path / "cache")}, ("--namespace", USER))
     assert done.returncode == 2
     assert "There is nothing to push" in done.stderr

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from PIL import Image
 
 import hfpose
 from hfpose import cli
+from processes import COMMAND, RunningPython
 
 # Source: demo/inferencer_demo.py of MMPose 1.3.2. None: ours differs on purpose, as --help says.
 DEMO_DEFAULTS = {
@@ -401,28 +401,24 @@ def test_a_video_that_breaks_off_gives_its_readable_frames(predict, whole, tmp_p
 # Killed runs
 
 
-def kill_when(command: list[str], reached: Callable[[], bool]) -> None:
-    """Start the command, and kill it as soon as `reached` is true."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
+def kill_when(arguments: list[object], folder: Path, reached: Callable[[], bool]) -> None:
+    """Start the command in a folder, and kill it as soon as `reached` is true."""
+    with RunningPython(COMMAND, folder, {}, tuple(arguments)) as process:
         deadline = time.monotonic() + 60
         while not reached():
             assert process.poll() is None, "it ended before it could be killed"
             assert time.monotonic() < deadline
             time.sleep(0.005)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait(timeout=30)
 
 
-def command(arguments: list[object], out_dir: Path) -> list[str]:
-    return [sys.executable, "-m", "hfpose", "predict", *map(str, arguments), "--out-dir", str(out_dir)]
+def command(arguments: list[object], out_dir: Path) -> list[object]:
+    return ["predict", *arguments, "--out-dir", out_dir]
 
 
 def test_a_killed_folder_run_can_be_resumed(predict, quick, tmp_path):
     arguments = [write_images(tmp_path / "in", 150, height=48, width=64), *quick]
     out = tmp_path / "killed"
-    kill_when(command(arguments, out), lambda: len(list(out.glob("predictions/*.json"))) >= 10)
+    kill_when(command(arguments, out), tmp_path, lambda: len(list(out.glob("predictions/*.json"))) >= 10)
     done = results(out)
     assert len(done) < 300
     for name, data in done.items():  # whole, each of them
@@ -444,7 +440,9 @@ def test_a_killed_video_run_can_be_resumed(predict, quick, tmp_path):
     arguments = [write_clip(tmp_path / "clip.mp4", 150, height=48, width=64), *quick]
     out = tmp_path / "killed"
     partial = out / "predictions" / ".clip.json.part"
-    kill_when(command(arguments, out), lambda: partial.is_file() and partial.read_bytes().count(b"frame_id") > 5)
+    kill_when(
+        command(arguments, out), tmp_path, lambda: partial.is_file() and partial.read_bytes().count(b"frame_id") > 5
+    )
     assert results(out) == {}
     so_far = json.loads(partial.read_text())  # valid up to the last frame
     assert [frame["frame_id"] for frame in so_far] == list(range(len(so_far)))

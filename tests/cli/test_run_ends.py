@@ -18,6 +18,7 @@ import typer
 import hfpose
 from command_line import run_command
 from hfpose import cli
+from processes import COMMAND, RunningPython
 from small_zoo import write_video
 
 
@@ -96,8 +97,7 @@ def test_an_interrupt_names_resume_and_leaves_nothing_half_written(kind, tiny_po
         source = write_video(tmp_path / "clip.mp4", 300)
     out = tmp_path / "out"
     arguments = ["predict", source, "--pose2d", tiny_pose, "--det-model", "whole_image", "--out-dir", out]
-    command = [sys.executable, "-m", "hfpose", *map(str, arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = RunningPython(COMMAND, tmp_path, {}, arguments)
     partial = out / "predictions" / ".clip.json.part"
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +14,7 @@ from fake_conversion import convert
 from golden import Golden
 from hfpose.errors import UnknownModelError
 from hfpose.hub.zoo import list_entries
+from processes import finished
 
 SCRIPT = Path(__file__).resolve().parents[2] / "conversion/convert_all.py"
 AT_HAND = "rtmdet_nano_320-8xb32_hand"
@@ -41,15 +39,8 @@ def test_each_model_is_converted_found_or_reported(tmp_path: Path) -> None:
             **zoo_environment(host.write_zoo(tmp_path / "zoo.json")),
             "HFPOSE_CACHE": str(tmp_path / "cache"),
         }
-        command = [SCRIPT, AT_HAND, CACHED, GONE, "--checkpoints", weights, "--jobs", "1", "--report", report]
-        done = subprocess.run(
-            [sys.executable, *map(str, command)],
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            timeout=180,
-            cwd=tmp_path,
-        )
+        arguments = (AT_HAND, CACHED, GONE, "--checkpoints", weights, "--jobs", "1", "--report", report)
+        done = finished(SCRIPT, tmp_path, environment, arguments)
         rows = {row["name"]: row for row in json.loads(report.read_text())}
         assert {name: row["status"] for name, row in rows.items()} == {
             AT_HAND: "converted",

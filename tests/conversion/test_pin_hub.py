@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import runpy
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from checkpoint_host import ZOO_FILE, zoo_environment
 from hfpose.hub.zoo import get_entry, list_entries
 from hub_server import USER, HubServer
-from processes import run_python
+from processes import finished, run_python
 from small_zoo import save_small_model
 
 SCRIPT = Path(__file__).resolve().parents[2] / "conversion/pin_hub.py"
@@ -134,14 +132,7 @@ def pinned(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped
         }
         pairs = [f"{NAME}={USER}/{repository}" for repository in (*REFUSED, "nothing", f"vitpose@{commits[OLDER]}")]
         pairs += [f"{DETECTOR}={USER}/detector", f"human3d={USER}/lifter", f"no-model={USER}/lifter"]
-        done = subprocess.run(
-            [sys.executable, SCRIPT, *pairs],
-            env={**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1", **environment},
-            capture_output=True,
-            text=True,
-            timeout=600,
-            cwd=folder,
-        )
+        done = finished(SCRIPT, folder, environment, tuple(pairs))
         yield Pinned(folder, done.stdout.splitlines(), done.stderr.splitlines(), done.returncode, commits, environment)
 
 

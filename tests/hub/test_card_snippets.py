@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +14,7 @@ import pytest
 from hfpose.hub.cards import entry_card
 from hfpose.hub.zoo import TASKS, ModelEntry, find_entry, list_entries
 from hub_server import USER, HubServer
+from processes import run_python
 from small_zoo import FOUND_CLASSES, SETTINGS, save_small_model, write_photo, write_video
 
 CARDS = Path(__file__).resolve().parents[2] / "model_cards"
@@ -66,17 +64,12 @@ class Hub:
         """What came of each snippet, all in one fresh process that has the zoo's names mean this hub's models."""
         (self.folder / "snippets.json").write_text(json.dumps(codes))
         environment = {
-            **os.environ,
             **self.server.environment(self.folder / "home"),
             "HFPOSE_CACHE": str(self.folder / "cache"),
             "HFPOSE_CHECKPOINT_ENDPOINT": self.server.url,  # which has no checkpoints
             "HFPOSE_NAMESPACE": USER,
-            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-            "CUDA_VISIBLE_DEVICES": "",
         }
-        command = [sys.executable, "-c", RUN]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1200, cwd=self.folder)
-        assert done.returncode == 0, done.stderr
+        run_python(RUN, self.folder, environment)
         assert not [request.path for request in self.server.requests if request.path.endswith(".pth")]
         return json.loads((self.folder / "answers.json").read_text())  # type: ignore[no-any-return]
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from email.utils import formatdate
@@ -20,6 +17,7 @@ import pytest
 from file_server import Fault, FileServer
 from hfpose.errors import DownloadError
 from hfpose.hub.downloads import download_file, file_name
+from processes import RunningPython, run_python
 
 DATA = bytes(range(256)) * 1024  # 256 KiB
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -306,10 +304,8 @@ print(len(path.read_bytes()))
 """
 
 
-def start_child(server: FileServer, folder: Path, **environment: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", CHILD, server.url + PATH, str(folder / "model.pth"), SHA256[:8]]
-    env = {**os.environ, **environment}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+def start_child(server: FileServer, folder: Path, **environment: str) -> RunningPython:
+    return RunningPython(CHILD, folder, environment, (server.url + PATH, folder / "model.pth", SHA256[:8]))
 
 
 @pytest.mark.slow
@@ -343,10 +339,9 @@ def test_no_progress_bar_where_stderr_is_no_terminal(server: FileServer, tmp_pat
 
 
 def test_proxy_of_the_environment_is_used(server: FileServer, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", CHILD, "http://checkpoints.invalid" + PATH, str(tmp_path / "m.pth"), SHA256[:8]]
-    env = {**os.environ, "HTTP_PROXY": server.url, "http_proxy": server.url, "NO_PROXY": "", "no_proxy": ""}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
-    assert done.stdout == f"{len(DATA)}\n", done.stderr
+    environment = {"HTTP_PROXY": server.url, "http_proxy": server.url, "NO_PROXY": "", "no_proxy": ""}
+    arguments = ("http://checkpoints.invalid" + PATH, tmp_path / "m.pth", SHA256[:8])
+    assert run_python(CHILD, tmp_path, environment, arguments) == f"{len(DATA)}\n"
     assert server.requests[0].path == "http://checkpoints.invalid" + PATH
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ import torch
 from checkpoint_host import CheckpointHost, zoo_environment
 from file_server import Fault
 from golden import Golden
+from processes import run_python
 
 POSE = "rtmpose-m_8xb256-420e_body8-256x192"
 DETECTOR = "rtmdet_nano_320-8xb32_hand"
@@ -92,12 +91,8 @@ def host(tmp_path: Path, checkpoints: dict[str, bytes]) -> Iterator[CheckpointHo
 
 
 def run(code: str, tmp_path: Path, **environment: str) -> str:
-    env = {**os.environ, **zoo_environment(tmp_path / "zoo.json"), "HF_HOME": str(tmp_path / "home"), **environment}
-    env.pop("HFPOSE_CACHE", None)
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    settings = {**zoo_environment(tmp_path / "zoo.json"), "HF_HOME": str(tmp_path / "home"), **environment}
+    return run_python(code, tmp_path, settings)
 
 
 def test_alias_becomes_a_model_that_transformers_loads(host: CheckpointHost, tmp_path: Path) -> None:

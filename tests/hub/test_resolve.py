@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +21,7 @@ from hfpose.hub import resolve as hub
 from hfpose.hub.cache import list_cached
 from hfpose.hub.folders import child_path
 from hub_server import HubServer
+from processes import RunningPython
 
 NAME = "rtmdet_nano_320-8xb32_hand"
 CHECKPOINT = bytes(range(256)) * 512  # read by the stand-in conversion below, and by nothing else
@@ -98,18 +95,14 @@ class Child:
 
     def __init__(self, name: str, tmp_path: Path, **environment: str) -> None:
         self.tmp_path = tmp_path
-        env = {
-            **os.environ,
+        variables = {
             "HF_HOME": str(tmp_path / "home"),
             "TESTS": str(Path(__file__).parents[1]),
             "CONVERSIONS": str(tmp_path / "conversions.txt"),
             **(zoo_environment(tmp_path / "zoo.json") if (tmp_path / "zoo.json").exists() else {}),
             **environment,
         }
-        command = [sys.executable, "-c", CHILD, name]
-        self.process = subprocess.Popen(
-            command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
-        )
+        self.process = RunningPython(CHILD, tmp_path, variables, (name,))
 
     def output(self) -> str:
         out, err = self.process.communicate(timeout=60)
@@ -117,7 +110,7 @@ class Child:
         return out
 
     def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
+        self.process.kill()
         self.process.communicate(timeout=30)
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,22 +19,10 @@ from hfpose.cli.push_zoo import push_model, push_pipeline
 from hfpose.hub.uploads import UploadError
 from hfpose.hub.zoo import get_entry
 from hub_server import USER, HubServer
+from processes import run_python
 
 POSE = "rtmpose-m_8xb256-420e_body8-256x192"
 DETECTOR = "rtmdet_nano_320-8xb32_hand"
-
-
-def run(code: str, folder: Path, environment: dict[str, str]) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=folder,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 # --- models of the zoo and their pipeline
@@ -106,7 +91,7 @@ def pushed_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
         }
         pixels = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / "photo.jpg")
-        output = run(PUSH, folder, environment)
+        output = run_python(PUSH, folder, environment)
         yield Hub(server, folder, environment, dict(line.split() for line in output.splitlines()))
 
 
@@ -131,7 +116,7 @@ def test_pushed_pipeline_names_its_parts_as_base_models(pushed_hub: Hub) -> None
 
 @pytest.mark.slow
 def test_fresh_process_gets_the_same_outputs_from_the_repositories(pushed_hub: Hub) -> None:
-    run(COMPARE, pushed_hub.folder, pushed_hub.environment)
+    run_python(COMPARE, pushed_hub.folder, pushed_hub.environment)
 
 
 def test_snippets_of_the_cards_run(pushed_hub: Hub) -> None:
@@ -142,7 +127,9 @@ def test_snippets_of_the_cards_run(pushed_hub: Hub) -> None:
     assert len(snippets) == 2
     assert "object-detection" in alone
     namespaced = {**pushed_hub.environment, "HFPOSE_NAMESPACE": USER}
-    run("\n".join([*snippets, "assert result.keypoints.shape[1:] == (17, 2)", alone]), pushed_hub.folder, namespaced)
+    run_python(
+        "\n".join([*snippets, "assert result.keypoints.shape[1:] == (17, 2)", alone]), pushed_hub.folder, namespaced
+    )
 
 
 # --- models of every family
@@ -262,8 +249,8 @@ torch.testing.assert_close(found, torch.load("keypoints.pt"))
 def test_models_of_each_family_and_pipelines_of_them_come_back_as_they_were_pushed(tmp_path: Path) -> None:
     with HubServer(tmp_path / "hub") as server:
         environment = server.environment(tmp_path / "home")
-        run(PUSH_FAMILIES, tmp_path, environment)
-        names = json.loads(run(LOAD_FAMILIES, tmp_path, environment))
+        run_python(PUSH_FAMILIES, tmp_path, environment)
+        names = json.loads(run_python(LOAD_FAMILIES, tmp_path, environment))
         assert len(names) == 8
         for name in names:
             repository = server.repository(f"{USER}/{name}")
@@ -307,6 +294,6 @@ except UploadError as error:
         zoo = zoo_environment(host.write_zoo(tmp_path / "zoo.json"))
         environment = {**server.environment(tmp_path / "home"), **zoo, "HF_TOKEN": token}
         tests = str(Path(__file__).parents[1])
-        message = run(code, tmp_path, {**environment, "PYTHONPATH": f"{zoo['PYTHONPATH']}:{tests}"})
+        message = run_python(code, tmp_path, {**environment, "PYTHONPATH": f"{zoo['PYTHONPATH']}:{tests}"})
     assert message.startswith(f"The Hub refused to write 'my-org/{DETECTOR}' (HTTP 401)")
     assert "`hf auth login`" in message

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from hfpose.media.images import load_image, save_image
 from hfpose.media.sources import open_source
 from hfpose.media.writers import JsonWriter, VisualizationWriter, WriterGroup, open_writers
 from hfpose.results import PoseOutput
+from processes import RunningPython
 
 MakeOutput = Callable[..., PoseOutput]
 
@@ -296,23 +296,16 @@ def test_interrupted_video_keeps_its_temporary_name(
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def start() -> Iterator[Callable[..., RunningPython]]:
     """Starts tests/media/run_with_writers.py, and ends it with the test."""
-    processes: list[subprocess.Popen[str]] = []
+    with ExitStack() as stack:
 
-    def start_process(out: Path, *inputs: Path, delay: float = 0, resume: bool = False, formats: str = "json") -> Any:
-        script = Path(__file__).with_name("run_with_writers.py")
-        arguments = [str(out), str(delay), str(int(resume)), formats, *map(str, inputs)]
-        process = subprocess.Popen([sys.executable, script, *arguments], stdout=subprocess.PIPE, text=True)
-        processes.append(process)
-        return process
+        def start_process(out: Path, *inputs: Path, delay: float = 0, resume: bool = False) -> RunningPython:
+            script = Path(__file__).with_name("run_with_writers.py")
+            arguments = (out, delay, int(resume), ALL_FORMATS, *inputs)
+            return stack.enter_context(RunningPython(script, out.parent, {}, arguments))
 
-    yield start_process
-    for process in processes:
-        process.kill()
-        process.wait()
-        if process.stdout:
-            process.stdout.close()
+        yield start_process
 
 
 ALL_FORMATS = "json,coco,openpose,csv"
@@ -323,20 +316,18 @@ def test_killed_run_leaves_nothing_half_written_and_can_be_resumed(
     images: Path,
     write_video: Callable[..., Path],
     tmp_path: Path,
-    start: Callable[..., subprocess.Popen[str]],
+    start: Callable[..., RunningPython],
     kill_after: int,
 ) -> None:
     for i in range(3):
         (images / f"c{i}.png").write_bytes((images / "a.png").read_bytes())
     inputs = [images, write_video("long.mp4", num_frames=6), images / "a.png"]
     out, undisturbed = tmp_path / "out", tmp_path / "undisturbed"
-    process = start(out, *inputs, delay=0.05, formats=ALL_FORMATS)
-    assert process.stdout is not None
-    for _ in range(kill_after):
-        assert process.stdout.readline()
+    process = start(out, *inputs, delay=0.05)
+    process.wait_for_lines(kill_after)
     process.kill()
-    process.wait()
-    whole = start(undisturbed, *inputs, formats=ALL_FORMATS)
+    process.communicate()
+    whole = start(undisturbed, *inputs)
     assert whole.communicate()[0].count("\n") == 12
     expected = files(undisturbed)
     for name, data in files(out).items():
@@ -344,7 +335,7 @@ def test_killed_run_leaves_nothing_half_written_and_can_be_resumed(
             assert data == expected[name], name
         elif name.endswith("json.part"):
             json.loads(data)
-    resumed = start(out, *inputs, resume=True, formats=ALL_FORMATS)
+    resumed = start(out, *inputs, resume=True)
     printed = resumed.communicate()[0].count("\n")
     assert files(out) == expected
     assert printed <= 12 - kill_after + 6  # what was complete is not done again, but for the clip (or the last image)
