@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,9 +21,13 @@ class Node:
 
 @dataclass
 class BvhFile:
-    root: Node
+    roots: list[Node]
     frame_time: float
     frames: np.ndarray  # (T, all channels)
+
+    @property
+    def root(self) -> Node:
+        return self.roots[0]
 
     def joints(self) -> dict[str, np.ndarray]:
         """Places (T, 3) of all joints, by going down from the root."""
@@ -42,7 +48,8 @@ class BvhFile:
             for child in node.children:
                 place(child, here, turned)
 
-        place(self.root, np.zeros((len(self.frames), 3)), np.broadcast_to(np.eye(3), (len(self.frames), 3, 3)))
+        for root in self.roots:
+            place(root, np.zeros((len(self.frames), 3)), np.broadcast_to(np.eye(3), (len(self.frames), 3, 3)))
         return places
 
 
@@ -79,16 +86,17 @@ def read_bvh(text: str) -> BvhFile:
         return made
 
     expect("HIERARCHY")
-    expect("ROOT")
-    root = node(next(words))
-    expect("MOTION")
+    roots = []
+    while (word := next(words)) == "ROOT":
+        roots.append(node(next(words)))
+    assert roots and word == "MOTION"
     expect("Frames:")
     number = int(next(words))
     expect("Frame")
     expect("Time:")
     frame_time = float(next(words))
     values = np.array([float(word) for word in words])
-    return BvhFile(root, frame_time, values.reshape(number, -1))
+    return BvhFile(roots, frame_time, values.reshape(number, -1))
 
 
 def read_trc(text: str) -> tuple[dict[str, str], list[str], np.ndarray]:
@@ -120,3 +128,60 @@ def read_trc(text: str) -> tuple[dict[str, str], list[str], np.ndarray]:
 def _fields(line: str) -> list[str]:
     fields = line.split("\t")
     return fields if fields[-1] else fields[:-1]
+
+
+def read_glb(content: bytes) -> tuple[np.ndarray, dict[str, dict[str, np.ndarray]]]:
+    """Times (T,) of the animation, and of each person of the scene the places (T, 3) of their joints."""
+    magic, version, length = struct.unpack_from("<4sII", content)
+    assert (magic, version, length) == (b"glTF", 2, len(content))
+    chunks, start = {}, 12
+    while start < length:
+        size, kind = struct.unpack_from("<I4s", content, start)
+        assert size % 4 == 0
+        chunks[kind] = content[start + 8 : start + 8 + size]
+        start += 8 + size
+    gltf, data = json.loads(chunks[b"JSON"]), chunks[b"BIN\0"]
+
+    def values(number: int) -> np.ndarray:
+        accessor = gltf["accessors"][number]
+        view = gltf["bufferViews"][accessor["bufferView"]]
+        width = {"SCALAR": 1, "VEC3": 3, "VEC4": 4, "MAT4": 16}[accessor["type"]]
+        kind = {5121: np.uint8, 5123: np.uint16, 5126: np.float32}[accessor["componentType"]]
+        found = np.frombuffer(data, kind, accessor["count"] * width, view["byteOffset"])
+        assert found.nbytes == view["byteLength"] and view["byteOffset"] % 4 == 0
+        return found.reshape(-1, width) if width > 1 else found
+
+    animation = gltf["animations"][0]
+    samplers = [(values(each["input"]), values(each["output"])) for each in animation["samplers"]]
+    times = samplers[0][0]
+    moves: dict[tuple[int, str], np.ndarray] = {}
+    for channel in animation["channels"]:
+        moves[channel["target"]["node"], channel["target"]["path"]] = samplers[channel["sampler"]][1]
+
+    def place(number: int, parent: np.ndarray, turned: np.ndarray, places: dict[str, np.ndarray]) -> None:
+        node = gltf["nodes"][number]
+        shift = moves.get((number, "translation"), np.array(node.get("translation", (0, 0, 0)))[None])
+        here = parent + (turned @ shift[..., None])[..., 0]
+        places[node["name"]] = here
+        if (turns := moves.get((number, "rotation"))) is not None:
+            assert np.abs(np.linalg.norm(turns, axis=1) - 1).max() < 1e-5
+            turned = turned @ np.stack([_matrix(*turn) for turn in turns.tolist()])
+        for child in node.get("children", []):
+            place(child, here, turned, places)
+
+    people: dict[str, dict[str, np.ndarray]] = {}
+    for number in gltf["scenes"][0]["nodes"]:
+        joints = people.setdefault(gltf["nodes"][number]["name"], {})
+        place(number, np.zeros((len(times), 3)), np.broadcast_to(np.eye(3), (len(times), 3, 3)), joints)
+    return times, people
+
+
+def _matrix(x: float, y: float, z: float, w: float) -> np.ndarray:
+    """Rotation of a unit quaternion."""
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )

@@ -319,14 +319,17 @@ def test_motion_files_of_people_in_3d(predict, tiny_pose, tiny_lifter, tmp_path)
         "--pred-out-dir",
         tmp_path / "out",
     ]
-    code, _, err = predict(images, *model, "--pose3d", tiny_lifter, "--format", "bvh", "--format", "trc")
+    model += ["--joint-names", "mixamo", "--length-unit", "centimeters"]
+    code, _, err = predict(images, *model, "--pose3d", tiny_lifter, "--format", "bvh", "--format", "trc,glb")
     assert code == 0 and is_summary(err)
     files = sorted(
         path.relative_to(tmp_path / "out").as_posix()
         for path in (tmp_path / "out").rglob("*.*")
         if path.name[0] != "."
     )
-    assert files == ["bvh/0000/0000_person0.bvh", "trc/0000/0000_person0.trc"]
+    trc = ["trc/0000/0000_person0.trc", "trc/0000/markers.xml"]
+    assert files == ["bvh/0000/0000_person0.bvh", "glb/0000/0000_person0.glb", *trc]
+    assert "ROOT mixamorig:Hips" in (tmp_path / "out" / files[0]).read_text()
     code, out, err = predict(images, *model, "--format", "bvh")
     assert code == 2 and "2D" in err and "--pose3d" in err
     assert "found" not in out

@@ -5,6 +5,7 @@ import pytest
 
 from hfpose.keypoints import load_schema
 from hfpose.media.bvh import bvh_text
+from hfpose.media.skeleton import skeleton_motion
 from motion_files import read_bvh
 from rendered_people.motion import ACTIVITIES
 from rendered_people.motions import look_at, random_motion
@@ -18,6 +19,10 @@ def figure(activity: str = "dance", frames: int = 12, seed: int = 3) -> np.ndarr
     return views.joints[0]
 
 
+def bvh(keypoints: np.ndarray, frame_rate: float = 25) -> str:
+    return bvh_text({"": skeleton_motion(keypoints, NAMES, "h36m")}, frame_rate=frame_rate)
+
+
 def read_back(text: str) -> np.ndarray:
     """(T, 17, 3) joints of a file, in the frame of 3D results."""
     joints = read_bvh(text).joints()
@@ -28,13 +33,13 @@ def read_back(text: str) -> np.ndarray:
 @pytest.mark.parametrize("activity", ACTIVITIES)
 def test_rotations_give_the_joints_back(activity: str) -> None:
     keypoints = figure(activity)
-    assert np.abs(read_back(bvh_text(keypoints, frame_rate=25)) - keypoints).max() < 1e-4
+    assert np.abs(read_back(bvh(keypoints)) - keypoints).max() < 1e-4
 
 
 def test_bones_keep_their_median_length_where_the_track_changes_them() -> None:
     keypoints = figure(frames=9)
     scale = np.array([0.9, 0.95, 1, 1, 1.02, 1, 1.1, 1.2, 1])[:, None, None]
-    found = read_back(bvh_text(keypoints * scale, frame_rate=25))
+    found = read_back(bvh(keypoints * scale))
     knee, foot = NAMES.index("left_knee"), NAMES.index("left_foot")
     shank = np.linalg.norm(found[:, foot] - found[:, knee], axis=-1)
     assert shank == pytest.approx(np.linalg.norm(keypoints[0, foot] - keypoints[0, knee]), abs=1e-4)
@@ -45,7 +50,7 @@ def test_bones_keep_their_median_length_where_the_track_changes_them() -> None:
 
 def test_rest_pose_is_upright_with_arms_stretched_out() -> None:
     keypoints = figure()
-    file = read_bvh(bvh_text(keypoints, frame_rate=25))
+    file = read_bvh(bvh(keypoints))
     file.frames = np.zeros((1, file.frames.shape[1]))
     joints = {name: place[0] for name, place in file.joints().items()}
     assert joints["head"][1] > joints["thorax"][1] > joints["root"][1] > joints["left_foot"][1]
@@ -62,7 +67,7 @@ def test_somebody_who_looks_at_the_camera_looks_along_z() -> None:
     keypoints[0, NAMES.index("left_shoulder")] = -0.2, 0, 0.5  # right in the image
     keypoints[0, NAMES.index("right_shoulder")] = 0.2, 0, 0.5
     keypoints[0, NAMES.index("thorax")] = 0, 0, 0.5
-    joints = read_bvh(bvh_text(keypoints, frame_rate=25)).joints()
+    joints = read_bvh(bvh(keypoints)).joints()
     assert joints["neck_base"][0] == pytest.approx([0, 0.6, 0.2], abs=1e-5)
     assert joints["left_shoulder"][0] == pytest.approx([0.2, 0.5, 0], abs=1e-5)
 
@@ -70,12 +75,12 @@ def test_somebody_who_looks_at_the_camera_looks_along_z() -> None:
 def test_missing_frames_hold_the_pose_before_them() -> None:
     keypoints = figure(frames=6)
     keypoints[[0, 3, 4]] = np.nan
-    found = read_back(bvh_text(keypoints, frame_rate=25))
+    found = read_back(bvh(keypoints))
     assert np.abs(found - keypoints[[1, 1, 2, 2, 2, 5]]).max() < 1e-4
 
 
 def test_channels_are_those_that_blender_and_others_write() -> None:
-    text = bvh_text(figure(frames=3), frame_rate=30)
+    text = bvh(figure(frames=3), 30)
     file = read_bvh(text)
     assert file.root.channels == [f"{axis}position" for axis in "XYZ"] + [f"{axis}rotation" for axis in "ZXY"]
     assert file.root.children[0].channels == ["Zrotation", "Xrotation", "Yrotation"]
@@ -90,9 +95,9 @@ def test_angles_do_not_jump() -> None:
     cosine, sine, zero, one = np.cos(turns), np.sin(turns), np.zeros(100), np.ones(100)
     matrices = np.stack((cosine, -sine, zero, sine, cosine, zero, zero, zero, one), axis=-1).reshape(-1, 3, 3)
     keypoints = pose @ matrices.transpose(0, 2, 1)
-    file = read_bvh(bvh_text(keypoints, frame_rate=25))
+    file = read_bvh(bvh(keypoints))
     assert np.abs(np.diff(file.frames[:, :6], axis=0)).max() < 20
-    assert np.abs(read_back(bvh_text(keypoints, frame_rate=25)) - keypoints).max() < 1e-4
+    assert np.abs(read_back(bvh(keypoints)) - keypoints).max() < 1e-4
 
 
 def test_bones_that_point_against_their_rest_or_have_no_length() -> None:
@@ -101,7 +106,7 @@ def test_bones_that_point_against_their_rest_or_have_no_length() -> None:
     hip = NAMES.index("left_hip")
     keypoints[1, foot] = keypoints[1, knee] + (keypoints[1, hip] - keypoints[1, knee])  # folded onto the thigh
     keypoints[:, head] = keypoints[:, neck]
-    found = read_back(bvh_text(keypoints, frame_rate=25))
+    found = read_back(bvh(keypoints))
     assert np.isfinite(found).all()
     assert np.abs(found[:, head] - keypoints[:, head]).max() < 1e-4
     back = found[1, foot] - found[1, knee]

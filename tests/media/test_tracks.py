@@ -1,23 +1,43 @@
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from hfpose.errors import InputError
 from hfpose.keypoints import load_schema
-from hfpose.keypoints.human36m import keypoints_to_h36m
 from hfpose.media import open_writers
 from hfpose.media.files import OUTPUT_MARKER
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
-from hfpose.media.tracks import TrackWriter
+from hfpose.media.motions import MotionOptions
+from hfpose.media.tracks import TrackWriter, save_motion
 from hfpose.results import PoseOutput
-from motion_files import read_bvh, read_trc
+from motion_files import read_bvh, read_glb, read_trc
 
 VIDEO = VideoInfo(20.0, 64, 48, None)
-NAMES = load_schema("h36m").keypoint_names
+MARKERS = [
+    "Hip",
+    "RHip",
+    "RKnee",
+    "RAnkle",
+    "LHip",
+    "LKnee",
+    "LAnkle",
+    "Spine",
+    "Neck",
+    "Nose",
+    "Head",
+    "LShoulder",
+    "LElbow",
+    "LWrist",
+    "RShoulder",
+    "RElbow",
+    "RWrist",
+]
 
 
 def frame(number: int | None, name: str = "clip", index: int = 0) -> Frame:
@@ -49,7 +69,7 @@ def test_trc_is_in_millimeters_with_y_up(tmp_path: Path) -> None:
     header, names, rows = read_trc((tmp_path / "clip" / "clip_track2.trc").read_text())
     assert (header["Units"], header["NumFrames"], header["NumMarkers"]) == ("mm", "2", "17")
     assert float(header["DataRate"]) == 20
-    assert tuple(names) == NAMES
+    assert names == MARKERS
     assert rows[:, :2].tolist() == [[1, 0], [2, 0.05]]
     # x left, y toward the camera, z up -> x toward the camera, y up, z left: right for whoever looks at the camera
     assert rows[1, 2 + 3 * 4 : 5 + 3 * 4] == pytest.approx([750, 400, 2000])
@@ -70,10 +90,12 @@ def test_bvh_holds_the_pose_and_says_where_it_begins(tmp_path: Path) -> None:
     lifted = [people(0, shift=shift) for shift in (0.0, 0.3, 0.6)]
     results = [(frame(2), lifted[0]), (frame(3), lifted[1]), (frame(4), people()), (frame(5), lifted[2])]
     write(TrackWriter(tmp_path, "bvh"), *results)
-    assert [path.name for path in (tmp_path / "clip").iterdir()] == ["clip_track0_from2.bvh"]
+    assert sorted(path.name for path in (tmp_path / "clip").iterdir()) == ["clip_track0_from2.bvh", "gaps.csv"]
+    gaps = (tmp_path / "clip" / "gaps.csv").read_text().splitlines()
+    assert gaps[:2] == ["person,keypoint,first_frame,last_frame", "track0,root,4,4"] and len(gaps) == 18
     file = read_bvh((tmp_path / "clip" / "clip_track0_from2.bvh").read_text())
     assert file.frame_time == pytest.approx(0.05)
-    assert file.joints()["root"][:, 2] == pytest.approx([0, 0.3, 0.3, 0.6])
+    assert file.joints()["Hips"][:, 2] == pytest.approx([0, 0.3, 0.3, 0.6])
 
 
 def test_each_video_has_a_folder_that_appears_when_it_is_complete(tmp_path: Path) -> None:
@@ -100,7 +122,7 @@ def test_people_of_an_image_are_numbered(tmp_path: Path) -> None:
     output = people(-1, -1)
     writer.write(frame(None, "photo"), output)
     assert writer.is_complete(frame(None, "photo").item)
-    names = sorted(path.name for path in (tmp_path / "photo").iterdir())
+    names = sorted(path.name for path in (tmp_path / "photo").glob("*.trc"))
     assert names == ["photo_person0.trc", "photo_person1.trc"]
 
 
@@ -121,7 +143,7 @@ def test_a_missing_keypoint_leaves_the_others_of_its_frame(tmp_path: Path) -> No
     assert np.flatnonzero(np.isnan(markers).any(1)).tolist() == [3, 16]
     assert not np.isnan(rows[[0, 2]]).any()
     joints = read_bvh((tmp_path / "bvh" / "clip_track0.bvh").read_text()).joints()
-    assert joints["right_foot"][:, 2] == pytest.approx([0, 0, 1], abs=1e-5)
+    assert joints["RightFoot"][:, 2] == pytest.approx([0, 0, 1], abs=1e-5)
 
 
 def test_opensim_reads_gaps(tmp_path: Path) -> None:
@@ -130,7 +152,7 @@ def test_opensim_reads_gaps(tmp_path: Path) -> None:
     broken.keypoints[0, [0, 16]] = np.nan
     write(TrackWriter(tmp_path, "trc"), (frame(0), people(0)), (frame(1), broken), (frame(3), people(0)))
     table = opensim.TimeSeriesTableVec3(str(tmp_path / "clip" / "clip_track0.trc"))
-    assert tuple(table.getColumnLabels()) == NAMES
+    assert list(table.getColumnLabels()) == MARKERS
     read = np.array([[list(table.getRowAtIndex(row)[k].to_numpy()) for k in range(17)] for row in range(4)])
     missing = np.isnan(read).any(-1)
     assert missing.sum(1).tolist() == [0, 2, 17, 0] and missing[1, [0, 16]].all()
@@ -162,26 +184,93 @@ def test_both_formats_have_folders_of_their_own(tmp_path: Path) -> None:
     found = sorted(
         path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*") if path.name != OUTPUT_MARKER
     )
-    assert found == ["bvh/clip/clip_track1.bvh", "trc/clip/clip_track1.trc"]
+    assert found == ["bvh/clip/clip_track1.bvh", "trc/clip/clip_track1.trc", "trc/clip/markers.xml"]
 
 
-@pytest.mark.parametrize("kind", ["trc", "bvh"])
-def test_body_of_a_whole_body_is_written(kind: str, tmp_path: Path) -> None:
+def test_whole_bodies_have_feet_face_and_hands(tmp_path: Path) -> None:
     schema = load_schema("coco_wholebody")
     keypoints = np.random.default_rng(0).normal(size=(1, 133, 3)).astype(np.float32)
-    output = PoseOutput(keypoints=keypoints, keypoint_scores=np.ones((1, 133)), schema=schema)
-    writer = TrackWriter(tmp_path, kind)  # type: ignore[arg-type]
-    writer.check(schema, is_3d=True)
-    writer.write(Frame(MediaItem(0, "image", "a")), output)
-    writer.close()
-    (path,) = (tmp_path / "a").iterdir()
-    body, _ = keypoints_to_h36m(keypoints, None, schema)
-    expected = tmp_path / "expected"
-    other = TrackWriter(expected, kind)  # type: ignore[arg-type]
-    h36m = PoseOutput(keypoints=body, keypoint_scores=np.ones((1, 17)), schema=load_schema("h36m"))
-    other.write(Frame(MediaItem(0, "image", "a")), h36m)
-    other.close()
-    assert path.read_text() == (expected / "a" / path.name).read_text()
+    output = PoseOutput(keypoints, np.ones((1, 133)), schema=schema)
+    for kind in ("trc", "bvh"):
+        writer = TrackWriter(tmp_path / kind, kind)  # type: ignore[arg-type]
+        writer.check(schema, is_3d=True)
+        writer.write(Frame(MediaItem(0, "image", "a")), output)
+        writer.close()
+    _, names, rows = read_trc((tmp_path / "trc" / "a" / "a_person0.trc").read_text())
+    assert len(names) == len(set(names)) == 135  # and Hip and Neck, in the middle
+    places = rows[0, 2:].reshape(-1, 3)[:, [2, 0, 1]] / 1000
+    for marker, keypoint in (
+        ("LBigToe", 17),
+        ("RHeel", 22),
+        ("Nose", 0),
+        ("RThumb", 114),
+        ("LIndex", 96),
+        ("face_0", 23),
+    ):
+        assert places[names.index(marker)] == pytest.approx(keypoints[0, keypoint], abs=1e-6)
+    joints = read_bvh((tmp_path / "bvh" / "a" / "a_person0.bvh").read_text()).joints()
+    assert {"LeftToeBase", "RightHandThumb4", "LeftHandPinky1"} <= set(joints) and len(joints) == 21 + 2 + 40
+
+
+def test_feet_of_26_points_are_markers_that_opensim_knows(tmp_path: Path) -> None:
+    write(TrackWriter(tmp_path, "trc"), (frame(0), people(0, schema="halpe26")))
+    _, names, _ = read_trc((tmp_path / "clip" / "clip_track0.trc").read_text())
+    assert {"Hip", "Neck", "Head", "LBigToe", "RSmallToe", "RHeel", "LEye"} <= set(names) and "Spine" not in names
+    markers = ElementTree.parse(tmp_path / "clip" / "markers.xml").findall("MarkerSet/objects/Marker")
+    known = {marker.get("name"): marker for marker in markers}
+    assert set(names) - set(known) == {"LEar", "REar"}
+    assert known["LBigToe"].findtext("socket_parent_frame") == "/bodyset/toes_l"
+    left, right = (np.array(known[name].findtext("location").split(), float) for name in ("LHeel", "RHeel"))
+    assert left == pytest.approx(right * (1, 1, -1))
+
+
+def test_c3d_is_read_by_another_library(tmp_path: Path) -> None:
+    pytest.importorskip("ezc3d")
+    c3d = pytest.importorskip("c3d")
+    broken = people(0, shift=0.5)
+    broken.keypoints[0, 3] = np.nan
+    write(TrackWriter(tmp_path, "c3d"), (frame(5), people(0)), (frame(6), broken), (frame(8), people(0)))
+    with (tmp_path / "clip" / "clip_track0.c3d").open("rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        reader = c3d.Reader(file)
+        frames = [points for _, points, _ in reader.read_frames()]
+    assert [label.strip() for label in reader.point_labels] == MARKERS
+    assert (reader.point_rate, reader.first_frame, len(frames)) == (20, 6, 4)
+    assert frames[0][4, :3] == pytest.approx([0, 0, 400]) and frames[1][4, :3] == pytest.approx([0, 500, 400])
+    invalid = [np.flatnonzero(points[:, 3] < 0).tolist() for points in frames]
+    assert invalid == [[], [3], list(range(17)), []]
+
+
+@pytest.mark.parametrize("kind", ["bvh", "glb"])
+def test_people_of_a_video_may_share_a_file(kind: str, tmp_path: Path) -> None:
+    options = MotionOptions("mixamo", "centimeters", together=True)
+    writer = TrackWriter(tmp_path, kind, options)  # type: ignore[arg-type]
+    write(writer, (frame(2), people(0)), (frame(3), people(0, 1, shift=0.5)), (frame(4), people(1)))
+    (path,) = (tmp_path / "clip").glob(f"*.{kind}")
+    assert path.name == f"clip_from2.{kind}"
+    if kind == "bvh":
+        roots = read_bvh(path.read_text()).joints()
+        hips = [roots[f"track{i}:mixamorig:Hips"][:, 2] for i in (0, 1)]
+        assert hips[0] == pytest.approx([0, 50, 50]) and hips[1] == pytest.approx([50, 50, 0])
+    else:
+        times, joints = read_glb(path.read_bytes())
+        assert times == pytest.approx([0, 0.05, 0.1]) and set(joints) == {"track0", "track1"}
+        assert joints["track0"]["mixamorig:Hips"][:, 2] == pytest.approx([0, 0.5, 0.5])
+    gaps = (tmp_path / "clip" / "gaps.csv").read_text().splitlines()
+    assert "track1,root,2,2" in gaps and "track0,root,4,4" in gaps
+
+
+def test_results_of_a_call_are_saved(tmp_path: Path) -> None:
+    outputs = [replace(people(0, shift=i / 4), frame_index=i, timestamp=i / 8, image_size=(64, 48)) for i in range(3)]
+    save_motion(outputs, tmp_path / "walk", "bvh")
+    file = read_bvh((tmp_path / "walk" / "walk_track0.bvh").read_text())
+    assert file.frame_time == pytest.approx(1 / 8) and len(file.frames) == 3
+
+
+@pytest.mark.parametrize("settings", [{"joint_names": "vicon"}, {"length_unit": "inches"}])
+def test_unknown_names_and_units_are_explained(settings: dict[str, str]) -> None:
+    with pytest.raises(InputError, match="must be one of"):
+        MotionOptions(**settings)  # type: ignore[arg-type]
 
 
 TIMES = [0.0, 0.12, 0.2, 0.32, 0.4, 0.92, 1.4]
@@ -202,5 +291,5 @@ def test_bvh_brings_a_variable_rate_to_an_even_one(tmp_path: Path) -> None:
     write_at_times(TrackWriter(tmp_path, "bvh"))
     file = read_bvh((tmp_path / "clip" / "clip_track0.bvh").read_text())
     assert file.frame_time == pytest.approx(0.12)
-    forward = file.joints()["root"][:, 2]  # `shift` is toward the camera and grows by one in a second
+    forward = file.joints()["Hips"][:, 2]  # `shift` is toward the camera and grows by one in a second
     assert forward == pytest.approx(np.minimum(0.12 * np.arange(len(forward)), 1.4), abs=1e-4)

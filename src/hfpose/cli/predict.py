@@ -263,11 +263,18 @@ def predict(
     format: Annotated[
         list[str] | None,
         typer.Option(
-            help="Format of predictions: json (the default), coco, openpose, csv, parquet; for people in 3D also trc and bvh. Several "
-            "with commas between them.",
+            help="Format of predictions: json (the default), coco, openpose, csv, parquet; for people in 3D also trc, c3d, bvh and "
+            "glb. Several with commas between them.",
             rich_help_panel=_OUTPUT,
         ),
     ] = None,
+    joint_names: Annotated[
+        str, _option(_OUTPUT, "Of bvh and glb: humanik (Hips, LeftUpLeg, ...), mixamo or h36m.")
+    ] = "humanik",
+    length_unit: Annotated[str, _option(_OUTPUT, "Of bvh: meters or centimeters.")] = "meters",
+    people_together: Annotated[
+        bool, _option(_OUTPUT, "Write all people of a video into one bvh or glb file, not one for each.")
+    ] = False,
     show: Annotated[
         bool, typer.Option(help="Show the results in a window. Esc or q ends the run.", rich_help_panel=_OUTPUT)
     ] = False,
@@ -415,6 +422,7 @@ def predict(
         suppress_similar=suppresses,
         num_instances=None if num_instances < 0 else num_instances,
         formats=tuple(formats),
+        motion={"joint_names": joint_names, "length_unit": length_unit, "together": people_together},
     )
     report = RunReport(*((out_dir,) if out_dir else (pred_out_dir, vis_out_dir)))
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from hfpose.media.frames import Frame
+from hfpose.media.motions import MotionOptions
 from hfpose.media.sources import Source
 from hfpose.media.writers import WriterGroup, open_writers
 from hfpose.ops.pose_nms import suppress_similar_poses
@@ -32,6 +33,7 @@ class PredictJob:
         suppress_similar: whether similar poses are suppressed, in 2D.
         num_instances: how many skeletons are drawn in 3D; None for all.
         formats: of the predictions, see `open_writers`.
+        motion: see `MotionOptions`.
     """
 
     models: Mapping[str, Any]
@@ -43,6 +45,7 @@ class PredictJob:
     suppress_similar: bool
     num_instances: int | None
     formats: tuple[str, ...]
+    motion: Mapping[str, Any] = field(default_factory=dict)
 
     def load_pipeline(self, **options: Any) -> Any:
         """The pipeline; options replace those of `models`."""
@@ -50,7 +53,9 @@ class PredictJob:
 
     def open_writers(self, **options: Any) -> WriterGroup:
         """The writers of a run, see `hfpose.media.writers.open_writers`."""
-        return open_writers(formats=self.formats, canvas_size=self.drawing.get("canvas_size"), **options)
+        motion = MotionOptions(**self.motion)
+        size = self.drawing.get("canvas_size")
+        return open_writers(formats=self.formats, canvas_size=size, motion=motion, **options)
 
     def can_be_split(self, pipe: Any) -> bool:
         """Whether segments of a video give what the whole one gives: not for hands in 3D, nor with heatmaps, nor where boxes
@@ -82,7 +87,7 @@ class PredictJob:
     def _results_3d(self, pipe: Any, source: Source, draws: bool) -> Results:
         options = dict(self.lifting)
         if isinstance(pipe, Direct3DPipeline):  # without a lifter there are heights and identities alone
-            known = {field.name for field in fields(pipe.options_class)}
+            known = {each.name for each in fields(pipe.options_class)}
             options = {name: value for name, value in self.lifting.items() if name in known}
             if not source.is_video:
                 options |= {"track": False, "smooth": False, "fill_gaps": 0.0}

@@ -106,6 +106,36 @@ def keypoints_to_h36m(
     return converted, taking_part.min(-1).astype(keypoint_scores.dtype, copy=False)
 
 
+def body_points(keypoints: np.ndarray, schema: KeypointSchema) -> tuple[tuple[str, ...], np.ndarray]:
+    """Human3.6M's 17 keypoints, then those of `schema` that are none of them: feet, face, hands.
+
+    Args:
+        keypoints: (..., K, D).
+        schema: of the keypoints.
+
+    Returns:
+        P names, and points (..., P, D); what is not known is NaN.
+
+    Raises:
+        ConfigError: see `keypoints_to_h36m`.
+    """
+    same = {recipe for recipe in _recipes(schema).values() if isinstance(recipe, str)}
+    others = [index for index, name in enumerate(schema.keypoint_names) if name not in same]
+    body, _ = keypoints_to_h36m(keypoints, None, schema)
+    names = (*load_schema("h36m").keypoint_names, *(schema.keypoint_names[index] for index in others))
+    return names, np.concatenate((body, keypoints[..., others, :]), axis=-2)
+
+
+def own_joints(schema: KeypointSchema) -> set[str]:
+    """Human3.6M's keypoints that `schema` has itself, so that they are not means of others."""
+    return {name for name, recipe in _recipes(schema).items() if isinstance(recipe, str)}
+
+
+def _recipes(schema: KeypointSchema) -> Recipe:
+    name = _known_name(schema)
+    return _RECIPES.get(name) or {each: each for each in load_schema("h36m").keypoint_names}
+
+
 def has_h36m(schema: KeypointSchema) -> bool:
     """Whether keypoints of `schema` are or become Human3.6M's."""
     try:

@@ -2,12 +2,15 @@
 
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
 from hfpose.media.images import load_image, save_image
+from hfpose.media.motions import MotionOptions
 from hfpose.media.sources import Source, open_source
+from hfpose.media.tracks import save_motion
 from hfpose.media.writers import WriterGroup, open_writers
 
 __all__ = [
     "Frame",
     "MediaItem",
+    "MotionOptions",
     "Source",
     "VideoInfo",
     "WriterGroup",
@@ -15,4 +18,5 @@ __all__ = [
     "open_source",
     "open_writers",
     "save_image",
+    "save_motion",
 ]

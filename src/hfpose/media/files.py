@@ -125,29 +125,34 @@ class OutputLock:
 
 
 class FolderOfFiles:
-    """A folder of text files that takes its name when it is finished.
+    """A folder of files that takes its name when it is finished.
 
     Args:
         folder: where it is to be.
-        pattern: of the names of its files. Those of an earlier run are deleted in the end, other files stay.
+        patterns: of the names of its files. Those of an earlier run are deleted in the end, other files stay.
     """
 
-    def __init__(self, folder: Path, pattern: str) -> None:
+    def __init__(self, folder: Path, *patterns: str) -> None:
         self._folder = folder
-        self._pattern = pattern
+        self._patterns = patterns
         self._partial = partial_path(folder)
         shutil.rmtree(self._partial, ignore_errors=True)  # of a run that broke off
         self._partial.mkdir(parents=True)
 
+    def path(self, name: str) -> Path:
+        """Where to write the file of that name now."""
+        return self._partial / name
+
     def write(self, name: str, text: str) -> None:
-        (self._partial / name).write_text(text, encoding="utf-8")
+        self.path(name).write_text(text, encoding="utf-8")
 
     def finish(self) -> None:
         if not self._folder.is_dir():
             self._partial.replace(self._folder)
             return
-        for old in self._folder.glob(self._pattern):
-            old.unlink()
+        for pattern in self._patterns:
+            for old in self._folder.glob(pattern):
+                old.unlink()
         for new in self._partial.iterdir():
             new.replace(self._folder / new.name)
         self._partial.rmdir()

@@ -1,54 +1,59 @@
-"""3D poses as motions, one file for each person of a video: TRC for biomechanics, BVH for animation."""
+"""People as motions, in files for biomechanics and animation."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from hfpose.errors import InputError
-from hfpose.keypoints import KeypointSchema, load_schema
-from hfpose.keypoints.human36m import has_h36m, keypoints_to_h36m
-from hfpose.media.bvh import bvh_text
+from hfpose.keypoints import KeypointSchema
+from hfpose.keypoints.human36m import has_h36m
+from hfpose.media.c3d import check_c3d
 from hfpose.media.files import FolderOfFiles
-from hfpose.media.frames import Frame, MediaItem
+from hfpose.media.frames import Frame, MediaItem, VideoInfo
+from hfpose.media.motions import GAPS, MARKER_SET, MotionFormat, MotionOptions, PersonMotion, write_motions
 from hfpose.media.per_video import OneFilePerVideo
-from hfpose.media.trc import trc_text
 from hfpose.media.video_writing import DEFAULT_FPS
 from hfpose.results import PoseOutput
 
-TrackFormat = Literal["trc", "bvh"]
-_EVEN = 0.002  # seconds by which the times of an even rate are off where a container rounds them
 _UNTRACKED = -1  # as in hfpose.tracking.tracker
 
 
 class TrackWriter:
     """A folder `name` for each image or video with a file for each person, which takes its name when it is complete.
 
-    The files are `name_track3.trc`, or `name_track3_from120.bvh` for a person who is first seen in frame 120; of images
-    `name_person0.trc`. They begin with the first frame in which the person is there and end with the last; frames that the
-    lifter interpolated count. In frames between in which the person or a keypoint is missing (not finite), TRC has empty
-    fields and BVH, which knows no gaps, holds the last place. People without an identity (of whom next to nothing was seen)
-    are left out.
+    The files are `name_track3.trc`, `name_track3.bvh` or, for a person who is first seen in frame 120,
+    `name_track3_from120.bvh`; of images `name_person0.trc`. They begin with the first frame in which the person is there and
+    end with the last; frames that the lifter interpolated count. In frames between in which the person or a keypoint is
+    missing (not finite), TRC has empty fields and C3D invalid points. BVH and GLB know no gaps: they hold the last place, and
+    `gaps.csv` tells where. People without an identity (of whom next to nothing was seen) are left out.
 
-    TRC is in millimeters with y up and x toward the camera, as OpenSim has it; BVH in meters with y up and z toward the
-    camera, rotations about z, x and y. Keypoints are relative to the root, so people stay on the spot, and their height
-    is that of the results, which have to be in the axes `"world"`. Of whole bodies the body alone is written, as Human3.6M's
-    17 keypoints.
+    TRC and C3D have a marker for each keypoint, named as in Pose2Sim's marker sets, and beside TRC lies `markers.xml`, the
+    marker set for OpenSim. BVH and GLB have a skeleton of rigid bones, with toes and fingers where they are known. Results
+    have to be in the axes `"world"`; where they are relative to the root, people do not move from the spot.
 
-    TRC has the times of the video. BVH knows no times but a rate, so a video of variable rate is brought to an even one.
+    TRC and GLB have the times of the video. BVH and C3D know no times but a rate, so a video of variable rate is brought to
+    an even one.
 
-    The motions of a video are kept in memory until it ends, about 200 bytes for each person and frame.
+    The motions of a video are kept in memory until it ends, 12 bytes for each keypoint.
 
     Args:
         folder: where the folders go.
         kind: the format.
+        options: how motions are written.
+
+    Raises:
+        InputError: if the format needs a package that is not installed.
     """
 
-    def __init__(self, folder: str | Path, kind: TrackFormat) -> None:
+    def __init__(self, folder: str | Path, kind: MotionFormat, options: MotionOptions | None = None) -> None:
+        if kind == "c3d":
+            check_c3d()
         self._folder = Path(folder)
         self._kind = kind
+        self._options = options or MotionOptions()
         self._videos: OneFilePerVideo[_Tracks] = OneFilePerVideo()
 
     def check(self, schema: KeypointSchema | None, is_3d: bool) -> None:
@@ -64,8 +69,8 @@ class TrackWriter:
             )
         if schema is None or not has_h36m(schema):
             raise InputError(
-                f"The format {self._kind} holds people as Human3.6M's 17 keypoints, but the results are of schema "
-                f"{schema.name if schema else None!r}: choose json or csv for them."
+                f"The format {self._kind} holds people whose keypoints become Human3.6M's 17, but the results are of "
+                f"schema {schema.name if schema else None!r}: choose json or csv for them."
             )
 
     def is_complete(self, item: MediaItem) -> bool:
@@ -81,7 +86,8 @@ class TrackWriter:
         if output.num_instances:
             self.check(output.schema, output.keypoints.shape[2] == 3)
         rate = frame.video.fps if frame.video and frame.video.fps else DEFAULT_FPS
-        tracks = self._videos.file(frame.item, lambda: _Tracks(self._path(frame.item), self._kind, rate))
+        path = self._path(frame.item)
+        tracks = self._videos.file(frame.item, lambda: _Tracks(path, self._kind, rate, self._options))
         tracks.add(frame.frame_index, frame.timestamp, output)
         if frame.frame_index is None:
             self._videos.finish()
@@ -96,68 +102,83 @@ class TrackWriter:
         return self._folder / item.name
 
 
+def save_motion(
+    results: Iterable[PoseOutput], folder: str | Path, kind: MotionFormat, options: MotionOptions | None = None
+) -> None:
+    """Write the people of a clip, see `TrackWriter`.
+
+    Args:
+        results: of the frames of one video, with `track_ids`.
+        folder: where the files go; its name is what theirs begin with.
+        kind: the format.
+        options: how.
+
+    Raises:
+        InputError: if the format does not hold such results.
+
+    Example:
+
+    ```python
+    >>> results = list(pipe("walk.mp4", root="planar"))
+    >>> save_motion(results, "out/walk", "bvh", MotionOptions(joint_names="mixamo"))
+    ```
+    """
+    outputs = list(results)
+    times = [output.timestamp for output in outputs if output.timestamp is not None]
+    rate = (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else None
+    path = Path(folder)
+    writer, item = TrackWriter(path.parent, kind, options), MediaItem(0, "video", path.name)
+    for number, output in enumerate(outputs):
+        index = number if output.frame_index is None else output.frame_index
+        video = VideoInfo(rate, *(output.image_size or (0, 0)), None)
+        writer.write(Frame(item, frame_index=index, video=video, timestamp=output.timestamp), output)
+    writer.close()
+
+
 class _Tracks:
     """The people of a video, each with the frames in which they are there."""
 
-    def __init__(self, folder: Path, kind: TrackFormat, frame_rate: float) -> None:
-        self._kind = kind
+    def __init__(self, folder: Path, kind: MotionFormat, frame_rate: float, options: MotionOptions) -> None:
+        self._kind: MotionFormat = kind
         self._name = folder.name
         self._frame_rate = frame_rate
-        self._files = FolderOfFiles(folder, f"*.{kind}")
+        self._options = options
+        self._files = FolderOfFiles(folder, f"*.{kind}", GAPS, MARKER_SET)
         self._times: dict[int, float] = {}  # seconds, by frame
-        self._people: dict[str, list[tuple[int, np.ndarray]]] = {}  # who -> (frame, (17, 3) meters)
+        self._people: dict[str, dict[int, np.ndarray]] = {}  # who -> frame -> (K, D)
+        self._schema: KeypointSchema | None = None
 
     def add(self, frame_index: int | None, timestamp: float | None, output: PoseOutput) -> None:
         """The people of the next frame at a time in seconds; without a number it is an image."""
         number = frame_index or 0
         self._times[number] = number / self._frame_rate if timestamp is None else timestamp
-        if not output.num_instances:
-            return
-        assert output.schema is not None  # see `check`
-        bodies, _ = keypoints_to_h36m(output.keypoints, None, output.schema)
-        for row, keypoints in enumerate(bodies):
+        for row, keypoints in enumerate(output.keypoints):
+            self._schema = output.schema
             track = _UNTRACKED if output.track_ids is None else int(output.track_ids[row])
             is_lost = frame_index is not None and track == _UNTRACKED
             if is_lost or not np.isfinite(keypoints).all(-1).any():
                 continue
             who = f"person{row}" if frame_index is None else f"track{track}"
-            self._people.setdefault(who, []).append((number, keypoints))
+            self._people.setdefault(who, {})[number] = keypoints
 
     def finish(self) -> None:
-        for who, poses in self._people.items():
-            self._write(f"{self._name}_{who}", poses)
+        seen = {who: (min(poses), max(poses)) for who, poses in self._people.items()}
+        if self._options.together and seen:
+            everybody = min(first for first, _ in seen.values()), max(last for _, last in seen.values())
+            seen = dict.fromkeys(seen, everybody)
+        motions = [self._motion(who, *seen[who]) for who in self._people]
+        write_motions(self._kind, self._files, self._name, motions, self._options)
         self._files.finish()
 
     def abandon(self) -> None:
         self._files.abandon()
 
-    def _write(self, name: str, poses: list[tuple[int, np.ndarray]]) -> None:
-        first, last = poses[0][0], poses[-1][0]
-        keypoints = np.full((last - first + 1, *poses[0][1].shape), np.nan, np.float32)
-        for number, pose in poses:
-            keypoints[number - first] = pose
+    def _motion(self, who: str, first: int, last: int) -> PersonMotion:
+        """What a person did from frame `first` to `last`."""
+        poses = self._people[who]
         numbers = np.arange(first, last + 1)
+        keypoints = np.full((len(numbers), *next(iter(poses.values())).shape), np.nan, np.float32)
+        keypoints[np.array(list(poses)) - first] = list(poses.values())
         times = np.interp(numbers, list(self._times), list(self._times.values()))
-        if self._kind == "bvh":
-            name += f"_from{first}.bvh" if first else ".bvh"
-            even, rate = _at_even_times(keypoints, times, self._frame_rate)
-            self._files.write(name, bvh_text(even, frame_rate=rate))
-            return
-        name += ".trc"
-        names = load_schema("h36m").keypoint_names
-        text = trc_text(keypoints, names, times=times, frame_rate=self._frame_rate, first_frame=first, file_name=name)
-        self._files.write(name, text)
-
-
-def _at_even_times(keypoints: np.ndarray, times: np.ndarray, rate: float) -> tuple[np.ndarray, float]:
-    """Keypoints (T, K, 3) at an even rate, and that rate: the one given if the times (T,) keep to it, else the one of the
-    most frequent frames. In between keypoints are interpolated."""
-    if np.abs(times - times[0] - np.arange(len(times)) / rate).max() < _EVEN:
-        return keypoints, rate
-    step = float(np.median(np.diff(times)))
-    wanted = np.arange(times[0], times[-1] + step / 2, step)
-    places = np.interp(wanted, times, np.arange(len(times)))
-    before = np.floor(places).astype(int)
-    after = np.minimum(before + 1, len(times) - 1)
-    share = (places - before)[:, None, None].astype(np.float32)
-    return np.where(share > 0, (1 - share) * keypoints[before] + share * keypoints[after], keypoints[before]), 1 / step
+        assert self._schema is not None  # see `TrackWriter.check`
+        return PersonMotion(who, first, times, self._frame_rate, keypoints, self._schema)

@@ -21,6 +21,7 @@ from hfpose.media.formats import CocoWriter, CsvWriter, OpenPoseWriter
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.images import SAVE_SUFFIXES, save_image
 from hfpose.media.json_lists import JsonListFile, write_json_list
+from hfpose.media.motions import MOTION_FORMATS, MotionOptions
 from hfpose.media.parquet import ParquetWriter
 from hfpose.media.per_video import OneFilePerVideo
 from hfpose.media.sources import Source
@@ -178,7 +179,7 @@ def _video_file(path: Path, image: np.ndarray, frame: Frame) -> VideoFile:
     )
 
 
-_FORMATS = ("json", "coco", "openpose", "csv", "parquet", "trc", "bvh")
+_FORMATS = ("json", "coco", "openpose", "csv", "parquet", *MOTION_FORMATS)
 
 
 def open_writers(
@@ -192,6 +193,7 @@ def open_writers(
     source: Source | None = None,
     canvas_size: tuple[int, int] | None = None,
     part: str | None = None,
+    motion: MotionOptions | None = None,
 ) -> WriterGroup:
     """The writers of one run.
 
@@ -202,14 +204,15 @@ def open_writers(
         vis_out_dir: folder for drawn images and videos; for a single input it may be a file (`out.jpg`, `out.mp4`).
         formats: of the predictions. `"json"`: `name.json` as MMPose writes it; `"coco"`: `results.coco.json`; `"openpose"`:
             a folder `openpose`; `"csv"`: `results.csv`; `"parquet"`: a folder `results.parquet`, which needs pyarrow;
-            `"trc"` and `"bvh"`: a folder of that name with a file for each person of a video, see `TrackWriter`, for 3D
-            results only.
+            `"trc"`, `"c3d"`, `"bvh"` and `"glb"`: a folder of that name with a file for each person of a video, see
+            `TrackWriter`, for 3D results only.
         instances: see `JsonWriter`.
         resume: whether files of an earlier run count. Give `skip=writers.is_complete` to `open_source` then.
         source: the inputs, over which nothing may be written.
         canvas_size: of OpenPose's JSON, see `openpose_json`.
         part: name of the part of a run that is written, see `ParquetWriter`. Without one other runs are kept away from the
             folders.
+        motion: how motions are written.
 
     Raises:
         InputError: if a format is unknown, a folder cannot be made, drawn images would be written over inputs, or another
@@ -242,7 +245,7 @@ def open_writers(
             writers.append(CsvWriter(folder / "results.csv", resume=resume))
         if "parquet" in formats:
             writers.append(ParquetWriter(folder / "results.parquet", resume=resume, part=part))
-        writers += [TrackWriter(folder / kind, kind) for kind in ("trc", "bvh") if kind in formats]
+        writers += [TrackWriter(folder / kind, kind, motion) for kind in MOTION_FORMATS if kind in formats]
     return WriterGroup([*writers, *drawings], locks)
 
 

@@ -1,0 +1,193 @@
+"""What people did in a video, and the files of each format that hold it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+
+from hfpose.errors import InputError
+from hfpose.keypoints import KeypointSchema
+from hfpose.keypoints.human36m import body_points
+from hfpose.keypoints.markers import to_markers
+from hfpose.media.bvh import bvh_text
+from hfpose.media.c3d import write_c3d
+from hfpose.media.files import FolderOfFiles
+from hfpose.media.glb import glb_bytes
+from hfpose.media.opensim import marker_set_text
+from hfpose.media.skeleton import JointNames, SkeletonMotion, skeleton_motion
+from hfpose.media.trc import trc_text
+
+MotionFormat = Literal["trc", "c3d", "bvh", "glb"]
+LengthUnit = Literal["meters", "centimeters"]
+_PER_METER = {"meters": 1.0, "centimeters": 100.0}
+_EVEN = 0.002  # seconds by which the times of an even rate are off where a container rounds them
+GAPS = "gaps.csv"
+MARKER_SET = "markers.xml"
+
+
+@dataclass(frozen=True)
+class MotionOptions:
+    """How motions are written.
+
+    Args:
+        joint_names: of BVH and GLB: `"humanik"` (`Hips`, `LeftUpLeg`, ...), as MotionBuilder and others know joints,
+            `"mixamo"` (the same behind `mixamorig:`), or `"h36m"`, the names of keypoints.
+        length_unit: of BVH, `"meters"` or `"centimeters"`; TRC and C3D are in millimeters and GLB in meters.
+        together: in BVH and GLB one file for all people of a video, which begins with the first frame of any of them, not
+            one for each.
+
+    Raises:
+        InputError: for values that are not known.
+    """
+
+    joint_names: JointNames = "humanik"
+    length_unit: LengthUnit = "meters"
+    together: bool = False
+
+    def __post_init__(self) -> None:
+        for name, known in (("joint_names", get_args(JointNames)), ("length_unit", get_args(LengthUnit))):
+            if getattr(self, name) not in known:
+                raise InputError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}.")
+
+
+@dataclass(frozen=True)
+class PersonMotion:
+    """One person in T frames in a row.
+
+    Args:
+        who: such as `track3`.
+        first_frame: number of the first frame in the video.
+        times: (T,) seconds in the video.
+        frame_rate: of the video.
+        keypoints: (T, K, D) meters, NaN where the person or a keypoint is missing.
+        schema: of the keypoints.
+    """
+
+    who: str
+    first_frame: int
+    times: np.ndarray
+    frame_rate: float
+    keypoints: np.ndarray
+    schema: KeypointSchema
+
+
+def write_motions(
+    kind: MotionFormat, files: FolderOfFiles, name: str, people: Sequence[PersonMotion], options: MotionOptions
+) -> None:
+    """Write the files of a format.
+
+    Args:
+        kind: the format.
+        files: where.
+        name: of the video, which the names of the files begin with.
+        people: who was in it; with `together` all have the same frames.
+        options: how.
+    """
+    _WRITE[kind](files, name, people, options)
+
+
+def _write_trc(files: FolderOfFiles, name: str, people: Sequence[PersonMotion], options: MotionOptions) -> None:
+    for person in people:
+        names, markers = to_markers(person.keypoints, person.schema)
+        file_name = f"{name}_{person.who}.trc"
+        text = trc_text(
+            markers,
+            names,
+            times=person.times,
+            frame_rate=person.frame_rate,
+            first_frame=person.first_frame,
+            file_name=file_name,
+        )
+        files.write(file_name, text)
+        files.write(MARKER_SET, marker_set_text(names))
+
+
+def _write_c3d(files: FolderOfFiles, name: str, people: Sequence[PersonMotion], options: MotionOptions) -> None:
+    for person in people:
+        names, markers = to_markers(person.keypoints, person.schema)
+        markers, rate = _at_even_times(markers, person.times, person.frame_rate)
+        path = files.path(f"{name}_{person.who}.c3d")
+        write_c3d(path, markers, names, frame_rate=rate, first_frame=person.first_frame)
+
+
+def _write_bvh(files: FolderOfFiles, name: str, people: Sequence[PersonMotion], options: MotionOptions) -> None:
+    def even(person: PersonMotion) -> PersonMotion:
+        keypoints, rate = _at_even_times(person.keypoints, person.times, person.frame_rate)
+        times = person.times[0] + np.arange(len(keypoints)) / rate
+        return replace(person, keypoints=keypoints, times=times, frame_rate=rate)
+
+    def write(file_name: str, group: Sequence[PersonMotion], skeletons: Mapping[str, SkeletonMotion]) -> None:
+        prefixed = {f"{who}:" if options.together else "": motion for who, motion in skeletons.items()}
+        scale = _PER_METER[options.length_unit]
+        files.write(f"{file_name}.bvh", bvh_text(prefixed, frame_rate=group[0].frame_rate, scale=scale))
+
+    _write_skeletons(files, name, [even(person) for person in people], options, write)
+
+
+def _write_glb(files: FolderOfFiles, name: str, people: Sequence[PersonMotion], options: MotionOptions) -> None:
+    def write(file_name: str, group: Sequence[PersonMotion], skeletons: Mapping[str, SkeletonMotion]) -> None:
+        files.path(f"{file_name}.glb").write_bytes(glb_bytes(skeletons, group[0].times))
+
+    _write_skeletons(files, name, people, options, write)
+
+
+def _write_skeletons(
+    files: FolderOfFiles,
+    name: str,
+    people: Sequence[PersonMotion],
+    options: MotionOptions,
+    write: Callable[[str, Sequence[PersonMotion], Mapping[str, SkeletonMotion]], None],
+) -> None:
+    """Files of a format without gaps, and a table of the frames in which joints are held."""
+    gaps: list[tuple[str, str, int, int]] = []
+    for group in [people] if options.together and people else [[person] for person in people]:
+        first = group[0].first_frame
+        file_name = name if options.together else f"{name}_{group[0].who}"
+        file_name += f"_from{first}" if first else ""
+        skeletons = {}
+        for person in group:
+            names, points = body_points(person.keypoints, person.schema)
+            skeletons[person.who] = skeleton_motion(points, names, options.joint_names)
+            missing = ~np.isfinite(points).all(-1)
+            gaps += [
+                (person.who, names[k], first + start, first + end - 1)
+                for k in np.flatnonzero(missing.any(0)).tolist()
+                for start, end in _runs(missing[:, k])
+            ]
+        write(file_name, group, skeletons)
+    if gaps:
+        with files.path(GAPS).open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("person", "keypoint", "first_frame", "last_frame"), *gaps])
+
+
+_WRITE: dict[MotionFormat, Callable[[FolderOfFiles, str, Sequence[PersonMotion], MotionOptions], None]] = {
+    "trc": _write_trc,
+    "c3d": _write_c3d,
+    "bvh": _write_bvh,
+    "glb": _write_glb,
+}
+MOTION_FORMATS: tuple[MotionFormat, ...] = tuple(_WRITE)
+
+
+def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
+    """Beginning and end of each stretch of True in (T,)."""
+    edges = np.flatnonzero(np.diff(mask, prepend=False, append=False))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+def _at_even_times(keypoints: np.ndarray, times: np.ndarray, rate: float) -> tuple[np.ndarray, float]:
+    """Keypoints (T, K, 3) at an even rate, and that rate: the one given if the times (T,) keep to it, else the one of the
+    most frequent frames. In between keypoints are interpolated."""
+    if np.abs(times - times[0] - np.arange(len(times)) / rate).max() < _EVEN:
+        return keypoints, rate
+    step = float(np.median(np.diff(times)))
+    wanted = np.arange(times[0], times[-1] + step / 2, step)
+    places = np.interp(wanted, times, np.arange(len(times)))
+    before = np.floor(places).astype(int)
+    after = np.minimum(before + 1, len(times) - 1)
+    share = (places - before)[:, None, None].astype(np.float32)
+    return np.where(share > 0, (1 - share) * keypoints[before] + share * keypoints[after], keypoints[before]), 1 / step
