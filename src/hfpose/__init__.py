@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfpose.models.auto import ALL_FAMILIES as _FAMILIES
+from hfpose.models.auto import TRANSFORMERS_TYPES as _TRANSFORMERS_TYPES
 from hfpose.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from hfpose.checkpoints.conversion import convert_checkpoint as convert_checkpoint
     from hfpose.keypoints import KeypointSchema as KeypointSchema
     from hfpose.keypoints import load_schema as load_schema
+    from hfpose.models.sapiens2.image_processing_sapiens2 import Sapiens2ImageProcessor as Sapiens2ImageProcessor
     from hfpose.models.vitpose.image_processing_vitpose import ViTPoseImageProcessor as ViTPoseImageProcessor
     from hfpose.pipelines import HandPose3DPipeline as HandPose3DPipeline
     from hfpose.pipelines import PoseEstimation3DPipeline as PoseEstimation3DPipeline
@@ -43,7 +45,7 @@ _MODULES = {
     "KeypointSchema": "hfpose.keypoints",
     "load_schema": "hfpose.keypoints",
     "convert_checkpoint": "hfpose.checkpoints.conversion",
-    "ViTPoseImageProcessor": "hfpose.models.vitpose.image_processing_vitpose",
+    **{name: f"hfpose.models.{kind}.image_processing_{kind}" for kind, name in _TRANSFORMERS_TYPES.items()},
     **{name: family.module(kind) for family in _FAMILIES for kind, name in family.classes.items()},
 }
 __all__ = sorted([*_MODULES, "__version__"])

@@ -16,6 +16,7 @@ import hfpose
 from coco_files import people_content, write_json, write_people
 from hfpose.annotations import image_boxes, read_coco
 from hfpose.errors import ConfigError, InputError
+from hfpose.models.auto import processor_for_transformers
 from hfpose.training.collators import DetectionCollator
 from hfpose.training.datasets import AnnotatedImages, FittedImages, PersonCrops, SampleStream
 from hfpose.training.fine_tuning import FineTuning, fine_tune
@@ -210,6 +211,17 @@ def vitpose():
     return VitPoseForPoseEstimation(config)
 
 
+def sapiens2():
+    from transformers import Sapiens2Config, Sapiens2ForPoseEstimation
+
+    config = Sapiens2Config(
+        image_size=(64, 48), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        num_register_tokens=1, num_labels=17,
+        head_config={"upsample_out_channels": [8], "conv_out_channels": [8], "conv_kernel_sizes": [1]},
+    )  # fmt: skip
+    return Sapiens2ForPoseEstimation(config)
+
+
 def hrnet():
     backbone = hfpose.HRNetBackboneConfig(
         stem_channels=8, stage_modules=(1, 1), stage_blocks=((1,), (1, 1)), stage_channels=((4,), (4, 8)),
@@ -232,12 +244,11 @@ def test_tensors_that_depend_on_the_keypoints_are_found_in_any_family(make, laye
     assert label_tensors(make()) == layers
 
 
-def test_vitpose_is_trained_although_it_has_no_loss_of_its_own(task, tmp_path):
-    from hfpose.models.vitpose.image_processing_vitpose import ViTPoseImageProcessor
-
-    folder = tmp_path / "vitpose"
-    vitpose().save_pretrained(folder)
-    ViTPoseImageProcessor(size={"height": 64, "width": 48}).save_pretrained(folder)
+@pytest.mark.parametrize("make", [vitpose, sapiens2])
+def test_models_of_transformers_are_trained_although_they_have_no_loss_of_keypoints(make, task, tmp_path):
+    folder, model = tmp_path / "model", make()
+    model.save_pretrained(folder)
+    processor_for_transformers(model.config.model_type)(size={"height": 64, "width": 48}).save_pretrained(folder)
     run(replace(task, model=str(folder), data=animals(tmp_path / "data")))
     pipe = hfpose.pipeline("pose-estimation", model=task.output, detector="whole_image", device="cpu")
     assert pipe(str(tmp_path / "data/0.png")).keypoints.shape == (1, 5, 2)

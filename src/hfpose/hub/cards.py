@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from hfpose.hub.zoo import WHOLE_IMAGE, ModelEntry, ModelFamily, get_family
-from hfpose.keypoints import KeypointSchema, load_schema
+from hfpose.keypoints import KeypointSchema, load_schema, schema_for_config
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -221,8 +221,7 @@ def model_card(
         training: what is known of the training, as names and values for the table.
     """
     config = model.config
-    described = getattr(config, "keypoint_schema", None)
-    schema = KeypointSchema.from_dict(described) if described else None
+    schema = None if type(model).__name__.endswith("ForObjectDetection") else schema_for_config(config)
     names = schema.keypoint_names if schema else tuple((config.id2label or {}).values())
     family = get_family(config.model_type)
     data = ModelCardData(

@@ -30,6 +30,7 @@ _SCHEMA_BY_COUNT = {
     106: "lapa",
     133: "coco_wholebody",
     136: "halpe",
+    308: "goliath",
 }
 
 

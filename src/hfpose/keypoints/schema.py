@@ -32,6 +32,7 @@ class KeypointSchema:
         keypoint_colors: K colors (red, green, blue), 0 to 255. `(0, 0, 0)` means "do not draw" in OpenPose style.
         skeleton_colors: One color for each link.
         upper_body_ids, lower_body_ids: Indices of the keypoints of either half of the body.
+        groups: Names of parts, such as `"left_hand"`, and the indices of their keypoints; empty where none are told.
         stats_info: Statistics that a lifter normalizes with (`bbox_center` and `bbox_scale` for Human3.6M), or None.
 
     Raises:
@@ -48,6 +49,7 @@ class KeypointSchema:
     skeleton_colors: tuple[Color, ...] = ()
     upper_body_ids: tuple[int, ...] = ()
     lower_body_ids: tuple[int, ...] = ()
+    groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
     stats_info: Mapping[str, tuple[float, ...]] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
@@ -93,9 +95,9 @@ class KeypointSchema:
             ) from None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; `KeypointSchema.from_dict` reads them back. Fields that are None are left out."""
+        """Plain JSON values; `KeypointSchema.from_dict` reads them back. Fields that tell nothing are left out."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: _to_json(value) for name, value in values.items() if value is not None}
+        return {name: _to_json(value) for name, value in values.items() if value not in (None, {})}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> KeypointSchema:
@@ -192,6 +194,7 @@ class KeypointSchema:
         self._check_range("flip_indices", flip_indices)
         self._check_range("upper_body_ids", self.upper_body_ids)
         self._check_range("lower_body_ids", self.lower_body_ids)
+        self._check_range("groups", (i for ids in self.groups.values() for i in ids))
         for i, mirror in enumerate(flip_indices):
             # DeepFashion2 has one keypoint whose mirror image is its own: the reference's numbers come of it.
             if flip_indices[mirror] not in (i, mirror):
@@ -232,6 +235,7 @@ def _parse_fields(values: Mapping[str, Any]) -> dict[str, Any]:
         "skeleton_colors": tuple(_integers(color) for color in values.get("skeleton_colors") or ()),
         "upper_body_ids": _integers(values.get("upper_body_ids") or ()),
         "lower_body_ids": _integers(values.get("lower_body_ids") or ()),
+        "groups": {str(name): _integers(ids) for name, ids in (values.get("groups") or {}).items()},
         "stats_info": {str(k): _floats(v if isinstance(v, Sequence) else [v]) for k, v in stats.items()}
         if stats
         else None,

@@ -67,8 +67,19 @@ FAMILIES = (
 # Backbones of transformers need no registration.
 ALL_FAMILIES: tuple[Family | BackboneFamily, ...] = (*FAMILIES, *(family for family in BACKBONES if family.classes))
 
+# `model_type` of the pose models of transformers -> name of our image processor, which takes the files of theirs.
+TRANSFORMERS_TYPES = {"vitpose": "ViTPoseImageProcessor", "sapiens2": "Sapiens2ImageProcessor"}
+
 LIFTER_TYPES = frozenset(family.model_type for family in FAMILIES if family.auto_class == BASE)
 """`model_type` of the models that lift 2D keypoints to 3D."""
+
+
+def processor_for_transformers(model_type: str) -> Any:
+    """The class of our image processor for a pose model of transformers; None for other models."""
+    name = TRANSFORMERS_TYPES.get(model_type)
+    if name is None:
+        return None
+    return getattr(importlib.import_module(f"hfpose.models.{model_type}.image_processing_{model_type}"), name)
 
 
 class BackboneOf:

@@ -17,7 +17,7 @@ from hfpose.hub.folders import PIPELINE_INDEX
 from hfpose.hub.modes import Mode, models_for_mode
 from hfpose.hub.resolve import PACKAGED, resolve
 from hfpose.hub.zoo import RENDERED_SCENES, WHOLE_IMAGE, ModelEntry, Task, find_entry, get_entry, list_entries
-from hfpose.keypoints import schema_for_config
+from hfpose.keypoints import load_schema, schema_for_config
 from hfpose.models.auto import LIFTER_TYPES
 from hfpose.pipelines.base import PosePipeline
 from hfpose.pipelines.device_placement import DeviceMap, Memory, Placement
@@ -412,6 +412,8 @@ def _default_labels(entry: ModelEntry, detector: Stage) -> list[int | str] | Non
 
 
 def _entry_with_same_keypoints(pose: Stage) -> ModelEntry | None:
-    """A zoo model with the keypoints of `pose`, which tells the detector that goes with them."""
-    name = schema_for_config(pose.model.config).name
-    return next((entry for entry in list_entries("pose") if entry.schema == name and entry.default_detector), None)
+    """A zoo model with the keypoints of `pose`, or one of people where those are among them: it tells the detector."""
+    schema, people = schema_for_config(pose.model.config), load_schema("coco")
+    names = [schema.name, people.name] if {*people.keypoint_names} <= {*schema.keypoint_names} else [schema.name]
+    entries = [entry for entry in list_entries("pose") if entry.default_detector]
+    return next((entry for name in names for entry in entries if entry.schema == name), None)

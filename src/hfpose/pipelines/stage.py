@@ -22,6 +22,8 @@ from transformers import (
     PreTrainedModel,
 )
 from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_KEYPOINT_DETECTION_MAPPING,
+    MODEL_FOR_KEYPOINT_MATCHING_MAPPING,
     MODEL_FOR_OBJECT_DETECTION_MAPPING,
     MODEL_FOR_POSE_ESTIMATION_MAPPING,
     MODEL_MAPPING,
@@ -36,7 +38,7 @@ from hfpose.errors import ConfigError, HFPoseError, InputError
 from hfpose.hub.folders import GRAPH_NAME, OPENVINO_NAME, PIPELINE_INDEX
 from hfpose.hub.resolve import resolve
 from hfpose.hub.zoo import Task, find_entry
-from hfpose.models.auto import LIFTER_TYPES
+from hfpose.models.auto import LIFTER_TYPES, processor_for_transformers
 from hfpose.models.shared.devices import accelerate_hook, existing_device
 from hfpose.models.shared.images import PixelImageProcessor
 from hfpose.ops.quiet import without_progress_bars
@@ -166,9 +168,7 @@ def task_of(model: str | Path) -> Task:
     for task in _AUTO_MODELS:
         if _is_for(config, task):
             return task
-    raise ConfigError(
-        f"{model} is a {config.model_type} model; expected a pose model, an object detector or a lifter."
-    )
+    raise ConfigError(f"{model} is {_kind(config)}; expected a pose model, an object detector or a lifter.")
 
 
 def read_config(folder: str | Path) -> PreTrainedConfig:
@@ -200,8 +200,19 @@ def _explained(problem: str) -> Iterator[None]:
 def _is_for(config: PreTrainedConfig, task: Task) -> bool:
     """Whether a model is one for this stage."""
     # Any model of transformers is an `AutoModel`, but only ours that have no task of transformers are lifters.
-    fits = type(config) in _MODEL_CLASSES[task]
-    return fits and (task != "lifter" or config.model_type in LIFTER_TYPES)
+    if type(config) not in _MODEL_CLASSES[task] or (task == "lifter" and config.model_type not in LIFTER_TYPES):
+        return False
+    # Sapiens2 has one configuration for several tasks, and weights of the same names for each.
+    name = _MODEL_CLASSES[task][type(config)].__name__
+    return config.model_type != "sapiens2" or name in (config.architectures or [name])
+
+
+def _kind(config: PreTrainedConfig) -> str:
+    """What a model is, for errors."""
+    name = ", ".join(config.architectures or ()) or config.model_type
+    if type(config) in MODEL_FOR_KEYPOINT_DETECTION_MAPPING or type(config) in MODEL_FOR_KEYPOINT_MATCHING_MAPPING:
+        return f"a {name}, which finds points of interest for matching two images and not the keypoints of instances"
+    return f"a {name} model"
 
 
 def _required_config(folder: Path, task: Task) -> PreTrainedConfig:
@@ -212,7 +223,7 @@ def _required_config(folder: Path, task: Task) -> PreTrainedConfig:
         )
     config = read_config(folder)
     if not _is_for(config, task):
-        raise ConfigError(f"{folder} holds a {config.model_type} model; expected {_KINDS[task]}.")
+        raise ConfigError(f"{folder} holds {_kind(config)}; expected {_KINDS[task]}.")
     return config
 
 
@@ -306,10 +317,9 @@ def _without_weights(config: PreTrainedConfig, task: Task) -> PreTrainedModel:
 
 def _load_image_processor(folder: str, config: PreTrainedConfig) -> Any:
     """The image processor of a folder or repository: ours where we have one for the kind of model."""
-    if config.model_type == "vitpose":
-        from hfpose.models.vitpose.image_processing_vitpose import ViTPoseImageProcessor
-
-        return ViTPoseImageProcessor.from_pretrained(folder)
+    ours = processor_for_transformers(config.model_type)
+    if ours is not None:
+        return ours.from_pretrained(folder)
     return AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
 
 
@@ -322,8 +332,8 @@ def _try_image_processor(processor: Any, config: PreTrainedConfig) -> None:
         if not isinstance(side, int) or not 0 < side <= _MAX_SIDE:
             raise ValueError(f"size is {size}; expected sides of 1 to {_MAX_SIDE} pixels")
     wanted = getattr(config, "image_size", None)
-    # Networks of heatmaps take any size.
-    if wanted is not None and config.model_type != "heatmap" and [size["height"], size["width"]] != list(wanted):
+    takes_any_size = config.model_type in ("heatmap", "sapiens2")
+    if wanted is not None and not takes_any_size and [size["height"], size["width"]] != list(wanted):
         raise ValueError(f"size is {size}, and the model takes {wanted[0]} x {wanted[1]} (height x width)")
     processor(np.zeros((8, 8, 3), dtype=np.uint8), return_tensors="pt")
 

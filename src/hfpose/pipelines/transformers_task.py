@@ -9,6 +9,7 @@ from transformers import AutoModel, AutoModelForPoseEstimation, ObjectDetectionP
 from transformers.pipelines import PIPELINE_REGISTRY, Pipeline
 
 from hfpose.errors import ConfigError
+from hfpose.models.auto import processor_for_transformers
 from hfpose.models.shared.devices import default_device
 from hfpose.pipelines.factory import DIRECT_3D, pipeline
 from hfpose.results import PoseOutput
@@ -59,10 +60,11 @@ class TransformersPosePipeline(ObjectDetectionPipeline):
         if isinstance(device, int) and default_device().type == "cpu":
             device = "cpu"  # transformers means it by 0, where there is no accelerator
         stages = ("detector", "detector_labels", "detector_weights", "pose", "lifter")
+        image_processor = _ours(image_processor, model)
         self.poses = pipeline(
             TASK_3D if task == TASK_3D else TASK,
             model=model,
-            image_processor=_ours(image_processor),
+            image_processor=image_processor,
             device=model.device if getattr(model, "hf_device_map", None) else device,
             dtype=model.dtype,
             **{name: options.pop(name) for name in stages if name in options},
@@ -70,7 +72,8 @@ class TransformersPosePipeline(ObjectDetectionPipeline):
         self.options = {name: value for name, value in options.items() if value is not None}
         # Not `ObjectDetectionPipeline`'s, which takes no model but a detector.
         placed = None if getattr(model, "hf_device_map", None) else model.device
-        Pipeline.__init__(self, model, image_processor=_ours(image_processor), task=task, device=placed)
+        processor = image_processor or self.poses.estimator.stage.image_processor
+        Pipeline.__init__(self, model, image_processor=processor, task=task, device=placed)
 
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         return {}, {}, {}
@@ -130,10 +133,9 @@ def register_task() -> None:
     PIPELINE_REGISTRY.register_pipeline(TASK_3D, TransformersPosePipeline, pt_model=models, type="image")
 
 
-def _ours(image_processor: Any) -> Any:
-    """Our image processor with the settings of transformers' own one for ViTPose; any other as it is."""
-    if type(image_processor).__name__.startswith("VitPoseImageProcessor"):
-        from hfpose.models.vitpose.image_processing_vitpose import ViTPoseImageProcessor
-
-        return ViTPoseImageProcessor.from_dict(image_processor.to_dict())
-    return image_processor
+def _ours(image_processor: Any, model: PreTrainedModel) -> Any:
+    """Our image processor with the settings of transformers' own one for the model; any other as it is."""
+    ours = processor_for_transformers(model.config.model_type)
+    if image_processor is None or ours is None or isinstance(image_processor, ours):
+        return image_processor
+    return ours.from_dict(image_processor.to_dict())

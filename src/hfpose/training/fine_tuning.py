@@ -55,8 +55,8 @@ from hfpose.training.relabeling import with_labels
 from hfpose.training.runs import CHECKPOINTS, TrainingSettings, TrainingSummary, last_checkpoint, train
 from hfpose.training.validation import BestWeights, comparison, metrics_before
 
-# Standard deviation, in cells, of the targets of heatmap models whose configuration does not say it.
-HEATMAP_SIGMA = 2.0
+# Standard deviation, in cells, of the targets of transformers' models, whose configuration does not say it.
+HEATMAP_SIGMAS = {"vitpose": 2.0, "sapiens2": 6.0}
 
 WARMUP_STEPS, WARMUP_SHARE = 1000, 0.05
 
@@ -266,8 +266,9 @@ def _plan_pose_model(task: FineTuning, coco: CocoFile, validation: CocoFile | No
         return plan
     crops = PersonCrops(processor, schema, PoseAugmentation(), PoseAugmentation.late())
     plan = _Plan(stage, AnnotatedPeople(instances), crops, PoseCollator(processor), messages=messages, schema=schema)
-    if stage.model.config.model_type == "vitpose":
-        plan.model_loss = _vitpose_loss(processor, getattr(stage.model.config.backbone_config, "num_experts", 1))
+    sigma = HEATMAP_SIGMAS.get(stage.model.config.model_type)
+    if sigma is not None:
+        plan.model_loss = _heatmap_loss(stage, sigma)
     if validation is not None:
         check_keypoints(validation, schema)
         people = AnnotatedPeople(pose_instances(validation, schema))
@@ -300,8 +301,9 @@ def _with_schema(stage: Stage, own: KeypointSchema, schema: KeypointSchema, seed
     return Stage(model, stage.image_processor), [message]
 
 
-def _vitpose_loss(image_processor: Any, num_experts: int) -> Callable[[nn.Module, dict[str, Any]], tuple[Tensor, Any]]:
-    """The loss of transformers' ViTPose, which computes none itself."""
+def _heatmap_loss(stage: Stage, sigma: float) -> Callable[[nn.Module, dict[str, Any]], tuple[Tensor, Any]]:
+    """The loss of transformers' pose models, which compute none of keypoints themselves."""
+    num_experts = getattr(getattr(stage.model.config, "backbone_config", None), "num_experts", 1)
 
     def loss(model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
         pixel_values = inputs["pixel_values"]
@@ -314,8 +316,8 @@ def _vitpose_loss(image_processor: Any, num_experts: int) -> Callable[[nn.Module
             inputs["labels"],
             inputs["keypoint_weights"],
             image_size=pixel_values.shape[2:],
-            sigma=HEATMAP_SIGMA,
-            encoding=image_processor.heatmap_decoding,
+            sigma=sigma,
+            encoding=stage.image_processor.heatmap_decoding,
         )
         return value, outputs
 

@@ -55,7 +55,7 @@ def load_part(model: str, part: Task) -> Stage:
 def _check_trainable(model: PreTrainedModel) -> None:
     if "labels" not in inspect.signature(model.forward).parameters:
         raise ConfigError(
-            f"{type(model).__name__} computes no loss, so it cannot be trained. RTMPose, heatmap models, ViTPose and RTMDet can."
+            f"{type(model).__name__} computes no loss, so it cannot be trained. RTMPose, heatmap models, ViTPose, Sapiens2 and RTMDet can."
         )
     if model.config.model_type == "rtmw3d":
         raise ConfigError(

@@ -73,11 +73,15 @@ def to_device(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = 
 
 
 def crop_on_device(
-    images: Sequence[np.ndarray], matrices: Sequence[np.ndarray], size: tuple[int, int], device: torch.device
+    images: Sequence[np.ndarray],
+    matrices: Sequence[np.ndarray],
+    size: tuple[int, int],
+    device: torch.device,
+    enlarges_cubically: bool = False,
 ) -> Tensor:
     """Upright crops of images, all people of an image at once.
 
-    What `cv2.warpAffine` computes with linear interpolation and black around the image, from exact places instead of
+    What `cv2.warpAffine` computes with linear (or cubic) interpolation and black around the image, from exact places instead of
     places rounded to a 32nd of a pixel: values differ by a few levels at sharp edges.
 
     Args:
@@ -85,6 +89,7 @@ def crop_on_device(
         matrices: for each image (n, 2, 3), from its pixels to the pixels of its crops, without rotation.
         size: width and height of a crop.
         device: where the images are copied to and cut.
+        enlarges_cubically: whether regions of fewer pixels than a crop are interpolated cubically.
 
     Returns:
         (N, 3, height, width) float32 on the device, whole numbers from 0 to 255: the first image's crops, the second's,
@@ -96,11 +101,18 @@ def crop_on_device(
         if len(image_matrices) == 0:
             continue
         pixels = to_device(torch.from_numpy(np.ascontiguousarray(image)), device).permute(2, 0, 1)[None].float()
-        grid = to_device(torch.from_numpy(_sampling_grid(image_matrices, size, image.shape[1::-1])), device)
         # One tall image of all crops, so that the source need not be repeated for each.
-        stacked = nn.functional.grid_sample(pixels, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-        crops.append(stacked.view(3, -1, height, width).transpose(0, 1))
-    return torch.cat(crops).round()
+        for group in image_matrices[:, None] if enlarges_cubically else (image_matrices,):
+            mode = "bicubic" if enlarges_cubically and enlarges(group[0]) else "bilinear"
+            grid = to_device(torch.from_numpy(_sampling_grid(group, size, image.shape[1::-1])), device)
+            stacked = nn.functional.grid_sample(pixels, grid, mode=mode, padding_mode="zeros", align_corners=False)
+            crops.append(stacked.view(3, -1, height, width).transpose(0, 1))
+    return torch.cat(crops).round().clamp(0, 255)
+
+
+def enlarges(matrix: np.ndarray) -> bool:
+    """Whether a matrix (2, 3) without rotation maps no side of a region onto fewer pixels."""
+    return bool(min(matrix[0, 0], matrix[1, 1]) >= 1)
 
 
 def _sampling_grid(matrices: np.ndarray, size: tuple[int, int], image_size: tuple[int, ...]) -> np.ndarray:

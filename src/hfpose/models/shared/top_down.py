@@ -7,7 +7,7 @@ https://arxiv.org/abs/1911.07524.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from transformers.utils import ModelOutput, TensorType
 
 from hfpose.errors import InputError
 from hfpose.models.shared.coco_labels import Annotations, annotated_objects, moved, object_boxes, object_keypoints
-from hfpose.models.shared.devices import crop_on_device
+from hfpose.models.shared.devices import crop_on_device, enlarges
 from hfpose.models.shared.images import ImageLike, PixelImageProcessor, detached, rgb_arrays
 
 
@@ -106,6 +106,9 @@ class TopDownImageProcessor(PixelImageProcessor):
         kwargs: see [`PixelImageProcessor`].
     """
 
+    # Whether regions of fewer pixels than a crop are interpolated cubically, not linearly.
+    enlarges_cubically: ClassVar[bool] = False
+
     def __init__(
         self,
         size: dict[str, int] | None = None,
@@ -181,7 +184,9 @@ class TopDownImageProcessor(PixelImageProcessor):
         rows = iter(crops)
         for image, image_boxes in zip(images, boxes, strict=True):
             for matrix in crop_matrices(*self._centers_and_scales(image_boxes), size, self.use_udp):
-                cv2.warpAffine(image, matrix, size, dst=next(rows), flags=cv2.INTER_LINEAR)
+                is_cubic = self.enlarges_cubically and enlarges(matrix)
+                flags = cv2.INTER_CUBIC if is_cubic else cv2.INTER_LINEAR
+                cv2.warpAffine(image, matrix, size, dst=next(rows), flags=flags)
         return crops
 
     def pixel_values_on_device(
@@ -195,7 +200,7 @@ class TopDownImageProcessor(PixelImageProcessor):
         """
         size = self._crop_size
         matrices = [crop_matrices(*self._centers_and_scales(some), size, self.use_udp) for some in boxes]
-        return self.normalize_values(crop_on_device(images, matrices, size, device))
+        return self.normalize_values(crop_on_device(images, matrices, size, device, self.enlarges_cubically))
 
     def decode(self, outputs: ModelOutput, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints of every crop in pixels of its image.

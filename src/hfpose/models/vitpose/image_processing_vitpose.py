@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from hfpose.models.heatmap.image_processing_heatmap import HeatmapImageProcessor
 from hfpose.models.shared.heatmaps import UDP
@@ -21,6 +21,8 @@ class ViTPoseImageProcessor(HeatmapImageProcessor):
         kwargs: see [`HeatmapImageProcessor`].
     """
 
+    transformers_name: ClassVar[str] = "VitPoseImageProcessor"
+
     def __init__(
         self,
         use_udp: bool = True,
@@ -37,7 +39,7 @@ class ViTPoseImageProcessor(HeatmapImageProcessor):
 
     def to_dict(self) -> dict[str, Any]:
         """All settings, under the name of transformers' class, so that its Auto classes know what to load."""
-        return {**super().to_dict(), "image_processor_type": "VitPoseImageProcessor"}
+        return {**super().to_dict(), "image_processor_type": self.transformers_name}
 
 
 __all__ = ["ViTPoseImageProcessor"]

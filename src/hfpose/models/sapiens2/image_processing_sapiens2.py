@@ -1,0 +1,28 @@
+"""Sapiens2 image processor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hfpose.models.vitpose.image_processing_vitpose import ViTPoseImageProcessor
+
+
+class Sapiens2ImageProcessor(ViTPoseImageProcessor):
+    """Crops for transformers' [`Sapiens2ForPoseEstimation`] and keypoints from its heatmaps, by the rules of ViTPose.
+
+    Does for poses what transformers' own [`Sapiens2ImageProcessor`] does, with the same files: each loads what the other
+    has saved. This one needs no torchvision and takes boxes as x1, y1, x2, y2 (not x, y, width, height).
+
+    Args:
+        size: `{"height", "width"}` of a crop.
+        kwargs: see [`ViTPoseImageProcessor`].
+    """
+
+    enlarges_cubically = True
+    transformers_name = "Sapiens2ImageProcessor"
+
+    def __init__(self, size: dict[str, int] | None = None, **kwargs: Any) -> None:
+        super().__init__(size=size or {"height": 1024, "width": 768}, **kwargs)
+
+
+__all__ = ["Sapiens2ImageProcessor"]
