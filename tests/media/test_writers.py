@@ -12,8 +12,9 @@ import pytest
 
 from hfpose.errors import InputError
 from hfpose.media.files import OUTPUT_MARKER, partial_path
-from hfpose.media.frames import Frame
+from hfpose.media.frames import Frame, MediaItem, VideoInfo
 from hfpose.media.images import load_image, save_image
+from hfpose.media.run import Run
 from hfpose.media.sources import open_source
 from hfpose.media.writers import JsonWriter, VisualizationWriter, WriterGroup, open_writers
 from hfpose.results import PoseOutput
@@ -243,6 +244,30 @@ def test_no_writers() -> None:
 
 
 # Runs that break off
+
+
+def test_streams_that_take_turns_have_a_file_each(tmp_path: Path, make_output: MakeOutput) -> None:
+    image = np.zeros((48, 64, 3), np.uint8)
+    items = [MediaItem(i, "stream", f"camera{i}", f"rtsp://{i}") for i in range(2)]
+    with Run(tmp_path, resume=False) as run:
+        writers = open_writers(out_dir=tmp_path, formats=["json", "openpose"])
+        run.begin(writers.outputs, writers.is_complete)
+        with writers:
+            for number in range(6):
+                frame = Frame(items[number % 2], image, None, number // 2, VideoInfo(25, 64, 48, None), number / 25)
+                output = make_output(frame)
+                writers.write(frame, output)
+                run.note(frame, output)
+    for item in items:
+        frames = json.loads((tmp_path / "predictions" / f"{item.name}.json").read_text())
+        assert [frame["frame_id"] for frame in frames] == [0, 1, 2]
+        assert len(list((tmp_path / "predictions" / "openpose" / item.name).iterdir())) == 3
+        assert len(list(open_source(tmp_path / "visualizations" / f"{item.name}.mp4"))) == 3
+    lines = [json.loads(line) for line in (tmp_path / "manifest.jsonl").read_text().splitlines()]
+    assert [(line["name"], line["frames"], line["status"]) for line in lines] == [
+        ("camera0", 3, "ok"),
+        ("camera1", 3, "ok"),
+    ]
 
 
 def test_webcam_recording_is_finished_however_it_ends(tmp_path: Path, make_output: MakeOutput) -> None:

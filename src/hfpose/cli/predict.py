@@ -44,6 +44,13 @@ def predict(
     resume: Annotated[
         bool, typer.Option(help="Skip inputs whose files an earlier run has written.", rich_help_panel=_INPUT)
     ] = False,
+    live: Annotated[
+        str,
+        _option(_INPUT, "Of webcams and streams take the latest frame and drop what came before it, or all frames."),
+    ] = "latest",
+    reconnect: Annotated[
+        float, _option(_INPUT, "Seconds for which a lost webcam or stream is tried to be opened again.", min=0)
+    ] = 30.0,
     batch_size: Annotated[
         int, typer.Option(min=1, help="Images that go through the detector at once.", rich_help_panel=_INPUT)
     ] = 1,
@@ -429,7 +436,8 @@ def predict(
     def make_source(skip: Callable[[MediaItem], bool]) -> Source:
         from hfpose.media.sources import open_source
 
-        return open_source(inputs if len(inputs) > 1 else inputs[0], recursive=recursive, skip=skip)
+        options: dict[str, Any] = {"recursive": recursive, "skip": skip, "live": live, "reconnect": reconnect}
+        return open_source(inputs if len(inputs) > 1 else inputs[0], **options)
 
     with naming_resume(report):
         if ray is not None:

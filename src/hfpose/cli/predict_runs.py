@@ -105,6 +105,9 @@ def _run(
     Raises:
         typer.Exit: if the user ends the run at the window.
     """
+    from hfpose.media.live import LiveMeter
+
+    meter = LiveMeter()
     with _bar(results, total, show_progress) as progress:
         for frame, output in progress:
             if output.error is not None:
@@ -112,6 +115,9 @@ def _run(
             writers.write(frame, output)
             run.note(frame, output)
             report.add(frame, output)
+            if frame.received is not None:
+                meter.add(frame)
+                progress.set_postfix_str(str(meter), refresh=False)
             if not writers.writers and output.error is None:
                 progress.write(frame_line(frame, output), file=sys.stdout)
             if window is not None and output.visualization is not None:

@@ -20,6 +20,7 @@ from typing import Any
 from hfpose.media.files import atomic_path
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.images import local_path
+from hfpose.media.per_video import OneFilePerVideo
 from hfpose.media.video import is_address
 from hfpose.results import PoseOutput
 
@@ -36,10 +37,20 @@ class _Open:
     """The input whose results arrive."""
 
     item: MediaItem
+    add: Callable[[dict[str, Any], MediaItem], None]
     frames: int = 0
     instances: int = 0
     error: str | None = None
     seconds: float = 0.0
+
+    def finish(self) -> None:
+        """Complete its line, after its files are complete."""
+        about = {"kind": self.item.kind, "status": "ok" if self.error is None else "error", "error": self.error}
+        counts = {"frames": self.frames, "instances": self.instances, "seconds": round(self.seconds, 4)}
+        self.add({**_identity(self.item), **about, **counts}, self.item)
+
+    def abandon(self) -> None:
+        """Write no line."""
 
 
 class Journal:
@@ -65,7 +76,7 @@ class Journal:
         self._folder = folder
         self._outputs_of = outputs_of
         self._write = write
-        self._open: _Open | None = None
+        self._open: OneFilePerVideo[_Open] = OneFilePerVideo()
         self._last = time.perf_counter()
 
     def restart_clock(self, seconds: float = 0.0) -> None:
@@ -78,13 +89,11 @@ class Journal:
         The line of a video is written when the next input begins, which is when its files are complete.
         """
         now = time.perf_counter()
-        if self._open is None or self._open.item.index != frame.item.index:
-            self.finish()
-            self._open = _Open(frame.item)
-        self._open.frames += frame.image is not None or frame.frame_index is not None
-        self._open.instances += output.num_instances
-        self._open.error = self._open.error or output.error
-        self._open.seconds += now - self._last
+        line = self._open.file(frame.item, lambda: _Open(frame.item, self._add))
+        line.frames += frame.image is not None or frame.frame_index is not None
+        line.instances += output.num_instances
+        line.error = line.error or output.error
+        line.seconds += now - self._last
         self._last = now
         if frame.item.kind == "image":
             self.finish()
@@ -94,13 +103,8 @@ class Journal:
         self._add({**_identity(item), "status": _KEPT}, item)
 
     def finish(self) -> None:
-        """Complete the last input's line, after its files are complete."""
-        done, self._open = self._open, None
-        if done is None:
-            return
-        about = {"kind": done.item.kind, "status": "ok" if done.error is None else "error", "error": done.error}
-        counts = {"frames": done.frames, "instances": done.instances, "seconds": round(done.seconds, 4)}
-        self._add({**_identity(done.item), **about, **counts}, done.item)
+        """Complete the lines of the last inputs, after their files are complete."""
+        self._open.finish()
 
     def _add(self, entry: dict[str, Any], item: MediaItem) -> None:
         paths = [] if entry.get("frames") == 0 else self._outputs_of(item)

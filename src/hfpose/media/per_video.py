@@ -1,4 +1,4 @@
-"""Keeping the one output file open that belongs to the video whose frames are arriving."""
+"""Keeping the output files open that belong to the videos whose frames are arriving."""
 
 from __future__ import annotations
 
@@ -19,34 +19,33 @@ FileT = TypeVar("FileT", bound=GrowingFile)
 
 
 class OneFilePerVideo(Generic[FileT]):
-    """Opens a file with a video's first frame and finishes it when another item begins or the run ends."""
+    """Opens a file with a video's first frame and finishes it when another item begins or the run ends; of live sources, whose
+    frames take turns, when the run ends."""
 
     def __init__(self) -> None:
-        self._item: MediaItem | None = None
-        self._file: FileT | None = None
+        self._files: dict[MediaItem, FileT] = {}
 
     def enter(self, item: MediaItem) -> None:
-        """A frame of `item` arrives: the file of any other item is finished."""
-        if self._item is not None and item.index != self._item.index:
-            self.finish()
+        """A frame of `item` arrives: the files of other items are finished."""
+        for other in [each for each in self._files if each.index != item.index and not each.is_live]:
+            self._files.pop(other).finish()
 
     def file(self, item: MediaItem, make: Callable[[], FileT]) -> FileT:
         """The file of `item`, made by `make` if this is its first frame."""
         self.enter(item)
-        if self._file is None:
-            self._file = make()
-            self._item = item
-        return self._file
+        if item not in self._files:
+            self._files[item] = make()
+        return self._files[item]
 
     def finish(self) -> None:
-        file, self._file, self._item = self._file, None, None
-        if file is not None:
-            file.finish()
+        while self._files:
+            self._files.popitem()[1].finish()
 
     def abandon(self) -> None:
-        """Leave the file unfinished, unless it records a live source, which ends no other way than by breaking off."""
-        if self._item is not None and self._item.is_live:
-            self.finish()
-        elif self._file is not None:
-            self._file.abandon()
-            self._file = self._item = None
+        """Leave files unfinished, unless they record a live source, which ends no other way than by breaking off."""
+        while self._files:
+            item, file = self._files.popitem()
+            if item.is_live:
+                file.finish()
+            else:
+                file.abandon()

@@ -8,10 +8,9 @@ import os
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -19,10 +18,12 @@ import numpy as np
 from hfpose.errors import InputError
 from hfpose.media.cameras import Capture, read_webcam
 from hfpose.media.files import OUTPUT_MARKER, is_folder, open_to_read
+from hfpose.media.folders import list_images
 from hfpose.media.frames import Frame, ItemKind, MediaItem
 from hfpose.media.images import is_image_path, is_url, load_image, local_path
 from hfpose.media.inputs import plain_input
 from hfpose.media.left_out import LeftOut
+from hfpose.media.live import Live, LiveSource, read_in_step, read_live
 from hfpose.media.naming import Namer, base_name
 from hfpose.media.read_ahead import Job, read_ahead, read_in_turn
 from hfpose.media.video import VIDEO_SUFFIXES, is_stream, open_video, read_video, stated_frames, video_stream
@@ -33,7 +34,6 @@ IMAGE_KEYS = ("image", "img")
 _LIST_SUFFIX = ".txt"
 _PathKind = Literal["image", "video", "webcam", "stream", "folder", "list"]
 _CAMERA = re.compile(r"(?:webcam:|/dev/video)?(\d+)|webcam", re.IGNORECASE)
-_LIVE_READ_AHEAD = 2  # frames; more would only make a camera's image late
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class _Options:
     timeout: float
     index_digits: int
     capture_factory: Callable[[int], Capture] | None
+    live: Live = "all"
+    reconnect: float = 0.0
 
 
 def open_source(
@@ -57,6 +59,8 @@ def open_source(
     timeout: float = 30.0,
     index_digits: int = 10,
     capture_factory: Callable[[int], Capture] | None = None,
+    live: Live = "all",
+    reconnect: float = 0.0,
 ) -> Source:
     """Turn whatever a pipeline is given into a stream of frames.
 
@@ -77,8 +81,17 @@ def open_source(
         timeout: seconds that a download, or waiting for a video behind a URL, may take.
         index_digits: digits of the names of items without one, such as arrays, which are named by their number.
         capture_factory: opens a camera by number; `cv2.VideoCapture` by default.
+        live: of webcams and network streams give `"all"` frames, or the `"latest"` and drop what came before it. Where there
+            are several, they are read at the same time, after all other inputs.
+        reconnect: seconds for which it is tried to open a webcam or network stream again that was lost.
+
+    Raises:
+        InputError: if `inputs` are none of this, or `live` is neither.
     """
-    options = _Options(recursive, skip, num_workers, max(1, read_ahead), timeout, index_digits, capture_factory)
+    if live not in get_args(Live):
+        raise InputError(f"live is {live!r}; expected 'latest' or 'all'.")
+    ahead = max(1, read_ahead)
+    options = _Options(recursive, skip, num_workers, ahead, timeout, index_digits, capture_factory, live, reconnect)
     return Source(inputs, options)
 
 
@@ -132,8 +145,9 @@ class Source:
 
     @property
     def is_live(self) -> bool:
-        """Whether the input is a webcam or a network stream, whose images are wanted at once."""
-        return self._kind is not None and is_live(self._inputs)
+        """Whether a webcam or a network stream, whose images are wanted at once, is an input or in the list of inputs."""
+        inputs = self._inputs if isinstance(self._inputs, (list, tuple)) else [self._inputs]
+        return any(isinstance(each, (str, int)) and is_live(str(each)) for each in inputs)
 
     @property
     def is_stream(self) -> bool:
@@ -181,14 +195,18 @@ class Source:
         return sum(leaf.kind in kinds for leaf in self._leaves())
 
     def __iter__(self) -> Iterator[Frame]:
-        options = self._options
-        if options.num_workers < 1 or self.is_single:  # there is nothing to read ahead of one image
-            reader = read_in_turn(self._jobs())
-        else:
-            size = min(options.read_ahead, _LIVE_READ_AHEAD) if self.is_live else options.read_ahead
-            reader = read_ahead(self._jobs(), options.num_workers, size)
+        reader = self._frames()
         self._readers.append(reader)
         return reader
+
+    def _frames(self) -> Generator[Frame, None, None]:
+        options = self._options
+        live: list[LiveSource] = []
+        if options.num_workers < 1 or self.is_single:  # there is nothing to read ahead of one image
+            yield from read_in_turn(self._jobs(live))
+        else:
+            yield from read_ahead(self._jobs(live), options.num_workers, options.read_ahead)
+        yield from read_in_step(live) if options.num_workers < 1 else read_live(live, options.live)
 
     def close(self) -> None:
         """Stop reading and release files and cameras."""
@@ -221,15 +239,21 @@ class Source:
             if self._options.skip is None or not self._options.skip(item):
                 yield item, leaf
 
-    def _jobs(self) -> Generator[Job, None, None]:
-        """Frames of videos, which are decoded in order, and for each image a function that decodes it."""
+    def _jobs(self, live: list[LiveSource]) -> Generator[Job, None, None]:
+        """Frames of videos, which are decoded in order, and for each image a function that decodes it. What is live is added
+        to a list."""
+        options = self._options
         for item, leaf in self._items():
             if leaf.error is not None:
                 yield Frame(item, error=leaf.error)
             elif leaf.kind == "webcam":
-                yield from read_webcam(item, leaf.payload, self._options.capture_factory)
+                connect = functools.partial(read_webcam, item, leaf.payload, options.capture_factory)
+                live.append(LiveSource(item, connect, options.reconnect))
+            elif leaf.kind == "stream":
+                connect = functools.partial(read_video, item, leaf.payload, options.timeout)
+                live.append(LiveSource(item, connect, options.reconnect))
             else:
-                yield from _read_file(item, leaf.payload, self._options.timeout)
+                yield from _read_file(item, leaf.payload, options.timeout)
 
 
 def _read_file(item: MediaItem, payload: Any, timeout: float) -> Iterator[Job]:
@@ -257,7 +281,7 @@ class _FrameSource(Source):
         super().__init__([], _Options(False, None, 1, max(1, read_ahead), 0.0, 1, None))
         self._make_frames = frames
 
-    def _jobs(self) -> Generator[Job, None, None]:
+    def _jobs(self, live: list[LiveSource]) -> Generator[Job, None, None]:
         yield from self._make_frames()
 
 
@@ -389,7 +413,7 @@ def _list_leaves(path: Path, recursive: bool, left_out: LeftOut) -> Iterator[_Le
 def _folder_leaves(folder: Path, recursive: bool, left_out: LeftOut) -> Iterator[_Leaf]:
     found = False
     try:
-        for path in _list_images(folder, recursive, left_out):
+        for path in list_images(folder, recursive, left_out):
             found = True
             name = path.relative_to(folder).with_name(base_name(path)).as_posix()
             yield _Leaf("image", path, name, str(path))
@@ -401,55 +425,6 @@ def _folder_leaves(folder: Path, recursive: bool, left_out: LeftOut) -> Iterator
     if not found:
         hint = "" if recursive else " To look into its subfolders, set recursive."
         yield _Leaf("image", None, folder.name, str(folder), f"The folder {str(folder)!r} holds no images.{hint}")
-
-
-def _list_images(folder: Path, recursive: bool, left_out: LeftOut) -> list[Path]:
-    """Files with the ending of an image, sorted by path. Hidden files are passed over, links to folders not followed.
-
-    Args:
-        folder: to look into.
-        recursive: whether to look into its subfolders too, except those that hold results of hfpose.
-        left_out: gets what looks like an input and is not read.
-
-    Raises:
-        OSError: if the folder cannot be listed.
-    """
-    paths: list[Path] = []
-    folders = [folder]
-    while folders:
-        current = folders.pop()
-        try:
-            entries = sorted(os.scandir(current), key=attrgetter("name"))
-        except OSError as error:
-            if current == folder:
-                raise
-            left_out.add(f"subfolder that cannot be listed ({error.strerror})", current)
-            continue
-        if current != folder and any(entry.name == OUTPUT_MARKER for entry in entries):
-            left_out.add("subfolder with results of an earlier run", current)
-            continue
-        for entry in entries:
-            path = current / entry.name
-            if entry.name.startswith("."):
-                continue
-            if recursive and entry.is_dir(follow_symlinks=False):
-                folders.append(path)
-            elif is_image_path(Path(entry.name)):
-                if reason := _unreadable_reason(path):
-                    left_out.add(reason, path)
-                else:
-                    paths.append(path)
-            elif path.suffix.lower() in VIDEO_SUFFIXES:
-                left_out.add("video in a folder of images; give its path to read it", path)
-    return sorted(paths)
-
-
-def _unreadable_reason(path: Path) -> str | None:
-    """Why something with the name of an image is no file that can be read; None for a regular file."""
-    try:
-        return None if path.is_file() else "no regular file, in spite of its name"
-    except OSError as error:
-        return f"file that cannot be opened ({error.strerror})"
 
 
 def _image_leaf(value: Any) -> _Leaf:

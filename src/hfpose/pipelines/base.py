@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice, repeat
 from os import PathLike
 from pathlib import Path
@@ -23,7 +25,7 @@ from hfpose.hub.resolve import resolve
 from hfpose.hub.zoo import WHOLE_IMAGE
 from hfpose.keypoints import KeypointSchema
 from hfpose.media.background import in_background
-from hfpose.media.frames import Frame
+from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.sources import Source, open_source
 from hfpose.models.shared.devices import accelerate_hook
 from hfpose.pipelines.box_following import BoxFollower, is_anybody_lost
@@ -174,12 +176,12 @@ class PosePipeline(StagedPipeline):
             TypeError: for an unknown option.
         """
         chosen = make_options(self.options_class, {**self.call_defaults, **options})
-        source = open_source(inputs, num_workers=chosen.num_workers)
+        source = open_source(inputs, num_workers=chosen.num_workers, live=chosen.live, reconnect=chosen.reconnect)
         results = self.complete(self.find_poses(source, chosen), chosen)
         if not source.is_single:
             outputs = announcing_errors(results)
             # A list with a live source in it would never end.
-            return list(outputs) if source.is_list and not source.count_items("webcam", "stream") else outputs
+            return list(outputs) if source.is_list and not source.is_live else outputs
         frame, output = next(results)
         if output.error is not None:
             raise InputError(output.error)
@@ -266,13 +268,14 @@ class PosePipeline(StagedPipeline):
     def _follow_people(self, source: Source, options: CallOptions) -> Results:
         """The frames one by one, with the detector at every `detect_every`th and where a person was lost."""
         assert self.detector is not None and isinstance(self.estimator, TopDownEstimator)
-        follower = BoxFollower(options.detect_every)
+        followers: defaultdict[MediaItem | None, BoxFollower] = defaultdict(partial(BoxFollower, options.detect_every))
         with source:
             for frame in source:
                 image = check_frame(frame, None)
                 if isinstance(image, str):
                     yield frame, self._failure(frame, image)
                     continue
+                follower = followers[frame.item if frame.item.is_live else None]  # live sources take turns
                 found = follower.boxes(frame)
                 output = None if found is None else self._poses_in(image, found, options)
                 is_detected = output is None or is_anybody_lost(output)

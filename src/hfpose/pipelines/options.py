@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from hfpose.errors import InputError
 from hfpose.media.frames import MediaItem
+from hfpose.media.live import Live
 from hfpose.models.shared.axes import Axes
 from hfpose.tracking.filters import ClipFilter, ClipFilterName, make_clip_filter
 from hfpose.tracking.people_choice import People, check_people
@@ -43,7 +44,9 @@ class CallOptions:
             keypoint score below 0.3) has the detector look at once. New people are seen when it looks.
         pose_batch_size: crops that go through the pose model at once, whichever images they are of; default 8 on a CPU,
             64 on an accelerator.
-        num_workers: threads that decode images ahead; with 0 they are decoded when they are needed.
+        num_workers: threads that decode images ahead; with 0 they are decoded when they are needed, and nothing is dropped.
+        live: of webcams and network streams take the `"latest"` frame and drop what came before it, or `"all"` frames.
+        reconnect: seconds for which it is tried to open a webcam or network stream again that was lost.
         track: give instances identities over the frames of a video (`track_ids`), judged by the IoU of their boxes (True
             or `"iou"`) or by the OKS of their keypoints (`"oks"`). Several images count as frames of one video. Default:
             False in 2D; in 3D a lifter needs identities, so there videos are tracked unless it is False.
@@ -80,6 +83,8 @@ class CallOptions:
     detect_every: int = 1
     pose_batch_size: int | None = None
     num_workers: int = 1
+    live: Live = "latest"
+    reconnect: float = 30.0
     track: bool | Association | None = None
     tracking_threshold: float = 0.3
     smooth: bool | Smooth | Sequence[Smooth] = False

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from hfpose.errors import ConfigError
 from hfpose.hub.folders import child_path
 from hfpose.keypoints import KeypointSchema
-from hfpose.media.frames import Frame
+from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.image_spool import ImageSpool
 from hfpose.models.shared.axes import turn_axes
 from hfpose.pipelines.base import PosePipeline, Results
@@ -126,49 +126,68 @@ def _lift(results: Results, lifter: TemporalLifter, options: LiftingOptions) -> 
     if options.online:
         yield from _follow_stream(results, lifter, options)
         return
-
+    streams: dict[MediaItem, _Stream] = {}  # which take turns
     for item, group in groupby(results, key=lambda pair: clip_of(pair[0], options)):
         if item is not None and item.is_live and options.online is None:
-            yield from _follow_stream(group, lifter, options)
+            if item not in streams:
+                streams[item] = _Stream(lifter, options)
+            for frame, output in group:
+                yield from streams[item].push(frame, output)
         elif item is None or item.kind != "image":
             yield from _lift_clip(group, lifter, options)
         else:
             for frame, output in group:
                 (lifted,) = lifter.lift([PeopleFollower(options, is_image=True).update(output)])
                 yield frame, _drawn(frame.image, _placed([_output(lifted)], None, options)[0], options)
+    for stream in streams.values():
+        yield from stream.finish()
 
 
 def _follow_stream(
     results: Iterable[tuple[Frame, PoseOutput]], lifter: TemporalLifter, options: LiftingOptions
 ) -> Results:
-    """Lift frames as they come; memory stays the same however many there are."""
-    followed = PeopleFollower(options)
-    smooths = options.smooths_by_frame("this source")
-    online = OnlineLifter(lifter, options.lookahead, options.stride)
-    waiting: deque[Frame] = deque()
-    smoother: KeypointSmoother | None = None
-    limits: AxisLimits | None = None
-    panels: Panels | None = None
+    """Lift all frames as one stream."""
+    stream = _Stream(lifter, options)
+    for frame, output in results:
+        yield from stream.push(frame, output)
+    yield from stream.finish()
 
-    def complete(lifted: LiftedFrame) -> tuple[Frame, PoseOutput]:
-        nonlocal smoother, limits, panels
-        frame, output = waiting.popleft(), _output(lifted)
-        if smooths:
-            smoother = smoother or keypoint_smoother(frame, options)
-            output = smoother.update(output, frame.timestamp)
+
+class _Stream:
+    """Lifts the frames of a stream as they come; memory stays the same however many there are."""
+
+    def __init__(self, lifter: TemporalLifter, options: LiftingOptions) -> None:
+        self._options = options
+        self._smooths = options.smooths_by_frame("this source")
+        self._followed = PeopleFollower(options)
+        self._online = OnlineLifter(lifter, options.lookahead, options.stride)
+        self._waiting: deque[Frame] = deque()
+        self._smoother: KeypointSmoother | None = None
+        self._limits: AxisLimits | None = None
+        self._panels: Panels | None = None
+
+    def push(self, frame: Frame, output: PoseOutput) -> Results:
+        """Take the next frame; gives the one that is complete, if one is."""
+        self._waiting.append(frame)
+        lifted = self._online.push(self._followed.update(output))
+        if lifted is not None:
+            yield self._complete(lifted)
+
+    def finish(self) -> Results:
+        """The frames that still wait, when the stream is over."""
+        for lifted in self._online.finish():
+            yield self._complete(lifted)
+
+    def _complete(self, lifted: LiftedFrame) -> tuple[Frame, PoseOutput]:
+        frame, output, options = self._waiting.popleft(), _output(lifted), self._options
+        if self._smooths:
+            self._smoother = self._smoother or keypoint_smoother(frame, options)
+            output = self._smoother.update(output, frame.timestamp)
         (output,) = _placed([output], None, options)
         if options.draws:
-            limits = axis_limits_3d(output, previous=limits)
-            panels = panels or _panels([output], options)
-        return frame, _drawn(frame.image, output, options, limits, panels)
-
-    for frame, output in results:
-        waiting.append(frame)
-        lifted = online.push(followed.update(output))
-        if lifted is not None:
-            yield complete(lifted)
-    for lifted in online.finish():
-        yield complete(lifted)
+            self._limits = axis_limits_3d(output, previous=self._limits)
+            self._panels = self._panels or _panels([output], options)
+        return frame, _drawn(frame.image, output, options, self._limits, self._panels)
 
 
 def _lift_clip(
