@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_OPTIONS := --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test test-transformers test-extras test-rendered-people test-slow lint format clean
+.PHONY: demo gallery test test-transformers test-extras test-rendered-people test-slow lint format clean
 
 # Tests of features whose packages are optional; `make test` skips them where these are absent.
 TESTS_OF_EXTRAS := tests/backends/test_auto_backend.py tests/backends/test_graph_backend.py \
@@ -14,6 +14,10 @@ TESTS_OF_EXTRAS := tests/backends/test_auto_backend.py tests/backends/test_graph
 
 demo: $(VENV)/.installed
 	$(BIN)/python docs/demo.py
+
+# The images of the docs.
+gallery: $(VENV)/.installed
+	$(BIN)/python tools/gallery/make_gallery.py
 
 test: $(VENV)/.installed-test lint
 	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup --durations 20

@@ -49,11 +49,13 @@ def seen_walk(seed: int, num_frames: int) -> Views:
     return Views(*(np.stack(each, axis=1) for each in zip(*views, strict=True)))
 
 
-def walking_world(seed: int) -> World:
+def walking_world(seed: int, size: tuple[int, int] = IMAGE_SIZE, detail: int = 1) -> World:
     """Two people who walk around the same place, one clockwise and one not, and so cross every few seconds.
 
     Args:
         seed: of their bodies, clothes, steps and surroundings.
+        size: (width, height) of images.
+        detail: of the bodies' mesh, 1 to 3.
     """
     looks, surroundings = (np.random.default_rng([seed, stream, 99]) for stream in range(2))
     people = [Person.random(looks, "walk") for _ in RADII]
@@ -62,8 +64,8 @@ def walking_world(seed: int) -> World:
         in_circle(person, radius, start, direction)
         for person, radius, start, direction in zip(people, RADII, starts, (1, -1), strict=True)
     ]
-    crowd = Crowd(turns, 1, looks)
-    camera = Camera(*IMAGE_SIZE, focal=1.2 * IMAGE_SIZE[0], elevation=1.3, pitch=3.0)
+    crowd = Crowd(turns, detail, looks)
+    camera = Camera(*size, focal=1.2 * size[0], elevation=1.3, pitch=3.0)
     # At the heading 0 a person walks toward the camera, so its circle's middle is to the left or right.
     angle = np.deg2rad(starts)
     away = np.array(RADII) * (1, -1)
@@ -76,7 +78,7 @@ def walking_world(seed: int) -> World:
         Lamp.random(surroundings),
         background,
         shadow=0.35 if ground else 0.0,
-        lens=Lens.random(surroundings, max(IMAGE_SIZE)),
+        lens=Lens.random(surroundings, max(size)),
         seed=seed,
     )
 
