@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any, overload
 
@@ -353,7 +354,10 @@ class PoseOutput(Sequence[PoseInstance]):
         keypoints = self.keypoints if self.keypoints.shape[2] == 2 else self.keypoints_2d
         if keypoints is None:
             raise InputError("supervision draws 2D keypoints, but this result has 3D ones and no keypoints_2d.")
-        return supervision.KeyPoints(xy=keypoints, confidence=self.keypoint_scores)
+        known = signature(supervision.KeyPoints).parameters
+        name = "keypoint_confidence" if "keypoint_confidence" in known else "confidence"  # before 0.29
+        scores: dict[str, Any] = {name: self.keypoint_scores}
+        return supervision.KeyPoints(xy=keypoints, **scores)
 
     def draw(self, image: Any = None, **options: Any) -> np.ndarray:
         """The result drawn on its image, as RGB image; see `hfpose.visualization.drawn_results.draw_result`."""

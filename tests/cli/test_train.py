@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import hfpose
 from coco_files import write_people
+from hfpose.annotations import read_coco, write_yolo
 from hfpose.cli import app
 from hfpose.errors import InputError
 
@@ -80,3 +81,14 @@ def test_broken_annotations_are_one_clear_error_and_leave_nothing_behind(small_p
     with pytest.raises(InputError, match="not valid JSON"):
         run(small_pose, data, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_yolo_folders_are_trained_on_and_measured_by_their_splits(small_pose, tmp_path):
+    coco = read_coco(write_people(tmp_path, 2))
+    for split in ("train", "val"):
+        write_yolo(coco, hfpose.load_schema("coco"), tmp_path / "yolo", split)
+    data = tmp_path / "yolo" / "data.yaml"
+    options = ["--val-data", str(data), "--steps", "1", "--workers", "0"]
+    result = CliRunner().invoke(app, [*arguments(small_pose, data, tmp_path / "tuned"), *options])
+    assert result.exit_code == 0, result.output
+    assert "On data.yaml" in result.stdout and (tmp_path / "tuned" / "config.json").is_file()

@@ -14,6 +14,7 @@ from hfpose.cli import (
     cache,
     check_data,
     convert,
+    convert_annotations,
     download,
     env,
     evaluate,
@@ -49,6 +50,8 @@ _add("eval-tracking", evaluate_tracking.evaluate_tracking, "--data posetrack.jso
 _add("sigmas", sigmas.sigmas, "first.json second.json --output sigmas.json")
 _add("train", train.train, "--model human --data train.json --images images --output tuned", ModelCommand)
 _add("check-data", check_data.check_data, "train.json --images images", ModelCommand)
+_add("convert-annotations", convert_annotations.convert_annotations, "train.json --format yolo --output my-data")
+_add("annotate", convert_annotations.annotate, "images --model human --output draft.json", ModelCommand)
 _add("models", models.models, "--task pose")
 _add("convert", convert.convert, "human --checkpoint rtmpose-m.pth --output my-rtmpose", ModelCommand)
 _add("export", export.export, "human --output human-onnx", ModelCommand)

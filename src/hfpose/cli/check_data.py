@@ -18,7 +18,7 @@ _SIZES = (0, 16, 32, 64, 96, 128, 256, 512, 1024)
 
 
 def check_data(
-    data: Annotated[Path, typer.Argument(help="Annotations in COCO's format.")],
+    data: Annotated[Path, typer.Argument(help="Annotations in COCO's format, or the YAML file of YOLO's.")],
     images: Annotated[Path | None, typer.Option(help="Folder of the images. Default: that of the data.")] = None,
     schema: Annotated[
         str | None, typer.Option(help="Name or JSON file of the keypoint schema. Default: what the data name.")
@@ -30,10 +30,10 @@ def check_data(
     seed: Annotated[int, typer.Option(min=0, help="Of the samples and their augmentation.")] = 0,
 ) -> None:
     """Look for faults in annotations, draw sixteen samples, and count. The exit code is 1 if nothing can be learned."""
-    from hfpose.annotations import annotated_schema, read_coco, read_schema
+    from hfpose.annotations import annotated_schema, read_annotations, read_schema
     from hfpose.training.data_faults import find_faults
 
-    coco = read_coco(data, images)
+    coco = read_annotations(data, images)
     faults = find_faults(coco)
     found = read_schema(schema) if schema is not None else annotated_schema(coco)
     if found is not None and not any(annotation.get("keypoints") for annotation in coco.annotations):

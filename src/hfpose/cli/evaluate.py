@@ -27,7 +27,12 @@ SCORE_MODES, NMS_MODES = ("bbox", "bbox_keypoint", "bbox_rle", "keypoint"), ("ok
 
 
 def evaluate(
-    data: Annotated[Path, typer.Option(help="Annotations in COCO's format; for mpii and h36m in their own.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Annotations in COCO's format, or the YAML file of YOLO's (its split val); for mpii and h36m in their own."
+        ),
+    ],
     model: Annotated[
         str | None, typer.Option(help="Alias, zoo name, hub repository or folder: a pose model or a detector.")
     ] = None,
@@ -139,12 +144,12 @@ def evaluate(
 
 
 def _read_data(data: Path, images: Path | None, head_boxes: Path | None, *, needs_images: bool) -> CocoFile:
-    from hfpose.annotations import read_coco, read_json
+    from hfpose.annotations import is_yolo, read_annotations, read_json
     from hfpose.evaluation.mpii import read_mpii
 
-    if head_boxes is not None or isinstance(read_json(data), list):
+    if head_boxes is not None or (not is_yolo(data) and isinstance(read_json(data), list)):
         return read_mpii(data, images, head_boxes, needs_images=needs_images)
-    return read_coco(data, images, needs_images=needs_images)
+    return read_annotations(data, images, split="val", needs_images=needs_images)
 
 
 def _rules(name: str, result_area: str | None) -> Protocol:

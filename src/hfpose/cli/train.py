@@ -12,10 +12,12 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 
 def train(
     model: Annotated[str, typer.Option(help="Alias, zoo name, hub repository or folder: a pose model or a detector.")],
-    data: Annotated[Path, typer.Option(help="Annotations in COCO's format.")],
+    data: Annotated[Path, typer.Option(help="Annotations in COCO's format, or the YAML file of YOLO's.")],
     output: Annotated[Path, typer.Option(help="Folder for the model, its card, checkpoints and logs.")],
     images: Annotated[Path | None, typer.Option(help="Folder of the images. Default: that of the data.")] = None,
-    val_data: Annotated[Path | None, typer.Option(help="Annotations to measure the model on.")] = None,
+    val_data: Annotated[
+        Path | None, typer.Option(help="Annotations to measure the model on; of YOLO's the split val.")
+    ] = None,
     val_images: Annotated[
         Path | None, typer.Option(help="Folder of their images. Default: that of --val-data.")
     ] = None,

@@ -8,6 +8,8 @@ Shapes: N annotated instances with labeled keypoints, K keypoints.
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -183,7 +185,8 @@ def _matches(evaluation: Any, instances: Sequence[Mapping[str, Any]]) -> tuple[n
     """The index of each instance's result (N,), -1 for none, and those of the results that are no instance."""
     evaluation.params.iouThrs = np.array([MATCH_OKS])
     evaluation.params.areaRng, evaluation.params.areaRngLbl = evaluation.params.areaRng[:1], ["all"]
-    evaluation.evaluate()
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools talks
+        evaluation.evaluate()
     result_ids: dict[int, int] = {}
     false_positives: list[int] = []
     for image in filter(None, evaluation.evalImgs):

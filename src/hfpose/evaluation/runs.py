@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from hfpose.annotations import AnnotatedImage, CocoFile, LeftOut, PoseInstances, check_keypoints, finite_numbers
+from hfpose.annotations import AnnotatedImage, CocoFile, PoseInstances, check_keypoints, finite_numbers
 from hfpose.errors import InputError
 from hfpose.evaluation.coco import evaluate_boxes, with_sigmas
 from hfpose.evaluation.metrics import Metrics
@@ -20,6 +20,7 @@ from hfpose.evaluation.protocols import COCO, Protocol, measure, measured_instan
 from hfpose.evaluation.results import Result, box_results, keypoint_results
 from hfpose.evaluation.scoring import NmsMode, ScoreMode, instance_scores, keypoint_areas, suppress
 from hfpose.keypoints import KeypointSchema
+from hfpose.media.left_out import LeftOut
 from hfpose.media.sources import open_source
 from hfpose.models.shared.top_down import box_centers_and_scales
 from hfpose.pipelines import PoseEstimationPipeline

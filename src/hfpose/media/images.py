@@ -138,6 +138,23 @@ def _size_at_most(size: tuple[int, int], max_side: int) -> tuple[int, int]:
     return width, height
 
 
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Width and height of an image file as it is shown, of most formats without decoding it.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    from PIL import Image
+
+    try:
+        with _quiet(), Image.open(path) as image:
+            width, height = image.size
+            return (height, width) if _exif_orientation(image) in (5, 6, 7, 8) else (width, height)
+    except Exception:  # what Pillow does not open by itself, and what is broken
+        height, width = load_image(path).shape[:2]
+        return width, height
+
+
 def save_image(path: str | Path, image: np.ndarray, *, quality: int = 95) -> None:
     """Write an RGB image; the file appears whole or not at all.
 

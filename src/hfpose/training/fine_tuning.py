@@ -18,11 +18,12 @@ from transformers.integrations import is_tensorboard_available
 
 from hfpose.annotations import (
     CocoFile,
+    Split,
     annotated_schema,
     check_keypoints,
     image_boxes,
     pose_instances,
-    read_coco,
+    read_annotations,
     read_schema,
 )
 from hfpose.errors import ConfigError, HFPoseError, InputError
@@ -168,7 +169,7 @@ def fine_tune(task: FineTuning, tell: Callable[[str], None] = print) -> Training
     validation = None
     if task.validation_data is not None:
         _require_pycocotools()
-        validation = _checked_data(task.validation_data, task.validation_images, True, tell)
+        validation = _checked_data(task.validation_data, task.validation_images, True, tell, "val")
     part = trained_part(task.model, coco, task.part)
     plan = (_plan_detector if part == "detector" else _plan_pose_model)(task, coco, validation)
     for message in [*_left_out(coco), *(_left_out(validation) if validation else []), *plan.messages]:
@@ -205,13 +206,15 @@ def fine_tune(task: FineTuning, tell: Callable[[str], None] = print) -> Training
     return summary
 
 
-def _checked_data(path: Path, images: Path | None, allow_faults: bool, tell: Callable[[str], None]) -> CocoFile:
+def _checked_data(
+    path: Path, images: Path | None, allow_faults: bool, tell: Callable[[str], None], split: Split = "train"
+) -> CocoFile:
     """Annotations, whose faults are told.
 
     Raises:
         InputError: if nothing can be learned from them.
     """
-    coco = read_coco(path, images)
+    coco = read_annotations(path, images, split=split)
     faults = find_faults(coco)
     if not allow_faults:
         faults.refuse(path)

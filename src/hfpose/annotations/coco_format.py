@@ -163,10 +163,27 @@ def read_coco(path: str | Path, images: str | Path | None = None, *, needs_image
             f"{path} holds a {type(content).__name__}, expected an object with the lists images, annotations and "
             "categories, as COCO has them. For a list of detections or results use the option that is meant for them."
         )
+    return coco_from_content(content, path, folder, needs_images=needs_images)
+
+
+def coco_from_content(
+    content: Mapping[str, Any], path: Path, folder: Path, *, needs_images: bool = True, left_out: LeftOut | None = None
+) -> CocoFile:
+    """The content of an annotation file, checked entry by entry.
+
+    Args:
+        content: the lists `images`, `annotations` and `categories`.
+        path: of the file, for messages.
+        folder, needs_images: see `read_coco`; the folder is the one that file names are relative to.
+        left_out: what was left out before.
+
+    Raises:
+        InputError: if a list is missing, or none of the images is there.
+    """
     images_list, annotations, categories = (
         _entries(path, content, key) for key in ("images", "annotations", "categories")
     )
-    left_out = LeftOut()
+    left_out = left_out or LeftOut()
     read = [image for entry in images_list if (image := _image(entry, folder, left_out, needs_images)) is not None]
     found = _without_ambiguous(read, left_out)
     if not found:
@@ -426,7 +443,10 @@ def annotated_schema(coco: CocoFile) -> KeypointSchema | None:
         return None
     if known := schema_for_names(names):
         return known
+    flip_indices: Any = next((c["flip_idx"] for c in coco.keypoint_categories if c.get("flip_idx")), None)
     made = generic_schema(names)
+    if flip_indices is not None:  # of YOLO; COCO has none
+        made = KeypointSchema.from_dict(made.to_dict() | {"flip_indices": flip_indices})
     skeleton: Any = next((c["skeleton"] for c in coco.keypoint_categories if c.get("skeleton")), [])
     try:
         links = [[int(end) - 1 for end in link] for link in skeleton]  # COCO counts the ends from 1

@@ -1,0 +1,54 @@
+"""Annotated images: COCO's format and YOLO's, read and written."""
+
+from hfpose.annotations.coco_format import (
+    AREA_OF_BOX,
+    WHOLE_BODY_PARTS,
+    AnnotatedImage,
+    CocoFile,
+    ImageBoxes,
+    PoseInstances,
+    annotated_keypoints,
+    annotated_schema,
+    annotation_name,
+    check_keypoints,
+    coco_from_content,
+    finite_numbers,
+    given_keypoints,
+    image_boxes,
+    pose_instances,
+    read_coco,
+    read_json,
+    read_schema,
+)
+from hfpose.annotations.pre_labels import pre_labels
+from hfpose.annotations.writing import write_coco, write_yolo
+from hfpose.annotations.yolo_format import Split, images_below, is_yolo, read_annotations, read_yolo
+
+__all__ = [
+    "AREA_OF_BOX",
+    "WHOLE_BODY_PARTS",
+    "AnnotatedImage",
+    "CocoFile",
+    "ImageBoxes",
+    "PoseInstances",
+    "Split",
+    "annotated_keypoints",
+    "annotated_schema",
+    "annotation_name",
+    "check_keypoints",
+    "coco_from_content",
+    "finite_numbers",
+    "given_keypoints",
+    "image_boxes",
+    "images_below",
+    "is_yolo",
+    "pose_instances",
+    "pre_labels",
+    "read_annotations",
+    "read_coco",
+    "read_json",
+    "read_schema",
+    "read_yolo",
+    "write_coco",
+    "write_yolo",
+]

@@ -1,0 +1,133 @@
+"""Writing annotations in COCO's format and YOLO's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hfpose.annotations.coco_format import (
+    AnnotatedImage,
+    CocoFile,
+    annotated_keypoints,
+    annotation_name,
+    finite_numbers,
+)
+from hfpose.annotations.yolo_format import Split, common_folder, read_yaml
+from hfpose.errors import InputError
+from hfpose.keypoints import KeypointSchema
+from hfpose.media.files import atomic_path
+from hfpose.media.images import image_size
+from hfpose.media.left_out import LeftOut
+
+
+def write_coco(coco: CocoFile, path: Path) -> Path:
+    """Write annotations in COCO's format, with images numbered from 1. Returns the folder that file names are relative to."""
+    folder = common_folder(image.path for image in coco.images)
+    numbers = {image.id: number for number, image in enumerate(coco.images, 1)}
+    images = []
+    for image in coco.images:
+        size = dict(zip(("width", "height"), image.size or (), strict=False))
+        images.append({"id": numbers[image.id], "file_name": image.path.relative_to(folder).as_posix(), **size})
+    annotations = [{**a, "image_id": numbers[a["image_id"]]} for a in coco.annotations]
+    content = {"images": images, "annotations": annotations, "categories": list(coco.categories)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as partial:
+        partial.write_text(json.dumps(content), encoding="utf-8")
+    return folder
+
+
+def write_yolo(coco: CocoFile, schema: KeypointSchema, folder: str | Path, split: Split = "train") -> LeftOut:
+    """Write annotations as a split of a data set of YOLO: copies of the images, a text file beside each, and `data.yaml`.
+
+    Keypoints outside of their image are written as not labeled, since YOLO refuses the image otherwise.
+
+    Args:
+        coco: the annotations.
+        schema: of their keypoints.
+        folder: of the data set; a second split goes into the same one.
+        split: which one.
+
+    Returns:
+        What was left out.
+
+    Raises:
+        InputError: if the folder has a data set with other keypoints or classes.
+    """
+    folder, left_out = Path(folder), LeftOut()
+    categories = [c for c in coco.categories if c.get("id") in coco.keypoint_category_ids] or [
+        {"id": 1, "name": "person"}
+    ]
+    classes = {category["id"]: index for index, category in enumerate(categories)}
+    _write_yaml(folder / "data.yaml", schema, [str(c.get("name")) for c in categories], split)
+    by_image: dict[Any, list[str]] = {image.id: [] for image in coco.images}
+    sizes = {image.id: image.size or image_size(image.path) for image in coco.images}
+    for annotation in coco.annotations:
+        reason, line = _label_line(annotation, sizes[annotation["image_id"]], schema, classes)
+        if line is None:
+            left_out.add(str(reason), annotation_name(annotation))
+        else:
+            by_image[annotation["image_id"]].append(line)
+    for image, name in zip(coco.images, _file_names(coco.images), strict=True):
+        copy, label = folder / "images" / split / name, folder / "labels" / split / f"{Path(name).stem}.txt"
+        for place in (copy, label):
+            place.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(copy) as partial:
+            shutil.copyfile(image.path, partial)
+        with atomic_path(label) as partial:
+            partial.write_text("".join(by_image[image.id]), encoding="utf-8")
+    return left_out
+
+
+def _label_line(
+    annotation: Mapping[str, Any], size: tuple[int, int], schema: KeypointSchema, classes: Mapping[Any, int]
+) -> tuple[str | None, str | None]:
+    """Why an annotation is no line, or its line; one without keypoints that can be read has a box alone."""
+    box, index = finite_numbers(annotation.get("bbox")), classes.get(annotation.get("category_id", 1))
+    if annotation.get("iscrowd"):
+        return "crowd, not one instance", None
+    if index is None:
+        return "annotation of a class without keypoints", None
+    if box is None or len(box) != 4:
+        return "bbox that is not x, y, width, height", None
+    corners = np.clip(np.array([*box[:2], box[0] + box[2], box[1] + box[3]]) / (*size, *size), 0, 1)
+    if (corners[2:] <= corners[:2]).any():
+        return "bbox without area inside of the image", None
+    keypoints = annotated_keypoints(annotation, schema)[1]
+    points = np.zeros((schema.num_keypoints, 3)) if keypoints is None else keypoints.copy()
+    points[:, :2] /= size
+    points[(points[:, 2] == 0) | (points[:, :2] < 0).any(1) | (points[:, :2] > 1).any(1)] = 0
+    values = [*((corners[:2] + corners[2:]) / 2).tolist(), *(corners[2:] - corners[:2]).tolist()]
+    told = [f"{x:.6f} {y:.6f} {visibility:g}" for x, y, visibility in points.tolist()]
+    return None, " ".join([str(index), *(f"{value:.6f}" for value in values), *told]) + "\n"
+
+
+def _file_names(images: tuple[AnnotatedImage, ...]) -> list[str]:
+    """A name for each image; those of the same name in different folders are told apart by their folders."""
+    stems = [image.path.stem for image in images]
+    return [
+        image.path.name if stems.count(image.path.stem) == 1 else "_".join(image.path.parts[-2:]) for image in images
+    ]
+
+
+def _write_yaml(path: Path, schema: KeypointSchema, names: list[str], split: Split) -> None:
+    import yaml
+
+    settings: dict[str, Any] = {
+        "names": dict(enumerate(names)),
+        "kpt_shape": [schema.num_keypoints, 3],
+        "kpt_names": {index: list(schema.keypoint_names) for index in range(len(names))},
+    }
+    if schema.flip_indices is not None:
+        settings["flip_idx"] = list(schema.flip_indices)
+    before = read_yaml(path) if path.exists() else settings
+    if before["names"] != settings["names"] or before.get("kpt_names") != settings["kpt_names"]:
+        raise InputError(f"{path} describes a data set of other classes or keypoints; choose another folder.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as partial:
+        text = yaml.safe_dump(before | {split: f"images/{split}"}, sort_keys=False)
+        partial.write_text(text, encoding="utf-8")

@@ -1,0 +1,86 @@
+"""`hfpose convert-annotations` and `hfpose annotate`: annotations in COCO's format and YOLO's."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from hfpose.annotations import CocoFile
+    from hfpose.keypoints import KeypointSchema
+
+Format = Annotated[Literal["coco", "yolo"], typer.Option(help="What is written: one JSON file, or a folder.")]
+Output = Annotated[Path, typer.Option(help="JSON file of COCO's format, or folder of YOLO's.")]
+SplitOption = Annotated[Literal["train", "val", "test"], typer.Option(help="Split of YOLO's.")]
+
+
+def convert_annotations(
+    source: Annotated[Path, typer.Argument(help="Annotations in COCO's format, or the YAML file of YOLO's.")],
+    output: Output,
+    format: Format,
+    images: Annotated[Path | None, typer.Option(help="Folder of the images. Default: where the data say.")] = None,
+    split: SplitOption = "train",
+    schema: Annotated[
+        str | None, typer.Option(help="Name or JSON file of the keypoint schema. Default: what the data name.")
+    ] = None,
+) -> None:
+    """Convert annotations from COCO's format to YOLO's or back. Images are copied into a YOLO folder.
+
+    What is left out, such as crowds, which YOLO has not, is told by reason.
+    """
+    from hfpose.annotations import annotated_schema, read_annotations, read_schema
+
+    coco = read_annotations(source, images, split=split)
+    found = read_schema(schema) if schema is not None else annotated_schema(coco)
+    if found is None:
+        raise typer.BadParameter(f"{source} does not name its keypoints; say which they are with --schema.")
+    _write(coco, found, output, format, split)
+
+
+def annotate(
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of them.")],
+    model: Annotated[str, typer.Option(help="Alias, zoo name, hub repository or folder of a pose model.")],
+    output: Output,
+    format: Format = "coco",
+    keypoint_threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="Keypoints with a lower score are left to a person: not labeled.")
+    ] = 0.5,
+    box_threshold: Annotated[float | None, typer.Option(help="Least score of an instance.")] = None,
+    split: SplitOption = "train",
+    detector: Annotated[str | None, typer.Option(help="Detector. Default: the model's.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at once.")] = 8,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, ... Default: the best there is.")] = None,
+) -> None:
+    """Label images by a model, as a first draft that a person corrects."""
+    from hfpose.annotations import images_below, pre_labels
+    from hfpose.errors import ConfigError
+    from hfpose.pipelines import PoseEstimationPipeline, pipeline
+
+    paths = [path for given in images for path in (images_below(given) if given.is_dir() else [given])]
+    pipe = pipeline("pose-estimation", model=model, detector=detector, device=device)
+    if not isinstance(pipe, PoseEstimationPipeline):
+        raise ConfigError(f"{model} finds keypoints in 3D; images are annotated by pose models in 2D.")
+    outputs = pipe(map(str, paths), batch_size=batch_size, box_threshold=box_threshold)
+    coco = pre_labels(dict(zip(paths, outputs, strict=True)), pipe.schema, keypoint_threshold, output)
+    _write(coco, pipe.schema, output, format, split)
+    total = pipe.schema.num_keypoints * len(coco.annotations)
+    left = total - sum(annotation["num_keypoints"] for annotation in coco.annotations)
+    print(f"{left} of {total} keypoints have a score below {keypoint_threshold:g} and are left to a person.")
+    if coco.left_out.total:
+        raise typer.Exit(1)
+
+
+def _write(coco: CocoFile, schema: KeypointSchema, output: Path, format: str, split: Any) -> None:
+    from hfpose.annotations import write_coco, write_yolo
+
+    if format == "yolo":
+        coco.left_out.include(write_yolo(coco, schema, output, split))
+        images = output / "images" / split
+    else:
+        images = write_coco(coco, output)
+    for line in coco.left_out.lines():
+        print(f"hfpose: left out: {line}", file=sys.stderr)
+    print(f"Wrote {output}: {len(coco.images)} images, {len(coco.annotations)} annotations; images in {images}.")
