@@ -19,6 +19,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
@@ -46,6 +47,7 @@ from hfpose.training.optimizers import make_optimizer
 from hfpose.training.runs import PRECISIONS, RestingLayers, TrainingSettings, train
 from rendered_people.datasets import RenderedImages, RenderedPeople
 from rendered_people.scene_files import write_scenes
+from rendered_people.varied import render_training_scene
 
 SEED = 0
 
@@ -64,8 +66,9 @@ SETTLING_STEPS, MEASURED_STEPS = 8, 16
 TIME_IN_STEPS = 0.93
 MINUTES_BETWEEN_CHECKPOINTS = 4.0
 
-# Scenes are gone before they could be learned by heart: geometry is changed a little, colors not at all.
-UNCHANGED = PixelAugmentation(hue=0, saturation=0, value=0)
+COLORS = PixelAugmentation(
+    hue=9, saturation=35, value=35, blur_probability=0.05, cutout_probability=0.1, cutout_range=(0.1, 0.3)
+)
 
 PLAN = "plan.json"
 
@@ -136,7 +139,7 @@ class Recipe:
 
 
 def detector_recipe() -> Recipe:
-    """RTMDet for images of 256x256 pixels, 1.2 million parameters."""
+    """RTMDet for images of 320x320 pixels, 1.2 million parameters."""
     torch.manual_seed(SEED)
     config = hfpose.RTMDetConfig(
         depth_multiplier=0.167,
@@ -146,13 +149,13 @@ def detector_recipe() -> Recipe:
         id2label={0: "person"},
         label2id={"person": 0},
     )
-    processor = hfpose.RTMDetImageProcessor(size={"height": 256, "width": 256})
-    augmentation = DetectionAugmentation(scale_range=(0.8, 1.25), pixels=UNCHANGED)
+    processor = hfpose.RTMDetImageProcessor(size={"height": 320, "width": 320})
+    augmentation = DetectionAugmentation(pixels=COLORS)
     return Recipe(
         "detector",
         Stage(hfpose.RTMDetForObjectDetection(config), processor),
-        RenderedImages(DETECTOR_SEEDS, IMAGES_PER_SCENE),
-        RenderedImages(VALIDATION_SEEDS),
+        RenderedImages(DETECTOR_SEEDS, IMAGES_PER_SCENE, render_training_scene),
+        RenderedImages(VALIDATION_SEEDS, 1, render_training_scene),
         FittedImages(processor, augmentation),
         FittedImages(processor, None),
         DetectionCollator(processor),
@@ -180,20 +183,20 @@ def pose_recipe() -> Recipe:
     )
     processor = hfpose.RTMPoseImageProcessor(size={"height": height, "width": width})
     augmentation = PoseAugmentation(
-        half_body_probability=0.0,
-        scale_range=(0.85, 1.2),
-        shift=0.08,
+        half_body_probability=0.15,
+        scale_range=(0.7, 1.35),
+        shift=0.12,
         shift_probability=0.5,
-        rotation=20.0,
+        rotation=45.0,
         rotation_probability=0.5,
-        pixels=UNCHANGED,
+        pixels=COLORS,
     )
     model = hfpose.RTMPoseForPoseEstimation(config)
     return Recipe(
         "pose",
         Stage(model, processor),
-        RenderedPeople(POSE_SEEDS, PEOPLE_PER_SCENE),
-        RenderedPeople(VALIDATION_SEEDS, 1),
+        RenderedPeople(POSE_SEEDS, PEOPLE_PER_SCENE, render_training_scene),
+        RenderedPeople(VALIDATION_SEEDS, 1, render_training_scene),
         PersonCrops(processor, schema, augmentation),
         PersonCrops(processor, schema, None),
         PoseCollator(processor),
@@ -348,6 +351,12 @@ def write_pipeline(folder: Path, stages: Mapping[str, Stage], plans: Mapping[str
         print(f"{protocol}: " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()), flush=True)
 
 
+def begin_with(model: PreTrainedModel, folder: Path) -> None:
+    """Give a new model the weights of a folder, of the same network."""
+    state = load_file(folder / "model.safetensors")
+    model.load_state_dict({name: v.float() if v.is_floating_point() else v for name, v in state.items()})
+
+
 def to_half(model: PreTrainedModel) -> PreTrainedModel:
     """The model, in place, with weights in float16, as files keep them; pipelines load them as float32."""
     nn.Module.to(model, device="cpu", dtype=torch.float16)
@@ -420,6 +429,9 @@ def main(
     minutes: Annotated[float, typer.Option(min=0.1, help="Time for both models together.")] = 180.0,
     workers: Annotated[int, typer.Option(min=0, help="Processes that render scenes.")] = 1,
     precision: Annotated[str, typer.Option(help=f"Of the forward pass: {', '.join(PRECISIONS)}.")] = "float32",
+    start: Annotated[
+        Path | None, typer.Option(help="Pipeline whose weights to begin with, as the packaged one.")
+    ] = None,
     cpu: Annotated[bool, typer.Option("--cpu", help="Use the CPU even where there is an accelerator.")] = False,
 ) -> None:
     """Train the models of the offline default. Called again after an interrupt, it goes on where it was."""
@@ -428,6 +440,8 @@ def main(
     torch.set_num_threads(max((os.cpu_count() or 1) - workers, 1))
     stages, plans = {}, {}
     for recipe in (detector_recipe(), pose_recipe()):
+        if start is not None:
+            begin_with(recipe.stage.model, start / recipe.name)
         plans[recipe.name] = run_recipe(recipe, output / recipe.name, minutes, workers, precision, cpu)
         stages[recipe.name] = recipe.stage
     folder = output / "demo"

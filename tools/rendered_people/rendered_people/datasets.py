@@ -7,7 +7,6 @@ from functools import lru_cache
 
 import numpy as np
 
-from hfpose.errors import InputError
 from hfpose.training.datasets import ImageSample, PersonSample
 from rendered_people.scenes import Scene, render_scene
 
@@ -35,9 +34,9 @@ class RenderedPeople:
         return len(self.seeds) * self.people_per_scene
 
     def load(self, index: int, rng: np.random.Generator) -> PersonSample:
-        scene = _rendered(self.render, self.seeds[index // self.people_per_scene])
-        if scene.num_people == 0:
-            raise InputError(f"Nobody is to be seen in the scene of seed {scene.seed}.")
+        place = index // self.people_per_scene
+        while (scene := _rendered(self.render, self.seeds[place % len(self.seeds)])).num_people == 0:
+            place += 1  # the next scene that shows people
         first = index % self.people_per_scene
         # Different people where there are as many; who comes first is up to the scene's seed.
         person = (

@@ -56,6 +56,17 @@ def test_the_models_are_small_and_the_same_each_time():
     assert sum(sizes.values()) * 2 < 8e6  # bytes of float16
 
 
+def test_a_model_begins_with_the_weights_of_a_folder(tiny_recipes, tmp_path):
+    model = tiny_recipes[0].stage.model
+    model.save_pretrained(tmp_path)
+    other = type(model)(model.config)
+    demo.begin_with(other, tmp_path)
+    assert all(
+        torch.equal(one, two)
+        for one, two in zip(model.state_dict().values(), other.state_dict().values(), strict=True)
+    )
+
+
 def test_the_plan_fills_the_minutes_and_is_kept(tiny_recipes, tmp_path, capsys):
     detector = tiny_recipes[0]
     plan = demo.run_recipe(detector, tmp_path, minutes=0.08, num_workers=0, precision="float32", cpu=True)
