@@ -9,7 +9,7 @@ PIP_OPTIONS := --disable-pip-version-check --quiet --constraint constraints.txt
 # Tests of features whose packages are optional; `make test` skips them where these are absent.
 TESTS_OF_EXTRAS := tests/backends/test_auto_backend.py tests/backends/test_graph_backend.py \
 	tests/backends/test_onnx_graphs.py tests/media/test_parquet.py tests/media/test_heic.py \
-	tests/visualization/test_interactive.py tests/distributed/test_actor.py \
+	tests/visualization/test_interactive.py tests/visualization/test_plots.py tests/distributed/test_actor.py \
 	tests/examples tests/test_readme.py
 
 demo: $(VENV)/.installed

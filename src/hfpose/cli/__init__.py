@@ -21,6 +21,7 @@ from hfpose.cli import (
     evaluate_tracking,
     export,
     models,
+    plot,
     predict,
     push,
     sigmas,
@@ -49,6 +50,7 @@ _add("eval", evaluate.evaluate, "--model human --data val.json --images images",
 _add("eval-tracking", evaluate_tracking.evaluate_tracking, "--data posetrack.json --results tracks.json")
 _add("sigmas", sigmas.sigmas, "first.json second.json --output sigmas.json")
 _add("train", train.train, "--model human --data train.json --images images --output tuned", ModelCommand)
+_add("plot", plot.plot, "out/predictions/clip.json")
 _add("check-data", check_data.check_data, "train.json --images images", ModelCommand)
 _add("convert-annotations", convert_annotations.convert_annotations, "train.json --format yolo --output my-data")
 _add("annotate", convert_annotations.annotate, "images --model human --output draft.json", ModelCommand)

@@ -1,0 +1,119 @@
+"""`hfpose plot`: the motions in a result file as curves over time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from hfpose.keypoints import KeypointSchema
+    from hfpose.results import PoseOutput
+
+# What the models of most people give, by number of keypoints and of coordinates.
+_SCHEMAS = {
+    (17, 2): "coco",
+    (17, 3): "h36m",
+    (26, 2): "halpe26",
+    (133, 2): "coco_wholebody",
+    (133, 3): "coco_wholebody",
+}
+
+
+def plot(
+    result: Annotated[Path, typer.Argument(help="NAME.json of a video, as `hfpose predict` writes it.")],
+    output: Annotated[
+        Path | None, typer.Option(help="The image (.png, .svg, .pdf). Default: NAME.png beside the result.")
+    ] = None,
+    people: Annotated[
+        str | None, typer.Option(help="Identities with curves, with commas. Default: the three in most frames.")
+    ] = None,
+    keypoints: Annotated[
+        str | None, typer.Option(help="Names of keypoints with curves, with commas. Default: wrists and ankles.")
+    ] = None,
+    schema: Annotated[
+        str | None, typer.Option(help="Name of the keypoint schema. Default: by the number of keypoints.")
+    ] = None,
+    kpt_thr: Annotated[float, typer.Option(help="Least score of a keypoint.")] = 0.3,
+) -> None:
+    """Draw who is there when, keypoints and their scores over time, and joint angles."""
+    from hfpose.errors import InputError
+    from hfpose.visualization.plots import plot_tracks
+
+    try:
+        chosen = None if people is None else [int(each) for each in people.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"{people!r} are no identities.", param_hint="--people") from None
+    output = output or result.with_suffix(".png")
+    outputs = read_results(result, schema)
+    try:
+        figure = plot_tracks(
+            outputs,
+            people=chosen,
+            keypoints=keypoints.split(",") if keypoints else None,
+            keypoint_threshold=kpt_thr,
+        )
+    except ImportError as error:
+        raise InputError(str(error)) from error
+    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        figure.savefig(output)
+    except ValueError as error:
+        raise InputError(f"Cannot write {str(output)!r}: {error}") from error
+    print(f"Wrote {output}.")
+
+
+def read_results(path: Path, schema: str | None = None) -> list[PoseOutput]:
+    """The frames of a video from the file that `hfpose predict` wrote.
+
+    Args:
+        path: the file.
+        schema: name of the keypoint schema; None for what fits the number of keypoints.
+
+    Raises:
+        InputError: if it is no such file.
+    """
+    from hfpose.errors import InputError
+
+    try:
+        frames = json.loads(path.read_text(encoding="utf-8"))
+        found = [person for frame in frames for person in frame["instances"]]
+        meaning = _schema(found, schema)
+        return [_output(frame, meaning) for frame in frames]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{str(path)!r} is no result of a video ({type(error).__name__}: {error}). Give NAME.json that `hfpose predict "
+            "VIDEO --track --out-dir OUT` writes to OUT/predictions."
+        ) from error
+
+
+def _schema(people: list[Any], name: str | None) -> KeypointSchema | None:
+    from hfpose.keypoints import load_schema
+
+    if not people:
+        return None
+    points = people[0]["keypoints"]
+    name = name or _SCHEMAS.get((len(points), len(points[0])))
+    return None if name is None else load_schema(name)
+
+
+def _output(frame: Any, schema: KeypointSchema | None) -> PoseOutput:
+    import numpy as np
+
+    from hfpose.results import PoseOutput
+
+    people = frame["instances"]
+    columns = {"track_ids": "track_id", "interpolated": "interpolated"}
+    known: dict[str, Any] = {
+        name: [each[key] for each in people] for name, key in columns.items() if people and key in people[0]
+    }
+    return PoseOutput(
+        np.array([each["keypoints"] for each in people], np.float32),
+        np.array([each["keypoint_scores"] for each in people], np.float32),
+        **known,
+        schema=schema if people else None,
+        frame_index=frame["frame_id"],
+        timestamp=frame.get("timestamp"),
+    )

@@ -1,0 +1,182 @@
+"""The motions of a clip as curves over time. Needs matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hfpose.errors import InputError
+from hfpose.keypoints import Color, KeypointSchema
+from hfpose.results import PoseOutput
+from hfpose.tracking.filters import track_places
+from hfpose.visualization.canvas import TRACK_COLORS, resolve_schema
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_FRAME_RATE = 30.0  # of clips without times
+_MOST_PEOPLE = 3
+_KEYPOINTS = ("left_wrist", "right_wrist", "left_ankle", "right_ankle")
+_JOINTS = {
+    "elbow": ("shoulder", "elbow", "wrist"),
+    "shoulder": ("elbow", "shoulder", "hip"),
+    "hip": ("shoulder", "hip", "knee"),
+    "knee": ("hip", "knee", "ankle"),
+}
+"""Angles by name: the keypoints of their two ends and, between these, of the joint."""
+
+
+def plot_tracks(
+    outputs: Sequence[PoseOutput],
+    *,
+    schema: KeypointSchema | str | None = None,
+    people: Sequence[int] | None = None,
+    keypoints: Sequence[str] | None = None,
+    keypoint_threshold: float = 0.3,
+) -> Figure:
+    """A figure of a clip: who is there when, and below for some people coordinates and scores of keypoints and joint angles.
+
+    Times of which a person is interpolated are pale. A keypoint below the threshold leaves a gap, except in the scores. Angles
+    are those of elbows, shoulders, hips and knees, as far as the schema has them: in 2D as they look in the image.
+
+    Args:
+        outputs: T results in the order of time; without `track_ids` people are taken by their place in each frame.
+        schema: schema or name of one. Default: the results' own.
+        people: identities with curves, each a column of the figure. Default: the three who are in most frames.
+        keypoints: names of keypoints with curves. Default: wrists and ankles, or the first four of the schema.
+        keypoint_threshold: lowest score of a keypoint.
+
+    Raises:
+        InputError: if nobody is in the results, or for a name or an identity that they do not have.
+        ImportError: if matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("plot_tracks needs matplotlib: pip install 'hfpose[plots]'.") from error
+    outputs = [output if output.track_ids is not None else _with_rows_as_ids(output) for output in outputs]
+    places = track_places(outputs)
+    if not places:
+        raise InputError("There is nobody in these results whose motion could be plotted.")
+    schema = resolve_schema(schema, next(output for output in outputs if output.num_instances))
+    chosen = _chosen_people(people, places)
+    named = _chosen_keypoints(keypoints, schema)
+    times = np.array([i / _FRAME_RATE if each.timestamp is None else each.timestamp for i, each in enumerate(outputs)])
+    motions = [_motion(outputs, places[track]) for track in chosen]
+    axes_names = "xyz"[: motions[0][0].shape[2]]
+    joints = _joints(schema)
+
+    rows = [*axes_names, "score", *(["angle"] if joints else [])]
+    figure = Figure(figsize=(5 * len(chosen) + 3, 2 + 2.2 * len(rows)), layout="constrained")
+    heights = [0.3 + 0.12 * min(len(places), 20), *[1.0] * len(rows)]
+    grid = figure.add_gridspec(len(rows) + 1, len(chosen), height_ratios=heights)
+    _draw_bars(figure.add_subplot(grid[0, :]), outputs, places, times)
+    first: list[Axes] = []
+    for column, (track, (points, scores)) in enumerate(zip(chosen, motions, strict=True)):
+        hidden = np.where(scores[..., None] >= keypoint_threshold, points, np.nan)
+        angles = {name: _angles(hidden[:, list(joint)]) for name, joint in joints.items()}
+        curves = {axis: {name: hidden[:, k, i] for name, k in named.items()} for i, axis in enumerate(axes_names)}
+        curves |= {"score": {name: scores[:, k] for name, k in named.items()}, "angle": angles}
+        for row, what in enumerate(rows):
+            shared = {"sharex": first[0]} if first else {}
+            axes = figure.add_subplot(grid[row + 1, column], **shared)
+            first.append(axes)
+            _draw_curves(axes, times, curves[what], f"{what} (degrees)" if what == "angle" else what)
+            if what == "y" and len(axes_names) == 2:
+                axes.invert_yaxis()  # as in the image
+            if row == 0:
+                axes.set_title(f"#{track}")
+            if column == len(chosen) - 1 and what in ("x", "angle"):  # those of the rows between are the same
+                axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize="small")
+        first[-1].set_xlabel("seconds")
+    return figure
+
+
+def _with_rows_as_ids(output: PoseOutput) -> PoseOutput:
+    return replace(output, track_ids=np.arange(output.num_instances))
+
+
+def _chosen_people(people: Sequence[int] | None, places: dict[int, list[tuple[int, int]]]) -> list[int]:
+    if people is None:
+        return sorted(sorted(places, key=lambda track: -len(places[track]))[:_MOST_PEOPLE])
+    unknown = [track for track in people if track not in places]
+    if unknown:
+        known = ", ".join(map(str, sorted(places)))
+        raise InputError(f"There is no identity {unknown[0]} in these results; there are {known}.")
+    return list(people)
+
+
+def _chosen_keypoints(names: Sequence[str] | None, schema: KeypointSchema) -> dict[str, int]:
+    """Numbers of keypoints by name."""
+    index = {name: i for i, name in enumerate(schema.keypoint_names)}
+    if names is None:
+        names = [name for name in _KEYPOINTS if name in index] or schema.keypoint_names[:4]
+    unknown = [name for name in names if name not in index]
+    if unknown:
+        raise InputError(f"There is no keypoint {unknown[0]!r}; schema {schema.name!r} has {', '.join(index)}.")
+    return {name: index[name] for name in names}
+
+
+def _joints(schema: KeypointSchema) -> dict[str, tuple[int, int, int]]:
+    """The three keypoints of each angle that a schema has."""
+    index = {name: i for i, name in enumerate(schema.keypoint_names)}
+    joints = {}
+    for name, parts in _JOINTS.items():
+        for side in ("left", "right"):
+            wanted = [f"{side}_{part}" for part in parts]
+            if all(each in index for each in wanted):
+                first, middle, last = (index[each] for each in wanted)
+                joints[f"{side} {name}"] = (first, middle, last)
+    return joints
+
+
+def _motion(outputs: Sequence[PoseOutput], places: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Keypoints (T, K, D) and scores (T, K) of a person, NaN where they are not."""
+    shape = outputs[places[0][0]].keypoints.shape[1:]
+    points = np.full((len(outputs), *shape), np.nan)
+    for i, row in places:
+        points[i] = outputs[i].keypoints[row]
+    scores = np.full(points.shape[:2], np.nan)
+    for i, row in places:
+        scores[i] = outputs[i].keypoint_scores[row]
+    return points, scores
+
+
+def _angles(points: np.ndarray) -> np.ndarray:
+    """Degrees (T,) from 0 to 180 between the ways from the second of three points (T, 3, D) to the others."""
+    to_first, to_last = points[:, 0] - points[:, 1], points[:, 2] - points[:, 1]
+    lengths = np.linalg.norm(to_first, axis=1) * np.linalg.norm(to_last, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cosines = (to_first * to_last).sum(1) / lengths
+    return np.degrees(np.arccos(cosines.clip(-1, 1)))
+
+
+def _draw_bars(axes: Axes, outputs: Sequence[PoseOutput], places: dict[int, Any], times: np.ndarray) -> None:
+    """A bar for each identity where it is, pale where it is interpolated."""
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 1 / _FRAME_RATE
+    for row, (track, seen) in enumerate(sorted(places.items())):
+        color = _unit(TRACK_COLORS[track % len(TRACK_COLORS)])
+        filled = [bool(outputs[i].interpolated[j]) if outputs[i].interpolated is not None else False for i, j in seen]
+        for is_filled in (False, True):
+            spans = [(times[i], step) for (i, _), each in zip(seen, filled, strict=True) if each == is_filled]
+            axes.broken_barh(spans, (row - 0.4, 0.8), color=color, alpha=0.35 if is_filled else 1.0, linewidth=0)
+    axes.set_yticks(range(len(places)), [f"#{track}" for track in sorted(places)])
+    axes.set_xlim(times[0], times[-1] + step)
+    axes.invert_yaxis()
+    axes.set_title("identities")
+
+
+def _draw_curves(axes: Axes, times: np.ndarray, curves: dict[str, np.ndarray], label: str) -> None:
+    for name, values in curves.items():
+        axes.plot(times, values, label=name.replace("_", " "), linewidth=1.2, marker="." if len(times) < 20 else "")
+    axes.set_ylabel(label)
+    axes.grid(alpha=0.3)
+
+
+def _unit(color: Color) -> tuple[float, float, float]:
+    red, green, blue = color
+    return red / 255, green / 255, blue / 255
