@@ -48,9 +48,14 @@ class Repository:
 
     def commit_at(self, revision: str) -> dict[str, Any]:
         for commit in reversed(self.commits):
-            if revision in ("main", commit["id"]):
+            if revision in (commit.get("branch", "main"), commit["id"]):
                 return commit
         raise NotFoundError("RevisionNotFound")
+
+    def create_branch(self, branch: str) -> None:
+        """A branch, or the reference of a pull request, that begins where main is."""
+        start = self.commit_at("main")
+        self._save([*self.commits, {**start, "id": hashlib.sha1(branch.encode()).hexdigest(), "branch": branch}])
 
     def store(self, data: bytes) -> str:
         sha256 = hashlib.sha256(data).hexdigest()
@@ -60,15 +65,15 @@ class Repository:
     def read(self, sha256: str) -> bytes:
         return (self.folder / "blobs" / sha256).read_bytes()
 
-    def commit(self, changed: dict[str, dict[str, Any] | None], message: str) -> str:
+    def commit(self, changed: dict[str, dict[str, Any] | None], message: str, branch: str = "main") -> str:
         """Add a commit; `changed` gives the new description of each file, or None to delete it."""
-        commits = self.commits
-        files = {**commits[-1]["files"], **changed}
+        last = self.commit_at(branch)
+        files = {**last["files"], **changed}
         files = {path: described for path, described in files.items() if described is not None}
-        identity = json.dumps([commits[-1]["id"], files, message], sort_keys=True).encode()
-        commits.append({"id": hashlib.sha1(identity).hexdigest(), "files": files, "message": message})
-        self._save(commits)
-        return str(commits[-1]["id"])
+        identity = json.dumps([last["id"], files, message], sort_keys=True).encode()
+        commit = {"id": hashlib.sha1(identity).hexdigest(), "files": files, "message": message, "branch": branch}
+        self._save([*self.commits, commit])
+        return str(commit["id"])
 
     def describe(self, data: bytes, path: str) -> dict[str, Any]:
         lfs = path.endswith(LFS_SUFFIXES)
@@ -237,7 +242,10 @@ class _HubHandler(LoopbackHandler):
 
     def commit(self, repo_id: str, revision: str) -> None:
         repository = self._repository(repo_id)
-        repository.commit_at(revision)
+        asks_for_review = parse_qs(urlsplit(self.path).query).get("create_pr") == ["1"]
+        if asks_for_review:
+            revision = "refs/pr/1"
+            repository.create_branch(revision)
         changed: dict[str, dict[str, Any] | None] = {}
         message = ""
         for line in self.body.splitlines():
@@ -251,8 +259,15 @@ class _HubHandler(LoopbackHandler):
                 changed[value["path"]] = repository.describe(repository.read(value["oid"]), value["path"])
             elif item["key"] == "deletedFile":
                 changed[value["path"]] = None
-        commit = repository.commit(changed, message)
-        self._json({"success": True, "commitOid": commit, "commitUrl": f"{self.owner.url}/{repo_id}/commit/{commit}"})
+        commit = repository.commit(changed, message, revision)
+        answer = {"success": True, "commitOid": commit, "commitUrl": f"{self.owner.url}/{repo_id}/commit/{commit}"}
+        if asks_for_review:
+            answer["pullRequestUrl"] = f"{self.owner.url}/{repo_id}/discussions/1"
+        self._json(answer)
+
+    def create_branch(self, repo_id: str, branch: str) -> None:
+        self._repository(repo_id).create_branch(branch)
+        self._json({})
 
 
 _REPO = r"([^/]+/[^/]+)"
@@ -270,6 +285,7 @@ _ROUTES = [  # method, path, handler, whether a token is needed
     ("POST", f"/{_REPO}.git/info/lfs/objects/batch", "lfs_batch", True),
     ("PUT", f"/_lfs/{_REPO}/([0-9a-f]{{64}})", "lfs_upload", False),
     ("POST", f"/api/models/{_REPO}/commit/([^/]+)", "commit", True),
+    ("POST", f"/api/models/{_REPO}/branch/([^/]+)", "create_branch", True),
 ]
 
 

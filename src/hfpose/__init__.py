@@ -65,18 +65,20 @@ def __dir__() -> list[str]:
 
 @cache
 def register() -> None:
-    """Register models, image processors and the task "pose-estimation" with transformers, and what converts checkpoints
-    with the hub, at the first call.
+    """Register models, image processors, cards and the task "pose-estimation" with transformers, and what converts
+    checkpoints with the hub, at the first call.
 
     `import hfpose` calls it, except in the command `hfpose`, which does so when it knows what to do: its help needs no
     torch.
     """
     importlib.import_module("hfpose.checkpoints.cached")
+    from hfpose.hub.push_mixin import register_trainer_cards
     from hfpose.models.auto import register_models
     from hfpose.pipelines.transformers_task import register_task
 
     register_models()
     register_task()
+    register_trainer_cards()
 
 
 _is_command = [Path(name).stem for name in sys.argv[:1]] == ["hfpose"] or sys.orig_argv[1:3] == ["-m", "hfpose"]

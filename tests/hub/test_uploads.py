@@ -99,8 +99,8 @@ def test_repositories_have_weights_processor_card_and_image(pushed_hub: Hub) -> 
     assert list(pushed_hub.pushed) == [f"{USER}/{DETECTOR}", f"{USER}/{POSE}", f"{USER}/{POSE}-pipeline"]
     files = {repo: set(pushed_hub.server.repository(repo).commit_at("main")["files"]) for repo in pushed_hub.pushed}
     model = {"config.json", "model.safetensors", "preprocessor_config.json", "README.md"}
-    assert files[f"{USER}/{DETECTOR}"] == model
-    assert files[f"{USER}/{POSE}"] == model
+    assert files[f"{USER}/{DETECTOR}"] == {*model, "hfpose_code.py"}
+    assert files[f"{USER}/{POSE}"] == {*model, "hfpose_code.py"}
     parts = {f"{part}/{name}" for part in ("pose", "detector") for name in model - {"README.md"}}
     assert files[f"{USER}/{POSE}-pipeline"] == {*parts, "pose_pipeline.json", "README.md"}
 

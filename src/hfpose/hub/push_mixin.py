@@ -1,4 +1,4 @@
-"""What pushing a model to the Hub adds to what transformers does."""
+"""What pushing to the Hub adds to what transformers does."""
 
 from __future__ import annotations
 
@@ -7,8 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel as _Model
+    from transformers.utils import PushToHubMixin as _Base
 else:
-    from transformers.utils import PushToHubMixin as _Model
+    from transformers.utils import PushToHubMixin as _Base
+
+    _Model = _Base
+
+
+class PushWithCode(_Base):
+    """Base of our configurations and image processors: pushed files name the package that their code is in."""
+
+    def _upload_modified_files(self, working_dir: Any, repo_id: str, *args: Any, **options: Any) -> Any:
+        """What `push_to_hub` and `save_pretrained(push_to_hub=True)` end with."""
+        write_code(Path(working_dir))
+        return super()._upload_modified_files(working_dir, repo_id, *args, **options)
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: str = "") -> None:
+        """Nothing: the package holds the code, so no folder gets a copy of it."""
 
 
 class PushWithCard(_Model):
@@ -21,5 +37,34 @@ class PushWithCard(_Model):
         """What `push_to_hub` and `save_pretrained(push_to_hub=True)` end with."""
         from hfpose.hub.uploads import write_card
 
+        write_code(Path(working_dir))
         write_card(self, Path(working_dir), repo_id)
         return super()._upload_modified_files(working_dir, repo_id, *args, **options)
+
+
+def write_code(folder: Path) -> None:
+    """Write the files of `package_code` into the folder of a model or image processor."""
+    from hfpose.hub.package_code import package_code
+
+    for name, text in package_code(folder).items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def register_trainer_cards() -> None:
+    """Make what transformers' `Trainer` pushes of our models carry our card, which tells of the training too."""
+    from transformers.modelcard import TrainingSummary
+
+    summary_class: Any = TrainingSummary
+    summarize = summary_class.from_trainer.__func__
+
+    def from_trainer(cls: type, trainer: Any, **details: Any) -> Any:
+        summary = summarize(cls, trainer, **details)
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        if isinstance(model, PushWithCard):
+            from hfpose.hub.uploads import trained_card
+
+            write_code(Path(trainer.args.output_dir))
+            summary.to_model_card = lambda: trained_card(model, trainer.hub_model_id or summary.model_name, summary)
+        return summary
+
+    summary_class.from_trainer = classmethod(from_trainer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +17,12 @@ from huggingface_hub.utils import validate_repo_id
 from hfpose.errors import HFPoseError
 from hfpose.hub.cache import RECORD_NAME
 from hfpose.hub.cards import model_card, saved_pipeline_card
+from hfpose.hub.package_code import package_code
 from hfpose.keypoints import KeypointSchema
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+    from transformers.modelcard import TrainingSummary
 
 
 class SavedPipeline(Protocol):
@@ -63,9 +65,15 @@ class Upload:
 
 
 def push_saved_pipeline(
-    pipe: SavedPipeline, repo_id: str, *, token: str | bool | None = None, private: bool | None = None
+    pipe: SavedPipeline,
+    repo_id: str,
+    *,
+    token: str | bool | None = None,
+    private: bool | None = None,
+    revision: str | None = None,
+    create_pr: bool = False,
 ) -> Upload:
-    """Push any pipeline with a card that says how to use it: what a pipeline's ``push_to_hub`` does.
+    """Push any pipeline with a card that says how to use it: what a pipeline's ``push_to_hub`` does; see `push_folder`.
 
     Raises:
         UploadError: the Hub refused.
@@ -73,7 +81,7 @@ def push_saved_pipeline(
     is_3d = "3D" in type(pipe).__name__
     card = saved_pipeline_card(pipe.schema, repo_id, is_3d).content
     with saved(pipe) as folder:
-        return push_folder(folder, card, repo_id, token=token, private=private)
+        return push_folder(folder, card, repo_id, token=token, private=private, revision=revision, create_pr=create_pr)
 
 
 def write_card(model: PreTrainedModel, folder: Path, repo_id: str) -> None:
@@ -87,9 +95,31 @@ def write_card(model: PreTrainedModel, folder: Path, repo_id: str) -> None:
     if found is not None and _TEMPLATE_TEXT not in found.text:
         return
     card = model_card(model, repo_id)
-    own, others = (each.data.to_dict().get("tags") or [] for each in (card, found or card))
-    card.data.tags = [*own, *(tag for tag in others if tag not in own)]  # type: ignore[attr-defined]
+    if found is not None:
+        _add_tags(card, found.data.to_dict().get("tags") or ())
     path.write_text(str(card), encoding="utf-8")
+
+
+def trained_card(model: PreTrainedModel, repo_id: str, summary: TrainingSummary) -> str:
+    """Text of the card of a model that transformers' `Trainer` has trained, with what the trainer tells of it."""
+    data = [summary.dataset] if isinstance(summary.dataset, str) else summary.dataset or []
+    settings = summary.hyperparameters or {}
+    rows = {
+        "Fine-tuned from": summary.finetuned_from and f"`{summary.finetuned_from}`",
+        "Trained on": ", ".join(data),
+        "Settings": ", ".join(f"{name} {value}" for name, value in settings.items()),
+        "Results": ", ".join(f"{name} {value:.4g}" for name, value in (summary.eval_results or {}).items()),
+    }
+    card = model_card(model, repo_id, training=[(name, text) for name, text in rows.items() if text])
+    _add_tags(card, summary.tags or ())
+    if summary.license:
+        card.data.license = summary.license  # type: ignore[attr-defined]
+    return str(card)
+
+
+def _add_tags(card: ModelCard, tags: Iterable[str]) -> None:
+    own = card.data.tags  # type: ignore[attr-defined]
+    card.data.tags = [*own, *(tag for tag in tags if tag not in own)]  # type: ignore[attr-defined]
 
 
 def push_folder(
@@ -99,6 +129,8 @@ def push_folder(
     *,
     token: str | bool | None = None,
     private: bool | None = None,
+    revision: str | None = None,
+    create_pr: bool = False,
     dry_run: bool = False,
 ) -> Upload:
     """Push the weights and JSON files of a folder with a card. Pushing again makes a commit only where something changed.
@@ -109,6 +141,8 @@ def push_folder(
         repo_id: the repository, which is made if it does not exist.
         token: as for huggingface_hub, by default the one that is logged in with.
         private: make a new repository private.
+        revision: branch to write to, which is made if it does not exist; None for main.
+        create_pr: open a pull request instead of writing to the branch.
         dry_run: only say what would go up.
 
     Raises:
@@ -117,6 +151,7 @@ def push_folder(
     found = {path for pattern in _PUSHED_FILES for path in folder.rglob(pattern) if path.is_file()}
     paths = sorted(path for path in found if path.name != RECORD_NAME)  # which is of this machine's cache
     files: dict[str, Path | bytes] = {path.relative_to(folder).as_posix(): path for path in paths}
+    files |= {name: text.encode() for name, text in package_code(folder).items()}
     files[REPOCARD_NAME] = card.encode()
     sizes = tuple(
         (name, len(data) if isinstance(data, bytes) else data.stat().st_size) for name, data in files.items()
@@ -126,10 +161,14 @@ def push_folder(
     api = HfApi(library_name="hfpose", token=token)
     with _explained(repo_id):
         api.create_repo(repo_id, private=private, exist_ok=True)
+        if revision is not None and not revision.startswith("refs/pr"):
+            api.create_branch(repo_id, branch=revision, exist_ok=True)
         commit = api.create_commit(
             repo_id,
             [CommitOperationAdd(name, data) for name, data in files.items()],
             commit_message="Upload weights, image processor and card",
+            revision=revision,
+            create_pr=create_pr,
         )
     return Upload(repo_id, sizes, commit.oid)
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from transformers import PreTrainedModel
@@ -52,13 +52,23 @@ class StagedPipeline:
         """Its models by what they are for, in the order in which they run."""
         raise NotImplementedError
 
-    def push_to_hub(self, repo_id: str, *, token: str | bool | None = None, private: bool | None = None) -> str:
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        token: str | bool | None = None,
+        private: bool | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+    ) -> str:
         """Upload what `save_pretrained` writes, with a card; the repository is made if it is not there.
 
         Args:
             repo_id: `organization/name`, or a name of your own account.
             token: for the Hub; by default the one that is logged in with.
             private: whether a new repository is private.
+            revision: branch to write to, which is made if it is not there; None for main.
+            create_pr: open a pull request instead of writing to the branch.
 
         Returns:
             The full id of the repository.
@@ -68,7 +78,10 @@ class StagedPipeline:
         """
         from hfpose.hub.uploads import push_saved_pipeline
 
-        return push_saved_pipeline(cast(Any, self), repo_id, token=token, private=private).repo_id
+        pipe: Any = self
+        return push_saved_pipeline(
+            pipe, repo_id, token=token, private=private, revision=revision, create_pr=create_pr
+        ).repo_id
 
     @property
     def device_map(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from transformers import PreTrainedConfig
 from transformers.backbone_utils import BackboneConfigMixin
 
 from hfpose.errors import ConfigError
+from hfpose.hub.push_mixin import PushWithCode
 from hfpose.keypoints import load_schema, schema_for_config
 
 Numbers = list[int] | tuple[int, ...]
@@ -19,7 +20,7 @@ MAX_LAYERS = 256
 _COUNTS_LAYERS = re.compile(r"(depths|layers|blocks|modules|stacks|networks|stages|steps|levels|multiplier)$")
 
 
-class LimitedConfig(PreTrainedConfig):
+class LimitedConfig(PushWithCode, PreTrainedConfig):
     """Configuration of which no number asks for a network that no memory could hold."""
 
     def __post_init__(self, **kwargs: Any) -> None:

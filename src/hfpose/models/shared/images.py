@@ -15,6 +15,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 from typing_extensions import Self
 
 from hfpose.errors import InputError
+from hfpose.hub.push_mixin import PushWithCode
 
 ImageLike = Any  # PIL image, numpy array or torch tensor
 
@@ -54,7 +55,7 @@ def _rgb_array(image: ImageLike) -> np.ndarray:
     return array
 
 
-class PixelImageProcessor(BaseImageProcessor):
+class PixelImageProcessor(PushWithCode, BaseImageProcessor):
     """Base of the image processors: options of a call, and the last step, for the whole batch at once.
 
     Args:

@@ -14,6 +14,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import ModelOutput, TensorType
 
 from hfpose.errors import ConfigError, InputError
+from hfpose.hub.push_mixin import PushWithCode
 from hfpose.keypoints import KeypointSchema
 from hfpose.keypoints.human36m import keypoints_to_h36m
 from hfpose.models.shared.axes import Axes, turn_axes
@@ -70,7 +71,7 @@ class MirroredLifting:
         return torch.cat((-mirrored[..., :1], mirrored[..., 1:]), dim=-1)
 
 
-class PoseLiftingImageProcessor(BaseImageProcessor):
+class PoseLiftingImageProcessor(PushWithCode, BaseImageProcessor):
     """Turns 2D keypoints into the input of a lifter and its output into meters; each lifter says how in a class of its own.
 
     It takes no images; it bears the name that transformers' Auto classes look for. Arrays are over clips, frames
