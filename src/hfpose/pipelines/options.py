@@ -220,10 +220,11 @@ class LiftingOptions(CallOptions3D):
         do_root_relative: keypoints relative to the pelvis; None for what the image processor says.
         root: where the pelvis is in a video that is lifted as a whole. `"none"`: over the origin. `"planar"`: where the person
             goes, x and y in meters from a point below the camera, upright on their ground. `"camera"`: relative to the camera.
+            In both feet that stand do not slide.
             Places are as true as the size of people and the focal length are.
         height: of the people in meters, for `root`; default as tall as the lifter takes them.
-        focal_length: of the camera in pixels, for `root`. Default: from `field_of_view`.
-        field_of_view: degrees that the image's width spans. Default: 55 for the longer side.
+        focal_length: of the camera in pixels, for `root`. Default: from `field_of_view`, or as the file tells it (EXIF).
+        field_of_view: degrees that the image's width spans. Default: 55 for the longer side, where the file tells nothing.
     """
 
     temporal: Temporal = "clip"

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from hfpose.errors import ConfigError
 from hfpose.hub.folders import child_path
 from hfpose.keypoints import KeypointSchema
+from hfpose.media.focal_length import recorded_focal_length
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.image_spool import ImageSpool
 from hfpose.models.shared.axes import turn_axes
@@ -197,11 +198,20 @@ def _lift_clip(
     with ImageSpool() as images:
         frames, poses = read_clip(results, images, options)
         outputs = smooth_outputs([_output(lifted) for lifted in lifter.lift(poses)], frames, options)
+        options = _with_known_camera(options, frames[0].source, outputs)
         outputs = _placed(outputs, None if options.temporal == "frame" else frame_times(frames), options)
         limits = axis_limits_3d(outputs) if options.draws else None
         panels = _panels(outputs, options)
         for frame, image, output in zip(frames, images, outputs, strict=True):
             yield replace(frame, image=image), _drawn(image, output, options, limits, panels)
+
+
+def _with_known_camera(options: LiftingOptions, source: str | None, outputs: Iterable[PoseOutput]) -> LiftingOptions:
+    """The options with the focal length that the camera has written into the file, where it is needed and not given."""
+    size = next((output.image_size for output in outputs if output.image_size is not None), None)
+    if options.root == "none" or options.focal_length or options.field_of_view or size is None:
+        return options
+    return replace(options, focal_length=recorded_focal_length(source, size))
 
 
 def _output(lifted: LiftedFrame) -> PoseOutput:

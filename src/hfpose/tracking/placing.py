@@ -12,6 +12,7 @@ import numpy as np
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema
 from hfpose.results import PoseOutput
+from hfpose.tracking.contacts import lock_feet
 from hfpose.tracking.filters import track_places
 from hfpose.tracking.root_motion import even_size, fit_ground, root_places
 
@@ -107,14 +108,20 @@ def _placed(
         even *= placing.height / _stature(even, schema)
     places = root_places(even, pixels, scores, times, placing.pixels(image_size), np.array(image_size) / 2)
     there = places[:, None] + even
-    if placing.root == "camera":
-        return there
-    plane = fit_ground(there[:, [schema.index("left_foot"), schema.index("right_foot")]])
-    upright = there @ _upright(plane.up).T
+    feet = [schema.index("left_foot"), schema.index("right_foot")]
+    plane = fit_ground(there[:, feet])
+    turn = _upright(plane.up)
+    upright = there @ turn.T
+    height = (turn @ (0, 0, plane.height))[2]
     if placing.root == "none":
         upright -= upright[:, :1] * (1, 1, 0)
+    else:
+        shift, _ = lock_feet(upright[:, feet] - (0, 0, height), times)
+        upright[..., :2] += shift[:, None]
+    if placing.root == "camera":
+        return upright @ turn
     if placing.ground == "clip":
-        upright[..., 2] -= (_upright(plane.up) @ (0, 0, plane.height))[2]
+        upright[..., 2] -= height
     elif placing.ground == "frame":
         upright[..., 2] -= upright[..., 2].min(1, keepdims=True)
     return upright

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hfpose.tracking.contacts import lock_feet, without_short_runs
+
+RATE = 25.0
+TIMES = np.arange(100) / RATE
+
+
+def walking_feet() -> tuple[np.ndarray, np.ndarray]:
+    """Two feet (T, 2, 3) that stand for half a second and then make a step of 1.2 m, in turns; and when they stand."""
+    cycle = np.stack((TIMES, TIMES + 0.5), axis=1) % 1.0
+    swing = np.clip((cycle - 0.5) / 0.5, 0, 1)
+    steps = np.floor(np.stack((TIMES, TIMES + 0.5), axis=1))
+    way = 1.2 * (steps + (1 - np.cos(np.pi * swing)) / 2)
+    height = 0.12 * np.sin(np.pi * swing)
+    return np.stack((0 * way, way, height), axis=-1), cycle < 0.5
+
+
+def test_feet_that_stand_are_found_and_stay() -> None:
+    feet, standing = walking_feet()
+    rng = np.random.default_rng(0)
+    slips = np.cumsum(rng.normal(0, 0.4 / RATE, (100, 2)), axis=0)  # of the person, whose place is known less well
+    seen = feet.copy()
+    seen[..., :2] += slips[:, None]
+    shift, contacts = lock_feet(seen, TIMES)
+    found = seen[..., :2] + shift[:, None]
+    firm = contacts[1:] & contacts[:-1]
+    assert np.linalg.norm(np.diff(found, axis=0), axis=-1)[firm].mean() * RATE < 0.05
+    assert (contacts == standing).mean() > 0.85
+    way, expected = (np.ptp(each[..., 1]) for each in (found, feet))
+    assert way == pytest.approx(expected, rel=0.1)
+
+
+def test_who_flies_is_left_alone() -> None:
+    feet = np.zeros((50, 2, 3))
+    feet[..., 1], feet[..., 2] = np.arange(50)[:, None] * 0.1, 0.5
+    shift, contacts = lock_feet(feet, TIMES[:50])
+    assert not contacts.any() and np.abs(shift).max() < 1e-6
+
+
+def test_short_contacts_and_breaks_go() -> None:
+    contacts = np.zeros((30, 1), bool)
+    contacts[5:15] = True
+    contacts[9] = False
+    contacts[20] = True
+    kept = without_short_runs(contacts, np.arange(30) / RATE)
+    assert np.flatnonzero(kept[:, 0]).tolist() == list(range(5, 15))
