@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.http_files import has_same_host
 from hfpose.media.sources import open_source
 from hfpose.media.video import is_stream, read_video
+from stream_server import DatagramSender, StreamServer
 from video_files import make_video
 
 PLAYLIST = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n"
@@ -75,6 +77,43 @@ def test_what_counts_as_one_host() -> None:
     assert has_same_host("https://a/x", "http://a/y") and has_same_host("http://a:80/x", "http://a/y")
     assert not has_same_host("http://a:81/x", "http://a/y") and not has_same_host("http://b/x", "http://a/y")
     assert not has_same_host("http://a/x", "https://a/y")
+
+
+class Files:
+    """A playlist that may change, and its one part."""
+
+    def __init__(self, lists: list[str], part: bytes) -> None:
+        self._lists = iter(lists)
+        self._part = part
+
+    def get(self, path: str) -> bytes:
+        return next(self._lists).encode() if path.endswith("m3u8") else self._part
+
+
+def sent(folder: Path, count: int = 12) -> bytes:
+    return make_video(folder / "sent.ts", "mpeg2video", times=[i / 25 for i in range(count)]).read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["tcp", "udp", "playlist", "growing playlist", "recording by HTTP"])
+def test_every_frame_of_a_stream_is_read_at_its_time(kind: str, tmp_path: Path) -> None:
+    data = sent(tmp_path)
+    with ExitStack() as servers:
+        if kind == "tcp":
+            url = servers.enter_context(StreamServer([data])).url
+        elif kind == "udp":
+            url = servers.enter_context(DatagramSender(data)).url
+        else:
+            lists = [PLAYLIST.format("a.ts")] * 9
+            if kind == "growing playlist":  # which says only later that it ends
+                lists[0] = lists[0].replace("#EXT-X-ENDLIST", "")
+            server = servers.enter_context(FileServer())
+            server.files = Files(lists, data)
+            url = f"{server.url}/{'a.ts' if kind.startswith('rec') else 'live.m3u8'}"
+        frames = [frame for frame in open_source(url, timeout=1) if frame.image is not None]
+    # Nothing says where a stream of datagrams ends, so its last frames wait for more.
+    assert len(frames) == 12 if kind != "udp" else 10 <= len(frames) <= 12
+    times = [frame.timestamp or 0.0 for frame in frames]
+    assert [each - times[0] for each in times] == pytest.approx([i / 25 for i in range(len(times))], abs=1e-3)
 
 
 @pytest.mark.parametrize("address", ["rtsp://127.0.0.1:9/cam", "rtmp://127.0.0.1:9/live/x"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,49 +11,7 @@ import pytest
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.video import read_frame, read_video
 from hfpose.media.video_writing import VideoFile
-from video_files import RATE, make_video, sound_seconds
-
-NTSC = Fraction(30_000, 1001)
-UNEVEN = (0.0, 0.12, 0.2, 0.32, 0.4, 0.92, 1.4)
-KINDS: dict[str, dict[str, Any]] = {
-    "a.mp4": {},
-    "a.m4v": {},
-    "a.mov": {},
-    "a.mkv": {},
-    "a.ts": {},
-    "a.3gp": {},
-    "a.flv": {"codec": "flv"},
-    "mpeg4.avi": {"codec": "mpeg4"},
-    "mjpeg.avi": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
-    "vp8.webm": {"codec": "libvpx"},
-    "vp9.webm": {"codec": "libvpx-vp9"},
-    "mpeg2.mpg": {"codec": "mpeg2video"},
-    "wmv2.wmv": {"codec": "wmv2"},
-    "hevc.mp4": {"codec": "libx265"},
-    "hevc_10_bit.mp4": {"codec": "libx265", "pix_fmt": "yuv420p10le"},
-    "h264_10_bit.mkv": {"pix_fmt": "yuv420p10le"},
-    "h264_444.mp4": {"pix_fmt": "yuv444p"},
-    "prores.mov": {"codec": "prores_ks", "pix_fmt": "yuv422p10le"},
-    "rgb.mkv": {"codec": "ffv1", "pix_fmt": "bgr0"},
-    "huffyuv.avi": {"codec": "huffyuv", "pix_fmt": "yuv422p"},
-    "odd_size.mkv": {"codec": "ffv1", "size": (65, 49)},
-    "fragments.mp4": {"options": {"movflags": "frag_keyframe+empty_moov"}},
-    "cover.mp4": {"cover": True},
-    "late.mkv": {"times": [10 + i / 25 for i in range(8)]},
-    "late.ts": {"times": [10 + i / 25 for i in range(8)]},
-    "ntsc.mp4": {"fps": NTSC, "times": [i / float(NTSC) for i in range(8)]},
-    "uneven.mp4": {"times": UNEVEN, "time_base": Fraction(1, 12_800)},
-    "uneven.mkv": {"times": UNEVEN, "time_base": Fraction(1, 1000)},
-    "turned_90.mp4": {"rotation": 90},
-    "turned_180.mov": {"rotation": 180},
-    "turned_270.mp4": {"rotation": -90},
-    "mirrored.mp4": {"mirrored": True},
-    "aac.mp4": {"sound": "aac"},
-    "aac.ts": {"sound": "aac"},
-    "opus.webm": {"codec": "libvpx", "sound": "libopus"},
-    "mp3.mkv": {"sound": "libmp3lame"},
-    "pcm.mov": {"sound": "pcm_s16le"},
-}
+from video_files import KINDS, RATE, UNEVEN, make_video, sound_seconds
 
 
 def read(path: Path) -> list[Frame]:
