@@ -127,3 +127,13 @@ def walking_pose(frames: int, height: float, phase: float, heading: np.ndarray |
     cosine, sine = (np.broadcast_to(f(heading), frames)[:, None] for f in (np.cos, np.sin))
     forward, right = body[..., 0], body[..., 2]
     return np.stack((forward * cosine - right * sine, body[..., 1], forward * sine + right * cosine), axis=-1)
+
+
+def stepping_feet(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two ankles (T, 2, 3), z up, that stand for half a second and then make a step of 1.2 m along y, in turns; and when
+    they stand (T, 2)."""
+    cycle = np.stack((times, times + 0.5), axis=1) % 1.0
+    swing = np.clip((cycle - 0.5) / 0.5, 0, 1)
+    way = 1.2 * (np.floor(np.stack((times, times + 0.5), axis=1)) + (1 - np.cos(np.pi * swing)) / 2)
+    way[:, 1] -= 0.6
+    return np.stack((0 * way + (-0.1, 0.1), way, 0.12 * np.sin(np.pi * swing)), axis=-1), cycle < 0.5

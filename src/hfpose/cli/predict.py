@@ -270,8 +270,8 @@ def predict(
     format: Annotated[
         list[str] | None,
         typer.Option(
-            help="Format of predictions: json (the default), coco, openpose, csv, parquet; for people in 3D also trc, c3d, bvh and "
-            "glb. Several with commas between them.",
+            help="Format of predictions: json (the default), coco, openpose, csv, parquet; for people also angles, in 3D trc, c3d, "
+            "mot, bvh and glb. Several with commas between them.",
             rich_help_panel=_OUTPUT,
         ),
     ] = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -11,22 +11,25 @@ import numpy as np
 
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema
-from hfpose.keypoints.human36m import body_points
+from hfpose.keypoints.angles import joint_angles, opensim_coordinates
+from hfpose.keypoints.human36m import body_points, keypoints_to_h36m
 from hfpose.keypoints.markers import to_markers
+from hfpose.media.angle_files import GAIT_HEADER, angle_rows, gait_rows, mot_text
 from hfpose.media.bvh import bvh_text
 from hfpose.media.c3d import write_c3d
 from hfpose.media.files import FolderOfFiles
 from hfpose.media.glb import glb_bytes
 from hfpose.media.opensim import marker_set_text
 from hfpose.media.skeleton import JointNames, SkeletonMotion, skeleton_motion
-from hfpose.media.trc import trc_text
+from hfpose.media.trc import TRC_AXES, trc_text
 
-MotionFormat = Literal["trc", "c3d", "bvh", "glb"]
+MotionFormat = Literal["trc", "c3d", "bvh", "glb", "angles", "mot"]
 LengthUnit = Literal["meters", "centimeters"]
 _PER_METER = {"meters": 1.0, "centimeters": 100.0}
 _EVEN = 0.002  # seconds by which the times of an even rate are off where a container rounds them
 GAPS = "gaps.csv"
 MARKER_SET = "markers.xml"
+GAIT = "gait.csv"
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class PersonMotion:
         first_frame: number of the first frame in the video.
         times: (T,) seconds in the video.
         frame_rate: of the video.
-        keypoints: (T, K, D) meters, NaN where the person or a keypoint is missing.
+        keypoints: (T, K, D) meters, in 2D pixels, NaN where the person or a keypoint is missing.
         schema: of the keypoints.
     """
 
@@ -160,8 +163,32 @@ def _write_skeletons(
             ]
         write(file_name, group, skeletons)
     if gaps:
-        with files.path(GAPS).open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([("person", "keypoint", "first_frame", "last_frame"), *gaps])
+        _write_table(files, GAPS, [("person", "keypoint", "first_frame", "last_frame"), *gaps])
+
+
+def _write_angles(files: FolderOfFiles, name: str, people: Sequence[PersonMotion], options: MotionOptions) -> None:
+    steps: list[list[object]] = []
+    for person in people:
+        angles = joint_angles(person.keypoints, person.schema)
+        _write_table(files, f"{name}_{person.who}.csv", angle_rows(person.times, person.first_frame, angles))
+        if person.keypoints.shape[2] == 3:
+            steps += gait_rows(person.who, person.times, person.keypoints, person.schema)
+    if steps:
+        _write_table(files, GAIT, [GAIT_HEADER, *steps])
+
+
+def _write_mot(files: FolderOfFiles, name: str, people: Sequence[PersonMotion], options: MotionOptions) -> None:
+    for person in people:
+        angles = opensim_coordinates(joint_angles(person.keypoints, person.schema))
+        body, _ = keypoints_to_h36m(person.keypoints, None, person.schema)
+        places = {f"pelvis_t{axis}": body[:, 0, place] for axis, place in zip("xyz", TRC_AXES, strict=True)}
+        file_name = f"{name}_{person.who}.mot"
+        files.write(file_name, mot_text(file_name, person.times, angles | places))
+
+
+def _write_table(files: FolderOfFiles, name: str, rows: Iterable[Iterable[object]]) -> None:
+    with files.path(name).open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
 
 
 _WRITE: dict[MotionFormat, Callable[[FolderOfFiles, str, Sequence[PersonMotion], MotionOptions], None]] = {
@@ -169,6 +196,8 @@ _WRITE: dict[MotionFormat, Callable[[FolderOfFiles, str, Sequence[PersonMotion],
     "c3d": _write_c3d,
     "bvh": _write_bvh,
     "glb": _write_glb,
+    "angles": _write_angles,
+    "mot": _write_mot,
 }
 MOTION_FORMATS: tuple[MotionFormat, ...] = tuple(_WRITE)
 

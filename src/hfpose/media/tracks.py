@@ -13,7 +13,7 @@ from hfpose.keypoints.human36m import has_h36m
 from hfpose.media.c3d import check_c3d
 from hfpose.media.files import FolderOfFiles
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
-from hfpose.media.motions import GAPS, MARKER_SET, MotionFormat, MotionOptions, PersonMotion, write_motions
+from hfpose.media.motions import GAIT, GAPS, MARKER_SET, MotionFormat, MotionOptions, PersonMotion, write_motions
 from hfpose.media.per_video import OneFilePerVideo
 from hfpose.media.video_writing import DEFAULT_FPS
 from hfpose.results import PoseOutput
@@ -33,6 +33,9 @@ class TrackWriter:
     TRC and C3D have a marker for each keypoint, named as in Pose2Sim's marker sets, and beside TRC lies `markers.xml`, the
     marker set for OpenSim. BVH and GLB have a skeleton of rigid bones, with toes and fingers where they are known. Results
     have to be in the axes `"world"`; where they are relative to the root, people do not move from the spot.
+
+    `"angles"` is a table of joint angles, in 2D too, and in 3D `gait.csv` with the steps of people who move through space;
+    `"mot"` are the same angles with the names and signs of OpenSim's models.
 
     TRC and GLB have the times of the video. BVH and C3D know no times but a rate, so a video of variable rate is brought to
     an even one.
@@ -62,7 +65,7 @@ class TrackWriter:
         Raises:
             InputError: if they are 2D, or of keypoints that do not become Human3.6M's 17.
         """
-        if not is_3d:
+        if not is_3d and self._kind != "angles":
             raise InputError(
                 f"The format {self._kind} holds people in 3D, but the results are 2D: ask for 3D (--pose3d human3d, or "
                 "the task pose-estimation-3d), or choose json, csv, coco or openpose."
@@ -143,7 +146,7 @@ class _Tracks:
         self._name = folder.name
         self._frame_rate = frame_rate
         self._options = options
-        self._files = FolderOfFiles(folder, f"*.{kind}", GAPS, MARKER_SET)
+        self._files = FolderOfFiles(folder, f"*.{'csv' if kind == 'angles' else kind}", GAPS, MARKER_SET, GAIT)
         self._times: dict[int, float] = {}  # seconds, by frame
         self._people: dict[str, dict[int, np.ndarray]] = {}  # who -> frame -> (K, D)
         self._schema: KeypointSchema | None = None

@@ -8,7 +8,7 @@ import numpy as np
 
 # The axes of OpenSim for a person who faces the camera (x forward, y up, z to their right), from those of 3D results
 # (x left, y toward the camera, z up). Both are right-handed.
-_AXES = [1, 2, 0]
+TRC_AXES = [1, 2, 0]
 _MILLIMETERS = 1000.0
 
 
@@ -44,7 +44,7 @@ def trc_text(
         "\t".join(["", "", *axes]),
         "",
     ]
-    points = np.asarray(keypoints, np.float64)[..., _AXES] * _MILLIMETERS
+    points = np.asarray(keypoints, np.float64)[..., TRC_AXES] * _MILLIMETERS
     points[~np.isfinite(points).all(-1)] = np.nan
     for frame, time, row in zip(range(first, first + number), times.tolist(), points, strict=True):
         values = ["" if np.isnan(value) else f"{value:.4f}" for value in row.ravel().tolist()]

@@ -204,8 +204,8 @@ def open_writers(
         vis_out_dir: folder for drawn images and videos; for a single input it may be a file (`out.jpg`, `out.mp4`).
         formats: of the predictions. `"json"`: `name.json` as MMPose writes it; `"coco"`: `results.coco.json`; `"openpose"`:
             a folder `openpose`; `"csv"`: `results.csv`; `"parquet"`: a folder `results.parquet`, which needs pyarrow;
-            `"trc"`, `"c3d"`, `"bvh"` and `"glb"`: a folder of that name with a file for each person of a video, see
-            `TrackWriter`, for 3D results only.
+            `"angles"`, and for 3D results `"trc"`, `"c3d"`, `"mot"`, `"bvh"` and `"glb"`: a folder of that name with a file for
+            each person of a video, see `TrackWriter`.
         instances: see `JsonWriter`.
         resume: whether files of an earlier run count. Give `skip=writers.is_complete` to `open_source` then.
         source: the inputs, over which nothing may be written.

@@ -11,8 +11,8 @@ import numpy as np
 
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema
+from hfpose.ops.foot_contacts import lock_feet
 from hfpose.results import PoseOutput
-from hfpose.tracking.contacts import lock_feet
 from hfpose.tracking.filters import track_places
 from hfpose.tracking.root_motion import even_size, fit_ground, root_places
 

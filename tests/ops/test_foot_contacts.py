@@ -3,24 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hfpose.tracking.contacts import lock_feet, without_short_runs
+from hfpose.ops.foot_contacts import lock_feet, without_short_runs
+from walking import stepping_feet
 
 RATE = 25.0
 TIMES = np.arange(100) / RATE
 
 
-def walking_feet() -> tuple[np.ndarray, np.ndarray]:
-    """Two feet (T, 2, 3) that stand for half a second and then make a step of 1.2 m, in turns; and when they stand."""
-    cycle = np.stack((TIMES, TIMES + 0.5), axis=1) % 1.0
-    swing = np.clip((cycle - 0.5) / 0.5, 0, 1)
-    steps = np.floor(np.stack((TIMES, TIMES + 0.5), axis=1))
-    way = 1.2 * (steps + (1 - np.cos(np.pi * swing)) / 2)
-    height = 0.12 * np.sin(np.pi * swing)
-    return np.stack((0 * way, way, height), axis=-1), cycle < 0.5
-
-
 def test_feet_that_stand_are_found_and_stay() -> None:
-    feet, standing = walking_feet()
+    feet, standing = stepping_feet(TIMES)
     rng = np.random.default_rng(0)
     slips = np.cumsum(rng.normal(0, 0.4 / RATE, (100, 2)), axis=0)  # of the person, whose place is known less well
     seen = feet.copy()

@@ -1,0 +1,70 @@
+"""Angles over time as CSV and as OpenSim's MOT, and what their steps tell of people who walk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from hfpose.keypoints.human36m import keypoints_to_h36m
+from hfpose.keypoints.schema import KeypointSchema
+from hfpose.ops.foot_contacts import lock_feet
+
+_FEET = {"right": 3, "left": 6}  # Human3.6M's ankles
+GAIT_HEADER = ("person", "foot", "contact", "toe_off", "stance", "stride_time", "stride_length", "cadence")
+
+
+def mot_text(name: str, times: np.ndarray, columns: Mapping[str, np.ndarray]) -> str:
+    """The contents of a MOT file: values over seconds, angles in degrees, what is missing as nan."""
+    lines = [name, "version=1", f"nRows={len(times)}", f"nColumns={len(columns) + 1}", "inDegrees=yes", "endheader"]
+    lines.append("\t".join(["time", *columns]))
+    rows = np.column_stack((times, *columns.values()))
+    lines += ["\t".join(f"{value:.6f}" for value in row) for row in rows.tolist()]
+    return "\n".join(lines) + "\n"
+
+
+def angle_rows(times: np.ndarray, first_frame: int, columns: Mapping[str, np.ndarray]) -> list[list[object]]:
+    """Header and rows of a table with a row for each frame; what is missing is empty."""
+    values = np.column_stack(list(columns.values())).tolist()
+    rows: list[list[object]] = [["frame_id", "time", *columns]]
+    for number, (time, row) in enumerate(zip(times.tolist(), values, strict=True)):
+        rows.append([first_frame + number, round(time, 6), *("" if v != v else round(v, 3) for v in row)])
+    return rows
+
+
+def gait_rows(who: str, times: np.ndarray, keypoints: np.ndarray, schema: KeypointSchema) -> list[list[object]]:
+    """A row of `GAIT_HEADER` for each contact of a foot with the ground.
+
+    Args:
+        who: the person.
+        times: (T,) seconds.
+        keypoints: (T, K, 3) meters in the axes `"world"`, on the ground and through space; else there are no rows.
+        schema: of the keypoints.
+
+    Returns:
+        Seconds of contact and of toe-off, the share of the stride in which the foot stands, and from this contact to the
+        next one of the same foot seconds and meters of the stride and, as cadence, steps of both feet a minute. What the
+        clip does not show is empty.
+    """
+    joints, _ = keypoints_to_h36m(keypoints, None, schema)
+    way = joints[:, 0, :2]
+    if not np.isfinite(way).any() or np.nanmax(np.abs(way - way[0])) < 1e-3:
+        return []
+    feet = joints[:, list(_FEET.values())]
+    feet[..., 2] -= np.nanpercentile(np.nanmin(feet[..., 2], axis=1), 10)  # ankles of who stands are not on the ground
+    _, contacts = lock_feet(feet, times)
+    rows: list[list[object]] = []
+    for foot, stands in zip(_FEET, contacts.T, strict=True):
+        edges = np.flatnonzero(np.diff(stands, prepend=False, append=False)).tolist()
+        begins, ends = edges[::2], edges[1::2]
+        for number, (begin, end) in enumerate(zip(begins, ends, strict=True)):
+            off = float(times[end]) if end < len(times) else None
+            following = begins[number + 1] if begin > 0 and number + 1 < len(begins) else None
+            stride = None if following is None else float(times[following] - times[begin])
+            length = None if following is None else float(np.linalg.norm(way[following] - way[begin]))
+            stance = (off - float(times[begin])) / stride if stride and off is not None else None
+            contact = float(times[begin]) if begin > 0 else None
+            cadence = 120 / stride if stride else None
+            values = (contact, off, stance, stride, length, cadence)
+            rows.append([who, foot, *("" if value is None else round(value, 4) for value in values)])
+    return sorted(rows, key=lambda row: float(str(row[2] or 0)))

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hfpose.keypoints import load_schema
+from hfpose.keypoints.human36m import keypoints_to_h36m
+from hfpose.media.tracks import save_motion
+from hfpose.results import PoseOutput
+from walking import FRAME_RATE, stepping_feet, walking_pose
+
+
+def walk(frames: int = 120) -> np.ndarray:
+    """Keypoints (T, 17, 3) of COCO of a person who walks 1.2 m/s toward the camera, in the axes of 3D results."""
+    pose = walking_pose(frames, 1.75, 0.0, np.pi / 2) @ np.array([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]])
+    return pose + np.arange(frames)[:, None, None] / FRAME_RATE * 1.2 * np.array([0, 1.0, 0])
+
+
+def results(keypoints: np.ndarray, schema: str = "coco") -> list[PoseOutput]:
+    count = keypoints.shape[1]
+    return [
+        PoseOutput(
+            pose[None],
+            np.ones((1, count)),
+            track_ids=[2],
+            schema=load_schema(schema),
+            frame_index=i,
+            timestamp=i / FRAME_RATE,
+        )
+        for i, pose in enumerate(keypoints)
+    ]
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_angles_of_a_walk(tmp_path: Path) -> None:
+    save_motion(results(walk()), tmp_path / "walk", "angles")
+    rows = read(tmp_path / "walk" / "walk_track2.csv")
+    assert len(rows) == 120 and float(rows[30]["time"]) == pytest.approx(1)
+    swing = np.array([float(row["left_hip_flexion"]) for row in rows])
+    assert swing.max() == pytest.approx(np.rad2deg(0.5), abs=5) and swing.min() < -20
+
+
+def test_steps_of_a_walk(tmp_path: Path) -> None:
+    times = np.arange(120) / FRAME_RATE
+    feet, _ = stepping_feet(times)
+    joints = np.zeros((120, 17, 3))
+    joints += feet.mean(1, keepdims=True) * (0, 1, 0) + (0, 0, 0.9)
+    joints[:, [6, 3]] = feet
+    save_motion(results(joints, "h36m"), tmp_path / "walk", "angles")
+    strides = [row for row in read(tmp_path / "walk" / "gait.csv") if row["stride_time"]]
+    assert len(strides) >= 4 and {row["foot"] for row in strides} == {"left", "right"}
+    for row in strides:
+        assert float(row["stride_time"]) == pytest.approx(1, abs=0.04)
+        assert float(row["cadence"]) == pytest.approx(120, abs=5)
+        assert float(row["stride_length"]) == pytest.approx(1.2, abs=0.05)
+        assert float(row["stance"]) == pytest.approx(0.6, abs=0.15)
+
+
+def test_who_stays_on_the_spot_has_no_steps(tmp_path: Path) -> None:
+    body, _ = keypoints_to_h36m(walk(), None, "coco")
+    save_motion(results(body - body[:, :1] * (1, 1, 0), "h36m"), tmp_path / "walk", "angles")
+    assert [path.name for path in (tmp_path / "walk").iterdir()] == ["walk_track2.csv"]
+
+
+def test_angles_of_2d_results(tmp_path: Path) -> None:
+    save_motion(results(walk()[..., 1:] * (100, -100)), tmp_path / "side", "angles")
+    (row, *_) = read(tmp_path / "side" / "side_track2.csv")
+    assert "left_knee_flexion" in row and "left_hip_abduction" not in row
+
+
+def test_mot_is_read_by_its_header(tmp_path: Path) -> None:
+    keypoints = walk(10)
+    keypoints[4, 13:] = np.nan  # the legs below the hips
+    save_motion(results(keypoints), tmp_path / "walk", "mot")
+    lines = (tmp_path / "walk" / "walk_track2.mot").read_text().splitlines()
+    end = lines.index("endheader")
+    header = dict(line.split("=") for line in lines[1:end])
+    names = lines[end + 1].split("\t")
+    rows = np.array([[float(value) for value in line.split("\t")] for line in lines[end + 2 :]])
+    assert rows.shape == (10, len(names)) == (int(header["nRows"]), int(header["nColumns"]))
+    assert header["inDegrees"] == "yes" and names[0] == "time" and {"hip_flexion_r", "pelvis_tx"} <= set(names)
+    assert np.isnan(rows[4, names.index("knee_angle_r")]) and np.isfinite(rows[5]).all()
+    assert rows[:, names.index("pelvis_tx")] == pytest.approx(keypoints[:, 11:13, 1].mean(1), abs=1e-5)
