@@ -172,7 +172,8 @@ def find_someone(model: Any) -> None:
             layer.bias.fill_(-30)
         if hasattr(head, name):
             getattr(head, name)[-1].bias.fill_(2)
-    head.box_predictions[-1].weight.zero_()
+    for layer in head.box_predictions:  # of all levels: sizes are exponentials
+        layer.weight.zero_()
     head.box_predictions[-1].bias[:] = torch.tensor([0.0, 0.0, 1.5, 1.5])
 
 
