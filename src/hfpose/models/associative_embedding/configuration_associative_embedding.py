@@ -36,6 +36,3 @@ class AssociativeEmbeddingConfig(KeypointConfig):
     heatmap_sigma: float | int = 2.0
     tag_loss_weight: float = 0.001
     push_factor: float = 0.5
-
-
-__all__ = ["AssociativeEmbeddingConfig"]

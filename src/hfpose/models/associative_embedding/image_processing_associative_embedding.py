@@ -207,6 +207,3 @@ def _fill(heatmaps: Tensor, tags: Tensor, keypoints: Tensor, is_found: Tensor) -
         cells[missing, keypoint] = torch.stack((best % width, best // width), -1).cpu()
         responses[missing, keypoint] = heatmaps[keypoint].flatten()[best].cpu()
     return cells, responses
-
-
-__all__ = ["AssociativeEmbeddingImageProcessor"]

@@ -57,22 +57,7 @@ class AssociativeEmbeddingHead(nn.Module):
         return maps[:, : self.num_keypoints], maps[:, self.num_keypoints :]
 
 
-class AssociativeEmbeddingPreTrainedModel(ImageModel):
-    """Initialization and loading."""
-
-    config: AssociativeEmbeddingConfig
-    config_class = AssociativeEmbeddingConfig
-    base_model_prefix = "associative_embedding"
-    _no_split_modules = ["HRNetStage", "AssociativeEmbeddingHead"]
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, nn.Conv2d):
-            init.normal_(module.weight, std=0.001)
-
-
-class AssociativeEmbeddingForPoseEstimation(AssociativeEmbeddingPreTrainedModel):
+class AssociativeEmbeddingForPoseEstimation(ImageModel):
     """
     A backbone with heatmaps and tags.
 
@@ -88,11 +73,21 @@ class AssociativeEmbeddingForPoseEstimation(AssociativeEmbeddingPreTrainedModel)
     ```
     """
 
+    config: AssociativeEmbeddingConfig
+    config_class = AssociativeEmbeddingConfig
+    base_model_prefix = "associative_embedding"
+    _no_split_modules = ["HRNetStage", "AssociativeEmbeddingHead"]
+
     def __init__(self, config: AssociativeEmbeddingConfig) -> None:
         super().__init__(config)
         self.backbone = AutoBackbone.from_config(config.backbone_config)
         self.head = AssociativeEmbeddingHead(config, self.backbone.channels[-1])
         self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv2d):
+            init.normal_(module.weight, std=0.001)
 
     @can_return_tuple
     def forward(
@@ -142,10 +137,3 @@ class AssociativeEmbeddingForPoseEstimation(AssociativeEmbeddingPreTrainedModel)
         indices = [index + start for start in range(0, tags.shape[1], len(mirror)) for index in mirror]
         both = torch.cat((tags, mirror_maps(mirrored_tags, indices)), dim=1)
         return (heatmaps + mirror_maps(mirrored, mirror)) / 2, both
-
-
-__all__ = [
-    "AssociativeEmbeddingForPoseEstimation",
-    "AssociativeEmbeddingOutput",
-    "AssociativeEmbeddingPreTrainedModel",
-]

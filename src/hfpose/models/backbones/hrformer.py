@@ -171,7 +171,6 @@ class HRFormerBackbone(HRNetBackbone):
     config_class = HRFormerBackboneConfig
     module_class = HRFormerModule
 
-    @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, WindowAttention):

@@ -157,7 +157,6 @@ class PVTBackbone(StagedBackbone):
         )
         self.post_init()
 
-    @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, PVTStage) and module.positions is not None:

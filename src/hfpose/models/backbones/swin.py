@@ -212,7 +212,6 @@ class SwinBackbone(StagedBackbone):
         )
         self.post_init()
 
-    @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, SwinAttention):

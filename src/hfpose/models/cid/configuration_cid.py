@@ -46,6 +46,3 @@ class CIDConfig(KeypointConfig):
     max_training_instances: int = 30
     instance_loss_weight: float | int = 4.0
     contrastive_temperature: float = 0.05
-
-
-__all__ = ["CIDConfig"]

@@ -51,6 +51,3 @@ class CIDImageProcessor(BottomUpImageProcessor):
             keypoint_scores = (scores * center_scores[is_center, None].cpu()).numpy()
             found.append(self.best_instances(keypoints, keypoint_scores, keypoint_scores.mean(1), size, threshold))
         return found
-
-
-__all__ = ["CIDImageProcessor"]

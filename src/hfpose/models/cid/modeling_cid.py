@@ -105,25 +105,7 @@ class CIDHead(nn.Module):
         self.instances = CIDInstanceHead(config, in_channels)
 
 
-class CIDPreTrainedModel(ImageModel):
-    """Initialization and loading."""
-
-    config: CIDConfig
-    config_class = CIDConfig
-    base_model_prefix = "cid"
-    _no_split_modules = ["HRNetStage", "CIDHead"]
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
-            init.normal_(module.weight, std=0.001)
-        if isinstance(module, Probabilities) and module.bias is not None:
-            prior = self.config.prior_probability
-            init.constant_(module.bias, -math.log((1 - prior) / prior))
-
-
-class CIDForPoseEstimation(CIDPreTrainedModel):
+class CIDForPoseEstimation(ImageModel):
     """
     CID with its heads for centers and for single instances.
 
@@ -139,11 +121,24 @@ class CIDForPoseEstimation(CIDPreTrainedModel):
     ```
     """
 
+    config: CIDConfig
+    config_class = CIDConfig
+    base_model_prefix = "cid"
+    _no_split_modules = ["HRNetStage", "CIDHead"]
+
     def __init__(self, config: CIDConfig) -> None:
         super().__init__(config)
         self.backbone = AutoBackbone.from_config(config.backbone_config)
         self.head = CIDHead(config, sum(self.backbone.channels))
         self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            init.normal_(module.weight, std=0.001)
+        if isinstance(module, Probabilities) and module.bias is not None:
+            prior = self.config.prior_probability
+            init.constant_(module.bias, -math.log((1 - prior) / prior))
 
     @can_return_tuple
     def forward(
@@ -230,6 +225,3 @@ def _features_at(features: Tensor, cells: Tensor) -> Tensor:
     """Features (B, N, C) of the maps (B, C, h, w) at cells (B, N, 2)."""
     index = cells[..., 0] + cells[..., 1] * features.shape[-1]
     return features.flatten(2).gather(2, index[:, None].expand(-1, features.shape[1], -1)).transpose(1, 2)
-
-
-__all__ = ["CIDForPoseEstimation", "CIDOutput", "CIDPreTrainedModel"]

@@ -62,6 +62,3 @@ class DEKRConfig(KeypointConfig):
                 f"keypoint_schema has {num_links} links. Give the keypoint_schema that the model was trained with, or "
                 "rescoring_size=0 for a model without that network."
             )
-
-
-__all__ = ["DEKRConfig"]

@@ -51,6 +51,3 @@ class DEKRImageProcessor(BottomUpImageProcessor):
             scores = (center_scores[index, kept] * pose_scores[index, kept])[:, None] * keypoint_scores[index, kept]
             found.append(self.best_instances(keypoints[index, kept], scores, scores.mean(1), size, threshold))
         return found
-
-
-__all__ = ["DEKRImageProcessor"]

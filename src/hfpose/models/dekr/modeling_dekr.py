@@ -173,22 +173,7 @@ class DEKRHead(nn.Module):
         return self.heatmaps(features), self.displacements(features)
 
 
-class DEKRPreTrainedModel(ImageModel):
-    """Initialization and loading."""
-
-    config: DEKRConfig
-    config_class = DEKRConfig
-    base_model_prefix = "dekr"
-    _no_split_modules = ["HRNetStage", "DEKRHead"]
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, nn.Conv2d):
-            init.normal_(module.weight, std=0.001)
-
-
-class DEKRForPoseEstimation(DEKRPreTrainedModel):
+class DEKRForPoseEstimation(ImageModel):
     """
     DEKR with its heads for heatmaps and displacements, and its rescoring network.
 
@@ -204,11 +189,21 @@ class DEKRForPoseEstimation(DEKRPreTrainedModel):
     ```
     """
 
+    config: DEKRConfig
+    config_class = DEKRConfig
+    base_model_prefix = "dekr"
+    _no_split_modules = ["HRNetStage", "DEKRHead"]
+
     def __init__(self, config: DEKRConfig) -> None:
         super().__init__(config)
         self.backbone = AutoBackbone.from_config(config.backbone_config)
         self.head = DEKRHead(config, sum(self.backbone.channels))
         self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv2d):
+            init.normal_(module.weight, std=0.001)
 
     @can_return_tuple
     def forward(
@@ -300,6 +295,3 @@ def _responses(heatmaps: Tensor, keypoints: Tensor) -> Tensor:
         heatmaps.flatten(0, 1)[:, None], places.flatten(0, 1)[:, None], padding_mode="border", align_corners=False
     )
     return values.reshape(*places.shape[:3]).transpose(1, 2)
-
-
-__all__ = ["DEKRForPoseEstimation", "DEKROutput", "DEKRPreTrainedModel"]

@@ -66,6 +66,3 @@ class EDPoseConfig(KeypointConfig):
                 f"Of {self.num_decoder_layers} decoder layers {self.num_box_layers} find boxes alone (num_box_layers); "
                 "expected at least one, and one fewer than all."
             )
-
-
-__all__ = ["EDPoseConfig"]

@@ -109,6 +109,3 @@ class EDPoseImageProcessor(OneStageProcessing, PixelImageProcessor):
             keypoints = outputs["pred_keypoints"][index].float().cpu()[chosen].numpy() * sides
             found.append(Instances(boxes, best, keypoints, np.repeat(best[:, None], keypoints.shape[1], axis=1)))
         return found
-
-
-__all__ = ["EDPoseImageProcessor"]

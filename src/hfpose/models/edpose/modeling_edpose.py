@@ -181,27 +181,7 @@ class EDPoseDecoder(nn.Module):
         return (person[:, None] != person) & ~(is_box[:, None] & is_box)
 
 
-class EDPosePreTrainedModel(Untrainable):
-    """Initialization and loading."""
-
-    config: EDPoseConfig
-    config_class = EDPoseConfig
-    base_model_prefix = "edpose"
-    _no_split_modules = ["ResNetStage", "EDPoseEncoderLayer", "EDPoseDecoderLayer"]
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, ClassPrediction):
-            init.constant_(module.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
-        elif isinstance(module, nn.MultiheadAttention):
-            init.xavier_uniform_(module.in_proj_weight)
-            init.zeros_(module.in_proj_bias)
-        elif isinstance(module, EDPoseForPoseEstimation):
-            init.normal_(module.level_features)
-
-
-class EDPoseForPoseEstimation(EDPosePreTrainedModel):
+class EDPoseForPoseEstimation(Untrainable):
     """
     ED-Pose; it cannot be trained yet, as in the reference.
 
@@ -217,6 +197,11 @@ class EDPoseForPoseEstimation(EDPosePreTrainedModel):
     ```
     """
 
+    config: EDPoseConfig
+    config_class = EDPoseConfig
+    base_model_prefix = "edpose"
+    _no_split_modules = ["ResNetStage", "EDPoseEncoderLayer", "EDPoseDecoderLayer"]
+
     def __init__(self, config: EDPoseConfig) -> None:
         super().__init__(config)
         size = config.hidden_size
@@ -230,6 +215,16 @@ class EDPoseForPoseEstimation(EDPosePreTrainedModel):
         self.proposal_boxes = EDPoseMLP(size, size, size, 4)
         self.decoder = EDPoseDecoder(config)
         self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, ClassPrediction):
+            init.constant_(module.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
+        elif isinstance(module, nn.MultiheadAttention):
+            init.xavier_uniform_(module.in_proj_weight)
+            init.zeros_(module.in_proj_bias)
+        elif isinstance(module, EDPoseForPoseEstimation):
+            init.normal_(module.level_features)
 
     @can_return_tuple
     def forward(
@@ -316,6 +311,3 @@ def _cell_centers(shape: tuple[int, int], device: torch.device) -> Tensor:
     height, width = shape
     sides = torch.tensor([width, height], device=device)
     return ((cell_grid(height, width, device) + 0.5) / sides).flatten(0, 1)
-
-
-__all__ = ["EDPoseForPoseEstimation", "EDPoseOutput", "EDPosePreTrainedModel"]

@@ -78,6 +78,3 @@ class HeatmapConfig(KeypointConfig):
         if self.head_type not in HEAD_TYPES:
             raise ConfigError(f"head_type is {self.head_type!r}; expected one of {', '.join(map(repr, HEAD_TYPES))}.")
         super().__post_init__(**kwargs)
-
-
-__all__ = ["HeatmapConfig"]

@@ -69,6 +69,3 @@ class HeatmapImageProcessor(TopDownImageProcessor):
 
     def heatmaps(self, outputs: ModelOutput) -> Tensor:
         return outputs["heatmaps"][:, :: 3 if self.heatmap_decoding == UDP_COMBINED else 1]
-
-
-__all__ = ["HeatmapImageProcessor"]

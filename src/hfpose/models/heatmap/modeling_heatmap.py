@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoBackbone
@@ -72,22 +71,7 @@ class FeatureMapSelection(nn.Module):
         return items if self.indices is None else [items[index] for index in self.indices]
 
 
-class HeatmapPreTrainedModel(ImageModel):
-    """Initialization and loading."""
-
-    config: HeatmapConfig
-    config_class = HeatmapConfig
-    base_model_prefix = "heatmap"
-    _no_split_modules = ["HeatmapHead", "MSPNHead"]
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-            init.normal_(module.weight, std=0.001)
-
-
-class HeatmapForPoseEstimation(HeatmapPreTrainedModel):
+class HeatmapForPoseEstimation(ImageModel):
     """
     A backbone with a heatmap head.
 
@@ -103,6 +87,11 @@ class HeatmapForPoseEstimation(HeatmapPreTrainedModel):
     ```
     """
 
+    config: HeatmapConfig
+    config_class = HeatmapConfig
+    base_model_prefix = "heatmap"
+    _no_split_modules = ["HeatmapHead", "MSPNHead"]
+
     def __init__(self, config: HeatmapConfig) -> None:
         super().__init__(config)
         self.backbone = AutoBackbone.from_config(config.backbone_config)
@@ -114,6 +103,11 @@ class HeatmapForPoseEstimation(HeatmapPreTrainedModel):
             multi_stage_head = StagewiseHeatmapHead if config.head_type == "stagewise" else MSPNHead
             self.head = multi_stage_head(config, self.backbone.channels, num_maps)
         self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            init.normal_(module.weight, std=0.001)
 
     @can_return_tuple
     def forward(
@@ -169,6 +163,3 @@ class HeatmapForPoseEstimation(HeatmapPreTrainedModel):
                 hard_keypoints=count,
             )
         return total
-
-
-__all__ = ["HeatmapForPoseEstimation", "HeatmapOutput", "HeatmapPreTrainedModel"]

@@ -52,6 +52,3 @@ class InterNetConfig(KeypointConfig):
             raise ConfigError(
                 f"The model finds {self.num_labels} keypoints. Give an even number, as many for the right hand as for the left."
             )
-
-
-__all__ = ["InterNetConfig"]

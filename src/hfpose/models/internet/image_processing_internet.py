@@ -191,6 +191,3 @@ def _lowest(heights: np.ndarray, counted: np.ndarray) -> np.ndarray:
     """Least height (N,) of the keypoints (N, K) that count, or of all where none does."""
     counted = counted | ~counted.any(axis=1, keepdims=True)
     return np.where(counted, heights, np.inf).min(axis=1)
-
-
-__all__ = ["InterNetImageProcessor"]

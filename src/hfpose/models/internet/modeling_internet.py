@@ -90,24 +90,7 @@ class InterNetHead(nn.Module):
         return heatmaps, (likely * cells).sum(dim=1, keepdim=True), self.hand_type(pooled)
 
 
-class InterNetPreTrainedModel(Untrainable):
-    """Initialization and loading."""
-
-    config_class = InterNetConfig
-    base_model_prefix = "internet"
-    supports_gradient_checkpointing = False
-    _no_split_modules = ["InterNetHead"]
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, InterNetHandHead):
-            init.normal_(module.projection.weight, std=0.001)
-        elif isinstance(module, nn.ConvTranspose2d):
-            init.normal_(module.weight, std=0.001)
-
-
-class InterNetForHandPose(InterNetPreTrainedModel):
+class InterNetForHandPose(Untrainable):
     """
     InterNet: a backbone with a head for two hands.
 
@@ -123,11 +106,23 @@ class InterNetForHandPose(InterNetPreTrainedModel):
     ```
     """
 
+    config_class = InterNetConfig
+    base_model_prefix = "internet"
+    supports_gradient_checkpointing = False
+    _no_split_modules = ["InterNetHead"]
+
     def __init__(self, config: InterNetConfig) -> None:
         super().__init__(config)
         self.backbone = AutoBackbone.from_config(config.backbone_config)
         self.head = InterNetHead(config, self.backbone.channels[-1])
         self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, InterNetHandHead):
+            init.normal_(module.projection.weight, std=0.001)
+        elif isinstance(module, nn.ConvTranspose2d):
+            init.normal_(module.weight, std=0.001)
 
     @can_return_tuple
     def forward(
@@ -144,6 +139,3 @@ class InterNetForHandPose(InterNetPreTrainedModel):
         return InterNetOutput(
             heatmaps=heatmaps, root_depth=root_depth, hand_type=hand_type, hidden_states=features.hidden_states
         )
-
-
-__all__ = ["InterNetForHandPose", "InterNetOutput", "InterNetPreTrainedModel"]

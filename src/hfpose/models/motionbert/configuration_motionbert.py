@@ -45,6 +45,3 @@ class MotionBertConfig(KeypointConfig):
     initializer_range: float = 0.02
     scale_loss_weight: float | int = 0.5
     velocity_loss_weight: float | int = 20.0
-
-
-__all__ = ["MotionBertConfig"]

@@ -68,6 +68,3 @@ class MotionBertImageProcessor(PoseLiftingImageProcessor):
         factors = np.asarray(self.depth_factor if depth_factors is None else depth_factors, np.float32)
         keypoints *= (width / 2 * factors)[..., None, None] / 1000
         return self._to_output_axes(keypoints, do_root_relative, axes, do_rebase_height)
-
-
-__all__ = ["MotionBertImageProcessor"]

@@ -217,8 +217,21 @@ class MotionBertHead(nn.Module):
         return self.regressor(self.representation(features).tanh())
 
 
-class MotionBertPreTrainedModel(PushWithCard, PreTrainedModel):
-    """Initialization and loading."""
+class MotionBertForPoseLifting(MirroredLifting, PushWithCard, PreTrainedModel):
+    """
+    MotionBERT with a head that gives each keypoint a place in 3D.
+
+    Example:
+
+    ```python
+    >>> from hfpose import MotionBertForPoseLifting, MotionBertImageProcessor
+
+    >>> model = MotionBertForPoseLifting.from_pretrained(folder)
+    >>> processor = MotionBertImageProcessor.from_pretrained(folder)
+    >>> inputs = processor(keypoints, image_sizes=(640, 480), schema="coco", return_tensors="pt")
+    >>> keypoints_3d = processor.post_process_pose_lifting(model(**inputs), image_sizes=(640, 480))
+    ```
+    """
 
     config_class = MotionBertConfig
     base_model_prefix = "motionbert"
@@ -229,7 +242,14 @@ class MotionBertPreTrainedModel(PushWithCard, PreTrainedModel):
     _supports_flash_attn = True
     _can_record_outputs = {"hidden_states": MotionBertDualStreamBlock, "attentions": MotionBertSelfAttention}
 
-    @torch.no_grad()
+    def __init__(self, config: MotionBertConfig) -> None:
+        super().__init__(config)
+        self.backbone = MotionBertBackbone(config)
+        self.head = MotionBertHead(config)
+        flip_indices = schema_for_config(config).flip_indices
+        self.flip_indices = None if flip_indices is None else list(flip_indices)
+        self.post_init()
+
     def _init_weights(self, module: nn.Module) -> None:
         std = self.config.initializer_range
         if isinstance(module, MotionBertFusion):
@@ -246,31 +266,6 @@ class MotionBertPreTrainedModel(PushWithCard, PreTrainedModel):
         elif isinstance(module, MotionBertEmbeddings):
             init.trunc_normal_(module.temporal_embeddings, std=std)
             init.trunc_normal_(module.spatial_embeddings, std=std)
-
-
-class MotionBertForPoseLifting(MirroredLifting, MotionBertPreTrainedModel):
-    """
-    MotionBERT with a head that gives each keypoint a place in 3D.
-
-    Example:
-
-    ```python
-    >>> from hfpose import MotionBertForPoseLifting, MotionBertImageProcessor
-
-    >>> model = MotionBertForPoseLifting.from_pretrained(folder)
-    >>> processor = MotionBertImageProcessor.from_pretrained(folder)
-    >>> inputs = processor(keypoints, image_sizes=(640, 480), schema="coco", return_tensors="pt")
-    >>> keypoints_3d = processor.post_process_pose_lifting(model(**inputs), image_sizes=(640, 480))
-    ```
-    """
-
-    def __init__(self, config: MotionBertConfig) -> None:
-        super().__init__(config)
-        self.backbone = MotionBertBackbone(config)
-        self.head = MotionBertHead(config)
-        flip_indices = schema_for_config(config).flip_indices
-        self.flip_indices = None if flip_indices is None else list(flip_indices)
-        self.post_init()
 
     @merge_with_config_defaults
     @capture_outputs
@@ -329,9 +324,3 @@ class MotionBertForPoseLifting(MirroredLifting, MotionBertPreTrainedModel):
         scaled_position = mean_distance(best_scale * predicted, target, weights)
         velocity = mean_distance(predicted.diff(dim=1), target.diff(dim=1), weights[:, 1:] * weights[:, :-1])
         return position + self.config.scale_loss_weight * scaled_position + self.config.velocity_loss_weight * velocity
-
-
-__all__ = [
-    "MotionBertForPoseLifting",
-    "MotionBertPreTrainedModel",
-]

@@ -62,6 +62,3 @@ class RegressionImageProcessor(TopDownImageProcessor):
                 "without return_heatmaps, or take a model that predicts heatmaps."
             )
         return outputs["heatmaps"]
-
-
-__all__ = ["RegressionImageProcessor"]

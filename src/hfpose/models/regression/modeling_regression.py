@@ -95,31 +95,7 @@ def _places(count: int) -> Tensor:
     return torch.arange(count, dtype=torch.float32) / count
 
 
-class RegressionPreTrainedModel(ImageModel):
-    """Initialization and loading."""
-
-    config: RegressionConfig
-    config_class = RegressionConfig
-    base_model_prefix = "regression"
-    _no_split_modules = ["RegressionHead", "IntegralHead"]
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-            init.normal_(module.weight, std=0.001)
-        elif isinstance(module, nn.Linear):
-            init.normal_(module.weight, std=0.01)
-        elif isinstance(module, IntegralHead):
-            for places in (module.places_x, module.places_y):
-                init.copy_(places, _places(places.numel()).view(places.shape))
-        elif isinstance(module, ErrorFlow):
-            for layer in module.modules():
-                if isinstance(layer, nn.Linear):
-                    init.xavier_uniform_(layer.weight, gain=0.01)
-
-
-class RegressionForPoseEstimation(RegressionPreTrainedModel):
+class RegressionForPoseEstimation(ImageModel):
     """
     A backbone with a head that regresses coordinates.
 
@@ -135,12 +111,31 @@ class RegressionForPoseEstimation(RegressionPreTrainedModel):
     ```
     """
 
+    config: RegressionConfig
+    config_class = RegressionConfig
+    base_model_prefix = "regression"
+    _no_split_modules = ["RegressionHead", "IntegralHead"]
+
     def __init__(self, config: RegressionConfig) -> None:
         super().__init__(config)
         self.backbone = load_backbone(config)
         head = RegressionHead if config.head_type in (COORDINATES, RLE) else IntegralHead
         self.head = head(config, self.backbone.channels[-1])
         self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            init.normal_(module.weight, std=0.001)
+        elif isinstance(module, nn.Linear):
+            init.normal_(module.weight, std=0.01)
+        elif isinstance(module, IntegralHead):
+            for places in (module.places_x, module.places_y):
+                init.copy_(places, _places(places.numel()).view(places.shape))
+        elif isinstance(module, ErrorFlow):
+            for layer in module.modules():
+                if isinstance(layer, nn.Linear):
+                    init.xavier_uniform_(layer.weight, gain=0.01)
 
     @can_return_tuple
     def forward(
@@ -176,6 +171,3 @@ class RegressionForPoseEstimation(RegressionPreTrainedModel):
                 values["heatmaps"], labels, weights, image_size=config.image_size, sigma=config.heatmap_sigma
             )
         return loss
-
-
-__all__ = ["RegressionForPoseEstimation", "RegressionOutput", "RegressionPreTrainedModel"]

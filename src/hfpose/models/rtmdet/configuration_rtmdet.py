@@ -46,6 +46,3 @@ class RTMDetConfig(LabeledConfig):
     exponential_distances: bool = True
     prediction_kernel_size: int = 1
     strides: list[int] | tuple[int, ...] = (8, 16, 32)
-
-
-__all__ = ["RTMDetConfig"]

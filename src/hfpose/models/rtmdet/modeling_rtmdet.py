@@ -149,26 +149,7 @@ class RTMDetHead(nn.Module):
         return logits, distances
 
 
-class RTMDetPreTrainedModel(ImageModel):
-    """Initialization and loading."""
-
-    config: RTMDetConfig
-    config_class = RTMDetConfig
-    base_model_prefix = "rtmdet"
-    _no_split_modules = ["PathAggregationNeck", "RTMDetHead"]
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, nn.Conv2d):
-            init.kaiming_uniform_(module.weight, a=5**0.5)
-        if isinstance(module, (ClassPrediction, BoxPrediction)):
-            init.normal_(module.weight, std=0.01)
-        if isinstance(module, ClassPrediction) and module.bias is not None:
-            init.constant_(module.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
-
-
-class RTMDetForObjectDetection(RTMDetPreTrainedModel):
+class RTMDetForObjectDetection(ImageModel):
     """
     RTMDet with its detection head.
 
@@ -181,6 +162,11 @@ class RTMDetForObjectDetection(RTMDetPreTrainedModel):
     >>> detector("photo.jpg")
     ```
     """
+
+    config: RTMDetConfig
+    config_class = RTMDetConfig
+    base_model_prefix = "rtmdet"
+    _no_split_modules = ["PathAggregationNeck", "RTMDetHead"]
 
     def __init__(self, config: RTMDetConfig) -> None:
         super().__init__(config)
@@ -198,6 +184,15 @@ class RTMDetForObjectDetection(RTMDetPreTrainedModel):
         )
         self.head = RTMDetHead(config)
         self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv2d):
+            init.kaiming_uniform_(module.weight, a=5**0.5)
+        if isinstance(module, (ClassPrediction, BoxPrediction)):
+            init.normal_(module.weight, std=0.01)
+        if isinstance(module, ClassPrediction) and module.bias is not None:
+            init.constant_(module.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
 
     @can_return_tuple
     def forward(
@@ -237,6 +232,3 @@ class RTMDetForObjectDetection(RTMDetPreTrainedModel):
         """Stride (P,) of the level of each place, for levels of these (height, width)."""
         places = torch.tensor([height * width for height, width in shapes], device=device)
         return torch.tensor(self.config.strides, device=device).repeat_interleave(places)
-
-
-__all__ = ["RTMDetForObjectDetection", "RTMDetObjectDetectionOutput", "RTMDetPreTrainedModel"]

@@ -107,6 +107,3 @@ class RTMOConfig(KeypointConfig):
     coordinate_loss_weight: float = 5.0
     overlap_power: float = 0.5
     initializer_range: float = 0.01
-
-
-__all__ = ["RTMOConfig"]

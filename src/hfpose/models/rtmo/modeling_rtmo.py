@@ -255,30 +255,7 @@ def take(values: Tensor, indices: Tensor) -> Tensor:
     return values.gather(1, index)
 
 
-class RTMOPreTrainedModel(ImageModel):
-    """Initialization and loading."""
-
-    config: RTMOConfig
-    config_class = RTMOConfig
-    base_model_prefix = "rtmo"
-    _no_split_modules = ["CSPStage", "RTMOEncoder", "RTMOHead", "DynamicCoordinateClassifier"]
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, nn.Conv2d):
-            init.kaiming_uniform_(module.weight, a=5**0.5)
-        init_gated_attention(module)
-        if isinstance(module, ScorePrediction) and module.bias is not None:
-            init.constant_(module.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
-        if isinstance(module, ExactBuffers):
-            for name, value in module.fresh_buffers().items():
-                init.copy_(module.get_buffer(name), value)
-        if isinstance(module, DynamicCoordinateClassifier):
-            init.constant_(module.spread_scale, 0.1)
-
-
-class RTMOForPoseEstimation(RTMOPreTrainedModel):
+class RTMOForPoseEstimation(ImageModel):
     """
     RTMO, which finds people and their keypoints in one pass.
 
@@ -294,6 +271,11 @@ class RTMOForPoseEstimation(RTMOPreTrainedModel):
     ```
     """
 
+    config: RTMOConfig
+    config_class = RTMOConfig
+    base_model_prefix = "rtmo"
+    _no_split_modules = ["CSPStage", "RTMOEncoder", "RTMOHead", "DynamicCoordinateClassifier"]
+
     def __init__(self, config: RTMOConfig) -> None:
         super().__init__(config)
         self.backbone = AutoBackbone.from_config(config.backbone_config)
@@ -301,6 +283,19 @@ class RTMOForPoseEstimation(RTMOPreTrainedModel):
         self.head = RTMOHead(config)
         self.classifier = DynamicCoordinateClassifier(config)
         self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv2d):
+            init.kaiming_uniform_(module.weight, a=5**0.5)
+        init_gated_attention(module)
+        if isinstance(module, ScorePrediction) and module.bias is not None:
+            init.constant_(module.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
+        if isinstance(module, ExactBuffers):
+            for name, value in module.fresh_buffers().items():
+                init.copy_(module.get_buffer(name), value)
+        if isinstance(module, DynamicCoordinateClassifier):
+            init.constant_(module.spread_scale, 0.1)
 
     @can_return_tuple
     def forward(
@@ -370,6 +365,3 @@ class RTMOForPoseEstimation(RTMOPreTrainedModel):
             "keypoint_logits": take(places.keypoint_logits, chosen),
             "places": chosen,
         }
-
-
-__all__ = ["RTMOForPoseEstimation", "RTMOOutput", "RTMOPreTrainedModel"]

@@ -55,6 +55,3 @@ class RTMPoseConfig(KeypointConfig):
     simcc_label_beta: float = 10.0
     keypoint_loss_weights: list[float] | None = None
     initializer_range: float = 0.01
-
-
-__all__ = ["RTMPoseConfig"]

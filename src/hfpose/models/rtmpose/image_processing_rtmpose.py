@@ -35,6 +35,3 @@ class RTMPoseImageProcessor(TopDownImageProcessor):
 
     def heatmaps(self, outputs: ModelOutput) -> Tensor:
         return simcc_heatmaps(outputs["simcc_x"], outputs["simcc_y"])
-
-
-__all__ = ["RTMPoseImageProcessor"]

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.backbone_utils import load_backbone
@@ -80,25 +79,7 @@ class RTMPoseHead(nn.Module):
         return self.classifier_x(tokens), self.classifier_y(tokens)
 
 
-class RTMPosePreTrainedModel(ImageModel):
-    """Initialization and loading."""
-
-    config: RTMPoseConfig
-    config_class = RTMPoseConfig
-    base_model_prefix = "rtmpose"
-    _no_split_modules = ["RTMPoseHead"]
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, nn.Conv2d):
-            init.kaiming_uniform_(module.weight, a=5**0.5)
-        init_gated_attention(module)
-        if isinstance(module, KeypointFeatures):
-            init.normal_(module.weight, std=0.001)
-
-
-class RTMPoseForPoseEstimation(RTMPosePreTrainedModel):
+class RTMPoseForPoseEstimation(ImageModel):
     """
     RTMPose with its SimCC head.
 
@@ -114,6 +95,10 @@ class RTMPoseForPoseEstimation(RTMPosePreTrainedModel):
     ```
     """
 
+    config: RTMPoseConfig
+    config_class = RTMPoseConfig
+    base_model_prefix = "rtmpose"
+    _no_split_modules = ["RTMPoseHead"]
     output_class: ClassVar[type[RTMPoseOutput]] = RTMPoseOutput
     output_names: ClassVar[tuple[str, ...]] = ("simcc_x", "simcc_y")
 
@@ -122,6 +107,14 @@ class RTMPoseForPoseEstimation(RTMPosePreTrainedModel):
         self.backbone = load_backbone(config)
         self.make_head(self.backbone.channels)
         self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv2d):
+            init.kaiming_uniform_(module.weight, a=5**0.5)
+        init_gated_attention(module)
+        if isinstance(module, KeypointFeatures):
+            init.normal_(module.weight, std=0.001)
 
     def make_head(self, channels: Sequence[int]) -> None:
         """What follows the backbone, for the channels of its feature maps."""
@@ -170,6 +163,3 @@ class RTMPoseForPoseEstimation(RTMPosePreTrainedModel):
             label_softmax=config.simcc_label_softmax,
             label_beta=config.simcc_label_beta,
         )
-
-
-__all__ = ["RTMPoseForPoseEstimation", "RTMPoseOutput", "RTMPosePreTrainedModel"]

@@ -30,6 +30,3 @@ class RTMWConfig(RTMPoseConfig):
     hidden_act: str = "silu"
     batch_norm_eps: float = 1e-5
     simcc_beta: float = 1.0
-
-
-__all__ = ["RTMWConfig"]

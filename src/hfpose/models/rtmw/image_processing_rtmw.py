@@ -47,6 +47,3 @@ class RTMWImageProcessor(RTMPoseImageProcessor):
         )
         _, visibility = decode_simcc(x, y, self.simcc_split_ratio)
         return {"keypoints_visible": visibility.cpu().numpy()}
-
-
-__all__ = ["RTMWImageProcessor"]

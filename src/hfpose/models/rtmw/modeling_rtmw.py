@@ -111,6 +111,3 @@ class RTMWForPoseEstimation(RTMPoseForPoseEstimation):
 
     def responses(self, feature_maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         return self.head(*self.neck(feature_maps)[-2:])
-
-
-__all__ = ["RTMWForPoseEstimation"]

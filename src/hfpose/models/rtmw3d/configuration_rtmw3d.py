@@ -25,6 +25,3 @@ class RTMW3DConfig(RTMWConfig):
     depth_range: float = 2.1744869
     simcc_sigma: list[float] | tuple[float, ...] = (6.0, 6.93, 6.0)
     simcc_beta: float = 10.0
-
-
-__all__ = ["RTMW3DConfig"]

@@ -171,6 +171,3 @@ def _through_camera(
     """Keypoints (N, K, 3) in meters relative to a pinhole camera, x right, y down, z away."""
     depth = keypoints[..., 2:] + np.float32(root_depth)
     return np.concatenate(((keypoints[..., :2] - center) / focal_lengths * depth, depth), axis=-1)
-
-
-__all__ = ["RTMW3DImageProcessor"]

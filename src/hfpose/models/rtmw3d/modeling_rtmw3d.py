@@ -71,6 +71,3 @@ class RTMW3DForPoseEstimation(RTMWForPoseEstimation):
         if keypoint_weights is not None:
             weights = weights * keypoint_weights
         return super().loss(responses, labels[..., :2], keypoint_weights) + (along_z * weights).sum() / labels.shape[1]
-
-
-__all__ = ["RTMW3DForPoseEstimation", "RTMW3DOutput"]

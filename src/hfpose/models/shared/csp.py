@@ -223,7 +223,6 @@ class CSPBackbone(StagedBackbone):
         )
         self.post_init()
 
-    @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, nn.Conv2d):

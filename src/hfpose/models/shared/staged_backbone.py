@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
@@ -34,7 +33,6 @@ class StagedBackbone(BackboneMixin, PreTrainedModel):
     stem: nn.Module
     stages: nn.ModuleList
 
-    @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, nn.Conv2d) and self.conv_std is not None:

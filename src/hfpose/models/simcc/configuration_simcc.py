@@ -50,6 +50,3 @@ class SimCCConfig(KeypointConfig):
     simcc_label_softmax: bool = False
     simcc_label_beta: float | int = 10.0
     keypoint_loss_weights: list[float | int] | tuple[float | int, ...] | None = None
-
-
-__all__ = ["SimCCConfig"]

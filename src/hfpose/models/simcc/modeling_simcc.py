@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-import torch
 from torch import Tensor, nn
 from transformers import initialization as init
 
@@ -63,7 +62,6 @@ class SimCCForPoseEstimation(RTMPoseForPoseEstimation):
     output_class = SimCCOutput
     _no_split_modules = ["SimCCHead"]
 
-    @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
@@ -71,6 +69,3 @@ class SimCCForPoseEstimation(RTMPoseForPoseEstimation):
 
     def make_head(self, channels: Sequence[int]) -> None:
         self.head: nn.Module = SimCCHead(self.config, channels[-1])
-
-
-__all__ = ["SimCCForPoseEstimation", "SimCCOutput"]

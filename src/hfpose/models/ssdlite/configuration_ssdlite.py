@@ -46,6 +46,3 @@ class SSDLiteConfig(LabeledConfig):
     def anchors_per_place(self) -> list[int]:
         """Number of anchors at each place of each level."""
         return [2 + 2 * len(ratios) for ratios in self.anchor_ratios]
-
-
-__all__ = ["SSDLiteConfig"]

@@ -48,6 +48,3 @@ class SSDLiteImageProcessor(DetectionImageProcessor):
     def _places_per_level(self) -> list[int]:
         places = super()._places_per_level()
         return [count * anchors for count, anchors in zip(places, self.anchors_per_place, strict=True)]
-
-
-__all__ = ["SSDLiteImageProcessor"]

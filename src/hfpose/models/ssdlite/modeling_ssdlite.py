@@ -180,24 +180,7 @@ def decode_boxes(regressions: Tensor, anchors: Tensor, scales: Sequence[float]) 
     return torch.cat((centers - sizes / 2, centers + sizes / 2), dim=-1)
 
 
-class SSDLitePreTrainedModel(Untrainable):
-    """Initialization and loading."""
-
-    config: SSDLiteConfig
-    config_class = SSDLiteConfig
-    base_model_prefix = "ssdlite"
-    _no_split_modules = ["InvertedResidual", "SSDLiteNeck", "SSDLiteHead"]
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, AnchorPrediction):
-            init.normal_(module.weight, std=0.001)
-        elif isinstance(module, nn.Conv2d):
-            init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-
-class SSDLiteForObjectDetection(SSDLitePreTrainedModel):
+class SSDLiteForObjectDetection(Untrainable):
     """
     SSDLite with its detection head.
 
@@ -211,12 +194,24 @@ class SSDLiteForObjectDetection(SSDLitePreTrainedModel):
     ```
     """
 
+    config: SSDLiteConfig
+    config_class = SSDLiteConfig
+    base_model_prefix = "ssdlite"
+    _no_split_modules = ["InvertedResidual", "SSDLiteNeck", "SSDLiteHead"]
+
     def __init__(self, config: SSDLiteConfig) -> None:
         super().__init__(config)
         self.backbone = MobileNetV2Backbone(_backbone_config(config))
         self.neck = SSDLiteNeck(config)
         self.head = SSDLiteHead(config)
         self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, AnchorPrediction):
+            init.normal_(module.weight, std=0.001)
+        elif isinstance(module, nn.Conv2d):
+            init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     @can_return_tuple
     def forward(
@@ -240,6 +235,3 @@ class SSDLiteForObjectDetection(SSDLitePreTrainedModel):
             pred_boxes=decode_boxes(flatten_levels(regressions, 4), anchors, self.config.box_scales),
             hidden_states=tuple(features) if wants_states else None,
         )
-
-
-__all__ = ["SSDLiteForObjectDetection", "SSDLiteObjectDetectionOutput", "SSDLitePreTrainedModel"]

@@ -79,6 +79,3 @@ class TemporalConvolutionConfig(KeypointConfig):
     def max_frames(self) -> int:
         """Number of frames to lift at once; the network takes clips of any length."""
         return self.receptive_field
-
-
-__all__ = ["TemporalConvolutionConfig"]

@@ -90,6 +90,3 @@ class TemporalConvolutionImageProcessor(PoseLiftingImageProcessor):
             keypoints += np.asarray(roots, np.float32)[..., None, :]
             do_root_relative = bool(do_root_relative)
         return self._to_output_axes(keypoints, do_root_relative, axes, do_rebase_height)
-
-
-__all__ = ["TemporalConvolutionImageProcessor"]

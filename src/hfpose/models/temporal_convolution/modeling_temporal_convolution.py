@@ -79,24 +79,7 @@ class TemporalConvolutionBackbone(nn.Module):
         return hidden_state
 
 
-class TemporalConvolutionPreTrainedModel(PushWithCard, PreTrainedModel):
-    """Initialization and loading."""
-
-    config_class = TemporalConvolutionConfig
-    base_model_prefix = "temporal_convolution"
-    main_input_name = "keypoints_2d"
-    supports_gradient_checkpointing = True
-    _no_split_modules = ["TemporalConvolutionBlock"]
-    _can_record_outputs = {"hidden_states": TemporalConvolutionBlock}
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, nn.Conv1d) and module.bias is None:
-            init.kaiming_normal_(module.weight, nonlinearity="relu")
-
-
-class TemporalConvolutionForPoseLifting(MirroredLifting, TemporalConvolutionPreTrainedModel):
+class TemporalConvolutionForPoseLifting(MirroredLifting, PushWithCard, PreTrainedModel):
     """
     Temporal convolutions with a head that gives each keypoint a place in 3D.
 
@@ -115,6 +98,13 @@ class TemporalConvolutionForPoseLifting(MirroredLifting, TemporalConvolutionPreT
     ```
     """
 
+    config_class = TemporalConvolutionConfig
+    base_model_prefix = "temporal_convolution"
+    main_input_name = "keypoints_2d"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["TemporalConvolutionBlock"]
+    _can_record_outputs = {"hidden_states": TemporalConvolutionBlock}
+
     def __init__(self, config: TemporalConvolutionConfig) -> None:
         super().__init__(config)
         self.backbone = TemporalConvolutionBackbone(config)
@@ -123,6 +113,11 @@ class TemporalConvolutionForPoseLifting(MirroredLifting, TemporalConvolutionPreT
         flip_indices = schema_for_config(config).flip_indices
         self.flip_indices = None if flip_indices is None else list(flip_indices)
         self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv1d) and module.bias is None:
+            init.kaiming_normal_(module.weight, nonlinearity="relu")
 
     @merge_with_config_defaults
     @capture_outputs
@@ -192,6 +187,3 @@ class TemporalConvolutionForPoseLifting(MirroredLifting, TemporalConvolutionPreT
             return mean_distance(predicted, target, weights)
         squared = F.mse_loss(predicted, target, reduction="none").mean((-2, -1))
         return (squared * weights).sum() / weights.sum().clamp(min=1)
-
-
-__all__ = ["TemporalConvolutionForPoseLifting", "TemporalConvolutionPreTrainedModel"]

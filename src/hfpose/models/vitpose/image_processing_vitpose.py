@@ -40,6 +40,3 @@ class ViTPoseImageProcessor(HeatmapImageProcessor):
     def to_dict(self) -> dict[str, Any]:
         """All settings, under the name of transformers' class, so that its Auto classes know what to load."""
         return {**super().to_dict(), "image_processor_type": self.transformers_name}
-
-
-__all__ = ["ViTPoseImageProcessor"]

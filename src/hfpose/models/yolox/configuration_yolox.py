@@ -38,6 +38,3 @@ class YOLOXConfig(LabeledConfig):
     num_neck_blocks: int = 1
     num_head_layers: int = 2
     strides: list[int] | tuple[int, ...] = (8, 16, 32)
-
-
-__all__ = ["YOLOXConfig"]

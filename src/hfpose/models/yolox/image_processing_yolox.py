@@ -44,6 +44,3 @@ class YOLOXImageProcessor(DetectionImageProcessor):
         best, labels = outputs.logits.float().sigmoid().max(dim=-1, keepdim=True)
         scores = best * outputs.objectness.float().sigmoid()[..., None]
         return torch.zeros_like(outputs.logits, dtype=scores.dtype).scatter_(-1, labels, scores)
-
-
-__all__ = ["YOLOXImageProcessor"]

@@ -10,7 +10,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.utils import ModelOutput
@@ -99,24 +98,7 @@ class YOLOXHead(nn.Module):
         return logits, boxes, objectness
 
 
-class YOLOXPreTrainedModel(ImageModel):
-    """Initialization and loading."""
-
-    config: YOLOXConfig
-    config_class = YOLOXConfig
-    base_model_prefix = "yolox"
-    _no_split_modules = ["PathAggregationNeck", "YOLOXHead"]
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, nn.Conv2d):
-            init.kaiming_uniform_(module.weight, a=5**0.5)
-        if isinstance(module, ScorePrediction) and module.bias is not None:
-            init.constant_(module.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
-
-
-class YOLOXForObjectDetection(YOLOXPreTrainedModel):
+class YOLOXForObjectDetection(ImageModel):
     """
     YOLOX with its detection head.
 
@@ -130,6 +112,11 @@ class YOLOXForObjectDetection(YOLOXPreTrainedModel):
     ```
     """
 
+    config: YOLOXConfig
+    config_class = YOLOXConfig
+    base_model_prefix = "yolox"
+    _no_split_modules = ["PathAggregationNeck", "YOLOXHead"]
+
     def __init__(self, config: YOLOXConfig) -> None:
         super().__init__(config)
         self.backbone = CSPDarknetBackbone(CSPDarknetBackboneConfig(**csp_backbone_arguments(config)))
@@ -142,6 +129,13 @@ class YOLOXForObjectDetection(YOLOXPreTrainedModel):
         )
         self.head = YOLOXHead(config)
         self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv2d):
+            init.kaiming_uniform_(module.weight, a=5**0.5)
+        if isinstance(module, ScorePrediction) and module.bias is not None:
+            init.constant_(module.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
 
     @can_return_tuple
     def forward(
@@ -178,6 +172,3 @@ class YOLOXForObjectDetection(YOLOXPreTrainedModel):
             pred_boxes=boxes,
             hidden_states=tuple(features) if wants_states else None,
         )
-
-
-__all__ = ["YOLOXForObjectDetection", "YOLOXObjectDetectionOutput", "YOLOXPreTrainedModel"]

@@ -59,6 +59,3 @@ class YOLOXPoseConfig(KeypointConfig):
     visibility_loss_weight: float = 1.0
     overlap_power: float = 0.5
     initializer_range: float = 0.02
-
-
-__all__ = ["YOLOXPoseConfig"]

@@ -12,6 +12,3 @@ class YOLOXPoseImageProcessor(LetterboxImageProcessor):
 
     def __init__(self, score_threshold: float = 0.01, **kwargs: Any) -> None:
         super().__init__(score_threshold=score_threshold, **kwargs)
-
-
-__all__ = ["YOLOXPoseImageProcessor"]

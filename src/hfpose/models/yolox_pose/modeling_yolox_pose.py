@@ -9,7 +9,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from transformers import AutoBackbone
 from transformers import initialization as init
@@ -109,24 +108,7 @@ class YOLOXPoseHead(nn.Module):
         }
 
 
-class YOLOXPosePreTrainedModel(ImageModel):
-    """Initialization and loading."""
-
-    config: YOLOXPoseConfig
-    config_class = YOLOXPoseConfig
-    base_model_prefix = "yolox_pose"
-    _no_split_modules = ["CSPStage", "PathAggregationNeck", "YOLOXPoseHead"]
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, nn.Conv2d):
-            init.kaiming_uniform_(module.weight, a=5**0.5)
-        if isinstance(module, ScorePrediction) and module.bias is not None:
-            init.constant_(module.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
-
-
-class YOLOXPoseForPoseEstimation(YOLOXPosePreTrainedModel):
+class YOLOXPoseForPoseEstimation(ImageModel):
     """
     YOLOX-Pose, which finds people and their keypoints in one pass.
 
@@ -142,6 +124,11 @@ class YOLOXPoseForPoseEstimation(YOLOXPosePreTrainedModel):
     ```
     """
 
+    config: YOLOXPoseConfig
+    config_class = YOLOXPoseConfig
+    base_model_prefix = "yolox_pose"
+    _no_split_modules = ["CSPStage", "PathAggregationNeck", "YOLOXPoseHead"]
+
     def __init__(self, config: YOLOXPoseConfig) -> None:
         super().__init__(config)
         self.backbone = AutoBackbone.from_config(config.backbone_config)
@@ -154,6 +141,13 @@ class YOLOXPoseForPoseEstimation(YOLOXPosePreTrainedModel):
         )
         self.head = YOLOXPoseHead(config)
         self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv2d):
+            init.kaiming_uniform_(module.weight, a=5**0.5)
+        if isinstance(module, ScorePrediction) and module.bias is not None:
+            init.constant_(module.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
 
     @can_return_tuple
     def forward(
@@ -190,6 +184,3 @@ class YOLOXPoseForPoseEstimation(YOLOXPosePreTrainedModel):
         if labels is not None:
             output.loss = yolox_pose_loss(self.config, output, regressions, points, scales, labels)
         return output
-
-
-__all__ = ["YOLOXPoseForPoseEstimation", "YOLOXPoseOutput", "YOLOXPosePreTrainedModel"]
