@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from hfpose.errors import InputError
-from hfpose.models.shared.detection import DetectionImageProcessor, flatten_levels, level_points
+from hfpose.models.shared.dense_prediction import anchor_points, flatten_levels
+from hfpose.models.shared.detection import DetectionImageProcessor
 
 
 @dataclass
@@ -90,5 +91,6 @@ def test_boxes_of_one_place_stay_together():
 
 
 def test_points_are_the_upper_left_corners_of_cells():
-    points = level_points([(1, 2), (1, 1)], (8, 16), torch.device("cpu"))
+    points, strides = anchor_points([torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 1, 1)], (8, 16))
     assert points.tolist() == [[0, 0], [8, 0], [0, 0]]
+    assert strides.tolist() == [8, 8, 16]

@@ -45,7 +45,7 @@ def test_every_place_has_two_squares_then_a_wide_and_a_high_anchor_for_each_rati
 
 def test_anchors_lie_around_the_centers_of_their_places():
     config = SSDLiteConfig(strides=(16,), anchor_min_sizes=(10,), anchor_max_sizes=(40,), anchor_ratios=((),))
-    anchors = make_anchors(config, [(2, 2)], torch.device("cpu"))
+    anchors = make_anchors(config, [torch.zeros(1, 1, 2, 2)])
     centers = [[8, 8], [8, 8], [24, 8], [24, 8], [8, 24], [8, 24], [24, 24], [24, 24]]
     assert anchors[:, :2].tolist() == centers
     assert anchors[:, 2].tolist() == [10, 20] * 4

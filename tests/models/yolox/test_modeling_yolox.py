@@ -11,7 +11,7 @@ import transformers
 from PIL import Image
 
 import hfpose
-from hfpose.models.shared.detection import decode_center_boxes, flatten_levels, level_points, level_strides
+from hfpose.models.shared.dense_prediction import anchor_points, decode_center_boxes, flatten_levels
 from hfpose.models.yolox.configuration_yolox import YOLOXConfig
 from hfpose.models.yolox.modeling_yolox import YOLOXForObjectDetection
 
@@ -26,9 +26,7 @@ def test_output_shapes(small_model):
 
 
 def decode_boxes(levels: list[torch.Tensor], strides: list[int]) -> torch.Tensor:
-    shapes, device = [(level.shape[-2], level.shape[-1]) for level in levels], torch.device("cpu")
-    points, scales = level_points(shapes, strides, device), level_strides(shapes, strides, device)
-    return decode_center_boxes(flatten_levels(levels), points, scales)
+    return decode_center_boxes(flatten_levels(levels), *anchor_points(levels, strides))
 
 
 def test_boxes_are_decoded_from_the_upper_left_corner_of_a_place():

@@ -58,20 +58,7 @@ class AssociativeEmbeddingHead(nn.Module):
 
 
 class AssociativeEmbeddingForPoseEstimation(ImageModel):
-    """
-    A backbone with heatmaps and tags.
-
-    Example:
-
-    ```python
-    >>> from hfpose import AssociativeEmbeddingForPoseEstimation, AssociativeEmbeddingImageProcessor
-
-    >>> model = AssociativeEmbeddingForPoseEstimation.from_pretrained(folder)
-    >>> processor = AssociativeEmbeddingImageProcessor.from_pretrained(folder)
-    >>> outputs = model(**processor(image, return_tensors="pt"), flip_test=True)
-    >>> people = processor.post_process_pose_estimation(outputs, target_sizes=[image.size[::-1]])
-    ```
-    """
+    """A backbone with heatmaps and tags; used as [`DEKRForPoseEstimation`]."""
 
     config: AssociativeEmbeddingConfig
     config_class = AssociativeEmbeddingConfig

@@ -106,20 +106,7 @@ class CIDHead(nn.Module):
 
 
 class CIDForPoseEstimation(ImageModel):
-    """
-    CID with its heads for centers and for single instances.
-
-    Example:
-
-    ```python
-    >>> from hfpose import CIDForPoseEstimation, CIDImageProcessor
-
-    >>> model = CIDForPoseEstimation.from_pretrained(folder)
-    >>> processor = CIDImageProcessor.from_pretrained(folder)
-    >>> outputs = model(**processor(image, return_tensors="pt"), flip_test=True)
-    >>> people = processor.post_process_pose_estimation(outputs, target_sizes=[image.size[::-1]])
-    ```
-    """
+    """CID with its heads for centers and for single instances; used as [`DEKRForPoseEstimation`]."""
 
     config: CIDConfig
     config_class = CIDConfig

@@ -182,20 +182,7 @@ class EDPoseDecoder(nn.Module):
 
 
 class EDPoseForPoseEstimation(Untrainable):
-    """
-    ED-Pose; it cannot be trained yet, as in the reference.
-
-    Example:
-
-    ```python
-    >>> from hfpose import EDPoseForPoseEstimation, EDPoseImageProcessor
-
-    >>> model = EDPoseForPoseEstimation.from_pretrained(folder)
-    >>> processor = EDPoseImageProcessor.from_pretrained(folder)
-    >>> outputs = model(**processor(image, return_tensors="pt"))
-    >>> people = processor.post_process_pose_estimation(outputs, target_sizes=[image.size[::-1]])
-    ```
-    """
+    """ED-Pose; used as [`RTMOForPoseEstimation`], but that it cannot be trained, as in the reference."""
 
     config: EDPoseConfig
     config_class = EDPoseConfig

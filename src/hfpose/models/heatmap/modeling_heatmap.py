@@ -72,20 +72,7 @@ class FeatureMapSelection(nn.Module):
 
 
 class HeatmapForPoseEstimation(ImageModel):
-    """
-    A backbone with a heatmap head.
-
-    Example:
-
-    ```python
-    >>> from hfpose import HeatmapForPoseEstimation, HeatmapImageProcessor
-
-    >>> model = HeatmapForPoseEstimation.from_pretrained(folder)
-    >>> processor = HeatmapImageProcessor.from_pretrained(folder)
-    >>> inputs = processor(image, boxes=[[[50, 20, 200, 400]]], return_tensors="pt")
-    >>> people = processor.post_process_pose_estimation(model(**inputs), boxes=[[[50, 20, 200, 400]]])
-    ```
-    """
+    """A backbone with a heatmap head; used as [`RTMPoseForPoseEstimation`]."""
 
     config: HeatmapConfig
     config_class = HeatmapConfig

@@ -96,20 +96,7 @@ def _places(count: int) -> Tensor:
 
 
 class RegressionForPoseEstimation(ImageModel):
-    """
-    A backbone with a head that regresses coordinates.
-
-    Example:
-
-    ```python
-    >>> from hfpose import RegressionForPoseEstimation, RegressionImageProcessor
-
-    >>> model = RegressionForPoseEstimation.from_pretrained(folder)
-    >>> processor = RegressionImageProcessor.from_pretrained(folder)
-    >>> inputs = processor(image, boxes=[[[50, 20, 200, 400]]], return_tensors="pt")
-    >>> people = processor.post_process_pose_estimation(model(**inputs), boxes=[[[50, 20, 200, 400]]])
-    ```
-    """
+    """A backbone with a head that regresses coordinates; used as [`RTMPoseForPoseEstimation`]."""
 
     config: RegressionConfig
     config_class = RegressionConfig

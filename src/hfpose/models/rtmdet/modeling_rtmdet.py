@@ -6,7 +6,6 @@ Source: Lyu et al., 2022, https://arxiv.org/abs/2212.07784; `mmdet.models.necks.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,11 +22,13 @@ from hfpose.models.shared.coco_labels import labels_in_pixels
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import conv_block, conv_stack
 from hfpose.models.shared.csp import PathAggregationNeck, csp_backbone_arguments
-from hfpose.models.shared.detection import flatten_levels, level_points
-from hfpose.models.shared.image_model import ImageModel
+from hfpose.models.shared.dense_prediction import (
+    DensePredictionModel,
+    ScorePrediction,
+    anchor_points,
+    flatten_levels,
+)
 from hfpose.models.shared.losses import detection_loss
-
-PRIOR_PROBABILITY = 0.01
 
 
 @dataclass
@@ -106,12 +107,8 @@ def _branch(config: RTMDetConfig) -> SharedConvBranch | SeparateConvBranch:
     )
 
 
-class ClassPrediction(nn.Conv2d):
-    """Predicts logits. A class of its own because transformers initializes only modules that hold parameters."""
-
-
 class BoxPrediction(nn.Conv2d):
-    """Predicts distances; a class of its own for its initialization too."""
+    """Predicts distances; a class of its own as `ScorePrediction` is."""
 
 
 class RTMDetHead(nn.Module):
@@ -124,7 +121,7 @@ class RTMDetHead(nn.Module):
 
         size, kernel = config.neck_size, config.prediction_kernel_size
         self.class_predictions = nn.ModuleList(
-            ClassPrediction(size, label_count(config), kernel, padding=kernel // 2) for _ in config.strides
+            ScorePrediction(size, label_count(config), kernel, padding=kernel // 2) for _ in config.strides
         )
         self.box_predictions = nn.ModuleList(
             BoxPrediction(size, 4, kernel, padding=kernel // 2) for _ in config.strides
@@ -149,7 +146,7 @@ class RTMDetHead(nn.Module):
         return logits, distances
 
 
-class RTMDetForObjectDetection(ImageModel):
+class RTMDetForObjectDetection(DensePredictionModel):
     """
     RTMDet with its detection head.
 
@@ -187,12 +184,8 @@ class RTMDetForObjectDetection(ImageModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, nn.Conv2d):
-            init.kaiming_uniform_(module.weight, a=5**0.5)
-        if isinstance(module, (ClassPrediction, BoxPrediction)):
+        if isinstance(module, (ScorePrediction, BoxPrediction)):
             init.normal_(module.weight, std=0.01)
-        if isinstance(module, ClassPrediction) and module.bias is not None:
-            init.constant_(module.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
 
     @can_return_tuple
     def forward(
@@ -211,15 +204,14 @@ class RTMDetForObjectDetection(ImageModel):
         """
         features = self.neck(self.backbone(pixel_values).feature_maps)
         logits, distances = self.head(features)
-        shapes = [(level.shape[-2], level.shape[-1]) for level in logits]
         sides = flatten_levels(distances)
-        points = level_points(shapes, self.config.strides, sides.device)
+        points, strides = anchor_points(logits, self.config.strides)
         boxes = torch.cat((points - sides[..., :2], points + sides[..., 2:]), dim=-1)
         flat_logits = flatten_levels(logits)
         loss = None
         if labels is not None:
             labels = labels_in_pixels(labels, pixel_values.shape[-2:])
-            loss = detection_loss(flat_logits, boxes, points, self._strides_of_places(shapes, points.device), labels)
+            loss = detection_loss(flat_logits, boxes, points, strides, labels)
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         return RTMDetObjectDetectionOutput(
             loss=loss,
@@ -227,8 +219,3 @@ class RTMDetForObjectDetection(ImageModel):
             pred_boxes=boxes,
             hidden_states=tuple(features) if wants_states else None,
         )
-
-    def _strides_of_places(self, shapes: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
-        """Stride (P,) of the level of each place, for levels of these (height, width)."""
-        places = torch.tensor([height * width for height, width in shapes], device=device)
-        return torch.tensor(self.config.strides, device=device).repeat_interleave(places)

@@ -5,7 +5,6 @@ Source: Lu et al., 2023, https://arxiv.org/abs/2312.07526; `mmpose.models.heads.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,12 +22,15 @@ from hfpose.models.rtmo.encoder_rtmo import ExactBuffers, RTMOEncoder, SinePosit
 from hfpose.models.rtmo.loss_rtmo import rtmo_loss
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import ConvNormAct
-from hfpose.models.shared.detection import decode_center_boxes, flatten_levels, level_points, level_strides
+from hfpose.models.shared.dense_prediction import (
+    DensePredictionModel,
+    ScorePrediction,
+    anchor_points,
+    decode_center_boxes,
+    flatten_levels,
+)
 from hfpose.models.shared.gated_attention import GatedAttentionUnit, init_gated_attention
-from hfpose.models.shared.image_model import ImageModel
 from hfpose.models.shared.losses import pairwise_overlap
-
-PRIOR_PROBABILITY = 0.01
 
 # Rounds of suppression before candidates are chosen; an even number never drops one that exact suppression would keep.
 _SUPPRESSION_ROUNDS = 4
@@ -76,10 +78,6 @@ class RTMOPlaces(NamedTuple):
     keypoints: Tensor | None
     points: Tensor
     strides: Tensor
-
-
-class ScorePrediction(nn.Conv2d):
-    """Predicts logits. A class of its own because transformers initializes only modules that hold parameters."""
 
 
 class RTMOHead(nn.Module):
@@ -255,7 +253,7 @@ def take(values: Tensor, indices: Tensor) -> Tensor:
     return values.gather(1, index)
 
 
-class RTMOForPoseEstimation(ImageModel):
+class RTMOForPoseEstimation(DensePredictionModel):
     """
     RTMO, which finds people and their keypoints in one pass.
 
@@ -286,11 +284,7 @@ class RTMOForPoseEstimation(ImageModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, nn.Conv2d):
-            init.kaiming_uniform_(module.weight, a=5**0.5)
         init_gated_attention(module)
-        if isinstance(module, ScorePrediction) and module.bias is not None:
-            init.constant_(module.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
         if isinstance(module, ExactBuffers):
             for name, value in module.fresh_buffers().items():
                 init.copy_(module.get_buffer(name), value)
@@ -326,14 +320,9 @@ class RTMOForPoseEstimation(ImageModel):
 
     def places(self, features: Sequence[Tensor], for_training: bool = False) -> RTMOPlaces:
         """What the head says of all places of the encoder's outputs."""
-        levels, strides = self.head(features, with_offsets=for_training), self.config.strides
-        shapes = [(level.shape[-2], level.shape[-1]) for level in levels["logits"]]
-        # The middle of the pixels that a place stands for.
-        points, scales = (
-            level_points(shapes, strides, features[0].device),
-            level_strides(shapes, strides, features[0].device),
-        )
-        points = points + (scales[:, None] - 1) / 2
+        levels = self.head(features, with_offsets=for_training)
+        points, scales = anchor_points(levels["logits"], self.config.strides)
+        points = points + (scales[:, None] - 1) / 2  # the middle of the pixels that a cell stands for
         keypoints = None
         if for_training:
             offsets = flatten_levels(levels["offsets"]).float().unflatten(-1, (-1, 2))

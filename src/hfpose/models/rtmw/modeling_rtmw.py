@@ -79,20 +79,7 @@ class RTMWHead(nn.Module):
 
 
 class RTMWForPoseEstimation(RTMPoseForPoseEstimation):
-    """
-    RTMW with its two-scale head; called as [`RTMPoseForPoseEstimation`], and its outputs are the same.
-
-    Example:
-
-    ```python
-    >>> from hfpose import RTMWForPoseEstimation, RTMWImageProcessor
-
-    >>> model = RTMWForPoseEstimation.from_pretrained(folder)
-    >>> processor = RTMWImageProcessor.from_pretrained(folder)
-    >>> inputs = processor(image, boxes=[[[50, 20, 200, 400]]], return_tensors="pt")
-    >>> people = processor.post_process_pose_estimation(model(**inputs), boxes=[[[50, 20, 200, 400]]])
-    ```
-    """
+    """RTMW with its two-scale head; called as [`RTMPoseForPoseEstimation`], and its outputs are the same."""
 
     config: RTMWConfig
     config_class = RTMWConfig

@@ -41,20 +41,7 @@ class SimCCHead(nn.Module):
 
 
 class SimCCForPoseEstimation(RTMPoseForPoseEstimation):
-    """
-    A backbone with a SimCC head. Arguments and outputs are those of [`RTMPoseForPoseEstimation`].
-
-    Example:
-
-    ```python
-    >>> from hfpose import SimCCForPoseEstimation, SimCCImageProcessor
-
-    >>> model = SimCCForPoseEstimation.from_pretrained(folder)
-    >>> processor = SimCCImageProcessor.from_pretrained(folder)
-    >>> inputs = processor(image, boxes=[[[50, 20, 200, 400]]], return_tensors="pt")
-    >>> people = processor.post_process_pose_estimation(model(**inputs), boxes=[[[50, 20, 200, 400]]])
-    ```
-    """
+    """A backbone with a SimCC head. Arguments and outputs are those of [`RTMPoseForPoseEstimation`]."""
 
     config: SimCCConfig  # type: ignore[assignment]
     config_class = SimCCConfig  # type: ignore[assignment]

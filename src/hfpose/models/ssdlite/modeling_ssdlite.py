@@ -21,7 +21,7 @@ from transformers.utils.generic import can_return_tuple
 from hfpose.models.backbones.mobilenet_v2 import MobileNetV2Backbone, MobileNetV2BackboneConfig, stage_channels
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import ConvNormAct, DepthwiseSeparableConv
-from hfpose.models.shared.detection import flatten_levels, level_points
+from hfpose.models.shared.dense_prediction import anchor_points, flatten_levels
 from hfpose.models.shared.untrainable import Untrainable
 from hfpose.models.ssdlite.configuration_ssdlite import SSDLiteConfig
 
@@ -145,22 +145,22 @@ def anchor_shapes(min_size: float, max_size: float, ratios: Sequence[float]) -> 
     return shapes
 
 
-def make_anchors(config: SSDLiteConfig, shapes: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
-    """Anchors (P, 4) as center x, center y, width, height in pixels, for levels of (height, width) `shapes`."""
-    levels = []
-    for shape, stride, min_size, max_size, ratios in zip(
-        shapes,
+def make_anchors(config: SSDLiteConfig, levels: Sequence[Tensor]) -> Tensor:
+    """Anchors (P, 4) as center x, center y, width, height in pixels, for feature maps [(B, C, h, w), ...]."""
+    anchors = []
+    for level, stride, min_size, max_size, ratios in zip(
+        levels,
         config.strides,
         config.anchor_min_sizes,
         config.anchor_max_sizes,
         config.anchor_ratios,
         strict=True,
     ):
-        centers = level_points([shape], [stride], device) + stride / 2
-        sizes = torch.tensor(anchor_shapes(min_size, max_size, ratios), device=device)
+        centers = anchor_points([level], [stride])[0] + stride / 2
+        sizes = torch.tensor(anchor_shapes(min_size, max_size, ratios), device=level.device)
         pairs = (centers[:, None].expand(-1, len(sizes), 2), sizes[None].expand(len(centers), -1, 2))
-        levels.append(torch.cat(pairs, dim=-1).flatten(0, 1))
-    return torch.cat(levels)
+        anchors.append(torch.cat(pairs, dim=-1).flatten(0, 1))
+    return torch.cat(anchors)
 
 
 def decode_boxes(regressions: Tensor, anchors: Tensor, scales: Sequence[float]) -> Tensor:
@@ -181,18 +181,7 @@ def decode_boxes(regressions: Tensor, anchors: Tensor, scales: Sequence[float]) 
 
 
 class SSDLiteForObjectDetection(Untrainable):
-    """
-    SSDLite with its detection head.
-
-    Example:
-
-    ```python
-    >>> import hfpose, transformers
-
-    >>> detector = transformers.pipeline("object-detection", model=folder)
-    >>> detector("photo.jpg")
-    ```
-    """
+    """SSDLite with its detection head; used as [`RTMDetForObjectDetection`]."""
 
     config: SSDLiteConfig
     config_class = SSDLiteConfig
@@ -227,8 +216,7 @@ class SSDLiteForObjectDetection(Untrainable):
         """
         features = self.neck(self.backbone(pixel_values, return_dict=True).feature_maps)
         logits, regressions = self.head(features)
-        shapes = [(level.shape[-2], level.shape[-1]) for level in features]
-        anchors = make_anchors(self.config, shapes, regressions[0].device)
+        anchors = make_anchors(self.config, regressions)
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         return SSDLiteObjectDetectionOutput(
             logits=flatten_levels(logits, label_count(self.config) + 1),

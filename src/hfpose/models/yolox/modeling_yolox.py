@@ -6,12 +6,10 @@ Source: Ge et al., 2021, https://arxiv.org/abs/2107.08430; `mmdet.models.backbon
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
-from transformers import initialization as init
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
@@ -20,12 +18,15 @@ from hfpose.models.shared.coco_labels import labels_in_pixels
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import ConvNormAct, conv_stack
 from hfpose.models.shared.csp import PathAggregationNeck, csp_backbone_arguments
-from hfpose.models.shared.detection import decode_center_boxes, flatten_levels, level_points, level_strides
-from hfpose.models.shared.image_model import ImageModel
+from hfpose.models.shared.dense_prediction import (
+    DensePredictionModel,
+    ScorePrediction,
+    anchor_points,
+    decode_center_boxes,
+    flatten_levels,
+)
 from hfpose.models.yolox.configuration_yolox import YOLOXConfig
 from hfpose.models.yolox.loss_yolox import yolox_loss
-
-PRIOR_PROBABILITY = 0.01
 
 
 @dataclass
@@ -46,13 +47,6 @@ class YOLOXObjectDetectionOutput(ModelOutput):
     objectness: Tensor | None = None
     pred_boxes: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
-
-
-class ScorePrediction(nn.Conv2d):
-    """Predicts logits. A class of its own because transformers initializes only modules that hold parameters."""
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, 1)
 
 
 class YOLOXHead(nn.Module):
@@ -76,9 +70,9 @@ class YOLOXHead(nn.Module):
         self.class_branch = branch()
         self.box_branch = branch()
         size, levels = config.neck_size, range(len(config.strides))
-        self.class_predictions = nn.ModuleList(ScorePrediction(size, label_count(config)) for _ in levels)
+        self.class_predictions = nn.ModuleList(ScorePrediction(size, label_count(config), 1) for _ in levels)
         self.box_predictions = nn.ModuleList(nn.Conv2d(size, 4, 1) for _ in levels)
-        self.objectness_predictions = nn.ModuleList(ScorePrediction(size, 1) for _ in levels)
+        self.objectness_predictions = nn.ModuleList(ScorePrediction(size, 1, 1) for _ in levels)
 
     def forward(self, feature_maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """
@@ -98,19 +92,8 @@ class YOLOXHead(nn.Module):
         return logits, boxes, objectness
 
 
-class YOLOXForObjectDetection(ImageModel):
-    """
-    YOLOX with its detection head.
-
-    Example:
-
-    ```python
-    >>> import hfpose, transformers
-
-    >>> detector = transformers.pipeline("object-detection", model=folder)
-    >>> detector("photo.jpg")
-    ```
-    """
+class YOLOXForObjectDetection(DensePredictionModel):
+    """YOLOX with its detection head; used as [`RTMDetForObjectDetection`]."""
 
     config: YOLOXConfig
     config_class = YOLOXConfig
@@ -130,13 +113,6 @@ class YOLOXForObjectDetection(ImageModel):
         self.head = YOLOXHead(config)
         self.post_init()
 
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, nn.Conv2d):
-            init.kaiming_uniform_(module.weight, a=5**0.5)
-        if isinstance(module, ScorePrediction) and module.bias is not None:
-            init.constant_(module.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
-
     @can_return_tuple
     def forward(
         self,
@@ -154,10 +130,7 @@ class YOLOXForObjectDetection(ImageModel):
         """
         features = self.neck(self.backbone(pixel_values).feature_maps)
         class_levels, box_levels, objectness_levels = self.head(features)
-        shapes = [(level.shape[-2], level.shape[-1]) for level in box_levels]
-        device = box_levels[0].device  # where the head is, in a model that is spread over devices
-        points = level_points(shapes, self.config.strides, device)
-        strides = level_strides(shapes, self.config.strides, device)
+        points, strides = anchor_points(box_levels, self.config.strides)
         logits, objectness = flatten_levels(class_levels), flatten_levels(objectness_levels)[..., 0]
         regressions = flatten_levels(box_levels).float()
         boxes, loss = decode_center_boxes(regressions, points, strides), None

@@ -5,13 +5,11 @@ Source: Maji et al., 2022, https://arxiv.org/abs/2204.06806; `mmpose.models.head
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 from transformers import AutoBackbone
-from transformers import initialization as init
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
@@ -19,12 +17,15 @@ from hfpose.models.backbones.csp_darknet import DarknetBlock
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import ConvNormAct
 from hfpose.models.shared.csp import PathAggregationNeck
-from hfpose.models.shared.detection import decode_center_boxes, flatten_levels, level_points, level_strides
-from hfpose.models.shared.image_model import ImageModel
+from hfpose.models.shared.dense_prediction import (
+    DensePredictionModel,
+    ScorePrediction,
+    anchor_points,
+    decode_center_boxes,
+    flatten_levels,
+)
 from hfpose.models.yolox_pose.configuration_yolox_pose import YOLOXPoseConfig
 from hfpose.models.yolox_pose.loss_yolox_pose import yolox_pose_loss
-
-PRIOR_PROBABILITY = 0.01
 
 
 @dataclass
@@ -49,10 +50,6 @@ class YOLOXPoseOutput(ModelOutput):
     pred_keypoints: Tensor | None = None
     keypoint_logits: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
-
-
-class ScorePrediction(nn.Conv2d):
-    """Predicts logits. A class of its own because transformers initializes only modules that hold parameters."""
 
 
 class YOLOXPoseHead(nn.Module):
@@ -108,21 +105,8 @@ class YOLOXPoseHead(nn.Module):
         }
 
 
-class YOLOXPoseForPoseEstimation(ImageModel):
-    """
-    YOLOX-Pose, which finds people and their keypoints in one pass.
-
-    Example:
-
-    ```python
-    >>> from hfpose import YOLOXPoseForPoseEstimation, YOLOXPoseImageProcessor
-
-    >>> model = YOLOXPoseForPoseEstimation.from_pretrained(folder)
-    >>> processor = YOLOXPoseImageProcessor.from_pretrained(folder)
-    >>> inputs = processor(image, return_tensors="pt")
-    >>> people = processor.post_process_pose_estimation(model(**inputs), target_sizes=[(height, width)])
-    ```
-    """
+class YOLOXPoseForPoseEstimation(DensePredictionModel):
+    """YOLOX-Pose, which finds people and their keypoints in one pass; used as [`RTMOForPoseEstimation`]."""
 
     config: YOLOXPoseConfig
     config_class = YOLOXPoseConfig
@@ -142,13 +126,6 @@ class YOLOXPoseForPoseEstimation(ImageModel):
         self.head = YOLOXPoseHead(config)
         self.post_init()
 
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, nn.Conv2d):
-            init.kaiming_uniform_(module.weight, a=5**0.5)
-        if isinstance(module, ScorePrediction) and module.bias is not None:
-            init.constant_(module.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
-
     @can_return_tuple
     def forward(
         self,
@@ -166,10 +143,8 @@ class YOLOXPoseForPoseEstimation(ImageModel):
             output_hidden_states: whether to return the outputs of the neck.
         """
         features = self.neck(self.backbone(pixel_values).feature_maps)
-        levels, strides = self.head(features), self.config.strides
-        shapes = [(level.shape[-2], level.shape[-1]) for level in levels["logits"]]
-        points = level_points(shapes, strides, pixel_values.device)
-        scales = level_strides(shapes, strides, pixel_values.device)
+        levels = self.head(features)
+        points, scales = anchor_points(levels["logits"], self.config.strides)
         regressions = flatten_levels(levels["boxes"]).float()
         offsets = flatten_levels(levels["offsets"]).float().unflatten(-1, (-1, 2))
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states

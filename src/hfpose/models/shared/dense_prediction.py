@@ -1,0 +1,78 @@
+"""Networks that predict at every anchor point of every feature level: RTMDet, YOLOX, YOLOX-Pose, RTMO."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from transformers import initialization as init
+
+from hfpose.models.shared.image_model import ImageModel
+
+PRIOR_PROBABILITY = 0.01
+
+
+class ScorePrediction(nn.Conv2d):
+    """Predicts logits. A class of its own because transformers initializes only modules that hold parameters."""
+
+
+class DensePredictionModel(ImageModel):
+    """Base of these models, whose fresh scores are `PRIOR_PROBABILITY` everywhere."""
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv2d):
+            init.kaiming_uniform_(module.weight, a=5**0.5)
+        if isinstance(module, ScorePrediction) and module.bias is not None:
+            init.constant_(module.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
+
+
+def anchor_points(levels: Sequence[Tensor], strides: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Top left corners (P, 2) in pixels and strides (P,) of the anchor points, one for each cell of the feature maps.
+
+    Args:
+        levels: [(B, C, h, w), ...], on whose device, as heads may be on another than the images, they are made.
+        strides: of the levels in pixels.
+    """
+    points, scales = [], []
+    for level, stride in zip(levels, strides, strict=True):
+        rows, columns = (torch.arange(side, device=level.device) for side in level.shape[-2:])
+        y, x = torch.meshgrid(rows, columns, indexing="ij")
+        points.append(torch.stack((x, y), -1).reshape(-1, 2) * stride)
+        scales.append(torch.full((len(points[-1]),), float(stride), device=level.device))
+    return torch.cat(points).float(), torch.cat(scales)
+
+
+def decode_center_boxes(regressions: Tensor, points: Tensor, strides: Tensor) -> Tensor:
+    """Boxes (B, P, 4) x1, y1, x2, y2 in pixels, as YOLOX, YOLOX-Pose and RTMO regress them.
+
+    Args:
+        regressions: (B, P, 4) the offset of a box's center from its point, and the logarithm of its width and height, in
+            units of the stride.
+        points: (P, 2) in pixels.
+        strides: (P,) in pixels.
+    """
+    offsets, log_sizes = regressions.float().chunk(2, dim=-1)
+    centers, sizes = offsets * strides[:, None] + points, log_sizes.exp() * strides[:, None]
+    return torch.cat((centers - sizes / 2, centers + sizes / 2), dim=-1)
+
+
+def flatten_levels(levels: Sequence[Tensor], num_values: int | None = None) -> Tensor:
+    """Feature maps as one tensor, level by level, row by row.
+
+    Args:
+        levels: (B, A * C, h, w), where each place holds A boxes; A may differ from level to level.
+        num_values: C; None for one box a place.
+
+    Returns:
+        (B, P, C), where P counts the boxes of all places.
+    """
+    return torch.cat(
+        [
+            level.flatten(2).transpose(1, 2).reshape(level.shape[0], -1, num_values or level.shape[1])
+            for level in levels
+        ],
+        dim=1,
+    )
