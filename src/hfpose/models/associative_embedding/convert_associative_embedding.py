@@ -14,7 +14,8 @@ from hfpose.models.associative_embedding.image_processing_associative_embedding 
     AssociativeEmbeddingImageProcessor,
 )
 from hfpose.models.associative_embedding.modeling_associative_embedding import AssociativeEmbeddingForPoseEstimation
-from hfpose.models.shared.bottom_up import bottom_up_arguments, bottom_up_processor_arguments, rename_estimator
+from hfpose.models.backbones import convert_estimator
+from hfpose.models.shared.bottom_up import bottom_up_arguments, bottom_up_processor_arguments
 from hfpose.models.shared.conversion import RenameRules, expect_settings
 
 MODEL_CLASS = AssociativeEmbeddingForPoseEstimation
@@ -26,11 +27,7 @@ RENAMES: RenameRules = (
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> AssociativeEmbeddingConfig:
-    """Configuration for the reference's settings of a bottom-up model with an `AssociativeEmbeddingHead`.
-
-    Raises:
-        ConfigError: for a setting that is not supported, or a schema with another number of keypoints.
-    """
+    """Configuration for the reference's settings of a bottom-up model with an `AssociativeEmbeddingHead`."""
     head = reference["head"]
     expect_settings("The head", head, {"type": "AssociativeEmbeddingHead", "tag_per_keypoint": True})
     expect_settings("The model", {"neck": reference.get("neck")}, {"neck": None})
@@ -54,11 +51,7 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
 
 
 def image_processor_from_reference(reference: Mapping[str, Any]) -> AssociativeEmbeddingImageProcessor:
-    """Image processor for the reference's settings.
-
-    Raises:
-        ConfigError: for a setting that is not supported.
-    """
+    """Image processor for the reference's settings."""
     test_cfg, decoder = reference.get("test_cfg") or {}, reference["head"]["decoder"]
     expect_settings("test_cfg", test_cfg, {"shift_heatmap": False})
     expect_settings("The decoder", decoder, {"type": "AssociativeEmbedding", "use_udp": False})
@@ -83,4 +76,4 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> AssociativeE
 
 def convert_state_dict(state_dict: Mapping[str, Tensor], config: AssociativeEmbeddingConfig) -> dict[str, Tensor]:
     """The reference's tensors under our names; takes the names from before MMPose 1.0 and those of today."""
-    return rename_estimator(state_dict, config, RENAMES)
+    return convert_estimator(state_dict, config, RENAMES)

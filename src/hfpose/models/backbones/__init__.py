@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedConfig
 
+    from hfpose.models.shared.conversion import RenameRules
+
 
 @dataclass(frozen=True)
 class BackboneFamily:
@@ -109,3 +111,11 @@ def convert_backbone(state_dict: Mapping[str, Tensor], config: PreTrainedConfig)
         converted = rename_state_dict(inner, module.RENAMES)
     others = {name: tensor for name, tensor in state_dict.items() if not name.startswith(prefix)}
     return {prefix + name: tensor for name, tensor in converted.items()} | others
+
+
+def convert_estimator(state_dict: Mapping[str, Tensor], config: Any, renames: RenameRules) -> dict[str, Tensor]:
+    """The tensors of an estimator with a `backbone_config` under our names: the backbone's by its own rules, then all others
+    by `renames`."""
+    from hfpose.models.shared.conversion import rename_state_dict
+
+    return rename_state_dict(convert_backbone(state_dict, config.backbone_config), renames)

@@ -74,10 +74,6 @@ RENAMES: RenameRules = (
 
 
 def config_from_reference(backbone: Mapping[str, Any]) -> AlexNetBackboneConfig:
-    """Configuration for the reference's `AlexNet` settings.
-
-    Raises:
-        ConfigError: for a setting that is not supported.
-    """
+    """Configuration for the reference's `AlexNet` settings."""
     expect_settings("AlexNet", backbone, {"num_classes": -1})
     return AlexNetBackboneConfig()

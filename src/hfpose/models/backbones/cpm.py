@@ -137,11 +137,7 @@ RENAMES: RenameRules = (
 
 
 def config_from_reference(backbone: Mapping[str, Any]) -> CPMBackboneConfig:
-    """Configuration for the reference's `CPM` settings.
-
-    Raises:
-        ConfigError: for a variant of the backbone that is not supported.
-    """
+    """Configuration for the reference's `CPM` settings."""
     count = backbone.get("num_stages", 6)
     outputs: dict[str, Any] = {"out_indices": list(range(1, count + 1))}
     return CPMBackboneConfig(

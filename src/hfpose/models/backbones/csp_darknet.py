@@ -89,11 +89,7 @@ RENAMES = CSP_RENAMES
 
 
 def config_from_reference(backbone: Mapping[str, Any]) -> CSPDarknetBackboneConfig:
-    """Configuration for the reference's `CSPDarknet` settings.
-
-    Raises:
-        ConfigError: for a variant of the backbone that is not supported.
-    """
+    """Configuration for the reference's `CSPDarknet` settings."""
     # `spp_kernal_sizes` is spelled like this.
     expect_settings("CSPDarknet", backbone, {"arch": "P5", "arch_ovewrite": None, "spp_kernal_sizes": POOL_SIZES})
     return CSPDarknetBackboneConfig(**csp_arguments(backbone, "Swish"))

@@ -81,11 +81,7 @@ RENAMES = CSP_RENAMES
 
 
 def config_from_reference(backbone: Mapping[str, Any]) -> CSPNeXtBackboneConfig:
-    """Configuration for the reference's `CSPNeXt` settings.
-
-    Raises:
-        ConfigError: for a variant of the backbone that is not supported.
-    """
+    """Configuration for the reference's `CSPNeXt` settings."""
     expect_settings("CSPNeXt", backbone, {"arch_ovewrite": None, "spp_kernel_sizes": POOL_SIZES})
     if backbone.get("arch", "P5") not in STAGE_DEPTHS:
         raise ConfigError(

@@ -151,11 +151,7 @@ def convert_state_dict(state_dict: Mapping[str, Tensor], config: HourglassBackbo
 
 
 def config_from_reference(backbone: Mapping[str, Any]) -> HourglassBackboneConfig:
-    """Configuration for the reference's `HourglassNet` settings.
-
-    Raises:
-        ConfigError: for a variant of the backbone that is not supported.
-    """
+    """Configuration for the reference's `HourglassNet` settings."""
     levels = backbone.get("downsample_times", 5) + 1
     count = backbone.get("num_stacks", 2)
     outputs: dict[str, Any] = {"out_indices": list(range(1, count + 1))}

@@ -209,11 +209,7 @@ def convert_state_dict(state_dict: Mapping[str, Tensor], config: HRFormerBackbon
 
 
 def config_from_reference(backbone: Mapping[str, Any]) -> HRFormerBackboneConfig:
-    """Configuration for the reference's `HRFormer` settings.
-
-    Raises:
-        ConfigError: for a variant of the backbone that is not supported.
-    """
+    """Configuration for the reference's `HRFormer` settings."""
     extra = backbone["extra"]
     expect_settings("HRFormer.extra", extra, {"with_rpe": True, "with_pad_mask": False})
     stages = [extra[f"stage{i}"] for i in range(1, 5)]

@@ -248,11 +248,7 @@ RENAMES: RenameRules = (
 
 
 def config_from_reference(backbone: Mapping[str, Any]) -> HRNetBackboneConfig:
-    """Configuration for the reference's `HRNet` settings.
-
-    Raises:
-        ConfigError: for a variant of the backbone that is not supported.
-    """
+    """Configuration for the reference's `HRNet` settings."""
     arguments = stage_arguments(backbone)
     if unknown := set(arguments["stage_block_types"]) - set(EXPANSIONS):
         raise ConfigError(f"HRNet blocks {sorted(unknown)} are not supported; known ones are {', '.join(EXPANSIONS)}.")

@@ -259,11 +259,7 @@ RENAMES: RenameRules = (
 
 
 def config_from_reference(backbone: Mapping[str, Any]) -> LiteHRNetBackboneConfig:
-    """Configuration for the reference's `LiteHRNet` settings.
-
-    Raises:
-        ConfigError: for a variant of the backbone that is not supported.
-    """
+    """Configuration for the reference's `LiteHRNet` settings."""
     extra = backbone["extra"]
     stages, stem = extra["stages_spec"], extra["stem"]
     count, reductions = extra["num_stages"], stages["reduce_ratios"]

@@ -133,11 +133,7 @@ RENAMES: RenameRules = (
 
 
 def config_from_reference(backbone: Mapping[str, Any]) -> MobileNetV2BackboneConfig:
-    """Configuration for the reference's `MobileNetV2` settings.
-
-    Raises:
-        ConfigError: for a setting that is not supported.
-    """
+    """Configuration for the reference's `MobileNetV2` settings."""
     expect_settings("MobileNetV2", backbone, {"conv_cfg": None})
     arguments: dict[str, Any] = layer_arguments(backbone, "ReLU6", 1e-5)
     arguments["out_indices"] = [index + 1 for index in backbone.get("out_indices", (7,))]

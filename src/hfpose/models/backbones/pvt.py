@@ -200,11 +200,7 @@ def convert_state_dict(state_dict: Mapping[str, Tensor], config: PVTBackboneConf
 
 
 def config_from_reference(backbone: Mapping[str, Any]) -> PVTBackboneConfig:
-    """Configuration for the reference's settings of a `PyramidVisionTransformer` of version 1 or 2.
-
-    Raises:
-        ConfigError: for a setting that is not supported.
-    """
+    """Configuration for the reference's settings of a `PyramidVisionTransformer` of version 1 or 2."""
     is_second = backbone["type"] == "PyramidVisionTransformerV2"
     expect_settings(backbone["type"], backbone, {"drop_rate": 0.0, "attn_drop_rate": 0.0, "act_cfg": {"type": "GELU"}})
     depths = tuple(backbone.get("num_layers", (3, 4, 6, 3)))

@@ -273,11 +273,7 @@ def convert_state_dict(state_dict: Mapping[str, Tensor], config: ResNetBackboneC
 
 
 def config_from_reference(backbone: Mapping[str, Any]) -> ResNetBackboneConfig:
-    """Configuration for the reference's settings of a `ResNet` or one of its descendants.
-
-    Raises:
-        ConfigError: for a setting that is not supported.
-    """
+    """Configuration for the reference's settings of a `ResNet` or one of its descendants."""
     kind, depth = backbone["type"], backbone["depth"]
     if depth not in _KNOWN_DEPTHS[kind]:
         known = ", ".join(map(str, _KNOWN_DEPTHS[kind]))

@@ -124,11 +124,7 @@ RENAMES: RenameRules = (
 
 
 def config_from_reference(backbone: Mapping[str, Any]) -> ShuffleNetV1BackboneConfig:
-    """Configuration for the reference's `ShuffleNetV1` settings.
-
-    Raises:
-        ConfigError: for a setting that is not supported.
-    """
+    """Configuration for the reference's `ShuffleNetV1` settings."""
     expect_settings("ShuffleNetV1", backbone, {"conv_cfg": None})
     arguments: dict[str, Any] = layer_arguments(backbone, "ReLU", 1e-5)
     arguments["out_indices"] = [index + 1 for index in backbone.get("out_indices", (2,))]

@@ -117,11 +117,7 @@ RENAMES: RenameRules = (
 
 
 def config_from_reference(backbone: Mapping[str, Any]) -> ShuffleNetV2BackboneConfig:
-    """Configuration for the reference's `ShuffleNetV2` settings.
-
-    Raises:
-        ConfigError: for a setting that is not supported.
-    """
+    """Configuration for the reference's `ShuffleNetV2` settings."""
     expect_settings("ShuffleNetV2", backbone, {"conv_cfg": None})
     width = float(backbone.get("widen_factor", 1.0))
     if width not in CHANNELS:

@@ -246,11 +246,7 @@ def convert_state_dict(state_dict: Mapping[str, Tensor], config: SwinBackboneCon
 
 
 def config_from_reference(backbone: Mapping[str, Any]) -> SwinBackboneConfig:
-    """Configuration for the reference's `SwinTransformer` settings.
-
-    Raises:
-        ConfigError: for a setting that is not supported.
-    """
+    """Configuration for the reference's `SwinTransformer` settings."""
     patch_size = backbone.get("patch_size", 4)
     depths = tuple(backbone.get("depths", (2, 2, 6, 2)))
     expect_settings(

@@ -88,11 +88,7 @@ def convert_state_dict(state_dict: Mapping[str, Tensor], config: VGGBackboneConf
 
 
 def config_from_reference(backbone: Mapping[str, Any]) -> VGGBackboneConfig:
-    """Configuration for the reference's `VGG` settings.
-
-    Raises:
-        ConfigError: for a setting that is not supported.
-    """
+    """Configuration for the reference's `VGG` settings."""
     if backbone["depth"] not in DEPTHS:
         raise ConfigError(f"A VGG of depth {backbone['depth']} is not supported, only {', '.join(map(str, DEPTHS))}.")
     depths = DEPTHS[backbone["depth"]][: backbone.get("num_stages", 5)]

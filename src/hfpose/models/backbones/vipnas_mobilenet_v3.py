@@ -122,11 +122,7 @@ def convert_state_dict(state_dict: Mapping[str, Tensor], config: ViPNASMobileNet
 
 
 def config_from_reference(backbone: Mapping[str, Any]) -> ViPNASMobileNetV3BackboneConfig:
-    """Configuration for the reference's `ViPNAS_MobileNetV3` settings.
-
-    Raises:
-        ConfigError: for a setting that is not supported.
-    """
+    """Configuration for the reference's `ViPNAS_MobileNetV3` settings."""
     names = {"wid": "hidden_sizes", "ks": "kernel_sizes", "stride": "strides"}
     arguments: dict[str, Any] = {ours: backbone[name] for name, ours in names.items() if name in backbone}
     names = {"expan": "expansions", "dep": "depths", "group": "groups", "att": "has_attention"}

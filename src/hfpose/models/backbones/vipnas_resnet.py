@@ -143,11 +143,7 @@ RENAMES: RenameRules = (
 
 
 def config_from_reference(backbone: Mapping[str, Any]) -> ViPNASResNetBackboneConfig:
-    """Configuration for the reference's `ViPNAS_ResNet` settings.
-
-    Raises:
-        ConfigError: for a setting that is not supported.
-    """
+    """Configuration for the reference's `ViPNAS_ResNet` settings."""
     num_stages = backbone.get("num_stages", 4)
     expect_settings(
         "ViPNAS_ResNet",

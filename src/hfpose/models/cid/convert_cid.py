@@ -8,10 +8,11 @@ from typing import Any
 from torch import Tensor
 
 from hfpose.keypoints import KeypointSchema
+from hfpose.models.backbones import convert_estimator
 from hfpose.models.cid.configuration_cid import CIDConfig
 from hfpose.models.cid.image_processing_cid import CIDImageProcessor
 from hfpose.models.cid.modeling_cid import CIDForPoseEstimation
-from hfpose.models.shared.bottom_up import bottom_up_arguments, bottom_up_processor_arguments, rename_estimator
+from hfpose.models.shared.bottom_up import bottom_up_arguments, bottom_up_processor_arguments
 from hfpose.models.shared.branches import expect_concatenation
 from hfpose.models.shared.conversion import RenameRules, expect_settings
 
@@ -37,11 +38,7 @@ RENAMES: RenameRules = (
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> CIDConfig:
-    """Configuration for the reference's settings of a bottom-up model with a `CIDHead`.
-
-    Raises:
-        ConfigError: for a setting that is not supported, or a schema with another number of keypoints.
-    """
+    """Configuration for the reference's settings of a bottom-up model with a `CIDHead`."""
     head, test_cfg = reference["head"], reference.get("test_cfg") or {}
     expect_settings("The head", head, {"type": "CIDHead"})
     expect_concatenation(reference)
@@ -64,11 +61,7 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
 
 
 def image_processor_from_reference(reference: Mapping[str, Any]) -> CIDImageProcessor:
-    """Image processor for the reference's settings.
-
-    Raises:
-        ConfigError: for a setting that is not supported.
-    """
+    """Image processor for the reference's settings."""
     test_cfg = reference.get("test_cfg") or {}
     expect_settings("test_cfg", test_cfg, {"shift_heatmap": False})
     codec = reference["head"]["decoder"]
@@ -83,4 +76,4 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> CIDImageProc
 
 def convert_state_dict(state_dict: Mapping[str, Tensor], config: CIDConfig) -> dict[str, Tensor]:
     """The reference's tensors under our names; takes the names from before MMPose 1.0 and those of today."""
-    return rename_estimator(state_dict, config, RENAMES)
+    return convert_estimator(state_dict, config, RENAMES)

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from hfpose.keypoints import KeypointSchema
+from hfpose.models.backbones import convert_estimator
 from hfpose.models.dekr.configuration_dekr import DEKRConfig
 from hfpose.models.dekr.image_processing_dekr import DEKRImageProcessor
 from hfpose.models.dekr.modeling_dekr import DEKRForPoseEstimation
-from hfpose.models.shared.bottom_up import bottom_up_arguments, bottom_up_processor_arguments, rename_estimator
+from hfpose.models.shared.bottom_up import bottom_up_arguments, bottom_up_processor_arguments
 from hfpose.models.shared.branches import expect_concatenation
 from hfpose.models.shared.conversion import RenameRules, expect_settings
 from hfpose.models.shared.residual import RESIDUAL_RENAMES
@@ -36,11 +37,7 @@ RENAMES: RenameRules = (
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> DEKRConfig:
-    """Configuration for the reference's settings of a bottom-up model with a `DEKRHead`.
-
-    Raises:
-        ConfigError: for a setting that is not supported, or a schema with another number of keypoints.
-    """
+    """Configuration for the reference's settings of a bottom-up model with a `DEKRHead`."""
     head = reference["head"]
     expect_settings("The head", head, {"type": "DEKRHead"})
     expect_concatenation(reference)
@@ -95,7 +92,7 @@ def convert_state_dict(state_dict: Mapping[str, Tensor], config: DEKRConfig) -> 
     is_old = any(".offset_conv_layers." in name for name in state_dict)
     # The steps of a 3x3 kernel; not learned.
     state_dict = {name: tensor for name, tensor in state_dict.items() if not name.endswith(".regular_matrix")}
-    renamed = rename_estimator(state_dict, config, RENAMES)
+    renamed = convert_estimator(state_dict, config, RENAMES)
     if is_old:
         for part in ("weight", "bias"):
             heatmaps = renamed[f"head.heatmaps.2.{part}"]

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from hfpose.errors import ConfigError
 from hfpose.keypoints import KeypointSchema
+from hfpose.models.backbones import convert_estimator
 from hfpose.models.edpose.configuration_edpose import EDPoseConfig
 from hfpose.models.edpose.image_processing_edpose import EDPoseImageProcessor
 from hfpose.models.edpose.modeling_edpose import EDPoseForPoseEstimation
-from hfpose.models.shared.bottom_up import bottom_up_arguments, rename_estimator
+from hfpose.models.shared.bottom_up import bottom_up_arguments
 from hfpose.models.shared.conversion import RenameRules, expect_settings, normalization_arguments
 
 MODEL_CLASS = EDPoseForPoseEstimation
@@ -57,11 +58,7 @@ RENAMES: RenameRules = (
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> EDPoseConfig:
-    """Configuration for the reference's settings of a model with an `EDPoseHead`.
-
-    Raises:
-        ConfigError: for a setting that is not supported, or a schema with another number of keypoints.
-    """
+    """Configuration for the reference's settings of a model with an `EDPoseHead`."""
     head, neck = reference["head"], reference.get("neck") or {}
     expect_settings("The head", head, {"type": "EDPoseHead", "as_two_stage": True})
     expect_settings("The neck", {"type": neck.get("type")}, {"type": "ChannelMapper"})
@@ -99,11 +96,7 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
 
 
 def image_processor_from_reference(reference: Mapping[str, Any]) -> EDPoseImageProcessor:
-    """Image processor for the reference's settings.
-
-    Raises:
-        ConfigError: for a setting that is not supported.
-    """
+    """Image processor for the reference's settings."""
     steps = reference.get("test_pipeline") or ()
     resize = next((step for step in steps if step["type"].endswith("BottomupRandomChoiceResize")), None)
     if resize is None or len(resize.get("scales") or ()) != 1:
@@ -127,7 +120,7 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> EDPoseImageP
 def convert_state_dict(state_dict: Mapping[str, Tensor], config: EDPoseConfig) -> dict[str, Tensor]:
     """The reference's tensors under our names, without those that inference does not use."""
     used = {name: tensor for name, tensor in state_dict.items() if not UNUSED.match(name)}
-    renamed = rename_estimator(used, config, RENAMES)
+    renamed = convert_estimator(used, config, RENAMES)
     last = f"decoder.places.{config.num_decoder_layers - config.num_box_layers}."
     return {
         f"decoder.first_places.{name.removeprefix(last)}" if name.startswith(last) else name: tensor

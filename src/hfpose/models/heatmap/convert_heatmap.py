@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
-from transformers import PreTrainedConfig
 
 from hfpose.errors import ConfigError
 from hfpose.keypoints import KeypointSchema
-from hfpose.models.backbones import backbone_from_reference, convert_backbone
+from hfpose.models.backbones import backbone_from_reference, convert_estimator
 from hfpose.models.heatmap.configuration_heatmap import HeatmapConfig
 from hfpose.models.heatmap.image_processing_heatmap import HeatmapImageProcessor
 from hfpose.models.heatmap.modeling_heatmap import HeatmapForPoseEstimation
@@ -20,7 +19,6 @@ from hfpose.models.shared.conversion import (
     expect_settings,
     keypoint_arguments,
     normalization_arguments,
-    rename_state_dict,
 )
 from hfpose.models.shared.heatmap_head import DECONVOLUTIONS, HEATMAP_HEAD_RENAMES, heatmap_head_arguments
 from hfpose.models.shared.heatmaps import DARK, MEGVII, QUARTER, RADIUS_FACTOR, UDP, UDP_COMBINED
@@ -44,11 +42,7 @@ RENAMES: RenameRules = (
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> HeatmapConfig:
-    """Configuration for the reference's settings of a top-down model with a head that predicts heatmaps.
-
-    Raises:
-        ConfigError: for a setting that is not supported, or a schema with another number of keypoints.
-    """
+    """Configuration for the reference's settings of a top-down model with a head that predicts heatmaps."""
     head, decoder = reference["head"], reference["head"]["decoder"]
     encoding = reference_decoding(decoder)
     width, height = decoder["input_size"]
@@ -107,11 +101,7 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> HeatmapImage
 
 
 def heatmap_processor_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
-    """`HeatmapImageProcessor` arguments for the reference's settings of a top-down model that predicts heatmaps.
-
-    Raises:
-        ConfigError: for a setting that is not supported.
-    """
+    """`HeatmapImageProcessor` arguments for the reference's settings of a top-down model that predicts heatmaps."""
     decoder = reference["head"]["decoder"]
     test_cfg = reference.get("test_cfg") or {}
     decoding = reference_decoding(decoder)
@@ -131,11 +121,7 @@ def heatmap_processor_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def reference_decoding(decoder: Mapping[str, Any]) -> str:
-    """How the heatmaps of the reference's codec are decoded, see `decode_heatmaps`.
-
-    Raises:
-        ConfigError: for a codec that is not supported.
-    """
+    """How the heatmaps of the reference's codec are decoded, see `decode_heatmaps`."""
     kind = decoder["type"]
     if kind == "UDPHeatmap":
         types = {"gaussian": UDP, "combined": UDP_COMBINED}
@@ -151,9 +137,7 @@ def reference_decoding(decoder: Mapping[str, Any]) -> str:
 
 def convert_state_dict(state_dict: Mapping[str, Tensor], config: HeatmapConfig) -> dict[str, Tensor]:
     """The reference's tensors under our names, also those of heads from before version 1 of the reference."""
-    renamed = rename_state_dict(state_dict, (*_old_final_layers(config), *RENAMES))
-    assert isinstance(config.backbone_config, PreTrainedConfig)  # made of a dict or of nothing by transformers
-    return convert_backbone(renamed, config.backbone_config)
+    return convert_estimator(state_dict, config, (*_old_final_layers(config), *RENAMES))
 
 
 def _old_final_layers(config: HeatmapConfig) -> RenameRules:

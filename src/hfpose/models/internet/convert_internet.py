@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
-from transformers import PreTrainedConfig
 
 from hfpose.keypoints import KeypointSchema, load_schema
-from hfpose.models.backbones import backbone_from_reference, convert_backbone
+from hfpose.models.backbones import backbone_from_reference, convert_estimator
 from hfpose.models.internet.configuration_internet import NUM_HANDS, InterNetConfig
 from hfpose.models.internet.image_processing_internet import InterNetImageProcessor
 from hfpose.models.internet.modeling_internet import InterNetForHandPose
@@ -19,7 +18,6 @@ from hfpose.models.shared.conversion import (
     expect_settings,
     keypoint_arguments,
     normalization_arguments,
-    rename_state_dict,
 )
 
 MODEL_CLASS = InterNetForHandPose
@@ -43,11 +41,7 @@ _RENAMES: RenameRules = (
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> InterNetConfig:
-    """Configuration for the reference's settings of a top-down model with an `InternetHead`.
-
-    Raises:
-        ConfigError: for a setting that is not supported, or a schema with another number of keypoints.
-    """
+    """Configuration for the reference's settings of a top-down model with an `InternetHead`."""
     head, decoder = reference["head"], reference["head"]["decoder"]
     expect_settings("The head", head, {"type": "InternetHead"})
     expect_settings("The codec", decoder, {"type": "Hand3DHeatmap", "joint_indices": None})
@@ -87,5 +81,4 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> InterNetImag
 
 def convert_state_dict(state_dict: Mapping[str, Tensor], config: InterNetConfig) -> dict[str, Tensor]:
     """The reference's tensors under our names; takes the names of 2021 (`keypoint_head.`) and of today (`head.`)."""
-    assert isinstance(config.backbone_config, PreTrainedConfig)  # made of a dict or of nothing by transformers
-    return convert_backbone(rename_state_dict(state_dict, _RENAMES), config.backbone_config)
+    return convert_estimator(state_dict, config, _RENAMES)

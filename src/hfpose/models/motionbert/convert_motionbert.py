@@ -37,11 +37,7 @@ _RENAMES: RenameRules = (
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None = None) -> MotionBertConfig:
-    """Configuration for the reference's `DSTFormer` with a `MotionRegressionHead`.
-
-    Raises:
-        ConfigError: for settings that are not supported.
-    """
+    """Configuration for the reference's `DSTFormer` with a `MotionRegressionHead`."""
     backbone, head = reference["backbone"], reference["head"]
     expect_settings("The backbone", backbone, {"type": "DSTFormer", "qk_scale": None})
     expect_settings("The head", head, {"type": "MotionRegressionHead", "out_channels": 3})
@@ -69,11 +65,7 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
 
 
 def image_processor_from_reference(reference: Mapping[str, Any]) -> MotionBertImageProcessor:
-    """Processor for the reference's `MotionBERTLabel` codec.
-
-    Raises:
-        ConfigError: for settings that are not supported.
-    """
+    """Processor for the reference's `MotionBERTLabel` codec."""
     codec = reference["head"].get("decoder") or {}
     expect_settings(
         "The codec",

@@ -7,11 +7,10 @@ from math import prod
 from typing import Any
 
 from torch import Tensor
-from transformers import PreTrainedConfig
 
 from hfpose.errors import ConfigError
 from hfpose.keypoints import KeypointSchema
-from hfpose.models.backbones import backbone_from_reference, convert_backbone
+from hfpose.models.backbones import backbone_from_reference, convert_estimator
 from hfpose.models.regression.configuration_regression import COORDINATES, DSNT, INTEGRAL, RLE, RegressionConfig
 from hfpose.models.regression.image_processing_regression import RegressionImageProcessor
 from hfpose.models.regression.modeling_regression import RegressionForPoseEstimation
@@ -21,7 +20,6 @@ from hfpose.models.shared.conversion import (
     expect_settings,
     keypoint_arguments,
     normalization_arguments,
-    rename_state_dict,
 )
 from hfpose.models.shared.heatmap_head import HEATMAP_HEAD_RENAMES, heatmap_head_arguments
 
@@ -44,11 +42,7 @@ _CONSTANTS = (".flow_model.loc", ".flow_model.cov", ".flow_model.mask")
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> RegressionConfig:
-    """Configuration for the reference's settings of a top-down model that regresses coordinates.
-
-    Raises:
-        ConfigError: for a setting that is not supported, or a schema with another number of keypoints.
-    """
+    """Configuration for the reference's settings of a top-down model that regresses coordinates."""
     head, decoder = reference["head"], reference["head"]["decoder"]
     if head["type"] not in _HEAD_TYPES:
         raise ConfigError(f"The head {head['type']} is not supported here; known ones are {', '.join(_HEAD_TYPES)}.")
@@ -108,5 +102,4 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> RegressionIm
 def convert_state_dict(state_dict: Mapping[str, Tensor], config: RegressionConfig) -> dict[str, Tensor]:
     """The reference's tensors under our names, without those that are the same in every model."""
     used = {name: tensor for name, tensor in state_dict.items() if not name.endswith(_CONSTANTS)}
-    assert isinstance(config.backbone_config, PreTrainedConfig)  # made of a dict or of nothing by transformers
-    return convert_backbone(rename_state_dict(used, RENAMES), config.backbone_config)
+    return convert_estimator(used, config, RENAMES)

@@ -41,11 +41,7 @@ SHARED_RENAMES: RenameRules = (
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None = None) -> RTMDetConfig:
-    """Configuration for the reference's settings of a detector with an `RTMDetSepBNHead`.
-
-    Raises:
-        ConfigError: for a setting that is not supported.
-    """
+    """Configuration for the reference's settings of a detector with an `RTMDetSepBNHead`."""
     backbone, neck, head = reference["backbone"], reference["neck"], reference["bbox_head"]
     backbone_config = backbone_from_reference(backbone)
     shared = {name: backbone.get(name, default) for name, default in (("expand_ratio", 0.5), ("use_depthwise", False))}

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
-from transformers import PreTrainedConfig
 
 from hfpose.keypoints import KeypointSchema
-from hfpose.models.backbones import backbone_from_reference, convert_backbone
+from hfpose.models.backbones import backbone_from_reference, convert_estimator
 from hfpose.models.rtmo.configuration_rtmo import RTMOConfig
 from hfpose.models.rtmo.image_processing_rtmo import RTMOImageProcessor
 from hfpose.models.rtmo.modeling_rtmo import RTMOForPoseEstimation
@@ -21,7 +20,6 @@ from hfpose.models.shared.conversion import (
     keypoint_arguments,
     layer_arguments,
     letterbox_arguments,
-    rename_state_dict,
 )
 
 MODEL_CLASS = RTMOForPoseEstimation
@@ -73,11 +71,7 @@ _OF_THE_SCHEMA = ("head.loss_oks.sigmas", "head.assigner.oks_calculator.sigmas")
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> RTMOConfig:
-    """Configuration for the reference's settings of a model with an `RTMOHead`.
-
-    Raises:
-        ConfigError: for a setting that is not supported, or a schema with another number of keypoints.
-    """
+    """Configuration for the reference's settings of a model with an `RTMOHead`."""
     head = reference["head"]
     return RTMOConfig(
         backbone_config=backbone_from_reference(reference["backbone"]),
@@ -180,9 +174,8 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> RTMOImagePro
 
 def convert_state_dict(state_dict: Mapping[str, Tensor], config: RTMOConfig) -> dict[str, Tensor]:
     """The reference's tensors under our names."""
-    assert isinstance(config.backbone_config, PreTrainedConfig)  # made of a dict or of nothing by transformers
     kept = {name: tensor for name, tensor in state_dict.items() if name not in _OF_THE_SCHEMA}
-    renamed = rename_state_dict(convert_backbone(kept, config.backbone_config), RENAMES)
+    renamed = convert_estimator(kept, config, RENAMES)
     return {
         part_name: part
         for name, tensor in renamed.items()

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
-from transformers import PreTrainedConfig
 
 from hfpose.errors import ConfigError
 from hfpose.keypoints import KeypointSchema
-from hfpose.models.backbones import backbone_from_reference, convert_backbone
+from hfpose.models.backbones import backbone_from_reference, convert_estimator
 from hfpose.models.rtmpose.configuration_rtmpose import RTMPoseConfig
 from hfpose.models.rtmpose.image_processing_rtmpose import RTMPoseImageProcessor
 from hfpose.models.rtmpose.modeling_rtmpose import RTMPoseForPoseEstimation
@@ -21,7 +20,6 @@ from hfpose.models.shared.conversion import (
     expect_settings,
     keypoint_arguments,
     normalization_arguments,
-    rename_state_dict,
 )
 
 MODEL_CLASS = RTMPoseForPoseEstimation
@@ -41,11 +39,7 @@ RENAMES: RenameRules = (
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> RTMPoseConfig:
-    """Configuration for the reference's settings of a top-down model with an `RTMCCHead`.
-
-    Raises:
-        ConfigError: for a setting that is not supported, or a schema with another number of keypoints.
-    """
+    """Configuration for the reference's settings of a top-down model with an `RTMCCHead`."""
     expect_settings("RTMPose", {"neck": reference.get("neck")}, {"neck": None})
     return RTMPoseConfig(
         backbone_config=backbone_from_reference({**reference["backbone"], "out_indices": (4,)}),
@@ -137,5 +131,4 @@ def crop_decoding_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
 
 def convert_state_dict(state_dict: Mapping[str, Tensor], config: RTMPoseConfig) -> dict[str, Tensor]:
     """The reference's tensors under our names."""
-    assert isinstance(config.backbone_config, PreTrainedConfig)  # made of a dict or of nothing by transformers
-    return rename_state_dict(convert_backbone(state_dict, config.backbone_config), RENAMES)
+    return convert_estimator(state_dict, config, RENAMES)

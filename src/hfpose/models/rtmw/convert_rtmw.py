@@ -6,17 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
-from transformers import PreTrainedConfig
 
 from hfpose.errors import ConfigError
 from hfpose.keypoints import KeypointSchema
-from hfpose.models.backbones import backbone_from_reference, convert_backbone
+from hfpose.models.backbones import backbone_from_reference, convert_estimator
 from hfpose.models.rtmpose.convert_rtmpose import RENAMES as RTMPOSE_RENAMES
 from hfpose.models.rtmpose.convert_rtmpose import crop_decoding_arguments, head_arguments
 from hfpose.models.rtmw.configuration_rtmw import RTMWConfig
 from hfpose.models.rtmw.image_processing_rtmw import RTMWImageProcessor
 from hfpose.models.rtmw.modeling_rtmw import RTMWForPoseEstimation
-from hfpose.models.shared.conversion import RenameRules, expect_settings, layer_arguments, rename_state_dict
+from hfpose.models.shared.conversion import RenameRules, expect_settings, layer_arguments
 from hfpose.models.shared.csp import CSP_LAYER_RENAMES
 
 MODEL_CLASS = RTMWForPoseEstimation
@@ -36,20 +35,12 @@ RENAMES: RenameRules = (
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> RTMWConfig:
-    """Configuration for the reference's settings of a top-down model with an `RTMWHead`.
-
-    Raises:
-        ConfigError: for a setting that is not supported, or a schema with another number of keypoints.
-    """
+    """Configuration for the reference's settings of a top-down model with an `RTMWHead`."""
     return RTMWConfig(**neck_arguments(reference), **head_arguments(reference, schema))
 
 
 def neck_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
-    """Configuration arguments for the reference's settings of the backbone and a `CSPNeXtPAFPN` of three levels.
-
-    Raises:
-        ConfigError: for a setting that is not supported.
-    """
+    """Configuration arguments for the reference's settings of the backbone and a `CSPNeXtPAFPN` of three levels."""
     neck, head = reference.get("neck") or {}, reference["head"]
     width = head["in_channels"]
     expected = {"type": "CSPNeXtPAFPN", "in_channels": (width // 4, width // 2, width), "out_indices": (1, 2)}
@@ -83,5 +74,4 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> RTMWImagePro
 
 def convert_state_dict(state_dict: Mapping[str, Tensor], config: RTMWConfig) -> dict[str, Tensor]:
     """The reference's tensors under our names."""
-    assert isinstance(config.backbone_config, PreTrainedConfig)  # made of a dict or of nothing by transformers
-    return rename_state_dict(convert_backbone(state_dict, config.backbone_config), RENAMES)
+    return convert_estimator(state_dict, config, RENAMES)

@@ -17,11 +17,7 @@ _DEPTH_RANGE = 2.1744869
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> RTMW3DConfig:
-    """Configuration for the reference's settings of a `TopdownPoseEstimator3D` with an `RTMW3DHead`.
-
-    Raises:
-        ConfigError: for a setting that is not supported, or a schema with another number of keypoints.
-    """
+    """Configuration for the reference's settings of a `TopdownPoseEstimator3D` with an `RTMW3DHead`."""
     return RTMW3DConfig(
         **_depth_arguments(reference), **neck_arguments(reference), **head_arguments(reference, schema, "SimCC3DLabel")
     )

@@ -13,18 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import PreTrainedConfig
 
 from hfpose.errors import ConfigError, InputError
 from hfpose.keypoints import KeypointSchema
-from hfpose.models.backbones import backbone_from_reference, convert_backbone
+from hfpose.models.backbones import backbone_from_reference
 from hfpose.models.shared.coco_labels import instance_labels
 from hfpose.models.shared.conversion import (
-    RenameRules,
     expect_settings,
     keypoint_arguments,
     normalization_arguments,
-    rename_state_dict,
 )
 from hfpose.models.shared.one_stage import Instances, OneStageProcessing
 from hfpose.models.shared.whole_images import WholeImageProcessor
@@ -232,12 +229,6 @@ def bottom_up_arguments(reference: Mapping[str, Any], schema: KeypointSchema | N
         "backbone_config": backbone_from_reference(reference["backbone"]),
         **keypoint_arguments(reference["head"]["num_keypoints"], schema),
     }
-
-
-def rename_estimator(state_dict: Mapping[str, Tensor], config: Any, rules: RenameRules) -> dict[str, Tensor]:
-    """The reference's tensors under our names: the backbone's by its own rules, then all others by `rules`."""
-    assert isinstance(config.backbone_config, PreTrainedConfig)  # made of a dict or of nothing by transformers
-    return rename_state_dict(convert_backbone(state_dict, config.backbone_config), rules)
 
 
 def bottom_up_processor_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,17 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
-from transformers import PreTrainedConfig
 
 from hfpose.errors import ConfigError
 from hfpose.keypoints import KeypointSchema
-from hfpose.models.backbones import backbone_from_reference, convert_backbone
+from hfpose.models.backbones import backbone_from_reference, convert_estimator
 from hfpose.models.rtmpose.convert_rtmpose import crop_decoding_arguments, simcc_arguments
 from hfpose.models.shared.conversion import (
     RenameRules,
     expect_settings,
     keypoint_arguments,
-    rename_state_dict,
 )
 from hfpose.models.shared.heatmap_head import HEATMAP_HEAD_RENAMES, heatmap_head_arguments
 from hfpose.models.simcc.configuration_simcc import SimCCConfig
@@ -36,11 +34,7 @@ _DECONV_KINDS = {"heatmap": "HeatmapHead", "vipnas": "ViPNASHead"}
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> SimCCConfig:
-    """Configuration for the reference's settings of a top-down model with a `SimCCHead`.
-
-    Raises:
-        ConfigError: for a setting that is not supported, or a schema with another number of keypoints.
-    """
+    """Configuration for the reference's settings of a top-down model with a `SimCCHead`."""
     head = reference["head"]
     expect_settings("The model", {"neck": reference.get("neck")}, {"neck": None})
     expect_settings("The head", head, {"type": "SimCCHead"})
@@ -65,5 +59,4 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> SimCCImagePr
 
 def convert_state_dict(state_dict: Mapping[str, Tensor], config: SimCCConfig) -> dict[str, Tensor]:
     """The reference's tensors under our names."""
-    assert isinstance(config.backbone_config, PreTrainedConfig)  # made of a dict or of nothing by transformers
-    return convert_backbone(rename_state_dict(state_dict, RENAMES), config.backbone_config)
+    return convert_estimator(state_dict, config, RENAMES)

@@ -36,11 +36,7 @@ RENAMES: RenameRules = (
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None = None) -> SSDLiteConfig:
-    """Configuration for the reference's settings of a detector with a MobileNetV2 and a depthwise `SSDHead`.
-
-    Raises:
-        ConfigError: for a setting that is not supported.
-    """
+    """Configuration for the reference's settings of a detector with a MobileNetV2 and a depthwise `SSDHead`."""
     backbone, neck, head = reference["backbone"], reference["neck"], reference["bbox_head"]
     expect_settings("MobileNetV2", backbone, {"type": "MobileNetV2"})
     expect_settings("SSDNeck", {"use_depthwise": False, **neck}, {"type": "SSDNeck", "use_depthwise": True})

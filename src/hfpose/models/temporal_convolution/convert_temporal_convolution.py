@@ -38,11 +38,7 @@ _LOSSES: dict[str, Literal["mpjpe", "mse"]] = {"MPJPELoss": "mpjpe", "MSELoss": 
 def config_from_reference(
     reference: Mapping[str, Any], schema: KeypointSchema | None = None
 ) -> TemporalConvolutionConfig:
-    """Configuration for the reference's `TCN` with a `TemporalRegressionHead`.
-
-    Raises:
-        ConfigError: for settings that are not supported.
-    """
+    """Configuration for the reference's `TCN` with a `TemporalRegressionHead`."""
     backbone, head = reference["backbone"], reference["head"]
     codec = _codec(reference)
     hidden_size = backbone.get("stem_channels", 1024)
@@ -73,11 +69,7 @@ def config_from_reference(
 
 
 def image_processor_from_reference(reference: Mapping[str, Any]) -> TemporalConvolutionImageProcessor:
-    """Processor for the reference's `ImagePoseLifting` and `VideoPoseLifting` codecs.
-
-    Raises:
-        ConfigError: for settings that are not supported.
-    """
+    """Processor for the reference's `ImagePoseLifting` and `VideoPoseLifting` codecs."""
     codec = _codec(reference)
     root = codec.get("root_index", 0)
     statistics = {

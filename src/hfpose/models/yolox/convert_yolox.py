@@ -36,11 +36,7 @@ RENAMES: RenameRules = (
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None = None) -> YOLOXConfig:
-    """Configuration for the reference's settings of a detector with a `YOLOXHead`.
-
-    Raises:
-        ConfigError: for a setting that is not supported.
-    """
+    """Configuration for the reference's settings of a detector with a `YOLOXHead`."""
     backbone, neck, head = reference["backbone"], reference["neck"], reference["bbox_head"]
     expect_settings("The backbone", backbone, {"type": "CSPDarknet", "out_indices": (2, 3, 4)})
     arguments = csp_detector_arguments(backbone_from_reference(backbone))

@@ -6,17 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
-from transformers import PreTrainedConfig
 
 from hfpose.keypoints import KeypointSchema
-from hfpose.models.backbones import backbone_from_reference, convert_backbone
+from hfpose.models.backbones import backbone_from_reference, convert_estimator
 from hfpose.models.shared.conversion import (
     RenameRules,
     expect_settings,
     keypoint_arguments,
     layer_arguments,
     letterbox_arguments,
-    rename_state_dict,
 )
 from hfpose.models.shared.csp import CSP_LAYER_RENAMES
 from hfpose.models.yolox_pose.configuration_yolox_pose import YOLOXPoseConfig
@@ -38,11 +36,7 @@ _OF_THE_SCHEMA = ("head.loss_oks.sigmas", "head.assigner.oks_calculator.sigmas")
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> YOLOXPoseConfig:
-    """Configuration for the reference's settings of a model with a `YOLOXPoseHead`.
-
-    Raises:
-        ConfigError: for a setting that is not supported, or a schema with another number of keypoints.
-    """
+    """Configuration for the reference's settings of a model with a `YOLOXPoseHead`."""
     neck, head = reference["neck"], reference["head"]
     module = head["head_module_cfg"]
     widen = module.get("widen_factor", 1.0)
@@ -81,6 +75,5 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> YOLOXPoseIma
 
 def convert_state_dict(state_dict: Mapping[str, Tensor], config: YOLOXPoseConfig) -> dict[str, Tensor]:
     """The reference's tensors under our names."""
-    assert isinstance(config.backbone_config, PreTrainedConfig)  # made of a dict or of nothing by transformers
     kept = {name: tensor for name, tensor in state_dict.items() if name not in _OF_THE_SCHEMA}
-    return rename_state_dict(convert_backbone(kept, config.backbone_config), RENAMES)
+    return convert_estimator(kept, config, RENAMES)
