@@ -45,7 +45,7 @@ def maps() -> AssociativeEmbeddingOutput:
 
 def test_missing_keypoints_are_filled_in_where_tag_and_response_fit_best() -> None:
     processor = AssociativeEmbeddingImageProcessor(
-        (0, 1), restore_size=False, size={"height": 64, "width": 64}, center_shift=0.5
+        keypoint_order=(0, 1), restore_size=False, size={"height": 64, "width": 64}, center_shift=0.5
     )
     (some,) = processor.instances(maps(), [(64, 64)])
     np.testing.assert_allclose(some.keypoints, [[[14, 18], [22, 38]], [[46, 18], [48, 36]]])
@@ -54,6 +54,6 @@ def test_missing_keypoints_are_filled_in_where_tag_and_response_fit_best() -> No
 
 
 def test_restored_maps_give_finer_places() -> None:
-    processor = AssociativeEmbeddingImageProcessor((0, 1), size={"height": 64, "width": 64})
+    processor = AssociativeEmbeddingImageProcessor(keypoint_order=(0, 1), size={"height": 64, "width": 64})
     (some,) = processor.instances(maps(), [(64, 64)])
     np.testing.assert_allclose(some.keypoints[0], [[14, 18], [22, 38]], atol=1)

@@ -38,27 +38,14 @@ class AssociativeEmbeddingImageProcessor(BottomUpImageProcessor):
         kwargs: see [`BottomUpImageProcessor`].
     """
 
-    def __init__(
-        self,
-        keypoint_order: Sequence[int] = _COCO_ORDER,
-        num_candidates: int = 30,
-        keypoint_threshold: float = 0.1,
-        tag_threshold: float = 1.0,
-        nms_kernel_size: int = 5,
-        center_shift: float = 0.5,
-        restore_size: bool = True,
-        stride: int = 4,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.keypoint_order = list(keypoint_order)
-        self.num_candidates = num_candidates
-        self.keypoint_threshold = keypoint_threshold
-        self.tag_threshold = tag_threshold
-        self.nms_kernel_size = nms_kernel_size
-        self.center_shift = center_shift
-        self.restore_size = restore_size
-        self.stride = stride
+    keypoint_order: Sequence[int] = _COCO_ORDER
+    num_candidates: int = 30
+    keypoint_threshold: float = 0.1
+    tag_threshold: float = 1.0
+    nms_kernel_size: int = 5
+    center_shift: float = 0.5
+    restore_size: bool = True
+    stride: int = 4
 
     def instances(
         self,

@@ -23,13 +23,9 @@ class CIDImageProcessor(BottomUpImageProcessor):
         kwargs: see [`BottomUpImageProcessor`].
     """
 
-    def __init__(
-        self, center_threshold: float = 0.01, smoothing_kernel_size: int = 3, stride: int = 4, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self.center_threshold = center_threshold
-        self.smoothing_kernel_size = smoothing_kernel_size
-        self.stride = stride
+    center_threshold: float = 0.01
+    smoothing_kernel_size: int = 3
+    stride: int = 4
 
     def instances(
         self,

@@ -23,10 +23,8 @@ class DEKRImageProcessor(BottomUpImageProcessor):
         kwargs: see [`BottomUpImageProcessor`].
     """
 
-    def __init__(self, center_threshold: float = 0.01, nms_threshold: float = 0.05, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.center_threshold = center_threshold
-        self.nms_threshold = nms_threshold
+    center_threshold: float = 0.01
+    nms_threshold: float = 0.05
 
     def instances(
         self,

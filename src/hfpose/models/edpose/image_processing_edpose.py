@@ -27,17 +27,8 @@ class EDPoseImageProcessor(OneStageProcessing, PixelImageProcessor):
 
     model_input_names = ["pixel_values", "pixel_mask"]
 
-    # transformers saves a None only where the class has another default.
+    size: dict[str, int] = {"shortest_edge": 800, "longest_edge": 1333}
     max_instances: int | None = 50
-
-    def __init__(
-        self,
-        size: dict[str, int] | None = None,
-        max_instances: int | None = 50,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(size or {"shortest_edge": 800, "longest_edge": 1333}, **kwargs)
-        self.max_instances = max_instances
 
     def preprocess(
         self,

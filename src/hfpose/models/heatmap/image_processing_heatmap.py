@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,19 +31,10 @@ class HeatmapImageProcessor(TopDownImageProcessor):
         kwargs: see [`TopDownImageProcessor`].
     """
 
-    def __init__(
-        self,
-        heatmap_decoding: str = QUARTER,
-        blur_kernel_size: int = 11,
-        offset_radius_factor: float = RADIUS_FACTOR,
-        shift_flipped_heatmaps: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.heatmap_decoding = heatmap_decoding
-        self.blur_kernel_size = blur_kernel_size
-        self.offset_radius_factor = offset_radius_factor
-        self.shift_flipped_heatmaps = shift_flipped_heatmaps
+    heatmap_decoding: str = QUARTER
+    blur_kernel_size: int = 11
+    offset_radius_factor: float = RADIUS_FACTOR
+    shift_flipped_heatmaps: bool = True
 
     def decode_crops(self, outputs: ModelOutput) -> tuple[Tensor, Tensor]:
         heatmaps = outputs["heatmaps"]

@@ -34,23 +34,13 @@ class InterNetImageProcessor(TopDownImageProcessor):
         kwargs: see [`TopDownImageProcessor`].
     """
 
-    def __init__(
-        self,
-        depth_bound: float = 400.0,
-        root_depth_bound: float = 400.0,
-        root_depth_size: int = 64,
-        axes: Axes = "world",
-        do_rebase_height: bool = True,
-        size: dict[str, int] | None = None,
-        flip_test: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(size=size or {"height": 256, "width": 256}, flip_test=flip_test, **kwargs)
-        self.depth_bound = depth_bound
-        self.root_depth_bound = root_depth_bound
-        self.root_depth_size = root_depth_size
-        self.axes = axes
-        self.do_rebase_height = do_rebase_height
+    depth_bound: float = 400.0
+    root_depth_bound: float = 400.0
+    root_depth_size: int = 64
+    axes: Axes = "world"
+    do_rebase_height: bool = True
+    size: dict[str, int] = {"height": 256, "width": 256}
+    flip_test: bool = False
 
     def decode_crops(self, outputs: ModelOutput) -> tuple[Tensor, Tensor]:
         """Keypoints (N, K, 2) in pixels of the crops, and their scores (N, K).

@@ -6,7 +6,6 @@ Source: `mmpose.codecs.MotionBERTLabel`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -24,12 +23,9 @@ class MotionBertImageProcessor(PoseLiftingImageProcessor):
         flip_test, kwargs: as for `PoseLiftingImageProcessor`.
     """
 
-    def __init__(
-        self, depth_factor: float = 4.0, zero_root: bool = True, flip_test: bool = True, **kwargs: Any
-    ) -> None:
-        super().__init__(flip_test=flip_test, **kwargs)
-        self.depth_factor = depth_factor
-        self.zero_root = zero_root
+    depth_factor: float = 4.0
+    zero_root: bool = True
+    flip_test: bool = True
 
     def _encode(self, keypoints: np.ndarray, visibility: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         width, height = sizes[..., None, :1], sizes[..., None, 1:]

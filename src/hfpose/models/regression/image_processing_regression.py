@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,12 +22,8 @@ class RegressionImageProcessor(TopDownImageProcessor):
         kwargs: see [`TopDownImageProcessor`].
     """
 
-    def __init__(
-        self, shift_flipped_coordinates: bool = True, shift_flipped_heatmaps: bool = False, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self.shift_flipped_coordinates = shift_flipped_coordinates
-        self.shift_flipped_heatmaps = shift_flipped_heatmaps
+    shift_flipped_coordinates: bool = True
+    shift_flipped_heatmaps: bool = False
 
     def decode_crops(self, outputs: ModelOutput) -> tuple[Tensor, Tensor]:
         """Keypoints (N, K, 2) in pixels of the crops, and scores (N, K): how small the deviations are, else 1."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor
 from transformers.utils import ModelOutput
@@ -20,9 +19,7 @@ class RTMPoseImageProcessor(TopDownImageProcessor):
         kwargs: see [`TopDownImageProcessor`].
     """
 
-    def __init__(self, simcc_split_ratio: float = 2.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.simcc_split_ratio = simcc_split_ratio
+    simcc_split_ratio: float = 2.0
 
     def decode_crops(self, outputs: ModelOutput) -> tuple[Tensor, Tensor]:
         return decode_simcc(outputs["simcc_x"], outputs["simcc_y"], self.simcc_split_ratio)

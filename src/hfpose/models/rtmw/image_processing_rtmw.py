@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from transformers.utils import ModelOutput
@@ -22,17 +21,9 @@ class RTMWImageProcessor(RTMPoseImageProcessor):
         kwargs: see [`RTMPoseImageProcessor`].
     """
 
-    def __init__(
-        self,
-        decode_visibility: bool = False,
-        visibility_beta: float = 150.0,
-        simcc_sigma: Sequence[float] = (4.9, 5.66),
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.decode_visibility = decode_visibility
-        self.visibility_beta = visibility_beta
-        self.simcc_sigma = list(simcc_sigma)
+    decode_visibility: bool = False
+    visibility_beta: float = 150.0
+    simcc_sigma: Sequence[float] = (4.9, 5.66)
 
     def instance_fields(self, outputs: ModelOutput) -> dict[str, np.ndarray]:
         """`keypoints_visible` (N, K) from 0 to 1, where the model tells it.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -40,26 +40,14 @@ class RTMW3DImageProcessor(RTMPoseImageProcessor):
         kwargs: see [`RTMPoseImageProcessor`].
     """
 
-    def __init__(
-        self,
-        depth_size: int = 288,
-        depth_range: float = 2.1744869,
-        root_indices: Sequence[int] = (11, 12),
-        root_depth: float = 5.14388,
-        do_root_relative: bool = True,
-        axes: Axes = "world",
-        do_rebase_height: bool = True,
-        flip_test: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(flip_test=flip_test, **kwargs)
-        self.depth_size = depth_size
-        self.depth_range = depth_range
-        self.root_indices = list(root_indices)
-        self.root_depth = root_depth
-        self.do_root_relative = do_root_relative
-        self.axes = axes
-        self.do_rebase_height = do_rebase_height
+    depth_size: int = 288
+    depth_range: float = 2.1744869
+    root_indices: Sequence[int] = (11, 12)
+    root_depth: float = 5.14388
+    do_root_relative: bool = True
+    axes: Axes = "world"
+    do_rebase_height: bool = True
+    flip_test: bool = False
 
     def decode(self, outputs: ModelOutput, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints of every crop: x and y in pixels of its image, z in meters relative to the hips, away from the camera.

@@ -52,28 +52,19 @@ class BottomUpImageProcessor(OneStageProcessing, WholeImageProcessor):
         ConfigError: for another `resize_mode`, or `"fit"` with a `size` that is no multiple of `size_divisor`.
     """
 
-    # transformers saves a None only where the class has another default.
+    size: dict[str, int] = {"height": 512, "width": 512}
+    size_divisor: int = 32
+    resize_mode: str = EXPAND
+    flip_test: bool = True
     max_instances: int | None = 30
 
-    def __init__(
-        self,
-        size: dict[str, int] | None = None,
-        size_divisor: int = 32,
-        resize_mode: str = EXPAND,
-        flip_test: bool = True,
-        max_instances: int | None = 30,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(size or {"height": 512, "width": 512}, **kwargs)
-        self.size_divisor = size_divisor
-        self.resize_mode = resize_mode
-        self.flip_test = flip_test
-        self.max_instances = max_instances
-        if resize_mode not in RESIZE_MODES:
-            raise ConfigError(f"Unknown resize_mode {resize_mode!r}; expected one of {', '.join(RESIZE_MODES)}.")
-        if resize_mode == FIT and any(side % size_divisor for side in self.size.values()):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        if self.resize_mode not in RESIZE_MODES:
+            raise ConfigError(f"Unknown resize_mode {self.resize_mode!r}; expected one of {', '.join(RESIZE_MODES)}.")
+        if self.resize_mode == FIT and any(side % self.size_divisor for side in self.size.values()):
             raise ConfigError(
-                f"resize_mode='fit' needs sides that are multiples of size_divisor={size_divisor}, got {self.size}."
+                f"resize_mode='fit' needs sides that are multiples of size_divisor={self.size_divisor}, got {self.size}."
             )
 
     @property

@@ -50,34 +50,15 @@ class DetectionImageProcessor(WholeImageProcessor):
         kwargs: see [`PixelImageProcessor`].
     """
 
-    # transformers saves a None only where the class has another default.
+    keep_aspect_ratio: bool = True
+    pad_value: int = 114
+    channel_order: str = "bgr"
+    score_threshold: float = 0.05
     nms_threshold: float | None = 0.6
     max_candidates: int | None = 1000
     max_detections: int | None = 100
-
-    def __init__(
-        self,
-        size: dict[str, int] | None = None,
-        keep_aspect_ratio: bool = True,
-        pad_value: int = 114,
-        channel_order: str = "bgr",
-        score_threshold: float = 0.05,
-        nms_threshold: float | None = 0.6,
-        max_candidates: int | None = 1000,
-        max_detections: int | None = 100,
-        clip_boxes: bool = True,
-        strides: Sequence[int] = (8, 16, 32),
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(size, channel_order, **kwargs)
-        self.keep_aspect_ratio = keep_aspect_ratio
-        self.pad_value = pad_value
-        self.score_threshold = score_threshold
-        self.nms_threshold = nms_threshold
-        self.max_candidates = max_candidates
-        self.max_detections = max_detections
-        self.clip_boxes = clip_boxes
-        self.strides = list(strides)
+    clip_boxes: bool = True
+    strides: Sequence[int] = (8, 16, 32)
 
     def pixel_values(self, images: Sequence[np.ndarray], memory_format: torch.memory_format) -> Tensor:
         """What `preprocess` makes of RGB `images` [(h, w, 3), ...]."""

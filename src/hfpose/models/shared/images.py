@@ -11,11 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 from transformers.image_processing_base import BatchFeature
-from transformers.image_processing_utils import BaseImageProcessor
 from typing_extensions import Self
 
 from hfpose.errors import InputError
-from hfpose.hub.push_mixin import PushWithCode
+from hfpose.models.shared.settings import SettingsImageProcessor
 
 ImageLike = Any  # PIL image, numpy array or torch tensor
 
@@ -55,7 +54,7 @@ def _rgb_array(image: ImageLike) -> np.ndarray:
     return array
 
 
-class PixelImageProcessor(PushWithCode, BaseImageProcessor):
+class PixelImageProcessor(SettingsImageProcessor):
     """Base of the image processors: options of a call, and the last step, for the whole batch at once.
 
     Args:
@@ -67,26 +66,19 @@ class PixelImageProcessor(PushWithCode, BaseImageProcessor):
 
     model_input_names = ["pixel_values"]
 
-    def __init__(
-        self,
-        size: dict[str, int] | None = None,
-        channel_order: str = "rgb",
-        do_rescale: bool = True,
-        rescale_factor: float = 1 / 255,
-        do_normalize: bool = True,
-        image_mean: Sequence[float] | None = None,
-        image_std: Sequence[float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        step = -1 if channel_order == "bgr" else 1
-        self.size = size or {"height": 640, "width": 640}
-        self.channel_order = channel_order
-        self.do_rescale = do_rescale
-        self.rescale_factor = rescale_factor
-        self.do_normalize = do_normalize
-        self.image_mean = list(image_mean or IMAGENET_MEAN[::step])
-        self.image_std = list(image_std or IMAGENET_STD[::step])
+    size: dict[str, int] = {"height": 640, "width": 640}
+    channel_order: str = "rgb"
+    do_rescale: bool = True
+    rescale_factor: float = 1 / 255
+    do_normalize: bool = True
+    image_mean: Sequence[float] = ()
+    image_std: Sequence[float] = ()
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        step = -1 if self.channel_order == "bgr" else 1
+        self.image_mean = self.image_mean or list(IMAGENET_MEAN[::step])
+        self.image_std = self.image_std or list(IMAGENET_STD[::step])
 
     def __call__(self, images: ImageLike, *args: Any, **options: Any) -> BatchFeature:
         """What `preprocess` makes of images.
@@ -112,12 +104,7 @@ class PixelImageProcessor(PushWithCode, BaseImageProcessor):
         """
         if not settings:
             return self
-        known = {
-            name: getattr(self, name)
-            for cls in type(self).__mro__
-            for name, parameter in inspect.signature(vars(cls).get("__init__", object)).parameters.items()
-            if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD and hasattr(self, name)
-        }
+        known = {name: getattr(self, name) for name in self.setting_names()}
         if unknown := sorted(settings.keys() - known.keys()):
             names = sorted({*known, *inspect.signature(self.preprocess).parameters, "device"})
             raise InputError(f"{type(self).__name__} has no option {', '.join(unknown)}; it takes {', '.join(names)}.")

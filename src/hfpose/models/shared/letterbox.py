@@ -32,21 +32,12 @@ class LetterboxImageProcessor(OneStageProcessing, WholeImageProcessor):
         kwargs: see [`PixelImageProcessor`].
     """
 
-    def __init__(
-        self,
-        size: dict[str, int] | None = None,
-        pad_value: int = 114,
-        channel_order: str = "bgr",
-        do_rescale: bool = False,
-        do_normalize: bool = False,
-        score_threshold: float = 0.1,
-        nms_threshold: float = 0.65,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(size, channel_order, do_rescale, do_normalize=do_normalize, **kwargs)
-        self.pad_value = pad_value
-        self.score_threshold = score_threshold
-        self.nms_threshold = nms_threshold
+    pad_value: int = 114
+    channel_order: str = "bgr"
+    do_rescale: bool = False
+    do_normalize: bool = False
+    score_threshold: float = 0.1
+    nms_threshold: float = 0.65
 
     def pixel_values(self, images: Sequence[np.ndarray], memory_format: torch.memory_format) -> Tensor:
         """What `preprocess` makes of RGB `images` [(h, w, 3), ...]."""

@@ -10,14 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 from transformers.image_processing_base import BatchFeature
-from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import ModelOutput, TensorType
 
 from hfpose.errors import ConfigError, InputError
-from hfpose.hub.push_mixin import PushWithCode
 from hfpose.keypoints import KeypointSchema
 from hfpose.keypoints.human36m import keypoints_to_h36m
 from hfpose.models.shared.axes import Axes, turn_axes
+from hfpose.models.shared.settings import SettingsImageProcessor
 
 # Smallest box side in pixels that box normalization divides by.
 _MIN_BOX_SIZE = 1.0
@@ -71,7 +70,7 @@ class MirroredLifting:
         return torch.cat((-mirrored[..., :1], mirrored[..., 1:]), dim=-1)
 
 
-class PoseLiftingImageProcessor(PushWithCode, BaseImageProcessor):
+class PoseLiftingImageProcessor(SettingsImageProcessor):
     """Turns 2D keypoints into the input of a lifter and its output into meters; each lifter says how in a class of its own.
 
     It takes no images; it bears the name that transformers' Auto classes look for. Arrays are over clips, frames
@@ -101,33 +100,17 @@ class PoseLiftingImageProcessor(PushWithCode, BaseImageProcessor):
 
     model_input_names = ["keypoints_2d"]
 
-    def __init__(
-        self,
-        do_normalize_boxes: bool = True,
-        box_center: Sequence[float] = (528.0, 427.0),
-        box_scale: float = 400.0,
-        box_image_size: Sequence[float] | None = None,
-        do_use_scores: bool = False,
-        root_index: int = 0,
-        do_root_relative: bool = True,
-        axes: Axes = "world",
-        depth_points_away: bool = True,
-        do_rebase_height: bool = True,
-        flip_test: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.do_normalize_boxes = do_normalize_boxes
-        self.box_center = list(box_center)
-        self.box_scale = box_scale
-        self.box_image_size = None if box_image_size is None else list(box_image_size)
-        self.do_use_scores = do_use_scores
-        self.root_index = root_index
-        self.do_root_relative = do_root_relative
-        self.axes = axes
-        self.depth_points_away = depth_points_away
-        self.do_rebase_height = do_rebase_height
-        self.flip_test = flip_test
+    do_normalize_boxes: bool = True
+    box_center: Sequence[float] = (528.0, 427.0)
+    box_scale: float = 400.0
+    box_image_size: Sequence[float] | None = None
+    do_use_scores: bool = False
+    root_index: int = 0
+    do_root_relative: bool = True
+    axes: Axes = "world"
+    depth_points_away: bool = True
+    do_rebase_height: bool = True
+    flip_test: bool = False
 
     def __call__(self, keypoints: np.ndarray, *args: Any, **kwargs: Any) -> BatchFeature:  # type: ignore[override]
         """See `preprocess`."""

@@ -109,18 +109,10 @@ class TopDownImageProcessor(PixelImageProcessor):
     # Whether regions of fewer pixels than a crop are interpolated cubically, not linearly.
     enlarges_cubically: ClassVar[bool] = False
 
-    def __init__(
-        self,
-        size: dict[str, int] | None = None,
-        box_padding: float = 1.25,
-        use_udp: bool = False,
-        flip_test: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(size or {"height": 256, "width": 192}, **kwargs)
-        self.box_padding = box_padding
-        self.use_udp = use_udp
-        self.flip_test = flip_test
+    size: dict[str, int] = {"height": 256, "width": 192}
+    box_padding: float = 1.25
+    use_udp: bool = False
+    flip_test: bool = True
 
     def preprocess(
         self,

@@ -17,29 +17,14 @@ class SSDLiteImageProcessor(DetectionImageProcessor):
         anchors_per_place: number of anchors at each place of each feature level.
     """
 
-    def __init__(
-        self,
-        size: dict[str, int] | None = None,
-        keep_aspect_ratio: bool = False,
-        channel_order: str = "rgb",
-        score_threshold: float = 0.02,
-        nms_threshold: float | None = 0.45,
-        max_detections: int | None = 200,
-        strides: Sequence[int] = (16, 32, 64, 107, 160, 320),
-        anchors_per_place: Sequence[int] = (6, 6, 6, 6, 6, 6),
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            size=size or {"height": 320, "width": 320},
-            keep_aspect_ratio=keep_aspect_ratio,
-            channel_order=channel_order,
-            score_threshold=score_threshold,
-            nms_threshold=nms_threshold,
-            max_detections=max_detections,
-            strides=strides,
-            **kwargs,
-        )
-        self.anchors_per_place = list(anchors_per_place)
+    size: dict[str, int] = {"height": 320, "width": 320}
+    keep_aspect_ratio: bool = False
+    channel_order: str = "rgb"
+    score_threshold: float = 0.02
+    nms_threshold: float | None = 0.45
+    max_detections: int | None = 200
+    strides: Sequence[int] = (16, 32, 64, 107, 160, 320)
+    anchors_per_place: Sequence[int] = (6, 6, 6, 6, 6, 6)
 
     def _scores(self, outputs: Any) -> Tensor:
         """Probability (B, P, C) of each class at each anchor, against the others and the background."""

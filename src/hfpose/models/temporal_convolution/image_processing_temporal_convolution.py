@@ -31,25 +31,20 @@ class TemporalConvolutionImageProcessor(PoseLiftingImageProcessor):
         ConfigError: for a mean without a standard deviation, or with one of another shape.
     """
 
-    def __init__(
-        self,
-        keypoints_mean: Sequence[Sequence[float]] | None = None,
-        keypoints_std: Sequence[Sequence[float]] | None = None,
-        target_mean: Sequence[Sequence[float]] | None = None,
-        target_std: Sequence[Sequence[float]] | None = None,
-        do_use_visibility: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        for name, mean, std in (("keypoints", keypoints_mean, keypoints_std), ("target", target_mean, target_std)):
-            shapes = np.asarray(mean).shape, np.asarray(std).shape
+    keypoints_mean: Sequence[Sequence[float]] | None = None
+    keypoints_std: Sequence[Sequence[float]] | None = None
+    target_mean: Sequence[Sequence[float]] | None = None
+    target_std: Sequence[Sequence[float]] | None = None
+    do_use_visibility: bool = False
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name in ("keypoints", "target"):
+            shapes = [np.asarray(getattr(self, f"{name}_{moment}")).shape for moment in ("mean", "std")]
             if shapes[0] != shapes[1]:
                 raise ConfigError(
                     f"{name}_mean and {name}_std must be given together and have one shape, got {shapes[0]} and {shapes[1]}."
                 )
-        self.keypoints_mean, self.keypoints_std = keypoints_mean, keypoints_std
-        self.target_mean, self.target_std = target_mean, target_std
-        self.do_use_visibility = do_use_visibility
 
     def _encode(self, keypoints: np.ndarray, visibility: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         encoded: np.ndarray

@@ -17,27 +17,13 @@ class YOLOXImageProcessor(DetectionImageProcessor):
     boxes may reach beyond the image, as in the reference.
     """
 
-    def __init__(
-        self,
-        do_rescale: bool = False,
-        do_normalize: bool = False,
-        score_threshold: float = 0.01,
-        nms_threshold: float | None = 0.65,
-        max_candidates: int | None = None,
-        max_detections: int | None = None,
-        clip_boxes: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            do_rescale=do_rescale,
-            do_normalize=do_normalize,
-            score_threshold=score_threshold,
-            nms_threshold=nms_threshold,
-            max_candidates=max_candidates,
-            max_detections=max_detections,
-            clip_boxes=clip_boxes,
-            **kwargs,
-        )
+    do_rescale: bool = False
+    do_normalize: bool = False
+    score_threshold: float = 0.01
+    nms_threshold: float | None = 0.65
+    max_candidates: int | None = None
+    max_detections: int | None = None
+    clip_boxes: bool = False
 
     def _scores(self, outputs: Any) -> Tensor:
         """Probability (B, P, C) of an object of the best class at each place; 0 for all other classes."""
