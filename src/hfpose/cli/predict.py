@@ -256,6 +256,7 @@ def predict(
     field_of_view: Annotated[
         float | None, _option(_3D, "Degrees that the image's width spans, for --root. Default: 55.")
     ] = None,
+    constant_bones: Annotated[bool, _option(_3D, "Bones of a video have one length, left as right.")] = False,
     num_instances: Annotated[
         int, typer.Option(help="How many people are drawn in 3D; -1 for all.", rich_help_panel=_3D)
     ] = 1,
@@ -411,6 +412,7 @@ def predict(
             "lookahead": lookahead,
             "window": lifter_window,
             "root": root,
+            "constant_bones": constant_bones,
             "height": height,
             "field_of_view": field_of_view,
             "ground": None if disable_rebase_keypoint else ground,

@@ -218,6 +218,8 @@ class LiftingOptions(CallOptions3D):
         do_normalize_boxes: scale and place poses as the data set the lifter was trained with; None for what the image
             processor says.
         do_root_relative: keypoints relative to the pelvis; None for what the image processor says.
+        constant_bones: bones keep their directions and have their median length over the clip, left as right; for a video that
+            is lifted as a whole. BVH and GLB have such bones anyway.
         root: where the pelvis is in a video that is lifted as a whole. `"none"`: over the origin. `"planar"`: where the person
             goes, x and y in meters from a point below the camera, upright on their ground. `"camera"`: relative to the camera.
             In both feet that stand do not slide.
@@ -236,6 +238,7 @@ class LiftingOptions(CallOptions3D):
     lifter_flip_test: bool = False
     do_normalize_boxes: bool | None = None
     do_root_relative: bool | None = None
+    constant_bones: bool = False
     root: Root = "none"
     height: float | None = None
     focal_length: float | None = None
@@ -244,9 +247,9 @@ class LiftingOptions(CallOptions3D):
     def __post_init__(self) -> None:
         super().__post_init__()
         _ = self.placing  # checks it
-        if self.root != "none" and (self.online or self.temporal == "frame"):
+        if (self.root != "none" or self.constant_bones) and (self.online or self.temporal == "frame"):
             raise InputError(
-                "root needs a clip that is lifted as a whole: leave out online=True and temporal='frame'."
+                "root and constant_bones need a clip that is lifted as a whole: leave out online=True and temporal='frame'."
             )
         if self.online:
             self.smooths_by_frame("online=True")

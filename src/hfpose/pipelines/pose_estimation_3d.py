@@ -35,6 +35,7 @@ from hfpose.pipelines.options import CallOptions, LiftingOptions
 from hfpose.pipelines.person_clips import LiftedFrame
 from hfpose.pipelines.stage import Stage, load_stage
 from hfpose.results import PoseOutput
+from hfpose.tracking.bones import with_constant_bones
 from hfpose.tracking.placing import place_clip, place_frame
 from hfpose.tracking.tracker import KeypointSmoother
 from hfpose.visualization import AxisLimits, Panels, axis_limits_3d, draw_poses_side_by_side
@@ -198,6 +199,8 @@ def _lift_clip(
     with ImageSpool() as images:
         frames, poses = read_clip(results, images, options)
         outputs = smooth_outputs([_output(lifted) for lifted in lifter.lift(poses)], frames, options)
+        if options.constant_bones:
+            outputs = with_constant_bones(outputs)
         options = _with_known_camera(options, frames[0].source, outputs)
         outputs = _placed(outputs, None if options.temporal == "frame" else frame_times(frames), options)
         limits = axis_limits_3d(outputs) if options.draws else None
