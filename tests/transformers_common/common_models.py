@@ -17,7 +17,7 @@ from transformers_tests.test_modeling_common import ModelTesterMixin
 from small_backbones import SMALL_BACKBONES
 
 BATCH_SIZE, SIDE, CLIP_FRAMES = 3, 64, 9
-HAVE_ATTENTIONS = ("motionbert",)
+HAVE_ATTENTIONS = ("motionbert", "rtmo")
 TRAINED_ALONE = ("dekr",)  # its rescoring network has no part in the loss
 
 # Tests that say nothing of a model, by its name, and why.
@@ -68,9 +68,11 @@ class ModelTester:
     def __init__(self, model_class: type[PreTrainedModel], config: PreTrainedConfig) -> None:
         self.model_class, self.config = model_class, config
         self.is_training = "labels" in inspect.signature(model_class.forward).parameters
-        self.num_hidden_layers = 4 * getattr(config, "num_hidden_layers", 0)  # attentions of a block of MotionBERT
+        is_rtmo = config.model_type == "rtmo"
+        # What has attentions: four parts of a block of MotionBERT, and the layers over RTMO's coarsest feature map.
+        self.num_hidden_layers = config.num_encoder_layers if is_rtmo else 4 * getattr(config, "num_hidden_layers", 0)
         self.num_attention_heads = getattr(config, "num_attention_heads", 0)
-        self.seq_length = config.num_labels
+        self.seq_length = (SIDE // 32) ** 2 if is_rtmo else config.num_labels
 
     def prepare_config_and_inputs_for_common(self) -> tuple[PreTrainedConfig, dict[str, torch.Tensor]]:
         return copy.deepcopy(self.config), inputs_for(self.model_class, self.config)

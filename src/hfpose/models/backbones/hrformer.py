@@ -23,6 +23,7 @@ from hfpose.models.backbones.hrnet import (
     NumbersByStage,
     stage_arguments,
 )
+from hfpose.models.shared.attention import attend
 from hfpose.models.shared.conversion import RenameRules, expect_settings, rename_state_dict
 from hfpose.models.shared.convolution import ConvNormAct
 from hfpose.models.shared.drop_path import DropPath
@@ -59,22 +60,23 @@ class WindowAttention(nn.Module):
     """Attention between the cells of a window, with a bias for each offset between two of them.
 
     Args:
+        config: of the backbone.
         channels: of the feature map.
         num_heads: attention heads.
-        window_size: height and width of a window.
     """
 
     position_index: Tensor
 
-    def __init__(self, channels: int, num_heads: int, window_size: int) -> None:
+    def __init__(self, config: HRFormerBackboneConfig, channels: int, num_heads: int) -> None:
         super().__init__()
-        self.num_heads, self.window_size = num_heads, window_size
+        self.config, self.num_heads = config, num_heads
+        window_size = self.window_size = config.window_size
         self.query_key_value = nn.Linear(channels, 3 * channels)
         self.projection = nn.Linear(channels, channels)
         self.position_bias = nn.Parameter(torch.zeros((2 * window_size - 1) ** 2, num_heads))
         self.register_buffer("position_index", window_offsets(window_size), persistent=False)
 
-    def forward(self, hidden_state: Tensor) -> Tensor:
+    def forward(self, hidden_state: Tensor) -> tuple[Tensor, Tensor | None]:
         """
         Args:
             hidden_state: (B, h, w, C); windows are laid around its center, and cells outside of it are zero.
@@ -90,11 +92,10 @@ class WindowAttention(nn.Module):
         split = self.query_key_value(tokens).unflatten(-1, (3, self.num_heads, -1))
         query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
         bias = self.position_bias[self.position_index.flatten()].view(size * size, size * size, -1).permute(2, 0, 1)
-        scores = query * (channels // self.num_heads) ** -0.5 @ key.transpose(-2, -1) + bias
-        attended = self.projection((scores.softmax(-1) @ value).transpose(1, 2).flatten(2))
-        windows = attended.view(batch, rows, columns, size, size, channels).transpose(2, 3)
+        context, weights = attend(self, self.config, query, key, value, bias[None])
+        windows = self.projection(context.flatten(2)).view(batch, rows, columns, size, size, channels).transpose(2, 3)
         padded = windows.reshape(batch, rows * size, columns * size, channels)
-        return padded[:, top : top + height, left : left + width]
+        return padded[:, top : top + height, left : left + width], weights
 
 
 def window_offsets(size: int) -> Tensor:
@@ -118,7 +119,7 @@ class HRFormerBlock(nn.Module):
         super().__init__()
         eps, hidden = config.batch_norm_eps, int(channels * config.mlp_ratio)
         self.attention_norm = nn.LayerNorm(channels, eps=LAYER_NORM_EPS)
-        self.attention = WindowAttention(channels, num_heads, config.window_size)
+        self.attention = WindowAttention(config, channels, num_heads)
         self.mlp_norm = nn.LayerNorm(channels, eps=LAYER_NORM_EPS)
         self.mlp = nn.Sequential(
             ConvNormAct(channels, hidden, 1, hidden_act="gelu", norm_eps=eps, bias=True),
@@ -129,7 +130,7 @@ class HRFormerBlock(nn.Module):
 
     def forward(self, hidden_state: Tensor) -> Tensor:
         tokens = hidden_state.permute(0, 2, 3, 1)
-        tokens = tokens + self.drop_path(self.attention(self.attention_norm(tokens)))
+        tokens = tokens + self.drop_path(self.attention(self.attention_norm(tokens))[0])
         hidden_state = tokens.permute(0, 3, 1, 2)
         return hidden_state + self.drop_path(self.mlp(self.mlp_norm(tokens).permute(0, 3, 1, 2)))
 
@@ -170,6 +171,8 @@ class HRFormerBackbone(HRNetBackbone):
     config: HRFormerBackboneConfig
     config_class = HRFormerBackboneConfig
     module_class = HRFormerModule
+    _supports_flash_attn = False  # it takes no bias
+    _can_record_outputs = {"attentions": WindowAttention}
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from hfpose.models.shared.attention import attend
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
 from hfpose.models.shared.conversion import RenameRules, expect_settings, layer_norm_eps, rename_state_dict
 from hfpose.models.shared.convolution import activation_layer
@@ -79,6 +80,7 @@ class PVTAttention(nn.Module):
 
     def __init__(self, config: PVTBackboneConfig, channels: int, stage: int) -> None:
         super().__init__()
+        self.config = config
         self.num_heads, ratio = config.num_heads[stage], config.reduction_ratios[stage]
         self.query = nn.Linear(channels, channels, bias=config.qkv_bias)
         self.key_value = nn.Linear(channels, 2 * channels, bias=config.qkv_bias)
@@ -86,12 +88,12 @@ class PVTAttention(nn.Module):
         self.reduction = nn.Conv2d(channels, channels, ratio, ratio) if ratio > 1 else nn.Identity()
         self.norm = PVTLayerNorm(channels, eps=config.layer_norm_eps) if ratio > 1 else nn.Identity()
 
-    def forward(self, hidden_state: Tensor) -> Tensor:
+    def forward(self, hidden_state: Tensor) -> tuple[Tensor, Tensor | None]:
         coarse = self.norm(self.reduction(hidden_state)).flatten(2).transpose(1, 2)
         query = self.query(hidden_state.flatten(2).transpose(1, 2)).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
         key, value = self.key_value(coarse).unflatten(2, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind()
-        attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        return self.projection(attended).transpose(1, 2).unflatten(2, hidden_state.shape[2:])
+        context, weights = attend(self, self.config, query, key, value)
+        return self.projection(context.flatten(2)).transpose(1, 2).unflatten(2, hidden_state.shape[2:]), weights
 
 
 class PVTBlock(GradientCheckpointingLayer):
@@ -112,7 +114,7 @@ class PVTBlock(GradientCheckpointingLayer):
         self.drop_path = DropPath(drop_path_rate)
 
     def forward(self, hidden_state: Tensor) -> Tensor:
-        hidden_state = hidden_state + self.drop_path(self.attention(self.norm1(hidden_state)))
+        hidden_state = hidden_state + self.drop_path(self.attention(self.norm1(hidden_state))[0])
         update = self.project(self.activation(self.depthwise(self.expand(self.norm2(hidden_state)))))
         return hidden_state + self.drop_path(update)
 
@@ -146,6 +148,7 @@ class PVTBackbone(StagedBackbone):
     config: PVTBackboneConfig
     config_class = PVTBackboneConfig
     _no_split_modules = ["PVTBlock"]
+    _can_record_outputs = {"attentions": PVTAttention}
 
     def __init__(self, config: PVTBackboneConfig) -> None:
         super().__init__(config)

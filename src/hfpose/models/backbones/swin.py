@@ -15,6 +15,7 @@ from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfpose.models.backbones.hrformer import window_offsets
+from hfpose.models.shared.attention import attend
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
 from hfpose.models.shared.conversion import RenameRules, expect_settings, layer_norm_eps, rename_state_dict
 from hfpose.models.shared.convolution import activation_layer
@@ -112,6 +113,7 @@ class SwinAttention(nn.Module):
 
     def __init__(self, config: SwinBackboneConfig, channels: int, num_heads: int, shift: int) -> None:
         super().__init__()
+        self.config = config
         size = self.window_size = config.window_size
         self.num_heads, self.shift = num_heads, shift
         self.qkv = nn.Linear(channels, 3 * channels, bias=config.qkv_bias)
@@ -119,28 +121,32 @@ class SwinAttention(nn.Module):
         self.position_bias = nn.Parameter(torch.zeros((2 * size - 1) ** 2, num_heads))
         self.register_buffer("position_index", window_offsets(size), persistent=False)
 
-    def forward(self, hidden_state: Tensor) -> Tensor:
+    def forward(self, hidden_state: Tensor) -> tuple[Tensor, Tensor | None]:
         height, width = hidden_state.shape[1:3]
         padded = pad_to_multiple(hidden_state, self.window_size)
         if self.shift:
             padded = padded.roll((-self.shift, -self.shift), (1, 2))
         windows = split_patches(padded, self.window_size)  # (B, rows, columns, size, size, C)
-        attended = self._attend(windows.flatten(3, 4).flatten(1, 2), padded.shape[1:3])
+        attended, weights = self._attend(windows.flatten(3, 4).flatten(1, 2), padded.shape[1:3])
         attended = attended.unflatten(2, windows.shape[3:5]).unflatten(1, windows.shape[1:3])
         attended = attended.transpose(2, 3).flatten(3, 4).flatten(1, 2)
         if self.shift:
             attended = attended.roll((self.shift, self.shift), (1, 2))
-        return attended[:, :height, :width]
+        return attended[:, :height, :width], weights
 
-    def _attend(self, windows: Tensor, shape: Sequence[int]) -> Tensor:
-        """Attention in windows (B, windows, places, C) of a feature map of that height and width."""
-        query, key, value = self.qkv(windows).unflatten(3, (3, self.num_heads, -1)).permute(3, 0, 1, 4, 2, 5).unbind()
+    def _attend(self, windows: Tensor, shape: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+        """Attention in windows (B, windows, places, C) of a feature map of that height and width.
+
+        The heads of all windows are side by side: what is added to their scores is the same for all of B.
+        """
+        split = self.qkv(windows).unflatten(3, (3, self.num_heads, -1)).permute(3, 0, 1, 4, 2, 5)
+        query, key, value = split.flatten(2, 3).unbind()
         places = self.window_size**2
         bias = self.position_bias[self.position_index.flatten()].view(places, places, -1).permute(2, 0, 1)
-        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1) + bias
-        if self.shift:
-            scores = scores + self._mask(shape, scores)
-        return self.projection((scores.softmax(-1) @ value).transpose(2, 3).flatten(3))
+        bias = bias + self._mask(shape, bias) if self.shift else bias.repeat(windows.shape[1], 1, 1, 1)
+        context, weights = attend(self, self.config, query, key, value, bias.flatten(0, 1)[None])
+        context = context.unflatten(2, (-1, self.num_heads)).transpose(1, 2)
+        return self.projection(context.flatten(3)), weights
 
     def _mask(self, shape: Sequence[int], like: Tensor) -> Tensor:
         """(windows, 1, places, places): keeps what the shift brought together from attending to each other."""
@@ -170,7 +176,7 @@ class SwinBlock(GradientCheckpointingLayer):
         self.drop_path = DropPath(drop_path_rate)
 
     def forward(self, hidden_state: Tensor) -> Tensor:
-        hidden_state = hidden_state + self.drop_path(self.attention(self.norm1(hidden_state)))
+        hidden_state = hidden_state + self.drop_path(self.attention(self.norm1(hidden_state))[0])
         return hidden_state + self.drop_path(self.feed_forward(self.norm2(hidden_state)))
 
 
@@ -194,6 +200,8 @@ class SwinBackbone(StagedBackbone):
     config: SwinBackboneConfig
     config_class = SwinBackboneConfig
     _no_split_modules = ["SwinBlock"]
+    _supports_flash_attn = False  # it takes no bias
+    _can_record_outputs = {"attentions": SwinAttention}
 
     def __init__(self, config: SwinBackboneConfig) -> None:
         super().__init__(config)

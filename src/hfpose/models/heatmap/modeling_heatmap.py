@@ -36,11 +36,13 @@ class HeatmapOutput(ModelOutput):
         heatmaps: (B, K, h, w) responses; with `heatmap_encoding="udp_combined"` (B, 3 * K, h, w), for each keypoint a map
             of responses and the x and y offsets to it.
         hidden_states: feature maps of the backbone, where asked for.
+        attentions: weights of the backbone's attention, where asked for.
     """
 
     loss: Tensor | None = None
     heatmaps: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
 
 
 class FeatureMapSelection(nn.Module):
@@ -103,6 +105,7 @@ class HeatmapForPoseEstimation(ImageModel):
         labels: Tensor | None = None,
         keypoint_weights: Tensor | None = None,
         output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
         **kwargs: object,
     ) -> HeatmapOutput:
         """
@@ -111,9 +114,13 @@ class HeatmapForPoseEstimation(ImageModel):
             labels: (B, K, 2) true x and y of the keypoints in pixels of the crops; asks for the loss.
             keypoint_weights: (B, K) weight of each keypoint in the loss, 0 where it is not labeled. None: all 1.
             output_hidden_states: whether to return the feature maps of the backbone.
+            output_attentions: whether to return the weights of its attention.
         """
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        features = self.backbone(pixel_values, output_hidden_states=wants_states, return_dict=True)
+        wants_weights = self.config.output_attentions if output_attentions is None else output_attentions
+        features = self.backbone(
+            pixel_values, output_hidden_states=wants_states, output_attentions=wants_weights, return_dict=True
+        )
         if self.config.head_type == "single":
             stages = [self.head(self.neck(features.feature_maps))]
         else:
@@ -122,6 +129,7 @@ class HeatmapForPoseEstimation(ImageModel):
             loss=None if labels is None else self._loss(stages, labels, keypoint_weights, pixel_values.shape[2:]),
             heatmaps=stages[-1],
             hidden_states=features.hidden_states,
+            attentions=features.attentions,
         )
         return output
 

@@ -10,14 +10,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
@@ -25,6 +23,7 @@ from hfpose.errors import InputError
 from hfpose.hub.push_mixin import PushWithCard
 from hfpose.keypoints import schema_for_config
 from hfpose.models.motionbert.configuration_motionbert import MotionBertConfig
+from hfpose.models.shared.attention import AnyAttention, attend
 from hfpose.models.shared.lifting import MirroredLifting, PoseLiftingOutput, mean_distance
 
 
@@ -53,8 +52,6 @@ class MotionBertSelfAttention(nn.Module):
         super().__init__()
         self.config = config
         self.num_heads = config.num_attention_heads
-        self.scaling = (config.hidden_size // config.num_attention_heads) ** -0.5
-        self.is_causal = False
         self.layer_index = 0  # in a cache
         self.query_key_value = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.qkv_bias)
         self.output = nn.Linear(config.hidden_size, config.hidden_size)
@@ -77,33 +74,10 @@ class MotionBertSelfAttention(nn.Module):
         query, key, value = (part.transpose(1, 2) for part in heads.unbind(2))  # (B * R, num_heads, L, head size)
         if cache is not None:
             key, value = cache.update(key, value, self.layer_index)
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
-        context, weights = attend(
-            self,
-            query,
-            key,
-            value,
-            None if mask is None else mask.repeat_interleave(rows, dim=0),
-            dropout=self.config.attention_probs_dropout_prob if self.training else 0.0,
-            scaling=self.scaling,
-        )
+        mask = None if mask is None else mask.repeat_interleave(rows, dim=0)
+        dropout = self.config.attention_probs_dropout_prob if self.training else 0.0
+        context, weights = attend(self, self.config, query, key, value, mask, dropout)
         return self.dropout(self.output(context.flatten(2))).unflatten(0, (batch, rows)), weights
-
-
-def eager_attention(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    mask: Tensor | None,
-    dropout: float = 0.0,
-    scaling: float = 1.0,
-    **kwargs: object,
-) -> tuple[Tensor, Tensor]:
-    """Attention (N, L, num_heads, C) of queries, keys and values (N, num_heads, L, C), and its weights."""
-    scores = query @ key.transpose(2, 3) * scaling
-    weights = F.dropout((scores if mask is None else scores + mask).softmax(-1), dropout, module.training)
-    return (weights @ value).transpose(1, 2), weights
 
 
 class MotionBertMLP(nn.Module):
@@ -217,7 +191,7 @@ class MotionBertHead(nn.Module):
         return self.regressor(self.representation(features).tanh())
 
 
-class MotionBertForPoseLifting(MirroredLifting, PushWithCard, PreTrainedModel):
+class MotionBertForPoseLifting(MirroredLifting, PushWithCard, AnyAttention, PreTrainedModel):
     """
     MotionBERT with a head that gives each keypoint a place in 3D.
 
@@ -238,8 +212,6 @@ class MotionBertForPoseLifting(MirroredLifting, PushWithCard, PreTrainedModel):
     main_input_name = "keypoints_2d"
     supports_gradient_checkpointing = True
     _no_split_modules = ["MotionBertEmbeddings", "MotionBertDualStreamBlock"]
-    _supports_sdpa = True
-    _supports_flash_attn = True
     _can_record_outputs = {"hidden_states": MotionBertDualStreamBlock, "attentions": MotionBertSelfAttention}
 
     def __init__(self, config: MotionBertConfig) -> None:

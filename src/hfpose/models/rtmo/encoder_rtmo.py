@@ -15,6 +15,7 @@ from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfpose.models.rtmo.configuration_rtmo import RTMOConfig
+from hfpose.models.shared.attention import attend
 from hfpose.models.shared.convolution import ConvNormAct, activation_layer
 
 
@@ -70,21 +71,22 @@ class RTMOSelfAttention(nn.Module):
 
     def __init__(self, config: RTMOConfig) -> None:
         super().__init__()
-        self.num_heads = config.num_attention_heads
+        self.config = config
         self.query = nn.Linear(config.hidden_size, config.hidden_size)
         self.key = nn.Linear(config.hidden_size, config.hidden_size)
         self.value = nn.Linear(config.hidden_size, config.hidden_size)
         self.output = nn.Linear(config.hidden_size, config.hidden_size)
 
-    def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, positions: Tensor) -> tuple[Tensor, Tensor | None]:
         # A trace would make the size of the batch a number with `unflatten`.
-        heads = (*tokens.shape[:2], self.num_heads, -1)
+        heads = (*tokens.shape[:2], self.config.num_attention_heads, -1)
         placed = tokens + positions
         query, key, value = (
             projection(given).reshape(heads).transpose(1, 2)
             for projection, given in ((self.query, placed), (self.key, placed), (self.value, tokens))
         )
-        return self.output(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
+        context, weights = attend(self, self.config, query, key, value)
+        return self.output(context.flatten(2)), weights
 
 
 class RTMOEncoderLayer(GradientCheckpointingLayer):
@@ -100,7 +102,7 @@ class RTMOEncoderLayer(GradientCheckpointingLayer):
         self.mlp_norm = nn.LayerNorm(config.hidden_size)
 
     def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        tokens = self.attention_norm(tokens + self.attention(tokens, positions))
+        tokens = self.attention_norm(tokens + self.attention(tokens, positions)[0])
         return self.mlp_norm(tokens + self.fc2(self.activation(self.fc1(tokens))))
 
 

@@ -15,10 +15,10 @@ from torch.nn import functional as F
 from transformers import AutoBackbone
 from transformers import initialization as init
 from transformers.utils import ModelOutput
-from transformers.utils.generic import can_return_tuple
+from transformers.utils.output_capturing import capture_outputs
 
 from hfpose.models.rtmo.configuration_rtmo import RTMOConfig
-from hfpose.models.rtmo.encoder_rtmo import ExactBuffers, RTMOEncoder, SinePositions
+from hfpose.models.rtmo.encoder_rtmo import ExactBuffers, RTMOEncoder, RTMOSelfAttention, SinePositions
 from hfpose.models.rtmo.loss_rtmo import rtmo_loss
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import ConvNormAct
@@ -52,6 +52,7 @@ class RTMOOutput(ModelOutput):
         keypoint_logits: (B, N, K) score of each keypoint before the sigmoid.
         places: (B, N) index of each candidate among the places of all levels, level by level, row by row.
         hidden_states: outputs of the encoder, where asked for.
+        attentions: weights (B, heads, L, L) between the L places of the coarsest feature map, layer by layer, where asked for.
     """
 
     loss: Tensor | None = None
@@ -61,6 +62,7 @@ class RTMOOutput(ModelOutput):
     keypoint_logits: Tensor | None = None
     places: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
 
 
 class RTMOPlaces(NamedTuple):
@@ -272,6 +274,7 @@ class RTMOForPoseEstimation(DensePredictionModel):
     config: RTMOConfig
     config_class = RTMOConfig
     base_model_prefix = "rtmo"
+    _can_record_outputs = {"attentions": RTMOSelfAttention}
     _no_split_modules = ["CSPStage", "RTMOEncoder", "RTMOHead", "DynamicCoordinateClassifier"]
 
     def __init__(self, config: RTMOConfig) -> None:
@@ -291,7 +294,7 @@ class RTMOForPoseEstimation(DensePredictionModel):
         if isinstance(module, DynamicCoordinateClassifier):
             init.constant_(module.spread_scale, 0.1)
 
-    @can_return_tuple
+    @capture_outputs
     def forward(
         self,
         pixel_values: Tensor,
@@ -315,6 +318,7 @@ class RTMOForPoseEstimation(DensePredictionModel):
             loss=None if labels is None else rtmo_loss(self, places, labels),
             **({} if self.training and labels is not None else self._instances(places)),
             hidden_states=tuple(features) if wants_states else None,
+            attentions=None,  # what is asked for comes in when `forward` has ended
         )
         return output
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.backbone_utils import load_backbone
 from transformers.utils import ModelOutput
-from transformers.utils.generic import can_return_tuple
+from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from hfpose.models.rtmpose.configuration_rtmpose import RTMPoseConfig
 from hfpose.models.shared.configuration import label_count
@@ -35,12 +35,14 @@ class RTMPoseOutput(ModelOutput):
         simcc_x: (B, K, W * simcc_split_ratio) response of each bin along x.
         simcc_y: (B, K, H * simcc_split_ratio) response of each bin along y.
         hidden_states: feature maps of the backbone's stem and stages, where asked for.
+        attentions: weights (B, K, K) of the gated attention unit, which has one head and no softmax, where asked for.
     """
 
     loss: Tensor | None = None
     simcc_x: Tensor | None = None
     simcc_y: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
 
 
 class KeypointFeatures(nn.Conv2d):
@@ -99,6 +101,7 @@ class RTMPoseForPoseEstimation(ImageModel):
     config_class = RTMPoseConfig
     base_model_prefix = "rtmpose"
     _no_split_modules = ["RTMPoseHead"]
+    _can_record_outputs = {"attentions": OutputRecorder(nn.Dropout, layer_name="attention.dropout")}
     output_class: ClassVar[type[RTMPoseOutput]] = RTMPoseOutput
     output_names: ClassVar[tuple[str, ...]] = ("simcc_x", "simcc_y")
 
@@ -124,7 +127,7 @@ class RTMPoseForPoseEstimation(ImageModel):
         """The SimCC outputs for the backbone's feature maps."""
         return self.head(feature_maps[-1])
 
-    @can_return_tuple
+    @capture_outputs
     def forward(
         self,
         pixel_values: Tensor,
@@ -144,7 +147,7 @@ class RTMPoseForPoseEstimation(ImageModel):
         features = self.backbone(pixel_values, output_hidden_states=wants_states)
         responses = dict(zip(self.output_names, self.responses(features.feature_maps), strict=True))
         loss = None if labels is None else self.loss(responses, labels, keypoint_weights)
-        return self.output_class(loss=loss, **responses, hidden_states=features.hidden_states)
+        return self.output_class(loss=loss, **responses, hidden_states=features.hidden_states, attentions=None)
 
     def loss(self, responses: Mapping[str, Tensor], labels: Tensor, keypoint_weights: Tensor | None) -> Tensor:
         """Training loss, for the SimCC outputs by name and the arguments of `forward`."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from transformers import PreTrainedModel
 
 from hfpose.hub.push_mixin import PushWithCard
+from hfpose.models.shared.attention import AnyAttention
 
 
-class ImageModel(PushWithCard, PreTrainedModel):
+class ImageModel(PushWithCard, AnyAttention, PreTrainedModel):
     """What is the same for all of them."""
 
     main_input_name = "pixel_values"

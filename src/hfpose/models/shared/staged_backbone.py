@@ -11,8 +11,9 @@ from transformers import initialization as init
 from transformers.backbone_utils import BackboneMixin
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BackboneOutput
-from transformers.utils.generic import can_return_tuple
+from transformers.utils.output_capturing import capture_outputs
 
+from hfpose.models.shared.attention import AnyAttention
 from hfpose.models.shared.configuration import StagedBackboneConfig
 
 
@@ -20,7 +21,7 @@ class CheckpointedSequential(GradientCheckpointingLayer, nn.Sequential):
     """Layers in a row, of which only the input is kept for the gradient where the model is told so."""
 
 
-class StagedBackbone(BackboneMixin, PreTrainedModel):
+class StagedBackbone(AnyAttention, BackboneMixin, PreTrainedModel):
     """Base of the backbones. A family makes `stem` and `stages`, and `num_features`, the channels after each of them."""
 
     config: StagedBackboneConfig
@@ -40,7 +41,7 @@ class StagedBackbone(BackboneMixin, PreTrainedModel):
         elif isinstance(module, nn.Conv2d):
             init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    @can_return_tuple
+    @capture_outputs
     def forward(
         self, pixel_values: Tensor, output_hidden_states: bool | None = None, **kwargs: object
     ) -> BackboneOutput:
