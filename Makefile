@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_OPTIONS := --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo gallery test test-transformers test-extras test-rendered-people test-slow lint format clean
+.PHONY: demo docs gallery test test-transformers test-extras test-rendered-people test-slow lint format clean
 
 # Tests of features whose packages are optional; `make test` skips them where these are absent.
 TESTS_OF_EXTRAS := tests/backends/test_auto_backend.py tests/backends/test_graph_backend.py \
@@ -14,6 +14,10 @@ TESTS_OF_EXTRAS := tests/backends/test_auto_backend.py tests/backends/test_graph
 
 demo: $(VENV)/.installed
 	$(BIN)/python docs/demo.py
+
+# The site of the docs, below out/site. A warning is an error.
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 # The images of the docs.
 gallery: $(VENV)/.installed
@@ -64,6 +68,10 @@ $(VENV)/.installed-extras: $(VENV)/.installed-test
 
 $(VENV)/.installed-transformers-tests: $(VENV)/.installed-test
 	$(BIN)/pip install $(PIP_OPTIONS) --editable ".[test-transformers]"
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/pip install $(PIP_OPTIONS) --editable ".[docs]"
 	touch $@
 
 clean:

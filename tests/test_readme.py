@@ -1,23 +1,61 @@
-"""README.md: every snippet of Python runs, on the models of the package under the names that it uses."""
+"""README.md and docs/: every snippet of Python runs, on the models of the package under the names that it uses, and every
+command has the options that are there.
+
+A snippet that cannot run has a line before it that says why: `<!-- not run: needs a camera -->`.
+"""
 
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 
 import hfpose
+from hfpose.cli import app
 from hfpose.hub.cache import models_dir
 from hfpose.pipelines.stage import load_stage
 
 ROOT = Path(__file__).parents[1]
-SNIPPETS = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"(?:^<!-- not run: ([^>]+) -->\n)?^```(\w*)\n(.*?)^```", re.M | re.S)
+
+
+class Snippet(NamedTuple):
+    """A fenced block: its page and place there, language, text, and why it is not run."""
+
+    page: str
+    index: int
+    language: str
+    text: str
+    reason: str
+
+
+def snippets() -> Iterator[Snippet]:
+    for page in PAGES:
+        for index, (reason, language, text) in enumerate(FENCE.findall(page.read_text(encoding="utf-8"))):
+            yield Snippet(page.name, index, language, text, reason)
+
+
+ALL_SNIPPETS = list(snippets())
+SNIPPETS = [snippet for snippet in ALL_SNIPPETS if snippet.language == "python"]
+COMMANDS = sorted(
+    {
+        line.partition(" #")[0].strip()
+        for snippet in ALL_SNIPPETS
+        if snippet.language in ("", "console") and not snippet.reason
+        for line in snippet.text.splitlines()
+        if line.startswith("hfpose ")
+    }
+)
 PACKAGED = Path(hfpose.__file__).parent / "data"
 NAMES = {
     "rtmpose-m_8xb256-420e_body8-256x192": "demo/pose",
@@ -27,6 +65,9 @@ NAMES = {
     "rtmdet_m_640-8xb32_coco-person": "demo/detector",
     "rtmdet_nano_320-8xb32_hand": "demo/detector",
     "yolox_l_8xb8-300e_coco": "demo/detector",
+    "rtmpose-m_8xb64-210e_ap10k-256x256": "demo/pose",
+    "rtmpose-s_8xb256-420e_body8-256x192": "demo/pose",
+    "yolox_m_8xb8-300e_humanart": "demo/detector",
     "yolox_tiny_8xb8-300e_humanart": "demo/detector",
     "motionbert_dstformer-ft-243frm_8xb32-120e_h36m": "demo3d",
 }
@@ -35,6 +76,8 @@ STAND_INS = {
     "PekingU/rtdetr_r50vd": str(PACKAGED / "demo" / "detector"),
     'device="cuda"': 'device="cpu"',
     'backend="compile"': 'backend="torch"',
+    'model="rtmo-s"': 'model="human"',
+    'model="animal"': 'model="animal", detector="whole_image"',  # the packaged detector knows people alone
 }
 
 
@@ -59,6 +102,8 @@ def folder(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     monkeypatch.chdir(tmp_path)
     scene = Image.open(PACKAGED / "scenes" / "300.jpg")
     scene.save("photo.jpg")
+    Path("photos").mkdir()
+    scene.save("photos/photo.jpg")
     writer = cv2.VideoWriter("clip.mp4", cv2.VideoWriter.fourcc(*"mp4v"), 25, scene.size)
     for _ in range(2):
         writer.write(np.asarray(scene)[..., ::-1].copy())
@@ -69,30 +114,42 @@ def folder(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return tmp_path
 
 
-def run(snippet: str, names: dict[str, Any]) -> dict[str, Any]:
+def run(snippet: Snippet, names: dict[str, Any]) -> dict[str, Any]:
+    text = snippet.text
     for written, stand_in in STAND_INS.items():
-        snippet = snippet.replace(written, stand_in)
-    exec(compile(snippet, "README.md", "exec"), names)
+        text = text.replace(written, stand_in)
+    exec(compile(text, snippet.page, "exec"), names)
     return names
 
 
 def test_the_snippets_are_found() -> None:
-    assert len(SNIPPETS) == 5
+    assert sum(snippet.page == "README.md" for snippet in SNIPPETS) >= 2
     for written in STAND_INS:
-        assert any(written in snippet for snippet in SNIPPETS)
+        assert any(written in snippet.text for snippet in SNIPPETS)
 
 
-@pytest.mark.parametrize("index", range(len(SNIPPETS)))
-def test_snippets_run(folder: Path, index: int) -> None:
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda snippet: f"{snippet.page}-{snippet.index}")
+def test_snippets_run(folder: Path, snippet: Snippet) -> None:
+    if snippet.reason:
+        pytest.skip(snippet.reason)
     for package in ("onnxruntime", "openvino"):
-        if package in SNIPPETS[index]:
+        if package in snippet.text:
             pytest.importorskip(package, reason=f"needs {package}: pip install 'hfpose[{package}]'")
     begun = {"pipeline": hfpose.pipeline}
-    if "pipe(" in SNIPPETS[index] and "pipe =" not in SNIPPETS[index]:
+    if "pipe(" in snippet.text and "pipe =" not in snippet.text:
         begun["pipe"] = hfpose.pipeline("pose-estimation", model="human")
-    names = run(SNIPPETS[index], begun)
+    names = run(snippet, begun)
     if "people" in names:
         assert len(names["people"]) > 0
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_parse(command: str) -> None:
+    """The command is there and has the options that a page gives it."""
+    group = typer.main.get_command(app)
+    name, *arguments = shlex.split(command.partition("|")[0].removesuffix("...").strip())[1:]
+    command_of_name = group.commands[name]  # type: ignore[attr-defined]
+    command_of_name.make_context(name, arguments, resilient_parsing=False)
 
 
 def test_vitpose_alone(tmp_path: Path) -> None:

@@ -167,7 +167,12 @@ def _stage(seed: int, activities: Sequence[str], size: tuple[int, int]) -> World
 def schemas() -> None:
     """The skeleton of each keypoint schema, with numbers and names."""
     for name in list_schemas():
-        save(f"schemas/{name}", schema_image(load_schema(name)), quality=None)
+        try:
+            image = schema_image(load_schema(name))
+        except (KeyError, ValueError) as error:
+            print(f"{name}: no layout for {error}")
+            continue
+        save(f"schemas/{name}", image, quality=None)
 
 
 PARTS: dict[str, Callable[[], None]] = {
