@@ -97,6 +97,12 @@ def test_people_are_chosen_over_the_whole_clip(people: Any, expected: set[int]) 
     assert ids == [[each for each in frame if each in wanted] for frame in everybody]
 
 
+def test_who_is_confirmed_is_known_in_the_frames_before_of_a_file_alone() -> None:
+    outputs = [crowd(FAR)] * 2 + [crowd(NEAR, FAR)] * 5
+    assert kept(outputs, track=True) == [[0]] * 2 + [[1, 0]] * 5
+    assert kept(outputs, "stream", track=True) == [[0]] * 2 + [[-1, 0]] * 2 + [[1, 0]] * 3
+
+
 def test_people_of_a_stream_are_chosen_by_the_frames_so_far() -> None:
     ids = kept(clip_of_three()[::-1], kind="stream", people="largest")
     assert ids[0] == [0] and ids[-1] == [2]

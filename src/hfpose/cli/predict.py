@@ -180,13 +180,25 @@ def predict(
         ),
     ] = False,
     track: Annotated[
-        bool,
-        typer.Option(
-            help="2D: give people identities over the frames of a video; several images count as one. (3D does so "
-            "always.)",
-            rich_help_panel=_TIME,
+        str | None,
+        _option(
+            _TIME,
+            "2D: give people identities over the frames of a video; several images count as one. (3D does so always.) By "
+            "iou (the default) or oks, or by bytetrack, ocsort or botsort of the package trackers.",
+            metavar="[NAME]",
         ),
-    ] = False,
+    ] = None,
+    track_gap: Annotated[
+        float, _option(_TIME, "Seconds for which people who are not seen are remembered.", min=0)
+    ] = 3.0,
+    track_high_score: Annotated[
+        float,
+        _option(_TIME, "Score from which on people are followed first, before those of a lower one.", min=0, max=1),
+    ] = 0.5,
+    track_confirm_frames: Annotated[
+        int, _option(_TIME, "Frames in which somebody new has to be seen for an identity.", min=1, max=6)
+    ] = 3,
+    camera_motion: Annotated[bool, _option(_TIME, "Take the motion of the camera off the motion of people.")] = True,
     tracking_thr: Annotated[
         float, typer.Option(help="IoU (or OKS) above which people of two frames are the same.", rich_help_panel=_TIME)
     ] = 0.3,
@@ -369,8 +381,17 @@ def predict(
     if pose3d is not None:
         models = {"task": "pose-estimation-3d", "model": pose3d, "weights": pose3d_weights}
         models |= {"pose": pose2d, "pose_weights": pose2d_weights}
-    association = "oks" if use_oks_tracking else "iou"
+    tracker = track and ("oks" if use_oks_tracking else track)
+    is_ours = tracker in (None, "iou", "oks")
     over_time = {
+        "tracking": {
+            "max_gap": track_gap,
+            "high_score": track_high_score,
+            "confirm_frames": track_confirm_frames,
+            "camera_motion": camera_motion,
+        }
+        if is_ours
+        else None,
         "tracking_threshold": tracking_thr,
         "smooth": read_filters(smooth),
         "smooth_cutoff": smooth_cutoff,
@@ -402,10 +423,10 @@ def predict(
             "pose_batch_size": pose_batch_size,
             "detect_every": detect_every,
         },
-        tracking={"track": association if track else None, **over_time},
+        tracking={"track": tracker, **over_time},
         lifting={
             # By default videos are tracked, and images are not taken for one.
-            "track": association if track or use_oks_tracking else None,
+            "track": "oks" if use_oks_tracking else tracker,
             **over_time,
             "do_normalize_boxes": False if disable_norm_pose_2d else None,
             "online": online,
@@ -448,7 +469,7 @@ def predict(
             from hfpose.distributed.ray_run import Cluster
 
             cluster = Cluster(ray, workers, cpus_per_worker, gpus_per_worker)
-            options = {"segment_frames": segment_frames, "images_together": track}
+            options = {"segment_frames": segment_frames, "images_together": track is not None}
             run, source = predict_on_cluster(
                 job, make_source, out_dir, resume, cluster, report, show_progress, options
             )

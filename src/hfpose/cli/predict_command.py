@@ -14,14 +14,17 @@ _ADDRESS = re.compile(r"auto|local|ray://.+|[\w.-]+:\d+")  # of a Ray cluster
 _FILTER = "auto|one-euro|butterworth|gaussian|median|hampel"
 _FILTERS = re.compile(f"({_FILTER})(,({_FILTER}))*")
 
+_TRACKERS = re.compile("iou|oks|bytetrack|ocsort|botsort")
+
 
 class PredictCommand(ModelCommand):
-    """Lets `--det-cat-ids 15 16 17` take several numbers, as the reference's demo does, and `--ray` and `--smooth` a value or
-    none."""
+    """Lets `--det-cat-ids 15 16 17` take several numbers, as the reference's demo does, and `--ray`, `--smooth` and `--track` a
+    value or none."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         args = list(_with_value("--ray", _ADDRESS, "local", _repeated("--det-cat-ids", args)))
-        return super().parse_args(ctx, list(_with_value("--smooth", _FILTERS, "auto", args)))
+        args = list(_with_value("--smooth", _FILTERS, "auto", args))
+        return super().parse_args(ctx, list(_with_value("--track", _TRACKERS, "iou", args)))
 
 
 def read_filters(text: str | None) -> bool | list[str]:

@@ -65,6 +65,12 @@ class PredictJob:
             return False
         return type(pipe) is PoseEstimation3DPipeline or (self.is_2d(pipe) and not self.draw_heatmaps)
 
+    def follows_camera(self, pipe: Any) -> bool:
+        """Whether identities need the images of the frames too."""
+        options = {**self.finding, **(self.tracking if self.is_2d(pipe) else self.lifting)}
+        chosen = make_options(pipe.options_class, {**pipe.call_defaults, **options})
+        return chosen.tracks and (chosen.tracking or {}).get("camera_motion", True)
+
     def results(self, pipe: Any, source: Source, draws: bool) -> Results:
         """The frames with their results, drawn if `draws`."""
         return self._results_2d(pipe, source, draws) if self.is_2d(pipe) else self._results_3d(pipe, source, draws)

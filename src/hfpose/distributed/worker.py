@@ -81,7 +81,7 @@ class Worker:
         joined = join_segments(video, self._segment, self._redo)
 
         def results(draws: bool) -> Results:
-            poses = StoredPoses(joined, self._segment, draws)
+            poses = StoredPoses(joined, self._segment, draws or self._job.follows_camera(self._pipe))
             stand_in = copy.copy(self._pipe)
             stand_in.find_poses = poses.find_poses
             return self._job.results(stand_in, poses.source, draws)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -13,8 +14,9 @@ from hfpose.media.image_spool import ImageSpool
 from hfpose.pipelines.options import CallOptions
 from hfpose.results import PoseOutput
 from hfpose.tracking.filters import fill_gaps, smooth_clip
+from hfpose.tracking.identity_tracker import CONFIRMATION_FRAMES
 from hfpose.tracking.people_choice import PeopleChoice
-from hfpose.tracking.tracker import KeypointSmoother, PoseTracker
+from hfpose.tracking.tracker import KeypointSmoother
 
 DEFAULT_FRAME_RATE = 30.0
 
@@ -35,8 +37,7 @@ def follow_people(
         people = live.get(item) or _PeopleByFrame(options, item)
         if item is not None and item.is_live:
             live[item] = people  # several live sources take turns
-        for frame, output in group:
-            yield frame, people.update(frame, output)
+        yield from people.follow(group)
 
 
 def clip_of(frame: Frame, options: CallOptions) -> MediaItem | None:
@@ -58,8 +59,10 @@ def read_clip(
     followed = PeopleFollower(options)
     for frame, output in results:
         images.append(frame.image if options.draws or frame.source is None else None)
+        outputs.append(followed.track(frame, output, looks_back=True))
         frames.append(replace(frame, image=None))
-        outputs.append(followed.track(output))
+    for output in outputs:
+        followed.consider(output)
     outputs = [followed.select(output) for output in outputs]
     return frames, fill_gaps(outputs, frame_times(frames), options.fill_gaps) if options.fill_gaps else outputs
 
@@ -73,42 +76,78 @@ class PeopleFollower:
     """
 
     def __init__(self, options: CallOptions, is_image: bool = False) -> None:
-        tracks = options.tracks and not is_image
-        self._tracker = PoseTracker(options.association, options.tracking_threshold) if tracks else None
+        self._tracker = options.make_tracker() if options.tracks and not is_image else None
         self._choice = None if options.people is None else PeopleChoice(options.people)
+        self._last: deque[PoseOutput] = deque(maxlen=CONFIRMATION_FRAMES)
 
-    def track(self, output: PoseOutput) -> PoseOutput:
-        """All people of the next frame with identities."""
-        output = output if self._tracker is None else self._tracker.update(output)
+    def track(self, frame: Frame, output: PoseOutput, looks_back: bool = False) -> PoseOutput:
+        """All people of the next frame with identities.
+
+        Args:
+            frame: with its image, where the camera is followed.
+            output: what is found in it.
+            looks_back: whether who is confirmed now gets the identity in the frames before too, by a change of the outputs
+                that this method gave for them, the last `CONFIRMATION_FRAMES` at most.
+        """
+        if self._tracker is None:
+            return output
+        output = self._tracker.update(output, frame.image)
+        if looks_back:
+            self._last.append(output)
+            for ago, row, identity in self._tracker.late_identities:
+                before = self._last[-1 - ago].track_ids
+                assert before is not None
+                before[row] = identity
+        return output
+
+    def consider(self, output: PoseOutput) -> None:
+        """Take the people of a frame into account for who is asked for."""
         if self._choice is not None:
             self._choice.add(output)
-        return output
 
     def select(self, output: PoseOutput) -> PoseOutput:
         """Those of the people of a frame that are asked for, by what is known so far."""
         return output if self._choice is None else self._choice.select(output)
 
-    def update(self, output: PoseOutput) -> PoseOutput:
+    def update(self, frame: Frame, output: PoseOutput) -> PoseOutput:
         """The people of the next frame who are asked for, with identities."""
-        return self.select(self.track(output))
+        output = self.track(frame, output)
+        self.consider(output)
+        return self.select(output)
 
 
 class _PeopleByFrame:
-    """The same for frames that do not wait for others, with smooth keypoints."""
+    """The same for frames that do not wait for the end of the clip, with smooth keypoints.
+
+    Those of files wait for the few frames within which who is new is confirmed.
+    """
 
     def __init__(self, options: CallOptions, item: MediaItem | None) -> None:
         is_image = item is not None and item.kind == "image"
+        self._waits = options.tracks and not is_image and (item is None or not item.is_live)
         self._followed = PeopleFollower(options, is_image)
         self._smooths = not is_image and options.smooths_by_frame("this source")
         self._options = options
         self._smoother: KeypointSmoother | None = None
 
-    def update(self, frame: Frame, output: PoseOutput) -> PoseOutput:
-        output = self._followed.update(output)
-        if not self._smooths:
-            return output
-        self._smoother = self._smoother or keypoint_smoother(frame, self._options)
-        return self._smoother.update(output, frame.timestamp)
+    def follow(self, results: Iterable[tuple[Frame, PoseOutput]]) -> Generator[tuple[Frame, PoseOutput], None, None]:
+        waiting: deque[tuple[Frame, PoseOutput]] = deque()
+        for frame, output in results:
+            # Arrays may be of a stream.
+            waits = self._waits and (frame.item.kind == "video" or frame.source is not None)
+            waiting.append((frame, self._followed.track(frame, output, looks_back=waits)))
+            while len(waiting) > (CONFIRMATION_FRAMES - 1 if waits else 0):
+                yield self._complete(*waiting.popleft())
+        while waiting:
+            yield self._complete(*waiting.popleft())
+
+    def _complete(self, frame: Frame, output: PoseOutput) -> tuple[Frame, PoseOutput]:
+        self._followed.consider(output)
+        output = self._followed.select(output)
+        if self._smooths:
+            self._smoother = self._smoother or keypoint_smoother(frame, self._options)
+            output = self._smoother.update(output, frame.timestamp)
+        return frame, output
 
 
 def smooth_outputs(outputs: list[PoseOutput], frames: Sequence[Frame], options: CallOptions) -> list[PoseOutput]:

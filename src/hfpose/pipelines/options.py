@@ -15,7 +15,7 @@ from hfpose.models.shared.axes import Axes
 from hfpose.tracking.filters import ClipFilter, ClipFilterName, make_clip_filter
 from hfpose.tracking.people_choice import People, check_people
 from hfpose.tracking.placing import Ground, Placing, Root
-from hfpose.tracking.tracker import Association
+from hfpose.tracking.trackers import Tracker, TrackerName, make_tracker
 
 Temporal = Literal["clip", "frame"]
 Smooth = Literal["one-euro", ClipFilterName]
@@ -47,10 +47,14 @@ class CallOptions:
         num_workers: threads that decode images ahead; with 0 they are decoded when they are needed, and nothing is dropped.
         live: of webcams and network streams take the `"latest"` frame and drop what came before it, or `"all"` frames.
         reconnect: seconds for which it is tried to open a webcam or network stream again that was lost.
-        track: give instances identities over the frames of a video (`track_ids`), judged by the IoU of their boxes (True
-            or `"iou"`) or by the OKS of their keypoints (`"oks"`). Several images count as frames of one video. Default:
-            False in 2D; in 3D a lifter needs identities, so there videos are tracked unless it is False.
+        track: give instances identities over the frames of a video (`track_ids`): True or `"iou"` has boxes of frames in a row
+            overlap, `"oks"` keypoints; `"bytetrack"`, `"ocsort"` and `"botsort"` are of the package trackers
+            (`hfpose[tracking]`); or a tracker, see `hfpose.tracking.trackers.make_tracker`. Several images count as frames of
+            one video. Default: False in 2D; in 3D a lifter needs identities, so there videos are tracked unless it is False.
+            A new instance has the identity -1 until it was seen in three frames; in files those before have it then too.
         tracking_threshold: minimum IoU or OKS.
+        tracking: further settings of the tracker, such as `max_gap` (seconds), see
+            `hfpose.tracking.identity_tracker.IdentityTracker`.
         smooth: smooth the keypoints of each identity over time; needs `track`. One filter or several in their order:
             `"one-euro"` works frame by frame; `"butterworth"`, `"gaussian"`, `"median"` and `"hampel"` (which replaces single
             errors and leaves the rest) have no lag and wait for the end of a video, see `hfpose.tracking.filters`. True is
@@ -85,8 +89,9 @@ class CallOptions:
     num_workers: int = 1
     live: Live = "latest"
     reconnect: float = 30.0
-    track: bool | Association | None = None
+    track: bool | TrackerName | Tracker | Any = None
     tracking_threshold: float = 0.3
+    tracking: Mapping[str, Any] | None = None
     smooth: bool | Smooth | Sequence[Smooth] = False
     smooth_cutoff: float = 6.0
     smooth_window: float = 0.2
@@ -105,8 +110,8 @@ class CallOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name} is {value}, it must be 1 or more.")
-        if self.track not in (None, True, False, *get_args(Association)):
-            raise InputError(f"track is {self.track!r}; expected True, False, 'iou' or 'oks'.")
+        if self.tracks:
+            self.make_tracker()  # checks the settings
         for name in ("smooth_cutoff", "smooth_window", "outlier_threshold"):
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} is {getattr(self, name)}, it must be above 0.")
@@ -164,10 +169,9 @@ class CallOptions:
         is_zero_phase = item is not None if self.smooth is True else self.filters not in ((), ("one-euro",))
         return is_zero_phase or self.fill_gaps > 0 or isinstance(self.people, (str, int))
 
-    @property
-    def association(self) -> Association:
-        """What identities are judged by."""
-        return self.track if isinstance(self.track, str) else "iou"
+    def make_tracker(self) -> Tracker:
+        """A tracker for a video."""
+        return make_tracker(True if self.track is None else self.track, self.tracking_threshold, self.tracking)
 
     @property
     def draws(self) -> bool:

@@ -139,7 +139,7 @@ def _lift(results: Results, lifter: TemporalLifter, options: LiftingOptions) -> 
             yield from _lift_clip(group, lifter, options)
         else:
             for frame, output in group:
-                (lifted,) = lifter.lift([PeopleFollower(options, is_image=True).update(output)])
+                (lifted,) = lifter.lift([PeopleFollower(options, is_image=True).update(frame, output)])
                 yield frame, _drawn(frame.image, _placed([_output(lifted)], None, options)[0], options)
     for stream in streams.values():
         yield from stream.finish()
@@ -171,7 +171,7 @@ class _Stream:
     def push(self, frame: Frame, output: PoseOutput) -> Results:
         """Take the next frame; gives the one that is complete, if one is."""
         self._waiting.append(frame)
-        lifted = self._online.push(self._followed.update(output))
+        lifted = self._online.push(self._followed.update(frame, output))
         if lifted is not None:
             yield self._complete(lifted)
 

@@ -78,7 +78,8 @@ class _Tracks:
 
 
 class PoseTracker:
-    """Gives the people of successive frames identities.
+    """Gives the people of successive frames identities, for the layers that stand in for other packages; pipelines have
+    `IdentityTracker`.
 
     A person may get the identity of a remembered one if they overlap by more than `threshold`: their boxes, or their
     keypoints by the object keypoint similarity (OKS). Among those who may, pairs are made greedily, the most alike in
@@ -101,6 +102,8 @@ class PoseTracker:
     Raises:
         InputError: for settings out of range.
     """
+
+    late_identities: Sequence[tuple[int, int, int]] = ()  # see `IdentityTracker`: everybody has an identity at once
 
     def __init__(
         self,
@@ -130,22 +133,20 @@ class PoseTracker:
         self._next_id = 0
         self._now = -1.0  # seconds where frames have times, else frames
 
-    def update(self, output: PoseOutput) -> PoseOutput:
+    def update(self, output: PoseOutput, image: np.ndarray | None = None) -> PoseOutput:
         """The people of the next frame with `track_ids`; -1 for those with too few keypoints for an identity.
 
         Frames may differ in size. A frame without people, or that could not be read, counts as one in which nobody is
-        seen.
+        seen. The image has no effect.
 
         Raises:
             InputError: if the output has 3D keypoints and no `keypoints_2d`.
         """
-        keypoints = output.keypoints if output.keypoints.shape[-1] == 2 else output.keypoints_2d
-        if keypoints is None:
-            raise InputError("People are tracked in the image, but this output has 3D keypoints and no keypoints_2d.")
-        valid = _valid_keypoints(keypoints, output.keypoint_scores)
+        keypoints = keypoints_in_image(output)
+        valid = valid_keypoints(keypoints, output.keypoint_scores)
         boxes = boxes_around(keypoints, valid) if output.boxes is None else output.boxes
         tracks = self._remembered(keypoints.shape[1] if len(keypoints) else None, output.image_size)
-        keypoints = _without_gaps(keypoints, boxes, tracks.keypoints.shape[1])
+        keypoints = filled_keypoints(keypoints, boxes, tracks.keypoints.shape[1])
         self._now = self._now + 1 if output.timestamp is None else max(output.timestamp, self._now + _LEAST_STEP)
         shift = (
             tracks.predicted_shift(self._now, output.image_size)
@@ -364,12 +365,31 @@ def _best_pairs(overlaps: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, 
     return chosen[:, 0], chosen[:, 1]
 
 
-def _valid_keypoints(keypoints: np.ndarray, scores: np.ndarray) -> np.ndarray:
+def keypoints_in_image(output: PoseOutput) -> np.ndarray:
+    """Keypoints (N, K, 2) in pixels.
+
+    Raises:
+        InputError: if the output has 3D keypoints and no `keypoints_2d`.
+    """
+    keypoints = output.keypoints if output.keypoints.shape[-1] == 2 else output.keypoints_2d
+    if keypoints is None:
+        raise InputError("People are tracked in the image, but this output has 3D keypoints and no keypoints_2d.")
+    return keypoints
+
+
+def instance_scores(output: PoseOutput) -> np.ndarray:
+    """Scores (N,) of the boxes, else the mean ones of the keypoints."""
+    if output.box_scores is not None or not output.num_instances:
+        return np.zeros(0) if output.box_scores is None else output.box_scores
+    return output.keypoint_scores.mean(1)
+
+
+def valid_keypoints(keypoints: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Which keypoints (N, K) a model has found."""
     return np.isfinite(keypoints).all(-1) & (scores > 0) & (keypoints[..., 1] != 0)
 
 
-def _without_gaps(keypoints: np.ndarray, boxes: np.ndarray, num_keypoints: int) -> np.ndarray:
+def filled_keypoints(keypoints: np.ndarray, boxes: np.ndarray, num_keypoints: int) -> np.ndarray:
     """Keypoints (N, `num_keypoints`, 2) with those that are not finite at the centers of the boxes."""
     if not len(keypoints):
         return np.zeros((0, num_keypoints, 2), np.float32)

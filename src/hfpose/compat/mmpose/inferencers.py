@@ -39,6 +39,7 @@ from hfpose.pipelines import (
 )
 from hfpose.pipelines.direct_3d import Direct3DPipeline
 from hfpose.results import PoseOutput
+from hfpose.tracking.tracker import PoseTracker
 from hfpose.visualization import Window, draw_heatmaps
 
 Model = str | Path | PreTrainedModel
@@ -265,8 +266,7 @@ class Pose3DInferencer(BaseInferencer):
             do_normalize_boxes=False if call.disable_norm_pose_2d else None,
             ground=None if call.disable_rebase_keypoint else "frame",
             axes="mmpose",
-            track="oks" if call.use_oks_tracking else "iou",
-            tracking_threshold=call.tracking_thr,
+            track=PoseTracker("oks" if call.use_oks_tracking else "iou", call.tracking_thr),
             drawing=_drawing_3d(call) if call.draws else None,
         )
         for frame, output in results:

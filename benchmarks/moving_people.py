@@ -1,0 +1,270 @@
+"""Clips of people with known identities, as a detector and a pose model would see them, for the benchmark of tracking.
+
+People walk on a floor before a camera that stands, pans or shakes. What is found of them is their true boxes and keypoints with
+noise; scores sink where they are hidden, 10 % are missed, and of 100 boxes some 5 are false. Images exist where the
+camera moves: a textured wall with the people as textured shapes, which is all that the compensation of camera motion looks at.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from hfpose.keypoints import load_schema
+from hfpose.ops.boxes import pairwise_iou
+from hfpose.results import PoseOutput
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tools" / "rendered_people"))
+
+FRAME_RATE = 30.0
+SIZE = (1280, 720)
+_FOCAL, _EYE = 1000.0, 1.6  # pixels, meters over the floor
+_MISSED, _MISSED_FRAMES = 0.1, 3.0  # share, and for how many frames in the mean
+_FALSE, _FALSE_FRAMES = 0.05, 1.2
+_HIDDEN = 0.65  # share of a box behind nearer people from which nobody sees the person
+_MERGES = 0.3  # IoU from which two boxes may be merged
+_WALL = (4000, 1600)
+_COCO = load_schema("coco")
+
+KINDS = ("cross", "exits", "pan and shake", "merged")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A frame: who is there, and what is found, each of it of the person `owners` (M,), -1 where false."""
+
+    people: np.ndarray
+    boxes: np.ndarray
+    output: PoseOutput
+    owners: np.ndarray
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip; `shifts` (T, 2, 3) is where the camera's motion moves what stands still, None if the camera stands."""
+
+    kind: str
+    num_people: int
+    frames: list[Seen]
+    shifts: np.ndarray | None
+    silhouettes: np.ndarray  # (T, P, 4) boxes, farthest person first, for the images
+    seed: int
+
+    @cached_property
+    def _wall(self) -> np.ndarray:
+        rng = np.random.default_rng([self.seed, 5])
+        wall = np.zeros((_WALL[1], _WALL[0], 3), np.float32)
+        for cells in (8, 40, 160):
+            noise = rng.uniform(0, 255, (cells, 2 * cells, 3)).astype(np.float32)
+            wall += cv2.resize(noise, _WALL, interpolation=cv2.INTER_CUBIC) / 3
+        return wall.clip(0, 255).astype(np.uint8)
+
+    def image(self, index: int) -> np.ndarray | None:
+        """RGB image of a frame, None where the camera stands."""
+        if self.shifts is None:
+            return None
+        shift = self.shifts[index].copy()
+        shift[:, 2] += shift[:, :2] @ -((np.array(_WALL) - SIZE) / 2)
+        image = cv2.warpAffine(self._wall, shift, SIZE, borderMode=cv2.BORDER_REFLECT)
+        for person, box in enumerate(self.silhouettes[index]):
+            x1, y1, x2, y2 = box.clip(0, [*SIZE, *SIZE]).astype(int)
+            rng = np.random.default_rng([self.seed, person])
+            cloth = cv2.resize(rng.integers(0, 255, (12, 5, 3), np.uint8), (120, 300))
+            if x2 - x1 > 8 and y2 - y1 > 8:
+                margin = (x2 - x1) // 4
+                patch = cv2.resize(cloth, (x2 - x1 - 2 * margin, y2 - y1))
+                image[y1:y2, x1 + margin : x2 - margin] = patch
+        return image
+
+
+def clips(frames: int = 300, seeds: int = 3) -> list[Clip]:
+    """36 clips: four kinds, with 2, 4 and 8 people, three of each."""
+    return [
+        make_clip(kind, people, frames, seed, ["walk"])
+        for kind in KINDS
+        for people in (2, 4, 8)
+        for seed in range(seeds)
+    ]
+
+
+def long_clips(frames: int = 600) -> list[Clip]:
+    """12 clips in which people do all that figures of `tools/rendered_people` can do, too."""
+    activities = ["walk", "walk", "run", "dance", "wave", "squat", "stretch", "pick_up"]
+    return [
+        make_clip(kind, people, frames, 100 + seed, activities)
+        for kind in KINDS
+        for seed, people in enumerate((2, 4, 8))
+    ]
+
+
+def make_clip(kind: str, people: int, frames: int, seed: int, activities: Sequence[str]) -> Clip:
+    """A clip of one of `KINDS`."""
+    rng = np.random.default_rng([seed, people, KINDS.index(kind)])
+    keypoints, depths = _bodies(rng, people, frames, kind == "exits", activities)
+    shifts = _camera(rng, frames) if kind == "pan and shake" else None
+    if shifts is not None:
+        keypoints = keypoints @ shifts[:, None, :, :2].transpose(0, 1, 3, 2) + shifts[:, None, None, :, 2]
+    low, high = keypoints.min(2), keypoints.max(2)
+    margin = 0.07 * (high - low)[..., 1:]
+    boxes = np.concatenate((low - margin, high + margin), axis=-1)
+    order = np.argsort(-depths, axis=1)
+    silhouettes = np.take_along_axis(boxes, order[..., None], axis=1)
+    missed = _episodes(rng, (frames, people), _MISSED, _MISSED_FRAMES)
+    merging: dict[tuple[int, int], int] = {}
+    false: list[tuple[np.ndarray, np.ndarray, int]] = []
+    seen = []
+    for index in range(frames):
+        centers = (boxes[index, :, :2] + boxes[index, :, 2:]) / 2
+        is_there = ((centers > 0) & (centers < SIZE)).all(-1)
+        covered = _covered(boxes[index], depths[index])
+        there = np.flatnonzero(is_there & (covered < _HIDDEN))
+        found = [row for row in there.tolist() if not missed[index, row]]
+        output, owners = _found(rng, found, keypoints[index], boxes[index], covered, depths[index])
+        if kind == "merged":
+            output, owners = _merge(rng, output, owners, merging, index)
+        false = [(box, pose, last) for box, pose, last in false if last > index]
+        for _ in range(rng.binomial(people, _FALSE / _FALSE_FRAMES)):
+            false.append((*_false_one(rng, keypoints[index]), index + int(rng.geometric(1 / _FALSE_FRAMES))))
+        output, owners = _with_false(rng, output, owners, false)
+        shuffled = rng.permutation(len(owners))
+        output = PoseOutput(
+            **{name: getattr(output, name)[shuffled] for name in ("keypoints", "keypoint_scores", "boxes", "box_scores")},
+            schema=_COCO, image_size=SIZE, frame_index=index, timestamp=index / FRAME_RATE,
+        )  # fmt: skip
+        seen.append(Seen(there, boxes[index, there], output, owners[shuffled]))
+    return Clip(kind, people, seen, shifts, silhouettes, seed)
+
+
+def _bodies(
+    rng: np.random.Generator, people: int, frames: int, leaves: bool, activities: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Keypoints (T, P, 17, 2) in pixels of a camera that stands, and depths (T, P) in meters."""
+    from rendered_people.motions import random_motion
+
+    time = np.arange(frames)[:, None] / FRAME_RATE
+    depth = 5 + 0.55 * rng.permutation(people)
+    depth = depth + 0.2 * np.sin(time * rng.uniform(0.2, 0.6, people) + rng.uniform(0, 7, people))
+    half = 0.5 * SIZE[0] / _FOCAL * depth  # meters from the middle of the image to its edge
+    reach = rng.uniform(0.5, 0.85, people)
+    if leaves:
+        reach = np.where(np.arange(people) % 2, reach, rng.uniform(1.25, 1.6, people))
+    speed = rng.uniform(0.6, 1.0, people)
+    phase = time * speed + rng.uniform(0, 2 * np.pi, people)
+    across = half * reach * np.cos(phase)
+    poses = []
+    for person in range(people):
+        motion = random_motion(int(rng.integers(1 << 30)), frames, str(rng.choice(activities)))
+        pose = motion.coco - motion.joints[:, :1] * [1, 1, 0]  # on the spot
+        turn = np.pi / 2 * np.tanh(4 * np.sin(phase[:, person]))  # looks where it goes, and at the camera as it turns
+        cosine, sine = np.cos(turn)[:, None], np.sin(turn)[:, None]
+        x, y = pose[..., 0] * cosine - pose[..., 1] * sine, pose[..., 0] * sine + pose[..., 1] * cosine
+        x, y = x + across[:, person, None], y + depth[:, person, None]
+        poses.append(np.stack((x / y * _FOCAL + SIZE[0] / 2, (_EYE - pose[..., 2]) / y * _FOCAL + 0.35 * SIZE[1]), -1))
+    return np.stack(poses, axis=1), depth
+
+
+def _camera(rng: np.random.Generator, frames: int) -> np.ndarray:
+    """Affine motion (T, 2, 3) of the image: it pans to and fro by 15 pixels a frame, shakes by 6, and rolls a little."""
+    time = np.arange(frames)
+    pan = 550 * np.sin(time * rng.uniform(0.02, 0.03) + rng.uniform(0, 7))
+    shake = rng.normal(0, 6, (frames, 2)) + 40 * np.sin(time[:, None] * [0.11, 0.17])
+    angle = np.deg2rad(1.5 * np.sin(time * 0.13) + rng.normal(0, 0.15, frames))
+    turn = np.stack((np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)), -1).reshape(-1, 2, 2)
+    center = np.array(SIZE) / 2
+    place = center - turn @ center + shake + np.stack((pan, np.zeros(frames)), -1)
+    return np.concatenate((turn, place[..., None]), axis=-1)
+
+
+def _episodes(rng: np.random.Generator, shape: tuple[int, ...], share: float, duration: float) -> np.ndarray:
+    """What is on for a `share` of the time, for `duration` frames in the mean."""
+    on = rng.random(shape) < share
+    for index in range(1, shape[0]):
+        starts = rng.random(shape[1:]) < share / (1 - share) / duration
+        goes_on = rng.random(shape[1:]) < 1 - 1 / duration
+        on[index] = np.where(on[index - 1], goes_on, starts)
+    return on
+
+
+def _covered(boxes: np.ndarray, depths: np.ndarray) -> np.ndarray:
+    """Share (P,) of each box behind that of the nearer person who covers most of it."""
+    top_left = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    bottom_right = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    shared = np.maximum(bottom_right - top_left, 0).prod(-1) / (boxes[:, 2:] - boxes[:, :2]).prod(-1)[:, None]
+    return np.where(depths[:, None] > depths[None], shared, 0).max(1)
+
+
+def _found(
+    rng: np.random.Generator,
+    rows: list[int],
+    keypoints: np.ndarray,
+    boxes: np.ndarray,
+    covered: np.ndarray,
+    depths: np.ndarray,
+) -> tuple[PoseOutput, np.ndarray]:
+    """What is found of some people: noise that grows with their size and with how much of them is hidden."""
+    sides = boxes[rows, 2:] - boxes[rows, :2]
+    noise = (1 + 2 * covered[rows])[:, None]
+    poses = keypoints[rows] + rng.normal(0, 1, (len(rows), 17, 2)) * (0.012 * sides[:, 1:] * noise)[:, None]
+    for place, row in enumerate(rows):  # the pose model takes the nearer person for the one who is half hidden
+        if covered[row] > 0.5 and rng.random() < 0.2:
+            nearest = np.argmax(np.where(depths < depths[row], pairwise_iou(boxes[row, None], boxes)[0], -1))
+            poses[place] = keypoints[nearest] + rng.normal(0, 0.012 * sides[place, 1], (17, 2))
+    found = boxes[rows] + rng.normal(0, 1, (len(rows), 4)) * (0.02 * np.tile(sides, 2) * noise)
+    scores = (rng.normal(0.85, 0.07, len(rows)) * (1 - 0.6 * covered[rows])).clip(0.3, 0.99)
+    point_scores = np.repeat(scores[:, None], 17, axis=1)
+    return PoseOutput(poses, point_scores, boxes=found, box_scores=scores), np.array(rows, int)
+
+
+def _merge(
+    rng: np.random.Generator,
+    output: PoseOutput,
+    owners: np.ndarray,
+    merging: dict[tuple[int, int], int],
+    index: int,
+) -> tuple[PoseOutput, np.ndarray]:
+    """Two boxes that overlap are one for 5 to 15 frames, with the pose of the first."""
+    assert output.boxes is not None and output.box_scores is not None
+    kept, boxes = np.ones(len(owners), bool), output.boxes.copy()
+    overlap = pairwise_iou(output.boxes, output.boxes)
+    for first, second in zip(*np.nonzero(np.triu(overlap > 0, 1)), strict=True):
+        pair = (int(owners[first]), int(owners[second]))
+        last = merging.get(pair, -100)
+        if overlap[first, second] > _MERGES and index > last + 30:
+            last = merging[pair] = index + int(rng.integers(5, 16))
+        if index < last and kept[first] and kept[second]:
+            kept[second] = False
+            boxes[first] = [
+                *np.minimum(boxes[first, :2], boxes[second, :2]),
+                *np.maximum(boxes[first, 2:], boxes[second, 2:]),
+            ]
+    output.boxes = boxes
+    return output[kept], owners[kept]
+
+
+def _false_one(rng: np.random.Generator, keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A box (4,) and a pose (17, 2) where nobody is."""
+    height = rng.uniform(120, 350)
+    corner = rng.uniform(0, 1, 2) * (np.array(SIZE) - [0.4 * height, height])
+    pose = keypoints[rng.integers(len(keypoints))]
+    low, high = pose.min(0), pose.max(0)
+    pose = corner + (pose - low) / np.maximum(high - low, 1) * [0.4 * height, height] + rng.normal(0, 8, (17, 2))
+    return np.concatenate((corner, corner + np.array([0.4 * height, height]))), pose
+
+
+def _with_false(
+    rng: np.random.Generator, output: PoseOutput, owners: np.ndarray, false: list[tuple[np.ndarray, np.ndarray, int]]
+) -> tuple[PoseOutput, np.ndarray]:
+    assert output.boxes is not None and output.box_scores is not None
+    scores = rng.uniform(0.3, 0.75, len(false))
+    return PoseOutput(
+        np.concatenate((output.keypoints, np.reshape([pose for _, pose, _ in false], (-1, 17, 2)))),
+        np.concatenate((output.keypoint_scores, np.repeat(scores[:, None], 17, axis=1))),
+        boxes=np.concatenate((output.boxes, np.reshape([box for box, _, _ in false], (-1, 4)))),
+        box_scores=np.concatenate((output.box_scores, scores)),
+    ), np.concatenate((owners, np.full(len(false), -1)))

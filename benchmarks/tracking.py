@@ -1,0 +1,181 @@
+"""How well identities hold: our tracker before and after each of its cues, and those of the package trackers, over 48 clips.
+
+    python benchmarks/tracking.py [--write-docs] [--quick]
+
+36 clips of 300 frames and 12 of 600, see `moving_people`. The package trackers (`hfpose[tracking]`) is compared where it is
+installed, each of its trackers by itself and with the buffer for lost people that suits it best. A false or missed box counts
+as one for all: the row "truth" is what nobody can be better than.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from hfpose.evaluation.metrics import Metrics
+from hfpose.evaluation.tracking import PairedFrame, TrackingCounts, count_tracking
+from hfpose.ops.boxes import pairwise_iou
+from hfpose.tracking import identity_tracker
+from hfpose.tracking.identity_tracker import IdentityTracker
+from hfpose.tracking.tracker import PoseTracker
+from hfpose.tracking.trackers import Tracker, make_tracker
+from measuring import ROOT
+from moving_people import Clip, clips, long_clips
+
+PAGE = ROOT / "docs" / "tracking.md"
+BUFFERS = (30, 60, 90, 150)  # frames
+PACKAGE = ("bytetrack", "ocsort", "botsort")
+NAMES = ("HOTA", "IDF1", "MOTA", "switches")
+
+
+@dataclass(frozen=True)
+class System:
+    """A tracker, made anew for each clip; `without` are constants of `identity_tracker` that switch a cue off."""
+
+    make: Callable[[], Tracker] | None  # None: the true identities
+    without: tuple[tuple[str, Any], ...] = ()
+
+
+def systems() -> dict[str, System]:
+    """What is compared. Cues are added one by one, from top to bottom."""
+    no_oks, no_scores = ("_OKS_WEIGHT", 0.0), ("_CONFIRMED_SCORE", 0.0)
+    no_motion = ("_FIRST_SPEED", np.zeros(2)), ("_ACCELERATION", np.full(2, 1e-3))
+    one_step = {"high_score": 0.0}
+    ours = partial(IdentityTracker, camera_motion=False)
+    named = {
+        "the truth": System(None),
+        "greedy (before)": System(PoseTracker),
+        "greedy, by OKS": System(partial(PoseTracker, "oks")),
+        "places of boxes": System(partial(ours, confirm_frames=1, **one_step), (no_oks, no_scores, *no_motion)),
+        "+ Kalman motion": System(partial(ours, confirm_frames=1, **one_step), (no_oks, no_scores)),
+        "+ births over three frames": System(partial(ours, **one_step), (no_oks, no_scores)),
+        "+ scores, two steps": System(ours, (no_oks,)),
+        "+ OKS": System(ours),
+        "+ camera motion (`track=True`)": System(IdentityTracker),
+        '`track="oks"`': System(partial(IdentityTracker, "oks")),
+    }
+    if importlib.util.find_spec("trackers") is not None:
+        named |= {name: System(partial(make_tracker, name)) for name in PACKAGE}
+    return named
+
+
+def identify(system: System, clip: Clip) -> tuple[list[np.ndarray], float]:
+    """Identities of what is found in each frame, -1 for none, and the seconds that it took."""
+    if system.make is None:
+        return [seen.owners for seen in clip.frames], 0.0
+    found: list[np.ndarray] = []
+    seconds = 0.0
+    with mock.patch.multiple(identity_tracker, **dict(system.without)) if system.without else mock.MagicMock():
+        tracker = system.make()
+        for index, seen in enumerate(clip.frames):
+            image = clip.image(index)
+            start = time.perf_counter()
+            ids = tracker.update(seen.output, image).track_ids
+            seconds += time.perf_counter() - start
+            assert ids is not None
+            found.append(ids)
+            for ago, row, identity in tracker.late_identities:
+                found[-1 - ago][row] = identity
+    return found, seconds
+
+
+def count(clip: Clip, identities: Sequence[np.ndarray]) -> TrackingCounts:
+    people: dict[int, int] = {}
+    tracks: dict[int, int] = {}
+    frames = []
+    for seen, ids in zip(clip.frames, identities, strict=True):
+        is_tracked = ids >= 0
+        assert seen.output.boxes is not None
+        frames.append(
+            PairedFrame(
+                np.array([people.setdefault(person, len(people)) for person in seen.people.tolist()], np.int64),
+                np.array([tracks.setdefault(track, len(tracks)) for track in ids[is_tracked].tolist()], np.int64),
+                pairwise_iou(seen.boxes, seen.output.boxes[is_tracked]),
+            )
+        )
+    return count_tracking(frames)
+
+
+def group_of(clip: Clip) -> str:
+    if len(clip.frames) > 300:
+        return "12 long clips"
+    return f"{clip.num_people} cross" if clip.kind == "cross" else clip.kind
+
+
+def measure(system: System, some: Sequence[Clip]) -> tuple[dict[str, Metrics], float]:
+    """Metrics by group of clips and over all, and milliseconds a frame."""
+    counts: dict[str, TrackingCounts] = {}
+    seconds = 0.0
+    for clip in some:
+        identities, spent = identify(system, clip)
+        seconds += spent
+        for group in (group_of(clip), "all"):
+            counted = count(clip, identities)
+            counts[group] = counts[group] + counted if group in counts else counted
+    milliseconds = 1000 * seconds / sum(len(clip.frames) for clip in some)
+    return {group: each.metrics() for group, each in counts.items()}, milliseconds
+
+
+def with_best_buffers(measured: dict[str, Any], some: Sequence[Clip]) -> None:
+    """Add the trackers of the package with the buffer that gives the best IDF1 over all clips."""
+    for name in (name for name in PACKAGE if name in measured):
+        trials = {
+            buffer: measure(System(partial(make_tracker, name, settings={"lost_track_buffer": buffer})), some)
+            for buffer in BUFFERS
+        }
+        best = max(trials, key=lambda buffer: trials[buffer][0]["all"]["IDF1"])
+        measured[f"{name}, {best} frames"] = trials[best]
+
+
+def tables(measured: dict[str, tuple[dict[str, Metrics], float]]) -> Iterator[str]:
+    groups = [group for group in next(iter(measured.values()))[0] if group != "all"]
+    yield f"| IDF1 | {' | '.join(groups)} |"
+    yield "| --- |" + " --- |" * len(groups)
+    for name, (metrics, _) in measured.items():
+        values = [f"{metrics[group]['IDF1']:.3f}" for group in groups]
+        yield f"| {name} | {' | '.join(values)} |"
+    yield ""
+    yield f"| all clips | {' | '.join(NAMES)} | identities a person | ms a frame |"
+    yield "| --- |" + " --- |" * (len(NAMES) + 2)
+    for name, (metrics, milliseconds) in measured.items():
+        every = metrics["all"]
+        values = [f"{every[each]:.3f}" if isinstance(every[each], float) else str(every[each]) for each in NAMES]
+        identities = f"{every['identities'] / every['people']:.2f}"
+        yield f"| {name} | {' | '.join(values)} | {identities} | {milliseconds:.2f} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=ROOT / "out" / "benchmarks" / "tracking.json")
+    parser.add_argument("--only", nargs="+", help="names of trackers")
+    parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/tracking.md")
+    parser.add_argument("--quick", action="store_true", help="one clip of each kind, no buffers")
+    options = parser.parse_args()
+    some = clips(seeds=1) if options.quick else [*clips(), *long_clips()]
+    measured = {
+        name: measure(system, some) for name, system in systems().items() if not options.only or name in options.only
+    }
+    if not options.quick:
+        with_best_buffers(measured, some)
+    text = "\n".join(tables(measured))
+    print(text)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(measured, indent=2) + "\n")
+    if options.write_docs:
+        before, begin, rest = PAGE.read_text().partition("<!-- tables -->\n")
+        _, end, after = rest.partition("<!-- end of tables -->")
+        PAGE.write_text(f"{before}{begin}{text}\n{end}{after}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,354 @@
+"""Identities that hold through occlusions, crossings, false boxes and the motion of the camera.
+
+Sources: association in two steps by score, ByteTrack, Zhang et al., 2022, https://arxiv.org/abs/2110.06864; compensation of
+camera motion, BoT-SORT, Aharon et al., 2022, https://arxiv.org/abs/2206.14651.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import get_args
+
+import numpy as np
+
+from hfpose.errors import InputError
+from hfpose.ops.assignment import cheapest_pairs
+from hfpose.ops.boxes import pairwise_iou
+from hfpose.results import PoseOutput
+from hfpose.tracking.camera_motion import CameraMotion
+from hfpose.tracking.tracker import (
+    UNTRACKED,
+    Association,
+    boxes_around,
+    filled_keypoints,
+    instance_scores,
+    keypoint_similarity,
+    keypoints_in_image,
+    valid_keypoints,
+)
+
+CONFIRMATION_FRAMES = 6
+"""Frames within which an instance is confirmed; then it begins anew."""
+
+_FRAME_RATE = 30.0  # where frames come without times
+_LEAST_STEP = 1e-3  # seconds between two frames, whatever their times say
+
+# The model of motion, in heights of the box and seconds, for x and y: noise of a box's center, acceleration, speed of who
+# is new; the noise of the logarithm of a height; within how many seconds a speed fades while its owner is not seen.
+_CENTER_NOISE, _ACCELERATION, _FIRST_SPEED = 0.03, np.array([4.0, 1.5]), np.array([0.6, 0.3])
+_HEIGHT_NOISE = 0.06
+_FADING = 1.5
+_WEAK_NOISE = 2.0  # times as much for instances of a low score
+_SIZE_GAIN = 0.2  # share that a new box has in the size of a track
+
+# Nats that a full overlap of keypoints is worth beside the model of motion, and those from which an instance is too far from a
+# track that was lost.
+_OKS_WEIGHT, _GATE = 2.7, 4.5
+_IMPOSSIBLE = 1e3
+# Seconds within which a track was seen for an instance of a low score, and within which it counts as not lost.
+_RECENT, _UNBROKEN = 0.5, 1.5 / _FRAME_RATE
+# Least mean score of an instance over the frames that confirm it; one with lower scores takes more frames.
+_CONFIRMED_SCORE = 0.65
+
+
+@dataclass
+class _Tracks:
+    """The M instances that are remembered, where they should be in this frame."""
+
+    ids: np.ndarray  # (M,) UNTRACKED until confirmed
+    centers: np.ndarray  # (M, 2) of the boxes
+    velocities: np.ndarray  # (M, 2) pixels per second
+    variances: np.ndarray  # (M, 2, 3) of the center, of it with the velocity, and of the velocity, for x and y
+    sizes: np.ndarray  # (M, 2)
+    keypoints: np.ndarray  # (M, K, 2) relative to the center, where last seen
+    hits: np.ndarray  # (M,) frames in which seen
+    evidence: np.ndarray  # (M,) sum of the scores then
+    times: np.ndarray  # (M,) when last seen
+    rows: np.ndarray  # (M, CONFIRMATION_FRAMES) row in the output of this frame and those before, -1 where not seen
+
+    @classmethod
+    def new(cls, found: _Found, rows: np.ndarray, now: float) -> _Tracks:
+        """Tracks of some instances of a frame."""
+        count = len(rows)
+        centers = found.centers[rows]
+        first = np.stack((np.full(2, _CENTER_NOISE**2), np.zeros(2), _FIRST_SPEED**2), axis=-1)
+        history = np.full((count, CONFIRMATION_FRAMES), -1)
+        history[:, 0] = rows
+        return cls(
+            ids=np.full(count, UNTRACKED, np.int64),
+            centers=centers,
+            velocities=np.zeros((count, 2)),
+            variances=np.tile(first, (count, 1, 1)),
+            sizes=found.sizes[rows],
+            keypoints=found.keypoints[rows] - centers[:, None],
+            hits=np.ones(count, np.int64),
+            evidence=found.scores[rows],
+            times=np.full(count, now),
+            rows=history,
+        )
+
+    def select(self, index: np.ndarray) -> _Tracks:
+        return _Tracks(**{name: array[index] for name, array in vars(self).items()})
+
+    def extend(self, other: _Tracks) -> _Tracks:
+        return _Tracks(**{name: np.concatenate((array, getattr(other, name))) for name, array in vars(self).items()})
+
+    @property
+    def boxes(self) -> np.ndarray:
+        return np.concatenate((self.centers - self.sizes / 2, self.centers + self.sizes / 2), axis=1)
+
+    @property
+    def is_confirmed(self) -> np.ndarray:
+        return self.ids != UNTRACKED
+
+    def moved(self, step: float, image_size: tuple[int, int] | None) -> _Tracks:
+        """The same tracks after `step` seconds, at their speed up to the edge of the image."""
+        shift = self.velocities * step
+        if image_size is not None:
+            # Who has left the image comes back, if at all, where they left it.
+            shift = np.clip(shift, np.minimum(-self.centers, 0), np.maximum(image_size - self.centers, 0))
+        is_lost = self.rows[:, 0] < 0
+        center, mixed, velocity = np.moveaxis(self.variances, -1, 0)
+        noise = _ACCELERATION**2 * step / _FRAME_RATE
+        variances = (
+            center + 2 * step * mixed + step**2 * velocity + noise * step**2 / 3,
+            mixed + step * velocity + noise * step / 2,
+            velocity + noise,
+        )
+        return replace(
+            self,
+            centers=self.centers + shift,
+            velocities=self.velocities * np.where(is_lost, np.exp(-step / _FADING), 1.0)[:, None],
+            variances=np.stack(variances, axis=-1),
+            rows=np.concatenate((np.full((len(self.ids), 1), -1), self.rows[:, :-1]), axis=1),
+        )
+
+    def warped(self, motion: np.ndarray) -> _Tracks:
+        """The same tracks in an image that has moved by an affine motion (2, 3)."""
+        turn, shift = motion[:, :2].T, motion[:, 2]
+        return replace(
+            self,
+            centers=self.centers @ turn + shift,
+            velocities=self.velocities @ turn,
+            keypoints=self.keypoints @ turn,
+            sizes=self.sizes * np.linalg.norm(turn, axis=0),
+        )
+
+    def learn(self, at: np.ndarray, found: _Found, rows: np.ndarray, is_weak: np.ndarray, now: float) -> None:
+        """Take over what `rows` of a frame say of the tracks `at`: the update of a Kalman filter for each of x and y."""
+        variances = self.variances[at]
+        noise = np.where(is_weak, _WEAK_NOISE * _CENTER_NOISE, _CENTER_NOISE)[:, None] ** 2
+        gains = variances[..., :2] / (variances[..., 0] + noise)[..., None]  # of the center and of the velocity
+        surprise = found.centers[rows] - self.centers[at]
+        center, mixed, velocity = np.moveaxis(variances, -1, 0)
+        rest = 1 - gains[..., 0]
+        self.variances[at] = np.stack((center * rest, mixed * rest, velocity - gains[..., 1] * mixed), axis=-1)
+        self.centers[at] += gains[..., 0] * surprise
+        self.velocities[at] += gains[..., 1] * surprise
+        self.hits[at] += 1
+        share = np.maximum(1 / self.hits[at], _SIZE_GAIN)[:, None]
+        self.sizes[at] += share * (found.sizes[rows] - self.sizes[at])
+        self.keypoints[at] = found.keypoints[rows] - found.centers[rows][:, None]
+        self.evidence[at] += found.scores[rows]
+        self.times[at] = now
+        self.rows[at, 0] = rows
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The N instances of a frame: boxes (N, 4), keypoints (N, K, 2), scores (N,)."""
+
+    boxes: np.ndarray
+    keypoints: np.ndarray
+    scores: np.ndarray
+
+    @property
+    def centers(self) -> np.ndarray:
+        return (self.boxes[:, :2] + self.boxes[:, 2:]) / 2
+
+    @property
+    def sizes(self) -> np.ndarray:
+        return self.boxes[:, 2:] - self.boxes[:, :2]
+
+
+class IdentityTracker:
+    """Gives the instances of successive frames identities.
+
+    Each instance is expected where a Kalman filter of its place and speed has it, after the motion of the camera is taken
+    off; how likely another place and height are and the OKS of the keypoints say which instance is which. Instances of a high
+    score choose first, then those of a low score among the tracks that were seen just now, then new tracks
+    have what is left. Who is seen in the frame before has to overlap; who was lost for a while has to be near for the time that has passed.
+
+    A new instance is confirmed when it was seen in some frames; until then its `track_ids` are -1, and then the frames
+    before are known too, see `late_identities`. Those of the first frame are confirmed at once, so that images and
+    short clips have identities. Identities count from 0 and none is used twice.
+
+    Args:
+        association: `"iou"` of boxes or `"oks"` of keypoints: which overlap has to reach the threshold.
+        threshold: least overlap, 0 to 1.
+        max_gap: seconds for which an instance that is not seen is remembered.
+        high_score: instances from this score on choose first.
+        confirm_frames: frames in which a new instance has to be seen, 1 to 6; one of a low score takes more of them.
+        camera_motion: whether to follow what stands still in the images, where they are given.
+        min_keypoints: see `PoseTracker`.
+
+    Attributes:
+        late_identities: what the last `update` has found out about frames before: how many frames ago, the row of an
+            instance in its output, its identity.
+
+    Raises:
+        InputError: for settings out of range.
+    """
+
+    def __init__(
+        self,
+        association: Association = "iou",
+        threshold: float = 0.3,
+        max_gap: float = 3.0,
+        high_score: float = 0.5,
+        confirm_frames: int = 3,
+        camera_motion: bool = True,
+        min_keypoints: int = 3,
+    ) -> None:
+        if association not in get_args(Association):
+            raise InputError(f"association must be one of {', '.join(get_args(Association))}, got {association!r}.")
+        if not 0 <= threshold <= 1 or not 0 <= high_score <= 1:
+            raise InputError(f"threshold and high_score must lie between 0 and 1, got {threshold} and {high_score}.")
+        if max_gap < 0:
+            raise InputError(f"max_gap must be 0 seconds or more, got {max_gap}.")
+        if not 1 <= confirm_frames <= CONFIRMATION_FRAMES:
+            raise InputError(f"confirm_frames must lie between 1 and {CONFIRMATION_FRAMES}, got {confirm_frames}.")
+        self.association = association
+        self.threshold = threshold
+        self.max_gap = max_gap
+        self.high_score = high_score
+        self.confirm_frames = confirm_frames
+        self.camera_motion = camera_motion
+        self.min_keypoints = min_keypoints
+        self._camera = CameraMotion()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everybody; identities count from 0 again."""
+        self.late_identities: Sequence[tuple[int, int, int]] = ()
+        self._tracks: _Tracks | None = None
+        self._image_size: tuple[int, int] | None = None
+        self._now: float | None = None  # seconds
+        self._next_id = 0
+        self._camera.reset()
+
+    def update(self, output: PoseOutput, image: np.ndarray | None = None) -> PoseOutput:
+        """The instances of the next frame with `track_ids`; -1 for those that are not confirmed, or have too few keypoints.
+
+        Frames may differ in size. A frame without instances, or that could not be read, counts as one in which nobody is
+        seen.
+
+        Args:
+            output: of the frame.
+            image: the frame, RGB (H, W, 3), for the motion of the camera; None where it is not known.
+
+        Raises:
+            InputError: if the output has 3D keypoints and no `keypoints_2d`.
+        """
+        keypoints = keypoints_in_image(output)
+        valid = valid_keypoints(keypoints, output.keypoint_scores)
+        boxes = boxes_around(keypoints, valid) if output.boxes is None else output.boxes
+        scores = instance_scores(output)
+        num_keypoints = (
+            keypoints.shape[1] if self._tracks is None or len(keypoints) else self._tracks.keypoints.shape[1]
+        )
+        keypoints = filled_keypoints(keypoints, boxes, num_keypoints)
+        found = _Found(*(array.astype(np.float64) for array in (boxes, keypoints, scores)))
+        is_first = self._now is None
+        tracks = self._expected(output, num_keypoints, image)
+        assert self._now is not None
+
+        rows, at = self._pairs(found, tracks, output.schema.sigmas if output.schema is not None else None)
+        tracks.learn(at, found, rows, found.scores[rows] < self.high_score, self._now)
+        is_new = valid.sum(-1) >= min(self.min_keypoints, valid.shape[1])
+        is_new[rows] = False
+        tracks = tracks.extend(_Tracks.new(found, np.flatnonzero(is_new), self._now))
+        self._confirm(tracks, is_first)
+        ids = np.full(len(boxes), UNTRACKED, np.int64)
+        is_seen = tracks.rows[:, 0] >= 0
+        ids[tracks.rows[is_seen, 0]] = tracks.ids[is_seen]
+        self._tracks = tracks.select(self._is_kept(tracks))
+        return replace(output, track_ids=ids)
+
+    def _expected(self, output: PoseOutput, num_keypoints: int, image: np.ndarray | None) -> _Tracks:
+        """The tracks, where they should be in this frame; none if they had another number of keypoints."""
+        before, size = self._now, output.image_size
+        if before is None:
+            self._now = output.timestamp or 0.0
+        else:
+            by_rate = before + 1 / _FRAME_RATE
+            self._now = by_rate if output.timestamp is None else max(output.timestamp, before + _LEAST_STEP)
+        tracks = self._tracks
+        if tracks is None or num_keypoints != tracks.keypoints.shape[1]:
+            nobody = _Found(np.zeros((0, 4)), np.zeros((0, num_keypoints, 2)), np.zeros(0))
+            tracks = _Tracks.new(nobody, np.zeros(0, np.int64), self._now)
+        motion = self._camera.update(image, output.boxes) if self.camera_motion else None
+        if size is not None and self._image_size is not None and size != self._image_size:
+            motion = np.column_stack((np.diag(np.divide(size, self._image_size)), np.zeros(2)))
+        self._image_size = size or self._image_size
+        if motion is not None:
+            tracks = tracks.warped(motion)
+        return tracks.moved(self._now - (before or 0.0), size)
+
+    def _pairs(self, found: _Found, tracks: _Tracks, sigmas: Sequence[float] | None) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of instances, and the tracks that they are of."""
+        costs = self._costs(found, tracks, sigmas)
+        assert self._now is not None
+        is_high, is_confirmed = found.scores >= self.high_score, tracks.is_confirmed
+        is_recent = self._now - tracks.times < _RECENT
+        everything = np.ones(len(is_high), bool)
+        steps = ((is_high, is_confirmed), (~is_high, is_confirmed & is_recent), (everything, ~is_confirmed))
+        track_of = np.full(len(is_high), -1)
+        is_free = np.ones(len(is_confirmed), bool)
+        for choosing, offered in steps:
+            rows, columns = np.flatnonzero(choosing & (track_of < 0)), np.flatnonzero(offered & is_free)
+            some = costs[np.ix_(rows, columns)]
+            if (some < _IMPOSSIBLE).any():
+                first, second = cheapest_pairs(some)
+                is_match = some[first, second] < _IMPOSSIBLE
+                track_of[rows[first[is_match]]] = columns[second[is_match]]
+                is_free[columns[second[is_match]]] = False
+        matched = np.flatnonzero(track_of >= 0)
+        return matched, track_of[matched]
+
+    def _costs(self, found: _Found, tracks: _Tracks, sigmas: Sequence[float] | None) -> np.ndarray:
+        """How unlikely (N, M) it is that an instance is of a track: negative log-likelihoods, or `_IMPOSSIBLE`."""
+        boxes, now = tracks.boxes, self._now
+        heights = np.maximum(tracks.sizes[:, 1], 1)
+        variances = tracks.variances[..., 0] + _CENTER_NOISE**2
+        offsets = (found.centers[:, None] - tracks.centers) / heights[:, None]
+        grown = np.log(np.maximum(found.sizes[:, None, 1], 1) / heights) / _HEIGHT_NOISE
+        spread = np.log(variances / _CENTER_NOISE**2).sum(-1) / 2
+        unlikely = ((offsets**2 / variances).sum(-1) + grown**2 + spread) / 2
+        places = tracks.keypoints + tracks.centers[:, None]
+        oks = keypoint_similarity(found.keypoints, found.boxes, places, boxes, sigmas)
+        overlap = pairwise_iou(found.boxes, boxes) if self.association == "iou" else oks
+        is_near = (unlikely < _GATE) & (now - tracks.times > _UNBROKEN)
+        return np.where((overlap > self.threshold) | is_near, unlikely - _OKS_WEIGHT * oks, _IMPOSSIBLE)
+
+    def _confirm(self, tracks: _Tracks, is_first: bool) -> None:
+        """Give identities to new tracks that were seen often enough, and take down which instances before were theirs."""
+        is_ripe = (tracks.hits >= self.confirm_frames) & (tracks.evidence >= _CONFIRMED_SCORE * self.confirm_frames)
+        if is_first:
+            is_ripe |= tracks.evidence >= self.high_score
+        new = np.flatnonzero(~tracks.is_confirmed & is_ripe)
+        tracks.ids[new] = self._next_id + np.arange(len(new))
+        self._next_id += len(new)
+        self.late_identities = [
+            (ago, row, int(tracks.ids[track]))
+            for track in new
+            for ago, row in enumerate(tracks.rows[track].tolist())
+            if ago and row >= 0
+        ]
+
+    def _is_kept(self, tracks: _Tracks) -> np.ndarray:
+        """Which tracks (M,) are remembered: a new one only while it is seen in one of two frames and may be confirmed."""
+        assert self._now is not None
+        is_begun = (tracks.rows[:, :2] >= 0).any(1) & (tracks.rows[:, -1] < 0)
+        return (self._now - tracks.times <= self.max_gap) & (tracks.is_confirmed | is_begun)

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from hfpose.errors import InputError
+from hfpose.results import PoseOutput
+from hfpose.tracking.camera_motion import CameraMotion
+from hfpose.tracking.identity_tracker import CONFIRMATION_FRAMES, IdentityTracker
+from hfpose.tracking.tracker import PoseTracker
+from hfpose.tracking.trackers import DetectionTracker, make_tracker
+from walking import crossing_walkers, walking_pose
+
+POSE = walking_pose(1, height=1.7, phase=0.5, heading=0.4)[0, :, :2] * [100, -100] + [0, 200]
+
+
+def people(*places: tuple[float, float], score: float = 0.9, **fields: Any) -> PoseOutput:
+    """The same pose at several places."""
+    keypoints = np.array([POSE + place for place in places], np.float32).reshape(-1, 17, 2)
+    boxes = np.concatenate((keypoints.min(1), keypoints.max(1)), axis=-1) if places else np.zeros((0, 4))
+    fields = {"image_size": (1000, 500), "box_scores": np.full(len(places), score), **fields}
+    return PoseOutput(keypoints=keypoints, keypoint_scores=np.ones((len(places), 17)), boxes=boxes, **fields)
+
+
+def ids(tracker: IdentityTracker, output: PoseOutput) -> list[int]:
+    return tracker.update(output).track_ids.tolist()
+
+
+@pytest.mark.parametrize("association", ["iou", "oks"])
+@pytest.mark.parametrize(
+    "settings",
+    [{"noise": 4.0, "missed": 0.1}, {"hidden_overlap": 0.1}, {"crossings": 4, "hidden_overlap": 0.2, "missed": 0.05}],
+    ids=["noisy", "long occlusion", "four crossings"],
+)
+def test_identities_survive_crossings(association: Any, settings: dict) -> None:
+    walkers, tracker, order = (
+        crossing_walkers(seed=0, **settings),
+        IdentityTracker(association),
+        np.random.default_rng(0),
+    )
+    found = np.full(walkers.visible.shape, -1)
+    for index in range(len(found)):
+        output, who = walkers.frame(index, order)
+        found[index, who] = tracker.update(output).track_ids
+    for person in range(2):
+        assert set(found[walkers.visible[:, person], person]) - {-1} == {found[-1, person]}
+
+
+def test_who_is_new_is_confirmed_over_three_frames_and_then_known_in_those_before() -> None:
+    tracker = IdentityTracker()
+    assert ids(tracker, people((0, 0))) == [0]  # of the first frame everybody
+    assert ids(tracker, people((300, 0), (0, 0))) == [-1, 0]
+    assert ids(tracker, people((0, 0), (300, 0))) == [0, -1]
+    assert ids(tracker, people((0, 0), (300, 0))) == [0, 1]
+    assert sorted(tracker.late_identities) == [(1, 1, 1), (2, 0, 1)]
+
+
+def test_a_low_score_takes_longer_to_be_confirmed() -> None:
+    tracker = IdentityTracker()
+    found = [ids(tracker, people((0, 0), score=0.4)) for _ in range(CONFIRMATION_FRAMES)]
+    assert found == [[-1]] * 4 + [[0]] * 2
+
+
+def test_false_boxes_are_nobody_and_use_up_no_identity() -> None:
+    tracker, rng = IdentityTracker(), np.random.default_rng(0)
+    ids(tracker, people((0, 0)))
+    for _ in range(50):
+        assert ids(tracker, people((0, 0), tuple(rng.uniform(200, 900, 2)), score=0.6))[1] == -1
+    for _ in range(3):
+        last = ids(tracker, people((0, 0), (300, 0)))
+    assert last == [0, 1]
+
+
+def test_a_low_score_keeps_an_identity_but_high_ones_choose_first() -> None:
+    tracker = IdentityTracker()
+    ids(tracker, people((0, 0)))
+    assert ids(tracker, people((1, 0), score=0.2)) == [0]
+    both = people((0, 0), (4, 0))
+    both.box_scores[:] = [0.2, 0.9]
+    assert ids(tracker, both) == [-1, 0]
+
+
+@pytest.mark.parametrize("rate", [10, 60])
+def test_gaps_are_of_seconds(rate: int) -> None:
+    for gap, expected in ((0.8, 0), (1.4, -1)):
+        tracker = IdentityTracker(max_gap=1.0)
+        for frame in range(3):
+            ids(tracker, people((0, 0), timestamp=frame / rate))
+        for frame in range(3, 3 + int(gap * rate)):
+            ids(tracker, people(timestamp=frame / rate))
+        assert ids(tracker, people((0, 0), timestamp=(3 + gap * rate) / rate)) == [expected]
+
+
+def test_speed_is_expected_to_go_on() -> None:
+    tracker = IdentityTracker()
+    for frame in range(20):
+        ids(tracker, people((10 * frame, 0)))
+    for _ in range(10):
+        ids(tracker, people())
+    assert ids(tracker, people((300, 0))) == [0]
+
+
+def test_frames_may_change_size_and_the_number_of_keypoints() -> None:
+    tracker = IdentityTracker()
+    ids(tracker, people((0, 0), (300, 0)))
+    larger = people((300, 0), (0, 0))
+    larger.keypoints, larger.boxes, larger.image_size = larger.keypoints * 2, larger.boxes * 2, (2000, 1000)
+    assert ids(tracker, larger) == [1, 0]
+    assert ids(tracker, PoseOutput.failed("cannot be read")) == []
+    hand = PoseOutput(keypoints=people((0, 0)).keypoints[:, :9], keypoint_scores=np.ones((1, 9)))
+    assert ids(tracker, hand) == [-1]
+
+
+def test_reset_begins_anew() -> None:
+    tracker = IdentityTracker()
+    ids(tracker, people((0, 0), (300, 0)))
+    tracker.reset()
+    assert ids(tracker, people((300, 0))) == [0]
+
+
+def test_ten_people_take_few_milliseconds() -> None:
+    """2 ms on the machine of docs/tracking.md; five times as long here lest a busy machine fails it."""
+    tracker, places = IdentityTracker(), [(90.0 * i, 10.0 * (i % 3)) for i in range(10)]
+    seconds = []
+    for _ in range(30):
+        output = people(*places)
+        start = time.perf_counter()
+        tracker.update(output)
+        seconds.append(time.perf_counter() - start)
+    assert np.median(seconds) < 0.010
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"association": "color"}, {"threshold": 1.5}, {"high_score": -1}, {"max_gap": -1}, {"confirm_frames": 7}],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_bad_settings_are_explained(settings: dict) -> None:
+    with pytest.raises(InputError, match=next(iter(settings))):
+        IdentityTracker(**settings)
+
+
+@pytest.fixture(scope="module")
+def wall() -> np.ndarray:
+    noise = np.random.default_rng(0).uniform(0, 255, (60, 100, 3)).astype(np.float32)
+    return cv2.resize(noise, (1200, 720), interpolation=cv2.INTER_CUBIC).clip(0, 255).astype(np.uint8)
+
+
+def test_motion_of_the_camera_is_found_beside_people_who_move(wall: np.ndarray) -> None:
+    camera = CameraMotion()
+    first, second = wall[40:520, 100:740].copy(), wall[45:525, 112:752].copy()
+    first[100:400, 200:300] = second[100:400, 230:330] = wall[500:800:1, 900:1000][:300].mean()
+    boxes = np.array([[200, 100, 300, 400]])
+    assert camera.update(first, boxes) is None
+    motion = camera.update(second, boxes)
+    np.testing.assert_allclose(motion, [[1, 0, -12], [0, 1, -5]], atol=0.3)
+    assert camera.update(None, None) is None
+
+
+def test_a_camera_that_pans_does_not_break_identities(wall: np.ndarray) -> None:
+    def confused(**settings: Any) -> bool:
+        tracker = IdentityTracker(**settings)
+        for step in range(4):
+            image = wall[:480, 60 * step : 60 * step + 640]
+            output = tracker.update(people((500 - 60 * step, 0), (560 - 60 * step, 0)), image)
+        return output.track_ids.tolist() != [0, 1]
+
+    assert confused(camera_motion=False)
+    assert not confused()
+
+
+def test_trackers_are_made_by_their_names() -> None:
+    tracker = make_tracker("oks", 0.2, {"max_gap": 5.0})
+    assert isinstance(tracker, IdentityTracker)
+    assert (tracker.association, tracker.threshold, tracker.max_gap) == ("oks", 0.2, 5.0)
+    greedy = PoseTracker()
+    assert make_tracker(greedy) is greedy
+
+
+@pytest.mark.parametrize(
+    ("track", "settings", "match"),
+    [
+        ("color", None, "'bytetrack'"),
+        (3, None, "update"),
+        ("iou", {"gap": 1}, "gap"),
+        (PoseTracker(), {"gap": 1}, "named"),
+    ],
+)
+def test_other_trackers_are_explained(track: Any, settings: Any, match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        make_tracker(track, 0.3, settings)
+
+
+@pytest.mark.parametrize("name", ["bytetrack", "ocsort", "botsort"])
+def test_trackers_of_the_package_plug_in(name: Any) -> None:
+    pytest.importorskip("trackers")
+    tracker = make_tracker(name)
+    image = np.zeros((500, 1000, 3), np.uint8)
+    for step in range(5):
+        output = tracker.update(people((3 * step, 0), (400 - 3 * step, 0)), image)
+    assert len(set(output.track_ids.tolist())) == 2
+    assert min(output.track_ids) >= 0
+    assert tracker.update(people()).track_ids.tolist() == []
+
+
+def test_a_tracker_that_returns_some_in_another_order_plugs_in() -> None:
+    pytest.importorskip("supervision")
+
+    class LeftToRight:
+        def update(self, detections: Any) -> Any:
+            kept = detections[np.argsort(detections.xyxy[:, 0])][:2]
+            kept.tracker_id = np.arange(2)
+            return kept
+
+    tracker = DetectionTracker(LeftToRight())
+    assert tracker.update(people((600, 0), (0, 0), (300, 0))).track_ids.tolist() == [-1, 0, 1]
