@@ -26,6 +26,13 @@ gallery: $(VENV)/.installed
 test: $(VENV)/.installed-test lint
 	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup --durations 20
 
+# A short part of the tests with the oldest versions that pyproject.toml allows, but for torch, of which the pinned one is
+# taken, and transformers, whose 5.17 needs torchvision.
+test-lowest: .venv-lowest/.installed
+	.venv-lowest/bin/python -m pytest --numprocesses auto tests/test_results.py tests/ops tests/keypoints tests/tracking \
+		tests/media/test_images.py tests/media/test_video.py tests/media/test_writers.py tests/visualization/test_poses.py \
+		tests/pipelines/test_pose_estimation.py tests/models/test_auto.py tests/models/rtmpose
+
 test-extras: $(VENV)/.installed-extras
 	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup --durations 10 $(TESTS_OF_EXTRAS)
 
@@ -60,6 +67,16 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/pip install $(PIP_OPTIONS) --editable ".[test]"
+	touch $@
+
+.venv-lowest/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/pip install $(PIP_OPTIONS) "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
+	sed -n '/^dependencies/,/^]/p' pyproject.toml | grep -o '"[^"]*"' | tr -d '"' | grep -v ^torch \
+		| sed 's/>=5.17,<6/==5.18/; s/>=\(.*\)/==\1.*/' > .venv-lowest/oldest.txt
+	.venv-lowest/bin/pip install --disable-pip-version-check --quiet --requirement .venv-lowest/oldest.txt \
+		"pytest>=8" "pytest-xdist>=3.5"
+	.venv-lowest/bin/pip install --disable-pip-version-check --quiet --no-deps --editable .
 	touch $@
 
 $(VENV)/.installed-extras: $(VENV)/.installed-test

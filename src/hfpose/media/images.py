@@ -377,8 +377,7 @@ def _decode_jpeg(file: IO[bytes], scale: int) -> np.ndarray | None:
 
     file.seek(0)
     data = file.read()
-    # OpenCV fills up a file that was cut off, and older versions cannot decode to RGB.
-    if not data.endswith(_JPEG_END) or not hasattr(cv2, "IMREAD_COLOR_RGB"):
+    if not data.endswith(_JPEG_END):  # OpenCV fills up a file that was cut off
         return None
     # The flags of reduced sizes say nothing of the order of colors but for the bit that means BGR.
     reduced = 0 if scale == 1 else getattr(cv2, f"IMREAD_REDUCED_COLOR_{scale}") & ~cv2.IMREAD_COLOR

@@ -3,8 +3,7 @@
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
-from transformers import AutoConfig, PreTrainedConfig
-from transformers.configuration_utils import SubConfigSpec
+from transformers import PreTrainedConfig
 
 from hfpose.models.shared.configuration import KeypointConfig
 
@@ -28,7 +27,7 @@ class AssociativeEmbeddingConfig(KeypointConfig):
     """
 
     model_type = "associative_embedding"
-    sub_configs_defaults = {"backbone_config": SubConfigSpec(config_class=AutoConfig, model_type="hrnet_backbone")}
+    default_backbone = {"model_type": "hrnet_backbone"}
 
     backbone_config: dict[str, Any] | PreTrainedConfig | None = None
     tag_size: int = 1

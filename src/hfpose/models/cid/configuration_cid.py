@@ -34,7 +34,7 @@ class CIDConfig(KeypointConfig):
     """
 
     model_type = "cid"
-    sub_configs_defaults = {"backbone_config": ALL_BRANCHES}
+    default_backbone = ALL_BRANCHES
 
     backbone_config: dict[str, Any] | PreTrainedConfig | None = None
     instance_channels: int = 32

@@ -37,7 +37,7 @@ class DEKRConfig(KeypointConfig):
     """
 
     model_type = "dekr"
-    sub_configs_defaults = {"backbone_config": ALL_BRANCHES}
+    default_backbone = ALL_BRANCHES
 
     backbone_config: dict[str, Any] | PreTrainedConfig | None = None
     heatmap_channels: int = 32

@@ -3,8 +3,7 @@
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
-from transformers import AutoConfig, PreTrainedConfig
-from transformers.configuration_utils import SubConfigSpec
+from transformers import PreTrainedConfig
 
 from hfpose.errors import ConfigError
 from hfpose.models.shared.configuration import KeypointConfig
@@ -37,11 +36,7 @@ class EDPoseConfig(KeypointConfig):
     """
 
     model_type = "edpose"
-    sub_configs_defaults = {
-        "backbone_config": SubConfigSpec(
-            config_class=AutoConfig, model_type="resnet_backbone", init_kwargs={"out_indices": [2, 3, 4]}
-        )
-    }
+    default_backbone = {"model_type": "resnet_backbone", "out_indices": [2, 3, 4]}
 
     backbone_config: dict[str, Any] | PreTrainedConfig | None = None
     hidden_size: int = 256

@@ -3,8 +3,7 @@
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
-from transformers import AutoConfig, PreTrainedConfig
-from transformers.configuration_utils import SubConfigSpec
+from transformers import PreTrainedConfig
 
 from hfpose.errors import ConfigError
 from hfpose.models.shared.configuration import KeypointConfig, label_count
@@ -35,7 +34,7 @@ class InterNetConfig(KeypointConfig):
 
     model_type = "internet"
     default_schema = "interhand3d"
-    sub_configs_defaults = {"backbone_config": SubConfigSpec(AutoConfig, model_type="resnet_backbone")}
+    default_backbone = {"model_type": "resnet_backbone"}
 
     backbone_config: dict[str, Any] | PreTrainedConfig | None = None
     upsample_sizes: list[int] | tuple[int, ...] = (256, 256, 256)

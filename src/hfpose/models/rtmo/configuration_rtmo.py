@@ -3,8 +3,7 @@
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
-from transformers import AutoConfig, PreTrainedConfig
-from transformers.configuration_utils import SubConfigSpec
+from transformers import PreTrainedConfig
 
 from hfpose.models.shared.configuration import KeypointConfig
 
@@ -60,11 +59,7 @@ class RTMOConfig(KeypointConfig):
     """
 
     model_type = "rtmo"
-    sub_configs_defaults = {
-        "backbone_config": SubConfigSpec(
-            config_class=AutoConfig, model_type="csp_darknet_backbone", init_kwargs={"out_indices": [2, 3, 4]}
-        )
-    }
+    default_backbone = {"model_type": "csp_darknet_backbone", "out_indices": [2, 3, 4]}
 
     backbone_config: dict[str, Any] | PreTrainedConfig | None = None
     hidden_size: int = 256

@@ -3,8 +3,7 @@
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
-from transformers import AutoConfig, PreTrainedConfig
-from transformers.configuration_utils import SubConfigSpec
+from transformers import PreTrainedConfig
 
 from hfpose.models.shared.configuration import KeypointConfig
 
@@ -37,7 +36,7 @@ class RTMPoseConfig(KeypointConfig):
     """
 
     model_type = "rtmpose"
-    sub_configs_defaults = {"backbone_config": SubConfigSpec(AutoConfig, model_type="cspnext_backbone")}
+    default_backbone = {"model_type": "cspnext_backbone"}
 
     backbone_config: dict[str, Any] | PreTrainedConfig | None = None
     image_size: list[int] | tuple[int, int] = (256, 192)

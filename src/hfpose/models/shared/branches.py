@@ -8,17 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import AutoConfig
-from transformers.configuration_utils import SubConfigSpec
 
 from hfpose.models.shared.conversion import expect_settings
 
 # The default backbone of configurations: HRNet-W32 with all its branches.
-ALL_BRANCHES = SubConfigSpec(
-    config_class=AutoConfig,
-    model_type="hrnet_backbone",
-    init_kwargs={"multiscale_output": True, "out_indices": [1, 2, 3, 4]},
-)
+ALL_BRANCHES = {"model_type": "hrnet_backbone", "multiscale_output": True, "out_indices": [1, 2, 3, 4]}
 
 
 def concatenate_branches(feature_maps: Sequence[Tensor]) -> Tensor:

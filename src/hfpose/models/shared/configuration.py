@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any, ClassVar
 
-from transformers import PreTrainedConfig
+from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 from transformers.backbone_utils import BackboneConfigMixin
 
 from hfpose.errors import ConfigError
@@ -17,17 +17,27 @@ Numbers = list[int] | tuple[int, ...]
 # The largest layer size, and the most layers or entries of a list of sizes, that a configuration may ask for.
 MAX_SIZE = 16384
 MAX_LAYERS = 256
+_BACKBONE = "backbone_config"
 _COUNTS_LAYERS = re.compile(r"(depths|layers|blocks|modules|stacks|networks|stages|steps|levels|multiplier)$")
 
 
 class LimitedConfig(PushWithCode, PreTrainedConfig):
-    """Configuration of which no number asks for a network that no memory could hold."""
+    """Configuration of which no number asks for a network that no memory could hold, and that may have a backbone."""
+
+    default_backbone: ClassVar[dict[str, Any]] = {}  # fields of `backbone_config`, of a model that has one
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        if cls.default_backbone:
+            cls.sub_configs = {_BACKBONE: AutoConfig}  # type: ignore[method-assign,assignment]
+        super().__init_subclass__(**kwargs)
 
     def __post_init__(self, **kwargs: Any) -> None:
         """
         Raises:
             ConfigError: names the field, its value and the limit.
         """
+        if self.default_backbone:
+            setattr(self, _BACKBONE, self._with_class(getattr(self, _BACKBONE)))
         for name in _own_fields(type(self)):
             numbers = list(_numbers(getattr(self, name)))
             limit = MAX_LAYERS if _COUNTS_LAYERS.search(name) else MAX_SIZE
@@ -38,6 +48,13 @@ class LimitedConfig(PushWithCode, PreTrainedConfig):
                     f"from 0 to {limit}, at most {MAX_LAYERS} of them."
                 )
         super().__post_init__(**kwargs)
+
+    def _with_class(self, backbone: PreTrainedConfig | dict[str, Any] | None) -> PreTrainedConfig:
+        """The configuration of a backbone that is given as such, as its fields, or not at all."""
+        if isinstance(backbone, PreTrainedConfig):
+            return backbone
+        values = backbone or self.default_backbone
+        return CONFIG_MAPPING[values.get("model_type", self.default_backbone["model_type"])].from_dict(values)
 
 
 def _own_fields(config_class: Any) -> list[str]:

@@ -3,8 +3,7 @@
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
-from transformers import AutoConfig, PreTrainedConfig
-from transformers.configuration_utils import SubConfigSpec
+from transformers import PreTrainedConfig
 
 from hfpose.models.shared.configuration import KeypointConfig, Numbers
 
@@ -32,7 +31,7 @@ class SimCCConfig(KeypointConfig):
     """
 
     model_type = "simcc"
-    sub_configs_defaults = {"backbone_config": SubConfigSpec(AutoConfig, model_type="resnet_backbone")}
+    default_backbone = {"model_type": "resnet_backbone"}
 
     backbone_config: dict[str, Any] | PreTrainedConfig | None = None
     image_size: list[int] | tuple[int, int] = (256, 192)
