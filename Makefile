@@ -36,6 +36,11 @@ test-lowest: .venv-lowest/.installed
 test-extras: $(VENV)/.installed-extras
 	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup --durations 10 $(TESTS_OF_EXTRAS)
 
+# Gradio wants an older Pillow than constraints.txt has, so its tests have an environment of their own. With Chromium in the path, or
+# its path in HFPOSE_CHROMIUM, they look at the pages too.
+test-app: $(VENV)-app/.installed
+	$(VENV)-app/bin/python -m pytest tests/app
+
 # transformers' own common tests, out of the source distribution of the installed version, over all our models.
 test-transformers: $(VENV)/.installed-transformers-tests
 	$(BIN)/python tests/transformers_common
@@ -91,5 +96,11 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 	$(BIN)/pip install $(PIP_OPTIONS) --editable ".[docs]"
 	touch $@
 
+$(VENV)-app/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)-app
+	$(VENV)-app/bin/pip install --quiet "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
+	$(VENV)-app/bin/pip install --quiet --editable ".[app,test]" playwright
+	touch $@
+
 clean:
-	rm -rf $(VENV) out
+	rm -rf $(VENV) $(VENV)-app out

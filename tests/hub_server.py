@@ -281,10 +281,10 @@ _ROUTES = [  # method, path, handler, whether a token is needed
     ("GET", f"/{_REPO}/resolve/([^/]+)/(.+)", "resolve", False),
     ("POST", "/api/repos/create", "create_repo", True),
     ("POST", "/api/validate-yaml", "validate_yaml", False),
-    ("POST", f"/api/models/{_REPO}/preupload/([^/]+)", "preupload", True),
+    ("POST", f"/api/(?:models|spaces)/{_REPO}/preupload/([^/]+)", "preupload", True),
     ("POST", f"/{_REPO}.git/info/lfs/objects/batch", "lfs_batch", True),
     ("PUT", f"/_lfs/{_REPO}/([0-9a-f]{{64}})", "lfs_upload", False),
-    ("POST", f"/api/models/{_REPO}/commit/([^/]+)", "commit", True),
+    ("POST", f"/api/(?:models|spaces)/{_REPO}/commit/([^/]+)", "commit", True),
     ("POST", f"/api/models/{_REPO}/branch/([^/]+)", "create_branch", True),
 ]
 

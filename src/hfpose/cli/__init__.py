@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperCommand
 
 from hfpose.cli import (
+    app_command,
     cache,
     check_data,
     convert,
@@ -60,6 +61,8 @@ _add("export", export.export, "human --output human-onnx", ModelCommand)
 _add("download", download.download, "human", ModelCommand)
 app.add_typer(cache.app, name="cache", epilog="Example: hfpose cache --clean human")
 _add("push", push.push, "human --namespace my-org", ModelCommand)
+_add("push-space", app_command.push_space, "my-org/pose")
+_add("app", app_command.app, "--open", ModelCommand)
 _add("env", env.env, "")
 
 

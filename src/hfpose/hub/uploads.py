@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,9 @@ class SavedPipeline(Protocol):
 
     def save_pretrained(self, folder: str | Path) -> None: ...
 
+
+# The app with what the Hub needs to know of it.
+SPACE = Path(__file__).parents[1] / "app" / "space"
 
 # What a converted folder may hold beside the card; nothing else that lies there goes up.
 _PUSHED_FILES = ("*.json", "*.safetensors")
@@ -153,6 +156,41 @@ def push_folder(
     files: dict[str, Path | bytes] = {path.relative_to(folder).as_posix(): path for path in paths}
     files |= {name: text.encode() for name, text in package_code(folder).items()}
     files[REPOCARD_NAME] = card.encode()
+    message = "Upload weights, image processor and card"
+    return _push_files(files, repo_id, message, token, private, dry_run, revision=revision, create_pr=create_pr)
+
+
+def push_space(
+    repo_id: str, *, token: str | bool | None = None, private: bool | None = None, dry_run: bool = False
+) -> Upload:
+    """Push the app as a Space with Gradio.
+
+    Args:
+        repo_id: the Space, which is made if it does not exist.
+        token, private, dry_run: see `push_folder`.
+
+    Raises:
+        UploadError: the Hub refused.
+    """
+    files: dict[str, Path | bytes] = {path.name: path for path in sorted(SPACE.iterdir()) if path.is_file()}
+    return _push_files(
+        files, repo_id, "Upload the app", token, private, dry_run, repo_type="space", space_sdk="gradio"
+    )
+
+
+def _push_files(
+    files: Mapping[str, Path | bytes],
+    repo_id: str,
+    message: str,
+    token: str | bool | None,
+    private: bool | None,
+    dry_run: bool,
+    *,
+    revision: str | None = None,
+    create_pr: bool = False,
+    repo_type: str | None = None,
+    space_sdk: str | None = None,
+) -> Upload:
     sizes = tuple(
         (name, len(data) if isinstance(data, bytes) else data.stat().st_size) for name, data in files.items()
     )
@@ -160,15 +198,12 @@ def push_folder(
         return Upload(repo_id, sizes)
     api = HfApi(library_name="hfpose", token=token)
     with _explained(repo_id):
-        api.create_repo(repo_id, private=private, exist_ok=True)
+        api.create_repo(repo_id, private=private, exist_ok=True, repo_type=repo_type, space_sdk=space_sdk)
         if revision is not None and not revision.startswith("refs/pr"):
             api.create_branch(repo_id, branch=revision, exist_ok=True)
+        operations = [CommitOperationAdd(name, data) for name, data in files.items()]
         commit = api.create_commit(
-            repo_id,
-            [CommitOperationAdd(name, data) for name, data in files.items()],
-            commit_message="Upload weights, image processor and card",
-            revision=revision,
-            create_pr=create_pr,
+            repo_id, operations, commit_message=message, repo_type=repo_type, revision=revision, create_pr=create_pr
         )
     return Upload(repo_id, sizes, commit.oid)
 

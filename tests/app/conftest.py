@@ -1,0 +1,25 @@
+"""The app on the loopback interface, with the packaged models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+LIMITS = {"megabytes": 5, "megapixels": 4.0, "seconds": 3.0}
+
+
+@pytest.fixture(scope="session")
+def app_url() -> Iterator[str]:
+    """Where the app listens."""
+    pytest.importorskip("gradio")
+    pytest.importorskip("plotly")
+    import hfpose
+    from hfpose.app import AppLimits, build_app, launch
+
+    hfpose.register()
+    limits = AppLimits(**LIMITS)
+    app = build_app(("demo", "demo3d"), limits, device="cpu")
+    _, url, _ = launch(app, limits, prevent_thread_lock=True, quiet=True)
+    yield url
+    app.close()
