@@ -56,8 +56,8 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def colored_image(index: int, width: int = 64, height: int = 48) -> np.ndarray:
-    """RGB image whose top left quarter is red and whose rest gets brighter with each frame."""
-    image = np.full((height, width, 3), 8 * index, np.uint8)
+    """RGB image whose top left quarter is red and whose rest gets brighter with each frame, up to 32 of them."""
+    image = np.full((height, width, 3), 8 * index % 256, np.uint8)
     image[: height // 2, : width // 2] = (255, 0, 0)
     return image
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import os
 from pathlib import Path
 
 import pytest
 
 import hfpose
+from hfpose.media.sources import open_source
+from hfpose.media.writers import open_writers
 from stream_server import serve_streams
 
 
@@ -41,3 +45,31 @@ def test_several_streams_go_through_one_pipeline(
         own = [output for output in outputs if output.source == url]
         assert [output.frame_index for output in own] == list(range(count))
         assert {track for output in own for track in output.track_ids.tolist()} == {0}
+
+
+def resident_megabytes() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from Linux's /proc")
+def test_ten_thousand_frames_of_a_stream_take_constant_memory(
+    pipe: hfpose.PoseEstimationPipeline, tmp_path: Path
+) -> None:
+    """With tracking, a filter, and predictions and drawn videos written."""
+    count, sizes = 10_000, []
+    with (
+        serve_streams(tmp_path, [count]) as server,
+        open_source(server.url, live="all") as source,
+        open_writers(out_dir=tmp_path / "out", formats=["json", "csv", "coco"]) as writers,
+    ):
+        options = {"track": True, "smooth": "one-euro", "return_visualization": True, "people": 1}
+        for number, (frame, output) in enumerate(pipe.stream(source, **options)):
+            writers.write(frame, output)
+            if number % 1000 == 0:
+                gc.collect()
+                sizes.append(round(resident_megabytes(), 1))
+    print("MB after each thousand frames:", sizes)
+    assert number + 1 == count
+    assert max(sizes[2:]) - sizes[2] < 10
