@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from hfpose import PoseOutput, load_schema, pipeline
+from hfpose.keypoints.angles import joint_angles
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
 from hfpose.pipelines.options import LiftingOptions
 from measuring import table
@@ -159,7 +160,10 @@ def figures(found: np.ndarray, true: np.ndarray) -> dict[str, float]:
     )
     way, true_way = (np.linalg.norm(np.diff(each[::5, 0, :2], axis=0), axis=-1).sum() for each in (found, true))
     high, true_high = jumps(found), jumps(true)
+    angles = [joint_angles(each, load_schema("h36m")) for each in (found, true)]
+    off = [angles[0][name] - angles[1][name] for name in angles[0] if name.endswith("_flexion")]
     result = {"MPJPE (mm)": 1000 * error, "velocity (m/s)": speed, "sliding (m/s)": sliding, "true sliding": own}
+    result["flexions (°)"] = float(np.median(np.abs((np.array(off) + 180) % 360 - 180)))
     if true_way > 2:
         result["path (%)"] = 100 * (way / true_way - 1)
     elif true_high.max() > 0.05:
@@ -199,10 +203,12 @@ def cost(pipe: Any, made: Clip, **settings: Any) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="demo3d")
+    parser.add_argument("--backend", default="auto")
     options = parser.parse_args()
-    pipe = pipeline("pose-estimation-3d", model=options.model, device="cpu")
+    pipe = pipeline("pose-estimation-3d", model=options.model, device="cpu", backend=options.backend)
     settings = {"root": "planar", "field_of_view": FIELD_OF_VIEW, "smooth": True}
     print(report(measure(lambda made: lifted(pipe, made, **settings))))
+    print(f"lifter: {pipe.backends['lifter']}")
     pair = list(clips())[-1]
     print(f"offline {cost(pipe, pair):.1f} ms a frame of two people")
     for lookahead in (0, 4, 10):

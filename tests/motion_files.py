@@ -171,6 +171,8 @@ def read_glb(content: bytes) -> tuple[np.ndarray, dict[str, dict[str, np.ndarray
 
     people: dict[str, dict[str, np.ndarray]] = {}
     for number in gltf["scenes"][0]["nodes"]:
+        if "mesh" in gltf["nodes"][number]:
+            continue
         joints = people.setdefault(gltf["nodes"][number]["name"], {})
         place(number, np.zeros((len(times), 3)), np.broadcast_to(np.eye(3), (len(times), 3, 3)), joints)
     return times, people

@@ -13,7 +13,7 @@ from hfpose.keypoints import load_schema
 from hfpose.media import open_writers
 from hfpose.media.files import OUTPUT_MARKER
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
-from hfpose.media.motions import MotionOptions
+from hfpose.media.motions import MotionFormat, MotionOptions
 from hfpose.media.tracks import TrackWriter, save_motion
 from hfpose.results import PoseOutput
 from motion_files import read_bvh, read_glb, read_trc
@@ -210,6 +210,38 @@ def test_whole_bodies_have_feet_face_and_hands(tmp_path: Path) -> None:
         assert places[names.index(marker)] == pytest.approx(keypoints[0, keypoint], abs=1e-6)
     joints = read_bvh((tmp_path / "bvh" / "a" / "a_person0.bvh").read_text()).joints()
     assert {"LeftToeBase", "RightHandThumb4", "LeftHandPinky1"} <= set(joints) and len(joints) == 21 + 2 + 40
+
+
+@pytest.mark.parametrize("kind", ["c3d", "glb", "mot", "angles"])
+def test_whole_bodies_go_into_every_format(kind: MotionFormat, tmp_path: Path) -> None:
+    if kind == "c3d":
+        pytest.importorskip("ezc3d")
+    keypoints = np.random.default_rng(0).normal(size=(1, 133, 3))
+    output = PoseOutput(keypoints, np.ones((1, 133)), track_ids=[4], schema=load_schema("coco_wholebody"))
+    save_motion([output, output], tmp_path / "clip", kind)
+    (path,) = (tmp_path / "clip").glob("clip_track4.*")
+    content = path.read_bytes()
+    names = {"c3d": b"RBigToe", "glb": b"LeftHandPinky4", "mot": b"ankle_angle_r", "angles": b"left_ankle_flexion"}
+    assert names[kind] in content
+
+
+@pytest.mark.slow
+def test_blender_reads_bvh_and_glb(tmp_path: Path) -> None:
+    bpy = pytest.importorskip("bpy", reason="checks files with Blender itself, where it is installed")
+    outputs = [replace(people(0, shift=i / 4), frame_index=i, timestamp=i / 25) for i in range(5)]
+    for kind in ("bvh", "glb"):
+        save_motion(outputs, tmp_path / kind, kind)  # type: ignore[arg-type]
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        bpy.context.scene.render.fps = 25
+        path = str(tmp_path / kind / f"{kind}_track0.{kind}")
+        if kind == "bvh":
+            bpy.ops.import_anim.bvh(filepath=path, axis_forward="-Z", axis_up="Y")
+        else:
+            bpy.ops.import_scene.gltf(filepath=path)
+        (armature,) = (each for each in bpy.context.scene.objects if each.type == "ARMATURE")
+        bpy.context.scene.frame_set(4 if kind == "bvh" else 3)
+        hips = armature.matrix_world @ armature.pose.bones["Hips"].head
+        assert list(hips) == pytest.approx([0, -0.75, 0], abs=1e-4)  # x left, y away from the camera, z up
 
 
 def test_feet_of_26_points_are_markers_that_opensim_knows(tmp_path: Path) -> None:

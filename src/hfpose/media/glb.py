@@ -16,6 +16,7 @@ import numpy as np
 from hfpose.media.skeleton import SkeletonMotion
 
 _FLOAT, _UNSIGNED_BYTE, _UNSIGNED_SHORT = 5126, 5121, 5123
+_VERTICES, _INDICES = 34962, 34963
 _TYPES = {1: "SCALAR", 3: "VEC3", 4: "VEC4", 16: "MAT4"}
 _NUMBERS = {np.dtype(np.float32): _FLOAT, np.dtype(np.uint8): _UNSIGNED_BYTE, np.dtype(np.uint16): _UNSIGNED_SHORT}
 # Bones are drawn as double pyramids: so thick and so far from their beginning, in shares of their length.
@@ -57,8 +58,8 @@ class _Buffer:
         self.accessors: list[dict[str, Any]] = []
         self.views: list[dict[str, Any]] = []
 
-    def add(self, values: np.ndarray, has_range: bool = False) -> int:
-        """Append values (N,) or (N, C); the number of their accessor."""
+    def add(self, values: np.ndarray, has_range: bool = False, target: int | None = None) -> int:
+        """Append values (N,) or (N, C), for a mesh with what they are a target of; the number of their accessor."""
         columns = values.reshape(len(values), -1)
         accessor = {
             "bufferView": len(self.views),
@@ -69,7 +70,8 @@ class _Buffer:
         if has_range:
             accessor |= {"min": columns.min(0).tolist(), "max": columns.max(0).tolist()}
         content = values.tobytes()
-        self.views.append({"buffer": 0, "byteOffset": len(self.content), "byteLength": len(content)})
+        view = {"buffer": 0, "byteOffset": len(self.content), "byteLength": len(content)}
+        self.views.append(view if target is None else view | {"target": target})
         self.content += content + b"\0" * (-len(content) % 4)
         self.accessors.append(accessor)
         return len(self.accessors) - 1
@@ -105,8 +107,8 @@ def _add_person(
     surface = {"baseColorFactor": [*color, 1.0], "metallicFactor": 0.0, "roughnessFactor": 0.8}
     gltf["materials"].append({"pbrMetallicRoughness": surface, "doubleSided": True})
     skinned = {"name": f"{name}_mesh", "mesh": len(gltf["meshes"]) - 1, "skin": len(gltf["skins"]) - 1}
-    gltf["nodes"] += [skinned, {"name": name, "children": [first, first + count]}]
-    gltf["scenes"][0]["nodes"].append(first + count + 1)
+    gltf["nodes"] += [skinned, {"name": name, "children": [first]}]
+    gltf["scenes"][0]["nodes"] += [first + count, first + count + 1]
     curves = [(first, "translation", motion.root)]
     curves += [(first + j, "rotation", _quaternions(motion.rotations[:, j])) for j in range(count)]
     animation = gltf["animations"][0]
@@ -138,11 +140,11 @@ def _bones(data: _Buffer, motion: SkeletonMotion, rest: np.ndarray, material: in
     weights = np.tile(np.array([1, 0, 0, 0], np.float32), (len(points), 1))
     faces = (np.array(_FACES)[None] + 6 * np.arange(len(bones))[:, None, None]).astype(np.uint16)
     attributes = {
-        "POSITION": data.add(points, has_range=True),
-        "JOINTS_0": data.add(owners),
-        "WEIGHTS_0": data.add(weights),
+        "POSITION": data.add(points, has_range=True, target=_VERTICES),
+        "JOINTS_0": data.add(owners, target=_VERTICES),
+        "WEIGHTS_0": data.add(weights, target=_VERTICES),
     }
-    return {"attributes": attributes, "indices": data.add(faces.ravel()), "material": material}
+    return {"attributes": attributes, "indices": data.add(faces.ravel(), target=_INDICES), "material": material}
 
 
 def _double_pyramid(start: np.ndarray, end: np.ndarray) -> np.ndarray:
