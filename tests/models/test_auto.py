@@ -180,7 +180,7 @@ def test_the_number_of_labels_survives_saving(name, count, tmp_path):
     assert cls.from_pretrained(tmp_path).num_labels == count
 
 
-@pytest.mark.parametrize("name", ["rtmpose", "heatmap", "rtmo", "dekr", "internet", "rtmdet", "yolox"])
+@pytest.mark.parametrize("name", ["rtmpose", "heatmap", "rtmo", "dekr", "internet", "rtmdet", "yolox", "ssdlite"])
 def test_auto_model_loads_the_backbone_of_a_model(name, tmp_path):
     model, _ = small_model(name)
     model.save_pretrained(tmp_path)
@@ -190,6 +190,13 @@ def test_auto_model_loads_the_backbone_of_a_model(name, tmp_path):
         stem, second = backbone(pixel_values).feature_maps
         states = model.backbone(pixel_values, output_hidden_states=True).hidden_states
     torch.testing.assert_close((stem, second), (states[0], states[2]))
+
+
+def test_ssdlite_reads_files_with_the_old_name_of_its_stages(tmp_path):
+    settings = hfpose.SSDLiteConfig(backbone_stages=(1, 7)).to_dict()
+    settings["out_indices"] = settings.pop("backbone_stages")
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    assert hfpose.SSDLiteConfig.from_pretrained(tmp_path).backbone_stages == [1, 7]
 
 
 def test_auto_backbone_knows_models_and_backbones():

@@ -67,7 +67,7 @@ def test_sizes_beyond_all_measure_are_bounded():
 def test_backbone_returns_the_stages_that_are_asked_for():
     model = SSDLiteForObjectDetection(
         SSDLiteConfig(
-            out_indices=(1, 2, 4, 7), extra_level_sizes=(), extra_level_strides=(), strides=(4, 8, 16, 32),
+            backbone_stages=(1, 2, 4, 7), extra_level_sizes=(), extra_level_strides=(), strides=(4, 8, 16, 32),
             anchor_min_sizes=(1,) * 4, anchor_max_sizes=(2,) * 4, anchor_ratios=((2,),) * 4,
         )
     ).eval()  # fmt: skip

@@ -1,5 +1,7 @@
 """SSDLite configuration."""
 
+from typing import Any
+
 from huggingface_hub.dataclasses import strict
 
 from hfpose.models.shared.configuration import LabeledConfig
@@ -15,7 +17,7 @@ class SSDLiteConfig(LabeledConfig):
         width_multiplier: factor on the channels of the backbone.
         hidden_act: activation everywhere.
         batch_norm_eps: epsilon of batch normalizations.
-        out_indices: stages of the backbone, from 0, whose features are the first levels; stage 7 is its last convolution.
+        backbone_stages: stages of the backbone, from 0, whose features are the first levels; stage 7 is its last convolution.
         extra_level_sizes: channels of the levels that the neck adds.
         extra_level_strides: by how much each of them is smaller than the level before.
         strides: distances in pixels between the anchors of each level.
@@ -33,7 +35,7 @@ class SSDLiteConfig(LabeledConfig):
     width_multiplier: float | int = 1.0
     hidden_act: str = "relu6"
     batch_norm_eps: float = 1e-3
-    out_indices: list[int] | tuple[int, ...] = (4, 7)
+    backbone_stages: list[int] | tuple[int, ...] = (4, 7)
     extra_level_sizes: list[int] | tuple[int, ...] = (512, 256, 256, 128)
     extra_level_strides: list[int] | tuple[int, ...] = (2, 2, 2, 2)
     strides: list[int] | tuple[int, ...] = (16, 32, 64, 107, 160, 320)
@@ -41,6 +43,11 @@ class SSDLiteConfig(LabeledConfig):
     anchor_max_sizes: list[int | float] | tuple[int | float, ...] = (100, 150, 202, 253, 304, 320)
     anchor_ratios: list[list[int | float]] | tuple[tuple[int | float, ...], ...] = ((2, 3),) * 6
     box_scales: list[float | int] | tuple[float | int, ...] = (0.1, 0.1, 0.2, 0.2)
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        # Files of earlier versions have another name, which transformers' Auto classes take for that of a backbone.
+        self.backbone_stages = kwargs.pop("out_indices", self.backbone_stages)
+        super().__post_init__(**kwargs)
 
     @property
     def anchors_per_place(self) -> list[int]:

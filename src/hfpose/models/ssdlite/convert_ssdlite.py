@@ -49,7 +49,7 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
     expect_settings("SSDHead", layer_arguments(head), arguments)
     config = SSDLiteConfig(
         width_multiplier=backbone.get("widen_factor", 1.0),
-        out_indices=tuple(backbone.get("out_indices", (1, 2, 4, 7))),
+        backbone_stages=tuple(backbone.get("out_indices", (1, 2, 4, 7))),
         extra_level_sizes=tuple(neck["out_channels"][len(neck["in_channels"]) :]),
         extra_level_strides=tuple(neck["level_strides"]),
         **_anchor_arguments(head),

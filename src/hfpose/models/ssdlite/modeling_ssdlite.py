@@ -49,7 +49,7 @@ class SSDLiteObjectDetectionOutput(ModelOutput):
 
 
 def _backbone_config(config: SSDLiteConfig) -> MobileNetV2BackboneConfig:
-    stages: dict[str, Any] = {"out_indices": [index + 1 for index in config.out_indices]}  # index 0 is the stem
+    stages: dict[str, Any] = {"out_indices": [index + 1 for index in config.backbone_stages]}  # index 0 is the stem
     return MobileNetV2BackboneConfig(
         num_channels=config.num_channels,
         hidden_act=config.hidden_act,
@@ -66,7 +66,7 @@ class SSDLiteNeck(nn.Module):
         super().__init__()
         act, eps = config.hidden_act, config.batch_norm_eps
         self.extra_layers = nn.ModuleList()
-        channels = level_channels(config)[len(config.out_indices) - 1]
+        channels = level_channels(config)[len(config.backbone_stages) - 1]
         for size, stride in zip(config.extra_level_sizes, config.extra_level_strides, strict=True):
             self.extra_layers.append(
                 nn.Sequential(
@@ -86,7 +86,7 @@ class SSDLiteNeck(nn.Module):
 def level_channels(config: SSDLiteConfig) -> list[int]:
     """Channels of the feature levels, finest first."""
     widths = stage_channels(config.width_multiplier)
-    return [*(widths[index] for index in config.out_indices), *config.extra_level_sizes]
+    return [*(widths[index] for index in config.backbone_stages), *config.extra_level_sizes]
 
 
 class AnchorPrediction(nn.Conv2d):
