@@ -10,12 +10,15 @@ import fsspec
 import numpy as np
 import pytest
 
+import hfpose
 from hfpose.distributed.segments import LongVideo
 from hfpose.distributed.worker import Chunk, Worker
+from hfpose.hub.zoo import find_entry
 from hfpose.media.frames import MediaItem
 from hfpose.media.images import load_image
 from hfpose.media.sources import open_source
 from shared_runs import facts, job, written
+from small_zoo import photo, save_small_model
 
 NOISE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 
@@ -51,6 +54,23 @@ def test_a_video_in_segments_is_as_one_process_writes_it(
     frames = json.loads((out / "predictions" / "clip.json").read_text())
     before, after = ({person.get("track_id") for person in frame["instances"]} for frame in frames[15:17])
     assert before & after
+
+
+def test_a_one_stage_model_needs_no_detector_in_segments(predict_alone, make_clip, tmp_path):
+    entry = find_entry("rtmo-t", "pose")
+    assert entry is not None
+    model = save_small_model(entry, tmp_path / "rtmo")
+    size = {"height": 128, "width": 128}
+    hfpose.RTMOImageProcessor.from_pretrained(model, size=size).save_pretrained(model)
+    clip = make_clip(photo(), 6)
+    out, alone = tmp_path / "out", tmp_path / "alone"
+    options = ["--pose2d", model, "--device", "cpu", "--batch-size", 4, "--kpt-thr", "-100", "--num-instances", 2]
+    assert predict_alone(clip, *options, "--out-dir", alone) == 0
+    worker = started(job(model, None, num_instances=2), str(out))
+    video_in_segments(worker, clip, 6, 4)
+    assert written(out) == written(alone)
+    frames = json.loads((out / "predictions" / "clip.json").read_text())
+    assert all(frame["instances"] for frame in frames)
 
 
 def test_a_lifted_video_in_segments_is_as_one_process_writes_it(
