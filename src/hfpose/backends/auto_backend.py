@@ -18,7 +18,7 @@ from hfpose.backends.onnx_graphs import EXPORTABLE_TYPES
 from hfpose.backends.torch_backend import TorchRunner
 from hfpose.errors import CheckpointError, ConfigError
 from hfpose.models.shared.devices import accelerate_hook
-from hfpose.models.shared.lifting import MirroredLifting
+from hfpose.models.shared.lifting import FlippedLifting
 
 # Families that keep their accuracy with inner layers in half precision, by the measurement in docs/performance.md.
 HALF_PRECISION_TYPES = frozenset({"rtmpose", "rtmdet"})
@@ -132,6 +132,6 @@ class AutoRunner:
             and model.device.type == "cpu"
             and accelerate_hook(model) is None
             and model.config.model_type in EXPORTABLE_TYPES
-            and (not has_own_flip_test or isinstance(model, MirroredLifting))
+            and (not has_own_flip_test or isinstance(model, FlippedLifting))
             and model.num_parameters() <= _MOST_PARAMETERS
         )

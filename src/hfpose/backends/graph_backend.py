@@ -21,7 +21,7 @@ from hfpose.backends.onnx_sessions import OnnxSession
 from hfpose.backends.openvino_sessions import OpenVinoSession
 from hfpose.errors import ConfigError
 from hfpose.hub.folders import GRAPH_NAME, OPENVINO_NAME
-from hfpose.models.shared.lifting import MirroredLifting
+from hfpose.models.shared.lifting import FlippedLifting
 
 GraphBackend = Literal["onnxruntime", "openvino"]
 GraphSession = OnnxSession | OpenVinoSession
@@ -89,13 +89,13 @@ class GraphRunner:
         Raises:
             ConfigError: for a flip test that lies within the network, of which the file has only the plain one.
         """
-        if flip_test and not isinstance(self.model, MirroredLifting):
+        if flip_test and not isinstance(self.model, FlippedLifting):
             raise ConfigError(
                 f"The graph of {type(self.model).__name__} cannot average over flipped images, as its flip test lies "
                 'within the network. Leave flip_test out, or use backend="torch".'
             )
         session = self._current_session()
-        if isinstance(self.model, MirroredLifting):
+        if isinstance(self.model, FlippedLifting):
             return ModelOutput(keypoints_3d=self._lift(session, flip_test, **inputs))
         return ModelOutput(**session(inputs))
 

@@ -13,8 +13,8 @@ from hfpose.models.shared.bottom_up import (
     MAX_EXPANSION,
     BottomUpImageProcessor,
     bottom_up_processor_arguments,
+    flip_maps,
     heatmap_peaks,
-    mirror_maps,
 )
 from hfpose.models.shared.branches import concatenate_branches, expect_concatenation
 from small_bottom_up import FAMILIES, SCHEMA, conversion, small_model, small_reference
@@ -128,8 +128,8 @@ def test_only_peaks_keep_their_response() -> None:
 
 def test_mirrored_maps_change_places_and_direction() -> None:
     maps = torch.arange(6.0).view(1, 2, 1, 3)
-    assert mirror_maps(maps, [1, 0]).tolist() == [[[[5, 4, 3]], [[2, 1, 0]]]]
-    assert mirror_maps(maps, [1, 0], shift=True).tolist() == [[[[5, 5, 4]], [[2, 2, 1]]]]
+    assert flip_maps(maps, [1, 0]).tolist() == [[[[5, 4, 3]], [[2, 1, 0]]]]
+    assert flip_maps(maps, [1, 0], shift=True).tolist() == [[[[5, 5, 4]], [[2, 2, 1]]]]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -141,11 +141,11 @@ def test_a_flip_test_of_a_mirrored_image_finds_the_mirrored_people(family: str) 
         found, mirrored = (model(values, flip_test=True) for values in (pixel_values, pixel_values.flip(-1)))
     if family == "dekr":  # its heatmaps are moved by a cell, so look at the displacements along y
         moves = found.displacements[:, 1::2], mirrored.displacements[:, 1::2]
-        torch.testing.assert_close(moves[0], mirror_maps(moves[1], SCHEMA.flip_indices))
+        torch.testing.assert_close(moves[0], flip_maps(moves[1], SCHEMA.flip_indices))
     elif family == "cid":
         torch.testing.assert_close(found.center_scores, mirrored.center_scores)
     else:
-        torch.testing.assert_close(found.heatmaps, mirror_maps(mirrored.heatmaps, SCHEMA.flip_indices))
+        torch.testing.assert_close(found.heatmaps, flip_maps(mirrored.heatmaps, SCHEMA.flip_indices))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

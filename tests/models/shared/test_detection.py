@@ -55,7 +55,7 @@ def test_candidates_are_limited_for_each_level(outputs):
 
 
 def test_outputs_for_images_of_another_size_are_refused(outputs):
-    with pytest.raises(InputError, match="4 places, but for images of 16x16 pixels there are 1"):
+    with pytest.raises(InputError, match="4 boxes, but for images of 16x16 pixels there are 1"):
         processor(strides=(16,), max_candidates=1).post_process_object_detection(outputs)
 
 

@@ -66,7 +66,7 @@ def test_outputs_for_another_size_are_refused():
         size={"height": 16, "width": 16}, strides=(16,), anchors_per_place=(2,), max_candidates=1
     )
     outputs = outputs_for([[0.0, 0.0, 1.0, 1.0]] * 3, [[0.9, 0.1]] * 3)
-    with pytest.raises(InputError, match="3 places, but for images of 16x16 pixels there are 2"):
+    with pytest.raises(InputError, match="3 boxes, but for images of 16x16 pixels there are 2"):
         processor.post_process_object_detection(outputs)
 
 

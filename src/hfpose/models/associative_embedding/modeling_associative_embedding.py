@@ -17,7 +17,7 @@ from transformers.utils.generic import can_return_tuple
 
 from hfpose.keypoints import schema_for_config
 from hfpose.models.associative_embedding.configuration_associative_embedding import AssociativeEmbeddingConfig
-from hfpose.models.shared.bottom_up import mirror_maps, with_mirrored
+from hfpose.models.shared.bottom_up import flip_maps, with_flipped
 from hfpose.models.shared.bottom_up_losses import InstanceLabels, associative_embedding_loss, true_instances
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.image_model import ImageModel
@@ -89,17 +89,17 @@ class AssociativeEmbeddingForPoseEstimation(ImageModel):
         Args:
             pixel_values: (B, C, H, W) normalized images, H and W multiples of 32.
             labels: for each image its instances, see `InstanceLabels`; asks for the loss.
-            flip_test: average heatmaps over the mirrored images and add the tags of these, which needs the flip pairs
+            flip_test: average heatmaps over the flipped images and add the tags of these, which needs the flip pairs
                 of `config.keypoint_schema`.
             output_hidden_states: whether to return the feature maps of the backbone.
         """
-        feature_maps = self.backbone(with_mirrored(pixel_values, flip_test)).feature_maps
+        feature_maps = self.backbone(with_flipped(pixel_values, flip_test)).feature_maps
         heatmaps, tags = self.head(feature_maps[-1])
         loss = None
         if labels is not None:
             loss = self._loss(heatmaps[: len(labels)], tags[: len(labels)], labels, pixel_values.shape[-1])
         if flip_test:
-            heatmaps, tags = self._merge_mirrored(heatmaps, tags)
+            heatmaps, tags = self._merge_flipped(heatmaps, tags)
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         return AssociativeEmbeddingOutput(
             loss=loss, heatmaps=heatmaps, tags=tags, hidden_states=tuple(feature_maps) if wants_states else None
@@ -116,11 +116,11 @@ class AssociativeEmbeddingForPoseEstimation(ImageModel):
             push_factor=self.config.push_factor,
         )
 
-    def _merge_mirrored(self, heatmaps: Tensor, tags: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean heatmaps and both tags of the maps (2B, ...) of images and of mirrored images."""
-        mirror = schema_for_config(self.config).required_flip_indices()
-        heatmaps, mirrored = heatmaps.chunk(2)
-        tags, mirrored_tags = tags.chunk(2)
-        indices = [index + start for start in range(0, tags.shape[1], len(mirror)) for index in mirror]
-        both = torch.cat((tags, mirror_maps(mirrored_tags, indices)), dim=1)
-        return (heatmaps + mirror_maps(mirrored, mirror)) / 2, both
+    def _merge_flipped(self, heatmaps: Tensor, tags: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean heatmaps and both tags of the maps (2B, ...) of images and of flipped images."""
+        flip_indices = schema_for_config(self.config).required_flip_indices()
+        heatmaps, flipped = heatmaps.chunk(2)
+        tags, flipped_tags = tags.chunk(2)
+        indices = [index + start for start in range(0, tags.shape[1], len(flip_indices)) for index in flip_indices]
+        both = torch.cat((tags, flip_maps(flipped_tags, indices)), dim=1)
+        return (heatmaps + flip_maps(flipped, flip_indices)) / 2, both

@@ -37,7 +37,8 @@ class PVTBackboneConfig(StagedBackboneConfig):
         mlp_ratios: channels inside of the feed-forward layers of each stage relative to those outside.
         qkv_bias: whether queries, keys and values have biases.
         image_size: side in pixels of the square images that the position embeddings were made for.
-        has_position_embeddings: whether each stage begins with position embeddings, resized to its feature map (version 1).
+        has_position_embeddings: whether each stage begins with position embeddings, resized to its feature map
+            (version 1).
         depthwise_feed_forward: whether feed-forward layers hold a 3x3 convolution of each channel (version 2).
         has_output_norms: whether a normalization follows each stage (version 2).
         drop_path_rate: share of samples that skip the last block in training; the share rises linearly from 0.
@@ -76,7 +77,7 @@ class PVTLayerNorm(nn.LayerNorm):
 
 
 class PVTAttention(nn.Module):
-    """Attention of each place of a feature map (B, C, H, W) to patches of it."""
+    """Attention of each cell of a feature map (B, C, H, W) to patches of it."""
 
     def __init__(self, config: PVTBackboneConfig, channels: int, stage: int) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """Swin Transformer: attention inside of windows, which every second block shifts by half of their size.
 
-Source: Liu et al., 2021, https://arxiv.org/abs/2103.14030; `mmpose.models.backbones.SwinTransformer`. Unlike transformers'
-network of this name, windows keep their size on feature maps that are smaller, as in the reference.
+Source: Liu et al., 2021, https://arxiv.org/abs/2103.14030; `mmpose.models.backbones.SwinTransformer`. Unlike
+transformers' network of this name, windows keep their size on feature maps that are smaller, as in the reference.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from hfpose.models.shared.convolution import activation_layer
 from hfpose.models.shared.drop_path import DropPath, drop_path_rates
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
-MASKED = -100.0  # what is added to attention between places that are no neighbors
+MASKED = -100.0  # what is added to attention between cells that are no neighbors
 
 
 @strict
@@ -35,7 +35,7 @@ class SwinBackboneConfig(StagedBackboneConfig):
         embed_size: channels of the first stage; each stage doubles them.
         depths: blocks of each stage.
         num_heads: attention heads of each stage.
-        window_size: side in places of a window.
+        window_size: side in cells of a window.
         mlp_ratio: channels inside of feed-forward layers relative to those outside.
         qkv_bias: whether queries, keys and values have biases.
         drop_path_rate: share of samples that skip the last block in training; the share rises linearly from 0.
@@ -87,7 +87,7 @@ class SwinPatchEmbedding(nn.Module):
 
 
 class SwinPatchMerging(nn.Module):
-    """Four neighbors (B, H, W, C) to one place (B, H / 2, W / 2, 2 * C)."""
+    """Four neighbors (B, H, W, C) to one cell (B, H / 2, W / 2, 2 * C)."""
 
     def __init__(self, config: SwinBackboneConfig, channels: int) -> None:
         super().__init__()
@@ -100,13 +100,13 @@ class SwinPatchMerging(nn.Module):
 
 
 class SwinAttention(nn.Module):
-    """Attention between the places of each window, with a bias for each offset between two of them.
+    """Attention between the cells of each window, with a bias for each offset between two of them.
 
     Args:
         config: of the model.
         channels: of the stage.
         num_heads: of the stage.
-        shift: by how many places the windows are shifted to the lower right.
+        shift: by how many cells the windows are shifted to the lower right.
     """
 
     position_index: Tensor
@@ -135,7 +135,7 @@ class SwinAttention(nn.Module):
         return attended[:, :height, :width], weights
 
     def _attend(self, windows: Tensor, shape: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-        """Attention in windows (B, windows, places, C) of a feature map of that height and width.
+        """Attention in windows (B, windows, cells, C) of a feature map of that height and width.
 
         The heads of all windows are side by side: what is added to their scores is the same for all of B.
         """
@@ -149,7 +149,7 @@ class SwinAttention(nn.Module):
         return self.projection(context.flatten(3)), weights
 
     def _mask(self, shape: Sequence[int], like: Tensor) -> Tensor:
-        """(windows, 1, places, places): keeps what the shift brought together from attending to each other."""
+        """(windows, 1, cells, cells): keeps what the shift brought together from attending to each other."""
         bands = []
         for length in shape:
             places = torch.arange(length, device=like.device)

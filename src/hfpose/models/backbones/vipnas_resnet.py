@@ -1,7 +1,7 @@
 """ResNet as ViPNAS's search found it.
 
-Source: Xu et al., 2021, https://arxiv.org/abs/2105.10154; `mmpose.models.backbones.ViPNAS_ResNet`. Global context blocks
-are Cao et al., 2019, https://arxiv.org/abs/1904.11492.
+Source: Xu et al., 2021, https://arxiv.org/abs/2105.10154; `mmpose.models.backbones.ViPNAS_ResNet`. Global context
+blocks are Cao et al., 2019, https://arxiv.org/abs/1904.11492.
 """
 
 import re
@@ -24,8 +24,8 @@ CONTEXT_REDUCTION = 16
 @strict
 class ViPNASResNetBackboneConfig(StagedBackboneConfig):
     r"""
-    Configuration of [`ViPNASResNetBackbone`]. The first entry of `hidden_sizes` and `kernel_sizes` is that of the stem,
-    the others are those of the stages; the other lists have no entry for the stem.
+    Configuration of [`ViPNASResNetBackbone`]. The first entry of `hidden_sizes` and `kernel_sizes` is that of the
+    stem, the others are those of the stages; the other lists have no entry for the stem.
 
     Args:
         hidden_sizes: channels inside of the blocks.
@@ -53,7 +53,7 @@ class ViPNASResNetBackboneConfig(StagedBackboneConfig):
 
 
 class GlobalContext(nn.Module):
-    """Adds to each place of a feature map (B, C, H, W) what a weighted mean over all places tells."""
+    """Adds to each cell of a feature map (B, C, H, W) what a weighted mean over all cells tells."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

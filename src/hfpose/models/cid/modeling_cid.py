@@ -19,7 +19,7 @@ from transformers.utils.generic import can_return_tuple
 
 from hfpose.keypoints import schema_for_config
 from hfpose.models.cid.configuration_cid import CIDConfig
-from hfpose.models.shared.bottom_up import best_cells, cell_grid, heatmap_peaks, smooth_maps, with_mirrored
+from hfpose.models.shared.bottom_up import best_cells, cell_grid, heatmap_peaks, smooth_maps, with_flipped
 from hfpose.models.shared.bottom_up_losses import (
     InstanceLabels,
     cid_targets,
@@ -140,25 +140,25 @@ class CIDForPoseEstimation(ImageModel):
         Args:
             pixel_values: (B, C, H, W) normalized images, H and W multiples of 32.
             labels: for each image its instances, see `InstanceLabels`; asks for the loss.
-            flip_test: average over the mirrored images, which needs the flip pairs of `config.keypoint_schema`.
+            flip_test: average over the flipped images, which needs the flip pairs of `config.keypoint_schema`.
             output_hidden_states: whether to return the feature maps of the backbone.
         """
-        feature_maps = self.backbone(with_mirrored(pixel_values, flip_test)).feature_maps
+        feature_maps = self.backbone(with_flipped(pixel_values, flip_test)).feature_maps
         features = concatenate_branches(feature_maps)
         probabilities = self._probabilities(self.head.heatmaps(features))
         loss = None
         if labels is not None:
             stride = pixel_values.shape[-1] / features.shape[-1]
             loss = self._loss(features[: len(labels)], probabilities[: len(labels)], labels, stride)
-        if flip_test:  # the mirrored features, mirrored back, are those of a second image with the same centers
+        if flip_test:  # the flipped features, flipped back, are those of a second image with the same centers
             features = torch.cat((features[: len(pixel_values)], features[len(pixel_values) :].flip(-1)))
-            original, mirrored = probabilities[:, -1:].chunk(2)
-            probabilities = (original + mirrored.flip(-1)) / 2
+            original, flipped = probabilities[:, -1:].chunk(2)
+            probabilities = (original + flipped.flip(-1)) / 2
         centers, center_scores = self._centers(probabilities[:, -1:].float())
         heatmaps = self._heatmaps(features, centers.repeat(len(features) // len(centers), 1, 1))
         if flip_test:
-            original, mirrored = heatmaps.chunk(2)
-            heatmaps = (original + mirrored[:, :, list(schema_for_config(self.config).required_flip_indices())]) / 2
+            original, flipped = heatmaps.chunk(2)
+            heatmaps = (original + flipped[:, :, list(schema_for_config(self.config).required_flip_indices())]) / 2
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         return CIDOutput(
             loss=loss,

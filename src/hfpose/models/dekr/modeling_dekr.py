@@ -22,9 +22,9 @@ from hfpose.models.dekr.configuration_dekr import DEKRConfig
 from hfpose.models.shared.bottom_up import (
     best_cells,
     cell_grid,
+    flip_maps,
     heatmap_peaks,
-    mirror_maps,
-    with_mirrored,
+    with_flipped,
 )
 from hfpose.models.shared.bottom_up_losses import InstanceLabels, dekr_loss, true_instances
 from hfpose.models.shared.branches import concatenate_branches
@@ -218,14 +218,14 @@ class DEKRForPoseEstimation(ImageModel):
         Args:
             pixel_values: (B, C, H, W) normalized images, H and W multiples of 32.
             labels: for each image its instances, see `InstanceLabels`; asks for the loss.
-            flip_test: average over the mirrored images, which needs the flip pairs of `config.keypoint_schema`.
+            flip_test: average over the flipped images, which needs the flip pairs of `config.keypoint_schema`.
             output_hidden_states: whether to return the feature maps of the backbone.
         """
-        feature_maps = self.backbone(with_mirrored(pixel_values, flip_test)).feature_maps
+        feature_maps = self.backbone(with_flipped(pixel_values, flip_test)).feature_maps
         heatmaps, displacements = self.head(concatenate_branches(feature_maps))
         stride = pixel_values.shape[-1] / heatmaps.shape[-1]
         if flip_test:
-            heatmaps, displacements = self._merge_mirrored(heatmaps, displacements, stride)
+            heatmaps, displacements = self._merge_flipped(heatmaps, displacements, stride)
         keypoints, keypoint_scores, center_scores, places = self._poses(heatmaps.float(), displacements.float())
         keypoints = keypoints * stride
         rescoring = self.head.rescoring
@@ -258,22 +258,22 @@ class DEKRForPoseEstimation(ImageModel):
             displacement_weight=config.displacement_loss_weight,
         )
 
-    def _merge_mirrored(self, heatmaps: Tensor, displacements: Tensor, stride: float) -> tuple[Tensor, Tensor]:
-        """Means of the maps (2B, ...) of images and of mirrored images.
+    def _merge_flipped(self, heatmaps: Tensor, displacements: Tensor, stride: float) -> tuple[Tensor, Tensor]:
+        """Means of the maps (2B, ...) of images and of flipped images.
 
         The heatmaps are moved by a cell, and displacements along x lengthened by what that leaves.
         """
-        mirror = list(schema_for_config(self.config).required_flip_indices())
-        heatmaps, mirrored = heatmaps.chunk(2)
-        mirrored = mirror_maps(mirrored, [*mirror, len(mirror)], shift=True)
+        flip_indices = list(schema_for_config(self.config).required_flip_indices())
+        heatmaps, flipped = heatmaps.chunk(2)
+        flipped = flip_maps(flipped, [*flip_indices, len(flip_indices)], shift=True)
         displacements, others = (part.unflatten(1, (-1, 2)) for part in displacements.chunk(2))
-        others = others[:, mirror].flip(-1)
+        others = others[:, flip_indices].flip(-1)
         others = torch.stack(((stride - 1) / stride - others[:, :, 0], others[:, :, 1]), dim=2)
-        return (heatmaps + mirrored) / 2, (displacements + others).flatten(1, 2) / 2
+        return (heatmaps + flipped) / 2, (displacements + others).flatten(1, 2) / 2
 
     def _poses(self, heatmaps: Tensor, displacements: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Poses (B, N, K, 2) in cells around the best centers, scores (B, N, K) of keypoints and (B, N) of centers, and
-        the indices (B, N) of the centers' cells."""
+        """Poses (B, N, K, 2) in cells around the best centers, scores (B, N, K) of keypoints and (B, N) of centers,
+        and the indices (B, N) of the centers' cells."""
         height, width = heatmaps.shape[-2:]
         centers = heatmap_peaks(heatmaps[:, -1:], self.config.center_kernel_size)
         center_scores, cells = best_cells(centers, self.config.num_queries)

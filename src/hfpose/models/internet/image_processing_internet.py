@@ -28,8 +28,8 @@ class InterNetImageProcessor(TopDownImageProcessor):
         depth_bound: extent in mm of the heatmaps along depth, around the wrist of the hand.
         root_depth_bound: extent in mm of the heatmap of the depth between the wrists.
         root_depth_size: its cells.
-        axes: x right, y away from the camera, z up for `"world"` and `"mmpose"`, for x are pixels; x right, y down, z away
-            from the camera for `"camera"`.
+        axes: x right, y away from the camera, z up for `"world"` and `"mmpose"`, for x are pixels; x right, y down, z
+            away from the camera for `"camera"`.
         do_rebase_height: move the hands up or down so that their lowest keypoint has z = 0, where z points up.
         kwargs: see [`TopDownImageProcessor`].
     """
@@ -82,10 +82,10 @@ class InterNetImageProcessor(TopDownImageProcessor):
         return (outputs["hand_type"] > 0).cpu().numpy(), relative_depth.cpu().numpy()
 
     def merge_flipped(self, outputs: ModelOutput, flipped: ModelOutput, flip_indices: Sequence[int]) -> ModelOutput:
-        """Mean of the outputs for crops and for mirrored crops, where right and left hand change places.
+        """Mean of the outputs for crops and for flipped crops, where right and left hand change places.
 
-        The reference does not mirror the hand type and negates the cell of the root depth instead of the depth; the
-        published model is evaluated without mirroring.
+        The reference does not flip the hand type and negates the cell of the root depth instead of the depth; the
+        published model is evaluated without a flip test.
         """
         heatmaps = (outputs["heatmaps"] + flipped["heatmaps"][:, list(flip_indices)].flip(-1)) * 0.5
         root_depth = (outputs["root_depth"] + self.root_depth_size - flipped["root_depth"]) * 0.5

@@ -24,7 +24,7 @@ from hfpose.hub.push_mixin import PushWithCard
 from hfpose.keypoints import schema_for_config
 from hfpose.models.motionbert.configuration_motionbert import MotionBertConfig
 from hfpose.models.shared.attention import AnyAttention, attend
-from hfpose.models.shared.lifting import MirroredLifting, PoseLiftingOutput, mean_distance
+from hfpose.models.shared.lifting import FlippedLifting, PoseLiftingOutput, mean_distance
 
 
 class MotionBertEmbeddings(nn.Module):
@@ -191,9 +191,9 @@ class MotionBertHead(nn.Module):
         return self.regressor(self.representation(features).tanh())
 
 
-class MotionBertForPoseLifting(MirroredLifting, PushWithCard, AnyAttention, PreTrainedModel):
+class MotionBertForPoseLifting(FlippedLifting, PushWithCard, AnyAttention, PreTrainedModel):
     """
-    MotionBERT with a head that gives each keypoint a place in 3D.
+    MotionBERT with a head that gives each keypoint a position in 3D.
 
     Example:
 
@@ -256,10 +256,10 @@ class MotionBertForPoseLifting(MirroredLifting, PushWithCard, AnyAttention, PreT
             keypoints_2d: (B, T, K, 3) x and y in half image widths around the image center, and a visibility.
             frame_mask: (B, T) booleans, False for frames that only pad a clip. None: all frames count.
             labels: (B, T, K, 3) true coordinates in the units of the output; asks for the loss.
-            flip_test: lift the mirrored clip too and average both.
-            cache: what temporal attention has seen of the frames before these, to which these are added; a `DynamicCache` of
-                transformers. The frames before do not see these, so the result is near to that of the whole clip, for the
-                cost of the new frames. Not together with `flip_test` or `frame_mask`.
+            flip_test: lift the flipped clip too and average both.
+            cache: what temporal attention has seen of the frames before these, to which these are added; a
+                `DynamicCache` of transformers. The frames before do not see these, so the result is near to that of
+                the whole clip, for the cost of the new frames. Not together with `flip_test` or `frame_mask`.
 
         Raises:
             InputError: for another shape, or a clip longer than `config.max_frames`.

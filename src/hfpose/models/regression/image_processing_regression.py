@@ -17,8 +17,8 @@ class RegressionImageProcessor(TopDownImageProcessor):
     """Crops for [`RegressionForPoseEstimation`] and keypoints from its coordinates.
 
     Args:
-        shift_flipped_coordinates: whether to move the coordinates of mirrored crops by one pixel to the left.
-        shift_flipped_heatmaps: whether to move the heatmaps of mirrored crops by one cell, where there are heatmaps.
+        shift_flipped_coordinates: whether to move the coordinates of flipped crops by one pixel to the left.
+        shift_flipped_heatmaps: whether to move the heatmaps of flipped crops by one cell, where there are heatmaps.
         kwargs: see [`TopDownImageProcessor`].
     """
 
@@ -36,8 +36,8 @@ class RegressionImageProcessor(TopDownImageProcessor):
         indices = list(flip_indices)
         x, y = flipped["coordinates"].unbind(-1)
         shift = 1 / self._crop_size[0] if self.shift_flipped_coordinates else 0
-        mirrored = torch.stack((1 - x - shift, y), -1)[:, indices]
-        merged = {"coordinates": (outputs["coordinates"] + mirrored) * 0.5}
+        restored = torch.stack((1 - x - shift, y), -1)[:, indices]
+        merged = {"coordinates": (outputs["coordinates"] + restored) * 0.5}
         if outputs.get("sigmas") is not None:
             merged["sigmas"] = (outputs["sigmas"] + flipped["sigmas"][:, indices]) * 0.5
         if outputs.get("heatmaps") is not None:

@@ -34,7 +34,7 @@ from hfpose.models.shared.losses import detection_loss
 @dataclass
 class RTMDetObjectDetectionOutput(ModelOutput):
     """
-    Output of [`RTMDetForObjectDetection`]. P counts the places of all levels, level by level, row by row.
+    Output of [`RTMDetForObjectDetection`]. P counts the anchor points of all levels, level by level, row by row.
 
     Args:
         loss: scalar, where `labels` were given; see `detection_loss`.
@@ -112,7 +112,7 @@ class BoxPrediction(nn.Conv2d):
 
 
 class RTMDetHead(nn.Module):
-    """Class logits and distances to the four sides at every place of every level."""
+    """Class logits and distances to the four sides at every anchor point of every level."""
 
     def __init__(self, config: RTMDetConfig) -> None:
         super().__init__()
@@ -135,8 +135,8 @@ class RTMDetHead(nn.Module):
             feature_maps: of the neck.
 
         Returns:
-            By level class logits (B, C, h, w), and distances (B, 4, h, w) in pixels from a place to the left, upper,
-            right and lower side of its box.
+            By level class logits (B, C, h, w), and distances (B, 4, h, w) in pixels from an anchor point to the left,
+            upper, right and lower side of its box.
         """
         logits, distances = [], []
         for level, (features, stride) in enumerate(zip(feature_maps, self.strides, strict=True)):
@@ -198,8 +198,9 @@ class RTMDetForObjectDetection(DensePredictionModel):
         """
         Args:
             pixel_values: (B, C, H, W) normalized images, H and W multiples of the coarsest stride.
-            labels: for each image a dict of `class_labels` (n,) and `boxes` (n, 4), center x, center y, width and height
-                in shares of the image, as transformers' object detection has them; n may be 0. Asks for the loss.
+            labels: for each image a dict of `class_labels` (n,) and `boxes` (n, 4), center x, center y, width and
+                height in shares of the image, as transformers' object detection has them; n may be 0. Asks for the
+                loss.
             output_hidden_states: whether to return the outputs of the neck.
         """
         features = self.neck(self.backbone(pixel_values).feature_maps)

@@ -44,15 +44,16 @@ class RTMOConfig(KeypointConfig):
         attention_act: activation of it.
         attention_dropout: dropout of its attention weights in training.
         drop_path_rate: share of samples that skip it in training.
-        num_candidates: places with the best scores that may become instances.
+        num_candidates: anchor points with the best scores that may become instances.
         max_instances: instances of an image, at most.
         nms_threshold: of the candidates those come first that no better one overlaps by more than this.
-        assigns_by_keypoints: whether, in training, places near the mean of the keypoints learn an instance, instead of
-            those near the middle of its box.
-        uses_pose_targets: whether, in training, scores and offsets learn what the coordinate classifier finds instead of
-            the annotated keypoints, as in the second half of the reference's training.
+        assigns_by_keypoints: whether, in training, anchor points near the mean of the keypoints learn an instance,
+            instead of those near the middle of its box.
+        uses_pose_targets: whether, in training, scores and offsets learn what the coordinate classifier finds instead
+            of the annotated keypoints, as in the second half of the reference's training.
         class_loss_weight, box_loss_weight, box_l1_loss_weight, oks_loss_weight, visibility_loss_weight,
-            coordinate_loss_weight: weights of the losses; the defaults are those at the end of the reference's training.
+            coordinate_loss_weight: weights of the losses; the defaults are those at the end of the reference's
+                training.
         overlap_power: exponent on the similarity that a score has to learn.
         initializer_range: standard deviation of fresh linear layers.
         keypoint_schema: names, skeleton, flip pairs and colors of the keypoints, see [`KeypointSchema`].

@@ -107,7 +107,7 @@ class RTMOEncoderLayer(GradientCheckpointingLayer):
 
 
 class RTMOTransformer(nn.Module):
-    """Transformer layers over the places of a feature map (B, C, h, w)."""
+    """Transformer layers over the cells of a feature map (B, C, h, w)."""
 
     def __init__(self, config: RTMOConfig) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ class RTMOTransformer(nn.Module):
         return tokens.transpose(1, 2).reshape(features.shape)
 
     def _grid(self, height: int, width: int, features: Tensor) -> Tensor:
-        """Encodings (1, h * w, C) of all places, first along y, then along x."""
+        """Encodings (1, h * w, C) of all cells, first along y, then along x."""
         rows, columns = (torch.arange(side, dtype=torch.float32, device=features.device) for side in (height, width))
         y, x = torch.meshgrid(rows, columns, indexing="ij")
         return torch.cat([self.positions(axis.flatten()) for axis in (y, x)], dim=-1)[None].to(features.dtype)

@@ -27,13 +27,13 @@ from hfpose.models.shared.one_stage_losses import (
 )
 
 if TYPE_CHECKING:
-    from hfpose.models.rtmo.modeling_rtmo import CoordinateDistributions, RTMOForPoseEstimation, RTMOPlaces
+    from hfpose.models.rtmo.modeling_rtmo import CoordinateDistributions, RTMOAnchors, RTMOForPoseEstimation
 
 _LEAST_SPREAD = 1e-3
 _LIKELIHOOD_EPS = 1e-4
 
 
-def rtmo_loss(model: RTMOForPoseEstimation, places: RTMOPlaces, labels: Sequence[Mapping[str, Tensor]]) -> Tensor:
+def rtmo_loss(model: RTMOForPoseEstimation, anchors: RTMOAnchors, labels: Sequence[Mapping[str, Tensor]]) -> Tensor:
     """Weighted sum of the losses of scores, boxes, visibilities, coordinates and of the poses that assignment goes by.
 
     Args:
@@ -42,22 +42,22 @@ def rtmo_loss(model: RTMOForPoseEstimation, places: RTMOPlaces, labels: Sequence
         labels: see `RTMOForPoseEstimation.forward`.
     """
     config = model.config
-    logits, sigmas = places.logits.float(), keypoint_sigmas(config, places.logits.device)
+    logits, sigmas = anchors.logits.float(), keypoint_sigmas(config, anchors.logits.device)
     targets = read_targets(labels, label_count(config), logits.device)
-    assert places.keypoints is not None
+    assert anchors.keypoints is not None
     scores = logits.detach().sigmoid().sqrt()
-    predictions = [InstancePredictions(*one) for one in zip(scores, places.boxes, places.keypoints, strict=True)]
+    predictions = [InstancePredictions(*one) for one in zip(scores, anchors.boxes, anchors.keypoints, strict=True)]
     assigned = assign_instances(
-        predictions, targets, places.points, places.strides, sigmas, by_keypoints=config.assigns_by_keypoints
+        predictions, targets, anchors.points, anchors.strides, sigmas, by_keypoints=config.assigns_by_keypoints
     )
     mask, wanted = assigned.is_positive, assigned.targets
     count = max(len(wanted.areas), 1)
-    boxes, offsets_keypoints, vectors = places.boxes[mask], places.keypoints[mask], places.pose_vectors[mask]
+    boxes, offsets_keypoints, vectors = anchors.boxes[mask], anchors.keypoints[mask], anchors.pose_vectors[mask]
     total = config.box_loss_weight * box_loss(boxes, wanted.boxes) / count
     if config.box_l1_loss_weight:
-        error = box_l1_loss(places.regressions[mask], wanted.boxes, assigned.points, assigned.strides)
+        error = box_l1_loss(anchors.regressions[mask], wanted.boxes, assigned.points, assigned.strides)
         total = total + config.box_l1_loss_weight * error / count
-    visibility = visibility_loss(places.keypoint_logits[mask].float(), wanted.weights)
+    visibility = visibility_loss(anchors.keypoint_logits[mask].float(), wanted.weights)
     total = total + config.visibility_loss_weight * visibility
 
     found = model.classifier(vectors, boxes, assigned.points)
@@ -83,12 +83,13 @@ def rtmo_loss(model: RTMOForPoseEstimation, places: RTMOPlaces, labels: Sequence
 def coordinate_loss(
     found: CoordinateDistributions, spreads: Tensor, keypoints: Tensor, weights: Tensor, areas: Tensor
 ) -> Tensor:
-    """Negative log-likelihood of the true coordinates under Laplacians around the bins, mean over M instances and K keypoints.
+    """Negative log-likelihood of the true coordinates under Laplacians around the bins, mean over M instances and K
+    keypoints.
 
     Args:
         found: what the coordinate classifier says of the M instances.
         spreads: (M, K) scales of the Laplacians, relative to the square roots of the areas.
-        keypoints: (M, K, 2) true places in pixels.
+        keypoints: (M, K, 2) true positions in pixels.
         weights: (M, K), 0 for keypoints that are not labeled.
         areas: (M,) of the instances.
     """

@@ -1,4 +1,5 @@
-"""RTMO: CSPDarknet features, a hybrid encoder, boxes and pose vectors at every place, keypoints by classification.
+"""RTMO: CSPDarknet features, a hybrid encoder, boxes and pose vectors at every anchor point, keypoints by
+classification.
 
 Source: Lu et al., 2023, https://arxiv.org/abs/2312.07526; `mmpose.models.heads.RTMOHead`.
 """
@@ -30,7 +31,7 @@ from hfpose.models.shared.dense_prediction import (
     flatten_levels,
 )
 from hfpose.models.shared.gated_attention import GatedAttentionUnit, init_gated_attention
-from hfpose.models.shared.losses import pairwise_overlap
+from hfpose.models.shared.losses import pairwise_iou
 
 # Rounds of suppression before candidates are chosen; an even number never drops one that exact suppression would keep.
 _SUPPRESSION_ROUNDS = 4
@@ -41,8 +42,8 @@ _LARGEST_LOGIT = 5e4
 @dataclass
 class RTMOOutput(ModelOutput):
     """
-    Output of [`RTMOForPoseEstimation`]: the candidates for instances, N of them, at most `config.max_instances`. Those that
-    no better one overlaps come first, best first, then the others.
+    Output of [`RTMOForPoseEstimation`]: the candidates for instances, N of them, at most `config.max_instances`.
+    Those that no better one overlaps come first, best first, then the others.
 
     Args:
         loss: scalar, where `labels` were given.
@@ -50,7 +51,7 @@ class RTMOOutput(ModelOutput):
         pred_boxes: (B, N, 4) x1, y1, x2, y2 in pixels of `pixel_values`; they may reach beyond its borders.
         pred_keypoints: (B, N, K, 2) x and y in these pixels.
         keypoint_logits: (B, N, K) score of each keypoint before the sigmoid.
-        places: (B, N) index of each candidate among the places of all levels, level by level, row by row.
+        places: (B, N) index of each candidate among the anchor points of all levels, level by level, row by row.
         hidden_states: outputs of the encoder, where asked for.
         attentions: weights (B, heads, L, L) between the L places of the coarsest feature map, layer by layer, where asked for.
     """
@@ -65,11 +66,12 @@ class RTMOOutput(ModelOutput):
     attentions: tuple[Tensor, ...] | None = None
 
 
-class RTMOPlaces(NamedTuple):
-    """What the head says of all P places of all levels, level by level, row by row.
+class RTMOAnchors(NamedTuple):
+    """What the head says of all P anchor points of all levels, level by level, row by row.
 
-    `logits` (B, P); `boxes` (B, P, 4) x1, y1, x2, y2 and `regressions` (B, P, 4) that they were made of; `keypoint_logits`
-    (B, P, K); `pose_vectors` (B, P, C); for training alone `keypoints` (B, P, K, 2); `points` (P, 2) and `strides` (P,).
+    `logits` (B, P); `boxes` (B, P, 4) x1, y1, x2, y2 and `regressions` (B, P, 4) that they were made of;
+    `keypoint_logits` (B, P, K); `pose_vectors` (B, P, C); for training alone `keypoints` (B, P, K, 2); `points` (P,
+    2) and `strides` (P,).
     """
 
     logits: Tensor
@@ -83,7 +85,7 @@ class RTMOPlaces(NamedTuple):
 
 
 class RTMOHead(nn.Module):
-    """Scores, boxes, visibilities and pose vectors at every place of every level."""
+    """Scores, boxes, visibilities and pose vectors at every anchor point of every level."""
 
     def __init__(self, config: RTMOConfig) -> None:
         super().__init__()
@@ -111,7 +113,7 @@ class RTMOHead(nn.Module):
         self.box_predictions = nn.ModuleList(nn.Conv2d(pose_size, 4, 1) for _ in levels)
         self.visibility_predictions = nn.ModuleList(nn.Conv2d(pose_size, keypoints, 1) for _ in levels)
         self.pose_predictions = nn.ModuleList(nn.Conv2d(pose_size, config.pose_size, 1) for _ in levels)
-        # For training alone: poses that tell which places an instance is assigned to.
+        # For training alone: poses that tell which anchor points an instance is assigned to.
         self.offset_predictions = nn.ModuleList(nn.Conv2d(pose_size, 2 * keypoints, 1) for _ in levels)
 
     def forward(self, feature_maps: Sequence[Tensor], with_offsets: bool = False) -> dict[str, list[Tensor]]:
@@ -143,8 +145,8 @@ class RTMOHead(nn.Module):
 class CoordinateDistributions(NamedTuple):
     """Where the K keypoints of N instances are.
 
-    `keypoints` (N, K, 2), the expected places in pixels; `x` (N, K, bins) and `y` (N, K, bins), the probabilities of the bins;
-    `x_bins` (N, bins) and `y_bins` (N, bins), their places in pixels.
+    `keypoints` (N, K, 2), the expected positions in pixels; `x` (N, K, bins) and `y` (N, K, bins), the probabilities
+    of the bins; `x_bins` (N, bins) and `y_bins` (N, bins), their positions in pixels.
     """
 
     keypoints: Tensor
@@ -194,7 +196,7 @@ class DynamicCoordinateClassifier(ExactBuffers):
         Args:
             pose_vectors: (N, C).
             boxes: (N, 4) x1, y1, x2, y2 in pixels.
-            points: (N, 2) of the places that the vectors are of; bins are encoded relative to them.
+            points: (N, 2) of the anchor points that the vectors are of; bins are encoded relative to them.
         """
         tokens = self._normalized(self.tokens(pose_vectors)).reshape(-1, self.num_tokens, self.token_size)
         tokens = self.attention(tokens)
@@ -224,10 +226,11 @@ class DynamicCoordinateClassifier(ExactBuffers):
 
 
 def choose_candidates(logits: Tensor, boxes: Tensor, count: int, num_candidates: int, iou_threshold: float) -> Tensor:
-    """Indices (B, N) of places that may be instances, N at most `count`.
+    """Indices (B, N) of anchor points that may be instances, N at most `count`.
 
-    Those of the best `num_candidates` that no better one suppresses come first, best first, then the others. A few rounds of
-    suppression, instead of one box after the other, suppress a little less than exact suppression would, never more.
+    Those of the best `num_candidates` that no better one suppresses come first, best first, then the others. A few
+    rounds of suppression, instead of one box after the other, suppress a little less than exact suppression would,
+    never more.
 
     Args:
         logits: (B, P).
@@ -240,7 +243,7 @@ def choose_candidates(logits: Tensor, boxes: Tensor, count: int, num_candidates:
     candidates = logits.topk(num_candidates, dim=1).indices
     chosen = take(boxes, candidates)
     better = torch.ones(num_candidates, num_candidates, dtype=torch.bool, device=boxes.device).triu(1)
-    suppresses = (pairwise_overlap(chosen, chosen) > iou_threshold) & better
+    suppresses = (pairwise_iou(chosen, chosen) > iou_threshold) & better
     stays = torch.ones_like(candidates, dtype=torch.bool)
     for _ in range(_SUPPRESSION_ROUNDS):
         stays = ~(suppresses & stays[:, :, None]).any(1)
@@ -306,24 +309,24 @@ class RTMOForPoseEstimation(DensePredictionModel):
         Args:
             pixel_values: (B, C, H, W) images, values from 0 to 255, H and W multiples of 32.
             labels: for each image the instances in it, in pixels of `pixel_values`: `boxes` (n, 4) x1, y1, x2, y2,
-                `keypoints` (n, K, 2), `keypoint_weights` (n, K), 0 for those that are not labeled, and `areas` (n,), the
-                area of each. They ask for the loss.
+                `keypoints` (n, K, 2), `keypoint_weights` (n, K), 0 for those that are not labeled, and `areas` (n,),
+                the area of each. They ask for the loss.
             output_hidden_states: whether to return the outputs of the encoder.
         """
         features = self.encoder(self.backbone(pixel_values).feature_maps)
-        places = self.places(features, for_training=labels is not None)
+        anchors = self.anchors(features, for_training=labels is not None)
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         # Candidates for instances would spoil the statistics that training collects of true ones.
         output = RTMOOutput(
-            loss=None if labels is None else rtmo_loss(self, places, labels),
-            **({} if self.training and labels is not None else self._instances(places)),
+            loss=None if labels is None else rtmo_loss(self, anchors, labels),
+            **({} if self.training and labels is not None else self._instances(anchors)),
             hidden_states=tuple(features) if wants_states else None,
             attentions=None,  # what is asked for comes in when `forward` has ended
         )
         return output
 
-    def places(self, features: Sequence[Tensor], for_training: bool = False) -> RTMOPlaces:
-        """What the head says of all places of the encoder's outputs."""
+    def anchors(self, features: Sequence[Tensor], for_training: bool = False) -> RTMOAnchors:
+        """What the head says of all anchor points of the encoder's outputs."""
         levels = self.head(features, with_offsets=for_training)
         points, scales = anchor_points(levels["logits"], self.config.strides)
         points = points + (scales[:, None] - 1) / 2  # the middle of the pixels that a cell stands for
@@ -332,7 +335,7 @@ class RTMOForPoseEstimation(DensePredictionModel):
             offsets = flatten_levels(levels["offsets"]).float().unflatten(-1, (-1, 2))
             keypoints = offsets * scales[:, None, None] + points[:, None]
         regressions = flatten_levels(levels["boxes"]).float()
-        return RTMOPlaces(
+        return RTMOAnchors(
             logits=flatten_levels(levels["logits"])[..., 0],
             boxes=decode_center_boxes(regressions, points, scales),
             regressions=regressions,
@@ -343,18 +346,18 @@ class RTMOForPoseEstimation(DensePredictionModel):
             strides=scales,
         )
 
-    def _instances(self, places: RTMOPlaces) -> dict[str, Tensor]:
-        """The fields of the output for the places that may be instances."""
+    def _instances(self, anchors: RTMOAnchors) -> dict[str, Tensor]:
+        """The fields of the output for the anchor points that may be instances."""
         config = self.config
         chosen = choose_candidates(
-            places.logits, places.boxes, config.max_instances, config.num_candidates, config.nms_threshold
+            anchors.logits, anchors.boxes, config.max_instances, config.num_candidates, config.nms_threshold
         )
-        boxes, vectors = take(places.boxes, chosen), take(places.pose_vectors, chosen)
-        found = self.classifier(vectors.flatten(0, 1), boxes.flatten(0, 1), places.points[chosen].flatten(0, 1))
+        boxes, vectors = take(anchors.boxes, chosen), take(anchors.pose_vectors, chosen)
+        found = self.classifier(vectors.flatten(0, 1), boxes.flatten(0, 1), anchors.points[chosen].flatten(0, 1))
         return {
-            "logits": places.logits.gather(1, chosen),
+            "logits": anchors.logits.gather(1, chosen),
             "pred_boxes": boxes,
             "pred_keypoints": found.keypoints.reshape(*chosen.shape, -1, 2),
-            "keypoint_logits": take(places.keypoint_logits, chosen),
+            "keypoint_logits": take(anchors.keypoint_logits, chosen),
             "places": chosen,
         }

@@ -43,7 +43,7 @@ class BottomUpImageProcessor(OneStageProcessing, WholeImageProcessor):
         size_divisor: both sides of the input are rounded up to multiples of it.
         resize_mode: `"expand"`: the image covers `size`, so the input is larger along one side; `"fit"`: the image
             lies within `size`, which is the size of every input.
-        flip_test: whether the reference averages over the mirrored image when it evaluates this model: call the model
+        flip_test: whether the reference averages over the flipped image when it evaluates this model: call the model
             with `flip_test=True`. The pipelines do so only when asked, because it doubles the cost.
         max_instances: most instances of an image; None for no limit.
         kwargs: see [`PixelImageProcessor`].
@@ -124,7 +124,8 @@ class BottomUpImageProcessor(OneStageProcessing, WholeImageProcessor):
         return np.array([[factor, 0, shifts[0]], [0, factor, shifts[1]]])
 
     def to_image(self, keypoints: np.ndarray, target_size: Tensor | Sequence[int]) -> np.ndarray:
-        """Keypoints (N, K, 2) from pixels of the network input to pixels of an image of `target_size`, height and width."""
+        """Keypoints (N, K, 2) from pixels of the network input to pixels of an image of `target_size`, height and
+        width."""
         height, width = (int(side) for side in target_size)
         input_height, input_width = self.input_size(height, width)
         centered = keypoints - np.array([input_width / 2, input_height / 2])
@@ -163,8 +164,8 @@ def check_target_sizes(outputs: Tensor, target_sizes: Any) -> None:
         )
 
 
-def with_mirrored(pixel_values: Tensor, flip_test: bool) -> Tensor:
-    """(2B, C, H, W): the images (B, C, H, W), then, for a flip test, the same mirrored."""
+def with_flipped(pixel_values: Tensor, flip_test: bool) -> Tensor:
+    """(2B, C, H, W): the images (B, C, H, W), then, for a flip test, the same flipped."""
     return torch.cat((pixel_values, pixel_values.flip(-1))) if flip_test else pixel_values
 
 
@@ -178,16 +179,16 @@ def best_cells(peaks: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return responses, cells * (responses > 0)
 
 
-def mirror_maps(maps: Tensor, indices: Sequence[int], shift: bool = False) -> Tensor:
-    """Maps (B, K, ..., h, w) of mirrored images as those of the images.
+def flip_maps(maps: Tensor, indices: Sequence[int], shift: bool = False) -> Tensor:
+    """Maps (B, K, ..., h, w) of flipped images as those of the images.
 
     Args:
         maps: one for each keypoint.
-        indices: for each keypoint the index of its mirror image.
+        indices: for each keypoint the index of its flip partner.
         shift: whether to move the maps by one cell to the right.
     """
-    mirrored = maps[:, list(indices)].flip(-1)
-    return torch.cat((mirrored[..., :1], mirrored[..., :-1]), -1) if shift else mirrored
+    flipped = maps[:, list(indices)].flip(-1)
+    return torch.cat((flipped[..., :1], flipped[..., :-1]), -1) if shift else flipped
 
 
 def cell_grid(height: int, width: int, device: torch.device) -> Tensor:

@@ -49,8 +49,8 @@ def decode_center_boxes(regressions: Tensor, points: Tensor, strides: Tensor) ->
     """Boxes (B, P, 4) x1, y1, x2, y2 in pixels, as YOLOX, YOLOX-Pose and RTMO regress them.
 
     Args:
-        regressions: (B, P, 4) the offset of a box's center from its point, and the logarithm of its width and height, in
-            units of the stride.
+        regressions: (B, P, 4) the offset of a box's center from its point, and the logarithm of its width and height,
+            in units of the stride.
         points: (P, 2) in pixels.
         strides: (P,) in pixels.
     """
@@ -63,11 +63,11 @@ def flatten_levels(levels: Sequence[Tensor], num_values: int | None = None) -> T
     """Feature maps as one tensor, level by level, row by row.
 
     Args:
-        levels: (B, A * C, h, w), where each place holds A boxes; A may differ from level to level.
-        num_values: C; None for one box a place.
+        levels: (B, A * C, h, w), where each anchor point holds A boxes; A may differ from level to level.
+        num_values: C; None for one box an anchor point.
 
     Returns:
-        (B, P, C), where P counts the boxes of all places.
+        (B, P, C), where P counts the boxes of all anchor points.
     """
     return torch.cat(
         [

@@ -42,7 +42,7 @@ class DetectionImageProcessor(WholeImageProcessor):
         keep_aspect_ratio: resize by one factor and pad at the right and bottom, else stretch.
         pad_value: value of the padding from 0 to 255, in every channel.
         score_threshold: boxes below it are never returned, whatever the caller asks for.
-        nms_threshold: overlap above which the worse of two boxes of one class goes; None for no suppression.
+        nms_threshold: IoU above which the worse of two boxes of one class goes; None for no suppression.
         max_candidates: best candidates per feature level that enter the suppression, None for all.
         max_detections: best boxes per image that are returned, None for all.
         clip_boxes: whether boxes end at the borders of the network input.
@@ -112,13 +112,13 @@ class DetectionImageProcessor(WholeImageProcessor):
         """What `post_process_object_detection` returns, as arrays."""
         outputs = detached(outputs)
         least = max(threshold or 0.0, self.score_threshold)
-        overlap = self.nms_threshold if nms_threshold is None else nms_threshold
+        iou_threshold = self.nms_threshold if nms_threshold is None else nms_threshold
         all_scores, all_boxes = self._scores(outputs).cpu().numpy(), outputs.pred_boxes.float().cpu().numpy()
         limits = np.array([self.size["width"], self.size["height"]] * 2, dtype=np.float32)
         results = []
         for index in range(len(all_boxes)):
-            places, labels = self._candidates(all_scores[index], least)
-            scores, boxes = all_scores[index, places, labels], all_boxes[index, places]
+            anchors, labels = self._candidates(all_scores[index], least)
+            scores, boxes = all_scores[index, anchors, labels], all_boxes[index, anchors]
             if self.clip_boxes:
                 boxes = np.minimum(np.maximum(boxes, 0), limits)
             if target_sizes is not None:
@@ -126,15 +126,15 @@ class DetectionImageProcessor(WholeImageProcessor):
                 boxes = (boxes.reshape(-1, 2, 2) / self.scale_factors(height, width)).reshape(-1, 4)
             solid = (boxes[:, 2:] > boxes[:, :2]).all(-1)
             scores, labels, boxes = scores[solid], labels[solid], boxes[solid]
-            if overlap is None:
+            if iou_threshold is None:
                 keep = np.argsort(-scores, kind="stable")[: self.max_detections]
             else:
-                keep = nms(boxes, scores, overlap, labels, self.max_detections)
+                keep = nms(boxes, scores, iou_threshold, labels, self.max_detections)
             results.append(Detections(boxes[keep], scores[keep], labels[keep]))
         return results
 
     def _scores(self, outputs: Any) -> Tensor:
-        """Probability (B, P, C) of each class at each place.
+        """Probability (B, P, C) of each class at each anchor point.
 
         Args:
             outputs: `DetectionOutput` with whatever else the model returns.
@@ -143,32 +143,32 @@ class DetectionImageProcessor(WholeImageProcessor):
 
     def _candidates(self, scores: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
         """Places and classes, each (M,), of the scores (P, C) above `threshold`, the best of each level alone."""
-        places, labels = np.nonzero(scores > threshold)
-        if self.max_candidates is None or len(places) <= self.max_candidates:
-            return places, labels
+        anchors, labels = np.nonzero(scores > threshold)
+        if self.max_candidates is None or len(anchors) <= self.max_candidates:
+            return anchors, labels
         picked = []
         for start, end in self._level_ranges(len(scores)):
-            inside = np.flatnonzero((places >= start) & (places < end))
-            order = np.argsort(-scores[places[inside], labels[inside]], kind="stable")
+            inside = np.flatnonzero((anchors >= start) & (anchors < end))
+            order = np.argsort(-scores[anchors[inside], labels[inside]], kind="stable")
             picked.append(inside[order[: self.max_candidates]])
         chosen = np.concatenate(picked)
-        return places[chosen], labels[chosen]
+        return anchors[chosen], labels[chosen]
 
-    def _level_ranges(self, num_places: int) -> list[tuple[int, int]]:
-        """First place and end of each feature level in the flattened outputs.
+    def _level_ranges(self, num_boxes: int) -> list[tuple[int, int]]:
+        """First anchor point and end of each feature level in the flattened outputs.
 
         Raises:
             InputError: for outputs of a network input of another size.
         """
-        ends = np.cumsum(self._places_per_level()).tolist()
-        if ends[-1] != num_places:
+        ends = np.cumsum(self._boxes_per_level()).tolist()
+        if ends[-1] != num_boxes:
             raise InputError(
-                f"The outputs have {num_places} places, but for images of {self.size['width']}x"
+                f"The outputs have {num_boxes} boxes, but for images of {self.size['width']}x"
                 f"{self.size['height']} pixels there are {ends[-1]}. Give the outputs for `pixel_values` of this processor."
             )
         return list(zip([0, *ends], ends, strict=False))
 
-    def _places_per_level(self) -> list[int]:
+    def _boxes_per_level(self) -> list[int]:
         """Number of boxes that the model returns for each feature level."""
         return [-(-self.size["height"] // stride) * -(-self.size["width"] // stride) for stride in self.strides]
 

@@ -1,8 +1,8 @@
 """Heatmaps: a keypoint as one map of responses, or a map of responses and two of offsets.
 
 All decoding works on whole batches (N, K, H, W), wherever the tensors are. Source: `mmpose.codecs.MSRAHeatmap`,
-`UDPHeatmap` and `MegviiHeatmap`, `mmpose.codecs.utils`; DARK is Zhang et al., 2020, https://arxiv.org/abs/1910.06278; UDP
-is Huang et al., 2020, https://arxiv.org/abs/1911.07524; `"megvii"` is that of MSPN (Li et al., 2019,
+`UDPHeatmap` and `MegviiHeatmap`, `mmpose.codecs.utils`; DARK is Zhang et al., 2020, https://arxiv.org/abs/1910.06278;
+UDP is Huang et al., 2020, https://arxiv.org/abs/1911.07524; `"megvii"` is that of MSPN (Li et al., 2019,
 https://arxiv.org/abs/1901.00148).
 """
 
@@ -35,17 +35,17 @@ Offsets = Sequence[tuple[int, int]]  # (x, y) relative to a cell
 def decode_heatmaps(
     heatmaps: Tensor, decoding: str = QUARTER, blur_kernel_size: int = 11, radius_factor: float = RADIUS_FACTOR
 ) -> tuple[Tensor, Tensor]:
-    """Most likely place of every keypoint.
+    """Most likely position of every keypoint.
 
     Args:
-        heatmaps: (N, K, H, W) responses; for `"udp_combined"` (N, 3 * K, H, W), for each keypoint responses and the x and
-            y offsets to it.
+        heatmaps: (N, K, H, W) responses; for `"udp_combined"` (N, 3 * K, H, W), for each keypoint responses and the x
+            and y offsets to it.
         decoding: `"quarter"`: the greatest response, moved by a quarter cell towards the greater neighbor; `"dark"`:
             the peak of a Gaussian fitted around it; `"udp"`: the same from closer neighbors, as UDP does it;
             `"udp_combined"`: the greatest smoothed response, moved by the offsets there; `"megvii"`: the greatest
             smoothed response, moved by a quarter cell, of maps that peak at 255.
-        blur_kernel_size: cells of the Gaussian that all but `"quarter"` smooth with; `"udp_combined"` with one twice as
-            wide.
+        blur_kernel_size: cells of the Gaussian that all but `"quarter"` smooth with; `"udp_combined"` with one twice
+            as wide.
         radius_factor: unit of the offsets relative to the longer side of a heatmap.
 
     Returns:
@@ -117,7 +117,7 @@ def blur_matrix(size: int, kernel_size: int, reflects: bool = False) -> Tensor:
 
     Args:
         size, kernel_size: in cells.
-        reflects: whether values beyond the ends are those that mirror them, else zero.
+        reflects: whether values beyond the ends are their reflections, else zero.
     """
     import cv2
 
@@ -208,22 +208,22 @@ def _values_around(heatmaps: Tensor, cells: Tensor, offsets: Offsets, margin: in
 def merge_flipped_heatmaps(
     heatmaps: Tensor, flipped: Tensor, flip_indices: Sequence[int], shift: bool, combined: bool = False
 ) -> Tensor:
-    """Mean of the heatmaps (N, K, H, W) for crops and for mirrored crops.
+    """Mean of the heatmaps (N, K, H, W) for crops and for flipped crops.
 
     Args:
         heatmaps: for the crops.
-        flipped: for the mirrored crops.
-        flip_indices: for each keypoint the index of its mirror image.
-        shift: whether to move the mirrored ones by one cell to the right, which aligns them where a crop's width
+        flipped: for the flipped crops.
+        flip_indices: for each keypoint the index of its flip partner.
+        shift: whether to move the flipped ones by one cell to the right, which aligns them where a crop's width
             maps onto its number of pixels (no UDP).
         combined: whether each keypoint has maps of offsets too (N, 3 * K, H, W), see `decode_heatmaps`.
     """
-    mirrored = flipped.flip(-1)
+    flipped = flipped.flip(-1)
     if combined:
         signs = torch.tensor([1, -1, 1], device=flipped.device).view(3, 1, 1)  # x offsets point the other way
-        mirrored = (mirrored.unflatten(1, (-1, 3))[:, list(flip_indices)] * signs).flatten(1, 2)
+        flipped = (flipped.unflatten(1, (-1, 3))[:, list(flip_indices)] * signs).flatten(1, 2)
     else:
-        mirrored = mirrored[:, list(flip_indices)]
+        flipped = flipped[:, list(flip_indices)]
     if shift:
-        mirrored = torch.cat((mirrored[..., :1], mirrored[..., :-1]), -1)
-    return (heatmaps + mirrored) * 0.5
+        flipped = torch.cat((flipped[..., :1], flipped[..., :-1]), -1)
+    return (heatmaps + flipped) * 0.5

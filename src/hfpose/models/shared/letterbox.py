@@ -28,7 +28,7 @@ class LetterboxImageProcessor(OneStageProcessing, WholeImageProcessor):
     Args:
         pad_value: value of the padding around the image from 0 to 255, in every channel.
         score_threshold: least score of an instance where the caller asks for none.
-        nms_threshold: overlap of boxes above which the worse of two instances goes where the caller asks for none.
+        nms_threshold: IoU of boxes above which the worse of two instances goes where the caller asks for none.
         kwargs: see [`PixelImageProcessor`].
     """
 
@@ -80,10 +80,10 @@ class LetterboxImageProcessor(OneStageProcessing, WholeImageProcessor):
                 (B, N, K, 2) and `keypoint_logits` (B, N, K).
             target_sizes: (height, width) of each original image.
             threshold: least score of an instance; None for `score_threshold`.
-            nms_threshold: overlap of boxes above which the worse of two instances goes; None for the processor's own.
+            nms_threshold: IoU of boxes above which the worse of two instances goes; None for the processor's own.
         """
         least = self.score_threshold if threshold is None else threshold
-        overlap = self.nms_threshold if nms_threshold is None else nms_threshold
+        iou_threshold = self.nms_threshold if nms_threshold is None else nms_threshold
         scores = outputs["logits"].float().sigmoid()
         if outputs.get("objectness") is not None:
             scores = scores * outputs["objectness"].float().sigmoid()
@@ -91,16 +91,16 @@ class LetterboxImageProcessor(OneStageProcessing, WholeImageProcessor):
         for index, image_scores in enumerate(scores.cpu().numpy()):
             candidates = np.flatnonzero(image_scores > least)
             boxes = _rows(outputs["pred_boxes"][index], candidates)
-            kept = nms(boxes, image_scores[candidates], overlap)
-            places = candidates[kept]
-            keypoints = _rows(outputs["pred_keypoints"][index], places)
-            keypoint_scores = _rows(outputs["keypoint_logits"][index].sigmoid(), places)
+            kept = nms(boxes, image_scores[candidates], iou_threshold)
+            anchors = candidates[kept]
+            keypoints = _rows(outputs["pred_keypoints"][index], anchors)
+            keypoint_scores = _rows(outputs["keypoint_logits"][index].sigmoid(), anchors)
             height, width = (int(side) for side in target_sizes[index])
             corners = boxes[kept].reshape(-1, 2, 2).clip(0, [self.size["width"], self.size["height"]])
             found.append(
                 Instances(
                     self._on_image(corners, height, width).reshape(-1, 4),
-                    image_scores[places],
+                    image_scores[anchors],
                     self._on_image(keypoints, height, width),
                     keypoint_scores,
                 )

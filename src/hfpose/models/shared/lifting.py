@@ -1,4 +1,4 @@
-"""What lifters have in common: their output, the mirrored clip, and the processor between pixels and meters."""
+"""What lifters have in common: their output, the flipped clip, and the processor between pixels and meters."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class PoseLiftingOutput(ModelOutput):
     attentions: tuple[Tensor, ...] | None = None
 
 
-class MirroredLifting:
+class FlippedLifting:
     """The flip test of a lifter, for a network that torch or something else runs."""
 
     flip_indices: Sequence[int] | None
@@ -55,23 +55,24 @@ class MirroredLifting:
         self._check_shape(keypoints_2d)
         keypoints_3d = lift(keypoints_2d)
         if flip_test:
-            keypoints_3d = (keypoints_3d + self._mirror(lift(self._mirror(keypoints_2d)))) * 0.5
+            keypoints_3d = (keypoints_3d + self._flip(lift(self._flip(keypoints_2d)))) * 0.5
         return keypoints_3d
 
     def _check_shape(self, keypoints_2d: Tensor) -> None:
         """Raises InputError for a shape that the network does not take."""
         raise NotImplementedError
 
-    def _mirror(self, keypoints: Tensor) -> Tensor:
-        """Keypoints (B, T, K, C) of the clip seen in a mirror: x changes sign, left and right change names."""
+    def _flip(self, keypoints: Tensor) -> Tensor:
+        """Keypoints (B, T, K, C) of the clip flipped left to right: x changes sign, left and right change names."""
         if self.flip_indices is None:
-            raise ConfigError("Which keypoints change places in a mirror is unknown, so there is no flip test.")
-        mirrored = keypoints[:, :, self.flip_indices]
-        return torch.cat((-mirrored[..., :1], mirrored[..., 1:]), dim=-1)
+            raise ConfigError("The flip pairs are unknown, so there is no flip test.")
+        flipped = keypoints[:, :, self.flip_indices]
+        return torch.cat((-flipped[..., :1], flipped[..., 1:]), dim=-1)
 
 
 class PoseLiftingImageProcessor(SettingsImageProcessor):
-    """Turns 2D keypoints into the input of a lifter and its output into meters; each lifter says how in a class of its own.
+    """Turns 2D keypoints into the input of a lifter and its output into meters; each lifter says how in a class of
+    its own.
 
     It takes no images; it bears the name that transformers' Auto classes look for. Arrays are over clips, frames
     and keypoints: (B, T, K, ...), or (T, K, ...) for one clip.
@@ -85,15 +86,15 @@ class PoseLiftingImageProcessor(SettingsImageProcessor):
         box_image_size: width and height in pixels of the images that these averages are of, and that poses are taken
             to lie in after they were moved and scaled. None takes the size of each image, as the reference does:
             what the network sees depends on the resolution then.
-        do_use_scores: whether pipelines give the scores of the 2D keypoints as visibility, for models that were trained
-            with them; the reference's were not.
+        do_use_scores: whether pipelines give the scores of the 2D keypoints as visibility, for models that were
+            trained with them; the reference's were not.
         root_index: the keypoint that others are relative to.
         do_root_relative: coordinates relative to the root.
         axes: of results, see [`Axes`].
-        depth_points_away: the network's depth grows away from the camera, as for the reference's checkpoints; else toward
-            it.
+        depth_points_away: the network's depth grows away from the camera, as for the reference's checkpoints; else
+            toward it.
         do_rebase_height: move each pose up or down so that its lowest keypoint has z = 0, where z points up.
-        flip_test: whether the reference averages over the mirrored clip; pipelines do so where they are asked to.
+        flip_test: whether the reference averages over the flipped clip; pipelines do so where they are asked to.
 
     Source: `mmpose.apis.inference_3d`, `mmpose.apis.inferencers.Pose3DInferencer`.
     """
@@ -142,7 +143,7 @@ class PoseLiftingImageProcessor(SettingsImageProcessor):
 
         Raises:
             InputError: if a shape does not fit or a value is not finite.
-            ConfigError: if nobody has said how the keypoints of `schema` become Human3.6M's.
+            ConfigError: if it is not known how the keypoints of `schema` become Human3.6M's.
         """
         keypoints = np.asarray(keypoints, np.float32)
         if keypoints.ndim == 3:

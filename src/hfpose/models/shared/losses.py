@@ -24,7 +24,7 @@ IOU_COST_WEIGHT = 3.0
 QUALITY_FOCAL_BETA = 2.0
 BOX_LOSS_WEIGHT = 2.0
 
-_IOU_EPS = 1e-7  # keeps the logarithm of an overlap finite
+_IOU_EPS = 1e-7  # keeps the logarithm of an IoU finite
 _DIVERGENCE_EPS = 1e-24  # keeps the logarithm of a share finite
 _AREA_EPS = 1e-6  # keeps a quotient of areas finite
 
@@ -36,7 +36,7 @@ def simcc_targets(positions: Tensor, num_bins: int, sigma: float) -> tuple[Tenso
     """Gaussians over the bins of one axis, 1 at their centers.
 
     Args:
-        positions: (B, K) places of the keypoints in bins; they are rounded to whole ones.
+        positions: (B, K) positions of the keypoints in bins; they are rounded to whole ones.
         num_bins: bins of the axis.
         sigma: standard deviation in bins.
 
@@ -95,7 +95,7 @@ def simcc_divergence(
 
     Args:
         output: (B, K, bins).
-        positions: (B, K) true places of the keypoints in bins.
+        positions: (B, K) true positions of the keypoints in bins.
         sigma, beta, label_softmax, label_beta: see `simcc_loss`.
 
     Returns:
@@ -128,8 +128,8 @@ def heatmap_targets(
         heatmap_size: height and width of the heatmaps in cells.
         image_size: height and width of the crop in pixels.
         sigma: standard deviation in cells, or (B, 1) one for each crop.
-        encoding: the way that decodes them, see `decode_heatmaps`. `"quarter"` rounds the centers to cells, `"quarter"`
-            and `"udp"` cut the Gaussians off, `"megvii"` draws them with a kernel.
+        encoding: the way that decodes them, see `decode_heatmaps`. `"quarter"` rounds the centers to cells,
+            `"quarter"` and `"udp"` cut the Gaussians off, `"megvii"` draws them with a kernel.
         kernel_size: of that kernel, in cells.
 
     Returns:
@@ -190,8 +190,8 @@ def heatmap_loss(
         labels: (B, K, 2) true x and y in pixels of the crop.
         keypoint_weights: (B, K), 0 for a keypoint that is not labeled; None weighs all 1.
         image_size, sigma, encoding, kernel_size: see `heatmap_targets`.
-        hard_keypoints: how many keypoints of each crop count, those with the largest loss (online hard keypoint mining); 0
-            for all.
+        hard_keypoints: how many keypoints of each crop count, those with the largest loss (online hard keypoint
+            mining); 0 for all.
     """
     size = (heatmaps.shape[2], heatmaps.shape[3])
     targets, is_inside = heatmap_targets(labels, size, image_size, sigma, encoding, kernel_size)
@@ -261,7 +261,8 @@ def visible_coordinates(
 
 
 def coordinate_loss(coordinates: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Mean smooth L1 distance of coordinates (B, K, 2) from true ones, both multiplied by the keypoints' weights (B, K).
+    """Mean smooth L1 distance of coordinates (B, K, 2) from true ones, both multiplied by the keypoints' weights (B,
+    K).
 
     Source: `mmpose.models.losses.SmoothL1Loss` with `use_target_weight`.
     """
@@ -303,28 +304,28 @@ def detection_loss(
 ) -> Tensor:
     """RTMDet's loss: quality focal loss of the classes, generalized IoU of the assigned boxes.
 
-    Both are sums over the batch, divided by the sum of the assigned boxes' overlaps (at least 1).
+    Both are sums over the batch, divided by the sum of the assigned boxes' IoUs (at least 1).
 
     Source: `mmdet.models.dense_heads.RTMDetHead`; the quality focal loss is Li et al., 2020,
     https://arxiv.org/abs/2006.04388, the generalized IoU Rezatofighi et al., 2019, https://arxiv.org/abs/1902.09630.
 
     Args:
-        logits: (B, P, C) of all places.
+        logits: (B, P, C) of all anchor points.
         pred_boxes: (B, P, 4) x1, y1, x2, y2 in pixels of `pixel_values`.
-        points: (P, 2) x and y of each place in these pixels.
-        strides: (P,) stride of each place's level.
+        points: (P, 2) x and y of each anchor point in these pixels.
+        strides: (P,) stride of each anchor point's level.
         labels: for each image `class_labels` (n,) and `boxes` (n, 4), x1, y1, x2, y2 in pixels of `pixel_values`.
     """
     logits, pred_boxes = logits.float(), pred_boxes.float()
     boxes, class_labels, is_real = pad_labels(labels, logits.device)
     with torch.no_grad():
-        owners, overlaps = assign_boxes(logits, pred_boxes, points, strides, boxes, class_labels, is_real)
+        owners, ious = assign_boxes(logits, pred_boxes, points, strides, boxes, class_labels, is_real)
         is_assigned = owners >= 0
         owners = owners.clamp(min=0)
         quality = torch.zeros_like(logits)
-        quality.scatter_(2, class_labels.gather(1, owners)[..., None], (overlaps * is_assigned)[..., None])
+        quality.scatter_(2, class_labels.gather(1, owners)[..., None], (ious * is_assigned)[..., None])
         target_boxes = boxes.gather(1, owners[..., None].expand(-1, -1, 4))[is_assigned]
-        weights = overlaps[is_assigned]
+        weights = ious[is_assigned]
     class_loss = quality_focal_loss(logits, quality).sum()
     box_loss = ((1 - generalized_iou(pred_boxes[is_assigned], target_boxes)) * weights).sum()
     return (class_loss + BOX_LOSS_WEIGHT * box_loss) / weights.sum().clamp(min=1)
@@ -351,10 +352,11 @@ def assign_boxes(
     class_labels: Tensor,
     is_real: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Which true box each place shall predict: those whose prediction is near already, in class, box and place.
+    """Which true box each anchor point shall predict: those whose prediction is near already, in class, box and
+    center.
 
-    Only places inside of some true box take part. Each true box takes its cheapest places, as many as the sum of its
-    greatest overlaps tells; a place that several boxes want goes to the cheapest.
+    Only anchor points inside of some true box take part. Each true box takes its cheapest anchor points, as many as
+    the sum of its greatest IoUs tells; an anchor point that several boxes want goes to the cheapest.
 
     Source: `mmdet.models.task_modules.DynamicSoftLabelAssigner`.
 
@@ -365,35 +367,35 @@ def assign_boxes(
         is_real: (B, G) False for padding.
 
     Returns:
-        (B, P) index of each place's true box, -1 for none; and (B, P) overlap of prediction and true box, any value
+        (B, P) index of each anchor point's true box, -1 for none; and (B, P) IoU of prediction and true box, any value
         where there is none.
     """
     sides = torch.cat((points[:, None] - boxes[:, None, :, :2], boxes[:, None, :, 2:] - points[:, None]), -1)
     takes_part = ((sides.amin(-1) > 0) & is_real[:, None]).any(-1)  # (B, P)
     is_pair = takes_part[..., None] & is_real[:, None]  # (B, P, G)
-    overlaps = pairwise_overlap(pred_boxes, boxes).masked_fill(~is_pair, 0)
+    ious = pairwise_iou(pred_boxes, boxes).masked_fill(~is_pair, 0)
 
     centers = (boxes[..., :2] + boxes[..., 2:]) / 2
     distances = (points[:, None] - centers[:, None]).norm(dim=-1) / strides[:, None]
-    cost = _class_cost(logits, class_labels, overlaps)
-    cost = cost - IOU_COST_WEIGHT * (overlaps + _IOU_EPS).log() + 10 ** (distances - SOFT_CENTER_RADIUS)
+    cost = _class_cost(logits, class_labels, ious)
+    cost = cost - IOU_COST_WEIGHT * (ious + _IOU_EPS).log() + 10 ** (distances - SOFT_CENTER_RADIUS)
     cost = cost.masked_fill(~is_pair, math.inf)
 
     candidates = min(ASSIGNMENT_CANDIDATES, cost.shape[1])
-    wanted = overlaps.topk(candidates, dim=1).values.sum(1).int().clamp(min=1)  # (B, G)
+    wanted = ious.topk(candidates, dim=1).values.sum(1).int().clamp(min=1)  # (B, G)
     cheapest = cost.topk(candidates, dim=1, largest=False).indices  # (B, candidates, G)
     ranks = torch.arange(candidates, device=cost.device)[:, None]
     chosen = torch.zeros_like(is_pair).scatter(1, cheapest, ranks < wanted[:, None]) & cost.isfinite()
     is_contested = chosen.sum(-1) > 1
     owners = torch.where(is_contested, cost.argmin(-1), chosen.int().argmax(-1))
-    return torch.where(chosen.any(-1), owners, -1), overlaps.gather(2, owners[..., None]).squeeze(2)
+    return torch.where(chosen.any(-1), owners, -1), ious.gather(2, owners[..., None]).squeeze(2)
 
 
-def _class_cost(logits: Tensor, class_labels: Tensor, overlaps: Tensor) -> Tensor:
-    """Quality focal loss (B, P, G) of each place if it had the class of each true box, at their overlap."""
+def _class_cost(logits: Tensor, class_labels: Tensor, ious: Tensor) -> Tensor:
+    """Quality focal loss (B, P, G) of each anchor point if it had the class of each true box, at their IoU."""
     as_background = quality_focal_loss(logits, torch.zeros_like(logits))
     index = class_labels[:, None].expand(-1, logits.shape[1], -1)
-    as_owner = quality_focal_loss(logits.gather(2, index), overlaps)
+    as_owner = quality_focal_loss(logits.gather(2, index), ious)
     return as_background.sum(-1, keepdim=True) - as_background.gather(2, index) + as_owner
 
 
@@ -404,20 +406,20 @@ def quality_focal_loss(logits: Tensor, quality: Tensor) -> Tensor:
     return entropy * difference.abs() ** QUALITY_FOCAL_BETA
 
 
-def pairwise_overlap(boxes: Tensor, others: Tensor) -> Tensor:
+def pairwise_iou(boxes: Tensor, others: Tensor) -> Tensor:
     """Intersection over union (B, P, G) of boxes (B, P, 4) and others (B, G, 4)."""
-    return _overlap(boxes[:, :, None], others[:, None])[0]
+    return _iou_and_union(boxes[:, :, None], others[:, None])[0]
 
 
 def generalized_iou(boxes: Tensor, others: Tensor) -> Tensor:
-    """Generalized IoU (N,) of boxes (N, 4) with as many others: the overlap less the share of the hull that is empty."""
-    overlap, union = _overlap(boxes, others)
+    """Generalized IoU (N,) of boxes (N, 4) with as many others: the IoU less the share of the hull that is empty."""
+    iou, union = _iou_and_union(boxes, others)
     hull = torch.maximum(boxes[:, 2:], others[:, 2:]) - torch.minimum(boxes[:, :2], others[:, :2])
     area = hull.clamp(min=0).prod(-1).clamp(min=_AREA_EPS)
-    return overlap - (area - union) / area
+    return iou - (area - union) / area
 
 
-def _overlap(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+def _iou_and_union(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     """Intersection over union, and union, of boxes (..., 4) and others (..., 4)."""
     inner = torch.minimum(boxes[..., 2:], others[..., 2:]) - torch.maximum(boxes[..., :2], others[..., :2])
     intersection = inner.clamp(min=0).prod(-1)

@@ -36,7 +36,7 @@ class OneStageProcessing:
 
     Args:
         size: `{"height", "width"}` of the network input.
-        flip_test: whether the reference averages over the mirrored image when it evaluates this model.
+        flip_test: whether the reference averages over the flipped image when it evaluates this model.
     """
 
     is_one_stage: ClassVar[bool] = True
@@ -61,7 +61,7 @@ class OneStageProcessing:
             outputs: of the model.
             target_sizes: (height, width) of each original image.
             threshold: least score of an instance; None for the processor's own.
-            nms_threshold: overlap above which the worse of two instances goes; None for the processor's own.
+            nms_threshold: IoU above which the worse of two instances goes; None for the processor's own.
         """
         raise NotImplementedError
 

@@ -1,4 +1,4 @@
-"""Losses of the one-stage estimators: which places learn which instance, and what they learn.
+"""Losses of the one-stage estimators: which anchor points learn which instance, and what they learn.
 
 Source: `mmpose.models.heads.YOLOXPoseHead` and `RTMOHead`, `mmpose.models.task_modules.assigners.SimOTAAssigner`,
 `mmpose.models.losses`; SimOTA is Ge et al., 2021, https://arxiv.org/abs/2107.08430, the OKS loss Maji et al., 2022,
@@ -16,13 +16,13 @@ from torch.nn import functional as F
 
 from hfpose.errors import InputError
 from hfpose.keypoints import schema_for_config
-from hfpose.models.shared.losses import pairwise_overlap
+from hfpose.models.shared.losses import pairwise_iou
 
 # Settings of SimOTA, the same for all models.
 CENTER_RADIUS = 2.5
 CANDIDATES = 10
 IOU_COST_WEIGHT = OKS_COST_WEIGHT = 3.0
-_FAR_COST = 1e5  # of a place that is not in the middle of the instance
+_FAR_COST = 1e5  # of an anchor point that is not in the middle of the instance
 _COST_EPS = 1e-7
 _EPS = 1e-8
 
@@ -33,7 +33,8 @@ VARIFOCAL_ALPHA, VARIFOCAL_GAMMA = 0.75, 2.0
 class InstanceTargets(NamedTuple):
     """True instances, in pixels of `pixel_values`.
 
-    `boxes` (n, 4) x1, y1, x2, y2; `keypoints` (n, K, 2); `weights` (n, K), 0 for keypoints that are not labeled; `areas` (n,).
+    `boxes` (n, 4) x1, y1, x2, y2; `keypoints` (n, K, 2); `weights` (n, K), 0 for keypoints that are not labeled;
+    `areas` (n,).
     """
 
     boxes: Tensor
@@ -43,7 +44,7 @@ class InstanceTargets(NamedTuple):
 
 
 class InstancePredictions(NamedTuple):
-    """What P places of an image predict: `scores` (P,) from 0 to 1, `boxes` (P, 4), `keypoints` (P, K, 2)."""
+    """What P anchor points of an image predict: `scores` (P,) from 0 to 1, `boxes` (P, 4), `keypoints` (P, K, 2)."""
 
     scores: Tensor
     boxes: Tensor
@@ -51,10 +52,10 @@ class InstancePredictions(NamedTuple):
 
 
 class Assignment(NamedTuple):
-    """Which places of a batch learn an instance, M of them.
+    """Which anchor points of a batch learn an instance, M of them.
 
-    `is_positive` (B, P); the others in the order of the places: `targets`, the instance of each; `similarities` (M,), OKS of
-    prediction and instance; `points` (M, 2) and `strides` (M,) of the places.
+    `is_positive` (B, P); the others in the order of the anchor points: `targets`, the instance of each; `similarities` (M,),
+    OKS of prediction and instance; `points` (M, 2) and `strides` (M,) of the anchor points.
     """
 
     is_positive: Tensor
@@ -128,11 +129,12 @@ def assign_instances(
     sigmas: Tensor,
     by_keypoints: bool = False,
 ) -> Assignment:
-    """SimOTA with OKS: each instance takes the places that predict it best already, as many as they predict it well.
+    """SimOTA with OKS: each instance takes the anchor points that predict it best already, as many as they predict it
+    well.
 
     Args:
         predictions, targets: of each image.
-        points: (P, 2) x and y of the places in pixels.
+        points: (P, 2) x and y of the anchor points in pixels.
         strides: (P,) of their levels.
         sigmas: (K,) of OKS.
         by_keypoints: whether the middle of an instance is the mean of its labeled keypoints, not that of its box.
@@ -149,13 +151,13 @@ def assign_instances(
         InstanceTargets(*(values[owner[owner >= 0]] for values in wanted))
         for owner, wanted in zip(owners, targets, strict=True)
     ]
-    places = torch.cat([torch.nonzero(mask).flatten() for mask in is_positive])
+    anchors = torch.cat([torch.nonzero(mask).flatten() for mask in is_positive])
     return Assignment(
         is_positive,
         InstanceTargets(*(torch.cat(values) for values in zip(*chosen, strict=True))),
         torch.cat([values[owner >= 0] for owner, values in zip(owners, similarities, strict=True)]),
-        points[places],
-        strides[places],
+        points[anchors],
+        strides[anchors],
     )
 
 
@@ -167,36 +169,37 @@ def _assign_image(
     sigmas: Tensor,
     by_keypoints: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Index (P,) of the instance of each place, -1 for none, and the OKS (P,) of both."""
+    """Index (P,) of the instance of each anchor point, -1 for none, and the OKS (P,) of both."""
     owners, best = torch.full_like(strides, -1, dtype=torch.long), torch.zeros_like(strides)
     in_box, in_middle = _near_instances(wanted, points, strides, by_keypoints)
-    places = torch.nonzero((in_box | in_middle).any(1)).flatten()
-    if len(places) == 0:
+    anchors = torch.nonzero((in_box | in_middle).any(1)).flatten()
+    if len(anchors) == 0:
         return owners, best
-    overlaps = pairwise_overlap(given.boxes[places][None], wanted.boxes[None])[0]
+    ious = pairwise_iou(given.boxes[anchors][None], wanted.boxes[None])[0]
     weights = normalized(wanted.weights)
-    similarities = similarity(given.keypoints[places][:, None], wanted.keypoints, weights, wanted.areas, sigmas).sum(
+    similarities = similarity(given.keypoints[anchors][:, None], wanted.keypoints, weights, wanted.areas, sigmas).sum(
         -1
     )
-    score_cost = -given.scores[places].log().clamp(min=-100)  # as `binary_cross_entropy` limits it
-    cost = score_cost[:, None] - IOU_COST_WEIGHT * (overlaps + _COST_EPS).log()
+    score_cost = -given.scores[anchors].log().clamp(min=-100)  # as `binary_cross_entropy` limits it
+    cost = score_cost[:, None] - IOU_COST_WEIGHT * (ious + _COST_EPS).log()
     cost = cost - OKS_COST_WEIGHT * (similarities + _COST_EPS).log()
-    owner = simota_owners(cost, similarities, (in_box & in_middle)[places])
-    owners[places] = owner
-    best[places] = similarities.gather(1, owner.clamp(min=0)[:, None]).squeeze(1)
+    owner = simota_owners(cost, similarities, (in_box & in_middle)[anchors])
+    owners[anchors] = owner
+    best[anchors] = similarities.gather(1, owner.clamp(min=0)[:, None]).squeeze(1)
     return owners, best
 
 
 def simota_owners(cost: Tensor, similarities: Tensor, is_near: Tensor) -> Tensor:
-    """Index (P,) of the instance that each place learns, -1 for none.
+    """Index (P,) of the instance that each anchor point learns, -1 for none.
 
-    Each instance takes its cheapest places, as many as the sum of its best similarities; the cheapest instance gets a
-    place that several want.
+    Each instance takes its cheapest anchor points, as many as the sum of its best similarities; the cheapest instance
+    gets a anchor point that several want.
 
     Args:
-        cost: (P, n) of a place for an instance.
+        cost: (P, n) of an anchor point for an instance.
         similarities: (P, n), 0 to 1.
-        is_near: (P, n) whether a place is in the middle of an instance; others are taken where there are too few.
+        is_near: (P, n) whether an anchor point is in the middle of an instance; others are taken where there are too
+            few.
     """
     cost = cost + _FAR_COST * ~is_near
     candidates = min(CANDIDATES, len(cost))
@@ -222,7 +225,8 @@ def _near_instances(
 
 
 def near_boxes(boxes: Tensor, middles: Tensor, points: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
-    """Whether each of P places is inside of each of n boxes, and whether it is near the middle of each, both (P, n)."""
+    """Whether each of P anchor points is inside of each of n boxes, and whether it is near the middle of each, both
+    (P, n)."""
     sides = torch.cat((points[:, None] - boxes[:, :2], boxes[:, 2:] - points[:, None]), -1)
     distances = (points[:, None] - middles).abs().amax(-1)
     return sides.amin(-1) > 0, distances < CENTER_RADIUS * strides[:, None]
@@ -249,9 +253,9 @@ def oks_loss(
 
 
 def box_loss(boxes: Tensor, others: Tensor) -> Tensor:
-    """Sum over M boxes of 1 less the square of their overlap with as many others."""
-    overlaps = pairwise_overlap(boxes[:, None], others[:, None]).flatten()
-    return (1 - overlaps.clamp(min=1e-16).square()).sum()
+    """Sum over M boxes of 1 less the square of their IoU with as many others."""
+    ious = pairwise_iou(boxes[:, None], others[:, None]).flatten()
+    return (1 - ious.clamp(min=1e-16).square()).sum()
 
 
 def box_l1_loss(regressions: Tensor, boxes: Tensor, points: Tensor, strides: Tensor) -> Tensor:
@@ -260,7 +264,7 @@ def box_l1_loss(regressions: Tensor, boxes: Tensor, points: Tensor, strides: Ten
     Args:
         regressions: (M, 4).
         boxes: (M, 4) true boxes.
-        points: (M, 2) of the places.
+        points: (M, 2) of the anchor points.
         strides: (M,) of their levels.
     """
     centers, sizes = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]

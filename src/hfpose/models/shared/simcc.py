@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def decode_simcc(simcc_x: Tensor, simcc_y: Tensor, split_ratio: float) -> tuple[Tensor, Tensor]:
-    """Most likely place of every keypoint.
+    """Most likely position of every keypoint.
 
     Args:
         simcc_x: (N, K, W * split_ratio) responses over x.
@@ -33,7 +33,7 @@ def decode_simcc(simcc_x: Tensor, simcc_y: Tensor, split_ratio: float) -> tuple[
 def merge_flipped_simcc(
     simcc_x: Tensor, simcc_y: Tensor, flipped_x: Tensor, flipped_y: Tensor, flip_indices: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
-    """Mean of the responses (N, K, bins) for crops and for mirrored crops."""
+    """Mean of the responses (N, K, bins) for crops and for flipped crops."""
     indices = list(flip_indices)
     return (simcc_x + flipped_x[:, indices].flip(-1)) * 0.5, (simcc_y + flipped_y[:, indices]) * 0.5
 

@@ -61,7 +61,7 @@ def check_boxes(boxes: Sequence[Any], num_images: int) -> list[np.ndarray]:
     if len(boxes) != num_images:
         raise InputError(
             f"Got boxes for {len(boxes)} images, but {num_images} images. "
-            "Give one list of boxes [x1, y1, x2, y2] per image, an empty one where there is nobody."
+            "Give one list of boxes [x1, y1, x2, y2] per image, an empty one where there are none."
         )
     return [check_image_boxes(image_boxes, index) for index, image_boxes in enumerate(boxes)]
 
@@ -101,7 +101,7 @@ class TopDownImageProcessor(PixelImageProcessor):
         size: `{"height", "width"}` of a crop.
         box_padding: a box is enlarged by this factor before it is cropped.
         use_udp: unbiased data processing, see `crop_matrices`.
-        flip_test: whether the reference averages over the mirrored crop when it evaluates this model. The pipelines
+        flip_test: whether the reference averages over the flipped crop when it evaluates this model. The pipelines
             do so only when asked, because it doubles the cost.
         kwargs: see [`PixelImageProcessor`].
     """
@@ -127,8 +127,8 @@ class TopDownImageProcessor(PixelImageProcessor):
         Args:
             images: one image or several.
             boxes: for each image its boxes (N, 4), x1, y1, x2, y2 in pixels; None takes each image whole.
-            annotations: for each image its objects in COCO's format, see `annotated_objects`, whose `bbox` are the boxes;
-                asks for labels.
+            annotations: for each image its objects in COCO's format, see `annotated_objects`, whose `bbox` are the
+                boxes; asks for labels.
             return_tensors: `"pt"` for torch.
             memory_format: `torch.channels_last` for models that work in that order.
 
@@ -184,7 +184,8 @@ class TopDownImageProcessor(PixelImageProcessor):
     def pixel_values_on_device(
         self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray], device: torch.device
     ) -> Tensor:
-        """What `pixel_values` makes of `images` [(h, w, 3), ...] and `boxes` [(N, 4), ...], computed on an accelerator.
+        """What `pixel_values` makes of `images` [(h, w, 3), ...] and `boxes` [(N, 4), ...], computed on an
+        accelerator.
 
         Returns:
             `pixel_values` (number of boxes, 3, H, W), float32, on the device. For the difference to the CPU's see
@@ -220,12 +221,12 @@ class TopDownImageProcessor(PixelImageProcessor):
         raise NotImplementedError
 
     def merge_flipped(self, outputs: ModelOutput, flipped: ModelOutput, flip_indices: Sequence[int]) -> ModelOutput:
-        """Mean of the outputs for crops and for the same crops mirrored left to right.
+        """Mean of the outputs for crops and for the same crops flipped left to right.
 
         Args:
             outputs: for the crops.
-            flipped: for the mirrored crops.
-            flip_indices: for each keypoint the index of its mirror image.
+            flipped: for the flipped crops.
+            flip_indices: for each keypoint the index of its flip partner.
         """
         raise NotImplementedError
 

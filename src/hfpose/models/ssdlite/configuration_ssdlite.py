@@ -51,5 +51,5 @@ class SSDLiteConfig(LabeledConfig):
 
     @property
     def anchors_per_place(self) -> list[int]:
-        """Number of anchors at each place of each level."""
+        """Number of anchors at each anchor point of each level."""
         return [2 + 2 * len(ratios) for ratios in self.anchor_ratios]

@@ -14,7 +14,7 @@ class SSDLiteImageProcessor(DetectionImageProcessor):
     """Images for [`SSDLiteForObjectDetection`] and boxes from its outputs, see [`DetectionImageProcessor`].
 
     Args:
-        anchors_per_place: number of anchors at each place of each feature level.
+        anchors_per_place: number of anchors at each anchor point of each feature level.
     """
 
     size: dict[str, int] = {"height": 320, "width": 320}
@@ -30,6 +30,6 @@ class SSDLiteImageProcessor(DetectionImageProcessor):
         """Probability (B, P, C) of each class at each anchor, against the others and the background."""
         return outputs.logits.float().softmax(-1)[..., :-1]
 
-    def _places_per_level(self) -> list[int]:
-        places = super()._places_per_level()
+    def _boxes_per_level(self) -> list[int]:
+        places = super()._boxes_per_level()
         return [count * anchors for count, anchors in zip(places, self.anchors_per_place, strict=True)]

@@ -1,4 +1,4 @@
-"""SSDLite with MobileNetV2: inverted residuals, extra coarse levels, anchors of several shapes at every place.
+"""SSDLite with MobileNetV2: inverted residuals, extra coarse levels, anchors of several shapes at every anchor point.
 
 Source: SSD (Liu et al., 2015, https://arxiv.org/abs/1512.02325) and MobileNetV2 (Sandler et al., 2018,
 https://arxiv.org/abs/1801.04381); `mmdet.models.backbones.MobileNetV2`, `mmdet.models.necks.SSDNeck`,
@@ -33,7 +33,7 @@ MAX_SIZE_RATIO = 1000 / 16
 class SSDLiteObjectDetectionOutput(ModelOutput):
     """
     Output of [`SSDLiteForObjectDetection`]. P counts the anchors of all levels, level by level, row by row, those of
-    one place next to each other.
+    one anchor point next to each other.
 
     Args:
         loss: not computed yet, None.
@@ -97,7 +97,7 @@ class AnchorPrediction(nn.Conv2d):
 
 
 class SSDLiteHead(nn.Module):
-    """Class logits and boxes for every anchor of every place of every level."""
+    """Class logits and boxes for every anchor of every anchor point of every level."""
 
     def __init__(self, config: SSDLiteConfig) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class SSDLiteHead(nn.Module):
 
         Returns:
             By level class logits (B, A * (num_labels + 1), h, w) and boxes (B, A * 4, h, w) as `decode_boxes` takes
-            them, of the A anchors of each place.
+            them, of the A anchors of each anchor point.
         """
         logits = [predict(level) for predict, level in zip(self.class_predictions, feature_maps, strict=True)]
         boxes = [predict(level) for predict, level in zip(self.box_predictions, feature_maps, strict=True)]
@@ -136,7 +136,7 @@ class SSDLiteHead(nn.Module):
 
 
 def anchor_shapes(min_size: float, max_size: float, ratios: Sequence[float]) -> list[tuple[float, float]]:
-    """Width and height in pixels of the anchors of one place, in the order of the outputs."""
+    """Width and height in pixels of the anchors of one anchor point, in the order of the outputs."""
     between = math.sqrt(min_size * max_size)
     shapes = [(float(min_size), float(min_size)), (between, between)]
     for ratio in ratios:

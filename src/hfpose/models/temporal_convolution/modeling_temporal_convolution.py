@@ -1,8 +1,8 @@
 """Temporal convolutions for lifting 2D keypoints to 3D.
 
-Source: SimpleBaseline3D (Martinez et al., 2017, https://arxiv.org/abs/1705.03098) and VideoPose3D (Pavllo et al., 2018,
-https://arxiv.org/abs/1811.11742); `mmpose.models.backbones.tcn` and `mmpose.models.heads.TemporalRegressionHead` are the
-reference modules.
+Source: SimpleBaseline3D (Martinez et al., 2017, https://arxiv.org/abs/1705.03098) and VideoPose3D (Pavllo et al.,
+2018, https://arxiv.org/abs/1811.11742); `mmpose.models.backbones.tcn` and
+`mmpose.models.heads.TemporalRegressionHead` are the reference modules.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from transformers.utils.output_capturing import capture_outputs
 from hfpose.errors import InputError
 from hfpose.hub.push_mixin import PushWithCard
 from hfpose.keypoints import schema_for_config
-from hfpose.models.shared.lifting import MirroredLifting, PoseLiftingOutput, mean_distance
+from hfpose.models.shared.lifting import FlippedLifting, PoseLiftingOutput, mean_distance
 from hfpose.models.temporal_convolution.configuration_temporal_convolution import TemporalConvolutionConfig
 
 
 class TemporalConvNormAct(nn.Module):
-    """Convolution over frames, batch normalization, ReLU: (B, C, T) -> (B, hidden_size, T - (kernel_size - 1) * dilation)."""
+    """Convolution over frames, batch normalization, ReLU: (B, C, T) -> (B, hidden_size, T - (kernel_size - 1) *
+    dilation)."""
 
     def __init__(
         self, config: TemporalConvolutionConfig, in_channels: int, kernel_size: int = 1, dilation: int = 1
@@ -79,12 +80,12 @@ class TemporalConvolutionBackbone(nn.Module):
         return hidden_state
 
 
-class TemporalConvolutionForPoseLifting(MirroredLifting, PushWithCard, PreTrainedModel):
+class TemporalConvolutionForPoseLifting(FlippedLifting, PushWithCard, PreTrainedModel):
     """
-    Temporal convolutions with a head that gives each keypoint a place in 3D.
+    Temporal convolutions with a head that gives each keypoint a position in 3D.
 
-    Every frame of a clip is lifted from `config.receptive_field` frames around it; where there are none, the first or last
-    frame stands in for them.
+    Every frame of a clip is lifted from `config.receptive_field` frames around it; where there are none, the first or
+    last frame stands in for them.
 
     Example:
 
@@ -135,8 +136,8 @@ class TemporalConvolutionForPoseLifting(MirroredLifting, PushWithCard, PreTraine
             keypoints_2d: (B, T, K, C) of the image processor.
             frame_mask: (B, T) booleans, False for frames at the end that only pad a clip. None: all frames count.
             labels: (B, T, K, 3) true coordinates in the units of the output; asks for the loss.
-            flip_test: lift the mirrored clip too and average both. Keypoints that are normalized by statistics of their
-                own are mirrored at their mean.
+            flip_test: lift the flipped clip too and average both. Keypoints that are normalized by statistics of their
+                own are flipped at their mean.
 
         Returns:
             `keypoints_3d` (B, T, K, 3), with 0 for a root that the network does not predict.

@@ -179,5 +179,5 @@ def _with_class_slot(positions: Tensor, patches: int) -> Tensor:
     transformers adds that slot to every patch. The reference has none, and drops one that a checkpoint holds.
     """
     if positions.ndim != 3 or positions.shape[1] not in (patches, patches + 1):
-        return positions  # of another model: whoever loads it says so
+        return positions  # of another model: loading it says so
     return torch.cat((torch.zeros_like(positions[:, :1]), positions[:, -patches:]), dim=1)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hfpose.models.shared.losses import pad_labels, pairwise_overlap
+from hfpose.models.shared.losses import pad_labels, pairwise_iou
 from hfpose.models.shared.one_stage_losses import (
     IOU_COST_WEIGHT,
     box_l1_loss,
@@ -33,32 +33,32 @@ def yolox_loss(
     strides: Tensor,
     labels: Sequence[Mapping[str, Tensor]],
 ) -> Tensor:
-    """Losses of classes, objectness and boxes, as at the end of the reference's training: sums, divided by the number of
-    places that learn a box.
+    """Losses of classes, objectness and boxes, as at the end of the reference's training: sums, divided by the number
+    of anchor points that learn a box.
 
     Args:
         logits: (B, P, C) of the classes.
         objectness: (B, P).
         boxes: (B, P, 4) x1, y1, x2, y2 in pixels.
         regressions: (B, P, 4) that they were made of.
-        points: (P, 2) upper left corners of the places, in pixels.
+        points: (P, 2) upper left corners of the anchor points, in pixels.
         strides: (P,) of their levels.
         labels: for each image `class_labels` (n,) and `boxes` (n, 4) x1, y1, x2, y2 in pixels.
     """
     logits, objectness = logits.float(), objectness.float()
-    owners, overlaps = _assign(logits, objectness, boxes, points, strides, labels)
+    owners, ious = _assign(logits, objectness, boxes, points, strides, labels)
     is_positive = owners >= 0
     true_boxes, true_classes, _ = pad_labels(labels, logits.device)
     chosen = owners.clamp(min=0)
     wanted = true_boxes.gather(1, chosen[..., None].expand(-1, -1, 4))[is_positive]
-    classes = F.one_hot(true_classes.gather(1, chosen)[is_positive], logits.shape[-1]) * overlaps[is_positive][:, None]
+    classes = F.one_hot(true_classes.gather(1, chosen)[is_positive], logits.shape[-1]) * ious[is_positive][:, None]
     count = is_positive.sum().clamp(min=1)
-    places = torch.nonzero(is_positive)[:, 1]
+    anchors = torch.nonzero(is_positive)[:, 1]
     return (
         F.binary_cross_entropy_with_logits(logits[is_positive], classes, reduction="sum")
         + F.binary_cross_entropy_with_logits(objectness, is_positive.float(), reduction="sum")
         + BOX_LOSS_WEIGHT * box_loss(boxes[is_positive], wanted)
-        + box_l1_loss(regressions[is_positive], wanted, points[places], strides[places])
+        + box_l1_loss(regressions[is_positive], wanted, points[anchors], strides[anchors])
     ) / count
 
 
@@ -71,24 +71,25 @@ def _assign(
     strides: Tensor,
     labels: Sequence[Mapping[str, Tensor]],
 ) -> tuple[Tensor, Tensor]:
-    """Index (B, P) of the box that each place learns, -1 for none, and its overlap (B, P) with the predicted one."""
+    """Index (B, P) of the box that each anchor point learns, -1 for none, and its IoU (B, P) with the predicted
+    one."""
     owners = torch.full(boxes.shape[:2], -1, dtype=torch.long, device=boxes.device)
-    overlaps = torch.zeros(boxes.shape[:2], device=boxes.device)
+    ious = torch.zeros(boxes.shape[:2], device=boxes.device)
     middles = points + strides[:, None] / 2
     for index, label in enumerate(labels):
         wanted = label["boxes"].to(boxes)
         in_box, in_middle = near_boxes(wanted, (wanted[:, :2] + wanted[:, 2:]) / 2, middles, strides)
-        places = torch.nonzero((in_box | in_middle).any(1)).flatten()
-        if len(places) == 0:
+        anchors = torch.nonzero((in_box | in_middle).any(1)).flatten()
+        if len(anchors) == 0:
             continue
-        found = pairwise_overlap(boxes[index, places][None], wanted[None])[0]
-        scores = logits[index, places].sigmoid() * objectness[index, places, None].sigmoid()
+        found = pairwise_iou(boxes[index, anchors][None], wanted[None])[0]
+        scores = logits[index, anchors].sigmoid() * objectness[index, anchors, None].sigmoid()
         classes = F.one_hot(label["class_labels"].to(scores.device), scores.shape[-1]).float()
         cost = _class_cost(scores, classes) - IOU_COST_WEIGHT * (found + _EPS).log()
-        owner = simota_owners(cost, found, (in_box & in_middle)[places])
-        owners[index, places] = owner
-        overlaps[index, places] = found.gather(1, owner.clamp(min=0)[:, None]).squeeze(1)
-    return owners, overlaps
+        owner = simota_owners(cost, found, (in_box & in_middle)[anchors])
+        owners[index, anchors] = owner
+        ious[index, anchors] = found.gather(1, owner.clamp(min=0)[:, None]).squeeze(1)
+    return owners, ious
 
 
 def _class_cost(scores: Tensor, classes: Tensor) -> Tensor:

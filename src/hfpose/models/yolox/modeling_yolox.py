@@ -32,7 +32,7 @@ from hfpose.models.yolox.loss_yolox import yolox_loss
 @dataclass
 class YOLOXObjectDetectionOutput(ModelOutput):
     """
-    Output of [`YOLOXForObjectDetection`]. P counts the places of all levels, level by level, row by row.
+    Output of [`YOLOXForObjectDetection`]. P counts the anchor points of all levels, level by level, row by row.
 
     Args:
         loss: scalar, where `labels` were given; see `yolox_loss`.
@@ -50,7 +50,7 @@ class YOLOXObjectDetectionOutput(ModelOutput):
 
 
 class YOLOXHead(nn.Module):
-    """Class logits, boxes and objectness at every place of every level."""
+    """Class logits, boxes and objectness at every anchor point of every level."""
 
     def __init__(self, config: YOLOXConfig) -> None:
         super().__init__()
@@ -124,8 +124,9 @@ class YOLOXForObjectDetection(DensePredictionModel):
         """
         Args:
             pixel_values: (B, C, H, W) images, values from 0 to 255, H and W multiples of the coarsest stride.
-            labels: for each image a dict of `class_labels` (n,) and `boxes` (n, 4), center x, center y, width and height
-                in shares of the image, as transformers' object detection has them; n may be 0. Asks for the loss.
+            labels: for each image a dict of `class_labels` (n,) and `boxes` (n, 4), center x, center y, width and
+                height in shares of the image, as transformers' object detection has them; n may be 0. Asks for the
+                loss.
             output_hidden_states: whether to return the outputs of the neck.
         """
         features = self.neck(self.backbone(pixel_values).feature_maps)

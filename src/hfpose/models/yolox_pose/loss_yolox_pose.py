@@ -39,7 +39,7 @@ def yolox_pose_loss(
         config: of the model.
         output: the `YOLOXPoseOutput` of the model, without loss.
         regressions: (B, P, 4) that `pred_boxes` were made of.
-        points: (P, 2) of the places in pixels.
+        points: (P, 2) of the anchor points in pixels.
         strides: (P,) of their levels.
         labels: see `YOLOXPoseForPoseEstimation.forward`.
     """

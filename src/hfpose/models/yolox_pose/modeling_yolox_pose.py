@@ -31,7 +31,7 @@ from hfpose.models.yolox_pose.loss_yolox_pose import yolox_pose_loss
 @dataclass
 class YOLOXPoseOutput(ModelOutput):
     """
-    Output of [`YOLOXPoseForPoseEstimation`]. P counts the places of all levels, level by level, row by row.
+    Output of [`YOLOXPoseForPoseEstimation`]. P counts the anchor points of all levels, level by level, row by row.
 
     Args:
         loss: scalar, where `labels` were given.
@@ -53,7 +53,7 @@ class YOLOXPoseOutput(ModelOutput):
 
 
 class YOLOXPoseHead(nn.Module):
-    """Scores, boxes and keypoints at every place of every level, each kind from a branch of its own."""
+    """Scores, boxes and keypoints at every anchor point of every level, each kind from a branch of its own."""
 
     def __init__(self, config: YOLOXPoseConfig) -> None:
         super().__init__()
@@ -138,8 +138,8 @@ class YOLOXPoseForPoseEstimation(DensePredictionModel):
         Args:
             pixel_values: (B, C, H, W) images, values from 0 to 255, H and W multiples of the coarsest stride.
             labels: for each image the instances in it, in pixels of `pixel_values`: `boxes` (n, 4) x1, y1, x2, y2,
-                `keypoints` (n, K, 2), `keypoint_weights` (n, K), 0 for those that are not labeled, and `areas` (n,), the
-                area of each. They ask for the loss.
+                `keypoints` (n, K, 2), `keypoint_weights` (n, K), 0 for those that are not labeled, and `areas` (n,),
+                the area of each. They ask for the loss.
             output_hidden_states: whether to return the outputs of the neck.
         """
         features = self.neck(self.backbone(pixel_values).feature_maps)
