@@ -10,8 +10,10 @@ import sys
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from command_line import run_command
+from hfpose.cli import app
 from hfpose.hub.zoo import list_entries
 
 
@@ -102,3 +104,38 @@ def test_convert_and_its_errors(shared, tmp_path):
     assert "Traceback" not in wrong.stderr
     nothing = run_command("convert", "--checkpoint", checkpoint, "--output", tmp_path / "no")
     assert nothing.returncode == 2
+
+
+def test_without_a_command_there_is_a_short_tour_whose_commands_exist():
+    done = run_command()
+    assert done.returncode == 0 and len(done.stdout.splitlines()) < 20
+    listed = run_command("--help").stdout
+    commands = set(re.findall(r"^  hfpose ([\w-]+) ", done.stdout, re.M))
+    assert commands >= {"predict", "app", "train", "eval"}
+    assert all(re.search(rf"^│ {command} ", listed, re.M) for command in commands)
+
+
+def test_exit_codes_are_told_and_kept(monkeypatch):
+    told = " ".join(run_command("--help").stdout.split())
+    assert "Exit codes: 0: all was done; 1:" in told and "130: ended by Ctrl-C" in told
+    assert run_command("predict", "missing.jpg", "--no-such-option").returncode == 2
+
+    def interrupt(name: str) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hfpose.cli.env._version", interrupt)
+    assert run_command("env").returncode == 130
+
+
+def test_colors_are_for_terminals_alone():
+    for arguments in ([], ["--help"], ["predict", "--help"], ["models"], ["no-such-command"]):
+        done = run_command(*arguments)
+        assert "\x1b" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_commands(shell):
+    environment = {"_HFPOSE_COMPLETE": f"complete_{shell}", "COMP_WORDS": "hfpose ev", "COMP_CWORD": "1"}
+    environment |= {"_TYPER_COMPLETE_ARGS": "hfpose ev", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    done = CliRunner().invoke(app, [], env=environment, prog_name="hfpose")
+    assert "eval-tracking" in done.stdout

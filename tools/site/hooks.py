@@ -184,10 +184,10 @@ def _entries(page: str) -> list[tuple[str, str]]:
 
 def command_line_page() -> str:
     """Every command with its options, as `--help` says them."""
-    from hfpose.cli import app
+    from hfpose.cli import EXIT_CODES, app
 
     group = typer.main.get_command(app)
-    return "\n".join(["# Command line\n", f"{group.help}\n", *_commands("hfpose", group)])
+    return "\n".join(["# Command line\n", f"{group.help}\n", f"{EXIT_CODES}\n", *_commands("hfpose", group)])
 
 
 def _commands(path: str, command: click.Command) -> Iterable[str]:

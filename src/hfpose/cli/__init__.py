@@ -33,11 +33,29 @@ from hfpose.cli.predict_command import PredictCommand
 from hfpose.errors import HFPoseError
 from hfpose.version import __version__
 
+EXIT_CODES = (
+    "Exit codes: 0: all was done; 1: an input failed, nothing was measured or learned, or the system refused, such as a full disk; "
+    "2: the command or an argument cannot be used; 130: ended by Ctrl-C."
+)
+
+_TOUR = """hfpose: poses of people, hands, faces and animals, in 2D and 3D.
+
+  hfpose predict photo.jpg --pose2d human --out-dir out   find poses in images, videos, folders, webcams
+  hfpose predict walk.mp4 --pose3d human3d --out-dir out  the same in 3D
+  hfpose app --open                                       do it in the browser
+  hfpose models --task pose                               choose a model
+  hfpose train --model human --data train.json --output tuned
+  hfpose eval --model tuned --data val.json --analyze     measure a model, and see its errors
+
+demo and demo3d need no network, but know rendered scenes only.
+hfpose --help lists all commands, hfpose COMMAND --help their options; hfpose --install-completion
+teaches your shell to complete them."""
+
 app = typer.Typer(
     name="hfpose",
     help="Pose estimation the Hugging Face way.",
-    no_args_is_help=True,
-    add_completion=False,
+    epilog=EXIT_CODES,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
 )
 
@@ -74,11 +92,13 @@ def _print_version(is_wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
     ] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand is None:
+        print(_TOUR)
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ def app(
     max_seconds: Annotated[float, typer.Option(min=1, help="Longest video.")] = 60.0,
     max_megabytes: Annotated[int, typer.Option(min=1, help="Largest upload.")] = 100,
 ) -> None:
-    """Find poses in the browser: images, videos, webcam. Needs `pip install hfpose[app]`."""
+    """Find poses in the browser: images, videos, webcam. Needs the extra `app`."""
     from hfpose.app import AppLimits, build_app, launch
     from hfpose.app.interface import MODELS
 
