@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hfpose.cli.predict_command import read_filters, read_people
+from hfpose.cli.predict_command import read_boolean, read_filters, read_people
 from hfpose.cli.predict_runs import predict_here, predict_on_cluster
 from hfpose.cli.run_report import RunReport, naming_resume
 from hfpose.errors import InputError
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _INPUT, _MODELS, _FINDING, _TIME = "Input", "Models", "Finding people", "People over time"
 _3D, _OUTPUT, _DRAWING, _RAY = "3D", "Output", "Drawing", "Many machines"
-_TRUE, _FALSE = ("true", "yes", "t", "y", "1"), ("false", "no", "f", "n", "0")
 
 
 def _option(panel: str, help: str, **settings: Any) -> Any:
@@ -371,7 +370,7 @@ def predict(
     formats = [name for value in format or ["json"] for name in value.split(",")]
     if format and not (out_dir or pred_out_dir):
         raise typer.BadParameter("there is no folder to write to; give --out-dir too.", param_hint="--format")
-    suppresses = _boolean(pose_based_nms)
+    suppresses = read_boolean(pose_based_nms)
     if (num_processes := int(os.environ.get("WORLD_SIZE") or 1)) > 1:
         raise InputError(
             f"This is one of {num_processes} processes, which would all do the same. For many workers start one process "
@@ -495,9 +494,3 @@ def _print_aliases(scope: str) -> None:
     width = max(map(len, aliases)) + 2
     for alias, name in [("ALIAS", "MODEL_NAME"), *sorted(aliases.items())]:
         print(alias.ljust(width) + name)
-
-
-def _boolean(text: str) -> bool:
-    if text.casefold() not in _TRUE + _FALSE:
-        raise typer.BadParameter(f"{text!r} is neither true nor false.", param_hint="--pose-based-nms")
-    return text.casefold() in _TRUE

@@ -11,6 +11,7 @@ import typer
 from hfpose.cli.model_command import ModelCommand
 
 _ADDRESS = re.compile(r"auto|local|ray://.+|[\w.-]+:\d+")  # of a Ray cluster
+_TRUE, _FALSE = ("true", "yes", "t", "y", "1"), ("false", "no", "f", "n", "0")
 _FILTER = "auto|one-euro|butterworth|gaussian|median|hampel"
 _FILTERS = re.compile(f"({_FILTER})(,({_FILTER}))*")
 
@@ -25,6 +26,17 @@ class PredictCommand(ModelCommand):
         args = list(_with_value("--ray", _ADDRESS, "local", _repeated("--det-cat-ids", args)))
         args = list(_with_value("--smooth", _FILTERS, "auto", args))
         return super().parse_args(ctx, list(_with_value("--track", _TRACKERS, "iou", args)))
+
+
+def read_boolean(text: str) -> bool:
+    """Whether `--pose-based-nms` is given as true.
+
+    Raises:
+        typer.BadParameter: for what is neither true nor false.
+    """
+    if text.casefold() not in _TRUE + _FALSE:
+        raise typer.BadParameter(f"{text!r} is neither true nor false.", param_hint="--pose-based-nms")
+    return text.casefold() in _TRUE
 
 
 def read_filters(text: str | None) -> bool | list[str]:
