@@ -13,7 +13,7 @@ class AssociativeEmbeddingConfig(KeypointConfig):
     r"""
     Configuration of [`AssociativeEmbeddingForPoseEstimation`]. The defaults are those with HRNet-W32 for COCO.
 
-    The number of keypoints is `num_labels`; their names are `id2label`.
+    Keypoints are those of [`KeypointConfig`].
 
     Args:
         backbone_config: the backbone, whose last feature map is used; default HRNet-W32 with its first branch.

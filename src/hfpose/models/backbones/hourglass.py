@@ -75,7 +75,6 @@ class HourglassStack(GradientCheckpointingLayer):
     """An hourglass, its feature map, and the input of the next one.
 
     Args:
-        config: of the backbone.
         is_last: whether no hourglass follows.
     """
 

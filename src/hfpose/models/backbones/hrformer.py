@@ -60,7 +60,6 @@ class WindowAttention(nn.Module):
     """Attention between the cells of a window, with a bias for each offset between two of them.
 
     Args:
-        config: of the backbone.
         channels: of the feature map.
         num_heads: attention heads.
     """
@@ -109,7 +108,6 @@ class HRFormerBlock(nn.Module):
     """Attention within windows, then a depthwise convolution between two of size 1, both with a shortcut.
 
     Args:
-        config: of the backbone.
         channels: of the feature map.
         num_heads: attention heads.
         drop_path_rate: share of samples that skip it in training.

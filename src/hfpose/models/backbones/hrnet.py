@@ -66,7 +66,6 @@ class HRNetModule(GradientCheckpointingLayer):
     """Blocks on each branch, then each output is the sum of all branches at its resolution.
 
     Args:
-        config: of the backbone.
         stage: index of the stage, which tells channels and blocks.
         module: index of the module in the stage.
         in_channels: of each branch.
@@ -136,7 +135,6 @@ class HRNetStage(nn.Module):
     """New branches by halving the lowest resolution, then modules.
 
     Args:
-        config: of the backbone.
         stage: its index.
         in_channels: of the branches of the stage before.
         num_outputs: number of branches to compute, from the highest resolution down.

@@ -47,7 +47,6 @@ class MSPNUnit(nn.Module):
     """A level on the way up: its feature map on the way down, and that of the level below.
 
     Args:
-        config: of the backbone.
         in_channels: of the feature map on the way down.
         is_first: whether there is no level below.
         is_last: whether no network follows.
@@ -77,7 +76,6 @@ class MSPNNetwork(GradientCheckpointingLayer):
     """Down and up again.
 
     Args:
-        config: of the backbone.
         is_last: whether no network follows.
     """
 

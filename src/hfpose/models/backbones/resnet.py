@@ -74,7 +74,6 @@ class SplitAttentionConv(nn.Module):
     """3x3 convolution to several feature maps, whose sum is weighted by channel, then halved where asked.
 
     Args:
-        config: of the model.
         channels: of input and output.
         stride: by which the result is averaged.
     """
@@ -128,7 +127,6 @@ class ResNetBlock(GradientCheckpointingLayer):
     """Convolutions, and a shortcut around them.
 
     Args:
-        config: of the model.
         in_channels: channels of its input.
         channels: of its 3x3 convolution; the output has `EXPANSIONS` times as many.
         stride: of the block.

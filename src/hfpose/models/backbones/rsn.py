@@ -45,7 +45,6 @@ class ResidualStepsBlock(nn.Module):
     """Branches of one, two, three ... convolutions, each step of which sees that of the branch before; and a shortcut.
 
     Args:
-        config: of the backbone.
         in_channels: channels of its input.
         out_channels: channels of its output.
         stride: of the block.

@@ -56,7 +56,6 @@ class ShuffleNetV1Block(GradientCheckpointingLayer):
     """Residual block. The first one of a stage halves the resolution, and its input goes beside its result.
 
     Args:
-        config: of the model.
         in_channels, out_channels: of the block.
         is_first: whether it is the first one of a stage.
         in_groups: groups of its first convolution.

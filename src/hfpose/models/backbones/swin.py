@@ -103,7 +103,6 @@ class SwinAttention(nn.Module):
     """Attention between the cells of each window, with a bias for each offset between two of them.
 
     Args:
-        config: of the model.
         channels: of the stage.
         num_heads: of the stage.
         shift: by how many cells the windows are shifted to the lower right.

@@ -14,7 +14,7 @@ class CIDConfig(KeypointConfig):
     r"""
     Configuration of [`CIDForPoseEstimation`]. The defaults are those of CID with HRNet-W32 for COCO.
 
-    The number of keypoints is `num_labels`; their names are `id2label`.
+    Keypoints are those of [`KeypointConfig`].
 
     Args:
         backbone_config: the backbone, whose feature maps are concatenated; default HRNet-W32 with all its branches.

@@ -16,7 +16,7 @@ class DEKRConfig(KeypointConfig):
     r"""
     Configuration of [`DEKRForPoseEstimation`]. The defaults are those of DEKR with HRNet-W32 for COCO.
 
-    The number of keypoints is `num_labels`; their names are `id2label`.
+    Keypoints are those of [`KeypointConfig`].
 
     Args:
         backbone_config: the backbone, whose feature maps are concatenated; default HRNet-W32 with all its branches.

@@ -14,7 +14,7 @@ class EDPoseConfig(KeypointConfig):
     r"""
     Configuration of [`EDPoseForPoseEstimation`]. The defaults are those of ED-Pose with ResNet-50 for COCO.
 
-    The number of keypoints is `num_labels`; their names are `id2label`.
+    Keypoints are those of [`KeypointConfig`].
 
     Args:
         backbone_config: the backbone; default ResNet-50 with feature maps at strides 8, 16 and 32.
@@ -32,7 +32,6 @@ class EDPoseConfig(KeypointConfig):
         num_classes: scores of a box; the person is one of them.
         position_temperature: of the sines that tell the encoder where a cell is.
         initializer_range: standard deviation of fresh linear layers.
-        keypoint_schema: names, skeleton, flip pairs and colors of the keypoints, see [`KeypointSchema`].
     """
 
     model_type = "edpose"

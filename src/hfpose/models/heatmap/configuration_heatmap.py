@@ -16,7 +16,7 @@ class HeatmapConfig(KeypointConfig):
     r"""
     Configuration of [`HeatmapForPoseEstimation`]. The defaults are those of SimpleBaseline with ResNet-50 at 256x192.
 
-    The number of keypoints is `num_labels`; their names are `id2label`.
+    Keypoints are those of [`KeypointConfig`].
 
     Args:
         backbone_config: the backbone, ours or one of transformers; default ResNet-50.
@@ -45,7 +45,6 @@ class HeatmapConfig(KeypointConfig):
             `"udp_combined"` each keypoint has three maps.
         heatmap_kernel_size: cells of the Gaussian of `"megvii"`.
         heatmap_radius_factor: radius of the disks of `"udp_combined"` relative to the longer side of the heatmaps.
-        keypoint_schema: names, skeleton, flip pairs and colors of the keypoints, see [`KeypointSchema`].
     """
 
     model_type = "heatmap"

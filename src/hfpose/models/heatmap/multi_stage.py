@@ -19,7 +19,6 @@ class StagewiseHeatmapHead(nn.Module):
     """A head for each feature map of the backbone.
 
     Args:
-        config: of the model.
         channels: of the feature maps.
         num_maps: number of heatmaps of a stage.
     """
@@ -38,7 +37,6 @@ class MSPNHead(nn.Module):
     """For each feature map two convolutions, whose result is brought to the size of the last feature map.
 
     Args:
-        config: of the model.
         channels: of the feature maps.
         num_maps: number of heatmaps of a feature map.
     """

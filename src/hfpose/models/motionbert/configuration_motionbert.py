@@ -9,7 +9,7 @@ from hfpose.models.shared.configuration import KeypointConfig
 class MotionBertConfig(KeypointConfig):
     """Configuration of [`MotionBertForPoseLifting`]; the defaults are the published models.
 
-    The number of keypoints is `num_labels`; their names are `id2label`.
+    Keypoints are those of [`KeypointConfig`].
 
     Args:
         num_channels: values per 2D keypoint: x, y and a visibility.

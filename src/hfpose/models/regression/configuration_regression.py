@@ -16,7 +16,7 @@ class RegressionConfig(KeypointConfig):
     r"""
     Configuration of [`RegressionForPoseEstimation`]. The defaults are those of DeepPose with ResNet-50 at 256x192.
 
-    The number of keypoints is `num_labels`; their names are `id2label`.
+    Keypoints are those of [`KeypointConfig`].
 
     Args:
         backbone_config: the backbone, ours or one of transformers; default ResNet-50.
@@ -31,7 +31,6 @@ class RegressionConfig(KeypointConfig):
         softmax_beta: factor on the heatmaps before their softmax.
         use_debiasing: whether what the softmax leaves at cells far off is taken out of the means.
         heatmap_sigma: standard deviation, in cells, of the targets of `"dsnt"`.
-        keypoint_schema: names, skeleton, flip pairs and colors of the keypoints, see [`KeypointSchema`].
     """
 
     model_type = "regression"

@@ -13,7 +13,7 @@ class RTMOConfig(KeypointConfig):
     r"""
     Configuration of [`RTMOForPoseEstimation`]. The defaults are those of RTMO-s.
 
-    The number of keypoints is `num_labels`; their names are `id2label`.
+    Keypoints are those of [`KeypointConfig`].
 
     Args:
         backbone_config: gives feature maps at strides 8, 16 and 32; default CSPDarknet-s.
@@ -56,7 +56,6 @@ class RTMOConfig(KeypointConfig):
                 training.
         overlap_power: exponent on the similarity that a score has to learn.
         initializer_range: standard deviation of fresh linear layers.
-        keypoint_schema: names, skeleton, flip pairs and colors of the keypoints, see [`KeypointSchema`].
     """
 
     model_type = "rtmo"

@@ -161,7 +161,6 @@ class RTMOEncoder(nn.Module):
     """Feature maps (B, 2 * head_size, h, w) for the head.
 
     Args:
-        config: of the model.
         channels: of the feature maps of the backbone, finest first.
     """
 

@@ -13,7 +13,7 @@ class RTMPoseConfig(KeypointConfig):
     r"""
     Configuration of [`RTMPoseForPoseEstimation`]. The defaults are those of RTMPose-m at 256x192.
 
-    The number of keypoints is `num_labels`; their names are `id2label`.
+    Keypoints are those of [`KeypointConfig`].
 
     Args:
         backbone_config: the backbone, whose last feature map has stride 32; default CSPNeXt-m.
@@ -32,7 +32,6 @@ class RTMPoseConfig(KeypointConfig):
         simcc_label_beta: factor on the targets before that softmax.
         keypoint_loss_weights: weight of each keypoint in the loss. None: all 1.
         initializer_range: standard deviation of fresh linear layers.
-        keypoint_schema: names, skeleton, flip pairs and colors of the keypoints, see [`KeypointSchema`].
     """
 
     model_type = "rtmpose"

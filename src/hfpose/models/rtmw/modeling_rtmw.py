@@ -45,7 +45,6 @@ class RTMWHead(nn.Module):
     The coarse map, with its channels shuffled into pixels, joins the fine one.
 
     Args:
-        config: of the model.
         channels: of the coarse map; the fine one has half of them.
         num_bins: number of bins of each axis, by its name.
     """

@@ -184,7 +184,6 @@ class CSPBackbone(StagedBackbone):
     """A stem and four stages; feature maps at strides 2 (stem), 4, 8, 16 and 32.
 
     Args:
-        config: of the backbone.
         stem: from `pixel_values` to features at stride 2, see `STEM_CHANNELS`.
         depths: blocks of each stage before the multiplier of a size is applied.
         block: makes a block.
@@ -233,7 +232,6 @@ class PathAggregationNeck(nn.Module):
     """Path aggregation: coarse features flow into fine ones, then back.
 
     Args:
-        config: of the model.
         channels: of the feature maps that it is given, finest first.
         block: makes a block.
         out_conv: makes the convolution block of an output from its number of channels; default none.

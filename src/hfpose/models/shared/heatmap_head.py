@@ -40,7 +40,6 @@ class HeatmapHead(nn.Module):
     """From a feature map to heatmaps.
 
     Args:
-        config: of the model.
         in_channels: of the feature map.
         num_maps: number of heatmaps, where a last convolution gives them.
     """

@@ -13,7 +13,7 @@ class SimCCConfig(KeypointConfig):
     r"""
     Configuration of [`SimCCForPoseEstimation`]. The defaults are those of ResNet-50 at 256x192.
 
-    The number of keypoints is `num_labels`; their names are `id2label`.
+    Keypoints are those of [`KeypointConfig`].
 
     Args:
         backbone_config: the backbone, ours or one of transformers; default ResNet-50.
@@ -27,7 +27,6 @@ class SimCCConfig(KeypointConfig):
         simcc_label_softmax: whether a softmax makes distributions of the targets.
         simcc_label_beta: factor on the targets before that softmax.
         keypoint_loss_weights: weight of each keypoint in the loss; None weighs all 1.
-        keypoint_schema: names, skeleton, flip pairs and colors of the keypoints, see [`KeypointSchema`].
     """
 
     model_type = "simcc"

@@ -15,7 +15,7 @@ _MAX_RECEPTIVE_FIELD = 10_000
 class TemporalConvolutionConfig(KeypointConfig):
     """Configuration of [`TemporalConvolutionForPoseLifting`]; the defaults are VideoPose3D with 27 frames.
 
-    The number of keypoints is `num_labels`; their names are `id2label`.
+    Keypoints are those of [`KeypointConfig`].
 
     Args:
         num_channels: values per 2D keypoint: x and y, and maybe a visibility.

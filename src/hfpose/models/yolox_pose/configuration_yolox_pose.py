@@ -13,7 +13,7 @@ class YOLOXPoseConfig(KeypointConfig):
     r"""
     Configuration of [`YOLOXPoseForPoseEstimation`]. The defaults are those of YOLOX-Pose-s.
 
-    The number of keypoints is `num_labels`; their names are `id2label`.
+    Keypoints are those of [`KeypointConfig`].
 
     Args:
         backbone_config: gives feature maps at strides 8, 16 and 32; default CSPDarknet-s.
@@ -30,7 +30,6 @@ class YOLOXPoseConfig(KeypointConfig):
             visibility_loss_weight: weights of the losses; the defaults are those at the end of the reference's training.
         overlap_power: exponent on the similarity that a score has to learn.
         initializer_range: standard deviation of fresh linear layers.
-        keypoint_schema: names, skeleton, flip pairs and colors of the keypoints, see [`KeypointSchema`].
     """
 
     model_type = "yolox_pose"

@@ -36,7 +36,6 @@ def yolox_pose_loss(
     """Weighted sum of the losses of objectness, class, boxes, keypoints and visibilities.
 
     Args:
-        config: of the model.
         output: the `YOLOXPoseOutput` of the model, without loss.
         regressions: (B, P, 4) that `pred_boxes` were made of.
         points: (P, 2) of the anchor points in pixels.
