@@ -29,6 +29,7 @@ API_PAGES = {
     "media": ("Images, videos, files", ("hfpose.media",)),
     "visualization": ("Drawing", ("hfpose.visualization",)),
     "keypoints": ("Keypoint schemas", ("hfpose.keypoints",)),
+    "annotations": ("Annotations", ("hfpose.annotations",)),
     "training": ("Training", ("hfpose.training",)),
     "distributed": ("Many machines", ("hfpose.distributed",)),
     "mmpose": ("MMPose's names", ("hfpose.compat.mmpose",)),
@@ -112,6 +113,13 @@ def _table(entries: Iterable[ModelEntry]) -> str:
     return "\n".join(rows) + "\n{: .sortable }\n"
 
 
+def _license(entry: ModelEntry) -> str:
+    """What the model's card says; nothing where it has no card."""
+    card = ROOT / "model_cards" / f"{entry.name}.md"
+    found = re.search(r"^license: (.+)$", card.read_text(encoding="utf-8"), re.M) if card.is_file() else None
+    return "" if found is None else found[1]
+
+
 def _row(entry: ModelEntry) -> str:
     aliases = "".join(f"<br>`{alias}`" for alias in entry.aliases)
     result = entry.main_result
@@ -125,7 +133,7 @@ def _row(entry: ModelEntry) -> str:
         "" if entry.parameters is None else f"{entry.parameters / 1e6:.1f}",
         "" if entry.gflops is None else f"{entry.gflops:g}",
         "" if entry.parameters is None else f"{entry.parameters * BYTES_PER_PARAMETER / 1e6:.0f}",
-        "Apache-2.0",
+        _license(entry),
     ]
     return f"| {' | '.join(cells)} |"
 
