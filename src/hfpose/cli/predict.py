@@ -40,9 +40,7 @@ def predict(
         ),
     ] = None,
     recursive: Annotated[bool, _option(_INPUT, "Look into subfolders of folders too.")] = False,
-    resume: Annotated[
-        bool, typer.Option(help="Skip inputs whose files an earlier run has written.", rich_help_panel=_INPUT)
-    ] = False,
+    resume: Annotated[bool, _option(_INPUT, "Skip inputs whose files an earlier run has written.")] = False,
     live: Annotated[
         str,
         _option(_INPUT, "Of webcams and streams take the latest frame and drop what came before it, or all frames."),
@@ -50,18 +48,14 @@ def predict(
     reconnect: Annotated[
         float, _option(_INPUT, "Seconds for which a lost webcam or stream is tried to be opened again.", min=0)
     ] = 30.0,
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="Images that go through the detector at once.", rich_help_panel=_INPUT)
-    ] = 1,
+    batch_size: Annotated[int, _option(_INPUT, "Images that go through the detector at once.", min=1)] = 1,
     detect_every: Annotated[
         int, _option(_TIME, "The detector looks at every Nth frame of a video; between, boxes follow people.", min=1)
     ] = 1,
     pose_batch_size: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            help="Crops that go through the pose model at once. Default: 8 on a CPU, 64 on an accelerator.",
-            rich_help_panel=_INPUT,
+        _option(
+            _INPUT, "Crops that go through the pose model at once. Default: 8 on a CPU, 64 on an accelerator.", min=1
         ),
     ] = None,
     segment_frames: Annotated[
@@ -84,18 +78,12 @@ def predict(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="With --ray: how many. Default: one for each GPU, or each CPU.", rich_help_panel=_RAY
-        ),
+        _option(_RAY, "With --ray: how many. Default: one for each GPU, or each CPU.", min=1),
     ] = None,
-    cpus_per_worker: Annotated[
-        int, typer.Option(min=1, help="With --ray: CPUs, and threads, of each worker.", rich_help_panel=_RAY)
-    ] = 1,
+    cpus_per_worker: Annotated[int, _option(_RAY, "With --ray: CPUs, and threads, of each worker.", min=1)] = 1,
     gpus_per_worker: Annotated[
         float | None,
-        typer.Option(
-            min=0, help="With --ray: GPUs of each worker, 0.5 for a half. Default: 1 if any.", rich_help_panel=_RAY
-        ),
+        _option(_RAY, "With --ray: GPUs of each worker, 0.5 for a half. Default: 1 if any.", min=0),
     ] = None,
     pose2d: Annotated[
         str | None,
@@ -105,22 +93,14 @@ def predict(
             rich_help_panel=_MODELS,
         ),
     ] = None,
-    pose2d_weights: Annotated[
-        str | None, typer.Option(help="Checkpoint (path or URL) to use with --pose2d.", rich_help_panel=_MODELS)
-    ] = None,
-    pose3d: Annotated[
-        str | None, typer.Option(help="The same for 3D: human3d, hand3d, ... Default: 2D.", rich_help_panel=_MODELS)
-    ] = None,
-    pose3d_weights: Annotated[
-        str | None, typer.Option(help="Checkpoint to use with --pose3d.", rich_help_panel=_MODELS)
-    ] = None,
+    pose2d_weights: Annotated[str | None, _option(_MODELS, "Checkpoint (path or URL) to use with --pose2d.")] = None,
+    pose3d: Annotated[str | None, _option(_MODELS, "The same for 3D: human3d, hand3d, ... Default: 2D.")] = None,
+    pose3d_weights: Annotated[str | None, _option(_MODELS, "Checkpoint to use with --pose3d.")] = None,
     det_model: Annotated[
         str | None,
-        typer.Option(help="The detector, or whole_image. Default: the model's own.", rich_help_panel=_MODELS),
+        _option(_MODELS, "The detector, or whole_image. Default: the model's own."),
     ] = None,
-    det_weights: Annotated[
-        str | None, typer.Option(help="Checkpoint to use with --det-model.", rich_help_panel=_MODELS)
-    ] = None,
+    det_weights: Annotated[str | None, _option(_MODELS, "Checkpoint to use with --det-model.")] = None,
     det_cat_ids: Annotated[
         list[str] | None,
         typer.Option(
@@ -137,29 +117,26 @@ def predict(
             rich_help_panel=_MODELS,
         ),
     ] = None,
-    scope: Annotated[
-        str, typer.Option(help="mmpose; with --show-alias also mmdet, for detectors.", rich_help_panel=_MODELS)
-    ] = "mmpose",
+    scope: Annotated[str, _option(_MODELS, "mmpose; with --show-alias also mmdet, for detectors.")] = "mmpose",
     device: Annotated[
         str | None,
-        typer.Option(help="cpu, cuda, cuda:1, mps, ... Default: the best there is.", rich_help_panel=_MODELS),
+        _option(_MODELS, "cpu, cuda, cuda:1, mps, ... Default: the best there is."),
     ] = None,
     backend: Annotated[
         str,
-        typer.Option(
-            help="What computes the networks: auto (the fastest installed), torch, compile (torch.compile), onnxruntime (needs the extra onnx) or openvino (the extra openvino).",
-            rich_help_panel=_MODELS,
+        _option(
+            _MODELS,
+            "What computes the networks: auto (the fastest installed), torch, compile (torch.compile), onnxruntime (needs the extra onnx) or openvino (the extra openvino).",
         ),
     ] = "auto",
     show_alias: Annotated[
         bool, typer.Option("--show-alias", help="List the aliases of models and stop.", rich_help_panel=_MODELS)
     ] = False,
-    bbox_thr: Annotated[float, typer.Option(help="Least score of a box.", rich_help_panel=_FINDING)] = 0.3,
+    bbox_thr: Annotated[float, _option(_FINDING, "Least score of a box.")] = 0.3,
     nms_thr: Annotated[
         float | None,
-        typer.Option(
-            help="IoU above which the worse of two boxes goes. Default: 0.3; RTMO and its like have their own.",
-            rich_help_panel=_FINDING,
+        _option(
+            _FINDING, "IoU above which the worse of two boxes goes. Default: 0.3; RTMO and its like have their own."
         ),
     ] = None,
     pose_based_nms: Annotated[
@@ -199,11 +176,9 @@ def predict(
     ] = 3,
     camera_motion: Annotated[bool, _option(_TIME, "Take the motion of the camera off the motion of people.")] = True,
     tracking_thr: Annotated[
-        float, typer.Option(help="IoU (or OKS) above which people of two frames are the same.", rich_help_panel=_TIME)
+        float, _option(_TIME, "IoU (or OKS) above which people of two frames are the same.")
     ] = 0.3,
-    use_oks_tracking: Annotated[
-        bool, typer.Option(help="Judge that by keypoints, not by boxes.", rich_help_panel=_TIME)
-    ] = False,
+    use_oks_tracking: Annotated[bool, _option(_TIME, "Judge that by keypoints, not by boxes.")] = False,
     smooth: Annotated[
         str | None,
         _option(
@@ -268,17 +243,13 @@ def predict(
         float | None, _option(_3D, "Degrees that the image's width spans, for --root. Default: 55.")
     ] = None,
     constant_bones: Annotated[bool, _option(_3D, "Bones of a video have one length, left as right.")] = False,
-    num_instances: Annotated[
-        int, typer.Option(help="How many people are drawn in 3D; -1 for all.", rich_help_panel=_3D)
-    ] = 1,
+    num_instances: Annotated[int, _option(_3D, "How many people are drawn in 3D; -1 for all.")] = 1,
     out_dir: Annotated[
         str | None,
-        typer.Option(help="Folder for everything, in predictions/ and visualizations/.", rich_help_panel=_OUTPUT),
+        _option(_OUTPUT, "Folder for everything, in predictions/ and visualizations/."),
     ] = None,
-    pred_out_dir: Annotated[Path | None, typer.Option(help="Folder for predictions.", rich_help_panel=_OUTPUT)] = None,
-    vis_out_dir: Annotated[
-        Path | None, typer.Option(help="Folder for drawn images and videos.", rich_help_panel=_OUTPUT)
-    ] = None,
+    pred_out_dir: Annotated[Path | None, _option(_OUTPUT, "Folder for predictions.")] = None,
+    vis_out_dir: Annotated[Path | None, _option(_OUTPUT, "Folder for drawn images and videos.")] = None,
     format: Annotated[
         list[str] | None,
         typer.Option(
@@ -294,16 +265,10 @@ def predict(
     people_together: Annotated[
         bool, _option(_OUTPUT, "Write all people of a video into one bvh or glb file, not one for each.")
     ] = False,
-    show: Annotated[
-        bool, typer.Option(help="Show the results in a window. Esc or q ends the run.", rich_help_panel=_OUTPUT)
-    ] = False,
+    show: Annotated[bool, _option(_OUTPUT, "Show the results in a window. Esc or q ends the run.")] = False,
     wait_time: Annotated[
         float,
-        typer.Option(
-            min=0,
-            help="Seconds that an image is shown; 0 waits for a key. Videos do not wait.",
-            rich_help_panel=_OUTPUT,
-        ),
+        _option(_OUTPUT, "Seconds that an image is shown; 0 waits for a key. Videos do not wait.", min=0),
     ] = 0.0,
     show_progress: Annotated[
         bool,
@@ -311,48 +276,35 @@ def predict(
             "--show-progress", help="Show a progress bar even where stderr is no terminal.", rich_help_panel=_OUTPUT
         ),
     ] = False,
-    kpt_thr: Annotated[
-        float, typer.Option(help="Least score of a keypoint that is drawn.", rich_help_panel=_DRAWING)
-    ] = 0.3,
-    draw_bbox: Annotated[bool, typer.Option(help="Draw the boxes too.", rich_help_panel=_DRAWING)] = False,
-    draw_heatmap: Annotated[
-        bool, typer.Option(help="2D: draw the heatmaps below the poses.", rich_help_panel=_DRAWING)
-    ] = False,
+    kpt_thr: Annotated[float, _option(_DRAWING, "Least score of a keypoint that is drawn.")] = 0.3,
+    draw_bbox: Annotated[bool, _option(_DRAWING, "Draw the boxes too.")] = False,
+    draw_heatmap: Annotated[bool, _option(_DRAWING, "2D: draw the heatmaps below the poses.")] = False,
     radius: Annotated[
         int | None,
-        typer.Option(
-            help="Of keypoints, in pixels. Default: grows with the image (3 in the reference's demo).",
-            rich_help_panel=_DRAWING,
-        ),
+        _option(_DRAWING, "Of keypoints, in pixels. Default: grows with the image (3 in the reference's demo)."),
     ] = None,
     thickness: Annotated[
         int | None,
-        typer.Option(
-            help="Of links, in pixels. Default: grows with the image (1 in the reference's demo).",
-            rich_help_panel=_DRAWING,
-        ),
+        _option(_DRAWING, "Of links, in pixels. Default: grows with the image (1 in the reference's demo)."),
     ] = None,
     color_by: Annotated[
         str | None,
-        typer.Option(
-            help="side, instance or track: what colors tell apart. Default: side, and instance where an image shows more than 8.",
-            rich_help_panel=_DRAWING,
+        _option(
+            _DRAWING,
+            "side, instance or track: what colors tell apart. Default: side, and instance where an image shows more than 8.",
         ),
     ] = None,
-    skeleton_style: Annotated[str, typer.Option(help="mmpose or openpose.", rich_help_panel=_DRAWING)] = "mmpose",
+    skeleton_style: Annotated[str, _option(_DRAWING, "mmpose or openpose.")] = "mmpose",
     black_background: Annotated[
         bool,
-        typer.Option(
-            help="Draw on black instead of the image; with --skeleton-style openpose as pose ControlNets are given it.",
-            rich_help_panel=_DRAWING,
+        _option(
+            _DRAWING,
+            "Draw on black instead of the image; with --skeleton-style openpose as pose ControlNets are given it.",
         ),
     ] = False,
     canvas_size: Annotated[
         tuple[int, int] | None,
-        typer.Option(
-            help="Width and height of that image, and of --format openpose. Default: those of the input.",
-            rich_help_panel=_DRAWING,
-        ),
+        _option(_DRAWING, "Width and height of that image, and of --format openpose. Default: those of the input."),
     ] = None,
 ) -> None:
     """Find people, hands, faces or animals and their keypoints.
