@@ -1,6 +1,6 @@
-// Tables of the class "sortable" are sorted by the column whose head is clicked, numbers as numbers, gaps last.
+// Tables in blocks of the class "sortable" are sorted by the column whose head is clicked, numbers as numbers, gaps last.
 document$.subscribe(() => {
-  for (const table of document.querySelectorAll("table.sortable")) {
+  for (const table of document.querySelectorAll(".sortable table")) {
     table.querySelectorAll("th").forEach((head, column) => {
       let direction = 1;
       head.style.cursor = "pointer";

@@ -110,7 +110,7 @@ def _table(entries: Iterable[ModelEntry]) -> str:
     head = "| model | family | finds | result | on | params, M | GFLOPs | download, MB | license |"
     rows = [head, "| --- | --- | --- | --: | --- | --: | --: | --: | --- |"]
     rows += [_row(entry) for entry in sorted(entries, key=lambda e: (e.task != "pose", e.schema or "", -e.ap, e.name))]
-    return "\n".join(rows) + "\n{: .sortable }\n"
+    return '<div class="sortable" markdown>\n\n' + "\n".join(rows) + "\n\n</div>\n"
 
 
 def _license(entry: ModelEntry) -> str:
