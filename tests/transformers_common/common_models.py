@@ -24,6 +24,10 @@ TRAINED_ALONE = ("dekr",)  # its rescoring network has no part in the loss
 NOT_APPLICABLE = {
     ("motionbert", "test_num_layers_is_small"): "what it counts are attentions, of which a layer has four",
     ("internet", "test_config"): "it gives the model five keypoints, and two hands have an even number",
+    **dict.fromkeys(
+        ((detector, "test_can_set_attention_dynamically") for detector in ("rtmdet", "yolox", "ssdlite")),
+        "no attention, and the configuration of the backbone is made of the model's",
+    ),
     ("cpm backbone", "test_model_is_small"): "all widths but two are fixed by the paper",
     ("hourglass backbone", "test_model_is_small"): "the widths of the stem are fixed by the paper",
 }
