@@ -407,8 +407,8 @@ tags:
 
 # demo
 
-Finds people and COCO's 17 keypoints in rendered scenes. It is for demonstrations and for tests without a network, **not
-for photographs**: it has never seen one.
+Finds people and COCO's 17 keypoints in rendered scenes, and some of them on photographs, **of which it has never seen
+one**. It is for demonstrations and for tests without a network.
 
 ## Training
 

@@ -57,7 +57,9 @@ def models(
     elif entries:
         print(_table([_row(entry) for entry in entries]))
         names = " and ".join(entry.name for entry in PACKAGED_ENTRIES)
-        print(f"\n{names} come with hfpose, for a first try without a network; they know {RENDERED_SCENES} only.")
+        print(
+            f"\n{names} come with hfpose, for a first try without a network; they were trained on {RENDERED_SCENES}."
+        )
     else:
         print("No model is like that. Without options and words `hfpose models` lists all.", file=sys.stderr)
         raise typer.Exit(1)

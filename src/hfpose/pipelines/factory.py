@@ -257,7 +257,9 @@ class _Loader:
             return _Chosen(model, None)
         if model in PACKAGED and weights is None:
             logger.warning(
-                "The model %r knows %s only; photographs need another, such as 'human'.", model, RENDERED_SCENES
+                "The model %r was trained on %s alone and misses many people on photographs; 'human' finds more.",
+                model,
+                RENDERED_SCENES,
             )
             return _Chosen(resolve(model), None, PACKAGED[str(model)].default_pose, model_kwargs)
         task: Task = "lifter" if find_entry(str(model), "lifter") else "pose"

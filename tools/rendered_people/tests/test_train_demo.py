@@ -97,7 +97,7 @@ def test_the_finished_pipeline_is_loaded_and_says_what_it_is(tiny_recipes, tmp_p
     monkeypatch.setattr(demo, "TEST_SEEDS", range(2))
     demo.write_pipeline(folder, {recipe.name: recipe.stage for recipe in tiny_recipes}, plans)
     card = (folder / "README.md").read_text()
-    assert "**not\nfor photographs**" in card and "1 steps of 2 samples" in card and "on a CPU" in card
+    assert "**of which it has never seen\none**" in card and "1 steps of 2 samples" in card and "on a CPU" in card
     pipe = hfpose.pipeline("pose-estimation", model=folder, device="cpu")
     assert pipe.detector is not None and pipe.estimator.stage.model.dtype == torch.float32
     for part in ("pose", "detector"):
