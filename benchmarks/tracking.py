@@ -1,6 +1,6 @@
-"""How well identities hold: our tracker before and after each of its cues, and those of the package trackers, over 48 clips.
+"""How well identities hold: our tracker before and after each of its cues, and those of the package trackers, over 36 or 48 clips.
 
-    python benchmarks/tracking.py [--write-docs] [--quick]
+    python benchmarks/tracking.py [--write-docs] [--long] [--quick]
 
 36 clips of 300 frames and 12 of 600, see `moving_people`. The package trackers (`hfpose[tracking]`) is compared where it is
 installed, each of its trackers by itself and with the buffer for lost people that suits it best. A false or missed box counts
@@ -14,7 +14,7 @@ import importlib.util
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from measuring import ROOT
 from moving_people import Clip, clips, long_clips
 
 PAGE = ROOT / "docs" / "tracking.md"
-BUFFERS = (30, 60, 90, 150)  # frames
+BUFFERS = (90,)  # frames, beside the default of 30
 PACKAGE = ("bytetrack", "ocsort", "botsort")
 NAMES = ("HOTA", "IDF1", "MOTA", "switches")
 
@@ -44,6 +44,7 @@ class System:
 
     make: Callable[[], Tracker] | None  # None: the true identities
     without: tuple[tuple[str, Any], ...] = ()
+    sees: bool = False  # the images
 
 
 def systems() -> dict[str, System]:
@@ -61,11 +62,11 @@ def systems() -> dict[str, System]:
         "+ births over three frames": System(partial(ours, **one_step), (no_oks, no_scores)),
         "+ scores, two steps": System(ours, (no_oks,)),
         "+ OKS": System(ours),
-        "+ camera motion (`track=True`)": System(IdentityTracker),
-        '`track="oks"`': System(partial(IdentityTracker, "oks")),
+        "+ camera motion (`track=True`)": System(IdentityTracker, sees=True),
+        '`track="oks"`': System(partial(IdentityTracker, "oks"), sees=True),
     }
     if importlib.util.find_spec("trackers") is not None:
-        named |= {name: System(partial(make_tracker, name)) for name in PACKAGE}
+        named |= {name: System(partial(make_tracker, name), sees=name == "botsort") for name in PACKAGE}
     return named
 
 
@@ -78,7 +79,7 @@ def identify(system: System, clip: Clip) -> tuple[list[np.ndarray], float]:
     with mock.patch.multiple(identity_tracker, **dict(system.without)) if system.without else mock.MagicMock():
         tracker = system.make()
         for index, seen in enumerate(clip.frames):
-            image = clip.image(index)
+            image = clip.image(index) if system.sees else None
             start = time.perf_counter()
             ids = tracker.update(seen.output, image).track_ids
             seconds += time.perf_counter() - start
@@ -119,8 +120,8 @@ def measure(system: System, some: Sequence[Clip]) -> tuple[dict[str, Metrics], f
     for clip in some:
         identities, spent = identify(system, clip)
         seconds += spent
+        counted = count(clip, identities)
         for group in (group_of(clip), "all"):
-            counted = count(clip, identities)
             counts[group] = counts[group] + counted if group in counts else counted
     milliseconds = 1000 * seconds / sum(len(clip.frames) for clip in some)
     return {group: each.metrics() for group, each in counts.items()}, milliseconds
@@ -129,10 +130,14 @@ def measure(system: System, some: Sequence[Clip]) -> tuple[dict[str, Metrics], f
 def with_best_buffers(measured: dict[str, Any], some: Sequence[Clip]) -> None:
     """Add the trackers of the package with the buffer that gives the best IDF1 over all clips."""
     for name in (name for name in PACKAGE if name in measured):
+        system = systems()[name]
         trials = {
-            buffer: measure(System(partial(make_tracker, name, settings={"lost_track_buffer": buffer})), some)
+            buffer: measure(
+                replace(system, make=partial(make_tracker, name, settings={"lost_track_buffer": buffer})), some
+            )
             for buffer in BUFFERS
         }
+        trials[30] = measured[name]
         best = max(trials, key=lambda buffer: trials[buffer][0]["all"]["IDF1"])
         measured[f"{name}, {best} frames"] = trials[best]
 
@@ -158,10 +163,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=ROOT / "out" / "benchmarks" / "tracking.json")
     parser.add_argument("--only", nargs="+", help="names of trackers")
+    parser.add_argument("--long", action="store_true", help="the 12 long clips too")
     parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/tracking.md")
     parser.add_argument("--quick", action="store_true", help="one clip of each kind, no buffers")
     options = parser.parse_args()
-    some = clips(seeds=1) if options.quick else [*clips(), *long_clips()]
+    some = clips(seeds=1) if options.quick else [*clips(), *(long_clips() if options.long else ())]
     measured = {
         name: measure(system, some) for name, system in systems().items() if not options.only or name in options.only
     }

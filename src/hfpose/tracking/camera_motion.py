@@ -31,7 +31,7 @@ class CameraMotion:
             self.reset()
             return None
         scale = min(_LONGER_SIDE / max(image.shape[:2]), 1.0)
-        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        small = cv2.resize(image, None, fx=scale, fy=scale)
         gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         before, masked = self._before, self._boxes
         self._before, self._boxes = gray, np.zeros((0, 4)) if boxes is None else boxes * scale

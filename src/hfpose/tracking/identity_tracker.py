@@ -36,15 +36,15 @@ _LEAST_STEP = 1e-3  # seconds between two frames, whatever their times say
 
 # The model of motion, in heights of the box and seconds, for x and y: noise of a box's center, acceleration, speed of who
 # is new; the noise of the logarithm of a height; within how many seconds a speed fades while its owner is not seen.
-_CENTER_NOISE, _ACCELERATION, _FIRST_SPEED = 0.03, np.array([4.0, 1.5]), np.array([0.6, 0.3])
+_CENTER_NOISE, _ACCELERATION, _FIRST_SPEED = 0.03, np.array([3.0, 1.0]), np.array([0.6, 0.3])
 _HEIGHT_NOISE = 0.06
 _FADING = 1.5
 _WEAK_NOISE = 2.0  # times as much for instances of a low score
 _SIZE_GAIN = 0.2  # share that a new box has in the size of a track
 
 # Nats that a full overlap of keypoints is worth beside the model of motion, and those from which an instance is too far from a
-# track that was lost.
-_OKS_WEIGHT, _GATE = 2.7, 4.5
+# track: from one that it overlaps, and from one that was lost.
+_OKS_WEIGHT, _GATE, _LOST_GATE = 2.7, 12.0, 6.0
 _IMPOSSIBLE = 1e3
 # Seconds within which a track was seen for an instance of a low score, and within which it counts as not lost.
 _RECENT, _UNBROKEN = 0.5, 1.5 / _FRAME_RATE
@@ -329,8 +329,9 @@ class IdentityTracker:
         places = tracks.keypoints + tracks.centers[:, None]
         oks = keypoint_similarity(found.keypoints, found.boxes, places, boxes, sigmas)
         overlap = pairwise_iou(found.boxes, boxes) if self.association == "iou" else oks
-        is_near = (unlikely < _GATE) & (now - tracks.times > _UNBROKEN)
-        return np.where((overlap > self.threshold) | is_near, unlikely - _OKS_WEIGHT * oks, _IMPOSSIBLE)
+        is_near = (unlikely < _LOST_GATE) & (now - tracks.times > _UNBROKEN)
+        is_over = (overlap > self.threshold) & (unlikely < _GATE)
+        return np.where(is_over | is_near, unlikely - _OKS_WEIGHT * oks, _IMPOSSIBLE)
 
     def _confirm(self, tracks: _Tracks, is_first: bool) -> None:
         """Give identities to new tracks that were seen often enough, and take down which instances before were theirs."""
