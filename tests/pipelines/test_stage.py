@@ -50,9 +50,9 @@ def test_model_for_another_stage_is_refused(tiny_pose, tmp_path):
     detector = write_folder(tmp_path / "detector", hfpose.RTMDetConfig())
     with pytest.raises(ConfigError, match="holds a rtmdet model; expected a pose model"):
         hfpose.pipeline("pose-estimation", model=detector, detector="whole_image")
-    with pytest.raises(ConfigError, match="holds a rtmpose model; expected an object detector"):
+    with pytest.raises(ConfigError, match="holds a RTMPoseForPoseEstimation model; expected an object detector"):
         hfpose.pipeline("pose-estimation", model=tiny_pose, detector=tiny_pose)
-    with pytest.raises(ConfigError, match="holds a rtmpose model; expected a lifter"):
+    with pytest.raises(ConfigError, match="holds a RTMPoseForPoseEstimation model; expected a lifter"):
         load_stage(tiny_pose, "lifter")
 
 

@@ -1,4 +1,4 @@
-"""How the image moves where nobody is: sparse optical flow and an affine model of four degrees of freedom."""
+"""How the image moves where no person is: sparse optical flow and an affine model of four degrees of freedom."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import numpy as np
 
 _LONGER_SIDE = 360  # pixels of the images that are compared
 _CORNERS, _LEAST_CORNERS = 150, 8
+_LEAST_AGREEMENT = 0.3  # share of the corners that move as one; else it is not the camera that moves
 
 
 class CameraMotion:
@@ -54,5 +55,5 @@ def _motion(before: np.ndarray, after: np.ndarray, boxes: np.ndarray) -> np.ndar
     known = is_found[:, 0] == 1
     if known.sum() < _LEAST_CORNERS:
         return None
-    motion, _ = cv2.estimateAffinePartial2D(corners[known], moved[known], ransacReprojThreshold=2.0)
-    return motion
+    motion, is_inlier = cv2.estimateAffinePartial2D(corners[known], moved[known], ransacReprojThreshold=2.0)
+    return motion if is_inlier.mean() >= _LEAST_AGREEMENT else None
