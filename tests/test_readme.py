@@ -132,9 +132,9 @@ def test_the_snippets_are_found() -> None:
 def test_snippets_run(folder: Path, snippet: Snippet) -> None:
     if snippet.reason:
         pytest.skip(snippet.reason)
-    for package in ("onnxruntime", "openvino"):
+    for package, extra in (("onnxruntime", "onnx"), ("openvino", "openvino"), ("supervision", "tracking")):
         if package in snippet.text:
-            pytest.importorskip(package, reason=f"needs {package}: pip install 'hfpose[{package}]'")
+            pytest.importorskip(package, reason=f"needs {package}: pip install 'hfpose[{extra}]'")
     begun = {"pipeline": hfpose.pipeline}
     if "pipe(" in snippet.text and "pipe =" not in snippet.text:
         begun["pipe"] = hfpose.pipeline("pose-estimation", model="human")
