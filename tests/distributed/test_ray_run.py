@@ -25,6 +25,10 @@ NOISE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 CLUSTER = Cluster("auto", num_workers=3, gpus_per_worker=0)
 
 
+NUM_IMAGES = 2000
+NUM_INPUTS = NUM_IMAGES + 2
+
+
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Any]:
     """A cluster of three machines with one CPU each, on this one."""
@@ -77,15 +81,16 @@ def kill_a_worker() -> None:
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory) -> list[Path]:
-    """Images of noise, one of them bad, and a long video."""
+    """Two thousand images of noise, one of them bad, and two long videos."""
     from PIL import Image
 
     folder = tmp_path_factory.mktemp("in")
-    for index in range(160):
+    for index in range(NUM_IMAGES):
         noise = np.random.default_rng(index).integers(0, 256, (60, 80, 3), dtype=np.uint8)
         Image.fromarray(noise).save(folder / f"{index:04d}.jpg")
     (folder / "0070.jpg").write_text("no image")
-    return [folder, write_clip(folder.parent / f"{folder.name}.mp4", NOISE, 120)]
+    clips = [write_clip(folder.parent / f"{folder.name}-{index}.mp4", NOISE, 300) for index in range(2)]
+    return [folder, *clips]
 
 
 def test_whoever_dies_everything_is_done_once(nodes, quick, inputs, predict_alone, tmp_path):
@@ -102,31 +107,31 @@ def test_whoever_dies_everything_is_done_once(nodes, quick, inputs, predict_alon
     nodes.add_node(num_cpus=1)  # for the next test
     assert written(out) == written(tmp_path / "alone")
     assert facts(out) == facts(tmp_path / "alone")
-    assert sorted(entry["index"] for entry in entries) == list(range(161))
+    assert sorted(entry["index"] for entry in entries) == list(range(NUM_INPUTS))
 
 
 def test_a_driver_that_is_stopped_is_followed_by_one_that_goes_on(nodes, quick, inputs, tmp_path):
     undisturbed, out = tmp_path / "undisturbed", tmp_path / "out"
     run(job(quick), inputs, undisturbed, segment_frames=20)
-    run(job(quick), inputs, out, stop_after=70, segment_frames=20)
+    run(job(quick), inputs, out, stop_after=700, segment_frames=20)
     stamps = {name: (out / name).stat().st_mtime_ns for line in facts(out) for name in line["outputs"]}
-    assert 0 < len(stamps) < 160
+    assert 0 < len(stamps) < NUM_IMAGES
     again = run(job(quick), inputs, out, resume=True, segment_frames=20)
-    assert len(again) < 161
+    assert len(again) < NUM_INPUTS
     assert written(out) == written(undisturbed)
     assert facts(out) == facts(undisturbed)
     assert all((out / name).stat().st_mtime_ns == stamp for name, stamp in stamps.items())
 
 
 def test_a_run_to_a_url_goes_on_from_its_manifest(nodes, quick, inputs, tmp_path):
-    folder, _ = inputs
+    folder, *_ = inputs
     run(job(quick), folder, tmp_path / "folder")
     url = f"local://{tmp_path / 'url'}"
     run(job(quick), folder, url, stop_after=70)
     again = run(job(quick), folder, url, resume=True)
-    assert 0 < len(again) < 160
+    assert 0 < len(again) < NUM_IMAGES
     assert written(tmp_path / "url") == written(tmp_path / "folder")
-    assert [line["status"] for line in facts(tmp_path / "url")].count("ok") == 159
+    assert [line["status"] for line in facts(tmp_path / "url")].count("ok") == NUM_IMAGES - 1
 
 
 def test_errors_of_workers_are_told_as_they_are(nodes, inputs, tmp_path):
@@ -139,7 +144,7 @@ def test_errors_of_workers_are_told_as_they_are(nodes, inputs, tmp_path):
 def test_the_command_starts_a_cluster_or_joins_one(nodes, quick, inputs, predict_alone, tmp_path, capsys):
     arguments = [inputs[0], "--pose2d", quick, "--det-model", "whole_image", "--device", "cpu"]
     assert predict_alone(*arguments, "--out-dir", tmp_path / "out", "--ray", "--workers", 2) == 1  # for the bad image
-    assert "159 images, 159 instances" in capsys.readouterr().err
+    assert f"{NUM_IMAGES - 1} images, {NUM_IMAGES - 1} instances" in capsys.readouterr().err
     assert predict_alone(*arguments, "--ray") == 2
     assert "--out-dir" in capsys.readouterr().err
     assert predict_alone(*arguments, "--out-dir", tmp_path / "out", "--ray", "--format", "csv") == 2
