@@ -27,7 +27,7 @@ SIZE = (1280, 720)
 _FOCAL, _EYE = 1000.0, 1.6  # pixels, meters over the floor
 _MISSED, _MISSED_FRAMES = 0.1, 3.0  # share, and for how many frames in the mean
 _FALSE, _FALSE_FRAMES = 0.05, 1.2
-_HIDDEN = 0.65  # share of a box behind nearer people from which nobody sees the person
+_HIDDEN = 0.65  # share of a box behind nearer people from which the person is not seen
 _MERGES = 0.3  # IoU from which two boxes may be merged
 _WALL = (4000, 1600)
 _COCO = load_schema("coco")
@@ -248,7 +248,7 @@ def _merge(
 
 
 def _false_one(rng: np.random.Generator, keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A box (4,) and a pose (17, 2) where nobody is."""
+    """A box (4,) and a pose (17, 2) where no person is."""
     height = rng.uniform(120, 350)
     corner = rng.uniform(0, 1, 2) * (np.array(SIZE) - [0.4 * height, height])
     pose = keypoints[rng.integers(len(keypoints))]

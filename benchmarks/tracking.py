@@ -4,7 +4,7 @@
 
 36 clips of 300 frames and 12 of 600, see `moving_people`. The package trackers (`hfpose[tracking]`) is compared where it is
 installed, each of its trackers by itself and with the buffer for lost people that suits it best. A false or missed box counts
-as one for all: the row "truth" is what nobody can be better than.
+as one for all: the row "truth" is the best that any tracker can reach.
 """
 
 from __future__ import annotations

@@ -75,7 +75,8 @@ class RunningPython:
     def returncode(self) -> int | None:
         return self._process.exitcode
 
-    poll = returncode.fget
+    def poll(self) -> int | None:
+        return self.returncode
 
     def communicate(self, timeout: float = 600) -> tuple[str, str]:
         """Output and errors, once the process has ended."""

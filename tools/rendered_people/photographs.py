@@ -1,7 +1,7 @@
 """What a pipeline finds on annotated photographs: `python -m photographs FOLDER`.
 
 The folder has `annotations.json` in COCO's format. Images with `"complete": true` have all people annotated: in them people
-are counted that the detector finds, and boxes that are of nobody. Keypoints are measured in annotated boxes of all images.
+are counted that the detector finds, and false boxes. Keypoints are measured in annotated boxes of all images.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Photograph:
 
 @dataclass(frozen=True)
 class Figures:
-    """People that were to be found and that were, boxes of nobody, complete images; keypoints that are annotated and right."""
+    """People that were to be found and that were, false boxes, complete images; keypoints that are annotated and right."""
 
     people: int
     found: int
@@ -105,9 +105,9 @@ def measure(
 
 
 def count_boxes(photograph: Photograph, boxes: np.ndarray, scores: np.ndarray) -> tuple[int, int, int]:
-    """People over `LEAST_SIDE`, those of them that are found, and boxes of nobody.
+    """People over `LEAST_SIDE`, those of them that are found, and false boxes.
 
-    The best boxes come first, each takes the person that it overlaps most, and nobody is taken twice.
+    The best boxes come first, each takes the person that it overlaps most, and no person is taken twice.
     """
     overlaps = pairwise_iou(boxes[np.argsort(-scores)], photograph.boxes)
     is_found = np.zeros(len(photograph.boxes), bool)

@@ -172,7 +172,7 @@ def predict(
         _option(_TIME, "Score from which on people are followed first, before those of a lower one.", min=0, max=1),
     ] = 0.5,
     track_confirm_frames: Annotated[
-        int, _option(_TIME, "Frames in which somebody new has to be seen for an identity.", min=1, max=6)
+        int, _option(_TIME, "Frames in which a new instance has to be seen for an identity.", min=1, max=6)
     ] = 3,
     camera_motion: Annotated[bool, _option(_TIME, "Take the motion of the camera off the motion of people.")] = True,
     tracking_thr: Annotated[

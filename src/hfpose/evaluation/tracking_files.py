@@ -56,7 +56,7 @@ class TrackingFile:
     Attributes:
         sequences: the frames that count: an annotated frame without anybody has an empty list.
         image_places: id of an image -> its sequence and frame, in PoseTrack's format.
-        unlabeled: frames (sequence, number) that nobody has annotated.
+        unlabeled: frames (sequence, number) without annotations.
         ignored_regions: (sequence, frame) -> polygons (P, 2) in which nothing is wrong.
         keypoint_names: where the file names them.
         left_out: what could not be used.

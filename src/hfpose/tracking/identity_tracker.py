@@ -241,7 +241,7 @@ class IdentityTracker:
     def update(self, output: PoseOutput, image: np.ndarray | None = None) -> PoseOutput:
         """The instances of the next frame with `track_ids`; -1 for those that are not confirmed, or have too few keypoints.
 
-        Frames may differ in size. A frame without instances, or that could not be read, counts as one in which nobody is
+        Frames may differ in size. A frame without instances, or that could not be read, counts as one in which no instance is
         seen.
 
         Args:
@@ -286,8 +286,8 @@ class IdentityTracker:
             self._now = by_rate if output.timestamp is None else max(output.timestamp, before + _LEAST_STEP)
         tracks = self._tracks
         if tracks is None or num_keypoints != tracks.keypoints.shape[1]:
-            nobody = _Found(np.zeros((0, 4)), np.zeros((0, num_keypoints, 2)), np.zeros(0))
-            tracks = _Tracks.new(nobody, np.zeros(0, np.int64), self._now)
+            nothing = _Found(np.zeros((0, 4)), np.zeros((0, num_keypoints, 2)), np.zeros(0))
+            tracks = _Tracks.new(nothing, np.zeros(0, np.int64), self._now)
         motion = self._camera.update(image, output.boxes) if self.camera_motion else None
         if size is not None and self._image_size is not None and size != self._image_size:
             motion = np.column_stack((np.diag(np.divide(size, self._image_size)), np.zeros(2)))

@@ -51,7 +51,7 @@ def plot_tracks(
         keypoint_threshold: lowest score of a keypoint.
 
     Raises:
-        InputError: if nobody is in the results, or for a name or an identity that they do not have.
+        InputError: if no person is in the results, or for a name or an identity that they do not have.
         ImportError: if matplotlib is not installed.
     """
     try:

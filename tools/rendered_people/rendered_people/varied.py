@@ -65,7 +65,7 @@ def _random_world(seed: int) -> World:
     share = float(np.exp(layout.uniform(np.log(_SMALLEST), np.log(_LARGEST))))
     if count > 2 and layout.random() < 0.7:
         share = min(share, layout.uniform(0.3, 1.2))
-    # the middle of the image: the body's, or below the head of somebody who is cut off
+    # the middle of the image: the body's, or below the head of a person who is cut off
     aim = layout.uniform(0.6, 1.2) if share < 1 else STATURE - STATURE / share * layout.uniform(0.25, 0.5)
     if share > 1 and layout.random() < 0.2:
         aim = layout.uniform(0.3, 1.3)
@@ -81,7 +81,7 @@ def _random_world(seed: int) -> World:
     farthest, apart = layout.choice((0.3, 0.6, 1.6)), layout.choice((1.5, 0.5))
     places = place_people(layout, posed, camera, distance, share < 1, farthest, apart)
     backdrop, ground = _backdrop(surroundings, camera, places[:, 1].max())
-    if not count:  # nobody is to be seen: the one that there has to be stands behind the camera
+    if not count:  # no person is to be seen: the one that there has to be stands behind the camera
         places = places - (0, 1e3, 0)
     lens = Lens.random(surroundings, _LONGER_SIDE)
     shadow = float(surroundings.uniform(0.1, 0.7)) if ground else 0.0
