@@ -260,7 +260,7 @@ class PoseOutput(Sequence[PoseInstance]):
         return replace(self, **{name: getattr(self, name)[index] for name in self.instance_fields})
 
     def extend(self, others: Sequence[PoseOutput]) -> PoseOutput:
-        """The same image with more people, of whom that is kept which is known of these."""
+        """The same image with more people; fields that these do not have are left out."""
         names = self.instance_fields
         rows: dict[str, Any] = {name: np.concatenate([each[name] for each in (self, *others)]) for name in names}
         return replace(self, **rows)

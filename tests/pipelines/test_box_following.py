@@ -6,7 +6,7 @@ import pytest
 from hfpose.errors import InputError
 from hfpose.keypoints import load_schema
 from hfpose.media.frames import Frame, MediaItem
-from hfpose.pipelines.box_following import BoxFollower, is_anybody_lost
+from hfpose.pipelines.box_following import BoxFollower, is_person_lost
 from hfpose.pipelines.options import CallOptions
 from hfpose.results import PoseOutput
 
@@ -66,7 +66,7 @@ def test_images_other_videos_and_people_outside_ask_for_the_detector() -> None:
 
 
 def test_unlikely_keypoints_are_a_person_who_was_lost() -> None:
-    assert is_anybody_lost(person(20, score=0.2)) and not is_anybody_lost(person(20))
+    assert is_person_lost(person(20, score=0.2)) and not is_person_lost(person(20))
 
 
 def test_detect_every_is_checked() -> None:

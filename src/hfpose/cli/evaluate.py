@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hfpose.evaluation.runs import Evaluation
     from hfpose.keypoints import KeypointSchema
 
-# As the pipelines have them. Average precision counts everybody who is found, so it is higher with 0.1 and 0.65.
+# As the pipelines have them. Average precision counts every person found, so it is higher with 0.1 and 0.65.
 BOX_THRESHOLD, NMS_THRESHOLD = 0.3, 0.3
 
 # See `hfpose.evaluation.scoring`, which is not read here lest `--help` takes long.

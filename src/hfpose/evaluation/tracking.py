@@ -2,7 +2,7 @@
 
 Sources: HOTA, Luiten et al., 2020, https://arxiv.org/abs/2009.07736; IDF1, Ristani et al., 2016,
 https://arxiv.org/abs/1609.01775; MOTA, Bernardin and Stiefelhagen, 2008, https://doi.org/10.1155/2008/246309. Ties and
-frames without anybody count as in `trackeval.metrics`.
+frames without people count as in `trackeval.metrics`.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def _count_hota(
 
 
 def _count_matches(frames: Sequence[PairedFrame], num_people: int) -> tuple[int, int]:
-    """Matches and switches as MOTA counts them: who was matched in the frame before keeps their track."""
+    """Matches and switches as MOTA counts them: a person matched in the frame before keeps the track."""
     matches = switches = 0
     before, last = np.full(num_people, -1), np.full(num_people, -1)  # track in the frame before, and ever before
     for frame in frames:

@@ -54,7 +54,7 @@ class TrackingFile:
     """The people of a file: sequence -> number of the frame from 0 -> its instances.
 
     Attributes:
-        sequences: the frames that count: an annotated frame without anybody has an empty list.
+        sequences: the frames that count: an annotated frame without people has an empty list.
         image_places: id of an image -> its sequence and frame, in PoseTrack's format.
         unlabeled: frames (sequence, number) without annotations.
         ignored_regions: (sequence, frame) -> polygons (P, 2) in which nothing is wrong.
@@ -286,7 +286,7 @@ def _sequences(data: TrackingFile, results: TrackingFile, similarity: Similarity
 def _excused(
     counts: np.ndarray, alike: np.ndarray, found: Sequence[Tracked], regions: Sequence[np.ndarray]
 ) -> np.ndarray:
-    """Which results (M,) do not count: on who does not (N,), or on nobody in a region that is not annotated."""
+    """Which results (M,) are ignored: on an ignored person (N,), or on no person in a region that is not annotated."""
     excused = np.zeros(len(found), bool)
     rows, columns = cheapest_pairs(-np.where(alike >= MATCH_THRESHOLD, alike, 0))
     is_match = alike[rows, columns] >= MATCH_THRESHOLD

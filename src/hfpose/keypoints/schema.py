@@ -26,8 +26,8 @@ class KeypointSchema:
         skeleton: Links to draw, pairs of keypoint indices.
         flip_indices: For each keypoint the index of its flip partner (its own where it has none). None: unknown, so
             nothing is flipped.
-        sigmas: K per-keypoint standard deviations of the object keypoint similarity (OKS), or None if nobody
-            published them.
+        sigmas: K per-keypoint standard deviations of the object keypoint similarity (OKS), or None if they were never
+            published.
         joint_weights: K training weights. Default: all 1.
         keypoint_colors: K colors (red, green, blue), 0 to 255. `(0, 0, 0)` means "do not draw" in OpenPose style.
         skeleton_colors: One color for each link.

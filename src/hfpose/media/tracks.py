@@ -167,8 +167,8 @@ class _Tracks:
     def finish(self) -> None:
         seen = {who: (min(poses), max(poses)) for who, poses in self._people.items()}
         if self._options.together and seen:
-            everybody = min(first for first, _ in seen.values()), max(last for _, last in seen.values())
-            seen = dict.fromkeys(seen, everybody)
+            span = min(first for first, _ in seen.values()), max(last for _, last in seen.values())
+            seen = dict.fromkeys(seen, span)
         motions = [self._motion(who, *seen[who]) for who in self._people]
         write_motions(self._kind, self._files, self._name, motions, self._options)
         self._files.finish()

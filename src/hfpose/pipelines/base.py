@@ -1,4 +1,4 @@
-"""What all pipelines have in common: a detector, a pose model, and results of a stream of frames."""
+"""Base of all pipelines: a detector, a pose model, and results for a stream of frames."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from hfpose.media.background import in_background
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.sources import Source, open_source
 from hfpose.models.shared.devices import accelerate_hook
-from hfpose.pipelines.box_following import BoxFollower, is_anybody_lost
+from hfpose.pipelines.box_following import BoxFollower, is_person_lost
 from hfpose.pipelines.detection import BoxDetector
 from hfpose.pipelines.device_placement import DeviceMap, Memory, Placement, StagedPipeline
 from hfpose.pipelines.given_boxes import NO_BOXES, ImageBoxes, UsableImage, boxes_per_image, check_frame
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 Results = Generator[tuple[Frame, PoseOutput], None, None]
 
-# Seconds within which a network surely comes back from a batch.
+# Seconds to wait for the network to finish a batch when a run is stopped.
 _PATIENCE = 30.0
 
 
@@ -52,8 +52,8 @@ _PATIENCE = 30.0
 class _Batch:
     """Frames that were read together.
 
-    `checked` holds for each of them its image or what is wrong with it; `images` are those that can be used, and
-    `found` holds for each of these the boxes (N, 4) and their scores (N,).
+    `checked` holds for each frame its image or an error message; `images` are the usable ones, and
+    `found` holds the boxes (N, 4) and scores (N,) of each of these.
     """
 
     frames: Sequence[Frame]
@@ -64,7 +64,7 @@ class _Batch:
 
 class PosePipeline(StagedPipeline):
     """
-    Base of the pipelines: finds boxes, and the keypoints in each. What a subclass makes of them is `complete`.
+    Base of the pipelines: finds boxes, and the keypoints in each. A subclass turns them into its results in `complete`.
 
     Args:
         model: pose model, or a `Stage` of it.
@@ -96,7 +96,7 @@ class PosePipeline(StagedPipeline):
         dtype: torch.dtype | str | None = None,
     ) -> None:
         self.call_defaults: dict[str, Any] = {}
-        """Options of calls that do not give them, such as `batch_size`."""
+        """Default options of calls, such as `batch_size`."""
         if not isinstance(model, Stage):
             model = load_stage(model, "pose", image_processor, device=device, dtype=dtype)
         self.estimator: TopDownEstimator | OneStageEstimator
@@ -126,7 +126,7 @@ class PosePipeline(StagedPipeline):
 
     @property
     def schema(self) -> KeypointSchema:
-        """What the keypoints of the results mean."""
+        """Keypoint schema of the results."""
         return self.estimator.schema
 
     @property
@@ -137,7 +137,7 @@ class PosePipeline(StagedPipeline):
 
     @property
     def parts(self) -> dict[str, Any]:
-        """What to make such a pipeline of: arguments of the class."""
+        """Arguments of the class that make the same pipeline."""
         found = self.detector
         return {
             "model": self.estimator.stage,
@@ -167,8 +167,8 @@ class PosePipeline(StagedPipeline):
 
         Returns:
             For one image a `PoseOutput`, for a list or a stack of images a list of them. For anything else (a folder, a
-            video, a webcam, a generator, a data set) an iterator, in the order of the inputs, that works as it is read;
-            with a lifter the first of a video comes when its last frame has been read.
+            video, a webcam, a generator, a data set) an iterator, in the order of the inputs, computed while it is read;
+            with a lifter the first result of a video comes after its last frame was read.
 
         Raises:
             InputError: if the one image or its boxes cannot be used. Among several images a bad one does not stop
@@ -207,11 +207,11 @@ class PosePipeline(StagedPipeline):
         return self.complete(self.find_poses(source, chosen), chosen)
 
     def complete(self, results: Results, options: CallOptions) -> Results:
-        """What a call gives for the results of `find_poses`: with identities, lifted, drawn, as asked."""
+        """The results of a call from those of `find_poses`: with identities, lifted, drawn, by the options."""
         raise NotImplementedError
 
     def find_poses(self, source: Source, options: CallOptions) -> Results:
-        """The frames of a source with what the detector and the pose model find in each; `stream` without `complete`.
+        """The frames of a source with what the detector and the pose model find in them; `stream` without `complete`.
 
         Raises:
             InputError: if there is neither a detector nor boxes, or boxes for another number of images.
@@ -234,8 +234,8 @@ class PosePipeline(StagedPipeline):
     def _overlaps(self) -> bool:
         """Whether the detector, the pose model and what the caller does with the results work side by side.
 
-        An accelerator would wait for the others else. The cores of a CPU have enough to do, and models that come to a
-        device by turns have to keep to them.
+        Otherwise an accelerator would wait. The cores of a CPU are busy anyway, and models that are moved to a device in
+        turns cannot run side by side.
         """
         stages = self.stages.values()
         on_accelerator = any(stage.device.type != "cpu" for stage in stages)
@@ -266,7 +266,7 @@ class PosePipeline(StagedPipeline):
                         yield frame, self._output(image, next(found), next(poses))
 
     def _follow_people(self, source: Source, options: CallOptions) -> Results:
-        """The frames one by one, with the detector at every `detect_every`th and where a person was lost."""
+        """The frames one by one, with the detector on every `detect_every`th and where a person was lost."""
         assert self.detector is not None and isinstance(self.estimator, TopDownEstimator)
         followers: defaultdict[MediaItem | None, BoxFollower] = defaultdict(partial(BoxFollower, options.detect_every))
         with source:
@@ -278,7 +278,7 @@ class PosePipeline(StagedPipeline):
                 follower = followers[frame.item if frame.item.is_live else None]  # live sources take turns
                 found = follower.boxes(frame)
                 output = None if found is None else self._poses_in(image, found, options)
-                is_detected = output is None or is_anybody_lost(output)
+                is_detected = output is None or is_person_lost(output)
                 if is_detected:
                     (found,) = self.detector([image.image], options.least_box_score, options.detector_nms_threshold)
                     if options.whole_image_fallback:
@@ -313,12 +313,12 @@ class PosePipeline(StagedPipeline):
             yield _Batch(batch, checked, images, found)
 
     def _known_boxes(self, images: Sequence[UsableImage]) -> list[ImageBoxes] | None:
-        """Boxes (N, 4) and scores (N,) of each image: given, or the image itself; None where the detector has to look.
+        """Boxes (N, 4) and scores (N,) of each image: given, or the whole image; None where the detector has to run.
 
-        A one-stage model needs none; the image itself stands in their place.
+        A one-stage model needs none; the whole image stands in their place.
         """
         given = [image.boxes for image in images if image.boxes is not None]
-        if given or not images:  # a call gives boxes for all images or for none
+        if given or not images:  # a call has boxes for all images or for none
             return [(boxes, np.ones(len(boxes), np.float32)) for boxes in given]
         return [image.whole for image in images] if self.detector is None else None
 
@@ -394,7 +394,7 @@ class PosePipeline(StagedPipeline):
 
 
 def _or_whole(images: Sequence[UsableImage], found: Sequence[ImageBoxes]) -> list[ImageBoxes]:
-    """The boxes of each image, or where there are none the image as one."""
+    """The boxes of each image, or the whole image as a box where there are none."""
     return [some if len(some[0]) else image.whole for image, some in zip(images, found, strict=True)]
 
 

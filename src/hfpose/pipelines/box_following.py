@@ -55,7 +55,7 @@ class BoxFollower:
         self._age = 0 if detected else self._age
 
 
-def is_anybody_lost(output: PoseOutput) -> bool:
+def is_person_lost(output: PoseOutput) -> bool:
     """Whether the keypoints of a person who was followed are unlikely, so that the detector has to look at once."""
     return bool((output.keypoint_scores.mean(1) < _LEAST_SCORE).any())
 

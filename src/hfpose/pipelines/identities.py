@@ -1,4 +1,4 @@
-"""Identities of instances over the frames of videos, and what follows from them: who is kept, gaps, smooth keypoints."""
+"""Identities of instances over the frames of videos, and what needs them: chosen people, filled gaps, smoothed keypoints."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEFAULT_FRAME_RATE = 30.0
 def follow_people(
     results: Iterable[tuple[Frame, PoseOutput]], options: CallOptions
 ) -> Generator[tuple[Frame, PoseOutput], None, None]:
-    """The results with identities, with the people alone that are asked for, and with smooth keypoints; each video begins anew."""
+    """The results with identities, only the chosen people, and smoothed keypoints; each video begins anew."""
     live: dict[MediaItem | None, _PeopleByFrame] = {}
     for item, group in groupby(results, key=lambda pair: clip_of(pair[0], options)):
         if options.waits_for_clip(item):
@@ -41,19 +41,19 @@ def follow_people(
 
 
 def clip_of(frame: Frame, options: CallOptions) -> MediaItem | None:
-    """What frames that belong together have in common: their video; images that are tracked are one clip (None)."""
+    """The video that a frame belongs to; images that are tracked are one clip (None)."""
     return None if frame.item.kind == "image" and options.track else frame.item
 
 
 def read_clip(
     results: Iterable[tuple[Frame, PoseOutput]], images: ImageSpool, options: CallOptions
 ) -> tuple[list[Frame], list[PoseOutput]]:
-    """All frames of a clip without their images, and their people with identities, those who are asked for, without gaps.
+    """All frames of a clip without their images, and their chosen people with identities and filled gaps.
 
     Args:
         results: of the frames.
-        images: gets their images where they are drawn or cannot be read again, and None else.
-        options: what is asked for.
+        images: takes their images where they are drawn or cannot be read again, otherwise None.
+        options: of the call.
     """
     frames, outputs = [], []
     followed = PeopleFollower(options)
@@ -68,11 +68,11 @@ def read_clip(
 
 
 class PeopleFollower:
-    """Identities of the people of a clip, and which of them are asked for.
+    """Identities of the people of a clip, and the choice among them.
 
     Args:
         options: of the call.
-        is_image: whether there is but one image, whose people need no identities.
+        is_image: whether this is a single image, whose people need no identities.
     """
 
     def __init__(self, options: CallOptions, is_image: bool = False) -> None:
@@ -86,8 +86,8 @@ class PeopleFollower:
         Args:
             frame: with its image, where the camera is followed.
             output: what is found in it.
-            looks_back: whether who is confirmed now gets the identity in the frames before too, by a change of the outputs
-                that this method gave for them, the last `CONFIRMATION_FRAMES` at most.
+            looks_back: whether a person confirmed now gets the identity in the frames before too: the last
+                `CONFIRMATION_FRAMES` outputs of this method are changed in place.
         """
         if self._tracker is None:
             return output
@@ -101,25 +101,25 @@ class PeopleFollower:
         return output
 
     def consider(self, output: PoseOutput) -> None:
-        """Take the people of a frame into account for who is asked for."""
+        """Take the people of a frame into account for the choice."""
         if self._choice is not None:
             self._choice.add(output)
 
     def select(self, output: PoseOutput) -> PoseOutput:
-        """Those of the people of a frame that are asked for, by what is known so far."""
+        """The chosen people of a frame, by the frames so far."""
         return output if self._choice is None else self._choice.select(output)
 
     def update(self, frame: Frame, output: PoseOutput) -> PoseOutput:
-        """The people of the next frame who are asked for, with identities."""
+        """The chosen people of the next frame, with identities."""
         output = self.track(frame, output)
         self.consider(output)
         return self.select(output)
 
 
 class _PeopleByFrame:
-    """The same for frames that do not wait for the end of the clip, with smooth keypoints.
+    """The same frame by frame, without waiting for the end of the clip, with smoothed keypoints.
 
-    Those of files wait for the few frames within which who is new is confirmed.
+    Frames of files wait for the few frames in which a new person is confirmed.
     """
 
     def __init__(self, options: CallOptions, item: MediaItem | None) -> None:
@@ -151,7 +151,7 @@ class _PeopleByFrame:
 
 
 def smooth_outputs(outputs: list[PoseOutput], frames: Sequence[Frame], options: CallOptions) -> list[PoseOutput]:
-    """The frames of a whole clip with smooth keypoints, as asked for."""
+    """The frames of a whole clip with smoothed keypoints."""
     times = frame_times(frames)
     for name in options.filters:
         if name == "one-euro":

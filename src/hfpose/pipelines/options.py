@@ -1,4 +1,4 @@
-"""What a call of a pipeline may ask for, the same in 2D and in 3D."""
+"""Options of a pipeline call, the same in 2D and in 3D."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hfpose.tracking.trackers import Tracker, TrackerName, make_tracker
 Temporal = Literal["clip", "frame"]
 Smooth = Literal["one-euro", ClipFilterName]
 NMS_THRESHOLD = 0.3
-"""Of two boxes of a detector whose IoU is more than this, the worse one goes."""
+"""Of two boxes of a detector with a greater IoU the one with the lower score is removed."""
 _FILTERS = ("one-euro", *get_args(ClipFilterName))
 
 OptionsT = TypeVar("OptionsT", bound="CallOptions")
@@ -32,10 +32,10 @@ class CallOptions:
 
     Args:
         boxes: x1, y1, x2, y2 in pixels, one list per image (for a single image just its list); with them the detector is
-            not asked. May be an iterator that gives one list of boxes per frame.
+            not run. May be an iterator that gives one list of boxes per frame.
         flip_test: average over the flipped crops, for twice the cost.
         box_threshold: minimum score of a box; None for what the model's own image processor says.
-        nms_threshold: of two boxes whose IoU is greater the one with the lower score goes. Default: 0.3; a one-stage model
+        nms_threshold: of two boxes with a greater IoU the one with the lower score is removed. Default: 0.3; a one-stage model
             has its own.
         keypoint_threshold: minimum score of a keypoint that is drawn.
         batch_size: images that are read and go through the detector at once.
@@ -58,16 +58,16 @@ class CallOptions:
         smooth: smooth the keypoints of each identity over time; needs `track`. One filter or several in their order:
             `"one-euro"` works frame by frame; `"butterworth"`, `"gaussian"`, `"median"` and `"hampel"` (which replaces single
             errors and leaves the rest) have no lag and wait for the end of a video, see `hfpose.tracking.filters`. True is
-            `"butterworth"` for video files and clips that are lifted, `"one-euro"` for all else.
+            `"butterworth"` for video files and clips that are lifted, `"one-euro"` otherwise.
         smooth_cutoff: in Hz, of `"butterworth"` and `"gaussian"`.
         smooth_window: in seconds, of `"median"` and `"hampel"`.
-        outlier_threshold: standard deviations from which on `"hampel"` takes a coordinate for an error.
+        outlier_threshold: standard deviations beyond which `"hampel"` replaces a coordinate.
         smooth_min_cutoff, smooth_beta: of `"one-euro"`, see `hfpose.tracking.tracker.KeypointSmoother`: the cutoff in
             Hz of still keypoints, and what it gains for each length of the pose per second.
         fill_gaps: seconds for which people who are not seen in frames of a clip are interpolated and marked so
             (`interpolated`); needs `track`.
-        people: keep some people only: `"largest"`, `"center"`, `"longest"` (who is seen in most frames), a number for so many
-            of the largest, or a list of identities. Judged over whole clips, of live sources and `online=True` over the
+        people: keep some people only: `"largest"`, `"center"`, `"longest"` (seen in the most frames), a number (that many
+            of the largest), or a list of identities. Judged over whole clips, of live sources and `online=True` over the
             frames so far, of images that are not tracked by each image; videos are tracked unless `track` is False.
         return_heatmaps: keep `heatmaps` and `heatmap_boxes` of each output; of a lifter they are not kept.
         return_visualization: draw the result, with `return_heatmaps` in 2D the heatmaps below: `visualization` of each output, in 3D with the skeletons beside the image.
@@ -137,7 +137,7 @@ class CallOptions:
 
     @property
     def filters(self) -> tuple[Smooth, ...]:
-        """Filters of keypoints in their order, for whole clips where it is not said which."""
+        """Filters of keypoints in their order, for whole clips where none is named."""
         if isinstance(self.smooth, bool):
             return ("butterworth",) if self.smooth else ()
         return (self.smooth,) if isinstance(self.smooth, str) else tuple(self.smooth)
@@ -151,7 +151,7 @@ class CallOptions:
         """Whether keypoints are smoothed frame by frame, where that is the only way.
 
         Args:
-            source: what there is no end of, for the error.
+            source: what has no end, for the error message.
 
         Raises:
             InputError: if another filter is asked for.
@@ -163,7 +163,7 @@ class CallOptions:
         )
 
     def waits_for_clip(self, item: MediaItem | None) -> bool:
-        """Whether what is asked for can be told only when all frames of a video, or of tracked images (None), are there."""
+        """Whether the options need all frames of a video, or of tracked images (None), before the first result."""
         if item is not None and item.kind != "video":
             return False
         is_zero_phase = item is not None if self.smooth is True else self.filters not in ((), ("one-euro",))
@@ -191,7 +191,7 @@ class CallOptions3D(CallOptions):
         axes: `"world"` (x left, y toward the camera, z up), `"camera"` (x right, y down, z away from it), or `"mmpose"`, where
             people are mirror images as in the reference's results; None for what the image processor says.
         ground: what has height 0. `"clip"`: the plane that the feet of each identity stand on, over a video that is lifted as
-            a whole, and on which they are upright; who jumps leaves it. `"frame"`: the lowest keypoint of each pose, as in the reference; it is used
+            a whole, and on which they are upright; a jump leaves it. `"frame"`: the lowest keypoint of each pose, as in the reference; it is used
             too where each frame is by itself (images, streams, `temporal="frame"`). None: the root.
         num_instances: how many instances are drawn in 3D; None or a negative number draws all.
     """

@@ -230,7 +230,7 @@ class IdentityTracker:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everybody; identities count from 0 again."""
+        """Forget all people; identities start from 0 again."""
         self.late_identities: Sequence[tuple[int, int, int]] = ()
         self._tracks: _Tracks | None = None
         self._image_size: tuple[int, int] | None = None

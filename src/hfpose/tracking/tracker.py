@@ -103,7 +103,7 @@ class PoseTracker:
         InputError: for settings out of range.
     """
 
-    late_identities: Sequence[tuple[int, int, int]] = ()  # see `IdentityTracker`: everybody has an identity at once
+    late_identities: Sequence[tuple[int, int, int]] = ()  # see `IdentityTracker`: all have one at once
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class PoseTracker:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everybody; identities count from 0 again."""
+        """Forget all people; identities start from 0 again."""
         self._tracks: _Tracks | None = None
         self._image_size: tuple[int, int] | None = None
         self._next_id = 0
@@ -136,7 +136,7 @@ class PoseTracker:
     def update(self, output: PoseOutput, image: np.ndarray | None = None) -> PoseOutput:
         """The people of the next frame with `track_ids`; -1 for those with too few keypoints for an identity.
 
-        Frames may differ in size. A frame without people, or that could not be read, counts as one in which nobody is
+        Frames may differ in size. A frame without people, or that could not be read, counts as one in which no person is
         seen. The image has no effect.
 
         Raises:
@@ -169,7 +169,7 @@ class PoseTracker:
         return replace(output, track_ids=ids)
 
     def _remembered(self, num_keypoints: int | None, image_size: tuple[int, int] | None) -> _Tracks:
-        """The people to compare with, in pixels of this frame; nobody if they had another number of keypoints."""
+        """The people to compare with, in pixels of this frame; none if they had another number of keypoints."""
         tracks = self._tracks
         if tracks is None or num_keypoints not in (None, tracks.keypoints.shape[1]):
             tracks = _Tracks.none(num_keypoints or 0)
@@ -259,7 +259,7 @@ class KeypointSmoother:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everybody."""
+        """Forget all people."""
         self._frame, self._time = 0, 0.0
         self._people: dict[int, _Smoothed] = {}
 
@@ -341,7 +341,7 @@ def keypoint_similarity(
 
     Source: `mmpose.evaluation.functional.nms.oks_iou`.
     """
-    if len(keypoints) == 0 or len(other_keypoints) == 0:  # where nobody is, the number of keypoints may be unknown
+    if len(keypoints) == 0 or len(other_keypoints) == 0:  # without people the number of keypoints may be unknown
         return np.zeros((len(keypoints), len(other_keypoints)))
     variances = (2 * np.asarray(sigmas if sigmas else [_DEFAULT_SIGMA] * keypoints.shape[1])) ** 2
     squared = ((keypoints[:, None] - other_keypoints[None]) ** 2).sum(-1)  # (N, M, K)

@@ -38,7 +38,7 @@ def plot_tracks(
     keypoints: Sequence[str] | None = None,
     keypoint_threshold: float = 0.3,
 ) -> Figure:
-    """A figure of a clip: who is there when, and below for some people coordinates and scores of keypoints and joint angles.
+    """A figure of a clip: who is seen when, and below for some people coordinates and scores of keypoints and joint angles.
 
     Times of which a person is interpolated are pale. A keypoint below the threshold leaves a gap, except in the scores. Angles
     are those of elbows, shoulders, hips and knees, as far as the schema has them: in 2D as they look in the image.
@@ -61,7 +61,7 @@ def plot_tracks(
     outputs = [output if output.track_ids is not None else _with_rows_as_ids(output) for output in outputs]
     places = track_places(outputs)
     if not places:
-        raise InputError("There is nobody in these results whose motion could be plotted.")
+        raise InputError("These results have no person with keypoints to plot.")
     schema = resolve_schema(schema, next(output for output in outputs if output.num_instances))
     chosen = _chosen_people(people, places)
     named = _chosen_keypoints(keypoints, schema)
