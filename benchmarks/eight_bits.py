@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hfpose.export.folders import export_folder
+from hfpose.export.graph_folders import export_folder
 from hfpose.export.quantization import REPORT_NAME, QuantizationReport
 from hfpose.hub.resolve import resolve
 from hfpose.pipelines.stage import load_stage

@@ -19,7 +19,7 @@ import torch
 
 from hfpose.annotations import CocoFile, read_coco
 from hfpose.backends.select import make_runner
-from hfpose.evaluation.runs import evaluate_pose_pipeline
+from hfpose.evaluation.evaluation_run import evaluate_pose_pipeline
 from hfpose.hub.resolve import resolve
 from hfpose.ops.boxes import pairwise_iou
 from hfpose.pipelines.pose_estimation import PoseEstimationPipeline

@@ -15,7 +15,7 @@ from torch import nn
 import hfpose
 from hfpose.media.images import load_image, save_image
 from hfpose.media.video_writing import VideoFile
-from hfpose.pipelines.detection import BoxDetector
+from hfpose.pipelines.detection_stage import BoxDetector
 from hfpose.pipelines.stage import load_stage
 from measuring import ROOT
 from work import BOX_THRESHOLD, NMS_THRESHOLD, Image, Workload

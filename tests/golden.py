@@ -14,7 +14,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from hfpose.checkpoints.conversion import build_model
+from hfpose.checkpoints.convert_checkpoint import build_model
 from hfpose.checkpoints.custom import family_of_model
 from hfpose.checkpoints.source import ModelSource
 from hfpose.hub.zoo import ModelEntry, Task, find_entry, get_entry

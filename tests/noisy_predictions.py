@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hfpose.evaluation.results import WHOLE_BODY_PARTS, WHOLE_BODY_SLICES
+from hfpose.evaluation.coco_results import WHOLE_BODY_PARTS, WHOLE_BODY_SLICES
 from hfpose.keypoints import load_schema
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hfpose.pipelines.lifting import Temporal, TemporalLifter
+from hfpose.pipelines.lifting_stage import Temporal, TemporalLifter
 from hfpose.pipelines.stage import Stage
 from hfpose.results import PoseOutput
 from rendered_people.background import random_background

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -141,6 +142,12 @@ def test_nothing_installed_imports_what_is_not(folder):
 def test_files_are_short():
     long = {str(path.relative_to(ROOT)): lines for path in FILES.values() if (lines := count_lines(path)) > MAX_LINES}
     assert long == {}
+
+
+def test_names_of_files_say_what_is_in_them():
+    """Two files of the same name do not: in a search, a stack trace or a tab they are the same."""
+    counts = Counter(path.name for path in FILES.values() if path.name != "__init__.py")
+    assert [name for name, count in counts.items() if count > 1] == []
 
 
 def count_lines(path: Path) -> int:

@@ -21,7 +21,7 @@ from hfpose.models.auto import TRANSFORMERS_TYPES as _TRANSFORMERS_TYPES
 from hfpose.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from hfpose.checkpoints.conversion import convert_checkpoint as convert_checkpoint
+    from hfpose.checkpoints.convert_checkpoint import convert_checkpoint as convert_checkpoint
     from hfpose.keypoints import KeypointSchema as KeypointSchema
     from hfpose.keypoints import load_schema as load_schema
     from hfpose.models.sapiens2.image_processing_sapiens2 import Sapiens2ImageProcessor as Sapiens2ImageProcessor
@@ -44,7 +44,7 @@ _MODULES = {
     "PoseOutput": "hfpose.results",
     "KeypointSchema": "hfpose.keypoints",
     "load_schema": "hfpose.keypoints",
-    "convert_checkpoint": "hfpose.checkpoints.conversion",
+    "convert_checkpoint": "hfpose.checkpoints.convert_checkpoint",
     **{name: f"hfpose.models.{kind}.image_processing_{kind}" for kind, name in _TRANSFORMERS_TYPES.items()},
     **{name: family.module(kind) for family in _FAMILIES for kind, name in family.classes.items()},
 }

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from golden import Golden
-from hfpose.checkpoints.conversion import build_model
+from hfpose.checkpoints.convert_checkpoint import build_model
 from hfpose.checkpoints.source import ModelSource
 from hfpose.hub.zoo import get_entry
 from hfpose.media.images import load_image
 from hfpose.models.rtmpose.image_processing_rtmpose import RTMPoseImageProcessor
-from hfpose.pipelines.detection import BoxDetector
+from hfpose.pipelines.detection_stage import BoxDetector
 from hfpose.pipelines.stage import load_stage
-from hfpose.pipelines.top_down import TopDownEstimator
+from hfpose.pipelines.top_down_stage import TopDownEstimator
 
 BACKENDS = ("onnxruntime", "openvino", "compile")
 POSE = (

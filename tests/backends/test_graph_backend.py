@@ -16,7 +16,7 @@ from hfpose.backends.graph_backend import GraphRunner
 from hfpose.backends.onnx_cache import cached_graph, onnx_cache_dir
 from hfpose.backends.onnx_graphs import example_inputs
 from hfpose.errors import CheckpointError, ConfigError, InputError
-from hfpose.export.folders import export_folder
+from hfpose.export.graph_folders import export_folder
 from hfpose.pipelines.stage import load_stage
 from small_models import small_model
 

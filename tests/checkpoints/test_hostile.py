@@ -25,7 +25,7 @@ CONVERT = f"""
 import json, resource, sys
 from pathlib import Path
 import hfpose
-from hfpose.checkpoints import conversion
+from hfpose.checkpoints import convert_checkpoint
 from hfpose.errors import HFPoseError
 from hfpose.models.rtmdet import convert_rtmdet
 

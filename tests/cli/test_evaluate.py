@@ -13,7 +13,7 @@ from coco_files import people_content, write_json, write_people
 from command_line import run_command
 from hfpose.cli import app
 from hfpose.errors import ConfigError, InputError
-from hfpose.evaluation.results import in_parts
+from hfpose.evaluation.coco_results import in_parts
 from hfpose.keypoints import load_schema
 from noisy_predictions import as_results, in_whole_body_format, noisy_predictions
 

@@ -472,7 +472,7 @@ def test_batch_size_batches(whole_image, noise, monkeypatch):
 
 def test_detect_every(tiny_pose, person_detector, write_clip, monkeypatch):
     inferencer = MMPoseInferencer(str(tiny_pose), det_model=str(person_detector), device="cpu")
-    monkeypatch.setattr("hfpose.pipelines.base.is_anybody_lost", lambda output: False)  # nobody is in noise
+    monkeypatch.setattr("hfpose.pipelines.base_pipeline.is_anybody_lost", lambda output: False)  # nobody is in noise
     looked = []
     detector = type(inferencer.pipeline.detector)
     detect = detector.detections

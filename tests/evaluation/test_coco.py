@@ -17,7 +17,7 @@ from coco_files import people_content, write_json, write_people
 from hfpose.annotations import read_coco
 from hfpose.errors import ConfigError, InputError
 from hfpose.evaluation.coco import BOX_METRICS, KEYPOINT_METRICS, evaluate_boxes, evaluate_keypoints, read_sigmas
-from hfpose.evaluation.results import box_results, in_parts, keypoint_results, read_results
+from hfpose.evaluation.coco_results import box_results, in_parts, keypoint_results, read_results
 from hfpose.keypoints import load_schema
 
 SCHEMA = load_schema("coco")

@@ -14,11 +14,11 @@ import pytest
 
 from hfpose.annotations import CocoFile, read_coco
 from hfpose.errors import ConfigError, InputError
-from hfpose.evaluation.human36m import evaluate_human36m
+from hfpose.evaluation.coco_results import in_parts, usable_results
 from hfpose.evaluation.metrics import Metrics
 from hfpose.evaluation.mpii import read_mpii
+from hfpose.evaluation.mpjpe import evaluate_human36m
 from hfpose.evaluation.protocols import PROTOCOLS, get_protocol, measure
-from hfpose.evaluation.results import in_parts, usable_results
 from hfpose.evaluation.scoring import instance_scores, suppress
 from hfpose.keypoints import load_schema
 from hfpose.media.left_out import LeftOut

@@ -42,7 +42,7 @@ def test_rtmlib_finds_what_we_find(person_detector, photo, tmp_path):
     rtmlib = pytest.importorskip("rtmlib")
     import cv2
 
-    from hfpose.pipelines.detection import BoxDetector
+    from hfpose.pipelines.detection_stage import BoxDetector
     from hfpose.pipelines.stage import load_stage
 
     stage = load_stage(person_detector, "detector")

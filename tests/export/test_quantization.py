@@ -14,8 +14,8 @@ import hfpose
 from hfpose.cli import app
 from hfpose.errors import ConfigError, InputError
 from hfpose.export import quantization
-from hfpose.export.folders import export_folder
-from hfpose.export.samples import Sample, make_samples
+from hfpose.export.graph_folders import export_folder
+from hfpose.export.sample_inputs import Sample, make_samples
 from hfpose.media.images import save_image
 from small_models import small_model
 

@@ -19,7 +19,7 @@ from hfpose.errors import CheckpointError, ConfigError, DownloadError, UnknownMo
 from hfpose.hub import downloads, zoo
 from hfpose.hub import resolve as hub
 from hfpose.hub.cache import list_cached
-from hfpose.hub.folders import child_path
+from hfpose.hub.model_folders import child_path
 from hub_server import HubServer
 from processes import RunningPython
 

@@ -11,9 +11,9 @@ import pytest
 
 from hfpose.keypoints import load_schema
 from hfpose.media import manifest, writers
-from hfpose.media.formats import CocoWriter, CsvWriter
 from hfpose.media.frames import Frame, MediaItem
-from hfpose.media.openpose import openpose_json
+from hfpose.media.openpose_json import openpose_json
+from hfpose.media.prediction_formats import CocoWriter, CsvWriter
 from hfpose.results import PoseOutput
 
 PAGE = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ import pytest
 
 import hfpose
 from hfpose.annotations import CocoFile, read_coco
-from hfpose.evaluation.runs import evaluate_pose_pipeline
+from hfpose.evaluation.evaluation_run import evaluate_pose_pipeline
 from hfpose.hub.resolve import PACKAGED
 from hfpose.models.rtmpose.image_processing_rtmpose import RTMPoseImageProcessor
 from rendered_people.scene_files import write_scenes

@@ -10,7 +10,7 @@ from hfpose.keypoints import load_schema
 from hfpose.models.temporal_convolution.configuration_temporal_convolution import TemporalConvolutionConfig
 from hfpose.models.temporal_convolution.image_processing_temporal_convolution import TemporalConvolutionImageProcessor
 from hfpose.models.temporal_convolution.modeling_temporal_convolution import TemporalConvolutionForPoseLifting
-from hfpose.pipelines.lifting import TemporalLifter
+from hfpose.pipelines.lifting_stage import TemporalLifter
 from hfpose.pipelines.online_lifting import stream
 from hfpose.pipelines.person_clips import LiftedFrame
 from hfpose.pipelines.stage import Stage

@@ -530,7 +530,9 @@ def test_between_detections_people_are_followed(people_pipe, shared, tmp_path, m
     detect = detector.detections
     monkeypatch.setattr(detector, "detections", lambda *given: looked.append(1) or detect(*given))
     still = load_image(shared / "images" / "coco_785.jpg")
-    monkeypatch.setattr("hfpose.pipelines.base.is_anybody_lost", lambda output: False)  # the weights are random
+    monkeypatch.setattr(
+        "hfpose.pipelines.base_pipeline.is_anybody_lost", lambda output: False
+    )  # the weights are random
     clip = VideoFile(tmp_path / "clip.mp4", (still.shape[1], still.shape[0]))
     for _ in range(5):
         clip.write(still)

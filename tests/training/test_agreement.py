@@ -12,12 +12,12 @@ import torch
 
 import hfpose
 from hfpose.annotations import image_boxes, pose_instances, read_coco
-from hfpose.evaluation.runs import evaluate_detector, evaluate_pose_pipeline
+from hfpose.evaluation.evaluation_run import evaluate_detector, evaluate_pose_pipeline
 from hfpose.pipelines import PoseEstimationPipeline
 from hfpose.pipelines.stage import Stage
 from hfpose.training.collators import DetectionCollator, PoseCollator
 from hfpose.training.datasets import AnnotatedImages, AnnotatedPeople, FittedImages, PersonCrops, SampleStream
-from hfpose.training.runs import TrainingSettings, train
+from hfpose.training.training_run import TrainingSettings, train
 from rendered_people.scene_files import write_scenes
 
 SETTINGS = TrainingSettings(

@@ -22,7 +22,7 @@ from hfpose.training.datasets import AnnotatedImages, FittedImages, PersonCrops,
 from hfpose.training.fine_tuning import FineTuning, fine_tune
 from hfpose.training.parts import load_part, trained_part
 from hfpose.training.relabeling import label_tensors, with_labels
-from hfpose.training.runs import TrainingSettings, train
+from hfpose.training.training_run import TrainingSettings, train
 from small_models import small_model
 
 NAMES = ("head", "left_hand", "right_hand", "left_foot", "right_foot")

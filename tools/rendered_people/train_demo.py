@@ -44,7 +44,7 @@ from hfpose.training.datasets import (
 )
 from hfpose.training.fine_tuning import hardware_name
 from hfpose.training.optimizers import make_optimizer
-from hfpose.training.runs import PRECISIONS, RestingLayers, TrainingSettings, train
+from hfpose.training.training_run import PRECISIONS, RestingLayers, TrainingSettings, train
 from rendered_people.datasets import RenderedImages, RenderedPeople
 from rendered_people.scene_files import write_scenes
 from rendered_people.varied import render_training_scene
@@ -370,7 +370,7 @@ def _set_memory_format(model: nn.Module, memory_format: torch.memory_format) -> 
 
 def measure(folder: Path) -> dict[str, dict[str, float]]:
     """Numbers of the pipeline in a folder on `TEST_SEEDS`, by name of what was measured."""
-    from hfpose.evaluation.runs import evaluate_detector, evaluate_pose_pipeline
+    from hfpose.evaluation.evaluation_run import evaluate_detector, evaluate_pose_pipeline
 
     pipe = PoseEstimationPipeline.from_pretrained(folder)
     assert pipe.detector is not None

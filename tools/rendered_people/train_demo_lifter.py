@@ -21,7 +21,7 @@ import hfpose
 from hfpose.evaluation.metrics import mpjpe
 from hfpose.hub.card_results import CARD_NAME, add_results
 from hfpose.media.files import atomic_path
-from hfpose.pipelines.lifting import TemporalLifter
+from hfpose.pipelines.lifting_stage import TemporalLifter
 from hfpose.pipelines.stage import Stage, load_stage
 from rendered_people.motions import (
     LiftingClips,

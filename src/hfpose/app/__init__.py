@@ -9,6 +9,6 @@ except ModuleNotFoundError as error:
     raise HFPoseError(f"The app needs {error.name}, which is not installed: pip install 'hfpose[app]'.") from error
 
 from hfpose.app.interface import build_app, launch
-from hfpose.app.runs import AppLimits
+from hfpose.app.upload_handling import AppLimits
 
 __all__ = ["AppLimits", "build_app", "launch"]

@@ -13,7 +13,16 @@ import gradio as gr
 import numpy as np
 
 from hfpose.app.example_clip import write_example_clip
-from hfpose.app.runs import MODES, STYLES, AppLimits, Choice, Runner, plot_keypoint, track_rows, without_images
+from hfpose.app.upload_handling import (
+    MODES,
+    STYLES,
+    AppLimits,
+    Choice,
+    Runner,
+    plot_keypoint,
+    track_rows,
+    without_images,
+)
 from hfpose.errors import HFPoseError
 from hfpose.hub.resolve import PACKAGED_SCENES
 from hfpose.results import PoseOutput

@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from transformers import PreTrainedModel
 
-from hfpose.backends.base import Backend, Runner, check_backend
+from hfpose.backends.base_backend import Backend, Runner, check_backend
 from hfpose.backends.extras import is_installed
 from hfpose.backends.onnx_graphs import EXPORTABLE_TYPES
 from hfpose.backends.torch_backend import TorchRunner

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hfpose.backends.base import check_whole
+from hfpose.backends.base_backend import check_whole
 from hfpose.backends.fuse import fold_batch_norms
 from hfpose.backends.onnx_graphs import EXPORTABLE_TYPES, varying_dimensions
 from hfpose.errors import ConfigError

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
-from hfpose.backends.base import MAKING, check_whole
+from hfpose.backends.base_backend import MAKING, check_whole
 from hfpose.backends.extras import require
 from hfpose.backends.graph_files import check_graph_folder
 from hfpose.backends.onnx_cache import cached_graph, compiled_cache
@@ -20,7 +20,7 @@ from hfpose.backends.onnx_graphs import check_exportable
 from hfpose.backends.onnx_sessions import OnnxSession
 from hfpose.backends.openvino_sessions import OpenVinoSession
 from hfpose.errors import ConfigError
-from hfpose.hub.folders import GRAPH_NAME, OPENVINO_NAME
+from hfpose.hub.model_folders import GRAPH_NAME, OPENVINO_NAME
 from hfpose.models.shared.lifting import FlippedLifting
 
 GraphBackend = Literal["onnxruntime", "openvino"]

@@ -21,7 +21,7 @@ from hfpose.backends.onnx_graphs import DEFAULT_OPSET, SessionMaker, exact_copy,
 from hfpose.backends.onnx_sessions import OnnxSession
 from hfpose.errors import ConfigError
 from hfpose.hub.downloads import cache_dir
-from hfpose.hub.folders import GRAPH_NAME
+from hfpose.hub.model_folders import GRAPH_NAME
 
 # Folders of our package whose code decides what is in a file.
 _CODE_FOLDERS = ("backends", "models")

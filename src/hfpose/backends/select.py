@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from hfpose.backends.auto_backend import AutoRunner, default_backend, openvino_dtype
-from hfpose.backends.base import Backend, Runner, check_backend
+from hfpose.backends.base_backend import Backend, Runner, check_backend
 from hfpose.backends.extras import is_installed
 from hfpose.backends.torch_backend import TorchRunner
 from hfpose.errors import ConfigError

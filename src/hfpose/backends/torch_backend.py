@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from hfpose.backends.base import MAKING
+from hfpose.backends.base_backend import MAKING
 from hfpose.backends.fuse import inference_copy
 from hfpose.backends.op_replay import RecordedNetwork
 from hfpose.models.auto import FAMILIES

@@ -11,7 +11,7 @@ from typing import Any
 
 from huggingface_hub.utils import WeakFileLock
 
-from hfpose.checkpoints.conversion import CONFIG_NAME, convert_checkpoint
+from hfpose.checkpoints.convert_checkpoint import CONFIG_NAME, convert_checkpoint
 from hfpose.checkpoints.custom import explained_config, source_from_config
 from hfpose.checkpoints.source import ModelSource
 from hfpose.errors import CheckpointError, ConfigError

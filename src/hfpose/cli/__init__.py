@@ -12,7 +12,7 @@ from typer.core import TyperCommand
 
 from hfpose.cli import (
     app_command,
-    cache,
+    cache_command,
     check_data,
     convert,
     convert_annotations,
@@ -25,7 +25,7 @@ from hfpose.cli import (
     plot,
     predict,
     push,
-    sigmas,
+    sigmas_command,
     train,
 )
 from hfpose.cli.model_command import ModelCommand
@@ -67,7 +67,7 @@ def _add(name: str, function: Callable[..., None], example: str, cls: type[Typer
 _add("predict", predict.predict, "photo.jpg --out-dir out", PredictCommand)
 _add("eval", evaluate.evaluate, "--model human --data val.json --images images", ModelCommand)
 _add("eval-tracking", evaluate_tracking.evaluate_tracking, "--data posetrack.json --results tracks.json")
-_add("sigmas", sigmas.sigmas, "first.json second.json --output sigmas.json")
+_add("sigmas", sigmas_command.sigmas, "first.json second.json --output sigmas.json")
 _add("train", train.train, "--model human --data train.json --images images --output tuned", ModelCommand)
 _add("plot", plot.plot, "out/predictions/clip.json")
 _add("check-data", check_data.check_data, "train.json --images images", ModelCommand)
@@ -77,7 +77,7 @@ _add("models", models.models, "--task pose")
 _add("convert", convert.convert, "human --checkpoint rtmpose-m.pth --output my-rtmpose", ModelCommand)
 _add("export", export.export, "human --output human-onnx", ModelCommand)
 _add("download", download.download, "human", ModelCommand)
-app.add_typer(cache.app, name="cache", epilog="Example: hfpose cache --clean human")
+app.add_typer(cache_command.app, name="cache", epilog="Example: hfpose cache --clean human")
 _add("push", push.push, "human --namespace my-org", ModelCommand)
 _add("push-space", app_command.push_space, "my-org/pose")
 _add("app", app_command.app, "--open", ModelCommand)

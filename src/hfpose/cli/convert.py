@@ -27,7 +27,7 @@ def convert(
         raise typer.BadParameter("give the NAME of a zoo model, or --config with a config file of your own.")
     if task is not None and task not in TASKS:
         raise typer.BadParameter(f"{task!r} is none of {', '.join(TASKS)}.", param_hint="--task")
-    from hfpose.checkpoints.conversion import convert_checkpoint
+    from hfpose.checkpoints.convert_checkpoint import convert_checkpoint
 
     chosen: Task | None = next((known for known in TASKS if known == task), None)
     folder = convert_checkpoint(name, checkpoint, output, config=config, task=chosen, check_hash=check_hash)

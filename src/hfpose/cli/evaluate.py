@@ -14,9 +14,9 @@ import typer
 if TYPE_CHECKING:
     from hfpose.annotations import CocoFile
     from hfpose.evaluation.error_analysis import ErrorAnalysis
+    from hfpose.evaluation.evaluation_run import Evaluation
     from hfpose.evaluation.metrics import Metrics
     from hfpose.evaluation.protocols import Protocol
-    from hfpose.evaluation.runs import Evaluation
     from hfpose.keypoints import KeypointSchema
 
 # As the pipelines have them. Average precision counts every person found, so it is higher with 0.1 and 0.65.
@@ -105,7 +105,7 @@ def evaluate(
         raise typer.BadParameter("--analyze is for keypoints in images, not for h36m.")
     evaluation = analysis = None
     if protocol == "h36m":
-        from hfpose.evaluation.human36m import evaluate_human36m
+        from hfpose.evaluation.mpjpe import evaluate_human36m
 
         if results is None:
             raise typer.BadParameter("the protocol h36m measures --results.")
@@ -169,8 +169,8 @@ def _run_model(
 ) -> tuple[Evaluation, KeypointSchema | None]:  # fmt: skip
     """What a model finds, and the schema of its keypoints, None for a detector."""
     from hfpose.errors import ConfigError
-    from hfpose.evaluation.results import read_results
-    from hfpose.evaluation.runs import evaluate_detector, evaluate_pose_pipeline
+    from hfpose.evaluation.coco_results import read_results
+    from hfpose.evaluation.evaluation_run import evaluate_detector, evaluate_pose_pipeline
     from hfpose.models.shared.devices import default_device
     from hfpose.pipelines import PoseEstimationPipeline, pipeline
     from hfpose.pipelines.stage import load_stage, task_of
@@ -228,8 +228,8 @@ def _measure_results(
 ) -> tuple[Metrics, list[Any], KeypointSchema | None]:
     """The numbers of results, the results that they are of, and the schema of their keypoints, None for boxes."""
     from hfpose.evaluation.coco import evaluate_boxes, read_sigmas, with_sigmas
+    from hfpose.evaluation.coco_results import read_results, usable_results
     from hfpose.evaluation.protocols import measure
-    from hfpose.evaluation.results import read_results, usable_results
     from hfpose.evaluation.scoring import rescore
     from hfpose.media.left_out import LeftOut
 
@@ -321,7 +321,7 @@ def _protocol(
 
 
 def _write(folder: Path, metrics: Metrics, evaluation: Evaluation | None, protocol: str) -> None:
-    from hfpose.evaluation.results import in_parts
+    from hfpose.evaluation.coco_results import in_parts
     from hfpose.media.files import atomic_path
 
     with atomic_path(folder / "metrics.json") as partial:

@@ -10,7 +10,7 @@ import typer
 from hfpose.hub.zoo import TASKS, Task
 
 if TYPE_CHECKING:
-    from hfpose.export.folders import Export
+    from hfpose.export.graph_folders import Export
 
 
 Mode = Literal["dynamic", "static"]  # as in `hfpose.export`, which loads torch
@@ -56,8 +56,8 @@ def export(
         raise typer.BadParameter(f"{int8!r} is none of {', '.join(INT8_MODES)}.", param_hint="--int8")
     from hfpose.backends.onnx_graphs import DEFAULT_OPSET
     from hfpose.errors import ConfigError
-    from hfpose.export.folders import export_folder
-    from hfpose.hub.folders import PIPELINE_INDEX
+    from hfpose.export.graph_folders import export_folder
+    from hfpose.hub.model_folders import PIPELINE_INDEX
     from hfpose.hub.resolve import resolve
     from hfpose.pipelines.stage import load_stage, task_of
 

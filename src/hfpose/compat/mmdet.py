@@ -13,14 +13,14 @@ import numpy as np
 import torch
 
 from hfpose.checkpoints.reference_config import reference_variables
+from hfpose.compat.mmpose.bgr_images import rgb_image, rgb_inputs
 from hfpose.compat.mmpose.configs import ConfigDict
-from hfpose.compat.mmpose.images import rgb_image, rgb_inputs
 from hfpose.compat.mmpose.structures import DataElement, InstanceData
 from hfpose.errors import ConfigError, InputError
 from hfpose.hub.resolve import resolve
 from hfpose.media.sources import open_source
 from hfpose.models.shared.devices import default_device
-from hfpose.pipelines.detection import BoxDetector
+from hfpose.pipelines.detection_stage import BoxDetector
 from hfpose.pipelines.stage import Stage, load_stage
 
 Image = str | Path | np.ndarray

@@ -16,8 +16,8 @@ import numpy as np
 
 from hfpose.annotations import AREA_OF_BOX, CocoFile, annotated_keypoints, finite_numbers, read_json
 from hfpose.errors import ConfigError, HFPoseError
+from hfpose.evaluation.coco_results import Result, usable_results
 from hfpose.evaluation.metrics import Metrics
-from hfpose.evaluation.results import Result, usable_results
 from hfpose.keypoints import KeypointSchema
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import numpy as np
 from hfpose.annotations import CocoFile
 from hfpose.errors import InputError
 from hfpose.evaluation.coco import PrecisionRules, cocoeval, truth_and_found, with_scores, with_sigmas
-from hfpose.evaluation.results import Result, usable_results
+from hfpose.evaluation.coco_results import Result, usable_results
 from hfpose.keypoints import KeypointSchema
 from hfpose.media.left_out import LeftOut
 from hfpose.ops.boxes import pairwise_iou

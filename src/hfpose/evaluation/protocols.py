@@ -15,6 +15,7 @@ import numpy as np
 from hfpose.annotations import CocoFile, PoseInstances, check_keypoints, finite_numbers, pose_instances
 from hfpose.errors import ConfigError
 from hfpose.evaluation.coco import PrecisionRules, evaluate_keypoints
+from hfpose.evaluation.coco_results import WHOLE_BODY_SLICES, Result, usable_results
 from hfpose.evaluation.metrics import (
     NME_KEYPOINTS,
     Metrics,
@@ -26,7 +27,6 @@ from hfpose.evaluation.metrics import (
     nme,
     pck,
 )
-from hfpose.evaluation.results import WHOLE_BODY_SLICES, Result, usable_results
 from hfpose.keypoints import KeypointSchema
 
 PCK_THRESHOLDS = (0.05, 0.2)
@@ -160,7 +160,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
 }
 
 HUMAN36M = "h36m"
-"""The protocol of 3D keypoints, see `hfpose.evaluation.human36m`."""
+"""The protocol of 3D keypoints, see `hfpose.evaluation.mpjpe`."""
 
 
 def get_protocol(name: str) -> Protocol:

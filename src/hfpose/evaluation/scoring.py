@@ -144,7 +144,7 @@ def rescore(
     that around its keypoints.
 
     Args:
-        results: that can be measured, see `hfpose.evaluation.results.usable_results`.
+        results: that can be measured, see `hfpose.evaluation.coco_results.usable_results`.
         sigmas: (K,) of the schema.
         score_mode, nms_mode: see `instance_scores` and `suppress`; None: scores as they are, and no suppression.
     """

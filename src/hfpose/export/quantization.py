@@ -22,7 +22,7 @@ from transformers.utils import ModelOutput
 from hfpose.backends.extras import require
 from hfpose.backends.onnx_sessions import OnnxSession
 from hfpose.errors import ConfigError
-from hfpose.export.samples import Apart, Sample, distance_apart, make_samples
+from hfpose.export.sample_inputs import Apart, Sample, distance_apart, make_samples
 
 Mode = Literal["dynamic", "static"]
 MODES: tuple[Mode, ...] = ("dynamic", "static")

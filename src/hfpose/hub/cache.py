@@ -14,7 +14,7 @@ from huggingface_hub.utils import WeakFileLock
 
 from hfpose.errors import CheckpointError, UnknownModelError
 from hfpose.hub.downloads import cache_dir, downloads_dir, folder_size, graph_dirs, sha256_of
-from hfpose.hub.folders import child_path
+from hfpose.hub.model_folders import child_path
 from hfpose.media.files import atomic_path
 
 _CACHE_FORMAT = 1  # raise it when conversion writes something else than before: older folders are then not used

@@ -36,7 +36,7 @@ from huggingface_hub.utils import validate_repo_id
 from hfpose.errors import CheckpointError, DownloadError, UnknownModelError
 from hfpose.hub.cache import check_unchanged, lock_model, models_dir, record_files, remove_folder
 from hfpose.hub.downloads import cache_dir, download_file, downloads_dir, file_name, sha256_of
-from hfpose.hub.folders import PIPELINE_INDEX, checked_folder, has_config, is_whole
+from hfpose.hub.model_folders import PIPELINE_INDEX, checked_folder, has_config, is_whole
 from hfpose.hub.zoo import TASKS, ModelEntry, Task, find_entry, get_entry, get_main_entry
 
 Converter = Callable[[str, Path, Path], object]

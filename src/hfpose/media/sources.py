@@ -18,8 +18,8 @@ import numpy as np
 from hfpose.errors import InputError
 from hfpose.media.cameras import Capture, read_webcam
 from hfpose.media.files import OUTPUT_MARKER, is_folder, open_to_read
-from hfpose.media.folders import list_images
 from hfpose.media.frames import Frame, ItemKind, MediaItem
+from hfpose.media.image_folders import list_images
 from hfpose.media.images import is_image_path, is_url, load_image, local_path
 from hfpose.media.inputs import plain_input
 from hfpose.media.left_out import LeftOut

@@ -17,13 +17,13 @@ import numpy as np
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema
 from hfpose.media.files import OutputLock, make_folder
-from hfpose.media.formats import CocoWriter, CsvWriter, OpenPoseWriter
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.images import SAVE_SUFFIXES, save_image
 from hfpose.media.json_lists import JsonListFile, write_json_list
 from hfpose.media.motions import MOTION_FORMATS, MotionOptions
 from hfpose.media.parquet import ParquetWriter
 from hfpose.media.per_video import OneFilePerVideo
+from hfpose.media.prediction_formats import CocoWriter, CsvWriter, OpenPoseWriter
 from hfpose.media.sources import Source
 from hfpose.media.tracks import TrackWriter
 from hfpose.media.video_writing import DEFAULT_FPS, VIDEO_SAVE_SUFFIXES, VideoFile

@@ -1,6 +1,6 @@
 """Pipelines: from images to keypoints, by way of a detector, a 2D estimator and, for 3D, a lifter."""
 
-from hfpose.pipelines.base import PosePipeline
+from hfpose.pipelines.base_pipeline import PosePipeline
 from hfpose.pipelines.factory import pipeline
 from hfpose.pipelines.hand_pose_3d import HandPose3DPipeline
 from hfpose.pipelines.pose_estimation import PoseEstimationPipeline

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from hfpose.pipelines.base import PosePipeline, Results
+from hfpose.pipelines.base_pipeline import PosePipeline, Results
 from hfpose.pipelines.identities import follow_people
 from hfpose.pipelines.options import CallOptions, CallOptions3D
 from hfpose.results import PoseOutput

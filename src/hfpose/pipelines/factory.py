@@ -11,23 +11,23 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from hfpose.backends.base import Backend
+from hfpose.backends.base_backend import Backend
 from hfpose.errors import ConfigError
-from hfpose.hub.folders import PIPELINE_INDEX
+from hfpose.hub.model_folders import PIPELINE_INDEX
 from hfpose.hub.modes import Mode, models_for_mode
 from hfpose.hub.resolve import PACKAGED, resolve
 from hfpose.hub.zoo import RENDERED_SCENES, WHOLE_IMAGE, ModelEntry, Task, find_entry, get_entry, list_entries
 from hfpose.keypoints import load_schema, schema_for_config
 from hfpose.models.auto import LIFTER_TYPES
-from hfpose.pipelines.base import PosePipeline
+from hfpose.pipelines.base_pipeline import PosePipeline
 from hfpose.pipelines.device_placement import DeviceMap, Memory, Placement
 from hfpose.pipelines.hand_pose_3d import HandPose3DPipeline
 from hfpose.pipelines.index import read_index
-from hfpose.pipelines.one_stage import is_one_stage
 from hfpose.pipelines.pose_estimation import PoseEstimationPipeline
 from hfpose.pipelines.pose_estimation_3d import PoseEstimation3DPipeline
 from hfpose.pipelines.stage import Stage, load_stage, read_config
 from hfpose.pipelines.whole_body_3d import WholeBody3DPipeline
+from hfpose.pipelines.whole_image_stage import is_one_stage
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hfpose.errors import ConfigError
-from hfpose.hub.folders import PIPELINE_INDEX
+from hfpose.hub.model_folders import PIPELINE_INDEX
 from hfpose.media.files import atomic_path
 
 

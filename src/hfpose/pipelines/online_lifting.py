@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
 from hfpose.errors import InputError
-from hfpose.pipelines.lifting import LiftedPerson, TemporalLifter, smooth_rows
+from hfpose.pipelines.lifting_stage import LiftedPerson, TemporalLifter, smooth_rows
 from hfpose.pipelines.person_clips import LiftedFrame, PersonClip, join_clips
 from hfpose.results import PoseOutput
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hfpose.pipelines.base import PosePipeline, Results
+from hfpose.pipelines.base_pipeline import PosePipeline, Results
 from hfpose.pipelines.identities import follow_people
 from hfpose.pipelines.options import CallOptions
 from hfpose.visualization import draw_poses, draw_poses_and_heatmaps

@@ -14,13 +14,13 @@ import torch
 from transformers import PreTrainedModel
 
 from hfpose.errors import ConfigError
-from hfpose.hub.folders import child_path
+from hfpose.hub.model_folders import child_path
 from hfpose.keypoints import KeypointSchema
 from hfpose.media.focal_length import recorded_focal_length
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.image_spool import ImageSpool
 from hfpose.models.shared.axes import turn_axes
-from hfpose.pipelines.base import PosePipeline, Results
+from hfpose.pipelines.base_pipeline import PosePipeline, Results
 from hfpose.pipelines.identities import (
     PeopleFollower,
     clip_of,
@@ -29,7 +29,7 @@ from hfpose.pipelines.identities import (
     read_clip,
     smooth_outputs,
 )
-from hfpose.pipelines.lifting import TemporalLifter
+from hfpose.pipelines.lifting_stage import TemporalLifter
 from hfpose.pipelines.online_lifting import OnlineLifter
 from hfpose.pipelines.options import CallOptions, LiftingOptions
 from hfpose.pipelines.person_clips import LiftedFrame

@@ -30,17 +30,17 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from hfpose.backends.auto_backend import fastest_dtype
-from hfpose.backends.base import Backend, Runner, check_backend
+from hfpose.backends.base_backend import Backend, Runner, check_backend
 from hfpose.backends.select import make_runner
 from hfpose.checkpoints.custom import MISTAKES
 from hfpose.checkpoints.guard import loading_bounded
 from hfpose.errors import ConfigError, HFPoseError, InputError
-from hfpose.hub.folders import GRAPH_NAME, OPENVINO_NAME, PIPELINE_INDEX
+from hfpose.hub.model_folders import GRAPH_NAME, OPENVINO_NAME, PIPELINE_INDEX
 from hfpose.hub.resolve import resolve
 from hfpose.hub.zoo import Task, find_entry
 from hfpose.models.auto import LIFTER_TYPES, processor_for_transformers
 from hfpose.models.shared.devices import accelerate_hook, existing_device
-from hfpose.models.shared.images import PixelImageProcessor
+from hfpose.models.shared.pixels import PixelImageProcessor
 from hfpose.ops.quiet import without_progress_bars
 
 _AUTO_MODELS: dict[Task, Any] = {

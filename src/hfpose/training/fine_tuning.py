@@ -28,15 +28,15 @@ from hfpose.annotations import (
 )
 from hfpose.errors import ConfigError, HFPoseError, InputError
 from hfpose.evaluation.coco import read_sigmas
+from hfpose.evaluation.evaluation_run import evaluate_detector, evaluate_pose_pipeline
 from hfpose.evaluation.metrics import Metrics
-from hfpose.evaluation.runs import evaluate_detector, evaluate_pose_pipeline
 from hfpose.hub.card_results import add_results
 from hfpose.keypoints import KeypointSchema, schema_for_config
 from hfpose.media.files import atomic_path
 from hfpose.models.shared.losses import heatmap_loss
 from hfpose.pipelines import PoseEstimationPipeline
-from hfpose.pipelines.one_stage import is_one_stage
 from hfpose.pipelines.stage import Stage
+from hfpose.pipelines.whole_image_stage import is_one_stage
 from hfpose.training.augmentation import DetectionAugmentation, InstanceAugmentation, PoseAugmentation
 from hfpose.training.collators import DetectionCollator, InstanceCollator, PoseCollator
 from hfpose.training.data_faults import find_faults
@@ -53,7 +53,7 @@ from hfpose.training.datasets import (
 )
 from hfpose.training.parts import load_part, trained_part
 from hfpose.training.relabeling import with_labels
-from hfpose.training.runs import CHECKPOINTS, TrainingSettings, TrainingSummary, last_checkpoint, train
+from hfpose.training.training_run import CHECKPOINTS, TrainingSettings, TrainingSummary, last_checkpoint, train
 from hfpose.training.validation import BestWeights, comparison, metrics_before
 
 # Standard deviation, in cells, of the targets of transformers' models, whose configuration does not say it.
@@ -422,7 +422,7 @@ def _plain(value: Any) -> Any:
 
 
 def _write_folder(task: FineTuning, plan: _Plan, summary: TrainingSummary) -> None:
-    from hfpose.checkpoints.conversion import save_folder
+    from hfpose.checkpoints.convert_checkpoint import save_folder
     from hfpose.hub.cards import model_card
 
     model = plan.stage.model

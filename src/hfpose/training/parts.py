@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from hfpose.annotations import CocoFile
 from hfpose.errors import ConfigError
-from hfpose.hub.folders import PIPELINE_INDEX
+from hfpose.hub.model_folders import PIPELINE_INDEX
 from hfpose.hub.resolve import resolve
 from hfpose.hub.zoo import Task, find_entry
 from hfpose.pipelines.index import read_index

@@ -18,8 +18,8 @@ from transformers.utils import ModelOutput
 from hfpose.annotations import AREA_OF_BOX, AnnotatedImage, CocoFile
 from hfpose.errors import ConfigError
 from hfpose.evaluation.coco import evaluate_boxes, evaluate_keypoints
+from hfpose.evaluation.coco_results import box_results, keypoint_results
 from hfpose.evaluation.metrics import auc, epe, pck
-from hfpose.evaluation.results import box_results, keypoint_results
 from hfpose.evaluation.scoring import instance_scores
 from hfpose.keypoints import KeypointSchema, schema_for_config
 from hfpose.media.left_out import LeftOut

@@ -76,7 +76,7 @@ class BestWeights(TrainerCallback):
             self.record = json.loads(path.read_text(encoding="utf-8"))
 
     def on_evaluate(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
-        """The model has its averaged weights here, see `hfpose.training.runs`."""
+        """The model has its averaged weights here, see `hfpose.training.training_run`."""
         self.model.eval()
         self.add(state.global_step, dict(self.measure()), state.is_world_process_zero)
         waited = self.record.get("waited", 0)

@@ -1,6 +1,6 @@
 """Drawing: functions that take an image and a result and return a new image."""
 
-from hfpose.visualization.heatmaps import draw_heatmaps, draw_poses_and_heatmaps
+from hfpose.visualization.heatmap_overlay import draw_heatmaps, draw_poses_and_heatmaps
 from hfpose.visualization.interactive import plot_poses_3d
 from hfpose.visualization.panels import Panels
 from hfpose.visualization.plots import plot_tracks

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from golden import Golden
-from hfpose.checkpoints.conversion import build_model
+from hfpose.checkpoints.convert_checkpoint import build_model
 from hfpose.checkpoints.source import ModelSource
 from hfpose.hub.zoo import get_entry
 from hfpose.models.backbones.resnet import ResNetBackboneConfig

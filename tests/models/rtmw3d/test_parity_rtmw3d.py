@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from golden import Golden, relative_error, share_within
-from hfpose.checkpoints.conversion import build_model
+from hfpose.checkpoints.convert_checkpoint import build_model
 from hfpose.checkpoints.source import ModelSource
 from hfpose.errors import InputError
 from hfpose.hub.zoo import get_entry

@@ -12,7 +12,7 @@ from hfpose.models.shared.devices import crop_on_device, to_device
 from hfpose.models.shared.top_down import crop_matrices
 from hfpose.pipelines.options import CallOptions
 from hfpose.pipelines.stage import load_stage
-from hfpose.pipelines.top_down import TopDownEstimator
+from hfpose.pipelines.top_down_stage import TopDownEstimator
 
 CPU = torch.device("cpu")
 BOXES = np.array([[60, 40, 130, 220], [-30.5, -20, 80, 90], [250.25, 150, 330, 260], [10, 10, 12, 13]], np.float32)

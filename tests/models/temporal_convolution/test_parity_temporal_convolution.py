@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from golden import Golden, relative_error
-from hfpose.checkpoints.conversion import build_model
+from hfpose.checkpoints.convert_checkpoint import build_model
 from hfpose.checkpoints.source import ModelSource
 from hfpose.hub.zoo import get_entry, list_entries
 from seedweights import array_for

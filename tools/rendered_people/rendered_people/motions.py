@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hfpose.keypoints import load_schema
 from hfpose.models.motionbert.image_processing_motionbert import MotionBertImageProcessor
-from hfpose.pipelines.lifting import smooth_rows
+from hfpose.pipelines.lifting_stage import smooth_rows
 from hfpose.results import PoseOutput
 from rendered_people.anatomy import Body, rotation
 from rendered_people.camera import camera_rotation, to_joint_frame
@@ -261,7 +261,7 @@ def _lasting(rng: np.random.Generator, shape: tuple[int, ...], duration: float) 
 def encode_clips(
     processor: MotionBertImageProcessor, keypoints: np.ndarray, scores: np.ndarray, boxes: np.ndarray, smoothing: float
 ) -> np.ndarray:
-    """Network inputs (V, L, 17, C) as `hfpose.pipelines.lifting.TemporalLifter` makes them.
+    """Network inputs (V, L, 17, C) as `hfpose.pipelines.lifting_stage.TemporalLifter` makes them.
 
     Args:
         processor: of the lifter.
@@ -333,7 +333,7 @@ class LiftingClips:
         processor: of the lifter.
         views: cameras for each clip.
         levels: least and greatest `PoseNoise.level`.
-        box_smoothing: see `hfpose.pipelines.lifting.TemporalLifter`.
+        box_smoothing: see `hfpose.pipelines.lifting_stage.TemporalLifter`.
     """
 
     processor: MotionBertImageProcessor

@@ -9,7 +9,7 @@ from hfpose.keypoints import load_schema
 from hfpose.models.motionbert.configuration_motionbert import MotionBertConfig
 from hfpose.models.motionbert.image_processing_motionbert import MotionBertImageProcessor
 from hfpose.models.motionbert.modeling_motionbert import MotionBertForPoseLifting
-from hfpose.pipelines.lifting import TemporalLifter
+from hfpose.pipelines.lifting_stage import TemporalLifter
 from hfpose.pipelines.stage import Stage
 from rendered_people import render_scene
 from rendered_people.motions import (

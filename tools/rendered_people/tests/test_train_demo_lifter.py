@@ -16,7 +16,7 @@ import hfpose
 import train_demo_lifter as demo_lifter
 from hfpose.hub import resolve as hub
 from hfpose.ops.boxes import pairwise_iou
-from hfpose.pipelines.lifting import Temporal
+from hfpose.pipelines.lifting_stage import Temporal
 from hfpose.pipelines.stage import Stage, load_stage
 from hfpose.results import PoseOutput
 from hfpose.tracking.tracker import PoseTracker

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from hfpose.compat.mmdet import inference_detector as inference_detector
     from hfpose.compat.mmdet import init_detector as init_detector
     from hfpose.compat.mmpose.aliases import get_model_aliases as get_model_aliases
+    from hfpose.compat.mmpose.bgr_images import imread as imread
     from hfpose.compat.mmpose.configs import adapt_mmdet_pipeline as adapt_mmdet_pipeline
     from hfpose.compat.mmpose.configs import register_all_modules as register_all_modules
-    from hfpose.compat.mmpose.images import imread as imread
+    from hfpose.compat.mmpose.data_samples import nms as nms
+    from hfpose.compat.mmpose.data_samples import split_instances as split_instances
     from hfpose.compat.mmpose.inference import inference_bottomup as inference_bottomup
     from hfpose.compat.mmpose.inference import inference_pose_lifter_model as inference_pose_lifter_model
     from hfpose.compat.mmpose.inference import inference_topdown as inference_topdown
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     from hfpose.compat.mmpose.inferencers import MMPoseInferencer as MMPoseInferencer
     from hfpose.compat.mmpose.inferencers import Pose2DInferencer as Pose2DInferencer
     from hfpose.compat.mmpose.inferencers import Pose3DInferencer as Pose3DInferencer
-    from hfpose.compat.mmpose.samples import nms as nms
-    from hfpose.compat.mmpose.samples import split_instances as split_instances
     from hfpose.compat.mmpose.sequences import collate_pose_sequence as collate_pose_sequence
     from hfpose.compat.mmpose.sequences import collect_multi_frames as collect_multi_frames
     from hfpose.compat.mmpose.sequences import convert_keypoint_definition as convert_keypoint_definition

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from hfpose.compat.mmpose.samples import split_output
+from hfpose.compat.mmpose.data_samples import split_output
 from hfpose.errors import ConfigError, InputError
 from hfpose.media.writers import WriterGroup, open_writers
 from hfpose.visualization import SkeletonStyle, windows

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from hfpose.checkpoints.reference_config import reference_variables
+from hfpose.compat.mmpose.bgr_images import rgb_image
 from hfpose.compat.mmpose.configs import ConfigDict
+from hfpose.compat.mmpose.data_samples import crop_metainfo, pred_instances_of
 from hfpose.compat.mmpose.dataset_meta import dataset_meta_of
-from hfpose.compat.mmpose.images import rgb_image
-from hfpose.compat.mmpose.samples import crop_metainfo, pred_instances_of
 from hfpose.compat.mmpose.sequences import PoseFrames, first, person_clips
 from hfpose.compat.mmpose.structures import InstanceData, PixelData, PoseDataSample
 from hfpose.errors import ConfigError, InputError
@@ -26,10 +26,10 @@ from hfpose.keypoints import schema_for_config
 from hfpose.models.auto import LIFTER_TYPES
 from hfpose.models.shared.devices import default_device
 from hfpose.models.shared.top_down import check_image_boxes
-from hfpose.pipelines.one_stage import OneStageEstimator, is_one_stage
 from hfpose.pipelines.options import CallOptions
 from hfpose.pipelines.stage import Stage, load_stage, task_of
-from hfpose.pipelines.top_down import TopDownEstimator
+from hfpose.pipelines.top_down_stage import TopDownEstimator
+from hfpose.pipelines.whole_image_stage import OneStageEstimator, is_one_stage
 from hfpose.results import PoseOutput
 
 _BATCH_SIZE = 32  # crops at once

@@ -19,10 +19,10 @@ from transformers import PreTrainedModel
 from hfpose.checkpoints.reference_config import reference_variables
 from hfpose.compat.mmdet import DetectionModel, DetInferencer
 from hfpose.compat.mmpose.aliases import SCOPE, check_scope
+from hfpose.compat.mmpose.bgr_images import rgb_inputs
 from hfpose.compat.mmpose.call_options import CallOptions
-from hfpose.compat.mmpose.images import rgb_inputs
+from hfpose.compat.mmpose.data_samples import data_sample_of, reference_name, split_output
 from hfpose.compat.mmpose.inference import PoseModel
-from hfpose.compat.mmpose.samples import data_sample_of, reference_name, split_output
 from hfpose.compat.mmpose.visualizers import PoseLocalVisualizer
 from hfpose.errors import ConfigError, InputError
 from hfpose.hub.zoo import WHOLE_IMAGE

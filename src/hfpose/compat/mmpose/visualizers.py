@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from PIL import ImageColor
 
+from hfpose.compat.mmpose.bgr_images import rgb_image
 from hfpose.compat.mmpose.dataset_meta import dataset_meta_of, schema_of
-from hfpose.compat.mmpose.images import rgb_image
 from hfpose.compat.mmpose.structures import InstanceData, PoseDataSample
 from hfpose.errors import ConfigError, InputError
 from hfpose.keypoints import Color, KeypointSchema, generic_schema

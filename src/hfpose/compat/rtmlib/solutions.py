@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from hfpose.backends.base import BACKENDS, Backend
+from hfpose.backends.base_backend import BACKENDS, Backend
 from hfpose.errors import ConfigError
 from hfpose.hub.modes import Mode, ModePair, models_for_mode
 from hfpose.hub.zoo import WHOLE_IMAGE, Task, list_entries
 from hfpose.ops import boxes as box_operations
 from hfpose.pipelines import WholeBody3DPipeline, pipeline
-from hfpose.pipelines.detection import PIXEL_OFFSET
+from hfpose.pipelines.detection_stage import PIXEL_OFFSET
 from hfpose.results import PoseOutput
 from hfpose.visualization.openpose import to_openpose
 

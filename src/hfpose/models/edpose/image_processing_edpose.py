@@ -12,8 +12,8 @@ from transformers.image_processing_base import BatchFeature
 from transformers.utils import TensorType
 
 from hfpose.models.shared.bottom_up import check_target_sizes
-from hfpose.models.shared.images import ImageLike, PixelImageProcessor, rgb_arrays
 from hfpose.models.shared.one_stage import Instances, OneStageProcessing
+from hfpose.models.shared.pixels import ImageLike, PixelImageProcessor, rgb_arrays
 
 
 class EDPoseImageProcessor(OneStageProcessing, PixelImageProcessor):

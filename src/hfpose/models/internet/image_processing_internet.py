@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers.utils import ModelOutput
 
 from hfpose.models.shared.axes import Axes
-from hfpose.models.shared.images import detached
+from hfpose.models.shared.pixels import detached
 from hfpose.models.shared.top_down import TopDownImageProcessor, check_boxes
 
 # Scores above 1 are read as heatmap values of a model that was trained with peaks of 255.

@@ -281,7 +281,7 @@ class MotionBertForPoseLifting(FlippedLifting, PushWithCard, AnyAttention, PreTr
         if not 0 < keypoints_2d.shape[1] <= config.max_frames:
             raise InputError(
                 f"The clip has {keypoints_2d.shape[1]} frames, but the model takes 1 to {config.max_frames}. "
-                "Cut longer clips into windows, as `hfpose.pipelines.lifting.TemporalLifter` does."
+                "Cut longer clips into windows, as `hfpose.pipelines.lifting_stage.TemporalLifter` does."
             )
 
     def _loss(self, predicted: Tensor, target: Tensor, frame_mask: Tensor | None) -> Tensor:

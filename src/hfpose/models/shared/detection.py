@@ -15,7 +15,7 @@ from transformers.image_processing_base import BatchFeature
 
 from hfpose.errors import InputError
 from hfpose.models.shared.coco_labels import normalized_boxes, object_boxes
-from hfpose.models.shared.images import detached
+from hfpose.models.shared.pixels import detached
 from hfpose.models.shared.whole_images import WholeImageProcessor
 from hfpose.ops.boxes import nms
 

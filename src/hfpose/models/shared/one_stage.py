@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hfpose.models.shared.images import detached
+from hfpose.models.shared.pixels import detached
 
 
 class Instances(NamedTuple):

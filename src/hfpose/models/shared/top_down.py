@@ -18,7 +18,7 @@ from transformers.utils import ModelOutput, TensorType
 from hfpose.errors import InputError
 from hfpose.models.shared.coco_labels import Annotations, annotated_objects, moved, object_boxes, object_keypoints
 from hfpose.models.shared.devices import crop_on_device, enlarges
-from hfpose.models.shared.images import ImageLike, PixelImageProcessor, detached, rgb_arrays
+from hfpose.models.shared.pixels import ImageLike, PixelImageProcessor, detached, rgb_arrays
 
 
 def box_centers_and_scales(boxes: np.ndarray, aspect_ratio: float, padding: float) -> tuple[np.ndarray, np.ndarray]:

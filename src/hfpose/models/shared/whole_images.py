@@ -12,7 +12,7 @@ from transformers.image_processing_base import BatchFeature
 from transformers.utils import TensorType
 
 from hfpose.models.shared.coco_labels import Annotations, annotated_objects
-from hfpose.models.shared.images import ImageLike, PixelImageProcessor, rgb_arrays
+from hfpose.models.shared.pixels import ImageLike, PixelImageProcessor, rgb_arrays
 
 
 class WholeImageProcessor(PixelImageProcessor):

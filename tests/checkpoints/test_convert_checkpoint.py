@@ -12,7 +12,7 @@ import torch
 import hfpose
 from file_server import FileServer
 from golden import FOLDERS, Golden
-from hfpose.checkpoints.conversion import build_model
+from hfpose.checkpoints.convert_checkpoint import build_model
 from hfpose.checkpoints.source import ModelSource
 from hfpose.errors import CheckpointError, DownloadError, UnknownModelError
 from hfpose.hub.zoo import list_entries

@@ -13,7 +13,7 @@ from hfpose.backends.graph_files import read_description
 from hfpose.backends.onnx_graphs import example_inputs
 from hfpose.cli import app
 from hfpose.errors import CheckpointError, ConfigError
-from hfpose.export.folders import export_folder
+from hfpose.export.graph_folders import export_folder
 from small_models import small_model
 
 

@@ -15,9 +15,9 @@ from hfpose.backends.graph_files import DESCRIPTION_NAME, graph_metadata, write_
 from hfpose.backends.onnx_graphs import DEFAULT_OPSET, Difference, export_graph
 from hfpose.errors import ConfigError
 from hfpose.export.detections import export_detections
-from hfpose.export.formats import PROGRAM_NAME, export_openvino, export_program
+from hfpose.export.network_formats import PROGRAM_NAME, export_openvino, export_program
 from hfpose.export.quantization import REPORT_NAME, Mode, QuantizationReport, quantize_graph
-from hfpose.hub.folders import GRAPH_NAME, OPENVINO_NAME
+from hfpose.hub.model_folders import GRAPH_NAME, OPENVINO_NAME
 
 Format = Literal["onnx", "openvino", "torch"]
 FORMATS: tuple[Format, ...] = ("onnx", "openvino", "torch")

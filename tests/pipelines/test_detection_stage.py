@@ -7,7 +7,7 @@ import pytest
 
 import hfpose
 from hfpose.errors import InputError
-from hfpose.pipelines.detection import label_ids
+from hfpose.pipelines.detection_stage import label_ids
 
 CONFIG = hfpose.RTMDetConfig(id2label={0: "person", 1: "Sports Ball", 2: "dog", 3: "dog"})
 

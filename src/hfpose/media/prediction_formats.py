@@ -13,7 +13,7 @@ import numpy as np
 from hfpose.media.files import FolderOfFiles, atomic_path, partial_path
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.json_lists import JsonListFile, read_json_lines
-from hfpose.media.openpose import openpose_json, points_2d
+from hfpose.media.openpose_json import openpose_json, points_2d
 from hfpose.media.per_video import OneFilePerVideo
 from hfpose.results import PoseOutput
 

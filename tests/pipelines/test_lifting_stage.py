@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from golden import Golden
-from hfpose.checkpoints.conversion import build_model
+from hfpose.checkpoints.convert_checkpoint import build_model
 from hfpose.checkpoints.source import ModelSource
 from hfpose.errors import ConfigError, InputError
 from hfpose.hub.zoo import get_entry
@@ -20,7 +20,7 @@ from hfpose.keypoints import load_schema
 from hfpose.models.motionbert.configuration_motionbert import MotionBertConfig
 from hfpose.models.motionbert.image_processing_motionbert import MotionBertImageProcessor
 from hfpose.models.motionbert.modeling_motionbert import MotionBertForPoseLifting
-from hfpose.pipelines.lifting import TemporalLifter
+from hfpose.pipelines.lifting_stage import TemporalLifter
 from hfpose.pipelines.online_lifting import OnlineLifter, stream
 from hfpose.pipelines.person_clips import LiftedFrame
 from hfpose.pipelines.stage import Stage

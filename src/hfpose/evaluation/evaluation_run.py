@@ -15,9 +15,9 @@ import torch
 from hfpose.annotations import AnnotatedImage, CocoFile, PoseInstances, check_keypoints, finite_numbers
 from hfpose.errors import InputError
 from hfpose.evaluation.coco import evaluate_boxes, with_sigmas
+from hfpose.evaluation.coco_results import Result, box_results, keypoint_results
 from hfpose.evaluation.metrics import Metrics
 from hfpose.evaluation.protocols import COCO, Protocol, measure, measured_instances
-from hfpose.evaluation.results import Result, box_results, keypoint_results
 from hfpose.evaluation.scoring import NmsMode, ScoreMode, instance_scores, keypoint_areas, suppress
 from hfpose.keypoints import KeypointSchema
 from hfpose.media.left_out import LeftOut

@@ -9,7 +9,7 @@ import numpy as np
 from hfpose.compat.mmpose.structures import InstanceData, PixelData, PoseDataSample, merge_data_samples
 from hfpose.media.frames import Frame
 from hfpose.ops.boxes import nms as suppress_boxes
-from hfpose.pipelines.detection import PIXEL_OFFSET
+from hfpose.pipelines.detection_stage import PIXEL_OFFSET
 from hfpose.results import PoseOutput, to_plain
 
 

@@ -12,7 +12,7 @@ import hfpose
 from coco_files import people_content, write_json, write_people
 from hfpose.annotations import pose_instances, read_coco
 from hfpose.errors import InputError
-from hfpose.evaluation.runs import evaluate_detector, evaluate_pose_pipeline, matching_categories
+from hfpose.evaluation.evaluation_run import evaluate_detector, evaluate_pose_pipeline, matching_categories
 from hfpose.pipelines.stage import Stage
 
 

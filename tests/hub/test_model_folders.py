@@ -10,7 +10,7 @@ import pytest
 
 from fake_conversion import safetensors_file
 from hfpose.errors import CheckpointError
-from hfpose.hub.folders import checked_folder
+from hfpose.hub.model_folders import checked_folder
 
 CODE = {"AutoBackbone": "evil.M"}
 

@@ -11,9 +11,9 @@ import pytest
 
 from hfpose.errors import InputError
 from hfpose.keypoints import load_schema
-from hfpose.media.formats import CocoWriter, CsvWriter, OpenPoseWriter
 from hfpose.media.frames import Frame, MediaItem
-from hfpose.media.openpose import openpose_json
+from hfpose.media.openpose_json import openpose_json
+from hfpose.media.prediction_formats import CocoWriter, CsvWriter, OpenPoseWriter
 from hfpose.results import PoseOutput
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 import hfpose
 from hfpose.errors import HFPoseError
-from hfpose.training.runs import AVERAGE_NAME, RestingLayers, TrainingSettings, last_checkpoint, train
+from hfpose.training.training_run import AVERAGE_NAME, RestingLayers, TrainingSettings, last_checkpoint, train
 
 SETTINGS = TrainingSettings(
     num_steps=8, batch_size=2, learning_rate=2e-3, num_workers=0, log_steps=2, save_steps=3, use_cpu=True, seed=1

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from hfpose.backends.base import Backend
+from hfpose.backends.base_backend import Backend
 from hfpose.errors import ConfigError, InputError
-from hfpose.hub.folders import child_path
+from hfpose.hub.model_folders import child_path
 from hfpose.hub.resolve import resolve
 from hfpose.hub.zoo import WHOLE_IMAGE
 from hfpose.keypoints import KeypointSchema
@@ -29,14 +29,14 @@ from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.sources import Source, open_source
 from hfpose.models.shared.devices import accelerate_hook
 from hfpose.pipelines.box_following import BoxFollower, is_person_lost
-from hfpose.pipelines.detection import BoxDetector
+from hfpose.pipelines.detection_stage import BoxDetector
 from hfpose.pipelines.device_placement import DeviceMap, Memory, Placement, StagedPipeline
 from hfpose.pipelines.given_boxes import NO_BOXES, ImageBoxes, UsableImage, boxes_per_image, check_frame
 from hfpose.pipelines.index import read_index, write_index
-from hfpose.pipelines.one_stage import OneStageEstimator, is_one_stage
 from hfpose.pipelines.options import CallOptions, call_signature, make_options
 from hfpose.pipelines.stage import Stage, load_stage
-from hfpose.pipelines.top_down import TopDownEstimator
+from hfpose.pipelines.top_down_stage import TopDownEstimator
+from hfpose.pipelines.whole_image_stage import OneStageEstimator, is_one_stage
 from hfpose.results import PoseOutput
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from PIL import Image
 import hfpose
 from hfpose import pipeline
 from hfpose.errors import ConfigError, InputError
-from hfpose.hub.folders import PIPELINE_INDEX
-from hfpose.pipelines.one_stage import OneStageEstimator
+from hfpose.hub.model_folders import PIPELINE_INDEX
 from hfpose.pipelines.options import CallOptions
 from hfpose.pipelines.stage import load_stage
+from hfpose.pipelines.whole_image_stage import OneStageEstimator
 from small_models import small_model
 from small_zoo import find_someone
 
@@ -166,7 +166,7 @@ def test_mmpose_runs_it_as_bottom_up(rtmo):
 def test_average_precision_of_its_own_results_is_perfect(rtmo, tmp_path):
     pytest.importorskip("pycocotools")
     from hfpose.annotations import read_coco
-    from hfpose.evaluation.runs import evaluate_pose_pipeline
+    from hfpose.evaluation.evaluation_run import evaluate_pose_pipeline
 
     pipe = pipeline("pose-estimation", model=rtmo, device="cpu")
     Image.fromarray(image(160, 160)).save(tmp_path / "a.png")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hfpose.models.shared.images import PixelImageProcessor
+from hfpose.models.shared.pixels import PixelImageProcessor
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 16, 24, 3), dtype=np.uint8)
