@@ -150,5 +150,17 @@ def test_names_of_files_say_what_is_in_them():
     assert [name for name, count in counts.items() if count > 1] == []
 
 
+def test_the_library_logs_and_does_not_print():
+    """What a command prints is its result; a library that prints spoils the output of the program that uses it."""
+    printing = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for module, path in FILES.items()
+        if room(module) != "cli"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "sys.stdout.write", "sys.stderr.write")
+    ]
+    assert printing == []
+
+
 def count_lines(path: Path) -> int:
     return len(path.read_text(encoding="utf-8").splitlines())

@@ -95,11 +95,11 @@ def test_nobody_means_the_whole_image(inferencer):
     assert person["bbox_score"] == 1
 
 
-def test_a_bad_image_costs_its_own_result_only(whole_image, noise, tmp_path, capsys):
+def test_a_bad_image_costs_its_own_result_only(whole_image, noise, tmp_path, caplog):
     Image.fromarray(noise()).save(tmp_path / "good.png")
     results = list(whole_image([str(tmp_path / "missing.png"), str(tmp_path / "good.png")], batch_size=2))
     assert [len(people) for people in results[0]["predictions"]] == [0, 1]
-    assert "missing.png" in capsys.readouterr().err
+    assert "missing.png" in caplog.text
     with pytest.raises(InputError, match=r"missing\.png"):
         next(whole_image(str(tmp_path / "missing.png")))
 
@@ -167,11 +167,11 @@ def camera(monkeypatch):
     monkeypatch.setattr(cv2, "VideoCapture", lambda what, *rest: real(what, *rest) if rest else Camera())
 
 
-def test_a_webcam_is_shown_by_default_and_its_loss_is_reported(whole_image, screen, camera, tmp_path, capsys):
+def test_a_webcam_is_shown_by_default_and_its_loss_is_reported(whole_image, screen, camera, tmp_path, caplog):
     results = list(whole_image("webcam:1", out_dir=str(tmp_path), batch_size=4))
     assert [len(result["predictions"]) for result in results] == [1, 1, 1]
     assert len(screen.shown) == 3
-    assert "stopped after 3 frames" in capsys.readouterr().err
+    assert "stopped after 3 frames" in caplog.text
     frames = json.loads((tmp_path / "predictions" / "webcam.json").read_text())
     assert [frame["frame_id"] for frame in frames] == [0, 1, 2]
     assert num_frames(tmp_path / "visualizations" / "webcam.mp4") == 3
@@ -472,7 +472,7 @@ def test_batch_size_batches(whole_image, noise, monkeypatch):
 
 def test_detect_every(tiny_pose, person_detector, write_clip, monkeypatch):
     inferencer = MMPoseInferencer(str(tiny_pose), det_model=str(person_detector), device="cpu")
-    monkeypatch.setattr("hfpose.pipelines.base_pipeline.is_anybody_lost", lambda output: False)  # nobody is in noise
+    monkeypatch.setattr("hfpose.pipelines.base_pipeline.is_person_lost", lambda output: False)  # noise has no people
     looked = []
     detector = type(inferencer.pipeline.detector)
     detect = detector.detections

@@ -85,7 +85,7 @@ def test_only_sound_and_a_cover_is_no_video(tmp_path: Path) -> None:
 
 
 def test_without_an_encoder_for_h264_the_next_best_is_taken_and_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from hfpose.media import video_writing
 
@@ -98,7 +98,7 @@ def test_without_an_encoder_for_h264_the_next_best_is_taken_and_told(
         file.finish()
     finally:
         video_writing._encoder.cache_clear()
-    assert "H.264" in capsys.readouterr().err
+    assert "H.264" in caplog.text
     assert [frame.timestamp for frame in read(tmp_path / "a.mp4")] == pytest.approx([0, 0.5], abs=0.02)
 
 

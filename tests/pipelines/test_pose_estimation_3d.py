@@ -197,10 +197,10 @@ def test_visualization_is_the_image_with_the_skeletons_beside_it(pipe, clip):
     assert one[0].visualization.shape[1] >= width // 2
 
 
-def test_bad_input_among_others(pipe, tmp_path, capsys):
+def test_bad_input_among_others(pipe, tmp_path, caplog):
     outputs = list(pipe([image(), tmp_path / "missing.jpg", image()]))
     assert [output.error is None for output in outputs] == [True, False, True]
-    assert "missing.jpg" in capsys.readouterr().err
+    assert "missing.jpg" in caplog.text
     with pytest.raises(InputError, match=r"missing\.jpg"):
         pipe(tmp_path / "missing.jpg")
 

@@ -75,14 +75,14 @@ def test_without_shuffling_the_order_is_that_of_the_file(people):
     assert [stream._index(position) for position in range(10)] == [*range(8), 0, 1]
 
 
-def test_an_image_that_cannot_be_read_is_told_once_and_replaced_by_the_next(people, tmp_path, capsys):
+def test_an_image_that_cannot_be_read_is_told_once_and_replaced_by_the_next(people, tmp_path, caplog):
     (tmp_path / "1.png").write_bytes(b"no image")
     stream = SampleStream(people, which, 16, shuffle=False)
     items = [stream[position] for position in range(16)]
     assert len(items) == 16
     assert np.array_equal(items[2]["box"], people.instances.boxes[4])  # samples 2 and 3 are of the broken image
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == 1 and "left out of training" in told[0] and "1.png" in told[0]
+    assert len(caplog.messages) == 1
+    assert "Left out of training" in caplog.messages[0] and "1.png" in caplog.messages[0]
 
 
 def test_when_no_image_can_be_read_training_stops_with_an_error(people, tmp_path):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import platform
-import sys
 from functools import lru_cache
 from typing import Any, cast
 
@@ -19,6 +19,8 @@ from hfpose.backends.torch_backend import TorchRunner
 from hfpose.errors import CheckpointError, ConfigError
 from hfpose.models.shared.devices import accelerate_hook
 from hfpose.models.shared.lifting import FlippedLifting
+
+logger = logging.getLogger(__name__)
 
 # Families that keep their accuracy with inner layers in half precision, by the measurement in docs/performance.md.
 HALF_PRECISION_TYPES = frozenset({"rtmpose", "rtmdet"})
@@ -120,7 +122,7 @@ class AutoRunner:
                 dtype = openvino_dtype(self.model, self.inner_dtype)
                 return GraphRunner(self.model, self._image_processor, "openvino", dtype)
             except (CheckpointError, ConfigError) as error:
-                print(f"hfpose: torch runs the {type(self.model).__name__}: {error}", file=sys.stderr)
+                logger.warning("torch runs the %s: %s", type(self.model).__name__, error)
         return TorchRunner(self.model, self.inner_dtype)
 
     def _is_for_openvino(self) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
-import sys
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +22,8 @@ from hfpose.backends.onnx_sessions import OnnxSession
 from hfpose.errors import ConfigError
 from hfpose.hub.downloads import cache_dir
 from hfpose.hub.model_folders import GRAPH_NAME
+
+logger = logging.getLogger(__name__)
 
 # Folders of our package whose code decides what is in a file.
 _CODE_FOLDERS = ("backends", "models")
@@ -58,7 +60,7 @@ def cached_graph(
             for remains in (folder, unfinished):  # damaged, or of a run that was killed
                 shutil.rmtree(remains, ignore_errors=True)
             unfinished.mkdir()
-            print(f"hfpose: writing a graph of the {type(model).__name__} to {folder}, once.", file=sys.stderr)
+            logger.info("Writing a graph of the %s to %s, once.", type(model).__name__, folder)
             try:
                 export_graph(network, image_processor, unfinished / GRAPH_NAME, opset, session)
                 write_description(unfinished, unfinished.iterdir(), graph_metadata(model, image_processor))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -101,6 +103,20 @@ def _options(
         print(_TOUR)
 
 
+@contextmanager
+def _log_on_stderr() -> Iterator[None]:
+    """Lines of the library's log on stderr, as those of the command are."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("hfpose: %(message)s"))
+    logger = logging.getLogger("hfpose")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
 def main() -> None:
     """Entry point: what goes wrong is one line on stderr. Errors that hfpose raises on purpose have the exit code 2, those
     of the system, such as a full disk or a closed pipe, 1.
@@ -108,7 +124,8 @@ def main() -> None:
     stdout = sys.stdout
     try:
         try:
-            app()
+            with _log_on_stderr():
+                app()
         finally:
             if sys.stdout is not stdout:  # typer has put something silent instead of a closed pipe
                 raise BrokenPipeError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import sys
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer, OutputContainer
     from av.packet import Packet
+
+logger = logging.getLogger(__name__)
 
 VIDEO_SAVE_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
 """File name endings that videos are written with."""
@@ -45,7 +47,7 @@ _TIMEOUT = 30.0  # seconds, for the sound of a video behind a URL
 class VideoFile:
     """An MP4 file (or `.mov`, `.mkv`) that is written frame by frame and takes its name when it is finished.
 
-    It is H.264 in `yuv420p`, as all players have it; where the encoder is missing it is MPEG-4, which is told on stderr.
+    It is H.264 in `yuv420p`, as all players have it; where the encoder is missing it is MPEG-4, which is logged.
     Color is halved in resolution, for which an odd width or height is made even by repeating the last column or row.
 
     Args:
@@ -171,7 +173,7 @@ class VideoFile:
 
 @functools.cache
 def _encoder() -> str:
-    """The best encoder that is there; if none makes H.264 this is told, once."""
+    """The best encoder that is there; if none makes H.264 this is logged, once."""
     import av
 
     for name in _ENCODERS:
@@ -179,10 +181,9 @@ def _encoder() -> str:
             av.Codec(name, "w")
             break
     if name == "mpeg4":
-        print(
-            "hfpose: this build of PyAV has no encoder for H.264, so videos are written as MPEG-4, which browsers do not "
-            "play. The wheels of `pip install av` have one.",
-            file=sys.stderr,
+        logger.warning(
+            "This build of PyAV has no encoder for H.264, so videos are written as MPEG-4, which browsers do not play. "
+            "The wheels of `pip install av` have one."
         )
     return name
 
@@ -190,7 +191,7 @@ def _encoder() -> str:
 class _Sound:
     """The sound of a video for a file beside its new images: copied, or encoded as AAC where players do not know it.
 
-    What is wrong with the sound is told on stderr and never ends the video.
+    What is wrong with the sound is logged and never ends the video.
 
     Args:
         source: path or URL of the video.
@@ -261,7 +262,7 @@ class _Sound:
             yield
         except (av.error.FFmpegError, InputError, ValueError) as error:
             self._next = None
-            print(f"hfpose: {self._source}: its sound cannot be taken over (any further): {error}", file=sys.stderr)
+            logger.warning("%s: its sound cannot be taken over (any further): %s", self._source, error)
 
 
 def _shift(container: InputContainer, stream: AudioStream) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -41,6 +41,8 @@ from hfpose.results import PoseOutput
 
 if TYPE_CHECKING:
     from typing import Self
+
+logger = logging.getLogger(__name__)
 
 Results = Generator[tuple[Frame, PoseOutput], None, None]
 
@@ -399,10 +401,10 @@ def _or_whole(images: Sequence[UsableImage], found: Sequence[ImageBoxes]) -> lis
 
 
 def announcing_errors(results: Iterable[tuple[Frame, PoseOutput]]) -> Iterator[PoseOutput]:
-    """The results of several inputs; what is wrong with some of them is told on stderr too."""
+    """The results of several inputs; what is wrong with some of them is logged too."""
     for frame, output in results:
         if output.error is not None:
-            print(f"hfpose: {frame.source or frame.name}: {output.error}", file=sys.stderr)
+            logger.error("%s: %s", frame.source or frame.name, output.error)
         if frame.item.kind == "image" and frame.source is None:
             output.image = frame.image  # else it is read again where it is wanted
         yield output

@@ -6,8 +6,8 @@ random about it. It does not matter how many workers load it, or whether a run w
 
 from __future__ import annotations
 
+import logging
 import signal
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -28,6 +28,8 @@ from hfpose.training.augmentation import (
     fit_image,
     fit_instances,
 )
+
+logger = logging.getLogger(__name__)
 
 # Images in a row that may be unreadable before training stops.
 MAX_UNREADABLE = 20
@@ -203,7 +205,7 @@ class SampleStream(Dataset):
     def _tell(self, message: str) -> None:
         if message not in self._told:
             self._told.add(message)
-            print(f"hfpose: left out of training: {message}", file=sys.stderr)
+            logger.warning("Left out of training: %s", message)
 
 
 @dataclass(frozen=True)

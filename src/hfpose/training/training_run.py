@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset
+from tqdm import tqdm
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
@@ -224,22 +226,27 @@ class ConsoleLog(TrainerCallback):
         if not state.is_world_process_zero:
             return
         if loss is not None:
-            self._print_step(state, logs, loss)
+            self._tell_step(state, logs, loss)
         elif "eval_loss" in (logs or {}):
-            print(f"step {state.global_step:>6}  validation loss {logs['eval_loss']:.4f}", flush=True)
+            _tell(f"step {state.global_step:>6}  validation loss {logs['eval_loss']:.4f}")
 
-    def _print_step(self, state: Any, logs: Mapping[str, float], loss: float) -> None:
+    def _tell_step(self, state: Any, logs: Mapping[str, float], loss: float) -> None:
         step, now = state.global_step, time.monotonic()
         last_step, last_time = self.last or (0, now)
         seconds = (now - last_time) / max(step - last_step, 1)
         self.last = (step, now)
         minutes = (state.max_steps - step) * seconds / 60
         rate = self.batch_size / seconds if seconds > 0 else 0.0
-        print(
+        _tell(
             f"step {step:>6}/{state.max_steps}  loss {loss:.4f}  learning rate {logs['learning_rate']:.2e}  "
-            f"{rate:.1f} samples/s  {minutes:.1f} min left",
-            flush=True,
+            f"{rate:.1f} samples/s  {minutes:.1f} min left"
         )
+
+
+def _tell(line: str) -> None:
+    """A line of progress, above the bars that are shown, as transformers' `Trainer` writes it."""
+    tqdm.write(line)
+    sys.stdout.flush()
 
 
 class _Trainer(Trainer):

@@ -5,6 +5,7 @@ Source: `mmpose.apis.inferencers`; written anew over hfpose's pipelines, readers
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -41,6 +42,8 @@ from hfpose.pipelines.direct_3d import Direct3DPipeline
 from hfpose.results import PoseOutput
 from hfpose.tracking.tracker import PoseTracker
 from hfpose.visualization import Window, draw_heatmaps
+
+logger = logging.getLogger(__name__)
 
 Model = str | Path | PreTrainedModel
 Results = Generator[tuple[Frame, PoseOutput], None, None]
@@ -109,8 +112,7 @@ class BaseInferencer:
 
         Raises:
             TypeError: for an unknown argument.
-            InputError: while results are read, if a single image cannot be used. Among several a bad one has no
-                instances, and what is wrong with it is told on stderr.
+            InputError: while results are read, if a single image cannot be used. Among several it is logged.
         """
         options = {"return_datasamples": return_datasamples, "batch_size": batch_size, "out_dir": out_dir, **kwargs}
         call = CallOptions.parse(options, isinstance(inputs, str) and is_live(inputs))
@@ -442,7 +444,7 @@ def _handle(
             raise InputError(output.error)
         writers.write(frame, output)
         if output.error is not None:
-            print(f"hfpose: {reference_name(frame)}: {output.error}", file=sys.stderr)
+            logger.error("%s: %s", reference_name(frame), output.error)
             if frame.image is None and frame.item.kind != "image":
                 continue  # a video that broke off, not one of its frames
         elif window is not None and output.visualization is not None:
