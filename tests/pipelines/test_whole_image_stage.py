@@ -98,7 +98,7 @@ def test_boxes_are_refused_with_the_reason(folder):
 
 @pytest.mark.parametrize("options", [{"detector": "rtmdet-m"}, {"detector": "whole_image"}, {"detector_labels": [0]}])
 def test_a_detector_is_refused_with_the_reason(rtmo, options):
-    with pytest.raises(ConfigError, match="by itself, so no detector goes before it"):
+    with pytest.raises(ConfigError, match="by itself, so it takes no detector"):
         pipeline("pose-estimation", model=rtmo, device="cpu", **options)
 
 

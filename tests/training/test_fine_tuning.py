@@ -112,7 +112,7 @@ def test_weights_change_and_the_base_model_does_not(task, small_pose):
 def test_other_keypoints_initialize_the_layers_that_depend_on_them_and_say_so(task, tmp_path):
     data = animals(tmp_path / "data")
     messages = run(replace(task, data=data))
-    (message,) = [message for message in messages if "initialized anew" in message]
+    (message,) = [message for message in messages if "newly initialized" in message]
     assert "17 keypoints of 'coco'" in message and "5 of 'unnamed'" in message
     assert "head.keypoint_features.weight, head.keypoint_features.bias" in message
     pipe = hfpose.pipeline("pose-estimation", model=task.output, detector="whole_image", device="cpu")
@@ -126,7 +126,7 @@ def test_as_many_keypoints_of_other_names_are_other_keypoints(task, tmp_path):
     content = people_content(tmp_path / "data")
     content["categories"][0]["keypoints"] = list(hfpose.load_schema("ap10k").keypoint_names)
     messages = run(replace(task, data=write_json(tmp_path / "data/animals.json", content)))
-    assert any("17 of 'ap10k': initialized anew" in message for message in messages)
+    assert any("17 of 'ap10k': newly initialized" in message for message in messages)
 
 
 def test_a_schema_can_be_given_where_the_data_name_none(task, tmp_path):
@@ -172,7 +172,7 @@ def test_detectors_learn_boxes_and_are_measured(task, small_detector, tmp_path):
     content["annotations"].append({"id": 1, "image_id": 1, "category_id": 7, "bbox": [1, 2, 30, 40]})
     data = write_json(tmp_path / "data/both.json", content)
     messages = run(replace(task, model=str(small_detector), data=data, validation_data=data))
-    assert not any("initialized anew" in message for message in messages)
+    assert not any("newly initialized" in message for message in messages)
     assert messages[-1].startswith("On both.json, detection: AP ")
     trained = hfpose.RTMDetForObjectDetection.from_pretrained(task.output)
     assert trained.config.id2label == {0: "chair", 1: "person"}
@@ -180,8 +180,8 @@ def test_detectors_learn_boxes_and_are_measured(task, small_detector, tmp_path):
 
 def test_a_detector_for_other_classes_gets_new_class_layers(task, small_detector):
     messages = run(replace(task, model=str(small_detector)))
-    (message,) = [message for message in messages if "initialized anew" in message]
-    assert message.startswith("The detector knows chair, person, the data have person: initialized anew head.class_")
+    (message,) = [message for message in messages if "newly initialized" in message]
+    assert message.startswith("The detector knows chair, person, the data have person: newly initialized head.class_")
     assert "box_predictions" not in message
     assert hfpose.RTMDetForObjectDetection.from_pretrained(task.output).config.id2label == {0: "person"}
 

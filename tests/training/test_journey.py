@@ -115,7 +115,7 @@ def test_own_keypoints_from_images_to_predictions(tmp_path):
     assert running.wait() == 130
     told = "".join(first)
     assert "2 flip pairs: griff_links and griff_rechts, fuss_links and fuss_rechts" in told
-    assert "initialized anew" in told and "To go on, run the same command again." in told
+    assert "newly initialized" in told and "To go on, run the same command again." in told
 
     resumed = hfpose(*options)
     assert re.search(r"Going on from .*checkpoint-15\d", resumed)

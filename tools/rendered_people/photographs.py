@@ -133,7 +133,7 @@ def count_keypoints(photograph: Photograph, keypoints: np.ndarray) -> tuple[int,
 def main(
     folder: Annotated[Path, typer.Argument(help=f"Photographs and {ANNOTATIONS}.")],
     model: Annotated[str, typer.Option(help="The pipeline: a name, a repository or a folder.")] = "demo",
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Least score of a box.")] = 0.3,
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Minimum score of a box.")] = 0.3,
     nms_threshold: Annotated[float, typer.Option(min=0, max=1, help="IoU that two boxes may have.")] = 0.3,
 ) -> None:
     """Measure a pipeline on annotated photographs."""

@@ -23,7 +23,7 @@ def pre_labels(
     Args:
         outputs: image file -> what was found in it, with boxes and keypoints in two dimensions.
         schema: of the keypoints.
-        keypoint_threshold: least score of a keypoint that is labeled, as a visible one.
+        keypoint_threshold: minimum score of a keypoint that is labeled, as a visible one.
         path: where the annotations will be, for messages.
 
     Raises:

@@ -31,7 +31,7 @@ STYLES: dict[str, dict[str, Any]] = {
     "ControlNet": {"skeleton_style": "openpose", "black_background": True},
 }
 
-# Pipelines that are kept in memory; another one takes the place of the one that was used least lately.
+# Pipelines that are kept in memory; another one takes the place of the one that was least recently used.
 KEPT_PIPELINES = 2
 BATCH_SIZE = 4
 

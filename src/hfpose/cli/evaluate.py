@@ -63,7 +63,7 @@ def evaluate(
     flip_test: Annotated[bool, typer.Option(help="Average over flipped crops, for twice the cost.")] = False,
     box_threshold: Annotated[
         float | None,
-        typer.Option(help=f"Least score of a box. Default: {BOX_THRESHOLD}; 0 with --boxes; RTMO etc. their own."),
+        typer.Option(help=f"Minimum score of a box. Default: {BOX_THRESHOLD}; 0 with --boxes; RTMO etc. their own."),
     ] = None,
     nms_threshold: Annotated[
         float | None,

@@ -36,7 +36,7 @@ def plot(
     schema: Annotated[
         str | None, typer.Option(help="Name of the keypoint schema. Default: by the number of keypoints.")
     ] = None,
-    kpt_thr: Annotated[float, typer.Option(help="Least score of a keypoint.")] = 0.3,
+    kpt_thr: Annotated[float, typer.Option(help="Minimum score of a keypoint.")] = 0.3,
 ) -> None:
     """Draw who is there when, keypoints and their scores over time, and joint angles."""
     from hfpose.errors import InputError

@@ -132,7 +132,7 @@ def predict(
     show_alias: Annotated[
         bool, typer.Option("--show-alias", help="List the aliases of models and stop.", rich_help_panel=_MODELS)
     ] = False,
-    bbox_thr: Annotated[float, _option(_FINDING, "Least score of a box.")] = 0.3,
+    bbox_thr: Annotated[float, _option(_FINDING, "Minimum score of a box.")] = 0.3,
     nms_thr: Annotated[
         float | None,
         _option(
@@ -276,7 +276,7 @@ def predict(
             "--show-progress", help="Show a progress bar even where stderr is no terminal.", rich_help_panel=_OUTPUT
         ),
     ] = False,
-    kpt_thr: Annotated[float, _option(_DRAWING, "Least score of a keypoint that is drawn.")] = 0.3,
+    kpt_thr: Annotated[float, _option(_DRAWING, "Minimum score of a keypoint that is drawn.")] = 0.3,
     draw_bbox: Annotated[bool, _option(_DRAWING, "Draw the boxes too.")] = False,
     draw_heatmap: Annotated[bool, _option(_DRAWING, "2D: draw the heatmaps below the poses.")] = False,
     radius: Annotated[

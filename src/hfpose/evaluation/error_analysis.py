@@ -35,7 +35,7 @@ MENDABLE = ("miss", "swap", "inversion", "jitter", "score", "false positive", "f
 # Similarity of a keypoint to the place it is compared with: right from the first on, near it from the second on.
 GOOD_SIMILARITY, NEAR_SIMILARITY = 0.85, 0.5
 
-# Least OKS at which a result is taken for an annotated instance.
+# Minimum OKS at which a result is taken for an annotated instance.
 MATCH_OKS = 0.1
 
 # Boxes that overlap by this IoU count as overlapping.

@@ -119,9 +119,9 @@ def evaluate_pose_pipeline(
         schema: of the keypoints, where its sigmas are others than the pipeline's.
         score_mode, nms_mode: see `instance_scores` and `suppress`. Default: `"bbox_keypoint"` and `"oks"`; models that
             find instances by themselves have scores of their own, which are kept, and no suppression.
-        box_threshold: least score of a box. Default: 0.3 for a detector's, as in the pipeline; all of a list's, as in
+        box_threshold: minimum score of a box. Default: 0.3 for a detector's, as in the pipeline; all of a list's, as in
             papers. A model that finds people without a detector has its own.
-        nms_threshold: of two detected boxes whose IoU is more than this the worse one goes; default as for
+        nms_threshold: of two detected boxes with a greater IoU the one with the lower score is removed; default as for
             `box_threshold`.
         flip_test: average over flipped crops.
         batch_size, pose_batch_size: images and crops at once, as for a call of the pipeline.

@@ -17,7 +17,7 @@ from hfpose.evaluation.protocols import HEAD_SHARE, SCALE_UNIT
 from hfpose.keypoints import load_schema
 from hfpose.media.left_out import LeftOut
 
-# Of the size of a person: so far a region is moved down, lest it cuts off limbs.
+# Of the size of a person: how far a region is moved down, so that it does not cut off limbs.
 _DOWN = 15.0 / SCALE_UNIT
 
 

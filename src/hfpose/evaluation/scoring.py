@@ -95,13 +95,13 @@ def oks_nms(
     sigmas: Sequence[float],
     threshold: float = OKS_NMS_THRESHOLD,
 ) -> np.ndarray:
-    """Indices of the instances that stay, best first, when of two similar ones the worse goes.
+    """Indices of the instances that stay, best first, when of two similar ones the one with the lower score is removed.
 
     Args:
         keypoints: (N, K, 2).
         areas, scores: (N,).
         sigmas: (K,) of the schema.
-        threshold: an instance goes when it is more similar than this to a better one.
+        threshold: an instance more similar than this to a better one is removed.
     """
     similarity = object_keypoint_similarity(keypoints, keypoints, areas, areas, sigmas)
     remaining = np.argsort(-scores, kind="stable")

@@ -75,7 +75,7 @@ def quantize_graph(
 ) -> QuantizationReport:
     """Write a network with weights of 8 bits, and measure what it finds otherwise.
 
-    Dynamic: matrix products alone, whose inputs are scaled anew at each run; for transformers. Static: convolutions that
+    Dynamic: matrix products alone, whose inputs are rescaled at each run; for transformers. Static: convolutions that
     are wide enough to become faster, with scales of inputs that are found out beforehand; for convolutional networks.
 
     Args:

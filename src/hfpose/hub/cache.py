@@ -121,7 +121,7 @@ def check_unchanged(folder: Path) -> None:
     if changed:
         raise CheckpointError(
             f"{folder} is not what was converted: changed or damaged since then {_are(changed)}. It was not loaded. "
-            f"`hfpose cache --clean {folder.name}` deletes it, and its next use converts it anew; a model that was changed "
+            f"`hfpose cache --clean {folder.name}` deletes it, and its next use converts it again; a model that was changed "
             "on purpose belongs into a folder of its own."
         )
     if changed is not None:

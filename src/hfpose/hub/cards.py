@@ -75,7 +75,7 @@ _LIMITS = {
         "Made to find keypoints of {subject} in a box that a detector or you provide. Without a good box there is no "
         "good pose."
     ),
-    "one_stage": "Made to find {subject} and their keypoints in whole images by itself: no detector goes before it.",
+    "one_stage": "Made to find {subject} and their keypoints in whole images by itself: it needs no detector.",
     "detector": "Made to find {subject} in images, as the first stage before a pose model or alone.",
     "lifter": (
         "Made to turn 2D keypoints of one person over time into 3D. Positions are relative to the hips; where a person "

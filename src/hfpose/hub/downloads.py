@@ -101,7 +101,7 @@ def download_file(
     Args:
         url: http or https address.
         target: file to write; its folder is made.
-        sha256_prefix: how the SHA-256 of the file begins (hex). A `target` that begins otherwise is fetched anew.
+        sha256_prefix: how the SHA-256 of the file begins (hex). A `target` that begins otherwise is downloaded again.
         attempts: how many attempts in a row may fail without bringing the file further.
         backoff: seconds to wait after the first failure, doubled after each further one, up to a minute. A
             ``Retry-After`` of the host goes first.

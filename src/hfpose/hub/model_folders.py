@@ -70,7 +70,7 @@ def checked_folder(folder: Path) -> Path:
     for path in weights:
         if (error := _weights_error(path)) is not None:
             raise CheckpointError(
-                f"{path} is cut off or damaged, or no safetensors file: {error}. Fetch or write it anew."
+                f"{path} is cut off or damaged, or no safetensors file: {error}. Download or write it again."
             )
     return folder
 

@@ -67,7 +67,7 @@ class PackagedModel:
     """A model or pipeline that comes with hfpose and needs no network."""
 
     folder: Path
-    default_pose: str | None = None  # of a lifter: the name of the 2D model or pipeline that goes before it
+    default_pose: str | None = None  # of a lifter: the name of the 2D model or pipeline before it
 
 
 _PACKAGED_FOLDER = Path(__file__).parents[1] / "data"

@@ -81,9 +81,9 @@ class ModelEntry:
         input_size: (width, height) of the network's input in pixels; None where it takes keypoints.
         schema: name of the keypoint schema; None for detectors.
         labels: what a detector tells apart, in the order of its category ids.
-        default_detector: zoo name of the detector that goes before, "whole_image", or None where none is needed.
+        default_detector: zoo name of its detector, "whole_image", or None where none is needed.
         detector_labels: category ids of the default detector to keep.
-        default_pose: zoo name of the 2D model that goes before a lifter.
+        default_pose: zoo name of the 2D model before a lifter.
         checkpoint_url: where the reference project publishes the weights.
         sha256_prefix: how the SHA-256 of that file begins (hex); None where it was not published.
         training_data: names of the data sets that the weights were trained on.

@@ -38,7 +38,7 @@ _ENCODERS = {
 
 _FORMATS = {".mkv": "matroska", ".mov": "mov"}
 _TIME_BASE = Fraction(1, 90_000)
-# Sound that players expect in an MP4 file; other is encoded anew.
+# Sound that players expect in an MP4 file; other is re-encoded.
 _COPIED_SOUND = ("aac", "mp3", "ac3", "eac3", "alac", "opus", "flac")
 _AAC_RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000)
 _TIMEOUT = 30.0  # seconds, for the sound of a video behind a URL

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def cheapest_pairs(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of rows and columns with the least sum of costs, none of them in two pairs.
+    """Pairs of rows and columns with the smallest sum of costs, none of them in two pairs.
 
     The Hungarian algorithm with potentials, O(n^2 m): one row after the other is paired along the cheapest chain of
     exchanges (Jonker and Volgenant, 1987).

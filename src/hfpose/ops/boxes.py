@@ -41,7 +41,7 @@ def nms(
     Args:
         boxes: (N, 4).
         scores: (N,).
-        iou_threshold: a box goes when its IoU with a better one is more than this.
+        iou_threshold: a box whose IoU with a better one is greater is removed.
         labels: (N,) class of each box, None for a single class.
         max_detections: stop after this many.
         offset: see `pairwise_iou`.

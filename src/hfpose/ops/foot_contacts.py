@@ -48,7 +48,7 @@ def _standing(feet: np.ndarray, shift: np.ndarray, times: np.ndarray, speed: flo
 
 
 def _solve_shift(feet: np.ndarray, standing: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """The shift (T, 2) for feet (T, F, 3) that stand (T - 1, F), with the least sum of squares over their uncertainty."""
+    """The shift (T, 2) for feet (T, F, 3) that stand (T - 1, F), with the smallest sum of squares over their uncertainty."""
     moved = np.nan_to_num(np.diff(feet[..., :2], axis=0))
     weights = standing[..., None] / (_STANCE_SPEED**2 * steps[:, None])
     coupling = weights.sum(1) + 1 / (_OWN_SPEED**2 * steps)  # (T - 1, 1) of two frames

@@ -105,7 +105,7 @@ class PosePipeline(StagedPipeline):
         self.estimator = OneStageEstimator(model) if is_one_stage(model) else TopDownEstimator(model)
         if detector is not None and self.is_one_stage:
             raise ConfigError(
-                f"The {type(model.model).__name__} finds people in whole images by itself, so no detector goes before it. "
+                f"The {type(model.model).__name__} finds people in whole images by itself, so it takes no detector. "
                 "Leave `detector` out."
             )
         self.whole_image = detector == WHOLE_IMAGE

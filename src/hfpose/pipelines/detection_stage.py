@@ -43,8 +43,8 @@ class BoxDetector:
 
         Args:
             images: RGB images (H, W, 3), uint8.
-            box_threshold: least score.
-            nms_threshold: of two boxes whose IoU is more than this the worse one goes, whatever their classes.
+            box_threshold: minimum score.
+            nms_threshold: of two boxes with a greater IoU the one with the lower score is removed, whatever their classes.
 
         Returns:
             For each image boxes (N, 4) x1, y1, x2, y2 in pixels and scores (N,), best first.

@@ -1,4 +1,4 @@
-"""Where the stages of a pipeline run: on devices with memory to spare, spread over several, or by turns on one.
+"""Where the stages of a pipeline run: on devices with memory to spare, spread over several, or in turns on one.
 
 Stages are placed whole where they fit. One that fits nowhere is split between its layers by accelerate, over what is left
 of the accelerators, then the CPU's memory, then the disk; weights that are not on an accelerator come to it layer by layer.
@@ -198,7 +198,7 @@ class Placement:
 
     def __post_init__(self) -> None:
         if self.device_map is None and (self.max_memory is not None or self.offload_folder is not None):
-            raise InputError("max_memory and offload_folder need device_map='auto' or 'balanced', which goes by them.")
+            raise InputError("max_memory and offload_folder need device_map='auto' or 'balanced', which uses them.")
         if self.device_map is not None and self.device is not None:
             raise InputError(f"Give device={self.device!r} for one device for everything, or device_map, not both.")
 

@@ -89,7 +89,7 @@ def pipeline(
             RTMO find people by themselves and take none.
         detector_labels: ids or names of the detector's classes to keep. Default: those that the model is made for
             (people, hands, animals, ...) where the detector knows them, else all.
-        pose: the 2D model before a lifter; default: the one that goes with it.
+        pose: the 2D model before a lifter; default: the one made for it.
         lifter: the lifter after a 2D model; default: `model` if it is one, else `"human3d"`.
         weights: path or URL of a checkpoint of the reference to use with `model`, which is then a zoo name or the path
             of a config file. It is converted once and kept in the cache.
@@ -213,7 +213,7 @@ class _Chosen:
 
     place: Path | PreTrainedModel
     entry: ModelEntry | None
-    default_pose: str | None = None  # of a lifter: what goes before it
+    default_pose: str | None = None  # of a lifter: the model before it
     model_kwargs: Mapping[str, Any] | None = None  # for `from_pretrained`
 
     @property
@@ -297,7 +297,7 @@ class _Loader:
         saved = self.saved(chosen)
         if not isinstance(saved, PoseEstimationPipeline):
             raise ConfigError(
-                f"{chosen.place} holds a {type(saved).__name__}; before a lifter goes a 2D model or pipeline."
+                f"{chosen.place} holds a {type(saved).__name__}; before a lifter comes a 2D model or pipeline."
             )
         return self.with_detector(saved, wanted)
 
@@ -333,10 +333,10 @@ class _Loader:
     def detector(
         self, entry: ModelEntry | None, pose: Stage, wanted: _Detector
     ) -> tuple[Stage | str | None, Iterable[int | str] | None]:
-        """The detector that is wanted or that goes with a pose model, and which of its classes to keep."""
+        """The detector that is wanted or the default of a pose model, and which of its classes to keep."""
         if is_one_stage(pose):
             _refuse(
-                f"the {type(pose.model).__name__} finds people in whole images by itself, so no detector goes before it",
+                f"the {type(pose.model).__name__} finds people in whole images by itself, so it takes no detector",
                 detector=wanted.model,
                 detector_labels=wanted.labels,
                 detector_weights=wanted.weights,

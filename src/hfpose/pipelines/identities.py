@@ -24,7 +24,7 @@ DEFAULT_FRAME_RATE = 30.0
 def follow_people(
     results: Iterable[tuple[Frame, PoseOutput]], options: CallOptions
 ) -> Generator[tuple[Frame, PoseOutput], None, None]:
-    """The results with identities, only the chosen people, and smoothed keypoints; each video begins anew."""
+    """The results with identities, only the chosen people, and smoothed keypoints; each video starts afresh."""
     live: dict[MediaItem | None, _PeopleByFrame] = {}
     for item, group in groupby(results, key=lambda pair: clip_of(pair[0], options)):
         if options.waits_for_clip(item):

@@ -34,5 +34,5 @@ def read_index(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ConfigError(f"{path} is not valid JSON: {error}.") from error
     if not isinstance(index, dict) or not isinstance(index.get("pose"), str):
-        raise ConfigError(f"{path} does not name its pose model; write the folder anew with `save_pretrained`.")
+        raise ConfigError(f"{path} does not name its pose model; write the folder again with `save_pretrained`.")
     return index

@@ -39,7 +39,7 @@ class OnlineLifter:
     """3D poses of a stream, each frame from those before it and a few after it.
 
     Frames are lifted `stride` at a time. A transformer keeps what it has seen of the frames that are lifted, and looks at
-    them anew only when its window is full, so that a frame costs about as much as in a clip.
+    them again only when its window is full, so that a frame costs about as much as in a clip.
 
     Memory stays the same however long the stream is: at most a window of frames for each person who was seen in the
     last frames.
@@ -143,7 +143,7 @@ class OnlineLifter:
 
     @torch.inference_mode()
     def _run_new(self, track: _Track, number: int) -> tuple[int, Tensor]:
-        """The first frame of those that the network has not seen, or sees anew, and its outputs (L, K, 3) from there on."""
+        """The first frame of those that the network has not seen, or sees again, and its outputs (L, K, 3) from there on."""
         stage, end = self.lifter.stage, track.clip.end
         start = track.done
         if track.cache is None or end - track.first > self.lifter.window:

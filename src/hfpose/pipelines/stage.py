@@ -248,9 +248,9 @@ def load_stage(
             loaded from a folder or repository.
         device: where to put the model; None leaves a model object where it is. With `backend="openvino"` also `"gpu"`,
             `"gpu.1"` or `"npu"`, devices of OpenVINO that torch need not know.
-        dtype: floating point type of the weights; None takes float32, or leaves a model object as it is. `"auto"` is
+        dtype: floating point type of the weights; None takes float32, or does not change a model object. `"auto"` is
             for families that lose no accuracy what the device computes natively and fastest, as the type of all between
-            the first layer and the head; weights are float32. It leaves a model object as it is.
+            the first layer and the head; weights are float32. It does not change a model object.
         backend: what computes the outputs: `"auto"` for the fastest that is installed, `"torch"`, `"compile"` for torch.compile, `"onnxruntime"` or `"openvino"`, which
             also take the folders that `hfpose export` writes.
         revision: branch, tag or commit of a hub repository.

@@ -18,7 +18,7 @@ from hfpose.pipelines.stage import Stage
 
 
 def is_one_stage(stage: Stage) -> bool:
-    """Whether a model finds instances in whole images, so that no detector goes before it."""
+    """Whether a model finds instances in whole images, so that it needs no detector."""
     return bool(getattr(stage.image_processor, "is_one_stage", False))
 
 

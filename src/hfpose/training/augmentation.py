@@ -37,7 +37,7 @@ class PixelAugmentation:
         hue, saturation, value: greatest change of each, in steps of OpenCV's HSV (hue to 180, the others to 255).
         blur_probability: of a box blur, and again of a median blur.
         cutout_probability: of a black rectangle.
-        cutout_range: smallest and greatest side of it, relative to the image's.
+        cutout_range: minimum and maximum side of it, relative to the image's.
     """
 
     hue: float = 5.0
@@ -55,7 +55,7 @@ class PoseAugmentation:
     Args:
         flip_probability: of the flipped image, with left and right keypoints swapped.
         half_body_probability: of a crop around the upper or the lower body alone, where enough keypoints are labeled.
-        scale_range: smallest and greatest factor on the size of the region.
+        scale_range: minimum and maximum factor on the size of the region.
         shift: greatest shift relative to the padded box.
         shift_probability: of a shift.
         rotation: greatest rotation in degrees.
@@ -89,7 +89,7 @@ class DetectionAugmentation:
 
     Args:
         flip_probability: of the flipped image.
-        scale_range: smallest and greatest factor on the size at which the image just fits; what reaches out is
+        scale_range: minimum and maximum factor on the size at which the image just fits; what reaches out is
             cropped, what is missing padded.
         pixels: changes of the pixels.
     """
@@ -105,7 +105,7 @@ class InstanceAugmentation:
 
     Args:
         flip_probability: of the flipped image, with left and right keypoints swapped.
-        scale_range: smallest and greatest factor on the size at which the image just fits.
+        scale_range: minimum and maximum factor on the size at which the image just fits.
         shift: greatest shift relative to the network input.
         rotation: greatest rotation in degrees.
         pixels: changes of the pixels.

@@ -299,7 +299,7 @@ def _with_schema(stage: Stage, own: KeypointSchema, schema: KeypointSchema, seed
     model, layers = with_labels(stage.model, schema.keypoint_names, seed, keypoint_schema=schema.to_dict())
     message = (
         f"The model finds the {own.num_keypoints} keypoints of {own.name!r}, the data have the {schema.num_keypoints} of "
-        f"{schema.name!r}: initialized anew {', '.join(layers)}."
+        f"{schema.name!r}: newly initialized {', '.join(layers)}."
     )
     return Stage(model, stage.image_processor), [message]
 
@@ -340,7 +340,7 @@ def _plan_detector(task: FineTuning, coco: CocoFile, validation: CocoFile | None
         model, layers = with_labels(stage.model, labels, task.seed)
         stage = Stage(model, stage.image_processor)
         messages.append(
-            f"The detector knows {_listed(own)}, the data have {_listed(labels)}: initialized anew {', '.join(layers)}."
+            f"The detector knows {_listed(own)}, the data have {_listed(labels)}: newly initialized {', '.join(layers)}."
         )
     processor = stage.image_processor
     images = AnnotatedImages(image_boxes(coco, _class_indices(coco, labels)))

@@ -47,7 +47,7 @@ def pose_metrics(
         image_processor: of the model.
         rows: the evaluation data, in whose images everything is measured then. None: in the crops, each of which is an
             image with one instance, whose box is the crop without its padding; then pass
-            `TrainingArguments(label_names=["labels", "keypoint_weights"])`, lest keypoints count that are not labeled.
+            `TrainingArguments(label_names=["labels", "keypoint_weights"])`, so that unlabeled keypoints do not count.
         schema: of the keypoints, for their sigmas. None: that of `rows`, or the usual one of so many keypoints.
     """
 

@@ -25,9 +25,9 @@ class CallOptions:
         draw_bbox: draw the boxes too.
         draw_heatmap: draw the heatmaps below the poses (2D).
         radius, thickness: of keypoints and links, in pixels.
-        kpt_thr: least score of a keypoint that is drawn.
-        bbox_thr: least score of a box.
-        nms_thr: of two boxes whose IoU is more than this the worse one goes.
+        kpt_thr: minimum score of a keypoint that is drawn.
+        bbox_thr: minimum score of a box.
+        nms_thr: of two boxes with a greater IoU the one with the lower score is removed.
         pose_based_nms: leave out people whose keypoints lie on those of a person with a higher score (2D).
         bboxes: boxes to use instead of the detector: for each image x1, y1, x2, y2 in pixels, or with a score as fifth.
         black_background: draw on black instead of the image (2D).

@@ -150,7 +150,7 @@ class PoseLocalVisualizer:
             show: show the image in a window.
             wait_time: seconds to show it; 0 waits for a key.
             out_file: where to save the image. Default: with a `save_dir`, `vis_data/vis_image/{name}_{step}.png` below it.
-            kpt_thr: least score of a keypoint that is drawn.
+            kpt_thr: minimum score of a keypoint that is drawn.
             step: number of the image.
 
         Returns:
@@ -353,7 +353,7 @@ def visualize(
         show_kpt_idx: write the index beside each keypoint.
         skeleton_style: "mmpose" or "openpose".
         show: show the image in a window until a key is pressed.
-        kpt_thr: least score of a keypoint that is drawn.
+        kpt_thr: minimum score of a keypoint that is drawn.
 
     Returns:
         RGB image (H, W, 3).

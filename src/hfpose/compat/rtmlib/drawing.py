@@ -38,7 +38,7 @@ def draw_skeleton(
             133 for whole bodies; in OpenPose's order 18 or 134, and 17 for animals.
         scores: (N, K) or (K,).
         openpose_skeleton: whether the keypoints are in OpenPose's order.
-        kpt_thr: least score of a keypoint that is drawn.
+        kpt_thr: minimum score of a keypoint that is drawn.
         radius: of keypoints, in pixels.
         line_width: of links, in pixels.
         to_openpose: another name of `openpose_skeleton`, as rtmlib's first example has it.

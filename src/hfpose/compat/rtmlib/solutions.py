@@ -27,7 +27,7 @@ _OTHER_BACKENDS = ("opencv", "openvino")
 _ONNX_SUFFIXES = (".onnx", ".zip")
 _DETECTORS, _POSE_MODELS = ("YOLOX", "RTMDet"), ("RTMPose", "ViTPose", "RTMO", "RTMPose3d")
 
-# Least score of a box, before a pose model and of one that finds people itself, and greatest IoU of two boxes.
+# Minimum score of a box, before a pose model and of one that finds people itself, and greatest IoU of two boxes.
 _BOX_THRESHOLD, _ONE_STAGE_THRESHOLD, _NMS_THRESHOLD = 0.3, 0.7, 0.45
 
 

@@ -17,7 +17,7 @@ class CIDImageProcessor(BottomUpImageProcessor):
     """Images for [`CIDForPoseEstimation`] and people from its outputs, see [`BottomUpImageProcessor`].
 
     Args:
-        center_threshold: least score of a center.
+        center_threshold: minimum score of a center.
         smoothing_kernel_size: cells over which the heatmaps of the instances are smoothed; odd.
         stride: pixels of the network input along a cell of the heatmaps.
         kwargs: see [`BottomUpImageProcessor`].

@@ -148,7 +148,7 @@ def inverse_sigmoid(values: Tensor) -> Tensor:
 
 
 def sines(values: Tensor, size: int, temperature: float) -> Tensor:
-    """(..., size) sines and cosines by turns of values (...), of ever longer periods up to `temperature` times 2 pi."""
+    """(..., size) alternating sines and cosines of values (...), of ever longer periods up to `temperature` times 2 pi."""
     exponents = torch.arange(size // 2, device=values.device, dtype=torch.float32) * 2 / size
     angles = values[..., None].float() / temperature**exponents
     return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)

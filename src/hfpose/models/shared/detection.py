@@ -86,7 +86,7 @@ class DetectionImageProcessor(WholeImageProcessor):
 
         Args:
             outputs: of the model.
-            threshold: least score; None and anything below it mean `score_threshold`.
+            threshold: minimum score; None and anything below it mean `score_threshold`.
             target_sizes: (height, width) of each original image; None leaves boxes in pixels of the network input.
             nms_threshold: replaces the processor's own.
 

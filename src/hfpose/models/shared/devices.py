@@ -13,7 +13,7 @@ from hfpose.errors import InputError
 
 
 def accelerate_hook(model: nn.Module) -> Any:
-    """What accelerate has put on a model that it spreads over devices or brings to one by turns; None on others."""
+    """What accelerate has put on a model that it spreads over devices or brings to one in turns; None on others."""
     return vars(model).get("_hf_hook")  # getattr of a module is slow where there is nothing
 
 

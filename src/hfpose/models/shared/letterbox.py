@@ -27,7 +27,7 @@ class LetterboxImageProcessor(OneStageProcessing, WholeImageProcessor):
 
     Args:
         pad_value: value of the padding around the image from 0 to 255, in every channel.
-        score_threshold: least score of an instance where the caller asks for none.
+        score_threshold: minimum score of an instance where the caller asks for none.
         nms_threshold: IoU of boxes above which the worse of two instances goes where the caller asks for none.
         kwargs: see [`PixelImageProcessor`].
     """
@@ -79,7 +79,7 @@ class LetterboxImageProcessor(OneStageProcessing, WholeImageProcessor):
             outputs: with `logits` (B, N), perhaps `objectness` (B, N), `pred_boxes` (B, N, 4), `pred_keypoints`
                 (B, N, K, 2) and `keypoint_logits` (B, N, K).
             target_sizes: (height, width) of each original image.
-            threshold: least score of an instance; None for `score_threshold`.
+            threshold: minimum score of an instance; None for `score_threshold`.
             nms_threshold: IoU of boxes above which the worse of two instances goes; None for the processor's own.
         """
         least = self.score_threshold if threshold is None else threshold

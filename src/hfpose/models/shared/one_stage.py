@@ -60,7 +60,7 @@ class OneStageProcessing:
         Args:
             outputs: of the model.
             target_sizes: (height, width) of each original image.
-            threshold: least score of an instance; None for the processor's own.
+            threshold: minimum score of an instance; None for the processor's own.
             nms_threshold: IoU above which the worse of two instances goes; None for the processor's own.
         """
         raise NotImplementedError
