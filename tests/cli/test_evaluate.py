@@ -180,8 +180,17 @@ def test_options_that_do_not_go_together(tiny_pose, tmp_path):
     assert run("--data", data, "--model", "human", "--card").exit_code == 2
 
 
-def test_lifters_are_not_measured(tmp_path):
-    with pytest.raises(ConfigError, match="lifts keypoints to 3D"):
+def test_lifters_are_measured_on_annotated_keypoints_in_2d(tmp_path):
+    points = np.random.default_rng(0).normal(size=(2, 17, 3)) * 0.3 + [0, 0, 4]
+    names = np.array([f"S9_Walking.54138969_{frame:06d}.jpg" for frame in (1, 2)])
+    target = np.concatenate((points, np.ones((2, 17, 1))), -1)
+    np.savez(tmp_path / "h36m.npz", S=target, part=points[..., :2] / points[..., 2:] * 1100 + 500, imgname=names)
+    result = run("--data", tmp_path / "h36m.npz", "--model", "demo3d", "--protocol", "h36m-p1", "--device", "cpu")
+    assert "MPJPE Walking  0." in result.stdout and "P-MPJPE" not in result.stdout
+
+
+def test_lifters_are_not_measured_on_images(tmp_path):
+    with pytest.raises(ConfigError, match="lifts keypoints to 3D; measure it with --protocol h36m"):
         run("--data", write_people(tmp_path), "--model", "motionbert_dstformer-243frm_8xb32-240e_h36m")
 
 

@@ -17,7 +17,6 @@ from hfpose.errors import ConfigError, InputError
 from hfpose.evaluation.coco_results import in_parts, usable_results
 from hfpose.evaluation.metrics import Metrics
 from hfpose.evaluation.mpii import read_mpii
-from hfpose.evaluation.mpjpe import evaluate_human36m
 from hfpose.evaluation.protocols import PROTOCOLS, get_protocol, measure
 from hfpose.evaluation.scoring import instance_scores, suppress
 from hfpose.keypoints import load_schema
@@ -197,37 +196,6 @@ def test_head_boxes_of_other_people_are_refused(tmp_path):
     np.save(heads, np.zeros((3, 2, 2)))
     with pytest.raises(InputError, match=r"3 head boxes, .* has 2 people"):
         read_mpii(data, None, heads, needs_images=False)
-
-
-def human36m_files(folder: Path) -> tuple[Path, Path]:
-    rng = np.random.default_rng(3)
-    target = np.concatenate([rng.normal(size=(40, 17, 3)) * 0.4, rng.uniform(size=(40, 17, 1)) > 0.1], -1)
-    takes = ["Directions_1.54138969", "SittingDown.54138969", "Walking_2.58860488", "Walking.58860488"] * 10
-    names = np.array([f"S9/S9_{take}/S9_{take}_{index:06d}.jpg" for index, take in enumerate(takes)])
-    predicted = target[..., :3] * rng.uniform(0.8, 1.2, (40, 1, 1)) + rng.normal(size=(40, 17, 3)) * 0.05
-    predicted += rng.normal(size=(40, 1, 3)) * 0.1
-    np.savez(folder / "data.npz", S=target, imgname=names)
-    np.savez(folder / "results.npz", keypoints=predicted)
-    return folder / "data.npz", folder / "results.npz"
-
-
-def test_human36m_has_two_protocols_and_its_actions(tmp_path):
-    given = evaluate_human36m(*human36m_files(tmp_path))
-    assert_equal(
-        given,
-        {
-            "MPJPE": 0.1920144, "MPJPE Directions": 0.1844319, "MPJPE SittingDown": 0.1865568, "MPJPE Walking": 0.1986401,
-            "P-MPJPE": 0.0806986, "P-MPJPE Directions": 0.0806495, "P-MPJPE SittingDown": 0.0733121,
-            "P-MPJPE Walking": 0.0843177,
-        },
-    )  # fmt: skip
-
-
-def test_human36m_results_of_another_number_are_refused(tmp_path):
-    data, results = human36m_files(tmp_path)
-    np.savez(results, keypoints=np.zeros((39, 17, 3)))
-    with pytest.raises(InputError, match=r"\(39, 17, 3\)"):
-        evaluate_human36m(data, results)
 
 
 def test_an_unknown_protocol_names_those_that_there_are():

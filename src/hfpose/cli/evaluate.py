@@ -101,15 +101,14 @@ def evaluate(
         raise typer.BadParameter("give either --model or --results.")
     if card and (model is None or not Path(model).is_dir()):
         raise typer.BadParameter("--card needs --model to be a folder.")
-    if analyze and protocol == "h36m":
-        raise typer.BadParameter("--analyze is for keypoints in images, not for h36m.")
-    evaluation = analysis = None
-    if protocol == "h36m":
-        from hfpose.evaluation.mpjpe import evaluate_human36m
+    from hfpose.evaluation.protocols import HUMAN36M_PROTOCOLS
 
-        if results is None:
-            raise typer.BadParameter("the protocol h36m measures --results.")
-        metrics, left_out = evaluate_human36m(data, results), []
+    evaluation = analysis = None
+    if protocol in HUMAN36M_PROTOCOLS:
+        if analyze:
+            raise typer.BadParameter(f"--analyze is for keypoints in images, not for {protocol}.")
+        left_out: list[str] = []
+        metrics = _measure_human36m(data, results, model, protocol, device, dtype, flip_test, batch_size)
     else:
         coco = _read_data(data, images, head_boxes, needs_images=model is not None)
         rules = _rules(protocol, result_area)
@@ -152,6 +151,23 @@ def _read_data(data: Path, images: Path | None, head_boxes: Path | None, *, need
     return read_annotations(data, images, split="val", needs_images=needs_images)
 
 
+def _measure_human36m(
+    data: Path, results: Path | None, model: str | None, protocol: str, device: str | None, dtype: str | None,
+    flip_test: bool, batch_size: int,
+) -> Metrics:  # fmt: skip
+    from hfpose.evaluation.mpjpe import evaluate_human36m, lift_human36m, read_array
+    from hfpose.evaluation.protocols import HUMAN36M_PROTOCOLS
+    from hfpose.models.shared.devices import default_device
+    from hfpose.pipelines.stage import load_stage
+
+    if results is not None:
+        predicted = read_array(results, "keypoints")
+    else:
+        stage = load_stage(str(model), "lifter", device=device or default_device(), dtype=dtype)
+        predicted = lift_human36m(stage, data, flip_test=flip_test, batch_size=batch_size)
+    return evaluate_human36m(data, predicted, HUMAN36M_PROTOCOLS[protocol], results or model)
+
+
 def _rules(name: str, result_area: str | None) -> Protocol:
     from hfpose.evaluation.protocols import get_protocol
 
@@ -178,7 +194,7 @@ def _run_model(
     show_progress = sys.stderr.isatty()
     task = task_of(model)
     if task == "lifter":
-        raise ConfigError(f"{model} lifts keypoints to 3D; `hfpose eval` measures pose models in 2D and detectors.")
+        raise ConfigError(f"{model} lifts keypoints to 3D; measure it with --protocol h36m.")
     if task == "detector":
         if schema_name is not None or sigmas is not None:
             raise ConfigError(f"{model} is a detector, so --schema and --sigmas of keypoints have no use.")

@@ -159,8 +159,12 @@ PROTOCOLS: Mapping[str, Protocol] = {
     "aflw": Protocol("aflw", distances=_box_nme, boxes_from_scale=True),
 }
 
-HUMAN36M = "h36m"
-"""The protocol of 3D keypoints, see `hfpose.evaluation.mpjpe`."""
+HUMAN36M_PROTOCOLS: Mapping[str, Sequence[str]] = {
+    "h36m": ("MPJPE", "P-MPJPE"),
+    "h36m-p1": ("MPJPE",),
+    "h36m-p2": ("P-MPJPE",),
+}
+"""Metrics of the protocols of 3D keypoints, see `hfpose.evaluation.mpjpe`."""
 
 
 def get_protocol(name: str) -> Protocol:
@@ -170,7 +174,7 @@ def get_protocol(name: str) -> Protocol:
         ConfigError: for an unknown name.
     """
     if name not in PROTOCOLS:
-        raise ConfigError(f"Unknown protocol {name!r}. There are: {', '.join([*PROTOCOLS, HUMAN36M])}.")
+        raise ConfigError(f"Unknown protocol {name!r}. There are: {', '.join([*PROTOCOLS, *HUMAN36M_PROTOCOLS])}.")
     return PROTOCOLS[name]
 
 

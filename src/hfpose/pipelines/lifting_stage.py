@@ -107,12 +107,16 @@ class TemporalLifter:
             ConfigError: if keypoints of a schema cannot be lifted.
         """
         clips = self._clips(frames)
-        encoded = [self._encode(clip, smooth_rows(clip.boxes, self.box_smoothing)) for clip in clips]
         people: list[list[LiftedPerson]] = [[] for _ in frames]
-        for clip, poses in zip(clips, self._blend(encoded), strict=True):
-            for index, pose in enumerate(self._decode(poses, clip)):
+        for clip, poses in zip(clips, self.lift_clips(clips), strict=True):
+            for index, pose in enumerate(poses):
                 people[clip.start + index].append(LiftedPerson(clip, index, pose))
         return [self._assemble(frame, found) for frame, found in zip(frames, people, strict=True)]
+
+    def lift_clips(self, clips: Sequence[PersonClip]) -> list[np.ndarray]:
+        """Keypoints (L, K, 3) in meters of each clip, whose keypoints are the lifter's."""
+        encoded = [self._encode(clip, smooth_rows(clip.boxes, self.box_smoothing)) for clip in clips]
+        return [self._decode(poses, clip) for poses, clip in zip(self._blend(encoded), clips, strict=True)]
 
     def _clips(self, frames: Sequence[PoseOutput]) -> list[PersonClip]:
         """The people of the frames; those with an identity as one clip for all frames without a long gap."""
