@@ -6,11 +6,12 @@ PIP_OPTIONS := --disable-pip-version-check --quiet --constraint constraints.txt
 
 .PHONY: demo docs gallery test test-transformers test-extras test-rendered-people test-slow lint format clean
 
-# Tests of features whose packages are optional; `make test` skips them where these are absent.
+# Tests of features whose packages are optional; `make test` skips them where these are absent. Those of the app in a
+# browser need Chromium: one in the path (`apt install chromium`), or HFPOSE_CHROMIUM.
 TESTS_OF_EXTRAS := tests/backends/test_auto_backend.py tests/backends/test_graph_backend.py \
 	tests/backends/test_onnx_graphs.py tests/media/test_parquet.py tests/media/test_heic.py \
 	tests/visualization/test_interactive.py tests/visualization/test_plots.py tests/distributed/test_actor.py \
-	tests/examples tests/test_readme.py
+	tests/examples tests/test_readme.py tests/app
 
 demo: $(VENV)/.installed
 	$(BIN)/python docs/demo.py
@@ -35,11 +36,6 @@ test-lowest: .venv-lowest/.installed
 
 test-extras: $(VENV)/.installed-extras
 	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup --durations 10 $(TESTS_OF_EXTRAS)
-
-# Gradio wants an older Pillow than constraints.txt has, so its tests have an environment of their own. With Chromium in the path, or
-# its path in HFPOSE_CHROMIUM, they look at the pages too.
-test-app: $(VENV)-app/.installed
-	$(VENV)-app/bin/python -m pytest tests/app
 
 # transformers' own common tests, out of the source distribution of the installed version, over all our models.
 test-transformers: $(VENV)/.installed-transformers-tests
@@ -96,11 +92,5 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 	$(BIN)/pip install $(PIP_OPTIONS) --editable ".[docs]"
 	touch $@
 
-$(VENV)-app/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)-app
-	$(VENV)-app/bin/pip install --quiet "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
-	$(VENV)-app/bin/pip install --quiet --editable ".[app,test]" playwright
-	touch $@
-
 clean:
-	rm -rf $(VENV) $(VENV)-app out
+	rm -rf $(VENV) .venv-lowest out
