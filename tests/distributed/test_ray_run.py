@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +75,12 @@ def run(
 
 def kill_a_worker() -> None:
     """Kill one of the processes that hold a pipeline; all of the cluster are children of this one."""
-    below = psutil.Process().children(recursive=True)
-    next(process for process in below if process.cmdline()[:1] and "ray::Worker" in process.cmdline()[0]).kill()
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # others end at this moment, or have ended and wait for their parent
+            if "ray::Worker" in " ".join(process.cmdline()):
+                process.kill()
+                return
+    raise AssertionError("no worker is left")
 
 
 @pytest.fixture(scope="module")

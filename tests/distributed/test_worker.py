@@ -12,6 +12,7 @@ import pytest
 
 import hfpose
 from hfpose.distributed.segments import LongVideo
+from hfpose.distributed.shared_run import open_shared_run
 from hfpose.distributed.worker import Chunk, Worker
 from hfpose.hub.zoo import find_entry
 from hfpose.media.frames import MediaItem
@@ -124,3 +125,11 @@ def test_lines_of_the_manifest_are_those_of_one_process(quick, images, predict_a
     assert [{name: entry[name] for name in line} for entry, line in zip(entries, facts(alone), strict=False)] == facts(
         alone
     )[:8]
+
+
+def test_what_a_dead_worker_has_left_is_no_result(quick, images, tmp_path):
+    left = tmp_path / ".hfpose" / "partial-dead"
+    with open_shared_run(str(tmp_path), ("json",), False, lambda skip: open_source(images, skip=skip)):
+        left.mkdir(parents=True)
+        (left / "0.part").write_text("{")
+    assert not left.parent.exists()

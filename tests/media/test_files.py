@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hfpose.media.files import atomic_path, is_folder, partial_path
+from hfpose.media.files import atomic_path, is_folder, partial_path, partials_apart
 
 
 def test_file_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -31,3 +31,16 @@ def test_partial_name_is_the_same_in_every_run_and_hidden() -> None:
 def test_strange_names_are_no_folders(tmp_path: Path) -> None:
     assert is_folder(tmp_path)
     assert not is_folder(Path("x" * 5000)) and not is_folder(Path("a\0b"))
+
+
+def test_unfinished_files_can_be_kept_apart(tmp_path):
+    out = tmp_path / "out"
+    with partials_apart(out, out / ".work"):
+        partial = partial_path(out / "a" / "b.json")
+        assert (partial.parent.parent, partial.parent.is_dir()) == (out / ".work", True)
+        assert partial == partial_path(out / "a" / "b.json") != partial_path(out / "c" / "b.json")
+        assert partial_path(tmp_path / "b.json") == tmp_path / ".b.json.part"
+        with atomic_path(out / "a" / "b.json") as path:
+            path.write_text("{}")
+    assert (out / "a" / "b.json").read_text() == "{}"
+    assert not list((out / ".work").iterdir())

@@ -29,6 +29,7 @@ _CHUNK = 64  # images
 _PARQUET_CHUNK = 512  # each chunk is a file
 _VIDEOS_PER_WORKER = 4  # with so many videos for each worker and more, whole ones keep all of them busy
 _ATTEMPTS = 2  # of what kills its worker; then each of its inputs by itself has as many
+_STOP_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,13 @@ class _Pool:
             self.busy[worker.start.remote()] = (worker, None)
 
     def stop(self) -> None:
-        """End all workers."""
+        """End all workers, and wait for those at work: else they would still write while the next run does."""
         import ray
 
         for worker in (*self.idle, *(worker for worker, _ in self.busy.values())):
             ray.kill(worker)
+        if self.busy:
+            ray.wait(list(self.busy), num_returns=len(self.busy), timeout=_STOP_SECONDS)
 
     def submit(self, task: Task) -> None:
         worker = self.idle.popleft()

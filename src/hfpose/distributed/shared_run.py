@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import fsspec
 
-from hfpose.distributed.worker import copy_files, is_remote
+from hfpose.distributed.worker import SEGMENTS, copy_files, is_remote
+from hfpose.media.files import PARTIALS
 from hfpose.media.frames import MediaItem
 from hfpose.media.manifest import MANIFEST, WORK_FOLDER
 from hfpose.media.run import Run
@@ -44,7 +46,18 @@ def open_shared_run(
         source = make_source(run.skip)
         with open_writers(out_dir=out, formats=formats, resume=resume, source=source) as writers:
             run.begin(writers.outputs, writers.is_complete)
-            yield run, source
+            try:
+                yield run, source
+            finally:
+                _remove_partials(Path(out) / WORK_FOLDER)
+
+
+def _remove_partials(folder: Path) -> None:
+    """Delete what workers have left that died."""
+    for path in folder.glob(f"{PARTIALS}*"):
+        shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):  # where results are for a run with `resume`
+        (folder / SEGMENTS).rmdir()
 
 
 class _RemoteRun(Run):

@@ -23,12 +23,16 @@ from hfpose.distributed.segments import (
     join_segments,
 )
 from hfpose.errors import InputError
+from hfpose.media.files import partials_apart
 from hfpose.media.frames import MediaItem
 from hfpose.media.manifest import WORK_FOLDER, Journal
 from hfpose.media.sources import open_items
 
 Entries = list[dict[str, Any]]
 """Lines of the manifest."""
+
+SEGMENTS = "segments"
+"""Folder of the segments' results, below the one of what a run needs only until it is over."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,9 @@ def is_remote(out: str) -> bool:
 def output_folder(out: str) -> Iterator[Path]:
     """A local folder; where `out` is remote, its files are copied there when the block ends well."""
     if not is_remote(out):
-        yield Path(out)
+        folder = Path(out)
+        with partials_apart(folder, folder / WORK_FOLDER):
+            yield folder
         return
     files, root = fsspec.url_to_fs(out)
     with TemporaryDirectory(prefix="hfpose-") as name:
@@ -156,4 +162,4 @@ def copy_files(files: Any, folder: Path, root: str) -> None:
 def _work_folder(out: str) -> tuple[Any, str]:
     """File system and folder of the segments' results."""
     files, root = fsspec.url_to_fs(out)
-    return files, f"{root}/{WORK_FOLDER}/segments"
+    return files, f"{root}/{WORK_FOLDER}/{SEGMENTS}"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from filelock import FileLock, Timeout
@@ -15,6 +18,9 @@ from hfpose.errors import InputError
 
 OUTPUT_MARKER = ".hfpose-output"
 """Hidden file in each folder that a run writes to: a lock while it runs, and a sign not to read the folder as inputs."""
+
+PARTIALS = "partial-"
+"""How the names of folders of unfinished files begin."""
 
 
 def is_folder(path: Path) -> bool:
@@ -77,12 +83,34 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
+_partial_folders: dict[Path, Path] = {}  # by folder that results go to
+
+
+@contextmanager
+def partials_apart(out: Path, below: Path) -> Iterator[None]:
+    """Within the block unfinished files of `out` have a new folder in `below`, which goes away with them.
+
+    So two processes that write the same results at the same time, one of which is thought dead, do not meet.
+    """
+    below.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=below, prefix=PARTIALS, ignore_cleanup_errors=True) as name:
+        _partial_folders[out] = Path(name)
+        try:
+            yield
+        finally:
+            del _partial_folders[out]
+
+
 def partial_path(path: Path) -> Path:
     """Name under which `path` is written until it is complete.
 
     It is hidden, lies in the same folder (so that the final rename cannot cross file systems) and depends on the name
-    alone: a run that was killed leaves at most this one file, and the next run writes over it.
+    alone: a run that was killed leaves at most this one file, and the next run writes over it. See `partials_apart` for runs
+    of many processes.
     """
+    for out, folder in _partial_folders.items():
+        if out in path.parents:
+            return folder / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.part"
     return path.with_name(f".{path.name}.part")
 
 
