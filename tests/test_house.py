@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -160,6 +160,53 @@ def test_the_library_logs_and_does_not_print():
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "sys.stdout.write", "sys.stderr.write")
     ]
     assert printing == []
+
+
+def is_private(path: Path) -> bool:
+    return any(part.startswith("_") and part != "__init__.py" for part in path.parts)
+
+
+def documented_methods(classes: Iterable[ast.ClassDef]) -> set[str]:
+    """Names of the methods that protocols of the package explain for all that have them."""
+    protocols = (each for each in classes if any("Protocol" in ast.unparse(base) for base in each.bases))
+    return {
+        method.name
+        for protocol in protocols
+        for method in protocol.body
+        if isinstance(method, ast.FunctionDef) and ast.get_docstring(method)
+    }
+
+
+def test_what_is_public_has_a_docstring():
+    """Methods of a protocol, and those that another class of the package or a library has first, are explained there."""
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES.values() if not is_private(path)}
+    classes = {node.name: node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    explained = documented_methods(classes.values())
+
+    def is_inherited(owner: ast.ClassDef, name: str) -> bool:
+        for base in (ast.unparse(base).split("[")[0].rpartition(".")[2] for base in owner.bases):
+            if base not in classes:
+                if base not in ("Protocol", "Generic", "ABC", "NamedTuple"):
+                    return True
+            elif any(
+                getattr(node, "name", "") == name and ast.get_docstring(node) for node in classes[base].body
+            ) or is_inherited(classes[base], name):
+                return True
+        return False
+
+    def missing(body: list[ast.stmt], owner: ast.ClassDef | None = None) -> Iterator[tuple[str, int]]:
+        for node in body:
+            if not isinstance(node, (ast.FunctionDef, ast.ClassDef)) or node.name.startswith("_"):
+                continue
+            is_explained = owner is not None and (node.name in explained or is_inherited(owner, node.name))
+            is_setter = any(ast.unparse(each).endswith(".setter") for each in node.decorator_list)
+            if not (ast.get_docstring(node) or is_explained or is_setter):
+                yield node.name, node.lineno
+            if isinstance(node, ast.ClassDef):
+                yield from missing(node.body, node)
+
+    found = [f"{path.relative_to(ROOT)}:{line} {name}" for path in trees for name, line in missing(trees[path].body)]
+    assert found == []
 
 
 def count_lines(path: Path) -> int:

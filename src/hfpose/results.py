@@ -360,7 +360,7 @@ class PoseOutput(Sequence[PoseInstance]):
         return supervision.KeyPoints(xy=keypoints, **scores)
 
     def draw(self, image: Any = None, **options: Any) -> np.ndarray:
-        """The result drawn on its image, as RGB image; see `hfpose.visualization.drawn_results.draw_result`."""
+        """The result drawn on its image: (H, W, 3), uint8, RGB; see `hfpose.visualization.drawn_results.draw_result`."""
         from hfpose.visualization.drawn_results import draw_result
 
         return draw_result(self, image, **options)

@@ -56,44 +56,46 @@ class Evaluator:
         self.budget = budget
 
     def fail(self, node: ast.AST, what: str) -> NoReturn:
+        """Raise ConfigError with the line of `node`."""
         raise ConfigError(f"{self.path}:{getattr(node, 'lineno', 1)}: {what}. {HOW_TO_FLATTEN}")
 
     # Statements
 
     def run(self, statements: list[ast.stmt]) -> None:
+        """Run statements one after the other."""
         for statement in statements:
-            self.statement(statement)
+            self._statement(statement)
 
-    def statement(self, node: ast.stmt) -> None:
+    def _statement(self, node: ast.stmt) -> None:
         try:
             self.budget.charge(1)
-            self.act(node)
+            self._act(node)
         except ConfigError:  # it names the line already
             raise
         except _MISTAKES as error:
             self.fail(node, _explain(error))
 
-    def act(self, node: ast.stmt) -> None:
+    def _act(self, node: ast.stmt) -> None:
         match node:
             case ast.Expr():
                 self.evaluate(node.value)
             case ast.Assign():
                 value = self.evaluate(node.value)
                 for target in node.targets:
-                    self.assign(target, value)
+                    self._assign(target, value)
             case ast.AnnAssign(value=ast.expr() as expression):
-                self.assign(node.target, self.evaluate(expression))
+                self._assign(node.target, self.evaluate(expression))
             case ast.AugAssign():
                 self.assign_augmented(node)
             case ast.For(orelse=[]):
                 for item in self.iterate(node.iter):
-                    self.assign(node.target, item)
+                    self._assign(node.target, item)
                     self.run(node.body)
             case ast.If():
                 self.run(node.body if self.evaluate(node.test) else node.orelse)
             case ast.Delete():
                 for target in node.targets:
-                    self.delete(target)
+                    self._delete(target)
             case ast.Pass():
                 pass
             case ast.ImportFrom(names=[*names]) if any(name.name == "read_base" for name in names):
@@ -105,17 +107,17 @@ class Evaluator:
             case _:
                 self.fail(node, f"the statement {type(node).__name__!r} is not supported")
 
-    def assign(self, target: ast.expr, value: Any) -> None:
+    def _assign(self, target: ast.expr, value: Any) -> None:
         match target:
             case ast.Name(id=name):
-                self.check_name(target, name)
+                self._check_name(target, name)
                 self.names[name] = value
                 self.lines[name] = target.lineno
             case ast.Tuple(elts=targets) | ast.List(elts=targets):
                 if not isinstance(value, (list, tuple)) or len(value) != len(targets):
                     self.fail(target, f"{len(targets)} names need a list of as many values")
                 for inner, item in zip(targets, value, strict=True):
-                    self.assign(inner, item)
+                    self._assign(inner, item)
             case ast.Subscript() | ast.Attribute():
                 container, key = self.place(target)
                 container[key] = value
@@ -135,9 +137,9 @@ class Evaluator:
             current.extend(value)
         else:
             current = self.operate(node, node.op, current, value)
-        self.assign(node.target, current)
+        self._assign(node.target, current)
 
-    def delete(self, target: ast.expr) -> None:
+    def _delete(self, target: ast.expr) -> None:
         if isinstance(target, ast.Name):
             del self.names[target.id]
         else:
@@ -159,42 +161,43 @@ class Evaluator:
             return container, key
         self.fail(target, f"an item of a {type(container).__name__} cannot be changed")
 
-    def check_name(self, node: ast.AST, name: str) -> None:
+    def _check_name(self, node: ast.AST, name: str) -> None:
         if name == "_base_":
             self.fail(node, "`_base_` can be set once, at the top of the file")
 
     # Expressions
 
     def evaluate(self, node: ast.expr) -> Any:
+        """The value of an expression."""
         try:
             self.budget.charge(1)
-            return self.bounded(node, self.expression(node))
+            return self._bounded(node, self._expression(node))
         except ConfigError:  # it names the line already
             raise
         except _MISTAKES as error:
             self.fail(node, _explain(error))
 
-    def bounded(self, node: ast.expr, value: Any) -> Any:
+    def _bounded(self, node: ast.expr, value: Any) -> Any:
         if isinstance(value, int) and abs(value) >= _MAX_INTEGER:
             self.fail(node, "the number is larger than 64 bits")
         if isinstance(value, (complex, bytes)) or value is Ellipsis:
             self.fail(node, f"a value of type {type(value).__name__!r} is not supported")
         return value
 
-    def expression(self, node: ast.expr) -> Any:
+    def _expression(self, node: ast.expr) -> Any:
         match node:
             case ast.Constant(value=str() as text):
                 return self.text(text)
             case ast.Constant(value=value):
                 return value
             case ast.Name(id=name):
-                return self.look_up(node, name)
+                return self._look_up(node, name)
             case ast.List(elts=elements):
-                return self.elements(elements)
+                return self._elements(elements)
             case ast.Tuple(elts=elements):
-                return tuple(self.elements(elements))
+                return tuple(self._elements(elements))
             case ast.Dict():
-                return self.dictionary(node)
+                return self._dictionary(node)
             case ast.Set(elts=[ast.Set(elts=[ast.Attribute() as reference])]):
                 return self.evaluate(reference)  # {{_base_.x}}
             case ast.BinOp():
@@ -202,21 +205,21 @@ class Evaluator:
             case ast.UnaryOp():
                 return _UNARY[type(node.op)](self.evaluate(node.operand))
             case ast.BoolOp():
-                return self.any_or_all(node)
+                return self._any_or_all(node)
             case ast.Compare():
-                return self.compare(node)
+                return self._compare(node)
             case ast.IfExp():
                 return self.evaluate(node.body if self.evaluate(node.test) else node.orelse)
             case ast.Subscript():
-                return self.item(node)
+                return self._item(node)
             case ast.Attribute(value=value, attr=name):
-                return self.attribute(node, self.evaluate(value), name)
+                return self._attribute(node, self.evaluate(value), name)
             case ast.Call():
-                return self.call(node)
+                return self._call(node)
             case ast.JoinedStr(values=parts):
                 return "".join(self.evaluate(part) for part in parts)
             case ast.FormattedValue():
-                return self.formatted(node)
+                return self._formatted(node)
             case ast.ListComp(elt=element) | ast.GeneratorExp(elt=element):
                 return [self.evaluate(element) for _ in self.loops(node.generators)]
             case ast.DictComp():
@@ -234,7 +237,7 @@ class Evaluator:
                 text = value.join(re.split(r"\{\{\s{0,9}" + name + r"\s{0,9}\}\}", text))
         return text
 
-    def look_up(self, node: ast.expr, name: str) -> Any:
+    def _look_up(self, node: ast.expr, name: str) -> Any:
         if name in self.names:
             return self.names[name]
         if name == "_base_":
@@ -244,11 +247,12 @@ class Evaluator:
         self.fail(node, f"the name {name!r} is not defined above this line")
 
     def key(self, node: ast.AST, value: Any) -> Any:
+        """`value`, which has to be a number, text or None to be a key of a dict."""
         if not isinstance(value, SCALARS):
             self.fail(node, f"a {type(value).__name__} as a key of a dict is not supported")
         return value
 
-    def elements(self, nodes: list[ast.expr]) -> list[Any]:
+    def _elements(self, nodes: list[ast.expr]) -> list[Any]:
         values: list[Any] = []
         for node in nodes:
             if isinstance(node, ast.Starred):
@@ -262,21 +266,22 @@ class Evaluator:
         return self.sequence(node, self.evaluate(node))
 
     def sequence(self, node: ast.AST, value: Any) -> list[Any]:
+        """The elements of `value`, of dicts their keys."""
         if not isinstance(value, (list, tuple, dict, range, str)):
             self.fail(node, f"a {type(value).__name__} has no elements")
         self.budget.charge(len(value))
         return list(value)
 
-    def dictionary(self, node: ast.Dict) -> dict[Any, Any]:
+    def _dictionary(self, node: ast.Dict) -> dict[Any, Any]:
         values: dict[Any, Any] = {}
         for key, value in zip(node.keys, node.values, strict=True):
             if key is None:
-                values |= self.unpacked(value)
+                values |= self._unpacked(value)
             else:
                 values[self.key(key, self.evaluate(key))] = self.evaluate(value)
         return values
 
-    def unpacked(self, node: ast.expr) -> dict[Any, Any]:
+    def _unpacked(self, node: ast.expr) -> dict[Any, Any]:
         value = self.evaluate(node)
         if not isinstance(value, dict):
             self.fail(node, f"a {type(value).__name__} after `**` is no dict")
@@ -289,21 +294,21 @@ class Evaluator:
         self.names = dict(outer)
         self.budget.charge(len(outer))
         try:
-            yield from self.nested_loops(generators)
+            yield from self._nested_loops(generators)
         finally:
             self.names = outer
 
-    def nested_loops(self, generators: list[ast.comprehension]) -> Iterator[None]:
+    def _nested_loops(self, generators: list[ast.comprehension]) -> Iterator[None]:
         if not generators:
             yield
             return
         first, *others = generators
         for item in self.iterate(first.iter):
-            self.assign(first.target, item)
+            self._assign(first.target, item)
             if all(self.evaluate(condition) for condition in first.ifs):
-                yield from self.nested_loops(others)
+                yield from self._nested_loops(others)
 
-    def any_or_all(self, node: ast.BoolOp) -> Any:
+    def _any_or_all(self, node: ast.BoolOp) -> Any:
         value = None
         for part in node.values:
             value = self.evaluate(part)
@@ -311,7 +316,7 @@ class Evaluator:
                 break
         return value
 
-    def compare(self, node: ast.Compare) -> bool:
+    def _compare(self, node: ast.Compare) -> bool:
         left = self.evaluate(node.left)
         for op, right_node in zip(node.ops, node.comparators, strict=True):
             right = self.evaluate(right_node)
@@ -344,7 +349,7 @@ class Evaluator:
         kinds = f"{type(left).__name__} and {type(right).__name__}"
         self.fail(node, f"the operation {type(op).__name__!r} on {kinds} is not supported")
 
-    def item(self, node: ast.Subscript) -> Any:
+    def _item(self, node: ast.Subscript) -> Any:
         value = self.evaluate(node.value)
         if isinstance(node.slice, ast.Slice):
             parts = (node.slice.lower, node.slice.upper, node.slice.step)
@@ -360,19 +365,20 @@ class Evaluator:
             return value[index]
         self.fail(node, f"a {type(value).__name__} has no items")
 
-    def attribute(self, node: ast.expr, value: Any, name: str) -> Any:
+    def _attribute(self, node: ast.expr, value: Any, name: str) -> Any:
         if not isinstance(value, dict):
             self.fail(
                 node, f"the attribute {name!r} of a {type(value).__name__} is not supported, only keys of dicts are"
             )
         return value[name]
 
-    def formatted(self, node: ast.FormattedValue) -> str:
+    def _formatted(self, node: ast.FormattedValue) -> str:
         specification = self.evaluate(node.format_spec) if node.format_spec else ""
         conversion = {ord("r"): "r", ord("a"): "a"}.get(node.conversion, "s" if node.conversion > 0 else "")
         return self.format_value(node, self.evaluate(node.value), conversion, specification)
 
     def format_value(self, node: ast.AST, value: Any, conversion: str, specification: str) -> str:
+        """A value as text, as a field of an f-string gives it."""
         if not isinstance(value, SCALARS):
             self.fail(node, f"a {type(value).__name__} inside of text is not supported")
         if not _FORMAT_SPEC.fullmatch(specification):
@@ -382,35 +388,38 @@ class Evaluator:
         return self.made(format(value, specification))
 
     def made(self, text: str) -> str:
+        """`text`, whose length counts against the budget."""
         self.budget.charge(len(text))
         return text
 
     # Calls
 
-    def call(self, node: ast.Call) -> Any:
+    def _call(self, node: ast.Call) -> Any:
         match node.func:
             case ast.Name(id=name) if name in _FUNCTIONS and name not in self.names:
-                args, keywords = self.arguments(node)
-                return self.function(node, name, args, keywords)
+                args, keywords = self._arguments(node)
+                return self._function(node, name, args, keywords)
             case ast.Attribute(value=owner, attr=name):
                 value = self.evaluate(owner)
                 method = METHODS.get((_kind(value), name))
                 if method is None:
                     self.fail(node, f"the method {name!r} of a {type(value).__name__} is not supported")
-                args, keywords = self.arguments(node)
+                args, keywords = self._arguments(node)
                 return method(self, node, value, args, keywords)
         self.fail(node, f"the call of {ast.unparse(node.func)[:60]!r} is refused, because it would run code")
 
-    def arguments(self, node: ast.Call) -> tuple[list[Any], dict[str, Any]]:
+    def _arguments(self, node: ast.Call) -> tuple[list[Any], dict[str, Any]]:
         keywords: dict[str, Any] = {}
         for keyword in node.keywords:
-            more = self.unpacked(keyword.value) if keyword.arg is None else {keyword.arg: self.evaluate(keyword.value)}
+            more = (
+                self._unpacked(keyword.value) if keyword.arg is None else {keyword.arg: self.evaluate(keyword.value)}
+            )
             if repeated := keywords.keys() & more.keys():
                 self.fail(node, f"the keyword {next(iter(repeated))!r} is given twice")
             keywords |= more
-        return self.elements(node.args), keywords
+        return self._elements(node.args), keywords
 
-    def function(self, node: ast.Call, name: str, args: list[Any], keywords: dict[str, Any]) -> Any:
+    def _function(self, node: ast.Call, name: str, args: list[Any], keywords: dict[str, Any]) -> Any:
         if name == "dict":
             return self.pairs(node, args, keywords)
         if keywords:

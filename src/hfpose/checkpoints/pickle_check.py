@@ -77,6 +77,7 @@ class Value:
     size: int = 1
 
     def add(self, values: list[Value]) -> None:
+        """Take over the sizes of values that were put inside."""
         self.parts.extend(values)
         self.size = min(self.size + sum(value.size for value in values), _MAX_LENGTH)
 

@@ -22,13 +22,14 @@ class FamilyConversion(Protocol):
 
     MODEL_CLASS: type[PreTrainedModel]
 
-    def config_from_reference(
-        self, reference: Mapping[str, Any], schema: KeypointSchema | None
-    ) -> PreTrainedConfig: ...
+    def config_from_reference(self, reference: Mapping[str, Any], schema: KeypointSchema | None) -> PreTrainedConfig:
+        """Our configuration for the settings of the reference's model."""
 
-    def image_processor_from_reference(self, reference: Mapping[str, Any]) -> Any: ...
+    def image_processor_from_reference(self, reference: Mapping[str, Any]) -> Any:
+        """Our image processor for the settings of the reference's model."""
 
-    def convert_state_dict(self, state_dict: Mapping[str, Tensor], config: Any) -> dict[str, Tensor]: ...
+    def convert_state_dict(self, state_dict: Mapping[str, Tensor], config: Any) -> dict[str, Tensor]:
+        """The reference's tensors under our names, in the shapes that our model has them."""
 
 
 @dataclass(frozen=True)

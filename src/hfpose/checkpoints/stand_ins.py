@@ -137,6 +137,7 @@ class PlainValues:
         self.arrays: dict[int, Any] = {}
 
     def convert(self, value: Any, depth: int = 0) -> Any:
+        """A copy of a value without stand-ins; raises FormatError if it nests or repeats without end."""
         self.values_left -= 1
         if self.values_left < 0 or depth > _MAX_DEPTH:
             raise FormatError("its meta data nests or repeats without end")
@@ -153,6 +154,7 @@ class PlainValues:
         return value
 
     def of_stand_in(self, value: StandIn, depth: int) -> Any:
+        """The dict, array or number that a stand-in holds, else the stand-in itself."""
         mapping = as_mapping(value)
         if mapping is not None:
             return self.convert(mapping, depth)

@@ -81,6 +81,7 @@ class Task:
 
     @property
     def items(self) -> tuple[MediaItem, ...]:
+        """The inputs of the task."""
         return self.argument.items if isinstance(self.argument, Chunk) else (self.argument.item,)
 
 

@@ -41,7 +41,8 @@ Fingerprint = tuple[float, int]
 class FindsPoses(Protocol):
     """The part of a pipeline that segments need."""
 
-    def find_poses(self, source: Source, options: CallOptions) -> Iterator[tuple[Frame, PoseOutput]]: ...
+    def find_poses(self, source: Source, options: CallOptions) -> Iterator[tuple[Frame, PoseOutput]]:
+        """Each frame of a source with its result, in order."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class LongVideo:
 
     @property
     def segments(self) -> list[Segment]:
+        """The parts of the video in order; the last has no end, since the number of frames may be wrong."""
         starts = range(0, self.num_frames, self.segment_frames)
         return [
             Segment(self.item, start, None if start == starts[-1] else start + self.segment_frames) for start in starts

@@ -78,6 +78,7 @@ class Protocol:
 
     @property
     def needs_pairs(self) -> bool:
+        """Whether it is to be known which prediction is of which annotation."""
         return self.precision is None
 
 

@@ -70,6 +70,7 @@ class TrackingFile:
     left_out: LeftOut = field(default_factory=LeftOut)
 
     def add(self, sequence: str, frame: int, instance: Tracked) -> None:
+        """Add an instance; a second one of the same identity in a frame is left out."""
         there = self.sequences.setdefault(sequence, {}).setdefault(frame, [])
         if any(other.identity == instance.identity for other in there) and instance.counts:
             self.left_out.add("instance with an identity that another in its frame has", f"{sequence}, frame {frame}")
@@ -78,6 +79,7 @@ class TrackingFile:
 
     @property
     def instances(self) -> list[Tracked]:
+        """All instances, by sequence and frame."""
         return [each for frames in self.sequences.values() for there in frames.values() for each in there]
 
 

@@ -178,11 +178,13 @@ def _are(names: list[str]) -> str:
 
 
 def models_dir() -> Path:
+    """Folder of the converted models, one below it for each; it need not exist."""
     return cache_dir() / "models" / f"v{_CACHE_FORMAT}"
 
 
 @contextmanager
 def lock_model(name: str) -> Iterator[None]:
+    """Keep other processes from converting the same model."""
     locks = cache_dir() / ".locks"
     locks.mkdir(parents=True, exist_ok=True)
     with WeakFileLock(locks / f"{name}.lock"):

@@ -44,6 +44,7 @@ def child_path(folder: Path, name: str) -> Path:
 
 
 def has_config(folder: Path) -> bool:
+    """Whether a folder says what it holds: a model or a pipeline."""
     return (folder / constants.CONFIG_NAME).is_file() or (folder / PIPELINE_INDEX).is_file()
 
 

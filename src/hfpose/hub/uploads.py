@@ -29,9 +29,11 @@ class SavedPipeline(Protocol):
     """What can be pushed with a card of its own: any pipeline."""
 
     @property
-    def schema(self) -> KeypointSchema: ...
+    def schema(self) -> KeypointSchema:
+        """Keypoints of the results."""
 
-    def save_pretrained(self, folder: str | Path) -> None: ...
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write all parts into a folder."""
 
 
 # The app with what the Hub needs to know of it.

@@ -66,6 +66,7 @@ class KeypointSchema:
 
     @property
     def num_keypoints(self) -> int:
+        """K, the number of keypoints."""
         return len(self.keypoint_names)
 
     def required_flip_indices(self) -> tuple[int, ...]:

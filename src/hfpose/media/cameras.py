@@ -15,10 +15,17 @@ from hfpose.media.frames import Frame, MediaItem, VideoInfo
 class Capture(Protocol):
     """The part of `cv2.VideoCapture` that is used, so that another camera can be put in its place."""
 
-    def isOpened(self) -> bool: ...
-    def read(self) -> tuple[bool, Any]: ...
-    def get(self, propId: int, /) -> float: ...
-    def release(self) -> None: ...
+    def isOpened(self) -> bool:
+        """Whether the camera answers."""
+
+    def read(self) -> tuple[bool, Any]:
+        """Whether there is a frame, and it: (H, W, 3), uint8, BGR."""
+
+    def get(self, propId: int, /) -> float:
+        """A property such as `cv2.CAP_PROP_FPS`."""
+
+    def release(self) -> None:
+        """Close the camera."""
 
 
 def read_webcam(item: MediaItem, number: int, factory: Callable[[int], Capture] | None) -> Iterator[Frame]:

@@ -149,6 +149,7 @@ class OutputLock:
             raise InputError(f"Cannot write into the folder {str(folder)!r}: {error.strerror}.") from error
 
     def release(self) -> None:
+        """Let other runs write into the folder."""
         self._lock.release()
 
 
@@ -172,9 +173,11 @@ class FolderOfFiles:
         return self._partial / name
 
     def write(self, name: str, text: str) -> None:
+        """Write a file of the folder."""
         self.path(name).write_text(text, encoding="utf-8")
 
     def finish(self) -> None:
+        """Give the folder its name; into one that is there the files move."""
         if not self._folder.is_dir():
             self._partial.replace(self._folder)
             return

@@ -78,8 +78,10 @@ class Frame:
 
     @property
     def name(self) -> str:
+        """Base name for output files, see `MediaItem`."""
         return self.item.name
 
     @property
     def source(self) -> str | None:
+        """Path or URL that the frame comes from; None for arrays and the like."""
         return self.item.source

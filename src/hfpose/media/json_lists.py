@@ -49,6 +49,7 @@ class JsonListFile:
         self._write(b"[\n]\n")
 
     def append(self, entries: Iterable[Any]) -> None:
+        """Add entries to the end of the list."""
         text = _dump(entries)
         if not text:
             return

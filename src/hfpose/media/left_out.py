@@ -16,6 +16,7 @@ class LeftOut:
     names: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, reason: str, name: object) -> None:
+        """Count one thing that was left out."""
         self.counts[reason] = self.counts.get(reason, 0) + 1
         names = self.names.setdefault(reason, [])
         if len(names) < NAMES_IN_REPORT:
@@ -29,6 +30,7 @@ class LeftOut:
 
     @property
     def total(self) -> int:
+        """How many were left out."""
         return sum(self.counts.values())
 
     def lines(self) -> list[str]:

@@ -127,6 +127,7 @@ class JournalFile:
             self._file.flush()
 
     def close(self) -> None:
+        """Close the file, which stays."""
         self._file.close()
 
 

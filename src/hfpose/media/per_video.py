@@ -11,8 +11,11 @@ from hfpose.media.frames import MediaItem
 class GrowingFile(Protocol):
     """A file that is written bit by bit and takes its name when it is finished."""
 
-    def finish(self) -> None: ...
-    def abandon(self) -> None: ...
+    def finish(self) -> None:
+        """Complete the file and give it its name."""
+
+    def abandon(self) -> None:
+        """Stop without giving the file its name."""
 
 
 FileT = TypeVar("FileT", bound=GrowingFile)
@@ -38,6 +41,7 @@ class OneFilePerVideo(Generic[FileT]):
         return self._files[item]
 
     def finish(self) -> None:
+        """Finish all files: the run is over."""
         while self._files:
             self._files.popitem()[1].finish()
 

@@ -23,6 +23,7 @@ def _num_bytes(entry: Frame | Future[Frame]) -> int:
 
 
 def read_in_turn(jobs: Generator[Job, None, None]) -> Generator[Frame, None, None]:
+    """Run `jobs` one by one, each when its frame is asked for."""
     with closing(jobs):
         for job in jobs:
             yield job if isinstance(job, Frame) else job()

@@ -147,6 +147,7 @@ class SkeletonMotion:
     rotations: np.ndarray
 
     def children(self, joint: int) -> list[int]:
+        """Indices of the joints whose parent is `joint`."""
         return [child for child, parent in enumerate(self.parents) if parent == joint]
 
 

@@ -101,7 +101,7 @@ def read_video(
 
 
 def read_frame(source: str | Path, index: int, timestamp: float | None, timeout: float) -> np.ndarray | None:
-    """The RGB image of a video at a time in seconds, or where that is None with a number; None if it is not there.
+    """The image (H, W, 3), uint8, RGB, of a video at a time in seconds, or where that is None with a number; None if it is not there.
 
     Raises:
         InputError: if the video cannot be opened.

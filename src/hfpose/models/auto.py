@@ -90,6 +90,7 @@ class BackboneOf:
 
     @classmethod
     def from_pretrained(cls, *args: Any, out_indices: Any = None, out_features: Any = None, **kwargs: Any) -> Any:
+        """The backbone of a saved model; `out_indices` or `out_features` choose its feature maps."""
         return cls._select(cls.model_class.from_pretrained(*args, **kwargs), out_indices, out_features)
 
     @classmethod

@@ -124,10 +124,12 @@ class CallOptions:
 
     @property
     def least_box_score(self) -> float:
+        """Boxes with a lower score are not kept."""
         return self.box_threshold or 0.0
 
     @property
     def detector_nms_threshold(self) -> float:
+        """IoU above which the detector's NMS drops a box."""
         return NMS_THRESHOLD if self.nms_threshold is None else self.nms_threshold
 
     @property
@@ -143,6 +145,7 @@ class CallOptions:
         return (self.smooth,) if isinstance(self.smooth, str) else tuple(self.smooth)
 
     def clip_filter(self, name: ClipFilterName) -> ClipFilter:
+        """The filter of that name, with the settings of the call."""
         return make_clip_filter(
             name, cutoff=self.smooth_cutoff, window=self.smooth_window, threshold=self.outlier_threshold
         )
@@ -175,6 +178,7 @@ class CallOptions:
 
     @property
     def draws(self) -> bool:
+        """Whether results are drawn."""
         return self.return_visualization or self.drawing is not None
 
     @property
@@ -262,6 +266,7 @@ class LiftingOptions(CallOptions3D):
 
     @property
     def placing(self) -> Placing:
+        """How lifted people are placed in space."""
         return Placing(self.ground, self.root, self.height, self.focal_length, self.field_of_view)
 
     @property

@@ -43,6 +43,7 @@ class PersonClip:
 
     @property
     def end(self) -> int:
+        """The frame after the last."""
         return self.start + len(self.rows)
 
     def last(self, count: int) -> PersonClip:

@@ -30,9 +30,14 @@ class Tracker(Protocol):
     """What gives the instances of successive frames identities, see `IdentityTracker`."""
 
     @property
-    def late_identities(self) -> Sequence[tuple[int, int, int]]: ...
-    def reset(self) -> None: ...
-    def update(self, output: PoseOutput, image: np.ndarray | None = None) -> PoseOutput: ...
+    def late_identities(self) -> Sequence[tuple[int, int, int]]:
+        """What the last `update` found out: how many frames ago, the row of an instance in that output, its identity."""
+
+    def reset(self) -> None:
+        """Forget all identities: another video begins."""
+
+    def update(self, output: PoseOutput, image: np.ndarray | None = None) -> PoseOutput:
+        """The result of the next frame with `track_ids`; `image` is the frame (H, W, 3), uint8, RGB."""
 
 
 def make_tracker(track: Any, threshold: float = 0.3, settings: Mapping[str, Any] | None = None) -> Tracker:

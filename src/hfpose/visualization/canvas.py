@@ -112,7 +112,7 @@ def fill_polygon(canvas: np.ndarray, corners: np.ndarray, color: Color) -> None:
 
 
 def draw_label(canvas: np.ndarray, text: str, x: float, y: float, color: Color) -> None:
-    """Writes `text` on a filled tag whose bottom left corner is at (x, y), moved so that it lies in the image."""
+    """Writes `text` into an image (H, W, 3) on a filled tag whose bottom left corner is at (x, y), moved so that it lies in the image."""
     height, width = canvas.shape[:2]
     scale, thickness = _text_size(height, width)
     (text_width, text_height), baseline = cv2.getTextSize(text, _FONT, scale, thickness)
@@ -126,7 +126,7 @@ def draw_label(canvas: np.ndarray, text: str, x: float, y: float, color: Color) 
 
 
 def draw_text(canvas: np.ndarray, text: str, x: float, y: float, color: Color) -> None:
-    """Writes `text` with its bottom left corner at (x, y), which must be finite and near the canvas."""
+    """Writes `text` into an image (H, W, 3) with its bottom left corner at (x, y), which must be finite and near the canvas."""
     scale, thickness = _text_size(*canvas.shape[:2])
     cv2.putText(canvas, text, (round(x), round(y)), _FONT, scale, color, thickness, cv2.LINE_AA)
 

@@ -39,7 +39,7 @@ def draw_result(output: PoseOutput, image: Any = None, **options: Any) -> np.nda
 
 
 def result_image(output: PoseOutput) -> np.ndarray:
-    """The RGB image that a result is of.
+    """The image (H, W, 3), uint8, RGB, that a result is of.
 
     Raises:
         InputError: if it is not kept and cannot be read again.

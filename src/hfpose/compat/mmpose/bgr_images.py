@@ -12,7 +12,7 @@ from hfpose.media.images import load_image
 
 
 def imread(img: str | Path | np.ndarray, channel_order: str = "bgr") -> np.ndarray:
-    """Read an image, as `mmcv.imread` does; an array is returned as it is.
+    """Read an image as `mmcv.imread` does, (H, W, 3), uint8, BGR; an array is returned as it is.
 
     Args:
         img: path or URL.

@@ -99,6 +99,7 @@ class CallOptions:
         return bool(self.return_vis or self.show or self.vis_out_dir or self.out_dir)
 
     def writers(self) -> WriterGroup:
+        """Writers of the files that the call asks for."""
         return open_writers(
             out_dir=self.out_dir,
             pred_out_dir=self.pred_out_dir,

@@ -95,12 +95,15 @@ class DataElement:
         return iter(list(self._fields.items()))
 
     def metainfo_keys(self) -> list[str]:
+        """Names of the meta information."""
         return list(self._metainfo)
 
     def metainfo_values(self) -> list[Any]:
+        """Values of the meta information."""
         return list(self._metainfo.values())
 
     def metainfo_items(self) -> Iterator[tuple[str, Any]]:
+        """Names and values of the meta information."""
         return iter(list(self._metainfo.items()))
 
     def all_keys(self) -> list[str]:
@@ -108,9 +111,11 @@ class DataElement:
         return [*self._metainfo, *self._fields]
 
     def all_values(self) -> list[Any]:
+        """Values of the meta information, then of the fields."""
         return [*self._metainfo.values(), *self._fields.values()]
 
     def all_items(self) -> Iterator[tuple[str, Any]]:
+        """Names and values of the meta information, then of the fields."""
         return iter([*self._metainfo.items(), *self._fields.items()])
 
     def get(self, name: str, default: Any = None) -> Any:

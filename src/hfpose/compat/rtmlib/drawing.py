@@ -76,7 +76,7 @@ def draw_skeleton(
 
 
 def draw_bbox(img: np.ndarray, bboxes: Iterable[Sequence[float]], color: Color = (0, 255, 0)) -> np.ndarray:
-    """The image with the outlines of boxes (x1, y1, x2, y2) drawn into it."""
+    """The image (H, W, 3) with the outlines of boxes (N, 4) x1, y1, x2, y2 in pixels drawn into it."""
     for x1, y1, x2, y2 in bboxes:
         cv2.rectangle(img, (int(x1), int(y1)), (int(x2), int(y2)), color, 2)
     return img

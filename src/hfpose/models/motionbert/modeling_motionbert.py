@@ -81,6 +81,8 @@ class MotionBertSelfAttention(nn.Module):
 
 
 class MotionBertMLP(nn.Module):
+    """Two linear layers with GELU between them, over the last dimension."""
+
     def __init__(self, config: MotionBertConfig) -> None:
         super().__init__()
         intermediate_size = int(config.hidden_size * config.mlp_ratio)
