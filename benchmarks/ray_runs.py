@@ -1,9 +1,9 @@
 """What Ray costs on one machine: `hfpose predict` with and without `--ray`, on copies of an image.
 
-    python benchmarks/ray_runs.py [--images 400] [--memory-images 20000]
+    python benchmarks/ray_runs.py --image PHOTO [--images 400] [--items 200] [--memory-images 20000]
 
 Each system runs over a quarter of the images and over all of them. The time of an image is the slope between the two, so that
-start-up does not count. Memory is that of the driver and of the largest worker, sampled through a run over many tiny images.
+start-up does not count. What Ray adds to a work item is the time of items without work, by an actor and by a call. Memory is that of the driver and of the largest worker, sampled through a run over many tiny images.
 """
 
 from __future__ import annotations
@@ -83,11 +83,51 @@ def memory(process: subprocess.Popen[bytes]) -> dict[str, list[float]]:
     return samples
 
 
+def item_overhead(count: int) -> float:
+    """Milliseconds that Ray adds to a work item, of the size that one has of images: the answer is a line for each."""
+    import ray
+
+    from hfpose.distributed.job import PredictJob
+    from hfpose.distributed.worker import Chunk, Worker
+    from hfpose.media.frames import MediaItem
+
+    job = PredictJob(
+        models={"task": "pose-estimation", "model": "demo", "device": "cpu"},
+        finding={},
+        tracking={},
+        lifting={},
+        drawing={},
+        draw_heatmaps=False,
+        suppress_similar=False,
+        num_instances=None,
+        formats=("json",),
+    )
+    items = tuple(MediaItem(index, "image", str(index), f"/nowhere/{index}.jpg") for index in range(CHUNK))
+    ray.init(num_cpus=1, log_to_driver=False, logging_level="error")
+    with tempfile.TemporaryDirectory() as out:
+        worker, actor = Worker(job, out), ray.remote(Worker).remote(job, out)
+        worker.start()
+        ray.get(actor.start.remote())
+        times = {"call": [], "actor": []}
+        for _ in range(count):  # in turns, as the machine may have other work
+            for kind, do in (
+                ("call", worker.predict),
+                ("actor", lambda chunk: ray.get(actor.predict.remote(chunk))),
+            ):
+                before = time.perf_counter()
+                do(Chunk(items, "0"))
+                times[kind].append(time.perf_counter() - before)
+        ray.kill(actor)
+    ray.shutdown()
+    return (np.median(times["actor"]) - np.median(times["call"])) * 1000
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=400, help="for the times; 0 leaves them out")
+    parser.add_argument("--items", type=int, default=0, help="work items, for what Ray adds to one, such as 200")
     parser.add_argument("--memory-images", type=int, default=0, help="tiny ones, for the memory, such as 20000")
-    parser.add_argument("--image", type=Path, required=True, help="an image with people")
+    parser.add_argument("--image", type=Path, help="an image with people, for the times")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -102,7 +142,9 @@ def main() -> None:
             process, two_workers, one_thread, one_worker = each.values()
             print(json.dumps({system: round(value, 1) for system, value in each.items()}), "ms an image")
             print(f"two workers are {process / two_workers:.2f} times as fast as one process with two threads")
-            print(f"Ray costs {(one_worker - one_thread) * CHUNK:.0f} ms a work item of {CHUNK} images")
+            print(f"one worker takes {one_worker / one_thread:.2f} times as long as one process with one thread")
+        if arguments.items:
+            print(f"Ray adds {item_overhead(arguments.items):.1f} ms to a work item of {CHUNK} images")
         if arguments.memory_images:
             noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
             tiny = write_copies(noise, arguments.memory_images, folder / "tiny")

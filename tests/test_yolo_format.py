@@ -171,5 +171,8 @@ def test_pre_labels_leave_what_the_model_does_not_know_to_people(tmp_path, form)
     )  # fmt: skip
     assert run.returncode == 0 and "left to a person" in run.stdout
     coco = read_coco(output, PACKAGED_SCENES) if form == "coco" else read_annotations(output)
+    if form == "coco":  # as other programs read it
+        loaded = pytest.importorskip("pycocotools.coco").COCO(str(output))
+        assert len(loaded.loadAnns(loaded.getAnnIds(imgIds=1))) == len(coco.annotations)
     instances = pose_instances(coco, SCHEMA)
     assert len(instances) and set(np.unique(instances.visibility)) == {0, 2}
