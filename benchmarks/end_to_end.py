@@ -3,6 +3,7 @@
     python benchmarks/end_to_end.py                 # everything; results in out/benchmarks
     python benchmarks/end_to_end.py --write-docs    # and the tables in docs/performance.md
     python benchmarks/end_to_end.py --quick         # a few seconds: does it run?
+    python benchmarks/end_to_end.py --parts one_stage --write-docs     # RTMO beside RTMPose with a detector
 
 Each system has a process of its own. The systems take turns in each repetition, so that all of them meet the same load of
 the machine. An image counts from its file to keypoints; drawing is measured beside it. No system averages over flipped
@@ -31,8 +32,10 @@ from measuring import Spread, in_turns, machine, machine_sentence, milliseconds,
 from systems import BACKENDS, INT8, RTMLIB, RTMLIB_OPENVINO, STAGES, make_system, system_names
 from work import Workload
 
-PARTS = ("images", "clip")
+PARTS = ("images", "clip", "one_stage")
 PEOPLE = (1, 4, 16)
+# What one-stage models are run with.
+ONE_STAGE_SYSTEMS = ("hfpose auto", "hfpose torch", "hfpose onnxruntime", RTMLIB, RTMLIB_OPENVINO)
 CLIP_FRAMES, CLIP_BATCH = 300, 8
 WARM_UP = 4  # hfpose and torch.compile prepare themselves in the first runs
 PAUSE = 0.05  # seconds in which threads of the system that ran before fall asleep
@@ -46,17 +49,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Processes of the systems import this file, and those of rtmlib are to be without torch.
     from transformers.utils import logging
 
-    from workloads import make_workload
+    from workloads import make_one_stage_models, make_workload
 
     facts = machine(options.threads)
     logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
         workload = make_workload(Path(folder), options.people, frames, is_small=options.quick)
+        if "one_stage" in options.parts:
+            workload = replace(workload, one_stage=make_one_stage_models(Path(folder) / "one_stage", options.quick))
         names = options.systems or system_names(list(options.backends))
         if any(name.startswith(RTMLIB) for name in names):
             from rtmlib_export import export_for_rtmlib
 
             workload = replace(workload, rtmlib_files=export_for_rtmlib(workload))
+        if "one_stage" in options.parts:
+            libraries = [name for name in names if name in ONE_STAGE_SYSTEMS]
+            models = [f"{model}, " for model in workload.one_stage or ()]
+            compared = [f"{model}{library}" for model in (*models, "") for library in libraries]
+            with _Workers(compared, workload, options.threads, options.clip_batch) as workers:
+                images = _images(workers, workload, repetitions)
+            results = {"machine": facts, "images": images, "repetitions": repetitions}
+            write_report("one_stage", options.output, one_stage_report(results), results, options.write_docs)
+        if not {"images", "clip"} & set(options.parts):
+            return
         with _Workers(names, workload, options.threads, options.clip_batch) as workers:
             results = {
                 "machine": facts,
@@ -290,6 +305,31 @@ def report(results: Mapping[str, Any]) -> str:
             "where weights are trained**, by the `quantization.json` of the export:",
             _error_table(results["int8_errors"]),
         ]
+    return "\n\n".join(parts)
+
+
+def one_stage_report(results: Mapping[str, Any]) -> str:
+    """What RTMO takes for an image, beside RTMPose with a detector, as Markdown."""
+    parts = [
+        f"Measured with `python benchmarks/end_to_end.py --parts one_stage`. {machine_sentence(results['machine'])}"
+    ]
+    parts.append(
+        "RTMO at 640x640 with seeded weights, which find nothing: what it takes depends on its candidates, always as many, and "
+        "hardly on the people. Rows without RTMO are RTMPose-m 256x192 after RTMDet-nano 320. Median of "
+        f"{results['repetitions']} interleaved repetitions, from an image file to keypoints, in ms; in brackets how many times as "
+        "fast as rtmlib with the same model and ONNX Runtime."
+    )
+    counts = list(results["images"])
+    rows = []
+    for name in results["images"][counts[0]]:
+        model, _, library = name.rpartition(", ")
+        cells = []
+        for systems in results["images"].values():
+            rival = f"{model}, {RTMLIB}" if model else RTMLIB
+            ratio = f" ({_ratio(systems, name, rival)})" if rival in systems and rival != name else ""
+            cells.append(f"{1000 * Spread.of(systems[name]['seconds']).median:.0f}{ratio}")
+        rows.append([model or "RTMDet-nano, RTMPose-m", library, *cells])
+    parts.append(table(("model", "library", *(f"{count} people" for count in counts)), rows))
     return "\n\n".join(parts)
 
 

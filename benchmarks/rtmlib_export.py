@@ -23,6 +23,9 @@ def export_for_rtmlib(workload: Workload) -> dict[str, Path]:
         detector = _export(workload.detector, "detector")
         onnx.save(with_suppression(onnx.load(detector)), detector)
         files["detector"] = detector
+    for name, folder in (workload.one_stage or {}).items():
+        files[name] = _export(folder, "pose")
+        onnx.save(as_rtmo(onnx.load(files[name])), files[name])
     return files
 
 
@@ -64,4 +67,27 @@ def with_suppression(model: onnx.ModelProto) -> onnx.ModelProto:
     graph.node.extend(nodes)
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info("dets", TensorProto.FLOAT, [1, None, 5]))
+    return model
+
+
+def as_rtmo(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A model whose outputs are boxes with scores (B, N, 5) and keypoints with scores (B, N, K, 3).
+
+    Args:
+        model: its outputs are `logits` (B, N), `pred_boxes` (B, N, 4), `pred_keypoints` (B, N, K, 2) and `keypoint_logits`
+            (B, N, K).
+    """
+    graph = model.graph
+    graph.initializer.append(numpy_helper.from_array(np.array([-1]), "last_axis"))
+    parts = (("logits", "pred_boxes", "dets", (5,)), ("keypoint_logits", "pred_keypoints", "keypoints", (17, 3)))
+    del graph.output[:]
+    for logits, places, name, sizes in parts:
+        graph.node.extend(
+            [
+                helper.make_node("Sigmoid", [logits], [f"{name}_scores"]),
+                helper.make_node("Unsqueeze", [f"{name}_scores", "last_axis"], [f"{name}_column"]),
+                helper.make_node("Concat", [places, f"{name}_column"], [name], axis=-1),
+            ]
+        )
+        graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, None, *sizes]))
     return model

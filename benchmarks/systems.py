@@ -63,12 +63,16 @@ def make_system(name: str, workload: Workload, threads: int | None, clip_batch: 
     """A system by its name, with so many threads for everything in it; None leaves them as they are."""
     if threads is not None:
         cv2.setNumThreads(threads)
+    model, _, name = name.rpartition(", ")  # of a one-stage model before the comma, where there is one
     if name.startswith(RTMLIB):
-        return RtmlibSystem(workload, threads, "openvino" if name == RTMLIB_OPENVINO else "onnxruntime")
+        return RtmlibSystem(workload, threads, "openvino" if name == RTMLIB_OPENVINO else "onnxruntime", model)
     import torch
 
     if threads is not None:
         torch.set_num_threads(threads)
+    if model:
+        assert workload.one_stage is not None
+        workload = replace(workload, pose=workload.one_stage[model], detector=None)
     return HfposeSystem(workload, name.removeprefix("hfpose "), clip_batch)
 
 
@@ -108,7 +112,7 @@ class HfposeSystem:
         self.unwatched = PoseEstimationPipeline(pose, detector=detector)
         processor = copy(pose.image_processor)
         self.watch.wrap(processor, "pixel_values", "crop")
-        self.watch.wrap(processor, "decode", "decode")
+        self.watch.wrap(processor, "decode" if hasattr(processor, "decode") else "instances", "decode")
         runner = _Watched(pose.runner, self.watch, "pose")
         self.pipeline = PoseEstimationPipeline(
             replace(pose, image_processor=processor, runner=runner), detector=detector
@@ -192,15 +196,16 @@ class _Watched:
 
 
 class RtmlibSystem:
-    """rtmlib's classes for RTMDet and RTMPose, as its own solutions chain them.
+    """rtmlib's classes for RTMDet and RTMPose, as its own solutions chain them, or for RTMO.
 
     Args:
         workload: names the ONNX files.
         threads: of each network; None leaves the backend's default, the number of cores.
         backend: of rtmlib.
+        one_stage: name of a model of the workload that needs no detector.
     """
 
-    def __init__(self, workload: Workload, threads: int | None, backend: str) -> None:
+    def __init__(self, workload: Workload, threads: int | None, backend: str, one_stage: str = "") -> None:
         import contextlib
         import io
 
@@ -209,9 +214,15 @@ class RtmlibSystem:
         assert workload.rtmlib_files is not None
         files = {name: str(path) for name, path in workload.rtmlib_files.items()}
         with contextlib.redirect_stdout(io.StringIO()):  # it says which file it loads
-            self.pose = rtmlib.RTMPose(files["pose"], backend=backend)
+            self.is_one_stage = bool(one_stage)
             self.detector = None
-            if "detector" in files:
+            if one_stage:
+                self.pose = rtmlib.RTMO(
+                    files[one_stage], score_thr=BOX_THRESHOLD, nms_thr=NMS_THRESHOLD, backend=backend
+                )
+            else:
+                self.pose = rtmlib.RTMPose(files["pose"], backend=backend)
+            if "detector" in files and not one_stage:
                 self.detector = rtmlib.RTMDet(files["detector"], (320, 320), backend=backend)
         self.watch = Stopwatch()
         tools = {"pose": self.pose} | ({"detector": self.detector} if self.detector is not None else {})
@@ -228,6 +239,8 @@ class RtmlibSystem:
         return (image, *self._find(image, boxes))
 
     def _find(self, image: np.ndarray, boxes: list[list[float]] | None) -> Any:
+        if self.is_one_stage:
+            return self.pose(image)
         found = boxes if self.detector is None else self.detector(image)
         return self.pose(image, found)
 

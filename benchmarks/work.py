@@ -27,7 +27,8 @@ class Workload:
     """Everything that is measured on; what it names lies in a folder, so that several processes can read it.
 
     Models are calibrated for 8 bits with the images of `calibration`; None: with rendered scenes, as `hfpose export` does.
-    `rtmlib_files` are the models by stage as ONNX files for rtmlib.
+    `one_stage` are models that need no detector, by name; `rtmlib_files` all models, by stage or name, as ONNX files for
+    rtmlib.
     """
 
     pose_name: str
@@ -38,6 +39,7 @@ class Workload:
     clip_frames: int
     clip_boxes: list[list[float]] | None
     calibration: Path | None = None
+    one_stage: Mapping[str, Path] | None = None
     rtmlib_files: Mapping[str, Path] | None = None
 
     @property

@@ -13,6 +13,8 @@ import torch
 from torch import nn
 
 import hfpose
+from hfpose.checkpoints.source import ModelSource
+from hfpose.hub.zoo import get_entry
 from hfpose.media.images import load_image, save_image
 from hfpose.media.video_writing import VideoFile
 from hfpose.pipelines.detection_stage import BoxDetector
@@ -63,13 +65,39 @@ def make_pose_model(folder: Path, is_small: bool = False) -> Path:
     for parameter in model.parameters():
         if parameter.ndim > 1:
             nn.init.kaiming_normal_(parameter)
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:  # else activations fade from layer to layer
-        norm.momentum = 1.0
-    model.train()(torch.randn(4, 3, 256, 192))
-    model.eval().save_pretrained(folder)
+    _set_statistics(model, torch.randn(4, 3, 256, 192))
+    model.save_pretrained(folder)
     hfpose.RTMPoseImageProcessor().save_pretrained(folder)
     return folder
+
+
+def _set_statistics(model: nn.Module, pixel_values: torch.Tensor) -> None:
+    """Let normalizations have the statistics of some input, else activations fade from layer to layer."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    model.train()(pixel_values)
+    model.eval()
+
+
+@torch.no_grad()
+def make_one_stage_models(folder: Path, is_small: bool = False) -> dict[str, Path]:
+    """RTMO-s and RTMO-m with seeded weights by name, or a tiny RTMO."""
+    made = {}
+    for name in ("RTMO-s",) if is_small else ("RTMO-s", "RTMO-m"):
+        source = ModelSource.from_entry(get_entry(name, "pose"))
+        config = source.conversion.config_from_reference(source.reference, source.schema)
+        if is_small:
+            config.backbone_config.depth_multiplier, config.backbone_config.width_multiplier = 0.167, 0.125
+        torch.manual_seed(0)
+        model = source.conversion.MODEL_CLASS(config)
+        _set_statistics(model, 255 * torch.rand(2, 3, 640, 640))
+        for prediction in model.head.box_predictions:  # else some boxes are larger than numbers can be
+            nn.init.zeros_(prediction.weight)
+        made[name] = folder / name
+        model.save_pretrained(made[name])
+        source.conversion.image_processor_from_reference(source.reference).save_pretrained(made[name])
+    return made
 
 
 def make_detector(folder: Path) -> Path | None:

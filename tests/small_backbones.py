@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from transformers import AutoBackbone, PreTrainedConfig, PreTrainedModel
+from transformers import AutoBackbone, PreTrainedConfig, PreTrainedModel, SwinConfig
 
 from hfpose.models.backbones.alexnet import AlexNetBackboneConfig
 from hfpose.models.backbones.cpm import CPMBackboneConfig
@@ -23,7 +23,6 @@ from hfpose.models.backbones.resnet import ResNetBackboneConfig
 from hfpose.models.backbones.rsn import RSNBackboneConfig
 from hfpose.models.backbones.shufflenet_v1 import ShuffleNetV1BackboneConfig
 from hfpose.models.backbones.shufflenet_v2 import ShuffleNetV2BackboneConfig
-from hfpose.models.backbones.swin import SwinBackboneConfig
 from hfpose.models.backbones.vgg import VGGBackboneConfig
 from hfpose.models.backbones.vipnas_mobilenet_v3 import ViPNASMobileNetV3BackboneConfig
 from hfpose.models.backbones.vipnas_resnet import ViPNASResNetBackboneConfig
@@ -144,7 +143,7 @@ SMALL_BACKBONES: dict[str, tuple[Callable[[], PreTrainedConfig], tuple[int, ...]
     "pvt": (_pvt, (4, 8)),
     "pvt_v2": (lambda: _pvt(**_PVT_V2), (4, 8)),
     "swin": (
-        lambda: SwinBackboneConfig(embed_size=8, depths=(2, 2), num_heads=(2, 4), window_size=5, out_indices=[1, 2]),
+        lambda: SwinConfig(embed_dim=8, depths=(2, 2), num_heads=(2, 4), window_size=5, out_indices=[1, 2]),
         (4, 8),
     ),
     "vgg": (_vgg, (2, 4)),

@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -28,12 +29,43 @@ def run(benchmark, folder: Path, *arguments: str) -> tuple[str, dict]:
 
 @pytest.mark.slow
 def test_end_to_end(tmp_path):
-    text, results = run(end_to_end, tmp_path, "--systems", "hfpose torch", "--people", "1")
+    parts = ("--parts", "images", "clip")
+    text, results = run(end_to_end, tmp_path, "--systems", "hfpose torch", "--people", "1", *parts)
     image, clip = results["images"]["1"]["hfpose torch"], results["clip"]["hfpose torch"]
     assert len(image["seconds"]) == 2
     assert image["stages"]["pose"] > 0
     assert clip["frames"] == 8
     assert "| hfpose torch |" in text
+
+
+def test_one_stage_models_are_compared_with_and_without_rtmlib():
+    seconds = {"RTMO-s, hfpose torch": [0.2], "RTMO-s, rtmlib": [0.3], "hfpose torch": [0.1]}
+    images = {"1": {name: {"seconds": times} for name, times in seconds.items()}}
+    text = end_to_end.one_stage_report({"machine": measuring.machine(1), "images": images, "repetitions": 1})
+    assert "| RTMO-s | hfpose torch | 200 (1.50) |" in text
+    assert "| RTMDet-nano, RTMPose-m | hfpose torch | 100 |" in text
+
+
+def test_rtmlib_reads_the_scores_behind_boxes_and_keypoints():
+    onnx = pytest.importorskip("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from rtmlib_export import as_rtmo
+
+    shapes = {
+        "logits": (1, 2),
+        "pred_boxes": (1, 2, 4),
+        "pred_keypoints": (1, 2, 17, 2),
+        "keypoint_logits": (1, 2, 17),
+    }
+    values = [onnx.helper.make_tensor_value_info(f"{name}_in", 1, shape) for name, shape in shapes.items()]
+    nodes = [onnx.helper.make_node("Identity", [f"{name}_in"], [name]) for name in shapes]
+    outputs = [onnx.helper.make_tensor_value_info(name, 1, shape) for name, shape in shapes.items()]
+    graph = onnx.helper.make_graph(nodes, "all", values, outputs)
+    model = as_rtmo(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    dets, keypoints = session.run(None, {f"{name}_in": np.zeros(shape, np.float32) for name, shape in shapes.items()})
+    assert dets.shape == (1, 2, 5) and keypoints.shape == (1, 2, 17, 3)
+    assert dets[..., 4].tolist() == [[0.5, 0.5]] and (keypoints[..., 2] == 0.5).all()
 
 
 def test_int8_is_exported_and_runs_and_its_error_is_that_of_trained_weights(tmp_path, monkeypatch):
@@ -98,6 +130,6 @@ def test_a_section_of_a_page_is_replaced():
         measuring.with_section(page, "y", "new")
 
 
-@pytest.mark.parametrize("name", ["end_to_end", "stages", "stages_accelerator"])
+@pytest.mark.parametrize("name", ["end_to_end", "one_stage", "stages", "stages_accelerator"])
 def test_the_page_about_speed_has_room_for_the_tables(name):
     assert "new" in measuring.with_section(measuring.PAGE.read_text(), name, "new")

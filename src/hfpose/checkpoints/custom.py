@@ -33,6 +33,7 @@ _FAMILY_BY_HEAD = {
     "ViPNASHead": "heatmap",
     "CPMHead": "heatmap",
     "MSPNHead": "heatmap",
+    "VisPredictHead": "heatmap",
     "SimCCHead": "simcc",
     "RegressionHead": "regression",
     "RLEHead": "regression",
@@ -91,7 +92,8 @@ def _source_from_config(config: Mapping[str, Any], path: Path, name: str | None)
         reference["classes"] = classes
     elif "bbox_head" in model:
         reference["classes"] = _known_classes(model["bbox_head"].get("num_classes"))
-    decoder = (model.get("head") or {}).get("decoder") or {}
+    head = model.get("head") or {}
+    decoder = (head.get("pose_cfg") or head).get("decoder") or {}
     if "input_size" in decoder:
         reference["input_size_wh"] = list(decoder["input_size"])
     source = ModelSource(name or path.stem, family, reference, None)

@@ -179,7 +179,9 @@ def _variables_of(entry: ModelEntry) -> dict[str, Any]:
     model = {key: value for key, value in entry.reference.items() if key not in _NOT_OF_THE_MODEL}
     pipeline = entry.reference.get("test_pipeline") or []
     loader = {"dataset": {"pipeline": pipeline}}
-    return {"model": model, "test_pipeline": pipeline, "test_dataloader": loader, "val_dataloader": loader}
+    codec = (model.get("head") or {}).get("decoder")
+    named = {} if codec is None else {"codec": codec}
+    return {"model": model, "test_pipeline": pipeline, "test_dataloader": loader, "val_dataloader": loader, **named}
 
 
 def _from_base(value: Any, budget: Budget) -> Any:

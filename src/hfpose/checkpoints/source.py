@@ -69,6 +69,7 @@ class ModelSource:
     def num_keypoints(self) -> int | None:
         """How many keypoints its head finds, where the settings say so plainly."""
         head = self.reference.get("head") or {}
+        head = head.get("pose_cfg") or head
         return next((head[key] for key in ("num_keypoints", "num_joints", "out_channels") if key in head), None)
 
     @property

@@ -14,7 +14,7 @@ import typer
 from hfpose.hub.zoo import PACKAGED_ENTRIES, RENDERED_SCENES, TASKS, ModelEntry, Task, list_entries
 from hfpose.keypoints import load_schema
 
-COLUMNS = ("task", "name", "aliases", "input", "keypoints or classes", "result", "parameters", "GFLOPs")
+COLUMNS = ("task", "name", "aliases", "input", "keypoints or classes", "result", "parameters", "GFLOPs", "ms")
 
 
 class Order(str, Enum):
@@ -38,7 +38,9 @@ def models(
     ] = None,
     sort: Annotated[
         Order | None,
-        typer.Option(help="ap: best published average precision first; speed: fewest multiply-adds first."),
+        typer.Option(
+            help="ap: best published average precision first; speed: least time on one thread of a CPU first."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
@@ -51,7 +53,7 @@ def models(
     if sort is Order.AP:
         entries.sort(key=lambda entry: -entry.ap)
     elif sort is Order.SPEED:
-        entries.sort(key=lambda entry: math.inf if entry.gflops is None else entry.gflops)
+        entries.sort(key=lambda entry: entry.milliseconds or math.inf)
     if as_json:
         print(json.dumps([_as_dict(entry) for entry in entries], indent=2))
     elif entries:
@@ -91,6 +93,7 @@ def _as_dict(entry: ModelEntry) -> dict[str, Any]:
         "detector_labels": list(entry.detector_labels) if entry.detector_labels is not None else None,
         "parameters": entry.parameters,
         "gflops": entry.gflops,
+        "milliseconds": entry.milliseconds,
         "checkpoint_url": entry.checkpoint_url,
         "metrics": {dataset: dict(values) for dataset, values in entry.metrics.items()},
     }
@@ -102,7 +105,8 @@ def _row(entry: ModelEntry) -> tuple[str, ...]:
     result = "" if entry.main_result is None else str(entry.main_result)
     parameters = "" if entry.parameters is None else f"{entry.parameters / 1e6:.1f} M"
     gflops = "" if entry.gflops is None else f"{entry.gflops:g}"
-    return entry.task, entry.name, ", ".join(entry.aliases), size, kinds, result, parameters, gflops
+    time = "" if entry.milliseconds is None else f"{entry.milliseconds:g}"
+    return entry.task, entry.name, ", ".join(entry.aliases), size, kinds, result, parameters, gflops, time
 
 
 def _table(rows: list[tuple[str, ...]]) -> str:

@@ -29,7 +29,7 @@ WHOLE_IMAGE = "whole_image"
 
 _DATA = Path(__file__).with_name("zoo.json")
 SIZES = _DATA.with_name("sizes.json")
-"""Parameters and multiply-adds of the models by name, written by conversion/measure_models.py."""
+"""Parameters, multiply-adds and times of the models by name, written by conversion/measure_models.py."""
 
 # Of a result's metrics the first of these tells most.
 _MAIN_METRICS = (
@@ -90,6 +90,7 @@ class ModelEntry:
         metrics: published results, dataset -> metric -> value.
         parameters: how many the model has, those for training included.
         gflops: multiply-adds of one image, in thousand millions; None for models that take keypoints.
+        milliseconds: of the network for one image or clip on one thread of a CPU, to compare models with each other.
         repository: hub repository with the converted weights; set only together with ``revision``.
         revision: commit of that repository.
     """
@@ -112,6 +113,7 @@ class ModelEntry:
     revision: str | None = None
     parameters: int | None = None
     gflops: float | None = None
+    milliseconds: float | None = None
     _reference: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
 
     @property
@@ -187,8 +189,9 @@ PACKAGED_ENTRIES = (
 
 # Known elsewhere and asked for often; not to be taken for a misspelled name of the zoo.
 _NOT_SUPPORTED = (
-    "alphapose", "blazepose", "deeplabcut", "detectron2", "keypointrcnn", "mediapipe", "movenet", "openpifpaf", "openpose",
-    "poseformer", "posenet", "pifpaf", "sleap", "uniformer", "yolo11", "yolov5", "yolov7", "yolov8",
+    "alphapose", "blazepose", "cascadercnn", "deeplabcut", "detectron2", "fasterrcnn", "keypointrcnn", "maskrcnn",
+    "mediapipe", "movenet", "openpifpaf", "openpose", "pifpaf", "poseformer", "posenet", "sleap", "uniformer",
+    "yolo11", "yolov3", "yolov5", "yolov7", "yolov8",
 )  # fmt: skip
 
 

@@ -35,6 +35,8 @@ def test_gradient_checkpointing_changes_no_gradient(name: str) -> None:
         torch.manual_seed(1)
         sum(each.square().sum() for each in model(pixel_values).feature_maps).backward()
     for (parameter, expected), given in zip(plain.named_parameters(), saving.parameters(), strict=True):
+        if parameter.startswith("swin.layernorm."):  # transformers' last normalization, whose result no backbone gives
+            continue
         assert given.grad is not None, parameter
         torch.testing.assert_close(given.grad, expected.grad, msg=parameter)
 

@@ -170,3 +170,20 @@ def test_unsupported_settings_are_named(
     small_reference[part] = (small_reference.get(part) or {}) | change
     with pytest.raises(ConfigError, match=message):
         config_from_reference(small_reference, None)
+
+
+def test_a_head_that_tells_visibilities_holds_the_one_of_heatmaps(small_reference: dict[str, Any]) -> None:
+    plain = config_from_reference(small_reference, None)
+    loss = {"type": "BCELoss", "use_sigmoid": True, "loss_weight": 0.25}
+    reference = small_reference | {
+        "head": {"type": "VisPredictHead", "pose_cfg": small_reference["head"], "loss": loss}
+    }
+    config = config_from_reference(reference, None)
+    assert config.predicts_visibility and config.visibility_loss_weight == 0.25
+    assert config.deconv_channels == plain.deconv_channels and config.num_labels == plain.num_labels
+    assert image_processor_from_reference(reference).size == {"height": 64, "width": 64}
+    names = ("head.pose_head.final_layer.bias", "head.vis_head.2.weight")
+    converted = convert_state_dict({name: torch.zeros(1) for name in names}, config)
+    assert converted.keys() == {"head.heatmaps.bias", "visibility.weight"}
+    with pytest.raises(ConfigError, match="use_sigmoid=False"):
+        config_from_reference(reference | {"head": reference["head"] | {"loss": {"type": "BCELoss"}}}, None)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from hfpose.models.backbones.resnet import ResNetBackbone
 from hfpose.models.heatmap.configuration_heatmap import HeatmapConfig
+from hfpose.models.heatmap.image_processing_heatmap import HeatmapImageProcessor
 from hfpose.models.heatmap.modeling_heatmap import HeatmapForPoseEstimation
 
 MakeModel = Callable[..., HeatmapForPoseEstimation]
@@ -106,3 +107,22 @@ def test_fresh_heads_answer_little() -> None:
     head = HeatmapForPoseEstimation(HeatmapConfig()).head
     weights = [head.heatmaps.weight, *(layer.conv.weight for layer in head.deconvolutions)]
     assert all(abs(weight.std().item() - 1e-3) < 2e-4 for weight in weights)
+
+
+def test_visibilities_of_keypoints_are_told_learned_and_averaged_over_the_flipped_crop(make_model: MakeModel) -> None:
+    model, crops = make_model(predicts_visibility=True, visibility_loss_weight=0.5), torch.randn(2, 3, 64, 64)
+    labels, weights = torch.rand(2, 5, 2) * 64, torch.tensor([[1.0, 0, 1, 1, 0]] * 2)
+    output = model(crops, labels=labels, keypoint_weights=weights)
+    without = HeatmapForPoseEstimation(
+        HeatmapConfig.from_dict(model.config.to_dict() | {"predicts_visibility": False})
+    )
+    without.load_state_dict(model.state_dict(), strict=False)
+    plain = without.eval()(crops, labels=labels, keypoint_weights=weights).loss
+    entropy = torch.nn.functional.binary_cross_entropy(output.visibilities, weights)
+    torch.testing.assert_close(output.loss, plain + 0.5 * entropy)
+    processor, flip_indices = HeatmapImageProcessor(), [1, 0, 2, 3, 4]
+    merged = processor.merge_flipped(output, model(crops.flip(-1)), flip_indices)
+    visible = processor.instance_fields(merged)["keypoints_visible"]
+    expected = (output.visibilities + model(crops.flip(-1)).visibilities[:, flip_indices]) / 2
+    torch.testing.assert_close(torch.from_numpy(visible), expected.detach())
+    assert processor.instance_fields(without(crops)) == {}

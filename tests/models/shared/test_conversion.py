@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from hfpose.errors import ConfigError
-from hfpose.models.shared.conversion import detection_arguments, label_arguments, layer_arguments
+from hfpose.models.shared.conversion import (
+    detection_arguments,
+    label_arguments,
+    layer_arguments,
+    normalization_arguments,
+    top_down_arguments,
+)
 
 
 @pytest.fixture
@@ -114,3 +120,28 @@ def test_activation_and_normalization_as_stated_or_by_default():
     assert layer_arguments({}, "Swish", 1e-5) == {"hidden_act": "swish", "batch_norm_eps": 1e-5}
     with pytest.raises(ConfigError, match="LeakyReLU"):
         layer_arguments({"act_cfg": {"type": "LeakyReLU"}})
+
+
+@pytest.mark.parametrize("swap", ["bgr_to_rgb", "rgb_to_bgr"])
+def test_channels_are_swapped_by_either_setting(swap):
+    assert normalization_arguments({swap: True})["channel_order"] == "rgb"
+    assert normalization_arguments({})["channel_order"] == "bgr"
+
+
+def test_crops_are_cut_as_the_pipeline_says():
+    pipeline = [
+        {"type": "mmpose.GetBBoxCenterScale", "padding": 1.1},
+        {"type": "TopdownAffine", "input_size": [192, 256], "use_udp": True},
+    ]
+    reference: dict[str, Any] = {"test_pipeline": pipeline, "test_cfg": {"flip_test": True}, "data_preprocessor": {}}
+    given = top_down_arguments(reference, (192, 256))
+    assert given["box_padding"] == 1.1 and given["use_udp"] and given["flip_test"]
+    assert given["size"] == {"height": 256, "width": 192}
+    with pytest.raises(ConfigError, match="TopdownAffine with input_size=\\(192, 256\\)"):
+        top_down_arguments(reference, (288, 384))
+
+
+def test_boxes_of_a_least_size_are_refused(reference):
+    reference["test_cfg"]["min_bbox_size"] = 8
+    with pytest.raises(ConfigError, match="min_bbox_size=8"):
+        detection_arguments(reference)

@@ -31,7 +31,9 @@ def softmax(values: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum()
 
 
-def slow_simcc_loss(outputs, keypoints, weights, *, split_ratio, sigma, beta, label_softmax, label_beta) -> float:
+def slow_simcc_loss(
+    outputs, keypoints, weights, *, split_ratio, sigma, beta, label_softmax, label_beta, label_normalize=False
+) -> float:
     """Keypoint by keypoint, bin by bin, from the definitions."""
     samples, count, _ = keypoints.shape
     total = 0.0
@@ -44,6 +46,8 @@ def slow_simcc_loss(outputs, keypoints, weights, *, split_ratio, sigma, beta, la
                 if center - 3 * sigma[axis] >= num_bins or center + 3 * sigma[axis] + 1 < 0:
                     weight = 0.0
                 target = np.array([math.exp(-((i - center) ** 2) / (2 * sigma[axis] ** 2)) for i in range(num_bins)])
+                if label_normalize:
+                    target = target / (sigma[axis] * math.sqrt(2 * math.pi))
                 if label_softmax:
                     target = softmax(target * label_beta)
                 predicted = softmax(output[sample, k].astype(np.float64) * beta)
@@ -53,7 +57,15 @@ def slow_simcc_loss(outputs, keypoints, weights, *, split_ratio, sigma, beta, la
     return total / count
 
 
-@pytest.mark.parametrize("options", [{}, {"beta": 1.0, "label_softmax": False}, {"label_beta": 3.0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"beta": 1.0, "label_softmax": False},
+        {"label_softmax": False, "label_normalize": True},
+        {"label_beta": 3.0},
+    ],
+)
 def test_simcc_loss_equals_its_definition(options):
     rng = np.random.default_rng(0)
     outputs = rng.normal(size=(2, 3, 48)), rng.normal(size=(2, 3, 64))

@@ -63,7 +63,7 @@ BACKBONES = (
     BackboneFamily("pvt", "PVT", "pvt_backbone", ("PyramidVisionTransformer", "PyramidVisionTransformerV2")),
     BackboneFamily("shufflenet_v1", "ShuffleNetV1", "shufflenet_v1_backbone", ("ShuffleNetV1",)),
     BackboneFamily("shufflenet_v2", "ShuffleNetV2", "shufflenet_v2_backbone", ("ShuffleNetV2",)),
-    BackboneFamily("swin", "Swin", "swin_backbone", ("SwinTransformer",)),
+    BackboneFamily("swin", None, "swin", ("SwinTransformer",)),
     BackboneFamily("vgg", "VGG", "vgg_backbone", ("VGG",)),
     BackboneFamily(
         "vipnas_mobilenet_v3", "ViPNASMobileNetV3", "vipnas_mobilenet_v3_backbone", ("ViPNAS_MobileNetV3",)

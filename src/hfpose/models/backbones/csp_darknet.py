@@ -4,7 +4,7 @@ Source: YOLOX (Ge et al., 2021, https://arxiv.org/abs/2107.08430); `mmdet.models
 `mmpose.models.backbones.CSPDarknet`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from hfpose.models.shared.csp import (
     CSPBackbone,
     CSPBackboneConfig,
     CSPLayerConfig,
+    PathAggregationNeck,
     csp_arguments,
 )
 
@@ -83,6 +84,16 @@ class CSPDarknetBackbone(CSPBackbone):
 
     def __init__(self, config: CSPDarknetBackboneConfig) -> None:
         super().__init__(config, Focus(config), STAGE_DEPTHS, DarknetBlock)
+
+
+class YOLOXNeck(PathAggregationNeck):
+    """The neck of YOLOX and YOLOX-Pose, all of whose outputs have `config.neck_size` channels."""
+
+    def __init__(self, config: Any, channels: Sequence[int]) -> None:
+        size, act, eps = config.neck_size, config.hidden_act, config.batch_norm_eps
+        super().__init__(
+            config, channels, DarknetBlock, lambda width: ConvNormAct(width, size, 1, hidden_act=act, norm_eps=eps)
+        )
 
 
 RENAMES = CSP_RENAMES

@@ -154,7 +154,7 @@ class HRFormerModule(HRNetModule):
         )
 
     def make_halving(
-        self, config: HRNetBackboneConfig, in_channels: int, out_channels: int, hidden_act: str
+        self, config: HRNetBackboneConfig, in_channels: int, out_channels: int, hidden_act: str | None
     ) -> nn.Module:
         eps = config.batch_norm_eps
         return nn.Sequential(

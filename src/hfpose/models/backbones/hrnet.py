@@ -4,7 +4,7 @@ Source: Sun et al., 2019, https://arxiv.org/abs/1902.09212; version 2, which giv
 https://arxiv.org/abs/1908.07919; `mmpose.models.backbones.HRNet`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 from itertools import pairwise
 from typing import Any
@@ -80,9 +80,14 @@ class HRNetModule(GradientCheckpointingLayer):
         self.branches = nn.ModuleList(
             self.make_branch(config, stage, module, branch, in_channels[branch]) for branch in range(len(channels))
         )
-        self.fusions = nn.ModuleList(
-            nn.ModuleList(self._make_fusion(config, channels, source, target) for source in range(len(channels)))
-            for target in range(num_outputs if len(channels) > 1 else 0)
+        self.fusions = make_fusions(
+            channels,
+            num_outputs if len(channels) > 1 else 0,
+            lambda before, after, has_act: self.make_halving(
+                config, before, after, config.hidden_act if has_act else None
+            ),
+            config.batch_norm_eps,
+            config.upsample_mode,
         )
         self.activation = ACT2FN[config.hidden_act]
 
@@ -94,30 +99,12 @@ class HRNetModule(GradientCheckpointingLayer):
         return nn.Sequential(*(ResidualBlock(size, channels, block_type, **options) for size in sizes))
 
     def make_halving(
-        self, config: HRNetBackboneConfig, in_channels: int, out_channels: int, hidden_act: str
+        self, config: HRNetBackboneConfig, in_channels: int, out_channels: int, hidden_act: str | None
     ) -> nn.Module:
         """Half the resolution."""
         return ConvNormAct(
             in_channels, out_channels, 3, stride=2, hidden_act=hidden_act, norm_eps=config.batch_norm_eps
         )
-
-    def _make_fusion(
-        self, config: HRNetBackboneConfig, channels: Sequence[int], source: int, target: int
-    ) -> nn.Module:
-        """From one branch of a module to the size and channels of another."""
-        if source == target:
-            return nn.Identity()
-        if source > target:
-            act, eps = "linear", config.batch_norm_eps
-            return nn.Sequential(
-                ConvNormAct(channels[source], channels[target], 1, hidden_act=act, norm_eps=eps),
-                nn.Upsample(scale_factor=2 ** (source - target), mode=config.upsample_mode),
-            )
-        steps = target - source - 1
-        halvings = [
-            self.make_halving(config, channels[source], channels[source], config.hidden_act) for _ in range(steps)
-        ]
-        return nn.Sequential(*halvings, self.make_halving(config, channels[source], channels[target], "linear"))
 
     def forward(self, *features: Tensor) -> tuple[Tensor, ...]:
         features = tuple(branch(feature) for branch, feature in zip(self.branches, features, strict=True))
@@ -131,39 +118,49 @@ class HRNetModule(GradientCheckpointingLayer):
         return reduce(torch.add, resized)
 
 
+def make_fusions(
+    channels: Sequence[int],
+    num_outputs: int,
+    halving: Callable[[int, int, bool], nn.Module],
+    eps: float,
+    upsample_mode: str,
+) -> nn.ModuleList:
+    """For each output what brings each branch to its size and channels.
+
+    Args:
+        channels: of the branches.
+        num_outputs: number of outputs, from the highest resolution down.
+        halving: makes a layer that halves the resolution from the channels before and after, and whether it has an activation.
+        eps: epsilon of batch normalizations.
+        upsample_mode: how branches are enlarged.
+    """
+
+    def fusion(source: int, target: int) -> nn.Module:
+        before, after = channels[source], channels[target]
+        if source == target:
+            return nn.Identity()
+        if source > target:
+            upsample = nn.Upsample(scale_factor=2 ** (source - target), mode=upsample_mode)
+            return nn.Sequential(ConvNormAct(before, after, 1, hidden_act=None, norm_eps=eps), upsample)
+        first = (halving(before, before, True) for _ in range(target - source - 1))
+        return nn.Sequential(*first, halving(before, after, False))
+
+    sources = range(len(channels))
+    return nn.ModuleList(nn.ModuleList(fusion(source, target) for source in sources) for target in range(num_outputs))
+
+
 class HRNetStage(nn.Module):
     """New branches by halving the lowest resolution, then modules.
 
     Args:
-        stage: its index.
-        in_channels: of the branches of the stage before.
-        num_outputs: number of branches to compute, from the highest resolution down.
-        module: the kind of its modules.
+        transition: for each branch what makes it of the stage before, of the same branch or of its last one.
+        units: the modules.
     """
 
-    def __init__(
-        self,
-        config: HRNetBackboneConfig,
-        stage: int,
-        in_channels: Sequence[int],
-        num_outputs: int,
-        module: type[HRNetModule],
-    ) -> None:
+    def __init__(self, transition: Iterable[nn.Module], units: Iterable[nn.Module]) -> None:
         super().__init__()
-        # The first stage's blocks change the number of channels themselves.
-        channels = config.branch_channels(stage) if stage else list(in_channels)
-        self.transition = nn.ModuleList(_transition(config, in_channels, channels[i], i) for i in range(len(channels)))
-        modules = config.stage_modules[stage]
-        self.units = nn.ModuleList(
-            module(
-                config,
-                stage,
-                i,
-                config.branch_channels(stage) if i else channels,
-                num_outputs if i == modules - 1 else len(channels),
-            )
-            for i in range(modules)
-        )
+        self.transition = nn.ModuleList(transition)
+        self.units = nn.ModuleList(units)
 
     def forward(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
         last = len(features) - 1
@@ -204,11 +201,22 @@ class HRNetBackbone(StagedBackbone):
         count = len(config.stage_modules)
         channels = [[stem], *(config.branch_channels(stage) for stage in range(count))]
         outputs = [*(len(branches) for branches in channels[1:-1]), config.num_stages]
-        self.stages = nn.ModuleList(
-            HRNetStage(config, stage, channels[stage], outputs[stage], self.module_class) for stage in range(count)
-        )
+        self.stages = nn.ModuleList(self._stage(stage, channels[stage], outputs[stage]) for stage in range(count))
         self.num_features = [stem, *channels[-1][: config.num_stages]]
         self.post_init()
+
+    def _stage(self, stage: int, in_channels: Sequence[int], num_outputs: int) -> HRNetStage:
+        """A stage, from the branches of the one before to so many branches."""
+        config, modules = self.config, self.config.stage_modules[stage]
+        own = config.branch_channels(stage)
+        channels = (
+            own if stage else list(in_channels)
+        )  # the first stage's blocks change the number of channels themselves
+        outputs = [*[len(channels)] * (modules - 1), num_outputs]
+        return HRNetStage(
+            (_transition(config, in_channels, width, branch) for branch, width in enumerate(channels)),
+            (self.module_class(config, stage, i, own if i else channels, outputs[i]) for i in range(modules)),
+        )
 
     def stage_outputs(self, pixel_values: Tensor) -> Sequence[Tensor]:
         stem = self.stem(pixel_values)

@@ -12,13 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from hfpose.models.backbones.hrnet import SEPARABLE_FUSION_RENAMES
+from hfpose.models.backbones.hrnet import SEPARABLE_FUSION_RENAMES, HRNetStage, NumbersByStage, make_fusions
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
 from hfpose.models.shared.conversion import RenameRules, batch_norm_eps, expect_settings
 from hfpose.models.shared.convolution import ConvNormAct, SqueezeExcitation, channel_shuffle
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
-NumbersByStage = list[Numbers] | tuple[Numbers, ...]
 SPATIAL_REDUCTION = 4
 
 
@@ -125,9 +124,12 @@ class LiteHRNetModule(GradientCheckpointingLayer):
         self.blocks = nn.ModuleList(
             LiteHRNetBlock(channels, config.reduction, eps) for _ in range(config.stage_blocks[stage])
         )
-        branches = range(len(channels))
-        self.fusions = nn.ModuleList(
-            nn.ModuleList(_fusion(channels, source, target, eps) for source in branches) for target in branches
+        self.fusions = make_fusions(
+            channels,
+            len(channels),
+            lambda before, after, has_act: _depthwise_pair(before, after, eps, 2, "relu" if has_act else None),
+            eps,
+            "nearest",
         )
 
     def forward(self, *features: Tensor) -> tuple[Tensor, ...]:
@@ -147,41 +149,14 @@ class LiteHRNetModule(GradientCheckpointingLayer):
         return tuple(fused)
 
 
-def _fusion(channels: Sequence[int], source: int, target: int, eps: float) -> nn.Module:
-    """From one branch to the size and channels of another."""
-    if source == target:
+def _transition(in_channels: Sequence[int], out_channels: int, branch: int, eps: float) -> nn.Module:
+    """From the branches of a stage to one branch of the next: its own, or the last one halved."""
+    last = len(in_channels) - 1
+    halvings, before = max(branch - last, 0), in_channels[min(branch, last)]
+    if halvings == 0 and before == out_channels:
         return nn.Identity()
-    if source > target:
-        return nn.Sequential(
-            ConvNormAct(channels[source], channels[target], 1, hidden_act=None, norm_eps=eps),
-            nn.Upsample(scale_factor=2 ** (source - target), mode="nearest"),
-        )
-    halvings = [_depthwise_pair(channels[source], channels[source], eps, 2) for _ in range(target - source - 1)]
-    return nn.Sequential(*halvings, _depthwise_pair(channels[source], channels[target], eps, 2, hidden_act=None))
-
-
-class LiteHRNetStage(nn.Module):
-    """New branches by halving the lowest resolution, then modules."""
-
-    def __init__(self, config: LiteHRNetBackboneConfig, stage: int, in_channels: Sequence[int]) -> None:
-        super().__init__()
-        eps, last = config.batch_norm_eps, len(in_channels) - 1
-        self.transition = nn.ModuleList()
-        for branch, channels in enumerate(config.stage_channels[stage]):
-            halvings = max(branch - last, 0)
-            before = in_channels[min(branch, last)]
-            sizes = [(before, before)] * (halvings - 1) + [(before, channels)]
-            is_same = halvings == 0 and before == channels
-            steps = [_depthwise_pair(*size, eps, 2 if halvings else 1) for size in sizes]
-            self.transition.append(nn.Identity() if is_same else nn.Sequential(*steps))
-        self.units = nn.ModuleList(LiteHRNetModule(config, stage) for _ in range(config.stage_modules[stage]))
-
-    def forward(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
-        last = len(features) - 1
-        features = [step(features[min(i, last)]) for i, step in enumerate(self.transition)]
-        for unit in self.units:
-            features = unit(*features)
-        return features
+    sizes = [(before, before)] * (halvings - 1) + [(before, out_channels)]
+    return nn.Sequential(*(_depthwise_pair(*size, eps, 2 if halvings else 1) for size in sizes))
 
 
 class LiteHRNetTop(nn.Module):
@@ -210,14 +185,18 @@ class LiteHRNetBackbone(StagedBackbone):
     config: LiteHRNetBackboneConfig
     config_class = LiteHRNetBackboneConfig
     conv_std = 0.001
-    _no_split_modules = ["LiteHRNetStage"]
+    _no_split_modules = ["HRNetStage"]
 
     def __init__(self, config: LiteHRNetBackboneConfig) -> None:
         super().__init__(config)
         self.stem = LiteHRNetStem(config)
         before = [[config.stem_channels], *config.stage_channels]
         self.stages = nn.ModuleList(
-            LiteHRNetStage(config, stage, before[stage]) for stage in range(len(config.stage_channels))
+            HRNetStage(
+                (_transition(before[stage], width, i, config.batch_norm_eps) for i, width in enumerate(widths)),
+                (LiteHRNetModule(config, stage) for _ in range(config.stage_modules[stage])),
+            )
+            for stage, widths in enumerate(config.stage_channels)
         )
         self.top = LiteHRNetTop(config)
         self.num_features = [config.stem_channels, config.stage_channels[-1][0]]

@@ -7,7 +7,7 @@ https://arxiv.org/abs/1709.01507), ResNeSt (Zhang et al., 2020, https://arxiv.or
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ from hfpose.errors import ConfigError
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
 from hfpose.models.shared.conversion import RenameRules, batch_norm_eps, expect_settings, rename_state_dict
 from hfpose.models.shared.convolution import ConvNormAct, SqueezeExcitation
-from hfpose.models.shared.residual import EXPANSIONS, make_shortcut
+from hfpose.models.shared.residual import EXPANSIONS, make_shortcut, named_layer
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
 CALIBRATION_POOLING = 4
@@ -225,25 +225,19 @@ _KNOWN_DEPTHS = {
 }
 
 
-def _layer(target: str, group: int = 1) -> Callable[[re.Match[str]], str]:
-    """Replacement by `target` and the part, convolution or normalization, that a group of the match names or counts."""
-    parts = {"conv": "conv", "bn": "norm", "0": "conv", "1": "norm"}
-    return lambda match: f"{match.expand(target)}.{parts[match[group]]}."
-
-
 _SCNET_RENAMES: RenameRules = (
-    (r"\.(conv|bn)1\.", _layer(".layers.0.plain.0")),
-    (r"\.k1\.([01])\.", _layer(".layers.0.plain.1")),
-    (r"\.(conv|bn)2\.", _layer(".layers.0.reduce")),
+    (r"\.(conv|bn)1\.", named_layer(".layers.0.plain.0")),
+    (r"\.k1\.([01])\.", named_layer(".layers.0.plain.1")),
+    (r"\.(conv|bn)2\.", named_layer(".layers.0.reduce")),
     (r"\.scconv\.k2\.([12])\.", lambda match: f".layers.0.calibration.{('conv', 'norm')[int(match[1]) - 1]}."),
-    (r"\.scconv\.k3\.([01])\.", _layer(".layers.0.conv")),
-    (r"\.scconv\.k4\.([01])\.", _layer(".layers.0.output")),
-    (r"\.(conv|bn)3\.", _layer(".layers.1")),
+    (r"\.scconv\.k3\.([01])\.", named_layer(".layers.0.conv")),
+    (r"\.scconv\.k4\.([01])\.", named_layer(".layers.0.output")),
+    (r"\.(conv|bn)3\.", named_layer(".layers.1")),
 )
 RENAMES: RenameRules = (
-    (r"^(conv|bn)1\.", _layer("stem.0")),
+    (r"^(conv|bn)1\.", named_layer("stem.0")),
     (r"^layer(\d+)\.", lambda match: f"stages.{int(match[1]) - 1}."),
-    (r"\.downsample\.([01])\.", _layer(".shortcut")),
+    (r"\.downsample\.([01])\.", named_layer(".shortcut")),
     # SE-ResNet
     (r"\.se_layer\.conv1\.conv\.", ".layers.3.reduce."),
     (r"\.se_layer\.conv2\.conv\.", ".layers.3.expand."),
@@ -251,7 +245,7 @@ RENAMES: RenameRules = (
     (r"\.conv2\.(conv|bn0)\.", lambda match: f".layers.1.conv.{'norm' if match[1] == 'bn0' else 'conv'}."),
     (r"\.conv2\.(fc|bn)1\.", lambda match: f".layers.1.reduce.{'norm' if match[1] == 'bn' else 'conv'}."),
     (r"\.conv2\.fc2\.", ".layers.1.expand."),
-    (r"(?<=\d)\.(conv|bn)([123])\.(?=\w+$)", lambda match: _layer(f".layers.{int(match[2]) - 1}")(match)),
+    (r"(?<=\d)\.(conv|bn)([123])\.(?=\w+$)", lambda match: named_layer(f".layers.{int(match[2]) - 1}")(match)),
     (r"\.bn\.", ".norm."),
 )
 _POOLED_SHORTCUT = re.compile(r"(\.downsample)\.([12])\.")

@@ -10,18 +10,12 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
-from hfpose.models.backbones.mspn import (
-    RENAMES as NETWORK_RENAMES,
-)
-from hfpose.models.backbones.mspn import (
-    MSPNBackbone,
-    MSPNBackboneConfig,
-    MSPNNetwork,
-    Numbers,
-    network_arguments,
-)
+from hfpose.models.backbones import mspn
+from hfpose.models.backbones.mspn import MSPNBackbone, MSPNBackboneConfig, MSPNNetwork
+from hfpose.models.shared.configuration import Numbers
 from hfpose.models.shared.conversion import RenameRules
 from hfpose.models.shared.convolution import ConvNormAct
+from hfpose.models.shared.residual import make_shortcut
 
 
 @strict
@@ -60,11 +54,7 @@ class ResidualStepsBlock(nn.Module):
             for branch in range(count)
         )
         self.merge = ConvNormAct(count * width, out_channels, 1, hidden_act=None, norm_eps=eps)
-        self.shortcut = (
-            ConvNormAct(in_channels, out_channels, 1, stride, hidden_act=None, norm_eps=eps)
-            if stride != 1 or in_channels != out_channels
-            else nn.Identity()
-        )
+        self.shortcut = make_shortcut(in_channels, out_channels, stride, eps)
 
     def forward(self, hidden_state: Tensor) -> Tensor:
         before: list[Tensor] = []
@@ -104,7 +94,7 @@ RENAMES: RenameRules = (
         lambda match: f".branches.{int(match[1]) - 1}.{int(match[2]) - 1}.",
     ),
     (r"\.conv_bn3\.", ".merge."),
-    *NETWORK_RENAMES,
+    *mspn.RENAMES,
 )
 
 
@@ -113,5 +103,5 @@ def config_from_reference(backbone: Mapping[str, Any]) -> RSNBackboneConfig:
     return RSNBackboneConfig(
         num_steps=backbone.get("num_steps", 4),
         branch_width=backbone.get("expand_times", 26),
-        **network_arguments(backbone),
+        **mspn.network_arguments(backbone),
     )

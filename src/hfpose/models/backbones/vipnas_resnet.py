@@ -4,8 +4,7 @@ Source: Xu et al., 2021, https://arxiv.org/abs/2105.10154; `mmpose.models.backbo
 blocks are Cao et al., 2019, https://arxiv.org/abs/1904.11492.
 """
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -15,6 +14,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
 from hfpose.models.shared.conversion import RenameRules, batch_norm_eps, expect_settings
 from hfpose.models.shared.convolution import ConvNormAct, activation_layer
+from hfpose.models.shared.residual import make_shortcut, named_layer
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
 MIN_CONTEXT_CHANNELS = 16
@@ -83,11 +83,7 @@ class ViPNASResNetBlock(GradientCheckpointingLayer):
             ConvNormAct(channels, out_channels, 1, hidden_act=None, norm_eps=eps),
         )
         self.context = GlobalContext(out_channels) if config.has_attention[stage] else nn.Identity()
-        self.shortcut = (
-            ConvNormAct(in_channels, out_channels, 1, stride, hidden_act=None, norm_eps=eps)
-            if stride > 1 or in_channels != out_channels
-            else nn.Identity()
-        )
+        self.shortcut = make_shortcut(in_channels, out_channels, stride, eps)
         self.activation = activation_layer(act)
 
     def forward(self, hidden_state: Tensor) -> Tensor:
@@ -125,16 +121,11 @@ class ViPNASResNetBackbone(StagedBackbone):
         self.post_init()
 
 
-def _layer(target: str) -> Callable[[re.Match[str]], str]:
-    """Replacement by `target` and the part that the first group of the match names."""
-    return lambda match: f"{target}.{'conv' if match[1] in ('conv', '0') else 'norm'}."
-
-
 RENAMES: RenameRules = (
-    (r"^(conv|bn)1\.", _layer("stem.0")),
+    (r"^(conv|bn)1\.", named_layer("stem.0")),
     (r"^layer(\d+)\.", lambda match: f"stages.{int(match[1]) - 1}."),
-    (r"\.downsample\.([01])\.", _layer(".shortcut")),
-    (r"\.(conv|bn)([123])\.", lambda match: _layer(f".layers.{int(match[2]) - 1}")(match)),
+    (r"\.downsample\.([01])\.", named_layer(".shortcut")),
+    (r"\.(conv|bn)([123])\.", lambda match: named_layer(f".layers.{int(match[2]) - 1}")(match)),
     (r"\.attention\.conv_mask\.", ".context.mask."),
     (r"\.attention\.channel_add_conv\.0\.", ".context.reduce."),
     (r"\.attention\.channel_add_conv\.1\.", ".context.norm."),

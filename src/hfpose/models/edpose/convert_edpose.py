@@ -15,7 +15,7 @@ from hfpose.models.edpose.configuration_edpose import EDPoseConfig
 from hfpose.models.edpose.image_processing_edpose import EDPoseImageProcessor
 from hfpose.models.edpose.modeling_edpose import EDPoseForPoseEstimation
 from hfpose.models.shared.bottom_up import bottom_up_arguments
-from hfpose.models.shared.conversion import RenameRules, expect_settings, normalization_arguments
+from hfpose.models.shared.conversion import RenameRules, expect_settings, normalization_arguments, pipeline_step
 
 MODEL_CLASS = EDPoseForPoseEstimation
 
@@ -97,9 +97,8 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
 
 def image_processor_from_reference(reference: Mapping[str, Any]) -> EDPoseImageProcessor:
     """Image processor for the reference's settings."""
-    steps = reference.get("test_pipeline") or ()
-    resize = next((step for step in steps if step["type"].endswith("BottomupRandomChoiceResize")), None)
-    if resize is None or len(resize.get("scales") or ()) != 1:
+    resize = pipeline_step(reference, "BottomupRandomChoiceResize")
+    if len(resize.get("scales") or ()) != 1:
         raise ConfigError(
             "The model's test_pipeline has no BottomupRandomChoiceResize step with one scale, so the size of its input "
             "is unknown. Use a config whose test_pipeline or val_pipeline has one."

@@ -3,35 +3,27 @@
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
 
 from hfpose.errors import ConfigError
-from hfpose.models.shared.configuration import KeypointConfig, Numbers
+from hfpose.models.shared.configuration import Numbers
+from hfpose.models.shared.heatmap_head import HeatmapHeadConfig
 
 HEAD_TYPES = ("single", "stagewise", "mspn")
 
 
 @strict
-class HeatmapConfig(KeypointConfig):
+class HeatmapConfig(HeatmapHeadConfig):
     r"""
     Configuration of [`HeatmapForPoseEstimation`]. The defaults are those of SimpleBaseline with ResNet-50 at 256x192.
 
-    Keypoints are those of [`KeypointConfig`].
+    Backbone, crops and the layers of the head are those of [`HeatmapHeadConfig`].
 
     Args:
-        backbone_config: the backbone, ours or one of transformers; default ResNet-50.
-        image_size: height and width of a crop in pixels.
         feature_map_indices: which feature maps of the backbone to use; None for all. Without
             `concatenate_feature_maps` the last of them goes to the head.
         concatenate_feature_maps: whether to resize all to the first one and to put their channels side by side.
         feature_map_relu: whether a ReLU follows.
         feature_map_scale: factor by which the feature map is then resized.
-        deconv_channels: channels of the head's transposed convolutions, each of which doubles the resolution.
-        deconv_kernel_sizes: their sizes: 2, 3 or 4.
-        deconv_groups: their groups; empty for 1.
-        conv_channels: channels of the head's convolutions after them.
-        conv_kernel_sizes: their sizes.
-        final_kernel_size: size of the convolution that gives each keypoint its heatmap; 0 for no such convolution.
         head_type: `"single"`: one head for the selected feature map; `"stagewise"`: one such head for each feature map of
             the backbone, as convolutional pose machines and hourglasses have it; `"mspn"`: two convolutions for each. The
             last one's heatmaps are the model's, those of all make the loss.
@@ -39,7 +31,8 @@ class HeatmapConfig(KeypointConfig):
             `heatmap_kernel_size`.
         stage_loss_weights: weight of each feature map in the loss; empty for 1.
         stage_hard_keypoints: how many keypoints of each feature map count in the loss, those with the largest; 0 for all.
-        hidden_act: activation of the head.
+        predicts_visibility: whether a layer over the mean of the last feature map tells how likely each keypoint is visible.
+        visibility_loss_weight: weight of its cross entropy in the loss.
         heatmap_sigma: standard deviation, in cells, of the targets in training.
         heatmap_encoding: how they are drawn, see `heatmap_targets`. It is the image processor's `heatmap_decoding`. With
             `"udp_combined"` each keypoint has three maps.
@@ -48,25 +41,17 @@ class HeatmapConfig(KeypointConfig):
     """
 
     model_type = "heatmap"
-    default_backbone = {"model_type": "resnet_backbone"}
 
-    backbone_config: dict[str, Any] | PreTrainedConfig | None = None
-    image_size: list[int] | tuple[int, int] = (256, 192)
     feature_map_indices: Numbers | None = None
     concatenate_feature_maps: bool = False
     feature_map_relu: bool = False
     feature_map_scale: float | int = 1.0
-    deconv_channels: Numbers = (256, 256, 256)
-    deconv_kernel_sizes: Numbers = (4, 4, 4)
-    deconv_groups: Numbers = ()
-    conv_channels: Numbers = ()
-    conv_kernel_sizes: Numbers = ()
-    final_kernel_size: int = 1
     head_type: str = "single"
     stage_kernel_sizes: Numbers = ()
     stage_loss_weights: list[float | int] | tuple[float | int, ...] = ()
     stage_hard_keypoints: Numbers = ()
-    hidden_act: str = "relu"
+    predicts_visibility: bool = False
+    visibility_loss_weight: float = 1e-3
     heatmap_sigma: float | int = 2.0
     heatmap_encoding: str = "quarter"
     heatmap_kernel_size: int = 11

@@ -13,13 +13,7 @@ from hfpose.models.backbones import backbone_from_reference, convert_estimator
 from hfpose.models.heatmap.configuration_heatmap import HeatmapConfig
 from hfpose.models.heatmap.image_processing_heatmap import HeatmapImageProcessor
 from hfpose.models.heatmap.modeling_heatmap import HeatmapForPoseEstimation
-from hfpose.models.shared.conversion import (
-    RenameRules,
-    crop_arguments,
-    expect_settings,
-    keypoint_arguments,
-    normalization_arguments,
-)
+from hfpose.models.shared.conversion import RenameRules, expect_settings, keypoint_arguments, top_down_arguments
 from hfpose.models.shared.heatmap_head import DECONVOLUTIONS, HEATMAP_HEAD_RENAMES, heatmap_head_arguments
 from hfpose.models.shared.heatmaps import DARK, MEGVII, QUARTER, RADIUS_FACTOR, UDP, UDP_COMBINED
 
@@ -33,6 +27,8 @@ _HARD_KEYPOINTS = 8
 _COARSE_WEIGHT = 0.25
 RENAMES: RenameRules = (
     (r"^keypoint_head\.", "head."),  # before version 1 of the reference
+    (r"^head\.vis_head\.2\.", "visibility."),
+    (r"^head\.pose_head\.", "head."),
     (r"^head\.multi_final_layers\.(\d+)\.", r"head.stages.\1.heatmaps."),
     (r"^head\.multi_deconv_layers\.(\d+)\.", r"head.stages.\1.deconv_layers."),
     (r"^head\.predict_layers\.(\d+)\.conv_layers\.(\d)\.conv\.", r"head.stages.\1.\2.conv."),
@@ -43,7 +39,8 @@ RENAMES: RenameRules = (
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> HeatmapConfig:
     """Configuration for the reference's settings of a top-down model with a head that predicts heatmaps."""
-    head, decoder = reference["head"], reference["head"]["decoder"]
+    head = pose_head(reference["head"])
+    decoder = head["decoder"]
     encoding = reference_decoding(decoder)
     width, height = decoder["input_size"]
     backbone_config = backbone_from_reference(reference["backbone"])
@@ -54,10 +51,24 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
         heatmap_encoding=encoding,
         heatmap_kernel_size=decoder.get("kernel_size", 11),
         heatmap_radius_factor=decoder.get("radius_factor", RADIUS_FACTOR),
+        **_visibility_arguments(reference["head"]),
         **_neck_arguments(reference.get("neck")),
         **_head_arguments(head, len(backbone_config.out_features)),
         **keypoint_arguments(head["out_channels"] // MAPS_PER_KEYPOINT.get(encoding, 1), schema),
     )
+
+
+def pose_head(head: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The reference's settings of the head that finds keypoints, which may be inside of one that tells their visibility."""
+    return head["pose_cfg"] if head["type"] == "VisPredictHead" else head
+
+
+def _visibility_arguments(head: Mapping[str, Any]) -> dict[str, Any]:
+    if head["type"] != "VisPredictHead":
+        return {}
+    loss = head.get("loss") or {}
+    expect_settings("VisPredictHead.loss", {"use_sigmoid": False, **loss}, {"type": "BCELoss", "use_sigmoid": True})
+    return {"predicts_visibility": True, "visibility_loss_weight": float(loss.get("loss_weight", 1.0))}
 
 
 def _neck_arguments(neck: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -102,21 +113,17 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> HeatmapImage
 
 def heatmap_processor_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
     """`HeatmapImageProcessor` arguments for the reference's settings of a top-down model that predicts heatmaps."""
-    decoder = reference["head"]["decoder"]
+    decoder = pose_head(reference["head"])["decoder"]
     test_cfg = reference.get("test_cfg") or {}
     decoding = reference_decoding(decoder)
     expect_settings("test_cfg", test_cfg, {"flip_mode": "udp_combined" if decoding == UDP_COMBINED else "heatmap"})
-    width, height = decoder["input_size"]
     return {
-        "size": {"height": height, "width": width},
         "heatmap_decoding": decoding,
         "blur_kernel_size": decoder.get("kernel_size" if decoding == MEGVII else "blur_kernel_size", 11),
         "offset_radius_factor": decoder.get("radius_factor", RADIUS_FACTOR),
         "shift_flipped_heatmaps": bool(test_cfg.get("shift_heatmap", False)),
-        "flip_test": bool(test_cfg.get("flip_test", False)),
         "use_udp": decoding in (UDP, UDP_COMBINED),
-        **crop_arguments(reference),
-        **normalization_arguments(reference["data_preprocessor"]),
+        **top_down_arguments(reference, decoder["input_size"]),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers.utils import ModelOutput
@@ -55,7 +56,15 @@ class HeatmapImageProcessor(TopDownImageProcessor):
             self.shift_flipped_heatmaps,
             combined=self.heatmap_decoding == UDP_COMBINED,
         )
-        return type(outputs)(heatmaps=heatmaps)
+        if outputs.get("visibilities") is None:
+            return type(outputs)(heatmaps=heatmaps)
+        visibilities = (outputs["visibilities"] + flipped["visibilities"][:, list(flip_indices)]) * 0.5
+        return type(outputs)(heatmaps=heatmaps, visibilities=visibilities)
+
+    def instance_fields(self, outputs: ModelOutput) -> dict[str, np.ndarray]:
+        """`keypoints_visible` (N, K) from 0 to 1, where the model tells it."""
+        visibilities = outputs.get("visibilities")
+        return {} if visibilities is None else {"keypoints_visible": visibilities.float().cpu().numpy()}
 
     def heatmaps(self, outputs: ModelOutput) -> Tensor:
         return outputs["heatmaps"][:, :: 3 if self.heatmap_decoding == UDP_COMBINED else 1]

@@ -1,7 +1,7 @@
 """Heatmap estimators: the feature map of a backbone, enlarged by transposed convolutions, to a heatmap for each keypoint.
 
 Source: Xiao et al., 2018, https://arxiv.org/abs/1804.06208; `mmpose.models.heads.HeatmapHead`, `ViPNASHead`,
-`CPMHead` and `MSPNHead`, `mmpose.models.necks.FeatureMapProcessor`.
+`CPMHead`, `MSPNHead` and `VisPredictHead`, `mmpose.models.necks.FeatureMapProcessor`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoBackbone
@@ -35,12 +36,14 @@ class HeatmapOutput(ModelOutput):
         loss: scalar, where `labels` were given; see `heatmap_loss`.
         heatmaps: (B, K, h, w) responses; with `heatmap_encoding="udp_combined"` (B, 3 * K, h, w), for each keypoint a map
             of responses and the x and y offsets to it.
+        visibilities: (B, K) with `predicts_visibility` how likely each keypoint is visible.
         hidden_states: feature maps of the backbone, where asked for.
         attentions: weights of the backbone's attention, where asked for.
     """
 
     loss: Tensor | None = None
     heatmaps: Tensor | None = None
+    visibilities: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 
@@ -91,6 +94,9 @@ class HeatmapForPoseEstimation(ImageModel):
         else:
             multi_stage_head = StagewiseHeatmapHead if config.head_type == "stagewise" else MSPNHead
             self.head = multi_stage_head(config, self.backbone.channels, num_maps)
+        self.visibility = (
+            nn.Linear(self.backbone.channels[-1], label_count(config)) if config.predicts_visibility else None
+        )
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -125,13 +131,20 @@ class HeatmapForPoseEstimation(ImageModel):
             stages = [self.head(self.neck(features.feature_maps))]
         else:
             stages = self.head(features.feature_maps, only_last=labels is None)
-        output = HeatmapOutput(
-            loss=None if labels is None else self._loss(stages, labels, keypoint_weights, pixel_values.shape[2:]),
+        visibilities = None
+        if self.visibility is not None:
+            visibilities = self.visibility(features.feature_maps[-1].mean((2, 3))).sigmoid()
+        loss = None if labels is None else self._loss(stages, labels, keypoint_weights, pixel_values.shape[2:])
+        if loss is not None and visibilities is not None:
+            visible = torch.ones_like(visibilities) if keypoint_weights is None else (keypoint_weights > 0).float()
+            loss = loss + self.config.visibility_loss_weight * F.binary_cross_entropy(visibilities.float(), visible)
+        return HeatmapOutput(
+            loss=loss,
             heatmaps=stages[-1],
+            visibilities=visibilities,
             hidden_states=features.hidden_states,
             attentions=features.attentions,
         )
-        return output
 
     def _loss(
         self, stages: Sequence[Tensor], labels: Tensor, keypoint_weights: Tensor | None, image_size: Sequence[int]

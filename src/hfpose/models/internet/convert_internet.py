@@ -13,12 +13,7 @@ from hfpose.models.backbones import backbone_from_reference, convert_estimator
 from hfpose.models.internet.configuration_internet import NUM_HANDS, InterNetConfig
 from hfpose.models.internet.image_processing_internet import InterNetImageProcessor
 from hfpose.models.internet.modeling_internet import InterNetForHandPose
-from hfpose.models.shared.conversion import (
-    RenameRules,
-    expect_settings,
-    keypoint_arguments,
-    normalization_arguments,
-)
+from hfpose.models.shared.conversion import RenameRules, expect_settings, keypoint_arguments, top_down_arguments
 
 MODEL_CLASS = InterNetForHandPose
 
@@ -68,14 +63,11 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
 def image_processor_from_reference(reference: Mapping[str, Any]) -> InterNetImageProcessor:
     """Image processor for the reference's settings."""
     decoder = reference["head"]["decoder"]
-    width, height = decoder.get("image_size", (256, 256))
     return InterNetImageProcessor(
-        size={"height": height, "width": width},
         depth_bound=float(decoder.get("heatmap3d_depth_bound", 400.0)),
         root_depth_bound=float(decoder.get("root_depth_bound", 400.0)),
         root_depth_size=decoder.get("root_heatmap_size", 64),
-        flip_test=bool(reference.get("test_cfg", {}).get("flip_test", False)),
-        **normalization_arguments(reference["data_preprocessor"]),
+        **top_down_arguments(reference, decoder.get("image_size", (256, 256))),
     )
 
 

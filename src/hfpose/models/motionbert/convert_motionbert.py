@@ -72,7 +72,11 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> MotionBertIm
         codec,
         {"type": "MotionBERTLabel", "concat_vis": True, "remove_root": False, "save_index": False, "mode": "test"},
     )
-    return MotionBertImageProcessor(root_index=codec.get("root_index", 0), zero_root=codec.get("rootrel", False))
+    return MotionBertImageProcessor(
+        root_index=codec.get("root_index", 0),
+        zero_root=codec.get("rootrel", False),
+        flip_test=bool((reference.get("test_cfg") or {}).get("flip_test", False)),
+    )
 
 
 def convert_state_dict(state_dict: Mapping[str, Tensor], config: MotionBertConfig) -> dict[str, Tensor]:

@@ -3,51 +3,37 @@
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
 
 from hfpose.errors import ConfigError
-from hfpose.models.shared.configuration import KeypointConfig, Numbers
+from hfpose.models.shared.heatmap_head import HeatmapHeadConfig
 
 COORDINATES, RLE, INTEGRAL, DSNT = HEAD_TYPES = ("coordinates", "rle", "integral", "dsnt")
 
 
 @strict
-class RegressionConfig(KeypointConfig):
+class RegressionConfig(HeatmapHeadConfig):
     r"""
     Configuration of [`RegressionForPoseEstimation`]. The defaults are those of DeepPose with ResNet-50 at 256x192.
 
-    Keypoints are those of [`KeypointConfig`].
+    Backbone and crops are those of [`HeatmapHeadConfig`], and so are the layers between the feature map and the heatmaps of
+    `"integral"` and `"dsnt"`.
 
     Args:
-        backbone_config: the backbone, ours or one of transformers; default ResNet-50.
-        image_size: height and width of a crop in pixels.
         head_type: `"coordinates"`: a fully connected layer (DeepPose); `"rle"`: one that gives a deviation for each
             coordinate too, trained by residual log-likelihood estimation; `"integral"`: means over heatmaps; `"dsnt"`: the
             same, whose heatmaps are trained as well.
         use_average_pooling: whether the fully connected layer sees the mean of the feature map, else all of its cells.
         feature_map_size: height and width of the backbone's feature map in cells.
-        deconv_channels, deconv_kernel_sizes, deconv_groups, conv_channels, conv_kernel_sizes, final_kernel_size,
-            hidden_act: layers between the feature map and the heatmaps of `"integral"` and `"dsnt"`; see [`HeatmapConfig`].
         softmax_beta: factor on the heatmaps before their softmax.
         use_debiasing: whether what the softmax leaves at cells far off is taken out of the means.
         heatmap_sigma: standard deviation, in cells, of the targets of `"dsnt"`.
     """
 
     model_type = "regression"
-    default_backbone = {"model_type": "resnet_backbone"}
 
-    backbone_config: dict[str, Any] | PreTrainedConfig | None = None
-    image_size: list[int] | tuple[int, int] = (256, 192)
     head_type: str = COORDINATES
     use_average_pooling: bool = True
     feature_map_size: list[int] | tuple[int, int] = (8, 6)
-    deconv_channels: Numbers = (256, 256, 256)
-    deconv_kernel_sizes: Numbers = (4, 4, 4)
-    deconv_groups: Numbers = ()
-    conv_channels: Numbers = ()
-    conv_kernel_sizes: Numbers = ()
-    final_kernel_size: int = 1
-    hidden_act: str = "relu"
     softmax_beta: float | int = 1.0
     use_debiasing: bool = False
     heatmap_sigma: float | int = 2.0

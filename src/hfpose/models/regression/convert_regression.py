@@ -14,13 +14,7 @@ from hfpose.models.backbones import backbone_from_reference, convert_estimator
 from hfpose.models.regression.configuration_regression import COORDINATES, DSNT, INTEGRAL, RLE, RegressionConfig
 from hfpose.models.regression.image_processing_regression import RegressionImageProcessor
 from hfpose.models.regression.modeling_regression import RegressionForPoseEstimation
-from hfpose.models.shared.conversion import (
-    RenameRules,
-    crop_arguments,
-    expect_settings,
-    keypoint_arguments,
-    normalization_arguments,
-)
+from hfpose.models.shared.conversion import RenameRules, expect_settings, keypoint_arguments, top_down_arguments
 from hfpose.models.shared.heatmap_head import HEATMAP_HEAD_RENAMES, heatmap_head_arguments
 
 MODEL_CLASS = RegressionForPoseEstimation
@@ -49,7 +43,7 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
     head_type = _HEAD_TYPES[head["type"]]
     is_integral = head_type in (INTEGRAL, DSNT)
     codec = "IntegralRegressionLabel" if is_integral else "RegressionLabel"
-    expect_settings("The codec", decoder, {"type": codec, "unbiased": False})
+    expect_settings("The codec", decoder, {"type": codec, "unbiased": False, "normalize": True})
     width, height = decoder["input_size"]
     arguments: dict[str, Any]
     if is_integral:
@@ -88,14 +82,10 @@ def _pooling_arguments(reference: Mapping[str, Any], cells: tuple[int, int]) -> 
 def image_processor_from_reference(reference: Mapping[str, Any]) -> RegressionImageProcessor:
     """Image processor for the reference's settings."""
     test_cfg = reference.get("test_cfg") or {}
-    width, height = reference["head"]["decoder"]["input_size"]
     return RegressionImageProcessor(
-        size={"height": height, "width": width},
         shift_flipped_coordinates=bool(test_cfg.get("shift_coords", True)),
         shift_flipped_heatmaps=bool(test_cfg.get("shift_heatmap", False)),
-        flip_test=bool(test_cfg.get("flip_test", False)),
-        **crop_arguments(reference),
-        **normalization_arguments(reference["data_preprocessor"]),
+        **top_down_arguments(reference, reference["head"]["decoder"]["input_size"]),
     )
 
 

@@ -23,7 +23,7 @@ from hfpose.models.shared.conversion import (
     normalization_arguments,
     rename_state_dict,
 )
-from hfpose.models.shared.csp import CSP_LAYER_RENAMES, csp_detector_arguments
+from hfpose.models.shared.csp import CSP_LAYER_RENAMES, csp_detector_arguments, expect_same_layers
 
 MODEL_CLASS = RTMDetForObjectDetection
 
@@ -44,12 +44,17 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
     """Configuration for the reference's settings of a detector with an `RTMDetSepBNHead`."""
     backbone, neck, head = reference["backbone"], reference["neck"], reference["bbox_head"]
     backbone_config = backbone_from_reference(backbone)
-    shared = {name: backbone.get(name, default) for name, default in (("expand_ratio", 0.5), ("use_depthwise", False))}
-    expect_settings("CSPNeXtPAFPN", neck, shared | {"type": "CSPNeXtPAFPN"})
+    arguments = csp_detector_arguments(backbone_config)
+    expect_settings("CSPNeXtPAFPN", neck, {"type": "CSPNeXtPAFPN", "expand_ratio": arguments["expand_ratio"]})
     expect_settings("RTMDetSepBNHead", head, {"type": "RTMDetSepBNHead", "with_objectness": False})
     expect_settings("RTMDetSepBNHead", head, {"feat_channels": neck["out_channels"]})
+    expect_same_layers((neck,), arguments, "Swish", 1e-3)
+    expect_same_layers((head,), arguments, "SiLU", 1e-5)
+    points = {"type": "MlvlPointGenerator", "offset": 0.5, **head["anchor_generator"]}
+    expect_settings("The head's anchor_generator", points, {"type": "MlvlPointGenerator", "offset": 0})
+    expect_settings("The head", head.get("bbox_coder") or {}, {"type": "DistancePointBBoxCoder"})
     levels = backbone_config.num_stages - 1
-    expect_settings("The head", {"levels": len(head["anchor_generator"]["strides"])}, {"levels": levels})
+    expect_settings("The head", {"levels": len(points["strides"])}, {"levels": levels})
     return RTMDetConfig(
         neck_size=neck["out_channels"],
         num_neck_blocks=neck.get("num_csp_blocks", 3),
@@ -60,7 +65,7 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
         strides=tuple(head["anchor_generator"]["strides"]),
         **label_arguments(head["num_classes"], reference.get("classes")),
         use_channel_attention=backbone_config.use_channel_attention,
-        **csp_detector_arguments(backbone_config),
+        **arguments,
     )
 
 

@@ -95,15 +95,9 @@ class SeparateConvBranch(nn.Module):
 def _branch(config: RTMDetConfig) -> SharedConvBranch | SeparateConvBranch:
     if config.share_head_convolutions:
         return SharedConvBranch(config)
+    sizes, act, eps = [config.neck_size] * (config.num_head_layers + 1), config.hidden_act, config.batch_norm_eps
     return SeparateConvBranch(
-        conv_stack(
-            config.neck_size,
-            config.num_head_layers,
-            config.use_depthwise,
-            hidden_act=config.hidden_act,
-            norm_eps=config.batch_norm_eps,
-        )
-        for _ in config.strides
+        conv_stack(sizes, config.use_depthwise, hidden_act=act, norm_eps=eps) for _ in config.strides
     )
 
 

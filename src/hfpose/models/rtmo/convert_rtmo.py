@@ -21,6 +21,7 @@ from hfpose.models.shared.conversion import (
     layer_arguments,
     letterbox_arguments,
 )
+from hfpose.models.shared.gated_attention import GATED_ATTENTION_RENAMES, gated_attention_arguments
 
 MODEL_CLASS = RTMOForPoseEstimation
 
@@ -57,15 +58,11 @@ RENAMES: RenameRules = (
     (r"^head\.dcc\.([xy])_fc\.", r"classifier.\1_encoding."),
     (r"^head\.dcc\.sigma_fc\.0\.", "classifier.spread."),
     (r"^head\.dcc\.sigma_fc\.2\.scale$", "classifier.spread_scale"),
-    (r"^head\.dcc\.gau\.ln\.g$", "classifier.attention.norm.weight"),
-    (r"^head\.dcc\.gau\.uv\.", "classifier.attention.gate_value_base."),
-    (r"^head\.dcc\.gau\.o\.", "classifier.attention.projection."),
-    (r"^head\.dcc\.gau\.gamma$", "classifier.attention.query_key_weight"),
-    (r"^head\.dcc\.gau\.beta$", "classifier.attention.query_key_bias"),
-    (r"^head\.dcc\.gau\.res_scale\.scale$", "classifier.attention.residual_scale.weight"),
+    *GATED_ATTENTION_RENAMES,
     (r"^head\.dcc\.", "classifier."),
 )
 
+_LEVEL_STRIDES = (8, 16, 32)
 # Tensors of the reference that repeat what the keypoint schema says.
 _OF_THE_SCHEMA = ("head.loss_oks.sigmas", "head.assigner.oks_calculator.sigmas")
 
@@ -87,7 +84,7 @@ def _encoder_arguments(neck: Mapping[str, Any]) -> dict[str, Any]:
     expect_settings(
         "HybridEncoder",
         neck,
-        {"type": "HybridEncoder", "use_encoder_idx": (2,), "spe_learnable": False, "feat_strides": (8, 16, 32)},
+        {"type": "HybridEncoder", "use_encoder_idx": (2,), "spe_learnable": False, "feat_strides": _LEVEL_STRIDES},
     )
     layers = layer_arguments(neck, "SiLU", eps=1e-5)
     expect_settings("HybridEncoder", layers, {"batch_norm_eps": 1e-5})
@@ -116,6 +113,9 @@ def _head_arguments(head: Mapping[str, Any], neck: Mapping[str, Any]) -> dict[st
     module = head["head_module_cfg"]
     widen = module.get("widen_factor", 1.0)
     strides = tuple(head.get("featmap_strides", (16, 32)))
+    levels = tuple(range(len(_LEVEL_STRIDES)))[-len(strides) :]
+    expect_settings("HybridEncoder", neck, {"output_indices": levels})
+    expect_settings("RTMOHead", {"featmap_strides": strides}, {"featmap_strides": _LEVEL_STRIDES[-len(strides) :]})
     head_size = int(module["in_channels"] * widen)
     points = {"type": "MlvlPointGenerator", "centralize_points": True, "strides": strides}
     expect_settings("RTMOHead", head, {"type": "RTMOHead", "num_classes": 1})
@@ -149,11 +149,7 @@ def _classifier_arguments(classifier: Mapping[str, Any], module: Mapping[str, An
         "num_bins": tuple(classifier["num_bins"]),
         "bin_size": classifier.get("spe_channels", 128),
         "bin_temperature": float(classifier.get("spe_temperature", 300.0)),
-        "attention_size": gau.get("s", 128),
-        "expansion_factor": gau.get("expansion_factor", 2),
-        "attention_act": activation_name(gau.get("act_fn", "SiLU")),
-        "attention_dropout": gau.get("dropout_rate", 0.0),
-        "drop_path_rate": gau.get("drop_path", 0.0),
+        **gated_attention_arguments(gau),
     }
 
 

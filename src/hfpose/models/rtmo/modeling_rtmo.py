@@ -22,11 +22,12 @@ from hfpose.models.rtmo.configuration_rtmo import RTMOConfig
 from hfpose.models.rtmo.encoder_rtmo import ExactBuffers, RTMOEncoder, RTMOSelfAttention, SinePositions
 from hfpose.models.rtmo.loss_rtmo import rtmo_loss
 from hfpose.models.shared.configuration import label_count
-from hfpose.models.shared.convolution import ConvNormAct
+from hfpose.models.shared.convolution import ConvNormAct, conv_stack
 from hfpose.models.shared.dense_prediction import (
     DensePredictionModel,
     ScorePrediction,
     anchor_points,
+    by_level,
     decode_center_boxes,
     flatten_levels,
 )
@@ -93,10 +94,7 @@ class RTMOHead(nn.Module):
         act, eps = config.hidden_act, config.batch_norm_eps
         size, pose_size = config.head_size, config.pose_branch_size
         self.score_branch = nn.ModuleList(
-            nn.Sequential(
-                *(ConvNormAct(size, size, 3, hidden_act=act, norm_eps=eps) for _ in range(config.num_head_layers))
-            )
-            for _ in levels
+            conv_stack([size] * (config.num_head_layers + 1), hidden_act=act, norm_eps=eps) for _ in levels
         )
         groups = [1, *[config.num_pose_groups] * (2 * config.num_head_layers - 1)]
         widths = [size, *[pose_size] * len(groups)]
@@ -126,19 +124,14 @@ class RTMOHead(nn.Module):
             By level `logits` (B, 1, h, w), `boxes` (B, 4, h, w) as `decode_center_boxes` takes them, `visibilities`
             (B, K, h, w), `poses` (B, C, h, w), and `offsets` (B, 2 * K, h, w) in units of the level's stride.
         """
-        halves = [features.chunk(2, dim=1) for features in feature_maps]
-        scores = [branch(half) for branch, (half, _) in zip(self.score_branch, halves, strict=True)]
-        poses = [branch(half) for branch, (_, half) in zip(self.pose_branch, halves, strict=True)]
-
-        def predict(predictions: nn.ModuleList, features: list[Tensor]) -> list[Tensor]:
-            return [prediction(level) for prediction, level in zip(predictions, features, strict=True)]
-
+        for_scores, for_poses = zip(*(features.chunk(2, dim=1) for features in feature_maps), strict=True)
+        scores, poses = by_level(self.score_branch, for_scores), by_level(self.pose_branch, for_poses)
         return {
-            "logits": predict(self.score_predictions, scores),
-            "boxes": predict(self.box_predictions, poses),
-            "visibilities": predict(self.visibility_predictions, poses),
-            "poses": predict(self.pose_predictions, poses),
-            "offsets": predict(self.offset_predictions, poses) if with_offsets else [],
+            "logits": by_level(self.score_predictions, scores),
+            "boxes": by_level(self.box_predictions, poses),
+            "visibilities": by_level(self.visibility_predictions, poses),
+            "poses": by_level(self.pose_predictions, poses),
+            "offsets": by_level(self.offset_predictions, poses) if with_offsets else [],
         }
 
 
@@ -172,15 +165,7 @@ class DynamicCoordinateClassifier(ExactBuffers):
         tokens = self.num_tokens
         self.tokens = nn.Linear(config.pose_size, tokens * config.token_size)
         self.token_norm = nn.BatchNorm1d(tokens * config.token_size)
-        self.attention = GatedAttentionUnit(
-            config.token_size,
-            config.attention_size,
-            config.expansion_factor,
-            hidden_act=config.attention_act,
-            dropout=config.attention_dropout,
-            drop_path_rate=config.drop_path_rate,
-            num_tokens=tokens,
-        )
+        self.attention = GatedAttentionUnit(config, config.token_size, num_tokens=tokens)
         self.x_encoding = nn.Linear(config.bin_size, config.token_size)
         self.y_encoding = nn.Linear(config.bin_size, config.token_size)
         # For training alone: how far a keypoint may be from where it is annotated.

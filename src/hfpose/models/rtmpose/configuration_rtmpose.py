@@ -30,6 +30,7 @@ class RTMPoseConfig(KeypointConfig):
         simcc_beta: factor on the outputs before the softmax of the loss.
         simcc_label_softmax: whether a softmax makes distributions of the targets.
         simcc_label_beta: factor on the targets before that softmax.
+        simcc_label_normalize: whether the Gaussians of the targets are divided by their integral before that.
         keypoint_loss_weights: weight of each keypoint in the loss. None: all 1.
         initializer_range: standard deviation of fresh linear layers.
     """
@@ -51,5 +52,6 @@ class RTMPoseConfig(KeypointConfig):
     simcc_beta: float = 10.0
     simcc_label_softmax: bool = True
     simcc_label_beta: float = 10.0
+    simcc_label_normalize: bool = False
     keypoint_loss_weights: list[float] | None = None
     initializer_range: float = 0.01

@@ -12,15 +12,9 @@ from hfpose.keypoints import KeypointSchema
 from hfpose.models.backbones import backbone_from_reference, convert_estimator
 from hfpose.models.rtmpose.configuration_rtmpose import RTMPoseConfig
 from hfpose.models.rtmpose.image_processing_rtmpose import RTMPoseImageProcessor
-from hfpose.models.rtmpose.modeling_rtmpose import RTMPoseForPoseEstimation
-from hfpose.models.shared.conversion import (
-    RenameRules,
-    activation_name,
-    crop_arguments,
-    expect_settings,
-    keypoint_arguments,
-    normalization_arguments,
-)
+from hfpose.models.rtmpose.modeling_rtmpose import BACKBONE_STRIDE, RTMPoseForPoseEstimation
+from hfpose.models.shared.conversion import RenameRules, expect_settings, keypoint_arguments, top_down_arguments
+from hfpose.models.shared.gated_attention import GATED_ATTENTION_RENAMES, gated_attention_arguments
 
 MODEL_CLASS = RTMPoseForPoseEstimation
 
@@ -28,12 +22,7 @@ RENAMES: RenameRules = (
     (r"^head\.final_layer\.", "head.keypoint_features."),
     (r"^head\.mlp\.0\.g$", "head.norm.weight"),
     (r"^head\.mlp\.1\.", "head.embedding."),
-    (r"^head\.gau\.ln\.g$", "head.attention.norm.weight"),
-    (r"^head\.gau\.uv\.", "head.attention.gate_value_base."),
-    (r"^head\.gau\.o\.", "head.attention.projection."),
-    (r"^head\.gau\.gamma$", "head.attention.query_key_weight"),
-    (r"^head\.gau\.beta$", "head.attention.query_key_bias"),
-    (r"^head\.gau\.res_scale\.scale$", "head.attention.residual_scale.weight"),
+    *GATED_ATTENTION_RENAMES,
     (r"^head\.cls_([xy])\.", r"head.classifier_\1."),
 )
 
@@ -41,8 +30,10 @@ RENAMES: RenameRules = (
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> RTMPoseConfig:
     """Configuration for the reference's settings of a top-down model with an `RTMCCHead`."""
     expect_settings("RTMPose", {"neck": reference.get("neck")}, {"neck": None})
+    cells = tuple(side // BACKBONE_STRIDE for side in reference["head"]["input_size"])
+    expect_settings("RTMCCHead", reference["head"], {"in_featuremap_size": cells})
     return RTMPoseConfig(
-        backbone_config=backbone_from_reference({**reference["backbone"], "out_indices": (4,)}),
+        backbone_config=backbone_from_reference(reference["backbone"]),
         **head_arguments(reference, schema),
     )
 
@@ -61,11 +52,7 @@ def head_arguments(
     return {
         "final_kernel_size": head.get("final_layer_kernel_size", 1),
         "hidden_size": gau["hidden_dims"],
-        "attention_size": gau["s"],
-        "expansion_factor": gau["expansion_factor"],
-        "attention_act": activation_name(gau["act_fn"]),
-        "attention_dropout": gau.get("dropout_rate", 0.0),
-        "drop_path_rate": gau.get("drop_path", 0.0),
+        **gated_attention_arguments(gau),
         **simcc_arguments(reference, codec),
         **keypoint_arguments(head["out_channels"], schema),
     }
@@ -78,8 +65,9 @@ def simcc_arguments(reference: Mapping[str, Any], codec: str = "SimCCLabel") -> 
         ConfigError: for a setting that is not supported.
     """
     head, decoder = reference["head"], reference["head"]["decoder"]
-    expect_settings("The codec", decoder, {"type": codec, "use_dark": False})
-    width, height = head["input_size"][:2]
+    size = tuple(head["input_size"])
+    expect_settings("The codec", decoder, {"type": codec, "use_dark": False, "smoothing_type": "gaussian"})
+    expect_settings("The codec", decoder, {"input_size": size})
     split_ratio = float(head.get("simcc_split_ratio", 2.0))
     if split_ratio != float(decoder.get("simcc_split_ratio", 2.0)):
         raise ConfigError(
@@ -88,9 +76,10 @@ def simcc_arguments(reference: Mapping[str, Any], codec: str = "SimCCLabel") -> 
         )
     sigma = decoder.get("sigma", 6.0)
     return {
-        "image_size": (height, width),
+        "image_size": size[1::-1],
         "simcc_split_ratio": split_ratio,
-        "simcc_sigma": tuple(sigma) if isinstance(sigma, (list, tuple)) else (sigma,) * len(head["input_size"]),
+        "simcc_sigma": tuple(sigma) if isinstance(sigma, (list, tuple)) else (sigma,) * len(size),
+        "simcc_label_normalize": bool(decoder.get("normalize", True)),
         **_loss_arguments(head.get("loss"), head["out_channels"]),
     }
 
@@ -118,14 +107,13 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> RTMPoseImage
 
 def crop_decoding_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
     """Image processor arguments for the reference's settings of a model with SimCC outputs."""
-    head = reference["head"]
-    width, height = head["input_size"][:2]
+    head, decoder = reference["head"], reference["head"]["decoder"]
     return {
-        "size": {"height": height, "width": width},
         "simcc_split_ratio": float(head.get("simcc_split_ratio", 2.0)),
-        "flip_test": bool((reference.get("test_cfg") or {}).get("flip_test", False)),
-        **crop_arguments(reference),
-        **normalization_arguments(reference["data_preprocessor"]),
+        "simcc_sigma": simcc_arguments(reference, decoder["type"])["simcc_sigma"],
+        "decode_visibility": decoder.get("decode_visibility", False),
+        "visibility_beta": float(decoder.get("decode_beta", 150.0)),
+        **top_down_arguments(reference, head["input_size"][:2]),
     }
 
 

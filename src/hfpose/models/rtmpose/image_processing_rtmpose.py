@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from torch import Tensor
 from transformers.utils import ModelOutput
 
@@ -16,13 +17,33 @@ class RTMPoseImageProcessor(TopDownImageProcessor):
 
     Args:
         simcc_split_ratio: bins per pixel of the model's outputs.
+        simcc_sigma: standard deviations, in bins along x and y, of the targets in training.
+        decode_visibility: tell how likely each keypoint is to be visible, from how narrow its distributions are.
+        visibility_beta: factor on the outputs before the softmax that makes distributions of them.
         kwargs: see [`TopDownImageProcessor`].
     """
 
     simcc_split_ratio: float = 2.0
+    simcc_sigma: Sequence[float] = (4.9, 5.66)
+    decode_visibility: bool = False
+    visibility_beta: float = 150.0
 
     def decode_crops(self, outputs: ModelOutput) -> tuple[Tensor, Tensor]:
         return decode_simcc(outputs["simcc_x"], outputs["simcc_y"], self.simcc_split_ratio)
+
+    def instance_fields(self, outputs: ModelOutput) -> dict[str, np.ndarray]:
+        """`keypoints_visible` (N, K) from 0 to 1, where the model tells it.
+
+        Source: `mmpose.codecs.SimCCLabel.decode`.
+        """
+        if not self.decode_visibility:
+            return {}
+        x, y = (
+            (outputs[name].float() * self.visibility_beta * sigma).softmax(-1)
+            for name, sigma in zip(("simcc_x", "simcc_y"), self.simcc_sigma, strict=False)
+        )
+        _, visibility = decode_simcc(x, y, self.simcc_split_ratio)
+        return {"keypoints_visible": visibility.cpu().numpy()}
 
     def merge_flipped(self, outputs: ModelOutput, flipped: ModelOutput, flip_indices: Sequence[int]) -> ModelOutput:
         simcc_x, simcc_y = merge_flipped_simcc(

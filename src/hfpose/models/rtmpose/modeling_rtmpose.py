@@ -64,14 +64,7 @@ class RTMPoseHead(nn.Module):
         )
         self.norm = ScaleNorm(cells)
         self.embedding = nn.Linear(cells, config.hidden_size, bias=False)
-        self.attention = GatedAttentionUnit(
-            config.hidden_size,
-            config.attention_size,
-            config.expansion_factor,
-            hidden_act=config.attention_act,
-            dropout=config.attention_dropout,
-            drop_path_rate=config.drop_path_rate,
-        )
+        self.attention = GatedAttentionUnit(config, config.hidden_size)
         self.classifier_x = nn.Linear(config.hidden_size, int(width * config.simcc_split_ratio), bias=False)
         self.classifier_y = nn.Linear(config.hidden_size, int(height * config.simcc_split_ratio), bias=False)
 
@@ -165,4 +158,5 @@ class RTMPoseForPoseEstimation(ImageModel):
             beta=config.simcc_beta,
             label_softmax=config.simcc_label_softmax,
             label_beta=config.simcc_label_beta,
+            label_normalize=config.simcc_label_normalize,
         )

@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from hfpose.errors import ConfigError
 from hfpose.keypoints import KeypointSchema
 from hfpose.models.backbones import backbone_from_reference, convert_estimator
 from hfpose.models.rtmpose.convert_rtmpose import RENAMES as RTMPOSE_RENAMES
 from hfpose.models.rtmpose.convert_rtmpose import crop_decoding_arguments, head_arguments
+from hfpose.models.rtmpose.modeling_rtmpose import BACKBONE_STRIDE
 from hfpose.models.rtmw.configuration_rtmw import RTMWConfig
 from hfpose.models.rtmw.image_processing_rtmw import RTMWImageProcessor
 from hfpose.models.rtmw.modeling_rtmw import RTMWForPoseEstimation
@@ -45,13 +45,8 @@ def neck_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
     width = head["in_channels"]
     expected = {"type": "CSPNeXtPAFPN", "in_channels": (width // 4, width // 2, width), "out_indices": (1, 2)}
     expect_settings("The neck", {"type": None, **neck}, {**expected, "out_channels": None})
-    stride = 32
-    cells = tuple(side // stride for side in head["input_size"])
-    if tuple(head["in_featuremap_size"]) != cells:
-        raise ConfigError(
-            f"The head's in_featuremap_size is {head['in_featuremap_size']}; expected {cells}, its input_size divided by "
-            f"{stride}."
-        )
+    cells = tuple(side // BACKBONE_STRIDE for side in head["input_size"])
+    expect_settings(head["type"], head, {"in_featuremap_size": cells})
     return {
         "backbone_config": backbone_from_reference({**reference["backbone"], "out_indices": (2, 3, 4)}),
         "num_neck_blocks": neck.get("num_csp_blocks", 3),
@@ -63,13 +58,7 @@ def neck_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
 
 def image_processor_from_reference(reference: Mapping[str, Any]) -> RTMWImageProcessor:
     """Image processor for the reference's settings."""
-    decoder = reference["head"]["decoder"]
-    return RTMWImageProcessor(
-        decode_visibility=decoder.get("decode_visibility", False),
-        visibility_beta=decoder.get("decode_beta", 150.0),
-        simcc_sigma=decoder["sigma"],
-        **crop_decoding_arguments(reference),
-    )
+    return RTMWImageProcessor(**crop_decoding_arguments(reference))
 
 
 def convert_state_dict(state_dict: Mapping[str, Tensor], config: RTMWConfig) -> dict[str, Tensor]:

@@ -58,14 +58,7 @@ class RTMWHead(nn.Module):
         )
         self.coarse_tokens = KeypointTokens(config, channels, height * width)
         self.fine_tokens = KeypointTokens(config, channels // 2 + channels // 4, 4 * height * width)
-        self.attention = GatedAttentionUnit(
-            config.hidden_size,
-            config.attention_size,
-            config.expansion_factor,
-            hidden_act=config.attention_act,
-            dropout=config.attention_dropout,
-            drop_path_rate=config.drop_path_rate,
-        )
+        self.attention = GatedAttentionUnit(config, config.hidden_size)
         self.classifiers = nn.ModuleDict(
             {axis: nn.Linear(config.hidden_size, count, bias=False) for axis, count in num_bins.items()}
         )

@@ -66,6 +66,7 @@ class RTMW3DForPoseEstimation(RTMWForPoseEstimation):
             beta=config.simcc_beta,
             label_softmax=config.simcc_label_softmax,
             label_beta=config.simcc_label_beta,
+            label_normalize=config.simcc_label_normalize,
         )
         weights = (is_known & is_inside).float()
         if keypoint_weights is not None:

@@ -22,6 +22,7 @@ from hfpose.models.shared.conversion import (
     expect_settings,
     keypoint_arguments,
     normalization_arguments,
+    pipeline_step,
 )
 from hfpose.models.shared.one_stage import Instances, OneStageProcessing
 from hfpose.models.shared.whole_images import WholeImageProcessor
@@ -229,9 +230,8 @@ def bottom_up_processor_arguments(reference: Mapping[str, Any]) -> dict[str, Any
     Raises:
         ConfigError: for a setting that is not supported, or a `test_pipeline` without `BottomupResize`.
     """
-    steps = reference.get("test_pipeline") or ()
-    resize = next((step for step in steps if step["type"].rsplit(".")[-1] == "BottomupResize"), None)
-    if resize is None:
+    resize = pipeline_step(reference, "BottomupResize")
+    if not resize:
         raise ConfigError(
             "The model's test_pipeline has no BottomupResize step, so the size of its input is unknown. Use a config "
             "whose test_pipeline or val_pipeline has one."

@@ -96,7 +96,8 @@ def normalization_arguments(data_preprocessor: Mapping[str, Any]) -> dict[str, A
 
     The reference reads images as BGR; `bgr_to_rgb` tells which order the network is fed.
     """
-    arguments: dict[str, Any] = {"channel_order": "rgb" if data_preprocessor.get("bgr_to_rgb") else "bgr"}
+    swaps = data_preprocessor.get("bgr_to_rgb") or data_preprocessor.get("rgb_to_bgr")  # the same to the reference
+    arguments: dict[str, Any] = {"channel_order": "rgb" if swaps else "bgr"}
     mean, std = data_preprocessor.get("mean"), data_preprocessor.get("std")
     if mean is None or std is None:
         return arguments | {"do_rescale": False, "do_normalize": False}
@@ -106,15 +107,35 @@ def normalization_arguments(data_preprocessor: Mapping[str, Any]) -> dict[str, A
     }
 
 
-def crop_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
-    """Image processor arguments that a top-down model's `test_pipeline` states; none where there is no such setting."""
-    arguments: dict[str, Any] = {}
-    for step in reference.get("test_pipeline") or ():
-        if step["type"] == "GetBBoxCenterScale" and "padding" in step:
-            arguments["box_padding"] = float(step["padding"])
-        if step["type"] == "TopdownAffine":
-            arguments["use_udp"] = bool(step.get("use_udp", False))
-    return arguments
+def top_down_arguments(reference: Mapping[str, Any], size: Sequence[int]) -> dict[str, Any]:
+    """`TopDownImageProcessor` arguments for the reference's `test_pipeline`, `test_cfg` and `data_preprocessor`.
+
+    Args:
+        reference: settings of the model.
+        size: width and height of a crop by the model's codec.
+
+    Raises:
+        ConfigError: for a pipeline that crops to another size.
+    """
+    width, height = size
+    arguments: dict[str, Any] = {
+        "size": {"height": height, "width": width},
+        "flip_test": bool((reference.get("test_cfg") or {}).get("flip_test", False)),
+    }
+    center_scale = pipeline_step(reference, "GetBBoxCenterScale")
+    if "padding" in center_scale:
+        arguments["box_padding"] = float(center_scale["padding"])
+    affine = pipeline_step(reference, "TopdownAffine")
+    expect_settings("TopdownAffine", affine, {"input_size": (width, height)})
+    if affine:
+        arguments["use_udp"] = bool(affine.get("use_udp", False))
+    return arguments | normalization_arguments(reference["data_preprocessor"])
+
+
+def pipeline_step(reference: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """The step of that type in a model's `test_pipeline`, empty where there is none."""
+    steps = reference.get("test_pipeline") or ()
+    return next((step for step in steps if step["type"].rsplit(".")[-1] == kind), {})
 
 
 def keypoint_arguments(num_keypoints: int, schema: KeypointSchema | None) -> dict[str, Any]:
@@ -156,8 +177,8 @@ def letterbox_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: for images that are not fitted into one fixed size, or a test setting that is not supported.
     """
-    resize = next((step for step in reference["test_pipeline"] if step["type"] == "BottomupResize"), None)
-    if resize is None:
+    resize = pipeline_step(reference, "BottomupResize")
+    if not resize:
         raise ConfigError(
             "The model's test_pipeline has no BottomupResize step, so the size of its input is unknown. Use the config "
             "that the model was trained with."
@@ -198,6 +219,10 @@ def detection_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
     width, height = resize["scale"]
     test_cfg = reference["test_cfg"]
     expect_settings("The detector's nms", test_cfg["nms"], {"type": "nms", "class_agnostic": False})
+    if test_cfg.get("min_bbox_size", 0) > 0:
+        raise ConfigError(
+            f"test_cfg with min_bbox_size={test_cfg['min_bbox_size']} is not supported, only 0 and -1 are."
+        )
     arguments = {
         "size": {"height": height, "width": width},
         "keep_aspect_ratio": resize.get("keep_ratio", False),

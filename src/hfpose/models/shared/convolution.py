@@ -157,9 +157,10 @@ def conv_block(use_depthwise: bool) -> type[ConvNormAct] | type[DepthwiseSeparab
     return DepthwiseSeparableConv if use_depthwise else ConvNormAct
 
 
-def conv_stack(channels: int, depth: int, use_depthwise: bool, *, hidden_act: str, norm_eps: float) -> nn.Sequential:
-    """3x3 blocks one after the other, as before the predictions of a detection head."""
+def conv_stack(
+    channels: Sequence[int], use_depthwise: bool = False, *, hidden_act: str, norm_eps: float
+) -> nn.Sequential:
+    """3x3 blocks one after the other, as before the predictions of a detection head, with these channels before, between and
+    after them."""
     conv = conv_block(use_depthwise)
-    return nn.Sequential(
-        *(conv(channels, channels, 3, hidden_act=hidden_act, norm_eps=norm_eps) for _ in range(depth))
-    )
+    return nn.Sequential(*(conv(*pair, 3, hidden_act=hidden_act, norm_eps=norm_eps) for pair in pairwise(channels)))

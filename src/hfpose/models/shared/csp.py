@@ -13,7 +13,7 @@ from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfpose.models.shared.configuration import StagedBackboneConfig
-from hfpose.models.shared.conversion import CONVOLUTION_RENAMES, RenameRules, layer_arguments
+from hfpose.models.shared.conversion import CONVOLUTION_RENAMES, RenameRules, expect_settings, layer_arguments
 from hfpose.models.shared.convolution import ConvNormAct, conv_block
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
@@ -297,6 +297,21 @@ CSP_RENAMES: RenameRules = (
 def csp_detector_arguments(backbone: CSPBackboneConfig) -> dict[str, Any]:
     """Arguments of a detector's configuration, whose settings hold for neck and head too, for that of its backbone."""
     return {name: getattr(backbone, name) for name in _SHARED_FIELDS}
+
+
+def expect_same_layers(
+    parts: Sequence[Mapping[str, Any]], arguments: Mapping[str, Any], activation: str, eps: float
+) -> None:
+    """Raise ConfigError unless parts of a detector have the layers that its configuration states for all of it.
+
+    Args:
+        parts: the reference's settings of neck and head.
+        arguments: of the configuration.
+        activation, eps: of the parts where they state none.
+    """
+    for part in parts:
+        given = {"use_depthwise": part.get("use_depthwise", False), **layer_arguments(part, activation, eps)}
+        expect_settings(part["type"], given, {key: arguments[key] for key in given})
 
 
 def csp_backbone_arguments(config: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,11 @@ class DensePredictionModel(ImageModel):
             init.kaiming_uniform_(module.weight, a=5**0.5)
         if isinstance(module, ScorePrediction) and module.bias is not None:
             init.constant_(module.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
+
+
+def by_level(layers: Iterable[nn.Module], levels: Sequence[Tensor]) -> list[Tensor]:
+    """What each level's layer makes of its feature map."""
+    return [layer(level) for layer, level in zip(layers, levels, strict=True)]
 
 
 def anchor_points(levels: Sequence[Tensor], strides: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -5,12 +5,26 @@ Source: `mmpose.models.utils.rtmcc_block.RTMCCBlock`, `mmpose.models.utils.trans
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Protocol
+
 import torch
 from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 
+from hfpose.models.shared.conversion import RenameRules, activation_name
 from hfpose.models.shared.drop_path import DropPath
+
+
+class GatedAttentionConfig(Protocol):
+    """What a configuration must say for a unit to be built from it; see [`RTMPoseConfig`]."""
+
+    attention_size: int
+    expansion_factor: int | float
+    attention_act: str
+    attention_dropout: float
+    drop_path_rate: float
 
 
 class ScaleNorm(nn.Module):
@@ -43,39 +57,24 @@ class GatedAttentionUnit(nn.Module):
 
     Args:
         hidden_size: channels of a token, C.
-        attention_size: channels of queries and keys.
-        expansion_factor: channels of gates and values, in units of `hidden_size`.
-        hidden_act: activation of gates, values, queries and keys.
-        dropout: share of the attention that is left out in training.
-        drop_path_rate: share of the samples whose update is left out in training.
         num_tokens: K, where queries and keys have a learned position; None for none.
     """
 
-    def __init__(
-        self,
-        hidden_size: int,
-        attention_size: int,
-        expansion_factor: float,
-        *,
-        hidden_act: str = "silu",
-        dropout: float = 0.0,
-        drop_path_rate: float = 0.0,
-        num_tokens: int | None = None,
-    ) -> None:
+    def __init__(self, config: GatedAttentionConfig, hidden_size: int, num_tokens: int | None = None) -> None:
         super().__init__()
-        self.value_size = int(hidden_size * expansion_factor)
-        self.query_size = attention_size
+        self.value_size = int(hidden_size * config.expansion_factor)
+        self.query_size = config.attention_size
         self.norm = ScaleNorm(hidden_size)
         self.gate_value_base = nn.Linear(hidden_size, 2 * self.value_size + self.query_size, bias=False)
         # Queries and keys are one projection, each with a scale and an offset of its own.
         self.query_key_weight = nn.Parameter(torch.ones(2, self.query_size))
         self.query_key_bias = nn.Parameter(torch.zeros(2, self.query_size))
         self.position = None if num_tokens is None else nn.Parameter(torch.zeros(num_tokens, self.query_size))
-        self.activation = ACT2FN[hidden_act]
-        self.dropout = nn.Dropout(dropout)
+        self.activation = ACT2FN[config.attention_act]
+        self.dropout = nn.Dropout(config.attention_dropout)
         self.projection = nn.Linear(self.value_size, hidden_size, bias=False)
         self.residual_scale = ResidualScale(hidden_size)
-        self.drop_path = DropPath(drop_path_rate)
+        self.drop_path = DropPath(config.drop_path_rate)
 
     def forward(self, hidden_state: Tensor) -> Tensor:
         features = self.activation(self.gate_value_base(self.norm(hidden_state)))
@@ -98,3 +97,25 @@ def init_gated_attention(module: nn.Module) -> None:
         init.uniform_(module.query_key_bias)
         if module.position is not None:
             init.normal_(module.position)
+
+
+# Reference name -> our name.
+GATED_ATTENTION_RENAMES: RenameRules = (
+    (r"\.gau\.ln\.g$", ".attention.norm.weight"),
+    (r"\.gau\.uv\.", ".attention.gate_value_base."),
+    (r"\.gau\.o\.", ".attention.projection."),
+    (r"\.gau\.gamma$", ".attention.query_key_weight"),
+    (r"\.gau\.beta$", ".attention.query_key_bias"),
+    (r"\.gau\.res_scale\.scale$", ".attention.residual_scale.weight"),
+)
+
+
+def gated_attention_arguments(gau_cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Configuration arguments for the reference's `gau_cfg`."""
+    return {
+        "attention_size": gau_cfg.get("s", 128),
+        "expansion_factor": gau_cfg.get("expansion_factor", 2),
+        "attention_act": activation_name(gau_cfg.get("act_fn", "SiLU")),
+        "attention_dropout": gau_cfg.get("dropout_rate", 0.0),
+        "drop_path_rate": gau_cfg.get("drop_path", 0.0),
+    }

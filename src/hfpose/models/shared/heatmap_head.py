@@ -3,17 +3,16 @@
 Source: Xiao et al., 2018, https://arxiv.org/abs/1804.06208; `mmpose.models.heads.HeatmapHead` and `ViPNASHead`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor, nn
+from transformers import PreTrainedConfig
 
 from hfpose.errors import ConfigError
-from hfpose.models.shared.configuration import Numbers
+from hfpose.models.shared.configuration import KeypointConfig, Numbers
 from hfpose.models.shared.conversion import RenameRules, expect_settings
 from hfpose.models.shared.convolution import DECONV_PADDINGS, ConvNormAct, deconvolutions
 
@@ -24,16 +23,32 @@ DECONVOLUTIONS = {
 }
 
 
-class HeatmapHeadConfig(Protocol):
-    """What a configuration must say for a head to be built from it; see [`HeatmapConfig`]."""
+class HeatmapHeadConfig(KeypointConfig):
+    """Configuration of a model with a backbone and a [`HeatmapHead`]. Keypoints are those of [`KeypointConfig`].
 
-    deconv_channels: Numbers
-    deconv_kernel_sizes: Numbers
-    deconv_groups: Numbers
-    conv_channels: Numbers
-    conv_kernel_sizes: Numbers
-    final_kernel_size: int
-    hidden_act: str
+    Args:
+        backbone_config: the backbone, ours or one of transformers; default ResNet-50.
+        image_size: height and width of a crop in pixels.
+        deconv_channels: channels of the head's transposed convolutions, each of which doubles the resolution.
+        deconv_kernel_sizes: their sizes: 2, 3 or 4.
+        deconv_groups: their groups; empty for 1.
+        conv_channels: channels of the head's convolutions after them.
+        conv_kernel_sizes: their sizes.
+        final_kernel_size: size of the convolution that gives each keypoint its map; 0 for no such convolution.
+        hidden_act: activation of the head.
+    """
+
+    default_backbone = {"model_type": "resnet_backbone"}
+
+    backbone_config: dict[str, Any] | PreTrainedConfig | None = None
+    image_size: list[int] | tuple[int, int] = (256, 192)
+    deconv_channels: Numbers = (256, 256, 256)
+    deconv_kernel_sizes: Numbers = (4, 4, 4)
+    deconv_groups: Numbers = ()
+    conv_channels: Numbers = ()
+    conv_kernel_sizes: Numbers = ()
+    final_kernel_size: int = 1
+    hidden_act: str = "relu"
 
 
 class HeatmapHead(nn.Module):

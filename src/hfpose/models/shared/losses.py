@@ -61,6 +61,7 @@ def simcc_loss(
     beta: float,
     label_softmax: bool,
     label_beta: float,
+    label_normalize: bool = False,
 ) -> Tensor:
     """Kullback-Leibler divergence of SimCC outputs from Gaussians around the true keypoints.
 
@@ -79,29 +80,38 @@ def simcc_loss(
         beta: factor on the outputs before their softmax.
         label_softmax: whether a softmax makes distributions of the Gaussians.
         label_beta: factor on the Gaussians before that softmax.
+        label_normalize: whether the Gaussians are divided by their integral before that.
     """
     positions = (labels.float() * split_ratio).unbind(-1)
-    betas = (beta, label_softmax, label_beta)
-    along_x, x_inside = simcc_divergence(simcc_x, positions[0], sigma[0], *betas)
-    along_y, y_inside = simcc_divergence(simcc_y, positions[1], sigma[1], *betas)
+    settings = (beta, label_softmax, label_beta, label_normalize)
+    along_x, x_inside = simcc_divergence(simcc_x, positions[0], sigma[0], *settings)
+    along_y, y_inside = simcc_divergence(simcc_y, positions[1], sigma[1], *settings)
     weights = (x_inside & y_inside).float() if keypoint_weights is None else (x_inside & y_inside) * keypoint_weights
     return ((along_x + along_y) * weights).sum() / simcc_x.shape[1]
 
 
 def simcc_divergence(
-    output: Tensor, positions: Tensor, sigma: float, beta: float, label_softmax: bool, label_beta: float
+    output: Tensor,
+    positions: Tensor,
+    sigma: float,
+    beta: float,
+    label_softmax: bool,
+    label_beta: float,
+    label_normalize: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """The part of `simcc_loss` of one axis.
 
     Args:
         output: (B, K, bins).
         positions: (B, K) true positions of the keypoints in bins.
-        sigma, beta, label_softmax, label_beta: see `simcc_loss`.
+        sigma, beta, label_softmax, label_beta, label_normalize: see `simcc_loss`.
 
     Returns:
         Divergence (B, K), averaged over the bins, and whether each keypoint's Gaussian reaches into the axis (B, K).
     """
     target, is_inside = simcc_targets(positions, output.shape[-1], sigma)
+    if label_normalize:
+        target = target / (sigma * math.sqrt(2 * math.pi))
     if label_softmax:
         target = (target * label_beta).softmax(-1)
     divergence = F.kl_div((output.float() * beta).log_softmax(-1), target, reduction="none").mean(-1)
@@ -355,8 +365,7 @@ def assign_boxes(
     """Which true box each anchor point shall predict: those whose prediction is near already, in class, box and
     center.
 
-    Only anchor points inside of some true box take part. Each true box takes its cheapest anchor points, as many as
-    the sum of its greatest IoUs tells; an anchor point that several boxes want goes to the cheapest.
+    Only anchor points inside of some true box take part; see `cheapest_owners`.
 
     Source: `mmdet.models.task_modules.DynamicSoftLabelAssigner`.
 
@@ -381,14 +390,28 @@ def assign_boxes(
     cost = cost - IOU_COST_WEIGHT * (ious + _IOU_EPS).log() + 10 ** (distances - SOFT_CENTER_RADIUS)
     cost = cost.masked_fill(~is_pair, math.inf)
 
-    candidates = min(ASSIGNMENT_CANDIDATES, cost.shape[1])
-    wanted = ious.topk(candidates, dim=1).values.sum(1).int().clamp(min=1)  # (B, G)
-    cheapest = cost.topk(candidates, dim=1, largest=False).indices  # (B, candidates, G)
-    ranks = torch.arange(candidates, device=cost.device)[:, None]
-    chosen = torch.zeros_like(is_pair).scatter(1, cheapest, ranks < wanted[:, None]) & cost.isfinite()
-    is_contested = chosen.sum(-1) > 1
-    owners = torch.where(is_contested, cost.argmin(-1), chosen.int().argmax(-1))
-    return torch.where(chosen.any(-1), owners, -1), ious.gather(2, owners[..., None]).squeeze(2)
+    owners = cheapest_owners(cost, ious, ASSIGNMENT_CANDIDATES)
+    return owners, ious.gather(2, owners.clamp(min=0)[..., None]).squeeze(2)
+
+
+def cheapest_owners(cost: Tensor, similarities: Tensor, num_candidates: int) -> Tensor:
+    """Index (..., P) of the instance that each anchor point learns, -1 for none.
+
+    Each instance takes its cheapest anchor points, as many as the sum of its best similarities; the cheapest instance
+    gets an anchor point that several want.
+
+    Args:
+        cost: (..., P, n) of an anchor point for an instance; infinite where it is none for it.
+        similarities: (..., P, n), 0 to 1.
+        num_candidates: how many of them are summed up, and the most that an instance takes.
+    """
+    count = min(num_candidates, cost.shape[-2])
+    wanted = similarities.topk(count, dim=-2).values.sum(-2, keepdim=True).int().clamp(min=1)
+    cheapest = cost.topk(count, dim=-2, largest=False).indices  # (..., count, n)
+    ranks = torch.arange(count, device=cost.device)[:, None]
+    chosen = torch.zeros_like(cost, dtype=torch.bool).scatter(-2, cheapest, ranks < wanted) & cost.isfinite()
+    owners = torch.where(chosen.sum(-1) > 1, cost.argmin(-1), chosen.int().argmax(-1))
+    return torch.where(chosen.any(-1), owners, -1)
 
 
 def _class_cost(logits: Tensor, class_labels: Tensor, ious: Tensor) -> Tensor:

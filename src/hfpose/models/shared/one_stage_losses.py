@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from hfpose.errors import InputError
 from hfpose.keypoints import schema_for_config
-from hfpose.models.shared.losses import pairwise_iou
+from hfpose.models.shared.losses import cheapest_owners, pairwise_iou
 
 # Settings of SimOTA, the same for all models.
 CENTER_RADIUS = 2.5
@@ -190,10 +190,7 @@ def _assign_image(
 
 
 def simota_owners(cost: Tensor, similarities: Tensor, is_near: Tensor) -> Tensor:
-    """Index (P,) of the instance that each anchor point learns, -1 for none.
-
-    Each instance takes its cheapest anchor points, as many as the sum of its best similarities; the cheapest instance
-    gets a anchor point that several want.
+    """Index (P,) of the instance that each anchor point learns, -1 for none; see `cheapest_owners`.
 
     Args:
         cost: (P, n) of an anchor point for an instance.
@@ -201,14 +198,7 @@ def simota_owners(cost: Tensor, similarities: Tensor, is_near: Tensor) -> Tensor
         is_near: (P, n) whether an anchor point is in the middle of an instance; others are taken where there are too
             few.
     """
-    cost = cost + _FAR_COST * ~is_near
-    candidates = min(CANDIDATES, len(cost))
-    wanted_places = similarities.topk(candidates, dim=0).values.sum(0).int().clamp(min=1)  # (n,)
-    cheapest = cost.topk(candidates, dim=0, largest=False).indices  # (candidates, n)
-    ranks = torch.arange(candidates, device=cost.device)[:, None]
-    chosen = torch.zeros_like(cost, dtype=torch.bool).scatter(0, cheapest, ranks < wanted_places)
-    owner = torch.where(chosen.sum(1) > 1, cost.argmin(1), chosen.int().argmax(1))
-    return torch.where(chosen.any(1), owner, -1)
+    return cheapest_owners(cost + _FAR_COST * ~is_near, similarities, CANDIDATES)
 
 
 def _near_instances(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -57,6 +58,12 @@ def make_shortcut(in_channels: int, out_channels: int, stride: int, norm_eps: fl
     if in_channels == out_channels and stride == 1:
         return nn.Identity()
     return ConvNormAct(in_channels, out_channels, 1, stride, hidden_act=None, norm_eps=norm_eps)
+
+
+def named_layer(target: str) -> Callable[[re.Match[str]], str]:
+    """Replacement by `target` and the part, convolution or normalization, that the first group of the match names or counts."""
+    parts = {"conv": "conv", "bn": "norm", "0": "conv", "1": "norm"}
+    return lambda match: f"{target}.{parts[match[1]]}."
 
 
 def layer_of_pair(match: re.Match[str]) -> str:

@@ -21,7 +21,7 @@ from transformers.utils.generic import can_return_tuple
 from hfpose.models.backbones.mobilenet_v2 import MobileNetV2Backbone, MobileNetV2BackboneConfig, stage_channels
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import ConvNormAct, DepthwiseSeparableConv
-from hfpose.models.shared.dense_prediction import anchor_points, flatten_levels
+from hfpose.models.shared.dense_prediction import anchor_points, by_level, flatten_levels
 from hfpose.models.shared.untrainable import Untrainable
 from hfpose.models.ssdlite.configuration_ssdlite import SSDLiteConfig
 
@@ -101,18 +101,12 @@ class SSDLiteHead(nn.Module):
 
     def __init__(self, config: SSDLiteConfig) -> None:
         super().__init__()
+        act, eps = config.hidden_act, config.batch_norm_eps
 
         def predictions(values_per_anchor: int) -> nn.ModuleList:
             return nn.ModuleList(
                 nn.Sequential(
-                    ConvNormAct(
-                        channels,
-                        channels,
-                        3,
-                        groups=channels,
-                        hidden_act=config.hidden_act,
-                        norm_eps=config.batch_norm_eps,
-                    ),
+                    ConvNormAct(channels, channels, 3, groups=channels, hidden_act=act, norm_eps=eps),
                     AnchorPrediction(channels, num_anchors * values_per_anchor),
                 )
                 for channels, num_anchors in zip(level_channels(config), config.anchors_per_place, strict=True)
@@ -130,9 +124,7 @@ class SSDLiteHead(nn.Module):
             By level class logits (B, A * (num_labels + 1), h, w) and boxes (B, A * 4, h, w) as `decode_boxes` takes
             them, of the A anchors of each anchor point.
         """
-        logits = [predict(level) for predict, level in zip(self.class_predictions, feature_maps, strict=True)]
-        boxes = [predict(level) for predict, level in zip(self.box_predictions, feature_maps, strict=True)]
-        return logits, boxes
+        return by_level(self.class_predictions, feature_maps), by_level(self.box_predictions, feature_maps)
 
 
 def anchor_shapes(min_size: float, max_size: float, ratios: Sequence[float]) -> list[tuple[float, float]]:

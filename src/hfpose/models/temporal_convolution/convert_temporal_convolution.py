@@ -81,7 +81,10 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> TemporalConv
         statistics["target_mean"].insert(root, [0.0, 0.0, 0.0])
         statistics["target_std"].insert(root, [1.0, 1.0, 1.0])
     return TemporalConvolutionImageProcessor(
-        root_index=root, do_use_visibility=codec.get("concat_vis", False), **statistics
+        root_index=root,
+        do_use_visibility=codec.get("concat_vis", False),
+        flip_test=bool((reference.get("test_cfg") or {}).get("flip_test", False)),
+        **statistics,
     )
 
 

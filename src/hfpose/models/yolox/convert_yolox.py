@@ -16,11 +16,10 @@ from hfpose.models.shared.conversion import (
     detection_arguments,
     expect_settings,
     label_arguments,
-    layer_arguments,
     normalization_arguments,
     rename_state_dict,
 )
-from hfpose.models.shared.csp import CSP_LAYER_RENAMES, csp_detector_arguments, stage_channels
+from hfpose.models.shared.csp import CSP_LAYER_RENAMES, csp_detector_arguments, expect_same_layers, stage_channels
 from hfpose.models.yolox.configuration_yolox import YOLOXConfig
 from hfpose.models.yolox.image_processing_yolox import YOLOXImageProcessor
 from hfpose.models.yolox.modeling_yolox import YOLOXForObjectDetection
@@ -46,9 +45,7 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
     expect_settings("YOLOXHead", head, {"type": "YOLOXHead", "in_channels": neck["out_channels"]})
     expect_settings("YOLOXHead", {"feat_channels": 256, **head}, {"feat_channels": neck["out_channels"]})
     expect_settings("YOLOXHead", head, {"dcn_on_last_conv": False, "conv_bias": "auto"})
-    for part in (neck, head):
-        same = {"use_depthwise": part.get("use_depthwise", False), **layer_arguments(part, "Swish")}
-        expect_settings(part["type"], same, {key: arguments[key] for key in same})
+    expect_same_layers((neck, head), arguments, "Swish", 1e-3)
     return YOLOXConfig(
         neck_size=neck["out_channels"],
         num_neck_blocks=neck.get("num_csp_blocks", 3),

@@ -13,15 +13,16 @@ from torch import Tensor, nn
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
-from hfpose.models.backbones.csp_darknet import CSPDarknetBackbone, CSPDarknetBackboneConfig, DarknetBlock
+from hfpose.models.backbones.csp_darknet import CSPDarknetBackbone, CSPDarknetBackboneConfig, YOLOXNeck
 from hfpose.models.shared.coco_labels import labels_in_pixels
 from hfpose.models.shared.configuration import label_count
-from hfpose.models.shared.convolution import ConvNormAct, conv_stack
-from hfpose.models.shared.csp import PathAggregationNeck, csp_backbone_arguments
+from hfpose.models.shared.convolution import conv_stack
+from hfpose.models.shared.csp import csp_backbone_arguments
 from hfpose.models.shared.dense_prediction import (
     DensePredictionModel,
     ScorePrediction,
     anchor_points,
+    by_level,
     decode_center_boxes,
     flatten_levels,
 )
@@ -54,22 +55,14 @@ class YOLOXHead(nn.Module):
 
     def __init__(self, config: YOLOXConfig) -> None:
         super().__init__()
+        size, levels = config.neck_size, range(len(config.strides))
+        sizes, act, eps = [size] * (config.num_head_layers + 1), config.hidden_act, config.batch_norm_eps
 
         def branch() -> nn.ModuleList:
-            return nn.ModuleList(
-                conv_stack(
-                    config.neck_size,
-                    config.num_head_layers,
-                    config.use_depthwise,
-                    hidden_act=config.hidden_act,
-                    norm_eps=config.batch_norm_eps,
-                )
-                for _ in config.strides
-            )
+            return nn.ModuleList(conv_stack(sizes, config.use_depthwise, hidden_act=act, norm_eps=eps) for _ in levels)
 
         self.class_branch = branch()
         self.box_branch = branch()
-        size, levels = config.neck_size, range(len(config.strides))
         self.class_predictions = nn.ModuleList(ScorePrediction(size, label_count(config), 1) for _ in levels)
         self.box_predictions = nn.ModuleList(nn.Conv2d(size, 4, 1) for _ in levels)
         self.objectness_predictions = nn.ModuleList(ScorePrediction(size, 1, 1) for _ in levels)
@@ -83,13 +76,12 @@ class YOLOXHead(nn.Module):
             By level class logits (B, C, h, w), boxes (B, 4, h, w) as `decode_center_boxes` takes them, and objectness
             logits (B, 1, h, w).
         """
-        logits, boxes, objectness = [], [], []
-        for level, features in enumerate(feature_maps):
-            logits.append(self.class_predictions[level](self.class_branch[level](features)))
-            box_features = self.box_branch[level](features)
-            boxes.append(self.box_predictions[level](box_features))
-            objectness.append(self.objectness_predictions[level](box_features))
-        return logits, boxes, objectness
+        classes, boxes = by_level(self.class_branch, feature_maps), by_level(self.box_branch, feature_maps)
+        return (
+            by_level(self.class_predictions, classes),
+            by_level(self.box_predictions, boxes),
+            by_level(self.objectness_predictions, boxes),
+        )
 
 
 class YOLOXForObjectDetection(DensePredictionModel):
@@ -98,18 +90,12 @@ class YOLOXForObjectDetection(DensePredictionModel):
     config: YOLOXConfig
     config_class = YOLOXConfig
     base_model_prefix = "yolox"
-    _no_split_modules = ["PathAggregationNeck", "YOLOXHead"]
+    _no_split_modules = ["YOLOXNeck", "YOLOXHead"]
 
     def __init__(self, config: YOLOXConfig) -> None:
         super().__init__(config)
         self.backbone = CSPDarknetBackbone(CSPDarknetBackboneConfig(**csp_backbone_arguments(config)))
-        act, eps = config.hidden_act, config.batch_norm_eps
-        self.neck = PathAggregationNeck(
-            config,
-            self.backbone.channels,
-            DarknetBlock,
-            lambda width: ConvNormAct(width, config.neck_size, 1, hidden_act=act, norm_eps=eps),
-        )
+        self.neck = YOLOXNeck(config, self.backbone.channels)
         self.head = YOLOXHead(config)
         self.post_init()
 

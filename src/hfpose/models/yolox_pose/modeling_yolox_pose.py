@@ -13,14 +13,14 @@ from transformers import AutoBackbone
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
-from hfpose.models.backbones.csp_darknet import DarknetBlock
+from hfpose.models.backbones.csp_darknet import YOLOXNeck
 from hfpose.models.shared.configuration import label_count
-from hfpose.models.shared.convolution import ConvNormAct
-from hfpose.models.shared.csp import PathAggregationNeck
+from hfpose.models.shared.convolution import conv_stack
 from hfpose.models.shared.dense_prediction import (
     DensePredictionModel,
     ScorePrediction,
     anchor_points,
+    by_level,
     decode_center_boxes,
     flatten_levels,
 )
@@ -60,16 +60,8 @@ class YOLOXPoseHead(nn.Module):
         size, keypoints, levels = config.head_size, label_count(config), range(len(config.strides))
 
         def branch(depth: int) -> nn.ModuleList:
-            widths = [config.neck_size, *[size] * (depth - 1)]
-            return nn.ModuleList(
-                nn.Sequential(
-                    *(
-                        ConvNormAct(width, size, 3, hidden_act=config.hidden_act, norm_eps=config.batch_norm_eps)
-                        for width in widths
-                    )
-                )
-                for _ in levels
-            )
+            sizes, act, eps = [config.neck_size, *[size] * depth], config.hidden_act, config.batch_norm_eps
+            return nn.ModuleList(conv_stack(sizes, hidden_act=act, norm_eps=eps) for _ in levels)
 
         self.class_branch = branch(config.num_head_layers)
         self.box_branch = branch(config.num_head_layers)
@@ -89,19 +81,15 @@ class YOLOXPoseHead(nn.Module):
             By level `logits` and `objectness` (B, 1, h, w), `boxes` (B, 4, h, w) as `decode_center_boxes` takes them,
             `offsets` (B, 2 * K, h, w) of keypoints in units of the level's stride, `visibilities` (B, K, h, w).
         """
-
-        def predict(predictions: nn.ModuleList, features: Sequence[Tensor]) -> list[Tensor]:
-            return [prediction(level) for prediction, level in zip(predictions, features, strict=True)]
-
         classes, boxes, keypoints = (
-            predict(branch, feature_maps) for branch in (self.class_branch, self.box_branch, self.keypoint_branch)
+            by_level(branch, feature_maps) for branch in (self.class_branch, self.box_branch, self.keypoint_branch)
         )
         return {
-            "logits": predict(self.class_predictions, classes),
-            "objectness": predict(self.objectness_predictions, boxes),
-            "boxes": predict(self.box_predictions, boxes),
-            "offsets": predict(self.offset_predictions, keypoints),
-            "visibilities": predict(self.visibility_predictions, keypoints),
+            "logits": by_level(self.class_predictions, classes),
+            "objectness": by_level(self.objectness_predictions, boxes),
+            "boxes": by_level(self.box_predictions, boxes),
+            "offsets": by_level(self.offset_predictions, keypoints),
+            "visibilities": by_level(self.visibility_predictions, keypoints),
         }
 
 
@@ -111,18 +99,12 @@ class YOLOXPoseForPoseEstimation(DensePredictionModel):
     config: YOLOXPoseConfig
     config_class = YOLOXPoseConfig
     base_model_prefix = "yolox_pose"
-    _no_split_modules = ["CSPStage", "PathAggregationNeck", "YOLOXPoseHead"]
+    _no_split_modules = ["CSPStage", "YOLOXNeck", "YOLOXPoseHead"]
 
     def __init__(self, config: YOLOXPoseConfig) -> None:
         super().__init__(config)
         self.backbone = AutoBackbone.from_config(config.backbone_config)
-        act, eps = config.hidden_act, config.batch_norm_eps
-        self.neck = PathAggregationNeck(
-            config,
-            self.backbone.channels,
-            DarknetBlock,
-            lambda width: ConvNormAct(width, config.neck_size, 1, hidden_act=act, norm_eps=eps),
-        )
+        self.neck = YOLOXNeck(config, self.backbone.channels)
         self.head = YOLOXPoseHead(config)
         self.post_init()
 

@@ -1,0 +1,70 @@
+"""Settings of the reference that change what a model finds: each is used, or refused by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hfpose.checkpoints.source import ModelSource
+from hfpose.errors import ConfigError
+from hfpose.hub.zoo import get_main_entry
+
+DSNT = "ipr_res50_dsnt-8xb64-210e_coco-256x256"
+SIMCC = "simcc_res50_8xb64-210e_coco-256x192"
+
+
+def converted(name: str, place: tuple[Any, ...], value: Any) -> tuple[Any, Any]:
+    """Configuration and image processor of a zoo model, one of whose settings is another."""
+    source = ModelSource.from_entry(get_main_entry(name))
+    settings: Any = source.reference
+    for key in place[:-1]:
+        settings = settings[key]
+    settings[place[-1]] = value
+    config = source.conversion.config_from_reference(source.reference, source.schema)
+    return config, source.conversion.image_processor_from_reference(source.reference)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value"),
+    [
+        ("rtmpose-m", ("head", "in_featuremap_size"), (7, 7)),
+        ("rtmpose-m", ("head", "decoder", "input_size"), (96, 128)),
+        ("rtmpose-m", ("head", "decoder", "smoothing_type"), "standard"),
+        ("rtmpose-m", ("head", "decoder", "use_dark"), True),
+        (DSNT, ("head", "decoder", "normalize"), False),
+        ("rtmdet_m_8xb32-300e_coco", ("neck", "act_cfg"), {"type": "ReLU"}),
+        ("rtmdet_m_8xb32-300e_coco", ("bbox_head", "norm_cfg"), {"type": "BN", "eps": 0.1}),
+        ("rtmdet_m_8xb32-300e_coco", ("bbox_head", "use_depthwise"), True),
+        ("rtmdet_m_8xb32-300e_coco", ("bbox_head", "anchor_generator", "offset"), 0.5),
+        ("rtmo-s", ("neck", "output_indices"), (0, 1)),
+        ("rtmo-s", ("test_cfg", "multiscale_test"), True),
+    ],
+)
+def test_what_is_not_supported_is_named(name: str, place: tuple[Any, ...], value: Any) -> None:
+    names = {"act_cfg": "hidden_act", "norm_cfg": "batch_norm_eps"}
+    with pytest.raises(ConfigError, match=f"{names.get(place[-1], place[-1])}=.* is not supported"):
+        converted(name, place, value)
+
+
+def test_any_simcc_model_tells_visibilities_where_its_codec_says_so() -> None:
+    _, processor = converted("rtmpose-m", ("head", "decoder", "decode_visibility"), True)
+    assert processor.decode_visibility and processor.visibility_beta == 150
+    assert list(processor.simcc_sigma) == [4.9, 5.66]
+
+
+def test_targets_of_simcc_are_normalized_unless_the_codec_says_otherwise() -> None:
+    assert converted(SIMCC, ("test_cfg",), {})[0].simcc_label_normalize
+    assert not converted(SIMCC, ("head", "decoder", "normalize"), False)[0].simcc_label_normalize
+    assert not converted("rtmpose-m", ("test_cfg",), {})[0].simcc_label_normalize
+
+
+def test_hands_are_cropped_with_the_padding_of_the_pipeline() -> None:
+    pipeline = [{"type": "GetBBoxCenterScale", "padding": 1.5}]
+    assert converted("hand3d", ("test_pipeline",), pipeline)[1].box_padding == 1.5
+
+
+@pytest.mark.parametrize("name", ["human3d", "video-pose-lift_tcn-27frm-supv_8xb128-160e_h36m"])
+@pytest.mark.parametrize("flip_test", [True, False])
+def test_lifters_know_whether_the_reference_flips(name: str, flip_test: bool) -> None:
+    assert converted(name, ("test_cfg",), {"flip_test": flip_test})[1].flip_test is flip_test
