@@ -110,7 +110,7 @@ def test_long_lists_of_names_are_shortened(tmp_path):
         ("[]", "expected an object"),
         ('{"images": []}', "no list 'annotations'"),
         ('{"images": 3, "annotations": []}', "no list 'images'"),
-        ('{"images": [], "annotations": []}', "None of the 0 images"),
+        ('{"images": [], "annotations": []}', "lists no images"),
     ],
 )
 def test_files_in_another_format_are_refused(tmp_path, text, message):

@@ -10,7 +10,7 @@ import yaml
 
 from coco_files import people_content, write_json
 from command_line import run_command
-from hfpose.annotations import annotated_schema, pose_instances, read_annotations, read_coco, write_yolo
+from hfpose.annotations import annotated_schema, pose_instances, read_annotations, read_coco, write_coco, write_yolo
 from hfpose.errors import InputError
 from hfpose.keypoints import load_schema
 from hfpose.media.images import save_image
@@ -149,6 +149,20 @@ def test_the_command_converts_both_ways(coco, tmp_path):
     again = read_coco(back, tmp_path / "yolo/images/train")
     assert pose_instances(again, SCHEMA).boxes == pytest.approx(pose_instances(coco, SCHEMA).boxes, abs=1e-3)
     assert all(isinstance(entry["id"], int) for entry in json.loads(back.read_text())["images"])
+
+
+def test_annotations_are_not_written_over_themselves(coco, data_set):
+    before = coco.path.read_bytes()
+    for source, form, output in ((coco.path, "coco", coco.path), (data_set / "data.yaml", "yolo", data_set)):
+        run = run_command("convert-annotations", source, "--format", form, "--output", output)
+        assert run.returncode == 2 and "over the annotations" in " ".join(run.stderr.split())
+    assert coco.path.read_bytes() == before
+
+
+def test_written_annotations_have_areas(coco, data_set, tmp_path):
+    write_coco(read_annotations(data_set, split="val"), tmp_path / "val.json")
+    for annotation in json.loads((tmp_path / "val.json").read_text())["annotations"]:
+        assert annotation["area"] == pytest.approx(0.53 * annotation["bbox"][2] * annotation["bbox"][3], abs=0.01)
 
 
 def test_a_yolo_folder_is_measured_and_checked(data_set, tmp_path):

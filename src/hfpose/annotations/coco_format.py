@@ -186,6 +186,8 @@ def coco_from_content(
     left_out = left_out or LeftOut()
     read = [image for entry in images_list if (image := _image(entry, folder, left_out, needs_images)) is not None]
     found = _without_ambiguous(read, left_out)
+    if not images_list:
+        raise InputError(f"{path} lists no images.")
     if not found:
         raise InputError(
             f"None of the {len(images_list)} images of {path} is in {folder}. Say where they are with `images`. "

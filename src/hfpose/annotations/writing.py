@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hfpose.annotations.coco_format import (
+    AREA_OF_BOX,
     AnnotatedImage,
     CocoFile,
     annotated_keypoints,
@@ -26,14 +27,17 @@ from hfpose.media.left_out import LeftOut
 
 
 def write_coco(coco: CocoFile, path: Path) -> Path:
-    """Write annotations in COCO's format, with images numbered from 1. Returns the folder that file names are relative to."""
+    """Write annotations in COCO's format, with images numbered from 1. Returns the folder that file names are relative to.
+
+    An annotation without an area gets a share of its box, as pycocotools needs one.
+    """
     folder = common_folder(image.path for image in coco.images)
     numbers = {image.id: number for number, image in enumerate(coco.images, 1)}
     images = []
     for image in coco.images:
         size = dict(zip(("width", "height"), image.size or (), strict=False))
         images.append({"id": numbers[image.id], "file_name": image.path.relative_to(folder).as_posix(), **size})
-    annotations = [{**a, "image_id": numbers[a["image_id"]]} for a in coco.annotations]
+    annotations = [{**_area(a), **a, "image_id": numbers[a["image_id"]]} for a in coco.annotations]
     content = {"images": images, "annotations": annotations, "categories": list(coco.categories)}
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as partial:
@@ -81,6 +85,11 @@ def write_yolo(coco: CocoFile, schema: KeypointSchema, folder: str | Path, split
         with atomic_path(label) as partial:
             partial.write_text("".join(by_image[image.id]), encoding="utf-8")
     return left_out
+
+
+def _area(annotation: Mapping[str, Any]) -> dict[str, float]:
+    box = finite_numbers(annotation.get("bbox"))
+    return {} if box is None or len(box) != 4 else {"area": round(box[2] * box[3] * AREA_OF_BOX, 2)}
 
 
 def _label_line(

@@ -31,9 +31,15 @@ def convert_annotations(
 
     What is left out, such as crowds, which YOLO has not, is told by reason.
     """
-    from hfpose.annotations import annotated_schema, read_annotations, read_schema
+    from hfpose.annotations import annotated_schema, is_yolo, read_annotations, read_schema
 
     coco = read_annotations(source, images, split=split)
+    target = output / "images" / split if format == "yolo" else output
+    given = {coco.path.resolve()} | (
+        {image.path.resolve().parent for image in coco.images} if is_yolo(source) else set()
+    )
+    if target.resolve() in given:
+        raise typer.BadParameter(f"{output} would be written over the annotations that are read; give another place.")
     found = read_schema(schema) if schema is not None else annotated_schema(coco)
     if found is None:
         raise typer.BadParameter(f"{source} does not name its keypoints; say which they are with --schema.")
@@ -76,11 +82,13 @@ def annotate(
 def _write(coco: CocoFile, schema: KeypointSchema, output: Path, format: str, split: Any) -> None:
     from hfpose.annotations import write_coco, write_yolo
 
+    count = len(coco.annotations)
     if format == "yolo":
-        coco.left_out.include(write_yolo(coco, schema, output, split))
-        images = output / "images" / split
+        left_out = write_yolo(coco, schema, output, split)
+        coco.left_out.include(left_out)
+        images, count = output / "images" / split, count - left_out.total
     else:
         images = write_coco(coco, output)
     for line in coco.left_out.lines():
         print(f"hfpose: left out: {line}", file=sys.stderr)
-    print(f"Wrote {output}: {len(coco.images)} images, {len(coco.annotations)} annotations; images in {images}.")
+    print(f"Wrote {output}: {len(coco.images)} images, {count} annotations; images in {images}.")
