@@ -22,6 +22,7 @@ docs: $(VENV)/.installed-docs
 
 # The images of the docs.
 gallery: $(VENV)/.installed
+	$(BIN)/pip install $(PIP_OPTIONS) --editable ".[plots]"
 	$(BIN)/python tools/gallery/make_gallery.py
 
 test: $(VENV)/.installed-test lint

@@ -10,6 +10,7 @@ import pytest
 
 import hfpose
 from hfpose.cli import app
+from hfpose.hub.zoo import list_entries
 from hooks import API_PAGES, at_root, command_line_page, generated_pages, outside_links, public_names
 
 ROOT = Path(__file__).parents[1]
@@ -50,6 +51,14 @@ def test_links_of_the_readme_lead_somewhere() -> None:
         elif target.startswith(SITE):
             page = target.removeprefix(SITE).partition("#")[0].rstrip("/") or "index"
             assert (ROOT / "docs" / f"{page}.md").is_file() or f"{page}.md" in pages, target
+
+
+def test_numbers_of_the_readme_are_those_of_the_docs() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    measured = (ROOT / "docs/performance.md").read_text(encoding="utf-8")
+    ratios = re.findall(r"^\| hfpose onnxruntime \| [^|]+ \| ([\d.]+) \|", measured, re.M)[:3]
+    assert f"[{' / '.join(ratios)}]({SITE}performance/#files-to-keypoints) times rtmlib" in text
+    assert f"[{len(list_entries())}]({SITE}models/)" in text
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)

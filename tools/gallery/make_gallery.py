@@ -1,6 +1,6 @@
 """`make gallery`: the images of the docs, from rendered scenes and the models of the package.
 
-    python tools/gallery/make_gallery.py             # all of them, in about two minutes
+    python tools/gallery/make_gallery.py             # all of them, in some five minutes
     python tools/gallery/make_gallery.py schemas 3d  # only some
 
 Keypoints are those of the packaged models or, where it is said, the true ones of the renderer. Layouts of schemas are drawings.
@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +30,7 @@ from hfpose.visualization import (  # noqa: E402
     draw_poses_and_heatmaps,
     draw_poses_side_by_side,
 )
+from hfpose.visualization.plots import plot_tracks  # noqa: E402
 from layouts import layout  # noqa: E402
 from rendered_people.background import random_background  # noqa: E402
 from rendered_people.camera import Camera  # noqa: E402
@@ -136,10 +138,16 @@ def motion() -> None:
 
 
 def tracking() -> None:
-    """A clip of two people who walk past each other and keep their identities."""
+    """A clip of two people who walk past each other and keep their identities, and their keypoints and angles over time."""
     frames = _frames(walking_world(WALK, (480, 384), detail=2), 44)
     pipe = pipeline("pose-estimation", model="demo", device="cpu")
-    results = pipe(iter(frames), track="oks", smooth=True, batch_size=8)
+    results = list(pipe(iter(frames), track="oks", smooth=True, batch_size=8))
+    timed = [replace(people, timestamp=index / CLIP_RATE) for index, people in enumerate(results)]
+    figure = plot_tracks(timed, keypoints=["left_wrist", "right_wrist", "left_ankle", "right_ankle"])
+    figure.set_dpi(70)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    save("plots", np.asarray(canvas.buffer_rgba())[..., :3])
     save_clip(
         "tracking",
         [
