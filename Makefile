@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_OPTIONS := --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo docs gallery test test-transformers test-extras test-rendered-people test-slow lint format clean
+.PHONY: demo docs gallery test pytest test-transformers test-extras test-rendered-people test-slow lint format clean
 
 # Tests of features whose packages are optional; `make test` skips them where these are absent. Those of the app in a
 # browser need Chromium: one in the path (`apt install chromium`), or HFPOSE_CHROMIUM.
@@ -25,8 +25,12 @@ gallery: $(VENV)/.installed
 	$(BIN)/pip install $(PIP_OPTIONS) --editable ".[plots]"
 	$(BIN)/python tools/gallery/make_gallery.py
 
-test: $(VENV)/.installed-test lint
-	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup --durations 20
+# Types are checked beside the tests: mypy has one thread. A file's tests share its fixtures, so they go to one worker.
+test: $(VENV)/.installed-test
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint pytest
+
+pytest: $(VENV)/.installed-test
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 20
 
 # A short part of the tests with the oldest versions that pyproject.toml allows, but for torch, of which the pinned one is
 # taken, and transformers, whose 5.17 needs torchvision.

@@ -37,7 +37,7 @@ def test_one_image_and_several_are_compiled_and_other_numbers_are_not(name, coun
     model, processor = small_model(name)
     runner = CompiledRunner(model)
     with torch.inference_mode():
-        for count in range(1, 9):
+        for count in (1, 2, 3, 5, 8):
             inputs = example_inputs(model, processor, count, seed=count)
             if "pixel_values" in inputs:  # whatever order they come in
                 order = torch.channels_last if count % 2 else torch.contiguous_format

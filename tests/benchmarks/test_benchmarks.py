@@ -90,6 +90,7 @@ def test_stages(tmp_path):
     assert "Number of people" in text
 
 
+@pytest.mark.slow
 def test_operations_are_counted_and_compared_with_a_product_of_matrices(tmp_path, monkeypatch):
     monkeypatch.setattr(stages, "FORWARD_BATCHES", {"detector": (1,), "pose": (1, 2)})
     text, results = run(stages, tmp_path, "--parts", "forward", "--dtype", "bfloat16")

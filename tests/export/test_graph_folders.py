@@ -58,7 +58,9 @@ def test_an_export_takes_the_place_of_an_earlier_one_whole(tmp_path):
     assert not (tmp_path / "end2end.onnx").exists()
 
 
-@pytest.mark.parametrize("name", ["rtmpose", "motionbert", "associative_embedding"])
+@pytest.mark.parametrize(
+    "name", ["rtmpose", "motionbert", pytest.param("associative_embedding", marks=pytest.mark.slow)]
+)
 def test_programs_of_torch_take_any_number_of_images(name, tmp_path):
     model, processor = small_model(name)
     export_folder(model, processor, tmp_path, format="torch")

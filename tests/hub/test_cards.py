@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 import re
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -31,8 +29,12 @@ def snippets(card: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", card, re.DOTALL)
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
-def test_card_parses_and_says_what_the_hub_asks_for(entry: ModelEntry) -> None:
+def test_cards_parse_and_say_what_the_hub_asks_for() -> None:
+    for entry in ENTRIES:
+        check_card(entry)
+
+
+def check_card(entry: ModelEntry) -> None:
     card = ModelCard(entry_card(entry, image="images/x.png").content)
     data = card.data
     assert data.library_name == "hfpose"
@@ -44,24 +46,25 @@ def test_card_parses_and_says_what_the_hub_asks_for(entry: ModelEntry) -> None:
     assert results == {(d, m): value for d, values in entry.metrics.items() for m, value in values.items()}
     assert entry.sha256_prefix is None or entry.sha256_prefix in card.text
     assert entry.checkpoint_url is None or entry.checkpoint_url in card.text
+    for code in snippets(card.content):
+        ast.parse(code)
+        assert entry.name in code
     for heading in ("Use", "Details", "Where the weights come from", "Intended use and limits", "License", "Citation"):
         assert f"\n## {heading}\n" in card.text
     assert ("![" in card.text) == (entry.schema is not None)
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
-def test_snippets_are_python_and_name_the_model(entry: ModelEntry) -> None:
-    for code in snippets(entry_card(entry).content):
-        ast.parse(code)
-        assert entry.name in code
-    for code in snippets(entry_card(entry, f"my-org/{entry.name}").content):
-        ast.parse(code)
-        assert f"my-org/{entry.name}" in code
+def test_snippets_are_python_and_name_the_model() -> None:
+    """Under our names and those of a repository, of a model of each family."""
+    for entry in {entry.family: entry for entry in ENTRIES}.values():
+        for name, repository in ((entry.name, None), (f"my-org/{entry.name}", f"my-org/{entry.name}")):
+            for code in snippets(entry_card(entry, repository).content):
+                ast.parse(code)
+                assert name in code
 
 
 def test_cards_in_the_repository_are_current() -> None:
-    done = subprocess.run([sys.executable, SCRIPT, "--check"], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
+    assert runpy.run_path(str(SCRIPT))["stale"](ROOT / "model_cards") == []
 
 
 @pytest.mark.slow

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -163,8 +162,12 @@ def test_names_are_safe_as_folders() -> None:
     assert all(re.fullmatch(r"\w[\w.-]*", entry.name) for entry in list_entries())
 
 
-@pytest.mark.parametrize("entry", list_entries(), ids=lambda entry: entry.name)
-def test_entry_is_complete(entry) -> None:  # type: ignore[no-untyped-def]
+def test_entries_are_complete() -> None:
+    for entry in list_entries():
+        check_entry(entry)
+
+
+def check_entry(entry: ModelEntry) -> None:
     if entry.checkpoint_url is None:
         assert entry.name in ("yolox_nano_8xb8-300e_coco", "yolox_m_8xb8-300e_coco")
     else:
@@ -193,18 +196,18 @@ def test_metrics_are_the_published_ones() -> None:
     assert get_entry("rtmdet-m").metrics == {"COCO": {"box AP": 49.1}}
 
 
-@pytest.mark.parametrize("entry", list_entries(), ids=lambda entry: entry.name)
-def test_configuration_of_an_entry(entry: ModelEntry) -> None:
-    source = ModelSource.from_entry(entry)
-    config = source.conversion.config_from_reference(source.reference, source.schema)
-    source.conversion.image_processor_from_reference(source.reference)
-    names = source.schema.keypoint_names if source.schema else entry.labels
-    assert list(config.id2label.values()) == list(names)
+def test_configurations_of_entries() -> None:
+    for entry in list_entries():
+        source = ModelSource.from_entry(entry)
+        config = source.conversion.config_from_reference(source.reference, source.schema)
+        source.conversion.image_processor_from_reference(source.reference)
+        names = source.schema.keypoint_names if source.schema else entry.labels
+        assert list(config.id2label.values()) == list(names), entry.name
 
 
-@pytest.mark.parametrize("entry", list_entries(), ids=lambda entry: entry.name)
-def test_every_name_and_alias_is_found(entry: ModelEntry) -> None:
-    assert all(find_entry(name, entry.task) == entry for name in (entry.name, *entry.aliases))
+def test_every_name_and_alias_is_found() -> None:
+    for entry in list_entries():
+        assert all(find_entry(name, entry.task) == entry for name in (entry.name, *entry.aliases)), entry.name
 
 
 def test_reference_is_a_fresh_copy() -> None:
@@ -244,13 +247,10 @@ def test_errors_are_hfpose_errors() -> None:
 
 
 def test_the_zoo_is_read_in_no_time() -> None:
-    code = (
-        "import time\n"
-        "from hfpose.hub import zoo\n"
-        "start = time.process_time(); zoo.get_entry('human', 'pose'); seconds = time.process_time() - start\n"
-        "assert seconds < 0.05, seconds\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    zoo._zoo.cache_clear()
+    start = time.process_time()
+    get_entry("human", "pose")
+    assert time.process_time() - start < 0.05
 
 
 @pytest.mark.parametrize("name", ["rtmpose-t", "rtmpose-s", "rtmpose-m", "rtmpose-l", "rtmpose-x"])

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
-import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ from file_server import Fault, FileServer
 from hfpose.errors import InputError
 from hfpose.media import images
 from hfpose.media.images import is_image_path, load_image, save_image
+from processes import finished
 
 
 @pytest.fixture(autouse=True)
@@ -482,12 +481,7 @@ def test_nothing_on_stderr(tmp_path: Path, photo: np.ndarray) -> None:
         "Image.MAX_IMAGE_PIXELS = 64 * 48 - 1  # where Pillow warns\n"
         "for path in sys.argv[1:]:\n  try: load_image(path)\n  except ValueError: print('refused')"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, *map(str, sorted(tmp_path.iterdir()))],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = finished(program, tmp_path, {}, tuple(sorted(tmp_path.iterdir())))
     assert (done.returncode, done.stdout, done.stderr) == (0, "refused\n", "")
 
 

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import struct
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 from file_server import FileServer
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
 from hfpose.media.video import read_video
+from processes import finished
 
 
 def read(path: Path | str) -> list[Frame]:
@@ -186,7 +185,7 @@ for frame in open_source(sys.argv[1:]):
         print(frame.name)
 """
     paths = [str(tmp_path / name) for name in ("text.mp4", "clip.mkv", "cut.avi")]
-    done = subprocess.run([sys.executable, "-c", program, *paths], capture_output=True, text=True, timeout=60)
+    done = finished(program, tmp_path, {}, tuple(paths))
     assert (done.stdout, done.stderr) == ("text\nclip\ncut\n", "")
 
 

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import av
@@ -12,6 +10,7 @@ from hfpose.errors import InputError
 from hfpose.media.frames import MediaItem
 from hfpose.media.video import read_video
 from hfpose.media.video_writing import VideoFile
+from processes import finished
 
 
 def probe(path: Path) -> tuple[float, int, int, int]:
@@ -78,5 +77,5 @@ except OSError as error:
 """
     pytest.importorskip("resource", reason="limits of file sizes are POSIX's")
     path = tmp_path / "out.mp4"
-    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=60)
+    done = finished(program, tmp_path, {}, (path,))
     assert "Is the disk full?" in done.stdout and not path.exists()

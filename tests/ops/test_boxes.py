@@ -18,10 +18,10 @@ def random_boxes(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.
 def greedy(boxes, scores, threshold, labels, limit, offset) -> list[int]:
     """One box at a time, as the algorithm is defined."""
     kept: list[int] = []
+    overlaps = pairwise_iou(boxes, boxes, offset)
     for index in np.argsort(-scores, kind="stable"):
         rivals = [other for other in kept if labels is None or labels[other] == labels[index]]
-        overlaps = [pairwise_iou(boxes[[other]], boxes[[index]], offset)[0, 0] for other in rivals]
-        if len(kept) < limit and all(overlap <= threshold for overlap in overlaps):
+        if len(kept) < limit and all(overlaps[other, index] <= threshold for other in rivals):
             kept.append(int(index))
     return kept
 

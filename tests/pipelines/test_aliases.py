@@ -73,7 +73,7 @@ def parts(alias: str) -> list[ModelEntry]:
 
 @pytest.mark.parametrize(
     "alias",
-    [alias if alias in ("human", "hand") else pytest.param(alias, marks=pytest.mark.slow) for alias in ALIASES],
+    [alias if alias == "hand" else pytest.param(alias, marks=pytest.mark.slow) for alias in ALIASES],
 )
 def test_an_alias_runs_with_its_detector(alias, store, shared, monkeypatch):
     monkeypatch.setenv("HFPOSE_CACHE", str(store))

@@ -500,13 +500,13 @@ def stream_frames(count: int, lifter: OnlineLifter) -> Iterator[int]:
 def test_stream_leaves_nothing_behind() -> None:
     lifter = OnlineLifter(TemporalLifter(small_stage(9)), lookahead=2)
     held = {}
-    for index in stream_frames(300, lifter):
-        if index == 150:
+    for index in stream_frames(120, lifter):
+        if index == 40:
             tracemalloc.start()
-        if index in (199, 299):
+        if index in (79, 119):
             held[index] = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    assert held[299] - held[199] < 1e5
+    assert held[119] - held[79] < 4e4
 
 
 @pytest.mark.slow

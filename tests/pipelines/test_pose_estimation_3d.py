@@ -24,10 +24,11 @@ def pipe(tiny_pose, tiny_lifter):
 
 @pytest.fixture(scope="module")
 def hand_pipe(tmp_path_factory):
-    """InterNet with random weights."""
+    """A small InterNet with random weights."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("models") / "hands"
-    hfpose.InterNetForHandPose(hfpose.InterNetConfig()).save_pretrained(folder)
+    config = hfpose.InterNetConfig(backbone_config={"model_type": "resnet_backbone", "depths": [1, 1, 1, 1]})
+    hfpose.InterNetForHandPose(config).save_pretrained(folder)
     hfpose.InterNetImageProcessor().save_pretrained(folder)
     return hfpose.pipeline("pose-estimation-3d", model=folder)
 

@@ -156,7 +156,10 @@ def test_hands_in_3d_are_sent_elsewhere():
         TransformersPosePipeline(model)
 
 
-@pytest.mark.parametrize("order", ["import hfpose, transformers", "import transformers.pipelines, hfpose"])
+@pytest.mark.parametrize(
+    "order",
+    [pytest.param("import hfpose, transformers", marks=pytest.mark.slow), "import transformers.pipelines, hfpose"],
+)
 def test_nothing_is_said_whatever_is_imported_first(order, tiny_pose, photo):
     code = f"""
 {order}

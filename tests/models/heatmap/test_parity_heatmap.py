@@ -31,7 +31,7 @@ NAMES = (
 NAMES_OF_CODECS = (
     "td-hm_res50_8xb64-210e_coco-256x192",
     "td-hm_res50_dark-8xb64-210e_coco-256x192",
-    "td-hm_hrnet-w32_8xb64-210e_coco-256x192",
+    pytest.param("td-hm_hrnet-w32_8xb64-210e_coco-256x192", marks=pytest.mark.slow),
     "td-hm_hrnet-w32_udp-8xb64-210e_coco-256x192",
     "td-hm_hrnet-w32_udp-regress-8xb64-210e_coco-256x192",
     "td-hm_hrnetv2-w18_8xb64-60e_wflw-256x256",
@@ -60,7 +60,7 @@ def test_raw_outputs_and_keypoints(name: str, shared: Path) -> None:
     [
         "td-hm_cpm_8xb64-210e_coco-256x192",
         "td-hm_hourglass52_8xb32-210e_coco-256x256",
-        "td-hm_mspn50_8xb32-210e_coco-256x192",
+        pytest.param("td-hm_mspn50_8xb32-210e_coco-256x192", marks=pytest.mark.slow),
         "td-hm_2xmspn50_8xb32-210e_coco-256x192",
         "td-hm_rsn18_8xb32-210e_coco-256x192",
     ],
@@ -76,7 +76,10 @@ def test_raw_outputs_of_all_stages(name: str) -> None:
     assert max(golden.raw_error(stage, f"out.{index}") for index, stage in enumerate(stages)) < 1e-4
 
 
-@pytest.mark.parametrize("name", ["hourglass52_8xb32-210e_coco-256x256", "mspn50_8xb32-210e_coco-256x192"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("hourglass52_8xb32-210e_coco-256x256", marks=pytest.mark.slow), "mspn50_8xb32-210e_coco-256x192"],
+)
 def test_keypoints_of_the_last_stage(name: str, shared: Path) -> None:
     golden = Golden("pose2d", f"td-hm_{name}")
     errors, score_error = pose_errors(golden, golden.model(), golden.image_processor(), shared)

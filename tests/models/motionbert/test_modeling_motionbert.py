@@ -12,7 +12,7 @@ from hfpose.models.motionbert.modeling_motionbert import MotionBertForPoseLiftin
 from seedweights import array_for
 
 
-@pytest.mark.parametrize("frames", [1, 27, 243])
+@pytest.mark.parametrize("frames", [1, 27, pytest.param(243, marks=pytest.mark.slow)])
 def test_outputs_are_those_of_the_reference(
     frames: int, seeded_model: MotionBertForPoseLifting, golden: Golden
 ) -> None:

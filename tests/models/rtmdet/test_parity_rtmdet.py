@@ -10,7 +10,11 @@ from hfpose.checkpoints.source import ModelSource
 from hfpose.hub.zoo import get_entry
 from hfpose.media.images import load_image
 
-NAMES = ("rtmdet_nano_320-8xb32_hand", "rtmdet_m_640-8xb32_coco-person", "rtmdet_m_8xb32-300e_coco")
+NAMES = (
+    "rtmdet_nano_320-8xb32_hand",
+    pytest.param("rtmdet_m_640-8xb32_coco-person", marks=pytest.mark.slow),
+    "rtmdet_m_8xb32-300e_coco",
+)
 
 
 def check_raw(golden: Golden, model: torch.nn.Module) -> None:

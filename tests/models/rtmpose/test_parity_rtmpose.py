@@ -11,10 +11,10 @@ from hfpose.media.images import load_image
 
 NAMES = (
     "rtmpose-m_8xb256-420e_body8-256x192",
-    "rtmpose-m_8xb512-700e_body8-halpe26-256x192",
-    "rtmpose-m_8xb64-210e_ap10k-256x256",
-    "rtmpose-m_8xb256-120e_face6-256x256",
-    "rtmpose-m_8xb256-210e_hand5-256x256",
+    pytest.param("rtmpose-m_8xb512-700e_body8-halpe26-256x192", marks=pytest.mark.slow),
+    pytest.param("rtmpose-m_8xb64-210e_ap10k-256x256", marks=pytest.mark.slow),
+    pytest.param("rtmpose-m_8xb256-120e_face6-256x256", marks=pytest.mark.slow),
+    pytest.param("rtmpose-m_8xb256-210e_hand5-256x256", marks=pytest.mark.slow),
     "rtmpose-m_8xb64-270e_coco-wholebody-256x192",
 )
 

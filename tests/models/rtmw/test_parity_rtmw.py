@@ -17,7 +17,10 @@ from hfpose.models.rtmw.configuration_rtmw import RTMWConfig
 from hfpose.models.rtmw.image_processing_rtmw import RTMWImageProcessor
 from hfpose.models.rtmw.modeling_rtmw import RTMWForPoseEstimation
 
-NAMES = ("rtmw-m_8xb1024-270e_cocktail14-256x192", "rtmw-l_8xb320-270e_cocktail14-384x288")
+NAMES = (
+    "rtmw-m_8xb1024-270e_cocktail14-256x192",
+    pytest.param("rtmw-l_8xb320-270e_cocktail14-384x288", marks=pytest.mark.slow),
+)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -34,7 +34,9 @@ def test_outputs_equal_the_reference(name):
         assert relative_error(given[..., ::4, ::4], expected) < 1e-4
 
 
-@pytest.mark.parametrize("name", OUTPUTS)
+@pytest.mark.parametrize(
+    "name", [name if name.startswith("cid") else pytest.param(name, marks=pytest.mark.slow) for name in OUTPUTS]
+)
 def test_people_with_flip_test_equal_the_reference(name, shared):
     golden = Golden("one_stage", name)
     processor, expected = golden.image_processor(), golden.arrays

@@ -11,7 +11,7 @@ from golden import Golden, pose_errors, relative_error
 
 SIZES = [
     "small",
-    "base",
+    pytest.param("base", marks=pytest.mark.slow),
     pytest.param("large", marks=pytest.mark.slow),
     pytest.param("huge", marks=pytest.mark.slow),
 ]

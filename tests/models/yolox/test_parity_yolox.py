@@ -12,7 +12,7 @@ from hfpose.media.images import load_image
 FACE = "yolox-s_8xb8-300e_coco-face"
 
 
-@pytest.mark.parametrize("name", [FACE, "yolox_l_8xb8-300e_coco"])
+@pytest.mark.parametrize("name", [FACE, pytest.param("yolox_l_8xb8-300e_coco", marks=pytest.mark.slow)])
 def test_raw_outputs_equal_the_reference(name):
     golden = Golden("detect", name)
     model = golden.model()
