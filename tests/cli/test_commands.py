@@ -139,3 +139,16 @@ def test_shells_complete_commands(shell):
     environment |= {"_TYPER_COMPLETE_ARGS": "hfpose ev", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
     done = CliRunner().invoke(app, [], env=environment, prog_name="hfpose")
     assert "eval-tracking" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("begun", "found"),
+    [("rtmo-", "rtmo-s"), ("dem", "demo"), ("td-hm_res50_8xb64-210e_coco-2", "td-hm_res50_8xb64-210e_coco-256x192")],
+)
+def test_shells_complete_names_of_models(begun, found):
+    environment = {
+        "_HFPOSE_COMPLETE": "complete_bash",
+        "COMP_WORDS": f"hfpose predict --pose2d {begun}",
+        "COMP_CWORD": "3",
+    }
+    assert found in CliRunner().invoke(app, [], env=environment, prog_name="hfpose").stdout.split()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from hfpose.cli.model_command import complete_model
+
 if TYPE_CHECKING:
     from hfpose.annotations import CocoFile
     from hfpose.keypoints import KeypointSchema
@@ -48,7 +50,10 @@ def convert_annotations(
 
 def annotate(
     images: Annotated[list[Path], typer.Argument(help="Images, or folders of them.")],
-    model: Annotated[str, typer.Option(help="Alias, zoo name, hub repository or folder of a pose model.")],
+    model: Annotated[
+        str,
+        typer.Option(help="Alias, zoo name, hub repository or folder of a pose model.", autocompletion=complete_model),
+    ],
     output: Output,
     format: Format = "coco",
     keypoint_threshold: Annotated[

@@ -7,12 +7,17 @@ from typing import Annotated
 
 import typer
 
+from hfpose.cli.model_command import complete_model
 from hfpose.errors import HFPoseError
 
 
 def download(
     names: Annotated[
-        list[str], typer.Argument(help="Zoo names or aliases (`hfpose models` lists them), or hub repositories.")
+        list[str],
+        typer.Argument(
+            help="Zoo names or aliases (`hfpose models` lists them), or hub repositories.",
+            autocompletion=complete_model,
+        ),
     ],
     check_hash: Annotated[
         bool, typer.Option(help="--no-check-hash takes a checkpoint whose SHA-256 is not the one that is stated.")

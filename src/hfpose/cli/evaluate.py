@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from hfpose.cli.model_command import complete_model
+
 if TYPE_CHECKING:
     from hfpose.annotations import CocoFile
     from hfpose.evaluation.error_analysis import ErrorAnalysis
@@ -34,7 +36,11 @@ def evaluate(
         ),
     ],
     model: Annotated[
-        str | None, typer.Option(help="Alias, zoo name, hub repository or folder: a pose model or a detector.")
+        str | None,
+        typer.Option(
+            help="Alias, zoo name, hub repository or folder: a pose model or a detector.",
+            autocompletion=complete_model,
+        ),
     ] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the images. Default: that of the data.")] = None,
     gt_boxes: Annotated[bool, typer.Option("--gt-boxes", help="Find poses in the annotated boxes.")] = False,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from hfpose.cli.model_command import complete_model
 from hfpose.hub.zoo import TASKS, Task
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ INT8_MODES: tuple[Mode, ...] = ("dynamic", "static")
 
 
 def export(
-    name: Annotated[str, typer.Argument(help="Alias, zoo name, hub repository or folder of a model.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="Alias, zoo name, hub repository or folder of a model.", autocompletion=complete_model),
+    ],
     format: Annotated[str, typer.Option(help="onnx, openvino or torch (torch.export).")] = "onnx",
     output: Annotated[Path | None, typer.Option(help="Folder to write. Default: NAME-FORMAT.")] = None,
     with_nms: Annotated[

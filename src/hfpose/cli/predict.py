@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hfpose.cli.model_command import complete_model
 from hfpose.cli.predict_command import read_boolean, read_filters, read_people
 from hfpose.cli.predict_runs import predict_here, predict_on_cluster
 from hfpose.cli.run_report import RunReport, naming_resume
@@ -91,14 +92,18 @@ def predict(
             help="Alias, zoo name, config file, hub repository or folder of the 2D model. Default: human, or in 3D what "
             "goes with the lifter.",
             rich_help_panel=_MODELS,
+            autocompletion=complete_model,
         ),
     ] = None,
     pose2d_weights: Annotated[str | None, _option(_MODELS, "Checkpoint (path or URL) to use with --pose2d.")] = None,
-    pose3d: Annotated[str | None, _option(_MODELS, "The same for 3D: human3d, hand3d, ... Default: 2D.")] = None,
+    pose3d: Annotated[
+        str | None,
+        _option(_MODELS, "The same for 3D: human3d, hand3d, ... Default: 2D.", autocompletion=complete_model),
+    ] = None,
     pose3d_weights: Annotated[str | None, _option(_MODELS, "Checkpoint to use with --pose3d.")] = None,
     det_model: Annotated[
         str | None,
-        _option(_MODELS, "The detector, or whole_image. Default: the model's own."),
+        _option(_MODELS, "The detector, or whole_image. Default: the model's own.", autocompletion=complete_model),
     ] = None,
     det_weights: Annotated[str | None, _option(_MODELS, "Checkpoint to use with --det-model.")] = None,
     det_cat_ids: Annotated[

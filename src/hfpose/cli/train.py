@@ -7,11 +7,19 @@ from typing import Annotated
 
 import typer
 
+from hfpose.cli.model_command import complete_model
+
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 def train(
-    model: Annotated[str, typer.Option(help="Alias, zoo name, hub repository or folder: a pose model or a detector.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Alias, zoo name, hub repository or folder: a pose model or a detector.",
+            autocompletion=complete_model,
+        ),
+    ],
     data: Annotated[Path, typer.Option(help="Annotations in COCO's format, or the YAML file of YOLO's.")],
     output: Annotated[Path, typer.Option(help="Folder for the model, its card, checkpoints and logs.")],
     images: Annotated[Path | None, typer.Option(help="Folder of the images. Default: that of the data.")] = None,
