@@ -59,7 +59,7 @@ def annotate(
     keypoint_threshold: Annotated[
         float, typer.Option(min=0, max=1, help="Keypoints with a lower score are left to a person: not labeled.")
     ] = 0.5,
-    box_threshold: Annotated[float | None, typer.Option(help="Minimum score of an instance.")] = None,
+    box_threshold: Annotated[float, typer.Option(min=0, max=1, help="Minimum score of an instance.")] = 0.3,
     split: SplitOption = "train",
     detector: Annotated[str | None, typer.Option(help="Detector. Default: the model's.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at once.")] = 8,
