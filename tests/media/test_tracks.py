@@ -147,7 +147,7 @@ def test_a_missing_keypoint_leaves_the_others_of_its_frame(tmp_path: Path) -> No
 
 
 def test_opensim_reads_gaps(tmp_path: Path) -> None:
-    opensim = pytest.importorskip("opensim", reason="checks TRC files with OpenSim itself, where it is installed")
+    opensim = pytest.importorskip("opensim", reason="checks TRC and MOT with OpenSim itself, where it is installed")
     broken = people(0)
     broken.keypoints[0, [0, 16]] = np.nan
     write(TrackWriter(tmp_path, "trc"), (frame(0), people(0)), (frame(1), broken), (frame(3), people(0)))
@@ -157,6 +157,9 @@ def test_opensim_reads_gaps(tmp_path: Path) -> None:
     missing = np.isnan(read).any(-1)
     assert missing.sum(1).tolist() == [0, 2, 17, 0] and missing[1, [0, 16]].all()
     assert read[0, 4] == pytest.approx([0, 400, 0], abs=1e-3)
+    assert opensim.MarkerSet(str(tmp_path / "clip" / "markers.xml")).getSize() == 16
+    write(TrackWriter(tmp_path / "mot", "mot"), (frame(0), people(0)), (frame(1), broken), (frame(3), people(0)))
+    assert opensim.Storage(str(tmp_path / "mot" / "clip" / "clip_track0.mot")).getSize() == 4
 
 
 def test_results_that_the_formats_do_not_hold_are_named(tmp_path: Path) -> None:

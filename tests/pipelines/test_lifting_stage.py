@@ -457,6 +457,29 @@ def test_a_stream_costs_at_most_three_times_a_clip(lookahead: int, monkeypatch: 
     assert sum(seen) < 3 * offline
 
 
+def test_people_of_a_stream_are_lifted_together_as_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = small_stage(std=0.1)
+    people = walk(2 * MAX_FRAMES), walk(2 * MAX_FRAMES, (800, 500))
+    missing = [(1, t) for t in (0, 1, 2, 9)]  # who comes late, and is not seen once
+    alone = [
+        online(TemporalLifter(stage), frames_of(people[0])),
+        online(TemporalLifter(stage), frames_of(people[1], missing=[(0, t) for _, t in missing])),
+    ]
+    batches: list[int] = []
+    lift = type(stage.model)._lift
+
+    def counting(model: Any, keypoints_2d: torch.Tensor, *rest: Any) -> torch.Tensor:
+        batches.append(len(keypoints_2d))
+        return lift(model, keypoints_2d, *rest)
+
+    monkeypatch.setattr(type(stage.model), "_lift", counting)
+    together = online(TemporalLifter(stage), frames_of(*people, missing=missing))
+    for t, each in enumerate(together):
+        expected = np.concatenate([one[t].output.keypoints for one in alone])
+        np.testing.assert_allclose(each.output.keypoints, expected, rtol=0, atol=1e-5)
+    assert batches.count(2) > MAX_FRAMES
+
+
 @pytest.mark.parametrize(("stride", "lookahead"), [(0, 3), (5, 3)])
 def test_bad_strides_are_explained(stride: int, lookahead: int, stage: Stage) -> None:
     with pytest.raises(InputError, match="stride"):

@@ -218,6 +218,9 @@ def predict(
         bool | None, _option(_TIME, "3D: lift frames as they come, in constant memory. Default: for webcams only.")
     ] = None,
     lookahead: Annotated[int, _option(_TIME, "The same: frames that a result comes late.", min=0)] = 0,
+    stride: Annotated[
+        int | None, _option(_TIME, "The same: frames that are lifted at a time, up to the lookahead and one.", min=1)
+    ] = None,
     lifter_window: Annotated[
         int | None, _option(_TIME, "3D: most frames that the lifter sees at once.", min=1)
     ] = None,
@@ -387,6 +390,7 @@ def predict(
             "do_normalize_boxes": False if disable_norm_pose_2d else None,
             "online": online,
             "lookahead": lookahead,
+            "stride": stride,
             "window": lifter_window,
             "root": root,
             "constant_bones": constant_bones,

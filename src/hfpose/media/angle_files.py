@@ -15,7 +15,7 @@ GAIT_HEADER = ("person", "foot", "contact", "toe_off", "stance", "stride_time", 
 
 
 def mot_text(name: str, times: np.ndarray, columns: Mapping[str, np.ndarray]) -> str:
-    """The contents of a MOT file: values over seconds, angles in degrees, what is missing as nan."""
+    """The contents of a MOT file: values over seconds, angles in degrees."""
     lines = [name, "version=1", f"nRows={len(times)}", f"nColumns={len(columns) + 1}", "inDegrees=yes", "endheader"]
     lines.append("\t".join(["time", *columns]))
     rows = np.column_stack((times, *columns.values()))
@@ -51,7 +51,8 @@ def gait_rows(who: str, times: np.ndarray, keypoints: np.ndarray, schema: Keypoi
     if not np.isfinite(way).any() or np.nanmax(np.abs(way - way[0])) < 1e-3:
         return []
     feet = joints[:, list(_FEET.values())]
-    feet[..., 2] -= np.nanpercentile(np.nanmin(feet[..., 2], axis=1), 10)  # ankles of who stands are not on the ground
+    # Ankles of who stands are not on the ground.
+    feet[..., 2] -= np.nanpercentile(np.fmin.reduce(feet[..., 2], axis=1), 10)
     _, contacts = lock_feet(feet, times)
     rows: list[list[object]] = []
     for foot, stands in zip(_FEET, contacts.T, strict=True):

@@ -25,6 +25,8 @@ from hfpose.media.trc import TRC_AXES, trc_text
 
 MotionFormat = Literal["trc", "c3d", "bvh", "glb", "angles", "mot"]
 LengthUnit = Literal["meters", "centimeters"]
+Gap = tuple[str, str, int, int]
+"""Person, what is missing, and the first and last frame in which it is."""
 _PER_METER = {"meters": 1.0, "centimeters": 100.0}
 _EVEN = 0.002  # seconds by which the times of an even rate are off where a container rounds them
 GAPS = "gaps.csv"
@@ -146,7 +148,7 @@ def _write_skeletons(
     write: Callable[[str, Sequence[PersonMotion], Mapping[str, SkeletonMotion]], None],
 ) -> None:
     """Files of a format without gaps, and a table of the frames in which joints are held."""
-    gaps: list[tuple[str, str, int, int]] = []
+    gaps: list[Gap] = []
     for group in [people] if options.together and people else [[person] for person in people]:
         first = group[0].first_frame
         file_name = name if options.together else f"{name}_{group[0].who}"
@@ -155,13 +157,21 @@ def _write_skeletons(
         for person in group:
             names, points = body_points(person.keypoints, person.schema)
             skeletons[person.who] = skeleton_motion(points, names, options.joint_names)
-            missing = ~np.isfinite(points).all(-1)
-            gaps += [
-                (person.who, names[k], first + start, first + end - 1)
-                for k in np.flatnonzero(missing.any(0)).tolist()
-                for start, end in _runs(missing[:, k])
-            ]
+            gaps += _gaps(person.who, names, ~np.isfinite(points).all(-1), first)
         write(file_name, group, skeletons)
+    _write_gaps(files, gaps)
+
+
+def _gaps(who: str, names: Sequence[str], missing: np.ndarray, first_frame: int) -> list[Gap]:
+    """Where something is missing (T, names), from the first to the last frame of each gap."""
+    return [
+        (who, name, first_frame + start, first_frame + end - 1)
+        for name, column in zip(names, missing.T, strict=True)
+        for start, end in _runs(column)
+    ]
+
+
+def _write_gaps(files: FolderOfFiles, gaps: Sequence[Gap]) -> None:
     if gaps:
         _write_table(files, GAPS, [("person", "keypoint", "first_frame", "last_frame"), *gaps])
 
@@ -178,12 +188,24 @@ def _write_angles(files: FolderOfFiles, name: str, people: Sequence[PersonMotion
 
 
 def _write_mot(files: FolderOfFiles, name: str, people: Sequence[PersonMotion], options: MotionOptions) -> None:
+    gaps: list[Gap] = []
     for person in people:
         angles = opensim_coordinates(joint_angles(person.keypoints, person.schema))
         body, _ = keypoints_to_h36m(person.keypoints, None, person.schema)
         places = {f"pelvis_t{axis}": body[:, 0, place] for axis, place in zip("xyz", TRC_AXES, strict=True)}
+        columns = {key: each for key, each in (angles | places).items() if np.isfinite(each).any()}
+        for key, each in columns.items():
+            gaps += _gaps(person.who, [key], ~np.isfinite(each)[:, None], person.first_frame)
         file_name = f"{name}_{person.who}.mot"
-        files.write(file_name, mot_text(file_name, person.times, angles | places))
+        filled = {key: _without_gaps(each, person.times) for key, each in columns.items()}
+        files.write(file_name, mot_text(file_name, person.times, filled))
+    _write_gaps(files, gaps)
+
+
+def _without_gaps(values: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Values (T,) with straight lines over gaps; OpenSim reads a MOT file up to the first value that is missing."""
+    known = np.isfinite(values)
+    return np.interp(times, times[known], values[known])
 
 
 def _write_table(files: FolderOfFiles, name: str, rows: Iterable[Iterable[object]]) -> None:

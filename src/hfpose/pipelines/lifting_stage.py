@@ -115,8 +115,8 @@ class TemporalLifter:
 
     def lift_clips(self, clips: Sequence[PersonClip]) -> list[np.ndarray]:
         """Keypoints (L, K, 3) in meters of each clip, whose keypoints are the lifter's."""
-        encoded = [self._encode(clip, smooth_rows(clip.boxes, self.box_smoothing)) for clip in clips]
-        return [self._decode(poses, clip) for poses, clip in zip(self._blend(encoded), clips, strict=True)]
+        encoded = self._encode(clips, [smooth_rows(clip.boxes, self.box_smoothing) for clip in clips])
+        return self._decode(self._blend(encoded), clips)
 
     def _clips(self, frames: Sequence[PoseOutput]) -> list[PersonClip]:
         """The people of the frames; those with an identity as one clip for all frames without a long gap."""
@@ -172,24 +172,34 @@ class TemporalLifter:
             for row, track_id in enumerate(_identities(frame))
         ]
 
-    def _encode(self, clip: PersonClip, boxes: np.ndarray) -> Tensor:
-        """Network input (L, K, C) for a clip, normalized by `boxes` (L, 4) in widths of the frame."""
-        width = np.float32(clip.image_size[0])
+    def _encode(self, clips: Sequence[PersonClip], boxes: Sequence[np.ndarray]) -> list[Tensor]:
+        """Network inputs (L, K, C) for clips, normalized by their `boxes` (L, 4) in widths of the frame."""
+        if not clips:
+            return []
+        lengths = [len(each) for each in boxes]
+        sizes = _sizes(clips, lengths)
+        widths = sizes[:, :1].astype(np.float32)
+        takes_scores = self.stage.image_processor.do_use_scores
         inputs = self.stage.image_processor(
-            clip.keypoints * width,
-            clip.image_size,
-            boxes=boxes * width,
-            visibility=clip.scores if self.stage.image_processor.do_use_scores else None,
+            np.concatenate([clip.keypoints for clip in clips]) * widths[..., None],
+            sizes,
+            boxes=np.concatenate(boxes) * widths,
+            visibility=np.concatenate([clip.scores for clip in clips]) if takes_scores else None,
             schema=self.schema,
             return_tensors="pt",
             **self._encoding,
         )
-        return inputs["keypoints_2d"][0]
+        return list(inputs["keypoints_2d"][0].split(lengths))
 
-    def _decode(self, poses: Tensor, clip: PersonClip) -> np.ndarray:
-        """Keypoints (L, K, 3) in meters from the model's output for frames of a clip."""
-        decoded = self.stage.image_processor.post_process_pose_lifting(poses[None], clip.image_size, **self._decoding)
-        return decoded[0]
+    def _decode(self, poses: Sequence[Tensor], clips: Sequence[PersonClip]) -> list[np.ndarray]:
+        """Keypoints (L, K, 3) in meters from the model's outputs for frames of clips."""
+        if not clips:
+            return []
+        lengths = [len(each) for each in poses]
+        decoded = self.stage.image_processor.post_process_pose_lifting(
+            torch.cat(list(poses))[None], _sizes(clips, lengths), **self._decoding
+        )
+        return np.split(decoded[0], np.cumsum(lengths)[:-1])
 
     def _blend(self, clips: Sequence[Tensor]) -> list[Tensor]:
         """Outputs (L, K, 3) of the model for inputs (L, K, C) of any lengths."""
@@ -291,6 +301,11 @@ class LiftedPerson:
         """Place in the result: in the order of the 2D result, then those who are not in it by identity."""
         row = int(self.clip.rows[self.index])
         return row == INTERPOLATED, self.clip.track_id if row == INTERPOLATED else row
+
+
+def _sizes(clips: Sequence[PersonClip], lengths: Sequence[int]) -> np.ndarray:
+    """Width and height (sum of `lengths`, 2) of the image of each frame of the clips."""
+    return np.repeat([clip.image_size for clip in clips], lengths, axis=0)
 
 
 def _context(config: PreTrainedConfig) -> tuple[int, int]:

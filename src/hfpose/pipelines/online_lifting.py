@@ -16,6 +16,8 @@ from hfpose.pipelines.lifting_stage import LiftedPerson, TemporalLifter, smooth_
 from hfpose.pipelines.person_clips import LiftedFrame, PersonClip, join_clips
 from hfpose.results import PoseOutput
 
+_SEEN_ANEW = 0.25  # share of the frames before a frame that the network sees anew when its window is full
+
 
 @dataclass
 class _Track:
@@ -121,46 +123,63 @@ class OnlineLifter:
         self._lift([track for track in tracks if track.done <= number], number)
         poses = [track.poses.pop(number) for track in tracks]
         clips = [track.clip for track in tracks] + alone
-        poses += [pose[0] for pose in self.lifter._run([self.lifter._encode(clip, clip.boxes) for clip in alone])]
-        people = [
-            LiftedPerson(clip, number - clip.start, self.lifter._decode(pose[None], clip)[0])
-            for clip, pose in zip(clips, poses, strict=True)
-        ]
+        poses += [pose[0] for pose in self.lifter._run(self.lifter._encode(alone, [clip.boxes for clip in alone]))]
+        decoded = self.lifter._decode([pose[None] for pose in poses], clips)
+        people = [LiftedPerson(clip, number - clip.start, pose[0]) for clip, pose in zip(clips, decoded, strict=True)]
         self._forget(number)
         return self.lifter._assemble(frame, people)
 
     def _lift(self, tracks: Sequence[_Track], number: int) -> None:
         """The poses of people in frame `number` and those that follow, as many as `stride`."""
-        if self._keeps:
-            outputs = [self._run_new(track, number) for track in tracks]
-        else:
-            starts = [max(track.clip.start, number - self._before) for track in tracks]
-            inputs = [self._encoded(track, start) for track, start in zip(tracks, starts, strict=True)]
-            outputs = list(zip(starts, self.lifter._run(inputs), strict=True))
-        for track, (start, poses) in zip(tracks, outputs, strict=True):
+        starts = [self._start(track, number) for track in tracks]
+        for track in tracks:
             track.done = min(number + self.stride, track.clip.end)
+        inputs = self._encoded(tracks, starts)
+        outputs = self._run_new(tracks, inputs) if self._keeps else self.lifter._run(inputs)
+        for track, start, poses in zip(tracks, starts, outputs, strict=True):
             track.poses = {each: poses[each - start].clone() for each in range(number, track.done)}
 
-    @torch.inference_mode()
-    def _run_new(self, track: _Track, number: int) -> tuple[int, Tensor]:
-        """The first frame of those that the network has not seen, or sees again, and its outputs (L, K, 3) from there on."""
-        stage, end = self.lifter.stage, track.clip.end
-        start = track.done
-        if track.cache is None or end - track.first > self.lifter.window:
-            start = max(track.clip.start, min(track.done, number) - self._before // 2, end - self.lifter.window)
-            track.cache, track.first = DynamicCache(), start
-        inputs = self._encoded(track, start)[None].to(stage.device, stage.dtype)
-        poses = stage.model(keypoints_2d=inputs, cache=track.cache).keypoints_3d[0].float().cpu()
-        waiting = end - min(number + self.stride, end)
-        if waiting:
-            track.cache.crop(-waiting)
-        return start, poses
+    def _start(self, track: _Track, number: int) -> int:
+        """The first frame that the network is given to lift a person in frame `number`."""
+        if not self._keeps:
+            return max(track.clip.start, number - self._before)
+        if track.cache is None or track.clip.end - track.first > self.lifter.window:
+            track.first = max(
+                track.clip.start,
+                min(track.done, number) - round(_SEEN_ANEW * self._before),
+                track.clip.end - self.lifter.window,
+            )
+            track.cache = DynamicCache()
+            return track.first
+        return track.done
 
-    def _encoded(self, track: _Track, start: int) -> Tensor:
-        """Network input (L, K, C) for the frames of a person from `start` on, with boxes that are smooth over all of them."""
-        boxes = smooth_rows(track.clip.boxes, self.lifter.box_smoothing)
-        count = track.clip.end - start
-        return self.lifter._encode(track.clip.last(count), boxes[-count:])
+    @torch.inference_mode()
+    def _run_new(self, tracks: Sequence[_Track], inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Outputs (L, K, 3) for inputs (L, K, C) of people whose caches hold what comes before."""
+        stage = self.lifter.stage
+        outputs: list[Tensor] = [torch.empty(0)] * len(tracks)
+        for length in {len(each) for each in inputs}:
+            group = [i for i, each in enumerate(inputs) if len(each) == length]
+            for first in range(0, len(group), self.lifter.batch_size):
+                part = group[first : first + self.lifter.batch_size]
+                batch = torch.stack([inputs[i] for i in part]).to(stage.device, stage.dtype)
+                caches = [tracks[i].cache for i in part]
+                for i, poses in zip(part, stage.model(keypoints_2d=batch, caches=caches).keypoints_3d, strict=True):
+                    outputs[i] = poses.float().cpu()
+        for track in tracks:
+            waiting = track.clip.end - track.done  # frames that are lifted again, when those after them are there
+            if waiting and track.cache is not None:
+                track.cache.crop(-waiting)
+        return outputs
+
+    def _encoded(self, tracks: Sequence[_Track], starts: Sequence[int]) -> list[Tensor]:
+        """Network inputs (L, K, C) for people from frame `starts` on, with boxes that are smooth over all their frames."""
+        clips = [track.clip.last(track.clip.end - start) for track, start in zip(tracks, starts, strict=True)]
+        boxes = [
+            smooth_rows(track.clip.boxes, self.lifter.box_smoothing)[-len(clip.rows) :]
+            for track, clip in zip(tracks, clips, strict=True)
+        ]
+        return self.lifter._encode(clips, boxes)
 
     def _forget(self, number: int) -> None:
         """Drop who is neither in a frame after `number` nor can go on."""
@@ -186,5 +205,5 @@ def stream(lifter: TemporalLifter, frames: Iterable[PoseOutput], lookahead: int 
 def _may_keep(lifter: TemporalLifter) -> bool:
     """Whether the network can keep what it has seen of frames; torch runs it then, whatever the backend."""
     has_weights = getattr(lifter.stage.runner, "folder", None) is None  # not in a graph alone
-    takes_cache = "cache" in inspect.signature(lifter.stage.model.forward).parameters
-    return has_weights and takes_cache and lifter.window > 1 and not lifter.flip_test
+    takes_caches = "caches" in inspect.signature(lifter.stage.model.forward).parameters
+    return has_weights and takes_caches and lifter.window > 1 and not lifter.flip_test

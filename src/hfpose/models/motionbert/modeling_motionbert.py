@@ -6,6 +6,7 @@ Source: MotionBERT (Zhu et al., 2022, https://arxiv.org/abs/2210.06551); `mmpose
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -39,10 +40,12 @@ class MotionBertEmbeddings(nn.Module):
         )
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, keypoints_2d: Tensor, first_frame: int = 0) -> Tensor:
+    def forward(self, keypoints_2d: Tensor, first_frames: Sequence[int] = (0,)) -> Tensor:
+        """Keypoints whose first frame has number 0, or for each clip of the batch the one that is given."""
         hidden_state = self.projection(keypoints_2d) + self.spatial_embeddings
-        frames = slice(first_frame, first_frame + keypoints_2d.shape[1])
-        return self.dropout(hidden_state + self.temporal_embeddings[:, frames])
+        frames = keypoints_2d.shape[1]
+        positions = [self.temporal_embeddings[:, first : first + frames] for first in first_frames]
+        return self.dropout(hidden_state + (positions[0] if len(positions) == 1 else torch.cat(positions)))
 
 
 class MotionBertSelfAttention(nn.Module):
@@ -58,13 +61,13 @@ class MotionBertSelfAttention(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(
-        self, hidden_state: Tensor, mask: Tensor | None = None, cache: Cache | None = None
+        self, hidden_state: Tensor, mask: Tensor | None = None, caches: Sequence[Cache] | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """
         Args:
             hidden_state: (B, R, L, hidden_size).
             mask: of the implementation of attention, with a row for each of B; None: all of L count.
-            cache: keys and values of what comes before, to which those of L are added.
+            caches: for each of B keys and values of what comes before, to which those of L are added.
 
         Returns:
             (B, R, L, hidden_size), and the weights (B * R, num_heads, L, L), where the implementation gives them.
@@ -72,11 +75,15 @@ class MotionBertSelfAttention(nn.Module):
         batch, rows = hidden_state.shape[:2]
         heads = self.query_key_value(hidden_state).flatten(0, 1).unflatten(-1, (3, self.num_heads, -1))
         query, key, value = (part.transpose(1, 2) for part in heads.unbind(2))  # (B * R, num_heads, L, head size)
-        if cache is not None:
-            key, value = cache.update(key, value, self.layer_index)
         mask = None if mask is None else mask.repeat_interleave(rows, dim=0)
         dropout = self.config.attention_probs_dropout_prob if self.training else 0.0
-        context, weights = attend(self, self.config, query, key, value, mask, dropout)
+        if caches is None:
+            context, weights = attend(self, self.config, query, key, value, mask, dropout)
+        else:  # of any lengths
+            each = zip(caches, query.split(rows), key.split(rows), value.split(rows), strict=True)
+            seen = [(part, cache.update(*new, self.layer_index)) for cache, part, *new in each]
+            context = torch.cat([attend(self, self.config, part, *so_far)[0] for part, so_far in seen])
+            weights = None
         return self.dropout(self.output(context.flatten(2))).unflatten(0, (batch, rows)), weights
 
 
@@ -106,10 +113,12 @@ class MotionBertLayer(nn.Module):
         self.mlp_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.mlp = MotionBertMLP(config)
 
-    def forward(self, hidden_state: Tensor, frame_mask: Tensor | None, cache: Cache | None = None) -> Tensor:
+    def forward(
+        self, hidden_state: Tensor, frame_mask: Tensor | None, caches: Sequence[Cache] | None = None
+    ) -> Tensor:
         normed = self.attention_norm(hidden_state)
         if self.over_frames:
-            attended = self.attention(normed.transpose(1, 2), frame_mask, cache)[0].transpose(1, 2)
+            attended = self.attention(normed.transpose(1, 2), frame_mask, caches)[0].transpose(1, 2)
         else:
             attended = self.attention(normed)[0]
         hidden_state = hidden_state + attended
@@ -125,9 +134,11 @@ class MotionBertStream(nn.Module):
         self.spatial = MotionBertLayer(config, over_frames=False)
         self.temporal = MotionBertLayer(config, over_frames=True)
 
-    def forward(self, hidden_state: Tensor, frame_mask: Tensor | None, cache: Cache | None = None) -> Tensor:
+    def forward(
+        self, hidden_state: Tensor, frame_mask: Tensor | None, caches: Sequence[Cache] | None = None
+    ) -> Tensor:
         first, second = (self.spatial, self.temporal) if self.spatial_first else (self.temporal, self.spatial)
-        return second(first(hidden_state, frame_mask, cache), frame_mask, cache)
+        return second(first(hidden_state, frame_mask, caches), frame_mask, caches)
 
 
 class MotionBertFusion(nn.Linear):
@@ -150,9 +161,11 @@ class MotionBertDualStreamBlock(GradientCheckpointingLayer):
         self.temporal_first = MotionBertStream(config, spatial_first=False)
         self.fusion = MotionBertFusion(config) if config.use_attention_fusion else None
 
-    def forward(self, hidden_state: Tensor, frame_mask: Tensor | None, cache: Cache | None = None) -> Tensor:
-        spatial_first = self.spatial_first(hidden_state, frame_mask, cache)
-        temporal_first = self.temporal_first(hidden_state, frame_mask, cache)
+    def forward(
+        self, hidden_state: Tensor, frame_mask: Tensor | None, caches: Sequence[Cache] | None = None
+    ) -> Tensor:
+        spatial_first = self.spatial_first(hidden_state, frame_mask, caches)
+        temporal_first = self.temporal_first(hidden_state, frame_mask, caches)
         if self.fusion is None:
             return (spatial_first + temporal_first) * 0.5
         return self.fusion(spatial_first, temporal_first)
@@ -171,13 +184,17 @@ class MotionBertBackbone(nn.Module):
         for index, part in enumerate(over_frames):
             part.attention.layer_index = index
 
-    def forward(self, keypoints_2d: Tensor, frame_mask: Tensor | None, cache: Cache | None = None) -> Tensor:
-        hidden_state = self.embeddings(keypoints_2d, 0 if cache is None else cache.get_seq_length())
+    def forward(
+        self, keypoints_2d: Tensor, frame_mask: Tensor | None, caches: Sequence[Cache] | None = None
+    ) -> Tensor:
+        hidden_state = self.embeddings(
+            keypoints_2d, (0,) if caches is None else [cache.get_seq_length() for cache in caches]
+        )
         mask: Any = frame_mask
         if frame_mask is not None:  # as the implementation of attention takes it
             mask = create_bidirectional_mask(self.config, hidden_state[:, :, 0], frame_mask)
         for layer in self.layers:
-            hidden_state = layer(hidden_state, mask, cache)
+            hidden_state = layer(hidden_state, mask, caches)
         return self.norm(hidden_state)
 
 
@@ -249,7 +266,7 @@ class MotionBertForPoseLifting(FlippedLifting, PushWithCard, AnyAttention, PreTr
         frame_mask: Tensor | None = None,
         labels: Tensor | None = None,
         flip_test: bool = False,
-        cache: Cache | None = None,
+        caches: Sequence[Cache] | None = None,
         **kwargs: object,
     ) -> PoseLiftingOutput:
         """Lifts a batch of clips.
@@ -259,19 +276,19 @@ class MotionBertForPoseLifting(FlippedLifting, PushWithCard, AnyAttention, PreTr
             frame_mask: (B, T) booleans, False for frames that only pad a clip. None: all frames count.
             labels: (B, T, K, 3) true coordinates in the units of the output; asks for the loss.
             flip_test: lift the flipped clip too and average both.
-            cache: what temporal attention has seen of the frames before these, to which these are added; a
-                `DynamicCache` of transformers. The frames before do not see these, so the result is near to that of
+            caches: for each clip what temporal attention has seen of the frames before these, to which these are added;
+                a `DynamicCache` of transformers. The frames before do not see these, so the result is near to that of
                 the whole clip, for the cost of the new frames. Not together with `flip_test` or `frame_mask`.
 
         Raises:
             InputError: for another shape, or a clip longer than `config.max_frames`.
         """
-        keypoints_3d = self.lift_with(lambda clips: self._lift(clips, frame_mask, cache), keypoints_2d, flip_test)
+        keypoints_3d = self.lift_with(lambda clips: self._lift(clips, frame_mask, caches), keypoints_2d, flip_test)
         loss = None if labels is None else self._loss(keypoints_3d, labels, frame_mask)
         return PoseLiftingOutput(loss=loss, keypoints_3d=keypoints_3d)
 
-    def _lift(self, keypoints_2d: Tensor, frame_mask: Tensor | None, cache: Cache | None) -> Tensor:
-        return self.head(self.backbone(keypoints_2d, frame_mask, cache))
+    def _lift(self, keypoints_2d: Tensor, frame_mask: Tensor | None, caches: Sequence[Cache] | None) -> Tensor:
+        return self.head(self.backbone(keypoints_2d, frame_mask, caches))
 
     def _check_shape(self, keypoints_2d: Tensor) -> None:
         config = self.config
