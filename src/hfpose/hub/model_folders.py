@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -79,7 +80,7 @@ def checked_folder(folder: Path) -> Path:
 def _check_config(path: Path) -> None:
     """Refuse a configuration that is none, that could fill the memory before a model is built, or that names code."""
     try:
-        config = _read_json(path)
+        config = read_json(path)
         if not isinstance(config, dict):
             raise ValueError(f"it holds a {type(config).__name__}")
         settings = list(_settings(config))
@@ -119,7 +120,7 @@ def _check_index(folder: Path) -> None:
     """Refuse a pipeline's index that is none, or that names a part outside of its folder."""
     path = folder / PIPELINE_INDEX
     try:
-        parts = dict(_read_json(path))
+        parts = dict(read_json(path))
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ConfigError(f"{path} is no index of a pipeline: {error}") from error
     for part in TASKS:
@@ -127,16 +128,28 @@ def _check_index(folder: Path) -> None:
             child_path(folder, parts[part])
 
 
-def _read_json(path: Path) -> Any:
-    if path.stat().st_size > _MAX_JSON_BYTES:
+def read_json(path: Path) -> Any:
+    """What a JSON file holds. It is opened again only when it has changed, so what is returned must not be changed.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is no JSON, or too large for a configuration.
+    """
+    status = path.stat()
+    if status.st_size > _MAX_JSON_BYTES:
         raise ValueError(f"more than {_MAX_JSON_BYTES} bytes")
+    return _parsed(path, (status.st_ino, status.st_size, status.st_mtime_ns))
+
+
+@lru_cache(maxsize=32)
+def _parsed(path: Path, version: tuple[int, int, int]) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _shards(index: Path) -> set[str]:
     """Names of the weight files that a ``model.safetensors.index.json`` lists."""
     try:
-        names = set(_read_json(index)["weight_map"].values())
+        names = set(read_json(index)["weight_map"].values())
         if not all(isinstance(name, str) for name in names):
             raise ValueError("file names that are not text")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -82,6 +82,13 @@ def processor_for_transformers(model_type: str) -> Any:
     return getattr(importlib.import_module(f"hfpose.models.{model_type}.image_processing_{model_type}"), name)
 
 
+def own_processor(name: str | None) -> Any:
+    """The class of our image processor of that name; None for others."""
+    return next(
+        (family.load("image_processing") for family in FAMILIES if family.classes["image_processing"] == name), None
+    )
+
+
 class BackboneOf:
     """What `AutoModel` and `AutoBackbone` make of a model with a head: its backbone, with the weights of the model."""
 

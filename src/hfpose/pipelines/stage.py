@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from huggingface_hub import constants
 from transformers import (
+    CONFIG_MAPPING,
     AutoConfig,
     AutoImageProcessor,
     AutoModel,
@@ -28,6 +31,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_POSE_ESTIMATION_MAPPING,
     MODEL_MAPPING,
 )
+from transformers.utils import IMAGE_PROCESSOR_NAME, PROCESSOR_NAME
 
 from hfpose.backends.auto_backend import fastest_dtype
 from hfpose.backends.base_backend import Backend, Runner, check_backend
@@ -35,10 +39,10 @@ from hfpose.backends.select import make_runner
 from hfpose.checkpoints.custom import MISTAKES
 from hfpose.checkpoints.guard import loading_bounded
 from hfpose.errors import ConfigError, HFPoseError, InputError
-from hfpose.hub.model_folders import GRAPH_NAME, OPENVINO_NAME, PIPELINE_INDEX
+from hfpose.hub.model_folders import GRAPH_NAME, OPENVINO_NAME, PIPELINE_INDEX, read_json
 from hfpose.hub.resolve import resolve
 from hfpose.hub.zoo import Task, find_entry
-from hfpose.models.auto import LIFTER_TYPES, processor_for_transformers
+from hfpose.models.auto import LIFTER_TYPES, own_processor, processor_for_transformers
 from hfpose.models.shared.devices import accelerate_hook, existing_device
 from hfpose.models.shared.pixels import PixelImageProcessor
 from hfpose.ops.quiet import without_progress_bars
@@ -178,6 +182,9 @@ def read_config(folder: str | Path) -> PreTrainedConfig:
         ConfigError: if there is none, or it is of no model that can be loaded without running code of its own.
     """
     with _explained(f"The configuration in {folder} is of no model that can be loaded"):
+        settings = read_json(Path(folder) / constants.CONFIG_NAME)
+        if settings.get("model_type") in CONFIG_MAPPING:
+            return CONFIG_MAPPING[settings["model_type"]].from_dict(deepcopy(settings), name_or_path=str(folder))
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
 
 
@@ -317,10 +324,13 @@ def _without_weights(config: PreTrainedConfig, task: Task) -> PreTrainedModel:
 
 def _load_image_processor(folder: str, config: PreTrainedConfig) -> Any:
     """The image processor of a folder or repository: ours where we have one for the kind of model."""
-    ours = processor_for_transformers(config.model_type)
-    if ours is not None:
-        return ours.from_pretrained(folder)
-    return AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
+    ours, path = processor_for_transformers(config.model_type), Path(folder) / IMAGE_PROCESSOR_NAME
+    if path.is_file() and not path.with_name(PROCESSOR_NAME).exists():
+        settings = read_json(path)
+        ours = ours or own_processor(settings.get("image_processor_type"))
+        if ours is not None:
+            return ours.from_dict(deepcopy(settings))
+    return (ours or AutoImageProcessor).from_pretrained(folder, trust_remote_code=False)
 
 
 def _try_image_processor(processor: Any, config: PreTrainedConfig) -> None:
