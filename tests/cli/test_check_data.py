@@ -45,5 +45,5 @@ def test_severe_faults_cost_the_exit_code(tmp_path):
     content["images"][0]["id"] = 2
     result = run(write_json(tmp_path / "people.json", content), "--output", tmp_path / "samples.png")
     assert result.exit_code == 1
-    assert "fault: 4 x box and keypoints from 0 to 1" in result.stderr
+    assert "fault: 4 x box or keypoints from 0 to 1" in result.stderr
     assert "left out: 2 x image whose id another image has too" in result.stderr

@@ -151,6 +151,12 @@ def test_results_without_boxes_or_by_keypoints_have_the_extent_of_their_keypoint
     assert measure(coco, without, schema)["APM"] != measure(coco, results, schema)["APM"]
 
 
+def test_keypoints_of_another_data_set_are_refused_although_they_are_as_many(tmp_path):
+    coco, predictions = prepared(tmp_path, "coco")
+    with pytest.raises(InputError, match="expected are the 17 of the schema 'ap10k'"):
+        measure(coco, scored(predictions, "coco"), load_schema("ap10k"), get_protocol("ap10k"))
+
+
 def test_distances_need_to_know_which_result_is_for_which_instance(tmp_path):
     coco, predictions = prepared(tmp_path, "onehand10k")
     results = [{**one, "annotation_id": None} for one in as_results(predictions)]

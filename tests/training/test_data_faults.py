@@ -45,9 +45,27 @@ def test_normalized_coordinates_are_severe(tmp_path):
         annotation["bbox"] = (np.array(annotation["bbox"]) / [160, 120, 160, 120]).tolist()
     faults = faults_of(tmp_path, content)
     expected = "annotation 100 of image 1, annotation 101 of image 1, annotation 102 of image 2, ..."
-    assert faults.lines() == [f"8 x box and keypoints from 0 to 1, not in pixels: {expected}"]
+    assert faults.lines() == [f"8 x box or keypoints from 0 to 1, not in pixels: {expected}"]
     with pytest.raises(InputError, match="cannot be learned from"):
         faults.refuse("people.json")
+
+
+@pytest.mark.parametrize("key", ["bbox", "keypoints"])
+def test_boxes_or_keypoints_alone_may_be_normalized(tmp_path, key):
+    content = people_content(tmp_path)
+    for annotation in content["annotations"]:
+        scale = [160, 120, 160, 120] if key == "bbox" else [160, 120, 1] * 17
+        annotation[key] = (np.array(annotation[key]) / scale).tolist()
+    assert faults_of(tmp_path, content).severe.counts == {"box or keypoints from 0 to 1, not in pixels": 8}
+
+
+def test_boxes_around_other_places_than_the_keypoints_are_told(tmp_path):
+    content = people_content(tmp_path)
+    for annotation in content["annotations"]:  # centers in the place of corners
+        x, y, width, height = annotation["bbox"]
+        annotation["bbox"] = [x + width / 2, y + height / 2, width, height]
+    counts = faults_of(tmp_path, content).others.counts
+    assert counts["instance of which most labeled keypoints lie outside of its box"] == 8
 
 
 def test_corners_in_the_place_of_sizes_are_severe(tmp_path):
@@ -61,7 +79,7 @@ def test_corners_in_the_place_of_sizes_are_severe(tmp_path):
 def test_a_box_that_reaches_far_out_is_no_file_of_corners(tmp_path):
     content = people_content(tmp_path)
     content["annotations"][0]["bbox"] = [80.0, 10.0, 150.0, 100.0]
-    assert not faults_of(tmp_path, content).lines()
+    assert faults_of(tmp_path, content).severe.total == 0
 
 
 def test_what_does_no_harm_is_told(tmp_path):

@@ -7,6 +7,7 @@ import re
 import signal
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -16,6 +17,7 @@ import hfpose
 from coco_files import people_content, write_json, write_people
 from hfpose.annotations import image_boxes, read_coco
 from hfpose.errors import ConfigError, InputError
+from hfpose.media.images import save_image
 from hfpose.models.auto import processor_for_transformers
 from hfpose.training.collators import DetectionCollator
 from hfpose.training.datasets import AnnotatedImages, FittedImages, PersonCrops, SampleStream
@@ -265,19 +267,57 @@ def test_models_that_cannot_be_trained_say_so(task, name, tmp_path):
         run(replace(task, model=name))
 
 
+def boxes_and_discs(folder, count: int, seed: int):
+    """Images of noise with a box and a disc each, and their annotations."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir()
+    images, annotations = [], []
+    for index in range(count):
+        pixels = rng.integers(60, 140, (160, 200, 3), dtype=np.uint8)
+        for kind, left in enumerate(rng.permutation([0, 100]).tolist(), start=1):
+            side = int(rng.integers(30, 60))
+            x, y = rng.integers(4, (96 - side, 156 - side)).tolist()
+            x += left
+            if kind == 1:
+                cv2.rectangle(pixels, (x, y), (x + side, y + side), (220, 60, 60), -1)
+            else:
+                cv2.circle(pixels, (x + side // 2, y + side // 2), side // 2, (60, 90, 230), -1)
+            entry = {"id": len(annotations) + 1, "image_id": index + 1, "category_id": kind}
+            annotations.append(entry | {"bbox": [x, y, side, side]})
+        save_image(folder / f"{index}.png", pixels)
+        images.append({"id": index + 1, "file_name": f"{index}.png", "width": 200, "height": 160})
+    categories = [{"id": 1, "name": "box"}, {"id": 2, "name": "disc"}]
+    return write_json(folder / "things.json", {"images": images, "annotations": annotations, "categories": categories})
+
+
 @pytest.mark.slow
-def test_a_detector_learns_eight_images_by_heart(small_detector, tmp_path):
-    """Without augmentation its loss falls to a small share of what it was."""
-    coco = read_coco(write_people(tmp_path, 8))
-    stage = load_part(str(small_detector), "detector")
-    samples = AnnotatedImages(image_boxes(coco, {1: 1}))
-    stream = SampleStream(samples, FittedImages(stage.image_processor, None), 100 * 8)
+def test_the_packaged_detector_learns_own_classes(tmp_path):
+    data, held_out = boxes_and_discs(tmp_path / "train", 24, 1), boxes_and_discs(tmp_path / "val", 6, 2)
+    messages = run(
+        FineTuning(
+            "demo", data, tmp_path / "out", validation_data=held_out, num_steps=50, batch_size=6, learning_rate=2e-3,
+            num_workers=0, use_cpu=True,
+        )
+    )  # fmt: skip
+    before, after = map(float, re.search(r"AP (\d\.\d+) -> (\d\.\d+)", messages[-1]).groups())
+    assert before < 0.05 and after > 0.6
+
+
+@pytest.mark.slow
+def test_the_packaged_detector_learns_eight_images_by_heart(tmp_path):
+    """Without augmentation its loss falls to next to nothing."""
+    coco = read_coco(boxes_and_discs(tmp_path / "data", 8, 1))
+    stage = load_part("demo", "detector")
+    model, _ = with_labels(stage.model, ["box", "disc"], seed=0)
+    stage.image_processor.size = {"height": 160, "width": 160}
+    samples = AnnotatedImages(image_boxes(coco, {1: 0, 2: 1}))
+    stream = SampleStream(samples, FittedImages(stage.image_processor, None), 200 * 8)
     settings = TrainingSettings(
-        num_steps=100, batch_size=8, learning_rate=4e-3, num_workers=0, log_steps=10, save_steps=1000, use_cpu=True
-    )
-    summary = train(stage.model, stream, DetectionCollator(stage.image_processor), tmp_path / "run", settings)
-    first, last = summary.losses
-    assert last < 0.3 * first
+        num_steps=200, batch_size=8, learning_rate=4e-3, weight_decay=0.0, num_workers=0, log_steps=20, save_steps=1000,
+        use_cpu=True,
+    )  # fmt: skip
+    summary = train(model, stream, DetectionCollator(stage.image_processor), tmp_path / "run", settings)
+    assert summary.losses[-1] < 0.05
 
 
 def test_what_training_does_with_keypoints_is_told_at_its_start(task, tmp_path):

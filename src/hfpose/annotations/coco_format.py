@@ -470,9 +470,9 @@ def check_keypoints(coco: CocoFile, schema: KeypointSchema) -> None:
     known = schema_for_names(names)
     if known is None or known.keypoint_names != schema.keypoint_names:
         raise InputError(
-            f"{coco.path} has the {len(names)} keypoints {_shortened(names)}, but the model finds the "
+            f"{coco.path} has the {len(names)} keypoints {_shortened(names)}, but expected are the "
             f"{schema.num_keypoints} of the schema {schema.name!r}: {_shortened(schema.keypoint_names)}. "
-            "Use annotations and a model of the same keypoints."
+            "Use annotations and a model or protocol of the same keypoints."
         )
 
 

@@ -27,7 +27,7 @@ from hfpose.evaluation.metrics import (
     nme,
     pck,
 )
-from hfpose.keypoints import KeypointSchema
+from hfpose.keypoints import KeypointSchema, schema_for_names
 
 PCK_THRESHOLDS = (0.05, 0.2)
 
@@ -220,7 +220,12 @@ def measure(
         protocol: of the data set.
         pairs: results with `annotation_id`, which distances are measured of. None: `results` where the protocol measures
             nothing else.
+
+    Raises:
+        InputError: if the annotations name keypoints of another known schema.
     """
+    if schema_for_names(coco.keypoint_names or ()) is not None:
+        check_keypoints(coco, schema)
     metrics = Metrics()
     if protocol.precision is not None:
         metrics.include(evaluate_keypoints(coco, results, schema, protocol.precision))

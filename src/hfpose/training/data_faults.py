@@ -49,7 +49,7 @@ class DataFaults:
 
 def find_faults(coco: CocoFile) -> DataFaults:
     """Look for duplicate ids, missing names, normalized coordinates, corners instead of sizes, and keypoints that lie
-    outside. What `read_coco` leaves out is not looked at again.
+    outside of image or box. What `read_coco` leaves out is not looked at again.
     """
     faults = DataFaults()
     _find_duplicates(coco, faults.others)
@@ -57,28 +57,31 @@ def find_faults(coco: CocoFile) -> DataFaults:
         if not isinstance(category.get("name"), str) or not category["name"].strip():
             faults.others.add("category without a name", f"category {category.get('id')}")
     sizes = {image.id: image.size for image in coco.images}
-    normalized, corners, outside, zeros = [], [], [], []
+    normalized, corners, outside, apart, zeros = [], [], [], [], []
     total = 0
     for annotation, box in _with_boxes(coco):
         total += 1
         name, size = annotation_name(annotation), sizes[annotation["image_id"]]
         points = _labeled(annotation)
-        if box.max() <= 1 and (points is None or not len(points) or points.max() <= 1):
+        if box.max() <= 1 or (points is not None and len(points) > 1 and 0 < points.max() <= 1):
             normalized.append(name)
             continue
         if size is not None and _is_corners(box, size):
             corners.append(name)
         if size is not None and points is not None and ((points < 0) | (points > size)).any():
             outside.append(name)
+        if points is not None and ((points < box[:2]) | (points > box[:2] + box[2:])).any(1).sum() > len(points) / 2:
+            apart.append(name)
         if points is not None and (points == 0).all(1).any():
             zeros.append(name)
     listed = {
-        "box and keypoints from 0 to 1, not in pixels": (normalized, NORMALIZED_SHARE),
+        "box or keypoints from 0 to 1, not in pixels": (normalized, NORMALIZED_SHARE),
         "bbox that looks like x1, y1, x2, y2, not x, y, width, height": (
             corners if _all_could_be_corners(coco) else [],
             CORNERS_SHARE,
         ),
         "labeled keypoint outside of its image": (outside, np.inf),
+        "instance of which most labeled keypoints lie outside of its box": (apart, np.inf),
         "keypoint at 0, 0 that is called labeled": (zeros, np.inf),
     }
     for reason, (names, share) in listed.items():
