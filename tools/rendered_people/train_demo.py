@@ -47,6 +47,7 @@ from hfpose.training.optimizers import make_optimizer
 from hfpose.training.training_run import PRECISIONS, RestingLayers, TrainingSettings, train
 from rendered_people.datasets import RenderedImages, RenderedPeople
 from rendered_people.scene_files import write_scenes
+from rendered_people.styles import VariedImages
 from rendered_people.varied import render_training_scene
 
 SEED = 0
@@ -69,6 +70,9 @@ MINUTES_BETWEEN_CHECKPOINTS = 4.0
 COLORS = PixelAugmentation(
     hue=9, saturation=35, value=35, blur_probability=0.05, cutout_probability=0.1, cutout_range=(0.1, 0.3)
 )
+
+# Side of the packaged detector's input, larger than in training: people on photographs are found better so.
+PACKAGED_SIZE = 416
 
 PLAN = "plan.json"
 
@@ -156,7 +160,7 @@ def detector_recipe() -> Recipe:
         Stage(hfpose.RTMDetForObjectDetection(config), processor),
         RenderedImages(DETECTOR_SEEDS, IMAGES_PER_SCENE, render_training_scene),
         RenderedImages(VALIDATION_SEEDS, 1, render_training_scene),
-        FittedImages(processor, augmentation),
+        VariedImages(FittedImages(processor, augmentation)),
         FittedImages(processor, None),
         DetectionCollator(processor),
         batch_size=16,
@@ -343,6 +347,7 @@ def write_pipeline(folder: Path, stages: Mapping[str, Stage], plans: Mapping[str
         stages: `detector` and `pose`; their models are changed to float16.
         plans: of both, see `run_recipe`.
     """
+    stages["detector"].image_processor.size = {"height": PACKAGED_SIZE, "width": PACKAGED_SIZE}
     halves = {name: Stage(to_half(stage.model), stage.image_processor) for name, stage in stages.items()}
     PoseEstimationPipeline(halves["pose"], detector=halves["detector"]).save_pretrained(folder)
     write_card(folder, {name: stage.model for name, stage in stages.items()}, plans)
