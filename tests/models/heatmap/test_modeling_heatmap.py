@@ -109,6 +109,7 @@ def test_fresh_heads_answer_little() -> None:
     assert all(abs(weight.std().item() - 1e-3) < 2e-4 for weight in weights)
 
 
+@torch.no_grad()
 def test_visibilities_of_keypoints_are_told_learned_and_averaged_over_the_flipped_crop(make_model: MakeModel) -> None:
     model, crops = make_model(predicts_visibility=True, visibility_loss_weight=0.5), torch.randn(2, 3, 64, 64)
     labels, weights = torch.rand(2, 5, 2) * 64, torch.tensor([[1.0, 0, 1, 1, 0]] * 2)
@@ -124,5 +125,5 @@ def test_visibilities_of_keypoints_are_told_learned_and_averaged_over_the_flippe
     merged = processor.merge_flipped(output, model(crops.flip(-1)), flip_indices)
     visible = processor.instance_fields(merged)["keypoints_visible"]
     expected = (output.visibilities + model(crops.flip(-1)).visibilities[:, flip_indices]) / 2
-    torch.testing.assert_close(torch.from_numpy(visible), expected.detach())
+    torch.testing.assert_close(torch.from_numpy(visible), expected)
     assert processor.instance_fields(without(crops)) == {}
