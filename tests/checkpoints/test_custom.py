@@ -249,3 +249,18 @@ def test_flip_pairs_that_nothing_says(config, checkpoint, tmp_path, caplog):
     assert pipe(image).keypoints.shape == (1, 5, 2)
     with pytest.raises(ConfigError, match="there is no flip test"):
         pipe(image, flip_test=True)
+
+
+@pytest.mark.parametrize(
+    ("step", "says"),
+    [
+        ("dict(type='mmdet.PhotoMetricDistortion')", "PhotoMetricDistortion"),
+        ("dict(type='LoadImage', color_type='gray')", "color"),
+    ],
+)
+def test_pipelines_that_change_the_image_in_other_ways_are_named(tmp_path, step, says):
+    path = tmp_path / "a.py"
+    model = "dict(type='TopdownPoseEstimator', backbone=dict(type='ResNet', depth=50), head=dict(type='HeatmapHead'))"
+    path.write_text(f"model = {model}\ntest_pipeline = [{step}]\n")
+    with pytest.raises(ConfigError, match=f"{says}.* not supported"):
+        source_from_config(path)

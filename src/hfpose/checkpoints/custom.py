@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from hfpose.checkpoints.source import ModelSource
 from hfpose.errors import CheckpointError, ConfigError
 from hfpose.hub.zoo import find_entry, list_entries
 from hfpose.keypoints import load_schema
+from hfpose.models.shared.conversion import expect_settings
 
 # What a setting that is missing, or of another kind or size, makes our code and transformers raise.
 MISTAKES = (
@@ -55,6 +56,12 @@ _FAMILY_BY_HEAD = {
     "YOLOXHead": "yolox",
     "SSDHead": "ssdlite",
 }
+# Steps of a test pipeline that are understood, or change nothing of what the network sees.
+_STEPS = (
+    "LoadImage", "LoadImageFromFile", "LoadAnnotations", "GetBBoxCenterScale", "TopdownAffine", "BottomupResize",
+    "BottomupRandomChoiceResize", "Resize", "Pad", "GenerateTarget", "FilterAnnotations", "PackPoseInputs", "PackDetInputs",
+    "PackDetPoseInputs",
+)  # fmt: skip
 _HEATMAP_FAMILY_BY_BACKBONE = {"VisionTransformer": "vitpose"}
 
 
@@ -85,6 +92,7 @@ def _source_from_config(config: Mapping[str, Any], path: Path, name: str | None)
     reference = dict(model)
     dataset = next(datasets_of(config), {})
     reference["test_pipeline"] = dataset.get("pipeline") or config.get("test_pipeline") or config.get("val_pipeline")
+    _refuse_other_steps(reference["test_pipeline"] or (), path)
     reference.setdefault("test_cfg", {})
     reference.setdefault("data_preprocessor", {})
     classes = _classes(config)
@@ -145,6 +153,17 @@ def _refuse_absurd_numbers(value: Any, path: Path, where: str = "model") -> None
     )
     for key, item in items:
         _refuse_absurd_numbers(item, path, f"{where}.{key}"[:200])
+
+
+def _refuse_other_steps(pipeline: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Refuse a test pipeline that shows the network something else than the image in color, cut and resized."""
+    for step in pipeline:
+        kind = step["type"].rsplit(".")[-1]
+        if kind not in _STEPS:
+            raise ConfigError(
+                f"{path}: its test_pipeline has the step {kind}, which is not supported. Steps that are: {', '.join(_STEPS)}."
+            )
+        expect_settings(f"{kind} in {path}", step, {"color_type": "color"} if kind.startswith("LoadImage") else {})
 
 
 def family_of_model(model: Mapping[str, Any], path: Path) -> str:

@@ -5,15 +5,14 @@ Source: `mmpose.codecs.AssociativeEmbedding`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hfpose.models.shared.bottom_up import BottomUpImageProcessor, check_target_sizes, heatmap_peaks
+from hfpose.models.shared.bottom_up import BottomUpImageProcessor, heatmap_peaks
 from hfpose.models.shared.one_stage import Instances
 from hfpose.ops.assignment import cheapest_pairs
 
@@ -38,6 +37,8 @@ class AssociativeEmbeddingImageProcessor(BottomUpImageProcessor):
         kwargs: see [`BottomUpImageProcessor`].
     """
 
+    decoded_outputs = ("heatmaps", "tags")
+
     keypoint_order: Sequence[int] = _COCO_ORDER
     num_candidates: int = 30
     keypoint_threshold: float = 0.1
@@ -47,29 +48,27 @@ class AssociativeEmbeddingImageProcessor(BottomUpImageProcessor):
     restore_size: bool = True
     stride: int = 4
 
-    def instances(
+    def image_instances(
         self,
-        outputs: Any,
-        target_sizes: Tensor | Sequence[tuple[int, int]],
-        threshold: float | None = None,
-        nms_threshold: float | None = None,
-    ) -> list[Instances]:
-        """See `OneStageProcessing.instances`; there is no suppression, so `nms_threshold` means nothing.
+        outputs: Mapping[str, Tensor],
+        target_size: tuple[int, int],
+        threshold: float | None,
+        nms_threshold: float | None,
+    ) -> Instances:
+        """See `OneStageProcessing.instances`.
 
         The score of an instance is the mean of its keypoints' responses, 0 for those that are filled in.
         """
-        check_target_sizes(outputs["heatmaps"], target_sizes)
-        found = []
-        for heatmaps, tags, size in zip(outputs["heatmaps"], outputs["tags"], target_sizes, strict=True):
-            height, width = self.input_size(*(int(side) for side in size))
-            heatmaps, tags = (
-                self._restored(maps[..., : height // self.stride, : width // self.stride].float(), (height, width))
-                for maps in (heatmaps, tags)
+        height, width = self.input_size(*target_size)
+        heatmaps, tags = (
+            self._restored(
+                outputs[name][..., : height // self.stride, : width // self.stride].float(), (height, width)
             )
-            cells, scores, box_scores = self._decode(heatmaps, tags.unflatten(0, (-1, len(heatmaps))))
-            keypoints = cells.numpy() * np.float32(width / heatmaps.shape[-1])
-            found.append(self.best_instances(keypoints, scores.numpy(), box_scores.numpy(), size, threshold))
-        return found
+            for name in self.decoded_outputs
+        )
+        cells, scores, box_scores = self._decode(heatmaps, tags.unflatten(0, (-1, len(heatmaps))))
+        keypoints = cells.numpy() * np.float32(width / heatmaps.shape[-1])
+        return self.best_instances(keypoints, scores.numpy(), box_scores.numpy(), target_size, threshold)
 
     def _restored(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
         """Maps (C, h, w) at the size of the network input, where that is asked for."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 from torch import Tensor
 
-from hfpose.models.shared.bottom_up import BottomUpImageProcessor, check_target_sizes, smooth_maps
+from hfpose.models.shared.bottom_up import BottomUpImageProcessor, smooth_maps
 from hfpose.models.shared.heatmaps import decode_heatmaps
 from hfpose.models.shared.one_stage import Instances
 
@@ -23,27 +22,25 @@ class CIDImageProcessor(BottomUpImageProcessor):
         kwargs: see [`BottomUpImageProcessor`].
     """
 
+    decoded_outputs = ("heatmaps", "center_scores")
+
     center_threshold: float = 0.01
     smoothing_kernel_size: int = 3
     stride: int = 4
 
-    def instances(
+    def image_instances(
         self,
-        outputs: Any,
-        target_sizes: Tensor | Sequence[tuple[int, int]],
-        threshold: float | None = None,
-        nms_threshold: float | None = None,
-    ) -> list[Instances]:
-        """See `OneStageProcessing.instances`; there is no suppression, so `nms_threshold` means nothing."""
-        check_target_sizes(outputs["heatmaps"], target_sizes)
-        found = []
-        for heatmaps, center_scores, size in zip(
-            outputs["heatmaps"], outputs["center_scores"].float(), target_sizes, strict=True
-        ):
-            is_center = center_scores > self.center_threshold
-            smoothed = smooth_maps(heatmaps[is_center].float(), self.smoothing_kernel_size)
-            cells, scores = decode_heatmaps(smoothed)
-            keypoints = (cells.numpy() + np.float32(0.5)) * np.float32(self.stride)
-            keypoint_scores = (scores * center_scores[is_center, None].cpu()).numpy()
-            found.append(self.best_instances(keypoints, keypoint_scores, keypoint_scores.mean(1), size, threshold))
-        return found
+        outputs: Mapping[str, Tensor],
+        target_size: tuple[int, int],
+        threshold: float | None,
+        nms_threshold: float | None,
+    ) -> Instances:
+        """See `OneStageProcessing.instances`."""
+        center_scores = outputs["center_scores"].float()
+        is_center = center_scores > self.center_threshold
+        cells, scores = decode_heatmaps(
+            smooth_maps(outputs["heatmaps"][is_center].float(), self.smoothing_kernel_size)
+        )
+        keypoints = (cells.numpy() + np.float32(0.5)) * np.float32(self.stride)
+        keypoint_scores = (scores * center_scores[is_center, None].cpu()).numpy()
+        return self.best_instances(keypoints, keypoint_scores, keypoint_scores.mean(1), target_size, threshold)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 from torch import Tensor
 
-from hfpose.models.shared.bottom_up import BottomUpImageProcessor, check_target_sizes
+from hfpose.models.shared.bottom_up import BottomUpImageProcessor
 from hfpose.models.shared.one_stage import Instances
 from hfpose.ops.pose_nms import unlike_poses
 
@@ -23,29 +22,27 @@ class DEKRImageProcessor(BottomUpImageProcessor):
         kwargs: see [`BottomUpImageProcessor`].
     """
 
+    decoded_outputs = ("pred_keypoints", "keypoint_scores", "center_scores", "pose_scores")
+
     center_threshold: float = 0.01
     nms_threshold: float = 0.05
 
-    def instances(
+    def image_instances(
         self,
-        outputs: Any,
-        target_sizes: Tensor | Sequence[tuple[int, int]],
-        threshold: float | None = None,
-        nms_threshold: float | None = None,
-    ) -> list[Instances]:
+        outputs: Mapping[str, Tensor],
+        target_size: tuple[int, int],
+        threshold: float | None,
+        nms_threshold: float | None,
+    ) -> Instances:
         """See `OneStageProcessing.instances`; for the meaning of `nms_threshold` see the processor's own."""
-        check_target_sizes(outputs["pred_keypoints"], target_sizes)
         closeness = self.nms_threshold if nms_threshold is None else nms_threshold
         keypoints, keypoint_scores, center_scores, pose_scores = (
-            outputs[name].float().cpu().numpy()
-            for name in ("pred_keypoints", "keypoint_scores", "center_scores", "pose_scores")
+            outputs[name].float().cpu().numpy() for name in self.decoded_outputs
         )
-        found = []
-        for index, size in enumerate(target_sizes):
-            kept = np.flatnonzero(center_scores[index] > self.center_threshold)
-            if closeness > 0:
-                poses, scores = keypoints[index, kept], keypoint_scores[index, kept].mean(1)
-                kept = kept[unlike_poses(poses, scores, closeness, poses.shape[1] // 2)[: self.max_instances]]
-            scores = (center_scores[index, kept] * pose_scores[index, kept])[:, None] * keypoint_scores[index, kept]
-            found.append(self.best_instances(keypoints[index, kept], scores, scores.mean(1), size, threshold))
-        return found
+        kept = np.flatnonzero(center_scores > self.center_threshold)
+        if closeness > 0:
+            poses = keypoints[kept]
+            unlike = unlike_poses(poses, keypoint_scores[kept].mean(1), closeness, poses.shape[1] // 2)
+            kept = kept[unlike[: self.max_instances]]
+        scores = (center_scores[kept] * pose_scores[kept])[:, None] * keypoint_scores[kept]
+        return self.best_instances(keypoints[kept], scores, scores.mean(1), target_size, threshold)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,7 +10,6 @@ from torch import Tensor
 from transformers.image_processing_base import BatchFeature
 from transformers.utils import TensorType
 
-from hfpose.models.shared.bottom_up import check_target_sizes
 from hfpose.models.shared.one_stage import Instances, OneStageProcessing
 from hfpose.models.shared.pixels import ImageLike, PixelImageProcessor, rgb_arrays
 
@@ -26,6 +24,7 @@ class EDPoseImageProcessor(OneStageProcessing, PixelImageProcessor):
     """
 
     model_input_names = ["pixel_values", "pixel_mask"]
+    decoded_outputs = ("logits", "pred_boxes", "pred_keypoints")
 
     size: dict[str, int] = {"shortest_edge": 800, "longest_edge": 1333}
     max_instances: int | None = 50
@@ -74,29 +73,22 @@ class EDPoseImageProcessor(OneStageProcessing, PixelImageProcessor):
         height, width = self.input_size(*image.shape[:2])
         return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
-    def instances(
+    def image_instances(
         self,
-        outputs: Any,
-        target_sizes: Tensor | Sequence[tuple[int, int]],
-        threshold: float | None = None,
-        nms_threshold: float | None = None,
-    ) -> list[Instances]:
-        """See `OneStageProcessing.instances`; there is no suppression, so `nms_threshold` means nothing.
-
-        The score of a keypoint is that of its instance, as in the reference.
-        """
-        check_target_sizes(outputs["logits"], target_sizes)
-        scores, order = outputs["logits"].float().sigmoid().flatten(1).sort(dim=1, descending=True, stable=True)
-        order = (order // outputs["logits"].shape[-1]).cpu()  # of the boxes, whatever class the score is of
-        found = []
-        for index, (height, width) in enumerate(target_sizes):
-            chosen, best = order[index, : self.max_instances], scores[index, : self.max_instances].cpu().numpy()
-            if threshold is not None:
-                chosen, best = chosen[best >= threshold], best[best >= threshold]
-            sides = np.array([width, height], dtype=np.float32)
-            boxes = outputs["pred_boxes"][index].float().cpu()[chosen].numpy()
-            centers, halves = boxes[:, :2], boxes[:, 2:] / 2
-            boxes = np.concatenate(((centers - halves) * sides, (centers + halves) * sides), axis=1)
-            keypoints = outputs["pred_keypoints"][index].float().cpu()[chosen].numpy() * sides
-            found.append(Instances(boxes, best, keypoints, np.repeat(best[:, None], keypoints.shape[1], axis=1)))
-        return found
+        outputs: Mapping[str, Tensor],
+        target_size: tuple[int, int],
+        threshold: float | None,
+        nms_threshold: float | None,
+    ) -> Instances:
+        """See `OneStageProcessing.instances`. The score of a keypoint is that of its instance, as in the reference."""
+        logits, boxes, keypoints = (outputs[name].float().cpu() for name in self.decoded_outputs)
+        scores, order = logits.sigmoid().flatten().sort(descending=True, stable=True)
+        best = scores[: self.max_instances].numpy()
+        chosen = order[: self.max_instances] // logits.shape[-1]  # of the boxes, whatever class the score is of
+        if threshold is not None:
+            chosen, best = chosen[best >= threshold], best[best >= threshold]
+        sides = np.array(target_size[::-1], dtype=np.float32)
+        centers, halves = boxes[chosen, :2].numpy(), boxes[chosen, 2:].numpy() / 2
+        corners = np.concatenate(((centers - halves) * sides, (centers + halves) * sides), axis=1)
+        places = keypoints[chosen].numpy() * sides
+        return Instances(corners, best, places, np.repeat(best[:, None], places.shape[1], axis=1))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hfpose.errors import ConfigError, InputError
+from hfpose.errors import ConfigError
 from hfpose.keypoints import KeypointSchema
 from hfpose.models.backbones import backbone_from_reference
 from hfpose.models.shared.coco_labels import instance_labels
@@ -37,7 +37,7 @@ MAX_EXPANSION = 8
 class BottomUpImageProcessor(OneStageProcessing, WholeImageProcessor):
     """Resizes images by one factor, centers them in an input whose sides are multiples of a number, and goes back.
 
-    A family adds `instances`.
+    A family adds `image_instances`.
 
     Args:
         size: `{"height", "width"}` that the network was trained with.
@@ -155,14 +155,6 @@ class BottomUpImageProcessor(OneStageProcessing, WholeImageProcessor):
         found = self.to_image(keypoints[order], target_size)
         boxes = np.concatenate((found.min(1), found.max(1)), axis=1)
         return Instances(boxes, box_scores[order], found, keypoint_scores[order])
-
-
-def check_target_sizes(outputs: Tensor, target_sizes: Any) -> None:
-    """Raise InputError unless there is one target size for each image of the outputs (B, ...)."""
-    if len(outputs) != len(target_sizes):
-        raise InputError(
-            f"Got outputs for {len(outputs)} images but {len(target_sizes)} target_sizes; give one per image."
-        )
 
 
 def with_flipped(pixel_values: Tensor, flip_test: bool) -> Tensor:

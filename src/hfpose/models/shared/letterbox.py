@@ -32,6 +32,8 @@ class LetterboxImageProcessor(OneStageProcessing, WholeImageProcessor):
         kwargs: see [`PixelImageProcessor`].
     """
 
+    decoded_outputs = ("logits", "objectness", "pred_boxes", "pred_keypoints", "keypoint_logits")
+
     pad_value: int = 114
     channel_order: str = "bgr"
     do_rescale: bool = False
@@ -66,46 +68,34 @@ class LetterboxImageProcessor(OneStageProcessing, WholeImageProcessor):
         region = np.array([input_width * factor, input_height * factor], dtype=np.float32)
         return np.array([width / 2, height / 2], dtype=np.float32), region
 
-    def instances(
+    def image_instances(
         self,
-        outputs: Any,
-        target_sizes: Tensor | Sequence[tuple[int, int]],
-        threshold: float | None = None,
-        nms_threshold: float | None = None,
-    ) -> list[Instances]:
+        outputs: Mapping[str, Tensor],
+        target_size: tuple[int, int],
+        threshold: float | None,
+        nms_threshold: float | None,
+    ) -> Instances:
         """See [`OneStageProcessing`]. Boxes end at the borders of the network input.
 
-        Args:
-            outputs: with `logits` (B, N), perhaps `objectness` (B, N), `pred_boxes` (B, N, 4), `pred_keypoints`
-                (B, N, K, 2) and `keypoint_logits` (B, N, K).
-            target_sizes: (height, width) of each original image.
-            threshold: minimum score of an instance; None for `score_threshold`.
-            nms_threshold: IoU of boxes above which the worse of two instances goes; None for the processor's own.
+        Scores are those of `logits` (N,), times those of `objectness` (N,) where a model has it; `pred_boxes` (N, 4),
+        `pred_keypoints` (N, K, 2) and `keypoint_logits` (N, K) are taken as they are.
         """
         least = self.score_threshold if threshold is None else threshold
         iou_threshold = self.nms_threshold if nms_threshold is None else nms_threshold
-        scores = outputs["logits"].float().sigmoid()
-        if outputs.get("objectness") is not None:
-            scores = scores * outputs["objectness"].float().sigmoid()
-        found = []
-        for index, image_scores in enumerate(scores.cpu().numpy()):
-            candidates = np.flatnonzero(image_scores > least)
-            boxes = _rows(outputs["pred_boxes"][index], candidates)
-            kept = nms(boxes, image_scores[candidates], iou_threshold)
-            anchors = candidates[kept]
-            keypoints = _rows(outputs["pred_keypoints"][index], anchors)
-            keypoint_scores = _rows(outputs["keypoint_logits"][index].sigmoid(), anchors)
-            height, width = (int(side) for side in target_sizes[index])
-            corners = boxes[kept].reshape(-1, 2, 2).clip(0, [self.size["width"], self.size["height"]])
-            found.append(
-                Instances(
-                    self._on_image(corners, height, width).reshape(-1, 4),
-                    image_scores[anchors],
-                    self._on_image(keypoints, height, width),
-                    keypoint_scores,
-                )
-            )
-        return found
+        probabilities = outputs["logits"].float().sigmoid()
+        if "objectness" in outputs:
+            probabilities = probabilities * outputs["objectness"].float().sigmoid()
+        scores = probabilities.cpu().numpy()
+        candidates = np.flatnonzero(scores > least)
+        boxes = _rows(outputs["pred_boxes"], candidates)
+        kept = nms(boxes, scores[candidates], iou_threshold)
+        anchors, corners = candidates[kept], boxes[kept].reshape(-1, 2, 2)
+        return Instances(
+            self._on_image(corners.clip(0, [self.size["width"], self.size["height"]]), *target_size).reshape(-1, 4),
+            scores[anchors],
+            self._on_image(_rows(outputs["pred_keypoints"], anchors), *target_size),
+            _rows(outputs["keypoint_logits"].sigmoid(), anchors),
+        )
 
     def _on_image(self, points: np.ndarray, height: int, width: int) -> np.ndarray:
         """Points (N, M, 2) in pixels of the network input as pixels of the image."""

@@ -5,13 +5,14 @@ RTMO, YOLOX-Pose, DEKR, CID, associative embedding and ED-Pose share this contra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hfpose.errors import InputError
 from hfpose.models.shared.pixels import detached
 
 
@@ -32,7 +33,7 @@ class Instances(NamedTuple):
 
 
 class OneStageProcessing:
-    """Mixin of the image processors: what follows from `instances`, which a family adds.
+    """Mixin of the image processors: what follows from `image_instances`, which a family adds.
 
     Args:
         size: `{"height", "width"}` of the network input.
@@ -40,6 +41,8 @@ class OneStageProcessing:
     """
 
     is_one_stage: ClassVar[bool] = True
+    # Outputs of the model that instances are made of, the first of which is always there.
+    decoded_outputs: ClassVar[tuple[str, ...]]
 
     size: dict[str, int]
     flip_test: bool = False
@@ -62,7 +65,30 @@ class OneStageProcessing:
             target_sizes: (height, width) of each original image.
             threshold: minimum score of an instance; None for the processor's own.
             nms_threshold: IoU above which the worse of two instances goes; None for the processor's own.
+
+        Raises:
+            InputError: unless there is one target size for each image.
         """
+        given = {name: outputs[name] for name in self.decoded_outputs if outputs.get(name) is not None}
+        count = len(given[self.decoded_outputs[0]])
+        if count != len(target_sizes):
+            raise InputError(
+                f"Got outputs for {count} images but {len(target_sizes)} target_sizes; give one per image."
+            )
+        found = []
+        for index, (height, width) in enumerate(target_sizes):
+            one = {name: values[index] for name, values in given.items()}
+            found.append(self.image_instances(one, (int(height), int(width)), threshold, nms_threshold))
+        return found
+
+    def image_instances(
+        self,
+        outputs: Mapping[str, Tensor],
+        target_size: tuple[int, int],
+        threshold: float | None,
+        nms_threshold: float | None,
+    ) -> Instances:
+        """What `instances` finds in one image, from the `decoded_outputs` for it."""
         raise NotImplementedError
 
     def post_process_pose_estimation(
