@@ -34,7 +34,6 @@ _FAMILY_BY_HEAD = {
     "ViPNASHead": "heatmap",
     "CPMHead": "heatmap",
     "MSPNHead": "heatmap",
-    "VisPredictHead": "heatmap",
     "SimCCHead": "simcc",
     "RegressionHead": "regression",
     "RLEHead": "regression",
@@ -172,7 +171,8 @@ def family_of_model(model: Mapping[str, Any], path: Path) -> str:
     Raises:
         ConfigError: if there is none.
     """
-    head = (model.get("bbox_head") or model.get("head") or {}).get("type")
+    settings = model.get("bbox_head") or model.get("head") or {}
+    head = settings.get("type")
     if model.get("type") == "YOLODetector":
         raise ConfigError(
             f"{path} describes a YOLODetector of MMYOLO, which is not supported. Of YOLOX-Pose MMPose's own configs are, such "
@@ -180,6 +180,8 @@ def family_of_model(model: Mapping[str, Any], path: Path) -> str:
         )
     backbone = str((model.get("backbone") or {}).get("type")).split(".")[-1]
     family = _FAMILY_BY_HEAD.get(str(head))
+    if head == "VisPredictHead" and (settings.get("pose_cfg") or {}).get("type") == "HeatmapHead":
+        family = "heatmap"
     if head == "HeatmapHead":
         family = _HEATMAP_FAMILY_BY_BACKBONE.get(backbone, family)
     if family in _DETECTOR_BACKBONES and backbone != _DETECTOR_BACKBONES[family]:

@@ -60,11 +60,11 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
 
 def pose_head(head: Mapping[str, Any]) -> Mapping[str, Any]:
     """The reference's settings of the head that finds keypoints, which may be inside of one that tells their visibility."""
-    return head["pose_cfg"] if head["type"] == "VisPredictHead" else head
+    return head["pose_cfg"] if head.get("type") == "VisPredictHead" else head
 
 
 def _visibility_arguments(head: Mapping[str, Any]) -> dict[str, Any]:
-    if head["type"] != "VisPredictHead":
+    if head.get("type") != "VisPredictHead":
         return {}
     loss = head.get("loss") or {}
     expect_settings("VisPredictHead.loss", {"use_sigmoid": False, **loss}, {"type": "BCELoss", "use_sigmoid": True})

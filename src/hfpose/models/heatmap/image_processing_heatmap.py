@@ -56,14 +56,14 @@ class HeatmapImageProcessor(TopDownImageProcessor):
             self.shift_flipped_heatmaps,
             combined=self.heatmap_decoding == UDP_COMBINED,
         )
-        if outputs.get("visibilities") is None:
+        if getattr(outputs, "visibilities", None) is None:
             return type(outputs)(heatmaps=heatmaps)
         visibilities = (outputs["visibilities"] + flipped["visibilities"][:, list(flip_indices)]) * 0.5
         return type(outputs)(heatmaps=heatmaps, visibilities=visibilities)
 
     def instance_fields(self, outputs: ModelOutput) -> dict[str, np.ndarray]:
         """`keypoints_visible` (N, K) from 0 to 1, where the model tells it."""
-        visibilities = outputs.get("visibilities")
+        visibilities = getattr(outputs, "visibilities", None)
         return {} if visibilities is None else {"keypoints_visible": visibilities.float().cpu().numpy()}
 
     def heatmaps(self, outputs: ModelOutput) -> Tensor:
