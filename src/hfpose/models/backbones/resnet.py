@@ -271,12 +271,8 @@ def config_from_reference(backbone: Mapping[str, Any]) -> ResNetBackboneConfig:
         known = ", ".join(map(str, _KNOWN_DEPTHS[kind]))
         raise ConfigError(f"A {kind} of depth {depth} is not supported, only {known}.")
     num_stages = backbone.get("num_stages", 4)
-    expect_settings(
-        kind,
-        backbone,
-        {"style": "pytorch", "dilations": (1,) * num_stages, "conv_cfg": None, "expansion": None}
-        | {"avg_down_stride": True},
-    )
+    plain = {"style": "pytorch", "dilations": (1,) * num_stages, "conv_cfg": None, "expansion": None}
+    expect_settings(kind, backbone, {**plain, "avg_down_stride": True})
     is_variant_d = kind in ("ResNetV1d", "ResNeSt")
     variant: dict[str, Any] = {"out_indices": [index + 1 for index in backbone.get("out_indices", (num_stages - 1,))]}
     if kind in ("ResNeXt", "ResNeSt"):
