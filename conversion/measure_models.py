@@ -169,6 +169,7 @@ def main() -> None:
     sizes: dict[str, Measured] = {entry.name: {} for entry in entries} | json.loads(SIZES.read_text(encoding="utf-8"))
     if arguments.speed:
         entries = [entry for entry in entries if "milliseconds" not in sizes[entry.name]]
+        entries.sort(key=lambda entry: entry.gflops or 0)  # where it is stopped, most are done
     failures, twins = [], dict[str, Measured | str]()
     for entry in tqdm(entries[: arguments.most], unit="model", disable=None):
         if arguments.speed:
