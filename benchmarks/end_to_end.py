@@ -32,11 +32,12 @@ from measuring import Spread, in_turns, machine, machine_sentence, milliseconds,
 from systems import BACKENDS, INT8, RTMLIB, RTMLIB_OPENVINO, STAGES, make_system, system_names
 from work import Workload
 
-PARTS = ("images", "clip", "one_stage")
+PARTS = ("start", "images", "clip", "one_stage")
 PEOPLE = (1, 4, 16)
 # What one-stage models are run with.
 ONE_STAGE_SYSTEMS = ("hfpose auto", "hfpose torch", "hfpose onnxruntime", RTMLIB, RTMLIB_OPENVINO)
 CLIP_FRAMES, CLIP_BATCH = 300, 8
+START_REPETITIONS = 3
 WARM_UP = 4  # hfpose and torch.compile prepare themselves in the first runs
 PAUSE = 0.05  # seconds in which threads of the system that ran before fall asleep
 
@@ -77,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "machine": facts,
                 "people": workload.where_people_come_from,
                 "pose": workload.pose_name,
+                "start": _starts(workers, workload, options) if "start" in options.parts else {},
                 "images": _images(workers, workload, repetitions) if "images" in options.parts else {},
                 "clip": _clip(workers, workload, clip_repetitions) if "clip" in options.parts else {},
                 "differences": workers.differences(workload),
@@ -221,6 +223,32 @@ def _run_clip(system: Any, path: Path, boxes: list[list[float]] | None) -> dict[
 # ---- what is measured
 
 
+def _starts(workers: _Workers, workload: Workload, options: argparse.Namespace) -> dict[str, Any]:
+    """What it takes from the first import to the first result, in fresh processes, with everything in the cache."""
+    context = multiprocessing.get_context("spawn")
+    answers: dict[str, list[float | None]] = {name: [] for name in workers.names}
+
+    def run(name: str) -> float:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_first_result, args=(theirs, name, workload, options.threads))
+        process.start()
+        seconds, peak = ours.recv()
+        process.join()
+        answers[name].append(peak)
+        return float(seconds)
+
+    repetitions = 1 if options.quick else START_REPETITIONS
+    times = in_turns({name: lambda name=name: run(name) for name in workers.names}, repetitions, warm_up=0)
+    return {name: {"seconds": times[name], "peak": answers[name][-1]} for name in workers.names}
+
+
+def _first_result(connection: Connection, name: str, workload: Workload, threads: int | None) -> None:
+    start = time.perf_counter()
+    first = workload.images[0]
+    make_system(name, workload, threads, CLIP_BATCH).image(first.path, first.boxes)
+    connection.send((time.perf_counter() - start, measuring.peak_megabytes()))
+
+
 def _images(workers: _Workers, workload: Workload, repetitions: int) -> dict[str, Any]:
     results = {}
     for image in workload.images:
@@ -280,6 +308,12 @@ def report(results: Mapping[str, Any]) -> str:
         f"{results['people']} {results['pose']} with seeded weights, no flip test. Median and quartiles of "
         f"{settings['repetitions']} interleaved repetitions, from an image file to keypoints."
     )
+    if results["start"]:
+        parts += [
+            "**From the first import to the first result** of one image, in a process of its own, with graphs and models in "
+            "the cache",
+            _start_table(results["start"]),
+        ]
     for people, systems in results["images"].items():
         parts += [
             f"**{people} {'person' if people == '1' else 'people'} in an image**",
@@ -349,6 +383,11 @@ def _image_table(systems: Mapping[str, Any], people: int) -> str:
         )
     ratios = (f"times as fast as {reference}" for reference in references)
     return table(("", "ms", *ratios, "people per second", "peak memory, MB"), rows)
+
+
+def _start_table(systems: Mapping[str, Any]) -> str:
+    rows = [[name, f"{Spread.of(each['seconds']).median:.2f}", _megabytes(each)] for name, each in systems.items()]
+    return table(("", "s", "peak memory, MB"), rows)
 
 
 def _share_table(images: Mapping[str, Any]) -> str:

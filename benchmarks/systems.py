@@ -117,8 +117,8 @@ class HfposeSystem:
         self.pipeline = PoseEstimationPipeline(
             replace(pose, image_processor=processor, runner=runner), detector=detector
         )
-        if detector is not None:
-            self.pipeline.detector = _Watched(self.pipeline.detector, self.watch, "detector")
+        for method in ("detections", "select") if self.pipeline.detector is not None else ():
+            self.watch.wrap(self.pipeline.detector, method, "detector")
         self.clip_batch = clip_batch
 
     def _counted(self, stage: str, runner: Any) -> Any:

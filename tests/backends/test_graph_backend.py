@@ -299,6 +299,18 @@ def test_openvino_has_devices_of_its_own():
         stage_of("rtmpose", "onnxruntime", device="npu")
 
 
+def test_openvino_computes_the_parts_of_a_batch_side_by_side(monkeypatch):
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    stage = stage_of("rtmpose", "openvino")
+    pixel_values = example_inputs(stage.model, stage.image_processor, 4)["pixel_values"]
+    for count in (4, 3):
+        found = stage.run(pixel_values=pixel_values[:count])
+        each = [stage.run(pixel_values=pixel_values[index : index + 1]) for index in range(count)]
+        torch.testing.assert_close(found.simcc_x, torch.cat([one.simcc_x for one in each]))
+    assert sorted(stage.runner._session._networks) == [False, True]
+
+
 def test_several_threads_may_call(backend):
     stage = stage_of("rtmpose", backend)
     inputs = [example_inputs(stage.model, stage.image_processor, 2, seed) for seed in range(4)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 
 import numpy as np
@@ -85,6 +86,27 @@ def test_bottom_up_models_take_images_of_any_shape(name, tmp_path):
     found = session.run(None, {"pixel_values": inputs["pixel_values"].numpy()})
     for key, value in zip(OUTPUTS[name], found, strict=True):
         np.testing.assert_allclose(value, expected[key], rtol=1e-3, atol=1e-4 * float(expected[key].abs().max()))
+
+
+@pytest.mark.parametrize("name", ["rtmdet", "yolox", "ssdlite"])
+def test_detectors_take_images_of_any_size_where_that_is_asked(name, tmp_path):
+    model, processor = small_model(name)
+    path = tmp_path / "model.onnx"
+    export_graph(model, processor, path, any_size=True)
+    size = processor.size
+    other = processor.with_settings(size={"height": size["height"] + 32, "width": size["width"] + 96})
+    inputs = example_inputs(model, other, 2)
+    with torch.inference_mode():
+        expected = model(**inputs)
+    sessions = [OnnxSession(path)] + [OpenVinoSession(path)] * (importlib.util.find_spec("openvino") is not None)
+    for session in sessions:
+        for key, value in session(inputs).items():
+            torch.testing.assert_close(value, expected[key], rtol=1e-3, atol=1e-4 * float(expected[key].abs().max()))
+
+
+def test_pose_models_have_one_size(tmp_path):
+    with pytest.raises(ConfigError, match="takes images of the size that it was trained with"):
+        export_graph(*small_model("rtmpose"), tmp_path / "model.onnx", any_size=True)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,16 +36,16 @@ class GraphRunner:
         model: of a family of ours, or transformers' ViTPose.
         image_processor: the one that belongs to it.
         backend: what runs the graph.
-        inner_dtype: what inner layers compute in; None: the type of the model's weights. ONNX Runtime computes in float32.
+        inner_dtype: what inner layers compute in; None: the type of the model's weights. ONNX Runtime computes in float32,
+            and in float16 where it does not run on a CPU.
         folder: an exported folder that has the weights, which `model` then need not have. None: the cache.
-        device: as OpenVINO names it; its inputs and outputs are on the CPU whatever that is.
+        device: as the backend names it, with inputs and outputs on the CPU; None: where the model is.
 
     Raises:
         ConfigError: for another model, a type or device that the backend cannot use, or if a package is missing.
         CheckpointError: if the graph in `folder` is damaged, or one that is written does not compute what torch computes.
     """
 
-    memory_format = torch.contiguous_format
     input_dtype = torch.float32
 
     def __init__(
@@ -56,7 +55,7 @@ class GraphRunner:
         backend: GraphBackend = "onnxruntime",
         inner_dtype: torch.dtype | None = None,
         folder: Path | None = None,
-        device: str = "CPU",
+        device: str | None = None,
     ) -> None:
         check_exportable(model)
         self.model = model
@@ -76,8 +75,14 @@ class GraphRunner:
             self._current_session()
 
     @property
+    def memory_format(self) -> torch.memory_format:
+        return torch.channels_last if self.name == "openvino" else torch.contiguous_format
+
+    @property
     def computing_dtype(self) -> torch.dtype:
-        return self.inner_dtype or self.model.dtype
+        dtype = self.inner_dtype or self.model.dtype
+        # What "auto" chose for other backends.
+        return torch.float32 if self.name == "onnxruntime" and not self._computes(dtype) else dtype
 
     def __call__(self, *, flip_test: bool = False, **inputs: Tensor) -> ModelOutput:
         """Outputs of the model by name.
@@ -132,19 +137,24 @@ class GraphRunner:
                     f'backend="openvino" cannot follow the {type(self.model).__name__} to {self.model.device}. For '
                     'OpenVINO\'s own devices give device="gpu" or "npu", else use backend="torch".'
                 )
-        elif self.model.dtype != torch.float32:  # what "auto" chose for inner layers is for other backends
+        elif not self._computes(self.model.dtype):
             raise ConfigError(
-                f'The {type(self.model).__name__} is in {self.model.dtype}, but backend="onnxruntime" computes in float32. '
-                'Leave dtype out, or use backend="torch" or "openvino".'
+                f'The {type(self.model).__name__} is in {self.model.dtype}, but backend="onnxruntime" computes in float32, '
+                'and on accelerators in float16. Leave dtype out, or use backend="torch" or "openvino".'
             )
 
+    def _computes(self, dtype: torch.dtype) -> bool:
+        """Whether ONNX Runtime computes in a type on this device."""
+        is_on_cpu = (self._device or self.model.device.type) == "cpu"
+        return dtype == torch.float32 or (dtype == torch.float16 and not is_on_cpu)
+
     def _make_session(self) -> GraphSession:
-        if self.name == "onnxruntime":
-            return OnnxSession(self._graph(OnnxSession), self.model.device)
-        path = self._graph(partial(OpenVinoSession, dtype=torch.float32))
-        dtype = str(self.computing_dtype).removeprefix("torch.")
-        return OpenVinoSession(
-            path, self._device, self.computing_dtype, compiled_cache(path, f"{self._device}-{dtype}")
+        kind: type[GraphSession] = OnnxSession if self.name == "onnxruntime" else OpenVinoSession
+        path, device = self._graph(kind), self._device or str(self.model.device)
+        settings = f"{device}-{self.computing_dtype}".replace("torch.", "").replace(":", ".")
+        compiles = self.name == "openvino" or device != "cpu"
+        return kind(
+            path, device, self.computing_dtype, compiled_cache(path, self.name, settings) if compiles else None
         )
 
     def _graph(self, session: Any) -> Path:

@@ -23,6 +23,8 @@ def graph_metadata(model: PreTrainedModel, image_processor: Any) -> dict[str, st
     if model.main_input_name == "pixel_values":
         facts |= {"layout": "NCHW", "color": "RGB", "size": image_processor.size}
         facts |= {name: getattr(image_processor, name, None) for name in ("image_mean", "image_std")}
+    if model.main_input_name == "keypoints_2d":
+        facts["max_frames"] = model.config.max_frames  # a graph has no limit for a dimension that varies
     if getattr(model.config, "keypoint_schema", None):
         facts["keypoint_names"] = schema_for_config(model.config).keypoint_names
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in facts.items()}
@@ -59,6 +61,11 @@ def read_description(folder: Path) -> dict[str, dict[str, str]]:
                 f"{advice}"
             )
     return description
+
+
+def noted_hash(path: Path) -> str:
+    """SHA-256 that `write_description` noted of a file, which `read_description` has found to be right."""
+    return str(json.loads((path.parent / DESCRIPTION_NAME).read_text(encoding="utf-8"))["sha256"][path.name])
 
 
 def is_intact(folder: Path) -> bool:

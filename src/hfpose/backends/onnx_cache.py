@@ -16,7 +16,7 @@ import torch
 from huggingface_hub.utils import WeakFileLock
 from transformers import PreTrainedModel
 
-from hfpose.backends.graph_files import graph_metadata, is_intact, read_description, write_description
+from hfpose.backends.graph_files import graph_metadata, is_intact, noted_hash, write_description
 from hfpose.backends.onnx_graphs import DEFAULT_OPSET, SessionMaker, exact_copy, export_graph
 from hfpose.backends.onnx_sessions import OnnxSession
 from hfpose.errors import ConfigError
@@ -80,10 +80,10 @@ def onnx_cache_dir() -> Path:
     return cache_dir() / "onnx"
 
 
-def compiled_cache(graph: Path, settings: str) -> Path:
-    """Folder of the cache for what OpenVINO compiles of a graph file, whichever folder that lies in."""
-    key = read_description(graph.parent)["sha256"][graph.name][:24]
-    return cache_dir() / "openvino" / f"{key}-{settings}"
+def compiled_cache(graph: Path, backend: str, settings: str) -> Path:
+    """Folder of the cache for what a backend compiles of a graph file, whichever folder that lies in."""
+    key = noted_hash(graph)[:24]
+    return cache_dir() / backend / f"{key}-{settings}"
 
 
 def _key(network: PreTrainedModel, image_processor: Any, opset: int) -> str:

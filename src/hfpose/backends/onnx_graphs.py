@@ -28,6 +28,7 @@ from hfpose.backends.graph_files import graph_metadata
 from hfpose.backends.onnx_sessions import OnnxSession
 from hfpose.errors import CheckpointError, ConfigError
 from hfpose.models.auto import FAMILIES
+from hfpose.models.shared.detection import DetectionImageProcessor
 from hfpose.models.vitpose.experts import forward_arguments
 
 # ED-Pose takes images of any size, and a graph is made for one.
@@ -78,6 +79,7 @@ def export_graph(
     path: Path,
     opset: int = DEFAULT_OPSET,
     session: SessionMaker = OnnxSession,
+    any_size: bool = False,
 ) -> dict[str, Difference]:
     """Write a model as an ONNX file, with the names of its inputs and outputs, and compare the file with torch.
 
@@ -90,6 +92,7 @@ def export_graph(
         path: the file to write. Large models get a second one beside it, with `.data` added to its name.
         opset: version of ONNX's operators.
         session: runs the file for the comparison.
+        any_size: of a detector, let height and width of images vary, too.
 
     Returns:
         The difference to torch of each output.
@@ -108,12 +111,15 @@ def export_graph(
     folded.set_attn_implementation("eager")  # transformers' other ones fix the number of frames in a trace
     traced = _PositionalNetwork(folded, tuple(example), names)
     varying = varying_dimensions((*example, *names))
-    if getattr(image_processor, "varies_in_size", False):
+    others = [(image_processor, 1), (image_processor, 3)]
+    if any_size:
+        others.append((_with_larger_images(model, image_processor), 2))
+    if any_size or getattr(image_processor, "varies_in_size", False):
         _add_sides(varying, {**example, **expected})
     outputs = {name: expected[name] for name in names}
     write_graph(traced, example, outputs, varying, path, opset, graph_metadata(model, image_processor))
-    others = (example_inputs(network, image_processor, count, seed=count) for count in (1, 3))
-    return compare_graph(session(path), network, others)
+    examples = (example_inputs(network, processor, count, seed=count) for processor, count in others)
+    return compare_graph(session(path), network, examples)
 
 
 def exact_copy(model: PreTrainedModel) -> PreTrainedModel:
@@ -147,13 +153,28 @@ def varying_dimensions(names: Sequence[str]) -> dict[str, dict[int, str]]:
     return {name: {0: "batch", 1: "frames"} if name in clips else {0: "batch"} for name in names}
 
 
+def _with_larger_images(model: PreTrainedModel, image_processor: Any) -> Any:
+    """The processor of a detector for larger images of another shape."""
+    if not isinstance(image_processor, DetectionImageProcessor):
+        raise ConfigError(
+            f"{type(model).__name__} takes images of the size that it was trained with; only those that detectors take may "
+            "have any size."
+        )
+    size = image_processor.size
+    return image_processor.with_settings(size={"height": size["height"] + 64, "width": size["width"] + 128})
+
+
 def _add_sides(varying: Mapping[str, dict[int, str]], tensors: Mapping[str, Any]) -> None:
-    """Add the height and width of the images and of the heatmaps to the dimensions that vary.
+    """Add the height and width of the images and of the heatmaps, or the number of anchor points, to what varies.
 
     Args:
         varying: names of these dimensions, by input or output and number.
         tensors: examples of inputs and outputs.
     """
+    if "heatmaps" not in tensors:
+        for name, dimensions in varying.items():
+            dimensions |= {2: "height", 3: "width"} if name == "pixel_values" else {1: "points"}
+        return
     height, width = tensors["pixel_values"].shape[-2:]
     map_height, map_width = tensors["heatmaps"].shape[-2:]
     stride = height // map_height

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hfpose.backends.extras import require
+from hfpose.backends.onnx_providers import providers
 from hfpose.errors import ConfigError, InputError
 
 _TYPES: dict[str, tuple[torch.dtype, type[np.generic]]] = {
@@ -29,24 +30,35 @@ class OnnxSession:
 
     Args:
         path: the file. Dimensions that vary have names there, and those of outputs come from inputs.
-        device: where the inputs are; an accelerator needs a build of ONNX Runtime for it.
+        device: one that `onnx_providers.providers` knows. Inputs and outputs are there with `"cpu"` and `"cuda"`, else on the
+            CPU.
+        dtype: float32, or float16 for what lies between the first convolution and the head.
+        cache: folder for what a provider compiles. None compiles every time.
 
     Raises:
         ConfigError: if ONNX Runtime is not installed, cannot run on the device, or cannot read the file.
     """
 
-    def __init__(self, path: Path, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, path: Path, device: str = "cpu", dtype: torch.dtype = torch.float32, cache: Path | None = None
+    ) -> None:
         onnxruntime = require("onnxruntime", 'backend="onnxruntime"')
-        self.device = torch.device(device)
+        kind = device.partition(":")[0]
+        self.device = torch.device(device if kind == "cuda" else "cpu")
+        is_half = dtype == torch.float16
+        chosen = providers(device, onnxruntime.get_available_providers(), is_half, cache)
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.intra_op_num_threads = torch.get_num_threads()
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors: what is not optimal is no news to a user
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        providers = [_provider(self.device, onnxruntime.get_available_providers())]
+        options.enable_mem_pattern = kind != "directml"  # which refuses it
+        if cache is not None and kind in ("tensorrt", "coreml"):
+            cache.mkdir(parents=True, exist_ok=True)
+        graph = half_precision_graph(path) if is_half and kind != "tensorrt" else str(path)  # which casts by itself
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+            self._session = onnxruntime.InferenceSession(graph, options, providers=chosen)
         except Exception as error:  # its exceptions have no common class but this
             raise ConfigError(
                 f"ONNX Runtime {onnxruntime.__version__} cannot load {path}: {error} Write the file anew with "
@@ -77,11 +89,17 @@ class OnnxSession:
         outputs = {}
         for value in self._session.get_outputs():
             dtype, numpy_type = _TYPES[value.type]
-            shape = tuple(_output_size(side, sizes) for side in value.shape)
+            shape = _output_shape(value.shape, sizes)
+            if shape is None:
+                binding.bind_output(value.name)  # to memory on the CPU, when the size is known
+                continue
             tensor = outputs[value.name] = torch.empty(shape, dtype=dtype, device=self.device)
             binding.bind_output(value.name, *place, numpy_type, shape, tensor.data_ptr())
         self._session.run_with_iobinding(binding)
-        return outputs
+        for name, value in zip(self.output_names, binding.get_outputs(), strict=True):
+            if name not in outputs:
+                outputs[name] = torch.from_numpy(value.numpy()).to(self.device)
+        return {name: outputs[name] for name in self.output_names}
 
 
 def _sizes(value: Any, tensor: Tensor) -> dict[str, int]:
@@ -98,22 +116,24 @@ def _sizes(value: Any, tensor: Tensor) -> dict[str, int]:
     return {side: given for side, given in zip(expected, tensor.shape, strict=True) if isinstance(side, str)}
 
 
-def _provider(device: torch.device, available: Sequence[str]) -> Any:
-    """What of ONNX Runtime computes on a device, with its options."""
-    if device.type == "cpu":
-        return "CPUExecutionProvider"
-    if device.type == "cuda" and "CUDAExecutionProvider" in available:
-        return "CUDAExecutionProvider", {"device_id": device.index or 0}
-    raise ConfigError(
-        f'backend="onnxruntime" cannot run on {device}: the onnxruntime that is installed offers '
-        f'{", ".join(available)}. Use device="cpu", for CUDA install onnxruntime-gpu instead, or use '
-        'backend="torch".'
-    )
+def half_precision_graph(path: Path) -> bytes:
+    """The graph in a file with what lies between the first convolution and the head in float16; inputs and outputs stay."""
+    onnx = require("onnx", "Computing in float16")
+    float16 = require("onnxruntime.transformers.float16", "Computing in float16")
+    graph = onnx.load(str(path))
+    first = next((node.name for node in graph.graph.node if node.op_type == "Conv"), "")
+    kept = [node.name for node in graph.graph.node if node.name == first or "/head/" in node.name]
+    half = float16.convert_float_to_float16(graph, keep_io_types=True, node_block_list=kept)
+    return bytes(half.SerializeToString())
 
 
-def _output_size(side: int | str, sizes: Mapping[str, int]) -> int:
-    """Size of a dimension of an output: a number, the name of one of the inputs', or such as `height / 4`."""
-    if isinstance(side, int):
-        return side
-    name, _, stride = side.partition(" / ")
-    return sizes[name] // int(stride or 1)
+def _output_shape(expected: Sequence[int | str], sizes: Mapping[str, int]) -> tuple[int, ...] | None:
+    """Shape of an output, whose dimensions are numbers, names of the inputs' or such as `height / 4`; None for another name."""
+    shape = []
+    for side in expected:
+        name, _, stride = str(side).partition(" / ")
+        size = side if isinstance(side, int) else sizes.get(name)
+        if size is None:
+            return None
+        shape.append(size // int(stride or 1))
+    return tuple(shape)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from huggingface_hub.utils import WeakFileLock
 from torch import Tensor
@@ -18,21 +19,28 @@ from hfpose.errors import ConfigError, InputError
 
 _PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
 _TYPES = {"f32": torch.float32, "i64": torch.int64, "boolean": torch.bool}
+# Parts of a batch that are computed side by side: more would be small ones on processors with many cores.
+_MOST_STREAMS = 4
+_IMAGES = "pixel_values"
 
 
 class OpenVinoSession:
     """A network in a graph file, compiled for a device of OpenVINO.
 
-    Inputs are read where torch has them, without a copy where they are contiguous float32 on the CPU. Numbers of images
-    and of frames may change from call to call, which compiles nothing anew. Several threads may call, each with memory of
-    its own. Threads that compute are as many as torch has when the session is made.
+    Inputs are read where torch has them, without a copy where they are contiguous float32 on the CPU, images channels last.
+    Numbers of images and of frames may change from call to call, which compiles nothing anew. Several threads may call, each
+    with memory of its own. Threads that compute are as many as torch has when the session is made.
+
+    One image goes to a network of a fixed size, in which all threads share each layer. Of a batch each thread computes a part
+    of its own, without waiting for others after each layer, and what they cannot share evenly goes one by one. For batches
+    the network is loaded a second time, at the first one.
 
     Args:
         path: an ONNX file, or the `.xml` of OpenVINO's own format.
-        device: as OpenVINO names it: `"CPU"`, `"GPU"`, `"GPU.1"`, `"NPU"`.
+        device: `"cpu"`, `"gpu"`, `"gpu.1"` or `"npu"`.
         dtype: float32, or what inner layers compute in; inputs, outputs and what comes after the last large layer stay
             float32.
-        cache: folder for the compiled network, which is made anew if it is damaged. None compiles every time.
+        cache: folder for the compiled networks, which are made anew if they are damaged. None compiles every time.
 
     Raises:
         ConfigError: if OpenVINO is not installed, has no such device, cannot compute in `dtype` there, or cannot read the
@@ -40,26 +48,25 @@ class OpenVinoSession:
     """
 
     def __init__(
-        self, path: Path, device: str = "CPU", dtype: torch.dtype = torch.float32, cache: Path | None = None
+        self, path: Path, device: str = "cpu", dtype: torch.dtype = torch.float32, cache: Path | None = None
     ) -> None:
         self._openvino: Any = require("openvino", 'backend="openvino"')
-        core = self._openvino.Core()
-        _check_device(core, device, dtype)
-        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _PRECISIONS[dtype]}
-        if device == "CPU":
+        self._core, self._device = self._openvino.Core(), device.upper()
+        _check_device(self._core, self._device, dtype)
+        self._path, self._cache = path, cache
+        self._settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _PRECISIONS[dtype]}
+        self._streams = 1
+        if self._device == "CPU":
             # Pinned threads of several processes would crowd on the same cores.
-            settings |= {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "ENABLE_CPU_PINNING": False}
-        try:
-            self._network = _compile(core, path, device, settings, cache)
-        except RuntimeError as error:
-            raise ConfigError(
-                f"OpenVINO {self._openvino.__version__} cannot load {path}: {error} Write the file anew with `hfpose "
-                "export`, or update openvino."
-            ) from error
-        self._inputs = {_name(port): (index, port) for index, port in enumerate(self._network.inputs)}
-        self.input_names = tuple(self._inputs)
-        self.output_names = tuple(_name(port) for port in self._network.outputs)
+            self._settings |= {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "ENABLE_CPU_PINNING": False}
+            self._streams = min(torch.get_num_threads(), _MOST_STREAMS)
+        self._networks: dict[bool, Any] = {}  # by whether it is for one image
+        self._loading = threading.Lock()
         self._requests = threading.local()
+        network = self._network(is_single=True)
+        self._types = {_name(port): _TYPES[port.element_type.type_name] for port in network.inputs}
+        self.input_names = tuple(self._types)
+        self.output_names = tuple(_name(port) for port in network.outputs)
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Outputs by name.
@@ -70,19 +77,70 @@ class OpenVinoSession:
         Raises:
             InputError: for inputs of another shape than the file's.
         """
-        request = getattr(self._requests, "request", None)
-        if request is None:
-            request = self._requests.request = self._network.create_infer_request()
-        for name, (index, port) in self._inputs.items():
-            tensor = inputs[name].detach().to("cpu", _TYPES[port.element_type.type_name]).contiguous()
-            _check_shape(name, tensor, port.partial_shape)
-            request.set_input_tensor(index, self._openvino.Tensor(tensor.numpy(), shared_memory=True))
-        request.infer()
-        # The memory of outputs is the request's, which the next call writes to.
+        for name in self.input_names:
+            _check_shape(name, inputs[name], self._shapes[name])
+        arrays = [_as_array(name, inputs[name].detach().to("cpu", dtype)) for name, dtype in self._types.items()]
+        count = len(arrays[0])
+        alone = count % self._streams if count > self._streams else int(count == 1)
+        shared = count - alone
+        requests = [
+            *self._compute([array[:shared] for array in arrays], min(shared, self._streams), is_single=False),
+            *self._compute([array[shared:] for array in arrays], alone, is_single=True),
+        ]
+        # The memory of outputs is the requests', which the next call writes to.
         return {
-            name: torch.from_numpy(request.get_output_tensor(index).data.copy())
+            name: torch.from_numpy(np.concatenate([request.get_output_tensor(index).data for request in requests]))
             for index, name in enumerate(self.output_names)
         }
+
+    def _compute(self, arrays: Sequence[np.ndarray], parts: int, is_single: bool) -> list[Any]:
+        """Requests that have computed so many equal parts of a batch, in their order."""
+        requests = self._requests_of(parts, is_single)
+        for part, request in enumerate(requests):
+            for index, array in enumerate(arrays):
+                values = np.split(array, parts)[part]
+                request.set_input_tensor(index, self._openvino.Tensor(values, shared_memory=True))
+            request.start_async()
+        for request in requests:
+            request.wait()
+        return requests
+
+    def _requests_of(self, count: int, is_single: bool) -> list[Any]:
+        """So many requests, which belong to the thread that calls."""
+        made: list[Any] = vars(self._requests).setdefault("single" if is_single else "batch", [])
+        made += [self._network(is_single).create_infer_request() for _ in range(count - len(made))]
+        return made[:count]
+
+    def _network(self, is_single: bool) -> Any:
+        """The network for one image, or for as many as there are."""
+        hints = {"PERFORMANCE_HINT": "LATENCY"} if is_single else {"NUM_STREAMS": self._streams}
+        with self._loading:
+            if is_single not in self._networks:
+                try:
+                    model = self._read(is_single)
+                    settings = {**self._settings, **hints}
+                    self._networks[is_single] = _compile(self._core, model, self._device, settings, self._cache)
+                except RuntimeError as error:
+                    raise ConfigError(
+                        f"OpenVINO {self._openvino.__version__} cannot load {self._path}: {error} Write the file anew with "
+                        "`hfpose export`, or update openvino."
+                    ) from error
+            return self._networks[is_single]
+
+    def _read(self, is_single: bool) -> Any:
+        """The network as the file has it, but for images channels last; and of a fixed size for one image."""
+        model = self._core.read_model(str(self._path))
+        self._shapes = {_name(port): port.partial_shape for port in model.inputs}
+        layouts = require("openvino.preprocess", 'backend="openvino"').PrePostProcessor(model)
+        for index, name in enumerate(self._shapes):
+            if name == _IMAGES:
+                layouts.input(index).tensor().set_layout(self._openvino.Layout("NHWC"))
+                layouts.input(index).model().set_layout(self._openvino.Layout("NCHW"))
+        model = layouts.build()
+        shapes = {port: list(port.partial_shape) for port in model.inputs}
+        if is_single and all(size.is_static for shape in shapes.values() for size in shape[1:]):
+            model.reshape({port: self._openvino.PartialShape([1, *shape[1:]]) for port, shape in shapes.items()})
+        return model
 
 
 def _check_device(core: Any, device: str, dtype: torch.dtype) -> None:
@@ -99,16 +157,16 @@ def _check_device(core: Any, device: str, dtype: torch.dtype) -> None:
         )
 
 
-def _compile(core: Any, path: Path, device: str, settings: Mapping[str, Any], cache: Path | None) -> Any:
+def _compile(core: Any, model: Any, device: str, settings: Mapping[str, Any], cache: Path | None) -> Any:
     if cache is None:
-        return core.compile_model(str(path), device, dict(settings))
+        return core.compile_model(model, device, dict(settings))
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with WeakFileLock(cache.with_name(f".{cache.name}.lock")):
             if not is_intact(cache):
                 shutil.rmtree(cache)
                 cache.mkdir()
-            network = core.compile_model(str(path), device, {**settings, "CACHE_DIR": str(cache)})
+            network = core.compile_model(model, device, {**settings, "CACHE_DIR": str(cache)})
             if not network.get_property("LOADED_FROM_CACHE"):
                 write_description(cache, cache.glob("*.blob"))
     except OSError as error:
@@ -122,6 +180,12 @@ def _compile(core: Any, path: Path, device: str, settings: Mapping[str, Any], ca
 def _name(port: Any) -> str:
     """Name of an input or output, which OpenVINO may have given the names of the operations before it too."""
     return str(port.node.get_friendly_name()).split("/sink_port_")[0]
+
+
+def _as_array(name: str, tensor: Tensor) -> np.ndarray:
+    """An input in the order that networks take it in: images (B, C, H, W) as (B, H, W, C)."""
+    array: np.ndarray = (tensor.permute(0, 2, 3, 1) if name == _IMAGES else tensor).contiguous().numpy()
+    return array
 
 
 def _check_shape(name: str, tensor: Tensor, expected: Any) -> None:

@@ -11,8 +11,15 @@ from transformers import PreTrainedModel
 from hfpose.backends.auto_backend import AutoRunner, default_backend, openvino_dtype
 from hfpose.backends.base_backend import Backend, Runner, check_backend
 from hfpose.backends.extras import is_installed
+from hfpose.backends.processor_cores import limit_threads
 from hfpose.backends.torch_backend import TorchRunner
 from hfpose.errors import ConfigError
+
+GRAPH_DEVICES: dict[Backend, tuple[str, ...]] = {
+    "openvino": ("gpu", "npu"),
+    "onnxruntime": ("tensorrt", "coreml", "directml"),
+}
+"""Devices that a backend has a name for and torch has none; the model is on the CPU then."""
 
 
 def make_runner(
@@ -22,7 +29,7 @@ def make_runner(
     is_private: bool,
     graph_folder: Path | None = None,
     inner_dtype: torch.dtype | None = None,
-    graph_device: str = "CPU",
+    graph_device: str | None = None,
 ) -> Runner | None:
     """What runs a model; None where it is to be called itself.
 
@@ -33,13 +40,14 @@ def make_runner(
         is_private: whether only the pipeline has the model. With torch, a model of the caller's is called itself.
         graph_folder: an exported folder, where the model has no weights but those.
         inner_dtype: what inner layers compute in, whatever the type of the weights; None: in that.
-        graph_device: a device of OpenVINO.
+        graph_device: one of `GRAPH_DEVICES`; None: where the model is.
 
     Raises:
         ConfigError: for an unknown backend, one that cannot run this model, or one that lacks a package or compiler.
         CheckpointError: if a graph is damaged or computes something else than the model.
     """
     check_backend(backend)
+    limit_threads()
     if backend == "auto":
         backend = default_backend()
     if backend == "auto" and graph_folder is not None:

@@ -34,6 +34,9 @@ def export(
             help="Of a detector write end2end.onnx too, whose outputs are boxes, as MMDeploy writes and rtmlib reads it.",
         ),
     ] = False,
+    any_size: Annotated[
+        bool, typer.Option("--any-size", help="Of a detector let height and width of images vary (format onnx).")
+    ] = False,
     int8: Annotated[
         str | None,
         typer.Option(
@@ -78,6 +81,7 @@ def export(
         format=written_as,
         opset=DEFAULT_OPSET if opset is None else opset,
         with_nms=with_nms,
+        any_size=any_size,
         int8=mode,
         calibration=calibration,
     )

@@ -53,6 +53,7 @@ def export_folder(
     format: Format = "onnx",
     opset: int = DEFAULT_OPSET,
     with_nms: bool = False,
+    any_size: bool = False,
     int8: Mode | None = None,
     calibration: Path | None = None,
 ) -> Export:
@@ -68,6 +69,7 @@ def export_folder(
             `torch.export.load` reads.
         opset: version of ONNX's operators.
         with_nms: of a detector, write a second file whose outputs are boxes, see `export_detections`.
+        any_size: of a detector, let height and width of images vary, too.
         int8: write `model.onnx` with weights of 8 bits, and `quantization.json`; see `quantize_graph`.
         calibration: images for that.
 
@@ -78,8 +80,8 @@ def export_folder(
     """
     if calibration is not None and int8 is None:
         raise ConfigError("Images for calibration have a use only with int8.")
-    if format != "onnx" and (with_nms or int8 is not None):
-        raise ConfigError(f"Suppressing boxes and int8 are for format='onnx', not {format!r}.")
+    if format != "onnx" and (with_nms or any_size or int8 is not None):
+        raise ConfigError(f"Suppressing boxes, images of any size and int8 are for format='onnx', not {format!r}.")
     folder = folder.absolute()
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file; give a folder to write the export to.")
@@ -89,7 +91,7 @@ def export_folder(
         share = None
         if with_nms:  # first, for it may refuse the model
             share = export_detections(model, image_processor, unfinished / DETECTIONS_NAME, opset)
-        differences = _write_graph(model, image_processor, unfinished, format, opset)
+        differences = _write_graph(model, image_processor, unfinished, format, opset, any_size)
         report = None
         if int8 is not None:
             report = _quantize(model, image_processor, unfinished / GRAPH_NAME, int8, calibration)
@@ -104,13 +106,13 @@ def export_folder(
 
 
 def _write_graph(
-    model: PreTrainedModel, image_processor: Any, folder: Path, format: Format, opset: int
+    model: PreTrainedModel, image_processor: Any, folder: Path, format: Format, opset: int, any_size: bool
 ) -> Mapping[str, Difference]:
     if format == "torch":
         return export_program(model, image_processor, folder / PROGRAM_NAME)
     if format == "openvino":
         return export_openvino(model, image_processor, folder / OPENVINO_NAME, opset)
-    return export_graph(model, image_processor, folder / GRAPH_NAME, opset)
+    return export_graph(model, image_processor, folder / GRAPH_NAME, opset, any_size=any_size)
 
 
 def _replace(unfinished: Path, folder: Path) -> None:

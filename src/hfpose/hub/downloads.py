@@ -172,7 +172,7 @@ def cache_dir() -> Path:
 
 def graph_dirs() -> tuple[Path, ...]:
     """Folders for the graphs that backends make of models."""
-    return cache_dir() / "onnx", cache_dir() / "openvino"
+    return cache_dir() / "onnx", cache_dir() / "openvino", cache_dir() / "onnxruntime"
 
 
 def downloads_dir() -> Path:

@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 
 from hfpose.errors import InputError
 from hfpose.models.shared.devices import accelerate_hook, default_device, existing_device
-from hfpose.pipelines.stage import Stage, is_openvino_device
+from hfpose.pipelines.stage import Stage, is_graph_device
 
 if TYPE_CHECKING:
     from typing import Self
@@ -205,7 +205,7 @@ class Placement:
     @property
     def loading_device(self) -> torch.device | str:
         """Where the stages are loaded: what is to be spread is loaded into the CPU's memory."""
-        if is_openvino_device(self.device):
+        if is_graph_device(self.device):
             return str(self.device)
         if self.device_map is not None:
             return torch.device("cpu")

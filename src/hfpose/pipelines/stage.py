@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -35,7 +37,7 @@ from transformers.utils import IMAGE_PROCESSOR_NAME, PROCESSOR_NAME
 
 from hfpose.backends.auto_backend import fastest_dtype
 from hfpose.backends.base_backend import Backend, Runner, check_backend
-from hfpose.backends.select import make_runner
+from hfpose.backends.select import GRAPH_DEVICES, make_runner
 from hfpose.checkpoints.custom import MISTAKES
 from hfpose.checkpoints.guard import loading_bounded
 from hfpose.errors import ConfigError, HFPoseError, InputError
@@ -272,9 +274,9 @@ def load_stage(
         CheckpointError: if configuration and weights do not belong together, or a graph is damaged.
     """
     check_backend(backend)
-    graph_folder, graph_device = None, "CPU"
-    if backend == "openvino" and is_openvino_device(device):
-        device, graph_device = "cpu", str(device).upper()
+    graph_folder, graph_device = None, None
+    if is_graph_device(device, backend):
+        device, graph_device = "cpu", str(device).lower()
     device = None if device is None else existing_device(device)
     if isinstance(model, PreTrainedModel):
         loaded, folder = model, str(model.name_or_path or "")
@@ -368,6 +370,7 @@ def as_dtype(dtype: torch.dtype | str) -> torch.dtype:
     return found
 
 
-def is_openvino_device(device: object) -> bool:
-    """Whether a device is named as OpenVINO names what torch has no name for."""
-    return isinstance(device, str) and device.lower().partition(".")[0] in ("gpu", "npu")
+def is_graph_device(device: object, backend: Backend | None = None) -> bool:
+    """Whether a device is one of those that a backend (None: any) has a name for and torch has none."""
+    names = itertools.chain(*GRAPH_DEVICES.values()) if backend is None else GRAPH_DEVICES.get(backend, ())
+    return isinstance(device, str) and re.split("[.:]", device.lower())[0] in names

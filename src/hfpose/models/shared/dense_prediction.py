@@ -46,7 +46,7 @@ def anchor_points(levels: Sequence[Tensor], strides: Sequence[int]) -> tuple[Ten
         rows, columns = (torch.arange(side, device=level.device) for side in level.shape[-2:])
         y, x = torch.meshgrid(rows, columns, indexing="ij")
         points.append(torch.stack((x, y), -1).reshape(-1, 2) * stride)
-        scales.append(torch.full((len(points[-1]),), float(stride), device=level.device))
+        scales.append(torch.full_like(points[-1][:, 0], float(stride), dtype=torch.float32))
     return torch.cat(points).float(), torch.cat(scales)
 
 

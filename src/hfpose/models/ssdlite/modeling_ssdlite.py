@@ -150,7 +150,7 @@ def make_anchors(config: SSDLiteConfig, levels: Sequence[Tensor]) -> Tensor:
     ):
         centers = anchor_points([level], [stride])[0] + stride / 2
         sizes = torch.tensor(anchor_shapes(min_size, max_size, ratios), device=level.device)
-        pairs = (centers[:, None].expand(-1, len(sizes), 2), sizes[None].expand(len(centers), -1, 2))
+        pairs = (centers[:, None].expand(-1, len(sizes), 2), sizes[None].expand(centers.shape[0], -1, 2))
         anchors.append(torch.cat(pairs, dim=-1).flatten(0, 1))
     return torch.cat(anchors)
 
