@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 images = _images(workers, workload, repetitions)
             results = {"machine": facts, "images": images, "repetitions": repetitions}
             write_report("one_stage", options.output, one_stage_report(results), results, options.write_docs)
-        if not {"images", "clip"} & set(options.parts):
+        if not {"start", "images", "clip"} & set(options.parts):
             return
         with _Workers(names, workload, options.threads, options.clip_batch) as workers:
             results = {

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from hfpose.backends.base_backend import MAKING, check_whole
-from hfpose.backends.extras import require
+from hfpose.backends.extras import is_installed, require
 from hfpose.backends.graph_files import check_graph_folder
 from hfpose.backends.onnx_cache import cached_graph, compiled_cache
 from hfpose.backends.onnx_graphs import check_exportable
@@ -67,10 +67,10 @@ class GraphRunner:
         self._session: GraphSession | None = None
         self._process = os.getpid()
         require(backend, f'backend="{backend}"')
-        if folder is None:
-            require("onnx", f'backend="{backend}"')
-        else:
+        if folder is not None:
             check_graph_folder(folder, model)
+        elif not is_installed("onnx"):  # which is imported when a graph is written, for it takes a third of a second
+            require("onnx", f'backend="{backend}"')
         if model.device.type != "meta":
             self._current_session()
 
