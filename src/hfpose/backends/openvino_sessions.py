@@ -113,7 +113,9 @@ class OpenVinoSession:
 
     def _network(self, is_single: bool) -> Any:
         """The network for one image, or for as many as there are."""
-        hints = {"PERFORMANCE_HINT": "LATENCY"} if is_single else {"NUM_STREAMS": self._streams}
+        hints: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY" if is_single else "THROUGHPUT"}
+        if self._device == "CPU" and not is_single:
+            hints["NUM_STREAMS"] = self._streams
         with self._loading:
             if is_single not in self._networks:
                 try:
