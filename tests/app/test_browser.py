@@ -43,7 +43,7 @@ def test_a_visitor_uploads_an_image_sees_the_result_and_downloads_it(app_url, br
     with page.expect_download() as download:
         page.get_by_role("link", name="KB").first.click()
     download.value.save_as(tmp_path / "300.json")
-    assert len(json.loads((tmp_path / "300.json").read_text())) == 3
+    assert len(json.loads((tmp_path / "300.json").read_text())["predictions"]) == 3
     assert page.evaluate("document.documentElement.scrollWidth") <= width  # nothing sticks out
     assert hosts == {app_url.split("/")[2]}  # no fonts, no scripts from elsewhere
     page.screenshot(path=tmp_path / "app.png", full_page=True)

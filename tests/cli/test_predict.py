@@ -296,7 +296,7 @@ def test_3d(predict, tiny_pose, tiny_lifter, tmp_path):
     def run(*arguments):
         code, _, err = predict(image, *model, "--out-dir", tmp_path / "out", *arguments)
         assert code == 0 and is_summary(err)
-        (person,) = json.loads((tmp_path / "out" / "predictions" / "0000.json").read_text())
+        (person,) = json.loads((tmp_path / "out" / "predictions" / "0000.json").read_text())["predictions"]
         return np.array(person["keypoints"]), saved(tmp_path / "out" / "visualizations", "0000")
 
     keypoints, image_of_one = run()
@@ -341,8 +341,8 @@ def test_tracking_in_3d(predict, tiny_pose, tiny_lifter, person_detector, shared
 
     def identities(*arguments):
         assert predict(clip, *model, "--pred-out-dir", tmp_path / "out", *arguments)[0] == 0
-        frames = json.loads((tmp_path / "out" / "people.json").read_text())
-        return [[person["track_id"] for person in frame["instances"]] for frame in frames]
+        frames = json.loads((tmp_path / "out" / "people.json").read_text())["frames"]
+        return [[person["track_id"] for person in frame["predictions"]] for frame in frames]
 
     by_box, by_keypoints = (
         identities("--tracking-thr", "0.6"),
@@ -373,16 +373,16 @@ def test_frames_in_are_frames_out(predict, whole, shared, tmp_path, name):
     code, _, err = predict(clip, *whole, "--out-dir", tmp_path)
     assert code == 0 and is_summary(err)
     assert video_facts(tmp_path / "visualizations" / f"{name}.mp4") == video_facts(clip)
-    frames = json.loads((tmp_path / "predictions" / f"{name}.json").read_text())
-    assert [frame["frame_id"] for frame in frames] == list(range(int(video_facts(clip)["frames"])))
-    assert all(len(frame["instances"]) == 1 for frame in frames)
+    frames = json.loads((tmp_path / "predictions" / f"{name}.json").read_text())["frames"]
+    assert [frame["frame_index"] for frame in frames] == list(range(int(video_facts(clip)["frames"])))
+    assert all(len(frame["predictions"]) == 1 for frame in frames)
 
 
 def test_people_are_found_in_a_video(predict, tiny_pose, person_detector, shared, tmp_path):
     clip = shared / "videos" / "people.mp4"
     predict(clip, "--pose2d", tiny_pose, "--det-model", person_detector, "--device", "cpu", "--pred-out-dir", tmp_path)
-    frames = json.loads((tmp_path / "people.json").read_text())
-    assert all(frame["instances"] for frame in frames)
+    frames = json.loads((tmp_path / "people.json").read_text())["frames"]
+    assert all(frame["predictions"] for frame in frames)
 
 
 def test_a_video_that_breaks_off_gives_its_readable_frames(predict, whole, tmp_path):
@@ -397,7 +397,7 @@ def test_a_video_that_breaks_off_gives_its_readable_frames(predict, whole, tmp_p
     code, _, err = predict(path, *whole, "--out-dir", tmp_path / "out")
     assert code == 1
     assert "breaks off" in err
-    assert len(json.loads((tmp_path / "out" / "predictions" / "cut.json").read_text())) == readable
+    assert len(json.loads((tmp_path / "out" / "predictions" / "cut.json").read_text())["frames"]) == readable
     assert video_facts(tmp_path / "out" / "visualizations" / "cut.mp4")["frames"] == readable
 
 
@@ -426,7 +426,7 @@ def test_a_killed_folder_run_can_be_resumed(predict, quick, tmp_path):
     assert len(done) < 300
     for name, data in done.items():  # whole, each of them
         if name.endswith(".json"):
-            assert len(json.loads(data)) == 1
+            assert len(json.loads(data)["predictions"]) == 1
         else:
             with Image.open(out / name) as image:
                 image.load()
@@ -444,16 +444,16 @@ def test_a_killed_video_run_can_be_resumed(predict, quick, tmp_path):
     out = tmp_path / "killed"
     partial = out / "predictions" / ".clip.json.part"
     kill_when(
-        command(arguments, out), tmp_path, lambda: partial.is_file() and partial.read_bytes().count(b"frame_id") > 5
+        command(arguments, out), tmp_path, lambda: partial.is_file() and partial.read_bytes().count(b"frame_index") > 5
     )
     assert results(out) == {}
-    so_far = json.loads(partial.read_text())  # valid up to the last frame
-    assert [frame["frame_id"] for frame in so_far] == list(range(len(so_far)))
+    so_far = json.loads(partial.read_text())["frames"]  # valid up to the last frame
+    assert [frame["frame_index"] for frame in so_far] == list(range(len(so_far)))
     assert predict(*arguments, "--out-dir", out, "--resume")[0] == 0
     assert predict(*arguments, "--out-dir", tmp_path / "undisturbed")[0] == 0
     assert results(out) == results(tmp_path / "undisturbed")
     assert not list(out.rglob("*.part*"))
-    assert len(json.loads((out / "predictions" / "clip.json").read_text())) == 150
+    assert len(json.loads((out / "predictions" / "clip.json").read_text())["frames"]) == 150
 
 
 # Long runs

@@ -52,8 +52,8 @@ def test_a_video_in_segments_is_as_one_process_writes_it(
     found, expected = written(out), written(alone)
     assert found.keys() == expected.keys()  # and nothing of the segments is left
     assert found["predictions/clip.json"] == expected["predictions/clip.json"]
-    frames = json.loads((out / "predictions" / "clip.json").read_text())
-    before, after = ({person.get("track_id") for person in frame["instances"]} for frame in frames[15:17])
+    frames = json.loads((out / "predictions" / "clip.json").read_text())["frames"]
+    before, after = ({person.get("track_id") for person in frame["predictions"]} for frame in frames[15:17])
     assert before & after
 
 
@@ -70,8 +70,8 @@ def test_a_one_stage_model_needs_no_detector_in_segments(predict_alone, make_cli
     worker = started(job(model, None, num_instances=2), str(out))
     video_in_segments(worker, clip, 6, 4)
     assert written(out) == written(alone)
-    frames = json.loads((out / "predictions" / "clip.json").read_text())
-    assert all(frame["instances"] for frame in frames)
+    frames = json.loads((out / "predictions" / "clip.json").read_text())["frames"]
+    assert all(frame["predictions"] for frame in frames)
 
 
 def test_a_lifted_video_in_segments_is_as_one_process_writes_it(

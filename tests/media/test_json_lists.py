@@ -29,6 +29,16 @@ def test_growing_list_is_valid_all_the_time(tmp_path: Path) -> None:
     assert json.loads(path.read_text()) == entries and [p.name for p in path.parent.iterdir()] == ["list.json"]
 
 
+def test_a_list_in_an_object_grows_too(tmp_path: Path) -> None:
+    path = tmp_path / "list.json"
+    file = JsonListFile(path, {"names": ["ä"], "size": [2]}, "rows")
+    for count in range(3):
+        assert json.loads(partial_path(path).read_text()) == {"names": ["ä"], "size": [2], "rows": [*range(count)]}
+        file.append([count])
+    file.finish()
+    assert json.loads(path.read_text())["rows"] == read_json_lines(path) == [0, 1, 2]
+
+
 def test_growing_and_whole_lists_are_the_same_file(tmp_path: Path) -> None:
     file = JsonListFile(tmp_path / "grown.json")
     file.append([1])

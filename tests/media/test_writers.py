@@ -14,9 +14,10 @@ from hfpose.errors import InputError
 from hfpose.media.files import OUTPUT_MARKER, partial_path
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
 from hfpose.media.images import load_image, save_image
+from hfpose.media.json_results import JsonWriter, frames_of_video, mmpose_instances
 from hfpose.media.run import Run
 from hfpose.media.sources import open_source
-from hfpose.media.writers import JsonWriter, VisualizationWriter, WriterGroup, open_writers
+from hfpose.media.writers import VisualizationWriter, WriterGroup, open_writers
 from hfpose.results import PoseOutput
 from processes import RunningPython
 
@@ -50,27 +51,53 @@ def images(tmp_path: Path, photo: np.ndarray) -> Path:
 # JSON
 
 
-def test_json_of_an_image_is_the_list_of_its_instances(images: Path, tmp_path: Path, make_output: MakeOutput) -> None:
+def test_json_of_an_image_says_what_it_holds(images: Path, tmp_path: Path, make_output: MakeOutput) -> None:
     (frame,) = run(open_writers(pred_out_dir=tmp_path / "out"), images / "a.png", make_output)
-    expected = make_output(frame).predictions
-    assert expected and json.loads((tmp_path / "out" / "a.json").read_text()) == expected
+    document = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert document == make_output(frame).to_dict()
+    assert document["predictions"] and document["schema_version"] == 1 and document["units"] == "pixels"
 
 
-def test_json_of_other_instances(images: Path, tmp_path: Path, make_output: MakeOutput) -> None:
-    writers = open_writers(pred_out_dir=tmp_path / "out", instances=lambda output: [output.num_instances])
-    run(writers, images / "a.png", make_output)
-    assert json.loads((tmp_path / "out" / "a.json").read_text()) == [1]
+def test_json_as_mmpose_nests_it(
+    images: Path, write_video: Callable[..., Path], tmp_path: Path, make_output: MakeOutput
+) -> None:
+    writers = open_writers(pred_out_dir=tmp_path / "out", formats=["mmpose"])
+    frames = run(writers, [images / "a.png", write_video(num_frames=2)], make_output)
+    lists = [json.loads(json.dumps(mmpose_instances(make_output(frame)))) for frame in frames]
+    assert [np.shape(one["bbox"]) for one in lists[0]] == [(1, 4)] * len(lists[0])
+    assert json.loads((tmp_path / "out" / "a.json").read_text()) == lists[0]
+    expected = [{"frame_id": i, "timestamp": i / 25, "instances": lists[i + 1]} for i in range(2)]
+    assert json.loads((tmp_path / "out" / "clip.json").read_text()) == expected
+
+
+def test_two_formats_with_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="choose one"):
+        open_writers(pred_out_dir=tmp_path, formats=["json", "mmpose"])
+
+
+@pytest.mark.parametrize("format", ["json", "mmpose"])
+def test_the_frames_of_a_video_are_read_back(
+    format: str, write_video: Callable[..., Path], tmp_path: Path, make_output: MakeOutput
+) -> None:
+    frames = run(open_writers(pred_out_dir=tmp_path, formats=[format]), write_video(num_frames=3), make_output)
+    found = frames_of_video(json.loads((tmp_path / "clip.json").read_text()))
+    assert [(frame.index, frame.timestamp) for frame in found] == [(i, i / 25) for i in range(3)]
+    assert [frame.instances[0]["keypoints"] for frame in found] == [
+        make_output(frame).predictions[0]["keypoints"] for frame in frames
+    ]
 
 
 def test_json_of_a_video_has_an_entry_for_each_frame(
     write_video: Callable[..., Path], tmp_path: Path, make_output: MakeOutput
 ) -> None:
     frames = run(open_writers(pred_out_dir=tmp_path / "out"), write_video(num_frames=7), make_output)
-    expected = [
-        {"frame_id": i, "timestamp": i / 25, "instances": make_output(frame).predictions}
+    document = json.loads((tmp_path / "out" / "clip.json").read_text())
+    assert document.pop("frames") == [
+        {"frame_index": i, "timestamp": i / 25, "predictions": make_output(frame).predictions}
         for i, frame in enumerate(frames)
     ]
-    assert json.loads((tmp_path / "out" / "clip.json").read_text()) == expected
+    of_a_frame = ("frame_index", "timestamp", "predictions")
+    assert document == {key: value for key, value in make_output(frames[0]).to_dict().items() if key not in of_a_frame}
     assert list(files(tmp_path / "out")) == ["clip.json"]
 
 
@@ -81,7 +108,7 @@ def test_json_of_a_video_grows_with_every_frame(
     path = tmp_path / "out" / "clip.json"
     for count, frame in enumerate(open_source(write_video()), start=1):
         writer.write(frame, make_output(frame))
-        assert len(json.loads(partial_path(path).read_text())) == count and not path.exists()
+        assert len(json.loads(partial_path(path).read_text())["frames"]) == count and not path.exists()
     writer.close()
     assert path.exists()
 
@@ -90,8 +117,9 @@ def test_frame_whose_result_failed_keeps_its_place(write_video: Callable[..., Pa
     with open_writers(pred_out_dir=tmp_path) as writers:
         for frame in open_source(write_video(num_frames=3)):
             writers.write(frame, PoseOutput.failed("no memory left"))
-    entries = json.loads((tmp_path / "clip.json").read_text())
-    assert entries == [{"frame_id": i, "timestamp": i / 25, "instances": []} for i in range(3)]
+    entries = json.loads((tmp_path / "clip.json").read_text())["frames"]
+    told = {"error": "no memory left", "predictions": []}
+    assert entries == [{"frame_index": i, "timestamp": i / 25, **told} for i in range(3)]
 
 
 def test_bad_inputs_write_nothing(tmp_path: Path, make_output: MakeOutput) -> None:
@@ -104,7 +132,7 @@ def test_bad_inputs_write_nothing(tmp_path: Path, make_output: MakeOutput) -> No
 
 def test_cut_off_video_keeps_what_was_read(cut_video: Path, tmp_path: Path, make_output: MakeOutput) -> None:
     frames = run(open_writers(out_dir=tmp_path / "out"), cut_video, make_output)
-    entries = json.loads((tmp_path / "out" / "predictions" / "cut.json").read_text())
+    entries = json.loads((tmp_path / "out" / "predictions" / "cut.json").read_text())["frames"]
     assert len(entries) == len(frames) - 1 > 20
     capture = cv2.VideoCapture(str(tmp_path / "out" / "visualizations" / "cut.mp4"))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == len(entries)
@@ -157,8 +185,8 @@ def test_reference_clips(
 ) -> None:
     run(open_writers(out_dir=tmp_path), shared / "videos" / f"{name}.mp4", make_output)
     drawn = list(open_source(tmp_path / "visualizations" / f"{name}.mp4"))
-    entries = json.loads((tmp_path / "predictions" / f"{name}.json").read_text())
-    assert len(drawn) == 5 and [entry["frame_id"] for entry in entries] == [0, 1, 2, 3, 4]
+    entries = json.loads((tmp_path / "predictions" / f"{name}.json").read_text())["frames"]
+    assert len(drawn) == 5 and [entry["frame_index"] for entry in entries] == [0, 1, 2, 3, 4]
     video = drawn[0].video
     assert video is not None and (video.fps, video.width, video.height, video.num_frames) == (fps, *size, 5)
 
@@ -228,7 +256,7 @@ def test_arrays_are_numbered(photo: np.ndarray, tmp_path: Path, make_output: Mak
 
 
 def test_unknown_format(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"xml.*json, coco, openpose, csv"):
+    with pytest.raises(InputError, match=r"xml.*json, mmpose, coco, openpose, csv"):
         open_writers(out_dir=tmp_path, formats=("json", "xml"))
 
 
@@ -259,8 +287,8 @@ def test_streams_that_take_turns_have_a_file_each(tmp_path: Path, make_output: M
                 writers.write(frame, output)
                 run.note(frame, output)
     for item in items:
-        frames = json.loads((tmp_path / "predictions" / f"{item.name}.json").read_text())
-        assert [frame["frame_id"] for frame in frames] == [0, 1, 2]
+        frames = json.loads((tmp_path / "predictions" / f"{item.name}.json").read_text())["frames"]
+        assert [frame["frame_index"] for frame in frames] == [0, 1, 2]
         assert len(list((tmp_path / "predictions" / "openpose" / item.name).iterdir())) == 3
         assert len(list(open_source(tmp_path / "visualizations" / f"{item.name}.mp4"))) == 3
     lines = [json.loads(line) for line in (tmp_path / "manifest.jsonl").read_text().splitlines()]
@@ -294,7 +322,7 @@ def test_webcam_recording_is_finished_however_it_ends(tmp_path: Path, make_outpu
             writers.write(frame, make_output(frame))
             if frame.frame_index == 4:
                 raise KeyboardInterrupt
-    assert len(json.loads((tmp_path / "predictions" / "webcam.json").read_text())) == 5
+    assert len(json.loads((tmp_path / "predictions" / "webcam.json").read_text())["frames"]) == 5
     drawn = list(open_source(tmp_path / "visualizations" / "webcam.mp4"))
     assert len(drawn) == 5 and drawn[-1].error is None
     assert not [name for name in files(tmp_path) if ".part" in name]
@@ -314,7 +342,7 @@ def test_interrupted_video_keeps_its_temporary_name(
     with pytest.raises(KeyboardInterrupt):
         run(open_writers(out_dir=out, formats=formats), clip, interrupting)
     assert all(".part" in name for name in files(out)) and files(out)
-    assert len(json.loads((out / "predictions" / ".clip.json.part").read_text())) == 5
+    assert len(json.loads((out / "predictions" / ".clip.json.part").read_text())["frames"]) == 5
     run(open_writers(out_dir=out, formats=formats), clip, make_output)
     run(open_writers(out_dir=tmp_path / "undisturbed", formats=formats), clip, make_output)
     assert files(out) == files(tmp_path / "undisturbed")

@@ -15,7 +15,7 @@ from hfpose.errors import InputError
 from hfpose.keypoints import load_schema
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.images import load_image
-from hfpose.media.writers import JsonWriter
+from hfpose.media.json_results import JsonWriter
 from hfpose.results import PoseOutput
 from hfpose.visualization import plot_tracks
 
@@ -106,6 +106,14 @@ def test_a_result_file_is_read_as_it_was_written(result: Path) -> None:
     assert [output.schema is not None and output.schema.name for output in outputs] == ["coco"] * 40
     np.testing.assert_allclose(outputs[30].keypoints, clip()[30].keypoints)
     assert outputs[7].interpolated.tolist() == [True, False] and outputs[7].timestamp == 7 / 20
+
+
+def test_a_file_with_keypoints_of_no_known_schema_has_its_names(result: Path) -> None:
+    content = json.loads(result.read_text())
+    content["keypoint_names"] = [f"point {i}" for i in range(17)]
+    result.write_text(json.dumps(content))
+    (schema, *_) = [output.schema for output in read_results(result)]
+    assert schema is not None and schema.keypoint_names[3] == "point 3"
 
 
 def test_the_command_writes_an_image(result: Path, capsys: pytest.CaptureFixture[str]) -> None:

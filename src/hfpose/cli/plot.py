@@ -10,9 +10,10 @@ import typer
 
 if TYPE_CHECKING:
     from hfpose.keypoints import KeypointSchema
+    from hfpose.media.json_results import VideoFrame
     from hfpose.results import PoseOutput
 
-# What the models of most people give, by number of keypoints and of coordinates.
+# What the models of most people give, by number of keypoints and of coordinates, for files that do not say.
 _SCHEMAS = {
     (17, 2): "coco",
     (17, 3): "h36m",
@@ -33,9 +34,7 @@ def plot(
     keypoints: Annotated[
         str | None, typer.Option(help="Names of keypoints with curves, with commas. Default: wrists and ankles.")
     ] = None,
-    schema: Annotated[
-        str | None, typer.Option(help="Name of the keypoint schema. Default: by the number of keypoints.")
-    ] = None,
+    schema: Annotated[str | None, typer.Option(help="Name of the keypoint schema. Default: that of the file.")] = None,
     kpt_thr: Annotated[float, typer.Option(help="Minimum score of a keypoint.")] = 0.3,
 ) -> None:
     """Draw who is there when, keypoints and their scores over time, and joint angles."""
@@ -70,17 +69,19 @@ def read_results(path: Path, schema: str | None = None) -> list[PoseOutput]:
 
     Args:
         path: the file.
-        schema: name of the keypoint schema; None for what fits the number of keypoints.
+        schema: name of the keypoint schema; None for what the file says, else what fits the number of keypoints.
 
     Raises:
         InputError: if it is no such file.
     """
     from hfpose.errors import InputError
+    from hfpose.media.json_results import frames_of_video
 
     try:
-        frames = json.loads(path.read_text(encoding="utf-8"))
-        found = [person for frame in frames for person in frame["instances"]]
-        meaning = _schema(found, schema)
+        content = json.loads(path.read_text(encoding="utf-8"))
+        frames = frames_of_video(content)
+        names = content.get("keypoint_names") if isinstance(content, dict) else None
+        meaning = _schema([one for frame in frames for one in frame.instances], schema, names)
         return [_output(frame, meaning) for frame in frames]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
@@ -89,9 +90,13 @@ def read_results(path: Path, schema: str | None = None) -> list[PoseOutput]:
         ) from error
 
 
-def _schema(people: list[Any], name: str | None) -> KeypointSchema | None:
-    from hfpose.keypoints import load_schema
+def _schema(people: list[Any], name: str | None, names: list[str] | None) -> KeypointSchema | None:
+    """The schema of that name, else with these names of keypoints, else what fits their number."""
+    from hfpose.keypoints import generic_schema, load_schema
+    from hfpose.keypoints.library import schema_for_names
 
+    if name is None and names is not None:
+        return schema_for_names(names) or generic_schema(names)
     if not people:
         return None
     points = people[0]["keypoints"]
@@ -99,12 +104,12 @@ def _schema(people: list[Any], name: str | None) -> KeypointSchema | None:
     return None if name is None else load_schema(name)
 
 
-def _output(frame: Any, schema: KeypointSchema | None) -> PoseOutput:
+def _output(frame: VideoFrame, schema: KeypointSchema | None) -> PoseOutput:
     import numpy as np
 
     from hfpose.results import PoseOutput
 
-    people = frame["instances"]
+    people = frame.instances
     columns = {"track_ids": "track_id", "interpolated": "interpolated"}
     known: dict[str, Any] = {
         name: [each[key] for each in people] for name, key in columns.items() if people and key in people[0]
@@ -114,6 +119,6 @@ def _output(frame: Any, schema: KeypointSchema | None) -> PoseOutput:
         np.array([each["keypoint_scores"] for each in people], np.float32),
         **known,
         schema=schema if people else None,
-        frame_index=frame["frame_id"],
-        timestamp=frame.get("timestamp"),
+        frame_index=frame.index,
+        timestamp=frame.timestamp,
     )

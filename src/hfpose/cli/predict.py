@@ -261,7 +261,7 @@ def predict(
     format: Annotated[
         list[str] | None,
         typer.Option(
-            help="Format of predictions: json (the default), coco, openpose, csv, parquet; for people also angles, in 3D trc, c3d, "
+            help="Format of predictions: json (the default), mmpose (JSON as MMPose nests it), coco, openpose, csv, parquet; for people also angles, in 3D trc, c3d, "
             "mot, bvh and glb. Several with commas between them.",
             rich_help_panel=_OUTPUT,
         ),

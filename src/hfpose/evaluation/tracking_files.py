@@ -17,6 +17,7 @@ from hfpose.evaluation.metrics import Metrics
 from hfpose.evaluation.tracking import MATCH_THRESHOLD, PairedFrame, evaluate_tracking
 from hfpose.keypoints import KeypointSchema
 from hfpose.keypoints.library import schema_for_names
+from hfpose.media.json_results import frames_of_video
 from hfpose.media.left_out import LeftOut
 from hfpose.ops.assignment import cheapest_pairs
 from hfpose.ops.boxes import pairwise_iou
@@ -98,6 +99,8 @@ def read_tracks(path: str | Path, data: TrackingFile | None = None) -> TrackingF
     if path.suffix.lower() in (".txt", ".csv"):
         return _read_mot(path)
     content = read_json(path)
+    if isinstance(content, dict) and isinstance(content.get("frames"), list):
+        return _read_own(path, content)
     annotations = content.get("annotations") if isinstance(content, dict) else content
     if not isinstance(annotations, list) or not all(isinstance(entry, dict) for entry in annotations):
         raise InputError(
@@ -105,20 +108,24 @@ def read_tracks(path: str | Path, data: TrackingFile | None = None) -> TrackingF
             "results, `NAME.json` that `hfpose predict --track` writes of a video, or MOT's text with the ending .txt."
         )
     if annotations and "instances" in annotations[0]:
-        return _read_own(path, annotations)
+        return _read_own(path, content)
     return _read_posetrack(path, content, annotations, data)
 
 
-def _read_own(path: Path, frames: Sequence[Mapping[str, Any]]) -> TrackingFile:
-    found = TrackingFile({path.stem: {frame["frame_id"]: [] for frame in frames}})
+def _read_own(path: Path, content: Any) -> TrackingFile:
+    try:
+        frames = frames_of_video(content)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is no file of hfpose with the results of a video: {error}.") from error
+    found = TrackingFile({path.stem: {frame.index: [] for frame in frames}})
     for frame in frames:
-        for entry in frame["instances"]:
+        for entry in frame.instances:
             if entry.get("track_id", -1) == -1:
                 continue
             points, scores = _table(entry.get("keypoints"), 2), _table(entry.get("keypoint_scores"), 1)
             is_pose = points is not None and scores is not None and len(points) == len(scores)
             keypoints = np.column_stack((points, scores)) if is_pose else None  # type: ignore[arg-type]
-            found.add(path.stem, frame["frame_id"], Tracked(entry["track_id"], _box(entry.get("bbox")), keypoints))
+            found.add(path.stem, frame.index, Tracked(entry["track_id"], _box(entry.get("bbox")), keypoints))
     return found
 
 

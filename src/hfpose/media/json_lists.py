@@ -1,9 +1,9 @@
-"""Files that hold one JSON list, with one entry in each line."""
+"""Files that hold one JSON list, alone or as the last value of an object, with one entry in each line."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -39,23 +39,28 @@ class JsonListFile:
 
     Args:
         path: where the finished file goes. Missing folders are made.
+        about: what goes before the list in an object, of which the list is the last value; None for the list alone.
+        key: name of the list in that object.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, about: Mapping[str, Any] | None = None, key: str = "") -> None:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = partial_path(path).open("wb", buffering=0)
-        self._position = 1  # behind the last entry
-        self._write(b"[\n]\n")
+        opening, self._closing = b"[", _CLOSING
+        if about is not None:
+            opening, self._closing = _dump([{**about, key: []}]).removesuffix(b"]}"), b"\n]}\n"
+        self._start = self._position = len(opening)  # behind the last entry
+        self._write(opening + self._closing)
 
     def append(self, entries: Iterable[Any]) -> None:
         """Add entries to the end of the list."""
         text = _dump(entries)
         if not text:
             return
-        before = b"\n" if self._position == 1 else b",\n"
+        before = b"\n" if self._position == self._start else b",\n"
         self._file.seek(self._position)
-        self._write(before + text + _CLOSING)
+        self._write(before + text + self._closing)
         self._position += len(before) + len(text)
 
     def finish(self) -> None:

@@ -6,11 +6,10 @@ later run over the same inputs writes over, so a killed run leaves nothing half-
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from operator import attrgetter
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from hfpose.keypoints import KeypointSchema
 from hfpose.media.files import OutputLock, make_folder
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.images import SAVE_SUFFIXES, save_image
-from hfpose.media.json_lists import JsonListFile, write_json_list
+from hfpose.media.json_results import JsonWriter, MMPoseWriter
 from hfpose.media.motions import MOTION_FORMATS, MotionOptions
 from hfpose.media.parquet import ParquetWriter
 from hfpose.media.per_video import OneFilePerVideo
@@ -47,50 +46,6 @@ class Writer(Protocol):
 
     def abandon(self) -> None:
         """Stop without finishing: the run broke off. Recordings of live sources, which end no other way, are finished."""
-
-
-class JsonWriter:
-    """MMPose's JSON: `name.json` for each image and for each video.
-
-    An image's file is the list of its instances (`PoseOutput.predictions`), a video's the list of its frames, each
-    `{"frame_id": ..., "timestamp": ..., "instances": [...]}` with the time in seconds. The file of a video grows with every frame and is valid JSON all the time; it
-    takes its name at the end (see `JsonListFile`).
-
-    Args:
-        folder: where the files go.
-        instances: makes what is written of a result, plain values for each instance.
-    """
-
-    def __init__(
-        self, folder: str | Path, instances: Callable[[PoseOutput], list[Any]] = attrgetter("predictions")
-    ) -> None:
-        self._folder = Path(folder)
-        self._instances = instances
-        self._videos: OneFilePerVideo[JsonListFile] = OneFilePerVideo()
-
-    def is_complete(self, item: MediaItem) -> bool:
-        return self._path(item).is_file()
-
-    def outputs(self, item: MediaItem) -> list[Path]:
-        return [self._path(item)] if self.is_complete(item) else []
-
-    def write(self, frame: Frame, output: PoseOutput) -> None:
-        self._videos.enter(frame.item)
-        if frame.frame_index is not None:
-            video = self._videos.file(frame.item, lambda: JsonListFile(self._path(frame.item)))
-            about = {"frame_id": frame.frame_index, "timestamp": frame.timestamp}
-            video.append([{**about, "instances": self._instances(output)}])
-        elif output.error is None:
-            write_json_list(self._path(frame.item), self._instances(output))
-
-    def close(self) -> None:
-        self._videos.finish()
-
-    def abandon(self) -> None:
-        self._videos.abandon()
-
-    def _path(self, item: MediaItem) -> Path:
-        return self._folder / f"{item.name}.json"
 
 
 class VisualizationWriter:
@@ -179,7 +134,7 @@ def _video_file(path: Path, image: np.ndarray, frame: Frame) -> VideoFile:
     )
 
 
-_FORMATS = ("json", "coco", "openpose", "csv", "parquet", *MOTION_FORMATS)
+_FORMATS = ("json", "mmpose", "coco", "openpose", "csv", "parquet", *MOTION_FORMATS)
 
 
 def open_writers(
@@ -188,7 +143,6 @@ def open_writers(
     pred_out_dir: str | Path | None = None,
     vis_out_dir: str | Path | None = None,
     formats: Sequence[str] = ("json",),
-    instances: Callable[[PoseOutput], list[Any]] = attrgetter("predictions"),
     resume: bool = False,
     source: Source | None = None,
     canvas_size: tuple[int, int] | None = None,
@@ -202,11 +156,11 @@ def open_writers(
             where these are not given.
         pred_out_dir: folder for predictions.
         vis_out_dir: folder for drawn images and videos; for a single input it may be a file (`out.jpg`, `out.mp4`).
-        formats: of the predictions. `"json"`: `name.json` as MMPose writes it; `"coco"`: `results.coco.json`; `"openpose"`:
+        formats: of the predictions. `"json"`: `name.json`, which says what it holds; `"mmpose"`: the same as MMPose
+            writes it; `"coco"`: `results.coco.json`; `"openpose"`:
             a folder `openpose`; `"csv"`: `results.csv`; `"parquet"`: a folder `results.parquet`, which needs pyarrow;
             `"angles"`, and for 3D results `"trc"`, `"c3d"`, `"mot"`, `"bvh"` and `"glb"`: a folder of that name with a file for
             each person of a video, see `TrackWriter`.
-        instances: see `JsonWriter`.
         resume: whether files of an earlier run count. Give `skip=writers.is_complete` to `open_source` then.
         source: the inputs, over which nothing may be written.
         canvas_size: of OpenPose's JSON, see `openpose_json`.
@@ -215,11 +169,13 @@ def open_writers(
         motion: how motions are written.
 
     Raises:
-        InputError: if a format is unknown, a folder cannot be made, drawn images would be written over inputs, or another
+        InputError: if a format is unknown, two have files of the same names, a folder cannot be made, drawn images would be written over inputs, or another
             run writes into the folder.
     """
     if unknown := sorted(set(formats) - set(_FORMATS)):
         raise InputError(f"Unknown format of predictions: {', '.join(unknown)}. Choose from {', '.join(_FORMATS)}.")
+    if {"json", "mmpose"} <= set(formats):
+        raise InputError("The formats json and mmpose both write NAME.json: choose one of them.")
     if out_dir is not None:
         pred_out_dir = pred_out_dir or Path(out_dir) / "predictions"
         vis_out_dir = vis_out_dir or Path(out_dir) / "visualizations"
@@ -236,7 +192,9 @@ def open_writers(
     if pred_out_dir:
         folder = Path(pred_out_dir)
         if "json" in formats:
-            writers.append(JsonWriter(folder, instances))
+            writers.append(JsonWriter(folder))
+        if "mmpose" in formats:
+            writers.append(MMPoseWriter(folder))
         if "openpose" in formats:
             writers.append(OpenPoseWriter(folder / "openpose", canvas_size))
         if "coco" in formats:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from hfpose.compat.mmpose.data_samples import split_output
 from hfpose.errors import ConfigError, InputError
 from hfpose.media.writers import WriterGroup, open_writers
 from hfpose.visualization import SkeletonStyle, windows
@@ -104,5 +103,5 @@ class CallOptions:
             out_dir=self.out_dir,
             pred_out_dir=self.pred_out_dir,
             vis_out_dir=self.vis_out_dir,
-            instances=split_output,
+            formats=["mmpose"],
         )

@@ -34,11 +34,6 @@ def split_instances(instances: InstanceData | None) -> list[dict[str, Any]]:
     return [{key: rows[index] for key, rows in columns.items()} for index in range(len(instances))]
 
 
-def split_output(output: PoseOutput) -> list[dict[str, Any]]:
-    """The instances of a result as MMPose writes them."""
-    return split_instances(pred_instances_of(output))
-
-
 def nms(dets: np.ndarray, thr: float) -> list[int]:
     """Indices of the boxes that stay, best first: of two whose IoU is more than `thr` the worse one goes.
 

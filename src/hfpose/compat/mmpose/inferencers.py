@@ -22,12 +22,13 @@ from hfpose.compat.mmdet import DetectionModel, DetInferencer
 from hfpose.compat.mmpose.aliases import SCOPE, check_scope
 from hfpose.compat.mmpose.bgr_images import rgb_inputs
 from hfpose.compat.mmpose.call_options import CallOptions
-from hfpose.compat.mmpose.data_samples import data_sample_of, reference_name, split_output
+from hfpose.compat.mmpose.data_samples import data_sample_of, reference_name
 from hfpose.compat.mmpose.inference import PoseModel
 from hfpose.compat.mmpose.visualizers import PoseLocalVisualizer
 from hfpose.errors import ConfigError, InputError
 from hfpose.hub.zoo import WHOLE_IMAGE
 from hfpose.media.frames import Frame
+from hfpose.media.json_results import mmpose_instances
 from hfpose.media.sources import Source, is_live, open_source
 from hfpose.media.writers import WriterGroup
 from hfpose.ops.pose_nms import suppress_similar_poses
@@ -139,7 +140,7 @@ class BaseInferencer:
         return {
             "visualization": [output.visualization for _, output in batch] if call.return_vis else [],
             "predictions": [
-                data_sample_of(frame, output) if call.return_datasamples else split_output(output)
+                data_sample_of(frame, output) if call.return_datasamples else mmpose_instances(output)
                 for frame, output in batch
             ],
         }
