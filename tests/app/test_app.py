@@ -48,8 +48,22 @@ def test_an_image_is_drawn_and_its_results_are_files(client):
     assert np.abs(load_image(drawn).astype(int) - load_image(SCENE)).mean() > 0.5
     found = by_ending(files)
     assert found.keys() == {".json", ".csv"}
-    assert len(json.loads(found[".json"].read_text())) == 3
+    assert len(json.loads(found[".json"].read_text())["predictions"]) == 3
     assert len(list(csv.DictReader(found[".csv"].open()))) >= 3
+
+
+def test_gradio_makes_an_interface_of_a_pipeline():
+    import gradio
+    import transformers
+
+    import hfpose
+
+    poses = hfpose.pipeline(model="demo", device="cpu")
+    interface = gradio.Interface.from_pipeline(transformers.pipeline("pose-estimation", model=poses))
+    shown, boxes = interface.fn(str(SCENE))
+    assert shown == str(SCENE)
+    assert [label for _, label in boxes] == ["instance"] * 3
+    assert [list(box) for box, _ in boxes] == poses(SCENE).boxes.round().astype(int).tolist()
 
 
 def test_heatmaps_and_styles_are_drawn(client):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -19,7 +21,7 @@ import hfpose
 from hfpose.errors import ConfigError
 from hfpose.hub.cache import models_dir
 from hfpose.models.shared.devices import default_device
-from hfpose.pipelines.transformers_task import TransformersPosePipeline
+from hfpose.pipelines.transformers_task import ModelByName, TransformersPosePipeline
 
 
 @pytest.fixture
@@ -148,6 +150,45 @@ def test_vitpose_needs_none_of_transformers_own_processor(tmp_path):
     assert pipe.poses.estimator.stage.image_processor.size == {"height": 32, "width": 32}
     assert pipe.poses.estimator.stage.image_processor.box_padding == 1.5
     assert keypoints(pipe(np.zeros((40, 40, 3), np.uint8))).shape == (1, 17, 2)
+
+
+@pytest.mark.parametrize("task", ["pose-estimation", "keypoint-detection", "pose-estimation-3d"])
+def test_without_a_model_it_is_the_one_that_hfpose_takes(task, monkeypatch, photo):
+    monkeypatch.setattr("hfpose.pipelines.transformers_task.pipeline", lambda task, model, **_: made(task, model))
+    monkeypatch.setattr(ModelByName, "__fspath__", lambda name: str(photo.parent))
+
+    def made(task, model):
+        names.append((task, model))
+        return hfpose.pipeline(task, model="demo3d" if task == "pose-estimation-3d" else "demo", device="cpu")
+
+    names: list = []
+    pipe = transformers.pipeline(task, device="cpu")
+    assert names == [("pose-estimation-3d", "human3d") if "3d" in task else ("pose-estimation", "human")]
+    assert pipe.task == task
+    assert len(pipe.model.config.id2label) == 17
+
+
+def test_a_pipeline_of_hfpose_with_all_that_it_was_made_with(photo, expected, tiny_pose, person_detector):
+    poses = hfpose.pipeline(model=tiny_pose, detector=person_detector, device="cpu")
+    pipe = transformers.pipeline("pose-estimation", model=poses)
+    np.testing.assert_array_equal(keypoints(pipe(str(photo))), expected.keypoints)
+    assert pipe.poses is poses
+
+
+def test_it_is_pickled_and_copied(make, photo, expected):
+    pipe = make(device="cpu")
+    for again in (pickle.loads(pickle.dumps(pipe)), copy.deepcopy(pipe)):
+        np.testing.assert_array_equal(keypoints(again(str(photo))), expected.keypoints)
+
+
+def test_gradio_knows_it_and_draws_its_boxes(make, photo, expected):
+    pipe = make(device="cpu")
+    # What `Interface.from_pipeline` looks at; tests/app asks gradio itself.
+    assert type(pipe).__module__.startswith("transformers.pipelines.")
+    assert isinstance(pipe, transformers.ObjectDetectionPipeline)
+    assert isinstance(pipe.model.config.name_or_path, str)
+    boxes = [[found["box"][side] for side in ("xmin", "ymin", "xmax", "ymax")] for found in pipe(inputs=str(photo))]
+    assert boxes == expected.boxes.round().astype(int).tolist()
 
 
 def test_hands_in_3d_are_sent_elsewhere():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -9,22 +10,38 @@ from transformers import AutoModel, AutoModelForPoseEstimation, ObjectDetectionP
 from transformers.pipelines import PIPELINE_REGISTRY, Pipeline
 
 from hfpose.errors import ConfigError
+from hfpose.hub.resolve import resolve
 from hfpose.models.auto import processor_for_transformers
 from hfpose.models.shared.devices import default_device
-from hfpose.pipelines.factory import DIRECT_3D, pipeline
+from hfpose.pipelines.base_pipeline import PosePipeline
+from hfpose.pipelines.factory import DEFAULT_MODELS, DIRECT_3D, pipeline
 from hfpose.results import PoseOutput
 
 TASK, TASK_3D = "pose-estimation", "pose-estimation-3d"
 TASK_NAMES = (TASK, "keypoint-detection")  # the Hub's name of the task too
 
 
+class ModelByName(os.PathLike[str]):
+    """A model by a name that hfpose knows; its folder is looked for when it is asked for."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __fspath__(self) -> str:
+        return str(resolve(self.name))
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class TransformersPosePipeline(ObjectDetectionPipeline):
-    """A pipeline of ours as one of transformers: lists of plain dicts, around a model that is loaded already.
+    """A pipeline of ours as one of transformers: lists of plain dicts.
 
     It is an object detector that tells keypoints too, so what shows detections shows its results.
 
     Args:
-        model: pose model; in 3D a lifter or a model of 3D keypoints too.
+        model: pose model that is loaded already; in 3D a lifter or a model of 3D keypoints too. Or a pipeline of hfpose, with
+            all that it was made with.
         task: `"pose-estimation"`, `"keypoint-detection"` or `"pose-estimation-3d"`.
         image_processor: replaces the one that lies beside the model.
         device: where the models go: a name, or the number of an accelerator, -1 for the CPU. Default: the accelerator
@@ -36,6 +53,9 @@ class TransformersPosePipeline(ObjectDetectionPipeline):
         ConfigError: for a model of 3D keypoints in 2D.
     """
 
+    # By it gradio's `Interface.from_pipeline` knows what pipelines of transformers are.
+    __module__ = "transformers.pipelines.pose_estimation"
+
     # What transformers loads before; for the image processor None means "if it can".
     _load_processor: Any = False
     _load_image_processor: Any = None
@@ -45,35 +65,40 @@ class TransformersPosePipeline(ObjectDetectionPipeline):
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: PreTrainedModel | PosePipeline | ModelByName,
         task: str = TASK,
         image_processor: Any = None,
         device: torch.device | str | int | None = None,
+        dtype: torch.dtype | str | None = None,
         **options: Any,
     ) -> None:
-        if task != TASK_3D and model.config.model_type in DIRECT_3D:
-            raise ConfigError(
-                f"{task} gives 2D poses, and this model finds 3D keypoints: use "
-                'transformers.pipeline("pose-estimation-3d", model=...).'
-            )
-        options.pop("dtype", None)  # transformers has loaded the model with it
         if isinstance(device, int) and default_device().type == "cpu":
             device = "cpu"  # transformers means it by 0, where there is no accelerator
         stages = ("detector", "detector_labels", "detector_weights", "pose", "lifter")
-        image_processor = _ours(image_processor, model)
-        self.poses = pipeline(
-            TASK_3D if task == TASK_3D else TASK,
-            model=model,
-            image_processor=image_processor,
-            device=model.device if getattr(model, "hf_device_map", None) else device,
-            dtype=model.dtype,
-            **{name: options.pop(name) for name in stages if name in options},
-        )
+        given = {name: options.pop(name) for name in stages if name in options}
         self.options = {name: value for name, value in options.items() if value is not None}
+        if isinstance(model, PosePipeline):
+            self.poses = model
+        else:
+            if isinstance(model, ModelByName):
+                given |= {"model": model.name, "device": device, "dtype": dtype}
+            else:
+                _check_dimensions(task, model)
+                image_processor = _ours(image_processor, model)
+                # transformers has loaded it in the type and to the device map that are asked for
+                spread = getattr(model, "hf_device_map", None)
+                given |= {"model": model, "device": model.device if spread else device, "dtype": model.dtype}
+            self.poses = pipeline(TASK_3D if task == TASK_3D else TASK, image_processor=image_processor, **given)
+        stage = self.poses.estimator.stage
+        model = model if isinstance(model, PreTrainedModel) else stage.model
         # Not `ObjectDetectionPipeline`'s, which takes no model but a detector.
         placed = None if getattr(model, "hf_device_map", None) else model.device
-        processor = image_processor or self.poses.estimator.stage.image_processor
-        Pipeline.__init__(self, model, image_processor=processor, task=task, device=placed)
+        Pipeline.__init__(
+            self, model, image_processor=image_processor or stage.image_processor, task=task, device=placed
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _empty, (), vars(self)
 
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         return {}, {}, {}
@@ -123,14 +148,28 @@ class TransformersPosePipeline(ObjectDetectionPipeline):
         self.poses.save_pretrained(save_directory, **kwargs)
 
 
+def _empty() -> TransformersPosePipeline:
+    """A pipeline without anything in it, to be filled when one is unpickled: its `__module__` is no place to import it from."""
+    return TransformersPosePipeline.__new__(TransformersPosePipeline)
+
+
 def register_task() -> None:
     """Make `TransformersPosePipeline` what transformers' `pipeline` gives for the tasks."""
-    for task in TASK_NAMES:
+    for task in (*TASK_NAMES, TASK_3D):
+        default = ModelByName(DEFAULT_MODELS[TASK_3D if task == TASK_3D else TASK])
+        models: Any = (AutoModelForPoseEstimation, AutoModel) if task == TASK_3D else AutoModelForPoseEstimation
         PIPELINE_REGISTRY.register_pipeline(
-            task, TransformersPosePipeline, pt_model=AutoModelForPoseEstimation, type="image"
+            task, TransformersPosePipeline, pt_model=models, type="image", default={"model": (default, None)}
         )
-    models: Any = (AutoModelForPoseEstimation, AutoModel)
-    PIPELINE_REGISTRY.register_pipeline(TASK_3D, TransformersPosePipeline, pt_model=models, type="image")
+
+
+def _check_dimensions(task: str, model: PreTrainedModel) -> None:
+    """Raises ConfigError for a model of 3D keypoints in 2D."""
+    if task != TASK_3D and model.config.model_type in DIRECT_3D:
+        raise ConfigError(
+            f"{task} gives 2D poses, and this model finds 3D keypoints: use "
+            'transformers.pipeline("pose-estimation-3d", model=...).'
+        )
 
 
 def _ours(image_processor: Any, model: PreTrainedModel) -> Any:
