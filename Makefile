@@ -11,7 +11,7 @@ PIP_OPTIONS := --disable-pip-version-check --quiet --constraint constraints.txt
 TESTS_OF_EXTRAS := tests/backends/test_auto_backend.py tests/backends/test_graph_backend.py \
 	tests/backends/test_onnx_graphs.py tests/media/test_parquet.py tests/media/test_heic.py \
 	tests/visualization/test_interactive.py tests/visualization/test_plots.py tests/distributed/test_actor.py \
-	tests/examples tests/test_readme.py tests/app
+	tests/pipelines/test_adapters.py tests/examples tests/test_readme.py tests/app
 
 demo: $(VENV)/.installed
 	$(BIN)/python docs/demo.py

@@ -119,11 +119,13 @@ class HostileInputs:
     def __iter__(self) -> Iterator[Case]:
         yield from self.configurations()
         yield from self.json_files()
+        yield from self.adapters()
         yield from self.checkpoints()
         yield from self.config_files()
         yield from self.images()
         yield from self.videos()
         yield from self.annotations()
+        yield from self.results()
         yield from self.names()
 
     # Folders of models
@@ -228,6 +230,46 @@ class HostileInputs:
         folder = self._model(place)
         (folder / "model.safetensors").unlink()
         torch.save({"a": Command()}, folder / "pytorch_model.bin")
+        return folder
+
+    def adapters(self) -> Iterator[Case]:
+        for field, values in {
+            "base_model_name_or_path": (None, 5, "", "../..", "/etc", "evil/model", "pose\0"),
+            "peft_type": ("PREFIX_TUNING", None, 5), "lora_alpha": ("x", None, 1e308, []), "use_dora": (True, "x"),
+            "alpha_pattern": ({"(a+)+$": 1}, "x"), "layer_replication": ([[0, 10**9]],), "use_rslora": ("x",),
+        }.items():  # fmt: skip
+            for value in values:
+                yield self._adapter(f"{field}={str(value)[:20]}", {field: value}, {"head.embedding": (16, 4)})
+        for name, layers in {
+            "of another size": {"head.embedding": (9, 9)}, "of no layer": {"nothing": (4, 4)}, "of no name": {"": (4, 4)},
+        }.items():  # fmt: skip
+            yield self._adapter(name, {}, layers)
+        yield Case("adapter without weights", lambda place: self._use(self._adapted(place, {}, None)))
+
+    def _adapter(self, name: str, config: dict[str, Any], layers: dict[str, tuple[int, int]]) -> Case:
+        return Case(f"adapter {name}", lambda place: self._use(self._adapted(place, config, layers)))
+
+    def _adapted(self, place: Path, changed: dict[str, Any], layers: dict[str, tuple[int, int]] | None) -> Path:
+        from safetensors.torch import save_file
+
+        folder = place / "adapter"
+        folder.mkdir()
+        config = {
+            "peft_type": "LORA",
+            "lora_alpha": 4,
+            "base_model_name_or_path": str(self.folder / "pose"),
+            **changed,
+        }
+        (folder / "adapter_config.json").write_text(json.dumps(config))
+        if layers is None:
+            (folder / "adapter_model.bin").write_bytes(pickle.dumps(Command()))
+            return folder
+        shapes = {
+            f"base_model.model.{layer}.lora_{matrix}.weight": shape
+            for layer, (out, into) in layers.items()
+            for matrix, shape in (("A", (2, into)), ("B", (out, 2)))
+        }
+        save_file({key: torch.zeros(shape) for key, shape in shapes.items()}, folder / "adapter_model.safetensors")
         return folder
 
     # Checkpoints and config files of the reference
@@ -439,6 +481,32 @@ class HostileInputs:
             pose_instances(read_coco(place / "data.json"), hfpose.load_schema("coco"))
 
         return Case(f"annotations {name}", run)
+
+    def results(self) -> Iterator[Case]:
+        """Files that results of a video are read from again."""
+        from hfpose.cli.plot import read_results
+        from hfpose.evaluation.tracking_files import read_tracks
+
+        person = {"keypoints": [[1, 1]] * 17, "keypoint_scores": [1] * 17, "track_id": 1}
+        for name, content in {
+            "nothing": None, "number": 5, "text": "a", "list of numbers": [1], "frames text": {"frames": "a"}, "frames number": {"frames": 5},
+            "frame empty": {"frames": [{}]}, "frame list": {"frames": [[]]}, "no instances": [{"frame_id": 0, "instances": 5}],
+            "index text": {"frames": [{"frame_index": "a", "timestamp": None, "predictions": [person]}]},
+            "ragged": [{"frame_id": 0, "instances": [{**person, "keypoints": [[1], [1, 2]]}]}],
+            "schema path": {"schema": "../../etc", "frames": [{"frame_index": 0, "timestamp": 0, "predictions": [person]}]},
+            "schema number": {"schema": 5, "frames": [{"frame_index": 0, "timestamp": 0, "predictions": [person]}]},
+            "identity text": [{"frame_id": 0, "instances": [{**person, "track_id": "a"}]}],
+        }.items():  # fmt: skip
+            for read in (read_results, read_tracks):
+                yield self._read_again(f"results {name} by {read.__name__}", content, read)
+
+    @staticmethod
+    def _read_again(name: str, content: Any, read: Callable[[Path], Any]) -> Case:
+        def run(place: Path) -> None:
+            (place / "clip.json").write_text(json.dumps(content))
+            read(place / "clip.json")
+
+        return Case(name, run)
 
     def names(self) -> Iterator[Case]:
         for name in (

@@ -105,7 +105,7 @@ def test_other_types_and_code_of_repositories_are_refused(make):
     with pytest.raises(ConfigError, match="runs no code"):
         make(trust_remote_code=True)
     for options in ({"quantization_config": object()}, {"model_kwargs": {"quantization_config": object()}}):
-        with pytest.raises(ConfigError, match="A pipeline quantizes no model"):
+        with pytest.raises(ConfigError, match="cannot be built"):
             make(**options)
 
 

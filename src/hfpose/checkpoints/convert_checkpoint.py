@@ -21,7 +21,7 @@ from hfpose.checkpoints.distilled import student_of
 from hfpose.checkpoints.guard import modules_bounded
 from hfpose.checkpoints.reader import read_checkpoint
 from hfpose.checkpoints.source import ModelSource
-from hfpose.errors import CheckpointError
+from hfpose.errors import CheckpointError, ConfigError
 from hfpose.hub.downloads import fetch_checkpoint, is_url
 from hfpose.hub.resolve import register_converter
 from hfpose.hub.zoo import Task, get_entry
@@ -76,6 +76,8 @@ def convert_checkpoint(
         sha256_prefix = entry.sha256_prefix if str(checkpoint) == entry.checkpoint_url else None
     else:
         raise ValueError("Give the name of a zoo model, or a config file that describes the model.")
+    if is_url(checkpoint):
+        _check_supported(source)
     with _local_file(checkpoint, sha256_prefix, check_hash) as path:
         read = read_checkpoint(path, sha256_prefix=sha256_prefix, check_hash=check_hash)
     if read.weights == "ema":
@@ -106,6 +108,18 @@ def convert_checkpoint(
 
 
 register_converter(convert_checkpoint)
+
+
+def _check_supported(source: ModelSource) -> None:
+    """Raise ConfigError where the settings of a model tell before its checkpoint is fetched that it cannot be converted."""
+    if source.schema is None and not source.is_detector:
+        return  # the checkpoint may say more of the keypoints
+    with explained_config(source.name):
+        source.conversion.image_processor_from_reference(source.reference)
+        try:
+            source.conversion.config_from_reference(source.reference, source.schema)
+        except ConfigError:
+            source.conversion.config_from_reference(source.reference, None)  # a schema that the checkpoint may correct
 
 
 def build_model(source: ModelSource, state_dict: Mapping[str, Tensor], file_name: str) -> PreTrainedModel:

@@ -24,6 +24,9 @@ GRAPH_NAME, OPENVINO_NAME = "model.onnx", "model.xml"
 """The network of an exported folder, as ONNX or in OpenVINO's own format."""
 
 
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+"""What peft writes of an adapter, which has no configuration of a model beside it."""
+
 _MAX_JSON_BYTES = 16 << 20
 _MAX_COUNT = 1_000_000  # of labels, layers and the like
 
@@ -49,16 +52,14 @@ def has_config(folder: Path) -> bool:
     return (folder / constants.CONFIG_NAME).is_file() or (folder / PIPELINE_INDEX).is_file()
 
 
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter of peft, and no model."""
+    return (folder / ADAPTER_CONFIG).is_file() and not has_config(folder)
+
+
 def checked_folder(folder: Path) -> Path:
     """The folder, if it holds a model or pipeline in a format that is safe to load."""
-    if not has_config(folder):
-        raise UnknownModelError(
-            f"'{folder}' holds neither a model nor a pipeline: it has no {constants.CONFIG_NAME} and no {PIPELINE_INDEX}."
-        )
-    if (folder / PIPELINE_INDEX).is_file():
-        _check_index(folder)
-    for path in folder.rglob("*config.json"):
-        _check_config(path)
+    check_configurations(folder)
     for index in folder.rglob("*.safetensors.index.json"):
         for shard in _shards(index):
             child_path(index.parent, shard)
@@ -75,6 +76,18 @@ def checked_folder(folder: Path) -> Path:
                 f"{path} is cut off or damaged, or no safetensors file: {error}. Download or write it again."
             )
     return folder
+
+
+def check_configurations(folder: Path) -> None:
+    """Refuse a folder without a configuration, or with one that is none or not safe to load."""
+    if not has_config(folder) and not is_adapter(folder):
+        raise UnknownModelError(
+            f"'{folder}' holds neither a model nor a pipeline: it has no {constants.CONFIG_NAME} and no {PIPELINE_INDEX}."
+        )
+    if (folder / PIPELINE_INDEX).is_file():
+        _check_index(folder)
+    for path in folder.rglob("*config.json"):
+        _check_config(path)
 
 
 def _check_config(path: Path) -> None:

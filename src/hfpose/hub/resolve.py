@@ -19,6 +19,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,7 +37,7 @@ from huggingface_hub.utils import validate_repo_id
 from hfpose.errors import CheckpointError, DownloadError, UnknownModelError
 from hfpose.hub.cache import check_unchanged, lock_model, models_dir, record_files, remove_folder
 from hfpose.hub.downloads import cache_dir, download_file, downloads_dir, file_name, sha256_of
-from hfpose.hub.model_folders import PIPELINE_INDEX, checked_folder, has_config, is_whole
+from hfpose.hub.model_folders import PIPELINE_INDEX, check_configurations, checked_folder, has_config, is_whole
 from hfpose.hub.zoo import TASKS, ModelEntry, Task, find_entry, get_entry, get_main_entry
 
 Converter = Callable[[str, Path, Path], object]
@@ -44,6 +45,7 @@ Converter = Callable[[str, Path, Path], object]
 
 _converters: list[Callable[..., object]] = []
 _config_readers: list[Callable[[Path, ModelEntry], Path | None]] = []
+_kind_checks: list[Callable[[Path, str], None]] = []
 
 
 def register_converter(convert: Callable[..., object]) -> None:
@@ -60,6 +62,14 @@ def register_config_reader(read: Callable[[Path, ModelEntry], Path | None]) -> N
     It gives the folder of the model that the file describes, None where that is the zoo's.
     """
     _config_readers.append(read)
+
+
+def register_kind_check(check: Callable[[Path, str], None]) -> None:
+    """Make a function the one that is given the configurations of a hub repository, in a folder, and its name.
+
+    It raises ConfigError for a kind of model that is not supported, before weights are fetched.
+    """
+    _kind_checks.append(check)
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,8 @@ PACKAGED_SCENES = _PACKAGED_FOLDER / "scenes"
 """Eight rendered images of people with COCO annotations, for tests and to calibrate exports with."""
 
 # What is fetched of a repository: weights as safetensors only, for a pickle can run code when it is loaded.
-_ALLOWED_FILES = ["*config.json", "*.safetensors", "*.safetensors.index.json", f"*{PIPELINE_INDEX}"]
+_CONFIG_FILES = ["*config.json", f"*{PIPELINE_INDEX}"]
+_ALLOWED_FILES = [*_CONFIG_FILES, "*.safetensors", "*.safetensors.index.json"]
 
 
 def resolve(
@@ -301,12 +312,15 @@ def _convert_checkpoint(name: str, checkpoint: Path, folder: Path) -> None:
 
 
 def _snapshot(repo_id: str, revision: str | None, token: str | bool | None) -> Path:
-    """Local copy of a hub repository, in huggingface_hub's own cache."""
+    """Local copy of a hub repository, in huggingface_hub's own cache; its configurations are fetched and checked first."""
     at = f"'{repo_id}'" if revision is None else f"'{repo_id}' at revision '{revision}'"
+    fetch = partial(snapshot_download, repo_id, token=token, library_name="hfpose")
     try:
-        folder = snapshot_download(
-            repo_id, revision=revision, token=token, allow_patterns=_ALLOWED_FILES, library_name="hfpose"
-        )
+        folder = Path(fetch(revision=revision, allow_patterns=_CONFIG_FILES))
+        check_configurations(folder)
+        for check in _kind_checks:
+            check(folder, repo_id)
+        folder = Path(fetch(revision=folder.name, allow_patterns=_ALLOWED_FILES))
     except HFValidationError as error:
         raise UnknownModelError(f"'{repo_id}' cannot be the id of a hub repository: {error}") from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
@@ -326,7 +340,7 @@ def _snapshot(repo_id: str, revision: str | None, token: str | bool | None) -> P
         raise CheckpointError(f"The hub repository {at} is refused: {error}") from error
     except OSError as error:
         raise DownloadError(f"The hub repository {at} cannot be fetched: {error}") from error
-    return checked_folder(Path(folder))
+    return checked_folder(folder)
 
 
 def _is_repo_id(name: str) -> bool:

@@ -115,7 +115,7 @@ def pipeline(
         torch_dtype: old name of `dtype`.
         trust_remote_code: hfpose runs no code of repositories; True is an error.
         model_kwargs: more arguments of `from_pretrained` for `model`, such as `{"attn_implementation": "eager"}`.
-        quantization_config: an error that says how to give a quantized model.
+        quantization_config: quantizes `model` when it is loaded, such as `transformers.TorchAoConfig`; torch runs it then.
 
     Raises:
         ValueError: for an unknown task.
@@ -139,11 +139,8 @@ def pipeline(
             "hfpose runs no code that comes with a model, so trust_remote_code=True has no use. Leave it out; models of "
             "families that hfpose or transformers know load without it."
         )
-    if quantization_config is not None or "quantization_config" in (model_kwargs or {}):
-        raise ConfigError(
-            "A pipeline quantizes no model. Load it quantized, as by AutoModelForPoseEstimation.from_pretrained(..., "
-            "quantization_config=...), and give the object: pipeline(..., model=model, image_processor=processor)."
-        )
+    if quantization_config is not None:
+        model_kwargs = {**(model_kwargs or {}), "quantization_config": quantization_config}
     dtype = next((given for given in (dtype, torch_dtype) if given is not None), "auto")
     defaults = {"batch_size": batch_size, "num_workers": num_workers}
     placement = Placement(device, device_map, max_memory, offload_folder)

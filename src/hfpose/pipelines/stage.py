@@ -38,11 +38,12 @@ from transformers.utils import IMAGE_PROCESSOR_NAME, PROCESSOR_NAME
 from hfpose.backends.auto_backend import fastest_dtype
 from hfpose.backends.base_backend import Backend, Runner, check_backend
 from hfpose.backends.select import GRAPH_DEVICES, make_runner
+from hfpose.checkpoints.adapters import base_of_adapter, merge_adapter
 from hfpose.checkpoints.custom import MISTAKES
 from hfpose.checkpoints.guard import loading_bounded
-from hfpose.errors import ConfigError, HFPoseError, InputError
-from hfpose.hub.model_folders import GRAPH_NAME, OPENVINO_NAME, PIPELINE_INDEX, read_json
-from hfpose.hub.resolve import resolve
+from hfpose.errors import ConfigError, HFPoseError, InputError, UnknownModelError
+from hfpose.hub.model_folders import GRAPH_NAME, OPENVINO_NAME, PIPELINE_INDEX, is_adapter, read_json
+from hfpose.hub.resolve import register_kind_check, resolve
 from hfpose.hub.zoo import Task, find_entry
 from hfpose.models.auto import LIFTER_TYPES, own_processor, processor_for_transformers
 from hfpose.models.shared.devices import accelerate_hook, existing_device
@@ -170,24 +171,58 @@ def task_of(model: str | Path) -> Task:
     folder = resolve(model)
     if (folder / PIPELINE_INDEX).is_file():
         return "pose"
+    _check_kind(folder, str(model))
     config = read_config(folder)
-    for task in _AUTO_MODELS:
-        if _is_for(config, task):
-            return task
-    raise ConfigError(f"{model} is {_kind(config)}; expected a pose model, an object detector or a lifter.")
+    return next(task for task in _AUTO_MODELS if _is_for(config, task))
 
 
-def read_config(folder: str | Path) -> PreTrainedConfig:
+def read_config(folder: str | Path, name: str | None = None) -> PreTrainedConfig:
     """The configuration of a model's folder.
+
+    Args:
+        folder: of the model, or of an adapter.
+        name: what the model is called in an error; default the folder.
 
     Raises:
         ConfigError: if there is none, or it is of no model that can be loaded without running code of its own.
     """
-    with _explained(f"The configuration in {folder} is of no model that can be loaded"):
+    folder = _base_folder(Path(folder))
+    with _explained(f"The configuration {f'of {name}' if name else f'in {folder}'} is of no model that can be loaded"):
         settings = read_json(Path(folder) / constants.CONFIG_NAME)
         if settings.get("model_type") in CONFIG_MAPPING:
             return CONFIG_MAPPING[settings["model_type"]].from_dict(deepcopy(settings), name_or_path=str(folder))
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+
+
+def _base_folder(folder: Path) -> Path:
+    """The folder of the model that an adapter in `folder` is for; else `folder` itself."""
+    base = base_of_adapter(folder)
+    if base is None:
+        return folder
+    try:
+        return resolve(base)
+    except UnknownModelError as error:
+        raise UnknownModelError(f"The adapter in {folder} is for a model that is not found: {error}") from error
+
+
+def _check_kind(folder: Path, name: str) -> None:
+    """Refuse a model that no stage takes, by its configuration alone.
+
+    Args:
+        folder: with `config.json`; of a pipeline or an adapter nothing is checked.
+        name: what the model is called in the error.
+
+    Raises:
+        ConfigError: for a kind of model that is not supported.
+    """
+    if (folder / PIPELINE_INDEX).is_file() or is_adapter(folder):
+        return
+    config = read_config(folder, name)
+    if not any(_is_for(config, task) for task in _AUTO_MODELS):
+        raise ConfigError(f"{name} is {_kind(config)}; expected a pose model, an object detector or a lifter.")
+
+
+register_kind_check(_check_kind)
 
 
 @contextmanager
@@ -274,7 +309,7 @@ def load_stage(
         CheckpointError: if configuration and weights do not belong together, or a graph is damaged.
     """
     check_backend(backend)
-    graph_folder, graph_device = None, None
+    adapter, graph_folder, graph_device = None, None, None
     if is_graph_device(device, backend):
         device, graph_device = "cpu", str(device).lower()
     device = None if device is None else existing_device(device)
@@ -286,7 +321,8 @@ def load_stage(
                 "unknown. Give it as `image_processor=...`."
             )
     else:
-        folder = str(resolve(model, task, revision=revision, token=token))
+        found = resolve(model, task, revision=revision, token=token)
+        adapter, folder = found if is_adapter(found) else None, str(_base_folder(found))
         config = _required_config(Path(folder), task)
         if _has_only_graph(Path(folder)):
             loaded, graph_folder = _without_weights(config, task), Path(folder)
@@ -298,14 +334,19 @@ def load_stage(
             ):
                 options = {"dtype": torch.float32, **(model_kwargs or {"config": config}), "trust_remote_code": False}
                 loaded = _AUTO_MODELS[task].from_pretrained(folder, **options)
+            if adapter is not None:
+                merge_adapter(loaded, adapter)
     if image_processor is None:
         with _explained(f"The image processor in {folder} cannot be loaded"):
-            image_processor = _load_image_processor(folder, loaded.config)
+            has_own = adapter is not None and (adapter / "preprocessor_config.json").is_file()
+            image_processor = _load_image_processor(str(adapter) if has_own else folder, loaded.config)
             _try_image_processor(image_processor, loaded.config)
-    is_private, inner_dtype = loaded is not model, None
-    if dtype is not None:
+    is_quantized = getattr(loaded, "hf_quantizer", None) is not None
+    is_spread = accelerate_hook(loaded) is not None  # by its owner, who may have weights on a disk
+    is_private, inner_dtype = loaded is not model and not is_quantized, None
+    if dtype is not None and not is_quantized and not is_spread:
         inner_dtype = _cast(loaded, dtype, device or loaded.device, is_private)
-    if device is not None:
+    if device is not None and not is_spread:
         torch.nn.Module.to(loaded, device=device)
     runner = make_runner(loaded.eval(), image_processor, backend, is_private, graph_folder, inner_dtype, graph_device)
     return Stage(loaded, image_processor, runner)
