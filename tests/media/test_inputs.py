@@ -49,6 +49,12 @@ def test_a_tensor_is_one_image_whichever_order_it_has(tensor):
     np.testing.assert_array_equal(images(tensor)[0], PIXELS)
 
 
+@pytest.mark.parametrize("tensor", [torch.zeros(3, 9, 9, device="meta"), torch.zeros(3, 9, 9).to_sparse()])
+def test_a_tensor_without_plain_data_is_one_sentence(tensor):
+    with pytest.raises(InputError, match="cannot be read as an image"):
+        open_source(tensor)
+
+
 def test_a_batch_of_tensors_is_a_list_of_images():
     batch = torch.from_numpy(np.stack([PIXELS, PIXELS[::-1]])).permute(0, 3, 1, 2)
     assert open_source(batch).is_list

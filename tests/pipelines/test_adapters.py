@@ -48,6 +48,7 @@ def test_an_adapter_loads_to_the_same_keypoints(adapted, tiny_pose, tmp_path):
     model = transformers.AutoModelForPoseEstimation.from_pretrained(tiny_pose)
     again = peft.PeftModel.from_pretrained(model, tmp_path).eval()
     np.testing.assert_allclose(keypoints(again.base_model.model, tiny_pose), expected, atol=1e-3)
+    np.testing.assert_allclose(keypoints(again, tiny_pose), expected, atol=1e-3)
     by_folder = transformers.AutoModelForPoseEstimation.from_pretrained(tmp_path)
     np.testing.assert_allclose(keypoints(by_folder, tiny_pose), expected, atol=1e-3)
     pipe = hfpose.pipeline(model=tmp_path, detector="whole_image", device="cpu")

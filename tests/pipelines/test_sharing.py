@@ -99,7 +99,7 @@ def test_types_by_the_names_that_people_use(make, options, dtype):
 
 
 def test_other_types_and_code_of_repositories_are_refused(make):
-    for dtype in ("int8", "fast", "Tensor"):
+    for dtype in ("int8", "fast", "Tensor", "", 16, torch.int8, np.float32, "float8_e4m3fn"):
         with pytest.raises(InputError, match="expected 'auto'"):
             make(dtype=dtype)
     with pytest.raises(ConfigError, match="runs no code"):
@@ -107,6 +107,44 @@ def test_other_types_and_code_of_repositories_are_refused(make):
     for options in ({"quantization_config": object()}, {"model_kwargs": {"quantization_config": object()}}):
         with pytest.raises(ConfigError, match="cannot be built"):
             make(**options)
+
+
+@pytest.mark.parametrize("model", ["", 5, b"demo", ["demo"], {}])
+def test_what_names_no_model_is_one_sentence(model):
+    with pytest.raises(InputError, match="expected an alias"):
+        hfpose.pipeline(model=model)
+    with pytest.raises(InputError, match="detector is"):
+        hfpose.pipeline(model="demo", detector=model)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("batch_size", "4"),
+        ("batch_size", 1.5),
+        ("batch_size", 0),
+        ("num_workers", -1),
+        ("num_workers", "2"),
+        ("box_threshold", "high"),
+        ("nms_threshold", float("nan")),
+        ("flip_test", "yes"),
+        ("detect_every", "2"),
+        ("keypoint_threshold", None),
+    ],
+)
+def test_options_of_another_type_or_range_are_one_sentence(make, option, value):
+    with pytest.raises(InputError, match=f"{option} is .*(expected|must be)"):
+        make()(image(), **{option: value})
+    if option in ("batch_size", "num_workers"):
+        with pytest.raises(InputError, match=option):
+            make(**{option: value})
+
+
+def test_the_task_has_the_name_of_the_hub_too():
+    pipe = hfpose.pipeline("keypoint-detection", model="demo", device="cpu")
+    assert type(pipe) is hfpose.PoseEstimationPipeline
+    with pytest.raises(ValueError, match="keypoint-detection"):
+        hfpose.pipeline("object-detection", model="demo")
 
 
 def test_options_of_all_calls_are_given_once(make, monkeypatch):

@@ -73,7 +73,10 @@ def _from_data_address(text: str) -> bytes:
 
 
 def _from_tensor(tensor: Any) -> np.ndarray:
-    array: np.ndarray = tensor.detach().cpu().float().numpy() if tensor.is_floating_point() else tensor.cpu().numpy()
+    try:
+        array: np.ndarray = (tensor.float() if tensor.is_floating_point() else tensor).detach().cpu().numpy()
+    except (NotImplementedError, TypeError, RuntimeError) as error:  # one without data, or that is sparse
+        raise InputError(f"The tensor cannot be read as an image: {error}") from error
     if array.ndim not in (2, 3, 4):
         raise InputError(
             f"A tensor of shape {tuple(array.shape)} is no image; expected (H, W), (H, W, C), (C, H, W) or a batch of these."

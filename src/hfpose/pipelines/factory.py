@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 from hfpose.backends.base_backend import Backend
-from hfpose.errors import ConfigError
+from hfpose.errors import ConfigError, InputError
 from hfpose.hub.model_folders import PIPELINE_INDEX
 from hfpose.hub.modes import Mode, models_for_mode
 from hfpose.hub.resolve import PACKAGED, resolve
@@ -23,6 +24,7 @@ from hfpose.pipelines.base_pipeline import PosePipeline
 from hfpose.pipelines.device_placement import DeviceMap, Memory, Placement
 from hfpose.pipelines.hand_pose_3d import HandPose3DPipeline
 from hfpose.pipelines.index import read_index
+from hfpose.pipelines.options import make_options
 from hfpose.pipelines.pose_estimation import PoseEstimationPipeline
 from hfpose.pipelines.pose_estimation_3d import PoseEstimation3DPipeline
 from hfpose.pipelines.stage import Stage, load_stage, read_config
@@ -33,6 +35,9 @@ logger = logging.getLogger(__name__)
 
 AnyPipeline = PoseEstimationPipeline | PoseEstimation3DPipeline | HandPose3DPipeline | WholeBody3DPipeline
 Model = str | Path | PreTrainedModel
+
+HUB_TASK = "keypoint-detection"
+"""The Hub's name of pose estimation in 2D."""
 
 DEFAULT_MODELS = {"pose-estimation": "human", "pose-estimation-3d": "human3d"}
 DIRECT_3D: dict[str, type[HandPose3DPipeline | WholeBody3DPipeline]] = {
@@ -76,7 +81,8 @@ def pipeline(
     """A pipeline that is ready to be called with images.
 
     Args:
-        task: `"pose-estimation"` or `"pose-estimation-3d"`; a 3D model gives a 3D pipeline for either.
+        task: `"pose-estimation"`, which the Hub calls `"keypoint-detection"`, or `"pose-estimation-3d"`; a 3D model gives a 3D
+            pipeline for any.
         model: an alias (`"human"`, the default; `"human3d"` in 3D), a zoo name, a hub repository, a folder of a model or
             of a whole pipeline, or a model object. In 3D a lifter (`"human3d"`), a model of hands (`"hand3d"`) or whole
             bodies (`"wholebody3d"`), or a 2D model to lift from.
@@ -120,12 +126,22 @@ def pipeline(
     Raises:
         ValueError: for an unknown task.
         UnknownModelError: if nothing has the given name; it suggests near ones.
-        InputError: if `device_map` names a stage or device that is not there.
+        InputError: if `device_map` names a stage or device that is not there; for an argument of a wrong type.
         ConfigError: for an unknown backend, one that cannot run a model, or one that lacks a package or compiler; for
             arguments that have no use with this model.
     """
+    task = "pose-estimation" if task == HUB_TASK else task
+    if callable(getattr(model, "get_base_model", None)):
+        model = model.get_base_model()  # type: ignore[union-attr]  # of a model of peft, whose adapters are in its layers
     if task not in DEFAULT_MODELS:
-        raise ValueError(f"Unknown task {task!r}; hfpose has {', '.join(map(repr, DEFAULT_MODELS))}.")
+        raise ValueError(
+            f"Unknown task {task!r}; hfpose has {', '.join(map(repr, DEFAULT_MODELS))}, and {HUB_TASK!r} for the first."
+        )
+    for name, given in {"model": model, "detector": detector, "pose": pose, "lifter": lifter}.items():
+        if given is not None and (not isinstance(given, (str, PathLike, PreTrainedModel)) or given == ""):
+            raise InputError(
+                f"{name} is {given!r}; expected an alias or a name of the zoo, a Hub repository, a folder, or a model object."
+            )
     model = DEFAULT_MODELS[task] if model is None else model
     if mode is not None:
         _refuse("mode chooses the weights", weights=weights)
@@ -156,6 +172,7 @@ def pipeline(
         pose_weights=pose_weights,
     )
     made.call_defaults = {name: value for name, value in defaults.items() if value is not None}
+    make_options(made.options_class, made.call_defaults)  # checks them
     return placement.apply(made)
 
 

@@ -6,7 +6,11 @@ import difflib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from math import isnan
+from numbers import Integral, Real
 from typing import Any, Literal, TypeVar, get_args
+
+import numpy as np
 
 from hfpose.errors import InputError
 from hfpose.media.frames import MediaItem
@@ -22,6 +26,13 @@ Smooth = Literal["one-euro", ClipFilterName]
 NMS_THRESHOLD = 0.3
 """Of two boxes of a detector with a greater IoU the one with the lower score is removed."""
 _FILTERS = ("one-euro", *get_args(ClipFilterName))
+
+# By the annotation of an option: what its value must be, and what that is called.
+_VALUE_KINDS: dict[str, tuple[Any, str]] = {
+    "int": (Integral, "a whole number"),
+    "float": (Real, "a number"),
+    "bool": ((bool, np.bool_, Integral), "True or False"),
+}
 
 OptionsT = TypeVar("OptionsT", bound="CallOptions")
 
@@ -106,6 +117,9 @@ class CallOptions:
     whole_image_fallback: bool = False
 
     def __post_init__(self) -> None:
+        self._check_types()
+        if self.num_workers < 0:
+            raise InputError(f"num_workers is {self.num_workers}; it must be 0 or more.")
         for name in ("batch_size", "pose_batch_size", "detect_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -121,6 +135,16 @@ class CallOptions:
             raise InputError(f"smooth is {unknown[0]!r}; expected True, False or {', '.join(map(repr, _FILTERS))}.")
         if (self.smooth or self.fill_gaps) and not self.tracks:
             raise InputError("smooth and fill_gaps need track=True: they work along the frames of each identity.")
+
+    def _check_types(self) -> None:
+        for field in fields(self):
+            name, _, rest = str(field.type).partition(" | ")
+            value = getattr(self, field.name)
+            if rest not in ("", "None") or (rest and value is None):
+                continue
+            expected, what = _VALUE_KINDS.get(name, (object, ""))
+            if not isinstance(value, expected) or (name == "float" and isnan(value)):
+                raise InputError(f"{field.name} is {value!r}; expected {what}.")
 
     @property
     def least_box_score(self) -> float:

@@ -392,21 +392,21 @@ def _try_image_processor(processor: Any, config: PreTrainedConfig) -> None:
 
 
 _DTYPE_NAMES = {"fp16": "float16", "half": "float16", "bf16": "bfloat16", "fp32": "float32", "float": "float32"}
+_DTYPES = ("float16", "bfloat16", "float32", "float64")  # that networks compute in
 
 
-def as_dtype(dtype: torch.dtype | str) -> torch.dtype:
+def as_dtype(dtype: object) -> torch.dtype:
     """A floating point type by its name or a short form of it.
 
     Raises:
         InputError: for a name of no floating point type.
     """
-    if isinstance(dtype, torch.dtype):
-        return dtype
-    name = dtype.removeprefix("torch.")
-    found = getattr(torch, _DTYPE_NAMES.get(name, name), None)
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+    name = str(dtype).removeprefix("torch.")
+    name = _DTYPE_NAMES.get(name, name)
+    found = getattr(torch, name) if name in _DTYPES else None
+    if found is None or not isinstance(dtype, (str, torch.dtype)):
         raise InputError(
-            f"dtype is {dtype!r}; expected 'auto', 'float32', 'float16' ('fp16'), 'bfloat16' ('bf16') or a torch.dtype."
+            f"dtype is {dtype!r}; expected 'auto', 'float32', 'float16' ('fp16'), 'bfloat16' ('bf16') or the torch.dtype."
         )
     return found
 

@@ -14,11 +14,11 @@ from hfpose.hub.resolve import resolve
 from hfpose.models.auto import processor_for_transformers
 from hfpose.models.shared.devices import default_device
 from hfpose.pipelines.base_pipeline import PosePipeline
-from hfpose.pipelines.factory import DEFAULT_MODELS, DIRECT_3D, pipeline
+from hfpose.pipelines.factory import DEFAULT_MODELS, DIRECT_3D, HUB_TASK, pipeline
 from hfpose.results import PoseOutput
 
 TASK, TASK_3D = "pose-estimation", "pose-estimation-3d"
-TASK_NAMES = (TASK, "keypoint-detection")  # the Hub's name of the task too
+TASK_NAMES = (TASK, HUB_TASK)
 
 
 class ModelByName(os.PathLike[str]):
