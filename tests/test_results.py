@@ -216,3 +216,9 @@ def test_a_data_frame_has_a_row_for_each_keypoint(monkeypatch):
     assert {len(column) for name, column in columns.items() if name != "frame_index"} == {34}
     assert (columns["keypoint"][17], columns["instance"][17], columns["y2"][17]) == ("nose", 1, 7)
     assert columns["y"][1] == 3
+
+
+def test_a_source_whose_name_is_no_utf_8_can_be_written() -> None:
+    output = PoseOutput(np.zeros((0, 17, 2)), np.zeros((0, 17)), source="a\udcff.jpg")
+    text = output.to_json()
+    assert json.loads(text.encode("utf-8"))["source"] == "a\udcff.jpg"

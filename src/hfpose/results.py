@@ -311,7 +311,8 @@ class PoseOutput(Sequence[PoseInstance]):
 
     def to_json(self, indent: int | None = None) -> str:
         """`to_dict` as JSON text."""
-        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
+        text = json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
+        return text.encode("utf-8", "backslashreplace").decode()  # half characters of file names that are no UTF-8
 
     def to_dataframe(self) -> Any:
         """A pandas `DataFrame` with a row for each keypoint of each instance.

@@ -81,7 +81,7 @@ def test_the_frames_of_a_video_are_read_back(
 ) -> None:
     frames = run(open_writers(pred_out_dir=tmp_path, formats=[format]), write_video(num_frames=3), make_output)
     found = frames_of_video(json.loads((tmp_path / "clip.json").read_text()))
-    assert [(frame.index, frame.timestamp) for frame in found] == [(i, i / 25) for i in range(3)]
+    assert [(frame.frame_index, frame.timestamp) for frame in found] == [(i, i / 25) for i in range(3)]
     assert [frame.instances[0]["keypoints"] for frame in found] == [
         make_output(frame).predictions[0]["keypoints"] for frame in frames
     ]

@@ -119,6 +119,6 @@ def _output(frame: VideoFrame, schema: KeypointSchema | None) -> PoseOutput:
         np.array([each["keypoint_scores"] for each in people], np.float32),
         **known,
         schema=schema if people else None,
-        frame_index=frame.index,
+        frame_index=frame.frame_index,
         timestamp=frame.timestamp,
     )

@@ -117,7 +117,7 @@ def _read_own(path: Path, content: Any) -> TrackingFile:
         frames = frames_of_video(content)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is no file of hfpose with the results of a video: {error}.") from error
-    found = TrackingFile({path.stem: {frame.index: [] for frame in frames}})
+    found = TrackingFile({path.stem: {frame.frame_index: [] for frame in frames}})
     for frame in frames:
         for entry in frame.instances:
             if entry.get("track_id", -1) == -1:
@@ -125,7 +125,7 @@ def _read_own(path: Path, content: Any) -> TrackingFile:
             points, scores = _table(entry.get("keypoints"), 2), _table(entry.get("keypoint_scores"), 1)
             is_pose = points is not None and scores is not None and len(points) == len(scores)
             keypoints = np.column_stack((points, scores)) if is_pose else None  # type: ignore[arg-type]
-            found.add(path.stem, frame.index, Tracked(entry["track_id"], _box(entry.get("bbox")), keypoints))
+            found.add(path.stem, frame.frame_index, Tracked(entry["track_id"], _box(entry.get("bbox")), keypoints))
     return found
 
 

@@ -19,7 +19,6 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -314,13 +313,18 @@ def _convert_checkpoint(name: str, checkpoint: Path, folder: Path) -> None:
 def _snapshot(repo_id: str, revision: str | None, token: str | bool | None) -> Path:
     """Local copy of a hub repository, in huggingface_hub's own cache; its configurations are fetched and checked first."""
     at = f"'{repo_id}'" if revision is None else f"'{repo_id}' at revision '{revision}'"
-    fetch = partial(snapshot_download, repo_id, token=token, library_name="hfpose")
+
+    def fetch(patterns: list[str], revision: str | None) -> Path:
+        return Path(
+            snapshot_download(repo_id, revision=revision, token=token, allow_patterns=patterns, library_name="hfpose")
+        )
+
     try:
-        folder = Path(fetch(revision=revision, allow_patterns=_CONFIG_FILES))
+        folder = fetch(_CONFIG_FILES, revision)
         check_configurations(folder)
         for check in _kind_checks:
             check(folder, repo_id)
-        folder = Path(fetch(revision=folder.name, allow_patterns=_ALLOWED_FILES))
+        folder = fetch(_ALLOWED_FILES, folder.name)
     except HFValidationError as error:
         raise UnknownModelError(f"'{repo_id}' cannot be the id of a hub repository: {error}") from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:

@@ -59,6 +59,8 @@ def open_to_read(path: Path, kind: str) -> BinaryIO:
         raise InputError(
             f"No permission to read {str(path)!r}: change its access rights or run as its owner."
         ) from None
+    except InputError:
+        raise
     except (OSError, ValueError) as error:  # a name that is too long or has a null byte, a failing disk
         raise InputError(f"Cannot open {str(path)!r}: {error}.") from error
 

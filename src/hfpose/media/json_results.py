@@ -95,7 +95,7 @@ def mmpose_instances(output: PoseOutput) -> list[dict[str, Any]]:
 class VideoFrame(NamedTuple):
     """What a file with the results of a video says of a frame; instances are dicts as in `PoseOutput.predictions`."""
 
-    index: int
+    frame_index: int
     timestamp: float | None
     instances: Sequence[Mapping[str, Any]]
 

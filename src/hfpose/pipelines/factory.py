@@ -131,8 +131,9 @@ def pipeline(
             arguments that have no use with this model.
     """
     task = "pose-estimation" if task == HUB_TASK else task
-    if callable(getattr(model, "get_base_model", None)):
-        model = model.get_base_model()  # type: ignore[union-attr]  # of a model of peft, whose adapters are in its layers
+    base_model = getattr(model, "get_base_model", None)
+    if callable(base_model):  # of a model of peft, whose adapters are in the layers of its base
+        model = base_model()
     if task not in DEFAULT_MODELS:
         raise ValueError(
             f"Unknown task {task!r}; hfpose has {', '.join(map(repr, DEFAULT_MODELS))}, and {HUB_TASK!r} for the first."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedConfig
@@ -19,8 +21,9 @@ class AnyAttention:
         # transformers looks for names of functions of its own in the file of the class.
         return True
 
-    def get_input_embeddings(self) -> None:
-        """Images have no tokens to look up; quantizers of transformers ask every model."""
+    def get_input_embeddings(self) -> Any:
+        """None: images have no tokens to look up. Quantizers of transformers ask every model."""
+        return None
 
 
 def attend(
