@@ -37,7 +37,7 @@ def video_in_segments(worker: Worker, clip: Path, frames: int, step: int) -> lis
     return worker.join(video)
 
 
-@pytest.mark.parametrize("options", [[], ["--track", "--smooth"]])
+@pytest.mark.parametrize("options", [pytest.param([], marks=pytest.mark.slow), ["--track", "--smooth"]])
 def test_a_video_in_segments_is_as_one_process_writes_it(
     predict_alone, quick, person_detector, photo, make_clip, tmp_path, options
 ):

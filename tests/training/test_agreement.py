@@ -52,6 +52,7 @@ def test_keypoints_learned_by_heart_are_found_where_they_are(scenes, tmp_path):
     assert run.metrics["PCK@0.05"] > 0.95
 
 
+@pytest.mark.slow
 def test_boxes_learned_by_heart_are_found_where_they_are(scenes, tmp_path):
     coco = read_coco(scenes)
     images = AnnotatedImages(image_boxes(coco, {1: 0}))

@@ -383,24 +383,6 @@ class _Loader:
         return convert_cached(model, weights, task)
 
 
-def detector_for(
-    pose: Stage,
-    detector: Model | None,
-    labels: Iterable[int | str] | None,
-    weights: str | Path | None,
-    device: torch.device,
-    dtype: torch.dtype | str | None,
-) -> tuple[Stage | str | None, Iterable[int | str] | None]:
-    """The detector for a pose model that is loaded already, and which of its classes to keep.
-
-    Args:
-        pose: the pose model.
-        detector, labels, weights: `detector`, `detector_labels` and `detector_weights` as for `pipeline`.
-        device, dtype: of the detector.
-    """
-    return _Loader(device, dtype, None).detector(None, pose, _Detector(detector, labels, weights))
-
-
 def _check_labels(detector: object, labels: Iterable[int | str] | None) -> None:
     """Raises ConfigError for classes of a detector that is not there."""
     if detector is None and labels is not None:

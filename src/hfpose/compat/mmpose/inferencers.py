@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from transformers import PreTrainedModel
@@ -150,7 +150,28 @@ class BaseInferencer:
         raise NotImplementedError
 
 
-class Pose2DInferencer(BaseInferencer):
+class _DirectInferencer(BaseInferencer):
+    """An inferencer whose model finds keypoints in images, with no lifter after it."""
+
+    kind: ClassVar[type[PosePipeline]]
+
+    def __init__(
+        self,
+        model: Model,
+        weights: str | None = None,
+        device: str | None = None,
+        scope: str | None = SCOPE,
+        det_model: Model | None = None,
+        det_weights: str | None = None,
+        det_cat_ids: int | Sequence[int] | None = None,
+        show_progress: bool = False,
+    ) -> None:
+        detector = _Detector(det_model, det_weights, det_cat_ids)
+        pipe = _build("pose-estimation", model, weights, detector, device, scope)
+        super().__init__(_expect(pipe, self.kind, model), show_progress, model)
+
+
+class Pose2DInferencer(_DirectInferencer):
     """Finds people (hands, faces, animals) in images and the keypoints of each.
 
     Where no person is found, the whole image is taken for one. The flip test is done where the
@@ -168,21 +189,7 @@ class Pose2DInferencer(BaseInferencer):
     """
 
     pipeline: PoseEstimationPipeline
-
-    def __init__(
-        self,
-        model: Model,
-        weights: str | None = None,
-        device: str | None = None,
-        scope: str | None = SCOPE,
-        det_model: Model | None = None,
-        det_weights: str | None = None,
-        det_cat_ids: int | Sequence[int] | None = None,
-        show_progress: bool = False,
-    ) -> None:
-        detector = _Detector(det_model, det_weights, det_cat_ids)
-        pipe = _build("pose-estimation", model, weights, detector, device, scope)
-        super().__init__(_expect(pipe, PoseEstimationPipeline, model), show_progress, model)
+    kind = PoseEstimationPipeline
 
     def _stream(self, source: Source, call: CallOptions) -> Results:
         boxes, scores = _boxes_and_scores(call.bboxes, source.is_single)
@@ -276,7 +283,7 @@ class Pose3DInferencer(BaseInferencer):
             yield frame, _by_identity(replace(output, boxes=None, box_scores=None))
 
 
-class Hand3DInferencer(BaseInferencer):
+class Hand3DInferencer(_DirectInferencer):
     """Finds pairs of hands in images and the place of their joints in space.
 
     Without a detector or boxes, the whole image is taken for one pair of hands.
@@ -287,21 +294,7 @@ class Hand3DInferencer(BaseInferencer):
     """
 
     pipeline: Direct3DPipeline
-
-    def __init__(
-        self,
-        model: Model,
-        weights: str | None = None,
-        device: str | None = None,
-        scope: str | None = SCOPE,
-        det_model: Model | None = None,
-        det_weights: str | None = None,
-        det_cat_ids: int | Sequence[int] | None = None,
-        show_progress: bool = False,
-    ) -> None:
-        detector = _Detector(det_model, det_weights, det_cat_ids)
-        pipe = _build("pose-estimation", model, weights, detector, device, scope)
-        super().__init__(_expect(pipe, HandPose3DPipeline, model), show_progress, model)
+    kind = HandPose3DPipeline
 
     def _stream(self, source: Source, call: CallOptions) -> Results:
         boxes, scores = _boxes_and_scores(call.bboxes, source.is_single)
