@@ -83,8 +83,9 @@ def figure(
     way = np.cumsum(np.einsum("tij,tj->ti", turns, steps), axis=0)
     coco = coco_keypoints(rotations, bones, np.repeat(face_keypoints(body)[None], FRAMES, axis=0))
     joints = h36m_joints(rotations, bones, np.full(FRAMES, crown_height(body)))
-    nearest, farthest = way[:, 1].min(), way[:, 1].max()
-    place = np.array([0, max(6.0, 3.0 + (farthest - nearest) / 2) + away, 0])
+    width, depth = np.ptp(way[:, :2], axis=0)
+    in_view = 1.1 * width * CAMERA.focal / CAMERA.width + depth / 2
+    place = np.array([0, max(6.0, 3.0 + depth / 2, in_view) + away, 0])
     place -= (way.min(0) + way.max(0)) / 2 * (1, 1, 0)
     shift = (way + place + walked * (0, 0, 1))[:, None]
     return tuple(np.einsum("tij,tkj->tki", turns, each) + shift for each in (coco, joints))  # type: ignore[return-value]

@@ -129,11 +129,14 @@ def walking_pose(frames: int, height: float, phase: float, heading: np.ndarray |
     return np.stack((forward * cosine - right * sine, body[..., 1], forward * sine + right * cosine), axis=-1)
 
 
-def stepping_feet(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two ankles (T, 2, 3), z up, that stand for half a second and then make a step of 1.2 m along y, in turns; and when
-    they stand (T, 2)."""
-    cycle = np.stack((times, times + 0.5), axis=1) % 1.0
-    swing = np.clip((cycle - 0.5) / 0.5, 0, 1)
-    way = 1.2 * (np.floor(np.stack((times, times + 0.5), axis=1)) + (1 - np.cos(np.pi * swing)) / 2)
-    way[:, 1] -= 0.6
-    return np.stack((0 * way + (-0.1, 0.1), way, 0.12 * np.sin(np.pi * swing)), axis=-1), cycle < 0.5
+def stepping_feet(
+    times: np.ndarray, stride: float = 1.2, period: float = 1.0, stance: float = 0.5
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two ankles (T, 2, 3), z up, that stand for a share of a period and then make a step of a stride along y, in turns; and
+    when they stand (T, 2)."""
+    phase = np.stack((times, times + period / 2), axis=1) / period
+    cycle = phase % 1.0
+    swing = np.clip((cycle - stance) / (1 - stance), 0, 1)
+    way = stride * (np.floor(phase) + (1 - np.cos(np.pi * swing)) / 2)
+    way[:, 1] -= stride / 2
+    return np.stack((0 * way + (-0.1, 0.1), way, 0.1 * stride * np.sin(np.pi * swing)), axis=-1), cycle < stance

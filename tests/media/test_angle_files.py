@@ -47,9 +47,10 @@ def test_angles_of_a_walk(tmp_path: Path) -> None:
     assert swing.max() == pytest.approx(np.rad2deg(0.5), abs=5) and swing.min() < -20
 
 
-def test_steps_of_a_walk(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("stride", "period", "stance"), [(1.2, 1.0, 0.6), (2.4, 0.72, 0.35)])
+def test_steps_of_who_walks_and_runs(stride: float, period: float, stance: float, tmp_path: Path) -> None:
     times = np.arange(120) / FRAME_RATE
-    feet, _ = stepping_feet(times)
+    feet, _ = stepping_feet(times, stride, period, stance - 0.1)
     joints = np.zeros((120, 17, 3))
     joints += feet.mean(1, keepdims=True) * (0, 1, 0) + (0, 0, 0.9)
     joints[:, [6, 3]] = feet
@@ -57,10 +58,10 @@ def test_steps_of_a_walk(tmp_path: Path) -> None:
     strides = [row for row in read(tmp_path / "walk" / "gait.csv") if row["stride_time"]]
     assert len(strides) >= 4 and {row["foot"] for row in strides} == {"left", "right"}
     for row in strides:
-        assert float(row["stride_time"]) == pytest.approx(1, abs=0.04)
-        assert float(row["cadence"]) == pytest.approx(120, abs=5)
-        assert float(row["stride_length"]) == pytest.approx(1.2, abs=0.05)
-        assert float(row["stance"]) == pytest.approx(0.6, abs=0.15)
+        assert float(row["stride_time"]) == pytest.approx(period, abs=0.04)
+        assert float(row["cadence"]) == pytest.approx(120 / period, rel=0.06)
+        assert float(row["stride_length"]) == pytest.approx(stride, rel=0.06)
+        assert float(row["stance"]) == pytest.approx(stance, abs=0.15)
 
 
 def test_who_stays_on_the_spot_has_no_steps(tmp_path: Path) -> None:

@@ -25,6 +25,20 @@ def test_feet_that_stand_are_found_and_stay() -> None:
     assert way == pytest.approx(expected, rel=0.1)
 
 
+def test_feet_of_who_runs_stand_though_they_seem_to_move() -> None:
+    feet, standing = stepping_feet(TIMES, stride=2.4, period=0.72, stance=0.3)
+    seen, way = feet.copy(), 2.4 / 0.72 * TIMES[:, None]
+    seen[..., 1] = way + 0.8 * (feet[..., 1] - way)  # lifters take swings for shorter than they are
+    shift, contacts = lock_feet(seen, TIMES)
+    found = seen[..., :2] + shift[:, None]
+    speeds = [
+        np.linalg.norm(np.gradient(each[..., :2], TIMES, axis=0), axis=-1)[standing].mean() for each in (seen, found)
+    ]
+    assert speeds[0] > 0.7 and speeds[1] < 0.25
+    assert (contacts == standing).mean() > 0.9 and (~contacts).all(1).any()  # both feet in the air
+    assert np.ptp(found[:, :, 1].mean(1)) == pytest.approx(np.ptp(feet[:, :, 1].mean(1)), rel=0.1)
+
+
 def test_who_flies_is_left_alone() -> None:
     feet = np.zeros((50, 2, 3))
     feet[..., 1], feet[..., 2] = np.arange(50)[:, None] * 0.1, 0.5

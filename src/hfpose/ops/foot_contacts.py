@@ -10,10 +10,13 @@ import numpy as np
 # A foot stands that is slower (m/s) and lower (m) than about this. The first guesses are forgiving: places in depth are known
 # less well than poses, and feet that stand seem to move as the person does.
 _SPEEDS, _HEIGHT = (1.2, 0.8, 0.5, 0.4), 0.05
+# Who is faster than this (m/s, over so many seconds) runs. Then a foot stands for a few frames, in which it does not seem to
+# come to rest, and the speeds above grow with the square of the person's.
+_RUN, _STRIDE = 1.5, 0.7
 # How sure it is that a foot that stands does not move (m/s), that a person moves as they seem to (m/s), and where they
 # seem to be (m, for a second).
 _STANCE_SPEED, _OWN_SPEED, _PLACE = 0.03, 0.5, 0.25
-_SHORTEST = 0.1  # seconds that a foot stands
+_SHORTEST = 0.06  # seconds that a foot stands
 
 
 def lock_feet(feet: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -32,15 +35,27 @@ def lock_feet(feet: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarr
     steps = np.diff(times)[:, None]
     if len(feet) < 3:
         return shift, np.zeros(feet.shape[:2], bool)
+    pace = np.maximum(_speed(feet, times) / _RUN, 1)[:, None] ** 2
     for speed in _SPEEDS:
-        standing = _standing(feet, shift, times, speed)
+        standing = _standing(feet, shift, times, speed * pace)
         shift = _solve_shift(feet, standing[1:] * standing[:-1], steps)
-    contacts = without_short_runs(_standing(feet, shift, times, _SPEEDS[-1]) > 0.5, times)
+    contacts = without_short_runs(_standing(feet, shift, times, _SPEEDS[-1] * pace) > 0.5, times)
     return _solve_shift(feet, (contacts[1:] & contacts[:-1]).astype(float), steps), contacts
 
 
-def _standing(feet: np.ndarray, shift: np.ndarray, times: np.ndarray, speed: float) -> np.ndarray:
-    """How likely each foot (T, F) is to stand, from 0 to 1."""
+def _speed(feet: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Speed (T,) in m/s of a person whose feet are (T, F, 3), over a stride."""
+    middle = feet[..., :2].mean(1)
+    known = np.isfinite(middle).all(-1)
+    if not known.any():
+        return np.zeros(len(times))
+    begins, ends = (np.clip(times + shift, times[0], times[-1]) for shift in (-_STRIDE / 2, _STRIDE / 2))
+    begun, ended = ([np.interp(when, times[known], axis[known]) for axis in middle.T] for when in (begins, ends))
+    return np.linalg.norm(np.subtract(ended, begun), axis=0) / (ends - begins)
+
+
+def _standing(feet: np.ndarray, shift: np.ndarray, times: np.ndarray, speed: np.ndarray) -> np.ndarray:
+    """How likely each foot (T, F) is to stand that is slower than about `speed` (T, 1), from 0 to 1."""
     velocity = np.gradient(feet[..., :2] + shift[:, None], times, axis=0)
     fast = np.linalg.norm(velocity, axis=-1) / speed
     high = np.maximum(feet[..., 2], 0) / _HEIGHT
