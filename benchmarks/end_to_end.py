@@ -351,7 +351,8 @@ def one_stage_report(results: Mapping[str, Any]) -> str:
         "RTMO at 640x640 with seeded weights, which find nothing: what it takes depends on its candidates, always as many, and "
         "hardly on the people. Rows without RTMO are RTMPose-m 256x192 after RTMDet-nano 320. Median of "
         f"{results['repetitions']} interleaved repetitions, from an image file to keypoints, in ms; in brackets how many times as "
-        "fast as rtmlib with the same model and ONNX Runtime."
+        "fast as rtmlib with the same model and ONNX Runtime. rtmlib leaves the type to OpenVINO, which takes bfloat16 where the "
+        "processor has it; hfpose runs RTMO in float32."
     )
     counts = list(results["images"])
     rows = []
@@ -363,7 +364,9 @@ def one_stage_report(results: Mapping[str, Any]) -> str:
             ratio = f" ({_ratio(systems, name, rival)})" if rival in systems and rival != name else ""
             cells.append(f"{1000 * Spread.of(systems[name]['seconds']).median:.0f}{ratio}")
         rows.append([model or "RTMDet-nano, RTMPose-m", library, *cells])
-    parts.append(table(("model", "library", *(f"{count} people" for count in counts)), rows))
+    parts.append(
+        table(("model", "library", *("1 person" if count == "1" else f"{count} people" for count in counts)), rows)
+    )
     return "\n\n".join(parts)
 
 
