@@ -14,12 +14,16 @@ from hfpose.hub.resolve import PACKAGED_SCENES
 playwright = pytest.importorskip("playwright.sync_api")
 
 
+# An image that moves, and no question whether it may be used.
+FAKE_CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator:
     path = os.environ.get("HFPOSE_CHROMIUM") or shutil.which("chromium")
     with playwright.sync_playwright() as driver:
         try:
-            chromium = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+            chromium = driver.chromium.launch(executable_path=path, args=["--no-sandbox", *FAKE_CAMERA])
         except playwright.Error as error:
             pytest.skip(f"no Chromium: {error.message.splitlines()[0]}")
         yield chromium
@@ -47,3 +51,13 @@ def test_a_visitor_uploads_an_image_sees_the_result_and_downloads_it(app_url, br
     assert page.evaluate("document.documentElement.scrollWidth") <= width  # nothing sticks out
     assert hosts == {app_url.split("/")[2]}  # no fonts, no scripts from elsewhere
     page.screenshot(path=tmp_path / "app.png", full_page=True)
+
+
+def test_the_webcam_is_drawn(app_url, browser):
+    page = browser.new_context(permissions=["camera"]).new_page()
+    page.goto(app_url)
+    page.get_by_role("tab", name="Webcam").click()
+    page.get_by_text("Click to Access Webcam").click()
+    page.get_by_text("Record", exact=True).click()
+    page.locator(".image-frame img:visible").wait_for(timeout=60_000)
+    page.get_by_text("Stop", exact=True).click()

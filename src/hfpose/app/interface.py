@@ -34,6 +34,9 @@ TRACK_HEADERS = ["identity", "first second", "last second", "frames", "mean scor
 # Of images; Gradio's default has one that sends the image to a service.
 BUTTONS = ["download", "fullscreen"]
 
+# Of videos, in pixels; a small clip would be made as wide as the page.
+VIDEO_HEIGHT = 420
+
 # Frames of a video between two previews: a run is cancelled at the next one.
 PREVIEW_FRAMES = 10
 
@@ -63,8 +66,8 @@ def build_app(models: Sequence[str] = MODELS, limits: AppLimits | None = None, d
             choices = [
                 gr.Dropdown(list(models), value=models[0], label="Model", min_width=140),
                 gr.Dropdown(list(MODES), value=MODES[0], label="Mode", min_width=140),
-                gr.Slider(0, 1, 0.3, step=0.05, label="Box score", min_width=140),
-                gr.Slider(0, 1, 0.3, step=0.05, label="Keypoint score", min_width=140),
+                gr.Slider(0, 1, 0.3, step=0.05, label="Box score", min_width=140, buttons=[]),
+                gr.Slider(0, 1, 0.3, step=0.05, label="Keypoint score", min_width=140, buttons=[]),
                 gr.Dropdown(list(STYLES), value=next(iter(STYLES)), label="Style", min_width=140),
                 gr.Checkbox(label="Heatmaps (2D)", min_width=140),
             ]
@@ -165,13 +168,15 @@ def _video_tab(runner: Runner, choices: Sequence[Any]) -> None:
     outputs = gr.State([])
     with gr.Row():
         with gr.Column(min_width=280):
-            video = gr.Video(sources=["upload"], label=f"Video of at most {runner.limits.seconds:g} s")
+            video = gr.Video(
+                sources=["upload"], label=f"Video of at most {runner.limits.seconds:g} s", height=VIDEO_HEIGHT
+            )
             button, cancel = gr.Button("Find poses", variant="primary"), gr.Button("Cancel")
             gr.Examples([str(write_example_clip())], video, label="Example")
         with gr.Column(min_width=280, scale=2):
             preview, drawn = (
                 gr.Image(label="Preview", interactive=False, buttons=BUTTONS),
-                gr.Video(label="Result", interactive=False),
+                gr.Video(label="Result", interactive=False, height=VIDEO_HEIGHT),
             )
             told, tracks = gr.Markdown(), gr.Dataframe(headers=TRACK_HEADERS, label="Identities", interactive=False)
             with gr.Row():
@@ -231,8 +236,10 @@ def _video_results(found: list[PoseOutput], folder: Path) -> tuple[Any, ...]:
 
 def _webcam_tab(runner: Runner, choices: Sequence[Any]) -> None:
     with gr.Row():
-        camera = gr.Image(sources=["webcam"], streaming=True, label="Webcam")
-        drawn = gr.Image(label="Result", interactive=False, buttons=BUTTONS)
+        with gr.Column(min_width=280):
+            camera = gr.Image(sources=["webcam"], streaming=True, label="Webcam")
+        with gr.Column(min_width=280):
+            drawn = gr.Image(label="Result", interactive=False, buttons=BUTTONS)
 
     def draw(image: np.ndarray | None, *chosen: Any) -> np.ndarray | None:
         with _told("the webcam"):

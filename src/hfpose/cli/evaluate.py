@@ -116,8 +116,8 @@ def evaluate(
         left_out: list[str] = []
         metrics = _measure_human36m(data, results, model, protocol, device, dtype, flip_test, batch_size)
     else:
-        coco = _read_data(data, images, head_boxes, needs_images=model is not None)
         rules = _rules(protocol, result_area)
+        coco = _read_data(data, images, head_boxes, needs_images=model is not None)
         modes = {"score_mode": score_mode, "nms_mode": nms_mode}
         if results is not None:
             metrics, entries, measured = _measure_results(coco, results, rules, schema, sigmas, modes)
@@ -175,9 +175,12 @@ def _measure_human36m(
 
 
 def _rules(name: str, result_area: str | None) -> Protocol:
+    from hfpose.evaluation.coco import require_pycocotools
     from hfpose.evaluation.protocols import get_protocol
 
     protocol = get_protocol(name)
+    if protocol.precision is not None:
+        require_pycocotools()
     if result_area is None or protocol.precision is None:
         return protocol
     if result_area not in ("boxes", "keypoints"):

@@ -190,6 +190,20 @@ def with_scores(found: Iterable[Result]) -> list[Result]:
     return [result for result in found if any(score > 0 for score in result["keypoints"][2::3])]
 
 
+def require_pycocotools() -> None:
+    """Find out before a model runs whether average precision can be computed.
+
+    Raises:
+        HFPoseError: if pycocotools is not installed.
+    """
+    try:
+        import pycocotools  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise HFPoseError(
+            "Average precision is computed by pycocotools, which is not installed: pip install 'hfpose[eval]'."
+        ) from error
+
+
 def cocoeval(
     truth: dict[str, Any],
     found: Sequence[Result],
@@ -197,12 +211,9 @@ def cocoeval(
     sigmas: np.ndarray | None = None,
 ) -> COCOeval:
     """pycocotools' evaluation with its numbers; the results are numbered from 1 in their order."""
-    try:
-        from pycocotools.cocoeval import COCOeval
-    except ModuleNotFoundError as error:
-        raise HFPoseError(
-            "Average precision is computed by pycocotools, which is not installed: pip install 'hfpose[eval]'."
-        ) from error
+    require_pycocotools()
+    from pycocotools.cocoeval import COCOeval
+
     entries = [dict(result, id=index, iscrowd=0) for index, result in enumerate(found, 1)]
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools talks
         evaluation = COCOeval(_index(truth), _index(truth | {"annotations": entries}), kind)

@@ -26,8 +26,8 @@ from hfpose.annotations import (
     read_annotations,
     read_schema,
 )
-from hfpose.errors import ConfigError, HFPoseError, InputError
-from hfpose.evaluation.coco import read_sigmas
+from hfpose.errors import ConfigError, InputError
+from hfpose.evaluation.coco import read_sigmas, require_pycocotools
 from hfpose.evaluation.evaluation_run import evaluate_detector, evaluate_pose_pipeline
 from hfpose.evaluation.metrics import Metrics
 from hfpose.hub.card_results import add_results
@@ -168,7 +168,7 @@ def fine_tune(task: FineTuning, tell: Callable[[str], None] = print) -> Training
     coco = _checked_data(task.data, task.images, task.allow_faults, tell)
     validation = None
     if task.validation_data is not None:
-        _require_pycocotools()
+        require_pycocotools()
         validation = _checked_data(task.validation_data, task.validation_images, True, tell, "val")
     part = trained_part(task.model, coco, task.part)
     plan = (_plan_detector if part == "detector" else _plan_pose_model)(task, coco, validation)
@@ -221,15 +221,6 @@ def _checked_data(
     for line in faults.lines():
         tell(f"Fault of {path}: {line}")
     return coco
-
-
-def _require_pycocotools() -> None:
-    try:
-        import pycocotools  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise HFPoseError(
-            "Measuring on validation data needs pycocotools, which is not installed: pip install 'hfpose[eval]'."
-        ) from error
 
 
 def _left_out(coco: CocoFile) -> list[str]:
