@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -22,6 +23,7 @@ sys.path[:0] = [str(ROOT / "tools" / "rendered_people"), str(ROOT / "tools" / "g
 
 from hfpose import PoseOutput, load_schema, pipeline  # noqa: E402
 from hfpose.keypoints import list_schemas  # noqa: E402
+from hfpose.media.video_writing import VideoFile  # noqa: E402
 from hfpose.visualization import (  # noqa: E402
     axis_limits_3d,
     draw_heatmaps,
@@ -124,9 +126,13 @@ def panels() -> None:
 def motion() -> None:
     """A clip of three people who move, with poses in space; it opens the README."""
     frames = _frames(_stage(STAGE, ("dance", "jumping_jack", "kick"), (480, 344)), 32)
-    results = list(
-        pipeline("pose-estimation-3d", model="demo3d", device="cpu")(iter(frames), track=True, batch_size=8)
-    )
+    with TemporaryDirectory() as folder:  # as a file, which tells its rate: what is fast is not smoothed away
+        clip = VideoFile(Path(folder) / "clip.mp4", frames[0].shape[1::-1], fps=CLIP_RATE)
+        for frame in frames:
+            clip.write(frame)
+        clip.finish()
+        pipe = pipeline("pose-estimation-3d", model="demo3d", device="cpu")
+        results = list(pipe(str(Path(folder) / "clip.mp4"), track=True, batch_size=8))
     limits = axis_limits_3d(results)
     save_clip(
         "motion",

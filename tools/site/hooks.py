@@ -58,8 +58,8 @@ def models_page() -> str:
         "`hfpose models WORD --keypoints coco --sort ap` searches the same list in a terminal.\n\n"
         "Results are the published ones of the checkpoint. GFLOPs are multiply-adds for one image of the model's input size; "
         "the download is that of the float32 weights. Licenses are those of the project that published the weights; data "
-        "sets have terms of their own. What each costs in time on your machine, `python benchmarks/end_to_end.py` tells "
-        "([speed](performance.md)).\n\n" + _table(list_entries())
+        "sets have terms of their own. `ms` is the network alone, for one image or clip on one thread of a CPU, to compare "
+        "models with each other; what pipelines take is in [speed](performance.md).\n\n" + _table(list_entries())
     )
 
 
@@ -107,9 +107,16 @@ def _skeleton(schema: str, up: str = "") -> str:
 
 
 def _table(entries: Iterable[ModelEntry]) -> str:
-    head = "| model | family | finds | result | on | params, M | GFLOPs | download, MB | license |"
-    rows = [head, "| --- | --- | --- | --: | --- | --: | --: | --: | --- |"]
-    rows += [_row(entry) for entry in sorted(entries, key=lambda e: (e.task != "pose", e.schema or "", -e.ap, e.name))]
+    head = "| model | family | finds | result | on | params, M | GFLOPs | ms | download, MB | license |"
+    rows = [head, "| --- | --- | --- | --: | --- | --: | --: | --: | --: | --- |"]
+    order = [schema for _, schemas in TASK_PAGES.values() for schema in schemas]
+    rank = {schema: place for place, schema in enumerate(order)}
+    rows += [
+        _row(entry)
+        for entry in sorted(
+            entries, key=lambda e: (e.task != "pose", rank.get(e.schema or "", len(rank)), -e.ap, e.name)
+        )
+    ]
     return '<div class="sortable" markdown>\n\n' + "\n".join(rows) + "\n\n</div>\n"
 
 
@@ -132,6 +139,7 @@ def _row(entry: ModelEntry) -> str:
         "" if result is None else f"{result.metric}, {result.dataset}",
         "" if entry.parameters is None else f"{entry.parameters / 1e6:.1f}",
         "" if entry.gflops is None else f"{entry.gflops:g}",
+        "" if entry.milliseconds is None else f"{entry.milliseconds:g}",
         "" if entry.parameters is None else f"{entry.parameters * BYTES_PER_PARAMETER / 1e6:.0f}",
         _license(entry),
     ]
@@ -265,6 +273,8 @@ def on_files(files: Any, config: Any) -> Any:
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """The table of models that can be sorted, and links to files of the repository that are no pages."""
+    if page.file.src_uri.startswith("models"):
+        page.meta["hide"] = ["toc"]  # the tables need the room
     if page.file.src_uri == "models.md":
         return models_page()
     return outside_links(markdown, posixpath.dirname(page.file.src_uri))
