@@ -29,7 +29,7 @@ CURVE_COLORS = ("#000000", "#d55e00", "#cc79a7", "#e69f00", "#b5a800", "#56b4e9"
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222; background: #fff; }
 table { border-collapse: collapse; display: block; overflow-x: auto; } td, th { padding: .15rem .7rem; text-align: right; } td:first-child { text-align: left; white-space: nowrap; }
-.bar { display: flex; width: 24rem; max-width: 45vw; height: 1rem; } .bar i, .key { display: inline-block; height: 1rem; }
+.bar { display: flex; width: 18rem; max-width: 30vw; height: 1rem; } .bar i, .key { display: inline-block; height: 1rem; }
 .key { width: 1rem; margin: 0 .3rem 0 1rem; vertical-align: -.15rem; } figure { margin: 1rem 0; } img, svg { max-width: 100%; }
 """
 
