@@ -272,6 +272,18 @@ def test_limits_of_a_clip_hold_every_frame():
     assert limits == axis_limits_3d(iter(frames))
 
 
+def test_panels_follow_people_who_move_through_space() -> None:
+    way = [poles([(x, 3, 0), (x, 3, 1.7)]) for x in (-4.0, 0.03, 5.0)]
+    limits = axis_limits_3d(way, follow=True)
+    assert limits == axis_limits_3d(poles())
+    images = [draw_poses_3d(each, size=200, axis_limits=limits, follow=True) for each in way]
+    still = draw_poses_3d(poles(), size=200, axis_limits=limits)
+    for image in images:
+        for color in (RED, BLUE):
+            assert center_of(image, color) == pytest.approx(center_of(still, color), abs=1)
+    assert (images[0] != images[1]).any()  # the ground passes
+
+
 def test_limits_ignore_what_is_not_drawn():
     output = poles([(0, 0, 0), (np.nan, 0, 90)], [(0, 0, 0), (0, 0, 1.7)])
     output.keypoints[1, 0] = (80, 80, 80)

@@ -203,7 +203,7 @@ def _lift_clip(
             outputs = with_constant_bones(outputs)
         options = _with_known_camera(options, frames[0].source, outputs)
         outputs = _placed(outputs, None if options.temporal == "frame" else frame_times(frames), options)
-        limits = axis_limits_3d(outputs) if options.draws else None
+        limits = axis_limits_3d(outputs, follow=options.root != "none") if options.draws else None
         panels = _panels(outputs, options)
         for frame, image, output in zip(frames, images, outputs, strict=True):
             yield replace(frame, image=image), _drawn(image, output, options, limits, panels)
@@ -260,7 +260,9 @@ def _drawn(
     drawing = options.drawing_options
     wanted = drawing.pop("num_instances")
     if panels is not None:
-        drawn = draw_poses_side_by_side(image, output, axis_limits=limits, panels=panels.update(output), **drawing)
+        drawn = draw_poses_side_by_side(
+            image, output, axis_limits=limits, panels=panels.update(output), follow=options.root != "none", **drawing
+        )
     else:  # a single image has no panels without a person
         count = None if wanted is None or wanted < 0 else min(max(wanted, 1), output.num_instances) or None
         drawn = draw_poses_side_by_side(image, output, num_instances=count, **drawing)

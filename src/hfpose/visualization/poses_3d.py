@@ -57,6 +57,7 @@ def axis_limits_3d(
     *,
     previous: AxisLimits | None = None,
     keypoint_threshold: float = 0.3,
+    follow: bool = False,
 ) -> AxisLimits:
     """Limits that hold all people of one or more results, with round sizes.
 
@@ -67,9 +68,14 @@ def axis_limits_3d(
         outputs: Results with 3D keypoints.
         previous: Limits that the new ones must hold too.
         keypoint_threshold: Keypoints with a lower score are not looked at.
+        follow: For drawing with `follow`: limits of each person around their own place.
     """
     outputs = [outputs] if isinstance(outputs, PoseOutput) else list(outputs)
-    chosen = [output.keypoints[_is_shown(output, keypoint_threshold)] for output in outputs if _has_depth(output)]
+    chosen = [
+        (output.keypoints - _places(output, follow)[:, None])[_is_shown(output, keypoint_threshold)]
+        for output in outputs
+        if _has_depth(output)
+    ]
     points = np.concatenate([np.zeros((0, 3)), *chosen]).astype(np.float64)
     if previous is not None:
         low, high = np.array(previous).T
@@ -99,6 +105,7 @@ def draw_poses_3d(
     azimuth: float | None = None,
     elevation: float = ELEVATION,
     axis_limits: AxisLimits | None = None,
+    follow: bool = False,
     labels: Sequence[str] | None = None,
 ) -> np.ndarray:
     """Draws the 3D skeletons of `output`, each in a panel of its own since each is relative to its own root.
@@ -119,6 +126,7 @@ def draw_poses_3d(
             from where the reference looks.
         elevation: Degrees of the viewer above the ground.
         axis_limits: The part of space to show. Default: what this output needs; for a clip see `axis_limits_3d`.
+        follow: Each panel goes along with its person, and the ground passes below them; for people who move through space.
         labels: N texts, one written in each person's panel (after the track id).
 
     Returns:
@@ -136,7 +144,7 @@ def draw_poses_3d(
         raise InputError(f"size must be at least 16 and num_instances at least 1; got {size} and {num_instances}.")
     check_sizes(radius, thickness)
     schema = resolve_schema(schema, output)
-    limits = axis_limits or axis_limits_3d(output, keypoint_threshold=keypoint_threshold)
+    limits = axis_limits or axis_limits_3d(output, keypoint_threshold=keypoint_threshold, follow=follow)
     shown = _is_shown(output, keypoint_threshold)
     if panels is None:
         people = _by_identity(output, np.flatnonzero(shown.any(axis=1)))[:num_instances]
@@ -154,17 +162,20 @@ def draw_poses_3d(
     if all(index is None for index in panels):
         image[:panel_size, :panel_size] = empty
     texts = label_texts(output, labels)
+    places = _places(output, follow)
     for place, index in enumerate(panels):
         if index is None:
             continue
         row, column = divmod(place, columns)
         left = column * panel_size + (columns - min(columns, len(panels) - row * columns)) * panel_size // 2
         panel = image[row * panel_size : (row + 1) * panel_size, left : left + panel_size]
-        panel[:] = empty
+        panel[:] = _draw_ground(limits, view, panel_size, places[index]) if follow else empty
         strengths = np.where(output.keypoint_scores[index] < _UNSURE, _PALE, 1.0)
         if output.interpolated is not None and output.interpolated[index]:
             strengths[:] = _PALE
-        _draw_skeleton(panel, output.keypoints[index], shown[index], strengths, schema, view, radius, thickness)
+        _draw_skeleton(
+            panel, output.keypoints[index] - places[index], shown[index], strengths, schema, view, radius, thickness
+        )
         if texts[index]:
             draw_label(panel, texts[index], 0, 0, _TAG_COLOR)
     return image
@@ -189,6 +200,7 @@ def draw_poses_side_by_side(
     azimuth: float | None = None,
     elevation: float = ELEVATION,
     axis_limits: AxisLimits | None = None,
+    follow: bool = False,
     labels: Sequence[str] | None = None,
     **options_2d: Any,
 ) -> np.ndarray:
@@ -201,7 +213,7 @@ def draw_poses_side_by_side(
         image: RGB uint8 image (H, W, 3). It is not changed.
         output: Result with 3D `keypoints` and `keypoints_2d`.
         schema, keypoint_threshold: As in `draw_poses`, for both halves.
-        num_instances, panels, azimuth, elevation, axis_limits: As in `draw_poses_3d`.
+        num_instances, panels, azimuth, elevation, axis_limits, follow: As in `draw_poses_3d`.
         labels: N texts, written at each person in both halves.
         options_2d: Other options of `draw_poses`, for the left half.
 
@@ -227,6 +239,7 @@ def draw_poses_side_by_side(
         azimuth=azimuth,
         elevation=elevation,
         axis_limits=axis_limits,
+        follow=follow,
         labels=labels,
     )
     return np.concatenate([left, right], axis=1)
@@ -282,13 +295,16 @@ class _View:
         return pixels * self.scale + self.offset, nearness
 
 
-def _draw_ground(limits: AxisLimits, view: _View, size: int) -> np.ndarray:
-    """An empty panel: the ground as a square grid."""
+def _draw_ground(limits: AxisLimits, view: _View, size: int, place: Sequence[float] = (0.0, 0.0)) -> np.ndarray:
+    """An empty panel: the ground as a square grid, which stands still in space when limits move with `place`."""
     panel = np.full((size, size, 3), WHITE, np.uint8)
     (x1, x2), (y1, y2), (floor, _) = limits
     outline, _ = view.project(np.array([[x1, y1, floor], [x2, y1, floor], [x2, y2, floor], [x1, y2, floor]]))
     fill_polygon(panel, outline, _GROUND_COLOR)
-    xs, ys = np.linspace(x1, x2, _GRID_CELLS + 1), np.linspace(y1, y2, _GRID_CELLS + 1)
+    xs, ys = (
+        np.unique([low, high, *low + (np.linspace(0, high - low, _GRID_CELLS + 1)[:-1] - moved) % (high - low)])
+        for (low, high), moved in zip(limits[:2], place, strict=False)
+    )
     starts = np.array([[x, y1, floor] for x in xs] + [[x1, y, floor] for y in ys])
     ends = np.array([[x, y2, floor] for x in xs] + [[x2, y, floor] for y in ys])
     draw_lines(panel, view.project(starts)[0], view.project(ends)[0], [_GRID_COLOR] * len(starts), 1)
@@ -333,6 +349,15 @@ def _on_white(color: Color, strength: float) -> Color:
     """The color, mixed with white to be of a strength up to 1; gray for the white of faces, which would not be seen."""
     red, green, blue = (round(255 - strength * (255 - part)) for part in (_GRAY if color == WHITE else color))
     return red, green, blue
+
+
+def _places(output: PoseOutput, follow: bool) -> np.ndarray:
+    """Where on the ground (N, 3) people are whom panels follow: the middle of what is known of them; else the origin."""
+    places = np.zeros((output.num_instances, 3))
+    if follow:
+        known = np.isfinite(output.keypoints).all(-1, keepdims=True)
+        places[:, :2] = (np.where(known, output.keypoints, 0).sum(1) / np.maximum(known.sum(1), 1))[:, :2]
+    return places
 
 
 def _has_depth(output: PoseOutput) -> bool:
