@@ -25,12 +25,14 @@ import numpy as np
 from hfpose.evaluation.metrics import Metrics
 from hfpose.evaluation.tracking import PairedFrame, TrackingCounts, count_tracking
 from hfpose.ops.boxes import pairwise_iou
+from hfpose.results import PoseOutput
 from hfpose.tracking import identity_tracker
+from hfpose.tracking.filters import fill_gaps
 from hfpose.tracking.identity_tracker import IdentityTracker
 from hfpose.tracking.tracker import PoseTracker
 from hfpose.tracking.trackers import Tracker, make_tracker
 from measuring import ROOT
-from moving_people import Clip, clips, long_clips
+from moving_people import FRAME_RATE, Clip, clips, long_clips
 
 PAGE = ROOT / "docs" / "tracking.md"
 BUFFERS = (90,)  # frames, beside the default of 30
@@ -45,24 +47,31 @@ class System:
     make: Callable[[], Tracker] | None  # None: the true identities
     without: tuple[tuple[str, Any], ...] = ()
     sees: bool = False  # the images
+    fill_gaps: float = 0.0  # seconds
 
 
 def systems() -> dict[str, System]:
     """What is compared. Cues are added one by one, from top to bottom."""
     no_oks, no_scores = ("_OKS_WEIGHT", 0.0), ("_CONFIRMED_SCORE", 0.0)
     no_motion = ("_FIRST_SPEED", np.zeros(2)), ("_ACCELERATION", np.full(2, 1e-3))
+    no_return, no_merged = ("_RETURN_GATE", -np.inf), ("_MERGED_GROWTH", np.inf)
+    late = no_return, no_merged
     one_step = {"high_score": 0.0}
     ours = partial(IdentityTracker, camera_motion=False)
     named = {
         "the truth": System(None),
         "greedy (before)": System(PoseTracker),
         "greedy, by OKS": System(partial(PoseTracker, "oks")),
-        "places of boxes": System(partial(ours, confirm_frames=1, **one_step), (no_oks, no_scores, *no_motion)),
-        "+ Kalman motion": System(partial(ours, confirm_frames=1, **one_step), (no_oks, no_scores)),
-        "+ births over three frames": System(partial(ours, **one_step), (no_oks, no_scores)),
-        "+ scores, two steps": System(ours, (no_oks,)),
-        "+ OKS": System(ours),
-        "+ camera motion (`track=True`)": System(IdentityTracker, sees=True),
+        "places of boxes": System(partial(ours, confirm_frames=1, **one_step), (no_oks, no_scores, *no_motion, *late)),
+        "+ Kalman motion": System(partial(ours, confirm_frames=1, **one_step), (no_oks, no_scores, *late)),
+        "+ births over three frames": System(partial(ours, **one_step), (no_oks, no_scores, *late)),
+        "+ scores, two steps": System(ours, (no_oks, *late)),
+        "+ OKS": System(ours, late),
+        "+ camera motion": System(IdentityTracker, late, sees=True),
+        "+ returns": System(IdentityTracker, (no_merged,), sees=True),
+        "+ merged boxes (`track=True`)": System(IdentityTracker, sees=True),
+        "+ `fill_gaps=0.3` (files)": System(IdentityTracker, sees=True, fill_gaps=0.3),
+        "the truth, `fill_gaps=0.3`": System(None, fill_gaps=0.3),
         '`track="oks"`': System(partial(IdentityTracker, "oks"), sees=True),
     }
     if importlib.util.find_spec("trackers") is not None:
@@ -70,38 +79,42 @@ def systems() -> dict[str, System]:
     return named
 
 
-def identify(system: System, clip: Clip) -> tuple[list[np.ndarray], float]:
-    """Identities of what is found in each frame, -1 for none, and the seconds that it took."""
+def identify(system: System, clip: Clip) -> tuple[list[PoseOutput], float]:
+    """What is found in each frame with its identities, and the seconds that it took."""
     if system.make is None:
-        return [seen.owners for seen in clip.frames], 0.0
-    found: list[np.ndarray] = []
+        return filled([replace(seen.output, track_ids=seen.owners) for seen in clip.frames], system), 0.0
+    found: list[PoseOutput] = []
     seconds = 0.0
     with mock.patch.multiple(identity_tracker, **dict(system.without)) if system.without else mock.MagicMock():
         tracker = system.make()
         for index, seen in enumerate(clip.frames):
             image = clip.image(index) if system.sees else None
             start = time.perf_counter()
-            ids = tracker.update(seen.output, image).track_ids
+            found.append(tracker.update(seen.output, image))
             seconds += time.perf_counter() - start
-            assert ids is not None
-            found.append(ids)
             for ago, row, identity in tracker.late_identities:
-                found[-1 - ago][row] = identity
-    return found, seconds
+                found[-1 - ago]["track_ids"][row] = identity
+    return filled(found, system), seconds
 
 
-def count(clip: Clip, identities: Sequence[np.ndarray]) -> TrackingCounts:
+def filled(outputs: list[PoseOutput], system: System) -> list[PoseOutput]:
+    times = np.arange(len(outputs)) / FRAME_RATE
+    return fill_gaps(outputs, times, system.fill_gaps) if system.fill_gaps else outputs
+
+
+def count(clip: Clip, outputs: Sequence[PoseOutput]) -> TrackingCounts:
     people: dict[int, int] = {}
     tracks: dict[int, int] = {}
     frames = []
-    for seen, ids in zip(clip.frames, identities, strict=True):
-        is_tracked = ids >= 0
-        assert seen.output.boxes is not None
+    for seen, output in zip(clip.frames, outputs, strict=True):
+        assert output.track_ids is not None and output.boxes is not None
+        is_tracked = output.track_ids >= 0
+        ids = output.track_ids[is_tracked].tolist()
         frames.append(
             PairedFrame(
                 np.array([people.setdefault(person, len(people)) for person in seen.people.tolist()], np.int64),
-                np.array([tracks.setdefault(track, len(tracks)) for track in ids[is_tracked].tolist()], np.int64),
-                pairwise_iou(seen.boxes, seen.output.boxes[is_tracked]),
+                np.array([tracks.setdefault(track, len(tracks)) for track in ids], np.int64),
+                pairwise_iou(seen.boxes, output.boxes[is_tracked]),
             )
         )
     return count_tracking(frames)

@@ -104,6 +104,37 @@ def test_speed_is_expected_to_go_on() -> None:
     assert ids(tracker, people((300, 0))) == [0]
 
 
+def test_who_turned_while_lost_goes_on_once_confirmed() -> None:
+    tracker = IdentityTracker()
+    for frame in range(20):
+        ids(tracker, people((10 * frame, 0)))
+    for _ in range(15):
+        ids(tracker, people())
+    found = [ids(tracker, people((200, 0))) for _ in range(3)]
+    assert found == [[-1], [-1], [0]]
+    assert sorted(tracker.late_identities) == [(1, 0, 0), (2, 0, 0)]
+
+
+def test_who_is_far_from_all_who_are_lost_is_new() -> None:
+    tracker = IdentityTracker()
+    for _ in range(10):
+        ids(tracker, people((0, 0)))
+    found = [ids(tracker, people((900, 0))) for _ in range(3)]
+    assert found[-1] == [1]
+
+
+def test_a_box_of_two_people_takes_no_identity_away() -> None:
+    tracker, left, right = IdentityTracker(), (0.0, 0.0), (60.0, 0.0)
+    for _ in range(10):
+        ids(tracker, people(left, right))
+    for _ in range(10):
+        both = people(left, right)
+        merged = people(right)
+        merged.boxes = np.concatenate((both.boxes[:, :2].min(0), both.boxes[:, 2:].max(0)))[None]
+        assert ids(tracker, merged) == [1]
+    assert ids(tracker, people(right, left)) == [1, 0]
+
+
 def test_frames_may_change_size_and_the_number_of_keypoints() -> None:
     tracker = IdentityTracker()
     ids(tracker, people((0, 0), (300, 0)))

@@ -13,12 +13,24 @@ def pairwise_iou(boxes: np.ndarray, others: np.ndarray, offset: float = 0.0) -> 
 
     `offset` is added to widths and heights: 1 counts the pixels of integer boxes, as `mmpose.evaluation.nms` does.
     """
-    top_left = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    bottom_right = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    intersection = _areas(np.maximum(bottom_right - top_left + offset, 0))
+    intersection = _intersections(boxes, others, offset)
     area, other_area = (_areas(some[:, 2:] - some[:, :2] + offset) for some in (boxes, others))
     union = area[:, None] + other_area - intersection
     return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+
+
+def shares_within(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Share (N, M) of the area of boxes (N, 4) that lies in others (M, 4)."""
+    areas = _areas(boxes[:, 2:] - boxes[:, :2])[:, None]
+    intersection = _intersections(boxes, others)
+    return np.divide(intersection, areas, out=np.zeros_like(intersection), where=areas > 0)
+
+
+def _intersections(boxes: np.ndarray, others: np.ndarray, offset: float = 0.0) -> np.ndarray:
+    """Areas (N, M) of what boxes have in common."""
+    top_left = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    bottom_right = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    return _areas(np.maximum(bottom_right - top_left + offset, 0))
 
 
 def _areas(sides: np.ndarray) -> np.ndarray:

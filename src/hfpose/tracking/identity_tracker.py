@@ -14,7 +14,7 @@ import numpy as np
 
 from hfpose.errors import InputError
 from hfpose.ops.assignment import cheapest_pairs
-from hfpose.ops.boxes import pairwise_iou
+from hfpose.ops.boxes import pairwise_iou, shares_within
 from hfpose.results import PoseOutput
 from hfpose.tracking.camera_motion import CameraMotion
 from hfpose.tracking.tracker import (
@@ -46,6 +46,10 @@ _SIZE_GAIN = 0.2  # share that a new box has in the size of a track
 # track: from one that it overlaps, and from one that was lost.
 _OKS_WEIGHT, _GATE, _LOST_GATE = 2.7, 12.0, 6.0
 _IMPOSSIBLE = 1e3
+# The same for a new track that may be the return of who was lost.
+_RETURN_GATE = 20.0
+# A box is of several people if it holds so much of the box of each, and is so many times as large.
+_MERGED_SHARE, _MERGED_GROWTH = 0.85, 1.35
 # Seconds within which a track was seen for an instance of a low score, and within which it counts as not lost.
 _RECENT, _UNBROKEN = 0.5, 1.5 / _FRAME_RATE
 # Least mean score of an instance over the frames that confirm it; one with lower scores takes more frames.
@@ -137,19 +141,21 @@ class _Tracks:
 
     def learn(self, at: np.ndarray, found: _Found, rows: np.ndarray, is_weak: np.ndarray, now: float) -> None:
         """Take over what `rows` of a frame say of the tracks `at`: the update of a Kalman filter for each of x and y."""
+        sizes = np.where(found.is_merged[rows, None], self.sizes[at], found.sizes[rows])
         variances = self.variances[at]
         noise = np.where(is_weak, _WEAK_NOISE * _CENTER_NOISE, _CENTER_NOISE)[:, None] ** 2
         gains = variances[..., :2] / (variances[..., 0] + noise)[..., None]  # of the center and of the velocity
-        surprise = found.centers[rows] - self.centers[at]
+        surprise = found.offsets(self)[rows, at]
         center, mixed, velocity = np.moveaxis(variances, -1, 0)
         rest = 1 - gains[..., 0]
         self.variances[at] = np.stack((center * rest, mixed * rest, velocity - gains[..., 1] * mixed), axis=-1)
+        centers = self.centers[at]
         self.centers[at] += gains[..., 0] * surprise
         self.velocities[at] += gains[..., 1] * surprise
         self.hits[at] += 1
         share = np.maximum(1 / self.hits[at], _SIZE_GAIN)[:, None]
-        self.sizes[at] += share * (found.sizes[rows] - self.sizes[at])
-        self.keypoints[at] = found.keypoints[rows] - found.centers[rows][:, None]
+        self.sizes[at] += share * (sizes - self.sizes[at])
+        self.keypoints[at] = found.keypoints[rows] - (centers + surprise)[:, None]
         self.evidence[at] += found.scores[rows]
         self.times[at] = now
         self.rows[at, 0] = rows
@@ -157,11 +163,18 @@ class _Tracks:
 
 @dataclass(frozen=True)
 class _Found:
-    """The N instances of a frame: boxes (N, 4), keypoints (N, K, 2), scores (N,)."""
+    """The N instances of a frame: boxes (N, 4), keypoints (N, K, 2), scores (N,), and whose boxes are `is_merged` (N,)."""
 
     boxes: np.ndarray
     keypoints: np.ndarray
     scores: np.ndarray
+    is_merged: np.ndarray
+
+    @classmethod
+    def of(cls, tracks: _Tracks) -> _Found:
+        """Instances where tracks are."""
+        keypoints = tracks.keypoints + tracks.centers[:, None]
+        return cls(tracks.boxes, keypoints, tracks.evidence / tracks.hits, np.zeros(len(tracks.ids), bool))
 
     @property
     def centers(self) -> np.ndarray:
@@ -170,6 +183,19 @@ class _Found:
     @property
     def sizes(self) -> np.ndarray:
         return self.boxes[:, 2:] - self.boxes[:, :2]
+
+    def offsets(self, tracks: _Tracks) -> np.ndarray:
+        """How far (N, M, 2) the instances are from where the tracks should be. Where a box is of several, the
+        keypoints may tell it better."""
+        of_boxes = self.centers[:, None] - tracks.centers
+        of_keypoints = _middle(self.keypoints)[:, None] - _middle(tracks.keypoints) - tracks.centers
+        is_nearer = (of_keypoints**2).sum(-1) < (of_boxes**2).sum(-1)
+        return np.where((self.is_merged[:, None] & is_nearer)[..., None], of_keypoints, of_boxes)
+
+
+def _middle(keypoints: np.ndarray) -> np.ndarray:
+    """The mean (N, 2) of keypoints (N, K, 2)."""
+    return keypoints.sum(1) / max(keypoints.shape[1], 1)
 
 
 class IdentityTracker:
@@ -259,17 +285,18 @@ class IdentityTracker:
             keypoints.shape[1] if self._tracks is None or len(keypoints) else self._tracks.keypoints.shape[1]
         )
         keypoints = filled_keypoints(keypoints, boxes, num_keypoints)
-        found = _Found(*(array.astype(np.float64) for array in (boxes, keypoints, scores)))
         is_first = self._now is None
         tracks = self._expected(output, num_keypoints, image)
         assert self._now is not None
+        boxes, keypoints, scores = (array.astype(np.float64) for array in (boxes, keypoints, scores))
+        found = _Found(boxes, keypoints, scores, self._is_merged(boxes, tracks))
 
         rows, at = self._pairs(found, tracks, output.schema.sigmas if output.schema is not None else None)
         tracks.learn(at, found, rows, found.scores[rows] < self.high_score, self._now)
         is_new = valid.sum(-1) >= min(self.min_keypoints, valid.shape[1])
         is_new[rows] = False
         tracks = tracks.extend(_Tracks.new(found, np.flatnonzero(is_new), self._now))
-        self._confirm(tracks, is_first)
+        tracks = self._confirm(tracks, is_first)
         ids = np.full(len(boxes), UNTRACKED, np.int64)
         is_seen = tracks.rows[:, 0] >= 0
         ids[tracks.rows[is_seen, 0]] = tracks.ids[is_seen]
@@ -286,7 +313,7 @@ class IdentityTracker:
             self._now = by_rate if output.timestamp is None else max(output.timestamp, before + _LEAST_STEP)
         tracks = self._tracks
         if tracks is None or num_keypoints != tracks.keypoints.shape[1]:
-            nothing = _Found(np.zeros((0, 4)), np.zeros((0, num_keypoints, 2)), np.zeros(0))
+            nothing = _Found(np.zeros((0, 4)), np.zeros((0, num_keypoints, 2)), np.zeros(0), np.zeros(0, bool))
             tracks = _Tracks.new(nothing, np.zeros(0, np.int64), self._now)
         motion = self._camera.update(image, output.boxes) if self.camera_motion else None
         if size is not None and self._image_size is not None and size != self._image_size:
@@ -308,24 +335,15 @@ class IdentityTracker:
         is_free = np.ones(len(is_confirmed), bool)
         for choosing, offered in steps:
             rows, columns = np.flatnonzero(choosing & (track_of < 0)), np.flatnonzero(offered & is_free)
-            some = costs[np.ix_(rows, columns)]
-            if (some < _IMPOSSIBLE).any():
-                first, second = cheapest_pairs(some)
-                is_match = some[first, second] < _IMPOSSIBLE
-                track_of[rows[first[is_match]]] = columns[second[is_match]]
-                is_free[columns[second[is_match]]] = False
+            first, second = _possible_pairs(costs[np.ix_(rows, columns)])
+            track_of[rows[first]] = columns[second]
+            is_free[columns[second]] = False
         matched = np.flatnonzero(track_of >= 0)
         return matched, track_of[matched]
 
     def _costs(self, found: _Found, tracks: _Tracks, sigmas: Sequence[float] | None) -> np.ndarray:
         """How unlikely (N, M) it is that an instance is of a track: negative log-likelihoods, or `_IMPOSSIBLE`."""
-        boxes, now = tracks.boxes, self._now
-        heights = np.maximum(tracks.sizes[:, 1], 1)
-        variances = tracks.variances[..., 0] + _CENTER_NOISE**2
-        offsets = (found.centers[:, None] - tracks.centers) / heights[:, None]
-        grown = np.log(np.maximum(found.sizes[:, None, 1], 1) / heights) / _HEIGHT_NOISE
-        spread = np.log(variances / _CENTER_NOISE**2).sum(-1) / 2
-        unlikely = ((offsets**2 / variances).sum(-1) + grown**2 + spread) / 2
+        boxes, now, unlikely = tracks.boxes, self._now, _unlikely(found, tracks)
         places = tracks.keypoints + tracks.centers[:, None]
         oks = keypoint_similarity(found.keypoints, found.boxes, places, boxes, sigmas)
         overlap = pairwise_iou(found.boxes, boxes) if self.association == "iou" else oks
@@ -333,23 +351,63 @@ class IdentityTracker:
         is_over = (overlap > self.threshold) & (unlikely < _GATE)
         return np.where(is_over | is_near, unlikely - _OKS_WEIGHT * oks, _IMPOSSIBLE)
 
-    def _confirm(self, tracks: _Tracks, is_first: bool) -> None:
-        """Give identities to new tracks that were seen often enough, and take down which instances before were theirs."""
+    def _is_merged(self, boxes: np.ndarray, tracks: _Tracks) -> np.ndarray:
+        """Which boxes (N,) hold several people who were seen just now, and are larger than those of each of them."""
+        known = tracks.select(tracks.is_confirmed & (self._now - tracks.times < _RECENT))
+        shares = shares_within(known.boxes, boxes).T
+        areas, own = (boxes[:, 2:] - boxes[:, :2]).prod(1), known.sizes.prod(1)
+        is_within = shares > _MERGED_SHARE
+        return (is_within.sum(1) > 1) & (areas > _MERGED_GROWTH * np.where(is_within, own, 0).max(1, initial=0))
+
+    def _confirm(self, tracks: _Tracks, is_first: bool) -> _Tracks:
+        """Give identities to new tracks that were seen often enough, and take down which instances before were theirs.
+
+        Who was lost before the new track began, and is near enough for the time that has passed, goes on in it.
+        """
         is_ripe = (tracks.hits >= self.confirm_frames) & (tracks.evidence >= _CONFIRMED_SCORE * self.confirm_frames)
         if is_first:
             is_ripe |= tracks.evidence >= self.high_score
         new = np.flatnonzero(~tracks.is_confirmed & is_ripe)
-        tracks.ids[new] = self._next_id + np.arange(len(new))
-        self._next_id += len(new)
+        began = CONFIRMATION_FRAMES - (tracks.rows[new, ::-1] >= 0).argmax(1)  # frames ago, from 1
+        seen = np.where(tracks.rows >= 0, np.arange(CONFIRMATION_FRAMES), CONFIRMATION_FRAMES).min(1)
+        lost = np.flatnonzero(tracks.is_confirmed & (seen > 0))
+        costs = _unlikely(_Found.of(tracks.select(new)), tracks.select(lost))
+        costs[(costs > _RETURN_GATE) | (seen[lost] < began[:, None])] = _IMPOSSIBLE
+        first, second = _possible_pairs(costs)
+        tracks.ids[new[first]] = tracks.ids[lost[second]]
+        unknown = np.delete(new, first)
+        tracks.ids[unknown] = self._next_id + np.arange(len(unknown))
+        self._next_id += len(unknown)
         self.late_identities = [
             (ago, row, int(tracks.ids[track]))
             for track in new
             for ago, row in enumerate(tracks.rows[track].tolist())
             if ago and row >= 0
         ]
+        return tracks.select(np.delete(np.arange(len(tracks.ids)), lost[second]))
 
     def _is_kept(self, tracks: _Tracks) -> np.ndarray:
         """Which tracks (M,) are remembered: a new one only while it is seen in one of two frames and may be confirmed."""
         assert self._now is not None
         is_begun = (tracks.rows[:, :2] >= 0).any(1) & (tracks.rows[:, -1] < 0)
         return (self._now - tracks.times <= self.max_gap) & (tracks.is_confirmed | is_begun)
+
+
+def _unlikely(found: _Found, tracks: _Tracks) -> np.ndarray:
+    """How unlikely (N, M) the place and height of an instance are for a track: negative log-likelihoods."""
+    heights = np.maximum(tracks.sizes[:, 1], 1)
+    variances = tracks.variances[..., 0] + _CENTER_NOISE**2
+    offsets = found.offsets(tracks) / heights[:, None]
+    grown = np.log(np.maximum(found.sizes[:, None, 1], 1) / heights) / _HEIGHT_NOISE
+    grown[found.is_merged] = 0
+    spread = np.log(variances / _CENTER_NOISE**2).sum(-1) / 2
+    return ((offsets**2 / variances).sum(-1) + grown**2 + spread) / 2
+
+
+def _possible_pairs(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the cheapest pairs that are possible."""
+    if not (costs < _IMPOSSIBLE).any():
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    rows, columns = cheapest_pairs(costs)
+    is_match = costs[rows, columns] < _IMPOSSIBLE
+    return rows[is_match], columns[is_match]
