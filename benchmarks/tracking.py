@@ -54,7 +54,7 @@ def systems() -> dict[str, System]:
     """What is compared. Cues are added one by one, from top to bottom."""
     no_oks, no_scores = ("_OKS_WEIGHT", 0.0), ("_CONFIRMED_SCORE", 0.0)
     no_motion = ("_FIRST_SPEED", np.zeros(2)), ("_ACCELERATION", np.full(2, 1e-3))
-    no_return, no_merged = ("_RETURN_GATE", -np.inf), ("_MERGED_GROWTH", np.inf)
+    no_return, no_merged = ("_RETURN_GATE", -np.inf), ("_MERGED_GROWTH", 1e9)
     late = no_return, no_merged
     one_step = {"high_score": 0.0}
     ours = partial(IdentityTracker, camera_motion=False)

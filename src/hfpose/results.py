@@ -26,6 +26,7 @@ _PER_INSTANCE = (
     "interpolated",
     "hand_types",
     "root_depths",
+    "features",
 )
 # Keys of one instance, as in `predictions`, and the array over all of them.
 _INSTANCE_KEYS = {
@@ -117,6 +118,8 @@ class PoseOutput(Sequence[PoseInstance]):
         interpolated: (N,) bool, whether a person was not seen in this frame but in frames around it, or None.
         hand_types: (N, 2) bool, whether there is a right and a left hand, or None.
         root_depths: (N,) float32 millimeters from the right wrist to the left one along depth, or None.
+        features: (N, C) float32, what the pose network's last feature map says of each instance, for trackers; or None. It is not
+            written to files.
         heatmaps: (N, K, h, w) float32, each over the region of the image in `heatmap_boxes`; or (K, H, W) over
             the whole image; or None.
         heatmap_boxes: (N, 4) float32 `x1, y1, x2, y2`, or None.
@@ -145,6 +148,7 @@ class PoseOutput(Sequence[PoseInstance]):
     interpolated: np.ndarray | None = None
     hand_types: np.ndarray | None = None
     root_depths: np.ndarray | None = None
+    features: np.ndarray | None = None
     heatmaps: np.ndarray | None = None
     heatmap_boxes: np.ndarray | None = None
     visualization: np.ndarray | None = None
@@ -188,6 +192,8 @@ class PoseOutput(Sequence[PoseInstance]):
             self.interpolated = _as_array("interpolated", self.interpolated, (people,), np.bool_)
         if self.hand_types is not None:
             self.hand_types = _as_array("hand_types", self.hand_types, (people, 2), np.bool_)
+        if self.features is not None:
+            self.features = np.asarray(self.features, dtype=np.float32).reshape(people, -1)
         if self.heatmaps is not None:
             self.heatmaps = np.asarray(self.heatmaps, dtype=np.float32)
         if self.schema is not None and self.schema.num_keypoints != count:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
+import av
 import pytest
 
 from file_server import Fault, FileServer
@@ -12,7 +13,7 @@ from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.http_files import has_same_host
 from hfpose.media.sources import open_source
 from hfpose.media.video import is_stream, read_video
-from stream_server import DatagramSender, StreamServer
+from stream_server import DatagramSender, RtmpServer, RtspServer, StreamServer, serve_streams
 from video_files import make_video
 
 PLAYLIST = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n"
@@ -90,16 +91,14 @@ class Files:
         return next(self._lists).encode() if path.endswith("m3u8") else self._part
 
 
-def sent(folder: Path, count: int = 12) -> bytes:
-    return make_video(folder / "sent.ts", "mpeg2video", times=[i / 25 for i in range(count)]).read_bytes()
-
-
-@pytest.mark.parametrize("kind", ["tcp", "udp", "playlist", "growing playlist", "recording by HTTP"])
+@pytest.mark.parametrize("kind", ["tcp", "udp", "rtsp", "rtmp", "playlist", "growing playlist", "recording by HTTP"])
 def test_every_frame_of_a_stream_is_read_at_its_time(kind: str, tmp_path: Path) -> None:
-    data = sent(tmp_path)
+    times = [i / 25 for i in range(12)]
+    data = make_video(tmp_path / "sent.ts", "mpeg2video", times=times).read_bytes()
     with ExitStack() as servers:
-        if kind == "tcp":
-            url = servers.enter_context(StreamServer([data])).url
+        if kind in ("tcp", "rtsp", "rtmp"):
+            server_of = {"tcp": StreamServer, "rtsp": RtspServer, "rtmp": RtmpServer}
+            url = servers.enter_context(serve_streams(tmp_path, [12], server_of[kind])).url
         elif kind == "udp":
             url = servers.enter_context(DatagramSender(data)).url
         else:
@@ -110,8 +109,8 @@ def test_every_frame_of_a_stream_is_read_at_its_time(kind: str, tmp_path: Path) 
             server.files = Files(lists, data)
             url = f"{server.url}/{'a.ts' if kind.startswith('rec') else 'live.m3u8'}"
         frames = [frame for frame in open_source(url, timeout=1) if frame.image is not None]
-    # Nothing says where a stream of datagrams ends, so its last frames wait for more.
-    assert len(frames) == 12 if kind != "udp" else 10 <= len(frames) <= 12
+    # Nothing says where a stream of packets ends, so its last frames wait for more.
+    assert len(frames) == 12 if kind not in ("udp", "rtsp") else 10 <= len(frames) <= 12
     times = [frame.timestamp or 0.0 for frame in frames]
     assert [each - times[0] for each in times] == pytest.approx([i / 25 for i in range(len(times))], abs=1e-3)
 
@@ -120,3 +119,13 @@ def test_every_frame_of_a_stream_is_read_at_its_time(kind: str, tmp_path: Path) 
 def test_a_stream_that_does_not_answer_is_an_error(address: str) -> None:
     (frame,) = open_source(address, timeout=2)
     assert frame.item.kind == "stream" and "cannot be opened" in (frame.error or "")
+
+
+def test_a_protocol_that_pyav_was_built_without_is_said() -> None:
+    try:
+        av.open("srt://127.0.0.1:9", timeout=0.2)
+    except av.error.ProtocolNotFoundError:
+        (frame,) = open_source("srt://127.0.0.1:9", timeout=1)
+        assert "knows no 'srt'" in (frame.error or "")
+    except (av.error.FFmpegError, OSError):
+        pytest.skip("this PyAV knows srt")

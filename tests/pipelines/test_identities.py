@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import hfpose
 from hfpose.errors import InputError
 from hfpose.keypoints import load_schema
 from hfpose.media.frames import Frame, ItemKind, MediaItem, VideoInfo
@@ -173,3 +175,26 @@ def test_what_cannot_be_smoothed_so() -> None:
     for wrong in ({"smooth": "kalman", "track": True}, {"fill_gaps": 1.0}, {"smooth_window": 0}):
         with pytest.raises(InputError):
             CallOptions(**wrong)
+
+
+def drawn_people(places: dict[str, int]) -> tuple[np.ndarray, list[list[int]]]:
+    """An image of people in red and in blue at some x, and their boxes."""
+    image = np.full((160, 320, 3), 90, np.uint8)
+    for color, x in places.items():
+        image[20:140, x : x + 50] = (200, 40, 30) if color == "red" else (20, 50, 190)
+        image[20:50, x + 15 : x + 35] = (220, 180, 150)
+    return image, [[x, 20, x + 50, 140] for x in places.values()]
+
+
+@pytest.mark.parametrize(("appearance", "expected"), [(0.0, [0, 1]), (1.0, [1, 0])])
+def test_who_changed_places_unseen_is_told_by_the_clothes(
+    tiny_pose: Path, appearance: float, expected: list[int]
+) -> None:
+    pipe = hfpose.pipeline("pose-estimation", model=tiny_pose, detector="whole_image", device="cpu", backend="torch")
+    seen = [drawn_people({"red": 60 + i, "blue": 180 - i}) for i in range(10)]
+    unseen = [drawn_people({})] * 30
+    again = [drawn_people({"blue": 100, "red": 140})] * 3
+    images, boxes = zip(*seen, *unseen, *again, strict=True)
+    outputs = pipe(list(images), boxes=boxes, track=True, tracking={"appearance": appearance})
+    assert outputs[0].track_ids.tolist() == [0, 1] and outputs[-1].track_ids.tolist() == expected
+    assert (outputs[0].features is None) == (appearance == 0)

@@ -135,6 +135,29 @@ def test_a_box_of_two_people_takes_no_identity_away() -> None:
     assert ids(tracker, people(right, left)) == [1, 0]
 
 
+def looks(*rows: tuple[float, float]) -> np.ndarray:
+    return np.array(rows, np.float32)
+
+
+def test_appearance_tells_who_is_who_after_both_were_lost() -> None:
+    red, blue = (1.0, 0.1), (0.2, 1.0)
+    for appearance, expected in ((0.0, [0, 1]), (1.0, [1, 0])):
+        tracker, rng = IdentityTracker(appearance=appearance), np.random.default_rng(0)
+        for _ in range(10):
+            noise = rng.normal(0, 0.02, (2, 2))
+            ids(tracker, people((0, 0), (120, 0), features=looks(red, blue) + noise))
+        for _ in range(8):
+            ids(tracker, people())
+        found = [ids(tracker, people((40, 0), (80, 0), features=looks(blue, red))) for _ in range(3)]
+        assert found[-1] == expected
+
+
+def test_features_may_be_missing_in_a_frame() -> None:
+    tracker = IdentityTracker(appearance=1.0)
+    frames = [people((0, 0)), people((0, 0), features=looks((1, 0))), people(), people((0, 0))]
+    assert [ids(tracker, frame) for frame in frames] == [[0], [0], [], [0]]
+
+
 def test_frames_may_change_size_and_the_number_of_keypoints() -> None:
     tracker = IdentityTracker()
     ids(tracker, people((0, 0), (300, 0)))

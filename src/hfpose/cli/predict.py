@@ -179,6 +179,12 @@ def predict(
     track_confirm_frames: Annotated[
         int, _option(_TIME, "Frames in which a new instance has to be seen for an identity.", min=1, max=6)
     ] = 3,
+    track_appearance: Annotated[
+        float,
+        _option(
+            _TIME, "How much it counts that people look alike to the pose network: 0 not at all, 1 normally.", min=0
+        ),
+    ] = 0.0,
     camera_motion: Annotated[bool, _option(_TIME, "Take the motion of the camera off the motion of people.")] = True,
     tracking_thr: Annotated[
         float, _option(_TIME, "IoU (or OKS) above which people of two frames are the same.")
@@ -348,6 +354,7 @@ def predict(
             "high_score": track_high_score,
             "confirm_frames": track_confirm_frames,
             "camera_motion": camera_motion,
+            "appearance": track_appearance,
         }
         if is_ours
         else None,

@@ -303,6 +303,11 @@ def _open_container(
     except InputError:
         raise
     except (av.error.FFmpegError, OSError, ValueError) as error:
+        if isinstance(error, av.error.ProtocolNotFoundError):
+            raise InputError(
+                f"The stream {name!r} cannot be opened: the ffmpeg of the installed PyAV knows no {urlsplit(name).scheme!r}. Build "
+                "PyAV against an ffmpeg that does (pip install --no-binary av av), or have the stream sent as rtsp, rtmp or udp."
+            ) from error
         if file is None:
             raise InputError(
                 f"The stream {name!r} cannot be opened: {_reason(error)}. Check the address, that the sender runs, and "

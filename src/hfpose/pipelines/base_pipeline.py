@@ -220,7 +220,7 @@ class PosePipeline(StagedPipeline):
         """
         boxes = options.boxes
         if isinstance(self.estimator, OneStageEstimator):
-            self.estimator.check(boxes, options.flip_test, options.return_heatmaps)
+            self.estimator.check(options)
         elif boxes is not None:
             boxes = boxes_per_image(boxes, source)
         elif self.detector is None and not self.whole_image:

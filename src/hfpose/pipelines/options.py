@@ -162,6 +162,11 @@ class CallOptions:
         return bool(self.track) or (self.track is None and self.people is not None)
 
     @property
+    def wants_features(self) -> bool:
+        """Whether the tracker looks at what the pose network sees of each instance."""
+        return self.tracks and bool((self.tracking or {}).get("appearance"))
+
+    @property
     def filters(self) -> tuple[Smooth, ...]:
         """Filters of keypoints in their order, for whole clips where none is named."""
         if isinstance(self.smooth, bool):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema, schema_for_config
 from hfpose.models.vitpose.experts import forward_arguments
 from hfpose.pipelines.options import CallOptions
@@ -43,8 +44,16 @@ class TopDownEstimator:
         Args:
             images: RGB images (H, W, 3), uint8.
             boxes: for each image (N, 4) x1, y1, x2, y2 in pixels.
-            options: of a call of the pipeline: `flip_test`, `pose_batch_size`, `return_heatmaps`.
+            options: of a call of the pipeline: `flip_test`, `pose_batch_size`, `return_heatmaps`, `wants_features`.
+
+        Raises:
+            InputError: if features are wanted of a backend that has none.
         """
+        if options.wants_features and self.stage.backend.split()[0] not in ("torch", "compile"):
+            raise InputError(
+                f"The appearance of people is read from the feature maps of the pose network, which {self.stage.backend} does "
+                'not give: choose backend="torch", or leave `appearance` out of `tracking`.'
+            )
         size = options.pose_batch_size
         if size is None:
             size = CPU_BATCH_SIZE if self.stage.device.type == "cpu" else ACCELERATOR_BATCH_SIZE
@@ -64,13 +73,19 @@ class TopDownEstimator:
         stage, processor = self.stage, self.stage.image_processor
         pixel_values = self._pixel_values(images, boxes)
         arguments = forward_arguments(stage.model, len(pixel_values))
-        outputs = stage.run(pixel_values=pixel_values, **arguments)
+        if options.wants_features:  # which the backends leave out
+            outputs = stage.model(pixel_values=pixel_values, output_hidden_states=True, **arguments)
+        else:
+            outputs = stage.run(pixel_values=pixel_values, **arguments)
+        features = _pooled(outputs.hidden_states[-1]) if options.wants_features else None
         if options.flip_test:
             flipped = stage.run(pixel_values=pixel_values.flip(-1), **arguments)
             outputs = processor.merge_flipped(outputs, flipped, self.schema.required_flip_indices())
         flat = np.concatenate(boxes)
         keypoints, scores = processor.decode(outputs, flat)
         poses = {"keypoints": keypoints, "keypoint_scores": scores, **processor.instance_fields(outputs)}
+        if features is not None:
+            poses["features"] = features
         if options.return_heatmaps:
             poses["heatmaps"] = processor.heatmaps(outputs).float().cpu().numpy()
             poses["heatmap_boxes"] = processor.regions(flat)
@@ -99,6 +114,12 @@ def _batches(boxes: Sequence[np.ndarray], size: int) -> Iterator[list[tuple[int,
                 batch, room = [], size
     if batch:
         yield batch
+
+
+def _pooled(features: Tensor) -> np.ndarray:
+    """The mean (N, C) over the crop of feature maps (N, C, h, w) or tokens (N, L, C)."""
+    places = (2, 3) if features.ndim == 4 else 1
+    return features.float().mean(places).cpu().numpy()
 
 
 def _no_poses(num_keypoints: int, with_heatmaps: bool) -> ImagePoses:

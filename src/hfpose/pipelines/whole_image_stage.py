@@ -33,17 +33,19 @@ class OneStageEstimator:
         self.stage = stage
         self.schema: KeypointSchema = schema_for_config(stage.model.config)
 
-    def check(self, boxes: object, flip_test: bool, return_heatmaps: bool) -> None:
+    def check(self, options: CallOptions) -> None:
         """Raises InputError for options of a call that the model has no use for."""
         name = type(self.stage.model).__name__
-        if boxes is not None:
+        if options.boxes is not None:
             raise InputError(
                 f"The {name} finds people in whole images by itself, so it takes no boxes. Leave `boxes` out, or use a "
                 'top-down model such as "human" for boxes of your own.'
             )
-        if return_heatmaps:
+        if options.return_heatmaps:
             raise InputError(f"The {name} keeps no heatmaps by instance; leave return_heatmaps out.")
-        if flip_test and "flip_test" not in inspect.signature(self.stage.model.forward).parameters:
+        if options.wants_features:
+            raise InputError(f"The {name} has no feature maps by instance; leave `appearance` out of `tracking`.")
+        if options.flip_test and "flip_test" not in inspect.signature(self.stage.model.forward).parameters:
             raise InputError(f"The {name} cannot average over flipped images; leave flip_test out.")
 
     @torch.inference_mode()

@@ -41,6 +41,9 @@ _HEIGHT_NOISE = 0.06
 _FADING = 1.5
 _WEAK_NOISE = 2.0  # times as much for instances of a low score
 _SIZE_GAIN = 0.2  # share that a new box has in the size of a track
+_FEATURE_GAIN = 0.1  # the same for its appearance
+# Share that a frame has in the usual change of an appearance, and the changes, in usual ones, that count as no more.
+_CHANGE_GAIN, _LEAST_CHANGE, _MOST_CHANGE = 0.05, 1e-3, 10.0
 
 # Nats that a full overlap of keypoints is worth beside the model of motion, and those from which an instance is too far from a
 # track: from one that it overlaps, and from one that was lost.
@@ -66,6 +69,7 @@ class _Tracks:
     variances: np.ndarray  # (M, 2, 3) of the center, of it with the velocity, and of the velocity, for x and y
     sizes: np.ndarray  # (M, 2)
     keypoints: np.ndarray  # (M, K, 2) relative to the center, where last seen
+    features: np.ndarray  # (M, C) appearance, of length 1, or 0 where not known
     hits: np.ndarray  # (M,) frames in which seen
     evidence: np.ndarray  # (M,) sum of the scores then
     times: np.ndarray  # (M,) when last seen
@@ -86,6 +90,7 @@ class _Tracks:
             variances=np.tile(first, (count, 1, 1)),
             sizes=found.sizes[rows],
             keypoints=found.keypoints[rows] - centers[:, None],
+            features=found.features[rows],
             hits=np.ones(count, np.int64),
             evidence=found.scores[rows],
             times=np.full(count, now),
@@ -156,6 +161,8 @@ class _Tracks:
         share = np.maximum(1 / self.hits[at], _SIZE_GAIN)[:, None]
         self.sizes[at] += share * (sizes - self.sizes[at])
         self.keypoints[at] = found.keypoints[rows] - (centers + surprise)[:, None]
+        change = np.where(is_weak, 0, _FEATURE_GAIN)[:, None] * (found.features[rows] - self.features[at])
+        self.features[at] = _of_length_1(self.features[at] + change)
         self.evidence[at] += found.scores[rows]
         self.times[at] = now
         self.rows[at, 0] = rows
@@ -163,18 +170,21 @@ class _Tracks:
 
 @dataclass(frozen=True)
 class _Found:
-    """The N instances of a frame: boxes (N, 4), keypoints (N, K, 2), scores (N,), and whose boxes are `is_merged` (N,)."""
+    """The N instances of a frame: boxes (N, 4), keypoints (N, K, 2), scores (N,), features (N, C), and whose boxes are `is_merged`
+    (N,)."""
 
     boxes: np.ndarray
     keypoints: np.ndarray
     scores: np.ndarray
+    features: np.ndarray
     is_merged: np.ndarray
 
     @classmethod
     def of(cls, tracks: _Tracks) -> _Found:
         """Instances where tracks are."""
         keypoints = tracks.keypoints + tracks.centers[:, None]
-        return cls(tracks.boxes, keypoints, tracks.evidence / tracks.hits, np.zeros(len(tracks.ids), bool))
+        is_merged = np.zeros(len(tracks.ids), bool)
+        return cls(tracks.boxes, keypoints, tracks.evidence / tracks.hits, tracks.features, is_merged)
 
     @property
     def centers(self) -> np.ndarray:
@@ -218,6 +228,8 @@ class IdentityTracker:
         confirm_frames: frames in which a new instance has to be seen, 1 to 6; one of a low score takes more of them.
         camera_motion: whether to follow what stands still in the images, where they are given.
         min_keypoints: see `PoseTracker`.
+        appearance: how much it counts that an instance looks like a track, by the `features` of the outputs, beside where it is: 0
+            not at all, 1 as much as is likely.
 
     Attributes:
         late_identities: what the last `update` has found out about frames before: how many frames ago, the row of an
@@ -236,13 +248,14 @@ class IdentityTracker:
         confirm_frames: int = 3,
         camera_motion: bool = True,
         min_keypoints: int = 3,
+        appearance: float = 0.0,
     ) -> None:
         if association not in get_args(Association):
             raise InputError(f"association must be one of {', '.join(get_args(Association))}, got {association!r}.")
         if not 0 <= threshold <= 1 or not 0 <= high_score <= 1:
             raise InputError(f"threshold and high_score must lie between 0 and 1, got {threshold} and {high_score}.")
-        if max_gap < 0:
-            raise InputError(f"max_gap must be 0 seconds or more, got {max_gap}.")
+        if max_gap < 0 or appearance < 0:
+            raise InputError(f"max_gap and appearance must be 0 or more, got {max_gap} and {appearance}.")
         if not 1 <= confirm_frames <= CONFIRMATION_FRAMES:
             raise InputError(f"confirm_frames must lie between 1 and {CONFIRMATION_FRAMES}, got {confirm_frames}.")
         self.association = association
@@ -252,6 +265,7 @@ class IdentityTracker:
         self.confirm_frames = confirm_frames
         self.camera_motion = camera_motion
         self.min_keypoints = min_keypoints
+        self.appearance = appearance
         self._camera = CameraMotion()
         self.reset()
 
@@ -262,6 +276,7 @@ class IdentityTracker:
         self._image_size: tuple[int, int] | None = None
         self._now: float | None = None  # seconds
         self._next_id = 0
+        self._usual_change: float | None = None  # of the features of who is seen again, 0 to 2
         self._camera.reset()
 
     def update(self, output: PoseOutput, image: np.ndarray | None = None) -> PoseOutput:
@@ -289,9 +304,13 @@ class IdentityTracker:
         tracks = self._expected(output, num_keypoints, image)
         assert self._now is not None
         boxes, keypoints, scores = (array.astype(np.float64) for array in (boxes, keypoints, scores))
-        found = _Found(boxes, keypoints, scores, self._is_merged(boxes, tracks))
+        features = self._appearance(output, tracks.features.shape[1])
+        if tracks.features.shape[1] != features.shape[1]:
+            tracks = replace(tracks, features=np.zeros((len(tracks.ids), features.shape[1])))
+        found = _Found(boxes, keypoints, scores, features, self._is_merged(boxes, tracks))
 
         rows, at = self._pairs(found, tracks, output.schema.sigmas if output.schema is not None else None)
+        self._learn_change((features[rows] * tracks.features[at]).sum(1))
         tracks.learn(at, found, rows, found.scores[rows] < self.high_score, self._now)
         is_new = valid.sum(-1) >= min(self.min_keypoints, valid.shape[1])
         is_new[rows] = False
@@ -313,7 +332,9 @@ class IdentityTracker:
             self._now = by_rate if output.timestamp is None else max(output.timestamp, before + _LEAST_STEP)
         tracks = self._tracks
         if tracks is None or num_keypoints != tracks.keypoints.shape[1]:
-            nothing = _Found(np.zeros((0, 4)), np.zeros((0, num_keypoints, 2)), np.zeros(0), np.zeros(0, bool))
+            nothing = _Found(
+                np.zeros((0, 4)), np.zeros((0, num_keypoints, 2)), np.zeros(0), np.zeros((0, 0)), np.zeros(0, bool)
+            )
             tracks = _Tracks.new(nothing, np.zeros(0, np.int64), self._now)
         motion = self._camera.update(image, output.boxes) if self.camera_motion else None
         if size is not None and self._image_size is not None and size != self._image_size:
@@ -343,7 +364,7 @@ class IdentityTracker:
 
     def _costs(self, found: _Found, tracks: _Tracks, sigmas: Sequence[float] | None) -> np.ndarray:
         """How unlikely (N, M) it is that an instance is of a track: negative log-likelihoods, or `_IMPOSSIBLE`."""
-        boxes, now, unlikely = tracks.boxes, self._now, _unlikely(found, tracks)
+        boxes, now, unlikely = tracks.boxes, self._now, self._unlikely(found, tracks)
         places = tracks.keypoints + tracks.centers[:, None]
         oks = keypoint_similarity(found.keypoints, found.boxes, places, boxes, sigmas)
         overlap = pairwise_iou(found.boxes, boxes) if self.association == "iou" else oks
@@ -359,6 +380,31 @@ class IdentityTracker:
         is_within = shares > _MERGED_SHARE
         return (is_within.sum(1) > 1) & (areas > _MERGED_GROWTH * np.where(is_within, own, 0).max(1, initial=0))
 
+    def _appearance(self, output: PoseOutput, num_channels: int) -> np.ndarray:
+        """Features (N, C) of length 1, all 0 (N, `num_channels`) where they are not known or do not count."""
+        if not self.appearance or output.features is None or not len(output):
+            return np.zeros((len(output), num_channels))
+        return _of_length_1(output.features.astype(np.float64))
+
+    def _learn_change(self, similarity: np.ndarray) -> None:
+        """Take into account how similar the features of instances (N,) that were seen again are to those before."""
+        if similarity.any():
+            change = 1 - float(np.median(similarity[similarity != 0]))
+            usual = self._usual_change
+            self._usual_change = change if usual is None else usual + _CHANGE_GAIN * (change - usual)
+
+    def _unlikely(self, found: _Found, tracks: _Tracks) -> np.ndarray:
+        """How unlikely (N, M) place, height and appearance of an instance are for a track: negative log-likelihoods.
+
+        Changes of an appearance are counted in usual ones, whatever the network; these are taken for exponentially distributed.
+        """
+        unlikely = _unlikely_places(found, tracks)
+        if self._usual_change is not None:
+            similarity = found.features @ tracks.features.T
+            changes = np.minimum((1 - similarity) / max(self._usual_change, _LEAST_CHANGE), _MOST_CHANGE)
+            unlikely += self.appearance * np.where(similarity == 0, 0, changes - 1)
+        return unlikely
+
     def _confirm(self, tracks: _Tracks, is_first: bool) -> _Tracks:
         """Give identities to new tracks that were seen often enough, and take down which instances before were theirs.
 
@@ -371,7 +417,7 @@ class IdentityTracker:
         began = CONFIRMATION_FRAMES - (tracks.rows[new, ::-1] >= 0).argmax(1)  # frames ago, from 1
         seen = np.where(tracks.rows >= 0, np.arange(CONFIRMATION_FRAMES), CONFIRMATION_FRAMES).min(1)
         lost = np.flatnonzero(tracks.is_confirmed & (seen > 0))
-        costs = _unlikely(_Found.of(tracks.select(new)), tracks.select(lost))
+        costs = self._unlikely(_Found.of(tracks.select(new)), tracks.select(lost))
         costs[(costs > _RETURN_GATE) | (seen[lost] < began[:, None])] = _IMPOSSIBLE
         first, second = _possible_pairs(costs)
         tracks.ids[new[first]] = tracks.ids[lost[second]]
@@ -393,7 +439,12 @@ class IdentityTracker:
         return (self._now - tracks.times <= self.max_gap) & (tracks.is_confirmed | is_begun)
 
 
-def _unlikely(found: _Found, tracks: _Tracks) -> np.ndarray:
+def _of_length_1(features: np.ndarray) -> np.ndarray:
+    """Features (N, C) over their lengths."""
+    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-9)
+
+
+def _unlikely_places(found: _Found, tracks: _Tracks) -> np.ndarray:
     """How unlikely (N, M) the place and height of an instance are for a track: negative log-likelihoods."""
     heights = np.maximum(tracks.sizes[:, 1], 1)
     variances = tracks.variances[..., 0] + _CENTER_NOISE**2
