@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 import hfpose
 from hfpose.errors import ConfigError, InputError
 from hfpose.hub.zoo import get_entry
+from hfpose.media.tracks import save_motion
+from motion_files import read_bvh, read_glb, read_trc
 from small_zoo import save_small_model
 
 BOXES = [[10, 10, 120, 180], [100, 20, 250, 190]]
@@ -86,6 +89,30 @@ def test_folder_gives_back_the_same_pipeline(pipe: Any, image: np.ndarray, tmp_p
     again = hfpose.pipeline("pose-estimation-3d", model=tmp_path, device="cpu")
     assert isinstance(again, hfpose.WholeBody3DPipeline)
     np.testing.assert_array_equal(again(image).keypoints, pipe(image).keypoints)
+
+
+def test_all_points_go_into_files_of_motions(pipe: Any, image: np.ndarray, tmp_path: Path) -> None:
+    found = pipe(image, boxes=BOXES)
+    ahead = np.array([0, 0.1, 0], np.float32)  # toward the camera, which is z of the files
+    clip = [
+        replace(found, keypoints=found.keypoints + i * ahead, track_ids=[3, 8], frame_index=i, timestamp=i / 25)
+        for i in range(4)
+    ]
+    for kind in ("trc", "bvh", "glb"):
+        save_motion(clip, tmp_path / kind / "clip", kind)
+    _, names, rows = read_trc((tmp_path / "trc" / "clip" / "clip_track8.trc").read_text())
+    markers = rows[:, 2:].reshape(4, -1, 3) / 1000
+    hips = found.keypoints[1, HIPS].mean(0)[[1, 2, 0]]  # x and z of a TRC are to the front and to the right
+    np.testing.assert_allclose(markers[0, names.index("Hip")], hips, atol=1e-5)
+    np.testing.assert_allclose(markers[0, names.index("LIndex")], found.keypoints[1, 96][[1, 2, 0]], atol=1e-5)
+    file = read_bvh((tmp_path / "bvh" / "clip" / "clip_track8.bvh").read_text())
+    times, people = read_glb((tmp_path / "glb" / "clip" / "clip_track8.glb").read_bytes())
+    (of_glb,) = people.values()
+    assert file.frame_time == pytest.approx(1 / 25) and times[-1] - times[0] == pytest.approx(3 / 25)
+    for joints in (file.joints(), of_glb):
+        assert {"LeftToeBase", "RightHandThumb4", "LeftHandPinky1"} <= set(joints)
+        np.testing.assert_allclose(joints["Hips"] - joints["Hips"][0], np.arange(4)[:, None] * (0, 0, 0.1), atol=1e-5)
+        np.testing.assert_allclose(joints["Hips"][0], hips[[2, 1, 0]], atol=1e-5)
 
 
 def test_a_lifter_has_no_use(folder: Path) -> None:
