@@ -6,6 +6,7 @@ A test of what an import does, or of a signal at the start, runs `sys.executable
 
 from __future__ import annotations
 
+import gc
 import importlib
 import multiprocessing
 import os
@@ -101,6 +102,7 @@ class RunningPython:
 
 def _run(code: str, argv: list[str], folder: Path, environment: dict[str, str], output: list[Path]) -> None:
     """Run code in this forked process, as `python -c` would."""
+    gc.freeze()
     for file, stream in zip(output, (sys.stdout, sys.stderr), strict=True):
         os.dup2(os.open(file, os.O_WRONLY | os.O_APPEND), stream.fileno() if stream else 1)
     signal.signal(signal.SIGINT, signal.default_int_handler)
