@@ -51,7 +51,7 @@ def test_predict_writes_predictions_and_images(tiny_pose, person_detector, photo
     assert re.fullmatch(
         rf"hfpose: 1 image, 4 instances in [\d.]+ s; results in {re.escape(str(tmp_path))}\n", done.stderr
     )
-    people = json.loads((tmp_path / "predictions" / f"{photo.stem}.json").read_text())
+    people = json.loads((tmp_path / "predictions" / f"{photo.stem}.json").read_text())["predictions"]
     assert len(people) == 4
     with Image.open(tmp_path / "visualizations" / f"{photo.stem}.jpg") as drawn, Image.open(photo) as original:
         assert drawn.size == original.size

@@ -110,7 +110,7 @@ def test_settings_name_the_code(hub, name):
 
 LOAD = f"""
 import sys
-from transformers import AutoImageProcessor, AutoModelForPoseEstimation
+from transformers import AutoBackbone, AutoImageProcessor, AutoModelForPoseEstimation
 
 class Missing:
     def find_spec(self, name, path=None, target=None):
@@ -130,6 +130,8 @@ model = AutoModelForPoseEstimation.from_pretrained("{USER}/model", trust_remote_
 for part in (model, processor):
     assert type(part).__module__.startswith("hfpose.")
     part.save_pretrained("again")
+backbone = AutoBackbone.from_pretrained("{USER}/model", out_indices=[1, 4])  # known since hfpose was imported
+assert backbone.out_indices == [1, 4] and type(backbone).__module__.startswith("hfpose.")
 """
 
 

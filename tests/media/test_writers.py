@@ -70,6 +70,12 @@ def test_json_as_mmpose_nests_it(
     assert json.loads((tmp_path / "out" / "clip.json").read_text()) == expected
 
 
+@pytest.mark.parametrize("size", [(0, 0), (-5, 9), (512, 0)])
+def test_a_canvas_without_pixels_is_refused(tmp_path: Path, size: tuple[int, int]) -> None:
+    with pytest.raises(InputError, match="expected 1 or more"):
+        open_writers(pred_out_dir=tmp_path, formats=["openpose"], canvas_size=size)
+
+
 def test_two_formats_with_files_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="choose one"):
         open_writers(pred_out_dir=tmp_path, formats=["json", "mmpose"])

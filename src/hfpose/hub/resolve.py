@@ -333,17 +333,18 @@ def _snapshot(repo_id: str, revision: str | None, token: str | bool | None) -> P
             "(`hf auth login`)."
         ) from error
     except LocalEntryNotFoundError as error:
+        reason = " ".join(str(error).split())
         raise DownloadError(
-            f"The hub repository {at} is not in the cache ({constants.HF_HUB_CACHE}), and the Hub cannot be asked: {error} "
+            f"The hub repository {at} is not in the cache ({constants.HF_HUB_CACHE}), and the Hub cannot be asked: {reason} "
             "Ways out: unset HF_HUB_OFFLINE and check the network; fetch it on a connected machine (`hf download "
             f"{repo_id}`) and copy the cache; or give a local folder instead."
         ) from error
     except HfHubHTTPError as error:
-        raise DownloadError(f"The hub repository {at} cannot be fetched: {error}") from error
+        raise DownloadError(f"The hub repository {at} cannot be fetched: {' '.join(str(error).split())}") from error
     except ValueError as error:
         raise CheckpointError(f"The hub repository {at} is refused: {error}") from error
     except OSError as error:
-        raise DownloadError(f"The hub repository {at} cannot be fetched: {error}") from error
+        raise DownloadError(f"The hub repository {at} cannot be fetched: {' '.join(str(error).split())}") from error
     return checked_folder(folder)
 
 

@@ -176,6 +176,8 @@ def open_writers(
         raise InputError(f"Unknown format of predictions: {', '.join(unknown)}. Choose from {', '.join(_FORMATS)}.")
     if {"json", "mmpose"} <= set(formats):
         raise InputError("The formats json and mmpose both write NAME.json: choose one of them.")
+    if canvas_size is not None and min(canvas_size) < 1:
+        raise InputError(f"The canvas has {canvas_size[0]} x {canvas_size[1]} pixels; expected 1 or more each way.")
     if out_dir is not None:
         pred_out_dir = pred_out_dir or Path(out_dir) / "predictions"
         vis_out_dir = vis_out_dir or Path(out_dir) / "visualizations"
