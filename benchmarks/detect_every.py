@@ -29,7 +29,7 @@ from measuring import in_turns, machine, machine_sentence, table
 from rtmlib_export import export_for_rtmlib
 from systems import RtmlibSystem, system_names
 from work import Workload
-from workloads import make_clip, make_workload
+from workloads import make_clip, make_detector, make_image, make_pose_model
 
 
 def cpu_seconds(action: Callable[[], object]) -> float:
@@ -86,9 +86,11 @@ def main() -> None:
     box_following._LEAST_SCORE = -np.inf
     facts = machine(1)
     with tempfile.TemporaryDirectory() as folder:
-        workload = make_workload(Path(folder) / "work", (1,), 2, is_small=options.quick)
-        clip = make_clip(Path(folder) / "one.mp4", workload.images[0], frames)
-        workload = replace(workload, clip=clip, clip_frames=frames)
+        work = Path(folder)
+        pose, detector = make_pose_model(work / "pose", options.quick), make_detector(work / "detector")
+        image = make_image(work / "one.jpg", 1, detector)
+        clip = make_clip(work / "clip.mp4", image, frames)
+        workload = Workload("", pose, detector, (image,), clip, frames, image.boxes)
         runs = {f"hfpose {backend}": hfpose_run(workload, backend) for backend in ("torch", "onnxruntime")}
         if "rtmlib" in system_names([]):
             runs["rtmlib"] = rtmlib_run(replace(workload, rtmlib_files=export_for_rtmlib(workload)))
