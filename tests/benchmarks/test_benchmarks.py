@@ -33,6 +33,7 @@ def test_end_to_end(tmp_path):
     text, results = run(end_to_end, tmp_path, "--systems", "hfpose torch", "--people", "1", *parts)
     image, clip = results["images"]["1"]["hfpose torch"], results["clip"]["hfpose torch"]
     assert len(image["seconds"]) == 2
+    assert 0 < results["start"]["hfpose torch"]["seconds"][0] < 100
     assert image["stages"]["pose"] > 0
     assert clip["frames"] == 8
     assert "| hfpose torch |" in text

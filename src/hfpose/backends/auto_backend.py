@@ -24,8 +24,6 @@ logger = logging.getLogger(__name__)
 
 # Families that keep their accuracy with inner layers in half precision, by the measurement in docs/performance.md.
 HALF_PRECISION_TYPES = frozenset({"rtmpose", "rtmdet"})
-# The same where OpenVINO computes, which leaves only what comes after the head in float32.
-_OPENVINO_TYPES = frozenset({"rtmpose"})
 # To write and compile the graph of a larger model takes minutes and gigabytes.
 _MOST_PARAMETERS = 200_000_000
 
@@ -63,11 +61,6 @@ def computes_bfloat16() -> bool:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, name, bool)() for name in names)
-
-
-def openvino_dtype(model: PreTrainedModel, dtype: torch.dtype | None) -> torch.dtype | None:
-    """What OpenVINO computes inner layers in where `fastest_dtype` is `dtype`; None: the type of the model's weights."""
-    return dtype if model.config.model_type in _OPENVINO_TYPES else None
 
 
 class AutoRunner:
@@ -119,8 +112,7 @@ class AutoRunner:
             from hfpose.backends.graph_backend import GraphRunner
 
             try:
-                dtype = openvino_dtype(self.model, self.inner_dtype)
-                return GraphRunner(self.model, self._image_processor, "openvino", dtype)
+                return GraphRunner(self.model, self._image_processor, "openvino", self.inner_dtype)
             except (CheckpointError, ConfigError) as error:
                 logger.warning("torch runs the %s: %s", type(self.model).__name__, error)
         return TorchRunner(self.model, self.inner_dtype)

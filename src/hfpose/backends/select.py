@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from hfpose.backends.auto_backend import AutoRunner, default_backend, openvino_dtype
+from hfpose.backends.auto_backend import AutoRunner, default_backend
 from hfpose.backends.base_backend import Backend, Runner, check_backend
 from hfpose.backends.extras import is_installed
 from hfpose.backends.processor_cores import limit_threads
@@ -57,8 +57,6 @@ def make_runner(
     if backend in ("onnxruntime", "openvino"):
         from hfpose.backends.graph_backend import GraphRunner
 
-        if backend == "openvino":
-            inner_dtype = openvino_dtype(model, inner_dtype)
         return GraphRunner(model, image_processor, backend, inner_dtype, graph_folder, graph_device)
     if graph_folder is not None:
         raise ConfigError(
