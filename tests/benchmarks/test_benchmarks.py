@@ -29,7 +29,7 @@ def run(benchmark, folder: Path, *arguments: str) -> tuple[str, dict]:
 
 @pytest.mark.slow
 def test_end_to_end(tmp_path):
-    parts = ("--parts", "images", "clip")
+    parts = ("--parts", "start", "images", "clip")
     text, results = run(end_to_end, tmp_path, "--systems", "hfpose torch", "--people", "1", *parts)
     image, clip = results["images"]["1"]["hfpose torch"], results["clip"]["hfpose torch"]
     assert len(image["seconds"]) == 2
