@@ -60,7 +60,7 @@ def filmed(folder: Path, frames: int = 4) -> tuple[Path, np.ndarray]:
     target = np.concatenate((people, np.ones((*people.shape[:3], 1))), -1)
     in_turns = target.swapaxes(0, 1).reshape(-1, 17, 4)
     path = folder / "filmed.npz"
-    np.savez(path, S=in_turns, part=pixels.swapaxes(0, 1).reshape(-1, 17, 2), imgname=np.array(names))
+    np.savez(path, S=in_turns, part=pixels.swapaxes(0, 1).reshape(-1, 17, 2), imgname=np.array(names, bytes))
     return path, people
 
 

@@ -59,7 +59,7 @@ def lift_human36m(stage: Stage, data: Path, *, flip_test: bool = False, batch_si
     target, pixels, names = (read_array(data, key) for key in ("S", "part", "imgname"))
     if pixels.ndim != 3 or pixels.shape[2] < 2 or pixels.shape[:2] != target.shape[:2]:
         raise InputError(f"{data} has `part` of the shape {pixels.shape}; expected ({len(target)}, 17, 2 or 3).")
-    names = np.array([_file_name(str(name)) for name in names])
+    names = np.array([_file_name(name) for name in names.astype(str)])
     cameras = np.array([name.partition(".")[2].partition("_")[0] for name in names])
     processor = stage.image_processor
     # Lifters that were trained with box normalization say of what size; with others the reference takes boxes as they are.
@@ -128,7 +128,7 @@ def evaluate_human36m(
     Raises:
         InputError: if the file cannot be read, or the predictions do not belong to it.
     """
-    target, images = read_array(data, "S"), read_array(data, "imgname")
+    target, images = read_array(data, "S"), read_array(data, "imgname").astype(str)
     if target.ndim != 3 or target.shape[2] != 4 or predicted.shape != (*target.shape[:2], 3):
         raise InputError(
             f"{source} has keypoints of the shape {predicted.shape}, {data} has S of the shape {target.shape}; expected "
@@ -139,7 +139,7 @@ def evaluate_human36m(
     for name in images[~finite]:
         metrics.left_out.add("result with numbers that are not finite", name)
     mask = (target[..., 3] > 0) & finite[:, None]
-    actions = np.array([_action(_file_name(str(name))) for name in images])
+    actions = np.array([_action(_file_name(name)) for name in images])
     target = target[..., :3]
     predicted = np.where(finite[:, None, None], predicted, target)
     if not predicted[finite, 0].any():
