@@ -78,8 +78,8 @@ def test_the_packaged_models_are_small_and_need_no_network(monkeypatch, tmp_path
 
 
 def test_the_scene_of_the_readme(demo):
-    people = demo(Path(__file__).parents[2] / "docs" / "pictures" / "scene.jpg")
-    assert people.num_instances == 5
+    scene = Path(__file__).parents[2] / "docs" / "pictures" / "scene.jpg"
+    assert demo(scene, box_threshold=0.5).num_instances == 5  # with 0.3 the upper body of one is found too
 
 
 def test_a_saved_pipeline_takes_another_detector():

@@ -272,7 +272,7 @@ class _Loader:
             return _Chosen(model, None)
         if model in PACKAGED and weights is None:
             logger.warning(
-                "The model %r was trained on %s alone and misses many people on photographs; 'human' finds more.",
+                "The model %r was trained on %s alone and misses about a third of the people on photographs; 'human' finds more.",
                 model,
                 RENDERED_SCENES,
             )
