@@ -47,12 +47,12 @@ class TopDownEstimator:
             options: of a call of the pipeline: `flip_test`, `pose_batch_size`, `return_heatmaps`, `wants_features`.
 
         Raises:
-            InputError: if features are wanted of a backend that has none.
+            InputError: if features are wanted of a graph that was exported.
         """
-        if options.wants_features and self.stage.backend.split()[0] not in ("torch", "compile"):
+        if options.wants_features and getattr(self.stage.runner, "folder", None) is not None:
             raise InputError(
-                f"The appearance of people is read from the feature maps of the pose network, which {self.stage.backend} does "
-                'not give: choose backend="torch", or leave `appearance` out of `tracking`.'
+                "The appearance of people is read from the feature maps of the pose network, but this one is a graph without "
+                "weights: give a model with its weights, or leave `appearance` out of `tracking`."
             )
         size = options.pose_batch_size
         if size is None:
@@ -73,7 +73,7 @@ class TopDownEstimator:
         stage, processor = self.stage, self.stage.image_processor
         pixel_values = self._pixel_values(images, boxes)
         arguments = forward_arguments(stage.model, len(pixel_values))
-        if options.wants_features:  # which the backends leave out
+        if options.wants_features:  # which graphs of other backends leave out
             outputs = stage.model(pixel_values=pixel_values, output_hidden_states=True, **arguments)
         else:
             outputs = stage.run(pixel_values=pixel_values, **arguments)
