@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from transformers import PreTrainedConfig, WhisperConfig
 
 import hfpose
-from hfpose.errors import ConfigError, HFPoseError, UnknownModelError
+from hfpose.errors import CheckpointError, ConfigError, HFPoseError, UnknownModelError
 from hfpose.pipelines.stage import load_stage, task_of
 
 
@@ -121,3 +121,13 @@ def test_odd_settings_are_one_sentence_at_load(tiny_pose, tmp_path, file, settin
 def test_model_arguments_reach_from_pretrained(tiny_pose):
     stage = load_stage(tiny_pose, "pose", model_kwargs={"output_hidden_states": True})
     assert stage.model.config.output_hidden_states
+
+
+def test_weights_that_are_not_all_there_are_one_sentence(tiny_pose, tmp_path, capfd):
+    folder = shutil.copytree(tiny_pose, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    config["backbone_config"]["depth_multiplier"] = 1.0  # more blocks than there are weights of
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"\d+ tensors of the RTMPoseForPoseEstimation have no weights"):
+        hfpose.pipeline(model=folder, detector="whole_image", device="cpu")
+    assert "MISSING" not in capfd.readouterr().err

@@ -72,8 +72,9 @@ def loading_bounded(folder: str | Path) -> Iterator[None]:
     except CheckpointError:
         raise
     except (RuntimeError, MemoryError, OverflowError) as error:
+        reason = "their sizes differ" if "ignore_mismatched_sizes" in str(error) else str(error)[:500]
         raise CheckpointError(
-            f"The model in {folder} cannot be built from its configuration and weights: {str(error)[:500]}. Do both "
+            f"The model in {folder} cannot be built from its configuration and weights: {reason}. Do both "
             "belong together? Fetch or convert the model anew."
         ) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import LogRecord, getLogger
 
 from transformers.utils import logging
 
@@ -18,3 +19,18 @@ def without_progress_bars() -> Iterator[None]:
     finally:
         if enabled:
             logging.enable_progress_bar()
+
+
+@contextmanager
+def without_load_report() -> Iterator[None]:
+    """No table of the tensors that a file has and a model lacks, or the other way around: the caller tells of them."""
+    logger = getLogger("transformers.modeling_utils")
+    logger.addFilter(_is_no_report)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_is_no_report)
+
+
+def _is_no_report(record: LogRecord) -> bool:
+    return "LOAD REPORT" not in record.getMessage()

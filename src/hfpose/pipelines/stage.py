@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -41,14 +42,16 @@ from hfpose.backends.select import GRAPH_DEVICES, make_runner
 from hfpose.checkpoints.adapters import base_of_adapter, merge_adapter
 from hfpose.checkpoints.custom import MISTAKES
 from hfpose.checkpoints.guard import loading_bounded
-from hfpose.errors import ConfigError, HFPoseError, InputError, UnknownModelError
+from hfpose.errors import CheckpointError, ConfigError, HFPoseError, InputError, UnknownModelError
 from hfpose.hub.model_folders import GRAPH_NAME, OPENVINO_NAME, PIPELINE_INDEX, is_adapter, read_json
 from hfpose.hub.resolve import register_kind_check, resolve
 from hfpose.hub.zoo import Task, find_entry
 from hfpose.models.auto import LIFTER_TYPES, own_processor, processor_for_transformers
 from hfpose.models.shared.devices import accelerate_hook, existing_device
 from hfpose.models.shared.pixels import PixelImageProcessor
-from hfpose.ops.quiet import without_progress_bars
+from hfpose.ops.quiet import without_load_report, without_progress_bars
+
+logger = logging.getLogger(__name__)
 
 _AUTO_MODELS: dict[Task, Any] = {
     "pose": AutoModelForPoseEstimation,
@@ -333,7 +336,11 @@ def load_stage(
                 loading_bounded(folder),
             ):
                 options = {"dtype": torch.float32, **(model_kwargs or {"config": config}), "trust_remote_code": False}
-                loaded = _AUTO_MODELS[task].from_pretrained(folder, **options)
+                with without_load_report():
+                    loaded, found_weights = _AUTO_MODELS[task].from_pretrained(
+                        folder, output_loading_info=True, **options
+                    )
+            _check_complete(loaded, found_weights["missing_keys"], folder)
             if adapter is not None:
                 merge_adapter(loaded, adapter)
     if image_processor is None:
@@ -350,6 +357,27 @@ def load_stage(
         torch.nn.Module.to(loaded, device=device)
     runner = make_runner(loaded.eval(), image_processor, backend, is_private, graph_folder, inner_dtype, graph_device)
     return Stage(loaded, image_processor, runner)
+
+
+def _check_complete(model: PreTrainedModel, missing: Collection[str], folder: str) -> None:
+    """Refuse a model whose weights are not all there, so that a part of it is random; of transformers' own tell it.
+
+    Args:
+        model: that was loaded.
+        missing: names of the tensors that `folder` has no values for.
+        folder: with the weights.
+
+    Raises:
+        CheckpointError: for a model of ours.
+    """
+    if not missing or getattr(model, "hf_quantizer", None) is not None:
+        return
+    told = f"{len(missing)} tensors of the {type(model).__name__} have no weights in {folder}, such as {min(missing)}"
+    if type(model).__module__.startswith("hfpose."):
+        raise CheckpointError(
+            f"{told}. Do its configuration and weights belong together? Fetch or convert the model anew."
+        )
+    logger.warning("%s: they are random.", told)
 
 
 def _has_only_graph(folder: Path) -> bool:
