@@ -145,7 +145,7 @@ def test_a_model_object_whose_weights_are_on_disk(tiny_pose, tmp_path):
     np.testing.assert_array_equal(found.keypoints, expected.keypoints)
 
 
-@pytest.mark.skipif(find_spec("torchao") is None, reason="needs torchao, which hfpose does not depend on")
+@pytest.mark.skipif(find_spec("torchao") is None, reason="needs torchao, whose import prints what it cannot load")
 def test_models_quantized_by_torchao(tiny_pose):
     from torchao.quantization import Int8WeightOnlyConfig
 

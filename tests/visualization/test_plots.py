@@ -72,7 +72,7 @@ def test_people_and_keypoints_can_be_chosen() -> None:
         plot_tracks(clip(), people=[4])
     with pytest.raises(InputError, match="no keypoint 'tail'"):
         plot_tracks(clip(), keypoints=["tail"])
-    with pytest.raises(InputError, match="nobody"):
+    with pytest.raises(InputError, match="no person"):
         plot_tracks([output[:0] for output in clip()])
 
 
@@ -127,5 +127,5 @@ def test_the_command_writes_an_image(result: Path, capsys: pytest.CaptureFixture
 def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "other.json"
     path.write_text(content)
-    with pytest.raises(InputError, match=r"no result of a video|nobody"):
+    with pytest.raises(InputError, match=r"no result of a video|no person"):
         plot(path)
