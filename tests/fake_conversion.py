@@ -15,7 +15,7 @@ def safetensors_file(data: bytes) -> bytes:
 def convert(name: str, checkpoint: Path, folder: Path) -> None:
     """Write a model folder whose weights are the checkpoint's bytes."""
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"model_type": "rtmdet", "name": name}))
+    (folder / "config.json").write_text(json.dumps({"model_type": "vitpose", "name": name}))
     (folder / "model.safetensors").write_bytes(safetensors_file(checkpoint.read_bytes()))
 
 
