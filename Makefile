@@ -27,7 +27,7 @@ gallery: $(VENV)/.installed
 
 # Types are checked beside the tests: mypy has one thread. A file's tests share its fixtures, so they go to one worker.
 test: $(VENV)/.installed-test
-	$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint pytest
+	$(MAKE) --no-print-directory --jobs 2 lint pytest
 
 pytest: $(VENV)/.installed-test
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 20

@@ -98,8 +98,8 @@ def test_detectors_take_images_of_any_size_where_that_is_asked(name, tmp_path):
     inputs = example_inputs(model, other, 2)
     with torch.inference_mode():
         expected = model(**inputs)
-    sessions = [OnnxSession(path)] + [OpenVinoSession(path)] * (importlib.util.find_spec("openvino") is not None)
-    for session in sessions:
+    kinds = [OnnxSession, *[OpenVinoSession] * (importlib.util.find_spec("openvino") is not None)]
+    for session in [kind(path) for kind in kinds]:
         for key, value in session(inputs).items():
             torch.testing.assert_close(value, expected[key], rtol=1e-3, atol=1e-4 * float(expected[key].abs().max()))
 

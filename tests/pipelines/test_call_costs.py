@@ -77,11 +77,11 @@ def test_each_file_is_opened_once_and_an_image_decoded_once(kind, folder, tmp_pa
 @pytest.mark.parametrize("kind", KINDS)
 def test_at_most_eight_frames_of_ours_lie_between_a_call_and_a_model(kind, folder):
     task, arguments = given(kind, folder)
-    pipe, depths = hfpose.pipeline(task, device="cpu", **arguments), {}
+    pipe, depths = hfpose.pipeline(task, device="cpu", backend="torch", **arguments), {}
 
     def note(model, *_):
         frames = [frame for frame, _ in traceback.walk_stack(None) if frame.f_code.co_filename.startswith(SRC)]
-        depths[type(model).__name__] = len(frames)
+        depths.setdefault(type(model).__name__, len(frames))  # later passes may be recorded
 
     for stage in pipe.stages.values():
         stage.model.register_forward_pre_hook(note)

@@ -116,7 +116,12 @@ class TemporalLifter:
     def lift_clips(self, clips: Sequence[PersonClip]) -> list[np.ndarray]:
         """Keypoints (L, K, 3) in meters of each clip, whose keypoints are the lifter's."""
         encoded = self._encode(clips, [smooth_rows(clip.boxes, self.box_smoothing) for clip in clips])
-        return self._decode(self._blend(encoded), clips)
+        spans = [(clip, span) for clip in range(len(encoded)) for span in self._spans(len(encoded[clip]))]
+        windows = self._run([encoded[clip][start:end] for clip, (start, end, _) in spans])
+        blended = [torch.zeros(*clip.shape[:2], 3) for clip in encoded]
+        for (clip, (start, end, weights)), poses in zip(spans, windows, strict=True):
+            blended[clip][start:end] += torch.from_numpy(weights)[:, None, None] * poses
+        return self._decode(blended, clips)
 
     def _clips(self, frames: Sequence[PoseOutput]) -> list[PersonClip]:
         """The people of the frames; those with an identity as one clip for all frames without a long gap."""
@@ -200,15 +205,6 @@ class TemporalLifter:
             torch.cat(list(poses))[None], _sizes(clips, lengths), **self._decoding
         )
         return np.split(decoded[0], np.cumsum(lengths)[:-1])
-
-    def _blend(self, clips: Sequence[Tensor]) -> list[Tensor]:
-        """Outputs (L, K, 3) of the model for inputs (L, K, C) of any lengths."""
-        spans = [(clip, span) for clip in range(len(clips)) for span in self._spans(len(clips[clip]))]
-        windows = self._run([clips[clip][start:end] for clip, (start, end, _) in spans])
-        blended = [torch.zeros(*clip.shape[:2], 3) for clip in clips]
-        for (clip, (start, end, weights)), poses in zip(spans, windows, strict=True):
-            blended[clip][start:end] += torch.from_numpy(weights)[:, None, None] * poses
-        return blended
 
     def _spans(self, length: int) -> list[tuple[int, int, np.ndarray]]:
         """First frame and end of the windows over a clip, and the weights of each one's frames, which add up to 1."""
