@@ -49,7 +49,7 @@ def test_angles_scores_and_coordinates_are_those_of_the_results() -> None:
     bars, *panels = plot_tracks(outputs).axes
     assert [tick.get_text() for tick in bars.get_yticklabels()] == ["#3", "#5"]
     x, y, score, angle = panels[:4]
-    np.testing.assert_allclose(lines(angle)["left elbow"], np.linspace(0, 180, 40), atol=1e-3)
+    np.testing.assert_allclose(lines(angle)["left elbow"], np.linspace(180, 0, 40), atol=1e-3)
     wrist = COCO.keypoint_names.index("right_wrist")
     np.testing.assert_allclose(lines(y)["right wrist"], [output.keypoints[0, wrist, 1] for output in outputs])
     np.testing.assert_allclose(lines(score)["left ankle"], 0.9)

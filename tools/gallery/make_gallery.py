@@ -21,6 +21,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tools" / "rendered_people"), str(ROOT / "tools" / "gallery"), str(ROOT / "tests")]
 
+from angle_drawing import angle_image  # noqa: E402
 from hfpose import PoseOutput, load_schema, pipeline  # noqa: E402
 from hfpose.keypoints import list_schemas  # noqa: E402
 from hfpose.media.video_writing import VideoFile  # noqa: E402
@@ -189,6 +190,11 @@ def schemas() -> None:
         save(f"schemas/{name}", image, quality=None)
 
 
+def angles() -> None:
+    """The signs of joint angles."""
+    save("angles", angle_image(), quality=None)
+
+
 PARTS: dict[str, Callable[[], None]] = {
     "options": options,
     "whole_body": whole_body,
@@ -197,6 +203,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "motion": motion,
     "tracking": tracking,
     "schemas": schemas,
+    "angles": angles,
 }
 
 

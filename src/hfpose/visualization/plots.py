@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hfpose.errors import InputError
+from hfpose.errors import ConfigError, InputError
 from hfpose.keypoints import Color, KeypointSchema
+from hfpose.keypoints.angles import joint_angles
 from hfpose.results import PoseOutput
 from hfpose.tracking.filters import track_places
 from hfpose.visualization.canvas import TRACK_COLORS, resolve_schema
@@ -21,13 +22,7 @@ if TYPE_CHECKING:
 _FRAME_RATE = 30.0  # of clips without times
 _MOST_PEOPLE = 3
 _KEYPOINTS = ("left_wrist", "right_wrist", "left_ankle", "right_ankle")
-_JOINTS = {
-    "elbow": ("shoulder", "elbow", "wrist"),
-    "shoulder": ("elbow", "shoulder", "hip"),
-    "hip": ("shoulder", "hip", "knee"),
-    "knee": ("hip", "knee", "ankle"),
-}
-"""Angles by name: the keypoints of their two ends and, between these, of the joint."""
+_FLEXIONS = [f"{side}_{joint}_flexion" for joint in ("elbow", "shoulder", "hip", "knee") for side in ("left", "right")]
 
 
 def plot_tracks(
@@ -40,8 +35,8 @@ def plot_tracks(
 ) -> Figure:
     """A figure of a clip: who is seen when, and below for some people coordinates and scores of keypoints and joint angles.
 
-    Times of which a person is interpolated are pale. A keypoint below the threshold leaves a gap, except in the scores. Angles
-    are those of elbows, shoulders, hips and knees, as far as the schema has them: in 2D as they look in the image.
+    Times of which a person is interpolated are pale. A keypoint below the threshold leaves a gap, except in the scores. Flexions
+    of elbows, shoulders, hips and knees are those of `hfpose.keypoints.angles.joint_angles`: 0 for a straight limb.
 
     Args:
         outputs: T results in the order of time; without `track_ids` people are taken by their place in each frame.
@@ -68,29 +63,29 @@ def plot_tracks(
     times = np.array([i / _FRAME_RATE if each.timestamp is None else each.timestamp for i, each in enumerate(outputs)])
     motions = [_motion(outputs, places[track]) for track in chosen]
     axes_names = "xyz"[: motions[0][0].shape[2]]
-    joints = _joints(schema)
+    shown = [np.where(scores[..., None] >= keypoint_threshold, points, np.nan) for points, scores in motions]
+    flexions = [_flexions(points, schema) for points in shown]
 
-    rows = [*axes_names, "score", *(["angle"] if joints else [])]
+    rows = [*axes_names, "score", *(["flexion"] if flexions[0] else [])]
     figure = Figure(figsize=(5 * len(chosen) + 3, 2 + 2.2 * len(rows)), layout="constrained")
     heights = [0.3 + 0.12 * min(len(places), 20), *[1.0] * len(rows)]
     grid = figure.add_gridspec(len(rows) + 1, len(chosen), height_ratios=heights)
     _draw_bars(figure.add_subplot(grid[0, :]), outputs, places, times)
     first: list[Axes] = []
-    for column, (track, (points, scores)) in enumerate(zip(chosen, motions, strict=True)):
-        hidden = np.where(scores[..., None] >= keypoint_threshold, points, np.nan)
-        angles = {name: _angles(hidden[:, list(joint)]) for name, joint in joints.items()}
-        curves = {axis: {name: hidden[:, k, i] for name, k in named.items()} for i, axis in enumerate(axes_names)}
-        curves |= {"score": {name: scores[:, k] for name, k in named.items()}, "angle": angles}
+    for column, track in enumerate(chosen):
+        points, scores = shown[column], motions[column][1]
+        curves = {axis: {name: points[:, k, i] for name, k in named.items()} for i, axis in enumerate(axes_names)}
+        curves |= {"score": {name: scores[:, k] for name, k in named.items()}, "flexion": flexions[column]}
         for row, what in enumerate(rows):
             shared = {"sharex": first[0]} if first else {}
             axes = figure.add_subplot(grid[row + 1, column], **shared)
             first.append(axes)
-            _draw_curves(axes, times, curves[what], f"{what} (degrees)" if what == "angle" else what)
+            _draw_curves(axes, times, curves[what], f"{what} (degrees)" if what == "flexion" else what)
             if what == "y" and len(axes_names) == 2:
                 axes.invert_yaxis()  # as in the image
             if row == 0:
                 axes.set_title(f"#{track}")
-            if column == len(chosen) - 1 and what in ("x", "angle"):  # those of the rows between are the same
+            if column == len(chosen) - 1 and what in ("x", "flexion"):  # those of the rows between are the same
                 axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize="small")
         first[-1].set_xlabel("seconds")
     return figure
@@ -121,17 +116,13 @@ def _chosen_keypoints(names: Sequence[str] | None, schema: KeypointSchema) -> di
     return {name: index[name] for name in names}
 
 
-def _joints(schema: KeypointSchema) -> dict[str, tuple[int, int, int]]:
-    """The three keypoints of each angle that a schema has."""
-    index = {name: i for i, name in enumerate(schema.keypoint_names)}
-    joints = {}
-    for name, parts in _JOINTS.items():
-        for side in ("left", "right"):
-            wanted = [f"{side}_{part}" for part in parts]
-            if all(each in index for each in wanted):
-                first, middle, last = (index[each] for each in wanted)
-                joints[f"{side} {name}"] = (first, middle, last)
-    return joints
+def _flexions(points: np.ndarray, schema: KeypointSchema) -> dict[str, np.ndarray]:
+    """Degrees (T,) by name, see `joint_angles`; none where the keypoints (T, K, D) are not those of a body."""
+    try:
+        angles = joint_angles(points, schema)
+    except ConfigError:
+        return {}
+    return {name.removesuffix("_flexion"): angles[name] for name in _FLEXIONS}
 
 
 def _motion(outputs: Sequence[PoseOutput], places: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
@@ -144,15 +135,6 @@ def _motion(outputs: Sequence[PoseOutput], places: list[tuple[int, int]]) -> tup
     for i, row in places:
         scores[i] = outputs[i].keypoint_scores[row]
     return points, scores
-
-
-def _angles(points: np.ndarray) -> np.ndarray:
-    """Degrees (T,) from 0 to 180 between the ways from the second of three points (T, 3, D) to the others."""
-    to_first, to_last = points[:, 0] - points[:, 1], points[:, 2] - points[:, 1]
-    lengths = np.linalg.norm(to_first, axis=1) * np.linalg.norm(to_last, axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        cosines = (to_first * to_last).sum(1) / lengths
-    return np.degrees(np.arccos(cosines.clip(-1, 1)))
 
 
 def _draw_bars(axes: Axes, outputs: Sequence[PoseOutput], places: dict[int, Any], times: np.ndarray) -> None:
