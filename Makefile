@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_OPTIONS := --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo docs gallery test pytest test-transformers test-extras test-rendered-people test-slow lint format clean
+.PHONY: demo docs gallery test test-lowest pytest test-transformers test-extras test-rendered-people test-slow lint format clean
 
 # Tests of features whose packages are optional; `make test` skips them where these are absent. Those of the app in a
 # browser need Chromium: one in the path (`apt install chromium`), or HFPOSE_CHROMIUM.

@@ -103,7 +103,7 @@ class _Pool:
             self.busy[worker.start.remote()] = (worker, None)
 
     def stop(self) -> None:
-        """End all workers, and wait for those at work: else they would still write while the next run does."""
+        """End all workers, and wait for the busy ones, which could otherwise write during the next run."""
         import ray
 
         for worker in (*self.idle, *(worker for worker, _ in self.busy.values())):

@@ -53,7 +53,7 @@ def open_shared_run(
 
 
 def _remove_partials(folder: Path) -> None:
-    """Delete what workers have left that died."""
+    """Delete unfinished files of workers that died."""
     for path in folder.glob(f"{PARTIALS}*"):
         shutil.rmtree(path, ignore_errors=True)
     with suppress(OSError):  # where results are for a run with `resume`

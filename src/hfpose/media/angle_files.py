@@ -51,7 +51,7 @@ def gait_rows(who: str, times: np.ndarray, keypoints: np.ndarray, schema: Keypoi
     if not np.isfinite(way).any() or np.nanmax(np.abs(way - way[0])) < 1e-3:
         return []
     feet = joints[:, list(_FEET.values())]
-    # Ankles of who stands are not on the ground.
+    # The ankles of a standing person are above the ground.
     feet[..., 2] -= np.nanpercentile(np.fmin.reduce(feet[..., 2], axis=1), 10)
     _, contacts = lock_feet(feet, times)
     rows: list[list[object]] = []

@@ -92,7 +92,8 @@ _partial_folders: dict[Path, Path] = {}  # by folder that results go to
 def partials_apart(out: Path, below: Path) -> Iterator[None]:
     """Within the block unfinished files of `out` have a new folder in `below`, which goes away with them.
 
-    So two processes that write the same results at the same time, one of which is thought dead, do not meet.
+    So two processes that write the same results at once, such as a worker taken for dead and the one in its place, use
+    different files.
     """
     below.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=below, prefix=PARTIALS, ignore_cleanup_errors=True) as name:

@@ -345,7 +345,7 @@ def load_stage(
                 merge_adapter(loaded, adapter)
     if image_processor is None:
         with _explained(f"The image processor in {folder} cannot be loaded"):
-            has_own = adapter is not None and (adapter / "preprocessor_config.json").is_file()
+            has_own = adapter is not None and (adapter / IMAGE_PROCESSOR_NAME).is_file()
             image_processor = _load_image_processor(str(adapter) if has_own else folder, loaded.config)
             _try_image_processor(image_processor, loaded.config)
     is_quantized = getattr(loaded, "hf_quantizer", None) is not None

@@ -276,7 +276,7 @@ class IdentityTracker:
         self._image_size: tuple[int, int] | None = None
         self._now: float | None = None  # seconds
         self._next_id = 0
-        self._usual_change: float | None = None  # of the features of who is seen again, 0 to 2
+        self._usual_change: float | None = None  # of features between two sights of an instance, 0 to 2
         self._camera.reset()
 
     def update(self, output: PoseOutput, image: np.ndarray | None = None) -> PoseOutput:
@@ -408,7 +408,7 @@ class IdentityTracker:
     def _confirm(self, tracks: _Tracks, is_first: bool) -> _Tracks:
         """Give identities to new tracks that were seen often enough, and take down which instances before were theirs.
 
-        Who was lost before the new track began, and is near enough for the time that has passed, goes on in it.
+        A track that was lost before the new one began, and is near enough for the time that has passed, gives it its identity.
         """
         is_ripe = (tracks.hits >= self.confirm_frames) & (tracks.evidence >= _CONFIRMED_SCORE * self.confirm_frames)
         if is_first:
