@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +20,7 @@ from hfpose.annotations.coco_format import (
 from hfpose.annotations.yolo_format import Split, common_folder, read_yaml
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema
-from hfpose.media.files import atomic_path
+from hfpose.media.files import atomic_path, write_json, write_text
 from hfpose.media.images import image_size
 from hfpose.media.left_out import LeftOut
 
@@ -39,9 +38,7 @@ def write_coco(coco: CocoFile, path: Path) -> Path:
         images.append({"id": numbers[image.id], "file_name": image.path.relative_to(folder).as_posix(), **size})
     annotations = [{**_area(a), **a, "image_id": numbers[a["image_id"]]} for a in coco.annotations]
     content = {"images": images, "annotations": annotations, "categories": list(coco.categories)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as partial:
-        partial.write_text(json.dumps(content), encoding="utf-8")
+    write_json(path, content, indent=None)
     return folder
 
 
@@ -78,12 +75,9 @@ def write_yolo(coco: CocoFile, schema: KeypointSchema, folder: str | Path, split
             by_image[annotation["image_id"]].append(line)
     for image, name in zip(coco.images, _file_names(coco.images), strict=True):
         copy, label = folder / "images" / split / name, folder / "labels" / split / f"{Path(name).stem}.txt"
-        for place in (copy, label):
-            place.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(copy) as partial:
             shutil.copyfile(image.path, partial)
-        with atomic_path(label) as partial:
-            partial.write_text("".join(by_image[image.id]), encoding="utf-8")
+        write_text(label, "".join(by_image[image.id]))
     return left_out
 
 
@@ -136,7 +130,4 @@ def _write_yaml(path: Path, schema: KeypointSchema, names: list[str], split: Spl
     before = read_yaml(path) if path.exists() else settings
     if before["names"] != settings["names"] or before.get("kpt_names") != settings["kpt_names"]:
         raise InputError(f"{path} describes a data set of other classes or keypoints; choose another folder.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as partial:
-        text = yaml.safe_dump(before | {split: f"images/{split}"}, sort_keys=False)
-        partial.write_text(text, encoding="utf-8")
+    write_text(path, yaml.safe_dump(before | {split: f"images/{split}"}, sort_keys=False))

@@ -13,12 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hfpose.annotations.coco_format import (
-    CocoFile,
-    coco_from_content,
-    finite_numbers,
-    read_coco,
-)
+from hfpose.annotations.coco_format import CocoFile, coco_from_content, finite_numbers, read_coco
 from hfpose.errors import InputError
 from hfpose.keypoints import load_schema
 from hfpose.media.files import is_folder, open_to_read

@@ -30,8 +30,8 @@ from hfpose.cli import (
     sigmas_command,
     train,
 )
-from hfpose.cli.model_command import ModelCommand
 from hfpose.cli.predict_command import PredictCommand
+from hfpose.cli.shared import ModelCommand, print_notes
 from hfpose.errors import HFPoseError
 from hfpose.version import __version__
 
@@ -131,14 +131,14 @@ def main() -> None:
                 raise BrokenPipeError
             stdout.flush()  # here, where an error can be told; at the end of Python it has a traceback
     except HFPoseError as error:
-        print(f"hfpose: {error}", file=sys.stderr)
+        print_notes(str(error))
         sys.exit(2)
     except BrokenPipeError:
-        print("hfpose: What read the output has ended before all was written.", file=sys.stderr)
+        print_notes("What read the output has ended before all was written.")
         os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())  # for what is still in the buffer
         sys.exit(1)
     except OSError as error:
-        print(f"hfpose: {_system_message(error)}", file=sys.stderr)
+        print_notes(_system_message(error))
         sys.exit(1)
 
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from hfpose.cli.shared import Device
+
 
 def app(
     model: Annotated[
@@ -17,7 +19,7 @@ def app(
         bool, typer.Option("--share", help="Make a public address by Gradio's service, for 72 hours.")
     ] = False,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the browser.")] = False,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, ... Default: the best there is.")] = None,
+    device: Device = None,
     max_seconds: Annotated[float, typer.Option(min=1, help="Longest video.")] = 60.0,
     max_megabytes: Annotated[int, typer.Option(min=1, help="Largest upload.")] = 100,
 ) -> None:

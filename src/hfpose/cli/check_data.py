@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    import numpy as np
+from hfpose.cli.shared import DataArgument, Images, Schema, print_notes
 
+if TYPE_CHECKING:
     from hfpose.annotations import CocoFile
     from hfpose.keypoints import KeypointSchema
 
@@ -18,11 +17,9 @@ _SIZES = (0, 16, 32, 64, 96, 128, 256, 512, 1024)
 
 
 def check_data(
-    data: Annotated[Path, typer.Argument(help="Annotations in COCO's format, or the YAML file of YOLO's.")],
-    images: Annotated[Path | None, typer.Option(help="Folder of the images. Default: that of the data.")] = None,
-    schema: Annotated[
-        str | None, typer.Option(help="Name or JSON file of the keypoint schema. Default: what the data name.")
-    ] = None,
+    data: DataArgument,
+    images: Images = None,
+    schema: Schema = None,
     model: Annotated[
         str | None, typer.Option(help="Draw samples as this model gets them. Default: crops of 256x192 pixels.")
     ] = None,
@@ -42,11 +39,8 @@ def check_data(
     print(f"{data}: {counts}.")
     for line in (*_keypoint_report(coco, found), *_draw(coco, found, model, output, seed)):
         print(line)
-    for line in (
-        *(f"left out: {line}" for line in coco.left_out.lines()),
-        *(f"fault: {line}" for line in faults.lines()),
-    ):
-        print(f"hfpose: {line}", file=sys.stderr)
+    print_notes(*(f"left out: {line}" for line in coco.left_out.lines()))
+    print_notes(*(f"fault: {line}" for line in faults.lines()))
     if not coco.left_out.total and not faults.lines():
         print("No fault was found.")
     if faults.severe.total:
@@ -57,6 +51,7 @@ def _keypoint_report(coco: CocoFile, schema: KeypointSchema | None) -> list[str]
     import numpy as np
 
     from hfpose.annotations import pose_instances
+    from hfpose.evaluation.metrics import box_sizes
     from hfpose.training.data_report import describe_schema, histogram
 
     if schema is None:
@@ -68,13 +63,9 @@ def _keypoint_report(coco: CocoFile, schema: KeypointSchema | None) -> list[str]
     edges = np.unique(np.linspace(0, schema.num_keypoints, min(schema.num_keypoints, 9) + 1).astype(int)).tolist()
     return [
         *describe_schema(schema, instances),
-        *histogram("Longer sides of boxes, in pixels:", _sides(instances.boxes), _SIZES),
+        *histogram("Longer sides of boxes, in pixels:", box_sizes(instances.boxes), _SIZES),
         *histogram("Visible keypoints of an instance:", visible, edges),
     ]
-
-
-def _sides(boxes: np.ndarray) -> Any:
-    return (boxes[:, 2:] - boxes[:, :2]).max(1)
 
 
 def _draw(coco: CocoFile, schema: KeypointSchema | None, model: str | None, output: Path, seed: int) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hfpose.hub.zoo import TASKS, Task
+from hfpose.cli.shared import CheckHash, TaskOption
 
 
 def convert(
@@ -17,18 +17,13 @@ def convert(
     config: Annotated[
         Path | None, typer.Option(help="Config file in MMPose's or MMDetection's style, for a model of your own.")
     ] = None,
-    task: Annotated[str | None, typer.Option(help=f"For a name that several tasks know: {', '.join(TASKS)}.")] = None,
-    check_hash: Annotated[
-        bool, typer.Option(help="--no-check-hash takes a checkpoint whose SHA-256 is not the one that is stated.")
-    ] = True,
+    task: TaskOption = None,
+    check_hash: CheckHash = True,
 ) -> None:
     """Convert a checkpoint of MMPose or MMDetection. Nothing in it is executed."""
     if name is None and config is None:
         raise typer.BadParameter("give the NAME of a zoo model, or --config with a config file of your own.")
-    if task is not None and task not in TASKS:
-        raise typer.BadParameter(f"{task!r} is none of {', '.join(TASKS)}.", param_hint="--task")
     from hfpose.checkpoints.convert_checkpoint import convert_checkpoint
 
-    chosen: Task | None = next((known for known in TASKS if known == task), None)
-    folder = convert_checkpoint(name, checkpoint, output, config=config, task=chosen, check_hash=check_hash)
+    folder = convert_checkpoint(name, checkpoint, output, config=config, task=task, check_hash=check_hash)
     print(f"Wrote {folder}. Load it by its path, as in pipeline(..., model={str(folder)!r}).")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hfpose.cli.model_command import complete_model
+from hfpose.cli.shared import DataArgument, Device, Schema, complete_model, data_schema, print_notes
 
 if TYPE_CHECKING:
     from hfpose.annotations import CocoFile
@@ -20,20 +19,18 @@ SplitOption = Annotated[Literal["train", "val", "test"], typer.Option(help="Spli
 
 
 def convert_annotations(
-    source: Annotated[Path, typer.Argument(help="Annotations in COCO's format, or the YAML file of YOLO's.")],
+    source: DataArgument,
     output: Output,
     format: Format,
     images: Annotated[Path | None, typer.Option(help="Folder of the images. Default: where the data say.")] = None,
     split: SplitOption = "train",
-    schema: Annotated[
-        str | None, typer.Option(help="Name or JSON file of the keypoint schema. Default: what the data name.")
-    ] = None,
+    schema: Schema = None,
 ) -> None:
     """Convert annotations from COCO's format to YOLO's or back. Images are copied into a YOLO folder.
 
     What is left out, such as crowds, which YOLO has not, is told by reason.
     """
-    from hfpose.annotations import annotated_schema, is_yolo, read_annotations, read_schema
+    from hfpose.annotations import is_yolo, read_annotations
 
     coco = read_annotations(source, images, split=split)
     target = output / "images" / split if format == "yolo" else output
@@ -42,10 +39,7 @@ def convert_annotations(
     )
     if target.resolve() in given:
         raise typer.BadParameter(f"{output} would be written over the annotations that are read; give another place.")
-    found = read_schema(schema) if schema is not None else annotated_schema(coco)
-    if found is None:
-        raise typer.BadParameter(f"{source} does not name its keypoints; say which they are with --schema.")
-    _write(coco, found, output, format, split)
+    _write(coco, data_schema(coco, schema), output, format, split)
 
 
 def annotate(
@@ -63,7 +57,7 @@ def annotate(
     split: SplitOption = "train",
     detector: Annotated[str | None, typer.Option(help="Detector. Default: the model's.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at once.")] = 8,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, ... Default: the best there is.")] = None,
+    device: Device = None,
 ) -> None:
     """Label images by a model, as a first draft that a person corrects."""
     from hfpose.annotations import images_below, pre_labels
@@ -94,6 +88,5 @@ def _write(coco: CocoFile, schema: KeypointSchema, output: Path, format: str, sp
         images, count = output / "images" / split, count - left_out.total
     else:
         images = write_coco(coco, output)
-    for line in coco.left_out.lines():
-        print(f"hfpose: left out: {line}", file=sys.stderr)
+    print_notes(*(f"left out: {line}" for line in coco.left_out.lines()))
     print(f"Wrote {output}: {len(coco.images)} images, {count} annotations; images in {images}.")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hfpose.cli.model_command import complete_model
+from hfpose.cli.shared import Device, Images, Sigmas, complete_model, data_schema, print_notes
 
 if TYPE_CHECKING:
     from hfpose.annotations import CocoFile
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 # As the pipelines have them. Average precision counts every person found, so it is higher with 0.1 and 0.65.
 BOX_THRESHOLD, NMS_THRESHOLD = 0.3, 0.3
 
-# See `hfpose.evaluation.scoring`, which is not read here lest `--help` takes long.
-SCORE_MODES, NMS_MODES = ("bbox", "bbox_keypoint", "bbox_rle", "keypoint"), ("oks", "soft_oks", "none")
+ResultArea = Literal["boxes", "keypoints"]
 
 
 def evaluate(
@@ -42,7 +40,7 @@ def evaluate(
             autocompletion=complete_model,
         ),
     ] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the images. Default: that of the data.")] = None,
+    images: Images = None,
     gt_boxes: Annotated[bool, typer.Option("--gt-boxes", help="Find poses in the annotated boxes.")] = False,
     boxes: Annotated[
         Path | None, typer.Option(help="Find poses in these detections, in COCO's format: in all of them.")
@@ -57,13 +55,17 @@ def evaluate(
     schema: Annotated[
         str | None, typer.Option(help="Name or JSON file of the keypoint schema. Default: the model's or the data's.")
     ] = None,
-    sigmas: Annotated[
-        Path | None, typer.Option(help="JSON list of the keypoints' sigmas, for schemas without or with others.")
+    sigmas: Sigmas = None,
+    score_mode: Annotated[
+        Literal["bbox", "bbox_keypoint", "bbox_rle", "keypoint"] | None,
+        typer.Option(help="Score of an instance: bbox, bbox_keypoint, bbox_rle or keypoint."),
     ] = None,
-    score_mode: Annotated[str | None, typer.Option(help=f"Score of an instance: {', '.join(SCORE_MODES)}.")] = None,
-    nms_mode: Annotated[str | None, typer.Option(help=f"Of similar instances: {', '.join(NMS_MODES)}.")] = None,
+    nms_mode: Annotated[
+        Literal["oks", "soft_oks", "none"] | None,
+        typer.Option(help="Suppression of similar instances: oks, soft_oks or none."),
+    ] = None,
     result_area: Annotated[
-        str | None, typer.Option(help="Size of a result: of its bbox where it has one (boxes), or keypoints.")
+        ResultArea | None, typer.Option(help="Size of a result: of its bbox where it has one (boxes), or keypoints.")
     ] = None,
     head_boxes: Annotated[Path | None, typer.Option(help="MPII's head boxes: .mat or .npy.")] = None,
     flip_test: Annotated[bool, typer.Option(help="Average over flipped crops, for twice the cost.")] = False,
@@ -81,7 +83,7 @@ def evaluate(
     pose_batch_size: Annotated[
         int | None, typer.Option(min=1, help="Crops at once. Default: 8 on a CPU, 64 on an accelerator.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, ... Default: the best there is.")] = None,
+    device: Device = None,
     dtype: Annotated[str | None, typer.Option(help="float32, float16 or bfloat16.")] = None,
     output: Annotated[
         Path | None, typer.Option(help="Folder for metrics.json and results.json (COCO's format).")
@@ -137,8 +139,10 @@ def evaluate(
         _print_analysis(analysis)
     if output is not None:
         _write(output, metrics, evaluation, protocol)
-        if analysis is not None:
-            _write_analysis(output, analysis, coco, f"{model or results} on {data.name}")
+    if output is not None and analysis is not None:
+        from hfpose.evaluation.error_report import write_error_report
+
+        write_error_report(output, analysis, coco, f"{model or results} on {data.name}")
     if card and model is not None:
         from hfpose.hub.card_results import add_results
 
@@ -174,18 +178,16 @@ def _measure_human36m(
     return evaluate_human36m(data, predicted, HUMAN36M_PROTOCOLS[protocol], results or model)
 
 
-def _rules(name: str, result_area: str | None) -> Protocol:
+def _rules(name: str, result_area: ResultArea | None) -> Protocol:
     from hfpose.evaluation.coco import require_pycocotools
     from hfpose.evaluation.protocols import get_protocol
 
     protocol = get_protocol(name)
-    if protocol.precision is not None:
-        require_pycocotools()
-    if result_area is None or protocol.precision is None:
+    if protocol.precision is None:
         return protocol
-    if result_area not in ("boxes", "keypoints"):
-        raise typer.BadParameter(f"{result_area!r} is none of boxes, keypoints.", param_hint="--result-area")
-    return replace(protocol, precision=replace(protocol.precision, result_area=cast("Any", result_area)))
+    require_pycocotools()
+    area = protocol.precision.result_area if result_area is None else result_area
+    return replace(protocol, precision=replace(protocol.precision, result_area=area))
 
 
 def _run_model(
@@ -218,17 +220,8 @@ def _run_model(
     if not isinstance(pipe, PoseEstimationPipeline):
         raise ConfigError(f"{model} finds keypoints in 3D; `hfpose eval` measures pose models in 2D and detectors.")
     schema = _model_schema(pipe.schema, protocol, schema_name, sigmas)
-    evaluation = evaluate_pose_pipeline(
-        pipe,
-        coco,
-        given,
-        protocol=protocol,
-        schema=schema,
-        batch_size=batch_size,
-        show_progress=show_progress,
-        **options,
-    )
-    return evaluation, schema
+    options |= {"protocol": protocol, "schema": schema, "batch_size": batch_size, "show_progress": show_progress}
+    return evaluate_pose_pipeline(pipe, coco, given, **options), schema
 
 
 def _model_schema(own: KeypointSchema, protocol: Protocol, name: str | None, sigmas: Path | None) -> KeypointSchema:
@@ -261,7 +254,7 @@ def _measure_results(
     results = read_results(path)
     if results and not any("keypoints" in result for result in results):
         return evaluate_boxes(coco, results, [category.get("id") for category in coco.categories]), results, None
-    schema = _schema(coco, schema_name or protocol.schema)
+    schema = data_schema(coco, schema_name or protocol.schema)
     if sigmas is not None:
         schema = read_sigmas(sigmas, schema)
     left_out = LeftOut()
@@ -290,28 +283,9 @@ def _print_analysis(analysis: ErrorAnalysis) -> None:
         print(f"{kind:>14}  {gain:.4f}")
 
 
-def _write_analysis(folder: Path, analysis: ErrorAnalysis, coco: CocoFile, title: str) -> None:
-    from hfpose.evaluation.error_report import write_error_report
-    from hfpose.media.files import atomic_path
-
-    with atomic_path(folder / "analysis.json") as partial:
-        partial.write_text(json.dumps(analysis.to_dict(), indent=2) + "\n", encoding="utf-8")
-    write_error_report(folder / "analysis.html", analysis, coco, title)
-
-
-def _schema(coco: CocoFile, name: str | None) -> KeypointSchema:
-    from hfpose.annotations import annotated_schema, read_schema
-
-    found = read_schema(name) if name is not None else annotated_schema(coco)
-    if found is None:
-        raise typer.BadParameter(f"{coco.path} does not name its keypoints; say which they are with --schema.")
-    return found
-
-
 def _report(data: Path, left_out: Sequence[str], metrics: Metrics, evaluation: Evaluation | None) -> None:
     failures = evaluation.failures.lines() if evaluation is not None else []
-    for line in [*(f"left out of {data}: {line}" for line in left_out), *failures, *metrics.lines()]:
-        print(f"hfpose: {line}", file=sys.stderr)
+    print_notes(*(f"left out of {data}: {line}" for line in left_out), *failures, *metrics.lines())
     if evaluation is not None:
         images, instances, seconds = evaluation.num_images, evaluation.num_instances, evaluation.seconds
         print(
@@ -322,17 +296,13 @@ def _report(data: Path, left_out: Sequence[str], metrics: Metrics, evaluation: E
     for name, value in metrics.items():
         print(f"{name:>{width}}  {value:.4f}")
     if not metrics:
-        print("hfpose: Nothing was measured.", file=sys.stderr)
+        print_notes("Nothing was measured.")
 
 
 def _protocol(
-    name: str,
-    gt_boxes: bool,
-    boxes: Path | None,
-    flip_test: bool,
-    box_threshold: float | None,
+    name: str, gt_boxes: bool, boxes: Path | None, flip_test: bool, box_threshold: float | None,
     nms_threshold: float | None,
-) -> str:
+) -> str:  # fmt: skip
     """How the numbers were measured, in a few words; what is as usual goes without saying."""
     source = "annotated boxes" if gt_boxes else f"boxes of {boxes.name}" if boxes is not None else "detected boxes"
     parts = [source] if name == "coco" else [f"protocol {name}", source]
@@ -347,12 +317,9 @@ def _protocol(
 
 def _write(folder: Path, metrics: Metrics, evaluation: Evaluation | None, protocol: str) -> None:
     from hfpose.evaluation.coco_results import in_parts
-    from hfpose.media.files import atomic_path
+    from hfpose.media.files import write_json
 
-    with atomic_path(folder / "metrics.json") as partial:
-        values = {**metrics, **dict.fromkeys(metrics.missing)}
-        partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "metrics.json", {**metrics, **dict.fromkeys(metrics.missing)})
     if evaluation is not None:
         results = map(in_parts, evaluation.results) if protocol == "coco_wholebody" else evaluation.results
-        with atomic_path(folder / "results.json") as partial:
-            partial.write_text(json.dumps(list(results)), encoding="utf-8")
+        write_json(folder / "results.json", list(results), indent=None)

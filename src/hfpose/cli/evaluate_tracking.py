@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from hfpose.cli.shared import print_notes
 
 
 def evaluate_tracking(
@@ -26,7 +26,7 @@ def evaluate_tracking(
     from hfpose.annotations import read_schema
     from hfpose.evaluation.coco import read_sigmas
     from hfpose.evaluation.tracking_files import evaluate_tracks, known_schema, read_tracks
-    from hfpose.media.files import atomic_path
+    from hfpose.media.files import write_json
 
     annotated = read_tracks(data)
     tracked = read_tracks(results, annotated)
@@ -37,10 +37,8 @@ def evaluate_tracking(
         chosen = read_sigmas(sigmas, chosen)
     measured = evaluate_tracks(annotated, tracked, chosen)
     for path, file in ((data, annotated), (results, tracked)):
-        for line in file.left_out.lines():
-            print(f"hfpose: left out of {path}: {line}", file=sys.stderr)
-    for line in sorted({line for metrics in measured.values() for line in metrics.lines()}):
-        print(f"hfpose: {line}", file=sys.stderr)
+        print_notes(*(f"left out of {path}: {line}" for line in file.left_out.lines()))
+    print_notes(*sorted({line for metrics in measured.values() for line in metrics.lines()}))
     print(f"{'':>10}" + "".join(f"{by:>10}" for by in measured))
     for name in next(iter(measured.values())):
         values = (metrics[name] for metrics in measured.values())
@@ -48,7 +46,6 @@ def evaluate_tracking(
             f"{name:>10}" + "".join(f"{value:>10}" if isinstance(value, int) else f"{value:10.4f}" for value in values)
         )
     if output is not None:
-        with atomic_path(output) as partial:
-            partial.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
+        write_json(output, measured)
     if not all(measured.values()):
         raise typer.Exit(1)

@@ -7,17 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hfpose.cli.model_command import complete_model
-from hfpose.hub.zoo import TASKS, Task
+from hfpose.cli.shared import TaskOption, complete_model
 
 if TYPE_CHECKING:
     from hfpose.export.graph_folders import Export
-
-
-Mode = Literal["dynamic", "static"]  # as in `hfpose.export`, which loads torch
-Format = Literal["onnx", "openvino", "torch"]
-FORMATS: tuple[Format, ...] = ("onnx", "openvino", "torch")
-INT8_MODES: tuple[Mode, ...] = ("dynamic", "static")
 
 
 def export(
@@ -25,7 +18,9 @@ def export(
         str,
         typer.Argument(help="Alias, zoo name, hub repository or folder of a model.", autocompletion=complete_model),
     ],
-    format: Annotated[str, typer.Option(help="onnx, openvino or torch (torch.export).")] = "onnx",
+    format: Annotated[
+        Literal["onnx", "openvino", "torch"], typer.Option(help="onnx, openvino or torch (torch.export).")
+    ] = "onnx",
     output: Annotated[Path | None, typer.Option(help="Folder to write. Default: NAME-FORMAT.")] = None,
     with_nms: Annotated[
         bool,
@@ -38,7 +33,7 @@ def export(
         bool, typer.Option("--any-size", help="Of a detector let height and width of images vary (format onnx).")
     ] = False,
     int8: Annotated[
-        str | None,
+        Literal["dynamic", "static"] | None,
         typer.Option(
             help="Weights of 8 bits: static for convolutional networks, dynamic for transformers. What it costs is measured."
         ),
@@ -50,17 +45,9 @@ def export(
         ),
     ] = None,
     opset: Annotated[int | None, typer.Option(help="Version of ONNX's operators. Default: 17.")] = None,
-    task: Annotated[str | None, typer.Option(help=f"For a name that several tasks know: {', '.join(TASKS)}.")] = None,
+    task: TaskOption = None,
 ) -> None:
     """Write a model as a graph, with its JSON files, and compare it with torch. Needs the extra `onnx` or `openvino`."""
-    written_as = next((known for known in FORMATS if known == format), None)
-    if written_as is None:
-        raise typer.BadParameter(f"{format!r} is none of {', '.join(FORMATS)}.", param_hint="--format")
-    if task is not None and task not in TASKS:
-        raise typer.BadParameter(f"{task!r} is none of {', '.join(TASKS)}.", param_hint="--task")
-    mode: Mode | None = next((known for known in INT8_MODES if known == int8), None)
-    if mode != int8:
-        raise typer.BadParameter(f"{int8!r} is none of {', '.join(INT8_MODES)}.", param_hint="--int8")
     from hfpose.backends.onnx_graphs import DEFAULT_OPSET
     from hfpose.errors import ConfigError
     from hfpose.export.graph_folders import export_folder
@@ -68,21 +55,20 @@ def export(
     from hfpose.hub.resolve import resolve
     from hfpose.pipelines.stage import load_stage, task_of
 
-    given: Task | None = next((known for known in TASKS if known == task), None)
-    chosen = given or task_of(name)
-    folder = resolve(name, chosen)
+    task = task or task_of(name)
+    folder = resolve(name, task)
     if (folder / PIPELINE_INDEX).is_file():
         raise ConfigError(f"{folder} holds a whole pipeline; export its parts, such as {folder / 'pose'}.")
-    stage = load_stage(folder, chosen, device="cpu")
+    stage = load_stage(folder, task, device="cpu")
     written = export_folder(
         stage.model,
         stage.image_processor,
         output or Path(f"{Path(name).name}-{format}"),
-        format=written_as,
+        format=format,
         opset=DEFAULT_OPSET if opset is None else opset,
         with_nms=with_nms,
         any_size=any_size,
-        int8=mode,
+        int8=int8,
         calibration=calibration,
     )
     _report(written)
@@ -96,11 +82,8 @@ def _report(written: Export) -> None:
         print(f"  end2end.onnx: {written.detections_share:.1%} of torch's boxes")
     report = written.quantization
     if report is not None:
-        print(
-            f"int8 ({report.mode}), {report.bytes / report.float32_bytes:.0%} of the size. Compared with float32 on ",
-            end="",
-        )
-        print(f"{report.samples} {report.measured_on}:")
+        size = f"int8 ({report.mode}), {report.bytes / report.float32_bytes:.0%} of the size"
+        print(f"{size}. Compared with float32 on {report.samples} {report.measured_on}:")
         if report.largest is not None and report.mean is not None:
             print(f"  distance: mean {report.mean:.3g} {report.unit}, largest {report.largest:.3g} {report.unit}")
         if report.largest_score_difference is not None:

@@ -49,10 +49,7 @@ def plot(
     outputs = read_results(result, schema)
     try:
         figure = plot_tracks(
-            outputs,
-            people=chosen,
-            keypoints=keypoints.split(",") if keypoints else None,
-            keypoint_threshold=kpt_thr,
+            outputs, people=chosen, keypoints=keypoints.split(",") if keypoints else None, keypoint_threshold=kpt_thr
         )
     except ImportError as error:
         raise InputError(str(error)) from error

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hfpose.cli.model_command import complete_model
 from hfpose.cli.predict_command import read_boolean, read_filters, read_people
 from hfpose.cli.predict_runs import predict_here, predict_on_cluster
 from hfpose.cli.run_report import RunReport, naming_resume
+from hfpose.cli.shared import DEVICE_HELP, complete_model
 from hfpose.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,12 +25,18 @@ if TYPE_CHECKING:
 
     MakeSource = Callable[[Callable[[MediaItem], bool]], Source]
 
-_INPUT, _MODELS, _FINDING, _TIME = "Input", "Models", "Finding people", "People over time"
-_3D, _OUTPUT, _DRAWING, _RAY = "3D", "Output", "Drawing", "Many machines"
+
+def _panel(title: str) -> Callable[..., Any]:
+    """What makes the options below a title of the help, from their help and other settings of `typer.Option`."""
+
+    def option(help: str, *names: str, **settings: Any) -> Any:
+        return typer.Option(*names, help=help, rich_help_panel=title, **settings)
+
+    return option
 
 
-def _option(panel: str, help: str, **settings: Any) -> Any:
-    return typer.Option(help=help, rich_help_panel=panel, **settings)
+_input, _models, _finding, _time = map(_panel, ("Input", "Models", "Finding people", "People over time"))
+_3d, _output, _drawing, _ray = map(_panel, ("3D", "Output", "Drawing", "Many machines"))
 
 
 def predict(
@@ -40,285 +46,226 @@ def predict(
             help="Images, folders, videos, URLs, webcam[:ID], streams, FILE.txt of these.", show_default=False
         ),
     ] = None,
-    recursive: Annotated[bool, _option(_INPUT, "Look into subfolders of folders too.")] = False,
-    resume: Annotated[bool, _option(_INPUT, "Skip inputs whose files an earlier run has written.")] = False,
+    recursive: Annotated[bool, _input("Look into subfolders of folders too.")] = False,
+    resume: Annotated[bool, _input("Skip inputs whose files an earlier run has written.")] = False,
     live: Annotated[
-        str,
-        _option(_INPUT, "Of webcams and streams take the latest frame and drop what came before it, or all frames."),
+        str, _input("Of webcams and streams take the latest frame and drop what came before it, or all frames.")
     ] = "latest",
     reconnect: Annotated[
-        float, _option(_INPUT, "Seconds for which a lost webcam or stream is tried to be opened again.", min=0)
+        float, _input("Seconds for which a lost webcam or stream is tried to be opened again.", min=0)
     ] = 30.0,
-    batch_size: Annotated[int, _option(_INPUT, "Images that go through the detector at once.", min=1)] = 1,
+    batch_size: Annotated[int, _input("Images that go through the detector at once.", min=1)] = 1,
     detect_every: Annotated[
-        int, _option(_TIME, "The detector looks at every Nth frame of a video; between, boxes follow people.", min=1)
+        int, _time("The detector looks at every Nth frame of a video; between, boxes follow people.", min=1)
     ] = 1,
     pose_batch_size: Annotated[
         int | None,
-        _option(
-            _INPUT, "Crops that go through the pose model at once. Default: 8 on a CPU, 64 on an accelerator.", min=1
-        ),
+        _input("Crops that go through the pose model at once. Default: 8 on a CPU, 64 on an accelerator.", min=1),
     ] = None,
     segment_frames: Annotated[
         int,
-        typer.Option(
-            min=1,
-            help="With --ray: frames of a long video that a worker does at a time. Videos of hands, videos with "
+        _ray(
+            "With --ray: frames of a long video that a worker does at a time. Videos of hands, videos with "
             "--draw-heatmap and URLs are not divided.",
-            rich_help_panel=_RAY,
+            min=1,
         ),
     ] = 600,
     ray: Annotated[
         str | None,
-        typer.Option(
-            metavar="[ADDRESS]",
-            help="Share the inputs among the workers of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT; without an "
+        _ray(
+            "Share the inputs among the workers of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT; without an "
             "address one is started on this machine. Needs the extra ray. --out-dir may be a URL, such as s3://bucket/out.",
-            rich_help_panel=_RAY,
+            metavar="[ADDRESS]",
         ),
     ] = None,
     workers: Annotated[
-        int | None,
-        _option(_RAY, "With --ray: how many. Default: one for each GPU, or each CPU.", min=1),
+        int | None, _ray("With --ray: how many. Default: one for each GPU, or each CPU.", min=1)
     ] = None,
-    cpus_per_worker: Annotated[int, _option(_RAY, "With --ray: CPUs, and threads, of each worker.", min=1)] = 1,
+    cpus_per_worker: Annotated[int, _ray("With --ray: CPUs, and threads, of each worker.", min=1)] = 1,
     gpus_per_worker: Annotated[
-        float | None,
-        _option(_RAY, "With --ray: GPUs of each worker, 0.5 for a half. Default: 1 if any.", min=0),
+        float | None, _ray("With --ray: GPUs of each worker, 0.5 for a half. Default: 1 if any.", min=0)
     ] = None,
     pose2d: Annotated[
         str | None,
-        typer.Option(
-            help="Alias, zoo name, config file, hub repository or folder of the 2D model. Default: human, or in 3D what "
-            "goes with the lifter.",
-            rich_help_panel=_MODELS,
+        _models(
+            "Alias, zoo name, config file, hub repository or folder of the 2D model. Default: human, or in 3D what goes "
+            "with the lifter.",
             autocompletion=complete_model,
         ),
     ] = None,
-    pose2d_weights: Annotated[str | None, _option(_MODELS, "Checkpoint (path or URL) to use with --pose2d.")] = None,
+    pose2d_weights: Annotated[str | None, _models("Checkpoint (path or URL) to use with --pose2d.")] = None,
     pose3d: Annotated[
         str | None,
-        _option(_MODELS, "The same for 3D: human3d, hand3d, ... Default: 2D.", autocompletion=complete_model),
+        _models("The same for 3D: human3d, hand3d, ... Default: 2D.", autocompletion=complete_model),
     ] = None,
-    pose3d_weights: Annotated[str | None, _option(_MODELS, "Checkpoint to use with --pose3d.")] = None,
+    pose3d_weights: Annotated[str | None, _models("Checkpoint to use with --pose3d.")] = None,
     det_model: Annotated[
         str | None,
-        _option(_MODELS, "The detector, or whole_image. Default: the model's own.", autocompletion=complete_model),
+        _models("The detector, or whole_image. Default: the model's own.", autocompletion=complete_model),
     ] = None,
-    det_weights: Annotated[str | None, _option(_MODELS, "Checkpoint to use with --det-model.")] = None,
+    det_weights: Annotated[str | None, _models("Checkpoint to use with --det-model.")] = None,
     det_cat_ids: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Classes of the detector to keep, by id or name; several ids, or repeated. Default: those that the pose "
-            "model is made for.",
-            rich_help_panel=_MODELS,
+        _models(
+            "Classes of the detector to keep, by id or name; several ids, or repeated. Default: those that the pose "
+            "model is made for."
         ),
     ] = None,
     mode: Annotated[
         str | None,
-        typer.Option(
-            help="lightweight, balanced or performance: pose model and detector of human, body26, wholebody, hand, animal or "
-            "rtmo together, as rtmlib pairs them.",
-            rich_help_panel=_MODELS,
+        _models(
+            "lightweight, balanced or performance: pose model and detector of human, body26, wholebody, hand, animal or "
+            "rtmo together, as rtmlib pairs them."
         ),
     ] = None,
-    scope: Annotated[str, _option(_MODELS, "mmpose; with --show-alias also mmdet, for detectors.")] = "mmpose",
-    device: Annotated[
-        str | None,
-        _option(_MODELS, "cpu, cuda, cuda:1, mps, ... Default: the best there is."),
-    ] = None,
+    scope: Annotated[str, _models("mmpose; with --show-alias also mmdet, for detectors.")] = "mmpose",
+    device: Annotated[str | None, _models(DEVICE_HELP)] = None,
     backend: Annotated[
         str,
-        _option(
-            _MODELS,
-            "What computes the networks: auto (the fastest installed), torch, compile (torch.compile), onnxruntime (needs the extra onnx) or openvino (the extra openvino).",
+        _models(
+            "What computes the networks: auto (the fastest installed), torch, compile (torch.compile), onnxruntime (needs "
+            "the extra onnx) or openvino (the extra openvino)."
         ),
     ] = "auto",
-    show_alias: Annotated[
-        bool, typer.Option("--show-alias", help="List the aliases of models and stop.", rich_help_panel=_MODELS)
-    ] = False,
-    bbox_thr: Annotated[float, _option(_FINDING, "Minimum score of a box.")] = 0.3,
+    show_alias: Annotated[bool, _models("List the aliases of models and stop.", "--show-alias")] = False,
+    bbox_thr: Annotated[float, _finding("Minimum score of a box.")] = 0.3,
     nms_thr: Annotated[
         float | None,
-        _option(
-            _FINDING, "IoU above which the worse of two boxes goes. Default: 0.3; RTMO and its like have their own."
-        ),
+        _finding("IoU above which the worse of two boxes goes. Default: 0.3; RTMO and its like have their own."),
     ] = None,
     pose_based_nms: Annotated[
         str,
-        typer.Option(
-            metavar="BOOL",
-            help="2D: true leaves out people whose keypoints lie on those of a person with a higher score.",
-            rich_help_panel=_FINDING,
+        _finding(
+            "2D: true leaves out people whose keypoints lie on those of a person with a higher score.", metavar="BOOL"
         ),
     ] = "false",
     flip_test: Annotated[
         bool,
-        typer.Option(
-            help="Average over flipped crops, for twice the cost. (The reference's demo does so where the model's config "
-            "says it.)",
-            rich_help_panel=_FINDING,
+        _finding(
+            "Average over flipped crops, for twice the cost. (The reference's demo does so where the model's config says "
+            "it.)"
         ),
     ] = False,
     track: Annotated[
         str | None,
-        _option(
-            _TIME,
+        _time(
             "2D: give people identities over the frames of a video; several images count as one. (3D does so always.) By "
             "iou (the default) or oks, or by bytetrack, ocsort or botsort of the package trackers.",
             metavar="[NAME]",
         ),
     ] = None,
-    track_gap: Annotated[
-        float, _option(_TIME, "Seconds for which people who are not seen are remembered.", min=0)
-    ] = 3.0,
+    track_gap: Annotated[float, _time("Seconds for which people who are not seen are remembered.", min=0)] = 3.0,
     track_high_score: Annotated[
-        float,
-        _option(_TIME, "Score from which on people are followed first, before those of a lower one.", min=0, max=1),
+        float, _time("Score from which on people are followed first, before those of a lower one.", min=0, max=1)
     ] = 0.5,
     track_confirm_frames: Annotated[
-        int, _option(_TIME, "Frames in which a new instance has to be seen for an identity.", min=1, max=6)
+        int, _time("Frames in which a new instance has to be seen for an identity.", min=1, max=6)
     ] = 3,
     track_appearance: Annotated[
-        float,
-        _option(
-            _TIME, "How much it counts that people look alike to the pose network: 0 not at all, 1 normally.", min=0
-        ),
+        float, _time("How much it counts that people look alike to the pose network: 0 not at all, 1 normally.", min=0)
     ] = 0.0,
-    camera_motion: Annotated[bool, _option(_TIME, "Take the motion of the camera off the motion of people.")] = True,
-    tracking_thr: Annotated[
-        float, _option(_TIME, "IoU (or OKS) above which people of two frames are the same.")
-    ] = 0.3,
-    use_oks_tracking: Annotated[bool, _option(_TIME, "Judge that by keypoints, not by boxes.")] = False,
+    camera_motion: Annotated[bool, _time("Take the motion of the camera off the motion of people.")] = True,
+    tracking_thr: Annotated[float, _time("IoU (or OKS) above which people of two frames are the same.")] = 0.3,
+    use_oks_tracking: Annotated[bool, _time("Judge that by keypoints, not by boxes.")] = False,
     smooth: Annotated[
         str | None,
-        _option(
-            _TIME,
+        _time(
             "Smooth keypoints over time; in 2D with --track. Filters, with commas: butterworth, gaussian, median, hampel "
             "(single errors), which have no lag, or one-euro. Default: butterworth for video files, else one-euro.",
             metavar="[FILTERS]",
         ),
     ] = None,
-    smooth_cutoff: Annotated[float, _option(_TIME, "Cutoff in Hz of butterworth and gaussian.", min=0.01)] = 6.0,
-    smooth_window: Annotated[float, _option(_TIME, "Window in seconds of median and hampel.", min=0.001)] = 0.2,
-    outlier_threshold: Annotated[
-        float, _option(_TIME, "Standard deviations that hampel takes for an error.", min=0.1)
-    ] = 3.0,
-    smooth_min_cutoff: Annotated[
-        float, _option(_TIME, "Cutoff in Hz of one-euro for still keypoints.", min=0.01)
-    ] = 1.0,
+    smooth_cutoff: Annotated[float, _time("Cutoff in Hz of butterworth and gaussian.", min=0.01)] = 6.0,
+    smooth_window: Annotated[float, _time("Window in seconds of median and hampel.", min=0.001)] = 0.2,
+    outlier_threshold: Annotated[float, _time("Standard deviations that hampel takes for an error.", min=0.1)] = 3.0,
+    smooth_min_cutoff: Annotated[float, _time("Cutoff in Hz of one-euro for still keypoints.", min=0.01)] = 1.0,
     smooth_beta: Annotated[
-        float, _option(_TIME, "Of one-euro: what the cutoff gains for each length of the body per second.", min=0)
+        float, _time("Of one-euro: what the cutoff gains for each length of the body per second.", min=0)
     ] = 20.0,
-    fill_gaps: Annotated[
-        float, _option(_TIME, "Interpolate people who are not seen for up to so many seconds.", min=0)
-    ] = 0.0,
+    fill_gaps: Annotated[float, _time("Interpolate people who are not seen for up to so many seconds.", min=0)] = 0.0,
     people: Annotated[
         str | None,
-        _option(
-            _TIME,
-            "Keep these only: largest, center, longest (in most frames), how many of the largest, or identities (0,2 or 3,).",
+        _time(
+            "Keep these only: largest, center, longest (in most frames), how many of the largest, or identities (0,2 or "
+            "3,)."
         ),
     ] = None,
     online: Annotated[
-        bool | None, _option(_TIME, "3D: lift frames as they come, in constant memory. Default: for webcams only.")
+        bool | None, _time("3D: lift frames as they come, in constant memory. Default: for webcams only.")
     ] = None,
-    lookahead: Annotated[int, _option(_TIME, "The same: frames that a result comes late.", min=0)] = 0,
+    lookahead: Annotated[int, _time("The same: frames that a result comes late.", min=0)] = 0,
     stride: Annotated[
-        int | None, _option(_TIME, "The same: frames that are lifted at a time, up to the lookahead and one.", min=1)
+        int | None, _time("The same: frames that are lifted at a time, up to the lookahead and one.", min=1)
     ] = None,
-    lifter_window: Annotated[
-        int | None, _option(_TIME, "3D: most frames that the lifter sees at once.", min=1)
-    ] = None,
+    lifter_window: Annotated[int | None, _time("3D: most frames that the lifter sees at once.", min=1)] = None,
     disable_norm_pose_2d: Annotated[
-        bool,
-        typer.Option(
-            "--disable-norm-pose-2d",
-            help="Do not scale and place poses as in the lifter's training data.",
-            rich_help_panel=_3D,
-        ),
+        bool, _3d("Do not scale and place poses as in the lifter's training data.", "--disable-norm-pose-2d")
     ] = False,
     disable_rebase_keypoint: Annotated[
-        bool,
-        typer.Option(
-            "--disable-rebase-keypoint",
-            help="Do not move poses so that their lowest keypoint has height 0.",
-            rich_help_panel=_3D,
-        ),
+        bool, _3d("Do not move poses so that their lowest keypoint has height 0.", "--disable-rebase-keypoint")
     ] = False,
     ground: Annotated[
-        str, _option(_3D, "What has height 0: clip (the ground over a video) or frame (each pose's lowest keypoint).")
+        str, _3d("What has height 0: clip (the ground over a video) or frame (each pose's lowest keypoint).")
     ] = "clip",
     root: Annotated[
-        str, _option(_3D, "Where people are in videos: none (over the origin), planar (where they go) or camera.")
+        str, _3d("Where people are in videos: none (over the origin), planar (where they go) or camera.")
     ] = "none",
-    height: Annotated[float | None, _option(_3D, "Of the people in meters, for --root.")] = None,
+    height: Annotated[float | None, _3d("Of the people in meters, for --root.")] = None,
     field_of_view: Annotated[
-        float | None, _option(_3D, "Degrees that the image's width spans, for --root. Default: 55.")
+        float | None, _3d("Degrees that the image's width spans, for --root. Default: 55.")
     ] = None,
-    constant_bones: Annotated[bool, _option(_3D, "Bones of a video have one length, left as right.")] = False,
-    num_instances: Annotated[int, _option(_3D, "How many people are drawn in 3D; -1 for all.")] = 1,
-    out_dir: Annotated[
-        str | None,
-        _option(_OUTPUT, "Folder for everything, in predictions/ and visualizations/."),
-    ] = None,
-    pred_out_dir: Annotated[Path | None, _option(_OUTPUT, "Folder for predictions.")] = None,
-    vis_out_dir: Annotated[Path | None, _option(_OUTPUT, "Folder for drawn images and videos.")] = None,
+    constant_bones: Annotated[bool, _3d("Bones of a video have one length, left as right.")] = False,
+    num_instances: Annotated[int, _3d("How many people are drawn in 3D; -1 for all.")] = 1,
+    out_dir: Annotated[str | None, _output("Folder for everything, in predictions/ and visualizations/.")] = None,
+    pred_out_dir: Annotated[Path | None, _output("Folder for predictions.")] = None,
+    vis_out_dir: Annotated[Path | None, _output("Folder for drawn images and videos.")] = None,
     format: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Format of predictions: json (the default), mmpose (JSON as MMPose nests it), coco, openpose, csv, parquet; for people also angles, in 3D trc, c3d, "
-            "mot, bvh and glb. Several with commas between them.",
-            rich_help_panel=_OUTPUT,
+        _output(
+            "Format of predictions: json (the default), mmpose (JSON as MMPose nests it), coco, openpose, csv, parquet; for "
+            "people also angles, in 3D trc, c3d, mot, bvh and glb. Several with commas between them."
         ),
     ] = None,
     joint_names: Annotated[
-        str, _option(_OUTPUT, "Of bvh and glb: humanik (Hips, LeftUpLeg, ...), mixamo or h36m.")
+        str, _output("Of bvh and glb: humanik (Hips, LeftUpLeg, ...), mixamo or h36m.")
     ] = "humanik",
-    length_unit: Annotated[str, _option(_OUTPUT, "Of bvh: meters or centimeters.")] = "meters",
+    length_unit: Annotated[str, _output("Of bvh: meters or centimeters.")] = "meters",
     people_together: Annotated[
-        bool, _option(_OUTPUT, "Write all people of a video into one bvh or glb file, not one for each.")
+        bool, _output("Write all people of a video into one bvh or glb file, not one for each.")
     ] = False,
-    show: Annotated[bool, _option(_OUTPUT, "Show the results in a window. Esc or q ends the run.")] = False,
+    show: Annotated[bool, _output("Show the results in a window. Esc or q ends the run.")] = False,
     wait_time: Annotated[
-        float,
-        _option(_OUTPUT, "Seconds that an image is shown; 0 waits for a key. Videos do not wait.", min=0),
+        float, _output("Seconds that an image is shown; 0 waits for a key. Videos do not wait.", min=0)
     ] = 0.0,
     show_progress: Annotated[
-        bool,
-        typer.Option(
-            "--show-progress", help="Show a progress bar even where stderr is no terminal.", rich_help_panel=_OUTPUT
-        ),
+        bool, _output("Show a progress bar even where stderr is no terminal.", "--show-progress")
     ] = False,
-    kpt_thr: Annotated[float, _option(_DRAWING, "Minimum score of a keypoint that is drawn.")] = 0.3,
-    draw_bbox: Annotated[bool, _option(_DRAWING, "Draw the boxes too.")] = False,
-    draw_heatmap: Annotated[bool, _option(_DRAWING, "2D: draw the heatmaps below the poses.")] = False,
+    kpt_thr: Annotated[float, _drawing("Minimum score of a keypoint that is drawn.")] = 0.3,
+    draw_bbox: Annotated[bool, _drawing("Draw the boxes too.")] = False,
+    draw_heatmap: Annotated[bool, _drawing("2D: draw the heatmaps below the poses.")] = False,
     radius: Annotated[
-        int | None,
-        _option(_DRAWING, "Of keypoints, in pixels. Default: grows with the image (3 in the reference's demo)."),
+        int | None, _drawing("Of keypoints, in pixels. Default: grows with the image (3 in the reference's demo).")
     ] = None,
     thickness: Annotated[
-        int | None,
-        _option(_DRAWING, "Of links, in pixels. Default: grows with the image (1 in the reference's demo)."),
+        int | None, _drawing("Of links, in pixels. Default: grows with the image (1 in the reference's demo).")
     ] = None,
     color_by: Annotated[
         str | None,
-        _option(
-            _DRAWING,
-            "side, instance or track: what colors tell apart. Default: side, and instance where an image shows more than 8.",
+        _drawing(
+            "side, instance or track: what colors tell apart. Default: side, and instance where an image shows more than "
+            "8."
         ),
     ] = None,
-    skeleton_style: Annotated[str, _option(_DRAWING, "mmpose or openpose.")] = "mmpose",
+    skeleton_style: Annotated[str, _drawing("mmpose or openpose.")] = "mmpose",
     black_background: Annotated[
         bool,
-        _option(
-            _DRAWING,
-            "Draw on black instead of the image; with --skeleton-style openpose as pose ControlNets are given it.",
+        _drawing(
+            "Draw on black instead of the image; with --skeleton-style openpose as pose ControlNets are given it."
         ),
     ] = False,
     canvas_size: Annotated[
         tuple[int, int] | None,
-        _option(_DRAWING, "Width and height of that image, and of --format openpose. Default: those of the input."),
+        _drawing("Width and height of that image, and of --format openpose. Default: those of the input."),
     ] = None,
 ) -> None:
     """Find people, hands, faces or animals and their keypoints.

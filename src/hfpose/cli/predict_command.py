@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from hfpose.cli.model_command import ModelCommand
+from hfpose.cli.shared import ModelCommand
 
 _ADDRESS = re.compile(r"auto|local|ray://.+|[\w.-]+:\d+")  # of a Ray cluster
 _TRUE, _FALSE = ("true", "yes", "t", "y", "1"), ("false", "no", "f", "n", "0")

@@ -13,13 +13,11 @@ import typer
 from hfpose.cli.run_report import RunReport, frame_line
 
 if TYPE_CHECKING:
-    from hfpose.distributed.job import PredictJob, Results
+    from hfpose.distributed.job import PredictJob
     from hfpose.distributed.ray_run import Cluster
     from hfpose.media.frames import MediaItem
     from hfpose.media.run import Run
     from hfpose.media.sources import Source
-    from hfpose.media.writers import WriterGroup
-    from hfpose.visualization import Window
 
     MakeSource = Callable[[Callable[[MediaItem], bool]], Source]
 
@@ -36,10 +34,16 @@ def predict_here(
     show: bool,
     wait_time: float,
 ) -> tuple[Run, Source]:
-    """Do everything in this process."""
+    """Do everything in this process: write, show and report the results.
+
+    Raises:
+        typer.Exit: if the user ends the run at the window.
+    """
+    from hfpose.media.live import LiveMeter
     from hfpose.media.run import Run
     from hfpose.visualization import Window
 
+    meter = LiveMeter()
     with Run(folders["out_dir"], resume) as run:
         source = make_source(run.skip)
         writers = job.open_writers(**folders, resume=resume, source=source)
@@ -48,8 +52,22 @@ def predict_here(
         pipe = job.load_pipeline()
         writers.check(pipe.schema, is_3d=not job.is_2d(pipe))
         results = job.results(pipe, source, draws=writers.wants_visualization or show)
-        with writers, window or nullcontext():
-            _run(results, run, writers, window, report, wait_time, source.num_frames, show_progress)
+        with writers, window or nullcontext(), _bar(results, source.num_frames, show_progress) as progress:
+            for frame, output in progress:
+                if output.error is not None:
+                    progress.write(f"hfpose: {frame.source or frame.name}: {output.error}", file=sys.stderr)
+                writers.write(frame, output)
+                run.note(frame, output)
+                report.add(frame, output)
+                if frame.received is not None:
+                    meter.add(frame)
+                    progress.set_postfix_str(str(meter), refresh=False)
+                if not writers.writers and output.error is None:
+                    progress.write(frame_line(frame, output), file=sys.stdout)
+                if window is not None and output.visualization is not None:
+                    seconds = wait_time if frame.frame_index is None else _VIDEO_WAIT
+                    if not window.show(output.visualization, seconds):
+                        raise typer.Exit(1 if run.failures else 0)
     return run, source
 
 
@@ -88,39 +106,3 @@ def _bar(results: Iterable[Any] | None, total: int | None, show_progress: bool) 
     # `disable=None`: no bar where stderr is no terminal; `delay`: none for what is done in a second.
     shown = False if show_progress else None
     return tqdm(results, total=total, unit="frame", disable=shown, delay=0 if show_progress else 1)
-
-
-def _run(
-    results: Results,
-    run: Run,
-    writers: WriterGroup,
-    window: Window | None,
-    report: RunReport,
-    wait_time: float,
-    total: int | None,
-    show_progress: bool,
-) -> None:
-    """Write, show, take down and report the results.
-
-    Raises:
-        typer.Exit: if the user ends the run at the window.
-    """
-    from hfpose.media.live import LiveMeter
-
-    meter = LiveMeter()
-    with _bar(results, total, show_progress) as progress:
-        for frame, output in progress:
-            if output.error is not None:
-                progress.write(f"hfpose: {frame.source or frame.name}: {output.error}", file=sys.stderr)
-            writers.write(frame, output)
-            run.note(frame, output)
-            report.add(frame, output)
-            if frame.received is not None:
-                meter.add(frame)
-                progress.set_postfix_str(str(meter), refresh=False)
-            if not writers.writers and output.error is None:
-                progress.write(frame_line(frame, output), file=sys.stdout)
-            if window is not None and output.visualization is not None:
-                seconds = wait_time if frame.frame_index is None else _VIDEO_WAIT
-                if not window.show(output.visualization, seconds):
-                    raise typer.Exit(1 if run.failures else 0)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hfpose.errors import HFPoseError
+from hfpose.cli.shared import for_each
+
+if TYPE_CHECKING:
+    from hfpose.hub.uploads import Upload
 
 
 def push(
@@ -24,25 +26,18 @@ def push(
 
     HFPOSE_NAMESPACE then makes zoo names mean these repositories.
     """
-    results = [_push(name, namespace, pipeline, private, dry_run) for name in names]
-    sys.exit(not all(results))
+    for_each(names, lambda name: _push(name, namespace, pipeline, private, dry_run))
 
 
-def _push(name: str, namespace: str, pipeline: bool, private: bool, dry_run: bool) -> bool:
-    """Whether it went well; otherwise the reason is on stderr, and the other names can go on."""
+def _push(name: str, namespace: str, pipeline: bool, private: bool, dry_run: bool) -> Upload:
     from hfpose.cli.push_zoo import push_model, push_pipeline
     from hfpose.hub.uploads import UploadError
     from hfpose.hub.zoo import TASKS, find_entry, get_main_entry
 
+    if Path(name).is_dir() and not any(find_entry(name, task) for task in TASKS):
+        raise UploadError(
+            "this is a folder, and only models of the zoo are pushed by name. For your own, in Python: "
+            f"`hfpose.pipeline(model={name!r}).push_to_hub('{namespace}/NAME')`, or `push_to_hub` of the model alone."
+        )
     push_entry = push_pipeline if pipeline else push_model
-    try:
-        if Path(name).is_dir() and not any(find_entry(name, task) for task in TASKS):
-            raise UploadError(
-                "this is a folder, and only models of the zoo are pushed by name. For your own, in Python: "
-                f"`hfpose.pipeline(model={name!r}).push_to_hub('{namespace}/NAME')`, or `push_to_hub` of the model alone."
-            )
-        print(push_entry(get_main_entry(name), namespace, private=private or None, dry_run=dry_run))
-    except HFPoseError as error:
-        print(f"hfpose: {name}: {error}", file=sys.stderr)
-        return False
-    return True
+    return push_entry(get_main_entry(name), namespace, private=private or None, dry_run=dry_run)

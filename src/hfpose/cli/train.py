@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from hfpose.cli.model_command import complete_model
-
-PRECISIONS = ("float32", "bfloat16", "float16")
+from hfpose.cli.shared import Data, Images, PoseModel, Schema, Sigmas
 
 
 def train(
-    model: Annotated[
-        str,
-        typer.Option(
-            help="Alias, zoo name, hub repository or folder: a pose model or a detector.",
-            autocompletion=complete_model,
-        ),
-    ],
-    data: Annotated[Path, typer.Option(help="Annotations in COCO's format, or the YAML file of YOLO's.")],
+    model: PoseModel,
+    data: Data,
     output: Annotated[Path, typer.Option(help="Folder for the model, its card, checkpoints and logs.")],
-    images: Annotated[Path | None, typer.Option(help="Folder of the images. Default: that of the data.")] = None,
+    images: Images = None,
     val_data: Annotated[
         Path | None, typer.Option(help="Annotations to measure the model on; of YOLO's the split val.")
     ] = None,
     val_images: Annotated[
         Path | None, typer.Option(help="Folder of their images. Default: that of --val-data.")
     ] = None,
-    schema: Annotated[
-        str | None, typer.Option(help="Name or JSON file of the keypoint schema. Default: what the data name.")
-    ] = None,
-    sigmas: Annotated[
-        Path | None, typer.Option(help="JSON list of the keypoints' sigmas, for schemas without or with others.")
-    ] = None,
+    schema: Schema = None,
+    sigmas: Sigmas = None,
     part: Annotated[
         str | None, typer.Option(help="Of a pipeline: pose or detector. Default: pose where the data have keypoints.")
     ] = None,
@@ -46,7 +34,10 @@ def train(
         float,
         typer.Option(min=0.0, max=1.0, help="Share of the averaged weights that stays in a step; 0: no average."),
     ] = 0.9998,
-    precision: Annotated[str, typer.Option(help=f"Of the forward pass: {', '.join(PRECISIONS)}.")] = "float32",
+    precision: Annotated[
+        Literal["float32", "bfloat16", "float16"],
+        typer.Option(help="Of the forward pass: float32, bfloat16 or float16."),
+    ] = "float32",
     workers: Annotated[int, typer.Option(min=0, help="Processes that load and change images.")] = 2,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     log_steps: Annotated[int, typer.Option(min=1, help="Steps between lines of the log.")] = 20,
@@ -64,8 +55,6 @@ def train(
 
     With --val-data the model is measured before, at each checkpoint and after; the weights that were best are kept.
     """
-    if precision not in PRECISIONS:
-        raise typer.BadParameter(f"{precision!r} is none of {', '.join(PRECISIONS)}.", param_hint="--precision")
     from transformers.utils import logging
 
     from hfpose.training.fine_tuning import FineTuning, fine_tune

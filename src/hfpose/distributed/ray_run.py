@@ -197,9 +197,7 @@ def _do_all(
     batch_size = job.finding.get("batch_size", 1)
     chunk_size = _round_up(_PARQUET_CHUNK if "parquet" in job.formats else _CHUNK, batch_size)
     plan = Plan(
-        source,
-        None if images_together else chunk_size,
-        _round_up(segment_frames, batch_size) if splits else None,
+        source, None if images_together else chunk_size, _round_up(segment_frames, batch_size) if splits else None
     )
     while True:
         while pool.idle and (task := plan.next()):

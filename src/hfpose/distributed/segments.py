@@ -152,11 +152,7 @@ class SegmentResult:
 
 
 def find_in_segment(
-    segment: Segment,
-    pipe: FindsPoses,
-    options: Mapping[str, Any],
-    *,
-    may_seek: bool = True,
+    segment: Segment, pipe: FindsPoses, options: Mapping[str, Any], *, may_seek: bool = True
 ) -> SegmentResult:
     """Run the networks on the frames of a segment.
 

@@ -14,14 +14,7 @@ import fsspec
 import torch
 
 from hfpose.distributed.job import PredictJob, Results
-from hfpose.distributed.segments import (
-    LongVideo,
-    Segment,
-    SegmentResult,
-    StoredPoses,
-    find_in_segment,
-    join_segments,
-)
+from hfpose.distributed.segments import LongVideo, Segment, SegmentResult, StoredPoses, find_in_segment, join_segments
 from hfpose.errors import InputError
 from hfpose.media.files import partials_apart
 from hfpose.media.frames import MediaItem

@@ -14,7 +14,7 @@ import numpy as np
 from hfpose.annotations import AnnotatedImage, CocoFile
 from hfpose.errors import InputError
 from hfpose.evaluation.error_analysis import KINDS, UNLABELED, ErrorAnalysis
-from hfpose.media.files import atomic_path
+from hfpose.media.files import write_json, write_text
 from hfpose.media.images import load_image
 from hfpose.results import PoseOutput
 from hfpose.visualization.poses import draw_poses
@@ -34,12 +34,12 @@ table { border-collapse: collapse; display: block; overflow-x: auto; } td, th { 
 """
 
 
-def write_error_report(path: str | Path, analysis: ErrorAnalysis, coco: CocoFile, title: str) -> None:
-    """Write the report; images that cannot be read are named in the place of their drawing.
+def write_error_report(folder: Path, analysis: ErrorAnalysis, coco: CocoFile, title: str) -> None:
+    """Write `analysis.json` and `analysis.html`, where images that cannot be read are named in the place of their drawing.
 
     Args:
-        path: of the HTML file.
-        analysis: what it tells.
+        folder: to write to.
+        analysis: what the files tell.
         coco: the annotations that were analyzed.
         title: its heading, such as the model and the data.
     """
@@ -56,8 +56,8 @@ def write_error_report(path: str | Path, analysis: ErrorAnalysis, coco: CocoFile
         *(f"<h3>By {name}</h3>{_bars(_rows(analysis, masks))}" for name, masks in analysis.groups.items()),
         f"<h2>Worst images</h2><p>As annotated on the left, as found on the right.</p>{_worst(analysis, coco)}</body></html>",
     ]
-    with atomic_path(path) as partial:
-        partial.write_text("\n".join(parts) + "\n", encoding="utf-8")
+    write_json(folder / "analysis.json", analysis.to_dict())
+    write_text(folder / "analysis.html", "\n".join(parts) + "\n")
 
 
 def _summary(analysis: ErrorAnalysis) -> str:

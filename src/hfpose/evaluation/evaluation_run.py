@@ -294,12 +294,7 @@ def _results_of(
     sigmas = with_sigmas(schema)[0].sigmas
     assert sigmas is not None
     found = keypoint_results(
-        prediction.image.id,
-        prediction.category_ids,
-        keypoints,
-        prediction.keypoint_scores,
-        scores,
-        prediction.boxes,
+        prediction.image.id, prediction.category_ids, keypoints, prediction.keypoint_scores, scores, prediction.boxes
     )
     for result, annotation_id in zip(found, prediction.annotation_ids or (), strict=False):
         result["annotation_id"] = annotation_id

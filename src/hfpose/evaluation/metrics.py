@@ -18,13 +18,7 @@ import numpy as np
 from hfpose.media.left_out import LeftOut
 
 # Schema -> the two keypoints whose true distance is the unit of NME: the outer corners of the eyes.
-NME_KEYPOINTS = {
-    "300w": (36, 45),
-    "coco_wholebody_face": (36, 45),
-    "cofw": (8, 9),
-    "wflw": (60, 72),
-    "lapa": (66, 79),
-}
+NME_KEYPOINTS = {"300w": (36, 45), "coco_wholebody_face": (36, 45), "cofw": (8, 9), "wflw": (60, 72), "lapa": (66, 79)}
 
 AUC_THRESHOLDS = 20
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from hfpose.media.files import atomic_path
+from hfpose.media.files import write_text
 
 CARD_NAME = "README.md"
 START, END = "<!-- results: lines written by `hfpose eval` -->", "<!-- end of results -->"
@@ -32,5 +32,4 @@ def add_results(folder: Path, data: str, protocol: str, metrics: Mapping[str, fl
     values = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items() if value == value)  # no NaN
     kept = [line for line in section.strip().splitlines() if line and not line.startswith(key)]
     lines = "\n".join([START, *kept, f"{key}{values}", END])
-    with atomic_path(path) as partial:
-        partial.write_text(f"{before}{lines}{after}", encoding="utf-8")
+    write_text(path, f"{before}{lines}{after}")

@@ -316,12 +316,7 @@ def _append(download: _Download, response: Any, received: int) -> None:
     with (
         download.partial.open("ab" if received else "wb", buffering=0) as file,
         tqdm(
-            total=download.total,
-            initial=received,
-            unit="B",
-            unit_scale=True,
-            desc=download.target.name,
-            disable=None,
+            total=download.total, initial=received, unit="B", unit_scale=True, desc=download.target.name, disable=None
         ) as bar,
     ):
         for chunk in response.iter_raw():  # as they come: a chunk size would hold bytes back, and a break lose them

@@ -45,12 +45,7 @@ def _head_from_neck(neck: str, top: str) -> Recipe:
     return {"neck_base": {neck: 3 / 4, top: 1 / 4}, "head": {neck: 5 / 12, top: 7 / 12}}
 
 
-_COCO: Recipe = {
-    **_LIMBS,
-    **_TRUNK_FROM_LIMBS,
-    "neck_base": "nose",
-    "head": {"left_eye": 0.5, "right_eye": 0.5},
-}
+_COCO: Recipe = {**_LIMBS, **_TRUNK_FROM_LIMBS, "neck_base": "nose", "head": {"left_eye": 0.5, "right_eye": 0.5}}
 _HALPE: Recipe = {
     **_LIMBS,
     "root": "hip",

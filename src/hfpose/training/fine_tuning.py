@@ -32,7 +32,7 @@ from hfpose.evaluation.evaluation_run import evaluate_detector, evaluate_pose_pi
 from hfpose.evaluation.metrics import Metrics
 from hfpose.hub.card_results import add_results
 from hfpose.keypoints import KeypointSchema, schema_for_config
-from hfpose.media.files import atomic_path
+from hfpose.media.files import write_json, write_text
 from hfpose.models.shared.losses import heatmap_loss
 from hfpose.pipelines import PoseEstimationPipeline
 from hfpose.pipelines.stage import Stage
@@ -404,8 +404,7 @@ def _claim_folder(task: FineTuning, num_samples: int) -> None:
                 f"{task.output} holds the checkpoints of a run with other settings: {'; '.join(changed)}. Go on with the "
                 f"same settings, choose another output folder, or delete {task.output / CHECKPOINTS}."
             )
-    with atomic_path(path) as partial:
-        partial.write_text(json.dumps(given, indent=2) + "\n", encoding="utf-8")
+    write_json(path, given)
 
 
 def _plain(value: Any) -> Any:
@@ -426,9 +425,7 @@ def _write_folder(task: FineTuning, plan: _Plan, summary: TrainingSummary) -> No
         ("Seed", str(task.seed)),
         ("Time", f"{summary.new_steps} steps in {summary.seconds / 60:.1f} minutes on {hardware_name(task.use_cpu)}"),
     ]
-    card = model_card(model, name, training=rows)
-    with atomic_path(task.output / "README.md") as partial:
-        partial.write_text(card.content, encoding="utf-8")
+    write_text(task.output / "README.md", model_card(model, name, training=rows).content)
 
 
 def hardware_name(use_cpu: bool = False) -> str:

@@ -86,11 +86,7 @@ class DetectionRows(Dataset):
     """
 
     def __init__(
-        self,
-        rows: Any,
-        image_processor: Any,
-        augmentation: DetectionAugmentation | None = None,
-        seed: int = 0,
+        self, rows: Any, image_processor: Any, augmentation: DetectionAugmentation | None = None, seed: int = 0
     ) -> None:
         self.rows = rows
         self.make = FittedImages(image_processor, augmentation)
@@ -125,11 +121,7 @@ class PoseRowCollator:
     """
 
     def __init__(
-        self,
-        image_processor: Any,
-        schema: KeypointSchema,
-        augmentation: PoseAugmentation | None = None,
-        seed: int = 0,
+        self, image_processor: Any, schema: KeypointSchema, augmentation: PoseAugmentation | None = None, seed: int = 0
     ) -> None:
         self.image_processor, self.schema, self.augmentation = image_processor, schema, augmentation
         self.rng = np.random.default_rng(seed)

@@ -302,10 +302,7 @@ def train(
         data_collator=collator,
         train_dataset=samples,
         eval_dataset=validation,
-        optimizers=(
-            make_optimizer(model, settings.optimizer, settings.learning_rate, settings.weight_decay),
-            None,
-        ),
+        optimizers=(make_optimizer(model, settings.optimizer, settings.learning_rate, settings.weight_decay), None),
         callbacks=[
             average,
             ConsoleLog(settings.batch_size),

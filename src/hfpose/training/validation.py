@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 
-from hfpose.media.files import atomic_path
+from hfpose.media.files import atomic_path, write_json
 
 # The first of these that was measured says which weights are the best; of the last two less is better.
 GUIDES = ("AP", "PCK@0.05", "NME", "EPE")
@@ -40,8 +40,7 @@ def metrics_before(folder: Path, measure: Callable[[], Mapping[str, float]], is_
     if not is_new and path.is_file():
         return json.loads(path.read_text(encoding="utf-8"))
     metrics = dict(measure())
-    with atomic_path(path) as partial:
-        partial.write_text(json.dumps(metrics) + "\n", encoding="utf-8")
+    write_json(path, metrics)
     return metrics
 
 
@@ -102,8 +101,7 @@ class BestWeights(TrainerCallback):
         else:
             self.record["waited"] += 1
         if writes:
-            with atomic_path(self.folder / _BEST_RECORD) as partial:
-                partial.write_text(json.dumps(self.record) + "\n", encoding="utf-8")
+            write_json(self.folder / _BEST_RECORD, self.record)
 
     @torch.no_grad()
     def apply(self) -> None:

@@ -100,8 +100,5 @@ class CallOptions:
     def writers(self) -> WriterGroup:
         """Writers of the files that the call asks for."""
         return open_writers(
-            out_dir=self.out_dir,
-            pred_out_dir=self.pred_out_dir,
-            vis_out_dir=self.vis_out_dir,
-            formats=["mmpose"],
+            out_dir=self.out_dir, pred_out_dir=self.pred_out_dir, vis_out_dir=self.vis_out_dir, formats=["mmpose"]
         )
