@@ -22,8 +22,8 @@ SCENE = PACKAGED_SCENES / "300.jpg"
 
 
 @pytest.fixture(scope="module")
-def client(app_url):
-    return client_package.Client(app_url, verbose=False, httpx_kwargs={"timeout": 60})
+def client(app_url, gradio_files):
+    return client_package.Client(app_url, verbose=False, download_files=gradio_files, httpx_kwargs={"timeout": 60})
 
 
 def settings(path: Path, model: str = "demo", style: str = "left and right", heatmaps: bool = False) -> tuple:
