@@ -12,6 +12,8 @@ import hfpose
 from hfpose.keypoints import load_schema
 from hfpose.training.augmentation import (
     DetectionAugmentation,
+    ImageSample,
+    PersonSample,
     PixelAugmentation,
     PoseAugmentation,
     _region_matrix,
@@ -29,6 +31,14 @@ NO_PIXELS = PixelAugmentation(hue=0, saturation=0, value=0)
 GEOMETRY = PoseAugmentation(
     flip_probability=0.5, half_body_probability=0.0, shift_probability=1.0, rotation_probability=1.0, pixels=NO_PIXELS
 )
+
+
+def cropped(image, box, keypoints, visibility, *arguments) -> tuple[np.ndarray, ...]:
+    return tuple(crop_person(PersonSample(image, box, keypoints, visibility), *arguments).values())
+
+
+def fitted(image, boxes, labels, *arguments) -> tuple[np.ndarray, ...]:
+    return tuple(fit_image(ImageSample(image, boxes, labels), *arguments).values())
 
 
 def image_of(keypoints: np.ndarray, size: tuple[int, int] = (400, 320)) -> np.ndarray:
@@ -71,7 +81,7 @@ def test_keypoints_stay_on_their_spots(person, seed, use_udp):
     image, box, keypoints, visibility = person
     processor = hfpose.RTMPoseImageProcessor(size={"height": 192, "width": 256}, use_udp=use_udp)
     rng = np.random.default_rng(seed)
-    crop, moved, weights = crop_person(image, box, keypoints, visibility, COCO, processor, GEOMETRY, rng)
+    crop, moved, weights = cropped(image, box, keypoints, visibility, COCO, processor, GEOMETRY, rng)
     assert crop.shape == (192, 256, 3) and weights.tolist() == [1] * 17
     checked, mirrored = 0, 0
     for index, point in enumerate(moved):
@@ -95,8 +105,8 @@ def test_a_mirrored_crop_swaps_left_and_right_and_their_weights(person):
     processor = hfpose.RTMPoseImageProcessor()
     still = replace(GEOMETRY, scale_range=(1, 1), shift=0, rotation=0)
     arguments = (image, box, keypoints, visibility, COCO, processor)
-    plain, moved, weights = crop_person(*arguments, replace(still, flip_probability=0), np.random.default_rng(0))
-    mirror, mirrored, swapped = crop_person(*arguments, replace(still, flip_probability=1), np.random.default_rng(0))
+    plain, moved, weights = cropped(*arguments, replace(still, flip_probability=0), np.random.default_rng(0))
+    mirror, mirrored, swapped = cropped(*arguments, replace(still, flip_probability=1), np.random.default_rng(0))
     order = list(COCO.flip_indices)
     np.testing.assert_allclose(mirrored[:, 0], 192 - moved[order, 0], atol=1e-3)
     np.testing.assert_allclose(mirrored[:, 1], moved[order, 1], atol=1e-3)
@@ -110,7 +120,7 @@ def test_without_augmentation_the_crop_is_the_image_processors(person):
     image, box, keypoints, visibility = person
     processor = hfpose.RTMPoseImageProcessor()
     rng = np.random.default_rng(0)
-    crop, moved, _ = crop_person(image, box, keypoints, visibility, COCO, processor, None, rng)
+    crop, moved, _ = cropped(image, box, keypoints, visibility, COCO, processor, None, rng)
     assert np.array_equal(crop, processor.crop([image], [box[None]])[0])
     place, _ = spot_near(crop, moved[3])
     assert np.linalg.norm(place - moved[3]) < 1
@@ -119,7 +129,7 @@ def test_without_augmentation_the_crop_is_the_image_processors(person):
 def test_the_same_seed_gives_the_same_sample_and_another_seed_another(person):
     processor = hfpose.RTMPoseImageProcessor()
     samples = [
-        crop_person(*person, COCO, processor, PoseAugmentation(), np.random.default_rng(seed)) for seed in (1, 1, 2)
+        cropped(*person, COCO, processor, PoseAugmentation(), np.random.default_rng(seed)) for seed in (1, 1, 2)
     ]
     for first, second in zip(samples[0], samples[1], strict=True):
         assert np.array_equal(first, second)
@@ -130,14 +140,14 @@ def test_ranges_of_the_geometry(person):
     """Scale, rotation and shift of many samples lie within what was asked for, and come near its limits."""
     image, box, keypoints, visibility = person
     processor = hfpose.RTMPoseImageProcessor()
-    base = crop_person(image, box, keypoints, visibility, COCO, processor, None, np.random.default_rng(0))[1]
+    base = cropped(image, box, keypoints, visibility, COCO, processor, None, np.random.default_rng(0))[1]
     augmentation = replace(GEOMETRY, flip_probability=0.0)
     factors, angles, shifts = [], [], []
     padded = (box[2:] - box[:2]) * processor.box_padding
     region = np.maximum(padded, padded[::-1] * [0.75, 1 / 0.75]) / padded
     for seed in range(200):
         rng = np.random.default_rng(seed)
-        moved = crop_person(image, box, keypoints, visibility, COCO, processor, augmentation, rng)[1]
+        moved = cropped(image, box, keypoints, visibility, COCO, processor, augmentation, rng)[1]
         fitted = np.linalg.lstsq(np.c_[base, np.ones(17)], moved, rcond=None)[0]
         linear = fitted[:2]
         factors.append(1 / np.sqrt(abs(np.linalg.det(linear))))
@@ -168,15 +178,15 @@ def test_the_half_body_is_the_upper_or_the_lower_one(person):
     halves = {"upper": 0, "lower": 0}
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        moved = crop_person(image, box, keypoints, visibility, COCO, processor, always, rng)[1]
+        moved = cropped(image, box, keypoints, visibility, COCO, processor, always, rng)[1]
         middle = np.array([96, 128])
         is_upper = np.linalg.norm(moved[upper].mean(0) - middle) < 1
         assert is_upper or np.linalg.norm(moved[lower].mean(0) - middle) < 1
         halves["upper" if is_upper else "lower"] += 1
     assert halves["upper"] > halves["lower"] > 5
     few = np.where(np.arange(17) < 8, 2, 0)  # fewer than nine labeled keypoints: no half body
-    moved = crop_person(image, box, keypoints, few, COCO, processor, always, np.random.default_rng(0))[1]
-    plain = crop_person(image, box, keypoints, few, COCO, processor, None, np.random.default_rng(0))[1]
+    moved = cropped(image, box, keypoints, few, COCO, processor, always, np.random.default_rng(0))[1]
+    plain = cropped(image, box, keypoints, few, COCO, processor, None, np.random.default_rng(0))[1]
     np.testing.assert_allclose(moved, plain, atol=1e-3)
 
 
@@ -214,7 +224,7 @@ def test_boxes_stay_on_what_is_in_them(detection_processor, seed):
     image, boxes, labels = scene_with_boxes()
     rng = np.random.default_rng(seed)
     augmentation = DetectionAugmentation(pixels=NO_PIXELS)
-    pixels, moved, kept = fit_image(image, boxes, labels, detection_processor, augmentation, rng)
+    pixels, moved, kept = fitted(image, boxes, labels, detection_processor, augmentation, rng)
     assert pixels.shape == (160, 160, 3) and moved.dtype == np.float32
     assert len(moved) > 0
     for box, label in zip(moved, kept, strict=True):
@@ -229,7 +239,7 @@ def test_images_are_mirrored_grow_shrink_and_lose_boxes(detection_processor):
     widths, order, lost = [], set(), 0
     for seed in range(400):
         rng = np.random.default_rng(seed)
-        _, moved, kept = fit_image(image, boxes, labels, detection_processor, augmentation, rng)
+        _, moved, kept = fitted(image, boxes, labels, detection_processor, augmentation, rng)
         lost += len(kept) < 3
         if 1 in kept.tolist():
             middle = moved[kept.tolist().index(1)]
@@ -246,7 +256,7 @@ def test_without_augmentation_an_image_is_as_the_image_processor_makes_it(detect
     rng = np.random.default_rng(0)
     image = cv2.GaussianBlur(rng.integers(0, 256, (90, 200, 3), dtype=np.uint8), (9, 9), 3)
     boxes = np.array([[20, 10, 100, 80]], np.float32)
-    pixels, moved, _ = fit_image(image, boxes, np.array([0]), detection_processor, None, rng)
+    pixels, moved, _ = fitted(image, boxes, np.array([0]), detection_processor, None, rng)
     expected = detection_processor.preprocess(image)["pixel_values"]
     given = detection_processor.normalize_pixels(pixels[None])
     assert float((given - expected).abs().mean()) < 0.01
@@ -256,7 +266,7 @@ def test_without_augmentation_an_image_is_as_the_image_processor_makes_it(detect
 def test_boxes_of_which_nothing_is_left_are_dropped(detection_processor):
     image, _, _ = scene_with_boxes()
     boxes = np.array([[10, 10, 11, 60], [10, 10, 60, 60]], np.float32)
-    kept = fit_image(image, boxes, np.array([5, 6]), detection_processor, None, np.random.default_rng(0))[2]
+    kept = fitted(image, boxes, np.array([5, 6]), detection_processor, None, np.random.default_rng(0))[2]
     assert kept.tolist() == [6]
 
 

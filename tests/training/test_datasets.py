@@ -142,7 +142,7 @@ def test_rendered_people_come_in_pairs_from_scenes_of_the_given_seeds(processor)
     assert first.image is second.image and first.image is not third.image
     assert first.keypoints.shape == (17, 2) and first.box.shape == (4,)
     crop = PersonCrops(processor, COCO, PoseAugmentation())(first, rng, 0.0)
-    assert crop["crop"].shape == (64, 48, 3) and crop["weights"].any()
+    assert crop["image"].shape == (64, 48, 3) and crop["weights"].any()
 
 
 def test_rendered_images_have_the_boxes_of_their_people():

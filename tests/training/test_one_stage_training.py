@@ -14,7 +14,7 @@ from hfpose import pipeline
 from hfpose.annotations import pose_instances, read_coco
 from hfpose.hub.resolve import PACKAGED_SCENES
 from hfpose.models.shared.one_stage_losses import keypoint_sigmas, normalized, similarity
-from hfpose.training.augmentation import InstanceAugmentation, PixelAugmentation, fit_instances
+from hfpose.training.augmentation import InstanceAugmentation, InstancesSample, PixelAugmentation, fit_instances
 from hfpose.training.collators import InstanceCollator
 from hfpose.training.datasets import AnnotatedInstances, FittedInstances
 from hfpose.training.fine_tuning import FineTuning, fine_tune
@@ -133,10 +133,8 @@ def test_an_unchanged_image_is_the_image_processors():
     processor = hfpose.RTMOImageProcessor(size={"height": 64, "width": 64})
     image = np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8)
     keypoints = np.array([[[10.0, 5.0]] * 17])
-    fitted = fit_instances(
-        image, np.array([[0.0, 0.0, 50.0, 30.0]]), keypoints, np.ones((1, 17)), np.array([100.0]), SCHEMA, processor, None,
-        np.random.default_rng(0),
-    )  # fmt: skip
+    sample = InstancesSample(image, np.array([[0.0, 0.0, 50.0, 30.0]]), keypoints, np.ones((1, 17)), np.array([100.0]))
+    fitted = fit_instances(sample, SCHEMA, processor, None, np.random.default_rng(0))
     expected = processor(image, return_tensors="pt")["pixel_values"]
     assert torch.equal(processor.normalize_pixels(fitted["image"][None]), expected)
     # 64 / 50 times as large, and in the middle of 64 rows.
@@ -153,10 +151,9 @@ def test_a_mirrored_image_swaps_left_and_right_and_leaves_out_what_is_outside():
     keypoints = np.full((2, 17, 2), 20.0)
     keypoints[0, 5], keypoints[0, 6] = (10, 20), (30, 40)  # left and right shoulder
     keypoints[1] = 500.0
-    fitted = fit_instances(
-        np.zeros((64, 64, 3), np.uint8), np.array([[5.0, 5, 35, 45], [5.0, 5, 35, 45]]), keypoints, np.ones((2, 17)),
-        np.ones(2), SCHEMA, processor, flip, np.random.default_rng(0),
-    )  # fmt: skip
+    boxes = np.array([[5.0, 5, 35, 45], [5.0, 5, 35, 45]])
+    sample = InstancesSample(np.zeros((64, 64, 3), np.uint8), boxes, keypoints, np.ones((2, 17)), np.ones(2))
+    fitted = fit_instances(sample, SCHEMA, processor, flip, np.random.default_rng(0))
     assert len(fitted["boxes"]) == 1
     np.testing.assert_allclose(fitted["keypoints"][0, 6], [54, 20], atol=1e-5)
     np.testing.assert_allclose(fitted["keypoints"][0, 5], [34, 40], atol=1e-5)

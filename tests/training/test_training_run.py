@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 
 import hfpose
 from hfpose.errors import HFPoseError
-from hfpose.training.training_run import AVERAGE_NAME, RestingLayers, TrainingSettings, last_checkpoint, train
+from hfpose.training.training_run import AVERAGE_NAME, TrainingSettings, last_checkpoint, train
+from rendered_people.optimizers import RestingLayers, muon
 
 SETTINGS = TrainingSettings(
     num_steps=8, batch_size=2, learning_rate=2e-3, num_workers=0, log_steps=2, save_steps=3, use_cpu=True, seed=1
@@ -83,11 +84,10 @@ def test_an_interrupted_run_ends_as_if_nothing_had_happened(uninterrupted, tmp_p
 
 
 def test_an_interrupted_run_with_muon_ends_as_if_nothing_had_happened(tmp_path):
-    settings = replace(SETTINGS, optimizer="muon")
-    whole, _ = run(tmp_path / "whole", settings=settings)
+    whole, _ = run(tmp_path / "whole", make_optimizer=muon)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "parts", Noise(9), settings=settings)
-    assert same_weights(run(tmp_path / "parts", settings=settings)[0], whole)
+        run(tmp_path / "parts", Noise(9), make_optimizer=muon)
+    assert same_weights(run(tmp_path / "parts", make_optimizer=muon)[0], whole)
 
 
 def test_a_checkpoint_that_was_not_written_to_its_end_is_passed_over(uninterrupted, tmp_path):
@@ -156,7 +156,7 @@ class _Steps(Noise):
 def test_layers_rest_between_two_steps_and_learn_before_and_after(tmp_path):
     model = make_model()
     samples = _Steps(model.backbone.stem)
-    train(model, samples, collate, tmp_path, SETTINGS, resting=RestingLayers([model.backbone.stem], 3, 6))
+    train(model, samples, collate, tmp_path, SETTINGS, callbacks=[RestingLayers([model.backbone.stem], 3, 6)])
     # The samples of a step are asked for when the one before is done, with one batch in advance.
     weights = [*samples.weights[2 :: SETTINGS.batch_size], next(model.backbone.stem.parameters())]
     still = [torch.equal(before, after) for before, after in pairwise(weights)]

@@ -43,9 +43,9 @@ from hfpose.training.datasets import (
     SampleStream,
 )
 from hfpose.training.fine_tuning import hardware_name
-from hfpose.training.optimizers import make_optimizer
-from hfpose.training.training_run import PRECISIONS, RestingLayers, TrainingSettings, train
+from hfpose.training.training_run import PRECISIONS, TrainingSettings, adamw, train
 from rendered_people.datasets import RenderedImages, RenderedPeople
+from rendered_people.optimizers import RestingLayers
 from rendered_people.scene_files import write_scenes
 from rendered_people.styles import VariedImages
 from rendered_people.varied import render_training_scene
@@ -90,7 +90,7 @@ class Recipe:
         collator: from samples to a batch.
         batch_size, learning_rate: of the run.
         share: of the minutes.
-        optimizer: see `TrainingSettings`.
+        make_optimizer: see `train`.
         rest: shares of the run between which the stem and the first stage rest, as they do when networks are fine-tuned. With
             the largest maps they take a third of the time and have little to learn after the beginning.
         model_loss: as for `train`.
@@ -106,7 +106,7 @@ class Recipe:
     batch_size: int
     learning_rate: float
     share: float
-    optimizer: str = "adamw"
+    make_optimizer: Callable[[nn.Module, TrainingSettings], torch.optim.Optimizer] = adamw
     rest: tuple[float, float] | None = None
     model_loss: Callable[[nn.Module, dict[str, Any]], tuple[Tensor, Any]] | None = None
 
@@ -116,12 +116,12 @@ class Recipe:
     def validation_stream(self) -> SampleStream:
         return SampleStream(self.validation, self.make_validation, len(self.validation), shuffle=False)
 
-    def resting(self, num_steps: int) -> RestingLayers | None:
+    def resting(self, num_steps: int) -> list[RestingLayers]:
         if self.rest is None:
-            return None
+            return []
         backbone: Any = self.stage.model.backbone
         start, end = (round(share * num_steps) for share in self.rest)
-        return RestingLayers((backbone.stem, backbone.stages[0]), start, end)
+        return [RestingLayers((backbone.stem, backbone.stages[0]), start, end)]
 
     def settings(
         self, num_steps: int, save_steps: int, num_workers: int, precision: str, cpu: bool
@@ -129,7 +129,6 @@ class Recipe:
         return TrainingSettings(
             num_steps=num_steps,
             batch_size=self.batch_size,
-            optimizer=self.optimizer,
             learning_rate=self.learning_rate,
             final_learning_rate=0.01,
             warmup_steps=min(300, num_steps // 10),
@@ -261,7 +260,8 @@ def seconds_per_step(recipe: Recipe, num_workers: int, precision: str, device: t
     """Time that rendering and training take together, measured on a copy of the model."""
     model = copy.deepcopy(recipe.stage.model).train()
     nn.Module.to(model, device=device)
-    optimizer = make_optimizer(model, recipe.optimizer, 1e-6, 0.0)
+    settings = TrainingSettings(num_steps=1, learning_rate=1e-6, weight_decay=0.0)
+    optimizer = recipe.make_optimizer(model, settings)
     loader = DataLoader(
         recipe.stream(SETTLING_STEPS + MEASURED_STEPS),
         batch_size=recipe.batch_size,
@@ -327,7 +327,8 @@ def run_recipe(
         recipe.settings(plan["num_steps"], plan["save_steps"], num_workers, precision, cpu),
         validation=recipe.validation_stream(),
         model_loss=recipe.model_loss,
-        resting=recipe.resting(plan["num_steps"]),
+        make_optimizer=recipe.make_optimizer,
+        callbacks=recipe.resting(plan["num_steps"]),
     )
     plan["seconds"] = round(plan["seconds"] + summary.seconds * bool(summary.new_steps), 1)
     _write_plan(path, plan)

@@ -32,6 +32,7 @@ from rendered_people.motions import (
     look_at,
     random_motion,
 )
+from rendered_people.optimizers import muon
 from train_demo import Recipe, run_recipe, to_half
 
 SEED = 0
@@ -91,7 +92,7 @@ def short_recipe() -> Recipe:
         batch_size=SHORT_PER_BATCH,
         learning_rate=5e-3,
         share=0.6,
-        optimizer="muon",
+        make_optimizer=muon,
     )
 
 

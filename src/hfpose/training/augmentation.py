@@ -30,6 +30,36 @@ MIN_BOX_SIDE = 2.0
 
 
 @dataclass(frozen=True)
+class PersonSample:
+    """A person: image (H, W, 3), box (4,) x1, y1, x2, y2, keypoints (K, 2) in pixels, visibility (K,)."""
+
+    image: np.ndarray
+    box: np.ndarray
+    keypoints: np.ndarray
+    visibility: np.ndarray
+
+
+@dataclass(frozen=True)
+class ImageSample:
+    """An image (H, W, 3) with boxes (n, 4) x1, y1, x2, y2 in pixels and their classes (n,)."""
+
+    image: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class InstancesSample:
+    """An image (H, W, 3) with n instances: boxes (n, 4), keypoints (n, K, 2) in pixels, visibility (n, K), areas (n,)."""
+
+    image: np.ndarray
+    boxes: np.ndarray
+    keypoints: np.ndarray
+    visibility: np.ndarray
+    areas: np.ndarray
+
+
+@dataclass(frozen=True)
 class PixelAugmentation:
     """Random changes of colors and sharpness.
 
@@ -122,46 +152,41 @@ class InstanceAugmentation:
 
 
 def crop_person(
-    image: np.ndarray,
-    box: np.ndarray,
-    keypoints: np.ndarray,
-    visibility: np.ndarray,
+    sample: PersonSample,
     schema: KeypointSchema,
     image_processor: Any,
     augmentation: PoseAugmentation | None,
     rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> dict[str, np.ndarray]:
     """A crop of a person as the model is trained with it.
 
     Args:
-        image: (H, W, 3) RGB pixels.
-        box: (4,) x1, y1, x2, y2.
-        keypoints: (K, 2) pixels of the image.
-        visibility: (K,) 0 for keypoints that are not labeled.
-        schema: of the keypoints.
+        sample: the person.
+        schema: of the K keypoints.
         image_processor: a `TopDownImageProcessor`; tells size and geometry of crops.
         augmentation: random changes, None for the crop that the image processor makes.
         rng: where chance comes from.
 
     Returns:
-        Crop (h, w, 3), uint8; keypoints (K, 2) float32 in its pixels; weights (K,) float32, 1 for labeled keypoints.
+        `image` (h, w, 3), uint8; `keypoints` (K, 2) float32 in its pixels; `weights` (K,) float32, 1 for labeled keypoints.
     """
     import cv2
 
     size = (image_processor.size["width"], image_processor.size["height"])
-    labeled = visibility > 0
+    labeled = sample.visibility > 0
     if augmentation is None:
-        matrix, is_flipped = _region_matrix(box, image_processor.box_padding, size, image_processor.use_udp), False
+        padding, use_udp = image_processor.box_padding, image_processor.use_udp
+        matrix, is_flipped = _region_matrix(sample.box, padding, size, use_udp), False
     else:
-        matrix, is_flipped = _random_matrix(box, keypoints, labeled, schema, image_processor, augmentation, rng)
-    crop = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR)
+        matrix, is_flipped = _random_matrix(sample, schema, image_processor, augmentation, rng)
+    crop = cv2.warpAffine(sample.image, matrix, size, flags=cv2.INTER_LINEAR)
     if augmentation is not None:
         crop = change_pixels(crop, augmentation.pixels, rng)
-    moved = transform_points(keypoints, matrix)
+    moved = transform_points(sample.keypoints, matrix)
     if is_flipped:
         order = list(schema.required_flip_indices())
         moved, labeled = moved[order], labeled[order]
-    return crop, moved.astype(np.float32), labeled.astype(np.float32)
+    return {"image": crop, "keypoints": moved.astype(np.float32), "weights": labeled.astype(np.float32)}
 
 
 def _region_matrix(
@@ -182,18 +207,16 @@ def _region_matrix(
 
 
 def _random_matrix(
-    box: np.ndarray,
-    keypoints: np.ndarray,
-    labeled: np.ndarray,
+    sample: PersonSample,
     schema: KeypointSchema,
     image_processor: Any,
     augmentation: PoseAugmentation,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, bool]:
     """Matrix (2, 3) of a random crop, and whether it flips."""
-    padding, use_udp = image_processor.box_padding, image_processor.use_udp
+    box, padding, use_udp = sample.box, image_processor.box_padding, image_processor.use_udp
     size = (image_processor.size["width"], image_processor.size["height"])
-    half = _half_body(keypoints, labeled, schema, rng) if rng.random() < augmentation.half_body_probability else None
+    half = _half_body(sample, schema, rng) if rng.random() < augmentation.half_body_probability else None
     if half is not None:
         box, padding = half, HALF_BODY_PADDING
     low, high = augmentation.scale_range
@@ -206,10 +229,9 @@ def _random_matrix(
     return _turned(matrix, (np.asarray(size) - int(use_udp)) / 2, angle, is_flipped), is_flipped
 
 
-def _half_body(
-    keypoints: np.ndarray, labeled: np.ndarray, schema: KeypointSchema, rng: np.random.Generator
-) -> np.ndarray | None:
+def _half_body(sample: PersonSample, schema: KeypointSchema, rng: np.random.Generator) -> np.ndarray | None:
     """Box (4,) around the upper or the lower body, centered on the mean of its keypoints; None where they are too few."""
+    labeled = sample.visibility > 0
     if labeled.sum() < MIN_KEYPOINTS:
         return None
     upper = [index for index in schema.upper_body_ids if labeled[index]]
@@ -218,7 +240,7 @@ def _half_body(
     has_upper, has_lower = len(upper) >= MIN_UPPER_KEYPOINTS, len(lower) >= MIN_LOWER_KEYPOINTS
     if not has_upper and not has_lower:
         return None
-    chosen = keypoints[upper if has_upper and (prefers_upper or not has_lower) else lower]
+    chosen = sample.keypoints[upper if has_upper and (prefers_upper or not has_lower) else lower]
     half = np.maximum(chosen.max(0) - chosen.min(0), 1) / 2
     center = chosen.mean(0)
     return np.concatenate((center - half, center + half))
@@ -251,31 +273,24 @@ def transform_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def fit_image(
-    image: np.ndarray,
-    boxes: np.ndarray,
-    labels: np.ndarray,
-    image_processor: Any,
-    augmentation: DetectionAugmentation | None,
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    sample: ImageSample, image_processor: Any, augmentation: DetectionAugmentation | None, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
     """An image as a detector is trained with it.
 
     Args:
-        image: (H, W, 3) RGB pixels.
-        boxes: (n, 4) x1, y1, x2, y2.
-        labels: (n,) their classes.
+        sample: the image with its boxes.
         image_processor: a `DetectionImageProcessor`; tells size and padding.
         augmentation: random changes, None for the image that the image processor makes.
         rng: where chance comes from.
 
     Returns:
-        Image (h, w, 3), uint8; boxes (m, 4) float32 in its pixels, cut off at its borders; their classes (m,).
+        `image` (h, w, 3), uint8; `boxes` (m, 4) float32 in its pixels, cut off at its borders; their `labels` (m,).
     """
     import cv2
 
     height, width = image_processor.size["height"], image_processor.size["width"]
-    scales = image_processor.scale_factors(*image.shape[:2]).astype(np.float64)
-    signs, offsets, content = np.ones(2), np.zeros(2), np.array(image.shape[1::-1]) * scales
+    scales = image_processor.scale_factors(*sample.image.shape[:2]).astype(np.float64)
+    signs, offsets, content = np.ones(2), np.zeros(2), np.array(sample.image.shape[1::-1]) * scales
     if augmentation is not None:
         factor = rng.uniform(*augmentation.scale_range)
         scales, content = scales * factor, content * factor
@@ -288,25 +303,21 @@ def fit_image(
     shift = offsets + 0.5 * linear - 0.5
     matrix = np.array([[linear[0], 0, shift[0]], [0, linear[1], shift[1]]])
     fill = (image_processor.pad_value,) * 3
-    fitted = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=fill)
+    fitted = cv2.warpAffine(sample.image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=fill)
     if augmentation is not None:
         fitted = change_pixels(fitted, augmentation.pixels, rng)
-    corners = boxes.reshape(-1, 2, 2) * linear + offsets
+    corners = sample.boxes.reshape(-1, 2, 2) * linear + offsets
     moved = np.concatenate((corners.min(1), corners.max(1)), 1)
     moved = moved.clip(0, np.tile(content, 2)).astype(np.float32)
     is_left = (moved[:, 2:] - moved[:, :2] >= MIN_BOX_SIDE).all(1)
-    return fitted, moved[is_left], labels[is_left]
+    return {"image": fitted, "boxes": moved[is_left], "labels": sample.labels[is_left]}
 
 
 # Images with instances
 
 
 def fit_instances(
-    image: np.ndarray,
-    boxes: np.ndarray,
-    keypoints: np.ndarray,
-    visibility: np.ndarray,
-    areas: np.ndarray,
+    sample: InstancesSample,
     schema: KeypointSchema,
     image_processor: Any,
     augmentation: InstanceAugmentation | None,
@@ -315,12 +326,8 @@ def fit_instances(
     """An image as a one-stage or bottom-up model is trained with it, in the middle of the network input.
 
     Args:
-        image: (H, W, 3) RGB pixels.
-        boxes: (n, 4) x1, y1, x2, y2.
-        keypoints: (n, K, 2) pixels of the image.
-        visibility: (n, K) 0 for keypoints that are not labeled.
-        areas: (n,) of the instances in square pixels.
-        schema: of the keypoints.
+        sample: the image with its n instances.
+        schema: of the K keypoints.
         image_processor: tells size and padding.
         augmentation: random changes, None for none.
         rng: where chance comes from.
@@ -332,7 +339,7 @@ def fit_instances(
     import cv2
 
     size = np.array([image_processor.size["width"], image_processor.size["height"]], dtype=np.float64)
-    extent = np.array(image.shape[1::-1], dtype=np.float64)
+    extent = np.array(sample.image.shape[1::-1], dtype=np.float64)
     factor, angle, shift, is_flipped = (size / extent).min(), 0.0, np.zeros(2), False
     if augmentation is not None:
         factor *= rng.uniform(*augmentation.scale_range)
@@ -344,19 +351,20 @@ def fit_instances(
     matrix[:, 2] += shift
     fill = (getattr(image_processor, "pad_value", 0),) * 3
     whole = (int(size[0]), int(size[1]))
-    fitted = cv2.warpAffine(image, matrix, whole, flags=cv2.INTER_LINEAR, borderValue=fill)
+    fitted = cv2.warpAffine(sample.image, matrix, whole, flags=cv2.INTER_LINEAR, borderValue=fill)
     if augmentation is not None:
         fitted = change_pixels(fitted, augmentation.pixels, rng)
-    moved = transform_points(keypoints.reshape(-1, 2), matrix).reshape(keypoints.shape)
+    moved, visibility = transform_points(sample.keypoints.reshape(-1, 2), matrix), sample.visibility
+    moved = moved.reshape(sample.keypoints.shape)
     if is_flipped:
         order = list(schema.required_flip_indices())
         moved, visibility = moved[:, order], visibility[:, order]
     inside = (visibility > 0) & (moved >= 0).all(-1) & (moved < size).all(-1)
-    corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 2)
+    corners = sample.boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 2)
     corners = transform_points(corners, matrix).reshape(-1, 4, 2).clip(0, size)
     fitted_boxes = np.concatenate((corners.min(1), corners.max(1)), axis=1)
     is_left = (fitted_boxes[:, 2:] - fitted_boxes[:, :2] >= MIN_BOX_SIDE).all(1) & inside.any(1)
-    labels = {"boxes": fitted_boxes, "keypoints": moved, "keypoint_weights": inside, "areas": areas * factor**2}
+    labels = {"boxes": fitted_boxes, "keypoints": moved, "keypoint_weights": inside, "areas": sample.areas * factor**2}
     return {"image": fitted, **{name: value[is_left].astype(np.float32) for name, value in labels.items()}}
 
 

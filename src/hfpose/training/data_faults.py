@@ -105,8 +105,8 @@ def _find_duplicates(coco: CocoFile, faults: LeftOut) -> None:
 
 def _with_boxes(coco: CocoFile) -> Iterator[tuple[Mapping[str, Any], np.ndarray]]:
     for annotation in coco.annotations:
-        box = finite_numbers(annotation.get("bbox"))
-        if box is not None and len(box) == 4 and min(box[2:]) > 0:
+        box = finite_numbers(annotation.get("bbox"), 4)
+        if box is not None and min(box[2:]) > 0:
             yield annotation, np.array(box)
 
 

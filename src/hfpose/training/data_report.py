@@ -73,7 +73,7 @@ def _drawn(sample: Any, schema: KeypointSchema | None) -> np.ndarray:
     if schema is not None:
         scores = sample["weights"][None]
         output = PoseOutput(keypoints=sample["keypoints"][None], keypoint_scores=scores, schema=schema)
-        return draw_poses(sample["crop"], output, keypoint_threshold=0.5)
+        return draw_poses(sample["image"], output, keypoint_threshold=0.5)
     image = np.ascontiguousarray(sample["image"])
     for x1, y1, x2, y2 in sample["boxes"]:
         corners = np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])

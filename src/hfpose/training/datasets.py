@@ -22,7 +22,10 @@ from hfpose.media.images import load_image
 from hfpose.models.shared.coco_labels import AREA_SHARE
 from hfpose.training.augmentation import (
     DetectionAugmentation,
+    ImageSample,
     InstanceAugmentation,
+    InstancesSample,
+    PersonSample,
     PoseAugmentation,
     crop_person,
     fit_image,
@@ -39,36 +42,6 @@ LATE_SHARE = 30 / 420
 
 # What the streams of random numbers of one seed are for.
 _ORDER, _CHANGES = 0, 1
-
-
-@dataclass(frozen=True)
-class PersonSample:
-    """A person: image (H, W, 3), box (4,) x1, y1, x2, y2, keypoints (K, 2) in pixels, visibility (K,)."""
-
-    image: np.ndarray
-    box: np.ndarray
-    keypoints: np.ndarray
-    visibility: np.ndarray
-
-
-@dataclass(frozen=True)
-class ImageSample:
-    """An image (H, W, 3) with boxes (n, 4) x1, y1, x2, y2 in pixels and their classes (n,)."""
-
-    image: np.ndarray
-    boxes: np.ndarray
-    labels: np.ndarray
-
-
-@dataclass(frozen=True)
-class InstancesSample:
-    """An image (H, W, 3) with n instances: boxes (n, 4), keypoints (n, K, 2) in pixels, visibility (n, K), areas (n,)."""
-
-    image: np.ndarray
-    boxes: np.ndarray
-    keypoints: np.ndarray
-    visibility: np.ndarray
-    areas: np.ndarray
 
 
 class Samples(Protocol):
@@ -210,7 +183,7 @@ class SampleStream(Dataset):
 
 @dataclass(frozen=True)
 class PersonCrops:
-    """Makes training samples of people: `crop`, `keypoints` and `weights`, see `crop_person`.
+    """Makes training samples of people, see `crop_person`.
 
     Args:
         image_processor: of the model.
@@ -226,22 +199,13 @@ class PersonCrops:
 
     def __call__(self, sample: PersonSample, rng: np.random.Generator, progress: float) -> dict[str, np.ndarray]:
         is_late = self.late_augmentation is not None and progress >= 1 - LATE_SHARE
-        crop, keypoints, weights = crop_person(
-            sample.image,
-            sample.box,
-            sample.keypoints,
-            sample.visibility,
-            self.schema,
-            self.image_processor,
-            self.late_augmentation if is_late else self.augmentation,
-            rng,
-        )
-        return {"crop": crop, "keypoints": keypoints, "weights": weights}
+        augmentation = self.late_augmentation if is_late else self.augmentation
+        return crop_person(sample, self.schema, self.image_processor, augmentation, rng)
 
 
 @dataclass(frozen=True)
 class FittedImages:
-    """Makes training samples of images: `image`, `boxes` and `labels`, see `fit_image`.
+    """Makes training samples of images, see `fit_image`.
 
     Args:
         image_processor: of the model.
@@ -252,10 +216,7 @@ class FittedImages:
     augmentation: DetectionAugmentation | None
 
     def __call__(self, sample: ImageSample, rng: np.random.Generator, progress: float) -> dict[str, np.ndarray]:
-        image, boxes, labels = fit_image(
-            sample.image, sample.boxes, sample.labels, self.image_processor, self.augmentation, rng
-        )
-        return {"image": image, "boxes": boxes, "labels": labels}
+        return fit_image(sample, self.image_processor, self.augmentation, rng)
 
 
 @dataclass(frozen=True)
@@ -273,14 +234,4 @@ class FittedInstances:
     augmentation: InstanceAugmentation | None
 
     def __call__(self, sample: InstancesSample, rng: np.random.Generator, progress: float) -> dict[str, np.ndarray]:
-        return fit_instances(
-            sample.image,
-            sample.boxes,
-            sample.keypoints,
-            sample.visibility,
-            sample.areas,
-            self.schema,
-            self.image_processor,
-            self.augmentation,
-            rng,
-        )
+        return fit_instances(sample, self.schema, self.image_processor, self.augmentation, rng)

@@ -7,7 +7,7 @@ import math
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,14 @@ from hfpose.training.datasets import (
 )
 from hfpose.training.parts import load_part, trained_part
 from hfpose.training.relabeling import with_labels
-from hfpose.training.training_run import CHECKPOINTS, TrainingSettings, TrainingSummary, last_checkpoint, train
+from hfpose.training.training_run import (
+    CHECKPOINTS,
+    RunOptions,
+    TrainingSettings,
+    TrainingSummary,
+    last_checkpoint,
+    train,
+)
 from hfpose.training.validation import BestWeights, comparison, metrics_before
 
 # Standard deviation, in cells, of the targets of transformers' models, whose configuration does not say it.
@@ -68,8 +75,8 @@ _SETTINGS_FILE = "settings.json"
 
 
 @dataclass(frozen=True)
-class FineTuning:
-    """What to train on what.
+class FineTuning(RunOptions):
+    """What to train on what, beside the options of a run.
 
     Args:
         model: alias, zoo name, hub repository or folder of a pose model or a detector.
@@ -85,8 +92,6 @@ class FineTuning:
         allow_faults: train although the annotations look wrong, see `hfpose.training.data_faults`.
         epochs: passes over the data; `num_steps`, where given, counts instead.
         num_steps: optimizer steps.
-        batch_size, learning_rate, average_decay, seed, num_workers, log_steps, save_steps, precision, use_cpu: see
-            `TrainingSettings`.
     """
 
     model: str
@@ -102,32 +107,13 @@ class FineTuning:
     allow_faults: bool = False
     epochs: float = 20.0
     num_steps: int | None = None
-    batch_size: int = 32
-    learning_rate: float = 5e-4
-    average_decay: float = 0.9998
-    seed: int = 0
-    num_workers: int = 2
-    log_steps: int = 20
-    save_steps: int = 200
-    precision: str = "float32"
-    use_cpu: bool = False
 
     def settings(self, num_samples: int) -> TrainingSettings:
         """Settings of the run over so many samples."""
         steps = self.num_steps or max(math.ceil(num_samples * self.epochs / self.batch_size), 1)
-        return TrainingSettings(
-            num_steps=steps,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            warmup_steps=min(WARMUP_STEPS, math.ceil(steps * WARMUP_SHARE)),
-            average_decay=self.average_decay,
-            seed=self.seed,
-            num_workers=self.num_workers,
-            log_steps=self.log_steps,
-            save_steps=self.save_steps,
-            precision=self.precision,
-            use_cpu=self.use_cpu,
-        )
+        options = {option.name: getattr(self, option.name) for option in fields(RunOptions)}
+        warmup_steps = min(WARMUP_STEPS, math.ceil(steps * WARMUP_SHARE))
+        return TrainingSettings(num_steps=steps, warmup_steps=warmup_steps, **options)
 
 
 @dataclass
@@ -245,14 +231,9 @@ def _plan_pose_model(task: FineTuning, coco: CocoFile, validation: CocoFile | No
     messages += describe_schema(schema, instances)
     processor = stage.image_processor
     if is_one_stage(stage):
-        plan = _Plan(
-            stage,
-            AnnotatedInstances(instances),
-            FittedInstances(processor, schema, InstanceAugmentation()),
-            InstanceCollator(processor),
-            messages=messages,
-            schema=schema,
-        )
+        make = FittedInstances(processor, schema, InstanceAugmentation())
+        samples, collator = AnnotatedInstances(instances), InstanceCollator(processor)
+        plan = _Plan(stage, samples, make, collator, messages=messages, schema=schema)
         if validation is not None:
             check_keypoints(validation, schema)
             held_out = AnnotatedInstances(pose_instances(validation, schema))
@@ -335,13 +316,8 @@ def _plan_detector(task: FineTuning, coco: CocoFile, validation: CocoFile | None
         )
     processor = stage.image_processor
     images = AnnotatedImages(image_boxes(coco, _class_indices(coco, labels)))
-    plan = _Plan(
-        stage,
-        images,
-        FittedImages(processor, DetectionAugmentation()),
-        DetectionCollator(processor),
-        messages=messages,
-    )
+    make = FittedImages(processor, DetectionAugmentation())
+    plan = _Plan(stage, images, make, DetectionCollator(processor), messages=messages)
     if validation is not None:
         held_out = AnnotatedImages(image_boxes(validation, _class_indices(validation, labels)))
         plan.validation = _validation_stream(held_out, FittedImages(processor, None))
@@ -383,14 +359,8 @@ def _claim_folder(task: FineTuning, num_samples: int) -> None:
     Raises:
         ConfigError: if the folder holds a run with other settings.
     """
-    ignored = (
-        "output",
-        "num_workers",
-        "log_steps",
-        "use_cpu",
-        "patience",
-        "allow_faults",
-    )  # they may change between two calls
+    # They may change between two calls.
+    ignored = ("output", "num_workers", "log_steps", "use_cpu", "patience", "allow_faults")
     given = {name: _plain(value) for name, value in asdict(task).items() if name not in ignored}
     given["num_samples"] = num_samples
     path = task.output / CHECKPOINTS / _SETTINGS_FILE

@@ -18,9 +18,9 @@ from hfpose.annotations import AREA_OF_BOX, finite_numbers
 from hfpose.errors import ConfigError, InputError
 from hfpose.keypoints import KeypointSchema
 from hfpose.media.images import load_image
-from hfpose.training.augmentation import DetectionAugmentation, PoseAugmentation
+from hfpose.training.augmentation import DetectionAugmentation, ImageSample, PersonSample, PoseAugmentation
 from hfpose.training.collators import DetectionCollator, PoseCollator
-from hfpose.training.datasets import FittedImages, ImageSample, PersonCrops, PersonSample
+from hfpose.training.datasets import FittedImages, PersonCrops
 
 
 class PoseRows(Dataset):
@@ -153,8 +153,9 @@ def pose_objects(objects: Mapping[str, Any], schema: KeypointSchema) -> list[Ins
     areas = objects.get("area") or [None] * len(boxes)
     found = []
     for given, points, area in zip(boxes, keypoints, areas, strict=False):
-        box, values = (finite_numbers(np.asarray(one).tolist()) for one in (given, points))
-        if box is None or len(box) != 4 or values is None or len(values) != 3 * schema.num_keypoints:
+        box = finite_numbers(np.asarray(given).tolist(), 4)
+        values = finite_numbers(np.asarray(points).tolist(), 3 * schema.num_keypoints)
+        if box is None or values is None:
             continue
         x, y, width, height = box
         rows = np.array(values, np.float32).reshape(-1, 3)

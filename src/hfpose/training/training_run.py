@@ -24,7 +24,6 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from hfpose.errors import HFPoseError
 from hfpose.media.files import atomic_path
-from hfpose.training.optimizers import make_optimizer
 
 CHECKPOINTS = "checkpoints"
 AVERAGE_NAME = "average.safetensors"
@@ -37,19 +36,13 @@ CHECKPOINTS_KEPT = 2
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How a run goes. The defaults are for fine-tuning.
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What a user chooses of a run. The defaults are for fine-tuning.
 
     Args:
-        num_steps: optimizer steps.
         batch_size: samples in a step, on each device.
-        optimizer: of `hfpose.training.optimizers.OPTIMIZERS`.
         learning_rate: greatest one; after the warm-up it falls along a cosine.
-        final_learning_rate: last one, relative to the greatest.
-        warmup_steps: over which it rises from 0.
-        weight_decay: of matrices and kernels; normalizations and biases have none.
-        max_gradient_norm: to which gradients are cut.
         average_decay: share of the averaged weights that stays in each step; 0 for no average.
         seed: of everything random.
         num_workers: processes that load samples; 0 loads them in the main one.
@@ -58,14 +51,8 @@ class TrainingSettings:
         use_cpu: even where there is an accelerator.
     """
 
-    num_steps: int
     batch_size: int = 32
-    optimizer: str = "adamw"
     learning_rate: float = 5e-4
-    final_learning_rate: float = 0.05
-    warmup_steps: int = 0
-    weight_decay: float = 0.05
-    max_gradient_norm: float = 35.0
     average_decay: float = 0.9998
     seed: int = 0
     num_workers: int = 2
@@ -73,6 +60,25 @@ class TrainingSettings:
     save_steps: int = 200
     precision: str = "float32"
     use_cpu: bool = False
+
+
+@dataclass(frozen=True)
+class TrainingSettings(RunOptions):
+    """How a run goes.
+
+    Args:
+        num_steps: optimizer steps.
+        final_learning_rate: last one, relative to the greatest.
+        warmup_steps: over which it rises from 0.
+        weight_decay: of matrices and kernels; normalizations and biases have none.
+        max_gradient_norm: to which gradients are cut.
+    """
+
+    num_steps: int
+    final_learning_rate: float = 0.05
+    warmup_steps: int = 0
+    weight_decay: float = 0.05
+    max_gradient_norm: float = 35.0
 
 
 @dataclass(frozen=True)
@@ -147,29 +153,6 @@ class AveragedWeights(TrainerCallback):
         """Move the average to where the model is now."""
         current = self.model.state_dict()
         self.weights = {name: value.to(current[name].device) for name, value in self.weights.items()}
-
-
-class RestingLayers(TrainerCallback):
-    """Lets layers rest for a part of a run: they stay as they are, and their gradients cost no time.
-
-    Args:
-        layers: which; the first ones of a network, so that no gradient has to pass through them.
-        start, end: the steps from which on they rest and learn again.
-    """
-
-    def __init__(self, layers: Iterable[nn.Module], start: int, end: int) -> None:
-        self.parameters = [parameter for layer in layers for parameter in layer.parameters()]
-        self.start, self.end = start, end
-
-    def on_step_begin(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
-        learns = not self.start <= state.global_step < self.end
-        if self.parameters[0].requires_grad != learns:
-            for parameter in self.parameters:
-                parameter.requires_grad_(learns)
-
-    def on_train_end(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
-        for parameter in self.parameters:
-            parameter.requires_grad_(True)
 
 
 class StopAtInterrupt(TrainerCallback):
@@ -268,6 +251,21 @@ class _Trainer(Trainer):
             return super().evaluate(*args, **kwargs)
 
 
+def adamw_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    """Groups of an optimizer: matrices and kernels decay, normalizations and biases do not."""
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
+    for parameter in parameters:
+        (decayed if parameter.ndim > 1 else free).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
+
+
+def adamw(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """AdamW for the parameters that need a gradient."""
+    parameters = (parameter for parameter in model.parameters() if parameter.requires_grad)
+    return torch.optim.AdamW(adamw_groups(parameters, settings.weight_decay), lr=settings.learning_rate)
+
+
 def train(
     model: PreTrainedModel,
     samples: Dataset,
@@ -277,7 +275,7 @@ def train(
     *,
     validation: Dataset | None = None,
     model_loss: Callable[[nn.Module, dict[str, Any]], tuple[Tensor, Any]] | None = None,
-    resting: RestingLayers | None = None,
+    make_optimizer: Callable[[nn.Module, TrainingSettings], torch.optim.Optimizer] = adamw,
     callbacks: Iterable[TrainerCallback] = (),
 ) -> TrainingSummary:
     """Train a model, or go on with a run that was interrupted; in the end it has its averaged weights.
@@ -290,7 +288,7 @@ def train(
         settings: how. They must be the same when a run goes on.
         validation: samples whose loss is measured whenever a checkpoint is written.
         model_loss: loss and outputs for a model that computes no loss itself.
-        resting: layers that do not learn for some time.
+        make_optimizer: from the model and the settings to the optimizer.
         callbacks: more of them; when they are told of an evaluation the model has its averaged weights.
     """
     checkpoint = last_checkpoint(folder)
@@ -302,15 +300,8 @@ def train(
         data_collator=collator,
         train_dataset=samples,
         eval_dataset=validation,
-        optimizers=(make_optimizer(model, settings.optimizer, settings.learning_rate, settings.weight_decay), None),
-        callbacks=[
-            average,
-            ConsoleLog(settings.batch_size),
-            *([] if resting is None else [resting]),
-            *callbacks,
-            interrupt,
-            *_tensorboard(folder),
-        ],
+        optimizers=(make_optimizer(model, settings), None),
+        callbacks=[average, ConsoleLog(settings.batch_size), *callbacks, interrupt, *_tensorboard(folder)],
     )
     trainer.average, trainer.model_loss = average, model_loss
     trainer.remove_callback(PrinterCallback)

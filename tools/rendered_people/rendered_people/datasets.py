@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from hfpose.training.datasets import ImageSample, PersonSample
+from hfpose.training.augmentation import ImageSample, PersonSample
 from rendered_people.scenes import Scene, render_scene
 
 

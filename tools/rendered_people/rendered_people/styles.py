@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from hfpose.training.datasets import FittedImages, ImageSample
+from hfpose.training.augmentation import ImageSample
+from hfpose.training.datasets import FittedImages
 from rendered_people.textures import relief
 
 

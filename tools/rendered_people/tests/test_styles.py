@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hfpose.training.datasets import ImageSample
+from hfpose.training.augmentation import ImageSample
 from rendered_people.styles import CloseUp, convolved, restyled, toned
 
 

@@ -1,49 +1,33 @@
-"""Optimizers: AdamW, and Muon for the matrices of a network beside AdamW for the rest."""
+"""Muon for the matrices of a network beside AdamW for the rest, and layers that rest for a part of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
+from transformers import TrainerCallback, TrainingArguments
 
-from hfpose.errors import ConfigError
-
-OPTIMIZERS = ("adamw", "muon")
+from hfpose.training.training_run import TrainingSettings, adamw, adamw_groups
 
 # A matrix with a shorter side is one of the first or the last layer, where Muon has no advantage.
 SHORTEST_SIDE = 16
 
 
-def make_optimizer(model: nn.Module, name: str, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
-    """The optimizer of a run.
-
-    Args:
-        model: whose parameters are learned, those that need a gradient.
-        name: of `OPTIMIZERS`.
-        learning_rate: of all parameters.
-        weight_decay: of matrices and kernels; normalizations and biases have none.
-
-    Raises:
-        ConfigError: for an unknown name, or for Muon where torch has none.
-    """
-    if name not in OPTIMIZERS:
-        raise ConfigError(f"Unknown optimizer {name!r}; expected {' or '.join(map(repr, OPTIMIZERS))}.")
+def muon(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """Muon for the inner matrices of a network that learn, and AdamW for its other parameters."""
 
     def is_for_muon(parameter: nn.Parameter) -> bool:
-        return name == "muon" and parameter.ndim == 2 and min(parameter.shape) >= SHORTEST_SIDE
+        return parameter.ndim == 2 and min(parameter.shape) >= SHORTEST_SIDE
 
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     matrices = [parameter for parameter in parameters if is_for_muon(parameter)]
-    others = [parameter for parameter in parameters if not is_for_muon(parameter)]
-    groups = [
-        {"params": [p for p in others if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},
-    ]
     if not matrices:
-        return torch.optim.AdamW(groups, lr=learning_rate)
-    return MuonBesideAdamW({"params": matrices, "weight_decay": weight_decay}, groups, learning_rate)
+        return adamw(model, settings)
+    others = adamw_groups([parameter for parameter in parameters if not is_for_muon(parameter)], settings.weight_decay)
+    group = {"params": matrices, "weight_decay": settings.weight_decay}
+    return MuonBesideAdamW(group, others, settings.learning_rate)
 
 
 class MuonBesideAdamW(torch.optim.Optimizer):
@@ -57,16 +41,11 @@ class MuonBesideAdamW(torch.optim.Optimizer):
         others: groups of the others.
         learning_rate: of all groups.
 
-    Raises:
-        ConfigError: if this torch has no Muon.
-
     Source: Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/), scaled as by Liu et al. (2025,
     https://arxiv.org/abs/2502.16982).
     """
 
     def __init__(self, matrices: dict[str, Any], others: Sequence[dict[str, Any]], learning_rate: float) -> None:
-        if not hasattr(torch.optim, "Muon"):
-            raise ConfigError(f"torch {torch.__version__} has no Muon. Install 2.9 or newer, or train with AdamW.")
         self._muon = torch.optim.Muon([matrices], lr=learning_rate, adjust_lr_fn="match_rms_adamw")
         self._adamw = torch.optim.AdamW(others, lr=learning_rate)
         super().__init__([*self._muon.param_groups, *self._adamw.param_groups], {"lr": learning_rate})
@@ -84,3 +63,26 @@ class MuonBesideAdamW(torch.optim.Optimizer):
             part.state = self.state
             part.step()
         return loss
+
+
+class RestingLayers(TrainerCallback):
+    """Lets layers rest for a part of a run: they stay as they are, and their gradients cost no time.
+
+    Args:
+        layers: which; the first ones of a network, so that no gradient has to pass through them.
+        start, end: the steps from which on they rest and learn again.
+    """
+
+    def __init__(self, layers: Iterable[nn.Module], start: int, end: int) -> None:
+        self.parameters = [parameter for layer in layers for parameter in layer.parameters()]
+        self.start, self.end = start, end
+
+    def on_step_begin(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
+        learns = not self.start <= state.global_step < self.end
+        if self.parameters[0].requires_grad != learns:
+            for parameter in self.parameters:
+                parameter.requires_grad_(learns)
+
+    def on_train_end(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
+        for parameter in self.parameters:
+            parameter.requires_grad_(True)
