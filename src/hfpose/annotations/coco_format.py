@@ -240,8 +240,8 @@ def _listed_id(identity: Any, lookup: Mapping[Any, Any]) -> Any:
 
 def _without_impossible_area(annotation: dict[str, Any]) -> dict[str, Any]:
     """Without an `area` of at most one pixel where the box is larger: tools for keypoints write 0, 1 or -1 there."""
-    area, box = finite_numbers([annotation.get("area")]), finite_numbers(annotation.get("bbox"))
-    if area is not None and area[0] <= 1 and box is not None and len(box) == 4 and box[2] * box[3] > max(area[0], 0):
+    area, box = finite_number(annotation.get("area")), finite_numbers(annotation.get("bbox"), 4)
+    if area is not None and area <= 1 and box is not None and box[2] * box[3] > max(area, 0):
         del annotation["area"]
     return annotation
 
@@ -283,10 +283,9 @@ def _image(entry: Mapping[str, Any], folder: Path, left_out: LeftOut, needs_file
     if needs_file and not (folder / path).is_file():
         left_out.add("image that is missing", name)
         return None
-    width, height = (finite_numbers([entry.get(side)]) for side in ("width", "height"))
-    size = None if width is None or height is None or min(width[0], height[0]) < 1 else (int(width[0]), int(height[0]))
-    crowd_index = finite_numbers([entry.get("crowdIndex")])
-    return AnnotatedImage(identity, folder / path, size, crowd_index[0] if crowd_index else None)
+    width, height = (finite_number(entry.get(side)) or 0 for side in ("width", "height"))
+    size = (int(width), int(height)) if min(width, height) >= 1 else None
+    return AnnotatedImage(identity, folder / path, size, finite_number(entry.get("crowdIndex")))
 
 
 def pose_instances(coco: CocoFile, schema: KeypointSchema) -> PoseInstances:
@@ -369,8 +368,8 @@ def _box(annotation: Mapping[str, Any], size: tuple[int, int] | None) -> tuple[s
     """Why an annotation has no box that can be used, or its x1, y1, x2, y2 within an image of `size`."""
     if annotation.get("iscrowd"):
         return "crowd, not one instance", None
-    values = finite_numbers(annotation.get("bbox"))
-    if values is None or len(values) != 4:
+    values = finite_numbers(annotation.get("bbox"), 4)
+    if values is None:
         return "bbox that is not x, y, width, height", None
     x, y, width, height = values
     if width <= 0 or height <= 0:
@@ -427,10 +426,18 @@ def _numbers(values: Any) -> list[float] | None:
         return None
 
 
-def finite_numbers(values: Any) -> list[float] | None:
-    """The numbers of a list if all are finite, else None."""
+def finite_numbers(values: Any, count: int | None = None) -> list[float] | None:
+    """The numbers of a list if all are finite and, where a count is given, they are so many; else None."""
     numbers = _numbers(values)
-    return numbers if numbers is not None and all(map(math.isfinite, numbers)) else None
+    if numbers is None or count not in (None, len(numbers)) or not all(map(math.isfinite, numbers)):
+        return None
+    return numbers
+
+
+def finite_number(value: Any) -> float | None:
+    """A number, also one that is given as text, if it is finite; else None."""
+    numbers = finite_numbers([value], 1)
+    return None if numbers is None else numbers[0]
 
 
 def annotated_schema(coco: CocoFile) -> KeypointSchema | None:

@@ -82,20 +82,20 @@ def write_yolo(coco: CocoFile, schema: KeypointSchema, folder: str | Path, split
 
 
 def _area(annotation: Mapping[str, Any]) -> dict[str, float]:
-    box = finite_numbers(annotation.get("bbox"))
-    return {} if box is None or len(box) != 4 else {"area": round(box[2] * box[3] * AREA_OF_BOX, 2)}
+    box = finite_numbers(annotation.get("bbox"), 4)
+    return {} if box is None else {"area": round(box[2] * box[3] * AREA_OF_BOX, 2)}
 
 
 def _label_line(
     annotation: Mapping[str, Any], size: tuple[int, int], schema: KeypointSchema, classes: Mapping[Any, int]
 ) -> tuple[str | None, str | None]:
     """Why an annotation is no line, or its line; one without keypoints that can be read has a box alone."""
-    box, index = finite_numbers(annotation.get("bbox")), classes.get(annotation.get("category_id", 1))
+    box, index = finite_numbers(annotation.get("bbox"), 4), classes.get(annotation.get("category_id", 1))
     if annotation.get("iscrowd"):
         return "crowd, not one instance", None
     if index is None:
         return "annotation of a class without keypoints", None
-    if box is None or len(box) != 4:
+    if box is None:
         return "bbox that is not x, y, width, height", None
     corners = np.clip(np.array([*box[:2], box[0] + box[2], box[1] + box[3]]) / (*size, *size), 0, 1)
     if (corners[2:] <= corners[:2]).any():

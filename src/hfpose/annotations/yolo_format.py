@@ -211,8 +211,7 @@ def _read_labels(image: Path, length: int, left_out: LeftOut) -> list[list[float
         return []
     lines = []
     for place, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-        values = finite_numbers(line.split())
-        if values and len(values) == length:
+        if values := finite_numbers(line.split(), length):
             lines.append(values)
         elif line.strip():
             left_out.add(f"label that is not {length} finite numbers", f"line {place} of {path.name}")

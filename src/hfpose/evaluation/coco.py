@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from hfpose.annotations import AREA_OF_BOX, CocoFile, annotated_keypoints, finite_numbers, read_json
+from hfpose.annotations import AREA_OF_BOX, CocoFile, annotated_keypoints, finite_number, finite_numbers, read_json
 from hfpose.errors import ConfigError, HFPoseError
 from hfpose.evaluation.coco_results import Result, usable_results
 from hfpose.evaluation.metrics import Metrics
@@ -77,8 +77,8 @@ def read_sigmas(path: Path, schema: KeypointSchema) -> KeypointSchema:
     content = read_json(path)
     if isinstance(content, dict):
         content = [content.get(name) for name in schema.keypoint_names]
-    sigmas = finite_numbers(content)
-    if sigmas is None or len(sigmas) != schema.num_keypoints or min(sigmas) <= 0:
+    sigmas = finite_numbers(content, schema.num_keypoints)
+    if sigmas is None or min(sigmas) <= 0:
         raise ConfigError(
             f"{path} holds no sigmas of the schema {schema.name!r}; expected a list of {schema.num_keypoints} numbers above 0, "
             f"or an object with one for each of {', '.join(schema.keypoint_names[:4])}, ..."
@@ -276,13 +276,15 @@ def ground_truth(
     for annotation in coco.annotations:
         if annotation.get("category_id") not in category_ids:
             continue
-        box = finite_numbers(annotation.get("bbox"))
-        if box is None or len(box) != 4:
+        box = finite_numbers(annotation.get("bbox"), 4)
+        if box is None:
             coco.leave_out(annotation, "bbox that is not x, y, width, height")
             continue
-        area = finite_numbers([annotation.get("area")]) or [box[2] * box[3] * AREA_OF_BOX]
+        area = finite_number(annotation.get("area"))
+        if area is None:
+            area = box[2] * box[3] * AREA_OF_BOX
         crowd = int(bool(annotation.get("iscrowd")))
-        entry = dict(annotation, id=len(annotations) + 1, iscrowd=crowd, bbox=box, area=area[0])  # the id 0 means none
+        entry = dict(annotation, id=len(annotations) + 1, iscrowd=crowd, bbox=box, area=area)  # the id 0 means none
         if schema is not None:
             reason, read = annotated_keypoints(annotation, schema)
             if reason is not None and not crowd:

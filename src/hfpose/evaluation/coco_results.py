@@ -136,7 +136,7 @@ def _check(
     result: Result, images: set[Any], category_ids: Sequence[Any], schema: KeypointSchema | None
 ) -> tuple[str | None, Result]:
     """Why a result cannot be measured, and what is measured of it."""
-    category_id, box = result.get("category_id"), finite_numbers(result.get("bbox"))
+    category_id, box = result.get("category_id"), finite_numbers(result.get("bbox"), 4)
     if result.get("image_id") not in images:
         return "result of an image that the annotations do not list", result
     if category_id is not None and category_id not in category_ids:
@@ -145,13 +145,11 @@ def _check(
     if not isinstance(result.get("score"), (int, float)) or not math.isfinite(result["score"]):
         return "result without a score that is a finite number", result
     if schema is None:
-        return ("result without bbox of four numbers" if box is None or len(box) != 4 else None), result
+        return ("result without bbox of four numbers" if box is None else None), result
     keypoints = finite_numbers(given_keypoints(result, schema))
     if keypoints is None:
         return "result without keypoints that are finite numbers", result
     if len(keypoints) != 3 * schema.num_keypoints:
-        return (
-            f"result with {len(keypoints)} keypoint values instead of 3 x {schema.num_keypoints} ({schema.name})",
-            result,
-        )
-    return None, result | {"keypoints": keypoints, "bbox": box if box is not None and len(box) == 4 else None}
+        expected = f"3 x {schema.num_keypoints} ({schema.name})"
+        return f"result with {len(keypoints)} keypoint values instead of {expected}", result
+    return None, result | {"keypoints": keypoints, "bbox": box}

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
-from hfpose.annotations import AnnotatedImage, CocoFile, PoseInstances, check_keypoints, finite_numbers
+from hfpose.annotations import AnnotatedImage, CocoFile, PoseInstances, check_keypoints, finite_number, finite_numbers
 from hfpose.errors import InputError
 from hfpose.evaluation.coco import evaluate_boxes, with_sigmas
 from hfpose.evaluation.coco_results import Result, box_results, keypoint_results
@@ -20,11 +18,14 @@ from hfpose.evaluation.metrics import Metrics
 from hfpose.evaluation.protocols import COCO, Protocol, measure, measured_instances
 from hfpose.evaluation.scoring import NmsMode, ScoreMode, instance_scores, keypoint_areas, suppress
 from hfpose.keypoints import KeypointSchema
+from hfpose.media.images import image_size
 from hfpose.media.left_out import LeftOut
 from hfpose.media.sources import open_source
 from hfpose.models.shared.top_down import box_centers_and_scales
 from hfpose.pipelines import PoseEstimationPipeline
+from hfpose.pipelines.detection_stage import BoxDetector
 from hfpose.pipelines.stage import Stage
+from hfpose.pipelines.whole_image_stage import is_one_stage
 from hfpose.results import PoseOutput
 
 BOX_THRESHOLD = 0.3
@@ -77,19 +78,6 @@ class _GivenBoxes:
         )
 
 
-@dataclass(frozen=True)
-class _Prediction:
-    """Instances of one image: keypoints (N, K, 2), their scores (N, K), boxes (N, 4) and their scores (N,)."""
-
-    image: AnnotatedImage
-    keypoints: np.ndarray
-    keypoint_scores: np.ndarray
-    boxes: np.ndarray
-    box_scores: np.ndarray
-    category_ids: list[Any]
-    annotation_ids: list[Any] | None
-
-
 def evaluate_pose_pipeline(
     pipe: PoseEstimationPipeline,
     coco: CocoFile,
@@ -140,39 +128,44 @@ def evaluate_pose_pipeline(
         images, given = _detections(coco, boxes, box_threshold or 0.0)
     elif box_threshold is None and not pipe.is_one_stage:
         box_threshold = BOX_THRESHOLD
-    failures = LeftOut()
-    read: deque[tuple[AnnotatedImage, _GivenBoxes | None]] = deque()
+    stage = pipe.estimator.stage
+    if is_one_stage(stage):  # its scores are of whole instances, and it has suppressed already
+        score_mode, nms_mode = score_mode or "bbox", nms_mode or "none"
+    elif getattr(stage.model.config, "head_type", None) == "rle":
+        score_mode = score_mode or "bbox_rle"
+    score_mode, nms_mode = score_mode or "bbox_keypoint", nms_mode or "oks"
+    category_id = (coco.keypoint_category_ids or [1])[0]
+    failures, num_images = LeftOut(), 0
+    results: list[Result] = []
+    kept: list[Result] = []
     start = time.perf_counter()
+    if given is not None:
+        images, given = _within_images(images, given, failures)
     with open_source([str(image.path) for image in images]) as source:
-        frames = _progress(source, len(images), show_progress)
-        to_predict, taken = _usable(images, frames, given, read, failures), deque[Any]()
-        outputs = pipe(
-            to_predict,
-            boxes=None if given is None else _taken_boxes(read, taken),
+        outputs = pipe.stream(
+            source,
+            boxes=None if given is None else [of_image.boxes for of_image in given],
             flip_test=flip_test,
             box_threshold=box_threshold,
             nms_threshold=nms_threshold,
             batch_size=batch_size,
             pose_batch_size=pose_batch_size,
         )
-        category_id = (coco.keypoint_category_ids or [1])[0]
-        predictions = list(_collect(outputs, read if given is None else taken, category_id, failures))
+        for index, (_, output) in enumerate(_progress(outputs, len(images), show_progress)):
+            image = images[index]
+            if output.error is not None or output.boxes is None or output.box_scores is None:
+                failures.add("image that could not be used", image.path.name)
+                continue
+            num_images += 1
+            detected = _GivenBoxes(output.boxes, output.box_scores, [category_id] * len(output))
+            of_image = detected if given is None else given[index]
+            found, indices = _results_of(image.id, output, of_image, stage, schema, score_mode, nms_mode)
+            results += found
+            kept += [found[place] for place in indices]
     seconds = time.perf_counter() - start
-    processor = pipe.estimator.stage.image_processor
-    if getattr(processor, "is_one_stage", False):  # its scores are of whole instances, and it has suppressed already
-        score_mode, nms_mode = score_mode or "bbox", nms_mode or "none"
-    elif getattr(pipe.estimator.stage.model.config, "head_type", None) == "rle":
-        score_mode = score_mode or "bbox_rle"
-    score_mode, nms_mode = score_mode or "bbox_keypoint", nms_mode or "oks"
-    results: list[Result] = []
-    kept: list[Result] = []
-    for prediction in predictions:
-        found, indices = _results_of(prediction, processor, schema, score_mode, nms_mode)
-        results += found
-        kept += [found[index] for index in indices]
     metrics = measure(coco, kept, schema, protocol, results if boxes == "annotations" else None)
-    count = sum(len(prediction.keypoints) for prediction in predictions)
-    return Evaluation(metrics, results if protocol.needs_pairs else kept, len(predictions), count, seconds, failures)
+    shown = results if protocol.needs_pairs else kept
+    return Evaluation(metrics, shown, num_images, len(results), seconds, failures)
 
 
 def _annotated_boxes(instances: PoseInstances) -> tuple[list[AnnotatedImage], list[_GivenBoxes]]:
@@ -196,8 +189,8 @@ def _detections(
     categories = coco.keypoint_category_ids
     found: dict[Any, list[tuple[list[float], float, Any]]] = {}
     for index, detection in enumerate(detections):
-        box, score = finite_numbers(detection.get("bbox")), finite_numbers([detection.get("score")])
-        if box is None or len(box) != 4 or score is None:
+        box, score = finite_numbers(detection.get("bbox"), 4), finite_number(detection.get("score"))
+        if box is None or score is None:
             reason = "detection without bbox of four numbers and a score"
         elif detection.get("image_id") not in known:
             reason = "detection of an image that the annotations do not list"
@@ -205,11 +198,11 @@ def _detections(
             reason = f"detection of another category than {', '.join(map(str, categories[:5]))}"
         elif box[2] <= 0 or box[3] <= 0:
             reason = "detection without area"
-        elif score[0] < threshold:
+        elif score < threshold:
             reason = f"detection with a score below {threshold:g}"
         else:
             x, y, width, height = box
-            entry = ([x, y, x + width, y + height], score[0], detection["category_id"])
+            entry = ([x, y, x + width, y + height], score, detection["category_id"])
             found.setdefault(detection["image_id"], []).append(entry)
             continue
         coco.left_out.add(reason, f"detection {index} of image {detection.get('image_id')}")
@@ -226,78 +219,44 @@ def _detections(
     return images, given
 
 
-def _usable(
-    images: Sequence[AnnotatedImage],
-    frames: Iterable[Any],
-    given: Sequence[_GivenBoxes] | None,
-    read: deque[tuple[AnnotatedImage, _GivenBoxes | None]],
-    failures: LeftOut,
-) -> Iterator[np.ndarray]:
-    """Pixels of the images that can be read; `read` gets the images and those of their boxes that lie in them."""
-    for index, (image, frame) in enumerate(zip(images, frames, strict=True)):
-        if frame.image is None:
+def _within_images(
+    images: Sequence[AnnotatedImage], given: Sequence[_GivenBoxes], failures: LeftOut
+) -> tuple[list[AnnotatedImage], list[_GivenBoxes]]:
+    """The images that can be read, and those of their boxes that lie in them; images without any are left out."""
+    kept: list[tuple[AnnotatedImage, _GivenBoxes]] = []
+    for image, boxes in zip(images, given, strict=True):
+        try:
+            inside = boxes.within(*image_size(image.path), image.path.name, failures)
+        except InputError:
             failures.add("image that could not be used", image.path.name)
             continue
-        height, width = frame.image.shape[:2]
-        boxes = None if given is None else given[index].within(width, height, image.path.name, failures)
-        if boxes is None or len(boxes.boxes):
-            read.append((image, boxes))
-            yield frame.image
-
-
-def _taken_boxes(
-    read: deque[tuple[AnnotatedImage, _GivenBoxes | None]], taken: deque[tuple[AnnotatedImage, _GivenBoxes | None]]
-) -> Iterator[np.ndarray]:
-    """Boxes of the images in the order in which the pipeline has read them."""
-    while read:
-        taken.append(read.popleft())
-        boxes = taken[-1][1]
-        assert boxes is not None
-        yield boxes.boxes
-
-
-def _collect(
-    outputs: Iterable[PoseOutput],
-    read: deque[tuple[AnnotatedImage, _GivenBoxes | None]],
-    category_id: Any,
-    failures: LeftOut,
-) -> Iterator[_Prediction]:
-    for output in outputs:
-        image, given = read.popleft()
-        if output.error is not None:
-            failures.add("image that could not be used", image.path.name)
-            continue
-        assert output.boxes is not None and output.box_scores is not None  # every 2D pipeline gives them
-        count = len(output.keypoints)
-        yield _Prediction(
-            image,
-            output.keypoints,
-            output.keypoint_scores,
-            output.boxes,
-            output.box_scores if given is None else given.scores,
-            [category_id] * count if given is None else given.category_ids,
-            None if given is None else given.annotation_ids,
-        )
+        if len(inside.boxes):
+            kept.append((image, inside))
+    return [image for image, _ in kept], [boxes for _, boxes in kept]
 
 
 def _results_of(
-    prediction: _Prediction, processor: Any, schema: KeypointSchema, score_mode: ScoreMode, nms_mode: NmsMode
+    image_id: Any,
+    output: PoseOutput,
+    given: _GivenBoxes,
+    stage: Stage,
+    schema: KeypointSchema,
+    score_mode: ScoreMode,
+    nms_mode: NmsMode,
 ) -> tuple[list[Result], list[int]]:
     """All instances of an image in COCO's format, and indices of those that stay."""
-    keypoints = prediction.keypoints
-    scores = instance_scores(prediction.keypoint_scores, prediction.box_scores, score_mode)
-    if getattr(processor, "is_one_stage", False):
+    keypoints, boxes = output.keypoints, np.asarray(output.boxes)
+    scores = instance_scores(output.keypoint_scores, given.scores, score_mode)
+    if is_one_stage(stage):
         areas = keypoint_areas(keypoints)
     else:
-        width, height = processor.size["width"], processor.size["height"]
-        areas = box_centers_and_scales(prediction.boxes, width / height, processor.box_padding)[1].prod(1)
-    sigmas = with_sigmas(schema)[0].sigmas
-    assert sigmas is not None
-    found = keypoint_results(
-        prediction.image.id, prediction.category_ids, keypoints, prediction.keypoint_scores, scores, prediction.boxes
-    )
-    for result, annotation_id in zip(found, prediction.annotation_ids or (), strict=False):
+        processor = stage.image_processor
+        aspect = processor.size["width"] / processor.size["height"]
+        areas = box_centers_and_scales(boxes, aspect, processor.box_padding)[1].prod(1)
+    found = keypoint_results(image_id, given.category_ids, keypoints, output.keypoint_scores, scores, boxes)
+    for result, annotation_id in zip(found, given.annotation_ids or (), strict=False):
         result["annotation_id"] = annotation_id
+    sigmas = with_sigmas(schema)[0].sigmas or ()
     return found, suppress(keypoints, areas, scores, sigmas, nms_mode).tolist()
 
 
@@ -314,7 +273,7 @@ def evaluate_detector(stage: Stage, coco: CocoFile, *, batch_size: int = 8, show
         InputError: if detector and annotations have no class in common.
     """
     category_ids = matching_categories(stage.model.config.id2label or {}, coco)
-    failures, results, count = LeftOut(), [], 0
+    detector, failures, results, count = BoxDetector(stage), LeftOut(), [], 0
     start = time.perf_counter()
     with open_source([str(annotated.path) for annotated in coco.images]) as source:
         frames = iter(_progress(source, len(coco.images), show_progress))
@@ -324,24 +283,13 @@ def evaluate_detector(stage: Stage, coco: CocoFile, *, batch_size: int = 8, show
             for annotated, frame in batch:
                 if frame.image is None:
                     failures.add("image that could not be used", annotated.path.name)
-            if not readable:
-                continue
-            found = _detect(stage, [image for _, image in readable])
+            found = detector.detections([image for _, image in readable]) if readable else []
             for (annotated, _), one in zip(readable, found, strict=True):
-                results += box_results(annotated.id, *one, category_ids)
+                results += box_results(annotated.id, one.boxes, one.labels, one.scores, category_ids)
             count += len(readable)
     seconds = time.perf_counter() - start
     metrics = evaluate_boxes(coco, results, list(category_ids.values()))
     return Evaluation(metrics, results, count, len(results), seconds, failures)
-
-
-@torch.inference_mode()
-def _detect(stage: Stage, images: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Boxes (N, 4), classes (N,) and scores (N,) of RGB images."""
-    inputs = stage.image_processor(images=list(images), return_tensors="pt").to(stage.device, stage.model.dtype)
-    sizes = [image.shape[:2] for image in images]
-    found = stage.image_processor.post_process_object_detection(stage.model(**inputs), target_sizes=sizes)
-    return [tuple(one[key].cpu().numpy() for key in ("boxes", "labels", "scores")) for one in found]
 
 
 def matching_categories(id2label: Mapping[Any, str], coco: CocoFile) -> dict[int, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hfpose.annotations import AnnotatedImage, CocoFile, finite_numbers, read_json
+from hfpose.annotations import AnnotatedImage, CocoFile, finite_number, finite_numbers, read_json
 from hfpose.errors import HFPoseError, InputError
 from hfpose.evaluation.protocols import HEAD_SHARE, SCALE_UNIT
 from hfpose.keypoints import load_schema
@@ -30,7 +30,6 @@ def read_mpii(
         path: JSON list of people with `image`, `center`, `scale`, `joints` (16 x, y) and `joints_vis`.
         images: folder of the images; None: that of the file.
         head_boxes: `.mat` with `headboxes_src` (needs scipy), or `.npy` with its corners (N, 2, 2), one for each person.
-
         needs_images: as for `read_coco`.
 
     Raises:
@@ -70,13 +69,11 @@ def read_mpii(
 
 
 def _annotation(index: int, person: Mapping[str, Any]) -> dict[str, Any] | None:
-    center, scale = finite_numbers(person.get("center")), finite_numbers([person.get("scale")])
-    joints, visible = finite_numbers(person.get("joints")), finite_numbers(person.get("joints_vis"))
-    if center is None or len(center) != 2 or scale is None or joints is None or visible is None:
+    center, scale = finite_numbers(person.get("center"), 2), finite_number(person.get("scale"))
+    joints, visible = finite_numbers(person.get("joints"), 32), finite_numbers(person.get("joints_vis"), 16)
+    if center is None or scale is None or joints is None or visible is None:
         return None
-    if len(joints) != 32 or len(visible) != 16:
-        return None
-    side = scale[0] * SCALE_UNIT
+    side = scale * SCALE_UNIT
     corner = np.array([center[0], center[1] + _DOWN * side]) - 1 - side / 2
     points = np.column_stack((np.array(joints).reshape(16, 2) - 1, 2 * (np.array(visible) > 0)))
     return {

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hfpose.annotations import CocoFile, PoseInstances, check_keypoints, finite_numbers, pose_instances
+from hfpose.annotations import CocoFile, PoseInstances, check_keypoints, finite_number, finite_numbers, pose_instances
 from hfpose.errors import ConfigError
 from hfpose.evaluation.coco import PrecisionRules, evaluate_keypoints
 from hfpose.evaluation.coco_results import WHOLE_BODY_SLICES, Result, usable_results
@@ -191,9 +191,9 @@ def measured_instances(coco: CocoFile, schema: KeypointSchema, protocol: Protoco
         return instances
     boxes = instances.boxes.copy()
     for row, annotation in enumerate(_annotations_of(coco, instances)):
-        center, scale = finite_numbers(annotation.get("center")), finite_numbers([annotation.get("scale")])
-        if center is not None and len(center) == 2 and scale is not None:
-            half = scale[0] * SCALE_UNIT / 2
+        center, scale = finite_numbers(annotation.get("center"), 2), finite_number(annotation.get("scale"))
+        if center is not None and scale is not None:
+            half = scale * SCALE_UNIT / 2
             boxes[row] = (center[0] - half, center[1] - half, center[0] + half, center[1] + half)
     return replace(instances, boxes=boxes)
 
@@ -271,9 +271,7 @@ def _matched(
 
 def _head_size(annotation: Mapping[str, Any]) -> float:
     """Length of a head: `head_size`, or from its box x1, y1, x2, y2 in `headbox`; NaN where neither is there."""
-    size, box = finite_numbers([annotation.get("head_size")]), finite_numbers(annotation.get("headbox"))
-    if size is not None:
-        return size[0]
-    return (
-        HEAD_SHARE * float(np.hypot(box[2] - box[0], box[3] - box[1])) if box is not None and len(box) == 4 else np.nan
-    )
+    size, box = finite_number(annotation.get("head_size")), finite_numbers(annotation.get("headbox"), 4)
+    if size is None and box is not None:
+        size = HEAD_SHARE * float(np.hypot(box[2] - box[0], box[3] - box[1]))
+    return np.nan if size is None else size

@@ -7,11 +7,10 @@ annotations and its true place, divided by the area of the instance.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from hfpose.annotations import AREA_OF_BOX, CocoFile, PoseInstances, check_keypoints, finite_numbers, pose_instances
+from hfpose.annotations import AREA_OF_BOX, CocoFile, PoseInstances, check_keypoints, finite_number, pose_instances
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema
 from hfpose.ops.boxes import pairwise_iou
@@ -73,10 +72,8 @@ def _partners(instances: PoseInstances, others: PoseInstances) -> np.ndarray:
 
 def _areas(coco: CocoFile, instances: PoseInstances) -> np.ndarray:
     """Areas (N,) as annotated, else a share of the box."""
-    stated: dict[Any, list[float] | None] = {
-        (a["image_id"], a.get("id")): finite_numbers([a.get("area")]) for a in coco.annotations
-    }
+    stated = {(a["image_id"], a.get("id")): finite_number(a.get("area")) for a in coco.annotations}
     sides = instances.boxes[:, 2:] - instances.boxes[:, :2]
     ids = zip(instances.image_indices.tolist(), instances.annotation_ids, strict=True)
     areas = [stated.get((instances.images[index].id, own)) for index, own in ids]
-    return np.array([AREA_OF_BOX * s.prod() if a is None else a[0] for a, s in zip(areas, sides, strict=True)])
+    return np.array([AREA_OF_BOX * s.prod() if a is None else a for a, s in zip(areas, sides, strict=True)])

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from hfpose.annotations import AREA_OF_BOX, finite_numbers, read_json
+from hfpose.annotations import AREA_OF_BOX, finite_number, finite_numbers, read_json
 from hfpose.errors import InputError
 from hfpose.evaluation.coco import with_sigmas
 from hfpose.evaluation.metrics import Metrics
@@ -148,10 +148,8 @@ def _read_posetrack(
         elif entry.get("track_id") in (None, -1):
             found.left_out.add("instance without track_id", name)
         elif place not in found.unlabeled:
-            area = finite_numbers([entry.get("area")])
-            keypoints = _table(entry.get("keypoints"), 3)
-            box = _box(entry.get("bbox"), has_sides=True)
-            found.add(*place, Tracked(entry["track_id"], box, keypoints, area[0] if area else None))
+            box, keypoints = _box(entry.get("bbox"), has_sides=True), _table(entry.get("keypoints"), 3)
+            found.add(*place, Tracked(entry["track_id"], box, keypoints, finite_number(entry.get("area"))))
     return found
 
 
@@ -204,8 +202,8 @@ def _table(values: Any, columns: int) -> np.ndarray | None:
 
 def _box(values: Any, has_sides: bool = False) -> np.ndarray | None:
     """Corners (4,) of a box, that of x, y, width and height where it `has_sides`."""
-    numbers = finite_numbers(values)
-    if numbers is None or len(numbers) != 4:
+    numbers = finite_numbers(values, 4)
+    if numbers is None:
         return None
     x, y, right, bottom = numbers
     return np.array([x, y, x + right, y + bottom] if has_sides else numbers)
