@@ -16,6 +16,7 @@ from transformers.utils import ModelOutput
 from hfpose.models.shared.axes import Axes
 from hfpose.models.shared.pixels import detached
 from hfpose.models.shared.top_down import TopDownImageProcessor, check_boxes
+from hfpose.ops.maxima import greatest
 
 # Scores above 1 are read as heatmap values of a model that was trained with peaks of 255.
 _HEATMAP_PEAK = 255
@@ -172,9 +173,9 @@ class InterNetImageProcessor(TopDownImageProcessor):
 def _peaks(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
     """Cells (N, K, 3) as x, y, z with the greatest response of heatmaps (N, K, D, H, W), and that response (N, K)."""
     height, width = heatmaps.shape[-2:]
-    scores, places = heatmaps.flatten(2).max(-1)
+    scores, places = greatest(heatmaps.float().flatten(2))
     cells = torch.stack((places % width, places // width % height, places // (height * width)), dim=-1).float()
-    return torch.where(scores[..., None] > 0, cells, -1.0), scores.float()
+    return torch.where(scores[..., None] > 0, cells, -1.0), scores
 
 
 def _lowest(heights: np.ndarray, counted: np.ndarray) -> np.ndarray:

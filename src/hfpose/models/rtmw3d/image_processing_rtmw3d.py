@@ -16,6 +16,7 @@ from transformers.utils import ModelOutput
 from hfpose.errors import InputError
 from hfpose.models.rtmpose.image_processing_rtmpose import RTMPoseImageProcessor
 from hfpose.models.shared.axes import Axes, turn_axes
+from hfpose.ops.maxima import greatest
 
 ReferenceMode = Literal["3d", "vis", "2d"]
 
@@ -60,7 +61,7 @@ class RTMW3DImageProcessor(RTMPoseImageProcessor):
             Keypoints (N, K, 3) and scores (N, K), float32.
         """
         places, scores = super().decode(outputs, boxes)
-        bins = outputs["simcc_z"].float().argmax(-1)
+        _, bins = greatest(outputs["simcc_z"].float())
         found = torch.from_numpy(scores > 0).to(bins.device)
         cells = torch.where(found, bins, -1) / self.simcc_split_ratio  # as for x and y where there is no response
         depth = (cells / (self.depth_size / 2) - 1) * self.depth_range

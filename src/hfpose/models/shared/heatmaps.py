@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from hfpose.errors import ConfigError
+from hfpose.ops.maxima import greatest
 
 QUARTER, DARK, UDP, UDP_COMBINED, MEGVII = DECODINGS = ("quarter", "dark", "udp", "udp_combined", "megvii")
 
@@ -96,7 +97,7 @@ def _decode_megvii(blurred: Tensor) -> tuple[Tensor, Tensor]:
 
 def heatmap_maxima(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
     """Cells (N, K, 2), x and y, of the greatest responses, and these (N, K); (-1, -1) where none is positive."""
-    scores, index = heatmaps.flatten(2).max(-1)
+    scores, index = greatest(heatmaps.flatten(2))
     width = heatmaps.shape[-1]
     cells = torch.stack((index % width, index // width), -1)
     return torch.where(scores[..., None] > 0, cells, -1), scores

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from hfpose.ops.maxima import greatest
+
 
 def decode_simcc(simcc_x: Tensor, simcc_y: Tensor, split_ratio: float) -> tuple[Tensor, Tensor]:
     """Most likely position of every keypoint.
@@ -23,8 +25,8 @@ def decode_simcc(simcc_x: Tensor, simcc_y: Tensor, split_ratio: float) -> tuple[
         Keypoints (N, K, 2) in pixels of the crop, and scores (N, K), the lower of the two greatest responses. A
         keypoint without any positive response lies at one bin before the origin, as in the reference.
     """
-    best_x, bin_x = simcc_x.float().max(-1)
-    best_y, bin_y = simcc_y.float().max(-1)
+    best_x, bin_x = greatest(simcc_x.float())
+    best_y, bin_y = greatest(simcc_y.float())
     scores = torch.minimum(best_x, best_y)
     bins = torch.stack((bin_x, bin_y), -1)
     return torch.where((scores > 0)[..., None], bins / split_ratio, -1 / split_ratio), scores
