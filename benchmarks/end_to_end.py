@@ -156,17 +156,19 @@ class _Workers:
             raise RuntimeError(f"The process of {name} has ended; its error is above.") from error
 
     def differences(self, workload: Workload) -> dict[str, dict[str, float]]:
-        """By system and number of people the greatest distance, in pixels, of keypoints to the first system's.
+        """By system and number of people the share of keypoints within a pixel of the first system's.
 
-        All get the same boxes: with seeded weights, crops that differ by a pixel give other keypoints altogether.
+        All get the same boxes. The largest distance would say nothing: with seeded weights many places score nearly alike,
+        and the smallest difference moves a keypoint from one to the other.
         """
-        distances: dict[str, dict[str, float]] = {name: {} for name in self.names[1:]}
+        shares: dict[str, dict[str, float]] = {name: {} for name in self.names[1:]}
         for image in workload.images:
             request = ("keypoints", image.path, image.people_boxes)
             reference, *others = (self.ask(name, *request) for name in self.names)
-            for name, keypoints in zip(distances, others, strict=True):
-                distances[name][str(image.people)] = float(np.linalg.norm(keypoints - reference, axis=-1).max())
-        return distances
+            for name, keypoints in zip(shares, others, strict=True):
+                is_near = np.linalg.norm(keypoints - reference, axis=-1) <= 1
+                shares[name][str(image.people)] = float(is_near.mean())
+        return shares
 
 
 def _serve(connection: Connection, name: str, workload: Workload, threads: int | None, clip_batch: int) -> None:
@@ -329,14 +331,13 @@ def report(results: Mapping[str, Any]) -> str:
         ]
     if results["differences"]:
         parts += [
-            "**Greatest distance of keypoints to the first system's** in the same boxes, in pixels",
+            "**Keypoints within a pixel of the first system's**, in the same boxes. Where two places score nearly alike, as "
+            "many do with seeded weights, rounding moves a keypoint from one to the other",
             _difference_table(results["differences"]),
         ]
     if results["int8_errors"]:
         parts += [
-            "Seeded weights find nothing: where two places score nearly alike, the smallest difference moves a keypoint from "
-            "one to the other. So single large distances above say nothing, and those of int8 neither. **What 8 bits change "
-            "where weights are trained**, by the `quantization.json` of the export:",
+            "**What 8 bits change where weights are trained**, by the `quantization.json` of the export:",
             _error_table(results["int8_errors"]),
         ]
     return "\n\n".join(parts)
@@ -427,8 +428,8 @@ def _clip_table(systems: Mapping[str, Any]) -> str:
 
 def _difference_table(differences: Mapping[str, Mapping[str, float]]) -> str:
     counts = list(next(iter(differences.values())))
-    rows = [[name, *(f"{distances[count]:.4f}" for count in counts)] for name, distances in differences.items()]
-    return table(("", *(f"{count} people" for count in counts)), rows)
+    rows = [[name, *(f"{shares[count]:.1%}" for count in counts)] for name, shares in differences.items()]
+    return table(("", *(f"{count} {'person' if count == '1' else 'people'}" for count in counts)), rows)
 
 
 def _error_table(errors: Mapping[str, Mapping[str, Any]]) -> str:
