@@ -154,17 +154,23 @@ def predict(
             metavar="[NAME]",
         ),
     ] = None,
-    track_gap: Annotated[float, _time("Seconds for which people who are not seen are remembered.", min=0)] = 3.0,
+    track_gap: Annotated[
+        float | None, _time("Seconds for which people who are not seen are remembered. Default: 3.", min=0)
+    ] = None,
     track_high_score: Annotated[
-        float, _time("Score from which on people are followed first, before those of a lower one.", min=0, max=1)
-    ] = 0.5,
+        float | None,
+        _time("Score from which on people are followed first, before those of a lower one. Default: 0.5.", min=0, max=1),
+    ] = None,
     track_confirm_frames: Annotated[
-        int, _time("Frames in which a new instance has to be seen for an identity.", min=1, max=6)
-    ] = 3,
+        int | None, _time("Frames in which a new instance has to be seen for an identity. Default: 3.", min=1, max=6)
+    ] = None,
     track_appearance: Annotated[
-        float, _time("How much it counts that people look alike to the pose network: 0 not at all, 1 normally.", min=0)
-    ] = 0.0,
-    camera_motion: Annotated[bool, _time("Take the motion of the camera off the motion of people.")] = True,
+        float | None,
+        _time("How much it counts that people look alike to the pose network: 0 not at all, 1 normally.", min=0),
+    ] = None,
+    camera_motion: Annotated[
+        bool | None, _time("Take the motion of the camera off the motion of people. Default: yes.")
+    ] = None,
     tracking_thr: Annotated[float, _time("IoU (or OKS) above which people of two frames are the same.")] = 0.3,
     use_oks_tracking: Annotated[bool, _time("Judge that by keypoints, not by boxes.")] = False,
     smooth: Annotated[
@@ -293,18 +299,20 @@ def predict(
     if pose3d is not None:
         models = {"task": "pose-estimation-3d", "model": pose3d, "weights": pose3d_weights}
         models |= {"pose": pose2d, "pose_weights": pose2d_weights}
+    if use_oks_tracking and track not in (None, "iou", "oks"):
+        raise typer.BadParameter(f"it has no effect with --track {track}.", param_hint="--use-oks-tracking")
+    if use_oks_tracking and track is None and pose3d is None:
+        raise typer.BadParameter("in 2D it needs --track.", param_hint="--use-oks-tracking")
     tracker = track and ("oks" if use_oks_tracking else track)
-    is_ours = tracker in (None, "iou", "oks")
+    settings = {
+        "max_gap": track_gap,
+        "high_score": track_high_score,
+        "confirm_frames": track_confirm_frames,
+        "camera_motion": camera_motion,
+        "appearance": track_appearance,
+    }
     over_time = {
-        "tracking": {
-            "max_gap": track_gap,
-            "high_score": track_high_score,
-            "confirm_frames": track_confirm_frames,
-            "camera_motion": camera_motion,
-            "appearance": track_appearance,
-        }
-        if is_ours
-        else None,
+        "tracking": {name: value for name, value in settings.items() if value is not None} or None,
         "tracking_threshold": tracking_thr,
         "smooth": read_filters(smooth),
         "smooth_cutoff": smooth_cutoff,
@@ -335,6 +343,8 @@ def predict(
             "batch_size": batch_size,
             "pose_batch_size": pose_batch_size,
             "detect_every": detect_every,
+            "live": live,
+            "reconnect": reconnect,
         },
         tracking={"track": tracker, **over_time},
         lifting={

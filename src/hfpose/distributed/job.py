@@ -69,7 +69,7 @@ class PredictJob:
     def follows_camera(self, pipe: Any) -> bool:
         """Whether identities need the images of the frames too."""
         options = {**self.finding, **(self.tracking if self.is_2d(pipe) else self.lifting)}
-        chosen = make_options(pipe.options_class, {**pipe.call_defaults, **options})
+        chosen = make_options(pipe.options_class, {}, {**pipe.call_defaults, **options})
         return chosen.tracks and (chosen.tracking or {}).get("camera_motion", True)
 
     def results(self, pipe: Any, source: Source, draws: bool) -> Results:
@@ -83,9 +83,9 @@ class PredictJob:
 
     def _results_2d(self, pipe: Any, source: Source, draws: bool) -> Results:
         options = {**self.finding, **self.tracking, "return_heatmaps": self.draw_heatmaps and draws}
-        chosen = make_options(
-            pipe.options_class, {**pipe.call_defaults, **options, "drawing": self.drawing if draws else None}
-        )
+        options |= {"drawing": self.drawing if draws else None}
+        chosen = make_options(pipe.options_class, options, pipe.call_defaults)
+        chosen.check_source(source, options)
         results = pipe.find_poses(source, chosen)
         if self.suppress_similar:
             results = ((frame, suppress_similar_poses(output)) for frame, output in results)
@@ -95,8 +95,8 @@ class PredictJob:
         options = dict(self.lifting)
         if isinstance(pipe, Direct3DPipeline):  # without a lifter there are heights and identities alone
             known = {each.name for each in fields(pipe.options_class)}
-            options = {name: value for name, value in self.lifting.items() if name in known}
-            if not source.is_video:
-                options |= {"track": False, "smooth": False, "fill_gaps": 0.0}
+            is_over_time = set() if source.is_video else {*self.lifting} - {"people", "ground"}
+            options = {name: value for name, value in self.lifting.items() if name in known - is_over_time}
+            options |= {} if source.is_video else {"track": False}
         drawing = {**self.drawing, "num_instances": self.num_instances} if draws else None
         return pipe.stream(source, **self.finding, **options, drawing=drawing)

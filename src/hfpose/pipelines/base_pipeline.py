@@ -177,8 +177,9 @@ class PosePipeline(StagedPipeline):
                 the others: its output has no instances and says why in `error`.
             TypeError: for an unknown option.
         """
-        chosen = make_options(self.options_class, {**self.call_defaults, **options})
+        chosen = make_options(self.options_class, options, self.call_defaults)
         source = open_source(inputs, num_workers=chosen.num_workers, live=chosen.live, reconnect=chosen.reconnect)
+        chosen.check_source(source, options)
         results = self.complete(self.find_poses(source, chosen), chosen)
         if not source.is_single:
             outputs = announcing_errors(results)
@@ -205,7 +206,8 @@ class PosePipeline(StagedPipeline):
             InputError: if there is neither a detector nor boxes, or boxes for another number of images.
             TypeError: for an unknown option.
         """
-        chosen = make_options(self.options_class, {**self.call_defaults, **options})
+        chosen = make_options(self.options_class, options, self.call_defaults)
+        chosen.check_source(source, options)
         return self.complete(self.find_poses(source, chosen), chosen)
 
     def complete(self, results: Results, options: CallOptions) -> Results:
@@ -216,9 +218,12 @@ class PosePipeline(StagedPipeline):
         """The frames of a source with what the detector and the pose model find in them; `stream` without `complete`.
 
         Raises:
-            InputError: if there is neither a detector nor boxes, or boxes for another number of images.
+            InputError: if there is neither a detector nor boxes, boxes for another number of images, or an option that the
+                models have no use for.
         """
         boxes = options.boxes
+        if options.detect_every > 1 and self.detector is None:
+            raise InputError(f"detect_every={options.detect_every} has no effect here: this pipeline has no detector.")
         if isinstance(self.estimator, OneStageEstimator):
             self.estimator.check(options)
         elif boxes is not None:
@@ -246,7 +251,7 @@ class PosePipeline(StagedPipeline):
     def _find_poses(
         self, source: Source, boxes: Iterable[Any] | None, options: CallOptions, overlaps: bool
     ) -> Results:
-        if options.detect_every > 1 and boxes is None and self.detector is not None:
+        if options.detect_every > 1 and boxes is None:
             yield from self._follow_people(source, options)
             return
         batches = self._batches(source, boxes, options)

@@ -173,7 +173,7 @@ def pipeline(
         pose_weights=pose_weights,
     )
     made.call_defaults = {name: value for name, value in defaults.items() if value is not None}
-    make_options(made.options_class, made.call_defaults)  # checks them
+    make_options(made.options_class, {}, made.call_defaults)  # checks them
     return placement.apply(made)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import isnan
 from numbers import Integral, Real
@@ -13,12 +13,14 @@ from typing import Any, Literal, TypeVar, get_args
 import numpy as np
 
 from hfpose.errors import InputError
-from hfpose.media.frames import MediaItem
+from hfpose.media.frames import ItemKind, MediaItem
 from hfpose.media.live import Live
+from hfpose.media.sources import Source
 from hfpose.models.shared.axes import Axes
 from hfpose.tracking.filters import ClipFilter, ClipFilterName, make_clip_filter
 from hfpose.tracking.people_choice import People, check_people
 from hfpose.tracking.placing import Ground, Placing, Root
+from hfpose.tracking.tracker import Association
 from hfpose.tracking.trackers import Tracker, TrackerName, make_tracker
 
 Temporal = Literal["clip", "frame"]
@@ -133,8 +135,6 @@ class CallOptions:
         unknown = [name for name in self.filters if name not in _FILTERS]
         if unknown:
             raise InputError(f"smooth is {unknown[0]!r}; expected True, False or {', '.join(map(repr, _FILTERS))}.")
-        if (self.smooth or self.fill_gaps) and not self.tracks:
-            raise InputError("smooth and fill_gaps need track=True: they work along the frames of each identity.")
 
     def _check_types(self) -> None:
         for field in fields(self):
@@ -145,6 +145,46 @@ class CallOptions:
             expected, what = _VALUE_KINDS.get(name, (object, ""))
             if not isinstance(value, expected) or (name == "float" and isnan(value)):
                 raise InputError(f"{field.name} is {value!r}; expected {what}.")
+
+    def check_effects(self, given: Iterable[str]) -> None:
+        """Check that each of the options `given` has an effect beside the others.
+
+        Raises:
+            InputError: for one that has none, unless it has its default value.
+        """
+        filters: set[Any] = {*self.filters, *(("one-euro",) if self.smooth is True else ())}
+        is_ours = any(self.track is each for each in (None, True)) or self.track in get_args(Association)
+        for names, has_effect, needed in (
+            (("smooth", "fill_gaps"), self.tracks, "track=True: it works along the frames of each identity"),
+            (("tracking",), self.tracks, "track=True, or the name of a tracker"),
+            (
+                ("tracking_threshold",),
+                self.tracks and is_ours,
+                "track=True, 'iou' or 'oks'; others have own thresholds",
+            ),
+            (("smooth_cutoff",), filters & {"butterworth", "gaussian"}, "smooth='butterworth' or 'gaussian'"),
+            (("smooth_window",), filters & {"median", "hampel"}, "smooth='median' or 'hampel'"),
+            (("outlier_threshold",), "hampel" in filters, "smooth='hampel'"),
+            (("smooth_min_cutoff", "smooth_beta"), "one-euro" in filters, "smooth='one-euro'"),
+            (("detect_every",), self.boxes is None, "a detector; leave it or boxes out"),
+        ):
+            for name in names:
+                if not has_effect and name in given and self._is_set(name):
+                    raise InputError(f"{name}={getattr(self, name)!r} has no effect here: it needs {needed}.")
+
+    def check_source(self, source: Source, given: Iterable[str]) -> None:
+        """The same for options that need a certain kind of input."""
+        live: tuple[ItemKind, ...] = ("webcam", "stream")
+        for name, kinds in (("detect_every", (*live, "video")), ("live", live), ("reconnect", live)):
+            if name in given and self._is_set(name) and source.count_items(*kinds) == 0:
+                raise InputError(
+                    f"{name}={getattr(self, name)!r} has no effect here: none of the inputs is a {' or a '.join(kinds)}."
+                )
+
+    def _is_set(self, name: str) -> bool:
+        """Whether an option has another value than by default."""
+        value, default = getattr(self, name), type(self).__dataclass_fields__[name].default
+        return value is not default and value != default
 
     @property
     def least_box_score(self) -> float:
@@ -186,8 +226,12 @@ class CallOptions:
             source: what has no end, for the error message.
 
         Raises:
-            InputError: if another filter is asked for.
+            InputError: if another filter is asked for, or gaps are to be filled.
         """
+        if self.fill_gaps:
+            raise InputError(
+                f"fill_gaps={self.fill_gaps} has to see where people come back, but {source} is worked on frame by frame."
+            )
         if self.smooth in (True, False) or self.filters == ("one-euro",):
             return bool(self.smooth)
         raise InputError(
@@ -303,11 +347,13 @@ class LiftingOptions(CallOptions3D):
         return self.track is None or bool(self.track)
 
 
-def make_options(kind: type[OptionsT], given: Mapping[str, Any]) -> OptionsT:
-    """The options of a call.
+def make_options(
+    kind: type[OptionsT], given: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+) -> OptionsT:
+    """The options of a call: those that are given, else those of `defaults`, which need not have an effect.
 
     Raises:
-        InputError: for values out of range.
+        InputError: for values out of range, and options that have no effect beside the others.
         TypeError: for an unknown option; it suggests a near one.
     """
     names = [field.name for field in fields(kind)]
@@ -316,7 +362,9 @@ def make_options(kind: type[OptionsT], given: Mapping[str, Any]) -> OptionsT:
             near = difflib.get_close_matches(name, names, 1)
             hint = f" Did you mean {near[0]!r}?" if near else f" Known are {', '.join(names)}."
             raise TypeError(f"This pipeline has no option {name!r}.{hint}")
-    return kind(**given)
+    made = kind(**{**(defaults or {}), **given})
+    made.check_effects(given)
+    return made
 
 
 def call_signature(kind: type[CallOptions]) -> inspect.Signature:

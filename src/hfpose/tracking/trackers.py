@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, Protocol, get_args
@@ -24,6 +25,9 @@ from hfpose.tracking.tracker import (
 TrackerName = Literal["iou", "oks", "bytetrack", "ocsort", "botsort"]
 
 _OF_PACKAGE = {"bytetrack": "ByteTrackTracker", "ocsort": "OCSORTTracker", "botsort": "BoTSORTTracker"}
+
+
+_OURS = inspect.signature(IdentityTracker).parameters
 
 
 class Tracker(Protocol):
@@ -58,13 +62,16 @@ def make_tracker(track: Any, threshold: float = 0.3, settings: Mapping[str, Any]
             f"track is {track!r}; expected True, False, {', '.join(map(repr, get_args(TrackerName)))}, or a tracker."
         )
     if isinstance(track, (bool, str)):
-        try:
-            if track in _OF_PACKAGE:
-                return DetectionTracker(_class_of_package(_OF_PACKAGE[track])(**(settings or {})))
-            association: Association = "oks" if track == "oks" else "iou"
-            return IdentityTracker(association, **{"threshold": threshold, **(settings or {})})
-        except TypeError as error:
-            raise InputError(f"These are no settings of track={track!r}: {error}.") from error
+        kind = _class_of_package(_OF_PACKAGE[track]) if track in _OF_PACKAGE else IdentityTracker
+        known = list(inspect.signature(kind).parameters)
+        for name in settings or {}:
+            if name not in known:
+                ours = " It is one of track=True, 'iou' and 'oks'." if name in _OURS else ""
+                raise InputError(f"track={track!r} has no setting {name!r}, only {', '.join(known)}.{ours}")
+        if kind is not IdentityTracker:
+            return DetectionTracker(kind(**(settings or {})))
+        association: Association = "oks" if track == "oks" else "iou"
+        return IdentityTracker(**{"association": association, "threshold": threshold, **(settings or {})})
     if settings:
         raise InputError("tracking has settings of a tracker that is named; give this one its own when it is made.")
     tracker = track if isinstance(track, (IdentityTracker, PoseTracker)) else DetectionTracker(track)

@@ -1,0 +1,62 @@
+"""Options that have no effect beside the others, or on the inputs, are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hfpose.errors import InputError
+from hfpose.media.sources import open_source
+from hfpose.pipelines.options import CallOptions, LiftingOptions, make_options
+from hfpose.tracking.trackers import make_tracker
+
+
+@pytest.mark.parametrize(
+    ("given", "needed"),
+    [
+        ({"smooth": True}, "track=True"),
+        ({"fill_gaps": 0.5}, "track=True"),
+        ({"tracking": {"max_gap": 1.0}}, "track=True"),
+        ({"track": False, "people": 1, "tracking_threshold": 0.5}, "track=True"),
+        ({"track": "bytetrack", "tracking_threshold": 0.5}, "others have own thresholds"),
+        ({"track": True, "smooth": "median", "smooth_cutoff": 3.0}, "smooth='butterworth' or 'gaussian'"),
+        ({"track": True, "smooth_cutoff": 3.0}, "smooth='butterworth' or 'gaussian'"),
+        ({"track": True, "smooth": True, "smooth_window": 0.5}, "smooth='median' or 'hampel'"),
+        ({"track": True, "smooth": "median", "outlier_threshold": 2.0}, "smooth='hampel'"),
+        ({"track": True, "smooth": "gaussian", "smooth_beta": 2.0}, "smooth='one-euro'"),
+        ({"boxes": [[0, 0, 9, 9]], "detect_every": 5}, "a detector"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_options_without_an_effect(given: dict[str, Any], needed: str) -> None:
+    with pytest.raises(InputError, match=f"{list(given)[-1]}=.* has no effect here: it needs .*{needed}"):
+        make_options(CallOptions, given)
+    assert make_options(CallOptions, {}, given)  # defaults of many calls need no effect in each
+
+
+def test_options_with_an_effect() -> None:
+    smooth = {"smooth": ["hampel", "one-euro"], "smooth_window": 0.5, "outlier_threshold": 2.0, "smooth_beta": 3.0}
+    assert make_options(CallOptions, {"track": True, "tracking_threshold": 0.5, **smooth})
+    assert make_options(CallOptions, {"people": "largest", "smooth": True, "smooth_cutoff": 3.0, "smooth_beta": 3.0})
+    assert make_options(LiftingOptions, {"smooth": "gaussian", "smooth_cutoff": 3.0, "tracking": {"max_gap": 1.0}})
+
+
+@pytest.mark.parametrize("given", [{"detect_every": 5}, {"live": "all"}, {"reconnect": 1.0}])
+def test_options_for_other_inputs(given: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    options = make_options(CallOptions, given)
+    with pytest.raises(InputError, match="has no effect here: none of the inputs is a webcam or a stream"):
+        options.check_source(open_source(tmp_path), given)
+    options.check_source(open_source([tmp_path, "webcam", "clip.mp4"]), given)
+    options.check_source(open_source(path for path in [tmp_path]), given)  # who knows
+
+
+def test_settings_of_another_tracker() -> None:
+    pytest.importorskip("trackers")
+    message = "'bytetrack' has no setting 'appearance', only lost_track_buffer.* one of track=True, 'iou' and 'oks'"
+    with pytest.raises(InputError, match=message):
+        make_tracker("bytetrack", settings={"appearance": 1.0})
+    with pytest.raises(InputError, match="True has no setting 'lost_track_buffer', only association"):
+        make_tracker(True, settings={"lost_track_buffer": 9})
