@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from inspect import signature
@@ -193,7 +194,8 @@ class PoseOutput(Sequence[PoseInstance]):
         if self.hand_types is not None:
             self.hand_types = _as_array("hand_types", self.hand_types, (people, 2), np.bool_)
         if self.features is not None:
-            self.features = np.asarray(self.features, dtype=np.float32).reshape(people, -1)
+            features = np.asarray(self.features, dtype=np.float32)
+            self.features = features.reshape(people, math.prod(features.shape[1:]))
         if self.heatmaps is not None:
             self.heatmaps = np.asarray(self.heatmaps, dtype=np.float32)
         if self.schema is not None and self.schema.num_keypoints != count:
