@@ -35,6 +35,11 @@ KINDS: dict[str, dict[str, Any]] = {
     "rgb.mkv": {"codec": "ffv1", "pix_fmt": "bgr0"},
     "huffyuv.avi": {"codec": "huffyuv", "pix_fmt": "yuv422p"},
     "odd_size.mkv": {"codec": "ffv1", "size": (65, 49)},
+    "anamorphic.mp4": {"pixel_aspect": Fraction(4, 3)},
+    "raw.h264": {},
+    "a.ivf": {"codec": "libvpx-vp9"},
+    "a.mxf": {"codec": "mpeg2video"},
+    "animation.gif": {"codec": "gif", "pix_fmt": "rgb8"},
     "fragments.mp4": {"options": {"movflags": "frag_keyframe+empty_moov"}},
     "cover.mp4": {"cover": True},
     "late.mkv": {"times": [10 + i / 25 for i in range(8)]},
@@ -71,6 +76,7 @@ def make_video(
     time_base: Fraction | None = None,
     pix_fmt: str = "yuv420p",
     size: tuple[int, int] = (64, 48),
+    pixel_aspect: Fraction | None = None,
     sound: str | None = None,
     rotation: int | None = None,
     mirrored: bool = False,
@@ -82,6 +88,8 @@ def make_video(
         video: Any = container.add_stream(codec, rate=fps)
         video.width, video.height, video.pix_fmt = *size, pix_fmt
         video.codec_context.time_base = time_base or 1 / Fraction(fps)
+        if pixel_aspect is not None:
+            video.codec_context.sample_aspect_ratio = pixel_aspect
         if rotation is not None or mirrored:
             video.set_display_rotation(rotation or 0, hflip=mirrored)
         audio = None if sound is None else container.add_stream(sound, rate=RATE, layout="mono")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hfpose.media.frames import Frame, MediaItem
+from hfpose.media.sources import open_source
 from hfpose.media.video import read_frame, read_video
 from hfpose.media.video_writing import VideoFile
 from video_files import KINDS, RATE, UNEVEN, make_video, sound_seconds
@@ -32,6 +33,7 @@ def test_frames_times_and_sound_of_a_kind(tmp_path: Path, name: str) -> None:
 
     image, info = frames[0].image, frames[0].video
     assert image is not None and info is not None
+    assert "pixel_aspect" not in options or image.shape == (48, 85, 3)  # 64 pixels that are 4/3 as wide
     red = place_of_red(image)
     expected = {90: (1, 0), 180: (1, 1), -90: (0, 1)}.get(options.get("rotation", 0), (0, 0))
     assert red == ((0, 1) if options.get("mirrored") else expected)
@@ -57,6 +59,13 @@ def place_of_red(image: np.ndarray) -> tuple[int, int]:
     assert np.sort(redness.ravel())[-1] > 150 > 50 > np.sort(redness.ravel())[-2]
     down, right = np.unravel_index(redness.argmax(), (2, 2))
     return int(down), int(right)
+
+
+def test_a_path_with_the_name_of_a_kind_is_a_video(tmp_path: Path) -> None:
+    for name in ("raw.h264", "a.mxf", "animation.gif"):
+        assert open_source(make_video(tmp_path / name, **KINDS[name])).is_video
+    still = make_video(tmp_path / "still.gif", **KINDS["animation.gif"], times=[0.0])
+    assert open_source(still).is_single
 
 
 def test_a_frame_of_a_variable_rate_is_read_again_by_its_time(tmp_path: Path) -> None:

@@ -281,6 +281,9 @@ class _FrameSource(Source):
         super().__init__([], _Options(False, None, 1, max(1, read_ahead), 0.0, 1, None))
         self._make_frames = frames
 
+    def count_items(self, *kinds: ItemKind) -> None:
+        """Not known."""
+
     def _jobs(self, live: list[LiveSource]) -> Generator[Job, None, None]:
         yield from self._make_frames()
 
@@ -324,7 +327,20 @@ def _path_kind(source: str | Path) -> _PathKind:
         return "folder"
     if path.suffix.lower() == _LIST_SUFFIX:
         return "list"
-    return "video" if path.suffix.lower() in VIDEO_SUFFIXES else "image"
+    return "video" if path.suffix.lower() in VIDEO_SUFFIXES or _is_animation(path) else "image"
+
+
+def _is_animation(path: Path) -> bool:
+    """Whether a file is a GIF or an APNG of several frames."""
+    from PIL import Image
+
+    if path.suffix.lower() not in (".gif", ".apng"):
+        return False
+    try:
+        with Image.open(path) as image:
+            return bool(getattr(image, "is_animated", False))
+    except OSError:
+        return False
 
 
 def is_live(source: str | Path) -> bool:

@@ -26,25 +26,11 @@ if TYPE_CHECKING:
     from av.stream import Stream
     from av.video.stream import VideoStream
 
-VIDEO_SUFFIXES = frozenset(
-    (
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".avi",
-        ".mkv",
-        ".webm",
-        ".mpg",
-        ".mpeg",
-        ".wmv",
-        ".flv",
-        ".ts",
-        ".mts",
-        ".m2ts",
-        ".3gp",
-        ".ogv",
-    )
+_ENDINGS = (
+    "mp4 m4v mov qt 3gp 3g2 mkv webm avi divx flv f4v wmv asf ogv ogm mpg mpeg mpe m1v m2v vob ts mts m2ts mxf dv nut y4m ivf "
+    "h264 264 h265 265 hevc mjpeg mjpg"
 )
+VIDEO_SUFFIXES = frozenset(f".{ending}" for ending in _ENDINGS.split())
 """File name endings that are read as videos."""
 
 PLAYLIST_SUFFIXES = (".m3u8", ".m3u")
@@ -55,6 +41,7 @@ STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "srt", "tcp")
 
 _STREAM_PROTOCOLS = "rtsp,rtsps,rtmp,rtmps,rtmpt,rtmpts,rtp,srtp,udp,srt,tcp,tls"
 _READ_BYTES = 1 << 17
+_MOST_ASPECT = 4  # width of a pixel, in its heights; more is an error of the file
 _CLOSE = 0.0005  # seconds; times that differ by less are one
 
 
@@ -114,7 +101,7 @@ def read_frame(source: str | Path, index: int, timestamp: float | None, timeout:
         with suppress(OSError, InputError):
             for number, frame in enumerate(_decoded(container, stream)):
                 if number == index if timestamp is None else clock.read(frame) > timestamp - _CLOSE:
-                    return _upright(frame)
+                    return _upright(frame, stream)
     return None
 
 
@@ -148,7 +135,7 @@ def _frames(
         if count < 0:  # behind a jump: the first frame tells its number by its time
             count = round((timestamp - clock.first) * float(stream.average_rate or 0))
         if count >= start:
-            image = _upright(frame)
+            image = _upright(frame, stream)
             info = info or _video_info(stream, image)
             yield Frame(item, image, frame_index=count, video=info, timestamp=timestamp)
         count += 1
@@ -241,11 +228,14 @@ def _seek(container: InputContainer, stream: VideoStream, seconds: float) -> boo
     return True
 
 
-def _upright(frame: VideoFrame) -> np.ndarray:
-    """RGB image (H, W, 3), uint8, turned and mirrored as the container says (ISO 14496-12, the matrix of `tkhd`)."""
+def _upright(frame: VideoFrame, stream: VideoStream) -> np.ndarray:
+    """RGB image (H, W, 3), uint8, as it is shown: with square pixels, turned and mirrored as the container says (ISO 14496-12,
+    the matrix of `tkhd`)."""
     from av.sidedata.sidedata import Type
 
-    image = frame.to_ndarray(format="rgb24")
+    aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1)
+    width = round(frame.width * aspect) if 1 / _MOST_ASPECT < aspect < _MOST_ASPECT else frame.width
+    image = frame.to_ndarray(format="rgb24", width=width, height=frame.height)
     try:
         matrix = np.frombuffer(bytes(cast(Any, frame.side_data)[Type.DISPLAYMATRIX]), np.int32)
     except KeyError:
