@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 from hfpose.media.files import atomic_path
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.json_lists import JsonListFile, write_json_list
-from hfpose.media.per_video import OneFilePerVideo
+from hfpose.media.per_video import InputWriter
 from hfpose.results import PoseOutput
 
 _OF_A_FRAME = ("frame_index", "timestamp", "error", "predictions")
 
 
-class JsonWriter:
+class JsonWriter(InputWriter[JsonListFile]):
     """`name.json` for each image and for each video, a document that says what it holds.
 
     An image's file is `PoseOutput.to_json`. In a video's file each entry of `frames` has `frame_index`, `timestamp` (seconds),
@@ -28,14 +28,8 @@ class JsonWriter:
     """
 
     def __init__(self, folder: str | Path) -> None:
+        super().__init__()
         self._folder = Path(folder)
-        self._videos: OneFilePerVideo[JsonListFile] = OneFilePerVideo()
-
-    def is_complete(self, item: MediaItem) -> bool:
-        return self._path(item).is_file()
-
-    def outputs(self, item: MediaItem) -> list[Path]:
-        return [self._path(item)] if self.is_complete(item) else []
 
     def write(self, frame: Frame, output: PoseOutput) -> None:
         path = self._path(frame.item)
@@ -44,12 +38,6 @@ class JsonWriter:
             self._videos.file(frame.item, lambda: self._open_video(path, output)).append([self._frame(frame, output)])
         elif output.error is None:
             self._write_image(path, output)
-
-    def close(self) -> None:
-        self._videos.finish()
-
-    def abandon(self) -> None:
-        self._videos.abandon()
 
     def _path(self, item: MediaItem) -> Path:
         return self._folder / f"{item.name}.json"

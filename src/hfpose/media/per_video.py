@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from hfpose.media.frames import MediaItem
@@ -53,3 +54,25 @@ class OneFilePerVideo(Generic[FileT]):
                 file.finish()
             else:
                 file.abandon()
+
+
+class InputWriter(Generic[FileT]):
+    """Base of writers with a file or folder of its own for each input, see `hfpose.media.writers.Writer`."""
+
+    def __init__(self) -> None:
+        self._videos: OneFilePerVideo[FileT] = OneFilePerVideo()
+
+    def is_complete(self, item: MediaItem) -> bool:
+        return self._path(item).exists()
+
+    def outputs(self, item: MediaItem) -> list[Path]:
+        return [self._path(item)] if self.is_complete(item) else []
+
+    def close(self) -> None:
+        self._videos.finish()
+
+    def abandon(self) -> None:
+        self._videos.abandon()
+
+    def _path(self, item: MediaItem) -> Path:
+        raise NotImplementedError

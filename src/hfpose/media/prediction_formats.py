@@ -14,7 +14,7 @@ from hfpose.media.files import FolderOfFiles, atomic_path, partial_path
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.json_lists import JsonListFile, read_json_lines
 from hfpose.media.openpose_json import openpose_json, points_2d
-from hfpose.media.per_video import OneFilePerVideo
+from hfpose.media.per_video import InputWriter
 from hfpose.results import PoseOutput
 
 
@@ -186,7 +186,7 @@ def _read_csv(path: Path) -> list[Any]:
     return [row for row in csv.reader(io.StringIO(whole)) if len(row) == len(CsvWriter.HEADER)][1:]
 
 
-class OpenPoseWriter:
+class OpenPoseWriter(InputWriter[FolderOfFiles]):
     """OpenPose's JSON: `name_keypoints.json` for each image, and for each video a folder `name` with
     `name_000000000012_keypoints.json` for each frame, which takes its name when it is complete.
 
@@ -196,16 +196,9 @@ class OpenPoseWriter:
     """
 
     def __init__(self, folder: str | Path, canvas_size: tuple[int, int] | None = None) -> None:
+        super().__init__()
         self._folder = Path(folder)
         self._canvas_size = canvas_size
-        self._videos: OneFilePerVideo[FolderOfFiles] = OneFilePerVideo()
-
-    def is_complete(self, item: MediaItem) -> bool:
-        return bool(self.outputs(item))
-
-    def outputs(self, item: MediaItem) -> list[Path]:
-        path = self._path(item) if item.kind == "image" else self._folder / item.name
-        return [path] if path.exists() else []
 
     def write(self, frame: Frame, output: PoseOutput) -> None:
         self._videos.enter(frame.item)
@@ -219,11 +212,5 @@ class OpenPoseWriter:
             with atomic_path(self._path(frame.item)) as partial:
                 partial.write_text(openpose_json(output, self._canvas_size), encoding="utf-8")
 
-    def close(self) -> None:
-        self._videos.finish()
-
-    def abandon(self) -> None:
-        self._videos.abandon()
-
     def _path(self, item: MediaItem) -> Path:
-        return self._folder / f"{item.name}_keypoints.json"
+        return self._folder / (f"{item.name}_keypoints.json" if item.kind == "image" else item.name)

@@ -14,14 +14,14 @@ from hfpose.media.c3d import check_c3d
 from hfpose.media.files import FolderOfFiles
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
 from hfpose.media.motions import GAIT, GAPS, MARKER_SET, MotionFormat, MotionOptions, PersonMotion, write_motions
-from hfpose.media.per_video import OneFilePerVideo
+from hfpose.media.per_video import InputWriter
 from hfpose.media.video_writing import DEFAULT_FPS
 from hfpose.results import PoseOutput
 
 _UNTRACKED = -1  # as in hfpose.tracking.tracker
 
 
-class TrackWriter:
+class TrackWriter(InputWriter["_Tracks"]):
     """A folder `name` for each image or video with a file for each person, which takes its name when it is complete.
 
     The files are `name_track3.trc`, `name_track3.bvh` or, for a person who is first seen in frame 120,
@@ -54,10 +54,10 @@ class TrackWriter:
     def __init__(self, folder: str | Path, kind: MotionFormat, options: MotionOptions | None = None) -> None:
         if kind == "c3d":
             check_c3d()
+        super().__init__()
         self._folder = Path(folder)
         self._kind = kind
         self._options = options or MotionOptions()
-        self._videos: OneFilePerVideo[_Tracks] = OneFilePerVideo()
 
     def check(self, schema: KeypointSchema | None, is_3d: bool) -> None:
         """Whether results are such as the format holds.
@@ -76,12 +76,6 @@ class TrackWriter:
                 f"schema {schema.name if schema else None!r}: choose json or csv for them."
             )
 
-    def is_complete(self, item: MediaItem) -> bool:
-        return self._path(item).is_dir()
-
-    def outputs(self, item: MediaItem) -> list[Path]:
-        return [self._path(item)] if self.is_complete(item) else []
-
     def write(self, frame: Frame, output: PoseOutput) -> None:
         self._videos.enter(frame.item)
         if frame.frame_index is None and output.error is not None:
@@ -94,12 +88,6 @@ class TrackWriter:
         tracks.add(frame.frame_index, frame.timestamp, output)
         if frame.frame_index is None:
             self._videos.finish()
-
-    def close(self) -> None:
-        self._videos.finish()
-
-    def abandon(self) -> None:
-        self._videos.abandon()
 
     def _path(self, item: MediaItem) -> Path:
         return self._folder / item.name

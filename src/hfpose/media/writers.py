@@ -21,7 +21,7 @@ from hfpose.media.images import SAVE_SUFFIXES, save_image
 from hfpose.media.json_results import JsonWriter, MMPoseWriter
 from hfpose.media.motions import MOTION_FORMATS, MotionOptions
 from hfpose.media.parquet import ParquetWriter
-from hfpose.media.per_video import OneFilePerVideo
+from hfpose.media.per_video import InputWriter
 from hfpose.media.prediction_formats import CocoWriter, CsvWriter, OpenPoseWriter
 from hfpose.media.sources import Source
 from hfpose.media.tracks import TrackWriter
@@ -48,7 +48,7 @@ class Writer(Protocol):
         """Stop without finishing: the run broke off. Recordings of live sources, which end no other way, are finished."""
 
 
-class VisualizationWriter:
+class VisualizationWriter(InputWriter[VideoFile]):
     """The drawn images: `name.jpg` for each image, `name.mp4` with the times and the sound of its source for each video.
 
     Outputs without a `visualization` are passed over.
@@ -59,17 +59,11 @@ class VisualizationWriter:
     """
 
     def __init__(self, target: str | Path, quality: int = 95) -> None:
+        super().__init__()
         self._target = Path(target)
         self._is_file = is_file_target(self._target)
         self._quality = quality
-        self._videos: OneFilePerVideo[VideoFile] = OneFilePerVideo()
         self._only: MediaItem | None = None
-
-    def is_complete(self, item: MediaItem) -> bool:
-        return self._path(item).is_file()
-
-    def outputs(self, item: MediaItem) -> list[Path]:
-        return [self._path(item)] if self.is_complete(item) else []
 
     def write(self, frame: Frame, output: PoseOutput) -> None:
         self._videos.enter(frame.item)
@@ -82,12 +76,6 @@ class VisualizationWriter:
             save_image(path, image, quality=self._quality)
             return
         self._videos.file(frame.item, lambda: _video_file(path, image, frame)).write(image, frame.timestamp)
-
-    def close(self) -> None:
-        self._videos.finish()
-
-    def abandon(self) -> None:
-        self._videos.abandon()
 
     def check_inputs(self, source: Source) -> None:
         """Raise InputError if a drawn image would be written over one of the files of `source`."""

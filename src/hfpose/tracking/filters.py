@@ -196,7 +196,7 @@ def _median(rows: np.ndarray) -> np.ndarray:
 
 def _by_column(values: np.ndarray, smooth: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """What a filter of columns (T,) makes of values (T, ...); what is not finite stays so."""
-    columns = values.reshape(len(values), -1).astype(np.float64)
+    columns = values.reshape(len(values), math.prod(values.shape[1:])).astype(np.float64)
     smoothed = np.stack([smooth(column) for column in columns.T], axis=1) if columns.size else columns
     return np.where(np.isfinite(columns), smoothed, columns).reshape(values.shape).astype(values.dtype)
 

@@ -20,6 +20,7 @@ from hfpose.tracking.camera_motion import CameraMotion
 from hfpose.tracking.tracker import (
     UNTRACKED,
     Association,
+    TrackRows,
     boxes_around,
     filled_keypoints,
     instance_scores,
@@ -60,7 +61,7 @@ _CONFIRMED_SCORE = 0.65
 
 
 @dataclass
-class _Tracks:
+class _Tracks(TrackRows):
     """The M instances that are remembered, where they should be in this frame."""
 
     ids: np.ndarray  # (M,) UNTRACKED until confirmed
@@ -96,12 +97,6 @@ class _Tracks:
             times=np.full(count, now),
             rows=history,
         )
-
-    def select(self, index: np.ndarray) -> _Tracks:
-        return _Tracks(**{name: array[index] for name, array in vars(self).items()})
-
-    def extend(self, other: _Tracks) -> _Tracks:
-        return _Tracks(**{name: np.concatenate((array, getattr(other, name))) for name, array in vars(self).items()})
 
     @property
     def boxes(self) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 import numpy as np
 
@@ -28,8 +28,21 @@ _LEAST_STEP = 1e-3
 _DEFAULT_SIGMA = 0.07
 
 
+class TrackRows:
+    """Base of data classes of arrays with one row for each track."""
+
+    def select(self, index: np.ndarray) -> Self:
+        """A copy with some of the rows."""
+        return type(self)(**{name: array[index] for name, array in vars(self).items()})
+
+    def extend(self, other: Self) -> Self:
+        """These rows, then those of `other`."""
+        both = {name: np.concatenate((array, getattr(other, name))) for name, array in vars(self).items()}
+        return type(self)(**both)
+
+
 @dataclass
-class _Tracks:
+class _Tracks(TrackRows):
     """The M people that the tracker remembers, one row each."""
 
     ids: np.ndarray  # (M,)
@@ -41,22 +54,11 @@ class _Tracks:
     times: np.ndarray  # (M,) when last seen
 
     @classmethod
-    def none(cls, num_keypoints: int) -> _Tracks:
-        return cls(
-            ids=np.zeros(0, np.int64),
-            boxes=np.zeros((0, 4), np.float32),
-            keypoints=np.zeros((0, num_keypoints, 2), np.float32),
-            velocities=np.zeros((0, 2), np.float32),
-            ages=np.zeros(0, np.int64),
-            lost=np.zeros(0, np.int64),
-            times=np.zeros(0),
-        )
-
-    def select(self, index: np.ndarray) -> _Tracks:
-        return _Tracks(**{name: array[index] for name, array in vars(self).items()})
-
-    def extend(self, other: _Tracks) -> _Tracks:
-        return _Tracks(**{name: np.concatenate((array, getattr(other, name))) for name, array in vars(self).items()})
+    def new(cls, ids: np.ndarray, boxes: np.ndarray, keypoints: np.ndarray, now: float) -> _Tracks:
+        """Tracks of people who are seen for the first time."""
+        count = len(ids)
+        ages, lost, times = np.ones(count, np.int64), np.zeros(count, np.int64), np.full(count, now)
+        return cls(ids, boxes, keypoints, np.zeros((count, 2), np.float32), ages, lost, times)
 
     def scaled(self, factor: np.ndarray) -> _Tracks:
         """The same people in an image of another size; `factor` (2,) is for x and y."""
@@ -165,57 +167,38 @@ class PoseTracker:
         new = np.flatnonzero((ids == UNTRACKED) & enough)
         ids[new] = self._next_id + np.arange(len(new))
         self._next_id += len(new)
-        self._remember(tracks, matched, boxes[seen], keypoints[seen], ids[new], boxes[new], keypoints[new])
+        self._remember(
+            tracks, matched, boxes[seen], keypoints[seen], _Tracks.new(ids[new], boxes[new], keypoints[new], self._now)
+        )
         return replace(output, track_ids=ids)
 
     def _remembered(self, num_keypoints: int | None, image_size: tuple[int, int] | None) -> _Tracks:
         """The people to compare with, in pixels of this frame; none if they had another number of keypoints."""
         tracks = self._tracks
         if tracks is None or num_keypoints not in (None, tracks.keypoints.shape[1]):
-            tracks = _Tracks.none(num_keypoints or 0)
+            shapes = ((0,), (0, 4), (0, num_keypoints or 0, 2))
+            ids, boxes, keypoints = (np.zeros(shape, np.float32) for shape in shapes)
+            tracks = _Tracks.new(ids.astype(np.int64), boxes, keypoints, self._now)
         elif image_size is not None and self._image_size is not None and image_size != self._image_size:
             tracks = tracks.scaled(np.divide(image_size, self._image_size).astype(np.float32))
         self._image_size = image_size or self._image_size
         return tracks
 
     def _remember(
-        self,
-        tracks: _Tracks,
-        matched: np.ndarray,
-        boxes: np.ndarray,
-        keypoints: np.ndarray,
-        new_ids: np.ndarray,
-        new_boxes: np.ndarray,
-        new_keypoints: np.ndarray,
+        self, tracks: _Tracks, matched: np.ndarray, boxes: np.ndarray, keypoints: np.ndarray, new: _Tracks
     ) -> None:
-        """Take over what this frame says of `matched` and new people; forget who was lost too long ago."""
+        """Take over what this frame says of `matched` and `new` people; forget who was lost too long ago."""
         moved = (keypoints - tracks.keypoints[matched]).sum(1) / max(keypoints.shape[1], 1)
         speed = (moved / (self._now - tracks.times[matched])[:, None]).astype(np.float32)
-        ages = tracks.ages[matched]
-        gain = np.maximum(1 / ages, _VELOCITY_GAIN)[:, None]
-        tracks = replace(
-            tracks,
-            boxes=_with_rows(tracks.boxes, matched, boxes),
-            keypoints=_with_rows(tracks.keypoints, matched, keypoints),
-            velocities=_with_rows(
-                tracks.velocities, matched, tracks.velocities[matched] + gain * (speed - tracks.velocities[matched])
-            ),
-            ages=_with_rows(tracks.ages, matched, ages + 1),
-            lost=_with_rows(tracks.lost + 1, matched, np.zeros_like(ages)),
-            times=_with_rows(tracks.times, matched, np.full(len(ages), self._now)),
-        )
-        tracks = tracks.select(tracks.lost <= self.max_lost)
-        self._tracks = tracks.extend(
-            _Tracks(
-                ids=new_ids,
-                boxes=new_boxes,
-                keypoints=new_keypoints,
-                velocities=np.zeros((len(new_ids), 2), np.float32),
-                ages=np.ones(len(new_ids), np.int64),
-                lost=np.zeros(len(new_ids), np.int64),
-                times=np.full(len(new_ids), self._now),
-            )
-        )
+        tracks = tracks.select(np.arange(len(tracks.ids)))  # a copy
+        gain = np.maximum(1 / tracks.ages[matched], _VELOCITY_GAIN)[:, None]
+        tracks.velocities[matched] += gain * (speed - tracks.velocities[matched])
+        tracks.boxes[matched], tracks.keypoints[matched] = boxes, keypoints
+        tracks.ages[matched] += 1
+        tracks.lost += 1
+        tracks.lost[matched] = 0
+        tracks.times[matched] = self._now
+        self._tracks = tracks.select(tracks.lost <= self.max_lost).extend(new)
 
 
 class KeypointSmoother:
@@ -403,10 +386,3 @@ def boxes_around(keypoints: np.ndarray, valid: np.ndarray) -> np.ndarray:
     greatest = np.where(valid[..., None], keypoints, -np.inf).max(1, initial=-np.inf)
     boxes = np.concatenate((least, greatest), axis=-1)
     return np.where(np.isfinite(boxes), boxes, 0).astype(np.float32)
-
-
-def _with_rows(array: np.ndarray, index: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """A copy of `array` with other rows at `index`."""
-    changed = array.copy()
-    changed[index] = rows
-    return changed
