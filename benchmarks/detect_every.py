@@ -1,9 +1,9 @@
 """A clip with the detector at every frame and at every Nth: hfpose, and rtmlib's PoseTracker on the same ONNX files.
 
-    python benchmarks/detect_every.py [--frames 300] [--every 5] [--repetitions 5] [--quick]
+    python benchmarks/detect_every.py [--write-docs] [--frames 300] [--every 5] [--repetitions 3] [--quick]
 
 One person, RTMDet-nano with its real weights and RTMPose-m with seeded ones, one thread. The systems take turns in each repetition.
-Keypoint scores of seeded weights say nothing, so the test for people who are lost is off. Prints a table for docs/performance.md.
+Keypoint scores of seeded weights say nothing, so the test for people who are lost is off.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import torch
 
 from hfpose import pipeline
 from hfpose.pipelines import box_following
-from measuring import in_turns, machine, machine_sentence, table
+from measuring import OUT, in_turns, machine, machine_sentence, table, write_report
 from rtmlib_export import export_for_rtmlib
 from systems import RtmlibSystem, system_names
 from work import Workload
@@ -77,7 +77,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--every", type=int, default=5)
-    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--output", type=Path, default=OUT, help="folder for the Markdown and the JSON")
+    parser.add_argument("--write-docs", action="store_true", help="put the table into docs/performance.md")
     parser.add_argument("--quick", action="store_true", help="a tiny network and 10 frames: does it run?")
     options = parser.parse_args()
     frames = 10 if options.quick else options.frames
@@ -99,15 +101,16 @@ def main() -> None:
             for name, run in runs.items()
             for every in (1, options.every)
         }
-        spent = in_turns(actions, options.repetitions)
+        spent = in_turns(actions, options.repetitions, warm_up=0)  # of three values the median leaves out the first
     rows = []
     for name in runs:
         every_frame, some_frames = (statistics.median(spent[f"{name}, {every}"]) for every in (1, options.every))
         rows.append(
             (name, f"{frames / every_frame:.1f}", f"{frames / some_frames:.1f}", f"{every_frame / some_frames:.2f}")
         )
-    print(machine_sentence(facts))
-    print(table(("Frames a second of the processor", "every frame", f"every {options.every}", "ratio"), rows))
+    header = ("frames a second of the processor", "every frame", f"every {options.every}", "ratio")
+    text = f"{machine_sentence(facts)}\n\n{table(header, rows)}"
+    write_report("detect_every", options.output, text, {**facts, "seconds": spent}, options.write_docs)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -27,7 +27,7 @@ SIZE = (1280, 720)
 _FOCAL, _EYE = 1000.0, 1.6  # pixels, meters over the floor
 _MISSED, _MISSED_FRAMES = 0.1, 3.0  # share, and for how many frames in the mean
 _FALSE, _FALSE_FRAMES = 0.05, 1.2
-_HIDDEN = 0.65  # share of a box behind nearer people from which the person is not seen
+HIDDEN = 0.65  # share of a box behind nearer people from which the person is not seen
 _MERGES = 0.3  # IoU from which two boxes may be merged
 _WALL = (4000, 1600)
 _COCO = load_schema("coco")
@@ -37,12 +37,14 @@ KINDS = ("cross", "exits", "pan and shake", "merged")
 
 @dataclass(frozen=True)
 class Seen:
-    """A frame: who is there, and what is found, each of it of the person `owners` (M,), -1 where false."""
+    """A frame: who is there, and what is found, each of it of the person `owners` (M,), -1 where false. Who is found in the
+    boxes `hidden` (n, 4) counts neither as found nor as false."""
 
     people: np.ndarray
     boxes: np.ndarray
     output: PoseOutput
     owners: np.ndarray
+    hidden: np.ndarray = field(default_factory=lambda: np.zeros((0, 4)))
 
 
 @dataclass(frozen=True)
@@ -115,23 +117,14 @@ def make_clip(kind: str, people: int, frames: int, seed: int, activities: Sequen
     boxes = np.concatenate((low - margin, high + margin), axis=-1)
     order = np.argsort(-depths, axis=1)
     silhouettes = np.take_along_axis(boxes, order[..., None], axis=1)
-    missed = _episodes(rng, (frames, people), _MISSED, _MISSED_FRAMES)
-    merging: dict[tuple[int, int], int] = {}
-    false: list[tuple[np.ndarray, np.ndarray, int]] = []
+    finder = Finder(rng, frames, people, merges=kind == "merged")
     seen = []
     for index in range(frames):
         centers = (boxes[index, :, :2] + boxes[index, :, 2:]) / 2
         is_there = ((centers > 0) & (centers < SIZE)).all(-1)
-        covered = _covered(boxes[index], depths[index])
-        there = np.flatnonzero(is_there & (covered < _HIDDEN))
-        found = [row for row in there.tolist() if not missed[index, row]]
-        output, owners = _found(rng, found, keypoints[index], boxes[index], covered, depths[index])
-        if kind == "merged":
-            output, owners = _merge(rng, output, owners, merging, index)
-        false = [(box, pose, last) for box, pose, last in false if last > index]
-        for _ in range(rng.binomial(people, _FALSE / _FALSE_FRAMES)):
-            false.append((*_false_one(rng, keypoints[index]), index + int(rng.geometric(1 / _FALSE_FRAMES))))
-        output, owners = _with_false(rng, output, owners, false)
+        covered = covered_share(boxes[index], depths[index])
+        there = np.flatnonzero(is_there & (covered < HIDDEN))
+        output, owners = finder.find(index, there, keypoints[index], boxes[index], covered, depths[index])
         shuffled = rng.permutation(len(owners))
         output = PoseOutput(
             **{name: getattr(output, name)[shuffled] for name in ("keypoints", "keypoint_scores", "boxes", "box_scores")},
@@ -139,6 +132,49 @@ def make_clip(kind: str, people: int, frames: int, seed: int, activities: Sequen
         )  # fmt: skip
         seen.append(Seen(there, boxes[index, there], output, owners[shuffled]))
     return Clip(kind, people, seen, shifts, silhouettes, seed)
+
+
+class Finder:
+    """What a detector and a pose model would find in the frames of a clip, with their errors.
+
+    Args:
+        rng: chooses the errors.
+        frames, people: of the clip.
+        merges: whether boxes that overlap are merged.
+        size: (width, height) of the images.
+    """
+
+    def __init__(
+        self, rng: np.random.Generator, frames: int, people: int, merges: bool, size: tuple[int, int] = SIZE
+    ) -> None:
+        self._rng, self.people, self._merges, self._size = rng, people, merges, size
+        self._missed = _episodes(rng, (frames, people), _MISSED, _MISSED_FRAMES)
+        self._merging: dict[tuple[int, int], int] = {}
+        self._false: list[tuple[np.ndarray, np.ndarray, int]] = []
+
+    def find(
+        self,
+        index: int,
+        there: np.ndarray,
+        keypoints: np.ndarray,
+        boxes: np.ndarray,
+        covered: np.ndarray,
+        depths: np.ndarray,
+    ) -> tuple[PoseOutput, np.ndarray]:
+        """What is found in the frame `index` of the people `there` (n,), and which person (M,) each is, -1 for none.
+
+        Keypoints (P, 17, 2), boxes (P, 4), the shares of them that are covered (P,) and depths (P,) are those of all people.
+        """
+        rng = self._rng
+        found = [row for row in there.tolist() if not self._missed[index, row]]
+        output, owners = _found(rng, found, keypoints, boxes, covered, depths)
+        if self._merges:
+            output, owners = _merge(rng, output, owners, self._merging, index)
+        self._false = [each for each in self._false if each[2] > index]
+        for _ in range(rng.binomial(self.people, _FALSE / _FALSE_FRAMES)):
+            box, pose = _false_one(rng, keypoints, self._size)
+            self._false.append((box, pose, index + int(rng.geometric(1 / _FALSE_FRAMES))))
+        return _with_false(rng, output, owners, self._false)
 
 
 def _bodies(
@@ -191,7 +227,7 @@ def _episodes(rng: np.random.Generator, shape: tuple[int, ...], share: float, du
     return on
 
 
-def _covered(boxes: np.ndarray, depths: np.ndarray) -> np.ndarray:
+def covered_share(boxes: np.ndarray, depths: np.ndarray) -> np.ndarray:
     """Share (P,) of each box behind that of the nearer person who covers most of it."""
     top_left = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
     bottom_right = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
@@ -247,13 +283,19 @@ def _merge(
     return output[kept], owners[kept]
 
 
-def _false_one(rng: np.random.Generator, keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _false_one(
+    rng: np.random.Generator, keypoints: np.ndarray, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
     """A box (4,) and a pose (17, 2) where no person is."""
-    height = rng.uniform(120, 350)
-    corner = rng.uniform(0, 1, 2) * (np.array(SIZE) - [0.4 * height, height])
+    height = rng.uniform(120, 350) * size[1] / SIZE[1]
+    corner = rng.uniform(0, 1, 2) * (np.array(size) - [0.4 * height, height])
     pose = keypoints[rng.integers(len(keypoints))]
     low, high = pose.min(0), pose.max(0)
-    pose = corner + (pose - low) / np.maximum(high - low, 1) * [0.4 * height, height] + rng.normal(0, 8, (17, 2))
+    pose = (
+        corner
+        + (pose - low) / np.maximum(high - low, 1) * [0.4 * height, height]
+        + rng.normal(0, 8, (17, 2)) * size[1] / SIZE[1]
+    )
     return np.concatenate((corner, corner + np.array([0.4 * height, height]))), pose
 
 

@@ -1,8 +1,8 @@
 """How well identities hold: our tracker before and after each of its cues, and those of the package trackers, over 36 or 48 clips.
 
-    python benchmarks/tracking.py [--write-docs] [--long] [--quick]
+    python benchmarks/tracking.py [--write-docs] [--long] [--rendered] [--quick]
 
-36 clips of 300 frames and 12 of 600, see `moving_people`. The package trackers (`hfpose[tracking]`) is compared where it is
+36 clips of 300 frames and 12 of 600, see `moving_people`; or 12 rendered ones of 600 frames, see `rendered_clips`. The package trackers (`hfpose[tracking]`) is compared where it is
 installed, each of its trackers by itself and with the buffer for lost people that suits it best. A false or missed box counts
 as one for all: the row "truth" is the best that any tracker can reach.
 """
@@ -13,7 +13,7 @@ import argparse
 import importlib.util
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -33,9 +33,10 @@ from hfpose.tracking.tracker import PoseTracker
 from hfpose.tracking.trackers import Tracker, make_tracker
 from measuring import ROOT
 from moving_people import FRAME_RATE, Clip, clips, long_clips
+from rendered_clips import CONDITIONS, FOLDER, RenderedClip, rendered_clips
 
 PAGE = ROOT / "docs" / "tracking.md"
-BUFFERS = (90,)  # frames, beside the default of 30
+BUFFERS = (60, 90)  # frames, beside the default of 30
 PACKAGE = ("bytetrack", "ocsort", "botsort")
 NAMES = ("HOTA", "IDF1", "MOTA", "switches")
 
@@ -50,8 +51,8 @@ class System:
     fill_gaps: float = 0.0  # seconds
 
 
-def systems() -> dict[str, System]:
-    """What is compared. Cues are added one by one, from top to bottom."""
+def systems(appearance: bool = False) -> dict[str, System]:
+    """What is compared. Cues are added one by one, from top to bottom; that of appearance where it is known."""
     no_oks, no_scores = ("_OKS_WEIGHT", 0.0), ("_CONFIRMED_SCORE", 0.0)
     no_motion = ("_FIRST_SPEED", np.zeros(2)), ("_ACCELERATION", np.full(2, 1e-3))
     no_return, no_merged = ("_RETURN_GATE", -np.inf), ("_MERGED_GROWTH", 1e9)
@@ -70,6 +71,7 @@ def systems() -> dict[str, System]:
         "+ camera motion": System(IdentityTracker, late, sees=True),
         "+ returns": System(IdentityTracker, (no_merged,), sees=True),
         "+ merged boxes (`track=True`)": System(IdentityTracker, sees=True),
+        **({"+ appearance": System(partial(IdentityTracker, appearance=1.0), sees=True)} if appearance else {}),
         "+ `fill_gaps=0.3` (files)": System(IdentityTracker, sees=True, fill_gaps=0.3),
         "the truth, `fill_gaps=0.3`": System(None, fill_gaps=0.3),
         '`track="oks"`': System(partial(IdentityTracker, "oks"), sees=True),
@@ -79,7 +81,7 @@ def systems() -> dict[str, System]:
     return named
 
 
-def identify(system: System, clip: Clip) -> tuple[list[PoseOutput], float]:
+def identify(system: System, clip: Clip | RenderedClip) -> tuple[list[PoseOutput], float]:
     """What is found in each frame with its identities, and the seconds that it took."""
     if system.make is None:
         return filled([replace(seen.output, track_ids=seen.owners) for seen in clip.frames], system), 0.0
@@ -102,13 +104,15 @@ def filled(outputs: list[PoseOutput], system: System) -> list[PoseOutput]:
     return fill_gaps(outputs, times, system.fill_gaps) if system.fill_gaps else outputs
 
 
-def count(clip: Clip, outputs: Sequence[PoseOutput]) -> TrackingCounts:
+def count(clip: Clip | RenderedClip, outputs: Sequence[PoseOutput]) -> TrackingCounts:
     people: dict[int, int] = {}
     tracks: dict[int, int] = {}
     frames = []
     for seen, output in zip(clip.frames, outputs, strict=True):
         assert output.track_ids is not None and output.boxes is not None
-        is_tracked = output.track_ids >= 0
+        of_hidden = pairwise_iou(output.boxes, seen.hidden).max(1, initial=0)
+        is_ignored = (of_hidden > 0.5) & (of_hidden > pairwise_iou(output.boxes, seen.boxes).max(1, initial=0))
+        is_tracked = (output.track_ids >= 0) & ~is_ignored
         ids = output.track_ids[is_tracked].tolist()
         frames.append(
             PairedFrame(
@@ -120,13 +124,15 @@ def count(clip: Clip, outputs: Sequence[PoseOutput]) -> TrackingCounts:
     return count_tracking(frames)
 
 
-def group_of(clip: Clip) -> str:
+def group_of(clip: Clip | RenderedClip) -> str:
+    if isinstance(clip, RenderedClip):
+        return clip.kind
     if len(clip.frames) > 300:
         return "12 long clips"
     return f"{clip.num_people} cross" if clip.kind == "cross" else clip.kind
 
 
-def measure(system: System, some: Sequence[Clip]) -> tuple[dict[str, Metrics], float]:
+def measure(system: System, some: Sequence[Clip | RenderedClip]) -> tuple[dict[str, Metrics], float]:
     """Metrics by group of clips and over all, and milliseconds a frame."""
     counts: dict[str, TrackingCounts] = {}
     seconds = 0.0
@@ -140,7 +146,7 @@ def measure(system: System, some: Sequence[Clip]) -> tuple[dict[str, Metrics], f
     return {group: each.metrics() for group, each in counts.items()}, milliseconds
 
 
-def with_best_buffers(measured: dict[str, Any], some: Sequence[Clip]) -> None:
+def with_best_buffers(measured: dict[str, Any], some: Sequence[Clip | RenderedClip]) -> None:
     """Add the trackers of the package with the buffer that gives the best IDF1 over all clips."""
     for name in (name for name in PACKAGE if name in measured):
         system = systems()[name]
@@ -172,14 +178,64 @@ def tables(measured: dict[str, tuple[dict[str, Metrics], float]]) -> Iterator[st
         yield f"| {name} | {' | '.join(values)} | {identities} | {milliseconds:.2f} |"
 
 
+def rendered_tables(folder: Path) -> Iterator[str]:
+    """A table for each condition; what was measured is kept in the folder, so that a run that was stopped goes on."""
+    for condition in CONDITIONS:
+        path = folder / f"{condition}.json"
+        measured = json.loads(path.read_text()) if path.exists() else {}
+        some = list(rendered_clips(condition, folder))
+        named = systems(appearance=some[0].frames[0].output.features is not None)
+        for name, system in named.items():
+            for buffer in (30, *BUFFERS) if name in PACKAGE else (30,):
+                row = f"{name}, {buffer} frames" if name in PACKAGE else name
+                if row not in measured:
+                    kept = {"lost_track_buffer": buffer} if name in PACKAGE else None
+                    make = partial(make_tracker, name, settings=kept) if kept else system.make
+                    measured[row] = measure(replace(system, make=make), some)
+                    path.write_text(json.dumps(measured, indent=1) + "\n")
+        groups = list(next(iter(measured.values()))[0])
+        groups.sort(key=lambda group: group == "all")
+        yield f"| {condition}: IDF1 | {' | '.join((*groups, *NAMES[::2], *NAMES[3:]))} | identities a person | ms a frame |"
+        yield "| --- |" + " --- |" * (len(groups) + 5)
+        for row, (metrics, milliseconds) in _best(measured):
+            every = metrics["all"]
+            values = [f"{metrics[group]['IDF1']:.3f}" for group in groups]
+            values += [f"{every['HOTA']:.3f}", f"{every['MOTA']:.3f}", f"{every['switches']}"]
+            values += [f"{every['identities'] / every['people']:.2f}", f"{milliseconds:.2f}"]
+            yield f"| {row} | {' | '.join(values)} |"
+        yield ""
+
+
+def _best(measured: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The rows; of each tracker of the package the one with the best IDF1."""
+    of_package = {name: [row for row in measured if row.startswith(f"{name}, ")] for name in PACKAGE}
+    best = {max(rows, key=lambda row: measured[row][0]["all"]["IDF1"]) for rows in of_package.values() if rows}
+    return ((row, value) for row, value in measured.items() if row.partition(",")[0] not in PACKAGE or row in best)
+
+
+def write_page(name: str, text: str) -> None:
+    before, begin, rest = PAGE.read_text().partition(f"<!-- {name} -->\n")
+    _, end, after = rest.partition(f"<!-- end of {name} -->")
+    PAGE.write_text(f"{before}{begin}{text}\n{end}{after}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=ROOT / "out" / "benchmarks" / "tracking.json")
     parser.add_argument("--only", nargs="+", help="names of trackers")
     parser.add_argument("--long", action="store_true", help="the 12 long clips too")
+    parser.add_argument(
+        "--rendered", type=Path, nargs="?", const=FOLDER, help="the rendered clips instead, in a folder"
+    )
     parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/tracking.md")
     parser.add_argument("--quick", action="store_true", help="one clip of each kind, no buffers")
     options = parser.parse_args()
+    if options.rendered:
+        text = "\n".join(rendered_tables(options.rendered))
+        print(text)
+        if options.write_docs:
+            write_page("rendered tables", text.rstrip())
+        return
     some = clips(seeds=1) if options.quick else [*clips(), *(long_clips() if options.long else ())]
     measured = {
         name: measure(system, some) for name, system in systems().items() if not options.only or name in options.only
@@ -191,9 +247,7 @@ def main() -> None:
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(measured, indent=2) + "\n")
     if options.write_docs:
-        before, begin, rest = PAGE.read_text().partition("<!-- tables -->\n")
-        _, end, after = rest.partition("<!-- end of tables -->")
-        PAGE.write_text(f"{before}{begin}{text}\n{end}{after}")
+        write_page("tables", text)
 
 
 if __name__ == "__main__":
