@@ -159,7 +159,9 @@ def predict(
     ] = None,
     track_high_score: Annotated[
         float | None,
-        _time("Score from which on people are followed first, before those of a lower one. Default: 0.5.", min=0, max=1),
+        _time(
+            "Score from which on people are followed first, before those of a lower one. Default: 0.5.", min=0, max=1
+        ),
     ] = None,
     track_confirm_frames: Annotated[
         int | None, _time("Frames in which a new instance has to be seen for an identity. Default: 3.", min=1, max=6)
