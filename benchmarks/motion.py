@@ -22,10 +22,10 @@ from hfpose.keypoints.angles import joint_angles
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
 from hfpose.pipelines.options import LiftingOptions
 from measuring import table
+from rendered_people.activities import random_activity
 from rendered_people.anatomy import Body, rotation
 from rendered_people.camera import Camera, to_joint_frame
 from rendered_people.face import face_keypoints
-from rendered_people.motion import random_activity
 from rendered_people.motions import PoseNoise, Views
 from rendered_people.people import coco_keypoints, crown_height, h36m_joints, place_figures
 

@@ -7,7 +7,7 @@ from hfpose.keypoints import load_schema
 from hfpose.media.bvh import bvh_text
 from hfpose.media.skeleton import skeleton_motion
 from motion_files import read_bvh
-from rendered_people.motion import ACTIVITIES
+from rendered_people.activities import ACTIVITIES
 from rendered_people.motions import look_at, random_motion
 
 NAMES = load_schema("h36m").keypoint_names

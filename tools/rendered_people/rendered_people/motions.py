@@ -16,10 +16,10 @@ from hfpose.keypoints import load_schema
 from hfpose.models.motionbert.image_processing_motionbert import MotionBertImageProcessor
 from hfpose.pipelines.lifting_stage import smooth_rows
 from hfpose.results import PoseOutput
+from rendered_people.activities import random_activity
 from rendered_people.anatomy import Body, rotation
 from rendered_people.camera import camera_rotation, to_joint_frame
 from rendered_people.face import face_keypoints
-from rendered_people.motion import random_activity
 from rendered_people.people import coco_keypoints, crown_height, h36m_joints, place_figures
 
 # Pixels: the longer side of the images that figures are projected into.
@@ -60,7 +60,7 @@ def random_motion(seed: int, frames: int, activity: str | None = None) -> Motion
     Args:
         seed: of body, activity and frame rate.
         frames: T.
-        activity: what it is, see `rendered_people.motion.ACTIVITIES`; default a random one.
+        activity: what it is, see `rendered_people.activities.ACTIVITIES`; default a random one.
     """
     rng = np.random.default_rng([seed, 11])
     body = Body.random(rng)

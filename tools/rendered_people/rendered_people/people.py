@@ -9,10 +9,11 @@ from itertools import pairwise
 
 import numpy as np
 
+from rendered_people.activities import random_activity
 from rendered_people.anatomy import BONE_INDEX, SIDES, Body, joints_of, place_bones, rotation
 from rendered_people.camera import Camera
 from rendered_people.face import face_keypoints, face_patches
-from rendered_people.motion import Activity, Pose, random_activity, solve_pose
+from rendered_people.motion import Activity, Pose, solve_pose
 from rendered_people.rendering import Patches
 from rendered_people.surface import bend, rest_vertices, template
 from rendered_people.wardrobe import Outfit, dress
@@ -48,7 +49,7 @@ _TWO_SIDED = ("skirt", "hair_curtain", "hat_brim")
 # Meters that cloth hanging from the waist is drawn before what it lies on.
 _SKIRT_LIFT = 0.035
 # What nobody does in a skirt.
-_LOW_ACTIVITIES = ("sit_on_ground", "squat", "lunge", "kneel", "lie", "plank", "balance")
+_LOW_ACTIVITIES = ("sit_on_ground", "squat", "lunge", "kneel", "lie", "plank", "balance", "free")
 # Parts that may hang below the feet.
 _LOOSE = ("skirt", "hair_curtain", "hair_tail", "hair_bun", "hat_brim")
 

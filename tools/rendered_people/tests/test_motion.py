@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from rendered_people.activities import ACTIVITIES, random_activity
 from rendered_people.anatomy import (
     ANGLE_INDEX,
     ANGLES,
@@ -14,7 +15,7 @@ from rendered_people.anatomy import (
     place_bones,
     rotation,
 )
-from rendered_people.motion import ACTIVITIES, HandTarget, Pose, random_activity, solve_pose
+from rendered_people.motion import HandTarget, Pose, solve_pose
 
 UPRIGHT = np.eye(3)[None]
 

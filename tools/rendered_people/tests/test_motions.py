@@ -33,7 +33,12 @@ NO_NOISE = PoseNoise(level=1e-9, hidden=0, confused=0, missed=0, box=0)
 @pytest.fixture(scope="module")
 def processor() -> MotionBertImageProcessor:
     return MotionBertImageProcessor(
-        box_center=(500, 500), box_scale=1000, box_image_size=(1000, 1000), depth_factor=2.0, do_use_scores=True
+        box_center=(500, 500),
+        box_scale=1000,
+        box_image_size=(1000, 1000),
+        depth_factor=2.0,
+        do_use_scores=True,
+        depth_points_away=False,
     )
 
 

@@ -10,9 +10,9 @@ import pytest
 from hfpose import load_schema
 from hfpose.errors import InputError
 from rendered_people import Scene, render_clip, render_scene, scene_annotations
+from rendered_people.activities import random_activity
 from rendered_people.anatomy import Body
 from rendered_people.camera import Camera, from_joint_frame
-from rendered_people.motion import random_activity
 from rendered_people.people import Crowd, Person
 from rendered_people.rendering import draw
 from rendered_people.scenes import Lamp, World
