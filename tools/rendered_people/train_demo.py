@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,7 +48,7 @@ from hfpose.training.training_run import PRECISIONS, TrainingSettings, adamw, tr
 from rendered_people.datasets import RenderedImages, RenderedPeople
 from rendered_people.optimizers import RestingLayers
 from rendered_people.scene_files import write_scenes
-from rendered_people.styles import VariedImages
+from rendered_people.styles import VariedImages, VariedPeople
 from rendered_people.varied import render_training_scene
 
 SEED = 0
@@ -190,17 +191,18 @@ def pose_recipe() -> Recipe:
         scale_range=(0.7, 1.35),
         shift=0.12,
         shift_probability=0.5,
-        rotation=45.0,
+        rotation=60.0,
         rotation_probability=0.5,
         pixels=COLORS,
     )
     model = hfpose.RTMPoseForPoseEstimation(config)
+    render = partial(render_training_scene, tidy_every=2)
     return Recipe(
         "pose",
         Stage(model, processor),
-        RenderedPeople(POSE_SEEDS, PEOPLE_PER_SCENE, render_training_scene),
-        RenderedPeople(VALIDATION_SEEDS, 1, render_training_scene),
-        PersonCrops(processor, schema, augmentation),
+        RenderedPeople(POSE_SEEDS, PEOPLE_PER_SCENE, render),
+        RenderedPeople(VALIDATION_SEEDS, 1, render),
+        VariedPeople(PersonCrops(processor, schema, augmentation)),
         PersonCrops(processor, schema, None),
         PoseCollator(processor),
         batch_size=32,

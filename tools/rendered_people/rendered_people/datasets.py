@@ -10,10 +10,19 @@ import numpy as np
 from hfpose.training.augmentation import ImageSample, PersonSample
 from rendered_people.scenes import Scene, render_scene
 
+# Pixels of the longer side of a person's box, and keypoints that are seen, from which on a crop is worth learning from.
+_LEAST_SIDE, _FEWEST_VISIBLE = 48.0, 4
+
 
 @lru_cache(maxsize=2)
 def _rendered(render: Callable[[int], Scene], seed: int) -> Scene:
     return render(seed)
+
+
+def _learnable(scene: Scene) -> np.ndarray:
+    """Indices of the people that a crop shows something of."""
+    sides = (scene.boxes[:, 2:] - scene.boxes[:, :2]).max(1, initial=0)
+    return np.flatnonzero((sides >= _LEAST_SIDE) & ((scene.visibility == 2).sum(1) >= _FEWEST_VISIBLE))
 
 
 class RenderedPeople:
@@ -35,13 +44,11 @@ class RenderedPeople:
 
     def load(self, index: int, rng: np.random.Generator) -> PersonSample:
         place = index // self.people_per_scene
-        while (scene := _rendered(self.render, self.seeds[place % len(self.seeds)])).num_people == 0:
+        while not len(people := _learnable(scene := _rendered(self.render, self.seeds[place % len(self.seeds)]))):
             place += 1  # the next scene that shows people
         first = index % self.people_per_scene
         # Different people where there are as many; who comes first is up to the scene's seed.
-        person = (
-            (scene.seed + first) % scene.num_people if first < scene.num_people else rng.integers(scene.num_people)
-        )
+        person = people[(scene.seed + first) % len(people)] if first < len(people) else rng.choice(people)
         return PersonSample(scene.image, scene.boxes[person], scene.keypoints[person], scene.visibility[person])
 
 
