@@ -1,7 +1,5 @@
 """The model families, and their registration with transformers' Auto classes."""
 
-from __future__ import annotations
-
 import importlib
 from dataclasses import dataclass
 from typing import Any, ClassVar

@@ -1,7 +1,5 @@
 """From the reference's settings and checkpoints of associative embedding to ours."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -3,8 +3,6 @@
 Source: `mmpose.codecs.AssociativeEmbedding`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -3,8 +3,6 @@
 Source: Newell et al., 2017, https://arxiv.org/abs/1611.05424; `mmpose.models.heads.AssociativeEmbeddingHead`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -61,7 +59,6 @@ class AssociativeEmbeddingForPoseEstimation(ImageModel):
     """A backbone with heatmaps and tags; used as [`DEKRForPoseEstimation`]."""
 
     config: AssociativeEmbeddingConfig
-    config_class = AssociativeEmbeddingConfig
     base_model_prefix = "associative_embedding"
     _no_split_modules = ["HRNetStage", "AssociativeEmbeddingHead"]
 

@@ -42,7 +42,6 @@ class AlexNetBackbone(StagedBackbone):
     """AlexNet; feature maps at strides of about 8 (stem), 16 and 32."""
 
     config: AlexNetBackboneConfig
-    config_class = AlexNetBackboneConfig
     _no_split_modules = ["CheckpointedSequential"]
 
     def __init__(self, config: AlexNetBackboneConfig) -> None:

@@ -98,7 +98,6 @@ class CPMBackbone(StagedBackbone):
     """Convolutional pose machines; feature maps at stride 8, of the image (stem) and of each stage."""
 
     config: CPMBackboneConfig
-    config_class = CPMBackboneConfig
     conv_std = 0.001
     _no_split_modules = ["CPMFirstStage", "CPMStage"]
 

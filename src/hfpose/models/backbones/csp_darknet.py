@@ -80,7 +80,6 @@ class CSPDarknetBackbone(CSPBackbone):
     """CSPDarknet; feature maps at strides 2 (stem), 4, 8, 16 and 32."""
 
     config: CSPDarknetBackboneConfig
-    config_class = CSPDarknetBackboneConfig
 
     def __init__(self, config: CSPDarknetBackboneConfig) -> None:
         super().__init__(config, Focus(config), STAGE_DEPTHS, DarknetBlock)

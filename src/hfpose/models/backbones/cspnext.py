@@ -63,7 +63,6 @@ class CSPNeXtBackbone(CSPBackbone):
     """CSPNeXt; feature maps at strides 2 (stem), 4, 8, 16, 32, and for P6 64."""
 
     config: CSPNeXtBackboneConfig
-    config_class = CSPNeXtBackboneConfig
 
     def __init__(self, config: CSPNeXtBackboneConfig) -> None:
         act, eps = config.hidden_act, config.batch_norm_eps

@@ -101,7 +101,6 @@ class HourglassBackbone(StagedBackbone):
     """Stacked hourglasses; a feature map at stride 4 after the stem and from each of them."""
 
     config: HourglassBackboneConfig
-    config_class = HourglassBackboneConfig
     conv_std = 0.001
     _no_split_modules = ["HourglassStack"]
 

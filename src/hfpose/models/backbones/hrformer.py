@@ -167,7 +167,6 @@ class HRFormerBackbone(HRNetBackbone):
     """HRFormer; feature maps at stride 4 (stem and `stage1`), 8, 16 and 32, see `multiscale_output`."""
 
     config: HRFormerBackboneConfig
-    config_class = HRFormerBackboneConfig
     module_class = HRFormerModule
     _supports_flash_attn = False  # it takes no bias
     _can_record_outputs = {"attentions": WindowAttention}

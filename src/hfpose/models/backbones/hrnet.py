@@ -186,7 +186,6 @@ class HRNetBackbone(StagedBackbone):
     """HRNet; feature maps at stride 4 (stem and `stage1`), 8, 16 and 32, see `multiscale_output`."""
 
     config: HRNetBackboneConfig
-    config_class = HRNetBackboneConfig
     conv_std = 0.001
     module_class: type[HRNetModule] = HRNetModule
     _no_split_modules = ["HRNetStage"]

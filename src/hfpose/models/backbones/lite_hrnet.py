@@ -183,7 +183,6 @@ class LiteHRNetBackbone(StagedBackbone):
     """Lite-HRNet; feature maps at stride 4, after the stem and after all stages (`stage1`)."""
 
     config: LiteHRNetBackboneConfig
-    config_class = LiteHRNetBackboneConfig
     conv_std = 0.001
     _no_split_modules = ["HRNetStage"]
 

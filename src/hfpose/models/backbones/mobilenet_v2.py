@@ -90,7 +90,6 @@ class MobileNetV2Backbone(StagedBackbone):
     """MobileNetV2; feature maps at strides 2 (stem), 2, 4, 8, 16, 16, 32, 32 and 32."""
 
     config: MobileNetV2BackboneConfig
-    config_class = MobileNetV2BackboneConfig
     _no_split_modules = ["InvertedResidual"]
 
     def __init__(self, config: MobileNetV2BackboneConfig) -> None:

@@ -142,7 +142,6 @@ class MSPNBackbone(StagedBackbone):
     """MSPN; feature maps after the stem and of each level of each network, see `depths`."""
 
     config: MSPNBackboneConfig
-    config_class = MSPNBackboneConfig
     network_class: type[MSPNNetwork] = MSPNNetwork
     _no_split_modules = ["MSPNNetwork"]
 

@@ -147,7 +147,6 @@ class PVTBackbone(StagedBackbone):
     """Pyramid Vision Transformer; feature maps at strides 1 (the input), 4, 8, 16 and 32."""
 
     config: PVTBackboneConfig
-    config_class = PVTBackboneConfig
     _no_split_modules = ["PVTBlock"]
     _can_record_outputs = {"attentions": PVTAttention}
 

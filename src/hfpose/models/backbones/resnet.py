@@ -178,7 +178,6 @@ class ResNetBackbone(StagedBackbone):
     """ResNet and its descendants; feature maps at stride 4 after the stem, then as `config.strides` has them."""
 
     config: ResNetBackboneConfig
-    config_class = ResNetBackboneConfig
     _no_split_modules = ["ResNetBlock"]
 
     def __init__(self, config: ResNetBackboneConfig) -> None:

@@ -82,7 +82,6 @@ class RSNBackbone(MSPNBackbone):
     """RSN; feature maps after the stem and of each level of each network, see `depths`."""
 
     config: RSNBackboneConfig
-    config_class = RSNBackboneConfig
     network_class = RSNNetwork
     _no_split_modules = ["RSNNetwork"]
 

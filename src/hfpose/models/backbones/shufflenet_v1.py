@@ -88,7 +88,6 @@ class ShuffleNetV1Backbone(StagedBackbone):
     """ShuffleNet; feature maps at strides 4 (stem), 8, 16 and 32."""
 
     config: ShuffleNetV1BackboneConfig
-    config_class = ShuffleNetV1BackboneConfig
     _no_split_modules = ["ShuffleNetV1Block"]
 
     def __init__(self, config: ShuffleNetV1BackboneConfig) -> None:

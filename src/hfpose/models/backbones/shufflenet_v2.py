@@ -83,7 +83,6 @@ class ShuffleNetV2Backbone(StagedBackbone):
     """ShuffleNetV2; feature maps at strides 4 (stem), 8, 16, 32 and 32."""
 
     config: ShuffleNetV2BackboneConfig
-    config_class = ShuffleNetV2BackboneConfig
     _no_split_modules = ["ShuffleNetV2Block"]
 
     def __init__(self, config: ShuffleNetV2BackboneConfig) -> None:

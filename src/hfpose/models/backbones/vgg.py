@@ -48,7 +48,6 @@ class VGGBackbone(StagedBackbone):
     """VGG; feature maps at strides 1 (the input), 2, 4, 8, 16 and 32."""
 
     config: VGGBackboneConfig
-    config_class = VGGBackboneConfig
     _no_split_modules = ["CheckpointedSequential"]
 
     def __init__(self, config: VGGBackboneConfig) -> None:

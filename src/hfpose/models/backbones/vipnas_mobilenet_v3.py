@@ -56,7 +56,6 @@ class ViPNASMobileNetV3Backbone(StagedBackbone):
     """The network; feature maps at strides 2 (stem), 2, 4, 8, 16, 16 and 32."""
 
     config: ViPNASMobileNetV3BackboneConfig
-    config_class = ViPNASMobileNetV3BackboneConfig
     _no_split_modules = ["InvertedResidual"]
 
     def __init__(self, config: ViPNASMobileNetV3BackboneConfig) -> None:

@@ -94,7 +94,6 @@ class ViPNASResNetBackbone(StagedBackbone):
     """The network; feature maps at strides 4 (stem), 4, 8, 16 and 32."""
 
     config: ViPNASResNetBackboneConfig
-    config_class = ViPNASResNetBackboneConfig
     _no_split_modules = ["ViPNASResNetBlock"]
 
     def __init__(self, config: ViPNASResNetBackboneConfig) -> None:

@@ -4,8 +4,6 @@ Source: Wang et al., "Contextual Instance Decoupling for Robust Multi-Person Pos
 `mmpose.models.heads.CIDHead`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -109,7 +107,6 @@ class CIDForPoseEstimation(ImageModel):
     """CID with its heads for centers and for single instances; used as [`DEKRForPoseEstimation`]."""
 
     config: CIDConfig
-    config_class = CIDConfig
     base_model_prefix = "cid"
     _no_split_modules = ["HRNetStage", "CIDHead"]
 

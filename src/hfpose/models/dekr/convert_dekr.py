@@ -1,7 +1,5 @@
 """From the reference's DEKR settings and checkpoints to ours."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

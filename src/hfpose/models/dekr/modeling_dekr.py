@@ -4,8 +4,6 @@ Source: Geng et al., 2021, https://arxiv.org/abs/2104.02300; `mmpose.models.head
 `mmcv.ops.DeformConv2d`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -190,7 +188,6 @@ class DEKRForPoseEstimation(ImageModel):
     """
 
     config: DEKRConfig
-    config_class = DEKRConfig
     base_model_prefix = "dekr"
     _no_split_modules = ["HRNetStage", "DEKRHead"]
 

@@ -1,7 +1,5 @@
 """ED-Pose image processor."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

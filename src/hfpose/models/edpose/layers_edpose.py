@@ -4,8 +4,6 @@ Source: deformable attention is Zhu et al., 2020, https://arxiv.org/abs/2010.041
 `mmpose.models.heads.transformer_heads.transformers`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import pairwise

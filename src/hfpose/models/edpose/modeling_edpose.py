@@ -4,8 +4,6 @@ There is no output of the reference to compare with: its configuration cannot be
 https://arxiv.org/abs/2302.01593; `mmpose.models.heads.EDPoseHead`, `mmpose.models.necks.ChannelMapper`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -185,7 +183,6 @@ class EDPoseForPoseEstimation(Untrainable):
     """ED-Pose; used as [`RTMOForPoseEstimation`], but that it cannot be trained, as in the reference."""
 
     config: EDPoseConfig
-    config_class = EDPoseConfig
     base_model_prefix = "edpose"
     _no_split_modules = ["ResNetStage", "EDPoseEncoderLayer", "EDPoseDecoderLayer"]
 

@@ -1,7 +1,5 @@
 """Image processor of the estimators that predict heatmaps."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ Source: Xiao et al., 2018, https://arxiv.org/abs/1804.06208; `mmpose.models.head
 `CPMHead`, `MSPNHead` and `VisPredictHead`, `mmpose.models.necks.FeatureMapProcessor`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -80,7 +78,6 @@ class HeatmapForPoseEstimation(ImageModel):
     """A backbone with a heatmap head; used as [`RTMPoseForPoseEstimation`]."""
 
     config: HeatmapConfig
-    config_class = HeatmapConfig
     base_model_prefix = "heatmap"
     _no_split_modules = ["HeatmapHead", "MSPNHead"]
 

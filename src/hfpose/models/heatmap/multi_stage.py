@@ -3,8 +3,6 @@
 Source: `mmpose.models.heads.CPMHead` and `MSPNHead`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor, nn

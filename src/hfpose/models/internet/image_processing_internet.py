@@ -3,8 +3,6 @@
 Source: `mmpose.codecs.Hand3DHeatmap`, `mmpose.apis.inferencers.Hand3DInferencer`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 Source: Moon et al., 2020, https://arxiv.org/abs/2008.09309; `mmpose.models.heads.InternetHead`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -106,7 +104,7 @@ class InterNetForHandPose(Untrainable):
     ```
     """
 
-    config_class = InterNetConfig
+    config: InterNetConfig
     base_model_prefix = "internet"
     supports_gradient_checkpointing = False
     _no_split_modules = ["InterNetHead"]

@@ -3,8 +3,6 @@
 Source: `mmpose.codecs.MotionBERTLabel`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

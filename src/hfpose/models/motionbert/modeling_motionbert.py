@@ -4,8 +4,6 @@ Source: MotionBERT (Zhu et al., 2022, https://arxiv.org/abs/2210.06551); `mmpose
 `mmpose.models.heads.motion_regression_head` are the reference modules.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -226,7 +224,7 @@ class MotionBertForPoseLifting(FlippedLifting, PushWithCard, AnyAttention, PreTr
     ```
     """
 
-    config_class = MotionBertConfig
+    config: MotionBertConfig
     base_model_prefix = "motionbert"
     main_input_name = "keypoints_2d"
     supports_gradient_checkpointing = True

@@ -1,7 +1,5 @@
 """From the reference's settings and checkpoints of regression estimators to ours."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from math import prod
 from typing import Any

@@ -4,8 +4,6 @@ Source: Li et al., 2021, https://arxiv.org/abs/2107.11291; the flow is Dinh et a
 `mmpose.models.utils.RealNVP`, `mmpose.models.losses.RLELoss`.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Image processor of the regression estimators."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

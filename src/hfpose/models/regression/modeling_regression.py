@@ -6,8 +6,6 @@ Source: DeepPose (Toshev & Szegedy, 2014, https://arxiv.org/abs/1312.4659), resi
 `IntegralRegressionHead` and `DSNTHead`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from math import prod
 
@@ -99,7 +97,6 @@ class RegressionForPoseEstimation(ImageModel):
     """A backbone with a head that regresses coordinates; used as [`RTMPoseForPoseEstimation`]."""
 
     config: RegressionConfig
-    config_class = RegressionConfig
     base_model_prefix = "regression"
     _no_split_modules = ["RegressionHead", "IntegralHead"]
 

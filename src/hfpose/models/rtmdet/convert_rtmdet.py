@@ -1,7 +1,5 @@
 """From the reference's RTMDet settings and checkpoints to ours."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any

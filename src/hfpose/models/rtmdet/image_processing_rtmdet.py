@@ -1,7 +1,5 @@
 """RTMDet image processor."""
 
-from __future__ import annotations
-
 from hfpose.models.shared.detection import DetectionImageProcessor
 
 

@@ -4,8 +4,6 @@ Source: Lyu et al., 2022, https://arxiv.org/abs/2212.07784; `mmdet.models.necks.
 `mmdet.models.dense_heads.RTMDetSepBNHead`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -49,6 +47,17 @@ class RTMDetObjectDetectionOutput(ModelOutput):
     hidden_states: tuple[Tensor, ...] | None = None
 
 
+class SeparateConvBranch(nn.Module):
+    """Each level with layers of its own."""
+
+    def __init__(self, levels: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(levels)
+
+    def forward(self, hidden_state: Tensor, level: int) -> Tensor:
+        return self.levels[level](hidden_state)
+
+
 class SharedConvBranch(nn.Module):
     """The same convolutions for all levels, each level with normalizations of its own."""
 
@@ -79,17 +88,6 @@ class SharedConvBranch(nn.Module):
             )
             for norms in self.norms
         )
-
-
-class SeparateConvBranch(nn.Module):
-    """Each level with layers of its own."""
-
-    def __init__(self, levels: Iterable[nn.Module]) -> None:
-        super().__init__()
-        self.levels = nn.ModuleList(levels)
-
-    def forward(self, hidden_state: Tensor, level: int) -> Tensor:
-        return self.levels[level](hidden_state)
 
 
 def _branch(config: RTMDetConfig) -> SharedConvBranch | SeparateConvBranch:
@@ -155,7 +153,6 @@ class RTMDetForObjectDetection(DensePredictionModel):
     """
 
     config: RTMDetConfig
-    config_class = RTMDetConfig
     base_model_prefix = "rtmdet"
     _no_split_modules = ["PathAggregationNeck", "RTMDetHead"]
 

@@ -4,8 +4,6 @@ Source: RT-DETR (Zhao et al., 2023, https://arxiv.org/abs/2304.08069); `mmpose.m
 `mmpose.models.utils.reparam_layers.RepVGGBlock`, `mmpose.models.utils.transformer`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch
@@ -13,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
+from typing_extensions import Self
 
 from hfpose.models.rtmo.configuration_rtmo import RTMOConfig
 from hfpose.models.shared.attention import attend
@@ -31,7 +30,7 @@ class ExactBuffers(nn.Module):
         for name, value in self.fresh_buffers().items():
             self.register_buffer(name, value)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ExactBuffers:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         before = dict(self._buffers)
         super()._apply(fn, recurse)
         for name, value in before.items():

@@ -1,7 +1,5 @@
 """RTMO image processor."""
 
-from __future__ import annotations
-
 from hfpose.models.shared.letterbox import LetterboxImageProcessor
 
 

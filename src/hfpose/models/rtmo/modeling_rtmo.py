@@ -4,8 +4,6 @@ classification.
 Source: Lu et al., 2023, https://arxiv.org/abs/2312.07526; `mmpose.models.heads.RTMOHead`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -260,7 +258,6 @@ class RTMOForPoseEstimation(DensePredictionModel):
     """
 
     config: RTMOConfig
-    config_class = RTMOConfig
     base_model_prefix = "rtmo"
     _can_record_outputs = {"attentions": RTMOSelfAttention}
     _no_split_modules = ["CSPStage", "RTMOEncoder", "RTMOHead", "DynamicCoordinateClassifier"]

@@ -1,7 +1,5 @@
 """RTMPose image processor."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

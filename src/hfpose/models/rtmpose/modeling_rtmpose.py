@@ -4,8 +4,6 @@ Source: Jiang et al., 2023, https://arxiv.org/abs/2303.07399; `mmpose.models.hea
 `mmpose.models.utils.rtmcc_block`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -91,7 +89,6 @@ class RTMPoseForPoseEstimation(ImageModel):
     """
 
     config: RTMPoseConfig
-    config_class = RTMPoseConfig
     base_model_prefix = "rtmpose"
     _no_split_modules = ["RTMPoseHead"]
     _can_record_outputs = {"attentions": OutputRecorder(nn.Dropout, layer_name="attention.dropout")}

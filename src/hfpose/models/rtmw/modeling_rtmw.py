@@ -4,8 +4,6 @@ Source: Jiang et al., 2024, https://arxiv.org/abs/2407.08634; `mmpose.models.hea
 `mmpose.models.necks.CSPNeXtPAFPN`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -74,7 +72,6 @@ class RTMWForPoseEstimation(RTMPoseForPoseEstimation):
     """RTMW with its two-scale head; called as [`RTMPoseForPoseEstimation`], and its outputs are the same."""
 
     config: RTMWConfig
-    config_class = RTMWConfig
     base_model_prefix = "rtmw"
     _no_split_modules = ["PathAggregationNeck", "RTMWHead"]
 

@@ -3,8 +3,6 @@
 Source: `projects/rtmpose3d` of MMPose: `SimCC3DLabel`, `TopdownPoseEstimator3D`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Literal, get_args

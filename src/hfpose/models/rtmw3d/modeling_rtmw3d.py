@@ -3,8 +3,6 @@
 Source: Jiang et al., 2024, https://arxiv.org/abs/2407.08634; `projects/rtmpose3d` of MMPose, `RTMW3DHead`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -46,7 +44,6 @@ class RTMW3DForPoseEstimation(RTMWForPoseEstimation):
     """
 
     config: RTMW3DConfig
-    config_class = RTMW3DConfig
     base_model_prefix = "rtmw3d"
     output_class = RTMW3DOutput
     output_names = ("simcc_x", "simcc_y", "simcc_z")

@@ -1,7 +1,5 @@
 """Sapiens2 image processor."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from hfpose.models.vitpose.image_processing_vitpose import ViTPoseImageProcessor

@@ -1,7 +1,5 @@
 """Attention by any of transformers' implementations: eager, sdpa, flash where it is installed."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """The axes of 3D keypoints."""
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
 import numpy as np

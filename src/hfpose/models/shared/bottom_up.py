@@ -3,8 +3,6 @@
 Source: `mmpose.datasets.transforms.BottomupResize`, `mmpose.models.pose_estimators.BottomupPoseEstimator`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

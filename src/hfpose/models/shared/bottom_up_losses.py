@@ -3,8 +3,6 @@
 Source: `mmpose.codecs.SPR`, `DecoupledHeatmap` and `AssociativeEmbedding`; `mmpose.models.losses`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """All branches of an HRNet as one feature map."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

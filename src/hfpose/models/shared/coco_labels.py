@@ -3,8 +3,6 @@
 Source of the form: `transformers.models.detr.image_processing_detr`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """From the reference's settings and tensor names to ours. Pure data: nothing of a checkpoint is executed here."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Convolution blocks that several families are made of."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 

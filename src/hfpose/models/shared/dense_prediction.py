@@ -1,7 +1,5 @@
 """Networks that predict at every anchor point of every feature level: RTMDet, YOLOX, YOLOX-Pose, RTMO."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 

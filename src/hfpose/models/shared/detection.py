@@ -3,8 +3,6 @@
 Source: `mmdet.datasets.transforms.Resize` and `Pad`, `mmdet.models.dense_heads.BaseDenseHead`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 

@@ -1,7 +1,5 @@
 """Where models are, images on their way to an accelerator, and crops that are cut out there."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

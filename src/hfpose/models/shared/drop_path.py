@@ -1,7 +1,5 @@
 """Stochastic depth (Huang et al., 2016, https://arxiv.org/abs/1603.09382)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

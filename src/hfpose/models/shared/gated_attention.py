@@ -3,8 +3,6 @@
 Source: `mmpose.models.utils.rtmcc_block.RTMCCBlock`, `mmpose.models.utils.transformer.GAUEncoder`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Protocol
 

@@ -6,8 +6,6 @@ UDP is Huang et al., 2020, https://arxiv.org/abs/1911.07524; `"megvii"` is that 
 https://arxiv.org/abs/1901.00148).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache
 

@@ -1,7 +1,5 @@
 """Base of the models that take images."""
 
-from __future__ import annotations
-
 from transformers import PreTrainedModel
 
 from hfpose.hub.push_mixin import PushWithCard

@@ -4,8 +4,6 @@ Source: `mmpose.datasets.transforms.BottomupResize`, `mmpose.models.heads.YOLOXP
 `mmpose.models.pose_estimators.BottomupPoseEstimator`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What lifters have in common: their output, the flipped clip, and the processor between pixels and meters."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any

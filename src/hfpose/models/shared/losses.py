@@ -3,8 +3,6 @@
 Targets are made here, from keypoints and boxes in pixels of `pixel_values`, for the whole batch at once.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

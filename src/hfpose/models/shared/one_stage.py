@@ -3,8 +3,6 @@
 RTMO, YOLOX-Pose, DEKR, CID, associative embedding and ED-Pose share this contract, so that pipelines treat them alike.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 

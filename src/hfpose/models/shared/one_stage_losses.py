@@ -5,8 +5,6 @@ Source: `mmpose.models.heads.YOLOXPoseHead` and `RTMOHead`, `mmpose.models.task_
 https://arxiv.org/abs/2204.06806.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """What goes into every image processor: arrays of RGB pixels, and the way from pixels to network input."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Mapping, Sequence
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Residual blocks (He et al., 2015, https://arxiv.org/abs/1512.03385)."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """Image processors whose settings are attributes of their classes, as those of transformers' own are."""
 
-from __future__ import annotations
-
 import copy
 import inspect
 from typing import Any

@@ -3,8 +3,6 @@
 Source: Li et al., 2022, https://arxiv.org/abs/2107.03332; `mmpose.codecs.SimCCLabel`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

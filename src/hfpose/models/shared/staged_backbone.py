@@ -1,7 +1,5 @@
 """The network of a backbone of ours: a stem, then stages, each of which gives a feature map."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, ClassVar
 

@@ -4,8 +4,6 @@ Source: `mmpose.datasets.transforms.TopdownAffine`, `mmpose.structures.bbox.tran
 https://arxiv.org/abs/1911.07524.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 

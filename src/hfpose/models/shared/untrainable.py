@@ -1,7 +1,5 @@
 """Models that compute no loss."""
 
-from __future__ import annotations
-
 from hfpose.errors import ConfigError
 from hfpose.models.shared.image_model import ImageModel
 

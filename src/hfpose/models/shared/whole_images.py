@@ -1,7 +1,5 @@
 """Base of the image processors that take images whole."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

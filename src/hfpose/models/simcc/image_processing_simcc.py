@@ -1,7 +1,5 @@
 """SimCC image processor."""
 
-from __future__ import annotations
-
 from hfpose.models.rtmpose.image_processing_rtmpose import RTMPoseImageProcessor
 
 

@@ -3,8 +3,6 @@
 Source: Li et al., 2022, https://arxiv.org/abs/2107.03332; `mmpose.models.heads.SimCCHead`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -44,7 +42,6 @@ class SimCCForPoseEstimation(RTMPoseForPoseEstimation):
     """A backbone with a SimCC head. Arguments and outputs are those of [`RTMPoseForPoseEstimation`]."""
 
     config: SimCCConfig  # type: ignore[assignment]
-    config_class = SimCCConfig  # type: ignore[assignment]
     base_model_prefix = "simcc"
     output_class = SimCCOutput
     _no_split_modules = ["SimCCHead"]

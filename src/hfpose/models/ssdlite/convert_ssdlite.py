@@ -1,7 +1,5 @@
 """From the reference's SSDLite settings and checkpoints to ours."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from numbers import Real
 from typing import Any

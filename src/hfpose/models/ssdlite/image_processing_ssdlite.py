@@ -1,7 +1,5 @@
 """SSDLite image processor."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -5,8 +5,6 @@ https://arxiv.org/abs/1801.04381); `mmdet.models.backbones.MobileNetV2`, `mmdet.
 `mmdet.models.dense_heads.SSDHead`, `SSDAnchorGenerator`, `DeltaXYWHBBoxCoder`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -176,7 +174,6 @@ class SSDLiteForObjectDetection(Untrainable):
     """SSDLite with its detection head; used as [`RTMDetForObjectDetection`]."""
 
     config: SSDLiteConfig
-    config_class = SSDLiteConfig
     base_model_prefix = "ssdlite"
     _no_split_modules = ["InvertedResidual", "SSDLiteNeck", "SSDLiteHead"]
 

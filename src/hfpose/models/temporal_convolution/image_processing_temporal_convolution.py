@@ -3,8 +3,6 @@
 Source: `mmpose.codecs.ImagePoseLifting` (with statistics) and `mmpose.codecs.VideoPoseLifting` (without).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -5,8 +5,6 @@ Source: SimpleBaseline3D (Martinez et al., 2017, https://arxiv.org/abs/1705.0309
 `mmpose.models.heads.TemporalRegressionHead` are the reference modules.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -99,7 +97,7 @@ class TemporalConvolutionForPoseLifting(FlippedLifting, PushWithCard, PreTrained
     ```
     """
 
-    config_class = TemporalConvolutionConfig
+    config: TemporalConvolutionConfig
     base_model_prefix = "temporal_convolution"
     main_input_name = "keypoints_2d"
     supports_gradient_checkpointing = True

@@ -1,7 +1,5 @@
 """From the reference's ViTPose settings and checkpoints to transformers' own ViTPose."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any

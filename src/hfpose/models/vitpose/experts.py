@@ -1,7 +1,5 @@
 """ViTPose+ (https://arxiv.org/abs/2212.04246): part of each layer is a mixture of experts, one for each data set."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel

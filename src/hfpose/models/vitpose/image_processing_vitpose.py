@@ -1,7 +1,5 @@
 """ViTPose image processor."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 from hfpose.models.heatmap.image_processing_heatmap import HeatmapImageProcessor

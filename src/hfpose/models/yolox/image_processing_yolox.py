@@ -1,7 +1,5 @@
 """YOLOX image processor."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

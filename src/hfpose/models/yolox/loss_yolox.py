@@ -3,8 +3,6 @@
 Source: `mmdet.models.dense_heads.YOLOXHead`, `mmdet.models.task_modules.assigners.SimOTAAssigner`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import torch

@@ -4,8 +4,6 @@ Source: Ge et al., 2021, https://arxiv.org/abs/2107.08430; `mmdet.models.backbon
 `mmdet.models.necks.YOLOXPAFPN`, `mmdet.models.dense_heads.YOLOXHead`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -88,7 +86,6 @@ class YOLOXForObjectDetection(DensePredictionModel):
     """YOLOX with its detection head; used as [`RTMDetForObjectDetection`]."""
 
     config: YOLOXConfig
-    config_class = YOLOXConfig
     base_model_prefix = "yolox"
     _no_split_modules = ["YOLOXNeck", "YOLOXHead"]
 

@@ -1,7 +1,5 @@
 """YOLOX-Pose image processor."""
 
-from __future__ import annotations
-
 from hfpose.models.shared.letterbox import LetterboxImageProcessor
 
 

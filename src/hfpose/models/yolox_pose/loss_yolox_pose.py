@@ -3,8 +3,6 @@
 Source: `mmpose.models.heads.YOLOXPoseHead.loss`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor

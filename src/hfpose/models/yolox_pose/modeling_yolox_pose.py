@@ -3,8 +3,6 @@
 Source: Maji et al., 2022, https://arxiv.org/abs/2204.06806; `mmpose.models.heads.YOLOXPoseHead`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -97,7 +95,6 @@ class YOLOXPoseForPoseEstimation(DensePredictionModel):
     """YOLOX-Pose, which finds people and their keypoints in one pass; used as [`RTMOForPoseEstimation`]."""
 
     config: YOLOXPoseConfig
-    config_class = YOLOXPoseConfig
     base_model_prefix = "yolox_pose"
     _no_split_modules = ["CSPStage", "YOLOXNeck", "YOLOXPoseHead"]
 
