@@ -48,6 +48,15 @@ _HEADS: dict[str, dict[str, Any]] = {
 }
 FAMILIES = tuple(_HEADS)
 
+# Of an image with two triangles, the second without its last keypoint, and of one without any.
+LABELS: list[dict[str, Any]] = [
+    {
+        "keypoints": torch.tensor([[[8.0, 8], [24, 8], [8, 40]], [[48, 48], [60, 48], [0, 0]]]),
+        "keypoint_weights": torch.tensor([[1, 1, 1], [1, 2, 0]]),
+    },
+    {"keypoints": torch.zeros(0, 3, 2)},
+]
+
 
 def small_reference(family: str) -> dict[str, Any]:
     """The reference's settings of the small model of a family, for the caller to change."""

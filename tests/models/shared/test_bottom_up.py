@@ -13,10 +13,10 @@ from hfpose.models.shared.bottom_up import (
     MAX_EXPANSION,
     BottomUpImageProcessor,
     bottom_up_processor_arguments,
-    flip_maps,
     heatmap_peaks,
 )
 from hfpose.models.shared.branches import concatenate_branches, expect_concatenation
+from hfpose.models.shared.heatmaps import flip_maps
 from small_bottom_up import FAMILIES, SCHEMA, conversion, small_model, small_reference
 
 

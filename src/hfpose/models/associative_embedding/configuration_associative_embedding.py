@@ -1,19 +1,15 @@
 """Associative embedding configuration."""
 
-from typing import Any
-
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
 
-from hfpose.models.shared.configuration import KeypointConfig
+from hfpose.models.shared.configuration import EstimatorConfig
 
 
 @strict
-class AssociativeEmbeddingConfig(KeypointConfig):
+class AssociativeEmbeddingConfig(EstimatorConfig):
     r"""
-    Configuration of [`AssociativeEmbeddingForPoseEstimation`]. The defaults are those with HRNet-W32 for COCO.
-
-    Keypoints are those of [`KeypointConfig`].
+    Configuration of [`AssociativeEmbeddingForPoseEstimation`], see [`EstimatorConfig`]. The defaults are those
+    with HRNet-W32 for COCO.
 
     Args:
         backbone_config: the backbone, whose last feature map is used; default HRNet-W32 with its first branch.
@@ -22,14 +18,11 @@ class AssociativeEmbeddingConfig(KeypointConfig):
         heatmap_sigma: standard deviation, in cells, of the targets in training.
         tag_loss_weight: weight of the loss of the tags.
         push_factor: weight in it of the distance between the tags of different instances.
-        keypoint_schema: names, skeleton, flip pairs and colors of the keypoints, see [`KeypointSchema`]. The flip test
-            needs the flip pairs.
     """
 
     model_type = "associative_embedding"
     default_backbone = {"model_type": "hrnet_backbone"}
 
-    backbone_config: dict[str, Any] | PreTrainedConfig | None = None
     tag_size: int = 1
     final_kernel_size: int = 1
     heatmap_sigma: float | int = 2.0

@@ -1,9 +1,8 @@
 """From the reference's settings and checkpoints of associative embedding to ours."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
-
-from torch import Tensor
 
 from hfpose.errors import ConfigError
 from hfpose.keypoints import KeypointSchema
@@ -12,8 +11,8 @@ from hfpose.models.associative_embedding.image_processing_associative_embedding 
     AssociativeEmbeddingImageProcessor,
 )
 from hfpose.models.associative_embedding.modeling_associative_embedding import AssociativeEmbeddingForPoseEstimation
-from hfpose.models.backbones import convert_estimator
-from hfpose.models.shared.bottom_up import bottom_up_arguments, bottom_up_processor_arguments
+from hfpose.models.backbones import convert_estimator, estimator_arguments
+from hfpose.models.shared.bottom_up import bottom_up_processor_arguments
 from hfpose.models.shared.conversion import RenameRules, expect_settings
 
 MODEL_CLASS = AssociativeEmbeddingForPoseEstimation
@@ -22,6 +21,7 @@ RENAMES: RenameRules = (
     (r"^keypoint_head\.", "head."),  # before MMPose 1.0
     (r"^head\.final_layers?\.(0\.)?", "head.projection."),
 )
+convert_state_dict = partial(convert_estimator, renames=RENAMES)
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> AssociativeEmbeddingConfig:
@@ -44,7 +44,7 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
         heatmap_sigma=codec.get("sigma", 2.0),
         tag_loss_weight=float(tag_loss.get("loss_weight", 1.0)),
         push_factor=float(tag_loss.get("push_loss_factor", 0.5)),
-        **bottom_up_arguments(reference, schema),
+        **estimator_arguments(reference, head["num_keypoints"], schema),
     )
 
 
@@ -70,8 +70,3 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> AssociativeE
         max_instances=decoder.get("decode_max_instances"),
         **bottom_up_processor_arguments(reference),
     )
-
-
-def convert_state_dict(state_dict: Mapping[str, Tensor], config: AssociativeEmbeddingConfig) -> dict[str, Tensor]:
-    """The reference's tensors under our names; takes the names from before MMPose 1.0 and those of today."""
-    return convert_estimator(state_dict, config, RENAMES)

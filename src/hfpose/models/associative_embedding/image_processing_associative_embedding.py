@@ -3,7 +3,7 @@
 Source: `mmpose.codecs.AssociativeEmbedding`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hfpose.models.shared.bottom_up import BottomUpImageProcessor, heatmap_peaks
-from hfpose.models.shared.one_stage import Instances
+from hfpose.models.shared.one_stage import ImageOutputs, ImageSize, Instances
 from hfpose.ops.assignment import cheapest_pairs
 
 # A difference of one between rounded distances of tags outweighs every difference between responses.
@@ -47,11 +47,7 @@ class AssociativeEmbeddingImageProcessor(BottomUpImageProcessor):
     stride: int = 4
 
     def image_instances(
-        self,
-        outputs: Mapping[str, Tensor],
-        target_size: tuple[int, int],
-        threshold: float | None,
-        nms_threshold: float | None,
+        self, outputs: ImageOutputs, target_size: ImageSize, threshold: float | None, nms_threshold: float | None
     ) -> Instances:
         """See `OneStageProcessing.instances`.
 

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from transformers import AutoBackbone
-from transformers import initialization as init
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from hfpose.keypoints import schema_for_config
 from hfpose.models.associative_embedding.configuration_associative_embedding import AssociativeEmbeddingConfig
-from hfpose.models.shared.bottom_up import flip_maps, with_flipped
-from hfpose.models.shared.bottom_up_losses import InstanceLabels, associative_embedding_loss, true_instances
+from hfpose.models.associative_embedding.loss_associative_embedding import associative_embedding_loss
+from hfpose.models.shared.bottom_up import with_flipped
+from hfpose.models.shared.bottom_up_losses import InstanceLabels, true_instances
 from hfpose.models.shared.configuration import label_count
+from hfpose.models.shared.heatmaps import flip_maps
 from hfpose.models.shared.image_model import ImageModel
 
 
@@ -60,6 +61,7 @@ class AssociativeEmbeddingForPoseEstimation(ImageModel):
 
     config: AssociativeEmbeddingConfig
     base_model_prefix = "associative_embedding"
+    conv_std = 0.001
     _no_split_modules = ["HRNetStage", "AssociativeEmbeddingHead"]
 
     def __init__(self, config: AssociativeEmbeddingConfig) -> None:
@@ -67,11 +69,6 @@ class AssociativeEmbeddingForPoseEstimation(ImageModel):
         self.backbone = AutoBackbone.from_config(config.backbone_config)
         self.head = AssociativeEmbeddingHead(config, self.backbone.channels[-1])
         self.post_init()
-
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, nn.Conv2d):
-            init.normal_(module.weight, std=0.001)
 
     @can_return_tuple
     def forward(
@@ -94,23 +91,16 @@ class AssociativeEmbeddingForPoseEstimation(ImageModel):
         heatmaps, tags = self.head(feature_maps[-1])
         loss = None
         if labels is not None:
-            loss = self._loss(heatmaps[: len(labels)], tags[: len(labels)], labels, pixel_values.shape[-1])
+            stride = pixel_values.shape[-1] / heatmaps.shape[-1]
+            true = true_instances(labels, heatmaps.shape[1], stride, heatmaps.device)
+            loss = associative_embedding_loss(self.config, heatmaps[: len(labels)], tags[: len(labels)], true)
         if flip_test:
             heatmaps, tags = self._merge_flipped(heatmaps, tags)
-        wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         return AssociativeEmbeddingOutput(
-            loss=loss, heatmaps=heatmaps, tags=tags, hidden_states=tuple(feature_maps) if wants_states else None
-        )
-
-    def _loss(self, heatmaps: Tensor, tags: Tensor, labels: Sequence[InstanceLabels], width: int) -> Tensor:
-        true = true_instances(labels, heatmaps.shape[1], width / heatmaps.shape[-1], heatmaps.device)
-        return associative_embedding_loss(
-            heatmaps,
-            tags,
-            true,
-            sigma=self.config.heatmap_sigma,
-            tag_weight=self.config.tag_loss_weight,
-            push_factor=self.config.push_factor,
+            loss=loss,
+            heatmaps=heatmaps,
+            tags=tags,
+            hidden_states=self.states_if_asked(feature_maps, output_hidden_states),
         )
 
     def _merge_flipped(self, heatmaps: Tensor, tags: Tensor) -> tuple[Tensor, Tensor]:

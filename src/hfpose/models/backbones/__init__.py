@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedConfig
 
+    from hfpose.keypoints import KeypointSchema
     from hfpose.models.shared.conversion import RenameRules
 
 
@@ -22,16 +23,19 @@ class BackboneFamily:
         file: name of its file in this folder, without ending.
         class_prefix: what the names of its classes, `...BackboneConfig` and `...Backbone`, begin with. None for a network
             of transformers, for which the file only holds the conversion.
-        model_type: `model_type` of its configuration.
         reference_types: names of its backbones in the reference.
     """
 
     file: str
     class_prefix: str | None
-    model_type: str
     reference_types: tuple[str, ...]
 
     auto_class: ClassVar[str] = "AutoBackbone"
+
+    @property
+    def model_type(self) -> str:
+        """`model_type` of its configuration."""
+        return f"{self.file}_backbone" if self.class_prefix else self.file
 
     @property
     def classes(self) -> dict[str, str]:
@@ -50,29 +54,25 @@ class BackboneFamily:
 
 
 BACKBONES = (
-    BackboneFamily("cpm", "CPM", "cpm_backbone", ("CPM",)),
-    BackboneFamily("csp_darknet", "CSPDarknet", "csp_darknet_backbone", ("CSPDarknet",)),
-    BackboneFamily("cspnext", "CSPNeXt", "cspnext_backbone", ("CSPNeXt",)),
-    BackboneFamily("hourglass", "Hourglass", "hourglass_backbone", ("HourglassNet",)),
-    BackboneFamily("hrformer", "HRFormer", "hrformer_backbone", ("HRFormer",)),
-    BackboneFamily("hrnet", "HRNet", "hrnet_backbone", ("HRNet",)),
-    BackboneFamily("lite_hrnet", "LiteHRNet", "lite_hrnet_backbone", ("LiteHRNet",)),
-    BackboneFamily("mspn", "MSPN", "mspn_backbone", ("MSPN",)),
-    BackboneFamily("alexnet", "AlexNet", "alexnet_backbone", ("AlexNet",)),
-    BackboneFamily("mobilenet_v2", "MobileNetV2", "mobilenet_v2_backbone", ("MobileNetV2",)),
-    BackboneFamily("pvt", "PVT", "pvt_backbone", ("PyramidVisionTransformer", "PyramidVisionTransformerV2")),
-    BackboneFamily("shufflenet_v1", "ShuffleNetV1", "shufflenet_v1_backbone", ("ShuffleNetV1",)),
-    BackboneFamily("shufflenet_v2", "ShuffleNetV2", "shufflenet_v2_backbone", ("ShuffleNetV2",)),
-    BackboneFamily("swin", None, "swin", ("SwinTransformer",)),
-    BackboneFamily("vgg", "VGG", "vgg_backbone", ("VGG",)),
-    BackboneFamily(
-        "vipnas_mobilenet_v3", "ViPNASMobileNetV3", "vipnas_mobilenet_v3_backbone", ("ViPNAS_MobileNetV3",)
-    ),
-    BackboneFamily("vipnas_resnet", "ViPNASResNet", "vipnas_resnet_backbone", ("ViPNAS_ResNet",)),
-    BackboneFamily(
-        "resnet", "ResNet", "resnet_backbone", ("ResNet", "ResNetV1d", "SEResNet", "ResNeXt", "ResNeSt", "SCNet")
-    ),
-    BackboneFamily("rsn", "RSN", "rsn_backbone", ("RSN",)),
+    BackboneFamily("cpm", "CPM", ("CPM",)),
+    BackboneFamily("csp_darknet", "CSPDarknet", ("CSPDarknet",)),
+    BackboneFamily("cspnext", "CSPNeXt", ("CSPNeXt",)),
+    BackboneFamily("hourglass", "Hourglass", ("HourglassNet",)),
+    BackboneFamily("hrformer", "HRFormer", ("HRFormer",)),
+    BackboneFamily("hrnet", "HRNet", ("HRNet",)),
+    BackboneFamily("lite_hrnet", "LiteHRNet", ("LiteHRNet",)),
+    BackboneFamily("mspn", "MSPN", ("MSPN",)),
+    BackboneFamily("alexnet", "AlexNet", ("AlexNet",)),
+    BackboneFamily("mobilenet_v2", "MobileNetV2", ("MobileNetV2",)),
+    BackboneFamily("pvt", "PVT", ("PyramidVisionTransformer", "PyramidVisionTransformerV2")),
+    BackboneFamily("shufflenet_v1", "ShuffleNetV1", ("ShuffleNetV1",)),
+    BackboneFamily("shufflenet_v2", "ShuffleNetV2", ("ShuffleNetV2",)),
+    BackboneFamily("swin", None, ("SwinTransformer",)),
+    BackboneFamily("vgg", "VGG", ("VGG",)),
+    BackboneFamily("vipnas_mobilenet_v3", "ViPNASMobileNetV3", ("ViPNAS_MobileNetV3",)),
+    BackboneFamily("vipnas_resnet", "ViPNASResNet", ("ViPNAS_ResNet",)),
+    BackboneFamily("resnet", "ResNet", ("ResNet", "ResNetV1d", "SEResNet", "ResNeXt", "ResNeSt", "SCNet")),
+    BackboneFamily("rsn", "RSN", ("RSN",)),
 )
 
 
@@ -90,6 +90,22 @@ def backbone_from_reference(backbone: Mapping[str, Any]) -> PreTrainedConfig:
         known = sorted(name for family in BACKBONES for name in family.reference_types)
         raise ConfigError(f"The backbone {kind} is not supported; known ones are {', '.join(known)}.")
     return importlib.import_module(family.module()).config_from_reference({**backbone, "type": kind})
+
+
+def estimator_arguments(
+    reference: Mapping[str, Any], num_keypoints: int, schema: KeypointSchema | None
+) -> dict[str, Any]:
+    """Configuration arguments for the reference's settings of an estimator: its backbone and its keypoints.
+
+    Raises:
+        ConfigError: see `backbone_from_reference` and `keypoint_arguments`.
+    """
+    from hfpose.models.shared.conversion import keypoint_arguments
+
+    return {
+        "backbone_config": backbone_from_reference(reference["backbone"]),
+        **keypoint_arguments(num_keypoints, schema),
+    }
 
 
 def convert_backbone(state_dict: Mapping[str, Tensor], config: PreTrainedConfig) -> dict[str, Tensor]:

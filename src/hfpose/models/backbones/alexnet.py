@@ -30,12 +30,9 @@ class AlexNetBackboneConfig(StagedBackboneConfig):
     """
 
     model_type = "alexnet_backbone"
+    num_stages = len(STAGES) - 1
 
     hidden_sizes: Numbers = (64, 192, 384, 256, 256)
-
-    @property
-    def num_stages(self) -> int:
-        return len(STAGES) - 1
 
 
 class AlexNetBackbone(StagedBackbone):

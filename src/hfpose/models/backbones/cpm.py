@@ -13,7 +13,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfpose.models.shared.configuration import StagedBackboneConfig
 from hfpose.models.shared.conversion import RenameRules, batch_norm_eps
-from hfpose.models.shared.convolution import ConvNormAct
+from hfpose.models.shared.convolution import conv_layer
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
 IMAGE_CHANNELS = 128  # of the three convolutions that see the image, each followed by a pooling
@@ -48,16 +48,11 @@ class CPMBackboneConfig(StagedBackboneConfig):
 
 def _image_layers(config: CPMBackboneConfig) -> nn.Sequential:
     """From `pixel_values` to features at stride 8."""
+    conv = conv_layer(config)
     layers: list[nn.Module] = []
     for channels in (config.num_channels, IMAGE_CHANNELS, IMAGE_CHANNELS):
-        layers += [_conv(config, channels, IMAGE_CHANNELS, 9), nn.MaxPool2d(3, 2, padding=1)]
+        layers += [conv(channels, IMAGE_CHANNELS, 9), nn.MaxPool2d(3, 2, padding=1)]
     return nn.Sequential(*layers)
-
-
-def _conv(config: CPMBackboneConfig, in_channels: int, out_channels: int, kernel_size: int) -> ConvNormAct:
-    return ConvNormAct(
-        in_channels, out_channels, kernel_size, hidden_act=config.hidden_act, norm_eps=config.batch_norm_eps
-    )
 
 
 class CPMFirstStage(GradientCheckpointingLayer):
@@ -69,7 +64,7 @@ class CPMFirstStage(GradientCheckpointingLayer):
         sizes = zip(
             (IMAGE_CHANNELS, *FIRST_STAGE_CHANNELS[:-1]), FIRST_STAGE_CHANNELS, FIRST_STAGE_KERNEL_SIZES, strict=True
         )
-        self.layers = nn.Sequential(*(_conv(config, *size) for size in sizes))
+        self.layers = nn.Sequential(*(conv_layer(config)(*size) for size in sizes))
         self.beliefs = nn.Conv2d(FIRST_STAGE_CHANNELS[-1], config.belief_channels, 1)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
@@ -77,16 +72,16 @@ class CPMFirstStage(GradientCheckpointingLayer):
 
 
 class CPMStage(GradientCheckpointingLayer):
-    """From beliefs and features of the image to better beliefs."""
+    """From beliefs (B, K, h, w) and features of the image (B, C, h, w) to better beliefs."""
 
     def __init__(self, config: CPMBackboneConfig) -> None:
         super().__init__()
-        features = config.feature_channels
-        self.image_features = _conv(config, IMAGE_CHANNELS, config.image_feature_channels, 5)
+        conv, features = conv_layer(config), config.feature_channels
+        self.image_features = conv(IMAGE_CHANNELS, config.image_feature_channels, 5)
         sizes = [config.image_feature_channels + config.belief_channels, features, features, features]
         self.layers = nn.Sequential(
-            *(_conv(config, before, features, STAGE_KERNEL_SIZE) for before in sizes[:-1]),
-            _conv(config, features, features, 1),
+            *(conv(before, features, STAGE_KERNEL_SIZE) for before in sizes[:-1]),
+            conv(features, features, 1),
         )
         self.beliefs = nn.Conv2d(features, config.belief_channels, 1)
 
@@ -145,6 +140,6 @@ def config_from_reference(backbone: Mapping[str, Any]) -> CPMBackboneConfig:
         belief_channels=backbone["out_channels"],
         feature_channels=backbone.get("feat_channels", 128),
         image_feature_channels=backbone.get("middle_channels", 32),
-        batch_norm_eps=batch_norm_eps(backbone.get("norm_cfg", {"type": "BN"})),
+        batch_norm_eps=batch_norm_eps(backbone),
         **outputs,
     )

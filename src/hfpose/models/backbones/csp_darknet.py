@@ -12,7 +12,7 @@ from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
 from hfpose.models.shared.conversion import expect_settings
-from hfpose.models.shared.convolution import ConvNormAct, conv_block
+from hfpose.models.shared.convolution import conv_layer
 from hfpose.models.shared.csp import (
     CSP_RENAMES,
     POOL_SIZES,
@@ -47,13 +47,8 @@ class Focus(nn.Module):
 
     def __init__(self, config: CSPDarknetBackboneConfig) -> None:
         super().__init__()
-        self.conv = ConvNormAct(
-            4 * config.num_channels,
-            int(STEM_CHANNELS * config.width_multiplier),
-            3,
-            hidden_act=config.hidden_act,
-            norm_eps=config.batch_norm_eps,
-        )
+        width = int(STEM_CHANNELS * config.width_multiplier)
+        self.conv = conv_layer(config)(4 * config.num_channels, width, 3)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         # Column by column: the order that the published weights expect.
@@ -66,10 +61,9 @@ class DarknetBlock(nn.Module):
 
     def __init__(self, config: CSPLayerConfig, channels: int, add_identity: bool) -> None:
         super().__init__()
-        act, eps = config.hidden_act, config.batch_norm_eps
         self.add_identity = add_identity
-        self.conv1 = ConvNormAct(channels, channels, 1, hidden_act=act, norm_eps=eps)
-        self.conv2 = conv_block(config.use_depthwise)(channels, channels, 3, hidden_act=act, norm_eps=eps)
+        self.conv1 = conv_layer(config)(channels, channels, 1)
+        self.conv2 = conv_layer(config, config.use_depthwise)(channels, channels, 3)
 
     def forward(self, hidden_state: Tensor) -> Tensor:
         out = self.conv2(self.conv1(hidden_state))
@@ -89,10 +83,8 @@ class YOLOXNeck(PathAggregationNeck):
     """The neck of YOLOX and YOLOX-Pose, all of whose outputs have `config.neck_size` channels."""
 
     def __init__(self, config: Any, channels: Sequence[int]) -> None:
-        size, act, eps = config.neck_size, config.hidden_act, config.batch_norm_eps
-        super().__init__(
-            config, channels, DarknetBlock, lambda width: ConvNormAct(width, size, 1, hidden_act=act, norm_eps=eps)
-        )
+        size, conv = config.neck_size, conv_layer(config)
+        super().__init__(config, channels, DarknetBlock, lambda width: conv(width, size, 1))
 
 
 RENAMES = CSP_RENAMES

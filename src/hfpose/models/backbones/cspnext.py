@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hfpose.errors import ConfigError
 from hfpose.models.shared.conversion import expect_settings
-from hfpose.models.shared.convolution import ConvNormAct, conv_block
+from hfpose.models.shared.convolution import conv_layer
 from hfpose.models.shared.csp import (
     CSP_RENAMES,
     POOL_SIZES,
@@ -49,10 +49,9 @@ class CSPNeXtBlock(nn.Module):
 
     def __init__(self, config: CSPLayerConfig, channels: int, add_identity: bool) -> None:
         super().__init__()
-        act, eps = config.hidden_act, config.batch_norm_eps
         self.add_identity = add_identity
-        self.conv1 = conv_block(config.use_depthwise)(channels, channels, 3, hidden_act=act, norm_eps=eps)
-        self.conv2 = conv_block(True)(channels, channels, BLOCK_KERNEL_SIZE, hidden_act=act, norm_eps=eps)
+        self.conv1 = conv_layer(config, config.use_depthwise)(channels, channels, 3)
+        self.conv2 = conv_layer(config, use_depthwise=True)(channels, channels, BLOCK_KERNEL_SIZE)
 
     def forward(self, hidden_state: Tensor) -> Tensor:
         out = self.conv2(self.conv1(hidden_state))
@@ -65,13 +64,13 @@ class CSPNeXtBackbone(CSPBackbone):
     config: CSPNeXtBackboneConfig
 
     def __init__(self, config: CSPNeXtBackboneConfig) -> None:
-        act, eps = config.hidden_act, config.batch_norm_eps
+        conv = conv_layer(config)
         width = int(STEM_CHANNELS * config.width_multiplier)
         half = int(STEM_CHANNELS * config.width_multiplier // 2)
         stem = nn.Sequential(
-            ConvNormAct(config.num_channels, half, 3, stride=2, hidden_act=act, norm_eps=eps),
-            ConvNormAct(half, half, 3, hidden_act=act, norm_eps=eps),
-            ConvNormAct(half, width, 3, hidden_act=act, norm_eps=eps),
+            conv(config.num_channels, half, 3, stride=2),
+            conv(half, half, 3),
+            conv(half, width, 3),
         )
         super().__init__(config, stem, STAGE_DEPTHS[config.arch], CSPNeXtBlock, config.use_channel_attention)
 

@@ -13,7 +13,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
 from hfpose.models.shared.conversion import RenameRules, batch_norm_eps, rename_state_dict
-from hfpose.models.shared.convolution import ConvNormAct
+from hfpose.models.shared.convolution import ConvNormAct, conv_layer
 from hfpose.models.shared.residual import RESIDUAL_RENAMES, ResidualBlock
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
@@ -90,7 +90,7 @@ class HourglassStack(GradientCheckpointingLayer):
             self.merge = ResidualBlock(channels, channels, norm_eps=eps)
 
     def forward(self, hidden_state: Tensor) -> tuple[Tensor, Tensor]:
-        """The feature map, and the input of the next hourglass."""
+        """The feature map (B, C, h, w), and the input of the next hourglass (B, C, h, w)."""
         features = self.output(self.hourglass(hidden_state))
         if self.is_last:
             return features, features
@@ -106,9 +106,9 @@ class HourglassBackbone(StagedBackbone):
 
     def __init__(self, config: HourglassBackboneConfig) -> None:
         super().__init__(config)
-        act, eps = config.hidden_act, config.batch_norm_eps
+        conv, eps = conv_layer(config), config.batch_norm_eps
         self.stem = nn.Sequential(
-            ConvNormAct(config.num_channels, STEM_CHANNELS[0], 7, 2, hidden_act=act, norm_eps=eps),
+            conv(config.num_channels, STEM_CHANNELS[0], 7, 2),
             ResidualBlock(*STEM_CHANNELS, stride=2, norm_eps=eps),
         )
         count = config.num_stacks
@@ -158,6 +158,6 @@ def config_from_reference(backbone: Mapping[str, Any]) -> HourglassBackboneConfi
         level_channels=list(backbone.get("stage_channels", (256, 256, 384, 384, 384, 512)))[:levels],
         level_blocks=list(backbone.get("stage_blocks", (2, 2, 2, 2, 2, 4)))[:levels],
         feature_channels=backbone.get("feat_channel", 256),
-        batch_norm_eps=batch_norm_eps(backbone.get("norm_cfg", {"type": "BN"})),
+        batch_norm_eps=batch_norm_eps(backbone),
         **outputs,
     )

@@ -26,7 +26,7 @@ from hfpose.models.backbones.hrnet import (
 from hfpose.models.shared.attention import attend
 from hfpose.models.shared.conversion import RenameRules, expect_settings, rename_state_dict
 from hfpose.models.shared.convolution import ConvNormAct
-from hfpose.models.shared.drop_path import DropPath
+from hfpose.models.shared.drop_path import DropPath, drop_path_rates
 from hfpose.models.shared.residual import RESIDUAL_RENAMES, layer_of_pair
 
 LAYER_NORM_EPS = 1e-6
@@ -143,8 +143,8 @@ class HRFormerModule(HRNetModule):
             blocks[0] * modules for blocks, modules in zip(config.stage_blocks, config.stage_modules, strict=True)
         ]
         # The first stage has no blocks of attention.
-        rates = torch.linspace(0, config.drop_path_rate, sum(depths[1:]), device="cpu").tolist()
-        first = sum(depths[1:stage]) + module * config.stage_blocks[stage][0]
+        rates = drop_path_rates(config.drop_path_rate, depths[1:])[stage - 1]
+        first = module * config.stage_blocks[stage][0]
         heads = config.stage_heads[stage][branch]
         return nn.Sequential(
             *(

@@ -6,7 +6,6 @@ https://arxiv.org/abs/1908.07919; `mmpose.models.backbones.HRNet`.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from hfpose.errors import ConfigError
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
 from hfpose.models.shared.conversion import RenameRules, batch_norm_eps, expect_settings
-from hfpose.models.shared.convolution import ConvNormAct
+from hfpose.models.shared.convolution import ConvNormAct, conv_layer
 from hfpose.models.shared.residual import EXPANSIONS, RESIDUAL_RENAMES, ResidualBlock, layer_of_pair
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
@@ -63,7 +62,7 @@ class HRNetBackboneConfig(StagedBackboneConfig):
 
 
 class HRNetModule(GradientCheckpointingLayer):
-    """Blocks on each branch, then each output is the sum of all branches at its resolution.
+    """Blocks on each branch (B, C, h, w), then each output is the sum of all branches at its resolution.
 
     Args:
         stage: index of the stage, which tells channels and blocks.
@@ -150,7 +149,7 @@ def make_fusions(
 
 
 class HRNetStage(nn.Module):
-    """New branches by halving the lowest resolution, then modules.
+    """New branches (B, C, h, w) by halving the lowest resolution, then modules.
 
     Args:
         transition: for each branch what makes it of the stage before, of the same branch or of its last one.
@@ -170,16 +169,22 @@ class HRNetStage(nn.Module):
         return features
 
 
-def _transition(config: HRNetBackboneConfig, in_channels: Sequence[int], out_channels: int, branch: int) -> nn.Module:
-    """From the branches of a stage to one branch of the next: its own, or the last one halved."""
-    act, eps = config.hidden_act, config.batch_norm_eps
-    if branch < len(in_channels):
-        if in_channels[branch] == out_channels:
-            return nn.Identity()
-        return nn.Sequential(ConvNormAct(in_channels[branch], out_channels, 3, hidden_act=act, norm_eps=eps))
-    halvings = branch - len(in_channels) + 1
-    sizes = [*[in_channels[-1]] * halvings, out_channels]
-    return nn.Sequential(*(ConvNormAct(*size, 3, stride=2, hidden_act=act, norm_eps=eps) for size in pairwise(sizes)))
+def make_transition(
+    in_channels: Sequence[int], out_channels: int, branch: int, make_layer: Callable[[int, int, int], nn.Module]
+) -> nn.Module:
+    """From the branches of a stage to one branch of the next: its own, or the last one halved.
+
+    Args:
+        in_channels: of the branches before.
+        out_channels, branch: channels and index of the one to make.
+        make_layer: makes a layer from the channels before and after it and its stride.
+    """
+    last = len(in_channels) - 1
+    halvings, before = max(branch - last, 0), in_channels[min(branch, last)]
+    if halvings == 0 and before == out_channels:
+        return nn.Identity()
+    sizes = [*[(before, before)] * (halvings - 1), (before, out_channels)]
+    return nn.Sequential(*(make_layer(*size, 2 if halvings else 1) for size in sizes))
 
 
 class HRNetBackbone(StagedBackbone):
@@ -192,10 +197,10 @@ class HRNetBackbone(StagedBackbone):
 
     def __init__(self, config: HRNetBackboneConfig) -> None:
         super().__init__(config)
-        act, eps, stem = config.hidden_act, config.batch_norm_eps, config.stem_channels
+        conv, stem = conv_layer(config), config.stem_channels
         self.stem = nn.Sequential(
-            ConvNormAct(config.num_channels, stem, 3, stride=2, hidden_act=act, norm_eps=eps),
-            ConvNormAct(stem, stem, 3, stride=2, hidden_act=act, norm_eps=eps),
+            conv(config.num_channels, stem, 3, stride=2),
+            conv(stem, stem, 3, stride=2),
         )
         count = len(config.stage_modules)
         channels = [[stem], *(config.branch_channels(stage) for stage in range(count))]
@@ -208,12 +213,16 @@ class HRNetBackbone(StagedBackbone):
         """A stage, from the branches of the one before to so many branches."""
         config, modules = self.config, self.config.stage_modules[stage]
         own = config.branch_channels(stage)
-        channels = (
-            own if stage else list(in_channels)
-        )  # the first stage's blocks change the number of channels themselves
+        # The first stage's blocks change the number of channels themselves.
+        channels = own if stage else list(in_channels)
         outputs = [*[len(channels)] * (modules - 1), num_outputs]
+        conv = conv_layer(config)
+
+        def layer(before: int, after: int, stride: int) -> nn.Module:
+            return conv(before, after, 3, stride)
+
         return HRNetStage(
-            (_transition(config, in_channels, width, branch) for branch, width in enumerate(channels)),
+            (make_transition(in_channels, width, branch, layer) for branch, width in enumerate(channels)),
             (self.module_class(config, stage, i, own if i else channels, outputs[i]) for i in range(modules)),
         )
 
@@ -238,10 +247,7 @@ SEPARABLE_FUSION_RENAMES: RenameRules = (
         r"(\.fusions\.\d+\.\d+\.\d+)\.([0-3])\.(?=[a-z])",
         lambda match: f"{match[1]}.{int(match[2]) // 2}.{('conv', 'norm')[int(match[2]) % 2]}.",
     ),
-    (
-        r"(\.fusions\.\d+\.\d+)\.([01])\.(?=[a-z])",
-        lambda match: f"{match[1]}.0.{('conv', 'norm')[int(match[2])]}.",
-    ),
+    (r"(\.fusions\.\d+\.\d+)\.([01])\.(?=[a-z])", lambda match: f"{match[1]}.0.{('conv', 'norm')[int(match[2])]}."),
 )
 RENAMES: RenameRules = (
     *STAGE_RENAMES,
@@ -277,5 +283,5 @@ def stage_arguments(backbone: Mapping[str, Any]) -> dict[str, Any]:
         "stage_block_types": [stage["block"].lower() for stage in stages],
         "multiscale_output": gives_all,
         "out_indices": list(range(1, len(stages[3]["num_channels"]) + 1)) if gives_all else [1],
-        "batch_norm_eps": batch_norm_eps(backbone.get("norm_cfg", {"type": "BN"})),
+        "batch_norm_eps": batch_norm_eps(backbone),
     }

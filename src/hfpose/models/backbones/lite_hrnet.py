@@ -12,7 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from hfpose.models.backbones.hrnet import SEPARABLE_FUSION_RENAMES, HRNetStage, NumbersByStage, make_fusions
+from hfpose.models.backbones.hrnet import (
+    SEPARABLE_FUSION_RENAMES,
+    HRNetStage,
+    NumbersByStage,
+    make_fusions,
+    make_transition,
+)
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
 from hfpose.models.shared.conversion import RenameRules, batch_norm_eps, expect_settings
 from hfpose.models.shared.convolution import ConvNormAct, SqueezeExcitation, channel_shuffle
@@ -36,6 +42,7 @@ class LiteHRNetBackboneConfig(StagedBackboneConfig):
     """
 
     model_type = "lite_hrnet_backbone"
+    num_stages = 1
 
     stem_channels: int = 32
     stem_expand_ratio: float | int = 1
@@ -43,10 +50,6 @@ class LiteHRNetBackboneConfig(StagedBackboneConfig):
     stage_blocks: Numbers = (2, 2, 2)
     stage_channels: NumbersByStage = ((40, 80), (40, 80, 160), (40, 80, 160, 320))
     reduction: int = 8
-
-    @property
-    def num_stages(self) -> int:
-        return 1
 
 
 def _depthwise_pair(
@@ -77,7 +80,7 @@ class LiteHRNetStem(nn.Module):
 
 
 class CrossResolutionWeighting(nn.Module):
-    """Scales the channels of all branches by what they tell together at the lowest resolution."""
+    """Scales the channels of all branches (B, C, h, w) by what they tell together at the lowest resolution."""
 
     def __init__(self, channels: Sequence[int], reduction: int, eps: float) -> None:
         super().__init__()
@@ -98,7 +101,8 @@ class CrossResolutionWeighting(nn.Module):
 
 
 class LiteHRNetBlock(nn.Module):
-    """On half of each branch's channels: weighting across resolutions, a depthwise convolution, weighting by itself."""
+    """On half the channels of each branch (B, C, h, w): weighting across resolutions, depthwise convolution, weighting by
+    itself."""
 
     def __init__(self, channels: Sequence[int], reduction: int, eps: float) -> None:
         super().__init__()
@@ -116,7 +120,7 @@ class LiteHRNetBlock(nn.Module):
 
 
 class LiteHRNetModule(GradientCheckpointingLayer):
-    """Blocks over all branches, then each branch is the sum of all of them at its resolution."""
+    """Blocks over all branches (B, C, h, w), then each branch is the sum of all of them at its resolution."""
 
     def __init__(self, config: LiteHRNetBackboneConfig, stage: int) -> None:
         super().__init__()
@@ -149,18 +153,8 @@ class LiteHRNetModule(GradientCheckpointingLayer):
         return tuple(fused)
 
 
-def _transition(in_channels: Sequence[int], out_channels: int, branch: int, eps: float) -> nn.Module:
-    """From the branches of a stage to one branch of the next: its own, or the last one halved."""
-    last = len(in_channels) - 1
-    halvings, before = max(branch - last, 0), in_channels[min(branch, last)]
-    if halvings == 0 and before == out_channels:
-        return nn.Identity()
-    sizes = [(before, before)] * (halvings - 1) + [(before, out_channels)]
-    return nn.Sequential(*(_depthwise_pair(*size, eps, 2 if halvings else 1) for size in sizes))
-
-
 class LiteHRNetTop(nn.Module):
-    """From the lowest resolution up: each branch gets what the one below has."""
+    """From the lowest resolution up: each branch (B, C, h, w) gets what the one below has; the last one is given."""
 
     def __init__(self, config: LiteHRNetBackboneConfig) -> None:
         super().__init__()
@@ -190,9 +184,13 @@ class LiteHRNetBackbone(StagedBackbone):
         super().__init__(config)
         self.stem = LiteHRNetStem(config)
         before = [[config.stem_channels], *config.stage_channels]
+
+        def pair(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
+            return _depthwise_pair(in_channels, out_channels, config.batch_norm_eps, stride)
+
         self.stages = nn.ModuleList(
             HRNetStage(
-                (_transition(before[stage], width, i, config.batch_norm_eps) for i, width in enumerate(widths)),
+                (make_transition(before[stage], width, i, pair) for i, width in enumerate(widths)),
                 (LiteHRNetModule(config, stage) for _ in range(config.stage_modules[stage])),
             )
             for stage, widths in enumerate(config.stage_channels)
@@ -258,5 +256,5 @@ def config_from_reference(backbone: Mapping[str, Any]) -> LiteHRNetBackboneConfi
         stage_blocks=list(stages["num_blocks"]),
         stage_channels=[list(channels) for channels in stages["num_channels"]],
         reduction=reductions[0],
-        batch_norm_eps=batch_norm_eps(backbone.get("norm_cfg", {"type": "BN"})),
+        batch_norm_eps=batch_norm_eps(backbone),
     )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfpose.models.shared.configuration import StagedBackboneConfig
-from hfpose.models.shared.conversion import RenameRules, expect_settings, layer_arguments
+from hfpose.models.shared.conversion import RenameRules, expect_settings, layer_arguments, out_indices
 from hfpose.models.shared.convolution import ConvNormAct, SqueezeExcitation, scaled_channels
 from hfpose.models.shared.staged_backbone import CheckpointedSequential, StagedBackbone
 
@@ -33,13 +33,10 @@ class MobileNetV2BackboneConfig(StagedBackboneConfig):
     """
 
     model_type = "mobilenet_v2_backbone"
+    num_stages = len(STAGES) + 1
 
     hidden_act: str = "relu6"
     width_multiplier: float | int = 1.0
-
-    @property
-    def num_stages(self) -> int:
-        return len(STAGES) + 1
 
 
 def stage_channels(width_multiplier: float) -> list[int]:
@@ -134,6 +131,8 @@ RENAMES: RenameRules = (
 def config_from_reference(backbone: Mapping[str, Any]) -> MobileNetV2BackboneConfig:
     """Configuration for the reference's `MobileNetV2` settings."""
     expect_settings("MobileNetV2", backbone, {"conv_cfg": None})
-    arguments: dict[str, Any] = layer_arguments(backbone, "ReLU6", 1e-5)
-    arguments["out_indices"] = [index + 1 for index in backbone.get("out_indices", (7,))]
-    return MobileNetV2BackboneConfig(width_multiplier=backbone.get("widen_factor", 1.0), **arguments)
+    return MobileNetV2BackboneConfig(
+        width_multiplier=backbone.get("widen_factor", 1.0),
+        **layer_arguments(backbone, "ReLU6", 1e-5),
+        **out_indices(backbone, (7,)),
+    )

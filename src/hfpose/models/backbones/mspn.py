@@ -13,7 +13,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
 from hfpose.models.shared.conversion import RenameRules, batch_norm_eps
-from hfpose.models.shared.convolution import ConvNormAct
+from hfpose.models.shared.convolution import conv_layer
 from hfpose.models.shared.residual import EXPANSIONS, RESIDUAL_RENAMES, ResidualBlock
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
@@ -54,16 +54,17 @@ class MSPNUnit(nn.Module):
 
     def __init__(self, config: MSPNBackboneConfig, in_channels: int, is_first: bool, is_last: bool) -> None:
         super().__init__()
-        act, eps, channels = config.hidden_act, config.batch_norm_eps, config.feature_channels
-        self.lateral = ConvNormAct(in_channels, channels, 1, hidden_act=None, norm_eps=eps)
-        self.up = None if is_first else ConvNormAct(channels, channels, 1, hidden_act=None, norm_eps=eps)
+        conv, channels = conv_layer(config), config.feature_channels
+        self.lateral = conv(in_channels, channels, 1, hidden_act=None)
+        self.up = None if is_first else conv(channels, channels, 1, hidden_act=None)
         self.is_last = is_last
         if not is_last:
-            self.skip_down = ConvNormAct(in_channels, in_channels, 1, hidden_act=act, norm_eps=eps)
-            self.skip_up = ConvNormAct(channels, in_channels, 1, hidden_act=act, norm_eps=eps)
+            self.skip_down = conv(in_channels, in_channels, 1)
+            self.skip_up = conv(channels, in_channels, 1)
 
     def forward(self, hidden_state: Tensor, below: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """The feature map, and what the next network adds at this level."""
+        """The feature map (B, C, h, w), and what the next network adds at this level, of the shape of `hidden_state`
+        (B, C, h, w)."""
         features = self.lateral(hidden_state)
         if self.up is not None and below is not None:
             size = hidden_state.shape[2:]
@@ -95,17 +96,9 @@ class MSPNNetwork(GradientCheckpointingLayer):
             widths.append(in_channels)
         for index, width in enumerate(reversed(widths)):
             self.units.append(MSPNUnit(config, width, is_first=index == 0, is_last=is_last))
-        self.cross = (
-            None
-            if is_last
-            else ConvNormAct(
-                config.feature_channels,
-                config.stem_channels,
-                1,
-                hidden_act=config.hidden_act,
-                norm_eps=config.batch_norm_eps,
-            )
-        )
+        self.cross: nn.Module | None = None
+        if not is_last:
+            self.cross = conv_layer(config)(config.feature_channels, config.stem_channels, 1)
 
     def make_block(self, config: Any, in_channels: int, channels: int, stride: int) -> nn.Module:
         """A residual block."""
@@ -116,7 +109,7 @@ class MSPNNetwork(GradientCheckpointingLayer):
     ) -> tuple[list[Tensor], Tensor, list[Tensor | None]]:
         """
         Args:
-            hidden_state: at the highest resolution.
+            hidden_state: (B, C, h, w) at the highest resolution.
             skips: what the network before adds at each level, from the highest resolution down; empty for the first one.
 
         Returns:
@@ -147,9 +140,9 @@ class MSPNBackbone(StagedBackbone):
 
     def __init__(self, config: MSPNBackboneConfig) -> None:
         super().__init__(config)
-        act, eps, count = config.hidden_act, config.batch_norm_eps, config.num_networks
+        conv, count = conv_layer(config), config.num_networks
         self.stem = nn.Sequential(
-            ConvNormAct(config.num_channels, config.stem_channels, 7, 2, hidden_act=act, norm_eps=eps),
+            conv(config.num_channels, config.stem_channels, 7, 2),
             nn.MaxPool2d(3, 2, padding=1),
         )
         self.stages = nn.ModuleList(self.network_class(config, is_last=index == count - 1) for index in range(count))
@@ -195,5 +188,5 @@ def network_arguments(backbone: Mapping[str, Any]) -> dict[str, Any]:
         "stem_channels": backbone.get("res_top_channels", 64),
         "feature_channels": backbone.get("unit_channels", 256),
         "out_indices": list(range(1, count * len(depths) + 1)),
-        "batch_norm_eps": batch_norm_eps(backbone.get("norm_cfg", {"type": "BN"})),
+        "batch_norm_eps": batch_norm_eps(backbone),
     }

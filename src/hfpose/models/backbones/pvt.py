@@ -17,7 +17,13 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfpose.models.shared.attention import attend
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
-from hfpose.models.shared.conversion import RenameRules, expect_settings, layer_norm_eps, rename_state_dict
+from hfpose.models.shared.conversion import (
+    RenameRules,
+    expect_settings,
+    layer_norm_eps,
+    out_indices,
+    rename_state_dict,
+)
 from hfpose.models.shared.convolution import activation_layer
 from hfpose.models.shared.drop_path import DropPath, drop_path_rates
 from hfpose.models.shared.staged_backbone import StagedBackbone
@@ -63,10 +69,6 @@ class PVTBackboneConfig(StagedBackboneConfig):
     has_output_norms: bool = False
     drop_path_rate: float = 0.1
     layer_norm_eps: float = 1e-6
-
-    @property
-    def num_stages(self) -> int:
-        return len(self.depths)
 
 
 class PVTLayerNorm(nn.LayerNorm):
@@ -207,14 +209,11 @@ def config_from_reference(backbone: Mapping[str, Any]) -> PVTBackboneConfig:
     is_second = backbone["type"] == "PyramidVisionTransformerV2"
     expect_settings(backbone["type"], backbone, {"drop_rate": 0.0, "attn_drop_rate": 0.0, "act_cfg": {"type": "GELU"}})
     depths = tuple(backbone.get("num_layers", (3, 4, 6, 3)))
-    arguments: dict[str, Any] = {
-        "out_indices": [index + 1 for index in backbone.get("out_indices", range(len(depths)))]
-    }
     names = {
         "num_heads": "num_heads", "strides": "strides", "sr_ratios": "reduction_ratios", "mlp_ratios": "mlp_ratios",
         "patch_sizes": "patch_sizes", "paddings": "paddings",
     }  # fmt: skip
-    arguments |= {ours: tuple(backbone[name]) for name, ours in names.items() if name in backbone}
+    arguments: dict[str, Any] = {ours: tuple(backbone[name]) for name, ours in names.items() if name in backbone}
     if is_second:
         arguments |= {"patch_sizes": (7, 3, 3, 3), "paddings": (3, 1, 1, 1)}
     return PVTBackboneConfig(
@@ -228,5 +227,6 @@ def config_from_reference(backbone: Mapping[str, Any]) -> PVTBackboneConfig:
         has_output_norms=is_second or backbone.get("norm_after_stage", False),
         drop_path_rate=backbone.get("drop_path_rate", 0.1),
         layer_norm_eps=layer_norm_eps(backbone.get("norm_cfg", {"type": "LN", "eps": 1e-6})),
+        **out_indices(backbone, range(len(depths))),
         **arguments,
     )

@@ -19,8 +19,14 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfpose.errors import ConfigError
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
-from hfpose.models.shared.conversion import RenameRules, batch_norm_eps, expect_settings, rename_state_dict
-from hfpose.models.shared.convolution import ConvNormAct, SqueezeExcitation
+from hfpose.models.shared.conversion import (
+    RenameRules,
+    batch_norm_eps,
+    expect_settings,
+    out_indices,
+    rename_state_dict,
+)
+from hfpose.models.shared.convolution import SqueezeExcitation, conv_layer
 from hfpose.models.shared.residual import EXPANSIONS, make_shortcut, named_layer
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
@@ -65,10 +71,6 @@ class ResNetBackboneConfig(StagedBackboneConfig):
     attention_reduction: int = 4
     self_calibrated: bool = False
 
-    @property
-    def num_stages(self) -> int:
-        return len(self.depths)
-
 
 class SplitAttentionConv(nn.Module):
     """3x3 convolution to several feature maps, whose sum is weighted by channel, then halved where asked.
@@ -80,13 +82,11 @@ class SplitAttentionConv(nn.Module):
 
     def __init__(self, config: ResNetBackboneConfig, channels: int, stride: int) -> None:
         super().__init__()
-        act, eps, splits = config.hidden_act, config.batch_norm_eps, config.attention_splits
+        conv, splits = conv_layer(config), config.attention_splits
         self.splits, self.groups = splits, config.groups
         hidden = max(channels * splits // config.attention_reduction, MIN_ATTENTION_CHANNELS)
-        self.conv = ConvNormAct(
-            channels, channels * splits, 3, groups=config.groups * splits, hidden_act=act, norm_eps=eps
-        )
-        self.reduce = ConvNormAct(channels, hidden, 1, groups=config.groups, hidden_act=act, norm_eps=eps, bias=True)
+        self.conv = conv(channels, channels * splits, 3, groups=config.groups * splits)
+        self.reduce = conv(channels, hidden, 1, groups=config.groups, bias=True)
         self.expand = nn.Conv2d(hidden, channels * splits, 1, groups=config.groups)
         self.pooling = nn.AvgPool2d(3, stride, padding=1) if stride > 1 else nn.Identity()
 
@@ -105,16 +105,16 @@ class SelfCalibratedConv(nn.Module):
 
     def __init__(self, config: ResNetBackboneConfig, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
-        act, eps = config.hidden_act, config.batch_norm_eps
+        conv = conv_layer(config)
         self.plain = nn.Sequential(
-            ConvNormAct(in_channels, channels, 1, hidden_act=act, norm_eps=eps),
-            ConvNormAct(channels, channels, 3, stride, hidden_act=act, norm_eps=eps),
+            conv(in_channels, channels, 1),
+            conv(channels, channels, 3, stride),
         )
-        self.reduce = ConvNormAct(in_channels, channels, 1, hidden_act=act, norm_eps=eps)
+        self.reduce = conv(in_channels, channels, 1)
         self.pooling = nn.AvgPool2d(CALIBRATION_POOLING)
-        self.calibration = ConvNormAct(channels, channels, 3, hidden_act=None, norm_eps=eps)
-        self.conv = ConvNormAct(channels, channels, 3, hidden_act=None, norm_eps=eps)
-        self.output = ConvNormAct(channels, channels, 3, stride, hidden_act=act, norm_eps=eps)
+        self.calibration = conv(channels, channels, 3, hidden_act=None)
+        self.conv = conv(channels, channels, 3, hidden_act=None)
+        self.output = conv(channels, channels, 3, stride)
 
     def forward(self, hidden_state: Tensor) -> Tensor:
         reduced = self.reduce(hidden_state)
@@ -152,26 +152,26 @@ class ResNetBlock(GradientCheckpointingLayer):
 
 
 def _basic_layers(config: ResNetBackboneConfig, in_channels: int, channels: int, stride: int) -> list[nn.Module]:
-    act, eps = config.hidden_act, config.batch_norm_eps
+    conv = conv_layer(config)
     return [
-        ConvNormAct(in_channels, channels, 3, stride, hidden_act=act, norm_eps=eps),
-        ConvNormAct(channels, channels, 3, hidden_act=None, norm_eps=eps),
+        conv(in_channels, channels, 3, stride),
+        conv(channels, channels, 3, hidden_act=None),
     ]
 
 
 def _bottleneck_layers(config: ResNetBackboneConfig, in_channels: int, channels: int, stride: int) -> list[nn.Module]:
-    act, eps = config.hidden_act, config.batch_norm_eps
+    conv = conv_layer(config)
     out_channels = channels * EXPANSIONS["bottleneck"]
-    last = ConvNormAct(channels, out_channels, 1, hidden_act=None, norm_eps=eps)
+    last = conv(channels, out_channels, 1, hidden_act=None)
     if config.self_calibrated:
         return [SelfCalibratedConv(config, in_channels, channels // 2, stride), last]
     if config.groups != 1:
         channels = config.groups * config.group_width * channels // config.base_channels
-        last = ConvNormAct(channels, out_channels, 1, hidden_act=None, norm_eps=eps)
-    first = ConvNormAct(in_channels, channels, 1, hidden_act=act, norm_eps=eps)
+        last = conv(channels, out_channels, 1, hidden_act=None)
+    first = conv(in_channels, channels, 1)
     if config.attention_splits:
         return [first, SplitAttentionConv(config, channels, stride), last]
-    return [first, ConvNormAct(channels, channels, 3, stride, config.groups, hidden_act=act, norm_eps=eps), last]
+    return [first, conv(channels, channels, 3, stride, config.groups), last]
 
 
 class ResNetBackbone(StagedBackbone):
@@ -182,12 +182,12 @@ class ResNetBackbone(StagedBackbone):
 
     def __init__(self, config: ResNetBackboneConfig) -> None:
         super().__init__(config)
-        act, eps, channels = config.hidden_act, config.batch_norm_eps, config.stem_channels
+        conv, channels = conv_layer(config), config.stem_channels
         stem = [(config.num_channels, channels, 7, 2)]
         if config.deep_stem:
             half = channels // 2
             stem = [(config.num_channels, half, 3, 2), (half, half, 3, 1), (half, channels, 3, 1)]
-        convolutions = [ConvNormAct(*sizes, hidden_act=act, norm_eps=eps) for sizes in stem]
+        convolutions = [conv(*sizes) for sizes in stem]
         self.stem = nn.Sequential(*convolutions, nn.MaxPool2d(3, 2, padding=1))
         self.stages = nn.ModuleList()
         self.num_features = [channels]
@@ -273,7 +273,7 @@ def config_from_reference(backbone: Mapping[str, Any]) -> ResNetBackboneConfig:
     plain = {"style": "pytorch", "dilations": (1,) * num_stages, "conv_cfg": None, "expansion": None}
     expect_settings(kind, backbone, {**plain, "avg_down_stride": True})
     is_variant_d = kind in ("ResNetV1d", "ResNeSt")
-    variant: dict[str, Any] = {"out_indices": [index + 1 for index in backbone.get("out_indices", (num_stages - 1,))]}
+    variant = out_indices(backbone, (num_stages - 1,))
     if kind in ("ResNeXt", "ResNeSt"):
         variant["groups"] = backbone.get("groups", 32 if kind == "ResNeXt" else 1)
         variant["group_width"] = backbone.get("width_per_group", 4)
@@ -292,6 +292,6 @@ def config_from_reference(backbone: Mapping[str, Any]) -> ResNetBackboneConfig:
         base_channels=backbone.get("base_channels", 64),
         average_shortcut=is_variant_d or backbone.get("avg_down", False),
         self_calibrated=kind == "SCNet",
-        batch_norm_eps=batch_norm_eps(backbone.get("norm_cfg", {"type": "BN"})),
+        batch_norm_eps=batch_norm_eps(backbone),
         **variant,
     )

@@ -14,7 +14,7 @@ from hfpose.models.backbones import mspn
 from hfpose.models.backbones.mspn import MSPNBackbone, MSPNBackboneConfig, MSPNNetwork
 from hfpose.models.shared.configuration import Numbers
 from hfpose.models.shared.conversion import RenameRules
-from hfpose.models.shared.convolution import ConvNormAct
+from hfpose.models.shared.convolution import conv_layer
 from hfpose.models.shared.residual import make_shortcut
 
 
@@ -46,14 +46,13 @@ class ResidualStepsBlock(nn.Module):
 
     def __init__(self, config: RSNBackboneConfig, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        act, eps, count = config.hidden_act, config.batch_norm_eps, config.num_steps
+        conv, eps, count = conv_layer(config), config.batch_norm_eps, config.num_steps
         width = in_channels * config.branch_width // config.stem_channels
-        self.split = ConvNormAct(in_channels, count * width, 1, stride, hidden_act=act, norm_eps=eps)
+        self.split = conv(in_channels, count * width, 1, stride)
         self.branches = nn.ModuleList(
-            nn.ModuleList(ConvNormAct(width, width, 3, hidden_act=act, norm_eps=eps) for _ in range(branch + 1))
-            for branch in range(count)
+            nn.ModuleList(conv(width, width, 3) for _ in range(branch + 1)) for branch in range(count)
         )
-        self.merge = ConvNormAct(count * width, out_channels, 1, hidden_act=None, norm_eps=eps)
+        self.merge = conv(count * width, out_channels, 1, hidden_act=None)
         self.shortcut = make_shortcut(in_channels, out_channels, stride, eps)
 
     def forward(self, hidden_state: Tensor) -> Tensor:
@@ -88,10 +87,7 @@ class RSNBackbone(MSPNBackbone):
 
 RENAMES: RenameRules = (
     (r"\.conv_bn_relu1\.", ".split."),
-    (
-        r"\.conv_bn_relu2_(\d+)_(\d+)\.",
-        lambda match: f".branches.{int(match[1]) - 1}.{int(match[2]) - 1}.",
-    ),
+    (r"\.conv_bn_relu2_(\d+)_(\d+)\.", lambda match: f".branches.{int(match[1]) - 1}.{int(match[2]) - 1}."),
     (r"\.conv_bn3\.", ".merge."),
     *mspn.RENAMES,
 )

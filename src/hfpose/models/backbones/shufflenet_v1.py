@@ -13,8 +13,13 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfpose.errors import ConfigError
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
-from hfpose.models.shared.conversion import RenameRules, expect_settings, layer_arguments
-from hfpose.models.shared.convolution import ConvNormAct, activation_layer, channel_shuffle, scaled_channels
+from hfpose.models.shared.conversion import RenameRules, expect_settings, layer_arguments, out_indices
+from hfpose.models.shared.convolution import (
+    activation_layer,
+    channel_shuffle,
+    conv_layer,
+    scaled_channels,
+)
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
 STEM_CHANNELS = 24
@@ -40,10 +45,6 @@ class ShuffleNetV1BackboneConfig(StagedBackboneConfig):
     width_multiplier: float | int = 1.0
     depths: Numbers = (4, 8, 4)
 
-    @property
-    def num_stages(self) -> int:
-        return len(self.depths)
-
     def __post_init__(self, **kwargs: Any) -> None:
         if self.groups not in BASE_CHANNELS:
             raise ConfigError(
@@ -65,14 +66,12 @@ class ShuffleNetV1Block(GradientCheckpointingLayer):
         self, config: ShuffleNetV1BackboneConfig, in_channels: int, out_channels: int, is_first: bool, in_groups: int
     ) -> None:
         super().__init__()
-        act, eps, hidden = config.hidden_act, config.batch_norm_eps, out_channels // REDUCTION
+        conv, act, hidden = conv_layer(config), config.hidden_act, out_channels // REDUCTION
         self.groups, self.is_first = config.groups, is_first
         new_channels = out_channels - in_channels if is_first else out_channels
-        self.reduce = ConvNormAct(in_channels, hidden, 1, groups=in_groups, hidden_act=act, norm_eps=eps)
-        self.depthwise = ConvNormAct(
-            hidden, hidden, 3, 2 if is_first else 1, groups=hidden, hidden_act=None, norm_eps=eps
-        )
-        self.expand = ConvNormAct(hidden, new_channels, 1, groups=config.groups, hidden_act=None, norm_eps=eps)
+        self.reduce = conv(in_channels, hidden, 1, groups=in_groups)
+        self.depthwise = conv(hidden, hidden, 3, 2 if is_first else 1, groups=hidden, hidden_act=None)
+        self.expand = conv(hidden, new_channels, 1, groups=config.groups, hidden_act=None)
         self.pooling = nn.AvgPool2d(3, 2, padding=1) if is_first else nn.Identity()
         self.activation = activation_layer(act)
 
@@ -93,9 +92,7 @@ class ShuffleNetV1Backbone(StagedBackbone):
     def __init__(self, config: ShuffleNetV1BackboneConfig) -> None:
         super().__init__(config)
         channels = int(STEM_CHANNELS * config.width_multiplier)
-        conv = ConvNormAct(
-            config.num_channels, channels, 3, 2, hidden_act=config.hidden_act, norm_eps=config.batch_norm_eps
-        )
+        conv = conv_layer(config)(config.num_channels, channels, 3, 2)
         self.stem = nn.Sequential(conv, nn.MaxPool2d(3, 2, padding=1))
         self.stages = nn.ModuleList()
         self.num_features = [channels]
@@ -124,8 +121,9 @@ RENAMES: RenameRules = (
 def config_from_reference(backbone: Mapping[str, Any]) -> ShuffleNetV1BackboneConfig:
     """Configuration for the reference's `ShuffleNetV1` settings."""
     expect_settings("ShuffleNetV1", backbone, {"conv_cfg": None})
-    arguments: dict[str, Any] = layer_arguments(backbone, "ReLU", 1e-5)
-    arguments["out_indices"] = [index + 1 for index in backbone.get("out_indices", (2,))]
     return ShuffleNetV1BackboneConfig(
-        groups=backbone.get("groups", 3), width_multiplier=backbone.get("widen_factor", 1.0), **arguments
+        groups=backbone.get("groups", 3),
+        width_multiplier=backbone.get("widen_factor", 1.0),
+        **layer_arguments(backbone, "ReLU", 1e-5),
+        **out_indices(backbone, (2,)),
     )

@@ -13,7 +13,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfpose.errors import ConfigError
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
-from hfpose.models.shared.conversion import RenameRules, expect_settings, layer_arguments
+from hfpose.models.shared.conversion import RenameRules, expect_settings, layer_arguments, out_indices
 from hfpose.models.shared.convolution import ConvNormAct, channel_shuffle
 from hfpose.models.shared.staged_backbone import CheckpointedSequential, StagedBackbone
 
@@ -123,6 +123,5 @@ def config_from_reference(backbone: Mapping[str, Any]) -> ShuffleNetV2BackboneCo
         raise ConfigError(
             f"A ShuffleNetV2 with widen_factor={width} is not supported, only {', '.join(map(str, CHANNELS))}."
         )
-    arguments: dict[str, Any] = layer_arguments(backbone, "ReLU", 1e-5)
-    arguments["out_indices"] = [index + 1 for index in backbone.get("out_indices", (3,))]
-    return ShuffleNetV2BackboneConfig(hidden_sizes=CHANNELS[width], **arguments)
+    layers = layer_arguments(backbone, "ReLU", 1e-5)
+    return ShuffleNetV2BackboneConfig(hidden_sizes=CHANNELS[width], **layers, **out_indices(backbone, (3,)))

@@ -7,7 +7,13 @@ import torch
 from torch import Tensor
 from transformers import SwinConfig
 
-from hfpose.models.shared.conversion import RenameRules, expect_settings, layer_norm_eps, rename_state_dict
+from hfpose.models.shared.conversion import (
+    RenameRules,
+    expect_settings,
+    layer_norm_eps,
+    out_indices,
+    rename_state_dict,
+)
 
 RENAMES: RenameRules = (
     (r"^patch_embed\.projection\.", "swin.embeddings.patch_embeddings.projection."),
@@ -62,9 +68,6 @@ def config_from_reference(backbone: Mapping[str, Any]) -> SwinConfig:
     )
     eps = layer_norm_eps(backbone.get("norm_cfg", {"type": "LN"}))
     expect_settings("SwinTransformer.norm_cfg", {"eps": eps}, {"eps": 1e-5})
-    arguments: dict[str, Any] = {
-        "out_indices": [index + 1 for index in backbone.get("out_indices", range(len(depths)))]
-    }
     return SwinConfig(
         num_channels=backbone.get("in_channels", 3),
         patch_size=patch_size,
@@ -75,5 +78,5 @@ def config_from_reference(backbone: Mapping[str, Any]) -> SwinConfig:
         mlp_ratio=backbone.get("mlp_ratio", 4),
         qkv_bias=backbone.get("qkv_bias", True),
         drop_path_rate=backbone.get("drop_path_rate", 0.1),
-        **arguments,
+        **out_indices(backbone, range(len(depths))),
     )

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from hfpose.errors import ConfigError
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
-from hfpose.models.shared.conversion import activation_name, batch_norm_eps, expect_settings
-from hfpose.models.shared.convolution import ConvNormAct
+from hfpose.models.shared.conversion import activation_name, batch_norm_eps, expect_settings, out_indices
+from hfpose.models.shared.convolution import conv_layer
 from hfpose.models.shared.staged_backbone import CheckpointedSequential, StagedBackbone
 
 DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -39,10 +39,6 @@ class VGGBackboneConfig(StagedBackboneConfig):
     has_norms: bool = True
     last_pooling: bool = True
 
-    @property
-    def num_stages(self) -> int:
-        return len(self.depths)
-
 
 class VGGBackbone(StagedBackbone):
     """VGG; feature maps at strides 1 (the input), 2, 4, 8, 16 and 32."""
@@ -63,13 +59,10 @@ class VGGBackbone(StagedBackbone):
             self.stages.append(CheckpointedSequential(*layers))
         self.post_init()
 
-    def _convolution(self, in_channels: int, out_channels: int) -> ConvNormAct:
-        config = self.config
-        layer = ConvNormAct(
-            in_channels, out_channels, 3, hidden_act=config.hidden_act, norm_eps=config.batch_norm_eps, bias=True
-        )
-        if not config.has_norms:
-            layer.norm = nn.Identity()  # type: ignore[assignment]
+    def _convolution(self, in_channels: int, out_channels: int) -> nn.Module:
+        layer = conv_layer(self.config)(in_channels, out_channels, 3, bias=True)
+        if not self.config.has_norms:
+            layer.norm = nn.Identity()
         return layer
 
 
@@ -96,15 +89,12 @@ def config_from_reference(backbone: Mapping[str, Any]) -> VGGBackboneConfig:
         backbone,
         {"num_classes": -1, "dilations": (1,) * len(depths), "conv_cfg": None, "ceil_mode": False},
     )
-    norm_cfg = backbone.get("norm_cfg")
-    out_indices = backbone.get("out_indices") or (4,)
-    arguments: dict[str, Any] = {"out_indices": [index + 1 for index in out_indices]}
     return VGGBackboneConfig(
         depths=depths,
         hidden_sizes=VGGBackboneConfig.hidden_sizes[: len(depths)],
-        has_norms=norm_cfg is not None,
-        batch_norm_eps=batch_norm_eps(norm_cfg or {"type": "BN"}),
+        has_norms=backbone.get("norm_cfg") is not None,
+        batch_norm_eps=batch_norm_eps(backbone),
         hidden_act=activation_name(backbone.get("act_cfg", {"type": "ReLU"})),
         last_pooling=backbone.get("with_last_pool", True),
-        **arguments,
+        **out_indices(backbone, (4,)),
     )

@@ -47,10 +47,6 @@ class ViPNASMobileNetV3BackboneConfig(StagedBackboneConfig):
     strides: Numbers = (2, 1, 2, 2, 2, 1, 2)
     stage_acts: list[str] | tuple[str, ...] = ("hardswish", "relu", "relu", "relu", *["hardswish"] * 3)
 
-    @property
-    def num_stages(self) -> int:
-        return len(self.depths)
-
 
 class ViPNASMobileNetV3Backbone(StagedBackbone):
     """The network; feature maps at strides 2 (stem), 2, 4, 8, 16, 16 and 32."""
@@ -61,14 +57,9 @@ class ViPNASMobileNetV3Backbone(StagedBackbone):
     def __init__(self, config: ViPNASMobileNetV3BackboneConfig) -> None:
         super().__init__(config)
         self.num_features = list(config.hidden_sizes)
-        self.stem = ConvNormAct(
-            config.num_channels,
-            config.hidden_sizes[0],
-            config.kernel_sizes[0],
-            config.strides[0],
-            hidden_act=config.stage_acts[0],
-            norm_eps=config.batch_norm_eps,
-        )
+        first = config.hidden_sizes[0], config.kernel_sizes[0], config.strides[0]
+        act, eps = config.stage_acts[0], config.batch_norm_eps
+        self.stem = ConvNormAct(config.num_channels, *first, hidden_act=act, norm_eps=eps)
         self.stages = nn.ModuleList(self._stage(index) for index in range(config.num_stages))
         self.post_init()
 
@@ -128,6 +119,4 @@ def config_from_reference(backbone: Mapping[str, Any]) -> ViPNASMobileNetV3Backb
     arguments |= {ours: backbone[name][1:] for name, ours in names.items() if name in backbone}
     if "act" in backbone:
         arguments["stage_acts"] = [activation_name(name) for name in backbone["act"]]
-    return ViPNASMobileNetV3BackboneConfig(
-        batch_norm_eps=batch_norm_eps(backbone.get("norm_cfg", {"type": "BN"})), **arguments
-    )
+    return ViPNASMobileNetV3BackboneConfig(batch_norm_eps=batch_norm_eps(backbone), **arguments)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
-from hfpose.models.shared.conversion import RenameRules, batch_norm_eps, expect_settings
-from hfpose.models.shared.convolution import ConvNormAct, activation_layer
+from hfpose.models.shared.conversion import RenameRules, batch_norm_eps, expect_settings, out_indices
+from hfpose.models.shared.convolution import activation_layer, conv_layer
 from hfpose.models.shared.residual import make_shortcut, named_layer
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
@@ -47,10 +47,6 @@ class ViPNASResNetBackboneConfig(StagedBackboneConfig):
     has_attention: list[bool] | tuple[bool, ...] = (True, False, True, True)
     strides: Numbers = (1, 2, 2, 2)
 
-    @property
-    def num_stages(self) -> int:
-        return len(self.depths)
-
 
 class GlobalContext(nn.Module):
     """Adds to each cell of a feature map (B, C, H, W) what a weighted mean over all cells tells."""
@@ -74,13 +70,13 @@ class ViPNASResNetBlock(GradientCheckpointingLayer):
 
     def __init__(self, config: ViPNASResNetBackboneConfig, in_channels: int, stage: int, stride: int) -> None:
         super().__init__()
-        act, eps = config.hidden_act, config.batch_norm_eps
+        conv, act, eps = conv_layer(config), config.hidden_act, config.batch_norm_eps
         channels, kernel = config.hidden_sizes[stage + 1], config.kernel_sizes[stage + 1]
         out_channels = channels * config.expansions[stage]
         self.layers = nn.Sequential(
-            ConvNormAct(in_channels, channels, 1, hidden_act=act, norm_eps=eps),
-            ConvNormAct(channels, channels, kernel, stride, config.groups[stage], hidden_act=act, norm_eps=eps),
-            ConvNormAct(channels, out_channels, 1, hidden_act=None, norm_eps=eps),
+            conv(in_channels, channels, 1),
+            conv(channels, channels, kernel, stride, config.groups[stage]),
+            conv(channels, out_channels, 1, hidden_act=None),
         )
         self.context = GlobalContext(out_channels) if config.has_attention[stage] else nn.Identity()
         self.shortcut = make_shortcut(in_channels, out_channels, stride, eps)
@@ -99,14 +95,7 @@ class ViPNASResNetBackbone(StagedBackbone):
     def __init__(self, config: ViPNASResNetBackboneConfig) -> None:
         super().__init__(config)
         channels = config.hidden_sizes[0]
-        conv = ConvNormAct(
-            config.num_channels,
-            channels,
-            config.kernel_sizes[0],
-            stride=2,
-            hidden_act=config.hidden_act,
-            norm_eps=config.batch_norm_eps,
-        )
+        conv = conv_layer(config)(config.num_channels, channels, config.kernel_sizes[0], 2)
         self.stem = nn.Sequential(conv, nn.MaxPool2d(3, 2, padding=1))
         self.stages = nn.ModuleList()
         self.num_features = [channels]
@@ -142,7 +131,7 @@ def config_from_reference(backbone: Mapping[str, Any]) -> ViPNASResNetBackboneCo
         | {"dilations": (1,) * num_stages},
     )
     default = ViPNASResNetBackboneConfig()
-    arguments: dict[str, Any] = {"out_indices": [index + 1 for index in backbone.get("out_indices", (3,))]}
+    arguments = out_indices(backbone, (3,))
     for name, ours in {"wid": "hidden_sizes", "ks": "kernel_sizes"}.items():
         arguments[ours] = list(backbone.get(name, getattr(default, ours)))[: num_stages + 1]
     for name, ours in {"expan": "expansions", "dep": "depths", "group": "groups", "att": "has_attention"}.items():
@@ -151,6 +140,6 @@ def config_from_reference(backbone: Mapping[str, Any]) -> ViPNASResNetBackboneCo
     return ViPNASResNetBackboneConfig(
         num_channels=backbone.get("in_channels", 3),
         strides=tuple(backbone.get("strides", default.strides)),
-        batch_norm_eps=batch_norm_eps(backbone.get("norm_cfg", {"type": "BN"})),
+        batch_norm_eps=batch_norm_eps(backbone),
         **arguments,
     )

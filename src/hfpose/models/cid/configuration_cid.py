@@ -1,20 +1,16 @@
 """CID configuration."""
 
-from typing import Any
-
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
 
 from hfpose.models.shared.branches import ALL_BRANCHES
-from hfpose.models.shared.configuration import KeypointConfig
+from hfpose.models.shared.configuration import EstimatorConfig
 
 
 @strict
-class CIDConfig(KeypointConfig):
+class CIDConfig(EstimatorConfig):
     r"""
-    Configuration of [`CIDForPoseEstimation`]. The defaults are those of CID with HRNet-W32 for COCO.
-
-    Keypoints are those of [`KeypointConfig`].
+    Configuration of [`CIDForPoseEstimation`], see [`EstimatorConfig`]. The defaults are those of
+    CID with HRNet-W32 for COCO.
 
     Args:
         backbone_config: the backbone, whose feature maps are concatenated; default HRNet-W32 with all its branches.
@@ -29,14 +25,11 @@ class CIDConfig(KeypointConfig):
         instance_loss_weight: weight of that loss.
         contrastive_temperature: the features of the centers of an image are told apart by a softmax of their cosines
             over this.
-        keypoint_schema: names, skeleton, flip pairs and colors of the keypoints, see [`KeypointSchema`]. The flip test
-            needs the flip pairs.
     """
 
     model_type = "cid"
     default_backbone = ALL_BRANCHES
 
-    backbone_config: dict[str, Any] | PreTrainedConfig | None = None
     instance_channels: int = 32
     num_queries: int = 30
     smoothing_kernel_size: int = 3

@@ -1,16 +1,15 @@
 """From the reference's CID settings and checkpoints to ours."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from torch import Tensor
-
 from hfpose.keypoints import KeypointSchema
-from hfpose.models.backbones import convert_estimator
+from hfpose.models.backbones import convert_estimator, estimator_arguments
 from hfpose.models.cid.configuration_cid import CIDConfig
 from hfpose.models.cid.image_processing_cid import CIDImageProcessor
 from hfpose.models.cid.modeling_cid import CIDForPoseEstimation
-from hfpose.models.shared.bottom_up import bottom_up_arguments, bottom_up_processor_arguments
+from hfpose.models.shared.bottom_up import bottom_up_processor_arguments
 from hfpose.models.shared.branches import expect_concatenation
 from hfpose.models.shared.conversion import RenameRules, expect_settings
 
@@ -33,6 +32,7 @@ RENAMES: RenameRules = (
     (r"^head\.gfd_module\.fuse_attention\.", "head.instances.fusion."),
     (r"^head\.gfd_module\.heatmap_conv\.", "head.instances.heatmaps."),
 )
+convert_state_dict = partial(convert_estimator, renames=RENAMES)
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> CIDConfig:
@@ -54,7 +54,7 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
         max_training_instances=codec.get("encode_max_instances", 30),
         instance_loss_weight=losses["decoupled_heatmap"].get("loss_weight", 1.0),
         contrastive_temperature=float(losses["contrastive"].get("temperature", 1.0)),
-        **bottom_up_arguments(reference, schema),
+        **estimator_arguments(reference, head["num_keypoints"], schema),
     )
 
 
@@ -70,8 +70,3 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> CIDImageProc
         max_instances=test_cfg.get("max_instances", 30),
         **bottom_up_processor_arguments(reference),
     )
-
-
-def convert_state_dict(state_dict: Mapping[str, Tensor], config: CIDConfig) -> dict[str, Tensor]:
-    """The reference's tensors under our names; takes the names from before MMPose 1.0 and those of today."""
-    return convert_estimator(state_dict, config, RENAMES)

@@ -1,13 +1,10 @@
 """CID image processor."""
 
-from collections.abc import Mapping
-
 import numpy as np
-from torch import Tensor
 
 from hfpose.models.shared.bottom_up import BottomUpImageProcessor, smooth_maps
 from hfpose.models.shared.heatmaps import decode_heatmaps
-from hfpose.models.shared.one_stage import Instances
+from hfpose.models.shared.one_stage import ImageOutputs, ImageSize, Instances
 
 
 class CIDImageProcessor(BottomUpImageProcessor):
@@ -27,11 +24,7 @@ class CIDImageProcessor(BottomUpImageProcessor):
     stride: int = 4
 
     def image_instances(
-        self,
-        outputs: Mapping[str, Tensor],
-        target_size: tuple[int, int],
-        threshold: float | None,
-        nms_threshold: float | None,
+        self, outputs: ImageOutputs, target_size: ImageSize, threshold: float | None, nms_threshold: float | None
     ) -> Instances:
         """See `OneStageProcessing.instances`."""
         center_scores = outputs["center_scores"].float()

@@ -17,14 +17,9 @@ from transformers.utils.generic import can_return_tuple
 
 from hfpose.keypoints import schema_for_config
 from hfpose.models.cid.configuration_cid import CIDConfig
+from hfpose.models.cid.loss_cid import cid_targets, contrastive_loss, focal_heatmap_loss
 from hfpose.models.shared.bottom_up import best_cells, cell_grid, heatmap_peaks, smooth_maps, with_flipped
-from hfpose.models.shared.bottom_up_losses import (
-    InstanceLabels,
-    cid_targets,
-    contrastive_loss,
-    focal_heatmap_loss,
-    true_instances,
-)
+from hfpose.models.shared.bottom_up_losses import InstanceLabels, true_instances
 from hfpose.models.shared.branches import concatenate_branches
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.image_model import ImageModel
@@ -108,6 +103,7 @@ class CIDForPoseEstimation(ImageModel):
 
     config: CIDConfig
     base_model_prefix = "cid"
+    conv_std = 0.001
     _no_split_modules = ["HRNetStage", "CIDHead"]
 
     def __init__(self, config: CIDConfig) -> None:
@@ -118,8 +114,8 @@ class CIDForPoseEstimation(ImageModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
-            init.normal_(module.weight, std=0.001)
+        if isinstance(module, nn.Linear):
+            init.normal_(module.weight, std=self.conv_std)
         if isinstance(module, Probabilities) and module.bias is not None:
             prior = self.config.prior_probability
             init.constant_(module.bias, -math.log((1 - prior) / prior))
@@ -156,14 +152,13 @@ class CIDForPoseEstimation(ImageModel):
         if flip_test:
             original, flipped = heatmaps.chunk(2)
             heatmaps = (original + flipped[:, :, list(schema_for_config(self.config).required_flip_indices())]) / 2
-        wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         return CIDOutput(
             loss=loss,
             heatmaps=heatmaps,
             centers=centers,
             center_scores=center_scores,
             places=centers[..., 0] + centers[..., 1] * features.shape[-1],
-            hidden_states=tuple(feature_maps) if wants_states else None,
+            hidden_states=self.states_if_asked(feature_maps, output_hidden_states),
         )
 
     def _probabilities(self, logits: Tensor) -> Tensor:

@@ -3,20 +3,18 @@
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
 
 from hfpose.errors import ConfigError
 from hfpose.keypoints import schema_for_config
 from hfpose.models.shared.branches import ALL_BRANCHES
-from hfpose.models.shared.configuration import KeypointConfig
+from hfpose.models.shared.configuration import EstimatorConfig
 
 
 @strict
-class DEKRConfig(KeypointConfig):
+class DEKRConfig(EstimatorConfig):
     r"""
-    Configuration of [`DEKRForPoseEstimation`]. The defaults are those of DEKR with HRNet-W32 for COCO.
-
-    Keypoints are those of [`KeypointConfig`].
+    Configuration of [`DEKRForPoseEstimation`], see [`EstimatorConfig`]. The defaults are those of
+    DEKR with HRNet-W32 for COCO.
 
     Args:
         backbone_config: the backbone, whose feature maps are concatenated; default HRNet-W32 with all its branches.
@@ -39,7 +37,6 @@ class DEKRConfig(KeypointConfig):
     model_type = "dekr"
     default_backbone = ALL_BRANCHES
 
-    backbone_config: dict[str, Any] | PreTrainedConfig | None = None
     heatmap_channels: int = 32
     displacement_channels: int = 15
     num_adaptive_layers: int = 2

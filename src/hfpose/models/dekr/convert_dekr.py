@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from hfpose.keypoints import KeypointSchema
-from hfpose.models.backbones import convert_estimator
+from hfpose.models.backbones import convert_estimator, estimator_arguments
 from hfpose.models.dekr.configuration_dekr import DEKRConfig
 from hfpose.models.dekr.image_processing_dekr import DEKRImageProcessor
 from hfpose.models.dekr.modeling_dekr import DEKRForPoseEstimation
-from hfpose.models.shared.bottom_up import bottom_up_arguments, bottom_up_processor_arguments
+from hfpose.models.shared.bottom_up import bottom_up_processor_arguments
 from hfpose.models.shared.branches import expect_concatenation
 from hfpose.models.shared.conversion import RenameRules, expect_settings
 from hfpose.models.shared.residual import RESIDUAL_RENAMES
@@ -58,7 +58,7 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
         displacement_beta=float(displacement_loss.get("beta", 1.0)),
         displacement_loss_weight=float(displacement_loss.get("loss_weight", 1.0)),
         **arguments,
-        **bottom_up_arguments(reference, schema),
+        **estimator_arguments(reference, head["num_keypoints"], schema),
     )
 
 

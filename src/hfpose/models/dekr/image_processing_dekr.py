@@ -1,12 +1,9 @@
 """DEKR image processor."""
 
-from collections.abc import Mapping
-
 import numpy as np
-from torch import Tensor
 
 from hfpose.models.shared.bottom_up import BottomUpImageProcessor
-from hfpose.models.shared.one_stage import Instances
+from hfpose.models.shared.one_stage import ImageOutputs, ImageSize, Instances
 from hfpose.ops.pose_nms import unlike_poses
 
 
@@ -26,11 +23,7 @@ class DEKRImageProcessor(BottomUpImageProcessor):
     nms_threshold: float = 0.05
 
     def image_instances(
-        self,
-        outputs: Mapping[str, Tensor],
-        target_size: tuple[int, int],
-        threshold: float | None,
-        nms_threshold: float | None,
+        self, outputs: ImageOutputs, target_size: ImageSize, threshold: float | None, nms_threshold: float | None
     ) -> Instances:
         """See `OneStageProcessing.instances`; for the meaning of `nms_threshold` see the processor's own."""
         closeness = self.nms_threshold if nms_threshold is None else nms_threshold

@@ -11,23 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoBackbone
-from transformers import initialization as init
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from hfpose.keypoints import schema_for_config
 from hfpose.models.dekr.configuration_dekr import DEKRConfig
-from hfpose.models.shared.bottom_up import (
-    best_cells,
-    cell_grid,
-    flip_maps,
-    heatmap_peaks,
-    with_flipped,
-)
-from hfpose.models.shared.bottom_up_losses import InstanceLabels, dekr_loss, true_instances
+from hfpose.models.dekr.loss_dekr import dekr_loss
+from hfpose.models.shared.bottom_up import best_cells, cell_grid, heatmap_peaks, with_flipped
+from hfpose.models.shared.bottom_up_losses import InstanceLabels, true_instances
 from hfpose.models.shared.branches import concatenate_branches
 from hfpose.models.shared.configuration import label_count
-from hfpose.models.shared.convolution import ConvNormAct
+from hfpose.models.shared.convolution import MLP, ConvNormAct
+from hfpose.models.shared.heatmaps import flip_maps
 from hfpose.models.shared.image_model import ImageModel
 from hfpose.models.shared.residual import ResidualBlock
 
@@ -114,28 +109,15 @@ class DEKRAdaptiveConv(nn.Module):
         return torch.stack(((2 * x + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)
 
 
-class DEKRRescoring(nn.Module):
-    """Rates a pose by the lengths and directions of its links and the scores of its keypoints.
-
-    Args:
-        config: of the model.
-    """
+class DEKRRescoring(MLP):
+    """Rates a pose by the lengths and directions of its links and the scores of its keypoints."""
 
     def __init__(self, config: DEKRConfig) -> None:
-        super().__init__()
-        self.links = schema_for_config(config).skeleton
-        self.unit_links = list(config.rescoring_links)
-        in_features = 3 * len(self.links) + label_count(config)
-        self.layers = nn.ModuleList(
-            nn.Linear(*size)
-            for size in (
-                (in_features, config.rescoring_size),
-                (config.rescoring_size,) * 2,
-                (config.rescoring_size, 1),
-            )
-        )
+        links, size = schema_for_config(config).skeleton, config.rescoring_size
+        super().__init__(3 * len(links) + label_count(config), size, size, 1)
+        self.links, self.unit_links = links, list(config.rescoring_links)
 
-    def forward(self, keypoints: Tensor, keypoint_scores: Tensor) -> Tensor:
+    def forward(self, keypoints: Tensor, keypoint_scores: Tensor) -> Tensor:  # type: ignore[override]
         """Rating (B, N) of poses (B, N, K, 2) in pixels of the network input with scores (B, N, K)."""
         starts, ends = ([link[end] for link in self.links] for end in (0, 1))
         links = keypoints[:, :, starts] - keypoints[:, :, ends]
@@ -143,9 +125,7 @@ class DEKRRescoring(nn.Module):
         unit = lengths[:, :, self.unit_links].mean(-1, keepdim=True).clamp(min=1)
         features = torch.cat((links.flatten(2) / unit, lengths / unit, keypoint_scores), dim=-1)
         features = features.to(next(self.parameters()).dtype)
-        for layer in self.layers[:-1]:
-            features = layer(features).relu()
-        return self.layers[-1](features).squeeze(-1).nan_to_num(0.0)
+        return super().forward(features).squeeze(-1).nan_to_num(0.0)
 
 
 class DEKRHead(nn.Module):
@@ -189,6 +169,7 @@ class DEKRForPoseEstimation(ImageModel):
 
     config: DEKRConfig
     base_model_prefix = "dekr"
+    conv_std = 0.001
     _no_split_modules = ["HRNetStage", "DEKRHead"]
 
     def __init__(self, config: DEKRConfig) -> None:
@@ -196,11 +177,6 @@ class DEKRForPoseEstimation(ImageModel):
         self.backbone = AutoBackbone.from_config(config.backbone_config)
         self.head = DEKRHead(config, sum(self.backbone.channels))
         self.post_init()
-
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, nn.Conv2d):
-            init.normal_(module.weight, std=0.001)
 
     @can_return_tuple
     def forward(
@@ -223,12 +199,15 @@ class DEKRForPoseEstimation(ImageModel):
         stride = pixel_values.shape[-1] / heatmaps.shape[-1]
         if flip_test:
             heatmaps, displacements = self._merge_flipped(heatmaps, displacements, stride)
+        loss = None
+        if labels is not None:
+            true = true_instances(labels, label_count(self.config), stride, heatmaps.device)
+            loss = dekr_loss(self.config, heatmaps, displacements, true)
         keypoints, keypoint_scores, center_scores, places = self._poses(heatmaps.float(), displacements.float())
         keypoints = keypoints * stride
         rescoring = self.head.rescoring
-        wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        output = DEKROutput(
-            loss=None if labels is None else self._loss(heatmaps, displacements, labels, stride),
+        return DEKROutput(
+            loss=loss,
             pred_keypoints=keypoints,
             keypoint_scores=keypoint_scores,
             center_scores=center_scores,
@@ -236,23 +215,7 @@ class DEKRForPoseEstimation(ImageModel):
             places=places,
             heatmaps=heatmaps,
             displacements=displacements,
-            hidden_states=tuple(feature_maps) if wants_states else None,
-        )
-        return output
-
-    def _loss(
-        self, heatmaps: Tensor, displacements: Tensor, labels: Sequence[InstanceLabels], stride: float
-    ) -> Tensor:
-        config = self.config
-        return dekr_loss(
-            heatmaps,
-            displacements,
-            true_instances(labels, label_count(config), stride, heatmaps.device),
-            sigmas=config.heatmap_sigma,
-            background_weight=config.background_weight,
-            min_diagonal=config.min_diagonal,
-            beta=config.displacement_beta,
-            displacement_weight=config.displacement_loss_weight,
+            hidden_states=self.states_if_asked(feature_maps, output_hidden_states),
         )
 
     def _merge_flipped(self, heatmaps: Tensor, displacements: Tensor, stride: float) -> tuple[Tensor, Tensor]:

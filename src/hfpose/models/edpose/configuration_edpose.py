@@ -3,18 +3,16 @@
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
 
 from hfpose.errors import ConfigError
-from hfpose.models.shared.configuration import KeypointConfig
+from hfpose.models.shared.configuration import EstimatorConfig
 
 
 @strict
-class EDPoseConfig(KeypointConfig):
+class EDPoseConfig(EstimatorConfig):
     r"""
-    Configuration of [`EDPoseForPoseEstimation`]. The defaults are those of ED-Pose with ResNet-50 for COCO.
-
-    Keypoints are those of [`KeypointConfig`].
+    Configuration of [`EDPoseForPoseEstimation`], see [`EstimatorConfig`]. The defaults are those of
+    ED-Pose with ResNet-50 for COCO.
 
     Args:
         backbone_config: the backbone; default ResNet-50 with feature maps at strides 8, 16 and 32.
@@ -37,7 +35,6 @@ class EDPoseConfig(KeypointConfig):
     model_type = "edpose"
     default_backbone = {"model_type": "resnet_backbone", "out_indices": [2, 3, 4]}
 
-    backbone_config: dict[str, Any] | PreTrainedConfig | None = None
     hidden_size: int = 256
     num_attention_heads: int = 8
     num_points: int = 4

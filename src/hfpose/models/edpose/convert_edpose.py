@@ -8,11 +8,10 @@ from torch import Tensor
 
 from hfpose.errors import ConfigError
 from hfpose.keypoints import KeypointSchema
-from hfpose.models.backbones import convert_estimator
+from hfpose.models.backbones import convert_estimator, estimator_arguments
 from hfpose.models.edpose.configuration_edpose import EDPoseConfig
 from hfpose.models.edpose.image_processing_edpose import EDPoseImageProcessor
 from hfpose.models.edpose.modeling_edpose import EDPoseForPoseEstimation
-from hfpose.models.shared.bottom_up import bottom_up_arguments
 from hfpose.models.shared.conversion import RenameRules, expect_settings, normalization_arguments, pipeline_step
 
 MODEL_CLASS = EDPoseForPoseEstimation
@@ -89,7 +88,7 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
         num_instances=head["decoder"].get("num_group", 100),
         num_classes=head["out_head"]["num_classes"],
         position_temperature=float(positions.get("temperatureH", 10_000)),
-        **bottom_up_arguments(reference, schema),
+        **estimator_arguments(reference, head["num_keypoints"], schema),
     )
 
 

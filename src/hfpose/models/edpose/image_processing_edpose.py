@@ -1,6 +1,6 @@
 """ED-Pose image processor."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers.image_processing_base import BatchFeature
 from transformers.utils import TensorType
 
-from hfpose.models.shared.one_stage import Instances, OneStageProcessing
+from hfpose.models.shared.one_stage import ImageOutputs, ImageSize, Instances, OneStageProcessing
 from hfpose.models.shared.pixels import ImageLike, PixelImageProcessor, rgb_arrays
 
 
@@ -52,7 +52,7 @@ class EDPoseImageProcessor(OneStageProcessing, PixelImageProcessor):
         return BatchFeature({"pixel_values": values, "pixel_mask": mask}, tensor_type=return_tensors)
 
     def pixel_values(self, images: Sequence[np.ndarray], memory_format: torch.memory_format) -> Tensor:
-        """The `pixel_values` that `preprocess` makes of RGB `images` [(h, w, 3), ...]."""
+        """What `preprocess` makes of RGB `images` [(h, w, 3), ...], without the mask."""
         sizes = [self.input_size(*image.shape[:2]) for image in images]
         values = torch.zeros(len(images), 3, *np.max(sizes, axis=0).tolist())
         for image, (height, width), part in zip(images, sizes, values, strict=True):
@@ -60,7 +60,6 @@ class EDPoseImageProcessor(OneStageProcessing, PixelImageProcessor):
         return values.contiguous(memory_format=memory_format)
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of the network input for an image of this size."""
         shortest, longest = self.size["shortest_edge"], self.size["longest_edge"]
         factor = min(longest / max(height, width), shortest / min(height, width))
         return max(int(height * factor + 0.5), 1), max(int(width * factor + 0.5), 1)
@@ -72,11 +71,7 @@ class EDPoseImageProcessor(OneStageProcessing, PixelImageProcessor):
         return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
     def image_instances(
-        self,
-        outputs: Mapping[str, Tensor],
-        target_size: tuple[int, int],
-        threshold: float | None,
-        nms_threshold: float | None,
+        self, outputs: ImageOutputs, target_size: ImageSize, threshold: float | None, nms_threshold: float | None
     ) -> Instances:
         """See `OneStageProcessing.instances`. The score of a keypoint is that of its instance, as in the reference."""
         logits, boxes, keypoints = (outputs[name].float().cpu() for name in self.decoded_outputs)

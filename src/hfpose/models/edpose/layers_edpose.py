@@ -6,7 +6,6 @@ Source: deformable attention is Zhu et al., 2020, https://arxiv.org/abs/2010.041
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -14,24 +13,12 @@ from torch.nn import functional as F
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfpose.models.edpose.configuration_edpose import EDPoseConfig
+from hfpose.models.shared.convolution import MLP
 
 BOX_TEMPERATURE = 10_000.0  # of the sines that tell the decoder where a box is
 _EPS = 1e-3  # of the inverse of the sigmoid
 
 Shapes = Sequence[tuple[int, int]]  # (height, width) of the feature maps
-
-
-class EDPoseMLP(nn.Module):
-    """Linear layers with ReLU between them."""
-
-    def __init__(self, *sizes: int) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(sizes))
-
-    def forward(self, hidden_state: Tensor) -> Tensor:
-        for layer in self.layers[:-1]:
-            hidden_state = layer(hidden_state).relu()
-        return self.layers[-1](hidden_state)
 
 
 class EDPoseDeformableAttention(nn.Module):
@@ -85,14 +72,14 @@ class EDPoseDeformableAttention(nn.Module):
 
 
 class EDPoseEncoderLayer(GradientCheckpointingLayer):
-    """Deformable attention among the cells of all feature maps, and a feed-forward network."""
+    """Deformable attention among the cells (B, P, C) of all feature maps, and a feed-forward network."""
 
     def __init__(self, config: EDPoseConfig) -> None:
         super().__init__()
         size = config.hidden_size
         self.attention = EDPoseDeformableAttention(config)
         self.attention_norm = nn.LayerNorm(size)
-        self.feed_forward = EDPoseMLP(size, config.intermediate_size, size)
+        self.feed_forward = MLP(size, config.intermediate_size, size)
         self.feed_forward_norm = nn.LayerNorm(size)
 
     def forward(
@@ -113,7 +100,7 @@ class EDPoseDecoderLayer(GradientCheckpointingLayer):
         self.self_attention_norm = nn.LayerNorm(size)
         self.cross_attention = EDPoseDeformableAttention(config)
         self.cross_attention_norm = nn.LayerNorm(size)
-        self.feed_forward = EDPoseMLP(size, config.intermediate_size, size)
+        self.feed_forward = MLP(size, config.intermediate_size, size)
         self.feed_forward_norm = nn.LayerNorm(size)
 
     def forward(
@@ -141,7 +128,7 @@ class EDPoseDecoderLayer(GradientCheckpointingLayer):
 
 
 def inverse_sigmoid(values: Tensor) -> Tensor:
-    """Logits of values from 0 to 1, which are kept a little away from both."""
+    """Logits of values from 0 to 1, which are kept a little away from both; any shape."""
     return (values.clamp(min=_EPS) / (1 - values).clamp(min=_EPS)).log()
 
 

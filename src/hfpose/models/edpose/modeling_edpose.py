@@ -20,7 +20,6 @@ from hfpose.models.edpose.configuration_edpose import EDPoseConfig
 from hfpose.models.edpose.layers_edpose import (
     EDPoseDecoderLayer,
     EDPoseEncoderLayer,
-    EDPoseMLP,
     Shapes,
     box_positions,
     cell_positions,
@@ -28,7 +27,8 @@ from hfpose.models.edpose.layers_edpose import (
 )
 from hfpose.models.shared.bottom_up import cell_grid
 from hfpose.models.shared.configuration import label_count
-from hfpose.models.shared.untrainable import Untrainable
+from hfpose.models.shared.convolution import MLP
+from hfpose.models.shared.image_model import Untrainable
 
 PRIOR_PROBABILITY = 0.01
 PROPOSAL_SIZE = 0.05  # of a proposal at the finest feature map, relative to the image; doubled from map to map
@@ -53,7 +53,7 @@ class EDPoseOutput(ModelOutput):
 
 
 class EDPoseNeck(nn.Module):
-    """Feature maps of the backbone, and further ones made by halving the last, all with the same channels."""
+    """Feature maps (B, C, h, w) of the backbone, and further ones made by halving the last, all with the same channels."""
 
     def __init__(self, config: EDPoseConfig, in_channels: Sequence[int]) -> None:
         super().__init__()
@@ -94,15 +94,15 @@ class EDPoseDecoder(nn.Module):
         )
         self.layers = nn.ModuleList(EDPoseDecoderLayer(config) for _ in range(layers))
         self.norm = nn.LayerNorm(size)
-        self.box_positions = EDPoseMLP(2 * size, size, size)
+        self.box_positions = MLP(2 * size, size, size)
         self.keypoint_features = nn.Embedding(keypoints, size)
         self.keypoint_sizes = nn.Embedding(keypoints, 2)
         self.classes = nn.ModuleList(ClassPrediction(size, config.num_classes) for _ in range(layers))
-        self.boxes = nn.ModuleList(EDPoseMLP(size, size, size, 4) for _ in range(layers))
-        self.places = nn.ModuleList(EDPoseMLP(size, size, size, 2) for _ in range(layers - config.num_box_layers))
-        self.sizes = EDPoseMLP(size, size, size, 2)
+        self.boxes = nn.ModuleList(MLP(size, size, size, 4) for _ in range(layers))
+        self.places = nn.ModuleList(MLP(size, size, size, 2) for _ in range(layers - config.num_box_layers))
+        self.sizes = MLP(size, size, size, 2)
         # The published weights for COCO have a network of its own for the first places of keypoints.
-        self.first_places = EDPoseMLP(size, size, size, 2) if keypoints == 17 else None
+        self.first_places = MLP(size, size, size, 2) if keypoints == 17 else None
 
     def forward(
         self,
@@ -184,6 +184,7 @@ class EDPoseForPoseEstimation(Untrainable):
 
     config: EDPoseConfig
     base_model_prefix = "edpose"
+    conv_std = 0.01
     _no_split_modules = ["ResNetStage", "EDPoseEncoderLayer", "EDPoseDecoderLayer"]
 
     def __init__(self, config: EDPoseConfig) -> None:
@@ -196,7 +197,7 @@ class EDPoseForPoseEstimation(Untrainable):
         self.proposal_projection = nn.Linear(size, size)
         self.proposal_norm = nn.LayerNorm(size)
         self.proposal_classes = ClassPrediction(size, config.num_classes)
-        self.proposal_boxes = EDPoseMLP(size, size, size, 4)
+        self.proposal_boxes = MLP(size, size, size, 4)
         self.decoder = EDPoseDecoder(config)
         self.post_init()
 
@@ -237,12 +238,11 @@ class EDPoseForPoseEstimation(Untrainable):
         memory = self._encoded(levels, masks, is_padding, valid_ratios)
         queries, references = self._proposals(memory, is_padding, valid_sizes, shapes)
         logits, boxes, keypoints = self.decoder(queries, references, memory, is_padding, valid_ratios, shapes)
-        wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         return EDPoseOutput(
             logits=logits,
             pred_boxes=boxes,
             pred_keypoints=keypoints,
-            hidden_states=tuple(feature_maps) if wants_states else None,
+            hidden_states=self.states_if_asked(feature_maps, output_hidden_states),
         )
 
     def _encoded(

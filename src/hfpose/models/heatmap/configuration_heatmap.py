@@ -1,14 +1,11 @@
 """Configuration of the heatmap estimators."""
 
-from typing import Any
+from typing import Literal
 
 from huggingface_hub.dataclasses import strict
 
-from hfpose.errors import ConfigError
 from hfpose.models.shared.configuration import Numbers
 from hfpose.models.shared.heatmap_head import HeatmapHeadConfig
-
-HEAD_TYPES = ("single", "stagewise", "mspn")
 
 
 @strict
@@ -46,7 +43,7 @@ class HeatmapConfig(HeatmapHeadConfig):
     concatenate_feature_maps: bool = False
     feature_map_relu: bool = False
     feature_map_scale: float | int = 1.0
-    head_type: str = "single"
+    head_type: Literal["single", "stagewise", "mspn"] = "single"
     stage_kernel_sizes: Numbers = ()
     stage_loss_weights: list[float | int] | tuple[float | int, ...] = ()
     stage_hard_keypoints: Numbers = ()
@@ -56,8 +53,3 @@ class HeatmapConfig(HeatmapHeadConfig):
     heatmap_encoding: str = "quarter"
     heatmap_kernel_size: int = 11
     heatmap_radius_factor: float = 0.0546875
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        if self.head_type not in HEAD_TYPES:
-            raise ConfigError(f"head_type is {self.head_type!r}; expected one of {', '.join(map(repr, HEAD_TYPES))}.")
-        super().__post_init__(**kwargs)

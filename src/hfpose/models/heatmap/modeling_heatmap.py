@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoBackbone
-from transformers import initialization as init
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
@@ -79,6 +78,7 @@ class HeatmapForPoseEstimation(ImageModel):
 
     config: HeatmapConfig
     base_model_prefix = "heatmap"
+    conv_std = 0.001
     _no_split_modules = ["HeatmapHead", "MSPNHead"]
 
     def __init__(self, config: HeatmapConfig) -> None:
@@ -95,11 +95,6 @@ class HeatmapForPoseEstimation(ImageModel):
             nn.Linear(self.backbone.channels[-1], label_count(config)) if config.predicts_visibility else None
         )
         self.post_init()
-
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-            init.normal_(module.weight, std=0.001)
 
     @can_return_tuple
     def forward(

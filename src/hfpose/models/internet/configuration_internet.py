@@ -3,18 +3,17 @@
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
 
 from hfpose.errors import ConfigError
-from hfpose.models.shared.configuration import KeypointConfig, label_count
+from hfpose.models.shared.configuration import EstimatorConfig, label_count
 
 NUM_HANDS = 2
 
 
 @strict
-class InterNetConfig(KeypointConfig):
+class InterNetConfig(EstimatorConfig):
     r"""
-    Configuration of [`InterNetForHandPose`]. The defaults are those of the published model.
+    Configuration of [`InterNetForHandPose`], see [`EstimatorConfig`]. The defaults are those of the published model.
 
     The number of keypoints is `num_labels`, those of the right hand before those of the left; their names are
     `id2label`.
@@ -36,7 +35,6 @@ class InterNetConfig(KeypointConfig):
     default_schema = "interhand3d"
     default_backbone = {"model_type": "resnet_backbone"}
 
-    backbone_config: dict[str, Any] | PreTrainedConfig | None = None
     upsample_sizes: list[int] | tuple[int, ...] = (256, 256, 256)
     upsample_kernel_sizes: list[int] | tuple[int, ...] = (4, 4, 4)
     depth_size: int = 64

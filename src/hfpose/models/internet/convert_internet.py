@@ -2,16 +2,15 @@
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from torch import Tensor
-
 from hfpose.keypoints import KeypointSchema, load_schema
-from hfpose.models.backbones import backbone_from_reference, convert_estimator
+from hfpose.models.backbones import convert_estimator, estimator_arguments
 from hfpose.models.internet.configuration_internet import NUM_HANDS, InterNetConfig
 from hfpose.models.internet.image_processing_internet import InterNetImageProcessor
 from hfpose.models.internet.modeling_internet import InterNetForHandPose
-from hfpose.models.shared.conversion import RenameRules, expect_settings, keypoint_arguments, top_down_arguments
+from hfpose.models.shared.conversion import RenameRules, expect_settings, top_down_arguments
 
 MODEL_CLASS = InterNetForHandPose
 
@@ -31,6 +30,7 @@ _RENAMES: RenameRules = (
     (r"^head\.root_head\.fc\.(\d+)\.", lambda match: f"head.root_depth.layers.{int(match[1]) // 2}."),
     (r"^head\.hand_type_head\.fc\.(\d+)\.", lambda match: f"head.hand_type.layers.{int(match[1]) // 2}."),
 )
+convert_state_dict = partial(convert_estimator, renames=_RENAMES)
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> InterNetConfig:
@@ -44,17 +44,15 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
     expect_settings("hand_type_head_cfg", type_head, {"num_labels": NUM_HANDS})
     expect_settings("keypoint_head_cfg", keypoint_head, {"final_layer": {"kernel_size": 1}})
     depth_size = keypoint_head.get("depth_size", 64)
+    num_keypoints = NUM_HANDS * keypoint_head["out_channels"] // depth_size
     return InterNetConfig(
-        backbone_config=backbone_from_reference(reference["backbone"]),
         upsample_sizes=tuple(keypoint_head.get("deconv_out_channels", (256, 256, 256))),
         upsample_kernel_sizes=tuple(keypoint_head.get("deconv_kernel_sizes", (4, 4, 4))),
         depth_size=depth_size,
         root_depth_size=root_head.get("heatmap_size", 64),
         root_depth_hidden_sizes=tuple(root_head.get("hidden_dims", (512,))),
         hand_type_hidden_sizes=tuple(type_head.get("hidden_dims", (512,))),
-        **keypoint_arguments(
-            NUM_HANDS * keypoint_head["out_channels"] // depth_size, schema or load_schema("interhand3d")
-        ),
+        **estimator_arguments(reference, num_keypoints, schema or load_schema("interhand3d")),
     )
 
 
@@ -67,8 +65,3 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> InterNetImag
         root_depth_size=decoder.get("root_heatmap_size", 64),
         **top_down_arguments(reference, decoder.get("image_size", (256, 256))),
     )
-
-
-def convert_state_dict(state_dict: Mapping[str, Tensor], config: InterNetConfig) -> dict[str, Tensor]:
-    """The reference's tensors under our names; takes the names of 2021 (`keypoint_head.`) and of today (`head.`)."""
-    return convert_estimator(state_dict, config, _RENAMES)

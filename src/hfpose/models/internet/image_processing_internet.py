@@ -12,8 +12,8 @@ from torch import Tensor
 from transformers.utils import ModelOutput
 
 from hfpose.models.shared.axes import Axes
-from hfpose.models.shared.pixels import detached
-from hfpose.models.shared.top_down import TopDownImageProcessor, check_boxes
+from hfpose.models.shared.pixels import detached, pose_dict
+from hfpose.models.shared.top_down import TopDownImageProcessor, check_boxes, split_by_image
 from hfpose.ops.maxima import greatest
 
 # Scores above 1 are read as heatmap values of a model that was trained with peaks of 255.
@@ -151,21 +151,12 @@ class InterNetImageProcessor(TopDownImageProcessor):
         decoded, scores = self.decode(outputs, flat)
         hand_type, relative_depth = self.decode_hands(outputs)
         keypoints, scores = self.assemble_hands(decoded, scores, hand_type, relative_depth, axes, do_rebase_height)
-        hands = []
-        for i, hand_scores in enumerate(scores):
-            kept = slice(None) if threshold is None else np.flatnonzero(hand_scores > threshold)
-            arrays = {
-                "keypoints": keypoints[i][kept],
-                "keypoints_2d": decoded[i, :, :2][kept],
-                "scores": hand_scores[kept],
-                "labels": np.arange(len(hand_scores))[kept],
-                "bbox": flat[i],
-                "hand_type": hand_type[i],
-                "relative_root_depth": relative_depth[i],
-            }
-            hands.append({name: torch.as_tensor(array) for name, array in arrays.items()})
-        ends = np.cumsum([len(image_boxes) for image_boxes in per_image]).tolist()
-        return [hands[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        hands = [pose_dict(*one, threshold) for one in zip(flat, keypoints, scores, strict=True)]
+        for i, hand in enumerate(hands):
+            hand["keypoints_2d"] = torch.from_numpy(decoded[i, hand["labels"].numpy(), :2])
+            hand["hand_type"] = torch.from_numpy(hand_type[i])
+            hand["relative_root_depth"] = torch.as_tensor(relative_depth[i])
+        return split_by_image(hands, per_image)
 
 
 def _peaks(heatmaps: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,20 +3,18 @@
 Source: Moon et al., 2020, https://arxiv.org/abs/2008.09309; `mmpose.models.heads.InternetHead`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoBackbone
-from transformers import initialization as init
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from hfpose.models.internet.configuration_internet import NUM_HANDS, InterNetConfig
 from hfpose.models.shared.configuration import label_count
-from hfpose.models.shared.convolution import deconvolutions
-from hfpose.models.shared.untrainable import Untrainable
+from hfpose.models.shared.convolution import MLP, deconvolutions
+from hfpose.models.shared.image_model import Untrainable
 
 
 @dataclass
@@ -56,29 +54,15 @@ class InterNetHandHead(nn.Module):
         return self.projection(self.upsamplers(hidden_state)).unflatten(1, (-1, self.depth_size))
 
 
-class InterNetMLP(nn.Module):
-    """Fully connected layers with ReLU between them."""
-
-    def __init__(self, in_channels: int, hidden_sizes: Sequence[int], out_channels: int) -> None:
-        super().__init__()
-        sizes = [in_channels, *hidden_sizes, out_channels]
-        self.layers = nn.ModuleList(nn.Linear(sizes[i], sizes[i + 1]) for i in range(len(sizes) - 1))
-
-    def forward(self, hidden_state: Tensor) -> Tensor:
-        for layer in self.layers[:-1]:
-            hidden_state = layer(hidden_state).relu()
-        return self.layers[-1](hidden_state)
-
-
 class InterNetHead(nn.Module):
-    """The last feature map of the backbone to heatmaps, root depth and hand type."""
+    """The last feature map of the backbone (B, C, h, w) to heatmaps, root depth and hand type, see [`InterNetOutput`]."""
 
     def __init__(self, config: InterNetConfig, in_channels: int) -> None:
         super().__init__()
         self.right_hand = InterNetHandHead(config, in_channels)
         self.left_hand = InterNetHandHead(config, in_channels)
-        self.root_depth = InterNetMLP(in_channels, config.root_depth_hidden_sizes, config.root_depth_size)
-        self.hand_type = InterNetMLP(in_channels, config.hand_type_hidden_sizes, NUM_HANDS)
+        self.root_depth = MLP(in_channels, *config.root_depth_hidden_sizes, config.root_depth_size)
+        self.hand_type = MLP(in_channels, *config.hand_type_hidden_sizes, NUM_HANDS)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         heatmaps = torch.cat((self.right_hand(features), self.left_hand(features)), dim=1)
@@ -106,6 +90,7 @@ class InterNetForHandPose(Untrainable):
 
     config: InterNetConfig
     base_model_prefix = "internet"
+    conv_std = 0.001
     supports_gradient_checkpointing = False
     _no_split_modules = ["InterNetHead"]
 
@@ -114,13 +99,6 @@ class InterNetForHandPose(Untrainable):
         self.backbone = AutoBackbone.from_config(config.backbone_config)
         self.head = InterNetHead(config, self.backbone.channels[-1])
         self.post_init()
-
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, InterNetHandHead):
-            init.normal_(module.projection.weight, std=0.001)
-        elif isinstance(module, nn.ConvTranspose2d):
-            init.normal_(module.weight, std=0.001)
 
     @can_return_tuple
     def forward(

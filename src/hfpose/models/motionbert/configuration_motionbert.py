@@ -9,8 +9,6 @@ from hfpose.models.shared.configuration import KeypointConfig
 class MotionBertConfig(KeypointConfig):
     """Configuration of [`MotionBertForPoseLifting`]; the defaults are the published models.
 
-    Keypoints are those of [`KeypointConfig`].
-
     Args:
         num_channels: values per 2D keypoint: x, y and a visibility.
         max_frames: longest clip, the number of learned temporal positions.

@@ -124,7 +124,7 @@ class MotionBertLayer(nn.Module):
 
 
 class MotionBertStream(nn.Module):
-    """A spatial and a temporal layer, in this order or the other."""
+    """A spatial and a temporal layer over (B, T, K, hidden_size), in this order or the other."""
 
     def __init__(self, config: MotionBertConfig, spatial_first: bool) -> None:
         super().__init__()
@@ -151,7 +151,7 @@ class MotionBertFusion(nn.Linear):
 
 
 class MotionBertDualStreamBlock(GradientCheckpointingLayer):
-    """Two streams side by side, one spatial first and one temporal first, fused into one."""
+    """Two streams over (B, T, K, hidden_size), one spatial first and one temporal first, fused into one."""
 
     def __init__(self, config: MotionBertConfig) -> None:
         super().__init__()
@@ -281,12 +281,13 @@ class MotionBertForPoseLifting(FlippedLifting, PushWithCard, AnyAttention, PreTr
         Raises:
             InputError: for another shape, or a clip longer than `config.max_frames`.
         """
-        keypoints_3d = self.lift_with(lambda clips: self._lift(clips, frame_mask, caches), keypoints_2d, flip_test)
+
+        def lift(clips: Tensor) -> Tensor:
+            return self.head(self.backbone(clips, frame_mask, caches))
+
+        keypoints_3d = self.lift_with(lift, keypoints_2d, flip_test)
         loss = None if labels is None else self._loss(keypoints_3d, labels, frame_mask)
         return PoseLiftingOutput(loss=loss, keypoints_3d=keypoints_3d)
-
-    def _lift(self, keypoints_2d: Tensor, frame_mask: Tensor | None, caches: Sequence[Cache] | None) -> Tensor:
-        return self.head(self.backbone(keypoints_2d, frame_mask, caches))
 
     def _check_shape(self, keypoints_2d: Tensor) -> None:
         config = self.config

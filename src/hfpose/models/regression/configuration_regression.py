@@ -1,13 +1,10 @@
 """Configuration of the regression estimators."""
 
-from typing import Any
+from typing import Literal
 
 from huggingface_hub.dataclasses import strict
 
-from hfpose.errors import ConfigError
 from hfpose.models.shared.heatmap_head import HeatmapHeadConfig
-
-COORDINATES, RLE, INTEGRAL, DSNT = HEAD_TYPES = ("coordinates", "rle", "integral", "dsnt")
 
 
 @strict
@@ -31,14 +28,9 @@ class RegressionConfig(HeatmapHeadConfig):
 
     model_type = "regression"
 
-    head_type: str = COORDINATES
+    head_type: Literal["coordinates", "rle", "integral", "dsnt"] = "coordinates"
     use_average_pooling: bool = True
     feature_map_size: list[int] | tuple[int, int] = (8, 6)
     softmax_beta: float | int = 1.0
     use_debiasing: bool = False
     heatmap_sigma: float | int = 2.0
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        if self.head_type not in HEAD_TYPES:
-            raise ConfigError(f"head_type is {self.head_type!r}; expected one of {', '.join(map(repr, HEAD_TYPES))}.")
-        super().__post_init__(**kwargs)

@@ -8,16 +8,21 @@ from torch import Tensor
 
 from hfpose.errors import ConfigError
 from hfpose.keypoints import KeypointSchema
-from hfpose.models.backbones import backbone_from_reference, convert_estimator
-from hfpose.models.regression.configuration_regression import COORDINATES, DSNT, INTEGRAL, RLE, RegressionConfig
+from hfpose.models.backbones import convert_estimator, estimator_arguments
+from hfpose.models.regression.configuration_regression import RegressionConfig
 from hfpose.models.regression.image_processing_regression import RegressionImageProcessor
 from hfpose.models.regression.modeling_regression import RegressionForPoseEstimation
-from hfpose.models.shared.conversion import RenameRules, expect_settings, keypoint_arguments, top_down_arguments
+from hfpose.models.shared.conversion import RenameRules, expect_settings, top_down_arguments
 from hfpose.models.shared.heatmap_head import HEATMAP_HEAD_RENAMES, heatmap_head_arguments
 
 MODEL_CLASS = RegressionForPoseEstimation
 
-_HEAD_TYPES = {"RegressionHead": COORDINATES, "RLEHead": RLE, "IntegralRegressionHead": INTEGRAL, "DSNTHead": DSNT}
+_HEAD_TYPES: dict[str, Any] = {
+    "RegressionHead": "coordinates",
+    "RLEHead": "rle",
+    "IntegralRegressionHead": "integral",
+    "DSNTHead": "dsnt",
+}
 _BACKBONE_STRIDE = 32
 RENAMES: RenameRules = (
     (r"^keypoint_head\.", "head."),  # before version 1 of the reference
@@ -39,7 +44,7 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
     if head["type"] not in _HEAD_TYPES:
         raise ConfigError(f"The head {head['type']} is not supported here; known ones are {', '.join(_HEAD_TYPES)}.")
     head_type = _HEAD_TYPES[head["type"]]
-    is_integral = head_type in (INTEGRAL, DSNT)
+    is_integral = head_type in ("integral", "dsnt")
     codec = "IntegralRegressionLabel" if is_integral else "RegressionLabel"
     expect_settings("The codec", decoder, {"type": codec, "unbiased": False, "normalize": True})
     width, height = decoder["input_size"]
@@ -56,11 +61,10 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
     else:
         arguments = _pooling_arguments(reference, (height // _BACKBONE_STRIDE, width // _BACKBONE_STRIDE))
     return RegressionConfig(
-        backbone_config=backbone_from_reference(reference["backbone"]),
         image_size=(height, width),
         head_type=head_type,
         **arguments,
-        **keypoint_arguments(head["num_joints"], schema),
+        **estimator_arguments(reference, head["num_joints"], schema),
     )
 
 

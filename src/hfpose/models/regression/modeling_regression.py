@@ -16,7 +16,7 @@ from transformers.backbone_utils import load_backbone
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
-from hfpose.models.regression.configuration_regression import COORDINATES, DSNT, RLE, RegressionConfig
+from hfpose.models.regression.configuration_regression import RegressionConfig
 from hfpose.models.regression.flow import ErrorFlow, rle_loss
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.heatmap_head import HeatmapHead
@@ -45,11 +45,11 @@ class RegressionOutput(ModelOutput):
 
 
 class RegressionHead(nn.Module):
-    """From a feature map to coordinates, with `head_type="rle"` and their deviations."""
+    """From a feature map (B, C, h, w) to coordinates (B, K, 2), with `head_type="rle"` and their deviations (B, K, 2)."""
 
     def __init__(self, config: RegressionConfig, in_channels: int) -> None:
         super().__init__()
-        self.has_sigmas = config.head_type == RLE
+        self.has_sigmas = config.head_type == "rle"
         self.use_average_pooling = config.use_average_pooling
         in_features = in_channels * (1 if config.use_average_pooling else prod(config.feature_map_size))
         self.projection = nn.Linear(in_features, label_count(config) * (4 if self.has_sigmas else 2))
@@ -64,7 +64,7 @@ class RegressionHead(nn.Module):
 
 
 class IntegralHead(nn.Module):
-    """From a feature map to heatmaps, and to their means."""
+    """From a feature map (B, C, h, w) to heatmaps (B, K, h, w), and to their means (B, K, 2)."""
 
     places_x: Tensor
     places_y: Tensor
@@ -98,20 +98,19 @@ class RegressionForPoseEstimation(ImageModel):
 
     config: RegressionConfig
     base_model_prefix = "regression"
+    conv_std = 0.001
     _no_split_modules = ["RegressionHead", "IntegralHead"]
 
     def __init__(self, config: RegressionConfig) -> None:
         super().__init__(config)
         self.backbone = load_backbone(config)
-        head = RegressionHead if config.head_type in (COORDINATES, RLE) else IntegralHead
+        head = RegressionHead if config.head_type in ("coordinates", "rle") else IntegralHead
         self.head = head(config, self.backbone.channels[-1])
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-            init.normal_(module.weight, std=0.001)
-        elif isinstance(module, nn.Linear):
+        if isinstance(module, nn.Linear):
             init.normal_(module.weight, std=0.01)
         elif isinstance(module, IntegralHead):
             for places in (module.places_x, module.places_y):
@@ -146,11 +145,11 @@ class RegressionForPoseEstimation(ImageModel):
     def _loss(self, values: dict[str, Tensor], labels: Tensor, keypoint_weights: Tensor | None) -> Tensor:
         config, coordinates = self.config, values["coordinates"].float()
         targets, weights = visible_coordinates(labels, keypoint_weights, config.image_size)
-        if config.head_type == RLE:
+        if config.head_type == "rle":
             assert isinstance(self.head.flow, ErrorFlow)
             return rle_loss(self.head.flow, coordinates, values["sigmas"].float(), targets, weights)
         loss = coordinate_loss(coordinates, targets, weights)
-        if config.head_type == DSNT:
+        if config.head_type == "dsnt":
             loss = loss + distribution_loss(
                 values["heatmaps"], labels, weights, image_size=config.image_size, sigma=config.heatmap_sigma
             )

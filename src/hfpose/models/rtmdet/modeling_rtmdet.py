@@ -5,50 +5,30 @@ Source: Lyu et al., 2022, https://arxiv.org/abs/2212.07784; `mmdet.models.necks.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.activations import ACT2FN
-from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from hfpose.models.backbones.cspnext import CSPNeXtBackbone, CSPNeXtBackboneConfig, CSPNeXtBlock
 from hfpose.models.rtmdet.configuration_rtmdet import RTMDetConfig
 from hfpose.models.shared.coco_labels import labels_in_pixels
 from hfpose.models.shared.configuration import label_count
-from hfpose.models.shared.convolution import conv_block, conv_stack
+from hfpose.models.shared.convolution import conv_layer, conv_stack
 from hfpose.models.shared.csp import PathAggregationNeck, csp_backbone_arguments
-from hfpose.models.shared.dense_prediction import (
-    DensePredictionModel,
-    ScorePrediction,
-    anchor_points,
-    flatten_levels,
-)
+from hfpose.models.shared.dense_prediction import DensePredictionModel, ScorePrediction, anchor_points, flatten_levels
+from hfpose.models.shared.detection import ObjectDetectionOutput
 from hfpose.models.shared.losses import detection_loss
 
 
-@dataclass
-class RTMDetObjectDetectionOutput(ModelOutput):
-    """
-    Output of [`RTMDetForObjectDetection`]. P counts the anchor points of all levels, level by level, row by row.
-
-    Args:
-        loss: scalar, where `labels` were given; see `detection_loss`.
-        logits: (B, P, num_labels) score of each class before the sigmoid.
-        pred_boxes: (B, P, 4) x1, y1, x2, y2 in pixels of `pixel_values`; they may reach beyond its borders.
-        hidden_states: outputs of the neck, where asked for.
-    """
-
-    loss: Tensor | None = None
-    logits: Tensor | None = None
-    pred_boxes: Tensor | None = None
-    hidden_states: tuple[Tensor, ...] | None = None
+class RTMDetObjectDetectionOutput(ObjectDetectionOutput):
+    """Output of [`RTMDetForObjectDetection`]; see [`ObjectDetectionOutput`]."""
 
 
 class SeparateConvBranch(nn.Module):
-    """Each level with layers of its own."""
+    """The feature map (B, C, h, w) of each level with layers of its own."""
 
     def __init__(self, levels: Iterable[nn.Module]) -> None:
         super().__init__()
@@ -59,7 +39,7 @@ class SeparateConvBranch(nn.Module):
 
 
 class SharedConvBranch(nn.Module):
-    """The same convolutions for all levels, each level with normalizations of its own."""
+    """The same convolutions for the feature maps (B, C, h, w) of all levels, with normalizations of their own."""
 
     def __init__(self, config: RTMDetConfig) -> None:
         super().__init__()
@@ -93,10 +73,8 @@ class SharedConvBranch(nn.Module):
 def _branch(config: RTMDetConfig) -> SharedConvBranch | SeparateConvBranch:
     if config.share_head_convolutions:
         return SharedConvBranch(config)
-    sizes, act, eps = [config.neck_size] * (config.num_head_layers + 1), config.hidden_act, config.batch_norm_eps
-    return SeparateConvBranch(
-        conv_stack(sizes, config.use_depthwise, hidden_act=act, norm_eps=eps) for _ in config.strides
-    )
+    sizes = [config.neck_size] * (config.num_head_layers + 1)
+    return SeparateConvBranch(conv_stack(config, sizes, config.use_depthwise) for _ in config.strides)
 
 
 class BoxPrediction(nn.Conv2d):
@@ -162,13 +140,9 @@ class RTMDetForObjectDetection(DensePredictionModel):
             use_channel_attention=config.use_channel_attention, **csp_backbone_arguments(config)
         )
         self.backbone = CSPNeXtBackbone(backbone_config)
-        conv = conv_block(config.use_depthwise)
-        act, eps = config.hidden_act, config.batch_norm_eps
+        conv = conv_layer(config, config.use_depthwise)
         self.neck = PathAggregationNeck(
-            config,
-            self.backbone.channels,
-            CSPNeXtBlock,
-            lambda width: conv(width, config.neck_size, 3, hidden_act=act, norm_eps=eps),
+            config, self.backbone.channels, CSPNeXtBlock, lambda width: conv(width, config.neck_size, 3)
         )
         self.head = RTMDetHead(config)
         self.post_init()
@@ -204,10 +178,9 @@ class RTMDetForObjectDetection(DensePredictionModel):
         if labels is not None:
             labels = labels_in_pixels(labels, pixel_values.shape[-2:])
             loss = detection_loss(flat_logits, boxes, points, strides, labels)
-        wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         return RTMDetObjectDetectionOutput(
             loss=loss,
             logits=flat_logits,
             pred_boxes=boxes,
-            hidden_states=tuple(features) if wants_states else None,
+            hidden_states=self.states_if_asked(features, output_hidden_states),
         )

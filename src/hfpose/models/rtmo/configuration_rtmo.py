@@ -1,19 +1,14 @@
 """RTMO configuration."""
 
-from typing import Any
-
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
 
-from hfpose.models.shared.configuration import KeypointConfig
+from hfpose.models.shared.configuration import EstimatorConfig
 
 
 @strict
-class RTMOConfig(KeypointConfig):
+class RTMOConfig(EstimatorConfig):
     r"""
-    Configuration of [`RTMOForPoseEstimation`]. The defaults are those of RTMO-s.
-
-    Keypoints are those of [`KeypointConfig`].
+    Configuration of [`RTMOForPoseEstimation`], see [`EstimatorConfig`]. The defaults are those of RTMO-s.
 
     Args:
         backbone_config: gives feature maps at strides 8, 16 and 32; default CSPDarknet-s.
@@ -61,7 +56,6 @@ class RTMOConfig(KeypointConfig):
     model_type = "rtmo"
     default_backbone = {"model_type": "csp_darknet_backbone", "out_indices": [2, 3, 4]}
 
-    backbone_config: dict[str, Any] | PreTrainedConfig | None = None
     hidden_size: int = 256
     num_encoder_layers: int = 1
     num_attention_heads: int = 8

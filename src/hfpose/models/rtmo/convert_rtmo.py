@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from hfpose.keypoints import KeypointSchema
-from hfpose.models.backbones import backbone_from_reference, convert_estimator
+from hfpose.models.backbones import convert_estimator, estimator_arguments
 from hfpose.models.rtmo.configuration_rtmo import RTMOConfig
 from hfpose.models.rtmo.image_processing_rtmo import RTMOImageProcessor
 from hfpose.models.rtmo.modeling_rtmo import RTMOForPoseEstimation
@@ -15,7 +15,6 @@ from hfpose.models.shared.conversion import (
     RenameRules,
     activation_name,
     expect_settings,
-    keypoint_arguments,
     layer_arguments,
     letterbox_arguments,
 )
@@ -69,12 +68,11 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
     """Configuration for the reference's settings of a model with an `RTMOHead`."""
     head = reference["head"]
     return RTMOConfig(
-        backbone_config=backbone_from_reference(reference["backbone"]),
         **_encoder_arguments(reference["neck"]),
         **_head_arguments(head, reference["neck"]),
         **_classifier_arguments(head["dcc_cfg"], head["head_module_cfg"]),
         **_training_arguments(head),
-        **keypoint_arguments(head["num_keypoints"], schema),
+        **estimator_arguments(reference, head["num_keypoints"], schema),
     )
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
 from typing_extensions import Self
@@ -16,13 +15,15 @@ from typing_extensions import Self
 from hfpose.models.rtmo.configuration_rtmo import RTMOConfig
 from hfpose.models.shared.attention import attend
 from hfpose.models.shared.convolution import ConvNormAct, activation_layer
+from hfpose.models.shared.csp import aggregate_paths
+from hfpose.models.shared.dense_prediction import by_level
 
 
 class ExactBuffers(nn.Module):
     """Keeps its buffers in float32 where the model goes to another type: positions need all digits."""
 
     def fresh_buffers(self) -> dict[str, Tensor]:
-        """The buffers of a new model by name."""
+        """The buffers (n,) of a new model by name."""
         raise NotImplementedError
 
     def register_buffers(self) -> None:
@@ -89,7 +90,7 @@ class RTMOSelfAttention(nn.Module):
 
 
 class RTMOEncoderLayer(GradientCheckpointingLayer):
-    """Attention, then a feed-forward network, each with a residual connection and a normalization after it."""
+    """Attention between tokens (B, L, C), then a feed-forward network, each with a residual connection and a normalization."""
 
     def __init__(self, config: RTMOConfig) -> None:
         super().__init__()
@@ -179,17 +180,12 @@ class RTMOEncoder(nn.Module):
         )
 
     def forward(self, feature_maps: Sequence[Tensor]) -> list[Tensor]:
-        *finer, coarse = (conv(features) for conv, features in zip(self.input_convs, feature_maps, strict=True))
-        coarse = self.transformer(coarse)
-        laterals = []
-        for fine, lateral, block in zip(reversed(finer), self.lateral_convs, self.top_down_blocks, strict=True):
-            laterals.append(lateral(coarse))
-            upsampled = F.interpolate(laterals[-1], scale_factor=2.0, mode="nearest")
-            coarse = block(torch.cat((upsampled, fine), dim=1))
-        outputs = [coarse]
-        for lateral_map, downsample, block in zip(
-            reversed(laterals), self.downsamples, self.bottom_up_blocks, strict=True
-        ):
-            outputs.append(block(torch.cat((downsample(outputs[-1]), lateral_map), dim=1)))
-        last = outputs[len(outputs) - len(self.out_convs) :]
-        return [conv(output) for conv, output in zip(self.out_convs, last, strict=True)]
+        *finer, coarse = by_level(self.input_convs, feature_maps)
+        outputs = aggregate_paths(
+            [*finer, self.transformer(coarse)],
+            self.lateral_convs,
+            self.top_down_blocks,
+            self.downsamples,
+            self.bottom_up_blocks,
+        )
+        return by_level(self.out_convs, outputs[len(outputs) - len(self.out_convs) :])

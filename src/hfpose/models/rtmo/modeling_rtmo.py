@@ -20,7 +20,7 @@ from hfpose.models.rtmo.configuration_rtmo import RTMOConfig
 from hfpose.models.rtmo.encoder_rtmo import ExactBuffers, RTMOEncoder, RTMOSelfAttention, SinePositions
 from hfpose.models.rtmo.loss_rtmo import rtmo_loss
 from hfpose.models.shared.configuration import label_count
-from hfpose.models.shared.convolution import ConvNormAct, conv_stack
+from hfpose.models.shared.convolution import conv_layer, conv_stack
 from hfpose.models.shared.dense_prediction import (
     DensePredictionModel,
     ScorePrediction,
@@ -89,19 +89,14 @@ class RTMOHead(nn.Module):
     def __init__(self, config: RTMOConfig) -> None:
         super().__init__()
         keypoints, levels = label_count(config), range(len(config.strides))
-        act, eps = config.hidden_act, config.batch_norm_eps
+        conv = conv_layer(config)
         size, pose_size = config.head_size, config.pose_branch_size
-        self.score_branch = nn.ModuleList(
-            conv_stack([size] * (config.num_head_layers + 1), hidden_act=act, norm_eps=eps) for _ in levels
-        )
+        self.score_branch = nn.ModuleList(conv_stack(config, [size] * (config.num_head_layers + 1)) for _ in levels)
         groups = [1, *[config.num_pose_groups] * (2 * config.num_head_layers - 1)]
         widths = [size, *[pose_size] * len(groups)]
         self.pose_branch = nn.ModuleList(
             nn.Sequential(
-                *(
-                    ConvNormAct(width, pose_size, 3, groups=count, hidden_act=act, norm_eps=eps)
-                    for width, count in zip(widths, groups, strict=False)
-                )
+                *(conv(width, pose_size, 3, groups=count) for width, count in zip(widths, groups, strict=False))
             )
             for _ in levels
         )
@@ -297,12 +292,11 @@ class RTMOForPoseEstimation(DensePredictionModel):
         """
         features = self.encoder(self.backbone(pixel_values).feature_maps)
         anchors = self.anchors(features, for_training=labels is not None)
-        wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         # Candidates for instances would spoil the statistics that training collects of true ones.
         output = RTMOOutput(
             loss=None if labels is None else rtmo_loss(self, anchors, labels),
             **({} if self.training and labels is not None else self._instances(anchors)),
-            hidden_states=tuple(features) if wants_states else None,
+            hidden_states=self.states_if_asked(features, output_hidden_states),
             attentions=None,  # what is asked for comes in when `forward` has ended
         )
         return output

@@ -1,19 +1,15 @@
 """RTMPose configuration."""
 
-from typing import Any
-
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
 
-from hfpose.models.shared.configuration import KeypointConfig
+from hfpose.models.shared.configuration import EstimatorConfig
 
 
 @strict
-class RTMPoseConfig(KeypointConfig):
+class RTMPoseConfig(EstimatorConfig):
     r"""
-    Configuration of [`RTMPoseForPoseEstimation`]. The defaults are those of RTMPose-m at 256x192.
-
-    Keypoints are those of [`KeypointConfig`].
+    Configuration of [`RTMPoseForPoseEstimation`], see [`EstimatorConfig`]. The defaults are those of RTMPose-m at
+    256x192.
 
     Args:
         backbone_config: the backbone, whose last feature map has stride 32; default CSPNeXt-m.
@@ -38,7 +34,6 @@ class RTMPoseConfig(KeypointConfig):
     model_type = "rtmpose"
     default_backbone = {"model_type": "cspnext_backbone"}
 
-    backbone_config: dict[str, Any] | PreTrainedConfig | None = None
     image_size: list[int] | tuple[int, int] = (256, 192)
     final_kernel_size: int = 7
     hidden_size: int = 256

@@ -1,9 +1,8 @@
 """From the reference's RTMPose settings and checkpoints to ours."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
-
-from torch import Tensor
 
 from hfpose.errors import ConfigError
 from hfpose.keypoints import KeypointSchema
@@ -23,6 +22,7 @@ RENAMES: RenameRules = (
     *GATED_ATTENTION_RENAMES,
     (r"^head\.cls_([xy])\.", r"head.classifier_\1."),
 )
+convert_state_dict = partial(convert_estimator, renames=RENAMES)
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> RTMPoseConfig:
@@ -113,8 +113,3 @@ def crop_decoding_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
         "visibility_beta": float(decoder.get("decode_beta", 150.0)),
         **top_down_arguments(reference, head["input_size"][:2]),
     }
-
-
-def convert_state_dict(state_dict: Mapping[str, Tensor], config: RTMPoseConfig) -> dict[str, Tensor]:
-    """The reference's tensors under our names."""
-    return convert_estimator(state_dict, config, RENAMES)

@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 from transformers.utils import ModelOutput
 
-from hfpose.models.shared.simcc import decode_simcc, merge_flipped_simcc, simcc_heatmaps
+from hfpose.models.shared.simcc import decode_simcc, simcc_heatmaps
 from hfpose.models.shared.top_down import TopDownImageProcessor
 
 
@@ -44,9 +44,9 @@ class RTMPoseImageProcessor(TopDownImageProcessor):
         return {"keypoints_visible": visibility.cpu().numpy()}
 
     def merge_flipped(self, outputs: ModelOutput, flipped: ModelOutput, flip_indices: Sequence[int]) -> ModelOutput:
-        simcc_x, simcc_y = merge_flipped_simcc(
-            outputs["simcc_x"], outputs["simcc_y"], flipped["simcc_x"], flipped["simcc_y"], flip_indices
-        )
+        indices = list(flip_indices)
+        simcc_x = (outputs["simcc_x"] + flipped["simcc_x"][:, indices].flip(-1)) * 0.5
+        simcc_y = (outputs["simcc_y"] + flipped["simcc_y"][:, indices]) * 0.5
         return type(outputs)(simcc_x=simcc_x, simcc_y=simcc_y)
 
     def heatmaps(self, outputs: ModelOutput) -> Tensor:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor, nn
-from transformers import initialization as init
 from transformers.backbone_utils import load_backbone
 from transformers.utils import ModelOutput
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
@@ -43,23 +42,15 @@ class RTMPoseOutput(ModelOutput):
     attentions: tuple[Tensor, ...] | None = None
 
 
-class KeypointFeatures(nn.Conv2d):
-    """A feature map per keypoint. A class of its own because transformers initializes only what holds parameters."""
-
-
 class RTMPoseHead(nn.Module):
-    """From the last feature map to SimCC outputs."""
+    """From the last feature map (B, C, h, w) to SimCC outputs (B, K, bins) along x and y."""
 
     def __init__(self, config: RTMPoseConfig, in_channels: int) -> None:
         super().__init__()
         height, width = config.image_size
         cells = (height // BACKBONE_STRIDE) * (width // BACKBONE_STRIDE)
-        self.keypoint_features = KeypointFeatures(
-            in_channels,
-            label_count(config),
-            config.final_kernel_size,
-            padding=config.final_kernel_size // 2,
-        )
+        kernel = config.final_kernel_size
+        self.keypoint_features = nn.Conv2d(in_channels, label_count(config), kernel, padding=kernel // 2)
         self.norm = ScaleNorm(cells)
         self.embedding = nn.Linear(cells, config.hidden_size, bias=False)
         self.attention = GatedAttentionUnit(config, config.hidden_size)
@@ -90,6 +81,7 @@ class RTMPoseForPoseEstimation(ImageModel):
 
     config: RTMPoseConfig
     base_model_prefix = "rtmpose"
+    conv_std: ClassVar[float | None] = 0.001
     _no_split_modules = ["RTMPoseHead"]
     _can_record_outputs = {"attentions": OutputRecorder(nn.Dropout, layer_name="attention.dropout")}
     output_class: ClassVar[type[RTMPoseOutput]] = RTMPoseOutput
@@ -103,18 +95,14 @@ class RTMPoseForPoseEstimation(ImageModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, nn.Conv2d):
-            init.kaiming_uniform_(module.weight, a=5**0.5)
         init_gated_attention(module)
-        if isinstance(module, KeypointFeatures):
-            init.normal_(module.weight, std=0.001)
 
     def make_head(self, channels: Sequence[int]) -> None:
         """What follows the backbone, for the channels of its feature maps."""
         self.head: nn.Module = RTMPoseHead(self.config, channels[-1])
 
     def responses(self, feature_maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The SimCC outputs for the backbone's feature maps."""
+        """The SimCC outputs (B, K, bins) of each axis for the backbone's feature maps [(B, C, h, w), ...]."""
         return self.head(feature_maps[-1])
 
     @capture_outputs
@@ -140,7 +128,7 @@ class RTMPoseForPoseEstimation(ImageModel):
         return self.output_class(loss=loss, **responses, hidden_states=features.hidden_states, attentions=None)
 
     def loss(self, responses: Mapping[str, Tensor], labels: Tensor, keypoint_weights: Tensor | None) -> Tensor:
-        """Training loss, for the SimCC outputs by name and the arguments of `forward`."""
+        """Training loss, a scalar, for the SimCC outputs (B, K, bins) by name and the arguments of `forward`."""
         config = self.config
         if config.keypoint_loss_weights is not None:
             loss_weights = labels.new_tensor(config.keypoint_loss_weights)

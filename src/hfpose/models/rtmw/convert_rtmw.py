@@ -1,9 +1,8 @@
 """From the reference's RTMW settings and checkpoints to ours."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
-
-from torch import Tensor
 
 from hfpose.keypoints import KeypointSchema
 from hfpose.models.backbones import backbone_from_reference, convert_estimator
@@ -30,6 +29,7 @@ RENAMES: RenameRules = (
     (r"^head\.cls_([xyz])\.", r"head.classifiers.\1."),
     *RTMPOSE_RENAMES,
 )
+convert_state_dict = partial(convert_estimator, renames=RENAMES)
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> RTMWConfig:
@@ -57,8 +57,3 @@ def neck_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
 def image_processor_from_reference(reference: Mapping[str, Any]) -> RTMWImageProcessor:
     """Image processor for the reference's settings."""
     return RTMWImageProcessor(**crop_decoding_arguments(reference))
-
-
-def convert_state_dict(state_dict: Mapping[str, Tensor], config: RTMWConfig) -> dict[str, Tensor]:
-    """The reference's tensors under our names."""
-    return convert_estimator(state_dict, config, RENAMES)

@@ -23,13 +23,8 @@ class KeypointTokens(nn.Module):
 
     def __init__(self, config: RTMWConfig, in_channels: int, cells: int) -> None:
         super().__init__()
-        self.keypoint_features = ConvNormAct(
-            in_channels,
-            label_count(config),
-            config.final_kernel_size,
-            hidden_act="relu",
-            norm_eps=config.batch_norm_eps,
-        )
+        kernel, eps = config.final_kernel_size, config.batch_norm_eps
+        self.keypoint_features = ConvNormAct(in_channels, label_count(config), kernel, hidden_act="relu", norm_eps=eps)
         self.norm = ScaleNorm(cells)
         self.embedding = nn.Linear(cells, config.hidden_size // 2, bias=False)
 
@@ -38,7 +33,7 @@ class KeypointTokens(nn.Module):
 
 
 class RTMWHead(nn.Module):
-    """From feature maps at strides 16 and 32 to SimCC outputs.
+    """From feature maps (B, C, h, w) at strides 16 and 32 to SimCC outputs (B, K, bins).
 
     The coarse map, with its channels shuffled into pixels, joins the fine one.
 
@@ -73,6 +68,7 @@ class RTMWForPoseEstimation(RTMPoseForPoseEstimation):
 
     config: RTMWConfig
     base_model_prefix = "rtmw"
+    conv_std = None
     _no_split_modules = ["PathAggregationNeck", "RTMWHead"]
 
     def make_head(self, channels: Sequence[int]) -> None:

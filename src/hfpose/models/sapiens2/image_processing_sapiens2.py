@@ -1,7 +1,5 @@
 """Sapiens2 image processor."""
 
-from typing import Any
-
 from hfpose.models.vitpose.image_processing_vitpose import ViTPoseImageProcessor
 
 
@@ -19,8 +17,4 @@ class Sapiens2ImageProcessor(ViTPoseImageProcessor):
     enlarges_cubically = True
     transformers_name = "Sapiens2ImageProcessor"
 
-    def __init__(self, size: dict[str, int] | None = None, **kwargs: Any) -> None:
-        super().__init__(size=size or {"height": 1024, "width": 768}, **kwargs)
-
-
-__all__ = ["Sapiens2ImageProcessor"]
+    size: dict[str, int] = {"height": 1024, "width": 768}

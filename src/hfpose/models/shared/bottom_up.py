@@ -13,17 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hfpose.errors import ConfigError
-from hfpose.keypoints import KeypointSchema
-from hfpose.models.backbones import backbone_from_reference
-from hfpose.models.shared.coco_labels import instance_labels
 from hfpose.models.shared.conversion import (
+    bottom_up_resize,
     expect_settings,
-    keypoint_arguments,
     normalization_arguments,
-    pipeline_step,
 )
 from hfpose.models.shared.one_stage import Instances, OneStageProcessing
-from hfpose.models.shared.whole_images import WholeImageProcessor
+from hfpose.models.shared.pixels import WholeImageProcessor
 
 EXPAND, FIT = RESIZE_MODES = ("expand", "fit")
 
@@ -72,19 +68,21 @@ class BottomUpImageProcessor(OneStageProcessing, WholeImageProcessor):
         return self.resize_mode == EXPAND
 
     def pixel_values(self, images: Sequence[np.ndarray], memory_format: torch.memory_format) -> Tensor:
-        """What `preprocess` makes of RGB `images` [(h, w, 3), ...].
+        """See [`WholeImageProcessor`].
 
         Inputs of different sizes are padded at the right and bottom to the largest, with black. As the padding may
         change results a little, batch images whose `input_size` is the same.
         """
+        import cv2
+
         sizes = [self.input_size(*image.shape[:2]) for image in images]
         batch = np.zeros((len(images), *np.max(sizes, axis=0), 3), dtype=np.uint8)
         for image, (height, width), fitted in zip(images, sizes, batch, strict=True):
-            fitted[:height, :width] = self._fit(image, height, width)
+            matrix = self.fit_matrix(*image.shape[:2])
+            fitted[:height, :width] = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
         return self.normalize_pixels(batch, memory_format)
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of the network input for an image of this size."""
         if self.resize_mode == FIT:
             return self.size["height"], self.size["width"]
         fitted_height, fitted_width = self._fitted_size(height, width)
@@ -107,17 +105,7 @@ class BottomUpImageProcessor(OneStageProcessing, WholeImageProcessor):
         """From pixels of an image to those of the network input."""
         return self._fitted_size(height, width)[1] / width
 
-    def _fit(self, image: np.ndarray, height: int, width: int) -> np.ndarray:
-        """An image in the middle of a network input (height, width, 3)."""
-        import cv2
-
-        return cv2.warpAffine(image, self.fit_matrix(*image.shape[:2]), (width, height), flags=cv2.INTER_LINEAR)
-
-    def labels(self, image: np.ndarray, objects: Sequence[Mapping[str, Any]]) -> Any:
-        return instance_labels(objects, self.fit_matrix(*image.shape[:2]))
-
     def fit_matrix(self, height: int, width: int) -> np.ndarray:
-        """Affine matrix (2, 3) from pixels of an image to pixels of the network input."""
         factor, (input_height, input_width) = self._factor(height, width), self.input_size(height, width)
         shifts = input_width / 2 - factor * width / 2, input_height / 2 - factor * height / 2
         return np.array([[factor, 0, shifts[0]], [0, factor, shifts[1]]])
@@ -170,18 +158,6 @@ def best_cells(peaks: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return responses, cells * (responses > 0)
 
 
-def flip_maps(maps: Tensor, indices: Sequence[int], shift: bool = False) -> Tensor:
-    """Maps (B, K, ..., h, w) of flipped images as those of the images.
-
-    Args:
-        maps: one for each keypoint.
-        indices: for each keypoint the index of its flip partner.
-        shift: whether to move the maps by one cell to the right.
-    """
-    flipped = maps[:, list(indices)].flip(-1)
-    return torch.cat((flipped[..., :1], flipped[..., :-1]), -1) if shift else flipped
-
-
 def cell_grid(height: int, width: int, device: torch.device) -> Tensor:
     """(height, width, 2): x and y of each cell, float32."""
     rows, columns = (torch.arange(side, dtype=torch.float32, device=device) for side in (height, width))
@@ -202,31 +178,14 @@ def smooth_maps(heatmaps: Tensor, kernel_size: int) -> Tensor:
     return (heatmaps + F.avg_pool2d(heatmaps, kernel_size, 1, kernel_size // 2)) / 2
 
 
-def bottom_up_arguments(reference: Mapping[str, Any], schema: KeypointSchema | None) -> dict[str, Any]:
-    """Configuration arguments for the reference's settings of a bottom-up model: backbone and keypoints.
-
-    Raises:
-        ConfigError: for a setting that is not supported, or a schema with another number of keypoints.
-    """
-    return {
-        "backbone_config": backbone_from_reference(reference["backbone"]),
-        **keypoint_arguments(reference["head"]["num_keypoints"], schema),
-    }
-
-
 def bottom_up_processor_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
     """Image processor arguments for the reference's settings of a bottom-up model.
 
     Raises:
         ConfigError: for a setting that is not supported, or a `test_pipeline` without `BottomupResize`.
     """
-    resize = pipeline_step(reference, "BottomupResize")
-    if not resize:
-        raise ConfigError(
-            "The model's test_pipeline has no BottomupResize step, so the size of its input is unknown. Use a config "
-            "whose test_pipeline or val_pipeline has one."
-        )
-    expect_settings("BottomupResize", resize, {"aug_scales": None, "use_udp": False, "pad_val": (0, 0, 0)})
+    resize = bottom_up_resize(reference)
+    expect_settings("BottomupResize", resize, {"pad_val": (0, 0, 0)})
     test_cfg = reference.get("test_cfg") or {}
     expect_settings("test_cfg", test_cfg, {"multiscale_test": False, "align_corners": False})
     width, height = resize["input_size"]

@@ -60,23 +60,23 @@ def object_keypoints(objects: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, 
     return points[..., :2], (points[..., 2] > 0).astype(np.float32)
 
 
-def object_areas(objects: Sequence[Mapping[str, Any]], boxes: np.ndarray) -> np.ndarray:
-    """Areas (n,) of objects with these boxes (n, 4), in square pixels."""
-    sides = boxes[:, 2:] - boxes[:, :2]
-    given = [one.get("area") or sides[index].prod() * AREA_SHARE for index, one in enumerate(objects)]
-    return np.array(given, dtype=np.float32)
-
-
 def moved(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Points (..., 2) where an affine matrix (2, 3) takes them."""
     return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
 
 
 def instance_labels(objects: Sequence[Mapping[str, Any]], matrix: np.ndarray) -> dict[str, Tensor]:
-    """Labels of a one-stage estimator for an image that an affine matrix (2, 3) takes to the network input."""
+    """Labels of a one-stage estimator for an image that an affine matrix (2, 3) takes to the network input.
+
+    Returns:
+        In pixels of the network input `boxes` (n, 4) x1, y1, x2, y2, `keypoints` (n, K, 2), `keypoint_weights` (n, K), 0 for
+        those that are not labeled, and `areas` (n,), by default `AREA_SHARE` of the boxes'.
+    """
     boxes = object_boxes(objects)
     keypoints, weights = object_keypoints(objects)
-    areas = object_areas(objects, boxes) * abs(np.linalg.det(matrix[:, :2]))
+    box_areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    given = [one.get("area") or area * AREA_SHARE for one, area in zip(objects, box_areas, strict=True)]
+    areas = np.array(given, dtype=np.float32) * abs(np.linalg.det(matrix[:, :2]))
     return {
         "boxes": torch.from_numpy(moved(boxes.reshape(-1, 2, 2), matrix).reshape(-1, 4)),
         "keypoints": torch.from_numpy(moved(keypoints, matrix)),

@@ -17,27 +17,17 @@ Numbers = list[int] | tuple[int, ...]
 # The largest layer size, and the most layers or entries of a list of sizes, that a configuration may ask for.
 MAX_SIZE = 16384
 MAX_LAYERS = 256
-_BACKBONE = "backbone_config"
 _COUNTS_LAYERS = re.compile(r"(depths|layers|blocks|modules|stacks|networks|stages|steps|levels|multiplier)$")
 
 
 class LimitedConfig(PushWithCode, PreTrainedConfig):
-    """Configuration of which no number asks for a network that no memory could hold, and that may have a backbone."""
-
-    default_backbone: ClassVar[dict[str, Any]] = {}  # fields of `backbone_config`, of a model that has one
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        if cls.default_backbone:
-            cls.sub_configs = {_BACKBONE: AutoConfig}  # type: ignore[method-assign,assignment]
-        super().__init_subclass__(**kwargs)
+    """Configuration of which no number asks for a network that no memory could hold."""
 
     def __post_init__(self, **kwargs: Any) -> None:
         """
         Raises:
             ConfigError: names the field, its value and the limit.
         """
-        if self.default_backbone:
-            setattr(self, _BACKBONE, self._with_class(getattr(self, _BACKBONE)))
         for name in _own_fields(type(self)):
             numbers = list(_numbers(getattr(self, name)))
             limit = MAX_LAYERS if _COUNTS_LAYERS.search(name) else MAX_SIZE
@@ -48,13 +38,6 @@ class LimitedConfig(PushWithCode, PreTrainedConfig):
                     f"from 0 to {limit}, at most {MAX_LAYERS} of them."
                 )
         super().__post_init__(**kwargs)
-
-    def _with_class(self, backbone: PreTrainedConfig | dict[str, Any] | None) -> PreTrainedConfig:
-        """The configuration of a backbone that is given as such, as its fields, or not at all."""
-        if isinstance(backbone, PreTrainedConfig):
-            return backbone
-        values = backbone or self.default_backbone
-        return CONFIG_MAPPING[values.get("model_type", self.default_backbone["model_type"])].from_dict(values)
 
 
 def _own_fields(config_class: Any) -> list[str]:
@@ -98,7 +81,8 @@ class KeypointConfig(LabeledConfig):
     of other keypoints up, see [`schema_for_config`].
 
     Args:
-        keypoint_schema: names, skeleton, flip pairs and colors of the keypoints, see [`KeypointSchema`].
+        keypoint_schema: names, skeleton, flip pairs and colors of the keypoints, see [`KeypointSchema`]. A flip test needs
+            its flip pairs.
     """
 
     default_num_labels = 17
@@ -119,6 +103,26 @@ class KeypointConfig(LabeledConfig):
         super().__setattr__(name, value)
         if name == "id2label" and value is not None and self.keypoint_schema is not None:
             self.keypoint_schema = schema_for_config(self).to_dict()
+
+
+class EstimatorConfig(KeypointConfig):
+    """Configuration of a pose estimator: a backbone with a head. Keypoints are those of [`KeypointConfig`].
+
+    Args:
+        backbone_config: the backbone, ours or one of transformers, as a configuration or its fields.
+    """
+
+    sub_configs = {"backbone_config": AutoConfig}
+    default_backbone: ClassVar[dict[str, Any]]  # fields of `backbone_config` where none is given
+
+    backbone_config: dict[str, Any] | PreTrainedConfig | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        if not isinstance(self.backbone_config, PreTrainedConfig):
+            values = self.backbone_config or self.default_backbone
+            config_class = CONFIG_MAPPING[values.get("model_type", self.default_backbone["model_type"])]
+            self.backbone_config = config_class.from_dict(values)
+        super().__post_init__(**kwargs)
 
 
 def label_count(config: PreTrainedConfig) -> int:
@@ -146,8 +150,8 @@ class StagedBackboneConfig(BackboneConfigMixin, LimitedConfig):
 
     @property
     def num_stages(self) -> int:
-        """Number of stages after the stem."""
-        raise NotImplementedError
+        """Number of stages after the stem; by default those that `depths` lists."""
+        return len(self.depths)
 
     def __post_init__(self, **kwargs: Any) -> None:
         kwargs.pop("stage_names", None)  # a file states what follows from the other fields

@@ -63,8 +63,14 @@ def activation_name(act_cfg: Mapping[str, Any] | str) -> str:
     return _ACTIVATIONS[kind]
 
 
-def batch_norm_eps(norm_cfg: Mapping[str, Any]) -> float:
-    """Epsilon of a batch normalization of the reference, torch's default where it states none."""
+def batch_norm_eps(settings: Mapping[str, Any], default: float = 1e-5) -> float:
+    """Epsilon of the batch normalizations (`norm_cfg`) of a part of the reference's network.
+
+    Args:
+        settings: of the part.
+        default: of a part that states no `norm_cfg`; one without an epsilon means torch's default.
+    """
+    norm_cfg = settings.get("norm_cfg") or {"type": "BN", "eps": default}
     if norm_cfg["type"] not in ("BN", "BN1d", "BN2d", "SyncBN"):
         raise ConfigError(f"The normalization {norm_cfg['type']!r} is not supported, only batch normalization is.")
     return float(norm_cfg.get("eps", 1e-5))
@@ -85,8 +91,13 @@ def layer_arguments(settings: Mapping[str, Any], activation: str = "SiLU", eps: 
     """
     return {
         "hidden_act": activation_name(settings.get("act_cfg", {"type": activation})),
-        "batch_norm_eps": batch_norm_eps(settings.get("norm_cfg", {"type": "BN", "eps": eps})),
+        "batch_norm_eps": batch_norm_eps(settings, eps),
     }
+
+
+def out_indices(backbone: Mapping[str, Any], default: Sequence[int]) -> dict[str, Any]:
+    """`out_indices` of a backbone's configuration: the reference counts the stages alone, here the stem has index 0."""
+    return {"out_indices": [index + 1 for index in backbone.get("out_indices") or default]}
 
 
 def normalization_arguments(data_preprocessor: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,25 +180,31 @@ def label_arguments(num_classes: int, labels: Sequence[str] | None) -> dict[str,
     return {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
 
 
+def bottom_up_resize(reference: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The step of a model's `test_pipeline` that brings images to the size of the network input.
+
+    Raises:
+        ConfigError: where there is none, or for a setting of it that is not supported.
+    """
+    resize = pipeline_step(reference, "BottomupResize")
+    if not resize:
+        raise ConfigError(
+            "The model's test_pipeline has no BottomupResize step, so the size of its input is unknown. Use a config "
+            "whose test_pipeline or val_pipeline has one."
+        )
+    expect_settings("BottomupResize", resize, {"aug_scales": None, "use_udp": False})
+    return resize
+
+
 def letterbox_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
     """`LetterboxImageProcessor` arguments for the reference's `test_pipeline`, `test_cfg` and `data_preprocessor`.
 
     Raises:
         ConfigError: for images that are not fitted into one fixed size, or a test setting that is not supported.
     """
-    resize = pipeline_step(reference, "BottomupResize")
-    if not resize:
-        raise ConfigError(
-            "The model's test_pipeline has no BottomupResize step, so the size of its input is unknown. Use the config "
-            "that the model was trained with."
-        )
-    expect_settings("BottomupResize", resize, {"resize_mode": "fit", "use_udp": False, "aug_scales": None})
+    resize = bottom_up_resize(reference)
+    expect_settings("BottomupResize", resize, {"resize_mode": "fit"})
     width, height = resize["input_size"]
-    values = set(resize.get("pad_val", (0,)))
-    if len(values) != 1:
-        raise ConfigError(
-            f"Padding with a color (pad_val={resize['pad_val']!r}) is not supported. Give one value for all channels."
-        )
     test_cfg = reference["test_cfg"]
     expect_settings("test_cfg", test_cfg, {"flip_test": False, "multiscale_test": False})
     arguments = normalization_arguments(reference["data_preprocessor"])
@@ -195,7 +212,7 @@ def letterbox_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
         arguments = {"channel_order": arguments["channel_order"], "do_rescale": False, "do_normalize": False}
     return {
         "size": {"height": height, "width": width},
-        "pad_value": int(values.pop()),
+        "pad_value": _gray(resize.get("pad_val", 0)),
         "score_threshold": float(test_cfg.get("score_thr", 0.01)),
         "nms_threshold": float(test_cfg.get("nms_thr", 1.0)),
         **arguments,
@@ -246,10 +263,14 @@ def _pad_value(test_pipeline: Sequence[Mapping[str, Any]], size: tuple[int, int]
             f"dict(type='Pad', size={size}, pad_val=dict(img=(114, 114, 114)))."
         )
     given = pad.get("pad_val", 0)
-    value = given.get("img", 0) if isinstance(given, Mapping) else given
+    return _gray(given.get("img", 0) if isinstance(given, Mapping) else given)
+
+
+def _gray(value: Any) -> int:
+    """The value of a padding that is the same in all channels."""
     values = set(value) if isinstance(value, (list, tuple)) else {value}
     if len(values) != 1:
         raise ConfigError(
-            f"Padding with a color (pad_val={given!r}) is not supported. Give one value for all channels."
+            f"Padding with a color (pad_val={value!r}) is not supported. Give one value for all channels."
         )
     return int(values.pop())

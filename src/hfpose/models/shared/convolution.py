@@ -1,7 +1,9 @@
-"""Convolution blocks that several families are made of."""
+"""Blocks that several families are made of."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -129,13 +131,25 @@ class DepthwiseSeparableConv(nn.Module):
         norm_eps: float = 1e-5,
     ) -> None:
         super().__init__()
-        self.depthwise = ConvNormAct(
-            in_channels, in_channels, kernel_size, stride, in_channels, hidden_act=hidden_act, norm_eps=norm_eps
-        )
-        self.pointwise = ConvNormAct(in_channels, out_channels, 1, hidden_act=hidden_act, norm_eps=norm_eps)
+        act: dict[str, Any] = {"hidden_act": hidden_act, "norm_eps": norm_eps}
+        self.depthwise = ConvNormAct(in_channels, in_channels, kernel_size, stride, in_channels, **act)
+        self.pointwise = ConvNormAct(in_channels, out_channels, 1, **act)
 
     def forward(self, hidden_state: Tensor) -> Tensor:
         return self.pointwise(self.depthwise(hidden_state))
+
+
+class MLP(nn.Module):
+    """Fully connected layers with ReLU between them, for vectors (..., sizes[0])."""
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(sizes))
+
+    def forward(self, hidden_state: Tensor) -> Tensor:
+        for layer in self.layers[:-1]:
+            hidden_state = layer(hidden_state).relu()
+        return self.layers[-1](hidden_state)
 
 
 def channel_shuffle(hidden_state: Tensor, groups: int) -> Tensor:
@@ -150,15 +164,19 @@ def scaled_channels(channels: int, width_multiplier: float, divisor: int = 8) ->
     return nearest + divisor if nearest < 0.9 * scaled else nearest
 
 
-def conv_block(use_depthwise: bool) -> type[ConvNormAct] | type[DepthwiseSeparableConv]:
-    """The block that a depthwise or a plain variant of a network is made of."""
-    return DepthwiseSeparableConv if use_depthwise else ConvNormAct
+def conv_layer(config: Any, use_depthwise: bool = False) -> Callable[..., nn.Module]:
+    """The layer that a network is made of, with the `hidden_act` and the `batch_norm_eps` of its configuration.
+
+    Args:
+        config: of the network.
+        use_depthwise: whether it is a `DepthwiseSeparableConv`, not a `ConvNormAct`.
+    """
+    kind = DepthwiseSeparableConv if use_depthwise else ConvNormAct
+    return partial(kind, hidden_act=config.hidden_act, norm_eps=config.batch_norm_eps)
 
 
-def conv_stack(
-    channels: Sequence[int], use_depthwise: bool = False, *, hidden_act: str, norm_eps: float
-) -> nn.Sequential:
-    """3x3 blocks one after the other, as before the predictions of a detection head, with these channels before, between and
-    after them."""
-    conv = conv_block(use_depthwise)
-    return nn.Sequential(*(conv(*pair, 3, hidden_act=hidden_act, norm_eps=norm_eps) for pair in pairwise(channels)))
+def conv_stack(config: Any, channels: Sequence[int], use_depthwise: bool = False) -> nn.Sequential:
+    """3x3 layers one after the other, as before the predictions of a detection head, with these channels before, between and
+    after them; see `conv_layer`."""
+    conv = conv_layer(config, use_depthwise)
+    return nn.Sequential(*(conv(*pair, 3) for pair in pairwise(channels)))

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from hfpose.models.shared.configuration import StagedBackboneConfig
+from hfpose.models.shared.configuration import LabeledConfig, Numbers, StagedBackboneConfig
 from hfpose.models.shared.conversion import CONVOLUTION_RENAMES, RenameRules, expect_settings, layer_arguments
-from hfpose.models.shared.convolution import ConvNormAct, conv_block
+from hfpose.models.shared.convolution import conv_layer
+from hfpose.models.shared.dense_prediction import by_level
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
 # Width of the stem and of the stages before the multiplier of a size is applied, by `arch`.
@@ -73,6 +74,36 @@ class CSPBackboneConfig(StagedBackboneConfig):
         return len(STAGE_CHANNELS[self.arch])
 
 
+class CSPDetectorConfig(LabeledConfig):
+    """Configuration of a detector with a [`CSPBackbone`], a [`PathAggregationNeck`] and a head for each of its levels.
+
+    Args:
+        num_channels: channels of an image.
+        depth_multiplier, width_multiplier, expand_ratio: see [`CSPBackboneConfig`]; `expand_ratio` is the neck's too.
+        use_depthwise: whether backbone, neck and head are made of depthwise separable convolutions.
+        hidden_act: activation everywhere.
+        batch_norm_eps: epsilon of batch normalizations.
+        neck_size: channels of the neck's outputs and of the head.
+        num_neck_blocks: blocks in each CSP layer of the neck.
+        num_head_layers: convolutions before the predictions.
+        strides: strides of the feature levels in pixels; four of them make the backbone a P6, up to stride 64.
+    """
+
+    default_num_labels = 80
+
+    num_channels: int = 3
+    depth_multiplier: float | int = 1.0
+    width_multiplier: float | int = 1.0
+    expand_ratio: float = 0.5
+    use_depthwise: bool = False
+    hidden_act: str = "silu"
+    batch_norm_eps: float = 1e-5
+    neck_size: int = 256
+    num_neck_blocks: int = 3
+    num_head_layers: int = 2
+    strides: Numbers = (8, 16, 32)
+
+
 # Makes a block from a configuration, its channels, and whether it has a residual connection.
 BlockFactory = Callable[[Any, int, bool], nn.Module]
 
@@ -80,11 +111,6 @@ BlockFactory = Callable[[Any, int, bool], nn.Module]
 def stage_channels(width_multiplier: float, arch: str = "P5") -> list[int]:
     """Channels of the feature maps at strides 4, 8, 16, 32, and for P6 64."""
     return [int(channels * width_multiplier) for channels in STAGE_CHANNELS[arch]]
-
-
-def scaled_depths(depths: Sequence[int], depth_multiplier: float) -> list[int]:
-    """Number of blocks in each of the four stages."""
-    return [max(round(depth * depth_multiplier), 1) for depth in depths]
 
 
 class ChannelAttention(nn.Module):
@@ -104,12 +130,12 @@ class SpatialPyramidPooling(nn.Module):
 
     def __init__(self, config: CSPLayerConfig, channels: int) -> None:
         super().__init__()
-        act, eps = config.hidden_act, config.batch_norm_eps
+        conv = conv_layer(config)
         hidden = channels // 2
-        self.reduce = ConvNormAct(channels, hidden, 1, hidden_act=act, norm_eps=eps)
+        self.reduce = conv(channels, hidden, 1)
         # A maximum over 9 or 13 pixels is a maximum over 5 taken twice or three times.
         self.pool = nn.MaxPool2d(POOL_SIZES[0], stride=1, padding=POOL_SIZES[0] // 2)
-        self.expand = ConvNormAct(hidden * (1 + len(POOL_SIZES)), channels, 1, hidden_act=act, norm_eps=eps)
+        self.expand = conv(hidden * (1 + len(POOL_SIZES)), channels, 1)
 
     def forward(self, hidden_state: Tensor) -> Tensor:
         pooled = [self.reduce(hidden_state)]
@@ -133,13 +159,13 @@ class CSPLayer(nn.Module):
         use_channel_attention: bool = False,
     ) -> None:
         super().__init__()
-        act, eps = config.hidden_act, config.batch_norm_eps
+        conv = conv_layer(config)
         hidden = int(out_channels * config.expand_ratio)
-        self.main_conv = ConvNormAct(in_channels, hidden, 1, hidden_act=act, norm_eps=eps)
-        self.short_conv = ConvNormAct(in_channels, hidden, 1, hidden_act=act, norm_eps=eps)
+        self.main_conv = conv(in_channels, hidden, 1)
+        self.short_conv = conv(in_channels, hidden, 1)
         self.blocks = nn.Sequential(*(block(config, hidden, add_identity) for _ in range(num_blocks)))
         self.attention = ChannelAttention(2 * hidden) if use_channel_attention else nn.Identity()
-        self.final_conv = ConvNormAct(2 * hidden, out_channels, 1, hidden_act=act, norm_eps=eps)
+        self.final_conv = conv(2 * hidden, out_channels, 1)
 
     def forward(self, hidden_state: Tensor) -> Tensor:
         main = self.blocks(self.main_conv(hidden_state))
@@ -162,19 +188,10 @@ class CSPStage(GradientCheckpointingLayer):
         use_channel_attention: bool,
     ) -> None:
         super().__init__()
-        self.downsample = conv_block(config.use_depthwise)(
-            in_channels, out_channels, 3, stride=2, hidden_act=config.hidden_act, norm_eps=config.batch_norm_eps
-        )
+        self.downsample = conv_layer(config, config.use_depthwise)(in_channels, out_channels, 3, stride=2)
         self.pooling = SpatialPyramidPooling(config, out_channels) if is_last else nn.Identity()
-        self.csp = CSPLayer(
-            config,
-            out_channels,
-            out_channels,
-            num_blocks,
-            block,
-            add_identity=not is_last,
-            use_channel_attention=use_channel_attention,
-        )
+        options = {"add_identity": not is_last, "use_channel_attention": use_channel_attention}
+        self.csp = CSPLayer(config, out_channels, out_channels, num_blocks, block, **options)
 
     def forward(self, hidden_state: Tensor) -> Tensor:
         return self.csp(self.pooling(self.downsample(hidden_state)))
@@ -202,24 +219,14 @@ class CSPBackbone(StagedBackbone):
     ) -> None:
         super().__init__(config)
         self.stem = stem
-        channels = [
-            int(STEM_CHANNELS * config.width_multiplier),
-            *stage_channels(config.width_multiplier, config.arch),
-        ]
-        num_blocks = scaled_depths(depths, config.depth_multiplier)
-        self.num_features = channels
-        self.stages = nn.ModuleList(
-            CSPStage(
-                config,
-                channels[i],
-                channels[i + 1],
-                depth,
-                block,
-                is_last=i == len(num_blocks) - 1,
-                use_channel_attention=use_channel_attention,
-            )
-            for i, depth in enumerate(num_blocks)
-        )
+        width = config.width_multiplier
+        self.num_features = [int(STEM_CHANNELS * width), *stage_channels(width, config.arch)]
+        self.stages = nn.ModuleList()
+        for index, depth in enumerate(depths):
+            in_channels, out_channels = self.num_features[index : index + 2]
+            num_blocks = max(round(depth * config.depth_multiplier), 1)
+            options = {"is_last": index == len(depths) - 1, "use_channel_attention": use_channel_attention}
+            self.stages.append(CSPStage(config, in_channels, out_channels, num_blocks, block, **options))
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -245,44 +252,55 @@ class PathAggregationNeck(nn.Module):
         out_conv: Callable[[int], nn.Module] = nn.Identity,
     ) -> None:
         super().__init__()
-        act, eps = config.hidden_act, config.batch_norm_eps
-        conv = conv_block(config.use_depthwise)
+        conv, halving = conv_layer(config), conv_layer(config, config.use_depthwise)
 
         def csp(in_channels: int, out_channels: int) -> CSPLayer:
             return CSPLayer(config, in_channels, out_channels, config.num_neck_blocks, block, add_identity=False)
 
         steps = range(len(channels) - 1)
         # Both lists of the way down start at the coarsest level.
-        self.reduce_layers = nn.ModuleList(
-            ConvNormAct(channels[i + 1], channels[i], 1, hidden_act=act, norm_eps=eps) for i in reversed(steps)
-        )
+        self.reduce_layers = nn.ModuleList(conv(channels[i + 1], channels[i], 1) for i in reversed(steps))
         self.top_down_blocks = nn.ModuleList(csp(2 * channels[i], channels[i]) for i in reversed(steps))
-        self.downsamples = nn.ModuleList(
-            conv(channels[i], channels[i], 3, stride=2, hidden_act=act, norm_eps=eps) for i in steps
-        )
+        self.downsamples = nn.ModuleList(halving(channels[i], channels[i], 3, stride=2) for i in steps)
         self.bottom_up_blocks = nn.ModuleList(csp(2 * channels[i], channels[i + 1]) for i in steps)
         self.out_convs = nn.ModuleList(out_conv(width) for width in channels)
 
     def forward(self, feature_maps: Sequence[Tensor]) -> list[Tensor]:
         """Feature maps of the levels whose features (B, C, h, w) are given, finest first."""
-        *finer, coarse = feature_maps
-        reduced = []
-        for fine, reduce, block in zip(reversed(finer), self.reduce_layers, self.top_down_blocks, strict=True):
-            coarse = reduce(coarse)
-            reduced.append(coarse)
-            upsampled = nn.functional.interpolate(coarse, scale_factor=2.0, mode="nearest")
-            coarse = block(torch.cat((upsampled, fine), dim=1))
-        outputs = [coarse]
-        for lateral, downsample, block in zip(reversed(reduced), self.downsamples, self.bottom_up_blocks, strict=True):
-            outputs.append(block(torch.cat((downsample(outputs[-1]), lateral), dim=1)))
-        return [conv(output) for conv, output in zip(self.out_convs, outputs, strict=True)]
+        outputs = aggregate_paths(
+            feature_maps, self.reduce_layers, self.top_down_blocks, self.downsamples, self.bottom_up_blocks
+        )
+        return by_level(self.out_convs, outputs)
+
+
+def aggregate_paths(
+    feature_maps: Sequence[Tensor],
+    reduce_layers: nn.ModuleList,
+    top_down_blocks: nn.ModuleList,
+    downsamples: nn.ModuleList,
+    bottom_up_blocks: nn.ModuleList,
+) -> list[Tensor]:
+    """Coarse features flow into fine ones, then back, for feature maps [(B, C, h, w), ...], finest first.
+
+    Args:
+        feature_maps: of the levels, each of half the resolution of the one before.
+        reduce_layers, top_down_blocks: of the way down, from the coarsest level.
+        downsamples, bottom_up_blocks: of the way back, from the finest level.
+    """
+    *finer, coarse = feature_maps
+    reduced = []
+    for fine, reduce, block in zip(reversed(finer), reduce_layers, top_down_blocks, strict=True):
+        reduced.append(reduce(coarse))
+        upsampled = nn.functional.interpolate(reduced[-1], scale_factor=2.0, mode="nearest")
+        coarse = block(torch.cat((upsampled, fine), dim=1))
+    outputs = [coarse]
+    for lateral, downsample, block in zip(reversed(reduced), downsamples, bottom_up_blocks, strict=True):
+        outputs.append(block(torch.cat((downsample(outputs[-1]), lateral), dim=1)))
+    return outputs
 
 
 # Reference name -> our name, for everything that these networks share.
-CSP_LAYER_RENAMES: RenameRules = (
-    *CONVOLUTION_RENAMES,
-    (r"\.attention\.fc\.", ".attention.projection."),
-)
+CSP_LAYER_RENAMES: RenameRules = (*CONVOLUTION_RENAMES, (r"\.attention\.fc\.", ".attention.projection."))
 CSP_RENAMES: RenameRules = (
     *CSP_LAYER_RENAMES,
     (r"^stage([1-5])\.", lambda match: f"stages.{int(match[1]) - 1}."),
@@ -314,7 +332,7 @@ def expect_same_layers(
         expect_settings(part["type"], given, {key: arguments[key] for key in given})
 
 
-def csp_backbone_arguments(config: Any) -> dict[str, Any]:
+def csp_backbone_arguments(config: CSPDetectorConfig) -> dict[str, Any]:
     """Arguments of the configuration of a detector's backbone for that of the detector, whose `strides` tell its `arch`."""
     arch = "P5" if len(config.strides) < len(STAGE_CHANNELS["P5"]) else "P6"
     levels = {"arch": arch, "out_indices": list(range(2, len(STAGE_CHANNELS[arch]) + 1))}

@@ -21,14 +21,12 @@ class DensePredictionModel(ImageModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, nn.Conv2d):
-            init.kaiming_uniform_(module.weight, a=5**0.5)
         if isinstance(module, ScorePrediction) and module.bias is not None:
             init.constant_(module.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
 
 
 def by_level(layers: Iterable[nn.Module], levels: Sequence[Tensor]) -> list[Tensor]:
-    """What each level's layer makes of its feature map."""
+    """What each level's layer makes of its feature map (B, C, h, w)."""
     return [layer(level) for layer, level in zip(layers, levels, strict=True)]
 
 

@@ -4,25 +4,36 @@ Source: `mmdet.datasets.transforms.Resize` and `Pad`, `mmdet.models.dense_heads.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers.image_processing_base import BatchFeature
+from transformers.utils import ModelOutput
 
 from hfpose.errors import InputError
 from hfpose.models.shared.coco_labels import normalized_boxes, object_boxes
-from hfpose.models.shared.pixels import detached
-from hfpose.models.shared.whole_images import WholeImageProcessor
+from hfpose.models.shared.pixels import WholeImageProcessor, detached
 from hfpose.ops.boxes import nms
 
 
-class DetectionOutput(Protocol):
-    """What a detector returns."""
+@dataclass
+class ObjectDetectionOutput(ModelOutput):
+    """Output of a detector. P counts the anchor points of all levels, level by level, row by row.
 
-    logits: Tensor  # (B, P, num_labels)
-    pred_boxes: Tensor  # (B, P, 4) x1, y1, x2, y2 in pixels of `pixel_values`
+    Args:
+        loss: scalar, where `labels` were given.
+        logits: (B, P, num_labels) score of each class before the sigmoid.
+        pred_boxes: (B, P, 4) x1, y1, x2, y2 in pixels of `pixel_values`; they may reach beyond its borders.
+        hidden_states: outputs of the neck, where asked for.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    pred_boxes: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
 
 
 class Detections(NamedTuple):
@@ -59,10 +70,14 @@ class DetectionImageProcessor(WholeImageProcessor):
     strides: Sequence[int] = (8, 16, 32)
 
     def pixel_values(self, images: Sequence[np.ndarray], memory_format: torch.memory_format) -> Tensor:
-        """What `preprocess` makes of RGB `images` [(h, w, 3), ...]."""
+        import cv2
+
         batch = np.empty((len(images), self.size["height"], self.size["width"], 3), dtype=np.uint8)
         for image, fitted in zip(images, batch, strict=True):
-            self._fit(image, fitted)
+            height, width = self._fitted_size(*image.shape[:2])
+            fitted[height:] = self.pad_value
+            fitted[:height, width:] = self.pad_value
+            cv2.resize(image, (width, height), dst=fitted[:height, :width], interpolation=cv2.INTER_LINEAR)
         return self.normalize_pixels(batch, memory_format)
 
     def labels(self, image: np.ndarray, objects: Sequence[Mapping[str, Any]]) -> BatchFeature:
@@ -75,7 +90,7 @@ class DetectionImageProcessor(WholeImageProcessor):
 
     def post_process_object_detection(
         self,
-        outputs: DetectionOutput,
+        outputs: Any,
         threshold: float | None = None,
         target_sizes: Tensor | Sequence[tuple[int, int]] | None = None,
         nms_threshold: float | None = None,
@@ -102,12 +117,12 @@ class DetectionImageProcessor(WholeImageProcessor):
 
     def detections(
         self,
-        outputs: DetectionOutput,
+        outputs: Any,
         threshold: float | None = None,
         target_sizes: Tensor | Sequence[tuple[int, int]] | None = None,
         nms_threshold: float | None = None,
     ) -> list[Detections]:
-        """What `post_process_object_detection` returns, as arrays."""
+        """What `post_process_object_detection` returns, as arrays, see `Detections`."""
         outputs = detached(outputs)
         least = max(threshold or 0.0, self.score_threshold)
         iou_threshold = self.nms_threshold if nms_threshold is None else nms_threshold
@@ -132,11 +147,7 @@ class DetectionImageProcessor(WholeImageProcessor):
         return results
 
     def _scores(self, outputs: Any) -> Tensor:
-        """Probability (B, P, C) of each class at each anchor point.
-
-        Args:
-            outputs: `DetectionOutput` with whatever else the model returns.
-        """
+        """Probability (B, P, C) of each class at each anchor point."""
         return outputs.logits.float().sigmoid()
 
     def _candidates(self, scores: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
@@ -181,12 +192,3 @@ class DetectionImageProcessor(WholeImageProcessor):
         """Factors (2,) for x and y from pixels of the image to pixels of the network input."""
         fitted_height, fitted_width = self._fitted_size(height, width)
         return np.array([fitted_width / width, fitted_height / height], dtype=np.float32)
-
-    def _fit(self, image: np.ndarray, fitted: np.ndarray) -> None:
-        """Resize an image (h, w, 3) and pad it, into an array (H, W, 3) of the size of the network input."""
-        import cv2
-
-        height, width = self._fitted_size(*image.shape[:2])
-        fitted[height:] = self.pad_value
-        fitted[:height, width:] = self.pad_value
-        cv2.resize(image, (width, height), dst=fitted[:height, :width], interpolation=cv2.INTER_LINEAR)

@@ -60,7 +60,7 @@ def to_device(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = 
     """A tensor on a device; the program goes on while it is copied there.
 
     Args:
-        tensor: on any device.
+        tensor: of any shape, on any device.
         device: where it goes.
         dtype: its floating point type there, if it has one; the cast happens on the device.
     """

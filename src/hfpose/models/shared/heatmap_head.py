@@ -9,10 +9,9 @@ from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import PreTrainedConfig
 
 from hfpose.errors import ConfigError
-from hfpose.models.shared.configuration import KeypointConfig, Numbers
+from hfpose.models.shared.configuration import EstimatorConfig, Numbers
 from hfpose.models.shared.conversion import RenameRules, expect_settings
 from hfpose.models.shared.convolution import DECONV_PADDINGS, ConvNormAct, deconvolutions
 
@@ -23,11 +22,10 @@ DECONVOLUTIONS = {
 }
 
 
-class HeatmapHeadConfig(KeypointConfig):
-    """Configuration of a model with a backbone and a [`HeatmapHead`]. Keypoints are those of [`KeypointConfig`].
+class HeatmapHeadConfig(EstimatorConfig):
+    """Configuration of a model with a backbone, by default ResNet-50, and a [`HeatmapHead`]; see [`EstimatorConfig`].
 
     Args:
-        backbone_config: the backbone, ours or one of transformers; default ResNet-50.
         image_size: height and width of a crop in pixels.
         deconv_channels: channels of the head's transposed convolutions, each of which doubles the resolution.
         deconv_kernel_sizes: their sizes: 2, 3 or 4.
@@ -40,7 +38,6 @@ class HeatmapHeadConfig(KeypointConfig):
 
     default_backbone = {"model_type": "resnet_backbone"}
 
-    backbone_config: dict[str, Any] | PreTrainedConfig | None = None
     image_size: list[int] | tuple[int, int] = (256, 192)
     deconv_channels: Numbers = (256, 256, 256)
     deconv_kernel_sizes: Numbers = (4, 4, 4)

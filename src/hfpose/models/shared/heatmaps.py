@@ -204,25 +204,33 @@ def _values_around(heatmaps: Tensor, cells: Tensor, offsets: Offsets, margin: in
     return values.to("cpu", torch.float64)
 
 
+def flip_maps(maps: Tensor, indices: Sequence[int], shift: bool = False) -> Tensor:
+    """Maps (B, K, ..., h, w) of flipped images as those of the images.
+
+    Args:
+        maps: one for each keypoint.
+        indices: for each keypoint the index of its flip partner.
+        shift: whether to move the maps by one cell to the right, which aligns them where a crop's width maps onto its number
+            of pixels (no UDP).
+    """
+    flipped = maps[:, list(indices)].flip(-1)
+    return torch.cat((flipped[..., :1], flipped[..., :-1]), -1) if shift else flipped
+
+
 def merge_flipped_heatmaps(
     heatmaps: Tensor, flipped: Tensor, flip_indices: Sequence[int], shift: bool, combined: bool = False
 ) -> Tensor:
     """Mean of the heatmaps (N, K, H, W) for crops and for flipped crops.
 
     Args:
-        heatmaps: for the crops.
-        flipped: for the flipped crops.
+        heatmaps, flipped: for the crops, and for the flipped crops.
         flip_indices: for each keypoint the index of its flip partner.
-        shift: whether to move the flipped ones by one cell to the right, which aligns them where a crop's width
-            maps onto its number of pixels (no UDP).
+        shift: see `flip_maps`.
         combined: whether each keypoint has maps of offsets too (N, 3 * K, H, W), see `decode_heatmaps`.
     """
-    flipped = flipped.flip(-1)
     if combined:
         signs = torch.tensor([1, -1, 1], device=flipped.device).view(3, 1, 1)  # x offsets point the other way
-        flipped = (flipped.unflatten(1, (-1, 3))[:, list(flip_indices)] * signs).flatten(1, 2)
+        flipped = (flip_maps(flipped.unflatten(1, (-1, 3)), flip_indices, shift) * signs).flatten(1, 2)
     else:
-        flipped = flipped[:, list(flip_indices)]
-    if shift:
-        flipped = torch.cat((flipped[..., :1], flipped[..., :-1]), -1)
+        flipped = flip_maps(flipped, flip_indices, shift)
     return (heatmaps + flipped) * 0.5

@@ -4,17 +4,15 @@ Source: `mmpose.datasets.transforms.BottomupResize`, `mmpose.models.heads.YOLOXP
 `mmpose.models.pose_estimators.BottomupPoseEstimator`.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hfpose.models.shared.coco_labels import instance_labels
-from hfpose.models.shared.one_stage import Instances, OneStageProcessing
+from hfpose.models.shared.one_stage import ImageOutputs, ImageSize, Instances, OneStageProcessing
+from hfpose.models.shared.pixels import WholeImageProcessor
 from hfpose.models.shared.top_down import crop_matrices
-from hfpose.models.shared.whole_images import WholeImageProcessor
 from hfpose.ops.boxes import nms
 
 
@@ -40,7 +38,6 @@ class LetterboxImageProcessor(OneStageProcessing, WholeImageProcessor):
     nms_threshold: float = 0.65
 
     def pixel_values(self, images: Sequence[np.ndarray], memory_format: torch.memory_format) -> Tensor:
-        """What `preprocess` makes of RGB `images` [(h, w, 3), ...]."""
         import cv2
 
         height, width = self.size["height"], self.size["width"]
@@ -51,11 +48,7 @@ class LetterboxImageProcessor(OneStageProcessing, WholeImageProcessor):
             cv2.warpAffine(image, matrix, (width, height), dst=fitted, flags=cv2.INTER_LINEAR, borderValue=fill)
         return self.normalize_pixels(batch, memory_format)
 
-    def labels(self, image: np.ndarray, objects: Sequence[Mapping[str, Any]]) -> Any:
-        return instance_labels(objects, self.fit_matrix(*image.shape[:2]))
-
     def fit_matrix(self, height: int, width: int) -> np.ndarray:
-        """Affine matrix (2, 3) from pixels of an image to pixels of the network input."""
         center, region = self._region(height, width)
         return crop_matrices(center[None], region[None], (self.size["width"], self.size["height"]), use_udp=False)[0]
 
@@ -67,11 +60,7 @@ class LetterboxImageProcessor(OneStageProcessing, WholeImageProcessor):
         return np.array([width / 2, height / 2], dtype=np.float32), region
 
     def image_instances(
-        self,
-        outputs: Mapping[str, Tensor],
-        target_size: tuple[int, int],
-        threshold: float | None,
-        nms_threshold: float | None,
+        self, outputs: ImageOutputs, target_size: ImageSize, threshold: float | None, nms_threshold: float | None
     ) -> Instances:
         """See [`OneStageProcessing`]. Boxes end at the borders of the network input.
 

@@ -171,11 +171,7 @@ class PoseLiftingImageProcessor(SettingsImageProcessor):
         raise NotImplementedError
 
     def _to_output_axes(
-        self,
-        keypoints: np.ndarray,
-        do_root_relative: bool | None,
-        axes: Axes | None,
-        do_rebase_height: bool | None,
+        self, keypoints: np.ndarray, do_root_relative: bool | None, axes: Axes | None, do_rebase_height: bool | None
     ) -> np.ndarray:
         """Keypoints (B, T, K, 3) in meters, x right, y down and depth as the network has it, as results have them."""
         if self.do_root_relative if do_root_relative is None else do_root_relative:

@@ -304,11 +304,7 @@ def distribution_loss(
 
 
 def detection_loss(
-    logits: Tensor,
-    pred_boxes: Tensor,
-    points: Tensor,
-    strides: Tensor,
-    labels: Sequence[Mapping[str, Tensor]],
+    logits: Tensor, pred_boxes: Tensor, points: Tensor, strides: Tensor, labels: Sequence[Mapping[str, Tensor]]
 ) -> Tensor:
     """RTMDet's loss: quality focal loss of the classes, generalized IoU of the assigned boxes.
 

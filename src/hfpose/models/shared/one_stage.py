@@ -11,7 +11,12 @@ import torch
 from torch import Tensor
 
 from hfpose.errors import InputError
-from hfpose.models.shared.pixels import detached
+from hfpose.models.shared.coco_labels import instance_labels
+from hfpose.models.shared.pixels import detached, pose_dict
+
+# Outputs of a model for one image by name, and height and width of an image in pixels.
+ImageOutputs = Mapping[str, Tensor]
+ImageSize = tuple[int, int]
 
 
 class Instances(NamedTuple):
@@ -49,6 +54,14 @@ class OneStageProcessing:
         """Height and width of the network input for an image of this size."""
         return self.size["height"], self.size["width"]
 
+    def fit_matrix(self, height: int, width: int) -> np.ndarray:
+        """Affine matrix (2, 3) from pixels of an image of this size to pixels of the network input."""
+        raise NotImplementedError
+
+    def labels(self, image: np.ndarray, objects: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """What the loss takes for the objects of an image (h, w, 3), see `instance_labels`."""
+        return instance_labels(objects, self.fit_matrix(*image.shape[:2]))
+
     def instances(
         self,
         outputs: Any,
@@ -80,11 +93,7 @@ class OneStageProcessing:
         return found
 
     def image_instances(
-        self,
-        outputs: Mapping[str, Tensor],
-        target_size: tuple[int, int],
-        threshold: float | None,
-        nms_threshold: float | None,
+        self, outputs: ImageOutputs, target_size: ImageSize, threshold: float | None, nms_threshold: float | None
     ) -> Instances:
         """What `instances` finds in one image, from the `decoded_outputs` for it."""
         raise NotImplementedError
@@ -110,17 +119,10 @@ class OneStageProcessing:
             `scores` (K,), `labels` (K,) the index of each keypoint, `bbox` (4,) x1, y1, x2, y2, `bbox_score` ().
         """
         found = self.instances(detached(outputs), target_sizes, box_threshold, nms_threshold)
-        return [[_instance(*instance, threshold) for instance in zip(*some, strict=True)] for some in found]
-
-
-def _instance(
-    box: np.ndarray, box_score: np.ndarray, keypoints: np.ndarray, scores: np.ndarray, threshold: float | None
-) -> dict[str, Tensor]:
-    labels = np.arange(len(scores)) if threshold is None else np.flatnonzero(scores > threshold)
-    return {
-        "keypoints": torch.from_numpy(keypoints[labels]),
-        "scores": torch.from_numpy(scores[labels]),
-        "labels": torch.from_numpy(labels),
-        "bbox": torch.from_numpy(box),
-        "bbox_score": torch.tensor(float(box_score)),
-    }
+        return [
+            [
+                pose_dict(box, keypoints, scores, threshold) | {"bbox_score": torch.tensor(float(box_score))}
+                for box, box_score, keypoints, scores in zip(*some, strict=True)
+            ]
+            for some in found
+        ]

@@ -5,7 +5,7 @@ Source: `mmpose.models.heads.YOLOXPoseHead` and `RTMOHead`, `mmpose.models.task_
 https://arxiv.org/abs/2204.06806.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -72,7 +72,7 @@ def keypoint_sigmas(config: Any, device: torch.device) -> Tensor:
 def read_targets(
     labels: Sequence[Mapping[str, Tensor]], num_keypoints: int, device: torch.device
 ) -> list[InstanceTargets]:
-    """The labels of a batch as targets.
+    """The labels of a batch as targets, see `InstanceTargets` for their shapes.
 
     Raises:
         InputError: for labels without a field, or of another number of keypoints.
@@ -168,48 +168,43 @@ def _assign_image(
     by_keypoints: bool,
 ) -> tuple[Tensor, Tensor]:
     """Index (P,) of the instance of each anchor point, -1 for none, and the OKS (P,) of both."""
-    owners, best = torch.full_like(strides, -1, dtype=torch.long), torch.zeros_like(strides)
-    in_box, in_middle = _near_instances(wanted, points, strides, by_keypoints)
-    anchors = torch.nonzero((in_box | in_middle).any(1)).flatten()
-    if len(anchors) == 0:
-        return owners, best
-    ious = pairwise_iou(given.boxes[anchors][None], wanted.boxes[None])[0]
-    weights = normalized(wanted.weights)
-    similarities = similarity(given.keypoints[anchors][:, None], wanted.keypoints, weights, wanted.areas, sigmas).sum(
-        -1
-    )
-    score_cost = -given.scores[anchors].log().clamp(min=-100)  # as `binary_cross_entropy` limits it
-    cost = score_cost[:, None] - IOU_COST_WEIGHT * (ious + _COST_EPS).log()
-    cost = cost - OKS_COST_WEIGHT * (similarities + _COST_EPS).log()
-    owner = simota_owners(cost, similarities, (in_box & in_middle)[anchors])
-    owners[anchors] = owner
-    best[anchors] = similarities.gather(1, owner.clamp(min=0)[:, None]).squeeze(1)
-    return owners, best
-
-
-def simota_owners(cost: Tensor, similarities: Tensor, is_near: Tensor) -> Tensor:
-    """Index (P,) of the instance that each anchor point learns, -1 for none; see `cheapest_owners`.
-
-    Args:
-        cost: (P, n) of an anchor point for an instance.
-        similarities: (P, n), 0 to 1.
-        is_near: (P, n) whether an anchor point is in the middle of an instance; others are taken where there are too
-            few.
-    """
-    return cheapest_owners(cost + _FAR_COST * ~is_near, similarities, CANDIDATES)
-
-
-def _near_instances(
-    wanted: InstanceTargets, points: Tensor, strides: Tensor, by_keypoints: bool
-) -> tuple[Tensor, Tensor]:
-    """See `near_boxes`."""
-    boxes = wanted.boxes
-    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+    middles = (wanted.boxes[:, :2] + wanted.boxes[:, 2:]) / 2
     if by_keypoints:
         counts = wanted.weights.sum(-1, keepdim=True)
         means = (wanted.keypoints * wanted.weights[..., None]).sum(1) / counts.clamp(min=_EPS)
         middles = torch.where(counts > 0, means, middles)
-    return near_boxes(boxes, middles, points, strides)
+
+    def costs_of(anchors: Tensor) -> tuple[Tensor, Tensor]:
+        ious = pairwise_iou(given.boxes[anchors][None], wanted.boxes[None])[0]
+        keypoints, weights = given.keypoints[anchors][:, None], normalized(wanted.weights)
+        similarities = similarity(keypoints, wanted.keypoints, weights, wanted.areas, sigmas).sum(-1)
+        score_cost = -given.scores[anchors].log().clamp(min=-100)  # as `binary_cross_entropy` limits it
+        cost = score_cost[:, None] - IOU_COST_WEIGHT * (ious + _COST_EPS).log()
+        return cost - OKS_COST_WEIGHT * (similarities + _COST_EPS).log(), similarities
+
+    return simota(*near_boxes(wanted.boxes, middles, points, strides), costs_of)
+
+
+def simota(
+    in_box: Tensor, in_middle: Tensor, costs_of: Callable[[Tensor], tuple[Tensor, Tensor]]
+) -> tuple[Tensor, Tensor]:
+    """Index (P,) of the instance that each anchor point learns, -1 for none, and the similarity (P,) of both.
+
+    Anchor points in no instance take no part; those in the middle of an instance come first, see `cheapest_owners`.
+
+    Args:
+        in_box, in_middle: (P, n), see `near_boxes`.
+        costs_of: for indices (A,) of anchor points their costs (A, n) for the instances, and similarities (A, n), 0 to 1.
+    """
+    owners = torch.full((len(in_box),), -1, device=in_box.device)
+    best = torch.zeros(len(in_box), device=in_box.device)
+    anchors = torch.nonzero((in_box | in_middle).any(1)).flatten()
+    if len(anchors):
+        cost, similarities = costs_of(anchors)
+        cost = cost + _FAR_COST * ~(in_box & in_middle)[anchors]
+        owners[anchors] = cheapest_owners(cost, similarities, CANDIDATES)
+        best[anchors] = similarities.gather(1, owners[anchors].clamp(min=0)[:, None]).squeeze(1)
+    return owners, best
 
 
 def near_boxes(boxes: Tensor, middles: Tensor, points: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
@@ -241,7 +236,7 @@ def oks_loss(
 
 
 def box_loss(boxes: Tensor, others: Tensor) -> Tensor:
-    """Sum over M boxes of 1 less the square of their IoU with as many others."""
+    """Sum over boxes (M, 4) of 1 less the square of their IoU with as many others (M, 4), x1, y1, x2, y2."""
     ious = pairwise_iou(boxes[:, None], others[:, None]).flatten()
     return (1 - ious.clamp(min=1e-16).square()).sum()
 

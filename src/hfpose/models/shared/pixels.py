@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 from transformers.image_processing_base import BatchFeature
+from transformers.utils import TensorType
 from typing_extensions import Self
 
 from hfpose.errors import InputError
+from hfpose.models.shared.coco_labels import Annotations, annotated_objects
 from hfpose.models.shared.settings import SettingsImageProcessor
 
 ImageLike = Any  # PIL image, numpy array or torch tensor
@@ -125,7 +127,12 @@ class PixelImageProcessor(SettingsImageProcessor):
         rows = images.reshape(count * height, width, 3)
         if self.channel_order == "bgr":
             rows = cv2.cvtColor(rows, cv2.COLOR_RGB2BGR)
-        values = cv2.LUT(rows, self._value_table()).reshape(count, height, width, 3)
+        table = _value_table(
+            self.rescale_factor if self.do_rescale else 1.0,
+            tuple(self.image_mean) if self.do_normalize else (0.0, 0.0, 0.0),
+            tuple(self.image_std) if self.do_normalize else (1.0, 1.0, 1.0),
+        )
+        values = cv2.LUT(rows, table).reshape(count, height, width, 3)
         return torch.from_numpy(values).permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
 
     def normalize_values(self, images: Tensor) -> Tensor:
@@ -139,18 +146,47 @@ class PixelImageProcessor(SettingsImageProcessor):
             images = (images - mean) / std
         return images
 
-    def _value_table(self) -> np.ndarray:
-        """Network input (1, 256, 3) for each pixel value and channel of the network, float32."""
-        return _value_table(
-            self.rescale_factor if self.do_rescale else 1.0,
-            tuple(self.image_mean) if self.do_normalize else (0.0, 0.0, 0.0),
-            tuple(self.image_std) if self.do_normalize else (1.0, 1.0, 1.0),
-        )
+
+class WholeImageProcessor(PixelImageProcessor):
+    """Network input for images, and for their objects what the loss takes. A family adds `pixel_values` and `labels`."""
+
+    def preprocess(
+        self,
+        images: ImageLike | Sequence[ImageLike],
+        annotations: Annotations | None = None,
+        return_tensors: str | TensorType | None = None,
+        memory_format: torch.memory_format = torch.contiguous_format,
+    ) -> BatchFeature:
+        """Network input for one image or several, of any sizes.
+
+        Args:
+            images: the images.
+            annotations: for each image its objects in COCO's format, see `annotated_objects`; asks for `labels`.
+            return_tensors: `"pt"` for torch.
+            memory_format: `torch.channels_last` for models that work in that order.
+
+        Returns:
+            `pixel_values` (B, 3, H, W), float32, and `labels` as the model takes them.
+        """
+        arrays = rgb_arrays(images)
+        inputs = BatchFeature({"pixel_values": self.pixel_values(arrays, memory_format)}, tensor_type=return_tensors)
+        if annotations is not None:
+            objects = annotated_objects(annotations, len(arrays))
+            inputs["labels"] = [self.labels(*one) for one in zip(arrays, objects, strict=True)]
+        return inputs
+
+    def pixel_values(self, images: Sequence[np.ndarray], memory_format: torch.memory_format) -> Tensor:
+        """What `preprocess` makes of RGB `images` [(h, w, 3), ...]."""
+        raise NotImplementedError
+
+    def labels(self, image: np.ndarray, objects: Sequence[Mapping[str, Any]]) -> Any:
+        """What the loss takes for the objects of an image (h, w, 3)."""
+        raise NotImplementedError
 
 
 @lru_cache(maxsize=32)
 def _value_table(factor: float, mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
-    """There are 256 pixel values, so the arithmetic is done once for each; the result is the same to the last bit."""
+    """Network input (1, 256, 3) for each pixel value and channel of the network: the arithmetic is done once for each."""
     values = torch.arange(256, dtype=torch.float32)[:, None].mul(factor)
     return values.sub(torch.tensor(mean)).div(torch.tensor(std))[None].contiguous().numpy()
 
@@ -160,3 +196,19 @@ def detached(outputs: Any) -> Any:
     if not isinstance(outputs, Mapping):
         return outputs
     return type(outputs)(**{name: v.detach() if isinstance(v, Tensor) else v for name, v in outputs.items()})
+
+
+def pose_dict(
+    box: np.ndarray, keypoints: np.ndarray, scores: np.ndarray, threshold: float | None
+) -> dict[str, Tensor]:
+    """One instance in the form of transformers' pose processors, see their `post_process_pose_estimation`.
+
+    Args:
+        box: (4,) x1, y1, x2, y2.
+        keypoints: (K, 2) or (K, 3).
+        scores: (K,) of the keypoints.
+        threshold: leave out keypoints with a lower score; None keeps all.
+    """
+    labels = np.arange(len(scores)) if threshold is None else np.flatnonzero(scores > threshold)
+    arrays = {"keypoints": keypoints[labels], "scores": scores[labels], "labels": labels, "bbox": box}
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}

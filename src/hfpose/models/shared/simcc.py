@@ -3,8 +3,6 @@
 Source: Li et al., 2022, https://arxiv.org/abs/2107.03332; `mmpose.codecs.SimCCLabel`.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -30,16 +28,8 @@ def decode_simcc(simcc_x: Tensor, simcc_y: Tensor, split_ratio: float) -> tuple[
     return torch.where((scores > 0)[..., None], bins / split_ratio, -1 / split_ratio), scores
 
 
-def merge_flipped_simcc(
-    simcc_x: Tensor, simcc_y: Tensor, flipped_x: Tensor, flipped_y: Tensor, flip_indices: Sequence[int]
-) -> tuple[Tensor, Tensor]:
-    """Mean of the responses (N, K, bins) for crops and for flipped crops."""
-    indices = list(flip_indices)
-    return (simcc_x + flipped_x[:, indices].flip(-1)) * 0.5, (simcc_y + flipped_y[:, indices]) * 0.5
-
-
 def simcc_heatmaps(simcc_x: Tensor, simcc_y: Tensor) -> Tensor:
-    """Heatmaps (N, K, H bins, W bins) for looking at, the products of responses over x and over y.
+    """Heatmaps (N, K, H, W) with a cell for each bin, for looking at: products of responses (N, K, bins) over x and over y.
 
     Negative responses count as 0, and responses that go beyond 1 are scaled back to it, as in the reference
     (`mmpose.codecs.utils.get_simcc_normalized`).

@@ -55,10 +55,7 @@ class StagedBackbone(AnyAttention, BackboneMixin, PreTrainedModel):
         wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         named = zip(self.stage_names, hidden_states, strict=True)
         feature_maps: Any = tuple(state for name, state in named if name in self.out_features)
-        return BackboneOutput(
-            feature_maps=feature_maps,
-            hidden_states=tuple(hidden_states) if wants_states else None,
-        )
+        return BackboneOutput(feature_maps=feature_maps, hidden_states=tuple(hidden_states) if wants_states else None)
 
     def stage_outputs(self, pixel_values: Tensor) -> Sequence[Tensor]:
         """Feature maps (B, C, h, w) after the stem and after each stage."""

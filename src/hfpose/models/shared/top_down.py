@@ -16,7 +16,7 @@ from transformers.utils import ModelOutput, TensorType
 from hfpose.errors import InputError
 from hfpose.models.shared.coco_labels import Annotations, annotated_objects, moved, object_boxes, object_keypoints
 from hfpose.models.shared.devices import crop_on_device, enlarges
-from hfpose.models.shared.pixels import ImageLike, PixelImageProcessor, detached, rgb_arrays
+from hfpose.models.shared.pixels import ImageLike, PixelImageProcessor, detached, pose_dict, rgb_arrays
 
 
 def box_centers_and_scales(boxes: np.ndarray, aspect_ratio: float, padding: float) -> tuple[np.ndarray, np.ndarray]:
@@ -90,6 +90,12 @@ def check_image_boxes(boxes: Any, index: int = 0) -> np.ndarray:
     return array
 
 
+def split_by_image(instances: list[Any], boxes: Sequence[np.ndarray]) -> list[list[Any]]:
+    """The instances of all images, of which each has `boxes` [(N, 4), ...], image by image."""
+    ends = np.cumsum([len(image_boxes) for image_boxes in boxes]).tolist()
+    return [instances[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
 class TopDownImageProcessor(PixelImageProcessor):
     """Crops people out of images, and maps what the network says of the crops back onto the images.
 
@@ -152,7 +158,7 @@ class TopDownImageProcessor(PixelImageProcessor):
     def _labels(self, objects: Sequence[Mapping[str, Any]], boxes: np.ndarray) -> dict[str, Tensor]:
         """`labels` and `keypoint_weights` of objects with these boxes (n, 4)."""
         keypoints, weights = object_keypoints(objects)
-        matrices = crop_matrices(*self._centers_and_scales(boxes), self._crop_size, self.use_udp)
+        matrices = self._matrices(boxes)
         placed = [moved(points, matrix) for points, matrix in zip(keypoints, matrices, strict=True)]
         return {
             "labels": torch.from_numpy(np.stack(placed) if placed else keypoints),
@@ -173,7 +179,7 @@ class TopDownImageProcessor(PixelImageProcessor):
         crops = np.empty((sum(map(len, boxes)), height, width, 3), dtype=np.uint8)
         rows = iter(crops)
         for image, image_boxes in zip(images, boxes, strict=True):
-            for matrix in crop_matrices(*self._centers_and_scales(image_boxes), size, self.use_udp):
+            for matrix in self._matrices(image_boxes):
                 is_cubic = self.enlarges_cubically and enlarges(matrix)
                 flags = cv2.INTER_CUBIC if is_cubic else cv2.INTER_LINEAR
                 cv2.warpAffine(image, matrix, size, dst=next(rows), flags=flags)
@@ -190,7 +196,7 @@ class TopDownImageProcessor(PixelImageProcessor):
             `crop_on_device`.
         """
         size = self._crop_size
-        matrices = [crop_matrices(*self._centers_and_scales(some), size, self.use_udp) for some in boxes]
+        matrices = [self._matrices(some) for some in boxes]
         return self.normalize_values(crop_on_device(images, matrices, size, device, self.enlarges_cubically))
 
     def decode(self, outputs: ModelOutput, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -211,7 +217,7 @@ class TopDownImageProcessor(PixelImageProcessor):
         return relative * scales[:, None] + centers[:, None], scores.cpu().numpy()
 
     def instance_fields(self, outputs: ModelOutput) -> dict[str, np.ndarray]:
-        """What the outputs say of each of the N crops besides keypoints, by the names of `PoseOutput`'s fields."""
+        """What the outputs say of N crops besides keypoints, by the names of `PoseOutput`'s fields: arrays (N, ...)."""
         return {}
 
     def decode_crops(self, outputs: ModelOutput) -> tuple[Tensor, Tensor]:
@@ -254,9 +260,8 @@ class TopDownImageProcessor(PixelImageProcessor):
         per_image = check_boxes(boxes, len(boxes))
         flat = np.concatenate([*per_image, np.zeros((0, 4), np.float32)])
         keypoints, scores = self.decode(detached(outputs), flat)
-        people = [_person(*person, threshold) for person in zip(keypoints, scores, flat, strict=True)]
-        ends = np.cumsum([len(image_boxes) for image_boxes in per_image]).tolist()
-        return [people[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        people = [pose_dict(*one, threshold) for one in zip(flat, keypoints, scores, strict=True)]
+        return split_by_image(people, per_image)
 
     @property
     def _crop_size(self) -> tuple[int, int]:
@@ -267,12 +272,6 @@ class TopDownImageProcessor(PixelImageProcessor):
         width, height = self._crop_size
         return box_centers_and_scales(boxes, width / height, self.box_padding)
 
-
-def _person(keypoints: np.ndarray, scores: np.ndarray, box: np.ndarray, threshold: float | None) -> dict[str, Tensor]:
-    labels = np.arange(len(scores)) if threshold is None else np.flatnonzero(scores > threshold)
-    return {
-        "keypoints": torch.from_numpy(keypoints[labels]),
-        "scores": torch.from_numpy(scores[labels]),
-        "labels": torch.from_numpy(labels),
-        "bbox": torch.from_numpy(box),
-    }
+    def _matrices(self, boxes: np.ndarray) -> np.ndarray:
+        """See `crop_matrices`."""
+        return crop_matrices(*self._centers_and_scales(boxes), self._crop_size, self.use_udp)

@@ -1,19 +1,14 @@
 """From the reference's settings and checkpoints of SimCC estimators to ours."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
-
-from torch import Tensor
 
 from hfpose.errors import ConfigError
 from hfpose.keypoints import KeypointSchema
-from hfpose.models.backbones import backbone_from_reference, convert_estimator
+from hfpose.models.backbones import convert_estimator, estimator_arguments
 from hfpose.models.rtmpose.convert_rtmpose import crop_decoding_arguments, simcc_arguments
-from hfpose.models.shared.conversion import (
-    RenameRules,
-    expect_settings,
-    keypoint_arguments,
-)
+from hfpose.models.shared.conversion import RenameRules, expect_settings
 from hfpose.models.shared.heatmap_head import HEATMAP_HEAD_RENAMES, heatmap_head_arguments
 from hfpose.models.simcc.configuration_simcc import SimCCConfig
 from hfpose.models.simcc.image_processing_simcc import SimCCImageProcessor
@@ -28,6 +23,7 @@ RENAMES: RenameRules = (
     (r"^head\.(?=deconvolutions|convolutions|heatmaps)", "head.maps."),
     (r"^head\.mlp_head_([xy])\.", r"head.classifier_\1."),
 )
+convert_state_dict = partial(convert_estimator, renames=RENAMES)
 _DECONV_KINDS = {"heatmap": "HeatmapHead", "vipnas": "ViPNASHead"}
 
 
@@ -42,19 +38,13 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
     layers = {"deconv_out_channels": (256, 256, 256), **head}
     width, height = head["in_featuremap_size"]
     return SimCCConfig(
-        backbone_config=backbone_from_reference(reference["backbone"]),
         feature_map_size=(height, width),
         **simcc_arguments(reference),
         **heatmap_head_arguments(layers, _DECONV_KINDS[kind]),
-        **keypoint_arguments(head["out_channels"], schema),
+        **estimator_arguments(reference, head["out_channels"], schema),
     )
 
 
 def image_processor_from_reference(reference: Mapping[str, Any]) -> SimCCImageProcessor:
     """Image processor for the reference's settings."""
     return SimCCImageProcessor(**crop_decoding_arguments(reference))
-
-
-def convert_state_dict(state_dict: Mapping[str, Tensor], config: SimCCConfig) -> dict[str, Tensor]:
-    """The reference's tensors under our names."""
-    return convert_estimator(state_dict, config, RENAMES)

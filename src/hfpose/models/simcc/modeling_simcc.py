@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from math import prod
 
 from torch import Tensor, nn
-from transformers import initialization as init
 
 from hfpose.models.rtmpose.modeling_rtmpose import RTMPoseForPoseEstimation, RTMPoseOutput
 from hfpose.models.shared.configuration import label_count
@@ -22,7 +21,7 @@ class SimCCOutput(RTMPoseOutput):
 
 
 class SimCCHead(nn.Module):
-    """From a feature map to SimCC outputs."""
+    """From a feature map (B, C, h, w) to SimCC outputs (B, K, bins) along x and y."""
 
     def __init__(self, config: SimCCConfig, in_channels: int) -> None:
         super().__init__()
@@ -45,11 +44,6 @@ class SimCCForPoseEstimation(RTMPoseForPoseEstimation):
     base_model_prefix = "simcc"
     output_class = SimCCOutput
     _no_split_modules = ["SimCCHead"]
-
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-            init.normal_(module.weight, std=0.001)
 
     def make_head(self, channels: Sequence[int]) -> None:
         self.head: nn.Module = SimCCHead(self.config, channels[-1])

@@ -7,68 +7,45 @@ https://arxiv.org/abs/1801.04381); `mmdet.models.backbones.MobileNetV2`, `mmdet.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import initialization as init
-from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from hfpose.models.backbones.mobilenet_v2 import MobileNetV2Backbone, MobileNetV2BackboneConfig, stage_channels
 from hfpose.models.shared.configuration import label_count
-from hfpose.models.shared.convolution import ConvNormAct, DepthwiseSeparableConv
+from hfpose.models.shared.convolution import DepthwiseSeparableConv, conv_layer
 from hfpose.models.shared.dense_prediction import anchor_points, by_level, flatten_levels
-from hfpose.models.shared.untrainable import Untrainable
+from hfpose.models.shared.detection import ObjectDetectionOutput
+from hfpose.models.shared.image_model import Untrainable
 from hfpose.models.ssdlite.configuration_ssdlite import SSDLiteConfig
 
 # A box is at most this many times as wide or high as its anchor, and at least one over it.
 MAX_SIZE_RATIO = 1000 / 16
 
 
-@dataclass
-class SSDLiteObjectDetectionOutput(ModelOutput):
-    """
-    Output of [`SSDLiteForObjectDetection`]. P counts the anchors of all levels, level by level, row by row, those of
-    one anchor point next to each other.
+class SSDLiteObjectDetectionOutput(ObjectDetectionOutput):
+    """Output of [`SSDLiteForObjectDetection`]; see [`ObjectDetectionOutput`]. P counts anchors, those of one anchor point next
+    to each other.
 
     Args:
-        loss: not computed yet, None.
         logits: (B, P, num_labels + 1) score of each class and, last, of the background, before the softmax.
-        pred_boxes: (B, P, 4) x1, y1, x2, y2 in pixels of `pixel_values`; they may reach beyond its borders.
-        hidden_states: outputs of the neck, where asked for.
     """
-
-    loss: Tensor | None = None
-    logits: Tensor | None = None
-    pred_boxes: Tensor | None = None
-    hidden_states: tuple[Tensor, ...] | None = None
-
-
-def _backbone_config(config: SSDLiteConfig) -> MobileNetV2BackboneConfig:
-    stages: dict[str, Any] = {"out_indices": [index + 1 for index in config.backbone_stages]}  # index 0 is the stem
-    return MobileNetV2BackboneConfig(
-        num_channels=config.num_channels,
-        hidden_act=config.hidden_act,
-        batch_norm_eps=config.batch_norm_eps,
-        width_multiplier=config.width_multiplier,
-        **stages,
-    )
 
 
 class SSDLiteNeck(nn.Module):
-    """Adds levels, each made from the one before."""
+    """Adds levels (B, C, h, w), each made from the one before."""
 
     def __init__(self, config: SSDLiteConfig) -> None:
         super().__init__()
-        act, eps = config.hidden_act, config.batch_norm_eps
+        conv, act, eps = conv_layer(config), config.hidden_act, config.batch_norm_eps
         self.extra_layers = nn.ModuleList()
         channels = level_channels(config)[len(config.backbone_stages) - 1]
         for size, stride in zip(config.extra_level_sizes, config.extra_level_strides, strict=True):
             self.extra_layers.append(
                 nn.Sequential(
-                    ConvNormAct(channels, size // 2, 1, hidden_act=act, norm_eps=eps),
+                    conv(channels, size // 2, 1),
                     DepthwiseSeparableConv(size // 2, size, 3, stride, hidden_act=act, norm_eps=eps),
                 )
             )
@@ -99,12 +76,12 @@ class SSDLiteHead(nn.Module):
 
     def __init__(self, config: SSDLiteConfig) -> None:
         super().__init__()
-        act, eps = config.hidden_act, config.batch_norm_eps
+        conv = conv_layer(config)
 
         def predictions(values_per_anchor: int) -> nn.ModuleList:
             return nn.ModuleList(
                 nn.Sequential(
-                    ConvNormAct(channels, channels, 3, groups=channels, hidden_act=act, norm_eps=eps),
+                    conv(channels, channels, 3, groups=channels),
                     AnchorPrediction(channels, num_anchors * values_per_anchor),
                 )
                 for channels, num_anchors in zip(level_channels(config), config.anchors_per_place, strict=True)
@@ -139,12 +116,7 @@ def make_anchors(config: SSDLiteConfig, levels: Sequence[Tensor]) -> Tensor:
     """Anchors (P, 4) as center x, center y, width, height in pixels, for feature maps [(B, C, h, w), ...]."""
     anchors = []
     for level, stride, min_size, max_size, ratios in zip(
-        levels,
-        config.strides,
-        config.anchor_min_sizes,
-        config.anchor_max_sizes,
-        config.anchor_ratios,
-        strict=True,
+        levels, config.strides, config.anchor_min_sizes, config.anchor_max_sizes, config.anchor_ratios, strict=True
     ):
         centers = anchor_points([level], [stride])[0] + stride / 2
         sizes = torch.tensor(anchor_shapes(min_size, max_size, ratios), device=level.device)
@@ -179,7 +151,10 @@ class SSDLiteForObjectDetection(Untrainable):
 
     def __init__(self, config: SSDLiteConfig) -> None:
         super().__init__(config)
-        self.backbone = MobileNetV2Backbone(_backbone_config(config))
+        names = ("num_channels", "hidden_act", "batch_norm_eps", "width_multiplier")
+        arguments = {name: getattr(config, name) for name in names}
+        arguments["out_indices"] = [index + 1 for index in config.backbone_stages]  # index 0 is the stem
+        self.backbone = MobileNetV2Backbone(MobileNetV2BackboneConfig(**arguments))
         self.neck = SSDLiteNeck(config)
         self.head = SSDLiteHead(config)
         self.post_init()
@@ -193,10 +168,7 @@ class SSDLiteForObjectDetection(Untrainable):
 
     @can_return_tuple
     def forward(
-        self,
-        pixel_values: Tensor,
-        output_hidden_states: bool | None = None,
-        **kwargs: object,
+        self, pixel_values: Tensor, output_hidden_states: bool | None = None, **kwargs: object
     ) -> SSDLiteObjectDetectionOutput:
         """
         Args:
@@ -206,9 +178,8 @@ class SSDLiteForObjectDetection(Untrainable):
         features = self.neck(self.backbone(pixel_values, return_dict=True).feature_maps)
         logits, regressions = self.head(features)
         anchors = make_anchors(self.config, regressions)
-        wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         return SSDLiteObjectDetectionOutput(
             logits=flatten_levels(logits, label_count(self.config) + 1),
             pred_boxes=decode_boxes(flatten_levels(regressions, 4), anchors, self.config.box_scales),
-            hidden_states=tuple(features) if wants_states else None,
+            hidden_states=self.states_if_asked(features, output_hidden_states),
         )

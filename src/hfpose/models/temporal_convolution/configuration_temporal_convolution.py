@@ -15,8 +15,6 @@ _MAX_RECEPTIVE_FIELD = 10_000
 class TemporalConvolutionConfig(KeypointConfig):
     """Configuration of [`TemporalConvolutionForPoseLifting`]; the defaults are VideoPose3D with 27 frames.
 
-    Keypoints are those of [`KeypointConfig`].
-
     Args:
         num_channels: values per 2D keypoint: x and y, and maybe a visibility.
         hidden_size: channels of every convolution.

@@ -60,7 +60,7 @@ def config_from_reference(
         hidden_dropout_prob=backbone.get("dropout", 0.25),
         root_index=codec.get("root_index", 0),
         predicts_root=predicts_root,
-        batch_norm_eps=batch_norm_eps(backbone.get("norm_cfg", {"type": "BN1d"})),
+        batch_norm_eps=batch_norm_eps(backbone),
         loss_type=_LOSSES[loss],
         **keypoints,
     )

@@ -21,19 +21,9 @@ class ViTPoseImageProcessor(HeatmapImageProcessor):
 
     transformers_name: ClassVar[str] = "VitPoseImageProcessor"
 
-    def __init__(
-        self,
-        use_udp: bool = True,
-        heatmap_decoding: str = UDP,
-        shift_flipped_heatmaps: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            use_udp=use_udp,
-            heatmap_decoding=heatmap_decoding,
-            shift_flipped_heatmaps=shift_flipped_heatmaps,
-            **kwargs,
-        )
+    use_udp: bool = True
+    heatmap_decoding: str = UDP
+    shift_flipped_heatmaps: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """All settings, under the name of transformers' class, so that its Auto classes know what to load."""

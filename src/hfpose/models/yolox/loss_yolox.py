@@ -10,13 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hfpose.models.shared.losses import pad_labels, pairwise_iou
-from hfpose.models.shared.one_stage_losses import (
-    IOU_COST_WEIGHT,
-    box_l1_loss,
-    box_loss,
-    near_boxes,
-    simota_owners,
-)
+from hfpose.models.shared.one_stage_losses import IOU_COST_WEIGHT, box_l1_loss, box_loss, near_boxes, simota
 
 BOX_LOSS_WEIGHT = 5.0
 _EPS = 1e-7
@@ -44,7 +38,9 @@ def yolox_loss(
         labels: for each image `class_labels` (n,) and `boxes` (n, 4) x1, y1, x2, y2 in pixels.
     """
     logits, objectness = logits.float(), objectness.float()
-    owners, ious = _assign(logits, objectness, boxes, points, strides, labels)
+    images = zip(logits, objectness, boxes, labels, strict=True)
+    assigned = zip(*(_assign_image(*one, points, strides) for one in images), strict=True)
+    owners, ious = (torch.stack(values) for values in assigned)
     is_positive = owners >= 0
     true_boxes, true_classes, _ = pad_labels(labels, logits.device)
     chosen = owners.clamp(min=0)
@@ -61,33 +57,20 @@ def yolox_loss(
 
 
 @torch.no_grad()
-def _assign(
-    logits: Tensor,
-    objectness: Tensor,
-    boxes: Tensor,
-    points: Tensor,
-    strides: Tensor,
-    labels: Sequence[Mapping[str, Tensor]],
+def _assign_image(
+    logits: Tensor, objectness: Tensor, boxes: Tensor, label: Mapping[str, Tensor], points: Tensor, strides: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Index (B, P) of the box that each anchor point learns, -1 for none, and its IoU (B, P) with the predicted
-    one."""
-    owners = torch.full(boxes.shape[:2], -1, dtype=torch.long, device=boxes.device)
-    ious = torch.zeros(boxes.shape[:2], device=boxes.device)
-    middles = points + strides[:, None] / 2
-    for index, label in enumerate(labels):
-        wanted = label["boxes"].to(boxes)
-        in_box, in_middle = near_boxes(wanted, (wanted[:, :2] + wanted[:, 2:]) / 2, middles, strides)
-        anchors = torch.nonzero((in_box | in_middle).any(1)).flatten()
-        if len(anchors) == 0:
-            continue
-        found = pairwise_iou(boxes[index, anchors][None], wanted[None])[0]
-        scores = logits[index, anchors].sigmoid() * objectness[index, anchors, None].sigmoid()
-        classes = F.one_hot(label["class_labels"].to(scores.device), scores.shape[-1]).float()
-        cost = _class_cost(scores, classes) - IOU_COST_WEIGHT * (found + _EPS).log()
-        owner = simota_owners(cost, found, (in_box & in_middle)[anchors])
-        owners[index, anchors] = owner
-        ious[index, anchors] = found.gather(1, owner.clamp(min=0)[:, None]).squeeze(1)
-    return owners, ious
+    """Index (P,) of the box that each anchor point learns, -1 for none, and its IoU (P,) with the predicted one."""
+    wanted = label["boxes"].to(boxes)
+    classes = F.one_hot(label["class_labels"].to(logits.device), logits.shape[-1]).float()
+
+    def costs_of(anchors: Tensor) -> tuple[Tensor, Tensor]:
+        ious = pairwise_iou(boxes[anchors][None], wanted[None])[0]
+        scores = logits[anchors].sigmoid() * objectness[anchors, None].sigmoid()
+        return _class_cost(scores, classes) - IOU_COST_WEIGHT * (ious + _EPS).log(), ious
+
+    middles = (wanted[:, :2] + wanted[:, 2:]) / 2
+    return simota(*near_boxes(wanted, middles, points + strides[:, None] / 2, strides), costs_of)
 
 
 def _class_cost(scores: Tensor, classes: Tensor) -> Tensor:

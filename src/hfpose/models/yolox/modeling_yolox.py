@@ -31,14 +31,11 @@ from hfpose.models.yolox.loss_yolox import yolox_loss
 @dataclass
 class YOLOXObjectDetectionOutput(ModelOutput):
     """
-    Output of [`YOLOXForObjectDetection`]. P counts the anchor points of all levels, level by level, row by row.
+    Output of [`YOLOXForObjectDetection`]; see [`ObjectDetectionOutput`].
 
     Args:
-        loss: scalar, where `labels` were given; see `yolox_loss`.
         logits: (B, P, num_labels) score of each class before the sigmoid, given that there is an object.
         objectness: (B, P) score of there being an object, before the sigmoid.
-        pred_boxes: (B, P, 4) x1, y1, x2, y2 in pixels of `pixel_values`; they may reach beyond its borders.
-        hidden_states: outputs of the neck, where asked for.
     """
 
     loss: Tensor | None = None
@@ -54,10 +51,10 @@ class YOLOXHead(nn.Module):
     def __init__(self, config: YOLOXConfig) -> None:
         super().__init__()
         size, levels = config.neck_size, range(len(config.strides))
-        sizes, act, eps = [size] * (config.num_head_layers + 1), config.hidden_act, config.batch_norm_eps
+        sizes = [size] * (config.num_head_layers + 1)
 
         def branch() -> nn.ModuleList:
-            return nn.ModuleList(conv_stack(sizes, config.use_depthwise, hidden_act=act, norm_eps=eps) for _ in levels)
+            return nn.ModuleList(conv_stack(config, sizes, config.use_depthwise) for _ in levels)
 
         self.class_branch = branch()
         self.box_branch = branch()
@@ -121,11 +118,10 @@ class YOLOXForObjectDetection(DensePredictionModel):
         if labels is not None:
             labels = labels_in_pixels(labels, pixel_values.shape[-2:])
             loss = yolox_loss(logits, objectness, boxes, regressions, points, strides, labels)
-        wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         return YOLOXObjectDetectionOutput(
             loss=loss,
             logits=logits,
             objectness=objectness,
             pred_boxes=boxes,
-            hidden_states=tuple(features) if wants_states else None,
+            hidden_states=self.states_if_asked(features, output_hidden_states),
         )

@@ -1,19 +1,14 @@
 """YOLOX-Pose configuration."""
 
-from typing import Any
-
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
 
-from hfpose.models.shared.configuration import KeypointConfig
+from hfpose.models.shared.configuration import EstimatorConfig
 
 
 @strict
-class YOLOXPoseConfig(KeypointConfig):
+class YOLOXPoseConfig(EstimatorConfig):
     r"""
-    Configuration of [`YOLOXPoseForPoseEstimation`]. The defaults are those of YOLOX-Pose-s.
-
-    Keypoints are those of [`KeypointConfig`].
+    Configuration of [`YOLOXPoseForPoseEstimation`], see [`EstimatorConfig`]. The defaults are those of YOLOX-Pose-s.
 
     Args:
         backbone_config: gives feature maps at strides 8, 16 and 32; default CSPDarknet-s.
@@ -35,7 +30,6 @@ class YOLOXPoseConfig(KeypointConfig):
     model_type = "yolox_pose"
     default_backbone = {"model_type": "csp_darknet_backbone", "out_indices": [2, 3, 4]}
 
-    backbone_config: dict[str, Any] | PreTrainedConfig | None = None
     neck_size: int = 128
     num_neck_blocks: int = 1
     expand_ratio: float = 0.5

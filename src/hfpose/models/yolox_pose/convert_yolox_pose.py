@@ -6,11 +6,10 @@ from typing import Any
 from torch import Tensor
 
 from hfpose.keypoints import KeypointSchema
-from hfpose.models.backbones import backbone_from_reference, convert_estimator
+from hfpose.models.backbones import convert_estimator, estimator_arguments
 from hfpose.models.shared.conversion import (
     RenameRules,
     expect_settings,
-    keypoint_arguments,
     layer_arguments,
     letterbox_arguments,
 )
@@ -53,7 +52,6 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
     given = int(in_channels * widen) if isinstance(in_channels, int) else in_channels
     expect_settings("YOLOXPoseHeadModule", {"in_channels": given}, {"in_channels": neck["out_channels"]})
     return YOLOXPoseConfig(
-        backbone_config=backbone_from_reference(reference["backbone"]),
         neck_size=neck["out_channels"],
         num_neck_blocks=neck.get("num_csp_blocks", 3),
         use_depthwise=neck.get("use_depthwise", False),
@@ -62,7 +60,7 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
         strides=strides,
         overlap_power=float(head.get("overlaps_power", 1.0)),
         **layers,
-        **keypoint_arguments(head["num_keypoints"], schema),
+        **estimator_arguments(reference, head["num_keypoints"], schema),
     )
 
 

@@ -58,8 +58,7 @@ class YOLOXPoseHead(nn.Module):
         size, keypoints, levels = config.head_size, label_count(config), range(len(config.strides))
 
         def branch(depth: int) -> nn.ModuleList:
-            sizes, act, eps = [config.neck_size, *[size] * depth], config.hidden_act, config.batch_norm_eps
-            return nn.ModuleList(conv_stack(sizes, hidden_act=act, norm_eps=eps) for _ in levels)
+            return nn.ModuleList(conv_stack(config, [config.neck_size, *[size] * depth]) for _ in levels)
 
         self.class_branch = branch(config.num_head_layers)
         self.box_branch = branch(config.num_head_layers)
@@ -126,14 +125,13 @@ class YOLOXPoseForPoseEstimation(DensePredictionModel):
         points, scales = anchor_points(levels["logits"], self.config.strides)
         regressions = flatten_levels(levels["boxes"]).float()
         offsets = flatten_levels(levels["offsets"]).float().unflatten(-1, (-1, 2))
-        wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         output = YOLOXPoseOutput(
             logits=flatten_levels(levels["logits"])[..., 0],
             objectness=flatten_levels(levels["objectness"])[..., 0],
             pred_boxes=decode_center_boxes(regressions, points, scales),
             pred_keypoints=offsets * scales[:, None, None] + points[:, None],
             keypoint_logits=flatten_levels(levels["visibilities"]),
-            hidden_states=tuple(features) if wants_states else None,
+            hidden_states=self.states_if_asked(features, output_hidden_states),
         )
         if labels is not None:
             output.loss = yolox_pose_loss(self.config, output, regressions, points, scales, labels)
