@@ -148,7 +148,7 @@ _OPENSIM: dict[str, dict[str, float]] = {
 
 
 def opensim_coordinates(angles: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Angles of `joint_angles` in 3D under the names and with the signs of OpenSim's models, degrees."""
+    """Angles (T,) of `joint_angles` in 3D under the names and with the signs of OpenSim's models, degrees."""
     found = {}
     for suffix, side in (("", ""), ("_r", "right_"), ("_l", "left_")):
         for name, parts in _OPENSIM.items():
