@@ -57,7 +57,7 @@ class AssociativeEmbeddingHead(nn.Module):
 
 
 class AssociativeEmbeddingForPoseEstimation(ImageModel):
-    """A backbone with heatmaps and tags; used as [`DEKRForPoseEstimation`]."""
+    """A backbone with heatmaps and tags; used as [`RTMOForPoseEstimation`]."""
 
     config: AssociativeEmbeddingConfig
     base_model_prefix = "associative_embedding"

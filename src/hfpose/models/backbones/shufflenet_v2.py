@@ -14,7 +14,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from hfpose.errors import ConfigError
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
 from hfpose.models.shared.conversion import RenameRules, expect_settings, layer_arguments, out_indices
-from hfpose.models.shared.convolution import ConvNormAct, channel_shuffle
+from hfpose.models.shared.convolution import channel_shuffle, conv_layer
 from hfpose.models.shared.staged_backbone import CheckpointedSequential, StagedBackbone
 
 STEM_CHANNELS = 24
@@ -54,21 +54,17 @@ class ShuffleNetV2Block(GradientCheckpointingLayer):
         self, config: ShuffleNetV2BackboneConfig, in_channels: int, out_channels: int, is_first: bool
     ) -> None:
         super().__init__()
-        act: dict[str, Any] = {"hidden_act": config.hidden_act, "norm_eps": config.batch_norm_eps}
-        linear: dict[str, Any] = act | {"hidden_act": None}
-        half, stride = out_channels // 2, 2 if is_first else 1
-        self.shortcut = (
-            nn.Sequential(
-                ConvNormAct(in_channels, in_channels, 3, stride, in_channels, **linear),
-                ConvNormAct(in_channels, half, 1, **act),
+        conv, half, stride = conv_layer(config), out_channels // 2, 2 if is_first else 1
+        self.shortcut: nn.Module | None = None
+        if is_first:
+            self.shortcut = nn.Sequential(
+                conv(in_channels, in_channels, 3, stride, in_channels, hidden_act=None),
+                conv(in_channels, half, 1),
             )
-            if is_first
-            else None
-        )
         self.layers = nn.Sequential(
-            ConvNormAct(in_channels if is_first else half, half, 1, **act),
-            ConvNormAct(half, half, 3, stride, half, **linear),
-            ConvNormAct(half, half, 1, **act),
+            conv(in_channels if is_first else half, half, 1),
+            conv(half, half, 3, stride, half, hidden_act=None),
+            conv(half, half, 1),
         )
 
     def forward(self, hidden_state: Tensor) -> Tensor:
@@ -87,12 +83,9 @@ class ShuffleNetV2Backbone(StagedBackbone):
 
     def __init__(self, config: ShuffleNetV2BackboneConfig) -> None:
         super().__init__(config)
-        act: dict[str, Any] = {"hidden_act": config.hidden_act, "norm_eps": config.batch_norm_eps}
+        conv, channels = conv_layer(config), STEM_CHANNELS
         *widths, last = config.hidden_sizes
-        channels = STEM_CHANNELS
-        self.stem = nn.Sequential(
-            ConvNormAct(config.num_channels, channels, 3, 2, **act), nn.MaxPool2d(3, 2, padding=1)
-        )
+        self.stem = nn.Sequential(conv(config.num_channels, channels, 3, 2), nn.MaxPool2d(3, 2, padding=1))
         self.stages = nn.ModuleList()
         for width, depth in zip(widths, config.depths, strict=True):
             blocks = []
@@ -100,7 +93,7 @@ class ShuffleNetV2Backbone(StagedBackbone):
                 blocks.append(ShuffleNetV2Block(config, channels, width, index == 0))
                 channels = width
             self.stages.append(nn.Sequential(*blocks))
-        self.stages.append(CheckpointedSequential(ConvNormAct(channels, last, 1, **act)))
+        self.stages.append(CheckpointedSequential(conv(channels, last, 1)))
         self.num_features = [STEM_CHANNELS, *config.hidden_sizes]
         self.post_init()
 

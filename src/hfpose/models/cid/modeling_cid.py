@@ -99,7 +99,7 @@ class CIDHead(nn.Module):
 
 
 class CIDForPoseEstimation(ImageModel):
-    """CID with its heads for centers and for single instances; used as [`DEKRForPoseEstimation`]."""
+    """CID with its heads for centers and for single instances; used as [`RTMOForPoseEstimation`]."""
 
     config: CIDConfig
     base_model_prefix = "cid"

@@ -152,20 +152,7 @@ class DEKRHead(nn.Module):
 
 
 class DEKRForPoseEstimation(ImageModel):
-    """
-    DEKR with its heads for heatmaps and displacements, and its rescoring network.
-
-    Example:
-
-    ```python
-    >>> from hfpose import DEKRForPoseEstimation, DEKRImageProcessor
-
-    >>> model = DEKRForPoseEstimation.from_pretrained(folder)
-    >>> processor = DEKRImageProcessor.from_pretrained(folder)
-    >>> outputs = model(**processor(image, return_tensors="pt"), flip_test=True)
-    >>> people = processor.post_process_pose_estimation(outputs, target_sizes=[image.size[::-1]])
-    ```
-    """
+    """DEKR with its heads for heatmaps and displacements, and its rescoring network; used as [`RTMOForPoseEstimation`]."""
 
     config: DEKRConfig
     base_model_prefix = "dekr"

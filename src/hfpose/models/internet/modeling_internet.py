@@ -73,20 +73,7 @@ class InterNetHead(nn.Module):
 
 
 class InterNetForHandPose(Untrainable):
-    """
-    InterNet: a backbone with a head for two hands.
-
-    Example:
-
-    ```python
-    >>> from hfpose import InterNetForHandPose, InterNetImageProcessor
-
-    >>> model = InterNetForHandPose.from_pretrained(folder)
-    >>> processor = InterNetImageProcessor.from_pretrained(folder)
-    >>> outputs = model(**processor(image, boxes=[[[0, 0, 334, 512]]], return_tensors="pt"))
-    >>> hands = processor.post_process_pose_estimation(outputs, boxes=[[[0, 0, 334, 512]]])
-    ```
-    """
+    """InterNet: a backbone with a head for two hands; used as [`RTMPoseForPoseEstimation`]."""
 
     config: InterNetConfig
     base_model_prefix = "internet"

@@ -25,6 +25,9 @@ from hfpose.models.motionbert.configuration_motionbert import MotionBertConfig
 from hfpose.models.shared.attention import AnyAttention, attend
 from hfpose.models.shared.lifting import FlippedLifting, PoseLiftingOutput, mean_distance
 
+# For each clip of a batch what temporal attention has seen of the frames before.
+Caches = Sequence[Cache] | None
+
 
 class MotionBertEmbeddings(nn.Module):
     """Projects keypoints (B, T, K, C) and adds learned positions of joints and frames."""
@@ -59,7 +62,7 @@ class MotionBertSelfAttention(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(
-        self, hidden_state: Tensor, mask: Tensor | None = None, caches: Sequence[Cache] | None = None
+        self, hidden_state: Tensor, mask: Tensor | None = None, caches: Caches = None
     ) -> tuple[Tensor, Tensor | None]:
         """
         Args:
@@ -111,9 +114,7 @@ class MotionBertLayer(nn.Module):
         self.mlp_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.mlp = MotionBertMLP(config)
 
-    def forward(
-        self, hidden_state: Tensor, frame_mask: Tensor | None, caches: Sequence[Cache] | None = None
-    ) -> Tensor:
+    def forward(self, hidden_state: Tensor, frame_mask: Tensor | None, caches: Caches = None) -> Tensor:
         normed = self.attention_norm(hidden_state)
         if self.over_frames:
             attended = self.attention(normed.transpose(1, 2), frame_mask, caches)[0].transpose(1, 2)
@@ -132,9 +133,7 @@ class MotionBertStream(nn.Module):
         self.spatial = MotionBertLayer(config, over_frames=False)
         self.temporal = MotionBertLayer(config, over_frames=True)
 
-    def forward(
-        self, hidden_state: Tensor, frame_mask: Tensor | None, caches: Sequence[Cache] | None = None
-    ) -> Tensor:
+    def forward(self, hidden_state: Tensor, frame_mask: Tensor | None, caches: Caches = None) -> Tensor:
         first, second = (self.spatial, self.temporal) if self.spatial_first else (self.temporal, self.spatial)
         return second(first(hidden_state, frame_mask, caches), frame_mask, caches)
 
@@ -159,9 +158,7 @@ class MotionBertDualStreamBlock(GradientCheckpointingLayer):
         self.temporal_first = MotionBertStream(config, spatial_first=False)
         self.fusion = MotionBertFusion(config) if config.use_attention_fusion else None
 
-    def forward(
-        self, hidden_state: Tensor, frame_mask: Tensor | None, caches: Sequence[Cache] | None = None
-    ) -> Tensor:
+    def forward(self, hidden_state: Tensor, frame_mask: Tensor | None, caches: Caches = None) -> Tensor:
         spatial_first = self.spatial_first(hidden_state, frame_mask, caches)
         temporal_first = self.temporal_first(hidden_state, frame_mask, caches)
         if self.fusion is None:
@@ -182,9 +179,7 @@ class MotionBertBackbone(nn.Module):
         for index, part in enumerate(over_frames):
             part.attention.layer_index = index
 
-    def forward(
-        self, keypoints_2d: Tensor, frame_mask: Tensor | None, caches: Sequence[Cache] | None = None
-    ) -> Tensor:
+    def forward(self, keypoints_2d: Tensor, frame_mask: Tensor | None, caches: Caches = None) -> Tensor:
         hidden_state = self.embeddings(
             keypoints_2d, (0,) if caches is None else [cache.get_seq_length() for cache in caches]
         )

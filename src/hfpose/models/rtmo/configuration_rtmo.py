@@ -2,13 +2,13 @@
 
 from huggingface_hub.dataclasses import strict
 
-from hfpose.models.shared.configuration import EstimatorConfig
+from hfpose.models.shared.gated_attention import GatedAttentionConfig
 
 
 @strict
-class RTMOConfig(EstimatorConfig):
+class RTMOConfig(GatedAttentionConfig):
     r"""
-    Configuration of [`RTMOForPoseEstimation`], see [`EstimatorConfig`]. The defaults are those of RTMO-s.
+    Configuration of [`RTMOForPoseEstimation`], see [`GatedAttentionConfig`]. The defaults are those of RTMO-s.
 
     Args:
         backbone_config: gives feature maps at strides 8, 16 and 32; default CSPDarknet-s.
@@ -34,11 +34,6 @@ class RTMOConfig(EstimatorConfig):
         bin_size: channels of the sines that tell where a bin is.
         bin_temperature: of these sines.
         box_padding: factor on the sides of a box before it is divided into bins.
-        attention_size: size of queries and keys of the gated attention unit.
-        expansion_factor: size of its values relative to `token_size`.
-        attention_act: activation of it.
-        attention_dropout: dropout of its attention weights in training.
-        drop_path_rate: share of samples that skip it in training.
         num_candidates: anchor points with the best scores that may become instances.
         max_instances: instances of an image, at most.
         nms_threshold: of the candidates those come first that no better one overlaps by more than this.
@@ -78,11 +73,6 @@ class RTMOConfig(EstimatorConfig):
     bin_size: int = 128
     bin_temperature: float | int = 300.0
     box_padding: float = 1.25
-    attention_size: int = 128
-    expansion_factor: float | int = 2
-    attention_act: str = "silu"
-    attention_dropout: float = 0.0
-    drop_path_rate: float = 0.0
     num_candidates: int = 300
     max_instances: int = 100
     nms_threshold: float = 0.65

@@ -2,13 +2,13 @@
 
 from huggingface_hub.dataclasses import strict
 
-from hfpose.models.shared.configuration import EstimatorConfig
+from hfpose.models.shared.gated_attention import GatedAttentionConfig
 
 
 @strict
-class RTMPoseConfig(EstimatorConfig):
+class RTMPoseConfig(GatedAttentionConfig):
     r"""
-    Configuration of [`RTMPoseForPoseEstimation`], see [`EstimatorConfig`]. The defaults are those of RTMPose-m at
+    Configuration of [`RTMPoseForPoseEstimation`], see [`GatedAttentionConfig`]. The defaults are those of RTMPose-m at
     256x192.
 
     Args:
@@ -16,11 +16,6 @@ class RTMPoseConfig(EstimatorConfig):
         image_size: height and width of a crop in pixels.
         final_kernel_size: size of the convolution that gives each keypoint its feature map.
         hidden_size: size of a keypoint's token.
-        attention_size: size of queries and keys of the gated attention unit.
-        expansion_factor: size of the gated attention unit's values relative to `hidden_size`.
-        attention_act: activation of the gated attention unit.
-        attention_dropout: dropout of the attention weights in training.
-        drop_path_rate: share of samples that skip the gated attention unit in training.
         simcc_split_ratio: bins per pixel of the SimCC outputs.
         simcc_sigma: standard deviations, in bins along x and y, of the targets in training.
         simcc_beta: factor on the outputs before the softmax of the loss.
@@ -37,11 +32,6 @@ class RTMPoseConfig(EstimatorConfig):
     image_size: list[int] | tuple[int, int] = (256, 192)
     final_kernel_size: int = 7
     hidden_size: int = 256
-    attention_size: int = 128
-    expansion_factor: int | float = 2
-    attention_act: str = "silu"
-    attention_dropout: float = 0.0
-    drop_path_rate: float = 0.0
     simcc_split_ratio: float = 2.0
     simcc_sigma: list[float] | tuple[float, ...] = (4.9, 5.66)
     simcc_beta: float = 10.0

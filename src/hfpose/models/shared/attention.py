@@ -9,7 +9,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 
 class AnyAttention:
-    """Base of models whose attention is `attend`, or that have none: all implementations are theirs to take."""
+    """Base of models whose attention is `attend`, or that have none: they work with every implementation."""
 
     _supports_sdpa = True
     _supports_flash_attn = True

@@ -4,25 +4,34 @@ Source: `mmpose.models.utils.rtmcc_block.RTMCCBlock`, `mmpose.models.utils.trans
 """
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 
+from hfpose.models.shared.configuration import EstimatorConfig
 from hfpose.models.shared.conversion import RenameRules, activation_name
 from hfpose.models.shared.drop_path import DropPath
 
 
-class GatedAttentionConfig(Protocol):
-    """What a configuration must say for a unit to be built from it; see [`RTMPoseConfig`]."""
+class GatedAttentionConfig(EstimatorConfig):
+    """Configuration of an estimator with a [`GatedAttentionUnit`]; see [`EstimatorConfig`].
 
-    attention_size: int
-    expansion_factor: int | float
-    attention_act: str
-    attention_dropout: float
-    drop_path_rate: float
+    Args:
+        attention_size: size of queries and keys of the unit.
+        expansion_factor: size of its values relative to the size of a keypoint's token.
+        attention_act: activation of the unit.
+        attention_dropout: dropout of its attention weights in training.
+        drop_path_rate: share of samples that skip it in training.
+    """
+
+    attention_size: int = 128
+    expansion_factor: float | int = 2
+    attention_act: str = "silu"
+    attention_dropout: float = 0.0
+    drop_path_rate: float = 0.0
 
 
 class ScaleNorm(nn.Module):

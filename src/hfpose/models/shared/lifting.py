@@ -72,13 +72,13 @@ class PoseLiftingImageProcessor(SettingsImageProcessor):
     """Turns 2D keypoints into the input of a lifter and its output into meters; each lifter says how in a class of
     its own.
 
-    It takes no images; it bears the name that transformers' Auto classes look for. Arrays are over clips, frames
+    It takes no images; transformers' Auto classes look for this kind of name. Arrays are over clips, frames
     and keypoints: (B, T, K, ...), or (T, K, ...) for one clip.
 
     Args:
         do_normalize_boxes: before anything else, move and scale each pose so that its box has `box_center` and
-            `box_scale`, the averages of Human3.6M's images. It brings people of any size and place near what the
-            model was trained on, and it forgets where in the image they walk.
+            `box_scale`, the averages of Human3.6M's images. People of any size and position become like those
+            that the model was trained on; their position in the image is lost.
         box_center: x and y in pixels.
         box_scale: longer side in pixels.
         box_image_size: width and height in pixels of the images that these averages are of, and that poses are taken

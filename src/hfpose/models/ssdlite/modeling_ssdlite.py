@@ -15,7 +15,7 @@ from transformers.utils.generic import can_return_tuple
 
 from hfpose.models.backbones.mobilenet_v2 import MobileNetV2Backbone, MobileNetV2BackboneConfig, stage_channels
 from hfpose.models.shared.configuration import label_count
-from hfpose.models.shared.convolution import DepthwiseSeparableConv, conv_layer
+from hfpose.models.shared.convolution import conv_layer
 from hfpose.models.shared.dense_prediction import anchor_points, by_level, flatten_levels
 from hfpose.models.shared.detection import ObjectDetectionOutput
 from hfpose.models.shared.image_model import Untrainable
@@ -39,16 +39,12 @@ class SSDLiteNeck(nn.Module):
 
     def __init__(self, config: SSDLiteConfig) -> None:
         super().__init__()
-        conv, act, eps = conv_layer(config), config.hidden_act, config.batch_norm_eps
+        conv, depthwise = conv_layer(config), conv_layer(config, use_depthwise=True)
         self.extra_layers = nn.ModuleList()
         channels = level_channels(config)[len(config.backbone_stages) - 1]
         for size, stride in zip(config.extra_level_sizes, config.extra_level_strides, strict=True):
-            self.extra_layers.append(
-                nn.Sequential(
-                    conv(channels, size // 2, 1),
-                    DepthwiseSeparableConv(size // 2, size, 3, stride, hidden_act=act, norm_eps=eps),
-                )
-            )
+            layers = conv(channels, size // 2, 1), depthwise(size // 2, size, 3, stride)
+            self.extra_layers.append(nn.Sequential(*layers))
             channels = size
 
     def forward(self, feature_maps: Sequence[Tensor]) -> list[Tensor]:

@@ -80,21 +80,10 @@ class TemporalConvolutionBackbone(nn.Module):
 
 class TemporalConvolutionForPoseLifting(FlippedLifting, PushWithCard, PreTrainedModel):
     """
-    Temporal convolutions with a head that gives each keypoint a position in 3D.
+    Temporal convolutions with a head that gives each keypoint a position in 3D; used as [`MotionBertForPoseLifting`].
 
     Every frame of a clip is lifted from `config.receptive_field` frames around it; where there are none, the first or
     last frame stands in for them.
-
-    Example:
-
-    ```python
-    >>> from hfpose import TemporalConvolutionForPoseLifting, TemporalConvolutionImageProcessor
-
-    >>> model = TemporalConvolutionForPoseLifting.from_pretrained(folder)
-    >>> processor = TemporalConvolutionImageProcessor.from_pretrained(folder)
-    >>> inputs = processor(keypoints, image_sizes=(640, 480), schema="coco", return_tensors="pt")
-    >>> keypoints_3d = processor.post_process_pose_lifting(model(**inputs), image_sizes=(640, 480))
-    ```
     """
 
     config: TemporalConvolutionConfig
