@@ -163,5 +163,5 @@ class VariedPeople:
             sample = cut_off(rng, sample)
         made = self.make(sample, rng, progress)
         if rng.random() < share * self.style_probability:
-            made["crop"] = restyled(rng, made["crop"])
+            made["image"] = restyled(rng, made["image"])
         return made

@@ -95,7 +95,7 @@ def test_crops_are_cut_off_and_restyled_as_often_as_asked_for(person):
     same, cut, restyled_ = (
         VariedPeople(make, *shares)(person, np.random.default_rng(0), 0.0) for shares in ((0, 0), (1, 0), (0, 1))
     )
-    np.testing.assert_array_equal(same["crop"], plain["crop"])
+    np.testing.assert_array_equal(same["image"], plain["image"])
     assert cut["weights"].sum() < 17 == plain["weights"].sum()
-    assert (restyled_["crop"] != plain["crop"]).any()
+    assert (restyled_["image"] != plain["image"]).any()
     np.testing.assert_array_equal(restyled_["keypoints"], plain["keypoints"])
