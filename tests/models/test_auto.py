@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from huggingface_hub.errors import HFValidationError
 
 import hfpose
-from hfpose.models.auto import FAMILIES
+from hfpose.models.auto import ALL_FAMILIES, FAMILIES
+from small_backbones import SMALL_BACKBONES
 from small_models import small_model
+from transformers_common.tiny_models import tiny_models
 
 
 def run_python(code: str) -> str:
@@ -49,6 +52,12 @@ def test_every_family_is_exported_and_consistent(family):
         assert getattr(hfpose, name) is family.load(kind)
     assert family.load("modeling").config_class is family.load("configuration")
     assert family.load("configuration").model_type == family.model_type
+
+
+def test_transformers_common_tests_run_over_every_registered_model():
+    configs = [config for _, config in tiny_models().values()] + [make() for make, _ in SMALL_BACKBONES.values()]
+    tested = {type(config) for config in configs}
+    assert {family.load("configuration") for family in ALL_FAMILIES} <= tested
 
 
 def test_an_unknown_public_name_is_an_attribute_error():
@@ -194,6 +203,15 @@ def test_ssdlite_reads_files_with_the_old_name_of_its_stages(tmp_path):
     settings["out_indices"] = settings.pop("backbone_stages")
     (tmp_path / "config.json").write_text(json.dumps(settings))
     assert hfpose.SSDLiteConfig.from_pretrained(tmp_path).backbone_stages == [1, 7]
+
+
+def test_auto_backbone_reads_no_folder_of_transformers_own_models_either(tmp_path):
+    """It takes every name for one of the Hub; names there work, see tests/hub/test_push_routes.py."""
+    theirs = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1])
+    for config in (theirs, SMALL_BACKBONES["hrnet"][0]()):
+        transformers.AutoBackbone.from_config(config).save_pretrained(tmp_path)
+        with pytest.raises(HFValidationError):
+            transformers.AutoBackbone.from_pretrained(tmp_path)
 
 
 def test_auto_backbone_knows_models_and_backbones():

@@ -168,6 +168,28 @@ def test_without_a_model_it_is_the_one_that_hfpose_takes(task, monkeypatch, phot
     assert len(pipe.model.config.id2label) == 17
 
 
+@pytest.mark.parametrize("task", ["pose-estimation", "keypoint-detection", None])
+def test_names_that_hfpose_knows_and_folders_of_pipelines(task, tmp_path):
+    image = np.zeros((64, 64, 3), np.uint8)
+    pipe = transformers.pipeline(task, model="demo", detector="whole_image", device=-1, batch_size=2)
+    assert (pipe.task, pipe.poses.detector) == (task or "pose-estimation", None)
+    found = pipe([image, image])
+    pipe.save_pretrained(tmp_path)
+    assert transformers.pipeline(task, model=str(tmp_path), device="cpu")([image, image]) == found
+    (tmp_path / "config.json").write_text("{}")  # a model of another library's
+    with pytest.raises(ValueError, match="model_type"):
+        transformers.pipeline("pose-estimation", model=str(tmp_path))
+
+
+def test_a_name_of_a_3d_model_tells_the_task():
+    assert transformers.pipeline(model="demo3d", device="cpu").task == "pose-estimation-3d"
+
+
+def test_unknown_options_are_refused_at_construction(make):
+    with pytest.raises(TypeError, match="no option 'nonsense'"):
+        make(nonsense=1)
+
+
 def test_a_pipeline_of_hfpose_with_all_that_it_was_made_with(photo, expected, tiny_pose, person_detector):
     poses = hfpose.pipeline(model=tiny_pose, detector=person_detector, device="cpu")
     pipe = transformers.pipeline("pose-estimation", model=poses)

@@ -1,4 +1,7 @@
-"""Run transformers' own common tests over all models, and print how many pass: `make test-transformers`."""
+"""Run transformers' own common tests over all models, and print how many pass: `make test-transformers`.
+
+Arguments are those of pytest, such as `-k backbone`.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,8 @@ class Table:
 
     def __str__(self) -> str:
         outcomes = ("passed", "failed", "skipped")
-        rows = [
-            f"| {name} | {' | '.join(str(count[key]) for key in outcomes)} |" for name, count in self.counts.items()
-        ]
+        counts = {**self.counts, "all": sum(self.counts.values(), Counter())}
+        rows = [f"| {name} | {' | '.join(str(count[key]) for key in outcomes)} |" for name, count in counts.items()]
         return "\n".join(["| model | passed | failed | skipped |", "| --- | --: | --: | --: |", *rows])
 
 

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
+from huggingface_hub import constants
 from transformers import AutoModel, AutoModelForPoseEstimation, ObjectDetectionPipeline, PreTrainedModel
 from transformers.pipelines import PIPELINE_REGISTRY, Pipeline
 
 from hfpose.errors import ConfigError
-from hfpose.hub.resolve import resolve
+from hfpose.hub.model_folders import PIPELINE_INDEX
+from hfpose.hub.resolve import PACKAGED, resolve
+from hfpose.hub.zoo import find_entry
 from hfpose.models.auto import processor_for_transformers
 from hfpose.models.shared.devices import default_device
 from hfpose.pipelines.base_pipeline import PosePipeline
 from hfpose.pipelines.factory import DEFAULT_MODELS, DIRECT_3D, HUB_TASK, pipeline
+from hfpose.pipelines.options import make_options
+from hfpose.pipelines.pose_estimation import PoseEstimationPipeline
 from hfpose.results import PoseOutput
 
 TASK, TASK_3D = "pose-estimation", "pose-estimation-3d"
-TASK_NAMES = (TASK, HUB_TASK)
+TASK_NAMES = (TASK, HUB_TASK, TASK_3D)
+_FACTORY_ARGUMENTS = frozenset(inspect.signature(pipeline).parameters) - {"batch_size", "num_workers"}
 
 
 class ModelByName(os.PathLike[str]):
@@ -46,11 +56,12 @@ class TransformersPosePipeline(ObjectDetectionPipeline):
         image_processor: replaces the one that lies beside the model.
         device: where the models go: a name, or the number of an accelerator, -1 for the CPU. Default: the accelerator
             if there is one, or where `device_map` has put the model.
-        options: `detector`, `detector_labels`, `detector_weights`, `pose` and `lifter` as for `hfpose.pipeline`, the others
-            of calls, such as `batch_size` and `num_workers`; a call may give others.
+        options: arguments of `hfpose.pipeline`, such as `detector`, and of its calls, such as `batch_size`; a call may give
+            others.
 
     Raises:
         ConfigError: for a model of 3D keypoints in 2D.
+        TypeError: for an option that calls do not have.
     """
 
     # By it gradio's `Interface.from_pipeline` knows what pipelines of transformers are.
@@ -74,8 +85,7 @@ class TransformersPosePipeline(ObjectDetectionPipeline):
     ) -> None:
         if isinstance(device, int) and default_device().type == "cpu":
             device = "cpu"  # transformers means it by 0, where there is no accelerator
-        stages = ("detector", "detector_labels", "detector_weights", "pose", "lifter")
-        given = {name: options.pop(name) for name in stages if name in options}
+        given = {name: options.pop(name) for name in _FACTORY_ARGUMENTS & set(options)}
         self.options = {name: value for name, value in options.items() if value is not None}
         if isinstance(model, PosePipeline):
             self.poses = model
@@ -89,6 +99,8 @@ class TransformersPosePipeline(ObjectDetectionPipeline):
                 spread = getattr(model, "hf_device_map", None)
                 given |= {"model": model, "device": model.device if spread else device, "dtype": model.dtype}
             self.poses = pipeline(TASK_3D if task == TASK_3D else TASK, image_processor=image_processor, **given)
+        make_options(self.poses.options_class, self.options)  # checks them
+        task = task if isinstance(self.poses, PoseEstimationPipeline) else TASK_3D
         stage = self.poses.estimator.stage
         model = model if isinstance(model, PreTrainedModel) else stage.model
         # Not `ObjectDetectionPipeline`'s, which takes no model but a detector.
@@ -155,12 +167,30 @@ def _empty() -> TransformersPosePipeline:
 
 def register_task() -> None:
     """Make `TransformersPosePipeline` what transformers' `pipeline` gives for the tasks."""
-    for task in (*TASK_NAMES, TASK_3D):
+    for task in TASK_NAMES:
         default = ModelByName(DEFAULT_MODELS[TASK_3D if task == TASK_3D else TASK])
         models: Any = (AutoModelForPoseEstimation, AutoModel) if task == TASK_3D else AutoModelForPoseEstimation
         PIPELINE_REGISTRY.register_pipeline(
             task, TransformersPosePipeline, pt_model=models, type="image", default={"model": (default, None)}
         )
+    of_transformers: Any = transformers.pipelines.pipeline
+
+    # It looks a model's name up on the Hub before a registered task is asked, and has no hook there.
+    @wraps(of_transformers)
+    def with_our_names(task: str | None = None, model: Any = None, *args: Any, **options: Any) -> Any:
+        if task in (None, *TASK_NAMES) and _is_ours_alone(model):
+            return TransformersPosePipeline(ModelByName(model), task or TASK, **options)
+        return of_transformers(task, model, *args, **options)
+
+    transformers.pipeline = transformers.pipelines.pipeline = with_our_names
+
+
+def _is_ours_alone(model: Any) -> bool:
+    """Whether it is an alias, a name of the zoo or the folder of a saved pipeline, none of which transformers knows."""
+    if not isinstance(model, (str, Path)) or (Path(model) / constants.CONFIG_NAME).is_file():
+        return False
+    known = str(model) in PACKAGED or any(find_entry(str(model), task) for task in ("pose", "lifter"))
+    return known or (Path(model) / PIPELINE_INDEX).is_file()
 
 
 def _check_dimensions(task: str, model: PreTrainedModel) -> None:
