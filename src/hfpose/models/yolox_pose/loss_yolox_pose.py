@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 from torch.nn import functional as F
-from transformers.utils import ModelOutput
 
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.one_stage_losses import (
@@ -25,7 +24,7 @@ from hfpose.models.yolox_pose.configuration_yolox_pose import YOLOXPoseConfig
 
 def yolox_pose_loss(
     config: YOLOXPoseConfig,
-    output: ModelOutput,
+    output: Mapping[str, Tensor],
     regressions: Tensor,
     points: Tensor,
     strides: Tensor,
@@ -34,7 +33,7 @@ def yolox_pose_loss(
     """Weighted sum of the losses of objectness, class, boxes, keypoints and visibilities.
 
     Args:
-        output: the `YOLOXPoseOutput` of the model, without loss.
+        output: fields of the model's `YOLOXPoseOutput`.
         regressions: (B, P, 4) that `pred_boxes` were made of.
         points: (P, 2) of the anchor points in pixels.
         strides: (P,) of their levels.

@@ -125,14 +125,15 @@ class YOLOXPoseForPoseEstimation(DensePredictionModel):
         points, scales = anchor_points(levels["logits"], self.config.strides)
         regressions = flatten_levels(levels["boxes"]).float()
         offsets = flatten_levels(levels["offsets"]).float().unflatten(-1, (-1, 2))
-        output = YOLOXPoseOutput(
-            logits=flatten_levels(levels["logits"])[..., 0],
-            objectness=flatten_levels(levels["objectness"])[..., 0],
-            pred_boxes=decode_center_boxes(regressions, points, scales),
-            pred_keypoints=offsets * scales[:, None, None] + points[:, None],
-            keypoint_logits=flatten_levels(levels["visibilities"]),
-            hidden_states=self.states_if_asked(features, output_hidden_states),
-        )
+        found = {
+            "logits": flatten_levels(levels["logits"])[..., 0],
+            "objectness": flatten_levels(levels["objectness"])[..., 0],
+            "pred_boxes": decode_center_boxes(regressions, points, scales),
+            "pred_keypoints": offsets * scales[:, None, None] + points[:, None],
+            "keypoint_logits": flatten_levels(levels["visibilities"]),
+        }
+        loss = None
         if labels is not None:
-            output.loss = yolox_pose_loss(self.config, output, regressions, points, scales, labels)
-        return output
+            loss = yolox_pose_loss(self.config, found, regressions, points, scales, labels)
+        hidden_states = self.states_if_asked(features, output_hidden_states)
+        return YOLOXPoseOutput(loss=loss, **found, hidden_states=hidden_states)
