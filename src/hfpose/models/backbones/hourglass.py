@@ -13,7 +13,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
 from hfpose.models.shared.conversion import RenameRules, batch_norm_eps, rename_state_dict
-from hfpose.models.shared.convolution import ConvNormAct, conv_layer
+from hfpose.models.shared.convolution import conv_layer
 from hfpose.models.shared.residual import RESIDUAL_RENAMES, ResidualBlock
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
@@ -80,14 +80,14 @@ class HourglassStack(GradientCheckpointingLayer):
 
     def __init__(self, config: HourglassBackboneConfig, is_last: bool) -> None:
         super().__init__()
-        channels, features, eps = config.level_channels[0], config.feature_channels, config.batch_norm_eps
+        conv, channels, features = conv_layer(config), config.level_channels[0], config.feature_channels
         self.hourglass = Hourglass(config, 0)
-        self.output = ConvNormAct(channels, features, 3, hidden_act=config.hidden_act, norm_eps=eps)
+        self.output = conv(channels, features, 3)
         self.is_last = is_last
         if not is_last:
-            self.skip = ConvNormAct(channels, channels, 1, hidden_act=None, norm_eps=eps)
-            self.remap = ConvNormAct(features, channels, 1, hidden_act=None, norm_eps=eps)
-            self.merge = ResidualBlock(channels, channels, norm_eps=eps)
+            self.skip = conv(channels, channels, 1, hidden_act=None)
+            self.remap = conv(features, channels, 1, hidden_act=None)
+            self.merge = ResidualBlock(channels, channels, norm_eps=config.batch_norm_eps)
 
     def forward(self, hidden_state: Tensor) -> tuple[Tensor, Tensor]:
         """The feature map (B, C, h, w), and the input of the next hourglass (B, C, h, w)."""

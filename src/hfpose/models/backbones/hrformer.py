@@ -25,7 +25,7 @@ from hfpose.models.backbones.hrnet import (
 )
 from hfpose.models.shared.attention import attend
 from hfpose.models.shared.conversion import RenameRules, expect_settings, rename_state_dict
-from hfpose.models.shared.convolution import ConvNormAct
+from hfpose.models.shared.convolution import ConvNormAct, conv_layer
 from hfpose.models.shared.drop_path import DropPath, drop_path_rates
 from hfpose.models.shared.residual import RESIDUAL_RENAMES, layer_of_pair
 
@@ -153,13 +153,11 @@ class HRFormerModule(HRNetModule):
             )
         )
 
-    def make_halving(
-        self, config: HRNetBackboneConfig, in_channels: int, out_channels: int, hidden_act: str | None
-    ) -> nn.Module:
-        eps = config.batch_norm_eps
+    def make_halving(self, config: Any, in_channels: int, out_channels: int, has_act: bool) -> nn.Module:
+        conv, act = conv_layer(config), config.hidden_act if has_act else None
         return nn.Sequential(
-            ConvNormAct(in_channels, in_channels, 3, 2, groups=in_channels, hidden_act=None, norm_eps=eps),
-            ConvNormAct(in_channels, out_channels, 1, hidden_act=hidden_act, norm_eps=eps),
+            conv(in_channels, in_channels, 3, 2, groups=in_channels, hidden_act=None),
+            conv(in_channels, out_channels, 1, hidden_act=act),
         )
 
 

@@ -5,7 +5,7 @@ https://arxiv.org/abs/1908.07919; `mmpose.models.backbones.HRNet`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -82,9 +82,7 @@ class HRNetModule(GradientCheckpointingLayer):
         self.fusions = make_fusions(
             channels,
             num_outputs if len(channels) > 1 else 0,
-            lambda before, after, has_act: self.make_halving(
-                config, before, after, config.hidden_act if has_act else None
-            ),
+            partial(self.make_halving, config),
             config.batch_norm_eps,
             config.upsample_mode,
         )
@@ -97,13 +95,10 @@ class HRNetModule(GradientCheckpointingLayer):
         options = {"hidden_act": config.hidden_act, "norm_eps": config.batch_norm_eps}
         return nn.Sequential(*(ResidualBlock(size, channels, block_type, **options) for size in sizes))
 
-    def make_halving(
-        self, config: HRNetBackboneConfig, in_channels: int, out_channels: int, hidden_act: str | None
-    ) -> nn.Module:
-        """Half the resolution."""
-        return ConvNormAct(
-            in_channels, out_channels, 3, stride=2, hidden_act=hidden_act, norm_eps=config.batch_norm_eps
-        )
+    def make_halving(self, config: Any, in_channels: int, out_channels: int, has_act: bool) -> nn.Module:
+        """A layer that halves the resolution."""
+        act = config.hidden_act if has_act else None
+        return conv_layer(config)(in_channels, out_channels, 3, stride=2, hidden_act=act)
 
     def forward(self, *features: Tensor) -> tuple[Tensor, ...]:
         features = tuple(branch(feature) for branch, feature in zip(self.branches, features, strict=True))
@@ -198,10 +193,7 @@ class HRNetBackbone(StagedBackbone):
     def __init__(self, config: HRNetBackboneConfig) -> None:
         super().__init__(config)
         conv, stem = conv_layer(config), config.stem_channels
-        self.stem = nn.Sequential(
-            conv(config.num_channels, stem, 3, stride=2),
-            conv(stem, stem, 3, stride=2),
-        )
+        self.stem = nn.Sequential(conv(config.num_channels, stem, 3, stride=2), conv(stem, stem, 3, stride=2))
         count = len(config.stage_modules)
         channels = [[stem], *(config.branch_channels(stage) for stage in range(count))]
         outputs = [*(len(branches) for branches in channels[1:-1]), config.num_stages]

@@ -141,10 +141,7 @@ class MSPNBackbone(StagedBackbone):
     def __init__(self, config: MSPNBackboneConfig) -> None:
         super().__init__(config)
         conv, count = conv_layer(config), config.num_networks
-        self.stem = nn.Sequential(
-            conv(config.num_channels, config.stem_channels, 7, 2),
-            nn.MaxPool2d(3, 2, padding=1),
-        )
+        self.stem = nn.Sequential(conv(config.num_channels, config.stem_channels, 7, 2), nn.MaxPool2d(3, 2, padding=1))
         self.stages = nn.ModuleList(self.network_class(config, is_last=index == count - 1) for index in range(count))
         self.num_features = [config.stem_channels, *[config.feature_channels] * config.num_stages]
         self.post_init()

@@ -106,10 +106,7 @@ class SelfCalibratedConv(nn.Module):
     def __init__(self, config: ResNetBackboneConfig, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
         conv = conv_layer(config)
-        self.plain = nn.Sequential(
-            conv(in_channels, channels, 1),
-            conv(channels, channels, 3, stride),
-        )
+        self.plain = nn.Sequential(conv(in_channels, channels, 1), conv(channels, channels, 3, stride))
         self.reduce = conv(in_channels, channels, 1)
         self.pooling = nn.AvgPool2d(CALIBRATION_POOLING)
         self.calibration = conv(channels, channels, 3, hidden_act=None)
@@ -153,10 +150,7 @@ class ResNetBlock(GradientCheckpointingLayer):
 
 def _basic_layers(config: ResNetBackboneConfig, in_channels: int, channels: int, stride: int) -> list[nn.Module]:
     conv = conv_layer(config)
-    return [
-        conv(in_channels, channels, 3, stride),
-        conv(channels, channels, 3, hidden_act=None),
-    ]
+    return [conv(in_channels, channels, 3, stride), conv(channels, channels, 3, hidden_act=None)]
 
 
 def _bottleneck_layers(config: ResNetBackboneConfig, in_channels: int, channels: int, stride: int) -> list[nn.Module]:

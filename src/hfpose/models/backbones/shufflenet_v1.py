@@ -14,12 +14,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from hfpose.errors import ConfigError
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
 from hfpose.models.shared.conversion import RenameRules, expect_settings, layer_arguments, out_indices
-from hfpose.models.shared.convolution import (
-    activation_layer,
-    channel_shuffle,
-    conv_layer,
-    scaled_channels,
-)
+from hfpose.models.shared.convolution import activation_layer, channel_shuffle, conv_layer, scaled_channels
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
 STEM_CHANNELS = 24

@@ -293,13 +293,12 @@ class RTMOForPoseEstimation(DensePredictionModel):
         features = self.encoder(self.backbone(pixel_values).feature_maps)
         anchors = self.anchors(features, for_training=labels is not None)
         # Candidates for instances would spoil the statistics that training collects of true ones.
-        output = RTMOOutput(
+        return RTMOOutput(
             loss=None if labels is None else rtmo_loss(self, anchors, labels),
             **({} if self.training and labels is not None else self._instances(anchors)),
             hidden_states=self.states_if_asked(features, output_hidden_states),
             attentions=None,  # what is asked for comes in when `forward` has ended
         )
-        return output
 
     def anchors(self, features: Sequence[Tensor], for_training: bool = False) -> RTMOAnchors:
         """What the head says of all anchor points of the encoder's outputs."""

@@ -13,7 +13,7 @@ from hfpose.models.backbones.cspnext import CSPNeXtBlock
 from hfpose.models.rtmpose.modeling_rtmpose import BACKBONE_STRIDE, RTMPoseForPoseEstimation
 from hfpose.models.rtmw.configuration_rtmw import RTMWConfig
 from hfpose.models.shared.configuration import label_count
-from hfpose.models.shared.convolution import ConvNormAct
+from hfpose.models.shared.convolution import conv_layer
 from hfpose.models.shared.csp import PathAggregationNeck
 from hfpose.models.shared.gated_attention import GatedAttentionUnit, ScaleNorm
 
@@ -23,8 +23,8 @@ class KeypointTokens(nn.Module):
 
     def __init__(self, config: RTMWConfig, in_channels: int, cells: int) -> None:
         super().__init__()
-        kernel, eps = config.final_kernel_size, config.batch_norm_eps
-        self.keypoint_features = ConvNormAct(in_channels, label_count(config), kernel, hidden_act="relu", norm_eps=eps)
+        sizes = in_channels, label_count(config), config.final_kernel_size
+        self.keypoint_features = conv_layer(config)(*sizes, hidden_act="relu")
         self.norm = ScaleNorm(cells)
         self.embedding = nn.Linear(cells, config.hidden_size // 2, bias=False)
 
@@ -46,9 +46,8 @@ class RTMWHead(nn.Module):
         super().__init__()
         height, width = (side // BACKBONE_STRIDE for side in config.image_size)
         self.shuffle = nn.PixelShuffle(2)
-        self.shuffled_conv = ConvNormAct(
-            channels // 4, channels // 4, config.final_kernel_size, hidden_act="relu", norm_eps=config.batch_norm_eps
-        )
+        quarter, kernel = channels // 4, config.final_kernel_size
+        self.shuffled_conv = conv_layer(config)(quarter, quarter, kernel, hidden_act="relu")
         self.coarse_tokens = KeypointTokens(config, channels, height * width)
         self.fine_tokens = KeypointTokens(config, channels // 2 + channels // 4, 4 * height * width)
         self.attention = GatedAttentionUnit(config, config.hidden_size)

@@ -13,11 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hfpose.errors import ConfigError
-from hfpose.models.shared.conversion import (
-    bottom_up_resize,
-    expect_settings,
-    normalization_arguments,
-)
+from hfpose.models.shared.conversion import bottom_up_resize, expect_settings, normalization_arguments
 from hfpose.models.shared.one_stage import Instances, OneStageProcessing
 from hfpose.models.shared.pixels import WholeImageProcessor
 

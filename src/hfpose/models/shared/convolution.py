@@ -105,16 +105,15 @@ class SqueezeExcitation(nn.Module):
         gate: activation of the scales.
     """
 
-    def __init__(self, channels: int, hidden_channels: int, hidden_act: str = "relu", gate: str = "sigmoid") -> None:
+    def __init__(self, channels: int, hidden_channels: int, gate: str = "sigmoid") -> None:
         super().__init__()
         self.reduce = nn.Conv2d(channels, hidden_channels, 1)
-        self.activation = activation_layer(hidden_act)
         self.expand = nn.Conv2d(hidden_channels, channels, 1)
         self.gate = activation_layer(gate)
 
     def forward(self, hidden_state: Tensor) -> Tensor:
         # Not `mean`: it rounds unlike the reference's pooling, which deep networks of such layers amplify.
-        scales = self.activation(self.reduce(F.adaptive_avg_pool2d(hidden_state, 1)))
+        scales = self.reduce(F.adaptive_avg_pool2d(hidden_state, 1)).relu()
         return hidden_state * self.gate(self.expand(scales))
 
 
@@ -157,11 +156,11 @@ def channel_shuffle(hidden_state: Tensor, groups: int) -> Tensor:
     return hidden_state.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
 
 
-def scaled_channels(channels: int, width_multiplier: float, divisor: int = 8) -> int:
-    """The nearest multiple of `divisor` to the scaled number of channels that is not below 90 % of it."""
+def scaled_channels(channels: int, width_multiplier: float) -> int:
+    """The nearest multiple of 8 to the scaled number of channels that is not below 90 % of it."""
     scaled = channels * width_multiplier
-    nearest = max(divisor, int(scaled + divisor / 2) // divisor * divisor)
-    return nearest + divisor if nearest < 0.9 * scaled else nearest
+    nearest = max(8, int(scaled + 4) // 8 * 8)
+    return nearest + 8 if nearest < 0.9 * scaled else nearest
 
 
 def conv_layer(config: Any, use_depthwise: bool = False) -> Callable[..., nn.Module]:

@@ -15,6 +15,8 @@ from hfpose.models.shared.configuration import EstimatorConfig
 from hfpose.models.shared.conversion import RenameRules, activation_name
 from hfpose.models.shared.drop_path import DropPath
 
+_EPS = 1e-5  # of ScaleNorm
+
 
 class GatedAttentionConfig(EstimatorConfig):
     """Configuration of an estimator with a [`GatedAttentionUnit`]; see [`EstimatorConfig`].
@@ -37,15 +39,14 @@ class GatedAttentionConfig(EstimatorConfig):
 class ScaleNorm(nn.Module):
     """Divides tokens by their root mean square, then scales them all alike (https://arxiv.org/abs/1910.05895)."""
 
-    def __init__(self, dim: int, eps: float = 1e-5) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
         self.factor = dim**-0.5
-        self.eps = eps
         self.weight = nn.Parameter(torch.ones(1))
 
     def forward(self, hidden_state: Tensor) -> Tensor:
         rms = hidden_state.norm(dim=-1, keepdim=True) * self.factor
-        return hidden_state / rms.clamp(min=self.eps) * self.weight
+        return hidden_state / rms.clamp(min=_EPS) * self.weight
 
 
 class ResidualScale(nn.Module):

@@ -195,9 +195,8 @@ def heatmap_loss(
 
     Args:
         heatmaps: (B, K, h, w) outputs.
-        labels: (B, K, 2) true x and y in pixels of the crop.
         keypoint_weights: (B, K), 0 for a keypoint that is not labeled; None weighs all 1.
-        image_size, sigma, encoding, kernel_size: see `heatmap_targets`.
+        labels, image_size, sigma, encoding, kernel_size: see `heatmap_targets`.
         hard_keypoints: how many keypoints of each crop count, those with the largest loss (online hard keypoint
             mining); 0 for all.
     """
@@ -223,9 +222,7 @@ def combined_heatmap_loss(
 
     Args:
         heatmaps: (B, 3 * K, h, w) outputs, see `decode_heatmaps`.
-        labels: (B, K, 2) true x and y in pixels of the crop.
-        keypoint_weights: (B, K), 0 for a keypoint that is not labeled; None weighs all 1.
-        image_size: height and width of the crop in pixels.
+        labels, keypoint_weights, image_size: see `heatmap_loss`.
         radius_factor: radius of the disks relative to the longer side of the heatmaps.
     """
     responses, *offsets = heatmaps.float().unflatten(1, (-1, 3)).unbind(2)
@@ -254,9 +251,7 @@ def visible_coordinates(
     Source: `mmpose.codecs.RegressionLabel`.
 
     Args:
-        labels: (B, K, 2) true x and y in pixels of the crop.
-        keypoint_weights: (B, K), 0 for a keypoint that is not labeled; None weighs all 1.
-        image_size: height and width of the crop in pixels.
+        labels, keypoint_weights, image_size: see `heatmap_loss`.
 
     Returns:
         Coordinates (B, K, 2) and weights (B, K).
@@ -269,8 +264,7 @@ def visible_coordinates(
 
 
 def coordinate_loss(coordinates: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Mean smooth L1 distance of coordinates (B, K, 2) from true ones, both multiplied by the keypoints' weights (B,
-    K).
+    """Mean smooth L1 distance of coordinates (B, K, 2) from true ones, both multiplied by the keypoints' weights (B, K).
 
     Source: `mmpose.models.losses.SmoothL1Loss` with `use_target_weight`.
     """
@@ -286,10 +280,8 @@ def distribution_loss(
 
     Args:
         heatmaps: (B, K, h, w), each with the sum 1.
-        labels: (B, K, 2) true x and y in pixels of the crop.
+        labels, image_size, sigma: see `heatmap_targets`.
         weights: (B, K) of the keypoints.
-        image_size: height and width of the crop in pixels.
-        sigma: standard deviation of the Gaussians in cells.
     """
     size = (heatmaps.shape[2], heatmaps.shape[3])
     targets, _ = heatmap_targets(labels, size, image_size, sigma, QUARTER)

@@ -7,12 +7,7 @@ from torch import Tensor
 
 from hfpose.keypoints import KeypointSchema
 from hfpose.models.backbones import convert_estimator, estimator_arguments
-from hfpose.models.shared.conversion import (
-    RenameRules,
-    expect_settings,
-    layer_arguments,
-    letterbox_arguments,
-)
+from hfpose.models.shared.conversion import RenameRules, expect_settings, layer_arguments, letterbox_arguments
 from hfpose.models.shared.csp import CSP_LAYER_RENAMES
 from hfpose.models.yolox_pose.configuration_yolox_pose import YOLOXPoseConfig
 from hfpose.models.yolox_pose.image_processing_yolox_pose import YOLOXPoseImageProcessor
