@@ -1,6 +1,6 @@
 """What MMPose's users take from `mmdet.apis`: a detector of its own, and boxes in an image.
 
-Source: `mmdet.apis.inference` and `mmdet.apis.det_inferencer` of MMDetection 3.3.0; written anew over hfpose's stages.
+Source: `mmdet.apis.inference` and `mmdet.apis.det_inferencer` of MMDetection 3.3.0; reimplemented over hfpose's stages.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import torch
 from hfpose.checkpoints.reference_config import reference_variables
 from hfpose.compat.mmpose.bgr_images import rgb_image, rgb_inputs
 from hfpose.compat.mmpose.configs import ConfigDict
+from hfpose.compat.mmpose.loaded_models import LoadedModel, model_folder
 from hfpose.compat.mmpose.structures import DataElement, InstanceData
 from hfpose.errors import ConfigError, InputError
-from hfpose.hub.resolve import resolve
 from hfpose.media.sources import open_source
 from hfpose.models.shared.devices import default_device
 from hfpose.pipelines.detection_stage import BoxDetector
@@ -30,31 +30,20 @@ class DetDataSample(DataElement):
     """What is known of an image: `pred_instances` with `bboxes` (N, 4), `scores` (N,) and `labels` (N,), tensors."""
 
 
-class DetectionModel(torch.nn.Module):
+class DetectionModel(LoadedModel):
     """A detector as `init_detector` returns it.
 
     Attributes:
-        network: the model itself, from the transformers library.
-        image_processor: what feeds it and reads its outputs.
+        network, image_processor: see [`LoadedModel`].
         dataset_meta: `{"classes": names}`.
         cfg: its config, as far as it is known. Changes have no effect.
     """
 
     def __init__(self, stage: Stage, variables: Mapping[str, Any] | None = None) -> None:
-        super().__init__()
-        self.network = stage.model
-        self.image_processor = stage.image_processor
+        super().__init__(stage)
         self.dataset_meta = {"classes": tuple((stage.model.config.id2label or {}).values())}
         self.cfg = ConfigDict(variables)
         self.cfg.setdefault("default_scope", "mmdet")
-
-    @property
-    def stage(self) -> Stage:
-        return Stage(self.network, self.image_processor)
-
-    def forward(self, *arguments: Any, **options: Any) -> Any:
-        """What the network itself computes."""
-        return self.network(*arguments, **options)
 
 
 def init_detector(
@@ -78,12 +67,7 @@ def init_detector(
     """
     if cfg_options:
         raise ConfigError(f"cfg_options cannot change {', '.join(cfg_options)} of a detector. Change its config file.")
-    if checkpoint is None:
-        folder = resolve(str(config), "detector")
-    else:
-        from hfpose.checkpoints.cached import convert_cached
-
-        folder = convert_cached(config, checkpoint, "detector")
+    folder = model_folder(str(config), checkpoint, "detector")
     stage = load_stage(folder, "detector", device=device or default_device())
     return DetectionModel(stage, reference_variables(config)).eval()
 

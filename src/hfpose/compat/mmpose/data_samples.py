@@ -61,7 +61,7 @@ def data_sample_of(frame: Frame, output: PoseOutput) -> PoseDataSample:
         mirrors = output.schema.flip_indices
         metainfo["flip_indices"] = None if mirrors is None else list(mirrors)
     sample = PoseDataSample(
-        metainfo=metainfo, gt_instances=_boxes_of(output), pred_instances=pred_instances_of(output)
+        metainfo=metainfo, gt_instances=InstanceData(**_boxes_of(output)), pred_instances=pred_instances_of(output)
     )
     if output.heatmaps is not None and output.heatmap_boxes is not None and output.num_instances:
         regions = zip(output.heatmaps, output.heatmap_boxes, strict=True)
@@ -72,16 +72,9 @@ def data_sample_of(frame: Frame, output: PoseOutput) -> PoseDataSample:
 
 def pred_instances_of(output: PoseOutput) -> InstanceData:
     """The people of a result, with arrays."""
-    instances = InstanceData(
-        keypoints=output.keypoints,
-        keypoint_scores=output.keypoint_scores,
-        keypoints_visible=output.keypoint_scores if output.keypoints_visible is None else output.keypoints_visible,
-    )
-    if output.boxes is not None:
-        instances.bboxes = output.boxes
-    if output.box_scores is not None:
-        instances.bbox_scores = output.box_scores
-    return instances
+    visible = output.keypoint_scores if output.keypoints_visible is None else output.keypoints_visible
+    scores: dict[str, Any] = {"keypoint_scores": output.keypoint_scores, "keypoints_visible": visible}
+    return InstanceData(keypoints=output.keypoints, **scores, **_boxes_of(output))
 
 
 def heatmap_sample(heatmaps: np.ndarray, region: np.ndarray, ori_shape: tuple[int, int]) -> PoseDataSample:
@@ -91,12 +84,10 @@ def heatmap_sample(heatmaps: np.ndarray, region: np.ndarray, ori_shape: tuple[in
 
 
 def crop_metainfo(region: np.ndarray) -> dict[str, np.ndarray]:
-    """Where a crop was: center and size of `region`, x1, y1, x2, y2."""
+    """Where a crop was in its image: center (2,) and size (2,) of `region` (4,) x1, y1, x2, y2, in pixels."""
     return {"input_center": (region[:2] + region[2:]) / 2, "input_scale": region[2:] - region[:2]}
 
 
-def _boxes_of(output: PoseOutput) -> InstanceData:
-    instances = InstanceData()
+def _boxes_of(output: PoseOutput) -> dict[str, Any]:
     fields = {"bboxes": output.boxes, "bbox_scores": output.box_scores}
-    instances.set_data({name: value for name, value in fields.items() if value is not None})
-    return instances
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,6 +1,6 @@
 """MMPose's functions for a single model: load it, run it on boxes of an image, or on 2D poses.
 
-Source: `mmpose.apis.inference` and `mmpose.apis.inference_3d`; written anew over hfpose's pipelines.
+Source: `mmpose.apis.inference` and `mmpose.apis.inference_3d`; reimplemented over hfpose's pipelines.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from hfpose.compat.mmpose.bgr_images import rgb_image
 from hfpose.compat.mmpose.configs import ConfigDict
 from hfpose.compat.mmpose.data_samples import crop_metainfo, pred_instances_of
 from hfpose.compat.mmpose.dataset_meta import dataset_meta_of
+from hfpose.compat.mmpose.loaded_models import LoadedModel, model_folder
 from hfpose.compat.mmpose.sequences import PoseFrames, first, person_clips
 from hfpose.compat.mmpose.structures import InstanceData, PixelData, PoseDataSample
 from hfpose.errors import ConfigError, InputError
-from hfpose.hub.resolve import resolve
 from hfpose.hub.zoo import find_entry
 from hfpose.keypoints import schema_for_config
 from hfpose.models.auto import LIFTER_TYPES
@@ -35,7 +35,7 @@ from hfpose.results import PoseOutput
 _BATCH_SIZE = 32  # crops at once
 
 
-class PoseModel(torch.nn.Module):
+class PoseModel(LoadedModel):
     """A model as `init_model` returns it.
 
     Args:
@@ -43,17 +43,14 @@ class PoseModel(torch.nn.Module):
         variables: of its config file in the reference, where there is one.
 
     Attributes:
-        network: the model itself, from the transformers library.
-        image_processor: what feeds it and reads its outputs.
+        network, image_processor: see [`LoadedModel`].
         dataset_meta: what its keypoints mean, see `dataset_meta_of`.
         cfg: its config. Changes have an effect where they are of `model.test_cfg.flip_test`,
             `model.test_cfg.output_heatmaps` or `visualizer`.
     """
 
     def __init__(self, stage: Stage, variables: Mapping[str, Any] | None = None) -> None:
-        super().__init__()
-        self.network = stage.model
-        self.image_processor = stage.image_processor
+        super().__init__(stage)
         self.dataset_meta = dataset_meta_of(schema_for_config(stage.model.config))
         # Every config of a lifter in MMPose tests flipped clips too.
         flip_test = bool(getattr(stage.image_processor, "flip_test", False))
@@ -71,17 +68,9 @@ class PoseModel(torch.nn.Module):
             dataset.update(clip | dataset)
 
     @property
-    def stage(self) -> Stage:
-        return Stage(self.network, self.image_processor)
-
-    @property
     def is_lifter(self) -> bool:
         """Whether it takes 2D keypoints instead of images."""
         return self.network.config.model_type in LIFTER_TYPES
-
-    def forward(self, *arguments: Any, **options: Any) -> Any:
-        """What the network itself computes."""
-        return self.network(*arguments, **options)
 
 
 def init_model(
@@ -105,13 +94,7 @@ def init_model(
     if not isinstance(config, (str, Path)):
         raise TypeError(f"config must be a name or a path, got {type(config).__name__}.")
     entry = find_entry(str(config), "pose") or find_entry(str(config), "lifter")
-    task = entry.task if entry is not None else "pose"
-    if checkpoint is None:
-        folder = resolve(config, task)
-    else:
-        from hfpose.checkpoints.cached import convert_cached
-
-        folder = convert_cached(config, checkpoint, task)
+    folder = model_folder(config, checkpoint, entry.task if entry is not None else "pose")
     task = task_of(folder)
     if task == "detector":
         raise ConfigError(f"{config} is an object detector; init_model loads pose models and lifters.")
@@ -191,7 +174,7 @@ def inference_topdown(
         boxes=boxes,
         box_scores=np.ones(len(boxes)),
         image_size=(width, height),
-        source=None if isinstance(img, np.ndarray) else str(img),
+        source=_path(img),
     )
     return [_sample(model, output, person) for person in range(len(boxes))]
 
@@ -203,18 +186,9 @@ def _sample(model: PoseModel, output: PoseOutput, person: int) -> PoseDataSample
     one = output.select([person])
     size = model.image_processor.size
     crop = crop_metainfo(model.image_processor.regions(output.boxes[person : person + 1])[0])
-    metainfo: dict[str, Any] = {
-        "ori_shape": (height, width),
-        "img_shape": (height, width),
-        "input_size": (size["width"], size["height"]),
-        **crop,
-        "flip_indices": model.dataset_meta["flip_indices"],
-        "dataset_name": model.dataset_meta["dataset_name"],
-    }
-    if output.source is not None:
-        metainfo["img_path"] = output.source
+    about = _metainfo(model, output, (height, width), (size["width"], size["height"]))
     sample = PoseDataSample(
-        metainfo=metainfo,
+        metainfo={**about, **crop},
         gt_instances=InstanceData(
             bboxes=one.boxes,
             bbox_centers=crop["input_center"][None],
@@ -227,6 +201,16 @@ def _sample(model: PoseModel, output: PoseOutput, person: int) -> PoseDataSample
     if one.heatmaps is not None:
         sample.pred_fields = PixelData(heatmaps=one.heatmaps[0])
     return sample
+
+
+def _metainfo(
+    model: PoseModel, output: PoseOutput, img_shape: tuple[int, int], input_size: tuple[int, int]
+) -> dict[str, Any]:
+    """What a data sample says of the image of a result, and of the input (width, height) of the network."""
+    assert output.image_size is not None
+    meta = {name: model.dataset_meta[name] for name in ("flip_indices", "dataset_name")}
+    meta |= {} if output.source is None else {"img_path": output.source}
+    return {"ori_shape": output.image_size[::-1], "img_shape": img_shape, "input_size": input_size, **meta}
 
 
 def inference_bottomup(model: PoseModel, img: str | Path | np.ndarray) -> list[PoseDataSample]:
@@ -256,17 +240,13 @@ def inference_bottomup(model: PoseModel, img: str | Path | np.ndarray) -> list[P
     )
     height, width = image.shape[:2]
     input_height, input_width = model.image_processor.input_size(height, width)
-    metainfo: dict[str, Any] = {
-        "ori_shape": (height, width),
-        "img_shape": (input_height, input_width),
-        "input_size": (input_width, input_height),
-        "flip_indices": model.dataset_meta["flip_indices"],
-        "dataset_name": model.dataset_meta["dataset_name"],
-    }
-    if not isinstance(img, np.ndarray):
-        metainfo["img_path"] = str(img)
-    pred_instances = pred_instances_of(PoseOutput(**found._asdict(), image_size=(width, height)))
-    return [PoseDataSample(metainfo=metainfo, gt_instances=InstanceData(), pred_instances=pred_instances)]
+    output = PoseOutput(**found._asdict(), image_size=(width, height), source=_path(img))
+    metainfo = _metainfo(model, output, (input_height, input_width), (input_width, input_height))
+    return [PoseDataSample(metainfo=metainfo, gt_instances=InstanceData(), pred_instances=pred_instances_of(output))]
+
+
+def _path(img: str | Path | np.ndarray) -> str | None:
+    return None if isinstance(img, np.ndarray) else str(img)
 
 
 def inference_pose_lifter_model(

@@ -1,6 +1,6 @@
 """MMPose's inferencers.
 
-Source: `mmpose.apis.inferencers`; written anew over hfpose's pipelines, readers and writers.
+Source: `mmpose.apis.inferencers`; reimplemented over hfpose's pipelines, readers and writers.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import logging
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -85,6 +85,19 @@ class BaseInferencer:
         inferencer = cls.__new__(cls)
         BaseInferencer.__init__(inferencer, pipe, show_progress)
         return inferencer
+
+    def _options(self, call: CallOptions) -> dict[str, Any]:
+        """What of a call goes to each kind of pipeline. Thresholds of boxes are for detectors, as in the reference: one-stage
+        models have their own.
+        """
+        is_one_stage = self.pipeline.is_one_stage
+        return {
+            "box_threshold": None if is_one_stage else call.bbox_thr,
+            "nms_threshold": None if is_one_stage else call.nms_thr,
+            "batch_size": call.batch_size,
+            "detect_every": call.detect_every,
+            "whole_image_fallback": True,
+        }
 
     @property
     def _flips(self) -> bool:
@@ -166,8 +179,8 @@ class _DirectInferencer(BaseInferencer):
         det_cat_ids: int | Sequence[int] | None = None,
         show_progress: bool = False,
     ) -> None:
-        detector = _Detector(det_model, det_weights, det_cat_ids)
-        pipe = _build("pose-estimation", model, weights, detector, device, scope)
+        detector = _detector(det_model, det_weights, det_cat_ids)
+        pipe = _build("pose-estimation", model, weights, device, scope, **detector)
         super().__init__(_expect(pipe, self.kind, model), show_progress, model)
 
 
@@ -197,11 +210,8 @@ class Pose2DInferencer(_DirectInferencer):
             source,
             boxes=boxes,
             flip_test=self._flips,
-            **_thresholds(self.pipeline, call),
-            batch_size=call.batch_size,
-            detect_every=call.detect_every,
             return_heatmaps=call.draw_heatmap and call.draws,
-            whole_image_fallback=True,
+            **self._options(call),
         )
         for frame, output in _with_scores(results, scores):
             if call.pose_based_nms:
@@ -254,9 +264,9 @@ class Pose3DInferencer(BaseInferencer):
         det_cat_ids: int | Sequence[int] | None = None,
         show_progress: bool = False,
     ) -> None:
-        detector = _Detector(det_model, det_weights, det_cat_ids)
         before = {"pose": pose2d_model, "pose_weights": pose2d_weights}
-        pipe = _build("pose-estimation-3d", model, weights, detector, device, scope, **before)
+        before |= _detector(det_model, det_weights, det_cat_ids)
+        pipe = _build("pose-estimation-3d", model, weights, device, scope, **before)
         super().__init__(_expect(pipe, PoseEstimation3DPipeline, model), show_progress, model)
 
     def _stream(self, source: Source, call: CallOptions) -> Results:
@@ -265,10 +275,6 @@ class Pose3DInferencer(BaseInferencer):
             source,
             boxes=boxes,
             flip_test=bool(self.pipeline.estimator.stage.image_processor.flip_test),
-            **_thresholds(self.pipeline, call),
-            batch_size=call.batch_size,
-            detect_every=call.detect_every,
-            whole_image_fallback=True,
             temporal="frame",
             # Identities go on from frame to frame in a video, and begin anew with each of several images.
             online=True if source.is_video else None,
@@ -277,7 +283,8 @@ class Pose3DInferencer(BaseInferencer):
             ground=None if call.disable_rebase_keypoint else "frame",
             axes="mmpose",
             track=PoseTracker("oks" if call.use_oks_tracking else "iou", call.tracking_thr),
-            drawing=_drawing_3d(call) if call.draws else None,
+            drawing=_drawing_3d(call),
+            **self._options(call),
         )
         for frame, output in results:
             yield frame, _by_identity(replace(output, boxes=None, box_scores=None))
@@ -302,13 +309,9 @@ class Hand3DInferencer(_DirectInferencer):
             source,
             boxes=boxes,
             flip_test=self._flips,
-            box_threshold=call.bbox_thr,
-            nms_threshold=call.nms_thr,
-            batch_size=call.batch_size,
-            detect_every=call.detect_every,
-            whole_image_fallback=True,
             ground=None if call.disable_rebase_keypoint else "frame",
-            drawing=_drawing_3d(call) if call.draws else None,
+            drawing=_drawing_3d(call),
+            **self._options(call),
         )
         yield from _with_scores(results, scores)
 
@@ -343,13 +346,13 @@ class MMPoseInferencer(BaseInferencer):
         det_cat_ids: int | Sequence[int] | None = None,
         show_progress: bool = False,
     ) -> None:
-        detector = _Detector(det_model, det_weights, det_cat_ids)
+        before = _detector(det_model, det_weights, det_cat_ids)
         if pose3d is not None:
-            # As in the reference, models of hands have nothing before them, whatever is given.
-            before = {} if "hand3d" in str(pose3d) else {"pose": pose2d, "pose_weights": pose2d_weights}
-            pipe = _build("pose-estimation-3d", pose3d, pose3d_weights, detector, device, scope, **before)
+            if "hand3d" not in str(pose3d):  # as in the reference, these have nothing before them, whatever is given
+                before |= {"pose": pose2d, "pose_weights": pose2d_weights}
+            pipe = _build("pose-estimation-3d", pose3d, pose3d_weights, device, scope, **before)
         elif pose2d is not None:
-            pipe = _build("pose-estimation", pose2d, pose2d_weights, detector, device, scope)
+            pipe = _build("pose-estimation", pose2d, pose2d_weights, device, scope, **before)
         else:
             raise InputError('Give a model: pose2d="human" or another for 2D, pose3d="human3d" or another for 3D.')
         super().__init__(pipe, show_progress, pose2d if pose3d is None else pose3d)
@@ -366,39 +369,20 @@ class MMPoseInferencer(BaseInferencer):
         return self.inferencer._stream(source, call)
 
 
-@dataclass(frozen=True)
-class _Detector:
-    """The arguments that say which boxes to use."""
+def _detector(model: Model | None, weights: str | None, category_ids: int | Sequence[int] | None) -> dict[str, Any]:
+    """The arguments of `pipeline` that say which boxes to use."""
+    if model in (WHOLE_IMAGE, "whole-image"):  # the reference leaves the other two unused then
+        return {"detector": WHOLE_IMAGE}
+    labels = [category_ids] if isinstance(category_ids, int) else category_ids
+    return {"detector": model, "detector_weights": weights, "detector_labels": labels}
 
-    model: Model | None
-    weights: str | None
-    category_ids: int | Sequence[int] | None
 
-
-def _build(
-    task: str,
-    model: Model,
-    weights: str | None,
-    detector: _Detector,
-    device: str | None,
-    scope: str | None,
-    **options: Any,
-) -> Any:
+def _build(task: str, model: Model, weights: str | None, device: str | None, scope: str | None, **before: Any) -> Any:
     """The pipeline that an inferencer's arguments describe; it takes images whole where there is no detector."""
     check_scope(scope)
-    takes_whole = detector.model in (WHOLE_IMAGE, "whole-image")
-    # The reference leaves the other two unused where it takes images whole.
-    weights_of_detector, category_ids = (None, None) if takes_whole else (detector.weights, detector.category_ids)
-    pipe = pipeline(
-        task,
-        model=model,
-        weights=weights,
-        detector=WHOLE_IMAGE if takes_whole else detector.model,
-        detector_weights=weights_of_detector,
-        detector_labels=[category_ids] if isinstance(category_ids, int) else category_ids,
-        device=device,
-        **{"dtype": "float32", "backend": "torch", **options},  # what the reference computes
-    )
+    # Computed as the reference does.
+    given = {"model": model, "weights": weights, "device": device, **before}
+    pipe = pipeline(task, dtype="float32", backend="torch", **given)
     if pipe.detector is None and not pipe.is_one_stage:
         pipe.whole_image = True
     return pipe
@@ -416,13 +400,6 @@ def _inferencer_class(pipe: Any) -> type[BaseInferencer]:
     if isinstance(pipe, PoseEstimation3DPipeline):
         return Pose3DInferencer
     return Hand3DInferencer if isinstance(pipe, Direct3DPipeline) else Pose2DInferencer
-
-
-def _thresholds(pipe: PosePipeline, call: CallOptions) -> dict[str, Any]:
-    """Thresholds of boxes; as in the reference, those of a call are for detectors, and one-stage models have their own."""
-    if pipe.is_one_stage:
-        return {"box_threshold": None, "nms_threshold": None}
-    return {"box_threshold": call.bbox_thr, "nms_threshold": call.nms_thr}
 
 
 def _handle(
@@ -449,7 +426,10 @@ def _handle(
         yield frame, output
 
 
-def _drawing_3d(call: CallOptions) -> dict[str, Any]:
+def _drawing_3d(call: CallOptions) -> dict[str, Any] | None:
+    """Options of drawing in 3D, None where a call needs no drawn images."""
+    if not call.draws:
+        return None
     return {
         "keypoint_threshold": call.kpt_thr,
         "num_instances": None if call.num_instances < 0 else call.num_instances,

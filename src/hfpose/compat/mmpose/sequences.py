@@ -1,6 +1,6 @@
 """Several frames: images for a model that takes some of a video, and 2D poses in time for a lifter.
 
-Source: `mmpose.apis.inference` and `mmpose.apis.inference_3d`; written anew.
+Source: `mmpose.apis.inference` and `mmpose.apis.inference_3d`; reimplemented.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def collect_multi_frames(
     """A frame of a video, and after it those at some distances from it.
 
     Args:
-        video: the frames.
+        video: the frames, (H, W, 3) each.
         frame_id: index of the frame that comes first.
         indices: distances of the others, such as `[-1, 1]`; 0 is passed over. At the ends of the video the nearest frame is
             taken.
@@ -118,7 +118,7 @@ def _clip(frames: PoseFrames, target: int, person: int, with_track_id: bool) -> 
 
 
 def first(rows: np.ndarray | torch.Tensor) -> np.ndarray:
-    """The first row of an array or tensor, of which there is one alone."""
+    """The only row (...) of an array or tensor (1, ...), as an array."""
     return np.asarray(rows.cpu() if isinstance(rows, torch.Tensor) else rows)[0]
 
 

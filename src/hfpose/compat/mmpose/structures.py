@@ -1,6 +1,6 @@
 """MMPose's containers of results: `InstanceData`, `PixelData` and `PoseDataSample`.
 
-Source: `mmengine.structures` and `mmpose.structures`; written anew on plain dicts.
+Source: `mmengine.structures` and `mmpose.structures`; reimplemented on plain dicts.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What MMPose's inference guide uses to look at results: `VISUALIZERS` and `visualize`.
 
-Source: `mmpose.visualization.PoseLocalVisualizer`; written anew over hfpose's drawing.
+Source: `mmpose.visualization.PoseLocalVisualizer`; reimplemented over hfpose's drawing.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ class PoseLocalVisualizer:
         return drawn
 
     def get_image(self) -> np.ndarray:
-        """The image that was drawn last, RGB.
+        """The image that was drawn last: (H, W, 3), uint8, RGB.
 
         Raises:
             InputError: if there is none.

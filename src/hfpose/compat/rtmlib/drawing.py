@@ -1,6 +1,6 @@
 """Skeletons and boxes on BGR images, as rtmlib's functions draw them.
 
-Source: `rtmlib.visualization.draw`; written anew over `hfpose.visualization`.
+Source: `rtmlib.visualization.draw`; reimplemented over `hfpose.visualization`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Poses over the frames of a video, with the detector asked for some of them only.
 
-Source: `rtmlib.tools.solution.pose_tracker`; written anew.
+Source: `rtmlib.tools.solution.pose_tracker`; reimplemented.
 """
 
 from __future__ import annotations
