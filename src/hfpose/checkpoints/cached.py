@@ -13,11 +13,12 @@ from huggingface_hub.utils import WeakFileLock
 
 from hfpose.checkpoints.convert_checkpoint import CONFIG_NAME, convert_checkpoint
 from hfpose.checkpoints.custom import explained_config, source_from_config
+from hfpose.checkpoints.reference_config import read_reference_config
 from hfpose.checkpoints.source import ModelSource
 from hfpose.errors import CheckpointError, ConfigError
 from hfpose.hub.cache import check_unchanged, record_files
 from hfpose.hub.downloads import cache_dir, fetch_checkpoint, is_url, sha256_of
-from hfpose.hub.resolve import official_url, register_config_reader
+from hfpose.hub.resolve import official_url, register_helper
 from hfpose.hub.zoo import ModelEntry, Task, find_entry, get_entry
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,8 @@ def convert_cached(model: str | os.PathLike[str], checkpoint: str | os.PathLike[
     is_file = Path(model).is_file() and (Path(model).suffix == ".py" or find_entry(str(model), task) is None)
     config = Path(model) if is_file else None  # its content wins over its name
     name = config.stem if config else get_entry(str(model), task).name
-    digest = hashlib.sha256(f"{name} {sha256_of(file)} {_content(config)}".encode()).hexdigest()
+    content = repr(read_reference_config(config)) if config else ""  # its bases included
+    digest = hashlib.sha256(f"{name} {sha256_of(file)} {content}".encode()).hexdigest()
     folder = cache_dir() / "checkpoints" / f"{name}-{digest[:16]}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with WeakFileLock(folder.with_name(f".{folder.name}.lock")):
@@ -79,7 +81,7 @@ def folder_of_config(config: Path, entry: ModelEntry) -> Path | None:
     return convert_cached(config, official_url(entry), entry.task)
 
 
-register_config_reader(folder_of_config)
+register_helper("read config", folder_of_config)
 
 
 def _described(source: ModelSource) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -89,12 +91,3 @@ def _described(source: ModelSource) -> tuple[dict[str, Any], dict[str, Any]]:
         config = conversion.config_from_reference(source.reference, source.schema)
         config.keypoint_loss_weights = None  # for training alone; the zoo's models have none
         return config.to_dict(), conversion.image_processor_from_reference(source.reference).to_dict()
-
-
-def _content(config: Path | None) -> str:
-    """Everything that a config file says, its bases included."""
-    if config is None:
-        return ""
-    from hfpose.checkpoints.reference_config import read_reference_config
-
-    return repr(read_reference_config(config))

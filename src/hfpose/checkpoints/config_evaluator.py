@@ -109,8 +109,9 @@ class Evaluator:
 
     def _assign(self, target: ast.expr, value: Any) -> None:
         match target:
+            case ast.Name(id="_base_"):
+                self.fail(target, "`_base_` can be set once, at the top of the file")
             case ast.Name(id=name):
-                self._check_name(target, name)
                 self.names[name] = value
                 self.lines[name] = target.lineno
             case ast.Tuple(elts=targets) | ast.List(elts=targets):
@@ -160,10 +161,6 @@ class Evaluator:
         if isinstance(container, list) and isinstance(key, int):
             return container, key
         self.fail(target, f"an item of a {type(container).__name__} cannot be changed")
-
-    def _check_name(self, node: ast.AST, name: str) -> None:
-        if name == "_base_":
-            self.fail(node, "`_base_` can be set once, at the top of the file")
 
     # Expressions
 

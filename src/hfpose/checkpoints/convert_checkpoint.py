@@ -23,7 +23,7 @@ from hfpose.checkpoints.reader import read_checkpoint
 from hfpose.checkpoints.source import ModelSource
 from hfpose.errors import CheckpointError, ConfigError
 from hfpose.hub.downloads import fetch_checkpoint, is_url
-from hfpose.hub.resolve import register_converter
+from hfpose.hub.resolve import register_helper
 from hfpose.hub.zoo import Task, get_entry
 from hfpose.keypoints import schema_for_config
 from hfpose.ops.quiet import without_progress_bars
@@ -107,7 +107,7 @@ def convert_checkpoint(
         ) from error
 
 
-register_converter(convert_checkpoint)
+register_helper("convert", convert_checkpoint)
 
 
 def _check_supported(source: ModelSource) -> None:
@@ -123,7 +123,7 @@ def _check_supported(source: ModelSource) -> None:
 
 
 def build_model(source: ModelSource, state_dict: Mapping[str, Tensor], file_name: str) -> PreTrainedModel:
-    """The model that `source` describes, with the tensors of a checkpoint of the reference.
+    """The model that `source` describes, with the tensors of a checkpoint of the reference, on the CPU.
 
     Raises:
         CheckpointError: names tensors that are missing, unexpected or of another shape; `file_name` is for its text.

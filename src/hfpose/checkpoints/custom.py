@@ -29,32 +29,27 @@ _MAX_NUMBER = 1e6  # the largest in the published configs, `nms_pre`, is 30,000
 _UNITED_SCHEMAS: dict[tuple[str, int | None], str] = {("coco", 19): "coco_aic"}
 _DETECTOR_BACKBONES = {"rtmdet": "CSPNeXt", "yolox": "CSPDarknet", "ssdlite": "MobileNetV2"}
 # Which family a model belongs to is told by its head, for some heatmaps by its backbone too.
-_FAMILY_BY_HEAD = {
-    "HeatmapHead": "heatmap",
-    "ViPNASHead": "heatmap",
-    "CPMHead": "heatmap",
-    "MSPNHead": "heatmap",
-    "SimCCHead": "simcc",
-    "RegressionHead": "regression",
-    "RLEHead": "regression",
-    "IntegralRegressionHead": "regression",
-    "DSNTHead": "regression",
-    "RTMCCHead": "rtmpose",
-    "RTMWHead": "rtmw",
-    "RTMW3DHead": "rtmw3d",
-    "DEKRHead": "dekr",
-    "CIDHead": "cid",
-    "AssociativeEmbeddingHead": "associative_embedding",
-    "EDPoseHead": "edpose",
-    "MotionRegressionHead": "motionbert",
-    "TemporalRegressionHead": "temporal_convolution",
-    "InternetHead": "internet",
-    "RTMOHead": "rtmo",
-    "YOLOXPoseHead": "yolox_pose",
-    "RTMDetSepBNHead": "rtmdet",
-    "YOLOXHead": "yolox",
-    "SSDHead": "ssdlite",
+_HEADS_BY_FAMILY = {
+    "heatmap": ("HeatmapHead", "ViPNASHead", "CPMHead", "MSPNHead"),
+    "simcc": ("SimCCHead",),
+    "regression": ("RegressionHead", "RLEHead", "IntegralRegressionHead", "DSNTHead"),
+    "rtmpose": ("RTMCCHead",),
+    "rtmw": ("RTMWHead",),
+    "rtmw3d": ("RTMW3DHead",),
+    "dekr": ("DEKRHead",),
+    "cid": ("CIDHead",),
+    "associative_embedding": ("AssociativeEmbeddingHead",),
+    "edpose": ("EDPoseHead",),
+    "motionbert": ("MotionRegressionHead",),
+    "temporal_convolution": ("TemporalRegressionHead",),
+    "internet": ("InternetHead",),
+    "rtmo": ("RTMOHead",),
+    "yolox_pose": ("YOLOXPoseHead",),
+    "rtmdet": ("RTMDetSepBNHead",),
+    "yolox": ("YOLOXHead",),
+    "ssdlite": ("SSDHead",),
 }
+_FAMILY_BY_HEAD = {head: family for family, heads in _HEADS_BY_FAMILY.items() for head in heads}
 # Steps of a test pipeline that are understood, or change nothing of what the network sees.
 _STEPS = (
     "LoadImage", "LoadImageFromFile", "LoadAnnotations", "GetBBoxCenterScale", "TopdownAffine", "BottomupResize",
@@ -95,10 +90,8 @@ def _source_from_config(config: Mapping[str, Any], path: Path, name: str | None)
     reference.setdefault("test_cfg", {})
     reference.setdefault("data_preprocessor", {})
     classes = _classes(config)
-    if classes is not None:
-        reference["classes"] = classes
-    elif "bbox_head" in model:
-        reference["classes"] = _known_classes(model["bbox_head"].get("num_classes"))
+    if "bbox_head" in model or classes is not None:
+        reference["classes"] = classes or _known_classes(model["bbox_head"].get("num_classes"))
     head = model.get("head") or {}
     decoder = (head.get("pose_cfg") or head).get("decoder") or {}
     if "input_size" in decoder:

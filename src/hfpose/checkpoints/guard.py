@@ -75,7 +75,7 @@ def loading_bounded(folder: str | Path) -> Iterator[None]:
         reason = "their sizes differ" if "ignore_mismatched_sizes" in str(error) else str(error)[:500]
         raise CheckpointError(
             f"The model in {folder} cannot be built from its configuration and weights: {reason}. Do both "
-            "belong together? Fetch or convert the model anew."
+            "belong together? Download or convert the model again."
         ) from error
 
 

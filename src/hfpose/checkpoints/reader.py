@@ -4,7 +4,6 @@ themselves.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import stat
 from collections.abc import Iterator
@@ -19,10 +18,9 @@ from hfpose.checkpoints.pickle_check import FormatError
 from hfpose.checkpoints.stand_ins import PlainValues, StandIn, as_array, as_mapping
 from hfpose.checkpoints.torch_files import OwnedTensors, load_torch_file
 from hfpose.errors import CheckpointError
+from hfpose.hub.downloads import sha256_of_stream
 from hfpose.hub.foreign_formats import HEAD_BYTES, foreign_format
 from hfpose.hub.hashes import stated_hash
-
-_CHUNK = 2**20
 
 _WEIGHT_KEYS = ("state_dict", "model", "model_state_dict")
 _EMA_KEYS = ("ema_state_dict", "state_dict_ema", "model_ema")
@@ -114,10 +112,7 @@ def _check_hash(file: BinaryIO, path: Path, sha256_prefix: str | None) -> None:
     if expected is None:
         return
     file.seek(0)
-    digest = hashlib.sha256()
-    while chunk := file.read(_CHUNK):
-        digest.update(chunk)
-    actual = digest.hexdigest()
+    actual = sha256_of_stream(file)
     if actual.startswith(expected):
         return
     file.seek(0)

@@ -67,14 +67,11 @@ def _named(names: list[str]) -> list[str]:
     from hfpose.hub.cache import list_cached
 
     cached = {model.name for model in list_cached()}
-    return [found for name in names for found in _meant(name, cached)]
-
-
-def _meant(name: str, cached: set[str]) -> list[str]:
-    if name in cached:
-        return [name]
-    entries = [entry.name for task in TASKS if (entry := find_entry(name, task))]
-    return [found for found in entries if found in cached] or entries[:1] or [name]
+    meant: list[str] = []
+    for name in names:
+        entries = [entry.name for task in TASKS if (entry := find_entry(name, task))]
+        meant += [found for found in (name, *entries) if found in cached] or entries[:1] or [name]
+    return list(dict.fromkeys(meant))
 
 
 def _megabytes(size: int) -> str:

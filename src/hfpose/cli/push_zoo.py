@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hfpose.hub.cards import entry_card, pipeline_card
 from hfpose.hub.resolve import convert_entry
 from hfpose.hub.uploads import Upload, UploadError, checked_repo_id, push_folder, saved
@@ -9,14 +11,7 @@ from hfpose.hub.zoo import ModelEntry
 from hfpose.pipelines import PosePipeline, pipeline
 
 
-def push_model(
-    entry: ModelEntry,
-    namespace: str,
-    *,
-    token: str | bool | None = None,
-    private: bool | None = None,
-    dry_run: bool = False,
-) -> Upload:
+def push_model(entry: ModelEntry, namespace: str, **options: Any) -> Upload:
     """Push a model of the zoo with its image processor and card to ``<namespace>/<name>``.
 
     The weights are the official ones, from our cache or fetched and converted. Pushing again makes a new commit only
@@ -25,9 +20,7 @@ def push_model(
     Args:
         entry: the model.
         namespace: user or organization on the Hub.
-        token: as for huggingface_hub, by default the one that is logged in with.
-        private: make a new repository private.
-        dry_run: only say what would go up.
+        options: `token`, `private` and `dry_run` of `push_folder`.
 
     Raises:
         UploadError: the Hub refused.
@@ -35,18 +28,10 @@ def push_model(
     """
     repo_id = checked_repo_id(namespace, entry.name)
     folder = convert_entry(entry)
-    card = entry_card(entry, repo_id).content
-    return push_folder(folder, card, repo_id, token=token, private=private, dry_run=dry_run)
+    return push_folder(folder, entry_card(entry, repo_id).content, repo_id, **options)
 
 
-def push_pipeline(
-    entry: ModelEntry,
-    namespace: str,
-    *,
-    token: str | bool | None = None,
-    private: bool | None = None,
-    dry_run: bool = False,
-) -> Upload:
+def push_pipeline(entry: ModelEntry, namespace: str, **options: Any) -> Upload:
     """Push a pose model or lifter of the zoo with all that goes before it to ``<namespace>/<name>-pipeline``.
 
     Arguments and errors as for `push_model`.
@@ -57,7 +42,7 @@ def push_pipeline(
         raise UploadError(f"'{entry.name}' is a detector; a pipeline is made around a pose model or a lifter.")
     card = pipeline_card(entry, repo_id, parts).content
     with saved(_zoo_pipeline(entry)) as folder:
-        return push_folder(folder, card, repo_id, token=token, private=private, dry_run=dry_run)
+        return push_folder(folder, card, repo_id, **options)
 
 
 def _zoo_pipeline(entry: ModelEntry) -> PosePipeline:

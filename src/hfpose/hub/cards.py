@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -94,25 +93,6 @@ _COMMON_LIMITS = (
 )
 
 
-@dataclass(frozen=True)
-class _Content:
-    """What the template shows."""
-
-    title: str
-    summary: str
-    snippets: list[str]
-    details: list[tuple[str, str]]
-    limits: list[str]
-    image: str | None = None
-    image_text: str = ""
-    labels_title: str = ""
-    labels: str = ""
-    metrics: list[tuple[str, str, Any]] = field(default_factory=list)
-    source: str = ""
-    license_text: str = _LICENSE
-    citation: str = ""
-
-
 def entry_card(entry: ModelEntry, repo_id: str | None = None, image: str | None = None) -> ModelCard:
     """Card of a model of the zoo.
 
@@ -123,6 +103,7 @@ def entry_card(entry: ModelEntry, repo_id: str | None = None, image: str | None 
     """
     family = get_family(entry.family)
     schema = load_schema(entry.schema) if entry.schema else None
+    names = schema.keypoint_names if schema else entry.labels
     results = _eval_results(entry)
     data = ModelCardData(
         license="apache-2.0",
@@ -133,8 +114,8 @@ def entry_card(entry: ModelEntry, repo_id: str | None = None, image: str | None 
         model_name=entry.name if results else None,
         eval_results=results or None,
     )
-    names = schema.keypoint_names if schema else entry.labels
-    content = _Content(
+    return _render(
+        data,
         title=f"{family.title}: {entry.name}",
         summary=_summary(entry, family, schema),
         snippets=_snippets(entry, schema, repo_id),
@@ -148,17 +129,15 @@ def entry_card(entry: ModelEntry, repo_id: str | None = None, image: str | None 
         source=_source(entry),
         citation=_citation(entry.family, family),
     )
-    return _render(data, content)
 
 
-def pipeline_card(entry: ModelEntry, repo_id: str, parts: Iterable[str] = (), image: str | None = None) -> ModelCard:
+def pipeline_card(entry: ModelEntry, repo_id: str, parts: Iterable[str] = ()) -> ModelCard:
     """Card of a repository with a whole pipeline: a pose model of the zoo and its detector.
 
     Args:
         entry: the pose model.
         repo_id: repository that the card is for.
         parts: repositories of the parts, where they have been pushed alone too.
-        image: address of the image of the skeleton, relative to the card.
     """
     schema = load_schema(str(entry.schema))
     data = ModelCardData(
@@ -170,46 +149,36 @@ def pipeline_card(entry: ModelEntry, repo_id: str, parts: Iterable[str] = (), im
         datasets=[_slug(name) for name in entry.training_data],
     )
     names = [f"`{part.name}`" for part in (entry, *entry.companions())]
-    content = _Content(
+    return _render(
+        data,
         title=f"Pose pipeline: {entry.name}",
         summary=_pipeline_summary(_subject(entry), _is_3d(entry)),
         snippets=[_snippet(repo_id, schema, _is_3d(entry))],
         details=[("Parts", ", ".join(names)), *_details(entry, schema)],
         limits=_limits(entry),
-        image=image,
-        image_text=f"The {schema.num_keypoints} keypoints of the schema {schema.name}",
         labels_title="Keypoints",
         labels=_listed(schema.keypoint_names),
         citation=_citation(entry.family, get_family(entry.family)),
     )
-    return _render(data, content)
 
 
-def saved_pipeline_card(schema: KeypointSchema, repo_id: str, is_3d: bool, image: str | None = None) -> ModelCard:
+def saved_pipeline_card(schema: KeypointSchema, repo_id: str, is_3d: bool) -> ModelCard:
     """Card of a pipeline of any models, for instance ones that you trained. It claims nothing about them."""
-    data = ModelCardData(
-        library_name="hfpose",
-        pipeline_tag=_PIPELINE_TAGS["pose"],
-        tags=["hfpose", "pose-estimation", "pipeline", *(["3d"] if is_3d else [])],
-    )
-    content = _Content(
+    tags = ["hfpose", "pose-estimation", "pipeline", *(["3d"] if is_3d else [])]
+    return _render(
+        ModelCardData(library_name="hfpose", pipeline_tag=_PIPELINE_TAGS["pose"], tags=tags),
         title=repo_id.split("/")[-1],
         summary=_pipeline_summary(f"the schema {schema.name}", is_3d),
         snippets=[_snippet(repo_id, schema, is_3d)],
         details=[("Keypoints", f"{schema.num_keypoints} (schema `{schema.name}`)")],
         limits=[_UNKNOWN_TRAINING, *_COMMON_LIMITS],
-        image=image,
-        image_text=f"The {schema.num_keypoints} keypoints",
         labels_title="Keypoints",
         labels=_listed(schema.keypoint_names),
         license_text=_UNKNOWN_LICENSE,
     )
-    return _render(data, content)
 
 
-def model_card(
-    model: PreTrainedModel, repo_id: str, image: str | None = None, training: Sequence[tuple[str, str]] = ()
-) -> ModelCard:
+def model_card(model: PreTrainedModel, repo_id: str, training: Sequence[tuple[str, str]] = ()) -> ModelCard:
     """Card of any of hfpose's models, for instance one that you trained, from its configuration alone.
 
     It claims nothing that the model does not say: no results and, without `training`, no training data.
@@ -217,7 +186,6 @@ def model_card(
     Args:
         model: the model.
         repo_id: repository or folder that the card is for.
-        image: address of the image of the skeleton, relative to the card.
         training: what is known of the training, as names and values for the table.
     """
     config = model.config
@@ -229,43 +197,36 @@ def model_card(
         pipeline_tag=_PIPELINE_TAGS["pose" if schema else "detector"],
         tags=_unique(["hfpose", "pose-estimation", config.model_type]),
     )
-    kind = f"{family.title} model"
     if schema is None:
-        summary = f"A {kind} that finds objects of {len(names)} classes in images."
-        snippets = [_detector_snippet(repo_id)]
+        finds, snippet = f"that finds objects of {len(names)} classes in images", _detector_snippet(repo_id)
     else:
-        summary = f"A {kind} for the {len(names)} keypoints of the schema {schema.name}."
-        snippets = [_snippet(repo_id, schema, config.model_type in _FAMILIES_3D)]
-    content = _Content(
+        finds = f"for the {len(names)} keypoints of the schema {schema.name}"
+        snippet = _snippet(repo_id, schema, config.model_type in _FAMILIES_3D)
+    return _render(
+        data,
         title=repo_id.split("/")[-1],
-        summary=summary,
-        snippets=snippets,
+        summary=f"A {family.title} model {finds}.",
+        snippets=[snippet],
         details=[("Architecture", type(model).__name__), ("Parameters", f"{model.num_parameters():,}"), *training],
         limits=[*([] if training else [_UNKNOWN_TRAINING]), *_COMMON_LIMITS],
-        image=image,
-        image_text=f"The {len(names)} keypoints",
         labels_title="Keypoints" if schema else "Classes",
         labels=_listed(names),
         license_text=_UNKNOWN_LICENSE,
         citation=_citation(config.model_type, family),
     )
-    return _render(data, content)
 
 
-def _render(data: ModelCardData, content: _Content) -> ModelCard:
-    card = ModelCard.from_template(data, template_path=str(_TEMPLATE), **vars(content))
+def _render(data: ModelCardData, license_text: str = _LICENSE, **content: Any) -> ModelCard:
+    """A card with what the template shows; sections without content are left out."""
+    card = ModelCard.from_template(data, template_path=str(_TEMPLATE), license_text=license_text, **content)
     card.text = card.text.strip("\n") + "\n"
     return card
 
 
-def _is_one_stage(entry: ModelEntry) -> bool:
-    """Whether a pose model takes whole images, as `test_pipeline` of the reference says."""
-    steps = entry.reference.get("test_pipeline") or ()
-    return any(str(step["type"]).endswith("BottomupResize") for step in steps)
-
-
 def _limits(entry: ModelEntry) -> list[str]:
-    kind = "one_stage" if _is_one_stage(entry) else entry.task
+    steps = entry.reference.get("test_pipeline") or ()
+    takes_whole_images = any(str(step["type"]).endswith("BottomupResize") for step in steps)
+    kind = "one_stage" if takes_whole_images else entry.task
     return [_LIMITS[kind].format(subject=_subject(entry)), _SCORES[entry.task], *_COMMON_LIMITS]
 
 

@@ -20,7 +20,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from huggingface_hub import constants, is_offline_mode, snapshot_download
@@ -42,33 +42,21 @@ from hfpose.hub.zoo import TASKS, ModelEntry, Task, find_entry, get_entry, get_m
 Converter = Callable[[str, Path, Path], object]
 """Reads a checkpoint of the zoo model of that name, and writes a model folder: (name, checkpoint, folder to make)."""
 
-_converters: list[Callable[..., object]] = []
-_config_readers: list[Callable[[Path, ModelEntry], Path | None]] = []
-_kind_checks: list[Callable[[Path, str], None]] = []
+_helpers: dict[str, Callable[..., Any]] = {}
 
 
-def register_converter(convert: Callable[..., object]) -> None:
-    """Make a function the one that converts official checkpoints where no other is given.
+def register_helper(task: Literal["convert", "read config", "check kind"], function: Callable[..., Any]) -> None:
+    """Make a function, of a package that imports this one, do a task of `resolve`.
 
-    Beside the arguments of a `Converter` it takes `check_hash=False`: here hashes have been checked before.
+    Args:
+        task: "convert": writes an official checkpoint as a model folder, as a `Converter` that also takes `check_hash=False`:
+            hashes have been checked here. "read config": takes the path of a config file with the name of a zoo model and that
+            model's entry, and gives the folder of the model that the file describes, None where that is the zoo's. "check kind":
+            takes the configurations of a hub repository, in a folder, and its name, and raises ConfigError for a kind of model
+            that is not supported, before weights are fetched.
+        function: does it from now on.
     """
-    _converters.append(convert)
-
-
-def register_config_reader(read: Callable[[Path, ModelEntry], Path | None]) -> None:
-    """Make a function the one that config files with the name of a zoo model are read by.
-
-    It gives the folder of the model that the file describes, None where that is the zoo's.
-    """
-    _config_readers.append(read)
-
-
-def register_kind_check(check: Callable[[Path, str], None]) -> None:
-    """Make a function the one that is given the configurations of a hub repository, in a folder, and its name.
-
-    It raises ConfigError for a kind of model that is not supported, before weights are fetched.
-    """
-    _kind_checks.append(check)
+    _helpers[task] = function
 
 
 @dataclass(frozen=True)
@@ -128,7 +116,7 @@ def resolve(
         return checked_folder(PACKAGED[str(name_or_path)].folder)
     if entry is not None:
         path = Path(name_or_path).expanduser()
-        described = _config_readers[-1](path, entry) if path.suffix == ".py" and path.is_file() else None
+        described = _helpers["read config"](path, entry) if path.suffix == ".py" and path.is_file() else None
         return described or _resolve_entry(entry, token, convert=convert)
     name = str(name_or_path)
     if _is_repo_id(name):
@@ -307,7 +295,7 @@ def official_url(entry: ModelEntry) -> str:
 
 
 def _convert_checkpoint(name: str, checkpoint: Path, folder: Path) -> None:
-    _converters[-1](name, checkpoint, folder, check_hash=False)
+    _helpers["convert"](name, checkpoint, folder, check_hash=False)
 
 
 def _snapshot(repo_id: str, revision: str | None, token: str | bool | None) -> Path:
@@ -322,8 +310,7 @@ def _snapshot(repo_id: str, revision: str | None, token: str | bool | None) -> P
     try:
         folder = fetch(_CONFIG_FILES, revision)
         check_configurations(folder)
-        for check in _kind_checks:
-            check(folder, repo_id)
+        _helpers["check kind"](folder, repo_id)
         folder = fetch(_ALLOWED_FILES, folder.name)
     except HFValidationError as error:
         raise UnknownModelError(f"'{repo_id}' cannot be the id of a hub repository: {error}") from error

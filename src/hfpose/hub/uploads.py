@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from huggingface_hub import CommitOperationAdd, HfApi, ModelCard
 from huggingface_hub.constants import REPOCARD_NAME
@@ -69,24 +69,14 @@ class Upload:
         return "\n".join([f"{self.repo_id} ({state})", *(f"  {size:>12,}  {name}" for name, size in self.files)])
 
 
-def push_saved_pipeline(
-    pipe: SavedPipeline,
-    repo_id: str,
-    *,
-    token: str | bool | None = None,
-    private: bool | None = None,
-    revision: str | None = None,
-    create_pr: bool = False,
-) -> Upload:
-    """Push any pipeline with a card that says how to use it: what a pipeline's ``push_to_hub`` does; see `push_folder`.
+def push_saved_pipeline(pipe: SavedPipeline, repo_id: str, **options: Any) -> Upload:
+    """Push any pipeline with a card that says how to use it: what a pipeline's ``push_to_hub`` does.
 
-    Raises:
-        UploadError: the Hub refused.
+    The options and errors are those of `push_folder`.
     """
-    is_3d = "3D" in type(pipe).__name__
-    card = saved_pipeline_card(pipe.schema, repo_id, is_3d).content
+    card = saved_pipeline_card(pipe.schema, repo_id, "3D" in type(pipe).__name__).content
     with saved(pipe) as folder:
-        return push_folder(folder, card, repo_id, token=token, private=private, revision=revision, create_pr=create_pr)
+        return push_folder(folder, card, repo_id, **options)
 
 
 def write_card(model: PreTrainedModel, folder: Path, repo_id: str) -> None:
@@ -158,8 +148,8 @@ def push_folder(
     files: dict[str, Path | bytes] = {path.relative_to(folder).as_posix(): path for path in paths}
     files |= {name: text.encode() for name, text in package_code(folder).items()}
     files[REPOCARD_NAME] = card.encode()
-    message = "Upload weights, image processor and card"
-    return _push_files(files, repo_id, message, token, private, dry_run, revision=revision, create_pr=create_pr)
+    commit = {"commit_message": "Upload weights, image processor and card", "create_pr": create_pr}
+    return _push_files(files, repo_id, token, private, dry_run, commit, revision=revision)
 
 
 def push_space(
@@ -175,21 +165,19 @@ def push_space(
         UploadError: the Hub refused.
     """
     files: dict[str, Path | bytes] = {path.name: path for path in sorted(SPACE.iterdir()) if path.is_file()}
-    return _push_files(
-        files, repo_id, "Upload the app", token, private, dry_run, repo_type="space", space_sdk="gradio"
-    )
+    commit = {"commit_message": "Upload the app"}
+    return _push_files(files, repo_id, token, private, dry_run, commit, repo_type="space", space_sdk="gradio")
 
 
 def _push_files(
     files: Mapping[str, Path | bytes],
     repo_id: str,
-    message: str,
     token: str | bool | None,
     private: bool | None,
     dry_run: bool,
+    commit_options: Mapping[str, Any],
     *,
     revision: str | None = None,
-    create_pr: bool = False,
     repo_type: str | None = None,
     space_sdk: str | None = None,
 ) -> Upload:
@@ -204,9 +192,7 @@ def _push_files(
         if revision is not None and not revision.startswith("refs/pr"):
             api.create_branch(repo_id, branch=revision, exist_ok=True)
         operations = [CommitOperationAdd(name, data) for name, data in files.items()]
-        commit = api.create_commit(
-            repo_id, operations, commit_message=message, repo_type=repo_type, revision=revision, create_pr=create_pr
-        )
+        commit = api.create_commit(repo_id, operations, repo_type=repo_type, revision=revision, **commit_options)
     return Upload(repo_id, sizes, commit.oid)
 
 

@@ -151,18 +151,11 @@ class ModelEntry:
         ``data_preprocessor``, ``test_cfg``, ``test_pipeline`` (detectors), and with them ``input_size_wh`` and
         ``classes`` (detectors).
         """
-        reference: dict[str, Any] = {
-            "input_size_wh": list(self.input_size) if self.input_size else None,
-            **copy.deepcopy(
-                {
-                    key: _zoo().parts.get(part, part) if isinstance(part, str) else part
-                    for key, part in self._reference.items()
-                }
-            ),
-        }
-        if self.labels:
-            reference["classes"] = list(self.labels)
-        return reference
+        shared = _zoo().parts
+        parts = {key: shared.get(p, p) if isinstance(p, str) else p for key, p in self._reference.items()}
+        size = list(self.input_size) if self.input_size else None
+        classes = {"classes": list(self.labels)} if self.labels else {}
+        return {"input_size_wh": size, **copy.deepcopy(parts), **classes}
 
     def companions(self) -> list[ModelEntry]:
         """The models that go before this one in a pipeline: 2D model and detector, where it needs them."""
@@ -174,10 +167,9 @@ class ModelEntry:
         if self.supported:
             return
         title = get_family(self.family).title
-        supported = ", ".join(family.title for family in _zoo().families.values() if family.supported)
         raise ConfigError(
-            f"'{self.name}' is of the {title} family, and {title} is not supported yet. "
-            f"Supported families: {supported}. `hfpose models` lists every model and whether it can be loaded."
+            f"'{self.name}' is of the {title} family, and {title} is not supported yet. {_supported_families()} "
+            "`hfpose models` lists every model and whether it can be loaded."
         )
 
 
@@ -296,8 +288,7 @@ def _unknown(name: str, task: Task | None) -> str:
         return f"'{name}' is {found}, and a {task} model was asked for. `hfpose models` lists what there is per task."
     family = next((known for known in _NOT_SUPPORTED if known in re.sub(r"[\W_]", "", name.casefold())), None)
     if family is not None:
-        supported = ", ".join(family.title for family in _zoo().families.values() if family.supported)
-        raise ConfigError(f"{name[:100]!r}: models of {family} are not supported. Supported families: {supported}.")
+        raise ConfigError(f"{name[:100]!r}: models of {family} are not supported. {_supported_families()}")
     kind = f"{task} model" if task else "model"
     near = _near_names(name, task)
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
@@ -306,6 +297,10 @@ def _unknown(name: str, task: Task | None) -> str:
         "lists all names. For a config file of your own give its checkpoint too: "
         "`hfpose convert --config FILE.py --checkpoint FILE.pth --output DIR`."
     )
+
+
+def _supported_families() -> str:
+    return f"Supported families: {', '.join(family.title for family in _zoo().families.values() if family.supported)}."
 
 
 def _near_names(name: str, task: Task | None) -> list[str]:

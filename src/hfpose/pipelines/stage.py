@@ -44,7 +44,7 @@ from hfpose.checkpoints.custom import MISTAKES
 from hfpose.checkpoints.guard import loading_bounded
 from hfpose.errors import CheckpointError, ConfigError, HFPoseError, InputError, UnknownModelError
 from hfpose.hub.model_folders import GRAPH_NAME, OPENVINO_NAME, PIPELINE_INDEX, is_adapter, read_json
-from hfpose.hub.resolve import register_kind_check, resolve
+from hfpose.hub.resolve import register_helper, resolve
 from hfpose.hub.zoo import Task, find_entry
 from hfpose.models.auto import LIFTER_TYPES, own_processor, processor_for_transformers
 from hfpose.models.shared.devices import accelerate_hook, existing_device
@@ -225,7 +225,7 @@ def _check_kind(folder: Path, name: str) -> None:
         raise ConfigError(f"{name} is {_kind(config)}; expected a pose model, an object detector or a lifter.")
 
 
-register_kind_check(_check_kind)
+register_helper("check kind", _check_kind)
 
 
 @contextmanager
@@ -375,7 +375,7 @@ def _check_complete(model: PreTrainedModel, missing: Collection[str], folder: st
     told = f"{len(missing)} tensors of the {type(model).__name__} have no weights in {folder}, such as {min(missing)}"
     if type(model).__module__.startswith("hfpose."):
         raise CheckpointError(
-            f"{told}. Do its configuration and weights belong together? Fetch or convert the model anew."
+            f"{told}. Do its configuration and weights belong together? Download or convert the model again."
         )
     logger.warning("%s: they are random.", told)
 
