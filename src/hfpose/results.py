@@ -15,33 +15,14 @@ import numpy as np
 from hfpose.errors import ConfigError, InputError
 from hfpose.keypoints import KeypointSchema
 
-# Fields with one row for each of the N people.
-_PER_INSTANCE = (
-    "keypoints",
-    "keypoint_scores",
-    "keypoints_visible",
-    "boxes",
-    "box_scores",
-    "track_ids",
-    "keypoints_2d",
-    "interpolated",
-    "hand_types",
-    "root_depths",
-    "features",
-)
 # Keys of one instance, as in `predictions`, and the array over all of them.
 _INSTANCE_KEYS = {
-    "keypoints": "keypoints",
-    "keypoint_scores": "keypoint_scores",
-    "keypoints_visible": "keypoints_visible",
-    "bbox": "boxes",
-    "bbox_score": "box_scores",
-    "track_id": "track_ids",
-    "keypoints_2d": "keypoints_2d",
-    "interpolated": "interpolated",
-    "hand_type": "hand_types",
-    "rel_root_depth": "root_depths",
-}
+    "keypoints": "keypoints", "keypoint_scores": "keypoint_scores", "keypoints_visible": "keypoints_visible",
+    "bbox": "boxes", "bbox_score": "box_scores", "track_id": "track_ids", "keypoints_2d": "keypoints_2d",
+    "interpolated": "interpolated", "hand_type": "hand_types", "rel_root_depth": "root_depths",
+}  # fmt: skip
+# Fields with one row for each of the N instances.
+_PER_INSTANCE = (*_INSTANCE_KEYS.values(), "features")
 JSON_VERSION = 1
 """Version of the keys of `PoseOutput.to_dict`; it grows when one of them changes its meaning."""
 _AXES = {
@@ -176,23 +157,20 @@ class PoseOutput(Sequence[PoseInstance]):
         self.keypoints = keypoints
         people, count, _ = keypoints.shape
         self.keypoint_scores = _as_array("keypoint_scores", self.keypoint_scores, (people, count))
-        optional: dict[str, tuple[int, ...]] = {
-            "keypoints_visible": (people, count),
-            "boxes": (people, 4),
-            "box_scores": (people,),
-            "keypoints_2d": (people, count, 2),
-            "root_depths": (people,),
-            "heatmap_boxes": (people, 4),
+        optional: dict[str, tuple[tuple[int, ...], type]] = {
+            "keypoints_visible": ((people, count), np.float32),
+            "boxes": ((people, 4), np.float32),
+            "box_scores": ((people,), np.float32),
+            "keypoints_2d": ((people, count, 2), np.float32),
+            "root_depths": ((people,), np.float32),
+            "heatmap_boxes": ((people, 4), np.float32),
+            "track_ids": ((people,), np.int64),
+            "interpolated": ((people,), np.bool_),
+            "hand_types": ((people, 2), np.bool_),
         }
-        for name, shape in optional.items():
+        for name, (shape, dtype) in optional.items():
             if getattr(self, name) is not None:
-                setattr(self, name, _as_array(name, getattr(self, name), shape))
-        if self.track_ids is not None:
-            self.track_ids = _as_array("track_ids", self.track_ids, (people,), np.int64)
-        if self.interpolated is not None:
-            self.interpolated = _as_array("interpolated", self.interpolated, (people,), np.bool_)
-        if self.hand_types is not None:
-            self.hand_types = _as_array("hand_types", self.hand_types, (people, 2), np.bool_)
+                setattr(self, name, _as_array(name, getattr(self, name), shape, dtype))
         if self.features is not None:
             features = np.asarray(self.features, dtype=np.float32)
             self.features = features.reshape(people, math.prod(features.shape[1:]))
@@ -205,26 +183,12 @@ class PoseOutput(Sequence[PoseInstance]):
             )
 
     @classmethod
-    def failed(
-        cls,
-        message: str,
-        *,
-        source: str | None = None,
-        schema: KeypointSchema | None = None,
-        frame_index: int | None = None,
-        timestamp: float | None = None,
-    ) -> PoseOutput:
-        """The result of an input that could not be used: no people, and `error` says why."""
+    def failed(cls, message: str, *, schema: KeypointSchema | None = None, **about: Any) -> PoseOutput:
+        """The result of an input that could not be used: no instances, and `error` says why; `about` are fields of the input,
+        such as `source` and `frame_index`.
+        """
         count = schema.num_keypoints if schema else 0
-        return cls(
-            keypoints=np.zeros((0, count, 2), np.float32),
-            keypoint_scores=np.zeros((0, count), np.float32),
-            schema=schema,
-            source=source,
-            frame_index=frame_index,
-            timestamp=timestamp,
-            error=message,
-        )
+        return cls(np.zeros((0, count, 2)), np.zeros((0, count)), schema=schema, error=message, **about)
 
     @property
     def num_instances(self) -> int:
@@ -413,7 +377,7 @@ def _as_array(name: str, value: Any, shape: tuple[int, ...], dtype: type = np.fl
 
 
 def to_plain(array: np.ndarray) -> list[Any]:
-    """An array as lists of Python numbers, those that are not finite as None."""
+    """An array (N, ...) as nested lists of Python numbers, those that are not finite as None."""
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         plain = array.astype(object)
         plain[~np.isfinite(array)] = None

@@ -12,6 +12,7 @@ from hfpose.annotations.coco_format import CocoFile, coco_from_content
 from hfpose.annotations.yolo_format import common_folder
 from hfpose.keypoints import KeypointSchema
 from hfpose.media.left_out import LeftOut
+from hfpose.ops.boxes import with_sizes
 from hfpose.results import PoseOutput
 
 
@@ -41,8 +42,9 @@ def pre_labels(
         images.append({"id": len(images) + 1, "file_name": name, "width": width, "height": height})
         known = output.keypoint_scores >= keypoint_threshold
         rows = np.concatenate((output.keypoints, 2.0 * known[..., None]), -1) * known[..., None]
-        sizes = np.concatenate((output.boxes[:, :2], output.boxes[:, 2:] - output.boxes[:, :2]), 1)
-        for row, box, count in zip(rows.reshape(len(rows), -1), sizes, known.sum(1).tolist(), strict=True):
+        for row, box, count in zip(
+            rows.reshape(len(rows), -1), with_sizes(output.boxes), known.sum(1).tolist(), strict=True
+        ):
             instance = {"id": len(annotations) + 1, "image_id": len(images), "category_id": 1, "iscrowd": 0}
             instance |= {"bbox": box.astype(float).round(2).tolist(), "num_keypoints": count}
             annotations.append(instance | {"keypoints": row.astype(float).round(2).tolist()})

@@ -10,18 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from hfpose.version import __version__
 
 _PACKAGES = (
-    *("torch", "torchvision", "transformers", "huggingface_hub", "safetensors", "accelerate", "numpy"),
-    *(
-        "opencv-python",
-        "opencv-python-headless",
-        "pillow",
-        "pillow-heif",
-        "onnx",
-        "onnxruntime",
-        "openvino",
-        "pyarrow",
-    ),
-)
+    "torch", "torchvision", "transformers", "huggingface_hub", "safetensors", "accelerate", "numpy", "opencv-python",
+    "opencv-python-headless", "pillow", "pillow-heif", "onnx", "onnxruntime", "openvino", "pyarrow",
+)  # fmt: skip
 
 
 def env() -> None:

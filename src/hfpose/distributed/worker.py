@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -75,7 +76,7 @@ class Worker:
 
     def join(self, video: LongVideo) -> Entries:
         """Write the result of a video whose segments are there."""
-        joined = join_segments(video, self._segment, self._redo)
+        joined = join_segments(video, self._segment, partial(self._find, may_seek=False))
 
         def results(draws: bool) -> Results:
             poses = StoredPoses(joined, self._segment, draws or self._job.follows_camera(self._pipe))
@@ -105,17 +106,15 @@ class Worker:
     def _segment(self, segment: Segment) -> SegmentResult:
         """The result that is kept, or else a new one."""
         files, root = _work_folder(self._out)
-        # What is not there or was damaged, perhaps with a machine that died, is made anew.
+        # What is not there or was damaged, perhaps with a machine that died, is made again.
         with suppress(InputError, OSError):
             content = files.cat_file(f"{root}/{segment.file_name}")
             return SegmentResult.from_bytes(content, segment.item, self._pipe.estimator.schema)
-        return self._keep(segment, find_in_segment(segment, self._pipe, self._job.finding))
+        return self._find(segment)
 
-    def _redo(self, segment: Segment) -> SegmentResult:
-        """A new result from frames that are counted from the beginning of the video."""
-        return self._keep(segment, find_in_segment(segment, self._pipe, self._job.finding, may_seek=False))
-
-    def _keep(self, segment: Segment, result: SegmentResult) -> SegmentResult:
+    def _find(self, segment: Segment, may_seek: bool = True) -> SegmentResult:
+        """A new result, which is kept; without seeking frames are counted from the beginning of the video."""
+        result = find_in_segment(segment, self._pipe, self._job.finding, may_seek=may_seek)
         files, root = _work_folder(self._out)
         path = f"{root}/{segment.file_name}"
         files.makedirs(path.rpartition("/")[0], exist_ok=True)

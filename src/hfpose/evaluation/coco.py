@@ -210,7 +210,7 @@ def cocoeval(
     kind: Literal["keypoints", "bbox"],
     sigmas: np.ndarray | None = None,
 ) -> COCOeval:
-    """pycocotools' evaluation with its numbers; the results are numbered from 1 in their order."""
+    """pycocotools' evaluation with its numbers; the results are numbered from 1 in their order. `sigmas` (K,) are of keypoints."""
     require_pycocotools()
     from pycocotools.cocoeval import COCOeval
 

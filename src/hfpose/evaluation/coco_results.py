@@ -13,6 +13,7 @@ from hfpose.annotations import WHOLE_BODY_PARTS, CocoFile, finite_numbers, given
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema
 from hfpose.media.left_out import LeftOut
+from hfpose.ops.boxes import with_sizes
 
 Result = dict[str, Any]
 
@@ -65,7 +66,7 @@ def keypoint_results(
         for category_id, row, score in zip(category_ids, _plain(rows), scores.astype(float).tolist(), strict=True)
     ]
     if boxes is not None:
-        for result, box in zip(results, _plain(_corner_and_size(boxes)), strict=True):
+        for result, box in zip(results, _plain(with_sizes(boxes)), strict=True):
             result["bbox"] = box
     return results
 
@@ -88,16 +89,12 @@ def box_results(
         labels, scores: (N,).
         category_ids: class of the detector -> category id of the annotations.
     """
-    rows = _plain(_corner_and_size(boxes))
+    rows = _plain(with_sizes(boxes))
     return [
         {"image_id": image_id, "category_id": category_ids[label], "bbox": row, "score": score}
         for row, label, score in zip(rows, labels.tolist(), scores.astype(float).tolist(), strict=True)
         if label in category_ids
     ]
-
-
-def _corner_and_size(boxes: np.ndarray) -> np.ndarray:
-    return np.concatenate((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), 1)
 
 
 def _plain(values: np.ndarray) -> list[list[float]]:

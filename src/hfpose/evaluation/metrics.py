@@ -20,7 +20,7 @@ from hfpose.media.left_out import LeftOut
 # Schema -> the two keypoints whose true distance is the unit of NME: the outer corners of the eyes.
 NME_KEYPOINTS = {"300w": (36, 45), "coco_wholebody_face": (36, 45), "cofw": (8, 9), "wflw": (60, 72), "lapa": (66, 79)}
 
-AUC_THRESHOLDS = 20
+AUC_THRESHOLDS, AUC_SIZE = 20, 30.0  # the size in units of the coordinates
 
 
 class Metrics(dict[str, float]):
@@ -103,33 +103,17 @@ def keypoint_pck(
     return np.where(total > 0, ((normalized < threshold) & counts).sum(0) / np.maximum(total, 1), np.nan)
 
 
-def auc(
-    predicted: np.ndarray,
-    target: np.ndarray,
-    mask: np.ndarray,
-    size: float = 30.0,
-    num_thresholds: int = AUC_THRESHOLDS,
-) -> float:
-    """Area under the curve of PCK over thresholds from 0 up to, not including, `size`; from 0 to 1.
-
-    Args:
-        predicted, target: (N, K, D).
-        mask: (N, K).
-        size: greatest threshold in units of the coordinates.
-        num_thresholds: how many thresholds; they divide the range evenly, 0 being one of them.
+def auc(predicted: np.ndarray, target: np.ndarray, mask: np.ndarray) -> float:
+    """Area under the curve of PCK, from 0 to 1, of keypoints (N, K, D) in pixels and their mask (N, K): over `AUC_THRESHOLDS`
+    thresholds from 0 up to, not including, `AUC_SIZE`.
     """
-    sizes = np.full(len(predicted), size)
-    thresholds = np.arange(num_thresholds) / num_thresholds
+    sizes = np.full(len(predicted), AUC_SIZE)
+    thresholds = np.arange(AUC_THRESHOLDS) / AUC_THRESHOLDS
     return float(np.mean([pck(predicted, target, mask, sizes, threshold) for threshold in thresholds]))
 
 
 def epe(predicted: np.ndarray, target: np.ndarray, mask: np.ndarray) -> float:
-    """End-point error: mean distance in units of the coordinates.
-
-    Args:
-        predicted, target: (N, K, D).
-        mask: (N, K).
-    """
+    """End-point error: mean distance of keypoints (N, K, D) with a mask (N, K), in units of the coordinates."""
     return _mean(distances(predicted, target), np.asarray(mask, bool))
 
 

@@ -26,7 +26,7 @@ WIDTH, HEIGHTS = 1000, {"54138969": 1002, "60457274": 1002}
 
 
 def read_array(path: Path, key: str) -> np.ndarray:
-    """The array `key` of an `.npz` file, or the only one of a `.npy` file.
+    """The array `key` of an `.npz` file, or the only one of a `.npy` file, of any shape.
 
     Raises:
         InputError: if there is none that can be read.

@@ -86,29 +86,24 @@ class Protocol:
 
 
 def _all_distances(found: Matched, metrics: Metrics) -> None:
-    sizes = box_sizes(found.boxes)
-    for threshold in PCK_THRESHOLDS:
-        metrics.add(f"PCK@{threshold:g}", pck(found.predicted, found.target, found.mask, sizes, threshold), NOTHING)
-    metrics.add("AUC", auc(found.predicted, found.target, found.mask), NOTHING)
-    metrics.add("EPE", epe(found.predicted, found.target, found.mask), NOTHING)
+    _hand(found, metrics, PCK_THRESHOLDS)
     if found.schema.name in NME_KEYPOINTS:
-        _eye_nme(found, metrics)
+        _nme(found, metrics)
 
 
-def _hand(found: Matched, metrics: Metrics) -> None:
-    sizes = box_sizes(found.boxes)
-    metrics.add("PCK@0.2", pck(found.predicted, found.target, found.mask, sizes, 0.2), NOTHING)
-    metrics.add("AUC", auc(found.predicted, found.target, found.mask), NOTHING)
-    metrics.add("EPE", epe(found.predicted, found.target, found.mask), NOTHING)
+def _hand(found: Matched, metrics: Metrics, thresholds: Sequence[float] = (0.2,)) -> None:
+    pairs = (found.predicted, found.target, found.mask)
+    for threshold in thresholds:
+        metrics.add(f"PCK@{threshold:g}", pck(*pairs, box_sizes(found.boxes), threshold), NOTHING)
+    metrics.add("AUC", auc(*pairs), NOTHING)
+    metrics.add("EPE", epe(*pairs), NOTHING)
 
 
-def _eye_nme(found: Matched, metrics: Metrics) -> None:
-    sizes = keypoint_sizes(found.target, *NME_KEYPOINTS[found.schema.name])
+def _nme(found: Matched, metrics: Metrics) -> None:
+    """In units of the distance of the eyes where the schema has them, else of the box."""
+    eyes = NME_KEYPOINTS.get(found.schema.name)
+    sizes = box_sizes(found.boxes) if eyes is None else keypoint_sizes(found.target, *eyes)
     metrics.add("NME", nme(found.predicted, found.target, found.mask, sizes), NOTHING)
-
-
-def _box_nme(found: Matched, metrics: Metrics) -> None:
-    metrics.add("NME", nme(found.predicted, found.target, found.mask, box_sizes(found.boxes)), NOTHING)
 
 
 def _head_pck(found: Matched, metrics: Metrics) -> None:
@@ -152,12 +147,12 @@ PROTOCOLS: Mapping[str, Protocol] = {
     "freihand2d": Protocol("freihand2d", distances=_hand),
     "rhd2d": Protocol("rhd2d", distances=_hand),
     "coco_wholebody_hand": Protocol("coco_wholebody_hand", distances=_hand),
-    "wflw": Protocol("wflw", distances=_eye_nme, boxes_from_scale=True),
-    "300w": Protocol("300w", distances=_eye_nme, boxes_from_scale=True),
-    "cofw": Protocol("cofw", distances=_eye_nme),
-    "lapa": Protocol("lapa", distances=_eye_nme),
-    "coco_wholebody_face": Protocol("coco_wholebody_face", distances=_eye_nme),
-    "aflw": Protocol("aflw", distances=_box_nme, boxes_from_scale=True),
+    "wflw": Protocol("wflw", distances=_nme, boxes_from_scale=True),
+    "300w": Protocol("300w", distances=_nme, boxes_from_scale=True),
+    "cofw": Protocol("cofw", distances=_nme),
+    "lapa": Protocol("lapa", distances=_nme),
+    "coco_wholebody_face": Protocol("coco_wholebody_face", distances=_nme),
+    "aflw": Protocol("aflw", distances=_nme, boxes_from_scale=True),
 }
 
 HUMAN36M_PROTOCOLS: Mapping[str, Sequence[str]] = {

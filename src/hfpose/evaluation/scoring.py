@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from hfpose.errors import ConfigError
+from hfpose.ops.pose_similarity import object_keypoint_similarity
 
 ScoreMode = Literal["bbox", "bbox_keypoint", "bbox_rle", "keypoint"]
 NmsMode = Literal["oks", "soft_oks", "none"]
@@ -50,24 +51,6 @@ def instance_scores(
     return box_scores * (keypoint_scores * high).sum(1) / np.maximum(high.sum(1), 1)
 
 
-def object_keypoint_similarity(
-    keypoints: np.ndarray, others: np.ndarray, areas: np.ndarray, other_areas: np.ndarray, sigmas: Sequence[float]
-) -> np.ndarray:
-    """Similarity (N, M) from 0 to 1 of predicted instances: the mean over keypoints of exp(-d^2 / (2 area (2 sigma)^2)).
-
-    Source: https://cocodataset.org/#keypoints-eval; `mmpose.evaluation.functional.oks_iou`, where the area is the mean of
-    both.
-
-    Args:
-        keypoints, others: (N, K, 2) and (M, K, 2).
-        areas, other_areas: (N,) and (M,) in square pixels.
-        sigmas: (K,) of the schema.
-    """
-    squares = np.square(keypoints[:, None] - others[None]).sum(-1)
-    scale = (areas[:, None] + other_areas[None]) / 2 + np.spacing(1)
-    return np.exp(-squares / (2 * scale[..., None] * np.square(2 * np.asarray(sigmas)))).mean(-1)
-
-
 def keypoint_areas(keypoints: np.ndarray) -> np.ndarray:
     """Area (N,) of the rectangle around the keypoints (N, K, 2) of each instance."""
     return (keypoints.max(1) - keypoints.min(1)).prod(-1) if len(keypoints) else np.zeros(0)
@@ -76,7 +59,7 @@ def keypoint_areas(keypoints: np.ndarray) -> np.ndarray:
 def suppress(
     keypoints: np.ndarray, areas: np.ndarray, scores: np.ndarray, sigmas: Sequence[float], mode: NmsMode = "oks"
 ) -> np.ndarray:
-    """Indices of the instances that stay, by `oks_nms`, `soft_oks_nms`, or all of them.
+    """Indices of the instances that stay, by `oks_nms`, `soft_oks_nms`, or all of them; arguments as for `oks_nms`.
 
     Raises:
         ConfigError: for another mode.
@@ -88,20 +71,14 @@ def suppress(
     return (oks_nms if mode == "oks" else soft_oks_nms)(keypoints, areas, scores, sigmas)
 
 
-def oks_nms(
-    keypoints: np.ndarray,
-    areas: np.ndarray,
-    scores: np.ndarray,
-    sigmas: Sequence[float],
-    threshold: float = OKS_NMS_THRESHOLD,
-) -> np.ndarray:
-    """Indices of the instances that stay, best first, when of two similar ones the one with the lower score is removed.
+def oks_nms(keypoints: np.ndarray, areas: np.ndarray, scores: np.ndarray, sigmas: Sequence[float]) -> np.ndarray:
+    """Indices (M,) of the instances that stay, best first, when one that is more similar to a better one than
+    `OKS_NMS_THRESHOLD` is removed.
 
     Args:
-        keypoints: (N, K, 2).
-        areas, scores: (N,).
+        keypoints: (N, K, 2) in pixels.
+        areas, scores: (N,), areas in square pixels.
         sigmas: (K,) of the schema.
-        threshold: an instance more similar than this to a better one is removed.
     """
     similarity = object_keypoint_similarity(keypoints, keypoints, areas, areas, sigmas)
     remaining = np.argsort(-scores, kind="stable")
@@ -109,19 +86,13 @@ def oks_nms(
     while len(remaining):
         best, remaining = remaining[0], remaining[1:]
         kept.append(int(best))
-        remaining = remaining[similarity[best, remaining] <= threshold]
+        remaining = remaining[similarity[best, remaining] <= OKS_NMS_THRESHOLD]
     return np.array(kept, dtype=np.int64)
 
 
-def soft_oks_nms(
-    keypoints: np.ndarray,
-    areas: np.ndarray,
-    scores: np.ndarray,
-    sigmas: Sequence[float],
-    threshold: float = OKS_NMS_THRESHOLD,
-) -> np.ndarray:
-    """Indices of the `SOFT_NMS_INSTANCES` best instances, best first, when each that is taken lowers the scores of the
-    others by exp(-similarity^2 / threshold). The arguments are those of `oks_nms`.
+def soft_oks_nms(keypoints: np.ndarray, areas: np.ndarray, scores: np.ndarray, sigmas: Sequence[float]) -> np.ndarray:
+    """Indices (M,) of the `SOFT_NMS_INSTANCES` best instances, best first, when each that is taken lowers the scores of the
+    others by exp(-similarity^2 / `OKS_NMS_THRESHOLD`). The arguments are those of `oks_nms`.
     """
     similarity = object_keypoint_similarity(keypoints, keypoints, areas, areas, sigmas)
     remaining = np.argsort(-scores, kind="stable")
@@ -130,7 +101,7 @@ def soft_oks_nms(
     while len(remaining) and len(kept) < SOFT_NMS_INSTANCES:
         best, remaining = remaining[0], remaining[1:]
         kept.append(int(best))
-        lowered[remaining] *= np.exp(-np.square(similarity[best, remaining]) / threshold)
+        lowered[remaining] *= np.exp(-np.square(similarity[best, remaining]) / OKS_NMS_THRESHOLD)
         remaining = remaining[np.argsort(-lowered[remaining], kind="stable")]
     return np.array(kept, dtype=np.int64)
 

@@ -20,7 +20,6 @@ from hfpose.export.quantization import REPORT_NAME, Mode, QuantizationReport, qu
 from hfpose.hub.model_folders import GRAPH_NAME, OPENVINO_NAME
 
 Format = Literal["onnx", "openvino", "torch"]
-FORMATS: tuple[Format, ...] = ("onnx", "openvino", "torch")
 
 DETECTIONS_NAME = "end2end.onnx"  # MMDeploy's name of such a file
 # What an export may write beside the JSON files of the model and its image processor.
@@ -121,9 +120,7 @@ def _replace(unfinished: Path, folder: Path) -> None:
     for name in _WRITTEN:
         if not (unfinished / name).is_file():
             (folder / name).unlink(missing_ok=True)
-    for path in sorted(
-        unfinished.iterdir(), key=lambda path: path.name == DESCRIPTION_NAME
-    ):  # which vouches for others
+    for path in sorted(unfinished.iterdir(), key=lambda path: path.name == DESCRIPTION_NAME):  # it vouches for others
         path.replace(folder / path.name)
 
 

@@ -22,7 +22,7 @@ from transformers.utils import ModelOutput
 from hfpose.backends.extras import require
 from hfpose.backends.onnx_sessions import OnnxSession
 from hfpose.errors import ConfigError
-from hfpose.export.sample_inputs import Apart, Sample, distance_apart, make_samples
+from hfpose.export.sample_inputs import Sample, distance_apart, make_samples
 
 Mode = Literal["dynamic", "static"]
 MODES: tuple[Mode, ...] = ("dynamic", "static")
@@ -222,8 +222,8 @@ def _measure(
         largest=_rounded(distances.max()) if distances.size else None,
         mean=_rounded(distances.mean()) if distances.size else None,
         largest_score_difference=_rounded(scores.max()) if scores.size else None,
-        lost_boxes=_sum(apart, "lost") if detects and not lifts else None,
-        added_boxes=_sum(apart, "added") if detects and not lifts else None,
+        lost_boxes=sum(each.lost for each in apart) if detects and not lifts else None,
+        added_boxes=sum(each.added for each in apart) if detects and not lifts else None,
         bytes=target.stat().st_size,
         float32_bytes=graph.stat().st_size,
     )
@@ -231,10 +231,6 @@ def _measure(
 
 def _rounded(value: Any) -> float:
     return round(float(value), 6)
-
-
-def _sum(apart: Iterable[Apart], name: str) -> int:
-    return sum(getattr(each, name) for each in apart)
 
 
 @contextmanager

@@ -19,20 +19,8 @@ from hfpose.keypoints.schema import KeypointSchema
 # A keypoint of Human3.6M as the weighted mean of others: {name: weight}, or one name for that keypoint itself.
 Recipe = Mapping[str, "str | Mapping[str, float]"]
 
-_LIMBS = {
-    "right_hip": "right_hip",
-    "right_knee": "right_knee",
-    "right_foot": "right_ankle",
-    "left_hip": "left_hip",
-    "left_knee": "left_knee",
-    "left_foot": "left_ankle",
-    "left_shoulder": "left_shoulder",
-    "left_elbow": "left_elbow",
-    "left_wrist": "left_wrist",
-    "right_shoulder": "right_shoulder",
-    "right_elbow": "right_elbow",
-    "right_wrist": "right_wrist",
-}
+_JOINTS = {name: name for name in ("hip", "knee", "shoulder", "elbow", "wrist")} | {"foot": "ankle"}
+_LIMBS = {f"{side}_{name}": f"{side}_{other}" for side in ("left", "right") for name, other in _JOINTS.items()}
 _TRUNK_FROM_LIMBS = {
     "root": {"left_hip": 0.5, "right_hip": 0.5},
     "spine": {"left_hip": 0.25, "right_hip": 0.25, "left_shoulder": 0.25, "right_shoulder": 0.25},

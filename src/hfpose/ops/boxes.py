@@ -38,6 +38,11 @@ def _areas(sides: np.ndarray) -> np.ndarray:
     return sides[..., 0] * sides[..., 1]
 
 
+def with_sizes(boxes: np.ndarray) -> np.ndarray:
+    """Boxes (N, 4) x1, y1, x2, y2 as x, y, width and height (N, 4), as COCO has them."""
+    return np.concatenate((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), axis=1)
+
+
 def nms(
     boxes: np.ndarray,
     scores: np.ndarray,

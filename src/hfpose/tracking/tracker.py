@@ -14,6 +14,7 @@ import numpy as np
 
 from hfpose.errors import InputError
 from hfpose.ops.boxes import pairwise_iou
+from hfpose.ops.pose_similarity import object_keypoint_similarity
 from hfpose.results import PoseOutput
 
 Association = Literal["iou", "oks"]
@@ -326,12 +327,11 @@ def keypoint_similarity(
     """
     if len(keypoints) == 0 or len(other_keypoints) == 0:  # without people the number of keypoints may be unknown
         return np.zeros((len(keypoints), len(other_keypoints)))
-    variances = (2 * np.asarray(sigmas if sigmas else [_DEFAULT_SIGMA] * keypoints.shape[1])) ** 2
-    squared = ((keypoints[:, None] - other_keypoints[None]) ** 2).sum(-1)  # (N, M, K)
-    area, other_area = ((b[:, 2:] - b[:, :2]).prod(-1) for b in (boxes, other_boxes))
-    mean_area = (area[:, None] + other_area[None]) / 2
-    similarity = np.exp(-squared / (2 * variances * (mean_area[..., None] + np.spacing(1))))
-    return similarity.mean(-1) if keypoints.shape[1] else similarity.sum(-1)
+    if not keypoints.shape[1]:
+        return np.zeros((len(keypoints), len(other_keypoints)))
+    areas, other_areas = ((b[:, 2:] - b[:, :2]).prod(-1) for b in (boxes, other_boxes))
+    known = sigmas or [_DEFAULT_SIGMA] * keypoints.shape[1]
+    return object_keypoint_similarity(keypoints, other_keypoints, areas, other_areas, known)
 
 
 def _best_pairs(overlaps: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

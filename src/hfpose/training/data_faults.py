@@ -74,12 +74,10 @@ def find_faults(coco: CocoFile) -> DataFaults:
             apart.append(name)
         if points is not None and (points == 0).all(1).any():
             zeros.append(name)
+    could_be = all((box[2:] > box[:2]).all() for _, box in _with_boxes(coco))  # corners, each of them
     listed = {
         "box or keypoints from 0 to 1, not in pixels": (normalized, NORMALIZED_SHARE),
-        "bbox that looks like x1, y1, x2, y2, not x, y, width, height": (
-            corners if _all_could_be_corners(coco) else [],
-            CORNERS_SHARE,
-        ),
+        "bbox that looks like x1, y1, x2, y2, not x, y, width, height": (corners if could_be else [], CORNERS_SHARE),
         "labeled keypoint outside of its image": (outside, np.inf),
         "instance of which most labeled keypoints lie outside of its box": (apart, np.inf),
         "keypoint at 0, 0 that is called labeled": (zeros, np.inf),
@@ -123,7 +121,3 @@ def _is_corners(box: np.ndarray, size: tuple[int, int]) -> bool:
     """Whether x, y, width, height reach out of the image, and would not as corners."""
     whole = np.array(size)
     return bool((box[:2] + box[2:] > whole * (1 + MARGIN)).any() and (box[2:] <= whole).all())
-
-
-def _all_could_be_corners(coco: CocoFile) -> bool:
-    return all((box[2:] > box[:2]).all() for _, box in _with_boxes(coco))

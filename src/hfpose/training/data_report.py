@@ -46,13 +46,12 @@ def describe_schema(schema: KeypointSchema, instances: PoseInstances) -> list[st
     return lines
 
 
-def draw_samples(stream: SampleStream, schema: KeypointSchema | None, count: int = SAMPLES) -> np.ndarray:
-    """The first samples of a stream with their targets, in four columns.
+def draw_samples(stream: SampleStream, schema: KeypointSchema | None) -> np.ndarray:
+    """The samples of a stream with their targets, in four columns.
 
     Args:
         stream: of `PersonCrops` or `FittedImages`.
         schema: of the keypoints, None where there are boxes alone.
-        count: how many at most.
 
     Returns:
         RGB pixels (H, W, 3), uint8.
@@ -60,7 +59,7 @@ def draw_samples(stream: SampleStream, schema: KeypointSchema | None, count: int
     Raises:
         InputError: if no image can be read.
     """
-    tiles = [_drawn(stream[position], schema) for position in range(min(count, len(stream)))]
+    tiles = [_drawn(stream[position], schema) for position in range(len(stream))]
     if not tiles:
         raise InputError("There is no sample to draw.")
     columns = min(4, len(tiles))

@@ -51,7 +51,9 @@ class PoseRows(Dataset):
         self.collator = PoseCollator(image_processor)
         self.rng = np.random.default_rng(seed)
         self.instances = [
-            (row, instance) for row, objects in enumerate(_objects(rows)) for instance in pose_objects(objects, schema)
+            (row, instance)
+            for row, objects in enumerate(_column(rows, "objects"))
+            for instance in pose_objects(objects, schema)
         ]
         if not self.instances:
             raise InputError(
@@ -165,12 +167,8 @@ def pose_objects(objects: Mapping[str, Any], schema: KeypointSchema) -> list[Ins
     return found
 
 
-def _objects(rows: Any) -> Any:
-    """The objects of all rows, without decoding an image."""
-    return _column(rows, "objects")
-
-
 def _column(rows: Any, name: str) -> Any:
+    """An entry of all rows, without decoding an image."""
     return rows[name] if hasattr(rows, "column_names") else [row[name] for row in rows]
 
 

@@ -19,7 +19,7 @@ from hfpose.annotations import AREA_OF_BOX, AnnotatedImage, CocoFile
 from hfpose.errors import ConfigError
 from hfpose.evaluation.coco import evaluate_boxes, evaluate_keypoints
 from hfpose.evaluation.coco_results import box_results, keypoint_results
-from hfpose.evaluation.metrics import auc, epe, pck
+from hfpose.evaluation.metrics import auc, box_sizes, epe, pck
 from hfpose.evaluation.scoring import instance_scores
 from hfpose.keypoints import KeypointSchema, schema_for_config
 from hfpose.media.left_out import LeftOut
@@ -53,27 +53,22 @@ def pose_metrics(
 
     def compute(prediction: EvalPrediction) -> dict[str, float]:
         labels, weights = _labels_and_weights(prediction.label_ids, rows)
-        chosen = schema or (rows.schema if rows is not None else _usual_schema(labels.shape[1]))
+        chosen = schema or (None if rows is None else rows.schema)
+        if chosen is None:  # what has generic labels goes by their number
+            labeled = SimpleNamespace(id2label={index: f"LABEL_{index}" for index in range(labels.shape[1])})
+            chosen = schema_for_config(labeled)
         boxes, targets, areas, image_ids = _targets(labels, weights, image_processor, rows)
         keypoints, scores = image_processor.decode(_outputs(prediction.predictions), boxes)
-        annotations = [
-            {
-                "id": index + 1,
-                "image_id": image_ids[index],
-                "category_id": 1,
-                "bbox": [*boxes[index, :2].tolist(), *(boxes[index, 2:] - boxes[index, :2]).tolist()],
-                "area": float(areas[index]),
-                "keypoints": np.column_stack((targets[index], 2 * weights[index])).flatten().tolist(),
-            }
-            for index in range(len(boxes))
-        ]
-        results = []
+        annotations: list[dict[str, Any]] = []
+        results: list[dict[str, Any]] = []
         instance = instance_scores(scores, np.ones(len(scores)))
-        for index in range(len(boxes)):
-            row = slice(index, index + 1)
-            results += keypoint_results(image_ids[index], [1], keypoints[row], scores[row], instance[row], boxes[row])
+        for index, image_id in enumerate(image_ids):
+            one = slice(index, index + 1)
+            annotations += keypoint_results(image_id, [1], targets[one], 2 * weights[one], instance[one], boxes[one])
+            annotations[-1] |= {"id": index + 1, "area": float(areas[index])}
+            results += keypoint_results(image_id, [1], keypoints[one], scores[one], instance[one], boxes[one])
         metrics = dict(evaluate_keypoints(_coco_file(image_ids, annotations), results, chosen))
-        sizes, mask = (boxes[:, 2:] - boxes[:, :2]).max(1), weights > 0
+        sizes, mask = box_sizes(boxes), weights > 0
         if mask.any():
             metrics |= {f"PCK@{t:g}": pck(keypoints, targets, mask, sizes, t) for t in (0.05, 0.2)}
             metrics |= {"AUC": auc(keypoints, targets, mask), "EPE": epe(keypoints, targets, mask)}
@@ -164,10 +159,6 @@ def _fits(name: str, array: torch.Tensor) -> bool:
     if name == "heatmaps":
         return array.ndim == 4
     return array.ndim == 3 and (array.shape[2] == 2) == (name in ("coordinates", "sigmas"))
-
-
-def _usual_schema(num_keypoints: int) -> KeypointSchema:
-    return schema_for_config(SimpleNamespace(id2label={index: f"LABEL_{index}" for index in range(num_keypoints)}))
 
 
 def _coco_file(image_ids: Any, annotations: list[dict[str, Any]]) -> CocoFile:

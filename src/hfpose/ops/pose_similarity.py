@@ -1,0 +1,29 @@
+"""How alike poses are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def object_keypoint_similarity(
+    keypoints: np.ndarray,
+    others: np.ndarray,
+    areas: np.ndarray,
+    other_areas: np.ndarray,
+    sigmas: Sequence[float] | np.ndarray,
+) -> np.ndarray:
+    """Similarity (N, M) from 0 to 1 of instances: the mean over keypoints of exp(-d^2 / (2 area (2 sigma)^2)).
+
+    Source: https://cocodataset.org/#keypoints-eval; `mmpose.evaluation.functional.oks_iou`, where the area is the mean of
+    both.
+
+    Args:
+        keypoints, others: (N, K, 2) and (M, K, 2) in pixels.
+        areas, other_areas: (N,) and (M,) in square pixels.
+        sigmas: (K,) of the schema.
+    """
+    squares = np.square(keypoints[:, None] - others[None]).sum(-1)
+    scale = (areas[:, None] + other_areas[None]) / 2 + np.spacing(1)
+    return np.exp(-squares / (2 * scale[..., None] * np.square(2 * np.asarray(sigmas)))).mean(-1)
