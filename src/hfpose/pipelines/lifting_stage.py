@@ -326,9 +326,12 @@ def _fade(length: int, fading: int) -> np.ndarray:
     return weights
 
 
-def smooth_rows(values: np.ndarray, deviation: float) -> np.ndarray:
-    """Rows (L, D) averaged with a Gaussian over their neighbors; near the ends over those that there are."""
+def smooth_rows(values: np.ndarray, deviation: float, last: int | None = None) -> np.ndarray:
+    """Rows (L, D), or the last of them, averaged with a Gaussian over their neighbors; near the ends over those that
+    there are."""
     reach = min(round(3 * deviation), len(values) - 1)
+    if last is not None:
+        return smooth_rows(values[-last - reach :], deviation)[-last:]
     if reach == 0:
         return values
     offsets = np.arange(-reach, reach + 1)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicCache
 
 from hfpose.errors import InputError
+from hfpose.models.motionbert.modeling_motionbert import MotionBertForPoseLifting
+from hfpose.models.motionbert.online_motionbert import OnlineMotionBert, SeenFrames
+from hfpose.models.shared.devices import accelerate_hook
 from hfpose.pipelines.lifting_stage import LiftedPerson, TemporalLifter, smooth_rows
 from hfpose.pipelines.person_clips import LiftedFrame, PersonClip, join_clips
 from hfpose.results import PoseOutput
@@ -27,13 +28,13 @@ class _Track:
         clip: their last frames.
         done: number of the first frame that is not lifted.
         poses: outputs (K, 3) of the network for frames that are lifted and wait, by number.
-        cache: what the network has seen of the frames from `first` to `done`.
+        seen: what the network keeps of the frames from `first` to `done`.
     """
 
     clip: PersonClip
     done: int
     poses: dict[int, Tensor] = field(default_factory=dict)
-    cache: DynamicCache | None = None
+    seen: SeenFrames | None = None
     first: int = 0
 
 
@@ -72,7 +73,7 @@ class OnlineLifter:
         self.stride = stride
         self._before = before or lifter.window - lookahead - 1  # frames that a frame is lifted with, at most
         self._kept = max(lifter.window, before + 1 + lookahead)  # frames of a person
-        self._keeps = _may_keep(lifter)
+        self._network = _online_network(lifter)
         self._count = 0  # frames so far
         # Frames that wait, with the people of whom there is but a frame.
         self._waiting: deque[tuple[PoseOutput, list[PersonClip]]] = deque()
@@ -135,48 +136,46 @@ class OnlineLifter:
         for track in tracks:
             track.done = min(number + self.stride, track.clip.end)
         inputs = self._encoded(tracks, starts)
-        outputs = self._run_new(tracks, inputs) if self._keeps else self.lifter._run(inputs)
+        outputs = self.lifter._run(inputs) if self._network is None else self._run_new(self._network, tracks, inputs)
         for track, start, poses in zip(tracks, starts, outputs, strict=True):
             track.poses = {each: poses[each - start].clone() for each in range(number, track.done)}
 
     def _start(self, track: _Track, number: int) -> int:
         """The first frame that the network is given to lift a person in frame `number`."""
-        if not self._keeps:
+        if self._network is None:
             return max(track.clip.start, number - self._before)
-        if track.cache is None or track.clip.end - track.first > self.lifter.window:
+        if track.seen is None or track.clip.end - track.first > self.lifter.window:
             track.first = max(
                 track.clip.start,
                 min(track.done, number) - round(_SEEN_ANEW * self._before),
                 track.clip.end - self.lifter.window,
             )
-            track.cache = DynamicCache()
+            track.seen = track.seen or SeenFrames(self._network.model, self.lifter.window)
+            track.seen.length = 0
             return track.first
         return track.done
 
-    @torch.inference_mode()
-    def _run_new(self, tracks: Sequence[_Track], inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Outputs (L, K, 3) for inputs (L, K, C) of people whose caches hold what comes before."""
-        stage = self.lifter.stage
+    def _run_new(self, network: OnlineMotionBert, tracks: Sequence[_Track], inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Outputs (L, K, 3) for inputs (L, K, C) of people of whom the network keeps what comes before."""
         outputs: list[Tensor] = [torch.empty(0)] * len(tracks)
         for length in {len(each) for each in inputs}:
             group = [i for i, each in enumerate(inputs) if len(each) == length]
             for first in range(0, len(group), self.lifter.batch_size):
                 part = group[first : first + self.lifter.batch_size]
-                batch = torch.stack([inputs[i] for i in part]).to(stage.device, stage.dtype)
-                caches = [tracks[i].cache for i in part]
-                for i, poses in zip(part, stage.model(keypoints_2d=batch, caches=caches).keypoints_3d, strict=True):
+                batch = torch.stack([inputs[i] for i in part]).to(network.model.device, network.model.dtype)
+                seen = [seen for i in part if (seen := tracks[i].seen) is not None]
+                for i, poses in zip(part, network(batch, seen), strict=True):
                     outputs[i] = poses.float().cpu()
-        for track in tracks:
-            waiting = track.clip.end - track.done  # frames that are lifted again, when those after them are there
-            if waiting and track.cache is not None:
-                track.cache.crop(-waiting)
+        for track in tracks:  # frames that wait are lifted again, when those after them are there
+            if track.seen is not None:
+                track.seen.length -= track.clip.end - track.done
         return outputs
 
     def _encoded(self, tracks: Sequence[_Track], starts: Sequence[int]) -> list[Tensor]:
         """Network inputs (L, K, C) for people from frame `starts` on, with boxes that are smooth over all their frames."""
         clips = [track.clip.last(track.clip.end - start) for track, start in zip(tracks, starts, strict=True)]
         boxes = [
-            smooth_rows(track.clip.boxes, self.lifter.box_smoothing)[-len(clip.rows) :]
+            smooth_rows(track.clip.boxes, self.lifter.box_smoothing, last=len(clip.rows))
             for track, clip in zip(tracks, clips, strict=True)
         ]
         return self.lifter._encode(clips, boxes)
@@ -202,8 +201,11 @@ def stream(lifter: TemporalLifter, frames: Iterable[PoseOutput], lookahead: int 
     yield from online.finish()
 
 
-def _may_keep(lifter: TemporalLifter) -> bool:
-    """Whether the network can keep what it has seen of frames; torch runs it then, whatever the backend."""
-    has_weights = getattr(lifter.stage.runner, "folder", None) is None  # not in a graph alone
-    takes_caches = "caches" in inspect.signature(lifter.stage.model.forward).parameters
-    return has_weights and takes_caches and lifter.window > 1 and not lifter.flip_test
+def _online_network(lifter: TemporalLifter) -> OnlineMotionBert | None:
+    """The network that keeps what it has seen of frames, which torch runs whatever the backend; None where there is none."""
+    model = lifter.stage.model
+    is_plain = {parameter.dtype for parameter in model.parameters()} == {model.dtype}  # not quantized
+    has_weights = model.device.type != "meta" and accelerate_hook(model) is None  # not in a graph alone, nor elsewhere
+    if not isinstance(model, MotionBertForPoseLifting) or not is_plain or not has_weights:
+        return None
+    return OnlineMotionBert(model) if lifter.window > 1 and not lifter.flip_test else None

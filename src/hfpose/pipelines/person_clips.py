@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from hfpose.results import PoseOutput
 
 # Row of a frame's output, for frames in which the person is not seen.
 INTERPOLATED = -1
+_BY_FRAME = ("keypoints", "scores", "boxes", "box_scores", "rows")  # of a clip
 
 
 @dataclass(frozen=True)
@@ -49,36 +51,24 @@ class PersonClip:
     def last(self, count: int) -> PersonClip:
         """The last frames, at most `count`."""
         kept = slice(max(len(self.rows) - count, 0), None)
-        return replace(
-            self,
-            start=self.start + kept.start,
-            keypoints=self.keypoints[kept],
-            scores=self.scores[kept],
-            boxes=self.boxes[kept],
-            box_scores=self.box_scores[kept],
-            rows=self.rows[kept],
-        )
+        values: dict[str, Any] = {name: getattr(self, name)[kept] for name in _BY_FRAME}
+        return replace(self, start=self.start + kept.start, **values)
 
 
 def join_clips(parts: Sequence[PersonClip]) -> PersonClip:
     """Clips of one person, in the order of time, as one; frames between them are interpolated."""
     times = np.concatenate([np.arange(part.start, part.end) for part in parts])
     wanted = np.arange(times[0], times[-1] + 1)
+    values: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _BY_FRAME}
+    if len(wanted) == len(times):
+        return replace(parts[0], **values)
     after = np.searchsorted(times, wanted)
     seen = times[after] == wanted
     before = np.where(seen, after, after - 1)
     share = (wanted - times[before]) / np.maximum(times[after] - times[before], 1)
 
-    def between(name: str) -> np.ndarray:
-        values = np.concatenate([getattr(part, name) for part in parts])
-        weight = share.astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
-        return values[before] + weight * (values[after] - values[before])
-
-    return replace(
-        parts[0],
-        keypoints=between("keypoints"),
-        scores=between("scores"),
-        boxes=between("boxes"),
-        box_scores=between("box_scores"),
-        rows=np.where(seen, np.concatenate([part.rows for part in parts])[after], INTERPOLATED),
-    )
+    rows = np.where(seen, values.pop("rows")[after], INTERPOLATED)
+    for name, value in values.items():
+        weight = share.astype(np.float32).reshape(-1, *[1] * (value.ndim - 1))
+        values[name] = value[before] + weight * (value[after] - value[before])
+    return replace(parts[0], **values, rows=rows)

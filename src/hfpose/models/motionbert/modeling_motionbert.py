@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
-from transformers.cache_utils import Cache
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils.generic import merge_with_config_defaults
@@ -24,9 +23,6 @@ from hfpose.keypoints import schema_for_config
 from hfpose.models.motionbert.configuration_motionbert import MotionBertConfig
 from hfpose.models.shared.attention import AnyAttention, attend
 from hfpose.models.shared.lifting import FlippedLifting, PoseLiftingOutput, mean_distance
-
-# For each clip of a batch what temporal attention has seen of the frames before.
-Caches = Sequence[Cache] | None
 
 
 class MotionBertEmbeddings(nn.Module):
@@ -56,19 +52,15 @@ class MotionBertSelfAttention(nn.Module):
         super().__init__()
         self.config = config
         self.num_heads = config.num_attention_heads
-        self.layer_index = 0  # in a cache
         self.query_key_value = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.qkv_bias)
         self.output = nn.Linear(config.hidden_size, config.hidden_size)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(
-        self, hidden_state: Tensor, mask: Tensor | None = None, caches: Caches = None
-    ) -> tuple[Tensor, Tensor | None]:
+    def forward(self, hidden_state: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """
         Args:
             hidden_state: (B, R, L, hidden_size).
             mask: of the implementation of attention, with a row for each of B; None: all of L count.
-            caches: for each of B keys and values of what comes before, to which those of L are added.
 
         Returns:
             (B, R, L, hidden_size), and the weights (B * R, num_heads, L, L), where the implementation gives them.
@@ -78,13 +70,7 @@ class MotionBertSelfAttention(nn.Module):
         query, key, value = (part.transpose(1, 2) for part in heads.unbind(2))  # (B * R, num_heads, L, head size)
         mask = None if mask is None else mask.repeat_interleave(rows, dim=0)
         dropout = self.config.attention_probs_dropout_prob if self.training else 0.0
-        if caches is None:
-            context, weights = attend(self, self.config, query, key, value, mask, dropout)
-        else:  # of any lengths
-            each = zip(caches, query.split(rows), key.split(rows), value.split(rows), strict=True)
-            seen = [(part, cache.update(*new, self.layer_index)) for cache, part, *new in each]
-            context = torch.cat([attend(self, self.config, part, *so_far)[0] for part, so_far in seen])
-            weights = None
+        context, weights = attend(self, self.config, query, key, value, mask, dropout)
         return self.dropout(self.output(context.flatten(2))).unflatten(0, (batch, rows)), weights
 
 
@@ -114,10 +100,10 @@ class MotionBertLayer(nn.Module):
         self.mlp_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.mlp = MotionBertMLP(config)
 
-    def forward(self, hidden_state: Tensor, frame_mask: Tensor | None, caches: Caches = None) -> Tensor:
+    def forward(self, hidden_state: Tensor, frame_mask: Tensor | None) -> Tensor:
         normed = self.attention_norm(hidden_state)
         if self.over_frames:
-            attended = self.attention(normed.transpose(1, 2), frame_mask, caches)[0].transpose(1, 2)
+            attended = self.attention(normed.transpose(1, 2), frame_mask)[0].transpose(1, 2)
         else:
             attended = self.attention(normed)[0]
         hidden_state = hidden_state + attended
@@ -133,9 +119,9 @@ class MotionBertStream(nn.Module):
         self.spatial = MotionBertLayer(config, over_frames=False)
         self.temporal = MotionBertLayer(config, over_frames=True)
 
-    def forward(self, hidden_state: Tensor, frame_mask: Tensor | None, caches: Caches = None) -> Tensor:
+    def forward(self, hidden_state: Tensor, frame_mask: Tensor | None) -> Tensor:
         first, second = (self.spatial, self.temporal) if self.spatial_first else (self.temporal, self.spatial)
-        return second(first(hidden_state, frame_mask, caches), frame_mask, caches)
+        return second(first(hidden_state, frame_mask), frame_mask)
 
 
 class MotionBertFusion(nn.Linear):
@@ -158,9 +144,11 @@ class MotionBertDualStreamBlock(GradientCheckpointingLayer):
         self.temporal_first = MotionBertStream(config, spatial_first=False)
         self.fusion = MotionBertFusion(config) if config.use_attention_fusion else None
 
-    def forward(self, hidden_state: Tensor, frame_mask: Tensor | None, caches: Caches = None) -> Tensor:
-        spatial_first = self.spatial_first(hidden_state, frame_mask, caches)
-        temporal_first = self.temporal_first(hidden_state, frame_mask, caches)
+    def forward(self, hidden_state: Tensor, frame_mask: Tensor | None) -> Tensor:
+        spatial_first = self.spatial_first(hidden_state, frame_mask)
+        return self.fuse(spatial_first, self.temporal_first(hidden_state, frame_mask))
+
+    def fuse(self, spatial_first: Tensor, temporal_first: Tensor) -> Tensor:
         if self.fusion is None:
             return (spatial_first + temporal_first) * 0.5
         return self.fusion(spatial_first, temporal_first)
@@ -175,19 +163,14 @@ class MotionBertBackbone(nn.Module):
         self.embeddings = MotionBertEmbeddings(config)
         self.layers = nn.ModuleList(MotionBertDualStreamBlock(config) for _ in range(config.num_hidden_layers))
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        over_frames = (part for part in self.modules() if isinstance(part, MotionBertLayer) and part.over_frames)
-        for index, part in enumerate(over_frames):
-            part.attention.layer_index = index
 
-    def forward(self, keypoints_2d: Tensor, frame_mask: Tensor | None, caches: Caches = None) -> Tensor:
-        hidden_state = self.embeddings(
-            keypoints_2d, (0,) if caches is None else [cache.get_seq_length() for cache in caches]
-        )
+    def forward(self, keypoints_2d: Tensor, frame_mask: Tensor | None) -> Tensor:
+        hidden_state = self.embeddings(keypoints_2d)
         mask: Any = frame_mask
         if frame_mask is not None:  # as the implementation of attention takes it
             mask = create_bidirectional_mask(self.config, hidden_state[:, :, 0], frame_mask)
         for layer in self.layers:
-            hidden_state = layer(hidden_state, mask, caches)
+            hidden_state = layer(hidden_state, mask)
         return self.norm(hidden_state)
 
 
@@ -259,7 +242,6 @@ class MotionBertForPoseLifting(FlippedLifting, PushWithCard, AnyAttention, PreTr
         frame_mask: Tensor | None = None,
         labels: Tensor | None = None,
         flip_test: bool = False,
-        caches: Sequence[Cache] | None = None,
         **kwargs: object,
     ) -> PoseLiftingOutput:
         """Lifts a batch of clips.
@@ -269,16 +251,13 @@ class MotionBertForPoseLifting(FlippedLifting, PushWithCard, AnyAttention, PreTr
             frame_mask: (B, T) booleans, False for frames that only pad a clip. None: all frames count.
             labels: (B, T, K, 3) true coordinates in the units of the output; asks for the loss.
             flip_test: lift the flipped clip too and average both.
-            caches: for each clip what temporal attention has seen of the frames before these, to which these are added;
-                a `DynamicCache` of transformers. The frames before do not see these, so the result is near to that of
-                the whole clip, for the cost of the new frames. Not together with `flip_test` or `frame_mask`.
 
         Raises:
             InputError: for another shape, or a clip longer than `config.max_frames`.
         """
 
         def lift(clips: Tensor) -> Tensor:
-            return self.head(self.backbone(clips, frame_mask, caches))
+            return self.head(self.backbone(clips, frame_mask))
 
         keypoints_3d = self.lift_with(lift, keypoints_2d, flip_test)
         loss = None if labels is None else self._loss(keypoints_3d, labels, frame_mask)
