@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,12 @@ def room(module: str) -> str:
     return module.split(".")[1] if "." in module else module
 
 
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    """All parts of a file, read once for all tests; the first is its module."""
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def imported_names(path: Path, for_types: bool = True) -> Iterator[tuple[str, int]]:
     """Dotted names that a file imports, inside functions too, each with its line.
 
@@ -53,23 +60,23 @@ def imported_names(path: Path, for_types: bool = True) -> Iterator[tuple[str, in
         path: of the file.
         for_types: whether those count that only type checkers read.
     """
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     unread = {
         node
-        for block in ast.walk(tree)
+        for block in nodes(path)
         if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING" and not for_types
         for node in ast.walk(block)
     }
-    for node in ast.walk(tree):
-        if node in unread:
+    for node in nodes(path):
+        if not isinstance(node, (ast.Import, ast.ImportFrom)) or node in unread:
             continue
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             assert node.level == 0, f"{path}:{node.lineno} imports by a relative name"
             yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
 
 
+@cache
 def arrows(module: str, for_types: bool = True) -> dict[str, int]:
     """The modules of the package that one of them imports, each with the line."""
     found: dict[str, int] = {}
@@ -80,15 +87,11 @@ def arrows(module: str, for_types: bool = True) -> dict[str, int]:
     return found
 
 
-ARROWS = {module: arrows(module) for module in FILES}
-RUN_ARROWS = {module: arrows(module, for_types=False) for module in FILES}
-
-
 def circle_from(start: str) -> list[str] | None:
     """The shortest chain of imports that leads from a module back to it."""
     paths, seen = [[start]], {start}
     for path in paths:
-        for target in RUN_ARROWS[path[-1]]:
+        for target in arrows(path[-1], for_types=False):
             if target == start:
                 return [*path, start]
             if target not in seen:
@@ -104,8 +107,8 @@ def test_every_file_is_on_a_floor():
 def test_arrows_point_down_only():
     up = [
         f"{FILES[module].relative_to(ROOT)}:{line} imports {target}"
-        for module, targets in ARROWS.items()
-        for target, line in targets.items()
+        for module in FILES
+        for target, line in arrows(module).items()
         if HEIGHT[room(target)] > HEIGHT[room(module)]
     ]
     assert up == []
@@ -119,8 +122,8 @@ def test_no_file_is_part_of_a_circle():
 def test_nothing_imports_the_command_line():
     found = [
         module
-        for module, targets in ARROWS.items()
-        if room(module) not in ("cli", "__main__") and any(room(target) == "cli" for target in targets)
+        for module in FILES
+        if room(module) not in ("cli", "__main__") and any(room(target) == "cli" for target in arrows(module))
     ]
     assert found == []
 
@@ -156,7 +159,7 @@ def test_the_library_logs_and_does_not_print():
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for module, path in FILES.items()
         if room(module) != "cli"
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in nodes(path)
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "sys.stdout.write", "sys.stderr.write")
     ]
     assert printing == []
@@ -179,8 +182,8 @@ def documented_methods(classes: Iterable[ast.ClassDef]) -> set[str]:
 
 def test_what_is_public_has_a_docstring():
     """Methods of a protocol, and those that another class of the package or a library has first, are explained there."""
-    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES.values() if not is_private(path)}
-    classes = {node.name: node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    public = [path for path in FILES.values() if not is_private(path)]
+    classes = {node.name: node for path in public for node in nodes(path) if isinstance(node, ast.ClassDef)}
     explained = documented_methods(classes.values())
 
     def is_inherited(owner: ast.ClassDef, name: str) -> bool:
@@ -205,7 +208,9 @@ def test_what_is_public_has_a_docstring():
             if isinstance(node, ast.ClassDef):
                 yield from missing(node.body, node)
 
-    found = [f"{path.relative_to(ROOT)}:{line} {name}" for path in trees for name, line in missing(trees[path].body)]
+    found = [
+        f"{path.relative_to(ROOT)}:{line} {name}" for path in public for name, line in missing(nodes(path)[0].body)
+    ]
     assert found == []
 
 
