@@ -20,7 +20,7 @@ from PIL import Image
 
 import hfpose
 from hfpose import cli
-from processes import COMMAND, RunningPython
+from processes import COMMAND, RunningPython, finished
 
 # Source: demo/inferencer_demo.py of MMPose 1.3.2. None: ours differs on purpose, as --help says.
 DEMO_DEFAULTS = {
@@ -464,7 +464,7 @@ from hfpose import cli
 
 def resident():
     with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
+        return next(int(line.split()[1]) for line in status if line.startswith("RssAnon")) / 1024
 
 def watch():
     while not stop.is_set():
@@ -492,13 +492,7 @@ def test_memory_stays_while_many_images_go_through(quick, tmp_path):
     for index in range(20, 600):
         shutil.copy(folder / f"{index % 20:04d}.jpg", folder / f"{index:04d}.jpg")
     arguments = ["predict", folder, *quick, "--batch-size", "16", "--out-dir", tmp_path / "out"]
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    done = finished(MEASURE, tmp_path, {}, tuple(arguments))
     measured = json.loads(done.stdout.splitlines()[-1])
     assert not measured["code"], done.stderr
     assert len(list((tmp_path / "out" / "predictions").iterdir())) == 600

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import typer
 import hfpose
 from command_line import run_command
 from hfpose import cli
-from processes import COMMAND, RunningPython
+from processes import COMMAND, RunningPython, finished
 from small_zoo import write_video
 
 
@@ -38,7 +37,7 @@ def test_version():
 
 
 def test_env_tells_versions_devices_and_caches(tmp_path):
-    done = run("env", env={**os.environ, "HF_HOME": str(tmp_path)})
+    done = finished(COMMAND, tmp_path, {"HF_HOME": str(tmp_path)}, ("env",))
     rows = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if not line.startswith("cache of"))
     assert rows["hfpose"] == hfpose.__version__
     assert {"torch", "transformers", "cpu", "Python"} <= rows.keys()
@@ -135,10 +134,9 @@ def test_a_full_disk_is_one_sentence():
 
 
 def test_a_result_that_cannot_be_written_is_one_sentence_and_leaves_no_file(tiny_pose, photo, tmp_path):
-    done = run(
-        *("predict", photo, "--pose2d", tiny_pose, "--det-model", "whole_image", "--out-dir", tmp_path / "out"),
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500)),
-    )
+    command = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500)); {COMMAND}"
+    arguments = ("predict", photo, "--pose2d", tiny_pose, "--det-model", "whole_image", "--out-dir", tmp_path / "out")
+    done = finished(command, tmp_path, {}, arguments)
     assert (done.returncode, done.stderr) == (1, "hfpose: File too large.\n")
     assert not [path for path in (tmp_path / "out").rglob("*.j*") if path.name != "manifest.jsonl"]
 

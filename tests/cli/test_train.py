@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from coco_files import write_people
 from hfpose.annotations import read_coco, write_yolo
 from hfpose.cli import app
 from hfpose.errors import InputError
+from processes import COMMAND, RunningPython
 
 
 @pytest.fixture
@@ -56,16 +55,13 @@ def test_a_run_that_is_killed_and_called_again_ends_as_one_that_is_not(small_pos
     assert done.stderr == ""
     assert "step     10/30  loss" in done.stdout and "Wrote" in done.stdout
 
-    killed = subprocess.Popen(
-        [sys.executable, "-m", "hfpose", *arguments(small_pose, data, tmp_path / "killed")],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while not list((tmp_path / "killed").glob("checkpoints/checkpoint-10/average.safetensors")):
-        assert killed.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
-    os.killpg(killed.pid, 9)  # with its worker; wherever it was after the second checkpoint
-    killed.wait()
+    command = f"import os; os.setsid(); {COMMAND}"
+    with RunningPython(command, tmp_path, {}, tuple(arguments(small_pose, data, tmp_path / "killed"))) as killed:
+        deadline = time.monotonic() + 60
+        while not list((tmp_path / "killed").glob("checkpoints/checkpoint-10/average.safetensors")):
+            assert killed.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        os.killpg(killed.pid, 9)  # with its worker; wherever it was after the second checkpoint
     assert not (tmp_path / "killed/config.json").exists()
 
     again = run(small_pose, data, tmp_path / "killed")

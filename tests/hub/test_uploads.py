@@ -14,12 +14,12 @@ from huggingface_hub import ModelCard
 from PIL import Image
 
 from checkpoint_host import CheckpointHost, zoo_environment
-from golden import Golden
 from hfpose.cli.push_zoo import push_model, push_pipeline
 from hfpose.hub.uploads import UploadError
 from hfpose.hub.zoo import get_entry
 from hub_server import USER, HubServer
 from processes import run_python
+from small_zoo import save_small_model
 
 POSE = "rtmpose-m_8xb256-420e_body8-256x192"
 DETECTOR = "rtmdet_nano_320-8xb32_hand"
@@ -79,8 +79,8 @@ class Hub:
 def pushed_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     folder = tmp_path_factory.mktemp("push")
     with CheckpointHost() as host, HubServer(folder / "hub") as server:
-        for golden in (Golden("detect", DETECTOR), Golden("pose2d", POSE)):
-            host.add(golden.name, golden.write_checkpoint(folder / "checkpoint.pth").read_bytes())
+        for entry in (get_entry(DETECTOR), get_entry(POSE)):  # as if they had been converted
+            save_small_model(entry, folder / "cache/models/v1" / entry.name)
         for item in host.zoo["models"]:  # the smallest one, to keep the test quick
             if "default_detector" in item:
                 item["default_detector"] = DETECTOR

@@ -36,19 +36,23 @@ def predict(pipe):
     }}
 """
 PUSH = f"""
-{PREDICT}
+import hfpose
 from hfpose.cli.push_zoo import push_pipeline
 from hfpose.hub.zoo import get_entry
 
-pipes = {{
-    "{PEOPLE}": hfpose.pipeline("pose-estimation-3d", model="human3d", device="cpu"),
-    "{HANDS}": hfpose.pipeline("pose-estimation-3d", model="hand3d", device="cpu"),
-    "{DETECTED_HANDS}": hfpose.pipeline("pose-estimation-3d", model="hand3d", detector="hand", device="cpu"),
-}}
 for name in ("human3d", "hand3d"):
     print(push_pipeline(get_entry(name), "{USER}").repo_id)
-print(pipes["{DETECTED_HANDS}"].push_to_hub("{DETECTED_HANDS}"))
-for repo_id, pipe in pipes.items():
+pipe = hfpose.pipeline("pose-estimation-3d", model="hand3d", detector="hand", device="cpu")
+print(pipe.push_to_hub("{DETECTED_HANDS}"))
+"""
+ANSWER = f"""
+{PREDICT}
+for repo_id, arguments in {{
+    "{PEOPLE}": {{"model": "human3d"}},
+    "{HANDS}": {{"model": "hand3d"}},
+    "{DETECTED_HANDS}": {{"model": "hand3d", "detector": "hand"}},
+}}.items():
+    pipe = hfpose.pipeline("pose-estimation-3d", device="cpu", **arguments)
     np.savez(repo_id.split("/")[1] + ".pushed.npz", **predict(pipe))
 """
 LOAD = f"""
@@ -62,12 +66,17 @@ for repo_id in {(PEOPLE, HANDS, DETECTED_HANDS)}:
 
 @dataclass
 class Pushed:
-    """A hub with pipelines, and what they answered before and after."""
+    """A hub with pipelines, and what the process printed that pushed them."""
 
     server: HubServer
     folder: Path
     printed: list[str]
-    loaded: list[str]
+    zoo: dict[str, str]
+
+    def run(self, code: str, home: str, cache: str) -> list[str]:
+        """Lines that code prints."""
+        environment = {**self.server.environment(self.folder / home), **self.zoo}
+        return run_python(code, self.folder, {**environment, "HFPOSE_CACHE": str(self.folder / cache)}).splitlines()
 
     def answers(self, repo_id: str, when: str) -> dict[str, np.ndarray]:
         with np.load(self.folder / f"{repo_id.split('/')[1]}.{when}.npz") as arrays:
@@ -91,13 +100,18 @@ def pushed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushed]:
     for entry in (people, *people.companions(), hands, get_entry("hand", "detector")):  # as if they had been converted
         save_small_model(entry, folder / "cache/models/v1" / entry.name)
     with CheckpointHost() as host, HubServer(folder / "hub") as server:
-        zoo = zoo_environment(host.write_zoo(folder / "zoo.json"))
-        first = {**server.environment(folder / "home"), **zoo, "HFPOSE_CACHE": str(folder / "cache")}
-        printed = run_python(PUSH, folder, first)
-        fresh = {**server.environment(folder / "other"), **zoo, "HFPOSE_CACHE": str(folder / "empty")}
-        loaded = run_python(LOAD, folder, fresh)
+        pushed = Pushed(server, folder, [], zoo_environment(host.write_zoo(folder / "zoo.json")))
+        pushed.printed += pushed.run(PUSH, "home", "cache")
+        yield pushed
         assert host.requests == []
-        yield Pushed(server, folder, printed.splitlines(), loaded.splitlines())
+
+
+@pytest.fixture(scope="module")
+def loaded(pushed: Pushed) -> list[str]:
+    """Kinds of the pipelines that a fresh process loads; what they answer lies in files, as what those answer that were
+    pushed."""
+    pushed.run(ANSWER, "home", "cache")
+    return pushed.run(LOAD, "other", "empty")
 
 
 @pytest.mark.parametrize(
@@ -109,9 +123,10 @@ def pushed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushed]:
     ],
 )
 @pytest.mark.slow
-def test_fresh_process_gets_the_same_answers(pushed: Pushed, repo_id: str, kind: str, shape: tuple[int, int]) -> None:
-    index = pushed.printed.index(repo_id)
-    assert pushed.loaded[index] == kind
+def test_fresh_process_gets_the_same_answers(
+    pushed: Pushed, loaded: list[str], repo_id: str, kind: str, shape: tuple[int, int]
+) -> None:
+    assert loaded[pushed.printed.index(repo_id)] == kind
     before, after = pushed.answers(repo_id, "pushed"), pushed.answers(repo_id, "loaded")
     assert before["0 keypoints"].shape[1:] == before["3 keypoints"].shape[1:] == shape
     assert len(before["0 keypoints"]) >= 1

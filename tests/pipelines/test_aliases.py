@@ -14,6 +14,7 @@ from golden import FOLDERS
 from hfpose.hub.cache import models_dir
 from hfpose.hub.zoo import WHOLE_IMAGE, ModelEntry, find_entry, get_entry
 from seedweights import tensor_for
+from small_zoo import save_small_model
 
 IMAGES = {
     "animal": "ap10k_37516.jpg",
@@ -36,7 +37,7 @@ ALIASES = [
         "human3d",
         "hand3d",
     ),
-    *(pytest.param(alias, marks=pytest.mark.slow) for alias in ("vitpose-l", "vitpose-h")),
+    *("vitpose-l", "vitpose-h"),
 ]
 
 
@@ -71,15 +72,26 @@ def parts(alias: str) -> list[ModelEntry]:
     return found
 
 
-@pytest.mark.parametrize(
-    "alias",
-    [alias if alias == "hand" else pytest.param(alias, marks=pytest.mark.slow) for alias in ALIASES],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("alias", ALIASES)
 def test_an_alias_runs_with_its_detector(alias, store, shared, monkeypatch):
     monkeypatch.setenv("HFPOSE_CACHE", str(store))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for entry in parts(alias):
         put(entry, models_dir() / entry.name)
+    check(alias, shared)
+
+
+def test_a_small_model_runs_by_its_alias(shared, monkeypatch, tmp_path):
+    monkeypatch.setenv("HFPOSE_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for entry in parts("hand"):
+        save_small_model(entry, models_dir() / entry.name)
+    check("hand", shared)
+
+
+def check(alias: str, shared: Path) -> None:
+    """Whether an alias finds instances with its keypoints in an image."""
     pipe = hfpose.pipeline("pose-estimation", model=alias)
     image = shared / "images" / IMAGES.get(alias, "coco_785.jpg")
     output = pipe(image)

@@ -34,7 +34,7 @@ def make(tiny_pose, person_detector):
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def expected(tiny_pose, person_detector, photo):
     return hfpose.pipeline("pose-estimation", model=tiny_pose, detector=person_detector, device="cpu")(photo)
 
