@@ -54,19 +54,14 @@ class AssociativeEmbeddingImageProcessor(BottomUpImageProcessor):
         The score of an instance is the mean of its keypoints' responses, 0 for those that are filled in.
         """
         height, width = self.input_size(*target_size)
-        heatmaps, tags = (
-            self._restored(
-                outputs[name][..., : height // self.stride, : width // self.stride].float(), (height, width)
-            )
-            for name in self.decoded_outputs
-        )
+        rows, columns = height // self.stride, width // self.stride
+        heatmaps, tags = (outputs[name][:, :rows, :columns].float() for name in self.decoded_outputs)
+        if self.restore_size:
+            size = (height, width)
+            heatmaps, tags = (F.interpolate(maps[None], size=size, mode="bilinear")[0] for maps in (heatmaps, tags))
         cells, scores, box_scores = self._decode(heatmaps, tags.unflatten(0, (-1, len(heatmaps))))
         keypoints = cells.numpy() * np.float32(width / heatmaps.shape[-1])
         return self.best_instances(keypoints, scores.numpy(), box_scores.numpy(), target_size, threshold)
-
-    def _restored(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
-        """Maps (C, h, w) at the size of the network input, where that is asked for."""
-        return F.interpolate(maps[None], size=size, mode="bilinear")[0] if self.restore_size else maps
 
     def _decode(self, heatmaps: Tensor, tags: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Instances of one image, on the CPU.

@@ -53,22 +53,19 @@ class EDPoseImageProcessor(OneStageProcessing, PixelImageProcessor):
 
     def pixel_values(self, images: Sequence[np.ndarray], memory_format: torch.memory_format) -> Tensor:
         """What `preprocess` makes of RGB `images` [(h, w, 3), ...], without the mask."""
+        from PIL import Image
+
         sizes = [self.input_size(*image.shape[:2]) for image in images]
         values = torch.zeros(len(images), 3, *np.max(sizes, axis=0).tolist())
         for image, (height, width), part in zip(images, sizes, values, strict=True):
-            part[:, :height, :width] = self.normalize_pixels(self._resized(image)[None])[0]
+            resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+            part[:, :height, :width] = self.normalize_pixels(np.asarray(resized)[None])[0]
         return values.contiguous(memory_format=memory_format)
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         shortest, longest = self.size["shortest_edge"], self.size["longest_edge"]
         factor = min(longest / max(height, width), shortest / min(height, width))
         return max(int(height * factor + 0.5), 1), max(int(width * factor + 0.5), 1)
-
-    def _resized(self, image: np.ndarray) -> np.ndarray:
-        from PIL import Image
-
-        height, width = self.input_size(*image.shape[:2])
-        return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
     def image_instances(
         self, outputs: ImageOutputs, target_size: ImageSize, threshold: float | None, nms_threshold: float | None

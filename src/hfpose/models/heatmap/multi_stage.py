@@ -23,7 +23,11 @@ class StagewiseHeatmapHead(nn.Module):
 
     def __init__(self, config: HeatmapConfig, channels: Sequence[int], num_maps: int) -> None:
         super().__init__()
-        self.stages = nn.ModuleList(HeatmapHead(config, count, num_maps) for count in channels)
+        self.stages = nn.ModuleList(self.make_stage(config, count, num_maps) for count in channels)
+
+    def make_stage(self, config: HeatmapConfig, channels: int, num_maps: int) -> nn.Module:
+        """The head of one feature map."""
+        return HeatmapHead(config, channels, num_maps)
 
     def forward(self, feature_maps: Sequence[Tensor], only_last: bool = False) -> list[Tensor]:
         """Heatmaps (B, num_maps, h, w) of each stage, or a list of those of the last one."""
@@ -31,27 +35,15 @@ class StagewiseHeatmapHead(nn.Module):
         return [head(each) for head, each in zip(list(self.stages)[first:], feature_maps[first:], strict=True)]
 
 
-class MSPNHead(nn.Module):
-    """For each feature map two convolutions, whose result is brought to the size of the last feature map.
+class MSPNHead(StagewiseHeatmapHead):
+    """For each feature map two convolutions, whose result is brought to the size of the last feature map."""
 
-    Args:
-        channels: of the feature maps.
-        num_maps: number of heatmaps of a feature map.
-    """
-
-    def __init__(self, config: HeatmapConfig, channels: Sequence[int], num_maps: int) -> None:
-        super().__init__()
-        self.stages = nn.ModuleList(
-            nn.Sequential(
-                ConvNormAct(count, count, 1, hidden_act=config.hidden_act),
-                ConvNormAct(count, num_maps, 3, hidden_act=None),
-            )
-            for count in channels
+    def make_stage(self, config: HeatmapConfig, channels: int, num_maps: int) -> nn.Module:
+        return nn.Sequential(
+            ConvNormAct(channels, channels, 1, hidden_act=config.hidden_act),
+            ConvNormAct(channels, num_maps, 3, hidden_act=None),
         )
 
     def forward(self, feature_maps: Sequence[Tensor], only_last: bool = False) -> list[Tensor]:
-        """Heatmaps (B, num_maps, h, w) of each feature map, or a list of those of the last one."""
-        first = len(feature_maps) - 1 if only_last else 0
-        size = feature_maps[-1].shape[2:]
-        heads = zip(list(self.stages)[first:], feature_maps[first:], strict=True)
-        return [F.interpolate(head(each), size=size, mode="bilinear", align_corners=True) for head, each in heads]
+        size, stages = feature_maps[-1].shape[2:], super().forward(feature_maps, only_last)
+        return [F.interpolate(maps, size=size, mode="bilinear", align_corners=True) for maps in stages]
