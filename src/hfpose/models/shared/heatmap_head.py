@@ -109,14 +109,9 @@ def heatmap_head_arguments(head: Mapping[str, Any], kind: str) -> dict[str, Any]
         _expect_one_for_each(head["type"], f"{kind}_out_channels", channels, f"{kind}_kernel_sizes", kernels)
         arguments |= {f"{kind}_channels": list(channels), f"{kind}_kernel_sizes": list(kernels)}
     if groups and arguments["deconv_channels"]:
-        arguments["deconv_groups"] = list(head.get("deconv_num_groups", groups))
-        _expect_one_for_each(
-            head["type"],
-            "deconv_out_channels",
-            arguments["deconv_channels"],
-            "deconv_num_groups",
-            arguments["deconv_groups"],
-        )
+        channels, given = arguments["deconv_channels"], list(head.get("deconv_num_groups", groups))
+        _expect_one_for_each(head["type"], "deconv_out_channels", channels, "deconv_num_groups", given)
+        arguments["deconv_groups"] = given
     if unknown := set(arguments["deconv_kernel_sizes"]) - set(DECONV_PADDINGS):
         raise ConfigError(f"HeatmapHead.deconv_kernel_sizes holds {sorted(unknown)}; only 2, 3 and 4 are supported.")
     return arguments
