@@ -210,12 +210,14 @@ def cocoeval(
     kind: Literal["keypoints", "bbox"],
     sigmas: np.ndarray | None = None,
 ) -> COCOeval:
-    """pycocotools' evaluation with its numbers; the results are numbered from 1 in their order. `sigmas` (K,) are of keypoints."""
+    """pycocotools' evaluation with its numbers; the results are numbered from 1 in their order. `sigmas` (K,) are those of
+    the keypoints.
+    """
     require_pycocotools()
     from pycocotools.cocoeval import COCOeval
 
     entries = [dict(result, id=index, iscrowd=0) for index, result in enumerate(found, 1)]
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools talks
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
         evaluation = COCOeval(_index(truth), _index(truth | {"annotations": entries}), kind)
         if sigmas is not None:
             evaluation.params.kpt_oks_sigmas = sigmas

@@ -185,7 +185,7 @@ def _matches(evaluation: Any, instances: Sequence[Mapping[str, Any]]) -> tuple[n
     """The index of each instance's result (N,), -1 for none, and those of the results that are no instance."""
     evaluation.params.iouThrs = np.array([MATCH_OKS])
     evaluation.params.areaRng, evaluation.params.areaRngLbl = evaluation.params.areaRng[:1], ["all"]
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools talks
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
         evaluation.evaluate()
     result_ids: dict[int, int] = {}
     false_positives: list[int] = []

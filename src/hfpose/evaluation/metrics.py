@@ -104,8 +104,9 @@ def keypoint_pck(
 
 
 def auc(predicted: np.ndarray, target: np.ndarray, mask: np.ndarray) -> float:
-    """Area under the curve of PCK, from 0 to 1, of keypoints (N, K, D) in pixels and their mask (N, K): over `AUC_THRESHOLDS`
-    thresholds from 0 up to, not including, `AUC_SIZE`.
+    """Area under the curve of PCK, from 0 to 1, of keypoints (N, K, D) in pixels and their mask (N, K).
+
+    There are `AUC_THRESHOLDS` thresholds from 0 up to, not including, `AUC_SIZE`.
     """
     sizes = np.full(len(predicted), AUC_SIZE)
     thresholds = np.arange(AUC_THRESHOLDS) / AUC_THRESHOLDS

@@ -91,8 +91,8 @@ def oks_nms(keypoints: np.ndarray, areas: np.ndarray, scores: np.ndarray, sigmas
 
 
 def soft_oks_nms(keypoints: np.ndarray, areas: np.ndarray, scores: np.ndarray, sigmas: Sequence[float]) -> np.ndarray:
-    """Indices (M,) of the `SOFT_NMS_INSTANCES` best instances, best first, when each that is taken lowers the scores of the
-    others by exp(-similarity^2 / `OKS_NMS_THRESHOLD`). The arguments are those of `oks_nms`.
+    """Indices (M,) of the `SOFT_NMS_INSTANCES` best instances, best first, when each that is taken lowers the scores of
+    the others by exp(-similarity^2 / `OKS_NMS_THRESHOLD`). The arguments are those of `oks_nms`.
     """
     similarity = object_keypoint_similarity(keypoints, keypoints, areas, areas, sigmas)
     remaining = np.argsort(-scores, kind="stable")

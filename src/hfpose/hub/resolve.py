@@ -48,13 +48,12 @@ _helpers: dict[str, Callable[..., Any]] = {}
 def register_helper(task: Literal["convert", "read config", "check kind"], function: Callable[..., Any]) -> None:
     """Make a function, of a package that imports this one, do a task of `resolve`.
 
-    Args:
-        task: "convert": writes an official checkpoint as a model folder, as a `Converter` that also takes `check_hash=False`:
-            hashes have been checked here. "read config": takes the path of a config file with the name of a zoo model and that
-            model's entry, and gives the folder of the model that the file describes, None where that is the zoo's. "check kind":
-            takes the configurations of a hub repository, in a folder, and its name, and raises ConfigError for a kind of model
-            that is not supported, before weights are fetched.
-        function: does it from now on.
+    - "convert" writes an official checkpoint as a model folder: a `Converter` that also takes `check_hash=False`, since
+      hashes have been checked here.
+    - "read config" takes the path of a config file with the name of a zoo model and that model's entry. It gives the folder
+      of the model that the file describes, None where that is the zoo's.
+    - "check kind" takes the configurations of a hub repository, in a folder, and its name. It raises ConfigError for a kind
+      of model that is not supported, before weights are fetched.
     """
     _helpers[task] = function
 

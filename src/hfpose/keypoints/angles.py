@@ -24,8 +24,8 @@ def joint_angles(keypoints: np.ndarray, schema: KeypointSchema) -> dict[str, np.
     """Degrees (T,) of each angle, NaN where a keypoint is missing.
 
     All are 0 for a person who stands upright with arms that hang, and grow with flexion (of the ankle: dorsiflexion),
-    abduction, to the right (`_side`) and to the left as seen from above (`_turn`). `pelvis_turn` is 0 for who faces the camera.
-    Knees and elbows have no sign.
+    abduction, to the right (`_side`) and to the left as seen from above (`_turn`). `pelvis_turn` is 0 for a person who
+    faces the camera. Knees and elbows have no sign.
 
     In 2D there are flexions alone, as the image shows them: they are right for a person who is seen from the side.
     Which way the person faces follows from nose and toes over all frames.
@@ -60,7 +60,7 @@ def _facing(at: Mapping[str, np.ndarray]) -> float:
 
 
 def _angles(at: Mapping[str, np.ndarray], across: np.ndarray | None = None) -> dict[str, np.ndarray]:
-    """The angles of keypoints (T, 3) with x right, y forward and z up for who faces the camera.
+    """The angles of keypoints (T, 3) with x right, y forward and z up for a person who faces the camera.
 
     Args:
         at: keypoints by name.

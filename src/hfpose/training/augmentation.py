@@ -168,7 +168,7 @@ def crop_person(
         rng: where chance comes from.
 
     Returns:
-        `image` (h, w, 3), uint8; `keypoints` (K, 2) float32 in its pixels; `weights` (K,) float32, 1 for labeled keypoints.
+        `image` (h, w, 3), uint8; `keypoints` (K, 2) float32 in its pixels; `weights` (K,) float32, 1 for labeled ones.
     """
     import cv2
 

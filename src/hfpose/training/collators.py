@@ -57,8 +57,8 @@ class DetectionCollator(Collator):
 
 
 class InstanceCollator(Collator):
-    """Batches of `FittedInstances`, with `labels`, a dict of `boxes` (n, 4), `keypoints` (n, K, 2), `keypoint_weights` (n, K)
-    and `areas` (n,) each.
+    """Batches of `FittedInstances`, with `labels`, a dict of `boxes` (n, 4), `keypoints` (n, K, 2),
+    `keypoint_weights` (n, K) and `areas` (n,) each.
     """
 
     def labels(self, samples: Samples) -> dict[str, Any]:

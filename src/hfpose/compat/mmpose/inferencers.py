@@ -87,8 +87,8 @@ class BaseInferencer:
         return inferencer
 
     def _options(self, call: CallOptions) -> dict[str, Any]:
-        """What of a call goes to each kind of pipeline. Thresholds of boxes are for detectors, as in the reference: one-stage
-        models have their own.
+        """What of a call goes to each kind of pipeline. As in the reference, thresholds of boxes are for detectors:
+        one-stage models have their own.
         """
         is_one_stage = self.pipeline.is_one_stage
         return {
@@ -276,7 +276,7 @@ class Pose3DInferencer(BaseInferencer):
             boxes=boxes,
             flip_test=bool(self.pipeline.estimator.stage.image_processor.flip_test),
             temporal="frame",
-            # Identities go on from frame to frame in a video, and begin anew with each of several images.
+            # Identities continue from frame to frame in a video, and start again with each of several images.
             online=True if source.is_video else None,
             lifter_flip_test=self._flips,
             do_normalize_boxes=False if call.disable_norm_pose_2d else None,

@@ -36,7 +36,7 @@ class LoadedModel(torch.nn.Module):
 
 
 def model_folder(config: str | Path, checkpoint: str | Path | None, task: Task) -> Path:
-    """Folder of the model that a name or config file stands for, with the weights of a checkpoint or the published ones."""
+    """Folder of the model of a name or config file, with the weights of a checkpoint or the published ones."""
     if checkpoint is None:
         return resolve(config, task)
     from hfpose.checkpoints.cached import convert_cached

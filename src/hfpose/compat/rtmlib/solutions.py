@@ -121,7 +121,9 @@ class Solution:
         return isinstance(self.pipeline, WholeBody3DPipeline)
 
     def arrays(self, output: PoseOutput) -> tuple[np.ndarray, ...]:
-        """What a call returns for a result of `estimate`: keypoints (N, K, 2) in pixels and scores (N, K), in 3D see `Wholebody3d`."""
+        """What a call returns for a result of `estimate`: keypoints (N, K, 2) in pixels and scores (N, K); in 3D see
+        `Wholebody3d`.
+        """
         keypoints, scores = output.keypoints, output.keypoint_scores
         if self.is_3d:
             assert output.keypoints_2d is not None
