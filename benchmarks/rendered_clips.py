@@ -37,7 +37,7 @@ from rendered_people.scenes import Lamp, Scene, World
 FOLDER = OUT / "rendered_clips"
 SIZE = (480, 272)
 KINDS = {"cross": (2, 4, 6), "exits": (2, 4, 6), "pan and shake": (2, 4, 6), "crowd": (8, 8, 8)}
-CONDITIONS = ("demo models", "boxes with noise", "merged boxes")
+CONDITIONS = ("boxes with noise", "merged boxes", "demo models")
 _FOCAL, _EYE, _PITCH = 0.8 * SIZE[0], 1.6, 4.0
 _MARGIN = (280, 30)  # pixels that the camera may turn to each side
 _ACTIVITIES = ("walk", "walk", "walk", "run", "dance", "wave", "stretch", "pick_up")

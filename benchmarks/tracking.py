@@ -36,7 +36,7 @@ from moving_people import FRAME_RATE, Clip, clips, long_clips
 from rendered_clips import CONDITIONS, FOLDER, RenderedClip, rendered_clips
 
 PAGE = ROOT / "docs" / "tracking.md"
-BUFFERS = (60, 90)  # frames, beside the default of 30
+BUFFERS = (90,)  # frames, beside the default of 30
 PACKAGE = ("bytetrack", "ocsort", "botsort")
 NAMES = ("HOTA", "IDF1", "MOTA", "switches")
 

@@ -65,6 +65,15 @@ def test_a_low_score_takes_longer_to_be_confirmed() -> None:
     assert found == [[-1]] * 4 + [[0]] * 2
 
 
+def test_a_false_box_does_not_take_the_identity_of_who_is_lost_for_long() -> None:
+    tracker, away = IdentityTracker(), people()
+    found = [
+        ids(tracker, output) for output in [people((300, 0))] * 5 + [away] * 60 + [people((320, 0))] + [away] * 30
+    ]
+    assert found[65] == [-1]  # after two seconds
+    assert [ids(tracker, people((280, 0))) for _ in range(3)] == [[-1], [-1], [0]]
+
+
 def test_false_boxes_are_nobody_and_use_up_no_identity() -> None:
     tracker, rng = IdentityTracker(), np.random.default_rng(0)
     ids(tracker, people((0, 0)))

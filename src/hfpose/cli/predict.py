@@ -155,7 +155,7 @@ def predict(
         ),
     ] = None,
     track_gap: Annotated[
-        float | None, _time("Seconds for which people who are not seen are remembered. Default: 3.", min=0)
+        float | None, _time("Seconds for which people who are not seen are remembered. Default: 6.", min=0)
     ] = None,
     track_high_score: Annotated[
         float | None,

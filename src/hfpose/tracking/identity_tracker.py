@@ -51,11 +51,12 @@ _CHANGE_GAIN, _LEAST_CHANGE, _MOST_CHANGE = 0.05, 1e-3, 10.0
 _OKS_WEIGHT, _GATE, _LOST_GATE = 2.7, 12.0, 6.0
 _IMPOSSIBLE = 1e3
 # The same for a new track that may be the return of who was lost.
-_RETURN_GATE = 20.0
+_RETURN_GATE = 40.0
 # A box is of several people if it holds so much of the box of each, and is so many times as large.
 _MERGED_SHARE, _MERGED_GROWTH = 0.85, 1.35
-# Seconds within which a track was seen for an instance of a low score, and within which it counts as not lost.
-_RECENT, _UNBROKEN = 0.5, 1.5 / _FRAME_RATE
+# Seconds within which a track was seen for an instance of a low score, for any instance (later only a new track that is confirmed
+# may be its return, so that a false box or a passer-by does not take it), and within which it counts as not lost.
+_RECENT, _EXPECTED, _UNBROKEN = 0.5, 1.5, 1.5 / _FRAME_RATE
 # Least mean score of an instance over the frames that confirm it; one with lower scores takes more frames.
 _CONFIRMED_SCORE = 0.65
 
@@ -209,7 +210,8 @@ class IdentityTracker:
     Each instance is expected where a Kalman filter of its place and speed has it, after the motion of the camera is taken
     off; how likely another place and height are and the OKS of the keypoints say which instance is which. Instances of a high
     score choose first, then those of a low score among the tracks that were seen just now, then new tracks
-    have what is left. Who is seen in the frame before has to overlap; who was lost for a while has to be near for the time that has passed.
+    have what is left. Who is seen in the frame before has to overlap; who was lost for up to 1.5 seconds has to be near for the time
+    that has passed. Who was lost for longer goes on in a new track, once that is confirmed.
 
     A new instance is confirmed when it was seen in some frames; until then its `track_ids` are -1, and then the frames
     before are known too, see `late_identities`. Those of the first frame are confirmed at once, so that images and
@@ -238,7 +240,7 @@ class IdentityTracker:
         self,
         association: Association = "iou",
         threshold: float = 0.3,
-        max_gap: float = 3.0,
+        max_gap: float = 6.0,
         high_score: float = 0.5,
         confirm_frames: int = 3,
         camera_motion: bool = True,
@@ -345,8 +347,9 @@ class IdentityTracker:
         assert self._now is not None
         is_high, is_confirmed = found.scores >= self.high_score, tracks.is_confirmed
         is_recent = self._now - tracks.times < _RECENT
+        is_expected = is_confirmed & (self._now - tracks.times < _EXPECTED)
         everything = np.ones(len(is_high), bool)
-        steps = ((is_high, is_confirmed), (~is_high, is_confirmed & is_recent), (everything, ~is_confirmed))
+        steps = ((is_high, is_expected), (~is_high, is_confirmed & is_recent), (everything, ~is_confirmed))
         track_of = np.full(len(is_high), -1)
         is_free = np.ones(len(is_confirmed), bool)
         for choosing, offered in steps:
