@@ -45,6 +45,7 @@ from workloads import Image, Workload, make_clip, make_image, make_workload
 
 PARTS = ("forward", "images", "video", "counts", "people")
 FORWARD_BATCHES = {"detector": (1, 4, 8), "pose": (1, 4, 8, 16, 32)}
+ACCELERATOR_BATCHES = {"detector": (1, 8, 32), "pose": (1, 4, 16, 64, 128, 256)}
 NUM_IMAGES = (1, 10, 100, 1000)
 NUM_PEOPLE = (1, 2, 4, 8, 16, 32, 64)
 FULL_HD = (1920, 1080)
@@ -113,8 +114,10 @@ class _Bench:
     def forward(self) -> dict[str, Any]:
         """Seconds of bare forward passes by stage and batch size, their operations, and how many the device can do."""
         passes: dict[str, Any] = {}
+        is_on_cpu = torch.device(self.options.device).type == "cpu"
+        batches = FORWARD_BATCHES if is_on_cpu or self.options.quick else ACCELERATOR_BATCHES
         for name, stage in self.stages.items():
-            runs = {str(batch): _bare_forward(stage, batch) for batch in FORWARD_BATCHES[name]}
+            runs = {str(batch): _bare_forward(stage, batch) for batch in batches[name]}
             actions = {batch: lambda run=run: seconds(run) for batch, run in runs.items()}
             passes[name] = in_turns(actions, self.options.repetitions, WARM_UP)
         return {

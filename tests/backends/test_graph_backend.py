@@ -308,7 +308,7 @@ def test_openvino_computes_the_parts_of_a_batch_side_by_side(monkeypatch):
         found = stage.run(pixel_values=pixel_values[:count])
         each = [stage.run(pixel_values=pixel_values[index : index + 1]) for index in range(count)]
         torch.testing.assert_close(found.simcc_x, torch.cat([one.simcc_x for one in each]))
-    assert sorted(stage.runner._session._networks) == [False, True]
+    assert sorted(stage.runner.made._networks) == [False, True]
 
 
 def test_several_threads_may_call(backend):

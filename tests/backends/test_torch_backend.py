@@ -36,7 +36,7 @@ def stage(tiny_pose):
 def test_a_model_of_the_pipelines_own_runs_as_a_copy_without_normalizations(stage):
     plain, fast = outputs(stage.model), outputs(stage.run)
     torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-4)
-    copy = stage.runner._copy.network
+    copy = stage.runner.made.network
     assert not any(isinstance(module, nn.BatchNorm2d) for module in copy.modules())
     assert stage.memory_format == torch.channels_last
 
@@ -83,9 +83,9 @@ def test_a_pipeline_that_is_cast_refreshes_its_backends(tiny_pose):
 
 def test_an_unchanged_model_is_copied_once(stage):
     outputs(stage.run)
-    copy = stage.runner._copy.network
+    copy = stage.runner.made.network
     outputs(stage.run)
-    assert stage.runner._copy.network is copy
+    assert stage.runner.made.network is copy
 
 
 def test_a_model_in_training_and_one_that_accelerate_moves_are_called_themselves(stage):

@@ -63,7 +63,7 @@ def computes_bfloat16() -> bool:
     return any(getattr(torch.cpu, name, bool)() for name in names)
 
 
-class AutoRunner:
+class AutoRunner(Runner):
     """Runs a model with what is fastest where it is; chooses anew once it was moved or cast.
 
     That is OpenVINO on a CPU, where it is installed, else torch.
@@ -75,39 +75,23 @@ class AutoRunner:
     """
 
     def __init__(self, model: PreTrainedModel, image_processor: Any, inner_dtype: torch.dtype | None = None) -> None:
-        self.model = model
-        self.inner_dtype = inner_dtype
+        super().__init__(model, inner_dtype)
         self._image_processor = image_processor
-        self._chosen: Runner | None = self._choose()
+        _ = self.made  # so that errors appear here
 
     @property
-    def name(self) -> str:
-        return self._runner.name
-
-    @property
-    def computing_dtype(self) -> torch.dtype:
-        return self._runner.computing_dtype
+    def name(self) -> str:  # type: ignore[override]
+        return str(self.made.name)
 
     @property
     def memory_format(self) -> torch.memory_format:
-        return self._runner.memory_format
+        return cast(torch.memory_format, self.made.memory_format)
 
     @property
     def input_dtype(self) -> torch.dtype:
-        return self._runner.input_dtype
+        return cast(torch.dtype, self.made.input_dtype)
 
-    def __call__(self, **inputs: Any) -> Any:
-        return self._runner(**inputs)
-
-    def refresh(self) -> None:
-        self._chosen = None
-
-    @property
-    def _runner(self) -> Runner:
-        self._chosen = self._chosen or self._choose()
-        return self._chosen
-
-    def _choose(self) -> Runner:
+    def _make(self) -> Runner:
         if self._is_for_openvino():
             from hfpose.backends.graph_backend import GraphRunner
 

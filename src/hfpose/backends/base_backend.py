@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from transformers import PreTrainedModel
@@ -16,9 +16,8 @@ from hfpose.models.shared.devices import accelerate_hook
 Backend = Literal["auto", "torch", "compile", "onnxruntime", "openvino"]
 BACKENDS: tuple[Backend, ...] = ("auto", "torch", "compile", "onnxruntime", "openvino")
 
-
-MAKING = threading.Lock()
-"""Held while a backend makes something of a model, so that several threads make it once."""
+# Held while something is made of a model, so that several threads make it once; one runner makes another.
+_MAKING = threading.RLock()
 
 
 def _run_on_one_thread() -> None:
@@ -32,36 +31,59 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_run_on_one_thread)
 
 
-class Runner(Protocol):
-    """Computes what a model computes, from what it made of the model.
+class Runner:
+    """Computes what a model computes, from what it makes of the model at the first call.
 
-    Attributes:
+    Args:
+        model: any model.
         inner_dtype: floating point type of inner layers; None: that of the model's weights.
     """
 
-    inner_dtype: torch.dtype | None
+    name: str
+    """The backend that computes."""
 
-    @property
-    def name(self) -> str:
-        """The backend that computes."""
+    def __init__(self, model: PreTrainedModel, inner_dtype: torch.dtype | None = None) -> None:
+        self.model = model
+        self.inner_dtype = inner_dtype
+        self._made: Any = None
 
     @property
     def computing_dtype(self) -> torch.dtype:
         """What inner layers compute in."""
+        return self.inner_dtype or self.model.dtype
 
     @property
     def memory_format(self) -> torch.memory_format:
         """The order in memory that `pixel_values` are taken in without a copy."""
+        return torch.contiguous_format
 
     @property
     def input_dtype(self) -> torch.dtype:
         """The floating point type of inputs."""
+        return self.model.dtype
 
     def __call__(self, **inputs: Any) -> Any:
         """Outputs of the model by name, for the inputs that the model's `forward` takes by name."""
+        return self.made(**inputs)
+
+    @property
+    def made(self) -> Any:
+        """What computes."""
+        if self._made is None:
+            with _MAKING:
+                if self._made is None:
+                    self._made = self._make()
+        return self._made
+
+    def _make(self) -> Any:
+        raise NotImplementedError
 
     def refresh(self) -> None:
         """Forget what was made of the model, whose weights or device have changed."""
+        self._made = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_made": None}  # made anew where it is loaded
 
 
 def check_backend(backend: str) -> None:

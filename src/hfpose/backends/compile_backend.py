@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hfpose.backends.base_backend import check_whole
+from hfpose.backends.base_backend import Runner, check_whole
 from hfpose.backends.fuse import fold_batch_norms
 from hfpose.backends.onnx_graphs import EXPORTABLE_TYPES, varying_dimensions
 from hfpose.errors import ConfigError
 
 
-class CompiledRunner:
+class CompiledRunner(Runner):
     """Runs what torch.compile makes of a copy of the model for inference.
 
     The first call with one image and the first with several compile, which takes from seconds to a minute; other numbers
@@ -29,39 +29,24 @@ class CompiledRunner:
     """
 
     name = "compile"
-    inner_dtype: torch.dtype | None = None
 
     def __init__(self, model: PreTrainedModel) -> None:
         _check_compiler()
-        self.model = model
+        super().__init__(model)
         self._is_known = model.config.model_type in EXPORTABLE_TYPES
-        self._compiled: Callable[..., Any] | None = None
-
-    @property
-    def computing_dtype(self) -> torch.dtype:
-        return self.model.dtype
 
     @property
     def memory_format(self) -> torch.memory_format:
         return torch.channels_last if self._is_known else torch.contiguous_format
 
-    @property
-    def input_dtype(self) -> torch.dtype:
-        return self.model.dtype
-
     def __call__(self, **inputs: Any) -> Any:
         check_whole(self.model, "compile")
-        if self._compiled is None:
-            network = fold_batch_norms(self.model) if self._is_known else self.model
-            # Freezing makes constants of the weights, so that they are laid out once for what reads them.
-            self._compiled = torch.compile(network, options={"freezing": True})
-        return self._compiled(**{name: self._prepared(name, value) for name, value in inputs.items()})
+        return self.made(**{name: self._prepared(name, value) for name, value in inputs.items()})
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_compiled": None}  # made anew where it is loaded
-
-    def refresh(self) -> None:
-        self._compiled = None
+    def _make(self) -> Callable[..., Any]:
+        network = fold_batch_norms(self.model) if self._is_known else self.model
+        # Freezing makes constants of the weights, so that they are laid out once for what reads them.
+        return torch.compile(network, options={"freezing": True})
 
     def _prepared(self, name: str, value: Any) -> Any:
         """An input with the same strides every time, and the dimensions marked whose size may change."""

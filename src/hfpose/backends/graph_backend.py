@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
-from hfpose.backends.base_backend import MAKING, check_whole
+from hfpose.backends.base_backend import Runner, check_whole
 from hfpose.backends.extras import is_installed, require
 from hfpose.backends.graph_files import check_graph_folder
 from hfpose.backends.onnx_cache import cached_graph, compiled_cache
@@ -29,7 +29,7 @@ GraphSession = OnnxSession | OpenVinoSession
 _LEFT_BEHIND: list[GraphSession | None] = []
 
 
-class GraphRunner:
+class GraphRunner(Runner):
     """Runs a model from a graph, which is written when it is needed and loaded when the runner is made.
 
     Args:
@@ -46,8 +46,6 @@ class GraphRunner:
         CheckpointError: if the graph in `folder` is damaged, or one that is written does not compute what torch computes.
     """
 
-    input_dtype = torch.float32
-
     def __init__(
         self,
         model: PreTrainedModel,
@@ -58,13 +56,11 @@ class GraphRunner:
         device: str | None = None,
     ) -> None:
         check_exportable(model)
-        self.model = model
+        super().__init__(model, inner_dtype)
         self.name: GraphBackend = backend
         self.folder = folder
         self._image_processor = image_processor
-        self.inner_dtype = inner_dtype
         self._device = device
-        self._session: GraphSession | None = None
         self._process = os.getpid()
         require(backend, f'backend="{backend}"')
         if folder is not None:
@@ -72,7 +68,11 @@ class GraphRunner:
         elif not is_installed("onnx"):  # which is imported when a graph is written, for it takes a third of a second
             require("onnx", f'backend="{backend}"')
         if model.device.type != "meta":
-            self._current_session()
+            _ = self.made  # so that errors appear here
+
+    @property
+    def input_dtype(self) -> torch.dtype:
+        return torch.float32
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -80,7 +80,7 @@ class GraphRunner:
 
     @property
     def computing_dtype(self) -> torch.dtype:
-        dtype = self.inner_dtype or self.model.dtype
+        dtype = super().computing_dtype
         # What "auto" chose for other backends.
         return torch.float32 if self.name == "onnxruntime" and not self._computes(dtype) else dtype
 
@@ -99,16 +99,11 @@ class GraphRunner:
                 f"The graph of {type(self.model).__name__} cannot average over flipped images, as its flip test lies "
                 'within the network. Leave flip_test out, or use backend="torch".'
             )
-        session = self._current_session()
+        check_whole(self.model, self.name)
+        session = self.made
         if isinstance(self.model, FlippedLifting):
             return ModelOutput(keypoints_3d=self._lift(session, flip_test, **inputs))
         return ModelOutput(**session(inputs))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_session": None}  # made anew where it is loaded
-
-    def refresh(self) -> None:
-        self._session = None
 
     def _lift(
         self, session: GraphSession, flip_test: bool, keypoints_2d: Tensor, frame_mask: Tensor | None = None
@@ -119,16 +114,13 @@ class GraphRunner:
             lambda clips: session({"keypoints_2d": clips, "frame_mask": mask})["keypoints_3d"], keypoints_2d, flip_test
         )
 
-    def _current_session(self) -> GraphSession:
-        check_whole(self.model, self.name)
-        self._check_placement()
-        with MAKING:
-            if self._session is None or self._process != os.getpid():  # a forked child has no threads of its parent's
-                session = self._make_session()
-                if self._process != os.getpid():
-                    _LEFT_BEHIND.append(self._session)
-                self._session, self._process = session, os.getpid()
-            return self._session
+    @property
+    def made(self) -> GraphSession:
+        if self._process != os.getpid():  # a forked child has no threads of its parent's
+            _LEFT_BEHIND.append(self._made)
+            self._made, self._process = None, os.getpid()
+        session: GraphSession = super().made
+        return session
 
     def _check_placement(self) -> None:
         if self.name == "openvino":
@@ -148,7 +140,9 @@ class GraphRunner:
         is_on_cpu = (self._device or self.model.device.type) == "cpu"
         return dtype == torch.float32 or (dtype == torch.float16 and not is_on_cpu)
 
-    def _make_session(self) -> GraphSession:
+    def _make(self) -> GraphSession:
+        check_whole(self.model, self.name)
+        self._check_placement()
         kind: type[GraphSession] = OnnxSession if self.name == "onnxruntime" else OpenVinoSession
         path, device = self._graph(kind), self._device or str(self.model.device)
         settings = f"{device}-{self.computing_dtype}".replace("torch.", "").replace(":", ".")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
 
-from hfpose.backends.base_backend import MAKING
+from hfpose.backends.base_backend import Runner
+from hfpose.backends.cuda_graphs import GraphedNetwork
 from hfpose.backends.fuse import inference_copy
 from hfpose.backends.op_replay import RecordedNetwork
 from hfpose.models.auto import FAMILIES
@@ -17,8 +17,8 @@ from hfpose.models.shared.devices import accelerate_hook
 _KNOWN_TYPES = {*(family.model_type for family in FAMILIES), "vitpose"}
 
 
-class TorchRunner:
-    """A copy of the model that is made for inference.
+class TorchRunner(Runner):
+    """A copy of the model that is made for inference: on Nvidia's GPUs as CUDA graphs, else with small batches replayed.
 
     The copy exists from the first call on and is private: the model stays as it was loaded, to be saved, moved or trained.
 
@@ -30,42 +30,21 @@ class TorchRunner:
 
     name = "torch"
 
-    def __init__(self, model: PreTrainedModel, inner_dtype: torch.dtype | None = None) -> None:
-        self.model = model
-        self.inner_dtype = inner_dtype
-        self._is_known = model.config.model_type in _KNOWN_TYPES
-        self._copy: RecordedNetwork | None = None
-
-    @property
-    def computing_dtype(self) -> torch.dtype:
-        return self.inner_dtype or self.model.dtype
-
     @property
     def memory_format(self) -> torch.memory_format:
         return torch.channels_last if self._is_copied else torch.contiguous_format
 
-    @property
-    def input_dtype(self) -> torch.dtype:
-        return self.model.dtype
-
     def __call__(self, **inputs: Any) -> Any:
-        if not self._is_copied:
-            self._copy = None
-            return self.model(**inputs)
-        return (self._copy or self._make_copy())(**inputs)
+        if self._is_copied:
+            return self.made(**inputs)
+        self.refresh()
+        return self.model(**inputs)
 
-    def _make_copy(self) -> RecordedNetwork:
-        with MAKING:
-            if self._copy is None:
-                self._copy = RecordedNetwork(inference_copy(self.model, self.inner_dtype))
-            return self._copy
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_copy": None}  # made anew where it is loaded
-
-    def refresh(self) -> None:
-        self._copy = None
+    def _make(self) -> RecordedNetwork | GraphedNetwork:
+        network = inference_copy(self.model, self.inner_dtype)
+        return GraphedNetwork(network) if self.model.device.type == "cuda" else RecordedNetwork(network)
 
     @property
     def _is_copied(self) -> bool:
-        return self._is_known and not self.model.training and accelerate_hook(self.model) is None
+        is_known = self.model.config.model_type in _KNOWN_TYPES
+        return is_known and not self.model.training and accelerate_hook(self.model) is None

@@ -27,7 +27,7 @@ from hfpose.keypoints import KeypointSchema
 from hfpose.media.background import in_background
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.sources import Source, open_source
-from hfpose.models.shared.devices import accelerate_hook
+from hfpose.models.shared.devices import accelerate_hook, on_own_stream
 from hfpose.pipelines.box_following import BoxFollower, is_person_lost
 from hfpose.pipelines.detection_stage import BoxDetector
 from hfpose.pipelines.device_placement import DeviceMap, Memory, Placement, StagedPipeline
@@ -235,7 +235,11 @@ class PosePipeline(StagedPipeline):
             )
         overlaps = not (source.is_single or source.is_live or isinstance(boxes, Iterator)) and self._overlaps
         results = self._find_poses(source, boxes, options, overlaps)
-        return in_background(results, options.batch_size, "hfpose-pose", _PATIENCE) if overlaps else results
+        if not overlaps:
+            return results
+        return in_background(
+            on_own_stream(results, self.estimator.stage.device), options.batch_size, "hfpose-pose", _PATIENCE
+        )
 
     @property
     def _overlaps(self) -> bool:
@@ -256,7 +260,8 @@ class PosePipeline(StagedPipeline):
             return
         batches = self._batches(source, boxes, options)
         if overlaps:
-            batches = in_background(batches, 1, "hfpose-detect", _PATIENCE)
+            first, *_ = self.stages.values()
+            batches = in_background(on_own_stream(batches, first.device), 1, "hfpose-detect", _PATIENCE)
         with source, closing(batches):
             for batch in batches:
                 pixels = [image.image for image in batch.images]

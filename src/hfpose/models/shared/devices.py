@@ -1,13 +1,16 @@
 """Where models are, images on their way to an accelerator, and crops that are cut out there."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Generator, Sequence
+from contextlib import nullcontext
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hfpose.errors import InputError
+
+T = TypeVar("T")
 
 
 def accelerate_hook(model: nn.Module) -> Any:
@@ -68,6 +71,12 @@ def to_device(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = 
         tensor = tensor.pin_memory()  # else the copy waits for the device, and the program for the copy
     moved = tensor.to(device, non_blocking=True)
     return moved if dtype is None or not moved.is_floating_point() else moved.to(dtype)
+
+
+def on_own_stream(items: Generator[T, None, None], device: torch.device) -> Generator[T, None, None]:
+    """The items of a generator that runs in a thread of its own and computes beside other threads on the same device."""
+    with torch.cuda.stream(torch.cuda.Stream(device)) if device.type == "cuda" else nullcontext():
+        yield from items
 
 
 def crop_on_device(
