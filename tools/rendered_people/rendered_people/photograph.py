@@ -65,10 +65,14 @@ class Lens:
         if self.noise > 0:
             image = _grainy(image, rng, self.noise)
         if self.quality is not None:
-            swapped = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-            coded = cv2.imencode(".jpg", swapped, [cv2.IMWRITE_JPEG_QUALITY, self.quality])[1]
-            image = cv2.cvtColor(np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)), cv2.COLOR_BGR2RGB)
+            image = jpeg(image, self.quality)
         return image
+
+
+def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    """RGB pixels (H, W, 3), uint8, as they come out of a JPEG file of a quality of 1 to 100."""
+    coded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return cv2.cvtColor(np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)), cv2.COLOR_BGR2RGB)
 
 
 def _smear(length: float, angle: float) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 
 from hfpose.training.augmentation import ImageSample, PersonSample
 from hfpose.training.datasets import FittedImages, PersonCrops
+from rendered_people.photograph import jpeg
 from rendered_people.textures import relief
 
 
@@ -35,8 +36,7 @@ def restyled(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
         pixels = pixels + rng.normal(0, rng.uniform(0.01, 0.08), pixels.shape).astype(np.float32)
     image = (np.clip(pixels, 0, 1) * 255).astype(np.uint8)
     if rng.random() < 0.3:
-        coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(12, 70))])[1]
-        image = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))
+        image = jpeg(image, int(rng.integers(12, 70)))
     return image
 
 

@@ -114,10 +114,10 @@ def test_an_untrained_lifter_errs_by_as_much_as_people_are_tall(tiny_recipe) -> 
     assert 1 < metrics["2D error"] < 4
 
 
-def test_the_packaged_lifter_mirrors_nobody() -> None:
-    """Exports turn people back who are mirror images; these are none."""
-    assert not load_stage(hub.PACKAGED["demo3d"].folder, "lifter").image_processor.mirrors()
-    assert not demo_lifter.short_recipe().stage.image_processor.mirrors()
+def test_no_result_of_the_lifter_is_a_mirror_image() -> None:
+    for stage in (load_stage(hub.PACKAGED["demo3d"].folder, "lifter"), demo_lifter.short_recipe().stage):
+        assert stage.image_processor.axes == "world"
+        assert not stage.image_processor.depth_points_away
 
 
 @pytest.mark.parametrize(
