@@ -10,19 +10,10 @@ import numpy as np
 from hfpose.training.augmentation import ImageSample, PersonSample
 from rendered_people.scenes import Scene, render_scene
 
-# Pixels of the longer side of a person's box, and keypoints that are seen, from which on a crop is worth learning from.
-_LEAST_SIDE, _FEWEST_VISIBLE = 48.0, 4
-
 
 @lru_cache(maxsize=2)
 def _rendered(render: Callable[[int], Scene], seed: int) -> Scene:
     return render(seed)
-
-
-def _learnable(scene: Scene) -> np.ndarray:
-    """Indices of the people that a crop shows something of."""
-    sides = (scene.boxes[:, 2:] - scene.boxes[:, :2]).max(1, initial=0)
-    return np.flatnonzero((sides >= _LEAST_SIDE) & ((scene.visibility == 2).sum(1) >= _FEWEST_VISIBLE))
 
 
 class RenderedPeople:
@@ -31,24 +22,22 @@ class RenderedPeople:
     Args:
         seeds: of the scenes.
         people_per_scene: samples in a row that come from the same scene.
-        render: from a seed to a scene.
     """
 
-    def __init__(self, seeds: range, people_per_scene: int = 2, render: Callable[[int], Scene] = render_scene) -> None:
+    def __init__(self, seeds: range, people_per_scene: int = 2) -> None:
         self.seeds = seeds
         self.people_per_scene = people_per_scene
-        self.render = render
 
     def __len__(self) -> int:
         return len(self.seeds) * self.people_per_scene
 
     def load(self, index: int, rng: np.random.Generator) -> PersonSample:
-        place = index // self.people_per_scene
-        while not len(people := _learnable(scene := _rendered(self.render, self.seeds[place % len(self.seeds)]))):
-            place += 1  # the next scene that shows people
+        scene = _rendered(render_scene, self.seeds[index // self.people_per_scene])
         first = index % self.people_per_scene
         # Different people where there are as many; who comes first is up to the scene's seed.
-        person = people[(scene.seed + first) % len(people)] if first < len(people) else rng.choice(people)
+        person = (
+            (scene.seed + first) % scene.num_people if first < scene.num_people else rng.integers(scene.num_people)
+        )
         return PersonSample(scene.image, scene.boxes[person], scene.keypoints[person], scene.visibility[person])
 
 

@@ -1,4 +1,4 @@
-"""Other looks of rendered images, people as near as on photographs or cut off: changes of training samples.
+"""Other looks of rendered images, and people as near as on photographs: changes of training samples of the detector.
 
 A network cannot rely then on how the renderer draws surfaces.
 
@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from hfpose.training.augmentation import ImageSample, PersonSample
-from hfpose.training.datasets import FittedImages, PersonCrops
+from hfpose.training.augmentation import ImageSample
+from hfpose.training.datasets import FittedImages
 from rendered_people.photograph import jpeg
 from rendered_people.textures import relief
 
@@ -116,52 +116,3 @@ class VariedImages:
         if rng.random() < self.style_probability:
             sample = replace(sample, image=restyled(rng, sample.image))
         return self.make(sample, rng, progress)
-
-
-# How often the left, upper, right and lower edge cuts a person off, and the greatest share of the box that is then lost.
-_CUTS = (0.15, 0.1, 0.15, 0.6)
-_LARGEST_CUTS = (0.4, 0.35, 0.4, 0.65)
-_FEWEST_KEYPOINTS = 5
-
-
-def cut_off(rng: np.random.Generator, sample: PersonSample) -> PersonSample:
-    """The person as at an edge of the image, which ends within the box; the same where too little would be left."""
-    edge = rng.choice(4, p=_CUTS)
-    share = rng.uniform(0.05, _LARGEST_CUTS[edge])
-    window = np.array([0, 0, *sample.image.shape[1::-1]])
-    window[edge] = (1 - share) * sample.box[edge] + share * sample.box[(edge + 2) % 4]
-    low, high = window[:2], window[2:]
-    inside = ((sample.keypoints >= low) & (sample.keypoints < high))[:, edge % 2]
-    if (inside & (sample.visibility == 2)).sum() < _FEWEST_KEYPOINTS:
-        return sample
-    box = sample.box.copy()
-    box[edge] = window[edge]
-    return PersonSample(
-        sample.image[low[1] : high[1], low[0] : high[0]],
-        box - np.tile(low, 2),
-        (sample.keypoints - low).astype(np.float32),
-        np.where(inside, sample.visibility, 0),
-    )
-
-
-@dataclass(frozen=True)
-class VariedPeople:
-    """Makes training samples of rendered people, some of them cut off, half of them restyled, and fewer toward the end.
-
-    Args:
-        make: see `hfpose.training.datasets.PersonCrops`.
-        cut_probability, style_probability: of each change at the beginning; at the end of the run it is a third.
-    """
-
-    make: PersonCrops
-    cut_probability: float = 0.3
-    style_probability: float = 0.5
-
-    def __call__(self, sample: PersonSample, rng: np.random.Generator, progress: float) -> dict[str, np.ndarray]:
-        share = 1 - 2 / 3 * progress
-        if rng.random() < share * self.cut_probability:
-            sample = cut_off(rng, sample)
-        made = self.make(sample, rng, progress)
-        if rng.random() < share * self.style_probability:
-            made["image"] = restyled(rng, made["image"])
-        return made

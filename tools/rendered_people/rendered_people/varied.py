@@ -33,9 +33,9 @@ def render_varied(seed: int) -> Scene:
     return _random_world(seed).render(0.0)
 
 
-def render_training_scene(seed: int, tidy_every: int = 4) -> Scene:
-    """A scene to learn from: that of every fourth seed, or as `tidy_every` has it, is `render_scene`'s; others are varied."""
-    return render_varied(seed) if seed % tidy_every else render_scene(seed)
+def render_training_scene(seed: int) -> Scene:
+    """A scene to learn from: every fourth seed's is `render_scene`'s, the others are varied."""
+    return render_varied(seed) if seed % 4 else render_scene(seed)
 
 
 @dataclass(frozen=True)
