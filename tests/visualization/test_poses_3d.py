@@ -325,3 +325,13 @@ def test_face_and_hands_of_a_whole_body_are_fine_and_seen() -> None:
         return int((draw_poses_3d(output, **options) != draw_poses_3d(empty, **options)).any(-1).sum())
 
     assert 0 < ink(face) < ink(wrist) / 3
+
+
+def test_labels_shrink_less_than_panels():
+    def height(people: int) -> int:
+        output = poles(*[[(0, 0, 0), (0, 0, 1.7)]] * people)
+        image = draw_poses_3d(output, size=720, labels=["#1"] * people)
+        return int((image[:100, 1] == (225, 225, 225)).all(-1).sum())
+
+    assert 15 < height(1) < 720 / 20
+    assert height(4) > 0.6 * height(1)

@@ -111,10 +111,11 @@ def fill_polygon(canvas: np.ndarray, corners: np.ndarray, color: Color) -> None:
     cv2.fillConvexPoly(canvas, _fixed_point(corners), color, cv2.LINE_AA, _SHIFT)
 
 
-def draw_label(canvas: np.ndarray, text: str, x: float, y: float, color: Color) -> None:
-    """Writes `text` into an image (H, W, 3) on a filled tag whose bottom left corner is at (x, y), moved so that it lies in the image."""
+def draw_label(canvas: np.ndarray, text: str, x: float, y: float, color: Color, enlarged: float = 1.0) -> None:
+    """Writes `text` into an image (H, W, 3) on a filled tag whose bottom left corner is at (x, y), moved so that it lies in the
+    image; `enlarged` for small ones."""
     height, width = canvas.shape[:2]
-    scale, thickness = _text_size(height, width)
+    scale, thickness = _text_size(height, width, enlarged)
     (text_width, text_height), baseline = cv2.getTextSize(text, _FONT, scale, thickness)
     pad = max(1, baseline // 2)
     left = int(np.clip(x, 0, max(0, width - text_width - 2 * pad)))
@@ -138,9 +139,9 @@ def points_within(points: np.ndarray, height: int, width: int, margin: float = 0
     return np.asarray(inside.all(axis=-1))
 
 
-def _text_size(height: int, width: int) -> tuple[float, int]:
+def _text_size(height: int, width: int, enlarged: float = 1.0) -> tuple[float, int]:
     """Font scale and line width of text in an image of this size."""
-    scale = max(0.35, (height * width) ** 0.5 / 1400)
+    scale = max(0.35, enlarged * (height * width) ** 0.5 / 1400)
     return scale, max(1, round(scale * 1.5))
 
 

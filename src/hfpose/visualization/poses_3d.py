@@ -37,6 +37,7 @@ _GRID_CELLS = 8
 # Below this score a keypoint is hidden rather than seen, and is drawn pale.
 _UNSURE, _PALE = 0.5, 0.35
 _FINE_SIZE = 1 / 4
+_LABEL_SIZE = 1.4  # of one panel, relative to that of an image which is as small; it shrinks less than panels do
 ELEVATION = 15.0
 # Azimuths from which the reference looks, by schema: near the view of the camera that took the image.
 _AZIMUTH = {"interhand3d": -115.0}
@@ -177,7 +178,7 @@ def draw_poses_3d(
             panel, output.keypoints[index] - places[index], shown[index], strengths, schema, view, radius, thickness
         )
         if texts[index]:
-            draw_label(panel, texts[index], 0, 0, _TAG_COLOR)
+            draw_label(panel, texts[index], 0, 0, _TAG_COLOR, enlarged=_LABEL_SIZE * rows**0.5)
     return image
 
 
