@@ -127,6 +127,7 @@ def clip(name: str, people: Sequence[tuple[np.ndarray, np.ndarray]], seed: int) 
 def lifted(pipe: Any, made: Clip, **settings: Any) -> np.ndarray:
     """Keypoints (P, T, 17, 3) that a pipeline finds; people are told apart without error."""
     people = [[frame.select([person]) for frame in made.frames] for person in range(len(made.joints))]
+    settings["track"] = False
     return np.stack([np.stack([frame.keypoints[0] for frame in run(pipe, each, **settings)]) for each in people])
 
 

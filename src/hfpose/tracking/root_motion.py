@@ -11,8 +11,9 @@ import numpy as np
 
 from hfpose.tracking.filters import smooth_zero_phase
 
-# Hz. The size of a person in the image, which tells the depth, is known less well than the place.
-_DEPTH_CUTOFF, _PLACE_CUTOFF = 1.0, 6.0
+# Hz. The size of a person in the image, which tells the depth, is known less well than the place: it errs with their pose, so
+# with every stride and jump, which come faster than this.
+_DEPTH_CUTOFF, _PLACE_CUTOFF = 0.7, 6.0
 # Feet within so many meters of the ground stand on it.
 _STANCE = 0.04
 # Share of what lies above the ground in the first guess, as feet in the air do.
