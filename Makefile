@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP_OPTIONS := --disable-pip-version-check --quiet --constraint constraints.txt
+# What is never imported need not be compiled: of torch and transformers that is most.
+PIP_OPTIONS := --disable-pip-version-check --quiet --no-compile --constraint constraints.txt
 
 .PHONY: demo docs gallery test test-lowest pytest test-transformers test-extras test-rendered-people test-slow lint format clean
 
@@ -25,12 +26,13 @@ gallery: $(VENV)/.installed
 	$(BIN)/pip install $(PIP_OPTIONS) --editable ".[plots]"
 	$(BIN)/python tools/gallery/make_gallery.py
 
-# Types are checked beside the tests: mypy has one thread. A file's tests share its fixtures, so they go to one worker.
+# Types are checked beside the tests: mypy has one thread. A file's tests share its fixtures, so they go to one worker; in
+# the order of their names the last files are quick ones, and no worker waits long for another.
 test: $(VENV)/.installed-test
 	$(MAKE) --no-print-directory --jobs 2 lint pytest
 
 pytest: $(VENV)/.installed-test
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 20
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 20
 
 # A short part of the tests with the oldest versions that pyproject.toml allows, but for torch, of which the pinned one is
 # taken, and transformers, whose 5.17 needs torchvision.
@@ -81,7 +83,7 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	sed -n '/^dependencies/,/^]/p' pyproject.toml | grep -o '"[^"]*"' | tr -d '"' | grep -v ^torch \
 		| sed 's/>=5.17,<6/==5.18/; s/>=\(.*\)/==\1.*/' > .venv-lowest/oldest.txt
 	.venv-lowest/bin/pip install --disable-pip-version-check --quiet --requirement .venv-lowest/oldest.txt \
-		"pytest>=8" "pytest-xdist>=3.5"
+		"pytest>=8" "pytest-xdist>=3.7"
 	.venv-lowest/bin/pip install --disable-pip-version-check --quiet --no-deps --editable .
 	touch $@
 

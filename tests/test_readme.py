@@ -94,8 +94,17 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cache
 
 
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with models of a user, in float32 as conversion writes them."""
+    folder = tmp_path_factory.mktemp("converted")
+    for kind, name in (("pose", "my-rtmpose"), ("detector", "my-rtmdet")):
+        load_stage(PACKAGED / "demo" / kind, kind).save_pretrained(folder / name)
+    return folder
+
+
 @pytest.fixture
-def folder(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(cache: Path, converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that a reader of the README works in."""
     monkeypatch.setenv("HFPOSE_CACHE", str(cache))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -108,9 +117,7 @@ def folder(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     for _ in range(2):
         writer.write(np.asarray(scene)[..., ::-1].copy())
     writer.release()
-    for part, name in (("pose", "my-rtmpose"), ("detector", "my-rtmdet")):  # as conversion writes them, in float32
-        stage = load_stage(PACKAGED / "demo" / part, "pose" if part == "pose" else "detector")
-        stage.save_pretrained(name)
+    shutil.copytree(converted, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 

@@ -232,11 +232,11 @@ def test_thresholds_and_pose_based_nms(predict, tiny_pose, person_detector, phot
 
 
 def test_drawing(predict, whole, tmp_path):
-    folder = write_images(tmp_path / "in", 5)
+    folder = write_images(tmp_path / "in", 2)
 
     def drawn(*arguments):
         assert predict(folder, *whole, "--kpt-thr", -100, "--vis-out-dir", tmp_path / "out", *arguments)[0] == 0
-        return np.concatenate([saved(tmp_path / "out", f"{index:04d}") for index in range(5)])
+        return np.concatenate([saved(tmp_path / "out", f"{index:04d}") for index in range(2)])
 
     plain = drawn()
     for arguments in (
@@ -249,7 +249,7 @@ def test_drawing(predict, whole, tmp_path):
         ["--flip-test"],
     ):
         assert (drawn(*arguments) != plain).any(), arguments
-    assert drawn("--draw-heatmap").shape == (5 * 240, 160, 3)
+    assert drawn("--draw-heatmap").shape == (2 * 240, 160, 3)
 
 
 def test_show(predict, whole, screen, tmp_path):

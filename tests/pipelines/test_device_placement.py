@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import transformers
 from accelerate.utils import send_to_device
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -24,6 +23,7 @@ from hfpose.pipelines.device_placement import (
     split_model,
     stage_size,
 )
+from small_models import small_model
 
 GB = 1 << 30
 BOXES = [[40.0, 30.0, 120.0, 200.0], [150.0, 20.0, 260.0, 220.0]]
@@ -136,48 +136,20 @@ def test_what_must_stay_together_is_not_split(make_3d):
         assert not any("layers." in part and part.count(".") > 2 for part in parts)
 
 
+def small_hrnet() -> nn.Module:
+    backbone = hfpose.HRNetBackboneConfig(
+        stage_modules=[1, 1, 1, 1], stage_channels=[[8], [4, 8], [4, 8, 16], [4, 8, 16, 32]]
+    )
+    return hfpose.HeatmapForPoseEstimation(hfpose.HeatmapConfig(backbone_config=backbone, **POSE))
+
+
+FAMILIES = ("rtmpose", "heatmap", "rtmdet", "yolox", "ssdlite", "motionbert", "internet", "vitpose")
+
+
 @pytest.mark.parametrize(
     "make_model",
-    [
-        lambda: hfpose.RTMPoseForPoseEstimation(
-            hfpose.RTMPoseConfig(
-                backbone_config=hfpose.CSPNeXtBackboneConfig(depth_multiplier=0.167, width_multiplier=0.125),
-                hidden_size=64,
-                **POSE,
-            )
-        ),
-        lambda: hfpose.HeatmapForPoseEstimation(hfpose.HeatmapConfig(**POSE)),
-        lambda: hfpose.HeatmapForPoseEstimation(
-            hfpose.HeatmapConfig(
-                backbone_config=hfpose.HRNetBackboneConfig(
-                    stage_modules=[1, 1, 1, 1], stage_channels=[[8], [4, 8], [4, 8, 16], [4, 8, 16, 32]]
-                ),
-                **POSE,
-            )
-        ),
-        lambda: hfpose.RTMDetForObjectDetection(
-            hfpose.RTMDetConfig(depth_multiplier=0.167, width_multiplier=0.25, neck_size=32)
-        ),
-        lambda: hfpose.YOLOXForObjectDetection(
-            hfpose.YOLOXConfig(depth_multiplier=0.167, width_multiplier=0.25, neck_size=32)
-        ),
-        lambda: hfpose.SSDLiteForObjectDetection(hfpose.SSDLiteConfig()),
-        lambda: hfpose.MotionBertForPoseLifting(
-            hfpose.MotionBertConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, max_frames=9)
-        ),
-        lambda: hfpose.InterNetForHandPose(
-            hfpose.InterNetConfig(backbone_config={"model_type": "resnet_backbone", "depths": [1, 1, 1, 1]})
-        ),
-        lambda: transformers.VitPoseForPoseEstimation(
-            transformers.VitPoseConfig(
-                backbone_config=transformers.VitPoseBackboneConfig(
-                    hidden_size=32, num_hidden_layers=2, num_attention_heads=2
-                ),
-                **POSE,
-            )
-        ),
-    ],
-    ids=["rtmpose", "heatmap", "hrnet", "rtmdet", "yolox", "ssdlite", "motionbert", "internet", "vitpose"],
+    [small_hrnet, *(lambda name=name: small_model(name)[0] for name in FAMILIES)],
+    ids=["hrnet", *FAMILIES],
 )
 def test_every_family_may_be_split_wherever_it_says_it_may(make_model, monkeypatch):
     """With each part on an imagined device of its own, nothing in a forward pass mixes tensors of two devices."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-import torch
 
 import hfpose
 from hfpose.errors import ConfigError, InputError
 from hfpose.hub import resolve as hub
 from hfpose.media import video
 from hfpose.media.sources import open_source
+from small_models import small_model
 
 BOX = [[60.0, 40.0, 180.0, 220.0]]
 BOXES = [*BOX, [170.0, 30.0, 300.0, 230.0]]
@@ -25,11 +25,9 @@ def pipe(tiny_pose, tiny_lifter):
 @pytest.fixture(scope="module")
 def hand_pipe(tmp_path_factory):
     """A small InterNet with random weights."""
-    torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("models") / "hands"
-    config = hfpose.InterNetConfig(backbone_config={"model_type": "resnet_backbone", "depths": [1, 1, 1, 1]})
-    hfpose.InterNetForHandPose(config).save_pretrained(folder)
-    hfpose.InterNetImageProcessor().save_pretrained(folder)
+    for part in small_model("internet"):
+        part.save_pretrained(folder)
     return hfpose.pipeline("pose-estimation-3d", model=folder)
 
 

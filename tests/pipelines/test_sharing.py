@@ -35,8 +35,8 @@ def make(tiny_pose):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_several_threads_get_what_one_gets(make, backend):
     images = [image(seed) for seed in range(12)]
-    expected = [make(backend=backend)(one, boxes=BOXES).keypoints for one in images]
-    pipe = make(backend=backend)
+    alone, pipe = make(backend=backend), make(backend=backend)
+    expected = [alone(one, boxes=BOXES).keypoints for one in images]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda one: pipe(one, boxes=BOXES).keypoints, images))
     np.testing.assert_allclose(found, expected, atol=1e-3)
