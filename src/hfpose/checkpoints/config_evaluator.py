@@ -15,23 +15,14 @@ import operator
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from hfpose.checkpoints.config_methods import METHODS, SCALARS, length
-from hfpose.checkpoints.config_values import BaseDict, Budget
+from hfpose.checkpoints.config_methods import METHODS
+from hfpose.checkpoints.config_values import SCALARS, BaseDict, Budget, CheckedValues, length
 from hfpose.errors import ConfigError
 
 _MAX_INTEGER = 2**63
 _MAX_DIGITS = 20
-
-HOW_TO_FLATTEN = (
-    "Configs are parsed, never run: assignments, literals, dict(), list and dict operations, arithmetic, f-strings, "
-    "loops over lists and `_base_` are understood. Where the config can be trusted and run, mmengine's "
-    "`Config.fromfile(config).dump('flat.py')` writes one that needs no more than that."
-)
-
-_FORMAT_SPEC = re.compile(r"(?:.?[<>=^])?[-+ ]?#?0?\d{0,3}[,_]?(?:\.\d{1,2})?[bcdeEfFgGnosxX%]?")
-
 
 # What evaluating a node of a valid tree can raise: mistakes of the config, and the limits.
 _MISTAKES = (
@@ -39,7 +30,7 @@ _MISTAKES = (
 )  # fmt: skip
 
 
-class Evaluator:
+class Evaluator(CheckedValues):
     """Evaluates the statements of one config file, in order.
 
     Attributes:
@@ -48,16 +39,11 @@ class Evaluator:
     """
 
     def __init__(self, path: Path, base: BaseDict, predefined: dict[str, str], budget: Budget) -> None:
-        self.path = path
+        super().__init__(path, budget)
         self.names: dict[str, Any] = {}
         self.lines: dict[str, int] = {}
         self.base = base
         self.predefined = predefined
-        self.budget = budget
-
-    def fail(self, node: ast.AST, what: str) -> NoReturn:
-        """Raise ConfigError with the line of `node`."""
-        raise ConfigError(f"{self.path}:{getattr(node, 'lineno', 1)}: {what}. {HOW_TO_FLATTEN}")
 
     # Statements
 
@@ -243,12 +229,6 @@ class Evaluator:
             self.fail(node, f"the function {name!r} can be called, but is no value")
         self.fail(node, f"the name {name!r} is not defined above this line")
 
-    def key(self, node: ast.AST, value: Any) -> Any:
-        """`value`, which has to be a number, text or None to be a key of a dict."""
-        if not isinstance(value, SCALARS):
-            self.fail(node, f"a {type(value).__name__} as a key of a dict is not supported")
-        return value
-
     def _elements(self, nodes: list[ast.expr]) -> list[Any]:
         values: list[Any] = []
         for node in nodes:
@@ -261,13 +241,6 @@ class Evaluator:
     def iterate(self, node: ast.expr) -> list[Any]:
         """The values of a list, tuple, dict (its keys), range or text, as a list."""
         return self.sequence(node, self.evaluate(node))
-
-    def sequence(self, node: ast.AST, value: Any) -> list[Any]:
-        """The elements of `value`, of dicts their keys."""
-        if not isinstance(value, (list, tuple, dict, range, str)):
-            self.fail(node, f"a {type(value).__name__} has no elements")
-        self.budget.charge(len(value))
-        return list(value)
 
     def _dictionary(self, node: ast.Dict) -> dict[Any, Any]:
         values: dict[Any, Any] = {}
@@ -374,21 +347,6 @@ class Evaluator:
         conversion = {ord("r"): "r", ord("a"): "a"}.get(node.conversion, "s" if node.conversion > 0 else "")
         return self.format_value(node, self.evaluate(node.value), conversion, specification)
 
-    def format_value(self, node: ast.AST, value: Any, conversion: str, specification: str) -> str:
-        """A value as text, as a field of an f-string gives it."""
-        if not isinstance(value, SCALARS):
-            self.fail(node, f"a {type(value).__name__} inside of text is not supported")
-        if not _FORMAT_SPEC.fullmatch(specification):
-            self.fail(node, f"the format {specification[:40]!r} is not supported")
-        if conversion:
-            value = repr(value) if conversion in ("r", "a") else str(value)
-        return self.made(format(value, specification))
-
-    def made(self, text: str) -> str:
-        """`text`, whose length counts against the budget."""
-        self.budget.charge(len(text))
-        return text
-
     # Calls
 
     def _call(self, node: ast.Call) -> Any:
@@ -435,20 +393,6 @@ class Evaluator:
             elif name == "sum" and position == 0 and not all(isinstance(item, (int, float)) for item in arg):
                 self.fail(node, "sums of anything but numbers are not supported")
         return _FUNCTIONS[name](*args)
-
-    def pairs(self, node: ast.AST, args: list[Any], keywords: dict[str, Any]) -> dict[Any, Any]:
-        """The dict that `dict(...)` gives: of another dict or of pairs, and of keywords."""
-        if len(args) > 1:
-            self.fail(node, "a dict is made of one dict or list of pairs, and keywords")
-        values: dict[Any, Any] = {}
-        if args and isinstance(args[0], dict):
-            self.budget.charge(len(args[0]))
-            values |= args[0]
-        elif args:
-            for pair in self.sequence(node, args[0]):
-                key, value = self.sequence(node, pair)
-                values[self.key(node, key)] = value
-        return values | keywords
 
 
 def _round(number: Any, digits: int | None = None) -> Any:

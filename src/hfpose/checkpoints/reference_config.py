@@ -13,8 +13,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from hfpose.checkpoints.config_evaluator import HOW_TO_FLATTEN, Evaluator
-from hfpose.checkpoints.config_values import BaseDict, Budget, to_plain
+from hfpose.checkpoints.config_evaluator import Evaluator
+from hfpose.checkpoints.config_values import HOW_TO_FLATTEN, BaseDict, Budget, to_plain
 from hfpose.errors import ConfigError
 from hfpose.hub.zoo import ModelEntry, find_entry
 
