@@ -81,6 +81,7 @@ class AutoRunner(Runner):
 
     @property
     def name(self) -> str:  # type: ignore[override]
+        """Of the backend that was chosen."""
         return str(self.made.name)
 
     @property

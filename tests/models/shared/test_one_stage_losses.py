@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from hfpose.errors import InputError
+from hfpose.models.rtmo.head_rtmo import CoordinateDistributions
 from hfpose.models.rtmo.loss_rtmo import coordinate_loss
-from hfpose.models.rtmo.modeling_rtmo import CoordinateDistributions
 from hfpose.models.shared.dense_prediction import decode_center_boxes
 from hfpose.models.shared.one_stage_losses import (
     InstancePredictions,

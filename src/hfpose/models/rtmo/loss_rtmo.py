@@ -6,11 +6,12 @@ Source: `mmpose.models.heads.RTMOHead.loss`, `mmpose.models.losses.MLECCLoss`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from hfpose.models.rtmo.configuration_rtmo import RTMOConfig
+from hfpose.models.rtmo.head_rtmo import CoordinateDistributions, DynamicCoordinateClassifier, RTMOAnchors
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.one_stage_losses import (
     InstancePredictions,
@@ -26,22 +27,24 @@ from hfpose.models.shared.one_stage_losses import (
     visibility_loss,
 )
 
-if TYPE_CHECKING:
-    from hfpose.models.rtmo.modeling_rtmo import CoordinateDistributions, RTMOAnchors, RTMOForPoseEstimation
-
 _LEAST_SPREAD = 1e-3
 _LIKELIHOOD_EPS = 1e-4
 
 
-def rtmo_loss(model: RTMOForPoseEstimation, anchors: RTMOAnchors, labels: Sequence[Mapping[str, Tensor]]) -> Tensor:
+def rtmo_loss(
+    config: RTMOConfig,
+    classifier: DynamicCoordinateClassifier,
+    anchors: RTMOAnchors,
+    labels: Sequence[Mapping[str, Tensor]],
+) -> Tensor:
     """Weighted sum of the losses of scores, boxes, visibilities, coordinates and of the poses that assignment goes by.
 
     Args:
-        model: whose configuration and coordinate classifier are used.
-        places: what its head says, with keypoints.
+        config: of the model.
+        classifier: of its coordinates.
+        anchors: what its head says, with keypoints.
         labels: see `RTMOForPoseEstimation.forward`.
     """
-    config = model.config
     logits, sigmas = anchors.logits.float(), keypoint_sigmas(config, anchors.logits.device)
     targets = read_targets(labels, label_count(config), logits.device)
     assert anchors.keypoints is not None
@@ -60,8 +63,8 @@ def rtmo_loss(model: RTMOForPoseEstimation, anchors: RTMOAnchors, labels: Sequen
     visibility = visibility_loss(anchors.keypoint_logits[mask].float(), wanted.weights)
     total = total + config.visibility_loss_weight * visibility
 
-    found = model.classifier(vectors, boxes, assigned.points)
-    spreads = model.classifier.spreads(vectors).float()
+    found = classifier(vectors, boxes, assigned.points)
+    spreads = classifier.spreads(vectors).float()
     coordinate = coordinate_loss(found, spreads, wanted.keypoints, wanted.weights, wanted.areas)
     total = total + config.coordinate_loss_weight * coordinate
     pose_targets, pose_weights, similarities = wanted.keypoints, wanted.weights, assigned.similarities
