@@ -21,7 +21,7 @@ _Graph = tuple[dict[str, Tensor], Callable[[], Any]]
 
 
 def capture_cuda_graph(network: Callable[..., Any], inputs: Mapping[str, Tensor]) -> Callable[[], Any]:
-    """What computes the outputs of a network anew, always in the same memory, from what `inputs` hold by then."""
+    """What computes the outputs of a network again, in the same memory, from what `inputs` (of any shape) hold by then."""
     stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
     stream.wait_stream(current)
     with torch.cuda.stream(stream):

@@ -131,7 +131,8 @@ def exact_copy(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def example_inputs(model: PreTrainedModel, image_processor: Any, count: int, seed: int = 0) -> dict[str, Tensor]:
-    """Inputs of a model by name, for so many noisy images or clips."""
+    """Inputs of a model by name, for B = `count` noisy images or clips: `pixel_values` (B, 3, H, W), or `keypoints_2d`
+    (B, T, K, C) with `frame_mask` (B, T)."""
     rng = np.random.default_rng(seed)
     if model.main_input_name == "keypoints_2d":
         frames = max(1, min(3 + seed, model.config.max_frames))
@@ -215,7 +216,7 @@ def write_graph(
 
     Args:
         network: takes the tensors of `inputs` one after the other, and returns a tuple.
-        inputs: examples by name.
+        inputs: examples by name, of any shape.
         outputs: what the network returns for them, by name.
         varying: name of each dimension that varies, by input or output and its number.
         path: the file to write.

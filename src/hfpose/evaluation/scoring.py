@@ -59,7 +59,7 @@ def keypoint_areas(keypoints: np.ndarray) -> np.ndarray:
 def suppress(
     keypoints: np.ndarray, areas: np.ndarray, scores: np.ndarray, sigmas: Sequence[float], mode: NmsMode = "oks"
 ) -> np.ndarray:
-    """Indices of the instances that stay, by `oks_nms`, `soft_oks_nms`, or all of them; arguments as for `oks_nms`.
+    """Indices (M,) of the instances that stay, by `oks_nms`, `soft_oks_nms`, or all of them; arguments as for `oks_nms`.
 
     Raises:
         ConfigError: for another mode.

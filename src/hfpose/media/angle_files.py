@@ -15,7 +15,7 @@ GAIT_HEADER = ("person", "foot", "contact", "toe_off", "stance", "stride_time", 
 
 
 def mot_text(name: str, times: np.ndarray, columns: Mapping[str, np.ndarray]) -> str:
-    """The contents of a MOT file: values over seconds, angles in degrees."""
+    """The contents of a MOT file: columns of angles (T,) in degrees over times (T,) in seconds."""
     lines = [name, "version=1", f"nRows={len(times)}", f"nColumns={len(columns) + 1}", "inDegrees=yes", "endheader"]
     lines.append("\t".join(["time", *columns]))
     rows = np.column_stack((times, *columns.values()))
@@ -24,7 +24,7 @@ def mot_text(name: str, times: np.ndarray, columns: Mapping[str, np.ndarray]) ->
 
 
 def angle_rows(times: np.ndarray, first_frame: int, columns: Mapping[str, np.ndarray]) -> list[list[object]]:
-    """Header and rows of a table with a row for each frame; what is missing is empty."""
+    """Header and rows of a table of columns (T,), with a row for each frame; what is missing is empty."""
     values = np.column_stack(list(columns.values())).tolist()
     rows: list[list[object]] = [["frame_id", "time", *columns]]
     for number, (time, row) in enumerate(zip(times.tolist(), values, strict=True)):

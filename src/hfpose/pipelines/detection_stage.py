@@ -74,7 +74,7 @@ class BoxDetector:
         }
 
     def select(self, found: Iterable[Detections], nms_threshold: float) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Of what `detections` gives for each image the boxes of the classes to keep, and their scores, best first."""
+        """Of what `detections` gives for each image the boxes (N, 4) of the classes to keep, and their scores (N,), best first."""
         return [self._select(detections, nms_threshold) for detections in found]
 
     def _select(self, found: Detections, nms_threshold: float) -> tuple[np.ndarray, np.ndarray]:

@@ -33,7 +33,7 @@ class TrackRows:
     """Base of data classes of arrays with one row for each track."""
 
     def select(self, index: np.ndarray) -> Self:
-        """A copy with some of the rows."""
+        """A copy with the rows at `index`: numbers (N,), or (M,) whether each of the M rows is in it."""
         return type(self)(**{name: array[index] for name, array in vars(self).items()})
 
     def extend(self, other: Self) -> Self:
@@ -373,7 +373,7 @@ def valid_keypoints(keypoints: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def filled_keypoints(keypoints: np.ndarray, boxes: np.ndarray, num_keypoints: int) -> np.ndarray:
-    """Keypoints (N, `num_keypoints`, 2) with those that are not finite at the centers of the boxes."""
+    """Keypoints (N, `num_keypoints`, 2) with those that are not finite at the centers of the boxes (N, 4)."""
     if not len(keypoints):
         return np.zeros((0, num_keypoints, 2), np.float32)
     centers = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2

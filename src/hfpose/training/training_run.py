@@ -287,7 +287,7 @@ def train(
         folder: of the run; `checkpoints` in it is where a run goes on.
         settings: how. They must be the same when a run goes on.
         validation: samples whose loss is measured whenever a checkpoint is written.
-        model_loss: loss and outputs for a model that computes no loss itself.
+        model_loss: loss, a scalar, and outputs for a model that computes no loss itself.
         make_optimizer: from the model and the settings to the optimizer.
         callbacks: more of them; when they are told of an evaluation the model has its averaged weights.
     """

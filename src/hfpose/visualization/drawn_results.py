@@ -24,7 +24,7 @@ def draw_result(output: PoseOutput, image: Any = None, **options: Any) -> np.nda
         options: of `draw_poses`, in 3D of `draw_poses_side_by_side`.
 
     Returns:
-        RGB image, uint8.
+        RGB image (H, W, 3), uint8.
 
     Raises:
         InputError: if there is no image to draw on.

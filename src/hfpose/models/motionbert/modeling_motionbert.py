@@ -149,6 +149,7 @@ class MotionBertDualStreamBlock(GradientCheckpointingLayer):
         return self.fuse(spatial_first, self.temporal_first(hidden_state, frame_mask))
 
     def fuse(self, spatial_first: Tensor, temporal_first: Tensor) -> Tensor:
+        """The two streams (B, T, K, C) as one."""
         if self.fusion is None:
             return (spatial_first + temporal_first) * 0.5
         return self.fusion(spatial_first, temporal_first)
