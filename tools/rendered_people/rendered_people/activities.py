@@ -11,7 +11,7 @@ from rendered_people import everyday, exercise
 from rendered_people.anatomy import Body
 from rendered_people.motion import Activity, Curve, Pose, full_names
 
-# Kind of activity: how it is made, and how often it is met; `free` is left to scenes that vary.
+# Kind of activity: how it is made, and how often it is met.
 _ACTIVITIES: dict[str, tuple[Callable[[np.random.Generator, Body], Curve], float]] = {
     "stand": (everyday.stand, 20),
     "walk": (everyday.walk, 15),
@@ -32,7 +32,6 @@ _ACTIVITIES: dict[str, tuple[Callable[[np.random.Generator, Body], Curve], float
     "lie": (exercise.lie, 1),
     "plank": (exercise.plank, 1),
     "balance": (exercise.balance, 2),
-    "free": (exercise.free, 0),
 }
 _SEATED = ("sit",)
 ACTIVITIES: tuple[str, ...] = tuple(_ACTIVITIES)

@@ -1,4 +1,4 @@
-"""What people do with their whole body: exercise, dance, kick, kneel and lie, and poses of any kind."""
+"""What people do with their whole body: exercise, dance, kick, kneel and lie."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from rendered_people.anatomy import BONE_INDEX, SIDES, Body
 from rendered_people.everyday import idle_hands
-from rendered_people.motion import Curve, HandTarget, Pose, full_names, other_side, pulse, wobble
+from rendered_people.motion import Curve, HandTarget, Pose, other_side, pulse, wobble
 
 
 def squat(rng: np.random.Generator, body: Body) -> Curve:
@@ -303,54 +303,3 @@ def balance(rng: np.random.Generator, body: Body) -> Curve:
         return Pose(angles, tilt=42 + sway)
 
     return pose
-
-
-# Degrees between which the angles of a free pose lie.
-_FREE_RANGES = {
-    "lumbar_flex": (-10, 45),
-    "lumbar_side": (-20, 20),
-    "chest_flex": (-10, 25),
-    "chest_side": (-15, 15),
-    "chest_twist": (-30, 30),
-    "neck_flex": (-20, 25),
-    "neck_twist": (-35, 35),
-    "head_flex": (-20, 25),
-    "head_twist": (-30, 30),
-    "arm_plane": (-40, 130),
-    "arm_raise": (0, 170),
-    "arm_twist": (-60, 80),
-    "elbow": (0, 140),
-    "forearm_twist": (-60, 70),
-    "wrist_flex": (-40, 50),
-    "fingers": (0, 80),
-    "hip_twist": (-25, 35),
-    "ankle": (-40, 20),
-}
-# The same of legs that are about straight, and of legs that are drawn up.
-_FREE_LEGS = (
-    {"hip_flex": (-25, 40), "hip_abduct": (-8, 25), "knee": (0, 60)},
-    {"hip_flex": (40, 118), "hip_abduct": (-8, 42), "knee": (20, 145)},
-)
-
-
-def free(rng: np.random.Generator, body: Body) -> Curve:
-    """Any pose that joints allow, upright, bent or lying: what no other activity shows."""
-    angles = {
-        full_name: rng.uniform(*limits) for name, limits in _FREE_RANGES.items() for full_name in full_names(name)
-    }
-    drawn_up = rng.random(2) < 0.45
-    if rng.random() < 0.4:
-        drawn_up[1] = drawn_up[0]
-    for side, up in zip(SIDES, drawn_up.tolist(), strict=True):
-        for name, limits in _FREE_LEGS[up].items():
-            angles[f"{side}_{name}"] = rng.uniform(*limits)
-    tilt, roll = rng.normal(5, 15), rng.normal(0, 8)
-    kind = rng.random()
-    if kind < 0.2:  # bent forward
-        tilt = rng.uniform(25, 90)
-    elif kind < 0.35:  # on the back or the belly
-        tilt, roll = rng.choice((-90, -60, 90)) + rng.normal(0, 12), rng.normal(0, 40)
-    elif kind < 0.4:  # on a side
-        roll = rng.choice((-90, 90)) + rng.normal(0, 40)
-    pose = Pose(angles, tilt=float(tilt), roll=float(roll))
-    return lambda t: pose

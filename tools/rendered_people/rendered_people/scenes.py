@@ -409,7 +409,6 @@ def place_people(
     spread: bool,
     farthest: float = 0.6,
     apart: float = 1.5,
-    width: float = 0.82,
 ) -> np.ndarray:
     """(N, 3) places for people posed at the origin: in the image, and not quite hidden by each other.
 
@@ -418,7 +417,6 @@ def place_people(
         spread: the first one may be farther too.
         farthest: logarithm of how much farther the others may be.
         apart: what it counts that people hide each other.
-        width: share of the image's width that people are spread over.
     """
     people = len(posed.positions)
     bodies = posed.vertices[:, ::7]
@@ -429,7 +427,7 @@ def place_people(
         best = -np.inf
         for _ in range(_PLACES):
             jitter = rng.normal(0, 0.35 / people + 0.04)
-            column = (0.5 + width * (columns[person] - 0.5) + jitter) * camera.width
+            column = (0.5 + 0.82 * (columns[person] - 0.5) + jitter) * camera.width
             farther = np.exp(rng.uniform(-0.08, farthest)) if person or spread else 1.0
             place = camera.ground_point(column, distance * farther)
             box, inside = _outline(bodies[person] + place, camera)

@@ -75,26 +75,17 @@ def _random_world(seed: int) -> World:
     pitch = np.rad2deg(np.arctan2(elevation - aim, distance))
     roll = layout.normal(0, 2.5) if layout.random() < 0.85 else layout.uniform(-30, 30)
     camera = Camera(width, height, focal, elevation, float(np.clip(pitch, -30, 55)), float(roll))
-    people = [_random_person(looks) for _ in range(max(count, 1))]
+    people = [_dressed(looks, Person.random(looks)) for _ in range(max(count, 1))]
     crowd_ = Crowd(people, 2 if share * height > 260 else 1, looks)
     posed = crowd_.pose(0.0)
-    if layout.random() < 0.25:  # close together
-        spread = 0.3, 0.2, layout.uniform(0.1, 0.5)
-    else:
-        spread = layout.choice((0.3, 0.6, 1.6)), layout.choice((1.5, 0.5)), 0.82
-    places = place_people(layout, posed, camera, distance, share < 1, *spread)
+    farthest, apart = layout.choice((0.3, 0.6, 1.6)), layout.choice((1.5, 0.5))
+    places = place_people(layout, posed, camera, distance, share < 1, farthest, apart)
     backdrop, ground = _backdrop(surroundings, camera, places[:, 1].max())
     if not count:  # no person is to be seen: the one that there has to be stands behind the camera
         places = places - (0, 1e3, 0)
     lens = Lens.random(surroundings, _LONGER_SIDE)
     shadow = float(surroundings.uniform(0.1, 0.7)) if ground else 0.0
     return VariedWorld(crowd_, places, camera, _lamp(surroundings), backdrop, (), shadow, lens, seed, [posed])
-
-
-def _random_person(rng: np.random.Generator) -> Person:
-    """A person in any clothes, often in a free pose, and seen from behind about as often as from before."""
-    person = _dressed(rng, Person.random(rng, "free" if rng.random() < 0.35 else None))
-    return replace(person, heading=rng.uniform(-180, 180)) if rng.random() < 0.4 else person
 
 
 def _dressed(rng: np.random.Generator, person: Person) -> Person:
