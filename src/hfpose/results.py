@@ -113,7 +113,7 @@ class PoseOutput(Sequence[PoseInstance]):
         frame_index: Number of the frame in a video, from 0, or None.
         timestamp: Seconds from the beginning of the video to the frame, as its container says, or None.
         error: Why there is no result for this input, or None.
-        axes: Of 3D keypoints: "world", "camera" or "mmpose" (`hfpose.models.shared.axes.Axes`), or None where not known.
+        axes: Of 3D keypoints: "world", "camera" or "mmpose" (`hfpose.ops.axes.Axes`), or None where not known.
         units: Of 3D keypoints, such as "meters", or None where not known.
 
     Raises:

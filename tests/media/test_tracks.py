@@ -15,6 +15,7 @@ from hfpose.media.files import OUTPUT_MARKER
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
 from hfpose.media.motions import MotionFormat, MotionOptions
 from hfpose.media.tracks import TrackWriter, save_motion
+from hfpose.ops.axes import turn_axes
 from hfpose.results import PoseOutput
 from motion_files import read_bvh, read_glb, read_trc
 
@@ -73,6 +74,16 @@ def test_trc_is_in_millimeters_with_y_up(tmp_path: Path) -> None:
     assert rows[:, :2].tolist() == [[1, 0], [2, 0.05]]
     # x left, y toward the camera, z up -> x toward the camera, y up, z left: right for whoever looks at the camera
     assert rows[1, 2 + 3 * 4 : 5 + 3 * 4] == pytest.approx([750, 400, 2000])
+
+
+@pytest.mark.parametrize("axes", ["camera", "mmpose"])
+def test_results_in_other_axes_are_turned(axes: str, tmp_path: Path) -> None:
+    keypoints = np.random.default_rng(0).normal(size=(1, 17, 3)).astype(np.float32)  # in the camera's axes
+    for name in ("world", axes):
+        given = PoseOutput(turn_axes(keypoints, name), np.ones((1, 17)), schema=load_schema("h36m"), axes=name)
+        save_motion([replace(given, track_ids=np.array([1]))], tmp_path / name / "clip", "trc")
+    files = [(tmp_path / name / "clip" / "clip_track1.trc").read_text() for name in ("world", axes)]
+    assert files[0] == files[1]
 
 
 def test_frames_without_the_person_are_empty_in_trc(tmp_path: Path) -> None:

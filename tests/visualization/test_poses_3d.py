@@ -10,6 +10,7 @@ import pytest
 
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema, load_schema
+from hfpose.ops.axes import turn_axes
 from hfpose.results import PoseOutput
 from hfpose.visualization import AxisLimits, Panels, axis_limits_3d, draw_poses, draw_poses_3d, draw_poses_side_by_side
 
@@ -335,3 +336,12 @@ def test_labels_shrink_less_than_panels():
 
     assert 15 < height(1) < 720 / 20
     assert height(4) > 0.6 * height(1)
+
+
+def test_results_in_the_axes_of_the_camera_stand_upright():
+    keypoints = np.array([[(0, 0, 0), (0.1, -1.2, 0.3)]], np.float32)  # in the camera's axes
+    images = [
+        draw_poses_3d(replace(poles(), keypoints=turn_axes(keypoints, name), axes=name), size=120)
+        for name in ("world", "camera")
+    ]
+    np.testing.assert_array_equal(*images)

@@ -16,6 +16,7 @@ from hfpose.media.frames import Frame, MediaItem, VideoInfo
 from hfpose.media.motions import GAIT, GAPS, MARKER_SET, MotionFormat, MotionOptions, PersonMotion, write_motions
 from hfpose.media.per_video import InputWriter
 from hfpose.media.video_writing import DEFAULT_FPS
+from hfpose.ops.axes import to_world
 from hfpose.results import PoseOutput
 
 _UNTRACKED = -1  # as in hfpose.tracking.tracker
@@ -32,7 +33,8 @@ class TrackWriter(InputWriter["_Tracks"]):
 
     TRC and C3D have a marker for each keypoint, named as in Pose2Sim's marker sets, and beside TRC lies `markers.xml`, the
     marker set for OpenSim. BVH and GLB have a skeleton of rigid bones, with toes and fingers where they are known. Results
-    have to be in the axes `"world"`; where they are relative to the root, people do not move from the spot.
+    in other axes are turned to `"world"`, so nobody is mirrored; where they are relative to the root, people do not move from
+    the spot.
 
     `"angles"` is a table of joint angles, in 2D too, and in 3D `gait.csv` with the steps of people who move through space;
     `"mot"` are the same angles with the names and signs of OpenSim's models.
@@ -143,7 +145,7 @@ class _Tracks:
         """The people of the next frame at a time in seconds; without a number it is an image."""
         number = frame_index or 0
         self._times[number] = number / self._frame_rate if timestamp is None else timestamp
-        for row, keypoints in enumerate(output.keypoints):
+        for row, keypoints in enumerate(to_world(output.keypoints, output.axes)):
             self._schema = output.schema
             track = _UNTRACKED if output.track_ids is None else int(output.track_ids[row])
             is_lost = frame_index is not None and track == _UNTRACKED

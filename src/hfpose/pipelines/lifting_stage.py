@@ -17,7 +17,7 @@ from transformers import PreTrainedConfig
 
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema, schema_for_config
-from hfpose.models.shared.axes import Axes
+from hfpose.ops.axes import Axes
 from hfpose.pipelines.options import Temporal
 from hfpose.pipelines.person_clips import INTERPOLATED, LiftedFrame, PersonClip, join_clips
 from hfpose.pipelines.stage import Stage

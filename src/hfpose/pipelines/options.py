@@ -16,7 +16,7 @@ from hfpose.errors import InputError
 from hfpose.media.frames import ItemKind, MediaItem
 from hfpose.media.live import Live
 from hfpose.media.sources import Source
-from hfpose.models.shared.axes import Axes
+from hfpose.ops.axes import Axes
 from hfpose.tracking.filters import ClipFilter, ClipFilterName, make_clip_filter
 from hfpose.tracking.people_choice import People, check_people
 from hfpose.tracking.placing import Ground, Placing, Root

@@ -19,7 +19,7 @@ from hfpose.keypoints import KeypointSchema
 from hfpose.media.focal_length import recorded_focal_length
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.image_spool import ImageSpool
-from hfpose.models.shared.axes import turn_axes
+from hfpose.ops.axes import turn_axes
 from hfpose.pipelines.base_pipeline import PosePipeline, Results
 from hfpose.pipelines.identities import (
     PeopleFollower,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from hfpose.errors import InputError
 from hfpose.keypoints import Color, KeypointSchema
+from hfpose.ops.axes import turn_axes
 from hfpose.results import PoseOutput
 from hfpose.visualization.canvas import (
     WHITE,
@@ -71,7 +72,7 @@ def axis_limits_3d(
         keypoint_threshold: Keypoints with a lower score are not looked at.
         follow: For drawing with `follow`: limits of each person around their own place.
     """
-    outputs = [outputs] if isinstance(outputs, PoseOutput) else list(outputs)
+    outputs = [_upright(output) for output in ([outputs] if isinstance(outputs, PoseOutput) else outputs)]
     chosen = [
         (output.keypoints - _places(output, follow)[:, None])[_is_shown(output, keypoint_threshold)]
         for output in outputs
@@ -114,7 +115,7 @@ def draw_poses_3d(
     Panels are in the order of identities where there are some, so that over a clip people keep their places.
 
     Args:
-        output: N people with 3D keypoints (N, K, 3), z up.
+        output: N people with 3D keypoints (N, K, 3); those in the axes `"camera"` are turned upright.
         size: Height of the image in pixels. Panels fill it in rows and columns: one for one person, 2 x 2 for four; a last row
             of fewer stands in the middle.
         schema: Schema or name of one for skeleton and colors. Default: the output's own.
@@ -144,6 +145,7 @@ def draw_poses_3d(
     if size < 16 or (num_instances is not None and num_instances < 1):
         raise InputError(f"size must be at least 16 and num_instances at least 1; got {size} and {num_instances}.")
     check_sizes(radius, thickness)
+    output = _upright(output)
     schema = resolve_schema(schema, output)
     limits = axis_limits or axis_limits_3d(output, keypoint_threshold=keypoint_threshold, follow=follow)
     shown = _is_shown(output, keypoint_threshold)
@@ -359,6 +361,13 @@ def _places(output: PoseOutput, follow: bool) -> np.ndarray:
         known = np.isfinite(output.keypoints).all(-1, keepdims=True)
         places[:, :2] = (np.where(known, output.keypoints, 0).sum(1) / np.maximum(known.sum(1), 1))[:, :2]
     return places
+
+
+def _upright(output: PoseOutput) -> PoseOutput:
+    """The result with z up."""
+    if output.axes != "camera":
+        return output
+    return replace(output, keypoints=turn_axes(output.keypoints, "world"), axes="world")
 
 
 def _has_depth(output: PoseOutput) -> bool:

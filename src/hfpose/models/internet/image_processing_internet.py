@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from transformers.utils import ModelOutput
 
-from hfpose.models.shared.axes import Axes
 from hfpose.models.shared.pixels import detached, pose_dict
 from hfpose.models.shared.top_down import TopDownImageProcessor, check_boxes, split_by_image
+from hfpose.ops.axes import Axes
 from hfpose.ops.maxima import greatest
 
 # Scores above 1 are read as heatmap values of a model that was trained with peaks of 255.

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from hfpose.models.shared.axes import Axes
 from hfpose.models.shared.lifting import PoseLiftingImageProcessor, PoseLiftingOutput, keypoints_of
+from hfpose.ops.axes import Axes
 
 
 class MotionBertImageProcessor(PoseLiftingImageProcessor):

@@ -13,7 +13,7 @@ from transformers.utils import ModelOutput
 
 from hfpose.errors import InputError
 from hfpose.models.rtmpose.image_processing_rtmpose import RTMPoseImageProcessor
-from hfpose.models.shared.axes import Axes, turn_axes
+from hfpose.ops.axes import Axes, turn_axes
 from hfpose.ops.maxima import greatest
 
 ReferenceMode = Literal["3d", "vis", "2d"]

@@ -13,8 +13,8 @@ from transformers.utils import ModelOutput, TensorType
 from hfpose.errors import ConfigError, InputError
 from hfpose.keypoints import KeypointSchema
 from hfpose.keypoints.human36m import keypoints_to_h36m
-from hfpose.models.shared.axes import Axes, turn_axes
 from hfpose.models.shared.settings import SettingsImageProcessor
+from hfpose.ops.axes import Axes, turn_axes
 
 # Smallest box side in pixels that box normalization divides by.
 _MIN_BOX_SIZE = 1.0

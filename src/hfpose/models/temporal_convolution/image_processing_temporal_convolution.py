@@ -10,8 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from hfpose.errors import ConfigError
-from hfpose.models.shared.axes import Axes
 from hfpose.models.shared.lifting import PoseLiftingImageProcessor, PoseLiftingOutput, keypoints_of
+from hfpose.ops.axes import Axes
 
 
 class TemporalConvolutionImageProcessor(PoseLiftingImageProcessor):

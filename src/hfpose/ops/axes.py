@@ -24,3 +24,10 @@ def turn_axes(keypoints: np.ndarray, axes: str) -> np.ndarray:
         return keypoints
     depth = 1 if axes == "mmpose" else -1
     return keypoints[..., [0, 2, 1]] * np.array([-1, depth, -1], np.float32)
+
+
+def to_world(keypoints: np.ndarray, axes: str | None) -> np.ndarray:
+    """Keypoints (..., 3) in `axes` turned to the axes `"world"`; where they are not known (None) they are taken for these."""
+    if axes == "mmpose":
+        return keypoints * np.array([1, -1, 1], np.float32)
+    return turn_axes(keypoints, "world") if axes == "camera" else keypoints
