@@ -1,14 +1,16 @@
 """What bfloat16 costs in accuracy: the demo's networks on rendered scenes that they were not trained on.
 
     python benchmarks/half_precision.py --write-docs    # and the table in docs/performance.md
+    python benchmarks/half_precision.py --parts families --write-docs    # how far outputs of other families move
 
-By this table `dtype="auto"` knows the families that lose nothing, see `hfpose.backends.auto_backend`.
+By the first table `dtype="auto"` knows the families that lose nothing, see `hfpose.backends.auto_backend`.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +20,17 @@ import numpy as np
 import torch
 
 from hfpose.annotations import CocoFile, read_coco
+from hfpose.backends.onnx_graphs import comparable_outputs, example_inputs
 from hfpose.backends.select import make_runner
+from hfpose.checkpoints.source import ModelSource
 from hfpose.evaluation.evaluation_run import evaluate_pose_pipeline
 from hfpose.hub.resolve import resolve
+from hfpose.hub.zoo import get_entry
 from hfpose.ops.boxes import pairwise_iou
 from hfpose.pipelines.pose_estimation import PoseEstimationPipeline
 from hfpose.pipelines.stage import Stage, load_stage
-from measuring import OUT, machine, machine_sentence, table, write_report
+from measuring import OUT, in_turns, machine, machine_sentence, table, write_report
+from workloads import set_statistics
 
 # The stages in bfloat16, and what runs them; the first is what others are compared with.
 VARIANTS: dict[str, tuple[tuple[str, ...], Any]] = {
@@ -35,14 +41,37 @@ VARIANTS: dict[str, tuple[tuple[str, ...], Any]] = {
     "detector in bfloat16, OpenVINO": (("detector",), "openvino"),
 }
 SAME_BOX = 0.5
+# A small published network of each family.
+FAMILIES: dict[str, Any] = {
+    "rtmpose-m_8xb256-420e_coco-256x192": "pose",
+    "rtmdet_nano_320-8xb32_coco-person": "detector",
+    "rtmo-s_8xb32-600e_coco-640x640": "pose",
+    "yoloxpose_tiny_4xb64-300e_coco-416": "pose",
+    "yolox_s_8xb8-300e_coco": "detector",
+    "ssdlite_mobilenetv2-scratch_8xb24-600e_coco": "detector",
+    "td-hm_mobilenetv2_8xb64-210e_coco-256x192": "pose",
+    "td-hm_hrnet-w32_8xb64-210e_coco-256x192": "pose",
+    "td-hm_ViTPose-small_8xb64-210e_coco-256x192": "pose",
+    "simcc_mobilenetv2_wo-deconv-8xb64-210e_coco-256x192": "pose",
+    "td-reg_mobilenetv2_rle-pretrained-8xb64-210e_coco-256x192": "pose",
+    "motionbert_dstformer-243frm_8xb32-240e_h36m": "lifter",
+    "video-pose-lift_tcn-27frm-supv_8xb128-160e_h36m": "lifter",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", default=["demo"], choices=("demo", "families"))
     parser.add_argument("--scenes", type=int, default=200)
     parser.add_argument("--output", type=Path, default=OUT)
     parser.add_argument("--write-docs", action="store_true")
     options = parser.parse_args(arguments)
+    if "families" in options.parts:
+        moved = {name: moved_outputs(name, task) for name, task in FAMILIES.items()}
+        facts = {"machine": machine(None), "families": moved}
+        write_report("half_precision_families", options.output, family_report(facts), facts, options.write_docs)
+    if "demo" not in options.parts:
+        return
     with tempfile.TemporaryDirectory() as folder:
         from rendered_people.scene_files import write_scenes
 
@@ -98,6 +127,66 @@ def _compared(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, flo
             "added": added,
         }
     return results
+
+
+@torch.inference_mode()
+def moved_outputs(name: str, task: Any) -> dict[str, Any]:
+    """How far bfloat16 moves the outputs of a network with seeded weights, and how much processor time it saves."""
+    source = ModelSource.from_entry(get_entry(name, task))
+    torch.manual_seed(0)
+    model = source.conversion.MODEL_CLASS(source.conversion.config_from_reference(source.reference, source.schema))
+    processor = source.conversion.image_processor_from_reference(source.reference)
+    inputs = example_inputs(model, processor, 4)
+    if "pixel_values" in inputs:
+        set_statistics(model, **inputs)
+    for name, parameter in model.named_parameters():
+        if "box_predictions" in name:  # else boxes are larger than numbers can be
+            torch.nn.init.zeros_(parameter)
+    model.eval()
+    runners = {
+        dtype: make_runner(model, processor, "openvino", True, inner_dtype=dtype)
+        for dtype in (torch.float32, torch.bfloat16)
+    }
+    exact, rounded = (runner(**inputs) for runner in runners.values())
+    actions = {
+        str(dtype): lambda runner=runner: _processor_seconds(runner, inputs) for dtype, runner in runners.items()
+    }
+    times = in_turns(actions, repetitions=5)
+    return {"outputs": _moved(exact, rounded), "seconds": {dtype: min(seconds) for dtype, seconds in times.items()}}
+
+
+def _moved(exact: Mapping[str, torch.Tensor], rounded: Mapping[str, torch.Tensor]) -> dict[str, list[float]]:
+    """By output the root of the mean square that it moves by, and the most, relative to its standard deviation.
+
+    Of RTMO's candidates, which are in the order of their scores, those are compared that are in both.
+    """
+    found = {}
+    for name, (value, other) in comparable_outputs(rounded, exact, least_common=0.0).items():
+        if name == "places":
+            continue
+        apart, spread = (value - other).double(), other.double().std().item()
+        found[name] = [apart.square().mean().sqrt().item() / spread, apart.abs().max().item() / spread]
+    return found
+
+
+def _processor_seconds(runner: Any, inputs: Mapping[str, torch.Tensor]) -> float:
+    start = time.process_time()
+    runner(**inputs)
+    return time.process_time() - start
+
+
+def family_report(results: Mapping[str, Any]) -> str:
+    """How far outputs of each family move, as Markdown."""
+    rows = []
+    for name, each in results["families"].items():
+        moved = (f"{output} {100 * mean:.1f} ({100 * most:.0f})" for output, (mean, most) in each["outputs"].items())
+        exact, rounded = each["seconds"].values()
+        rows.append((name, ", ".join(moved), f"{exact / rounded:.2f}"))
+    header = ("network", "outputs move by the mean (the most), % of their standard deviation", "times as fast")
+    return (
+        "Measured with `python benchmarks/half_precision.py --parts families`: OpenVINO in bfloat16 beside float32, batches of "
+        f"four, seeded weights, processor time. {machine_sentence(results['machine'])}\n\n{table(header, rows)}"
+    )
 
 
 def report(results: Mapping[str, Any]) -> str:

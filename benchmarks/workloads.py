@@ -65,18 +65,18 @@ def make_pose_model(folder: Path, is_small: bool = False) -> Path:
     for parameter in model.parameters():
         if parameter.ndim > 1:
             nn.init.kaiming_normal_(parameter)
-    _set_statistics(model, torch.randn(4, 3, 256, 192))
+    set_statistics(model, torch.randn(4, 3, 256, 192))
     model.save_pretrained(folder)
     hfpose.RTMPoseImageProcessor().save_pretrained(folder)
     return folder
 
 
-def _set_statistics(model: nn.Module, pixel_values: torch.Tensor) -> None:
+def set_statistics(model: nn.Module, pixel_values: torch.Tensor, **others: torch.Tensor) -> None:
     """Let normalizations have the statistics of some input, else activations fade from layer to layer."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
-    model.train()(pixel_values)
+    model.train()(pixel_values, **others)
     model.eval()
 
 
@@ -91,7 +91,7 @@ def make_one_stage_models(folder: Path, is_small: bool = False) -> dict[str, Pat
             config.backbone_config.depth_multiplier, config.backbone_config.width_multiplier = 0.167, 0.125
         torch.manual_seed(0)
         model = source.conversion.MODEL_CLASS(config)
-        _set_statistics(model, 255 * torch.rand(2, 3, 640, 640))
+        set_statistics(model, 255 * torch.rand(2, 3, 640, 640))
         for prediction in model.head.box_predictions:  # else some boxes are larger than numbers can be
             nn.init.zeros_(prediction.weight)
         made[name] = folder / name

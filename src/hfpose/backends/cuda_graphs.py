@@ -14,6 +14,8 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 # Runs in which libraries choose their algorithms, which they cannot do while a graph is captured.
 _WARM_UP = 3
+# To begin a capture waits for the whole device, which must not capture another one then.
+_CAPTURING = threading.Lock()
 
 Capture = Callable[[Callable[..., Any], Mapping[str, Tensor]], Callable[[], Any]]
 # Inputs that stay where they are, and what computes outputs of them.
@@ -22,7 +24,8 @@ _Graph = tuple[dict[str, Tensor], Callable[[], Any]]
 
 def capture_cuda_graph(network: Callable[..., Any], inputs: Mapping[str, Tensor]) -> Callable[[], Any]:
     """What computes the outputs of a network again, in the same memory, from what `inputs` (of any shape) hold by then."""
-    stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
+    device = next(iter(inputs.values())).device
+    stream, current = torch.cuda.Stream(device), torch.cuda.current_stream(device)
     stream.wait_stream(current)
     with torch.cuda.stream(stream):
         for _ in range(_WARM_UP):
@@ -30,7 +33,7 @@ def capture_cuda_graph(network: Callable[..., Any], inputs: Mapping[str, Tensor]
     current.wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     # Other threads may go on to use the device.
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    with _CAPTURING, torch.cuda.device(device), torch.cuda.graph(graph, capture_error_mode="thread_local"):
         outputs = network(**inputs)
 
     def replay() -> Any:
@@ -80,15 +83,15 @@ class GraphedNetwork:
         self, own: Mapping[str, Tensor], replay: Callable[[], Any], given: Mapping[str, Tensor], count: int
     ) -> Any:
         """Outputs for the `count` inputs that are `given`, by way of the graph's `own` ones."""
-        is_cuda = next(iter(own.values())).is_cuda
-        if is_cuda and self._done is not None:
-            torch.cuda.current_stream().wait_event(self._done)
+        device = next(iter(own.values())).device
+        stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
+        if stream is not None and self._done is not None:
+            stream.wait_event(self._done)
         for name, value in given.items():
             own[name][:count].copy_(value, non_blocking=True)
         outputs = replay()
         found = type(outputs)(**{name: value[:count].clone() for name, value in outputs.items()})
-        if is_cuda:
-            self._done = torch.cuda.current_stream().record_event()
+        self._done = None if stream is None else stream.record_event()
         return found
 
 

@@ -288,7 +288,7 @@ def compare_graph(session: Session, network: Any, examples: Any) -> dict[str, Di
     for inputs in examples:
         with torch.inference_mode():
             expected: ModelOutput = network(**inputs)
-        for name, (value, other) in _comparable(session(inputs), expected).items():
+        for name, (value, other) in comparable_outputs(session(inputs), expected).items():
             difference = _difference(value, other, _steady_share(name, expected))
             _check_difference(name, difference)
             differences[name] = max(difference, differences.get(name, difference), key=lambda each: each.relative)
@@ -306,23 +306,25 @@ def _steady_share(name: str, outputs: Mapping[str, Any]) -> float:
     return _STEADY_PROBABILITIES if name == "heatmaps" and "centers" in outputs else 1.0
 
 
-def _comparable(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+def comparable_outputs(
+    found: Mapping[str, Tensor], expected: Mapping[str, Tensor], least_common: float = _LEAST_COMMON_PLACES
+) -> dict[str, tuple[Tensor, Tensor]]:
     """The values of each output to compare: found and expected.
 
     A network that chooses the best of its `places` may choose them in another order, or others in the end, where scores are
     almost the same; of its outputs (B, N, ...) the rows of the same places are compared.
 
     Raises:
-        CheckpointError: if too few places are the same.
+        CheckpointError: if a smaller share than `least_common` of the places is the same.
     """
     if "places" not in found:
         return {name: (value, expected[name]) for name, value in found.items()}
     same = found["places"][:, :, None] == expected["places"][:, None]
     share = same.any(2).float().mean().item()
-    if share < _LEAST_COMMON_PLACES:
+    if share < least_common:
         raise CheckpointError(
             f"The exported file computes something else than torch: {share:.0%} of the places that it chooses are those that "
-            f"torch chooses, and {_LEAST_COMMON_PLACES:.0%} are needed. Try another --opset, or other versions of onnxruntime "
+            f"torch chooses, and {least_common:.0%} are needed. Try another --opset, or other versions of onnxruntime "
             "and torch."
         )
     image, row, other = same.nonzero(as_tuple=True)
