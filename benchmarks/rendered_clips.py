@@ -1,6 +1,6 @@
 """Rendered clips of people with known identities, and what is found in them, for the benchmark of tracking.
 
-    python benchmarks/rendered_clips.py [--folder out/benchmarks/rendered_clips]
+    python benchmarks/rendered_clips.py [--folder out/benchmarks/rendered_clips] [--conditions "demo models"]
 
 12 clips of 600 frames: people of `tools/rendered_people` who cross, who leave the image and come back, who are seen by a camera
 that pans and shakes, and crowds of 8. What is found in each is found three times: by the packaged `demo` models, with the features for the appearance; and as the
@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +54,7 @@ class _Turned(Camera):
         self.__dict__["center"] = (np.array(SIZE) - 1) / 2 - shift
 
 
-@dataclass(frozen=True)
+@dataclass
 class RenderedClip:
     """A clip with what is found in it under one of `CONDITIONS`."""
 
@@ -63,14 +62,13 @@ class RenderedClip:
     num_people: int
     frames: list[Seen]
     path: Path
+    _reader: Iterator[Frame] = field(default_factory=lambda: iter(()))
 
     def image(self, index: int) -> np.ndarray | None:
-        """RGB image of a frame."""
-        return self._images[index]
-
-    @cached_property
-    def _images(self) -> list[np.ndarray | None]:
-        return [frame.image for frame in _read(self.path)]
+        """RGB image of a frame; frames are asked for in their order."""
+        if index == 0:
+            self._reader = _read(self.path)
+        return next(self._reader).image
 
 
 def rendered_clips(condition: str, folder: Path = FOLDER, frames: int = 600) -> Iterator[RenderedClip]:
@@ -213,8 +211,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--frames", type=int, default=600)
+    parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=CONDITIONS)
     options = parser.parse_args()
-    for condition in CONDITIONS:
+    for condition in options.conditions:
         for clip in rendered_clips(condition, options.folder, options.frames):
             print(condition, clip.kind, clip.num_people, flush=True)
 

@@ -82,7 +82,7 @@ def systems(appearance: bool = False) -> dict[str, System]:
 
 
 def identify(system: System, clip: Clip | RenderedClip) -> tuple[list[PoseOutput], float]:
-    """What is found in each frame with its identities, and the seconds that it took."""
+    """What is found in each frame with its identities, and the seconds of the processor that it took."""
     if system.make is None:
         return filled([replace(seen.output, track_ids=seen.owners) for seen in clip.frames], system), 0.0
     found: list[PoseOutput] = []
@@ -91,9 +91,9 @@ def identify(system: System, clip: Clip | RenderedClip) -> tuple[list[PoseOutput
         tracker = system.make()
         for index, seen in enumerate(clip.frames):
             image = clip.image(index) if system.sees else None
-            start = time.perf_counter()
+            start = time.process_time()
             found.append(tracker.update(seen.output, image))
-            seconds += time.perf_counter() - start
+            seconds += time.process_time() - start
             for ago, row, identity in tracker.late_identities:
                 found[-1 - ago]["track_ids"][row] = identity
     return filled(found, system), seconds
@@ -178,9 +178,9 @@ def tables(measured: dict[str, tuple[dict[str, Metrics], float]]) -> Iterator[st
         yield f"| {name} | {' | '.join(values)} | {identities} | {milliseconds:.2f} |"
 
 
-def rendered_tables(folder: Path) -> Iterator[str]:
+def rendered_tables(folder: Path, conditions: Sequence[str]) -> Iterator[str]:
     """A table for each condition; what was measured is kept in the folder, so that a run that was stopped goes on."""
-    for condition in CONDITIONS:
+    for condition in conditions:
         path = folder / f"{condition}.json"
         measured = json.loads(path.read_text()) if path.exists() else {}
         some = list(rendered_clips(condition, folder))
@@ -227,11 +227,12 @@ def main() -> None:
     parser.add_argument(
         "--rendered", type=Path, nargs="?", const=FOLDER, help="the rendered clips instead, in a folder"
     )
+    parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=CONDITIONS, help="of rendered clips")
     parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/tracking.md")
     parser.add_argument("--quick", action="store_true", help="one clip of each kind, no buffers")
     options = parser.parse_args()
     if options.rendered:
-        text = "\n".join(rendered_tables(options.rendered))
+        text = "\n".join(rendered_tables(options.rendered, options.conditions))
         print(text)
         if options.write_docs:
             write_page("rendered tables", text.rstrip())
