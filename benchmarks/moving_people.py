@@ -232,7 +232,7 @@ def covered_share(boxes: np.ndarray, depths: np.ndarray) -> np.ndarray:
     top_left = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
     bottom_right = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
     shared = np.maximum(bottom_right - top_left, 0).prod(-1) / (boxes[:, 2:] - boxes[:, :2]).prod(-1)[:, None]
-    return np.where(depths[:, None] > depths[None], shared, 0).max(1)
+    return np.where(depths[:, None] > depths[None], shared, 0).max(1, initial=0)
 
 
 def _found(
