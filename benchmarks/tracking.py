@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -55,8 +56,8 @@ def systems(appearance: bool = False) -> dict[str, System]:
     """What is compared. Cues are added one by one, from top to bottom; that of appearance where it is known."""
     no_oks, no_scores = ("_OKS_WEIGHT", 0.0), ("_CONFIRMED_SCORE", 0.0)
     no_motion = ("_FIRST_SPEED", np.zeros(2)), ("_ACCELERATION", np.full(2, 1e-3))
-    no_return, no_merged = ("_RETURN_GATE", -np.inf), ("_MERGED_GROWTH", 1e9)
-    late = no_return, no_merged
+    no_merged = ("_MERGED_GROWTH", 1e9)
+    late = ("_RETURN_GATE", -np.inf), ("_EXPECTED", 3.0), no_merged
     one_step = {"high_score": 0.0}
     ours = partial(IdentityTracker, camera_motion=False)
     named = {
@@ -185,19 +186,19 @@ def rendered_tables(folder: Path, conditions: Sequence[str]) -> Iterator[str]:
         measured = json.loads(path.read_text()) if path.exists() else {}
         some = list(rendered_clips(condition, folder))
         named = systems(appearance=some[0].frames[0].output.features is not None)
-        for name, system in named.items():
-            for buffer in (30, *BUFFERS) if name in PACKAGE else (30,):
-                row = f"{name}, {buffer} frames" if name in PACKAGE else name
-                if row not in measured:
-                    kept = {"lost_track_buffer": buffer} if name in PACKAGE else None
-                    make = partial(make_tracker, name, settings=kept) if kept else system.make
-                    measured[row] = measure(replace(system, make=make), some)
-                    path.write_text(json.dumps(measured, indent=1) + "\n")
+        rows = {name: system for name, system in named.items() if name not in PACKAGE}
+        for name, buffer in itertools.product((name for name in PACKAGE if name in named), (30, *BUFFERS)):
+            make = partial(make_tracker, name, settings={"lost_track_buffer": buffer})
+            rows[f"{name}, {buffer} frames"] = replace(named[name], make=make)
+        for row, system in rows.items():
+            if row not in measured:
+                measured[row] = measure(system, some)
+                path.write_text(json.dumps(measured, indent=1) + "\n")
         groups = list(next(iter(measured.values()))[0])
         groups.sort(key=lambda group: group == "all")
         yield f"| {condition}: IDF1 | {' | '.join((*groups, *NAMES[::2], *NAMES[3:]))} | identities a person | ms a frame |"
         yield "| --- |" + " --- |" * (len(groups) + 5)
-        for row, (metrics, milliseconds) in _best(measured):
+        for row, (metrics, milliseconds) in _best({row: measured[row] for row in rows}):
             every = metrics["all"]
             values = [f"{metrics[group]['IDF1']:.3f}" for group in groups]
             values += [f"{every['HOTA']:.3f}", f"{every['MOTA']:.3f}", f"{every['switches']}"]
