@@ -179,7 +179,9 @@ def family_report(results: Mapping[str, Any]) -> str:
     """How far outputs of each family move, as Markdown."""
     rows = []
     for name, each in results["families"].items():
-        moved = (f"{output} {100 * mean:.1f} ({100 * most:.0f})" for output, (mean, most) in each["outputs"].items())
+        moved = (
+            f"{output} {100 * mean:.1f} ({100 * most:.0f})" for output, (mean, most) in each["outputs"].items() if most
+        )
         exact, rounded = each["seconds"].values()
         rows.append((name, ", ".join(moved), f"{exact / rounded:.2f}"))
     header = ("network", "outputs move by the mean (the most), % of their standard deviation", "times as fast")
