@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 from huggingface_hub.errors import StrictDataclassError
+from transformers import PreTrainedConfig
 
 from hfpose.errors import ConfigError
 from hfpose.models.auto import ALL_FAMILIES
+from hfpose.models.backbones.hrnet import HRNetBackboneConfig
+from hfpose.models.backbones.resnet import ResNetBackboneConfig
 
 A_SIZE = {
     "internet": "depth_size",
@@ -30,6 +35,27 @@ def test_a_size_of_another_type_or_beyond_memory_is_an_error(family):
         config_class(**{name: "a"})
     with pytest.raises(ConfigError, match=name):
         config_class(**{name: 10**9})
+
+
+@pytest.mark.parametrize("family", ALL_FAMILIES, ids=lambda family: family.model_type)
+def test_no_whole_number_may_be_huge(family):
+    """Nothing is made of them, such as the names of stages, before they are checked."""
+    config_class = family.load("configuration")
+    default = config_class()
+    own = [
+        field.name
+        for field in fields(config_class)
+        if field.name not in {each.name for each in fields(PreTrainedConfig)}
+    ]
+    for name in (name for name in own if type(getattr(default, name)) is int):
+        with pytest.raises(ConfigError, match=name):
+            config_class(**{name: 10**9})
+
+
+def test_names_of_kinds_are_checked():
+    for config_class, name in ((ResNetBackboneConfig, "block_type"), (HRNetBackboneConfig, "upsample_mode")):
+        with pytest.raises(StrictDataclassError, match=name):
+            config_class(**{name: "nonsense"})
 
 
 @pytest.mark.parametrize("settings", [{"depth_multiplier": 1e9}, {"num_neck_blocks": 1000}, {"strides": [8] * 300}])

@@ -5,7 +5,7 @@ Source: Yuan et al., 2021, https://arxiv.org/abs/2110.09408; `mmpose.models.back
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -53,7 +53,7 @@ class HRFormerBackboneConfig(HRNetBackboneConfig):
     window_size: int = 7
     mlp_ratio: float | int = 4
     drop_path_rate: float = 0.1
-    upsample_mode: str = "bilinear"
+    upsample_mode: Literal["nearest", "bilinear"] = "bilinear"
 
 
 class WindowAttention(nn.Module):

@@ -6,7 +6,7 @@ https://arxiv.org/abs/1908.07919; `mmpose.models.backbones.HRNet`.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, reduce
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -49,7 +49,7 @@ class HRNetBackboneConfig(StagedBackboneConfig):
     stage_channels: NumbersByStage = ((64,), (32, 64), (32, 64, 128), (32, 64, 128, 256))
     stage_block_types: list[str] | tuple[str, ...] = ("bottleneck", "basic", "basic", "basic")
     multiscale_output: bool = False
-    upsample_mode: str = "nearest"
+    upsample_mode: Literal["nearest", "bilinear"] = "nearest"
 
     @property
     def num_stages(self) -> int:

@@ -8,7 +8,7 @@ https://arxiv.org/abs/1709.01507), ResNeSt (Zhang et al., 2020, https://arxiv.or
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -61,7 +61,7 @@ class ResNetBackboneConfig(StagedBackboneConfig):
     deep_stem: bool = False
     depths: Numbers = (3, 4, 6, 3)
     strides: Numbers = (1, 2, 2, 2)
-    block_type: str = "bottleneck"
+    block_type: Literal["basic", "bottleneck"] = "bottleneck"
     base_channels: int = 64
     average_shortcut: bool = False
     groups: int = 1

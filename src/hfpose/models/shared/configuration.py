@@ -155,8 +155,7 @@ class StagedBackboneConfig(BackboneConfigMixin, LimitedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         kwargs.pop("stage_names", None)  # a file states what follows from the other fields
+        out_features, out_indices = kwargs.pop("out_features", None), kwargs.pop("out_indices", None)
+        super().__post_init__(**kwargs)  # checks the number of stages
         self.stage_names = ["stem", *(f"stage{index}" for index in range(1, self.num_stages + 1))]
-        self.set_output_features_output_indices(
-            out_features=kwargs.pop("out_features", None), out_indices=kwargs.pop("out_indices", None)
-        )
-        super().__post_init__(**kwargs)
+        self.set_output_features_output_indices(out_features=out_features, out_indices=out_indices)
