@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from hfpose.errors import InputError
 from hfpose.models.shared.pixels import PixelImageProcessor
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -49,6 +50,12 @@ def test_the_pixels_stay_as_they_are():
 
 def test_nobody_to_crop():
     assert PixelImageProcessor().normalize_pixels(np.zeros((0, 16, 24, 3), np.uint8)).shape == (0, 3, 16, 24)
+
+
+@pytest.mark.parametrize("mean", ["abc", 0.5, [0.5] * 4, ["a", "b", "c"]])
+def test_a_mean_is_three_numbers(mean):
+    with pytest.raises(InputError, match=r"image_mean is .*three numbers"):
+        PixelImageProcessor(image_mean=mean)
 
 
 def test_settings_that_change_are_followed():

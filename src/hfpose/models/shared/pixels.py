@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -75,10 +76,17 @@ class PixelImageProcessor(SettingsImageProcessor):
     image_std: Sequence[float] = ()
 
     def __init__(self, **settings: Any) -> None:
+        """
+        Raises:
+            InputError: for a mean or standard deviation that is not of three channels.
+        """
         super().__init__(**settings)
         step = -1 if self.channel_order == "bgr" else 1
         self.image_mean = self.image_mean or list(IMAGENET_MEAN[::step])
         self.image_std = self.image_std or list(IMAGENET_STD[::step])
+        for name, values in (("image_mean", self.image_mean), ("image_std", self.image_std)):
+            if not isinstance(values, list) or [isinstance(value, Real) for value in values] != [True] * 3:
+                raise InputError(f"{name} is {values!r}; expected three numbers, one for each channel.")
 
     def __call__(self, images: ImageLike, *args: Any, **options: Any) -> BatchFeature:
         """What `preprocess` makes of images.
