@@ -188,7 +188,7 @@ def drawn_people(places: dict[str, int]) -> tuple[np.ndarray, list[list[int]]]:
     return image, [[x, 20, x + 50, 140] for x in places.values()]
 
 
-@pytest.mark.parametrize(("appearance", "expected"), [(0.0, [0, 1]), (1.0, [1, 0])])
+@pytest.mark.parametrize(("appearance", "expected"), [(0.0, [0, 1]), (2.0, [1, 0])])
 def test_who_changed_places_unseen_is_told_by_the_clothes(
     tiny_pose: Path, appearance: float, expected: list[int]
 ) -> None:

@@ -13,7 +13,7 @@ from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.image_spool import ImageSpool
 from hfpose.pipelines.options import CallOptions
 from hfpose.results import PoseOutput
-from hfpose.tracking.filters import fill_gaps, smooth_clip
+from hfpose.tracking.filters import claim_untracked, fill_gaps, smooth_clip
 from hfpose.tracking.identity_tracker import CONFIRMATION_FRAMES
 from hfpose.tracking.people_choice import PeopleChoice
 from hfpose.tracking.tracker import KeypointSmoother
@@ -61,10 +61,12 @@ def read_clip(
         images.append(frame.image if options.draws or frame.source is None else None)
         outputs.append(followed.track(frame, output, looks_back=True))
         frames.append(replace(frame, image=None))
+    times = frame_times(frames)
+    claim_untracked(outputs, times)
     for output in outputs:
         followed.consider(output)
     outputs = [followed.select(output) for output in outputs]
-    return frames, fill_gaps(outputs, frame_times(frames), options.fill_gaps) if options.fill_gaps else outputs
+    return frames, fill_gaps(outputs, times, options.fill_gaps) if options.fill_gaps else outputs
 
 
 class PeopleFollower:
