@@ -2,8 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# What is never imported need not be compiled: of torch and transformers that is most.
-PIP_OPTIONS := --disable-pip-version-check --quiet --no-compile --constraint constraints.txt
+PIP_OPTIONS := --disable-pip-version-check --quiet --constraint constraints.txt
 
 .PHONY: demo docs gallery test test-lowest pytest test-transformers test-extras test-rendered-people test-slow lint format clean
 
@@ -12,7 +11,7 @@ PIP_OPTIONS := --disable-pip-version-check --quiet --no-compile --constraint con
 TESTS_OF_EXTRAS := tests/backends/test_auto_backend.py tests/backends/test_graph_backend.py \
 	tests/backends/test_onnx_graphs.py tests/media/test_parquet.py tests/media/test_heic.py \
 	tests/visualization/test_interactive.py tests/visualization/test_plots.py tests/distributed/test_actor.py \
-	tests/pipelines/test_adapters.py tests/examples tests/test_readme.py tests/app
+	tests/pipelines/test_adapters.py tests/pipelines/test_options.py tests/examples tests/test_readme.py tests/app
 
 demo: $(VENV)/.installed
 	$(BIN)/python docs/demo.py

@@ -188,15 +188,11 @@ def drawn_people(places: dict[str, int]) -> tuple[np.ndarray, list[list[int]]]:
     return image, [[x, 20, x + 50, 140] for x in places.values()]
 
 
-@pytest.mark.parametrize(("appearance", "expected"), [(0.0, [0, 1]), (2.0, [1, 0])])
-def test_who_changed_places_unseen_is_told_by_the_clothes(
-    tiny_pose: Path, appearance: float, expected: list[int]
-) -> None:
+def test_trackers_get_features_of_each_person_where_appearance_counts(tiny_pose: Path) -> None:
     pipe = hfpose.pipeline("pose-estimation", model=tiny_pose, detector="whole_image", device="cpu", backend="torch")
-    seen = [drawn_people({"red": 60 + i, "blue": 180 - i}) for i in range(10)]
-    unseen = [drawn_people({})] * 30
-    again = [drawn_people({"blue": 100, "red": 140})] * 3
-    images, boxes = zip(*seen, *unseen, *again, strict=True)
-    outputs = pipe(list(images), boxes=boxes, track=True, tracking={"appearance": appearance})
-    assert outputs[0].track_ids.tolist() == [0, 1] and outputs[-1].track_ids.tolist() == expected
-    assert (outputs[0].features is None) == (appearance == 0)
+    image, boxes = drawn_people({"red": 60, "blue": 180})
+    first, second = pipe([image, image], boxes=[boxes, boxes], track=True, tracking={"appearance": 1.0})
+    red, blue = first.features
+    np.testing.assert_allclose(second.features, first.features, atol=1e-6)
+    assert not np.allclose(red, blue)
+    assert pipe([image], boxes=[boxes], track=True)[0].features is None

@@ -20,7 +20,6 @@ from hfpose.tracking.trackers import make_tracker
         ({"fill_gaps": 0.5}, "track=True"),
         ({"tracking": {"max_gap": 1.0}}, "track=True"),
         ({"track": False, "people": 1, "tracking_threshold": 0.5}, "track=True"),
-        ({"track": "bytetrack", "tracking_threshold": 0.5}, "others have own thresholds"),
         ({"track": True, "smooth": "median", "smooth_cutoff": 3.0}, "smooth='butterworth' or 'gaussian'"),
         ({"track": True, "smooth_cutoff": 3.0}, "smooth='butterworth' or 'gaussian'"),
         ({"track": True, "smooth": True, "smooth_window": 0.5}, "smooth='median' or 'hampel'"),
@@ -50,11 +49,13 @@ def test_options_for_other_inputs(given: dict[str, Any], tmp_path: Path) -> None
     with pytest.raises(InputError, match="has no effect here: none of the inputs is a webcam or a stream"):
         options.check_source(open_source(tmp_path), given)
     options.check_source(open_source([tmp_path, "webcam", "clip.mp4"]), given)
-    options.check_source(open_source(path for path in [tmp_path]), given)  # who knows
+    options.check_source(open_source(path for path in [tmp_path]), given)  # it is not known before they come
 
 
 def test_settings_of_another_tracker() -> None:
-    pytest.importorskip("trackers")
+    pytest.importorskip("trackers", reason="needs trackers: pip install 'hfpose[tracking]'")
+    with pytest.raises(InputError, match=r"tracking_threshold=.* has no effect here: .*others have own thresholds"):
+        make_options(CallOptions, {"track": "bytetrack", "tracking_threshold": 0.5})
     message = "'bytetrack' has no setting 'appearance', only lost_track_buffer.* one of track=True, 'iou' and 'oks'"
     with pytest.raises(InputError, match=message):
         make_tracker("bytetrack", settings={"appearance": 1.0})

@@ -100,7 +100,7 @@ def test_a_model_of_the_caller_may_be_moved_without_a_word(tiny_pose):
         ("preprocessor_config.json", {"size": {"height": 10**6, "width": 64}}, "expected sides of 1 to 4096"),
         ("preprocessor_config.json", {"size": {"height": -5, "width": 0}}, "expected sides of 1 to 4096"),
         ("preprocessor_config.json", {"size": {"height": 64, "width": 64}}, "the model takes 256 x 192"),
-        ("preprocessor_config.json", {"image_mean": "abc"}, "image processor in"),
+        ("preprocessor_config.json", {"image_mean": "abc"}, "image processor in .*: image_mean is 'abc'"),
         ("preprocessor_config.json", {"image_processor_type": "os"}, "image processor in"),
         (
             "preprocessor_config.json",

@@ -233,6 +233,8 @@ def _explained(problem: str) -> Iterator[None]:
     """Turn what files of a model that are missing or odd make transformers raise into one sentence."""
     try:
         yield
+    except InputError as error:  # of an image processor, which does not know where its settings are from
+        raise ConfigError(f"{problem}: {error}") from error
     except HFPoseError:
         raise
     except KeyError as error:
