@@ -44,7 +44,7 @@ NAMES = ("HOTA", "IDF1", "MOTA", "switches")
 
 @dataclass(frozen=True)
 class System:
-    """A tracker, made anew for each clip; `without` are constants of `identity_tracker` that switch a cue off."""
+    """A tracker, made again for each clip; `without` are constants of `identity_tracker` that switch a cue off."""
 
     make: Callable[[], Tracker] | None  # None: the true identities
     without: tuple[tuple[str, Any], ...] = ()

@@ -2,7 +2,7 @@
 
     python conversion/measure_models.py                # build every model on the meta device, which takes no memory
     python conversion/measure_models.py --speed        # run those that have no time yet, with weights from a seed
-    python conversion/measure_models.py --docs-only    # write the table anew from the numbers that are there
+    python conversion/measure_models.py --docs-only    # write the table again from the numbers that are there
 
 All goes to src/hfpose/hub/sizes.json: parameters; multiply-adds (GFLOPs, as papers count them) of one image of the model's own
 size; and milliseconds that its network takes for one image, or for one clip of a lifter, by `backend="torch"` on one thread of a

@@ -180,7 +180,7 @@ def test_the_asked_opset_is_written_and_a_strange_one_refused(tmp_path):
 def test_large_weights_lie_in_a_file_beside_the_graph(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_graphs, "_MAX_PROTOBUF_BYTES", 10_000)
     model, processor = small_model("vitpose")
-    for _ in range(2):  # written anew, not added to
+    for _ in range(2):  # written again, not added to
         export_graph(model, processor, tmp_path / "model.onnx")
         sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
         assert sizes.keys() == {"model.onnx", "model.onnx.data"}

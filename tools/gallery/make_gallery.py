@@ -57,7 +57,7 @@ def save(name: str, image: np.ndarray, quality: int | None = 80) -> None:
 
 
 def save_clip(name: str, frames: Sequence[np.ndarray], quality: int = 50) -> None:
-    """Writes frames as an animated WebP that begins anew."""
+    """Writes frames as an animated WebP that begins again."""
     path = PICTURES / f"{name}.webp"
     first, *others = map(Image.fromarray, frames)
     first.save(

@@ -64,7 +64,7 @@ def computes_bfloat16() -> bool:
 
 
 class AutoRunner(Runner):
-    """Runs a model with what is fastest where it is; chooses anew once it was moved or cast.
+    """Runs a model with what is fastest where it is; chooses again once it was moved or cast.
 
     That is OpenVINO on a CPU, where it is installed, else torch.
 

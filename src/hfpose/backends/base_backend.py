@@ -83,7 +83,7 @@ class Runner:
         self._made = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_made": None}  # made anew where it is loaded
+        return {**vars(self), "_made": None}  # made again where it is loaded
 
 
 def check_backend(backend: str) -> None:

@@ -43,7 +43,7 @@ def read_description(folder: Path) -> dict[str, dict[str, str]]:
     Raises:
         CheckpointError: if it is not there, or a file is not the one that was written.
     """
-    advice = "Write the folder anew with `hfpose export`."
+    advice = "Write the folder again with `hfpose export`."
     try:
         description: dict[str, dict[str, str]] = json.loads((folder / DESCRIPTION_NAME).read_text(encoding="utf-8"))
         hashes = dict(description["sha256"])

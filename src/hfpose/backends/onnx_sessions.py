@@ -61,7 +61,7 @@ class OnnxSession:
             self._session = onnxruntime.InferenceSession(graph, options, providers=chosen)
         except Exception as error:  # its exceptions have no common class but this
             raise ConfigError(
-                f"ONNX Runtime {onnxruntime.__version__} cannot load {path}: {error} Write the file anew with "
+                f"ONNX Runtime {onnxruntime.__version__} cannot load {path}: {error} Write the file again with "
                 "`hfpose export`, or update onnxruntime."
             ) from error
         self.input_names = tuple(value.name for value in self._session.get_inputs())

@@ -28,7 +28,7 @@ class OpenVinoSession:
     """A network in a graph file, compiled for a device of OpenVINO.
 
     Inputs are read where torch has them, without a copy where they are contiguous float32 on the CPU, images channels last.
-    Numbers of images and of frames may change from call to call, which compiles nothing anew. Several threads may call, each
+    Numbers of images and of frames may change from call to call, without compiling again. Several threads may call, each
     with memory of its own. Threads that compute are as many as torch has when the session is made.
 
     One image goes to a network of a fixed size, in which all threads share each layer. Of a batch each thread computes a part
@@ -40,7 +40,7 @@ class OpenVinoSession:
         device: `"cpu"`, `"gpu"`, `"gpu.1"` or `"npu"`.
         dtype: float32, or what inner layers compute in; inputs, outputs and what comes after the last large layer stay
             float32.
-        cache: folder for the compiled networks, which are made anew if they are damaged. None compiles every time.
+        cache: folder for the compiled networks, which are made again if they are damaged. None compiles every time.
 
     Raises:
         ConfigError: if OpenVINO is not installed, has no such device, cannot compute in `dtype` there, or cannot read the
@@ -124,7 +124,7 @@ class OpenVinoSession:
                     self._networks[is_single] = _compile(self._core, model, self._device, settings, self._cache)
                 except RuntimeError as error:
                     raise ConfigError(
-                        f"OpenVINO {self._openvino.__version__} cannot load {self._path}: {error} Write the file anew with "
+                        f"OpenVINO {self._openvino.__version__} cannot load {self._path}: {error} Write the file again with "
                         "`hfpose export`, or update openvino."
                     ) from error
             return self._networks[is_single]

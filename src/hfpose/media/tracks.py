@@ -33,7 +33,7 @@ class TrackWriter(InputWriter["_Tracks"]):
 
     TRC and C3D have a marker for each keypoint, named as in Pose2Sim's marker sets, and beside TRC lies `markers.xml`, the
     marker set for OpenSim. BVH and GLB have a skeleton of rigid bones, with toes and fingers where they are known. Results
-    in other axes are turned to `"world"`, so nobody is mirrored; where they are relative to the root, people do not move from
+    in other axes are turned to `"world"`, so no one is mirrored; where they are relative to the root, people do not move from
     the spot.
 
     `"angles"` is a table of joint angles, in 2D too, and in 3D `gait.csv` with the steps of people who move through space;

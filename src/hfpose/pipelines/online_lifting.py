@@ -17,7 +17,7 @@ from hfpose.pipelines.lifting_stage import LiftedPerson, TemporalLifter, smooth_
 from hfpose.pipelines.person_clips import LiftedFrame, PersonClip, join_clips
 from hfpose.results import PoseOutput
 
-_SEEN_ANEW = 0.25  # share of the frames before a frame that the network sees anew when its window is full
+_SEEN_ANEW = 0.25  # share of the frames before a frame that the network sees again when its window is full
 
 
 @dataclass

@@ -30,7 +30,7 @@ from hfpose.tracking.tracker import (
 )
 
 CONFIRMATION_FRAMES = 6
-"""Frames within which an instance is confirmed; then it begins anew."""
+"""Frames within which an instance is confirmed; then it begins again."""
 
 _FRAME_RATE = 30.0  # where frames come without times
 _LEAST_STEP = 1e-3  # seconds between two frames, whatever their times say

@@ -250,7 +250,7 @@ class KeypointSmoother:
     def update(self, output: PoseOutput, time: float | None = None) -> PoseOutput:
         """The people of the next frame with smooth `keypoints`, 2D or 3D; those without an identity stay as they are.
 
-        A keypoint that is not finite stays so and starts anew when it comes back.
+        A keypoint that is not finite stays so and starts again when it comes back.
 
         Args:
             output: of the frame.

@@ -49,7 +49,7 @@ def make_tracker(track: Any, threshold: float = 0.3, settings: Mapping[str, Any]
 
     Args:
         track: True or `"iou"`, `"oks"`: an `IdentityTracker`; `"bytetrack"`, `"ocsort"` or `"botsort"` of the package
-            trackers; a tracker of ours, or an object whose `update` takes `supervision.Detections`, which begins anew.
+            trackers; a tracker of ours, or an object whose `update` takes `supervision.Detections`, which begins again.
         threshold: of an `IdentityTracker`.
         settings: further ones, of the tracker that is named.
 

@@ -51,7 +51,7 @@ class Lens:
         )
 
     def photograph(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """(H, W, 3) uint8 what becomes of an image; noise is drawn anew from `rng`."""
+        """(H, W, 3) uint8 what becomes of an image; noise is drawn again from `rng`."""
         height, width = image.shape[:2]
         if self.blur > 0:
             image = cv2.GaussianBlur(image, (0, 0), self.blur)
@@ -91,7 +91,7 @@ _GRAIN_TILE, _GRAIN_DEVIATION = 512, 32.0
 
 @cache
 def _grain_tile() -> np.ndarray:
-    """(1024, 1024, 3) uint8 white noise of mean 128; drawing it anew for every image would cost more."""
+    """(1024, 1024, 3) uint8 white noise of mean 128; drawing it again for every image would cost more."""
     rng = np.random.default_rng(20240608)
     tile = 128 + _GRAIN_DEVIATION * rng.standard_normal((_GRAIN_TILE, _GRAIN_TILE, 3), np.float32)
     return np.tile(np.clip(np.round(tile), 0, 255).astype(np.uint8), (2, 2, 1))

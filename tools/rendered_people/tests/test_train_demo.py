@@ -75,7 +75,7 @@ def test_the_plan_fills_the_minutes_and_is_kept(tiny_recipes, tmp_path, capsys):
     assert "CPU cores" in plan["hardware"]
     assert json.loads((tmp_path / demo.PLAN).read_text()) == plan
     again = demo.run_recipe(detector, tmp_path, minutes=99, num_workers=0, precision="float32", cpu=True)
-    assert again == plan  # nothing is measured or trained anew
+    assert again == plan  # nothing is measured or trained again
     assert f"detector: {plan['num_steps']} steps of 2 samples" in capsys.readouterr().out
 
 
