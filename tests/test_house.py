@@ -114,6 +114,13 @@ def test_arrows_point_down_only():
     assert up == []
 
 
+def test_names_that_the_oldest_python_lacks_are_for_type_checkers_alone():
+    newer = {f"typing.{name}" for name in ("LiteralString", "Never", "NotRequired", "Required", "Self", "Unpack")}
+    found = [f"{module}:{line} {name}" for module, path in FILES.items() for name, line in imported_names(path, False)
+             if name in newer or name == "tomllib"]  # fmt: skip
+    assert found == []
+
+
 def test_no_file_is_part_of_a_circle():
     circles = filter(None, map(circle_from, FILES))
     assert [" -> ".join(circle) for circle in circles] == []

@@ -141,8 +141,8 @@ def test_select_leaves_heatmaps_of_the_whole_image():
 
 
 def test_select_none():
-    nobody = two_people(features=np.ones((2, 8))).select([])
-    assert nobody.keypoints.shape == (0, 17, 2) and nobody["features"].shape == (0, 8)
+    none = two_people(features=np.ones((2, 8))).select([])
+    assert none.keypoints.shape == (0, 17, 2) and none["features"].shape == (0, 8)
 
 
 def test_repr_is_short():

@@ -31,6 +31,9 @@ class JsonWriter(InputWriter[JsonListFile]):
         super().__init__()
         self._folder = Path(folder)
 
+    def is_complete(self, item: MediaItem) -> bool:
+        return self._path(item).is_file()
+
     def write(self, frame: Frame, output: PoseOutput) -> None:
         path = self._path(frame.item)
         self._videos.enter(frame.item)

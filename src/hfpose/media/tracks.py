@@ -78,6 +78,9 @@ class TrackWriter(InputWriter["_Tracks"]):
                 f"schema {schema.name if schema else None!r}: choose json or csv for them."
             )
 
+    def is_complete(self, item: MediaItem) -> bool:
+        return self._path(item).is_dir()
+
     def write(self, frame: Frame, output: PoseOutput) -> None:
         self._videos.enter(frame.item)
         if frame.frame_index is None and output.error is not None:

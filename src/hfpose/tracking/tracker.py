@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Self, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from hfpose.errors import InputError
 from hfpose.ops.boxes import pairwise_iou
 from hfpose.ops.pose_similarity import object_keypoint_similarity
 from hfpose.results import PoseOutput
+
+if TYPE_CHECKING:
+    from typing import Self
 
 Association = Literal["iou", "oks"]
 

@@ -4,18 +4,20 @@ import inspect
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers.image_processing_base import BatchFeature
 from transformers.utils import TensorType
-from typing_extensions import Self
 
 from hfpose.errors import InputError
 from hfpose.models.shared.coco_labels import Annotations, annotated_objects
 from hfpose.models.shared.settings import SettingsImageProcessor
+
+if TYPE_CHECKING:
+    from typing import Self
 
 ImageLike = Any  # PIL image, numpy array or torch tensor
 
@@ -104,7 +106,7 @@ class PixelImageProcessor(SettingsImageProcessor):
         inputs: Any = self.with_settings(**settings).preprocess(images, *args, **options)
         return inputs if device is None else inputs.to(device)
 
-    def with_settings(self, **settings: Any) -> Self:
+    def with_settings(self, **settings: Any) -> "Self":
         """The processor with other settings; itself where there are none.
 
         Raises:
