@@ -247,10 +247,14 @@ def test_errors_are_hfpose_errors() -> None:
 
 
 def test_the_zoo_is_read_in_no_time() -> None:
-    zoo._zoo.cache_clear()
-    start = time.process_time()
-    get_entry("human", "pose")
-    assert time.process_time() - start < 0.05
+    def seconds_to_read() -> float:
+        zoo._zoo.cache_clear()
+        start = time.process_time()
+        get_entry("human", "pose")
+        return time.process_time() - start
+
+    # The shortest: a collection of the garbage of other tests may fall into one.
+    assert min(seconds_to_read() for _ in range(5)) < 0.05
 
 
 @pytest.mark.parametrize("name", ["rtmpose-t", "rtmpose-s", "rtmpose-m", "rtmpose-l", "rtmpose-x"])

@@ -37,7 +37,7 @@ def test_images_are_shown_in_one_window_with_their_colors(screen):
 def test_an_image_stays_for_its_time(screen):
     start = time.monotonic()
     assert Window("w").show(image(), wait_time=0.15)
-    assert 0.15 <= time.monotonic() - start < 1
+    assert 0.15 <= time.monotonic() - start < 10
     assert sum(screen.waits) >= 1
 
 
