@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from hfpose.media.files import partial_path
-from hfpose.media.json_lists import JsonListFile, read_json_lines, write_json_list
+from hfpose.media.json_lists import JsonListFile, write_json_list
 
 
 def test_whole_list(tmp_path: Path) -> None:
     for entries in ([], [{"a": [1.5, None]}], [{"a": 1}, {"b": "ä\n"}]):
         write_json_list(tmp_path / "list.json", entries)
         assert json.loads((tmp_path / "list.json").read_text()) == entries
-        assert read_json_lines(tmp_path / "list.json") == entries
+        assert JsonListFile.read(tmp_path / "list.json") == entries
 
 
 def test_growing_list_is_valid_all_the_time(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_a_list_in_an_object_grows_too(tmp_path: Path) -> None:
         assert json.loads(partial_path(path).read_text()) == {"names": ["ä"], "size": [2], "rows": [*range(count)]}
         file.append([count])
     file.finish()
-    assert json.loads(path.read_text())["rows"] == read_json_lines(path) == [0, 1, 2]
+    assert json.loads(path.read_text())["rows"] == JsonListFile.read(path) == [0, 1, 2]
 
 
 def test_growing_and_whole_lists_are_the_same_file(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_what_can_be_read_of_a_broken_list(tmp_path: Path) -> None:
     data = path.read_bytes()
     for length in range(len(data)):
         path.write_bytes(data[:length])
-        entries = read_json_lines(path)
+        entries = JsonListFile.read(path)
         assert entries == [{"n": i} for i in range(len(entries))]
     assert len(entries) == 10
 

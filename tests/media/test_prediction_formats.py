@@ -67,13 +67,6 @@ def test_coco_image_ids(tmp_path: Path) -> None:
     assert coco_rows(tmp_path / "r.json", clip_frame(12), person())[0]["image_id"] == "clip_000012"
 
 
-def test_coco_category(tmp_path: Path) -> None:
-    writer = CocoWriter(tmp_path / "r.json", category_id=17)
-    writer.write(image(), person())
-    writer.close()
-    assert json.loads((tmp_path / "r.json").read_text())[0]["category_id"] == 17
-
-
 def test_coco_without_people(tmp_path: Path) -> None:
     assert coco_rows(tmp_path / "r.json", image(), person(people=0)) == []
 

@@ -82,8 +82,8 @@ class _RemoteRun(Run):
         if time.monotonic() - self._saved > _SAVE_SECONDS:
             self._save()
 
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        super().__exit__(kind, error, trace)
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        super().__exit__(kind, *error)
         self._save()
         for path in self._files.glob(f"{self._journal_folder}/*.jsonl"):
             self._files.rm(path)

@@ -39,16 +39,9 @@ def in_background(
 ) -> Generator[T, None, None]:
     """The items of a generator that runs in a thread of its own, while the consumer does something else.
 
-    At most `size` items wait, and no more than weigh `max_weight` together or one. Exceptions come out in their place. The thread ends when this generator does, however it
-    ends, and closes `items`.
-
-    Args:
-        items: what to run.
-        size: see above.
-        name: of the thread.
-        patience: seconds that the end waits for the thread.
-        weigh: weight of an item, such as its bytes.
-        max_weight: see above.
+    At most `size` items wait, and no more than weigh `max_weight` together (by `weigh`, such as their bytes) or one.
+    Exceptions come out in their place. The thread ends when this generator does, however it ends, and closes `items`; the
+    end waits `patience` seconds for it.
     """
     waiting: queue.Queue[_Item[T] | _Failure | None] = queue.Queue(size)
     stop = threading.Event()

@@ -7,33 +7,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
 
 
-class Capture(Protocol):
-    """The part of `cv2.VideoCapture` that is used, so that another camera can be put in its place."""
-
-    def isOpened(self) -> bool:
-        """Whether the camera answers."""
-
-    def read(self) -> tuple[bool, Any]:
-        """Whether there is a frame, and it: (H, W, 3), uint8, BGR."""
-
-    def get(self, propId: int, /) -> float:
-        """A property such as `cv2.CAP_PROP_FPS`."""
-
-    def release(self) -> None:
-        """Close the camera."""
-
-
-def read_webcam(item: MediaItem, number: int, factory: Callable[[int], Capture] | None) -> Iterator[Frame]:
+def read_webcam(item: MediaItem, number: int, factory: Callable[[int], Any] | None) -> Iterator[Frame]:
     """Frames of a camera until it is lost, which is reported by a last frame with an error."""
     import cv2
 
     with quiet_opencv():
-        capture: Capture = (factory or cv2.VideoCapture)(number)
+        capture = (factory or cv2.VideoCapture)(number)
     try:
         if not capture.isOpened():
             yield Frame(
@@ -41,6 +25,8 @@ def read_webcam(item: MediaItem, number: int, factory: Callable[[int], Capture] 
                 error=f"Camera {number} cannot be opened: it is not connected, in use by another program, or locked.",
             )
             return
+        fps = capture.get(cv2.CAP_PROP_FPS)
+        rate = fps if math.isfinite(fps) and 0 < fps < 1000 else None
         info: VideoInfo | None = None
         count, began = 0, 0.0
         while True:
@@ -51,20 +37,13 @@ def read_webcam(item: MediaItem, number: int, factory: Callable[[int], Capture] 
             if not ok or bgr is None:
                 break
             began = began or time.monotonic()
-            info = info or VideoInfo(_rate(capture), bgr.shape[1], bgr.shape[0], None)
+            info = info or VideoInfo(rate, bgr.shape[1], bgr.shape[0], None)
             image = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
             yield Frame(item, image, frame_index=count, video=info, timestamp=time.monotonic() - began)
             count += 1
         yield Frame(item, error=f"Camera {number} stopped after {count} frames: was it unplugged?", video=info)
     finally:
         capture.release()
-
-
-def _rate(capture: Capture) -> float | None:
-    import cv2
-
-    fps = capture.get(cv2.CAP_PROP_FPS)
-    return fps if math.isfinite(fps) and 0 < fps < 1000 else None
 
 
 _log_level_lock = threading.Lock()

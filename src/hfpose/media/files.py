@@ -168,6 +168,29 @@ class OutputLock:
         self._lock.release()
 
 
+class PartialFile:
+    """A file that is written bit by bit under its temporary name (`partial_path`) and takes its own when it is finished.
+
+    Args:
+        path: its own name. Missing folders are made.
+        options: of `Path.open`.
+    """
+
+    def __init__(self, path: Path, **options: Any) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._file: Any = partial_path(path).open(**options)
+
+    def finish(self) -> None:
+        """Give the file its name."""
+        self._file.close()
+        partial_path(self._path).replace(self._path)
+
+    def abandon(self) -> None:
+        """Stop writing; what is there stays under its temporary name."""
+        self._file.close()
+
+
 class FolderOfFiles:
     """A folder of files that takes its name when it is finished.
 

@@ -99,7 +99,12 @@ def load_image(source: Any, *, timeout: float = 30.0, max_side: int | None = Non
     if max_side is not None and max_side < 1:
         raise InputError(f"max_side is {max_side}, it must be 1 or more pixels.")
     image = _load(source, timeout, max_side)
-    return image if max_side is None else _at_most(image, max_side)
+    size = image.shape[1], image.shape[0]
+    if max_side is None or max(size) <= max_side:
+        return image
+    import cv2
+
+    return cv2.resize(image, _size_at_most(size, max_side), interpolation=cv2.INTER_AREA)
 
 
 def _load(source: Any, timeout: float, max_side: int | None) -> np.ndarray:
@@ -112,23 +117,15 @@ def _load(source: Any, timeout: float, max_side: int | None) -> np.ndarray:
         data = _download(source, timeout)
         return _decode(io.BytesIO(data), repr(source), len(data), max_side)
     if isinstance(source, (str, Path)):
-        return _from_path(local_path(source), max_side)
+        path = local_path(source)
+        with open_to_read(path, "image") as file:
+            return _decode(file, repr(str(path)), os.fstat(file.fileno()).st_size, max_side)
     if _is_pil_image(source):
         return _from_pil(source)
     raise InputError(
         f"An image of type {type(source).__name__} cannot be read: give a path, a URL, the bytes of a file, a PIL image "
         "or a numpy array (uint8, RGB, height x width x 3)."
     )
-
-
-def _at_most(image: np.ndarray, max_side: int) -> np.ndarray:
-    """The image (H, W, 3), scaled down where a side has more than `max_side` pixels."""
-    size = _size_at_most((image.shape[1], image.shape[0]), max_side)
-    if size == (image.shape[1], image.shape[0]):
-        return image
-    import cv2
-
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
 def _size_at_most(size: tuple[int, int], max_side: int) -> tuple[int, int]:
@@ -172,18 +169,14 @@ def save_image(path: str | Path, image: np.ndarray, *, quality: int = 95) -> Non
     suffix = path.suffix.lower()
     if suffix not in SAVE_SUFFIXES:
         raise InputError(f"Cannot write {str(path)!r}: its ending must be one of {', '.join(SAVE_SUFFIXES)}.")
-    options = {
-        ".jpg": [cv2.IMWRITE_JPEG_QUALITY, quality],
-        ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, quality],
-        ".webp": [cv2.IMWRITE_WEBP_QUALITY, quality],
-    }
-    limit = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}.get(suffix)
+    jpeg, webp = (65500, [cv2.IMWRITE_JPEG_QUALITY, quality]), (16383, [cv2.IMWRITE_WEBP_QUALITY, quality])
+    limit, options = {".jpg": jpeg, ".jpeg": jpeg, ".webp": webp}.get(suffix, (None, []))
     if limit is not None and max(image.shape[:2]) > limit:
         raise InputError(
             f"Cannot write {str(path)!r}: {suffix} files hold at most {limit} pixels a side, the image has "
             f"{image.shape[1]}x{image.shape[0]}. Choose another ending, such as .png."
         )
-    _, data = cv2.imencode(suffix, cv2.cvtColor(_from_array(image), cv2.COLOR_RGB2BGR), options.get(suffix, []))
+    _, data = cv2.imencode(suffix, cv2.cvtColor(_from_array(image), cv2.COLOR_RGB2BGR), options)
     with atomic_path(path) as partial:
         partial.write_bytes(data.data)
 
@@ -280,11 +273,6 @@ def _high_bytes(image: Image.Image) -> np.ndarray:
 
 
 # ---- files
-
-
-def _from_path(path: Path, max_side: int | None) -> np.ndarray:
-    with open_to_read(path, "image") as file:
-        return _decode(file, f"{str(path)!r}", os.fstat(file.fileno()).st_size, max_side)
 
 
 def _download(url: str, timeout: float) -> bytes:

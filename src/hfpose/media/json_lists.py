@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hfpose.media.files import atomic_path, partial_path
+from hfpose.media.files import PartialFile, atomic_path
 
 _CLOSING = b"\n]\n"
 
@@ -19,18 +19,7 @@ def write_json_list(path: Path, entries: Iterable[Any]) -> None:
         partial.write_bytes(_dump(entries).join((b"[\n", _CLOSING)))
 
 
-def read_json_lines(path: Path) -> list[Any]:
-    """Entries of a list written here, up to where the file breaks off if it does."""
-    return list(_parse_lines(path.read_bytes().splitlines()[1:]))
-
-
-def _parse_lines(lines: Iterable[bytes]) -> Iterator[Any]:
-    with suppress(ValueError):  # at the closing bracket, or at a line that a killed process did not finish
-        for line in lines:
-            yield json.loads(line.rstrip(b","))
-
-
-class JsonListFile:
+class JsonListFile(PartialFile):
     """A list that grows and takes its name when it is finished.
 
     Until then the temporary file (`partial_path`) is complete JSON after every `append`: an entry and the closing bracket
@@ -38,15 +27,13 @@ class JsonListFile:
     read from there.
 
     Args:
-        path: where the finished file goes. Missing folders are made.
+        path: where the finished file goes.
         about: what goes before the list in an object, of which the list is the last value; None for the list alone.
         key: name of the list in that object.
     """
 
     def __init__(self, path: Path, about: Mapping[str, Any] | None = None, key: str = "") -> None:
-        self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = partial_path(path).open("wb", buffering=0)
+        super().__init__(path, mode="wb", buffering=0)
         opening, self._closing = b"[", _CLOSING
         if about is not None:
             opening, self._closing = _dump([{**about, key: []}]).removesuffix(b"]}"), b"\n]}\n"
@@ -63,14 +50,13 @@ class JsonListFile:
         self._write(before + text + self._closing)
         self._position += len(before) + len(text)
 
-    def finish(self) -> None:
-        """Give the file its name."""
-        self._file.close()
-        partial_path(self._path).replace(self._path)
-
-    def abandon(self) -> None:
-        """Stop writing; what is there stays, as valid JSON, under its temporary name."""
-        self._file.close()
+    @staticmethod
+    def read(path: Path) -> list[Any]:
+        """Entries of a list, up to where the file breaks off if it does."""
+        entries: list[Any] = []
+        with suppress(ValueError):  # at the closing bracket, or at a line that a killed process did not finish
+            entries.extend(json.loads(line.rstrip(b",")) for line in path.read_bytes().splitlines()[1:])
+        return entries
 
     def _write(self, data: bytes) -> None:
         rest = memoryview(data)

@@ -7,7 +7,7 @@ from operator import index as as_int
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hfpose.media.files import atomic_path
+from hfpose.media.files import write_text
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.json_lists import JsonListFile, write_json_list
 from hfpose.media.per_video import InputWriter
@@ -22,17 +22,7 @@ class JsonWriter(InputWriter[JsonListFile]):
     An image's file is `PoseOutput.to_json`. In a video's file each entry of `frames` has `frame_index`, `timestamp` (seconds),
     `predictions`, and `error` where there is one; beside `frames` is what `to_dict` says of all. The file of a video grows with
     every frame and is valid JSON all the time; it takes its name at the end (see `JsonListFile`).
-
-    Args:
-        folder: where the files go.
     """
-
-    def __init__(self, folder: str | Path) -> None:
-        super().__init__()
-        self._folder = Path(folder)
-
-    def is_complete(self, item: MediaItem) -> bool:
-        return self._path(item).is_file()
 
     def write(self, frame: Frame, output: PoseOutput) -> None:
         path = self._path(frame.item)
@@ -46,8 +36,7 @@ class JsonWriter(InputWriter[JsonListFile]):
         return self._folder / f"{item.name}.json"
 
     def _write_image(self, path: Path, output: PoseOutput) -> None:
-        with atomic_path(path) as partial:
-            partial.write_text(f"{output.to_json()}\n", encoding="utf-8")
+        write_text(path, f"{output.to_json()}\n")
 
     def _open_video(self, path: Path, first: PoseOutput) -> JsonListFile:
         about = {key: value for key, value in first.to_dict().items() if key not in _OF_A_FRAME}

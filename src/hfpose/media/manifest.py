@@ -108,7 +108,8 @@ class Journal:
 
     def _add(self, entry: dict[str, Any], item: MediaItem) -> None:
         paths = [] if entry.get("frames") == 0 else self._outputs_of(item)
-        self._write({**entry, "outputs": [_relative(path, self._folder) for path in paths]})
+        outputs = [path.relative_to(self._folder) if self._folder in path.parents else path for path in paths]
+        self._write({**entry, "outputs": [path.as_posix() for path in outputs]})
 
 
 class JournalFile:
@@ -210,10 +211,3 @@ def _read(path: Path) -> Iterator[dict[str, Any]]:
 def read_manifest(path: str | Path) -> list[dict[str, Any]]:
     """The lines of a manifest, in the order of the inputs."""
     return list(_read(Path(path)))
-
-
-def _relative(path: Path, folder: Path) -> str:
-    try:
-        return path.relative_to(folder).as_posix()
-    except ValueError:
-        return path.as_posix()

@@ -81,7 +81,8 @@ class ParquetWriter:
         self._last = frame.item
         if frame.name in self._complete or (output.error is not None and frame.frame_index is None):
             return
-        self._open(output)
+        if self._writer is None:
+            self._open(output)
         self._rows += _rows(frame, output)
         if len(self._rows) >= _GROUP_ROWS:
             self._flush()
@@ -103,8 +104,6 @@ class ParquetWriter:
             self._finish_part()
 
     def _open(self, output: PoseOutput) -> None:
-        if self._writer is not None:
-            return
         import pyarrow.parquet
 
         about = {} if output.schema is None else {"hfpose.schema": json.dumps(output.schema.to_dict())}

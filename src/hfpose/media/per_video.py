@@ -47,19 +47,24 @@ class OneFilePerVideo(Generic[FileT]):
             self._files.popitem()[1].finish()
 
     def abandon(self) -> None:
-        """Leave files unfinished, unless they record a live source, which ends no other way than by breaking off."""
+        """Leave files unfinished, unless they record a live source."""
         while self._files:
-            item, file = self._files.popitem()
-            if item.is_live:
-                file.finish()
-            else:
-                file.abandon()
+            end_early(*self._files.popitem())
+
+
+def end_early(item: MediaItem | None, file: GrowingFile) -> None:
+    """Abandon a file, or finish it if its last frame was of a live source, which ends no other way than by breaking off."""
+    if item is not None and item.is_live:
+        file.finish()
+    else:
+        file.abandon()
 
 
 class InputWriter(Generic[FileT]):
-    """Base of writers with a file or folder of its own for each input, see `hfpose.media.writers.Writer`."""
+    """Base of writers with a file or folder of its own, in `folder`, for each input; see `hfpose.media.writers.Writer`."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: str | Path) -> None:
+        self._folder = Path(folder)
         self._videos: OneFilePerVideo[FileT] = OneFilePerVideo()
 
     def is_complete(self, item: MediaItem) -> bool:

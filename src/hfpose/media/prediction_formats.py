@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from hfpose.media.files import FolderOfFiles, atomic_path, partial_path
+from hfpose.media.files import FolderOfFiles, PartialFile, partial_path, write_text
 from hfpose.media.frames import Frame, MediaItem
-from hfpose.media.json_lists import JsonListFile, read_json_lines
+from hfpose.media.json_lists import JsonListFile
 from hfpose.media.openpose_json import openpose_json, points_2d
-from hfpose.media.per_video import InputWriter
+from hfpose.media.per_video import InputWriter, end_early
 from hfpose.results import PoseOutput
-
-
-class _Table(Protocol):
-    def append(self, rows: Iterable[Any], /) -> None: ...
-    def finish(self) -> None: ...
-    def abandon(self) -> None: ...
 
 
 class _TableWriter:
@@ -29,20 +23,18 @@ class _TableWriter:
 
     With `resume`, rows of an earlier run are kept, whether it finished or not; of one that did not, the last item is taken
     for incomplete. Items without any row cannot be told from items that were never seen and are done again.
+
+    A subclass names the class of the file, and where a row has the name of its item.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        resume: bool,
-        open_table: Callable[[Path], _Table],
-        read_rows: Callable[[Path], list[Any]],
-        name_of: Callable[[Any], str],
-    ) -> None:
-        self._path = path
-        rows = _earlier_rows(path, read_rows, name_of) if resume else []
-        self._complete = {name_of(row) for row in rows}
-        self._table = open_table(path)
+    _file: type[Any]
+    _name: Any
+
+    def __init__(self, path: str | Path, resume: bool = False) -> None:
+        self._path = Path(path)
+        rows = self._earlier_rows() if resume else []
+        self._complete = {row[self._name] for row in rows}
+        self._table = self._file(self._path)
         self._table.append(rows)
         self._last: MediaItem | None = None
 
@@ -61,21 +53,17 @@ class _TableWriter:
         self._table.finish()
 
     def abandon(self) -> None:
-        if self._last is not None and self._last.is_live:  # it ends no other way than by breaking off
-            self._table.finish()
-        else:
-            self._table.abandon()
+        end_early(self._last, self._table)
+
+    def _earlier_rows(self) -> list[Any]:
+        unfinished = partial_path(self._path)
+        if unfinished.is_file():
+            rows = self._file.read(unfinished)
+            return [row for row in rows if row[self._name] != rows[-1][self._name]]
+        return self._file.read(self._path) if self._path.is_file() else []
 
     def _rows(self, frame: Frame, output: PoseOutput) -> list[Any]:
         raise NotImplementedError
-
-
-def _earlier_rows(path: Path, read_rows: Callable[[Path], list[Any]], name_of: Callable[[Any], str]) -> list[Any]:
-    unfinished = partial_path(path)
-    if unfinished.is_file():
-        rows = read_rows(unfinished)
-        return [row for row in rows if name_of(row) != name_of(rows[-1])]
-    return read_rows(path) if path.is_file() else []
 
 
 class CocoWriter(_TableWriter):
@@ -87,11 +75,9 @@ class CocoWriter(_TableWriter):
     to frames of a video `timestamp` in seconds, and where it is known `interpolated`.
     """
 
+    _file = JsonListFile
+    _name = "file_name"
     _KEYPOINT_SCORE_THRESHOLD = 0.2
-
-    def __init__(self, path: str | Path, *, resume: bool = False, category_id: int = 1) -> None:
-        self._category_id = category_id
-        super().__init__(Path(path), resume, JsonListFile, read_json_lines, lambda row: row["file_name"])
 
     def _rows(self, frame: Frame, output: PoseOutput) -> list[Any]:
         points = points_2d(output)
@@ -105,7 +91,7 @@ class CocoWriter(_TableWriter):
         return [
             {
                 "image_id": image_id,
-                "category_id": self._category_id,
+                "category_id": 1,
                 "keypoints": person.ravel().tolist(),
                 "score": float(score),
                 "file_name": frame.name,
@@ -123,6 +109,26 @@ class CocoWriter(_TableWriter):
         return means if output.box_scores is None else means * output.box_scores
 
 
+class _CsvFile(PartialFile):
+    """A table that grows in whole rows."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, mode="w", newline="", encoding="utf-8")
+        self._writer = csv.writer(self._file, lineterminator="\n")
+        self.append([CsvWriter.HEADER])
+
+    def append(self, rows: Iterable[Any]) -> None:
+        self._writer.writerows(rows)
+        self._file.flush()
+
+    @staticmethod
+    def read(path: Path) -> list[Any]:
+        """Rows without the header, and without one that a killed process did not finish."""
+        text = path.read_text(encoding="utf-8", errors="replace")
+        whole = text[: text.rfind("\n") + 1]
+        return [row for row in csv.reader(io.StringIO(whole)) if len(row) == len(CsvWriter.HEADER)][1:]
+
+
 class CsvWriter(_TableWriter):
     """A table with one row for each keypoint of each instance.
 
@@ -130,14 +136,12 @@ class CsvWriter(_TableWriter):
     3D, `interpolated` is 1 for who was not seen in this frame but in frames around it.
     """
 
-    _BOX = ("x1", "y1", "x2", "y2")
+    _file = _CsvFile
+    _name = 0
     HEADER = (
         *("name", "frame_id", "instance", "track_id", "keypoint", "x", "y", "z", "score"),
-        *("timestamp", "interpolated", "x_2d", "y_2d", *_BOX, "box_score"),
+        *("timestamp", "interpolated", "x_2d", "y_2d", "x1", "y1", "x2", "y2", "box_score"),
     )
-
-    def __init__(self, path: str | Path, *, resume: bool = False) -> None:
-        super().__init__(Path(path), resume, _CsvFile, _read_csv, lambda row: row[0])
 
     def _rows(self, frame: Frame, output: PoseOutput) -> list[Any]:
         names: Sequence[Any] = output.schema.keypoint_names if output.schema else range(output.keypoints.shape[1])
@@ -157,35 +161,6 @@ class CsvWriter(_TableWriter):
         return rows
 
 
-class _CsvFile:
-    """A table that grows in whole rows and takes its name when it is finished."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = partial_path(path).open("w", newline="", encoding="utf-8")
-        self._writer = csv.writer(self._file, lineterminator="\n")
-        self.append([CsvWriter.HEADER])
-
-    def append(self, rows: Iterable[Any]) -> None:
-        self._writer.writerows(rows)
-        self._file.flush()
-
-    def finish(self) -> None:
-        self._file.close()
-        partial_path(self._path).replace(self._path)
-
-    def abandon(self) -> None:
-        self._file.close()
-
-
-def _read_csv(path: Path) -> list[Any]:
-    """Rows without the header, and without one that a killed process did not finish."""
-    text = path.read_text(encoding="utf-8", errors="replace")
-    whole = text[: text.rfind("\n") + 1]
-    return [row for row in csv.reader(io.StringIO(whole)) if len(row) == len(CsvWriter.HEADER)][1:]
-
-
 class OpenPoseWriter(InputWriter[FolderOfFiles]):
     """OpenPose's JSON: `name_keypoints.json` for each image, and for each video a folder `name` with
     `name_000000000012_keypoints.json` for each frame, which takes its name when it is complete.
@@ -196,21 +171,17 @@ class OpenPoseWriter(InputWriter[FolderOfFiles]):
     """
 
     def __init__(self, folder: str | Path, canvas_size: tuple[int, int] | None = None) -> None:
-        super().__init__()
-        self._folder = Path(folder)
+        super().__init__(folder)
         self._canvas_size = canvas_size
 
     def write(self, frame: Frame, output: PoseOutput) -> None:
         self._videos.enter(frame.item)
         if frame.frame_index is not None:
             base = Path(frame.name).name
-            folder = self._videos.file(
-                frame.item, lambda: FolderOfFiles(self._folder / frame.name, "*_keypoints.json")
-            )
+            folder = self._videos.file(frame.item, lambda: FolderOfFiles(self._path(frame.item), "*_keypoints.json"))
             folder.write(f"{base}_{frame.frame_index:012d}_keypoints.json", openpose_json(output, self._canvas_size))
         elif output.error is None:
-            with atomic_path(self._path(frame.item)) as partial:
-                partial.write_text(openpose_json(output, self._canvas_size), encoding="utf-8")
+            write_text(self._path(frame.item), openpose_json(output, self._canvas_size))
 
     def _path(self, item: MediaItem) -> Path:
         return self._folder / (f"{item.name}_keypoints.json" if item.kind == "image" else item.name)

@@ -13,7 +13,6 @@ from hfpose.media.frames import Frame
 Job = Frame | Callable[[], Frame]
 """A frame, or a function that decodes one and may run in any thread."""
 
-
 MAX_WAITING_BYTES = 256 << 20
 
 

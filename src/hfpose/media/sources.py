@@ -9,14 +9,13 @@ import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from hfpose.errors import InputError
-from hfpose.media.cameras import Capture, read_webcam
+from hfpose.media.cameras import read_webcam
 from hfpose.media.files import OUTPUT_MARKER, is_folder, open_to_read
 from hfpose.media.frames import Frame, ItemKind, MediaItem
 from hfpose.media.image_folders import list_images
@@ -38,13 +37,13 @@ _CAMERA = re.compile(r"(?:webcam:|/dev/video)?(\d+)|webcam", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class _Options:
-    recursive: bool
-    skip: Callable[[MediaItem], bool] | None
-    num_workers: int
-    read_ahead: int
-    timeout: float
-    index_digits: int
-    capture_factory: Callable[[int], Capture] | None
+    recursive: bool = False
+    skip: Callable[[MediaItem], bool] | None = None
+    num_workers: int = 1
+    read_ahead: int = 8
+    timeout: float = 30.0
+    index_digits: int = 10
+    capture_factory: Callable[[int], Any] | None = None
     live: Live = "all"
     reconnect: float = 0.0
 
@@ -58,7 +57,7 @@ def open_source(
     read_ahead: int = 8,
     timeout: float = 30.0,
     index_digits: int = 10,
-    capture_factory: Callable[[int], Capture] | None = None,
+    capture_factory: Callable[[int], Any] | None = None,
     live: Live = "all",
     reconnect: float = 0.0,
 ) -> Source:
@@ -80,7 +79,7 @@ def open_source(
         read_ahead: how many frames may wait in memory.
         timeout: seconds that a download, or waiting for a video behind a URL, may take.
         index_digits: digits of the names of items without one, such as arrays, which are named by their number.
-        capture_factory: opens a camera by number; `cv2.VideoCapture` by default.
+        capture_factory: opens a camera by number, as `cv2.VideoCapture` does, which is the default.
         live: of webcams and network streams give `"all"` frames, or the `"latest"` and drop what came before it. Where there
             are several, they are read at the same time, after all other inputs.
         reconnect: seconds for which it is tried to open a webcam or network stream again that was lost.
@@ -174,11 +173,9 @@ class Source:
         subfolders, inputs = {Path()}, set()
         values = self._inputs if isinstance(self._inputs, (list, tuple)) else [self._inputs]
         for value in values:
-            if (
-                not isinstance(value, (str, Path))
-                or _path_kind(value) not in ("image", "video", "folder")
-                or is_url(value)
-            ):
+            if not isinstance(value, (str, Path)) or is_url(value):
+                continue
+            if _path_kind(value) not in ("image", "video", "folder"):
                 continue
             path = local_path(value)
             inputs |= {path.resolve(), path.resolve() if is_folder(path) else path.resolve().parent}
@@ -216,9 +213,7 @@ class Source:
     def __enter__(self) -> Source:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _leaves(self, left_out: LeftOut | None = None) -> Iterator[_Leaf]:
@@ -278,7 +273,7 @@ class _FrameSource(Source):
     is_video = False
 
     def __init__(self, frames: Callable[[], Iterable[Job]], read_ahead: int) -> None:
-        super().__init__([], _Options(False, None, 1, max(1, read_ahead), 0.0, 1, None))
+        super().__init__([], _Options(read_ahead=max(1, read_ahead)))
         self._make_frames = frames
 
     def count_items(self, *kinds: ItemKind) -> None:

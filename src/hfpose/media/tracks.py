@@ -56,8 +56,7 @@ class TrackWriter(InputWriter["_Tracks"]):
     def __init__(self, folder: str | Path, kind: MotionFormat, options: MotionOptions | None = None) -> None:
         if kind == "c3d":
             check_c3d()
-        super().__init__()
-        self._folder = Path(folder)
+        super().__init__(folder)
         self._kind = kind
         self._options = options or MotionOptions()
 
@@ -77,9 +76,6 @@ class TrackWriter(InputWriter["_Tracks"]):
                 f"The format {self._kind} holds people whose keypoints become Human3.6M's 17, but the results are of "
                 f"schema {schema.name if schema else None!r}: choose json or csv for them."
             )
-
-    def is_complete(self, item: MediaItem) -> bool:
-        return self._path(item).is_dir()
 
     def write(self, frame: Frame, output: PoseOutput) -> None:
         self._videos.enter(frame.item)

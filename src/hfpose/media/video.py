@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -136,7 +137,8 @@ def _frames(
             count = round((timestamp - clock.first) * float(stream.average_rate or 0))
         if count >= start:
             image = _upright(frame, stream)
-            info = info or _video_info(stream, image)
+            height, width = image.shape[:2]
+            info = info or VideoInfo(_rate(stream), width, height, stated_frames(stream), stream.time_base)
             yield Frame(item, image, frame_index=count, video=info, timestamp=timestamp)
         count += 1
     if count == stop or (info is None and start > 0):  # all that was wanted, or a part behind the end
@@ -257,7 +259,7 @@ def open_video(source: str | Path, timeout: float) -> Iterator[InputContainer]:
     if is_url(source):
         url = str(source)
         with HttpFile(url, timeout) as file:
-            nested = _opener_on_host(url, timeout) if is_stream(url) else _refuse
+            nested = functools.partial(_open_part, url, timeout) if is_stream(url) else _refuse
             with _open_container(url, file, nested, timeout) as container:
                 yield container
     elif is_stream(source):
@@ -318,17 +320,11 @@ def _refuse(url: str, flags: int, options: dict[str, str]) -> NoReturn:
     raise InputError(f"A video that names another file, {url!r}, is not read: give that file.")
 
 
-def _opener_on_host(playlist: str, timeout: float) -> Callable[..., HttpFile]:
+def _open_part(playlist: str, timeout: float, url: str, flags: int, options: dict[str, str]) -> HttpFile:
     """Opens what a playlist names, if it is on the same host."""
-
-    def open_part(url: str, flags: int, options: dict[str, str]) -> HttpFile:
-        if not is_url(url) or not has_same_host(url, playlist):
-            raise InputError(
-                f"The playlist {playlist!r} names {url!r}, which is not on the same host, so it is not read."
-            )
-        return HttpFile(url, timeout, start=int(options.get("offset", 0)))
-
-    return open_part
+    if not is_url(url) or not has_same_host(url, playlist):
+        raise InputError(f"The playlist {playlist!r} names {url!r}, which is not on the same host, so it is not read.")
+    return HttpFile(url, timeout, start=int(options.get("offset", 0)))
 
 
 def video_stream(container: InputContainer) -> VideoStream:
@@ -356,10 +352,6 @@ def leave_out(streams: Iterator[Stream]) -> None:
 
     for stream in streams:
         stream.discard = Discard.all
-
-
-def _video_info(stream: VideoStream, image: np.ndarray) -> VideoInfo:
-    return VideoInfo(_rate(stream), image.shape[1], image.shape[0], stated_frames(stream), stream.time_base)
 
 
 def _rate(stream: VideoStream) -> float | None:

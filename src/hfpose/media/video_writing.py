@@ -17,8 +17,9 @@ from hfpose.media.files import partial_path
 from hfpose.media.video import container_start, leave_out, open_video
 
 if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
     from av.audio.stream import AudioStream
-    from av.container import InputContainer, OutputContainer
+    from av.container import OutputContainer
     from av.packet import Packet
 
 logger = logging.getLogger(__name__)
@@ -209,9 +210,15 @@ class _Sound:
             if stream is None:
                 return
             leave_out(other for other in container.streams if other is not stream)
-            is_copied = output.format.name == "matroska" or stream.codec.canonical_name in _COPIED_SOUND
-            make = self._copied if is_copied else self._encoded
-            self._packets = make(container, stream, output)
+            # The beginning of the container in units of the stream; videos are written from 0.
+            shift = round(container_start(container) / (stream.time_base or 1))
+            if output.format.name == "matroska" or stream.codec.canonical_name in _COPIED_SOUND:
+                target = output.add_stream_from_template(stream)
+                self._packets = _copied(container.demux(stream), target, shift)
+            else:
+                rate = stream.rate if stream.rate in _AAC_RATES else 48_000
+                target = output.add_stream("aac", rate=rate, layout="mono" if stream.channels == 1 else "stereo")
+                self._packets = _encoded(container.decode(stream), target, shift)
             self._next = next(self._packets, None)
 
     def until(self, seconds: float | None) -> Iterator[Packet]:
@@ -225,35 +232,6 @@ class _Sound:
     def close(self) -> None:
         self._files.close()
 
-    @staticmethod
-    def _copied(container: InputContainer, stream: AudioStream, output: OutputContainer) -> Iterator[Packet]:
-        target = output.add_stream_from_template(stream)
-        shift = _shift(container, stream)
-
-        def packets() -> Iterator[Packet]:
-            for packet in container.demux(stream):
-                if packet.dts is not None:  # the last one only says that it is the last
-                    packet.pts = (packet.dts if packet.pts is None else packet.pts) - shift
-                    packet.dts -= shift
-                    packet.stream = target
-                    yield packet
-
-        return packets()
-
-    @staticmethod
-    def _encoded(container: InputContainer, stream: AudioStream, output: OutputContainer) -> Iterator[Packet]:
-        rate = stream.rate if stream.rate in _AAC_RATES else 48_000
-        target = output.add_stream("aac", rate=rate, layout="mono" if stream.channels == 1 else "stereo")
-        shift = _shift(container, stream)
-
-        def packets() -> Iterator[Packet]:
-            for frame in container.decode(stream):
-                frame.pts = None if frame.pts is None else frame.pts - shift
-                yield from target.encode(frame)
-            yield from target.encode()
-
-        return packets()
-
     @contextmanager
     def _telling(self) -> Iterator[None]:
         import av
@@ -265,9 +243,20 @@ class _Sound:
             logger.warning("%s: its sound cannot be taken over (any further): %s", self._source, error)
 
 
-def _shift(container: InputContainer, stream: AudioStream) -> int:
-    """The beginning of a container in units of one of its streams; videos are written from 0."""
-    return round(container_start(container) / (stream.time_base or 1))
+def _copied(packets: Iterator[Packet], target: AudioStream, shift: int) -> Iterator[Packet]:
+    for packet in packets:
+        if packet.dts is not None:  # the last one only says that it is the last
+            packet.pts = (packet.dts if packet.pts is None else packet.pts) - shift
+            packet.dts -= shift
+            packet.stream = target
+            yield packet
+
+
+def _encoded(frames: Iterator[AudioFrame], target: AudioStream, shift: int) -> Iterator[Packet]:
+    for frame in frames:
+        frame.pts = None if frame.pts is None else frame.pts - shift
+        yield from target.encode(frame)
+    yield from target.encode()
 
 
 def _time(packet: Packet) -> float:

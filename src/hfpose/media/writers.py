@@ -6,9 +6,8 @@ later run over the same inputs writes over, so a killed run leaves nothing half-
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol
 
 import numpy as np
@@ -59,7 +58,7 @@ class VisualizationWriter(InputWriter[VideoFile]):
     """
 
     def __init__(self, target: str | Path, quality: int = 95) -> None:
-        super().__init__()
+        super().__init__(target)
         self._target = Path(target)
         self._is_file = is_file_target(self._target)
         self._quality = quality
@@ -71,11 +70,19 @@ class VisualizationWriter(InputWriter[VideoFile]):
         if image is None:
             return
         self._check_target(frame.item)
-        path = self._path(frame.item)
         if frame.frame_index is None:
-            save_image(path, image, quality=self._quality)
+            save_image(self._path(frame.item), image, quality=self._quality)
             return
-        self._videos.file(frame.item, lambda: _video_file(path, image, frame)).write(image, frame.timestamp)
+        self._videos.file(frame.item, lambda: self._video_file(image, frame)).write(image, frame.timestamp)
+
+    def _video_file(self, image: np.ndarray, frame: Frame) -> VideoFile:
+        return VideoFile(
+            self._path(frame.item),
+            (image.shape[1], image.shape[0]),
+            fps=(frame.video and frame.video.fps) or DEFAULT_FPS,
+            time_base=frame.video.time_base if frame.video else None,
+            sound_of=frame.source if frame.item.kind == "video" else None,
+        )
 
     def check_inputs(self, source: Source) -> None:
         """Raise InputError if a drawn image would be written over one of the files of `source`."""
@@ -89,11 +96,8 @@ class VisualizationWriter(InputWriter[VideoFile]):
                 )
 
     def _path(self, item: MediaItem) -> Path:
-        return (
-            self._target
-            if self._is_file
-            else self._target / f"{item.name}{'.jpg' if item.kind == 'image' else '.mp4'}"
-        )
+        suffix = ".jpg" if item.kind == "image" else ".mp4"
+        return self._target if self._is_file else self._target / f"{item.name}{suffix}"
 
     def _check_target(self, item: MediaItem) -> None:
         if not self._is_file:
@@ -103,23 +107,11 @@ class VisualizationWriter(InputWriter[VideoFile]):
                 f"Several images or videos cannot all be drawn into the one file {str(self._target)!r}: give a folder."
             )
         self._only = item
-        endings = SAVE_SUFFIXES if item.kind == "image" else VIDEO_SAVE_SUFFIXES
+        kind, endings = ("image", SAVE_SUFFIXES) if item.kind == "image" else ("video", VIDEO_SAVE_SUFFIXES)
         if self._target.suffix.lower() not in endings:
-            kind = "image" if item.kind == "image" else "video"
             raise InputError(
                 f"Cannot draw a {kind} into {str(self._target)!r}: its ending must be {', '.join(endings)}."
             )
-
-
-def _video_file(path: Path, image: np.ndarray, frame: Frame) -> VideoFile:
-    """The file for a drawn video, with the rate, the times and the sound of its source."""
-    return VideoFile(
-        path,
-        (image.shape[1], image.shape[0]),
-        fps=(frame.video and frame.video.fps) or DEFAULT_FPS,
-        time_base=frame.video.time_base if frame.video else None,
-        sound_of=frame.source if frame.item.kind == "video" else None,
-    )
 
 
 _FORMATS = ("json", "mmpose", "coco", "openpose", "csv", "parquet", *MOTION_FORMATS)
@@ -181,18 +173,15 @@ def open_writers(
     writers: list[Writer] = []
     if pred_out_dir:
         folder = Path(pred_out_dir)
-        if "json" in formats:
-            writers.append(JsonWriter(folder))
-        if "mmpose" in formats:
-            writers.append(MMPoseWriter(folder))
-        if "openpose" in formats:
-            writers.append(OpenPoseWriter(folder / "openpose", canvas_size))
-        if "coco" in formats:
-            writers.append(CocoWriter(folder / "results.coco.json", resume=resume))
-        if "csv" in formats:
-            writers.append(CsvWriter(folder / "results.csv", resume=resume))
-        if "parquet" in formats:
-            writers.append(ParquetWriter(folder / "results.parquet", resume=resume, part=part))
+        opened: dict[str, Callable[[], Writer]] = {
+            "json": lambda: JsonWriter(folder),
+            "mmpose": lambda: MMPoseWriter(folder),
+            "openpose": lambda: OpenPoseWriter(folder / "openpose", canvas_size),
+            "coco": lambda: CocoWriter(folder / "results.coco.json", resume),
+            "csv": lambda: CsvWriter(folder / "results.csv", resume),
+            "parquet": lambda: ParquetWriter(folder / "results.parquet", resume=resume, part=part),
+        }
+        writers = [opened[kind]() for kind in opened if kind in formats]
         writers += [TrackWriter(folder / kind, kind, motion) for kind in MOTION_FORMATS if kind in formats]
     return WriterGroup([*writers, *drawings], locks)
 
@@ -215,15 +204,7 @@ class WriterGroup:
         return any(isinstance(writer, VisualizationWriter) for writer in self.writers)
 
     def check(self, schema: KeypointSchema, is_3d: bool) -> None:
-        """Find out before a run whether its results can be written.
-
-        Args:
-            schema: of the results.
-            is_3d: whether they have 3D keypoints.
-
-        Raises:
-            InputError: if a format does not hold such results.
-        """
+        """Raise InputError, before a run, if a format does not hold results of such keypoints."""
         for writer in self.writers:
             if isinstance(writer, TrackWriter):
                 writer.check(schema, is_3d)
@@ -260,9 +241,7 @@ class WriterGroup:
     def __enter__(self) -> WriterGroup:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         if kind is None:
             self.close()
         else:
