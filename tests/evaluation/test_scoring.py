@@ -11,9 +11,7 @@ from hfpose.errors import ConfigError
 from hfpose.evaluation.scoring import (
     instance_scores,
     object_keypoint_similarity,
-    oks_nms,
     rescore,
-    soft_oks_nms,
     suppress,
 )
 from hfpose.keypoints import load_schema
@@ -37,9 +35,9 @@ def test_similarity_by_hand():
 def test_of_two_similar_instances_the_worse_goes():
     person = np.random.default_rng(0).uniform(0, 100, (17, 2))
     keypoints = np.stack((person, person + 0.5, person + 60))
-    kept = oks_nms(keypoints, np.full(3, 1e4), np.array([0.5, 0.9, 0.1]), SCHEMA.sigmas)
+    kept = suppress(keypoints, np.full(3, 1e4), np.array([0.5, 0.9, 0.1]), SCHEMA.sigmas)
     assert kept.tolist() == [1, 2]
-    assert oks_nms(keypoints[:0], np.zeros(0), np.zeros(0), SCHEMA.sigmas).tolist() == []
+    assert suppress(keypoints[:0], np.zeros(0), np.zeros(0), SCHEMA.sigmas).tolist() == []
 
 
 def test_other_scores_by_hand():
@@ -54,14 +52,12 @@ def test_soft_suppression_lowers_scores_and_keeps_the_twenty_best():
     person = np.random.default_rng(0).uniform(0, 100, (17, 2))
     # The second is the first one again: its score falls by exp(-1 / 0.9), below that of the third, which lies elsewhere.
     keypoints = np.stack((person, person, person + 500))
-    given = soft_oks_nms(
-        keypoints, np.full(3, 1e4), np.array([0.9, 0.8, 0.8 * math.exp(-1 / 0.9) + 0.01]), SCHEMA.sigmas
-    )
+    scores = np.array([0.9, 0.8, 0.8 * math.exp(-1 / 0.9) + 0.01])
+    given = suppress(keypoints, np.full(3, 1e4), scores, SCHEMA.sigmas, "soft_oks")
     assert given.tolist() == [0, 2, 1]
     many = person + 500 * np.arange(30)[:, None, None]
-    assert soft_oks_nms(many, np.full(30, 1e4), np.linspace(0, 1, 30), SCHEMA.sigmas).tolist() == list(
-        range(29, 9, -1)
-    )
+    kept = suppress(many, np.full(30, 1e4), np.linspace(0, 1, 30), SCHEMA.sigmas, "soft_oks")
+    assert kept.tolist() == list(range(29, 9, -1))
 
 
 def test_no_suppression_keeps_all_in_their_order():

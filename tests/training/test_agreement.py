@@ -15,8 +15,9 @@ from hfpose.annotations import image_boxes, pose_instances, read_coco
 from hfpose.evaluation.evaluation_run import evaluate_detector, evaluate_pose_pipeline
 from hfpose.pipelines import PoseEstimationPipeline
 from hfpose.pipelines.stage import Stage
+from hfpose.training.augmentation import FittedImages, PersonCrops
 from hfpose.training.collators import DetectionCollator, PoseCollator
-from hfpose.training.datasets import AnnotatedImages, AnnotatedPeople, FittedImages, PersonCrops, SampleStream
+from hfpose.training.datasets import AnnotatedImages, AnnotatedPeople, SampleStream
 from hfpose.training.training_run import TrainingSettings, train
 from rendered_people.scene_files import write_scenes
 

@@ -12,16 +12,16 @@ import hfpose
 from hfpose.keypoints import load_schema
 from hfpose.training.augmentation import (
     DetectionAugmentation,
+    FittedImages,
     ImageSample,
+    PersonCrops,
     PersonSample,
     PixelAugmentation,
     PoseAugmentation,
     _region_matrix,
     change_colors,
     change_pixels,
-    crop_person,
     cut_out,
-    fit_image,
     truncated_normal,
 )
 
@@ -34,11 +34,14 @@ GEOMETRY = PoseAugmentation(
 
 
 def cropped(image, box, keypoints, visibility, *arguments) -> tuple[np.ndarray, ...]:
-    return tuple(crop_person(PersonSample(image, box, keypoints, visibility), *arguments).values())
+    schema, processor, augmentation, rng = arguments
+    make = PersonCrops(processor, schema, augmentation)
+    return tuple(make(PersonSample(image, box, keypoints, visibility), rng).values())
 
 
 def fitted(image, boxes, labels, *arguments) -> tuple[np.ndarray, ...]:
-    return tuple(fit_image(ImageSample(image, boxes, labels), *arguments).values())
+    *settings, rng = arguments
+    return tuple(FittedImages(*settings)(ImageSample(image, boxes, labels), rng).values())
 
 
 def image_of(keypoints: np.ndarray, size: tuple[int, int] = (400, 320)) -> np.ndarray:

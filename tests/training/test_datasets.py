@@ -12,16 +12,15 @@ from coco_files import people_content, write_json, write_people
 from hfpose.annotations import image_boxes, pose_instances, read_coco
 from hfpose.errors import InputError
 from hfpose.keypoints import load_schema
-from hfpose.training.augmentation import DetectionAugmentation, PoseAugmentation
-from hfpose.training.collators import DetectionCollator, PoseCollator
-from hfpose.training.datasets import (
+from hfpose.training.augmentation import (
     LATE_SHARE,
-    AnnotatedImages,
-    AnnotatedPeople,
+    DetectionAugmentation,
     FittedImages,
     PersonCrops,
-    SampleStream,
+    PoseAugmentation,
 )
+from hfpose.training.collators import DetectionCollator, PoseCollator
+from hfpose.training.datasets import AnnotatedImages, AnnotatedPeople, SampleStream
 from rendered_people.datasets import RenderedImages, RenderedPeople
 
 COCO = load_schema("coco")

@@ -19,8 +19,9 @@ from hfpose.annotations import image_boxes, read_coco
 from hfpose.errors import ConfigError, InputError
 from hfpose.media.images import save_image
 from hfpose.models.auto import processor_for_transformers
+from hfpose.training.augmentation import FittedImages, PersonCrops
 from hfpose.training.collators import DetectionCollator
-from hfpose.training.datasets import AnnotatedImages, FittedImages, PersonCrops, SampleStream
+from hfpose.training.datasets import AnnotatedImages, SampleStream
 from hfpose.training.fine_tuning import FineTuning, fine_tune
 from hfpose.training.parts import load_part, trained_part
 from hfpose.training.relabeling import label_tensors, with_labels

@@ -14,9 +14,9 @@ from hfpose import pipeline
 from hfpose.annotations import pose_instances, read_coco
 from hfpose.hub.resolve import PACKAGED_SCENES
 from hfpose.models.shared.one_stage_losses import keypoint_sigmas, normalized, similarity
-from hfpose.training.augmentation import InstanceAugmentation, InstancesSample, PixelAugmentation, fit_instances
+from hfpose.training.augmentation import FittedInstances, InstanceAugmentation, InstancesSample, PixelAugmentation
 from hfpose.training.collators import InstanceCollator
-from hfpose.training.datasets import AnnotatedInstances, FittedInstances
+from hfpose.training.datasets import AnnotatedInstances
 from hfpose.training.fine_tuning import FineTuning, fine_tune
 from small_models import small_model
 
@@ -134,7 +134,7 @@ def test_an_unchanged_image_is_the_image_processors():
     image = np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8)
     keypoints = np.array([[[10.0, 5.0]] * 17])
     sample = InstancesSample(image, np.array([[0.0, 0.0, 50.0, 30.0]]), keypoints, np.ones((1, 17)), np.array([100.0]))
-    fitted = fit_instances(sample, SCHEMA, processor, None, np.random.default_rng(0))
+    fitted = FittedInstances(processor, SCHEMA, None)(sample, np.random.default_rng(0))
     expected = processor(image, return_tensors="pt")["pixel_values"]
     assert torch.equal(processor.normalize_pixels(fitted["image"][None]), expected)
     # 64 / 50 times as large, and in the middle of 64 rows.
@@ -153,7 +153,7 @@ def test_a_mirrored_image_swaps_left_and_right_and_leaves_out_what_is_outside():
     keypoints[1] = 500.0
     boxes = np.array([[5.0, 5, 35, 45], [5.0, 5, 35, 45]])
     sample = InstancesSample(np.zeros((64, 64, 3), np.uint8), boxes, keypoints, np.ones((2, 17)), np.ones(2))
-    fitted = fit_instances(sample, SCHEMA, processor, flip, np.random.default_rng(0))
+    fitted = FittedInstances(processor, SCHEMA, flip)(sample, np.random.default_rng(0))
     assert len(fitted["boxes"]) == 1
     np.testing.assert_allclose(fitted["keypoints"][0, 6], [54, 20], atol=1e-5)
     np.testing.assert_allclose(fitted["keypoints"][0, 5], [34, 40], atol=1e-5)

@@ -34,14 +34,15 @@ from hfpose.media.files import atomic_path
 from hfpose.models.shared.devices import default_device
 from hfpose.pipelines import PoseEstimationPipeline
 from hfpose.pipelines.stage import Stage
-from hfpose.training.augmentation import DetectionAugmentation, PixelAugmentation, PoseAugmentation
-from hfpose.training.collators import DetectionCollator, PoseCollator
-from hfpose.training.datasets import (
+from hfpose.training.augmentation import (
+    DetectionAugmentation,
     FittedImages,
     PersonCrops,
-    Samples,
-    SampleStream,
+    PixelAugmentation,
+    PoseAugmentation,
 )
+from hfpose.training.collators import DetectionCollator, PoseCollator
+from hfpose.training.datasets import Samples, SampleStream
 from hfpose.training.fine_tuning import hardware_name
 from hfpose.training.training_run import PRECISIONS, TrainingSettings, adamw, train
 from rendered_people.datasets import RenderedImages, RenderedPeople

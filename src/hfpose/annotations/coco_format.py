@@ -332,10 +332,6 @@ def pose_instances(coco: CocoFile, schema: KeypointSchema) -> PoseInstances:
 def image_boxes(coco: CocoFile, class_indices: Mapping[Any, int]) -> list[ImageBoxes]:
     """Boxes of all images, also of those without any.
 
-    Args:
-        coco: the file.
-        class_indices: category id -> class of the detector; other categories are no objects.
-
     Raises:
         InputError: if there is no box at all.
     """

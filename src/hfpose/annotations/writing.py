@@ -45,13 +45,8 @@ def write_coco(coco: CocoFile, path: Path) -> Path:
 def write_yolo(coco: CocoFile, schema: KeypointSchema, folder: str | Path, split: Split = "train") -> LeftOut:
     """Write annotations as a split of a data set of YOLO: copies of the images, a text file beside each, and `data.yaml`.
 
-    Keypoints outside of their image are written as not labeled, since YOLO refuses the image otherwise.
-
-    Args:
-        coco: the annotations.
-        schema: of their keypoints.
-        folder: of the data set; a second split goes into the same one.
-        split: which one.
+    A second split goes into the same folder. Keypoints outside of their image are written as not labeled, since YOLO refuses
+    the image otherwise.
 
     Returns:
         What was left out.

@@ -83,12 +83,7 @@ class Choice:
 
 @dataclass
 class Runner:
-    """Runs models one after the other, and keeps those that were used last.
-
-    Args:
-        limits: of uploads.
-        device: where models go; None for the best there is.
-    """
+    """Runs models one after the other, and keeps those that were used last."""
 
     limits: AppLimits = field(default_factory=AppLimits)
     device: str | None = None

@@ -64,12 +64,7 @@ class Budget:
 
 
 class CheckedValues:
-    """What may be made of the values of a config file, within its budget.
-
-    Args:
-        path: of the file, for errors.
-        budget: what is left.
-    """
+    """What may be made of the values of a config file, within its budget."""
 
     def __init__(self, path: Path, budget: Budget) -> None:
         self.path = path

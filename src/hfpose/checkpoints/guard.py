@@ -23,11 +23,7 @@ def modules_bounded(num_tensors: int, config: str) -> Iterator[None]:
     """End the building of a model by an error once it has far more modules than there are tensors for it.
 
     A configuration can ask for a billion layers in a few bytes. As many modules as there are tensors, times a generous
-    factor, may be made in this thread.
-
-    Args:
-        num_tensors: how many tensors the weights have.
-        config: what the configuration is called in the error.
+    factor, may be made in this thread. Errors call the configuration `config`.
 
     Raises:
         CheckpointError: the configuration does not fit the weights.

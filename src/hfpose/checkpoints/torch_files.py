@@ -40,11 +40,7 @@ _safe_globals_lock = threading.Lock()
 
 def load_torch_file(path: Path, file: BinaryIO) -> Any:
     """What a file of `torch.save` holds, with `StandIn`s for objects that are not built. Tensors of the new serialization
-    are views of the file: `own_tensors` makes them last.
-
-    Args:
-        path: the file.
-        file: the same, open at its start.
+    are views of the file: `OwnedTensors` makes them last. `file` is the same file, open at its start.
 
     Raises:
         FormatError: the file is broken, lies about sizes, or needs what `torch.load(weights_only=True)` refuses.

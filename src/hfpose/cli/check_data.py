@@ -71,9 +71,9 @@ def _keypoint_report(coco: CocoFile, schema: KeypointSchema | None) -> list[str]
 def _draw(coco: CocoFile, schema: KeypointSchema | None, model: str | None, output: Path, seed: int) -> list[str]:
     from hfpose.annotations import image_boxes, pose_instances
     from hfpose.media.images import save_image
-    from hfpose.training.augmentation import DetectionAugmentation, PoseAugmentation
+    from hfpose.training.augmentation import DetectionAugmentation, FittedImages, PersonCrops, PoseAugmentation
     from hfpose.training.data_report import SAMPLES, draw_samples
-    from hfpose.training.datasets import AnnotatedImages, AnnotatedPeople, FittedImages, PersonCrops, SampleStream
+    from hfpose.training.datasets import AnnotatedImages, AnnotatedPeople, SampleStream
 
     processor = _image_processor(model, "detector" if schema is None else "pose")
     samples: Any

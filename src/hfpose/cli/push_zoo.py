@@ -15,12 +15,7 @@ def push_model(entry: ModelEntry, namespace: str, **options: Any) -> Upload:
     """Push a model of the zoo with its image processor and card to ``<namespace>/<name>``.
 
     The weights are the official ones, from our cache or fetched and converted. Pushing again makes a new commit only
-    where something changed.
-
-    Args:
-        entry: the model.
-        namespace: user or organization on the Hub.
-        options: `token`, `private` and `dry_run` of `push_folder`.
+    where something changed. The options are `token`, `private` and `dry_run` of `push_folder`.
 
     Raises:
         UploadError: the Hub refused.

@@ -50,12 +50,7 @@ class RunReport:
         self._instances += entry["instances"]
 
     def lines(self, skipped: int, left_out: LeftOut | None) -> list[str]:
-        """What was done.
-
-        Args:
-            skipped: inputs that were complete already.
-            left_out: what a source did not read and why.
-        """
+        """What was done; `skipped` inputs were complete already."""
         counts = [_count(self._images, "image")] if self._images or not self._frames else []
         counts += [_count(self._frames, "video frame")] if self._frames else []
         counts += [_count(self._instances, "instance")]

@@ -229,13 +229,8 @@ def join_segments(
 
 
 class StoredPoses:
-    """The 2D results of a video that are there already, instead of a pipeline's `find_poses`.
-
-    Args:
-        joined: the video.
-        get: reads the result of a segment.
-        with_images: whether frames come with their images, for which the video is read again.
-    """
+    """The 2D results of a video that are there already, instead of a pipeline's `find_poses`; `with_images` reads the
+    video again for the images of the frames."""
 
     def __init__(
         self, joined: JoinedVideo, get: Callable[[Segment], SegmentResult], with_images: bool = False

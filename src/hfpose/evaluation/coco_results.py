@@ -109,15 +109,9 @@ def usable_results(
     left_out: LeftOut,
     schema: KeypointSchema | None = None,
 ) -> list[Result]:
-    """The results that can be measured, `keypoints` of COCO-WholeBody's parts joined; the others are counted.
+    """The results that can be measured, `keypoints` of COCO-WholeBody's parts joined; the others are counted by reason in `left_out`.
 
-    Args:
-        coco: the annotations.
-        results: in COCO's format.
-        category_ids: the categories that are measured.
-        left_out: counts the others by reason.
-        schema: of the keypoints; None where boxes are measured.
-    """
+    Without a schema boxes are measured."""
     images = {image.id for image in coco.images}
     usable = []
     for index, result in enumerate(results):

@@ -90,10 +90,15 @@ class ErrorAnalysis:
         return {kind: value - self.average_precision for kind, value in self.mended.items()}
 
     @property
+    def keypoint_masks(self) -> dict[str, np.ndarray]:
+        """Name of a keypoint -> its mask (N, K)."""
+        columns = np.eye(self.schema.num_keypoints, dtype=bool)[:, None].repeat(len(self.kinds), 1)
+        return dict(zip(self.schema.keypoint_names, columns, strict=True))
+
+    @property
     def by_keypoint(self) -> dict[str, dict[str, float]]:
         """Name of a keypoint -> kind -> share of its labeled ones."""
-        columns = np.eye(self.schema.num_keypoints, dtype=bool)[:, None].repeat(len(self.kinds), 1)
-        return {name: self.shares(columns[index]) for index, name in enumerate(self.schema.keypoint_names)}
+        return {name: self.shares(mask) for name, mask in self.keypoint_masks.items()}
 
     def worst_images(self, count: int) -> list[Any]:
         """Ids of the images that lose most: 1 - OKS for each instance and 1 for each false positive."""
@@ -136,12 +141,6 @@ def analyze_errors(
     A keypoint of an instance that was found is good from a similarity of 0.85 to its true place on, and jitter from 0.5 on.
     Else it is an inversion near the true place of its mirror image (`flip_indices`), a swap near that of the same keypoint, or
     its mirror image, of another instance, whichever is nearer, and a miss where it is near none.
-
-    Args:
-        coco: the annotations.
-        results: in COCO's format.
-        schema: of the keypoints.
-        rules: how to count; None: as COCO does.
 
     Raises:
         HFPoseError: if pycocotools is not installed; it says how.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +36,9 @@ table { border-collapse: collapse; display: block; overflow-x: auto; } td, th { 
 
 def write_error_report(folder: Path, analysis: ErrorAnalysis, coco: CocoFile, title: str) -> None:
     """Write `analysis.json` and `analysis.html`, where images that cannot be read are named in the place of their drawing.
-
-    Args:
-        folder: to write to.
-        analysis: what the files tell.
-        coco: the annotations that were analyzed.
-        title: its heading, such as the model and the data.
+    `title` is its heading, such as the model and the data.
     """
-    heading, legend = html.escape(title), _legend(COLORS)
+    heading, legend, images = html.escape(title), _legend(COLORS), {image.id: image for image in coco.images}
     parts = [
         "<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'>",
         f"<meta name='viewport' content='width=device-width'><title>{heading}</title><style>{_STYLE}</style></head>",
@@ -51,10 +46,12 @@ def write_error_report(folder: Path, analysis: ErrorAnalysis, coco: CocoFile, ti
         "<p>Precision over recall at OKS 0.75, each kind of error mended together with those before.</p>",
         _curves(analysis.curves),
         f"<h2>Kinds of keypoints</h2><p>{legend}</p>",
-        _bars([("all", analysis.shares(), int((analysis.kinds != UNLABELED).sum()))]),
-        f"<h3>By keypoint</h3>{_bars(_rows_by_keypoint(analysis))}",
-        *(f"<h3>By {name}</h3>{_bars(_rows(analysis, masks))}" for name, masks in analysis.groups.items()),
-        f"<h2>Worst images</h2><p>As annotated on the left, as found on the right.</p>{_worst(analysis, coco)}</body></html>",
+        _bars(analysis, {"all": np.ones_like(analysis.kinds, dtype=bool)}),
+        f"<h3>By keypoint</h3>{_bars(analysis, analysis.keypoint_masks)}",
+        *(f"<h3>By {name}</h3>{_bars(analysis, masks)}" for name, masks in analysis.groups.items()),
+        "<h2>Worst images</h2><p>As annotated on the left, as found on the right.</p>",
+        *(_drawn(images[image_id], analysis) for image_id in analysis.worst_images(WORST_IMAGES)),
+        "</body></html>",
     ]
     write_json(folder / "analysis.json", analysis.to_dict())
     write_text(folder / "analysis.html", "\n".join(parts) + "\n")
@@ -80,22 +77,12 @@ def _legend(colors: Mapping[str, str]) -> str:
     return "".join(f"<span class='key' style='background:{color}'></span>{name}" for name, color in colors.items())
 
 
-def _rows_by_keypoint(analysis: ErrorAnalysis) -> list[tuple[str, dict[str, float], int]]:
-    counts = (analysis.kinds != UNLABELED).sum(0).tolist()
-    return [(name, shares, count) for (name, shares), count in zip(analysis.by_keypoint.items(), counts, strict=True)]
-
-
-def _rows(analysis: ErrorAnalysis, masks: Mapping[str, np.ndarray]) -> list[tuple[str, dict[str, float], int]]:
-    return [
-        (name, analysis.shares(mask), int((analysis.kinds[mask] != UNLABELED).sum())) for name, mask in masks.items()
-    ]
-
-
-def _bars(rows: Iterable[tuple[str, Mapping[str, float], int]]) -> str:
+def _bars(analysis: ErrorAnalysis, masks: Mapping[str, np.ndarray]) -> str:
     """A table of names, bars of shares, the shares in percent, and how many keypoints these are of."""
     head = "".join(f"<th>{kind} %</th>" for kind in KINDS)
     lines = []
-    for name, shares, count in rows:
+    for name, mask in masks.items():
+        shares, count = analysis.shares(mask), int((analysis.kinds[mask] != UNLABELED).sum())
         known = {kind: share for kind, share in shares.items() if count and share > 0}
         bar = "".join(
             f"<i title='{kind}' style='background:{COLORS[kind]};width:{100 * share:.2f}%'></i>"
@@ -133,11 +120,6 @@ def _points(values: np.ndarray) -> list[tuple[float, float]]:
     """Values with their place from 0 to 1; none for those that are not known."""
     pairs = zip(np.linspace(0, 1, len(values)).tolist(), values.tolist(), strict=True)
     return [(place, value) for place, value in pairs if np.isfinite(value)]
-
-
-def _worst(analysis: ErrorAnalysis, coco: CocoFile) -> str:
-    images = {image.id: image for image in coco.images}
-    return "".join(_drawn(images[image_id], analysis) for image_id in analysis.worst_images(WORST_IMAGES))
 
 
 def _drawn(image: AnnotatedImage, analysis: ErrorAnalysis) -> str:

@@ -261,13 +261,8 @@ def _results_of(
 
 
 def evaluate_detector(stage: Stage, coco: CocoFile, *, batch_size: int = 8, show_progress: bool = False) -> Evaluation:
-    """Measure a detector on annotated images, on the classes whose names are categories of the annotations.
-
-    Args:
-        stage: one of our detectors with its image processor, whose thresholds apply.
-        coco: the annotations.
-        batch_size: images at once.
-        show_progress: draw a progress bar.
+    """Measure a detector on annotated images, on the classes whose names are categories of the annotations,
+    with the thresholds of its image processor.
 
     Raises:
         InputError: if detector and annotations have no class in common.

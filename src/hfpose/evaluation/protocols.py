@@ -140,19 +140,11 @@ PROTOCOLS: Mapping[str, Protocol] = {
     "crowdpose": Protocol("crowdpose", PrecisionRules(uses_area=False, by_crowding=True)),
     "aic": Protocol("aic", PrecisionRules(uses_area=False)),
     "humanart": Protocol("humanart", _COCO),
-    "ap10k": Protocol("ap10k", PrecisionRules(by_category=True)),
-    "animalpose": Protocol("animalpose", PrecisionRules(by_category=True)),
+    **{name: Protocol(name, PrecisionRules(by_category=True)) for name in ("ap10k", "animalpose")},
     "mpii": Protocol("mpii", distances=_head_pck),
-    "onehand10k": Protocol("onehand10k", distances=_hand),
-    "freihand2d": Protocol("freihand2d", distances=_hand),
-    "rhd2d": Protocol("rhd2d", distances=_hand),
-    "coco_wholebody_hand": Protocol("coco_wholebody_hand", distances=_hand),
-    "wflw": Protocol("wflw", distances=_nme, boxes_from_scale=True),
-    "300w": Protocol("300w", distances=_nme, boxes_from_scale=True),
-    "cofw": Protocol("cofw", distances=_nme),
-    "lapa": Protocol("lapa", distances=_nme),
-    "coco_wholebody_face": Protocol("coco_wholebody_face", distances=_nme),
-    "aflw": Protocol("aflw", distances=_nme, boxes_from_scale=True),
+    **{name: Protocol(name, distances=_hand) for name in ("onehand10k", "freihand2d", "rhd2d", "coco_wholebody_hand")},
+    **{name: Protocol(name, distances=_nme, boxes_from_scale=True) for name in ("wflw", "300w", "aflw")},
+    **{name: Protocol(name, distances=_nme) for name in ("cofw", "lapa", "coco_wholebody_face")},
 }
 
 HUMAN36M_PROTOCOLS: Mapping[str, Sequence[str]] = {

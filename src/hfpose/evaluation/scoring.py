@@ -59,7 +59,15 @@ def keypoint_areas(keypoints: np.ndarray) -> np.ndarray:
 def suppress(
     keypoints: np.ndarray, areas: np.ndarray, scores: np.ndarray, sigmas: Sequence[float], mode: NmsMode = "oks"
 ) -> np.ndarray:
-    """Indices (M,) of the instances that stay, by `oks_nms`, `soft_oks_nms`, or all of them; arguments as for `oks_nms`.
+    """Indices (M,) of the instances that stay, best first.
+
+    Args:
+        keypoints: (N, K, 2) in pixels.
+        areas, scores: (N,), areas in square pixels.
+        sigmas: (K,) of the schema.
+        mode: `"oks"`: one that is more similar to a better one than `OKS_NMS_THRESHOLD` is removed; `"soft_oks"`: the
+            `SOFT_NMS_INSTANCES` best stay, when each that is taken lowers the scores of the others by
+            exp(-similarity^2 / `OKS_NMS_THRESHOLD`); `"none"`: all, in their order.
 
     Raises:
         ConfigError: for another mode.
@@ -68,41 +76,18 @@ def suppress(
         raise ConfigError(f"The NMS mode is {mode!r}; expected one of {', '.join(NMS_MODES)}.")
     if mode == "none":
         return np.arange(len(keypoints))
-    return (oks_nms if mode == "oks" else soft_oks_nms)(keypoints, areas, scores, sigmas)
-
-
-def oks_nms(keypoints: np.ndarray, areas: np.ndarray, scores: np.ndarray, sigmas: Sequence[float]) -> np.ndarray:
-    """Indices (M,) of the instances that stay, best first, when one that is more similar to a better one than
-    `OKS_NMS_THRESHOLD` is removed.
-
-    Args:
-        keypoints: (N, K, 2) in pixels.
-        areas, scores: (N,), areas in square pixels.
-        sigmas: (K,) of the schema.
-    """
     similarity = object_keypoint_similarity(keypoints, keypoints, areas, areas, sigmas)
-    remaining = np.argsort(-scores, kind="stable")
+    lowered, remaining = scores.astype(np.float64), np.argsort(-scores, kind="stable")
     kept: list[int] = []
-    while len(remaining):
+    while len(remaining) and (mode == "oks" or len(kept) < SOFT_NMS_INSTANCES):
         best, remaining = remaining[0], remaining[1:]
         kept.append(int(best))
-        remaining = remaining[similarity[best, remaining] <= OKS_NMS_THRESHOLD]
-    return np.array(kept, dtype=np.int64)
-
-
-def soft_oks_nms(keypoints: np.ndarray, areas: np.ndarray, scores: np.ndarray, sigmas: Sequence[float]) -> np.ndarray:
-    """Indices (M,) of the `SOFT_NMS_INSTANCES` best instances, best first, when each that is taken lowers the scores of
-    the others by exp(-similarity^2 / `OKS_NMS_THRESHOLD`). The arguments are those of `oks_nms`.
-    """
-    similarity = object_keypoint_similarity(keypoints, keypoints, areas, areas, sigmas)
-    remaining = np.argsort(-scores, kind="stable")
-    lowered = scores.astype(np.float64)
-    kept: list[int] = []
-    while len(remaining) and len(kept) < SOFT_NMS_INSTANCES:
-        best, remaining = remaining[0], remaining[1:]
-        kept.append(int(best))
-        lowered[remaining] *= np.exp(-np.square(similarity[best, remaining]) / OKS_NMS_THRESHOLD)
-        remaining = remaining[np.argsort(-lowered[remaining], kind="stable")]
+        alike = similarity[best, remaining]
+        if mode == "oks":
+            remaining = remaining[alike <= OKS_NMS_THRESHOLD]
+        else:
+            lowered[remaining] *= np.exp(-np.square(alike) / OKS_NMS_THRESHOLD)
+            remaining = remaining[np.argsort(-lowered[remaining], kind="stable")]
     return np.array(kept, dtype=np.int64)
 
 

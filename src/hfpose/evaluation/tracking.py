@@ -128,12 +128,8 @@ def count_tracking(frames: Sequence[PairedFrame]) -> TrackingCounts:
 def _count_hota(
     frames: Sequence[PairedFrame], people: np.ndarray, tracks: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Matches (A,) at each threshold, and the sum (A,) of the Jaccard indices of what they match.
-
-    Args:
-        frames: of a sequence.
-        people, tracks: in how many frames each identity is.
-    """
+    """Matches (A,) at each threshold, and the sum (A,) of the Jaccard indices of what they match;
+    `people` and `tracks` say in how many frames each identity is."""
     alignment = np.zeros((len(people), len(tracks)))
     for frame in frames:
         similarity = frame.similarity

@@ -47,10 +47,7 @@ def unlisted_size() -> int:
 
 
 def clean_cache(names: Iterable[str] | None = None) -> int:
-    """Delete models from our cache, or with None everything in it, unfinished downloads and old formats included.
-
-    Args:
-        names: zoo names as `list_cached` gives them.
+    """Delete models, by their names in `list_cached`, from our cache, or with None everything in it, unfinished downloads and old formats included.
 
     Returns:
         how many bytes became free.

@@ -12,15 +12,9 @@ START, END = "<!-- results: lines written by `hfpose eval` -->", "<!-- end of re
 
 
 def add_results(folder: Path, data: str, protocol: str, metrics: Mapping[str, float]) -> None:
-    """Write numbers into the card of a model's folder, instead of earlier ones for the same data and protocol.
+    """Write metrics into the card of a model's folder, instead of earlier ones for the same data and protocol, a few words each.
 
     A card without a section of results, or no card at all, gets one.
-
-    Args:
-        folder: of the model.
-        data: what the numbers were measured on, a short name.
-        protocol: how, in a few words.
-        metrics: name -> value.
     """
     path = folder / CARD_NAME
     text = path.read_text(encoding="utf-8") if path.is_file() else f"# {folder.resolve().name}\n"

@@ -155,11 +155,7 @@ def push_folder(
 def push_space(
     repo_id: str, *, token: str | bool | None = None, private: bool | None = None, dry_run: bool = False
 ) -> Upload:
-    """Push the app as a Space with Gradio.
-
-    Args:
-        repo_id: the Space, which is made if it does not exist.
-        token, private, dry_run: see `push_folder`.
+    """Push the app as a Space with Gradio, which is made if it does not exist. For the options see `push_folder`.
 
     Raises:
         UploadError: the Hub refused.

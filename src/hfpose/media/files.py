@@ -33,11 +33,7 @@ def is_folder(path: Path) -> bool:
 
 
 def open_to_read(path: Path, kind: str) -> BinaryIO:
-    """Open a file of a user for reading.
-
-    Args:
-        path: which file.
-        kind: what was expected, for messages: "image" or "video".
+    """Open a file of a user for reading; `kind` says in messages what was expected, "image" or "video".
 
     Raises:
         InputError: if there is no such file, it cannot be opened, or it is no regular file, such as a named pipe, for

@@ -12,12 +12,9 @@ _JPEG_QUALITY = 95
 
 
 class ImageSpool:
-    """Keeps images in the order in which they come: the first as they are in memory, further ones as JPEG in a file.
+    """Keeps images in the order in which they come: the first `memory_bytes` as they are in memory, further ones as JPEG in a file.
 
     Iterating gives them back in the same order.
-
-    Args:
-        memory_bytes: what the images in memory may take.
     """
 
     def __init__(self, memory_bytes: int = _MEMORY_BYTES) -> None:

@@ -60,11 +60,6 @@ class Journal:
     (`"ok"` or `"error"`), `outputs` (paths below the folder), `error`, `frames`, `instances` and `seconds`: the time that
     passed in this process from the result before the input's first to its last. Of images in one batch the first one has
     it; sums are right.
-
-    Args:
-        folder: where results go.
-        outputs_of: paths of an input's finished files, see `WriterGroup.outputs`.
-        write: takes each line.
     """
 
     def __init__(
@@ -136,10 +131,7 @@ def merge_journal(folder: Path, keep_earlier: bool = True) -> None:
     """Merge the journal into the manifest, in the order of the inputs, and delete it.
 
     A later line on an input replaces an earlier one, except that one that only says that nothing was to be done adds to it.
-
-    Args:
-        folder: where results go.
-        keep_earlier: whether lines of the manifest that is there count.
+    The manifest that is there counts where `keep_earlier`.
     """
     manifest, journal = folder / MANIFEST, folder / WORK_FOLDER / _JOURNAL
     lines: dict[str, tuple[int, str]] = {}  # text, since there may be millions

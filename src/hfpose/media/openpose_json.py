@@ -80,12 +80,8 @@ def openpose_json(output: PoseOutput, canvas_size: tuple[int, int] | None = None
 
 
 def openpose_parts(schema: KeypointSchema | None, points: np.ndarray, with_feet: bool = True) -> dict[str, np.ndarray]:
-    """Points (N, K, 3) by part of the body, each (N, K of that part, 3) in OpenPose's order.
-
-    Args:
-        schema: of the points.
-        points: x, y and score.
-        with_feet: give the 25 points of BODY_25 where the schema has feet.
+    """Points (N, K, 3), x, y and score, by part of the body, each (N, K of that part, 3) in OpenPose's order;
+    with the 25 points of BODY_25 where the schema has feet and `with_feet`.
 
     Raises:
         InputError: if the schema is unknown or has no part that OpenPose knows.

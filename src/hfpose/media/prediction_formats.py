@@ -164,10 +164,6 @@ class CsvWriter(_TableWriter):
 class OpenPoseWriter(InputWriter[FolderOfFiles]):
     """OpenPose's JSON: `name_keypoints.json` for each image, and for each video a folder `name` with
     `name_000000000012_keypoints.json` for each frame, which takes its name when it is complete.
-
-    Args:
-        folder: where the files go.
-        canvas_size: see `openpose_json`.
     """
 
     def __init__(self, folder: str | Path, canvas_size: tuple[int, int] | None = None) -> None:

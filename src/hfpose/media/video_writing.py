@@ -193,10 +193,6 @@ class _Sound:
     """The sound of a video for a file beside its new images: copied, or encoded as AAC where players do not know it.
 
     What is wrong with the sound is logged and never ends the video.
-
-    Args:
-        source: path or URL of the video.
-        output: the new file, before anything is written.
     """
 
     def __init__(self, source: str, output: OutputContainer) -> None:

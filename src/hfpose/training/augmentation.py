@@ -25,6 +25,9 @@ HALF_BODY_PADDING = 1.5
 
 BLUR_SIZES = (3, 5, 7)
 
+# Share of a run at whose end the augmentation is the later one, as in RTMPose's training (30 of 420 epochs).
+LATE_SHARE = 30 / 420
+
 # Boxes of which less than this is left, in pixels of the network's input, are no objects any more.
 MIN_BOX_SIDE = 2.0
 
@@ -151,42 +154,46 @@ class InstanceAugmentation:
 # People
 
 
-def crop_person(
-    sample: PersonSample,
-    schema: KeypointSchema,
-    image_processor: Any,
-    augmentation: PoseAugmentation | None,
-    rng: np.random.Generator,
-) -> dict[str, np.ndarray]:
-    """A crop of a person as the model is trained with it.
+@dataclass(frozen=True)
+class PersonCrops:
+    """Makes crops of people as a model is trained with them.
 
     Args:
-        sample: the person.
-        schema: of the K keypoints.
         image_processor: a `TopDownImageProcessor`; tells size and geometry of crops.
+        schema: of the K keypoints.
         augmentation: random changes, None for the crop that the image processor makes.
-        rng: where chance comes from.
-
-    Returns:
-        `image` (h, w, 3), uint8; `keypoints` (K, 2) float32 in its pixels; `weights` (K,) float32, 1 for labeled ones.
+        late_augmentation: those at the end of the run, see `LATE_SHARE`.
     """
-    import cv2
 
-    size = (image_processor.size["width"], image_processor.size["height"])
-    labeled = sample.visibility > 0
-    if augmentation is None:
-        padding, use_udp = image_processor.box_padding, image_processor.use_udp
-        matrix, is_flipped = _region_matrix(sample.box, padding, size, use_udp), False
-    else:
-        matrix, is_flipped = _random_matrix(sample, schema, image_processor, augmentation, rng)
-    crop = cv2.warpAffine(sample.image, matrix, size, flags=cv2.INTER_LINEAR)
-    if augmentation is not None:
-        crop = change_pixels(crop, augmentation.pixels, rng)
-    moved = transform_points(sample.keypoints, matrix)
-    if is_flipped:
-        order = list(schema.required_flip_indices())
-        moved, labeled = moved[order], labeled[order]
-    return {"image": crop, "keypoints": moved.astype(np.float32), "weights": labeled.astype(np.float32)}
+    image_processor: Any
+    schema: KeypointSchema
+    augmentation: PoseAugmentation | None
+    late_augmentation: PoseAugmentation | None = None
+
+    def __call__(self, sample: PersonSample, rng: np.random.Generator, progress: float = 0.0) -> dict[str, np.ndarray]:
+        """`image` (h, w, 3), uint8; `keypoints` (K, 2) float32 in its pixels; `weights` (K,) float32, 1 for labeled ones.
+
+        `progress` is that of the run, from 0 to 1.
+        """
+        import cv2
+
+        size = (self.image_processor.size["width"], self.image_processor.size["height"])
+        labeled = sample.visibility > 0
+        is_late = self.late_augmentation is not None and progress >= 1 - LATE_SHARE
+        augmentation = self.late_augmentation if is_late else self.augmentation
+        if augmentation is None:
+            padding, use_udp = self.image_processor.box_padding, self.image_processor.use_udp
+            matrix, is_flipped = _region_matrix(sample.box, padding, size, use_udp), False
+        else:
+            matrix, is_flipped = _random_matrix(sample, self.schema, self.image_processor, augmentation, rng)
+        crop = cv2.warpAffine(sample.image, matrix, size, flags=cv2.INTER_LINEAR)
+        if augmentation is not None:
+            crop = change_pixels(crop, augmentation.pixels, rng)
+        moved = transform_points(sample.keypoints, matrix)
+        if is_flipped:
+            order = list(self.schema.required_flip_indices())
+            moved, labeled = moved[order], labeled[order]
+        return {"image": crop, "keypoints": moved.astype(np.float32), "weights": labeled.astype(np.float32)}
 
 
 def _region_matrix(
@@ -272,100 +279,107 @@ def transform_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 # Images with boxes
 
 
-def fit_image(
-    sample: ImageSample, image_processor: Any, augmentation: DetectionAugmentation | None, rng: np.random.Generator
-) -> dict[str, np.ndarray]:
-    """An image as a detector is trained with it.
+@dataclass(frozen=True)
+class FittedImages:
+    """Makes images with boxes as a detector is trained with them.
 
     Args:
-        sample: the image with its boxes.
         image_processor: a `DetectionImageProcessor`; tells size and padding.
         augmentation: random changes, None for the image that the image processor makes.
-        rng: where chance comes from.
-
-    Returns:
-        `image` (h, w, 3), uint8; `boxes` (m, 4) float32 in its pixels, cut off at its borders; their `labels` (m,).
     """
-    import cv2
 
-    height, width = image_processor.size["height"], image_processor.size["width"]
-    scales = image_processor.scale_factors(*sample.image.shape[:2]).astype(np.float64)
-    signs, offsets, content = np.ones(2), np.zeros(2), np.array(sample.image.shape[1::-1]) * scales
-    if augmentation is not None:
-        factor = rng.uniform(*augmentation.scale_range)
-        scales, content = scales * factor, content * factor
-        offsets = -rng.uniform(0, np.maximum(content - (width, height), 0))
-        content = np.minimum(content, (width, height))
-        if rng.random() < augmentation.flip_probability:
-            signs, offsets = np.array([-1.0, 1.0]), np.array([content[0] - offsets[0], offsets[1]])
-    linear = signs * scales
-    # Sides of boxes lie between pixels, whose centers lie half a pixel further.
-    shift = offsets + 0.5 * linear - 0.5
-    matrix = np.array([[linear[0], 0, shift[0]], [0, linear[1], shift[1]]])
-    fill = (image_processor.pad_value,) * 3
-    fitted = cv2.warpAffine(sample.image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=fill)
-    if augmentation is not None:
-        fitted = change_pixels(fitted, augmentation.pixels, rng)
-    corners = sample.boxes.reshape(-1, 2, 2) * linear + offsets
-    moved = np.concatenate((corners.min(1), corners.max(1)), 1)
-    moved = moved.clip(0, np.tile(content, 2)).astype(np.float32)
-    is_left = (moved[:, 2:] - moved[:, :2] >= MIN_BOX_SIDE).all(1)
-    return {"image": fitted, "boxes": moved[is_left], "labels": sample.labels[is_left]}
+    image_processor: Any
+    augmentation: DetectionAugmentation | None
+
+    def __call__(self, sample: ImageSample, rng: np.random.Generator, progress: float = 0.0) -> dict[str, np.ndarray]:
+        """`image` (h, w, 3), uint8; `boxes` (m, 4) float32 in its pixels, cut off at its borders; their `labels` (m,)."""
+        import cv2
+
+        image_processor, augmentation = self.image_processor, self.augmentation
+        height, width = image_processor.size["height"], image_processor.size["width"]
+        scales = image_processor.scale_factors(*sample.image.shape[:2]).astype(np.float64)
+        signs, offsets, content = np.ones(2), np.zeros(2), np.array(sample.image.shape[1::-1]) * scales
+        if augmentation is not None:
+            factor = rng.uniform(*augmentation.scale_range)
+            scales, content = scales * factor, content * factor
+            offsets = -rng.uniform(0, np.maximum(content - (width, height), 0))
+            content = np.minimum(content, (width, height))
+            if rng.random() < augmentation.flip_probability:
+                signs, offsets = np.array([-1.0, 1.0]), np.array([content[0] - offsets[0], offsets[1]])
+        linear = signs * scales
+        # Sides of boxes lie between pixels, whose centers lie half a pixel further.
+        shift = offsets + 0.5 * linear - 0.5
+        matrix = np.array([[linear[0], 0, shift[0]], [0, linear[1], shift[1]]])
+        fill = (image_processor.pad_value,) * 3
+        fitted = cv2.warpAffine(sample.image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=fill)
+        if augmentation is not None:
+            fitted = change_pixels(fitted, augmentation.pixels, rng)
+        corners = sample.boxes.reshape(-1, 2, 2) * linear + offsets
+        moved = np.concatenate((corners.min(1), corners.max(1)), 1)
+        moved = moved.clip(0, np.tile(content, 2)).astype(np.float32)
+        is_left = (moved[:, 2:] - moved[:, :2] >= MIN_BOX_SIDE).all(1)
+        return {"image": fitted, "boxes": moved[is_left], "labels": sample.labels[is_left]}
 
 
 # Images with instances
 
 
-def fit_instances(
-    sample: InstancesSample,
-    schema: KeypointSchema,
-    image_processor: Any,
-    augmentation: InstanceAugmentation | None,
-    rng: np.random.Generator,
-) -> dict[str, np.ndarray]:
-    """An image as a one-stage or bottom-up model is trained with it, in the middle of the network input.
+@dataclass(frozen=True)
+class FittedInstances:
+    """Makes images as a one-stage or bottom-up model is trained with them, in the middle of the network input.
 
     Args:
-        sample: the image with its n instances.
-        schema: of the K keypoints.
         image_processor: tells size and padding.
+        schema: of the K keypoints.
         augmentation: random changes, None for none.
-        rng: where chance comes from.
-
-    Returns:
-        `image` (h, w, 3), uint8, and in its pixels, float32, for the m instances that are left in it: `boxes` (m, 4),
-        `keypoints` (m, K, 2), `keypoint_weights` (m, K), 0 for those outside too, and `areas` (m,).
     """
-    import cv2
 
-    size = np.array([image_processor.size["width"], image_processor.size["height"]], dtype=np.float64)
-    extent = np.array(sample.image.shape[1::-1], dtype=np.float64)
-    factor, angle, shift, is_flipped = (size / extent).min(), 0.0, np.zeros(2), False
-    if augmentation is not None:
-        factor *= rng.uniform(*augmentation.scale_range)
-        angle = rng.uniform(-1, 1) * augmentation.rotation
-        shift = rng.uniform(-1, 1, 2) * augmentation.shift * size
-        is_flipped = bool(rng.random() < augmentation.flip_probability) and schema.flip_indices is not None
-    centered = np.column_stack((np.eye(2) * factor, size / 2 - factor * extent / 2))
-    matrix = _turned(centered, size / 2, angle, is_flipped)
-    matrix[:, 2] += shift
-    fill = (getattr(image_processor, "pad_value", 0),) * 3
-    whole = (int(size[0]), int(size[1]))
-    fitted = cv2.warpAffine(sample.image, matrix, whole, flags=cv2.INTER_LINEAR, borderValue=fill)
-    if augmentation is not None:
-        fitted = change_pixels(fitted, augmentation.pixels, rng)
-    moved, visibility = transform_points(sample.keypoints.reshape(-1, 2), matrix), sample.visibility
-    moved = moved.reshape(sample.keypoints.shape)
-    if is_flipped:
-        order = list(schema.required_flip_indices())
-        moved, visibility = moved[:, order], visibility[:, order]
-    inside = (visibility > 0) & (moved >= 0).all(-1) & (moved < size).all(-1)
-    corners = sample.boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 2)
-    corners = transform_points(corners, matrix).reshape(-1, 4, 2).clip(0, size)
-    fitted_boxes = np.concatenate((corners.min(1), corners.max(1)), axis=1)
-    is_left = (fitted_boxes[:, 2:] - fitted_boxes[:, :2] >= MIN_BOX_SIDE).all(1) & inside.any(1)
-    labels = {"boxes": fitted_boxes, "keypoints": moved, "keypoint_weights": inside, "areas": sample.areas * factor**2}
-    return {"image": fitted, **{name: value[is_left].astype(np.float32) for name, value in labels.items()}}
+    image_processor: Any
+    schema: KeypointSchema
+    augmentation: InstanceAugmentation | None
+
+    def __call__(
+        self, sample: InstancesSample, rng: np.random.Generator, progress: float = 0.0
+    ) -> dict[str, np.ndarray]:
+        """`image` (h, w, 3), uint8, and in its pixels, float32, for the m instances that are left in it: `boxes` (m, 4),
+        `keypoints` (m, K, 2), `keypoint_weights` (m, K), 0 for those outside too, and `areas` (m,).
+        """
+        import cv2
+
+        image_processor, schema, augmentation = self.image_processor, self.schema, self.augmentation
+        size = np.array([image_processor.size["width"], image_processor.size["height"]], dtype=np.float64)
+        extent = np.array(sample.image.shape[1::-1], dtype=np.float64)
+        factor, angle, shift, is_flipped = (size / extent).min(), 0.0, np.zeros(2), False
+        if augmentation is not None:
+            factor *= rng.uniform(*augmentation.scale_range)
+            angle = rng.uniform(-1, 1) * augmentation.rotation
+            shift = rng.uniform(-1, 1, 2) * augmentation.shift * size
+            is_flipped = bool(rng.random() < augmentation.flip_probability) and schema.flip_indices is not None
+        centered = np.column_stack((np.eye(2) * factor, size / 2 - factor * extent / 2))
+        matrix = _turned(centered, size / 2, angle, is_flipped)
+        matrix[:, 2] += shift
+        fill = (getattr(image_processor, "pad_value", 0),) * 3
+        whole = (int(size[0]), int(size[1]))
+        fitted = cv2.warpAffine(sample.image, matrix, whole, flags=cv2.INTER_LINEAR, borderValue=fill)
+        if augmentation is not None:
+            fitted = change_pixels(fitted, augmentation.pixels, rng)
+        moved, visibility = transform_points(sample.keypoints.reshape(-1, 2), matrix), sample.visibility
+        moved = moved.reshape(sample.keypoints.shape)
+        if is_flipped:
+            order = list(schema.required_flip_indices())
+            moved, visibility = moved[:, order], visibility[:, order]
+        inside = (visibility > 0) & (moved >= 0).all(-1) & (moved < size).all(-1)
+        corners = sample.boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 2)
+        corners = transform_points(corners, matrix).reshape(-1, 4, 2).clip(0, size)
+        fitted_boxes = np.concatenate((corners.min(1), corners.max(1)), axis=1)
+        is_left = (fitted_boxes[:, 2:] - fitted_boxes[:, :2] >= MIN_BOX_SIDE).all(1) & inside.any(1)
+        labels = {
+            "boxes": fitted_boxes,
+            "keypoints": moved,
+            "keypoint_weights": inside,
+            "areas": sample.areas * factor**2,
+        }
+        return {"image": fitted, **{name: value[is_left].astype(np.float32) for name, value in labels.items()}}
 
 
 # Pixels

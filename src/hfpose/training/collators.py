@@ -16,11 +16,7 @@ Samples = Sequence[Mapping[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class Collator:
-    """Batches of samples: `pixel_values` (B, 3, H, W), and what `labels` makes.
-
-    Args:
-        image_processor: of the model; it normalizes the pixels.
-    """
+    """Batches of samples: `pixel_values` (B, 3, H, W), normalized by the model's image processor, and what `labels` makes."""
 
     image_processor: Any
 

@@ -47,11 +47,7 @@ def describe_schema(schema: KeypointSchema, instances: PoseInstances) -> list[st
 
 
 def draw_samples(stream: SampleStream, schema: KeypointSchema | None) -> np.ndarray:
-    """The samples of a stream with their targets, in four columns.
-
-    Args:
-        stream: of `PersonCrops` or `FittedImages`.
-        schema: of the keypoints, None where there are boxes alone.
+    """The samples of a stream of `PersonCrops` or, without a schema, `FittedImages` with their targets, in four columns.
 
     Returns:
         RGB pixels (H, W, 3), uint8.
@@ -81,13 +77,7 @@ def _drawn(sample: Any, schema: KeypointSchema | None) -> np.ndarray:
 
 
 def histogram(title: str, values: np.ndarray, edges: Sequence[float]) -> list[str]:
-    """Lines with a bar for the values from each edge up to the next.
-
-    Args:
-        title: of the first line.
-        values: (N,).
-        edges: ascending.
-    """
+    """A title, and lines with a bar for the values (N,) from each edge, in ascending order, up to the next."""
     counts = np.histogram(values, [*edges, np.inf])[0]
     lines = [title]
     for low, count in zip(edges, counts, strict=True):

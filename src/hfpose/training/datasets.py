@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,28 +16,14 @@ from torch.utils.data import Dataset, get_worker_info
 
 from hfpose.annotations import ImageBoxes, PoseInstances
 from hfpose.errors import InputError
-from hfpose.keypoints import KeypointSchema
 from hfpose.media.images import load_image
 from hfpose.models.shared.coco_labels import AREA_SHARE
-from hfpose.training.augmentation import (
-    DetectionAugmentation,
-    ImageSample,
-    InstanceAugmentation,
-    InstancesSample,
-    PersonSample,
-    PoseAugmentation,
-    crop_person,
-    fit_image,
-    fit_instances,
-)
+from hfpose.training.augmentation import ImageSample, InstancesSample, PersonSample
 
 logger = logging.getLogger(__name__)
 
 # Images in a row that may be unreadable before training stops.
 MAX_UNREADABLE = 20
-
-# Share of a run at whose end the augmentation is the later one, as in RTMPose's training (30 of 420 epochs).
-LATE_SHARE = 30 / 420
 
 # What the streams of random numbers of one seed are for.
 _ORDER, _CHANGES = 0, 1
@@ -179,59 +164,3 @@ class SampleStream(Dataset):
         if message not in self._told:
             self._told.add(message)
             logger.warning("Left out of training: %s", message)
-
-
-@dataclass(frozen=True)
-class PersonCrops:
-    """Makes training samples of people, see `crop_person`.
-
-    Args:
-        image_processor: of the model.
-        schema: of the keypoints.
-        augmentation: random changes, None for none.
-        late_augmentation: those at the end of the run, see `LATE_SHARE`.
-    """
-
-    image_processor: Any
-    schema: KeypointSchema
-    augmentation: PoseAugmentation | None
-    late_augmentation: PoseAugmentation | None = None
-
-    def __call__(self, sample: PersonSample, rng: np.random.Generator, progress: float) -> dict[str, np.ndarray]:
-        is_late = self.late_augmentation is not None and progress >= 1 - LATE_SHARE
-        augmentation = self.late_augmentation if is_late else self.augmentation
-        return crop_person(sample, self.schema, self.image_processor, augmentation, rng)
-
-
-@dataclass(frozen=True)
-class FittedImages:
-    """Makes training samples of images, see `fit_image`.
-
-    Args:
-        image_processor: of the model.
-        augmentation: random changes, None for none.
-    """
-
-    image_processor: Any
-    augmentation: DetectionAugmentation | None
-
-    def __call__(self, sample: ImageSample, rng: np.random.Generator, progress: float) -> dict[str, np.ndarray]:
-        return fit_image(sample, self.image_processor, self.augmentation, rng)
-
-
-@dataclass(frozen=True)
-class FittedInstances:
-    """Makes training samples of images with instances, see `fit_instances`.
-
-    Args:
-        image_processor: of the model.
-        schema: of the keypoints.
-        augmentation: random changes, None for none.
-    """
-
-    image_processor: Any
-    schema: KeypointSchema
-    augmentation: InstanceAugmentation | None
-
-    def __call__(self, sample: InstancesSample, rng: np.random.Generator, progress: float) -> dict[str, np.ndarray]:
-        return fit_instances(sample, self.schema, self.image_processor, self.augmentation, rng)

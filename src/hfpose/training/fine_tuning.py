@@ -37,20 +37,18 @@ from hfpose.models.shared.losses import heatmap_loss
 from hfpose.pipelines import PoseEstimationPipeline
 from hfpose.pipelines.stage import Stage
 from hfpose.pipelines.whole_image_stage import is_one_stage
-from hfpose.training.augmentation import DetectionAugmentation, InstanceAugmentation, PoseAugmentation
+from hfpose.training.augmentation import (
+    DetectionAugmentation,
+    FittedImages,
+    FittedInstances,
+    InstanceAugmentation,
+    PersonCrops,
+    PoseAugmentation,
+)
 from hfpose.training.collators import DetectionCollator, InstanceCollator, PoseCollator
 from hfpose.training.data_faults import find_faults
 from hfpose.training.data_report import describe_schema
-from hfpose.training.datasets import (
-    AnnotatedImages,
-    AnnotatedInstances,
-    AnnotatedPeople,
-    FittedImages,
-    FittedInstances,
-    PersonCrops,
-    Samples,
-    SampleStream,
-)
+from hfpose.training.datasets import AnnotatedImages, AnnotatedInstances, AnnotatedPeople, Samples, SampleStream
 from hfpose.training.parts import load_part, trained_part
 from hfpose.training.relabeling import with_labels
 from hfpose.training.training_run import (
@@ -140,11 +138,7 @@ class _Plan:
 def fine_tune(task: FineTuning, tell: Callable[[str], None] = print) -> TrainingSummary:
     """Train, and write a folder that `pipeline` loads: model, image processor, card.
 
-    A run that was interrupted goes on when it is called again with the same settings.
-
-    Args:
-        task: what to train on what.
-        tell: takes messages for the user.
+    A run that was interrupted goes on when it is called again with the same settings. `tell` takes messages for the user.
 
     Raises:
         InputError: if the annotations cannot be used.
@@ -230,24 +224,20 @@ def _plan_pose_model(task: FineTuning, coco: CocoFile, validation: CocoFile | No
     stage, messages = _with_schema(stage, own, schema, task.seed)
     messages += describe_schema(schema, instances)
     processor = stage.image_processor
+    samples: Any = AnnotatedPeople
+    make: Any = PersonCrops(processor, schema, PoseAugmentation(), PoseAugmentation.late())
+    collator: Any = PoseCollator(processor)
     if is_one_stage(stage):
+        samples, collator = AnnotatedInstances, InstanceCollator(processor)
         make = FittedInstances(processor, schema, InstanceAugmentation())
-        samples, collator = AnnotatedInstances(instances), InstanceCollator(processor)
-        plan = _Plan(stage, samples, make, collator, messages=messages, schema=schema)
-        if validation is not None:
-            check_keypoints(validation, schema)
-            held_out = AnnotatedInstances(pose_instances(validation, schema))
-            plan.validation = _validation_stream(held_out, FittedInstances(processor, schema, None))
-        return plan
-    crops = PersonCrops(processor, schema, PoseAugmentation(), PoseAugmentation.late())
-    plan = _Plan(stage, AnnotatedPeople(instances), crops, PoseCollator(processor), messages=messages, schema=schema)
+    plan = _Plan(stage, samples(instances), make, collator, messages=messages, schema=schema)
     sigma = HEATMAP_SIGMAS.get(stage.model.config.model_type)
     if sigma is not None:
         plan.model_loss = _heatmap_loss(stage, sigma)
     if validation is not None:
         check_keypoints(validation, schema)
-        people = AnnotatedPeople(pose_instances(validation, schema))
-        plan.validation = _validation_stream(people, PersonCrops(processor, schema, None))
+        held_out = samples(pose_instances(validation, schema))
+        plan.validation = _validation_stream(held_out, type(make)(processor, schema, None))
     return plan
 
 
@@ -361,7 +351,8 @@ def _claim_folder(task: FineTuning, num_samples: int) -> None:
     """
     # They may change between two calls.
     ignored = ("output", "num_workers", "log_steps", "use_cpu", "patience", "allow_faults")
-    given = {name: _plain(value) for name, value in asdict(task).items() if name not in ignored}
+    settings = {name: value for name, value in asdict(task).items() if name not in ignored}
+    given = {name: str(value.resolve()) if isinstance(value, Path) else value for name, value in settings.items()}
     given["num_samples"] = num_samples
     path = task.output / CHECKPOINTS / _SETTINGS_FILE
     if path.is_file() and last_checkpoint(task.output) is not None:
@@ -375,10 +366,6 @@ def _claim_folder(task: FineTuning, num_samples: int) -> None:
                 f"same settings, choose another output folder, or delete {task.output / CHECKPOINTS}."
             )
     write_json(path, given)
-
-
-def _plain(value: Any) -> Any:
-    return str(value.resolve()) if isinstance(value, Path) else value
 
 
 def _write_folder(task: FineTuning, plan: _Plan, summary: TrainingSummary) -> None:

@@ -16,12 +16,7 @@ def with_labels(
     model: PreTrainedModel, labels: Sequence[str], seed: int = 0, **changes: Any
 ) -> tuple[PreTrainedModel, list[str]]:
     """A model that finds other keypoints or classes, with the weights of `model` wherever they do not depend on these.
-
-    Args:
-        model: to take the weights of.
-        labels: names of the keypoints or classes.
-        seed: of the weights that are new.
-        changes: of the configuration.
+    `seed` is that of new weights, `changes` are of the configuration.
 
     Returns:
         The model, and the names of its new tensors.

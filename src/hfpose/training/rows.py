@@ -18,9 +18,15 @@ from hfpose.annotations import AREA_OF_BOX, finite_numbers
 from hfpose.errors import ConfigError, InputError
 from hfpose.keypoints import KeypointSchema
 from hfpose.media.images import load_image
-from hfpose.training.augmentation import DetectionAugmentation, ImageSample, PersonSample, PoseAugmentation
+from hfpose.training.augmentation import (
+    DetectionAugmentation,
+    FittedImages,
+    ImageSample,
+    PersonCrops,
+    PersonSample,
+    PoseAugmentation,
+)
 from hfpose.training.collators import DetectionCollator, PoseCollator
-from hfpose.training.datasets import FittedImages, PersonCrops
 
 
 class PoseRows(Dataset):
@@ -67,7 +73,7 @@ class PoseRows(Dataset):
         """`pixel_values` (3, H, W), `labels` (K, 2) and `keypoint_weights` (K,)."""
         row, instance = self.instances[index]
         sample = PersonSample(load_image(self.rows[row]["image"]), *instance[:3])
-        batch = self.collator([self.make(sample, self.rng, 0.0)])
+        batch = self.collator([self.make(sample, self.rng)])
         return {name: values[0] for name, values in batch.items()}
 
     def image_id(self, index: int) -> Any:
@@ -104,7 +110,7 @@ class DetectionRows(Dataset):
         boxes = np.array(row["objects"]["bbox"], np.float32).reshape(-1, 4)
         boxes = np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), 1)
         labels = np.array(row["objects"].get("category", [0] * len(boxes)), np.int64)
-        batch = self.collator([self.make(ImageSample(load_image(row["image"]), boxes, labels), self.rng, 0.0)])
+        batch = self.collator([self.make(ImageSample(load_image(row["image"]), boxes, labels), self.rng)])
         return {name: values[0] for name, values in batch.items()}
 
 

@@ -96,14 +96,9 @@ class TrainingSummary:
 
 
 class AveragedWeights(TrainerCallback):
-    """An exponential moving average of weights and statistics, kept in each checkpoint.
+    """An exponential moving average of weights and statistics, kept in each checkpoint, from which it goes on.
 
     Source: `mmpose.engine.hooks.ExpMomentumEMA`, with another warm-up.
-
-    Args:
-        model: whose weights are averaged, in place.
-        decay: see `TrainingSettings.average_decay`.
-        checkpoint: to go on from.
     """
 
     def __init__(self, model: nn.Module, decay: float, checkpoint: Path | None) -> None:
@@ -186,11 +181,7 @@ class StopAtInterrupt(TrainerCallback):
 
 
 class ConsoleLog(TrainerCallback):
-    """One line for each entry of the log: step, losses, learning rate, samples a second, time left.
-
-    Args:
-        batch_size: samples in a step.
-    """
+    """One line for each entry of the log: step, losses, learning rate, samples a second, time left."""
 
     def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size

@@ -6,11 +6,7 @@ from hfpose.results import PoseOutput
 
 
 class Panels:
-    """Panels of a video: a person keeps theirs as long as they are there, and comes back to it if it is still free.
-
-    Args:
-        count: of panels.
-    """
+    """Panels of a video: a person keeps theirs as long as they are there, and comes back to it if it is still free."""
 
     def __init__(self, count: int) -> None:
         self._owners: list[int | None] = [None] * count

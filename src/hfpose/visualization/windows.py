@@ -23,9 +23,6 @@ _ADVICE = "Write files instead (out_dir, vis_out_dir), or show on a machine with
 class Window:
     """Shows one image after the other, and a context manager that closes the window at its end.
 
-    Args:
-        title: of the window.
-
     Raises:
         InputError: if there is no screen.
     """

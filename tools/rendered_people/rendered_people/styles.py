@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from hfpose.training.augmentation import ImageSample
-from hfpose.training.datasets import FittedImages
+from hfpose.training.augmentation import FittedImages, ImageSample
 from rendered_people.photograph import jpeg
 from rendered_people.textures import relief
 
@@ -102,7 +101,7 @@ class VariedImages:
     """Makes training samples of rendered images, some of them a close-up, most of them restyled.
 
     Args:
-        make: see `hfpose.training.datasets.FittedImages`.
+        make: see `hfpose.training.augmentation.FittedImages`.
         close_up_probability, style_probability: of each change.
     """
 

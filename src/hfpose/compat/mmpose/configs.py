@@ -9,11 +9,7 @@ ConfigT = TypeVar("ConfigT")
 
 
 class ConfigDict(dict[str, Any]):
-    """A dict whose entries read and set as attributes too.
-
-    Args:
-        values: entries, whose dicts become such too.
-    """
+    """A dict whose entries read and set as attributes too; dicts in it become such."""
 
     def __init__(self, values: Mapping[str, Any] | None = None, /, **entries: Any) -> None:
         super().__init__({name: _config_value(value) for name, value in {**(values or {}), **entries}.items()})

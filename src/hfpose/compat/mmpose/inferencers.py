@@ -56,11 +56,6 @@ _VIDEO_WAIT = 1e-5  # seconds; a frame of a video is shown until the next one is
 class BaseInferencer:
     """What the inferencers share: from a call to its results, batch by batch.
 
-    Args:
-        pipe: pipeline to run.
-        show_progress: show a progress bar on stderr.
-        model: name of the model, for its config.
-
     Attributes:
         model: the model (in 3D the lifter), as `init_model` returns it.
         cfg: its config.

@@ -24,10 +24,6 @@ class DataElement:
     """Named values, and beside them information about the image (`metainfo`); both read as attributes.
 
     Setting an attribute sets a field. Two elements are equal only if they are the same object.
-
-    Args:
-        metainfo: information about the image.
-        fields: the values.
     """
 
     _fields: dict[str, Any]

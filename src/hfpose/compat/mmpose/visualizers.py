@@ -192,13 +192,7 @@ class PoseLocalVisualizer:
         return self._image
 
     def draw(self, image: np.ndarray, output: PoseOutput, **options: Any) -> np.ndarray:
-        """A result drawn on its image in the visualizer's colors and sizes.
-
-        Args:
-            image: RGB image (H, W, 3).
-            output: the result.
-            options: of `draw_poses`.
-        """
+        """A result drawn on its RGB image (H, W, 3) in the visualizer's colors and sizes, with options of `draw_poses`."""
         if not output.num_instances:
             return draw_poses(image, output, **options)
         schema = self._schema_for(output.keypoints.shape[1])
@@ -309,10 +303,7 @@ class _Visualizers:
     """Stands in for MMPose's registry, which makes objects of classes that a config names."""
 
     def build(self, cfg: Mapping[str, Any]) -> PoseLocalVisualizer:
-        """The visualizer that `model.cfg.visualizer` describes.
-
-        Args:
-            cfg: `type` and arguments of [`PoseLocalVisualizer`].
+        """The visualizer that `model.cfg.visualizer` describes: `type` and arguments of [`PoseLocalVisualizer`].
 
         Raises:
             ConfigError: for another type, or arguments that it does not know.
