@@ -8,18 +8,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoBackbone
 from transformers.utils import ModelOutput
-from transformers.utils.generic import can_return_tuple
 
-from hfpose.keypoints import schema_for_config
 from hfpose.models.associative_embedding.configuration_associative_embedding import AssociativeEmbeddingConfig
 from hfpose.models.associative_embedding.loss_associative_embedding import associative_embedding_loss
-from hfpose.models.shared.bottom_up import with_flipped
-from hfpose.models.shared.bottom_up_losses import InstanceLabels, true_instances
+from hfpose.models.shared.bottom_up_losses import TrueInstances
+from hfpose.models.shared.bottom_up_model import BottomUpModel
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.heatmaps import flip_maps
-from hfpose.models.shared.image_model import ImageModel
 
 
 @dataclass
@@ -56,56 +52,33 @@ class AssociativeEmbeddingHead(nn.Module):
         return maps[:, : self.num_keypoints], maps[:, self.num_keypoints :]
 
 
-class AssociativeEmbeddingForPoseEstimation(ImageModel):
+class AssociativeEmbeddingForPoseEstimation(BottomUpModel):
     """A backbone with heatmaps and tags; used as [`RTMOForPoseEstimation`]."""
 
     config: AssociativeEmbeddingConfig
     base_model_prefix = "associative_embedding"
-    conv_std = 0.001
+    output_class = AssociativeEmbeddingOutput
+    uses_all_feature_maps = False
     _no_split_modules = ["HRNetStage", "AssociativeEmbeddingHead"]
 
-    def __init__(self, config: AssociativeEmbeddingConfig) -> None:
-        super().__init__(config)
-        self.backbone = AutoBackbone.from_config(config.backbone_config)
-        self.head = AssociativeEmbeddingHead(config, self.backbone.channels[-1])
-        self.post_init()
+    def make_head(self, channels: Sequence[int]) -> None:
+        self.head = AssociativeEmbeddingHead(self.config, channels[-1])
 
-    @can_return_tuple
-    def forward(
-        self,
-        pixel_values: Tensor,
-        labels: Sequence[InstanceLabels] | None = None,
-        flip_test: bool = False,
-        output_hidden_states: bool | None = None,
-        **kwargs: object,
-    ) -> AssociativeEmbeddingOutput:
-        """
-        Args:
-            pixel_values: (B, C, H, W) normalized images, H and W multiples of 32.
-            labels: for each image its instances, see `InstanceLabels`; asks for the loss.
-            flip_test: average heatmaps over the flipped images and add the tags of these, which needs the flip pairs
-                of `config.keypoint_schema`.
-            output_hidden_states: whether to return the feature maps of the backbone.
-        """
-        feature_maps = self.backbone(with_flipped(pixel_values, flip_test)).feature_maps
-        heatmaps, tags = self.head(feature_maps[-1])
+    def find(
+        self, features: Tensor, stride: float, true: TrueInstances | None, flip_test: bool
+    ) -> dict[str, Tensor | None]:
+        heatmaps, tags = self.head(features)
         loss = None
-        if labels is not None:
-            stride = pixel_values.shape[-1] / heatmaps.shape[-1]
-            true = true_instances(labels, heatmaps.shape[1], stride, heatmaps.device)
-            loss = associative_embedding_loss(self.config, heatmaps[: len(labels)], tags[: len(labels)], true)
+        if true is not None:
+            count = len(true.keypoints)
+            loss = associative_embedding_loss(self.config, heatmaps[:count], tags[:count], true)
         if flip_test:
             heatmaps, tags = self._merge_flipped(heatmaps, tags)
-        return AssociativeEmbeddingOutput(
-            loss=loss,
-            heatmaps=heatmaps,
-            tags=tags,
-            hidden_states=self.states_if_asked(feature_maps, output_hidden_states),
-        )
+        return {"loss": loss, "heatmaps": heatmaps, "tags": tags}
 
     def _merge_flipped(self, heatmaps: Tensor, tags: Tensor) -> tuple[Tensor, Tensor]:
         """Mean heatmaps and both tags of the maps (2B, ...) of images and of flipped images."""
-        flip_indices = schema_for_config(self.config).required_flip_indices()
+        flip_indices = self.flip_indices
         heatmaps, flipped = heatmaps.chunk(2)
         tags, flipped_tags = tags.chunk(2)
         indices = [index + start for start in range(0, tags.shape[1], len(flip_indices)) for index in flip_indices]

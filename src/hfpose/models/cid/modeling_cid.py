@@ -10,19 +10,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoBackbone
 from transformers import initialization as init
 from transformers.utils import ModelOutput
-from transformers.utils.generic import can_return_tuple
 
-from hfpose.keypoints import schema_for_config
 from hfpose.models.cid.configuration_cid import CIDConfig
 from hfpose.models.cid.loss_cid import cid_targets, contrastive_loss, focal_heatmap_loss
-from hfpose.models.shared.bottom_up import best_cells, cell_grid, heatmap_peaks, smooth_maps, with_flipped
-from hfpose.models.shared.bottom_up_losses import InstanceLabels, true_instances
-from hfpose.models.shared.branches import concatenate_branches
+from hfpose.models.shared.bottom_up import best_cells, cell_grid, heatmap_peaks, smooth_maps
+from hfpose.models.shared.bottom_up_losses import TrueInstances
+from hfpose.models.shared.bottom_up_model import BottomUpModel
 from hfpose.models.shared.configuration import label_count
-from hfpose.models.shared.image_model import ImageModel
 
 # Cells that are one unit of the distance to a center.
 DISTANCE_UNIT = 32.0
@@ -98,19 +94,16 @@ class CIDHead(nn.Module):
         self.instances = CIDInstanceHead(config, in_channels)
 
 
-class CIDForPoseEstimation(ImageModel):
+class CIDForPoseEstimation(BottomUpModel):
     """CID with its heads for centers and for single instances; used as [`RTMOForPoseEstimation`]."""
 
     config: CIDConfig
     base_model_prefix = "cid"
-    conv_std = 0.001
+    output_class = CIDOutput
     _no_split_modules = ["HRNetStage", "CIDHead"]
 
-    def __init__(self, config: CIDConfig) -> None:
-        super().__init__(config)
-        self.backbone = AutoBackbone.from_config(config.backbone_config)
-        self.head = CIDHead(config, sum(self.backbone.channels))
-        self.post_init()
+    def make_head(self, channels: Sequence[int]) -> None:
+        self.head = CIDHead(self.config, sum(channels))
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
@@ -120,46 +113,27 @@ class CIDForPoseEstimation(ImageModel):
             prior = self.config.prior_probability
             init.constant_(module.bias, -math.log((1 - prior) / prior))
 
-    @can_return_tuple
-    def forward(
-        self,
-        pixel_values: Tensor,
-        labels: Sequence[InstanceLabels] | None = None,
-        flip_test: bool = False,
-        output_hidden_states: bool | None = None,
-        **kwargs: object,
-    ) -> CIDOutput:
-        """
-        Args:
-            pixel_values: (B, C, H, W) normalized images, H and W multiples of 32.
-            labels: for each image its instances, see `InstanceLabels`; asks for the loss.
-            flip_test: average over the flipped images, which needs the flip pairs of `config.keypoint_schema`.
-            output_hidden_states: whether to return the feature maps of the backbone.
-        """
-        feature_maps = self.backbone(with_flipped(pixel_values, flip_test)).feature_maps
-        features = concatenate_branches(feature_maps)
+    def find(
+        self, features: Tensor, stride: float, true: TrueInstances | None, flip_test: bool
+    ) -> dict[str, Tensor | None]:
         probabilities = self._probabilities(self.head.heatmaps(features))
         loss = None
-        if labels is not None:
-            stride = pixel_values.shape[-1] / features.shape[-1]
-            loss = self._loss(features[: len(labels)], probabilities[: len(labels)], labels, stride)
+        if true is not None:
+            count = len(true.keypoints)
+            loss = self._loss(features[:count], probabilities[:count], true)
         if flip_test:  # the flipped features, flipped back, are those of a second image with the same centers
-            features = torch.cat((features[: len(pixel_values)], features[len(pixel_values) :].flip(-1)))
+            original, flipped = features.chunk(2)
+            features = torch.cat((original, flipped.flip(-1)))
             original, flipped = probabilities[:, -1:].chunk(2)
             probabilities = (original + flipped.flip(-1)) / 2
         centers, center_scores = self._centers(probabilities[:, -1:].float())
         heatmaps = self._heatmaps(features, centers.repeat(len(features) // len(centers), 1, 1))
         if flip_test:
             original, flipped = heatmaps.chunk(2)
-            heatmaps = (original + flipped[:, :, list(schema_for_config(self.config).required_flip_indices())]) / 2
-        return CIDOutput(
-            loss=loss,
-            heatmaps=heatmaps,
-            centers=centers,
-            center_scores=center_scores,
-            places=centers[..., 0] + centers[..., 1] * features.shape[-1],
-            hidden_states=self.states_if_asked(feature_maps, output_hidden_states),
-        )
+            heatmaps = (original + flipped[:, :, self.flip_indices]) / 2
+        places = centers[..., 0] + centers[..., 1] * features.shape[-1]
+        found = {"heatmaps": heatmaps, "centers": centers, "center_scores": center_scores, "places": places}
+        return {"loss": loss, **found}
 
     def _probabilities(self, logits: Tensor) -> Tensor:
         least = self.config.min_probability
@@ -178,16 +152,13 @@ class CIDForPoseEstimation(ImageModel):
         """Probabilities (B, N, K, h, w) of the keypoints of the instances with these centers (B, N, 2)."""
         return self._probabilities(self.head.instances(features, _features_at(features, centers), centers))
 
-    def _loss(
-        self, features: Tensor, probabilities: Tensor, labels: Sequence[InstanceLabels], stride: float
-    ) -> Tensor:
+    def _loss(self, features: Tensor, probabilities: Tensor, true: TrueInstances) -> Tensor:
         """Focal losses of the heatmaps of all people and of single ones, contrastive loss of centers' features.
 
         All instances share one number of heatmaps, so that of the image with most.
         """
         config = self.config
         size = (features.shape[2], features.shape[3])
-        true = true_instances(labels, label_count(config), stride, features.device)
         targets = cid_targets(true, size, config.heatmap_min_overlap, config.max_training_instances)
         loss = focal_heatmap_loss(probabilities, targets.heatmaps)
         center_features = _features_at(features, targets.centers)

@@ -10,20 +10,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoBackbone
 from transformers.utils import ModelOutput
-from transformers.utils.generic import can_return_tuple
 
 from hfpose.keypoints import schema_for_config
 from hfpose.models.dekr.configuration_dekr import DEKRConfig
 from hfpose.models.dekr.loss_dekr import dekr_loss
-from hfpose.models.shared.bottom_up import best_cells, cell_grid, heatmap_peaks, with_flipped
-from hfpose.models.shared.bottom_up_losses import InstanceLabels, true_instances
-from hfpose.models.shared.branches import concatenate_branches
+from hfpose.models.shared.bottom_up import best_cells, cell_grid, heatmap_peaks
+from hfpose.models.shared.bottom_up_losses import TrueInstances
+from hfpose.models.shared.bottom_up_model import BottomUpModel
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import MLP, ConvNormAct
 from hfpose.models.shared.heatmaps import flip_maps
-from hfpose.models.shared.image_model import ImageModel
 from hfpose.models.shared.residual import ResidualBlock
 
 KERNEL_SIZE = 3
@@ -151,66 +148,43 @@ class DEKRHead(nn.Module):
         return self.heatmaps(features), self.displacements(features)
 
 
-class DEKRForPoseEstimation(ImageModel):
+class DEKRForPoseEstimation(BottomUpModel):
     """DEKR with its heads for heatmaps and displacements, and its rescoring network; used as [`RTMOForPoseEstimation`]."""
 
     config: DEKRConfig
     base_model_prefix = "dekr"
-    conv_std = 0.001
+    output_class = DEKROutput
     _no_split_modules = ["HRNetStage", "DEKRHead"]
 
-    def __init__(self, config: DEKRConfig) -> None:
-        super().__init__(config)
-        self.backbone = AutoBackbone.from_config(config.backbone_config)
-        self.head = DEKRHead(config, sum(self.backbone.channels))
-        self.post_init()
+    def make_head(self, channels: Sequence[int]) -> None:
+        self.head = DEKRHead(self.config, sum(channels))
 
-    @can_return_tuple
-    def forward(
-        self,
-        pixel_values: Tensor,
-        labels: Sequence[InstanceLabels] | None = None,
-        flip_test: bool = False,
-        output_hidden_states: bool | None = None,
-        **kwargs: object,
-    ) -> DEKROutput:
-        """
-        Args:
-            pixel_values: (B, C, H, W) normalized images, H and W multiples of 32.
-            labels: for each image its instances, see `InstanceLabels`; asks for the loss.
-            flip_test: average over the flipped images, which needs the flip pairs of `config.keypoint_schema`.
-            output_hidden_states: whether to return the feature maps of the backbone.
-        """
-        feature_maps = self.backbone(with_flipped(pixel_values, flip_test)).feature_maps
-        heatmaps, displacements = self.head(concatenate_branches(feature_maps))
-        stride = pixel_values.shape[-1] / heatmaps.shape[-1]
+    def find(
+        self, features: Tensor, stride: float, true: TrueInstances | None, flip_test: bool
+    ) -> dict[str, Tensor | None]:
+        heatmaps, displacements = self.head(features)
         if flip_test:
             heatmaps, displacements = self._merge_flipped(heatmaps, displacements, stride)
-        loss = None
-        if labels is not None:
-            true = true_instances(labels, label_count(self.config), stride, heatmaps.device)
-            loss = dekr_loss(self.config, heatmaps, displacements, true)
         keypoints, keypoint_scores, center_scores, places = self._poses(heatmaps.float(), displacements.float())
         keypoints = keypoints * stride
         rescoring = self.head.rescoring
-        return DEKROutput(
-            loss=loss,
-            pred_keypoints=keypoints,
-            keypoint_scores=keypoint_scores,
-            center_scores=center_scores,
-            pose_scores=torch.ones_like(center_scores) if rescoring is None else rescoring(keypoints, keypoint_scores),
-            places=places,
-            heatmaps=heatmaps,
-            displacements=displacements,
-            hidden_states=self.states_if_asked(feature_maps, output_hidden_states),
-        )
+        return {
+            "loss": None if true is None else dekr_loss(self.config, heatmaps, displacements, true),
+            "pred_keypoints": keypoints,
+            "keypoint_scores": keypoint_scores,
+            "center_scores": center_scores,
+            "pose_scores": rescoring(keypoints, keypoint_scores) if rescoring else torch.ones_like(center_scores),
+            "places": places,
+            "heatmaps": heatmaps,
+            "displacements": displacements,
+        }
 
     def _merge_flipped(self, heatmaps: Tensor, displacements: Tensor, stride: float) -> tuple[Tensor, Tensor]:
         """Means of the maps (2B, ...) of images and of flipped images.
 
         The heatmaps are moved by a cell, and displacements along x lengthened by what that leaves.
         """
-        flip_indices = list(schema_for_config(self.config).required_flip_indices())
+        flip_indices = self.flip_indices
         heatmaps, flipped = heatmaps.chunk(2)
         flipped = flip_maps(flipped, [*flip_indices, len(flip_indices)], shift=True)
         displacements, others = (part.unflatten(1, (-1, 2)) for part in displacements.chunk(2))

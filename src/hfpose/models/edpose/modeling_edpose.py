@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoBackbone
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
@@ -28,7 +27,7 @@ from hfpose.models.edpose.layers_edpose import (
 from hfpose.models.shared.bottom_up import cell_grid
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import MLP
-from hfpose.models.shared.image_model import Untrainable
+from hfpose.models.shared.image_model import EstimatorModel, Untrainable
 
 PRIOR_PROBABILITY = 0.01
 PROPOSAL_SIZE = 0.05  # of a proposal at the finest feature map, relative to the image; doubled from map to map
@@ -179,7 +178,7 @@ class EDPoseDecoder(nn.Module):
         return (person[:, None] != person) & ~(is_box[:, None] & is_box)
 
 
-class EDPoseForPoseEstimation(Untrainable):
+class EDPoseForPoseEstimation(Untrainable, EstimatorModel):
     """ED-Pose; used as [`RTMOForPoseEstimation`], but that it cannot be trained, as in the reference."""
 
     config: EDPoseConfig
@@ -187,11 +186,9 @@ class EDPoseForPoseEstimation(Untrainable):
     conv_std = 0.01
     _no_split_modules = ["ResNetStage", "EDPoseEncoderLayer", "EDPoseDecoderLayer"]
 
-    def __init__(self, config: EDPoseConfig) -> None:
-        super().__init__(config)
-        size = config.hidden_size
-        self.backbone = AutoBackbone.from_config(config.backbone_config)
-        self.neck = EDPoseNeck(config, self.backbone.channels)
+    def make_head(self, channels: Sequence[int]) -> None:
+        config, size = self.config, self.config.hidden_size
+        self.neck = EDPoseNeck(config, channels)
         self.level_features = nn.Parameter(torch.zeros(config.num_feature_levels, size))
         self.encoder = nn.ModuleList(EDPoseEncoderLayer(config) for _ in range(config.num_encoder_layers))
         self.proposal_projection = nn.Linear(size, size)
@@ -199,7 +196,6 @@ class EDPoseForPoseEstimation(Untrainable):
         self.proposal_classes = ClassPrediction(size, config.num_classes)
         self.proposal_boxes = MLP(size, size, size, 4)
         self.decoder = EDPoseDecoder(config)
-        self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoBackbone
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
@@ -20,7 +19,7 @@ from hfpose.models.shared.branches import concatenate_branches
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.heatmap_head import HeatmapHead
 from hfpose.models.shared.heatmaps import UDP_COMBINED
-from hfpose.models.shared.image_model import ImageModel
+from hfpose.models.shared.image_model import EstimatorModel
 from hfpose.models.shared.losses import combined_heatmap_loss, heatmap_loss
 
 
@@ -73,7 +72,7 @@ class FeatureMapSelection(nn.Module):
         return items if self.indices is None else [items[index] for index in self.indices]
 
 
-class HeatmapForPoseEstimation(ImageModel):
+class HeatmapForPoseEstimation(EstimatorModel):
     """A backbone with a heatmap head; used as [`RTMPoseForPoseEstimation`]."""
 
     config: HeatmapConfig
@@ -81,20 +80,16 @@ class HeatmapForPoseEstimation(ImageModel):
     conv_std = 0.001
     _no_split_modules = ["HeatmapHead", "MSPNHead"]
 
-    def __init__(self, config: HeatmapConfig) -> None:
-        super().__init__(config)
-        self.backbone = AutoBackbone.from_config(config.backbone_config)
+    def make_head(self, channels: Sequence[int]) -> None:
+        config = self.config
         self.neck = FeatureMapSelection(config)
         num_maps = label_count(config) * (3 if config.heatmap_encoding == UDP_COMBINED else 1)
         if config.head_type == "single":
-            self.head: nn.Module = HeatmapHead(config, self.neck.out_channels(self.backbone.channels), num_maps)
+            self.head: nn.Module = HeatmapHead(config, self.neck.out_channels(channels), num_maps)
         else:
             multi_stage_head = StagewiseHeatmapHead if config.head_type == "stagewise" else MSPNHead
-            self.head = multi_stage_head(config, self.backbone.channels, num_maps)
-        self.visibility = (
-            nn.Linear(self.backbone.channels[-1], label_count(config)) if config.predicts_visibility else None
-        )
-        self.post_init()
+            self.head = multi_stage_head(config, channels, num_maps)
+        self.visibility = nn.Linear(channels[-1], label_count(config)) if config.predicts_visibility else None
 
     @can_return_tuple
     def forward(
@@ -114,7 +109,7 @@ class HeatmapForPoseEstimation(ImageModel):
             output_hidden_states: whether to return the feature maps of the backbone.
             output_attentions: whether to return the weights of its attention.
         """
-        wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        wants_states = self.wants_states(output_hidden_states)
         wants_weights = self.config.output_attentions if output_attentions is None else output_attentions
         features = self.backbone(
             pixel_values, output_hidden_states=wants_states, output_attentions=wants_weights, return_dict=True

@@ -3,18 +3,18 @@
 Source: Moon et al., 2020, https://arxiv.org/abs/2008.09309; `mmpose.models.heads.InternetHead`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoBackbone
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from hfpose.models.internet.configuration_internet import NUM_HANDS, InterNetConfig
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import MLP, deconvolutions
-from hfpose.models.shared.image_model import Untrainable
+from hfpose.models.shared.image_model import EstimatorModel, Untrainable
 
 
 @dataclass
@@ -72,7 +72,7 @@ class InterNetHead(nn.Module):
         return heatmaps, (likely * cells).sum(dim=1, keepdim=True), self.hand_type(pooled)
 
 
-class InterNetForHandPose(Untrainable):
+class InterNetForHandPose(Untrainable, EstimatorModel):
     """InterNet: a backbone with a head for two hands; used as [`RTMPoseForPoseEstimation`]."""
 
     config: InterNetConfig
@@ -81,11 +81,8 @@ class InterNetForHandPose(Untrainable):
     supports_gradient_checkpointing = False
     _no_split_modules = ["InterNetHead"]
 
-    def __init__(self, config: InterNetConfig) -> None:
-        super().__init__(config)
-        self.backbone = AutoBackbone.from_config(config.backbone_config)
-        self.head = InterNetHead(config, self.backbone.channels[-1])
-        self.post_init()
+    def make_head(self, channels: Sequence[int]) -> None:
+        self.head = InterNetHead(self.config, channels[-1])
 
     @can_return_tuple
     def forward(
@@ -96,7 +93,7 @@ class InterNetForHandPose(Untrainable):
             pixel_values: (B, 3, H, W) normalized crops.
             output_hidden_states: whether to return the feature maps of the backbone.
         """
-        wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        wants_states = self.wants_states(output_hidden_states)
         features = self.backbone(pixel_values, output_hidden_states=wants_states, return_dict=True)
         heatmaps, root_depth, hand_type = self.head(features.feature_maps[-1])
         return InterNetOutput(

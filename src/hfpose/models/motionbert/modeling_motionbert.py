@@ -9,20 +9,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.utils.generic import merge_with_config_defaults
-from transformers.utils.output_capturing import capture_outputs
 
 from hfpose.errors import InputError
-from hfpose.hub.push_mixin import PushWithCard
 from hfpose.keypoints import schema_for_config
 from hfpose.models.motionbert.configuration_motionbert import MotionBertConfig
 from hfpose.models.shared.attention import AnyAttention, attend
-from hfpose.models.shared.lifting import FlippedLifting, PoseLiftingOutput, mean_distance
+from hfpose.models.shared.lifting import PoseLiftingModel, mean_distance
 
 
 class MotionBertEmbeddings(nn.Module):
@@ -187,7 +183,7 @@ class MotionBertHead(nn.Module):
         return self.regressor(self.representation(features).tanh())
 
 
-class MotionBertForPoseLifting(FlippedLifting, PushWithCard, AnyAttention, PreTrainedModel):
+class MotionBertForPoseLifting(AnyAttention, PoseLiftingModel):
     """
     MotionBERT with a head that gives each keypoint a position in 3D.
 
@@ -205,8 +201,6 @@ class MotionBertForPoseLifting(FlippedLifting, PushWithCard, AnyAttention, PreTr
 
     config: MotionBertConfig
     base_model_prefix = "motionbert"
-    main_input_name = "keypoints_2d"
-    supports_gradient_checkpointing = True
     _no_split_modules = ["MotionBertEmbeddings", "MotionBertDualStreamBlock"]
     _can_record_outputs = {"hidden_states": MotionBertDualStreamBlock, "attentions": MotionBertSelfAttention}
 
@@ -214,8 +208,6 @@ class MotionBertForPoseLifting(FlippedLifting, PushWithCard, AnyAttention, PreTr
         super().__init__(config)
         self.backbone = MotionBertBackbone(config)
         self.head = MotionBertHead(config)
-        flip_indices = schema_for_config(config).flip_indices
-        self.flip_indices = None if flip_indices is None else list(flip_indices)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -235,34 +227,8 @@ class MotionBertForPoseLifting(FlippedLifting, PushWithCard, AnyAttention, PreTr
             init.trunc_normal_(module.temporal_embeddings, std=std)
             init.trunc_normal_(module.spatial_embeddings, std=std)
 
-    @merge_with_config_defaults
-    @capture_outputs
-    def forward(
-        self,
-        keypoints_2d: Tensor,
-        frame_mask: Tensor | None = None,
-        labels: Tensor | None = None,
-        flip_test: bool = False,
-        **kwargs: object,
-    ) -> PoseLiftingOutput:
-        """Lifts a batch of clips.
-
-        Args:
-            keypoints_2d: (B, T, K, 3) x and y in half image widths around the image center, and a visibility.
-            frame_mask: (B, T) booleans, False for frames that only pad a clip. None: all frames count.
-            labels: (B, T, K, 3) true coordinates in the units of the output; asks for the loss.
-            flip_test: lift the flipped clip too and average both.
-
-        Raises:
-            InputError: for another shape, or a clip longer than `config.max_frames`.
-        """
-
-        def lift(clips: Tensor) -> Tensor:
-            return self.head(self.backbone(clips, frame_mask))
-
-        keypoints_3d = self.lift_with(lift, keypoints_2d, flip_test)
-        loss = None if labels is None else self._loss(keypoints_3d, labels, frame_mask)
-        return PoseLiftingOutput(loss=loss, keypoints_3d=keypoints_3d)
+    def lift(self, keypoints_2d: Tensor, frame_mask: Tensor | None) -> Tensor:
+        return self.head(self.backbone(keypoints_2d, frame_mask))
 
     def _check_shape(self, keypoints_2d: Tensor) -> None:
         config = self.config
@@ -277,12 +243,12 @@ class MotionBertForPoseLifting(FlippedLifting, PushWithCard, AnyAttention, PreTr
                 "Cut longer clips into windows, as `hfpose.pipelines.lifting_stage.TemporalLifter` does."
             )
 
-    def _loss(self, predicted: Tensor, target: Tensor, frame_mask: Tensor | None) -> Tensor:
+    def loss(self, predicted: Tensor, target: Tensor, frame_weights: Tensor) -> Tensor:
         """Position error, position error at the best scale, and velocity error (MPJPE, N-MPJPE and MPJVE).
 
         Source: `mmpose.models.losses.MPJPEVelocityJointLoss`.
         """
-        weights = torch.ones_like(predicted[..., 0, 0]) if frame_mask is None else frame_mask.to(predicted.dtype)
+        weights = frame_weights
         energy = predicted.square().sum((-2, -1), keepdim=True).clamp(min=1e-9)
         best_scale = (target * predicted).sum((-2, -1), keepdim=True) / energy
         position = mean_distance(predicted, target, weights)

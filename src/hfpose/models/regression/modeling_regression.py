@@ -6,21 +6,20 @@ Source: DeepPose (Toshev & Szegedy, 2014, https://arxiv.org/abs/1312.4659), resi
 `IntegralRegressionHead` and `DSNTHead`.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
 import torch
 from torch import Tensor, nn
 from transformers import initialization as init
-from transformers.backbone_utils import load_backbone
 from transformers.utils import ModelOutput
-from transformers.utils.generic import can_return_tuple
 
 from hfpose.models.regression.configuration_regression import RegressionConfig
 from hfpose.models.regression.flow import ErrorFlow, rle_loss
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.heatmap_head import HeatmapHead
-from hfpose.models.shared.image_model import ImageModel
+from hfpose.models.shared.image_model import TopDownModel
 from hfpose.models.shared.losses import coordinate_loss, distribution_loss, visible_coordinates
 
 
@@ -93,20 +92,17 @@ def _places(count: int) -> Tensor:
     return torch.arange(count, dtype=torch.float32) / count
 
 
-class RegressionForPoseEstimation(ImageModel):
+class RegressionForPoseEstimation(TopDownModel):
     """A backbone with a head that regresses coordinates; used as [`RTMPoseForPoseEstimation`]."""
 
     config: RegressionConfig
     base_model_prefix = "regression"
-    conv_std = 0.001
+    output_class = RegressionOutput
     _no_split_modules = ["RegressionHead", "IntegralHead"]
 
-    def __init__(self, config: RegressionConfig) -> None:
-        super().__init__(config)
-        self.backbone = load_backbone(config)
-        head = RegressionHead if config.head_type in ("coordinates", "rle") else IntegralHead
-        self.head = head(config, self.backbone.channels[-1])
-        self.post_init()
+    def make_head(self, channels: Sequence[int]) -> None:
+        head = RegressionHead if self.config.head_type in ("coordinates", "rle") else IntegralHead
+        self.head = head(self.config, channels[-1])
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
@@ -120,37 +116,18 @@ class RegressionForPoseEstimation(ImageModel):
                 if isinstance(layer, nn.Linear):
                     init.xavier_uniform_(layer.weight, gain=0.01)
 
-    @can_return_tuple
-    def forward(
-        self,
-        pixel_values: Tensor,
-        labels: Tensor | None = None,
-        keypoint_weights: Tensor | None = None,
-        output_hidden_states: bool | None = None,
-        **kwargs: object,
-    ) -> RegressionOutput:
-        """
-        Args:
-            pixel_values: (B, C, H, W) normalized crops.
-            labels: (B, K, 2) true x and y of the keypoints in pixels of the crops; asks for the loss.
-            keypoint_weights: (B, K) weight of each keypoint in the loss, 0 where it is not labeled. None: all 1.
-            output_hidden_states: whether to return the feature maps of the backbone.
-        """
-        wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        features = self.backbone(pixel_values, output_hidden_states=wants_states, return_dict=True)
-        values = self.head(features.feature_maps[-1])
-        loss = None if labels is None else self._loss(values, labels, keypoint_weights)
-        return RegressionOutput(loss=loss, **values, hidden_states=features.hidden_states)
+    def responses(self, feature_maps: Sequence[Tensor]) -> dict[str, Tensor]:
+        return self.head(feature_maps[-1])
 
-    def _loss(self, values: dict[str, Tensor], labels: Tensor, keypoint_weights: Tensor | None) -> Tensor:
-        config, coordinates = self.config, values["coordinates"].float()
+    def loss(self, responses: Mapping[str, Tensor], labels: Tensor, keypoint_weights: Tensor | None) -> Tensor:
+        config, coordinates = self.config, responses["coordinates"].float()
         targets, weights = visible_coordinates(labels, keypoint_weights, config.image_size)
         if config.head_type == "rle":
             assert isinstance(self.head.flow, ErrorFlow)
-            return rle_loss(self.head.flow, coordinates, values["sigmas"].float(), targets, weights)
+            return rle_loss(self.head.flow, coordinates, responses["sigmas"].float(), targets, weights)
         loss = coordinate_loss(coordinates, targets, weights)
         if config.head_type == "dsnt":
             loss = loss + distribution_loss(
-                values["heatmaps"], labels, weights, image_size=config.image_size, sigma=config.heatmap_sigma
+                responses["heatmaps"], labels, weights, image_size=config.image_size, sigma=config.heatmap_sigma
             )
         return loss

@@ -6,10 +6,10 @@ Source: Lu et al., 2023, https://arxiv.org/abs/2312.07526; `mmpose.models.heads.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoBackbone
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 from transformers.utils.output_capturing import capture_outputs
@@ -25,6 +25,7 @@ from hfpose.models.shared.dense_prediction import (
     flatten_levels,
 )
 from hfpose.models.shared.gated_attention import init_gated_attention
+from hfpose.models.shared.image_model import EstimatorModel
 from hfpose.models.shared.losses import pairwise_iou
 
 # Rounds of suppression before candidates are chosen; an even number never drops one that exact suppression would keep.
@@ -91,7 +92,7 @@ def take(values: Tensor, indices: Tensor) -> Tensor:
     return values.gather(1, index)
 
 
-class RTMOForPoseEstimation(DensePredictionModel):
+class RTMOForPoseEstimation(DensePredictionModel, EstimatorModel):
     """
     RTMO, which finds people and their keypoints in one pass.
 
@@ -112,13 +113,10 @@ class RTMOForPoseEstimation(DensePredictionModel):
     _can_record_outputs = {"attentions": RTMOSelfAttention}
     _no_split_modules = ["CSPStage", "RTMOEncoder", "RTMOHead", "DynamicCoordinateClassifier"]
 
-    def __init__(self, config: RTMOConfig) -> None:
-        super().__init__(config)
-        self.backbone = AutoBackbone.from_config(config.backbone_config)
-        self.encoder = RTMOEncoder(config, self.backbone.channels)
-        self.head = RTMOHead(config)
-        self.classifier = DynamicCoordinateClassifier(config)
-        self.post_init()
+    def make_head(self, channels: Sequence[int]) -> None:
+        self.encoder = RTMOEncoder(self.config, channels)
+        self.head = RTMOHead(self.config)
+        self.classifier = DynamicCoordinateClassifier(self.config)
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
@@ -148,11 +146,11 @@ class RTMOForPoseEstimation(DensePredictionModel):
         features = self.encoder(self.backbone(pixel_values).feature_maps)
         anchors = self.anchors(features, for_training=labels is not None)
         # Candidates for instances would spoil the statistics that training collects of true ones.
+        instances: dict[str, Any] = {} if self.training and labels is not None else self._instances(anchors)
         return RTMOOutput(
             loss=None if labels is None else rtmo_loss(self.config, self.classifier, anchors, labels),
-            **({} if self.training and labels is not None else self._instances(anchors)),
+            **instances,
             hidden_states=self.states_if_asked(features, output_hidden_states),
-            attentions=None,  # what is asked for comes in when `forward` has ended
         )
 
     def anchors(self, features: Sequence[Tensor], for_training: bool = False) -> RTMOAnchors:

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor, nn
-from transformers.backbone_utils import load_backbone
 from transformers.utils import ModelOutput
-from transformers.utils.output_capturing import OutputRecorder, capture_outputs
+from transformers.utils.output_capturing import OutputRecorder
 
 from hfpose.models.rtmpose.configuration_rtmpose import RTMPoseConfig
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.gated_attention import GatedAttentionUnit, ScaleNorm, init_gated_attention
-from hfpose.models.shared.image_model import ImageModel
+from hfpose.models.shared.image_model import TopDownModel
 from hfpose.models.shared.losses import simcc_loss
 
 BACKBONE_STRIDE = 32
@@ -63,7 +62,7 @@ class RTMPoseHead(nn.Module):
         return self.classifier_x(tokens), self.classifier_y(tokens)
 
 
-class RTMPoseForPoseEstimation(ImageModel):
+class RTMPoseForPoseEstimation(TopDownModel):
     """
     RTMPose with its SimCC head.
 
@@ -81,54 +80,26 @@ class RTMPoseForPoseEstimation(ImageModel):
 
     config: RTMPoseConfig
     base_model_prefix = "rtmpose"
-    conv_std: ClassVar[float | None] = 0.001
     _no_split_modules = ["RTMPoseHead"]
     _can_record_outputs = {"attentions": OutputRecorder(nn.Dropout, layer_name="attention.dropout")}
-    output_class: ClassVar[type[RTMPoseOutput]] = RTMPoseOutput
+    output_class = RTMPoseOutput
     output_names: ClassVar[tuple[str, ...]] = ("simcc_x", "simcc_y")
-
-    def __init__(self, config: RTMPoseConfig) -> None:
-        super().__init__(config)
-        self.backbone = load_backbone(config)
-        self.make_head(self.backbone.channels)
-        self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         init_gated_attention(module)
 
     def make_head(self, channels: Sequence[int]) -> None:
-        """What follows the backbone, for the channels of its feature maps."""
         self.head: nn.Module = RTMPoseHead(self.config, channels[-1])
 
-    def responses(self, feature_maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def responses(self, feature_maps: Sequence[Tensor]) -> dict[str, Tensor]:
+        return dict(zip(self.output_names, self.simcc(feature_maps), strict=True))
+
+    def simcc(self, feature_maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The SimCC outputs (B, K, bins) of each axis for the backbone's feature maps [(B, C, h, w), ...]."""
         return self.head(feature_maps[-1])
 
-    @capture_outputs
-    def forward(
-        self,
-        pixel_values: Tensor,
-        labels: Tensor | None = None,
-        keypoint_weights: Tensor | None = None,
-        output_hidden_states: bool | None = None,
-        **kwargs: object,
-    ) -> RTMPoseOutput:
-        """
-        Args:
-            pixel_values: (B, C, H, W) normalized crops; H and W are those of `config.image_size`.
-            labels: (B, K, 2) true x and y of the keypoints in pixels of the crops; asks for the loss.
-            keypoint_weights: (B, K) weight of each keypoint in the loss, 0 where it is not labeled. None: all 1.
-            output_hidden_states: whether to return the feature maps of the backbone.
-        """
-        wants_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        features = self.backbone(pixel_values, output_hidden_states=wants_states)
-        responses = dict(zip(self.output_names, self.responses(features.feature_maps), strict=True))
-        loss = None if labels is None else self.loss(responses, labels, keypoint_weights)
-        return self.output_class(loss=loss, **responses, hidden_states=features.hidden_states, attentions=None)
-
     def loss(self, responses: Mapping[str, Tensor], labels: Tensor, keypoint_weights: Tensor | None) -> Tensor:
-        """Training loss, a scalar, for the SimCC outputs (B, K, bins) by name and the arguments of `forward`."""
         config = self.config
         if config.keypoint_loss_weights is not None:
             loss_weights = labels.new_tensor(config.keypoint_loss_weights)

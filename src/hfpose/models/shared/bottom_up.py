@@ -139,11 +139,6 @@ class BottomUpImageProcessor(OneStageProcessing, WholeImageProcessor):
         return Instances(boxes, box_scores[order], found, keypoint_scores[order])
 
 
-def with_flipped(pixel_values: Tensor, flip_test: bool) -> Tensor:
-    """(2B, C, H, W): the images (B, C, H, W), then, for a flip test, the same flipped."""
-    return torch.cat((pixel_values, pixel_values.flip(-1))) if flip_test else pixel_values
-
-
 def best_cells(peaks: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The greatest responses (B, N) of maps (B, 1, h, w), best first, and the indices (B, N) of their cells.
 

@@ -1,11 +1,12 @@
 """Base of the models that take images."""
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import AutoBackbone, PreTrainedModel
 from transformers import initialization as init
+from transformers.utils.output_capturing import capture_outputs
 
 from hfpose.errors import ConfigError
 from hfpose.hub.push_mixin import PushWithCard
@@ -28,14 +29,13 @@ class ImageModel(PushWithCard, AnyAttention, PreTrainedModel):
         elif isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
             init.kaiming_uniform_(module.weight, a=5**0.5)
 
-    def states_if_asked(self, feature_maps: Sequence[Tensor], asked: bool | None) -> tuple[Tensor, ...] | None:
-        """Feature maps [(B, C, h, w), ...] as `hidden_states` of the output, None where they are not asked for.
+    def wants_states(self, asked: bool | None) -> bool:
+        """Whether a call asks for `hidden_states`: its `output_hidden_states`, None for that of the configuration."""
+        return bool(self.config.output_hidden_states) if asked is None else asked
 
-        Args:
-            feature_maps: of any part of the network.
-            asked: `output_hidden_states` of the call; None for that of the configuration.
-        """
-        return tuple(feature_maps) if (self.config.output_hidden_states if asked is None else asked) else None
+    def states_if_asked(self, feature_maps: Sequence[Tensor], asked: bool | None) -> tuple[Tensor, ...] | None:
+        """Feature maps [(B, C, h, w), ...] as `hidden_states` of the output, see `wants_states`."""
+        return tuple(feature_maps) if self.wants_states(asked) else None
 
 
 class Untrainable(ImageModel):
@@ -49,3 +49,54 @@ class Untrainable(ImageModel):
             ConfigError: always.
         """
         raise ConfigError(f"{type(self).__name__} computes no loss, so it cannot be trained, only used.")
+
+
+class EstimatorModel(ImageModel):
+    """Base of the models with a `backbone_config`. A family makes what follows the backbone."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.backbone = AutoBackbone.from_config(config.backbone_config)
+        self.make_head(self.backbone.channels)
+        self.post_init()
+
+    def make_head(self, channels: Sequence[int]) -> None:
+        """Make the other parts, for the channels of the backbone's feature maps."""
+        raise NotImplementedError
+
+
+class TopDownModel(EstimatorModel):
+    """Base of the estimators of crops. A family adds `responses` and `loss`."""
+
+    conv_std: ClassVar[float | None] = 0.001
+    output_class: ClassVar[type[Any]]
+
+    @capture_outputs
+    def forward(
+        self,
+        pixel_values: Tensor,
+        labels: Tensor | None = None,
+        keypoint_weights: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        **kwargs: object,
+    ) -> Any:
+        """
+        Args:
+            pixel_values: (B, C, H, W) normalized crops, for most models of `config.image_size`.
+            labels: (B, K, 2) true x and y of the keypoints in pixels of the crops; asks for the loss.
+            keypoint_weights: (B, K) weight of each keypoint in the loss, 0 where it is not labeled. None: all 1.
+            output_hidden_states: whether to return the feature maps of the backbone.
+        """
+        wants_states = self.wants_states(output_hidden_states)
+        features = self.backbone(pixel_values, output_hidden_states=wants_states, return_dict=True)
+        responses = self.responses(features.feature_maps)
+        loss = None if labels is None else self.loss(responses, labels, keypoint_weights)
+        return self.output_class(loss=loss, **responses, hidden_states=features.hidden_states)
+
+    def responses(self, feature_maps: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Fields of the output for the backbone's feature maps [(B, C, h, w), ...]."""
+        raise NotImplementedError
+
+    def loss(self, responses: Mapping[str, Tensor], labels: Tensor, keypoint_weights: Tensor | None) -> Tensor:
+        """Training loss, a scalar, of the responses, for the arguments of `forward`."""
+        raise NotImplementedError

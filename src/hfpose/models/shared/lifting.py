@@ -7,11 +7,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 from transformers.image_processing_base import BatchFeature
 from transformers.utils import ModelOutput, TensorType
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
 
 from hfpose.errors import ConfigError, InputError
-from hfpose.keypoints import KeypointSchema
+from hfpose.hub.push_mixin import PushWithCard
+from hfpose.keypoints import KeypointSchema, schema_for_config
 from hfpose.keypoints.human36m import keypoints_to_h36m
 from hfpose.models.shared.settings import SettingsImageProcessor
 from hfpose.ops.axes import Axes, turn_axes
@@ -66,6 +70,55 @@ class FlippedLifting:
             raise ConfigError("The flip pairs are unknown, so there is no flip test.")
         flipped = keypoints[:, :, self.flip_indices]
         return torch.cat((-flipped[..., :1], flipped[..., 1:]), dim=-1)
+
+
+class PoseLiftingModel(FlippedLifting, PushWithCard, PreTrainedModel):
+    """Base of the lifters. A family adds `lift` and `loss`."""
+
+    main_input_name = "keypoints_2d"
+    supports_gradient_checkpointing = True
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        flip_indices = schema_for_config(config).flip_indices
+        self.flip_indices = None if flip_indices is None else list(flip_indices)
+
+    @merge_with_config_defaults
+    @capture_outputs
+    def forward(
+        self,
+        keypoints_2d: Tensor,
+        frame_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        flip_test: bool = False,
+        **kwargs: object,
+    ) -> PoseLiftingOutput:
+        """Lifts a batch of clips.
+
+        Args:
+            keypoints_2d: (B, T, K, C) of the image processor.
+            frame_mask: (B, T) booleans, False for frames at the end that only pad a clip. None: all frames count.
+            labels: (B, T, K, 3) true coordinates in the units of the output; asks for the loss.
+            flip_test: lift the flipped clip too and average both. Keypoints that are normalized by statistics of their
+                own are flipped at their mean.
+
+        Raises:
+            InputError: for a shape that the network does not take.
+        """
+        keypoints_3d = self.lift_with(lambda clips: self.lift(clips, frame_mask), keypoints_2d, flip_test)
+        loss = None
+        if labels is not None:
+            weights = torch.ones_like(labels[..., 0, 0]) if frame_mask is None else frame_mask
+            loss = self.loss(keypoints_3d, labels, weights.to(keypoints_3d.dtype))
+        return PoseLiftingOutput(loss=loss, keypoints_3d=keypoints_3d)
+
+    def lift(self, keypoints_2d: Tensor, frame_mask: Tensor | None) -> Tensor:
+        """Coordinates (B, T, K, 3) for the arguments of `forward`, without a flip test."""
+        raise NotImplementedError
+
+    def loss(self, predicted: Tensor, target: Tensor, frame_weights: Tensor) -> Tensor:
+        """Training loss, a scalar, of coordinates (B, T, K, 3) and true ones; `frame_weights` (B, T) are 0 for padding."""
+        raise NotImplementedError
 
 
 class PoseLiftingImageProcessor(SettingsImageProcessor):

@@ -8,16 +8,12 @@ Source: SimpleBaseline3D (Martinez et al., 2017, https://arxiv.org/abs/1705.0309
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.utils.generic import merge_with_config_defaults
-from transformers.utils.output_capturing import capture_outputs
 
 from hfpose.errors import InputError
-from hfpose.hub.push_mixin import PushWithCard
 from hfpose.keypoints import schema_for_config
-from hfpose.models.shared.lifting import FlippedLifting, PoseLiftingOutput, mean_distance
+from hfpose.models.shared.lifting import PoseLiftingModel, mean_distance
 from hfpose.models.temporal_convolution.configuration_temporal_convolution import TemporalConvolutionConfig
 
 
@@ -78,7 +74,7 @@ class TemporalConvolutionBackbone(nn.Module):
         return hidden_state
 
 
-class TemporalConvolutionForPoseLifting(FlippedLifting, PushWithCard, PreTrainedModel):
+class TemporalConvolutionForPoseLifting(PoseLiftingModel):
     """
     Temporal convolutions with a head that gives each keypoint a position in 3D; used as [`MotionBertForPoseLifting`].
 
@@ -88,8 +84,6 @@ class TemporalConvolutionForPoseLifting(FlippedLifting, PushWithCard, PreTrained
 
     config: TemporalConvolutionConfig
     base_model_prefix = "temporal_convolution"
-    main_input_name = "keypoints_2d"
-    supports_gradient_checkpointing = True
     _no_split_modules = ["TemporalConvolutionBlock"]
     _can_record_outputs = {"hidden_states": TemporalConvolutionBlock}
 
@@ -98,8 +92,6 @@ class TemporalConvolutionForPoseLifting(FlippedLifting, PushWithCard, PreTrained
         self.backbone = TemporalConvolutionBackbone(config)
         count = schema_for_config(config).num_keypoints - (not config.predicts_root)
         self.head = nn.Conv1d(config.hidden_size, count * 3, 1)
-        flip_indices = schema_for_config(config).flip_indices
-        self.flip_indices = None if flip_indices is None else list(flip_indices)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -107,36 +99,7 @@ class TemporalConvolutionForPoseLifting(FlippedLifting, PushWithCard, PreTrained
         if isinstance(module, nn.Conv1d) and module.bias is None:
             init.kaiming_normal_(module.weight, nonlinearity="relu")
 
-    @merge_with_config_defaults
-    @capture_outputs
-    def forward(
-        self,
-        keypoints_2d: Tensor,
-        frame_mask: Tensor | None = None,
-        labels: Tensor | None = None,
-        flip_test: bool = False,
-        **kwargs: object,
-    ) -> PoseLiftingOutput:
-        """Lifts a batch of clips.
-
-        Args:
-            keypoints_2d: (B, T, K, C) of the image processor.
-            frame_mask: (B, T) booleans, False for frames at the end that only pad a clip. None: all frames count.
-            labels: (B, T, K, 3) true coordinates in the units of the output; asks for the loss.
-            flip_test: lift the flipped clip too and average both. Keypoints that are normalized by statistics of their
-                own are flipped at their mean.
-
-        Returns:
-            `keypoints_3d` (B, T, K, 3), with 0 for a root that the network does not predict.
-
-        Raises:
-            InputError: for another shape.
-        """
-        keypoints_3d = self.lift_with(lambda clips: self._lift(clips, frame_mask), keypoints_2d, flip_test)
-        loss = None if labels is None else self._loss(keypoints_3d, labels, frame_mask)
-        return PoseLiftingOutput(loss=loss, keypoints_3d=keypoints_3d)
-
-    def _lift(self, keypoints_2d: Tensor, frame_mask: Tensor | None) -> Tensor:
+    def lift(self, keypoints_2d: Tensor, frame_mask: Tensor | None) -> Tensor:
         padded = self._with_context(keypoints_2d.flatten(2), frame_mask)
         lifted = self.head(self.backbone(padded.transpose(1, 2)))
         keypoints_3d = lifted.transpose(1, 2).unflatten(-1, (-1, 3))
@@ -165,13 +128,12 @@ class TemporalConvolutionForPoseLifting(FlippedLifting, PushWithCard, PreTrained
                 f"{tuple(keypoints_2d.shape)} was given. `TemporalConvolutionImageProcessor` makes it from 2D keypoints."
             )
 
-    def _loss(self, predicted: Tensor, target: Tensor, frame_mask: Tensor | None) -> Tensor:
+    def loss(self, predicted: Tensor, target: Tensor, frame_weights: Tensor) -> Tensor:
         """Source: `mmpose.models.losses.MPJPELoss` and `MSELoss`, over the keypoints that the network predicts."""
         if not self.config.predicts_root:
             kept = [index for index in range(predicted.shape[2]) if index != self.config.root_index]
             predicted, target = predicted[:, :, kept], target[:, :, kept]
-        weights = torch.ones_like(predicted[..., 0, 0]) if frame_mask is None else frame_mask.to(predicted.dtype)
         if self.config.loss_type == "mpjpe":
-            return mean_distance(predicted, target, weights)
+            return mean_distance(predicted, target, frame_weights)
         squared = F.mse_loss(predicted, target, reduction="none").mean((-2, -1))
-        return (squared * weights).sum() / weights.sum().clamp(min=1)
+        return (squared * frame_weights).sum() / frame_weights.sum().clamp(min=1)

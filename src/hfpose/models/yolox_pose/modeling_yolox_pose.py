@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
-from transformers import AutoBackbone
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
@@ -22,6 +21,7 @@ from hfpose.models.shared.dense_prediction import (
     decode_center_boxes,
     flatten_levels,
 )
+from hfpose.models.shared.image_model import EstimatorModel
 from hfpose.models.yolox_pose.configuration_yolox_pose import YOLOXPoseConfig
 from hfpose.models.yolox_pose.loss_yolox_pose import yolox_pose_loss
 
@@ -90,19 +90,16 @@ class YOLOXPoseHead(nn.Module):
         }
 
 
-class YOLOXPoseForPoseEstimation(DensePredictionModel):
+class YOLOXPoseForPoseEstimation(DensePredictionModel, EstimatorModel):
     """YOLOX-Pose, which finds people and their keypoints in one pass; used as [`RTMOForPoseEstimation`]."""
 
     config: YOLOXPoseConfig
     base_model_prefix = "yolox_pose"
     _no_split_modules = ["CSPStage", "YOLOXNeck", "YOLOXPoseHead"]
 
-    def __init__(self, config: YOLOXPoseConfig) -> None:
-        super().__init__(config)
-        self.backbone = AutoBackbone.from_config(config.backbone_config)
-        self.neck = YOLOXNeck(config, self.backbone.channels)
-        self.head = YOLOXPoseHead(config)
-        self.post_init()
+    def make_head(self, channels: Sequence[int]) -> None:
+        self.neck = YOLOXNeck(self.config, channels)
+        self.head = YOLOXPoseHead(self.config)
 
     @can_return_tuple
     def forward(
