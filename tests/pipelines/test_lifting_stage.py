@@ -520,6 +520,13 @@ def test_stream_leaves_nothing_behind() -> None:
     assert held[119] - held[79] < 4e4
 
 
+def test_who_leaves_a_stream_makes_room_for_who_comes(stage: Stage) -> None:
+    lifter = OnlineLifter(TemporalLifter(stage, max_gap=0))
+    for t, pose in enumerate(walk(24)):
+        lifter.push(frame({0: pose, 1 + t // 4: pose + 50}))
+    assert lifter._network is not None and len(lifter._network.lengths) <= 3
+
+
 @pytest.mark.slow
 def test_memory_of_a_long_stream_stays_the_same() -> None:
     lifter = OnlineLifter(TemporalLifter(small_stage(9)), lookahead=2)

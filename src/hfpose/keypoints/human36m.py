@@ -74,12 +74,15 @@ def keypoints_to_h36m(
         ConfigError: if it is unknown how the keypoints of `schema` become Human3.6M's.
     """
     schema = load_schema(schema) if isinstance(schema, str) else schema
-    weights = _weights(_known_name(schema))
+    name = _known_name(schema)
+    weights = _weights(name)
     if keypoints.shape[-2] != weights.shape[1]:
         raise ConfigError(
             f"Schema {schema.name!r} has {weights.shape[1]} keypoints, but keypoints has {keypoints.shape[-2]} "
             f"(its shape is {keypoints.shape})."
         )
+    if name == "h36m" and keypoint_scores is not None:
+        return keypoints, keypoint_scores
     missing = ~np.isfinite(keypoints).all(-1)
     converted = (weights @ np.where(missing[..., None], 0, keypoints)).astype(keypoints.dtype, copy=False)
     converted[(missing[..., None, :] & (weights > 0)).any(-1)] = np.nan

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from hfpose.errors import InputError
 from hfpose.models.motionbert.modeling_motionbert import MotionBertForPoseLifting
-from hfpose.models.motionbert.online_motionbert import OnlineMotionBert, SeenFrames
+from hfpose.models.motionbert.online_motionbert import OnlineMotionBert
 from hfpose.models.shared.devices import accelerate_hook
 from hfpose.pipelines.lifting_stage import LiftedPerson, TemporalLifter, smooth_rows
 from hfpose.pipelines.person_clips import LiftedFrame, PersonClip, join_clips
@@ -28,13 +30,13 @@ class _Track:
         clip: their last frames.
         done: number of the first frame that is not lifted.
         poses: outputs (K, 3) of the network for frames that are lifted and wait, by number.
-        seen: what the network keeps of the frames from `first` to `done`.
+        row: of the network's memory with the frames from `first` to `done`.
     """
 
     clip: PersonClip
     done: int
     poses: dict[int, Tensor] = field(default_factory=dict)
-    seen: SeenFrames | None = None
+    row: int | None = None
     first: int = 0
 
 
@@ -144,31 +146,38 @@ class OnlineLifter:
         """The first frame that the network is given to lift a person in frame `number`."""
         if self._network is None:
             return max(track.clip.start, number - self._before)
-        if track.seen is None or track.clip.end - track.first > self.lifter.window:
+        if track.row is None or track.clip.end - track.first > self.lifter.window:
             track.first = max(
                 track.clip.start,
                 min(track.done, number) - round(_SEEN_ANEW * self._before),
                 track.clip.end - self.lifter.window,
             )
-            track.seen = track.seen or SeenFrames(self._network.model, self.lifter.window)
-            track.seen.length = 0
+            track.row = self._free_row(self._network) if track.row is None else track.row
+            self._network.lengths[track.row] = 0
             return track.first
         return track.done
 
+    def _free_row(self, network: OnlineMotionBert) -> int:
+        """A row of the network's memory that is no person's."""
+        used = {track.row for track in (*self._ended, *self._tracks.values())}
+        row = next(row for row in count() if row not in used)
+        return row if row < len(network.lengths) else network.add_row()
+
     def _run_new(self, network: OnlineMotionBert, tracks: Sequence[_Track], inputs: Sequence[Tensor]) -> list[Tensor]:
         """Outputs (L, K, 3) for inputs (L, K, C) of people of whom the network keeps what comes before."""
+        rows = [cast(int, track.row) for track in tracks]
         outputs: list[Tensor] = [torch.empty(0)] * len(tracks)
         for length in {len(each) for each in inputs}:
-            group = [i for i, each in enumerate(inputs) if len(each) == length]
+            group = sorted((i for i, each in enumerate(inputs) if len(each) == length), key=rows.__getitem__)
             for first in range(0, len(group), self.lifter.batch_size):
                 part = group[first : first + self.lifter.batch_size]
-                batch = torch.stack([inputs[i] for i in part]).to(network.model.device, network.model.dtype)
-                seen = [seen for i in part if (seen := tracks[i].seen) is not None]
-                for i, poses in zip(part, network(batch, seen), strict=True):
-                    outputs[i] = poses.float().cpu()
-        for track in tracks:  # frames that wait are lifted again, when those after them are there
-            if track.seen is not None:
-                track.seen.length -= track.clip.end - track.done
+                found = network(torch.stack([inputs[i] for i in part]), [rows[i] for i in part])
+                for i, poses in zip(part, found.unbind(), strict=True):
+                    outputs[i] = poses
+        for track, row in zip(
+            tracks, rows, strict=True
+        ):  # frames that wait are lifted again, when those after them are there
+            network.lengths[row] -= track.clip.end - track.done
         return outputs
 
     def _encoded(self, tracks: Sequence[_Track], starts: Sequence[int]) -> list[Tensor]:
@@ -208,4 +217,4 @@ def _online_network(lifter: TemporalLifter) -> OnlineMotionBert | None:
     has_weights = model.device.type != "meta" and accelerate_hook(model) is None  # not in a graph alone, nor elsewhere
     if not isinstance(model, MotionBertForPoseLifting) or not is_plain or not has_weights:
         return None
-    return OnlineMotionBert(model) if lifter.window > 1 and not lifter.flip_test else None
+    return OnlineMotionBert(model, lifter.window) if lifter.window > 1 and not lifter.flip_test else None

@@ -128,7 +128,7 @@ class MotionBertFusion(nn.Linear):
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:  # type: ignore[override]
         weights = super().forward(torch.cat((first, second), dim=-1)).softmax(dim=-1)
-        return first * weights[..., 0:1] + second * weights[..., 1:2]
+        return torch.lerp(second, first, weights[..., :1])
 
 
 class MotionBertDualStreamBlock(GradientCheckpointingLayer):

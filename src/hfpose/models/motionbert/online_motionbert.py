@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,58 +13,78 @@ from torch.nn import functional as F
 from hfpose.models.motionbert.modeling_motionbert import MotionBertForPoseLifting, MotionBertLayer
 
 
-class SeenFrames:
-    """Keys and values that temporal attention has of the frames of a person, in memory that stays where it is.
+class _Run(NamedTuple):
+    """People of a batch who have neighboring rows of memory and as many frames in it, and what is there of each layer.
 
     Args:
-        model: that sees them.
-        most: frames at most.
+        people: R of the batch.
+        new: (2, R, K, num_heads, L, C) where keys and values of the new frames are to be written.
+        seen: (2, R * K * num_heads, T, C) keys and values of all frames.
     """
 
-    def __init__(self, model: MotionBertForPoseLifting, most: int) -> None:
-        config = model.config
-        heads, layers = config.num_attention_heads, 2 * config.num_hidden_layers
-        shape = (layers, 2, int(config.num_labels or 0), heads, most, config.hidden_size // heads)
-        self._values = torch.empty(shape, device=model.device, dtype=model.dtype)
-        self.length = 0
-
-    def add(self, layer: int, new: Tensor) -> Tensor:
-        """Keys and values (2, K, num_heads, T, C) of all frames, the last L of which are `new` (2, K, num_heads, L, C)."""
-        end = self.length + new.shape[-2]
-        self._values[layer, ..., self.length : end, :] = new
-        return self._values[layer, ..., :end, :]
+    people: slice
+    new: Sequence[Tensor]
+    seen: Sequence[Tensor]
 
 
 class OnlineMotionBert:
     """Lifts new frames with what is kept of the frames before them, for the cost of the new ones.
 
+    Kept are the keys and values that temporal attention has of the frames of each person, in a row of a memory.
     The frames before do not see the new ones, so the result is near to that of the whole clip. The two streams of a block
     do the same in another order and are computed side by side, with their weights in one tensor and norms folded into the
     projections after them: a small network spends most of its time between its operations.
 
     Args:
         model: in evaluation mode; its weights are copied.
+        most: frames of a person at most.
+
+    Attributes:
+        lengths: frames in each row of the memory; who sets it to fewer forgets the last of them.
     """
 
-    def __init__(self, model: MotionBertForPoseLifting) -> None:
-        self.model = model
+    def __init__(self, model: MotionBertForPoseLifting, most: int) -> None:
+        config = model.config
+        heads, layers = config.num_attention_heads, 2 * config.num_hidden_layers
+        shape = (layers, 2, 0, int(config.num_labels or 0), heads, most, config.hidden_size // heads)
+        self.lengths: list[int] = []
+        self._model = model
+        self._memory = torch.empty(shape, device=model.device, dtype=model.dtype)
         self._blocks = [_Block(block, 2 * number) for number, block in enumerate(model.backbone.layers)]
 
+    def add_row(self) -> int:
+        """Make room for one more person; returns the row of memory."""
+        more = self._memory.new_empty((*self._memory.shape[:2], 1, *self._memory.shape[3:]))
+        self._memory = torch.cat((self._memory, more), dim=2)
+        self.lengths.append(0)
+        return len(self.lengths) - 1
+
     @torch.inference_mode()
-    def __call__(self, keypoints_2d: Tensor, seen: Sequence[SeenFrames]) -> Tensor:
-        """Coordinates (B, L, K, 3), in units of the network, of L new frames of each of B people.
+    def __call__(self, keypoints_2d: Tensor, rows: Sequence[int]) -> Tensor:
+        """Coordinates (B, L, K, 3) on the CPU, in units of the network, of L new frames of each of B people.
 
         Args:
             keypoints_2d: (B, L, K, C), see `MotionBertForPoseLifting.forward`.
-            seen: the frames before, of each person, to which the new ones are added.
+            rows: of memory with the frames before, of each person, to which the new ones are added.
         """
-        backbone = self.model.backbone
-        hidden_state = backbone.embeddings(keypoints_2d, [each.length for each in seen])
+        keypoints_2d = keypoints_2d.to(self._memory)
+        backbone, runs = self._model.backbone, self._runs(rows, keypoints_2d.shape[1])
+        hidden_state = backbone.embeddings(keypoints_2d, [self.lengths[row] for row in rows])
         for block in self._blocks:
-            hidden_state = block(hidden_state, seen)
-        for each in seen:
-            each.length += keypoints_2d.shape[1]
-        return self.model.head(backbone.norm(hidden_state))
+            hidden_state = block(hidden_state, runs)
+        for row in rows:
+            self.lengths[row] += keypoints_2d.shape[1]
+        return self._model.head(backbone.norm(hidden_state)).float().cpu()
+
+    def _runs(self, rows: Sequence[int], length: int) -> list[_Run]:
+        runs: list[_Run] = []
+        for _, group in groupby(enumerate(rows), lambda pair: (pair[1] - pair[0], self.lengths[pair[1]])):
+            (index, row), *others = group
+            first, count = self.lengths[row], len(others) + 1
+            seen = self._memory[:, :, row : row + count, ..., : first + length, :]
+            new, seen = seen[..., first:, :], seen.flatten(2, 4)
+            runs.append(_Run(slice(index, index + count), new.unbind(), seen.unbind()))
+        return runs
 
 
 class _Block:
@@ -77,15 +98,15 @@ class _Block:
         ]
         self._block = block
 
-    def __call__(self, hidden_state: Tensor, seen: Sequence[SeenFrames]) -> Tensor:
-        streams = hidden_state.expand(2, *hidden_state.shape)
+    def __call__(self, hidden_state: Tensor, runs: Sequence[_Run]) -> Tensor:
+        streams = hidden_state.flatten(0, 2).expand(2, -1, -1)
         for layer in self._layers:
-            streams = layer(streams, seen)
-        return self._block.fuse(*streams)
+            streams = layer(streams, hidden_state.shape[:3], runs)
+        return self._block.fuse(*streams.unbind()).view(hidden_state.shape)
 
 
 class _LayerPair:
-    """Two `MotionBertLayer`s, one among joints and one among frames, each over one of two streams (2, B, L, K, C)."""
+    """Two `MotionBertLayer`s, one among joints and one among frames, each over one of two streams (2, B * L * K, C)."""
 
     def __init__(self, first: MotionBertLayer, second: MotionBertLayer, index: int) -> None:
         pair = (first, second)
@@ -95,22 +116,23 @@ class _LayerPair:
         self._query_key_value = _LinearPair(
             [layer.attention.query_key_value for layer in pair], [layer.attention_norm for layer in pair]
         )
+        self._query_key_value.scale_queries(self._num_heads)
         self._output = _LinearPair([layer.attention.output for layer in pair])
         self._fc1 = _LinearPair([layer.mlp.fc1 for layer in pair], [layer.mlp_norm for layer in pair])
         self._fc2 = _LinearPair([layer.mlp.fc2 for layer in pair])
 
-    def __call__(self, streams: Tensor, seen: Sequence[SeenFrames]) -> Tensor:
-        heads = self._query_key_value(streams).unflatten(-1, (3, self._num_heads, -1)).movedim(4, 1)
+    def __call__(self, streams: Tensor, shape: Sequence[int], runs: Sequence[_Run]) -> Tensor:
+        heads = self._query_key_value(streams).view(2, *shape, 3, self._num_heads, -1)
         contexts = [
-            _among_frames(each, seen, self._index) if over_frames else _among_joints(each)
-            for each, over_frames in zip(heads, self._over_frames, strict=True)
+            _among_frames(each, runs, self._index) if over_frames else _among_joints(each)
+            for each, over_frames in zip(heads.unbind(), self._over_frames, strict=True)
         ]
-        streams = streams + self._output(torch.stack(contexts).flatten(-2))
+        streams = streams + self._output(torch.stack(contexts).view(streams.shape))
         return streams + self._fc2(self._activation(self._fc1(streams)))
 
 
 class _LinearPair:
-    """Two linear layers, each over one of two streams (2, B, L, K, C), after a norm of the streams or none.
+    """Two linear layers, each over one of two streams (2, R, C), after a norm of the streams or none.
 
     A norm's weight and bias are folded into the layer: its product with them is that of a normalized value alone.
     """
@@ -125,24 +147,36 @@ class _LinearPair:
             weight = torch.stack([norm.weight.detach() for norm in norms])[..., None] * weight
         self._weight, self._bias = weight.contiguous(), bias
 
+    def scale_queries(self, num_heads: int) -> None:
+        """Fold what attention multiplies its queries by, the first third of the outputs, into the weights."""
+        size = self._weight.shape[1]
+        self._weight[..., :size] *= (size // num_heads) ** -0.5
+        self._bias[..., :size] *= (size // num_heads) ** -0.5
+
     def __call__(self, streams: Tensor) -> Tensor:
-        rows = streams.flatten(1, 3)
         if self._eps is not None:
-            rows = F.layer_norm(rows, rows.shape[-1:], eps=self._eps)
-        return torch.baddbmm(self._bias, rows, self._weight).unflatten(1, streams.shape[1:4])
+            streams = F.layer_norm(streams, streams.shape[-1:], eps=self._eps)
+        return torch.baddbmm(self._bias, streams, self._weight)
 
 
 def _among_joints(heads: Tensor) -> Tensor:
-    """Attention (B, L, K, num_heads, C) of each frame's joints; `heads` (3, B, L, K, num_heads, C) as `_among_frames`."""
-    query, key, value = heads.flatten(1, 2).transpose(2, 3)
-    return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).unflatten(0, heads.shape[1:3])
+    """Attention (B, L, K, num_heads, C) of each frame's joints.
+
+    Args:
+        heads: (B, L, K, 3, num_heads, C) queries, scaled, with keys and values.
+    """
+    query, key, value = heads.flatten(0, 1).permute(2, 0, 3, 1, 4).unbind()
+    context = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+    return context.transpose(1, 2).unflatten(0, heads.shape[:2])
 
 
-def _among_frames(heads: Tensor, seen: Sequence[SeenFrames], index: int) -> Tensor:
-    """The same of each joint's new frames to all frames that are `seen`, to which their keys and values are added."""
+def _among_frames(heads: Tensor, runs: Sequence[_Run], index: int) -> Tensor:
+    """The same of each joint's new frames to these and all frames before, where layer `index` has seen them."""
     contexts = []
-    for query_key_value, frames in zip(heads.permute(1, 0, 3, 4, 2, 5), seen, strict=True):  # (3, K, num_heads, L, C)
-        key, value = frames.add(index, query_key_value[1:]).flatten(1, 2)  # (K * num_heads, T, C)
-        query = query_key_value[0].flatten(0, 1) * key.shape[-1] ** -0.5
-        contexts.append((query @ key.mT).softmax(-1) @ value)  # faster than a fused kernel for one query
-    return torch.stack(contexts).unflatten(1, heads.shape[3:5]).permute(0, 3, 1, 2, 4)
+    for people, new, seen in runs:
+        own = heads[people].permute(3, 0, 2, 4, 1, 5)  # (3, R, K, num_heads, L, C)
+        new[index].copy_(own[1:])
+        key, value = seen[index].unbind()
+        weights = torch.bmm(own[0].flatten(0, 2), key.mT).softmax(-1)  # faster than a fused kernel for one query
+        contexts.append(torch.bmm(weights, value).view(own.shape[1:]))
+    return (contexts[0] if len(contexts) == 1 else torch.cat(contexts)).permute(0, 3, 1, 2, 4)
