@@ -17,39 +17,14 @@ from hfpose.keypoints import KeypointSchema, generic_schema, list_schemas, load_
 
 logger = logging.getLogger(__name__)
 
-# Data sets of the reference whose keypoints are one of our schemas.
+# Data sets of the reference whose keypoints are those of a schema that is not called as they are.
 _SCHEMA_BY_DATASET = {
-    "AP10KDataset": "ap10k",
-    "AFLWDataset": "aflw",
-    "AicDataset": "aic",
-    "AnimalKingdomDataset": "animalkingdom",
-    "AnimalPoseDataset": "animalpose",
-    "COFWDataset": "cofw",
-    "CocoDataset": "coco",
-    "CocoWholeBodyDataset": "coco_wholebody",
-    "CocoWholeBodyFaceDataset": "coco_wholebody_face",
-    "CocoWholeBodyHandDataset": "coco_wholebody_hand",
-    "CrowdPoseDataset": "crowdpose",
-    "DeepFashion2Dataset": "deepfashion2",
-    "ExlposeDataset": "exlpose",
-    "Face300WDataset": "300w",
-    "Face300WLPDataset": "300wlp",
-    "FreiHandDataset": "freihand2d",
-    "H36MWholeBodyDataset": "coco_wholebody",
-    "HalpeDataset": "halpe",
-    "Human36mDataset": "h36m",
-    "HumanArtDataset": "humanart",
-    "InterHand2DDoubleDataset": "interhand2d",
-    "InterHand3DDataset": "interhand3d",
-    "JhmdbDataset": "jhmdb",
-    "LapaDataset": "lapa",
-    "LocustDataset": "locust",
-    "MpiiDataset": "mpii",
-    "OneHand10KDataset": "onehand10k",
-    "PoseTrack18Dataset": "posetrack18",
-    "Rhd2DDataset": "rhd2d",
-    "WFLWDataset": "wflw",
-    "ZebraDataset": "zebra",
+    "Face300W": "300w",
+    "Face300WLP": "300wlp",
+    "FreiHand": "freihand2d",
+    "H36MWholeBody": "coco_wholebody",
+    "Human36m": "h36m",
+    "InterHand2DDouble": "interhand2d",
 }
 # Metainfo files of data sets that have the keypoints of another one.
 _SAME_KEYPOINTS = {"h3wb": "coco_wholebody", "human_art": "humanart"}
@@ -78,14 +53,9 @@ def with_trained_schema(source: ModelSource, meta: Mapping[str, Any]) -> ModelSo
         )
         return source
     if known is not None and known.keypoint_names == trained.keypoint_names:
-        trained = _completed(trained, known, dataset_meta)
+        unsaid = [field for field, key in _META_KEYS.items() if dataset_meta.get(key) is None]
+        trained = replace(trained, **{field: getattr(known, field) for field in unsaid})
     return replace(source, schema=trained)
-
-
-def _completed(trained: KeypointSchema, known: KeypointSchema, dataset_meta: Mapping[str, Any]) -> KeypointSchema:
-    """`trained` with what the checkpoint leaves open taken from a schema of the same keypoints."""
-    said = {field for field, key in _META_KEYS.items() if dataset_meta.get(key) is not None}
-    return replace(trained, **{field: getattr(known, field) for field in _META_KEYS if field not in said})
 
 
 # What MMPose calls the fields of a schema: `mmpose.datasets.datasets.utils.parse_pose_metainfo`.
@@ -157,11 +127,12 @@ def schema_from_config(config: Mapping[str, Any], path: Path) -> KeypointSchema 
             return KeypointSchema.from_reference(metainfo)
         if "from_file" in metainfo:
             return schema_from_file(str(metainfo["from_file"]), path)
-        kind = str(dataset.get("type")).rsplit(".")[-1]
-        if kind == "DeepFashionDataset":
+        kind, of_data_set, _ = str(dataset.get("type")).rsplit(".")[-1].partition("Dataset")
+        if kind == "DeepFashion":
             return load_schema(f"deepfashion_{dataset.get('subset') or 'full'}")
-        if kind in _SCHEMA_BY_DATASET:
-            return load_schema(_SCHEMA_BY_DATASET[kind])
+        plain = {name.replace("_", ""): name for name in list_schemas()}
+        if of_data_set and (name := _SCHEMA_BY_DATASET.get(kind) or plain.get(kind.lower())):
+            return load_schema(name)
     return None
 
 

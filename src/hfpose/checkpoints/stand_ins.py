@@ -92,8 +92,12 @@ def as_array(value: Any) -> np.ndarray | None:
         order = "F" if is_fortran else "C"
     else:
         return None
+    if isinstance(data, StandIn) and data.name == "builtins.bytes" and not data.args:  # empty, in protocol 2
+        data = b""
+    elif isinstance(data, str):  # Python 2 pickled bytes as text
+        data = data.encode("latin-1", "replace")
     numpy_dtype = _dtype(dtype)
-    return None if numpy_dtype is None else _array(_bytes(data), numpy_dtype, shape, order)
+    return None if numpy_dtype is None else _array(data, numpy_dtype, shape, order)
 
 
 def _dtype(value: Any) -> np.dtype | None:
@@ -104,12 +108,6 @@ def _dtype(value: Any) -> np.dtype | None:
         return None
     is_big_endian = isinstance(state, tuple) and len(state) > 1 and state[1] == ">"
     return np.dtype(code).newbyteorder(">" if is_big_endian else "<")
-
-
-def _bytes(value: Any) -> Any:
-    if isinstance(value, StandIn) and value.name == "builtins.bytes" and not value.args:  # empty, in protocol 2
-        return b""
-    return value.encode("latin-1", "replace") if isinstance(value, str) else value  # Python 2 pickled bytes as text
 
 
 def _array(data: Any, dtype: np.dtype, shape: Any, order: str) -> np.ndarray:

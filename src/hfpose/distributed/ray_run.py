@@ -130,18 +130,15 @@ class _Pool:
         except ray.exceptions.RayTaskError as error:
             raise error.cause if isinstance(error.cause, HFPoseError) else error from None
         except ray.exceptions.RayError as error:
-            self._note_death(task, error)
+            self.failed_starts += task is None
+            if self.failed_starts > _ATTEMPTS * self.num_workers:
+                raise HFPoseError(f"Workers die while they load their models: {error}") from error
+            self.grow()
             return task, error
         self.idle.append(worker)
         if task is None:
             self.can_split = result
         return task, result
-
-    def _note_death(self, task: Task | None, error: Exception) -> None:
-        self.failed_starts += task is None
-        if self.failed_starts > _ATTEMPTS * self.num_workers:
-            raise HFPoseError(f"Workers die while they load their models: {error}") from error
-        self.grow()
 
 
 def predict_on_ray(
@@ -285,7 +282,10 @@ class Plan:
     def _tasks(self, source: Source) -> Iterator[Task]:
         images: list[MediaItem] = []
         for item, error in source.items():
-            if images and (item.kind != "image" or self._is_next_chunk(images[0], item)):
+            # Borders do not depend on what is skipped: what a run that broke off has written of a chunk is written over.
+            size = self._chunk_size
+            is_next = bool(images and size and images[0].index // size != item.index // size)
+            if images and (item.kind != "image" or is_next):
                 yield _chunk(images)
                 images = []
             if item.is_live:
@@ -298,10 +298,6 @@ class Plan:
                 yield from self._video_tasks(item)
         if images:
             yield _chunk(images)
-
-    def _is_next_chunk(self, first: MediaItem, item: MediaItem) -> bool:
-        # Borders do not depend on what is skipped: what a run that broke off has written of a chunk is written over.
-        return self._chunk_size is not None and first.index // self._chunk_size != item.index // self._chunk_size
 
     def _video_tasks(self, item: MediaItem) -> Iterator[Task]:
         video = self._long_video(item)

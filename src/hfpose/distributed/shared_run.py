@@ -27,13 +27,7 @@ _SAVE_SECONDS = 300.0  # between copies of the list of what is done
 def open_shared_run(
     out: str, formats: tuple[str, ...], resume: bool, make_source: Callable[[Callable[[MediaItem], bool]], Source]
 ) -> Iterator[tuple[Run, Source]]:
-    """A run that workers write the results of.
-
-    Args:
-        out: folder or URL that results go to.
-        formats: of the predictions.
-        resume: whether what an earlier run has done is skipped.
-        make_source: opens the inputs; it is given what to skip.
+    """A run that workers write the results of, in a folder or at a URL; `make_source` opens the inputs, given what to skip.
 
     Raises:
         InputError: if nothing can be written there, or it would be written over inputs.
@@ -49,15 +43,10 @@ def open_shared_run(
             try:
                 yield run, source
             finally:
-                _remove_partials(Path(out) / WORK_FOLDER)
-
-
-def _remove_partials(folder: Path) -> None:
-    """Delete unfinished files of workers that died."""
-    for path in folder.glob(f"{PARTIALS}*"):
-        shutil.rmtree(path, ignore_errors=True)
-    with suppress(OSError):  # where results are for a run with `resume`
-        (folder / SEGMENTS).rmdir()
+                for path in (Path(out) / WORK_FOLDER).glob(f"{PARTIALS}*"):  # of workers that died
+                    shutil.rmtree(path, ignore_errors=True)
+                with suppress(OSError):  # where results are for a run with `resume`
+                    (Path(out) / WORK_FOLDER / SEGMENTS).rmdir()
 
 
 class _RemoteRun(Run):

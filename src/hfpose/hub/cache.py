@@ -116,8 +116,9 @@ def check_unchanged(folder: Path) -> None:
     """
     changed = changed_files(folder)
     if changed:
+        are = "is" if len(changed) == 1 else "are"
         raise CheckpointError(
-            f"{folder} is not what was converted: changed or damaged since then {_are(changed)}. It was not loaded. "
+            f"{folder} is not what was converted: changed or damaged since then {are} {', '.join(changed[:5])}. It was not loaded. "
             f"`hfpose cache --clean {folder.name}` deletes it, and its next use converts it again; a model that was changed "
             "on purpose belongs into a folder of its own."
         )
@@ -168,10 +169,6 @@ def _state(path: Path) -> dict[str, int]:
     """What of a file changes with its content, and is known without reading it."""
     status = path.stat()
     return {"size": status.st_size, "modified_ns": status.st_mtime_ns}
-
-
-def _are(names: list[str]) -> str:
-    return f"{'is' if len(names) == 1 else 'are'} {', '.join(names[:5])}"
 
 
 def models_dir() -> Path:

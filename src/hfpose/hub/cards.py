@@ -105,6 +105,11 @@ def entry_card(entry: ModelEntry, repo_id: str | None = None, image: str | None 
     schema = load_schema(entry.schema) if entry.schema else None
     names = schema.keypoint_names if schema else entry.labels
     results = _eval_results(entry)
+    if schema is None:
+        alone = [_detector_snippet(repo_id)] if repo_id else []
+        snippets = [_pose_snippet_with_detector(entry, repo_id or entry.name), *alone]
+    else:
+        snippets = [_snippet(repo_id or entry.name, schema, _is_3d(entry))]
     data = ModelCardData(
         license="apache-2.0",
         library_name="hfpose",
@@ -118,7 +123,7 @@ def entry_card(entry: ModelEntry, repo_id: str | None = None, image: str | None 
         data,
         title=f"{family.title}: {entry.name}",
         summary=_summary(entry, family, schema),
-        snippets=_snippets(entry, schema, repo_id),
+        snippets=snippets,
         details=_details(entry, schema),
         limits=_limits(entry),
         image=image if schema else None,
@@ -195,7 +200,7 @@ def model_card(model: PreTrainedModel, repo_id: str, training: Sequence[tuple[st
     data = ModelCardData(
         library_name="hfpose",
         pipeline_tag=_PIPELINE_TAGS["pose" if schema else "detector"],
-        tags=_unique(["hfpose", "pose-estimation", config.model_type]),
+        tags=["hfpose", "pose-estimation", config.model_type],
     )
     if schema is None:
         finds, snippet = f"that finds objects of {len(names)} classes in images", _detector_snippet(repo_id)
@@ -255,13 +260,6 @@ def _subject(entry: ModelEntry) -> str:
     if len(trained) > 1:
         return f"objects of {len(trained)} classes"
     return _CLASSES[entry.labels[0]]
-
-
-def _snippets(entry: ModelEntry, schema: KeypointSchema | None, repo_id: str | None) -> list[str]:
-    if schema is None:
-        alone = [_detector_snippet(repo_id)] if repo_id else []
-        return [_pose_snippet_with_detector(entry, repo_id or entry.name), *alone]
-    return [_snippet(repo_id or entry.name, schema, _is_3d(entry))]
 
 
 def _snippet(name: str, schema: KeypointSchema, is_3d: bool) -> str:
@@ -378,16 +376,8 @@ def _is_3d(entry: ModelEntry) -> bool:
 
 
 def _tags(entry: ModelEntry) -> list[str]:
-    tags = ["hfpose", "pose-estimation", entry.family]
-    if entry.schema is not None:
-        tags.append(entry.schema)
-    if _is_3d(entry):
-        tags.append("3d")
-    return _unique(tags)
-
-
-def _unique(names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(names))
+    schema, space = [entry.schema] if entry.schema else [], ["3d"] if _is_3d(entry) else []
+    return list(dict.fromkeys(["hfpose", "pose-estimation", entry.family, *schema, *space]))
 
 
 def _slug(name: str) -> str:

@@ -75,11 +75,6 @@ class _Download:
         self.etag = None
         self.resumed = False
 
-    def is_continued_by(self, response: Any) -> bool:
-        """Whether the host says that an answer is of the file whose beginning is here, or the hash will tell."""
-        etag = _strong_etag(response)
-        return etag == self.etag if etag and self.etag else self.has_hash
-
 
 def download_file(
     url: str,
@@ -225,8 +220,12 @@ def _fetch_whole(download: _Download, sha256_prefix: str | None, attempts: int, 
     most = download.received
     failures = 0
     for attempt in itertools.count(1):
-        error = _failure_of_attempt(download)
-        if error is None:
+        error: Exception | None
+        try:
+            _attempt(download)
+        except (_TransientError, _HTTPError) as failure:
+            error = failure
+        else:
             _refuse_other_content(download)
             error = _failure_of_hash(download, sha256_prefix)
             most = 0
@@ -236,19 +235,19 @@ def _fetch_whole(download: _Download, sha256_prefix: str | None, attempts: int, 
         failures = 0 if received > most else failures + 1
         most = max(most, received)
         if failures >= attempts or attempt >= _MAX_ATTEMPTS:
-            raise DownloadError(_gave_up(download, error, attempt)) from error
+            of = f" of {download.total}" if download.total is not None else ""
+            kept = (
+                f" {received}{of} bytes have arrived; the next try goes on from there where it can."
+                if received
+                else ""
+            )
+            raise DownloadError(
+                f"{download.url} could not be fetched in {attempt} attempts: {_reason(error)}.{kept} Check the network, and "
+                "the proxy settings (HTTPS_PROXY) if there is a proxy."
+            ) from error
         wait = _wait(download, error, failures, backoff)
         logger.warning("%s: %s. Trying again in %.0f s, from byte %d.", download.url, _reason(error), wait, received)
         time.sleep(wait)
-
-
-def _failure_of_attempt(download: _Download) -> Exception | None:
-    """None when the partial file has its full length; otherwise why not, if the next attempt may bring it further."""
-    try:
-        _attempt(download)
-    except (_TransientError, _HTTPError) as error:
-        return error
-    return None
 
 
 def _refuse_other_content(download: _Download) -> None:
@@ -300,18 +299,21 @@ def _attempt(download: _Download) -> None:
             return
         if response.status_code not in (200, 206):
             raise _status_error(download, response)
-        if response.status_code == 206 and _range_start(response) != received:
-            download.discard()
-            raise _TransientError("the host answered with another part of the file than was asked for")
-        if response.status_code == 206 and not download.is_continued_by(response):
-            download.discard()
-            raise _TransientError("the file at the host may be another one than that whose beginning has arrived")
-        if response.status_code == 200:
+        etag = _header(response, "ETag") if _header(response, "ETag").startswith('"') else None  # not a weak one
+        if response.status_code == 206:
+            if not _header(response, "Content-Range").startswith(f"bytes {received}-"):
+                download.discard()
+                raise _TransientError("the host answered with another part of the file than was asked for")
+            # The host says that this is the file whose beginning is here, or the hash will tell.
+            if not (etag == download.etag if etag and download.etag else download.has_hash):
+                download.discard()
+                raise _TransientError("the file at the host may be another one than that whose beginning has arrived")
+        else:
             received = 0
         download.resumed = received > 0
-        download.etag = _strong_etag(response)
-        length = _content_length(response)
-        download.total = None if length is None else received + length
+        download.etag = etag
+        length = _header(response, "Content-Length")
+        download.total = received + int(length) if length.isdigit() else None
         _check_space(download, received)
         _append(download, response, received)
 
@@ -336,8 +338,7 @@ def _append(download: _Download, response: Any, received: int) -> None:
 
 def _check_complete(download: _Download, response: Any, received: int) -> None:
     """The host has nothing after the bytes that are here: either they are all, or they are of another file."""
-    match = re.fullmatch(r"bytes \*/(\d+)", response.headers.get("Content-Range", "").strip())
-    if match and int(match[1]) == received:
+    if _header(response, "Content-Range") == f"bytes */{received}":
         return
     download.discard()
     raise _TransientError("the file at the host is shorter than what was received before")
@@ -381,7 +382,7 @@ def _status_error(download: _Download, response: Any) -> Exception:
 
 def _retry_after(response: Any) -> float | None:
     """Seconds that the host asks to wait, which it may say as a number or as a date."""
-    value = response.headers.get("Retry-After", "").strip()
+    value = _header(response, "Retry-After")
     if value.isdigit():
         return float(value)
     try:
@@ -402,32 +403,9 @@ def _wait(download: _Download, error: Exception, failures: int, backoff: float) 
     return asked
 
 
-def _gave_up(download: _Download, error: Exception, attempt: int) -> str:
-    received = download.received
-    kept = ""
-    if received:
-        of = f" of {download.total}" if download.total is not None else ""
-        kept = f" {received}{of} bytes have arrived; the next try goes on from there where it can."
-    return (
-        f"{download.url} could not be fetched in {attempt} attempts: {_reason(error)}.{kept} Check the network, and the "
-        "proxy settings (HTTPS_PROXY) if there is a proxy."
-    )
-
-
 def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _content_length(response: Any) -> int | None:
-    value = response.headers.get("Content-Length", "").strip()
-    return int(value) if value.isdigit() else None
-
-
-def _range_start(response: Any) -> int | None:
-    match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", "").strip())
-    return int(match[1]) if match else None
-
-
-def _strong_etag(response: Any) -> str | None:
-    etag: str = response.headers.get("ETag", "").strip()
-    return etag if etag.startswith('"') else None
+def _header(response: Any, name: str) -> str:
+    return str(response.headers.get(name, "")).strip()

@@ -290,7 +290,9 @@ def _unknown(name: str, task: Task | None) -> str:
     if family is not None:
         raise ConfigError(f"{name[:100]!r}: models of {family} are not supported. {_supported_families()}")
     kind = f"{task} model" if task else "model"
-    near = _near_names(name, task)
+    packaged = (entry for entry in PACKAGED_ENTRIES if task in (None, entry.task))
+    names = {n.casefold(): n for entry in (*list_entries(task), *packaged) for n in (*entry.aliases, entry.name)}
+    near = [names[match] for match in difflib.get_close_matches(_normalized(name), names, n=3, cutoff=0.6)]
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     return (
         f"The zoo has no {kind} called {name[:100]!r}.{hint} `hfpose models` in a shell, or hfpose.hub.zoo.list_entries() in Python, "
@@ -301,13 +303,6 @@ def _unknown(name: str, task: Task | None) -> str:
 
 def _supported_families() -> str:
     return f"Supported families: {', '.join(family.title for family in _zoo().families.values() if family.supported)}."
-
-
-def _near_names(name: str, task: Task | None) -> list[str]:
-    packaged = (entry for entry in PACKAGED_ENTRIES if task in (None, entry.task))
-    names = {n: n.casefold() for entry in (*packaged, *list_entries(task)) for n in (entry.name, *entry.aliases)}
-    close = difflib.get_close_matches(_normalized(name), list(names.values()), n=3, cutoff=0.6)
-    return [next(n for n, folded in names.items() if folded == match) for match in close]
 
 
 def _check_task(task: str | None) -> None:

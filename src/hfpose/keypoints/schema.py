@@ -180,15 +180,10 @@ class KeypointSchema:
             repeated = sorted({n for n in self.keypoint_names if self.keypoint_names.count(n) > 1})
             self._fail(f"keypoint_names must differ, but these repeat: {', '.join(repeated)}")
         flip_indices = tuple(range(size)) if self.flip_indices is None else self.flip_indices
-        if len(flip_indices) != size:
-            self._fail(
-                f"flip_indices must have {size} entries (one for each keypoint), but {len(flip_indices)} were given"
-            )
-        self._check_length("joint_weights", size, "one for each keypoint")
-        self._check_length("keypoint_colors", size, "one for each keypoint")
+        for name in ("flip_indices", "joint_weights", "keypoint_colors", "sigmas"):
+            if getattr(self, name) is not None:
+                self._check_length(name, size, "one for each keypoint")
         self._check_length("skeleton_colors", len(self.skeleton), "one for each link of skeleton")
-        if self.sigmas is not None:
-            self._check_length("sigmas", size, "one for each keypoint")
         if any(len(link) != 2 for link in self.skeleton):
             self._fail("skeleton must hold pairs of keypoint indices")
         self._check_range("skeleton", (end for link in self.skeleton for end in link))

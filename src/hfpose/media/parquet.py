@@ -77,7 +77,10 @@ class ParquetWriter:
 
     def write(self, frame: Frame, output: PoseOutput) -> None:
         if self._last is not None and self._last.index != frame.item.index:
-            self._end_item()
+            rows = self._num_rows + len(self._rows)
+            is_due = rows >= _PART_ROWS or (rows and time.monotonic() - self._began > _PART_SECONDS)
+            if self._only is None and is_due:
+                self._finish_part()
         self._last = frame.item
         if frame.name in self._complete or (output.error is not None and frame.frame_index is None):
             return
@@ -97,11 +100,6 @@ class ParquetWriter:
             self._writer.close()
             assert self._path is not None
             partial_path(self._path).unlink(missing_ok=True)
-
-    def _end_item(self) -> None:
-        rows = self._num_rows + len(self._rows)
-        if self._only is None and (rows >= _PART_ROWS or (rows and time.monotonic() - self._began > _PART_SECONDS)):
-            self._finish_part()
 
     def _open(self, output: PoseOutput) -> None:
         import pyarrow.parquet

@@ -191,7 +191,7 @@ def is_file_target(target: Path) -> bool:
     return not target.is_dir() and target.suffix.lower() in (*SAVE_SUFFIXES, *VIDEO_SAVE_SUFFIXES)
 
 
-class WriterGroup:
+class WriterGroup(Writer):
     """Several writers as one, and a context manager: a block that ends well closes them, one that does not abandons them."""
 
     def __init__(self, writers: Sequence[Writer], locks: Sequence[OutputLock] = ()) -> None:
@@ -210,26 +210,21 @@ class WriterGroup:
                 writer.check(schema, is_3d)
 
     def is_complete(self, item: MediaItem) -> bool:
-        """Whether an earlier run has written everything for this item."""
         return bool(self.writers) and all(writer.is_complete(item) for writer in self.writers)
 
     def outputs(self, item: MediaItem) -> list[Path]:
-        """Files with the results of this item, which is done."""
         return [path for writer in self.writers for path in writer.outputs(item)]
 
     def write(self, frame: Frame, output: PoseOutput) -> None:
-        """Add the result of one frame, in the order of the frames."""
         for writer in self.writers:
             writer.write(frame, output)
 
     def close(self) -> None:
-        """Finish what is open: the run is over."""
         for writer in self.writers:
             writer.close()
         self._release()
 
     def abandon(self) -> None:
-        """Stop without finishing: the run broke off."""
         for writer in self.writers:
             writer.abandon()
         self._release()

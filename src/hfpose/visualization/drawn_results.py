@@ -7,9 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from hfpose.errors import InputError
+from hfpose.media.files import write_text
+from hfpose.media.images import load_image, save_image
+from hfpose.media.sources import is_live
+from hfpose.media.video import read_frame
 from hfpose.results import PoseOutput
+from hfpose.visualization.poses import draw_poses
+from hfpose.visualization.poses_3d import draw_poses_side_by_side
 
 _TIMEOUT = 30.0  # seconds for images behind a URL
 
@@ -29,10 +36,6 @@ def draw_result(output: PoseOutput, image: Any = None, **options: Any) -> np.nda
     Raises:
         InputError: if there is no image to draw on.
     """
-    from hfpose.media.images import load_image
-    from hfpose.visualization.poses import draw_poses
-    from hfpose.visualization.poses_3d import draw_poses_side_by_side
-
     pixels = result_image(output) if image is None else load_image(image)
     draw = draw_poses_side_by_side if output.keypoints.shape[2] == 3 else draw_poses
     return draw(pixels, output, **options)
@@ -44,10 +47,6 @@ def result_image(output: PoseOutput) -> np.ndarray:
     Raises:
         InputError: if it is not kept and cannot be read again.
     """
-    from hfpose.media.images import load_image
-    from hfpose.media.sources import is_live
-    from hfpose.media.video import read_frame
-
     if output.image is not None:
         return output.image
     if output.source is None or is_live(output.source):
@@ -68,20 +67,14 @@ def save_result(output: PoseOutput, path: str | Path, **options: Any) -> None:
     Raises:
         InputError: for another ending, or if there is no image to draw on.
     """
-    from hfpose.media.files import atomic_path
-    from hfpose.media.images import save_image
-
     if Path(path).suffix.lower() == ".json":
-        with atomic_path(path) as partial:
-            partial.write_text(output.to_json(indent=2) + "\n", encoding="utf-8")
+        write_text(path, output.to_json(indent=2) + "\n")
     else:
         save_image(path, draw_result(output, **options))
 
 
 def show_result(output: PoseOutput, **options: Any) -> None:
     """Show the drawn result: in a notebook below the cell, else in the system's image viewer."""
-    from PIL import Image
-
     image = Image.fromarray(draw_result(output, **options))
     try:
         from IPython import get_ipython
@@ -96,8 +89,6 @@ def show_result(output: PoseOutput, **options: Any) -> None:
 
 def result_png(output: PoseOutput) -> bytes | None:
     """The drawn result as the bytes of a PNG file, for notebooks; None where there is no image."""
-    from PIL import Image
-
     try:
         pixels = output.visualization if output.visualization is not None else draw_result(output)
     except InputError:

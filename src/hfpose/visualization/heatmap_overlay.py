@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import cv2
@@ -37,7 +36,7 @@ def draw_heatmaps(image: np.ndarray, output: PoseOutput, *, alpha: float = 0.5) 
     peaks = _image_sized(output, *image.shape[:2])
     levels = np.empty(peaks.shape, np.uint8)
     cv2.normalize(peaks, levels, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)
-    colors = cv2.applyColorMap(levels, _jet_rgb())
+    colors = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
     return cv2.addWeighted(colors, alpha, np.ascontiguousarray(image), 1 - alpha, 0, dst=colors)
 
 
@@ -62,13 +61,6 @@ def draw_poses_and_heatmaps(
     if black_background:
         image = np.zeros_like(image)
     return np.concatenate([draw_poses(image, output, **options), draw_heatmaps(image, output)])
-
-
-@cache
-def _jet_rgb() -> np.ndarray:
-    """OpenCV's "jet" colors in RGB order, (256, 1, 3) uint8."""
-    bgr = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_JET)
-    return np.ascontiguousarray(bgr[..., ::-1])
 
 
 def _image_sized(output: PoseOutput, height: int, width: int) -> np.ndarray:

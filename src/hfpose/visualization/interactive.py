@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hfpose.errors import InputError
-from hfpose.keypoints import Color, KeypointSchema
+from hfpose.keypoints import KeypointSchema
 from hfpose.results import PoseOutput
 from hfpose.visualization.canvas import resolve_schema
 from hfpose.visualization.poses_3d import ELEVATION, axis_limits_3d, default_azimuth, viewing_axes
@@ -66,9 +66,9 @@ def _add_skeleton(figure: plotly.graph_objects.Figure, points: np.ndarray, schem
     links = np.array(schema.skeleton, dtype=int).reshape(-1, 2)
     gap = np.full((len(links), 1, 3), np.nan)
     strokes = np.concatenate([points[links], gap], axis=1).reshape(-1, 3)
-    stroke_colors = [_css(color) for color in schema.skeleton_colors for _ in range(3)]
+    stroke_colors = [f"rgb{color}" for color in schema.skeleton_colors for _ in range(3)]
     figure.add_scatter3d(
-        **_coordinates(strokes),
+        **dict(zip("xyz", strokes.T, strict=True)),
         mode="lines",
         line={"color": stroke_colors, "width": 6},
         name=name,
@@ -76,19 +76,11 @@ def _add_skeleton(figure: plotly.graph_objects.Figure, points: np.ndarray, schem
         hoverinfo="skip",
     )
     figure.add_scatter3d(
-        **_coordinates(points),
+        **dict(zip("xyz", points.T, strict=True)),
         mode="markers",
-        marker={"color": [_css(color) for color in schema.keypoint_colors], "size": 4},
+        marker={"color": [f"rgb{color}" for color in schema.keypoint_colors], "size": 4},
         text=list(schema.keypoint_names),
         name=name,
         legendgroup=name,
         showlegend=False,
     )
-
-
-def _coordinates(points: np.ndarray) -> dict[str, np.ndarray]:
-    return dict(zip("xyz", points.T, strict=True))
-
-
-def _css(color: Color) -> str:
-    return f"rgb{color}"

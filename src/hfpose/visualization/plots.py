@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hfpose.errors import ConfigError, InputError
-from hfpose.keypoints import Color, KeypointSchema
+from hfpose.keypoints import KeypointSchema
 from hfpose.keypoints.angles import joint_angles
 from hfpose.results import PoseOutput
 from hfpose.tracking.filters import track_places
@@ -53,7 +53,9 @@ def plot_tracks(
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("plot_tracks needs matplotlib: pip install 'hfpose[plots]'.") from error
-    outputs = [output if output.track_ids is not None else _with_rows_as_ids(output) for output in outputs]
+    outputs = [
+        replace(output, track_ids=np.arange(len(output))) if output.track_ids is None else output for output in outputs
+    ]
     places = track_places(outputs)
     if not places:
         raise InputError("These results have no person with keypoints to plot.")
@@ -91,10 +93,6 @@ def plot_tracks(
     return figure
 
 
-def _with_rows_as_ids(output: PoseOutput) -> PoseOutput:
-    return replace(output, track_ids=np.arange(output.num_instances))
-
-
 def _chosen_people(people: Sequence[int] | None, places: dict[int, list[tuple[int, int]]]) -> list[int]:
     if people is None:
         return sorted(sorted(places, key=lambda track: -len(places[track]))[:_MOST_PEOPLE])
@@ -128,12 +126,9 @@ def _flexions(points: np.ndarray, schema: KeypointSchema) -> dict[str, np.ndarra
 def _motion(outputs: Sequence[PoseOutput], places: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
     """Keypoints (T, K, D) and scores (T, K) of a person, NaN where they are not."""
     shape = outputs[places[0][0]].keypoints.shape[1:]
-    points = np.full((len(outputs), *shape), np.nan)
+    points, scores = np.full((len(outputs), *shape), np.nan), np.full((len(outputs), shape[0]), np.nan)
     for i, row in places:
-        points[i] = outputs[i].keypoints[row]
-    scores = np.full(points.shape[:2], np.nan)
-    for i, row in places:
-        scores[i] = outputs[i].keypoint_scores[row]
+        points[i], scores[i] = outputs[i].keypoints[row], outputs[i].keypoint_scores[row]
     return points, scores
 
 
@@ -141,7 +136,7 @@ def _draw_bars(axes: Axes, outputs: Sequence[PoseOutput], places: dict[int, Any]
     """A bar for each identity where it is, pale where it is interpolated."""
     step = float(np.median(np.diff(times))) if len(times) > 1 else 1 / _FRAME_RATE
     for row, (track, seen) in enumerate(sorted(places.items())):
-        color = _unit(TRACK_COLORS[track % len(TRACK_COLORS)])
+        color = [part / 255 for part in TRACK_COLORS[track % len(TRACK_COLORS)]]
         filled = [bool(outputs[i].interpolated[j]) if outputs[i].interpolated is not None else False for i, j in seen]
         for is_filled in (False, True):
             spans = [(times[i], step) for (i, _), each in zip(seen, filled, strict=True) if each == is_filled]
@@ -157,8 +152,3 @@ def _draw_curves(axes: Axes, times: np.ndarray, curves: dict[str, np.ndarray], l
         axes.plot(times, values, label=name.replace("_", " "), linewidth=1.2, marker="." if len(times) < 20 else "")
     axes.set_ylabel(label)
     axes.grid(alpha=0.3)
-
-
-def _unit(color: Color) -> tuple[float, float, float]:
-    red, green, blue = color
-    return red / 255, green / 255, blue / 255

@@ -229,21 +229,20 @@ def draw_poses_side_by_side(
     check_image(image)
     if labels is None and output.track_ids is None and output.num_instances > 1:
         labels = [str(index) for index in range(output.num_instances)]
-    left = draw_poses(image, output, schema=schema, keypoint_threshold=keypoint_threshold, labels=labels, **options_2d)
+    both: dict[str, Any] = {"schema": schema, "keypoint_threshold": keypoint_threshold, "labels": labels}
+    left = draw_poses(image, output, **both, **options_2d)
     if num_instances is None and panels is None and not _is_shown(output, keypoint_threshold).any():
         return left
     right = draw_poses_3d(
         output,
         size=len(image),
-        schema=schema,
-        keypoint_threshold=keypoint_threshold,
         num_instances=num_instances,
         panels=panels,
         azimuth=azimuth,
         elevation=elevation,
         axis_limits=axis_limits,
         follow=follow,
-        labels=labels,
+        **both,
     )
     return np.concatenate([left, right], axis=1)
 
@@ -283,7 +282,7 @@ class _View:
         low, high = np.array(limits).T
         far = 4 * float(np.linalg.norm(high - low))
         view = cls((low + high) / 2, viewing_axes(azimuth, elevation), far, 1.0, np.zeros(2))
-        projected, _ = view.project(_corners(limits))
+        projected, _ = view.project(np.array([[x, y, z] for x in limits.x for y in limits.y for z in limits.z]))
         span = projected.max(axis=0) - projected.min(axis=0)
         scale = 0.96 * size / float(span.max())
         middle = (projected.max(axis=0) + projected.min(axis=0)) / 2
@@ -338,10 +337,8 @@ def _draw_skeleton(
     fine_links = fine[links].any(axis=1)
     for is_fine, share in ((False, 1.0), (True, _FINE_SIZE)):  # faces and hands are small, and lie on the body
         chosen = drawn[fine_links[drawn] == is_fine]
-        ends, colors = (
-            pixels[links[chosen]],
-            [_on_white(schema.skeleton_colors[i], strengths[links[i]].min()) for i in chosen],
-        )
+        ends = pixels[links[chosen]]
+        colors = [_on_white(schema.skeleton_colors[i], strengths[links[i]].min()) for i in chosen]
         draw_lines(panel, ends[:, 0], ends[:, 1], colors, math.ceil(thickness * share))
         chosen = dots[fine[dots] == is_fine]
         colors = [_on_white(schema.keypoint_colors[i], strengths[i]) for i in chosen]
@@ -376,10 +373,6 @@ def _has_depth(output: PoseOutput) -> bool:
 
 def _is_shown(output: PoseOutput, keypoint_threshold: float) -> np.ndarray:
     return (output.keypoint_scores >= keypoint_threshold) & np.isfinite(output.keypoints).all(axis=-1)
-
-
-def _corners(limits: AxisLimits) -> np.ndarray:
-    return np.array([[x, y, z] for x in limits.x for y in limits.y for z in limits.z])
 
 
 def _round_up(size: float) -> float:

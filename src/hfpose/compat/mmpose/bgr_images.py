@@ -38,15 +38,10 @@ def rgb_image(img: str | Path | np.ndarray) -> np.ndarray:
 
 def rgb_inputs(inputs: Any) -> Any:
     """Inputs with BGR arrays, as MMPose takes them, turned into RGB ones."""
-    if isinstance(inputs, np.ndarray):
-        return _array_as_rgb(inputs)
+    if isinstance(inputs, np.ndarray):  # (..., H, W, 3 or 4); anything else as it is
+        return inputs[..., 2::-1] if inputs.ndim >= 3 and inputs.shape[-1] in (3, 4) else inputs
     if isinstance(inputs, (list, tuple)):
         return [rgb_inputs(each) for each in inputs]
     if isinstance(inputs, Iterator):
         return (rgb_inputs(each) for each in inputs)
     return inputs
-
-
-def _array_as_rgb(image: np.ndarray) -> np.ndarray:
-    """A view with the first three channels of (..., H, W, 3 or 4) turned around; anything else as it is."""
-    return image[..., 2::-1] if image.ndim >= 3 and image.shape[-1] in (3, 4) else image

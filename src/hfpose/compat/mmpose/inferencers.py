@@ -141,17 +141,13 @@ class BaseInferencer:
             results = stack.enter_context(closing(_handle(stream, source.is_single, writers, window, call.wait_time)))
             while batch := list(islice(results, call.batch_size)):
                 progress.update(len(batch))
-                yield self._pack(batch, call)
-
-    def _pack(self, batch: Sequence[tuple[Frame, PoseOutput]], call: CallOptions) -> dict[str, Any]:
-        """The result for a batch of images."""
-        return {
-            "visualization": [output.visualization for _, output in batch] if call.return_vis else [],
-            "predictions": [
-                data_sample_of(frame, output) if call.return_datasamples else mmpose_instances(output)
-                for frame, output in batch
-            ],
-        }
+                yield {
+                    "visualization": [output.visualization for _, output in batch] if call.return_vis else [],
+                    "predictions": [
+                        data_sample_of(*each) if call.return_datasamples else mmpose_instances(each[1])
+                        for each in batch
+                    ],
+                }
 
     def _stream(self, source: Source, call: CallOptions) -> Results:
         """The frames with their results, drawn where the call needs it."""
@@ -282,7 +278,10 @@ class Pose3DInferencer(BaseInferencer):
             **self._options(call),
         )
         for frame, output in results:
-            yield frame, _by_identity(replace(output, boxes=None, box_scores=None))
+            output = replace(output, boxes=None, box_scores=None)
+            if output.track_ids is not None:  # people in the order of their identities, as in the reference
+                output = output.select(np.argsort(output.track_ids, kind="stable"))
+            yield frame, output
 
 
 class Hand3DInferencer(_DirectInferencer):
@@ -442,11 +441,6 @@ def _with_scores(results: Iterable[tuple[Frame, PoseOutput]], scores: Sequence[n
         if scores is not None and output.error is None and len(scores[index]) == output.num_instances:
             output = replace(output, box_scores=scores[index])
         yield frame, output
-
-
-def _by_identity(output: PoseOutput) -> PoseOutput:
-    """The people in the order of their identities, as in the reference."""
-    return output if output.track_ids is None else output.select(np.argsort(output.track_ids, kind="stable"))
 
 
 def _boxes_and_scores(

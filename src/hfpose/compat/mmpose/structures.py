@@ -134,30 +134,29 @@ class DataElement:
 
     def cpu(self: ElementT) -> ElementT:
         """The same with all tensors in main memory."""
-        return self._converted(lambda value: value.cpu() if isinstance(value, torch.Tensor) else value)
+        return self._converted(torch.Tensor, lambda tensor: tensor.cpu())
 
     def to(self: ElementT, *arguments: Any, **options: Any) -> ElementT:
         """The same with all tensors moved or cast, as by `torch.Tensor.to`."""
-        return self._converted(
-            lambda value: value.to(*arguments, **options) if isinstance(value, torch.Tensor) else value
-        )
+        return self._converted(torch.Tensor, lambda tensor: tensor.to(*arguments, **options))
 
     def numpy(self: ElementT) -> ElementT:
         """The same with all tensors as arrays."""
-        return self._converted(
-            lambda value: value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
-        )
+        return self._converted(torch.Tensor, lambda tensor: tensor.detach().cpu().numpy())
 
     def to_tensor(self: ElementT) -> ElementT:
         """The same with all arrays as tensors."""
-        return self._converted(lambda value: torch.from_numpy(value) if isinstance(value, np.ndarray) else value)
+        return self._converted(np.ndarray, torch.from_numpy)
 
-    def _converted(self: ElementT, convert: Callable[[Any], Any]) -> ElementT:
-        fields = {
-            name: value._converted(convert) if isinstance(value, DataElement) else convert(value)
-            for name, value in self._fields.items()
-        }
-        return type(self)(metainfo=self._metainfo, **fields)
+    def _converted(self: ElementT, kind: type, convert: Callable[[Any], Any]) -> ElementT:
+        """The same with all values of a type converted, also those inside."""
+
+        def converted(value: Any) -> Any:
+            if isinstance(value, DataElement):
+                return value._converted(kind, convert)
+            return convert(value) if isinstance(value, kind) else value
+
+        return type(self)(metainfo=self._metainfo, **{name: converted(value) for name, value in self._fields.items()})
 
     def __getattr__(self, name: str) -> Any:
         if name in _OWN:  # not there yet, as while unpickling
