@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hfpose.models.associative_embedding.configuration_associative_embedding import AssociativeEmbeddingConfig
-from hfpose.models.associative_embedding.loss_associative_embedding import associative_embedding_loss
-from hfpose.models.shared.bottom_up_losses import merged_gaussians, true_instances
+from hfpose.models.associative_embedding.modeling_associative_embedding import associative_embedding_loss
+from hfpose.models.shared.bottom_up_model import merged_gaussians, true_instances
 
 NO_DEVICE = torch.device("cpu")
 CONFIG = AssociativeEmbeddingConfig(heatmap_sigma=2.0, tag_loss_weight=2.0, push_factor=0.5)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hfpose.models.cid.loss_cid import box_sigmas, cid_targets, contrastive_loss, focal_heatmap_loss
-from hfpose.models.shared.bottom_up_losses import true_instances
+from hfpose.models.cid.modeling_cid import box_sigmas, cid_targets, contrastive_loss, focal_heatmap_loss
+from hfpose.models.shared.bottom_up_model import true_instances
 from small_bottom_up import LABELS
 
 NO_DEVICE = torch.device("cpu")

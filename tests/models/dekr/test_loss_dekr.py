@@ -7,8 +7,8 @@ import math
 import torch
 
 from hfpose.models.dekr.configuration_dekr import DEKRConfig
-from hfpose.models.dekr.loss_dekr import _displacement_targets, dekr_loss
-from hfpose.models.shared.bottom_up_losses import merged_gaussians, true_instances
+from hfpose.models.dekr.modeling_dekr import _displacement_targets, dekr_loss
+from hfpose.models.shared.bottom_up_model import merged_gaussians, true_instances
 from small_bottom_up import LABELS
 
 NO_DEVICE = torch.device("cpu")

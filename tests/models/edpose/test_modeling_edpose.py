@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-from hfpose.models.edpose.layers_edpose import EDPoseDeformableAttention, inverse_sigmoid, sines
+from hfpose.models.edpose.modeling_edpose import EDPoseDeformableAttention, inverse_sigmoid, sines
 
 
 def test_outputs_have_a_row_for_each_instance(model, processor):

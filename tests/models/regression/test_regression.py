@@ -15,8 +15,7 @@ from golden import facts, source_from_facts
 from hfpose.errors import ConfigError, InputError
 from hfpose.models.backbones.resnet import ResNetBackboneConfig
 from hfpose.models.regression.convert_regression import MODEL_CLASS, config_from_reference, convert_state_dict
-from hfpose.models.regression.flow import ErrorFlow, rle_loss
-from hfpose.models.regression.modeling_regression import RegressionOutput
+from hfpose.models.regression.modeling_regression import ErrorFlow, RegressionOutput, rle_loss
 from hfpose.models.shared.losses import coordinate_loss, distribution_loss, visible_coordinates
 
 HEADS = ("RegressionHead", "RLEHead", "IntegralRegressionHead", "DSNTHead")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hfpose.errors import InputError
-from hfpose.models.shared.bottom_up_losses import merged_gaussians, true_instances
+from hfpose.models.shared.bottom_up_model import merged_gaussians, true_instances
 from hfpose.models.shared.heatmaps import QUARTER
 from hfpose.models.shared.losses import heatmap_targets
 from small_bottom_up import FAMILIES, LABELS, small_model

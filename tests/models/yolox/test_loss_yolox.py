@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from hfpose.models.yolox.loss_yolox import yolox_loss
-from hfpose.models.yolox.modeling_yolox import YOLOXForObjectDetection
+from hfpose.models.yolox.modeling_yolox import YOLOXForObjectDetection, yolox_loss
 from small_models import small_model
 
 POINTS = torch.tensor([[x, y] for y in range(0, 64, 8) for x in range(0, 64, 8)], dtype=torch.float32)

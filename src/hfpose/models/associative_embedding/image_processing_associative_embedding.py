@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hfpose.models.shared.bottom_up import BottomUpImageProcessor, heatmap_peaks
+from hfpose.models.shared.heatmaps import quarter_offsets
 from hfpose.models.shared.one_stage import ImageOutputs, ImageSize, Instances
 from hfpose.ops.assignment import cheapest_pairs
 
@@ -32,7 +33,6 @@ class AssociativeEmbeddingImageProcessor(BottomUpImageProcessor):
         center_shift: cells that found keypoints are moved by along x and y.
         restore_size: whether heatmaps and tags are enlarged to the size of the network input before all this.
         stride: pixels of the network input along a cell of the heatmaps.
-        kwargs: see [`BottomUpImageProcessor`].
     """
 
     decoded_outputs = ("heatmaps", "tags")
@@ -89,7 +89,8 @@ class AssociativeEmbeddingImageProcessor(BottomUpImageProcessor):
         chosen = index.cpu()[keypoint, groups.clamp(min=0)]
         cells = torch.stack((chosen % width, chosen // width), -1)
         scores = values.cpu()[keypoint, groups.clamp(min=0)] * is_found
-        found = cells + _quarter_steps(heatmaps, cells) + self.center_shift
+        steps = quarter_offsets(heatmaps[None], cells.to(heatmaps.device))
+        found = (cells + steps + self.center_shift).float()
         filled, responses = _fill(heatmaps, tags, found, is_found)
         keypoints = torch.where(is_found[..., None], found, filled.float())
         return keypoints, torch.where(is_found, scores, responses), scores.mean(1)
@@ -106,7 +107,6 @@ def group_by_tags(
     Args:
         values: (K, M) responses of the candidates.
         tags: (K, M, L).
-        order: of the keypoints.
         value_threshold: candidates with lower responses do not count.
         tag_threshold: greatest distance of tags.
 
@@ -134,23 +134,6 @@ def group_by_tags(
         sums = np.concatenate((sums, own[is_new]))
         counts = np.concatenate((counts, np.ones((len(begun), 1), dtype=counts.dtype)))
     return groups
-
-
-def _quarter_steps(heatmaps: Tensor, cells: Tensor) -> Tensor:
-    """A quarter cell towards the greater neighbor of cells (N, K, 2) in heatmaps (K, h, w), none at the border."""
-    height, width = heatmaps.shape[-2:]
-    x, y = cells.unbind(-1)
-    keypoint = torch.arange(len(heatmaps))
-
-    def responses(dx: int, dy: int) -> Tensor:
-        rows, columns = (y + dy).clamp(0, height - 1), (x + dx).clamp(0, width - 1)
-        return heatmaps[keypoint.to(heatmaps.device), rows.to(heatmaps.device), columns.to(heatmaps.device)].cpu()
-
-    # The conditions are the reference's, uneven as they are.
-    inside_x = (x > 1) & (x < width - 1) & (y > 0)
-    inside_y = (y > 1) & (y < height - 1) & (x > 0)
-    along_x, along_y = responses(1, 0) - responses(-1, 0), responses(0, 1) - responses(0, -1)
-    return torch.stack((along_x.sign() * inside_x, along_y.sign() * inside_y), -1) * 0.25
 
 
 def _fill(heatmaps: Tensor, tags: Tensor, keypoints: Tensor, is_found: Tensor) -> tuple[Tensor, Tensor]:

@@ -95,11 +95,7 @@ def backbone_from_reference(backbone: Mapping[str, Any]) -> PreTrainedConfig:
 def estimator_arguments(
     reference: Mapping[str, Any], num_keypoints: int, schema: KeypointSchema | None
 ) -> dict[str, Any]:
-    """Configuration arguments for the reference's settings of an estimator: its backbone and its keypoints.
-
-    Raises:
-        ConfigError: see `backbone_from_reference` and `keypoint_arguments`.
-    """
+    """Configuration arguments for the reference's settings of an estimator: its backbone and its keypoints."""
     from hfpose.models.shared.conversion import keypoint_arguments
 
     return {
@@ -112,7 +108,6 @@ def convert_backbone(state_dict: Mapping[str, Tensor], config: PreTrainedConfig)
     """The reference's tensors, those below `backbone.` under our names, the others as they are.
 
     Args:
-        state_dict: of an estimator or detector.
         config: of its backbone.
     """
     from hfpose.models.shared.conversion import rename_state_dict

@@ -19,7 +19,6 @@ from hfpose.models.shared.csp import (
     STEM_CHANNELS,
     CSPBackbone,
     CSPBackboneConfig,
-    CSPLayerConfig,
     PathAggregationNeck,
     csp_arguments,
 )
@@ -59,7 +58,7 @@ class Focus(nn.Module):
 class DarknetBlock(nn.Module):
     """A 1x1 and a 3x3 convolution with an optional residual connection."""
 
-    def __init__(self, config: CSPLayerConfig, channels: int, add_identity: bool) -> None:
+    def __init__(self, config: Any, channels: int, add_identity: bool) -> None:
         super().__init__()
         self.add_identity = add_identity
         self.conv1 = conv_layer(config)(channels, channels, 1)

@@ -19,7 +19,6 @@ from hfpose.models.shared.csp import (
     STEM_CHANNELS,
     CSPBackbone,
     CSPBackboneConfig,
-    CSPLayerConfig,
     csp_arguments,
 )
 
@@ -47,7 +46,7 @@ class CSPNeXtBackboneConfig(CSPBackboneConfig):
 class CSPNeXtBlock(nn.Module):
     """A 3x3 convolution and a depthwise 5x5 one, with an optional residual connection."""
 
-    def __init__(self, config: CSPLayerConfig, channels: int, add_identity: bool) -> None:
+    def __init__(self, config: Any, channels: int, add_identity: bool) -> None:
         super().__init__()
         self.add_identity = add_identity
         self.conv1 = conv_layer(config, config.use_depthwise)(channels, channels, 3)

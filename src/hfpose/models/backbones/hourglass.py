@@ -72,11 +72,7 @@ class Hourglass(nn.Module):
 
 
 class HourglassStack(GradientCheckpointingLayer):
-    """An hourglass, its feature map, and the input of the next one.
-
-    Args:
-        is_last: whether no hourglass follows.
-    """
+    """An hourglass, its feature map, and the input of the next one."""
 
     def __init__(self, config: HourglassBackboneConfig, is_last: bool) -> None:
         super().__init__()
@@ -142,10 +138,8 @@ RENAMES: RenameRules = (
 
 def convert_state_dict(state_dict: Mapping[str, Tensor], config: HourglassBackboneConfig) -> dict[str, Tensor]:
     """The reference's tensors under our names. With one hourglass it has a block before the next all the same."""
-    used = {
-        name: tensor for name, tensor in state_dict.items() if config.num_stacks > 1 or not name.startswith("inters.")
-    }
-    return rename_state_dict(used, RENAMES)
+    unused: RenameRules = () if config.num_stacks > 1 else ((r"^inters\.", ()),)
+    return rename_state_dict(state_dict, (*unused, *RENAMES))
 
 
 def config_from_reference(backbone: Mapping[str, Any]) -> HourglassBackboneConfig:

@@ -24,7 +24,7 @@ from hfpose.models.backbones.hrnet import (
     stage_arguments,
 )
 from hfpose.models.shared.attention import attend
-from hfpose.models.shared.conversion import RenameRules, expect_settings, rename_state_dict
+from hfpose.models.shared.conversion import RenameRules, expect_settings
 from hfpose.models.shared.convolution import ConvNormAct, conv_layer
 from hfpose.models.shared.drop_path import DropPath, drop_path_rates
 from hfpose.models.shared.residual import RESIDUAL_RENAMES, layer_of_pair
@@ -57,12 +57,7 @@ class HRFormerBackboneConfig(HRNetBackboneConfig):
 
 
 class WindowAttention(nn.Module):
-    """Attention between the cells of a window, with a bias for each offset between two of them.
-
-    Args:
-        channels: of the feature map.
-        num_heads: attention heads.
-    """
+    """Attention between the cells of a window, with a bias for each offset between two of them."""
 
     position_index: Tensor
 
@@ -105,13 +100,7 @@ def window_offsets(size: int) -> Tensor:
 
 
 class HRFormerBlock(nn.Module):
-    """Attention within windows, then a depthwise convolution between two of size 1, both with a shortcut.
-
-    Args:
-        channels: of the feature map.
-        num_heads: attention heads.
-        drop_path_rate: share of samples that skip it in training.
-    """
+    """Attention within windows, then a depthwise convolution between two of size 1, both with a shortcut."""
 
     def __init__(self, config: HRFormerBackboneConfig, channels: int, num_heads: int, drop_path_rate: float) -> None:
         super().__init__()
@@ -185,6 +174,7 @@ _MLP_LAYERS = {
     "norm3": "2.norm",
 }
 RENAMES: RenameRules = (
+    (r"\.relative_position_index$", ()),  # follows from the size of the windows
     *STAGE_RENAMES,
     (r"(\.transition\.\d+)\.([01])\.(?=[a-z])", r"\1.0.\2."),
     (r"(\.transition\.\d+\.\d+)\.([01])\.(?=[a-z])", layer_of_pair),
@@ -198,12 +188,6 @@ RENAMES: RenameRules = (
     (r"\.relative_position_bias_table$", ".position_bias"),
     *RESIDUAL_RENAMES,
 )
-
-
-def convert_state_dict(state_dict: Mapping[str, Tensor], config: HRFormerBackboneConfig) -> dict[str, Tensor]:
-    """The reference's tensors under our names, without those that follow from the size of the windows."""
-    used = {name: tensor for name, tensor in state_dict.items() if not name.endswith(".relative_position_index")}
-    return rename_state_dict(used, RENAMES)
 
 
 def config_from_reference(backbone: Mapping[str, Any]) -> HRFormerBackboneConfig:

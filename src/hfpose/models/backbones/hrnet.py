@@ -65,9 +65,6 @@ class HRNetModule(GradientCheckpointingLayer):
     """Blocks on each branch (B, C, h, w), then each output is the sum of all branches at its resolution.
 
     Args:
-        stage: index of the stage, which tells channels and blocks.
-        module: index of the module in the stage.
-        in_channels: of each branch.
         num_outputs: number of branches to compute, from the highest resolution down.
     """
 
@@ -122,11 +119,7 @@ def make_fusions(
     """For each output what brings each branch to its size and channels.
 
     Args:
-        channels: of the branches.
-        num_outputs: number of outputs, from the highest resolution down.
         halving: makes a layer that halves the resolution from the channels before and after, and whether it has an activation.
-        eps: epsilon of batch normalizations.
-        upsample_mode: how branches are enlarged.
     """
 
     def fusion(source: int, target: int) -> nn.Module:
@@ -148,7 +141,6 @@ class HRNetStage(nn.Module):
 
     Args:
         transition: for each branch what makes it of the stage before, of the same branch or of its last one.
-        units: the modules.
     """
 
     def __init__(self, transition: Iterable[nn.Module], units: Iterable[nn.Module]) -> None:
@@ -170,7 +162,6 @@ def make_transition(
     """From the branches of a stage to one branch of the next: its own, or the last one halved.
 
     Args:
-        in_channels: of the branches before.
         out_channels, branch: channels and index of the one to make.
         make_layer: makes a layer from the channels before and after it and its stride.
     """

@@ -33,7 +33,6 @@ class LiteHRNetBackboneConfig(StagedBackboneConfig):
     Configuration of [`LiteHRNetBackbone`]. The defaults are those of Lite-HRNet-18.
 
     Args:
-        stem_channels: channels of the stem.
         stem_expand_ratio: factor by which one half of the stem is wider inside.
         stage_modules: number of modules of each stage, that is how often its branches are merged.
         stage_blocks: number of blocks of a module of each stage.

@@ -6,6 +6,8 @@ Source: Sandler et al., 2018, https://arxiv.org/abs/1801.04381; `mmpose.models.b
 
 import re
 from collections.abc import Mapping
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -14,7 +16,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfpose.models.shared.configuration import StagedBackboneConfig
 from hfpose.models.shared.conversion import RenameRules, expect_settings, layer_arguments, out_indices
-from hfpose.models.shared.convolution import ConvNormAct, SqueezeExcitation, scaled_channels
+from hfpose.models.shared.convolution import ConvNormAct, SqueezeExcitation, scaled_channels, stacked
 from hfpose.models.shared.staged_backbone import CheckpointedSequential, StagedBackbone
 
 STEM_CHANNELS = 32
@@ -49,21 +51,20 @@ class InvertedResidual(GradientCheckpointingLayer):
     """Expands the channels, convolves them in groups, projects them back; with a residual connection where shapes allow.
 
     Args:
-        in_channels, out_channels: of the block.
-        hidden_channels: between; where they are as many as `in_channels`, nothing expands them.
+        hidden_channels: between, by default `expansion` times `in_channels`; nothing expands them where they are as many.
         kernel_size, stride, groups: of the convolution between, by default of each channel alone.
         attention: of the hidden channels, None for none.
-        hidden_act, norm_eps: as in `ConvNormAct`.
     """
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        hidden_channels: int,
+        stride: int,
         *,
+        expansion: int = 1,
+        hidden_channels: int | None = None,
         kernel_size: int = 3,
-        stride: int = 1,
         groups: int | None = None,
         attention: SqueezeExcitation | None = None,
         hidden_act: str,
@@ -71,7 +72,7 @@ class InvertedResidual(GradientCheckpointingLayer):
     ) -> None:
         super().__init__()
         act: dict[str, Any] = {"hidden_act": hidden_act, "norm_eps": norm_eps}
-        hidden = hidden_channels
+        hidden = hidden_channels or in_channels * expansion
         self.has_residual = stride == 1 and in_channels == out_channels
         self.expand = ConvNormAct(in_channels, hidden, 1, **act) if hidden != in_channels else nn.Identity()
         self.depthwise = ConvNormAct(hidden, hidden, kernel_size, stride, groups or hidden, **act)
@@ -97,15 +98,10 @@ class MobileNetV2Backbone(StagedBackbone):
         self.stages = nn.ModuleList()
         *widths, last = stage_channels(config.width_multiplier)
         self.num_features = [channels, *widths, last]
-        for width, (expansion, _, num_blocks, stride) in zip(widths, STAGES, strict=True):
-            blocks = []
-            for index in range(num_blocks):
-                blocks.append(
-                    InvertedResidual(channels, width, channels * expansion, stride=1 if index else stride, **act)
-                )
-                channels = width
-            self.stages.append(nn.Sequential(*blocks))
-        self.stages.append(CheckpointedSequential(ConvNormAct(channels, last, 1, **act)))
+        for pair, (expansion, _, num_blocks, stride) in zip(pairwise([channels, *widths]), STAGES, strict=True):
+            block = partial(InvertedResidual, expansion=expansion, **act)
+            self.stages.append(stacked(block, *pair, num_blocks, stride))
+        self.stages.append(CheckpointedSequential(ConvNormAct(widths[-1], last, 1, **act)))
         self.post_init()
 
 

@@ -4,6 +4,8 @@ Source: Li et al., 2019, https://arxiv.org/abs/1901.00148; `mmpose.models.backbo
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -13,7 +15,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
 from hfpose.models.shared.conversion import RenameRules, batch_norm_eps
-from hfpose.models.shared.convolution import conv_layer
+from hfpose.models.shared.convolution import conv_layer, stacked
 from hfpose.models.shared.residual import EXPANSIONS, RESIDUAL_RENAMES, ResidualBlock
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
@@ -44,13 +46,7 @@ class MSPNBackboneConfig(StagedBackboneConfig):
 
 
 class MSPNUnit(nn.Module):
-    """A level on the way up: its feature map on the way down, and that of the level below.
-
-    Args:
-        in_channels: of the feature map on the way down.
-        is_first: whether there is no level below.
-        is_last: whether no network follows.
-    """
+    """A level on the way up: its feature map on the way down, and that of the level below."""
 
     def __init__(self, config: MSPNBackboneConfig, in_channels: int, is_first: bool, is_last: bool) -> None:
         super().__init__()
@@ -74,34 +70,27 @@ class MSPNUnit(nn.Module):
 
 
 class MSPNNetwork(GradientCheckpointingLayer):
-    """Down and up again.
-
-    Args:
-        is_last: whether no network follows.
-    """
+    """Down and up again."""
 
     expansion = EXPANSIONS["bottleneck"]  # output channels of a block relative to those inside
 
     def __init__(self, config: MSPNBackboneConfig, is_last: bool) -> None:
         super().__init__()
         self.down, self.units = nn.ModuleList(), nn.ModuleList()
-        in_channels, widths = config.stem_channels, []
-        for level, depth in enumerate(config.depths):
-            blocks: list[nn.Module] = []
-            for index in range(depth):
-                stride = 2 if level and index == 0 else 1
-                blocks.append(self.make_block(config, in_channels, config.stem_channels * 2**level, stride))
-                in_channels = self.expansion * config.stem_channels * 2**level
-            self.down.append(nn.Sequential(*blocks))
-            widths.append(in_channels)
+        widths = [self.expansion * config.stem_channels * 2**level for level in range(len(config.depths))]
+        for level, (pair, depth) in enumerate(
+            zip(pairwise([config.stem_channels, *widths]), config.depths, strict=True)
+        ):
+            self.down.append(stacked(partial(self.make_block, config), *pair, depth, stride=2 if level else 1))
         for index, width in enumerate(reversed(widths)):
             self.units.append(MSPNUnit(config, width, is_first=index == 0, is_last=is_last))
         self.cross: nn.Module | None = None
         if not is_last:
             self.cross = conv_layer(config)(config.feature_channels, config.stem_channels, 1)
 
-    def make_block(self, config: Any, in_channels: int, channels: int, stride: int) -> nn.Module:
+    def make_block(self, config: Any, in_channels: int, out_channels: int, stride: int) -> nn.Module:
         """A residual block."""
+        channels = out_channels // self.expansion
         return ResidualBlock(in_channels, channels, "bottleneck", stride, norm_eps=config.batch_norm_eps)
 
     def forward(

@@ -41,14 +41,12 @@ class PVTBackboneConfig(StagedBackboneConfig):
         patch_sizes, strides, paddings: of the convolution that each stage begins with.
         reduction_ratios: by how much coarser is what each stage attends to.
         mlp_ratios: channels inside of the feed-forward layers of each stage relative to those outside.
-        qkv_bias: whether queries, keys and values have biases.
         image_size: side in pixels of the square images that the position embeddings were made for.
         has_position_embeddings: whether each stage begins with position embeddings, resized to its feature map
             (version 1).
         depthwise_feed_forward: whether feed-forward layers hold a 3x3 convolution of each channel (version 2).
         has_output_norms: whether a normalization follows each stage (version 2).
         drop_path_rate: share of samples that skip the last block in training; the share rises linearly from 0.
-        layer_norm_eps: epsilon of layer normalizations.
     """
 
     model_type = "pvt_backbone"

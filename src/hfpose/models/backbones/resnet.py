@@ -8,6 +8,7 @@ https://arxiv.org/abs/1709.01507), ResNeSt (Zhang et al., 2020, https://arxiv.or
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -26,7 +27,7 @@ from hfpose.models.shared.conversion import (
     out_indices,
     rename_state_dict,
 )
-from hfpose.models.shared.convolution import SqueezeExcitation, conv_layer
+from hfpose.models.shared.convolution import SqueezeExcitation, conv_layer, stacked
 from hfpose.models.shared.residual import EXPANSIONS, make_shortcut, named_layer
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
@@ -40,7 +41,6 @@ class ResNetBackboneConfig(StagedBackboneConfig):
     Configuration of [`ResNetBackbone`]. The defaults are those of ResNet-50.
 
     Args:
-        stem_channels: channels of the stem.
         deep_stem: whether three 3x3 convolutions take the place of the 7x7 one.
         depths: blocks of each stage.
         strides: of the first block of each stage.
@@ -76,7 +76,6 @@ class SplitAttentionConv(nn.Module):
     """3x3 convolution to several feature maps, whose sum is weighted by channel, then halved where asked.
 
     Args:
-        channels: of input and output.
         stride: by which the result is averaged.
     """
 
@@ -124,14 +123,12 @@ class ResNetBlock(GradientCheckpointingLayer):
     """Convolutions, and a shortcut around them.
 
     Args:
-        in_channels: channels of its input.
-        channels: of its 3x3 convolution; the output has `EXPANSIONS` times as many.
-        stride: of the block.
+        out_channels: of its output, `EXPANSIONS` times as many as of its 3x3 convolution.
     """
 
-    def __init__(self, config: ResNetBackboneConfig, in_channels: int, channels: int, stride: int) -> None:
+    def __init__(self, config: ResNetBackboneConfig, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        out_channels = channels * EXPANSIONS[config.block_type]
+        channels = out_channels // EXPANSIONS[config.block_type]
         make = _basic_layers if config.block_type == "basic" else _bottleneck_layers
         self.layers = nn.Sequential(*make(config, in_channels, channels, stride))
         if config.squeeze_ratio:
@@ -186,13 +183,9 @@ class ResNetBackbone(StagedBackbone):
         self.stages = nn.ModuleList()
         self.num_features = [channels]
         for index, (depth, stride) in enumerate(zip(config.depths, config.strides, strict=True)):
-            inner = config.base_channels * 2**index
-            blocks = []
-            for block in range(depth):
-                blocks.append(ResNetBlock(config, channels, inner, stride if block == 0 else 1))
-                channels = inner * EXPANSIONS[config.block_type]
-            self.stages.append(nn.Sequential(*blocks))
-            self.num_features.append(channels)
+            width = config.base_channels * 2**index * EXPANSIONS[config.block_type]
+            self.stages.append(stacked(partial(ResNetBlock, config), self.num_features[-1], width, depth, stride))
+            self.num_features.append(width)
         self.post_init()
 
 

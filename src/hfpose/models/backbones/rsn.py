@@ -36,13 +36,7 @@ class RSNBackboneConfig(MSPNBackboneConfig):
 
 
 class ResidualStepsBlock(nn.Module):
-    """Branches of one, two, three ... convolutions, each step of which sees that of the branch before; and a shortcut.
-
-    Args:
-        in_channels: channels of its input.
-        out_channels: channels of its output.
-        stride: of the block.
-    """
+    """Branches of one, two, three ... convolutions, each step of which sees that of the branch before; and a shortcut."""
 
     def __init__(self, config: RSNBackboneConfig, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
@@ -73,8 +67,8 @@ class RSNNetwork(MSPNNetwork):
 
     expansion = 1
 
-    def make_block(self, config: Any, in_channels: int, channels: int, stride: int) -> nn.Module:
-        return ResidualStepsBlock(config, in_channels, channels, stride)
+    def make_block(self, config: Any, in_channels: int, out_channels: int, stride: int) -> nn.Module:
+        return ResidualStepsBlock(config, in_channels, out_channels, stride)
 
 
 class RSNBackbone(MSPNBackbone):

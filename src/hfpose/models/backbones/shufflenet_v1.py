@@ -4,6 +4,7 @@ Source: Zhang et al., 2017, https://arxiv.org/abs/1707.01083; `mmpose.models.bac
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from hfpose.errors import ConfigError
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
 from hfpose.models.shared.conversion import RenameRules, expect_settings, layer_arguments, out_indices
-from hfpose.models.shared.convolution import activation_layer, channel_shuffle, conv_layer, scaled_channels
+from hfpose.models.shared.convolution import activation_layer, channel_shuffle, conv_layer, scaled_channels, stacked
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
 STEM_CHANNELS = 24
@@ -52,23 +53,27 @@ class ShuffleNetV1Block(GradientCheckpointingLayer):
     """Residual block. The first one of a stage halves the resolution, and its input goes beside its result.
 
     Args:
-        in_channels, out_channels: of the block.
-        is_first: whether it is the first one of a stage.
-        in_groups: groups of its first convolution.
+        groups_input: whether the first convolution of a first block has groups, as those of all others.
     """
 
     def __init__(
-        self, config: ShuffleNetV1BackboneConfig, in_channels: int, out_channels: int, is_first: bool, in_groups: int
+        self,
+        config: ShuffleNetV1BackboneConfig,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        groups_input: bool,
     ) -> None:
         super().__init__()
-        conv, act, hidden = conv_layer(config), config.hidden_act, out_channels // REDUCTION
+        conv, hidden, is_first = conv_layer(config), out_channels // REDUCTION, stride > 1
         self.groups, self.is_first = config.groups, is_first
+        in_groups = config.groups if groups_input or not is_first else 1
         new_channels = out_channels - in_channels if is_first else out_channels
         self.reduce = conv(in_channels, hidden, 1, groups=in_groups)
-        self.depthwise = conv(hidden, hidden, 3, 2 if is_first else 1, groups=hidden, hidden_act=None)
+        self.depthwise = conv(hidden, hidden, 3, stride, groups=hidden, hidden_act=None)
         self.expand = conv(hidden, new_channels, 1, groups=config.groups, hidden_act=None)
         self.pooling = nn.AvgPool2d(3, 2, padding=1) if is_first else nn.Identity()
-        self.activation = activation_layer(act)
+        self.activation = activation_layer(config.hidden_act)
 
     def forward(self, hidden_state: Tensor) -> Tensor:
         out = self.depthwise(self.reduce(hidden_state))
@@ -93,12 +98,8 @@ class ShuffleNetV1Backbone(StagedBackbone):
         self.num_features = [channels]
         for stage, depth in enumerate(config.depths):
             width = scaled_channels(BASE_CHANNELS[config.groups] * 2**stage, config.width_multiplier)
-            blocks = []
-            for index in range(depth):
-                in_groups = config.groups if stage or index else 1
-                blocks.append(ShuffleNetV1Block(config, channels, width, index == 0, in_groups))
-                channels = width
-            self.stages.append(nn.Sequential(*blocks))
+            block = partial(ShuffleNetV1Block, config, groups_input=stage > 0)
+            self.stages.append(stacked(block, self.num_features[-1], width, depth, stride=2))
             self.num_features.append(width)
         self.post_init()
 

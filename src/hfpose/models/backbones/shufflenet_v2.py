@@ -4,6 +4,8 @@ Source: Ma et al., 2018, https://arxiv.org/abs/1807.11164; `mmpose.models.backbo
 """
 
 from collections.abc import Mapping
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -14,7 +16,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from hfpose.errors import ConfigError
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
 from hfpose.models.shared.conversion import RenameRules, expect_settings, layer_arguments, out_indices
-from hfpose.models.shared.convolution import channel_shuffle, conv_layer
+from hfpose.models.shared.convolution import channel_shuffle, conv_layer, stacked
 from hfpose.models.shared.staged_backbone import CheckpointedSequential, StagedBackbone
 
 STEM_CHANNELS = 24
@@ -50,11 +52,9 @@ class ShuffleNetV2BackboneConfig(StagedBackboneConfig):
 class ShuffleNetV2Block(GradientCheckpointingLayer):
     """Changes half of the channels; the first block of a stage changes all, and halves the resolution."""
 
-    def __init__(
-        self, config: ShuffleNetV2BackboneConfig, in_channels: int, out_channels: int, is_first: bool
-    ) -> None:
+    def __init__(self, config: ShuffleNetV2BackboneConfig, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        conv, half, stride = conv_layer(config), out_channels // 2, 2 if is_first else 1
+        conv, half, is_first = conv_layer(config), out_channels // 2, stride > 1
         self.shortcut: nn.Module | None = None
         if is_first:
             self.shortcut = nn.Sequential(
@@ -87,14 +87,10 @@ class ShuffleNetV2Backbone(StagedBackbone):
         *widths, last = config.hidden_sizes
         self.stem = nn.Sequential(conv(config.num_channels, channels, 3, 2), nn.MaxPool2d(3, 2, padding=1))
         self.stages = nn.ModuleList()
-        for width, depth in zip(widths, config.depths, strict=True):
-            blocks = []
-            for index in range(depth):
-                blocks.append(ShuffleNetV2Block(config, channels, width, index == 0))
-                channels = width
-            self.stages.append(nn.Sequential(*blocks))
-        self.stages.append(CheckpointedSequential(conv(channels, last, 1)))
-        self.num_features = [STEM_CHANNELS, *config.hidden_sizes]
+        for pair, depth in zip(pairwise([channels, *widths]), config.depths, strict=True):
+            self.stages.append(stacked(partial(ShuffleNetV2Block, config), *pair, depth, stride=2))
+        self.stages.append(CheckpointedSequential(conv(widths[-1], last, 1)))
+        self.num_features = [channels, *config.hidden_sizes]
         self.post_init()
 
 

@@ -29,21 +29,17 @@ RENAMES: RenameRules = (
     (r"\.attn\.w_msa\.proj\.", ".attention.o_proj."),
     (r"\.ffn\.layers\.0\.0\.", ".mlp.fc1."),
     (r"\.ffn\.layers\.1\.", ".mlp.fc2."),
+    (r"\.attn\.w_msa\.qkv\.", (".attention.q_proj.", ".attention.k_proj.", ".attention.v_proj.")),
+    (r"\.relative_position_index$", ()),  # follows from the window's size
 )
-_QUERY_KEY_VALUE = ".attn.w_msa.qkv."
 
 
 def convert_state_dict(state_dict: Mapping[str, Tensor], config: SwinConfig) -> dict[str, Tensor]:
-    """The reference's tensors under transformers' names, without the table of indices, which follows from the window's size."""
-    used = {name: tensor for name, tensor in state_dict.items() if not name.endswith(".relative_position_index")}
-    converted: dict[str, Tensor] = {}
-    for name, tensor in rename_state_dict(used, RENAMES).items():
-        layer, found, kind = name.partition(_QUERY_KEY_VALUE)
-        if found:
-            parts = zip("qkv", tensor.chunk(3), strict=True)
-            converted |= {f"{layer}.attention.{part}_proj.{kind}": values for part, values in parts}
-        else:
-            converted[name] = _merged_by_place(tensor) if ".downsample." in name else tensor
+    """The reference's tensors under transformers' names."""
+    converted = {
+        name: _merged_by_place(tensor) if ".downsample." in name else tensor
+        for name, tensor in rename_state_dict(state_dict, RENAMES).items()
+    }
     # transformers has a last normalization, whose result no backbone gives.
     for kind, fill in (("weight", torch.ones), ("bias", torch.zeros)):
         converted[f"swin.layernorm.{kind}"] = fill(config.hidden_size)

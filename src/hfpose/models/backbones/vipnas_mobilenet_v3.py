@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hfpose.models.backbones.mobilenet_v2 import InvertedResidual
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
 from hfpose.models.shared.conversion import RenameRules, activation_name, batch_norm_eps, rename_state_dict
-from hfpose.models.shared.convolution import ConvNormAct, SqueezeExcitation
+from hfpose.models.shared.convolution import ConvNormAct, SqueezeExcitation, stacked
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
 ATTENTION_REDUCTION = 4
@@ -67,26 +67,24 @@ class ViPNASMobileNetV3Backbone(StagedBackbone):
         config = self.config
         channels, width = config.hidden_sizes[index : index + 2]
         hidden = width * config.expansions[index]
-        return nn.Sequential(
-            *(
-                InvertedResidual(
-                    width if block else channels,
-                    width,
-                    hidden,
-                    kernel_size=config.kernel_sizes[index + 1],
-                    stride=1 if block else config.strides[index + 1],
-                    groups=config.groups[index],
-                    attention=self._attention(hidden) if config.has_attention[index] else None,
-                    hidden_act=config.stage_acts[index + 1],
-                    norm_eps=config.batch_norm_eps,
-                )
-                for block in range(config.depths[index])
-            )
-        )
 
-    @staticmethod
-    def _attention(channels: int) -> SqueezeExcitation:
-        return SqueezeExcitation(channels, channels // ATTENTION_REDUCTION, gate="steep_hard_sigmoid")
+        def block(before: int, after: int, stride: int) -> nn.Module:
+            attention = None
+            if config.has_attention[index]:
+                attention = SqueezeExcitation(hidden, hidden // ATTENTION_REDUCTION, gate="steep_hard_sigmoid")
+            return InvertedResidual(
+                before,
+                after,
+                stride,
+                hidden_channels=hidden,
+                kernel_size=config.kernel_sizes[index + 1],
+                groups=config.groups[index],
+                attention=attention,
+                hidden_act=config.stage_acts[index + 1],
+                norm_eps=config.batch_norm_eps,
+            )
+
+        return stacked(block, channels, width, config.depths[index], config.strides[index + 1])
 
 
 RENAMES: RenameRules = (

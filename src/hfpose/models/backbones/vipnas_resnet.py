@@ -5,6 +5,7 @@ blocks are Cao et al., 2019, https://arxiv.org/abs/1904.11492.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -13,7 +14,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
 from hfpose.models.shared.conversion import RenameRules, batch_norm_eps, expect_settings, out_indices
-from hfpose.models.shared.convolution import activation_layer, conv_layer
+from hfpose.models.shared.convolution import activation_layer, conv_layer, stacked
 from hfpose.models.shared.residual import make_shortcut, named_layer
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
@@ -68,11 +69,12 @@ class GlobalContext(nn.Module):
 class ViPNASResNetBlock(GradientCheckpointingLayer):
     """A grouped convolution between two of size 1, perhaps a global context, and a shortcut around them."""
 
-    def __init__(self, config: ViPNASResNetBackboneConfig, in_channels: int, stage: int, stride: int) -> None:
+    def __init__(
+        self, config: ViPNASResNetBackboneConfig, stage: int, in_channels: int, out_channels: int, stride: int
+    ) -> None:
         super().__init__()
         conv, act, eps = conv_layer(config), config.hidden_act, config.batch_norm_eps
         channels, kernel = config.hidden_sizes[stage + 1], config.kernel_sizes[stage + 1]
-        out_channels = channels * config.expansions[stage]
         self.layers = nn.Sequential(
             conv(in_channels, channels, 1),
             conv(channels, channels, kernel, stride, config.groups[stage]),
@@ -100,12 +102,10 @@ class ViPNASResNetBackbone(StagedBackbone):
         self.stages = nn.ModuleList()
         self.num_features = [channels]
         for stage, depth in enumerate(config.depths):
-            blocks = []
-            for block in range(depth):
-                blocks.append(ViPNASResNetBlock(config, channels, stage, 1 if block else config.strides[stage]))
-                channels = config.hidden_sizes[stage + 1] * config.expansions[stage]
-            self.stages.append(nn.Sequential(*blocks))
-            self.num_features.append(channels)
+            width = config.hidden_sizes[stage + 1] * config.expansions[stage]
+            block = partial(ViPNASResNetBlock, config, stage)
+            self.stages.append(stacked(block, self.num_features[-1], width, depth, config.strides[stage]))
+            self.num_features.append(width)
         self.post_init()
 
 

@@ -14,7 +14,6 @@ class CIDImageProcessor(BottomUpImageProcessor):
         center_threshold: minimum score of a center.
         smoothing_kernel_size: cells over which the heatmaps of the instances are smoothed; odd.
         stride: pixels of the network input along a cell of the heatmaps.
-        kwargs: see [`BottomUpImageProcessor`].
     """
 
     decoded_outputs = ("heatmaps", "center_scores")

@@ -30,8 +30,6 @@ class DEKRConfig(EstimatorConfig):
         min_diagonal: instances whose keypoints span less than this many cells have no center in training.
         displacement_beta: error in cells from which the loss of displacements is linear.
         displacement_loss_weight: its weight.
-        keypoint_schema: names, skeleton, flip pairs and colors of the keypoints, see [`KeypointSchema`]. The rescoring
-            network needs the skeleton, the flip test the flip pairs.
     """
 
     model_type = "dekr"

@@ -21,6 +21,7 @@ MODEL_CLASS = DEKRForPoseEstimation
 RESCORING_SIZE = 256  # the reference's, not a setting
 
 RENAMES: RenameRules = (
+    (r"\.regular_matrix$", ()),  # the steps of a 3x3 kernel; not learned
     # Names from before MMPose 1.0.
     (r"^keypoint_head\.", "head."),
     (r"^rescore_net\.", "head.rescore_net."),
@@ -88,8 +89,6 @@ def convert_state_dict(state_dict: Mapping[str, Tensor], config: DEKRConfig) -> 
     In the older checkpoints the first heatmap is that of the centers, and displacements point the other way.
     """
     is_old = any(".offset_conv_layers." in name for name in state_dict)
-    # The steps of a 3x3 kernel; not learned.
-    state_dict = {name: tensor for name, tensor in state_dict.items() if not name.endswith(".regular_matrix")}
     renamed = convert_estimator(state_dict, config, RENAMES)
     if is_old:
         for part in ("weight", "bias"):

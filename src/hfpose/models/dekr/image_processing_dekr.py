@@ -14,7 +14,6 @@ class DEKRImageProcessor(BottomUpImageProcessor):
         center_threshold: least response of a center.
         nms_threshold: two keypoints are close when their distance is less than this share of the diagonal of a pose.
             Poses most of whose keypoints are close suppress each other. 0 for no suppression.
-        kwargs: see [`BottomUpImageProcessor`].
     """
 
     decoded_outputs = ("pred_keypoints", "keypoint_scores", "center_scores", "pose_scores")

@@ -1,7 +1,7 @@
 """DEKR: a heatmap of people's centers, and from each place the displacements to all keypoints of its person.
 
 Source: Geng et al., 2021, https://arxiv.org/abs/2104.02300; `mmpose.models.heads.DEKRHead`, `mmpose.codecs.SPR`,
-`mmcv.ops.DeformConv2d`.
+`mmcv.ops.DeformConv2d`, `mmpose.models.losses.KeypointMSELoss` and `SoftWeightSmoothL1Loss`.
 """
 
 from collections.abc import Sequence
@@ -14,10 +14,8 @@ from transformers.utils import ModelOutput
 
 from hfpose.keypoints import schema_for_config
 from hfpose.models.dekr.configuration_dekr import DEKRConfig
-from hfpose.models.dekr.loss_dekr import dekr_loss
 from hfpose.models.shared.bottom_up import best_cells, cell_grid, heatmap_peaks
-from hfpose.models.shared.bottom_up_losses import TrueInstances
-from hfpose.models.shared.bottom_up_model import BottomUpModel
+from hfpose.models.shared.bottom_up_model import BottomUpModel, TrueInstances, merged_gaussians
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import MLP, ConvNormAct
 from hfpose.models.shared.heatmaps import flip_maps
@@ -61,7 +59,6 @@ class DEKRAdaptiveConv(nn.Module):
     At each cell an affine matrix, predicted by a convolution, moves the nine places that the convolution looks at.
 
     Args:
-        channels: of input and output.
         groups: of channels that do not mix; one for each keypoint.
     """
 
@@ -216,3 +213,59 @@ def _responses(heatmaps: Tensor, keypoints: Tensor) -> Tensor:
         heatmaps.flatten(0, 1)[:, None], places.flatten(0, 1)[:, None], padding_mode="border", align_corners=False
     )
     return values.reshape(*places.shape[:3]).transpose(1, 2)
+
+
+# Loss
+
+
+def dekr_loss(config: DEKRConfig, heatmaps: Tensor, displacements: Tensor, true: TrueInstances) -> Tensor:
+    """Mean squared difference of heatmaps from Gaussians, and smooth L1 loss of the displacements around centers.
+
+    Args:
+        heatmaps: (B, K + 1, h, w) of keypoints and centers.
+        displacements: (B, 2K, h, w).
+    """
+    heatmaps, displacements = heatmaps.float(), displacements.float()
+    size, (center_sigma, keypoint_sigma) = (heatmaps.shape[2], heatmaps.shape[3]), config.heatmap_sigma
+    has_center = true.is_real & (true.diagonals >= config.min_diagonal)
+    targets = torch.cat(
+        (
+            merged_gaussians(true.keypoints, true.is_labeled, size, keypoint_sigma),
+            merged_gaussians(true.centers[:, :, None], has_center[..., None], size, center_sigma),
+        ),
+        dim=1,
+    )
+    weights = torch.where(targets > 0, 1.0, config.background_weight)
+    heatmap_loss = ((heatmaps - targets).square() * weights).mean()
+    moves, weights = _displacement_targets(true, has_center, size, center_sigma)
+    displacements = displacements.unflatten(1, (-1, 2))
+    errors = F.smooth_l1_loss(displacements, moves, beta=config.displacement_beta, reduction="none")
+    displacement_loss = (errors * weights[:, :, None]).sum() / (2 * (weights > 0).sum()).clamp(min=1)
+    return heatmap_loss + config.displacement_loss_weight * displacement_loss
+
+
+def _displacement_targets(
+    true: TrueInstances, has_center: Tensor, size: tuple[int, int], radius: float
+) -> tuple[Tensor, Tensor]:
+    """Displacements (B, K, 2, h, w) from the cells around each center to its keypoints, and weights (B, K, h, w).
+
+    Where regions overlap the smaller instance counts. The weight is one over the instance's diagonal.
+    """
+    height, width = size
+    limits = torch.tensor([width, height], device=true.keypoints.device)
+    grid = cell_grid(height, width, limits.device)
+    inside = ((true.keypoints >= 0) & (true.keypoints < limits)).all(-1) & true.is_labeled
+    has_center = has_center & ((true.centers >= 0) & (true.centers < limits)).all(-1)
+    weights = grid.new_zeros(len(true.keypoints), true.keypoints.shape[2], height, width)
+    moves = torch.stack((weights, weights), dim=2)
+    batch = torch.arange(len(moves), device=limits.device)
+    for instance in true.diagonals.argsort(dim=1, descending=True).unbind(1):  # (B,), larger instances first
+        center, keypoints = true.centers[batch, instance], true.keypoints[batch, instance]
+        first, end = (center - radius).trunc().clamp(min=0), (center + radius).trunc()
+        is_near = ((grid >= first[:, None, None]) & (grid < end[:, None, None])).all(-1)  # (B, h, w)
+        is_near = is_near[:, None] & (inside & has_center[..., None])[batch, instance][:, :, None, None]
+        to_keypoints = (keypoints[:, :, None, None] - grid).movedim(-1, 2)
+        moves = torch.where(is_near[:, :, None], to_keypoints, moves)
+        weight = 1 / true.diagonals[batch, instance].clamp(min=1e-6)
+        weights = torch.where(is_near, weight[:, None, None, None], weights)
+    return moves, weights

@@ -1,6 +1,5 @@
 """From the reference's ED-Pose settings and checkpoints to ours."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,12 +15,6 @@ from hfpose.models.shared.conversion import RenameRules, expect_settings, normal
 
 MODEL_CLASS = EDPoseForPoseEstimation
 
-# Not used or said twice: the labels of the queries that are denoised in training, the decoder's second names of the
-# prediction layers, and the further names of the one layer that refines the sizes of keypoints.
-UNUSED = re.compile(
-    r"^head\.(label_enc\.|decoder\.(bbox|class|pose|pose_hw)_embed\.|out_head\.pose_hw_embed\.(?!0\.))"
-)
-
 _NORMS = {
     "encoder": ("attention_norm", "feed_forward_norm"),
     "decoder": ("self_attention_norm", "cross_attention_norm", "feed_forward_norm"),
@@ -29,6 +22,9 @@ _NORMS = {
 _NECK_PARTS = {"conv": "0", "gn": "1"}
 _PREDICTIONS = {"bbox": "boxes", "class": "classes", "pose": "places"}
 RENAMES: RenameRules = (
+    # Not used or said twice: the labels of the queries that are denoised in training, the decoder's second names of the
+    # prediction layers, and the further names of the one layer that refines the sizes of keypoints.
+    (r"^head\.(label_enc\.|decoder\.(bbox|class|pose|pose_hw)_embed\.|out_head\.pose_hw_embed\.(?!0\.))", ()),
     (r"^neck\.convs\.(\d+)\.(conv|gn)\.", lambda match: f"neck.levels.{match[1]}.{_NECK_PARTS[match[2]]}."),
     (r"^neck\.extra_convs\.(\d+)\.(conv|gn)\.", lambda match: f"neck.halvings.{match[1]}.{_NECK_PARTS[match[2]]}."),
     (r"^head\.level_embed$", "level_features"),
@@ -115,10 +111,6 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> EDPoseImageP
 
 def convert_state_dict(state_dict: Mapping[str, Tensor], config: EDPoseConfig) -> dict[str, Tensor]:
     """The reference's tensors under our names, without those that inference does not use."""
-    used = {name: tensor for name, tensor in state_dict.items() if not UNUSED.match(name)}
-    renamed = convert_estimator(used, config, RENAMES)
-    last = f"decoder.places.{config.num_decoder_layers - config.num_box_layers}."
-    return {
-        f"decoder.first_places.{name.removeprefix(last)}" if name.startswith(last) else name: tensor
-        for name, tensor in renamed.items()
-    }
+    last = config.num_decoder_layers - config.num_box_layers
+    first_places = (rf"^decoder\.places\.{last}\.", "decoder.first_places.")
+    return convert_estimator(state_dict, config, (*RENAMES, first_places))

@@ -18,7 +18,6 @@ class EDPoseImageProcessor(OneStageProcessing, PixelImageProcessor):
     Args:
         size: `{"shortest_edge", "longest_edge"}`: an image gets as large as it can with neither side beyond these.
         max_instances: best instances of an image.
-        kwargs: see [`PixelImageProcessor`].
     """
 
     model_input_names = ["pixel_values", "pixel_mask"]
@@ -36,8 +35,6 @@ class EDPoseImageProcessor(OneStageProcessing, PixelImageProcessor):
         """Network input for one image or several; smaller ones are padded at the right and bottom with the mean color.
 
         Args:
-            images: the images.
-            return_tensors: `"pt"` for torch.
             memory_format: `torch.channels_last` for models that work in that order.
 
         Returns:

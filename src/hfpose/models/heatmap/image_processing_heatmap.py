@@ -27,7 +27,6 @@ class HeatmapImageProcessor(TopDownImageProcessor):
         blur_kernel_size: see `decode_heatmaps`.
         offset_radius_factor: see `decode_heatmaps`.
         shift_flipped_heatmaps: see `merge_flipped_heatmaps`.
-        kwargs: see [`TopDownImageProcessor`].
     """
 
     heatmap_decoding: str = QUARTER

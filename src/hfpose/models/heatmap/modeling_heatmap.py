@@ -14,9 +14,9 @@ from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from hfpose.models.heatmap.configuration_heatmap import HeatmapConfig
-from hfpose.models.heatmap.multi_stage import MSPNHead, StagewiseHeatmapHead
 from hfpose.models.shared.branches import concatenate_branches
 from hfpose.models.shared.configuration import label_count
+from hfpose.models.shared.convolution import ConvNormAct
 from hfpose.models.shared.heatmap_head import HeatmapHead
 from hfpose.models.shared.heatmaps import UDP_COMBINED
 from hfpose.models.shared.image_model import EstimatorModel
@@ -72,6 +72,41 @@ class FeatureMapSelection(nn.Module):
         return items if self.indices is None else [items[index] for index in self.indices]
 
 
+class StagewiseHeatmapHead(nn.Module):
+    """A head for each feature map of the backbone.
+
+    Args:
+        num_maps: number of heatmaps of a stage.
+    """
+
+    def __init__(self, config: HeatmapConfig, channels: Sequence[int], num_maps: int) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(self.make_stage(config, count, num_maps) for count in channels)
+
+    def make_stage(self, config: HeatmapConfig, channels: int, num_maps: int) -> nn.Module:
+        """The head of one feature map."""
+        return HeatmapHead(config, channels, num_maps)
+
+    def forward(self, feature_maps: Sequence[Tensor], only_last: bool = False) -> list[Tensor]:
+        """Heatmaps (B, num_maps, h, w) of each stage, or a list of those of the last one."""
+        first = len(feature_maps) - 1 if only_last else 0
+        return [head(each) for head, each in zip(list(self.stages)[first:], feature_maps[first:], strict=True)]
+
+
+class MSPNHead(StagewiseHeatmapHead):
+    """For each feature map two convolutions, whose result is brought to the size of the last feature map."""
+
+    def make_stage(self, config: HeatmapConfig, channels: int, num_maps: int) -> nn.Module:
+        return nn.Sequential(
+            ConvNormAct(channels, channels, 1, hidden_act=config.hidden_act),
+            ConvNormAct(channels, num_maps, 3, hidden_act=None),
+        )
+
+    def forward(self, feature_maps: Sequence[Tensor], only_last: bool = False) -> list[Tensor]:
+        size, stages = feature_maps[-1].shape[2:], super().forward(feature_maps, only_last)
+        return [F.interpolate(maps, size=size, mode="bilinear", align_corners=True) for maps in stages]
+
+
 class HeatmapForPoseEstimation(EstimatorModel):
     """A backbone with a heatmap head; used as [`RTMPoseForPoseEstimation`]."""
 
@@ -101,14 +136,7 @@ class HeatmapForPoseEstimation(EstimatorModel):
         output_attentions: bool | None = None,
         **kwargs: object,
     ) -> HeatmapOutput:
-        """
-        Args:
-            pixel_values: (B, C, H, W) normalized crops.
-            labels: (B, K, 2) true x and y of the keypoints in pixels of the crops; asks for the loss.
-            keypoint_weights: (B, K) weight of each keypoint in the loss, 0 where it is not labeled. None: all 1.
-            output_hidden_states: whether to return the feature maps of the backbone.
-            output_attentions: whether to return the weights of its attention.
-        """
+        """See `TopDownModel.forward`; `output_attentions` asks for the weights of the backbone's attention."""
         wants_states = self.wants_states(output_hidden_states)
         wants_weights = self.config.output_attentions if output_attentions is None else output_attentions
         features = self.backbone(

@@ -27,8 +27,6 @@ class InterNetConfig(EstimatorConfig):
         root_depth_hidden_sizes: hidden layers before it.
         hand_type_hidden_sizes: hidden layers before the hand type.
         initializer_range: standard deviation of new weights of fully connected layers.
-        keypoint_schema: names, skeleton, flip pairs and colors of the keypoints, see [`KeypointSchema`]; default
-            InterHand2.6M's.
     """
 
     model_type = "internet"

@@ -30,7 +30,6 @@ class InterNetImageProcessor(TopDownImageProcessor):
         axes: for `"world"` and `"mmpose"` x right, y away from the camera, z up (x in pixels); for `"camera"` x right, y
             down, z away from the camera.
         do_rebase_height: move the hands up or down so that their lowest keypoint has z = 0, where z points up.
-        kwargs: see [`TopDownImageProcessor`].
     """
 
     depth_bound: float = 400.0
@@ -59,10 +58,6 @@ class InterNetImageProcessor(TopDownImageProcessor):
 
     def decode(self, outputs: ModelOutput, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints of every crop, x and y in pixels of its image, z in mm relative to the wrist of the same hand.
-
-        Args:
-            outputs: of the model, for N crops.
-            boxes: (N, 4) the boxes that were cropped.
 
         Returns:
             Keypoints (N, K, 3) and scores (N, K), float32.
@@ -135,9 +130,6 @@ class InterNetImageProcessor(TopDownImageProcessor):
         """Hands of each image, a pair for each box, in the form of transformers' pose processors.
 
         Args:
-            outputs: of the model.
-            boxes: those given to the processor: for each image (N, 4), x1, y1, x2, y2.
-            threshold: leave out keypoints with a lower score; None keeps all.
             axes, do_rebase_height: replace the processor's own.
 
         Returns:

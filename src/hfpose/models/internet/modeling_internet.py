@@ -23,7 +23,6 @@ class InterNetOutput(ModelOutput):
     Output of [`InterNetForHandPose`].
 
     Args:
-        loss: not computed, None.
         heatmaps: (B, K, depth_size, H, W) responses of the keypoints, those of the right hand first; H and W are a
             32nd of the crop's, doubled by each upsampling.
         root_depth: (B, 1) expected cell, between 0 and `root_depth_size - 1`, of the depth of the left wrist relative
@@ -91,7 +90,6 @@ class InterNetForHandPose(Untrainable, EstimatorModel):
         """
         Args:
             pixel_values: (B, 3, H, W) normalized crops.
-            output_hidden_states: whether to return the feature maps of the backbone.
         """
         wants_states = self.wants_states(output_hidden_states)
         features = self.backbone(pixel_values, output_hidden_states=wants_states, return_dict=True)

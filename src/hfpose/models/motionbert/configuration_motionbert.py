@@ -19,7 +19,6 @@ class MotionBertConfig(KeypointConfig):
         use_attention_fusion: weigh the two streams by learned attention, else average them.
         hidden_dropout_prob, attention_probs_dropout_prob: dropout in training.
         scale_loss_weight, velocity_loss_weight: weights of the parts of the training loss.
-        keypoint_schema: `KeypointSchema.to_dict()` of the poses; default Human3.6M's 17 keypoints.
 
     Source: MotionBERT (Zhu et al., 2022, https://arxiv.org/abs/2210.06551).
     """

@@ -18,7 +18,6 @@ class MotionBertImageProcessor(PoseLiftingImageProcessor):
     Args:
         depth_factor: millimeters that a pixel of the image spans at the person; 4 where no camera is known.
         zero_root: the network was trained with its root at the origin, so what it says of the root is not looked at.
-        flip_test, kwargs: as for `PoseLiftingImageProcessor`.
     """
 
     depth_factor: float = 4.0

@@ -1,10 +1,9 @@
 """From the reference's settings and checkpoints of regression estimators to ours."""
 
 from collections.abc import Mapping
+from functools import partial
 from math import prod
 from typing import Any
-
-from torch import Tensor
 
 from hfpose.errors import ConfigError
 from hfpose.keypoints import KeypointSchema
@@ -25,6 +24,7 @@ _HEAD_TYPES: dict[str, Any] = {
 }
 _BACKBONE_STRIDE = 32
 RENAMES: RenameRules = (
+    (r"\.flow_model\.(loc|cov|mask)$", ()),  # constants
     (r"^keypoint_head\.", "head."),  # before version 1 of the reference
     (r"^head\.fc\.", "head.projection."),
     (r"^head\.loss(?:_module)?\.flow_model\.s\.", "head.flow.scales."),  # without _module before version 1
@@ -34,8 +34,7 @@ RENAMES: RenameRules = (
     *HEATMAP_HEAD_RENAMES,
     (r"^head\.(?=deconvolutions|convolutions|heatmaps)", "head.maps."),
 )
-# Constants of the flow.
-_CONSTANTS = (".flow_model.loc", ".flow_model.cov", ".flow_model.mask")
+convert_state_dict = partial(convert_estimator, renames=RENAMES)
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> RegressionConfig:
@@ -89,9 +88,3 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> RegressionIm
         shift_flipped_heatmaps=bool(test_cfg.get("shift_heatmap", False)),
         **top_down_arguments(reference, reference["head"]["decoder"]["input_size"]),
     )
-
-
-def convert_state_dict(state_dict: Mapping[str, Tensor], config: RegressionConfig) -> dict[str, Tensor]:
-    """The reference's tensors under our names, without those that are the same in every model."""
-    used = {name: tensor for name, tensor in state_dict.items() if not name.endswith(_CONSTANTS)}
-    return convert_estimator(used, config, RENAMES)

@@ -17,7 +17,6 @@ class RegressionImageProcessor(TopDownImageProcessor):
     Args:
         shift_flipped_coordinates: whether to move the coordinates of flipped crops by one pixel to the left.
         shift_flipped_heatmaps: whether to move the heatmaps of flipped crops by one cell, where there are heatmaps.
-        kwargs: see [`TopDownImageProcessor`].
     """
 
     shift_flipped_coordinates: bool = True

@@ -101,8 +101,6 @@ class RTMDetHead(nn.Module):
 
     def forward(self, feature_maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """
-        Args:
-            feature_maps: of the neck.
 
         Returns:
             By level class logits (B, C, h, w), and distances (B, 4, h, w) in pixels from an anchor point to the left,
@@ -166,7 +164,6 @@ class RTMDetForObjectDetection(DensePredictionModel):
             labels: for each image a dict of `class_labels` (n,) and `boxes` (n, 4), center x, center y, width and
                 height in shares of the image, as transformers' object detection has them; n may be 0. Asks for the
                 loss.
-            output_hidden_states: whether to return the outputs of the neck.
         """
         features = self.neck(self.backbone(pixel_values).feature_maps)
         logits, distances = self.head(features)

@@ -1,9 +1,8 @@
 """From the reference's RTMO settings and checkpoints to ours."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
-
-from torch import Tensor
 
 from hfpose.keypoints import KeypointSchema
 from hfpose.models.backbones import convert_estimator, estimator_arguments
@@ -12,6 +11,7 @@ from hfpose.models.rtmo.image_processing_rtmo import RTMOImageProcessor
 from hfpose.models.rtmo.modeling_rtmo import RTMOForPoseEstimation
 from hfpose.models.shared.conversion import (
     CONVOLUTION_RENAMES,
+    SCHEMA_SIGMAS,
     RenameRules,
     activation_name,
     expect_settings,
@@ -24,11 +24,13 @@ MODEL_CLASS = RTMOForPoseEstimation
 
 _PREDICTIONS = {"cls": "score", "bbox": "box", "kpt_vis": "visibility", "pose": "pose", "kpt_reg": "offset"}
 RENAMES: RenameRules = (
+    SCHEMA_SIGMAS,
     *CONVOLUTION_RENAMES,
     (r"^neck\.input_proj\.", "encoder.input_convs."),
     (r"^neck\.projector\.convs\.", "encoder.out_convs."),
     (r"^neck\.sincos_pos_enc\.dim_t$", "encoder.transformer.positions.periods"),
     (r"^neck\.encoder\.0\.layers\.(\d+)\.", r"encoder.transformer.layers.\1."),
+    (r"\.self_attn\.attn\.in_proj_(?=\w+$)", (".attention.query.", ".attention.key.", ".attention.value.")),
     (r"\.self_attn\.attn\.out_proj\.", ".attention.output."),
     (r"\.ffn\.layers\.0\.0\.", ".fc1."),
     (r"\.ffn\.layers\.1\.", ".fc2."),
@@ -58,10 +60,9 @@ RENAMES: RenameRules = (
     *GATED_ATTENTION_RENAMES,
     (r"^head\.dcc\.", "classifier."),
 )
+convert_state_dict = partial(convert_estimator, renames=RENAMES)
 
 _LEVEL_STRIDES = (8, 16, 32)
-# Tensors of the reference that repeat what the keypoint schema says.
-_OF_THE_SCHEMA = ("head.loss_oks.sigmas", "head.assigner.oks_calculator.sigmas")
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> RTMOConfig:
@@ -162,23 +163,3 @@ def _training_arguments(head: Mapping[str, Any]) -> dict[str, Any]:
 def image_processor_from_reference(reference: Mapping[str, Any]) -> RTMOImageProcessor:
     """Image processor for the reference's settings."""
     return RTMOImageProcessor(**letterbox_arguments(reference))
-
-
-def convert_state_dict(state_dict: Mapping[str, Tensor], config: RTMOConfig) -> dict[str, Tensor]:
-    """The reference's tensors under our names."""
-    kept = {name: tensor for name, tensor in state_dict.items() if name not in _OF_THE_SCHEMA}
-    renamed = convert_estimator(kept, config, RENAMES)
-    return {
-        part_name: part
-        for name, tensor in renamed.items()
-        for part_name, part in _split_projections(name, tensor).items()
-    }
-
-
-def _split_projections(name: str, tensor: Tensor) -> dict[str, Tensor]:
-    """The projections of queries, keys and values, which are one tensor in the reference, by our names."""
-    prefix, found, kind = name.partition(".self_attn.attn.in_proj_")
-    if not found:
-        return {name: tensor}
-    parts = zip(("query", "key", "value"), tensor.chunk(3), strict=True)
-    return {f"{prefix}.attention.{part_name}.{kind}": part for part_name, part in parts}

@@ -48,7 +48,6 @@ class SinePositions(ExactBuffers):
     """Cosines and sines of numbers, in float32.
 
     Args:
-        size: channels of an encoding.
         temperature: the longest period is this times the shortest.
     """
 

@@ -67,7 +67,6 @@ class RTMOHead(nn.Module):
         """
         Args:
             feature_maps: of the encoder, each (B, 2 * head_size, h, w): half for scores, half for poses.
-            with_offsets: whether to predict `offsets`.
 
         Returns:
             By level `logits` (B, 1, h, w), `boxes` (B, 4, h, w) as `decode_center_boxes` takes them, `visibilities`

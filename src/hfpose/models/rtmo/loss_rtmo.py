@@ -40,8 +40,6 @@ def rtmo_loss(
     """Weighted sum of the losses of scores, boxes, visibilities, coordinates and of the poses that assignment goes by.
 
     Args:
-        config: of the model.
-        classifier: of its coordinates.
         anchors: what its head says, with keypoints.
         labels: see `RTMOForPoseEstimation.forward`.
     """

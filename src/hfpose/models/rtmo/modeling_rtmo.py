@@ -69,7 +69,6 @@ def choose_candidates(logits: Tensor, boxes: Tensor, count: int, num_candidates:
     Args:
         logits: (B, P).
         boxes: (B, P, 4) x1, y1, x2, y2.
-        count: how many to choose.
         num_candidates: how many to compare with each other.
         iou_threshold: a box is suppressed when it overlaps a better one by more than this.
     """
@@ -141,7 +140,6 @@ class RTMOForPoseEstimation(DensePredictionModel, EstimatorModel):
             labels: for each image the instances in it, in pixels of `pixel_values`: `boxes` (n, 4) x1, y1, x2, y2,
                 `keypoints` (n, K, 2), `keypoint_weights` (n, K), 0 for those that are not labeled, and `areas` (n,),
                 the area of each. They ask for the loss.
-            output_hidden_states: whether to return the outputs of the encoder.
         """
         features = self.encoder(self.backbone(pixel_values).feature_maps)
         anchors = self.anchors(features, for_training=labels is not None)

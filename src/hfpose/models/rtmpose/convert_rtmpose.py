@@ -39,11 +39,7 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
 def head_arguments(
     reference: Mapping[str, Any], schema: KeypointSchema | None, codec: str = "SimCCLabel"
 ) -> dict[str, Any]:
-    """Configuration arguments for the reference's settings of a head with a gated attention unit and a SimCC codec.
-
-    Raises:
-        ConfigError: for a setting that is not supported, or a schema with another number of keypoints.
-    """
+    """Configuration arguments for the reference's settings of a head with a gated attention unit and a SimCC codec."""
     head = reference["head"]
     gau = head["gau_cfg"]
     expect_settings("The head's gau_cfg", gau, {"use_rel_bias": False, "pos_enc": False})
@@ -57,11 +53,7 @@ def head_arguments(
 
 
 def simcc_arguments(reference: Mapping[str, Any], codec: str = "SimCCLabel") -> dict[str, Any]:
-    """Configuration arguments for the reference's settings of a SimCC codec and its loss.
-
-    Raises:
-        ConfigError: for a setting that is not supported.
-    """
+    """Configuration arguments for the reference's settings of a SimCC codec and its loss."""
     head, decoder = reference["head"], reference["head"]["decoder"]
     size = tuple(head["input_size"])
     expect_settings("The codec", decoder, {"type": codec, "use_dark": False, "smoothing_type": "gaussian"})

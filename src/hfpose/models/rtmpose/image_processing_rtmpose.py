@@ -18,7 +18,6 @@ class RTMPoseImageProcessor(TopDownImageProcessor):
         simcc_sigma: standard deviations, in bins along x and y, of the targets in training.
         decode_visibility: tell how likely each keypoint is to be visible, from how narrow its distributions are.
         visibility_beta: factor on the outputs before the softmax that makes distributions of them.
-        kwargs: see [`TopDownImageProcessor`].
     """
 
     simcc_split_ratio: float = 2.0

@@ -39,7 +39,6 @@ class RTMWHead(nn.Module):
 
     Args:
         channels: of the coarse map; the fine one has half of them.
-        num_bins: number of bins of each axis, by its name.
     """
 
     def __init__(self, config: RTMWConfig, channels: int, num_bins: Mapping[str, int]) -> None:

@@ -36,7 +36,6 @@ class RTMW3DImageProcessor(RTMPoseImageProcessor):
         do_root_relative: coordinates relative to the root, else to the camera.
         axes: of results, see [`Axes`].
         do_rebase_height: move each person up or down so that their lowest keypoint has z = 0, where z points up.
-        kwargs: see [`RTMPoseImageProcessor`].
     """
 
     depth_size: int = 288
@@ -50,10 +49,6 @@ class RTMW3DImageProcessor(RTMPoseImageProcessor):
 
     def decode(self, outputs: ModelOutput, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keypoints of every crop: x and y in pixels of its image, z in meters relative to the hips, away from the camera.
-
-        Args:
-            outputs: of the model, for N crops.
-            boxes: (N, 4) the boxes that were cropped.
 
         Returns:
             Keypoints (N, K, 3) and scores (N, K), float32.

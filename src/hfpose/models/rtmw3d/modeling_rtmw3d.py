@@ -22,7 +22,6 @@ class RTMW3DOutput(RTMPoseOutput):
 
     Args:
         simcc_z: (B, K, depth_size * simcc_split_ratio) response of each bin along depth, near ones first.
-        kwargs: see [`RTMPoseOutput`].
     """
 
     simcc_z: Tensor | None = None

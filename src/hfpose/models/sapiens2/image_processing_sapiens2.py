@@ -8,10 +8,6 @@ class Sapiens2ImageProcessor(ViTPoseImageProcessor):
 
     Does for poses what transformers' own [`Sapiens2ImageProcessor`] does, with the same files: each loads what the other
     has saved. This one needs no torchvision and takes boxes as x1, y1, x2, y2 (not x, y, width, height).
-
-    Args:
-        size: `{"height", "width"}` of a crop.
-        kwargs: see [`ViTPoseImageProcessor`].
     """
 
     enlarges_cubically = True

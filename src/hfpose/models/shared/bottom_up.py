@@ -34,10 +34,7 @@ class BottomUpImageProcessor(OneStageProcessing, WholeImageProcessor):
         size_divisor: both sides of the input are rounded up to multiples of it.
         resize_mode: `"expand"`: the image covers `size`, so the input is larger along one side; `"fit"`: the image
             lies within `size`, which is the size of every input.
-        flip_test: whether the reference averages over the flipped image when it evaluates this model: call the model
-            with `flip_test=True`. The pipelines do so only when asked, because it doubles the cost.
         max_instances: most instances of an image; None for no limit.
-        kwargs: see [`PixelImageProcessor`].
 
     Raises:
         ConfigError: for another `resize_mode`, or `"fit"` with a `size` that is no multiple of `size_divisor`.
@@ -170,11 +167,7 @@ def smooth_maps(heatmaps: Tensor, kernel_size: int) -> Tensor:
 
 
 def bottom_up_processor_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
-    """Image processor arguments for the reference's settings of a bottom-up model.
-
-    Raises:
-        ConfigError: for a setting that is not supported, or a `test_pipeline` without `BottomupResize`.
-    """
+    """Image processor arguments for the reference's settings of a bottom-up model."""
     resize = bottom_up_resize(reference)
     expect_settings("BottomupResize", resize, {"pad_val": (0, 0, 0)})
     test_cfg = reference.get("test_cfg") or {}

@@ -24,7 +24,6 @@ def annotated_objects(annotations: Annotations, num_images: int) -> list[list[Ma
     Args:
         annotations: for each image `{"image_id": ..., "annotations": [object, ...]}`; an object has a `bbox` x, y, width,
             height in pixels, and a `category_id` or `keypoints` [x, y, visibility, ...].
-        num_images: how many there are.
 
     Raises:
         InputError: for another form, or another number of images.

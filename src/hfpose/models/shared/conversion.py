@@ -9,8 +9,10 @@ from torch import Tensor
 from hfpose.errors import ConfigError
 from hfpose.keypoints import KeypointSchema, generic_schema
 
-# (pattern, replacement), applied to every name in this order.
-RenameRules = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]
+# (pattern, replacement), applied to every name in this order. Several replacements share the tensor out, in equal parts
+# along its first dimension; without any it is left out.
+Replacement = str | Callable[[re.Match[str]], str]
+RenameRules = Sequence[tuple[str, Replacement | tuple[str, ...]]]
 
 # Reference name -> our name, for the convolution blocks of `convolution.py`.
 CONVOLUTION_RENAMES: RenameRules = (
@@ -18,6 +20,9 @@ CONVOLUTION_RENAMES: RenameRules = (
     (r"\.depthwise_conv\.", ".depthwise."),
     (r"\.pointwise_conv\.", ".pointwise."),
 )
+
+# Of the one-stage estimators: tensors that repeat what the keypoint schema says.
+SCHEMA_SIGMAS = (r"^head\.(loss_oks|assigner\.oks_calculator)\.sigmas$", ())
 
 _ACTIVATIONS = {
     "SiLU": "silu",
@@ -30,13 +35,26 @@ _ACTIVATIONS = {
 
 
 def rename_state_dict(state_dict: Mapping[str, Tensor], rules: RenameRules) -> dict[str, Tensor]:
-    """The same tensors under the names that `rules` give; names that no rule knows stay as they are."""
-    renamed = {}
-    for name, tensor in state_dict.items():
-        for pattern, replacement in rules:
-            name = re.sub(pattern, replacement, name)
-        renamed[name] = tensor
-    return renamed
+    """The tensors under the names that `rules` give; names that no rule knows stay as they are."""
+    tensors = list(state_dict.items())
+    for pattern, replacement in rules:
+        tensors = [part for named in tensors for part in _renamed(*named, pattern, replacement)]
+    return dict(tensors)
+
+
+def _renamed(
+    name: str, tensor: Tensor, pattern: str, replacement: Replacement | tuple[str, ...]
+) -> list[tuple[str, Tensor]]:
+    """What a rule makes of a tensor."""
+    if not isinstance(replacement, tuple):
+        return [(re.sub(pattern, replacement, name), tensor)]
+    if not re.search(pattern, name):
+        return [(name, tensor)]
+    count = len(replacement)
+    if count and (tensor.ndim == 0 or len(tensor) % count):
+        return [(name, tensor)]  # of another model: loading it says so
+    parts = tensor.chunk(count) if count else ()
+    return [(re.sub(pattern, target, name), part) for target, part in zip(replacement, parts, strict=True)]
 
 
 def expect_settings(what: str, settings: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
@@ -67,7 +85,6 @@ def batch_norm_eps(settings: Mapping[str, Any], default: float = 1e-5) -> float:
     """Epsilon of the batch normalizations (`norm_cfg`) of a part of the reference's network.
 
     Args:
-        settings: of the part.
         default: of a part that states no `norm_cfg`; one without an epsilon means torch's default.
     """
     norm_cfg = settings.get("norm_cfg") or {"type": "BN", "eps": default}
@@ -86,7 +103,6 @@ def layer_arguments(settings: Mapping[str, Any], activation: str = "SiLU", eps: 
     """Configuration arguments for the `act_cfg` and `norm_cfg` of a part of the reference's network.
 
     Args:
-        settings: of the part.
         activation, eps: of the part where it states none.
     """
     return {
@@ -120,7 +136,6 @@ def top_down_arguments(reference: Mapping[str, Any], size: Sequence[int]) -> dic
     """`TopDownImageProcessor` arguments for the reference's `test_pipeline`, `test_cfg` and `data_preprocessor`.
 
     Args:
-        reference: settings of the model.
         size: width and height of a crop by the model's codec.
 
     Raises:
@@ -220,11 +235,7 @@ def letterbox_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def detection_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
-    """Image processor arguments for the reference's `test_pipeline` and `test_cfg` of a detector.
-
-    Raises:
-        ConfigError: if images are not brought to one fixed size, or for a suppression that is not supported.
-    """
+    """Image processor arguments for the reference's `test_pipeline` and `test_cfg` of a detector."""
     resize = next((step for step in reference["test_pipeline"] if step["type"].endswith("Resize")), None)
     if resize is None or not isinstance(resize.get("scale"), (list, tuple)):
         raise ConfigError(

@@ -100,8 +100,6 @@ class SqueezeExcitation(nn.Module):
     """Scales each channel by what its mean, and those of all others, tell (https://arxiv.org/abs/1709.01507).
 
     Args:
-        channels: of the feature map.
-        hidden_channels: of the layer between.
         gate: activation of the scales.
     """
 
@@ -138,6 +136,14 @@ class DepthwiseSeparableConv(nn.Module):
         return self.pointwise(self.depthwise(hidden_state))
 
 
+def stacked(
+    block: Callable[[int, int, int], nn.Module], in_channels: int, out_channels: int, depth: int, stride: int
+) -> nn.Sequential:
+    """Blocks in a row, made from their channels before and after and their stride, which only the first one has."""
+    first, later = (in_channels, out_channels, stride), (out_channels, out_channels, 1)
+    return nn.Sequential(*(block(*(later if index else first)) for index in range(depth)))
+
+
 class MLP(nn.Module):
     """Fully connected layers with ReLU between them, for vectors (..., sizes[0])."""
 
@@ -167,7 +173,6 @@ def conv_layer(config: Any, use_depthwise: bool = False) -> Callable[..., nn.Mod
     """The layer that a network is made of, with the `hidden_act` and the `batch_norm_eps` of its configuration.
 
     Args:
-        config: of the network.
         use_depthwise: whether it is a `DepthwiseSeparableConv`, not a `ConvNormAct`.
     """
     kind = DepthwiseSeparableConv if use_depthwise else ConvNormAct

@@ -5,7 +5,7 @@ Source: CSPNet (Wang et al., 2019, https://arxiv.org/abs/1911.11929); `mmdet.mod
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -34,21 +34,6 @@ _SHARED_FIELDS = (
 )
 
 
-class CSPLayerConfig(Protocol):
-    """What a configuration must say for a cross-stage partial layer to be built from it."""
-
-    expand_ratio: float
-    use_depthwise: bool
-    hidden_act: str
-    batch_norm_eps: float
-
-
-class CSPNeckConfig(CSPLayerConfig, Protocol):
-    """What a configuration must say for a path aggregation neck to be built from it."""
-
-    num_neck_blocks: int
-
-
 class CSPBackboneConfig(StagedBackboneConfig):
     r"""
     Configuration of a [`CSPBackbone`].
@@ -59,7 +44,6 @@ class CSPBackboneConfig(StagedBackboneConfig):
         width_multiplier: factor on the channels.
         expand_ratio: share of a CSP layer's channels that goes through its blocks.
         use_depthwise: whether the network is made of depthwise separable convolutions.
-        kwargs: see [`StagedBackboneConfig`].
     """
 
     arch: Literal["P5", "P6"] = "P5"
@@ -78,11 +62,9 @@ class CSPDetectorConfig(LabeledConfig):
     """Configuration of a detector with a [`CSPBackbone`], a [`PathAggregationNeck`] and a head for each of its levels.
 
     Args:
-        num_channels: channels of an image.
         depth_multiplier, width_multiplier, expand_ratio: see [`CSPBackboneConfig`]; `expand_ratio` is the neck's too.
         use_depthwise: whether backbone, neck and head are made of depthwise separable convolutions.
         hidden_act: activation everywhere.
-        batch_norm_eps: epsilon of batch normalizations.
         neck_size: channels of the neck's outputs and of the head.
         num_neck_blocks: blocks in each CSP layer of the neck.
         num_head_layers: convolutions before the predictions.
@@ -128,7 +110,7 @@ class ChannelAttention(nn.Module):
 class SpatialPyramidPooling(nn.Module):
     """Concatenates max pools over windows of 5, 9 and 13 pixels."""
 
-    def __init__(self, config: CSPLayerConfig, channels: int) -> None:
+    def __init__(self, config: Any, channels: int) -> None:
         super().__init__()
         conv = conv_layer(config)
         hidden = channels // 2
@@ -149,7 +131,7 @@ class CSPLayer(nn.Module):
 
     def __init__(
         self,
-        config: CSPLayerConfig,
+        config: Any,
         in_channels: int,
         out_channels: int,
         num_blocks: int,
@@ -178,7 +160,7 @@ class CSPStage(GradientCheckpointingLayer):
 
     def __init__(
         self,
-        config: CSPLayerConfig,
+        config: Any,
         in_channels: int,
         out_channels: int,
         num_blocks: int,
@@ -203,8 +185,6 @@ class CSPBackbone(StagedBackbone):
     Args:
         stem: from `pixel_values` to features at stride 2, see `STEM_CHANNELS`.
         depths: blocks of each stage before the multiplier of a size is applied.
-        block: makes a block.
-        use_channel_attention: whether the CSP layers scale their channels.
     """
 
     _no_split_modules = ["CSPStage"]
@@ -240,13 +220,12 @@ class PathAggregationNeck(nn.Module):
 
     Args:
         channels: of the feature maps that it is given, finest first.
-        block: makes a block.
         out_conv: makes the convolution block of an output from its number of channels; default none.
     """
 
     def __init__(
         self,
-        config: CSPNeckConfig,
+        config: Any,
         channels: Sequence[int],
         block: BlockFactory,
         out_conv: Callable[[int], nn.Module] = nn.Identity,
@@ -323,8 +302,6 @@ def expect_same_layers(
     """Raise ConfigError unless parts of a detector have the layers that its configuration states for all of it.
 
     Args:
-        parts: the reference's settings of neck and head.
-        arguments: of the configuration.
         activation, eps: of the parts where they state none.
     """
     for part in parts:
@@ -343,7 +320,6 @@ def csp_arguments(backbone: Mapping[str, Any], activation: str = "SiLU") -> dict
     """Configuration arguments for what the reference's `CSPDarknet` and `CSPNeXt` settings have in common.
 
     Args:
-        backbone: the settings.
         activation: of the backbone where it states none.
     """
     return {

@@ -56,7 +56,6 @@ class DetectionImageProcessor(WholeImageProcessor):
         max_detections: best boxes per image that are returned, None for all.
         clip_boxes: whether boxes end at the borders of the network input.
         strides: strides of the feature levels in the order of the outputs.
-        kwargs: see [`PixelImageProcessor`].
     """
 
     keep_aspect_ratio: bool = True
@@ -98,7 +97,6 @@ class DetectionImageProcessor(WholeImageProcessor):
         """Boxes of each image, best first.
 
         Args:
-            outputs: of the model.
             threshold: minimum score; None and anything below it mean `score_threshold`.
             target_sizes: (height, width) of each original image; None leaves boxes in pixels of the network input.
             nms_threshold: replaces the processor's own.

@@ -64,7 +64,6 @@ def to_device(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = 
 
     Args:
         tensor: of any shape, on any device.
-        device: where it goes.
         dtype: its floating point type there, if it has one; the cast happens on the device.
     """
     if device.type == "cuda" and tensor.device.type == "cpu":
@@ -95,7 +94,6 @@ def crop_on_device(
         images: RGB images (h, w, 3), uint8.
         matrices: for each image (n, 2, 3), from its pixels to the pixels of its crops, without rotation.
         size: width and height of a crop.
-        device: where the images are copied to and cut.
         enlarges_cubically: whether regions of fewer pixels than a crop are interpolated cubically.
 
     Returns:

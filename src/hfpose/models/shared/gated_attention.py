@@ -64,7 +64,6 @@ class GatedAttentionUnit(nn.Module):
     """Gated attention between the tokens (B, K, C) of the keypoints (https://arxiv.org/abs/2202.10447).
 
     Args:
-        hidden_size: channels of a token, C.
         num_tokens: K, where queries and keys have a learned position; None for none.
     """
 

@@ -52,7 +52,6 @@ class HeatmapHead(nn.Module):
     """From a feature map to heatmaps.
 
     Args:
-        in_channels: of the feature map.
         num_maps: number of heatmaps, where a last convolution gives them.
     """
 
@@ -90,11 +89,7 @@ def heatmap_head_arguments(head: Mapping[str, Any], kind: str) -> dict[str, Any]
     """Configuration arguments for the layers of a head.
 
     Args:
-        head: the reference's settings.
         kind: `"HeatmapHead"` or `"ViPNASHead"`, which tells the layers that a head has unless its settings say otherwise.
-
-    Raises:
-        ConfigError: for a setting that is not supported.
     """
     final_layer = last_convolution(head)
     kernel = final_layer["kernel_size"]

@@ -63,7 +63,7 @@ def decode_heatmaps(
         return _decode_megvii(blur_heatmaps(heatmaps, blur_kernel_size))
     cells, scores = heatmap_maxima(heatmaps)
     if decoding == QUARTER:
-        offsets = _quarter_offsets(heatmaps, cells)
+        offsets = quarter_offsets(heatmaps, cells)
     elif decoding == DARK:
         offsets = _dark_offsets(blur_heatmaps(heatmaps, blur_kernel_size), cells)
     else:
@@ -89,7 +89,7 @@ def _decode_megvii(blurred: Tensor) -> tuple[Tensor, Tensor]:
     cells, scores = heatmap_maxima(blurred)
     x, y = cells.cpu().unbind(-1)
     inside = (x > 1) & (x < width - 1) & (y > 1) & (y < height - 1)
-    steps = torch.where(inside[..., None], _quarter_offsets(blurred, cells) + 0.5, 0.0)
+    steps = torch.where(inside[..., None], quarter_offsets(blurred, cells) + 0.5, 0.0)
     return (cells.cpu() + steps).float(), scores.cpu() / MEGVII_PEAK + MEGVII_MIN_SCORE
 
 
@@ -129,8 +129,9 @@ def blur_matrix(size: int, kernel_size: int, reflects: bool = False) -> Tensor:
     return torch.zeros(size, size).index_put_((rows, columns), values, accumulate=True)
 
 
-def _quarter_offsets(heatmaps: Tensor, cells: Tensor) -> Tensor:
-    """(N, K, 2): a quarter cell towards the greater neighbor along x and along y, none at the border."""
+def quarter_offsets(heatmaps: Tensor, cells: Tensor) -> Tensor:
+    """(N, K, 2): from cells (N, K, 2) of heatmaps (N or 1, K, H, W) a quarter cell towards the greater neighbor along x and
+    along y, none at the border; on the CPU."""
     height, width = heatmaps.shape[-2:]
     left, right, above, below = _values_around(heatmaps, cells, [(-1, 0), (1, 0), (0, -1), (0, 1)]).unbind()
     x, y = cells.cpu().unbind(-1)
@@ -199,7 +200,7 @@ def _values_around(heatmaps: Tensor, cells: Tensor, offsets: Offsets, margin: in
     y = (places // columns % rows - margin).clamp(0, height - 1)
     x = (places % columns - margin).clamp(0, width - 1)
     index = (places // (rows * columns) * height + y) * width + x
-    values = heatmaps.flatten(1).expand(len(offsets), -1, -1).gather(2, index)
+    values = heatmaps.flatten(1).expand(len(offsets), len(cells), -1).gather(2, index)
     # A handful of values for each keypoint from here on, and not every accelerator has float64.
     return values.to("cpu", torch.float64)
 
@@ -223,8 +224,6 @@ def merge_flipped_heatmaps(
     """Mean of the heatmaps (N, K, H, W) for crops and for flipped crops.
 
     Args:
-        heatmaps, flipped: for the crops, and for the flipped crops.
-        flip_indices: for each keypoint the index of its flip partner.
         shift: see `flip_maps`.
         combined: whether each keypoint has maps of offsets too (N, 3 * K, H, W), see `decode_heatmaps`.
     """

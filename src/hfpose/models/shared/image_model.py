@@ -43,11 +43,7 @@ class Untrainable(ImageModel):
 
     @property
     def accepts_loss_kwargs(self) -> bool:  # type: ignore[override]
-        """What `Trainer` asks of a model first.
-
-        Raises:
-            ConfigError: always.
-        """
+        """What `Trainer` asks of a model first."""
         raise ConfigError(f"{type(self).__name__} computes no loss, so it cannot be trained, only used.")
 
 
@@ -85,7 +81,6 @@ class TopDownModel(EstimatorModel):
             pixel_values: (B, C, H, W) normalized crops, for most models of `config.image_size`.
             labels: (B, K, 2) true x and y of the keypoints in pixels of the crops; asks for the loss.
             keypoint_weights: (B, K) weight of each keypoint in the loss, 0 where it is not labeled. None: all 1.
-            output_hidden_states: whether to return the feature maps of the backbone.
         """
         wants_states = self.wants_states(output_hidden_states)
         features = self.backbone(pixel_values, output_hidden_states=wants_states, return_dict=True)

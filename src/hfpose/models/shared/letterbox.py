@@ -25,7 +25,6 @@ class LetterboxImageProcessor(OneStageProcessing, WholeImageProcessor):
         pad_value: value of the padding around the image from 0 to 255, in every channel.
         score_threshold: minimum score of an instance where the caller asks for none.
         nms_threshold: IoU of boxes above which the worse of two instances goes where the caller asks for none.
-        kwargs: see [`PixelImageProcessor`].
     """
 
     decoded_outputs = ("logits", "objectness", "pred_boxes", "pred_keypoints", "keypoint_logits")

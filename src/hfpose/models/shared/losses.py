@@ -35,8 +35,6 @@ def simcc_targets(positions: Tensor, num_bins: int, sigma: float) -> tuple[Tenso
 
     Args:
         positions: (B, K) positions of the keypoints in bins; they are rounded to whole ones.
-        num_bins: bins of the axis.
-        sigma: standard deviation in bins.
 
     Returns:
         Targets (B, K, num_bins), and whether each Gaussian reaches into the axis (B, K).
@@ -73,12 +71,7 @@ def simcc_loss(
         simcc_x, simcc_y: (B, K, bins) outputs.
         labels: (B, K, 2) true x and y in pixels of the crop.
         keypoint_weights: (B, K), 0 for a keypoint that is not labeled; None weighs all 1.
-        split_ratio: bins per pixel.
-        sigma: standard deviations of the Gaussians in bins along x and y.
-        beta: factor on the outputs before their softmax.
-        label_softmax: whether a softmax makes distributions of the Gaussians.
-        label_beta: factor on the Gaussians before that softmax.
-        label_normalize: whether the Gaussians are divided by their integral before that.
+        split_ratio, sigma, beta, label_softmax, label_beta, label_normalize: as the fields `simcc_...` of [`RTMPoseConfig`].
     """
     positions = (labels.float() * split_ratio).unbind(-1)
     settings = (beta, label_softmax, label_beta, label_normalize)

@@ -72,7 +72,6 @@ class OneStageProcessing:
         """Instances of each image of a batch.
 
         Args:
-            outputs: of the model.
             target_sizes: (height, width) of each original image.
             threshold: minimum score of an instance; None for the processor's own.
             nms_threshold: IoU above which the worse of two instances goes; None for the processor's own.
@@ -109,7 +108,6 @@ class OneStageProcessing:
         """Instances of each image, in the form of transformers' pose processors.
 
         Args:
-            outputs: of the model.
             target_sizes: (height, width) of each original image.
             threshold: leave out keypoints with a lower score; None keeps all.
             box_threshold, nms_threshold: `threshold` and `nms_threshold` of `instances`.

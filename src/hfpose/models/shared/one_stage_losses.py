@@ -224,10 +224,7 @@ def oks_loss(
     """Mean over M instances of 1 less their OKS; 0 where there is none.
 
     Args:
-        keypoints, others: (M, K, 2).
-        weights: (M, K).
-        areas: (M,).
-        sigmas: (K,).
+        keypoints, others, weights, areas, sigmas: see `similarity`.
         by_labeled: whether the similarities are divided by the sum of the weights, else by K.
     """
     shares = normalized(weights) if by_labeled else weights / weights.shape[-1]
@@ -247,8 +244,7 @@ def box_l1_loss(regressions: Tensor, boxes: Tensor, points: Tensor, strides: Ten
     Args:
         regressions: (M, 4).
         boxes: (M, 4) true boxes.
-        points: (M, 2) of the anchor points.
-        strides: (M,) of their levels.
+        points, strides: (M, 2) and (M,) of the anchor points.
     """
     centers, sizes = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     targets = torch.cat(((centers - points) / strides[:, None], (sizes / strides[:, None] + _EPS).log()), dim=-1)

@@ -94,7 +94,6 @@ class PixelImageProcessor(SettingsImageProcessor):
         """What `preprocess` makes of images.
 
         Args:
-            images, args: see `preprocess`.
             options: arguments of `preprocess`; `device`, where the tensors shall be; and settings of the processor that
                 shall be others for this call alone, as `size` or `do_normalize`.
 
@@ -126,7 +125,6 @@ class PixelImageProcessor(SettingsImageProcessor):
         """RGB pixels (N, H, W, 3), uint8, as network input (N, 3, H, W), float32, in the network's channel order.
 
         Args:
-            images: the pixels.
             memory_format: `torch.channels_last` leaves the values in the order of the pixels, which saves a pass.
         """
         import cv2
@@ -170,9 +168,7 @@ class WholeImageProcessor(PixelImageProcessor):
         """Network input for one image or several, of any sizes.
 
         Args:
-            images: the images.
             annotations: for each image its objects in COCO's format, see `annotated_objects`; asks for `labels`.
-            return_tensors: `"pt"` for torch.
             memory_format: `torch.channels_last` for models that work in that order.
 
         Returns:

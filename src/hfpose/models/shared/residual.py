@@ -18,7 +18,6 @@ class ResidualBlock(nn.Module):
     """Two 3x3 convolutions, or one between two of size 1 (bottleneck), and a shortcut around them.
 
     Args:
-        in_channels: channels of its input.
         channels: channels inside; the output has `EXPANSIONS` times as many.
         block_type: `"basic"` or `"bottleneck"`.
         stride: of the first 3x3 convolution.

@@ -46,7 +46,6 @@ class StagedBackbone(AnyAttention, BackboneMixin, PreTrainedModel):
         """
         Args:
             pixel_values: (B, C, H, W) normalized images.
-            output_hidden_states: whether to return the feature maps of all stages.
 
         Returns:
             `feature_maps`: (B, C, h, w) of the stages that `config.out_features` names.

@@ -107,7 +107,6 @@ class TopDownImageProcessor(PixelImageProcessor):
         use_udp: unbiased data processing, see `crop_matrices`.
         flip_test: whether the reference averages over the flipped crop when it evaluates this model. The pipelines
             do so only when asked, because it doubles the cost.
-        kwargs: see [`PixelImageProcessor`].
     """
 
     # Whether regions of fewer pixels than a crop are interpolated cubically, not linearly.
@@ -133,7 +132,6 @@ class TopDownImageProcessor(PixelImageProcessor):
             boxes: for each image its boxes (N, 4), x1, y1, x2, y2 in pixels; None takes each image whole.
             annotations: for each image its objects in COCO's format, see `annotated_objects`, whose `bbox` are the
                 boxes; asks for labels.
-            return_tensors: `"pt"` for torch.
             memory_format: `torch.channels_last` for models that work in that order.
 
         Returns:
@@ -228,8 +226,6 @@ class TopDownImageProcessor(PixelImageProcessor):
         """Mean of the outputs for crops and for the same crops flipped left to right.
 
         Args:
-            outputs: for the crops.
-            flipped: for the flipped crops.
             flip_indices: for each keypoint the index of its flip partner.
         """
         raise NotImplementedError
@@ -249,7 +245,6 @@ class TopDownImageProcessor(PixelImageProcessor):
         """People of each image, in the form of transformers' pose processors.
 
         Args:
-            outputs: of the model.
             boxes: those given to the processor: for each image (N, 4), x1, y1, x2, y2.
             threshold: leave out keypoints with a lower score; None keeps all.
 

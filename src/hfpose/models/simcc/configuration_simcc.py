@@ -14,13 +14,8 @@ class SimCCConfig(HeatmapHeadConfig):
 
     Args:
         feature_map_size: height and width of the backbone's feature map in cells.
-        simcc_split_ratio: bins per pixel of the SimCC outputs.
-        simcc_sigma: standard deviations, in bins along x and y, of the targets in training.
-        simcc_beta: factor on the outputs before the softmax of the loss.
-        simcc_label_softmax: whether a softmax makes distributions of the targets.
-        simcc_label_beta: factor on the targets before that softmax.
-        simcc_label_normalize: whether the Gaussians of the targets are divided by their integral before that.
-        keypoint_loss_weights: weight of each keypoint in the loss; None weighs all 1.
+        simcc_split_ratio, simcc_sigma, simcc_beta, simcc_label_softmax, simcc_label_beta, simcc_label_normalize,
+            keypoint_loss_weights: see [`RTMPoseConfig`].
     """
 
     model_type = "simcc"

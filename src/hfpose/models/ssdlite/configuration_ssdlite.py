@@ -13,10 +13,8 @@ class SSDLiteConfig(LabeledConfig):
     Configuration of [`SSDLiteForObjectDetection`]. The defaults are those of SSDLite-MobileNetV2 at 320x320.
 
     Args:
-        num_channels: channels of an image.
         width_multiplier: factor on the channels of the backbone.
         hidden_act: activation everywhere.
-        batch_norm_eps: epsilon of batch normalizations.
         backbone_stages: stages of the backbone, from 0, whose features are the first levels; stage 7 is its last convolution.
         extra_level_sizes: channels of the levels that the neck adds.
         extra_level_strides: by how much each of them is smaller than the level before.

@@ -88,8 +88,6 @@ class SSDLiteHead(nn.Module):
 
     def forward(self, feature_maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """
-        Args:
-            feature_maps: of the neck.
 
         Returns:
             By level class logits (B, A * (num_labels + 1), h, w) and boxes (B, A * 4, h, w) as `decode_boxes` takes
@@ -169,7 +167,6 @@ class SSDLiteForObjectDetection(Untrainable):
         """
         Args:
             pixel_values: (B, C, H, W) normalized images.
-            output_hidden_states: whether to return the outputs of the neck.
         """
         features = self.neck(self.backbone(pixel_values, return_dict=True).feature_maps)
         logits, regressions = self.head(features)

@@ -27,7 +27,6 @@ class TemporalConvolutionConfig(KeypointConfig):
         predicts_root: whether the network says anything of the root; else the root is 0 in the output.
         batch_norm_eps, initializer_range: as in other models.
         loss_type: `"mpjpe"`, the mean distance, or `"mse"`, the mean squared difference of coordinates.
-        keypoint_schema: `KeypointSchema.to_dict()` of the poses; default Human3.6M's 17 keypoints.
 
     Source: SimpleBaseline3D (Martinez et al., 2017, https://arxiv.org/abs/1705.03098) and VideoPose3D (Pavllo et al., 2018,
     https://arxiv.org/abs/1811.11742).

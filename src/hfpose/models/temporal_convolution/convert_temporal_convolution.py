@@ -22,14 +22,14 @@ from hfpose.models.temporal_convolution.modeling_temporal_convolution import Tem
 MODEL_CLASS = TemporalConvolutionForPoseLifting
 
 _RENAMES: RenameRules = (
+    # Semi-supervised training has a second network for the place of the root, which the reference's results leave out.
+    (r"^traj_(backbone|head)\.", ()),
     (r"^keypoint_head\.", "head."),  # names of 2021
     (r"^backbone\.expand_conv\.", "backbone.stem."),
     (r"^backbone\.tcn_blocks\.(\d+)\.(conv[12])\.0\.", r"backbone.blocks.\1.\2."),
     (r"\.bn\.", ".norm."),
     (r"^head\.conv\.", "head."),
 )
-# Semi-supervised training has a second network for the place of the root, which the reference's results leave out.
-_TRAINING_ONLY = ("traj_backbone.", "traj_head.")
 _LOSSES: dict[str, Literal["mpjpe", "mse"]] = {"MPJPELoss": "mpjpe", "MSELoss": "mse"}
 
 
@@ -88,8 +88,7 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> TemporalConv
 
 def convert_state_dict(state_dict: Mapping[str, Tensor], config: TemporalConvolutionConfig) -> dict[str, Tensor]:
     """The reference's tensors under our names, without those of training only; unknown names stay as they are."""
-    kept = {name: tensor for name, tensor in state_dict.items() if not name.startswith(_TRAINING_ONLY)}
-    return rename_state_dict(kept, _RENAMES)
+    return rename_state_dict(state_dict, _RENAMES)
 
 
 def _codec(reference: Mapping[str, Any]) -> Mapping[str, Any]:

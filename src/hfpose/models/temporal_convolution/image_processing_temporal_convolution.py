@@ -23,7 +23,6 @@ class TemporalConvolutionImageProcessor(PoseLiftingImageProcessor):
         target_mean, target_std: (K, 3) meters in which the network's output is normalized, zeros and ones for a root that it
             does not predict. None: the output is in meters.
         do_use_visibility: append the visibility to x and y.
-        kwargs: as for `PoseLiftingImageProcessor`.
 
     Raises:
         ConfigError: for a mean without a standard deviation, or with one of another shape.

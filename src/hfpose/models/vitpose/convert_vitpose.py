@@ -1,6 +1,5 @@
 """From the reference's ViTPose settings and checkpoints to transformers' own ViTPose."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,6 +36,10 @@ RENAMES: RenameRules = (
     (r"^backbone\.layers\.(\d+)\.", r"backbone.encoder.layer.\1."),
     (r"(\.layer\.\d+)\.ln1\.", r"\1.layernorm_before."),
     (r"(\.layer\.\d+)\.ln2\.", r"\1.layernorm_after."),
+    (
+        r"(\.layer\.\d+)\.attn\.qkv\.",
+        (r"\1.attention.attention.query.", r"\1.attention.attention.key.", r"\1.attention.attention.value."),
+    ),
     (r"(\.layer\.\d+)\.attn\.proj\.", r"\1.attention.output.dense."),
     (r"(\.layer\.\d+)\.ffn\.layers\.0\.0\.", r"\1.mlp.fc1."),
     (r"(\.layer\.\d+)\.ffn\.layers\.1\.", r"\1.mlp.fc2."),
@@ -56,16 +59,11 @@ _SUPPORTED_BACKBONE: dict[str, Any] = {
     "layer_cfgs": {},
 }
 
-_QKV = re.compile(r"(\.layer\.\d+)\.attn\.qkv\.(weight|bias)$")
 _POSITIONS = "backbone.embeddings.position_embeddings"
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> VitPoseConfig:
-    """Configuration for the reference's settings of a top-down model of a `VisionTransformer` and a `HeatmapHead`.
-
-    Raises:
-        ConfigError: for a setting that is not supported, or a schema with another number of keypoints.
-    """
+    """Configuration for the reference's settings of a top-down model of a `VisionTransformer` and a `HeatmapHead`."""
     head = reference["head"]
     expect_settings("The head", head, {"type": "HeatmapHead", "conv_out_channels": None})
     width, height = head["decoder"]["input_size"]
@@ -150,17 +148,9 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> ViTPoseImage
 
 def convert_state_dict(state_dict: Mapping[str, Tensor], config: VitPoseConfig) -> dict[str, Tensor]:
     """The reference's tensors under transformers' names, queries, keys and values apart."""
-    converted: dict[str, Tensor] = {}
-    for name, tensor in rename_state_dict(state_dict, RENAMES).items():
-        match = _QKV.search(name)
-        if match and tensor.ndim and tensor.shape[0] % 3 == 0:
-            layer = name[: match.start()] + match[1]
-            for part, values in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
-                converted[f"{layer}.attention.attention.{part}.{match[2]}"] = values
-        elif name == _POSITIONS:
-            converted[name] = _with_class_slot(tensor, _count_patches(config))
-        else:
-            converted[name] = tensor
+    converted = rename_state_dict(state_dict, RENAMES)
+    if _POSITIONS in converted:
+        converted[_POSITIONS] = _with_class_slot(converted[_POSITIONS], _count_patches(config))
     return converted
 
 

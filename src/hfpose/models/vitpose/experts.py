@@ -11,7 +11,6 @@ def forward_arguments(model: PreTrainedModel, batch_size: int, dataset_index: in
     """What a pose model has to be called with besides `pixel_values`.
 
     Args:
-        model: of any family.
         batch_size: number of crops.
         dataset_index: the data set whose experts to use; in ViTPose+ 0 is COCO, 1 AIC, 2 MPII, 3 AP-10K, 4 APT-36K
             and 5 COCO-WholeBody.

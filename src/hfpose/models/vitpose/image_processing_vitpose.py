@@ -16,7 +16,6 @@ class ViTPoseImageProcessor(HeatmapImageProcessor):
     Args:
         use_udp, heatmap_decoding, shift_flipped_heatmaps: see [`HeatmapImageProcessor`]. The defaults are ViTPose's,
             so that files written by transformers, which do not state them, mean what they should.
-        kwargs: see [`HeatmapImageProcessor`].
     """
 
     transformers_name: ClassVar[str] = "VitPoseImageProcessor"

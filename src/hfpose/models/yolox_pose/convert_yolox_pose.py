@@ -1,13 +1,18 @@
 """From the reference's YOLOX-Pose settings and checkpoints to ours."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
-
-from torch import Tensor
 
 from hfpose.keypoints import KeypointSchema
 from hfpose.models.backbones import convert_estimator, estimator_arguments
-from hfpose.models.shared.conversion import RenameRules, expect_settings, layer_arguments, letterbox_arguments
+from hfpose.models.shared.conversion import (
+    SCHEMA_SIGMAS,
+    RenameRules,
+    expect_settings,
+    layer_arguments,
+    letterbox_arguments,
+)
 from hfpose.models.shared.csp import CSP_LAYER_RENAMES
 from hfpose.models.yolox_pose.configuration_yolox_pose import YOLOXPoseConfig
 from hfpose.models.yolox_pose.image_processing_yolox_pose import YOLOXPoseImageProcessor
@@ -18,13 +23,12 @@ MODEL_CLASS = YOLOXPoseForPoseEstimation
 _BRANCHES = {"cls": "class", "reg": "box", "pose": "keypoint"}
 _PREDICTIONS = {"cls": "class", "obj": "objectness", "bbox": "box", "kpt": "offset", "kpt_vis": "visibility"}
 RENAMES: RenameRules = (
+    SCHEMA_SIGMAS,
     *CSP_LAYER_RENAMES,
     (r"^head\.head_module\.conv_(\w+?)\.", lambda match: f"head.{_BRANCHES[match[1]]}_branch."),
     (r"^head\.head_module\.out_(\w+?)\.", lambda match: f"head.{_PREDICTIONS[match[1]]}_predictions."),
 )
-
-# Tensors of the reference that repeat what the keypoint schema says.
-_OF_THE_SCHEMA = ("head.loss_oks.sigmas", "head.assigner.oks_calculator.sigmas")
+convert_state_dict = partial(convert_estimator, renames=RENAMES)
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> YOLOXPoseConfig:
@@ -62,9 +66,3 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
 def image_processor_from_reference(reference: Mapping[str, Any]) -> YOLOXPoseImageProcessor:
     """Image processor for the reference's settings."""
     return YOLOXPoseImageProcessor(**letterbox_arguments(reference))
-
-
-def convert_state_dict(state_dict: Mapping[str, Tensor], config: YOLOXPoseConfig) -> dict[str, Tensor]:
-    """The reference's tensors under our names."""
-    kept = {name: tensor for name, tensor in state_dict.items() if name not in _OF_THE_SCHEMA}
-    return convert_estimator(kept, config, RENAMES)
