@@ -31,15 +31,6 @@ def _plain_method(kind: type, name: str) -> _Method:
     return call
 
 
-def _append(checked: CheckedValues, node: ast.Call, owner: list, args: list[Any], keywords: dict[str, Any]) -> None:
-    list.append(owner, *args, **keywords)
-
-
-def _insert(checked: CheckedValues, node: ast.Call, owner: list, args: list[Any], keywords: dict[str, Any]) -> None:
-    checked.budget.charge(len(owner) // 64)
-    list.insert(owner, *args, **keywords)
-
-
 def _extend(checked: CheckedValues, node: ast.Call, owner: list, args: list[Any], keywords: dict[str, Any]) -> None:
     for arg in args:
         owner.extend(checked.sequence(node, arg))
@@ -88,15 +79,13 @@ def _format(checked: CheckedValues, node: ast.Call, owner: str, args: list[Any],
 _PLAIN_METHODS: dict[type, str] = {
     str: "lower upper title capitalize strip lstrip rstrip split rsplit startswith endswith removeprefix removesuffix",
     dict: "get keys values items pop setdefault clear",
-    list: "index count pop remove reverse clear",
+    list: "append insert index count pop remove reverse clear",
     tuple: "index count",
 }
 METHODS: dict[tuple[type | None, str], _Method] = {
     (str, "join"): _join,
     (str, "replace"): _replace,
     (str, "format"): _format,
-    (list, "append"): _append,
-    (list, "insert"): _insert,
     (list, "extend"): _extend,
     (list, "copy"): _copy,
     (dict, "copy"): _copy,

@@ -18,9 +18,8 @@ from hfpose.checkpoints.pickle_check import FormatError
 from hfpose.checkpoints.stand_ins import PlainValues, StandIn, as_array, as_mapping
 from hfpose.checkpoints.torch_files import OwnedTensors, load_torch_file
 from hfpose.errors import CheckpointError
+from hfpose.hub.checkpoint_files import HEAD_BYTES, foreign_format, stated_hash
 from hfpose.hub.downloads import sha256_of_stream
-from hfpose.hub.foreign_formats import HEAD_BYTES, foreign_format
-from hfpose.hub.hashes import stated_hash
 
 _WEIGHT_KEYS = ("state_dict", "model", "model_state_dict")
 _EMA_KEYS = ("ema_state_dict", "state_dict_ema", "model_ema")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hfpose.cli.shared import print_notes
+from hfpose.cli.shared import Sigmas, print_notes
 
 
 def evaluate_tracking(
@@ -19,7 +19,7 @@ def evaluate_tracking(
     schema: Annotated[
         str | None, typer.Option(help="Name or JSON file of the keypoint schema. Default: the one that the data name.")
     ] = None,
-    sigmas: Annotated[Path | None, typer.Option(help="JSON list of the keypoints' sigmas.")] = None,
+    sigmas: Sigmas = None,
     output: Annotated[Path | None, typer.Option(help="JSON file for the numbers.")] = None,
 ) -> None:
     """Measure tracking: HOTA, DetA, AssA, IDF1, MOTA and identity switches, of boxes by IoU and of poses by OKS."""

@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,6 +14,11 @@ from hfpose.hub.zoo import PACKAGED_ENTRIES, RENDERED_SCENES, ModelEntry, Task, 
 from hfpose.keypoints import load_schema
 
 COLUMNS = ("task", "name", "aliases", "input", "keypoints or classes", "result", "parameters", "GFLOPs", "ms")
+
+_JSON_FIELDS = (
+    "name", "task", "family", "aliases", "input_size", "schema", "labels", "default_detector", "detector_labels", "parameters",
+    "gflops", "milliseconds", "checkpoint_url", "metrics",
+)  # fmt: skip
 
 
 def models(
@@ -44,7 +49,7 @@ def models(
     elif sort == "speed":
         entries.sort(key=lambda entry: entry.milliseconds or math.inf)
     if as_json:
-        print(json.dumps([_as_dict(entry) for entry in entries], indent=2))
+        print(json.dumps([{name: getattr(entry, name) for name in _JSON_FIELDS} for entry in entries], indent=2))
     elif entries:
         print(_table([_row(entry) for entry in entries]))
         names = " and ".join(entry.name for entry in PACKAGED_ENTRIES)
@@ -67,25 +72,6 @@ def _has(entry: ModelEntry, words: Sequence[str]) -> bool:
     """Whether every word is in what a model is called, finds or was trained on."""
     text = " ".join((entry.name, *entry.aliases, entry.schema or "", *entry.labels, *entry.training_data)).casefold()
     return all(word.casefold() in text for word in words)
-
-
-def _as_dict(entry: ModelEntry) -> dict[str, Any]:
-    return {
-        "name": entry.name,
-        "task": entry.task,
-        "family": entry.family,
-        "aliases": list(entry.aliases),
-        "input_size": list(entry.input_size) if entry.input_size else None,
-        "schema": entry.schema,
-        "labels": list(entry.labels),
-        "default_detector": entry.default_detector,
-        "detector_labels": list(entry.detector_labels) if entry.detector_labels is not None else None,
-        "parameters": entry.parameters,
-        "gflops": entry.gflops,
-        "milliseconds": entry.milliseconds,
-        "checkpoint_url": entry.checkpoint_url,
-        "metrics": {dataset: dict(values) for dataset, values in entry.metrics.items()},
-    }
 
 
 def _row(entry: ModelEntry) -> tuple[str, ...]:

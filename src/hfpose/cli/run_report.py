@@ -26,6 +26,7 @@ class RunReport:
 
     def __init__(self, *folders: Path | str | None) -> None:
         self._folders = [str(folder) for folder in folders if folder is not None]
+        self._places = " and ".join(self._folders)
         self._start = time.perf_counter()
         self._images = self._frames = self._instances = self._failed = 0
         self._is_live = False
@@ -54,7 +55,8 @@ class RunReport:
         counts = [_count(self._images, "image")] if self._images or not self._frames else []
         counts += [_count(self._frames, "video frame")] if self._frames else []
         counts += [_count(self._instances, "instance")]
-        lines = [f"{', '.join(counts)} in {time.perf_counter() - self._start:.1f} s{self._where()}"]
+        where = f"; results in {self._places}" if self._folders else ""
+        lines = [f"{', '.join(counts)} in {time.perf_counter() - self._start:.1f} s{where}"]
         if self._failed:
             lines.append(f"{_count(self._failed, 'error')}, see above")
         if skipped:
@@ -69,14 +71,8 @@ class RunReport:
         if not self._folders:
             return f"{text}."
         if self._is_live:
-            return f"{text}{self._where()}."
-        return f"{text}; what is complete is in {self._places()}. To go on, run the same command with --resume."
-
-    def _where(self) -> str:
-        return f"; results in {self._places()}" if self._folders else ""
-
-    def _places(self) -> str:
-        return " and ".join(self._folders)
+            return f"{text}; results in {self._places}."
+        return f"{text}; what is complete is in {self._places}. To go on, run the same command with --resume."
 
 
 @contextmanager

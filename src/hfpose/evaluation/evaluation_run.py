@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
+from tqdm import tqdm
 
 from hfpose.annotations import AnnotatedImage, CocoFile, PoseInstances, check_keypoints, finite_number, finite_numbers
 from hfpose.errors import InputError
@@ -151,7 +152,8 @@ def evaluate_pose_pipeline(
             batch_size=batch_size,
             pose_batch_size=pose_batch_size,
         )
-        for index, (_, output) in enumerate(_progress(outputs, len(images), show_progress)):
+        shown = tqdm(outputs, total=len(images), unit=" images", disable=not show_progress)
+        for index, (_, output) in enumerate(shown):
             image = images[index]
             if output.error is not None or output.boxes is None or output.box_scores is None:
                 failures.add("image that could not be used", image.path.name)
@@ -164,8 +166,8 @@ def evaluate_pose_pipeline(
             kept += [found[place] for place in indices]
     seconds = time.perf_counter() - start
     metrics = measure(coco, kept, schema, protocol, results if boxes == "annotations" else None)
-    shown = results if protocol.needs_pairs else kept
-    return Evaluation(metrics, shown, num_images, len(results), seconds, failures)
+    told = results if protocol.needs_pairs else kept
+    return Evaluation(metrics, told, num_images, len(results), seconds, failures)
 
 
 def _annotated_boxes(instances: PoseInstances) -> tuple[list[AnnotatedImage], list[_GivenBoxes]]:
@@ -271,7 +273,7 @@ def evaluate_detector(stage: Stage, coco: CocoFile, *, batch_size: int = 8, show
     detector, failures, results, count = BoxDetector(stage), LeftOut(), [], 0
     start = time.perf_counter()
     with open_source([str(annotated.path) for annotated in coco.images]) as source:
-        frames = iter(_progress(source, len(coco.images), show_progress))
+        frames = iter(tqdm(source, total=len(coco.images), unit=" images", disable=not show_progress))
         images = iter(coco.images)
         while batch := list(zip(islice(images, batch_size), frames, strict=False)):
             readable = [(annotated, frame.image) for annotated, frame in batch if frame.image is not None]
@@ -301,9 +303,3 @@ def matching_categories(id2label: Mapping[Any, str], coco: CocoFile) -> dict[int
             f"({', '.join(list(by_name)[:10]) or 'none'}) have no name in common."
         )
     return matching
-
-
-def _progress(items: Iterable[Any], total: int, show: bool) -> Iterable[Any]:
-    from tqdm import tqdm
-
-    return tqdm(items, total=total, unit=" images", disable=not show)

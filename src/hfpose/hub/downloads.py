@@ -25,8 +25,7 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import WeakFileLock, tqdm
 
 from hfpose.errors import DownloadError
-from hfpose.hub.foreign_formats import HEAD_BYTES, foreign_format
-from hfpose.hub.hashes import stated_hash
+from hfpose.hub.checkpoint_files import HEAD_BYTES, foreign_format, stated_hash
 from hfpose.media.files import partial_path
 
 logger = logging.getLogger(__name__)

@@ -149,7 +149,7 @@ def push_folder(
     files |= {name: text.encode() for name, text in package_code(folder).items()}
     files[REPOCARD_NAME] = card.encode()
     commit = {"commit_message": "Upload weights, image processor and card", "create_pr": create_pr}
-    return _push_files(files, repo_id, token, private, dry_run, commit, revision=revision)
+    return _push_files(files, repo_id, token, private, dry_run, commit | {"revision": revision})
 
 
 def push_space(
@@ -161,7 +161,7 @@ def push_space(
         UploadError: the Hub refused.
     """
     files: dict[str, Path | bytes] = {path.name: path for path in sorted(SPACE.iterdir()) if path.is_file()}
-    commit = {"commit_message": "Upload the app"}
+    commit = {"commit_message": "Upload the app", "repo_type": "space"}
     return _push_files(files, repo_id, token, private, dry_run, commit, repo_type="space", space_sdk="gradio")
 
 
@@ -172,10 +172,7 @@ def _push_files(
     private: bool | None,
     dry_run: bool,
     commit_options: Mapping[str, Any],
-    *,
-    revision: str | None = None,
-    repo_type: str | None = None,
-    space_sdk: str | None = None,
+    **repo_options: Any,
 ) -> Upload:
     sizes = tuple(
         (name, len(data) if isinstance(data, bytes) else data.stat().st_size) for name, data in files.items()
@@ -184,11 +181,12 @@ def _push_files(
         return Upload(repo_id, sizes)
     api = HfApi(library_name="hfpose", token=token)
     with _explained(repo_id):
-        api.create_repo(repo_id, private=private, exist_ok=True, repo_type=repo_type, space_sdk=space_sdk)
+        api.create_repo(repo_id, private=private, exist_ok=True, **repo_options)
+        revision = commit_options.get("revision")
         if revision is not None and not revision.startswith("refs/pr"):
             api.create_branch(repo_id, branch=revision, exist_ok=True)
         operations = [CommitOperationAdd(name, data) for name, data in files.items()]
-        commit = api.create_commit(repo_id, operations, repo_type=repo_type, revision=revision, **commit_options)
+        commit = api.create_commit(repo_id, operations, **commit_options)
     return Upload(repo_id, sizes, commit.oid)
 
 

@@ -9,23 +9,17 @@ from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class _Item(Generic[T]):
-    """Something that the thread made, on its way to the one that iterates."""
+class _Entry(Generic[T]):
+    """What the thread made, or the exception in its place, on its way to the one that iterates."""
 
-    value: T
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """An exception on the same way."""
-
-    error: BaseException
+    value: T | None = None
+    error: BaseException | None = None
 
 
 def in_background(
@@ -43,12 +37,12 @@ def in_background(
     Exceptions come out in their place. The thread ends when this generator does, however it ends, and closes `items`; the
     end waits `patience` seconds for it.
     """
-    waiting: queue.Queue[_Item[T] | _Failure | None] = queue.Queue(size)
+    waiting: queue.Queue[_Entry[T] | None] = queue.Queue(size)
     stop = threading.Event()
     weights: deque[int] = deque()  # of the items that wait
 
-    def hand_over(entry: _Item[T] | _Failure | None) -> bool:
-        weight = weigh(entry.value) if isinstance(entry, _Item) else 0
+    def hand_over(entry: _Entry[T] | None) -> bool:
+        weight = 0 if entry is None or entry.error is not None else weigh(cast(T, entry.value))
         while not stop.is_set():
             if weights and sum(tuple(weights)) + weight > max_weight and weight:
                 stop.wait(0.002)
@@ -64,11 +58,11 @@ def in_background(
         try:
             with closing(items):
                 for item in items:
-                    if not hand_over(_Item(item)):
+                    if not hand_over(_Entry(item)):
                         return
             hand_over(None)
         except BaseException as error:  # whatever it is, it belongs to the one that iterates
-            hand_over(_Failure(error))
+            hand_over(_Entry(error=error))
 
     # A daemon, because a generator of the caller may never come back from waiting for its next image.
     thread = threading.Thread(target=produce, name=name, daemon=True)
@@ -83,10 +77,10 @@ def in_background(
     thread.start()
     try:
         while (entry := waiting.get()) is not None:
-            if isinstance(entry, _Failure):
+            if entry.error is not None:
                 raise entry.error
             weights.popleft()
-            yield entry.value
+            yield cast(T, entry.value)
     finally:
         atexit.unregister(end)
         end()

@@ -35,9 +35,8 @@ class LeftOut:
 
     def lines(self) -> list[str]:
         """One line for each reason, most frequent first."""
-        ordered = sorted(self.counts.items(), key=lambda item: -item[1])
-        return [f"{count} x {reason}: {self._examples(reason, count)}" for reason, count in ordered]
-
-    def _examples(self, reason: str, count: int) -> str:
-        shown = ", ".join(self.names[reason])
-        return f"{shown}, ..." if count > len(self.names[reason]) else shown
+        lines = []
+        for reason, count in sorted(self.counts.items(), key=lambda item: -item[1]):
+            dots = ", ..." if count > len(self.names[reason]) else ""
+            lines.append(f"{count} x {reason}: {', '.join(self.names[reason])}{dots}")
+        return lines

@@ -60,7 +60,9 @@ class LiveSource:
                 last = replace(frame, frame_index=number, timestamp=begun + offset, received=now)
                 delay = _FIRST_PAUSE
                 yield last
-            if last.received is None or (failure is None and _has_an_end(last)):  # never there, or at its end
+            # A recording that is played as a stream states how long it is.
+            has_an_end = last.video is not None and last.video.num_frames is not None
+            if last.received is None or (failure is None and has_an_end):  # never there, or at its end
                 if failure is not None:
                     yield failure
                 return
@@ -80,11 +82,6 @@ class LiveSource:
         )
         tried = f" It did not come back within {self.patience:g} s." if self.patience else ""
         return Frame(self.item, error=f"{reason}{tried}", video=last.video)
-
-
-def _has_an_end(frame: Frame) -> bool:
-    """Whether a stream states how long it is, as recordings do that are played as a stream."""
-    return frame.video is not None and frame.video.num_frames is not None
 
 
 def read_in_step(sources: Sequence[LiveSource]) -> Generator[Frame, None, None]:

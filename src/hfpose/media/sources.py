@@ -164,11 +164,8 @@ class Source:
         return None if None in counts else sum(count for count in counts if count is not None)
 
     def file_places(self) -> tuple[set[Path], set[Path]]:
-        """Where output files of this source may meet its inputs, as far as that is known without reading them.
-
-        Returns:
-            The subfolders that output names lie in, and all local input files with their folders, resolved. Of folders
-            only the folders themselves are listed, since they may hold millions of files.
+        """The subfolders that output names lie in, and all local input files with their folders, resolved, as far as they are
+        known without reading. Of folders only the folders themselves are listed, since they may hold millions of files.
         """
         subfolders, inputs = {Path()}, set()
         values = self._inputs if isinstance(self._inputs, (list, tuple)) else [self._inputs]
@@ -429,9 +426,8 @@ def _folder_leaves(folder: Path, recursive: bool, left_out: LeftOut) -> Iterator
             name = path.relative_to(folder).with_name(base_name(path)).as_posix()
             yield _Leaf("image", path, name, str(path))
     except OSError as error:
-        yield _Leaf(
-            "image", None, folder.name, str(folder), f"Cannot list the folder {str(folder)!r}: {error.strerror}."
-        )
+        failure = f"Cannot list the folder {str(folder)!r}: {error.strerror}."
+        yield _Leaf("image", None, folder.name, str(folder), failure)
         return
     if not found:
         hint = "" if recursive else " To look into its subfolders, set recursive."

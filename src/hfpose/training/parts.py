@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import inspect
 
-from transformers import PreTrainedModel
-
 from hfpose.annotations import CocoFile
 from hfpose.errors import ConfigError
 from hfpose.hub.model_folders import PIPELINE_INDEX
@@ -48,17 +46,13 @@ def load_part(model: str, part: Task) -> Stage:
             raise ConfigError(f"{model} has no {part} of its own; its parts are {', '.join(index)}.")
         model = str(folder / index[part])
     stage = load_stage(model, part)
-    _check_trainable(stage.model)
-    return Stage(stage.model, stage.image_processor)
-
-
-def _check_trainable(model: PreTrainedModel) -> None:
-    if "labels" not in inspect.signature(model.forward).parameters:
+    if "labels" not in inspect.signature(stage.model.forward).parameters:
         raise ConfigError(
-            f"{type(model).__name__} computes no loss, so it cannot be trained. RTMPose, heatmap models, ViTPose, Sapiens2 and RTMDet can."
+            f"{type(stage.model).__name__} computes no loss, so it cannot be trained. RTMPose, heatmap models, ViTPose, Sapiens2 and RTMDet can."
         )
-    if model.config.model_type == "rtmw3d":
+    if stage.model.config.model_type == "rtmw3d":
         raise ConfigError(
             "RTMW3D learns from keypoints with a depth, which annotations in COCO's format do not have; train RTMW on them, or "
             "call the model with `labels` (B, K, 3)."
         )
+    return Stage(stage.model, stage.image_processor)

@@ -144,11 +144,6 @@ class AveragedWeights(TrainerCallback):
         for name, value in target.items():
             value.copy_(source[name])
 
-    def to_device(self) -> None:
-        """Move the average to where the model is now."""
-        current = self.model.state_dict()
-        self.weights = {name: value.to(current[name].device) for name, value in self.weights.items()}
-
 
 class StopAtInterrupt(TrainerCallback):
     """Ends a run with a checkpoint after the step in which SIGINT (Ctrl-C) or SIGTERM came; a second one ends it at once."""
@@ -283,7 +278,6 @@ def train(
         callbacks: more of them; when they are told of an evaluation the model has its averaged weights.
     """
     checkpoint = last_checkpoint(folder)
-    average = AveragedWeights(model, settings.average_decay, checkpoint)
     interrupt = StopAtInterrupt()
     trainer = _Trainer(
         model=model,
@@ -292,11 +286,12 @@ def train(
         train_dataset=samples,
         eval_dataset=validation,
         optimizers=(make_optimizer(model, settings), None),
-        callbacks=[average, ConsoleLog(settings.batch_size), *callbacks, interrupt, *_tensorboard(folder)],
+        callbacks=[ConsoleLog(settings.batch_size), *callbacks, interrupt, *_tensorboard(folder)],
     )
+    average = AveragedWeights(model, settings.average_decay, checkpoint)  # where the trainer has put the model
     trainer.average, trainer.model_loss = average, model_loss
     trainer.remove_callback(PrinterCallback)
-    average.to_device()
+    trainer.add_callback(average)
     first = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint is not None else 0
     start = time.monotonic()
     with interrupt.listening():

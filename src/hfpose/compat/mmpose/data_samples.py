@@ -21,12 +21,7 @@ def split_instances(instances: InstanceData | None) -> list[dict[str, Any]]:
     """
     if instances is None or "keypoints" not in instances:
         return []
-    names = {
-        "keypoints": "keypoints",
-        "keypoint_scores": "keypoint_scores",
-        "bbox": "bboxes",
-        "bbox_score": "bbox_scores",
-    }
+    names = {name: name for name in ("keypoints", "keypoint_scores")} | {"bbox": "bboxes", "bbox_score": "bbox_scores"}
     instances = instances.numpy()
     columns = {key: to_plain(np.asarray(instances.get(name))) for key, name in names.items() if name in instances}
     if "bbox" in columns:
@@ -64,8 +59,10 @@ def data_sample_of(frame: Frame, output: PoseOutput) -> PoseDataSample:
         metainfo=metainfo, gt_instances=InstanceData(**_boxes_of(output)), pred_instances=pred_instances_of(output)
     )
     if output.heatmaps is not None and output.heatmap_boxes is not None and output.num_instances:
-        regions = zip(output.heatmaps, output.heatmap_boxes, strict=True)
-        crops = [heatmap_sample(heatmaps, region, metainfo["ori_shape"]) for heatmaps, region in regions]
+        crops = [
+            PoseDataSample(metainfo=metainfo | crop_metainfo(region), pred_fields=PixelData(heatmaps=heatmaps))
+            for heatmaps, region in zip(output.heatmaps, output.heatmap_boxes, strict=True)
+        ]
         sample.pred_fields = merge_data_samples(crops).pred_fields
     return sample
 
@@ -75,12 +72,6 @@ def pred_instances_of(output: PoseOutput) -> InstanceData:
     visible = output.keypoint_scores if output.keypoints_visible is None else output.keypoints_visible
     scores: dict[str, Any] = {"keypoint_scores": output.keypoint_scores, "keypoints_visible": visible}
     return InstanceData(keypoints=output.keypoints, **scores, **_boxes_of(output))
-
-
-def heatmap_sample(heatmaps: np.ndarray, region: np.ndarray, ori_shape: tuple[int, int]) -> PoseDataSample:
-    """A crop's heatmaps (K, h, w) as a data sample that tells where the crop was, x1, y1, x2, y2."""
-    metainfo = {**crop_metainfo(region), "ori_shape": ori_shape}
-    return PoseDataSample(metainfo=metainfo, pred_fields=PixelData(heatmaps=heatmaps))
 
 
 def crop_metainfo(region: np.ndarray) -> dict[str, np.ndarray]:

@@ -17,9 +17,8 @@ from hfpose.keypoints import KeypointSchema
 
 def dataset_meta_of(schema: KeypointSchema) -> dict[str, Any]:
     """The schema in MMPose's words. Colors are red, green, blue."""
-    names = schema.keypoint_names
+    names, mirrors = schema.keypoint_names, schema.flip_indices
     # Each pair both ways, as in the reference.
-    mirrors = schema.flip_indices
     pairs = None if mirrors is None else [(mirror, i) for i, mirror in enumerate(mirrors) if mirror != i]
     meta: dict[str, Any] = {
         "dataset_name": schema.name,

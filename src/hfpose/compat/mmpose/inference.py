@@ -169,13 +169,8 @@ def inference_topdown(
         flip_test=settings.flip_test, pose_batch_size=_BATCH_SIZE, return_heatmaps=settings.output_heatmaps
     )
     (poses,) = TopDownEstimator(model.stage)([image], [boxes], options)
-    output = PoseOutput(
-        **poses,
-        boxes=boxes,
-        box_scores=np.ones(len(boxes)),
-        image_size=(width, height),
-        source=_path(img),
-    )
+    about: dict[str, Any] = {"image_size": (width, height), "source": _path(img)}
+    output = PoseOutput(**poses, boxes=boxes, box_scores=np.ones(len(boxes)), **about)
     return [_sample(model, output, person) for person in range(len(boxes))]
 
 

@@ -58,9 +58,7 @@ def draw_skeleton(
             f"Got {keypoints.shape[1]} keypoints with openpose_skeleton={in_openpose}; there are skeletons for "
             f"{', '.join(map(str, schemas))}."
         )
-    output = PoseOutput(
-        keypoints=keypoints, keypoint_scores=np.asarray(scores, np.float32).reshape(keypoints.shape[:2])
-    )
+    output = PoseOutput(keypoints, np.reshape(scores, keypoints.shape[:2]))
     is_openpose = "openpose" in schema
     factor = 2 if is_openpose else 1  # rtmlib's limbs in that style are as wide
     drawn = draw_poses(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hfpose.hub.hashes import stated_hash
+from hfpose.hub.checkpoint_files import stated_hash
 
 
 @pytest.mark.parametrize(
