@@ -59,16 +59,11 @@ def with_trained_schema(source: ModelSource, meta: Mapping[str, Any]) -> ModelSo
 
 
 # What MMPose calls the fields of a schema: `mmpose.datasets.datasets.utils.parse_pose_metainfo`.
-_META_KEYS = {
-    "flip_indices": "flip_indices",
+_SAME_KEYS = ("flip_indices", "sigmas", "keypoint_colors", "upper_body_ids", "lower_body_ids", "stats_info")
+_META_KEYS = {name: name for name in _SAME_KEYS} | {
     "skeleton": "skeleton_links",
-    "sigmas": "sigmas",
     "joint_weights": "dataset_keypoint_weights",
-    "keypoint_colors": "keypoint_colors",
     "skeleton_colors": "skeleton_link_colors",
-    "upper_body_ids": "upper_body_ids",
-    "lower_body_ids": "lower_body_ids",
-    "stats_info": "stats_info",
 }
 
 

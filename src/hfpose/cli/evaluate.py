@@ -135,14 +135,10 @@ def evaluate(
             analysis = _analysis(coco, entries, measured, rules)
         left_out = coco.left_out.lines()
     _report(data, left_out, metrics, evaluation)
-    if analysis is not None:
-        _print_analysis(analysis)
     if output is not None:
         _write(output, metrics, evaluation, protocol)
-    if output is not None and analysis is not None:
-        from hfpose.evaluation.error_report import write_error_report
-
-        write_error_report(output, analysis, coco, f"{model or results} on {data.name}")
+    if analysis is not None:
+        _report_analysis(analysis, coco, f"{model or results} on {data.name}", output)
     if card and model is not None:
         from hfpose.hub.card_results import add_results
 
@@ -274,7 +270,11 @@ def _analysis(coco: CocoFile, results: list[Any], schema: KeypointSchema | None,
     return analyze_errors(coco, results, schema, protocol.precision)
 
 
-def _print_analysis(analysis: ErrorAnalysis) -> None:
+def _report_analysis(analysis: ErrorAnalysis, coco: CocoFile, title: str, output: Path | None) -> None:
+    from hfpose.evaluation.error_report import write_error_report
+
+    if output is not None:
+        write_error_report(output, analysis, coco, title)
     print("\nkeypoints  (share)")
     for kind, share in analysis.shares().items():
         print(f"{kind:>14}  {share:.4f}")

@@ -106,7 +106,8 @@ class AveragedWeights(TrainerCallback):
         self.decay = decay
         self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
         if checkpoint is not None:
-            self._copy(load_file(checkpoint / AVERAGE_NAME), self.weights)
+            for name, value in load_file(checkpoint / AVERAGE_NAME).items():
+                self.weights[name].copy_(value)
 
     @torch.no_grad()
     def on_step_end(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
@@ -132,17 +133,11 @@ class AveragedWeights(TrainerCallback):
         try:
             yield
         finally:
-            self._copy(own, self.model.state_dict())
+            self.model.load_state_dict(own)
 
     def apply(self) -> None:
         """Give the model the averaged weights for good."""
-        self._copy(self.weights, self.model.state_dict())
-
-    @staticmethod
-    @torch.no_grad()
-    def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
-        for name, value in target.items():
-            value.copy_(source[name])
+        self.model.load_state_dict(self.weights)
 
 
 class StopAtInterrupt(TrainerCallback):

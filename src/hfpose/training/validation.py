@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 
@@ -98,13 +97,10 @@ class BestWeights(TrainerCallback):
         if writes:
             write_json(self.folder / _BEST_RECORD, self.record)
 
-    @torch.no_grad()
     def apply(self) -> None:
         """Give the model the best weights."""
         if (self.folder / _BEST_WEIGHTS).is_file():
-            best = load_file(self.folder / _BEST_WEIGHTS)
-            for name, value in self.model.state_dict().items():
-                value.copy_(best[name])
+            self.model.load_state_dict(load_file(self.folder / _BEST_WEIGHTS))
 
 
 def comparison(before: Mapping[str, float], after: Mapping[str, float]) -> str:

@@ -325,8 +325,6 @@ class MMPoseInferencer(BaseInferencer):
         InputError: without any model.
     """
 
-    inferencer: BaseInferencer
-
     def __init__(
         self,
         pose2d: Model | None = None,
@@ -350,16 +348,16 @@ class MMPoseInferencer(BaseInferencer):
         else:
             raise InputError('Give a model: pose2d="human" or another for 2D, pose3d="human3d" or another for 3D.')
         super().__init__(pipe, show_progress, pose2d if pose3d is None else pose3d)
-        self.inferencer = _inferencer_class(pipe).from_pipeline(pipe)
 
-    @classmethod
-    def from_pipeline(cls, pipe: Any, show_progress: bool = False) -> MMPoseInferencer:
-        inferencer = super().from_pipeline(pipe, show_progress)
-        inferencer.inferencer = _inferencer_class(pipe).from_pipeline(pipe)
+    @property
+    def inferencer(self) -> BaseInferencer:
+        """The inferencer of the pipeline's kind, which does the work."""
+        kind = _inferencer_class(self.pipeline)
+        inferencer = kind.__new__(kind)
+        vars(inferencer).update(vars(self))
         return inferencer
 
     def _stream(self, source: Source, call: CallOptions) -> Results:
-        vars(self.inferencer).update({name: value for name, value in vars(self).items() if name != "inferencer"})
         return self.inferencer._stream(source, call)
 
 
