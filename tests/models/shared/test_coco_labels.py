@@ -106,3 +106,21 @@ def test_detections_with_gradients_are_decoded():
     model, processor = small_model("rtmdet")
     found = processor.post_process_object_detection(model(torch.rand(1, 3, 64, 64)), target_sizes=[(64, 64)])
     assert not found[0]["boxes"].requires_grad
+
+
+def test_boxes_without_area_are_left_out():
+    _, processor = small_model("rtmdet")
+    image = annotations(1)[0]
+    image["annotations"][0]["bbox"] = [10, 20, 0, 40]
+    assert processor(IMAGE, annotations=[image])["labels"][0]["class_labels"].tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    "change", [{"bbox": None}, {"bbox": [1, 2, float("nan"), 4]}, {"category_id": None}, {"category_id": "person"}]
+)
+def test_objects_that_cannot_be_read_are_errors(change):
+    _, processor = small_model("rtmdet")
+    image = annotations(1)[0]
+    image["annotations"][0] |= change
+    with pytest.raises(InputError, match=next(iter(change))):
+        processor(IMAGE, annotations=[image])

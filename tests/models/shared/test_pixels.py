@@ -54,7 +54,7 @@ def test_nobody_to_crop():
 
 @pytest.mark.parametrize("mean", ["abc", 0.5, [0.5] * 4, ["a", "b", "c"]])
 def test_a_mean_is_three_numbers(mean):
-    with pytest.raises(InputError, match=r"image_mean is .*three numbers"):
+    with pytest.raises(InputError, match=r"image_mean is .*number"):
         PixelImageProcessor(image_mean=mean)
 
 
@@ -63,3 +63,34 @@ def test_settings_that_change_are_followed():
     before = normalization.normalize_pixels(PIXELS)
     normalization.image_mean = [0.0, 0.0, 0.0]
     assert not torch.equal(normalization.normalize_pixels(PIXELS), before)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("do_normalize", "yes"),
+        ("channel_order", "grb"),
+        ("rescale_factor", float("nan")),
+        ("image_std", [0, 1, 1]),
+        ("size", {"height": 10**9, "width": 10**9}),
+        ("size", {"shortest_edge": 64}),
+    ],
+)
+def test_a_setting_of_another_type_or_beyond_memory_is_named(name, value):
+    with pytest.raises(InputError, match=f"{name} is "):
+        PixelImageProcessor(**{name: value})
+    with pytest.raises(InputError, match=f"{name} is "):
+        PixelImageProcessor().with_settings(**{name: value})
+
+
+def test_a_size_is_one_number_or_a_pair_too_and_none_is_not_given():
+    assert PixelImageProcessor(size=64).size == {"height": 64, "width": 64}
+    assert PixelImageProcessor(size=(64, 48)).size == {"height": 64, "width": 48}
+    assert PixelImageProcessor(size=None, image_mean=None).size == PixelImageProcessor.size
+
+
+def test_settings_replace_those_of_a_file():
+    file = {**PixelImageProcessor().to_dict(), "of_a_later_version": 1}
+    assert PixelImageProcessor.from_dict(file, do_normalize=False).do_normalize is False
+    with pytest.raises(InputError, match="size"):
+        PixelImageProcessor.from_dict(file, size=10**9)

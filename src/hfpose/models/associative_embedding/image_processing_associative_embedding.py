@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from hfpose.models.shared.bottom_up import BottomUpImageProcessor, heatmap_peaks
 from hfpose.models.shared.heatmaps import quarter_offsets
 from hfpose.models.shared.one_stage import ImageOutputs, ImageSize, Instances
+from hfpose.models.shared.settings import Count
 from hfpose.ops.assignment import cheapest_pairs
 
 # A difference of one between rounded distances of tags outweighs every difference between responses.
@@ -38,13 +39,13 @@ class AssociativeEmbeddingImageProcessor(BottomUpImageProcessor):
     decoded_outputs = ("heatmaps", "tags")
 
     keypoint_order: Sequence[int] = _COCO_ORDER
-    num_candidates: int = 30
+    num_candidates: Count = 30
     keypoint_threshold: float = 0.1
     tag_threshold: float = 1.0
-    nms_kernel_size: int = 5
+    nms_kernel_size: Count = 5
     center_shift: float = 0.5
     restore_size: bool = True
-    stride: int = 4
+    stride: Count = 4
 
     def image_instances(
         self, outputs: ImageOutputs, target_size: ImageSize, threshold: float | None, nms_threshold: float | None

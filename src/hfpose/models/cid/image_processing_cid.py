@@ -5,6 +5,7 @@ import numpy as np
 from hfpose.models.shared.bottom_up import BottomUpImageProcessor, smooth_maps
 from hfpose.models.shared.heatmaps import decode_heatmaps
 from hfpose.models.shared.one_stage import ImageOutputs, ImageSize, Instances
+from hfpose.models.shared.settings import Count
 
 
 class CIDImageProcessor(BottomUpImageProcessor):
@@ -19,8 +20,8 @@ class CIDImageProcessor(BottomUpImageProcessor):
     decoded_outputs = ("heatmaps", "center_scores")
 
     center_threshold: float = 0.01
-    smoothing_kernel_size: int = 3
-    stride: int = 4
+    smoothing_kernel_size: Count = 3
+    stride: Count = 4
 
     def image_instances(
         self, outputs: ImageOutputs, target_size: ImageSize, threshold: float | None, nms_threshold: float | None

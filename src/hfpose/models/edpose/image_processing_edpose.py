@@ -10,6 +10,7 @@ from transformers.utils import TensorType
 
 from hfpose.models.shared.one_stage import ImageOutputs, ImageSize, Instances, OneStageProcessing
 from hfpose.models.shared.pixels import ImageLike, PixelImageProcessor, rgb_arrays
+from hfpose.models.shared.settings import Count
 
 
 class EDPoseImageProcessor(OneStageProcessing, PixelImageProcessor):
@@ -23,7 +24,7 @@ class EDPoseImageProcessor(OneStageProcessing, PixelImageProcessor):
     model_input_names = ["pixel_values", "pixel_mask"]
     decoded_outputs = ("logits", "pred_boxes", "pred_keypoints")
 
-    size: dict[str, int] = {"shortest_edge": 800, "longest_edge": 1333}
+    size: dict[str, Count] = {"shortest_edge": 800, "longest_edge": 1333}
     max_instances: int | None = 50
 
     def preprocess(

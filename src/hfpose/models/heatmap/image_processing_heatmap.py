@@ -12,9 +12,11 @@ from hfpose.models.shared.heatmaps import (
     RADIUS_FACTOR,
     UDP,
     UDP_COMBINED,
+    Decoding,
     decode_heatmaps,
     merge_flipped_heatmaps,
 )
+from hfpose.models.shared.settings import Count, Positive
 from hfpose.models.shared.top_down import TopDownImageProcessor
 
 
@@ -29,9 +31,9 @@ class HeatmapImageProcessor(TopDownImageProcessor):
         shift_flipped_heatmaps: see `merge_flipped_heatmaps`.
     """
 
-    heatmap_decoding: str = QUARTER
-    blur_kernel_size: int = 11
-    offset_radius_factor: float = RADIUS_FACTOR
+    heatmap_decoding: Decoding = QUARTER
+    blur_kernel_size: Count = 11
+    offset_radius_factor: Positive = RADIUS_FACTOR
     shift_flipped_heatmaps: bool = True
 
     def decode_crops(self, outputs: ModelOutput) -> tuple[Tensor, Tensor]:

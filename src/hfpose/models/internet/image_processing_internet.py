@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers.utils import ModelOutput
 
 from hfpose.models.shared.pixels import detached, pose_dict
+from hfpose.models.shared.settings import Count, Positive
 from hfpose.models.shared.top_down import TopDownImageProcessor, check_boxes, split_by_image
 from hfpose.ops.axes import Axes
 from hfpose.ops.maxima import greatest
@@ -32,12 +33,12 @@ class InterNetImageProcessor(TopDownImageProcessor):
         do_rebase_height: move the hands up or down so that their lowest keypoint has z = 0, where z points up.
     """
 
-    depth_bound: float = 400.0
-    root_depth_bound: float = 400.0
-    root_depth_size: int = 64
+    depth_bound: Positive = 400.0
+    root_depth_bound: Positive = 400.0
+    root_depth_size: Count = 64
     axes: Axes = "world"
     do_rebase_height: bool = True
-    size: dict[str, int] = {"height": 256, "width": 256}
+    size: dict[str, Count] = {"height": 256, "width": 256}
     flip_test: bool = False
 
     def decode_crops(self, outputs: ModelOutput) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ import numpy as np
 from torch import Tensor
 from transformers.utils import ModelOutput
 
+from hfpose.models.shared.settings import Positive
 from hfpose.models.shared.simcc import decode_simcc, simcc_heatmaps
 from hfpose.models.shared.top_down import TopDownImageProcessor
 
@@ -20,8 +21,8 @@ class RTMPoseImageProcessor(TopDownImageProcessor):
         visibility_beta: factor on the outputs before the softmax that makes distributions of them.
     """
 
-    simcc_split_ratio: float = 2.0
-    simcc_sigma: Sequence[float] = (4.9, 5.66)
+    simcc_split_ratio: Positive = 2.0
+    simcc_sigma: Sequence[Positive] = (4.9, 5.66)
     decode_visibility: bool = False
     visibility_beta: float = 150.0
 

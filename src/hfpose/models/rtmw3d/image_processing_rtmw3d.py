@@ -13,6 +13,7 @@ from transformers.utils import ModelOutput
 
 from hfpose.errors import InputError
 from hfpose.models.rtmpose.image_processing_rtmpose import RTMPoseImageProcessor
+from hfpose.models.shared.settings import Count, Positive
 from hfpose.ops.axes import Axes, turn_axes
 from hfpose.ops.maxima import greatest
 
@@ -38,10 +39,10 @@ class RTMW3DImageProcessor(RTMPoseImageProcessor):
         do_rebase_height: move each person up or down so that their lowest keypoint has z = 0, where z points up.
     """
 
-    depth_size: int = 288
-    depth_range: float = 2.1744869
+    depth_size: Count = 288
+    depth_range: Positive = 2.1744869
     root_indices: Sequence[int] = (11, 12)
-    root_depth: float = 5.14388
+    root_depth: Positive = 5.14388
     do_root_relative: bool = True
     axes: Axes = "world"
     do_rebase_height: bool = True
@@ -72,7 +73,7 @@ class RTMW3DImageProcessor(RTMPoseImageProcessor):
         *,
         focal_length: float | None = None,
         field_of_view: float | None = None,
-        root_depth: float | None = None,
+        root_depth: Positive | None = None,
         do_root_relative: bool | None = None,
         axes: Axes | None = None,
         do_rebase_height: bool | None = None,

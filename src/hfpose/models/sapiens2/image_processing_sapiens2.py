@@ -1,5 +1,6 @@
 """Sapiens2 image processor."""
 
+from hfpose.models.shared.settings import Count
 from hfpose.models.vitpose.image_processing_vitpose import ViTPoseImageProcessor
 
 
@@ -13,4 +14,4 @@ class Sapiens2ImageProcessor(ViTPoseImageProcessor):
     enlarges_cubically = True
     transformers_name = "Sapiens2ImageProcessor"
 
-    size: dict[str, int] = {"height": 1024, "width": 768}
+    size: dict[str, Count] = {"height": 1024, "width": 768}

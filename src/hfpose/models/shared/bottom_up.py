@@ -16,6 +16,7 @@ from hfpose.errors import ConfigError
 from hfpose.models.shared.conversion import bottom_up_resize, expect_settings, normalization_arguments
 from hfpose.models.shared.one_stage import Instances, OneStageProcessing
 from hfpose.models.shared.pixels import WholeImageProcessor
+from hfpose.models.shared.settings import Count
 
 EXPAND, FIT = RESIZE_MODES = ("expand", "fit")
 
@@ -40,8 +41,8 @@ class BottomUpImageProcessor(OneStageProcessing, WholeImageProcessor):
         ConfigError: for another `resize_mode`, or `"fit"` with a `size` that is no multiple of `size_divisor`.
     """
 
-    size: dict[str, int] = {"height": 512, "width": 512}
-    size_divisor: int = 32
+    size: dict[str, Count] = {"height": 512, "width": 512}
+    size_divisor: Count = 32
     resize_mode: str = EXPAND
     flip_test: bool = True
     max_instances: int | None = 30

@@ -4,6 +4,8 @@ Source of the form: `transformers.models.detr.image_processing_detr`.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -19,14 +21,14 @@ AREA_SHARE = 0.53
 
 
 def annotated_objects(annotations: Annotations, num_images: int) -> list[list[Mapping[str, Any]]]:
-    """The objects of each image, without crowds.
+    """The objects of each image, without crowds and, as DETR does, without those whose box has no area.
 
     Args:
         annotations: for each image `{"image_id": ..., "annotations": [object, ...]}`; an object has a `bbox` x, y, width,
             height in pixels, and a `category_id` or `keypoints` [x, y, visibility, ...].
 
     Raises:
-        InputError: for another form, or another number of images.
+        InputError: for another form, or another number of images; for a box that is not four numbers.
     """
     images = [annotations] if isinstance(annotations, Mapping) else list(annotations)
     if len(images) != num_images or not all("annotations" in image for image in images):
@@ -34,20 +36,44 @@ def annotated_objects(annotations: Annotations, num_images: int) -> list[list[Ma
             f"Got {len(images)} annotations for {num_images} images. Give one "
             '{"image_id": ..., "annotations": [{"bbox": [x, y, width, height], ...}, ...]} for each image.'
         )
-    return [[one for one in image["annotations"] if not one.get("iscrowd")] for image in images]
+    return [
+        [one for one in image["annotations"] if not one.get("iscrowd") and min(_box(one)[2:]) > 0] for image in images
+    ]
+
+
+def _box(annotation: Mapping[str, Any]) -> np.ndarray:
+    """The `bbox` (4,) of an object, float32."""
+    given, box = annotation.get("bbox"), np.zeros(0, np.float32)
+    with suppress(TypeError, ValueError):
+        box = np.asarray(given, dtype=np.float32)
+    if box.shape != (4,) or not np.isfinite(box).all():
+        raise InputError(f"An object has bbox={given!r}; expected four numbers: x, y, width and height in pixels.")
+    return box
 
 
 def object_boxes(objects: Sequence[Mapping[str, Any]]) -> np.ndarray:
     """Boxes (n, 4) x1, y1, x2, y2 in pixels, float32."""
-    boxes = np.array([one["bbox"] for one in objects], dtype=np.float32).reshape(-1, 4)
+    boxes = np.array([_box(one) for one in objects], dtype=np.float32).reshape(-1, 4)
     return np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), axis=1)
+
+
+def object_classes(objects: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """The `category_id` (n,) of each object.
+
+    Raises:
+        InputError: for an object without it, or one that is no whole number from 0.
+    """
+    classes = [one.get("category_id") for one in objects]
+    if not all(isinstance(each, Integral) and int(each) >= 0 for each in classes):
+        raise InputError(f"The objects have category_id {classes[:20]}; expected the index of a class for each.")
+    return np.array(classes, dtype=np.int64)
 
 
 def object_keypoints(objects: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
     """Keypoints (n, K, 2) in pixels and weights (n, K), 1 where a keypoint is labeled, float32.
 
     Raises:
-        InputError: for objects without keypoints, or with different numbers of them.
+        InputError: for objects without keypoints, with different numbers of them, or not finite.
     """
     rows = [np.asarray(one.get("keypoints", ()), dtype=np.float32) for one in objects]
     if len({row.size for row in rows}) > 1 or any(row.size % 3 or row.size == 0 for row in rows):
@@ -56,6 +82,8 @@ def object_keypoints(objects: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, 
             "each, with the same number of keypoints."
         )
     points = np.stack(rows).reshape(len(rows), -1, 3) if rows else np.zeros((0, 0, 3), np.float32)
+    if not np.isfinite(points).all():
+        raise InputError("The keypoints of an object hold numbers that are not finite.")
     return points[..., :2], (points[..., 2] > 0).astype(np.float32)
 
 

@@ -14,8 +14,9 @@ from transformers.image_processing_base import BatchFeature
 from transformers.utils import ModelOutput
 
 from hfpose.errors import InputError
-from hfpose.models.shared.coco_labels import normalized_boxes, object_boxes
-from hfpose.models.shared.pixels import WholeImageProcessor, detached
+from hfpose.models.shared.coco_labels import normalized_boxes, object_boxes, object_classes
+from hfpose.models.shared.pixels import ChannelOrder, WholeImageProcessor, detached
+from hfpose.models.shared.settings import Count
 from hfpose.ops.boxes import nms
 
 
@@ -60,13 +61,13 @@ class DetectionImageProcessor(WholeImageProcessor):
 
     keep_aspect_ratio: bool = True
     pad_value: int = 114
-    channel_order: str = "bgr"
+    channel_order: ChannelOrder = "bgr"
     score_threshold: float = 0.05
     nms_threshold: float | None = 0.6
     max_candidates: int | None = 1000
     max_detections: int | None = 100
     clip_boxes: bool = True
-    strides: Sequence[int] = (8, 16, 32)
+    strides: Sequence[Count] = (8, 16, 32)
 
     def pixel_values(self, images: Sequence[np.ndarray], memory_format: torch.memory_format) -> Tensor:
         import cv2
@@ -83,7 +84,7 @@ class DetectionImageProcessor(WholeImageProcessor):
         """`class_labels` (n,), the category ids, and `boxes` (n, 4), see `normalized_boxes`."""
         factors = np.tile(self.scale_factors(*image.shape[:2]), 2)
         boxes = torch.from_numpy(object_boxes(objects) * factors)
-        classes = torch.tensor([one["category_id"] for one in objects], dtype=torch.long)
+        classes = torch.from_numpy(object_classes(objects))
         size = self.size["height"], self.size["width"]
         return BatchFeature({"class_labels": classes, "boxes": normalized_boxes(boxes, size).clamp(0, 1)})
 

@@ -8,6 +8,7 @@ https://arxiv.org/abs/1901.00148).
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Final, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -15,7 +16,13 @@ from torch import Tensor
 from hfpose.errors import ConfigError
 from hfpose.ops.maxima import greatest
 
-QUARTER, DARK, UDP, UDP_COMBINED, MEGVII = DECODINGS = ("quarter", "dark", "udp", "udp_combined", "megvii")
+Decoding = Literal["quarter", "dark", "udp", "udp_combined", "megvii"]
+DECODINGS = get_args(Decoding)
+QUARTER: Final = "quarter"
+DARK: Final = "dark"
+UDP: Final = "udp"
+UDP_COMBINED: Final = "udp_combined"
+MEGVII: Final = "megvii"
 
 # Radius of the disk around a keypoint, relative to the longer side of its heatmap, in which `"udp_combined"` learns offsets.
 RADIUS_FACTOR = 0.0546875

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hfpose.models.shared.one_stage import ImageOutputs, ImageSize, Instances, OneStageProcessing
-from hfpose.models.shared.pixels import WholeImageProcessor
+from hfpose.models.shared.pixels import ChannelOrder, WholeImageProcessor
 from hfpose.models.shared.top_down import crop_matrices
 from hfpose.ops.boxes import nms
 
@@ -30,7 +30,7 @@ class LetterboxImageProcessor(OneStageProcessing, WholeImageProcessor):
     decoded_outputs = ("logits", "objectness", "pred_boxes", "pred_keypoints", "keypoint_logits")
 
     pad_value: int = 114
-    channel_order: str = "bgr"
+    channel_order: ChannelOrder = "bgr"
     do_rescale: bool = False
     do_normalize: bool = False
     score_threshold: float = 0.1

@@ -17,7 +17,7 @@ from hfpose.errors import ConfigError, InputError
 from hfpose.hub.push_mixin import PushWithCard
 from hfpose.keypoints import KeypointSchema, schema_for_config
 from hfpose.keypoints.human36m import keypoints_to_h36m
-from hfpose.models.shared.settings import SettingsImageProcessor
+from hfpose.models.shared.settings import Positive, SettingsImageProcessor
 from hfpose.ops.axes import Axes, turn_axes
 
 # Smallest box side in pixels that box normalization divides by.
@@ -154,7 +154,7 @@ class PoseLiftingImageProcessor(SettingsImageProcessor):
 
     do_normalize_boxes: bool = True
     box_center: Sequence[float] = (528.0, 427.0)
-    box_scale: float = 400.0
+    box_scale: Positive = 400.0
     box_image_size: Sequence[float] | None = None
     do_use_scores: bool = False
     root_index: int = 0

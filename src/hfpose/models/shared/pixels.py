@@ -3,8 +3,7 @@
 import inspect
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -14,11 +13,12 @@ from transformers.utils import TensorType
 
 from hfpose.errors import InputError
 from hfpose.models.shared.coco_labels import Annotations, annotated_objects
-from hfpose.models.shared.settings import SettingsImageProcessor
+from hfpose.models.shared.settings import Count, Positive, SettingsImageProcessor
 
 if TYPE_CHECKING:
     from typing import Self
 
+ChannelOrder = Literal["rgb", "bgr"]
 ImageLike = Any  # PIL image, numpy array or torch tensor
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -61,7 +61,7 @@ class PixelImageProcessor(SettingsImageProcessor):
     """Base of the image processors: options of a call, and the last step, for the whole batch at once.
 
     Args:
-        size: `{"height", "width"}` of the network input.
+        size: `{"height", "width"}` of the network input; a pair is these two, one number both.
         channel_order: `"rgb"` or `"bgr"`, what the network is fed.
         do_rescale, rescale_factor, do_normalize, image_mean, image_std: as in transformers; mean and standard deviation are
             in the channel order of the network, by default those of ImageNet.
@@ -69,25 +69,32 @@ class PixelImageProcessor(SettingsImageProcessor):
 
     model_input_names = ["pixel_values"]
 
-    size: dict[str, int] = {"height": 640, "width": 640}
-    channel_order: str = "rgb"
+    size: dict[str, Count] = {"height": 640, "width": 640}
+    channel_order: ChannelOrder = "rgb"
     do_rescale: bool = True
-    rescale_factor: float = 1 / 255
+    rescale_factor: Positive = 1 / 255
     do_normalize: bool = True
     image_mean: Sequence[float] = ()
-    image_std: Sequence[float] = ()
+    image_std: Sequence[Positive] = ()
 
     def __init__(self, **settings: Any) -> None:
         """
         Raises:
-            InputError: for a mean or standard deviation that is not of three channels.
+            InputError: for a size of other sides, or a mean or standard deviation that is not of three channels.
         """
+        names = list(type(self).size)
+        size = settings.get("size")
+        if isinstance(size, (int, list, tuple)):
+            sides = [size, size] if isinstance(size, int) else size
+            settings["size"] = dict(zip(names, sides, strict=len(sides) == 2))
         super().__init__(**settings)
+        if {*self.size} != {*names}:
+            raise InputError(f"size is {self.size}; expected {' and '.join(names)} in pixels.")
         step = -1 if self.channel_order == "bgr" else 1
         self.image_mean = self.image_mean or list(IMAGENET_MEAN[::step])
         self.image_std = self.image_std or list(IMAGENET_STD[::step])
         for name, values in (("image_mean", self.image_mean), ("image_std", self.image_std)):
-            if not isinstance(values, list) or [isinstance(value, Real) for value in values] != [True] * 3:
+            if len(values) != 3:
                 raise InputError(f"{name} is {values!r}; expected three numbers, one for each channel.")
 
     def __call__(self, images: ImageLike, *args: Any, **options: Any) -> BatchFeature:
@@ -111,9 +118,10 @@ class PixelImageProcessor(SettingsImageProcessor):
         Raises:
             InputError: for a setting that the processor does not have.
         """
+        settings = self.given(settings)
         if not settings:
             return self
-        known = {name: getattr(self, name) for name in self.setting_names()}
+        known = {name: getattr(self, name) for name in self.setting_kinds()}
         if unknown := sorted(settings.keys() - known.keys()):
             names = sorted({*known, *inspect.signature(self.preprocess).parameters, "device"})
             raise InputError(f"{type(self).__name__} has no option {', '.join(unknown)}; it takes {', '.join(names)}.")

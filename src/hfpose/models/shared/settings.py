@@ -2,11 +2,29 @@
 
 import copy
 import inspect
-from typing import Any
+import math
+from collections.abc import Mapping
+from functools import cache
+from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
 from transformers.image_processing_utils import BaseImageProcessor
 
+from hfpose.errors import InputError
 from hfpose.hub.push_mixin import PushWithCode
+from hfpose.models.shared.configuration import MAX_SIZE
+
+Positive = Annotated[float, "above 0"]
+Count = Annotated[int, f"from 1 to {MAX_SIZE}"]
+
+_WORDS: dict[type, str] = {
+    bool: "True or False",
+    int: "a whole number, not below 0",
+    float: "a finite number",
+    str: "a text",
+    NoneType: "None",
+}
 
 
 class SettingsImageProcessor(PushWithCode, BaseImageProcessor):
@@ -14,18 +32,75 @@ class SettingsImageProcessor(PushWithCode, BaseImageProcessor):
 
     The annotated attributes of a class are its settings, and their values the defaults; it is made with any of them by name.
     transformers saves a None only where the class has another default.
+
+    Raises:
+        InputError: for a setting of a wrong type, or a number that is not finite or asks for more than any memory holds.
     """
 
     def __init__(self, **settings: Any) -> None:
-        defaults = {name: copy.deepcopy(getattr(type(self), name)) for name in self.setting_names()}
+        kinds = self.setting_kinds()
+        defaults = {name: copy.deepcopy(getattr(type(self), name)) for name in kinds}
         settings = {
-            name: list(value) if isinstance(value, tuple) else value for name, value in (defaults | settings).items()
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in (defaults | self.given(settings)).items()
         }
+        for name, kind in kinds.items():
+            if not _fits(settings[name], kind):
+                raise InputError(f"{name} is {str(settings[name])[:200]!r}; expected {_described(kind)}.")
         super().__init__(**settings)
 
     @classmethod
-    def setting_names(cls) -> list[str]:
-        """Names of the settings, those of the class itself first."""
-        kinds = cls.__mro__[: cls.__mro__.index(SettingsImageProcessor)]
-        annotations = {name: str(kind) for each in kinds for name, kind in inspect.get_annotations(each).items()}
-        return [name for name, kind in annotations.items() if "ClassVar" not in kind and hasattr(cls, name)]
+    @cache
+    def setting_kinds(cls) -> dict[str, Any]:
+        """The settings and the types of their values, each as the nearest class has it."""
+        classes = cls.__mro__[: cls.__mro__.index(SettingsImageProcessor)]
+        kinds = [item for each in classes for item in inspect.get_annotations(each, eval_str=True).items()]
+        return {
+            name: kind for name, kind in reversed(kinds) if get_origin(kind) is not ClassVar and hasattr(cls, name)
+        }
+
+    @classmethod
+    def given(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings without those that are None, which means that they are not given, unless None is a value of theirs."""
+        kinds = cls.setting_kinds()
+        return {name: v for name, v in settings.items() if v is not None or _fits(None, kinds.get(name, NoneType))}
+
+    @classmethod
+    def from_dict(cls, image_processor_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """A processor of the settings in a file; keyword arguments replace them."""
+        given = {name: kwargs.pop(name) for name in list(kwargs) if name in cls.setting_kinds()}
+        return super().from_dict({**image_processor_dict, **given}, **kwargs)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value is of a type; whole numbers are numbers too, and lists do for any sequence."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return any(_fits(value, each) for each in args)
+    if origin is Literal:
+        return value in args
+    if origin is Annotated:
+        return _fits(value, args[0]) and 0 < value <= (MAX_SIZE if kind is Count else math.inf)
+    if origin is dict:
+        return isinstance(value, Mapping) and all(_fits(item, args[1]) for item in value.values())
+    if origin is not None:
+        return isinstance(value, (list, tuple)) and all(_fits(item, args[0]) for item in value)
+    if kind is float:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if kind is int:
+        return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 0
+    return isinstance(value, kind)
+
+
+def _described(kind: Any) -> str:
+    """The values of a type, in words."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return " or ".join(map(_described, args))
+    if origin is Literal:
+        return "one of " + ", ".join(map(repr, args))
+    if origin is Annotated:
+        return f"{_described(args[0])} {args[1]}"
+    if origin is not None:
+        return f"a {origin.__name__.lower()}, each value {_described(args[-1])}"
+    return _WORDS[kind]

@@ -17,6 +17,7 @@ from hfpose.errors import InputError
 from hfpose.models.shared.coco_labels import Annotations, annotated_objects, moved, object_boxes, object_keypoints
 from hfpose.models.shared.devices import crop_on_device, enlarges
 from hfpose.models.shared.pixels import ImageLike, PixelImageProcessor, detached, pose_dict, rgb_arrays
+from hfpose.models.shared.settings import Count, Positive
 
 
 def box_centers_and_scales(boxes: np.ndarray, aspect_ratio: float, padding: float) -> tuple[np.ndarray, np.ndarray]:
@@ -112,8 +113,8 @@ class TopDownImageProcessor(PixelImageProcessor):
     # Whether regions of fewer pixels than a crop are interpolated cubically, not linearly.
     enlarges_cubically: ClassVar[bool] = False
 
-    size: dict[str, int] = {"height": 256, "width": 192}
-    box_padding: float = 1.25
+    size: dict[str, Count] = {"height": 256, "width": 192}
+    box_padding: Positive = 1.25
     use_udp: bool = False
     flip_test: bool = True
 

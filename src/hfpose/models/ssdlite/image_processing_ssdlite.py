@@ -6,6 +6,8 @@ from typing import Any
 from torch import Tensor
 
 from hfpose.models.shared.detection import DetectionImageProcessor
+from hfpose.models.shared.pixels import ChannelOrder
+from hfpose.models.shared.settings import Count
 
 
 class SSDLiteImageProcessor(DetectionImageProcessor):
@@ -15,14 +17,14 @@ class SSDLiteImageProcessor(DetectionImageProcessor):
         anchors_per_place: number of anchors at each anchor point of each feature level.
     """
 
-    size: dict[str, int] = {"height": 320, "width": 320}
+    size: dict[str, Count] = {"height": 320, "width": 320}
     keep_aspect_ratio: bool = False
-    channel_order: str = "rgb"
+    channel_order: ChannelOrder = "rgb"
     score_threshold: float = 0.02
     nms_threshold: float | None = 0.45
     max_detections: int | None = 200
-    strides: Sequence[int] = (16, 32, 64, 107, 160, 320)
-    anchors_per_place: Sequence[int] = (6, 6, 6, 6, 6, 6)
+    strides: Sequence[Count] = (16, 32, 64, 107, 160, 320)
+    anchors_per_place: Sequence[Count] = (6, 6, 6, 6, 6, 6)
 
     def _scores(self, outputs: Any) -> Tensor:
         """Probability (B, P, C) of each class at each anchor, against the others and the background."""

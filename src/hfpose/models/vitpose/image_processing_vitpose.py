@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from hfpose.models.heatmap.image_processing_heatmap import HeatmapImageProcessor
-from hfpose.models.shared.heatmaps import UDP
+from hfpose.models.shared.heatmaps import UDP, Decoding
 
 
 class ViTPoseImageProcessor(HeatmapImageProcessor):
@@ -21,7 +21,7 @@ class ViTPoseImageProcessor(HeatmapImageProcessor):
     transformers_name: ClassVar[str] = "VitPoseImageProcessor"
 
     use_udp: bool = True
-    heatmap_decoding: str = UDP
+    heatmap_decoding: Decoding = UDP
     shift_flipped_heatmaps: bool = False
 
     def to_dict(self) -> dict[str, Any]:
