@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hfpose.errors import InputError
+from hfpose.errors import ConfigError, InputError
 from small_models import small_model
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (80, 120, 3), dtype=np.uint8)
@@ -124,3 +124,40 @@ def test_objects_that_cannot_be_read_are_errors(change):
     image["annotations"][0] |= change
     with pytest.raises(InputError, match=next(iter(change))):
         processor(IMAGE, annotations=[image])
+
+
+ONE_STAGE = ["rtmo", "yolox_pose", "dekr", "cid", "associative_embedding"]
+TOP_DOWN = ["rtmpose", "heatmap", "regression-rle", "regression-dsnt", "simcc"]
+
+
+@pytest.mark.parametrize("name", [*ONE_STAGE, *TOP_DOWN, "rtmdet", "yolox"])
+def test_images_without_people_have_a_loss(name):
+    model, processor = small_model(name)
+    inputs = processor(IMAGE, annotations=[{"image_id": 7, "annotations": []}], return_tensors="pt")
+    loss = model(**inputs).loss
+    loss.backward()
+    assert torch.isfinite(loss)
+
+
+@pytest.mark.parametrize("name", [*ONE_STAGE, *TOP_DOWN, "rtmdet", "yolox"])
+def test_labels_for_another_number_of_images_are_errors(name):
+    model, processor = small_model(name)
+    inputs = processor([IMAGE] * 3, annotations=annotations(model.config.num_labels) * 3)
+    with pytest.raises(InputError, match=r"labels (have|for)"):
+        model(inputs["pixel_values"], labels=inputs["labels"][:1])
+
+
+def test_a_class_beyond_those_of_the_model_is_named():
+    model, processor = small_model("rtmdet")
+    inputs = processor(IMAGE, annotations=annotations(1))
+    inputs["labels"][0]["class_labels"] += 9
+    with pytest.raises(InputError, match=r"10, 10.*classes 0 to 1"):
+        model(**inputs)
+    with pytest.raises(InputError, match="class_labels"):
+        model(inputs["pixel_values"], labels=[{}])
+
+
+def test_models_without_a_loss_refuse_labels():
+    model, _ = small_model("ssdlite")
+    with pytest.raises(ConfigError, match="no loss"):
+        model(torch.rand(1, 3, 64, 64), labels=[{}])

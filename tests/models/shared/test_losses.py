@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from hfpose.models.regression.modeling_regression import ErrorFlow, rle_loss
 from hfpose.models.shared.heatmaps import decode_heatmaps
 from hfpose.models.shared.losses import (
     assign_boxes,
     combined_heatmap_loss,
+    crop_labels,
     detection_loss,
+    distribution_loss,
     generalized_iou,
     heatmap_loss,
     heatmap_targets,
@@ -353,3 +356,21 @@ def test_quality_focal_loss_by_hand():
     # sigmoid(0) = 1/2: entropy ln 2, weighted by (quality - 1/2)^2.
     given = quality_focal_loss(torch.zeros(3), torch.tensor([0.0, 0.5, 1.0]))
     torch.testing.assert_close(given, torch.tensor([math.log(2) / 4, 0.0, math.log(2) / 4]))
+
+
+def test_a_keypoint_that_is_not_finite_weighs_nothing():
+    labels = torch.tensor([[[1, 2], [3, torch.nan]]])
+    found, weights = crop_labels(labels, None, (1, 2, 2))
+    assert found.isfinite().all()
+    assert weights.tolist() == [[1, 0]]
+
+
+def test_keypoints_that_weigh_nothing_have_no_gradients_either():
+    heatmaps = torch.rand(1, 2, 4, 4, requires_grad=True)
+    distribution_loss(heatmaps, torch.zeros(1, 2, 2), torch.zeros(1, 2), image_size=(16, 16), sigma=2.0).backward()
+    assert not heatmaps.grad.any()
+
+
+def test_the_density_of_errors_is_learned_in_half_precision():
+    flow = ErrorFlow().bfloat16()
+    rle_loss(flow, torch.rand(1, 2, 2), torch.rand(1, 2, 2), torch.rand(1, 2, 2), torch.ones(1, 2)).backward()

@@ -7,7 +7,6 @@ Source: Xiao et al., 2018, https://arxiv.org/abs/1804.06208; `mmpose.models.head
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.utils import ModelOutput
@@ -20,7 +19,7 @@ from hfpose.models.shared.convolution import ConvNormAct
 from hfpose.models.shared.heatmap_head import HeatmapHead
 from hfpose.models.shared.heatmaps import UDP_COMBINED
 from hfpose.models.shared.image_model import EstimatorModel
-from hfpose.models.shared.losses import combined_heatmap_loss, heatmap_loss
+from hfpose.models.shared.losses import combined_heatmap_loss, crop_labels, heatmap_loss
 
 
 @dataclass
@@ -149,10 +148,16 @@ class HeatmapForPoseEstimation(EstimatorModel):
         visibilities = None
         if self.visibility is not None:
             visibilities = self.visibility(features.feature_maps[-1].mean((2, 3))).sigmoid()
-        loss = None if labels is None else self._loss(stages, labels, keypoint_weights, pixel_values.shape[2:])
-        if loss is not None and visibilities is not None:
-            visible = torch.ones_like(visibilities) if keypoint_weights is None else (keypoint_weights > 0).float()
-            loss = loss + self.config.visibility_loss_weight * F.binary_cross_entropy(visibilities.float(), visible)
+        loss = None
+        if labels is not None:
+            shape = (len(pixel_values), label_count(self.config), 2)
+            labels, keypoint_weights = crop_labels(labels, keypoint_weights, shape)
+            loss = self._loss(stages, labels, keypoint_weights, pixel_values.shape[2:])
+            if visibilities is not None:
+                visible = (keypoint_weights > 0).float()
+                loss = loss + self.config.visibility_loss_weight * F.binary_cross_entropy(
+                    visibilities.float(), visible
+                )
         return HeatmapOutput(
             loss=loss,
             heatmaps=stages[-1],
@@ -162,7 +167,7 @@ class HeatmapForPoseEstimation(EstimatorModel):
         )
 
     def _loss(
-        self, stages: Sequence[Tensor], labels: Tensor, keypoint_weights: Tensor | None, image_size: Sequence[int]
+        self, stages: Sequence[Tensor], labels: Tensor, keypoint_weights: Tensor, image_size: Sequence[int]
     ) -> Tensor:
         """Of the heatmaps of all stages, the last of which are the model's."""
         config = self.config

@@ -120,7 +120,7 @@ class RegressionForPoseEstimation(TopDownModel):
     def responses(self, feature_maps: Sequence[Tensor]) -> dict[str, Tensor]:
         return self.head(feature_maps[-1])
 
-    def loss(self, responses: Mapping[str, Tensor], labels: Tensor, keypoint_weights: Tensor | None) -> Tensor:
+    def loss(self, responses: Mapping[str, Tensor], labels: Tensor, keypoint_weights: Tensor) -> Tensor:
         config, coordinates = self.config, responses["coordinates"].float()
         targets, weights = visible_coordinates(labels, keypoint_weights, config.image_size)
         if config.head_type == "rle":
@@ -179,7 +179,8 @@ def rle_loss(flow: ErrorFlow, coordinates: Tensor, sigmas: Tensor, targets: Tens
         weights: (B, K) of the keypoints.
     """
     errors = (coordinates - targets) / (sigmas + _SIGMA_EPS)
-    log_density = flow(errors.flatten(0, 1)).unflatten(0, errors.shape[:2])[..., None]
+    weight_type = next(flow.parameters()).dtype
+    log_density = flow(errors.flatten(0, 1).to(weight_type)).float().unflatten(0, errors.shape[:2])[..., None]
     # Beside the flow a Laplace distribution, of which the flow learns the rest.
     losses = sigmas.log() - log_density + (2 * sigmas).log() + errors.abs()
-    return (losses * weights[..., None]).sum() / len(losses)
+    return (losses * weights[..., None]).sum() / max(len(losses), 1)

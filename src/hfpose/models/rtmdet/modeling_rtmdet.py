@@ -14,7 +14,7 @@ from transformers.utils.generic import can_return_tuple
 
 from hfpose.models.backbones.cspnext import CSPNeXtBackbone, CSPNeXtBackboneConfig, CSPNeXtBlock
 from hfpose.models.rtmdet.configuration_rtmdet import RTMDetConfig
-from hfpose.models.shared.coco_labels import labels_in_pixels
+from hfpose.models.shared.coco_labels import labels_in_pixels, one_per_image
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import conv_layer, conv_stack
 from hfpose.models.shared.csp import PathAggregationNeck, csp_backbone_arguments
@@ -173,7 +173,9 @@ class RTMDetForObjectDetection(DensePredictionModel):
         flat_logits = flatten_levels(logits)
         loss = None
         if labels is not None:
-            labels = labels_in_pixels(labels, pixel_values.shape[-2:])
+            labels = labels_in_pixels(
+                one_per_image(labels, len(pixel_values)), pixel_values.shape[-2:], label_count(self.config)
+            )
             loss = detection_loss(flat_logits, boxes, points, strides, labels)
         return RTMDetObjectDetectionOutput(
             loss=loss,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hfpose.models.rtmo.configuration_rtmo import RTMOConfig
 from hfpose.models.rtmo.head_rtmo import CoordinateDistributions, DynamicCoordinateClassifier, RTMOAnchors
+from hfpose.models.shared.coco_labels import one_per_image
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.one_stage_losses import (
     InstancePredictions,
@@ -44,7 +45,7 @@ def rtmo_loss(
         labels: see `RTMOForPoseEstimation.forward`.
     """
     logits, sigmas = anchors.logits.float(), keypoint_sigmas(config, anchors.logits.device)
-    targets = read_targets(labels, label_count(config), logits.device)
+    targets = read_targets(one_per_image(labels, len(logits)), label_count(config), logits.device)
     assert anchors.keypoints is not None
     scores = logits.detach().sigmoid().sqrt()
     predictions = [InstancePredictions(*one) for one in zip(scores, anchors.boxes, anchors.keypoints, strict=True)]

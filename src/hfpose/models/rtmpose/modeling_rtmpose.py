@@ -99,11 +99,10 @@ class RTMPoseForPoseEstimation(TopDownModel):
         """The SimCC outputs (B, K, bins) of each axis for the backbone's feature maps [(B, C, h, w), ...]."""
         return self.head(feature_maps[-1])
 
-    def loss(self, responses: Mapping[str, Tensor], labels: Tensor, keypoint_weights: Tensor | None) -> Tensor:
+    def loss(self, responses: Mapping[str, Tensor], labels: Tensor, keypoint_weights: Tensor) -> Tensor:
         config = self.config
         if config.keypoint_loss_weights is not None:
-            loss_weights = labels.new_tensor(config.keypoint_loss_weights)
-            keypoint_weights = loss_weights if keypoint_weights is None else keypoint_weights * loss_weights
+            keypoint_weights = keypoint_weights * labels.new_tensor(config.keypoint_loss_weights)
         return simcc_loss(
             responses["simcc_x"],
             responses["simcc_y"],

@@ -46,11 +46,12 @@ class RTMW3DForPoseEstimation(RTMWForPoseEstimation):
     base_model_prefix = "rtmw3d"
     output_class = RTMW3DOutput
     output_names = ("simcc_x", "simcc_y", "simcc_z")
+    num_dimensions = 3
 
     def num_bins(self) -> dict[str, int]:
         return {**super().num_bins(), "z": int(self.config.depth_size * self.config.simcc_split_ratio)}
 
-    def loss(self, responses: Mapping[str, Tensor], labels: Tensor, keypoint_weights: Tensor | None) -> Tensor:
+    def loss(self, responses: Mapping[str, Tensor], labels: Tensor, keypoint_weights: Tensor) -> Tensor:
         """The divergence along depth is added to that along x and y; the reference adds a loss of bones to both."""
         config = self.config
         cells = (labels[..., 2] / config.depth_range + 1) * (config.depth_size / 2)
@@ -64,7 +65,5 @@ class RTMW3DForPoseEstimation(RTMWForPoseEstimation):
             label_beta=config.simcc_label_beta,
             label_normalize=config.simcc_label_normalize,
         )
-        weights = (is_known & is_inside).float()
-        if keypoint_weights is not None:
-            weights = weights * keypoint_weights
+        weights = (is_known & is_inside) * keypoint_weights
         return super().loss(responses, labels[..., :2], keypoint_weights) + (along_z * weights).sum() / labels.shape[1]

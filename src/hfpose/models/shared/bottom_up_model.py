@@ -10,6 +10,7 @@ from transformers.utils.generic import can_return_tuple
 from hfpose.errors import InputError
 from hfpose.keypoints import schema_for_config
 from hfpose.models.shared.branches import concatenate_branches
+from hfpose.models.shared.coco_labels import one_per_image
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.heatmaps import QUARTER
 from hfpose.models.shared.image_model import EstimatorModel
@@ -54,8 +55,9 @@ def true_instances(
         InputError: for labels without `keypoints`, or of another number of them.
     """
     for index, label in enumerate(labels):
-        if "keypoints" not in label or label["keypoints"].shape[1:] != (num_keypoints, 2):
-            shape = tuple(label["keypoints"].shape) if "keypoints" in label else None
+        given = label.get("keypoints")
+        if given is None or (given.shape[1:] != (num_keypoints, 2) and given.numel()):
+            shape = None if given is None else tuple(given.shape)
             raise InputError(
                 f"The labels of image {index} have keypoints of shape {shape}; expected (n, {num_keypoints}, 2), with "
                 "n = 0 where there is no instance."
@@ -65,10 +67,10 @@ def true_instances(
     is_labeled = torch.zeros(keypoints.shape[:3], dtype=torch.bool, device=device)
     boxes = torch.full((len(labels), count, 4), torch.nan, device=device)
     for index, label in enumerate(labels):
-        given = label["keypoints"].to(keypoints)
+        given = label["keypoints"].to(keypoints).reshape(-1, num_keypoints, 2)
         keypoints[index, : len(given)] = given / stride
         weights = label.get("keypoint_weights")
-        is_labeled[index, : len(given)] = True if weights is None else weights.to(device) > 0
+        is_labeled[index, : len(given)] = True if weights is None else weights.to(device).reshape(given.shape[:2]) > 0
         if "boxes" in label:
             boxes[index, : len(given)] = label["boxes"].to(boxes).reshape(-1, 4) / stride
     counts = is_labeled[..., None].float()
@@ -128,6 +130,7 @@ class BottomUpModel(EstimatorModel):
         stride = pixel_values.shape[-1] / features.shape[-1]
         true = None
         if labels is not None:
+            labels = one_per_image(labels, len(pixel_values))
             true = true_instances(labels, label_count(self.config), stride, features.device)
         found = self.find(features, stride, true, flip_test)
         return self.output_class(**found, hidden_states=self.states_if_asked(feature_maps, output_hidden_states))

@@ -112,6 +112,25 @@ def instance_labels(objects: Sequence[Mapping[str, Any]], matrix: np.ndarray) ->
     }
 
 
+def one_per_image(labels: Sequence[Mapping[str, Tensor]], num_images: int) -> Sequence[Mapping[str, Tensor]]:
+    """The labels of a batch of images, such as `boxes` (n, 4) of each, which the losses of whole images take.
+
+    Raises:
+        InputError: unless they are one dict for each image.
+    """
+    if (
+        not isinstance(labels, Sequence)
+        or len(labels) != num_images
+        or not all(isinstance(x, Mapping) for x in labels)
+    ):
+        given = f"{len(labels)} labels" if isinstance(labels, Sequence) else f"labels of type {type(labels).__name__}"
+        raise InputError(
+            f"Got {given} for {num_images} images; give a list with one dict for each image, as "
+            "`image_processor(images, annotations=...)` makes it."
+        )
+    return labels
+
+
 # Labels of detectors, as transformers' DETR has them.
 
 
@@ -122,26 +141,36 @@ def normalized_boxes(boxes: Tensor, image_size: Sequence[int]) -> Tensor:
     return both / both.new_tensor([width, height] * 2)
 
 
-def labels_in_pixels(labels: Sequence[Mapping[str, Tensor]], image_size: Sequence[int]) -> list[dict[str, Tensor]]:
+def labels_in_pixels(
+    labels: Sequence[Mapping[str, Tensor]], image_size: Sequence[int], num_labels: int
+) -> list[dict[str, Tensor]]:
     """Labels with `boxes` (n, 4) as `normalized_boxes` gives them, as labels with x1, y1, x2, y2 in pixels.
 
     Args:
         labels: for each image a dict of `class_labels` (n,) and `boxes`.
         image_size: height and width of `pixel_values`.
+        num_labels: how many classes there are.
 
     Raises:
-        InputError: for boxes in pixels, or without `class_labels`.
+        InputError: for boxes in pixels, without `class_labels`, or for a class that the model does not have.
     """
     scale, found = torch.tensor([image_size[1], image_size[0]] * 2, dtype=torch.float32), []
     for index, label in enumerate(labels):
-        boxes = label["boxes"].float().reshape(-1, 4)
-        if "class_labels" not in label or bool(((boxes < -1e-3) | (boxes > 1 + 1e-3)).any()):
+        classes, boxes = (label.get(name, torch.zeros(0)) for name in ("class_labels", "boxes"))
+        boxes = boxes.float().reshape(-1, 4)
+        is_share = (boxes >= -1e-3) & (boxes <= 1 + 1e-3)
+        if not {"class_labels", "boxes"} <= {*label} or len(classes) != len(boxes) or not is_share.all():
+            span = f" with boxes from {boxes.min():g} to {boxes.max():g}" if boxes.numel() else ""
             raise InputError(
-                f"The labels of image {index} are {sorted(label)} with boxes from {boxes.min():g} to {boxes.max():g}. Give "
-                "class_labels (n,) and boxes (n, 4): center x, center y, width and height in shares of the image, as "
-                "`image_processor(images, annotations=...)` makes them; boxes x1, y1, x2, y2 in pixels are not taken."
+                f"The labels of image {index} are {sorted(label)}{span}. Give class_labels (n,) and boxes (n, 4): "
+                "center x, center y, width and height in shares of the image, as `image_processor(images, "
+                "annotations=...)` makes them; boxes x1, y1, x2, y2 in pixels are not taken."
+            )
+        if bool(((classes < 0) | (classes >= num_labels)).any()):
+            raise InputError(
+                f"The class_labels of image {index} are {classes.tolist()[:20]}; the model has classes 0 to {num_labels - 1}."
             )
         pixels = boxes * scale.to(boxes.device)
         corners = torch.cat((pixels[:, :2] - pixels[:, 2:] / 2, pixels[:, :2] + pixels[:, 2:] / 2), dim=1)
-        found.append({"boxes": corners, "class_labels": label["class_labels"]})
+        found.append({"boxes": corners, "class_labels": classes})
     return found

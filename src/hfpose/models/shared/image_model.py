@@ -11,6 +11,8 @@ from transformers.utils.output_capturing import capture_outputs
 from hfpose.errors import ConfigError
 from hfpose.hub.push_mixin import PushWithCard
 from hfpose.models.shared.attention import AnyAttention
+from hfpose.models.shared.configuration import label_count
+from hfpose.models.shared.losses import crop_labels
 
 
 class ImageModel(PushWithCard, AnyAttention, PreTrainedModel):
@@ -39,12 +41,23 @@ class ImageModel(PushWithCard, AnyAttention, PreTrainedModel):
 
 
 class Untrainable(ImageModel):
-    """Base of models without a loss: transformers' `Trainer` refuses them when it is made, not at its first step."""
+    """Base of models without a loss.
+
+    Raises:
+        ConfigError: for labels, and when transformers' `Trainer` is made, which asks for `accepts_loss_kwargs` first.
+    """
 
     @property
     def accepts_loss_kwargs(self) -> bool:  # type: ignore[override]
-        """What `Trainer` asks of a model first."""
-        raise ConfigError(f"{type(self).__name__} computes no loss, so it cannot be trained, only used.")
+        raise self._no_loss()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("labels") is not None:
+            raise self._no_loss()
+        return super().__call__(*args, **kwargs)
+
+    def _no_loss(self) -> ConfigError:
+        return ConfigError(f"{type(self).__name__} computes no loss, so it cannot be trained, only used.")
 
 
 class EstimatorModel(ImageModel):
@@ -66,6 +79,7 @@ class TopDownModel(EstimatorModel):
 
     conv_std: ClassVar[float | None] = 0.001
     output_class: ClassVar[type[Any]]
+    num_dimensions: ClassVar[int] = 2  # of a keypoint in `labels`
 
     @capture_outputs
     def forward(
@@ -85,13 +99,16 @@ class TopDownModel(EstimatorModel):
         wants_states = self.wants_states(output_hidden_states)
         features = self.backbone(pixel_values, output_hidden_states=wants_states, return_dict=True)
         responses = self.responses(features.feature_maps)
-        loss = None if labels is None else self.loss(responses, labels, keypoint_weights)
+        loss = None
+        if labels is not None:
+            shape = (len(pixel_values), label_count(self.config), self.num_dimensions)
+            loss = self.loss(responses, *crop_labels(labels, keypoint_weights, shape))
         return self.output_class(loss=loss, **responses, hidden_states=features.hidden_states)
 
     def responses(self, feature_maps: Sequence[Tensor]) -> dict[str, Tensor]:
         """Fields of the output for the backbone's feature maps [(B, C, h, w), ...]."""
         raise NotImplementedError
 
-    def loss(self, responses: Mapping[str, Tensor], labels: Tensor, keypoint_weights: Tensor | None) -> Tensor:
-        """Training loss, a scalar, of the responses, for the arguments of `forward`."""
+    def loss(self, responses: Mapping[str, Tensor], labels: Tensor, keypoint_weights: Tensor) -> Tensor:
+        """Training loss, a scalar, of the responses, for what `crop_labels` makes of the arguments of `forward`."""
         raise NotImplementedError

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hfpose.errors import InputError
 from hfpose.models.shared.heatmaps import DARK, MEGVII, MEGVII_PEAK, QUARTER, UDP, blur_matrix
 
 # A Gaussian that reaches less than this many standard deviations into the image is no target.
@@ -25,6 +26,35 @@ BOX_LOSS_WEIGHT = 2.0
 _IOU_EPS = 1e-7  # keeps the logarithm of an IoU finite
 _DIVERGENCE_EPS = 1e-24  # keeps the logarithm of a share finite
 _AREA_EPS = 1e-6  # keeps a quotient of areas finite
+
+
+def crop_labels(labels: Tensor, keypoint_weights: Tensor | None, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+    """True keypoints of crops and their weights, float32; one whose x or y is not finite weighs 0.
+
+    Args:
+        labels: of the shape (B, K, 2) or (B, K, 3), or without a value where B is 0.
+        keypoint_weights: (B, K), 0 for a keypoint that is not labeled; None weighs all 1.
+        shape: what the labels must have.
+
+    Raises:
+        InputError: for labels or weights of another shape.
+    """
+    for name, given, wanted in (("labels", labels, shape), ("keypoint_weights", keypoint_weights, shape[:2])):
+        is_empty = shape[0] == 0 and isinstance(given, Tensor) and given.numel() == 0
+        if given is not None and not is_empty and (not isinstance(given, Tensor) or given.shape != wanted):
+            found = f"shape {tuple(given.shape)}" if isinstance(given, Tensor) else f"type {type(given).__name__}"
+            raise InputError(
+                f"{name} have {found}; expected a tensor {wanted}: a row for each crop, with every keypoint of the model."
+            )
+    labels = labels.float().reshape(shape)
+    is_known = labels[..., :2].isfinite().all(-1)
+    weights = is_known.float() if keypoint_weights is None else is_known * keypoint_weights.float().reshape(shape[:2])
+    return torch.where(is_known[..., None], labels, 0), weights
+
+
+def _mean(values: Tensor) -> Tensor:
+    """The mean, 0 of no values, such as those of images without people."""
+    return values.sum() / max(values.numel(), 1)
 
 
 # SimCC
@@ -197,7 +227,7 @@ def heatmap_loss(
     targets, is_inside = heatmap_targets(labels, size, image_size, sigma, encoding, kernel_size)
     weights = is_inside.float() if keypoint_weights is None else is_inside * keypoint_weights
     losses = (heatmaps.float() - targets).square().mean((2, 3)) * weights
-    return losses.topk(min(hard_keypoints or losses.shape[1], losses.shape[1])).values.mean()
+    return _mean(losses.topk(min(hard_keypoints or losses.shape[1], losses.shape[1])).values)
 
 
 def combined_heatmap_loss(
@@ -227,9 +257,9 @@ def combined_heatmap_loss(
     true_offsets = [(x - columns) / radius, (y - rows[:, None]) / radius]
     disks = (true_offsets[0].square() + true_offsets[1].square() <= 1).float()
     weights = torch.ones_like(x) if keypoint_weights is None else keypoint_weights[..., None, None]
-    total = ((responses - disks) * weights).square().mean()
+    total = _mean(((responses - disks) * weights).square())
     for given, true in zip(offsets, true_offsets, strict=True):
-        total = total + ((given - true) * disks * weights).square().mean()
+        total = total + _mean(((given - true) * disks * weights).square())
     return 0.5 * total
 
 
@@ -261,7 +291,7 @@ def coordinate_loss(coordinates: Tensor, targets: Tensor, weights: Tensor) -> Te
 
     Source: `mmpose.models.losses.SmoothL1Loss` with `use_target_weight`.
     """
-    return F.smooth_l1_loss(coordinates * weights[..., None], targets * weights[..., None])
+    return _mean(F.smooth_l1_loss(coordinates * weights[..., None], targets * weights[..., None], reduction="none"))
 
 
 def distribution_loss(
@@ -279,10 +309,10 @@ def distribution_loss(
     size = (heatmaps.shape[2], heatmaps.shape[3])
     targets, _ = heatmap_targets(labels, size, image_size, sigma, QUARTER)
     targets = targets / (targets.sum((2, 3), keepdim=True) + _DIVERGENCE_EPS)
-    given, expected = (each.float() * weights[..., None, None] for each in (heatmaps, targets))
-    middle = (0.5 * (given + expected) + _DIVERGENCE_EPS).log()
+    given, expected = (each.float().clamp(min=_DIVERGENCE_EPS) for each in (heatmaps, targets))
+    middle = (0.5 * (given + expected)).log()
     divergence = F.kl_div(middle, given, reduction="none") + F.kl_div(middle, expected, reduction="none")
-    return 0.5 * divergence.sum() / len(heatmaps)
+    return 0.5 * (divergence.sum((2, 3)) * weights).sum() / max(len(heatmaps), 1)
 
 
 # Detection

@@ -86,14 +86,15 @@ def read_targets(
                 "keypoint_weights (n, K) and areas (n,) for each image, with n = 0 where there is no instance."
             )
         given = label["keypoints"].to(device, torch.float32)
-        if given.shape[1:] != (num_keypoints, 2):
+        if given.shape[1:] != (num_keypoints, 2) and given.numel():
             raise InputError(
                 f"The labels of image {index} have keypoints of shape {tuple(given.shape)}; expected (n, {num_keypoints}, 2)."
             )
         boxes, weights, areas = (
             label[name].to(device, torch.float32) for name in ("boxes", "keypoint_weights", "areas")
         )
-        targets.append(InstanceTargets(boxes.reshape(-1, 4), given, weights, areas))
+        keypoints = given.reshape(-1, num_keypoints, 2)
+        targets.append(InstanceTargets(boxes.reshape(-1, 4), keypoints, weights.reshape(keypoints.shape[:2]), areas))
     return targets
 
 

@@ -14,7 +14,7 @@ from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from hfpose.models.backbones.csp_darknet import CSPDarknetBackbone, CSPDarknetBackboneConfig, YOLOXNeck
-from hfpose.models.shared.coco_labels import labels_in_pixels
+from hfpose.models.shared.coco_labels import labels_in_pixels, one_per_image
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import conv_stack
 from hfpose.models.shared.csp import csp_backbone_arguments
@@ -114,7 +114,9 @@ class YOLOXForObjectDetection(DensePredictionModel):
         regressions = flatten_levels(box_levels).float()
         boxes, loss = decode_center_boxes(regressions, points, strides), None
         if labels is not None:
-            labels = labels_in_pixels(labels, pixel_values.shape[-2:])
+            labels = labels_in_pixels(
+                one_per_image(labels, len(pixel_values)), pixel_values.shape[-2:], label_count(self.config)
+            )
             loss = yolox_loss(logits, objectness, boxes, regressions, points, strides, labels)
         return YOLOXObjectDetectionOutput(
             loss=loss,

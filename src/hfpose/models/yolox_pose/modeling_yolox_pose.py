@@ -12,6 +12,7 @@ from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from hfpose.models.backbones.csp_darknet import YOLOXNeck
+from hfpose.models.shared.coco_labels import one_per_image
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import conv_stack
 from hfpose.models.shared.dense_prediction import (
@@ -166,7 +167,7 @@ def yolox_pose_loss(
         output[name].float() for name in ("logits", "objectness", "pred_boxes", "pred_keypoints", "keypoint_logits")
     )
     sigmas = keypoint_sigmas(config, logits.device)
-    targets = read_targets(labels, label_count(config), logits.device)
+    targets = read_targets(one_per_image(labels, len(logits)), label_count(config), logits.device)
     scores = (logits.detach().sigmoid() * objectness.detach().sigmoid()).sqrt()
     predictions = [InstancePredictions(*one) for one in zip(scores, boxes, keypoints, strict=True)]
     assigned = assign_instances(predictions, targets, points, strides, sigmas)
