@@ -15,7 +15,8 @@ from hfpose.models.shared.bottom_up import (
     bottom_up_processor_arguments,
     heatmap_peaks,
 )
-from hfpose.models.shared.branches import concatenate_branches, expect_concatenation
+from hfpose.models.shared.conversion import expect_concatenation
+from hfpose.models.shared.convolution import concatenate_branches
 from hfpose.models.shared.heatmaps import flip_maps
 from small_bottom_up import FAMILIES, SCHEMA, conversion, small_model, small_reference
 

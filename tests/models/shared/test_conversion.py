@@ -20,6 +20,7 @@ from hfpose.models.shared.conversion import (
 def reference() -> dict[str, Any]:
     return {
         "bbox_head": {"bbox_coder": {"type": "DistancePointBBoxCoder"}},
+        "data_preprocessor": {"bgr_to_rgb": False},
         "test_cfg": {
             "score_thr": 0.05,
             "nms_pre": 1000,
@@ -43,6 +44,9 @@ def test_test_settings_of_a_detector(reference):
         "max_candidates": 1000,
         "max_detections": 100,
         "clip_boxes": True,
+        "channel_order": "bgr",
+        "do_rescale": False,
+        "do_normalize": False,
     }
 
 

@@ -1,5 +1,3 @@
-"""Associative embedding configuration."""
-
 from huggingface_hub.dataclasses import strict
 
 from hfpose.models.shared.configuration import EstimatorConfig
@@ -7,8 +5,7 @@ from hfpose.models.shared.configuration import EstimatorConfig
 
 @strict
 class AssociativeEmbeddingConfig(EstimatorConfig):
-    r"""
-    Configuration of [`AssociativeEmbeddingForPoseEstimation`], see [`EstimatorConfig`]. The defaults are those
+    """Configuration of [`AssociativeEmbeddingForPoseEstimation`], see [`EstimatorConfig`]. The defaults are those
     with HRNet-W32 for COCO.
 
     Args:

@@ -19,8 +19,7 @@ from hfpose.models.shared.heatmaps import flip_maps
 
 @dataclass
 class AssociativeEmbeddingOutput(ModelOutput):
-    """
-    Output of [`AssociativeEmbeddingForPoseEstimation`].
+    """Output of [`AssociativeEmbeddingForPoseEstimation`].
 
     Args:
         loss: scalar, where `labels` were given; see `associative_embedding_loss`.

@@ -124,9 +124,14 @@ def convert_backbone(state_dict: Mapping[str, Tensor], config: PreTrainedConfig)
     return {prefix + name: tensor for name, tensor in converted.items()} | others
 
 
-def convert_estimator(state_dict: Mapping[str, Tensor], config: Any, renames: RenameRules) -> dict[str, Tensor]:
-    """The tensors of an estimator with a `backbone_config` under our names: the backbone's by its own rules, then all others
-    by `renames`."""
+def convert_estimator(
+    state_dict: Mapping[str, Tensor],
+    config: Any,
+    renames: RenameRules,
+    backbone_config: PreTrainedConfig | None = None,
+) -> dict[str, Tensor]:
+    """The tensors of an estimator or detector under our names: its backbone's by their own rules, then all others by
+    `renames`. `backbone_config` is for a configuration without one."""
     from hfpose.models.shared.conversion import rename_state_dict
 
-    return rename_state_dict(convert_backbone(state_dict, config.backbone_config), renames)
+    return rename_state_dict(convert_backbone(state_dict, backbone_config or config.backbone_config), renames)

@@ -22,8 +22,7 @@ STAGES = ((0,), (1,), (2, 3, 4))
 
 @strict
 class AlexNetBackboneConfig(StagedBackboneConfig):
-    r"""
-    Configuration of [`AlexNetBackbone`].
+    """Configuration of [`AlexNetBackbone`].
 
     Args:
         hidden_sizes: channels of its five convolutions.

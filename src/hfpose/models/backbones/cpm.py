@@ -24,8 +24,7 @@ STAGE_KERNEL_SIZE = 11
 
 @strict
 class CPMBackboneConfig(StagedBackboneConfig):
-    r"""
-    Configuration of [`CPMBackbone`].
+    """Configuration of [`CPMBackbone`].
 
     Args:
         num_belief_stages: number of stages; each gives a feature map, `stage1`, `stage2` and so on.

@@ -19,6 +19,7 @@ from hfpose.models.shared.csp import (
     STEM_CHANNELS,
     CSPBackbone,
     CSPBackboneConfig,
+    CSPBlock,
     PathAggregationNeck,
     csp_arguments,
 )
@@ -29,9 +30,7 @@ STAGE_DEPTHS = (3, 9, 9, 3)
 
 @strict
 class CSPDarknetBackboneConfig(CSPBackboneConfig):
-    r"""
-    Configuration of [`CSPDarknetBackbone`]. The defaults are those of YOLOX-s; see [`CSPBackboneConfig`].
-    """
+    """Configuration of [`CSPDarknetBackbone`]. The defaults are those of YOLOX-s; see [`CSPBackboneConfig`]."""
 
     model_type = "csp_darknet_backbone"
 
@@ -55,18 +54,12 @@ class Focus(nn.Module):
         return self.conv(torch.cat(cells, dim=1))
 
 
-class DarknetBlock(nn.Module):
-    """A 1x1 and a 3x3 convolution with an optional residual connection."""
+class DarknetBlock(CSPBlock):
+    """A 1x1 and a 3x3 convolution."""
 
     def __init__(self, config: Any, channels: int, add_identity: bool) -> None:
-        super().__init__()
-        self.add_identity = add_identity
-        self.conv1 = conv_layer(config)(channels, channels, 1)
-        self.conv2 = conv_layer(config, config.use_depthwise)(channels, channels, 3)
-
-    def forward(self, hidden_state: Tensor) -> Tensor:
-        out = self.conv2(self.conv1(hidden_state))
-        return out + hidden_state if self.add_identity else out
+        conv1, conv2 = conv_layer(config), conv_layer(config, config.use_depthwise)
+        super().__init__(conv1(channels, channels, 1), conv2(channels, channels, 3), add_identity)
 
 
 class CSPDarknetBackbone(CSPBackbone):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
-from torch import Tensor, nn
+from torch import nn
 
 from hfpose.errors import ConfigError
 from hfpose.models.shared.conversion import expect_settings
@@ -19,6 +19,7 @@ from hfpose.models.shared.csp import (
     STEM_CHANNELS,
     CSPBackbone,
     CSPBackboneConfig,
+    CSPBlock,
     csp_arguments,
 )
 
@@ -29,8 +30,7 @@ BLOCK_KERNEL_SIZE = 5
 
 @strict
 class CSPNeXtBackboneConfig(CSPBackboneConfig):
-    r"""
-    Configuration of [`CSPNeXtBackbone`]. The defaults are those of CSPNeXt-m; see [`CSPBackboneConfig`].
+    """Configuration of [`CSPNeXtBackbone`]. The defaults are those of CSPNeXt-m; see [`CSPBackboneConfig`].
 
     Args:
         use_channel_attention: whether CSP layers scale their channels.
@@ -43,18 +43,12 @@ class CSPNeXtBackboneConfig(CSPBackboneConfig):
     use_channel_attention: bool = True
 
 
-class CSPNeXtBlock(nn.Module):
-    """A 3x3 convolution and a depthwise 5x5 one, with an optional residual connection."""
+class CSPNeXtBlock(CSPBlock):
+    """A 3x3 convolution and a depthwise 5x5 one."""
 
     def __init__(self, config: Any, channels: int, add_identity: bool) -> None:
-        super().__init__()
-        self.add_identity = add_identity
-        self.conv1 = conv_layer(config, config.use_depthwise)(channels, channels, 3)
-        self.conv2 = conv_layer(config, use_depthwise=True)(channels, channels, BLOCK_KERNEL_SIZE)
-
-    def forward(self, hidden_state: Tensor) -> Tensor:
-        out = self.conv2(self.conv1(hidden_state))
-        return out + hidden_state if self.add_identity else out
+        conv1, conv2 = conv_layer(config, config.use_depthwise), conv_layer(config, use_depthwise=True)
+        super().__init__(conv1(channels, channels, 3), conv2(channels, channels, BLOCK_KERNEL_SIZE), add_identity)
 
 
 class CSPNeXtBackbone(CSPBackbone):

@@ -13,8 +13,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
 from hfpose.models.shared.conversion import RenameRules, batch_norm_eps, rename_state_dict
-from hfpose.models.shared.convolution import conv_layer
-from hfpose.models.shared.residual import RESIDUAL_RENAMES, ResidualBlock
+from hfpose.models.shared.convolution import RESIDUAL_RENAMES, ResidualBlock, conv_layer
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
 STEM_CHANNELS = (128, 256)
@@ -22,8 +21,7 @@ STEM_CHANNELS = (128, 256)
 
 @strict
 class HourglassBackboneConfig(StagedBackboneConfig):
-    r"""
-    Configuration of [`HourglassBackbone`]. The defaults are those of Hourglass-52.
+    """Configuration of [`HourglassBackbone`]. The defaults are those of Hourglass-52.
 
     Args:
         num_stacks: number of hourglasses; each gives a feature map, `stage1`, `stage2` and so on.

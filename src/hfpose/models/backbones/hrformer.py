@@ -25,17 +25,21 @@ from hfpose.models.backbones.hrnet import (
 )
 from hfpose.models.shared.attention import attend
 from hfpose.models.shared.conversion import RenameRules, expect_settings
-from hfpose.models.shared.convolution import ConvNormAct, conv_layer
-from hfpose.models.shared.drop_path import DropPath, drop_path_rates
-from hfpose.models.shared.residual import RESIDUAL_RENAMES, layer_of_pair
+from hfpose.models.shared.convolution import (
+    RESIDUAL_RENAMES,
+    ConvNormAct,
+    DropPath,
+    conv_layer,
+    drop_path_rates,
+    layer_of_pair,
+)
 
 LAYER_NORM_EPS = 1e-6
 
 
 @strict
 class HRFormerBackboneConfig(HRNetBackboneConfig):
-    r"""
-    Configuration of [`HRFormerBackbone`]; see [`HRNetBackboneConfig`]. The defaults are those of HRFormer-S.
+    """Configuration of [`HRFormerBackbone`]; see [`HRNetBackboneConfig`]. The defaults are those of HRFormer-S.
 
     Args:
         stage_heads: for each stage the attention heads of each branch.

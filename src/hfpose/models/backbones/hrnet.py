@@ -17,8 +17,14 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from hfpose.errors import ConfigError
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
 from hfpose.models.shared.conversion import RenameRules, batch_norm_eps, expect_settings
-from hfpose.models.shared.convolution import ConvNormAct, conv_layer
-from hfpose.models.shared.residual import EXPANSIONS, RESIDUAL_RENAMES, ResidualBlock, layer_of_pair
+from hfpose.models.shared.convolution import (
+    EXPANSIONS,
+    RESIDUAL_RENAMES,
+    ConvNormAct,
+    ResidualBlock,
+    conv_layer,
+    layer_of_pair,
+)
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
 NumbersByStage = list[Numbers] | tuple[Numbers, ...]
@@ -26,8 +32,7 @@ NumbersByStage = list[Numbers] | tuple[Numbers, ...]
 
 @strict
 class HRNetBackboneConfig(StagedBackboneConfig):
-    r"""
-    Configuration of [`HRNetBackbone`]. The defaults are those of HRNet-W32.
+    """Configuration of [`HRNetBackbone`]. The defaults are those of HRNet-W32.
 
     Args:
         stem_channels: channels of the two convolutions that halve the resolution.

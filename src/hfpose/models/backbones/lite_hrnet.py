@@ -29,8 +29,7 @@ SPATIAL_REDUCTION = 4
 
 @strict
 class LiteHRNetBackboneConfig(StagedBackboneConfig):
-    r"""
-    Configuration of [`LiteHRNetBackbone`]. The defaults are those of Lite-HRNet-18.
+    """Configuration of [`LiteHRNetBackbone`]. The defaults are those of Lite-HRNet-18.
 
     Args:
         stem_expand_ratio: factor by which one half of the stem is wider inside.

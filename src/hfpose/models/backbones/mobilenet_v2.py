@@ -27,8 +27,7 @@ STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3,
 
 @strict
 class MobileNetV2BackboneConfig(StagedBackboneConfig):
-    r"""
-    Configuration of [`MobileNetV2Backbone`]. The last stage is its last convolution.
+    """Configuration of [`MobileNetV2Backbone`]. The last stage is its last convolution.
 
     Args:
         width_multiplier: factor on the channels.

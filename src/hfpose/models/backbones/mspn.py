@@ -15,15 +15,13 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
 from hfpose.models.shared.conversion import RenameRules, batch_norm_eps
-from hfpose.models.shared.convolution import conv_layer, stacked
-from hfpose.models.shared.residual import EXPANSIONS, RESIDUAL_RENAMES, ResidualBlock
+from hfpose.models.shared.convolution import EXPANSIONS, RESIDUAL_RENAMES, ResidualBlock, conv_layer, stacked
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
 
 @strict
 class MSPNBackboneConfig(StagedBackboneConfig):
-    r"""
-    Configuration of [`MSPNBackbone`]. The defaults are those of a single MSPN-50.
+    """Configuration of [`MSPNBackbone`]. The defaults are those of a single MSPN-50.
 
     Args:
         num_networks: number of networks, one after the other.

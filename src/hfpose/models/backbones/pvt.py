@@ -24,15 +24,13 @@ from hfpose.models.shared.conversion import (
     out_indices,
     rename_state_dict,
 )
-from hfpose.models.shared.convolution import activation_layer
-from hfpose.models.shared.drop_path import DropPath, drop_path_rates
+from hfpose.models.shared.convolution import DropPath, activation_layer, drop_path_rates
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
 
 @strict
 class PVTBackboneConfig(StagedBackboneConfig):
-    r"""
-    Configuration of [`PVTBackbone`]. The defaults are those of PVT-Small. The stem does nothing.
+    """Configuration of [`PVTBackbone`]. The defaults are those of PVT-Small. The stem does nothing.
 
     Args:
         embed_size: channels of an attention head.

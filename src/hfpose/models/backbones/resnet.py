@@ -27,8 +27,14 @@ from hfpose.models.shared.conversion import (
     out_indices,
     rename_state_dict,
 )
-from hfpose.models.shared.convolution import SqueezeExcitation, conv_layer, stacked
-from hfpose.models.shared.residual import EXPANSIONS, make_shortcut, named_layer
+from hfpose.models.shared.convolution import (
+    EXPANSIONS,
+    SqueezeExcitation,
+    conv_layer,
+    make_shortcut,
+    named_layer,
+    stacked,
+)
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
 CALIBRATION_POOLING = 4
@@ -37,8 +43,7 @@ MIN_ATTENTION_CHANNELS = 32
 
 @strict
 class ResNetBackboneConfig(StagedBackboneConfig):
-    r"""
-    Configuration of [`ResNetBackbone`]. The defaults are those of ResNet-50.
+    """Configuration of [`ResNetBackbone`]. The defaults are those of ResNet-50.
 
     Args:
         deep_stem: whether three 3x3 convolutions take the place of the 7x7 one.

@@ -14,14 +14,12 @@ from hfpose.models.backbones import mspn
 from hfpose.models.backbones.mspn import MSPNBackbone, MSPNBackboneConfig, MSPNNetwork
 from hfpose.models.shared.configuration import Numbers
 from hfpose.models.shared.conversion import RenameRules
-from hfpose.models.shared.convolution import conv_layer
-from hfpose.models.shared.residual import make_shortcut
+from hfpose.models.shared.convolution import conv_layer, make_shortcut
 
 
 @strict
 class RSNBackboneConfig(MSPNBackboneConfig):
-    r"""
-    Configuration of [`RSNBackbone`]; see [`MSPNBackboneConfig`]. The defaults are those of RSN-18.
+    """Configuration of [`RSNBackbone`]; see [`MSPNBackboneConfig`]. The defaults are those of RSN-18.
 
     Args:
         num_steps: branches of a block.

@@ -26,8 +26,7 @@ BASE_CHANNELS = {1: 144, 2: 200, 3: 240, 4: 272, 8: 384}
 
 @strict
 class ShuffleNetV1BackboneConfig(StagedBackboneConfig):
-    r"""
-    Configuration of [`ShuffleNetV1Backbone`].
+    """Configuration of [`ShuffleNetV1Backbone`].
 
     Args:
         groups: of the 1x1 convolutions.

@@ -31,8 +31,7 @@ CHANNELS = {
 
 @strict
 class ShuffleNetV2BackboneConfig(StagedBackboneConfig):
-    r"""
-    Configuration of [`ShuffleNetV2Backbone`]. The last stage is its last convolution.
+    """Configuration of [`ShuffleNetV2Backbone`]. The last stage is its last convolution.
 
     Args:
         depths: blocks of each stage but the last one.

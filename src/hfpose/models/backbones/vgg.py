@@ -22,7 +22,7 @@ DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2,
 
 @strict
 class VGGBackboneConfig(StagedBackboneConfig):
-    r"""
+    """
     Configuration of [`VGGBackbone`]. The defaults are those of VGG-16 with batch normalization. The stem does nothing.
 
     Args:

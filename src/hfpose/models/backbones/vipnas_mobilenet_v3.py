@@ -21,7 +21,7 @@ ATTENTION_REDUCTION = 4
 
 @strict
 class ViPNASMobileNetV3BackboneConfig(StagedBackboneConfig):
-    r"""
+    """
     Configuration of [`ViPNASMobileNetV3Backbone`]. The first entry of `hidden_sizes`, `kernel_sizes`, `strides` and
     `stage_acts` is that of the stem, the others are those of the stages; the other lists have no entry for the stem.
 

@@ -14,8 +14,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
 from hfpose.models.shared.conversion import RenameRules, batch_norm_eps, expect_settings, out_indices
-from hfpose.models.shared.convolution import activation_layer, conv_layer, stacked
-from hfpose.models.shared.residual import make_shortcut, named_layer
+from hfpose.models.shared.convolution import activation_layer, conv_layer, make_shortcut, named_layer, stacked
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
 MIN_CONTEXT_CHANNELS = 16
@@ -24,8 +23,7 @@ CONTEXT_REDUCTION = 16
 
 @strict
 class ViPNASResNetBackboneConfig(StagedBackboneConfig):
-    r"""
-    Configuration of [`ViPNASResNetBackbone`]. The first entry of `hidden_sizes` and `kernel_sizes` is that of the
+    """Configuration of [`ViPNASResNetBackbone`]. The first entry of `hidden_sizes` and `kernel_sizes` is that of the
     stem, the others are those of the stages; the other lists have no entry for the stem.
 
     Args:

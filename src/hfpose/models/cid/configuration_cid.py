@@ -1,15 +1,11 @@
-"""CID configuration."""
-
 from huggingface_hub.dataclasses import strict
 
-from hfpose.models.shared.branches import ALL_BRANCHES
-from hfpose.models.shared.configuration import EstimatorConfig
+from hfpose.models.shared.configuration import ALL_BRANCHES, EstimatorConfig
 
 
 @strict
 class CIDConfig(EstimatorConfig):
-    r"""
-    Configuration of [`CIDForPoseEstimation`], see [`EstimatorConfig`]. The defaults are those of
+    """Configuration of [`CIDForPoseEstimation`], see [`EstimatorConfig`]. The defaults are those of
     CID with HRNet-W32 for COCO.
 
     Args:

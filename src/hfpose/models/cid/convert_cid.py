@@ -1,5 +1,3 @@
-"""From the reference's CID settings and checkpoints to ours."""
-
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -10,8 +8,7 @@ from hfpose.models.cid.configuration_cid import CIDConfig
 from hfpose.models.cid.image_processing_cid import CIDImageProcessor
 from hfpose.models.cid.modeling_cid import CIDForPoseEstimation
 from hfpose.models.shared.bottom_up import bottom_up_processor_arguments
-from hfpose.models.shared.branches import expect_concatenation
-from hfpose.models.shared.conversion import RenameRules, expect_settings
+from hfpose.models.shared.conversion import RenameRules, expect_concatenation, expect_settings
 
 MODEL_CLASS = CIDForPoseEstimation
 

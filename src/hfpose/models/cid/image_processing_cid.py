@@ -1,5 +1,3 @@
-"""CID image processor."""
-
 import numpy as np
 
 from hfpose.models.shared.bottom_up import BottomUpImageProcessor, smooth_maps

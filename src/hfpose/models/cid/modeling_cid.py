@@ -28,8 +28,7 @@ DISTANCE_UNIT = 32.0
 
 @dataclass
 class CIDOutput(ModelOutput):
-    """
-    Output of [`CIDForPoseEstimation`]. N counts the best centers of an image, best first.
+    """Output of [`CIDForPoseEstimation`]. N counts the best centers of an image, best first.
 
     Args:
         loss: scalar, where `labels` were given.

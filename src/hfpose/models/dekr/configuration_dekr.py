@@ -1,19 +1,15 @@
-"""DEKR configuration."""
-
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
 
 from hfpose.errors import ConfigError
 from hfpose.keypoints import schema_for_config
-from hfpose.models.shared.branches import ALL_BRANCHES
-from hfpose.models.shared.configuration import EstimatorConfig
+from hfpose.models.shared.configuration import ALL_BRANCHES, EstimatorConfig
 
 
 @strict
 class DEKRConfig(EstimatorConfig):
-    r"""
-    Configuration of [`DEKRForPoseEstimation`], see [`EstimatorConfig`]. The defaults are those of
+    """Configuration of [`DEKRForPoseEstimation`], see [`EstimatorConfig`]. The defaults are those of
     DEKR with HRNet-W32 for COCO.
 
     Args:

@@ -1,5 +1,3 @@
-"""From the reference's DEKR settings and checkpoints to ours."""
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,9 +10,8 @@ from hfpose.models.dekr.configuration_dekr import DEKRConfig
 from hfpose.models.dekr.image_processing_dekr import DEKRImageProcessor
 from hfpose.models.dekr.modeling_dekr import DEKRForPoseEstimation
 from hfpose.models.shared.bottom_up import bottom_up_processor_arguments
-from hfpose.models.shared.branches import expect_concatenation
-from hfpose.models.shared.conversion import RenameRules, expect_settings
-from hfpose.models.shared.residual import RESIDUAL_RENAMES
+from hfpose.models.shared.conversion import RenameRules, expect_concatenation, expect_settings
+from hfpose.models.shared.convolution import RESIDUAL_RENAMES
 
 MODEL_CLASS = DEKRForPoseEstimation
 

@@ -17,9 +17,8 @@ from hfpose.models.dekr.configuration_dekr import DEKRConfig
 from hfpose.models.shared.bottom_up import best_cells, cell_grid, heatmap_peaks
 from hfpose.models.shared.bottom_up_model import BottomUpModel, TrueInstances, merged_gaussians
 from hfpose.models.shared.configuration import label_count
-from hfpose.models.shared.convolution import MLP, ConvNormAct
+from hfpose.models.shared.convolution import MLP, ConvNormAct, ResidualBlock
 from hfpose.models.shared.heatmaps import flip_maps
-from hfpose.models.shared.residual import ResidualBlock
 
 KERNEL_SIZE = 3
 TAPS = KERNEL_SIZE**2
@@ -27,8 +26,7 @@ TAPS = KERNEL_SIZE**2
 
 @dataclass
 class DEKROutput(ModelOutput):
-    """
-    Output of [`DEKRForPoseEstimation`]. N counts the best centers of an image, best first.
+    """Output of [`DEKRForPoseEstimation`]. N counts the best centers of an image, best first.
 
     Args:
         loss: scalar, where `labels` were given; see `dekr_loss`.

@@ -1,5 +1,3 @@
-"""ED-Pose configuration."""
-
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -10,8 +8,7 @@ from hfpose.models.shared.configuration import EstimatorConfig
 
 @strict
 class EDPoseConfig(EstimatorConfig):
-    r"""
-    Configuration of [`EDPoseForPoseEstimation`], see [`EstimatorConfig`]. The defaults are those of
+    """Configuration of [`EDPoseForPoseEstimation`], see [`EstimatorConfig`]. The defaults are those of
     ED-Pose with ResNet-50 for COCO.
 
     Args:

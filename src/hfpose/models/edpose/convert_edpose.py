@@ -1,5 +1,3 @@
-"""From the reference's ED-Pose settings and checkpoints to ours."""
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,5 +1,3 @@
-"""ED-Pose image processor."""
-
 from collections.abc import Sequence
 
 import numpy as np

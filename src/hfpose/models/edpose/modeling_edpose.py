@@ -165,8 +165,7 @@ def box_positions(references: Tensor, size: int) -> Tensor:
 
 @dataclass
 class EDPoseOutput(ModelOutput):
-    """
-    Output of [`EDPoseForPoseEstimation`]. N is `config.num_instances`.
+    """Output of [`EDPoseForPoseEstimation`]. N is `config.num_instances`.
 
     Args:
         logits: (B, N, num_classes) scores before the sigmoid.

@@ -1,5 +1,3 @@
-"""Configuration of the heatmap estimators."""
-
 from typing import Literal
 
 from huggingface_hub.dataclasses import strict
@@ -10,7 +8,7 @@ from hfpose.models.shared.heatmap_head import HeatmapHeadConfig
 
 @strict
 class HeatmapConfig(HeatmapHeadConfig):
-    r"""
+    """
     Configuration of [`HeatmapForPoseEstimation`]. The defaults are those of SimpleBaseline with ResNet-50 at 256x192.
 
     Backbone, crops and the layers of the head are those of [`HeatmapHeadConfig`].

@@ -1,5 +1,3 @@
-"""From the reference's settings and checkpoints of heatmap estimators to ours."""
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,5 +1,3 @@
-"""Image processor of the estimators that predict heatmaps."""
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -13,9 +13,8 @@ from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple
 
 from hfpose.models.heatmap.configuration_heatmap import HeatmapConfig
-from hfpose.models.shared.branches import concatenate_branches
 from hfpose.models.shared.configuration import label_count
-from hfpose.models.shared.convolution import ConvNormAct
+from hfpose.models.shared.convolution import ConvNormAct, concatenate_branches
 from hfpose.models.shared.heatmap_head import HeatmapHead
 from hfpose.models.shared.heatmaps import UDP_COMBINED
 from hfpose.models.shared.image_model import EstimatorModel
@@ -24,8 +23,7 @@ from hfpose.models.shared.losses import combined_heatmap_loss, crop_labels, heat
 
 @dataclass
 class HeatmapOutput(ModelOutput):
-    """
-    Output of [`HeatmapForPoseEstimation`].
+    """Output of [`HeatmapForPoseEstimation`].
 
     Args:
         loss: scalar, where `labels` were given; see `heatmap_loss`.

@@ -1,5 +1,3 @@
-"""InterNet configuration."""
-
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -12,7 +10,7 @@ NUM_HANDS = 2
 
 @strict
 class InterNetConfig(EstimatorConfig):
-    r"""
+    """
     Configuration of [`InterNetForHandPose`], see [`EstimatorConfig`]. The defaults are those of the published model.
 
     The number of keypoints is `num_labels`, those of the right hand before those of the left; their names are

@@ -1,5 +1,3 @@
-"""From the reference's InterNet settings and checkpoints to ours."""
-
 import re
 from collections.abc import Mapping
 from functools import partial

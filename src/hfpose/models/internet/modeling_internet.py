@@ -19,8 +19,7 @@ from hfpose.models.shared.image_model import EstimatorModel, Untrainable
 
 @dataclass
 class InterNetOutput(ModelOutput):
-    """
-    Output of [`InterNetForHandPose`].
+    """Output of [`InterNetForHandPose`].
 
     Args:
         heatmaps: (B, K, depth_size, H, W) responses of the keypoints, those of the right hand first; H and W are a

@@ -1,5 +1,3 @@
-"""Configuration of MotionBERT."""
-
 from huggingface_hub.dataclasses import strict
 
 from hfpose.models.shared.configuration import KeypointConfig

@@ -184,8 +184,7 @@ class MotionBertHead(nn.Module):
 
 
 class MotionBertForPoseLifting(AnyAttention, PoseLiftingModel):
-    """
-    MotionBERT with a head that gives each keypoint a position in 3D.
+    """MotionBERT with a head that gives each keypoint a position in 3D.
 
     Example:
 

@@ -1,5 +1,3 @@
-"""Configuration of the regression estimators."""
-
 from typing import Literal
 
 from huggingface_hub.dataclasses import strict
@@ -9,8 +7,7 @@ from hfpose.models.shared.heatmap_head import HeatmapHeadConfig
 
 @strict
 class RegressionConfig(HeatmapHeadConfig):
-    r"""
-    Configuration of [`RegressionForPoseEstimation`]. The defaults are those of DeepPose with ResNet-50 at 256x192.
+    """Configuration of [`RegressionForPoseEstimation`]. The defaults are those of DeepPose with ResNet-50 at 256x192.
 
     Backbone and crops are those of [`HeatmapHeadConfig`], and so are the layers between the feature map and the heatmaps of
     `"integral"` and `"dsnt"`.

@@ -1,5 +1,3 @@
-"""Image processor of the regression estimators."""
-
 from collections.abc import Sequence
 
 import torch

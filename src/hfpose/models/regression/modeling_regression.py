@@ -26,8 +26,7 @@ from hfpose.models.shared.losses import coordinate_loss, distribution_loss, visi
 
 @dataclass
 class RegressionOutput(ModelOutput):
-    """
-    Output of [`RegressionForPoseEstimation`].
+    """Output of [`RegressionForPoseEstimation`].
 
     Args:
         loss: scalar, where `labels` were given.

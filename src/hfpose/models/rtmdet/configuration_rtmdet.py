@@ -1,5 +1,3 @@
-"""RTMDet configuration."""
-
 from huggingface_hub.dataclasses import strict
 
 from hfpose.models.shared.csp import CSPDetectorConfig
@@ -7,8 +5,7 @@ from hfpose.models.shared.csp import CSPDetectorConfig
 
 @strict
 class RTMDetConfig(CSPDetectorConfig):
-    r"""
-    Configuration of [`RTMDetForObjectDetection`], see [`CSPDetectorConfig`]. The defaults are those of RTMDet-m.
+    """Configuration of [`RTMDetForObjectDetection`], see [`CSPDetectorConfig`]. The defaults are those of RTMDet-m.
 
     Args:
         use_channel_attention: whether the backbone's CSP layers scale their channels.

@@ -1,5 +1,3 @@
-"""From the reference's RTMDet settings and checkpoints to ours."""
-
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from hfpose.keypoints import KeypointSchema
-from hfpose.models.backbones import convert_backbone
+from hfpose.models.backbones import convert_estimator
 from hfpose.models.backbones.cspnext import CSPNeXtBackboneConfig
 from hfpose.models.backbones.cspnext import config_from_reference as backbone_from_reference
 from hfpose.models.rtmdet.configuration_rtmdet import RTMDetConfig
@@ -18,8 +16,6 @@ from hfpose.models.shared.conversion import (
     detection_arguments,
     expect_settings,
     label_arguments,
-    normalization_arguments,
-    rename_state_dict,
 )
 from hfpose.models.shared.csp import CSP_LAYER_RENAMES, csp_detector_arguments, expect_same_layers
 
@@ -72,7 +68,6 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> RTMDetImageP
     return RTMDetImageProcessor(
         strides=reference["bbox_head"]["anchor_generator"]["strides"],
         **detection_arguments(reference),
-        **normalization_arguments(reference["data_preprocessor"]),
     )
 
 
@@ -89,7 +84,7 @@ def convert_state_dict(state_dict: Mapping[str, Tensor], config: RTMDetConfig) -
             if name.startswith("bbox_head.rtm_cls.") and len(tensor) == _COCO_CLASSES:
                 ordered[name] = tensor[:1]
     renames = (*RENAMES, *SHARED_RENAMES) if config.share_head_convolutions else RENAMES
-    return rename_state_dict(convert_backbone(ordered, CSPNeXtBackboneConfig()), renames)
+    return convert_estimator(ordered, config, renames, CSPNeXtBackboneConfig())
 
 
 def _level(name: str) -> int:

@@ -1,5 +1,3 @@
-"""RTMDet image processor."""
-
 from hfpose.models.shared.detection import DetectionImageProcessor
 
 

@@ -100,12 +100,8 @@ class RTMDetHead(nn.Module):
         self.exponential_distances = config.exponential_distances
 
     def forward(self, feature_maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """
-
-        Returns:
-            By level class logits (B, C, h, w), and distances (B, 4, h, w) in pixels from an anchor point to the left,
-            upper, right and lower side of its box.
-        """
+        """By level class logits (B, C, h, w), and distances (B, 4, h, w) in pixels from an anchor point to the left,
+        upper, right and lower side of its box."""
         logits, distances = [], []
         for level, (features, stride) in enumerate(zip(feature_maps, self.strides, strict=True)):
             logits.append(self.class_predictions[level](self.class_branch(features, level)))
@@ -115,8 +111,7 @@ class RTMDetHead(nn.Module):
 
 
 class RTMDetForObjectDetection(DensePredictionModel):
-    """
-    RTMDet with its detection head.
+    """RTMDet with its detection head.
 
     Example:
 

@@ -1,5 +1,3 @@
-"""RTMO configuration."""
-
 from huggingface_hub.dataclasses import strict
 
 from hfpose.models.shared.gated_attention import GatedAttentionConfig
@@ -7,8 +5,7 @@ from hfpose.models.shared.gated_attention import GatedAttentionConfig
 
 @strict
 class RTMOConfig(GatedAttentionConfig):
-    r"""
-    Configuration of [`RTMOForPoseEstimation`], see [`GatedAttentionConfig`]. The defaults are those of RTMO-s.
+    """Configuration of [`RTMOForPoseEstimation`], see [`GatedAttentionConfig`]. The defaults are those of RTMO-s.
 
     Args:
         backbone_config: gives feature maps at strides 8, 16 and 32; default CSPDarknet-s.

@@ -1,5 +1,3 @@
-"""From the reference's RTMO settings and checkpoints to ours."""
-
 from collections.abc import Mapping
 from functools import partial
 from typing import Any

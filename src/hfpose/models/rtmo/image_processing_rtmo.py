@@ -1,5 +1,3 @@
-"""RTMO image processor."""
-
 from hfpose.models.shared.letterbox import LetterboxImageProcessor
 
 

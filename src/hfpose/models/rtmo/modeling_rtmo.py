@@ -34,8 +34,7 @@ _SUPPRESSION_ROUNDS = 4
 
 @dataclass
 class RTMOOutput(ModelOutput):
-    """
-    Output of [`RTMOForPoseEstimation`]: the candidates for instances, N of them, at most `config.max_instances`.
+    """Output of [`RTMOForPoseEstimation`]: the candidates for instances, N of them, at most `config.max_instances`.
     Those that no better one overlaps come first, best first, then the others.
 
     Args:
@@ -92,8 +91,7 @@ def take(values: Tensor, indices: Tensor) -> Tensor:
 
 
 class RTMOForPoseEstimation(DensePredictionModel, EstimatorModel):
-    """
-    RTMO, which finds people and their keypoints in one pass.
+    """RTMO, which finds people and their keypoints in one pass.
 
     Example:
 

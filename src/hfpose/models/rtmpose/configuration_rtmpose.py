@@ -1,5 +1,3 @@
-"""RTMPose configuration."""
-
 from huggingface_hub.dataclasses import strict
 
 from hfpose.models.shared.gated_attention import GatedAttentionConfig
@@ -7,7 +5,7 @@ from hfpose.models.shared.gated_attention import GatedAttentionConfig
 
 @strict
 class RTMPoseConfig(GatedAttentionConfig):
-    r"""
+    """
     Configuration of [`RTMPoseForPoseEstimation`], see [`GatedAttentionConfig`]. The defaults are those of RTMPose-m at
     256x192.
 

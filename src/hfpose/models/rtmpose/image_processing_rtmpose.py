@@ -1,5 +1,3 @@
-"""RTMPose image processor."""
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -23,8 +23,7 @@ BACKBONE_STRIDE = 32
 
 @dataclass
 class RTMPoseOutput(ModelOutput):
-    """
-    Output of [`RTMPoseForPoseEstimation`].
+    """Output of [`RTMPoseForPoseEstimation`].
 
     Args:
         loss: scalar, where `labels` were given; see `simcc_loss`.
@@ -63,8 +62,7 @@ class RTMPoseHead(nn.Module):
 
 
 class RTMPoseForPoseEstimation(TopDownModel):
-    """
-    RTMPose with its SimCC head.
+    """RTMPose with its SimCC head.
 
     Example:
 

@@ -1,5 +1,3 @@
-"""RTMW configuration."""
-
 from huggingface_hub.dataclasses import strict
 
 from hfpose.models.rtmpose.configuration_rtmpose import RTMPoseConfig
@@ -7,8 +5,7 @@ from hfpose.models.rtmpose.configuration_rtmpose import RTMPoseConfig
 
 @strict
 class RTMWConfig(RTMPoseConfig):
-    r"""
-    Configuration of [`RTMWForPoseEstimation`]. The defaults are those of RTMW-m at 256x192.
+    """Configuration of [`RTMWForPoseEstimation`]. The defaults are those of RTMW-m at 256x192.
 
     The settings of backbone, head and loss are those of [`RTMPoseConfig`]; the backbone gives feature maps at strides 8, 16
     and 32.

@@ -1,5 +1,3 @@
-"""RTMW image processor."""
-
 from hfpose.models.rtmpose.image_processing_rtmpose import RTMPoseImageProcessor
 
 

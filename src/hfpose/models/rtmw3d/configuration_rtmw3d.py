@@ -1,5 +1,3 @@
-"""RTMW3D configuration."""
-
 from huggingface_hub.dataclasses import strict
 
 from hfpose.models.rtmw.configuration_rtmw import RTMWConfig
@@ -7,8 +5,7 @@ from hfpose.models.rtmw.configuration_rtmw import RTMWConfig
 
 @strict
 class RTMW3DConfig(RTMWConfig):
-    r"""
-    Configuration of [`RTMW3DForPoseEstimation`]. The defaults are those of RTMW3D-l, but for the backbone's size.
+    """Configuration of [`RTMW3DForPoseEstimation`]. The defaults are those of RTMW3D-l, but for the backbone's size.
 
     The other settings are those of [`RTMWConfig`].
 

@@ -17,8 +17,7 @@ from hfpose.models.shared.losses import simcc_divergence
 
 @dataclass
 class RTMW3DOutput(RTMPoseOutput):
-    """
-    Output of [`RTMW3DForPoseEstimation`].
+    """Output of [`RTMW3DForPoseEstimation`].
 
     Args:
         simcc_z: (B, K, depth_size * simcc_split_ratio) response of each bin along depth, near ones first.

@@ -1,5 +1,3 @@
-"""Sapiens2 image processor."""
-
 from hfpose.models.shared.settings import Count
 from hfpose.models.vitpose.image_processing_vitpose import ViTPoseImageProcessor
 

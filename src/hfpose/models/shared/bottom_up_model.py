@@ -9,9 +9,9 @@ from transformers.utils.generic import can_return_tuple
 
 from hfpose.errors import InputError
 from hfpose.keypoints import schema_for_config
-from hfpose.models.shared.branches import concatenate_branches
 from hfpose.models.shared.coco_labels import one_per_image
 from hfpose.models.shared.configuration import label_count
+from hfpose.models.shared.convolution import concatenate_branches
 from hfpose.models.shared.heatmaps import QUARTER
 from hfpose.models.shared.image_model import EstimatorModel
 from hfpose.models.shared.losses import heatmap_targets

@@ -17,6 +17,8 @@ Numbers = list[int] | tuple[int, ...]
 # The largest layer size, and the most layers or entries of a list of sizes, that a configuration may ask for.
 MAX_SIZE = 16384
 MAX_LAYERS = 256
+# The backbone of the bottom-up estimators that names none: HRNet-W32 with all its branches.
+ALL_BRANCHES = {"model_type": "hrnet_backbone", "multiscale_output": True, "out_indices": [1, 2, 3, 4]}
 _COUNTS_LAYERS = re.compile(r"(depths|layers|blocks|modules|stacks|networks|stages|steps|levels|multiplier)$")
 
 

@@ -235,7 +235,11 @@ def letterbox_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def detection_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
-    """Image processor arguments for the reference's `test_pipeline` and `test_cfg` of a detector."""
+    """Image processor arguments for the reference's settings of a detector.
+
+    Raises:
+        ConfigError: if images are not brought to one fixed size, or for a suppression that is not supported.
+    """
     resize = next((step for step in reference["test_pipeline"] if step["type"].endswith("Resize")), None)
     if resize is None or not isinstance(resize.get("scale"), (list, tuple)):
         raise ConfigError(
@@ -257,6 +261,7 @@ def detection_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
         "max_candidates": test_cfg.get("nms_pre"),
         "max_detections": test_cfg.get("max_per_img"),
         "clip_boxes": reference["bbox_head"].get("bbox_coder", {}).get("clip_border", True),
+        **normalization_arguments(reference["data_preprocessor"]),
     }
     if arguments["keep_aspect_ratio"]:
         arguments["pad_value"] = _pad_value(reference["test_pipeline"], (width, height))
@@ -285,3 +290,11 @@ def _gray(value: Any) -> int:
             f"Padding with a color (pad_val={value!r}) is not supported. Give one value for all channels."
         )
     return int(values.pop())
+
+
+def expect_concatenation(reference: Mapping[str, Any]) -> None:
+    """Raise ConfigError unless the model's neck concatenates the branches of the backbone."""
+    neck = reference.get("neck") or {}
+    expect_settings("The neck", {"type": neck.get("type")}, {"type": "FeatureMapProcessor"})
+    expected = {"select_index": None, "concat": True, "scale_factor": 1.0, "apply_relu": False, "align_corners": False}
+    expect_settings("FeatureMapProcessor", {"concat": False, **neck}, expected)

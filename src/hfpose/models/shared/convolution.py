@@ -1,5 +1,6 @@
 """Blocks that several families are made of."""
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.activations import ACT2FN
+
+from hfpose.models.shared.conversion import RenameRules
 
 # Kernel size of a transposed convolution of stride 2 -> padding and output padding with which it doubles the resolution.
 DECONV_PADDINGS = {2: (0, 0), 3: (1, 1), 4: (1, 0)}
@@ -184,3 +187,107 @@ def conv_stack(config: Any, channels: Sequence[int], use_depthwise: bool = False
     after them; see `conv_layer`."""
     conv = conv_layer(config, use_depthwise)
     return nn.Sequential(*(conv(*pair, 3) for pair in pairwise(channels)))
+
+
+class DropPath(nn.Module):
+    """Leaves an update out for some samples in training, and makes it as much larger for the others (stochastic depth,
+    Huang et al., 2016, https://arxiv.org/abs/1603.09382).
+
+    Args:
+        rate: share of the samples whose update is left out.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, update: Tensor) -> Tensor:
+        if not self.training or self.rate == 0:
+            return update
+        keep = 1 - self.rate
+        return update * update.new_empty(len(update), *[1] * (update.ndim - 1)).bernoulli_(keep) / keep
+
+
+def drop_path_rates(rate: float, depths: Sequence[int]) -> list[list[float]]:
+    """For each block of each stage the share of samples that skip it in training, from 0 to `rate`."""
+    rates = torch.linspace(0, rate, sum(depths), device="cpu").tolist()
+    return [[rates.pop(0) for _ in range(depth)] for depth in depths]
+
+
+# Output channels of a block relative to those of its inner convolutions.
+EXPANSIONS = {"basic": 1, "bottleneck": 4}
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions, or one between two of size 1 (bottleneck), and a shortcut around them (He et al., 2015,
+    https://arxiv.org/abs/1512.03385).
+
+    Args:
+        channels: channels inside; the output has `EXPANSIONS` times as many.
+        block_type: `"basic"` or `"bottleneck"`.
+        stride: of the first 3x3 convolution.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        block_type: str = "basic",
+        stride: int = 1,
+        hidden_act: str = "relu",
+        norm_eps: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        out_channels = channels * EXPANSIONS[block_type]
+        kernels, strides = ((1, 3, 1), (1, stride, 1)) if block_type == "bottleneck" else ((3, 3), (stride, 1))
+        sizes = [in_channels, *[channels] * (len(kernels) - 1), out_channels]
+        acts = [*[hidden_act] * (len(kernels) - 1), "linear"]
+        self.layers = nn.Sequential(
+            *(
+                ConvNormAct(*size, kernel, step, hidden_act=act, norm_eps=norm_eps)
+                for size, kernel, step, act in zip(pairwise(sizes), kernels, strides, acts, strict=True)
+            )
+        )
+        self.shortcut = make_shortcut(in_channels, out_channels, stride, norm_eps)
+        self.activation = ACT2FN[hidden_act]
+
+    def forward(self, hidden_state: Tensor) -> Tensor:
+        return self.activation(self.layers(hidden_state) + self.shortcut(hidden_state))
+
+
+def make_shortcut(in_channels: int, out_channels: int, stride: int, norm_eps: float) -> nn.Module:
+    """What a block's input goes through to be added to its output: a 1x1 convolution where they differ in shape."""
+    if in_channels == out_channels and stride == 1:
+        return nn.Identity()
+    return ConvNormAct(in_channels, out_channels, 1, stride, hidden_act=None, norm_eps=norm_eps)
+
+
+def named_layer(target: str) -> Callable[[re.Match[str]], str]:
+    """Replacement by `target` and the part, convolution or normalization, that the first group of the match names or counts."""
+    parts = {"conv": "conv", "bn": "norm", "0": "conv", "1": "norm"}
+    return lambda match: f"{target}.{parts[match[1]]}."
+
+
+def layer_of_pair(match: re.Match[str]) -> str:
+    """`.0.` and `.1.` of a convolution and its normalization."""
+    return f"{match[1]}.{('conv', 'norm')[int(match[2])]}."
+
+
+# Reference name -> our name.
+RESIDUAL_RENAMES: RenameRules = (
+    (r"(\.\d+)\.conv([123])\.(?=weight)", lambda match: f"{match[1]}.layers.{int(match[2]) - 1}.conv."),
+    (r"(\.\d+)\.bn([123])\.", lambda match: f"{match[1]}.layers.{int(match[2]) - 1}.norm."),
+    (r"\.downsample\.", ".shortcut."),
+    (r"(\.shortcut)\.([01])\.", layer_of_pair),
+    (r"\.bn\.", ".norm."),
+)
+
+
+def concatenate_branches(feature_maps: Sequence[Tensor]) -> Tensor:
+    """Feature maps [(B, C, h, w), ...] as one (B, sum of C, h, w), all at the resolution of the first.
+
+    Source: `mmpose.models.necks.FeatureMapProcessor` with `concat=True`.
+    """
+    size = feature_maps[0].shape[-2:]
+    resized = (F.interpolate(feature_map, size=size, mode="bilinear") for feature_map in feature_maps[1:])
+    return torch.cat((feature_maps[0], *resized), dim=1)

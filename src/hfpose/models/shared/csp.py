@@ -35,8 +35,7 @@ _SHARED_FIELDS = (
 
 
 class CSPBackboneConfig(StagedBackboneConfig):
-    r"""
-    Configuration of a [`CSPBackbone`].
+    """Configuration of a [`CSPBackbone`].
 
     Args:
         arch: `"P5"`, with stages up to stride 32, or `"P6"`, up to stride 64.
@@ -124,6 +123,18 @@ class SpatialPyramidPooling(nn.Module):
         for _ in POOL_SIZES:
             pooled.append(self.pool(pooled[-1]))
         return self.expand(torch.cat(pooled, dim=1))
+
+
+class CSPBlock(nn.Module):
+    """Two convolutions, and a residual connection where `add_identity` says so."""
+
+    def __init__(self, conv1: nn.Module, conv2: nn.Module, add_identity: bool) -> None:
+        super().__init__()
+        self.add_identity, self.conv1, self.conv2 = add_identity, conv1, conv2
+
+    def forward(self, hidden_state: Tensor) -> Tensor:
+        out = self.conv2(self.conv1(hidden_state))
+        return out + hidden_state if self.add_identity else out
 
 
 class CSPLayer(nn.Module):

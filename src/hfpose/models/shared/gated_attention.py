@@ -13,7 +13,7 @@ from transformers.activations import ACT2FN
 
 from hfpose.models.shared.configuration import EstimatorConfig
 from hfpose.models.shared.conversion import RenameRules, activation_name
-from hfpose.models.shared.drop_path import DropPath
+from hfpose.models.shared.convolution import DropPath
 
 _EPS = 1e-5  # of ScaleNorm
 

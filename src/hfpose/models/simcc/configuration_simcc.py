@@ -1,5 +1,3 @@
-"""Configuration of the SimCC estimators."""
-
 from huggingface_hub.dataclasses import strict
 
 from hfpose.models.shared.heatmap_head import HeatmapHeadConfig
@@ -7,8 +5,7 @@ from hfpose.models.shared.heatmap_head import HeatmapHeadConfig
 
 @strict
 class SimCCConfig(HeatmapHeadConfig):
-    r"""
-    Configuration of [`SimCCForPoseEstimation`]. The defaults are those of ResNet-50 at 256x192.
+    """Configuration of [`SimCCForPoseEstimation`]. The defaults are those of ResNet-50 at 256x192.
 
     Backbone, crops and the layers between the feature map and the distributions are those of [`HeatmapHeadConfig`].
 

@@ -1,5 +1,3 @@
-"""SSDLite configuration."""
-
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -9,8 +7,7 @@ from hfpose.models.shared.configuration import LabeledConfig
 
 @strict
 class SSDLiteConfig(LabeledConfig):
-    r"""
-    Configuration of [`SSDLiteForObjectDetection`]. The defaults are those of SSDLite-MobileNetV2 at 320x320.
+    """Configuration of [`SSDLiteForObjectDetection`]. The defaults are those of SSDLite-MobileNetV2 at 320x320.
 
     Args:
         width_multiplier: factor on the channels of the backbone.

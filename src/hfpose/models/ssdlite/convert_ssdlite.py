@@ -1,14 +1,11 @@
-"""From the reference's SSDLite settings and checkpoints to ours."""
-
 from collections.abc import Mapping
+from functools import partial
 from numbers import Real
 from typing import Any
 
-from torch import Tensor
-
 from hfpose.errors import ConfigError
 from hfpose.keypoints import KeypointSchema
-from hfpose.models.backbones import convert_backbone
+from hfpose.models.backbones import convert_estimator
 from hfpose.models.backbones.mobilenet_v2 import MobileNetV2BackboneConfig
 from hfpose.models.shared.conversion import (
     CONVOLUTION_RENAMES,
@@ -17,8 +14,6 @@ from hfpose.models.shared.conversion import (
     expect_settings,
     label_arguments,
     layer_arguments,
-    normalization_arguments,
-    rename_state_dict,
 )
 from hfpose.models.ssdlite.configuration_ssdlite import SSDLiteConfig
 from hfpose.models.ssdlite.image_processing_ssdlite import SSDLiteImageProcessor
@@ -31,6 +26,7 @@ RENAMES: RenameRules = (
     *CONVOLUTION_RENAMES,
     (r"^bbox_head\.(cls|reg)_convs\.", lambda match: f"head.{_BRANCHES[match[1]]}_predictions."),
 )
+convert_state_dict = partial(convert_estimator, renames=RENAMES, backbone_config=MobileNetV2BackboneConfig())
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None = None) -> SSDLiteConfig:
@@ -91,10 +87,4 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> SSDLiteImage
         strides=config.strides,
         anchors_per_place=config.anchors_per_place,
         **detection_arguments(reference),
-        **normalization_arguments(reference["data_preprocessor"]),
     )
-
-
-def convert_state_dict(state_dict: Mapping[str, Tensor], config: SSDLiteConfig) -> dict[str, Tensor]:
-    """The reference's tensors under our names."""
-    return rename_state_dict(convert_backbone(state_dict, MobileNetV2BackboneConfig()), RENAMES)

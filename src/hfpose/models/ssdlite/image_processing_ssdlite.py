@@ -1,5 +1,3 @@
-"""SSDLite image processor."""
-
 from collections.abc import Sequence
 from typing import Any
 

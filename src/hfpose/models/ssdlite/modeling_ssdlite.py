@@ -87,12 +87,8 @@ class SSDLiteHead(nn.Module):
         self.box_predictions = predictions(4)
 
     def forward(self, feature_maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """
-
-        Returns:
-            By level class logits (B, A * (num_labels + 1), h, w) and boxes (B, A * 4, h, w) as `decode_boxes` takes
-            them, of the A anchors of each anchor point.
-        """
+        """By level class logits (B, A * (num_labels + 1), h, w) and boxes (B, A * 4, h, w) as `decode_boxes` takes
+        them, of the A anchors of each anchor point."""
         return by_level(self.class_predictions, feature_maps), by_level(self.box_predictions, feature_maps)
 
 

@@ -1,5 +1,3 @@
-"""Configuration of lifters that are temporal convolutions."""
-
 import math
 from typing import Any, Literal
 

@@ -1,5 +1,3 @@
-"""From the reference's TCN checkpoints and configs to ours."""
-
 from collections.abc import Mapping
 from typing import Any, Literal
 

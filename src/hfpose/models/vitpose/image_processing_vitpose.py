@@ -1,5 +1,3 @@
-"""ViTPose image processor."""
-
 from typing import Any, ClassVar
 
 from hfpose.models.heatmap.image_processing_heatmap import HeatmapImageProcessor

@@ -1,5 +1,3 @@
-"""YOLOX configuration."""
-
 from huggingface_hub.dataclasses import strict
 
 from hfpose.models.shared.csp import CSPDetectorConfig

@@ -1,12 +1,9 @@
-"""From the reference's YOLOX settings and checkpoints to ours."""
-
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from torch import Tensor
-
 from hfpose.keypoints import KeypointSchema
-from hfpose.models.backbones import convert_backbone
+from hfpose.models.backbones import convert_estimator
 from hfpose.models.backbones.csp_darknet import CSPDarknetBackboneConfig
 from hfpose.models.backbones.csp_darknet import config_from_reference as backbone_from_reference
 from hfpose.models.shared.conversion import (
@@ -14,8 +11,6 @@ from hfpose.models.shared.conversion import (
     detection_arguments,
     expect_settings,
     label_arguments,
-    normalization_arguments,
-    rename_state_dict,
 )
 from hfpose.models.shared.csp import CSP_LAYER_RENAMES, csp_detector_arguments, expect_same_layers, stage_channels
 from hfpose.models.yolox.configuration_yolox import YOLOXConfig
@@ -30,6 +25,7 @@ RENAMES: RenameRules = (
     (r"^bbox_head\.multi_level_(cls|reg)_convs\.", lambda match: f"head.{_BRANCHES[match[1]]}_branch."),
     (r"^bbox_head\.multi_level_conv_(cls|reg|obj)\.", lambda match: f"head.{_BRANCHES[match[1]]}_predictions."),
 )
+convert_state_dict = partial(convert_estimator, renames=RENAMES, backbone_config=CSPDarknetBackboneConfig())
 
 
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None = None) -> YOLOXConfig:
@@ -61,10 +57,4 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> YOLOXImagePr
     return YOLOXImageProcessor(
         strides=tuple(reference["bbox_head"].get("strides", (8, 16, 32))),
         **detection_arguments(reference) | unlimited,
-        **normalization_arguments(reference["data_preprocessor"]),
     )
-
-
-def convert_state_dict(state_dict: Mapping[str, Tensor], config: YOLOXConfig) -> dict[str, Tensor]:
-    """The reference's tensors under our names."""
-    return rename_state_dict(convert_backbone(state_dict, CSPDarknetBackboneConfig()), RENAMES)

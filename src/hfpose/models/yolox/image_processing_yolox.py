@@ -1,5 +1,3 @@
-"""YOLOX image processor."""
-
 from typing import Any
 
 import torch

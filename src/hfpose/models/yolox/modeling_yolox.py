@@ -33,8 +33,7 @@ from hfpose.models.yolox.configuration_yolox import YOLOXConfig
 
 @dataclass
 class YOLOXObjectDetectionOutput(ModelOutput):
-    """
-    Output of [`YOLOXForObjectDetection`]; see [`ObjectDetectionOutput`].
+    """Output of [`YOLOXForObjectDetection`]; see [`ObjectDetectionOutput`].
 
     Args:
         logits: (B, P, num_labels) score of each class before the sigmoid, given that there is an object.
@@ -66,12 +65,8 @@ class YOLOXHead(nn.Module):
         self.objectness_predictions = nn.ModuleList(ScorePrediction(size, 1, 1) for _ in levels)
 
     def forward(self, feature_maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """
-
-        Returns:
-            By level class logits (B, C, h, w), boxes (B, 4, h, w) as `decode_center_boxes` takes them, and objectness
-            logits (B, 1, h, w).
-        """
+        """By level class logits (B, C, h, w), boxes (B, 4, h, w) as `decode_center_boxes` takes them, and objectness
+        logits (B, 1, h, w)."""
         classes, boxes = by_level(self.class_branch, feature_maps), by_level(self.box_branch, feature_maps)
         return (
             by_level(self.class_predictions, classes),

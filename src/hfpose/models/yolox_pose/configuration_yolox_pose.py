@@ -1,5 +1,3 @@
-"""YOLOX-Pose configuration."""
-
 from huggingface_hub.dataclasses import strict
 
 from hfpose.models.shared.configuration import EstimatorConfig
@@ -7,7 +5,7 @@ from hfpose.models.shared.configuration import EstimatorConfig
 
 @strict
 class YOLOXPoseConfig(EstimatorConfig):
-    r"""
+    """
     Configuration of [`YOLOXPoseForPoseEstimation`], see [`EstimatorConfig`]. The defaults are those of YOLOX-Pose-s.
 
     Args:

@@ -1,5 +1,3 @@
-"""YOLOX-Pose image processor."""
-
 from hfpose.models.shared.letterbox import LetterboxImageProcessor
 
 

@@ -39,8 +39,7 @@ from hfpose.models.yolox_pose.configuration_yolox_pose import YOLOXPoseConfig
 
 @dataclass
 class YOLOXPoseOutput(ModelOutput):
-    """
-    Output of [`YOLOXPoseForPoseEstimation`]. P counts the anchor points of all levels, level by level, row by row.
+    """Output of [`YOLOXPoseForPoseEstimation`]. P counts the anchor points of all levels, level by level, row by row.
 
     Args:
         loss: scalar, where `labels` were given.
@@ -81,14 +80,8 @@ class YOLOXPoseHead(nn.Module):
         self.visibility_predictions = nn.ModuleList(nn.Conv2d(size, keypoints, 1) for _ in levels)
 
     def forward(self, feature_maps: Sequence[Tensor]) -> dict[str, list[Tensor]]:
-        """
-        Args:
-            feature_maps: of the neck.
-
-        Returns:
-            By level `logits` and `objectness` (B, 1, h, w), `boxes` (B, 4, h, w) as `decode_center_boxes` takes them,
-            `offsets` (B, 2 * K, h, w) of keypoints in units of the level's stride, `visibilities` (B, K, h, w).
-        """
+        """By level `logits` and `objectness` (B, 1, h, w), `boxes` (B, 4, h, w) as `decode_center_boxes` takes them,
+        `offsets` (B, 2 * K, h, w) of keypoints in units of the level's stride, `visibilities` (B, K, h, w)."""
         classes, boxes, keypoints = (
             by_level(branch, feature_maps) for branch in (self.class_branch, self.box_branch, self.keypoint_branch)
         )
