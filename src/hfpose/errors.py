@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class HFPoseError(Exception):
     """Base class of every error that hfpose raises on purpose."""
@@ -25,3 +27,9 @@ class UnknownModelError(HFPoseError, ValueError):
 
 class DownloadError(HFPoseError, OSError):
     """A file could not be fetched."""
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """The first of some names, and how many more there are."""
+    shown = ", ".join(names[:most]) or "nothing"
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

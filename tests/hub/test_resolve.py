@@ -604,8 +604,8 @@ def test_download_brings_what_the_pipeline_needs(host: CheckpointHost, tmp_path:
 
 
 def test_what_comes_with_the_package_needs_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    packaged = write_files(tmp_path / "packaged", model_files())
-    monkeypatch.setitem(hub.PACKAGED, "demo", hub.PackagedModel(packaged))
+    packaged = write_files(tmp_path / "packaged" / "demo", model_files())
+    monkeypatch.setattr(hub, "PACKAGED_FOLDER", tmp_path / "packaged")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo").mkdir()  # with something else
     assert hub.resolve("demo") == packaged

@@ -17,7 +17,7 @@ from hfpose.media.images import load_image, save_image
 from hfpose.media.json_results import JsonWriter, frames_of_video, mmpose_instances
 from hfpose.media.run import Run
 from hfpose.media.sources import open_source
-from hfpose.media.writers import VisualizationWriter, WriterGroup, open_writers
+from hfpose.media.writers import WriterGroup, open_writers
 from hfpose.results import PoseOutput
 from processes import RunningPython
 
@@ -222,13 +222,6 @@ def test_several_images_do_not_fit_into_one_file(images: Path, tmp_path: Path, m
 def test_a_video_is_no_image(write_video: Callable[..., Path], tmp_path: Path, make_output: MakeOutput) -> None:
     with pytest.raises(InputError, match=r"\.mp4"):
         run(open_writers(vis_out_dir=tmp_path / "out.jpg"), write_video(), make_output)
-
-
-def test_quality(images: Path, tmp_path: Path, make_output: MakeOutput) -> None:
-    for quality in (95, 20):
-        group = WriterGroup([VisualizationWriter(tmp_path / str(quality), quality=quality)])
-        run(group, images / "a.png", make_output)
-    assert (tmp_path / "20" / "a.jpg").stat().st_size < (tmp_path / "95" / "a.jpg").stat().st_size / 2
 
 
 # Names

@@ -11,7 +11,7 @@ import pytest
 import hfpose
 from hfpose.annotations import CocoFile, read_coco
 from hfpose.evaluation.evaluation_run import evaluate_pose_pipeline
-from hfpose.hub.resolve import PACKAGED
+from hfpose.hub.resolve import resolve
 from hfpose.models.rtmpose.image_processing_rtmpose import RTMPoseImageProcessor
 from rendered_people.scene_files import write_scenes
 from train_demo import TEST_SEEDS
@@ -71,7 +71,7 @@ def test_the_packaged_models_are_small_and_need_no_network(monkeypatch, tmp_path
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setenv("HFPOSE_CACHE", str(tmp_path))
-    weights = list(PACKAGED["demo"].folder.rglob("*.safetensors"))
+    weights = list(resolve("demo").rglob("*.safetensors"))
     assert len(weights) == 2 and sum(path.stat().st_size for path in weights) < 8e6
     assert hfpose.pipeline("pose-estimation", model="demo", device="cpu").detector is not None
     assert not list(tmp_path.iterdir())

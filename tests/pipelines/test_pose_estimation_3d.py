@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -69,11 +71,11 @@ def test_a_3d_model_gives_a_3d_pipeline_for_either_task(tiny_pose, tiny_lifter):
 
 
 def test_a_lifter_that_comes_with_the_package_brings_its_2d_pipeline(tiny_pose, tiny_lifter, tmp_path, monkeypatch):
-    hfpose.pipeline("pose-estimation", model=tiny_pose, detector="whole_image").save_pretrained(tmp_path / "people")
-    monkeypatch.setitem(hub.PACKAGED, "demo", hub.PackagedModel(tmp_path / "people"))
-    monkeypatch.setitem(hub.PACKAGED, "demo3d", hub.PackagedModel(tiny_lifter, default_pose="demo"))
+    hfpose.pipeline("pose-estimation", model=tiny_pose, detector="whole_image").save_pretrained(tmp_path / "demo")
+    shutil.copytree(tiny_lifter, tmp_path / "demo3d")
+    monkeypatch.setattr(hub, "PACKAGED_FOLDER", tmp_path)
     wanted = hfpose.pipeline("pose-estimation-3d", model=tiny_lifter, pose=tiny_pose, detector="whole_image")
-    for arguments in ({"model": "demo3d"}, {"model": tmp_path / "people", "lifter": "demo3d"}):
+    for arguments in ({"model": "demo3d"}, {"model": tmp_path / "demo", "lifter": "demo3d"}):
         made = hfpose.pipeline("pose-estimation-3d", **arguments)
         np.testing.assert_array_equal(made(image()).keypoints, wanted(image()).keypoints)
 

@@ -17,9 +17,10 @@ from hfpose.checkpoints.reference_config import read_reference_config
 from hfpose.checkpoints.source import ModelSource
 from hfpose.errors import CheckpointError, ConfigError
 from hfpose.hub.cache import check_unchanged, record_files
-from hfpose.hub.downloads import cache_dir, fetch_checkpoint, is_url, sha256_of
+from hfpose.hub.downloads import cache_dir, fetch_checkpoint, sha256_of
 from hfpose.hub.resolve import official_url, register_helper
 from hfpose.hub.zoo import ModelEntry, Task, find_entry, get_entry
+from hfpose.media.images import is_url
 
 logger = logging.getLogger(__name__)
 

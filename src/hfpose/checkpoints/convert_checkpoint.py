@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,11 +21,12 @@ from hfpose.checkpoints.distilled import student_of
 from hfpose.checkpoints.guard import modules_bounded
 from hfpose.checkpoints.reader import read_checkpoint
 from hfpose.checkpoints.source import ModelSource
-from hfpose.errors import CheckpointError, ConfigError
-from hfpose.hub.downloads import fetch_checkpoint, is_url
+from hfpose.errors import CheckpointError, ConfigError, listed
+from hfpose.hub.downloads import fetch_checkpoint
 from hfpose.hub.resolve import register_helper
 from hfpose.hub.zoo import Task, get_entry
 from hfpose.keypoints import schema_for_config
+from hfpose.media.images import is_url
 from hfpose.ops.quiet import without_progress_bars
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MAX_NAMES_IN_ERROR = 5
 CONFIG_NAME = "config.json"
 
 
@@ -83,7 +83,7 @@ def convert_checkpoint(
     if read.weights == "ema":
         logger.warning("%s holds averaged (EMA) weights; these are converted.", path.name)
     if read.skipped:
-        left_out = _shortened([f"{key} ({what})" for key, what in read.skipped.items()])
+        left_out = listed([f"{key} ({what})" for key, what in read.skipped.items()])
         logger.warning(
             "%s has entries among its weights that are no tensors, and are left out: %s.", path.name, left_out
         )
@@ -175,18 +175,12 @@ def _check_tensors(
         "unexpected": sorted(given.keys() - expected.keys()),
         "of another shape": misshapen,
     }
-    lines = [f"{len(names)} {kind}: {_shortened(names)}" for kind, names in problems.items() if names]
+    lines = [f"{len(names)} {kind}: {listed(names)}" for kind, names in problems.items() if names]
     if lines:
         raise CheckpointError(
             f"The tensors of {file_name} are not those of {model_name}. {'; '.join(lines)}. "
             "Check that the checkpoint belongs to this model; for a model of your own give its config file."
         )
-
-
-def _shortened(names: Collection[str]) -> str:
-    shown = ", ".join(list(names)[:MAX_NAMES_IN_ERROR])
-    rest = len(names) - MAX_NAMES_IN_ERROR
-    return f"{shown} and {rest} more" if rest > 0 else shown
 
 
 @contextmanager

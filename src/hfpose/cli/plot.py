@@ -13,15 +13,6 @@ if TYPE_CHECKING:
     from hfpose.media.json_results import VideoFrame
     from hfpose.results import PoseOutput
 
-# What the models of most people give, by number of keypoints and of coordinates, for files that do not say.
-_SCHEMAS = {
-    (17, 2): "coco",
-    (17, 3): "h36m",
-    (26, 2): "halpe26",
-    (133, 2): "coco_wholebody",
-    (133, 3): "coco_wholebody",
-}
-
 
 def plot(
     result: Annotated[Path, typer.Argument(help="NAME.json of a video, as `hfpose predict` writes it.")],
@@ -90,15 +81,16 @@ def read_results(path: Path, schema: str | None = None) -> list[PoseOutput]:
 def _schema(people: list[Any], name: str | None, names: list[str] | None) -> KeypointSchema | None:
     """The schema of that name, else with these names of keypoints, else what fits their number."""
     from hfpose.keypoints import generic_schema, load_schema
-    from hfpose.keypoints.library import schema_for_names
+    from hfpose.keypoints.library import schema_for_count, schema_for_names
 
     if name is None and names is not None:
         return schema_for_names(names) or generic_schema(names)
     if not people:
         return None
     points = people[0]["keypoints"]
-    name = name or _SCHEMAS.get((len(points), len(points[0])))
-    return None if name is None else load_schema(name)
+    if name is None and (len(points), len(points[0])) == (17, 3):  # what lifters give
+        name = "h36m"
+    return schema_for_count(len(points)) if name is None else load_schema(name)
 
 
 def _output(frame: VideoFrame, schema: KeypointSchema | None) -> PoseOutput:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hfpose.annotations import AnnotatedImage, CocoFile, finite_number, finite_numbers, read_json
+from hfpose.annotations import CocoFile, coco_from_content, finite_number, finite_numbers, read_json
 from hfpose.errors import HFPoseError, InputError
 from hfpose.evaluation.protocols import HEAD_SHARE, SCALE_UNIT
 from hfpose.keypoints import load_schema
@@ -45,18 +45,12 @@ def read_mpii(
             f"{head_boxes} has {len(heads)} head boxes, {path} has {len(people)} people; expected as many."
         )
     left_out = LeftOut()
-    listed: dict[str, AnnotatedImage] = {}
     annotations = []
     for index, person in enumerate(people):
-        annotation, name = _annotation(index, person), person.get("image")
-        if annotation is None or not isinstance(name, str):
+        annotation = _annotation(index, person)
+        if annotation is None or not isinstance(annotation["image_id"], str):
             left_out.add("person without image, center, scale and 16 joints", f"person {index}")
-        elif ".." in Path(name).parts or Path(name).is_absolute():
-            left_out.add("image whose file_name leads out of the folder", name)
-        elif needs_images and not (folder / name).is_file():
-            left_out.add("image that is missing", name)
         else:
-            listed.setdefault(name, AnnotatedImage(name, folder / name, None))
             if heads is not None:
                 annotation["head_size"] = HEAD_SHARE * float(np.linalg.norm(heads[index][1] - heads[index][0]))
             annotations.append(annotation)
@@ -65,7 +59,9 @@ def read_mpii(
             f"{path} has no person that can be used: {'; '.join(left_out.lines()) or 'the list is empty'}."
         )
     category = {"id": 1, "name": "person", "keypoints": list(load_schema("mpii").keypoint_names)}
-    return CocoFile(path, tuple(listed.values()), tuple(annotations), (category,), left_out)
+    images_list = [{"id": name, "file_name": name} for name in dict.fromkeys(a["image_id"] for a in annotations)]
+    content = {"images": images_list, "annotations": annotations, "categories": [category]}
+    return coco_from_content(content, path, folder, needs_images=needs_images, left_out=left_out)
 
 
 def _annotation(index: int, person: Mapping[str, Any]) -> dict[str, Any] | None:

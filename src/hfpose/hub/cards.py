@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from hfpose.errors import listed
 from hfpose.hub.zoo import WHOLE_IMAGE, ModelEntry, ModelFamily, get_family
 from hfpose.keypoints import KeypointSchema, load_schema, schema_for_config
 
@@ -373,7 +374,5 @@ def _slug(name: str) -> str:
 
 
 def _listed(names: tuple[str, ...]) -> str:
-    if len(names) > _MAX_LABELS:
-        shown = ", ".join(f"`{name}`" for name in names[:_MAX_LABELS])
-        return f"{shown} and {len(names) - _MAX_LABELS} more, see `config.json`"
-    return ", ".join(f"`{name}`" for name in names)
+    more = ", see `config.json`" if len(names) > _MAX_LABELS else ""
+    return listed([f"`{name}`" for name in names], _MAX_LABELS) + more

@@ -153,11 +153,6 @@ def fetch_checkpoint(url: str, sha256_prefix: str | None = None, *, check_hash: 
     return download_file(url, folder / name, sha256_prefix=expected, disk_factor=2.0)
 
 
-def is_url(checkpoint: str | os.PathLike[str]) -> bool:
-    """Whether a checkpoint is given by its address rather than by a path."""
-    return str(checkpoint).startswith(("http://", "https://"))
-
-
 def cache_dir() -> Path:
     """Folder for what hfpose keeps between runs: ``HFPOSE_CACHE``, or ``hfpose`` below ``HF_HOME``."""
     named = os.environ.get("HFPOSE_CACHE")

@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -37,7 +37,7 @@ from hfpose.errors import CheckpointError, DownloadError, UnknownModelError
 from hfpose.hub.cache import check_unchanged, lock_model, models_dir, record_files, remove_folder
 from hfpose.hub.downloads import cache_dir, download_file, downloads_dir, file_name, sha256_of
 from hfpose.hub.model_folders import PIPELINE_INDEX, check_configurations, checked_folder, has_config, is_whole
-from hfpose.hub.zoo import TASKS, ModelEntry, Task, find_entry, get_entry, get_main_entry
+from hfpose.hub.zoo import PACKAGED_ENTRIES, TASKS, ModelEntry, Task, find_entry, get_entry, get_main_entry
 
 Converter = Callable[[str, Path, Path], object]
 """Reads a checkpoint of the zoo model of that name, and writes a model folder: (name, checkpoint, folder to make)."""
@@ -58,21 +58,11 @@ def register_helper(task: Literal["convert", "read config", "check kind"], funct
     _helpers[task] = function
 
 
-@dataclass(frozen=True)
-class PackagedModel:
-    """A model or pipeline that comes with hfpose and needs no network."""
+PACKAGED_FOLDER = Path(__file__).parents[1] / "data"
+PACKAGED = {entry.name: entry for entry in PACKAGED_ENTRIES}
+"""Models and pipelines that come with hfpose and need no network, by name."""
 
-    folder: Path
-    default_pose: str | None = None  # of a lifter: the name of the 2D model or pipeline before it
-
-
-_PACKAGED_FOLDER = Path(__file__).parents[1] / "data"
-PACKAGED = {
-    "demo": PackagedModel(_PACKAGED_FOLDER / "demo"),
-    "demo3d": PackagedModel(_PACKAGED_FOLDER / "demo3d", default_pose="demo"),
-}
-
-PACKAGED_SCENES = _PACKAGED_FOLDER / "scenes"
+PACKAGED_SCENES = PACKAGED_FOLDER / "scenes"
 """Eight rendered images of people with COCO annotations, for tests and to calibrate exports with."""
 
 # What is fetched of a repository: weights as safetensors only, for a pickle can run code when it is loaded.
@@ -112,7 +102,7 @@ def resolve(
     if folder is not None and (not is_known or has_config(folder)):
         return checked_folder(folder)
     if name_or_path in PACKAGED:
-        return checked_folder(PACKAGED[str(name_or_path)].folder)
+        return checked_folder(PACKAGED_FOLDER / name_or_path)
     if entry is not None:
         path = Path(name_or_path).expanduser()
         described = _helpers["read config"](path, entry) if path.suffix == ".py" and path.is_file() else None

@@ -84,8 +84,9 @@ def schema_for_config(config: Any) -> KeypointSchema:
             'Set config.keypoint_schema, for instance to load_schema("coco").to_dict().'
         )
     if are_generic:
-        known = None if given else _SCHEMA_BY_COUNT.get(len(labels))
-        return load_schema(known) if known else generic_schema([f"keypoint_{i}" for i in range(len(labels))])
+        return (
+            generic_schema([f"keypoint_{i}" for i in range(len(labels))]) if given else schema_for_count(len(labels))
+        )
     return schema_for_names(labels) or generic_schema(labels)
 
 
@@ -108,6 +109,12 @@ def _same_names(names: Sequence[str], others: Sequence[str]) -> bool:
 def generic_schema(keypoint_names: Sequence[str]) -> KeypointSchema:
     """A schema named "unnamed" without skeleton, with the flip pairs that the names tell: unknown where they tell none."""
     return KeypointSchema("unnamed", tuple(keypoint_names), flip_indices=flip_indices_from_names(keypoint_names))
+
+
+def schema_for_count(num_keypoints: int) -> KeypointSchema:
+    """What so many keypoints without names are taken for: 17 are COCO's; a schema without skeleton where that is not known."""
+    known = _SCHEMA_BY_COUNT.get(num_keypoints)
+    return load_schema(known) if known else generic_schema([f"keypoint_{i}" for i in range(num_keypoints)])
 
 
 def schema_for_names(keypoint_names: Sequence[str]) -> KeypointSchema | None:

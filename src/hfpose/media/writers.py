@@ -54,14 +54,12 @@ class VisualizationWriter(InputWriter[VideoFile]):
 
     Args:
         target: a folder, or for a single image or video the file itself, recognized by its ending.
-        quality: of the JPEG images, 0 to 100.
     """
 
-    def __init__(self, target: str | Path, quality: int = 95) -> None:
+    def __init__(self, target: str | Path) -> None:
         super().__init__(target)
         self._target = Path(target)
         self._is_file = is_file_target(self._target)
-        self._quality = quality
         self._only: MediaItem | None = None
 
     def write(self, frame: Frame, output: PoseOutput) -> None:
@@ -71,7 +69,7 @@ class VisualizationWriter(InputWriter[VideoFile]):
             return
         self._check_target(frame.item)
         if frame.frame_index is None:
-            save_image(self._path(frame.item), image, quality=self._quality)
+            save_image(self._path(frame.item), image)
             return
         self._videos.file(frame.item, lambda: self._video_file(image, frame)).write(image, frame.timestamp)
 

@@ -26,7 +26,7 @@ from hfpose.annotations import (
     read_annotations,
     read_schema,
 )
-from hfpose.errors import ConfigError, InputError
+from hfpose.errors import ConfigError, InputError, listed
 from hfpose.evaluation.coco import read_sigmas, require_pycocotools
 from hfpose.evaluation.evaluation_run import evaluate_detector, evaluate_pose_pipeline
 from hfpose.evaluation.metrics import Metrics
@@ -302,7 +302,7 @@ def _plan_detector(task: FineTuning, coco: CocoFile, validation: CocoFile | None
         model, layers = with_labels(stage.model, labels, task.seed)
         stage = Stage(model, stage.image_processor)
         messages.append(
-            f"The detector knows {_listed(own)}, the data have {_listed(labels)}: newly initialized {', '.join(layers)}."
+            f"The detector knows {listed(own)}, the data have {listed(labels)}: newly initialized {', '.join(layers)}."
         )
     processor = stage.image_processor
     images = AnnotatedImages(image_boxes(coco, _class_indices(coco, labels)))
@@ -324,7 +324,7 @@ def data_labels(coco: CocoFile) -> list[str]:
     names = [str(category.get("name")) for category in coco.categories if category.get("id") in used]
     if not names or len(set(map(str.lower, names))) < len(names):
         raise InputError(
-            f"{coco.path} needs categories with different names for its annotations; it has {_listed(names)}."
+            f"{coco.path} needs categories with different names for its annotations; it has {listed(names)}."
         )
     return names
 
@@ -334,10 +334,6 @@ def _class_indices(coco: CocoFile, labels: Sequence[str]) -> dict[Any, int]:
     by_name = {label.lower(): index for index, label in enumerate(labels)}
     names = {category.get("id"): str(category.get("name")).lower() for category in coco.categories}
     return {category_id: by_name[name] for category_id, name in names.items() if name in by_name}
-
-
-def _listed(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:5])} and {len(names) - 5} more" if len(names) > 5 else ", ".join(names) or "nothing"
 
 
 # Folders

@@ -21,7 +21,8 @@ from hfpose.evaluation.coco import evaluate_boxes, evaluate_keypoints
 from hfpose.evaluation.coco_results import box_results, keypoint_results
 from hfpose.evaluation.metrics import auc, box_sizes, epe, pck
 from hfpose.evaluation.scoring import instance_scores
-from hfpose.keypoints import KeypointSchema, schema_for_config
+from hfpose.keypoints import KeypointSchema
+from hfpose.keypoints.library import schema_for_count
 from hfpose.media.left_out import LeftOut
 from hfpose.models.shared.top_down import box_centers_and_scales
 from hfpose.training.rows import PoseRows
@@ -53,10 +54,7 @@ def pose_metrics(
 
     def compute(prediction: EvalPrediction) -> dict[str, float]:
         labels, weights = _labels_and_weights(prediction.label_ids, rows)
-        chosen = schema or (None if rows is None else rows.schema)
-        if chosen is None:  # what has generic labels goes by their number
-            labeled = SimpleNamespace(id2label={index: f"LABEL_{index}" for index in range(labels.shape[1])})
-            chosen = schema_for_config(labeled)
+        chosen = schema or (schema_for_count(labels.shape[1]) if rows is None else rows.schema)
         boxes, targets, areas, image_ids = _targets(labels, weights, image_processor, rows)
         keypoints, scores = image_processor.decode(_outputs(prediction.predictions), boxes)
         annotations: list[dict[str, Any]] = []
