@@ -334,6 +334,8 @@ def test_motion_files_of_people_in_3d(predict, tiny_pose, tiny_lifter, tmp_path)
     code, out, err = predict(images, *model, "--format", "bvh")
     assert code == 2 and "2D" in err and "--pose3d" in err
     assert "found" not in out
+    code, _, err = predict(images, *model, "--pred-out-dir", tmp_path / "flat", "--root", "planar")
+    assert code == 2 and "root='planar' has no effect here" in err
 
 
 def test_tracking_in_3d(predict, tiny_pose, tiny_lifter, person_detector, shared, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from hfpose.errors import InputError
 from hfpose.media.sources import open_source
-from hfpose.pipelines.options import CallOptions, LiftingOptions, make_options
+from hfpose.pipelines.options import CallOptions, CallOptions3D, LiftingOptions, make_options
 from hfpose.tracking.trackers import make_tracker
 
 
@@ -50,6 +50,24 @@ def test_options_for_other_inputs(given: dict[str, Any], tmp_path: Path) -> None
         options.check_source(open_source(tmp_path), given)
     options.check_source(open_source([tmp_path, "webcam", "clip.mp4"]), given)
     options.check_source(open_source(path for path in [tmp_path]), given)  # it is not known before they come
+
+
+@pytest.mark.parametrize("given", [{"root": "planar"}, {"constant_bones": True}])
+def test_people_are_placed_over_clips_alone(given: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    with pytest.raises(InputError, match="has no effect here: none of the inputs is a video"):
+        make_options(LiftingOptions, given).check_source(open_source(tmp_path), given)
+    tracked = {**given, "track": True}  # images that are one clip
+    make_options(LiftingOptions, tracked).check_source(open_source(tmp_path), tracked)
+    make_options(LiftingOptions, given).check_source(open_source("clip.mp4"), given)
+
+
+def test_options_of_other_pipelines_are_told() -> None:
+    for kind in (CallOptions, CallOptions3D):
+        with pytest.raises(TypeError, match=r"no option 'root'.* pipelines that lift people to 3D"):
+            make_options(kind, {"root": "planar"})
+    with pytest.raises(InputError, match="ground must be 'clip', 'frame' or None, got 'floor'"):
+        make_options(CallOptions3D, {"ground": "floor"})
 
 
 def test_settings_of_another_tracker() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from hfpose.errors import InputError
 from hfpose.media.frames import Frame
 from hfpose.media.motions import MotionOptions
 from hfpose.media.sources import Source
@@ -13,7 +14,7 @@ from hfpose.media.writers import WriterGroup, open_writers
 from hfpose.ops.pose_nms import suppress_similar_poses
 from hfpose.pipelines import PoseEstimation3DPipeline, PoseEstimationPipeline, pipeline
 from hfpose.pipelines.direct_3d import Direct3DPipeline
-from hfpose.pipelines.options import make_options
+from hfpose.pipelines.options import LiftingOptions, make_options
 from hfpose.results import PoseOutput
 
 Results = Iterator[tuple[Frame, PoseOutput]]
@@ -73,7 +74,18 @@ class PredictJob:
         return chosen.tracks and (chosen.tracking or {}).get("camera_motion", True)
 
     def results(self, pipe: Any, source: Source, draws: bool) -> Results:
-        """The frames with their results, drawn if `draws`."""
+        """The frames with their results, drawn if `draws`.
+
+        Raises:
+            InputError: for options that have no effect with this pipeline or on the inputs.
+        """
+        known, lifting = pipe.options_class.__dataclass_fields__, LiftingOptions.__dataclass_fields__
+        for name in ("root", "height", "field_of_view", "constant_bones", "online", "lookahead", "stride", "window"):
+            value = self.lifting.get(name)
+            if name not in known and value not in (None, lifting[name].default):
+                raise InputError(
+                    f"{name}={value!r} has no effect here: it needs a model that lifts people to 3D (human3d)."
+                )
         return self._results_2d(pipe, source, draws) if self.is_2d(pipe) else self._results_3d(pipe, source, draws)
 
     @staticmethod

@@ -137,8 +137,8 @@ def _known_name(schema: KeypointSchema) -> str:
         if (name in _RECIPES or name == "h36m") and load_schema(name).keypoint_names == schema.keypoint_names:
             return name
     raise ConfigError(
-        f"Keypoints of schema {schema.name!r} cannot be lifted: how they become Human3.6M's 17 is known for "
-        f"{', '.join(sorted([*_RECIPES, 'h36m']))} only. Use a 2D model with one of these schemas."
+        f"Keypoints of schema {schema.name!r} are not those of people whom lifting, angles and motion files are for: how they "
+        f"become Human3.6M's 17 is known for {', '.join(sorted([*_RECIPES, 'h36m']))} only. Use a model with one of these schemas."
     )
 
 

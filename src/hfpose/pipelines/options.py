@@ -175,7 +175,15 @@ class CallOptions:
     def check_source(self, source: Source, given: Iterable[str]) -> None:
         """The same for options that need a certain kind of input."""
         live: tuple[ItemKind, ...] = ("webcam", "stream")
-        for name, kinds in (("detect_every", (*live, "video")), ("live", live), ("reconnect", live)):
+        clips: tuple[ItemKind, ...] = ("video", "image") if self.track else ("video",)
+        needed = {
+            "detect_every": (*live, "video"),
+            "live": live,
+            "reconnect": live,
+            "root": clips,
+            "constant_bones": clips,
+        }
+        for name, kinds in needed.items():
             if name in given and self._is_set(name) and source.count_items(*kinds) == 0:
                 raise InputError(
                     f"{name}={getattr(self, name)!r} has no effect here: none of the inputs is a {' or a '.join(kinds)}."
@@ -277,6 +285,10 @@ class CallOptions3D(CallOptions):
     ground: Ground | None = "clip"
     num_instances: int | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        Placing(self.ground)  # checks it
+
     @property
     def drawing_options(self) -> dict[str, Any]:
         return {"num_instances": self.num_instances, **super().drawing_options}
@@ -361,6 +373,8 @@ def make_options(
         if name not in names:
             near = difflib.get_close_matches(name, names, 1)
             hint = f" Did you mean {near[0]!r}?" if near else f" Known are {', '.join(names)}."
+            if name in LiftingOptions.__dataclass_fields__:
+                hint = " It is one of pipelines that lift people to 3D, such as 'human3d'."
             raise TypeError(f"This pipeline has no option {name!r}.{hint}")
     made = kind(**{**(defaults or {}), **given})
     made.check_effects(given)
