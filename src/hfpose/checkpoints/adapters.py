@@ -53,6 +53,9 @@ def merge_adapter(model: torch.nn.Module, folder: Path) -> None:
         CheckpointError: if it does not fit the model.
     """
     config = _read_config(folder)
+    alpha = config.get("lora_alpha")
+    if not isinstance(alpha, (int, float)):
+        raise ConfigError(f"lora_alpha of the adapter is {alpha!r}; expected a number.")
     tensors = {
         name.removeprefix("base_model.model."): tensor for name, tensor in load_file(folder / ADAPTER_WEIGHTS).items()
     }
@@ -70,7 +73,8 @@ def merge_adapter(model: torch.nn.Module, folder: Path) -> None:
                 raise CheckpointError(
                     f"The adapter in {folder} has one of two matrices of {module}: it is incomplete."
                 )
-            change = _product(pair["B"], pair["A"]) * _scale(config, len(pair["A"]))
+            rank = len(pair["A"])
+            change = _product(pair["B"], pair["A"]) * alpha / (rank**0.5 if config.get("use_rslora") else rank)
             weight = _fitting(parameters.get(f"{module}.weight"), change.shape, module, folder)
             weight.add_(change.to(weight))
 
@@ -86,13 +90,6 @@ def _read_config(folder: Path) -> dict[str, Any]:
             "merge_and_unload(), and give the object, or the folder that its save_pretrained writes."
         )
     return config
-
-
-def _scale(config: Mapping[str, Any], rank: int) -> float:
-    alpha = config.get("lora_alpha")
-    if not isinstance(alpha, (int, float)):
-        raise ConfigError(f"lora_alpha of the adapter is {alpha!r}; expected a number.")
-    return alpha / (rank**0.5 if config.get("use_rslora") else rank)
 
 
 def _product(b: Tensor, a: Tensor) -> Tensor:

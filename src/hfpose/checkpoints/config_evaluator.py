@@ -154,13 +154,11 @@ class Evaluator(CheckedValues):
         """The value of an expression."""
         try:
             self.budget.charge(1)
-            return self._bounded(node, self._expression(node))
+            value = self._expression(node)
         except ConfigError:  # it names the line already
             raise
         except _MISTAKES as error:
             self.fail(node, _explain(error))
-
-    def _bounded(self, node: ast.expr, value: Any) -> Any:
         if isinstance(value, int) and abs(value) >= _MAX_INTEGER:
             self.fail(node, "the number is larger than 64 bits")
         if isinstance(value, (complex, bytes)) or value is Ellipsis:
@@ -196,7 +194,11 @@ class Evaluator(CheckedValues):
             case ast.Subscript():
                 return self._item(node)
             case ast.Attribute(value=value, attr=name):
-                return self._attribute(node, self.evaluate(value), name)
+                owner = self.evaluate(value)
+                if not isinstance(owner, dict):
+                    kind = type(owner).__name__
+                    self.fail(node, f"the attribute {name!r} of a {kind} is not supported, only keys of dicts are")
+                return owner[name]
             case ast.Call():
                 return self._call(node)
             case ast.JoinedStr(values=parts):
@@ -334,13 +336,6 @@ class Evaluator(CheckedValues):
         if isinstance(value, (list, tuple, str, range)):
             return value[index]
         self.fail(node, f"a {type(value).__name__} has no items")
-
-    def _attribute(self, node: ast.expr, value: Any, name: str) -> Any:
-        if not isinstance(value, dict):
-            self.fail(
-                node, f"the attribute {name!r} of a {type(value).__name__} is not supported, only keys of dicts are"
-            )
-        return value[name]
 
     def _formatted(self, node: ast.FormattedValue) -> str:
         specification = self.evaluate(node.format_spec) if node.format_spec else ""

@@ -91,7 +91,8 @@ def _source_from_config(config: Mapping[str, Any], path: Path, name: str | None)
     reference.setdefault("data_preprocessor", {})
     classes = _classes(config)
     if "bbox_head" in model or classes is not None:
-        reference["classes"] = classes or _known_classes(model["bbox_head"].get("num_classes"))
+        coco = next(list(entry.labels) for entry in list_entries("detector") if len(entry.labels) == 80)
+        reference["classes"] = classes or (coco if model["bbox_head"].get("num_classes") == len(coco) else None)
     head = model.get("head") or {}
     decoder = (head.get("pose_cfg") or head).get("decoder") or {}
     if "input_size" in decoder:
@@ -197,9 +198,3 @@ def _classes(config: Mapping[str, Any]) -> list[str] | None:
         if classes:
             return [classes] if isinstance(classes, str) else list(classes)
     return None
-
-
-def _known_classes(num_classes: int | None) -> list[str] | None:
-    """Names of the classes of COCO where a detector has as many."""
-    coco = next(entry.labels for entry in list_entries("detector") if len(entry.labels) == 80)
-    return list(coco) if num_classes == len(coco) else None

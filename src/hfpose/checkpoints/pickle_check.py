@@ -173,7 +173,10 @@ class _Tracer:
                 args, function = self.pop(), self.pop()
                 self.call(function, args)
             case "BUILD":
-                self.set_state(self.pop())
+                state = self.pop()
+                if self.top().kind not in ("object", "dict"):
+                    raise FormatError(f"its pickle sets the state of a {self.top().kind}")
+                self.charge(state.size)
             case "BINPERSID":
                 self.push_storage(self.pop())
             case _:
@@ -288,11 +291,6 @@ class _Tracer:
             self.check_keys(values[::2])
         self.push("set" if name == "builtins.set" else "dict")
         self.top().add(values)
-
-    def set_state(self, state: Value) -> None:
-        if self.top().kind not in ("object", "dict"):
-            raise FormatError(f"its pickle sets the state of a {self.top().kind}")
-        self.charge(state.size)
 
     # Storages and tensors
 

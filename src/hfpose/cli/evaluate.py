@@ -109,6 +109,7 @@ def evaluate(
         raise typer.BadParameter("give either --model or --results.")
     if card and (model is None or not Path(model).is_dir()):
         raise typer.BadParameter("--card needs --model to be a folder.")
+    from hfpose.evaluation.error_analysis import analyze_errors
     from hfpose.evaluation.protocols import HUMAN36M_PROTOCOLS
 
     evaluation = analysis = None
@@ -132,7 +133,11 @@ def evaluate(
             )  # fmt: skip
             metrics, entries = evaluation.metrics, evaluation.results
         if analyze:
-            analysis = _analysis(coco, entries, measured, rules)
+            if measured is None or rules.precision is None:
+                raise typer.BadParameter(
+                    "--analyze is for keypoints and for protocols that measure average precision."
+                )
+            analysis = analyze_errors(coco, entries, measured, rules.precision)
         left_out = coco.left_out.lines()
     _report(data, left_out, metrics, evaluation)
     if output is not None:
@@ -260,14 +265,6 @@ def _measure_results(
     metrics = measure(coco, results, schema, protocol)
     metrics.left_out.include(left_out)
     return metrics, results, schema
-
-
-def _analysis(coco: CocoFile, results: list[Any], schema: KeypointSchema | None, protocol: Protocol) -> ErrorAnalysis:
-    from hfpose.evaluation.error_analysis import analyze_errors
-
-    if schema is None or protocol.precision is None:
-        raise typer.BadParameter("--analyze is for keypoints and for protocols that measure average precision.")
-    return analyze_errors(coco, results, schema, protocol.precision)
 
 
 def _report_analysis(analysis: ErrorAnalysis, coco: CocoFile, title: str, output: Path | None) -> None:

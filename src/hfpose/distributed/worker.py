@@ -94,8 +94,7 @@ class Worker:
         entries: Entries = []
         with output_folder(self._out) as folder:
             writers = self._job.open_writers(out_dir=folder, part=part)
-            journal = Journal(folder, writers.outputs, entries.append)
-            journal.restart_clock(seconds)
+            journal = Journal(folder, writers.outputs, entries.append, seconds)
             with writers:
                 for frame, output in make_results(writers.wants_visualization):
                     writers.write(frame, output)

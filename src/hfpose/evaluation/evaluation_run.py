@@ -166,7 +166,7 @@ def evaluate_pose_pipeline(
             kept += [found[place] for place in indices]
     seconds = time.perf_counter() - start
     metrics = measure(coco, kept, schema, protocol, results if boxes == "annotations" else None)
-    told = results if protocol.needs_pairs else kept
+    told = results if protocol.precision is None else kept  # distances need the result of each annotation
     return Evaluation(metrics, told, num_images, len(results), seconds, failures)
 
 

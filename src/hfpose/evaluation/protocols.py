@@ -76,11 +76,6 @@ class Protocol:
     distances: Callable[[Matched, Metrics], None] | None = None
     boxes_from_scale: bool = False
 
-    @property
-    def needs_pairs(self) -> bool:
-        """Whether it is to be known which prediction is of which annotation."""
-        return self.precision is None
-
 
 # Distances
 

@@ -15,7 +15,7 @@ from huggingface_hub.utils import WeakFileLock
 from hfpose.errors import CheckpointError, UnknownModelError
 from hfpose.hub.downloads import cache_dir, downloads_dir, folder_size, graph_dirs, sha256_of
 from hfpose.hub.model_folders import child_path
-from hfpose.media.files import atomic_path
+from hfpose.media.files import write_json
 
 _CACHE_FORMAT = 1  # raise it when conversion writes something else than before: older folders are then not used
 
@@ -88,7 +88,7 @@ def record_files(folder: Path, checkpoint: Path) -> None:
     """Write into a converted folder what its files are, and of what checkpoint it was made, by SHA-256."""
     files = {path.name: {**_state(path), "sha256": sha256_of(path)} for path in sorted(folder.iterdir())}
     record = {"checkpoint": {"name": checkpoint.name, "sha256": sha256_of(checkpoint)}, "files": files}
-    (folder / RECORD_NAME).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / RECORD_NAME, record)
 
 
 def changed_files(folder: Path, *, read_all: bool = False) -> list[str] | None:
@@ -151,10 +151,9 @@ def _note_times(folder: Path) -> None:
     path = folder / RECORD_NAME
     record = json.loads(path.read_text(encoding="utf-8"))
     files = {name: {**known, **_state(folder / name)} for name, known in record["files"].items()}
-    if files == record["files"]:
-        return
-    with suppress(OSError), atomic_path(path) as new:  # a read-only cache stays as it is
-        new.write_text(json.dumps({**record, "files": files}, indent=2) + "\n", encoding="utf-8")
+    if files != record["files"]:
+        with suppress(OSError):  # a read-only cache stays as it is
+            write_json(path, {**record, "files": files})
 
 
 def _is_changed(path: Path, known: dict[str, Any], read_all: bool) -> bool:

@@ -20,6 +20,8 @@ from hfpose.errors import InputError
 OUTPUT_MARKER = ".hfpose-output"
 """Hidden file in each folder that a run writes to: a lock while it runs, and a sign not to read the folder as inputs."""
 
+_SPECIAL_KINDS = {stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
+
 PARTIALS = "partial-"
 """How the names of folders of unfinished files begin."""
 
@@ -42,7 +44,8 @@ def open_to_read(path: Path, kind: str) -> BinaryIO:
     try:
         mode = path.stat().st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            raise InputError(f"{str(path)!r} is a {_special_kind(mode)}, expected a regular file with one {kind}.")
+            what = _SPECIAL_KINDS.get(stat.S_IFMT(mode), "special file")
+            raise InputError(f"{str(path)!r} is a {what}, expected a regular file with one {kind}.")
         return path.open("rb")
     except FileNotFoundError:
         raise InputError(
@@ -60,11 +63,6 @@ def open_to_read(path: Path, kind: str) -> BinaryIO:
         raise
     except (OSError, ValueError) as error:  # a name that is too long or has a null byte, a failing disk
         raise InputError(f"Cannot open {str(path)!r}: {error}.") from error
-
-
-def _special_kind(mode: int) -> str:
-    kinds = {stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
-    return kinds.get(stat.S_IFMT(mode), "special file")
 
 
 def make_folder(folder: Path) -> Path:

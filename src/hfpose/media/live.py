@@ -69,19 +69,14 @@ class LiveSource:
             left = self.patience - (self.clock() - last.received)
             if left <= 0:
                 if failure is not None or self.patience:
-                    yield self._lost(failure, last)
+                    reason = failure and failure.error
+                    ended = f"{self.item.source!r} ended after {(last.frame_index or 0) + 1} frames."
+                    tried = f" It did not come back within {self.patience:g} s." if self.patience else ""
+                    yield Frame(self.item, error=f"{reason or ended}{tried}", video=last.video)
                 return
             if pause(min(delay, left)):
                 return
             delay = min(2 * delay, _LONGEST_PAUSE)
-
-    def _lost(self, failure: Frame | None, last: Frame) -> Frame:
-        assert last.frame_index is not None
-        reason = (
-            f"{self.item.source!r} ended after {last.frame_index + 1} frames." if failure is None else failure.error
-        )
-        tried = f" It did not come back within {self.patience:g} s." if self.patience else ""
-        return Frame(self.item, error=f"{reason}{tried}", video=last.video)
 
 
 def read_in_step(sources: Sequence[LiveSource]) -> Generator[Frame, None, None]:

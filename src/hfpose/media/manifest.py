@@ -67,16 +67,13 @@ class Journal:
         folder: Path,
         outputs_of: Callable[[MediaItem], Sequence[Path]],
         write: Callable[[dict[str, Any]], object],
+        seconds: float = 0.0,
     ) -> None:
         self._folder = folder
         self._outputs_of = outputs_of
         self._write = write
         self._open: OneFilePerVideo[_Open] = OneFilePerVideo()
-        self._last = time.perf_counter()
-
-    def restart_clock(self, seconds: float = 0.0) -> None:
-        """Count the time of the next input from now, and so many seconds that were spent on it before."""
-        self._last = time.perf_counter() - seconds
+        self._last = time.perf_counter() - seconds  # that were spent on the first input before
 
     def note(self, frame: Frame, output: PoseOutput) -> None:
         """Take down the result of a frame, after it has been given to the writers.
