@@ -15,7 +15,13 @@ from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfpose.models.shared.configuration import StagedBackboneConfig
-from hfpose.models.shared.conversion import RenameRules, expect_settings, layer_arguments, out_indices
+from hfpose.models.shared.conversion import (
+    CONVOLUTION_RENAMES,
+    RenameRules,
+    expect_settings,
+    layer_arguments,
+    out_indices,
+)
 from hfpose.models.shared.convolution import ConvNormAct, SqueezeExcitation, scaled_channels, stacked
 from hfpose.models.shared.staged_backbone import CheckpointedSequential, StagedBackbone
 
@@ -111,15 +117,17 @@ def _numbered_layer(match: re.Match[str]) -> str:
     return f"stages.{stage - 1}.{block}.{names[layer]}."
 
 
+INVERTED_RESIDUAL_RENAMES: RenameRules = (
+    *CONVOLUTION_RENAMES,
+    (r"\.expand_conv\.", ".expand."),
+    (r"\.linear_conv\.", ".project."),
+)
 RENAMES: RenameRules = (
     (r"^conv1\.", "stem."),
     (r"^conv2\.", "stages.7.0."),
     (r"^layer([1-7])\.(\d+)\.conv\.(\d)\.", _numbered_layer),
     (r"^layer([1-7])\.", lambda match: f"stages.{int(match[1]) - 1}."),
-    (r"\.expand_conv\.", ".expand."),
-    (r"\.depthwise_conv\.", ".depthwise."),
-    (r"\.linear_conv\.", ".project."),
-    (r"\.bn\.", ".norm."),
+    *INVERTED_RESIDUAL_RENAMES,
 )
 
 

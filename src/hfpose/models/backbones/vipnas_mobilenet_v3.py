@@ -10,7 +10,7 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 
-from hfpose.models.backbones.mobilenet_v2 import InvertedResidual
+from hfpose.models.backbones.mobilenet_v2 import INVERTED_RESIDUAL_RENAMES, InvertedResidual
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
 from hfpose.models.shared.conversion import RenameRules, activation_name, batch_norm_eps, rename_state_dict
 from hfpose.models.shared.convolution import ConvNormAct, SqueezeExcitation, stacked
@@ -89,12 +89,9 @@ class ViPNASMobileNetV3Backbone(StagedBackbone):
 
 RENAMES: RenameRules = (
     (r"^conv1\.", "stem."),
-    (r"\.expand_conv\.", ".expand."),
-    (r"\.depthwise_conv\.", ".depthwise."),
-    (r"\.linear_conv\.", ".project."),
     (r"\.se\.conv1\.conv\.", ".attention.reduce."),
     (r"\.se\.conv2\.conv\.", ".attention.expand."),
-    (r"\.bn\.", ".norm."),
+    *INVERTED_RESIDUAL_RENAMES,
 )
 
 

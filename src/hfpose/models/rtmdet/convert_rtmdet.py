@@ -40,8 +40,8 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
     backbone_config = backbone_from_reference(backbone)
     arguments = csp_detector_arguments(backbone_config)
     expect_settings("CSPNeXtPAFPN", neck, {"type": "CSPNeXtPAFPN", "expand_ratio": arguments["expand_ratio"]})
-    expect_settings("RTMDetSepBNHead", head, {"type": "RTMDetSepBNHead", "with_objectness": False})
-    expect_settings("RTMDetSepBNHead", head, {"feat_channels": neck["out_channels"]})
+    expected = {"type": "RTMDetSepBNHead", "with_objectness": False, "feat_channels": neck["out_channels"]}
+    expect_settings("RTMDetSepBNHead", head, expected)
     expect_same_layers((neck,), arguments, "Swish", 1e-3)
     expect_same_layers((head,), arguments, "SiLU", 1e-5)
     points = {"type": "MlvlPointGenerator", "offset": 0.5, **head["anchor_generator"]}

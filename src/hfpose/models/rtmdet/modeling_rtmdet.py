@@ -10,15 +10,13 @@ import torch
 from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.activations import ACT2FN
-from transformers.utils.generic import can_return_tuple
 
 from hfpose.models.backbones.cspnext import CSPNeXtBackbone, CSPNeXtBackboneConfig, CSPNeXtBlock
 from hfpose.models.rtmdet.configuration_rtmdet import RTMDetConfig
-from hfpose.models.shared.coco_labels import labels_in_pixels, one_per_image
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import conv_layer, conv_stack
 from hfpose.models.shared.csp import PathAggregationNeck, csp_backbone_arguments
-from hfpose.models.shared.dense_prediction import DensePredictionModel, ScorePrediction, anchor_points, flatten_levels
+from hfpose.models.shared.dense_prediction import DenseDetector, ScorePrediction, anchor_points, flatten_levels
 from hfpose.models.shared.detection import ObjectDetectionOutput
 from hfpose.models.shared.losses import detection_loss
 
@@ -110,7 +108,7 @@ class RTMDetHead(nn.Module):
         return logits, distances
 
 
-class RTMDetForObjectDetection(DensePredictionModel):
+class RTMDetForObjectDetection(DenseDetector):
     """RTMDet with its detection head.
 
     Example:
@@ -125,6 +123,7 @@ class RTMDetForObjectDetection(DensePredictionModel):
 
     config: RTMDetConfig
     base_model_prefix = "rtmdet"
+    output_class = RTMDetObjectDetectionOutput
     _no_split_modules = ["PathAggregationNeck", "RTMDetHead"]
 
     def __init__(self, config: RTMDetConfig) -> None:
@@ -145,36 +144,12 @@ class RTMDetForObjectDetection(DensePredictionModel):
         if isinstance(module, (ScorePrediction, BoxPrediction)):
             init.normal_(module.weight, std=0.01)
 
-    @can_return_tuple
-    def forward(
-        self,
-        pixel_values: Tensor,
-        labels: Sequence[Mapping[str, Tensor]] | None = None,
-        output_hidden_states: bool | None = None,
-        **kwargs: object,
-    ) -> RTMDetObjectDetectionOutput:
-        """
-        Args:
-            pixel_values: (B, C, H, W) normalized images, H and W multiples of the coarsest stride.
-            labels: for each image a dict of `class_labels` (n,) and `boxes` (n, 4), center x, center y, width and
-                height in shares of the image, as transformers' object detection has them; n may be 0. Asks for the
-                loss.
-        """
-        features = self.neck(self.backbone(pixel_values).feature_maps)
-        logits, distances = self.head(features)
-        sides = flatten_levels(distances)
-        points, strides = anchor_points(logits, self.config.strides)
+    def find(
+        self, features: Sequence[Tensor], labels: Sequence[Mapping[str, Tensor]] | None
+    ) -> dict[str, Tensor | None]:
+        levels, distances = self.head(features)
+        logits, sides = flatten_levels(levels), flatten_levels(distances)
+        points, strides = anchor_points(levels, self.config.strides)
         boxes = torch.cat((points - sides[..., :2], points + sides[..., 2:]), dim=-1)
-        flat_logits = flatten_levels(logits)
-        loss = None
-        if labels is not None:
-            labels = labels_in_pixels(
-                one_per_image(labels, len(pixel_values)), pixel_values.shape[-2:], label_count(self.config)
-            )
-            loss = detection_loss(flat_logits, boxes, points, strides, labels)
-        return RTMDetObjectDetectionOutput(
-            loss=loss,
-            logits=flat_logits,
-            pred_boxes=boxes,
-            hidden_states=self.states_if_asked(features, output_hidden_states),
-        )
+        loss = None if labels is None else detection_loss(logits, boxes, points, strides, labels)
+        return {"loss": loss, "logits": logits, "pred_boxes": boxes}

@@ -54,8 +54,8 @@ def simcc_arguments(reference: Mapping[str, Any], codec: str = "SimCCLabel") -> 
     """Configuration arguments for the reference's settings of a SimCC codec and its loss."""
     head, decoder = reference["head"], reference["head"]["decoder"]
     size = tuple(head["input_size"])
-    expect_settings("The codec", decoder, {"type": codec, "use_dark": False, "smoothing_type": "gaussian"})
-    expect_settings("The codec", decoder, {"input_size": size})
+    expected = {"type": codec, "use_dark": False, "smoothing_type": "gaussian", "input_size": size}
+    expect_settings("The codec", decoder, expected)
     split_ratio = float(head.get("simcc_split_ratio", 2.0))
     if split_ratio != float(decoder.get("simcc_split_ratio", 2.0)):
         raise ConfigError(

@@ -1,12 +1,16 @@
 """Networks that predict at every anchor point of every feature level: RTMDet, YOLOX, YOLOX-Pose, RTMO."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from transformers import initialization as init
+from transformers.utils.generic import can_return_tuple
 
+from hfpose.models.shared.coco_labels import labels_in_pixels, one_per_image
+from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.image_model import ImageModel
 
 PRIOR_PROBABILITY = 0.01
@@ -17,12 +21,55 @@ class ScorePrediction(nn.Conv2d):
 
 
 class DensePredictionModel(ImageModel):
-    """Base of these models, whose fresh scores are `PRIOR_PROBABILITY` everywhere."""
+    """Base of these models, whose fresh scores are `PRIOR_PROBABILITY` everywhere. A family adds `find`."""
+
+    output_class: ClassVar[type[Any]]
+    backbone: Any
+    neck: nn.Module
+
+    @can_return_tuple
+    def forward(
+        self,
+        pixel_values: Tensor,
+        labels: Sequence[Mapping[str, Tensor]] | None = None,
+        output_hidden_states: bool | None = None,
+        **kwargs: object,
+    ) -> Any:
+        """
+        Args:
+            pixel_values: (B, C, H, W) images as the image processor makes them, H and W multiples of the coarsest stride.
+            labels: for each image what is in it, see the family's base or [`RTMOForPoseEstimation`]; asks for the loss.
+        """
+        features = self.neck(self.backbone(pixel_values).feature_maps)
+        found = self.find(features, None if labels is None else self.read_labels(labels, pixel_values.shape))
+        return self.output_class(**found, hidden_states=self.states_if_asked(features, output_hidden_states))
+
+    def read_labels(
+        self, labels: Sequence[Mapping[str, Tensor]], shape: Sequence[int]
+    ) -> Sequence[Mapping[str, Tensor]]:
+        """The labels of `pixel_values` of that shape, any shape, as the loss takes them."""
+        return labels
+
+    def find(
+        self, features: Sequence[Tensor], labels: Sequence[Mapping[str, Tensor]] | None
+    ) -> dict[str, Tensor | None]:
+        """Fields of the output for the feature maps [(B, C, h, w), ...] of the neck, and with labels the loss."""
+        raise NotImplementedError
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, ScorePrediction) and module.bias is not None:
             init.constant_(module.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))
+
+
+class DenseDetector(DensePredictionModel):
+    """Base of the detectors among them. Their labels are a dict of `class_labels` (n,) and `boxes` (n, 4) for each image:
+    center x, center y, width and height in shares of the image, as transformers' object detection has them; n may be 0."""
+
+    def read_labels(
+        self, labels: Sequence[Mapping[str, Tensor]], shape: Sequence[int]
+    ) -> Sequence[Mapping[str, Tensor]]:
+        return labels_in_pixels(one_per_image(labels, shape[0]), shape[2:], label_count(self.config))
 
 
 def by_level(layers: Iterable[nn.Module], levels: Sequence[Tensor]) -> list[Tensor]:

@@ -36,9 +36,9 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
     widths = tuple(stage_channels(arguments["width_multiplier"])[1:])
     upsampling = {"scale_factor": 2, "mode": "nearest"}
     expect_settings("YOLOXPAFPN", neck, {"type": "YOLOXPAFPN", "in_channels": widths, "upsample_cfg": upsampling})
-    expect_settings("YOLOXHead", head, {"type": "YOLOXHead", "in_channels": neck["out_channels"]})
-    expect_settings("YOLOXHead", {"feat_channels": 256, **head}, {"feat_channels": neck["out_channels"]})
-    expect_settings("YOLOXHead", head, {"dcn_on_last_conv": False, "conv_bias": "auto"})
+    channels = dict.fromkeys(("in_channels", "feat_channels"), neck["out_channels"])
+    expected = {"type": "YOLOXHead", **channels, "dcn_on_last_conv": False, "conv_bias": "auto"}
+    expect_settings("YOLOXHead", {"feat_channels": 256, **head}, expected)
     expect_same_layers((neck, head), arguments, "Swish", 1e-3)
     return YOLOXConfig(
         neck_size=neck["out_channels"],

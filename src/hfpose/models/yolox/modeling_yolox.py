@@ -11,15 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.utils import ModelOutput
-from transformers.utils.generic import can_return_tuple
 
 from hfpose.models.backbones.csp_darknet import CSPDarknetBackbone, CSPDarknetBackboneConfig, YOLOXNeck
-from hfpose.models.shared.coco_labels import labels_in_pixels, one_per_image
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import conv_stack
 from hfpose.models.shared.csp import csp_backbone_arguments
 from hfpose.models.shared.dense_prediction import (
-    DensePredictionModel,
+    DenseDetector,
     ScorePrediction,
     anchor_points,
     by_level,
@@ -75,11 +73,12 @@ class YOLOXHead(nn.Module):
         )
 
 
-class YOLOXForObjectDetection(DensePredictionModel):
+class YOLOXForObjectDetection(DenseDetector):
     """YOLOX with its detection head; used as [`RTMDetForObjectDetection`]."""
 
     config: YOLOXConfig
     base_model_prefix = "yolox"
+    output_class = YOLOXObjectDetectionOutput
     _no_split_modules = ["YOLOXNeck", "YOLOXHead"]
 
     def __init__(self, config: YOLOXConfig) -> None:
@@ -89,37 +88,17 @@ class YOLOXForObjectDetection(DensePredictionModel):
         self.head = YOLOXHead(config)
         self.post_init()
 
-    @can_return_tuple
-    def forward(
-        self,
-        pixel_values: Tensor,
-        labels: Sequence[Mapping[str, Tensor]] | None = None,
-        output_hidden_states: bool | None = None,
-        **kwargs: object,
-    ) -> YOLOXObjectDetectionOutput:
-        """
-        Args:
-            pixel_values: (B, C, H, W) images, values from 0 to 255, H and W multiples of the coarsest stride.
-            labels: see `RTMDetForObjectDetection.forward`.
-        """
-        features = self.neck(self.backbone(pixel_values).feature_maps)
+    def find(
+        self, features: Sequence[Tensor], labels: Sequence[Mapping[str, Tensor]] | None
+    ) -> dict[str, Tensor | None]:
         class_levels, box_levels, objectness_levels = self.head(features)
         points, strides = anchor_points(box_levels, self.config.strides)
         logits, objectness = flatten_levels(class_levels), flatten_levels(objectness_levels)[..., 0]
         regressions = flatten_levels(box_levels).float()
         boxes, loss = decode_center_boxes(regressions, points, strides), None
         if labels is not None:
-            labels = labels_in_pixels(
-                one_per_image(labels, len(pixel_values)), pixel_values.shape[-2:], label_count(self.config)
-            )
             loss = yolox_loss(logits, objectness, boxes, regressions, points, strides, labels)
-        return YOLOXObjectDetectionOutput(
-            loss=loss,
-            logits=logits,
-            objectness=objectness,
-            pred_boxes=boxes,
-            hidden_states=self.states_if_asked(features, output_hidden_states),
-        )
+        return {"loss": loss, "logits": logits, "objectness": objectness, "pred_boxes": boxes}
 
 
 # Loss

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.utils import ModelOutput
-from transformers.utils.generic import can_return_tuple
 
 from hfpose.models.backbones.csp_darknet import YOLOXNeck
 from hfpose.models.shared.coco_labels import one_per_image
@@ -99,26 +98,16 @@ class YOLOXPoseForPoseEstimation(DensePredictionModel, EstimatorModel):
 
     config: YOLOXPoseConfig
     base_model_prefix = "yolox_pose"
+    output_class = YOLOXPoseOutput
     _no_split_modules = ["CSPStage", "YOLOXNeck", "YOLOXPoseHead"]
 
     def make_head(self, channels: Sequence[int]) -> None:
         self.neck = YOLOXNeck(self.config, channels)
         self.head = YOLOXPoseHead(self.config)
 
-    @can_return_tuple
-    def forward(
-        self,
-        pixel_values: Tensor,
-        labels: Sequence[Mapping[str, Tensor]] | None = None,
-        output_hidden_states: bool | None = None,
-        **kwargs: object,
-    ) -> YOLOXPoseOutput:
-        """
-        Args:
-            pixel_values: (B, C, H, W) images, values from 0 to 255, H and W multiples of the coarsest stride.
-            labels: see `RTMOForPoseEstimation.forward`.
-        """
-        features = self.neck(self.backbone(pixel_values).feature_maps)
+    def find(
+        self, features: Sequence[Tensor], labels: Sequence[Mapping[str, Tensor]] | None
+    ) -> dict[str, Tensor | None]:
         levels = self.head(features)
         points, scales = anchor_points(levels["logits"], self.config.strides)
         regressions = flatten_levels(levels["boxes"]).float()
@@ -133,8 +122,7 @@ class YOLOXPoseForPoseEstimation(DensePredictionModel, EstimatorModel):
         loss = None
         if labels is not None:
             loss = yolox_pose_loss(self.config, found, regressions, points, scales, labels)
-        hidden_states = self.states_if_asked(features, output_hidden_states)
-        return YOLOXPoseOutput(loss=loss, **found, hidden_states=hidden_states)
+        return {"loss": loss, **found}
 
 
 # Loss
