@@ -184,7 +184,8 @@ class MotionBertHead(nn.Module):
 
 
 class MotionBertForPoseLifting(AnyAttention, PoseLiftingModel):
-    """MotionBERT with a head that gives each keypoint a position in 3D.
+    """MotionBERT with a head that gives each keypoint a position in 3D, from x and y in half image widths around the image
+    center and a visibility.
 
     Example:
 

@@ -65,6 +65,7 @@ def simcc_targets(positions: Tensor, num_bins: int, sigma: float) -> tuple[Tenso
 
     Args:
         positions: (B, K) positions of the keypoints in bins; they are rounded to whole ones.
+        sigma: standard deviation in bins.
 
     Returns:
         Targets (B, K, num_bins), and whether each Gaussian reaches into the axis (B, K).
