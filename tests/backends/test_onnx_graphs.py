@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -13,7 +17,7 @@ import torch
 
 import small_bottom_up
 from hfpose.backends import onnx_graphs
-from hfpose.backends.onnx_graphs import MAX_DIFFERENCE, compare_graph, example_inputs, export_graph
+from hfpose.backends.onnx_graphs import MAX_DIFFERENCE, Difference, compare_graph, example_inputs, export_graph
 from hfpose.backends.onnx_sessions import OnnxSession
 from hfpose.backends.openvino_sessions import OpenVinoSession
 from hfpose.errors import CheckpointError, ConfigError
@@ -55,11 +59,29 @@ OUTPUTS = {
 }
 
 
+class Exported(NamedTuple):
+    model: Any
+    processor: Any
+    path: Path
+    differences: dict[str, Difference]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory) -> Callable[[str], Exported]:
+    """The small model of a family and its graph, exported once; tests leave the model as it is."""
+
+    @cache
+    def export(name: str) -> Exported:
+        model, processor = small_model(name)
+        path = tmp_path_factory.mktemp(name) / "model.onnx"
+        return Exported(model, processor, path, export_graph(model, processor, path))
+
+    return export
+
+
 @pytest.mark.parametrize("name", SMALL_MODELS)
-def test_every_family_computes_what_torch_computes_for_any_batch_size(name, tmp_path):
-    model, processor = small_model(name)
-    path = tmp_path / "model.onnx"
-    differences = export_graph(model, processor, path)
+def test_every_family_computes_what_torch_computes_for_any_batch_size(name, exported):
+    model, processor, path, differences = exported(name)
     assert list(differences) == OUTPUTS[name]
     assert all(difference.relative <= MAX_DIFFERENCE for difference in differences.values())
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -74,10 +96,9 @@ def test_every_family_computes_what_torch_computes_for_any_batch_size(name, tmp_
 
 
 @pytest.mark.parametrize("name", small_bottom_up.FAMILIES)
-def test_bottom_up_models_take_images_of_any_shape(name, tmp_path):
-    model, processor = small_model(name)
-    export_graph(model, processor, tmp_path / "model.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+def test_bottom_up_models_take_images_of_any_shape(name, exported):
+    model, processor, path, _ = exported(name)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     image = np.random.default_rng(0).integers(0, 256, (50, 110, 3), dtype=np.uint8)
     inputs = processor(image, return_tensors="pt")
     assert inputs["pixel_values"].shape == (1, 3, 64, 160)
@@ -127,18 +148,17 @@ def test_backbones_compute_what_torch_computes(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", [name for name in SMALL_MODELS if not name.startswith("vitpose-")])
-def test_openvino_computes_what_torch_computes_for_any_batch_size(name, tmp_path):
+def test_openvino_computes_what_torch_computes_for_any_batch_size(name, exported):
     pytest.importorskip("openvino")
-    model, processor = small_model(name)
-    differences = export_graph(model, processor, tmp_path / "model.onnx", session=OpenVinoSession)
-    assert list(differences) == OUTPUTS[name]
+    model, processor, path, _ = exported(name)
+    examples = (example_inputs(model, processor, count, seed=count) for count in (1, 3))
+    assert list(compare_graph(OpenVinoSession(path), model, examples)) == OUTPUTS[name]
 
 
 @pytest.mark.parametrize("name", ["rtmpose", "yolox"])
-def test_graphs_tell_what_they_are_of_and_have_no_branches(name, tmp_path):
-    model, processor = small_model(name)
-    export_graph(model, processor, tmp_path / "model.onnx")
-    graph = onnx.load(tmp_path / "model.onnx")
+def test_graphs_tell_what_they_are_of_and_have_no_branches(name, exported):
+    model, processor, path, _ = exported(name)
+    graph = onnx.load(path)
     facts = {entry.key: entry.value for entry in graph.metadata_props}
     assert facts["hfpose_version"] == __version__
     assert facts["model_type"] == model.config.model_type
@@ -148,14 +168,12 @@ def test_graphs_tell_what_they_are_of_and_have_no_branches(name, tmp_path):
     assert "If" not in {node.op_type for node in graph.graph.node}
 
 
-def test_normalizations_are_folded_and_the_model_stays_as_it_was(tmp_path):
-    model, processor = small_model("rtmpose")
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    export_graph(model, processor, tmp_path / "model.onnx")
-    operators = {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
+def test_normalizations_are_folded_and_the_model_stays_as_it_was(exported):
+    model, _, path, _ = exported("rtmpose")
+    operators = {node.op_type for node in onnx.load(path).graph.node}
     assert "Conv" in operators
     assert "BatchNormalization" not in operators
-    after = model.state_dict()
+    before, after = small_model("rtmpose")[0].state_dict(), model.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
@@ -187,10 +205,8 @@ def test_large_weights_lie_in_a_file_beside_the_graph(tmp_path, monkeypatch):
     assert sizes["model.onnx.data"] < 4 * sum(value.numel() for value in model.parameters()) * 1.1
 
 
-def test_a_file_that_computes_something_else_is_an_error(tmp_path):
-    model, processor = small_model("rtmpose")
-    path = tmp_path / "model.onnx"
-    export_graph(model, processor, path)
+def test_a_file_that_computes_something_else_is_an_error(exported):
+    path, (model, processor) = exported("rtmpose").path, small_model("rtmpose")
     attention = next(module for module in model.modules() if isinstance(module, GatedAttentionUnit))
     with torch.no_grad():
         attention.query_key_bias.add_(0.5)
