@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -32,9 +34,22 @@ def counter(monkeypatch) -> CompileCounter:
     return counter
 
 
-@pytest.mark.parametrize("name", ["rtmpose", "motionbert"])
-def test_one_image_and_several_are_compiled_and_other_numbers_are_not(name, counter):
-    model, processor = small_model(name)
+def small_lifter() -> tuple[torch.nn.Module, None]:
+    config = hfpose.TemporalConvolutionConfig(hidden_size=16, kernel_sizes=(3, 3))
+    return hfpose.TemporalConvolutionForPoseLifting(config).eval(), None
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(small_model, "heatmap"),
+        small_lifter,
+        pytest.param(partial(small_model, "motionbert"), marks=pytest.mark.slow),  # takes ten times as long
+    ],
+    ids=["images", "clips", "motionbert"],
+)
+def test_one_image_and_several_are_compiled_and_other_numbers_are_not(make, counter):
+    model, processor = make()
     runner = CompiledRunner(model)
     with torch.inference_mode():
         for count in (1, 2, 3, 5, 8):

@@ -13,6 +13,7 @@ import torch
 import hfpose
 from hfpose.annotations import image_boxes, pose_instances, read_coco
 from hfpose.evaluation.evaluation_run import evaluate_detector, evaluate_pose_pipeline
+from hfpose.models.backbones.resnet import ResNetBackboneConfig
 from hfpose.pipelines import PoseEstimationPipeline
 from hfpose.pipelines.stage import Stage
 from hfpose.training.augmentation import FittedImages, PersonCrops
@@ -40,7 +41,9 @@ def test_keypoints_learned_by_heart_are_found_where_they_are(scenes, tmp_path):
     torch.manual_seed(1)
     model = hfpose.RTMPoseForPoseEstimation(
         hfpose.RTMPoseConfig(
-            backbone_config=hfpose.CSPNeXtBackboneConfig(depth_multiplier=0.167, width_multiplier=0.125),
+            backbone_config=ResNetBackboneConfig(
+                stem_channels=8, base_channels=8, depths=(1, 1, 1, 1), block_type="basic"
+            ),
             image_size=(96, 64), hidden_size=64, attention_size=32,
             simcc_sigma=(2.0, 2.0), keypoint_schema=schema.to_dict(), num_labels=17,
         )

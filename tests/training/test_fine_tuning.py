@@ -19,6 +19,7 @@ from hfpose.annotations import image_boxes, read_coco
 from hfpose.errors import ConfigError, InputError
 from hfpose.media.images import save_image
 from hfpose.models.auto import processor_for_transformers
+from hfpose.models.backbones.resnet import ResNetBackboneConfig
 from hfpose.training.augmentation import FittedImages, PersonCrops
 from hfpose.training.collators import DetectionCollator
 from hfpose.training.datasets import AnnotatedImages, SampleStream
@@ -38,7 +39,9 @@ def small_pose(tmp_path_factory):
     torch.manual_seed(0)
     model = hfpose.RTMPoseForPoseEstimation(
         hfpose.RTMPoseConfig(
-            backbone_config=hfpose.CSPNeXtBackboneConfig(depth_multiplier=0.167, width_multiplier=0.125),
+            backbone_config=ResNetBackboneConfig(
+                stem_channels=4, base_channels=4, depths=(1, 1, 1, 1), block_type="basic"
+            ),
             image_size=(64, 64), hidden_size=32, attention_size=16,
             id2label=dict(enumerate(schema.keypoint_names)), keypoint_schema=schema.to_dict(),
         )

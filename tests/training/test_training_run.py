@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 import hfpose
 from hfpose.errors import HFPoseError
+from hfpose.models.backbones.resnet import ResNetBackboneConfig
 from hfpose.training.training_run import AVERAGE_NAME, TrainingSettings, last_checkpoint, train
 from rendered_people.optimizers import RestingLayers, muon
 
@@ -48,7 +49,7 @@ def collate(samples: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
 def make_model(**changes) -> hfpose.RTMPoseForPoseEstimation:
     torch.manual_seed(0)
     config = hfpose.RTMPoseConfig(
-        backbone_config=hfpose.CSPNeXtBackboneConfig(depth_multiplier=0.167, width_multiplier=0.125),
+        backbone_config=ResNetBackboneConfig(stem_channels=4, base_channels=4, depths=(1, 1, 1, 1), block_type="basic"),
         image_size=(32, 32), hidden_size=32, attention_size=16,
         num_labels=3, drop_path_rate=0.2, **changes,
     )  # fmt: skip
