@@ -102,11 +102,7 @@ class Runner:
 
     def results(self, path: Path, choice: Choice, folder: Path) -> Iterator[tuple[PoseOutput, int | None]]:
         """The drawn results of an image or of the frames of a video, each with the number of all frames where it is known.
-
-        Args:
-            path: of the upload.
-            choice: what to do with it.
-            folder: gets the files to download, which are complete at the end.
+        The files to download are in `folder`, complete at the end.
 
         Raises:
             InputError: if the upload cannot be read or is over a limit.

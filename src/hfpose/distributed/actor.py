@@ -46,10 +46,7 @@ class PoseActor:
         self._pipe: Any = None
 
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-        """The batch with the results of each image added.
-
-        Args:
-            batch: columns of B rows.
+        """The batch, columns of B rows, with the results of each image added.
 
         Returns:
             All columns, and those of `arrow_schema`: for Ray, which hands over a dict, as Arrow arrays, else as lists.

@@ -208,13 +208,8 @@ class JoinedVideo:
 def join_segments(
     video: LongVideo, get: Callable[[Segment], SegmentResult], redo: Callable[[Segment], SegmentResult]
 ) -> JoinedVideo:
-    """See to it that the segments of a video fit together.
-
-    Args:
-        video: which video.
-        get: makes or reads the result of a segment.
-        redo: makes it without jumping to its first frame.
-    """
+    """See to it that the segments of a video fit together: `get` makes or reads the result of one, `redo` makes it without
+    jumping to its first frame."""
     segments: list[Segment] = []
     info, after, seconds = None, None, 0.0
     for segment in video.segments:

@@ -16,6 +16,9 @@ from hfpose.media.files import partial_path
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.results import PoseOutput
 
+_OF_AN_INSTANCE = (
+    "track_id", "interpolated", "bbox", "bbox_score", "keypoints", "keypoint_scores", "keypoints_2d",
+)  # fmt: skip
 _GROUP_ROWS = 10_000  # rows that are compressed together, and that wait in memory
 _PART_ROWS = 100_000  # rows after which a file ends, about 50 MB for people with 17 keypoints ...
 _PART_SECONDS = 600.0  # ... or so much time, which is what a process that dies takes with it
@@ -164,22 +167,9 @@ def _rows(frame: Frame, output: PoseOutput) -> list[dict[str, Any]]:
         "width": width,
         "height": height,
     }
-    arrays = {
-        "track_id": output.track_ids,
-        "interpolated": output.interpolated,
-        "bbox": output.boxes,
-        "bbox_score": output.box_scores,
-        "keypoints": output.keypoints,
-        "keypoint_scores": output.keypoint_scores,
-        "keypoints_2d": output.keypoints_2d,
-    }
-    given = {name: array for name, array in arrays.items() if array is not None}
-    rows = [
-        {
-            **about,
-            "instance": i,
-            **{name: np.ravel(array[i]) if array.ndim > 1 else array[i] for name, array in given.items()},
-        }
-        for i in range(output.num_instances)
-    ]
+    rows = []
+    for number, instance in enumerate(output):
+        given = {name: instance[name] for name in _OF_AN_INSTANCE if name in instance}
+        flat = {name: np.ravel(value) if np.ndim(value) else value for name, value in given.items()}
+        rows.append({**about, "instance": number, **flat})
     return rows or [about]

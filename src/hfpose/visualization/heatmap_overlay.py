@@ -43,13 +43,9 @@ def draw_heatmaps(image: np.ndarray, output: PoseOutput, *, alpha: float = 0.5) 
 def draw_poses_and_heatmaps(
     image: np.ndarray, output: PoseOutput, *, black_background: bool = False, **options: Any
 ) -> np.ndarray:
-    """Draws the poses and, below them, the heatmaps, as MMPose shows the two.
+    """Draws the poses and, below them, the heatmaps, on an RGB uint8 image (H, W, 3) or on black, as MMPose shows the two.
 
-    Args:
-        image: RGB uint8 image (H, W, 3). It is not changed.
-        output: Result with heatmaps, see `draw_heatmaps`.
-        black_background: Draw both on black instead of the image.
-        options: Other options of `draw_poses`.
+    Other options are those of `draw_poses`.
 
     Returns:
         RGB uint8 image (2 H, W, 3).

@@ -11,10 +11,7 @@ _TASKS: dict[str, tuple[Task, ...]] = {SCOPE: ("pose", "lifter"), "mmdet": ("det
 
 
 def get_model_aliases(scope: str = SCOPE) -> dict[str, str]:
-    """Aliases and the config names of the models that they stand for.
-
-    Args:
-        scope: `"mmpose"` for pose models, `"mmdet"` for detectors.
+    """Aliases and the config names of the models that they stand for: pose models, or with `"mmdet"` detectors.
 
     Raises:
         ConfigError: for another scope.
