@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "out" / "benchmarks"
 PAGE = ROOT / "docs" / "performance.md"
+sys.path.append(str(ROOT / "tools" / "rendered_people"))  # figures, for benchmarks that make clips of them
 
 _PACKAGES = ("torch", "transformers", "onnxruntime", "openvino", "rtmlib", "opencv-python", "Pillow", "numpy")
 
@@ -216,14 +218,16 @@ def percent(share: float) -> str:
     return f"{share * 100:.0f} %"
 
 
-def write_report(name: str, folder: Path, markdown: str, data: Mapping[str, Any], write_docs: bool) -> None:
-    """Print a report, write it as Markdown and JSON, and put it into the page about speed where that is wanted."""
+def write_report(
+    name: str, folder: Path, markdown: str, data: Mapping[str, Any], write_docs: bool, page: Path = PAGE
+) -> None:
+    """Print a report, write it as Markdown and JSON, and put it into a page, that about speed, where that is wanted."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.md").write_text(markdown + "\n")
     (folder / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")
     print(markdown)
     if write_docs:
-        PAGE.write_text(with_section(PAGE.read_text(), name, markdown))
+        page.write_text(with_section(page.read_text(), name, markdown))
 
 
 def with_section(page: str, name: str, text: str) -> str:

@@ -1,7 +1,8 @@
 """How true motions in 3D are: twelve clips of figures with known joints, seen by a camera and found with a pose model's errors.
 
-    python benchmarks/motion.py                    # the table; nothing is drawn, keypoints are projected
+    python benchmarks/motion.py --write-docs       # the tables in docs/motion.md; nothing is drawn, keypoints are projected
     python benchmarks/motion.py --model human3d    # of another pipeline
+    python benchmarks/motion.py --parts clips      # what people do alone, or --parts streams
 
 Walks, runs, jumps, a circle and two people who cross, 25 frames a second. The lifter sees COCO's keypoints with errors as the
 demo's pose model makes them (`rendered_people.motions.PoseNoise`), and the camera's field of view is known.
@@ -13,7 +14,9 @@ import argparse
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -21,7 +24,7 @@ from hfpose import PoseOutput, load_schema, pipeline
 from hfpose.keypoints.angles import joint_angles
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
 from hfpose.pipelines.options import LiftingOptions
-from measuring import table
+from measuring import OUT, ROOT, table, write_report
 from rendered_people.activities import random_activity
 from rendered_people.anatomy import Body, rotation
 from rendered_people.camera import Camera, to_joint_frame
@@ -185,13 +188,38 @@ def measure(find: Callable[[Clip], np.ndarray]) -> list[tuple[str, Mapping[str, 
     return rows
 
 
-def report(rows: Sequence[tuple[str, Mapping[str, float]]]) -> str:
-    names = list(dict.fromkeys(name for _, row in rows for name in row))
-    means = {name: np.mean([abs(row[name]) for _, row in rows if name in row]) for name in names}
-    lines = [
-        [name, *(f"{row[key]:.3g}" if key in row else "" for key in names)] for name, row in [*rows, ("mean", means)]
-    ]
-    return table(["clip", *names], lines)
+_FORMATS = {"MPJPE (mm)": ".0f", "flexions (°)": ".1f", "path (%)": "+.1f", "jump (%)": "+.1f"}
+_WITHOUT = ("sliding (m/s)", "path (%)")  # columns that tell what they are without contacts, too
+
+
+def clips_report(pipe: Any) -> tuple[str, dict[str, Any]]:
+    """What people do, with the contacts of their feet and in brackets without."""
+    settings = {"root": "planar", "field_of_view": FIELD_OF_VIEW, "smooth": True}
+    found = measure(lambda made: lifted(pipe, made, **settings))
+    with mock.patch("hfpose.tracking.placing.lock_feet", lambda feet, _: (np.zeros((len(feet), 2)), None)):
+        free = measure(lambda made: lifted(pipe, made, **settings))
+    names = [name for name in dict.fromkeys(name for _, row in found for name in row) if name != "true sliding"]
+    lines = []
+    for (clip_name, row), (_, other) in zip(found, free, strict=True):
+        cells = [f"{row[name]:{_FORMATS.get(name, '.2f')}}" if name in row else "" for name in names]
+        for i, name in enumerate(names):
+            if name in _WITHOUT and cells[i]:
+                cells[i] += f" ({other[name]:{_FORMATS.get(name, '.2f')}})"
+        lines.append([clip_name, *cells])
+    return table(["clip", *names], lines), {"clips": found, "without contacts": free}
+
+
+def streams_report(pipe: Any) -> tuple[str, dict[str, Any]]:
+    """Mean MPJPE of single people lifted with a lookahead, and what a frame of two people costs."""
+    ways = {"clip as a whole": {}, **{f"lookahead {n}": {"online": True, "lookahead": n} for n in (0, 4, 8, 16, 32)}}
+    alone = [made for made in clips() if len(made.joints) == 1]
+    errors = {}
+    for name, way in ways.items():
+        rows = [figures(lifted(pipe, made, **way)[0], made.joints[0]) for made in alone]
+        errors[name] = float(np.mean([row["MPJPE (mm)"] for row in rows]))
+    spent = dict(zip(ways, costs(pipe, list(clips())[-1], list(ways.values())).tolist(), strict=True))
+    lines = [[name, f"{errors[name]:.0f}", f"{spent[name]:.1f}"] for name in ways]
+    return table(["", "MPJPE (mm)", "ms a frame"], lines), {"MPJPE (mm)": errors, "ms a frame": spent}
 
 
 def costs(pipe: Any, made: Clip, ways: Sequence[Mapping[str, Any]]) -> np.ndarray:
@@ -209,15 +237,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="demo3d")
     parser.add_argument("--backend", default="auto")
+    parser.add_argument("--parts", nargs="+", choices=("clips", "streams"), default=("clips", "streams"))
+    parser.add_argument("--output", type=Path, default=OUT)
+    parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/motion.md")
     options = parser.parse_args()
     pipe = pipeline("pose-estimation-3d", model=options.model, device="cpu", backend=options.backend)
-    settings = {"root": "planar", "field_of_view": FIELD_OF_VIEW, "smooth": True}
-    print(report(measure(lambda made: lifted(pipe, made, **settings))))
-    print(f"lifter: {pipe.backends['lifter']}")
-    pair = list(clips())[-1]
-    ways = {"offline": {}, **{f"lookahead {n}": {"online": True, "lookahead": n} for n in (0, 4, 10)}}
-    for name, milliseconds in zip(ways, costs(pipe, pair, list(ways.values())), strict=True):
-        print(f"{name}: {milliseconds:.1f} ms a frame of two people")
+    for part in options.parts:
+        text, facts = (clips_report if part == "clips" else streams_report)(pipe)
+        facts["lifter"] = pipe.backends["lifter"]
+        write_report(f"motion_{part}", options.output, text, facts, options.write_docs, ROOT / "docs" / "motion.md")
 
 
 if __name__ == "__main__":
