@@ -126,7 +126,9 @@ class OnlineLifter:
         self._lift([track for track in tracks if track.done <= number], number)
         poses = [track.poses.pop(number) for track in tracks]
         clips = [track.clip for track in tracks] + alone
-        poses += [pose[0] for pose in self.lifter._run(self.lifter._encode(alone, [clip.boxes for clip in alone]))]
+        if alone:
+            encoded = self.lifter._encode(alone, [clip.boxes for clip in alone])
+            poses += [pose[0] for pose in self.lifter._run(encoded)]
         decoded = self.lifter._decode([pose[None] for pose in poses], clips)
         people = [LiftedPerson(clip, number - clip.start, pose[0]) for clip, pose in zip(clips, decoded, strict=True)]
         self._forget(number)

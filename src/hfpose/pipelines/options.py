@@ -6,6 +6,7 @@ import difflib
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from math import isnan
 from numbers import Integral, Real
 from typing import Any, Literal, TypeVar, get_args
@@ -349,7 +350,7 @@ class LiftingOptions(CallOptions3D):
         if self.lookahead and self.temporal == "frame":
             raise InputError("lookahead has no use with temporal='frame', which lifts each frame alone.")
 
-    @property
+    @cached_property
     def placing(self) -> Placing:
         """How lifted people are placed in space."""
         return Placing(self.ground, self.root, self.height, self.focal_length, self.field_of_view)

@@ -167,7 +167,7 @@ def _among_joints(heads: Tensor) -> Tensor:
     """
     query, key, value = heads.flatten(0, 1).permute(2, 0, 3, 1, 4).unbind()
     context = F.scaled_dot_product_attention(query, key, value, scale=1.0)
-    return context.transpose(1, 2).unflatten(0, heads.shape[:2])
+    return context.transpose(1, 2).view(*heads.shape[:3], *heads.shape[4:])
 
 
 def _among_frames(heads: Tensor, runs: Sequence[_Run], index: int) -> Tensor:
