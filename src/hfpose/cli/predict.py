@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from hfpose.media.frames import MediaItem
     from hfpose.media.sources import Source
 
-    MakeSource = Callable[[Callable[[MediaItem], bool]], Source]
-
 
 def _panel(title: str) -> Callable[..., Any]:
     """What makes the options below a title of the help, from their help and other settings of `typer.Option`."""

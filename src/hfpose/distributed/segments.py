@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from hfpose.keypoints import KeypointSchema
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
 from hfpose.media.sources import Source, open_frames
 from hfpose.media.video import read_video
+from hfpose.pipelines import PosePipeline
 from hfpose.pipelines.options import CallOptions, make_options
 from hfpose.results import PoseOutput
 
@@ -36,13 +37,6 @@ _NO_TIMEOUT = 30.0  # seconds, for URLs, which are not split
 
 Fingerprint = tuple[float, int]
 """Time of a frame in seconds, and a checksum of its pixels."""
-
-
-class FindsPoses(Protocol):
-    """The part of a pipeline that segments need."""
-
-    def find_poses(self, source: Source, options: CallOptions) -> Iterator[tuple[Frame, PoseOutput]]:
-        """Each frame of a source with its result, in order."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +146,7 @@ class SegmentResult:
 
 
 def find_in_segment(
-    segment: Segment, pipe: FindsPoses, options: Mapping[str, Any], *, may_seek: bool = True
+    segment: Segment, pipe: PosePipeline, options: Mapping[str, Any], *, may_seek: bool = True
 ) -> SegmentResult:
     """Run the networks on the frames of a segment.
 

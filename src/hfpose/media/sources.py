@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import os
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Sized
@@ -94,9 +93,9 @@ def open_source(
     return Source(inputs, options)
 
 
-def open_frames(frames: Callable[[], Iterable[Frame]], *, read_ahead: int = 8) -> Source:
+def open_frames(frames: Callable[[], Iterable[Frame]]) -> Source:
     """A source of frames that `frames` makes, called each time it is iterated; they are read ahead in the background."""
-    return _FrameSource(frames, read_ahead)
+    return _FrameSource(frames)
 
 
 class Source:
@@ -255,11 +254,9 @@ def _read_file(item: MediaItem, payload: Any, timeout: float) -> Iterator[Job]:
         yield functools.partial(_read_image, item, payload, timeout)
 
 
-def open_items(items: Sequence[MediaItem], *, timeout: float = 30.0, read_ahead: int = 8) -> Source:
+def open_items(items: Sequence[MediaItem]) -> Source:
     """A source of some of the files that another source has listed, under the names and numbers that they have there."""
-    source = _FrameSource(
-        lambda: itertools.chain.from_iterable(_read_file(item, item.source, timeout) for item in items), read_ahead
-    )
+    source = _FrameSource(lambda: (job for item in items for job in _read_file(item, item.source, _Options.timeout)))
     source.is_video = len(items) == 1 and items[0].kind == "video"
     return source
 
@@ -269,8 +266,8 @@ class _FrameSource(Source):
 
     is_video = False
 
-    def __init__(self, frames: Callable[[], Iterable[Job]], read_ahead: int) -> None:
-        super().__init__([], _Options(read_ahead=max(1, read_ahead)))
+    def __init__(self, frames: Callable[[], Iterable[Job]]) -> None:
+        super().__init__([], _Options())
         self._make_frames = frames
 
     def count_items(self, *kinds: ItemKind) -> None:

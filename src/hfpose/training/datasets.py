@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,11 +43,11 @@ class Samples(Protocol):
         """
 
 
+@dataclass(frozen=True)
 class AnnotatedPeople:
     """The instances of an annotation file, one sample each."""
 
-    def __init__(self, instances: PoseInstances) -> None:
-        self.instances = instances
+    instances: PoseInstances
 
     def __len__(self) -> int:
         return len(self.instances)
@@ -75,11 +76,11 @@ class AnnotatedInstances:
         return InstancesSample(load_image(image.path), boxes, people.keypoints[rows], people.visibility[rows], areas)
 
 
+@dataclass(frozen=True)
 class AnnotatedImages:
     """The images of an annotation file with their boxes, one sample each."""
 
-    def __init__(self, images: Sequence[ImageBoxes]) -> None:
-        self.images = images
+    images: Sequence[ImageBoxes]
 
     def __len__(self) -> int:
         return len(self.images)
