@@ -203,7 +203,8 @@ def join_segments(
     video: LongVideo, get: Callable[[Segment], SegmentResult], redo: Callable[[Segment], SegmentResult]
 ) -> JoinedVideo:
     """See to it that the segments of a video fit together: `get` makes or reads the result of one, `redo` makes it without
-    jumping to its first frame."""
+    jumping to its first frame.
+    """
     segments: list[Segment] = []
     info, after, seconds = None, None, 0.0
     for segment in video.segments:
@@ -219,7 +220,8 @@ def join_segments(
 
 class StoredPoses:
     """The 2D results of a video that are there already, instead of a pipeline's `find_poses`; `with_images` reads the
-    video again for the images of the frames."""
+    video again for the images of the frames.
+    """
 
     def __init__(
         self, joined: JoinedVideo, get: Callable[[Segment], SegmentResult], with_images: bool = False

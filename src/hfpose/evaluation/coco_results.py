@@ -109,9 +109,10 @@ def usable_results(
     left_out: LeftOut,
     schema: KeypointSchema | None = None,
 ) -> list[Result]:
-    """The results that can be measured, `keypoints` of COCO-WholeBody's parts joined; the others are counted by reason in `left_out`.
+    """The results that can be measured, `keypoints` of COCO-WholeBody's parts joined; the others are counted in `left_out`.
 
-    Without a schema boxes are measured."""
+    Without a schema boxes are measured.
+    """
     images = {image.id for image in coco.images}
     usable = []
     for index, result in enumerate(results):

@@ -47,7 +47,7 @@ def unlisted_size() -> int:
 
 
 def clean_cache(names: Iterable[str] | None = None) -> int:
-    """Delete models, by their names in `list_cached`, from our cache, or with None everything in it, unfinished downloads and old formats included.
+    """Delete models from our cache by their names in `list_cached`, or with None everything, unfinished downloads included.
 
     Returns:
         how many bytes became free.
@@ -118,8 +118,8 @@ def check_unchanged(folder: Path) -> None:
     if changed:
         are = "is" if len(changed) == 1 else "are"
         raise CheckpointError(
-            f"{folder} is not what was converted: changed or damaged since then {are} {', '.join(changed[:5])}. It was not loaded. "
-            f"`hfpose cache --clean {folder.name}` deletes it, and its next use converts it again; a model that was changed "
+            f"{folder} is not what was converted: changed or damaged since then {are} {', '.join(changed[:5])}. It was not "
+            f"loaded. `hfpose cache --clean {folder.name}` deletes it, and its next use converts it again; a model that was changed "
             "on purpose belongs into a folder of its own."
         )
     if changed is not None:

@@ -127,7 +127,8 @@ def entry_card(entry: ModelEntry, repo_id: str | None = None, image: str | None 
 def pipeline_card(entry: ModelEntry, repo_id: str, parts: Iterable[str] = ()) -> ModelCard:
     """Card of a repository with a whole pipeline: a pose model of the zoo and its detector.
 
-    `parts` are the repositories of its models, where they have been pushed alone too."""
+    `parts` are the repositories of its models, where they have been pushed alone too.
+    """
     schema = load_schema(str(entry.schema))
     data = ModelCardData(
         license="apache-2.0",

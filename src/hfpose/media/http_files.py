@@ -26,8 +26,8 @@ def _host_and_port(url: str) -> tuple[str | None, int | None]:
 
 
 class HttpFile(io.RawIOBase):
-    """A file behind an address from byte `start` on, as `av.open` reads it. Redirects are followed on the same host only, and each
-    answer may take `timeout` seconds.
+    """A file behind an address from byte `start` on, as `av.open` reads it. Redirects are followed on the same host only,
+    and each answer may take `timeout` seconds.
 
     Raises:
         InputError: if it cannot be read.

@@ -357,7 +357,8 @@ def _decoding_scale(size: tuple[int, int], max_side: int | None) -> int:
 def _decode_jpeg(file: IO[bytes], scale: int) -> np.ndarray | None:
     """A JPEG with colors -> RGB array, sooner than by Pillow and with the same pixels; None for what Pillow shall judge.
 
-    `scale`, 1, 2, 4 or 8, divides width and height."""
+    `scale`, 1, 2, 4 or 8, divides width and height.
+    """
     import cv2
 
     file.seek(0)

@@ -48,7 +48,8 @@ def load_part(model: str, part: Task) -> Stage:
     stage = load_stage(model, part)
     if "labels" not in inspect.signature(stage.model.forward).parameters:
         raise ConfigError(
-            f"{type(stage.model).__name__} computes no loss, so it cannot be trained. RTMPose, heatmap models, ViTPose, Sapiens2 and RTMDet can."
+            f"{type(stage.model).__name__} computes no loss, so it cannot be trained. RTMPose, heatmap models, ViTPose, "
+            "Sapiens2 and RTMDet can."
         )
     if stage.model.config.model_type == "rtmw3d":
         raise ConfigError(

@@ -29,7 +29,8 @@ def guide(metrics: Mapping[str, float]) -> tuple[str, float] | None:
 
 def metrics_before(folder: Path, measure: Callable[[], Mapping[str, float]], is_new: bool) -> dict[str, float]:
     """Metrics of the model as it was before training; those of the first call, where a run goes on.
-    `measure` measures the model as it is, `folder` is that of the checkpoints."""
+    `measure` measures the model as it is, `folder` is that of the checkpoints.
+    """
     path = folder / _BEFORE
     if not is_new and path.is_file():
         return json.loads(path.read_text(encoding="utf-8"))
