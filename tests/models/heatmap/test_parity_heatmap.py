@@ -32,7 +32,9 @@ NAMES_OF_CODECS = (
     "td-hm_res50_8xb64-210e_coco-256x192",
     "td-hm_res50_dark-8xb64-210e_coco-256x192",
     pytest.param("td-hm_hrnet-w32_8xb64-210e_coco-256x192", marks=pytest.mark.slow),
-    "td-hm_hrnet-w32_udp-8xb64-210e_coco-256x192",
+    pytest.param(
+        "td-hm_hrnet-w32_udp-8xb64-210e_coco-256x192", marks=pytest.mark.slow
+    ),  # codec of CSPNeXt-tiny, network of the next
     "td-hm_hrnet-w32_udp-regress-8xb64-210e_coco-256x192",
     "td-hm_hrnetv2-w18_8xb64-60e_wflw-256x256",
     "cspnext-tiny_udp_8xb256-210e_coco-256x192",
@@ -72,7 +74,6 @@ def test_raw_outputs_of_all_stages(name: str) -> None:
     pixel_values = golden.network_input(2, 3, height, width)[:1]
     with torch.inference_mode():
         stages = model.head(model.backbone(pixel_values).feature_maps)
-        torch.testing.assert_close(model(pixel_values).heatmaps, stages[-1])
     assert max(golden.raw_error(stage, f"out.{index}") for index, stage in enumerate(stages)) < 1e-4
 
 

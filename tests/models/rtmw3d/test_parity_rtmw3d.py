@@ -30,10 +30,10 @@ def test_outputs_equal_the_reference(shared: Path) -> None:
     expected = golden.arrays
     image, boxes = load_image(shared / "images" / golden.spec["image"]), expected["e2e/boxes"]
     with torch.inference_mode():
-        raw = model(golden.network_input(2, 3, 384, 288))
+        raw = model(golden.network_input(2, 3, 384, 288)[:1])
         outputs = model(processor(image, boxes=[boxes], return_tensors="pt")["pixel_values"])
     for index, name in enumerate(("simcc_x", "simcc_y", "simcc_z")):
-        assert relative_error(raw[name][..., ::4], expected[f"raw_stride4/out.{index}"]) < 1e-4
+        assert relative_error(raw[name][..., ::4], expected[f"raw_stride4/out.{index}"][:1]) < 1e-4
     keypoints, scores = processor.decode(outputs, boxes)
     size = (image.shape[1], image.shape[0])
     assert size == tuple(golden.spec["image_size_wh"])
