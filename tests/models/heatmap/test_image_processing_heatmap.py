@@ -11,7 +11,7 @@ from torch import Tensor
 from hfpose.errors import ConfigError
 from hfpose.models.heatmap.convert_heatmap import heatmap_processor_arguments
 from hfpose.models.heatmap.image_processing_heatmap import HeatmapImageProcessor
-from hfpose.models.shared.heatmaps import merge_flipped_heatmaps
+from hfpose.models.shared.heatmaps import flip_heatmaps
 from hfpose.models.shared.top_down import crop_matrices
 
 
@@ -60,7 +60,7 @@ def test_merging_keeps_the_kind_of_output() -> None:
 
     merged: Any = processor.merge_flipped(Output(heatmaps=heatmaps), Output(heatmaps=heatmaps), (1, 0))  # type: ignore[arg-type]
     assert isinstance(merged, Output)
-    torch.testing.assert_close(merged.heatmaps, merge_flipped_heatmaps(heatmaps, heatmaps, (1, 0), shift=False))
+    torch.testing.assert_close(merged.heatmaps, (heatmaps + flip_heatmaps(heatmaps, (1, 0), shift=False)) * 0.5)
 
 
 def reference(**changes: Any) -> dict[str, Any]:

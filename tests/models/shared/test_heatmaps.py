@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hfpose.errors import ConfigError
-from hfpose.models.shared.heatmaps import blur_heatmaps, blur_matrix, decode_heatmaps, merge_flipped_heatmaps
+from hfpose.models.shared.heatmaps import blur_heatmaps, blur_matrix, decode_heatmaps, flip_heatmaps
 
 HEIGHT, WIDTH = 20, 16
 
@@ -214,24 +214,23 @@ def test_blur_that_mirrors_values_is_that_of_opencv(kernel: int) -> None:
     np.testing.assert_allclose((along_y @ heatmap @ along_x.T).numpy(), expected, atol=1e-5)
 
 
-def test_merging_turns_x_offsets_around() -> None:
-    heatmaps, flipped = torch.rand(2, 6, 4, 5), torch.rand(2, 6, 4, 5)
-    merged = merge_flipped_heatmaps(heatmaps, flipped, (1, 0), shift=False, combined=True)
+def test_flipping_turns_x_offsets_around() -> None:
+    flipped = torch.rand(2, 6, 4, 5)
+    restored = flip_heatmaps(flipped, (1, 0), shift=False, combined=True)
     for part, sign in enumerate((1, -1, 1)):
-        expected = (heatmaps[:, part] + sign * flipped[:, 3 + part].flip(-1)) / 2
-        torch.testing.assert_close(merged[:, part], expected)
+        torch.testing.assert_close(restored[:, part], sign * flipped[:, 3 + part].flip(-1))
 
 
-def test_merging_swaps_mirror_images() -> None:
-    heatmaps, flipped = torch.rand(2, 3, 4, 5), torch.rand(2, 3, 4, 5)
-    merged = merge_flipped_heatmaps(heatmaps, flipped, (0, 2, 1), shift=False)
-    torch.testing.assert_close(merged[:, 1], (heatmaps[:, 1] + flipped[:, 2].flip(-1)) / 2)
-    torch.testing.assert_close(merged[:, 0], (heatmaps[:, 0] + flipped[:, 0].flip(-1)) / 2)
+def test_flipping_swaps_mirror_images() -> None:
+    flipped = torch.rand(2, 3, 4, 5)
+    restored = flip_heatmaps(flipped, (0, 2, 1), shift=False)
+    torch.testing.assert_close(restored[:, 1], flipped[:, 2].flip(-1))
+    torch.testing.assert_close(restored[:, 0], flipped[:, 0].flip(-1))
 
 
-def test_merging_moves_mirror_images_by_a_cell() -> None:
-    heatmaps, flipped = torch.rand(2, 3, 4, 5), torch.rand(2, 3, 4, 5)
-    shifted = 2 * merge_flipped_heatmaps(heatmaps, flipped, (0, 2, 1), shift=True) - heatmaps
-    plain = 2 * merge_flipped_heatmaps(heatmaps, flipped, (0, 2, 1), shift=False) - heatmaps
+def test_flipping_moves_mirror_images_by_a_cell() -> None:
+    flipped = torch.rand(2, 3, 4, 5)
+    shifted = flip_heatmaps(flipped, (0, 2, 1), shift=True)
+    plain = flip_heatmaps(flipped, (0, 2, 1), shift=False)
     torch.testing.assert_close(shifted[..., 1:], plain[..., :-1])
     torch.testing.assert_close(shifted[..., 0], plain[..., 0])

@@ -1,5 +1,3 @@
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,7 +10,7 @@ from hfpose.models.shared.heatmaps import (
     UDP_COMBINED,
     Decoding,
     decode_heatmaps,
-    merge_flipped_heatmaps,
+    flip_heatmaps,
 )
 from hfpose.models.shared.settings import Count, Positive
 from hfpose.models.shared.top_down import TopDownImageProcessor
@@ -26,7 +24,7 @@ class HeatmapImageProcessor(TopDownImageProcessor):
             pixels of the crop, otherwise a cell covers a square of pixels.
         blur_kernel_size: see `decode_heatmaps`.
         offset_radius_factor: see `decode_heatmaps`.
-        shift_flipped_heatmaps: see `merge_flipped_heatmaps`.
+        shift_flipped_heatmaps: see `flip_heatmaps`.
     """
 
     heatmap_decoding: Decoding = QUARTER
@@ -45,18 +43,13 @@ class HeatmapImageProcessor(TopDownImageProcessor):
         pixels = torch.tensor(self._crop_size) - int(self.use_udp)
         return keypoints * (pixels / cells), scores
 
-    def merge_flipped(self, outputs: ModelOutput, flipped: ModelOutput, flip_indices: Sequence[int]) -> ModelOutput:
-        heatmaps = merge_flipped_heatmaps(
-            outputs["heatmaps"],
-            flipped["heatmaps"],
-            flip_indices,
-            self.shift_flipped_heatmaps,
-            combined=self.heatmap_decoding == UDP_COMBINED,
+    def unflipped(self, flipped: ModelOutput, flip_indices: list[int]) -> dict[str, Tensor]:
+        combined = self.heatmap_decoding == UDP_COMBINED
+        heatmaps = flip_heatmaps(flipped["heatmaps"], flip_indices, self.shift_flipped_heatmaps, combined)
+        visibilities = getattr(flipped, "visibilities", None)
+        return {"heatmaps": heatmaps} | (
+            {} if visibilities is None else {"visibilities": visibilities[:, flip_indices]}
         )
-        if getattr(outputs, "visibilities", None) is None:
-            return type(outputs)(heatmaps=heatmaps)
-        visibilities = (outputs["visibilities"] + flipped["visibilities"][:, list(flip_indices)]) * 0.5
-        return type(outputs)(heatmaps=heatmaps, visibilities=visibilities)
 
     def instance_fields(self, outputs: ModelOutput) -> dict[str, np.ndarray]:
         """`keypoints_visible` (N, K) from 0 to 1, where the model tells it."""

@@ -76,16 +76,17 @@ class InterNetImageProcessor(TopDownImageProcessor):
         relative_depth = (outputs["root_depth"].float()[:, 0] / self.root_depth_size - 0.5) * self.root_depth_bound
         return (outputs["hand_type"] > 0).cpu().numpy(), relative_depth.cpu().numpy()
 
-    def merge_flipped(self, outputs: ModelOutput, flipped: ModelOutput, flip_indices: Sequence[int]) -> ModelOutput:
-        """Mean of the outputs for crops and for flipped crops, where right and left hand change places.
+    def unflipped(self, flipped: ModelOutput, flip_indices: list[int]) -> dict[str, Tensor]:
+        """Outputs for flipped crops as those for the crops, see [`InterNetOutput`]: right and left hand change places.
 
         The reference does not flip the hand type and negates the cell of the root depth instead of the depth; the
         published model is evaluated without a flip test.
         """
-        heatmaps = (outputs["heatmaps"] + flipped["heatmaps"][:, list(flip_indices)].flip(-1)) * 0.5
-        root_depth = (outputs["root_depth"] + self.root_depth_size - flipped["root_depth"]) * 0.5
-        hand_type = (outputs["hand_type"] + flipped["hand_type"].flip(-1)) * 0.5
-        return type(outputs)(heatmaps=heatmaps, root_depth=root_depth, hand_type=hand_type)
+        return {
+            "heatmaps": flipped["heatmaps"][:, flip_indices].flip(-1),
+            "root_depth": self.root_depth_size - flipped["root_depth"],
+            "hand_type": flipped["hand_type"].flip(-1),
+        }
 
     def assemble_hands(
         self,

@@ -1,11 +1,9 @@
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from transformers.utils import ModelOutput
 
 from hfpose.errors import InputError
-from hfpose.models.shared.heatmaps import merge_flipped_heatmaps
+from hfpose.models.shared.heatmaps import flip_heatmaps
 from hfpose.models.shared.top_down import TopDownImageProcessor
 
 
@@ -27,19 +25,15 @@ class RegressionImageProcessor(TopDownImageProcessor):
         scores = torch.ones_like(coordinates[..., 0]) if sigmas is None else 1 - sigmas.float().mean(-1)
         return coordinates * coordinates.new_tensor(self._crop_size), scores
 
-    def merge_flipped(self, outputs: ModelOutput, flipped: ModelOutput, flip_indices: Sequence[int]) -> ModelOutput:
-        indices = list(flip_indices)
+    def unflipped(self, flipped: ModelOutput, flip_indices: list[int]) -> dict[str, Tensor]:
         x, y = flipped["coordinates"].unbind(-1)
         shift = 1 / self._crop_size[0] if self.shift_flipped_coordinates else 0
-        restored = torch.stack((1 - x - shift, y), -1)[:, indices]
-        merged = {"coordinates": (outputs["coordinates"] + restored) * 0.5}
-        if outputs.get("sigmas") is not None:
-            merged["sigmas"] = (outputs["sigmas"] + flipped["sigmas"][:, indices]) * 0.5
-        if outputs.get("heatmaps") is not None:
-            merged["heatmaps"] = merge_flipped_heatmaps(
-                outputs["heatmaps"], flipped["heatmaps"], indices, self.shift_flipped_heatmaps
-            )
-        return type(outputs)(**merged)
+        restored = {"coordinates": torch.stack((1 - x - shift, y), -1)[:, flip_indices]}
+        if flipped.get("sigmas") is not None:
+            restored["sigmas"] = flipped["sigmas"][:, flip_indices]
+        if flipped.get("heatmaps") is not None:
+            restored["heatmaps"] = flip_heatmaps(flipped["heatmaps"], flip_indices, self.shift_flipped_heatmaps)
+        return restored
 
     def heatmaps(self, outputs: ModelOutput) -> Tensor:
         """

@@ -41,11 +41,9 @@ class RTMPoseImageProcessor(TopDownImageProcessor):
         _, visibility = decode_simcc(x, y, self.simcc_split_ratio)
         return {"keypoints_visible": visibility.cpu().numpy()}
 
-    def merge_flipped(self, outputs: ModelOutput, flipped: ModelOutput, flip_indices: Sequence[int]) -> ModelOutput:
-        indices = list(flip_indices)
-        simcc_x = (outputs["simcc_x"] + flipped["simcc_x"][:, indices].flip(-1)) * 0.5
-        simcc_y = (outputs["simcc_y"] + flipped["simcc_y"][:, indices]) * 0.5
-        return type(outputs)(simcc_x=simcc_x, simcc_y=simcc_y)
+    def unflipped(self, flipped: ModelOutput, flip_indices: list[int]) -> dict[str, Tensor]:
+        x, y = flipped["simcc_x"][:, flip_indices].flip(-1), flipped["simcc_y"][:, flip_indices]
+        return {"simcc_x": x, "simcc_y": y}
 
     def heatmaps(self, outputs: ModelOutput) -> Tensor:
         return simcc_heatmaps(outputs["simcc_x"], outputs["simcc_y"])

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
+from torch import Tensor
 from transformers.utils import ModelOutput
 
 from hfpose.errors import InputError
@@ -61,10 +62,8 @@ class RTMW3DImageProcessor(RTMPoseImageProcessor):
         depth = (cells / (self.depth_size / 2) - 1) * self.depth_range
         return np.concatenate((places, depth.cpu().numpy()[..., None]), axis=-1).astype(np.float32), scores
 
-    def merge_flipped(self, outputs: ModelOutput, flipped: ModelOutput, flip_indices: Sequence[int]) -> ModelOutput:
-        merged = super().merge_flipped(outputs, flipped, flip_indices)
-        merged["simcc_z"] = (outputs["simcc_z"] + flipped["simcc_z"][:, list(flip_indices)]) * 0.5
-        return merged
+    def unflipped(self, flipped: ModelOutput, flip_indices: list[int]) -> dict[str, Tensor]:
+        return {**super().unflipped(flipped, flip_indices), "simcc_z": flipped["simcc_z"][:, flip_indices]}
 
     def to_meters(
         self,

@@ -225,18 +225,14 @@ def flip_maps(maps: Tensor, indices: Sequence[int], shift: bool = False) -> Tens
     return torch.cat((flipped[..., :1], flipped[..., :-1]), -1) if shift else flipped
 
 
-def merge_flipped_heatmaps(
-    heatmaps: Tensor, flipped: Tensor, flip_indices: Sequence[int], shift: bool, combined: bool = False
-) -> Tensor:
-    """Mean of the heatmaps (N, K, H, W) for crops and for flipped crops.
+def flip_heatmaps(flipped: Tensor, flip_indices: Sequence[int], shift: bool, combined: bool = False) -> Tensor:
+    """Heatmaps (N, K, H, W) of flipped crops as those of the crops.
 
     Args:
         shift: see `flip_maps`.
         combined: whether each keypoint has maps of offsets too (N, 3 * K, H, W), see `decode_heatmaps`.
     """
-    if combined:
-        signs = torch.tensor([1, -1, 1], device=flipped.device).view(3, 1, 1)  # x offsets point the other way
-        flipped = (flip_maps(flipped.unflatten(1, (-1, 3)), flip_indices, shift) * signs).flatten(1, 2)
-    else:
-        flipped = flip_maps(flipped, flip_indices, shift)
-    return (heatmaps + flipped) * 0.5
+    if not combined:
+        return flip_maps(flipped, flip_indices, shift)
+    signs = torch.tensor([1, -1, 1], device=flipped.device).view(3, 1, 1)  # x offsets point the other way
+    return (flip_maps(flipped.unflatten(1, (-1, 3)), flip_indices, shift) * signs).flatten(1, 2)

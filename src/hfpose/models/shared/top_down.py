@@ -100,7 +100,7 @@ def split_by_image(instances: list[Any], boxes: Sequence[np.ndarray]) -> list[li
 class TopDownImageProcessor(PixelImageProcessor):
     """Crops people out of images, and maps what the network says of the crops back onto the images.
 
-    A family adds `decode_crops` and `merge_flipped`.
+    A family adds `decode_crops` and `unflipped`.
 
     Args:
         size: `{"height", "width"}` of a crop.
@@ -224,7 +224,12 @@ class TopDownImageProcessor(PixelImageProcessor):
         raise NotImplementedError
 
     def merge_flipped(self, outputs: ModelOutput, flipped: ModelOutput, flip_indices: Sequence[int]) -> ModelOutput:
-        """Mean of the outputs for crops and for the same crops flipped left to right.
+        """Mean of the outputs for crops and for the same crops flipped left to right, see `unflipped`."""
+        restored = self.unflipped(flipped, list(flip_indices))
+        return type(outputs)(**{name: (outputs[name] + values) * 0.5 for name, values in restored.items()})
+
+    def unflipped(self, flipped: ModelOutput, flip_indices: list[int]) -> dict[str, Tensor]:
+        """Outputs for flipped crops as those for the crops, by name, see the model's for their shapes.
 
         Args:
             flip_indices: for each keypoint the index of its flip partner.
