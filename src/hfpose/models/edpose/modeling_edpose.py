@@ -215,11 +215,8 @@ class EDPoseDecoder(nn.Module):
     def __init__(self, config: EDPoseConfig) -> None:
         super().__init__()
         size, layers, keypoints = config.hidden_size, config.num_decoder_layers, label_count(config)
-        self.num_box_layers, self.num_instances, self.num_keypoints = (
-            config.num_box_layers,
-            config.num_instances,
-            keypoints,
-        )
+        self.num_box_layers, self.num_instances = config.num_box_layers, config.num_instances
+        self.num_keypoints = keypoints
         self.layers = nn.ModuleList(EDPoseDecoderLayer(config) for _ in range(layers))
         self.norm = nn.LayerNorm(size)
         self.box_positions = MLP(2 * size, size, size)

@@ -211,6 +211,7 @@ class MotionBertForPoseLifting(AnyAttention, PoseLiftingModel):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
         std = self.config.initializer_range
         if isinstance(module, MotionBertFusion):
             # Both streams weigh the same until training says otherwise.
@@ -218,11 +219,6 @@ class MotionBertForPoseLifting(AnyAttention, PoseLiftingModel):
             init.constant_(module.bias, 0.5)
         elif isinstance(module, nn.Linear):
             init.trunc_normal_(module.weight, std=std)
-            if module.bias is not None:
-                init.zeros_(module.bias)
-        elif isinstance(module, nn.LayerNorm):
-            init.ones_(module.weight)
-            init.zeros_(module.bias)
         elif isinstance(module, MotionBertEmbeddings):
             init.trunc_normal_(module.temporal_embeddings, std=std)
             init.trunc_normal_(module.spatial_embeddings, std=std)

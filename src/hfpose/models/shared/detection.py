@@ -105,14 +105,8 @@ class DetectionImageProcessor(WholeImageProcessor):
         Returns:
             One dict an image: `scores` (N,), `labels` (N,), `boxes` (N, 4) x1, y1, x2, y2.
         """
-        return [
-            {
-                "scores": torch.from_numpy(found.scores),
-                "labels": torch.from_numpy(found.labels),
-                "boxes": torch.from_numpy(found.boxes),
-            }
-            for found in self.detections(outputs, threshold, target_sizes, nms_threshold)
-        ]
+        detections = self.detections(outputs, threshold, target_sizes, nms_threshold)
+        return [{name: torch.from_numpy(array) for name, array in found._asdict().items()} for found in detections]
 
     def detections(
         self,
