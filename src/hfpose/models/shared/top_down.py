@@ -229,7 +229,7 @@ class TopDownImageProcessor(PixelImageProcessor):
         return type(outputs)(**{name: (outputs[name] + values) * 0.5 for name, values in restored.items()})
 
     def unflipped(self, flipped: ModelOutput, flip_indices: list[int]) -> dict[str, Tensor]:
-        """Outputs for flipped crops as those for the crops, by name, see the model's for their shapes.
+        """Outputs (N, ...) for flipped crops as those for the crops, by name.
 
         Args:
             flip_indices: for each keypoint the index of its flip partner.
