@@ -128,7 +128,9 @@ class CIDForPoseEstimation(BottomUpModel):
             original, flipped = probabilities[:, -1:].chunk(2)
             probabilities = (original + flipped.flip(-1)) / 2
         centers, center_scores = self._centers(probabilities[:, -1:].float())
-        heatmaps = self._heatmaps(features, centers.repeat(len(features) // len(centers), 1, 1))
+        everywhere = centers.repeat(len(features) // len(centers), 1, 1)
+        instances = self.head.instances(features, _features_at(features, everywhere), everywhere)
+        heatmaps = self._probabilities(instances)
         if flip_test:
             original, flipped = heatmaps.chunk(2)
             heatmaps = (original + flipped[:, :, self.flip_indices]) / 2
@@ -148,10 +150,6 @@ class CIDForPoseEstimation(BottomUpModel):
         peaks = heatmap_peaks(smoothed, 7 if side > 300 else 5 if side > 200 else 3)
         scores, cells = best_cells(peaks, self.config.num_queries)
         return torch.stack((cells % width, cells // width), dim=-1), scores
-
-    def _heatmaps(self, features: Tensor, centers: Tensor) -> Tensor:
-        """Probabilities (B, N, K, h, w) of the keypoints of the instances with these centers (B, N, 2)."""
-        return self._probabilities(self.head.instances(features, _features_at(features, centers), centers))
 
     def _loss(self, features: Tensor, probabilities: Tensor, true: TrueInstances) -> Tensor:
         """Focal losses of the heatmaps of all people and of single ones, contrastive loss of centers' features.

@@ -22,8 +22,7 @@ class HeatmapImageProcessor(TopDownImageProcessor):
     Args:
         heatmap_decoding: see `decode_heatmaps`. With `"udp"` and `"udp_combined"` the outermost cells lie on the outermost
             pixels of the crop, otherwise a cell covers a square of pixels.
-        blur_kernel_size: see `decode_heatmaps`.
-        offset_radius_factor: see `decode_heatmaps`.
+        blur_kernel_size, offset_radius_factor: see `decode_heatmaps`.
         shift_flipped_heatmaps: see `flip_heatmaps`.
     """
 

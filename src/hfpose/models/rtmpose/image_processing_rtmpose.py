@@ -13,8 +13,7 @@ class RTMPoseImageProcessor(TopDownImageProcessor):
     """Crops for [`RTMPoseForPoseEstimation`] and keypoints from its SimCC outputs.
 
     Args:
-        simcc_split_ratio: bins per pixel of the model's outputs.
-        simcc_sigma: standard deviations, in bins along x and y, of the targets in training.
+        simcc_split_ratio, simcc_sigma: see [`RTMPoseConfig`].
         decode_visibility: tell how likely each keypoint is to be visible, from how narrow its distributions are.
         visibility_beta: factor on the outputs before the softmax that makes distributions of them.
     """

@@ -38,7 +38,7 @@ class DensePredictionModel(ImageModel):
         """
         Args:
             pixel_values: (B, C, H, W) images as the image processor makes them, H and W multiples of the coarsest stride.
-            labels: for each image what is in it, see the family's base or [`RTMOForPoseEstimation`]; asks for the loss.
+            labels: for each image what is in it, see `DenseDetector` and `RTMOForPoseEstimation.forward`; asks for the loss.
         """
         features = self.neck(self.backbone(pixel_values).feature_maps)
         found = self.find(features, None if labels is None else self.read_labels(labels, pixel_values.shape))
