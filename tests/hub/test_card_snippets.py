@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,20 @@ from processes import run_python
 from small_zoo import FOUND_CLASSES, SETTINGS, save_small_model, write_photo, write_video
 
 CARDS = Path(__file__).resolve().parents[2] / "model_cards"
+
+
+def snippets(card: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+
+
+def kept_card(entry: ModelEntry) -> str:
+    return (CARDS / f"{entry.name}.md").read_text()
+
+
 # One of each family that there are small models of: the snippets of the others differ in names alone.
 ENTRIES = list({e.family: e for e in reversed(list_entries()) if e.supported and e.family in SETTINGS}.values())
+# Of those the first with each snippet, but for names and numbers.
+KINDS = list({re.sub(r'"[^"]+"|\d+', "", snippets(kept_card(e))[0]): e for e in reversed(ENTRIES)}.values())
 DETECTORS = [entry for entry in ENTRIES if entry.task == "detector"]
 FRAMES = 3
 
@@ -49,19 +61,25 @@ json.dump(answers, open("answers.json", "w"))
 """
 
 
-def snippets(card: str) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", card, re.DOTALL)
-
-
 @dataclass
 class Hub:
-    """A hub with a small model of every name, and a folder to run snippets in."""
+    """A hub with a small model of each name that is asked for, and a folder to run snippets in."""
 
     server: HubServer
     folder: Path
 
+    def publish(self, codes: Iterable[str]) -> None:
+        """Have small models under the names of the zoo that snippets quote, and under those of their detectors."""
+        quoted = {name.removeprefix(f"{USER}/") for code in codes for name in re.findall(r'"([^"]+)"', code)}
+        named = [found for name in sorted(quoted) for task in TASKS if (found := find_entry(name, task))]
+        for name, part in {part.name: part for entry in named for part in (entry, *entry.companions())}.items():
+            folder = self.folder / "models" / name
+            if not folder.exists():
+                self.server.publish_folder(f"{USER}/{name}", save_small_model(part, folder))
+
     def run(self, codes: dict[str, str]) -> dict[str, dict[str, Any]]:
         """What came of each snippet, all in one fresh process that has the zoo's names mean this hub's models."""
+        self.publish(codes.values())
         (self.folder / "snippets.json").write_text(json.dumps(codes))
         environment = {
             **self.server.environment(self.folder / "home"),
@@ -80,18 +98,13 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     write_photo(folder / "photo.jpg")
     write_video(folder / "video.mp4", FRAMES)
     with HubServer(folder / "hub") as server:
-        quoted = {name for entry in ENTRIES for name in re.findall(r'"([^"]+)"', snippets(kept_card(entry))[0])}
-        named = [found for name in sorted(quoted) for task in TASKS if (found := find_entry(name, task))]
-        parts = {part.name: part for entry in (*ENTRIES, *named) for part in (entry, *entry.companions())}
-        for entry in parts.values():
-            server.publish_folder(f"{USER}/{entry.name}", save_small_model(entry, folder / "models" / entry.name))
         yield Hub(server, folder)
 
 
 @pytest.fixture(scope="module")
 def kept(hub: Hub) -> dict[str, dict[str, Any]]:
-    """Answers by model to the snippets of the cards in the repository."""
-    return hub.run({entry.name: snippets(kept_card(entry))[0] for entry in ENTRIES})
+    """Answers by model to the snippets of cards in the repository."""
+    return hub.run({entry.name: snippets(kept_card(entry))[0] for entry in KINDS})
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +117,6 @@ def pushed(hub: Hub) -> dict[str, dict[str, Any]]:
 def alone(hub: Hub) -> dict[str, dict[str, Any]]:
     """Answers by model to the second snippets of the detectors' pushed cards, which need transformers alone."""
     return hub.run({entry.name: snippets(pushed_card(entry))[1] for entry in DETECTORS})
-
-
-def kept_card(entry: ModelEntry) -> str:
-    return (CARDS / f"{entry.name}.md").read_text()
 
 
 def pushed_card(entry: ModelEntry) -> str:
@@ -130,7 +139,7 @@ def check(entry: ModelEntry, code: str, answer: dict[str, Any]) -> None:
         assert answer["frame_index"] == FRAMES - 1
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", KINDS, ids=lambda entry: entry.name)
 def test_snippet_of_each_card_finds_what_it_says(kept: dict[str, dict[str, Any]], entry: ModelEntry) -> None:
     (code,) = snippets(kept_card(entry))
     check(entry, code, kept[entry.name])
