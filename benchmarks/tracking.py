@@ -30,6 +30,7 @@ from hfpose.results import PoseOutput
 from hfpose.tracking import identity_tracker
 from hfpose.tracking.filters import fill_gaps
 from hfpose.tracking.identity_tracker import IdentityTracker
+from hfpose.tracking.relinking import relink_tracks
 from hfpose.tracking.tracker import PoseTracker
 from hfpose.tracking.trackers import Tracker, make_tracker
 from measuring import ROOT
@@ -49,6 +50,7 @@ class System:
     make: Callable[[], Tracker] | None  # None: the true identities
     without: tuple[tuple[str, Any], ...] = ()
     sees: bool = False  # the images
+    relinks: bool = False  # as whole clips are
     fill_gaps: float = 0.0  # seconds
 
 
@@ -56,8 +58,9 @@ def systems(appearance: bool = False) -> dict[str, System]:
     """What is compared. Cues are added one by one, from top to bottom; that of appearance where it is known."""
     no_oks, no_scores = ("_OKS_WEIGHT", 0.0), ("_CONFIRMED_SCORE", 0.0)
     no_motion = ("_FIRST_SPEED", np.zeros(2)), ("_ACCELERATION", np.full(2, 1e-3))
-    no_merged = ("_MERGED_GROWTH", 1e9)
-    late = ("_RETURN_GATE", -np.inf), ("_EXPECTED", 3.0), no_merged
+    no_lengths = ("_LENGTH_NOISE", 1e9)
+    no_merged = ("_MERGED_GROWTH", 1e9), no_lengths
+    late = ("_RETURN_GATE", -np.inf), ("_EXPECTED", 3.0), *no_merged
     one_step = {"high_score": 0.0}
     ours = partial(IdentityTracker, camera_motion=False)
     named = {
@@ -70,10 +73,12 @@ def systems(appearance: bool = False) -> dict[str, System]:
         "+ scores, two steps": System(ours, (no_oks, *late)),
         "+ OKS": System(ours, late),
         "+ camera motion": System(IdentityTracker, late, sees=True),
-        "+ returns": System(IdentityTracker, (no_merged,), sees=True),
-        "+ merged boxes (`track=True`)": System(IdentityTracker, sees=True),
+        "+ returns": System(IdentityTracker, no_merged, sees=True),
+        "+ merged boxes": System(IdentityTracker, (no_lengths,), sees=True),
+        "+ body lengths (`track=True`)": System(IdentityTracker, sees=True),
         **({"+ appearance": System(partial(IdentityTracker, appearance=1.0), sees=True)} if appearance else {}),
-        "+ `fill_gaps=0.3` (files)": System(IdentityTracker, sees=True, fill_gaps=0.3),
+        "+ links (whole clips)": System(IdentityTracker, sees=True, relinks=True),
+        "+ `fill_gaps=0.3` (whole clips)": System(IdentityTracker, sees=True, relinks=True, fill_gaps=0.3),
         "the truth, `fill_gaps=0.3`": System(None, fill_gaps=0.3),
         '`track="oks"`': System(partial(IdentityTracker, "oks"), sees=True),
     }
@@ -85,7 +90,7 @@ def systems(appearance: bool = False) -> dict[str, System]:
 def identify(system: System, clip: Clip | RenderedClip) -> tuple[list[PoseOutput], float]:
     """What is found in each frame with its identities, and the seconds of the processor that it took."""
     if system.make is None:
-        return filled([replace(seen.output, track_ids=seen.owners) for seen in clip.frames], system), 0.0
+        return finished([replace(seen.output, track_ids=seen.owners) for seen in clip.frames], system), 0.0
     found: list[PoseOutput] = []
     seconds = 0.0
     with mock.patch.multiple(identity_tracker, **dict(system.without)) if system.without else mock.MagicMock():
@@ -97,11 +102,13 @@ def identify(system: System, clip: Clip | RenderedClip) -> tuple[list[PoseOutput
             seconds += time.process_time() - start
             for ago, row, identity in tracker.late_identities:
                 found[-1 - ago]["track_ids"][row] = identity
-    return filled(found, system), seconds
+    return finished(found, system), seconds
 
 
-def filled(outputs: list[PoseOutput], system: System) -> list[PoseOutput]:
+def finished(outputs: list[PoseOutput], system: System) -> list[PoseOutput]:
     times = np.arange(len(outputs)) / FRAME_RATE
+    if system.relinks:
+        relink_tracks(outputs, times)
     return fill_gaps(outputs, times, system.fill_gaps) if system.fill_gaps else outputs
 
 
@@ -179,7 +186,7 @@ def tables(measured: dict[str, tuple[dict[str, Metrics], float]]) -> Iterator[st
         yield f"| {name} | {' | '.join(values)} | {identities} | {milliseconds:.2f} |"
 
 
-def rendered_tables(folder: Path, conditions: Sequence[str]) -> Iterator[str]:
+def rendered_tables(folder: Path, conditions: Sequence[str], only: Sequence[str] = ()) -> Iterator[str]:
     """A table for each condition; what was measured is kept in the folder, so that a run that was stopped goes on."""
     for condition in conditions:
         path = folder / f"{condition}.json"
@@ -190,6 +197,7 @@ def rendered_tables(folder: Path, conditions: Sequence[str]) -> Iterator[str]:
         for name, buffer in itertools.product((name for name in PACKAGE if name in named), (30, *BUFFERS)):
             make = partial(make_tracker, name, settings={"lost_track_buffer": buffer})
             rows[f"{name}, {buffer} frames"] = replace(named[name], make=make)
+        rows = {row: system for row, system in rows.items() if not only or row in only}
         for row, system in rows.items():
             if row not in measured:
                 measured[row] = measure(system, some)
@@ -233,7 +241,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one clip of each kind, no buffers")
     options = parser.parse_args()
     if options.rendered:
-        text = "\n".join(rendered_tables(options.rendered, options.conditions))
+        text = "\n".join(rendered_tables(options.rendered, options.conditions, options.only or ()))
         print(text)
         if options.write_docs:
             write_page("rendered tables", text.rstrip())

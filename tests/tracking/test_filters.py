@@ -8,7 +8,6 @@ import pytest
 from hfpose.results import PoseOutput
 from hfpose.tracking.filters import (
     ClipFilterName,
-    claim_untracked,
     fill_gaps,
     make_clip_filter,
     replace_outliers,
@@ -16,7 +15,6 @@ from hfpose.tracking.filters import (
     smooth_median,
     smooth_zero_phase,
 )
-from hfpose.tracking.tracker import UNTRACKED
 
 RATE = 50.0
 TIMES = np.arange(300) / RATE
@@ -138,13 +136,6 @@ def test_short_gaps_are_filled_and_marked() -> None:
     assert filled[2].keypoints[0, 1].tolist() == pytest.approx([1.5, 1])  # by its time
     assert filled[2].boxes[0].tolist() == pytest.approx([1.5, 0, 2.5, 2])
     assert filled[2].track_ids.tolist() == [5]
-
-
-def test_an_instance_where_a_person_has_to_be_is_that_person() -> None:
-    outputs = sights([0, 1, 2, 9, 4])
-    outputs[2].track_ids[:] = outputs[3].track_ids[:] = UNTRACKED
-    claim_untracked(outputs, np.arange(5) * 0.1)
-    assert [output.track_ids.tolist() for output in outputs] == [[5], [5], [5], [UNTRACKED], [5]]
 
 
 def test_frames_with_an_error_stay_empty() -> None:

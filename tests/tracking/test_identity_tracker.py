@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hfpose.errors import InputError
+from hfpose.keypoints import load_schema
 from hfpose.results import PoseOutput
 from hfpose.tracking.camera_motion import CameraMotion
 from hfpose.tracking.identity_tracker import CONFIRMATION_FRAMES, IdentityTracker
@@ -142,6 +143,23 @@ def test_a_box_of_two_people_takes_no_identity_away() -> None:
         merged.boxes = np.concatenate((both.boxes[:, :2].min(0), both.boxes[:, 2:].max(0)))[None]
         assert ids(tracker, merged) == [1]
     assert ids(tracker, people(right, left)) == [1, 0]
+
+
+def test_who_was_lost_is_told_by_the_length_of_the_body() -> None:
+    """The boxes say nothing: both are as high."""
+    tracker, schema = IdentityTracker(), load_schema("coco")
+
+    def two(tall: float, short: float) -> PoseOutput:
+        output = people((tall, 0), (short, 0), schema=schema)
+        middle = output.keypoints[1].mean(0)
+        output.keypoints[1] = middle + 0.7 * (output.keypoints[1] - middle)
+        return output
+
+    for _ in range(10):
+        ids(tracker, two(400, 550))
+    for _ in range(50):
+        ids(tracker, people(schema=schema))
+    assert [ids(tracker, two(500, 450)) for _ in range(3)][-1] == [0, 1]
 
 
 def looks(*rows: tuple[float, float]) -> np.ndarray:

@@ -13,9 +13,10 @@ from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.image_spool import ImageSpool
 from hfpose.pipelines.options import CallOptions
 from hfpose.results import PoseOutput
-from hfpose.tracking.filters import claim_untracked, fill_gaps, smooth_clip
-from hfpose.tracking.identity_tracker import CONFIRMATION_FRAMES
+from hfpose.tracking.filters import fill_gaps, smooth_clip
+from hfpose.tracking.identity_tracker import CONFIRMATION_FRAMES, IdentityTracker
 from hfpose.tracking.people_choice import PeopleChoice
+from hfpose.tracking.relinking import relink_tracks
 from hfpose.tracking.tracker import KeypointSmoother
 
 DEFAULT_FRAME_RATE = 30.0
@@ -62,7 +63,7 @@ def read_clip(
         outputs.append(followed.track(frame, output, looks_back=True))
         frames.append(replace(frame, image=None))
     times = frame_times(frames)
-    claim_untracked(outputs, times)
+    followed.relink(outputs, times)
     for output in outputs:
         followed.consider(output)
     outputs = [followed.select(output) for output in outputs]
@@ -101,6 +102,11 @@ class PeopleFollower:
                 assert before is not None
                 before[row] = identity
         return output
+
+    def relink(self, outputs: Sequence[PoseOutput], times: np.ndarray) -> None:
+        """Look at the identities of a whole clip again, where they are of our tracker; they are changed in place."""
+        if isinstance(self._tracker, IdentityTracker):
+            relink_tracks(outputs, times, self._tracker.max_gap)
 
     def consider(self, output: PoseOutput) -> None:
         """Take the people of a frame into account for the choice."""

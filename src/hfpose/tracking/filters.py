@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 
-from hfpose.ops.boxes import pairwise_iou
 from hfpose.results import PoseOutput
 from hfpose.tracking.tracker import UNTRACKED
 
@@ -23,8 +22,6 @@ ClipFilterName = Literal["butterworth", "gaussian", "median", "hampel"]
 _LEAST_WEIGHT = 1e-9
 # Standard deviation of normally distributed values for one median absolute deviation.
 _DEVIATIONS_PER_MAD = 1.4826
-# Seconds between two sights of a person, and IoU with where the person is between them, for an instance to be this one.
-_LONGEST_CLAIM, _LEAST_OVERLAP = 0.5, 0.5
 
 
 def make_clip_filter(name: ClipFilterName, *, cutoff: float, window: float, threshold: float) -> ClipFilter:
@@ -231,43 +228,19 @@ def fill_gaps(outputs: Sequence[PoseOutput], times: np.ndarray, longest: float) 
         longest: seconds between two sights of a person that are bridged at most.
     """
     added: dict[int, list[PoseOutput]] = {}
-    for index, person in _unseen(outputs, times, longest):
-        added.setdefault(index, []).append(person)
-    marked = [replace(output, interpolated=np.zeros(output.num_instances, bool)) for output in outputs]
-    return [
-        output if output.error is not None or i not in added else output.extend(added[i])
-        for i, output in enumerate(marked)
-    ]
-
-
-def claim_untracked(outputs: Sequence[PoseOutput], times: np.ndarray) -> None:
-    """Give the identity of a person who was not seen for a short time to instances without one that lie where the person has to
-    be between two sights: who moves too suddenly for the tracker is found so. `track_ids` are changed in place.
-
-    Args:
-        outputs: T results with `track_ids`.
-        times: (T,) seconds.
-    """
-    for index, person in _unseen(outputs, times, _LONGEST_CLAIM):
-        output, box = outputs[index], person.boxes
-        if output.boxes is None or output.track_ids is None or box is None:
-            continue
-        overlaps = pairwise_iou(box, output.boxes)[0] * (output.track_ids == UNTRACKED)
-        if overlaps.max(initial=0.0) > _LEAST_OVERLAP:
-            assert person.track_ids is not None
-            output.track_ids[overlaps.argmax()] = person.track_ids[0]
-
-
-def _unseen(outputs: Sequence[PoseOutput], times: np.ndarray, longest: float) -> Iterator[tuple[int, PoseOutput]]:
-    """Numbers of the frames in which a person is not seen for at most `longest` seconds, and the person there."""
     for places in track_places(outputs).values():
         for (first, row), (last, last_row) in pairwise(places):
             if last == first + 1 or times[last] - times[first] > longest:
                 continue
             before, after = outputs[first].select([row]), outputs[last].select([last_row])
-            for index in range(first + 1, last):
-                share = (times[index] - times[first]) / (times[last] - times[first])
-                yield index, _between(before, after, share)
+            for i in range(first + 1, last):
+                share = (times[i] - times[first]) / (times[last] - times[first])
+                added.setdefault(i, []).append(_between(before, after, share))
+    marked = [replace(output, interpolated=np.zeros(output.num_instances, bool)) for output in outputs]
+    return [
+        output if output.error is not None or i not in added else output.extend(added[i])
+        for i, output in enumerate(marked)
+    ]
 
 
 def _between(before: PoseOutput, after: PoseOutput, share: float) -> PoseOutput:

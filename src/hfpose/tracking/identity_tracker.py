@@ -21,8 +21,9 @@ from hfpose.tracking.tracker import (
     UNTRACKED,
     Association,
     TrackRows,
-    boxes_around,
+    body_lengths,
     filled_keypoints,
+    instance_boxes,
     instance_scores,
     keypoint_similarity,
     keypoints_in_image,
@@ -36,12 +37,13 @@ _FRAME_RATE = 30.0  # where frames come without times
 _LEAST_STEP = 1e-3  # seconds between two frames, whatever their times say
 
 # The model of motion, in heights of the box and seconds, for x and y: noise of a box's center, acceleration, speed of who
-# is new; the noise of the logarithm of a height; within how many seconds a speed fades while its owner is not seen.
+# is new; the noise of the logarithms of a height and of the length of a body; within how many seconds a speed fades while its
+# owner is not seen.
 _CENTER_NOISE, _ACCELERATION, _FIRST_SPEED = 0.03, np.array([3.0, 1.0]), np.array([0.6, 0.3])
-_HEIGHT_NOISE = 0.06
+_HEIGHT_NOISE, _LENGTH_NOISE = 0.085, 0.06
 _FADING = 1.5
 _WEAK_NOISE = 2.0  # times as much for instances of a low score
-_SIZE_GAIN = 0.2  # share that a new box has in the size of a track
+_SIZE_GAIN, _LENGTH_GAIN = 0.2, 0.1  # shares that a new box has in the size of a track, and a new pose in its length
 _FEATURE_GAIN = 0.1  # the same for its appearance
 # Share that a frame has in the usual change of an appearance, and the changes, in usual ones, that count as no more.
 _CHANGE_GAIN, _LEAST_CHANGE, _MOST_CHANGE = 0.05, 1e-3, 10.0
@@ -49,6 +51,7 @@ _CHANGE_GAIN, _LEAST_CHANGE, _MOST_CHANGE = 0.05, 1e-3, 10.0
 # Nats that a full overlap of keypoints is worth beside the model of motion, and those from which an instance is too far from a
 # track: from one that it overlaps, and from one that was lost.
 _OKS_WEIGHT, _GATE, _LOST_GATE = 2.7, 12.0, 6.0
+_MOST_LONGER = 25.0  # squared deviations of a length that count as no more: poses fail
 _IMPOSSIBLE = 1e3
 # The same for a new track that may be the return of who was lost.
 _RETURN_GATE = 40.0
@@ -70,6 +73,7 @@ class _Tracks(TrackRows):
     velocities: np.ndarray  # (M, 2) pixels per second
     variances: np.ndarray  # (M, 2, 3) of the center, of it with the velocity, and of the velocity, for x and y
     sizes: np.ndarray  # (M, 2)
+    lengths: np.ndarray  # (M,) of the body, see `body_lengths`
     keypoints: np.ndarray  # (M, K, 2) relative to the center, where last seen
     features: np.ndarray  # (M, C) appearance, of length 1, or 0 where not known
     hits: np.ndarray  # (M,) frames in which seen
@@ -91,6 +95,7 @@ class _Tracks(TrackRows):
             velocities=np.zeros((count, 2)),
             variances=np.tile(first, (count, 1, 1)),
             sizes=found.sizes[rows],
+            lengths=found.lengths[rows],
             keypoints=found.keypoints[rows] - centers[:, None],
             features=found.features[rows],
             hits=np.ones(count, np.int64),
@@ -138,6 +143,7 @@ class _Tracks(TrackRows):
             velocities=self.velocities @ turn,
             keypoints=self.keypoints @ turn,
             sizes=self.sizes * np.linalg.norm(turn, axis=0),
+            lengths=self.lengths * np.linalg.norm(turn[:, 0]),
         )
 
     def learn(self, at: np.ndarray, found: _Found, rows: np.ndarray, is_weak: np.ndarray, now: float) -> None:
@@ -156,6 +162,8 @@ class _Tracks(TrackRows):
         self.hits[at] += 1
         share = np.maximum(1 / self.hits[at], _SIZE_GAIN)[:, None]
         self.sizes[at] += share * (sizes - self.sizes[at])
+        share = np.where(is_weak, 0, np.maximum(1 / self.hits[at], _LENGTH_GAIN))
+        self.lengths[at] += share * (found.lengths[rows] - self.lengths[at])
         self.keypoints[at] = found.keypoints[rows] - (centers + surprise)[:, None]
         change = np.where(is_weak, 0, _FEATURE_GAIN)[:, None] * (found.features[rows] - self.features[at])
         self.features[at] = _of_length_1(self.features[at] + change)
@@ -173,6 +181,7 @@ class _Found:
     keypoints: np.ndarray
     scores: np.ndarray
     features: np.ndarray
+    lengths: np.ndarray
     is_merged: np.ndarray
 
     @classmethod
@@ -180,7 +189,7 @@ class _Found:
         """Instances where tracks are."""
         keypoints = tracks.keypoints + tracks.centers[:, None]
         is_merged = np.zeros(len(tracks.ids), bool)
-        return cls(tracks.boxes, keypoints, tracks.evidence / tracks.hits, tracks.features, is_merged)
+        return cls(tracks.boxes, keypoints, tracks.evidence / tracks.hits, tracks.features, tracks.lengths, is_merged)
 
     @property
     def centers(self) -> np.ndarray:
@@ -291,7 +300,7 @@ class IdentityTracker:
         """
         keypoints = keypoints_in_image(output)
         valid = valid_keypoints(keypoints, output.keypoint_scores)
-        boxes = boxes_around(keypoints, valid) if output.boxes is None else output.boxes
+        boxes = instance_boxes(output)
         scores = instance_scores(output)
         num_keypoints = (
             keypoints.shape[1] if self._tracks is None or len(keypoints) else self._tracks.keypoints.shape[1]
@@ -304,7 +313,8 @@ class IdentityTracker:
         features = self._appearance(output, tracks.features.shape[1])
         if tracks.features.shape[1] != features.shape[1]:
             tracks = replace(tracks, features=np.zeros((len(tracks.ids), features.shape[1])))
-        found = _Found(boxes, keypoints, scores, features, self._is_merged(boxes, tracks))
+        lengths = body_lengths(keypoints, output.schema)
+        found = _Found(boxes, keypoints, scores, features, lengths, self._is_merged(boxes, tracks))
 
         rows, at = self._pairs(found, tracks, output.schema.sigmas if output.schema is not None else None)
         self._learn_change((features[rows] * tracks.features[at]).sum(1))
@@ -330,7 +340,12 @@ class IdentityTracker:
         tracks = self._tracks
         if tracks is None or num_keypoints != tracks.keypoints.shape[1]:
             nothing = _Found(
-                np.zeros((0, 4)), np.zeros((0, num_keypoints, 2)), np.zeros(0), np.zeros((0, 0)), np.zeros(0, bool)
+                np.zeros((0, 4)),
+                np.zeros((0, num_keypoints, 2)),
+                np.zeros(0),
+                np.zeros((0, 0)),
+                np.zeros(0),
+                np.zeros(0, bool),
             )
             tracks = _Tracks.new(nothing, np.zeros(0, np.int64), self._now)
         motion = self._camera.update(image, output.boxes) if self.camera_motion else None
@@ -450,7 +465,8 @@ def _unlikely_places(found: _Found, tracks: _Tracks) -> np.ndarray:
     grown = np.log(np.maximum(found.sizes[:, None, 1], 1) / heights) / _HEIGHT_NOISE
     grown[found.is_merged] = 0
     spread = np.log(variances / _CENTER_NOISE**2).sum(-1) / 2
-    return ((offsets**2 / variances).sum(-1) + grown**2 + spread) / 2
+    longer = np.log(found.lengths[:, None] / tracks.lengths) / _LENGTH_NOISE
+    return ((offsets**2 / variances).sum(-1) + grown**2 + np.minimum(longer**2, _MOST_LONGER) + spread) / 2
 
 
 def _possible_pairs(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -20,6 +20,8 @@ from hfpose.results import PoseOutput
 if TYPE_CHECKING:
     from typing import Self
 
+    from hfpose.keypoints import KeypointSchema
+
 Association = Literal["iou", "oks"]
 
 UNTRACKED = -1
@@ -150,7 +152,7 @@ class PoseTracker:
         """
         keypoints = keypoints_in_image(output)
         valid = valid_keypoints(keypoints, output.keypoint_scores)
-        boxes = boxes_around(keypoints, valid) if output.boxes is None else output.boxes
+        boxes = instance_boxes(output)
         tracks = self._remembered(keypoints.shape[1] if len(keypoints) else None, output.image_size)
         keypoints = filled_keypoints(keypoints, boxes, tracks.keypoints.shape[1])
         self._now = self._now + 1 if output.timestamp is None else max(output.timestamp, self._now + _LEAST_STEP)
@@ -337,6 +339,19 @@ def keypoint_similarity(
     return object_keypoint_similarity(keypoints, other_keypoints, areas, other_areas, known)
 
 
+def body_lengths(keypoints: np.ndarray, schema: KeypointSchema | None) -> np.ndarray:
+    """Lengths (N,) in pixels of the bodies of people (N, K, 2): the root of the sum of the squared links of the skeleton, which says
+    better than a box how large someone is in the image, whatever the arms do. Where it is not known, of the way of all keypoints
+    to their mean.
+    """
+    if schema is not None and schema.skeleton and schema.num_keypoints == keypoints.shape[1]:
+        first, second = np.array(schema.skeleton).T
+        links = keypoints[:, first] - keypoints[:, second]
+    else:
+        links = keypoints - keypoints.sum(1, keepdims=True) / max(keypoints.shape[1], 1)
+    return np.maximum(np.linalg.norm(links, axis=(1, 2)), 1)
+
+
 def _best_pairs(overlaps: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of allowed pairs, best first, each row and each column once."""
     rows, columns = np.nonzero(allowed)
@@ -361,6 +376,14 @@ def keypoints_in_image(output: PoseOutput) -> np.ndarray:
     if keypoints is None:
         raise InputError("People are tracked in the image, but this output has 3D keypoints and no keypoints_2d.")
     return keypoints
+
+
+def instance_boxes(output: PoseOutput) -> np.ndarray:
+    """Boxes (N, 4), else those around the keypoints."""
+    if output.boxes is not None:
+        return output.boxes
+    keypoints = keypoints_in_image(output)
+    return boxes_around(keypoints, valid_keypoints(keypoints, output.keypoint_scores))
 
 
 def instance_scores(output: PoseOutput) -> np.ndarray:

@@ -16,10 +16,8 @@ from hfpose.tracking.tracker import (
     UNTRACKED,
     Association,
     PoseTracker,
-    boxes_around,
+    instance_boxes,
     instance_scores,
-    keypoints_in_image,
-    valid_keypoints,
 )
 
 TrackerName = Literal["iou", "oks", "bytetrack", "ocsort", "botsort"]
@@ -122,11 +120,7 @@ class DetectionTracker:
 
     def update(self, output: PoseOutput, image: np.ndarray | None = None) -> PoseOutput:
         """The instances of the next frame with `track_ids`; -1 for those to which the tracker gives none."""
-        keypoints = keypoints_in_image(output)
-        boxes = output.boxes
-        if boxes is None:
-            boxes = boxes_around(keypoints, valid_keypoints(keypoints, output.keypoint_scores))
-        scores = instance_scores(output)
+        boxes, scores = instance_boxes(output), instance_scores(output)
         rows = np.arange(len(boxes))
         found = self._make_detections(boxes, confidence=scores, class_id=np.zeros(len(rows), int), data={"row": rows})
         follows_camera = image is not None and getattr(self._tracker, "enable_cmc", False)

@@ -1,0 +1,174 @@
+"""Identities of a whole clip, looked at again from its end: what was mixed up while people hid each other is set right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hfpose.ops.assignment import cheapest_pairs
+from hfpose.ops.boxes import pairwise_iou
+from hfpose.results import PoseOutput
+from hfpose.tracking.tracker import (
+    UNTRACKED,
+    TrackRows,
+    body_lengths,
+    filled_keypoints,
+    instance_boxes,
+    keypoints_in_image,
+)
+
+# A track is cut where it is not seen for so many seconds, and in the middle of the time in which its box overlaps another's so much.
+_LONGEST_GAP, _CROWDED = 0.25, 0.3
+# How builds of a person differ: over the clip, and from frame to frame; sights of it that are compared, the most squared
+# deviations that count, and how much the posture counts beside the length of the body.
+_BUILD_NOISE, _FRAME_NOISE, _SIGHTS, _MOST_DEVIATION, _POSTURE = 0.04, 0.15, 45, 9.0, 2.0
+# How far people get from where they are expected, in heights, at once and for each second, for x and y; sights that say
+# how fast they are; seconds in which the speed fades.
+_NEAR, _SPEED, _SPEED_SIGHTS, _FADING = np.array([0.1, 0.06]), np.array([0.7, 0.15]), 8, 1.0
+# Nats that speak for what the tracker says, and for a new person where no other fits.
+_AS_TRACKED, _NEW = 3.0, 16.0
+_IMPOSSIBLE = 1e4
+_ROUNDS = 3
+_ENDS = slice(3), slice(-3, None)  # sights that say where a piece begins and ends
+
+
+@dataclass
+class _Sights(TrackRows):
+    """The S instances of a clip that have an identity, by frames."""
+
+    frames: np.ndarray  # (S,)
+    rows: np.ndarray  # (S,) in the output of the frame
+    ids: np.ndarray  # (S,)
+    times: np.ndarray  # (S,) seconds
+    centers: np.ndarray  # (S, 2) of the keypoints
+    heights: np.ndarray  # (S,) of the boxes
+    builds: (
+        np.ndarray
+    )  # (S, 1 + K) logarithm of the length of the body, and how high the keypoints are, in such lengths
+    is_crowded: np.ndarray  # (S,)
+
+
+def relink_tracks(outputs: Sequence[PoseOutput], times: np.ndarray, max_gap: float = 6.0) -> None:
+    """Cut the tracks of a clip where people hide each other or are not seen, and link the pieces anew: by the length of the body and
+    the posture over many frames on both sides, and by where people are. `track_ids` are changed in place, and count from 0.
+
+    Args:
+        outputs: T results with `track_ids`.
+        times: (T,) seconds.
+        max_gap: seconds for which a person who is not seen is remembered.
+    """
+    seen = [
+        _sights(index, output, time)
+        for index, (output, time) in enumerate(zip(outputs, times.tolist(), strict=True))
+        if output.track_ids is not None and (output.track_ids != UNTRACKED).any()
+    ]
+    if not seen or len({each.builds.shape[1] for each in seen}) > 1:
+        return
+    sights = _Sights(**{name: np.concatenate([vars(each)[name] for each in seen]) for name in vars(seen[0])})
+    pieces = sorted(
+        (piece for track in np.unique(sights.ids) for piece in _cut(sights, np.flatnonzero(sights.ids == track))),
+        key=lambda piece: int(piece[0]),
+    )
+    for piece, identity in zip(pieces, _identities(sights, pieces, max_gap).tolist(), strict=True):
+        for sight in piece:
+            outputs[sights.frames[sight]].track_ids[sights.rows[sight]] = identity
+
+
+def _sights(index: int, output: PoseOutput, time: float) -> _Sights:
+    assert output.track_ids is not None
+    rows = np.flatnonzero(output.track_ids != UNTRACKED)
+    boxes = instance_boxes(output)[rows].astype(np.float64)
+    keypoints = keypoints_in_image(output)[rows].astype(np.float64)
+    keypoints = filled_keypoints(keypoints, boxes, keypoints.shape[1])
+    lengths, centers = body_lengths(keypoints, output.schema), keypoints.mean(1)
+    high = (keypoints[..., 1] - centers[:, 1:]) / lengths[:, None]
+    overlaps = pairwise_iou(boxes, boxes) * (1 - np.eye(len(rows)))
+    return _Sights(
+        frames=np.full(len(rows), index),
+        rows=rows,
+        ids=output.track_ids[rows],
+        times=np.full(len(rows), time),
+        centers=centers,
+        heights=np.maximum(boxes[:, 3] - boxes[:, 1], 1),
+        builds=np.column_stack((np.log(lengths), high)),
+        is_crowded=overlaps.max(1, initial=0) > _CROWDED,
+    )
+
+
+def _cut(sights: _Sights, track: np.ndarray) -> list[np.ndarray]:
+    """The sights of a track in pieces, each of them of one person."""
+    is_cut = np.diff(sights.times[track]) > _LONGEST_GAP
+    crowded = np.flatnonzero(np.diff(sights.is_crowded[track], prepend=False, append=False)).reshape(-1, 2)
+    inside = crowded[(crowded[:, 0] > 0) & (crowded[:, 1] < len(track))]
+    is_cut[inside.sum(1) // 2 - 1] = True
+    return np.split(track, np.flatnonzero(is_cut) + 1)
+
+
+def _identities(sights: _Sights, pieces: Sequence[np.ndarray], max_gap: float) -> np.ndarray:
+    """The identity (P,) of each of the pieces."""
+    tracked = np.array([sights.ids[piece[0]] for piece in pieces])
+    fixed = _unlikely_ways(sights, pieces, max_gap)
+    identities = tracked
+    for _ in range(_ROUNDS):
+        before, links = identities, fixed + _unlikely_builds(sights, pieces, identities)
+        for track in np.unique(tracked):
+            own = np.flatnonzero(tracked == track)
+            links[own[:-1], own[1:]] -= _AS_TRACKED
+        _, following = cheapest_pairs(np.column_stack((links, np.full_like(links, _NEW))))
+        follows = {after: first for first, after in enumerate(following.tolist()) if after < len(pieces)}
+        identities, count = np.zeros(len(pieces), np.int64), 0
+        for piece in range(len(pieces)):
+            identities[piece] = identities[follows[piece]] if piece in follows else count
+            count += piece not in follows
+        if (identities == before).all():
+            break
+    return identities
+
+
+def _unlikely_ways(sights: _Sights, pieces: Sequence[np.ndarray], max_gap: float) -> np.ndarray:
+    """How unlikely (P, P) it is that who is seen in one piece gets to where another begins: negative log-likelihoods."""
+    first, last = (np.array([np.median(sights.centers[piece[part]], axis=0) for piece in pieces]) for part in _ENDS)
+    arriving = np.array([_speed(sights, piece[:_SPEED_SIGHTS]) for piece in pieces])
+    leaving = np.array([_speed(sights, piece[-_SPEED_SIGHTS:]) for piece in pieces])
+    heights = np.array([np.median(sights.heights[piece]) for piece in pieces])
+    begins, ends = (sights.times[[piece[place] for piece in pieces]] for place in (0, -1))
+    seconds = begins - ends[:, None]
+    is_possible = (seconds > 0) & (seconds <= max_gap)
+    seconds = np.where(is_possible, seconds, 1.0)[..., None]
+    way = _FADING * (1 - np.exp(-seconds / _FADING)) * (arriving + leaving[:, None]) / 2
+    offsets = 2 * (first - last[:, None] - way) / (heights + heights[:, None])[..., None]
+    spread = _NEAR + _SPEED * seconds
+    unlikely = np.minimum(((offsets / spread) ** 2).sum(-1), _MOST_DEVIATION) / 2 + np.log(spread / _NEAR).sum(-1)
+    return np.where(is_possible, unlikely, _IMPOSSIBLE)
+
+
+def _speed(sights: _Sights, piece: np.ndarray) -> np.ndarray:
+    """Pixels a second (2,)."""
+    if len(piece) < _SPEED_SIGHTS // 2:
+        return np.zeros(2)
+    return (sights.centers[piece[-1]] - sights.centers[piece[0]]) / (sights.times[piece[-1]] - sights.times[piece[0]])
+
+
+def _unlikely_builds(sights: _Sights, pieces: Sequence[np.ndarray], identities: np.ndarray) -> np.ndarray:
+    """How unlikely (P, P) it is that the person at the end of a piece is the one at the beginning of another, by their builds:
+    negative log-likelihoods. Short pieces are seen together with the others of their identity, before or behind.
+    """
+    until, since = np.zeros((2, len(pieces), sights.builds.shape[1]))
+    counts = np.ones((2, len(pieces)))
+    for identity in np.unique(identities):
+        own = np.flatnonzero(identities == identity).tolist()
+        alone = [pieces[i][~sights.is_crowded[pieces[i]]] for i in own]
+        for place, piece in enumerate(own):
+            before = np.concatenate(alone[: place + 1])[-_SIGHTS:]
+            behind = np.concatenate(alone[place:])[:_SIGHTS]
+            for builds, count, some in ((until, counts[0], before), (since, counts[1], behind)):
+                some = some if len(some) else pieces[piece]
+                builds[piece], count[piece] = sights.builds[some].mean(0), len(some)
+    variances = _BUILD_NOISE**2 + _FRAME_NOISE**2 * (1 / counts[0][:, None] + 1 / counts[1])
+    changes = (since - until[:, None]) ** 2
+    longer, posture = (
+        np.minimum(each / variances, _MOST_DEVIATION) for each in (changes[..., 0], changes[..., 1:].mean(-1))
+    )
+    return (longer + _POSTURE * posture + np.log(variances / _BUILD_NOISE**2)) / 2

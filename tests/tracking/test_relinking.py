@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from hfpose.keypoints import load_schema
+from hfpose.results import PoseOutput
+from hfpose.tracking.relinking import relink_tracks
+from walking import walking_pose
+
+POSE = walking_pose(1, height=1.7, phase=0.5, heading=0.4)[0, :, :2] * [100, -100] + [0, 200]
+TIMES = np.arange(60) / 30
+
+
+def frame(places: list[float], sizes: list[float], ids: list[int]) -> PoseOutput:
+    """People of some sizes, who are as far to the right, with the identities that a tracker gave them."""
+    keypoints = np.array([POSE * size + [x, 0] for x, size in zip(places, sizes, strict=True)], np.float32)
+    keypoints = keypoints.reshape(-1, 17, 2)
+    boxes = np.concatenate((keypoints.min(1), keypoints.max(1)), axis=-1)
+    scores, track_ids = np.ones(keypoints.shape[:2]), np.array(ids, np.int64)
+    return PoseOutput(keypoints, scores, boxes=boxes, track_ids=track_ids, schema=load_schema("coco"))
+
+
+def identities(outputs: list[PoseOutput]) -> list[list[int]]:
+    relink_tracks(outputs, TIMES[: len(outputs)])
+    return [output.track_ids.tolist() for output in outputs]
+
+
+def test_two_who_were_taken_for_each_other_while_they_met_are_told_by_their_bodies() -> None:
+    ways = np.abs(np.linspace(-300, 300, 60))  # they come together and part
+    outputs = [
+        frame([500 - way, 500 + way], [1.0, 0.8], [0, 1] if index < 30 else [1, 0]) for index, way in enumerate(ways)
+    ]
+    assert set(map(tuple, identities(outputs))) == {(0, 1)}
+
+
+def test_who_comes_back_is_known_again_though_the_tracker_took_another() -> None:
+    outputs = [frame([100, 400], [1.0, 0.8], [0, 1])] * 20 + [frame([], [], [])] * 15
+    outputs += [frame([240, 260], [0.8, 1.0], [0, 1])] * 25
+    found = identities([replace(output, track_ids=output.track_ids.copy()) for output in outputs])
+    assert found[0] == [0, 1]
+    assert found[-1] == [1, 0]
+
+
+def test_who_is_alone_and_untracked_instances_stay_as_they_are() -> None:
+    outputs = [frame([100.0 + 3 * index, 800], [1.0, 1.0], [0, -1]) for index in range(60)]
+    assert set(map(tuple, identities(outputs))) == {(0, -1)}
+
+
+def test_clips_without_people_or_with_frames_that_failed_are_no_error() -> None:
+    failed = PoseOutput.failed("damaged")
+    relink_tracks([failed] * 3, TIMES[:3])
+    outputs = [frame([0], [1.0], [0]), failed, frame([3], [1.0], [0])]
+    relink_tracks(outputs, TIMES[:3])
+    assert [outputs[0].track_ids.tolist(), outputs[2].track_ids.tolist()] == [[0], [0]]
