@@ -37,11 +37,17 @@ trainer.push_to_hub(finetuned_from="someone/model", dataset="people", tags="mine
 card = transformers.utils.hub.ModelCard("---\\nlicense: mit\\n---\\nMy own words.")
 transformers.utils.hub.hf_api().create_repo("{USER}/own-card")
 card.push_to_hub("{USER}/own-card")
-model.push_to_hub("{USER}/own-card")
+for pushed in (model, processor, hfpose.PoseEstimationPipeline(model, processor, detector="whole_image", device="cpu")):
+    pushed.push_to_hub("{USER}/own-card")
+transformers.Trainer(model, transformers.TrainingArguments(
+    "own", hub_model_id="{USER}/own-card", report_to="none", use_cpu=True)).push_to_hub(blocking=True)
 
 for name, options in (("branch", {{"revision": "trial"}}), ("review", {{"create_pr": True}})):
     for kind, pushed in (("model", model), ("pipeline", pipe)):
         pushed.push_to_hub(f"{USER}/{{kind}}-{{name}}", **options)
+processor.push_to_hub("{USER}/model-branch", revision="trial")
+wrapped = transformers.pipeline("pose-estimation", model=pipe)
+wrapped.push_to_hub("{USER}/wrapped")
 arguments.hub_model_id = "{USER}/trained-branch"
 api = transformers.utils.hub.hf_api()
 api.create_repo(arguments.hub_model_id)
@@ -70,7 +76,7 @@ def card(hub: HubServer, name: str, revision: str = "main") -> ModelCard:
     return ModelCard(files(hub, name, revision)["README.md"].decode())
 
 
-@pytest.mark.parametrize("name", ["model", "saved", "processor-first", "pipeline", "trained"])
+@pytest.mark.parametrize("name", ["model", "saved", "processor-first", "pipeline", "wrapped", "trained"])
 def test_five_routes_carry_our_card(hub, name):
     found = card(hub, name)
     assert found.data.library_name == "hfpose"

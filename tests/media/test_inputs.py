@@ -64,7 +64,7 @@ def test_a_batch_of_tensors_is_a_list_of_images():
 def test_open_files_bytes_own_paths_and_data_addresses(path):
     address = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
     with path.open("rb") as file:
-        for value in (file, io.BytesIO(path.read_bytes()), OwnPath(path), address):
+        for value in (file, io.BytesIO(path.read_bytes()), OwnPath(path), address, address.partition(",")[2]):
             source = open_source(value)
             assert source.is_single
             np.testing.assert_array_equal(next(iter(source)).image, PIXELS)

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from transformers import Sapiens2Config, SuperGlueConfig, SuperPointConfig
 
 import hfpose
-from hfpose.errors import ConfigError
+from hfpose.errors import ConfigError, InputError
 from hfpose.models.sapiens2.image_processing_sapiens2 import Sapiens2ImageProcessor
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (60, 50, 3), dtype=np.uint8)
@@ -87,3 +87,12 @@ def test_experts_for_a_data_set_are_chosen_in_a_call_of_the_model(tmp_path):
     whole = np.array([[0, 0, IMAGE.shape[1], IMAGE.shape[0]]], np.float32)
     np.testing.assert_allclose(pipe(IMAGE).keypoints, processor.decode(expected, whole)[0], atol=1e-3)
     assert not np.allclose(processor.decode(other, whole)[0], processor.decode(expected, whole)[0], atol=1)
+
+
+def test_the_image_processor_is_an_object_or_a_folder(sapiens2):
+    pipe = hfpose.pipeline(
+        "pose-estimation", sapiens2, image_processor=sapiens2, detector="whole_image", device="cpu", use_fast=False
+    )
+    assert type(pipe.estimator.stage.image_processor) is Sapiens2ImageProcessor
+    with pytest.raises(InputError, match="image_processor is 5"):
+        hfpose.pipeline("pose-estimation", sapiens2, image_processor=5)

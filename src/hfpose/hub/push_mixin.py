@@ -19,7 +19,10 @@ class PushWithCode(_Base):
 
     def _upload_modified_files(self, working_dir: Any, repo_id: str, *args: Any, **options: Any) -> Any:
         """What `push_to_hub` and `save_pretrained(push_to_hub=True)` end with."""
+        from hfpose.hub.uploads import keep_branch_card
+
         write_code(Path(working_dir))
+        keep_branch_card(Path(working_dir), repo_id, options.get("revision"), options.get("token"))
         return super()._upload_modified_files(working_dir, repo_id, *args, **options)
 
     @classmethod
@@ -35,9 +38,10 @@ class PushWithCard(_Model):
 
     def _upload_modified_files(self, working_dir: Any, repo_id: str, *args: Any, **options: Any) -> Any:
         """What `push_to_hub` and `save_pretrained(push_to_hub=True)` end with."""
-        from hfpose.hub.uploads import write_card
+        from hfpose.hub.uploads import keep_branch_card, write_card
 
         write_code(Path(working_dir))
+        keep_branch_card(Path(working_dir), repo_id, options.get("revision"), options.get("token"))
         write_card(self, Path(working_dir), repo_id)
         return super()._upload_modified_files(working_dir, repo_id, *args, **options)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from huggingface_hub import CommitOperationAdd, HfApi, ModelCard
+from huggingface_hub import CommitOperationAdd, HfApi, ModelCard, hf_hub_download
 from huggingface_hub.constants import REPOCARD_NAME
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 from huggingface_hub.utils import validate_repo_id
@@ -70,13 +70,14 @@ class Upload:
 
 
 def push_saved_pipeline(pipe: SavedPipeline, repo_id: str, **options: Any) -> Upload:
-    """Push any pipeline with a card that says how to use it: what a pipeline's ``push_to_hub`` does.
+    """Push any pipeline with a card that says how to use it, unless the repository has one: its ``push_to_hub``.
 
     The options and errors are those of `push_folder`.
     """
-    card = saved_pipeline_card(pipe.schema, repo_id, "3D" in type(pipe).__name__).content
+    found = _card_on_hub(repo_id, options.get("revision"), options.get("token"))
+    card = found or saved_pipeline_card(pipe.schema, repo_id, "3D" in type(pipe).__name__)
     with saved(pipe) as folder:
-        return push_folder(folder, card, repo_id, **options)
+        return push_folder(folder, str(card), repo_id, **options)
 
 
 def write_card(model: PreTrainedModel, folder: Path, repo_id: str) -> None:
@@ -95,8 +96,38 @@ def write_card(model: PreTrainedModel, folder: Path, repo_id: str) -> None:
     path.write_text(str(card), encoding="utf-8")
 
 
+def keep_branch_card(folder: Path, repo_id: str, revision: str | None, token: str | bool | None) -> None:
+    """Put the card of the branch that is pushed to into a folder, where transformers has written that of main."""
+    card = _card_on_hub(repo_id, revision, token) if revision is not None else None
+    if card is None:
+        return
+    path = folder / REPOCARD_NAME
+    if path.is_file():
+        _add_tags(card, ModelCard.load(path).data.to_dict().get("tags") or ())
+    path.write_text(str(card), encoding="utf-8")
+
+
+def _card_on_hub(repo_id: str, revision: str | None, token: str | bool | None) -> ModelCard | None:
+    """The card that a repository has, None for none or one that is of transformers' template."""
+    try:
+        if "/" not in repo_id:
+            repo_id = f"{HfApi(token=token).whoami()['name']}/{repo_id}"
+        card = ModelCard.load(hf_hub_download(repo_id, REPOCARD_NAME, revision=revision, token=token))
+    except (HfHubHTTPError, OSError, ValueError):  # no repository, branch, card, network or valid name
+        return None
+    return None if _TEMPLATE_TEXT in card.text else card
+
+
 def trained_card(model: PreTrainedModel, repo_id: str, summary: TrainingSummary) -> str:
-    """Text of the card of a model that transformers' `Trainer` has trained, with what the trainer tells of it."""
+    """Text of the card of a model that transformers' `Trainer` has trained, with what the trainer tells of it.
+
+    A card on the Hub that neither hfpose nor a trainer has written stays as it is.
+    """
+    found = _card_on_hub(repo_id, None, None) if "/" in repo_id else None
+    if found is not None:
+        by_trainer = "generated_from_trainer" in (found.data.to_dict().get("tags") or ())
+        if not by_trainer and found.text.strip() != model_card(model, repo_id).text.strip():
+            return str(found)
     data = [summary.dataset] if isinstance(summary.dataset, str) else summary.dataset or []
     settings = summary.hyperparameters or {}
     rows = {
@@ -113,7 +144,7 @@ def trained_card(model: PreTrainedModel, repo_id: str, summary: TrainingSummary)
 
 
 def _add_tags(card: ModelCard, tags: Iterable[str]) -> None:
-    own = card.data.tags  # type: ignore[attr-defined]
+    own = card.data.to_dict().get("tags") or ()
     card.data.tags = [*own, *(tag for tag in tags if tag not in own)]  # type: ignore[attr-defined]
 
 

@@ -62,7 +62,8 @@ def open_to_read(path: Path, kind: str) -> BinaryIO:
     except InputError:
         raise
     except (OSError, ValueError) as error:  # a name that is too long or has a null byte, a failing disk
-        raise InputError(f"Cannot open {str(path)!r}: {error}.") from error
+        reason = getattr(error, "strerror", None) or error  # without the name, which may be endless
+        raise InputError(f"Cannot open {str(path)[:200]!r}: {reason}.") from error
 
 
 def make_folder(folder: Path) -> Path:

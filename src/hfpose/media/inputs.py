@@ -47,6 +47,10 @@ def plain_input(value: Any) -> Any:
     return value
 
 
+# How PNG, JPEG, GIF and WebP begin in base64, which transformers takes without an address too.
+_BASE64_IMAGES = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR")
+
+
 def _from_text(text: str) -> Any:
     if not text.strip():
         raise InputError("The input is an empty string; give the path or URL of an image, a video or a folder.")
@@ -54,6 +58,8 @@ def _from_text(text: str) -> Any:
         return _from_data_address(text)
     if is_address(text):
         return text
+    if text.startswith(_BASE64_IMAGES) and not os.path.lexists(text):
+        return _from_data_address(f"data:;base64,{text}")
     if glob.has_magic(text) and not os.path.lexists(text):
         found = sorted(glob.glob(str(Path(text).expanduser()), recursive=True))  # noqa: PTH207 - of any root
         if not found:

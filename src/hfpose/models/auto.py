@@ -1,5 +1,6 @@
 """The model families, and their registration with transformers' Auto classes."""
 
+import copy
 import importlib
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -100,7 +101,8 @@ class BackboneOf:
 
     @classmethod
     def _from_config(cls, config: Any, out_indices: Any = None, out_features: Any = None, **kwargs: Any) -> Any:
-        return cls._select(cls.model_class._from_config(config, **kwargs), out_indices, out_features)
+        own = copy.deepcopy(config)  # of which the choice of feature maps is a part
+        return cls._select(cls.model_class._from_config(own, **kwargs), out_indices, out_features)
 
     @staticmethod
     def _select(model: Any, out_indices: Any, out_features: Any) -> Any:

@@ -356,11 +356,15 @@ class PosePipeline(StagedPipeline):
             timestamp=frame.timestamp,
         )
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write the pipeline: an index file, and a folder for each part that its class loads alone."""
+    def save_pretrained(self, folder: str | Path, **options: Any) -> None:
+        """Write the pipeline: an index file, and a folder for each part that its class loads alone.
+
+        Args:
+            options: of `save_pretrained` of the models, such as `max_shard_size`.
+        """
         index: dict[str, Any] = {"pipeline": type(self).__name__}
         for name, stage in self.stages.items():
-            stage.save_pretrained(Path(folder) / name)
+            stage.save_pretrained(Path(folder) / name, **options)
             index[name] = name
         if self.detector is not None:
             index["detector_labels"] = self.detector.label_ids

@@ -74,6 +74,7 @@ def pipeline(
     batch_size: int | None = None,
     num_workers: int | None = None,
     torch_dtype: torch.dtype | str | None = None,
+    use_fast: bool | None = None,
     trust_remote_code: bool | None = None,
     model_kwargs: Mapping[str, Any] | None = None,
     quantization_config: Any = None,
@@ -119,6 +120,7 @@ def pipeline(
         token: for the Hub; by default the one that is logged in with.
         batch_size, num_workers: of calls that do not give them.
         torch_dtype: old name of `dtype`.
+        use_fast: for calls that are written for transformers; an image processor of ours is of one kind.
         trust_remote_code: hfpose runs no code of repositories; True is an error.
         model_kwargs: more arguments of `from_pretrained` for `model`, such as `{"attn_implementation": "eager"}`.
         quantization_config: quantizes `model` when it is loaded, such as `transformers.TorchAoConfig`; torch runs it then.

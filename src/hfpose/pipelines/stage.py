@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import re
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -134,13 +135,13 @@ class Stage:
         if self.runner is not None:
             self.runner.refresh()
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def save_pretrained(self, folder: str | Path, **options: Any) -> None:
         """Write a folder that `from_pretrained` of the model's and the processor's classes read."""
         graph_folder = getattr(self.runner, "folder", None)
         if graph_folder is not None:  # the model has no weights of its own
             shutil.copytree(graph_folder, folder, dirs_exist_ok=True)
             return
-        self.model.save_pretrained(folder)
+        self.model.save_pretrained(folder, **options)
         self.image_processor.save_pretrained(folder)
 
 
@@ -299,8 +300,8 @@ def load_stage(
     Args:
         model: alias, zoo name, hub repository, local folder or a model.
         task: the stage that it is for.
-        image_processor: replaces the one that lies beside the model; needed only for a model object that was not
-            loaded from a folder or repository.
+        image_processor: replaces the one that lies beside the model: an object, a folder or a repository; needed only for
+            a model object that was not loaded from one of these.
         device: where to put the model; None leaves a model object where it is. With `backend="openvino"` also `"gpu"`,
             `"gpu.1"` or `"npu"`, devices of OpenVINO that torch need not know.
         dtype: floating point type of the weights; None takes float32, or does not change a model object. `"auto"` is
@@ -351,6 +352,10 @@ def load_stage(
             _check_complete(loaded, found_weights["missing_keys"], folder)
             if adapter is not None:
                 merge_adapter(loaded, adapter)
+    if isinstance(image_processor, (str, os.PathLike)):
+        image_processor = _load_image_processor(os.fspath(image_processor), loaded.config)
+    if not (image_processor is None or callable(image_processor)):
+        raise InputError(f"image_processor is {image_processor!r}; expected an image processor, or a folder of one.")
     if image_processor is None:
         with _explained(f"The image processor in {folder} cannot be loaded"):
             has_own = adapter is not None and (adapter / IMAGE_PROCESSOR_NAME).is_file()

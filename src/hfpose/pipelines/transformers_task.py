@@ -159,6 +159,10 @@ class TransformersPosePipeline(ObjectDetectionPipeline):
         """Save all stages, as a folder that `hfpose.pipeline` loads."""
         self.poses.save_pretrained(save_directory, **kwargs)
 
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Upload what `save_pretrained` writes, with a card; for the options see `push_to_hub` of hfpose's pipelines."""
+        return self.poses.push_to_hub(repo_id, **options)
+
 
 def _empty() -> TransformersPosePipeline:
     """A pipeline without anything in it, to be filled when one is unpickled: its `__module__` is no place to import it from."""

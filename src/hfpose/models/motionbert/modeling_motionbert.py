@@ -17,7 +17,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from hfpose.errors import InputError
 from hfpose.keypoints import schema_for_config
 from hfpose.models.motionbert.configuration_motionbert import MotionBertConfig
-from hfpose.models.shared.attention import AnyAttention, attend
+from hfpose.models.shared.attention import attend
 from hfpose.models.shared.lifting import PoseLiftingModel, mean_distance
 
 
@@ -183,7 +183,7 @@ class MotionBertHead(nn.Module):
         return self.regressor(self.representation(features).tanh())
 
 
-class MotionBertForPoseLifting(AnyAttention, PoseLiftingModel):
+class MotionBertForPoseLifting(PoseLiftingModel):
     """MotionBERT with a head that gives each keypoint a position in 3D, from x and y in half image widths around the image
     center and a visibility.
 

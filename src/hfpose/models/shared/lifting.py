@@ -17,6 +17,7 @@ from hfpose.errors import ConfigError, InputError
 from hfpose.hub.push_mixin import PushWithCard
 from hfpose.keypoints import KeypointSchema, schema_for_config
 from hfpose.keypoints.human36m import keypoints_to_h36m
+from hfpose.models.shared.attention import AnyAttention
 from hfpose.models.shared.settings import Positive, SettingsImageProcessor
 from hfpose.ops.axes import Axes, turn_axes
 
@@ -72,7 +73,7 @@ class FlippedLifting:
         return torch.cat((-flipped[..., :1], flipped[..., 1:]), dim=-1)
 
 
-class PoseLiftingModel(FlippedLifting, PushWithCard, PreTrainedModel):
+class PoseLiftingModel(FlippedLifting, PushWithCard, AnyAttention, PreTrainedModel):
     """Base of the lifters. A family adds `lift` and `loss`."""
 
     main_input_name = "keypoints_2d"
