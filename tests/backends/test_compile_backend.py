@@ -14,7 +14,7 @@ from hfpose.backends.compile_backend import CompiledRunner
 from hfpose.backends.onnx_graphs import example_inputs
 from hfpose.errors import ConfigError
 from hfpose.pipelines.stage import load_stage
-from small_models import small_model
+from small_models import small_lifter, small_model
 
 BOXES = [[40.0, 30.0, 120.0, 200.0], [150.0, 20.0, 260.0, 220.0]]
 
@@ -34,17 +34,12 @@ def counter(monkeypatch) -> CompileCounter:
     return counter
 
 
-def small_lifter() -> tuple[torch.nn.Module, None]:
-    config = hfpose.TemporalConvolutionConfig(hidden_size=16, kernel_sizes=(3, 3))
-    return hfpose.TemporalConvolutionForPoseLifting(config).eval(), None
-
-
 @pytest.mark.parametrize(
     "make",
     [
         partial(small_model, "heatmap"),
         small_lifter,
-        pytest.param(partial(small_model, "motionbert"), marks=pytest.mark.slow),  # takes ten times as long
+        pytest.param(partial(small_model, "motionbert"), marks=pytest.mark.slow),
     ],
     ids=["images", "clips", "motionbert"],
 )

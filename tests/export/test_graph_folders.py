@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from hfpose.backends.onnx_graphs import example_inputs
 from hfpose.cli import app
 from hfpose.errors import CheckpointError, ConfigError
 from hfpose.export.graph_folders import export_folder
-from small_models import small_model
+from small_models import small_lifter, small_model
 
 
 def saved(name, folder):
@@ -59,10 +60,18 @@ def test_an_export_takes_the_place_of_an_earlier_one_whole(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["rtmpose", "motionbert", pytest.param("associative_embedding", marks=pytest.mark.slow)]
+    "make",
+    [
+        partial(small_model, "heatmap"),
+        small_lifter,
+        *(
+            pytest.param(partial(small_model, name), marks=pytest.mark.slow)
+            for name in ("rtmpose", "motionbert", "associative_embedding")
+        ),
+    ],
 )
-def test_programs_of_torch_take_any_number_of_images(name, tmp_path):
-    model, processor = small_model(name)
+def test_programs_of_torch_take_any_number_of_images(make, tmp_path):
+    model, processor = make()
     export_folder(model, processor, tmp_path, format="torch")
     inputs = example_inputs(model, processor, 4, seed=4)
     found = torch.export.load(tmp_path / "model.pt2").module()(inputs)

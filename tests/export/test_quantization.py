@@ -144,7 +144,7 @@ def test_an_exported_folder_with_8_bits_runs(tmp_path):
 
 
 def test_what_would_change_nothing_is_refused(tmp_path):
-    model, processor = small_model("rtmdet")
+    model, processor = small_model("heatmap")
     with pytest.raises(ConfigError, match="dynamic quantization changes nothing"):
         export_folder(model, processor, tmp_path, int8="dynamic")
     with pytest.raises(ConfigError, match="Use --int8 dynamic for a transformer"):
