@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 import sys
@@ -273,11 +274,31 @@ def test_a_damaged_or_foreign_graph_in_a_folder_is_refused_when_it_is_loaded(tmp
     with pytest.raises(CheckpointError, match=r"model.onnx is damaged, or is not the file that was exported"):
         hfpose.pipeline(model=tmp_path / "simcc", **options)
     shutil.copy(tmp_path / "vitpose" / "graph.json", graph.with_name("graph.json"))
-    with pytest.raises(ConfigError, match=r"is of a vitpose model, but config.json there is of a simcc model"):
+    with pytest.raises(
+        ConfigError, match=r"another model: its model_type is vitpose, but that of config.json there is simcc"
+    ):
         hfpose.pipeline(model=tmp_path / "simcc", **options)
     graph.with_name("graph.json").unlink()
     with pytest.raises(CheckpointError, match=r"has no graph.json .* `hfpose export`"):
         hfpose.pipeline(model=tmp_path / "simcc", **options)
+
+
+def test_a_graph_of_the_same_family_with_other_keypoints_is_refused(tmp_path):
+    model, processor = small_model("rtmpose")
+    export_folder(model, processor, tmp_path)
+    settings = json.loads((tmp_path / "config.json").read_text())
+    names = settings["keypoint_schema"]["keypoint_names"]
+    names[0] = settings["id2label"]["0"] = "snout"
+    settings["label2id"] = {name: index for index, name in enumerate(names)}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(ConfigError, match=r"another model: its keypoint_names is \["):
+        hfpose.pipeline(model=tmp_path, detector="whole_image", device="cpu", backend="onnxruntime")
+
+
+def test_openvino_refuses_types_that_it_has_no_precision_for():
+    pytest.importorskip("openvino")
+    with pytest.raises(ConfigError, match=r"not in torch.float64"):
+        stage_of("rtmpose", "openvino", dtype="float64")
 
 
 def test_a_stage_that_has_run_can_be_pickled(backend):

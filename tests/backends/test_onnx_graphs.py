@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import onnx
 import onnxruntime
@@ -166,6 +167,18 @@ def test_graphs_tell_what_they_are_of_and_have_no_branches(name, exported):
     assert json.loads(facts["image_mean"]) == processor.image_mean
     assert ("keypoint_names" in facts) == (name == "rtmpose")
     assert "If" not in {node.op_type for node in graph.graph.node}
+
+
+@pytest.mark.parametrize("name", ["rtmpose", "rtmdet", "yolox"])
+def test_opencv_computes_the_same_from_a_graph(name, exported):
+    model, processor, path, _ = exported(name)
+    inputs = example_inputs(model, processor, 1)
+    network = cv2.dnn.readNetFromONNX(str(path))
+    network.setInput(inputs["pixel_values"].numpy())
+    with torch.inference_mode():
+        expected = model(**inputs)
+    for value, found in zip(expected.values(), network.forward(OUTPUTS[name]), strict=True):
+        torch.testing.assert_close(torch.from_numpy(found), value, rtol=1e-3, atol=1e-3)
 
 
 def test_normalizations_are_folded_and_the_model_stays_as_it_was(exported):

@@ -65,7 +65,7 @@ class GraphRunner(Runner):
         self._process = os.getpid()
         require(backend, f'backend="{backend}"')
         if folder is not None:
-            check_graph_folder(folder, model)
+            check_graph_folder(folder, model, image_processor)
         elif not is_installed("onnx"):  # which is imported when a graph is written, for it takes a third of a second
             require("onnx", f'backend="{backend}"')
         if model.device.type != "meta":

@@ -77,16 +77,17 @@ def is_intact(folder: Path) -> bool:
     return True
 
 
-def check_graph_folder(folder: Path, model: PreTrainedModel) -> None:
+def check_graph_folder(folder: Path, model: PreTrainedModel, image_processor: Any) -> None:
     """Check an exported folder before its graph is used.
 
     Raises:
         CheckpointError: if a file is missing or damaged.
-        ConfigError: if the graph is of another kind of model than the configuration beside it.
+        ConfigError: if the graph is of another model than the configuration beside it.
     """
-    found = read_description(folder)["metadata"].get("model_type")
-    if found != model.config.model_type:
-        raise ConfigError(
-            f"The graph in {folder} is of a {found} model, but config.json there is of a {model.config.model_type} "
-            "model. Give a folder as `hfpose export` wrote it."
-        )
+    found, expected = read_description(folder)["metadata"], graph_metadata(model, image_processor)
+    for name in ("model_type", "keypoint_names", "max_frames"):
+        if found.get(name) != expected.get(name):
+            raise ConfigError(
+                f"The graph in {folder} is of another model: its {name} is {found.get(name)}, but that of config.json there "
+                f"is {expected.get(name)}. Give a folder as `hfpose export` wrote it."
+            )

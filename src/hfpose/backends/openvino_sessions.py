@@ -181,7 +181,7 @@ def _check_device(core: Any, device: str, dtype: torch.dtype) -> None:
     names = {*found, *(name.split(".")[0] for name in found)}
     if device not in names:
         raise ConfigError(f"OpenVINO has no device {device} on this machine, which has {', '.join(found)}.")
-    wanted = {torch.bfloat16: "BF16", torch.float16: "FP16"}.get(dtype, "FP32")
+    wanted = {torch.float32: "FP32", torch.bfloat16: "BF16", torch.float16: "FP16"}.get(dtype)
     able = core.get_property(device, "OPTIMIZATION_CAPABILITIES")
     if wanted not in able and dtype != torch.float32:
         raise ConfigError(

@@ -86,11 +86,12 @@ def anchor_points(levels: Sequence[Tensor], strides: Sequence[int]) -> tuple[Ten
     """
     points, scales = [], []
     for level, stride in zip(levels, strides, strict=True):
-        rows, columns = (torch.arange(side, device=level.device) for side in level.shape[-2:])
+        # Not as integers, which OpenCV's DNN cannot multiply in a graph.
+        rows, columns = (torch.arange(side, dtype=torch.float32, device=level.device) for side in level.shape[-2:])
         y, x = torch.meshgrid(rows, columns, indexing="ij")
         points.append(torch.stack((x, y), -1).reshape(-1, 2) * stride)
-        scales.append(torch.full_like(points[-1][:, 0], float(stride), dtype=torch.float32))
-    return torch.cat(points).float(), torch.cat(scales)
+        scales.append(torch.full_like(points[-1][:, 0], float(stride)))
+    return torch.cat(points), torch.cat(scales)
 
 
 def decode_center_boxes(regressions: Tensor, points: Tensor, strides: Tensor) -> Tensor:
@@ -103,7 +104,8 @@ def decode_center_boxes(regressions: Tensor, points: Tensor, strides: Tensor) ->
         strides: (P,) in pixels.
     """
     offsets, log_sizes = regressions.float().chunk(2, dim=-1)
-    centers, sizes = offsets * strides[:, None] + points, log_sizes.exp() * strides[:, None]
+    factors = strides.reshape(1, -1, 1)  # by which OpenCV's DNN, to which `strides` is (P, 1), makes this shape, too
+    centers, sizes = offsets * factors + points[None], log_sizes.exp() * factors
     return torch.cat((centers - sizes / 2, centers + sizes / 2), dim=-1)
 
 
