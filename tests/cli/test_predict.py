@@ -338,6 +338,14 @@ def test_motion_files_of_people_in_3d(predict, tiny_pose, tiny_lifter, tmp_path)
     assert code == 2 and "root='planar' has no effect here" in err
 
 
+def test_files_of_motions_have_people_tracked(predict, tiny_pose, tmp_path):
+    clip, out = write_clip(tmp_path / "clip.mp4", 4), tmp_path / "out"
+    model = ["--pose2d", tiny_pose, "--det-model", "whole_image", "--device", "cpu", "--pred-out-dir", out]
+    code, _, err = predict(clip, *model, "--format", "angles,json")
+    assert code == 0, err
+    assert (out / "angles" / "clip" / "clip_track0.csv").read_text().count("\n") == 5
+
+
 def test_tracking_in_3d(predict, tiny_pose, tiny_lifter, person_detector, shared, tmp_path):
     clip = shared / "videos" / "people.mp4"
     model = ["--pose2d", tiny_pose, "--pose3d", tiny_lifter, "--det-model", person_detector, "--device", "cpu"]

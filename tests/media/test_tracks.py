@@ -140,6 +140,9 @@ def test_people_of_an_image_are_numbered(tmp_path: Path) -> None:
 def test_who_has_no_identity_in_a_video_is_left_out(tmp_path: Path) -> None:
     write(TrackWriter(tmp_path, "bvh"), (frame(0), people(-1, 5)))
     assert [path.name for path in (tmp_path / "clip").iterdir()] == ["clip_track5.bvh"]
+    untracked = replace(people(3), track_ids=None)
+    with pytest.raises(InputError, match=r"no identities: .* track=True"):
+        save_motion([untracked, untracked], tmp_path / "other", "bvh")
 
 
 def test_a_missing_keypoint_leaves_the_others_of_its_frame(tmp_path: Path) -> None:

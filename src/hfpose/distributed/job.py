@@ -8,7 +8,7 @@ from typing import Any
 
 from hfpose.errors import InputError
 from hfpose.media.frames import Frame
-from hfpose.media.motions import MotionOptions
+from hfpose.media.motions import MOTION_FORMATS, MotionOptions
 from hfpose.media.sources import Source
 from hfpose.media.writers import WriterGroup, open_writers
 from hfpose.ops.pose_nms import suppress_similar_poses
@@ -95,7 +95,7 @@ class PredictJob:
 
     def _results_2d(self, pipe: Any, source: Source, draws: bool) -> Results:
         options = {**self.finding, **self.tracking, "return_heatmaps": self.draw_heatmaps and draws}
-        options |= {"drawing": self.drawing if draws else None}
+        options |= {"drawing": self.drawing if draws else None, "track": self._tracker(self.tracking, source)}
         chosen = make_options(pipe.options_class, options, pipe.call_defaults)
         chosen.check_source(source, options)
         results = pipe.find_poses(source, chosen)
@@ -109,6 +109,11 @@ class PredictJob:
             known = {each.name for each in fields(pipe.options_class)}
             is_over_time = set() if source.is_video else {*self.lifting} - {"people", "ground"}
             options = {name: value for name, value in self.lifting.items() if name in known - is_over_time}
-            options |= {} if source.is_video else {"track": False}
+            options["track"] = source.is_video and self._tracker(self.lifting, source)
         drawing = {**self.drawing, "num_instances": self.num_instances} if draws else None
         return pipe.stream(source, **self.finding, **options, drawing=drawing)
+
+    def _tracker(self, over_time: Mapping[str, Any], source: Source) -> Any:
+        """The tracker that is asked for; files of motions need one."""
+        has_motions = not {*self.formats}.isdisjoint(MOTION_FORMATS)
+        return over_time.get("track") or (True if source.is_video and has_motions else None)

@@ -83,6 +83,11 @@ class TrackWriter(InputWriter["_Tracks"]):
             return
         if output.num_instances:
             self.check(output.schema, output.keypoints.shape[2] == 3)
+            if frame.frame_index is not None and output.track_ids is None:
+                raise InputError(
+                    f"The format {self._kind} tells what each person does over time, but the people of this video have no "
+                    "identities: ask for them with track=True (--track)."
+                )
         rate = frame.video.fps if frame.video and frame.video.fps else DEFAULT_FPS
         path = self._path(frame.item)
         tracks = self._videos.file(frame.item, lambda: _Tracks(path, self._kind, rate, self._options))
@@ -106,7 +111,7 @@ def save_motion(
         options: how.
 
     Raises:
-        InputError: if the format does not hold such results.
+        InputError: if the format does not hold such results, or they have no `track_ids`.
 
     Example:
 
