@@ -7,19 +7,20 @@ files, with augmentation, averaged weights and an evaluation.
 
     python run_pose_estimation.py --model_name_or_path someone/rtmpose-m --dataset_name someone/poses \
         --output_dir out --num_train_epochs 10 --learning_rate 5e-4 --do_train --do_eval --push_to_hub
+
+One argument alone that ends in .json is a file with all of these.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
 from transformers import (
     AutoConfig,
@@ -60,7 +61,11 @@ class DataArguments:
 
 
 def load_splits(arguments: DataArguments, seed: int) -> DatasetDict:
-    """Splits `train` and `validation`, without images that show no object."""
+    """Splits `train` and `validation`, without images that show no object.
+
+    Raises:
+        ValueError: for other columns, or no object at all.
+    """
     if Path(arguments.dataset_name).is_dir():
         loaded = load_from_disk(arguments.dataset_name)
     else:
@@ -69,7 +74,16 @@ def load_splits(arguments: DataArguments, seed: int) -> DatasetDict:
     if "validation" not in splits:
         parts = splits["train"].train_test_split(arguments.train_val_split, seed=seed)
         splits = DatasetDict({"train": parts["train"], "validation": parts["test"]})
+    for name, split in splits.items():
+        fields = next(iter(split), {}).get("objects", ()) if "image" in split.column_names else ()
+        if "bbox" not in fields:
+            raise ValueError(
+                f"The split {name} has the columns {split.column_names}, objects with {[*fields]}. Expected `image`, and "
+                "`objects` with `bbox`, `keypoints` or `category`; rename them with `datasets.Dataset.rename_column`."
+            )
     splits = splits.filter(lambda objects: len(objects["bbox"]) > 0, input_columns="objects")
+    if len(splits["train"]) == 0:
+        raise ValueError("No image of the split train has an object with a `bbox`, so there is nothing to learn.")
     if arguments.max_train_samples is not None:
         splits["train"] = splits["train"].select(range(min(arguments.max_train_samples, len(splits["train"]))))
     return splits
@@ -85,28 +99,20 @@ def coco_annotation(index: int, objects: Mapping[str, Sequence[Any]]) -> dict[st
     }
 
 
-def with_labels(examples: Mapping[str, Sequence[Any]], image_processor: Any) -> dict[str, list[Any]]:
-    """Network input and labels of some images."""
-    samples = [
-        image_processor(image.convert("RGB"), annotations=coco_annotation(index, objects), return_tensors="pt")
-        for index, (image, objects) in enumerate(zip(examples["image"], examples["objects"], strict=True))
-    ]
-    return {name: [sample[name] for sample in samples] for name in samples[0]}
-
-
-def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A batch: one input an image for detectors and one-stage models, one a person for top-down models."""
-    columns = {name: [sample[name] for sample in samples] for name in samples[0]}
-    return {
-        name: torch.cat(values) if isinstance(values[0], torch.Tensor) else [one for some in values for one in some]
-        for name, values in columns.items()
-    }
+def collate(samples: Sequence[Mapping[str, Any]], image_processor: Any) -> dict[str, Any]:
+    """Network input and labels: one input an image for detectors and one-stage models, one a person for top-down models."""
+    images = [sample["image"].convert("RGB") for sample in samples]
+    annotations = [coco_annotation(index, sample["objects"]) for index, sample in enumerate(samples)]
+    return dict(image_processor(images, annotations=annotations, return_tensors="pt"))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, measure the loss, save and push."""
     parser = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments))
-    model_arguments, data_arguments, training_arguments = parser.parse_args_into_dataclasses(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    is_file = len(given) == 1 and given[0].endswith(".json")
+    read = parser.parse_json_file(given[0]) if is_file else parser.parse_args_into_dataclasses(given)
+    model_arguments, data_arguments, training_arguments = read
     logging.basicConfig(
         format="%(asctime)s %(message)s", handlers=[logging.StreamHandler(sys.stdout)], level=logging.INFO
     )
@@ -120,17 +126,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = model_class.from_pretrained(model_arguments.model_name_or_path, config=config, **origin)
     image_processor = AutoImageProcessor.from_pretrained(model_arguments.model_name_or_path, **origin)
 
-    transform: Callable[..., Any] = partial(with_labels, image_processor=image_processor)
-    # The columns are images and objects until the transform sees them, and the loss is what is measured.
+    # The columns are images and objects until they are collated, and the loss is what is measured.
     training_arguments.remove_unused_columns = False
     training_arguments.prediction_loss_only = True
     trainer = Trainer(
         model=model,
         args=training_arguments,
-        train_dataset=splits["train"].with_transform(transform) if training_arguments.do_train else None,
-        eval_dataset=splits["validation"].with_transform(transform) if training_arguments.do_eval else None,
+        train_dataset=splits["train"] if training_arguments.do_train else None,
+        eval_dataset=splits["validation"] if training_arguments.do_eval else None,
         processing_class=image_processor,
-        data_collator=collate,
+        data_collator=partial(collate, image_processor=image_processor),
     )
     if training_arguments.do_train:
         result = trainer.train(resume_from_checkpoint=training_arguments.resume_from_checkpoint)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import hfpose
 from small_models import small_model
@@ -43,7 +44,7 @@ def scenes(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["rtmpose", "rtmdet"])
+@pytest.mark.parametrize("name", ["rtmpose", "rtmdet", "rtmo"])
 def test_it_trains_measures_and_writes_a_model(name, script, scenes, tmp_path):
     model, processor = small_model(name)
     model.save_pretrained(tmp_path / "start")
@@ -57,3 +58,20 @@ def test_it_trains_measures_and_writes_a_model(name, script, scenes, tmp_path):
     if name == "rtmpose":
         pipe = hfpose.pipeline("pose-estimation", model=tmp_path / "out", detector="whole_image", device="cpu")
         assert pipe(np.zeros((64, 64, 3), np.uint8)).keypoints.shape == (1, 17, 2)
+
+
+def test_a_data_set_that_cannot_be_learned_from_is_one_sentence(script, scenes, tmp_path):
+    data = datasets.load_from_disk(scenes)
+    data.rename_column("objects", "annotations").save_to_disk(tmp_path / "renamed")
+    data.map(lambda row: {"objects": {name: [] for name in row["objects"]}}).save_to_disk(tmp_path / "empty")
+    for name, message in (("renamed", "rename_column"), ("empty", "nothing to learn")):
+        with pytest.raises(ValueError, match=message):
+            script.load_splits(script.DataArguments(str(tmp_path / name)), seed=0)
+
+
+def test_images_whose_inputs_differ_in_size_are_one_batch(script):
+    _, processor = small_model("dekr")
+    objects = {"bbox": [[5, 5, 30, 30]], "keypoints": [[9, 9, 2] * 3], "area": [400.0]}
+    samples = [{"image": Image.new("RGB", size), "objects": objects} for size in ((80, 60), (60, 90))]
+    batch = script.collate(samples, processor)
+    assert len(batch["pixel_values"]) == len(batch["labels"]) == 2
