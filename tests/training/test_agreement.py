@@ -23,7 +23,7 @@ from hfpose.training.training_run import TrainingSettings, train
 from rendered_people.scene_files import write_scenes
 
 SETTINGS = TrainingSettings(
-    num_steps=140, batch_size=6, learning_rate=6e-3, weight_decay=0.0, warmup_steps=5, average_decay=0.9,
+    num_steps=80, batch_size=6, learning_rate=6e-3, weight_decay=0.0, warmup_steps=5, average_decay=0.9,
     num_workers=0, log_steps=50, save_steps=1000, use_cpu=True,
 )  # fmt: skip
 

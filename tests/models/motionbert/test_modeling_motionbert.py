@@ -142,9 +142,9 @@ def test_loss_learns_eight_clips_by_heart() -> None:
     clips = torch.randn(8, 3, 17, 3)
     labels = 0.3 * torch.randn(8, 1, 17, 3) + 0.03 * torch.randn(8, 3, 17, 3)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=250)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=125)
     losses = []
-    for _ in range(250):
+    for _ in range(125):
         loss = model(clips, labels=labels).loss
         optimizer.zero_grad()
         loss.backward()
