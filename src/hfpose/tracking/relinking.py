@@ -28,7 +28,7 @@ _BUILD_NOISE, _FRAME_NOISE, _SIGHTS, _MOST_DEVIATION, _POSTURE = 0.04, 0.15, 45,
 # how fast they are; seconds in which the speed fades.
 _NEAR, _SPEED, _SPEED_SIGHTS, _FADING = np.array([0.1, 0.06]), np.array([0.7, 0.15]), 8, 1.0
 # Nats that speak for what the tracker says, and for a new person where no other fits.
-_AS_TRACKED, _NEW = 3.0, 16.0
+_AS_TRACKED, _NEW = 1.5, 22.0
 _IMPOSSIBLE = 1e4
 _ROUNDS = 3
 _ENDS = slice(3), slice(-3, None)  # sights that say where a piece begins and ends
