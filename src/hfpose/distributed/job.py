@@ -69,7 +69,8 @@ class PredictJob:
 
     def follows_camera(self, pipe: Any) -> bool:
         """Whether identities need the images of the frames too."""
-        options = {**self.finding, **(self.tracking if self.is_2d(pipe) else self.lifting)}
+        over_time = self.tracking if self.is_2d(pipe) else self.lifting
+        options = {**self.finding, **over_time, "track": self._tracker(over_time, is_video=True)}
         chosen = make_options(pipe.options_class, {}, {**pipe.call_defaults, **options})
         return chosen.tracks and (chosen.tracking or {}).get("camera_motion", True)
 
@@ -95,7 +96,7 @@ class PredictJob:
 
     def _results_2d(self, pipe: Any, source: Source, draws: bool) -> Results:
         options = {**self.finding, **self.tracking, "return_heatmaps": self.draw_heatmaps and draws}
-        options |= {"drawing": self.drawing if draws else None, "track": self._tracker(self.tracking, source)}
+        options |= {"drawing": self.drawing if draws else None, "track": self._tracker(self.tracking, source.is_video)}
         chosen = make_options(pipe.options_class, options, pipe.call_defaults)
         chosen.check_source(source, options)
         results = pipe.find_poses(source, chosen)
@@ -109,11 +110,11 @@ class PredictJob:
             known = {each.name for each in fields(pipe.options_class)}
             is_over_time = set() if source.is_video else {*self.lifting} - {"people", "ground"}
             options = {name: value for name, value in self.lifting.items() if name in known - is_over_time}
-            options["track"] = source.is_video and self._tracker(self.lifting, source)
+            options["track"] = source.is_video and self._tracker(self.lifting, source.is_video)
         drawing = {**self.drawing, "num_instances": self.num_instances} if draws else None
         return pipe.stream(source, **self.finding, **options, drawing=drawing)
 
-    def _tracker(self, over_time: Mapping[str, Any], source: Source) -> Any:
+    def _tracker(self, over_time: Mapping[str, Any], is_video: bool) -> Any:
         """The tracker that is asked for; files of motions need one."""
         has_motions = not {*self.formats}.isdisjoint(MOTION_FORMATS)
-        return over_time.get("track") or (True if source.is_video and has_motions else None)
+        return over_time.get("track") or (True if is_video and has_motions else None)
