@@ -215,7 +215,7 @@ def test_other_detectors_of_transformers_are_refused():
 
     config = YolosConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
     with pytest.raises(ConfigError, match="not one of the models that hfpose exports"):
-        load_stage(YolosForObjectDetection(config), "detector", object(), backend="onnxruntime")
+        load_stage(YolosForObjectDetection(config), "detector", small_model("simcc")[1], backend="onnxruntime")
 
 
 def test_a_flip_test_within_the_network_is_refused():

@@ -66,7 +66,6 @@ class OpenVinoSession:
             self._streams = min(torch.get_num_threads(), _MOST_STREAMS)
         self._networks: dict[bool, Any] = {}  # by whether it is for one image
         self._loading = threading.Lock()
-        self._idle: dict[bool, deque[Any]] = {True: deque(), False: deque()}  # requests, by whether for one image
         network = self._network(is_single=True)
         self._types = {_name(port): _TYPES[port.element_type.type_name] for port in network.inputs}
         self.input_names = tuple(self._types)
@@ -94,7 +93,7 @@ class OpenVinoSession:
         done = 0
         for size in self._part_sizes(count, most):
             part = slice(done, done := done + size)
-            values, request = self._values(inputs(part)), self._request(is_single=False)
+            values, request = self._values(inputs(part)), self._network(is_single=False).create_infer_request()
             request.start_async(values, share_inputs=True)  # which keeps the values as long as they are read
             started.append((part, request))
             if len(started) == 2 * self._streams:  # one for each thread is computed, and one waits
@@ -102,11 +101,9 @@ class OpenVinoSession:
         while started:
             yield self._finished(*started.popleft())
         for index in range(done, count):
-            part = slice(index, index + 1)
-            values, request = self._values(inputs(part)), self._request(is_single=True)
-            found = self._named(request.infer(values, share_inputs=True))
-            self._idle[True].append(request)
-            yield part, found
+            part, request = slice(index, index + 1), self._network(is_single=True).create_infer_request()
+            request.infer(self._values(inputs(part)), share_inputs=True)
+            yield self._finished(part, request)
 
     def _part_sizes(self, count: int, most: int) -> list[int]:
         """Images of the parts that are computed side by side, as many for each thread; the rest goes one by one."""
@@ -124,23 +121,10 @@ class OpenVinoSession:
         types = enumerate(self._types.items())
         return {index: _as_array(name, inputs[name].detach().to("cpu", dtype)) for index, (name, dtype) in types}
 
-    def _request(self, is_single: bool) -> Any:
-        """A request that nothing else uses."""
-        network = self._network(is_single)
-        try:
-            return self._idle[is_single].pop()
-        except IndexError:
-            return network.create_infer_request()
-
     def _finished(self, part: slice, request: Any) -> tuple[slice, dict[str, Tensor]]:
-        """What a request computes for a part of a batch; then it is free."""
         request.wait()
-        found = self._named([tensor.data.copy() for tensor in request.output_tensors])
-        self._idle[False].append(request)
-        return part, found
-
-    def _named(self, outputs: Any) -> dict[str, Tensor]:
-        return {name: torch.from_numpy(outputs[index]) for index, name in enumerate(self.output_names)}
+        found = (torch.from_numpy(tensor.data.copy()) for tensor in request.output_tensors)
+        return part, dict(zip(self.output_names, found, strict=True))
 
     def _network(self, is_single: bool) -> Any:
         """The network for one image, or for as many as there are."""
