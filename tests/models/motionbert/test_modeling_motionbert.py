@@ -156,3 +156,18 @@ def test_loss_learns_eight_clips_by_heart() -> None:
     with torch.no_grad():
         lifted = model.eval()(clips).keypoints_3d
     assert (lifted - labels).norm(dim=-1).mean() < 0.05 * labels.norm(dim=-1).mean()
+
+
+def test_linear_layers_are_called_as_such_so_that_adapters_fit(small_model: MotionBertForPoseLifting) -> None:
+    calls: list[bool] = []
+
+    def note(layer: torch.nn.Linear, given: tuple[torch.Tensor, ...], _: object) -> None:
+        calls.append(len(given) == 1 and given[0].shape[-1] == layer.in_features)
+
+    layers = [module for module in small_model.modules() if isinstance(module, torch.nn.Linear)]
+    hooks = [layer.register_forward_hook(note) for layer in layers]
+    small_model(torch.randn(1, 2, 17, 3))
+    for hook in hooks:
+        hook.remove()
+    assert len(calls) == len(layers)
+    assert all(calls)

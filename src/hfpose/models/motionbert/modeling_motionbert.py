@@ -121,14 +121,10 @@ class MotionBertStream(nn.Module):
 
 
 class MotionBertFusion(nn.Linear):
-    """Mean of two streams (B, T, K, hidden_size), weighted by what both hold."""
+    """Weights of two streams before their softmax, by what both hold. A class of its own because it is initialized so."""
 
     def __init__(self, config: MotionBertConfig) -> None:
         super().__init__(2 * config.hidden_size, 2)
-
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:  # type: ignore[override]
-        weights = super().forward(torch.cat((first, second), dim=-1)).softmax(dim=-1)
-        return torch.lerp(second, first, weights[..., :1])
 
 
 class MotionBertDualStreamBlock(GradientCheckpointingLayer):
@@ -148,7 +144,8 @@ class MotionBertDualStreamBlock(GradientCheckpointingLayer):
         """The two streams (B, T, K, C) as one."""
         if self.fusion is None:
             return (spatial_first + temporal_first) * 0.5
-        return self.fusion(spatial_first, temporal_first)
+        weights = self.fusion(torch.cat((spatial_first, temporal_first), dim=-1)).softmax(dim=-1)
+        return torch.lerp(temporal_first, spatial_first, weights[..., :1])
 
 
 class MotionBertBackbone(nn.Module):
