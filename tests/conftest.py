@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,14 @@ os.environ.setdefault("HFPOSE_DTYPE", "float32")
 # their time.
 gc.disable()
 
+# transformers makes a pattern of the name of every weight that it loads; by default 512 patterns are kept, which is less than
+# two models have.
+re._MAXCACHE = 1 << 16  # type: ignore[attr-defined]
+
 
 def pytest_collection_finish() -> None:
     gc.freeze()
+    gc.set_threshold(100_000)  # networks are many small objects: with 700, a tenth of the time goes to this
     gc.enable()
 
 
