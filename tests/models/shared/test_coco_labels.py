@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hfpose.errors import ConfigError, InputError
+from hfpose.errors import InputError
 from small_models import small_model
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (80, 120, 3), dtype=np.uint8)
@@ -155,9 +155,3 @@ def test_a_class_beyond_those_of_the_model_is_named():
         model(**inputs)
     with pytest.raises(InputError, match="class_labels"):
         model(inputs["pixel_values"], labels=[{}])
-
-
-def test_models_without_a_loss_refuse_labels():
-    model, _ = small_model("ssdlite")
-    with pytest.raises(ConfigError, match="no loss"):
-        model(torch.rand(1, 3, 64, 64), labels=[{}])

@@ -41,23 +41,12 @@ class ImageModel(PushWithCard, AnyAttention, PreTrainedModel):
 
 
 class Untrainable(ImageModel):
-    """Base of models without a loss.
-
-    Raises:
-        ConfigError: for labels, and when transformers' `Trainer` is made, which asks for `accepts_loss_kwargs` first.
-    """
+    """Base of models without a loss: transformers' `Trainer` refuses them when it is made, not at its first step."""
 
     @property
     def accepts_loss_kwargs(self) -> bool:  # type: ignore[override]
-        raise self._no_loss()
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if kwargs.get("labels") is not None:
-            raise self._no_loss()
-        return super().__call__(*args, **kwargs)
-
-    def _no_loss(self) -> ConfigError:
-        return ConfigError(f"{type(self).__name__} computes no loss, so it cannot be trained, only used.")
+        """What `Trainer` asks of a model first."""
+        raise ConfigError(f"{type(self).__name__} computes no loss, so it cannot be trained, only used.")
 
 
 class EstimatorModel(ImageModel):
