@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from hfpose.keypoints import load_schema
 from hfpose.results import PoseOutput
@@ -46,6 +47,13 @@ def test_who_comes_back_is_known_again_though_the_tracker_took_another() -> None
 def test_who_is_alone_and_untracked_instances_stay_as_they_are() -> None:
     outputs = [frame([100.0 + 3 * index, 800], [1.0, 1.0], [0, -1]) for index in range(60)]
     assert set(map(tuple, identities(outputs))) == {(0, -1)}
+
+
+@pytest.mark.parametrize("times", [np.zeros(60), -TIMES], ids=["equal", "backward"])
+def test_times_of_broken_files_give_no_two_people_of_a_frame_one_identity(times: np.ndarray) -> None:
+    outputs = [frame([100, 150 + 2 * index], [1.0, 1.0], [0, 1]) for index in range(60)]
+    relink_tracks(outputs, times)
+    assert all(len(set(output.track_ids.tolist())) == 2 for output in outputs)
 
 
 def test_clips_without_people_or_with_frames_that_failed_are_no_error() -> None:

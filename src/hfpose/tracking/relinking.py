@@ -44,14 +44,13 @@ class _Sights(TrackRows):
     times: np.ndarray  # (S,) seconds
     centers: np.ndarray  # (S, 2) of the keypoints
     heights: np.ndarray  # (S,) of the boxes
-    builds: (
-        np.ndarray
-    )  # (S, 1 + K) logarithm of the length of the body, and how high the keypoints are, in such lengths
+    # Logarithm of the length of the body, and how high the keypoints are, in such lengths.
+    builds: np.ndarray  # (S, 1 + K)
     is_crowded: np.ndarray  # (S,)
 
 
 def relink_tracks(outputs: Sequence[PoseOutput], times: np.ndarray, max_gap: float = 6.0) -> None:
-    """Cut the tracks of a clip where people hide each other or are not seen, and link the pieces anew: by the length of the body and
+    """Cut the tracks of a clip where people hide each other or are not seen, and link the pieces again: by the length of the body and
     the posture over many frames on both sides, and by where people are. `track_ids` are changed in place, and count from 0.
 
     Args:
@@ -133,10 +132,10 @@ def _unlikely_ways(sights: _Sights, pieces: Sequence[np.ndarray], max_gap: float
     arriving = np.array([_speed(sights, piece[:_SPEED_SIGHTS]) for piece in pieces])
     leaving = np.array([_speed(sights, piece[-_SPEED_SIGHTS:]) for piece in pieces])
     heights = np.array([np.median(sights.heights[piece]) for piece in pieces])
-    begins, ends = (sights.times[[piece[place] for piece in pieces]] for place in (0, -1))
-    seconds = begins - ends[:, None]
-    is_possible = (seconds > 0) & (seconds <= max_gap)
-    seconds = np.where(is_possible, seconds, 1.0)[..., None]
+    begins, ends = ([piece[place] for piece in pieces] for place in (0, -1))
+    seconds = sights.times[begins] - sights.times[ends][:, None]
+    is_possible = (sights.frames[begins] > sights.frames[ends][:, None]) & (seconds <= max_gap)
+    seconds = np.where(is_possible, np.maximum(seconds, 0), 1.0)[..., None]  # times of broken files go back
     way = _FADING * (1 - np.exp(-seconds / _FADING)) * (arriving + leaving[:, None]) / 2
     offsets = 2 * (first - last[:, None] - way) / (heights + heights[:, None])[..., None]
     spread = _NEAR + _SPEED * seconds
@@ -146,9 +145,10 @@ def _unlikely_ways(sights: _Sights, pieces: Sequence[np.ndarray], max_gap: float
 
 def _speed(sights: _Sights, piece: np.ndarray) -> np.ndarray:
     """Pixels a second (2,)."""
-    if len(piece) < _SPEED_SIGHTS // 2:
+    seconds = sights.times[piece[-1]] - sights.times[piece[0]]
+    if len(piece) < _SPEED_SIGHTS // 2 or seconds <= 0:
         return np.zeros(2)
-    return (sights.centers[piece[-1]] - sights.centers[piece[0]]) / (sights.times[piece[-1]] - sights.times[piece[0]])
+    return (sights.centers[piece[-1]] - sights.centers[piece[0]]) / seconds
 
 
 def _unlikely_builds(sights: _Sights, pieces: Sequence[np.ndarray], identities: np.ndarray) -> np.ndarray:
