@@ -91,9 +91,9 @@ class RTMPoseForPoseEstimation(TopDownModel):
         self.head: nn.Module = RTMPoseHead(self.config, channels[-1])
 
     def responses(self, feature_maps: Sequence[Tensor]) -> dict[str, Tensor]:
-        return dict(zip(self.output_names, self.simcc(feature_maps), strict=True))
+        return dict(zip(self.output_names, self.axis_responses(feature_maps), strict=True))
 
-    def simcc(self, feature_maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def axis_responses(self, feature_maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The SimCC outputs (B, K, bins) of each axis for the backbone's feature maps [(B, C, h, w), ...]."""
         return self.head(feature_maps[-1])
 

@@ -79,5 +79,5 @@ class RTMWForPoseEstimation(RTMPoseForPoseEstimation):
         ratio = self.config.simcc_split_ratio
         return {"x": int(width * ratio), "y": int(height * ratio)}
 
-    def simcc(self, feature_maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def axis_responses(self, feature_maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         return self.head(*self.neck(feature_maps)[-2:])
