@@ -2,8 +2,8 @@
 
     python benchmarks/detect_every.py [--write-docs] [--frames 300] [--every 5] [--repetitions 3] [--quick]
 
-One person, RTMDet-nano with its real weights and RTMPose-m with seeded ones, one thread. The systems take turns in each repetition.
-Keypoint scores of seeded weights say nothing, so the test for people who are lost is off.
+One person, RTMDet-nano with its real weights and RTMPose-m with seeded ones, one thread. The systems take turns in
+each repetition. Keypoint scores of seeded weights say nothing, so the test for people who are lost is off.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The benchmark's models as ONNX files with weights of 8 bits, and how exact such files are where weights are trained."""
+"""The benchmark's models as ONNX files with weights of 8 bits, and how exact such files are where weights are
+trained."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ def export_eight_bits(workload: Workload) -> dict[str, Path]:
 
 
 def errors_with_trained_weights(workload: Workload) -> dict[str, dict[str, Any]]:
-    """What 8 bits change, by network: in hfpose's own trained one, and in the workload's detector if it has been exported."""
+    """What 8 bits change, by network: in hfpose's own trained one, and in the workload's detector if it has been
+    exported."""
     demo = resolve("demo", "pose") / "pose"
     errors = {"The demo's RTMPose": asdict(_export(demo, "pose", workload.pose.with_name("demo-int8"), workload))}
     if workload.detector is not None:

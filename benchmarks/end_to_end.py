@@ -5,12 +5,12 @@
     python benchmarks/end_to_end.py --quick         # a few seconds: does it run?
     python benchmarks/end_to_end.py --parts one_stage --write-docs     # RTMO beside RTMPose with a detector
 
-Each system has a process of its own. The systems take turns in each repetition, so that all of them meet the same load of
-the machine. An image counts from its file to keypoints; drawing is measured beside it. No system averages over flipped
-crops (rtmlib cannot). rtmlib runs one person at a time, hfpose all people of an image at once. "hfpose auto" is what a user gets
-with the extra `openvino`, "hfpose torch" without; both compute in bfloat16 where they find that good, as "rtmlib openvino" does.
-"onnxruntime int8" runs what `hfpose export --int8 static` writes; all others compute in float32. Processes of rtmlib do not
-import torch.
+Each system has a process of its own. The systems take turns in each repetition, so that all of them meet the same load
+of the machine. An image counts from its file to keypoints; drawing is measured beside it. No system averages over
+flipped crops (rtmlib cannot). rtmlib runs one person at a time, hfpose all people of an image at once. "hfpose auto"
+is what a user gets with the extra `openvino`, "hfpose torch" without; both compute in bfloat16 where they find that
+good, as "rtmlib openvino" does. "onnxruntime int8" runs what `hfpose export --int8 static` writes; all others compute
+in float32. Processes of rtmlib do not import torch.
 """
 
 from __future__ import annotations
@@ -158,8 +158,8 @@ class _Workers:
     def differences(self, workload: Workload) -> dict[str, dict[str, float]]:
         """By system and number of people the share of keypoints within a pixel of the first system's.
 
-        All get the same boxes. The largest distance would say nothing: with seeded weights many places score nearly alike,
-        and the smallest difference moves a keypoint from one to the other.
+        All get the same boxes. The largest distance would say nothing: with seeded weights many places score nearly
+        alike, and the smallest difference moves a keypoint from one to the other.
         """
         shares: dict[str, dict[str, float]] = {name: {} for name in self.names[1:]}
         for image in workload.images:
@@ -312,8 +312,8 @@ def report(results: Mapping[str, Any]) -> str:
     )
     if results["start"]:
         parts += [
-            "**From the first import to the first result** of one image, in a process of its own, with graphs and models in "
-            "the cache",
+            "**From the first import to the first result** of one image, in a process of its own, with graphs and "
+            "models in the cache",
             _start_table(results["start"]),
         ]
     for people, systems in results["images"].items():
@@ -331,8 +331,8 @@ def report(results: Mapping[str, Any]) -> str:
         ]
     if results["differences"]:
         parts += [
-            "**Keypoints within a pixel of the first system's**, in the same boxes. Where two places score nearly alike, as "
-            "many do with seeded weights, rounding moves a keypoint from one to the other",
+            "**Keypoints within a pixel of the first system's**, in the same boxes. Where two places score nearly "
+            "alike, as many do with seeded weights, rounding moves a keypoint from one to the other",
             _difference_table(results["differences"]),
         ]
     if results["int8_errors"]:
@@ -349,11 +349,11 @@ def one_stage_report(results: Mapping[str, Any]) -> str:
         f"Measured with `python benchmarks/end_to_end.py --parts one_stage`. {machine_sentence(results['machine'])}"
     ]
     parts.append(
-        "RTMO at 640x640 with seeded weights, which find nothing: what it takes depends on its candidates, always as many, and "
-        "hardly on the people. Rows without RTMO are RTMPose-m 256x192 after RTMDet-nano 320. Median of "
-        f"{results['repetitions']} interleaved repetitions, from an image file to keypoints, in ms; in brackets how many times as "
-        "fast as rtmlib with the same model and ONNX Runtime. rtmlib leaves the type to OpenVINO, which takes bfloat16 where the "
-        "processor has it; hfpose runs RTMO in float32."
+        "RTMO at 640x640 with seeded weights, which find nothing: what it takes depends on its candidates, always as "
+        "many, and hardly on the people. Rows without RTMO are RTMPose-m 256x192 after RTMDet-nano 320. Median of "
+        f"{results['repetitions']} interleaved repetitions, from an image file to keypoints, in ms; in brackets how "
+        "many times as fast as rtmlib with the same model and ONNX Runtime. rtmlib leaves the type to OpenVINO, which "
+        "takes bfloat16 where the processor has it; hfpose runs RTMO in float32."
     )
     counts = list(results["images"])
     rows = []

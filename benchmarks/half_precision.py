@@ -186,8 +186,9 @@ def family_report(results: Mapping[str, Any]) -> str:
         rows.append((name, ", ".join(moved), f"{exact / rounded:.2f}"))
     header = ("network", "outputs move by the mean (the most), % of their standard deviation", "times as fast")
     return (
-        "Measured with `python benchmarks/half_precision.py --parts families`: OpenVINO in bfloat16 beside float32, batches of "
-        f"four, seeded weights, processor time. {machine_sentence(results['machine'])}\n\n{table(header, rows)}"
+        "Measured with `python benchmarks/half_precision.py --parts families`: OpenVINO in bfloat16 beside float32, "
+        "batches of four, seeded weights, processor time. "
+        f"{machine_sentence(results['machine'])}\n\n{table(header, rows)}"
     )
 
 
@@ -200,8 +201,8 @@ def report(results: Mapping[str, Any]) -> str:
     ]  # fmt: skip
     header = ("", "AP, own boxes", "AP, annotated boxes", "mean distance, px", "largest, px", "boxes lost", "added")
     return (
-        f"Measured with `python benchmarks/half_precision.py` on {results['scenes']} rendered scenes that the demo's networks "
-        f"(RTMPose, RTMDet) were not trained on. {machine_sentence(results['machine'])}\n\n"
+        f"Measured with `python benchmarks/half_precision.py` on {results['scenes']} rendered scenes that the demo's "
+        f"networks (RTMPose, RTMDet) were not trained on. {machine_sentence(results['machine'])}\n\n"
         f"{table(header, rows)}"
     )
 

@@ -221,7 +221,8 @@ def percent(share: float) -> str:
 def write_report(
     name: str, folder: Path, markdown: str, data: Mapping[str, Any], write_docs: bool, page: Path = PAGE
 ) -> None:
-    """Print a report, write it as Markdown and JSON, and put it into a page, that about speed, where that is wanted."""
+    """Print a report, write it as Markdown and JSON, and put it into a page, that about speed, where that is
+    wanted."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.md").write_text(markdown + "\n")
     (folder / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")

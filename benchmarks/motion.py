@@ -1,11 +1,12 @@
-"""How true motions in 3D are: twelve clips of figures with known joints, seen by a camera and found with a pose model's errors.
+"""How true motions in 3D are: twelve clips of figures with known joints, seen by a camera and found with a pose
+model's errors.
 
     python benchmarks/motion.py --write-docs       # the tables in docs/motion.md; nothing is drawn, keypoints are projected
     python benchmarks/motion.py --model human3d    # of another pipeline
     python benchmarks/motion.py --parts clips      # what people do alone, or --parts streams
 
-Walks, runs, jumps, a circle and two people who cross, 25 frames a second. The lifter sees COCO's keypoints with errors as the
-demo's pose model makes them (`rendered_people.motions.PoseNoise`), and the camera's field of view is known.
+Walks, runs, jumps, a circle and two people who cross, 25 frames a second. The lifter sees COCO's keypoints with errors
+as the demo's pose model makes them (`rendered_people.motions.PoseNoise`), and the camera's field of view is known.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ TO_RESULTS = np.array([-1.0, -1.0, 1.0])
 
 @dataclass(frozen=True)
 class Clip:
-    """Joints (P, T, 17, 3) of people in the axes of results about a point below the camera, and what is seen of them."""
+    """Joints (P, T, 17, 3) of people in the axes of results about a point below the camera, and what is seen of
+    them."""
 
     name: str
     joints: np.ndarray
@@ -223,7 +225,8 @@ def streams_report(pipe: Any) -> tuple[str, dict[str, Any]]:
 
 
 def costs(pipe: Any, made: Clip, ways: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """Milliseconds of processor time a frame, of all people, for each of several ways to lift them, measured in turns."""
+    """Milliseconds of processor time a frame, of all people, for each of several ways to lift them, measured in
+    turns."""
     times = np.empty((4, len(ways)))
     for turn in range(len(times)):
         for number, settings in enumerate(ways):

@@ -1,8 +1,9 @@
 """Clips of people with known identities, as a detector and a pose model would see them, for the benchmark of tracking.
 
-People walk on a floor before a camera that stands, pans or shakes. What is found of them is their true boxes and keypoints with
-noise; scores sink where they are hidden, 10 % are missed, and of 100 boxes some 5 are false. Images exist where the
-camera moves: a textured wall with the people as textured shapes, which is all that the compensation of camera motion looks at.
+People walk on a floor before a camera that stands, pans or shakes. What is found of them is their true boxes and
+keypoints with noise; scores sink where they are hidden, 10 % are missed, and of 100 boxes some 5 are false. Images
+exist where the camera moves: a textured wall with the people as textured shapes, which is all that the compensation of
+camera motion looks at.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ KINDS = ("cross", "exits", "pan and shake", "merged")
 
 @dataclass(frozen=True)
 class Seen:
-    """A frame: who is there, and what is found, each of it of the person `owners` (M,), -1 where false. Who is found in the
-    boxes `hidden` (n, 4) counts neither as found nor as false."""
+    """A frame: who is there, and what is found, each of it of the person `owners` (M,), -1 where false. Who is found
+    in the boxes `hidden` (n, 4) counts neither as found nor as false."""
 
     people: np.ndarray
     boxes: np.ndarray
@@ -163,7 +164,8 @@ class Finder:
     ) -> tuple[PoseOutput, np.ndarray]:
         """What is found in the frame `index` of the people `there` (n,), and which person (M,) each is, -1 for none.
 
-        Keypoints (P, 17, 2), boxes (P, 4), the shares of them that are covered (P,) and depths (P,) are those of all people.
+        Keypoints (P, 17, 2), boxes (P, 4), the shares of them that are covered (P,) and depths (P,) are those of all
+        people.
         """
         rng = self._rng
         found = [row for row in there.tolist() if not self._missed[index, row]]
@@ -206,7 +208,8 @@ def _bodies(
 
 
 def _camera(rng: np.random.Generator, frames: int) -> np.ndarray:
-    """Affine motion (T, 2, 3) of the image: it pans to and fro by 15 pixels a frame, shakes by 6, and rolls a little."""
+    """Affine motion (T, 2, 3) of the image: it pans to and fro by 15 pixels a frame, shakes by 6, and rolls a
+    little."""
     time = np.arange(frames)
     pan = 550 * np.sin(time * rng.uniform(0.02, 0.03) + rng.uniform(0, 7))
     shake = rng.normal(0, 6, (frames, 2)) + 40 * np.sin(time[:, None] * [0.11, 0.17])

@@ -2,8 +2,9 @@
 
     python benchmarks/ray_runs.py --image PHOTO [--images 400] [--items 200] [--memory-images 20000]
 
-Each system runs over a quarter of the images and over all of them. The time of an image is the slope between the two, so that
-start-up does not count. What Ray adds to a work item is the time of items without work, by an actor and by a call. Memory is that of the driver and of the largest worker, sampled through a run over many tiny images.
+Each system runs over a quarter of the images and over all of them. The time of an image is the slope between the two,
+so that start-up does not count. What Ray adds to a work item is the time of items without work, by an actor and by a
+call. Memory is that of the driver and of the largest worker, sampled through a run over many tiny images.
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@
 
     python benchmarks/rendered_clips.py [--folder out/benchmarks/rendered_clips] [--conditions "demo models"]
 
-12 clips of 600 frames: people of `tools/rendered_people` who cross, who leave the image and come back, who are seen by a camera
-that pans and shakes, and crowds of 8. What is found in each is found three times: by the packaged `demo` models, with the features for the appearance; and as the
-true boxes and keypoints with noise, 10 % missed and 5 % false, without and with merged boxes, as `moving_people` has them. Files that
-are there already are kept, so that a run that was stopped goes on.
+12 clips of 600 frames: people of `tools/rendered_people` who cross, who leave the image and come back, who are seen by
+a camera that pans and shakes, and crowds of 8. What is found in each is found three times: by the packaged `demo`
+models, with the features for the appearance; and as the true boxes and keypoints with noise, 10 % missed and 5 %
+false, without and with merged boxes, as `moving_people` has them. Files that are there already are kept, so that a run
+that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ _Arrays = dict[str, np.ndarray]
 
 
 class _Turned(Camera):
-    """A camera that has turned a little: its image is a window of a larger one, `shift` (2,) pixels to the right and down."""
+    """A camera that has turned a little: its image is a window of a larger one, `shift` (2,) pixels to the right and
+    down."""
 
     def __init__(self, shift: np.ndarray) -> None:
         super().__init__(*SIZE, _FOCAL, _EYE, _PITCH)

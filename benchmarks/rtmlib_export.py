@@ -74,8 +74,8 @@ def as_rtmo(model: onnx.ModelProto) -> onnx.ModelProto:
     """A model whose outputs are boxes with scores (B, N, 5) and keypoints with scores (B, N, K, 3).
 
     Args:
-        model: its outputs are `logits` (B, N), `pred_boxes` (B, N, 4), `pred_keypoints` (B, N, K, 2) and `keypoint_logits`
-            (B, N, K).
+        model: its outputs are `logits` (B, N), `pred_boxes` (B, N, 4), `pred_keypoints` (B, N, K, 2) and
+            `keypoint_logits` (B, N, K).
     """
     graph = model.graph
     graph.initializer.append(numpy_helper.from_array(np.array([-1]), "last_axis"))

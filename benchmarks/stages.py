@@ -222,7 +222,8 @@ class _Bench:
 def _to_bare(totals: Sequence[float], bares: Sequence[float]) -> float:
     """How many times as long clips took as their bare forward passes, which were measured after each clip.
 
-    Each clip but the first is set against the passes before and after it: how fast the machine is changes in the meantime.
+    Each clip but the first is set against the passes before and after it: how fast the machine is changes in the
+    meantime.
     """
     around = [(before + after) / 2 for before, after in pairwise(bares)] or bares
     return _median([total / bare for total, bare in zip(totals[-len(around) :], around, strict=True)])

@@ -1,10 +1,12 @@
-"""How well identities hold: our tracker before and after each of its cues, and those of the package trackers, over 36 or 48 clips.
+"""How well identities hold: our tracker before and after each of its cues, and those of the package trackers, over 36
+or 48 clips.
 
     python benchmarks/tracking.py [--write-docs] [--long] [--rendered] [--quick]
 
-36 clips of 300 frames and 12 of 600, see `moving_people`; or 12 rendered ones of 600 frames, see `rendered_clips`. The package trackers (`hfpose[tracking]`) is compared where it is
-installed, each of its trackers by itself and with the buffer for lost people that suits it best. A false or missed box counts
-as one for all: the row "truth" is the best that any tracker can reach.
+36 clips of 300 frames and 12 of 600, see `moving_people`; or 12 rendered ones of 600 frames, see `rendered_clips`. The
+package trackers (`hfpose[tracking]`) is compared where it is installed, each of its trackers by itself and with the
+buffer for lost people that suits it best. A false or missed box counts as one for all: the row "truth" is the best
+that any tracker can reach.
 """
 
 from __future__ import annotations

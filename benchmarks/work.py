@@ -11,7 +11,8 @@ BOX_THRESHOLD, NMS_THRESHOLD = 0.3, 0.3
 
 @dataclass(frozen=True)
 class Image:
-    """An image file with so many people in `people_boxes` (N, 4); `boxes` are the same where no detector finds them."""
+    """An image file with so many people in `people_boxes` (N, 4); `boxes` are the same where no detector finds
+    them."""
 
     path: Path
     people_boxes: list[list[float]]
@@ -26,9 +27,9 @@ class Image:
 class Workload:
     """Everything that is measured on; what it names lies in a folder, so that several processes can read it.
 
-    Models are calibrated for 8 bits with the images of `calibration`; None: with rendered scenes, as `hfpose export` does.
-    `one_stage` are models that need no detector, by name; `rtmlib_files` all models, by stage or name, as ONNX files for
-    rtmlib.
+    Models are calibrated for 8 bits with the images of `calibration`; None: with rendered scenes, as `hfpose export`
+    does. `one_stage` are models that need no detector, by name; `rtmlib_files` all models, by stage or name, as ONNX
+    files for rtmlib.
     """
 
     pose_name: str

@@ -4,8 +4,8 @@
     python conversion/convert_all.py --checkpoints DIR --no-download # only what lies in DIR, by its published file name
     python conversion/convert_all.py human wholebody rtmdet-m --jobs 2 --report report.json
 
-Models that are in the cache already are not converted again, so a run that was stopped goes on where it was. The cache is
-HFPOSE_CACHE, or `hfpose` below HF_HOME. Exit code 1 if a model failed.
+Models that are in the cache already are not converted again, so a run that was stopped goes on where it was. The cache
+is HFPOSE_CACHE, or `hfpose` below HF_HOME. Exit code 1 if a model failed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ from hfpose.media.files import atomic_path
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one model: "converted", "cached" (it was there), "skipped" (no checkpoint at hand) or "failed"."""
+    """What became of one model: "converted", "cached" (it was there), "skipped" (no checkpoint at hand) or
+    "failed"."""
 
     name: str
     status: str

@@ -2,7 +2,8 @@
 
     python conversion/make_schemas.py FACTS/datasets
 
-Existing files are left as they are; numbers are rounded to six digits, since the reference keeps them in single precision.
+Existing files are left as they are; numbers are rounded to six digits, since the reference keeps them in single
+precision.
 """
 
 from __future__ import annotations

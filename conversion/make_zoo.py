@@ -3,9 +3,10 @@
     python conversion/make_zoo.py pose_zoo.json                       # every model whose family is in the zoo
     python conversion/make_zoo.py pose_zoo.json --families rtmo yolox_pose
 
-The list has one dict a model: `name`, `schema`, `input_size_wh`, `aliases`, `backbone`, `neck`, `head`, `data_preprocessor`,
-`test_cfg`, `test_pipeline`, `checkpoint_url`, `sha256_prefix`, `results`, `estimator`, `config`. What a row of the zoo says besides (data
-sets, detector, aliases, repository) is kept; new rows follow the last one of their family. A second run changes nothing.
+The list has one dict a model: `name`, `schema`, `input_size_wh`, `aliases`, `backbone`, `neck`, `head`,
+`data_preprocessor`, `test_cfg`, `test_pipeline`, `checkpoint_url`, `sha256_prefix`, `results`, `estimator`, `config`.
+What a row of the zoo says besides (data sets, detector, aliases, repository) is kept; new rows follow the last one of
+their family. A second run changes nothing.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ FAMILY_BY_BACKBONE = {
 }
 FAMILY_BY_HEAD = {"RLEHead": "rle", "DSNTHead": "integral_regression", "IntegralRegressionHead": "integral_regression"}
 
-# What goes before a top-down model, by its schema as the reference's `default_det_models` has it; people for all others.
+# What goes before a top-down model, by its schema as the reference's `default_det_models` has it; people for all
+# others.
 PEOPLE = ("rtmdet_m_640-8xb32_coco-person", [0])
 FACES = ("yolox-s_8xb8-300e_coco-face", [0])
 HANDS = ("rtmdet_nano_320-8xb32_hand", [0])

@@ -4,11 +4,11 @@
     python conversion/measure_models.py --speed        # run those that have no time yet, with weights from a seed
     python conversion/measure_models.py --docs-only    # write the table again from the numbers that are there
 
-All goes to src/hfpose/hub/sizes.json: parameters; multiply-adds (GFLOPs, as papers count them) of one image of the model's own
-size; and milliseconds that its network takes for one image, or for one clip of a lifter, by `backend="torch"` on one thread of a
-CPU. A time is the least of some runs and counts what the process itself computed, so that other work on the machine matters
-little; networks that differ in their keypoints alone are run once. `--speed` goes on where it was stopped. Exit code 1 if a
-model cannot be built or run.
+All goes to src/hfpose/hub/sizes.json: parameters; multiply-adds (GFLOPs, as papers count them) of one image of the
+model's own size; and milliseconds that its network takes for one image, or for one clip of a lifter, by
+`backend="torch"` on one thread of a CPU. A time is the least of some runs and counts what the process itself computed,
+so that other work on the machine matters little; networks that differ in their keypoints alone are run once. `--speed`
+goes on where it was stopped. Exit code 1 if a model cannot be built or run.
 """
 
 from __future__ import annotations

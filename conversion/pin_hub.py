@@ -4,10 +4,10 @@
     python conversion/pin_hub.py NAME=ORGANIZATION/REPOSITORY ...         # others, as those of push_all.py
     python conversion/pin_hub.py NAME=ORGANIZATION/REPOSITORY@REVISION
 
-For each it takes the repository at one commit, and the official checkpoint, fetched and converted. Only where every tensor
-has the same bits, and both give the same answers to an image, is the repository written into zoo.json with that commit;
-otherwise it says which tensors differ, and zoo.json stays as it was. Names that were pinned load from the Hub from then on,
-always at that commit. Needs a network. Exit code 1 if a repository was refused.
+For each it takes the repository at one commit, and the official checkpoint, fetched and converted. Only where every
+tensor has the same bits, and both give the same answers to an image, is the repository written into zoo.json with that
+commit; otherwise it says which tensors differ, and zoo.json stays as it was. Names that were pinned load from the Hub
+from then on, always at that commit. Needs a network. Exit code 1 if a repository was refused.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from hfpose.hub.zoo import WHOLE_IMAGE, ModelEntry, get_main_entry
 from hfpose.media.files import atomic_path
 from hfpose.pipelines.stage import load_stage
 
-# Transformers' own conversions of ViTPose that are of a zoo model's shape. Whether they hold the weights that the reference
-# project publishes is for this script to find out.
+# Transformers' own conversions of ViTPose that are of a zoo model's shape. Whether they hold the weights that the
+# reference project publishes is for this script to find out.
 CANDIDATES = {
     "td-hm_ViTPose-base-simple_8xb64-210e_coco-256x192": "usyd-community/vitpose-base-simple",
     "td-hm_ViTPose-base_8xb64-210e_coco-256x192": "usyd-community/vitpose-base",

@@ -1,4 +1,5 @@
-"""Push all converted models of the zoo to a user or organization on the Hub, as `hfpose push` does with those it is told.
+"""Push all converted models of the zoo to a user or organization on the Hub, as `hfpose push` does with those it is
+told.
 
     python conversion/push_all.py --namespace my-org --dry-run           # what would go up
     python conversion/push_all.py --namespace my-org

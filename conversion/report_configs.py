@@ -2,8 +2,8 @@
 
     python conversion/report_configs.py MMPOSE/configs MMPOSE/projects [--all]
 
-Models are built on the meta device, which takes no memory. Files below `_base_` and such that describe no model are left
-out. With --all every file is named, else the refused ones by reason.
+Models are built on the meta device, which takes no memory. Files below `_base_` and such that describe no model are
+left out. With --all every file is named, else the refused ones by reason.
 """
 
 from __future__ import annotations

@@ -269,7 +269,8 @@ def _place_on_hand(name: str) -> Point | None:
 
 
 def _face(count: int) -> np.ndarray | None:
-    """Face from the front, (count, 2), in half widths: 68 keypoints as in 300-W, 98 as in WFLW, 106 as in LaPa, and fewer."""
+    """Face from the front, (count, 2), in half widths: 68 keypoints as in 300-W, 98 as in WFLW, 106 as in LaPa, and
+    fewer."""
     if count in _SPARSE_FACES:
         return np.array(_SPARSE_FACES[count])
     if count not in (68, 98, 106):

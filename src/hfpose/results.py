@@ -38,8 +38,8 @@ class PoseInstance(Mapping[str, Any]):
     """One instance (person, hand, face, animal) of a result.
 
     Its entries are those of `PoseOutput.predictions` as arrays and numbers: `keypoints` (K, 2) or (K, 3),
-    `keypoint_scores` (K,), and where known `bbox` (4,), `bbox_score`, `track_id`, ...; by the name of a keypoint, such as
-    `instance["nose"]`, its coordinates (2,) or (3,). Entries are attributes too.
+    `keypoint_scores` (K,), and where known `bbox` (4,), `bbox_score`, `track_id`, ...; by the name of a keypoint, such
+    as `instance["nose"]`, its coordinates (2,) or (3,). Entries are attributes too.
 
     Args:
         entries: see above.
@@ -82,15 +82,15 @@ class PoseInstance(Mapping[str, Any]):
 class PoseOutput(Sequence[PoseInstance]):
     """The N instances (people, hands, faces, animals) of one image, each with K keypoints.
 
-    It is a sequence of them: `len(output)`, `for person in output`, `output[0]` (a `PoseInstance`), and slices, indices or
-    boolean masks for some of them (a `PoseOutput`). Arrays over all are attributes (`output.keypoints`) and, where they are
-    not None, string keys (`output["keypoints"]`). N may be 0.
+    It is a sequence of them: `len(output)`, `for person in output`, `output[0]` (a `PoseInstance`), and slices,
+    indices or boolean masks for some of them (a `PoseOutput`). Arrays over all are attributes (`output.keypoints`)
+    and, where they are not None, string keys (`output["keypoints"]`). N may be 0.
 
     Coordinates are pixels of the image as shown (EXIF rotation applied), x right, y down, pixel centers at integers.
 
     Args:
-        keypoints: (N, K, 2) float32 pixels, or for 3D pipelines (N, K, 3) in meters, x left, y toward the camera, z up unless
-            other `axes` were asked for.
+        keypoints: (N, K, 2) float32 pixels, or for 3D pipelines (N, K, 3) in meters, x left, y toward the camera, z up
+            unless other `axes` were asked for.
         keypoint_scores: (N, K) float32.
         keypoints_visible: (N, K) float32 from 0 to 1, how likely each keypoint is to be visible, or None.
         boxes: (N, 4) float32 `x1, y1, x2, y2`, or None.
@@ -100,8 +100,8 @@ class PoseOutput(Sequence[PoseInstance]):
         interpolated: (N,) bool, whether a person was not seen in this frame but in frames around it, or None.
         hand_types: (N, 2) bool, whether there is a right and a left hand, or None.
         root_depths: (N,) float32 millimeters from the right wrist to the left one along depth, or None.
-        features: (N, C) float32, what the pose network's last feature map says of each instance, for trackers; or None. It is not
-            written to files.
+        features: (N, C) float32, what the pose network's last feature map says of each instance, for trackers; or
+            None. It is not written to files.
         heatmaps: (N, K, h, w) float32, each over the region of the image in `heatmap_boxes`; or (K, H, W) over
             the whole image; or None.
         heatmap_boxes: (N, 4) float32 `x1, y1, x2, y2`, or None.
@@ -184,8 +184,8 @@ class PoseOutput(Sequence[PoseInstance]):
 
     @classmethod
     def failed(cls, message: str, *, schema: KeypointSchema | None = None, **about: Any) -> PoseOutput:
-        """The result of an input that could not be used: no instances, and `error` says why; `about` are fields of the input,
-        such as `source` and `frame_index`.
+        """The result of an input that could not be used: no instances, and `error` says why; `about` are fields of the
+        input, such as `source` and `frame_index`.
         """
         count = schema.num_keypoints if schema else 0
         return cls(np.zeros((0, count, 2)), np.zeros((0, count)), schema=schema, error=message, **about)
@@ -199,8 +199,8 @@ class PoseOutput(Sequence[PoseInstance]):
     def predictions(self) -> list[dict[str, Any]]:
         """N plain dicts of Python numbers, ready for JSON (a number that is not finite is None there).
 
-        Keys: `keypoints` (K lists of 2 or 3), `keypoint_scores`, and where known `keypoints_visible`, `bbox` (`[x1, y1, x2, y2]`),
-        `bbox_score`, `track_id`, `keypoints_2d`, `interpolated`, `hand_type`, `rel_root_depth`.
+        Keys: `keypoints` (K lists of 2 or 3), `keypoint_scores`, and where known `keypoints_visible`, `bbox`
+        (`[x1, y1, x2, y2]`), `bbox_score`, `track_id`, `keypoints_2d`, `interpolated`, `hand_type`, `rel_root_depth`.
         """
         columns = {key: getattr(self, name) for key, name in _INSTANCE_KEYS.items()}
         lists = {name: to_plain(array) for name, array in columns.items() if array is not None}
@@ -209,8 +209,8 @@ class PoseOutput(Sequence[PoseInstance]):
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, which say what they are; docs/formats.md has every key.
 
-        Keys: `schema_version`, what is known of the input (`source`, `frame_index`, `image_size`, `error`), `schema` and
-        `keypoint_names`, `units` and `axes` of the keypoints, and `predictions`.
+        Keys: `schema_version`, what is known of the input (`source`, `frame_index`, `image_size`, `error`), `schema`
+        and `keypoint_names`, `units` and `axes` of the keypoints, and `predictions`.
         """
         about: dict[str, Any] = {"schema_version": JSON_VERSION}
         about |= {name: getattr(self, name) for name in _ABOUT_THE_INPUT if getattr(self, name) is not None}
@@ -289,8 +289,8 @@ class PoseOutput(Sequence[PoseInstance]):
     def to_dataframe(self) -> Any:
         """A pandas `DataFrame` with a row for each keypoint of each instance.
 
-        Columns: `instance`, `keypoint`, `x`, `y` (and `z`), `score`, and where known `track_id`, `interpolated`, `box_score`,
-        `x1` to `y2`, `frame_index`, `timestamp`, `source`.
+        Columns: `instance`, `keypoint`, `x`, `y` (and `z`), `score`, and where known `track_id`, `interpolated`,
+        `box_score`, `x1` to `y2`, `frame_index`, `timestamp`, `source`.
 
         Raises:
             ConfigError: if pandas is not installed.
@@ -333,13 +333,15 @@ class PoseOutput(Sequence[PoseInstance]):
         return supervision.KeyPoints(xy=keypoints, **scores)
 
     def draw(self, image: Any = None, **options: Any) -> np.ndarray:
-        """The result drawn on its image: (H, W, 3), uint8, RGB; see `hfpose.visualization.drawn_results.draw_result`."""
+        """The result drawn on its image: (H, W, 3), uint8, RGB; see
+        `hfpose.visualization.drawn_results.draw_result`."""
         from hfpose.visualization.drawn_results import draw_result
 
         return draw_result(self, image, **options)
 
     def save(self, path: str | Path, **options: Any) -> None:
-        """Write the drawn result as an image (`.jpg`, `.png`, ...), or the result as `.json`; `options` are of `draw`."""
+        """Write the drawn result as an image (`.jpg`, `.png`, ...), or the result as `.json`; `options` are of
+        `draw`."""
         from hfpose.visualization.drawn_results import save_result
 
         save_result(self, path, **options)

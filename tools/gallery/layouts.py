@@ -1,7 +1,8 @@
-"""Where the keypoints of each schema are drawn: a person who faces the viewer, an open hand, a face, an animal, clothes.
+"""Where the keypoints of each schema are drawn: a person who faces the viewer, an open hand, a face, an animal,
+clothes.
 
-Coordinates are (K, 2), x right, y down, in a unit of their own; the person's left is on the right. Faces have round numbers,
-not those of a mean face: the layouts show which keypoint is where, not how large anything is.
+Coordinates are (K, 2), x right, y down, in a unit of their own; the person's left is on the right. Faces have round
+numbers, not those of a mean face: the layouts show which keypoint is where, not how large anything is.
 """
 
 from __future__ import annotations
@@ -147,7 +148,8 @@ def _rings(groups: list[str]) -> Points:
     return points
 
 
-# Faces ----------------------------------------------------------------------------------------------------------------
+# Faces
+# ----------------------------------------------------------------------------------------------------------------
 
 
 def _arc(x: float, y: float, across: float, down: float, begin: float, end: float, count: int) -> Points:

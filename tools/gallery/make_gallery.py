@@ -3,7 +3,8 @@
     python tools/gallery/make_gallery.py             # all of them, in some five minutes
     python tools/gallery/make_gallery.py schemas 3d  # only some
 
-Keypoints are those of the packaged models or, where it is said, the true ones of the renderer. Layouts of schemas are drawings.
+Keypoints are those of the packaged models or, where it is said, the true ones of the renderer. Layouts of schemas are
+drawings.
 """
 
 from __future__ import annotations
@@ -145,7 +146,8 @@ def motion() -> None:
 
 
 def tracking() -> None:
-    """A clip of two people who walk past each other and keep their identities, and their keypoints and angles over time."""
+    """A clip of two people who walk past each other and keep their identities, and their keypoints and angles over
+    time."""
     frames = _frames(walking_world(WALK, (480, 384), detail=2), 44)
     pipe = pipeline("pose-estimation", model="demo", device="cpu")
     results = list(pipe(iter(frames), track="oks", smooth=True, batch_size=8))

@@ -1,7 +1,7 @@
 """What a pipeline finds on annotated photographs: `python -m photographs FOLDER`.
 
-The folder has `annotations.json` in COCO's format. Images with `"complete": true` have all people annotated: in them people
-are counted that the detector finds, and false boxes. Keypoints are measured in annotated boxes of all images.
+The folder has `annotations.json` in COCO's format. Images with `"complete": true` have all people annotated: in them
+people are counted that the detector finds, and false boxes. Keypoints are measured in annotated boxes of all images.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class Photograph:
 
 @dataclass(frozen=True)
 class Figures:
-    """People that were to be found and that were, false boxes, complete images; keypoints that are annotated and right."""
+    """People that were to be found and that were, false boxes, complete images; keypoints that are annotated and
+    right."""
 
     people: int
     found: int
@@ -63,9 +64,9 @@ class Figures:
 
     def __str__(self) -> str:
         return (
-            f"found {self.found} of {self.people} people over {LEAST_SIDE:g} pixels; {self.false_boxes} false boxes in "
-            f"{self.images} images; {self.right} of {self.keypoints} keypoints ({self.right / self.keypoints:.1%}) within "
-            f"{LARGEST_ERROR:g} of the box"
+            f"found {self.found} of {self.people} people over {LEAST_SIDE:g} pixels; {self.false_boxes} false boxes "
+            f"in {self.images} images; {self.right} of {self.keypoints} keypoints ({self.right / self.keypoints:.1%}) "
+            f"within {LARGEST_ERROR:g} of the box"
         )
 
 

@@ -1,8 +1,8 @@
 """Trains the models of the offline default on rendered scenes: `python -m train_demo --output DIR`.
 
-A small RTMDet finds the people of a scene, a small RTMPose their keypoints. Scenes are rendered as they are needed, one
-seed after the other, and each is gone after a few samples. How many steps fit into the given minutes is measured once at
-the start and noted in `plan.json`; called again after an interrupt, the run goes on with that plan.
+A small RTMDet finds the people of a scene, a small RTMPose their keypoints. Scenes are rendered as they are needed,
+one seed after the other, and each is gone after a few samples. How many steps fit into the given minutes is measured
+once at the start and noted in `plan.json`; called again after an interrupt, the run goes on with that plan.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ SETTLING_STEPS, MEASURED_STEPS = 8, 16
 TIME_IN_STEPS = 0.93
 MINUTES_BETWEEN_CHECKPOINTS = 4.0
 
-# What the detector sees changes its colors too. Keypoints gain nothing on photographs from that, nor from varied scenes.
+# What the detector sees changes its colors too. Keypoints gain nothing on photographs from that, nor from varied
+# scenes.
 UNCHANGED = PixelAugmentation(hue=0, saturation=0, value=0)
 COLORS = PixelAugmentation(
     hue=9, saturation=35, value=35, blur_probability=0.05, cutout_probability=0.1, cutout_range=(0.1, 0.3)
@@ -94,8 +95,9 @@ class Recipe:
         batch_size, learning_rate: of the run.
         share: of the minutes.
         make_optimizer: see `train`.
-        rest: shares of the run between which the stem and the first stage rest, as they do when networks are fine-tuned. With
-            the largest maps they take a third of the time and have little to learn after the beginning.
+        rest: shares of the run between which the stem and the first stage rest, as they do when networks are
+            fine-tuned. With the largest maps they take a third of the time and have little to learn after the
+            beginning.
         model_loss: as for `train`.
     """
 
@@ -217,9 +219,10 @@ def pose_recipe() -> Recipe:
 class DenseSupervision:
     """The loss of an RTMPose, and beside it where in its feature maps the keypoints are.
 
-    SimCC alone takes tens of thousands of samples to see more in a crop than the pose that people have on average. Here the
-    first channels of an early stage's output, one for each keypoint, and the maps of the head's first layer are taken as
-    logits over their cells, and the cross-entropy of the keypoints' cells is added. That needs no weights of its own.
+    SimCC alone takes tens of thousands of samples to see more in a crop than the pose that people have on average.
+    Here the first channels of an early stage's output, one for each keypoint, and the maps of the head's first layer
+    are taken as logits over their cells, and the cross-entropy of the keypoints' cells is added. That needs no weights
+    of its own.
 
     Args:
         model: whose feature maps are looked at.
@@ -298,8 +301,8 @@ def run_recipe(
     """Train one of the models in place.
 
     Returns:
-        Its plan: `num_steps`, `batch_size`, `seconds_per_step` as measured, `save_steps`, `hardware`, and the `seconds`
-        that the run took, without calls that were interrupted.
+        Its plan: `num_steps`, `batch_size`, `seconds_per_step` as measured, `save_steps`, `hardware`, and the
+        `seconds` that the run took, without calls that were interrupted.
     """
     path = folder / PLAN
     model = recipe.stage.model

@@ -1,7 +1,7 @@
 """Trains the lifter of the offline default: `python -m train_demo_lifter --output DIR`.
 
-A small MotionBERT learns from figures that move (`rendered_people.motions`), as a 2D pose model would see them. None is
-shown twice. Of two runs the first shows short clips, the second long ones. As in `train_demo`, the number of
+A small MotionBERT learns from figures that move (`rendered_people.motions`), as a 2D pose model would see them. None
+is shown twice. Of two runs the first shows short clips, the second long ones. As in `train_demo`, the number of
 steps is measured once and noted in `plan.json`, and a run that was interrupted goes on when it is called again.
 """
 
@@ -43,8 +43,8 @@ VALIDATION_SEEDS = range(100_000, 100_016)
 SHORT_SEEDS = range(1_000_000, 100_000_000)
 LONG_SEEDS = range(100_000_000, 200_000_000)
 
-# Frames of the motions in the first run and in the second, and length of their clips -> share of the batches. Short clips
-# bring more motions in the same time, long ones teach what only time can tell.
+# Frames of the motions in the first run and in the second, and length of their clips -> share of the batches. Short
+# clips bring more motions in the same time, long ones teach what only time can tell.
 SHORT_FRAMES, MAX_FRAMES = 27, 81
 SHORT_LENGTHS = {27: 0.87, 9: 0.05, 1: 0.08}
 LONG_LENGTHS = {81: 0.82, 27: 0.1, 1: 0.08}
@@ -54,8 +54,8 @@ CAMERAS_PER_MOTION = 2
 WALKING = 0.3
 
 TEST_FRAMES = 120
-# Levels of `PoseNoise` that are measured. With the third, keypoints are off by 2.3 % of the box on the average, as those of
-# the packaged `demo` are on people who walk.
+# Levels of `PoseNoise` that are measured. With the third, keypoints are off by 2.3 % of the box on the average, as
+# those of the packaged `demo` are on people who walk.
 TEST_LEVELS = (0.004, 0.008, 0.012, 0.016, 0.024)
 
 
@@ -110,7 +110,8 @@ def long_recipe(short: Recipe) -> Recipe:
 
 
 def measure(stage: Stage, noise: PoseNoise, seeds: Sequence[int], frames: int) -> dict[str, float]:
-    """Errors of a lifter over time and frame by frame, on motions that one camera each sees, all through the pipeline's stage.
+    """Errors of a lifter over time and frame by frame, on motions that one camera each sees, all through the
+    pipeline's stage.
 
     Args:
         stage: the lifter.
@@ -119,9 +120,9 @@ def measure(stage: Stage, noise: PoseNoise, seeds: Sequence[int], frames: int) -
         frames: of each clip.
 
     Returns:
-        `MPJPE` relative to the root in millimeters over time, `MPJPE frame` with `temporal="frame"`, the same after the
-        best scale (`N-MPJPE`) and scale, rotation and place (`P-MPJPE`), the mean error of the 2D keypoints in percent
-        of the box (`2D error`), and the mean error of velocities in millimeters per frame (`MPJVE`).
+        `MPJPE` relative to the root in millimeters over time, `MPJPE frame` with `temporal="frame"`, the same after
+        the best scale (`N-MPJPE`) and scale, rotation and place (`P-MPJPE`), the mean error of the 2D keypoints in
+        percent of the box (`2D error`), and the mean error of velocities in millimeters per frame (`MPJVE`).
     """
     predicted: dict[str, list[np.ndarray]] = {"": [], " frame": []}
     truth, errors = [], []

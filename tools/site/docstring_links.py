@@ -1,4 +1,5 @@
-"""Docstrings as mkdocstrings reads them: [`X`] of transformers' habit becomes a link to the entry of a public X, else code."""
+"""Docstrings as mkdocstrings reads them: [`X`] of transformers' habit becomes a link to the entry of a public X, else
+code."""
 
 from __future__ import annotations
 

@@ -46,7 +46,8 @@ TASK_PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
-# Models and schemas ---------------------------------------------------------------------------------------------------
+# Models and schemas
+# ---------------------------------------------------------------------------------------------------
 
 
 def models_page() -> str:
@@ -54,11 +55,12 @@ def models_page() -> str:
     tasks = ", ".join(f"[{title.lower()}](models/{name}.md)" for name, (title, _) in TASK_PAGES.items())
     return (
         "# Models\n\n"
-        f"A click on a column's head sorts. One page a task: {tasks}, [3D](models/3d.md), [detectors](models/detectors.md).\n"
-        "`hfpose models WORD --keypoints coco --sort ap` searches the same list in a terminal.\n\n"
-        "Results are the published ones of the checkpoint. GFLOPs are multiply-adds for one image of the model's input size; "
-        "the download is that of the float32 weights. Licenses are those of the project that published the weights; data "
-        "sets have terms of their own. `ms` is the network alone, for one image or clip on one thread of a CPU, to compare "
+        f"A click on a column's head sorts. One page a task: {tasks}, [3D](models/3d.md), "
+        "[detectors](models/detectors.md).\n`hfpose models WORD --keypoints coco --sort ap` searches the same list in "
+        "a terminal.\n\nResults are the published ones of the checkpoint. GFLOPs are multiply-adds for one image of "
+        "the model's input size; the download is that of the float32 weights. Licenses are those of the project that "
+        "published the weights; data sets have terms of their own. `ms` is the network alone, for one image or clip "
+        "on one thread of a CPU, to compare "
         "models with each other; what pipelines take is in [speed](performance.md).\n\n" + _table(list_entries())
     )
 
@@ -84,9 +86,9 @@ def schemas_page() -> str:
     parts = [
         "# Keypoint schemas\n",
         'What the keypoints of a model mean. `hfpose.load_schema("coco")` has names, skeleton, flip pairs and sigmas; colors '
-        "are those of MMPose. Layouts are drawings: they show which keypoint is where. Schemas ending in `_openpose` are "
-        "drawing styles. Faces and hands of whole bodies are drawn large; of `deepfashion2` each ring is one garment, in the "
-        "order of its outline.\n",
+        "are those of MMPose. Layouts are drawings: they show which keypoint is where. Schemas ending in `_openpose` "
+        "are drawing styles. Faces and hands of whole bodies are drawn large; of `deepfashion2` each ring is one "
+        "garment, in the order of its outline.\n",
     ]
     for name in list_schemas():
         schema = load_schema(name)
@@ -146,7 +148,8 @@ def _row(entry: ModelEntry) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-# API ------------------------------------------------------------------------------------------------------------------
+# API
+# ------------------------------------------------------------------------------------------------------------------
 
 
 @cache
@@ -195,7 +198,8 @@ def _entries(page: str) -> list[tuple[str, str]]:
     return [pair for pair in public_names()[page].items() if page != "pipelines" or ".models." not in pair[1]]
 
 
-# Command line ---------------------------------------------------------------------------------------------------------
+# Command line
+# ---------------------------------------------------------------------------------------------------------
 
 
 def command_line_page() -> str:
@@ -242,7 +246,8 @@ def _plain(text: str | None) -> str:
     return " ".join((text or "").split()).replace("|", "\\|").replace("<", "&lt;")
 
 
-# mkdocs ---------------------------------------------------------------------------------------------------------------
+# mkdocs
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def generated_pages() -> dict[str, Callable[[], str]]:

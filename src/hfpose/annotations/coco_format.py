@@ -23,16 +23,16 @@ from hfpose.media.left_out import LeftOut
 # Part of a box that a segmented person covers, where an annotation states no area; as in `xtcocotools.cocoeval`.
 AREA_OF_BOX = 0.53
 
-# Lists of an annotation in COCO-WholeBody's own format, in the order of the schema's 133 keypoints: those of the body are COCO's.
-# https://github.com/jin-s13/COCO-WholeBody/blob/master/data_format.md
+# Lists of an annotation in COCO-WholeBody's own format, in the order of the schema's 133 keypoints: those of the body
+# are COCO's. https://github.com/jin-s13/COCO-WholeBody/blob/master/data_format.md
 WHOLE_BODY_PARTS = ("keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")
 WHOLE_BODY = "coco_wholebody"
 
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """An image file; `size` is (width, height) as the annotations state it, None where they do not; `crowd_index` (0 to 1) is
-    how crowded CrowdPose calls it.
+    """An image file; `size` is (width, height) as the annotations state it, None where they do not; `crowd_index` (0
+    to 1) is how crowded CrowdPose calls it.
     """
 
     id: int | str
@@ -48,8 +48,8 @@ class CocoFile:
     Attributes:
         path: of the file.
         images: those that are there, in the order of the file.
-        annotations: entries of these images and of listed categories, as they are in the file except for ids, which are
-            the listed ones, and an impossible `area`, which is not there.
+        annotations: entries of these images and of listed categories, as they are in the file except for ids, which
+            are the listed ones, and an impossible `area`, which is not there.
         categories: entries, as they are in the file.
         left_out: what was left out so far; reading instances adds to it, once for each annotation.
     """
@@ -97,8 +97,8 @@ class CocoFile:
         if len(named) > 1:
             counts = ", ".join(f"{c.get('name')}: {len(c['keypoints'])}" for c in self.keypoint_categories)
             raise InputError(
-                f"The categories of {self.path} have different keypoints ({counts}); one model finds one set of keypoints. "
-                "Split the file by category."
+                f"The categories of {self.path} have different keypoints ({counts}); one model finds one set of "
+                "keypoints. Split the file by category."
             )
         names = next(iter(named), None)
         if names is None:
@@ -148,7 +148,8 @@ def read_coco(path: str | Path, images: str | Path | None = None, *, needs_image
     Args:
         path: of the JSON file.
         images: folder that its file names are relative to; None: the folder that the file is in.
-        needs_images: leave out images whose files are missing; else only the list of them counts, as for measuring results.
+        needs_images: leave out images whose files are missing; else only the list of them counts, as for measuring
+            results.
 
     Raises:
         InputError: if the file is not there, no JSON, or not in COCO's format.
@@ -437,7 +438,8 @@ def finite_number(value: Any) -> float | None:
 
 
 def annotated_schema(coco: CocoFile) -> KeypointSchema | None:
-    """The schema of the keypoints that a file names: a known one with these names, else one made of names and skeleton.
+    """The schema of the keypoints that a file names: a known one with these names, else one made of names and
+    skeleton.
 
     None for a file that does not name its keypoints. A file in COCO-WholeBody's format has whole bodies.
     """

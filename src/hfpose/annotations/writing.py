@@ -26,7 +26,8 @@ from hfpose.media.left_out import LeftOut
 
 
 def write_coco(coco: CocoFile, path: Path) -> Path:
-    """Write annotations in COCO's format, with images numbered from 1. Returns the folder that file names are relative to.
+    """Write annotations in COCO's format, with images numbered from 1. Returns the folder that file names are relative
+    to.
 
     An annotation without an area gets a share of its box, as pycocotools needs one.
     """
@@ -43,10 +44,11 @@ def write_coco(coco: CocoFile, path: Path) -> Path:
 
 
 def write_yolo(coco: CocoFile, schema: KeypointSchema, folder: str | Path, split: Split = "train") -> LeftOut:
-    """Write annotations as a split of a data set of YOLO: copies of the images, a text file beside each, and `data.yaml`.
+    """Write annotations as a split of a data set of YOLO: copies of the images, a text file beside each, and
+    `data.yaml`.
 
-    A second split goes into the same folder. Keypoints outside of their image are written as not labeled, since YOLO refuses
-    the image otherwise.
+    A second split goes into the same folder. Keypoints outside of their image are written as not labeled, since YOLO
+    refuses the image otherwise.
 
     Returns:
         What was left out.

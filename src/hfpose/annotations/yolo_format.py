@@ -1,7 +1,7 @@
 """Annotations in the format of YOLO-pose: a YAML file that names folders of images, and a text file beside each image.
 
-A line of a text file is an instance: class, center x, center y, width, height, then x, y and perhaps visibility of each keypoint,
-all relative to the image. Format: https://docs.ultralytics.com/datasets/pose.
+A line of a text file is an instance: class, center x, center y, width, height, then x, y and perhaps visibility of
+each keypoint, all relative to the image. Format: https://docs.ultralytics.com/datasets/pose.
 """
 
 from __future__ import annotations
@@ -100,7 +100,8 @@ def _yaml_path(path: Path) -> Path:
     if len(preferred) != 1:
         names = ", ".join(p.name for p in preferred) or "none"
         raise InputError(
-            f"The folder {str(path)!r} has no single YAML file that describes a data set of YOLO ({names}); give the file."
+            f"The folder {str(path)!r} has no single YAML file that describes a data set of YOLO ({names}); give the "
+            "file."
         )
     return preferred[0]
 
@@ -166,7 +167,8 @@ def _images_of(path: Path, settings: Mapping[str, Any], split: Split) -> Iterato
 
 
 def _existing(path: Path, settings: Mapping[str, Any], entry: str) -> Path:
-    """A path of the YAML file: below its `path`, else below its own folder; files that are moved often say `../train`."""
+    """A path of the YAML file: below its `path`, else below its own folder; files that are moved often say
+    `../train`."""
     own = path.parent.absolute()
     root = own / str(settings.get("path") or "")
     places = [root / entry, own / entry, own / entry.removeprefix("../")]

@@ -22,7 +22,8 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 
 @cache
 def write_example_clip() -> Path:
-    """A camera that goes past rendered people and back, of two seconds; each process writes it once, and deletes it."""
+    """A camera that goes past rendered people and back, of two seconds; each process writes it once, and deletes
+    it."""
     scene = load_image(PACKAGED_SCENES / "300.jpg")
     width = scene.shape[1] - _SHIFT
     path = Path(_folder().name) / "clip.mp4"

@@ -47,8 +47,8 @@ WEBCAM_INTERVAL, WEBCAM_SECONDS = 0.15, 120
 DELETE_FILES = (600, 3600)
 
 _INTRODUCTION = """# hfpose
-Poses of people, hands and animals, in 2D and 3D. `demo` and `demo3d` come with the package and know rendered scenes only;
-photographs need another model, which is loaded from the network at its first use."""
+Poses of people, hands and animals, in 2D and 3D. `demo` and `demo3d` come with the package and know rendered scenes
+only; photographs need another model, which is loaded from the network at its first use."""
 
 
 def build_app(models: Sequence[str] = MODELS, limits: AppLimits | None = None, device: str | None = None) -> gr.Blocks:
@@ -246,6 +246,6 @@ def _webcam_tab(runner: Runner, choices: Sequence[Any]) -> None:
             return None if image is None else runner.drawn(image, Choice(*chosen))
 
     camera.stream(
-        draw, [camera, *choices], drawn, stream_every=WEBCAM_INTERVAL, time_limit=WEBCAM_SECONDS, concurrency_id="pose",
-        api_visibility="private",
+        draw, [camera, *choices], drawn, stream_every=WEBCAM_INTERVAL, time_limit=WEBCAM_SECONDS,
+        concurrency_id="pose", api_visibility="private",
     )  # fmt: skip

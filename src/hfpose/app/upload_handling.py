@@ -101,8 +101,8 @@ class Runner:
             return pipe
 
     def results(self, path: Path, choice: Choice, folder: Path) -> Iterator[tuple[PoseOutput, int | None]]:
-        """The drawn results of an image or of the frames of a video, each with the number of all frames where it is known.
-        The files to download are in `folder`, complete at the end.
+        """The drawn results of an image or of the frames of a video, each with the number of all frames where it is
+        known. The files to download are in `folder`, complete at the end.
 
         Raises:
             InputError: if the upload cannot be read or is over a limit.
@@ -140,7 +140,8 @@ def _check_size(path: Path, is_image: bool, limits: AppLimits) -> None:
         width, height = image_size(path)
         if width * height > limits.megapixels * 1e6:
             raise InputError(
-                f"{path.name} has {width}x{height} pixels; this app takes {limits.megapixels:g} million. Scale it down."
+                f"{path.name} has {width}x{height} pixels; this app takes {limits.megapixels:g} million. Scale it "
+                "down."
             )
         return
     with open_video(path, timeout=30.0) as container:

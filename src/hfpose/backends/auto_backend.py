@@ -37,8 +37,8 @@ def default_backend() -> Backend:
 
 
 def fastest_dtype(model: PreTrainedModel, device: torch.device) -> torch.dtype:
-    """What `dtype="auto"` stands for: the type in which the device computes natively and fastest what lies between the first
-    layer and the head; float32 for a family that would lose accuracy.
+    """What `dtype="auto"` stands for: the type in which the device computes natively and fastest what lies between the
+    first layer and the head; float32 for a family that would lose accuracy.
 
     The environment variable HFPOSE_DTYPE names another one.
     """

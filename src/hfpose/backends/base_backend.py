@@ -115,9 +115,11 @@ def check_backend(backend: str) -> None:
 
 
 def check_whole(model: PreTrainedModel, backend: Backend) -> None:
-    """Raises ConfigError for a model that accelerate has spread over devices or moves, of which no other form is made."""
+    """Raises ConfigError for a model that accelerate has spread over devices or moves, of which no other form is
+    made."""
     if accelerate_hook(model) is not None:
         raise ConfigError(
-            f"The {type(model).__name__} is spread over devices or comes to one in turns, which backend={backend!r} cannot "
+            f"The {type(model).__name__} is spread over devices or comes to one in turns, which backend={backend!r} "
+            "cannot "
             'follow. Use backend="torch", or a device_map that has room for the whole model on one device.'
         )

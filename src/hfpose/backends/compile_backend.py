@@ -18,8 +18,8 @@ from hfpose.errors import ConfigError
 class CompiledRunner(Runner):
     """Runs what torch.compile makes of a copy of the model for inference.
 
-    The first call with one image and the first with several compile, which takes from seconds to a minute; other numbers
-    of images do not. The same holds for frames of clips.
+    The first call with one image and the first with several compile, which takes from seconds to a minute; other
+    numbers of images do not. The same holds for frames of clips.
 
     Args:
         model: any model; those of our families and ViTPose have batch normalizations folded.

@@ -23,7 +23,8 @@ _Graph = tuple[dict[str, Tensor], Callable[[], Any]]
 
 
 def capture_cuda_graph(network: Callable[..., Any], inputs: Mapping[str, Tensor]) -> Callable[[], Any]:
-    """What computes the outputs of a network again, in the same memory, from what `inputs` (of any shape) hold by then."""
+    """What computes the outputs of a network again, in the same memory, from what `inputs` (of any shape) hold by
+    then."""
     device = next(iter(inputs.values())).device
     stream, current = torch.cuda.Stream(device), torch.cuda.current_stream(device)
     stream.wait_stream(current)
@@ -47,8 +48,8 @@ class GraphedNetwork:
     """Calls a network by way of a graph for each batch size, made at its first use.
 
     Args:
-        network: takes tensors by name, batch first, and returns a `ModelOutput` of such; in evaluation mode, with weights
-            that stay as they are. What cannot be captured, since it looks at values, is called itself.
+        network: takes tensors by name, batch first, and returns a `ModelOutput` of such; in evaluation mode, with
+            weights that stay as they are. What cannot be captured, since it looks at values, is called itself.
         capture: see `capture_cuda_graph`.
     """
 
@@ -96,5 +97,6 @@ class GraphedNetwork:
 
 
 def _padded(value: Tensor, size: int) -> Tensor:
-    """A batch (n, ...) as one of `size` in memory of its own, in the same order, with the last one as often as needed."""
+    """A batch (n, ...) as one of `size` in memory of its own, in the same order, with the last one as often as
+    needed."""
     return torch.cat((value, value[-1:].expand(size - len(value), *value.shape[1:])))

@@ -1,8 +1,9 @@
 """Copies of models that compute the same in less time, for inference alone.
 
-Batch normalization scales and shifts each channel by numbers that stand still in inference, so they can be multiplied into
-the convolution before it (Jacob et al., 2018, https://arxiv.org/abs/1712.05877, section 3.2). On the CPU a convolution can
-then hand its result to the activation without going through memory, and keep its weights in the order that oneDNN reads.
+Batch normalization scales and shifts each channel by numbers that stand still in inference, so they can be multiplied
+into the convolution before it (Jacob et al., 2018, https://arxiv.org/abs/1712.05877, section 3.2). On the CPU a
+convolution can then hand its result to the activation without going through memory, and keep its weights in the order
+that oneDNN reads.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ _PACKING = threading.Lock()
 
 Convolution = nn.Conv2d | nn.ConvTranspose2d
 ModelT = TypeVar("ModelT", bound=nn.Module)
-# A module, and the names of a convolution, a normalization and perhaps an activation in it that run one after the other.
+# A module, and the names of a convolution, a normalization and perhaps an activation in it that run one after the
+# other.
 _Sequence = tuple[nn.Module, tuple[str, ...]]
 
-# Modules, by the name of their class, that run these children one after the other and nothing between them: a convolution,
-# its normalization and an activation, where there is one.
+# Modules, by the name of their class, that run these children one after the other and nothing between them: a
+# convolution, its normalization and an activation, where there is one.
 _SEQUENCES: dict[str, tuple[tuple[str, ...], ...]] = {
     "ConvNormAct": (("conv", "norm", "activation"),),
     "DeconvNormAct": (("conv", "norm", "activation"),),
@@ -134,8 +136,8 @@ def folded_convolution(conv: Convolution, norm: nn.BatchNorm2d) -> Convolution:
 class PackedConv2d(nn.Module):
     """A convolution and an activation in one step of oneDNN, with the weights in its own order.
 
-    That order depends on the size of the input. It is chosen for the first input, and fits others of that height and width,
-    whatever their number.
+    That order depends on the size of the input. It is chosen for the first input, and fits others of that height and
+    width, whatever their number.
 
     Args:
         conv: the convolution.

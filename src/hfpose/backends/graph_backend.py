@@ -37,14 +37,15 @@ class GraphRunner(Runner):
         model: of a family of ours, or transformers' ViTPose.
         image_processor: the one that belongs to it.
         backend: what runs the graph.
-        inner_dtype: what inner layers compute in; None: the type of the model's weights. ONNX Runtime computes in float32,
-            and in float16 where it does not run on a CPU.
+        inner_dtype: what inner layers compute in; None: the type of the model's weights. ONNX Runtime computes in
+            float32, and in float16 where it does not run on a CPU.
         folder: an exported folder that has the weights, which `model` then need not have. None: the cache.
         device: as the backend names it, with inputs and outputs on the CPU; None: where the model is.
 
     Raises:
         ConfigError: for another model, a type or device that the backend cannot use, or if a package is missing.
-        CheckpointError: if the graph in `folder` is damaged, or one that is written does not compute what torch computes.
+        CheckpointError: if the graph in `folder` is damaged, or one that is written does not compute what torch
+            computes.
     """
 
     def __init__(
@@ -138,8 +139,8 @@ class GraphRunner(Runner):
                 )
         elif not self._computes(self.model.dtype):
             raise ConfigError(
-                f'The {type(self.model).__name__} is in {self.model.dtype}, but backend="onnxruntime" computes in float32, '
-                'and on accelerators in float16. Leave dtype out, or use backend="torch" or "openvino".'
+                f'The {type(self.model).__name__} is in {self.model.dtype}, but backend="onnxruntime" computes in '
+                'float32, and on accelerators in float16. Leave dtype out, or use backend="torch" or "openvino".'
             )
 
     def _computes(self, dtype: torch.dtype) -> bool:

@@ -57,8 +57,8 @@ def read_description(folder: Path) -> dict[str, dict[str, str]]:
             raise CheckpointError(f"{path} is missing, which belongs to the graph. {advice}")
         if sha256_of(path) != expected:
             raise CheckpointError(
-                f"{path} is damaged, or is not the file that was exported: its SHA-256 is not that of {DESCRIPTION_NAME}. "
-                f"{advice}"
+                f"{path} is damaged, or is not the file that was exported: its SHA-256 is not that of "
+                f"{DESCRIPTION_NAME}. {advice}"
             )
     return description
 
@@ -88,6 +88,6 @@ def check_graph_folder(folder: Path, model: PreTrainedModel, image_processor: An
     for name in ("model_type", "keypoint_names", "max_frames"):
         if found.get(name) != expected.get(name):
             raise ConfigError(
-                f"The graph in {folder} is of another model: its {name} is {found.get(name)}, but that of config.json there "
-                f"is {expected.get(name)}. Give a folder as `hfpose export` wrote it."
+                f"The graph in {folder} is of another model: its {name} is {found.get(name)}, but that of config.json "
+                f"there is {expected.get(name)}. Give a folder as `hfpose export` wrote it."
             )

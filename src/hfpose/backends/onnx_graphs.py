@@ -67,7 +67,8 @@ def check_exportable(model: PreTrainedModel) -> None:
     """Raises ConfigError for a model that no graph can be made of."""
     if model.config.model_type not in EXPORTABLE_TYPES:
         raise ConfigError(
-            f"{type(model).__name__} ({model.config.model_type}) is not one of the models that hfpose exports to ONNX: "
+            f"{type(model).__name__} ({model.config.model_type}) is not one of the models that hfpose exports to "
+            "ONNX: "
             f'{", ".join(sorted(EXPORTABLE_TYPES))}. Run it with backend="torch"; where another stage of the pipeline '
             'should use a graph, give that as `load_stage(..., backend="onnxruntime")`.'
         )
@@ -84,7 +85,8 @@ def export_graph(
     """Write a model as an ONNX file, with the names of its inputs and outputs, and compare the file with torch.
 
     The number of images or clips varies, of clips also the number of frames; images have the processor's size, except
-    those of bottom-up models, which have any that `input_size` gives. Batch normalizations are folded. `keypoints_2d` come with a `frame_mask`, all true where no frame only pads.
+    those of bottom-up models, which have any that `input_size` gives. Batch normalizations are folded. `keypoints_2d`
+    come with a `frame_mask`, all true where no frame only pads.
 
     Args:
         model: of a family of ours, or transformers' ViTPose.
@@ -158,8 +160,8 @@ def _with_larger_images(model: PreTrainedModel, image_processor: Any) -> Any:
     """The processor of a detector for larger images of another shape."""
     if not isinstance(image_processor, DetectionImageProcessor):
         raise ConfigError(
-            f"{type(model).__name__} takes images of the size that it was trained with; only those that detectors take may "
-            "have any size."
+            f"{type(model).__name__} takes images of the size that it was trained with; only those that detectors "
+            "take may have any size."
         )
     size = image_processor.size
     return image_processor.with_settings(size={"height": size["height"] + 64, "width": size["width"] + 128})
@@ -298,8 +300,8 @@ def compare_graph(session: Session, network: Any, examples: Any) -> dict[str, Di
 def _steady_share(name: str, outputs: Mapping[str, Any]) -> float:
     """Share of an output's values that rounding leaves where they are.
 
-    A keypoint that is classified in bins of a box follows how the box is rounded, in a few places by far. A probability
-    jumps from 0 to 1 where weights give logits of millions and one of these is near 0.
+    A keypoint that is classified in bins of a box follows how the box is rounded, in a few places by far. A
+    probability jumps from 0 to 1 where weights give logits of millions and one of these is near 0.
     """
     if name == "pred_keypoints" and "keypoint_logits" in outputs:
         return _STEADY_SHARE
@@ -311,8 +313,8 @@ def comparable_outputs(
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """The values of each output to compare: found and expected.
 
-    A network that chooses the best of its `places` may choose them in another order, or others in the end, where scores are
-    almost the same; of its outputs (B, N, ...) the rows of the same places are compared.
+    A network that chooses the best of its `places` may choose them in another order, or others in the end, where
+    scores are almost the same; of its outputs (B, N, ...) the rows of the same places are compared.
 
     Raises:
         CheckpointError: if a smaller share than `least_common` of the places is the same.
@@ -323,9 +325,9 @@ def comparable_outputs(
     share = same.any(2).float().mean().item()
     if share < least_common:
         raise CheckpointError(
-            f"The exported file computes something else than torch: {share:.0%} of the places that it chooses are those that "
-            f"torch chooses, and {least_common:.0%} are needed. Try another --opset, or other versions of onnxruntime "
-            "and torch."
+            f"The exported file computes something else than torch: {share:.0%} of the places that it chooses are "
+            f"those that torch chooses, and {least_common:.0%} are needed. Try another --opset, or other versions of "
+            "onnxruntime and torch."
         )
     image, row, other = same.nonzero(as_tuple=True)
     return {
@@ -349,7 +351,7 @@ def _check_difference(name: str, difference: Difference) -> None:
     if not difference.relative <= MAX_DIFFERENCE:  # NaN is refused, too
         raise CheckpointError(
             f"The exported file computes something else than torch: {name} differs by {difference.absolute:.3g}, "
-            f"{difference.relative:.1e} of its greatest value, and {MAX_DIFFERENCE:.0e} is allowed. Weights that are not "
-            "finite or far too large give this; check the model on an image first. Else try another --opset, or other "
-            "versions of onnxruntime and torch."
+            f"{difference.relative:.1e} of its greatest value, and {MAX_DIFFERENCE:.0e} is allowed. Weights that are "
+            "not finite or far too large give this; check the model on an image first. Else try another --opset, or "
+            "other versions of onnxruntime and torch."
         )

@@ -26,7 +26,8 @@ def providers(
     """Providers for a device with their options, as `onnxruntime.InferenceSession` takes them, the first choice first.
 
     Args:
-        device: `"cpu"`, `"cuda"`, `"tensorrt"`, `"coreml"` or `"directml"`, with `":1"` added for the second of its kind.
+        device: `"cpu"`, `"cuda"`, `"tensorrt"`, `"coreml"` or `"directml"`, with `":1"` added for the second of its
+            kind.
         available: what the onnxruntime that is installed offers.
         is_half: whether inner layers compute in float16.
         cache: folder for what a provider compiles; None compiles every time.

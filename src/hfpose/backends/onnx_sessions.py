@@ -24,14 +24,14 @@ _TYPES: dict[str, tuple[torch.dtype, type[np.generic]]] = {
 class OnnxSession:
     """A network in an ONNX file, ready to run.
 
-    Inputs are read where torch has them, and outputs are written to memory that torch allocates: nothing is copied where
-    inputs are contiguous. Threads are as many as torch has when the session is made. They wait actively inside of a run
-    only, so that between runs the processor is free.
+    Inputs are read where torch has them, and outputs are written to memory that torch allocates: nothing is copied
+    where inputs are contiguous. Threads are as many as torch has when the session is made. They wait actively inside
+    of a run only, so that between runs the processor is free.
 
     Args:
         path: the file. Dimensions that vary have names there, and those of outputs come from inputs.
-        device: one that `onnx_providers.providers` knows. Inputs and outputs are there with `"cpu"` and `"cuda"`, else on the
-            CPU.
+        device: one that `onnx_providers.providers` knows. Inputs and outputs are there with `"cpu"` and `"cuda"`, else
+            on the CPU.
         dtype: float32, or float16 for what lies between the first convolution and the head.
         cache: folder for what a provider compiles. None compiles every time.
 
@@ -110,14 +110,16 @@ def _sizes(value: Any, tensor: Tensor) -> dict[str, int]:
     )
     if not fits:
         raise InputError(
-            f"{value.name} has shape {tuple(tensor.shape)}, but the exported network takes {tuple(expected)}. An ONNX file "
+            f"{value.name} has shape {tuple(tensor.shape)}, but the exported network takes {tuple(expected)}. An ONNX "
+            "file "
             'is for one size of images; use that of its image processor, or backend="torch".'
         )
     return {side: given for side, given in zip(expected, tensor.shape, strict=True) if isinstance(side, str)}
 
 
 def half_precision_graph(path: Path) -> bytes:
-    """The graph in a file with what lies between the first convolution and the head in float16; inputs and outputs stay."""
+    """The graph in a file with what lies between the first convolution and the head in float16; inputs and outputs
+    stay."""
     onnx = require("onnx", "Computing in float16")
     float16 = require("onnxruntime.transformers.float16", "Computing in float16")
     graph = onnx.load(str(path))
@@ -128,7 +130,8 @@ def half_precision_graph(path: Path) -> bytes:
 
 
 def _output_shape(expected: Sequence[int | str], sizes: Mapping[str, int]) -> tuple[int, ...] | None:
-    """Shape of an output, whose dimensions are numbers, names of the inputs' or such as `height / 4`; None for another name."""
+    """Shape of an output, whose dimensions are numbers, names of the inputs' or such as `height / 4`; None for another
+    name."""
     shape = []
     for side in expected:
         name, _, stride = str(side).partition(" / ")

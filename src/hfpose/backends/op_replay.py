@@ -1,8 +1,8 @@
 """Networks as the plain list of what they computed, which runs without a walk through their modules.
 
-Small networks spend a good part of their time between their operations, in Python. What a network calls for inputs of one
-shape is the same every time, so it can be written down once. The operations are the same ones in the same order, and so are
-the results, to the last bit.
+Small networks spend a good part of their time between their operations, in Python. What a network calls for inputs of
+one shape is the same every time, so it can be written down once. The operations are the same ones in the same order,
+and so are the results, to the last bit.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class RecordedNetwork:
     """Calls a network, and from its third call for small inputs of the same shape on what it did instead.
 
     Args:
-        network: takes tensors by name and returns a `ModelOutput` that depends on nothing else; in evaluation mode, with
-            weights that stay as they are.
+        network: takes tensors by name and returns a `ModelOutput` that depends on nothing else; in evaluation mode,
+            with weights that stay as they are.
     """
 
     def __init__(self, network: Callable[..., Any]) -> None:
@@ -94,7 +94,8 @@ def _record(network: Callable[..., Any], inputs: Mapping[str, Tensor], outputs: 
 
 
 class _Recorder(TorchDispatchMode):
-    """Writes down each operation on tensors, and which tensors it takes: an input, a weight, or what came of an earlier one.
+    """Writes down each operation on tensors, and which tensors it takes: an input, a weight, or what came of an
+    earlier one.
 
     Args:
         inputs: of the network, by name.
@@ -111,7 +112,8 @@ class _Recorder(TorchDispatchMode):
             self._note(value, self._graph.placeholder(name))
 
     def record(self, network: Callable[..., Any]) -> GraphModule:
-        """The operations of a run of the network, as a module that takes the inputs and returns a tuple of the outputs."""
+        """The operations of a run of the network, as a module that takes the inputs and returns a tuple of the
+        outputs."""
         with self, _OwnUpsampling():
             outputs = network(**self._inputs)
         self._graph.output(tuple(self._node_of(value) for value in outputs.values()))

@@ -31,13 +31,13 @@ _IMAGES = "pixel_values"
 class OpenVinoSession:
     """A network in a graph file, compiled for a device of OpenVINO.
 
-    Inputs are read where torch has them, without a copy where they are contiguous float32 on the CPU, images channels last.
-    Numbers of images and of frames may change from call to call, without compiling again. Several threads may call.
-    Threads that compute are as many as torch has when the session is made.
+    Inputs are read where torch has them, without a copy where they are contiguous float32 on the CPU, images channels
+    last. Numbers of images and of frames may change from call to call, without compiling again. Several threads may
+    call. Threads that compute are as many as torch has when the session is made.
 
-    One image goes to a network of a fixed size, in which all threads share each layer, the caller's among them. Of a batch
-    each thread computes parts of its own, without waiting for others after each layer, and what they cannot share evenly
-    goes one by one. For batches the network is loaded a second time, at the first one.
+    One image goes to a network of a fixed size, in which all threads share each layer, the caller's among them. Of a
+    batch each thread computes parts of its own, without waiting for others after each layer, and what they cannot
+    share evenly goes one by one. For batches the network is loaded a second time, at the first one.
 
     Args:
         path: an ONNX file, or the `.xml` of OpenVINO's own format.
@@ -47,8 +47,8 @@ class OpenVinoSession:
         cache: folder for the compiled networks, which are made again if they are damaged. None compiles every time.
 
     Raises:
-        ConfigError: if OpenVINO is not installed, has no such device, cannot compute in `dtype` there, or cannot read the
-            file.
+        ConfigError: if OpenVINO is not installed, has no such device, cannot compute in `dtype` there, or cannot read
+            the file.
     """
 
     def __init__(
@@ -139,8 +139,8 @@ class OpenVinoSession:
                     self._networks[is_single] = _compile(self._core, model, self._device, settings, self._cache)
                 except RuntimeError as error:
                     raise ConfigError(
-                        f"OpenVINO {self._openvino.__version__} cannot load {self._path}: {error} Write the file again with "
-                        "`hfpose export`, or update openvino."
+                        f"OpenVINO {self._openvino.__version__} cannot load {self._path}: {error} Write the file "
+                        "again with `hfpose export`, or update openvino."
                     ) from error
             return self._networks[is_single]
 
@@ -169,7 +169,8 @@ def _check_device(core: Any, device: str, dtype: torch.dtype) -> None:
     able = core.get_property(device, "OPTIMIZATION_CAPABILITIES")
     if wanted not in able and dtype != torch.float32:
         raise ConfigError(
-            f"OpenVINO computes on {core.get_property(device, 'FULL_DEVICE_NAME')} in {', '.join(able)}, not in {dtype}. "
+            f"OpenVINO computes on {core.get_property(device, 'FULL_DEVICE_NAME')} in {', '.join(able)}, not in "
+            f"{dtype}. "
             'Use dtype="auto" or "float32".'
         )
 
@@ -188,8 +189,8 @@ def _compile(core: Any, model: Any, device: str, settings: Mapping[str, Any], ca
                 write_description(cache, cache.glob("*.blob"))
     except OSError as error:
         raise ConfigError(
-            f"The compiled network cannot be stored in {cache}: {error}. Is the disk full, or the folder not writable? "
-            "HFPOSE_CACHE names another folder."
+            f"The compiled network cannot be stored in {cache}: {error}. Is the disk full, or the folder not "
+            "writable? HFPOSE_CACHE names another folder."
         ) from error
     return network
 
@@ -212,6 +213,7 @@ def _as_array(name: str, tensor: Tensor) -> np.ndarray:
 def _check_shape(name: str, tensor: Tensor, expected: Any) -> None:
     if not expected.compatible(type(expected)(list(tensor.shape))):
         raise InputError(
-            f"{name} has shape {tuple(tensor.shape)}, but the exported network takes {expected}, where ? may be any number. "
+            f"{name} has shape {tuple(tensor.shape)}, but the exported network takes {expected}, where ? may be any "
+            "number. "
             'A graph is for one size of images; use that of its image processor, or backend="torch".'
         )

@@ -22,7 +22,8 @@ def usable_cores(control_group: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def _quota(*files: Path) -> int | None:
-    """Cores that files allow whose numbers are the microseconds to use, and of each period; None: no limit is given."""
+    """Cores that files allow whose numbers are the microseconds to use, and of each period; None: no limit is
+    given."""
     try:
         quota, period = (int(number) for file in files for number in file.read_text().split())
     except (OSError, ValueError):  # another version of control groups, or "max"
@@ -34,9 +35,9 @@ def _quota(*files: Path) -> int | None:
 def limit_threads() -> None:
     """Let torch have no more threads than cores, once in a process.
 
-    It looks at the affinity alone: in a container that may use 2 of 64 cores it would start 64 threads, which wait for each
-    other actively until the container is stopped for the rest of the period. The environment variable OMP_NUM_THREADS, and
-    `torch.set_num_threads` later on, have the last word.
+    It looks at the affinity alone: in a container that may use 2 of 64 cores it would start 64 threads, which wait for
+    each other actively until the container is stopped for the rest of the period. The environment variable
+    OMP_NUM_THREADS, and `torch.set_num_threads` later on, have the last word.
     """
     if "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > usable_cores():
         torch.set_num_threads(usable_cores())

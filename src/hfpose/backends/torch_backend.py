@@ -18,13 +18,15 @@ _KNOWN_TYPES = {*(family.model_type for family in FAMILIES), "vitpose"}
 
 
 class TorchRunner(Runner):
-    """A copy of the model that is made for inference: on Nvidia's GPUs as CUDA graphs, else with small batches replayed.
+    """A copy of the model that is made for inference: on Nvidia's GPUs as CUDA graphs, else with small batches
+    replayed.
 
-    The copy exists from the first call on and is private: the model stays as it was loaded, to be saved, moved or trained.
+    The copy exists from the first call on and is private: the model stays as it was loaded, to be saved, moved or
+    trained.
 
     Args:
-        model: of a family of ours; others, models in training, and those that accelerate has spread over devices, are run
-            as they are.
+        model: of a family of ours; others, models in training, and those that accelerate has spread over devices, are
+            run as they are.
         inner_dtype: floating point type of the copy between its first layer and its head; None: the model's.
     """
 

@@ -1,8 +1,8 @@
 """LoRA adapters in folders of peft, merged into the model that they are for.
 
 Such a folder holds `adapter_config.json` and, as safetensors, two matrices for each layer that was adapted: W becomes
-W + s B A, with s = alpha / r, or alpha / sqrt(r) with `use_rslora` (Hu et al., LoRA, 2021; Kalajdzievski, 2023). It is read
-here, as data, so that peft is not needed and a merged model runs in every backend.
+W + s B A, with s = alpha / r, or alpha / sqrt(r) with `use_rslora` (Hu et al., LoRA, 2021; Kalajdzievski, 2023). It is
+read here, as data, so that peft is not needed and a merged model runs in every backend.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def base_of_adapter(folder: Path) -> str | None:
     base = config.get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
         raise ConfigError(
-            f"{folder / ADAPTER_CONFIG} does not say what model it adapts. Set `base_model_name_or_path` in it to a folder or "
-            "name, or load both with peft, merge them and give the object."
+            f"{folder / ADAPTER_CONFIG} does not say what model it adapts. Set `base_model_name_or_path` in it to a "
+            "folder or name, or load both with peft, merge them and give the object."
         )
     return base
 

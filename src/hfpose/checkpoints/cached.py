@@ -60,7 +60,8 @@ def convert_cached(model: str | os.PathLike[str], checkpoint: str | os.PathLike[
 
 
 def folder_of_config(config: Path, entry: ModelEntry) -> Path | None:
-    """Folder of the model that a config file under the name of a zoo model describes, with that model's official weights.
+    """Folder of the model that a config file under the name of a zoo model describes, with that model's official
+    weights.
 
     None where network and image processing are those of the zoo, whose folder then has them all.
 

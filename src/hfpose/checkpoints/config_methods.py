@@ -61,7 +61,8 @@ def _replace(checked: CheckedValues, node: ast.Call, owner: str, args: list[Any]
 
 
 def _format(checked: CheckedValues, node: ast.Call, owner: str, args: list[Any], keywords: dict[str, Any]) -> str:
-    """`str.format` with fields that are a position or a name, without the attributes and items that it would follow."""
+    """`str.format` with fields that are a position or a name, without the attributes and items that it would
+    follow."""
     positions = iter(range(len(owner)))
 
     def field(match: re.Match) -> str:

@@ -26,7 +26,8 @@ _FORMAT_SPEC = re.compile(r"(?:.?[<>=^])?[-+ ]?#?0?\d{0,3}[,_]?(?:\.\d{1,2})?[bc
 
 
 class BaseDict(dict):
-    """A dict that comes from a base config: its `update` merges dicts inside of dicts, as mmengine's ConfigDict does."""
+    """A dict that comes from a base config: its `update` merges dicts inside of dicts, as mmengine's ConfigDict
+    does."""
 
     def update(self, other: dict, /, **values: Any) -> None:  # type: ignore[override]
         for key, value in {**other, **values}.items():

@@ -48,8 +48,8 @@ def convert_checkpoint(
 ) -> Path:
     """Convert a checkpoint of MMPose or MMDetection into a folder of configuration, safetensors and image processor.
 
-    Every tensor of the source is used. What lies among them and is none is left out, and a warning names it. Nothing in
-    the checkpoint or in the config file is executed.
+    Every tensor of the source is used. What lies among them and is none is left out, and a warning names it. Nothing
+    in the checkpoint or in the config file is executed.
 
     Args:
         name: a zoo name or alias. With `config` it may be None.
@@ -102,8 +102,8 @@ def convert_checkpoint(
         return save_folder(Path(output_dir), model, processor)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
-            f"The converted model cannot be written to '{output_dir}': {error}. Is a file in the way, the disk full, or "
-            "the place not writable? Give another folder."
+            f"The converted model cannot be written to '{output_dir}': {error}. Is a file in the way, the disk full, "
+            "or the place not writable? Give another folder."
         ) from error
 
 
@@ -111,7 +111,8 @@ register_helper("convert", convert_checkpoint)
 
 
 def _check_supported(source: ModelSource) -> None:
-    """Raise ConfigError where the settings of a model tell before its checkpoint is fetched that it cannot be converted."""
+    """Raise ConfigError where the settings of a model tell before its checkpoint is fetched that it cannot be
+    converted."""
     if source.schema is None and not source.is_detector:
         return  # the checkpoint may say more of the keypoints
     with explained_config(source.name):

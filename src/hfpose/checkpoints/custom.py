@@ -21,7 +21,8 @@ from hfpose.models.shared.conversion import expect_settings
 
 # What a setting that is missing, or of another kind or size, makes our code and transformers raise.
 MISTAKES = (
-    LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError, MemoryError, StrictDataclassError,
+    LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError, MemoryError,
+    StrictDataclassError,
 )  # fmt: skip
 _MAX_NUMBER = 1e6  # the largest in the published configs, `nms_pre`, is 30,000
 
@@ -53,8 +54,8 @@ _FAMILY_BY_HEAD = {head: family for family, heads in _HEADS_BY_FAMILY.items() fo
 # Steps of a test pipeline that are understood, or change nothing of what the network sees.
 _STEPS = (
     "LoadImage", "LoadImageFromFile", "LoadAnnotations", "GetBBoxCenterScale", "TopdownAffine", "BottomupResize",
-    "BottomupRandomChoiceResize", "Resize", "Pad", "GenerateTarget", "FilterAnnotations", "PackPoseInputs", "PackDetInputs",
-    "PackDetPoseInputs",
+    "BottomupRandomChoiceResize", "Resize", "Pad", "GenerateTarget", "FilterAnnotations", "PackPoseInputs",
+    "PackDetInputs", "PackDetPoseInputs",
 )  # fmt: skip
 _HEATMAP_FAMILY_BY_BACKBONE = {"VisionTransformer": "vitpose"}
 
@@ -108,7 +109,8 @@ def _source_from_config(config: Mapping[str, Any], path: Path, name: str | None)
 
 
 def _student(student: str, path: Path, name: str | None) -> ModelSource:
-    """The student of a distillation, whose config the distiller's at `path` names relative to the root of their project."""
+    """The student of a distillation, whose config the distiller's at `path` names relative to the root of their
+    project."""
     for folder in (Path(), *path.parents):
         if (folder / student).is_file():
             return source_from_config(folder / student, name)
@@ -154,7 +156,8 @@ def _refuse_other_steps(pipeline: Sequence[Mapping[str, Any]], path: Path) -> No
         kind = step["type"].rsplit(".")[-1]
         if kind not in _STEPS:
             raise ConfigError(
-                f"{path}: its test_pipeline has the step {kind}, which is not supported. Steps that are: {', '.join(_STEPS)}."
+                f"{path}: its test_pipeline has the step {kind}, which is not supported. Steps that are: "
+                f"{', '.join(_STEPS)}."
             )
         expect_settings(f"{kind} in {path}", step, {"color_type": "color"} if kind.startswith("LoadImage") else {})
 
@@ -169,8 +172,8 @@ def family_of_model(model: Mapping[str, Any], path: Path) -> str:
     head = settings.get("type")
     if model.get("type") == "YOLODetector":
         raise ConfigError(
-            f"{path} describes a YOLODetector of MMYOLO, which is not supported. Of YOLOX-Pose MMPose's own configs are, such "
-            "as yoloxpose_s_8xb32-300e_coco-640.py."
+            f"{path} describes a YOLODetector of MMYOLO, which is not supported. Of YOLOX-Pose MMPose's own configs "
+            "are, such as yoloxpose_s_8xb32-300e_coco-640.py."
         )
     backbone = str((model.get("backbone") or {}).get("type")).split(".")[-1]
     family = _FAMILY_BY_HEAD.get(str(head))
@@ -185,8 +188,8 @@ def family_of_model(model: Mapping[str, Any], path: Path) -> str:
         )
     if family is None:
         raise ConfigError(
-            f"{path} describes a {model.get('type')} with backbone {backbone} and head {head}, which is not supported. "
-            f"Supported heads: {', '.join(_FAMILY_BY_HEAD)}."
+            f"{path} describes a {model.get('type')} with backbone {backbone} and head {head}, which is not "
+            f"supported. Supported heads: {', '.join(_FAMILY_BY_HEAD)}."
         )
     return family
 

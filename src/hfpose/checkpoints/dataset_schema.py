@@ -33,8 +33,8 @@ _SAME_KEYPOINTS = {"h3wb": "coco_wholebody", "human_art": "humanart"}
 def with_trained_schema(source: ModelSource, meta: Mapping[str, Any]) -> ModelSource:
     """`source` with the keypoints that the checkpoint's `meta` says it was trained on, where it does.
 
-    Meta data of another number of keypoints than the model has, and such as cannot be read, are left out, and a warning
-    says so.
+    Meta data of another number of keypoints than the model has, and such as cannot be read, are left out, and a
+    warning says so.
     """
     dataset_meta = meta.get("dataset_meta")
     if not isinstance(dataset_meta, Mapping) or "keypoint_id2name" not in dataset_meta or source.is_detector:

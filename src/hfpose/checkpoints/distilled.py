@@ -19,8 +19,9 @@ _STUDENT, _TEACHER, _LOSSES = "student.", "teacher.", "distill_losses."
 def student_of(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """The tensors of the student, under the names that the model itself has; others stay as they are.
 
-    In the first stage the student is a whole model beside a larger teacher. In the second one the teacher is the student of
-    the first: only the student's head is trained, on the teacher's features, so backbone and neck are the teacher's.
+    In the first stage the student is a whole model beside a larger teacher. In the second one the teacher is the
+    student of the first: only the student's head is trained, on the teacher's features, so backbone and neck are the
+    teacher's.
     """
     if not any(name.startswith(f"{_STUDENT}head.") for name in state_dict):
         return state_dict

@@ -38,8 +38,8 @@ def modules_bounded(num_tensors: int, config: str) -> Iterator[None]:
         left -= 1
         if left < 0:
             raise CheckpointError(
-                f"{config} asks for far more layers than the weights have tensors. It does not belong to these weights, or "
-                "is there to do harm; the model was not built."
+                f"{config} asks for far more layers than the weights have tensors. It does not belong to these "
+                "weights, or is there to do harm; the model was not built."
             )
 
     with ExitStack() as hooks:

@@ -1,8 +1,8 @@
 """Looks through the pickle of a checkpoint before `torch.load(weights_only=True)` reads it.
 
-That function runs nothing that a file names, but it believes the sizes that a file states, and does its work as often as
-the file says. Here each instruction is followed on descriptions of the values, nothing is built: what the pickle names,
-which storages it claims, and that keys, copies and tensors stay within what real checkpoints have.
+That function runs nothing that a file names, but it believes the sizes that a file states, and does its work as often
+as the file says. Here each instruction is followed on descriptions of the values, nothing is built: what the pickle
+names, which storages it claims, and that keys, copies and tensors stay within what real checkpoints have.
 """
 
 from __future__ import annotations
@@ -181,8 +181,8 @@ class _Tracer:
                 self.push_storage(self.pop())
             case _:
                 raise FormatError(
-                    f"its pickle uses the instruction {name}, which torch.load(weights_only=True) does not read; save it "
-                    "again with torch.save, without `pickle_protocol`"
+                    f"its pickle uses the instruction {name}, which torch.load(weights_only=True) does not read; save "
+                    "it again with torch.save, without `pickle_protocol`"
                 )
 
     # The stack
@@ -353,8 +353,8 @@ def _storage_dtype(kind: Value) -> torch.dtype:
 
 
 def _check_tensor(args: list[Value]) -> None:
-    """Whether a tensor lies inside its storage. The arguments are storage, offset, size, stride[, requires_grad, hooks[,
-    metadata]]; those of `_rebuild_tensor_v3` have the type before the metadata."""
+    """Whether a tensor lies inside its storage. The arguments are storage, offset, size, stride[, requires_grad,
+    hooks[, metadata]]; those of `_rebuild_tensor_v3` have the type before the metadata."""
     if len(args) < 4 or args[0].kind != "storage":
         raise FormatError("a tensor in it has no storage, size or stride")
     (dtype, length), offset = args[0].content, args[1]

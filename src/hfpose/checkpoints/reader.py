@@ -119,9 +119,9 @@ def _check_hash(file: BinaryIO, path: Path, sha256_prefix: str | None) -> None:
     says = "was expected to start" if sha256_prefix else "starts, by its file name,"
     raise CheckpointError(
         f"The SHA-256 of {str(path)!r} {says} with {expected}, but is {actual[: max(16, len(expected))]}...: the file "
-        f"is cut off, damaged or not the one that it is taken for{f'; {foreign}' if foreign else ''}. Download it again"
-        ". If it was changed on purpose, check_hash=False (--no-check-hash of `hfpose convert`) takes it all the same. It "
-        "was not read."
+        f"is cut off, damaged or not the one that it is taken for{f'; {foreign}' if foreign else ''}. Download it "
+        "again. If it was changed on purpose, check_hash=False (--no-check-hash of `hfpose convert`) takes it all the "
+        "same. It was not read."
     )
 
 

@@ -34,7 +34,8 @@ def read_reference_config(path: str | Path) -> dict[str, Any]:
 
     Variables that a config takes from the environment (`{{$NAME:default}}`) get their defaults: the same file always
     gives the same model, and nothing of the machine gets into it. A `_base_` inside of an installed
-    package (`mmdet::...`) is known where it is a model of the zoo, or says how to train, as `...::_base_/default_runtime.py`.
+    package (`mmdet::...`) is known where it is a model of the zoo, or says how to train, as
+    `...::_base_/default_runtime.py`.
 
     Args:
         path: a `.py` file. Files named by `_base_` are looked up from its folder.
@@ -53,7 +54,8 @@ def read_reference_config(path: str | Path) -> dict[str, Any]:
 
 
 def reference_variables(model: str | Path) -> dict[str, Any]:
-    """The variables of the config that a model is named by: of the file, or as far as the zoo has them; none for others.
+    """The variables of the config that a model is named by: of the file, or as far as the zoo has them; none for
+    others.
 
     Raises:
         ConfigError: as `read_reference_config` does.
@@ -98,8 +100,9 @@ def _parse(path: Path, named: str, budget: Budget) -> ast.Module:
     try:
         if not path.is_file():
             raise ConfigError(
-                f"There is no file for {named}. Correct the path, keep a config in the folders of its project so that its "
-                "`_base_` is found, or give one that stands alone (mmengine's `Config.fromfile(...).dump(...)` writes it)."
+                f"There is no file for {named}. Correct the path, keep a config in the folders of its project so that "
+                "its `_base_` is found, or give one that stands alone (mmengine's `Config.fromfile(...).dump(...)` "
+                "writes it)."
             )
         if path.stat().st_size > _MAX_FILE_SIZE:
             raise ConfigError(f"Expected a config file, but {named} has more than {_MAX_FILE_SIZE:,} bytes.")
@@ -167,7 +170,8 @@ def _base_paths(path: Path, tree: ast.Module, evaluator: Evaluator, budget: Budg
             if entry is None:
                 evaluator.fail(
                     statements[0],
-                    f"the base {name!r} is a config inside of an installed package that the zoo does not know; give its path",
+                    f"the base {name!r} is a config inside of an installed package that the zoo does not know; give "
+                    "its path",
                 )
             evaluator.base |= _from_base(_variables_of(entry), budget)
     folder = path.absolute().parent

@@ -1,7 +1,8 @@
-"""Files of `torch.save`, new and old serialization, loaded by `torch.load(weights_only=True)` after a check of their sizes.
+"""Files of `torch.save`, new and old serialization, loaded by `torch.load(weights_only=True)` after a check of their
+sizes.
 
-Every class or function that such a file names and PyTorch does not know is bound to a stand-in for the time of the call:
-nothing that the file names is imported or run.
+Every class or function that such a file names and PyTorch does not know is bound to a stand-in for the time of the
+call: nothing that the file names is imported or run.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ _safe_globals_lock = threading.Lock()
 
 
 def load_torch_file(path: Path, file: BinaryIO) -> Any:
-    """What a file of `torch.save` holds, with `StandIn`s for objects that are not built. Tensors of the new serialization
-    are views of the file: `OwnedTensors` makes them last. `file` is the same file, open at its start.
+    """What a file of `torch.save` holds, with `StandIn`s for objects that are not built. Tensors of the new
+    serialization are views of the file: `OwnedTensors` makes them last. `file` is the same file, open at its start.
 
     Raises:
         FormatError: the file is broken, lies about sizes, or needs what `torch.load(weights_only=True)` refuses.
@@ -76,8 +77,8 @@ def _refuse_tensor_kinds(content: PickleContent) -> None:
     file.seek(0)
     if refused := sorted(content.called - CALLABLE - set(get_unsafe_globals_in_checkpoint(file))):
         raise FormatError(
-            f"it holds a {refused[0][:100]!r} (a quantized or sparse tensor or the like), which is not supported; save plain "
-            "dense tensors"
+            f"it holds a {refused[0][:100]!r} (a quantized or sparse tensor or the like), which is not supported; "
+            "save plain dense tensors"
         )
 
 
@@ -135,7 +136,8 @@ def _check_zip(file: BinaryIO) -> PickleContent:
 
 
 def _checked_entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """The archive's entries without their folder, once they are known to describe no more than the file's own bytes."""
+    """The archive's entries without their folder, once they are known to describe no more than the file's own
+    bytes."""
     infos = archive.infolist()
     entries = {info.filename: info for info in infos}
     if any(info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size for info in infos):

@@ -36,8 +36,8 @@ from hfpose.errors import HFPoseError
 from hfpose.version import __version__
 
 EXIT_CODES = (
-    "Exit codes: 0: all was done; 1: an input failed, nothing was measured or learned, or the system refused, such as a full disk; "
-    "2: the command or an argument cannot be used; 130: ended by Ctrl-C."
+    "Exit codes: 0: all was done; 1: an input failed, nothing was measured or learned, or the system refused, such as "
+    "a full disk; 2: the command or an argument cannot be used; 130: ended by Ctrl-C."
 )
 
 _TOUR = """hfpose: poses of people, hands, faces and animals, in 2D and 3D.
@@ -118,8 +118,8 @@ def _log_on_stderr() -> Iterator[None]:
 
 
 def main() -> None:
-    """Entry point: what goes wrong is one line on stderr. Errors that hfpose raises on purpose have the exit code 2, those
-    of the system, such as a full disk or a closed pipe, 1.
+    """Entry point: what goes wrong is one line on stderr. Errors that hfpose raises on purpose have the exit code 2,
+    those of the system, such as a full disk or a closed pipe, 1.
     """
     stdout = sys.stdout
     try:

@@ -26,7 +26,8 @@ def check_data(
     output: Annotated[Path, typer.Option(help="Image of sixteen samples.")] = Path("check-data.png"),
     seed: Annotated[int, typer.Option(min=0, help="Of the samples and their augmentation.")] = 0,
 ) -> None:
-    """Look for faults in annotations, draw sixteen samples, and count. The exit code is 1 if nothing can be learned."""
+    """Look for faults in annotations, draw sixteen samples, and count. The exit code is 1 if nothing can be
+    learned."""
     from hfpose.annotations import annotated_schema, read_annotations, read_schema
     from hfpose.training.data_faults import find_faults
 

@@ -30,7 +30,8 @@ def evaluate(
     data: Annotated[
         Path,
         typer.Option(
-            help="Annotations in COCO's format, or the YAML file of YOLO's (its split val); for mpii and h36m in their own."
+            help="Annotations in COCO's format, or the YAML file of YOLO's (its split val); for mpii and h36m in "
+            "their own."
         ),
     ],
     model: Annotated[
@@ -101,7 +102,8 @@ def evaluate(
 ) -> None:
     """Measure a model: COCO's AP and AR; on annotated boxes PCK, AUC, EPE and NME too; or what --protocol says.
 
-    What was left out and what could not be measured is told with the reason; if nothing was measured the exit code is 1.
+    What was left out and what could not be measured is told with the reason; if nothing was measured the exit code is
+    1.
     """
     if gt_boxes and boxes is not None:
         raise typer.BadParameter("give --gt-boxes or --boxes, not both.")
@@ -235,9 +237,9 @@ def _model_schema(own: KeypointSchema, protocol: Protocol, name: str | None, sig
     schema = own if given is None else read_schema(given)
     if schema.keypoint_names != own.keypoint_names:
         raise ConfigError(
-            f"The model finds the {own.num_keypoints} keypoints of {own.name!r} ({', '.join(own.keypoint_names[:3])}, ...), but "
-            f"{schema.num_keypoints} of {schema.name!r} ({', '.join(schema.keypoint_names[:3])}, ...) are to be measured. "
-            "Leave the schema out, or choose a protocol of the model's keypoints."
+            f"The model finds the {own.num_keypoints} keypoints of {own.name!r} ({', '.join(own.keypoint_names[:3])}, "
+            f"...), but {schema.num_keypoints} of {schema.name!r} ({', '.join(schema.keypoint_names[:3])}, ...) are "
+            "to be measured. Leave the schema out, or choose a protocol of the model's keypoints."
         )
     return schema if sigmas is None else read_sigmas(sigmas, schema)
 

@@ -26,7 +26,8 @@ def export(
         bool,
         typer.Option(
             "--with-nms",
-            help="Of a detector write end2end.onnx too, whose outputs are boxes, as MMDeploy writes and rtmlib reads it.",
+            help="Of a detector write end2end.onnx too, whose outputs are boxes, as MMDeploy writes and rtmlib reads "
+            "it.",
         ),
     ] = False,
     any_size: Annotated[
@@ -35,19 +36,22 @@ def export(
     int8: Annotated[
         Literal["dynamic", "static"] | None,
         typer.Option(
-            help="Weights of 8 bits: static for convolutional networks, dynamic for transformers. What it costs is measured."
+            help="Weights of 8 bits: static for convolutional networks, dynamic for transformers. What it costs is "
+            "measured."
         ),
     ] = None,
     calibration: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of images for --int8, for pose models one person each. Default: the few that come with hfpose."
+            help="Folder of images for --int8, for pose models one person each. Default: the few that come with "
+            "hfpose."
         ),
     ] = None,
     opset: Annotated[int | None, typer.Option(help="Version of ONNX's operators. Default: 17.")] = None,
     task: TaskOption = None,
 ) -> None:
-    """Write a model as a graph, with its JSON files, and compare it with torch. Needs the extra `onnx` or `openvino`."""
+    """Write a model as a graph, with its JSON files, and compare it with torch. Needs the extra `onnx` or
+    `openvino`."""
     from hfpose.backends.onnx_graphs import DEFAULT_OPSET
     from hfpose.errors import ConfigError
     from hfpose.export.graph_folders import export_folder

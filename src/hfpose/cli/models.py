@@ -16,8 +16,8 @@ from hfpose.keypoints import load_schema
 COLUMNS = ("task", "name", "aliases", "input", "keypoints or classes", "result", "parameters", "GFLOPs", "ms")
 
 _JSON_FIELDS = (
-    "name", "task", "family", "aliases", "input_size", "schema", "labels", "default_detector", "detector_labels", "parameters",
-    "gflops", "milliseconds", "checkpoint_url", "metrics",
+    "name", "task", "family", "aliases", "input_size", "schema", "labels", "default_detector", "detector_labels",
+    "parameters", "gflops", "milliseconds", "checkpoint_url", "metrics",
 )  # fmt: skip
 
 

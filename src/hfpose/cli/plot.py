@@ -73,8 +73,8 @@ def read_results(path: Path, schema: str | None = None) -> list[PoseOutput]:
         return [_output(frame, meaning) for frame in frames]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{str(path)!r} is no result of a video ({type(error).__name__}: {error}). Give NAME.json that `hfpose predict "
-            "VIDEO --track --out-dir OUT` writes to OUT/predictions."
+            f"{str(path)!r} is no result of a video ({type(error).__name__}: {error}). Give NAME.json that `hfpose "
+            "predict VIDEO --track --out-dir OUT` writes to OUT/predictions."
         ) from error
 
 

@@ -72,7 +72,8 @@ def predict(
         str | None,
         _ray(
             "Share the inputs among the workers of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT; without an "
-            "address one is started on this machine. Needs the extra ray. --out-dir may be a URL, such as s3://bucket/out.",
+            "address one is started on this machine. Needs the extra ray. --out-dir may be a URL, such as "
+            "s3://bucket/out.",
             metavar="[ADDRESS]",
         ),
     ] = None,
@@ -86,8 +87,8 @@ def predict(
     pose2d: Annotated[
         str | None,
         _models(
-            "Alias, zoo name, config file, hub repository or folder of the 2D model. Default: human, or in 3D what goes "
-            "with the lifter.",
+            "Alias, zoo name, config file, hub repository or folder of the 2D model. Default: human, or in 3D what "
+            "goes with the lifter.",
             autocompletion=complete_model,
         ),
     ] = None,
@@ -112,8 +113,8 @@ def predict(
     mode: Annotated[
         str | None,
         _models(
-            "lightweight, balanced or performance: pose model and detector of human, body26, wholebody, hand, animal or "
-            "rtmo together, as rtmlib pairs them."
+            "lightweight, balanced or performance: pose model and detector of human, body26, wholebody, hand, animal "
+            "or rtmo together, as rtmlib pairs them."
         ),
     ] = None,
     scope: Annotated[str, _models("mmpose; with --show-alias also mmdet, for detectors.")] = "mmpose",
@@ -121,8 +122,8 @@ def predict(
     backend: Annotated[
         str,
         _models(
-            "What computes the networks: auto (the fastest installed), torch, compile (torch.compile), onnxruntime (needs "
-            "the extra onnx) or openvino (the extra openvino)."
+            "What computes the networks: auto (the fastest installed), torch, compile (torch.compile), onnxruntime "
+            "(needs the extra onnx) or openvino (the extra openvino)."
         ),
     ] = "auto",
     show_alias: Annotated[bool, _models("List the aliases of models and stop.", "--show-alias")] = False,
@@ -140,15 +141,15 @@ def predict(
     flip_test: Annotated[
         bool,
         _finding(
-            "Average over flipped crops, for twice the cost. (The reference's demo does so where the model's config says "
-            "it.)"
+            "Average over flipped crops, for twice the cost. (The reference's demo does so where the model's config "
+            "says it.)"
         ),
     ] = False,
     track: Annotated[
         str | None,
         _time(
-            "2D: give people identities over the frames of a video; several images count as one. (3D does so always.) By "
-            "iou (the default) or oks, or by bytetrack, ocsort or botsort of the package trackers.",
+            "2D: give people identities over the frames of a video; several images count as one. (3D does so always.) "
+            "By iou (the default) or oks, or by bytetrack, ocsort or botsort of the package trackers.",
             metavar="[NAME]",
         ),
     ] = None,
@@ -176,8 +177,9 @@ def predict(
     smooth: Annotated[
         str | None,
         _time(
-            "Smooth keypoints over time; in 2D with --track. Filters, with commas: butterworth, gaussian, median, hampel "
-            "(single errors), which have no lag, or one-euro. Default: butterworth for video files, else one-euro.",
+            "Smooth keypoints over time; in 2D with --track. Filters, with commas: butterworth, gaussian, median, "
+            "hampel (single errors), which have no lag, or one-euro. Default: butterworth for video files, else "
+            "one-euro.",
             metavar="[FILTERS]",
         ),
     ] = None,
@@ -192,8 +194,8 @@ def predict(
     people: Annotated[
         str | None,
         _time(
-            "Keep these only: largest, center, longest (in most frames), how many of the largest, or identities (0,2 or "
-            "3,)."
+            "Keep these only: largest, center, longest (in most frames), how many of the largest, or identities (0,2 "
+            "or 3,)."
         ),
     ] = None,
     online: Annotated[
@@ -228,8 +230,8 @@ def predict(
     format: Annotated[
         list[str] | None,
         _output(
-            "Format of predictions: json (the default), mmpose (JSON as MMPose nests it), coco, openpose, csv, parquet; for "
-            "people also angles, in 3D trc, c3d, mot, bvh and glb. Several with commas between them."
+            "Format of predictions: json (the default), mmpose (JSON as MMPose nests it), coco, openpose, csv, "
+            "parquet; for people also angles, in 3D trc, c3d, mot, bvh and glb. Several with commas between them."
         ),
     ] = None,
     joint_names: Annotated[
@@ -258,8 +260,8 @@ def predict(
     color_by: Annotated[
         str | None,
         _drawing(
-            "side, instance or track: what colors tell apart. Default: side, and instance where an image shows more than "
-            "8."
+            "side, instance or track: what colors tell apart. Default: side, and instance where an image shows more "
+            "than 8."
         ),
     ] = None,
     skeleton_style: Annotated[str, _drawing("mmpose or openpose.")] = "mmpose",
@@ -292,8 +294,8 @@ def predict(
     suppresses = read_boolean(pose_based_nms)
     if (num_processes := int(os.environ.get("WORLD_SIZE") or 1)) > 1:
         raise InputError(
-            f"This is one of {num_processes} processes, which would all do the same. For many workers start one process "
-            "with --ray --workers N; they share the inputs, on this machine or on many."
+            f"This is one of {num_processes} processes, which would all do the same. For many workers start one "
+            "process with --ray --workers N; they share the inputs, on this machine or on many."
         )
     models: dict[str, Any] = {"task": "pose-estimation", "model": pose2d, "weights": pose2d_weights}
     if pose3d is not None:

@@ -19,8 +19,8 @@ _TRACKERS = re.compile("iou|oks|bytetrack|ocsort|botsort")
 
 
 class PredictCommand(ModelCommand):
-    """Lets `--det-cat-ids 15 16 17` take several numbers, as the reference's demo does, and `--ray`, `--smooth` and `--track` a
-    value or none."""
+    """Lets `--det-cat-ids 15 16 17` take several numbers, as the reference's demo does, and `--ray`, `--smooth` and
+    `--track` a value or none."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         args = list(_with_value("--ray", _ADDRESS, "local", _repeated("--det-cat-ids", args)))
@@ -45,7 +45,8 @@ def read_filters(text: str | None) -> bool | list[str]:
 
 
 def read_people(text: str | None) -> str | int | list[int] | None:
-    """The option `people` of a pipeline: a word, a number, or identities with commas (a single one with a comma behind it).
+    """The option `people` of a pipeline: a word, a number, or identities with commas (a single one with a comma behind
+    it).
 
     Raises:
         typer.BadParameter: for identities that are no numbers.

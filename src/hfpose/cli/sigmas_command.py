@@ -19,8 +19,8 @@ def sigmas(
 ) -> None:
     """Estimate how far annotators are apart at each keypoint: the sigmas that average precision needs.
 
-    Each file, in COCO's format, has the same instances, annotated without looking at the others. Some 100 instances give a sigma
-    to about 10 percent. A keypoint that is nowhere labeled twice gets the mean of the others.
+    Each file, in COCO's format, has the same instances, annotated without looking at the others. Some 100 instances
+    give a sigma to about 10 percent. A keypoint that is nowhere labeled twice gets the mean of the others.
     """
     import numpy as np
 

@@ -1,6 +1,7 @@
 """What MMPose's users take from `mmdet.apis`: a detector of its own, and boxes in an image.
 
-Source: `mmdet.apis.inference` and `mmdet.apis.det_inferencer` of MMDetection 3.3.0; reimplemented over hfpose's stages.
+Source: `mmdet.apis.inference` and `mmdet.apis.det_inferencer` of MMDetection 3.3.0; reimplemented over hfpose's
+stages.
 """
 
 from __future__ import annotations
@@ -56,14 +57,16 @@ def init_detector(
     """Load a detector.
 
     Args:
-        config: alias, config name, or path of a config file (parsed, never executed); also a hub repository or a folder.
+        config: alias, config name, or path of a config file (parsed, never executed); also a hub repository or a
+            folder.
         checkpoint: path or URL of its weights. Default: the published ones.
         palette: of MMDetection's drawings, which hfpose does not make.
         device: where it goes; default: the accelerator if there is one.
         cfg_options: must be empty: nothing of a detector's config can be changed here.
 
     Raises:
-        UnknownModelError, ConfigError, CheckpointError, DownloadError: if there is no such model, or it cannot be loaded.
+        UnknownModelError, ConfigError, CheckpointError, DownloadError: if there is no such model, or it cannot be
+            loaded.
     """
     if cfg_options:
         raise ConfigError(f"cfg_options cannot change {', '.join(cfg_options)} of a detector. Change its config file.")
@@ -80,11 +83,12 @@ def inference_detector(
     Args:
         model: from `init_detector`.
         imgs: path, URL or BGR array (H, W, 3), or several.
-        test_pipeline, text_prompt: must be None: the model's own image processor prepares images, and there are no models
-            that take a text.
+        test_pipeline, text_prompt: must be None: the model's own image processor prepares images, and there are no
+            models that take a text.
 
     Returns:
-        The data sample of the image, or a list of those of several: all boxes that the model's own thresholds leave, best first.
+        The data sample of the image, or a list of those of several: all boxes that the model's own thresholds leave,
+        best first.
 
     Raises:
         InputError: for an image that cannot be used.
@@ -141,7 +145,8 @@ class DetInferencer:
             return_datasamples: give `DetDataSample` objects instead of dicts.
 
         Returns:
-            `predictions` has for each image a dict of the lists `bboxes`, `scores` and `labels`; `visualization` is empty.
+            `predictions` has for each image a dict of the lists `bboxes`, `scores` and `labels`; `visualization` is
+            empty.
 
         Raises:
             InputError: for an image that cannot be used.

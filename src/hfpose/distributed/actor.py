@@ -18,14 +18,14 @@ class PoseActor:
         )
         dataset.map(PoseActor("human"), batched=True, batch_size=32)
 
-    The models are loaded at the first batch, so each worker has its own. `datasets` takes the types of columns from the
-    first batch; where it may find no instance, give `map` the argument `features`, made of `PoseActor.arrow_schema()` by
-    `datasets.Features.from_arrow_schema`.
+    The models are loaded at the first batch, so each worker has its own. `datasets` takes the types of columns from
+    the first batch; where it may find no instance, give `map` the argument `features`, made of
+    `PoseActor.arrow_schema()` by `datasets.Features.from_arrow_schema`.
 
     Args:
         model: see `hfpose.pipeline`.
-        column: with the images: arrays (uint8 RGB, H x W x 3), encoded bytes, paths, PIL images, or dicts with `bytes` or
-            `path`.
+        column: with the images: arrays (uint8 RGB, H x W x 3), encoded bytes, paths, PIL images, or dicts with `bytes`
+            or `path`.
         task: see `hfpose.pipeline`.
         call: options of each call, such as `box_threshold`.
         options: of `hfpose.pipeline`, such as `device`, `dtype` and `detector`.
@@ -69,9 +69,9 @@ class PoseActor:
     def arrow_schema() -> Any:
         """`pyarrow.Schema` of the columns with results, of N instances with K keypoints in each row.
 
-        `keypoints` (N x K x 2: x, y in pixels; in 3D N x K x 3 in meters) and `keypoint_scores` (N x K), `boxes` (N x 4:
-        x1, y1, x2, y2 in pixels), `box_scores` (N), all nested lists of float32, and `error`: why an image could not be
-        read, else null.
+        `keypoints` (N x K x 2: x, y in pixels; in 3D N x K x 3 in meters) and `keypoint_scores` (N x K), `boxes` (N x
+        4: x1, y1, x2, y2 in pixels), `box_scores` (N), all nested lists of float32, and `error`: why an image could
+        not be read, else null.
         """
         import pyarrow
 
@@ -88,7 +88,8 @@ class PoseActor:
 
 
 def _plain(value: Any) -> Any:
-    """An element of a column as an input of a pipeline: a dict is what `datasets` makes of an image that is not decoded."""
+    """An element of a column as an input of a pipeline: a dict is what `datasets` makes of an image that is not
+    decoded."""
     return {"image": value} if isinstance(value, Mapping) else value
 
 

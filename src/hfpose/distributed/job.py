@@ -59,8 +59,8 @@ class PredictJob:
         return open_writers(formats=self.formats, canvas_size=size, motion=motion, **options)
 
     def can_be_split(self, pipe: Any) -> bool:
-        """Whether segments of a video give what the whole one gives: not for hands in 3D, nor with heatmaps or features of
-        people, which segments do not keep, nor where boxes follow from frame to frame.
+        """Whether segments of a video give what the whole one gives: not for hands in 3D, nor with heatmaps or
+        features of people, which segments do not keep, nor where boxes follow from frame to frame.
         """
         over_time = self.tracking if self.is_2d(pipe) else self.lifting
         if self.finding.get("detect_every", 1) > 1 or (over_time.get("tracking") or {}).get("appearance"):

@@ -1,7 +1,7 @@
 """A run on the workers of a Ray cluster.
 
-Ray places the workers, moves what is asked of them and tells of those that die. What is done here: the inputs are cut into
-parts, each worker has one part at a time, and what a dead worker had is done by another.
+Ray places the workers, moves what is asked of them and tells of those that die. What is done here: the inputs are cut
+into parts, each worker has one part at a time, and what a dead worker had is done by another.
 """
 
 from __future__ import annotations
@@ -170,8 +170,8 @@ def predict_on_ray(
 
     if alone := {"csv", "coco"} & set(job.formats):
         raise InputError(
-            f"{' and '.join(sorted(alone))} put all results into one file, which several workers cannot write at once. "
-            "Choose the formats json, openpose or parquet, and make one file of these afterwards."
+            f"{' and '.join(sorted(alone))} put all results into one file, which several workers cannot write at "
+            "once. Choose the formats json, openpose or parquet, and make one file of these afterwards."
         )
     assert cluster.num_workers is not None
     actor = ray.remote(Worker).options(num_cpus=cluster.cpus_per_worker, num_gpus=cluster.gpus_per_worker)
@@ -282,7 +282,8 @@ class Plan:
     def _tasks(self, source: Source) -> Iterator[Task]:
         images: list[MediaItem] = []
         for item, error in source.items():
-            # Borders do not depend on what is skipped: what a run that broke off has written of a chunk is written over.
+            # Borders do not depend on what is skipped: what a run that broke off has written of a chunk is written
+            # over.
             size = self._chunk_size
             is_next = bool(images and size and images[0].index // size != item.index // size)
             if images and (item.kind != "image" or is_next):

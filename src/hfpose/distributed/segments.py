@@ -1,12 +1,12 @@
 """Long videos in segments, so that several workers can do one.
 
 A segment is what the networks say of each of its frames by itself. What looks at frames in their order (identities,
-smoothing, lifting) works on the joined results of the whole video, as if one process had made them; so segments need not
-overlap.
+smoothing, lifting) works on the joined results of the whole video, as if one process had made them; so segments need
+not overlap.
 
-Jumping to a frame is not exact in every file. So each segment notes what its first frame looks like and when it is, and the
-same of the frame behind its last; where these do not fit together, the later segment is done again from frames that are
-counted from the beginning.
+Jumping to a frame is not exact in every file. So each segment notes what its first frame looks like and when it is,
+and the same of the frame behind its last; where these do not fit together, the later segment is done again from frames
+that are counted from the beginning.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ class Segment:
 class SegmentResult:
     """2D results of a segment's frames, and of a last one with an error if the video breaks off.
 
-    `first` and `after` are the fingerprints of its first frame and of the one behind its last, None where there is none.
+    `first` and `after` are the fingerprints of its first frame and of the one behind its last, None where there is
+    none.
     """
 
     outputs: list[PoseOutput]
@@ -202,8 +203,8 @@ class JoinedVideo:
 def join_segments(
     video: LongVideo, get: Callable[[Segment], SegmentResult], redo: Callable[[Segment], SegmentResult]
 ) -> JoinedVideo:
-    """See to it that the segments of a video fit together: `get` makes or reads the result of one, `redo` makes it without
-    jumping to its first frame.
+    """See to it that the segments of a video fit together: `get` makes or reads the result of one, `redo` makes it
+    without jumping to its first frame.
     """
     segments: list[Segment] = []
     info, after, seconds = None, None, 0.0

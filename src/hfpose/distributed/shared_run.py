@@ -27,7 +27,8 @@ _SAVE_SECONDS = 300.0  # between copies of the list of what is done
 def open_shared_run(
     out: str, formats: tuple[str, ...], resume: bool, make_source: Callable[[Callable[[MediaItem], bool]], Source]
 ) -> Iterator[tuple[Run, Source]]:
-    """A run that workers write the results of, in a folder or at a URL; `make_source` opens the inputs, given what to skip.
+    """A run that workers write the results of, in a folder or at a URL; `make_source` opens the inputs, given what to
+    skip.
 
     Raises:
         InputError: if nothing can be written there, or it would be written over inputs.

@@ -43,8 +43,9 @@ class PrecisionRules:
 
     Args:
         by_category: each category is measured by itself, and the numbers are averaged; else all are taken together.
-        result_area: size of a result, which decides whether one that hits nothing counts among the medium or the large:
-            `"boxes"`: that of its `bbox` where it has one, as in MMPose; `"keypoints"`: the extent of its keypoints.
+        result_area: size of a result, which decides whether one that hits nothing counts among the medium or the
+            large: `"boxes"`: that of its `bbox` where it has one, as in MMPose; `"keypoints"`: the extent of its
+            keypoints.
         uses_area: the `area` of annotations is their size; else a share of their box is.
         parts: slices of the keypoints that are measured by themselves too; the first one gives the extent.
         by_crowding: the precision of easy, medium and hard images instead of that by area.
@@ -62,8 +63,9 @@ def with_sigmas(schema: KeypointSchema) -> tuple[KeypointSchema, list[str]]:
     if schema.sigmas is not None:
         return schema, []
     notice = (
-        f"The schema {schema.name!r} has no sigmas: {UNIFORM_SIGMA} is taken for all {schema.num_keypoints} keypoints, so its AP "
-        "compares with nothing but AP of the same sigmas. Give them with --sigmas, or as `sigmas` of the schema."
+        f"The schema {schema.name!r} has no sigmas: {UNIFORM_SIGMA} is taken for all {schema.num_keypoints} "
+        "keypoints, so its AP compares with nothing but AP of the same sigmas. Give them with --sigmas, or as "
+        "`sigmas` of the schema."
     )
     return replace(schema, sigmas=(UNIFORM_SIGMA,) * schema.num_keypoints), [notice]
 
@@ -80,8 +82,8 @@ def read_sigmas(path: Path, schema: KeypointSchema) -> KeypointSchema:
     sigmas = finite_numbers(content, schema.num_keypoints)
     if sigmas is None or min(sigmas) <= 0:
         raise ConfigError(
-            f"{path} holds no sigmas of the schema {schema.name!r}; expected a list of {schema.num_keypoints} numbers above 0, "
-            f"or an object with one for each of {', '.join(schema.keypoint_names[:4])}, ..."
+            f"{path} holds no sigmas of the schema {schema.name!r}; expected a list of {schema.num_keypoints} numbers "
+            f"above 0, or an object with one for each of {', '.join(schema.keypoint_names[:4])}, ..."
         )
     return replace(schema, sigmas=tuple(sigmas))
 
@@ -93,8 +95,9 @@ def evaluate_keypoints(
 
     Args:
         coco: the annotations.
-        results: in COCO's format: `image_id`, `keypoints` (x, y and score for each), `score`, and perhaps `category_id`
-            and `bbox`. COCO-WholeBody's format is taken too. Results that cannot be used are left out and counted.
+        results: in COCO's format: `image_id`, `keypoints` (x, y and score for each), `score`, and perhaps
+            `category_id` and `bbox`. COCO-WholeBody's format is taken too. Results that cannot be used are left out
+            and counted.
         schema: of the keypoints; its sigmas say how far is far. One without has uniform ones.
         rules: how to count; None: as COCO does.
 
@@ -145,8 +148,8 @@ def evaluate_boxes(coco: CocoFile, results: Sequence[Result], category_ids: Sequ
 
     Args:
         coco: the annotations.
-        results: in COCO's format: `image_id`, `category_id`, `bbox` (x, y, width, height), `score`. Results that cannot be
-            used are left out and counted.
+        results: in COCO's format: `image_id`, `category_id`, `bbox` (x, y, width, height), `score`. Results that
+            cannot be used are left out and counted.
         category_ids: the categories to measure.
 
     Raises:
@@ -210,8 +213,8 @@ def cocoeval(
     kind: Literal["keypoints", "bbox"],
     sigmas: np.ndarray | None = None,
 ) -> COCOeval:
-    """pycocotools' evaluation with its numbers; the results are numbered from 1 in their order. `sigmas` (K,) are those of
-    the keypoints.
+    """pycocotools' evaluation with its numbers; the results are numbered from 1 in their order. `sigmas` (K,) are
+    those of the keypoints.
     """
     require_pycocotools()
     from pycocotools.cocoeval import COCOeval
@@ -265,8 +268,8 @@ def ground_truth(
     """The content of a file as pycocotools wants it.
 
     What annotations may lack is filled in: `area` from the box, `num_keypoints`, `iscrowd`. Those whose box cannot be
-    read do not take part; those whose keypoints cannot be read have none, so that what is found there is not wrong. Both are
-    counted in `coco.left_out`.
+    read do not take part; those whose keypoints cannot be read have none, so that what is found there is not wrong.
+    Both are counted in `coco.left_out`.
 
     Args:
         coco: the file.

@@ -109,7 +109,8 @@ def usable_results(
     left_out: LeftOut,
     schema: KeypointSchema | None = None,
 ) -> list[Result]:
-    """The results that can be measured, `keypoints` of COCO-WholeBody's parts joined; the others are counted in `left_out`.
+    """The results that can be measured, `keypoints` of COCO-WholeBody's parts joined; the others are counted in
+    `left_out`.
 
     Without a schema boxes are measured.
     """

@@ -1,7 +1,7 @@
 """What kinds of errors keypoint results have, and what average precision each kind costs.
 
-Source: Ronchi and Perona, "Benchmarking and Error Diagnosis in Multi-Instance Pose Estimation", ICCV 2017, with the thresholds
-of its code (`coco-analyze`).
+Source: Ronchi and Perona, "Benchmarking and Error Diagnosis in Multi-Instance Pose Estimation", ICCV 2017, with the
+thresholds of its code (`coco-analyze`).
 
 Shapes: N annotated instances with labeled keypoints, K keypoints.
 """
@@ -60,8 +60,8 @@ class ErrorAnalysis:
         groups: what the keypoints are grouped by -> group -> (N, K) mask.
         average_precision: as it is.
         mended: kind of error -> average precision without the errors of that kind alone.
-        curves: name -> (101,) precision at recalls from 0 to 1 and OKS 0.75: as it is, then each kind of error mended together
-            with those before.
+        curves: name -> (101,) precision at recalls from 0 to 1 and OKS 0.75: as it is, then each kind of error mended
+            together with those before.
         left_out: results that could not be used.
     """
 
@@ -138,9 +138,9 @@ def analyze_errors(
 ) -> ErrorAnalysis:
     """Sort the errors of results by kind, and measure what average precision each kind costs.
 
-    A keypoint of an instance that was found is good from a similarity of 0.85 to its true place on, and jitter from 0.5 on.
-    Else it is an inversion near the true place of its mirror image (`flip_indices`), a swap near that of the same keypoint, or
-    its mirror image, of another instance, whichever is nearer, and a miss where it is near none.
+    A keypoint of an instance that was found is good from a similarity of 0.85 to its true place on, and jitter from
+    0.5 on. Else it is an inversion near the true place of its mirror image (`flip_indices`), a swap near that of the
+    same keypoint, or its mirror image, of another instance, whichever is nearer, and a miss where it is near none.
 
     Raises:
         HFPoseError: if pycocotools is not installed; it says how.
@@ -309,8 +309,8 @@ class _Mending:
         return self.truth, [result for index, result in enumerate(self.found) if index not in self.removed]
 
     def without(self, kind: str) -> _Mending:
-        """Itself without the errors of one kind of `MENDABLE`: keypoints are put to their true places, a score is the OKS,
-        results that are no instance go, and instances without a result are not asked for.
+        """Itself without the errors of one kind of `MENDABLE`: keypoints are put to their true places, a score is the
+        OKS, results that are no instance go, and instances without a result are not asked for.
         """
         if kind == "false positive":
             return replace(self, removed=frozenset(self.false_positives.tolist()))

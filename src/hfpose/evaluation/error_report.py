@@ -27,22 +27,27 @@ COLORS = dict(zip(KINDS, ("#009e73", "#f0e442", "#e69f00", "#cc79a7", "#d55e00",
 CURVE_COLORS = ("#000000", "#d55e00", "#cc79a7", "#e69f00", "#b5a800", "#56b4e9", "#0072b2", "#009e73")
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222; background: #fff; }
-table { border-collapse: collapse; display: block; overflow-x: auto; } td, th { padding: .15rem .7rem; text-align: right; } td:first-child { text-align: left; white-space: nowrap; }
-.bar { display: flex; width: 18rem; max-width: 30vw; height: 1rem; } .bar i, .key { display: inline-block; height: 1rem; }
-.key { width: 1rem; margin: 0 .3rem 0 1rem; vertical-align: -.15rem; } figure { margin: 1rem 0; } img, svg { max-width: 100%; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222;
+  background: #fff; }
+table { border-collapse: collapse; display: block; overflow-x: auto; }
+td, th { padding: .15rem .7rem; text-align: right; } td:first-child { text-align: left; white-space: nowrap; }
+.bar { display: flex; width: 18rem; max-width: 30vw; height: 1rem; }
+.bar i, .key { display: inline-block; height: 1rem; }
+.key { width: 1rem; margin: 0 .3rem 0 1rem; vertical-align: -.15rem; }
+figure { margin: 1rem 0; } img, svg { max-width: 100%; }
 """
 
 
 def write_error_report(folder: Path, analysis: ErrorAnalysis, coco: CocoFile, title: str) -> None:
-    """Write `analysis.json` and `analysis.html`, where images that cannot be read are named in the place of their drawing.
-    `title` is its heading, such as the model and the data.
+    """Write `analysis.json` and `analysis.html`, where images that cannot be read are named in the place of their
+    drawing. `title` is its heading, such as the model and the data.
     """
     heading, legend, images = html.escape(title), _legend(COLORS), {image.id: image for image in coco.images}
     parts = [
         "<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'>",
         f"<meta name='viewport' content='width=device-width'><title>{heading}</title><style>{_STYLE}</style></head>",
-        f"<body><h1>{heading}</h1>{_summary(analysis)}<h2>What mending each kind of error would give</h2>{_gains(analysis)}",
+        f"<body><h1>{heading}</h1>{_summary(analysis)}<h2>What mending each kind of error would "
+        f"give</h2>{_gains(analysis)}",
         "<p>Precision over recall at OKS 0.75, each kind of error mended together with those before.</p>",
         _curves(analysis.curves),
         f"<h2>Kinds of keypoints</h2><p>{legend}</p>",
@@ -60,8 +65,9 @@ def write_error_report(folder: Path, analysis: ErrorAnalysis, coco: CocoFile, ti
 def _summary(analysis: ErrorAnalysis) -> str:
     lost, wrong = int((analysis.matches < 0).sum()), len(analysis.false_positives)
     return (
-        f"<p>AP {analysis.average_precision:.4f}; {len(analysis.kinds)} annotated instances, of which {lost} were not found "
-        f"(false negatives); {len(analysis.results)} results, of which {wrong} are no instance (false positives).</p>"
+        f"<p>AP {analysis.average_precision:.4f}; {len(analysis.kinds)} annotated instances, of which {lost} were not "
+        f"found (false negatives); {len(analysis.results)} results, of which {wrong} are no instance (false "
+        "positives).</p>"
     )
 
 

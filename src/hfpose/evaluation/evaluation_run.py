@@ -57,7 +57,8 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class _GivenBoxes:
-    """Boxes (n, 4) x1, y1, x2, y2 of an image, with scores (n,), categories and, where they are annotated, annotations."""
+    """Boxes (n, 4) x1, y1, x2, y2 of an image, with scores (n,), categories and, where they are annotated,
+    annotations."""
 
     boxes: np.ndarray
     scores: np.ndarray
@@ -97,8 +98,9 @@ def evaluate_pose_pipeline(
 ) -> Evaluation:
     """Measure a pipeline on annotated images.
 
-    On annotated boxes it is known which prediction is for which instance, so that distances are measured beside average
-    precision: PCK (in units of the longer side of the box), AUC (up to 30 pixels), EPE (pixels) and, for faces, NME.
+    On annotated boxes it is known which prediction is for which instance, so that distances are measured beside
+    average precision: PCK (in units of the longer side of the box), AUC (up to 30 pixels), EPE (pixels) and, for
+    faces, NME.
 
     Args:
         pipe: the pipeline.
@@ -108,8 +110,8 @@ def evaluate_pose_pipeline(
         schema: of the keypoints, where its sigmas are others than the pipeline's.
         score_mode, nms_mode: see `instance_scores` and `suppress`. Default: `"bbox_keypoint"` and `"oks"`; models that
             find instances by themselves have scores of their own, which are kept, and no suppression.
-        box_threshold: minimum score of a box. Default: 0.3 for a detector's, as in the pipeline; all of a list's, as in
-            papers. A model that finds people without a detector has its own.
+        box_threshold: minimum score of a box. Default: 0.3 for a detector's, as in the pipeline; all of a list's, as
+            in papers. A model that finds people without a detector has its own.
         nms_threshold: of two detected boxes with a greater IoU the one with the lower score is removed; default as for
             `box_threshold`.
         flip_test: average over flipped crops.
@@ -186,7 +188,8 @@ def _annotated_boxes(instances: PoseInstances) -> tuple[list[AnnotatedImage], li
 def _detections(
     coco: CocoFile, detections: Sequence[Result], threshold: float
 ) -> tuple[list[AnnotatedImage], list[_GivenBoxes]]:
-    """Images with detected boxes, and the boxes of each that can be cropped; the others are counted in `coco.left_out`."""
+    """Images with detected boxes, and the boxes of each that can be cropped; the others are counted in
+    `coco.left_out`."""
     known = {image.id for image in coco.images}
     categories = coco.keypoint_category_ids
     found: dict[Any, list[tuple[list[float], float, Any]]] = {}

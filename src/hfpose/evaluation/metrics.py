@@ -84,8 +84,8 @@ def pck(
     Args:
         predicted, target: (N, K, D).
         mask: (N, K).
-        sizes: (N,) what is 1 in units of the threshold, such as the longer side of the box (`box_sizes`) or the length of
-            the head (PCKh). Instances of size 0 do not count.
+        sizes: (N,) what is 1 in units of the threshold, such as the longer side of the box (`box_sizes`) or the length
+            of the head (PCKh). Instances of size 0 do not count.
         threshold: in units of the size.
     """
     shares = keypoint_pck(predicted, target, mask, sizes, threshold)
@@ -142,8 +142,8 @@ def mpjpe(
     Args:
         predicted, target: (N, K, 3).
         mask: (N, K).
-        alignment: what is fitted to the target first, in the least squares sense: nothing (MPJPE), the scale (N-MPJPE),
-            or scale, rotation and place (P-MPJPE). All keypoints take part in the fit.
+        alignment: what is fitted to the target first, in the least squares sense: nothing (MPJPE), the scale
+            (N-MPJPE), or scale, rotation and place (P-MPJPE). All keypoints take part in the fit.
 
     Raises:
         ValueError: for another `alignment`.
@@ -160,7 +160,8 @@ def mpjpe(
 
 
 def similarity_aligned(points: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Points (N, K, D) moved, rotated and scaled, each N by itself, to lie as near to the target (N, K, D) as they can.
+    """Points (N, K, D) moved, rotated and scaled, each N by itself, to lie as near to the target (N, K, D) as they
+    can.
 
     Source: Umeyama, 1991, "Least-squares estimation of transformation parameters between two point patterns".
     """

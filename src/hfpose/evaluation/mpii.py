@@ -29,7 +29,8 @@ def read_mpii(
     Args:
         path: JSON list of people with `image`, `center`, `scale`, `joints` (16 x, y) and `joints_vis`.
         images: folder of the images; None: that of the file.
-        head_boxes: `.mat` with `headboxes_src` (needs scipy), or `.npy` with its corners (N, 2, 2), one for each person.
+        head_boxes: `.mat` with `headboxes_src` (needs scipy), or `.npy` with its corners (N, 2, 2), one for each
+            person.
         needs_images: as for `read_coco`.
 
     Raises:

@@ -39,8 +39,8 @@ def read_array(path: Path, key: str) -> np.ndarray:
 
 
 def lift_human36m(stage: Stage, data: Path, *, flip_test: bool = False, batch_size: int = 8) -> np.ndarray:
-    """Lift the annotated 2D keypoints, each clip as a whole, in windows of the model's length that do not overlap more than
-    they must.
+    """Lift the annotated 2D keypoints, each clip as a whole, in windows of the model's length that do not overlap more
+    than they must.
 
     A lifter whose output is in pixels gets meters by the camera that took the annotated 2D and 3D keypoints, as in the
     reference.
@@ -62,7 +62,8 @@ def lift_human36m(stage: Stage, data: Path, *, flip_test: bool = False, batch_si
     names = np.array([_file_name(name) for name in names.astype(str)])
     cameras = np.array([name.partition(".")[2].partition("_")[0] for name in names])
     processor = stage.image_processor
-    # Lifters that were trained with box normalization say of what size; with others the reference takes boxes as they are.
+    # Lifters that were trained with box normalization say of what size; with others the reference takes boxes as they
+    # are.
     do_normalize_boxes = processor.box_image_size is not None
     is_in_pixels = hasattr(processor, "depth_factor")
     lifter = TemporalLifter(
@@ -99,8 +100,9 @@ def _millimeters_per_pixel(x: np.ndarray, target: np.ndarray, cameras: np.ndarra
     depths = target[..., 2]
     if not (depths > 0).all():
         raise InputError(
-            f"{data} has keypoints at or behind the camera in `S`, so it tells no size. Give `S` in meters along the camera's "
-            "axes (x right, y down, z away), not relative to the root, as MMPose's preparation of Human3.6M writes it."
+            f"{data} has keypoints at or behind the camera in `S`, so it tells no size. Give `S` in meters along the "
+            "camera's axes (x right, y down, z away), not relative to the root, as MMPose's preparation of Human3.6M "
+            "writes it."
         )
     spans = np.empty(len(x))
     for camera in np.unique(cameras):
@@ -119,8 +121,8 @@ def evaluate_human36m(
     """Measure 3D keypoints, all together and by action, in the units of the data (meters in MMPose's files).
 
     Args:
-        data: `.npz` with `S` (N, 17, 4), the fourth number 1 for keypoints that count, and `imgname` (N,), from which the
-            action is read: "S9_Directions_1.54138969_000001.jpg".
+        data: `.npz` with `S` (N, 17, 4), the fourth number 1 for keypoints that count, and `imgname` (N,), from which
+            the action is read: "S9_Directions_1.54138969_000001.jpg".
         predicted: (N, 17, 3), in the order of the data; relative to the root where all roots are 0.
         names: of the metrics.
         source: what errors call the predictions.
@@ -131,8 +133,8 @@ def evaluate_human36m(
     target, images = read_array(data, "S"), read_array(data, "imgname").astype(str)
     if target.ndim != 3 or target.shape[2] != 4 or predicted.shape != (*target.shape[:2], 3):
         raise InputError(
-            f"{source} has keypoints of the shape {predicted.shape}, {data} has S of the shape {target.shape}; expected "
-            "(N, 17, 3) and (N, 17, 4)."
+            f"{source} has keypoints of the shape {predicted.shape}, {data} has S of the shape {target.shape}; "
+            "expected (N, 17, 3) and (N, 17, 4)."
         )
     metrics = Metrics()
     finite = np.isfinite(predicted).all((1, 2))

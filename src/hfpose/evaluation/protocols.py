@@ -200,8 +200,8 @@ def measure(
         results: in COCO's format.
         schema: of the keypoints.
         protocol: of the data set.
-        pairs: results with `annotation_id`, which distances are measured of. None: `results` where the protocol measures
-            nothing else.
+        pairs: results with `annotation_id`, which distances are measured of. None: `results` where the protocol
+            measures nothing else.
 
     Raises:
         InputError: if the annotations name keypoints of another known schema.

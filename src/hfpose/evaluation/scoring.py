@@ -33,8 +33,8 @@ def instance_scores(
         keypoint_scores: (N, K).
         box_scores: (N,).
         mode: `"bbox_keypoint"`: the box's, times the mean of the keypoints' that are not low; `"bbox"`: the box's;
-            `"keypoint"`: the mean of the keypoints'; `"bbox_rle"`: the box's, the mean and the greatest of the keypoints' in
-            sum.
+            `"keypoint"`: the mean of the keypoints'; `"bbox_rle"`: the box's, the mean and the greatest of the
+            keypoints' in sum.
 
     Raises:
         ConfigError: for another mode.
@@ -96,8 +96,8 @@ def rescore(
 ) -> list[dict[str, Any]]:
     """Results in COCO's format with scores and suppression of other modes than those that they were written with.
 
-    The score of a box is `bbox_score` of a result, else its `score`; the area for the suppression that of its `bbox`, else
-    that around its keypoints.
+    The score of a box is `bbox_score` of a result, else its `score`; the area for the suppression that of its `bbox`,
+    else that around its keypoints.
 
     Args:
         results: that can be measured, see `hfpose.evaluation.coco_results.usable_results`.

@@ -1,7 +1,7 @@
 """Sigmas of a schema of one's own, out of annotations of the same images by several people.
 
-Source: https://cocodataset.org/#keypoints-eval: the variance of a keypoint is the mean of the squared distance between its
-annotations and its true place, divided by the area of the instance.
+Source: https://cocodataset.org/#keypoints-eval: the variance of a keypoint is the mean of the squared distance between
+its annotations and its true place, divided by the area of the instance.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ SAME_INSTANCE_IOU = 0.5
 def estimate_sigmas(files: Sequence[CocoFile], schema: KeypointSchema) -> tuple[np.ndarray, np.ndarray]:
     """Sigmas of the K keypoints.
 
-    The true place is not known: it is the mean of the annotations, which costs one degree of freedom. An instance of the first
-    file is that of another one with the nearest box of the same image (by file name), from an IoU of 0.5 on.
+    The true place is not known: it is the mean of the annotations, which costs one degree of freedom. An instance of
+    the first file is that of another one with the nearest box of the same image (by file name), from an IoU of 0.5 on.
 
     Args:
         files: at least two, of the same images and keypoints, each annotated without looking at the others.

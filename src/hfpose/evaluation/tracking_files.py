@@ -104,8 +104,9 @@ def read_tracks(path: str | Path, data: TrackingFile | None = None) -> TrackingF
     annotations = content.get("annotations") if isinstance(content, dict) else content
     if not isinstance(annotations, list) or not all(isinstance(entry, dict) for entry in annotations):
         raise InputError(
-            f"{path} is none of the formats of tracks: PoseTrack's JSON with `images` and `annotations`, a JSON list of "
-            "results, `NAME.json` that `hfpose predict --track` writes of a video, or MOT's text with the ending .txt."
+            f"{path} is none of the formats of tracks: PoseTrack's JSON with `images` and `annotations`, a JSON list "
+            "of results, `NAME.json` that `hfpose predict --track` writes of a video, or MOT's text with the ending "
+            ".txt."
         )
     if annotations and "instances" in annotations[0]:
         return _read_own(path, content)
@@ -259,8 +260,8 @@ def _checked_schema(data: TrackingFile, results: TrackingFile, schema: KeypointS
         assert instance.keypoints is not None
         if len(instance.keypoints) != schema.num_keypoints:
             raise InputError(
-                f"An instance has {len(instance.keypoints)} keypoints, but {schema.name!r} has {schema.num_keypoints}. "
-                "Annotations and results need the keypoints of one schema."
+                f"An instance has {len(instance.keypoints)} keypoints, but {schema.name!r} has "
+                f"{schema.num_keypoints}. Annotations and results need the keypoints of one schema."
             )
     return schema
 

@@ -34,8 +34,8 @@ _LEAST_SHARE = 0.95
 def export_detections(model: PreTrainedModel, image_processor: Any, path: Path, opset: int = DEFAULT_OPSET) -> float:
     """Write a detector with the suppression of its image processor as an ONNX file, and compare the file with torch.
 
-    Input `input` (B, 3, H, W). Outputs `dets` (B, N, 5), x1, y1, x2, y2 in pixels of the input and score, best first, and
-    `labels` (B, N); rows behind the last detection are zeros, with label -1.
+    Input `input` (B, 3, H, W). Outputs `dets` (B, N, 5), x1, y1, x2, y2 in pixels of the input and score, best first,
+    and `labels` (B, N); rows behind the last detection are zeros, with label -1.
 
     Args:
         model: a detector of ours.
@@ -147,7 +147,7 @@ def _compare(path: Path, detector: nn.Module, model: PreTrainedModel, image_proc
     share = found / total if total else 1.0
     if share < _LEAST_SHARE:
         raise CheckpointError(
-            f"Of {total} boxes that torch finds in images of noise the exported file finds {found}. Try another --opset, "
-            "or other versions of onnxruntime and torch."
+            f"Of {total} boxes that torch finds in images of noise the exported file finds {found}. Try another "
+            "--opset, or other versions of onnxruntime and torch."
         )
     return share

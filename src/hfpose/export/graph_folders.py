@@ -33,8 +33,8 @@ class Export:
     Args:
         folder: it holds the graph and the JSON files of the model, its image processor and the graph.
         differences: to torch, of each output.
-        detections_share: of the detections that torch finds in noise, the share that `end2end.onnx` finds; None without
-            that file.
+        detections_share: of the detections that torch finds in noise, the share that `end2end.onnx` finds; None
+            without that file.
         quantization: what 8 bits cost; None for float32.
     """
 

@@ -46,7 +46,8 @@ def export_openvino(
 
 
 def export_program(model: PreTrainedModel, image_processor: Any, path: Path) -> dict[str, Difference]:
-    """Write a model as a program that `torch.export.load` reads, whose `module()` takes a dict of tensors and returns one.
+    """Write a model as a program that `torch.export.load` reads, whose `module()` takes a dict of tensors and returns
+    one.
 
     What varies from call to call, arguments, result and errors are those of `export_graph`.
     """

@@ -118,7 +118,8 @@ def _quantize_dynamically(graph: Path, target: Path) -> None:
     onnx = require("onnx", _PURPOSE)
     if not any(node.op_type in ("MatMulInteger", "DynamicQuantizeLinear") for node in onnx.load(target).graph.node):
         raise ConfigError(
-            "The network has no matrix products with weights, so dynamic quantization changes nothing. Use --int8 static."
+            "The network has no matrix products with weights, so dynamic quantization changes nothing. Use --int8 "
+            "static."
         )
 
 
@@ -146,7 +147,8 @@ def _wide_convolutions(path: Path) -> list[str]:
     """Names of the convolutions that 8 bits make faster and that the outputs do not depend on directly.
 
     What they read and write is turned into 8 bits and back. Where each value takes part in few products (depthwise and
-    narrow convolutions, the first one, those on pooled features) that costs more time than it saves, and exactness on top.
+    narrow convolutions, the first one, those on pooled features) that costs more time than it saves, and exactness on
+    top.
 
     Raises:
         ConfigError: if there are none.
@@ -165,8 +167,9 @@ def _wide_convolutions(path: Path) -> list[str]:
     ]
     if not names:
         raise ConfigError(
-            "The network has no wide convolutions between its first and its last layers, so static quantization changes "
-            "nothing. Use --int8 dynamic for a transformer; other networks of this kind are fastest in float32."
+            "The network has no wide convolutions between its first and its last layers, so static quantization "
+            "changes nothing. Use --int8 dynamic for a transformer; other networks of this kind are fastest in "
+            "float32."
         )
     return names
 

@@ -42,12 +42,14 @@ def list_cached() -> list[CachedModel]:
 
 
 def unlisted_size() -> int:
-    """Bytes in our cache beside `list_cached` and graphs: unfinished downloads, checkpoints given beside a name, old formats."""
+    """Bytes in our cache beside `list_cached` and graphs: unfinished downloads, checkpoints given beside a name, old
+    formats."""
     return folder_size(cache_dir()) - sum(map(folder_size, graph_dirs())) - sum(model.size for model in list_cached())
 
 
 def clean_cache(names: Iterable[str] | None = None) -> int:
-    """Delete models from our cache by their names in `list_cached`, or with None everything, unfinished downloads included.
+    """Delete models from our cache by their names in `list_cached`, or with None everything, unfinished downloads
+    included.
 
     Returns:
         how many bytes became free.
@@ -118,9 +120,9 @@ def check_unchanged(folder: Path) -> None:
     if changed:
         are = "is" if len(changed) == 1 else "are"
         raise CheckpointError(
-            f"{folder} is not what was converted: changed or damaged since then {are} {', '.join(changed[:5])}. It was not "
-            f"loaded. `hfpose cache --clean {folder.name}` deletes it, and its next use converts it again; a model that was changed "
-            "on purpose belongs into a folder of its own."
+            f"{folder} is not what was converted: changed or damaged since then {are} {', '.join(changed[:5])}. It "
+            f"was not loaded. `hfpose cache --clean {folder.name}` deletes it, and its next use converts it again; a "
+            "model that was changed on purpose belongs into a folder of its own."
         )
     if changed is not None:
         _note_times(folder)
@@ -147,7 +149,8 @@ def verify_cache(names: Iterable[str] | None = None) -> dict[str, list[str] | No
 
 
 def _note_times(folder: Path) -> None:
-    """Keep the times of files that were found to be unchanged, as those of a copied cache, so as not to read them again."""
+    """Keep the times of files that were found to be unchanged, as those of a copied cache, so as not to read them
+    again."""
     path = folder / RECORD_NAME
     record = json.loads(path.read_text(encoding="utf-8"))
     files = {name: {**known, **_state(folder / name)} for name, known in record["files"].items()}

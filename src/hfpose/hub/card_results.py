@@ -12,7 +12,8 @@ START, END = "<!-- results: lines written by `hfpose eval` -->", "<!-- end of re
 
 
 def add_results(folder: Path, data: str, protocol: str, metrics: Mapping[str, float]) -> None:
-    """Write metrics into a model's card, in the place of earlier ones for the same data and protocol (a few words each).
+    """Write metrics into a model's card, in the place of earlier ones for the same data and protocol (a few words
+    each).
 
     A card without a section of results, or no card at all, gets one.
     """

@@ -52,8 +52,8 @@ _SUBJECTS = {
 _CLASSES = {"person": "people", "hand": "hands", "face": "human faces"}
 
 _LICENSE = (
-    "The weights are published under Apache-2.0. The data sets that they were trained on have licenses of their own, some "
-    "for research only; whether a use of the weights is covered is for you to judge."
+    "The weights are published under Apache-2.0. The data sets that they were trained on have licenses of their own, "
+    "some for research only; whether a use of the weights is covered is for you to judge."
 )
 _UNKNOWN_LICENSE = "Not stated. Ask the people who trained the weights."
 _UNKNOWN_TRAINING = "Nothing was written down about training data and results. Ask the people who trained it."
@@ -65,18 +65,20 @@ _LIMITS = {
     "one_stage": "Made to find {subject} and their keypoints in whole images by itself: it needs no detector.",
     "detector": "Made to find {subject} in images, as the first stage before a pose model or alone.",
     "lifter": (
-        "Made to turn 2D keypoints of one person over time into 3D. Positions are relative to the hips; where a person "
-        "stands in the room cannot be told from one camera."
+        "Made to turn 2D keypoints of one person over time into 3D. Positions are relative to the hips; where a "
+        "person stands in the room cannot be told from one camera."
     ),
 }
 _SCORES = {
-    "pose": "Every keypoint has a score. Hidden or cut-off ones get a guess and a low score: look at it before you rely on them.",
-    "detector": "Every box has a score, and nothing below your threshold is shown. Boxes of low score are often wrong.",
+    "pose": "Every keypoint has a score. Hidden or cut-off ones get a guess and a low score: look at it before you "
+    "rely on them.",
+    "detector": "Every box has a score, and nothing below your threshold is shown. Boxes of low score are often "
+    "wrong.",
     "lifter": "Errors of the 2D keypoints go on into the third dimension.",
 }
 _COMMON_LIMITS = (
-    "Quality differs with size, view, clothing, light and how much the training data have of a kind of people or scene. "
-    "Measure on data of your own first, the more so where mistakes can harm someone.",
+    "Quality differs with size, view, clothing, light and how much the training data have of a kind of people or "
+    "scene. Measure on data of your own first, the more so where mistakes can harm someone.",
     "Not made to identify people, nor to infer health, emotion, age, sex or origin from a pose.",
 )
 
@@ -223,8 +225,8 @@ def _limits(entry: ModelEntry) -> list[str]:
 def _pipeline_summary(subject: str, is_3d: bool) -> str:
     space = "3D " if is_3d else ""
     return (
-        f"A pipeline that finds {space}keypoints of {subject} in images and videos. Each of its models lies in a folder "
-        "of its own."
+        f"A pipeline that finds {space}keypoints of {subject} in images and videos. Each of its models lies in a "
+        "folder of its own."
     )
 
 

@@ -1,7 +1,7 @@
 """Fetching large files over HTTP: whole and checked, or not at all.
 
-What comes from the Hub goes through `huggingface_hub`; this is for checkpoints on other hosts. The HTTP client is the one
-of huggingface_hub, and with it the proxies and certificates of the environment and ``HF_HUB_OFFLINE``.
+What comes from the Hub goes through `huggingface_hub`; this is for checkpoints on other hosts. The HTTP client is the
+one of huggingface_hub, and with it the proxies and certificates of the environment and ``HF_HUB_OFFLINE``.
 """
 
 from __future__ import annotations
@@ -88,9 +88,9 @@ def download_file(
     """Fetch ``url`` into the file ``target``, unless that exists.
 
     The file is written beside its place and moved there once its length and hash are right and its first bytes are no
-    web page's. A download that broke off goes on where it stopped, within this call where the host says that the file is
-    still the same and, where a hash tells whether the pieces fit, in a later one. Of several processes that want the same
-    file one fetches it and the others wait. A progress bar is shown on terminals.
+    web page's. A download that broke off goes on where it stopped, within this call where the host says that the file
+    is still the same and, where a hash tells whether the pieces fit, in a later one. Of several processes that want
+    the same file one fetches it and the others wait. A progress bar is shown on terminals.
 
     Args:
         url: http or https address.
@@ -236,8 +236,8 @@ def _fetch_whole(download: _Download, sha256_prefix: str | None, attempts: int, 
                 else ""
             )
             raise DownloadError(
-                f"{download.url} could not be fetched in {attempt} attempts: {_reason(error)}.{kept} Check the network, and "
-                "the proxy settings (HTTPS_PROXY) if there is a proxy."
+                f"{download.url} could not be fetched in {attempt} attempts: {_reason(error)}.{kept} Check the "
+                "network, and the proxy settings (HTTPS_PROXY) if there is a proxy."
             ) from error
         wait = _wait(download, error, failures, backoff)
         logger.warning("%s: %s. Trying again in %.0f s, from byte %d.", download.url, _reason(error), wait, received)
@@ -252,8 +252,8 @@ def _refuse_other_content(download: _Download) -> None:
         return
     download.discard()
     raise DownloadError(
-        f"{download.url} gave no checkpoint: {what}. It has been deleted. Is it the address of the file itself, and is "
-        "there no login page or proxy before it?"
+        f"{download.url} gave no checkpoint: {what}. It has been deleted. Is it the address of the file itself, and "
+        "is there no login page or proxy before it?"
     )
 
 
@@ -272,10 +272,11 @@ def _failure_of_hash(download: _Download, sha256_prefix: str | None) -> Exceptio
     if resumed:
         return _TransientError("the pieces of the file do not fit together")
     raise DownloadError(
-        f"{download.url} is not the file that was expected: it has {size} bytes, and its SHA-256 begins with {found[:16]} "
-        f"instead of {sha256_prefix}. It was damaged on its way or exchanged at the host, and has been deleted. Try again, "
-        "or from another network. If it stays so, and you know that the file is right, check_hash=False of "
-        "`hfpose.convert_checkpoint`, --no-check-hash of `hfpose convert` and `hfpose download`, take it all the same."
+        f"{download.url} is not the file that was expected: it has {size} bytes, and its SHA-256 begins with "
+        f"{found[:16]} instead of {sha256_prefix}. It was damaged on its way or exchanged at the host, and has been "
+        "deleted. Try again, or from another network. If it stays so, and you know that the file is right, "
+        "check_hash=False of `hfpose.convert_checkpoint`, --no-check-hash of `hfpose convert` and `hfpose download`, "
+        "take it all the same."
     )
 
 
@@ -347,9 +348,9 @@ def _check_space(download: _Download, received: int) -> None:
     free = shutil.disk_usage(download.target.parent).free
     if wanted > free:
         raise DownloadError(
-            f"{download.url} has {download.total / 1e6:.0f} MB, and {wanted / 1e6:.0f} MB of free disk space are needed to "
-            f"store and unpack it, but {download.target.parent} has {free / 1e6:.0f} MB. Make room, or set HFPOSE_CACHE "
-            "to a folder on another disk."
+            f"{download.url} has {download.total / 1e6:.0f} MB, and {wanted / 1e6:.0f} MB of free disk space are "
+            f"needed to store and unpack it, but {download.target.parent} has {free / 1e6:.0f} MB. Make room, or set "
+            "HFPOSE_CACHE to a folder on another disk."
         )
 
 

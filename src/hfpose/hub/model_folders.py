@@ -66,8 +66,8 @@ def checked_folder(folder: Path) -> Path:
     weights = list(folder.rglob("*.safetensors"))
     if not weights and not any(any(folder.rglob(name)) for name in (GRAPH_NAME, OPENVINO_NAME)):
         raise CheckpointError(
-            f"'{folder}' has no weights as safetensors. Other formats (.bin, .pth) can run code when they are loaded and "
-            "are not. Convert them: `hfpose convert` for checkpoints of the zoo's models, "
+            f"'{folder}' has no weights as safetensors. Other formats (.bin, .pth) can run code when they are loaded "
+            "and are not. Convert them: `hfpose convert` for checkpoints of the zoo's models, "
             "https://huggingface.co/spaces/safetensors/convert for hub repositories."
         )
     for path in weights:
@@ -82,7 +82,8 @@ def check_configurations(folder: Path) -> None:
     """Refuse a folder without a configuration, or with one that is none or not safe to load."""
     if not has_config(folder) and not is_adapter(folder):
         raise UnknownModelError(
-            f"'{folder}' holds neither a model nor a pipeline: it has no {constants.CONFIG_NAME} and no {PIPELINE_INDEX}."
+            f"'{folder}' holds neither a model nor a pipeline: it has no {constants.CONFIG_NAME} and no "
+            f"{PIPELINE_INDEX}."
         )
     if (folder / PIPELINE_INDEX).is_file():
         _check_index(folder)
@@ -106,8 +107,8 @@ def _check_config(path: Path) -> None:
         raise CheckpointError(f"{path} is no configuration of a model: {error}.") from error
     if elsewhere is not None:
         raise CheckpointError(
-            f"{path} names code or a model elsewhere by its setting {elsewhere[:200]!r}. hfpose runs no code that comes with a "
-            "model, and takes a model whole from one place: the model was not loaded."
+            f"{path} names code or a model elsewhere by its setting {elsewhere[:200]!r}. hfpose runs no code that "
+            "comes with a model, and takes a model whole from one place: the model was not loaded."
         )
 
 

@@ -1,7 +1,8 @@
 """`mode="lightweight" | "balanced" | "performance"`: which pose model and detector an alias stands for.
 
-The pairs are those of rtmlib (https://github.com/Tau-J/rtmlib), where the same weights are in the zoo. For hands it has one
-pair; its pose models for animals are not published by the reference project, so there the detector alone differs.
+The pairs are those of rtmlib (https://github.com/Tau-J/rtmlib), where the same weights are in the zoo. For hands it
+has one pair; its pose models for animals are not published by the reference project, so there the detector alone
+differs.
 """
 
 from __future__ import annotations

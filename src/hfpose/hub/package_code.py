@@ -1,7 +1,8 @@
-"""What lets plain transformers, without `import hfpose`, load a repository of ours where it may run code that comes with it.
+"""What lets plain transformers, without `import hfpose`, load a repository of ours where it may run code that comes
+with it.
 
-`AutoConfig` and `AutoImageProcessor` of transformers then run a file that imports hfpose, which makes the models known; without the
-package they say "Run `pip install hfpose`".
+`AutoConfig` and `AutoImageProcessor` of transformers then run a file that imports hfpose, which makes the models
+known; without the package they say "Run `pip install hfpose`".
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from hfpose import __getattr__  # noqa: F401
 
 
 def package_code(folder: Path) -> dict[str, str]:
-    """Name and text of the files of a model's folder that name the code: settings with an `auto_map`, and a file of code.
+    """Name and text of the files of a model's folder that name the code: settings with an `auto_map`, and a file of
+    code.
 
     There are none where the classes are transformers' own.
     """

@@ -1,15 +1,17 @@
 """From a name to a local folder that ``from_pretrained`` can load.
 
-A name is looked up in this order: a local folder; what comes with hfpose (`PACKAGED`); our own cache; the hub repository
-that the zoo pins to a revision; the official checkpoint, which is fetched, checked against the zoo's hash, converted, and
-kept in our cache as safetensors.
-What lies on the Hub is huggingface_hub's business: its cache, tokens, ``HF_ENDPOINT`` and ``HF_HUB_OFFLINE``. A zoo name
-never leads to a repository that the zoo does not pin, so that no weights can be put under it by registering a name.
+A name is looked up in this order: a local folder; what comes with hfpose (`PACKAGED`); our own cache; the hub
+repository that the zoo pins to a revision; the official checkpoint, which is fetched, checked against the zoo's hash,
+converted, and kept in our cache as safetensors.
+What lies on the Hub is huggingface_hub's business: its cache, tokens, ``HF_ENDPOINT`` and ``HF_HUB_OFFLINE``. A zoo
+name never leads to a repository that the zoo does not pin, so that no weights can be put under it by registering a
+name.
 
 Environment variables:
     HFPOSE_CACHE: folder for converted models and unfinished downloads; by default ``hfpose`` below ``HF_HOME``.
     HFPOSE_NAMESPACE: an organization that pushed the zoo's models; zoo names then resolve to ``<namespace>/<name>``.
-    HFPOSE_CHECKPOINT_ENDPOINT: a mirror to fetch official checkpoints from, as ``https://mirror.example/openmmlab``; it
+    HFPOSE_CHECKPOINT_ENDPOINT: a mirror to fetch official checkpoints from, as ``https://mirror.example/openmmlab``;
+    it
         takes the place of scheme and host, the path stays. Hashes are checked all the same.
 """
 
@@ -48,12 +50,12 @@ _helpers: dict[str, Callable[..., Any]] = {}
 def register_helper(task: Literal["convert", "read config", "check kind"], function: Callable[..., Any]) -> None:
     """Make a function, of a package that imports this one, do a task of `resolve`.
 
-    - "convert" writes an official checkpoint as a model folder: a `Converter` that also takes `check_hash=False`, since
-      hashes have been checked here.
-    - "read config" takes the path of a config file with the name of a zoo model and that model's entry. It gives the folder
-      of the model that the file describes, None where that is the zoo's.
-    - "check kind" takes the configurations of a hub repository, in a folder, and its name. It raises ConfigError for a kind
-      of model that is not supported, before weights are fetched.
+    - "convert" writes an official checkpoint as a model folder: a `Converter` that also takes `check_hash=False`,
+      since hashes have been checked here.
+    - "read config" takes the path of a config file with the name of a zoo model and that model's entry. It gives the
+      folder of the model that the file describes, None where that is the zoo's.
+    - "check kind" takes the configurations of a hub repository, in a folder, and its name. It raises ConfigError for a
+      kind of model that is not supported, before weights are fetched.
     """
     _helpers[task] = function
 
@@ -82,8 +84,8 @@ def resolve(
 
     Args:
         name_or_path: a folder with a converted model or pipeline; a name of `PACKAGED`; a name of the zoo (see
-            `hfpose.hub.zoo.get_entry`); or the id of a hub repository, ``organization/name``. A config file with the name
-            of a zoo model that says something else than the zoo is converted with that model's official weights.
+            `hfpose.hub.zoo.get_entry`); or the id of a hub repository, ``organization/name``. A config file with the
+            name of a zoo model that says something else than the zoo is converted with that model's official weights.
         task: stage that the model is for, which a name of two stages needs.
         revision: branch, tag or commit, for a repository given by its id.
         token: as for huggingface_hub, by default the one that is logged in with.
@@ -143,8 +145,8 @@ def convert_entry(
 def download(name: str, *, check_hash: bool = True) -> list[Path]:
     """Fetch and convert a model of the zoo and what its pipeline needs beside it: detector, 2D model.
 
-    A name of several stages means the pose model. The id of a hub repository fetches that, and what comes with hfpose is
-    there already. Afterwards the model works with ``HF_HUB_OFFLINE=1``.
+    A name of several stages means the pose model. The id of a hub repository fetches that, and what comes with hfpose
+    is there already. Afterwards the model works with ``HF_HUB_OFFLINE=1``.
 
     Args:
         name: zoo name, alias, repository, or a name of `PACKAGED`.
@@ -189,8 +191,8 @@ def _resolve_entry(entry: ModelEntry, token: str | bool | None, **options: Any) 
             return _snapshot(f"{namespace}/{entry.name}", None, token)
         except UnknownModelError as error:
             raise UnknownModelError(
-                f"{error} HFPOSE_NAMESPACE={namespace} makes '{entry.name}' mean that repository. Push the model there "
-                f"(`hfpose push {entry.name} --namespace {namespace}`), or unset the variable."
+                f"{error} HFPOSE_NAMESPACE={namespace} makes '{entry.name}' mean that repository. Push the model "
+                f"there (`hfpose push {entry.name} --namespace {namespace}`), or unset the variable."
             ) from error
     if entry.repository is not None and not is_whole(models_dir() / entry.name):
         return _snapshot(entry.repository, entry.revision, token)
@@ -200,8 +202,8 @@ def _resolve_entry(entry: ModelEntry, token: str | bool | None, **options: Any) 
 def _prepare(entry: ModelEntry, folder: Path, checkpoint: Path | None, convert: Converter) -> Path:
     """Fetch and convert the official checkpoint into ``folder``, which appears complete or not at all.
 
-    Of several processes one does it and the others wait. What a killed one left is used (the beginning of a download) or
-    removed (an unfinished conversion).
+    Of several processes one does it and the others wait. What a killed one left is used (the beginning of a download)
+    or removed (an unfinished conversion).
     """
     downloads = downloads_dir() / entry.name
     unfinished = folder.with_name(f".{entry.name}.unfinished")
@@ -247,15 +249,15 @@ def _fetch_official(entry: ModelEntry, folder: Path) -> Path:
         )
     url = official_url(entry)
     ways_out = (
-        f"`hfpose download {entry.name}` on a connected machine, then copy {cache_dir()} from there to here; or, with the "
-        f"file {file_name(url)} at hand, `hfpose convert {entry.name} --checkpoint FILE --output DIR`, then give DIR as "
-        "the model."
+        f"`hfpose download {entry.name}` on a connected machine, then copy {cache_dir()} from there to here; or, with "
+        f"the file {file_name(url)} at hand, `hfpose convert {entry.name} --checkpoint FILE --output DIR`, then give "
+        "DIR as the model."
     )
     target = folder / file_name(url)
     if is_offline_mode() and not target.is_file():
         raise DownloadError(
-            f"'{entry.name}' is not in the cache ({models_dir()}), and HF_HUB_OFFLINE forbids to download it. Ways out: "
-            f"unset HF_HUB_OFFLINE where there is a network; or {ways_out}"
+            f"'{entry.name}' is not in the cache ({models_dir()}), and HF_HUB_OFFLINE forbids to download it. Ways "
+            f"out: unset HF_HUB_OFFLINE where there is a network; or {ways_out}"
         )
     try:
         # Twice the size: the converted weights are written while the checkpoint is still there.
@@ -270,9 +272,9 @@ def _check_official(entry: ModelEntry, checkpoint: Path) -> None:
     found = sha256_of(checkpoint)
     if not found.startswith(entry.sha256_prefix):
         raise CheckpointError(
-            f"{checkpoint} is not the official checkpoint of '{entry.name}': its SHA-256 begins with {found[:16]}, that of "
-            f"the official one with {entry.sha256_prefix}. For weights of your own: `hfpose convert {entry.name} "
-            "--checkpoint FILE --output DIR`."
+            f"{checkpoint} is not the official checkpoint of '{entry.name}': its SHA-256 begins with {found[:16]}, "
+            f"that of the official one with {entry.sha256_prefix}. For weights of your own: `hfpose convert "
+            f"{entry.name} --checkpoint FILE --output DIR`."
         )
 
 
@@ -288,7 +290,8 @@ def _convert_checkpoint(name: str, checkpoint: Path, folder: Path) -> None:
 
 
 def _snapshot(repo_id: str, revision: str | None, token: str | bool | None) -> Path:
-    """Local copy of a hub repository, in huggingface_hub's own cache; its configurations are fetched and checked first."""
+    """Local copy of a hub repository, in huggingface_hub's own cache; its configurations are fetched and checked
+    first."""
     at = f"'{repo_id}'" if revision is None else f"'{repo_id}' at revision '{revision}'"
 
     def fetch(patterns: list[str], revision: str | None) -> Path:
@@ -311,9 +314,9 @@ def _snapshot(repo_id: str, revision: str | None, token: str | bool | None) -> P
     except LocalEntryNotFoundError as error:
         reason = " ".join(str(error).split())
         raise DownloadError(
-            f"The hub repository {at} is not in the cache ({constants.HF_HUB_CACHE}), and the Hub cannot be asked: {reason} "
-            "Ways out: unset HF_HUB_OFFLINE and check the network; fetch it on a connected machine (`hf download "
-            f"{repo_id}`) and copy the cache; or give a local folder instead."
+            f"The hub repository {at} is not in the cache ({constants.HF_HUB_CACHE}), and the Hub cannot be asked: "
+            f"{reason} Ways out: unset HF_HUB_OFFLINE and check the network; fetch it on a connected machine (`hf "
+            f"download {repo_id}`) and copy the cache; or give a local folder instead."
         ) from error
     except HfHubHTTPError as error:
         raise DownloadError(f"The hub repository {at} cannot be fetched: {' '.join(str(error).split())}") from error

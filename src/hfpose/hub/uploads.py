@@ -83,8 +83,8 @@ def push_saved_pipeline(pipe: SavedPipeline, repo_id: str, **options: Any) -> Up
 def write_card(model: PreTrainedModel, folder: Path, repo_id: str) -> None:
     """Write a card for a model that transformers pushes from a folder, unless the one there says something.
 
-    transformers puts the card of the repository there, or its template, as it does in a repository to which a processor was
-    pushed first; of a template the tags are kept.
+    transformers puts the card of the repository there, or its template, as it does in a repository to which a
+    processor was pushed first; of a template the tags are kept.
     """
     path = folder / REPOCARD_NAME
     found = ModelCard.load(path) if path.is_file() else None
@@ -159,7 +159,8 @@ def push_folder(
     create_pr: bool = False,
     dry_run: bool = False,
 ) -> Upload:
-    """Push the weights and JSON files of a folder with a card. Pushing again makes a commit only where something changed.
+    """Push the weights and JSON files of a folder with a card. Pushing again makes a commit only where something
+    changed.
 
     Args:
         folder: of a model or pipeline.

@@ -33,8 +33,8 @@ SIZES = _DATA.with_name("sizes.json")
 
 # Of a result's metrics the first of these tells most.
 _MAIN_METRICS = (
-    "AP", "Whole AP", "box AP", "Total", "Mean", "PCK", "PCK@0.2", "AUC", "NME", "NME test", "NME full", "EPE", "MPJPE",
-    "MPJPE-all",
+    "AP", "Whole AP", "box AP", "Total", "Mean", "PCK", "PCK@0.2", "AUC", "NME", "NME test", "NME full", "EPE",
+    "MPJPE", "MPJPE-all",
 )  # fmt: skip
 
 
@@ -295,9 +295,9 @@ def _unknown(name: str, task: Task | None) -> str:
     near = [names[match] for match in difflib.get_close_matches(_normalized(name), names, n=3, cutoff=0.6)]
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     return (
-        f"The zoo has no {kind} called {name[:100]!r}.{hint} `hfpose models` in a shell, or hfpose.hub.zoo.list_entries() in Python, "
-        "lists all names. For a config file of your own give its checkpoint too: "
-        "`hfpose convert --config FILE.py --checkpoint FILE.pth --output DIR`."
+        f"The zoo has no {kind} called {name[:100]!r}.{hint} `hfpose models` in a shell, or "
+        "hfpose.hub.zoo.list_entries() in Python, lists all names. For a config file of your own give its checkpoint "
+        "too: `hfpose convert --config FILE.py --checkpoint FILE.pth --output DIR`."
     )
 
 

@@ -1,8 +1,8 @@
 """Angles of joints and of the trunk, from the directions of body segments; docs/motion.md has an image of their signs.
 
 Keypoints do not tell how a segment is turned about its own length, so these are not the joint angles of the ISB's
-recommendations (Wu et al., 2002), whose planes they share: hips and spine make a frame of the pelvis, shoulders and spine one
-of the chest, and limbs are seen in their planes.
+recommendations (Wu et al., 2002), whose planes they share: hips and spine make a frame of the pelvis, shoulders and
+spine one of the chest, and limbs are seen in their planes.
 """
 
 from __future__ import annotations

@@ -67,8 +67,8 @@ def keypoints_to_h36m(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Keypoints (..., K, D) of `schema` as Human3.6M's (..., 17, D), and their scores (..., 17).
 
-    A score is that of the least certain keypoint that takes part; without scores it is 1. Where a keypoint that takes part is
-    not finite the converted one is NaN.
+    A score is that of the least certain keypoint that takes part; without scores it is 1. Where a keypoint that takes
+    part is not finite the converted one is NaN.
 
     Raises:
         ConfigError: if it is unknown how the keypoints of `schema` become Human3.6M's.
@@ -137,8 +137,9 @@ def _known_name(schema: KeypointSchema) -> str:
         if (name in _RECIPES or name == "h36m") and load_schema(name).keypoint_names == schema.keypoint_names:
             return name
     raise ConfigError(
-        f"Keypoints of schema {schema.name!r} are not those of people whom lifting, angles and motion files are for: how they "
-        f"become Human3.6M's 17 is known for {', '.join(sorted([*_RECIPES, 'h36m']))} only. Use a model with one of these schemas."
+        f"Keypoints of schema {schema.name!r} are not those of people whom lifting, angles and motion files are for: "
+        f"how they become Human3.6M's 17 is known for {', '.join(sorted([*_RECIPES, 'h36m']))} only. Use a model with "
+        "one of these schemas."
     )
 
 

@@ -1,4 +1,5 @@
-"""The keypoint schemas that come with hfpose, one JSON file each in `data/`, and which of them a model config means."""
+"""The keypoint schemas that come with hfpose, one JSON file each in `data/`, and which of them a model config
+means."""
 
 from __future__ import annotations
 
@@ -61,9 +62,9 @@ def schema_for_config(config: Any) -> KeypointSchema:
 
     It is `config.keypoint_schema` (a dict or a `KeypointSchema`) where there is one of as many keypoints, by the same
     names, as there are labels. Else the labels decide, since the head goes by them: names that fit a known schema
-    (transformers' ViTPose writes COCO's as "Nose", "L_Eye"), else names of their own, and with generic labels ("LABEL_0")
-    the number of keypoints: 17 is COCO, 133 COCO-WholeBody. What fits nothing, and generic labels instead of a
-    schema of another number, get a schema without skeleton and flip pairs; a warning says so.
+    (transformers' ViTPose writes COCO's as "Nose", "L_Eye"), else names of their own, and with generic labels
+    ("LABEL_0") the number of keypoints: 17 is COCO, 133 COCO-WholeBody. What fits nothing, and generic labels instead
+    of a schema of another number, get a schema without skeleton and flip pairs; a warning says so.
 
     Raises:
         ConfigError: If `config.keypoint_schema` is not valid, or the config tells no number of keypoints.
@@ -94,8 +95,8 @@ def schema_for_config(config: Any) -> KeypointSchema:
 def _warn_of_other_labels(name: str, num_keypoints: int, num_labels: int) -> None:
     logger.warning(
         "The keypoint_schema %r of %d keypoints is not that of the model's %d labels, by which its head goes. Names, "
-        "skeleton and flip pairs are taken from the labels, as far as these tell; set config.keypoint_schema to describe "
-        "them.",
+        "skeleton and flip pairs are taken from the labels, as far as these tell; set config.keypoint_schema to "
+        "describe them.",
         name,
         num_keypoints,
         num_labels,
@@ -107,12 +108,14 @@ def _same_names(names: Sequence[str], others: Sequence[str]) -> bool:
 
 
 def generic_schema(keypoint_names: Sequence[str]) -> KeypointSchema:
-    """A schema named "unnamed" without skeleton, with the flip pairs that the names tell: unknown where they tell none."""
+    """A schema named "unnamed" without skeleton, with the flip pairs that the names tell: unknown where they tell
+    none."""
     return KeypointSchema("unnamed", tuple(keypoint_names), flip_indices=flip_indices_from_names(keypoint_names))
 
 
 def schema_for_count(num_keypoints: int) -> KeypointSchema:
-    """What so many keypoints without names are taken for: 17 are COCO's; a schema without skeleton where that is not known."""
+    """What so many keypoints without names are taken for: 17 are COCO's; a schema without skeleton where that is not
+    known."""
     known = _SCHEMA_BY_COUNT.get(num_keypoints)
     return load_schema(known) if known else generic_schema([f"keypoint_{i}" for i in range(num_keypoints)])
 

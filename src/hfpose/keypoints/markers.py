@@ -42,8 +42,8 @@ _NAMES = _MIDDLE | {
 def to_markers(keypoints: np.ndarray, schema: KeypointSchema) -> tuple[list[str], np.ndarray]:
     """Keypoints (..., K, D) as markers (..., M, D), and their names.
 
-    Markers are the joints of the body, `Hip` and `Neck` between the hips and the shoulders too, and every other keypoint
-    that the schema has: feet, face and hands.
+    Markers are the joints of the body, `Hip` and `Neck` between the hips and the shoulders too, and every other
+    keypoint that the schema has: feet, face and hands.
 
     Raises:
         ConfigError: see `hfpose.keypoints.human36m.keypoints_to_h36m`.

@@ -9,9 +9,11 @@ from collections.abc import Iterator, Sequence
 _SIDES = (
     ("left", "right"), ("links", "rechts"), ("linke", "rechte"), ("linker", "rechter"), ("linkes", "rechtes"),
     ("gauche", "droite"), ("gauche", "droit"), ("izquierda", "derecha"), ("izquierdo", "derecho"), ("izq", "der"),
-    ("sinistra", "destra"), ("sinistro", "destro"), ("esquerda", "direita"), ("esquerdo", "direito"), ("lewa", "prawa"),
-    ("lewy", "prawy"), ("lewe", "prawe"), ("левый", "правый"), ("левая", "правая"), ("левое", "правое"), ("lt", "rt"),
-    ("lf", "rf"), ("lh", "rh"), ("lb", "rb"), ("fl", "fr"), ("hl", "hr"), ("bl", "br"), ("rl", "rr"), ("lr", "rr"),
+    ("sinistra", "destra"), ("sinistro", "destro"), ("esquerda", "direita"), ("esquerdo", "direito"),
+    ("lewa", "prawa"), ("lewy", "prawy"), ("lewe", "prawe"),
+    ("левый", "правый"), ("левая", "правая"), ("левое", "правое"),
+    ("lt", "rt"), ("lf", "rf"), ("lh", "rh"), ("lb", "rb"),
+    ("fl", "fr"), ("hl", "hr"), ("bl", "br"), ("rl", "rr"), ("lr", "rr"),
 )  # fmt: skip
 _SIDE_PARTS = (("左", "右"), ("왼", "오른"))  # of words that are not set apart
 
@@ -24,7 +26,8 @@ def plain_name(name: str) -> str:
 
 
 def flip_indices_from_names(keypoint_names: Sequence[str]) -> tuple[int, ...] | None:
-    """For each keypoint the index of its mirror image, its own where it has none; None where no name has a mirror image.
+    """For each keypoint the index of its mirror image, its own where it has none; None where no name has a mirror
+    image.
 
     A mirror image is a keypoint whose name differs in the side alone: "left_ear" and "right_ear", "earL" and "earR",
     "lf_paw" and "rf_paw", "griff_links" and "griff_rechts".

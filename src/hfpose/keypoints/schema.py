@@ -77,8 +77,9 @@ class KeypointSchema:
         """
         if self.flip_indices is None:
             raise ConfigError(
-                f"The flip pairs of the schema {self.name!r} ({', '.join(self.keypoint_names[:4])}, ...) are unknown, so "
-                "there is no flip test. Set `flip_indices` in the model's `keypoint_schema`, or leave flip_test out."
+                f"The flip pairs of the schema {self.name!r} ({', '.join(self.keypoint_names[:4])}, ...) are unknown, "
+                "so there is no flip test. Set `flip_indices` in the model's `keypoint_schema`, or leave flip_test "
+                "out."
             )
         return self.flip_indices
 
@@ -92,7 +93,8 @@ class KeypointSchema:
             return self.keypoint_names.index(keypoint_name)
         except ValueError:
             raise ConfigError(
-                f"Keypoint schema {self.name!r} has no keypoint {keypoint_name!r}; it has {', '.join(self.keypoint_names)}."
+                f"Keypoint schema {self.name!r} has no keypoint {keypoint_name!r}; it has "
+                f"{', '.join(self.keypoint_names)}."
             ) from None
 
     def to_dict(self) -> dict[str, Any]:
@@ -120,7 +122,8 @@ class KeypointSchema:
         count = values.get("num_keypoints", len(values["keypoint_names"]))
         if count != len(values["keypoint_names"]):
             raise ConfigError(
-                f"Keypoint schema {name!r} says num_keypoints={count} but names {len(values['keypoint_names'])} keypoints."
+                f"Keypoint schema {name!r} says num_keypoints={count} but names {len(values['keypoint_names'])} "
+                "keypoints."
             )
         try:
             return cls(**_parse_fields(values), name=str(name))

@@ -42,9 +42,9 @@ def gait_rows(who: str, times: np.ndarray, keypoints: np.ndarray, schema: Keypoi
         schema: of the keypoints.
 
     Returns:
-        Seconds of contact and of toe-off, the share of the stride in which the foot stands, and from this contact to the
-        next one of the same foot seconds and meters of the stride and, as cadence, steps of both feet a minute. What the
-        clip does not show is empty.
+        Seconds of contact and of toe-off, the share of the stride in which the foot stands, and from this contact to
+        the next one of the same foot seconds and meters of the stride and, as cadence, steps of both feet a minute.
+        What the clip does not show is empty.
     """
     joints, _ = keypoints_to_h36m(keypoints, None, schema)
     way = joints[:, 0, :2]

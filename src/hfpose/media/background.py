@@ -34,8 +34,8 @@ def in_background(
     """The items of a generator that runs in a thread of its own, while the consumer does something else.
 
     At most `size` items wait, and no more than weigh `max_weight` together (by `weigh`, such as their bytes) or one.
-    Exceptions come out in their place. The thread ends when this generator does, however it ends, and closes `items`; the
-    end waits `patience` seconds for it.
+    Exceptions come out in their place. The thread ends when this generator does, however it ends, and closes `items`;
+    the end waits `patience` seconds for it.
     """
     waiting: queue.Queue[_Entry[T] | None] = queue.Queue(size)
     stop = threading.Event()

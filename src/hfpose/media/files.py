@@ -18,7 +18,8 @@ from filelock import FileLock, Timeout
 from hfpose.errors import InputError
 
 OUTPUT_MARKER = ".hfpose-output"
-"""Hidden file in each folder that a run writes to: a lock while it runs, and a sign not to read the folder as inputs."""
+"""Hidden file in each folder that a run writes to: a lock while it runs, and a sign not to read the folder as
+inputs."""
 
 _SPECIAL_KINDS = {stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
 
@@ -104,8 +105,8 @@ def partial_path(path: Path) -> Path:
     """Name under which `path` is written until it is complete.
 
     It is hidden, lies in the same folder (so that the final rename cannot cross file systems) and depends on the name
-    alone: a run that was killed leaves at most this one file, and the next run writes over it. See `partials_apart` for runs
-    of many processes.
+    alone: a run that was killed leaves at most this one file, and the next run writes over it. See `partials_apart`
+    for runs of many processes.
     """
     for out, folder in _partial_folders.items():
         if out in path.parents:
@@ -115,7 +116,8 @@ def partial_path(path: Path) -> Path:
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path to write to; it becomes `path` when the block ends well, and goes away when it does not."""
+    """Give a temporary path to write to; it becomes `path` when the block ends well, and goes away when it does
+    not."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(path)
@@ -164,7 +166,8 @@ class OutputLock:
 
 
 class PartialFile:
-    """A file that is written bit by bit under its temporary name (`partial_path`) and takes its own when it is finished.
+    """A file that is written bit by bit under its temporary name (`partial_path`) and takes its own when it is
+    finished.
 
     Args:
         path: its own name. Missing folders are made.

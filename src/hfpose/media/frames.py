@@ -61,7 +61,8 @@ class Frame:
         item: the input that it belongs to.
         image: uint8 RGB array (H, W, 3), or None if there is an error.
         error: why the input could not be read (any further), or None.
-        frame_index: number in the video, from 0, counting frames of a live source that are dropped; None for images and for errors that concern the whole video.
+        frame_index: number in the video, from 0, counting frames of a live source that are dropped; None for images
+            and for errors that concern the whole video.
         video: what is known of the video, or None for images.
         timestamp: seconds since the beginning of the video, from its container, or of the recording of a webcam; None
             where it is not known.

@@ -25,7 +25,8 @@ _FACES = [(0, 1, 2), (0, 2, 3), (0, 3, 4), (0, 4, 1), (5, 2, 1), (5, 3, 2), (5, 
 
 
 def glb_bytes(people: Mapping[str, SkeletonMotion], times: np.ndarray) -> bytes:
-    """The contents of a GLB file: for each person a skeleton, a mesh of its bones and its motion; meters, y up, z forward.
+    """The contents of a GLB file: for each person a skeleton, a mesh of its bones and its motion; meters, y up, z
+    forward.
 
     Args:
         people: motions of T frames by name.

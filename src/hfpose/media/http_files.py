@@ -26,8 +26,8 @@ def _host_and_port(url: str) -> tuple[str | None, int | None]:
 
 
 class HttpFile(io.RawIOBase):
-    """A file behind an address from byte `start` on, as `av.open` reads it. Redirects are followed on the same host only,
-    and each answer may take `timeout` seconds.
+    """A file behind an address from byte `start` on, as `av.open` reads it. Redirects are followed on the same host
+    only, and each answer may take `timeout` seconds.
 
     Raises:
         InputError: if it cannot be read.
@@ -104,8 +104,8 @@ class HttpFile(io.RawIOBase):
                 url = urljoin(url, response.headers["Location"])
                 if not has_same_host(url, self.name):
                     raise InputError(
-                        f"{self.name!r} leads to another host, {urlsplit(url).netloc}, which is not followed. If that is "
-                        f"right give this address: {url}"
+                        f"{self.name!r} leads to another host, {urlsplit(url).netloc}, which is not followed. If that "
+                        f"is right give this address: {url}"
                     )
         except InputError:
             raise

@@ -12,7 +12,8 @@ _JPEG_QUALITY = 95
 
 
 class ImageSpool:
-    """Keeps images in the order in which they come: the first `memory_bytes` in memory, further ones as JPEG in a file.
+    """Keeps images in the order in which they come: the first `memory_bytes` in memory, further ones as JPEG in a
+    file.
 
     Iterating gives them back in the same order.
     """

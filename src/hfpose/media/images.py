@@ -32,8 +32,8 @@ MAX_DOWNLOAD_BYTES = 256 * 1024 * 1024
 SAVE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 """File name endings that `save_image` can write."""
 
-# Pillow's name of each format that is read, its module there, and the endings of its files; most frequent first. The list
-# is closed because some of Pillow's other modules start programs (EPS runs Ghostscript).
+# Pillow's name of each format that is read, its module there, and the endings of its files; most frequent first. The
+# list is closed because some of Pillow's other modules start programs (EPS runs Ghostscript).
 _FORMATS = {
     "JPEG": ("Jpeg", (".jpg", ".jpeg", ".jpe", ".jfif")),
     "PNG": ("Png", (".png",)),
@@ -81,8 +81,8 @@ def load_image(source: Any, *, timeout: float = 30.0, max_side: int | None = Non
     """Read one image.
 
     Args:
-        source: a path, a `file://`, `http://` or `https://` address, the bytes of an image file, a PIL image, or a numpy
-            array: uint8, gray (H, W) or (H, W, 1), RGB (H, W, 3) or RGBA (H, W, 4).
+        source: a path, a `file://`, `http://` or `https://` address, the bytes of an image file, a PIL image, or a
+            numpy array: uint8, gray (H, W) or (H, W, 1), RGB (H, W, 3) or RGBA (H, W, 4).
         timeout: seconds that a download may take.
         max_side: scale larger images down until their longer side has this many pixels. JPEGs are decoded at a half, a
             quarter or an eighth then where that is enough, which saves most of the time that large ones take.
@@ -123,8 +123,8 @@ def _load(source: Any, timeout: float, max_side: int | None) -> np.ndarray:
     if _is_pil_image(source):
         return _from_pil(source)
     raise InputError(
-        f"An image of type {type(source).__name__} cannot be read: give a path, a URL, the bytes of a file, a PIL image "
-        "or a numpy array (uint8, RGB, height x width x 3)."
+        f"An image of type {type(source).__name__} cannot be read: give a path, a URL, the bytes of a file, a PIL "
+        "image or a numpy array (uint8, RGB, height x width x 3)."
     )
 
 
@@ -204,8 +204,8 @@ def _from_array(array: np.ndarray) -> np.ndarray:
         elif array.ndim == 4:
             hint = " For several images, give a list of arrays."
         raise InputError(
-            f"An image given as an array must have the shape (height, width), (height, width, 3) or (height, width, 4), "
-            f"this one has {array.shape}.{hint}"
+            "An image given as an array must have the shape (height, width), (height, width, 3) or (height, width, "
+            f"4), this one has {array.shape}.{hint}"
         )
     if array.size == 0:
         raise InputError(f"An image given as an array has no pixels: its shape is {array.shape}.")
@@ -290,8 +290,8 @@ def _download(url: str, timeout: float) -> bytes:
                 data += chunk
                 if len(data) > MAX_DOWNLOAD_BYTES:
                     raise InputError(
-                        f"{url!r} is larger than {MAX_DOWNLOAD_BYTES >> 20} MB, the limit for an image. Download it and give "
-                        "the path."
+                        f"{url!r} is larger than {MAX_DOWNLOAD_BYTES >> 20} MB, the limit for an image. Download it "
+                        "and give the path."
                     )
                 if time.monotonic() > deadline:
                     raise InputError(
@@ -338,7 +338,8 @@ def _decode(file: IO[bytes], name: str, size: int, max_side: int | None) -> np.n
             ) from error
     if prefix[4:8] == b"ftyp" and prefix[8:12] in _HEIF_BRANDS:
         raise InputError(
-            f"{name} is a HEIC image, as iPhones take them. To read it: `pip install pillow-heif`; or convert it to JPEG."
+            f"{name} is a HEIC image, as iPhones take them. To read it: `pip install pillow-heif`; or convert it to "
+            "JPEG."
         )
     known = ", ".join(format_name for format_name, _, _ in _readers())
     raise InputError(
@@ -355,7 +356,8 @@ def _decoding_scale(size: tuple[int, int], max_side: int | None) -> int:
 
 
 def _decode_jpeg(file: IO[bytes], scale: int) -> np.ndarray | None:
-    """A JPEG with colors -> RGB array, sooner than by Pillow and with the same pixels; None for what Pillow shall judge.
+    """A JPEG with colors -> RGB array, sooner than by Pillow and with the same pixels; None for what Pillow shall
+    judge.
 
     `scale`, 1, 2, 4 or 8, divides width and height.
     """
@@ -403,8 +405,8 @@ def _readers() -> tuple[tuple[str, Callable[..., ImageFile.ImageFile], Callable[
 def _quiet() -> Iterator[None]:
     """Silence Pillow's remarks on odd but readable files.
 
-    Filters of warnings belong to the whole process, so two threads that change them at once can leave them changed. The
-    formats that people have thousands of files of are therefore read without this.
+    Filters of warnings belong to the whole process, so two threads that change them at once can leave them changed.
+    The formats that people have thousands of files of are therefore read without this.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -418,8 +420,8 @@ def _check_size(image: ImageFile.ImageFile, name: str) -> None:
     pixels = image.width * image.height
     if Image.MAX_IMAGE_PIXELS is not None and pixels > 2 * Image.MAX_IMAGE_PIXELS:
         raise InputError(
-            f"{name} has {image.width}x{image.height} pixels, more than Pillow's limit of {2 * Image.MAX_IMAGE_PIXELS}. "
-            "Scale it down, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file."
+            f"{name} has {image.width}x{image.height} pixels, more than Pillow's limit of "
+            f"{2 * Image.MAX_IMAGE_PIXELS}. Scale it down, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file."
         )
 
 

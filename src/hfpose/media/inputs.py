@@ -21,9 +21,10 @@ _CHANNELS = (1, 3, 4)
 def plain_input(value: Any) -> Any:
     """An input as sources read it.
 
-    Torch tensors become uint8 arrays (H, W, C) or (N, H, W, C), from channels first or last, floating point ones from 0 to
-    1; open files and `BytesIO` the bytes in them; other path objects a `Path`; a `data:` address its bytes; a pattern such
-    as `frames/*.jpg` the sorted list of what it matches; the number of a webcam text. Everything else stays as it is.
+    Torch tensors become uint8 arrays (H, W, C) or (N, H, W, C), from channels first or last, floating point ones from
+    0 to 1; open files and `BytesIO` the bytes in them; other path objects a `Path`; a `data:` address its bytes; a
+    pattern such as `frames/*.jpg` the sorted list of what it matches; the number of a webcam text. Everything else
+    stays as it is.
 
     Raises:
         InputError: for an empty name, a pattern that matches nothing, a file opened as text, a
@@ -85,15 +86,16 @@ def _from_tensor(tensor: Any) -> np.ndarray:
         raise InputError(f"The tensor cannot be read as an image: {error}") from error
     if array.ndim not in (2, 3, 4):
         raise InputError(
-            f"A tensor of shape {tuple(array.shape)} is no image; expected (H, W), (H, W, C), (C, H, W) or a batch of these."
+            f"A tensor of shape {tuple(array.shape)} is no image; expected (H, W), (H, W, C), (C, H, W) or a batch of "
+            "these."
         )
     if array.ndim > 2 and array.shape[-1] not in _CHANNELS and array.shape[-3] in _CHANNELS:
         array = np.moveaxis(array, -3, -1)
     if array.dtype.kind == "f":
         if not ((array >= 0) & (array <= 1)).all():
             raise InputError(
-                "A floating point tensor must have values from 0 to 1. Give pixel values 0 to 255 as torch.uint8, and images "
-                "before they are normalized."
+                "A floating point tensor must have values from 0 to 1. Give pixel values 0 to 255 as torch.uint8, and "
+                "images before they are normalized."
             )
         array = np.round(array * 255).astype(np.uint8)
     if array.ndim == 4:

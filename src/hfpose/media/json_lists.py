@@ -22,9 +22,9 @@ def write_json_list(path: Path, entries: Iterable[Any]) -> None:
 class JsonListFile(PartialFile):
     """A list that grows and takes its name when it is finished.
 
-    Until then the temporary file (`partial_path`) is complete JSON after every `append`: an entry and the closing bracket
-    are written over the old closing bracket in one call to the operating system. What a killed process had appended can be
-    read from there.
+    Until then the temporary file (`partial_path`) is complete JSON after every `append`: an entry and the closing
+    bracket are written over the old closing bracket in one call to the operating system. What a killed process had
+    appended can be read from there.
 
     Args:
         path: where the finished file goes.

@@ -19,9 +19,10 @@ _OF_A_FRAME = ("frame_index", "timestamp", "error", "predictions")
 class JsonWriter(InputWriter[JsonListFile]):
     """`name.json` for each image and for each video, a document that says what it holds.
 
-    An image's file is `PoseOutput.to_json`. In a video's file each entry of `frames` has `frame_index`, `timestamp` (seconds),
-    `predictions`, and `error` where there is one; beside `frames` is what `to_dict` says of all. The file of a video grows with
-    every frame and is valid JSON all the time; it takes its name at the end (see `JsonListFile`).
+    An image's file is `PoseOutput.to_json`. In a video's file each entry of `frames` has `frame_index`, `timestamp`
+    (seconds), `predictions`, and `error` where there is one; beside `frames` is what `to_dict` says of all. The file
+    of a video grows with every frame and is valid JSON all the time; it takes its name at the end (see
+    `JsonListFile`).
     """
 
     def write(self, frame: Frame, output: PoseOutput) -> None:
@@ -49,8 +50,8 @@ class JsonWriter(InputWriter[JsonListFile]):
 
 
 class MMPoseWriter(JsonWriter):
-    """`name.json` as MMPose's `pred_out_dir` has it: of an image the list of its instances (see `mmpose_instances`), of a video
-    the list of its frames, each with `frame_id`, `timestamp` and `instances`."""
+    """`name.json` as MMPose's `pred_out_dir` has it: of an image the list of its instances (see `mmpose_instances`),
+    of a video the list of its frames, each with `frame_id`, `timestamp` and `instances`."""
 
     def _write_image(self, path: Path, output: PoseOutput) -> None:
         write_json_list(path, mmpose_instances(output))
@@ -64,8 +65,8 @@ class MMPoseWriter(JsonWriter):
 
 
 def mmpose_instances(output: PoseOutput) -> list[dict[str, Any]]:
-    """The instances of a result as MMPose writes them: `keypoints`, `keypoint_scores`, and where known `bbox` (in a tuple) and
-    `bbox_score`."""
+    """The instances of a result as MMPose writes them: `keypoints`, `keypoint_scores`, and where known `bbox` (in a
+    tuple) and `bbox_score`."""
     keys = ("keypoints", "keypoint_scores", "bbox", "bbox_score")
     return [
         {key: (one[key],) if key == "bbox" else one[key] for key in keys if key in one} for one in output.predictions

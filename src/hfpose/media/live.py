@@ -27,10 +27,10 @@ class LiveSource:
 
     Args:
         item: which.
-        connect: opens it and gives its frames until it ends, fails (a last frame with an error), or cannot be opened (one frame with
-            an error).
-        patience: seconds for which it is tried to open a source again that was lost. One that was never there is an error
-            at once.
+        connect: opens it and gives its frames until it ends, fails (a last frame with an error), or cannot be opened
+            (one frame with an error).
+        patience: seconds for which it is tried to open a source again that was lost. One that was never there is an
+            error at once.
         clock: tells seconds.
     """
 
@@ -40,7 +40,8 @@ class LiveSource:
     clock: Callable[[], float] = time.monotonic
 
     def frames(self, pause: Callable[[float], object]) -> Iterator[Frame]:
-        """The frames of all connections, numbered and timed as those of one video; their gaps are as long as they were.
+        """The frames of all connections, numbered and timed as those of one video; their gaps are as long as they
+        were.
 
         Args:
             pause: waits for so many seconds before it is tried again, twice as long each time; true ends the stream.
@@ -98,8 +99,8 @@ def read_live(sources: Sequence[LiveSource], live: Live) -> Generator[Frame, Non
 
     Args:
         sources: what to read.
-        live: `"latest"` for the latest frame of each source; those that came before it and were not taken yet are dropped,
-            which shows in `frame_index`. `"all"` for all of them: reading waits.
+        live: `"latest"` for the latest frame of each source; those that came before it and were not taken yet are
+            dropped, which shows in `frame_index`. `"all"` for all of them: reading waits.
     """
     mailbox = _Mailbox(len(sources), live)
 

@@ -1,7 +1,7 @@
 """A list of what a run has done: one line of JSON for each input.
 
-A run keeps a journal, which grows by a line when an input is done and survives the process. At its end, or at the start of
-the next run, the journal is merged into `manifest.jsonl`.
+A run keeps a journal, which grows by a line when an input is done and survives the process. At its end, or at the
+start of the next run, the journal is merged into `manifest.jsonl`.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ class _Open:
 class Journal:
     """Lines about the inputs that are done.
 
-    A line has `index` (number of the input), `name`, `input` (path or URL), `size` and `modified` of its file, `status`
-    (`"ok"` or `"error"`), `outputs` (paths below the folder), `error`, `frames`, `instances` and `seconds`: the time that
-    passed in this process from the result before the input's first to its last. Of images in one batch the first one has
-    it; sums are right.
+    A line has `index` (number of the input), `name`, `input` (path or URL), `size` and `modified` of its file,
+    `status` (`"ok"` or `"error"`), `outputs` (paths below the folder), `error`, `frames`, `instances` and `seconds`:
+    the time that passed in this process from the result before the input's first to its last. Of images in one batch
+    the first one has it; sums are right.
     """
 
     def __init__(
@@ -127,8 +127,8 @@ class JournalFile:
 def merge_journal(folder: Path, keep_earlier: bool = True) -> None:
     """Merge the journal into the manifest, in the order of the inputs, and delete it.
 
-    A later line on an input replaces an earlier one, except that one that only says that nothing was to be done adds to it.
-    The manifest that is there counts where `keep_earlier`.
+    A later line on an input replaces an earlier one, except that one that only says that nothing was to be done adds
+    to it. The manifest that is there counts where `keep_earlier`.
     """
     manifest, journal = folder / MANIFEST, folder / WORK_FOLDER / _JOURNAL
     lines: dict[str, tuple[int, str]] = {}  # text, since there may be millions
@@ -158,7 +158,8 @@ def is_unchanged(entry: Mapping[str, Any] | None, item: MediaItem) -> bool:
 
 
 def _identity(item: MediaItem) -> dict[str, Any]:
-    """What tells an input from others; size (bytes) and time of change (nanoseconds) are null for what is no local file."""
+    """What tells an input from others; size (bytes) and time of change (nanoseconds) are null for what is no local
+    file."""
     about = _file_stat(item)
     return {
         "index": item.index,

@@ -42,8 +42,8 @@ class MotionOptions:
         joint_names: of BVH and GLB: `"humanik"` (`Hips`, `LeftUpLeg`, ...), as MotionBuilder and others know joints,
             `"mixamo"` (the same behind `mixamorig:`), or `"h36m"`, the names of keypoints.
         length_unit: of BVH, `"meters"` or `"centimeters"`; TRC and C3D are in millimeters and GLB in meters.
-        together: in BVH and GLB one file for all people of a video, which begins with the first frame of any of them, not
-            one for each.
+        together: in BVH and GLB one file for all people of a video, which begins with the first frame of any of them,
+            not one for each.
 
     Raises:
         InputError: for values that are not known.
@@ -231,8 +231,8 @@ def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
 
 
 def _at_even_times(keypoints: np.ndarray, times: np.ndarray, rate: float) -> tuple[np.ndarray, float]:
-    """Keypoints (T, K, 3) at an even rate, and that rate: the one given if the times (T,) keep to it, else the one of the
-    most frequent frames. In between keypoints are interpolated."""
+    """Keypoints (T, K, 3) at an even rate, and that rate: the one given if the times (T,) keep to it, else the one of
+    the most frequent frames. In between keypoints are interpolated."""
     if np.abs(times - times[0] - np.arange(len(times)) / rate).max() < _EVEN:
         return keypoints, rate
     step = float(np.median(np.diff(times)))

@@ -38,8 +38,8 @@ def _truncated(name: str) -> str:
 class Namer:
     """Gives each item of a run a name of its own, the same in each run over the same inputs.
 
-    A name that is taken gets the ending of its file (`a_png` beside `a`), if that does not help `_2`, `_3` and so on. Upper and lower case count as equal, since some file systems do not tell
-    them apart.
+    A name that is taken gets the ending of its file (`a_png` beside `a`), if that does not help `_2`, `_3` and so on.
+    Upper and lower case count as equal, since some file systems do not tell them apart.
 
     Args:
         index_digits: digits of the name of an item that has none, with zeros in front.
@@ -64,7 +64,8 @@ class Namer:
         return candidate
 
     def index_name(self, index: int) -> str:
-        """Name of an item that has none, such as an array. It is not stored, so that endless streams cost no memory."""
+        """Name of an item that has none, such as an array. It is not stored, so that endless streams cost no
+        memory."""
         name = self._numbered(index)
         if name in self._taken:
             return self.unique(name)

@@ -1,7 +1,7 @@
 """OpenPose's JSON, of people with hands and face.
 
-Source: OpenPose (Cao et al., 2019, https://arxiv.org/abs/1812.08008), `doc/02_output.md`; for the points that OpenPose has and
-COCO-WholeBody has not, what DWPose writes for ControlNets.
+Source: OpenPose (Cao et al., 2019, https://arxiv.org/abs/1812.08008), `doc/02_output.md`; for the points that OpenPose
+has and COCO-WholeBody has not, what DWPose writes for ControlNets.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ def points_2d(output: PoseOutput) -> np.ndarray:
 def openpose_json(output: PoseOutput, canvas_size: tuple[int, int] | None = None) -> str:
     """People in OpenPose's format.
 
-    The body has the 25 points of BODY_25 where the schema has feet, else the 18 of OpenPose's COCO model. Neck and middle of
-    the hips lie between shoulders and hips where the schema has none. The face has 70 points, the last two of which are the
-    pupils; hands have 21 each. Points that a schema does not have are 0, 0, 0, as OpenPose writes points that it does not
-    see. `canvas_width` and `canvas_height` are the size of the image; a frame of a video has its `timestamp` in seconds,
-    and people where it is known whether they are `interpolated`.
+    The body has the 25 points of BODY_25 where the schema has feet, else the 18 of OpenPose's COCO model. Neck and
+    middle of the hips lie between shoulders and hips where the schema has none. The face has 70 points, the last two
+    of which are the pupils; hands have 21 each. Points that a schema does not have are 0, 0, 0, as OpenPose writes
+    points that it does not see. `canvas_width` and `canvas_height` are the size of the image; a frame of a video has
+    its `timestamp` in seconds, and people where it is known whether they are `interpolated`.
 
     Args:
         output: with 2D keypoints.
-        canvas_size: for ControlNets and their editors: width and height that keypoints are scaled to. The body has 18 points
-            then, as they take it.
+        canvas_size: for ControlNets and their editors: width and height that keypoints are scaled to. The body has 18
+            points then, as they take it.
 
     Raises:
         InputError: if there are only 3D keypoints, none that OpenPose knows, or a canvas for an image of unknown size.
@@ -98,8 +98,8 @@ def openpose_parts(schema: KeypointSchema | None, points: np.ndarray, with_feet:
     known = {part: names for part, names in wanted.items() if not index.keys().isdisjoint(names)}
     if not known:
         raise InputError(
-            f"OpenPose's format holds people; the keypoints of schema {schema.name if schema else None!r} have none of its "
-            "points. Write them as JSON or CSV."
+            f"OpenPose's format holds people; the keypoints of schema {schema.name if schema else None!r} have none "
+            "of its points. Write them as JSON or CSV."
         )
     if "face" in known:
         known["face"] = [*known["face"], "right_eye", "left_eye"]  # the pupils

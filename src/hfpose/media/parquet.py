@@ -27,14 +27,14 @@ _PART_SECONDS = 600.0  # ... or so much time, which is what a process that dies 
 class ParquetWriter:
     """A folder of Parquet files with a row for each instance; all files of it are one table.
 
-    Columns: `name` (base name of the input), `source`, `frame_id` (null for images), `timestamp` (seconds in the video),
-    `width`, `height`, `instance` (number in the frame), `track_id`, `interpolated` (not seen in this frame but in frames around
-    it), `bbox`, `bbox_score`, `keypoints` (x, y or x, y, z of all keypoints, one after the other),
+    Columns: `name` (base name of the input), `source`, `frame_id` (null for images), `timestamp` (seconds in the
+    video), `width`, `height`, `instance` (number in the frame), `track_id`, `interpolated` (not seen in this frame but
+    in frames around it), `bbox`, `bbox_score`, `keypoints` (x, y or x, y, z of all keypoints, one after the other),
     `keypoint_scores`, `keypoints_2d`. An image or frame without people has one row, with null from `instance` on. The
     files' metadata hold the keypoint schema as JSON under `hfpose.schema`.
 
-    A file takes its name when it ends, which it does every few minutes between two inputs; what a run that broke off had in
-    its last file is done again by a run with `resume`.
+    A file takes its name when it ends, which it does every few minutes between two inputs; what a run that broke off
+    had in its last file is done again by a run with `resume`.
 
     Args:
         folder: where the files go.

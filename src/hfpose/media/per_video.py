@@ -23,8 +23,8 @@ FileT = TypeVar("FileT", bound=GrowingFile)
 
 
 class OneFilePerVideo(Generic[FileT]):
-    """Opens a file with a video's first frame and finishes it when another item begins or the run ends; of live sources, whose
-    frames take turns, when the run ends."""
+    """Opens a file with a video's first frame and finishes it when another item begins or the run ends; of live
+    sources, whose frames take turns, when the run ends."""
 
     def __init__(self) -> None:
         self._files: dict[MediaItem, FileT] = {}
@@ -53,7 +53,8 @@ class OneFilePerVideo(Generic[FileT]):
 
 
 def end_early(item: MediaItem | None, file: GrowingFile) -> None:
-    """Abandon a file, or finish it if its last frame was of a live source, which ends no other way than by breaking off."""
+    """Abandon a file, or finish it if its last frame was of a live source, which ends no other way than by breaking
+    off."""
     if item is not None and item.is_live:
         file.finish()
     else:
@@ -61,7 +62,8 @@ def end_early(item: MediaItem | None, file: GrowingFile) -> None:
 
 
 class InputWriter(Generic[FileT]):
-    """Base of writers with a file or folder of its own, in `folder`, for each input; see `hfpose.media.writers.Writer`."""
+    """Base of writers with a file or folder of its own, in `folder`, for each input; see
+    `hfpose.media.writers.Writer`."""
 
     def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder)

@@ -21,8 +21,8 @@ from hfpose.results import PoseOutput
 class _TableWriter:
     """One file with the rows of all items of a run.
 
-    With `resume`, rows of an earlier run are kept, whether it finished or not; of one that did not, the last item is taken
-    for incomplete. Items without any row cannot be told from items that were never seen and are done again.
+    With `resume`, rows of an earlier run are kept, whether it finished or not; of one that did not, the last item is
+    taken for incomplete. Items without any row cannot be told from items that were never seen and are done again.
 
     A subclass names the class of the file, and where a row has the name of its item.
     """
@@ -69,10 +69,10 @@ class _TableWriter:
 class CocoWriter(_TableWriter):
     """COCO's results format for keypoints: one list of instances for the whole run.
 
-    `image_id` is the number in the base name if that is a number, as in COCO's own files, else the base name; frames of a
-    video add their number (`clip_000012`). `score` is what MMPose's `CocoMetric` submits: the box score (1 without boxes)
-    times the mean of those keypoint scores that are above 0.2. `file_name` is added to tell where an instance is from,
-    to frames of a video `timestamp` in seconds, and where it is known `interpolated`.
+    `image_id` is the number in the base name if that is a number, as in COCO's own files, else the base name; frames
+    of a video add their number (`clip_000012`). `score` is what MMPose's `CocoMetric` submits: the box score (1
+    without boxes) times the mean of those keypoint scores that are above 0.2. `file_name` is added to tell where an
+    instance is from, to frames of a video `timestamp` in seconds, and where it is known `interpolated`.
     """
 
     _file = JsonListFile
@@ -132,8 +132,8 @@ class _CsvFile(PartialFile):
 class CsvWriter(_TableWriter):
     """A table with one row for each keypoint of each instance.
 
-    What is not known is empty: `z` of 2D keypoints, the time of an image, ... `x_2d` and `y_2d` are the pixels of keypoints in
-    3D, `interpolated` is 1 for who was not seen in this frame but in frames around it.
+    What is not known is empty: `z` of 2D keypoints, the time of an image, ... `x_2d` and `y_2d` are the pixels of
+    keypoints in 3D, `interpolated` is 1 for who was not seen in this frame but in frames around it.
     """
 
     _file = _CsvFile

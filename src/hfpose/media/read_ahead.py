@@ -31,7 +31,8 @@ def read_in_turn(jobs: Generator[Job, None, None]) -> Generator[Frame, None, Non
 def read_ahead(jobs: Generator[Job, None, None], num_workers: int, size: int) -> Generator[Frame, None, None]:
     """Run `jobs` in a thread of their own, and images among them in `num_workers` more; frames come out in order.
 
-    At most `size` frames wait, of videos no more than `MAX_WAITING_BYTES` or one. The threads end when this generator does, however it ends.
+    At most `size` frames wait, of videos no more than `MAX_WAITING_BYTES` or one. The threads end when this generator
+    does, however it ends.
     """
     is_finalizing = sys.is_finalizing
     pool = ThreadPoolExecutor(num_workers, thread_name_prefix="hfpose-decode")

@@ -97,7 +97,8 @@ class Run:
             merge_journal(self.folder)
 
     def _is_of_this_file(self, item: MediaItem) -> bool:
-        """Whether the files of an earlier run are of this input as it is now; without a manifest judged by their times."""
+        """Whether the files of an earlier run are of this input as it is now; without a manifest judged by their
+        times."""
         if self.folder is not None:
             return is_unchanged(self.earlier.get(item.name), item)
         assert self._outputs_of is not None

@@ -1,9 +1,9 @@
 """A skeleton of rigid bones that turn: what BVH and glTF hold of a motion.
 
-The rest pose is a T-pose of the clip's own median bone lengths, left and right alike, and each frame says where the root
-is and how each joint is turned against its parent. Where the bones of a clip are as long in every frame, the joints are
-exactly where its keypoints are. Keypoints do not tell how a limb is turned about its own length; it is turned as little
-as possible.
+The rest pose is a T-pose of the clip's own median bone lengths, left and right alike, and each frame says where the
+root is and how each joint is turned against its parent. Where the bones of a clip are as long in every frame, the
+joints are exactly where its keypoints are. Keypoints do not tell how a limb is turned about its own length; it is
+turned as little as possible.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ class _Joint:
     Args:
         parent: name of the parent, None for the root.
         keypoint: where it is.
-        rest: direction from the parent to it in rest pose; None where it stays put beside its parent, as hips and the bases
-            of fingers do. Several bones that leave one keypoint turn on their own, so they have a joint at their beginning.
+        rest: direction from the parent to it in rest pose; None where it stays put beside its parent, as hips and the
+            bases of fingers do. Several bones that leave one keypoint turn on their own, so they have a joint at their
+            beginning.
         aim: keypoint that its bone leads to.
         across: keypoints along x, for a joint with several bones that do not turn on their own.
         up, forward: keypoints near y or z for it.
@@ -128,7 +129,8 @@ _JOINTS: dict[str, _Joint] = {
 
 @dataclass(frozen=True)
 class SkeletonMotion:
-    """A skeleton of J joints over T frames. Meters, x left of the person, y up, z forward; parents before their children.
+    """A skeleton of J joints over T frames. Meters, x left of the person, y up, z forward; parents before their
+    children.
 
     Args:
         names: of the joints.
@@ -155,8 +157,8 @@ def skeleton_motion(keypoints: np.ndarray, keypoint_names: Sequence[str], names:
     """A motion of keypoints as one of bones.
 
     Args:
-        keypoints: (T, P, 3) meters in the axes of 3D results; Human3.6M's and where known toes and fingers. A keypoint that
-            is not finite stays where the root saw it last (at the beginning, where it is seen first).
+        keypoints: (T, P, 3) meters in the axes of 3D results; Human3.6M's and where known toes and fingers. A keypoint
+            that is not finite stays where the root saw it last (at the beginning, where it is seen first).
         keypoint_names: of the P keypoints, see `hfpose.keypoints.human36m.body_points`.
         names: what joints are called: as HumanIK or Mixamo has them, or as Human3.6M's keypoints.
     """
@@ -197,7 +199,8 @@ def _joint_name(name: str, names: JointNames) -> str:
 
 
 def hold(points: np.ndarray) -> np.ndarray:
-    """Points (T, P, 3) with those that are not finite at their last place relative to the root, or at their first one."""
+    """Points (T, P, 3) with those that are not finite at their last place relative to the root, or at their first
+    one."""
     root = _last_known(points[:, :1])
     held = root + _last_known(points - points[:, :1])
     return np.where(np.isfinite(held), held, root)  # who is never seen is in the root
@@ -257,7 +260,8 @@ def _rotations(joints: dict[str, _Joint], at: dict[str, np.ndarray]) -> dict[str
 
 
 def _frames(across: np.ndarray, up: np.ndarray, default: np.ndarray) -> np.ndarray:
-    """Rotations (T, 3, 3) whose x axis is `across` (T, 3) and whose y axis is near `up`; `default` where these are parallel."""
+    """Rotations (T, 3, 3) whose x axis is `across` (T, 3) and whose y axis is near `up`; `default` where these are
+    parallel."""
     x = across / np.maximum(np.linalg.norm(across, axis=-1, keepdims=True), _EPSILON)
     z = np.cross(x, up)
     size = np.linalg.norm(z, axis=-1, keepdims=True)

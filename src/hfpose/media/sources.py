@@ -1,4 +1,5 @@
-"""Anything that holds images as one stream of frames: paths, folders, videos, webcams, arrays, collections, generators."""
+"""Anything that holds images as one stream of frames: paths, folders, videos, webcams, arrays, collections,
+generators."""
 
 from __future__ import annotations
 
@@ -67,10 +68,11 @@ def open_source(
 
     Args:
         inputs: one image (all that `load_image` takes, or a dict with one under `"image"` or `"img"`), a video (path
-            or URL), a folder (its images, sorted by name), a list file (`.txt`: a path or URL in each line, relative to
-            the file's folder), a webcam (`"webcam"`, `"webcam:1"`, `1` or `"/dev/video1"`), a network stream (`rtsp://`,
-            `rtmp://`, `udp://`, `srt://`, or HLS: `http://.../live.m3u8`), a 4D array (a stack of images), or a collection of
-            these: list, generator, `datasets.Dataset`, transformers' `KeyDataset`, anything iterable.
+            or URL), a folder (its images, sorted by name), a list file (`.txt`: a path or URL in each line, relative
+            to the file's folder), a webcam (`"webcam"`, `"webcam:1"`, `1` or `"/dev/video1"`), a network stream
+            (`rtsp://`, `rtmp://`, `udp://`, `srt://`, or HLS: `http://.../live.m3u8`), a 4D array (a stack of images),
+            or a collection of these: list, generator, `datasets.Dataset`, transformers' `KeyDataset`, anything
+            iterable.
         recursive: whether to look for images in the subfolders of a folder too.
         skip: called with each item before it is read; true leaves it out.
         num_workers: threads that decode images. With at least one, frames are read ahead in the background, and a
@@ -79,8 +81,8 @@ def open_source(
         timeout: seconds that a download, or waiting for a video behind a URL, may take.
         index_digits: digits of the names of items without one, such as arrays, which are named by their number.
         capture_factory: opens a camera by number, as `cv2.VideoCapture` does, which is the default.
-        live: of webcams and network streams give `"all"` frames, or the `"latest"` and drop what came before it. Where there
-            are several, they are read at the same time, after all other inputs.
+        live: of webcams and network streams give `"all"` frames, or the `"latest"` and drop what came before it. Where
+            there are several, they are read at the same time, after all other inputs.
         reconnect: seconds for which it is tried to open a webcam or network stream again that was lost.
 
     Raises:
@@ -94,7 +96,8 @@ def open_source(
 
 
 def open_frames(frames: Callable[[], Iterable[Frame]]) -> Source:
-    """A source of frames that `frames` makes, called each time it is iterated; they are read ahead in the background."""
+    """A source of frames that `frames` makes, called each time it is iterated; they are read ahead in the
+    background."""
     return _FrameSource(frames)
 
 
@@ -117,8 +120,8 @@ class Source:
         """What looks like an input and was not read, complete once the source was iterated to its end."""
         if not isinstance(inputs, (str, Path)) and not _is_image(inputs) and not _is_collection(inputs):
             raise InputError(
-                f"Cannot read images from {type(inputs).__name__}: give a path, a URL, a folder, 'webcam', a PIL image, a "
-                "numpy array, a torch tensor, an open file, or a list or generator of these."
+                f"Cannot read images from {type(inputs).__name__}: give a path, a URL, a folder, 'webcam', a PIL "
+                "image, a numpy array, a torch tensor, an open file, or a list or generator of these."
             )
         if self._kind == "folder" and is_image_path(inputs) and not str(inputs).endswith(("/", os.sep)):
             raise InputError(
@@ -143,28 +146,32 @@ class Source:
 
     @property
     def is_live(self) -> bool:
-        """Whether a webcam or a network stream, whose images are wanted at once, is an input or in the list of inputs."""
+        """Whether a webcam or a network stream, whose images are wanted at once, is an input or in the list of
+        inputs."""
         inputs = self._inputs if isinstance(self._inputs, (list, tuple)) else [self._inputs]
         return any(isinstance(each, (str, int)) and is_live(str(each)) for each in inputs)
 
     @property
     def is_stream(self) -> bool:
-        """Whether the frames follow each other in time or their number is unknown: video, webcam, network stream, generator."""
+        """Whether the frames follow each other in time or their number is unknown: video, webcam, network stream,
+        generator."""
         if self._kind is not None:
             return self.is_video
         return _is_collection(self._inputs) and not isinstance(self._inputs, Sized)
 
     @functools.cached_property
     def num_frames(self) -> int | None:
-        """How many frames there will be if nothing is skipped or fails, as far as that is known without reading them."""
+        """How many frames there will be if nothing is skipped or fails, as far as that is known without reading
+        them."""
         if _is_collection(self._inputs) and not isinstance(self._inputs, (list, tuple)):
             return len(self._inputs) if isinstance(self._inputs, Sized) else None
         counts = [_count_frames(leaf, self._options) for leaf in self._leaves()]
         return None if None in counts else sum(count for count in counts if count is not None)
 
     def file_places(self) -> tuple[set[Path], set[Path]]:
-        """The subfolders that output names lie in, and all local input files with their folders, resolved, as far as they are
-        known without reading. Of folders only the folders themselves are listed, since they may hold millions of files.
+        """The subfolders that output names lie in, and all local input files with their folders, resolved, as far as
+        they are known without reading. Of folders only the folders themselves are listed, since they may hold millions
+        of files.
         """
         subfolders, inputs = {Path()}, set()
         values = self._inputs if isinstance(self._inputs, (list, tuple)) else [self._inputs]
@@ -231,8 +238,8 @@ class Source:
                 yield item, leaf
 
     def _jobs(self, live: list[LiveSource]) -> Generator[Job, None, None]:
-        """Frames of videos, which are decoded in order, and for each image a function that decodes it. What is live is added
-        to a list."""
+        """Frames of videos, which are decoded in order, and for each image a function that decodes it. What is live is
+        added to a list."""
         options = self._options
         for item, leaf in self._items():
             if leaf.error is not None:
@@ -255,7 +262,8 @@ def _read_file(item: MediaItem, payload: Any, timeout: float) -> Iterator[Job]:
 
 
 def open_items(items: Sequence[MediaItem]) -> Source:
-    """A source of some of the files that another source has listed, under the names and numbers that they have there."""
+    """A source of some of the files that another source has listed, under the names and numbers that they have
+    there."""
     source = _FrameSource(lambda: (job for item in items for job in _read_file(item, item.source, _Options.timeout)))
     source.is_video = len(items) == 1 and items[0].kind == "video"
     return source

@@ -26,21 +26,22 @@ class TrackWriter(InputWriter["_Tracks"]):
     """A folder `name` for each image or video with a file for each person, which takes its name when it is complete.
 
     The files are `name_track3.trc`, `name_track3.bvh` or, for a person who is first seen in frame 120,
-    `name_track3_from120.bvh`; of images `name_person0.trc`. They begin with the first frame in which the person is there and
-    end with the last; frames that the lifter interpolated count. In frames between in which the person or a keypoint is
-    missing (not finite), TRC has empty fields and C3D invalid points. BVH and GLB know no gaps: they hold the last place, and
-    `gaps.csv` tells where. People without an identity (of whom next to nothing was seen) are left out.
+    `name_track3_from120.bvh`; of images `name_person0.trc`. They begin with the first frame in which the person is
+    there and end with the last; frames that the lifter interpolated count. In frames between in which the person or a
+    keypoint is missing (not finite), TRC has empty fields and C3D invalid points. BVH and GLB know no gaps: they hold
+    the last place, and `gaps.csv` tells where. People without an identity (of whom next to nothing was seen) are left
+    out.
 
-    TRC and C3D have a marker for each keypoint, named as in Pose2Sim's marker sets, and beside TRC lies `markers.xml`, the
-    marker set for OpenSim. BVH and GLB have a skeleton of rigid bones, with toes and fingers where they are known. Results
-    in other axes are turned to `"world"`, so no one is mirrored; where they are relative to the root, people do not move from
-    the spot.
+    TRC and C3D have a marker for each keypoint, named as in Pose2Sim's marker sets, and beside TRC lies `markers.xml`,
+    the marker set for OpenSim. BVH and GLB have a skeleton of rigid bones, with toes and fingers where they are known.
+    Results in other axes are turned to `"world"`, so no one is mirrored; where they are relative to the root, people
+    do not move from the spot.
 
-    `"angles"` is a table of joint angles, in 2D too, and in 3D `gait.csv` with the steps of people who move through space;
-    `"mot"` are the same angles with the names and signs of OpenSim's models.
+    `"angles"` is a table of joint angles, in 2D too, and in 3D `gait.csv` with the steps of people who move through
+    space; `"mot"` are the same angles with the names and signs of OpenSim's models.
 
-    TRC and GLB have the times of the video. BVH and C3D know no times but a rate, so a video of variable rate is brought to
-    an even one.
+    TRC and GLB have the times of the video. BVH and C3D know no times but a rate, so a video of variable rate is
+    brought to an even one.
 
     The motions of a video are kept in memory until it ends, 12 bytes for each keypoint.
 
@@ -68,8 +69,8 @@ class TrackWriter(InputWriter["_Tracks"]):
         """
         if not is_3d and self._kind != "angles":
             raise InputError(
-                f"The format {self._kind} holds people in 3D, but the results are 2D: ask for 3D (--pose3d human3d, or "
-                "the task pose-estimation-3d), or choose json, csv, coco or openpose."
+                f"The format {self._kind} holds people in 3D, but the results are 2D: ask for 3D (--pose3d human3d, "
+                "or the task pose-estimation-3d), or choose json, csv, coco or openpose."
             )
         if schema is None or not has_h36m(schema):
             raise InputError(
@@ -85,8 +86,8 @@ class TrackWriter(InputWriter["_Tracks"]):
             self.check(output.schema, output.keypoints.shape[2] == 3)
             if frame.frame_index is not None and output.track_ids is None:
                 raise InputError(
-                    f"The format {self._kind} tells what each person does over time, but the people of this video have no "
-                    "identities: ask for them with track=True (--track)."
+                    f"The format {self._kind} tells what each person does over time, but the people of this video "
+                    "have no identities: ask for them with track=True (--track)."
                 )
         rate = frame.video.fps if frame.video and frame.video.fps else DEFAULT_FPS
         path = self._path(frame.item)

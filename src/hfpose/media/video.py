@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _ENDINGS = (
-    "mp4 m4v mov qt 3gp 3g2 mkv webm avi divx flv f4v wmv asf ogv ogm mpg mpeg mpe m1v m2v vob ts mts m2ts mxf dv nut y4m ivf "
-    "h264 264 h265 265 hevc mjpeg mjpg"
+    "mp4 m4v mov qt 3gp 3g2 mkv webm avi divx flv f4v wmv asf ogv ogm mpg mpeg mpe m1v m2v vob ts mts m2ts mxf dv nut "
+    "y4m ivf h264 264 h265 265 hevc mjpeg mjpg"
 )
 VIDEO_SUFFIXES = frozenset(f".{ending}" for ending in _ENDINGS.split())
 """File name endings that are read as videos."""
@@ -77,8 +77,8 @@ def read_video(
         timeout: seconds that waiting for a URL may take.
         start: number of the first frame that is wanted.
         stop: number of the frame behind the last one that is wanted; None reads to the end.
-        may_seek: whether to jump to `start`, which is fast and with a variable frame rate ends at a neighboring frame, or
-            to decode the frames before it.
+        may_seek: whether to jump to `start`, which is fast and with a variable frame rate ends at a neighboring frame,
+            or to decode the frames before it.
     """
     try:
         with open_video(payload, timeout) as container:
@@ -89,7 +89,8 @@ def read_video(
 
 
 def read_frame(source: str | Path, index: int, timestamp: float | None, timeout: float) -> np.ndarray | None:
-    """The image (H, W, 3), uint8, RGB, of a video at a time in seconds, or where that is None with a number; None if it is not there.
+    """The image (H, W, 3), uint8, RGB, of a video at a time in seconds, or where that is None with a number; None if
+    it is not there.
 
     Raises:
         InputError: if the video cannot be opened.
@@ -117,7 +118,8 @@ def _frames(
     """The frames of an opened video from number `start`.
 
     Raises:
-        InputError: if there are none, or the file is cut off (None: find out by what it states) and frames are missing.
+        InputError: if there are none, or the file is cut off (None: find out by what it states) and frames are
+            missing.
     """
     stream = video_stream(container)
     clock = _Clock(container, stream)
@@ -160,7 +162,8 @@ def _frames(
 def container_start(container: InputContainer) -> float:
     """The time in seconds that counts as the beginning of a video.
 
-    Containers of broadcasting and streams begin at any time; those that begin below 0 do so for sound that is not played.
+    Containers of broadcasting and streams begin at any time; those that begin below 0 do so for sound that is not
+    played.
     """
     import av
 
@@ -231,8 +234,8 @@ def _seek(container: InputContainer, stream: VideoStream, seconds: float) -> boo
 
 
 def _upright(frame: VideoFrame, stream: VideoStream) -> np.ndarray:
-    """RGB image (H, W, 3), uint8, as it is shown: with square pixels, turned and mirrored as the container says (ISO 14496-12,
-    the matrix of `tkhd`)."""
+    """RGB image (H, W, 3), uint8, as it is shown: with square pixels, turned and mirrored as the container says (ISO
+    14496-12, the matrix of `tkhd`)."""
     from av.sidedata.sidedata import Type
 
     aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1)
@@ -297,13 +300,14 @@ def _open_container(
     except (av.error.FFmpegError, OSError, ValueError) as error:
         if isinstance(error, av.error.ProtocolNotFoundError):
             raise InputError(
-                f"The stream {name!r} cannot be opened: the ffmpeg of the installed PyAV knows no {urlsplit(name).scheme!r}. Build "
-                "PyAV against an ffmpeg that does (pip install --no-binary av av), or have the stream sent as rtsp, rtmp or udp."
+                f"The stream {name!r} cannot be opened: the ffmpeg of the installed PyAV knows no "
+                f"{urlsplit(name).scheme!r}. Build PyAV against an ffmpeg that does (pip install --no-binary av av), "
+                "or have the stream sent as rtsp, rtmp or udp."
             ) from error
         if file is None:
             raise InputError(
-                f"The stream {name!r} cannot be opened: {_reason(error)}. Check the address, that the sender runs, and "
-                "the firewall."
+                f"The stream {name!r} cannot be opened: {_reason(error)}. Check the address, that the sender runs, "
+                "and the firewall."
             ) from error
         raise InputError(
             f"{name!r} cannot be opened as a video: it is cut off, no video, or of a codec that ffmpeg does not know."
@@ -377,8 +381,8 @@ def stated_frames(stream: VideoStream) -> int | None:
 def _is_far_too_short(info: VideoInfo, count: int, last_time: float) -> bool:
     """Whether a video ended long before its time, given the number of frames read and the time of the last in seconds.
 
-    The stated number of frames is often no more than the duration, which may be that of the sound, times a rate that need
-    not be constant. So both number and time must fall short, and by more than such differences make.
+    The stated number of frames is often no more than the duration, which may be that of the sound, times a rate that
+    need not be constant. So both number and time must fall short, and by more than such differences make.
     """
     if info.num_frames is None or info.fps is None:
         return False

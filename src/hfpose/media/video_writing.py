@@ -90,8 +90,8 @@ class VideoFile:
         except (av.error.FFmpegError, OSError) as error:
             raise InputError(
                 f"Cannot write the video {str(path)!r} ({size[0]}x{size[1]} at {fps:g} frames per second): "
-                f"{getattr(error, 'strerror', None) or error}. Check that the folder may be written to and the disk is not "
-                "full."
+                f"{getattr(error, 'strerror', None) or error}. Check that the folder may be written to and the disk "
+                "is not full."
             ) from error
 
     def write(self, image: np.ndarray, timestamp: float | None = None) -> None:
@@ -183,8 +183,8 @@ def _encoder() -> str:
             break
     if name == "mpeg4":
         logger.warning(
-            "This build of PyAV has no encoder for H.264, so videos are written as MPEG-4, which browsers do not play. "
-            "The wheels of `pip install av` have one."
+            "This build of PyAV has no encoder for H.264, so videos are written as MPEG-4, which browsers do not "
+            "play. The wheels of `pip install av` have one."
         )
     return name
 

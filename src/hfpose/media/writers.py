@@ -1,7 +1,7 @@
 """Writing results: predictions as JSON, drawn images and videos, and several of these at once.
 
-Every file appears under its name when it is complete. Until then it has the hidden name of `files.partial_path`, which a
-later run over the same inputs writes over, so a killed run leaves nothing half-written for a reader to trip over.
+Every file appears under its name when it is complete. Until then it has the hidden name of `files.partial_path`, which
+a later run over the same inputs writes over, so a killed run leaves nothing half-written for a reader to trip over.
 """
 
 from __future__ import annotations
@@ -44,11 +44,13 @@ class Writer(Protocol):
         """Finish what is open: the run is over."""
 
     def abandon(self) -> None:
-        """Stop without finishing: the run broke off. Recordings of live sources, which end no other way, are finished."""
+        """Stop without finishing: the run broke off. Recordings of live sources, which end no other way, are
+        finished."""
 
 
 class VisualizationWriter(InputWriter[VideoFile]):
-    """The drawn images: `name.jpg` for each image, `name.mp4` with the times and the sound of its source for each video.
+    """The drawn images: `name.jpg` for each image, `name.mp4` with the times and the sound of its source for each
+    video.
 
     Outputs without a `visualization` are passed over.
 
@@ -130,25 +132,25 @@ def open_writers(
     """The writers of one run.
 
     Args:
-        out_dir: folder for everything; means `pred_out_dir=out_dir/predictions` and `vis_out_dir=out_dir/visualizations`,
-            where these are not given.
+        out_dir: folder for everything; means `pred_out_dir=out_dir/predictions` and
+            `vis_out_dir=out_dir/visualizations`, where these are not given.
         pred_out_dir: folder for predictions.
         vis_out_dir: folder for drawn images and videos; for a single input it may be a file (`out.jpg`, `out.mp4`).
         formats: of the predictions. `"json"`: `name.json`, which says what it holds; `"mmpose"`: the same as MMPose
             writes it; `"coco"`: `results.coco.json`; `"openpose"`:
             a folder `openpose`; `"csv"`: `results.csv`; `"parquet"`: a folder `results.parquet`, which needs pyarrow;
-            `"angles"`, and for 3D results `"trc"`, `"c3d"`, `"mot"`, `"bvh"` and `"glb"`: a folder of that name with a file for
-            each person of a video, see `TrackWriter`.
+            `"angles"`, and for 3D results `"trc"`, `"c3d"`, `"mot"`, `"bvh"` and `"glb"`: a folder of that name with a
+            file for each person of a video, see `TrackWriter`.
         resume: whether files of an earlier run count. Give `skip=writers.is_complete` to `open_source` then.
         source: the inputs, over which nothing may be written.
         canvas_size: of OpenPose's JSON, see `openpose_json`.
-        part: name of the part of a run that is written, see `ParquetWriter`. Without one other runs are kept away from the
-            folders.
+        part: name of the part of a run that is written, see `ParquetWriter`. Without one other runs are kept away from
+            the folders.
         motion: how motions are written.
 
     Raises:
-        InputError: if a format is unknown, two have files of the same names, a folder cannot be made, drawn images would be written over inputs, or another
-            run writes into the folder.
+        InputError: if a format is unknown, two have files of the same names, a folder cannot be made, drawn images
+            would be written over inputs, or another run writes into the folder.
     """
     if unknown := sorted(set(formats) - set(_FORMATS)):
         raise InputError(f"Unknown format of predictions: {', '.join(unknown)}. Choose from {', '.join(_FORMATS)}.")
@@ -190,7 +192,8 @@ def is_file_target(target: Path) -> bool:
 
 
 class WriterGroup(Writer):
-    """Several writers as one, and a context manager: a block that ends well closes them, one that does not abandons them."""
+    """Several writers as one, and a context manager: a block that ends well closes them, one that does not abandons
+    them."""
 
     def __init__(self, writers: Sequence[Writer], locks: Sequence[OutputLock] = ()) -> None:
         self.writers = tuple(writers)

@@ -8,8 +8,8 @@ from hfpose.errors import InputError
 
 Axes = Literal["world", "camera", "mmpose"]
 """`"world"`: x left, y toward the camera, z up. `"camera"`: x right, y down, z away from the camera. Both are
-right-handed. `"mmpose"`: x left, y away from the camera, z up, in which people are mirror images, as in the reference's
-results."""
+right-handed. `"mmpose"`: x left, y away from the camera, z up, in which people are mirror images, as in the
+reference's results."""
 
 
 def turn_axes(keypoints: np.ndarray, axes: str) -> np.ndarray:
@@ -27,7 +27,8 @@ def turn_axes(keypoints: np.ndarray, axes: str) -> np.ndarray:
 
 
 def to_world(keypoints: np.ndarray, axes: str | None) -> np.ndarray:
-    """Keypoints (..., 3) in `axes` turned to the axes `"world"`; where they are not known (None) they are taken for these."""
+    """Keypoints (..., 3) in `axes` turned to the axes `"world"`; where they are not known (None) they are taken for
+    these."""
     if axes == "mmpose":
         return keypoints * np.array([1, -1, 1], np.float32)
     return turn_axes(keypoints, "world") if axes == "camera" else keypoints

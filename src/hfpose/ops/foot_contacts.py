@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-# A foot stands that is slower (m/s) and lower (m) than about this. The first guesses are forgiving: places in depth are known
-# less well than poses, and feet that stand seem to move as the person does.
+# A foot stands that is slower (m/s) and lower (m) than about this. The first guesses are forgiving: places in depth
+# are known less well than poses, and feet that stand seem to move as the person does.
 _SPEEDS, _HEIGHT = (1.2, 0.8, 0.5, 0.4), 0.05
-# Who is faster than this (m/s, over so many seconds) runs. Then a foot stands for a few frames, in which it does not seem to
-# come to rest, and the speeds above grow with the square of the person's.
+# Who is faster than this (m/s, over so many seconds) runs. Then a foot stands for a few frames, in which it does not
+# seem to come to rest, and the speeds above grow with the square of the person's.
 _RUN, _STRIDE = 1.5, 0.7
 # How sure it is that a foot that stands does not move (m/s), that a person moves as they seem to (m/s), and where they
 # seem to be (m, for a second).
@@ -22,7 +22,8 @@ _SHORTEST = 0.06  # seconds that a foot stands
 def lock_feet(feet: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How a person has to be moved so that feet stand still where they stand, and where they do.
 
-    Which feet stand follows from how they move, and how the person moves from the feet that stand: both are found in turns.
+    Which feet stand follows from how they move, and how the person moves from the feet that stand: both are found in
+    turns.
 
     Args:
         feet: (T, F, 3) meters, 0 high where they stand.
@@ -63,7 +64,8 @@ def _standing(feet: np.ndarray, shift: np.ndarray, times: np.ndarray, speed: np.
 
 
 def _solve_shift(feet: np.ndarray, standing: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """The shift (T, 2) for feet (T, F, 3) that stand (T - 1, F), with the smallest sum of squares over their uncertainty."""
+    """The shift (T, 2) for feet (T, F, 3) that stand (T - 1, F), with the smallest sum of squares over their
+    uncertainty."""
     moved = np.nan_to_num(np.diff(feet[..., :2], axis=0))
     weights = standing[..., None] / (_STANCE_SPEED**2 * steps[:, None])
     coupling = weights.sum(1) + 1 / (_OWN_SPEED**2 * steps)  # (T - 1, 1) of two frames

@@ -10,8 +10,8 @@ from torch import Tensor
 def greatest(values: Tensor) -> tuple[Tensor, Tensor]:
     """The greatest of floating point `values` (..., N) and the first index at which it is, each (...).
 
-    On the CPU numpy finds it: torch would wake all its threads even for few values, and then these wait actively on the cores
-    that another backend computes on.
+    On the CPU numpy finds it: torch would wake all its threads even for few values, and then these wait actively on
+    the cores that another backend computes on.
     """
     if values.device.type != "cpu":
         return values.max(-1)

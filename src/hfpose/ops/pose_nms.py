@@ -13,9 +13,9 @@ _MAX_INSTANCES = 30
 def suppress_similar_poses(output: PoseOutput) -> PoseOutput:
     """The result without the people whose keypoints mostly lie on those of a person with a higher box score.
 
-    Two are the same person where more than a third of their keypoints are within a twentieth of the pose's diagonal; at
-    most 30 people are kept, best first. Source: `mmpose.evaluation.functional.nearby_joints_nms`, as MMPose's inferencer
-    calls it.
+    Two are the same person where more than a third of their keypoints are within a twentieth of the pose's diagonal;
+    at most 30 people are kept, best first. Source: `mmpose.evaluation.functional.nearby_joints_nms`, as MMPose's
+    inferencer calls it.
     """
     if output.num_instances < 2:
         return output

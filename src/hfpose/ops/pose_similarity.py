@@ -16,8 +16,8 @@ def object_keypoint_similarity(
 ) -> np.ndarray:
     """Similarity (N, M) from 0 to 1 of instances: the mean over keypoints of exp(-d^2 / (2 area (2 sigma)^2)).
 
-    Source: https://cocodataset.org/#keypoints-eval; `mmpose.evaluation.functional.oks_iou`, where the area is the mean of
-    both.
+    Source: https://cocodataset.org/#keypoints-eval; `mmpose.evaluation.functional.oks_iou`, where the area is the mean
+    of both.
 
     Args:
         keypoints, others: (N, K, 2) and (M, K, 2) in pixels.

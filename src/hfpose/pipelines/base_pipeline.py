@@ -66,7 +66,8 @@ class _Batch:
 
 class PosePipeline(StagedPipeline):
     """
-    Base of the pipelines: finds boxes, and the keypoints in each. A subclass turns them into its results in `complete`.
+    Base of the pipelines: finds boxes, and the keypoints in each. A subclass turns them into its results in
+    `complete`.
 
     Args:
         model: pose model, or a `Stage` of it.
@@ -123,7 +124,8 @@ class PosePipeline(StagedPipeline):
 
     @property
     def is_one_stage(self) -> bool:
-        """Whether the pose model finds instances in whole images, so that there is no detector and no boxes are taken."""
+        """Whether the pose model finds instances in whole images, so that there is no detector and no boxes are
+        taken."""
         return isinstance(self.estimator, OneStageEstimator)
 
     @property
@@ -168,9 +170,9 @@ class PosePipeline(StagedPipeline):
             options: see `CallOptions`, in 3D `CallOptions3D` and `LiftingOptions`.
 
         Returns:
-            For one image a `PoseOutput`, for a list or a stack of images a list of them. For anything else (a folder, a
-            video, a webcam, a generator, a data set) an iterator, in the order of the inputs, computed while it is read;
-            with a lifter the first result of a video comes after its last frame was read.
+            For one image a `PoseOutput`, for a list or a stack of images a list of them. For anything else (a folder,
+            a video, a webcam, a generator, a data set) an iterator, in the order of the inputs, computed while it is
+            read; with a lifter the first result of a video comes after its last frame was read.
 
         Raises:
             InputError: if the one image or its boxes cannot be used. Among several images a bad one does not stop
@@ -199,8 +201,8 @@ class PosePipeline(StagedPipeline):
             options: as for a call.
 
         Returns:
-            Pairs in the order of the source, computed as they are read. What cannot be used has no instances and says why
-            in `error`.
+            Pairs in the order of the source, computed as they are read. What cannot be used has no instances and says
+            why in `error`.
 
         Raises:
             InputError: if there is neither a detector nor boxes, or boxes for another number of images.
@@ -218,8 +220,8 @@ class PosePipeline(StagedPipeline):
         """The frames of a source with what the detector and the pose model find in them; `stream` without `complete`.
 
         Raises:
-            InputError: if there is neither a detector nor boxes, boxes for another number of images, or an option that the
-                models have no use for.
+            InputError: if there is neither a detector nor boxes, boxes for another number of images, or an option that
+                the models have no use for.
         """
         boxes = options.boxes
         if options.detect_every > 1 and self.detector is None:
@@ -245,8 +247,8 @@ class PosePipeline(StagedPipeline):
     def _overlaps(self) -> bool:
         """Whether the detector, the pose model and what the caller does with the results work side by side.
 
-        Otherwise an accelerator would wait. The cores of a CPU are busy anyway, and models that are moved to a device in
-        turns cannot run side by side.
+        Otherwise an accelerator would wait. The cores of a CPU are busy anyway, and models that are moved to a device
+        in turns cannot run side by side.
         """
         stages = self.stages.values()
         on_accelerator = any(stage.device.type != "cpu" for stage in stages)
@@ -388,7 +390,8 @@ class PosePipeline(StagedPipeline):
     ) -> Self:
         """The pipeline that `save_pretrained` wrote to a folder, or that was pushed to a repository.
 
-        For where it goes (`device`, `device_map`, `max_memory`, `offload_folder`), `dtype` and `backend` see `hfpose.pipeline`.
+        For where it goes (`device`, `device_map`, `max_memory`, `offload_folder`), `dtype` and `backend` see
+        `hfpose.pipeline`.
 
         Raises:
             ConfigError: if there is no index file, it cannot be used, or it does not name all parts.

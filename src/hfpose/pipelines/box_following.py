@@ -18,8 +18,8 @@ _LEAST_SCORE = 0.3
 class BoxFollower:
     """Says when the detector has to look, and where people are in the frames between.
 
-    A box is the extent of the keypoints of the frame before, 1.25 times as large, moved on as far as the person moved from
-    the frame before that.
+    A box is the extent of the keypoints of the frame before, 1.25 times as large, moved on as far as the person moved
+    from the frame before that.
 
     Args:
         detect_every: the detector looks at every so many frames of a video, and at each image.

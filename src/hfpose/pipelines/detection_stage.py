@@ -44,7 +44,8 @@ class BoxDetector:
         Args:
             images: RGB images (H, W, 3), uint8.
             box_threshold: minimum score.
-            nms_threshold: of two boxes with a greater IoU the one with the lower score is removed, whatever their classes.
+            nms_threshold: of two boxes with a greater IoU the one with the lower score is removed, whatever their
+                classes.
 
         Returns:
             For each image boxes (N, 4) x1, y1, x2, y2 in pixels and scores (N,), best first.
@@ -74,7 +75,8 @@ class BoxDetector:
         }
 
     def select(self, found: Iterable[Detections], nms_threshold: float) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Of what `detections` gives for each image the boxes (N, 4) of the classes to keep, and their scores (N,), best first."""
+        """Of what `detections` gives for each image the boxes (N, 4) of the classes to keep, and their scores (N,),
+        best first."""
         return [self._select(detections, nms_threshold) for detections in found]
 
     def _select(self, found: Detections, nms_threshold: float) -> tuple[np.ndarray, np.ndarray]:

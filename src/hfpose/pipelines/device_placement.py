@@ -1,7 +1,8 @@
 """Where the stages of a pipeline run: on devices with memory to spare, spread over several, or in turns on one.
 
-Stages are placed whole where they fit. One that fits nowhere is split between its layers by accelerate, over what is left
-of the accelerators, then the CPU's memory, then the disk; weights that are not on an accelerator come to it layer by layer.
+Stages are placed whole where they fit. One that fits nowhere is split between its layers by accelerate, over what is
+left of the accelerators, then the CPU's memory, then the disk; weights that are not on an accelerator come to it layer
+by layer.
 """
 
 from __future__ import annotations
@@ -111,8 +112,8 @@ class StagedPipeline:
     def refresh(self) -> Self:
         """Note that models of the pipeline were moved, cast or given other weights without it; returns the pipeline.
 
-        What runs a model keeps what it made of it at its first call. `to`, `place` and `enable_model_cpu_offload` call this
-        by themselves.
+        What runs a model keeps what it made of it at its first call. `to`, `place` and `enable_model_cpu_offload` call
+        this by themselves.
         """
         for stage in self.stages.values():
             stage.refresh()
@@ -127,9 +128,10 @@ class StagedPipeline:
         """Spread the stages over devices; returns the pipeline.
 
         Args:
-            device_map: `"auto"` uses as few devices as hold the stages, `"balanced"` gives each accelerator about as much.
-                A dict says where each stage goes, such as `{"detector": "cpu", "pose": "cuda:1"}`; `"disk"` keeps its
-                weights in files and loads them layer by layer. Stages that are not in it go to the default device.
+            device_map: `"auto"` uses as few devices as hold the stages, `"balanced"` gives each accelerator about as
+                much. A dict says where each stage goes, such as `{"detector": "cpu", "pose": "cuda:1"}`; `"disk"`
+                keeps its weights in files and loads them layer by layer. Stages that are not in it go to the default
+                device.
             max_memory: what may be used of each device for weights, as in transformers: `{0: "2GB", "cpu": "8GB"}`.
                 Default: what is free, less some room to work in.
             offload_folder: where weights go that no memory holds. They are deleted with the pipeline. Default: the
@@ -163,8 +165,8 @@ class StagedPipeline:
     def enable_model_cpu_offload(self, device: torch.device | str | int | None = None) -> None:
         """Keep the stages in the CPU's memory and bring each to `device` (default: the accelerator) while it runs.
 
-        One stage at most is on the device at any time: each sends the others away before it comes. A large `batch_size`
-        lets them take turns less often.
+        One stage at most is on the device at any time: each sends the others away before it comes. A large
+        `batch_size` lets them take turns less often.
 
         Raises:
             InputError: if this machine has no such device.
@@ -227,8 +229,8 @@ def plan_stages(
 ) -> dict[str, Device | None]:
     """The device of each stage, None for one that fits on none as a whole.
 
-    The largest stage chooses first: the first accelerator with room for it, or with `balanced` the one with most room. The
-    CPU counts only where there is no accelerator.
+    The largest stage chooses first: the first accelerator with room for it, or with `balanced` the one with most room.
+    The CPU counts only where there is no accelerator.
 
     Args:
         sizes: bytes of each stage.
@@ -261,8 +263,8 @@ def usable_memory(max_memory: Memory | None = None) -> dict[Device, int]:
     """Bytes that weights may take of each device, accelerators first.
 
     Args:
-        max_memory: limits that the caller gives, taken as they are. Default: a share of what is free, with working memory
-            left on accelerators.
+        max_memory: limits that the caller gives, taken as they are. Default: a share of what is free, with working
+            memory left on accelerators.
 
     Raises:
         InputError: for a device that this machine does not have, or a size that is none.
@@ -279,8 +281,8 @@ def usable_memory(max_memory: Memory | None = None) -> dict[Device, int]:
         return get_max_memory({device: size for device, size in max_memory.items() if device != "disk"})
     except ValueError as error:
         raise InputError(
-            f"max_memory is {dict(max_memory)}: {error} Expected bytes or text such as '2GB' for accelerators by their "
-            "number and for 'cpu'."
+            f"max_memory is {dict(max_memory)}: {error} Expected bytes or text such as '2GB' for accelerators by "
+            "their number and for 'cpu'."
         ) from error
 
 

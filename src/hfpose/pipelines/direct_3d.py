@@ -17,7 +17,8 @@ from hfpose.visualization import draw_poses_side_by_side
 class Direct3DPipeline(PosePipeline):
     """Base of these pipelines. What a subclass makes of what the pose model decodes is `assemble`.
 
-    Its outputs have `keypoints` (N, K, 3) and `keypoints_2d` (N, K, 2); keypoints are tracked in 2D and smoothed in 3D.
+    Its outputs have `keypoints` (N, K, 3) and `keypoints_2d` (N, K, 2); keypoints are tracked in 2D and smoothed in
+    3D.
 
     Args:
         See [`PosePipeline`].

@@ -82,18 +82,18 @@ def pipeline(
     """A pipeline that is ready to be called with images.
 
     Args:
-        task: `"pose-estimation"`, which the Hub calls `"keypoint-detection"`, or `"pose-estimation-3d"`; a 3D model gives a 3D
-            pipeline for any.
-        model: an alias (`"human"`, the default; `"human3d"` in 3D), a zoo name, a hub repository, a folder of a model or
-            of a whole pipeline, or a model object. In 3D a lifter (`"human3d"`), a model of hands (`"hand3d"`) or whole
-            bodies (`"wholebody3d"`), or a 2D model to lift from.
+        task: `"pose-estimation"`, which the Hub calls `"keypoint-detection"`, or `"pose-estimation-3d"`; a 3D model
+            gives a 3D pipeline for any.
+        model: an alias (`"human"`, the default; `"human3d"` in 3D), a zoo name, a hub repository, a folder of a model
+            or of a whole pipeline, or a model object. In 3D a lifter (`"human3d"`), a model of hands (`"hand3d"`) or
+            whole bodies (`"wholebody3d"`), or a 2D model to lift from.
         mode: `"lightweight"`, `"balanced"` or `"performance"` chooses pose model and detector of an alias together, as
-            rtmlib does: of `human`, `body26`, `wholebody`, `hand`, `animal`, `rtmo`, and in 3D of the 2D model before the
-            lifter.
+            rtmlib does: of `human`, `body26`, `wholebody`, `hand`, `animal`, `rtmo`, and in 3D of the 2D model before
+            the lifter.
         image_processor: replaces the one that lies beside the model.
         detector: the same for the object detector, or `"whole_image"` to take each image as one box. Default: the
-            one that goes with the model, judged by its name or, for a model of your own, by its keypoints. Models such as
-            RTMO find people by themselves and take none.
+            one that goes with the model, judged by its name or, for a model of your own, by its keypoints. Models such
+            as RTMO find people by themselves and take none.
         detector_labels: ids or names of the detector's classes to keep. Default: those that the model is made for
             (people, hands, animals, ...) where the detector knows them, else all.
         pose: the 2D model before a lifter; default: the one made for it.
@@ -103,18 +103,19 @@ def pipeline(
         detector_weights: the same for `detector`.
         pose_weights: the same for `pose`.
         device: `"cpu"`, `"cuda"`, `"cuda:1"`, `"mps"`, ...; default (and `"auto"`): the accelerator if there is one,
-            else the CPU, which -1 means too. With `backend="openvino"` also `"gpu"` or `"npu"`, as OpenVINO names Intel's.
+            else the CPU, which -1 means too. With `backend="openvino"` also `"gpu"` or `"npu"`, as OpenVINO names
+            Intel's.
         device_map: spreads the stages over devices instead: `"auto"`, `"balanced"`, or a dict such as
             `{"detector": "cpu", "pose": "cuda:1"}`; see `place` of the pipeline, also for the next two.
         max_memory: what may be used of each device, such as `{0: "2GB", "cpu": "8GB"}`.
         offload_folder: where weights go that no memory holds.
         dtype: floating point type of the models, such as `"float32"`, `"float16"` or `"fp16"`. Default `"auto"`: for
-            families that lose no accuracy the fastest that the device computes natively, for all but the first layer and
-            the head; float32 for others. The environment variable HFPOSE_DTYPE names another default.
-        backend: what computes the networks: `"torch"`, `"compile"` (torch.compile, whose first calls take long and later
-            ones less), or `"onnxruntime"` (the extra `onnx`) or `"openvino"` (the extra `openvino`), for which the first use
-            of a model writes an ONNX file to the cache. Default `"auto"`: on a CPU OpenVINO where it is installed,
-            else torch; `pipe.backends` tells. The environment variable HFPOSE_BACKEND names another
+            families that lose no accuracy the fastest that the device computes natively, for all but the first layer
+            and the head; float32 for others. The environment variable HFPOSE_DTYPE names another default.
+        backend: what computes the networks: `"torch"`, `"compile"` (torch.compile, whose first calls take long and
+            later ones less), or `"onnxruntime"` (the extra `onnx`) or `"openvino"` (the extra `openvino`), for which
+            the first use of a model writes an ONNX file to the cache. Default `"auto"`: on a CPU OpenVINO where it is
+            installed, else torch; `pipe.backends` tells. The environment variable HFPOSE_BACKEND names another
             default. Model objects run as they are.
         revision: branch, tag or commit of the model's hub repository.
         token: for the Hub; by default the one that is logged in with.
@@ -123,7 +124,8 @@ def pipeline(
         use_fast: for calls that are written for transformers; an image processor of ours is of one kind.
         trust_remote_code: hfpose runs no code of repositories; True is an error.
         model_kwargs: more arguments of `from_pretrained` for `model`, such as `{"attn_implementation": "eager"}`.
-        quantization_config: quantizes `model` when it is loaded, such as `transformers.TorchAoConfig`; torch runs it then.
+        quantization_config: quantizes `model` when it is loaded, such as `transformers.TorchAoConfig`; torch runs it
+            then.
 
     Raises:
         ValueError: for an unknown task.
@@ -138,12 +140,14 @@ def pipeline(
         model = base_model()
     if task not in DEFAULT_MODELS:
         raise ValueError(
-            f"Unknown task {task!r}; hfpose has {', '.join(map(repr, DEFAULT_MODELS))}, and {HUB_TASK!r} for the first."
+            f"Unknown task {task!r}; hfpose has {', '.join(map(repr, DEFAULT_MODELS))}, and {HUB_TASK!r} for the "
+            "first."
         )
     for name, given in {"model": model, "detector": detector, "pose": pose, "lifter": lifter}.items():
         if given is not None and (not isinstance(given, (str, PathLike, PreTrainedModel)) or given == ""):
             raise InputError(
-                f"{name} is {given!r}; expected an alias or a name of the zoo, a Hub repository, a folder, or a model object."
+                f"{name} is {given!r}; expected an alias or a name of the zoo, a Hub repository, a folder, or a model "
+                "object."
             )
     model = DEFAULT_MODELS[task] if model is None else model
     if mode is not None:
@@ -155,8 +159,8 @@ def pipeline(
         detector = found if detector is None else detector
     if trust_remote_code:
         raise ConfigError(
-            "hfpose runs no code that comes with a model, so trust_remote_code=True has no use. Leave it out; models of "
-            "families that hfpose or transformers know load without it."
+            "hfpose runs no code that comes with a model, so trust_remote_code=True has no use. Leave it out; models "
+            "of families that hfpose or transformers know load without it."
         )
     if quantization_config is not None:
         model_kwargs = {**(model_kwargs or {}), "quantization_config": quantization_config}
@@ -274,7 +278,8 @@ class _Loader:
             return _Chosen(model, None)
         if model in PACKAGED and weights is None:
             logger.warning(
-                "The model %r was trained on %s alone and misses about a third of the people on photographs; 'human' finds more.",
+                "The model %r was trained on %s alone and misses about a third of the people on photographs; 'human' "
+                "finds more.",
                 model,
                 RENDERED_SCENES,
             )
@@ -319,7 +324,8 @@ class _Loader:
         return self.with_detector(saved, wanted)
 
     def with_detector(self, saved: AnyPipeline, wanted: _Detector) -> dict[str, Any]:
-        """The parts of a saved pipeline with another detector, or other classes of its own, where they are asked for."""
+        """The parts of a saved pipeline with another detector, or other classes of its own, where they are asked
+        for."""
         parts = saved.parts
         if wanted.model is not None:
             found, labels = self.detector(None, saved.estimator.stage, wanted)
@@ -389,8 +395,8 @@ def _check_labels(detector: object, labels: Iterable[int | str] | None) -> None:
     """Raises ConfigError for classes of a detector that is not there."""
     if detector is None and labels is not None:
         raise ConfigError(
-            f"detector_labels is {labels!r}, but there is no detector, so nothing has classes. Give a detector, or leave "
-            "detector_labels out."
+            f"detector_labels is {labels!r}, but there is no detector, so nothing has classes. Give a detector, or "
+            "leave detector_labels out."
         )
 
 

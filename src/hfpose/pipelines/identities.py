@@ -1,4 +1,5 @@
-"""Identities of instances over the frames of videos, and what needs them: chosen people, filled gaps, smoothed keypoints."""
+"""Identities of instances over the frames of videos, and what needs them: chosen people, filled gaps, smoothed
+keypoints."""
 
 from __future__ import annotations
 
@@ -104,8 +105,8 @@ class PeopleFollower:
         return output
 
     def relink(self, outputs: Sequence[PoseOutput], times: np.ndarray) -> None:
-        """Look at the identities of a whole clip again, where they are of our tracker: `outputs` at `times` (T,) in seconds are
-        changed in place.
+        """Look at the identities of a whole clip again, where they are of our tracker: `outputs` at `times` (T,) in
+        seconds are changed in place.
         """
         if isinstance(self._tracker, IdentityTracker):
             relink_tracks(outputs, times, self._tracker.max_gap)

@@ -228,7 +228,8 @@ class TemporalLifter:
         ]
 
     def _blocks(self, length: int) -> list[tuple[int, int, np.ndarray]]:
-        """The same for a convolution: windows that do not fade, each with the frames around it that it is lifted from."""
+        """The same for a convolution: windows that do not fade, each with the frames around it that it is lifted
+        from."""
         spans = []
         for first in range(0, length, self.window):
             last = min(first + self.window, length)

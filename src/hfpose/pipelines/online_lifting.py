@@ -43,8 +43,8 @@ class _Track:
 class OnlineLifter:
     """3D poses of a stream, each frame from those before it and a few after it.
 
-    Frames are lifted `stride` at a time. A transformer keeps what it has seen of the frames that are lifted, and looks at
-    them again only when its window is full, so that a frame costs about as much as in a clip.
+    Frames are lifted `stride` at a time. A transformer keeps what it has seen of the frames that are lifted, and looks
+    at them again only when its window is full, so that a frame costs about as much as in a clip.
 
     Memory stays the same however long the stream is: at most a window of frames for each person who was seen in the
     last frames.
@@ -183,7 +183,8 @@ class OnlineLifter:
         return outputs
 
     def _encoded(self, tracks: Sequence[_Track], starts: Sequence[int]) -> list[Tensor]:
-        """Network inputs (L, K, C) for people from frame `starts` on, with boxes that are smooth over all their frames."""
+        """Network inputs (L, K, C) for people from frame `starts` on, with boxes that are smooth over all their
+        frames."""
         clips = [track.clip.last(track.clip.end - start) for track, start in zip(tracks, starts, strict=True)]
         boxes = [
             smooth_rows(track.clip.boxes, self.lifter.box_smoothing, last=len(clip.rows))
@@ -213,7 +214,8 @@ def stream(lifter: TemporalLifter, frames: Iterable[PoseOutput], lookahead: int 
 
 
 def _online_network(lifter: TemporalLifter) -> OnlineMotionBert | None:
-    """The network that keeps what it has seen of frames, which torch runs whatever the backend; None where there is none."""
+    """The network that keeps what it has seen of frames, which torch runs whatever the backend; None where there is
+    none."""
     model = lifter.stage.model
     is_plain = {parameter.dtype for parameter in model.parameters()} == {model.dtype}  # not quantized
     has_weights = model.device.type != "meta" and accelerate_hook(model) is None  # not in a graph alone, nor elsewhere

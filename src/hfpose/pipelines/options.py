@@ -45,34 +45,37 @@ class CallOptions:
     """Arguments of a call of any pipeline.
 
     Args:
-        boxes: x1, y1, x2, y2 in pixels, one list per image (for a single image just its list); with them the detector is
-            not run. May be an iterator that gives one list of boxes per frame.
+        boxes: x1, y1, x2, y2 in pixels, one list per image (for a single image just its list); with them the detector
+            is not run. May be an iterator that gives one list of boxes per frame.
         flip_test: average over the flipped crops, for twice the cost.
         box_threshold: minimum score of a box; None for what the model's own image processor says.
-        nms_threshold: of two boxes with a greater IoU the one with the lower score is removed. Default: 0.3; a one-stage model
-            has its own.
+        nms_threshold: of two boxes with a greater IoU the one with the lower score is removed. Default: 0.3; a
+            one-stage model has its own.
         keypoint_threshold: minimum score of a keypoint that is drawn.
         batch_size: images that are read and go through the detector at once.
-        detect_every: the detector looks at every so many frames of a video, one by one. Between them boxes are the extent
-            of the keypoints of the frame before, times 1.25, and go on as the person moved; a person who is lost (a mean
-            keypoint score below 0.3) has the detector look at once. New people are seen when it looks.
-        pose_batch_size: crops that go through the pose model at once, whichever images they are of; default 8 on a CPU,
-            64 on an accelerator.
-        num_workers: threads that decode images ahead; with 0 they are decoded when they are needed, and nothing is dropped.
+        detect_every: the detector looks at every so many frames of a video, one by one. Between them boxes are the
+            extent of the keypoints of the frame before, times 1.25, and go on as the person moved; a person who is
+            lost (a mean keypoint score below 0.3) has the detector look at once. New people are seen when it looks.
+        pose_batch_size: crops that go through the pose model at once, whichever images they are of; default 8 on a
+            CPU, 64 on an accelerator.
+        num_workers: threads that decode images ahead; with 0 they are decoded when they are needed, and nothing is
+            dropped.
         live: of webcams and network streams take the `"latest"` frame and drop what came before it, or `"all"` frames.
         reconnect: seconds for which it is tried to open a webcam or network stream again that was lost.
-        track: give instances identities over the frames of a video (`track_ids`): True or `"iou"` has boxes of frames in a row
-            overlap, `"oks"` keypoints; `"bytetrack"`, `"ocsort"` and `"botsort"` are of the package trackers
-            (`hfpose[tracking]`); or a tracker, see `hfpose.tracking.trackers.make_tracker`. Several images count as frames of
-            one video. Default: False in 2D; in 3D a lifter needs identities, so there videos are tracked unless it is False.
-            A new instance has the identity -1 until it was seen in three frames; in files those before have it then too.
+        track: give instances identities over the frames of a video (`track_ids`): True or `"iou"` has boxes of frames
+            in a row overlap, `"oks"` keypoints; `"bytetrack"`, `"ocsort"` and `"botsort"` are of the package trackers
+            (`hfpose[tracking]`); or a tracker, see `hfpose.tracking.trackers.make_tracker`. Several images count as
+            frames of one video. Default: False in 2D; in 3D a lifter needs identities, so there videos are tracked
+            unless it is False. A new instance has the identity -1 until it was seen in three frames; in files those
+            before have it then too.
         tracking_threshold: minimum IoU or OKS.
         tracking: further settings of the tracker, such as `max_gap` (seconds), see
             `hfpose.tracking.identity_tracker.IdentityTracker`.
         smooth: smooth the keypoints of each identity over time; needs `track`. One filter or several in their order:
-            `"one-euro"` works frame by frame; `"butterworth"`, `"gaussian"`, `"median"` and `"hampel"` (which replaces single
-            errors and leaves the rest) have no lag and wait for the end of a video, see `hfpose.tracking.filters`. True is
-            `"butterworth"` for video files and clips that are lifted, `"one-euro"` otherwise.
+            `"one-euro"` works frame by frame; `"butterworth"`, `"gaussian"`, `"median"` and `"hampel"` (which replaces
+            single errors and leaves the rest) have no lag and wait for the end of a video, see
+            `hfpose.tracking.filters`. True is `"butterworth"` for video files and clips that are lifted, `"one-euro"`
+            otherwise.
         smooth_cutoff: in Hz, of `"butterworth"` and `"gaussian"`.
         smooth_window: in seconds, of `"median"` and `"hampel"`.
         outlier_threshold: standard deviations beyond which `"hampel"` replaces a coordinate.
@@ -80,11 +83,13 @@ class CallOptions:
             Hz of still keypoints, and what it gains for each length of the pose per second.
         fill_gaps: seconds for which people who are not seen in frames of a clip are interpolated and marked so
             (`interpolated`); needs `track`.
-        people: keep some people only: `"largest"`, `"center"`, `"longest"` (seen in the most frames), a number (that many
-            of the largest), or a list of identities. Judged over whole clips, of live sources and `online=True` over the
-            frames so far, of images that are not tracked by each image; videos are tracked unless `track` is False.
+        people: keep some people only: `"largest"`, `"center"`, `"longest"` (seen in the most frames), a number (that
+            many of the largest), or a list of identities. Judged over whole clips, of live sources and `online=True`
+            over the frames so far, of images that are not tracked by each image; videos are tracked unless `track` is
+            False.
         return_heatmaps: keep `heatmaps` and `heatmap_boxes` of each output; of a lifter they are not kept.
-        return_visualization: draw the result, with `return_heatmaps` in 2D the heatmaps below: `visualization` of each output, in 3D with the skeletons beside the image.
+        return_visualization: draw the result, with `return_heatmaps` in 2D the heatmaps below: `visualization` of each
+            output, in 3D with the skeletons beside the image.
         drawing: options of `hfpose.visualization.draw_poses`, in 3D of `draw_poses_side_by_side`, for it.
         whole_image_fallback: where there is no box, take the image as one, as MMPose does.
 
@@ -187,7 +192,8 @@ class CallOptions:
         for name, kinds in needed.items():
             if name in given and self._is_set(name) and source.count_items(*kinds) == 0:
                 raise InputError(
-                    f"{name}={getattr(self, name)!r} has no effect here: none of the inputs is a {' or a '.join(kinds)}."
+                    f"{name}={getattr(self, name)!r} has no effect here: none of the inputs is a "
+                    f"{' or a '.join(kinds)}."
                 )
 
     def _is_set(self, name: str) -> bool:
@@ -239,12 +245,14 @@ class CallOptions:
         """
         if self.fill_gaps:
             raise InputError(
-                f"fill_gaps={self.fill_gaps} has to see where people come back, but {source} is worked on frame by frame."
+                f"fill_gaps={self.fill_gaps} has to see where people come back, but {source} is worked on frame by "
+                "frame."
             )
         if self.smooth in (True, False) or self.filters == ("one-euro",):
             return bool(self.smooth)
         raise InputError(
-            f"smooth={self.smooth!r} has to see all of a motion, but {source} is worked on frame by frame: choose 'one-euro'."
+            f"smooth={self.smooth!r} has to see all of a motion, but {source} is worked on frame by frame: choose "
+            "'one-euro'."
         )
 
     def waits_for_clip(self, item: MediaItem | None) -> bool:
@@ -274,11 +282,13 @@ class CallOptions3D(CallOptions):
     """Arguments of a call of a 3D pipeline.
 
     Args:
-        axes: `"world"` (x left, y toward the camera, z up), `"camera"` (x right, y down, z away from it), or `"mmpose"`, where
-            people are mirror images as in the reference's results; None for what the image processor says.
-        ground: what has height 0. `"clip"`: the plane that the feet of each identity stand on, over a video that is lifted as
-            a whole, and on which they are upright; a jump leaves it. `"frame"`: the lowest keypoint of each pose, as in the reference; it is used
-            too where each frame is by itself (images, streams, `temporal="frame"`). None: the root.
+        axes: `"world"` (x left, y toward the camera, z up), `"camera"` (x right, y down, z away from it), or
+            `"mmpose"`, where people are mirror images as in the reference's results; None for what the image processor
+            says.
+        ground: what has height 0. `"clip"`: the plane that the feet of each identity stand on, over a video that is
+            lifted as a whole, and on which they are upright; a jump leaves it. `"frame"`: the lowest keypoint of each
+            pose, as in the reference; it is used too where each frame is by itself (images, streams,
+            `temporal="frame"`). None: the root.
         num_instances: how many instances are drawn in 3D; None or a negative number draws all.
     """
 
@@ -312,15 +322,17 @@ class LiftingOptions(CallOptions3D):
         do_normalize_boxes: scale and place poses as the data set the lifter was trained with; None for what the image
             processor says.
         do_root_relative: keypoints relative to the pelvis; None for what the image processor says.
-        constant_bones: bones keep their directions and have their median length over the clip, left as right; for a video that
-            is lifted as a whole. BVH and GLB have such bones anyway.
-        root: where the pelvis is in a video that is lifted as a whole. `"none"`: over the origin. `"planar"`: where the person
-            goes, x and y in meters from a point below the camera, upright on their ground. `"camera"`: relative to the camera.
-            In both feet that stand do not slide.
+        constant_bones: bones keep their directions and have their median length over the clip, left as right; for a
+            video that is lifted as a whole. BVH and GLB have such bones anyway.
+        root: where the pelvis is in a video that is lifted as a whole. `"none"`: over the origin. `"planar"`: where
+            the person goes, x and y in meters from a point below the camera, upright on their ground. `"camera"`:
+            relative to the camera. In both feet that stand do not slide.
             Places are as true as the size of people and the focal length are.
         height: of the people in meters, for `root`; default as tall as the lifter takes them.
-        focal_length: of the camera in pixels, for `root`. Default: from `field_of_view`, or as the file tells it (EXIF).
-        field_of_view: degrees that the image's width spans. Default: 55 for the longer side, where the file tells nothing.
+        focal_length: of the camera in pixels, for `root`. Default: from `field_of_view`, or as the file tells it
+            (EXIF).
+        field_of_view: degrees that the image's width spans. Default: 55 for the longer side, where the file tells
+            nothing.
     """
 
     temporal: Temporal = "clip"
@@ -343,7 +355,8 @@ class LiftingOptions(CallOptions3D):
         _ = self.placing  # checks it
         if (self.root != "none" or self.constant_bones) and (self.online or self.temporal == "frame"):
             raise InputError(
-                "root and constant_bones need a clip that is lifted as a whole: leave out online=True and temporal='frame'."
+                "root and constant_bones need a clip that is lifted as a whole: leave out online=True and "
+                "temporal='frame'."
             )
         if self.online:
             self.smooths_by_frame("online=True")

@@ -45,9 +45,10 @@ class PoseEstimation3DPipeline(PosePipeline):
     """
     Finds people in images and videos, and their poses in meters.
 
-    In a video the lifter sees each person's whole clip: people get identities, short gaps are interpolated, and long clips
-    are lifted in windows that fade into each other. Webcams are lifted from the frames so far. Images are lifted alone.
-    Its outputs have `keypoints` (N, 17, 3) in meters and `keypoints_2d` (N, 17, 2), the pixels they were lifted from.
+    In a video the lifter sees each person's whole clip: people get identities, short gaps are interpolated, and long
+    clips are lifted in windows that fade into each other. Webcams are lifted from the frames so far. Images are lifted
+    alone. Its outputs have `keypoints` (N, 17, 3) in meters and `keypoints_2d` (N, 17, 2), the pixels they were lifted
+    from.
 
     Args:
         model: 2D pose model, or a `Stage` of it.
@@ -210,7 +211,8 @@ def _lift_clip(
 
 
 def _with_known_camera(options: LiftingOptions, source: str | None, outputs: Iterable[PoseOutput]) -> LiftingOptions:
-    """The options with the focal length that the camera has written into the file, where it is needed and not given."""
+    """The options with the focal length that the camera has written into the file, where it is needed and not
+    given."""
     size = next((output.image_size for output in outputs if output.image_size is not None), None)
     if options.root == "none" or options.focal_length or options.field_of_view or size is None:
         return options

@@ -148,7 +148,8 @@ class Stage:
 def _cast(
     model: PreTrainedModel, dtype: torch.dtype | str, device: torch.device, is_private: bool
 ) -> torch.dtype | None:
-    """Give a model the type that `load_stage` is asked for; returns what inner layers compute in where that is another."""
+    """Give a model the type that `load_stage` is asked for; returns what inner layers compute in where that is
+    another."""
     inner_dtype = None
     if dtype == "auto":
         if not is_private:
@@ -300,15 +301,15 @@ def load_stage(
     Args:
         model: alias, zoo name, hub repository, local folder or a model.
         task: the stage that it is for.
-        image_processor: replaces the one that lies beside the model: an object, a folder or a repository; needed only for
-            a model object that was not loaded from one of these.
+        image_processor: replaces the one that lies beside the model: an object, a folder or a repository; needed only
+            for a model object that was not loaded from one of these.
         device: where to put the model; None leaves a model object where it is. With `backend="openvino"` also `"gpu"`,
             `"gpu.1"` or `"npu"`, devices of OpenVINO that torch need not know.
         dtype: floating point type of the weights; None takes float32, or does not change a model object. `"auto"` is
-            for families that lose no accuracy what the device computes natively and fastest, as the type of all between
-            the first layer and the head; weights are float32. It does not change a model object.
-        backend: what computes the outputs: `"auto"` for the fastest that is installed, `"torch"`, `"compile"` for torch.compile, `"onnxruntime"` or `"openvino"`, which
-            also take the folders that `hfpose export` writes.
+            for families that lose no accuracy what the device computes natively and fastest, as the type of all
+            between the first layer and the head; weights are float32. It does not change a model object.
+        backend: what computes the outputs: `"auto"` for the fastest that is installed, `"torch"`, `"compile"` for
+            torch.compile, `"onnxruntime"` or `"openvino"`, which also take the folders that `hfpose export` writes.
         revision: branch, tag or commit of a hub repository.
         token: for the Hub; by default the one that is logged in with.
         model_kwargs: more arguments of `from_pretrained` of the model.
@@ -317,7 +318,8 @@ def load_stage(
         UnknownModelError: if nothing has that name.
         DownloadError: if it cannot be fetched.
         InputError: for a device that this machine does not have.
-        ConfigError: for a model of another stage; for an unknown backend, one that cannot run this model, or one that lacks a package or compiler.
+        ConfigError: for a model of another stage; for an unknown backend, one that cannot run this model, or one that
+            lacks a package or compiler.
         CheckpointError: if configuration and weights do not belong together, or a graph is damaged.
     """
     check_backend(backend)
@@ -447,7 +449,8 @@ def as_dtype(dtype: object) -> torch.dtype:
     found = getattr(torch, name) if name in _DTYPES else None
     if found is None or not isinstance(dtype, (str, torch.dtype)):
         raise InputError(
-            f"dtype is {dtype!r}; expected 'auto', 'float32', 'float16' ('fp16'), 'bfloat16' ('bf16') or the torch.dtype."
+            f"dtype is {dtype!r}; expected 'auto', 'float32', 'float16' ('fp16'), 'bfloat16' ('bf16') or the "
+            "torch.dtype."
         )
     return found
 

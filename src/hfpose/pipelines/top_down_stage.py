@@ -18,13 +18,14 @@ from hfpose.models.vitpose.experts import forward_arguments
 from hfpose.pipelines.options import CallOptions
 from hfpose.pipelines.stage import Stage
 
-# What a CPU takes least time per crop for: activations of more crops do not stay in its caches. An accelerator wants to be
-# busy.
+# What a CPU takes least time per crop for: activations of more crops do not stay in its caches. An accelerator wants
+# to be busy.
 CPU_BATCH_SIZE, ACCELERATOR_BATCH_SIZE = 8, 64
 
 ImagePoses = dict[str, Any]
-"""Fields of a `PoseOutput` for the N instances of an image: `keypoints` (N, K, 2) in pixels, or what the image processor
-decodes; `keypoint_scores` (N, K); where asked `heatmaps` (N, K, h, w) and `heatmap_boxes` (N, 4); what else it finds."""
+"""Fields of a `PoseOutput` for the N instances of an image: `keypoints` (N, K, 2) in pixels, or what the image
+processor decodes; `keypoint_scores` (N, K); where asked `heatmaps` (N, K, h, w) and `heatmap_boxes` (N, 4); what else
+it finds."""
 
 
 class TopDownEstimator:
@@ -53,8 +54,8 @@ class TopDownEstimator:
         """
         if options.wants_features and getattr(self.stage.runner, "folder", None) is not None:
             raise InputError(
-                "The appearance of people is read from the feature maps of the pose network, but this one is a graph without "
-                "weights: give a model with its weights, or leave `appearance` out of `tracking`."
+                "The appearance of people is read from the feature maps of the pose network, but this one is a graph "
+                "without weights: give a model with its weights, or leave `appearance` out of `tracking`."
             )
         stage, size = self.stage, options.pose_batch_size
         if size is None:

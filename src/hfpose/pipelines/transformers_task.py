@@ -50,14 +50,14 @@ class TransformersPosePipeline(ObjectDetectionPipeline):
     It is an object detector that tells keypoints too, so what shows detections shows its results.
 
     Args:
-        model: pose model that is loaded already; in 3D a lifter or a model of 3D keypoints too. Or a pipeline of hfpose, with
-            all that it was made with.
+        model: pose model that is loaded already; in 3D a lifter or a model of 3D keypoints too. Or a pipeline of
+            hfpose, with all that it was made with.
         task: `"pose-estimation"`, `"keypoint-detection"` or `"pose-estimation-3d"`.
         image_processor: replaces the one that lies beside the model.
         device: where the models go: a name, or the number of an accelerator, -1 for the CPU. Default: the accelerator
             if there is one, or where `device_map` has put the model.
-        options: arguments of `hfpose.pipeline`, such as `detector`, and of its calls, such as `batch_size`; a call may give
-            others.
+        options: arguments of `hfpose.pipeline`, such as `detector`, and of its calls, such as `batch_size`; a call may
+            give others.
 
     Raises:
         ConfigError: for a model of 3D keypoints in 2D.
@@ -123,9 +123,9 @@ class TransformersPosePipeline(ObjectDetectionPipeline):
             options: of a call of `hfpose.pipeline`.
 
         Returns:
-            For one image a list of dicts, best instance first: `score`, `label`, `box` with `xmin`, `ymin`, `xmax`, `ymax`,
-            and `keypoints`, for each a dict of `label`, `score`, `x`, `y` and in 3D `z`. For a list of images a list of
-            these; for a data set, a generator or a video they come one after the other.
+            For one image a list of dicts, best instance first: `score`, `label`, `box` with `xmin`, `ymin`, `xmax`,
+            `ymax`, and `keypoints`, for each a dict of `label`, `score`, `x`, `y` and in 3D `z`. For a list of images
+            a list of these; for a data set, a generator or a video they come one after the other.
 
         Raises:
             InputError: for an image that cannot be read.
@@ -160,12 +160,14 @@ class TransformersPosePipeline(ObjectDetectionPipeline):
         self.poses.save_pretrained(save_directory, **kwargs)
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Upload what `save_pretrained` writes, with a card; for the options see `push_to_hub` of hfpose's pipelines."""
+        """Upload what `save_pretrained` writes, with a card; for the options see `push_to_hub` of hfpose's
+        pipelines."""
         return self.poses.push_to_hub(repo_id, **options)
 
 
 def _empty() -> TransformersPosePipeline:
-    """A pipeline without anything in it, to be filled when one is unpickled: its `__module__` is no place to import it from."""
+    """A pipeline without anything in it, to be filled when one is unpickled: its `__module__` is no place to import it
+    from."""
     return TransformersPosePipeline.__new__(TransformersPosePipeline)
 
 
@@ -190,7 +192,8 @@ def register_task() -> None:
 
 
 def _is_ours_alone(model: Any) -> bool:
-    """Whether it is an alias, a name of the zoo or the folder of a saved pipeline, none of which transformers knows."""
+    """Whether it is an alias, a name of the zoo or the folder of a saved pipeline, none of which transformers
+    knows."""
     if not isinstance(model, (str, Path)) or (Path(model) / constants.CONFIG_NAME).is_file():
         return False
     known = str(model) in PACKAGED or any(find_entry(str(model), task) for task in ("pose", "lifter"))

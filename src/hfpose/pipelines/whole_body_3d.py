@@ -21,9 +21,9 @@ class WholeBodyOptions(CallOptions3D):
         field_of_view: instead of it the angle in degrees that the image's width spans.
         root_depth: distance of the hips from the camera in meters. Default: the mean of the training data, 5.14.
         do_root_relative: keypoints relative to the hips, else to the camera; None for what the image processor says.
-        reference_mode: keypoints as the reference gives them in its mode `"3d"` (meters relative to a camera whose axis it
-            takes to go through (height / 2, width / 2)), `"vis"` (pixels of the crop) or `"2d"` (pixels of the image).
-            The other options of this class have no use then.
+        reference_mode: keypoints as the reference gives them in its mode `"3d"` (meters relative to a camera whose
+            axis it takes to go through (height / 2, width / 2)), `"vis"` (pixels of the crop) or `"2d"` (pixels of the
+            image). The other options of this class have no use then.
 
     Raises:
         InputError: for options that have no use with `reference_mode`.
@@ -56,9 +56,10 @@ class WholeBody3DPipeline(Direct3DPipeline):
     """
     Finds people in images, and their 133 keypoints in meters: body, feet, face and hands.
 
-    Depth relative to the hips is what the model finds, in meters. Across the view meters follow from pixels, the camera's
-    focal length and the distance of the person: without these they are as true as the training data's camera (1145 pixels,
-    5.14 m) is like yours, so proportions hold but the size of a person does not. Each image is taken by itself.
+    Depth relative to the hips is what the model finds, in meters. Across the view meters follow from pixels, the
+    camera's focal length and the distance of the person: without these they are as true as the training data's camera
+    (1145 pixels, 5.14 m) is like yours, so proportions hold but the size of a person does not. Each image is taken by
+    itself.
 
     Args:
         See [`PosePipeline`]; `model` is an [`RTMW3DForPoseEstimation`].

@@ -38,7 +38,8 @@ class OneStageEstimator:
         name = type(self.stage.model).__name__
         if options.boxes is not None:
             raise InputError(
-                f"The {name} finds people in whole images by itself, so it takes no boxes. Leave `boxes` out, or use a "
+                f"The {name} finds people in whole images by itself, so it takes no boxes. Leave `boxes` out, or use "
+                "a "
                 'top-down model such as "human" for boxes of your own.'
             )
         if options.return_heatmaps:
@@ -53,8 +54,8 @@ class OneStageEstimator:
         """
         Args:
             images: RGB images (H, W, 3), uint8, of any sizes.
-            options: of a call of the pipeline: `box_threshold` and `nms_threshold` (None for the image processor's own),
-                and `flip_test`, which averages over the flipped image.
+            options: of a call of the pipeline: `box_threshold` and `nms_threshold` (None for the image processor's
+                own), and `flip_test`, which averages over the flipped image.
 
         Returns:
             For each image its instances, best first.

@@ -25,8 +25,8 @@ _DEVIATIONS_PER_MAD = 1.4826
 
 
 def make_clip_filter(name: ClipFilterName, *, cutoff: float, window: float, threshold: float) -> ClipFilter:
-    """The filter of a name with those of the parameters that it has: `smooth_zero_phase` and `smooth_gaussian` the cutoff,
-    `smooth_median` the window, `replace_outliers` window and threshold.
+    """The filter of a name with those of the parameters that it has: `smooth_zero_phase` and `smooth_gaussian` the
+    cutoff, `smooth_median` the window, `replace_outliers` window and threshold.
     """
     filters: dict[ClipFilterName, ClipFilter] = {
         "butterworth": lambda values, times: smooth_zero_phase(values, times, cutoff),
@@ -44,7 +44,8 @@ def smooth_zero_phase(values: np.ndarray, times: np.ndarray, cutoff: float) -> n
     1 / (1 + (sqrt(2) - 1) (f / cutoff)^4): that of a Butterworth filter of second order that runs forth and back, and
     whose cutoff is corrected for the two passes. Times need not be even, and gaps need no filling.
 
-    Source: Whittaker, "On a new method of graduation", 1922; Winter, "Biomechanics and Motor Control of Human Movement".
+    Source: Whittaker, "On a new method of graduation", 1922; Winter, "Biomechanics and Motor Control of Human
+    Movement".
 
     Args:
         values: (T, ...); what is not finite is missing, and stays so.
@@ -74,7 +75,8 @@ def smooth_zero_phase(values: np.ndarray, times: np.ndarray, cutoff: float) -> n
 
 
 def _solve(bands: list[np.ndarray], right: np.ndarray) -> np.ndarray:
-    """x (T, C) with A x = b (T, C) for symmetric A of five bands: the diagonal, the one above it, and the one above that.
+    """x (T, C) with A x = b (T, C) for symmetric A of five bands: the diagonal, the one above it, and the one above
+    that.
 
     A = L D L^T with a diagonal D and two bands in L; bands are (T, C), (T - 1, 1) and (T - 2, 1).
     """
@@ -156,7 +158,8 @@ def replace_outliers(values: np.ndarray, times: np.ndarray, window: float, thres
         values: (T, ...); what is not finite is missing, and stays so.
         times: (T,) seconds, growing.
         window: as of `smooth_median`.
-        threshold: standard deviations, as the median absolute deviation tells them, from which on a value is an outlier.
+        threshold: standard deviations, as the median absolute deviation tells them, from which on a value is an
+            outlier.
     """
     index, seconds = _neighbors(times, window / 2)
 
@@ -170,7 +173,8 @@ def replace_outliers(values: np.ndarray, times: np.ndarray, window: float, thres
 
 
 def _neighbors(times: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers (T, W) of the values around each, and how many seconds they are later; not finite where it is too far."""
+    """Numbers (T, W) of the values around each, and how many seconds they are later; not finite where it is too
+    far."""
     reach = reach * (1 + 1e-9)  # times of even frames are not exact
     count = int((np.searchsorted(times, times + reach, "right") - np.arange(len(times))).max(initial=1)) - 1
     index = np.arange(len(times))[:, None] + np.arange(-count, count + 1)
@@ -219,8 +223,8 @@ def smooth_clip(outputs: Sequence[PoseOutput], times: np.ndarray, smooth: ClipFi
 
 
 def fill_gaps(outputs: Sequence[PoseOutput], times: np.ndarray, longest: float) -> list[PoseOutput]:
-    """The frames of a video with people also where they were not seen for a short time: on the straight way from where they
-    were last seen to where they are seen again. `interpolated` tells who was not seen.
+    """The frames of a video with people also where they were not seen for a short time: on the straight way from where
+    they were last seen to where they are seen again. `interpolated` tells who was not seen.
 
     Args:
         outputs: T results with `track_ids`. Those with an error stay empty.

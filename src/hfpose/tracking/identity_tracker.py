@@ -1,7 +1,7 @@
 """Identities that hold through occlusions, crossings, false boxes and the motion of the camera.
 
-Sources: association in two steps by score, ByteTrack, Zhang et al., 2022, https://arxiv.org/abs/2110.06864; compensation of
-camera motion, BoT-SORT, Aharon et al., 2022, https://arxiv.org/abs/2206.14651.
+Sources: association in two steps by score, ByteTrack, Zhang et al., 2022, https://arxiv.org/abs/2110.06864;
+compensation of camera motion, BoT-SORT, Aharon et al., 2022, https://arxiv.org/abs/2206.14651.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ CONFIRMATION_FRAMES = 6
 _FRAME_RATE = 30.0  # where frames come without times
 _LEAST_STEP = 1e-3  # seconds between two frames, whatever their times say
 
-# The model of motion, in heights of the box and seconds, for x and y: noise of a box's center, acceleration, speed of who
-# is new; the noise of the logarithms of a height and of the length of a body; within how many seconds a speed fades while its
-# owner is not seen.
+# The model of motion, in heights of the box and seconds, for x and y: noise of a box's center, acceleration, speed of
+# who is new; the noise of the logarithms of a height and of the length of a body; within how many seconds a speed
+# fades while its owner is not seen.
 _CENTER_NOISE, _ACCELERATION, _FIRST_SPEED = 0.03, np.array([3.0, 1.0]), np.array([0.6, 0.3])
 _HEIGHT_NOISE, _LENGTH_NOISE = 0.085, 0.06
 _FADING = 1.5
@@ -48,8 +48,8 @@ _FEATURE_GAIN = 0.1  # the same for its appearance
 # Share that a frame has in the usual change of an appearance, and the changes, in usual ones, that count as no more.
 _CHANGE_GAIN, _LEAST_CHANGE, _MOST_CHANGE = 0.05, 1e-3, 10.0
 
-# Nats that a full overlap of keypoints is worth beside the model of motion, and those from which an instance is too far from a
-# track: from one that it overlaps, and from one that was lost.
+# Nats that a full overlap of keypoints is worth beside the model of motion, and those from which an instance is too
+# far from a track: from one that it overlaps, and from one that was lost.
 _OKS_WEIGHT, _GATE, _LOST_GATE = 2.7, 12.0, 6.0
 _MOST_LONGER = 25.0  # squared deviations of a length that count as no more: poses fail
 _IMPOSSIBLE = 1e3
@@ -57,8 +57,9 @@ _IMPOSSIBLE = 1e3
 _RETURN_GATE = 40.0
 # A box is of several people if it holds so much of the box of each, and is so many times as large.
 _MERGED_SHARE, _MERGED_GROWTH = 0.85, 1.35
-# Seconds within which a track was seen for an instance of a low score, for any instance (later only a new track that is confirmed
-# may be its return, so that a false box or a passer-by does not take it), and within which it counts as not lost.
+# Seconds within which a track was seen for an instance of a low score, for any instance (later only a new track that
+# is confirmed may be its return, so that a false box or a passer-by does not take it), and within which it counts as
+# not lost.
 _RECENT, _EXPECTED, _UNBROKEN = 0.5, 1.5, 1.5 / _FRAME_RATE
 # Least mean score of an instance over the frames that confirm it; one with lower scores takes more frames.
 _CONFIRMED_SCORE = 0.65
@@ -147,7 +148,8 @@ class _Tracks(TrackRows):
         )
 
     def learn(self, at: np.ndarray, found: _Found, rows: np.ndarray, is_weak: np.ndarray, now: float) -> None:
-        """Take over what `rows` of a frame say of the tracks `at`: the update of a Kalman filter for each of x and y."""
+        """Take over what `rows` of a frame say of the tracks `at`: the update of a Kalman filter for each of x and
+        y."""
         sizes = np.where(found.is_merged[rows, None], self.sizes[at], found.sizes[rows])
         variances = self.variances[at]
         noise = np.where(is_weak, _WEAK_NOISE * _CENTER_NOISE, _CENTER_NOISE)[:, None] ** 2
@@ -174,8 +176,8 @@ class _Tracks(TrackRows):
 
 @dataclass(frozen=True)
 class _Found:
-    """The N instances of a frame: boxes (N, 4), keypoints (N, K, 2), scores (N,), features (N, C), and whose boxes are `is_merged`
-    (N,)."""
+    """The N instances of a frame: boxes (N, 4), keypoints (N, K, 2), scores (N,), features (N, C), and whose boxes are
+    `is_merged` (N,)."""
 
     boxes: np.ndarray
     keypoints: np.ndarray
@@ -216,11 +218,12 @@ def _middle(keypoints: np.ndarray) -> np.ndarray:
 class IdentityTracker:
     """Gives the instances of successive frames identities.
 
-    Each instance is expected where a Kalman filter of its place and speed has it, after the motion of the camera is taken
-    off; how likely another place and height are and the OKS of the keypoints say which instance is which. Instances of a high
-    score choose first, then those of a low score among the tracks that were seen just now, then new tracks
-    have what is left. Who is seen in the frame before has to overlap; who was lost for up to 1.5 seconds has to be near for the time
-    that has passed. Who was lost for longer goes on in a new track, once that is confirmed.
+    Each instance is expected where a Kalman filter of its place and speed has it, after the motion of the camera is
+    taken off; how likely another place and height are and the OKS of the keypoints say which instance is which.
+    Instances of a high score choose first, then those of a low score among the tracks that were seen just now, then
+    new tracks have what is left. Who is seen in the frame before has to overlap; who was lost for up to 1.5 seconds
+    has to be near for the time that has passed. Who was lost for longer goes on in a new track, once that is
+    confirmed.
 
     A new instance is confirmed when it was seen in some frames; until then its `track_ids` are -1, and then the frames
     before are known too, see `late_identities`. Those of the first frame are confirmed at once, so that images and
@@ -234,8 +237,8 @@ class IdentityTracker:
         confirm_frames: frames in which a new instance has to be seen, 1 to 6; one of a low score takes more of them.
         camera_motion: whether to follow what stands still in the images, where they are given.
         min_keypoints: see `PoseTracker`.
-        appearance: how much it counts that an instance looks like a track, by the `features` of the outputs, beside where it is: 0
-            not at all, 1 as much as is likely.
+        appearance: how much it counts that an instance looks like a track, by the `features` of the outputs, beside
+            where it is: 0 not at all, 1 as much as is likely.
 
     Attributes:
         late_identities: what the last `update` has found out about frames before: how many frames ago, the row of an
@@ -286,10 +289,11 @@ class IdentityTracker:
         self._camera.reset()
 
     def update(self, output: PoseOutput, image: np.ndarray | None = None) -> PoseOutput:
-        """The instances of the next frame with `track_ids`; -1 for those that are not confirmed, or have too few keypoints.
+        """The instances of the next frame with `track_ids`; -1 for those that are not confirmed, or have too few
+        keypoints.
 
-        Frames may differ in size. A frame without instances, or that could not be read, counts as one in which no instance is
-        seen.
+        Frames may differ in size. A frame without instances, or that could not be read, counts as one in which no
+        instance is seen.
 
         Args:
             output: of the frame.
@@ -409,7 +413,8 @@ class IdentityTracker:
     def _unlikely(self, found: _Found, tracks: _Tracks) -> np.ndarray:
         """How unlikely (N, M) place, height and appearance of an instance are for a track: negative log-likelihoods.
 
-        Changes of an appearance are counted in usual ones, whatever the network; these are taken for exponentially distributed.
+        Changes of an appearance are counted in usual ones, whatever the network; these are taken for exponentially
+        distributed.
         """
         unlikely = _unlikely_places(found, tracks)
         if self._usual_change is not None:
@@ -421,7 +426,8 @@ class IdentityTracker:
     def _confirm(self, tracks: _Tracks, is_first: bool) -> _Tracks:
         """Give identities to new tracks that were seen often enough, and take down which instances before were theirs.
 
-        A track that was lost before the new one began, and is near enough for the time that has passed, gives it its identity.
+        A track that was lost before the new one began, and is near enough for the time that has passed, gives it its
+        identity.
         """
         is_ripe = (tracks.hits >= self.confirm_frames) & (tracks.evidence >= _CONFIRMED_SCORE * self.confirm_frames)
         if is_first:
@@ -446,7 +452,8 @@ class IdentityTracker:
         return tracks.select(np.delete(np.arange(len(tracks.ids)), lost[second]))
 
     def _is_kept(self, tracks: _Tracks) -> np.ndarray:
-        """Which tracks (M,) are remembered: a new one only while it is seen in one of two frames and may be confirmed."""
+        """Which tracks (M,) are remembered: a new one only while it is seen in one of two frames and may be
+        confirmed."""
         assert self._now is not None
         is_begun = (tracks.rows[:, :2] >= 0).any(1) & (tracks.rows[:, -1] < 0)
         return (self._now - tracks.times <= self.max_gap) & (tracks.is_confirmed | is_begun)

@@ -20,9 +20,9 @@ class PeopleChoice:
     """Keeps some of the people of a clip, by what all frames that were added say of them.
 
     Args:
-        people: `"largest"` for the one with the largest boxes, `"center"` for the one nearest to the middle of the image,
-            `"longest"` for the one who is in most frames, each summed over the frames, so that who is there for a moment
-            is not chosen; a number for so many of the largest; or a list of identities.
+        people: `"largest"` for the one with the largest boxes, `"center"` for the one nearest to the middle of the
+            image, `"longest"` for the one who is in most frames, each summed over the frames, so that who is there for
+            a moment is not chosen; a number for so many of the largest; or a list of identities.
     """
 
     def __init__(self, people: People) -> None:
@@ -68,7 +68,8 @@ def check_people(people: Any) -> None:
     if people in (None, *get_args(Rank)) or is_number or (is_list and all(isinstance(each, int) for each in people)):
         return
     raise InputError(
-        f"people is {people!r}; expected {', '.join(map(repr, get_args(Rank)))}, how many people, or a list of identities."
+        f"people is {people!r}; expected {', '.join(map(repr, get_args(Rank)))}, how many people, or a list of "
+        "identities."
     )
 
 

@@ -18,8 +18,8 @@ from hfpose.tracking.root_motion import even_size, fit_ground, root_places
 
 Ground = Literal["clip", "frame"]
 Root = Literal["none", "planar", "camera"]
-# Share of the stature that thigh, shank and trunk (from the middle of the hips to that of the shoulders) make together.
-# Source: Drillis and Contini, 1966, as in Winter, "Biomechanics and Motor Control of Human Movement".
+# Share of the stature that thigh, shank and trunk (from the middle of the hips to that of the shoulders) make
+# together. Source: Drillis and Contini, 1966, as in Winter, "Biomechanics and Motor Control of Human Movement".
 _LEG_AND_TRUNK = 0.779
 # Degrees that the longer side of an image spans where nothing is known of the camera.
 _FIELD_OF_VIEW = 55.0

@@ -1,4 +1,5 @@
-"""Identities of a whole clip, looked at again from its end: what was mixed up while people hid each other is set right."""
+"""Identities of a whole clip, looked at again from its end: what was mixed up while people hid each other is set
+right."""
 
 from __future__ import annotations
 
@@ -19,13 +20,14 @@ from hfpose.tracking.tracker import (
     keypoints_in_image,
 )
 
-# A track is cut where it is not seen for so many seconds, and in the middle of the time in which its box overlaps another's so much.
+# A track is cut where it is not seen for so many seconds, and in the middle of the time in which its box overlaps
+# another's so much.
 _LONGEST_GAP, _CROWDED = 0.25, 0.3
-# How builds of a person differ: over the clip, and from frame to frame; sights of it that are compared, the most squared
-# deviations that count, and how much the posture counts beside the length of the body.
+# How builds of a person differ: over the clip, and from frame to frame; sights of it that are compared, the most
+# squared deviations that count, and how much the posture counts beside the length of the body.
 _BUILD_NOISE, _FRAME_NOISE, _SIGHTS, _MOST_DEVIATION, _POSTURE = 0.04, 0.15, 45, 9.0, 2.0
-# How far people get from where they are expected, in heights, at once and for each second, for x and y; sights that say
-# how fast they are; seconds in which the speed fades.
+# How far people get from where they are expected, in heights, at once and for each second, for x and y; sights that
+# say how fast they are; seconds in which the speed fades.
 _NEAR, _SPEED, _SPEED_SIGHTS, _FADING = np.array([0.1, 0.06]), np.array([0.7, 0.15]), 8, 1.0
 # Nats that speak for what the tracker says, and for a new person where no other fits.
 _AS_TRACKED, _NEW = 1.5, 22.0
@@ -50,8 +52,9 @@ class _Sights(TrackRows):
 
 
 def relink_tracks(outputs: Sequence[PoseOutput], times: np.ndarray, max_gap: float = 6.0) -> None:
-    """Cut the tracks of a clip where people hide each other or are not seen, and link the pieces again: by the length of the body and
-    the posture over many frames on both sides, and by where people are. `track_ids` are changed in place, and count from 0.
+    """Cut the tracks of a clip where people hide each other or are not seen, and link the pieces again: by the length
+    of the body and the posture over many frames on both sides, and by where people are. `track_ids` are changed in
+    place, and count from 0.
 
     Args:
         outputs: T results with `track_ids`.
@@ -127,7 +130,8 @@ def _identities(sights: _Sights, pieces: Sequence[np.ndarray], max_gap: float) -
 
 
 def _unlikely_ways(sights: _Sights, pieces: Sequence[np.ndarray], max_gap: float) -> np.ndarray:
-    """How unlikely (P, P) it is that who is seen in one piece gets to where another begins: negative log-likelihoods."""
+    """How unlikely (P, P) it is that who is seen in one piece gets to where another begins: negative
+    log-likelihoods."""
     first, last = (np.array([np.median(sights.centers[piece[part]], axis=0) for piece in pieces]) for part in _ENDS)
     arriving = np.array([_speed(sights, piece[:_SPEED_SIGHTS]) for piece in pieces])
     leaving = np.array([_speed(sights, piece[-_SPEED_SIGHTS:]) for piece in pieces])
@@ -152,8 +156,9 @@ def _speed(sights: _Sights, piece: np.ndarray) -> np.ndarray:
 
 
 def _unlikely_builds(sights: _Sights, pieces: Sequence[np.ndarray], identities: np.ndarray) -> np.ndarray:
-    """How unlikely (P, P) it is that the person at the end of a piece is the one at the beginning of another, by their builds:
-    negative log-likelihoods. Short pieces are seen together with the others of their identity, before or behind.
+    """How unlikely (P, P) it is that the person at the end of a piece is the one at the beginning of another, by their
+    builds: negative log-likelihoods. Short pieces are seen together with the others of their identity, before or
+    behind.
     """
     until, since = np.zeros((2, len(pieces), sights.builds.shape[1]))
     counts = np.ones((2, len(pieces)))

@@ -1,6 +1,7 @@
 """Where people are in space: from 2D keypoints, poses relative to the root, and what is known of the camera.
 
-Everything is in the axes of 3D results about the camera: x left, y toward the camera (what is seen has y < 0), z up, meters.
+Everything is in the axes of 3D results about the camera: x left, y toward the camera (what is seen has y < 0), z up,
+meters.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ import numpy as np
 
 from hfpose.tracking.filters import smooth_zero_phase
 
-# Hz. The size of a person in the image, which tells the depth, is known less well than the place: it errs with their pose, so
-# with every stride and jump, which come faster than this.
+# Hz. The size of a person in the image, which tells the depth, is known less well than the place: it errs with their
+# pose, so with every stride and jump, which come faster than this.
 _DEPTH_CUTOFF, _PLACE_CUTOFF = 0.7, 6.0
 # Feet within so many meters of the ground stand on it.
 _STANCE = 0.04
 # Share of what lies above the ground in the first guess, as feet in the air do.
 _ABOVE = 0.05
-# Square meters that the places of feet spread over, across the view and in depth, from which on they tell more of how the
-# ground leans than that it is level; cameras roll little and are tilted more.
+# Square meters that the places of feet spread over, across the view and in depth, from which on they tell more of how
+# the ground leans than that it is level; cameras roll little and are tilted more.
 _SPREAD = (2.0, 0.015)
 _ROUNDS = 5
 
@@ -34,7 +35,8 @@ def root_places(
 ) -> np.ndarray:
     """Where the root of a person is in each frame.
 
-    Their bones are taken to be as long as they are in `keypoints`: of a person who is larger everything is farther away.
+    Their bones are taken to be as long as they are in `keypoints`: of a person who is larger everything is farther
+    away.
 
     Args:
         keypoints: (T, K, 3) relative to the root.
@@ -87,8 +89,8 @@ class Ground:
 def fit_ground(feet: np.ndarray) -> Ground:
     """The plane on which a person's feet stand.
 
-    The lowest foot of each frame stands on it unless the person is in the air, so it is fitted to those of them that are
-    not above the others. Where they do not tell how it leans, it is level.
+    The lowest foot of each frame stands on it unless the person is in the air, so it is fitted to those of them that
+    are not above the others. Where they do not tell how it leans, it is level.
 
     Args:
         feet: (T, F, 3) meters; those that are not finite are not there.

@@ -86,8 +86,8 @@ class _Tracks(TrackRows):
 
 
 class PoseTracker:
-    """Gives the people of successive frames identities, for the layers that stand in for other packages; pipelines have
-    `IdentityTracker`.
+    """Gives the people of successive frames identities, for the layers that stand in for other packages; pipelines
+    have `IdentityTracker`.
 
     A person may get the identity of a remembered one if they overlap by more than `threshold`: their boxes, or their
     keypoints by the object keypoint similarity (OKS). Among those who may, pairs are made greedily, the most alike in
@@ -144,8 +144,8 @@ class PoseTracker:
     def update(self, output: PoseOutput, image: np.ndarray | None = None) -> PoseOutput:
         """The people of the next frame with `track_ids`; -1 for those with too few keypoints for an identity.
 
-        Frames may differ in size. A frame without people, or that could not be read, counts as one in which no person is
-        seen. The image has no effect.
+        Frames may differ in size. A frame without people, or that could not be read, counts as one in which no person
+        is seen. The image has no effect.
 
         Raises:
             InputError: if the output has 3D keypoints and no `keypoints_2d`.
@@ -340,9 +340,9 @@ def keypoint_similarity(
 
 
 def body_lengths(keypoints: np.ndarray, schema: KeypointSchema | None) -> np.ndarray:
-    """Lengths (N,) in pixels of the bodies of people (N, K, 2): the root of the sum of the squared links of the skeleton, which says
-    better than a box how large someone is in the image, whatever the arms do. Where it is not known, of the way of all keypoints
-    to their mean.
+    """Lengths (N,) in pixels of the bodies of people (N, K, 2): the root of the sum of the squared links of the
+    skeleton, which says better than a box how large someone is in the image, whatever the arms do. Where it is not
+    known, of the way of all keypoints to their mean.
     """
     if schema is not None and schema.skeleton and schema.num_keypoints == keypoints.shape[1]:
         first, second = np.array(schema.skeleton).T

@@ -33,7 +33,8 @@ class Tracker(Protocol):
 
     @property
     def late_identities(self) -> Sequence[tuple[int, int, int]]:
-        """What the last `update` found out: how many frames ago, the row of an instance in that output, its identity."""
+        """What the last `update` found out: how many frames ago, the row of an instance in that output, its
+        identity."""
 
     def reset(self) -> None:
         """Forget all identities: another video begins."""
@@ -47,7 +48,8 @@ def make_tracker(track: Any, threshold: float = 0.3, settings: Mapping[str, Any]
 
     Args:
         track: True or `"iou"`, `"oks"`: an `IdentityTracker`; `"bytetrack"`, `"ocsort"` or `"botsort"` of the package
-            trackers; a tracker of ours, or an object whose `update` takes `supervision.Detections`, which begins again.
+            trackers; a tracker of ours, or an object whose `update` takes `supervision.Detections`, which begins
+            again.
         threshold: of an `IdentityTracker`.
         settings: further ones, of the tracker that is named.
 
@@ -91,8 +93,9 @@ class DetectionTracker:
     """Puts a tracker of boxes in the place of ours.
 
     Args:
-        tracker: an object whose `update` takes `supervision.Detections` and returns some of them with `tracker_id`, such
-            as those of the package trackers; one that follows the camera (`enable_cmc`) is given the image (BGR) too.
+        tracker: an object whose `update` takes `supervision.Detections` and returns some of them with `tracker_id`,
+            such as those of the package trackers; one that follows the camera (`enable_cmc`) is given the image (BGR)
+            too.
 
     Raises:
         InputError: for another object.

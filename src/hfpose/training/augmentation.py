@@ -4,7 +4,8 @@ Source: the training pipelines of RTMPose and RTMDet, that is `mmpose.datasets.t
 `RandomHalfBody`, `RandomBBoxTransform`, `TopdownAffine`), `mmdet.datasets.transforms` (`RandomResize`, `RandomCrop`,
 `YOLOXHSVRandomAug`) and albumentations (`Blur`, `MedianBlur`, `CoarseDropout`).
 
-Everything random comes from a `numpy.random.Generator` that the caller gives, so that a sample is a function of its seed.
+Everything random comes from a `numpy.random.Generator` that the caller gives, so that a sample is a function of its
+seed.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ class ImageSample:
 
 @dataclass(frozen=True)
 class InstancesSample:
-    """An image (H, W, 3) with n instances: boxes (n, 4), keypoints (n, K, 2) in pixels, visibility (n, K), areas (n,)."""
+    """An image (H, W, 3) with n instances: boxes (n, 4), keypoints (n, K, 2) in pixels, visibility (n, K), areas
+    (n,)."""
 
     image: np.ndarray
     boxes: np.ndarray
@@ -171,7 +173,8 @@ class PersonCrops:
     late_augmentation: PoseAugmentation | None = None
 
     def __call__(self, sample: PersonSample, rng: np.random.Generator, progress: float = 0.0) -> dict[str, np.ndarray]:
-        """`image` (h, w, 3), uint8; `keypoints` (K, 2) float32 in its pixels; `weights` (K,) float32, 1 for labeled ones.
+        """`image` (h, w, 3), uint8; `keypoints` (K, 2) float32 in its pixels; `weights` (K,) float32, 1 for labeled
+        ones.
 
         `progress` is that of the run, from 0 to 1.
         """
@@ -206,7 +209,8 @@ def _region_matrix(
 ) -> np.ndarray:
     """Matrix (2, 3) that crops the region around a box (4,), moved by `shift` of the padded box and then scaled.
 
-    The box is measured before it gets the aspect ratio of the crop, as in the reference, so that a tall one moves less.
+    The box is measured before it gets the aspect ratio of the crop, as in the reference, so that a tall one moves
+    less.
     """
     centers, scales = box_centers_and_scales(box[None], size[0] / size[1], padding)
     moved = centers + (box[2:] - box[:2]) * padding * np.asarray(shift)
@@ -237,7 +241,8 @@ def _random_matrix(
 
 
 def _half_body(sample: PersonSample, schema: KeypointSchema, rng: np.random.Generator) -> np.ndarray | None:
-    """Box (4,) around the upper or the lower body, centered on the mean of its keypoints; None where they are too few."""
+    """Box (4,) around the upper or the lower body, centered on the mean of its keypoints; None where they are too
+    few."""
     labeled = sample.visibility > 0
     if labeled.sum() < MIN_KEYPOINTS:
         return None
@@ -292,7 +297,8 @@ class FittedImages:
     augmentation: DetectionAugmentation | None
 
     def __call__(self, sample: ImageSample, rng: np.random.Generator, progress: float = 0.0) -> dict[str, np.ndarray]:
-        """`image` (h, w, 3), uint8; `boxes` (m, 4) float32 in its pixels, cut off at its borders; their `labels` (m,)."""
+        """`image` (h, w, 3), uint8; `boxes` (m, 4) float32 in its pixels, cut off at its borders; their `labels`
+        (m,)."""
         import cv2
 
         image_processor, augmentation = self.image_processor, self.augmentation
@@ -341,8 +347,8 @@ class FittedInstances:
     def __call__(
         self, sample: InstancesSample, rng: np.random.Generator, progress: float = 0.0
     ) -> dict[str, np.ndarray]:
-        """`image` (h, w, 3), uint8, and in its pixels, float32, for the m instances that are left in it: `boxes` (m, 4),
-        `keypoints` (m, K, 2), `keypoint_weights` (m, K), 0 for those outside too, and `areas` (m,).
+        """`image` (h, w, 3), uint8, and in its pixels, float32, for the m instances that are left in it: `boxes` (m,
+        4), `keypoints` (m, K, 2), `keypoint_weights` (m, K), 0 for those outside too, and `areas` (m,).
         """
         import cv2
 

@@ -16,7 +16,8 @@ Samples = Sequence[Mapping[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class Collator:
-    """Batches of samples: `pixel_values` (B, 3, H, W), normalized by the model's image processor, and what `labels` makes."""
+    """Batches of samples: `pixel_values` (B, 3, H, W), normalized by the model's image processor, and what `labels`
+    makes."""
 
     image_processor: Any
 

@@ -42,8 +42,9 @@ class DataFaults:
         """
         if self.severe.total:
             raise InputError(
-                f"{path} cannot be learned from: {'; '.join(self.severe.lines())}. Put the file right; `hfpose check-data` draws "
-                "what a network would see. If the file is right as it is, say so with --allow-faults."
+                f"{path} cannot be learned from: {'; '.join(self.severe.lines())}. Put the file right; `hfpose "
+                "check-data` draws what a network would see. If the file is right as it is, say so with "
+                "--allow-faults."
             )
 
 

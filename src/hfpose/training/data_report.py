@@ -22,7 +22,8 @@ BAR_WIDTH = 40
 
 
 def describe_schema(schema: KeypointSchema, instances: PoseInstances) -> list[str]:
-    """What training and measuring make of keypoints: flip pairs, sigmas, how many are labeled, whether crops are flipped."""
+    """What training and measuring make of keypoints: flip pairs, sigmas, how many are labeled, whether crops are
+    flipped."""
     names = schema.keypoint_names
     flips = schema.flip_indices or range(len(names))
     pairs = [f"{names[i]} and {names[other]}" for i, other in enumerate(flips) if i < other]
@@ -47,7 +48,8 @@ def describe_schema(schema: KeypointSchema, instances: PoseInstances) -> list[st
 
 
 def draw_samples(stream: SampleStream, schema: KeypointSchema | None) -> np.ndarray:
-    """The samples of a stream of `PersonCrops` or, without a schema, `FittedImages` with their targets, in four columns.
+    """The samples of a stream of `PersonCrops` or, without a schema, `FittedImages` with their targets, in four
+    columns.
 
     Returns:
         RGB pixels (H, W, 3), uint8.

@@ -151,8 +151,8 @@ class SampleStream(Dataset):
         return int(self._order[1][place])
 
     def _settle_in_worker(self) -> None:
-        """In a worker there is a process for each core, and OpenCV's threads do not survive the fork that made it. What
-        interrupts a run is for the main process, which needs the worker until its step is done.
+        """In a worker there is a process for each core, and OpenCV's threads do not survive the fork that made it.
+        What interrupts a run is for the main process, which needs the worker until its step is done.
         """
         if not self._is_settled and get_worker_info() is not None:
             import cv2

@@ -84,8 +84,8 @@ class FineTuning(RunOptions):
         validation_data, validation_images: the same for images to measure the model on.
         schema: name or JSON file of the keypoints; None: those that the annotations name, else the model's.
         sigmas: JSON file of the keypoints' sigmas, see `hfpose.evaluation.coco.read_sigmas`.
-        part: `"pose"` or `"detector"`, where the model is a pipeline or an alias of both; None: the pose model where the
-            annotations have keypoints.
+        part: `"pose"` or `"detector"`, where the model is a pipeline or an alias of both; None: the pose model where
+            the annotations have keypoints.
         patience: checkpoints without a better validation metric after which training stops; None: it does not.
         allow_faults: train although the annotations look wrong, see `hfpose.training.data_faults`.
         epochs: passes over the data; `num_steps`, where given, counts instead.
@@ -138,7 +138,8 @@ class _Plan:
 def fine_tune(task: FineTuning, tell: Callable[[str], None] = print) -> TrainingSummary:
     """Train, and write a folder that `pipeline` loads: model, image processor, card.
 
-    A run that was interrupted goes on when it is called again with the same settings. `tell` takes messages for the user.
+    A run that was interrupted goes on when it is called again with the same settings. `tell` takes messages for the
+    user.
 
     Raises:
         InputError: if the annotations cannot be used.
@@ -260,8 +261,8 @@ def _with_schema(stage: Stage, own: KeypointSchema, schema: KeypointSchema, seed
         return stage, []
     model, layers = with_labels(stage.model, schema.keypoint_names, seed, keypoint_schema=schema.to_dict())
     message = (
-        f"The model finds the {own.num_keypoints} keypoints of {own.name!r}, the data have the {schema.num_keypoints} of "
-        f"{schema.name!r}: newly initialized {', '.join(layers)}."
+        f"The model finds the {own.num_keypoints} keypoints of {own.name!r}, the data have the {schema.num_keypoints} "
+        f"of {schema.name!r}: newly initialized {', '.join(layers)}."
     )
     return Stage(model, stage.image_processor), [message]
 
@@ -358,8 +359,8 @@ def _claim_folder(task: FineTuning, num_samples: int) -> None:
         ]
         if changed:
             raise ConfigError(
-                f"{task.output} holds the checkpoints of a run with other settings: {'; '.join(changed)}. Go on with the "
-                f"same settings, choose another output folder, or delete {task.output / CHECKPOINTS}."
+                f"{task.output} holds the checkpoints of a run with other settings: {'; '.join(changed)}. Go on with "
+                f"the same settings, choose another output folder, or delete {task.output / CHECKPOINTS}."
             )
     write_json(path, given)
 
@@ -399,8 +400,8 @@ def _finish(
     """Write the folder with the best weights, and tell what training has changed."""
     if summary.is_interrupted:
         tell(
-            f"Interrupted after step {summary.num_steps}; the checkpoint is {last_checkpoint(task.output)}. To go on, run the same "
-            "command again."
+            f"Interrupted after step {summary.num_steps}; the checkpoint is {last_checkpoint(task.output)}. To go on, "
+            "run the same command again."
         )
         return
     if best is None:

@@ -39,7 +39,8 @@ def _is_pipeline(model: str) -> bool:
 
 
 def load_part(model: str, part: Task) -> Stage:
-    """A model to train, in float32, and its image processor. What runs it outside of training would keep old weights."""
+    """A model to train, in float32, and its image processor. What runs it outside of training would keep old
+    weights."""
     if _is_pipeline(model):
         folder, index = resolve(model), read_index(resolve(model))
         if not isinstance(index.get(part), str):
@@ -48,12 +49,12 @@ def load_part(model: str, part: Task) -> Stage:
     stage = load_stage(model, part)
     if "labels" not in inspect.signature(stage.model.forward).parameters:
         raise ConfigError(
-            f"{type(stage.model).__name__} computes no loss, so it cannot be trained. RTMPose, heatmap models, ViTPose, "
-            "Sapiens2 and RTMDet can."
+            f"{type(stage.model).__name__} computes no loss, so it cannot be trained. RTMPose, heatmap models, "
+            "ViTPose, Sapiens2 and RTMDet can."
         )
     if stage.model.config.model_type == "rtmw3d":
         raise ConfigError(
-            "RTMW3D learns from keypoints with a depth, which annotations in COCO's format do not have; train RTMW on them, or "
-            "call the model with `labels` (B, K, 3)."
+            "RTMW3D learns from keypoints with a depth, which annotations in COCO's format do not have; train RTMW on "
+            "them, or call the model with `labels` (B, K, 3)."
         )
     return Stage(stage.model, stage.image_processor)

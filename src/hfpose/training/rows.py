@@ -1,6 +1,8 @@
-"""Rows of the `datasets` library as training data: an `image` and its `objects`, as the Hub's detection data sets have them.
+"""Rows of the `datasets` library as training data: an `image` and its `objects`, as the Hub's detection data sets have
+them.
 
-    {"image": PIL.Image, "image_id": 7, "objects": {"bbox": [[x, y, width, height]], "keypoints": [[x, y, v, ...]], ...}}
+    {"image": PIL.Image, "image_id": 7, "objects": {"bbox": [[x, y, width, height]], "keypoints": [[x, y, v, ...]],
+    ...}}
 
 `objects` may have `category`, `area` and `id` too. Coordinates are pixels of the image.
 """
@@ -30,8 +32,8 @@ from hfpose.training.collators import DetectionCollator, PoseCollator
 
 
 class PoseRows(Dataset):
-    """The instances of rows, one sample each, under the names that a model's `forward` has for them: so `Trainer` can do
-    with them what it does with any, whatever `remove_unused_columns` is, and `default_data_collator` makes batches.
+    """The instances of rows, one sample each, under the names that a model's `forward` has for them: so `Trainer` can
+    do with them what it does with any, whatever `remove_unused_columns` is, and `default_data_collator` makes batches.
 
     Args:
         rows: a `datasets.Dataset`, or a list of such rows.
@@ -63,7 +65,8 @@ class PoseRows(Dataset):
         ]
         if not self.instances:
             raise InputError(
-                f"No row has an instance with bbox and {schema.num_keypoints} labeled keypoints in `objects` ({schema.name})."
+                f"No row has an instance with bbox and {schema.num_keypoints} labeled keypoints in `objects` "
+                f"({schema.name})."
             )
 
     def __len__(self) -> int:
@@ -83,11 +86,12 @@ class PoseRows(Dataset):
 
 
 class DetectionRows(Dataset):
-    """Rows with the boxes of their objects, under the names that a detector's `forward` has for them. `collate_detections`
-    makes batches.
+    """Rows with the boxes of their objects, under the names that a detector's `forward` has for them.
+    `collate_detections` makes batches.
 
     Args:
-        rows: a `datasets.Dataset`, or a list of such rows; `objects` has `bbox` and `category`, the index of the class.
+        rows: a `datasets.Dataset`, or a list of such rows; `objects` has `bbox` and `category`, the index of the
+            class.
         image_processor: of the model.
         augmentation: random changes; None for none.
         seed: of the changes.
@@ -105,7 +109,8 @@ class DetectionRows(Dataset):
         return len(self.rows)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """`pixel_values` (3, H, W) and `labels`, a dict of `boxes` (n, 4) and `class_labels` (n,); see `DetectionCollator`."""
+        """`pixel_values` (3, H, W) and `labels`, a dict of `boxes` (n, 4) and `class_labels` (n,); see
+        `DetectionCollator`."""
         row = self.rows[index]
         boxes = np.array(row["objects"]["bbox"], np.float32).reshape(-1, 4)
         boxes = np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), 1)
@@ -124,8 +129,8 @@ def collate_detections(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 class PoseRowCollator:
     """Makes a batch of all instances of some rows, for a `Trainer` that is given the `datasets.Dataset` itself; with
-    `TrainingArguments(remove_unused_columns=False)`, else the rows come without their image. The arguments are those of
-    `PoseRows`.
+    `TrainingArguments(remove_unused_columns=False)`, else the rows come without their image. The arguments are those
+    of `PoseRows`.
     """
 
     def __init__(

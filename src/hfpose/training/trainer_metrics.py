@@ -76,8 +76,8 @@ def pose_metrics(
 
 
 def detection_metrics(image_processor: Any) -> ComputeMetrics:
-    """A function that gives COCO's AP and AR of boxes, in pixels of the network's input; the thresholds are those of the
-    image processor.
+    """A function that gives COCO's AP and AR of boxes, in pixels of the network's input; the thresholds are those of
+    the image processor.
 
     Pass `TrainingArguments(eval_do_concat_batches=False)`: labels of images are lists of different lengths.
     """

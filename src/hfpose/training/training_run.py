@@ -1,4 +1,5 @@
-"""A training run: transformers' `Trainer` with averaged weights, checkpoints that a killed run goes on from, and a log."""
+"""A training run: transformers' `Trainer` with averaged weights, checkpoints that a killed run goes on from, and a
+log."""
 
 from __future__ import annotations
 
@@ -83,8 +84,8 @@ class TrainingSettings(RunOptions):
 
 @dataclass(frozen=True)
 class TrainingSummary:
-    """What came of a run: steps in all, and those, the seconds and the mean loss of this call; the first and the last loss
-    of the log; and whether it was interrupted before its end.
+    """What came of a run: steps in all, and those, the seconds and the mean loss of this call; the first and the last
+    loss of the log; and whether it was interrupted before its end.
     """
 
     num_steps: int
@@ -141,7 +142,8 @@ class AveragedWeights(TrainerCallback):
 
 
 class StopAtInterrupt(TrainerCallback):
-    """Ends a run with a checkpoint after the step in which SIGINT (Ctrl-C) or SIGTERM came; a second one ends it at once."""
+    """Ends a run with a checkpoint after the step in which SIGINT (Ctrl-C) or SIGTERM came; a second one ends it at
+    once."""
 
     def __init__(self) -> None:
         self.is_asked = False
@@ -184,8 +186,8 @@ class ConsoleLog(TrainerCallback):
         loss = (logs or {}).get("loss")
         if loss is not None and not math.isfinite(loss):
             raise HFPoseError(
-                f"The loss is {loss} at step {state.global_step}, so training cannot go on. Lower the learning rate, or "
-                "use float32 precision; the checkpoints before are kept."
+                f"The loss is {loss} at step {state.global_step}, so training cannot go on. Lower the learning rate, "
+                "or use float32 precision; the checkpoints before are kept."
             )
         if not state.is_world_process_zero:
             return
@@ -214,7 +216,8 @@ def _tell(line: str) -> None:
 
 
 class _Trainer(Trainer):
-    """`Trainer` that measures the validation loss with averaged weights, and can do without a loss of the model's own."""
+    """`Trainer` that measures the validation loss with averaged weights, and can do without a loss of the model's
+    own."""
 
     average: AveragedWeights
     model_loss: Callable[[nn.Module, dict[str, Any]], tuple[Tensor, Any]] | None = None

@@ -81,7 +81,8 @@ def dot_radius_for(height: int, width: int) -> int:
 def draw_lines(
     canvas: np.ndarray, starts: np.ndarray, ends: np.ndarray, colors: Sequence[Color], thickness: int
 ) -> None:
-    """Draws M lines from `starts` (M, 2) to `ends` (M, 2), which must be finite and near the canvas; none at width 0."""
+    """Draws M lines from `starts` (M, 2) to `ends` (M, 2), which must be finite and near the canvas; none at width
+    0."""
     if thickness == 0:
         return
     for start, end, color in zip(_fixed_point(starts).tolist(), _fixed_point(ends).tolist(), colors, strict=True):
@@ -102,8 +103,8 @@ def fill_polygon(canvas: np.ndarray, corners: np.ndarray, color: Color) -> None:
 
 
 def draw_label(canvas: np.ndarray, text: str, x: float, y: float, color: Color, enlarged: float = 1.0) -> None:
-    """Writes `text` into an image (H, W, 3) on a filled tag whose bottom left corner is at (x, y), moved so that it lies in the
-    image; `enlarged` for small ones."""
+    """Writes `text` into an image (H, W, 3) on a filled tag whose bottom left corner is at (x, y), moved so that it
+    lies in the image; `enlarged` for small ones."""
     height, width = canvas.shape[:2]
     scale, thickness = _text_size(height, width, enlarged)
     (text_width, text_height), baseline = cv2.getTextSize(text, _FONT, scale, thickness)
@@ -117,7 +118,8 @@ def draw_label(canvas: np.ndarray, text: str, x: float, y: float, color: Color, 
 
 
 def draw_text(canvas: np.ndarray, text: str, x: float, y: float, color: Color) -> None:
-    """Writes `text` into an image (H, W, 3) with its bottom left corner at (x, y), which must be finite and near the canvas."""
+    """Writes `text` into an image (H, W, 3) with its bottom left corner at (x, y), which must be finite and near the
+    canvas."""
     scale, thickness = _text_size(*canvas.shape[:2])
     cv2.putText(canvas, text, (round(x), round(y)), _FONT, scale, color, thickness, cv2.LINE_AA)
 

@@ -59,8 +59,9 @@ def draw_controlnet_pose(
         image_size: width and height of the image.
         canvas_size: width and height of what is drawn, which shows the whole image; default `image_size`.
         keypoint_threshold: only keypoints with a higher score are drawn.
-        radius, thickness: radius of joints and half width of limbs in pixels. Default: 4 where the canvas' shorter side has
-            512 pixels, as the ControlNets were trained, and in proportion elsewhere; so are lines and dots of hands and face.
+        radius, thickness: radius of joints and half width of limbs in pixels. Default: 4 where the canvas' shorter
+            side has 512 pixels, as the ControlNets were trained, and in proportion elsewhere; so are lines and dots of
+            hands and face.
 
     Returns:
         RGB uint8 image (H, W, 3).

@@ -16,8 +16,8 @@ from hfpose.visualization.poses import draw_poses
 def draw_heatmaps(image: np.ndarray, output: PoseOutput, *, alpha: float = 0.5) -> np.ndarray:
     """Overlays the highest of all people's heatmaps, from blue (low) to red (high), on a copy of `image`.
 
-    As in the reference (`mmengine.visualization.Visualizer.draw_featmap`) the lowest value in the image is blue and the
-    highest red, and the colors cover the whole image.
+    As in the reference (`mmengine.visualization.Visualizer.draw_featmap`) the lowest value in the image is blue and
+    the highest red, and the colors cover the whole image.
 
     Args:
         image: RGB uint8 image (H, W, 3). It is not changed.
@@ -43,7 +43,8 @@ def draw_heatmaps(image: np.ndarray, output: PoseOutput, *, alpha: float = 0.5) 
 def draw_poses_and_heatmaps(
     image: np.ndarray, output: PoseOutput, *, black_background: bool = False, **options: Any
 ) -> np.ndarray:
-    """Draws the poses and, below them, the heatmaps, on an RGB uint8 image (H, W, 3) or on black, as MMPose shows the two.
+    """Draws the poses and, below them, the heatmaps, on an RGB uint8 image (H, W, 3) or on black, as MMPose shows the
+    two.
 
     Other options are those of `draw_poses`.
 

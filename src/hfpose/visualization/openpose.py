@@ -22,8 +22,8 @@ def to_openpose(
     """Reorders (N, K, 2) keypoints and (N, K) scores to OpenPose's, by name.
 
     A schema without a neck gets one: the middle of the shoulders, with score 1 where both are above `threshold` and
-    else 0, as in the reference (`PoseLocalVisualizer._draw_instances_kpts_openpose`); without a threshold with the lower
-    of their scores.
+    else 0, as in the reference (`PoseLocalVisualizer._draw_instances_kpts_openpose`); without a threshold with the
+    lower of their scores.
 
     Raises:
         ConfigError: If the schema lacks keypoints that the style draws.
@@ -53,7 +53,8 @@ def to_openpose(
 
 
 def blend_ellipses(canvas: np.ndarray, ends: np.ndarray, colors: Sequence[Color], half_width: int) -> None:
-    """Blends ellipses between M pairs of `ends` (M, 2, 2), which must lie in the canvas, one after the other into it."""
+    """Blends ellipses between M pairs of `ends` (M, 2, 2), which must lie in the canvas, one after the other into
+    it."""
     if half_width == 0:
         return
     half_axes = (ends[:, 1] - ends[:, 0]) / 2

@@ -14,7 +14,8 @@ class Panels:
         self._frame = 0
 
     def update(self, output: PoseOutput) -> list[int | None]:
-        """For each panel the row of the person in the next frame's result who is drawn in it, None for an empty one."""
+        """For each panel the row of the person in the next frame's result who is drawn in it, None for an empty
+        one."""
         ids = [-1] * output.num_instances if output.track_ids is None else output.track_ids.tolist()
         rows: list[int | None] = [None] * len(self._owners)
         known = [row for row, identity in enumerate(ids) if identity >= 0 and identity in self._owners]

@@ -33,10 +33,12 @@ def plot_tracks(
     keypoints: Sequence[str] | None = None,
     keypoint_threshold: float = 0.3,
 ) -> Figure:
-    """A figure of a clip: who is seen when, and below for some people coordinates and scores of keypoints and joint angles.
+    """A figure of a clip: who is seen when, and below for some people coordinates and scores of keypoints and joint
+    angles.
 
-    Times of which a person is interpolated are pale. A keypoint below the threshold leaves a gap, except in the scores. Flexions
-    of elbows, shoulders, hips and knees are those of `hfpose.keypoints.angles.joint_angles`: 0 for a straight limb.
+    Times of which a person is interpolated are pale. A keypoint below the threshold leaves a gap, except in the
+    scores. Flexions of elbows, shoulders, hips and knees are those of `hfpose.keypoints.angles.joint_angles`: 0 for a
+    straight limb.
 
     Args:
         outputs: T results in the order of time; without `track_ids` people are taken by their place in each frame.

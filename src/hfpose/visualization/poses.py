@@ -67,22 +67,22 @@ def draw_poses(
         schema: Schema or name of one for skeleton and colors. Default: the output's own; without any, dots only.
         keypoint_threshold: Lowest keypoint score that is drawn.
         radius: Radius of keypoints in pixels, 0 for none. Default: grows with the image, 3 at 640x480.
-        thickness: Width of links and boxes as OpenCV counts it, 0 for none (in OpenPose style: half the width of a limb).
-            Default: grows with the image, 2 at 640x480. Faces and hands of whole-body schemas are drawn with half of
-            both.
+        thickness: Width of links and boxes as OpenCV counts it, 0 for none (in OpenPose style: half the width of a
+            limb). Default: grows with the image, 2 at 640x480. Faces and hands of whole-body schemas are drawn with
+            half of both.
         draw_boxes: Draw the outline of `output.boxes`.
         draw_scores: Write the score at each box that is drawn.
         draw_track_ids: Write `output.track_ids` at each person; boxes then have one color for each id.
         draw_keypoint_indices: Write the index beside each keypoint.
         labels: N texts, one written at each person (after track id and score) of whom anything is drawn.
-        color_by: "side" for the schema's colors, which tell left from right; "instance" for one color for each person; "track"
-            for one that follows `output.track_ids`. Default: "instance" where a single image shows more than 8, else
-            "side".
+        color_by: "side" for the schema's colors, which tell left from right; "instance" for one color for each person;
+            "track" for one that follows `output.track_ids`. Default: "instance" where a single image shows more than
+            8, else "side".
         box_color: Color of all boxes and labels. Default: that of the person, and where people are colored by side
             magenta, which no limb has.
         skeleton_style: "mmpose", or "openpose" for OpenPose's colors, limbs and neck.
-        black_background: Draw on black instead of the image. In OpenPose style that is what pose ControlNets are given, with
-            hands and face as DWPose draws them, and nothing else; see `draw_controlnet_pose`.
+        black_background: Draw on black instead of the image. In OpenPose style that is what pose ControlNets are
+            given, with hands and face as DWPose draws them, and nothing else; see `draw_controlnet_pose`.
         canvas_size: Width and height of that picture. Default: those of the image.
 
     Returns:
@@ -90,8 +90,8 @@ def draw_poses(
 
     Raises:
         InputError: If `image` is not such an image, `labels` has not N texts, or a 3D result has no `keypoints_2d`.
-        ConfigError: If the schema does not fit the result or the style, for a `canvas_size` of another image, or for colors
-            by track without track ids.
+        ConfigError: If the schema does not fit the result or the style, for a `canvas_size` of another image, or for
+            colors by track without track ids.
     """
     check_image(image)
     check_sizes(radius, thickness)

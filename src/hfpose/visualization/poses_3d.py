@@ -63,8 +63,8 @@ def axis_limits_3d(
 ) -> AxisLimits:
     """Limits that hold all people of one or more results, with round sizes.
 
-    For a clip, pass all its results and draw every frame with these limits, so that axes stand still. For a stream, pass
-    the next result and the `previous` limits: they are kept until a person leaves them.
+    For a clip, pass all its results and draw every frame with these limits, so that axes stand still. For a stream,
+    pass the next result and the `previous` limits: they are kept until a person leaves them.
 
     Args:
         outputs: Results with 3D keypoints.
@@ -116,19 +116,22 @@ def draw_poses_3d(
 
     Args:
         output: N people with 3D keypoints (N, K, 3); those in the axes `"camera"` are turned upright.
-        size: Height of the image in pixels. Panels fill it in rows and columns: one for one person, 2 x 2 for four; a last row
-            of fewer stands in the middle.
+        size: Height of the image in pixels. Panels fill it in rows and columns: one for one person, 2 x 2 for four; a
+            last row of fewer stands in the middle.
         schema: Schema or name of one for skeleton and colors. Default: the output's own.
         keypoint_threshold: Lowest keypoint score that is drawn.
         radius, thickness: Of keypoints and links, in pixels. Default: grow with the panel.
-        num_instances: Number of panels; people beyond it are not drawn, the place of missing ones stays white. Fix it for a
-            clip, whose frames must have one size. Default: one for each person of whom anything is shown, at least one.
-        panels: Instead of it for each panel the number of the person in it, None for an empty one; see `Panels` for videos.
+        num_instances: Number of panels; people beyond it are not drawn, the place of missing ones stays white. Fix it
+            for a clip, whose frames must have one size. Default: one for each person of whom anything is shown, at
+            least one.
+        panels: Instead of it for each panel the number of the person in it, None for an empty one; see `Panels` for
+            videos.
         azimuth: Where the viewer stands, degrees from the x axis towards the y axis. Default: 70, and -115 for hands,
             from where the reference looks.
         elevation: Degrees of the viewer above the ground.
         axis_limits: The part of space to show. Default: what this output needs; for a clip see `axis_limits_3d`.
-        follow: Each panel goes along with its person, and the ground passes below them; for people who move through space.
+        follow: Each panel goes along with its person, and the ground passes below them; for people who move through
+            space.
         labels: N texts, one written in each person's panel (after the track id).
 
     Returns:
@@ -209,8 +212,8 @@ def draw_poses_side_by_side(
 ) -> np.ndarray:
     """Draws the 2D poses on the image and, to its right at the same height, the 3D skeletons.
 
-    A panel carries what is written at its person in the image. Several people without track ids are numbered from 0, as they
-    are in `output`. Where no person is shown and `num_instances` asks for no panel, the image stands alone.
+    A panel carries what is written at its person in the image. Several people without track ids are numbered from 0,
+    as they are in `output`. Where no person is shown and `num_instances` asks for no panel, the image stands alone.
 
     Args:
         image: RGB uint8 image (H, W, 3). It is not changed.
@@ -323,7 +326,8 @@ def _draw_skeleton(
     radius: int,
     thickness: int,
 ) -> None:
-    """Draws one person's keypoints (K, 3) whose entry in `shown` (K,) is True, far parts first; `strengths` (K,) of colors."""
+    """Draws one person's keypoints (K, 3) whose entry in `shown` (K,) is True, far parts first; `strengths` (K,) of
+    colors."""
     # What is not shown may be NaN, which is no number to compute with.
     pixels, nearness = view.project(np.where(shown[:, None], keypoints, view.center))
     # A keypoint out of the axes may lie outside of the panel; OpenCV cuts what is reasonably near.
@@ -346,13 +350,15 @@ def _draw_skeleton(
 
 
 def _on_white(color: Color, strength: float) -> Color:
-    """The color, mixed with white to be of a strength up to 1; gray for the white of faces, which would not be seen."""
+    """The color, mixed with white to be of a strength up to 1; gray for the white of faces, which would not be
+    seen."""
     red, green, blue = (round(255 - strength * (255 - part)) for part in (_GRAY if color == WHITE else color))
     return red, green, blue
 
 
 def _places(output: PoseOutput, follow: bool) -> np.ndarray:
-    """Where on the ground (N, 3) people are whom panels follow: the middle of what is known of them; else the origin."""
+    """Where on the ground (N, 3) people are whom panels follow: the middle of what is known of them; else the
+    origin."""
     places = np.zeros((output.num_instances, 3))
     if follow:
         known = np.isfinite(output.keypoints).all(-1, keepdims=True)

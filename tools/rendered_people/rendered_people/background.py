@@ -32,7 +32,8 @@ def random_background(rng: np.random.Generator, camera: Camera, farthest: float)
     return _clutter(rng, camera), False
 
 
-# Materials ------------------------------------------------------------------------------------------------------------
+# Materials
+# ------------------------------------------------------------------------------------------------------------
 
 
 @cache
@@ -176,7 +177,8 @@ def _lay_ground(
     cv2.copyTo(laid, mask, image[first:])
 
 
-# Places ---------------------------------------------------------------------------------------------------------------
+# Places
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def _room(rng: np.random.Generator, camera: Camera, farthest: float) -> np.ndarray:

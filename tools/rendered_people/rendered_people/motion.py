@@ -1,4 +1,5 @@
-"""Poses of figures: joint angles by name and places that hands reach for, and curves over time that activities are made of."""
+"""Poses of figures: joint angles by name and places that hands reach for, and curves over time that activities are
+made of."""
 
 from __future__ import annotations
 

@@ -137,10 +137,11 @@ def look_at(motion: Motion, starts: Sequence[int], length: int, rng: np.random.G
 class PoseNoise:
     """How a 2D pose model errs over time, in shares of the longer side of a person's box.
 
-    The proportions are those of the packaged `demo` pipeline on rendered people who walk: errors last for several frames,
-    limbs are worse than faces, some moments worse than others, and scores tell of it. Where left and right are seen over
-    each other, knees, ankles, elbows and wrists change sides for a few frames. Now and then a keypoint is hidden and only
-    guessed, the whole body is taken for its back, or a frame is missed and filled in between the others.
+    The proportions are those of the packaged `demo` pipeline on rendered people who walk: errors last for several
+    frames, limbs are worse than faces, some moments worse than others, and scores tell of it. Where left and right are
+    seen over each other, knees, ankles, elbows and wrists change sides for a few frames. Now and then a keypoint is
+    hidden and only guessed, the whole body is taken for its back, or a frame is missed and filled in between the
+    others.
 
     Args:
         level: standard deviation of a keypoint of average difficulty along x and y.

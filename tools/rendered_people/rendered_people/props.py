@@ -1,4 +1,5 @@
-"""Furniture that figures sit on and stand behind: boxes cut into patches small enough to be sorted with the figures."""
+"""Furniture that figures sit on and stand behind: boxes cut into patches small enough to be sorted with the
+figures."""
 
 from __future__ import annotations
 

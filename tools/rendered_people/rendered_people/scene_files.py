@@ -1,4 +1,5 @@
-"""Rendered scenes as a data set in COCO's format, for whatever reads files: `python -m rendered_people.scene_files DIR`."""
+"""Rendered scenes as a data set in COCO's format, for whatever reads files:
+`python -m rendered_people.scene_files DIR`."""
 
 from __future__ import annotations
 

@@ -340,7 +340,8 @@ def _darkened(background: np.ndarray, outlines: Sequence[np.ndarray], camera: Ca
     return cv2.multiply(background, cv2.cvtColor(kept, cv2.COLOR_GRAY2RGB), scale=1 / 255)
 
 
-# Making up worlds -----------------------------------------------------------------------------------------------------
+# Making up worlds
+# -----------------------------------------------------------------------------------------------------
 
 
 def _random_world(

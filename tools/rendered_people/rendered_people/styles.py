@@ -2,8 +2,8 @@
 
 A network cannot rely then on how the renderer draws surfaces.
 
-Source: `convolved` is the random convolution of Xu et al., "Robust and Generalizable Visual Representation Learning via
-Random Convolutions" (2021), mixed with the image.
+Source: `convolved` is the random convolution of Xu et al., "Robust and Generalizable Visual Representation Learning
+via Random Convolutions" (2021), mixed with the image.
 """
 
 from __future__ import annotations

@@ -562,7 +562,8 @@ def rest_vertices(mesh: Template, bodies: Sequence[Body], joints: np.ndarray, pa
 
 
 def _torso_bumps(position: np.ndarray, angle: np.ndarray) -> np.ndarray:
-    """(3, V) shift to the back of vertices at `position` of the torso and `angle` around it, as in `Template.bumps`."""
+    """(3, V) shift to the back of vertices at `position` of the torso and `angle` around it, as in
+    `Template.bumps`."""
 
     def bump(center: float, half: float, degrees: float, spread: float) -> np.ndarray:
         along = np.exp(-(((position - center) / half) ** 2))

@@ -82,7 +82,8 @@ def _soft_cloud(rng: np.random.Generator) -> np.ndarray:
 
 
 def _cloud(rng: np.random.Generator, smoothest: float = 2.0, roughest: float = 0.5) -> np.ndarray:
-    """Noise whose spectrum falls with some power of the frequency, stretched in one direction: clouds to gravel and grass."""
+    """Noise whose spectrum falls with some power of the frequency, stretched in one direction: clouds to gravel and
+    grass."""
     frequency = np.fft.fftfreq(_TILE)
     stretch = np.exp(rng.normal(0, 0.7))
     radius = np.hypot(frequency[:, None] * stretch, frequency / stretch) + 1 / _TILE

@@ -1,7 +1,7 @@
 """Scenes that vary as the world does: any backdrop, light, size and cut, things before and in the hands of people.
 
-`render_varied` renders bodies as `render_scene` does. Nothing else of such a scene is meant to look tidy: a network that
-has seen these takes a photograph for one more of them.
+`render_varied` renders bodies as `render_scene` does. Nothing else of such a scene is meant to look tidy: a network
+that has seen these takes a photograph for one more of them.
 """
 
 from __future__ import annotations
@@ -115,7 +115,8 @@ def _lamp(rng: np.random.Generator) -> Lamp:
     return Lamp(lamp.direction, lamp.color * direct * cast, lamp.ambient * around / cast)
 
 
-# Behind people --------------------------------------------------------------------------------------------------------
+# Behind people
+# --------------------------------------------------------------------------------------------------------
 
 
 def _backdrop(rng: np.random.Generator, camera: Camera, farthest: float) -> tuple[np.ndarray, bool]:
@@ -164,7 +165,8 @@ def _stained(rng: np.random.Generator, image: np.ndarray, strength: float) -> np
     return np.clip(image * shade[..., None], 0, 255).astype(np.uint8)
 
 
-# On and before people -------------------------------------------------------------------------------------------------
+# On and before people
+# -------------------------------------------------------------------------------------------------
 
 
 def _textured(rng: np.random.Generator, drawing: Drawing) -> np.ndarray:

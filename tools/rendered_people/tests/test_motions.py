@@ -74,7 +74,8 @@ def test_cameras_see_joints_where_their_pixels_are() -> None:
 
 
 def test_poses_are_those_of_rendered_scenes() -> None:
-    """The same frame of reference: somebody who faces the camera has their left at smaller x, and their nose at larger y."""
+    """The same frame of reference: somebody who faces the camera has their left at smaller x, and their nose at larger
+    y."""
     scene = render_scene(11, num_people=3)
     views = look_at(random_motion(5, 1, "stand"), [0] * 60, 1, np.random.default_rng(0))
     left, right, nose = H36M.index("left_hip"), H36M.index("right_hip"), COCO.index("nose")

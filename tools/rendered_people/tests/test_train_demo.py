@@ -108,7 +108,8 @@ def test_the_finished_pipeline_is_loaded_and_says_what_it_is(tiny_recipes, tmp_p
 
 
 def test_keypoints_are_looked_for_in_feature_maps_too(tiny_recipes):
-    """The extra loss falls to nothing where each map says the cell of its keypoint, and counts labeled keypoints alone."""
+    """The extra loss falls to nothing where each map says the cell of its keypoint, and counts labeled keypoints
+    alone."""
     model = demo.pose_recipe().stage.model
     supervision = demo.DenseSupervision(model)
     labels = torch.tensor([[[15.0, 31.0], [159.0, 191.0], [-5.0, 80.0]]])

@@ -204,6 +204,7 @@ def test_a_rendered_walk_goes_through_the_whole_chain(frames: int, walk: Views, 
     assert len(found.frames) > 0.85 * 2 * frames
     errors = mean_errors(packaged, outputs, walk)
     assert errors["clip"][0] < 0.07  # meters
-    # The small pose model errs alike from frame to frame, so that time steadies the motion more than it corrects poses.
+    # The small pose model errs alike from frame to frame, so that time steadies the motion more than it corrects
+    # poses.
     assert errors["clip"][0] < 0.9 * errors["frame"][0]
     assert errors["clip"][1] < 0.5 * errors["frame"][1]

@@ -5,9 +5,9 @@
     inferencer = MMPoseInferencer("human")
     result = next(inferencer("photo.jpg", out_dir="output"))
 
-Names, arguments and results are those of MMPose 1.3.2 (`mmpose.apis`, and what its inference guide and its demos use of
-`mmpose.structures`, `mmpose.evaluation`, `mmpose.utils`, `mmpose.registry`, `mmcv` and `mmdet.apis`). Where it differs on
-purpose is said in docs/mmpose.md.
+Names, arguments and results are those of MMPose 1.3.2 (`mmpose.apis`, and what its inference guide and its demos use
+of `mmpose.structures`, `mmpose.evaluation`, `mmpose.utils`, `mmpose.registry`, `mmcv` and `mmdet.apis`). Where it
+differs on purpose is said in docs/mmpose.md.
 
 Names are imported when they are first used.
 """

@@ -22,9 +22,10 @@ def get_model_aliases(scope: str = SCOPE) -> dict[str, str]:
 
 
 def check_scope(scope: str | None) -> None:
-    """Raises ConfigError for a scope other than MMPose's: models are known by their names, and code of others is not run."""
+    """Raises ConfigError for a scope other than MMPose's: models are known by their names, and code of others is not
+    run."""
     if scope not in (None, SCOPE):
         raise ConfigError(
-            f"scope is {scope!r}, and only {SCOPE!r} is known: hfpose runs no code of other projects. A model of your own "
-            "is given by its config file and checkpoint, if it is built of parts that hfpose has."
+            f"scope is {scope!r}, and only {SCOPE!r} is known: hfpose runs no code of other projects. A model of your "
+            "own is given by its config file and checkpoint, if it is built of parts that hfpose has."
         )

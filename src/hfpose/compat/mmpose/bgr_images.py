@@ -12,8 +12,8 @@ from hfpose.media.images import load_image
 
 
 def imread(img: str | Path | np.ndarray, channel_order: str = "bgr") -> np.ndarray:
-    """Read an image as `mmcv.imread` does, (H, W, 3), uint8, of a path or URL, BGR or with `channel_order="rgb"` RGB; an
-    array is returned as it is.
+    """Read an image as `mmcv.imread` does, (H, W, 3), uint8, of a path or URL, BGR or with `channel_order="rgb"` RGB;
+    an array is returned as it is.
 
     Raises:
         InputError: if it cannot be read.

@@ -28,7 +28,8 @@ class CallOptions:
         bbox_thr: minimum score of a box.
         nms_thr: of two boxes with a greater IoU the one with the lower score is removed.
         pose_based_nms: leave out people whose keypoints lie on those of a person with a higher score (2D).
-        bboxes: boxes to use instead of the detector: for each image x1, y1, x2, y2 in pixels, or with a score as fifth.
+        bboxes: boxes to use instead of the detector: for each image x1, y1, x2, y2 in pixels, or with a score as
+            fifth.
         black_background: draw on black instead of the image (2D).
         skeleton_style: "mmpose" or "openpose" (2D).
         use_oks_tracking: judge whether people of two frames are the same by their keypoints, not their boxes (3D).

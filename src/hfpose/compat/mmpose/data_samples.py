@@ -16,8 +16,8 @@ from hfpose.results import PoseOutput, to_plain
 def split_instances(instances: InstanceData | None) -> list[dict[str, Any]]:
     """Instances as a list of plain dicts, ready for JSON; without any, none.
 
-    Each has `keypoints`, `keypoint_scores`, and where known `bbox` (in a tuple, as MMPose writes it) and `bbox_score`. A number
-    that is not finite is None.
+    Each has `keypoints`, `keypoint_scores`, and where known `bbox` (in a tuple, as MMPose writes it) and `bbox_score`.
+    A number that is not finite is None.
     """
     if instances is None or "keypoints" not in instances:
         return []

@@ -45,8 +45,8 @@ def schema_of(metainfo: str | Path | Mapping[str, Any]) -> KeypointSchema:
     """The schema that a `dataset_meta`, a `dataset_info`, or the file of one describes.
 
     Args:
-        metainfo: what `dataset_meta_of` gives; a dict as in MMPose's `configs/_base_/datasets` files; or the path of such
-            a file. Where no file is there, its base name is that of one of hfpose's schemas.
+        metainfo: what `dataset_meta_of` gives; a dict as in MMPose's `configs/_base_/datasets` files; or the path of
+            such a file. Where no file is there, its base name is that of one of hfpose's schemas.
 
     Raises:
         ConfigError: if it describes no keypoints, or there is neither such a file nor such a schema.

@@ -82,13 +82,15 @@ def init_model(
     """Load a pose model or a lifter.
 
     Args:
-        config: alias, config name, or path of a config file (parsed, never executed); also a hub repository or a folder.
+        config: alias, config name, or path of a config file (parsed, never executed); also a hub repository or a
+            folder.
         checkpoint: path or URL of its weights. Default: the published ones.
         device: where it goes; default: the accelerator if there is one.
         cfg_options: changes of `cfg`, nested or with dotted names: `{"model.test_cfg.output_heatmaps": True}`.
 
     Raises:
-        UnknownModelError, ConfigError, CheckpointError, DownloadError: if there is no such model, or it cannot be loaded.
+        UnknownModelError, ConfigError, CheckpointError, DownloadError: if there is no such model, or it cannot be
+            loaded.
         TypeError: if `config` is no name or path.
     """
     if not isinstance(config, (str, Path)):
@@ -153,7 +155,8 @@ def inference_topdown(
     _require(model, lifter=False)
     if is_one_stage(model.stage):
         raise ConfigError(
-            f"The {type(model.network).__name__} finds people in whole images by itself; run it with inference_bottomup."
+            f"The {type(model.network).__name__} finds people in whole images by itself; run it with "
+            "inference_bottomup."
         )
     if bbox_format not in ("xyxy", "xywh"):
         raise InputError(f"bbox_format must be 'xyxy' or 'xywh', got {bbox_format!r}.")
@@ -209,7 +212,8 @@ def _metainfo(
 
 
 def inference_bottomup(model: PoseModel, img: str | Path | np.ndarray) -> list[PoseDataSample]:
-    """Find people and their keypoints in an image with a bottom-up or one-stage model (RTMO, YOLOX-Pose, DEKR, CID, ...).
+    """Find people and their keypoints in an image with a bottom-up or one-stage model (RTMO, YOLOX-Pose, DEKR, CID,
+    ...).
 
     Args:
         model: from `init_model`.
@@ -226,7 +230,8 @@ def inference_bottomup(model: PoseModel, img: str | Path | np.ndarray) -> list[P
     _require(model, lifter=False)
     if not is_one_stage(model.stage):
         raise ConfigError(
-            f"The {type(model.network).__name__} finds keypoints in boxes, and no people by itself. Use inference_topdown "
+            f"The {type(model.network).__name__} finds keypoints in boxes, and no people by itself. Use "
+            "inference_topdown "
             'with boxes, or MMPoseInferencer("human") with its detector.'
         )
     image = rgb_image(img)
@@ -255,16 +260,17 @@ def inference_pose_lifter_model(
 
     Args:
         model: lifter from `init_model`.
-        pose_results_2d: for each of T frames a data sample for each person, with one instance: `keypoints` (1, 17, 2) as
-            `convert_keypoint_definition` gives them, and for `norm_pose_2d` `bboxes` (1, 4).
+        pose_results_2d: for each of T frames a data sample for each person, with one instance: `keypoints` (1, 17, 2)
+            as `convert_keypoint_definition` gives them, and for `norm_pose_2d` `bboxes` (1, 4).
         with_track_id: tell people apart by the samples' `track_id`; else they come in the same order in each frame.
         image_size: width and height of the images.
         norm_pose_2d: scale and place poses as in the lifter's training data.
 
     Returns:
-        For each person of the middle frame a data sample: `pred_instances.keypoints` (1, T, 17, 3), or (1, 17, 3) for that
-        frame from a temporal convolution, in meters relative to the pelvis, x right, y down, z away from the camera; and
-        `keypoint_scores` (1, T, 17) or (1, 17), all 1. Where a person is not seen, the nearest pose stands in.
+        For each person of the middle frame a data sample: `pred_instances.keypoints` (1, T, 17, 3), or (1, 17, 3) for
+        that frame from a temporal convolution, in meters relative to the pelvis, x right, y down, z away from the
+        camera; and `keypoint_scores` (1, T, 17) or (1, 17), all 1. Where a person is not seen, the nearest pose stands
+        in.
 
     Raises:
         InputError: without an image size or frames, or if people cannot be told apart.

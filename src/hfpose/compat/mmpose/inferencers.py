@@ -60,7 +60,8 @@ class BaseInferencer:
         model: the model (in 3D the lifter), as `init_model` returns it.
         cfg: its config.
         detector: `DetInferencer` of the detector, or None.
-        visualizer: draws 2D results; its colors, opacity and `show_keypoint_weight` may be changed, sizes are those of a call.
+        visualizer: draws 2D results; its colors, opacity and `show_keypoint_weight` may be changed, sizes are those of
+            a call.
     """
 
     def __init__(self, pipe: Any, show_progress: bool = False, model: Any = None) -> None:
@@ -109,10 +110,10 @@ class BaseInferencer:
     ) -> Iterator[dict[str, Any]]:
         """
         Args:
-            inputs: path or URL of an image or video, a folder, "webcam" or "webcam:1", a BGR array (H, W, 3), or a list
-                or generator of images.
-            return_datasamples, batch_size, out_dir, kwargs: see [`CallOptions`]. As in MMPose, arguments for 3D have no
-                effect in 2D and the other way around.
+            inputs: path or URL of an image or video, a folder, "webcam" or "webcam:1", a BGR array (H, W, 3), or a
+                list or generator of images.
+            return_datasamples, batch_size, out_dir, kwargs: see [`CallOptions`]. As in MMPose, arguments for 3D have
+                no effect in 2D and the other way around.
 
         Returns:
             A generator that works as it is read. Each result is a dict for `batch_size` images (the last may hold
@@ -317,8 +318,8 @@ class MMPoseInferencer(BaseInferencer):
         pose2d: 2D model: alias (`"human"`), config name or path of a config file; also a hub repository, a folder or a
             model. Beside `pose3d` it is the 2D model before the lifter.
         pose2d_weights: path or URL of its checkpoint, for a config of your own. Default: the published one.
-        pose3d, pose3d_weights: the same for the lifter (`"human3d"`), the model of hands (`"hand3d"`) or of whole bodies
-            (`"wholebody3d"`), in meters relative to the hips.
+        pose3d, pose3d_weights: the same for the lifter (`"human3d"`), the model of hands (`"hand3d"`) or of whole
+            bodies (`"wholebody3d"`), in meters relative to the hips.
         device, scope, det_model, det_weights, det_cat_ids, show_progress: see [`Pose2DInferencer`].
 
     Raises:

@@ -26,8 +26,8 @@ def collect_multi_frames(
     Args:
         video: the frames, (H, W, 3) each.
         frame_id: index of the frame that comes first.
-        indices: distances of the others, such as `[-1, 1]`; 0 is passed over. At the ends of the video the nearest frame is
-            taken.
+        indices: distances of the others, such as `[-1, 1]`; 0 is passed over. At the ends of the video the nearest
+            frame is taken.
         online: take no frame from the future.
     """
     last = frame_id if online else len(video) - 1
@@ -68,8 +68,8 @@ def collate_pose_sequence(
         target_frame: index of the frame whose people are meant.
 
     Returns:
-        For each person of that frame its data sample, with the `keypoints` (1, T, K, C) of all frames. Where a person is not
-        seen, the nearest pose stands in.
+        For each person of that frame its data sample, with the `keypoints` (1, T, K, C) of all frames. Where a person
+        is not seen, the nearest pose stands in.
 
     Raises:
         InputError: if there are no frames, or people cannot be told apart.

@@ -78,8 +78,8 @@ class PoseLocalVisualizer:
         unknown = [str(each.get("type")) for each in backends if each.get("type") != "LocalVisBackend"]
         if unknown or backend not in ("opencv", "matplotlib"):
             raise ConfigError(
-                f"There is no visualization backend {(unknown or [backend])[0]!r}: images are drawn with OpenCV and saved by "
-                "LocalVisBackend."
+                f"There is no visualization backend {(unknown or [backend])[0]!r}: images are drawn with OpenCV and "
+                "saved by LocalVisBackend."
             )
         self.name = name
         self.save_dir = save_dir
@@ -142,14 +142,16 @@ class PoseLocalVisualizer:
             name: title of the window.
             image: RGB image (H, W, 3).
             data_sample: what to draw.
-            draw_gt, draw_pred: whether to draw the ground truth and the prediction; with both, they stand side by side.
+            draw_gt, draw_pred: whether to draw the ground truth and the prediction; with both, they stand side by
+                side.
             draw_heatmap: draw the heatmaps below, where there are any.
             draw_bbox: draw the boxes.
             show_kpt_idx: write the index beside each keypoint.
             skeleton_style: "mmpose" or "openpose".
             show: show the image in a window.
             wait_time: seconds to show it; 0 waits for a key.
-            out_file: where to save the image. Default: with a `save_dir`, `vis_data/vis_image/{name}_{step}.png` below it.
+            out_file: where to save the image. Default: with a `save_dir`, `vis_data/vis_image/{name}_{step}.png` below
+                it.
             kpt_thr: minimum score of a keypoint that is drawn.
             step: number of the image.
 
@@ -192,7 +194,8 @@ class PoseLocalVisualizer:
         return self._image
 
     def draw(self, image: np.ndarray, output: PoseOutput, **options: Any) -> np.ndarray:
-        """A result drawn on its RGB image (H, W, 3) in the visualizer's colors and sizes, with options of `draw_poses`."""
+        """A result drawn on its RGB image (H, W, 3) in the visualizer's colors and sizes, with options of
+        `draw_poses`."""
         if not output.num_instances:
             return draw_poses(image, output, **options)
         schema = self._schema_for(output.keypoints.shape[1])
@@ -271,7 +274,8 @@ def _blend(below: np.ndarray, above: np.ndarray, opacity: float | np.ndarray) ->
 
 
 def _weights(image: np.ndarray, output: PoseOutput, options: Mapping[str, Any]) -> np.ndarray:
-    """How opaque each pixel of a drawing (H, W, 1) is where keypoints are by their scores, and links by the mean of theirs."""
+    """How opaque each pixel of a drawing (H, W, 1) is where keypoints are by their scores, and links by the mean of
+    theirs."""
     schema: KeypointSchema = options["schema"]
     canvas = np.zeros_like(image)
     for person in range(output.num_instances):

@@ -34,8 +34,8 @@ def draw_skeleton(
 
     Args:
         img: BGR image (H, W, 3), uint8.
-        keypoints: (N, K, 2) in pixels, or (K, 2) of one person. K tells the schema: 17 for COCO, 21 for hands, 26 for Halpe,
-            133 for whole bodies; in OpenPose's order 18 or 134, and 17 for animals.
+        keypoints: (N, K, 2) in pixels, or (K, 2) of one person. K tells the schema: 17 for COCO, 21 for hands, 26 for
+            Halpe, 133 for whole bodies; in OpenPose's order 18 or 134, and 17 for animals.
         scores: (N, K) or (K,).
         openpose_skeleton: whether the keypoints are in OpenPose's order.
         kpt_thr: minimum score of a keypoint that is drawn.

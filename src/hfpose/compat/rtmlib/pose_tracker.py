@@ -58,7 +58,8 @@ class PoseTracker:
         self._identities.reset()
 
     def __call__(self, image: np.ndarray) -> tuple[np.ndarray, ...]:
-        """What the solution returns for the next frame, a BGR image; with `tracking` those alone that have an identity."""
+        """What the solution returns for the next frame, a BGR image; with `tracking` those alone that have an
+        identity."""
         detects = self.frame_cnt % self.det_frequency == 0
         output = self.solution.estimate(image, None if detects else self._boxes)
         self.frame_cnt += 1

@@ -35,8 +35,8 @@ class Solution:
     """Base of the solutions.
 
     Args:
-        det: detector: the name or URL of one of rtmlib's ONNX files, which stands for the zoo's model of the same weights,
-            or what `hfpose.pipeline` takes. Default: that of `mode`.
+        det: detector: the name or URL of one of rtmlib's ONNX files, which stands for the zoo's model of the same
+            weights, or what `hfpose.pipeline` takes. Default: that of `mode`.
         det_input_size: taken for rtmlib's sake; a model knows its own.
         pose: pose model, the same way.
         pose_input_size: as `det_input_size`.
@@ -95,8 +95,8 @@ class Solution:
             image: BGR image (H, W, 3), uint8.
 
         Returns:
-            `keypoints` (N, K, 2) in pixels and `scores` (N, K). Where the detector finds nothing the image is taken as one
-            box.
+            `keypoints` (N, K, 2) in pixels and `scores` (N, K). Where the detector finds nothing the image is taken as
+            one box.
         """
         return self.arrays(self.estimate(image))
 
@@ -162,9 +162,9 @@ class Hand(Solution):
 class Wholebody3d(Solution):
     """133 keypoints in 3D, see [`Solution`]; all modes are the same.
 
-    A call returns `keypoints` (N, 133, 3), x and y in pixels of the crop and z in meters relative to the hips; `scores`
-    (N, 133); `keypoints_simcc` (N, 133, 3), the same with z in pixels of the crop's depth; `keypoints_2d` (N, 133, 2) in
-    pixels of the image.
+    A call returns `keypoints` (N, 133, 3), x and y in pixels of the crop and z in meters relative to the hips;
+    `scores` (N, 133); `keypoints_simcc` (N, 133, 3), the same with z in pixels of the crop's depth; `keypoints_2d` (N,
+    133, 2) in pixels of the image.
     """
 
     alias = "wholebody3d"
@@ -255,7 +255,8 @@ def _backend_of(name: str) -> Backend:
 
 
 def _model_of(given: str, task: Task) -> str:
-    """The zoo's model of the weights in one of rtmlib's ONNX files, which have the name of the checkpoint; else as given."""
+    """The zoo's model of the weights in one of rtmlib's ONNX files, which have the name of the checkpoint; else as
+    given."""
     if not str(given).endswith(_ONNX_SUFFIXES):
         return given
     name = next(
@@ -263,8 +264,9 @@ def _model_of(given: str, task: Task) -> str:
     )
     if name is None:
         raise ConfigError(
-            f"{given!r} is an ONNX file that hfpose knows no checkpoint of; ONNX files themselves are not read. Name a model "
-            "(`hfpose models`), a hub repository or a folder, such as `hfpose convert` and `hfpose export` write."
+            f"{given!r} is an ONNX file that hfpose knows no checkpoint of; ONNX files themselves are not read. Name "
+            "a model (`hfpose models`), a hub repository or a folder, such as `hfpose convert` and `hfpose export` "
+            "write."
         )
     return name
 
@@ -275,5 +277,6 @@ def _stem(address: str) -> str:
 
 
 def nms(boxes: np.ndarray, scores: np.ndarray, nms_thr: float) -> list[int]:
-    """Indices of the boxes (N, 4) that no better one overlaps by more than `nms_thr`, best first; pixels count whole."""
+    """Indices of the boxes (N, 4) that no better one overlaps by more than `nms_thr`, best first; pixels count
+    whole."""
     return box_operations.nms(boxes, scores, nms_thr, offset=PIXEL_OFFSET).tolist()

@@ -21,8 +21,8 @@ class BackboneFamily:
 
     Args:
         file: name of its file in this folder, without ending.
-        class_prefix: what the names of its classes, `...BackboneConfig` and `...Backbone`, begin with. None for a network
-            of transformers, for which the file only holds the conversion.
+        class_prefix: what the names of its classes, `...BackboneConfig` and `...Backbone`, begin with. None for a
+            network of transformers, for which the file only holds the conversion.
         reference_types: names of its backbones in the reference.
     """
 

@@ -124,7 +124,8 @@ def make_fusions(
     """For each output what brings each branch to its size and channels.
 
     Args:
-        halving: makes a layer that halves the resolution from the channels before and after, and whether it has an activation.
+        halving: makes a layer that halves the resolution from the channels before and after, and whether it has an
+            activation.
     """
 
     def fusion(source: int, target: int) -> nn.Module:
@@ -229,7 +230,8 @@ STAGE_RENAMES: RenameRules = (
     (r"^transition(\d)\.", r"stages.\1.transition."),
     (r"\.fuse_layers\.", ".fusions."),
 )
-# For networks that halve by a depthwise and a pointwise convolution; what is enlarged has one convolution, one level higher.
+# For networks that halve by a depthwise and a pointwise convolution; what is enlarged has one convolution, one level
+# higher.
 SEPARABLE_FUSION_RENAMES: RenameRules = (
     (
         r"(\.fusions\.\d+\.\d+\.\d+)\.([0-3])\.(?=[a-z])",

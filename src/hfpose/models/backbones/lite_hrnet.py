@@ -99,8 +99,8 @@ class CrossResolutionWeighting(nn.Module):
 
 
 class LiteHRNetBlock(nn.Module):
-    """On half the channels of each branch (B, C, h, w): weighting across resolutions, depthwise convolution, weighting by
-    itself."""
+    """On half the channels of each branch (B, C, h, w): weighting across resolutions, depthwise convolution, weighting
+    by itself."""
 
     def __init__(self, channels: Sequence[int], reduction: int, eps: float) -> None:
         super().__init__()

@@ -53,10 +53,12 @@ def stage_channels(width_multiplier: float) -> list[int]:
 
 
 class InvertedResidual(GradientCheckpointingLayer):
-    """Expands the channels, convolves them in groups, projects them back; with a residual connection where shapes allow.
+    """Expands the channels, convolves them in groups, projects them back; with a residual connection where shapes
+    allow.
 
     Args:
-        hidden_channels: between, by default `expansion` times `in_channels`; nothing expands them where they are as many.
+        hidden_channels: between, by default `expansion` times `in_channels`; nothing expands them where they are as
+            many.
         kernel_size, stride, groups: of the convolution between, by default of each channel alone.
         attention: of the hidden channels, None for none.
     """

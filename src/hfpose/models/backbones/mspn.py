@@ -1,4 +1,5 @@
-"""MSPN: networks that halve the resolution and come back, one after the other, with what the one before saw at each level.
+"""MSPN: networks that halve the resolution and come back, one after the other, with what the one before saw at each
+level.
 
 Source: Li et al., 2019, https://arxiv.org/abs/1901.00148; `mmpose.models.backbones.MSPN`.
 """
@@ -97,7 +98,8 @@ class MSPNNetwork(GradientCheckpointingLayer):
         """
         Args:
             hidden_state: (B, C, h, w) at the highest resolution.
-            skips: what the network before adds at each level, from the highest resolution down; empty for the first one.
+            skips: what the network before adds at each level, from the highest resolution down; empty for the first
+                one.
 
         Returns:
             Feature maps from the lowest resolution up, the input of the next network, and its skips.

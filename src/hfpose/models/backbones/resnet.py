@@ -1,9 +1,10 @@
 """ResNet and its descendants: residual blocks in four stages.
 
 Sources: ResNet (He et al., 2015, https://arxiv.org/abs/1512.03385), its variant D (He et al., 2018,
-https://arxiv.org/abs/1812.01187), ResNeXt (Xie et al., 2016, https://arxiv.org/abs/1611.05431), SE-ResNet (Hu et al., 2017,
-https://arxiv.org/abs/1709.01507), ResNeSt (Zhang et al., 2020, https://arxiv.org/abs/2004.08955), SCNet (Liu et al., 2020,
-"Improving Convolutional Networks with Self-Calibrated Convolutions"); `mmpose.models.backbones` of the same names.
+https://arxiv.org/abs/1812.01187), ResNeXt (Xie et al., 2016, https://arxiv.org/abs/1611.05431), SE-ResNet (Hu et al.,
+2017, https://arxiv.org/abs/1709.01507), ResNeSt (Zhang et al., 2020, https://arxiv.org/abs/2004.08955), SCNet (Liu et
+al., 2020, "Improving Convolutional Networks with Self-Calibrated Convolutions"); `mmpose.models.backbones` of the same
+names.
 """
 
 import re
@@ -55,7 +56,8 @@ class ResNetBackboneConfig(StagedBackboneConfig):
         groups: of the 3x3 convolutions (ResNeXt).
         group_width: channels of a group in the first stage, where `groups` is not 1.
         squeeze_ratio: by which factor a squeeze-and-excitation layer after each block is narrower; None for none (SE).
-        attention_splits: feature maps that each 3x3 convolution makes and weighs against each other; 0 for none (ResNeSt).
+        attention_splits: feature maps that each 3x3 convolution makes and weighs against each other; 0 for none
+            (ResNeSt).
         attention_reduction: by which factor the layer that computes their weights is narrower.
         self_calibrated: whether half of the channels are scaled by their surroundings (SCNet).
     """

@@ -34,7 +34,8 @@ class RSNBackboneConfig(MSPNBackboneConfig):
 
 
 class ResidualStepsBlock(nn.Module):
-    """Branches of one, two, three ... convolutions, each step of which sees that of the branch before; and a shortcut."""
+    """Branches of one, two, three ... convolutions, each step of which sees that of the branch before; and a
+    shortcut."""
 
     def __init__(self, config: RSNBackboneConfig, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()

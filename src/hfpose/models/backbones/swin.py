@@ -47,8 +47,8 @@ def convert_state_dict(state_dict: Mapping[str, Tensor], config: SwinConfig) -> 
 
 
 def _merged_by_place(tensor: Tensor) -> Tensor:
-    """A tensor (..., 4 * C) over the channels of four neighbors, as transformers has them: neighbor by neighbor, column by
-    column, where the reference has them channel by channel."""
+    """A tensor (..., 4 * C) over the channels of four neighbors, as transformers has them: neighbor by neighbor,
+    column by column, where the reference has them channel by channel."""
     return tensor.unflatten(-1, (-1, 2, 2)).transpose(-1, -3).flatten(-3)
 
 

@@ -144,7 +144,8 @@ class DEKRHead(nn.Module):
 
 
 class DEKRForPoseEstimation(BottomUpModel):
-    """DEKR with its heads for heatmaps and displacements, and its rescoring network; used as [`RTMOForPoseEstimation`]."""
+    """DEKR with its heads for heatmaps and displacements, and its rescoring network; used as
+    [`RTMOForPoseEstimation`]."""
 
     config: DEKRConfig
     base_model_prefix = "dekr"

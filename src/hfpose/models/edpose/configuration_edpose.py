@@ -51,6 +51,6 @@ class EDPoseConfig(EstimatorConfig):
         super().__post_init__(**kwargs)
         if not 0 < self.num_box_layers < self.num_decoder_layers:
             raise ConfigError(
-                f"Of {self.num_decoder_layers} decoder layers {self.num_box_layers} find boxes alone (num_box_layers); "
-                "expected at least one, and one fewer than all."
+                f"Of {self.num_decoder_layers} decoder layers {self.num_box_layers} find boxes alone "
+                "(num_box_layers); expected at least one, and one fewer than all."
             )

@@ -20,8 +20,8 @@ _NORMS = {
 _NECK_PARTS = {"conv": "0", "gn": "1"}
 _PREDICTIONS = {"bbox": "boxes", "class": "classes", "pose": "places"}
 RENAMES: RenameRules = (
-    # Not used or said twice: the labels of the queries that are denoised in training, the decoder's second names of the
-    # prediction layers, and the further names of the one layer that refines the sizes of keypoints.
+    # Not used or said twice: the labels of the queries that are denoised in training, the decoder's second names of
+    # the prediction layers, and the further names of the one layer that refines the sizes of keypoints.
     (r"^head\.(label_enc\.|decoder\.(bbox|class|pose|pose_hw)_embed\.|out_head\.pose_hw_embed\.(?!0\.))", ()),
     (r"^neck\.convs\.(\d+)\.(conv|gn)\.", lambda match: f"neck.levels.{match[1]}.{_NECK_PARTS[match[2]]}."),
     (r"^neck\.extra_convs\.(\d+)\.(conv|gn)\.", lambda match: f"neck.halvings.{match[1]}.{_NECK_PARTS[match[2]]}."),
@@ -91,8 +91,8 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> EDPoseImageP
     resize = pipeline_step(reference, "BottomupRandomChoiceResize")
     if len(resize.get("scales") or ()) != 1:
         raise ConfigError(
-            "The model's test_pipeline has no BottomupRandomChoiceResize step with one scale, so the size of its input "
-            "is unknown. Use a config whose test_pipeline or val_pipeline has one."
+            "The model's test_pipeline has no BottomupRandomChoiceResize step with one scale, so the size of its "
+            "input is unknown. Use a config whose test_pipeline or val_pipeline has one."
         )
     expect_settings(
         "BottomupRandomChoiceResize", {"backend": "cv2", **resize}, {"backend": "pillow", "keep_ratio": True}

@@ -1,7 +1,7 @@
 """ED-Pose: boxes of people first, then each box together with its keypoints, by one transformer.
 
-There is no output of the reference to compare with: its configuration cannot be read by itself. Source: Yang et al., 2023,
-https://arxiv.org/abs/2302.01593; `mmpose.models.heads.EDPoseHead`, `mmpose.models.necks.ChannelMapper`,
+There is no output of the reference to compare with: its configuration cannot be read by itself. Source: Yang et al.,
+2023, https://arxiv.org/abs/2302.01593; `mmpose.models.heads.EDPoseHead`, `mmpose.models.necks.ChannelMapper`,
 `mmpose.models.heads.transformer_heads.transformers`; deformable attention is Zhu et al., 2020,
 https://arxiv.org/abs/2010.04159, `mmcv.ops.MultiScaleDeformableAttention`.
 """
@@ -141,7 +141,8 @@ def inverse_sigmoid(values: Tensor) -> Tensor:
 
 
 def sines(values: Tensor, size: int, temperature: float) -> Tensor:
-    """(..., size) alternating sines and cosines of values (...), of ever longer periods up to `temperature` times 2 pi."""
+    """(..., size) alternating sines and cosines of values (...), of ever longer periods up to `temperature` times 2
+    pi."""
     exponents = torch.arange(size // 2, device=values.device, dtype=torch.float32) * 2 / size
     angles = values[..., None].float() / temperature**exponents
     return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)
@@ -181,7 +182,8 @@ class EDPoseOutput(ModelOutput):
 
 
 class EDPoseNeck(nn.Module):
-    """Feature maps (B, C, h, w) of the backbone, and further ones made by halving the last, all with the same channels."""
+    """Feature maps (B, C, h, w) of the backbone, and further ones made by halving the last, all with the same
+    channels."""
 
     def __init__(self, config: EDPoseConfig, in_channels: Sequence[int]) -> None:
         super().__init__()

@@ -19,18 +19,20 @@ class HeatmapConfig(HeatmapHeadConfig):
         concatenate_feature_maps: whether to resize all to the first one and to put their channels side by side.
         feature_map_relu: whether a ReLU follows.
         feature_map_scale: factor by which the feature map is then resized.
-        head_type: `"single"`: one head for the selected feature map; `"stagewise"`: one such head for each feature map of
-            the backbone, as convolutional pose machines and hourglasses have it; `"mspn"`: two convolutions for each. The
-            last one's heatmaps are the model's, those of all make the loss.
+        head_type: `"single"`: one head for the selected feature map; `"stagewise"`: one such head for each feature map
+            of the backbone, as convolutional pose machines and hourglasses have it; `"mspn"`: two convolutions for
+            each. The last one's heatmaps are the model's, those of all make the loss.
         stage_kernel_sizes: cells of the Gaussian of `"megvii"` for each feature map in the loss; empty for
             `heatmap_kernel_size`.
         stage_loss_weights: weight of each feature map in the loss; empty for 1.
-        stage_hard_keypoints: how many keypoints of each feature map count in the loss, those with the largest; 0 for all.
-        predicts_visibility: whether a layer over the mean of the last feature map tells how likely each keypoint is visible.
+        stage_hard_keypoints: how many keypoints of each feature map count in the loss, those with the largest; 0 for
+            all.
+        predicts_visibility: whether a layer over the mean of the last feature map tells how likely each keypoint is
+            visible.
         visibility_loss_weight: weight of its cross entropy in the loss.
         heatmap_sigma: standard deviation, in cells, of the targets in training.
-        heatmap_encoding: how they are drawn, see `heatmap_targets`. It is the image processor's `heatmap_decoding`. With
-            `"udp_combined"` each keypoint has three maps.
+        heatmap_encoding: how they are drawn, see `heatmap_targets`. It is the image processor's `heatmap_decoding`.
+            With `"udp_combined"` each keypoint has three maps.
         heatmap_kernel_size: cells of the Gaussian of `"megvii"`.
         heatmap_radius_factor: radius of the disks of `"udp_combined"` relative to the longer side of the heatmaps.
     """

@@ -55,7 +55,8 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
 
 
 def pose_head(head: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The reference's settings of the head that finds keypoints, which may be inside of one that tells their visibility."""
+    """The reference's settings of the head that finds keypoints, which may be inside of one that tells their
+    visibility."""
     return head["pose_cfg"] if head.get("type") == "VisPredictHead" else head
 
 

@@ -20,8 +20,8 @@ class HeatmapImageProcessor(TopDownImageProcessor):
     """Crops for the estimators that predict heatmaps, and keypoints from these.
 
     Args:
-        heatmap_decoding: see `decode_heatmaps`. With `"udp"` and `"udp_combined"` the outermost cells lie on the outermost
-            pixels of the crop, otherwise a cell covers a square of pixels.
+        heatmap_decoding: see `decode_heatmaps`. With `"udp"` and `"udp_combined"` the outermost cells lie on the
+            outermost pixels of the crop, otherwise a cell covers a square of pixels.
         blur_kernel_size, offset_radius_factor: see `decode_heatmaps`.
         shift_flipped_heatmaps: see `flip_heatmaps`.
     """

@@ -1,4 +1,5 @@
-"""Heatmap estimators: the feature map of a backbone, enlarged by transposed convolutions, to a heatmap for each keypoint.
+"""Heatmap estimators: the feature map of a backbone, enlarged by transposed convolutions, to a heatmap for each
+keypoint.
 
 Source: Xiao et al., 2018, https://arxiv.org/abs/1804.06208; `mmpose.models.heads.HeatmapHead`, `ViPNASHead`,
 `CPMHead`, `MSPNHead` and `VisPredictHead`, `mmpose.models.necks.FeatureMapProcessor`.
@@ -27,8 +28,8 @@ class HeatmapOutput(ModelOutput):
 
     Args:
         loss: scalar, where `labels` were given; see `heatmap_loss`.
-        heatmaps: (B, K, h, w) responses; with `heatmap_encoding="udp_combined"` (B, 3 * K, h, w), for each keypoint a map
-            of responses and the x and y offsets to it.
+        heatmaps: (B, K, h, w) responses; with `heatmap_encoding="udp_combined"` (B, 3 * K, h, w), for each keypoint a
+            map of responses and the x and y offsets to it.
         visibilities: (B, K) with `predicts_visibility` how likely each keypoint is visible.
         hidden_states: feature maps of the backbone, where asked for.
         attentions: weights of the backbone's attention, where asked for.

@@ -43,5 +43,6 @@ class InterNetConfig(EstimatorConfig):
         super().__post_init__(**kwargs)
         if label_count(self) % NUM_HANDS:
             raise ConfigError(
-                f"The model finds {self.num_labels} keypoints. Give an even number, as many for the right hand as for the left."
+                f"The model finds {self.num_labels} keypoints. Give an even number, as many for the right hand as for "
+                "the left."
             )

@@ -28,8 +28,8 @@ class InterNetImageProcessor(TopDownImageProcessor):
         depth_bound: extent in mm of the heatmaps along depth, around the wrist of the hand.
         root_depth_bound: extent in mm of the heatmap of the depth between the wrists.
         root_depth_size: its cells.
-        axes: for `"world"` and `"mmpose"` x right, y away from the camera, z up (x in pixels); for `"camera"` x right, y
-            down, z away from the camera.
+        axes: for `"world"` and `"mmpose"` x right, y away from the camera, z up (x in pixels); for `"camera"` x right,
+            y down, z away from the camera.
         do_rebase_height: move the hands up or down so that their lowest keypoint has z = 0, where z points up.
     """
 

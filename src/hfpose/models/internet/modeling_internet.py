@@ -53,7 +53,8 @@ class InterNetHandHead(nn.Module):
 
 
 class InterNetHead(nn.Module):
-    """The last feature map of the backbone (B, C, h, w) to heatmaps, root depth and hand type, see [`InterNetOutput`]."""
+    """The last feature map of the backbone (B, C, h, w) to heatmaps, root depth and hand type, see
+    [`InterNetOutput`]."""
 
     def __init__(self, config: InterNetConfig, in_channels: int) -> None:
         super().__init__()

@@ -121,7 +121,8 @@ class MotionBertStream(nn.Module):
 
 
 class MotionBertFusion(nn.Linear):
-    """Weights of two streams before their softmax, by what both hold. A class of its own because it is initialized so."""
+    """Weights of two streams before their softmax, by what both hold. A class of its own because it is initialized
+    so."""
 
     def __init__(self, config: MotionBertConfig) -> None:
         super().__init__(2 * config.hidden_size, 2)
@@ -181,8 +182,8 @@ class MotionBertHead(nn.Module):
 
 
 class MotionBertForPoseLifting(PoseLiftingModel):
-    """MotionBERT with a head that gives each keypoint a position in 3D, from x and y in half image widths around the image
-    center and a visibility.
+    """MotionBERT with a head that gives each keypoint a position in 3D, from x and y in half image widths around the
+    image center and a visibility.
 
     Example:
 

@@ -31,9 +31,9 @@ class OnlineMotionBert:
     """Lifts new frames with what is kept of the frames before them, for the cost of the new ones.
 
     Kept are the keys and values that temporal attention has of the frames of each person, in a row of a memory.
-    The frames before do not see the new ones, so the result is near to that of the whole clip. The two streams of a block
-    do the same in another order and are computed side by side, with their weights in one tensor and norms folded into the
-    projections after them: a small network spends most of its time between its operations.
+    The frames before do not see the new ones, so the result is near to that of the whole clip. The two streams of a
+    block do the same in another order and are computed side by side, with their weights in one tensor and norms folded
+    into the projections after them: a small network spends most of its time between its operations.
 
     Args:
         model: in evaluation mode; its weights are copied.
@@ -106,7 +106,8 @@ class _Block:
 
 
 class _LayerPair:
-    """Two `MotionBertLayer`s, one among joints and one among frames, each over one of two streams (2, B * L * K, C)."""
+    """Two `MotionBertLayer`s, one among joints and one among frames, each over one of two streams (2, B * L * K,
+    C)."""
 
     def __init__(self, first: MotionBertLayer, second: MotionBertLayer, index: int) -> None:
         pair = (first, second)

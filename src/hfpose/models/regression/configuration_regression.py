@@ -9,13 +9,13 @@ from hfpose.models.shared.heatmap_head import HeatmapHeadConfig
 class RegressionConfig(HeatmapHeadConfig):
     """Configuration of [`RegressionForPoseEstimation`]. The defaults are those of DeepPose with ResNet-50 at 256x192.
 
-    Backbone and crops are those of [`HeatmapHeadConfig`], and so are the layers between the feature map and the heatmaps of
-    `"integral"` and `"dsnt"`.
+    Backbone and crops are those of [`HeatmapHeadConfig`], and so are the layers between the feature map and the
+    heatmaps of `"integral"` and `"dsnt"`.
 
     Args:
         head_type: `"coordinates"`: a fully connected layer (DeepPose); `"rle"`: one that gives a deviation for each
-            coordinate too, trained by residual log-likelihood estimation; `"integral"`: means over heatmaps; `"dsnt"`: the
-            same, whose heatmaps are trained as well.
+            coordinate too, trained by residual log-likelihood estimation; `"integral"`: means over heatmaps; `"dsnt"`:
+            the same, whose heatmaps are trained as well.
         use_average_pooling: whether the fully connected layer sees the mean of the feature map, else all of its cells.
         feature_map_size: height and width of the backbone's feature map in cells.
         softmax_beta: factor on the heatmaps before their softmax.

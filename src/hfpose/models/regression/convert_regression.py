@@ -72,8 +72,8 @@ def _pooling_arguments(reference: Mapping[str, Any], cells: tuple[int, int]) -> 
         return {"use_average_pooling": True}
     if reference["head"]["in_channels"] % prod(cells):
         raise ConfigError(
-            f"The head without a neck takes {reference['head']['in_channels']} values, which cannot be a feature map of "
-            f"{cells[0]}x{cells[1]} cells (stride {_BACKBONE_STRIDE}). Check the input size of the config."
+            f"The head without a neck takes {reference['head']['in_channels']} values, which cannot be a feature map "
+            f"of {cells[0]}x{cells[1]} cells (stride {_BACKBONE_STRIDE}). Check the input size of the config."
         )
     return {"use_average_pooling": False, "feature_map_size": cells}
 

@@ -1,10 +1,10 @@
 """Regression estimators: from a feature map to coordinates, straight or as means over heatmaps.
 
-Source: DeepPose (Toshev & Szegedy, 2014, https://arxiv.org/abs/1312.4659), residual log-likelihood estimation (Li et al.,
-2021, https://arxiv.org/abs/2107.11291), integral regression (Sun et al., 2018, https://arxiv.org/abs/1711.08229), DSNT
-(Nibali et al., 2018, https://arxiv.org/abs/1801.07372); `mmpose.models.heads.RegressionHead`, `RLEHead`,
-`IntegralRegressionHead` and `DSNTHead`, `mmpose.models.utils.RealNVP` (Dinh et al., 2016, https://arxiv.org/abs/1605.08803),
-`mmpose.models.losses.RLELoss`.
+Source: DeepPose (Toshev & Szegedy, 2014, https://arxiv.org/abs/1312.4659), residual log-likelihood estimation (Li et
+al., 2021, https://arxiv.org/abs/2107.11291), integral regression (Sun et al., 2018, https://arxiv.org/abs/1711.08229),
+DSNT (Nibali et al., 2018, https://arxiv.org/abs/1801.07372); `mmpose.models.heads.RegressionHead`, `RLEHead`,
+`IntegralRegressionHead` and `DSNTHead`, `mmpose.models.utils.RealNVP` (Dinh et al., 2016,
+https://arxiv.org/abs/1605.08803), `mmpose.models.losses.RLELoss`.
 """
 
 import math
@@ -32,7 +32,8 @@ class RegressionOutput(ModelOutput):
         loss: scalar, where `labels` were given.
         coordinates: (B, K, 2) x and y of the keypoints as shares of the crop's width and height.
         sigmas: (B, K, 2) with `head_type="rle"` their deviations, from 0 to 1.
-        heatmaps: (B, K, h, w) with `head_type="integral"` and `"dsnt"` the distributions whose means the coordinates are.
+        heatmaps: (B, K, h, w) with `head_type="integral"` and `"dsnt"` the distributions whose means the coordinates
+            are.
         hidden_states: feature maps of the backbone, where asked for.
     """
 
@@ -44,7 +45,8 @@ class RegressionOutput(ModelOutput):
 
 
 class RegressionHead(nn.Module):
-    """From a feature map (B, C, h, w) to coordinates (B, K, 2), with `head_type="rle"` and their deviations (B, K, 2)."""
+    """From a feature map (B, C, h, w) to coordinates (B, K, 2), with `head_type="rle"` and their deviations (B, K,
+    2)."""
 
     def __init__(self, config: RegressionConfig, in_channels: int) -> None:
         super().__init__()

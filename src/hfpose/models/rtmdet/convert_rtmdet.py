@@ -75,8 +75,8 @@ def convert_state_dict(state_dict: Mapping[str, Tensor], config: RTMDetConfig) -
     """The reference's tensors under our names.
 
     A checkpoint repeats shared convolutions for every level; as when the reference loads it, the last one counts. The
-    configs of the detectors that were trained on people of Human-Art have COCO's number of classes; only the first one,
-    the person, was trained and is kept.
+    configs of the detectors that were trained on people of Human-Art have COCO's number of classes; only the first
+    one, the person, was trained and is kept.
     """
     ordered = dict(sorted(state_dict.items(), key=lambda item: _level(item[0])))
     if config.num_labels == 1:

@@ -92,7 +92,8 @@ class RTMOSelfAttention(nn.Module):
 
 
 class RTMOEncoderLayer(GradientCheckpointingLayer):
-    """Attention between tokens (B, L, C), then a feed-forward network, each with a residual connection and a normalization."""
+    """Attention between tokens (B, L, C), then a feed-forward network, each with a residual connection and a
+    normalization."""
 
     def __init__(self, config: RTMOConfig) -> None:
         super().__init__()

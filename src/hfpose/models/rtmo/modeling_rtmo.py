@@ -45,7 +45,8 @@ class RTMOOutput(ModelOutput):
         keypoint_logits: (B, N, K) score of each keypoint before the sigmoid.
         places: (B, N) index of each candidate among the anchor points of all levels, level by level, row by row.
         hidden_states: outputs of the encoder, where asked for.
-        attentions: weights (B, heads, L, L) between the L places of the coarsest feature map, layer by layer, where asked for.
+        attentions: weights (B, heads, L, L) between the L places of the coarsest feature map, layer by layer, where
+            asked for.
     """
 
     loss: Tensor | None = None

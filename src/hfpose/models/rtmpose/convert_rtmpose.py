@@ -73,7 +73,8 @@ def simcc_arguments(reference: Mapping[str, Any], codec: str = "SimCCLabel") -> 
 
 
 def _loss_arguments(loss: Any, num_keypoints: int) -> dict[str, Any]:
-    """Configuration arguments for the reference's `KLDiscretLoss`; none where its settings are left out, as in the zoo."""
+    """Configuration arguments for the reference's `KLDiscretLoss`; none where its settings are left out, as in the
+    zoo."""
     losses = loss if isinstance(loss, (list, tuple)) else [loss]
     loss = next((each for each in losses if each and str(each.get("type")).startswith("KLDiscretLoss")), None)
     if loss is None:

@@ -7,8 +7,8 @@ from hfpose.models.rtmpose.configuration_rtmpose import RTMPoseConfig
 class RTMWConfig(RTMPoseConfig):
     """Configuration of [`RTMWForPoseEstimation`]. The defaults are those of RTMW-m at 256x192.
 
-    The settings of backbone, head and loss are those of [`RTMPoseConfig`]; the backbone gives feature maps at strides 8, 16
-    and 32.
+    The settings of backbone, head and loss are those of [`RTMPoseConfig`]; the backbone gives feature maps at strides
+    8, 16 and 32.
 
     Args:
         num_neck_blocks: blocks in each CSP layer of the neck.

@@ -27,9 +27,9 @@ FOCAL_LENGTHS = (1145.04940459, 1143.78109572)
 class RTMW3DImageProcessor(RTMPoseImageProcessor):
     """Crops for [`RTMW3DForPoseEstimation`], and 3D keypoints from its SimCC outputs.
 
-    Depth relative to the hips is metric by itself. What lies across the view is metric as far as the distance of the person
-    and the camera's focal length are: by default those of the training data, so a person who is small in the image is small
-    in meters too.
+    Depth relative to the hips is metric by itself. What lies across the view is metric as far as the distance of the
+    person and the camera's focal length are: by default those of the training data, so a person who is small in the
+    image is small in meters too.
 
     Args:
         depth_size, depth_range: see [`RTMW3DConfig`].
@@ -50,7 +50,8 @@ class RTMW3DImageProcessor(RTMPoseImageProcessor):
     flip_test: bool = False
 
     def decode(self, outputs: ModelOutput, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Keypoints of every crop: x and y in pixels of its image, z in meters relative to the hips, away from the camera.
+        """Keypoints of every crop: x and y in pixels of its image, z in meters relative to the hips, away from the
+        camera.
 
         Returns:
             Keypoints (N, K, 3) and scores (N, K), float32.
@@ -77,7 +78,8 @@ class RTMW3DImageProcessor(RTMPoseImageProcessor):
         axes: Axes | None = None,
         do_rebase_height: bool | None = None,
     ) -> np.ndarray:
-        """Keypoints (N, K, 3) in meters from those of `decode`, with the camera's axis through the middle of the image.
+        """Keypoints (N, K, 3) in meters from those of `decode`, with the camera's axis through the middle of the
+        image.
 
         Args:
             keypoints: (N, K, 3) of `decode`.
@@ -111,8 +113,9 @@ class RTMW3DImageProcessor(RTMPoseImageProcessor):
             keypoints: (N, K, 3) of `decode`.
             boxes: (N, 4) the boxes that were cropped.
             image_size: width and height of the image in pixels.
-            mode: `"3d"`: (N, K, 3) meters relative to the camera, whose axis the reference takes to go through (height / 2,
-                width / 2). `"vis"`: (N, K, 3) pixels of the crop, depth in pixels too. `"2d"`: (N, K, 2) pixels of the image.
+            mode: `"3d"`: (N, K, 3) meters relative to the camera, whose axis the reference takes to go through (height
+                / 2, width / 2). `"vis"`: (N, K, 3) pixels of the crop, depth in pixels too. `"2d"`: (N, K, 2) pixels
+                of the image.
 
         Raises:
             InputError: for another mode.

@@ -28,8 +28,8 @@ class RTMW3DOutput(RTMPoseOutput):
 
 class RTMW3DForPoseEstimation(RTMWForPoseEstimation):
     """
-    RTMW3D; called as [`RTMPoseForPoseEstimation`], but that `labels` have a third value: the depth in meters relative to the
-    hips, NaN where it is not known.
+    RTMW3D; called as [`RTMPoseForPoseEstimation`], but that `labels` have a third value: the depth in meters relative
+    to the hips, NaN where it is not known.
 
     Example:
 

@@ -5,8 +5,8 @@ from hfpose.models.vitpose.image_processing_vitpose import ViTPoseImageProcessor
 class Sapiens2ImageProcessor(ViTPoseImageProcessor):
     """Crops for transformers' [`Sapiens2ForPoseEstimation`] and keypoints from its heatmaps, by the rules of ViTPose.
 
-    Does for poses what transformers' own [`Sapiens2ImageProcessor`] does, with the same files: each loads what the other
-    has saved. This one needs no torchvision and takes boxes as x1, y1, x2, y2 (not x, y, width, height).
+    Does for poses what transformers' own [`Sapiens2ImageProcessor`] does, with the same files: each loads what the
+    other has saved. This one needs no torchvision and takes boxes as x1, y1, x2, y2 (not x, y, width, height).
     """
 
     enlarges_cubically = True

@@ -39,7 +39,8 @@ def attend(
         module: that asks for it; it gives both results on, so that transformers can record the weights.
         config: its `_attn_implementation` chooses.
         query, key, value: see above.
-        mask: what is added to the scores (N or 1, num_heads or 1, L, M), or what the implementation takes in its place.
+        mask: what is added to the scores (N or 1, num_heads or 1, L, M), or what the implementation takes in its
+            place.
         dropout: share of the weights that are left out.
 
     Returns:

@@ -53,7 +53,8 @@ class BottomUpImageProcessor(OneStageProcessing, WholeImageProcessor):
             raise ConfigError(f"Unknown resize_mode {self.resize_mode!r}; expected one of {', '.join(RESIZE_MODES)}.")
         if self.resize_mode == FIT and any(side % self.size_divisor for side in self.size.values()):
             raise ConfigError(
-                f"resize_mode='fit' needs sides that are multiples of size_divisor={self.size_divisor}, got {self.size}."
+                f"resize_mode='fit' needs sides that are multiples of size_divisor={self.size_divisor}, got "
+                f"{self.size}."
             )
 
     @property

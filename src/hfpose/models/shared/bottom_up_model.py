@@ -1,4 +1,5 @@
-"""Base of the bottom-up estimators: all people of an image from one pass of a backbone, with a flip test of their own."""
+"""Base of the bottom-up estimators: all people of an image from one pass of a backbone, with a flip test of their
+own."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple

@@ -24,8 +24,8 @@ def annotated_objects(annotations: Annotations, num_images: int) -> list[list[Ma
     """The objects of each image, without crowds and, as DETR does, without those whose box has no area.
 
     Args:
-        annotations: for each image `{"image_id": ..., "annotations": [object, ...]}`; an object has a `bbox` x, y, width,
-            height in pixels, and a `category_id` or `keypoints` [x, y, visibility, ...].
+        annotations: for each image `{"image_id": ..., "annotations": [object, ...]}`; an object has a `bbox` x, y,
+            width, height in pixels, and a `category_id` or `keypoints` [x, y, visibility, ...].
 
     Raises:
         InputError: for another form, or another number of images; for a box that is not four numbers.
@@ -78,8 +78,8 @@ def object_keypoints(objects: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, 
     rows = [np.asarray(one.get("keypoints", ()), dtype=np.float32) for one in objects]
     if len({row.size for row in rows}) > 1 or any(row.size % 3 or row.size == 0 for row in rows):
         raise InputError(
-            f"The objects have {[row.size for row in rows][:20]} numbers of keypoints. Give [x, y, visibility, ...] for "
-            "each, with the same number of keypoints."
+            f"The objects have {[row.size for row in rows][:20]} numbers of keypoints. Give [x, y, visibility, ...] "
+            "for each, with the same number of keypoints."
         )
     points = np.stack(rows).reshape(len(rows), -1, 3) if rows else np.zeros((0, 0, 3), np.float32)
     if not np.isfinite(points).all():
@@ -96,8 +96,8 @@ def instance_labels(objects: Sequence[Mapping[str, Any]], matrix: np.ndarray) ->
     """Labels of a one-stage estimator for an image that an affine matrix (2, 3) takes to the network input.
 
     Returns:
-        In pixels of the network input `boxes` (n, 4) x1, y1, x2, y2, `keypoints` (n, K, 2), `keypoint_weights` (n, K), 0 for
-        those that are not labeled, and `areas` (n,), by default `AREA_SHARE` of the boxes'.
+        In pixels of the network input `boxes` (n, 4) x1, y1, x2, y2, `keypoints` (n, K, 2), `keypoint_weights` (n, K),
+        0 for those that are not labeled, and `areas` (n,), by default `AREA_SHARE` of the boxes'.
     """
     boxes = object_boxes(objects)
     keypoints, weights = object_keypoints(objects)
@@ -135,7 +135,8 @@ def one_per_image(labels: Sequence[Mapping[str, Tensor]], num_images: int) -> Se
 
 
 def normalized_boxes(boxes: Tensor, image_size: Sequence[int]) -> Tensor:
-    """Boxes (n, 4) x1, y1, x2, y2 as center x, center y, width and height in shares of the (height, width) of an image."""
+    """Boxes (n, 4) x1, y1, x2, y2 as center x, center y, width and height in shares of the (height, width) of an
+    image."""
     height, width = image_size
     both = torch.cat(((boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]), dim=1)
     return both / both.new_tensor([width, height] * 2)
@@ -168,7 +169,8 @@ def labels_in_pixels(
             )
         if bool(((classes < 0) | (classes >= num_labels)).any()):
             raise InputError(
-                f"The class_labels of image {index} are {classes.tolist()[:20]}; the model has classes 0 to {num_labels - 1}."
+                f"The class_labels of image {index} are {classes.tolist()[:20]}; the model has classes 0 to "
+                f"{num_labels - 1}."
             )
         pixels = boxes * scale.to(boxes.device)
         corners = torch.cat((pixels[:, :2] - pixels[:, 2:] / 2, pixels[:, :2] + pixels[:, 2:] / 2), dim=1)

@@ -36,8 +36,8 @@ class LimitedConfig(PushWithCode, PreTrainedConfig):
             whole_numbers = sum(isinstance(number, int) for number in numbers)
             if whole_numbers > MAX_LAYERS or not all(0 <= number <= limit for number in numbers):
                 raise ConfigError(
-                    f"{type(self).__name__} with {name}={str(getattr(self, name))[:200]} is not supported. Give numbers "
-                    f"from 0 to {limit}, at most {MAX_LAYERS} of them."
+                    f"{type(self).__name__} with {name}={str(getattr(self, name))[:200]} is not supported. Give "
+                    f"numbers from 0 to {limit}, at most {MAX_LAYERS} of them."
                 )
         super().__post_init__(**kwargs)
 
@@ -77,14 +77,15 @@ class LabeledConfig(LimitedConfig):
 
 
 class KeypointConfig(LabeledConfig):
-    """Configuration of a model of keypoints: `num_labels` of them, which `id2label` names and `keypoint_schema` describes.
+    """Configuration of a model of keypoints: `num_labels` of them, which `id2label` names and `keypoint_schema`
+    describes.
 
-    The three agree at any time: labels that are set, be it by `from_pretrained(..., num_labels=5)`, give a schema that is
-    of other keypoints up, see [`schema_for_config`].
+    The three agree at any time: labels that are set, be it by `from_pretrained(..., num_labels=5)`, give a schema that
+    is of other keypoints up, see [`schema_for_config`].
 
     Args:
-        keypoint_schema: names, skeleton, flip pairs and colors of the keypoints, see [`KeypointSchema`]. A flip test needs
-            its flip pairs.
+        keypoint_schema: names, skeleton, flip pairs and colors of the keypoints, see [`KeypointSchema`]. A flip test
+            needs its flip pairs.
     """
 
     default_num_labels = 17
@@ -140,8 +141,8 @@ class StagedBackboneConfig(BackboneConfigMixin, LimitedConfig):
         num_channels: channels of an image.
         hidden_act: activation of the convolutions.
         batch_norm_eps: epsilon of batch normalizations.
-        out_features, out_indices: which feature maps are given, by their names in `stage_names` or their indices there;
-            the stem has index 0. Default: the last one.
+        out_features, out_indices: which feature maps are given, by their names in `stage_names` or their indices
+            there; the stem has index 0. Default: the last one.
     """
 
     num_channels: int = 3

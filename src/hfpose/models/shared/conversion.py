@@ -9,8 +9,8 @@ from torch import Tensor
 from hfpose.errors import ConfigError
 from hfpose.keypoints import KeypointSchema, generic_schema
 
-# (pattern, replacement), applied to every name in this order. Several replacements share the tensor out, in equal parts
-# along its first dimension; without any it is left out.
+# (pattern, replacement), applied to every name in this order. Several replacements share the tensor out, in equal
+# parts along its first dimension; without any it is left out.
 Replacement = str | Callable[[re.Match[str]], str]
 RenameRules = Sequence[tuple[str, Replacement | tuple[str, ...]]]
 
@@ -112,7 +112,8 @@ def layer_arguments(settings: Mapping[str, Any], activation: str = "SiLU", eps: 
 
 
 def out_indices(backbone: Mapping[str, Any], default: Sequence[int]) -> dict[str, Any]:
-    """`out_indices` of a backbone's configuration: the reference counts the stages alone, here the stem has index 0."""
+    """`out_indices` of a backbone's configuration: the reference counts the stages alone, here the stem has index
+    0."""
     return {"out_indices": [index + 1 for index in backbone.get("out_indices") or default]}
 
 
@@ -243,8 +244,8 @@ def detection_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
     resize = next((step for step in reference["test_pipeline"] if step["type"].endswith("Resize")), None)
     if resize is None or not isinstance(resize.get("scale"), (list, tuple)):
         raise ConfigError(
-            "The detector's test_pipeline has no Resize step with a scale (width, height), so the size of its input is "
-            "unknown. Use a config whose test_pipeline resizes to a fixed size."
+            "The detector's test_pipeline has no Resize step with a scale (width, height), so the size of its input "
+            "is unknown. Use a config whose test_pipeline resizes to a fixed size."
         )
     width, height = resize["scale"]
     test_cfg = reference["test_cfg"]

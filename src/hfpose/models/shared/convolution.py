@@ -13,7 +13,8 @@ from transformers.activations import ACT2FN
 
 from hfpose.models.shared.conversion import RenameRules
 
-# Kernel size of a transposed convolution of stride 2 -> padding and output padding with which it doubles the resolution.
+# Kernel size of a transposed convolution of stride 2 -> padding and output padding with which it doubles the
+# resolution.
 DECONV_PADDINGS = {2: (0, 0), 3: (1, 1), 4: (1, 0)}
 
 
@@ -183,8 +184,8 @@ def conv_layer(config: Any, use_depthwise: bool = False) -> Callable[..., nn.Mod
 
 
 def conv_stack(config: Any, channels: Sequence[int], use_depthwise: bool = False) -> nn.Sequential:
-    """3x3 layers one after the other, as before the predictions of a detection head, with these channels before, between and
-    after them; see `conv_layer`."""
+    """3x3 layers one after the other, as before the predictions of a detection head, with these channels before,
+    between and after them; see `conv_layer`."""
     conv = conv_layer(config, use_depthwise)
     return nn.Sequential(*(conv(*pair, 3) for pair in pairwise(channels)))
 
@@ -263,7 +264,8 @@ def make_shortcut(in_channels: int, out_channels: int, stride: int, norm_eps: fl
 
 
 def named_layer(target: str) -> Callable[[re.Match[str]], str]:
-    """Replacement by `target` and the part, convolution or normalization, that the first group of the match names or counts."""
+    """Replacement by `target` and the part, convolution or normalization, that the first group of the match names or
+    counts."""
     parts = {"conv": "conv", "bn": "norm", "0": "conv", "1": "norm"}
     return lambda match: f"{target}.{parts[match[1]]}."
 

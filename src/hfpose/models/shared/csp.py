@@ -321,7 +321,8 @@ def expect_same_layers(
 
 
 def csp_backbone_arguments(config: CSPDetectorConfig) -> dict[str, Any]:
-    """Arguments of the configuration of a detector's backbone for that of the detector, whose `strides` tell its `arch`."""
+    """Arguments of the configuration of a detector's backbone for that of the detector, whose `strides` tell its
+    `arch`."""
     arch = "P5" if len(config.strides) < len(STAGE_CHANNELS["P5"]) else "P6"
     levels = {"arch": arch, "out_indices": list(range(2, len(STAGE_CHANNELS[arch]) + 1))}
     return {name: getattr(config, name) for name in _SHARED_FIELDS} | levels

@@ -37,8 +37,10 @@ class DensePredictionModel(ImageModel):
     ) -> Any:
         """
         Args:
-            pixel_values: (B, C, H, W) images as the image processor makes them, H and W multiples of the coarsest stride.
-            labels: for each image what is in it, see `DenseDetector` and `RTMOForPoseEstimation.forward`; asks for the loss.
+            pixel_values: (B, C, H, W) images as the image processor makes them, H and W multiples of the coarsest
+                stride.
+            labels: for each image what is in it, see `DenseDetector` and `RTMOForPoseEstimation.forward`; asks for the
+                loss.
         """
         features = self.neck(self.backbone(pixel_values).feature_maps)
         found = self.find(features, None if labels is None else self.read_labels(labels, pixel_values.shape))
@@ -63,8 +65,9 @@ class DensePredictionModel(ImageModel):
 
 
 class DenseDetector(DensePredictionModel):
-    """Base of the detectors among them. Their labels are a dict of `class_labels` (n,) and `boxes` (n, 4) for each image:
-    center x, center y, width and height in shares of the image, as transformers' object detection has them; n may be 0."""
+    """Base of the detectors among them. Their labels are a dict of `class_labels` (n,) and `boxes` (n, 4) for each
+    image: center x, center y, width and height in shares of the image, as transformers' object detection has them; n
+    may be 0."""
 
     def read_labels(
         self, labels: Sequence[Mapping[str, Tensor]], shape: Sequence[int]

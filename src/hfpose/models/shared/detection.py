@@ -166,7 +166,8 @@ class DetectionImageProcessor(WholeImageProcessor):
         if ends[-1] != num_boxes:
             raise InputError(
                 f"The outputs have {num_boxes} boxes, but for images of {self.size['width']}x"
-                f"{self.size['height']} pixels there are {ends[-1]}. Give the outputs for `pixel_values` of this processor."
+                f"{self.size['height']} pixels there are {ends[-1]}. Give the outputs for `pixel_values` of this "
+                "processor."
             )
         return list(zip([0, *ends], ends, strict=False))
 

@@ -73,7 +73,8 @@ def to_device(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = 
 
 
 def on_own_stream(items: Generator[T, None, None], device: torch.device) -> Generator[T, None, None]:
-    """The items of a generator that runs in a thread of its own and computes beside other threads on the same device."""
+    """The items of a generator that runs in a thread of its own and computes beside other threads on the same
+    device."""
     with torch.cuda.stream(torch.cuda.Stream(device)) if device.type == "cuda" else nullcontext():
         yield from items
 
@@ -87,8 +88,8 @@ def crop_on_device(
 ) -> Tensor:
     """Upright crops of images, all people of an image at once.
 
-    What `cv2.warpAffine` computes with linear (or cubic) interpolation and black around the image, from exact places instead of
-    places rounded to a 32nd of a pixel: values differ by a few levels at sharp edges.
+    What `cv2.warpAffine` computes with linear (or cubic) interpolation and black around the image, from exact places
+    instead of places rounded to a 32nd of a pixel: values differ by a few levels at sharp edges.
 
     Args:
         images: RGB images (h, w, 3), uint8.
@@ -97,8 +98,8 @@ def crop_on_device(
         enlarges_cubically: whether regions of fewer pixels than a crop are interpolated cubically.
 
     Returns:
-        (N, 3, height, width) float32 on the device, whole numbers from 0 to 255: the first image's crops, the second's,
-        and so on.
+        (N, 3, height, width) float32 on the device, whole numbers from 0 to 255: the first image's crops, the
+        second's, and so on.
     """
     width, height = size
     crops = [torch.empty((0, 3, height, width), device=device)]

@@ -96,7 +96,8 @@ class GatedAttentionUnit(nn.Module):
 
 
 def init_gated_attention(module: nn.Module) -> None:
-    """Part of `_init_weights` of models with a `GatedAttentionUnit`: the parameters that transformers does not know."""
+    """Part of `_init_weights` of models with a `GatedAttentionUnit`: the parameters that transformers does not
+    know."""
     if isinstance(module, (ScaleNorm, ResidualScale)):
         init.ones_(module.weight)
     elif isinstance(module, GatedAttentionUnit):

@@ -89,7 +89,8 @@ def heatmap_head_arguments(head: Mapping[str, Any], kind: str) -> dict[str, Any]
     """Configuration arguments for the layers of a head.
 
     Args:
-        kind: `"HeatmapHead"` or `"ViPNASHead"`, which tells the layers that a head has unless its settings say otherwise.
+        kind: `"HeatmapHead"` or `"ViPNASHead"`, which tells the layers that a head has unless its settings say
+            otherwise.
     """
     final_layer = last_convolution(head)
     kernel = final_layer["kernel_size"]

@@ -24,7 +24,8 @@ UDP: Final = "udp"
 UDP_COMBINED: Final = "udp_combined"
 MEGVII: Final = "megvii"
 
-# Radius of the disk around a keypoint, relative to the longer side of its heatmap, in which `"udp_combined"` learns offsets.
+# Radius of the disk around a keypoint, relative to the longer side of its heatmap, in which `"udp_combined"` learns
+# offsets.
 RADIUS_FACTOR = 0.0546875
 # What `"megvii"` draws at a keypoint; and the score of a keypoint without any response.
 MEGVII_PEAK, MEGVII_MIN_SCORE = 255.0, 0.5
@@ -137,8 +138,8 @@ def blur_matrix(size: int, kernel_size: int, reflects: bool = False) -> Tensor:
 
 
 def quarter_offsets(heatmaps: Tensor, cells: Tensor) -> Tensor:
-    """(N, K, 2): from cells (N, K, 2) of heatmaps (N or 1, K, H, W) a quarter cell towards the greater neighbor along x and
-    along y, none at the border; on the CPU."""
+    """(N, K, 2): from cells (N, K, 2) of heatmaps (N or 1, K, H, W) a quarter cell towards the greater neighbor along
+    x and along y, none at the border; on the CPU."""
     height, width = heatmaps.shape[-2:]
     left, right, above, below = _values_around(heatmaps, cells, [(-1, 0), (1, 0), (0, -1), (0, 1)]).unbind()
     x, y = cells.cpu().unbind(-1)
@@ -218,8 +219,8 @@ def flip_maps(maps: Tensor, indices: Sequence[int], shift: bool = False) -> Tens
     Args:
         maps: one for each keypoint.
         indices: for each keypoint the index of its flip partner.
-        shift: whether to move the maps by one cell to the right, which aligns them where a crop's width maps onto its number
-            of pixels (no UDP).
+        shift: whether to move the maps by one cell to the right, which aligns them where a crop's width maps onto its
+            number of pixels (no UDP).
     """
     flipped = maps[:, list(indices)].flip(-1)
     return torch.cat((flipped[..., :1], flipped[..., :-1]), -1) if shift else flipped

@@ -118,7 +118,8 @@ class PoseLiftingModel(FlippedLifting, PushWithCard, AnyAttention, PreTrainedMod
         raise NotImplementedError
 
     def loss(self, predicted: Tensor, target: Tensor, frame_weights: Tensor) -> Tensor:
-        """Training loss, a scalar, of coordinates (B, T, K, 3) and true ones; `frame_weights` (B, T) are 0 for padding."""
+        """Training loss, a scalar, of coordinates (B, T, K, 3) and true ones; `frame_weights` (B, T) are 0 for
+        padding."""
         raise NotImplementedError
 
 

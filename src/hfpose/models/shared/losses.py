@@ -44,7 +44,8 @@ def crop_labels(labels: Tensor, keypoint_weights: Tensor | None, shape: tuple[in
         if given is not None and not is_empty and (not isinstance(given, Tensor) or given.shape != wanted):
             found = f"shape {tuple(given.shape)}" if isinstance(given, Tensor) else f"type {type(given).__name__}"
             raise InputError(
-                f"{name} have {found}; expected a tensor {wanted}: a row for each crop, with every keypoint of the model."
+                f"{name} have {found}; expected a tensor {wanted}: a row for each crop, with every keypoint of the "
+                "model."
             )
     labels = labels.float().reshape(shape)
     is_known = labels[..., :2].isfinite().all(-1)
@@ -102,7 +103,8 @@ def simcc_loss(
         simcc_x, simcc_y: (B, K, bins) outputs.
         labels: (B, K, 2) true x and y in pixels of the crop.
         keypoint_weights: (B, K), 0 for a keypoint that is not labeled; None weighs all 1.
-        split_ratio, sigma, beta, label_softmax, label_beta, label_normalize: as the fields `simcc_...` of [`RTMPoseConfig`].
+        split_ratio, sigma, beta, label_softmax, label_beta, label_normalize: as the fields `simcc_...` of
+            [`RTMPoseConfig`].
     """
     positions = (labels.float() * split_ratio).unbind(-1)
     settings = (beta, label_softmax, label_beta, label_normalize)
@@ -288,7 +290,8 @@ def visible_coordinates(
 
 
 def coordinate_loss(coordinates: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Mean smooth L1 distance of coordinates (B, K, 2) from true ones, both multiplied by the keypoints' weights (B, K).
+    """Mean smooth L1 distance of coordinates (B, K, 2) from true ones, both multiplied by the keypoints' weights (B,
+    K).
 
     Source: `mmpose.models.losses.SmoothL1Loss` with `use_target_weight`.
     """

@@ -52,8 +52,8 @@ class InstancePredictions(NamedTuple):
 class Assignment(NamedTuple):
     """Which anchor points of a batch learn an instance, M of them.
 
-    `is_positive` (B, P); the others in the order of the anchor points: `targets`, the instance of each; `similarities` (M,),
-    OKS of prediction and instance; `points` (M, 2) and `strides` (M,) of the anchor points.
+    `is_positive` (B, P); the others in the order of the anchor points: `targets`, the instance of each; `similarities`
+    (M,), OKS of prediction and instance; `points` (M, 2) and `strides` (M,) of the anchor points.
     """
 
     is_positive: Tensor
@@ -88,7 +88,8 @@ def read_targets(
         given = label["keypoints"].to(device, torch.float32)
         if given.shape[1:] != (num_keypoints, 2) and given.numel():
             raise InputError(
-                f"The labels of image {index} have keypoints of shape {tuple(given.shape)}; expected (n, {num_keypoints}, 2)."
+                f"The labels of image {index} have keypoints of shape {tuple(given.shape)}; expected (n, "
+                f"{num_keypoints}, 2)."
             )
         boxes, weights, areas = (
             label[name].to(device, torch.float32) for name in ("boxes", "keypoint_weights", "areas")
@@ -195,7 +196,8 @@ def simota(
 
     Args:
         in_box, in_middle: (P, n), see `near_boxes`.
-        costs_of: for indices (A,) of anchor points their costs (A, n) for the instances, and similarities (A, n), 0 to 1.
+        costs_of: for indices (A,) of anchor points their costs (A, n) for the instances, and similarities (A, n), 0 to
+            1.
     """
     owners = torch.full((len(in_box),), -1, device=in_box.device)
     best = torch.zeros(len(in_box), device=in_box.device)

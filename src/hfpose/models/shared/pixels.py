@@ -63,8 +63,8 @@ class PixelImageProcessor(SettingsImageProcessor):
     Args:
         size: `{"height", "width"}` of the network input; a pair is these two, one number both.
         channel_order: `"rgb"` or `"bgr"`, what the network is fed.
-        do_rescale, rescale_factor, do_normalize, image_mean, image_std: as in transformers; mean and standard deviation are
-            in the channel order of the network, by default those of ImageNet.
+        do_rescale, rescale_factor, do_normalize, image_mean, image_std: as in transformers; mean and standard
+            deviation are in the channel order of the network, by default those of ImageNet.
     """
 
     model_input_names = ["pixel_values"]
@@ -101,8 +101,8 @@ class PixelImageProcessor(SettingsImageProcessor):
         """What `preprocess` makes of images.
 
         Args:
-            options: arguments of `preprocess`; `device`, where the tensors shall be; and settings of the processor that
-                shall be others for this call alone, as `size` or `do_normalize`.
+            options: arguments of `preprocess`; `device`, where the tensors shall be; and settings of the processor
+                that shall be others for this call alone, as `size` or `do_normalize`.
 
         Raises:
             InputError: for an option that the processor does not know.
@@ -152,7 +152,8 @@ class PixelImageProcessor(SettingsImageProcessor):
         return torch.from_numpy(values).permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
 
     def normalize_values(self, images: Tensor) -> Tensor:
-        """RGB pixels (N, 3, H, W), floating point from 0 to 255, as network input of the same type on the same device."""
+        """RGB pixels (N, 3, H, W), floating point from 0 to 255, as network input of the same type on the same
+        device."""
         if self.channel_order == "bgr":
             images = images.flip(1)
         if self.do_rescale:
@@ -164,7 +165,8 @@ class PixelImageProcessor(SettingsImageProcessor):
 
 
 class WholeImageProcessor(PixelImageProcessor):
-    """Network input for images, and for their objects what the loss takes. A family adds `pixel_values` and `labels`."""
+    """Network input for images, and for their objects what the loss takes. A family adds `pixel_values` and
+    `labels`."""
 
     def preprocess(
         self,
@@ -200,7 +202,8 @@ class WholeImageProcessor(PixelImageProcessor):
 
 @lru_cache(maxsize=32)
 def _value_table(factor: float, mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
-    """Network input (1, 256, 3) for each pixel value and channel of the network: the arithmetic is done once for each."""
+    """Network input (1, 256, 3) for each pixel value and channel of the network: the arithmetic is done once for
+    each."""
     values = torch.arange(256, dtype=torch.float32)[:, None].mul(factor)
     return values.sub(torch.tensor(mean)).div(torch.tensor(std))[None].contiguous().numpy()
 

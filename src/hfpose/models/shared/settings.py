@@ -30,11 +30,12 @@ _WORDS: dict[type, str] = {
 class SettingsImageProcessor(PushWithCode, BaseImageProcessor):
     """Base of the image processors.
 
-    The annotated attributes of a class are its settings, and their values the defaults; it is made with any of them by name.
-    transformers saves a None only where the class has another default.
+    The annotated attributes of a class are its settings, and their values the defaults; it is made with any of them by
+    name. transformers saves a None only where the class has another default.
 
     Raises:
-        InputError: for a setting of a wrong type, or a number that is not finite or asks for more than any memory holds.
+        InputError: for a setting of a wrong type, or a number that is not finite or asks for more than any memory
+            holds.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -61,7 +62,8 @@ class SettingsImageProcessor(PushWithCode, BaseImageProcessor):
 
     @classmethod
     def given(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Settings without those that are None, which means that they are not given, unless None is a value of theirs."""
+        """Settings without those that are None, which means that they are not given, unless None is a value of
+        theirs."""
         kinds = cls.setting_kinds()
         return {name: v for name, v in settings.items() if v is not None or _fits(None, kinds.get(name, NoneType))}
 

@@ -29,7 +29,8 @@ def decode_simcc(simcc_x: Tensor, simcc_y: Tensor, split_ratio: float) -> tuple[
 
 
 def simcc_heatmaps(simcc_x: Tensor, simcc_y: Tensor) -> Tensor:
-    """Heatmaps (N, K, H, W) with a cell for each bin, for looking at: products of responses (N, K, bins) over x and over y.
+    """Heatmaps (N, K, H, W) with a cell for each bin, for looking at: products of responses (N, K, bins) over x and
+    over y.
 
     Negative responses count as 0, and responses that go beyond 1 are scaled back to it, as in the reference
     (`mmpose.codecs.utils.get_simcc_normalized`).

@@ -20,7 +20,8 @@ class CheckpointedSequential(GradientCheckpointingLayer, nn.Sequential):
 
 
 class StagedBackbone(AnyAttention, BackboneMixin, PreTrainedModel):
-    """Base of the backbones. A family makes `stem` and `stages`, and `num_features`, the channels after each of them."""
+    """Base of the backbones. A family makes `stem` and `stages`, and `num_features`, the channels after each of
+    them."""
 
     config: StagedBackboneConfig
     base_model_prefix = "backbone"

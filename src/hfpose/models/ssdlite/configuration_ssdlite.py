@@ -12,7 +12,8 @@ class SSDLiteConfig(LabeledConfig):
     Args:
         width_multiplier: factor on the channels of the backbone.
         hidden_act: activation everywhere.
-        backbone_stages: stages of the backbone, from 0, whose features are the first levels; stage 7 is its last convolution.
+        backbone_stages: stages of the backbone, from 0, whose features are the first levels; stage 7 is its last
+            convolution.
         extra_level_sizes: channels of the levels that the neck adds.
         extra_level_strides: by how much each of them is smaller than the level before.
         strides: distances in pixels between the anchors of each level.

@@ -26,8 +26,8 @@ MAX_SIZE_RATIO = 1000 / 16
 
 
 class SSDLiteObjectDetectionOutput(ObjectDetectionOutput):
-    """Output of [`SSDLiteForObjectDetection`]; see [`ObjectDetectionOutput`]. P counts anchors, those of one anchor point next
-    to each other.
+    """Output of [`SSDLiteForObjectDetection`]; see [`ObjectDetectionOutput`]. P counts anchors, those of one anchor
+    point next to each other.
 
     Args:
         logits: (B, P, num_labels + 1) score of each class and, last, of the background, before the softmax.

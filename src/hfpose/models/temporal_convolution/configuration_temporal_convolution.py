@@ -16,8 +16,8 @@ class TemporalConvolutionConfig(KeypointConfig):
     Args:
         num_channels: values per 2D keypoint: x and y, and maybe a visibility.
         hidden_size: channels of every convolution.
-        kernel_sizes: frames that the first convolution and that of each block span, odd. Their product is the receptive
-            field; ones alone lift each frame by itself.
+        kernel_sizes: frames that the first convolution and that of each block span, odd. Their product is the
+            receptive field; ones alone lift each frame by itself.
         is_causal: look at the frames before only, else at as many before as after.
         use_residual: add what goes into a block to what comes out.
         hidden_dropout_prob: dropout in training.
@@ -26,8 +26,8 @@ class TemporalConvolutionConfig(KeypointConfig):
         batch_norm_eps, initializer_range: as in other models.
         loss_type: `"mpjpe"`, the mean distance, or `"mse"`, the mean squared difference of coordinates.
 
-    Source: SimpleBaseline3D (Martinez et al., 2017, https://arxiv.org/abs/1705.03098) and VideoPose3D (Pavllo et al., 2018,
-    https://arxiv.org/abs/1811.11742).
+    Source: SimpleBaseline3D (Martinez et al., 2017, https://arxiv.org/abs/1705.03098) and VideoPose3D (Pavllo et al.,
+    2018, https://arxiv.org/abs/1811.11742).
     """
 
     model_type = "temporal_convolution"
@@ -51,8 +51,8 @@ class TemporalConvolutionConfig(KeypointConfig):
             raise ConfigError(f"kernel_sizes must be odd numbers above 0, got {self.kernel_sizes}.")
         if self.receptive_field > _MAX_RECEPTIVE_FIELD:
             raise ConfigError(
-                f"kernel_sizes={self.kernel_sizes} is too large; at most {_MAX_RECEPTIVE_FIELD} frames (the product) are "
-                "supported."
+                f"kernel_sizes={self.kernel_sizes} is too large; at most {_MAX_RECEPTIVE_FIELD} frames (the product) "
+                "are supported."
             )
 
     @property

@@ -18,10 +18,10 @@ class TemporalConvolutionImageProcessor(PoseLiftingImageProcessor):
     """Turns 2D keypoints into the input of [`TemporalConvolutionForPoseLifting`] and its output into meters.
 
     Args:
-        keypoints_mean, keypoints_std: (K, 2) pixels that normalize the 2D keypoints. None: they are taken in half image
-            widths around the image center.
-        target_mean, target_std: (K, 3) meters in which the network's output is normalized, zeros and ones for a root that it
-            does not predict. None: the output is in meters.
+        keypoints_mean, keypoints_std: (K, 2) pixels that normalize the 2D keypoints. None: they are taken in half
+            image widths around the image center.
+        target_mean, target_std: (K, 3) meters in which the network's output is normalized, zeros and ones for a root
+            that it does not predict. None: the output is in meters.
         do_use_visibility: append the visibility to x and y.
 
     Raises:
@@ -40,7 +40,8 @@ class TemporalConvolutionImageProcessor(PoseLiftingImageProcessor):
             shapes = [np.asarray(getattr(self, f"{name}_{moment}")).shape for moment in ("mean", "std")]
             if shapes[0] != shapes[1]:
                 raise ConfigError(
-                    f"{name}_mean and {name}_std must be given together and have one shape, got {shapes[0]} and {shapes[1]}."
+                    f"{name}_mean and {name}_std must be given together and have one shape, got {shapes[0]} and "
+                    f"{shapes[1]}."
                 )
 
     def _encode(self, keypoints: np.ndarray, visibility: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -68,8 +69,8 @@ class TemporalConvolutionImageProcessor(PoseLiftingImageProcessor):
         Args:
             outputs: of the model, or its `keypoints_3d` (B, T, K, 3).
             image_sizes, do_normalize_boxes: taken as other lifters take them, and not used: the output is in meters.
-            roots: (B, T, 3) or (T, 3) where the root lies in the camera's axes, in meters, if that is known. Keypoints are
-                then relative to the camera unless `do_root_relative` asks otherwise.
+            roots: (B, T, 3) or (T, 3) where the root lies in the camera's axes, in meters, if that is known. Keypoints
+                are then relative to the camera unless `do_root_relative` asks otherwise.
             do_root_relative, axes, do_rebase_height: replace the processor's own.
 
         Returns:

@@ -125,7 +125,8 @@ class TemporalConvolutionForPoseLifting(PoseLiftingModel):
         if keypoints_2d.ndim != 4 or keypoints_2d.shape[2:] != wanted or keypoints_2d.shape[1] == 0:
             raise InputError(
                 f"keypoints_2d must have shape (clips, frames, {wanted[0]}, {wanted[1]}) with a frame at least, but "
-                f"{tuple(keypoints_2d.shape)} was given. `TemporalConvolutionImageProcessor` makes it from 2D keypoints."
+                f"{tuple(keypoints_2d.shape)} was given. `TemporalConvolutionImageProcessor` makes it from 2D "
+                "keypoints."
             )
 
     def loss(self, predicted: Tensor, target: Tensor, frame_weights: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """YOLOX: CSPDarknet features, a path aggregation neck, a decoupled head with objectness.
 
 Source: Ge et al., 2021, https://arxiv.org/abs/2107.08430; `mmdet.models.backbones.CSPDarknet`,
-`mmdet.models.necks.YOLOXPAFPN`, `mmdet.models.dense_heads.YOLOXHead`, `mmdet.models.task_modules.assigners.SimOTAAssigner`.
+`mmdet.models.necks.YOLOXPAFPN`, `mmdet.models.dense_heads.YOLOXHead`,
+`mmdet.models.task_modules.assigners.SimOTAAssigner`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -20,7 +20,8 @@ class YOLOXPoseConfig(EstimatorConfig):
         batch_norm_eps: epsilon of their batch normalizations.
         strides: strides of the feature maps in pixels.
         class_loss_weight, objectness_loss_weight, box_loss_weight, box_l1_loss_weight, oks_loss_weight,
-            visibility_loss_weight: weights of the losses; the defaults are those at the end of the reference's training.
+            visibility_loss_weight: weights of the losses; the defaults are those at the end of the reference's
+            training.
         overlap_power: exponent on the similarity that a score has to learn.
         initializer_range: standard deviation of fresh linear layers.
     """
