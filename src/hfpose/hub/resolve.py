@@ -11,8 +11,7 @@ Environment variables:
     HFPOSE_CACHE: folder for converted models and unfinished downloads; by default ``hfpose`` below ``HF_HOME``.
     HFPOSE_NAMESPACE: an organization that pushed the zoo's models; zoo names then resolve to ``<namespace>/<name>``.
     HFPOSE_CHECKPOINT_ENDPOINT: a mirror to fetch official checkpoints from, as ``https://mirror.example/openmmlab``;
-    it
-        takes the place of scheme and host, the path stays. Hashes are checked all the same.
+        it takes the place of scheme and host, the path stays. Hashes are checked all the same.
 """
 
 from __future__ import annotations

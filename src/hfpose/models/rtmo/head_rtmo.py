@@ -25,8 +25,8 @@ class RTMOAnchors(NamedTuple):
     """What the head says of all P anchor points of all levels, level by level, row by row.
 
     `logits` (B, P); `boxes` (B, P, 4) x1, y1, x2, y2 and `regressions` (B, P, 4) that they were made of;
-    `keypoint_logits` (B, P, K); `pose_vectors` (B, P, C); for training alone `keypoints` (B, P, K, 2); `points` (P,
-    2) and `strides` (P,).
+    `keypoint_logits` (B, P, K); `pose_vectors` (B, P, C); for training alone `keypoints` (B, P, K, 2); `points`
+    (P, 2) and `strides` (P,).
     """
 
     logits: Tensor

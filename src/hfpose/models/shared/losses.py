@@ -290,8 +290,8 @@ def visible_coordinates(
 
 
 def coordinate_loss(coordinates: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Mean smooth L1 distance of coordinates (B, K, 2) from true ones, both multiplied by the keypoints' weights (B,
-    K).
+    """Mean smooth L1 distance of coordinates (B, K, 2) from true ones, both multiplied by the keypoints' weights
+    (B, K).
 
     Source: `mmpose.models.losses.SmoothL1Loss` with `use_target_weight`.
     """

@@ -216,8 +216,8 @@ class TopDownImageProcessor(PixelImageProcessor):
         return relative * scales[:, None] + centers[:, None], scores.cpu().numpy()
 
     def instance_fields(self, outputs: ModelOutput) -> dict[str, np.ndarray]:
-        """What the outputs say of N crops besides keypoints, by the names of `PoseOutput`'s fields: arrays (N,
-        ...)."""
+        """What the outputs say of N crops besides keypoints, by the names of `PoseOutput`'s fields: arrays
+        (N, ...)."""
         return {}
 
     def decode_crops(self, outputs: ModelOutput) -> tuple[Tensor, Tensor]:
