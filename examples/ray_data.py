@@ -1,4 +1,5 @@
-"""Poses of the images in Parquet files, by Ray Data: python examples/ray_data.py IMAGES POSES [--model human] [--workers 2]
+"""Poses of the images in Parquet files, by Ray Data: python examples/ray_data.py IMAGES POSES [--model human]
+[--workers 2]
 
 IMAGES is a folder or URL of Parquet files with a column "image" of encoded images, POSES where those with poses go.
 """

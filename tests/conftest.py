@@ -15,12 +15,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HFPOSE_BACKEND", "torch")
 os.environ.setdefault("HFPOSE_DTYPE", "float32")
 
-# What is imported stays. Looking through it for garbage again and again takes half of the collection of tests and a fifth of
-# their time.
+# What is imported stays. Looking through it for garbage again and again takes half of the collection of tests and a
+# fifth of their time.
 gc.disable()
 
-# transformers makes a pattern of the name of every weight that it loads; by default 512 patterns are kept, which is less than
-# two models have.
+# transformers makes a pattern of the name of every weight that it loads; by default 512 patterns are kept, which is
+# less than two models have.
 re._MAXCACHE = 1 << 16  # type: ignore[attr-defined]
 
 

@@ -105,7 +105,8 @@ class Golden:
 
 
 _small_tensor = lru_cache(maxsize=2000)(tensor_for)
-"""Networks with the same backbone follow each other in the tests, and making its tensors takes as long as using them."""
+"""Networks with the same backbone follow each other in the tests, and making its tensors takes as long as using
+them."""
 
 
 @cache
@@ -149,7 +150,8 @@ def unmatched_boxes(given: dict[str, torch.Tensor], expected: dict[str, np.ndarr
 
 
 def allowed_errors(golden: Golden) -> np.ndarray:
-    """Limits (2, N, K) of the distances that `pose_errors` gives: 0.05 px, and a part of how far out a keypoint lies."""
+    """Limits (2, N, K) of the distances that `pose_errors` gives: 0.05 px, and a part of how far out a keypoint
+    lies."""
     expected = [golden.arrays[f"e2e/flip_{flip}/keypoints"] for flip in ("false", "true")]
     return 0.05 + 1e-4 * np.linalg.norm(np.stack(expected), axis=-1)
 

@@ -4,8 +4,9 @@
     python tests/hostile_inputs.py --every 15 # a sample, as in the tests
 
 Each case is a file or name and what a user would do with it. It may work (some oddities do no harm), or raise one of
-hfpose's errors with a message of one line; an image may be refused in the `error` of its result. Anything else is a fault:
-another exception, a question on the terminal, a file that appears elsewhere, more than five seconds, more than 500 MB.
+hfpose's errors with a message of one line; an image may be refused in the `error` of its result. Anything else is a
+fault: another exception, a question on the terminal, a file that appears elsewhere, more than five seconds, more than
+500 MB.
 """
 
 from __future__ import annotations
@@ -576,8 +577,8 @@ def main() -> None:
     refused = sum(verdict.message is not None for verdict in verdicts)
     slowest, most = max(v.seconds for v in verdicts), max(v.grown for v in verdicts)
     print(
-        f"{len(verdicts)} inputs: {refused} refused in one sentence, {len(verdicts) - refused - len(faults)} did no harm, "
-        f"{len(faults)} faults. The longest took {slowest:.1f} s, the most memory {most} MB."
+        f"{len(verdicts)} inputs: {refused} refused in one sentence, {len(verdicts) - refused - len(faults)} did no "
+        f"harm, {len(faults)} faults. The longest took {slowest:.1f} s, the most memory {most} MB."
     )
     sys.exit(bool(faults))
 

@@ -53,7 +53,8 @@ class Repository:
         raise NotFoundError("RevisionNotFound")
 
     def create_branch(self, branch: str) -> None:
-        """A branch, or the reference of a pull request, that begins where main is; one that is there stays as it is."""
+        """A branch, or the reference of a pull request, that begins where main is; one that is there stays as it
+        is."""
         if any(branch == commit.get("branch") for commit in self.commits):
             return
         start = self.commit_at("main")

@@ -102,8 +102,8 @@ def read_bvh(text: str) -> BvhFile:
 def read_trc(text: str) -> tuple[dict[str, str], list[str], np.ndarray]:
     """What the header says, the names of markers, and rows (T, 2 + 3 K) with NaN for empty fields.
 
-    As strict as OpenSim 4 and Mokka: a tab ends a field, what follows the last tab of a line counts only where it is not
-    empty, and every row has three fields for each marker.
+    As strict as OpenSim 4 and Mokka: a tab ends a field, what follows the last tab of a line counts only where it is
+    not empty, and every row has three fields for each marker.
     """
     lines = text.split("\n")
     assert lines[0].split("\t")[:3] == ["PathFileType", "4", "(X/Y/Z)"]

@@ -15,9 +15,9 @@ def noisy_predictions(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Content of an annotation file, and predictions as plain numbers.
 
-    Annotations have what any protocol reads: `head_size`, `center`, `scale`, images `crowdIndex`. Some keypoints are hidden or
-    not labeled, one instance is a crowd. Predictions have keypoints (K, 3) with scores, `bbox`, `bbox_score`, and the
-    `annotation_id` that they are for; some are doubled, some are of nothing.
+    Annotations have what any protocol reads: `head_size`, `center`, `scale`, images `crowdIndex`. Some keypoints are
+    hidden or not labeled, one instance is a crowd. Predictions have keypoints (K, 3) with scores, `bbox`,
+    `bbox_score`, and the `annotation_id` that they are for; some are doubled, some are of nothing.
     """
     rng = np.random.default_rng(seed)
     count = load_schema(schema_name).num_keypoints

@@ -1,7 +1,7 @@
 """Python code in processes of its own, with their own environment.
 
-Importing torch and transformers takes seconds, so these processes are forked off a server that has imported them already.
-A test of what an import does, or of a signal at the start, runs `sys.executable` itself.
+Importing torch and transformers takes seconds, so these processes are forked off a server that has imported them
+already. A test of what an import does, or of a signal at the start, runs `sys.executable` itself.
 """
 
 from __future__ import annotations

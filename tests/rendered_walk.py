@@ -131,7 +131,8 @@ def who_is_found(outputs: Sequence[PoseOutput], truth: Views) -> Found:
 def lifting_errors(
     stage: Stage, outputs: Sequence[PoseOutput], truth: Views, found: Found, temporal: Temporal
 ) -> np.ndarray:
-    """Root-relative errors (M, 17, 3) in meters of the joints of those who are found, lifted over time or frame by frame."""
+    """Root-relative errors (M, 17, 3) in meters of the joints of those who are found, lifted over time or frame by
+    frame."""
     lifted = TemporalLifter(stage, temporal=temporal, batch_size=64).lift(outputs)
     errors = []
     for index, person, identity in zip(found.frames, found.people, found.ids, strict=True):

@@ -128,8 +128,8 @@ def save_small_model(entry: ModelEntry, folder: Path) -> Path:
 
 @torch.no_grad()
 def draw_heads(model: Any) -> None:
-    """Random weights of what comes after the backbone that keep the size of what goes through: heads begin with small ones,
-    and with larger ones rounding grows from layer to layer."""
+    """Random weights of what comes after the backbone that keep the size of what goes through: heads begin with small
+    ones, and with larger ones rounding grows from layer to layer."""
     for name, parameter in model.named_parameters():
         if name.startswith("backbone."):
             continue

@@ -17,7 +17,8 @@ _EMPTY_PACKET = b"\x47\x1f\xff\x10" + bytes(184)
 
 
 class StreamServer:
-    """Sends each of some contents to one connection after the other, as fast as it is taken, and closes it; then ends itself."""
+    """Sends each of some contents to one connection after the other, as fast as it is taken, and closes it; then ends
+    itself."""
 
     def __init__(self, contents: Sequence[bytes]) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -86,7 +87,8 @@ class DatagramSender:
 
 
 class RtspServer(StreamServer):
-    """Plays contents by RTSP (RFC 2326): transport streams in RTP (RFC 2250) that share the connection with the requests."""
+    """Plays contents by RTSP (RFC 2326): transport streams in RTP (RFC 2250) that share the connection with the
+    requests."""
 
     _DESCRIPTION = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=video 0 RTP/AVP 33\r\na=control:track0\r\n"
 
@@ -98,7 +100,8 @@ class RtspServer(StreamServer):
         for method, number in _requests(connection):
             body = self._DESCRIPTION if method == "DESCRIBE" else ""
             connection.sendall(
-                f"RTSP/1.0 200 OK\r\nCSeq: {number}\r\nSession: 1\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n"
+                f"RTSP/1.0 200 OK\r\nCSeq: {number}\r\nSession: 1\r\nTransport: "
+                "RTP/AVP/TCP;unicast;interleaved=0-1\r\n"
                 f"Content-Type: application/sdp\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
             )
             if method == "PLAY":

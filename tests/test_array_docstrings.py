@@ -49,7 +49,8 @@ def is_explained(function: ast.FunctionDef, owner: ast.ClassDef | None) -> bool:
 
 
 def is_exempt(function: ast.FunctionDef) -> bool:
-    """Layers from one tensor to another, whose shapes are those of torch's layers; and tensors by name, of all shapes."""
+    """Layers from one tensor to another, whose shapes are those of torch's layers; and tensors by name, of all
+    shapes."""
     is_layer = function.name == "forward" and annotations(function) == ["Tensor", "Tensor"]
     return is_layer or "state_dict" in {each.arg for each in function.args.args}
 

@@ -188,7 +188,8 @@ def documented_methods(classes: Iterable[ast.ClassDef]) -> set[str]:
 
 
 def test_what_is_public_has_a_docstring():
-    """Methods of a protocol, and those that another class of the package or a library has first, are explained there."""
+    """Methods of a protocol, and those that another class of the package or a library has first, are explained
+    there."""
     public = [path for path in FILES.values() if not is_private(path)]
     classes = {node.name: node for path in public for node in nodes(path) if isinstance(node, ast.ClassDef)}
     explained = documented_methods(classes.values())

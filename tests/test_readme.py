@@ -1,5 +1,5 @@
-"""README.md and docs/: every snippet of Python runs, on the models of the package under the names that it uses, and every
-command has the options that are there.
+"""README.md and docs/: every snippet of Python runs, on the models of the package under the names that it uses, and
+every command has the options that are there.
 
 A snippet that cannot run has a line before it that says why: `<!-- not run: needs a camera -->`.
 """

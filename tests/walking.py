@@ -132,8 +132,8 @@ def walking_pose(frames: int, height: float, phase: float, heading: np.ndarray |
 def stepping_feet(
     times: np.ndarray, stride: float = 1.2, period: float = 1.0, stance: float = 0.5
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Two ankles (T, 2, 3), z up, that stand for a share of a period and then make a step of a stride along y, in turns; and
-    when they stand (T, 2)."""
+    """Two ankles (T, 2, 3), z up, that stand for a share of a period and then make a step of a stride along y, in
+    turns; and when they stand (T, 2)."""
     phase = np.stack((times, times + period / 2), axis=1) / period
     cycle = phase % 1.0
     swing = np.clip((cycle - stance) / (1 - stance), 0, 1)

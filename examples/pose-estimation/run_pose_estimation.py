@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """Fine-tune a pose model or a detector of hfpose on a data set of the Hub, with transformers' `Trainer`.
 
-The data set has a column `image` and a column `objects` as COCO has them: for each image lists of `bbox` (x, y, width, height),
-`category`, and for pose models `keypoints` (x, y, visibility, ... for each object). `hfpose train` does the same for annotation
-files, with augmentation, averaged weights and an evaluation.
+The data set has a column `image` and a column `objects` as COCO has them: for each image lists of `bbox` (x, y, width,
+height), `category`, and for pose models `keypoints` (x, y, visibility, ... for each object). `hfpose train` does the
+same for annotation files, with augmentation, averaged weights and an evaluation.
 
     python run_pose_estimation.py --model_name_or_path someone/rtmpose-m --dataset_name someone/poses \
         --output_dir out --num_train_epochs 10 --learning_rate 5e-4 --do_train --do_eval --push_to_hub
@@ -78,8 +78,9 @@ def load_splits(arguments: DataArguments, seed: int) -> DatasetDict:
         fields = next(iter(split), {}).get("objects", ()) if "image" in split.column_names else ()
         if "bbox" not in fields:
             raise ValueError(
-                f"The split {name} has the columns {split.column_names}, objects with {[*fields]}. Expected `image`, and "
-                "`objects` with `bbox`, `keypoints` or `category`; rename them with `datasets.Dataset.rename_column`."
+                f"The split {name} has the columns {split.column_names}, objects with {[*fields]}. Expected `image`, "
+                "and `objects` with `bbox`, `keypoints` or `category`; rename them with "
+                "`datasets.Dataset.rename_column`."
             )
     splits = splits.filter(lambda objects: len(objects["bbox"]) > 0, input_columns="objects")
     if len(splits["train"]) == 0:
@@ -100,7 +101,8 @@ def coco_annotation(index: int, objects: Mapping[str, Sequence[Any]]) -> dict[st
 
 
 def collate(samples: Sequence[Mapping[str, Any]], image_processor: Any) -> dict[str, Any]:
-    """Network input and labels: one input an image for detectors and one-stage models, one a person for top-down models."""
+    """Network input and labels: one input an image for detectors and one-stage models, one a person for top-down
+    models."""
     images = [sample["image"].convert("RGB") for sample in samples]
     annotations = [coco_annotation(index, sample["objects"]) for index, sample in enumerate(samples)]
     return dict(image_processor(images, annotations=annotations, return_tensors="pt"))

@@ -13,7 +13,8 @@ LIMITS = {"megabytes": 5, "megapixels": 4.0, "seconds": 3.0}
 
 @pytest.fixture(scope="session", autouse=True)
 def gradio_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where Gradio keeps what is uploaded and made; its client leaves a folder in the temporary one for each download."""
+    """Where Gradio keeps what is uploaded and made; its client leaves a folder in the temporary one for each
+    download."""
     folder = tmp_path_factory.mktemp("gradio")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(folder / "cache"))

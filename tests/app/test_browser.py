@@ -1,4 +1,5 @@
-"""The app as a visitor sees it, in headless Chromium: from playwright, `chromium` of the path, or `HFPOSE_CHROMIUM`."""
+"""The app as a visitor sees it, in headless Chromium: from playwright, `chromium` of the path, or
+`HFPOSE_CHROMIUM`."""
 
 from __future__ import annotations
 

@@ -105,14 +105,17 @@ STATEMENTS = [
     "[a, b] = (1, 2)",
     "a = [1, 2, 3]\na[1] = 5\ndel a[0]",
     "a = dict(x=1, y=2)\ndel a['x']\nb = 1\ndel b",
-    "a = []\nfor i in range(3):\n    if i == 1:\n        a.append('one')\n    elif i:\n        a.append(i)\n    else:\n        pass",
+    "a = []\nfor i in range(3):\n    if i == 1:\n        a.append('one')\n    elif i:\n        a.append(i)\n    "
+    "else:\n        pass",
     "a = [1]\na.extend((2, 3))\na.insert(0, 0)\nb = a.pop()\na.reverse()\na.remove(1)",
-    "a = dict(x=1)\na.update(y=2)\na.update({'z': 3}, x=4)\nb = a.pop('x')\na.setdefault('w', [])\nc = a.pop('no', None)",
+    "a = dict(x=1)\na.update(y=2)\na.update({'z': 3}, x=4)\nb = a.pop('x')\na.setdefault('w', [])\nc = a.pop('no', "
+    "None)",
     "a: int = 3",
     "a = [1]\nb = a.copy()\nb.append(2)",
     "'a docstring'\na = 1",
     "x = 1\ny = [x for x in range(3)]",
-    "scenes = ['a', 'b']\nout = []\nfor s in scenes:\n    out.append(dict(ann=f'{s}/train.json'))\nall_of = [*out, dict()]",
+    "scenes = ['a', 'b']\nout = []\nfor s in scenes:\n    out.append(dict(ann=f'{s}/train.json'))\nall_of = [*out, "
+    "dict()]",
 ]
 
 

@@ -1,4 +1,5 @@
-"""Hostile checkpoints through the front door: nothing runs, nothing is written, memory stays bounded, a clear error."""
+"""Hostile checkpoints through the front door: nothing runs, nothing is written, memory stays bounded, a clear
+error."""
 
 from __future__ import annotations
 

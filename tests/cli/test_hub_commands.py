@@ -71,7 +71,8 @@ def test_convert_says_what_it_left_out(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Wrote converted.")
     assert done.stderr == (
-        "hfpose: checkpoint.pth has entries among its weights that are no tensors, and are left out: trained_for (int).\n"
+        "hfpose: checkpoint.pth has entries among its weights that are no tensors, and are left out: trained_for "
+        "(int).\n"
     )
 
 

@@ -1,7 +1,7 @@
 """The snippets of MMPose's inference guide, with only import lines and file names changed.
 
-Names resolve to small models in a local cache (fixture `store`); configs with a checkpoint beside them are those of small
-models too. Source: `docs/en/user_guides/inference.md` of MMPose 1.3.2.
+Names resolve to small models in a local cache (fixture `store`); configs with a checkpoint beside them are those of
+small models too. Source: `docs/en/user_guides/inference.md` of MMPose 1.3.2.
 """
 
 # The snippets stay as they are in the guide.

@@ -559,7 +559,8 @@ def test_num_instances(lifting, noise):
 
 
 def test_tracking_thr_and_use_oks_tracking(lifting, write_clip):
-    """Identities are written on the skeletons: with a threshold that nothing reaches, everybody is new in each frame."""
+    """Identities are written on the skeletons: with a threshold that nothing reaches, everybody is new in each
+    frame."""
 
     def images(**options):
         boxes = [[[x1 - 10 * (i % 2), y1, x2, y2] for x1, y1, x2, y2 in BOXES] for i in range(5)]

@@ -53,7 +53,8 @@ def run(
     after: Any = None,
     **options: Any,
 ) -> list[dict[str, Any]]:
-    """Do a run, calling `after` with the number of inputs that are done; of one that is stopped the rest is left, as by a driver that is killed."""
+    """Do a run, calling `after` with the number of inputs that are done; of one that is stopped the rest is left, as
+    by a driver that is killed."""
 
     def make_source(skip: Callable[..., bool]) -> Source:
         return open_source(inputs, skip=skip)

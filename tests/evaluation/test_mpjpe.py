@@ -1,4 +1,5 @@
-"""Human3.6M's protocols: results of MMPose 1.3.2's evaluator, and lifters that are run on the annotated 2D keypoints."""
+"""Human3.6M's protocols: results of MMPose 1.3.2's evaluator, and lifters that are run on the annotated 2D
+keypoints."""
 
 from __future__ import annotations
 

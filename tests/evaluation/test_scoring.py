@@ -50,7 +50,8 @@ def test_other_scores_by_hand():
 
 def test_soft_suppression_lowers_scores_and_keeps_the_twenty_best():
     person = np.random.default_rng(0).uniform(0, 100, (17, 2))
-    # The second is the first one again: its score falls by exp(-1 / 0.9), below that of the third, which lies elsewhere.
+    # The second is the first one again: its score falls by exp(-1 / 0.9), below that of the third, which lies
+    # elsewhere.
     keypoints = np.stack((person, person, person + 500))
     scores = np.array([0.9, 0.8, 0.8 * math.exp(-1 / 0.9) + 0.01])
     given = suppress(keypoints, np.full(3, 1e4), scores, SCHEMA.sigmas, "soft_oks")

@@ -50,7 +50,8 @@ def test_it_trains_measures_and_writes_a_model(name, script, scenes, tmp_path):
     model.save_pretrained(tmp_path / "start")
     processor.save_pretrained(tmp_path / "start")
     script.main(
-        f"--model_name_or_path {tmp_path / 'start'} --dataset_name {scenes} --output_dir {tmp_path / 'out'} --do_train "
+        f"--model_name_or_path {tmp_path / 'start'} --dataset_name {scenes} --output_dir {tmp_path / 'out'} "
+        "--do_train "
         "--do_eval --max_steps 2 --per_device_train_batch_size 4 --learning_rate 1e-4 --report_to none --use_cpu".split()
     )
     metrics = json.loads((tmp_path / "out" / "all_results.json").read_text())

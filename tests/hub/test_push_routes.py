@@ -1,4 +1,5 @@
-"""Whatever way a model goes to the Hub, its card goes with it, to the same branch, and plain transformers knows what it is."""
+"""Whatever way a model goes to the Hub, its card goes with it, to the same branch, and plain transformers knows what
+it is."""
 
 from __future__ import annotations
 

@@ -108,8 +108,8 @@ def pushed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushed]:
 
 @pytest.fixture(scope="module")
 def loaded(pushed: Pushed) -> list[str]:
-    """Kinds of the pipelines that a fresh process loads; what they answer lies in files, as what those answer that were
-    pushed."""
+    """Kinds of the pipelines that a fresh process loads; what they answer lies in files, as what those answer that
+    were pushed."""
     pushed.run(ANSWER, "home", "cache")
     return pushed.run(LOAD, "other", "empty")
 

@@ -1,4 +1,5 @@
-"""The models that come with the package, on scenes that they were not trained on, and what tells that they are used wrongly."""
+"""The models that come with the package, on scenes that they were not trained on, and what tells that they are used
+wrongly."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ from hfpose.models.rtmpose.image_processing_rtmpose import RTMPoseImageProcessor
 from rendered_people.scene_files import write_scenes
 from train_demo import TEST_SEEDS
 
-# Of OKS AP on the scenes: 0.63 when the weights were trained. A decoder that is five percent off leaves 0.31, a shifted crop 0.06,
-# swapped sides 0.01.
+# Of OKS AP on the scenes: 0.63 when the weights were trained. A decoder that is five percent off leaves 0.31, a
+# shifted crop 0.06, swapped sides 0.01.
 LEAST_AP = 0.58
 
 

@@ -73,8 +73,8 @@ def image() -> np.ndarray:
 
 
 def assert_same_results(pipe, other):
-    # Of the detector with random weights a threshold of 0 takes what there is, apart from each other, so that its outputs
-    # count.
+    # Of the detector with random weights a threshold of 0 takes what there is, apart from each other, so that its
+    # outputs count.
     for options in ({"boxes": BOXES}, {"box_threshold": 0.0, "nms_threshold": 0.0}):
         found, expected = pipe(image(), **options), other(image(), **options)
         assert found.num_instances == expected.num_instances > 0
@@ -183,7 +183,8 @@ def smallest_parts(model: nn.Module, name: str = "") -> Iterator[str]:
 
 
 def imagine_on_device(model: nn.Module, part: str, device: torch.device, mode: FakeTensorMode) -> None:
-    """Put a module or parameter on a device that is not there; a module's inputs are moved to it, as accelerate does."""
+    """Put a module or parameter on a device that is not there; a module's inputs are moved to it, as accelerate
+    does."""
     owner, _, leaf = part.rpartition(".")
     if leaf in dict(model.get_submodule(owner).named_parameters(recurse=False)):
         holders = {model.get_submodule(owner): [leaf]}

@@ -24,7 +24,8 @@ WRISTS = [9, 10]
 
 
 def walk_with_noise() -> tuple[np.ndarray, list[PoseOutput]]:
-    """A walk (T, 17, 3) in meters, and the results with noise; in each frame somebody without an identity comes first."""
+    """A walk (T, 17, 3) in meters, and the results with noise; in each frame somebody without an identity comes
+    first."""
     walk = walking_pose(240, 1.7, 0.0, 0.5)
     noisy = walk + np.random.default_rng(0).normal(0, NOISE, walk.shape)
     outputs = [

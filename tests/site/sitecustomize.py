@@ -1,4 +1,5 @@
-"""Imported by Python itself at the start of test processes that have this folder in PYTHONPATH: gives them their zoo."""
+"""Imported by Python itself at the start of test processes that have this folder in PYTHONPATH: gives them their
+zoo."""
 
 import os
 from pathlib import Path

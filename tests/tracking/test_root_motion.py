@@ -38,7 +38,8 @@ def jump(height: float) -> np.ndarray:
 
 
 def seen(joints: np.ndarray, start: tuple[float, float], grow: float = 0.0) -> list[PoseOutput]:
-    """What a lifter that errs in nothing but the size says of joints, of somebody who begins at `start` on the ground."""
+    """What a lifter that errs in nothing but the size says of joints, of somebody who begins at `start` on the
+    ground."""
     camera = (joints + np.array([*start, -ELEVATION])) @ LOOK.T
     pixels = camera[..., [0, 2]] / camera[..., 1:2] * FOCAL + np.array(SIZE) / 2
     poses = camera - camera[:, :1]

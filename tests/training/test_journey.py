@@ -1,4 +1,5 @@
-"""The whole way with keypoints of one's own: drawn images, training, interrupt, resume, evaluation, export, prediction.
+"""The whole way with keypoints of one's own: drawn images, training, interrupt, resume, evaluation, export,
+prediction.
 
 Some minutes: `pytest -m slow tests/training/test_journey.py`.
 """

@@ -23,7 +23,8 @@ SETTINGS = TrainingSettings(
 
 
 class Noise(Dataset):
-    """Samples of noise, each a function of its position; raises at one of them, as a killed run does not come further."""
+    """Samples of noise, each a function of its position; raises at one of them, as a killed run does not come
+    further."""
 
     def __init__(self, fails_at: int | None = None, scale: float = 1.0) -> None:
         self.fails_at = fails_at

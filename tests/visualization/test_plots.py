@@ -26,7 +26,8 @@ ELBOW = [COCO.keypoint_names.index(f"left_{part}") for part in ("shoulder", "elb
 
 
 def clip(count: int = 40, **fields: Any) -> list[PoseOutput]:
-    """Two people; the left elbow of identity 3 opens from 0 to 180 degrees, and identity 5 leaves after half of the time."""
+    """Two people; the left elbow of identity 3 opens from 0 to 180 degrees, and identity 5 leaves after half of the
+    time."""
     outputs = []
     for i in range(count):
         points = np.random.default_rng(0).uniform(0, 100, (2, 17, 2)) + i

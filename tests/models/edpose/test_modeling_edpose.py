@@ -40,7 +40,8 @@ def test_a_person_does_not_look_at_the_keypoints_of_another(model):
 
 
 def test_attention_reads_the_cells_it_points_at(model):
-    """With one place for each head and map, without offsets, at a cell's middle: the mean of these cells of all maps."""
+    """With one place for each head and map, without offsets, at a cell's middle: the mean of these cells of all
+    maps."""
     attention = EDPoseDeformableAttention(model.config)
     for layer in (attention.sampling_offsets, attention.attention_weights):
         torch.nn.init.zeros_(layer.weight), torch.nn.init.zeros_(layer.bias)

@@ -180,7 +180,8 @@ def test_poses_can_lie_in_images_of_one_size() -> None:
     }.items(),
 )
 def test_axes_of_results(axes: Any, expected: list[list[int]], away: bool) -> None:
-    """Right, down and away from the camera, whichever way the network's depth grows; only the reference's are mirrored."""
+    """Right, down and away from the camera, whichever way the network's depth grows; only the reference's are
+    mirrored."""
     processor = MotionBertImageProcessor(do_normalize_boxes=False, depth_points_away=away, do_rebase_height=False)
     outputs = np.zeros((1, 1, 17, 3))
     outputs[0, 0, 1:4] = np.eye(3) * [1, 1, 1 if away else -1]

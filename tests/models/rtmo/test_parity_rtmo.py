@@ -26,9 +26,9 @@ def test_outputs_of_the_head_equal_the_reference(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_instances_equal_the_reference(name, shared):
-    """The golden's 64 seeded periods of the bins' sines are as short as 1.5e-4 pixels, where the reference has them from 1 to
-    274: a box that is rounded otherwise, by one unit in the last place, moves some keypoints by pixels. They tell nothing, so
-    that only those are compared that stay when boxes are moved by so much.
+    """The golden's 64 seeded periods of the bins' sines are as short as 1.5e-4 pixels, where the reference has them
+    from 1 to 274: a box that is rounded otherwise, by one unit in the last place, moves some keypoints by pixels. They
+    tell nothing, so that only those are compared that stay when boxes are moved by so much.
     """
     golden = Golden("one_stage", name)
     model, processor, expected = golden.model(), golden.image_processor(), golden.arrays

@@ -1,7 +1,7 @@
 """Our image processor agrees with the one that transformers ships, which needs torchvision.
 
-Expected values were computed once by the functions of `transformers.models.sapiens2.image_processing_sapiens2` (5.23), with
-torchvision's Gaussian blur written out.
+Expected values were computed once by the functions of `transformers.models.sapiens2.image_processing_sapiens2` (5.23),
+with torchvision's Gaussian blur written out.
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ def gaussians(points: np.ndarray, size: tuple[int, int] = (HEIGHT, WIDTH), sigma
 
 
 def random_heatmaps(seed: int = 0) -> Tensor:
-    """Smooth heatmaps (3, 40, H, W) with maxima everywhere, borders and corners included, some of them not positive."""
+    """Smooth heatmaps (3, 40, H, W) with maxima everywhere, borders and corners included, some of them not
+    positive."""
     rng = np.random.default_rng(seed)
     noise = rng.normal(size=(3, 40, HEIGHT, WIDTH)).astype(np.float32)
     smooth = np.stack([cv2.GaussianBlur(heatmap, (5, 5), 0) for heatmap in noise.reshape(-1, HEIGHT, WIDTH)])

@@ -89,8 +89,9 @@ def test_simcc_loss_is_zero_for_the_targets_themselves():
 
 
 def test_simcc_loss_by_hand():
-    # One keypoint, two bins each way, outputs equal: the prediction is (1/2, 1/2). The Gaussian at bin 0 with sigma 1 is
-    # (1, e^-0.5); its softmax is (s, 1 - s) with s = 1 / (1 + e^(e^-0.5 - 1)). The divergence is averaged over two bins.
+    # One keypoint, two bins each way, outputs equal: the prediction is (1/2, 1/2). The Gaussian at bin 0 with sigma 1
+    # is (1, e^-0.5); its softmax is (s, 1 - s) with s = 1 / (1 + e^(e^-0.5 - 1)). The divergence is averaged over two
+    # bins.
     settings = {"split_ratio": 1.0, "sigma": (1.0, 1.0), "beta": 1.0, "label_softmax": True, "label_beta": 1.0}
     share = 1 / (1 + math.exp(math.exp(-0.5) - 1))
     divergence = share * math.log(share / 0.5) + (1 - share) * math.log((1 - share) / 0.5)

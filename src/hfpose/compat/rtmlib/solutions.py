@@ -163,8 +163,8 @@ class Wholebody3d(Solution):
     """133 keypoints in 3D, see [`Solution`]; all modes are the same.
 
     A call returns `keypoints` (N, 133, 3), x and y in pixels of the crop and z in meters relative to the hips;
-    `scores` (N, 133); `keypoints_simcc` (N, 133, 3), the same with z in pixels of the crop's depth; `keypoints_2d` (N,
-    133, 2) in pixels of the image.
+    `scores` (N, 133); `keypoints_simcc` (N, 133, 3), the same with z in pixels of the crop's depth; `keypoints_2d`
+    (N, 133, 2) in pixels of the image.
     """
 
     alias = "wholebody3d"

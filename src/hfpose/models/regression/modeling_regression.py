@@ -45,8 +45,8 @@ class RegressionOutput(ModelOutput):
 
 
 class RegressionHead(nn.Module):
-    """From a feature map (B, C, h, w) to coordinates (B, K, 2), with `head_type="rle"` and their deviations (B, K,
-    2)."""
+    """From a feature map (B, C, h, w) to coordinates (B, K, 2), with `head_type="rle"` and their deviations
+    (B, K, 2)."""
 
     def __init__(self, config: RegressionConfig, in_channels: int) -> None:
         super().__init__()
