@@ -47,7 +47,7 @@ class SettingsImageProcessor(PushWithCode, BaseImageProcessor):
         }
         for name, kind in kinds.items():
             if not _fits(settings[name], kind):
-                raise InputError(f"{name} is {str(settings[name])[:200]!r}; expected {_described(kind)}.")
+                raise InputError(f"{name} is {repr(settings[name])[:200]}; expected {_described(kind)}.")
         super().__init__(**settings)
 
     @classmethod
@@ -102,7 +102,7 @@ def _described(kind: Any) -> str:
     if origin is Literal:
         return "one of " + ", ".join(map(repr, args))
     if origin is Annotated:
-        return f"{_described(args[0])} {args[1]}"
+        return f"{_described(args[0]).partition(',')[0]} {args[1]}"
     if origin is not None:
         return f"a {origin.__name__.lower()}, each value {_described(args[-1])}"
     return _WORDS[kind]
