@@ -178,14 +178,6 @@ class _Counted:
         self.times.append(time.perf_counter() - start)
         return outputs
 
-    def in_parts(self, count: int, most: int, inputs: Any) -> Iterator[Any]:
-        watch = Stopwatch()
-        watched = _Watched(self.inner, watch, "forward")
-        for part, outputs in watched.in_parts(count, most, _Watched(inputs, watch, "inputs")):
-            self.batches.append((self.stage, part.stop - part.start))
-            yield part, outputs
-        self.times.append(watch.seconds["forward"])
-
 
 class _Watched:
     """A callable object whose calls are measured."""
@@ -198,15 +190,6 @@ class _Watched:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with self.watch.measure(self.name):
             return self.inner(*args, **kwargs)
-
-    def in_parts(self, *args: Any) -> Iterator[Any]:
-        parts = self.inner.in_parts(*args)
-        while True:
-            with self.watch.measure(self.name):
-                found = next(parts, None)
-            if found is None:
-                return
-            yield found
 
     def __getattr__(self, attribute: str) -> Any:
         return getattr(self.inner, attribute)

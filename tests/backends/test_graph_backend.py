@@ -58,17 +58,6 @@ def test_a_stage_computes_what_the_model_computes(name, backend):
             torch.testing.assert_close(getattr(found, key), value, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 8, 21])
-def test_parts_of_a_batch_are_what_the_batch_is(count, backend):
-    stage = stage_of("simcc", backend)
-    whole = example_inputs(stage.model, stage.image_processor, count)["pixel_values"]
-    parts = list(stage.in_parts(count, 8, lambda part: {"pixel_values": whole[part].clone()}))
-    assert [index for part, _ in parts for index in range(count)[part]] == list(range(count))
-    assert all(len(outputs.simcc_x) == part.stop - part.start <= 8 for part, outputs in parts)
-    found, expected = torch.cat([outputs.simcc_x for _, outputs in parts]), stage.model(pixel_values=whole).simcc_x
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
-
-
 def test_inputs_that_are_not_in_order_are_put_in_order(backend):
     stage = stage_of("simcc", backend)
     pixel_values = example_inputs(stage.model, stage.image_processor, 3)["pixel_values"]

@@ -449,7 +449,7 @@ def test_detector_pose_model_and_caller_work_at_the_same_time(overlapping, monke
             all_three.wait()
 
     watch(monkeypatch, overlapping, "_known_boxes", lambda: reach("boxes", 3))
-    watch(monkeypatch, overlapping.estimator, "_poses", lambda: reach("poses", 2))
+    watch(monkeypatch, overlapping.estimator, "_estimate", lambda: reach("poses", 2))
     results = overlapping(image(seed) for seed in range(4))
     assert next(results).num_instances == 1
     all_three.wait()
@@ -466,7 +466,7 @@ def test_an_error_in_a_network_reaches_the_caller(overlapping, monkeypatch):
     def fail():
         raise RuntimeError("out of memory")
 
-    watch(monkeypatch, overlapping.estimator, "_poses", fail)
+    watch(monkeypatch, overlapping.estimator, "_estimate", fail)
     with pytest.raises(RuntimeError, match="out of memory"):
         list(overlapping([image(), image()]))
 
@@ -486,14 +486,14 @@ def test_boxes_that_may_depend_on_results_are_taken_one_by_one(overlapping):
 
 def test_boxes_in_a_list_may_be_taken_ahead(overlapping, monkeypatch):
     threads = set()
-    watch(monkeypatch, overlapping.estimator, "_poses", lambda: threads.add(threading.current_thread().name))
+    watch(monkeypatch, overlapping.estimator, "_estimate", lambda: threads.add(threading.current_thread().name))
     assert [output.num_instances for output in overlapping([image()] * 3, boxes=[BOXES, [], BOXES[:1]])] == [3, 0, 1]
     assert threads == {"hfpose-pose"}
 
 
 def test_one_image_needs_no_thread(overlapping, monkeypatch):
     threads = []
-    watch(monkeypatch, overlapping.estimator, "_poses", lambda: threads.append(threading.current_thread()))
+    watch(monkeypatch, overlapping.estimator, "_estimate", lambda: threads.append(threading.current_thread()))
     assert overlapping(image()).num_instances == 1
     assert threads == [threading.current_thread()]
 

@@ -149,9 +149,9 @@ def test_the_task_has_the_name_of_the_hub_too():
 
 def test_options_of_all_calls_are_given_once(make, monkeypatch):
     pipe = make(batch_size=3, num_workers=0)
-    sizes, pixel_values = [], pipe.estimator._pixel_values
+    sizes, estimate = [], pipe.estimator._estimate
     monkeypatch.setattr(
-        pipe.estimator, "_pixel_values", lambda images, *rest: sizes.append(len(images)) or pixel_values(images, *rest)
+        pipe.estimator, "_estimate", lambda images, *rest: sizes.append(len(images)) or estimate(images, *rest)
     )
     pipe([image()] * 4)
     pipe([image()] * 4, batch_size=2)

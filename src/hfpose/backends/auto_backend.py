@@ -6,14 +6,13 @@ import inspect
 import logging
 import os
 import platform
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, cast
 
 import torch
 from transformers import PreTrainedModel
 
-from hfpose.backends.base_backend import Backend, PartInputs, Runner, check_backend
+from hfpose.backends.base_backend import Backend, Runner, check_backend
 from hfpose.backends.extras import is_installed
 from hfpose.backends.onnx_graphs import EXPORTABLE_TYPES
 from hfpose.backends.torch_backend import TorchRunner
@@ -92,9 +91,6 @@ class AutoRunner(Runner):
     @property
     def input_dtype(self) -> torch.dtype:
         return cast(torch.dtype, self.made.input_dtype)
-
-    def in_parts(self, count: int, most: int, inputs: PartInputs) -> Iterator[tuple[slice, Any]]:
-        return cast(Runner, self.made).in_parts(count, most, inputs)
 
     def _make(self) -> Runner:
         if self._is_for_openvino():

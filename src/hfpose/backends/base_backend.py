@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import torch
@@ -16,8 +15,6 @@ from hfpose.models.shared.devices import accelerate_hook
 
 Backend = Literal["auto", "torch", "compile", "onnxruntime", "openvino"]
 BACKENDS: tuple[Backend, ...] = ("auto", "torch", "compile", "onnxruntime", "openvino")
-PartInputs = Callable[[slice], dict[str, Any]]
-"""Makes the inputs, by name, of a part of a batch."""
 
 # Held while something is made of a model, so that several threads make it once; one runner makes another.
 _MAKING = threading.RLock()
@@ -69,16 +66,6 @@ class Runner:
         """Outputs of the model by name, for the inputs that the model's `forward` takes by name."""
         return self.made(**inputs)
 
-    def in_parts(self, count: int, most: int, inputs: PartInputs) -> Iterator[tuple[slice, Any]]:
-        """Outputs for a batch part by part, in order, with the part of the batch that each is for.
-
-        Args:
-            count: size of the batch.
-            most: how much of it to compute at once.
-            inputs: makes the inputs of a part, when it is its turn.
-        """
-        return compute_in_parts(self, count, most, inputs)
-
     @property
     def made(self) -> Any:
         """What computes."""
@@ -97,15 +84,6 @@ class Runner:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_made": None}  # made again where it is loaded
-
-
-def compute_in_parts(
-    run: Callable[..., Any], count: int, most: int, inputs: PartInputs
-) -> Iterator[tuple[slice, Any]]:
-    """`Runner.in_parts` of what takes inputs by name: one part after the other."""
-    for start in range(0, count, most):
-        part = slice(start, min(start + most, count))
-        yield part, run(**inputs(part))
 
 
 def check_backend(backend: str) -> None:

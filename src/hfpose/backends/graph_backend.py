@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
-from hfpose.backends.base_backend import PartInputs, Runner, check_whole
+from hfpose.backends.base_backend import Runner, check_whole
 from hfpose.backends.extras import is_installed, require
 from hfpose.backends.graph_files import check_graph_folder
 from hfpose.backends.onnx_cache import cached_graph, compiled_cache
@@ -101,16 +100,11 @@ class GraphRunner(Runner):
                 f"The graph of {type(self.model).__name__} cannot average over flipped images, as its flip test lies "
                 'within the network. Leave flip_test out, or use backend="torch".'
             )
+        check_whole(self.model, self.name)
         session = self.made
         if isinstance(self.model, FlippedLifting):
             return ModelOutput(keypoints_3d=self._lift(session, flip_test, **inputs))
         return ModelOutput(**session(inputs))
-
-    def in_parts(self, count: int, most: int, inputs: PartInputs) -> Iterator[tuple[slice, Any]]:
-        session = self.made
-        if isinstance(session, OnnxSession):
-            return super().in_parts(count, most, inputs)
-        return ((part, ModelOutput(**outputs)) for part, outputs in session.in_parts(count, most, inputs))
 
     def _lift(
         self, session: GraphSession, flip_test: bool, keypoints_2d: Tensor, frame_mask: Tensor | None = None
@@ -123,7 +117,6 @@ class GraphRunner(Runner):
 
     @property
     def made(self) -> GraphSession:
-        check_whole(self.model, self.name)
         if self._process != os.getpid():  # a forked child has no threads of its parent's
             _LEFT_BEHIND.append(self._made)
             self._made, self._process = None, os.getpid()
@@ -149,6 +142,7 @@ class GraphRunner(Runner):
         return dtype == torch.float32 or (dtype == torch.float16 and not is_on_cpu)
 
     def _make(self) -> GraphSession:
+        check_whole(self.model, self.name)
         self._check_placement()
         kind: type[GraphSession] = OnnxSession if self.name == "onnxruntime" else OpenVinoSession
         path, device = self._graph(kind), self._device or str(self.model.device)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import torch
 from huggingface_hub.utils import WeakFileLock
 from torch import Tensor
 
-from hfpose.backends.base_backend import PartInputs
 from hfpose.backends.extras import require
 from hfpose.backends.graph_files import is_intact, write_description
 from hfpose.errors import ConfigError, InputError
@@ -23,8 +21,6 @@ _PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16
 _TYPES = {"f32": torch.float32, "i64": torch.int64, "boolean": torch.bool}
 # Parts of a batch that are computed side by side: more would be small ones on processors with many cores.
 _MOST_STREAMS = 4
-# Images of a part: with more the processor takes no less time for each.
-_MOST_IMAGES = 4
 _IMAGES = "pixel_values"
 
 
@@ -33,11 +29,11 @@ class OpenVinoSession:
 
     Inputs are read where torch has them, without a copy where they are contiguous float32 on the CPU, images channels
     last. Numbers of images and of frames may change from call to call, without compiling again. Several threads may
-    call. Threads that compute are as many as torch has when the session is made.
+    call, each with memory of its own. Threads that compute are as many as torch has when the session is made.
 
-    One image goes to a network of a fixed size, in which all threads share each layer, the caller's among them. Of a
-    batch each thread computes parts of its own, without waiting for others after each layer, and what they cannot
-    share evenly goes one by one. For batches the network is loaded a second time, at the first one.
+    One image goes to a network of a fixed size, in which all threads share each layer. Of a batch each thread computes
+    a part of its own, without waiting for others after each layer, and what they cannot share evenly goes one by one.
+    For batches the network is loaded a second time, at the first one.
 
     Args:
         path: an ONNX file, or the `.xml` of OpenVINO's own format.
@@ -66,6 +62,7 @@ class OpenVinoSession:
             self._streams = min(torch.get_num_threads(), _MOST_STREAMS)
         self._networks: dict[bool, Any] = {}  # by whether it is for one image
         self._loading = threading.Lock()
+        self._requests = threading.local()
         network = self._network(is_single=True)
         self._types = {_name(port): _TYPES[port.element_type.type_name] for port in network.inputs}
         self.input_names = tuple(self._types)
@@ -80,51 +77,39 @@ class OpenVinoSession:
         Raises:
             InputError: for inputs of another shape than the file's.
         """
-        count = len(inputs[self.input_names[0]])
-        found = [outputs for _, outputs in self.in_parts(count, count, lambda part: _rows(inputs, part))]
-        if len(found) == 1:
-            return found[0]
-        # By numpy: torch would wake its threads, which wait actively where OpenVINO computes.
-        return {name: torch.from_numpy(np.concatenate([part[name] for part in found])) for name in self.output_names}
-
-    def in_parts(self, count: int, most: int, inputs: PartInputs) -> Iterator[tuple[slice, dict[str, Tensor]]]:
-        """See `Runner.in_parts`: the inputs of a part are made while others are computed."""
-        started: deque[tuple[slice, Any]] = deque()
-        done = 0
-        for size in self._part_sizes(count, most):
-            part = slice(done, done := done + size)
-            values, request = self._values(inputs(part)), self._network(is_single=False).create_infer_request()
-            request.start_async(values, share_inputs=True)  # which keeps the values as long as they are read
-            started.append((part, request))
-            if len(started) == 2 * self._streams:  # one for each thread is computed, and one waits
-                yield self._finished(*started.popleft())
-        while started:
-            yield self._finished(*started.popleft())
-        for index in range(done, count):
-            part, request = slice(index, index + 1), self._network(is_single=True).create_infer_request()
-            request.infer(self._values(inputs(part)), share_inputs=True)
-            yield self._finished(part, request)
-
-    def _part_sizes(self, count: int, most: int) -> list[int]:
-        """Images of the parts that are computed side by side, as many for each thread; the rest goes one by one."""
-        threads = min(self._streams, count)
-        each = count // threads if count > 1 else 0
-        largest = most if self._device != "CPU" else max(min(most // self._streams, _MOST_IMAGES), 1)
-        rounds = -(-each // largest)
-        sizes = (each * (number + 1) // rounds - each * number // rounds for number in range(rounds))
-        return [size for size in sizes for _ in range(threads)]
-
-    def _values(self, inputs: Mapping[str, Tensor]) -> dict[int, np.ndarray]:
-        """Inputs as the network takes them, by number."""
         for name in self.input_names:
             _check_shape(name, inputs[name], self._shapes[name])
-        types = enumerate(self._types.items())
-        return {index: _as_array(name, inputs[name].detach().to("cpu", dtype)) for index, (name, dtype) in types}
+        arrays = [_as_array(name, inputs[name].detach().to("cpu", dtype)) for name, dtype in self._types.items()]
+        count = len(arrays[0])
+        alone = count % self._streams if count > self._streams else int(count == 1)
+        shared = count - alone
+        requests = [
+            *self._compute([array[:shared] for array in arrays], min(shared, self._streams), is_single=False),
+            *self._compute([array[shared:] for array in arrays], alone, is_single=True),
+        ]
+        # The memory of outputs is the requests', which the next call writes to.
+        return {
+            name: torch.from_numpy(np.concatenate([request.get_output_tensor(index).data for request in requests]))
+            for index, name in enumerate(self.output_names)
+        }
 
-    def _finished(self, part: slice, request: Any) -> tuple[slice, dict[str, Tensor]]:
-        request.wait()
-        found = (torch.from_numpy(tensor.data.copy()) for tensor in request.output_tensors)
-        return part, dict(zip(self.output_names, found, strict=True))
+    def _compute(self, arrays: Sequence[np.ndarray], parts: int, is_single: bool) -> list[Any]:
+        """Requests that have computed so many equal parts of a batch, in their order."""
+        requests = self._requests_of(parts, is_single)
+        for part, request in enumerate(requests):
+            for index, array in enumerate(arrays):
+                values = np.split(array, parts)[part]
+                request.set_input_tensor(index, self._openvino.Tensor(values, shared_memory=True))
+            request.start_async()
+        for request in requests:
+            request.wait()
+        return requests
+
+    def _requests_of(self, count: int, is_single: bool) -> list[Any]:
+        """So many requests, which belong to the thread that calls."""
+        made: list[Any] = vars(self._requests).setdefault("single" if is_single else "batch", [])
+        made += [self._network(is_single).create_infer_request() for _ in range(count - len(made))]
+        return made[:count]
 
     def _network(self, is_single: bool) -> Any:
         """The network for one image, or for as many as there are."""
@@ -193,10 +178,6 @@ def _compile(core: Any, model: Any, device: str, settings: Mapping[str, Any], ca
             "writable? HFPOSE_CACHE names another folder."
         ) from error
     return network
-
-
-def _rows(inputs: Mapping[str, Tensor], part: slice) -> dict[str, Tensor]:
-    return {name: tensor[part] for name, tensor in inputs.items()}
 
 
 def _name(port: Any) -> str:

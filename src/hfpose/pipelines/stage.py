@@ -38,7 +38,7 @@ from transformers.models.auto.modeling_auto import (
 from transformers.utils import IMAGE_PROCESSOR_NAME, PROCESSOR_NAME
 
 from hfpose.backends.auto_backend import fastest_dtype
-from hfpose.backends.base_backend import Backend, PartInputs, Runner, check_backend, compute_in_parts
+from hfpose.backends.base_backend import Backend, Runner, check_backend
 from hfpose.backends.select import GRAPH_DEVICES, make_runner
 from hfpose.checkpoints.adapters import base_of_adapter, merge_adapter
 from hfpose.checkpoints.custom import MISTAKES
@@ -82,12 +82,6 @@ class Stage:
     def run(self) -> Callable[..., Any]:
         """Gives outputs of the model by name, for what its `forward` takes by name."""
         return self.runner or self.model
-
-    def in_parts(self, count: int, most: int, inputs: PartInputs) -> Iterator[tuple[slice, Any]]:
-        """What `run` gives for a batch, part by part, see `Runner.in_parts`."""
-        if self.runner is None:
-            return compute_in_parts(self.model, count, most, inputs)
-        return self.runner.in_parts(count, most, inputs)
 
     @property
     def memory_format(self) -> torch.memory_format:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -11,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hfpose.backends.base_backend import compute_in_parts
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema, schema_for_config
 from hfpose.models.vitpose.experts import forward_arguments
@@ -57,25 +55,13 @@ class TopDownEstimator:
                 "The appearance of people is read from the feature maps of the pose network, but this one is a graph "
                 "without weights: give a model with its weights, or leave `appearance` out of `tracking`."
             )
-        stage, size = self.stage, options.pose_batch_size
+        size = options.pose_batch_size
         if size is None:
-            size = CPU_BATCH_SIZE if stage.device.type == "cpu" else ACCELERATOR_BATCH_SIZE
-        flat = np.concatenate(boxes) if len(boxes) else np.zeros((0, 4), np.float32)
-        made: dict[int, dict[str, Any]] = {}  # inputs by the first box of a part
-
-        def inputs(part: slice) -> dict[str, Any]:
-            used = [(image, some) for image, some in zip(images, _rows(boxes, part), strict=True) if len(some)]
-            pixel_values = self._pixel_values(*zip(*used, strict=True))
-            made[part.start] = {"pixel_values": pixel_values, **forward_arguments(stage.model, len(pixel_values))}
-            return made[part.start]
-
-        if options.wants_features:  # which graphs of other backends leave out
-            found = compute_in_parts(partial(stage.model, output_hidden_states=True), len(flat), size, inputs)
-        else:
-            found = stage.in_parts(len(flat), size, inputs)
+            size = CPU_BATCH_SIZE if self.stage.device.type == "cpu" else ACCELERATOR_BATCH_SIZE
         parts = []
-        for part, outputs in found:
-            parts.append(self._poses(outputs, made.pop(part.start), flat[part], options))
+        for batch in _batches(boxes, size):
+            crops_of = [images[index] for index, _ in batch]
+            parts.append(self._estimate(crops_of, [some for _, some in batch], options))
         poses = _concatenate(parts) if parts else _no_poses(self.schema.num_keypoints, options.return_heatmaps)
         ends = accumulate(map(len, boxes))
         return [
@@ -83,20 +69,27 @@ class TopDownEstimator:
             for some, end in zip(boxes, ends, strict=True)
         ]
 
-    def _poses(self, outputs: Any, inputs: dict[str, Any], boxes: np.ndarray, options: CallOptions) -> ImagePoses:
-        """The instances in `boxes` (n, 4), from what the network says of their crops."""
-        processor = self.stage.image_processor
+    def _estimate(self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray], options: CallOptions) -> ImagePoses:
+        """The instances in `boxes` [(n, 4), ...] of the images, which go through the network together."""
+        stage, processor = self.stage, self.stage.image_processor
+        pixel_values = self._pixel_values(images, boxes)
+        arguments = forward_arguments(stage.model, len(pixel_values))
+        if options.wants_features:  # which graphs of other backends leave out
+            outputs = stage.model(pixel_values=pixel_values, output_hidden_states=True, **arguments)
+        else:
+            outputs = stage.run(pixel_values=pixel_values, **arguments)
         features = _pooled(outputs.hidden_states[-1]) if options.wants_features else None
         if options.flip_test:
-            flipped = self.stage.run(**inputs | {"pixel_values": inputs["pixel_values"].flip(-1)})
+            flipped = stage.run(pixel_values=pixel_values.flip(-1), **arguments)
             outputs = processor.merge_flipped(outputs, flipped, self.schema.required_flip_indices())
-        keypoints, scores = processor.decode(outputs, boxes)
+        flat = np.concatenate(boxes)
+        keypoints, scores = processor.decode(outputs, flat)
         poses = {"keypoints": keypoints, "keypoint_scores": scores, **processor.instance_fields(outputs)}
         if features is not None:
             poses["features"] = features
         if options.return_heatmaps:
             poses["heatmaps"] = processor.heatmaps(outputs).float().cpu().numpy()
-            poses["heatmap_boxes"] = processor.regions(boxes)
+            poses["heatmap_boxes"] = processor.regions(flat)
         return poses
 
     def _pixel_values(self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray]) -> Tensor:
@@ -108,13 +101,20 @@ class TopDownEstimator:
         return values.contiguous(memory_format=stage.memory_format)
 
 
-def _rows(boxes: Sequence[np.ndarray], part: slice) -> list[np.ndarray]:
-    """For each image those of its boxes that a part of all boxes holds."""
-    starts = accumulate(map(len, boxes), initial=0)
-    return [
-        some[max(part.start - start, 0) : max(part.stop - start, 0)]
-        for some, start in zip(boxes, starts, strict=False)
-    ]
+def _batches(boxes: Sequence[np.ndarray], size: int) -> Iterator[list[tuple[int, np.ndarray]]]:
+    """The boxes [(n, 4), ...] of images, `size` at a time: the index of each image and those of its boxes."""
+    batch: list[tuple[int, np.ndarray]] = []
+    room = size
+    for index, rest in enumerate(boxes):
+        while len(rest):
+            some, rest = rest[:room], rest[room:]
+            batch.append((index, some))
+            room -= len(some)
+            if room == 0:
+                yield batch
+                batch, room = [], size
+    if batch:
+        yield batch
 
 
 def _pooled(features: Tensor) -> np.ndarray:
