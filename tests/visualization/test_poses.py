@@ -170,6 +170,11 @@ def test_a_box_of_nan_is_left_out():
     assert not changed(draw_poses(image(), output, draw_boxes=True, labels=["lost"])).any()
 
 
+def test_an_instance_without_identity_has_no_number():
+    drawn = [draw_poses(image(), bar(track_ids=ids), thickness=1) for ids in ([-1], None)]
+    np.testing.assert_array_equal(*drawn)
+
+
 def test_track_ids_are_written_and_color_the_boxes():
     output = bar(boxes=[[10, 25, 90, 50]], track_ids=[5])
     plain = draw_poses(image(), output, draw_track_ids=False, draw_boxes=True, thickness=1)

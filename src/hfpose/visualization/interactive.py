@@ -50,7 +50,8 @@ def plot_poses_3d(
     for index, (keypoints, scores) in enumerate(zip(output.keypoints, output.keypoint_scores, strict=True)):
         points = keypoints + index * apart
         points[~(scores >= keypoint_threshold)] = np.nan
-        name = f"#{output.track_ids[index]}" if output.track_ids is not None else f"person {index}"
+        track = -1 if output.track_ids is None else output.track_ids[index]
+        name = f"#{track}" if track >= 0 else f"person {index}"
         _add_skeleton(figure, points, schema, name)
     azimuth = default_azimuth(schema) if azimuth is None else azimuth
     eye = 1.8 * viewing_axes(azimuth, elevation)[2]

@@ -248,12 +248,12 @@ def label_texts(
     """What is written at each person: track id, box score and label, as far as there are any."""
     columns: list[list[str]] = []
     if with_ids and output.track_ids is not None:
-        columns.append([f"#{track_id}" for track_id in output.track_ids.tolist()])
+        columns.append([f"#{track_id}" if track_id >= 0 else "" for track_id in output.track_ids.tolist()])
     if with_scores and output.box_scores is not None:
         columns.append([f"{score:.2f}" for score in output.box_scores.tolist()])
     if labels is not None:
         columns.append(list(labels))
-    return [" ".join(texts) for texts in zip(*columns, strict=True)] or [""] * output.num_instances
+    return [" ".join(filter(None, texts)) for texts in zip(*columns, strict=True)] or [""] * output.num_instances
 
 
 def _label_corner(
