@@ -44,8 +44,10 @@ class RunReport:
     def add_entry(self, entry: Mapping[str, Any]) -> None:
         """Count an input that a worker has done, by its line of the manifest."""
         self._failed += entry["error"] is not None
-        self._images += entry["frames"] if entry["kind"] == "image" else 0
-        self._frames += entry["frames"] if entry["kind"] != "image" else 0
+        if entry["kind"] == "image":
+            self._images += entry["frames"]
+        else:
+            self._frames += entry["frames"]
         self._instances += entry["instances"]
 
     def lines(self, skipped: int, left_out: LeftOut | None) -> list[str]:
