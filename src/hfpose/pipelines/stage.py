@@ -418,9 +418,8 @@ def _try_image_processor(processor: Any, config: PreTrainedConfig) -> None:
     if not isinstance(processor, PixelImageProcessor):
         return
     size = processor.size
-    for side in dict(size).values():
-        if not isinstance(side, int) or not 0 < side <= _MAX_SIDE:
-            raise ValueError(f"size is {size}; expected sides of 1 to {_MAX_SIDE} pixels")
+    if max(dict(size).values()) > _MAX_SIDE:
+        raise ValueError(f"size is {size}; expected sides of 1 to {_MAX_SIDE} pixels")
     wanted = getattr(config, "image_size", None)
     takes_any_size = config.model_type in ("heatmap", "sapiens2")
     if wanted is not None and not takes_any_size and [size["height"], size["width"]] != list(wanted):

@@ -15,8 +15,8 @@ from hfpose.errors import InputError
 from hfpose.hub.push_mixin import PushWithCode
 from hfpose.models.shared.configuration import MAX_SIZE
 
-Positive = Annotated[float, "above 0"]
-Count = Annotated[int, f"from 1 to {MAX_SIZE}"]
+Positive = Annotated[float, "a finite number above 0"]
+Count = Annotated[int, f"a whole number from 1 to {MAX_SIZE}"]
 
 _WORDS: dict[type, str] = {
     bool: "True or False",
@@ -102,7 +102,7 @@ def _described(kind: Any) -> str:
     if origin is Literal:
         return "one of " + ", ".join(map(repr, args))
     if origin is Annotated:
-        return f"{_described(args[0]).partition(',')[0]} {args[1]}"
+        return str(args[1])
     if origin is not None:
         return f"a {origin.__name__.lower()}, each value {_described(args[-1])}"
     return _WORDS[kind]
