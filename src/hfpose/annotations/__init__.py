@@ -1,7 +1,6 @@
 """Annotated images: COCO's format and YOLO's, read and written."""
 
 from hfpose.annotations.coco_format import (
-    AREA_OF_BOX,
     WHOLE_BODY_PARTS,
     AnnotatedImage,
     CocoFile,
@@ -26,7 +25,6 @@ from hfpose.annotations.writing import write_coco, write_yolo
 from hfpose.annotations.yolo_format import Split, images_below, is_yolo, read_annotations, read_yolo
 
 __all__ = [
-    "AREA_OF_BOX",
     "WHOLE_BODY_PARTS",
     "AnnotatedImage",
     "CocoFile",

@@ -20,9 +20,6 @@ from hfpose.keypoints import KeypointSchema, generic_schema, load_schema, schema
 from hfpose.media.files import open_to_read
 from hfpose.media.left_out import LeftOut
 
-# Part of a box that a segmented person covers, where an annotation states no area; as in `xtcocotools.cocoeval`.
-AREA_OF_BOX = 0.53
-
 # Lists of an annotation in COCO-WholeBody's own format, in the order of the schema's 133 keypoints: those of the body
 # are COCO's. https://github.com/jin-s13/COCO-WholeBody/blob/master/data_format.md
 WHOLE_BODY_PARTS = ("keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")

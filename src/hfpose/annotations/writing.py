@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from hfpose.annotations.coco_format import (
-    AREA_OF_BOX,
     AnnotatedImage,
     CocoFile,
     annotated_keypoints,
@@ -23,6 +22,7 @@ from hfpose.keypoints import KeypointSchema
 from hfpose.media.files import atomic_path, write_json, write_text
 from hfpose.media.images import image_size
 from hfpose.media.left_out import LeftOut
+from hfpose.ops.pose_similarity import AREA_OF_BOX
 
 
 def write_coco(coco: CocoFile, path: Path) -> Path:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from hfpose.annotations import AREA_OF_BOX, CocoFile, annotated_keypoints, finite_number, finite_numbers, read_json
+from hfpose.annotations import CocoFile, annotated_keypoints, finite_number, finite_numbers, read_json
 from hfpose.errors import ConfigError, HFPoseError
 from hfpose.evaluation.coco_results import Result, usable_results
 from hfpose.evaluation.metrics import Metrics
 from hfpose.keypoints import KeypointSchema
+from hfpose.ops.pose_similarity import AREA_OF_BOX
 
 if TYPE_CHECKING:
     from pycocotools.coco import COCO

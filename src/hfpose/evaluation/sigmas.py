@@ -10,10 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hfpose.annotations import AREA_OF_BOX, CocoFile, PoseInstances, check_keypoints, finite_number, pose_instances
+from hfpose.annotations import CocoFile, PoseInstances, check_keypoints, finite_number, pose_instances
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema
 from hfpose.ops.boxes import pairwise_iou
+from hfpose.ops.pose_similarity import AREA_OF_BOX
 
 # Boxes of different files that overlap by this IoU are of the same instance.
 SAME_INSTANCE_IOU = 0.5

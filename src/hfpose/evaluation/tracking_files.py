@@ -10,7 +10,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from hfpose.annotations import AREA_OF_BOX, finite_number, finite_numbers, read_json
+from hfpose.annotations import finite_number, finite_numbers, read_json
 from hfpose.errors import InputError
 from hfpose.evaluation.coco import with_sigmas
 from hfpose.evaluation.metrics import Metrics
@@ -21,6 +21,7 @@ from hfpose.media.json_results import frames_of_video
 from hfpose.media.left_out import LeftOut
 from hfpose.ops.assignment import cheapest_pairs
 from hfpose.ops.boxes import pairwise_iou
+from hfpose.ops.pose_similarity import AREA_OF_BOX
 
 By = Literal["boxes", "poses"]
 Similarity = Callable[[Sequence["Tracked"], Sequence["Tracked"]], np.ndarray]

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset, get_worker_info
 from hfpose.annotations import ImageBoxes, PoseInstances
 from hfpose.errors import InputError
 from hfpose.media.images import load_image
-from hfpose.models.shared.coco_labels import AREA_SHARE
+from hfpose.ops.pose_similarity import AREA_OF_BOX
 from hfpose.training.augmentation import ImageSample, InstancesSample, PersonSample
 
 logger = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class AnnotatedInstances:
         people, image = self.instances, self.instances.images[self.shown[index]]
         rows = np.flatnonzero(people.image_indices == self.shown[index])
         boxes = people.boxes[rows]
-        areas = (boxes[:, 2:] - boxes[:, :2]).prod(1) * AREA_SHARE
+        areas = (boxes[:, 2:] - boxes[:, :2]).prod(1) * AREA_OF_BOX
         return InstancesSample(load_image(image.path), boxes, people.keypoints[rows], people.visibility[rows], areas)
 
 

@@ -16,10 +16,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from hfpose.annotations import AREA_OF_BOX, finite_numbers
+from hfpose.annotations import finite_numbers
 from hfpose.errors import ConfigError, InputError
 from hfpose.keypoints import KeypointSchema
 from hfpose.media.images import load_image
+from hfpose.ops.pose_similarity import AREA_OF_BOX
 from hfpose.training.augmentation import (
     DetectionAugmentation,
     FittedImages,

@@ -15,7 +15,7 @@ import torch
 from transformers import EvalPrediction
 from transformers.utils import ModelOutput
 
-from hfpose.annotations import AREA_OF_BOX, AnnotatedImage, CocoFile
+from hfpose.annotations import AnnotatedImage, CocoFile
 from hfpose.errors import ConfigError
 from hfpose.evaluation.coco import evaluate_boxes, evaluate_keypoints
 from hfpose.evaluation.coco_results import box_results, keypoint_results
@@ -25,6 +25,7 @@ from hfpose.keypoints import KeypointSchema
 from hfpose.keypoints.library import schema_for_count
 from hfpose.media.left_out import LeftOut
 from hfpose.models.shared.top_down import box_centers_and_scales
+from hfpose.ops.pose_similarity import AREA_OF_BOX
 from hfpose.training.rows import PoseRows
 
 ComputeMetrics = Callable[[EvalPrediction], dict[str, float]]

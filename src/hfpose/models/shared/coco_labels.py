@@ -13,11 +13,9 @@ import torch
 from torch import Tensor
 
 from hfpose.errors import InputError
+from hfpose.ops.pose_similarity import AREA_OF_BOX
 
 Annotations = Mapping[str, Any] | Sequence[Mapping[str, Any]]
-
-# Area of a person relative to that of the box, where an annotation does not state it.
-AREA_SHARE = 0.53
 
 
 def annotated_objects(annotations: Annotations, num_images: int) -> list[list[Mapping[str, Any]]]:
@@ -97,12 +95,12 @@ def instance_labels(objects: Sequence[Mapping[str, Any]], matrix: np.ndarray) ->
 
     Returns:
         In pixels of the network input `boxes` (n, 4) x1, y1, x2, y2, `keypoints` (n, K, 2), `keypoint_weights` (n, K),
-        0 for those that are not labeled, and `areas` (n,), by default `AREA_SHARE` of the boxes'.
+        0 for those that are not labeled, and `areas` (n,), by default `AREA_OF_BOX` of the boxes'.
     """
     boxes = object_boxes(objects)
     keypoints, weights = object_keypoints(objects)
     box_areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-    given = [one.get("area") or area * AREA_SHARE for one, area in zip(objects, box_areas, strict=True)]
+    given = [one.get("area") or area * AREA_OF_BOX for one, area in zip(objects, box_areas, strict=True)]
     areas = np.array(given, dtype=np.float32) * abs(np.linalg.det(matrix[:, :2]))
     return {
         "boxes": torch.from_numpy(moved(boxes.reshape(-1, 2, 2), matrix).reshape(-1, 4)),
