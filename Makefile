@@ -4,6 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_OPTIONS := --disable-pip-version-check --quiet --constraint constraints.txt
 
+# A module is compiled when it is first imported; compiling all that is installed takes half of the installation.
+PIP_OPTIONS += --no-compile
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo docs gallery test test-lowest pytest test-transformers test-extras test-rendered-people test-slow lint format clean
 
 # Tests of features whose packages are optional; `make test` skips them where these are absent. Those of the app in a
@@ -66,13 +70,12 @@ format: $(VENV)/.installed-test
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-# torch first and pinned: a machine with a CPU build of it then installs no CUDA packages.
+# torch is pinned: a machine with a CPU build of it then installs no CUDA packages.
 $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/pip install $(PIP_OPTIONS) "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
 	$(BIN)/pip install $(PIP_OPTIONS) --editable .
 	touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed
+$(VENV)/.installed-test: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/pip install $(PIP_OPTIONS) --editable ".[test]"
 	touch $@
 
