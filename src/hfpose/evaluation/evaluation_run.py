@@ -123,27 +123,16 @@ def evaluate_pose_pipeline(
     """
     schema = schema or pipe.schema
     check_keypoints(coco, schema)
-    given: list[_GivenBoxes] | None = None
-    images = list(coco.images)
-    if boxes == "annotations":
-        images, given = _annotated_boxes(measured_instances(coco, schema, protocol))
-    elif not isinstance(boxes, str):
-        images, given = _detections(coco, boxes, box_threshold or 0.0)
-    elif box_threshold is None and not pipe.is_one_stage:
+    failures, num_images = LeftOut(), 0
+    images, given = _images_and_boxes(coco, boxes, schema, protocol, box_threshold or 0.0, failures)
+    if given is None and box_threshold is None and not pipe.is_one_stage:
         box_threshold = BOX_THRESHOLD
     stage = pipe.estimator.stage
-    if is_one_stage(stage):  # its scores are of whole instances, and it has suppressed already
-        score_mode, nms_mode = score_mode or "bbox", nms_mode or "none"
-    elif getattr(stage.model.config, "head_type", None) == "rle":
-        score_mode = score_mode or "bbox_rle"
-    score_mode, nms_mode = score_mode or "bbox_keypoint", nms_mode or "oks"
+    score_mode, nms_mode = _chosen_modes(stage, score_mode, nms_mode)
     category_id = (coco.keypoint_category_ids or [1])[0]
-    failures, num_images = LeftOut(), 0
     results: list[Result] = []
     kept: list[Result] = []
     start = time.perf_counter()
-    if given is not None:
-        images, given = _within_images(images, given, failures)
     with open_source([str(image.path) for image in images]) as source:
         outputs = pipe.stream(
             source,
@@ -170,6 +159,27 @@ def evaluate_pose_pipeline(
     metrics = measure(coco, kept, schema, protocol, results if boxes == "annotations" else None)
     told = results if protocol.precision is None else kept  # distances need the result of each annotation
     return Evaluation(metrics, told, num_images, len(results), seconds, failures)
+
+
+def _chosen_modes(stage: Stage, score_mode: ScoreMode | None, nms_mode: NmsMode | None) -> tuple[ScoreMode, NmsMode]:
+    """The modes that are given, else those that suit the model."""
+    if is_one_stage(stage):  # its scores are of whole instances, and it has suppressed already
+        return score_mode or "bbox", nms_mode or "none"
+    is_rle = getattr(stage.model.config, "head_type", None) == "rle"
+    return score_mode or ("bbox_rle" if is_rle else "bbox_keypoint"), nms_mode or "oks"
+
+
+def _images_and_boxes(
+    coco: CocoFile, boxes: Boxes, schema: KeypointSchema, protocol: Protocol, threshold: float, failures: LeftOut
+) -> tuple[list[AnnotatedImage], list[_GivenBoxes] | None]:
+    """Images to look at, and the boxes of each, None where the pipeline finds them."""
+    if boxes == "detector":
+        return list(coco.images), None
+    if boxes == "annotations":
+        images, given = _annotated_boxes(measured_instances(coco, schema, protocol))
+    else:
+        images, given = _detections(coco, boxes, threshold)
+    return _within_images(images, given, failures)
 
 
 def _annotated_boxes(instances: PoseInstances) -> tuple[list[AnnotatedImage], list[_GivenBoxes]]:

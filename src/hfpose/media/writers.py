@@ -64,6 +64,11 @@ class VisualizationWriter(InputWriter[VideoFile]):
         self._is_file = is_file_target(self._target)
         self._only: MediaItem | None = None
 
+    @property
+    def folder(self) -> Path:
+        """Where the files appear."""
+        return self._target.parent if self._is_file else self._target
+
     def write(self, frame: Frame, output: PoseOutput) -> None:
         self._videos.enter(frame.item)
         image = output.visualization
@@ -152,22 +157,16 @@ def open_writers(
         InputError: if a format is unknown, two have files of the same names, a folder cannot be made, drawn images
             would be written over inputs, or another run writes into the folder.
     """
-    if unknown := sorted(set(formats) - set(_FORMATS)):
-        raise InputError(f"Unknown format of predictions: {', '.join(unknown)}. Choose from {', '.join(_FORMATS)}.")
-    if {"json", "mmpose"} <= set(formats):
-        raise InputError("The formats json and mmpose both write NAME.json: choose one of them.")
-    if canvas_size is not None and min(canvas_size) < 1:
-        raise InputError(f"The canvas has {canvas_size[0]} x {canvas_size[1]} pixels; expected 1 or more each way.")
+    _check_formats(formats, canvas_size)
     if out_dir is not None:
         pred_out_dir = pred_out_dir or Path(out_dir) / "predictions"
         vis_out_dir = vis_out_dir or Path(out_dir) / "visualizations"
-    target = Path(vis_out_dir) if vis_out_dir else None
-    drawings = [] if target is None else [VisualizationWriter(target)]
+    drawings = [VisualizationWriter(vis_out_dir)] if vis_out_dir else []
     if source is not None:
         for writer in drawings:
             writer.check_inputs(source)
-    vis_folder = target.parent if target is not None and is_file_target(target) else target
-    folders = {make_folder(Path(each)) for each in (out_dir, pred_out_dir, vis_folder) if each}
+    places = [Path(folder) for folder in (out_dir, pred_out_dir) if folder]
+    folders = {make_folder(folder) for folder in (*places, *(writer.folder for writer in drawings))}
     outer = sorted(folder for folder in folders if not folders & set(folder.parents))
     locks = [OutputLock(folder) for folder in outer] if part is None else []
     writers: list[Writer] = []
@@ -184,6 +183,15 @@ def open_writers(
         writers = [opened[kind]() for kind in opened if kind in formats]
         writers += [TrackWriter(folder / kind, kind, motion) for kind in MOTION_FORMATS if kind in formats]
     return WriterGroup([*writers, *drawings], locks)
+
+
+def _check_formats(formats: Sequence[str], canvas_size: tuple[int, int] | None) -> None:
+    if unknown := sorted(set(formats) - set(_FORMATS)):
+        raise InputError(f"Unknown format of predictions: {', '.join(unknown)}. Choose from {', '.join(_FORMATS)}.")
+    if {"json", "mmpose"} <= set(formats):
+        raise InputError("The formats json and mmpose both write NAME.json: choose one of them.")
+    if canvas_size is not None and min(canvas_size) < 1:
+        raise InputError(f"The canvas has {canvas_size[0]} x {canvas_size[1]} pixels; expected 1 or more each way.")
 
 
 def is_file_target(target: Path) -> bool:

@@ -12,8 +12,10 @@ from hfpose.annotations import CocoFile, annotation_name, finite_numbers
 from hfpose.errors import InputError
 from hfpose.media.left_out import LeftOut
 
-# Share of the annotations that has to look so before a file is called one of normalized coordinates or of corners.
-NORMALIZED_SHARE, CORNERS_SHARE = 0.9, 0.05
+_NORMALIZED = "box or keypoints from 0 to 1, not in pixels"
+_CORNERS = "bbox that looks like x1, y1, x2, y2, not x, y, width, height"
+# Share of the annotations that has to look so before all of a file is called so.
+SEVERE_SHARES = {_NORMALIZED: 0.9, _CORNERS: 0.05}
 
 # How far a box may reach out of its image, relative to the image.
 MARGIN = 0.05
@@ -58,36 +60,33 @@ def find_faults(coco: CocoFile) -> DataFaults:
         if not isinstance(category.get("name"), str) or not category["name"].strip():
             faults.others.add("category without a name", f"category {category.get('id')}")
     sizes = {image.id: image.size for image in coco.images}
-    normalized, corners, outside, apart, zeros = [], [], [], [], []
-    total = 0
-    for annotation, box in _with_boxes(coco):
-        total += 1
-        name, size = annotation_name(annotation), sizes[annotation["image_id"]]
-        points = _labeled(annotation)
-        if box.max() <= 1 or (points is not None and len(points) > 1 and 0 < points.max() <= 1):
-            normalized.append(name)
-            continue
-        if size is not None and _is_corners(box, size):
-            corners.append(name)
-        if size is not None and points is not None and ((points < 0) | (points > size)).any():
-            outside.append(name)
-        if points is not None and ((points < box[:2]) | (points > box[:2] + box[2:])).any(1).sum() > len(points) / 2:
-            apart.append(name)
-        if points is not None and (points == 0).all(1).any():
-            zeros.append(name)
-    could_be = all((box[2:] > box[:2]).all() for _, box in _with_boxes(coco))  # corners, each of them
-    listed = {
-        "box or keypoints from 0 to 1, not in pixels": (normalized, NORMALIZED_SHARE),
-        "bbox that looks like x1, y1, x2, y2, not x, y, width, height": (corners if could_be else [], CORNERS_SHARE),
-        "labeled keypoint outside of its image": (outside, np.inf),
-        "instance of which most labeled keypoints lie outside of its box": (apart, np.inf),
-        "keypoint at 0, 0 that is called labeled": (zeros, np.inf),
-    }
-    for reason, (names, share) in listed.items():
-        kind = faults.severe if names and len(names) >= share * total else faults.others
+    annotated = list(_with_boxes(coco))
+    found: dict[str, list[str]] = {}
+    for annotation, box in annotated:
+        for reason in _odd_looks(box, _labeled(annotation), sizes[annotation["image_id"]]):
+            found.setdefault(reason, []).append(annotation_name(annotation))
+    if not all((box[2:] > box[:2]).all() for _, box in annotated):
+        found.pop(_CORNERS, None)  # not each of them can be corners
+    for reason, names in found.items():
+        is_severe = len(names) >= SEVERE_SHARES.get(reason, np.inf) * len(annotated)
         for name in names:
-            kind.add(reason, name)
+            (faults.severe if is_severe else faults.others).add(reason, name)
     return faults
+
+
+def _odd_looks(box: np.ndarray, points: np.ndarray, size: tuple[int, int] | None) -> Iterator[str]:
+    """What is odd about an annotation with labeled keypoints `points` in an image of that size."""
+    if box.max() <= 1 or (len(points) > 1 and 0 < points.max() <= 1):
+        yield _NORMALIZED
+        return
+    if size is not None and _is_corners(box, size):
+        yield _CORNERS
+    if size is not None and ((points < 0) | (points > size)).any():
+        yield "labeled keypoint outside of its image"
+    if ((points < box[:2]) | (points > box[:2] + box[2:])).any(1).sum() > len(points) / 2:
+        yield "instance of which most labeled keypoints lie outside of its box"
+    if (points == 0).all(1).any():
+        yield "keypoint at 0, 0 that is called labeled"
 
 
 def _find_duplicates(coco: CocoFile, faults: LeftOut) -> None:
@@ -109,12 +108,10 @@ def _with_boxes(coco: CocoFile) -> Iterator[tuple[Mapping[str, Any], np.ndarray]
             yield annotation, np.array(box)
 
 
-def _labeled(annotation: Mapping[str, Any]) -> np.ndarray | None:
-    """Labeled keypoints (n, 2) of an annotation, None where it has no list of them."""
-    values = finite_numbers(annotation.get("keypoints"))
-    if values is None or not values or len(values) % 3:
-        return None
-    rows = np.array(values).reshape(-1, 3)
+def _labeled(annotation: Mapping[str, Any]) -> np.ndarray:
+    """Labeled keypoints (n, 2) of an annotation."""
+    values = finite_numbers(annotation.get("keypoints")) or []
+    rows = np.array(values if len(values) % 3 == 0 else []).reshape(-1, 3)
     return rows[rows[:, 2] > 0, :2]
 
 

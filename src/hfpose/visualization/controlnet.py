@@ -1,4 +1,4 @@
-"""The picture that pose ControlNets are given: people on black, with hands and face, as DWPose draws them.
+"""The image that pose ControlNets are given: people on black, with hands and face, as DWPose draws them.
 
 Source: DWPose (Yang et al., 2023, https://arxiv.org/abs/2307.15880), `annotator/dwpose` of its ControlNet branch.
 """

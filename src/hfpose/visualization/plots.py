@@ -66,33 +66,40 @@ def plot_tracks(
     named = _chosen_keypoints(keypoints, schema)
     times = np.array([i / _FRAME_RATE if each.timestamp is None else each.timestamp for i, each in enumerate(outputs)])
     motions = [_motion(outputs, places[track]) for track in chosen]
-    axes_names = "xyz"[: motions[0][0].shape[2]]
-    shown = [np.where(scores[..., None] >= keypoint_threshold, points, np.nan) for points, scores in motions]
-    flexions = [_flexions(points, schema) for points in shown]
+    curves = [_curves(*motion, named, schema, keypoint_threshold) for motion in motions]
 
-    rows = [*axes_names, "score", *(["flexion"] if flexions[0] else [])]
+    rows = list(curves[0])
     figure = Figure(figsize=(5 * len(chosen) + 3, 2 + 2.2 * len(rows)), layout="constrained")
     heights = [0.3 + 0.12 * min(len(places), 20), *[1.0] * len(rows)]
     grid = figure.add_gridspec(len(rows) + 1, len(chosen), height_ratios=heights)
     _draw_bars(figure.add_subplot(grid[0, :]), outputs, places, times)
-    first: list[Axes] = []
+    first: Axes | None = None
     for column, track in enumerate(chosen):
-        points, scores = shown[column], motions[column][1]
-        curves = {axis: {name: points[:, k, i] for name, k in named.items()} for i, axis in enumerate(axes_names)}
-        curves |= {"score": {name: scores[:, k] for name, k in named.items()}, "flexion": flexions[column]}
-        for row, what in enumerate(rows):
-            shared = {"sharex": first[0]} if first else {}
-            axes = figure.add_subplot(grid[row + 1, column], **shared)
-            first.append(axes)
-            _draw_curves(axes, times, curves[what], f"{what} (degrees)" if what == "flexion" else what)
-            if what == "y" and len(axes_names) == 2:
+        for row, (name, lines) in enumerate(curves[column].items(), start=1):
+            axes = figure.add_subplot(grid[row, column], sharex=first)
+            first = first or axes
+            _draw_curves(axes, times, lines, f"{name} (degrees)" if name == "flexion" else name)
+            if name == "y" and "z" not in rows:
                 axes.invert_yaxis()  # as in the image
-            if row == 0:
+            if row == 1:
                 axes.set_title(f"#{track}")
-            if column == len(chosen) - 1 and what in ("x", "flexion"):  # those of the rows between are the same
+            if column == len(chosen) - 1 and name in ("x", "flexion"):  # those of the rows between are the same
                 axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize="small")
-        first[-1].set_xlabel("seconds")
+        axes.set_xlabel("seconds")
     return figure
+
+
+def _curves(
+    points: np.ndarray, scores: np.ndarray, named: dict[str, int], schema: KeypointSchema, threshold: float
+) -> dict[str, dict[str, np.ndarray]]:
+    """Rows of the figure for a person with keypoints (T, K, D) and scores (T, K), and the lines (T,) of each."""
+    shown = np.where(scores[..., None] >= threshold, points, np.nan)
+    rows = {
+        axis: {name: shown[:, k, i] for name, k in named.items()} for i, axis in enumerate("xyz"[: shown.shape[2]])
+    }
+    rows["score"] = {name: scores[:, k] for name, k in named.items()}
+    flexions = _flexions(shown, schema)
+    return {**rows, "flexion": flexions} if flexions else rows
 
 
 def _chosen_people(people: Sequence[int] | None, places: dict[int, list[tuple[int, int]]]) -> list[int]:

@@ -83,7 +83,7 @@ def draw_poses(
         skeleton_style: "mmpose", or "openpose" for OpenPose's colors, limbs and neck.
         black_background: Draw on black instead of the image. In OpenPose style that is what pose ControlNets are
             given, with hands and face as DWPose draws them, and nothing else; see `draw_controlnet_pose`.
-        canvas_size: Width and height of that picture. Default: those of the image.
+        canvas_size: Width and height of that image. Default: those of the image.
 
     Returns:
         RGB uint8 image (H, W, 3), a new array.
