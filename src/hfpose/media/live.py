@@ -49,35 +49,47 @@ class LiveSource:
         last, delay = Frame(self.item), _FIRST_PAUSE
         while True:
             failure: Frame | None = None
-            offset: float | None = None
-            for frame in self.connect():
+            for frame in self._connection(last):
                 if frame.image is None:
                     failure = frame
                     break
-                now, number = self.clock(), 0 if last.frame_index is None else last.frame_index + 1
-                begun = frame.timestamp or 0.0
-                if offset is None:
-                    offset = (last.timestamp or 0.0) + now - (last.received or now) - begun if number else 0.0
-                last = replace(frame, frame_index=number, timestamp=begun + offset, received=now)
-                delay = _FIRST_PAUSE
-                yield last
-            # A recording that is played as a stream states how long it is.
-            has_an_end = last.video is not None and last.video.num_frames is not None
-            if last.received is None or (failure is None and has_an_end):  # never there, or at its end
+                last, delay = frame, _FIRST_PAUSE
+                yield frame
+            if last.received is None:  # it was never there
                 if failure is not None:
                     yield failure
+                return
+            # A recording that is played as a stream states how long it is.
+            if failure is None and last.video is not None and last.video.num_frames is not None:
                 return
             left = self.patience - (self.clock() - last.received)
             if left <= 0:
                 if failure is not None or self.patience:
-                    reason = failure and failure.error
-                    ended = f"{self.item.source!r} ended after {(last.frame_index or 0) + 1} frames."
-                    tried = f" It did not come back within {self.patience:g} s." if self.patience else ""
-                    yield Frame(self.item, error=f"{reason or ended}{tried}", video=last.video)
+                    yield self._lost(last, failure)
                 return
             if pause(min(delay, left)):
                 return
             delay = min(2 * delay, _LONGEST_PAUSE)
+
+    def _connection(self, last: Frame) -> Iterator[Frame]:
+        """Frames of one connection, numbered and timed as those that follow the frame `last` of the one before."""
+        offset: float | None = None
+        for frame in self.connect():
+            if frame.image is None:
+                yield frame
+                return
+            now, number = self.clock(), 0 if last.frame_index is None else last.frame_index + 1
+            begun = frame.timestamp or 0.0
+            if offset is None:
+                offset = (last.timestamp or 0.0) + now - (last.received or now) - begun if number else 0.0
+            last = replace(frame, frame_index=number, timestamp=begun + offset, received=now)
+            yield last
+
+    def _lost(self, last: Frame, failure: Frame | None) -> Frame:
+        """What says that the source did not come back after its frame `last`."""
+        ended = f"{self.item.source!r} ended after {(last.frame_index or 0) + 1} frames."
+        tried = f" It did not come back within {self.patience:g} s." if self.patience else ""
+        return Frame(self.item, error=f"{(failure and failure.error) or ended}{tried}", video=last.video)
 
 
 def read_in_step(sources: Sequence[LiveSource]) -> Generator[Frame, None, None]:

@@ -125,13 +125,12 @@ def _frames(
     clock = _Clock(container, stream)
     count = _go_to(container, stream, start) if may_seek and start else 0
     info: VideoInfo | None = None
-    breaks_off = False
     decoded = _decoded(container, stream)
     while stop is None or count < stop:
         try:
             frame = next(decoded, None)
         except (OSError, InputError):
-            breaks_off, frame = True, None
+            cut_off, frame = True, None
         if frame is None:
             break
         timestamp = clock.read(frame)
@@ -145,13 +144,21 @@ def _frames(
         count += 1
     if count == stop or (info is None and start > 0):  # all that was wanted, or a part behind the end
         return
+    _check_whole(item, info, count, clock.last, cut_off)
+
+
+def _check_whole(item: MediaItem, info: VideoInfo | None, count: int, last: float, cut_off: bool | None) -> None:
+    """
+    Raises:
+        InputError: if after `count` frames, the last one at that time, others are missing, or there are none.
+    """
     if info is None:
         raise InputError(
             f"The video {item.source!r} has no frame that can be read: it is damaged or holds only sound."
         )
     if info.num_frames is not None and count >= info.num_frames:
         return
-    if breaks_off or (_is_far_too_short(info, count, clock.last) if cut_off is None else cut_off):
+    if _is_far_too_short(info, count, last) if cut_off is None else cut_off:
         of = f" of {info.num_frames}" if info.num_frames else ""
         raise InputError(
             f"The video {item.source!r} breaks off: {count}{of} frames could be read, the rest is missing or damaged. "
