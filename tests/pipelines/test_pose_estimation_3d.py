@@ -294,3 +294,11 @@ def test_a_drawn_video_is_decoded_once(pipe, clip, monkeypatch):
     )
     frames = list(pipe(clip, boxes=iter([BOX] * 12), return_visualization=True))
     assert len(opened) == 1 and frames[11].visualization is not None
+
+
+def test_the_image_processor_of_a_2d_model_is_kept_before_a_lifter(tiny_pose, tiny_lifter):
+    own = hfpose.RTMPoseImageProcessor(box_padding=1.5)
+    pipe = hfpose.pipeline(
+        "pose-estimation-3d", model=tiny_pose, image_processor=own, lifter=tiny_lifter, detector="whole_image"
+    )
+    assert pipe.estimator.stage.image_processor is own

@@ -143,12 +143,7 @@ def pipeline(
             f"Unknown task {task!r}; hfpose has {', '.join(map(repr, DEFAULT_MODELS))}, and {HUB_TASK!r} for the "
             "first."
         )
-    for name, given in {"model": model, "detector": detector, "pose": pose, "lifter": lifter}.items():
-        if given is not None and (not isinstance(given, (str, PathLike, PreTrainedModel)) or given == ""):
-            raise InputError(
-                f"{name} is {given!r}; expected an alias or a name of the zoo, a Hub repository, a folder, or a model "
-                "object."
-            )
+    _check_models(model=model, detector=detector, pose=pose, lifter=lifter)
     model = DEFAULT_MODELS[task] if model is None else model
     if mode is not None:
         _refuse("mode chooses the weights", weights=weights)
@@ -183,6 +178,15 @@ def pipeline(
     return placement.apply(made)
 
 
+def _check_models(**models: Any) -> None:
+    for name, given in models.items():
+        if given is not None and (not isinstance(given, (str, PathLike, PreTrainedModel)) or given == ""):
+            raise InputError(
+                f"{name} is {given!r}; expected an alias or a name of the zoo, a Hub repository, a folder, or a model "
+                "object."
+            )
+
+
 def _make(
     loader: _Loader,
     task: str,
@@ -212,20 +216,17 @@ def _make(
     if chosen.model_type in DIRECT_3D:
         _refuse("this model finds 3D keypoints by itself", pose=pose, pose_weights=pose_weights, lifter=lifter)
         return DIRECT_3D[chosen.model_type](**loader.pose_parts(chosen, image_processor, wanted))
-    lifts = chosen.model_type in LIFTER_TYPES
-    if not lifts:
-        _refuse("`model` is a 2D model already", pose=pose, pose_weights=pose_weights)
-    if task == "pose-estimation" and not lifts and lifter is None:
+    if chosen.model_type in LIFTER_TYPES:
+        before = loader.find(pose or chosen.default_pose or DEFAULT_MODELS["pose-estimation"], pose_weights)
+        after = chosen if lifter is None else loader.find(lifter)
+        stage = loader.load(after, "lifter", image_processor)
+        return PoseEstimation3DPipeline(**loader.parts_before_lifter(before, wanted), lifter=stage)
+    _refuse("`model` is a 2D model already", pose=pose, pose_weights=pose_weights)
+    if task == "pose-estimation" and lifter is None:
         return PoseEstimationPipeline(**loader.pose_parts(chosen, image_processor, wanted))
-    if lifts:
-        first = pose or chosen.default_pose or DEFAULT_MODELS["pose-estimation"]
-        before, after = loader.find(first, pose_weights), chosen
-    else:
-        before, after = chosen, loader.find(DEFAULT_MODELS["pose-estimation-3d"] if lifter is None else lifter)
-    if lifts and lifter is not None:
-        after = loader.find(lifter)
-    stage = loader.load(after, "lifter", image_processor if lifts else None)
-    return PoseEstimation3DPipeline(**loader.parts_before_lifter(before, wanted), lifter=stage)
+    after = loader.find(DEFAULT_MODELS["pose-estimation-3d"] if lifter is None else lifter)
+    parts = loader.pose_parts(chosen, image_processor, wanted)
+    return PoseEstimation3DPipeline(**parts, lifter=loader.load(after, "lifter"))
 
 
 @dataclass(frozen=True)

@@ -317,55 +317,77 @@ def load_stage(
         CheckpointError: if configuration and weights do not belong together, or a graph is damaged.
     """
     check_backend(backend)
-    adapter, graph_folder, graph_device = None, None, None
+    graph_device = None
     if is_graph_device(device, backend):
         device, graph_device = "cpu", str(device).lower()
     device = None if device is None else existing_device(device)
     if isinstance(model, PreTrainedModel):
-        loaded, folder = model, str(model.name_or_path or "")
-        if image_processor is None and not folder:
-            raise ValueError(
-                f"The {type(model).__name__} was not loaded from a folder or repository, so its image processor is "
-                "unknown. Give it as `image_processor=...`."
-            )
+        loaded = _Loaded(model, str(model.name_or_path or ""))
     else:
-        found = resolve(model, task, revision=revision, token=token)
-        adapter, folder = found if is_adapter(found) else None, str(_base_folder(found))
-        config = _required_config(Path(folder), task)
-        if _has_only_graph(Path(folder)):
-            loaded, graph_folder = _without_weights(config, task), Path(folder)
-        else:
-            with (
-                without_progress_bars(),
-                _explained(f"The model in {folder} cannot be built"),
-                loading_bounded(folder),
-            ):
-                options = {"dtype": torch.float32, **(model_kwargs or {"config": config}), "trust_remote_code": False}
-                with without_load_report():
-                    loaded, found_weights = _AUTO_MODELS[task].from_pretrained(
-                        folder, output_loading_info=True, **options
-                    )
-            _check_complete(loaded, found_weights["missing_keys"], folder)
-            if adapter is not None:
-                merge_adapter(loaded, adapter)
-    if isinstance(image_processor, (str, os.PathLike)):
-        image_processor = _load_image_processor(os.fspath(image_processor), loaded.config)
-    if not (image_processor is None or callable(image_processor)):
-        raise InputError(f"image_processor is {image_processor!r}; expected an image processor, or a folder of one.")
-    if image_processor is None:
-        with _explained(f"The image processor in {folder} cannot be loaded"):
-            has_own = adapter is not None and (adapter / IMAGE_PROCESSOR_NAME).is_file()
-            image_processor = _load_image_processor(str(adapter) if has_own else folder, loaded.config)
-            _try_image_processor(image_processor, loaded.config)
-    is_quantized = getattr(loaded, "hf_quantizer", None) is not None
-    is_spread = accelerate_hook(loaded) is not None  # by its owner, who may have weights on a disk
-    is_private, inner_dtype = loaded is not model and not is_quantized, None
+        loaded = _load_model(resolve(model, task, revision=revision, token=token), task, model_kwargs)
+    image_processor = _given_or_own_processor(image_processor, loaded)
+    network = loaded.model.eval()
+    is_quantized = getattr(network, "hf_quantizer", None) is not None
+    is_spread = accelerate_hook(network) is not None  # by its owner, who may have weights on a disk
+    is_private, inner_dtype = network is not model and not is_quantized, None
     if dtype is not None and not is_quantized and not is_spread:
-        inner_dtype = _cast(loaded, dtype, device or loaded.device, is_private)
+        inner_dtype = _cast(network, dtype, device or network.device, is_private)
     if device is not None and not is_spread:
-        torch.nn.Module.to(loaded, device=device)
-    runner = make_runner(loaded.eval(), image_processor, backend, is_private, graph_folder, inner_dtype, graph_device)
-    return Stage(loaded, image_processor, runner)
+        torch.nn.Module.to(network, device=device)
+    runner = make_runner(network, image_processor, backend, is_private, loaded.graph_folder, inner_dtype, graph_device)
+    return Stage(network, image_processor, runner)
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A model, the folder or repository that it is of, and what of it is an adapter or a graph."""
+
+    model: PreTrainedModel
+    folder: str
+    adapter: Path | None = None
+    graph_folder: Path | None = None
+
+
+def _load_model(found: Path, task: Task, model_kwargs: Mapping[str, Any] | None) -> _Loaded:
+    """The model of a folder, without weights where that holds a graph alone."""
+    adapter, folder = found if is_adapter(found) else None, _base_folder(found)
+    config = _required_config(folder, task)
+    if _has_only_graph(folder):
+        return _Loaded(_without_weights(config, task), str(folder), adapter, folder)
+    options = {"dtype": torch.float32, **(model_kwargs or {"config": config}), "trust_remote_code": False}
+    with (
+        without_progress_bars(),
+        without_load_report(),
+        _explained(f"The model in {folder} cannot be built"),
+        loading_bounded(folder),
+    ):
+        model, report = _AUTO_MODELS[task].from_pretrained(str(folder), output_loading_info=True, **options)
+    _check_complete(model, report["missing_keys"], str(folder))
+    if adapter is not None:
+        merge_adapter(model, adapter)
+    return _Loaded(model, str(folder), adapter)
+
+
+def _given_or_own_processor(given: Any, loaded: _Loaded) -> Any:
+    """The image processor that is given, as an object or by its folder, else the one beside the model."""
+    config = loaded.model.config
+    if isinstance(given, (str, os.PathLike)):
+        return _load_image_processor(os.fspath(given), config)
+    if callable(given):
+        return given
+    if given is not None:
+        raise InputError(f"image_processor is {given!r}; expected an image processor, or a folder of one.")
+    if not loaded.folder:
+        raise ValueError(
+            f"The {type(loaded.model).__name__} was not loaded from a folder or repository, so its image processor is "
+            "unknown. Give it as `image_processor=...`."
+        )
+    adapter = loaded.adapter
+    has_own = adapter is not None and (adapter / IMAGE_PROCESSOR_NAME).is_file()
+    with _explained(f"The image processor in {loaded.folder} cannot be loaded"):
+        processor = _load_image_processor(str(adapter) if has_own else loaded.folder, config)
+        _try_image_processor(processor, config)
+    return processor
 
 
 def _check_complete(model: PreTrainedModel, missing: Collection[str], folder: str) -> None:
