@@ -22,6 +22,7 @@ from hfpose.compat.mmpose import (
 )
 from hfpose.errors import ConfigError, InputError, UnknownModelError
 from hfpose.hub.cache import models_dir
+from small_models import small_model
 
 BOXES = [[20.0, 10.0, 70.0, 100.0], [80.0, 20.0, 140.0, 110.0]]
 ALL_KEYPOINTS = {"kpt_thr": -100.0}
@@ -337,6 +338,20 @@ def test_nms_thr(inferencer, photo):
     assert counts[0] < counts[1]
 
 
+def test_one_stage_models_take_the_thresholds_of_boxes_too(noise):
+    inferencer = MMPoseInferencer.from_pipeline(hfpose.PoseEstimationPipeline(*small_model("yolox_pose")))
+    scores = [person["bbox_score"] for person in one(inferencer, noise(), bbox_thr=0)[0]]
+    assert len(scores) > 1
+    assert [person["bbox_score"] for person in one(inferencer, noise(), bbox_thr=scores[1])[0]] == scores[:1]
+    assert len(one(inferencer, noise(), bbox_thr=0, nms_thr=1)[0]) > len(scores)
+    assert len(one(inferencer, noise())[0]) == sum(score > 0.3 for score in scores)  # as for a detector
+
+
+def test_bottom_up_models_have_thresholds_of_their_own(noise):
+    inferencer = MMPoseInferencer.from_pipeline(hfpose.PoseEstimationPipeline(*small_model("dekr")))
+    assert one(inferencer, noise(), bbox_thr=1) == one(inferencer, noise())
+
+
 def test_pose_based_nms(whole_image, noise):
     twice = [[*BOXES[0], 0.5], [*BOXES[0], 0.9], [*BOXES[1], 0.7]]
     assert len(one(whole_image, noise(), bboxes=twice)[0]) == 3
@@ -440,10 +455,21 @@ def test_return_datasamples(inferencer, photo):
     assert sample.img_path == str(photo)
     width, height = Image.open(photo).size
     assert sample.ori_shape == (height, width)
-    (mapped,) = next(inferencer(str(photo), return_datasamples=True, draw_heatmap=True, return_vis=True))[
-        "predictions"
-    ]
+    assert sample.input_size == (192, 256)
+    np.testing.assert_allclose(sample.input_scale, sample.gt_instances.bbox_scales[0])
+    assert sample.gt_instances.bbox_scales.shape == (4, 2)
+    (mapped,) = next(inferencer(str(photo), return_datasamples=True, draw_heatmap=True))["predictions"]
     assert mapped.pred_fields.heatmaps.shape == (17, height, width)
+
+
+def test_data_samples_of_one_stage_models_tell_the_network_input(noise):
+    inferencer = MMPoseInferencer.from_pipeline(hfpose.PoseEstimationPipeline(*small_model("rtmo")))
+    (sample,) = next(inferencer(noise(), return_datasamples=True))["predictions"]
+    assert sample.img_shape == sample.input_size == (64, 64)
+    assert sample.ori_shape == (120, 160)
+    np.testing.assert_array_equal(sample.input_center, [80, 60])
+    np.testing.assert_array_equal(sample.input_scale, [160, 160])
+    assert sample.gt_instances.keys() == []
 
 
 def test_batch_size_batches(whole_image, noise, monkeypatch):

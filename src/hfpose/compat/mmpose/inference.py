@@ -15,11 +15,11 @@ import torch
 from hfpose.checkpoints.reference_config import reference_variables
 from hfpose.compat.mmpose.bgr_images import rgb_image
 from hfpose.compat.mmpose.configs import ConfigDict
-from hfpose.compat.mmpose.data_samples import crop_metainfo, pred_instances_of
+from hfpose.compat.mmpose.data_samples import crop_samples, image_sample
 from hfpose.compat.mmpose.dataset_meta import dataset_meta_of
 from hfpose.compat.mmpose.loaded_models import LoadedModel, model_folder
 from hfpose.compat.mmpose.sequences import PoseFrames, first, person_clips
-from hfpose.compat.mmpose.structures import InstanceData, PixelData, PoseDataSample
+from hfpose.compat.mmpose.structures import InstanceData, PoseDataSample
 from hfpose.errors import ConfigError, InputError
 from hfpose.hub.zoo import find_entry
 from hfpose.keypoints import schema_for_config
@@ -51,7 +51,8 @@ class PoseModel(LoadedModel):
 
     def __init__(self, stage: Stage, variables: Mapping[str, Any] | None = None) -> None:
         super().__init__(stage)
-        self.dataset_meta = dataset_meta_of(schema_for_config(stage.model.config))
+        self.schema = schema_for_config(stage.model.config)
+        self.dataset_meta = dataset_meta_of(self.schema)
         # Every config of a lifter in MMPose tests flipped clips too.
         flip_test = bool(getattr(stage.image_processor, "flip_test", False))
         self.cfg = ConfigDict(variables)
@@ -172,43 +173,10 @@ def inference_topdown(
         flip_test=settings.flip_test, pose_batch_size=_BATCH_SIZE, return_heatmaps=settings.output_heatmaps
     )
     (poses,) = TopDownEstimator(model.stage)([image], [boxes], options)
-    about: dict[str, Any] = {"image_size": (width, height), "source": _path(img)}
-    output = PoseOutput(**poses, boxes=boxes, box_scores=np.ones(len(boxes)), **about)
-    return [_sample(model, output, person) for person in range(len(boxes))]
-
-
-def _sample(model: PoseModel, output: PoseOutput, person: int) -> PoseDataSample:
-    """One person of a result as a data sample."""
-    assert output.image_size is not None and output.boxes is not None
-    width, height = output.image_size
-    one = output.select([person])
-    size = model.image_processor.size
-    crop = crop_metainfo(model.image_processor.regions(output.boxes[person : person + 1])[0])
-    about = _metainfo(model, output, (height, width), (size["width"], size["height"]))
-    sample = PoseDataSample(
-        metainfo={**about, **crop},
-        gt_instances=InstanceData(
-            bboxes=one.boxes,
-            bbox_centers=crop["input_center"][None],
-            bbox_scales=crop["input_scale"][None],
-            bbox_scores=one.box_scores,
-        ),
-        gt_instance_labels=InstanceData(),
-        pred_instances=pred_instances_of(one),
+    output = PoseOutput(
+        **poses, boxes=boxes, box_scores=np.ones(len(boxes)), image_size=(width, height), schema=model.schema
     )
-    if one.heatmaps is not None:
-        sample.pred_fields = PixelData(heatmaps=one.heatmaps[0])
-    return sample
-
-
-def _metainfo(
-    model: PoseModel, output: PoseOutput, img_shape: tuple[int, int], input_size: tuple[int, int]
-) -> dict[str, Any]:
-    """What a data sample says of the image of a result, and of the input (width, height) of the network."""
-    assert output.image_size is not None
-    meta = {name: model.dataset_meta[name] for name in ("flip_indices", "dataset_name")}
-    meta |= {} if output.source is None else {"img_path": output.source}
-    return {"ori_shape": output.image_size[::-1], "img_shape": img_shape, "input_size": input_size, **meta}
+    return crop_samples(model.image_processor, output, _about(img))
 
 
 def inference_bottomup(model: PoseModel, img: str | Path | np.ndarray) -> list[PoseDataSample]:
@@ -239,14 +207,12 @@ def inference_bottomup(model: PoseModel, img: str | Path | np.ndarray) -> list[P
         [image], CallOptions(flip_test=model.cfg.model.test_cfg.flip_test, box_threshold=None)
     )
     height, width = image.shape[:2]
-    input_height, input_width = model.image_processor.input_size(height, width)
-    output = PoseOutput(**found._asdict(), image_size=(width, height), source=_path(img))
-    metainfo = _metainfo(model, output, (input_height, input_width), (input_width, input_height))
-    return [PoseDataSample(metainfo=metainfo, gt_instances=InstanceData(), pred_instances=pred_instances_of(output))]
+    output = PoseOutput(**found._asdict(), image_size=(width, height), schema=model.schema)
+    return [image_sample(model.image_processor, output, _about(img))]
 
 
-def _path(img: str | Path | np.ndarray) -> str | None:
-    return None if isinstance(img, np.ndarray) else str(img)
+def _about(img: str | Path | np.ndarray) -> dict[str, str]:
+    return {} if isinstance(img, np.ndarray) else {"img_path": str(img)}
 
 
 def inference_pose_lifter_model(

@@ -31,6 +31,7 @@ from hfpose.media.frames import Frame
 from hfpose.media.json_results import mmpose_instances
 from hfpose.media.sources import Source, is_live, open_source
 from hfpose.media.writers import WriterGroup
+from hfpose.models.shared.letterbox import LetterboxImageProcessor
 from hfpose.ops.pose_nms import suppress_similar_poses
 from hfpose.pipelines import (
     HandPose3DPipeline,
@@ -83,13 +84,13 @@ class BaseInferencer:
         return inferencer
 
     def _options(self, call: CallOptions) -> dict[str, Any]:
-        """What of a call goes to each kind of pipeline. As in the reference, thresholds of boxes are for detectors:
-        one-stage models have their own.
-        """
-        is_one_stage = self.pipeline.is_one_stage
+        """What of a call goes to each kind of pipeline. As in the reference, the one-stage models that suppress boxes
+        have a detector's thresholds, the others their own."""
+        processor = self.pipeline.estimator.stage.image_processor
+        own = self.pipeline.is_one_stage and not isinstance(processor, LetterboxImageProcessor)
         return {
-            "box_threshold": None if is_one_stage else call.bbox_thr,
-            "nms_threshold": None if is_one_stage else call.nms_thr,
+            "box_threshold": None if own else call.bbox_thr,
+            "nms_threshold": None if own else call.nms_thr,
             "batch_size": call.batch_size,
             "detect_every": call.detect_every,
             "whole_image_fallback": True,
@@ -140,12 +141,13 @@ class BaseInferencer:
             )
             stream = stack.enter_context(closing(self._stream(source, call)))
             results = stack.enter_context(closing(_handle(stream, source.is_single, writers, window, call.wait_time)))
+            processor = self.pipeline.estimator.stage.image_processor
             while batch := list(islice(results, call.batch_size)):
                 progress.update(len(batch))
                 yield {
                     "visualization": [output.visualization for _, output in batch] if call.return_vis else [],
                     "predictions": [
-                        data_sample_of(*each) if call.return_datasamples else mmpose_instances(each[1])
+                        data_sample_of(*each, processor) if call.return_datasamples else mmpose_instances(each[1])
                         for each in batch
                     ],
                 }
@@ -202,7 +204,7 @@ class Pose2DInferencer(_DirectInferencer):
             source,
             boxes=boxes,
             flip_test=self._flips,
-            return_heatmaps=call.draw_heatmap and call.draws,
+            return_heatmaps=call.draw_heatmap and (call.draws or call.return_datasamples),
             **self._options(call),
         )
         for frame, output in _with_scores(results, scores):
@@ -213,19 +215,18 @@ class Pose2DInferencer(_DirectInferencer):
             yield frame, output
 
     def _draw(self, image: np.ndarray, output: PoseOutput, call: CallOptions) -> np.ndarray:
+        below = np.zeros_like(image) if call.black_background else image
         drawn = self.visualizer.draw(
-            image,
+            below,
             output,
             keypoint_threshold=call.kpt_thr,
             draw_boxes=call.draw_bbox,
             radius=call.radius,
             thickness=call.thickness,
             skeleton_style=call.skeleton_style,
-            black_background=call.black_background,
         )
         if not call.draw_heatmap:
             return drawn
-        below = np.zeros_like(image) if call.black_background else image
         return np.concatenate([drawn, draw_heatmaps(below, output)])
 
 

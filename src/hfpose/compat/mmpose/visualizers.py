@@ -210,8 +210,7 @@ class PoseLocalVisualizer:
         }
         drawn = draw_poses(image, output, **options)
         if self.show_keypoint_weight and options.get("skeleton_style") != "openpose":
-            below = np.zeros_like(image) if options.get("black_background") else image
-            return _blend(below, drawn, self.alpha * _weights(image, output, options))
+            return _blend(image, drawn, self.alpha * _weights(image, output, options))
         return drawn if self.alpha >= 1 else _blend(image, drawn, self.alpha)
 
     def _schema_for(self, count: int) -> KeypointSchema:
@@ -223,6 +222,8 @@ class PoseLocalVisualizer:
         try:
             return replace(
                 schema,
+                upper_body_ids=(),  # dots and links of faces and hands are as large as those of bodies
+                lower_body_ids=(),
                 skeleton=links,
                 keypoint_colors=_colors(self.kpt_color, count),
                 skeleton_colors=_colors(self.link_color, len(links)),
