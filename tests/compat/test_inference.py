@@ -246,3 +246,35 @@ def test_keypoints_of_coco_become_those_of_the_lifter():
     np.testing.assert_allclose(converted[:, 9], keypoints[:, 0], rtol=1e-6)
     with pytest.raises(ConfigError, match="h36m"):
         convert_keypoint_definition(keypoints, "coco", "panoptic")
+
+
+@pytest.fixture(params=[False, True], ids=["centered", "causal"])
+def convolution(request, tmp_path):
+    """A temporal convolution over three frames, with statistics of 2D keypoints."""
+    config = hfpose.TemporalConvolutionConfig(hidden_size=8, kernel_sizes=(3,), is_causal=request.param)
+    torch.manual_seed(0)
+    hfpose.TemporalConvolutionForPoseLifting(config).save_pretrained(tmp_path)
+    statistics = {"keypoints_mean": [[60.0, 60.0]] * 17, "keypoints_std": [[20.0, 20.0]] * 17}
+    hfpose.TemporalConvolutionImageProcessor(**statistics).save_pretrained(tmp_path)
+    return init_model(tmp_path, device="cpu")
+
+
+def test_a_causal_lifter_lifts_the_last_frame(convolution):
+    frames = [[pose(i, 1)] for i in range(3)]
+    (sample,) = inference_pose_lifter_model(convolution, frames, image_size=(160, 120))
+    clip = np.stack([frame[0].pred_instances.keypoints[0] for frame in frames])
+    inputs = convolution.image_processor(clip, (160, 120), do_normalize_boxes=False, return_tensors="pt")
+    lifted = convolution.image_processor.post_process_pose_lifting(
+        convolution.network(**inputs), axes="camera", do_rebase_height=False
+    )
+    target = 2 if convolution.network.config.is_causal else 1
+    np.testing.assert_allclose(sample.pred_instances.keypoints, lifted[:, target], atol=1e-5)
+
+
+def test_statistics_of_keypoints_need_no_image_size(convolution):
+    frames = [[pose(i, 1)] for i in range(3)]
+    with_size, without = (
+        inference_pose_lifter_model(convolution, frames, image_size=size)[0].pred_instances.keypoints
+        for size in ((160, 120), None)
+    )
+    np.testing.assert_array_equal(without, with_size)

@@ -229,23 +229,21 @@ def inference_pose_lifter_model(
         pose_results_2d: for each of T frames a data sample for each person, with one instance: `keypoints` (1, 17, 2)
             as `convert_keypoint_definition` gives them, and for `norm_pose_2d` `bboxes` (1, 4).
         with_track_id: tell people apart by the samples' `track_id`; else they come in the same order in each frame.
-        image_size: width and height of the images.
+        image_size: width and height of the images; None for a lifter that needs none (SimpleBaseline3D).
         norm_pose_2d: scale and place poses as in the lifter's training data.
 
     Returns:
-        For each person of the middle frame a data sample: `pred_instances.keypoints` (1, T, 17, 3), or (1, 17, 3) for
-        that frame from a temporal convolution, in meters relative to the pelvis, x right, y down, z away from the
-        camera; and `keypoint_scores` (1, T, 17) or (1, 17), all 1. Where a person is not seen, the nearest pose stands
-        in.
+        For each person of the middle frame, or of the last one for a causal lifter, a data sample:
+        `pred_instances.keypoints` (1, T, 17, 3), or (1, 17, 3) for that frame from a temporal convolution, in meters
+        relative to the pelvis, x right, y down, z away from the camera; and `keypoint_scores` (1, T, 17) or (1, 17),
+        all 1. Where a person is not seen, the nearest pose stands in.
 
     Raises:
-        InputError: without an image size or frames, or if people cannot be told apart.
+        InputError: without an image size that the lifter needs, or frames, or if people cannot be told apart.
         ConfigError: if the model is no lifter.
     """
     _require(model, lifter=True)
-    if image_size is None or len(image_size) != 2:
-        raise InputError(f"The lifter needs image_size=(width, height) of the images, got {image_size}.")
-    target = len(pose_results_2d) // 2
+    target = -1 if model.cfg.test_dataloader.dataset.causal else len(pose_results_2d) // 2
     clips = person_clips(pose_results_2d, with_track_id, target)
     if not clips:
         return []

@@ -166,6 +166,11 @@ class PoseLiftingImageProcessor(SettingsImageProcessor):
     do_rebase_height: bool = True
     flip_test: bool = False
 
+    @property
+    def needs_image_size(self) -> bool:
+        """Whether what the network sees depends on the size of the image."""
+        return True
+
     def __call__(self, keypoints: np.ndarray, *args: Any, **kwargs: Any) -> BatchFeature:  # type: ignore[override]
         """See `preprocess`."""
         return self.preprocess(keypoints, *args, **kwargs)
@@ -173,7 +178,7 @@ class PoseLiftingImageProcessor(SettingsImageProcessor):
     def preprocess(
         self,
         keypoints: np.ndarray,
-        image_sizes: np.ndarray | Sequence[int],
+        image_sizes: np.ndarray | Sequence[int] | None,
         boxes: np.ndarray | None = None,
         visibility: np.ndarray | None = None,
         schema: KeypointSchema | str = "h36m",
@@ -185,7 +190,8 @@ class PoseLiftingImageProcessor(SettingsImageProcessor):
 
         Args:
             keypoints: (B, T, K, 2) or (T, K, 2) pixels.
-            image_sizes: width and height of the image, one pair for all, or (T, 2), or (B, T, 2) for each frame.
+            image_sizes: width and height of the image, one pair for all, or (T, 2), or (B, T, 2) for each frame; None
+                where the processor does without, see `needs_image_size`.
             boxes: (B, T, 4) or (T, 4) `x1, y1, x2, y2`, for box normalization; default the extent of the keypoints.
             visibility: (B, T, K) or (T, K); default 1 as in the reference, whose models were trained so.
             schema: what the K keypoints mean; they become Human3.6M's 17.
@@ -246,11 +252,13 @@ class PoseLiftingImageProcessor(SettingsImageProcessor):
         return (keypoints - center) / size * self.box_scale + np.asarray(self.box_center, np.float32)
 
     def _sizes(
-        self, image_sizes: np.ndarray | Sequence[int], shape: tuple[int, ...], do_normalize_boxes: bool | None
+        self, image_sizes: np.ndarray | Sequence[int] | None, shape: tuple[int, ...], do_normalize_boxes: bool | None
     ) -> np.ndarray:
         """Width and height (B, T, 2) of the image that each frame's pose is taken to lie in."""
-        sizes = np.asarray(image_sizes, np.float32)
         frames = shape[:2]
+        if image_sizes is None and not self.needs_image_size:
+            return np.ones((*frames, 2), np.float32)
+        sizes = np.asarray(image_sizes, np.float32)
         if sizes.shape not in ((2,), (frames[1], 2), (*frames, 2)) or not (sizes > 0).all():
             raise InputError(
                 "image_sizes must be width and height above 0, one pair for all or one for each frame; got "

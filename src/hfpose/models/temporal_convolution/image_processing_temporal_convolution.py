@@ -44,6 +44,10 @@ class TemporalConvolutionImageProcessor(PoseLiftingImageProcessor):
                     f"{shapes[1]}."
                 )
 
+    @property
+    def needs_image_size(self) -> bool:
+        return self.keypoints_mean is None
+
     def _encode(self, keypoints: np.ndarray, visibility: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         encoded: np.ndarray
         if self.keypoints_mean is None:
