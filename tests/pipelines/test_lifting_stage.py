@@ -451,6 +451,24 @@ def test_a_stream_computes_at_most_three_times_the_frames_of_a_clip(lookahead: i
     assert sum(seen) < 3 * offline
 
 
+@pytest.mark.parametrize("lookahead", [0, 6])
+def test_the_head_computes_each_frame_of_a_stream_once(lookahead: int) -> None:
+    stage = small_stage()
+    seen: list[int] = []
+    stage.model.head.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[:2].numel()))
+    online(TemporalLifter(stage), frames_of(walk(3 * MAX_FRAMES)), lookahead)
+    assert sum(seen) == 3 * MAX_FRAMES
+
+
+def test_settings_of_a_stream_are_checked_without_a_copy_of_the_weights(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[TemporalLifter] = []
+    monkeypatch.setattr("hfpose.pipelines.online_lifting._online_network", made.append)
+    OnlineLifter(TemporalLifter(stage), lookahead=3)
+    assert not made
+
+
 def test_people_of_a_stream_are_lifted_together_as_each_alone() -> None:
     stage = small_stage(std=0.1)
     people = walk(2 * MAX_FRAMES), walk(2 * MAX_FRAMES, (800, 500))

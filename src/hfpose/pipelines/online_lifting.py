@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count
 from typing import cast
 
@@ -75,12 +76,17 @@ class OnlineLifter:
         self.stride = stride
         self._before = before or lifter.window - lookahead - 1  # frames that a frame is lifted with, at most
         self._kept = max(lifter.window, before + 1 + lookahead)  # frames of a person
-        self._network = _online_network(lifter)
         self._count = 0  # frames so far
         # Frames that wait, with the people of whom there is but a frame.
         self._waiting: deque[tuple[PoseOutput, list[PersonClip]]] = deque()
         self._tracks: dict[int, _Track] = {}
         self._ended: list[_Track] = []
+
+    @cached_property
+    def _network(self) -> OnlineMotionBert | None:
+        """The network that keeps what it has seen, with weights of its own, which a check of settings does not
+        need."""
+        return _online_network(self.lifter)
 
     def push(self, frame: PoseOutput) -> LiftedFrame | None:
         """Take the next frame; returns the frame that is now complete, if one is.
@@ -140,9 +146,13 @@ class OnlineLifter:
         for track in tracks:
             track.done = min(number + self.stride, track.clip.end)
         inputs = self._encoded(tracks, starts)
-        outputs = self.lifter._run(inputs) if self._network is None else self._run_new(self._network, tracks, inputs)
-        for track, start, poses in zip(tracks, starts, outputs, strict=True):
-            track.poses = {each: poses[each - start].clone() for each in range(number, track.done)}
+        wanted = [slice(number - start, track.done - start) for track, start in zip(tracks, starts, strict=True)]
+        if self._network is None:
+            outputs = [poses[part] for poses, part in zip(self.lifter._run(inputs), wanted, strict=True)]
+        else:
+            outputs = self._run_new(self._network, tracks, inputs, wanted)
+        for track, poses in zip(tracks, outputs, strict=True):
+            track.poses = dict(enumerate(poses.clone(), number))
 
     def _start(self, track: _Track, number: int) -> int:
         """The first frame that the network is given to lift a person in frame `number`."""
@@ -165,20 +175,23 @@ class OnlineLifter:
         row = next(row for row in count() if row not in used)
         return row if row < len(network.lengths) else network.add_row()
 
-    def _run_new(self, network: OnlineMotionBert, tracks: Sequence[_Track], inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Outputs (L, K, 3) for inputs (L, K, C) of people of whom the network keeps what comes before."""
+    def _run_new(
+        self, network: OnlineMotionBert, tracks: Sequence[_Track], inputs: Sequence[Tensor], wanted: Sequence[slice]
+    ) -> list[Tensor]:
+        """Outputs (wanted, K, 3) for inputs (L, K, C) of people of whom the network keeps what comes before."""
         rows = [cast(int, track.row) for track in tracks]
         outputs: list[Tensor] = [torch.empty(0)] * len(tracks)
-        for length in {len(each) for each in inputs}:
-            group = sorted((i for i, each in enumerate(inputs) if len(each) == length), key=rows.__getitem__)
+        groups: dict[tuple[int, int, int], list[int]] = {}  # who can go through the network together
+        for i in sorted(range(len(tracks)), key=rows.__getitem__):
+            groups.setdefault((len(inputs[i]), wanted[i].start, wanted[i].stop), []).append(i)
+        for (_, start, stop), group in groups.items():
             for first in range(0, len(group), self.lifter.batch_size):
                 part = group[first : first + self.lifter.batch_size]
-                found = network(torch.stack([inputs[i] for i in part]), [rows[i] for i in part])
+                found = network(torch.stack([inputs[i] for i in part]), [rows[i] for i in part], slice(start, stop))
                 for i, poses in zip(part, found.unbind(), strict=True):
                     outputs[i] = poses
-        for track, row in zip(
-            tracks, rows, strict=True
-        ):  # frames that wait are lifted again, when those after them are there
+        for track, row in zip(tracks, rows, strict=True):
+            # Frames that wait are lifted again, when those after them are there.
             network.lengths[row] -= track.clip.end - track.done
         return outputs
 

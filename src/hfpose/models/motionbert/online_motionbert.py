@@ -18,8 +18,8 @@ class _Run(NamedTuple):
 
     Args:
         people: R of the batch.
-        new: (2, R, K, num_heads, L, C) where keys and values of the new frames are to be written.
-        seen: (2, R * K * num_heads, T, C) keys and values of all frames.
+        new: (2, R, K, num_heads, L, C) where keys and values of the new frames are to be written, of each layer.
+        seen: (R * K * num_heads, T, C) keys of all frames of the first layer, values, keys of the second, and so on.
     """
 
     people: slice
@@ -60,18 +60,20 @@ class OnlineMotionBert:
         return len(self.lengths) - 1
 
     @torch.inference_mode()
-    def __call__(self, keypoints_2d: Tensor, rows: Sequence[int]) -> Tensor:
-        """Coordinates (B, L, K, 3) on the CPU, in units of the network, of L new frames of each of B people.
+    def __call__(self, keypoints_2d: Tensor, rows: Sequence[int], wanted: slice = slice(None)) -> Tensor:
+        """Coordinates (B, wanted, K, 3) on the CPU, in units of the network, of new frames of each of B people.
 
         Args:
             keypoints_2d: (B, L, K, C), see `MotionBertForPoseLifting.forward`.
             rows: of memory with the frames before, of each person, to which the new ones are added.
+            wanted: frames of the L whose coordinates are asked for; others end at the attention of the last layers.
         """
         keypoints_2d = keypoints_2d.to(self._memory)
         backbone, runs = self._model.backbone, self._runs(rows, keypoints_2d.shape[1])
         hidden_state = backbone.embeddings(keypoints_2d, [self.lengths[row] for row in rows])
-        for block in self._blocks:
+        for block in self._blocks[:-1]:
             hidden_state = block(hidden_state, runs)
+        hidden_state = self._blocks[-1](hidden_state, runs, wanted)
         for row in rows:
             self.lengths[row] += keypoints_2d.shape[1]
         return self._model.head(backbone.norm(hidden_state)).float().cpu()
@@ -82,8 +84,8 @@ class OnlineMotionBert:
             (index, row), *others = group
             first, count = self.lengths[row], len(others) + 1
             seen = self._memory[:, :, row : row + count, ..., : first + length, :]
-            new, seen = seen[..., first:, :], seen.flatten(2, 4)
-            runs.append(_Run(slice(index, index + count), new.unbind(), seen.unbind()))
+            people, new = slice(index, index + count), seen[..., first:, :].unbind()
+            runs.append(_Run(people, new, seen.flatten(2, 4).flatten(0, 1).unbind()))
         return runs
 
 
@@ -98,16 +100,13 @@ class _Block:
         ]
         self._block = block
 
-    def __call__(self, hidden_state: Tensor, runs: Sequence[_Run]) -> Tensor:
-        streams = hidden_state.flatten(0, 2).expand(2, -1, -1)
-        for layer in self._layers:
-            streams = layer(streams, hidden_state.shape[:3], runs)
-        return self._block.fuse(*streams.unbind()).view(hidden_state.shape)
+    def __call__(self, hidden_state: Tensor, runs: Sequence[_Run], wanted: slice | None = None) -> Tensor:
+        streams = self._layers[0](hidden_state.expand(2, -1, -1, -1, -1), runs)
+        return self._block.fuse(*self._layers[1](streams, runs, wanted).unbind())
 
 
 class _LayerPair:
-    """Two `MotionBertLayer`s, one among joints and one among frames, each over one of two streams (2, B * L * K,
-    C)."""
+    """Two `MotionBertLayer`s, one among joints and one among frames, each over one of two streams (2, B, L, K, C)."""
 
     def __init__(self, first: MotionBertLayer, second: MotionBertLayer, index: int) -> None:
         pair = (first, second)
@@ -122,14 +121,19 @@ class _LayerPair:
         self._fc1 = _LinearPair([layer.mlp.fc1 for layer in pair], [layer.mlp_norm for layer in pair])
         self._fc2 = _LinearPair([layer.mlp.fc2 for layer in pair])
 
-    def __call__(self, streams: Tensor, shape: Sequence[int], runs: Sequence[_Run]) -> Tensor:
-        heads = self._query_key_value(streams).view(2, *shape, 3, self._num_heads, -1)
-        contexts = [
-            _among_frames(each, runs, self._index) if over_frames else _among_joints(each)
-            for each, over_frames in zip(heads.unbind(), self._over_frames, strict=True)
-        ]
-        streams = streams + self._output(torch.stack(contexts).view(streams.shape))
-        return streams + self._fc2(self._activation(self._fc1(streams)))
+    def __call__(self, streams: Tensor, runs: Sequence[_Run], wanted: slice | None = None) -> Tensor:
+        heads = self._query_key_value(streams.flatten(1, 3)).view(*streams.shape[:4], 3, self._num_heads, -1)
+        contexts = torch.stack(
+            [
+                _among_frames(each, runs, self._index) if over_frames else _among_joints(each)
+                for each, over_frames in zip(heads.unbind(), self._over_frames, strict=True)
+            ]
+        )
+        if wanted is not None:
+            streams, contexts = streams[:, :, wanted], contexts[:, :, wanted]
+        shape, streams = streams.shape, streams.flatten(1, 3)
+        streams = streams + self._output(contexts.reshape(streams.shape))
+        return (streams + self._fc2(self._activation(self._fc1(streams)))).view(shape)
 
 
 class _LinearPair:
@@ -177,7 +181,7 @@ def _among_frames(heads: Tensor, runs: Sequence[_Run], index: int) -> Tensor:
     for people, new, seen in runs:
         own = heads[people].permute(3, 0, 2, 4, 1, 5)  # (3, R, K, num_heads, L, C)
         new[index].copy_(own[1:])
-        key, value = seen[index].unbind()
+        key, value = seen[2 * index : 2 * index + 2]
         weights = torch.bmm(own[0].flatten(0, 2), key.mT).softmax(-1)  # faster than a fused kernel for one query
         contexts.append(torch.bmm(weights, value).view(own.shape[1:]))
     return (contexts[0] if len(contexts) == 1 else torch.cat(contexts)).permute(0, 3, 1, 2, 4)
