@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 # Boxes that are compared with each other at once in suppression.
@@ -41,6 +43,12 @@ def _areas(sides: np.ndarray) -> np.ndarray:
 def with_sizes(boxes: np.ndarray) -> np.ndarray:
     """Boxes (N, 4) x1, y1, x2, y2 as x, y, width and height (N, 4), as COCO has them."""
     return np.concatenate((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), axis=1)
+
+
+def are_on_image(boxes: np.ndarray, image_size: Sequence[float]) -> np.ndarray:
+    """Which boxes (N, 4) have a size and show a part of an image of (width, height)."""
+    within = boxes.clip(0, [*image_size, *image_size])
+    return np.all(within[:, 2:] > within[:, :2], axis=1)
 
 
 def nms(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from hfpose.media.frames import Frame, MediaItem
+from hfpose.ops.boxes import are_on_image
 from hfpose.pipelines.given_boxes import ImageBoxes
 from hfpose.results import PoseOutput
 from hfpose.tracking.tracker import boxes_around
 
-# Of the extent of a person's keypoints, so that the box holds the rest of the person and how far they get in a frame.
-_SCALE = 1.25
+BOX_SCALE = 1.25
+"""Of the extent of a person's keypoints, so that the box holds the rest of the person and how far they get in a
+frame."""
 _LEAST_SCORE = 0.3
 """Mean score of the keypoints below which a person counts as lost; keypoints below it do not count for the box."""
 
@@ -39,11 +41,9 @@ class BoxFollower:
         self._age += 1
         if not goes_on or last is None or self._age >= self._detect_every:
             return None
-        boxes = boxes_around(last.keypoints, last.keypoint_scores > _LEAST_SCORE)
-        centers, reach = (boxes[:, :2] + boxes[:, 2:]) / 2 + self._shift, (boxes[:, 2:] - boxes[:, :2]) / 2 * _SCALE
-        boxes = np.concatenate((centers - reach, centers + reach), axis=1)
+        boxes = boxes_around(last.keypoints, last.keypoint_scores > _LEAST_SCORE, BOX_SCALE) + np.tile(self._shift, 2)
         scores = np.ones(len(boxes), np.float32) if last.box_scores is None else last.box_scores
-        return (boxes, scores) if _are_on_image(boxes, last.image_size) else None
+        return (boxes, scores) if are_on_image(boxes, last.image_size or (np.inf, np.inf)).all() else None
 
     def update(self, output: PoseOutput, detected: bool) -> None:
         """Take over what was found in the frame."""
@@ -58,9 +58,3 @@ class BoxFollower:
 def is_person_lost(output: PoseOutput) -> bool:
     """Whether the keypoints of a person who was followed are unlikely, so that the detector has to look at once."""
     return bool((output.keypoint_scores.mean(1) < _LEAST_SCORE).any())
-
-
-def _are_on_image(boxes: np.ndarray, image_size: tuple[int, int] | None) -> bool:
-    """Whether all boxes (N, 4) have a size and show a part of the image."""
-    within = boxes if image_size is None else boxes.clip(0, [*image_size, *image_size])
-    return bool((within[:, 2:] > within[:, :2]).all())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import get_args
 
 import numpy as np
 
@@ -18,15 +17,18 @@ from hfpose.ops.boxes import pairwise_iou, shares_within
 from hfpose.results import PoseOutput
 from hfpose.tracking.camera_motion import CameraMotion
 from hfpose.tracking.tracker import (
+    LEAST_STEP,
     UNTRACKED,
     Association,
     TrackRows,
     body_lengths,
+    check_association,
     filled_keypoints,
     instance_boxes,
     instance_scores,
     keypoint_similarity,
     keypoints_in_image,
+    shift_up_to_edge,
     valid_keypoints,
 )
 
@@ -34,7 +36,6 @@ CONFIRMATION_FRAMES = 6
 """Frames within which an instance is confirmed; then it begins again."""
 
 _FRAME_RATE = 30.0  # where frames come without times
-_LEAST_STEP = 1e-3  # seconds between two frames, whatever their times say
 
 # The model of motion, in heights of the box and seconds, for x and y: noise of a box's center, acceleration, speed of
 # who is new; the noise of the logarithms of a height and of the length of a body; within how many seconds a speed
@@ -115,10 +116,6 @@ class _Tracks(TrackRows):
 
     def moved(self, step: float, image_size: tuple[int, int] | None) -> _Tracks:
         """The same tracks after `step` seconds, at their speed up to the edge of the image."""
-        shift = self.velocities * step
-        if image_size is not None:
-            # Who has left the image comes back, if at all, where they left it.
-            shift = np.clip(shift, np.minimum(-self.centers, 0), np.maximum(image_size - self.centers, 0))
         is_lost = self.rows[:, 0] < 0
         center, mixed, velocity = np.moveaxis(self.variances, -1, 0)
         noise = _ACCELERATION**2 * step / _FRAME_RATE
@@ -129,7 +126,7 @@ class _Tracks(TrackRows):
         )
         return replace(
             self,
-            centers=self.centers + shift,
+            centers=self.centers + shift_up_to_edge(self.velocities * step, self.centers, image_size),
             velocities=self.velocities * np.where(is_lost, np.exp(-step / _FADING), 1.0)[:, None],
             variances=np.stack(variances, axis=-1),
             rows=np.concatenate((np.full((len(self.ids), 1), -1), self.rows[:, :-1]), axis=1),
@@ -259,10 +256,9 @@ class IdentityTracker:
         min_keypoints: int = 3,
         appearance: float = 0.0,
     ) -> None:
-        if association not in get_args(Association):
-            raise InputError(f"association must be one of {', '.join(get_args(Association))}, got {association!r}.")
-        if not 0 <= threshold <= 1 or not 0 <= high_score <= 1:
-            raise InputError(f"threshold and high_score must lie between 0 and 1, got {threshold} and {high_score}.")
+        check_association(association, threshold)
+        if not 0 <= high_score <= 1:
+            raise InputError(f"high_score must lie between 0 and 1, got {high_score}.")
         if max_gap < 0 or appearance < 0:
             raise InputError(f"max_gap and appearance must be 0 or more, got {max_gap} and {appearance}.")
         if not 1 <= confirm_frames <= CONFIRMATION_FRAMES:
@@ -340,17 +336,11 @@ class IdentityTracker:
             self._now = output.timestamp or 0.0
         else:
             by_rate = before + 1 / _FRAME_RATE
-            self._now = by_rate if output.timestamp is None else max(output.timestamp, before + _LEAST_STEP)
+            self._now = by_rate if output.timestamp is None else max(output.timestamp, before + LEAST_STEP)
         tracks = self._tracks
         if tracks is None or num_keypoints != tracks.keypoints.shape[1]:
-            nothing = _Found(
-                np.zeros((0, 4)),
-                np.zeros((0, num_keypoints, 2)),
-                np.zeros(0),
-                np.zeros((0, 0)),
-                np.zeros(0),
-                np.zeros(0, bool),
-            )
+            none = np.zeros(0)
+            nothing = _Found(np.zeros((0, 4)), np.zeros((0, num_keypoints, 2)), none, np.zeros((0, 0)), none, none > 0)
             tracks = _Tracks.new(nothing, np.zeros(0, np.int64), self._now)
         motion = self._camera.update(image, output.boxes) if self.camera_motion else None
         if size is not None and self._image_size is not None and size != self._image_size:

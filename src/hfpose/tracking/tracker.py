@@ -28,8 +28,8 @@ UNTRACKED = -1
 
 # Share of a surprise in speed that a track believes after some frames; its first frames believe more.
 _VELOCITY_GAIN = 0.1
-# Seconds that pass at least between two frames, whatever their times say.
-_LEAST_STEP = 1e-3
+LEAST_STEP = 1e-3
+"""Seconds that pass at least between two frames, whatever their times say."""
 # Keypoint standard deviation for schemas without sigmas, the mean of COCO's.
 _DEFAULT_SIGMA = 0.07
 
@@ -78,11 +78,7 @@ class _Tracks(TrackRows):
     def predicted_shift(self, now: float, image_size: tuple[int, int] | None) -> np.ndarray:
         """How far (M, 2) the people have moved since they were seen, if they kept their speed up to the edge."""
         shift = (self.velocities * (now - self.times)[:, None]).astype(np.float32)
-        if image_size is None:
-            return shift
-        # Who has left the image comes back, if at all, where they left it.
-        centers = (self.boxes[:, :2] + self.boxes[:, 2:]) / 2
-        return np.clip(shift, np.minimum(-centers, 0), np.maximum(np.asarray(image_size) - centers, 0))
+        return shift_up_to_edge(shift, (self.boxes[:, :2] + self.boxes[:, 2:]) / 2, image_size)
 
 
 class PoseTracker:
@@ -121,10 +117,7 @@ class PoseTracker:
         predict_motion: bool = True,
         min_keypoints: int = 3,
     ) -> None:
-        if association not in get_args(Association):
-            raise InputError(f"association must be one of {', '.join(get_args(Association))}, got {association!r}.")
-        if not 0 <= threshold <= 1:
-            raise InputError(f"threshold must lie between 0 and 1, got {threshold}.")
+        check_association(association, threshold)
         if max_lost < 0:
             raise InputError(f"max_lost must be 0 frames or more, got {max_lost}.")
         self.association = association
@@ -155,7 +148,7 @@ class PoseTracker:
         boxes = instance_boxes(output)
         tracks = self._remembered(keypoints.shape[1] if len(keypoints) else None, output.image_size)
         keypoints = filled_keypoints(keypoints, boxes, tracks.keypoints.shape[1])
-        self._now = self._now + 1 if output.timestamp is None else max(output.timestamp, self._now + _LEAST_STEP)
+        self._now = self._now + 1 if output.timestamp is None else max(output.timestamp, self._now + LEAST_STEP)
         shift = (
             tracks.predicted_shift(self._now, output.image_size)
             if self.predict_motion
@@ -319,6 +312,26 @@ def _longest_extent(keypoints: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(longest) & (longest > 0), longest, 1)
 
 
+def check_association(association: Association, threshold: float) -> None:
+    """See to it that instances can be compared so.
+
+    Raises:
+        InputError: if not.
+    """
+    if association not in get_args(Association):
+        raise InputError(f"association must be one of {', '.join(get_args(Association))}, got {association!r}.")
+    if not 0 <= threshold <= 1:
+        raise InputError(f"threshold must lie between 0 and 1, got {threshold}.")
+
+
+def shift_up_to_edge(shift: np.ndarray, centers: np.ndarray, image_size: tuple[int, int] | None) -> np.ndarray:
+    """A shift (M, 2) of centers (M, 2) that does not leave the image: who has left it comes back, if at all, where
+    they left it."""
+    if image_size is None:
+        return shift
+    return np.clip(shift, np.minimum(-centers, 0), np.maximum(np.asarray(image_size) - centers, 0))
+
+
 def keypoint_similarity(
     keypoints: np.ndarray,
     boxes: np.ndarray,
@@ -330,9 +343,8 @@ def keypoint_similarity(
 
     Source: `mmpose.evaluation.functional.nms.oks_iou`.
     """
-    if len(keypoints) == 0 or len(other_keypoints) == 0:  # without people the number of keypoints may be unknown
-        return np.zeros((len(keypoints), len(other_keypoints)))
-    if not keypoints.shape[1]:
+    # Without people the number of keypoints may be unknown.
+    if not keypoints.size or not other_keypoints.size:
         return np.zeros((len(keypoints), len(other_keypoints)))
     areas, other_areas = ((b[:, 2:] - b[:, :2]).prod(-1) for b in (boxes, other_boxes))
     known = sigmas or [_DEFAULT_SIGMA] * keypoints.shape[1]
@@ -406,9 +418,11 @@ def filled_keypoints(keypoints: np.ndarray, boxes: np.ndarray, num_keypoints: in
     return np.where(np.isfinite(keypoints).all(-1, keepdims=True), keypoints, centers)
 
 
-def boxes_around(keypoints: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Boxes (N, 4) around those of the keypoints (N, K, 2) that are `valid` (N, K), all zero where none is."""
+def boxes_around(keypoints: np.ndarray, valid: np.ndarray, scale: float = 1.0) -> np.ndarray:
+    """Boxes (N, 4), `scale` times as large as those around the keypoints (N, K, 2) that are `valid` (N, K); all zero
+    where none is."""
     least = np.where(valid[..., None], keypoints, np.inf).min(1, initial=np.inf)
     greatest = np.where(valid[..., None], keypoints, -np.inf).max(1, initial=-np.inf)
-    boxes = np.concatenate((least, greatest), axis=-1)
+    margin = (greatest - least) * (scale - 1) / 2
+    boxes = np.concatenate((least - margin, greatest + margin), axis=-1)
     return np.where(np.isfinite(boxes), boxes, 0).astype(np.float32)

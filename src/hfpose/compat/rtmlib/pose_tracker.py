@@ -12,10 +12,11 @@ import numpy as np
 
 from hfpose.compat.rtmlib.solutions import Solution
 from hfpose.hub.modes import Mode
+from hfpose.ops.boxes import are_on_image
+from hfpose.pipelines.box_following import BOX_SCALE
 from hfpose.results import PoseOutput
 from hfpose.tracking.tracker import PoseTracker as Identities
-
-_BOX_PADDING = 1.25  # of the box around the keypoints of the frame before
+from hfpose.tracking.tracker import boxes_around
 
 
 class PoseTracker:
@@ -69,22 +70,12 @@ class PoseTracker:
             identities = output.track_ids[output.track_ids >= 0]
             output = output[output.track_ids >= 0]
             self.track_ids_last_frame = identities.tolist()
-        self._boxes = _on_image(_boxes_around(output), image)
+        boxes = _boxes_around(output)
+        self._boxes = boxes[are_on_image(boxes, image.shape[1::-1])]
         return self.solution.arrays(output)
 
 
 def _boxes_around(output: PoseOutput) -> np.ndarray:
     """Boxes (N, 4) around the keypoints of the people, with some room."""
     keypoints = output.keypoints if output.keypoints_2d is None else output.keypoints_2d
-    if not len(keypoints):
-        return np.zeros((0, 4), np.float32)
-    low, high = keypoints.min(1), keypoints.max(1)
-    center, reach = (low + high) / 2, (high - low) / 2 * _BOX_PADDING
-    return np.concatenate((center - reach, center + reach), axis=1)
-
-
-def _on_image(boxes: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Those of the boxes (N, 4) that show a part of the image."""
-    height, width = image.shape[:2]
-    within = boxes.clip(0, [width, height, width, height])
-    return boxes[(within[:, 2:] > within[:, :2]).all(1)]
+    return boxes_around(keypoints, np.ones(keypoints.shape[:2], bool), BOX_SCALE)
