@@ -418,6 +418,9 @@ def test_vis_out_dir(whole_image, photo, noise, write_clip, tmp_path):
         np.testing.assert_array_equal(np.asarray(saved), one(whole_image, str(photo), return_vis=True)[1])
     list(whole_image(str(write_clip()), vis_out_dir=str(tmp_path / "vis")))
     assert num_frames(tmp_path / "vis" / "clip.mp4") == 5
+    Image.fromarray(noise()).save(tmp_path / "drawn.PNG")
+    list(whole_image(str(tmp_path / "drawn.PNG"), vis_out_dir=str(tmp_path / "vis")))
+    assert (tmp_path / "vis" / "drawn.PNG").is_file()
     with pytest.raises(InputError, match="give a folder"):
         list(whole_image([noise(0), noise(1)], vis_out_dir=str(tmp_path / "two.jpg")))
 
@@ -460,6 +463,18 @@ def test_return_datasamples(inferencer, photo):
     assert sample.gt_instances.bbox_scales.shape == (4, 2)
     (mapped,) = next(inferencer(str(photo), return_datasamples=True, draw_heatmap=True))["predictions"]
     assert mapped.pred_fields.heatmaps.shape == (17, height, width)
+
+
+def test_data_samples_of_videos_are_named_by_number(whole_image, write_clip):
+    results = whole_image(str(write_clip(num_frames=2)), return_datasamples=True)
+    assert [result["predictions"][0].img_path for result in results] == ["000000.jpg", "000001.jpg"]
+
+
+def test_inputs_are_not_drawn_over(whole_image, noise, tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(noise()).save(path)
+    with pytest.raises(InputError, match="Give another folder"):
+        list(whole_image(str(path), vis_out_dir=str(tmp_path)))
 
 
 def test_data_samples_of_one_stage_models_tell_the_network_input(noise):

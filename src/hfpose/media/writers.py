@@ -56,11 +56,14 @@ class VisualizationWriter(InputWriter[VideoFile]):
 
     Args:
         target: a folder, or for a single image or video the file itself, recognized by its ending.
+        keep_endings: whether files have the endings of their inputs (`name.png` for `name.png`) where they can be
+            written so.
     """
 
-    def __init__(self, target: str | Path) -> None:
+    def __init__(self, target: str | Path, keep_endings: bool = False) -> None:
         super().__init__(target)
         self._target = Path(target)
+        self._keep_endings = keep_endings
         self._is_file = is_file_target(self._target)
         self._only: MediaItem | None = None
 
@@ -101,7 +104,10 @@ class VisualizationWriter(InputWriter[VideoFile]):
                 )
 
     def _path(self, item: MediaItem) -> Path:
-        suffix = ".jpg" if item.kind == "image" else ".mp4"
+        suffix, endings = (".jpg", SAVE_SUFFIXES) if item.kind == "image" else (".mp4", VIDEO_SAVE_SUFFIXES)
+        own = Path(item.source or "").suffix
+        if self._keep_endings and own.lower() in endings:
+            suffix = own
         return self._target if self._is_file else self._target / f"{item.name}{suffix}"
 
     def _check_target(self, item: MediaItem) -> None:
@@ -133,6 +139,7 @@ def open_writers(
     canvas_size: tuple[int, int] | None = None,
     part: str | None = None,
     motion: MotionOptions | None = None,
+    keep_endings: bool = False,
 ) -> WriterGroup:
     """The writers of one run.
 
@@ -152,6 +159,7 @@ def open_writers(
         part: name of the part of a run that is written, see `ParquetWriter`. Without one other runs are kept away from
             the folders.
         motion: how motions are written.
+        keep_endings: of drawn images and videos, see `VisualizationWriter`.
 
     Raises:
         InputError: if a format is unknown, two have files of the same names, a folder cannot be made, drawn images
@@ -161,7 +169,7 @@ def open_writers(
     if out_dir is not None:
         pred_out_dir = pred_out_dir or Path(out_dir) / "predictions"
         vis_out_dir = vis_out_dir or Path(out_dir) / "visualizations"
-    drawings = [VisualizationWriter(vis_out_dir)] if vis_out_dir else []
+    drawings = [VisualizationWriter(vis_out_dir, keep_endings)] if vis_out_dir else []
     if source is not None:
         for writer in drawings:
             writer.check_inputs(source)

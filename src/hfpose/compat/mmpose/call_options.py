@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hfpose.errors import ConfigError, InputError
+from hfpose.media.sources import Source
 from hfpose.media.writers import WriterGroup, open_writers
 from hfpose.visualization import SkeletonStyle, windows
 
@@ -98,8 +99,13 @@ class CallOptions:
         """Whether drawn images are needed."""
         return bool(self.return_vis or self.show or self.vis_out_dir or self.out_dir)
 
-    def writers(self) -> WriterGroup:
-        """Writers of the files that the call asks for."""
+    def writers(self, source: Source) -> WriterGroup:
+        """Writers of the files that the call asks for, of the results of a source."""
         return open_writers(
-            out_dir=self.out_dir, pred_out_dir=self.pred_out_dir, vis_out_dir=self.vis_out_dir, formats=["mmpose"]
+            out_dir=self.out_dir,
+            pred_out_dir=self.pred_out_dir,
+            vis_out_dir=self.vis_out_dir,
+            formats=["mmpose"],
+            source=source,
+            keep_endings=True,
         )

@@ -41,9 +41,9 @@ def nms(dets: np.ndarray, thr: float) -> list[int]:
     return suppress_boxes(boxes[:, :4], boxes[:, 4], thr, offset=PIXEL_OFFSET).tolist()
 
 
-def reference_name(frame: Frame) -> str:
-    """What MMPose calls the file of a frame: its path, or a number for an array."""
-    return frame.source or f"{frame.name}.jpg"
+def _reference_name(frame: Frame) -> str:
+    """What MMPose calls the file of a frame: its path, or a number for an array and for a frame of a video."""
+    return f"{frame.frame_index:06}.jpg" if frame.frame_index is not None else frame.source or f"{frame.name}.jpg"
 
 
 def data_sample_of(frame: Frame, output: PoseOutput, processor: Any) -> PoseDataSample:
@@ -54,7 +54,7 @@ def data_sample_of(frame: Frame, output: PoseOutput, processor: Any) -> PoseData
         output: the result.
         processor: image processor of the model that found the keypoints.
     """
-    about = {"img_path": reference_name(frame)}
+    about = {"img_path": _reference_name(frame)}
     if output.image_size is not None and getattr(processor, "is_one_stage", False):
         return image_sample(processor, output, about)
     if output.keypoints.shape[-1] == 2 and output.num_instances and output.boxes is not None:

@@ -22,7 +22,7 @@ from hfpose.compat.mmdet import DetectionModel, DetInferencer
 from hfpose.compat.mmpose.aliases import SCOPE, check_scope
 from hfpose.compat.mmpose.bgr_images import rgb_inputs
 from hfpose.compat.mmpose.call_options import CallOptions
-from hfpose.compat.mmpose.data_samples import data_sample_of, reference_name
+from hfpose.compat.mmpose.data_samples import data_sample_of
 from hfpose.compat.mmpose.inference import PoseModel
 from hfpose.compat.mmpose.visualizers import PoseLocalVisualizer
 from hfpose.errors import ConfigError, InputError
@@ -133,7 +133,7 @@ class BaseInferencer:
         from tqdm import tqdm
 
         with ExitStack() as stack:
-            writers = stack.enter_context(call.writers())
+            writers = stack.enter_context(call.writers(source))
             window = stack.enter_context(Window(type(self).__name__)) if call.show else None
             total = source.num_frames if self.show_progress else None
             progress = stack.enter_context(
@@ -409,7 +409,7 @@ def _handle(
             raise InputError(output.error)
         writers.write(frame, output)
         if output.error is not None:
-            logger.error("%s: %s", reference_name(frame), output.error)
+            logger.error("%s: %s", frame.source or frame.name, output.error)
             if frame.image is None and frame.item.kind != "image":
                 continue  # a video that broke off, not one of its frames
         elif window is not None and output.visualization is not None:
