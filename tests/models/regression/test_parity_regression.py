@@ -11,10 +11,10 @@ from golden import Golden, allowed_errors, pose_errors, relative_error
 
 NAMES = (
     "td-reg_res50_8xb64-210e_coco-256x192",
-    "td-reg_res50_rle-8xb64-210e_coco-256x192",
+    pytest.param("td-reg_res50_rle-8xb64-210e_coco-256x192", marks=pytest.mark.slow),  # as the next
     "td-reg_mobilenetv2_rle-pretrained-8xb64-210e_coco-256x192",
     "ipr_res50_8xb64-210e_coco-256x256",
-    "ipr_res50_dsnt-8xb64-210e_coco-256x256",
+    pytest.param("ipr_res50_dsnt-8xb64-210e_coco-256x256", marks=pytest.mark.slow),  # differs in its loss alone
 )
 
 

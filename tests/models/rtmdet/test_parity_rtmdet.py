@@ -13,7 +13,7 @@ from hfpose.media.images import load_image
 NAMES = (
     "rtmdet_nano_320-8xb32_hand",
     pytest.param("rtmdet_m_640-8xb32_coco-person", marks=pytest.mark.slow),
-    "rtmdet_m_8xb32-300e_coco",
+    pytest.param("rtmdet_m_8xb32-300e_coco", marks=pytest.mark.slow),
 )
 
 

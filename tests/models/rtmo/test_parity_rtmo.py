@@ -9,7 +9,10 @@ import torch
 from golden import Golden
 from hfpose.media.images import load_image
 
-NAMES = ("rtmo-t_8xb32-600e_body7-416x416", "rtmo-s_8xb32-600e_coco-640x640")
+NAMES = (
+    "rtmo-t_8xb32-600e_body7-416x416",
+    pytest.param("rtmo-s_8xb32-600e_coco-640x640", marks=pytest.mark.slow),
+)
 OUTPUTS = {"out.0": "logits", "out.1": "boxes", "out.3": "visibilities", "out.4": "poses"}
 
 
@@ -36,6 +39,8 @@ def test_instances_equal_the_reference(name, shared):
     size = [image.shape[:2]]
     with torch.inference_mode():
         pixel_values = processor(image, return_tensors="pt")["pixel_values"]
+        features = model.backbone(pixel_values)
+        model.backbone.forward = lambda *_, **__: features  # they are the same every time
         (found,) = processor.instances(model(pixel_values=pixel_values), size)
         moved = []
         for factor in (1 - 2**-23, 1 + 2**-23):

@@ -71,6 +71,14 @@ def test_without_suppression_every_box_stays_best_first(outputs):
     assert found["scores"].tolist() == pytest.approx([0.9, 0.8, 0.7, 0.6])
 
 
+def test_a_box_suppresses_those_of_its_own_class_alone():
+    boxes = torch.tensor([[[0.0, 0, 8, 8]] * 3])
+    logits = torch.tensor([[[0.9, 0.1], [0.1, 0.8], [0.1, 0.7]]]).logit()
+    found = processor().post_process_object_detection(Outputs(logits, boxes), threshold=0.5)[0]
+    assert found["labels"].tolist() == [0, 1]
+    assert found["scores"].tolist() == pytest.approx([0.9, 0.8])
+
+
 def test_limits_that_are_off_stay_off_when_saved(tmp_path):
     settings = {"nms_threshold": None, "max_candidates": None, "max_detections": None}
     processor(**settings).save_pretrained(tmp_path)

@@ -10,7 +10,7 @@ import torch
 from golden import Golden, allowed_errors, pose_errors
 
 NAMES = (
-    "simcc_res50_8xb64-210e_coco-256x192",
+    pytest.param("simcc_res50_8xb64-210e_coco-256x192", marks=pytest.mark.slow),  # ViPNAS has the same head
     "simcc_mobilenetv2_wo-deconv-8xb64-210e_coco-256x192",
     "simcc_vipnas-mbv3_8xb64-210e_coco-256x192",
 )
