@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 from hfpose.compat.mmpose.structures import InstanceData, PixelData, PoseDataSample, merge_data_samples
 from hfpose.media.frames import Frame
@@ -89,7 +90,7 @@ def crop_samples(processor: Any, output: PoseOutput, about: Mapping[str, Any]) -
             pred_instances=_pred_instances(one),
         )
         if one.heatmaps is not None:
-            sample.pred_fields = PixelData(heatmaps=one.heatmaps[0])
+            sample.pred_fields = PixelData(heatmaps=torch.from_numpy(one.heatmaps[0]))
         samples.append(sample)
     return samples
 

@@ -69,6 +69,12 @@ class PoseModel(LoadedModel):
             dataset.update(clip | dataset)
 
     @property
+    def test_cfg(self) -> ConfigDict:
+        """How it is tested: `cfg.model.test_cfg`."""
+        settings: ConfigDict = self.cfg.model.test_cfg
+        return settings
+
+    @property
     def is_lifter(self) -> bool:
         """Whether it takes 2D keypoints instead of images."""
         return self.network.config.model_type in LIFTER_TYPES
@@ -211,8 +217,8 @@ def inference_bottomup(model: PoseModel, img: str | Path | np.ndarray) -> list[P
     return [image_sample(model.image_processor, output, _about(img))]
 
 
-def _about(img: str | Path | np.ndarray) -> dict[str, str]:
-    return {} if isinstance(img, np.ndarray) else {"img_path": str(img)}
+def _about(img: str | Path | np.ndarray) -> dict[str, str | None]:
+    return {"img_path": None if isinstance(img, np.ndarray) else str(img)}
 
 
 def inference_pose_lifter_model(

@@ -126,17 +126,17 @@ def convert_keypoint_definition(keypoints: np.ndarray, pose_det_dataset: str, po
     """2D keypoints of one data set as those that a lifter was trained with.
 
     Args:
-        keypoints: (N, K, 2).
+        keypoints: (N, K, 2), or (N, K, 3) with their scores.
         pose_det_dataset: name of their schema, such as "coco".
         pose_lift_dataset: "h36m".
 
     Returns:
-        (N, 17, 2).
+        (N, 17, 2), or (N, 17, 3) with scores that are averaged as places are.
 
     Raises:
         ConfigError: for another lifter's data set, or where it is not known how the keypoints are converted.
     """
     if pose_lift_dataset != "h36m":
         raise ConfigError(f"pose_lift_dataset must be 'h36m', got {pose_lift_dataset!r}.")
-    converted, _ = keypoints_to_h36m(np.asarray(keypoints)[..., :2], None, load_schema(pose_det_dataset))
+    converted, _ = keypoints_to_h36m(np.asarray(keypoints), None, load_schema(pose_det_dataset))
     return converted
