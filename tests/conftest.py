@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,12 @@ def pytest_collection_finish() -> None:
     gc.freeze()
     gc.set_threshold(100_000)  # networks are many small objects: with 700, a tenth of the time goes to this
     gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    if processes := sys.modules.get("processes"):  # where a test of this run needs them
+        processes.start_server()
 
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -1,11 +1,13 @@
 """Python code in processes of its own, with their own environment.
 
-Importing torch and transformers takes seconds, so these processes are forked off a server that has imported them
-already. A test of what an import does, or of a signal at the start, runs `sys.executable` itself.
+Importing torch and transformers takes seconds, so these processes are forked off a server, which is forked off the
+process of the tests before the first of them runs. A test of what an import does, or of a signal at the start, runs
+`sys.executable` itself.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import multiprocessing
@@ -17,14 +19,13 @@ import tempfile
 import time
 import traceback
 from collections.abc import Mapping
+from functools import cache
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import TracebackType
 
 COMMAND = "from hfpose.cli import main; main()"
 """The command `hfpose`."""
-
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["hfpose.pipelines", "hfpose.cli", "transformers.modeling_utils", "cv2", "pytest"])
 
 
 def run_python(
@@ -46,6 +47,58 @@ def finished(
     return subprocess.CompletedProcess(list(map(str, arguments)), process.returncode, out, err)
 
 
+class _Server:
+    """A process that forks one for each piece of code. Itself it has run nothing, so it has no threads."""
+
+    def __init__(self) -> None:
+        self._exit_codes: dict[int, int] = {}
+        self._connection, far_end = multiprocessing.Pipe()
+        if os.fork() == 0:
+            self._connection.close()
+            try:
+                _serve(far_end)
+            finally:
+                os._exit(0)
+        far_end.close()
+
+    def start(self, *arguments: object) -> int:
+        """Have `_run` called with these arguments; gives the process's id."""
+        self._connection.send(arguments)
+        while not isinstance(message := self._connection.recv(), int):
+            self._exit_codes.update([message])
+        self._exit_codes.pop(message, None)
+        return message
+
+    def exit_code(self, pid: int, timeout: float = 0) -> int | None:
+        """None for a process that still runs after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while pid not in self._exit_codes and self._connection.poll(max(0, deadline - time.monotonic())):
+            self._exit_codes.update([self._connection.recv()])
+        return self._exit_codes.get(pid)
+
+
+start_server = cache(_Server)
+"""Starts the server; to be called once all is imported, and before a test runs."""
+
+
+def _serve(connection: Connection) -> None:
+    """Fork a process for each message until the other end is closed; tell of its id, and of its exit code later."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    context = multiprocessing.get_context("fork")
+    running: dict[int, multiprocessing.process.BaseProcess] = {}
+    while True:
+        for ready in wait([connection, *running]):
+            if isinstance(ready, int):
+                process = running.pop(ready)
+                process.join()
+                connection.send((process.pid, process.exitcode))
+            else:
+                process = context.Process(target=_run, args=connection.recv())
+                process.start()
+                running[process.sentinel] = process
+                connection.send(process.pid)
+
+
 class RunningPython:
     """A process with the part of `subprocess.Popen` that the tests use; it ends with the `with` block."""
 
@@ -59,8 +112,8 @@ class RunningPython:
             file.touch()
         argv = ["-c" if isinstance(code, str) else str(code), *map(str, arguments)]
         text = code if isinstance(code, str) else code.read_text()
-        self._process = _CONTEXT.Process(target=_run, args=(text, argv, folder, variables, self._files))
-        self._process.start()
+        self._server = start_server()
+        self.pid = self._server.start(text, argv, folder, variables, self._files)
 
     def __enter__(self) -> RunningPython:
         return self
@@ -69,25 +122,19 @@ class RunningPython:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
-        self._process.join()
+        self._server.exit_code(self.pid, timeout=60)
         self._output.cleanup()
 
     @property
     def returncode(self) -> int | None:
-        return self._process.exitcode
-
-    @property
-    def pid(self) -> int:
-        assert self._process.pid is not None
-        return self._process.pid
+        return self._server.exit_code(self.pid)
 
     def poll(self) -> int | None:
         return self.returncode
 
     def communicate(self, timeout: float = 600) -> tuple[str, str]:
         """Output and errors, once the process has ended."""
-        self._process.join(timeout)
-        assert self.returncode is not None, f"it runs for more than {timeout} seconds"
+        assert self._server.exit_code(self.pid, timeout) is not None, f"it runs for more than {timeout} seconds"
         return self._files[0].read_text(), self._files[1].read_text()
 
     def wait_for_lines(self, count: int, timeout: float = 60) -> None:
@@ -98,8 +145,9 @@ class RunningPython:
             time.sleep(0.005)
 
     def send_signal(self, number: int) -> None:
-        if self._process.is_alive() and self._process.pid:
-            os.kill(self._process.pid, number)
+        if self.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
