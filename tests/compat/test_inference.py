@@ -261,13 +261,13 @@ def convolution(request, tmp_path):
     return init_model(tmp_path, device="cpu")
 
 
-def test_a_causal_lifter_lifts_the_last_frame(convolution):
+def test_a_temporal_convolution_lifts_one_frame_and_its_root(convolution):
     frames = [[pose(i, 1)] for i in range(3)]
     (sample,) = inference_pose_lifter_model(convolution, frames, image_size=(160, 120))
     clip = np.stack([frame[0].pred_instances.keypoints[0] for frame in frames])
     inputs = convolution.image_processor(clip, (160, 120), do_normalize_boxes=False, return_tensors="pt")
     lifted = convolution.image_processor.post_process_pose_lifting(
-        convolution.network(**inputs), axes="camera", do_rebase_height=False
+        convolution.network(**inputs), do_root_relative=False, axes="camera", do_rebase_height=False
     )
     target = 2 if convolution.network.config.is_causal else 1
     np.testing.assert_allclose(sample.pred_instances.keypoints, lifted[:, target], atol=1e-5)

@@ -91,5 +91,5 @@ def _described(source: ModelSource) -> tuple[dict[str, Any], dict[str, Any]]:
     conversion = source.conversion
     with explained_config(source.name):
         config = conversion.config_from_reference(source.reference, source.schema)
-        config.keypoint_loss_weights = None  # for training alone; the zoo's models have none
+        config.keypoint_loss_weights = None  # for training alone; most models of the zoo have none
         return config.to_dict(), conversion.image_processor_from_reference(source.reference).to_dict()

@@ -148,8 +148,8 @@ class ModelEntry:
         """The reference project's description of the model, for conversion; a fresh copy at each call.
 
         Keys as in its config files: ``backbone``, ``neck`` (where there is one), ``head`` or ``bbox_head``,
-        ``data_preprocessor``, ``test_cfg``, ``test_pipeline`` (detectors), and with them ``input_size_wh`` and
-        ``classes`` (detectors).
+        ``data_preprocessor``, ``test_cfg``, ``test_pipeline`` (detectors), and with them ``input_size_wh``,
+        ``classes`` (detectors) and, where it is not the usual one of the head, its ``loss``.
         """
         shared = _zoo().parts
         parts = {key: shared.get(p, p) if isinstance(p, str) else p for key, p in self._reference.items()}

@@ -9,6 +9,7 @@ from torch import nn
 
 from golden import FOLDERS, Golden, facts, source_from_facts
 from hfpose.errors import ConfigError
+from hfpose.hub.zoo import get_entry
 from hfpose.models.backbones import BACKBONES
 from hfpose.models.heatmap.convert_heatmap import (
     MODEL_CLASS,
@@ -66,6 +67,18 @@ def test_every_tensor_of_the_reference_has_its_place(name: str) -> None:
     assert {key: tensor.shape for key, tensor in converted.items()} == {
         key: tensor.shape for key, tensor in expected.items()
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("td-hm_rsn18_8xb32-210e_coco-256x192", [11, 9, 7, 5]),
+        ("td-hm_2xmspn50_8xb32-210e_coco-256x192", [15, 11, 9, 7, 11, 9, 7, 5]),
+    ],
+)
+def test_targets_of_the_last_stage_are_the_finest(name: str, sizes: list[int]) -> None:
+    config = config_from_reference(get_entry(name).reference, None)
+    assert list(config.stage_kernel_sizes) == sizes
 
 
 CUSTOM_HEAD: dict[str, Any] = {

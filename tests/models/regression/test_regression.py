@@ -13,6 +13,7 @@ import torch
 import hfpose
 from golden import facts, source_from_facts
 from hfpose.errors import ConfigError, InputError
+from hfpose.hub.zoo import get_entry
 from hfpose.models.backbones.resnet import ResNetBackboneConfig
 from hfpose.models.regression.convert_regression import MODEL_CLASS, config_from_reference, convert_state_dict
 from hfpose.models.regression.modeling_regression import ErrorFlow, RegressionOutput, rle_loss
@@ -54,6 +55,19 @@ def test_settings_reach_the_configuration() -> None:
     row["head"]["type"] = "Other"
     with pytest.raises(ConfigError, match="The head Other is not supported"):
         config_from_reference(row, None)
+
+
+@pytest.mark.parametrize(("name", "loss_type"), [("ipr_res50_8xb64", "mse"), ("ipr_res50_dsnt-8xb64", "divergence")])
+def test_heatmaps_are_trained_as_they_were(name: str, loss_type: str) -> None:
+    config = config_from_reference(get_entry(f"{name}-210e_coco-256x256").reference, None)
+    assert (config.head_type, config.heatmap_loss_type) == ("dsnt", loss_type)
+
+
+def test_squared_difference_of_heatmaps_by_hand() -> None:
+    heatmaps = torch.zeros(1, 2, 4, 4)
+    labels, weights = torch.tensor([[[1.0, 2.0], [3.0, 3.0]]]), torch.tensor([[1.0, 0.0]])
+    loss = distribution_loss(heatmaps, labels, weights, image_size=(4, 4), sigma=0.1, loss_type="mse")
+    assert float(loss) == pytest.approx(1 / (2 * 4 * 4))  # a single cell of the labeled keypoint is 1
 
 
 def test_heads_without_pooling_see_every_cell() -> None:

@@ -149,6 +149,18 @@ def test_heatmap_loss_equals_its_definition(encoding):
     assert float(given) == pytest.approx(total / 8, rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("position", "sigma", "first", "peak", "last"),
+    [(10, 2.0, 4, 10, 16), (10, 1.5, 5, 10, 14), (10, 1.4, 5, 9, 14), (2, 1.4, 0, 2, 6), (2, 1.5, 0, 3, 6)],
+)
+def test_gaussians_lie_in_whole_cells_as_in_the_reference(position, sigma, first, peak, last):
+    """Numbers of `mmpose.codecs.utils.generate_gaussian_heatmaps`, which is uneven where three sigmas end in a cell."""
+    targets, _ = heatmap_targets(torch.full((1, 1, 2), float(position)), (32, 32), (32, 32), sigma, "quarter")
+    column = targets[0, 0].amax(0)
+    drawn = column.nonzero().flatten()
+    assert (int(drawn[0]), int(column.argmax()), int(drawn[-1])) == (first, peak, last)
+
+
 @pytest.mark.parametrize(("encoding", "pixels"), [("quarter", 2.01), ("dark", 0.05), ("udp", 0.3)])
 def test_decoding_heatmap_targets_gives_the_keypoints(encoding, pixels):
     keypoints = torch.tensor([[[80.3, 133.1], [91.7, 72.9], [61.0, 150.5]]])

@@ -267,9 +267,11 @@ def inference_pose_lifter_model(
         network = model.network
         keypoints_2d = inputs["keypoints_2d"].to(network.device, network.dtype)
         outputs = network(keypoints_2d, flip_test=model.cfg.model.test_cfg.flip_test)
-    keypoints = processor.post_process_pose_lifting(outputs, image_size, axes="camera", do_rebase_height=False)
-    # The reference asks a temporal convolution for the frame in the middle only.
+    # The reference asks a temporal convolution for the frame in the middle only, and leaves its root as it comes.
     is_single = network.config.model_type == "temporal_convolution"
+    keypoints = processor.post_process_pose_lifting(
+        outputs, image_size, do_root_relative=not is_single, axes="camera", do_rebase_height=False
+    )
     keypoints = keypoints[:, target, None] if is_single else keypoints[:, None]
     return [
         PoseDataSample(

@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -93,7 +93,7 @@ def _head_arguments(head: Mapping[str, Any], num_feature_maps: int) -> dict[str,
         expect_settings("MSPNHead", given, {"number of feature maps": num_feature_maps, "use_prm": False})
         return {
             "head_type": "mspn",
-            "stage_kernel_sizes": [_LEVEL_KERNEL_SIZES[level] for level in head["level_indices"]],
+            "stage_kernel_sizes": _level_kernel_sizes(head["level_indices"]),
             "stage_loss_weights": ([_COARSE_WEIGHT] * (num_units - 1) + [1.0]) * num_stages,
             "stage_hard_keypoints": ([0] * (num_units - 1) + [_HARD_KEYPOINTS]) * num_stages,
             "deconv_channels": [],
@@ -101,6 +101,12 @@ def _head_arguments(head: Mapping[str, Any], num_feature_maps: int) -> dict[str,
         }
     known = ", ".join((*DECONVOLUTIONS, "CPMHead", "MSPNHead"))
     raise ConfigError(f"The head {head['type']} is not supported here; known ones are {known}.")
+
+
+def _level_kernel_sizes(levels: Sequence[int]) -> list[int]:
+    """Kernel sizes of the targets of MSPN's feature maps; with fewer levels the coarsest ones are left out."""
+    sizes = _LEVEL_KERNEL_SIZES[-1 - max(levels) :]
+    return [sizes[level] for level in levels]
 
 
 def image_processor_from_reference(reference: Mapping[str, Any]) -> HeatmapImageProcessor:

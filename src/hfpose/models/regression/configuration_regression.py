@@ -21,6 +21,8 @@ class RegressionConfig(HeatmapHeadConfig):
         softmax_beta: factor on the heatmaps before their softmax.
         use_debiasing: whether what the softmax leaves at cells far off is taken out of the means.
         heatmap_sigma: standard deviation, in cells, of the targets of `"dsnt"`.
+        heatmap_loss_type: `"divergence"`: heatmaps of `"dsnt"` are compared with these as distributions; `"mse"`: cell
+            by cell.
     """
 
     model_type = "regression"
@@ -31,3 +33,4 @@ class RegressionConfig(HeatmapHeadConfig):
     softmax_beta: float | int = 1.0
     use_debiasing: bool = False
     heatmap_sigma: float | int = 2.0
+    heatmap_loss_type: Literal["divergence", "mse"] = "divergence"

@@ -53,6 +53,7 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
             "softmax_beta": float(head.get("beta", 1.0)),
             "use_debiasing": bool(head.get("debias", False)),
             "heatmap_sigma": decoder["sigma"],
+            "heatmap_loss_type": _heatmap_loss_type(head.get("loss", reference.get("loss"))),
             **heatmap_head_arguments(head, "HeatmapHead"),
         }
     else:
@@ -63,6 +64,12 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
         **arguments,
         **estimator_arguments(reference, head["num_joints"], schema),
     )
+
+
+def _heatmap_loss_type(loss: Any) -> str:
+    """How the heatmaps are trained by the losses of a `MultipleLossWrapper`."""
+    losses = loss.get("losses", ()) if isinstance(loss, Mapping) else ()
+    return "mse" if any(each.get("type") == "KeypointMSELoss" for each in losses) else "divergence"
 
 
 def _pooling_arguments(reference: Mapping[str, Any], cells: tuple[int, int]) -> dict[str, Any]:

@@ -130,7 +130,12 @@ class RegressionForPoseEstimation(TopDownModel):
         loss = coordinate_loss(coordinates, targets, weights)
         if config.head_type == "dsnt":
             loss = loss + distribution_loss(
-                responses["heatmaps"], labels, weights, image_size=config.image_size, sigma=config.heatmap_sigma
+                responses["heatmaps"],
+                labels,
+                weights,
+                image_size=config.image_size,
+                sigma=config.heatmap_sigma,
+                loss_type=config.heatmap_loss_type,
             )
         return loss
 

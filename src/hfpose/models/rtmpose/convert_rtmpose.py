@@ -68,13 +68,13 @@ def simcc_arguments(reference: Mapping[str, Any], codec: str = "SimCCLabel") -> 
         "simcc_split_ratio": split_ratio,
         "simcc_sigma": tuple(sigma) if isinstance(sigma, (list, tuple)) else (sigma,) * len(size),
         "simcc_label_normalize": bool(decoder.get("normalize", True)),
-        **_loss_arguments(head.get("loss"), head["out_channels"]),
+        **_loss_arguments(head.get("loss", reference.get("loss")), head["out_channels"]),
     }
 
 
 def _loss_arguments(loss: Any, num_keypoints: int) -> dict[str, Any]:
-    """Configuration arguments for the reference's `KLDiscretLoss`; none where its settings are left out, as in the
-    zoo."""
+    """Configuration arguments for the reference's `KLDiscretLoss`; none where its settings are left out, as in most of
+    the zoo."""
     losses = loss if isinstance(loss, (list, tuple)) else [loss]
     loss = next((each for each in losses if each and str(each.get("type")).startswith("KLDiscretLoss")), None)
     if loss is None:

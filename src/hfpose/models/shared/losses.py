@@ -5,6 +5,7 @@ Targets are made here, from keypoints and boxes in pixels of `pixel_values`, for
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -193,15 +194,19 @@ def _axis_kernels(positions: Tensor, num_cells: int, kernel_size: int) -> tuple[
 
 def _axis_gaussians(positions: Tensor, num_cells: int, sigma: float | Tensor, encoding: str) -> tuple[Tensor, Tensor]:
     """Gaussians (B, K, num_cells) around positions (B, K) along one axis, and whether each reaches into it (B, K)."""
+    spread = torch.as_tensor(sigma, dtype=positions.dtype, device=positions.device)
+    reach, cells = GAUSSIAN_REACH * spread, torch.arange(num_cells, device=positions.device)
     nearest = positions if encoding == DARK else (positions + 0.5).trunc()
+    first, end = nearest - reach, nearest + reach + 1
     centers = nearest if encoding == QUARTER else positions
-    cells = torch.arange(num_cells, device=positions.device)
-    reach = GAUSSIAN_REACH * sigma
-    spread = torch.as_tensor(sigma, dtype=positions.dtype, device=positions.device)[..., None]
-    values = torch.exp(-(cells - centers[..., None]).square() / (2 * spread**2))
     if encoding != DARK:
-        values = values * ((cells - nearest[..., None]).abs() <= GAUSSIAN_REACH * spread)
-    return values, (nearest - reach < num_cells) & (nearest + reach + 1 >= 0)
+        # The reference draws whole cells. For some fractions of a cell the center comes out one cell too low.
+        first, end = first.trunc(), end.trunc()
+        centers = centers + (first + (reach + 0.5).floor() - nearest)
+    values = torch.exp(-(cells - centers[..., None]).square() / (2 * spread[..., None] ** 2))
+    if encoding != DARK:
+        values = values * ((cells >= first[..., None]) & (cells < end[..., None]))
+    return values, (first < num_cells) & (end >= 0)
 
 
 def heatmap_loss(
@@ -299,11 +304,19 @@ def coordinate_loss(coordinates: Tensor, targets: Tensor, weights: Tensor) -> Te
 
 
 def distribution_loss(
-    heatmaps: Tensor, labels: Tensor, weights: Tensor, *, image_size: Sequence[int], sigma: float
+    heatmaps: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    *,
+    image_size: Sequence[int],
+    sigma: float,
+    loss_type: Literal["divergence", "mse"] = "divergence",
 ) -> Tensor:
-    """Jensen-Shannon divergence of heatmaps from Gaussians around the true keypoints, averaged over samples.
+    """Jensen-Shannon divergence of heatmaps from Gaussians around the true keypoints, averaged over samples, or the
+    mean squared difference.
 
-    Source: `mmpose.models.losses.JSDiscretLoss` with `use_target_weight`, `mmpose.codecs.IntegralRegressionLabel`.
+    Source: `mmpose.models.losses.JSDiscretLoss` and `KeypointMSELoss` with `use_target_weight`,
+    `mmpose.codecs.IntegralRegressionLabel`.
 
     Args:
         heatmaps: (B, K, h, w), each with the sum 1.
@@ -313,6 +326,8 @@ def distribution_loss(
     size = (heatmaps.shape[2], heatmaps.shape[3])
     targets, _ = heatmap_targets(labels, size, image_size, sigma, QUARTER)
     targets = targets / (targets.sum((2, 3), keepdim=True) + _DIVERGENCE_EPS)
+    if loss_type == "mse":
+        return _mean((heatmaps.float() - targets).square().mean((2, 3)) * weights)
     given, expected = (each.float().clamp(min=_DIVERGENCE_EPS) for each in (heatmaps, targets))
     middle = (0.5 * (given + expected)).log()
     divergence = F.kl_div(middle, given, reduction="none") + F.kl_div(middle, expected, reduction="none")
