@@ -27,6 +27,7 @@ from hfpose.compat.rtmlib.solutions import _model_of
 from hfpose.errors import ConfigError, InputError
 from hfpose.hub.cache import models_dir
 from hfpose.hub.zoo import get_entry
+from hfpose.models.shared.detection import Detections
 from small_zoo import save_small_model
 
 ONNX_FILES = "https://download.openmmlab.com/mmpose/v1/projects/rtmposev1/onnx_sdk/"
@@ -60,10 +61,17 @@ def image(shared: Path) -> np.ndarray:
 
 def test_arrays_are_those_of_the_pipeline_for_the_rgb_image(body, image):
     keypoints, scores = body(image)
-    expected = body.pipeline(np.ascontiguousarray(image[..., ::-1]), nms_threshold=0.45)
+    expected = body.pipeline(np.ascontiguousarray(image[..., ::-1]))
     np.testing.assert_array_equal(keypoints, expected.keypoints)
     np.testing.assert_array_equal(scores, expected.keypoint_scores)
     assert keypoints.shape == (1, 17, 2)
+
+
+def test_boxes_are_suppressed_by_the_detector_alone(body, image, monkeypatch):
+    boxes = np.array([[0, 0, 100, 100], [30, 0, 130, 100]], np.float32)  # their IoU is 0.54
+    found = Detections(boxes, np.array([0.9, 0.8], np.float32), np.zeros(2, int))
+    monkeypatch.setattr(body.pipeline.detector, "detections", lambda *_: [found])
+    assert len(body(image)[0]) == 2
 
 
 def test_without_people_the_image_is_one_box(body):
@@ -172,6 +180,11 @@ def test_the_tracker_asks_the_detector_every_so_many_frames(cache, image, monkey
         assert scores.shape == (1, 17)
     assert asked == [0, 3]
     assert tracker.track_ids_last_frame == [0]
+
+
+def test_the_tracker_leaves_the_mode_to_the_solution():
+    assert "mode" not in PoseTracker(dict).solution
+    assert PoseTracker(dict, mode="lightweight").solution["mode"] == "lightweight"
 
 
 def test_identities_begin_anew_after_a_reset(cache, image):

@@ -27,7 +27,8 @@ class PoseTracker:
         det_frequency: the detector looks at every so many frames; between them boxes follow from the keypoints before.
         tracking: give people identities, see `track_ids_last_frame`.
         tracking_thr: least IoU of boxes of one person in two frames.
-        mode, to_openpose, backend, device: of the solution.
+        mode: of the solution. Default: its own.
+        to_openpose, backend, device: of the solution.
 
     Attributes:
         track_ids_last_frame: identities of the people of the last result, in its order; empty without `tracking`.
@@ -40,12 +41,13 @@ class PoseTracker:
         det_frequency: int = 1,
         tracking: bool = True,
         tracking_thr: float = 0.3,
-        mode: Mode = "balanced",
+        mode: Mode | None = None,
         to_openpose: bool = False,
         backend: str = "onnxruntime",
         device: str = "cpu",
     ) -> None:
-        self.solution = solution(mode=mode, to_openpose=to_openpose, backend=backend, device=device)
+        given = {} if mode is None else {"mode": mode}
+        self.solution = solution(to_openpose=to_openpose, backend=backend, device=device, **given)
         self.det_frequency = det_frequency
         self.tracking = tracking
         self._identities = Identities(threshold=tracking_thr)

@@ -27,8 +27,9 @@ _OTHER_BACKENDS = ("opencv", "openvino")
 _ONNX_SUFFIXES = (".onnx", ".zip")
 _DETECTORS, _POSE_MODELS = ("YOLOX", "RTMDet"), ("RTMPose", "ViTPose", "RTMO", "RTMPose3d")
 
-# Minimum score of a box, before a pose model and of one that finds people itself, and greatest IoU of two boxes.
-_BOX_THRESHOLD, _ONE_STAGE_THRESHOLD, _NMS_THRESHOLD = 0.3, 0.7, 0.45
+# Minimum score of a box, before a pose model and of one that finds people itself; greatest IoU of two boxes of the
+# latter. In rtmlib's files of detectors boxes are suppressed already, as the models' own settings say.
+_BOX_THRESHOLD, _ONE_STAGE_THRESHOLD, _ONE_STAGE_IOU = 0.3, 0.7, 0.45
 
 
 class Solution:
@@ -104,13 +105,13 @@ class Solution:
         """What the pipeline finds in a BGR image, in `boxes` (N, 4) x1, y1, x2, y2 where they are given."""
         rgb = np.ascontiguousarray(image[..., ::-1])
         if self.pipeline.is_one_stage:
-            return self.pipeline(rgb, box_threshold=_ONE_STAGE_THRESHOLD, nms_threshold=_NMS_THRESHOLD)
+            return self.pipeline(rgb, box_threshold=_ONE_STAGE_THRESHOLD, nms_threshold=_ONE_STAGE_IOU)
         options = {"reference_mode": "vis"} if self.is_3d else {}
         return self.pipeline(
             rgb,
             boxes=boxes,
             box_threshold=_BOX_THRESHOLD,
-            nms_threshold=_NMS_THRESHOLD,
+            nms_threshold=1.0,
             whole_image_fallback=True,
             **options,
         )
