@@ -14,6 +14,7 @@ from huggingface_hub.errors import HFValidationError
 
 import hfpose
 from hfpose.models.auto import ALL_FAMILIES, FAMILIES
+from processes import run_python
 from small_backbones import SMALL_BACKBONES
 from small_models import small_model
 from transformers_common.tiny_models import tiny_models
@@ -25,29 +26,46 @@ def tiny():
     return tiny_models()
 
 
-def run_python(code: str) -> str:
+def run_interpreter(code: str) -> str:
     """What a fresh interpreter prints."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_auto_classes_know_the_models_whatever_is_imported_first():
-    code = """
-import os, time, torch  # torch, which takes longest, for both
-if os.fork() == 0:
-    import hfpose, transformers
-else:
-    assert os.wait()[1] == 0
-    import transformers.models.auto.image_processing_auto, transformers.models.auto.modeling_auto, transformers.pipelines
-    start = time.process_time()
-    import hfpose
-    assert time.process_time() - start < 1.5, "the import costs more than little beyond transformers"
-config = transformers.AutoConfig.for_model("rtmpose")
-from transformers.models.auto.modeling_auto import MODEL_FOR_POSE_ESTIMATION_MAPPING
-print(type(config).__name__, type(config) in MODEL_FOR_POSE_ESTIMATION_MAPPING, flush=True)
+HFPOSE_FIRST = "import hfpose, transformers"
+TRANSFORMERS_FIRST = """
+import time, transformers.models.auto.image_processing_auto, transformers.models.auto.modeling_auto, transformers.pipelines
+start = time.process_time()
+import hfpose
+assert time.process_time() - start < 1.5, "the import costs more than little beyond transformers"
 """
-    assert run_python(code).split() == ["RTMPoseConfig", "True"] * 2
+KNOWS_MODELS = """
+from transformers.models.auto.modeling_auto import MODEL_FOR_POSE_ESTIMATION_MAPPING
+config = transformers.AutoConfig.for_model("rtmpose")
+assert type(config) is hfpose.RTMPoseConfig
+assert type(config) in MODEL_FOR_POSE_ESTIMATION_MAPPING
+"""
+WITHOUT_HFPOSE = """
+import sys
+from transformers.models.auto import configuration_auto, modeling_auto
+for name in [name for name in sys.modules if name.partition(".")[0] == "hfpose"]:
+    del sys.modules[name]
+for mapping in (configuration_auto.CONFIG_MAPPING, modeling_auto.MODEL_FOR_POSE_ESTIMATION_MAPPING):
+    mapping._extra_content.clear()
+"""
+
+
+@pytest.mark.parametrize("imports", [HFPOSE_FIRST, WITHOUT_HFPOSE + TRANSFORMERS_FIRST])
+def test_auto_classes_know_the_models_whatever_is_imported_first(imports, tmp_path):
+    """Forked off a process that has imported hfpose first."""
+    run_python(imports + KNOWS_MODELS, tmp_path, {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("imports", [HFPOSE_FIRST, TRANSFORMERS_FIRST])
+def test_auto_classes_know_the_models_in_a_fresh_interpreter(imports):
+    run_interpreter(imports + KNOWS_MODELS)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.model_type)
@@ -100,8 +118,8 @@ image = np.random.default_rng(0).integers(0, 256, (100, 80, 3), dtype=np.uint8)
 values = processor(image, boxes=[[[10, 10, 60, 90]]], return_tensors="pt")["pixel_values"]
 print(type(processor).__name__, float(values.double().sum()))
 """
-    with_it = run_python(code.replace("{installed}", "True"))
-    without = run_python(code.replace("{installed}", "False"))
+    with_it = run_interpreter(code.replace("{installed}", "True"))
+    without = run_interpreter(code.replace("{installed}", "False"))
     assert with_it == without
     assert with_it.startswith("RTMPoseImageProcessor")
 
