@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src" / "hfpose"
@@ -14,8 +15,15 @@ ARRAY = re.compile(r"\b(Tensor|ndarray)\b")
 SIDE = r"(?:\.\.\.|\w+(?: [*+/-] \w+)*)"
 SHAPE = re.compile(rf"\({SIDE},(?: {SIDE})?(?:, {SIDE})*\)|\(\)|[Ss]ee `|\bas in `|any shape|\bscalar\b")
 
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SOURCE.rglob("*.py"))}
-CLASSES = {node.name: node for tree in TREES.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+
+@cache
+def trees() -> dict[Path, ast.Module]:
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SOURCE.rglob("*.py"))}
+
+
+@cache
+def classes_by_name() -> dict[str, ast.ClassDef]:
+    return {node.name: node for tree in trees().values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
 
 
 def annotations(function: ast.FunctionDef) -> list[str]:
@@ -34,13 +42,13 @@ def definitions(owner: ast.ClassDef, name: str) -> Iterator[ast.FunctionDef]:
     """A method of a class, and those of the package's classes that it replaces."""
     yield from (node for node in owner.body if isinstance(node, ast.FunctionDef) and node.name == name)
     for base in (ast.unparse(base).split("[")[0].rpartition(".")[2] for base in owner.bases):
-        if base in CLASSES:
-            yield from definitions(CLASSES[base], name)
+        if base in classes_by_name():
+            yield from definitions(classes_by_name()[base], name)
 
 
 def is_explained(function: ast.FunctionDef, owner: ast.ClassDef | None) -> bool:
     """Whether the function names shapes, or the class of its result, the method it replaces, or the class it calls."""
-    if names_shape(function) or names_shape(CLASSES.get(annotations(function)[-1])):
+    if names_shape(function) or names_shape(classes_by_name().get(annotations(function)[-1])):
         return True
     if owner is None:
         return False
@@ -69,7 +77,7 @@ def without_shapes(tree: ast.Module) -> Iterator[tuple[int, str]]:
 def test_docstrings_name_the_shapes_of_arrays():
     found = [
         f"{path.relative_to(SOURCE)}:{line} {name}"
-        for path, tree in TREES.items()
+        for path, tree in trees().items()
         for line, name in without_shapes(tree)
     ]
     assert found == []

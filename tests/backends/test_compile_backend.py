@@ -7,7 +7,6 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from torch._dynamo.testing import CompileCounter
 
 import hfpose
 from hfpose.backends.compile_backend import CompiledRunner
@@ -21,14 +20,18 @@ BOXES = [[40.0, 30.0, 120.0, 200.0], [150.0, 20.0, 260.0, 220.0]]
 
 @pytest.fixture(autouse=True)
 def forget_compiled():
+    import torch._dynamo  # takes a second, in which files are only collected
+
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()
 
 
 @pytest.fixture
-def counter(monkeypatch) -> CompileCounter:
+def counter(monkeypatch):
     """Counts graphs that are compiled, and runs them without compiling, which would take long."""
+    from torch._dynamo.testing import CompileCounter
+
     counter, compile = CompileCounter(), torch.compile
     monkeypatch.setattr(torch, "compile", lambda network, **_: compile(network, backend=counter))
     return counter

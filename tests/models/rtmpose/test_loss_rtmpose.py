@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-import hfpose
 from hfpose.hub.zoo import get_entry
+from hfpose.models.backbones.resnet import ResNetBackboneConfig
 from hfpose.models.rtmpose.configuration_rtmpose import RTMPoseConfig
 from hfpose.models.rtmpose.convert_rtmpose import config_from_reference
 from hfpose.models.rtmpose.modeling_rtmpose import RTMPoseForPoseEstimation
@@ -17,7 +17,7 @@ from hfpose.models.shared.losses import simcc_loss
 def model() -> RTMPoseForPoseEstimation:
     torch.manual_seed(0)
     config = RTMPoseConfig(
-        backbone_config=hfpose.CSPNeXtBackboneConfig(depth_multiplier=0.167, width_multiplier=0.125),
+        backbone_config=ResNetBackboneConfig(stem_channels=8, base_channels=8, depths=(1, 1, 1, 1), block_type="basic"),
         image_size=(64, 64), hidden_size=64, attention_size=32,
         num_labels=5, simcc_sigma=(2.0, 2.0),
     )  # fmt: skip
@@ -55,15 +55,15 @@ def test_a_keypoint_of_weight_zero_teaches_nothing(model):
 def test_a_few_steps_on_eight_samples_find_their_keypoints(model):
     torch.manual_seed(1)
     crops, labels = torch.randn(8, 3, 64, 64), torch.randint(4, 60, (8, 5, 2)).float()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=6e-3)
     first = last = None
-    for _ in range(60):
+    for _ in range(30):
         last = model(crops, labels=labels).loss
         first = last if first is None else first
         optimizer.zero_grad()
         last.backward()
         optimizer.step()
-    assert last.item() < 0.02 * first.item()
+    assert last.item() < 0.1 * first.item()
     output = model(crops)  # in training mode, with the statistics of these samples
     found = torch.stack((output.simcc_x.argmax(-1), output.simcc_y.argmax(-1)), -1) / 2
     assert float((found - labels).norm(dim=-1).mean()) < 1

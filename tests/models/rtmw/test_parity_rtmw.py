@@ -95,15 +95,15 @@ def test_keypoints_weigh_in_the_loss_as_the_config_says(small_model: RTMWForPose
 
 def test_loss_learns_two_crops_by_heart(small_model: RTMWForPoseEstimation) -> None:
     pixels, labels = torch.randn(2, 3, 64, 64), torch.rand(2, 5, 2) * 64
-    optimizer = torch.optim.Adam(small_model.train().parameters(), lr=3e-3)
+    optimizer = torch.optim.Adam(small_model.train().parameters(), lr=1e-2)
     losses = []
-    for _ in range(40):
+    for _ in range(15):
         loss = small_model(pixels, labels=labels).loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.7 * losses[0]
+    assert losses[-1] < 0.8 * losses[0]
 
 
 def test_mask_of_the_references_loss_becomes_weights() -> None:
