@@ -254,6 +254,14 @@ def test_a_damaged_compiled_network_is_compiled_anew(tmp_path, monkeypatch):
     assert torch.equal(stage.run(**inputs).simcc_x, expected)
 
 
+def test_a_network_that_was_compiled_is_loaded_without_reading_its_graph(monkeypatch):
+    pytest.importorskip("openvino")
+    inputs = example_inputs(*small_model("simcc"), 2)
+    expected = stage_of("simcc", "openvino").run(**inputs).simcc_x
+    monkeypatch.delattr("hfpose.backends.openvino_sessions.OpenVinoSession._read")
+    assert torch.equal(stage_of("simcc", "openvino").run(**inputs).simcc_x, expected)
+
+
 def test_a_damaged_or_foreign_graph_in_a_folder_is_refused_when_it_is_loaded(tmp_path):
     for name in ("simcc", "vitpose"):
         export_folder(*small_model(name), tmp_path / name)

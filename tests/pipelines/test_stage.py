@@ -1,4 +1,4 @@
-"""Which stage a model is for."""
+"""Which stage a model is for, and how it is loaded."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from safetensors.torch import save_file
 from transformers import PreTrainedConfig, WhisperConfig
 
 import hfpose
+from hfpose.checkpoints.own_weights import model_with_own_weights
 from hfpose.errors import CheckpointError, ConfigError, HFPoseError, UnknownModelError
 from hfpose.pipelines.stage import load_stage, task_of
+from small_models import small_model
 
 
 def write_folder(folder: Path, config: PreTrainedConfig) -> Path:
@@ -136,3 +138,17 @@ def test_weights_that_are_not_all_there_are_one_sentence(tiny_pose, tmp_path, ca
     with pytest.raises(CheckpointError, match=r"\d+ tensors of the RTMPoseForPoseEstimation have no weights"):
         hfpose.pipeline(model=folder, detector="whole_image", device="cpu")
     assert "MISSING" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "task"), [("heatmap", "pose"), ("motionbert", "lifter"), ("rtmdet", "detector")])
+def test_weights_of_ours_are_those_that_from_pretrained_loads(name, task, tmp_path):
+    model, processor = small_model(name)
+    model.half().save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    assert model_with_own_weights(lambda: type(model)(model.config), tmp_path) is not None
+    loaded, expected = load_stage(tmp_path, task).model, type(model).from_pretrained(tmp_path, dtype=torch.float32)
+    assert loaded.config.to_dict() == expected.config.to_dict()
+    tensors = [[*each.named_parameters(), *each.named_buffers()] for each in (loaded, expected)]
+    for (key, found), (other, tensor) in zip(*tensors, strict=True):
+        assert key == other and torch.equal(found, tensor)
+        assert (found.dtype, found.requires_grad) == (tensor.dtype, tensor.requires_grad)

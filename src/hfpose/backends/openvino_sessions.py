@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import threading
 from collections.abc import Mapping, Sequence
@@ -40,7 +42,8 @@ class OpenVinoSession:
         device: `"cpu"`, `"gpu"`, `"gpu.1"` or `"npu"`.
         dtype: float32, or what inner layers compute in; inputs, outputs and what comes after the last large layer stay
             float32.
-        cache: folder for the compiled networks, which are made again if they are damaged. None compiles every time.
+        cache: beginning of the names of the folders for compiled networks, which are made again if they are damaged.
+            None compiles every time.
 
     Raises:
         ConfigError: if OpenVINO is not installed, has no such device, cannot compute in `dtype` there, or cannot read
@@ -61,10 +64,12 @@ class OpenVinoSession:
             self._settings |= {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "ENABLE_CPU_PINNING": False}
             self._streams = min(torch.get_num_threads(), _MOST_STREAMS)
         self._networks: dict[bool, Any] = {}  # by whether it is for one image
+        self._mapped: list[Any] = []  # files that networks read their weights from
         self._loading = threading.Lock()
         self._requests = threading.local()
         network = self._network(is_single=True)
         self._types = {_name(port): _TYPES[port.element_type.type_name] for port in network.inputs}
+        self._shapes = {_name(port): self._shape_of_batches(port) for port in network.inputs}
         self.input_names = tuple(self._types)
         self.output_names = tuple(_name(port) for port in network.outputs)
 
@@ -113,15 +118,13 @@ class OpenVinoSession:
 
     def _network(self, is_single: bool) -> Any:
         """The network for one image, or for as many as there are."""
-        hints: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY" if is_single else "THROUGHPUT"}
+        settings = {**self._settings, "PERFORMANCE_HINT": "LATENCY" if is_single else "THROUGHPUT"}
         if self._device == "CPU" and not is_single:
-            hints["NUM_STREAMS"] = self._streams
+            settings["NUM_STREAMS"] = self._streams
         with self._loading:
             if is_single not in self._networks:
                 try:
-                    model = self._read(is_single)
-                    settings = {**self._settings, **hints}
-                    self._networks[is_single] = _compile(self._core, model, self._device, settings, self._cache)
+                    self._networks[is_single] = self._load(settings, is_single)
                 except RuntimeError as error:
                     raise ConfigError(
                         f"OpenVINO {self._openvino.__version__} cannot load {self._path}: {error} Write the file "
@@ -129,13 +132,39 @@ class OpenVinoSession:
                     ) from error
             return self._networks[is_single]
 
+    def _load(self, settings: dict[str, Any], is_single: bool) -> Any:
+        """The compiled network of the cache, without reading the file; else a new one, which is stored there."""
+        if self._cache is None or "EXPORT_IMPORT" not in _abilities(self._core, self._device):
+            return self._core.compile_model(self._read(is_single), self._device, settings)
+        facts = [self._openvino.__version__, self._core.get_property(self._device, "FULL_DEVICE_NAME"), settings]
+        key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+        folder = self._cache.with_name(f"{self._cache.name}-{key}")
+        blob = folder / "network.blob"
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with WeakFileLock(folder.with_name(f".{folder.name}.lock")):
+                if is_intact(folder):
+                    content = self._openvino.Tensor(np.memmap(blob, np.uint8, "c"), shared_memory=True)
+                    self._mapped.append(content)
+                    return self._core.import_model(content, self._device, settings)
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                network = self._core.compile_model(self._read(is_single), self._device, settings)
+                blob.write_bytes(network.export_model().getbuffer())
+                write_description(folder, [blob])
+                return network
+        except OSError as error:
+            raise ConfigError(
+                f"The compiled network cannot be stored in {folder}: {error}. Is the disk full, or the folder not "
+                "writable? HFPOSE_CACHE names another folder."
+            ) from error
+
     def _read(self, is_single: bool) -> Any:
         """The network as the file has it, but for images channels last; and of a fixed size for one image."""
         model = self._core.read_model(str(self._path))
-        self._shapes = {_name(port): port.partial_shape for port in model.inputs}
         layouts = require("openvino.preprocess", 'backend="openvino"').PrePostProcessor(model)
-        for index, name in enumerate(self._shapes):
-            if name == _IMAGES:
+        for index, port in enumerate(model.inputs):
+            if _name(port) == _IMAGES:
                 layouts.input(index).tensor().set_layout(self._openvino.Layout("NHWC"))
                 layouts.input(index).model().set_layout(self._openvino.Layout("NCHW"))
         model = layouts.build()
@@ -144,6 +173,17 @@ class OpenVinoSession:
             model.reshape({port: self._openvino.PartialShape([1, *shape[1:]]) for port, shape in shapes.items()})
         return model
 
+    def _shape_of_batches(self, port: Any) -> Any:
+        """What an input may have, images channels first."""
+        _, *sizes = port.partial_shape
+        if _name(port) == _IMAGES:
+            sizes = [sizes[-1], *sizes[:-1]]
+        return self._openvino.PartialShape([-1, *sizes])
+
+
+def _abilities(core: Any, device: str) -> list[str]:
+    return list(core.get_property(device, "OPTIMIZATION_CAPABILITIES"))
+
 
 def _check_device(core: Any, device: str, dtype: torch.dtype) -> None:
     found = core.available_devices
@@ -151,33 +191,13 @@ def _check_device(core: Any, device: str, dtype: torch.dtype) -> None:
     if device not in names:
         raise ConfigError(f"OpenVINO has no device {device} on this machine, which has {', '.join(found)}.")
     wanted = {torch.float32: "FP32", torch.bfloat16: "BF16", torch.float16: "FP16"}.get(dtype)
-    able = core.get_property(device, "OPTIMIZATION_CAPABILITIES")
+    able = _abilities(core, device)
     if wanted not in able and dtype != torch.float32:
         raise ConfigError(
             f"OpenVINO computes on {core.get_property(device, 'FULL_DEVICE_NAME')} in {', '.join(able)}, not in "
             f"{dtype}. "
             'Use dtype="auto" or "float32".'
         )
-
-
-def _compile(core: Any, model: Any, device: str, settings: Mapping[str, Any], cache: Path | None) -> Any:
-    if cache is None:
-        return core.compile_model(model, device, dict(settings))
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with WeakFileLock(cache.with_name(f".{cache.name}.lock")):
-            if not is_intact(cache):
-                shutil.rmtree(cache)
-                cache.mkdir()
-            network = core.compile_model(model, device, {**settings, "CACHE_DIR": str(cache)})
-            if not network.get_property("LOADED_FROM_CACHE"):
-                write_description(cache, cache.glob("*.blob"))
-    except OSError as error:
-        raise ConfigError(
-            f"The compiled network cannot be stored in {cache}: {error}. Is the disk full, or the folder not "
-            "writable? HFPOSE_CACHE names another folder."
-        ) from error
-    return network
 
 
 def _name(port: Any) -> str:

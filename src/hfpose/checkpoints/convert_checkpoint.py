@@ -19,6 +19,7 @@ from hfpose.checkpoints.custom import explained_config, source_from_config
 from hfpose.checkpoints.dataset_schema import with_trained_schema
 from hfpose.checkpoints.distilled import student_of
 from hfpose.checkpoints.guard import modules_bounded
+from hfpose.checkpoints.own_weights import fill_buffers
 from hfpose.checkpoints.reader import read_checkpoint
 from hfpose.checkpoints.source import ModelSource
 from hfpose.errors import CheckpointError, ConfigError, listed
@@ -144,23 +145,8 @@ def build_model(source: ModelSource, state_dict: Mapping[str, Tensor], file_name
             converted[tensor_name] = torch.zeros((), dtype=torch.int64)
     _check_tensors(source.name, file_name, converted, expected)
     model.load_state_dict({key: tensor.contiguous() for key, tensor in converted.items()}, assign=True)
-    _fill_buffers(model)
+    fill_buffers(model)
     return model.eval()
-
-
-def _fill_buffers(model: PreTrainedModel) -> None:
-    """Compute the buffers that no file holds, which networks of transformers leave empty on the meta device."""
-    from transformers import PreTrainedModel
-
-    networks = [part for part in model.modules() if isinstance(part, PreTrainedModel)]
-    for module in model.modules():
-        empty = {name: buffer for name, buffer in module.named_buffers(recurse=False) if buffer.is_meta}
-        for name, buffer in empty.items():
-            module.register_buffer(name, torch.empty_like(buffer, device="cpu"), persistent=False)
-        for parameter in module.parameters(recurse=False) if empty else ():
-            parameter._is_hf_initialized = True  # type: ignore[attr-defined]  # it stays as it was loaded
-        for network in networks if empty else ():
-            network._init_weights(module)
 
 
 def _check_tensors(

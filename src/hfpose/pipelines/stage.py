@@ -13,7 +13,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -43,6 +43,7 @@ from hfpose.backends.select import GRAPH_DEVICES, make_runner
 from hfpose.checkpoints.adapters import base_of_adapter, merge_adapter
 from hfpose.checkpoints.custom import MISTAKES
 from hfpose.checkpoints.guard import loading_bounded
+from hfpose.checkpoints.own_weights import model_with_own_weights
 from hfpose.errors import CheckpointError, ConfigError, HFPoseError, InputError, UnknownModelError
 from hfpose.hub.model_folders import GRAPH_NAME, OPENVINO_NAME, PIPELINE_INDEX, is_adapter, read_json
 from hfpose.hub.resolve import register_helper, resolve
@@ -354,18 +355,26 @@ def _load_model(found: Path, task: Task, model_kwargs: Mapping[str, Any] | None)
     config = _required_config(folder, task)
     if _has_only_graph(folder):
         return _Loaded(_without_weights(config, task), str(folder), adapter, folder)
-    options = {"dtype": torch.float32, **(model_kwargs or {"config": config}), "trust_remote_code": False}
-    with (
-        without_progress_bars(),
-        without_load_report(),
-        _explained(f"The model in {folder} cannot be built"),
-        loading_bounded(folder),
-    ):
-        model, report = _AUTO_MODELS[task].from_pretrained(str(folder), output_loading_info=True, **options)
-    _check_complete(model, report["missing_keys"], str(folder))
+    with without_progress_bars(), without_load_report(), _explained(f"The model in {folder} cannot be built"):
+        model = _with_weights(config, folder, task, model_kwargs)
     if adapter is not None:
         merge_adapter(model, adapter)
     return _Loaded(model, str(folder), adapter)
+
+
+def _with_weights(
+    config: PreTrainedConfig, folder: Path, task: Task, model_kwargs: Mapping[str, Any] | None
+) -> PreTrainedModel:
+    options = {"dtype": torch.float32, **(model_kwargs or {"config": config}), "trust_remote_code": False}
+    if model_kwargs is None and getattr(config, "quantization_config", None) is None:
+        with loading_bounded(folder):
+            model = model_with_own_weights(lambda: _AUTO_MODELS[task].from_config(**options), folder)
+        if model is not None:
+            return model
+    with loading_bounded(folder):
+        loaded, report = _AUTO_MODELS[task].from_pretrained(str(folder), output_loading_info=True, **options)
+    _check_complete(loaded, report["missing_keys"], str(folder))
+    return cast(PreTrainedModel, loaded)
 
 
 def _given_or_own_processor(given: Any, loaded: _Loaded) -> Any:
