@@ -18,6 +18,7 @@ from hfpose.results import PoseOutput
 from hfpose.tracking.camera_motion import CameraMotion
 from hfpose.tracking.tracker import (
     LEAST_STEP,
+    MIN_KEYPOINTS,
     UNTRACKED,
     Association,
     TrackRows,
@@ -233,7 +234,7 @@ class IdentityTracker:
         high_score: instances from this score on choose first.
         confirm_frames: frames in which a new instance has to be seen, 1 to 6; one of a low score takes more of them.
         camera_motion: whether to follow what stands still in the images, where they are given.
-        min_keypoints: see `PoseTracker`.
+        min_keypoints: an instance with fewer gets no identity of its own, see `PoseTracker`.
         appearance: how much it counts that an instance looks like a track, by the `features` of the outputs, beside
             where it is: 0 not at all, 1 as much as is likely.
 
@@ -253,7 +254,7 @@ class IdentityTracker:
         high_score: float = 0.5,
         confirm_frames: int = 3,
         camera_motion: bool = True,
-        min_keypoints: int = 3,
+        min_keypoints: int = MIN_KEYPOINTS,
         appearance: float = 0.0,
     ) -> None:
         check_association(association, threshold)

@@ -25,11 +25,15 @@ if TYPE_CHECKING:
 Association = Literal["iou", "oks"]
 
 UNTRACKED = -1
+MIN_KEYPOINTS = 3
+"""Instances with fewer keypoints get no identity of their own."""
 
+_MAX_LOST = 60  # frames for which a person who is not seen is remembered
 # Share of a surprise in speed that a track believes after some frames; its first frames believe more.
 _VELOCITY_GAIN = 0.1
 LEAST_STEP = 1e-3
 """Seconds that pass at least between two frames, whatever their times say."""
+_SPEED_CUTOFF = 1.0  # Hz, of the One-Euro filter
 # Keypoint standard deviation for schemas without sigmas, the mean of COCO's.
 _DEFAULT_SIGMA = 0.07
 
@@ -87,21 +91,16 @@ class PoseTracker:
 
     A person may get the identity of a remembered one if they overlap by more than `threshold`: their boxes, or their
     keypoints by the object keypoint similarity (OKS). Among those who may, pairs are made greedily, the most alike in
-    box and keypoints together first, each person and identity once. Those who are not seen are remembered for
-    `max_lost` frames, where they would be at their last speed, so that people keep their identities through short
-    gaps and when they cross.
+    box and keypoints together first, each person and identity once. Those who are not seen are remembered for 60
+    frames, where they would be at their last speed, so that people keep their identities through short gaps and when
+    they cross. `mmpose.apis.inference_tracking` compares with the last frame alone, and by one of the two overlaps.
 
-    With `max_lost=0` and `predict_motion=False` it compares with the last frame alone, as
-    `mmpose.apis.inference_tracking` does; that takes people in the order of detection and looks at one of the two
-    overlaps only, and so mixes people up when they cross.
+    People with fewer than three keypoints get no identity of their own. A keypoint counts when it is finite, has a
+    score above 0 and is not at y = 0, where some models put what they do not find.
 
     Args:
         association: `"iou"` of boxes or `"oks"` of keypoints: which overlap has to reach the threshold.
         threshold: least overlap, 0 to 1.
-        max_lost: frames for which a person who is not seen is remembered.
-        predict_motion: whether to expect people where their speed takes them, else where they were last seen.
-        min_keypoints: people with fewer keypoints get no identity of their own. A keypoint counts when it is finite,
-            has a score above 0 and is not at y = 0, where some models put what they do not find.
 
     Raises:
         InputError: for settings out of range.
@@ -109,22 +108,10 @@ class PoseTracker:
 
     late_identities: Sequence[tuple[int, int, int]] = ()  # see `IdentityTracker`: all have one at once
 
-    def __init__(
-        self,
-        association: Association = "iou",
-        threshold: float = 0.3,
-        max_lost: int = 60,
-        predict_motion: bool = True,
-        min_keypoints: int = 3,
-    ) -> None:
+    def __init__(self, association: Association = "iou", threshold: float = 0.3) -> None:
         check_association(association, threshold)
-        if max_lost < 0:
-            raise InputError(f"max_lost must be 0 frames or more, got {max_lost}.")
         self.association = association
         self.threshold = threshold
-        self.max_lost = max_lost
-        self.predict_motion = predict_motion
-        self.min_keypoints = min_keypoints
         self.reset()
 
     def reset(self) -> None:
@@ -149,11 +136,7 @@ class PoseTracker:
         tracks = self._remembered(keypoints.shape[1] if len(keypoints) else None, output.image_size)
         keypoints = filled_keypoints(keypoints, boxes, tracks.keypoints.shape[1])
         self._now = self._now + 1 if output.timestamp is None else max(output.timestamp, self._now + LEAST_STEP)
-        shift = (
-            tracks.predicted_shift(self._now, output.image_size)
-            if self.predict_motion
-            else np.zeros_like(tracks.velocities)
-        )
+        shift = tracks.predicted_shift(self._now, output.image_size)
         iou = pairwise_iou(boxes, tracks.boxes + np.tile(shift, 2))
         sigmas = output.schema.sigmas if output.schema is not None else None
         oks = keypoint_similarity(keypoints, boxes, tracks.keypoints + shift[:, None], tracks.boxes, sigmas)
@@ -162,7 +145,7 @@ class PoseTracker:
 
         ids = np.full(len(boxes), UNTRACKED, np.int64)
         ids[seen] = tracks.ids[matched]
-        enough = valid.sum(-1) >= min(self.min_keypoints, keypoints.shape[1])
+        enough = valid.sum(-1) >= min(MIN_KEYPOINTS, keypoints.shape[1])
         new = np.flatnonzero((ids == UNTRACKED) & enough)
         ids[new] = self._next_id + np.arange(len(new))
         self._next_id += len(new)
@@ -197,7 +180,7 @@ class PoseTracker:
         tracks.lost += 1
         tracks.lost[matched] = 0
         tracks.times[matched] = self._now
-        self._tracks = tracks.select(tracks.lost <= self.max_lost).extend(new)
+        self._tracks = tracks.select(tracks.lost <= _MAX_LOST).extend(new)
 
 
 class KeypointSmoother:
@@ -213,31 +196,20 @@ class KeypointSmoother:
         frame_rate: frames per second, where frames come without their times.
         min_cutoff: cutoff in Hz at rest; lower trembles less.
         beta: what the cutoff gains in Hz for each length per second; higher lags less.
-        derivative_cutoff: cutoff in Hz of the speed.
-        max_lost: frames for which a person who is not seen is remembered.
 
     Raises:
         InputError: for settings out of range.
     """
 
-    def __init__(
-        self,
-        frame_rate: float = 30.0,
-        min_cutoff: float = 1.0,
-        beta: float = 20.0,
-        derivative_cutoff: float = 1.0,
-        max_lost: int = 60,
-    ) -> None:
-        if min(frame_rate, min_cutoff, derivative_cutoff) <= 0 or min(beta, max_lost) < 0:
+    def __init__(self, frame_rate: float = 30.0, min_cutoff: float = 1.0, beta: float = 20.0) -> None:
+        if min(frame_rate, min_cutoff) <= 0 or beta < 0:
             raise InputError(
-                "frame_rate, min_cutoff and derivative_cutoff must be above 0, beta and max_lost 0 or more; got "
-                f"{frame_rate}, {min_cutoff}, {derivative_cutoff}, {beta} and {max_lost}."
+                "frame_rate and min_cutoff must be above 0, beta 0 or more; got "
+                f"{frame_rate}, {min_cutoff} and {beta}."
             )
         self.frame_rate = frame_rate
         self.min_cutoff = min_cutoff
         self.beta = beta
-        self.derivative_cutoff = derivative_cutoff
-        self.max_lost = max_lost
         self.reset()
 
     def reset(self) -> None:
@@ -262,7 +234,7 @@ class KeypointSmoother:
         smooth = output.keypoints.copy()
         if rows:
             smooth[rows] = self._filter([int(ids[row]) for row in rows], output.keypoints[rows])
-        oldest = self._frame - self.max_lost
+        oldest = self._frame - _MAX_LOST
         self._people = {track: person for track, person in self._people.items() if person.frame >= oldest}
         return replace(output, keypoints=smooth)
 
@@ -278,7 +250,7 @@ class KeypointSmoother:
         before = np.where(going_on, before, keypoints)
         velocities = np.stack([person.velocities for person in known])
         change = np.where(going_on, (keypoints - before) / seconds - velocities, -velocities)
-        velocities = velocities + _share_of_new(self.derivative_cutoff, seconds) * change
+        velocities = velocities + _share_of_new(_SPEED_CUTOFF, seconds) * change
         speeds = np.linalg.norm(velocities, axis=-1, keepdims=True) / _longest_extent(keypoints)
         share = _share_of_new(self.min_cutoff + self.beta * speeds, seconds)
         smooth = np.where(going_on, before + share * (keypoints - before), keypoints).astype(np.float32)
