@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import hfpose
@@ -583,6 +584,16 @@ def test_disable_rebase_keypoint(lifting, hands, noise):
     assert not np.allclose(keypoints(rebased)[:, 0], 0)
     heights = [keypoints(one(hands, noise(), disable_rebase_keypoint=off)[0])[..., 2] for off in (False, True)]
     assert not np.allclose(*heights)
+
+
+def test_the_root_of_a_temporal_convolution_stays_where_it_is_said(tiny_pose, tmp_path, noise):
+    torch.manual_seed(0)
+    config = hfpose.TemporalConvolutionConfig(hidden_size=8, kernel_sizes=(1,))
+    hfpose.TemporalConvolutionForPoseLifting(config).save_pretrained(tmp_path)
+    hfpose.TemporalConvolutionImageProcessor().save_pretrained(tmp_path)
+    inferencer = MMPoseInferencer(tiny_pose, pose3d=tmp_path, det_model="whole_image", device="cpu")
+    people, _ = one(inferencer, noise(), disable_rebase_keypoint=True)
+    assert (np.abs(keypoints(people)[:, 0]) > 1e-6).all()
 
 
 def test_disable_norm_pose_2d(lifting, noise):

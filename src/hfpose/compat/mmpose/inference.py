@@ -79,6 +79,11 @@ class PoseModel(LoadedModel):
         """Whether it takes 2D keypoints instead of images."""
         return self.network.config.model_type in LIFTER_TYPES
 
+    @property
+    def lifts_one_frame(self) -> bool:
+        """Whether it lifts one frame of a clip, and leaves the root where it says, as temporal convolutions do."""
+        return self.network.config.model_type == "temporal_convolution"
+
 
 def init_model(
     config: str | Path,
@@ -267,8 +272,7 @@ def inference_pose_lifter_model(
         network = model.network
         keypoints_2d = inputs["keypoints_2d"].to(network.device, network.dtype)
         outputs = network(keypoints_2d, flip_test=model.cfg.model.test_cfg.flip_test)
-    # The reference asks a temporal convolution for the frame in the middle only, and leaves its root as it comes.
-    is_single = network.config.model_type == "temporal_convolution"
+    is_single = model.lifts_one_frame
     keypoints = processor.post_process_pose_lifting(
         outputs, image_size, do_root_relative=not is_single, axes="camera", do_rebase_height=False
     )

@@ -273,6 +273,7 @@ class Pose3DInferencer(BaseInferencer):
             online=True if source.is_video else None,
             lifter_flip_test=self._flips,
             do_normalize_boxes=False if call.disable_norm_pose_2d else None,
+            do_root_relative=not self.model.lifts_one_frame,
             ground=None if call.disable_rebase_keypoint else "frame",
             axes="mmpose",
             track=PoseTracker("oks" if call.use_oks_tracking else "iou", call.tracking_thr),
