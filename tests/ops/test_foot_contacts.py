@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hfpose.ops.foot_contacts import lock_feet, without_short_runs
+from hfpose.ops.foot_contacts import hold_feet, lock_feet, without_short_runs
 from walking import stepping_feet
 
 RATE = 25.0
@@ -37,6 +37,30 @@ def test_feet_of_who_runs_stand_though_they_seem_to_move() -> None:
     assert speeds[0] > 0.7 and speeds[1] < 0.25
     assert (contacts == standing).mean() > 0.9 and (~contacts).all(1).any()  # both feet in the air
     assert np.ptp(found[:, :, 1].mean(1)) == pytest.approx(np.ptp(feet[:, :, 1].mean(1)), rel=0.1)
+
+
+def test_a_standing_foot_that_slides_against_the_other_is_held() -> None:
+    hip, knee, foot = (0, 0, 0.9), (0, -0.1, 0.45), (0, 0, 0.0)
+    legs = np.tile(np.array([hip, knee, foot]), (100, 2, 1, 1))
+    legs[:, :, 2, 0] += 0.05 * np.sin(2 * np.pi * TIMES[:, None] * (1, -1))
+    contacts = np.zeros((100, 2), bool)
+    contacts[10:40], contacts[60:90, 0] = True, True
+    held = hold_feet(legs, contacts, TIMES)
+    feet = held[:, :, 2]
+    assert all(np.ptp(feet[part], axis=0).max() < 1e-9 for part in (slice(10, 40), (slice(60, 90), 0)))
+    assert np.abs(np.diff(feet[:, 0], axis=0)).max() < 0.03  # no jumps
+    bones, expected = (np.linalg.norm(np.diff(each, axis=2), axis=-1) for each in (held, legs))
+    np.testing.assert_allclose(bones, expected, atol=1e-9)
+    np.testing.assert_allclose(held[:, :, 0], legs[:, :, 0])
+    np.testing.assert_allclose(hold_feet(legs, np.zeros_like(contacts), TIMES), legs, atol=1e-9)
+
+
+def test_a_foot_that_is_out_of_reach_is_held_as_near_as_the_leg_reaches() -> None:
+    legs = np.tile(np.array([(0, 0, 0.9), (0, 0, 0.45), (0, 0, 0.0)]), (100, 1, 1, 1))
+    legs[:, 0, :, 1] += np.linspace(0, 1, 100)[:, None]
+    held = hold_feet(legs, np.ones((100, 1), bool), TIMES)
+    assert np.isfinite(held).all()
+    np.testing.assert_allclose(np.linalg.norm(np.diff(held, axis=2), axis=-1), 0.45, atol=1e-9)
 
 
 def test_who_flies_is_left_alone() -> None:

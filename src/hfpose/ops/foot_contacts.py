@@ -1,4 +1,4 @@
-"""When feet stand, and people moved so that feet that stand do not slide.
+"""When feet stand, and people moved and their legs bent so that feet that stand do not slide.
 
 Everything is on a level ground: x and y across it, z up, meters.
 """
@@ -90,9 +90,52 @@ def without_short_runs(contacts: np.ndarray, times: np.ndarray) -> np.ndarray:
     kept = contacts.copy()
     for foot in range(contacts.shape[1]):
         for value in (False, True):
-            edges = np.flatnonzero(np.diff(kept[:, foot] == value, prepend=False, append=False))
-            for start, end in zip(edges[::2], edges[1::2], strict=True):
+            for start, end in _runs(kept[:, foot] == value):
                 inside = start > 0 and end < len(times)
                 if inside and times[end] - times[start] < _SHORTEST:
                     kept[start:end, foot] = not value
     return kept
+
+
+def hold_feet(legs: np.ndarray, contacts: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Legs whose feet stay where they stand: hips stay, knees bend, and lengths are kept.
+
+    To move a person cannot hold two feet of which one slides against the other, which is an error of the pose. A foot
+    is held at the mean of its places in a contact; what it moves by goes over from each contact to the next.
+
+    Args:
+        legs: (T, F, 3, 3) meters, hip, knee and foot.
+        contacts: (T, F) whether each foot stands.
+        times: (T,) seconds.
+
+    Source: "Footskate cleanup for motion capture editing" (Kovar et al., 2002), without its changes of lengths.
+    """
+    moved = np.zeros((*contacts.shape, 3))
+    for foot in range(contacts.shape[1]):
+        stands = contacts[:, foot]
+        for start, end in _runs(stands):
+            places = legs[start:end, foot, 2, :2]
+            moved[start:end, foot, :2] = places.mean(0) - places
+        for axis in (0, 1) if stands.any() else ():
+            moved[:, foot, axis] = np.interp(times, times[stands], moved[stands, foot, axis])
+    return _bent(legs, legs[:, :, 2] + moved)
+
+
+def _bent(legs: np.ndarray, feet: np.ndarray) -> np.ndarray:
+    """Legs (T, F, 3, 3) with knees in the planes they were in and feet (T, F, 3), or as near as they reach."""
+    hip, knee = legs[:, :, 0], legs[:, :, 1] - legs[:, :, 0]
+    thigh, shank, length = (
+        np.linalg.norm(bone, axis=-1, keepdims=True) for bone in (knee, legs[:, :, 2] - legs[:, :, 1], feet - hip)
+    )
+    down = (feet - hip) / np.maximum(length, 1e-9)
+    length = np.clip(length, np.maximum(np.abs(thigh - shank), 1e-9), thigh + shank)
+    along = (thigh**2 - shank**2 + length**2) / (2 * length)
+    forward = knee - (knee * down).sum(-1, keepdims=True) * down
+    forward /= np.maximum(np.linalg.norm(forward, axis=-1, keepdims=True), 1e-9)
+    bent = hip + along * down + np.sqrt(np.maximum(thigh**2 - along**2, 0)) * forward
+    return np.stack((hip, bent, hip + length * down), axis=2)
+
+
+def _runs(mask: np.ndarray) -> np.ndarray:
+    """First and end (N, 2) of the runs of True in a mask (T,)."""
+    return np.flatnonzero(np.diff(mask, prepend=False, append=False)).reshape(-1, 2)

@@ -11,7 +11,7 @@ import numpy as np
 
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema
-from hfpose.ops.foot_contacts import lock_feet
+from hfpose.ops.foot_contacts import hold_feet, lock_feet
 from hfpose.results import PoseOutput
 from hfpose.tracking.filters import track_places
 from hfpose.tracking.root_motion import even_size, fit_ground, root_places
@@ -108,7 +108,8 @@ def _placed(
         even *= placing.height / _stature(even, schema)
     places = root_places(even, pixels, scores, times, placing.pixels(image_size), np.array(image_size) / 2)
     there = places[:, None] + even
-    feet = [schema.index("left_foot"), schema.index("right_foot")]
+    legs = [[schema.index(f"{side}_{joint}") for joint in ("hip", "knee", "foot")] for side in ("left", "right")]
+    feet = [leg[-1] for leg in legs]
     plane = fit_ground(there[:, feet])
     turn = _upright(plane.up)
     upright = there @ turn.T
@@ -116,8 +117,9 @@ def _placed(
     if placing.root == "none":
         upright -= upright[:, :1] * (1, 1, 0)
     else:
-        shift, _ = lock_feet(upright[:, feet] - (0, 0, height), times)
+        shift, contacts = lock_feet(upright[:, feet] - (0, 0, height), times)
         upright[..., :2] += shift[:, None]
+        upright[:, legs] = hold_feet(upright[:, legs], contacts, times)
     if placing.root == "camera":
         return upright @ turn
     if placing.ground == "clip":
