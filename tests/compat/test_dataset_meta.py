@@ -40,6 +40,8 @@ def test_there_and_back(name):
 def test_statistics_of_a_lifters_data():
     meta = dataset_meta_of(load_schema("h36m"))
     np.testing.assert_allclose(meta["stats_info"]["bbox_center"], [528.0, 427.0])
+    assert meta["stats_info"]["bbox_scale"].shape == ()
+    assert meta["sigmas"].shape == (0,)
 
 
 def test_a_file_of_ones_own(tmp_path):

@@ -20,10 +20,14 @@ from hfpose.compat.mmpose import (
     Pose2DInferencer,
     Pose3DInferencer,
     PoseDataSample,
+    convert_keypoint_definition,
+    extract_pose_sequence,
+    inference_pose_lifter_model,
+    init_model,
 )
 from hfpose.errors import ConfigError, InputError, UnknownModelError
 from hfpose.hub.cache import models_dir
-from small_models import small_model
+from small_models import small_lifter, small_model
 
 BOXES = [[20.0, 10.0, 70.0, 100.0], [80.0, 20.0, 140.0, 110.0]]
 ALL_KEYPOINTS = {"kpt_thr": -100.0}
@@ -646,6 +650,25 @@ def test_the_classes_for_3d(tiny_pose, tiny_lifter, tiny_hands, lifting, hands, 
         Pose3DInferencer(tiny_hands, device="cpu")
     with pytest.raises(ConfigError, match="Pose2DInferencer"):
         Hand3DInferencer(tiny_pose, det_model="whole_image", device="cpu")
+
+
+def test_convolutions_see_the_frames_before(tiny_pose, whole_image, write_clip, tmp_path):
+    for part in small_lifter():
+        part.save_pretrained(tmp_path / "lifter")
+    clip = str(write_clip(num_frames=4))
+    model = init_model(tmp_path / "lifter", device="cpu")
+    frames = []
+    for result in whole_image(clip, return_datasamples=True):
+        (sample,) = result["predictions"]
+        sample.track_id = 0
+        sample.pred_instances.keypoints = convert_keypoint_definition(sample.pred_instances.keypoints, "coco", "h36m")
+        frames.append([sample])
+    inferencer = MMPoseInferencer(tiny_pose, pose3d=tmp_path / "lifter", det_model="whole_image", device="cpu")
+    for number, result in enumerate(inferencer(clip, disable_rebase_keypoint=True)):
+        sequence = extract_pose_sequence(frames[: number + 1], number, causal=False, seq_len=9)
+        (lifted,) = inference_pose_lifter_model(model, sequence, image_size=(160, 120), norm_pose_2d=True)
+        expected = lifted.pred_instances.keypoints[..., [0, 2, 1]] * [-1, 1, -1]
+        np.testing.assert_allclose(keypoints(result["predictions"][0]), expected, atol=1e-4)
 
 
 def test_2d_drawing_arguments_in_3d(lifting, noise):

@@ -34,10 +34,13 @@ def dataset_meta_of(schema: KeypointSchema) -> dict[str, Any]:
         "skeleton_links": [tuple(link) for link in schema.skeleton],
         "skeleton_link_colors": np.array(schema.skeleton_colors, np.uint8).reshape(-1, 3),
         "dataset_keypoint_weights": np.array(schema.joint_weights, np.float32),
-        "sigmas": None if schema.sigmas is None else np.array(schema.sigmas, np.float32),
+        "sigmas": np.array(schema.sigmas or (), np.float32),
     }
     if schema.stats_info is not None:
-        meta["stats_info"] = {name: np.array(value, np.float32) for name, value in schema.stats_info.items()}
+        meta["stats_info"] = {
+            name: np.array(value if len(value) > 1 else value[0], np.float32)
+            for name, value in schema.stats_info.items()
+        }
     return meta
 
 
