@@ -66,6 +66,15 @@ def test_a_low_score_takes_longer_to_be_confirmed() -> None:
     assert found == [[-1]] * 4 + [[0]] * 2
 
 
+def test_a_pose_of_low_scores_is_nobody_new() -> None:
+    tracker = IdentityTracker()
+    ids(tracker, people((0, 0)))
+    for _ in range(2 * CONFIRMATION_FRAMES):
+        both = people((0, 0), (300, 0), score=0.6)
+        both.keypoint_scores[1] = 0.1
+        assert ids(tracker, both) == [0, -1]
+
+
 def test_a_false_box_does_not_take_the_identity_of_who_is_lost_for_long() -> None:
     tracker, away = IdentityTracker(), people()
     found = [

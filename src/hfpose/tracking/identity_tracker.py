@@ -63,7 +63,7 @@ _MERGED_SHARE, _MERGED_GROWTH = 0.85, 1.35
 # is confirmed may be its return, so that a false box or a passer-by does not take it), and within which it counts as
 # not lost.
 _RECENT, _EXPECTED, _UNBROKEN = 0.5, 1.5, 1.5 / _FRAME_RATE
-# Least mean score of an instance over the frames that confirm it; one with lower scores takes more frames.
+# Least mean evidence of an instance over the frames that confirm it; one with less takes more frames.
 _CONFIRMED_SCORE = 0.65
 
 
@@ -80,7 +80,7 @@ class _Tracks(TrackRows):
     keypoints: np.ndarray  # (M, K, 2) relative to the center, where last seen
     features: np.ndarray  # (M, C) appearance, of length 1, or 0 where not known
     hits: np.ndarray  # (M,) frames in which seen
-    evidence: np.ndarray  # (M,) sum of the scores then
+    evidence: np.ndarray  # (M,) sum of what spoke for it then
     times: np.ndarray  # (M,) when last seen
     rows: np.ndarray  # (M, CONFIRMATION_FRAMES) row in the output of this frame and those before, -1 where not seen
 
@@ -102,7 +102,7 @@ class _Tracks(TrackRows):
             keypoints=found.keypoints[rows] - centers[:, None],
             features=found.features[rows],
             hits=np.ones(count, np.int64),
-            evidence=found.scores[rows],
+            evidence=found.evidence[rows],
             times=np.full(count, now),
             rows=history,
         )
@@ -167,19 +167,20 @@ class _Tracks(TrackRows):
         self.keypoints[at] = found.keypoints[rows] - (centers + surprise)[:, None]
         change = np.where(is_weak, 0, _FEATURE_GAIN)[:, None] * (found.features[rows] - self.features[at])
         self.features[at] = _of_length_1(self.features[at] + change)
-        self.evidence[at] += found.scores[rows]
+        self.evidence[at] += found.evidence[rows]
         self.times[at] = now
         self.rows[at, 0] = rows
 
 
 @dataclass(frozen=True)
 class _Found:
-    """The N instances of a frame: boxes (N, 4), keypoints (N, K, 2), scores (N,), features (N, C), and whose boxes are
-    `is_merged` (N,)."""
+    """The N instances of a frame: boxes (N, 4), keypoints (N, K, 2), scores (N,) and `evidence` (N,) that they are
+    no false ones, features (N, C), and whose boxes are `is_merged` (N,)."""
 
     boxes: np.ndarray
     keypoints: np.ndarray
     scores: np.ndarray
+    evidence: np.ndarray
     features: np.ndarray
     lengths: np.ndarray
     is_merged: np.ndarray
@@ -189,7 +190,8 @@ class _Found:
         """Instances where tracks are."""
         keypoints = tracks.keypoints + tracks.centers[:, None]
         is_merged = np.zeros(len(tracks.ids), bool)
-        return cls(tracks.boxes, keypoints, tracks.evidence / tracks.hits, tracks.features, tracks.lengths, is_merged)
+        scores = tracks.evidence / tracks.hits
+        return cls(tracks.boxes, keypoints, scores, scores, tracks.features, tracks.lengths, is_merged)
 
     @property
     def centers(self) -> np.ndarray:
@@ -203,6 +205,8 @@ class _Found:
         """How far (N, M, 2) the instances are from where the tracks should be. Where a box is of several, the
         keypoints may tell it better."""
         of_boxes = self.centers[:, None] - tracks.centers
+        if not self.is_merged.any():
+            return of_boxes
         of_keypoints = _middle(self.keypoints)[:, None] - _middle(tracks.keypoints) - tracks.centers
         is_nearer = (of_keypoints**2).sum(-1) < (of_boxes**2).sum(-1)
         return np.where((self.is_merged[:, None] & is_nearer)[..., None], of_keypoints, of_boxes)
@@ -315,19 +319,22 @@ class IdentityTracker:
         if tracks.features.shape[1] != features.shape[1]:
             tracks = replace(tracks, features=np.zeros((len(tracks.ids), features.shape[1])))
         lengths = body_lengths(keypoints, output.schema)
-        found = _Found(boxes, keypoints, scores, features, lengths, self._is_merged(boxes, tracks))
+        evidence, is_merged = _evidence(scores, output.keypoint_scores), self._is_merged(boxes, tracks)
+        found = _Found(boxes, keypoints, scores, evidence, features, lengths, is_merged)
 
         rows, at = self._pairs(found, tracks, output.schema.sigmas if output.schema is not None else None)
         self._learn_change((features[rows] * tracks.features[at]).sum(1))
         tracks.learn(at, found, rows, found.scores[rows] < self.high_score, self._now)
         is_new = valid.sum(-1) >= min(self.min_keypoints, valid.shape[1])
         is_new[rows] = False
-        tracks = tracks.extend(_Tracks.new(found, np.flatnonzero(is_new), self._now))
+        if is_new.any():
+            tracks = tracks.extend(_Tracks.new(found, np.flatnonzero(is_new), self._now))
         tracks = self._confirm(tracks, is_first)
         ids = np.full(len(boxes), UNTRACKED, np.int64)
         is_seen = tracks.rows[:, 0] >= 0
         ids[tracks.rows[is_seen, 0]] = tracks.ids[is_seen]
-        self._tracks = tracks.select(self._is_kept(tracks))
+        is_kept = self._is_kept(tracks)
+        self._tracks = tracks if is_kept.all() else tracks.select(is_kept)
         return replace(output, track_ids=ids)
 
     def _expected(self, output: PoseOutput, num_keypoints: int, image: np.ndarray | None) -> _Tracks:
@@ -340,8 +347,8 @@ class IdentityTracker:
             self._now = by_rate if output.timestamp is None else max(output.timestamp, before + LEAST_STEP)
         tracks = self._tracks
         if tracks is None or num_keypoints != tracks.keypoints.shape[1]:
-            none = np.zeros(0)
-            nothing = _Found(np.zeros((0, 4)), np.zeros((0, num_keypoints, 2)), none, np.zeros((0, 0)), none, none > 0)
+            none, keypoints = np.zeros(0), np.zeros((0, num_keypoints, 2))
+            nothing = _Found(np.zeros((0, 4)), keypoints, none, none, np.zeros((0, 0)), none, none > 0)
             tracks = _Tracks.new(nothing, np.zeros(0, np.int64), self._now)
         motion = self._camera.update(image, output.boxes) if self.camera_motion else None
         if size is not None and self._image_size is not None and size != self._image_size:
@@ -382,10 +389,9 @@ class IdentityTracker:
 
     def _is_merged(self, boxes: np.ndarray, tracks: _Tracks) -> np.ndarray:
         """Which boxes (N,) hold several people who were seen just now, and are larger than those of each of them."""
-        known = tracks.select(tracks.is_confirmed & (self._now - tracks.times < _RECENT))
-        shares = shares_within(known.boxes, boxes).T
-        areas, own = (boxes[:, 2:] - boxes[:, :2]).prod(1), known.sizes.prod(1)
-        is_within = shares > _MERGED_SHARE
+        is_known = tracks.is_confirmed & (self._now - tracks.times < _RECENT)
+        is_within = shares_within(tracks.boxes[is_known], boxes).T > _MERGED_SHARE
+        areas, own = (boxes[:, 2:] - boxes[:, :2]).prod(1), tracks.sizes[is_known].prod(1)
         return (is_within.sum(1) > 1) & (areas > _MERGED_GROWTH * np.where(is_within, own, 0).max(1, initial=0))
 
     def _appearance(self, output: PoseOutput, num_channels: int) -> np.ndarray:
@@ -424,6 +430,9 @@ class IdentityTracker:
         if is_first:
             is_ripe |= tracks.evidence >= self.high_score
         new = np.flatnonzero(~tracks.is_confirmed & is_ripe)
+        self.late_identities = []
+        if not len(new):
+            return tracks
         began = CONFIRMATION_FRAMES - (tracks.rows[new, ::-1] >= 0).argmax(1)  # frames ago, from 1
         seen = np.where(tracks.rows >= 0, np.arange(CONFIRMATION_FRAMES), CONFIRMATION_FRAMES).min(1)
         lost = np.flatnonzero(tracks.is_confirmed & (seen > 0))
@@ -448,6 +457,13 @@ class IdentityTracker:
         assert self._now is not None
         is_begun = (tracks.rows[:, :2] >= 0).any(1) & (tracks.rows[:, -1] < 0)
         return (self._now - tracks.times <= self.max_gap) & (tracks.is_confirmed | is_begun)
+
+
+def _evidence(scores: np.ndarray, keypoint_scores: np.ndarray) -> np.ndarray:
+    """How much (N,) speaks for instances: their scores, less where their keypoints have lower ones, as those of a part
+    of a person or of a box that holds two have."""
+    of_poses = keypoint_scores.mean(1).clip(0) if keypoint_scores.size else scores
+    return np.sqrt(scores * np.minimum(scores, of_poses))
 
 
 def _of_length_1(features: np.ndarray) -> np.ndarray:
