@@ -10,14 +10,22 @@ RATE = 25.0
 TIMES = np.arange(100) / RATE
 
 
+def placed_feet(feet: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Feet (T, F, 2) of a person who was moved and whose legs were bent, and where they stand."""
+    shift, contacts = lock_feet(feet, TIMES)
+    feet = feet + np.pad(shift, ((0, 0), (0, 1)))[:, None]
+    hips = np.broadcast_to(np.add(feet.mean(1, keepdims=True), (0, 0, 0.8)), feet.shape)
+    knees = np.add((hips + feet) / 2, (0, 0.1, 0))
+    return hold_feet(np.stack((hips, knees, feet), axis=2), contacts, TIMES)[:, :, 2, :2], contacts
+
+
 def test_feet_that_stand_are_found_and_stay() -> None:
     feet, standing = stepping_feet(TIMES)
     rng = np.random.default_rng(0)
     slips = np.cumsum(rng.normal(0, 0.4 / RATE, (100, 2)), axis=0)  # of the person, whose place is known less well
     seen = feet.copy()
     seen[..., :2] += slips[:, None]
-    shift, contacts = lock_feet(seen, TIMES)
-    found = seen[..., :2] + shift[:, None]
+    found, contacts = placed_feet(seen)
     firm = contacts[1:] & contacts[:-1]
     assert np.linalg.norm(np.diff(found, axis=0), axis=-1)[firm].mean() * RATE < 0.05
     assert (contacts == standing).mean() > 0.85
@@ -29,8 +37,7 @@ def test_feet_of_who_runs_stand_though_they_seem_to_move() -> None:
     feet, standing = stepping_feet(TIMES, stride=2.4, period=0.72, stance=0.3)
     seen, way = feet.copy(), 2.4 / 0.72 * TIMES[:, None]
     seen[..., 1] = way + 0.8 * (feet[..., 1] - way)  # lifters take swings for shorter than they are
-    shift, contacts = lock_feet(seen, TIMES)
-    found = seen[..., :2] + shift[:, None]
+    found, contacts = placed_feet(seen)
     speeds = [
         np.linalg.norm(np.gradient(each[..., :2], TIMES, axis=0), axis=-1)[standing].mean() for each in (seen, found)
     ]

@@ -16,11 +16,13 @@ _RUN, _STRIDE = 1.5, 0.7
 # How sure it is that a foot that stands does not move (m/s), that a person moves as they seem to (m/s), and where they
 # seem to be (m, for a second).
 _STANCE_SPEED, _OWN_SPEED, _PLACE = 0.03, 0.5, 0.25
+# How fast ankles of feet that stand are (m/s): they go forward while heels rise, which belongs to the person's way.
+_ANKLE_SPEED = 0.15
 _SHORTEST = 0.06  # seconds that a foot stands
 
 
 def lock_feet(feet: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How a person has to be moved so that feet stand still where they stand, and where they do.
+    """How a person has to be moved so that feet hardly slide where they stand, and where they do; see `hold_feet`.
 
     Which feet stand follows from how they move, and how the person moves from the feet that stand: both are found in
     turns.
@@ -39,9 +41,9 @@ def lock_feet(feet: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarr
     pace = np.maximum(_speed(feet, times) / _RUN, 1)[:, None] ** 2
     for speed in _SPEEDS:
         standing = _standing(feet, shift, times, speed * pace)
-        shift = _solve_shift(feet, standing[1:] * standing[:-1], steps)
+        shift = _solve_shift(feet, standing[1:] * standing[:-1], steps, _STANCE_SPEED)
     contacts = without_short_runs(_standing(feet, shift, times, _SPEEDS[-1] * pace) > 0.5, times)
-    return _solve_shift(feet, (contacts[1:] & contacts[:-1]).astype(float), steps), contacts
+    return _solve_shift(feet, (contacts[1:] & contacts[:-1]).astype(float), steps, _ANKLE_SPEED), contacts
 
 
 def _speed(feet: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -63,11 +65,11 @@ def _standing(feet: np.ndarray, shift: np.ndarray, times: np.ndarray, speed: np.
     return np.nan_to_num(np.exp(-np.log(2) * (fast**2 + high**2)))
 
 
-def _solve_shift(feet: np.ndarray, standing: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """The shift (T, 2) for feet (T, F, 3) that stand (T - 1, F), with the smallest sum of squares over their
-    uncertainty."""
+def _solve_shift(feet: np.ndarray, standing: np.ndarray, steps: np.ndarray, speed: float) -> np.ndarray:
+    """The shift (T, 2) for feet (T, F, 3) that stand (T - 1, F) but for a `speed` in m/s, with the smallest sum of
+    squares over their uncertainty."""
     moved = np.nan_to_num(np.diff(feet[..., :2], axis=0))
-    weights = standing[..., None] / (_STANCE_SPEED**2 * steps[:, None])
+    weights = standing[..., None] / (speed**2 * steps[:, None])
     coupling = weights.sum(1) + 1 / (_OWN_SPEED**2 * steps)  # (T - 1, 1) of two frames
     pull = -(weights * moved).sum(1)
     zero, nowhere = np.zeros((1, 1)), np.zeros((1, 2))
@@ -100,8 +102,9 @@ def without_short_runs(contacts: np.ndarray, times: np.ndarray) -> np.ndarray:
 def hold_feet(legs: np.ndarray, contacts: np.ndarray, times: np.ndarray) -> np.ndarray:
     """Legs whose feet stay where they stand: hips stay, knees bend, and lengths are kept.
 
-    To move a person cannot hold two feet of which one slides against the other, which is an error of the pose. A foot
-    is held at the mean of its places in a contact; what it moves by goes over from each contact to the next.
+    Moving the person leaves what ankles move by, and two feet of which one slides against the other, which is an error
+    of the pose. A foot is held at the mean of its places in a contact; what it moves by goes over from each contact to
+    the next.
 
     Args:
         legs: (T, F, 3, 3) meters, hip, knee and foot.
