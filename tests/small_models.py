@@ -29,8 +29,8 @@ def _drawn(model: PreTrainedModel, example: Tensor, std: float = 0.2) -> PreTrai
 
 def _rtmpose() -> SmallModel:
     config = hfpose.RTMPoseConfig(
-       backbone_config=hfpose.CSPNeXtBackboneConfig(depth_multiplier=0.167, width_multiplier=0.125),
-       hidden_size=32, attention_size=16, image_size=(64, 64),
+        backbone_config=ResNetBackboneConfig(stem_channels=4, base_channels=4, depths=(1, 1, 1, 1), block_type="basic"),
+        hidden_size=32, attention_size=16, image_size=(64, 64),
         id2label=dict(enumerate(hfpose.load_schema("coco").keypoint_names)),
         keypoint_schema=hfpose.load_schema("coco").to_dict(),
     )  # fmt: skip

@@ -110,7 +110,8 @@ def test_bottom_up_models_take_images_of_any_shape(name, exported):
         np.testing.assert_allclose(value, expected[key], rtol=1e-3, atol=1e-4 * float(expected[key].abs().max()))
 
 
-@pytest.mark.parametrize("name", ["rtmdet", "yolox", "ssdlite"])
+# YOLOX has the anchor points of RTMDet.
+@pytest.mark.parametrize("name", ["rtmdet", pytest.param("yolox", marks=pytest.mark.slow), "ssdlite"])
 def test_detectors_take_images_of_any_size_where_that_is_asked(name, tmp_path):
     model, processor = small_model(name)
     path = tmp_path / "model.onnx"
@@ -132,7 +133,16 @@ def test_pose_models_have_one_size(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["resnest", "scnet", "shufflenet_v2", "vipnas_mobilenet_v3", "vipnas_resnet", "swin", "pvt", "vgg"]
+    "name",
+    [
+        "resnest",
+        "scnet",
+        "shufflenet_v2",
+        "vipnas_mobilenet_v3",
+        "swin",
+        "pvt",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("vipnas_resnet", "vgg")),  # of the same operators
+    ],
 )
 def test_backbones_compute_what_torch_computes(name, tmp_path):
     config = HeatmapConfig(

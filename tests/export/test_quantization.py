@@ -98,7 +98,8 @@ def images(folder, count):
 
 
 @pytest.mark.parametrize(("name", "mode", "unit"), [
-    ("rtmpose", "static", "px"), ("rtmdet", "static", "px"), ("rtmo", "static", "px"), ("vitpose", "dynamic", "px"), ("motionbert", "dynamic", "m"),
+    ("rtmpose", "static", "px"), ("rtmdet", "static", "px"), ("vitpose", "dynamic", "px"), ("motionbert", "dynamic", "m"),
+    pytest.param("rtmo", "static", "px", marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_the_error_is_measured_and_written_down(name, mode, unit, tmp_path):
     model, processor = small_model(name)

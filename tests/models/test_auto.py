@@ -243,5 +243,5 @@ def test_auto_backbone_knows_models_and_backbones():
     config = small_model("rtmpose")[0].config
     from_model = transformers.AutoBackbone.from_config(config, out_indices=[1, 4])
     assert type(from_model) is type(transformers.AutoModel.from_config(config.backbone_config))
-    assert from_model.channels == [16, 128]
+    assert from_model.channels == [4, 32]
     assert config.backbone_config.out_indices == [4]  # the configuration stays as it was

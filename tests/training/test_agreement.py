@@ -23,7 +23,7 @@ from hfpose.training.training_run import TrainingSettings, train
 from rendered_people.scene_files import write_scenes
 
 SETTINGS = TrainingSettings(
-    num_steps=80, batch_size=6, learning_rate=6e-3, weight_decay=0.0, warmup_steps=5, average_decay=0.9,
+    num_steps=40, batch_size=6, learning_rate=1e-2, weight_decay=0.0, warmup_steps=5, average_decay=0.9,
     num_workers=0, log_steps=50, save_steps=1000, use_cpu=True,
 )  # fmt: skip
 
@@ -66,7 +66,7 @@ def test_boxes_learned_by_heart_are_found_where_they_are(scenes, tmp_path):
     )
     model = hfpose.RTMDetForObjectDetection(config)
     processor = hfpose.RTMDetImageProcessor(size={"height": 128, "width": 128})
-    settings = replace(SETTINGS, num_steps=200, batch_size=2)
+    settings = replace(SETTINGS, num_steps=200, batch_size=2, learning_rate=6e-3)
     stream = SampleStream(images, FittedImages(processor, None), settings.num_steps * settings.batch_size)
     train(model, stream, DetectionCollator(processor), tmp_path, settings)
     run = evaluate_detector(Stage(model, processor), coco)
