@@ -21,6 +21,7 @@ SCALARS = (str, int, float, type(None))
 # Nodes evaluated plus elements and characters made, all files of a config together. Large real ones need 20,000.
 MAX_WORK = 500_000
 _MAX_SECONDS = 4.0  # of the thread's own time
+_WORK_BETWEEN_LOOKS = 500  # at the clock, which takes as long as a node
 _MAX_DEPTH = 100
 _FORMAT_SPEC = re.compile(r"(?:.?[<>=^])?[-+ ]?#?0?\d{0,3}[,_]?(?:\.\d{1,2})?[bcdeEfFgGnosxX%]?")
 
@@ -41,12 +42,15 @@ class Budget:
     """Work and time that are left for all files of one config."""
 
     def __init__(self, work: int = MAX_WORK) -> None:
-        self.work = work
+        self.work = self._next_look = work
         self.end = time.thread_time() + _MAX_SECONDS
 
     def charge(self, work: int) -> None:
         """Take from what is left; an OverflowError where that is nothing."""
         self.work -= work
+        if self.work > self._next_look:
+            return
+        self._next_look = max(0, self.work - _WORK_BETWEEN_LOOKS)
         if self.work < 0 or time.thread_time() > self.end:
             raise OverflowError("this makes the config larger than any real one")
 
