@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
+from functools import partial
 
 import pytest
 
@@ -108,7 +109,8 @@ def test_exception_of_the_jobs_comes_out_in_its_place() -> None:
             next(reader)
 
 
-def test_jobs_that_never_come_back_do_not_hold_the_end_up() -> None:
+def test_jobs_that_never_come_back_do_not_hold_the_end_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hfpose.media.read_ahead.in_background", partial(in_background, patience=0.1))
     release = threading.Event()
 
     def stuck() -> Generator[Job, None, None]:
