@@ -74,6 +74,15 @@ def test_boxes_are_suppressed_by_the_detector_alone(body, image, monkeypatch):
     assert len(body(image)[0]) == 2
 
 
+def test_scores_are_the_mean_of_both_axes(cache, image):
+    body = Body(backend="opencv")
+    (_, mean), processor = body(image), body.pipeline.estimator.stage.image_processor
+    processor.mean_scores = False
+    _, lower = body(image)
+    assert (mean >= lower).all()
+    assert (mean > lower).any()
+
+
 def test_without_people_the_image_is_one_box(body):
     keypoints, scores = body(np.zeros((48, 64, 3), np.uint8))
     assert keypoints.shape == (1, 17, 2)

@@ -15,6 +15,7 @@ from hfpose.backends.base_backend import BACKENDS, Backend
 from hfpose.errors import ConfigError
 from hfpose.hub.modes import Mode, ModePair, models_for_mode
 from hfpose.hub.zoo import WHOLE_IMAGE, Task, list_entries
+from hfpose.models.rtmpose.image_processing_rtmpose import RTMPoseImageProcessor
 from hfpose.ops import boxes as box_operations
 from hfpose.pipelines import WholeBody3DPipeline, pipeline
 from hfpose.pipelines.detection_stage import PIXEL_OFFSET
@@ -89,6 +90,9 @@ class Solution:
             backend=_backend_of(backend),
             device=device,
         )
+        processor = self.pipeline.estimator.stage.image_processor
+        if isinstance(processor, RTMPoseImageProcessor):
+            processor.mean_scores = True
 
     def __call__(self, image: np.ndarray) -> tuple[np.ndarray, ...]:
         """

@@ -15,16 +15,18 @@ class RTMPoseImageProcessor(TopDownImageProcessor):
     Args:
         simcc_split_ratio, simcc_sigma: see [`RTMPoseConfig`].
         decode_visibility: tell how likely each keypoint is to be visible, from how narrow its distributions are.
+        mean_scores: scores are made as in rtmlib, see `decode_simcc`.
         visibility_beta: factor on the outputs before the softmax that makes distributions of them.
     """
 
     simcc_split_ratio: Positive = 2.0
     simcc_sigma: Sequence[Positive] = (4.9, 5.66)
     decode_visibility: bool = False
+    mean_scores: bool = False
     visibility_beta: float = 150.0
 
     def decode_crops(self, outputs: ModelOutput) -> tuple[Tensor, Tensor]:
-        return decode_simcc(outputs["simcc_x"], outputs["simcc_y"], self.simcc_split_ratio)
+        return decode_simcc(outputs["simcc_x"], outputs["simcc_y"], self.simcc_split_ratio, self.mean_scores)
 
     def instance_fields(self, outputs: ModelOutput) -> dict[str, np.ndarray]:
         """`keypoints_visible` (N, K) from 0 to 1, where the model tells it.

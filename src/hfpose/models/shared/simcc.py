@@ -9,21 +9,25 @@ from torch import Tensor
 from hfpose.ops.maxima import greatest
 
 
-def decode_simcc(simcc_x: Tensor, simcc_y: Tensor, split_ratio: float) -> tuple[Tensor, Tensor]:
+def decode_simcc(
+    simcc_x: Tensor, simcc_y: Tensor, split_ratio: float, mean_scores: bool = False
+) -> tuple[Tensor, Tensor]:
     """Most likely position of every keypoint.
 
     Args:
         simcc_x: (N, K, W * split_ratio) responses over x.
         simcc_y: (N, K, H * split_ratio) responses over y.
         split_ratio: bins per pixel.
+        mean_scores: a score is the mean of the greatest response over x and that over y, as in rtmlib, else the lower
+            one, as in the reference.
 
     Returns:
-        Keypoints (N, K, 2) in pixels of the crop, and scores (N, K), the lower of the two greatest responses. A
-        keypoint without any positive response lies at one bin before the origin, as in the reference.
+        Keypoints (N, K, 2) in pixels of the crop, and scores (N, K). A keypoint without a positive score lies at one
+        bin before the origin, as in the reference.
     """
     best_x, bin_x = greatest(simcc_x.float())
     best_y, bin_y = greatest(simcc_y.float())
-    scores = torch.minimum(best_x, best_y)
+    scores = (best_x + best_y) / 2 if mean_scores else torch.minimum(best_x, best_y)
     bins = torch.stack((bin_x, bin_y), -1)
     return torch.where((scores > 0)[..., None], bins / split_ratio, -1 / split_ratio), scores
 
