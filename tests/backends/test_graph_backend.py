@@ -127,6 +127,20 @@ def test_weights_that_change_are_followed(backend):
     torch.testing.assert_close(stage.run(**inputs).simcc_x, 2 * before, rtol=1e-3, atol=1e-4)
 
 
+def test_weights_count_as_they_are_in_the_file_until_they_change(tiny_pose, cache):
+    pipe = hfpose.pipeline(model=tiny_pose, detector="whole_image", device="cpu", backend="onnxruntime")
+    stage = pipe.parts["model"]
+    written = set((cache / "onnx").iterdir())
+    path = cached_graph(stage.model, stage.image_processor)
+    assert set((cache / "onnx").iterdir()) == written
+    before = pipe(image(), boxes=BOXES).keypoints
+    with torch.no_grad():
+        stage.model.head.classifier_x.weight.neg_()
+    stage.refresh()
+    assert np.abs(pipe(image(), boxes=BOXES).keypoints - before).max() > 1
+    assert cached_graph(stage.model, stage.image_processor) != path
+
+
 def test_what_a_killed_export_left_is_written_over():
     model, processor = small_model("simcc")
     path = cached_graph(model, processor)

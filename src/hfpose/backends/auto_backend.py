@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -72,11 +73,19 @@ class AutoRunner(Runner):
         model: that a pipeline loaded for itself.
         image_processor: the one that belongs to it.
         inner_dtype: what inner layers compute in; None: the type of the model's weights.
+        weights: file that the model's weights have just been mapped from; None: they may be others.
     """
 
-    def __init__(self, model: PreTrainedModel, image_processor: Any, inner_dtype: torch.dtype | None = None) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        image_processor: Any,
+        inner_dtype: torch.dtype | None = None,
+        weights: Path | None = None,
+    ) -> None:
         super().__init__(model, inner_dtype)
         self._image_processor = image_processor
+        self._weights = weights
         _ = self.made  # so that errors appear here
 
     @property
@@ -97,10 +106,16 @@ class AutoRunner(Runner):
             from hfpose.backends.graph_backend import GraphRunner
 
             try:
-                return GraphRunner(self.model, self._image_processor, "openvino", self.inner_dtype)
+                return GraphRunner(
+                    self.model, self._image_processor, "openvino", self.inner_dtype, weights=self._weights
+                )
             except (CheckpointError, ConfigError) as error:
                 logger.warning("torch runs the %s: %s", type(self.model).__name__, error)
         return TorchRunner(self.model, self.inner_dtype)
+
+    def refresh(self) -> None:
+        super().refresh()
+        self._weights = None
 
     def _is_for_openvino(self) -> bool:
         model = self.model

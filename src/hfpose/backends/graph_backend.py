@@ -40,6 +40,7 @@ class GraphRunner(Runner):
             float32, and in float16 where it does not run on a CPU.
         folder: an exported folder that has the weights, which `model` then need not have. None: the cache.
         device: as the backend names it, with inputs and outputs on the CPU; None: where the model is.
+        weights: file that the model's weights have just been mapped from; None: they may be others.
 
     Raises:
         ConfigError: for another model, a type or device that the backend cannot use, or if a package is missing.
@@ -55,6 +56,7 @@ class GraphRunner(Runner):
         inner_dtype: torch.dtype | None = None,
         folder: Path | None = None,
         device: str | None = None,
+        weights: Path | None = None,
     ) -> None:
         check_exportable(model)
         super().__init__(model, inner_dtype)
@@ -62,6 +64,7 @@ class GraphRunner(Runner):
         self.folder = folder
         self._image_processor = image_processor
         self._device = device
+        self._weights = weights
         self._process = os.getpid()
         require(backend, f'backend="{backend}"')
         if folder is not None:
@@ -123,6 +126,10 @@ class GraphRunner(Runner):
         session: GraphSession = super().made
         return session
 
+    def refresh(self) -> None:
+        super().refresh()
+        self._weights = None
+
     def _check_placement(self) -> None:
         if self.name == "openvino":
             if self.model.device.type != "cpu":
@@ -155,7 +162,7 @@ class GraphRunner(Runner):
     def _graph(self, session: Any) -> Path:
         """The file to load."""
         if self.folder is None:
-            return cached_graph(self.model, self._image_processor, session=session)
+            return cached_graph(self.model, self._image_processor, session=session, weights=self._weights)
         names = (OPENVINO_NAME, GRAPH_NAME) if self.name == "openvino" else (GRAPH_NAME,)
         found = next((self.folder / name for name in names if (self.folder / name).is_file()), None)
         if found is None:

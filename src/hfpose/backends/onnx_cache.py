@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from huggingface_hub.utils import WeakFileLock
+from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from hfpose.backends.graph_files import graph_metadata, is_intact, noted_hash, write_description
@@ -34,6 +35,7 @@ def cached_graph(
     image_processor: Any,
     opset: int = DEFAULT_OPSET,
     session: SessionMaker = OnnxSession,
+    weights: Path | None = None,
 ) -> Path:
     """ONNX file of a model, written if the cache has no intact one of the same weights, settings, code and opset.
 
@@ -44,13 +46,14 @@ def cached_graph(
         image_processor: the one that belongs to it.
         opset: version of ONNX's operators.
         session: runs the file to compare it with torch.
+        weights: file that holds the model's, which are then not read from the model, where they would stay in memory.
 
     Raises:
         ConfigError: for a model that cannot be exported, if a package is missing, or if the cache cannot be written.
         CheckpointError: if the file does not compute what torch computes.
     """
     network = exact_copy(model)
-    folder = onnx_cache_dir() / f"{model.config.model_type}-{_key(network, image_processor, opset)[:24]}"
+    folder = onnx_cache_dir() / f"{model.config.model_type}-{_key(network, image_processor, opset, weights)[:24]}"
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -86,12 +89,13 @@ def compiled_cache(graph: Path, backend: str, settings: str) -> Path:
     return cache_dir() / backend / f"{key}-{settings}"
 
 
-def _key(network: PreTrainedModel, image_processor: Any, opset: int) -> str:
+def _key(network: PreTrainedModel, image_processor: Any, opset: int, weights: Path | None) -> str:
     """Hash of all that a file depends on."""
     config = {name: value for name, value in network.config.to_dict().items() if name != "_name_or_path"}
     settings = [config, getattr(image_processor, "size", None), opset, _code()]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-    for name, tensor in sorted(network.state_dict().items()):
+    tensors = network.state_dict() if weights is None else load_file(weights)
+    for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(np.ascontiguousarray(tensor.detach().numpy()).data)
     return digest.hexdigest()

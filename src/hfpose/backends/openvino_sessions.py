@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import shutil
 import threading
 from collections.abc import Mapping, Sequence
@@ -144,9 +145,7 @@ class OpenVinoSession:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with WeakFileLock(folder.with_name(f".{folder.name}.lock")):
                 if is_intact(folder):
-                    content = self._openvino.Tensor(np.memmap(blob, np.uint8, "c"), shared_memory=True)
-                    self._mapped.append(content)
-                    return self._core.import_model(content, self._device, settings)
+                    return self._import(blob, settings)
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir()
                 network = self._core.compile_model(self._read(is_single), self._device, settings)
@@ -158,6 +157,17 @@ class OpenVinoSession:
                 f"The compiled network cannot be stored in {folder}: {error}. Is the disk full, or the folder not "
                 "writable? HFPOSE_CACHE names another folder."
             ) from error
+
+    def _import(self, blob: Path, settings: dict[str, Any]) -> Any:
+        """The network in a file, which is mapped: it may read weights from there later on."""
+        with blob.open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        content = self._openvino.Tensor(np.frombuffer(mapped, np.uint8), shared_memory=True)
+        self._mapped.append(content)
+        network = self._core.import_model(content, self._device, settings)
+        if hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)  # most were converted, and need no memory in the file's form too
+        return network
 
     def _read(self, is_single: bool) -> Any:
         """The network as the file has it, but for images channels last; and of a fixed size for one image."""

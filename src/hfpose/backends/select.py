@@ -30,6 +30,7 @@ def make_runner(
     graph_folder: Path | None = None,
     inner_dtype: torch.dtype | None = None,
     graph_device: str | None = None,
+    weights: Path | None = None,
 ) -> Runner | None:
     """What runs a model; None where it is to be called itself.
 
@@ -41,6 +42,7 @@ def make_runner(
         graph_folder: an exported folder, where the model has no weights but those.
         inner_dtype: what inner layers compute in, whatever the type of the weights; None: in that.
         graph_device: one of `GRAPH_DEVICES`; None: where the model is.
+        weights: file that the model's weights have just been mapped from; None: they may be others.
 
     Raises:
         ConfigError: for an unknown backend, one that cannot run this model, or one that lacks a package or compiler.
@@ -53,11 +55,11 @@ def make_runner(
     if backend == "auto" and graph_folder is not None:
         backend = "openvino" if is_installed("openvino") else "onnxruntime"
     if backend == "auto":
-        return AutoRunner(model, image_processor, inner_dtype) if is_private else None
+        return AutoRunner(model, image_processor, inner_dtype, weights) if is_private else None
     if backend in ("onnxruntime", "openvino"):
         from hfpose.backends.graph_backend import GraphRunner
 
-        return GraphRunner(model, image_processor, backend, inner_dtype, graph_folder, graph_device)
+        return GraphRunner(model, image_processor, backend, inner_dtype, graph_folder, graph_device, weights)
     if graph_folder is not None:
         raise ConfigError(
             f"{graph_folder} has its weights as a graph alone, which backend={backend!r} cannot read. Use "

@@ -35,7 +35,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_POSE_ESTIMATION_MAPPING,
     MODEL_MAPPING,
 )
-from transformers.utils import IMAGE_PROCESSOR_NAME, PROCESSOR_NAME
+from transformers.utils import IMAGE_PROCESSOR_NAME, PROCESSOR_NAME, SAFE_WEIGHTS_NAME
 
 from hfpose.backends.auto_backend import fastest_dtype
 from hfpose.backends.base_backend import Backend, Runner, check_backend
@@ -335,18 +335,25 @@ def load_stage(
         inner_dtype = _cast(network, dtype, device or network.device, is_private)
     if device is not None and not is_spread:
         torch.nn.Module.to(network, device=device)
-    runner = make_runner(network, image_processor, backend, is_private, loaded.graph_folder, inner_dtype, graph_device)
+    weights = loaded.weights if network.dtype == torch.float32 else None
+    runner = make_runner(
+        network, image_processor, backend, is_private, loaded.graph_folder, inner_dtype, graph_device, weights
+    )
     return Stage(network, image_processor, runner)
 
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A model, the folder or repository that it is of, and what of it is an adapter or a graph."""
+    """A model, the folder or repository that it is of, and what of it is an adapter or a graph.
+
+    `weights` is the file that the model's are mapped from, as they are there.
+    """
 
     model: PreTrainedModel
     folder: str
     adapter: Path | None = None
     graph_folder: Path | None = None
+    weights: Path | None = None
 
 
 def _load_model(found: Path, task: Task, model_kwargs: Mapping[str, Any] | None) -> _Loaded:
@@ -356,25 +363,26 @@ def _load_model(found: Path, task: Task, model_kwargs: Mapping[str, Any] | None)
     if _has_only_graph(folder):
         return _Loaded(_without_weights(config, task), str(folder), adapter, folder)
     with without_progress_bars(), without_load_report(), _explained(f"The model in {folder} cannot be built"):
-        model = _with_weights(config, folder, task, model_kwargs)
+        model, weights = _with_weights(config, folder, task, model_kwargs)
     if adapter is not None:
         merge_adapter(model, adapter)
-    return _Loaded(model, str(folder), adapter)
+    return _Loaded(model, str(folder), adapter, weights=weights if adapter is None else None)
 
 
 def _with_weights(
     config: PreTrainedConfig, folder: Path, task: Task, model_kwargs: Mapping[str, Any] | None
-) -> PreTrainedModel:
+) -> tuple[PreTrainedModel, Path | None]:
+    """The model of a folder in float32, and the file that its weights are mapped from."""
     options = {"dtype": torch.float32, **(model_kwargs or {"config": config}), "trust_remote_code": False}
     if model_kwargs is None and getattr(config, "quantization_config", None) is None:
         with loading_bounded(folder):
             model = model_with_own_weights(lambda: _AUTO_MODELS[task].from_config(**options), folder)
         if model is not None:
-            return model
+            return model, folder / SAFE_WEIGHTS_NAME
     with loading_bounded(folder):
         loaded, report = _AUTO_MODELS[task].from_pretrained(str(folder), output_loading_info=True, **options)
     _check_complete(loaded, report["missing_keys"], str(folder))
-    return cast(PreTrainedModel, loaded)
+    return cast(PreTrainedModel, loaded), None
 
 
 def _given_or_own_processor(given: Any, loaded: _Loaded) -> Any:
