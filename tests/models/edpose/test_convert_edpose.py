@@ -96,6 +96,12 @@ def test_images_get_as_large_as_both_limits_allow(height: int, width: int, expec
     assert EDPoseImageProcessor().input_size(height, width) == expected
 
 
+def test_images_fill_the_input() -> None:
+    processor = EDPoseImageProcessor()
+    corner = processor.fit_matrix(425, 640) @ np.array([640, 425, 1])
+    np.testing.assert_allclose(corner, processor.input_size(425, 640)[::-1])
+
+
 def test_smaller_images_of_a_batch_are_padded_and_masked() -> None:
     processor = EDPoseImageProcessor(size={"shortest_edge": 32, "longest_edge": 64})
     images = [np.full((32, 32, 3), 255, np.uint8), np.full((32, 64, 3), 255, np.uint8)]

@@ -63,6 +63,10 @@ class EDPoseImageProcessor(OneStageProcessing, PixelImageProcessor):
         factor = min(longest / max(height, width), shortest / min(height, width))
         return max(int(height * factor + 0.5), 1), max(int(width * factor + 0.5), 1)
 
+    def fit_matrix(self, height: int, width: int) -> np.ndarray:
+        input_height, input_width = self.input_size(height, width)
+        return np.array([[input_width / width, 0.0, 0.0], [0.0, input_height / height, 0.0]])
+
     def image_instances(
         self, outputs: ImageOutputs, target_size: ImageSize, threshold: float | None, nms_threshold: float | None
     ) -> Instances:
