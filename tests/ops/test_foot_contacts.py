@@ -70,6 +70,14 @@ def test_a_foot_that_is_out_of_reach_is_held_as_near_as_the_leg_reaches() -> Non
     np.testing.assert_allclose(np.linalg.norm(np.diff(held, axis=2), axis=-1), 0.45, atol=1e-9)
 
 
+@pytest.mark.filterwarnings("error")
+def test_legs_that_are_missing_or_flat_do_not_spoil_others() -> None:
+    legs, contacts = np.zeros((20, 2, 3, 3)), np.ones((20, 2), bool)
+    assert not hold_feet(legs, contacts, TIMES[:20]).any()
+    legs[5, 0] = np.nan
+    assert np.flatnonzero(np.isnan(hold_feet(legs, contacts, TIMES[:20])).any((1, 2, 3))).tolist() == [5]
+
+
 def test_who_flies_is_left_alone() -> None:
     feet = np.zeros((50, 2, 3))
     feet[..., 1], feet[..., 2] = np.arange(50)[:, None] * 0.1, 0.5

@@ -118,7 +118,7 @@ def hold_feet(legs: np.ndarray, contacts: np.ndarray, times: np.ndarray) -> np.n
         stands = contacts[:, foot]
         for start, end in _runs(stands):
             places = legs[start:end, foot, 2, :2]
-            moved[start:end, foot, :2] = places.mean(0) - places
+            moved[start:end, foot, :2] = np.nanmean(places, axis=0) - places
         for axis in (0, 1) if stands.any() else ():
             moved[:, foot, axis] = np.interp(times, times[stands], moved[stands, foot, axis])
     return _bent(legs, legs[:, :, 2] + moved)
@@ -131,7 +131,7 @@ def _bent(legs: np.ndarray, feet: np.ndarray) -> np.ndarray:
         np.linalg.norm(bone, axis=-1, keepdims=True) for bone in (knee, legs[:, :, 2] - legs[:, :, 1], feet - hip)
     )
     down = (feet - hip) / np.maximum(length, 1e-9)
-    length = np.clip(length, np.maximum(np.abs(thigh - shank), 1e-9), thigh + shank)
+    length = np.maximum(np.clip(length, np.abs(thigh - shank), thigh + shank), 1e-9)
     along = (thigh**2 - shank**2 + length**2) / (2 * length)
     forward = knee - (knee * down).sum(-1, keepdims=True) * down
     forward /= np.maximum(np.linalg.norm(forward, axis=-1, keepdims=True), 1e-9)
