@@ -9,7 +9,7 @@ camera motion looks at.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ import numpy as np
 from hfpose.keypoints import load_schema
 from hfpose.ops.boxes import pairwise_iou
 from hfpose.results import PoseOutput
+from hfpose.tracking.camera_motion import CameraMotion
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tools" / "rendered_people"))
 
@@ -68,6 +69,10 @@ class Clip:
             wall += cv2.resize(noise, _WALL, interpolation=cv2.INTER_CUBIC) / 3
         return wall.clip(0, 255).astype(np.uint8)
 
+    @cached_property
+    def motions(self) -> np.ndarray:
+        return camera_motions(map(self.image, range(len(self.frames))), self.frames)
+
     def image(self, index: int) -> np.ndarray | None:
         """RGB image of a frame, None where the camera stands."""
         if self.shifts is None:
@@ -86,23 +91,20 @@ class Clip:
         return image
 
 
-def clips(frames: int = 300, seeds: int = 3) -> list[Clip]:
-    """36 clips: four kinds, with 2, 4 and 8 people, three of each."""
+def camera_motions(images: Iterable[np.ndarray | None], frames: Sequence[Seen]) -> np.ndarray:
+    """The motions (T, 2, 3) of the camera from frame to frame, NaN where not known."""
+    camera = CameraMotion()
+    motions = [camera.update(image, seen.output.boxes) for image, seen in zip(images, frames, strict=True)]
+    return np.array([np.full((2, 3), np.nan) if motion is None else motion for motion in motions])
+
+
+def clips(first_seed: int = 0) -> list[Clip]:
+    """36 clips of 300 frames: four kinds, with 2, 4 and 8 people, three of each."""
     return [
-        make_clip(kind, people, frames, seed, ["walk"])
+        make_clip(kind, people, 300, first_seed + seed, ["walk"])
         for kind in KINDS
         for people in (2, 4, 8)
-        for seed in range(seeds)
-    ]
-
-
-def long_clips(frames: int = 600) -> list[Clip]:
-    """12 clips in which people do all that figures of `tools/rendered_people` can do, too."""
-    activities = ["walk", "walk", "run", "dance", "wave", "squat", "stretch", "pick_up"]
-    return [
-        make_clip(kind, people, frames, 100 + seed, activities)
-        for kind in KINDS
-        for seed, people in enumerate((2, 4, 8))
+        for seed in range(3)
     ]
 
 

@@ -1,12 +1,12 @@
 """Rendered clips of people with known identities, and what is found in them, for the benchmark of tracking.
 
-    python benchmarks/rendered_clips.py [--folder out/benchmarks/rendered_clips] [--conditions "demo models"]
+    python benchmarks/rendered_clips.py [--folder out/benchmarks/rendered_clips] [--seed 0] [--only exits_4_1 ...]
 
 12 clips of 600 frames: people of `tools/rendered_people` who cross, who leave the image and come back, who are seen by
 a camera that pans and shakes, and crowds of 8. What is found in each is found three times: by the packaged `demo`
 models, with the features for the appearance; and as the true boxes and keypoints with noise, 10 % missed and 5 %
-false, without and with merged boxes, as `moving_people` has them. Files that are there already are kept, so that a run
-that was stopped goes on.
+false, without and with merged boxes, as `moving_people` has them; with the motion of the camera beside it. Files that
+are there already are kept, so that a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from hfpose.ops.assignment import cheapest_pairs
 from hfpose.ops.boxes import pairwise_iou
 from hfpose.results import PoseOutput
 from measuring import OUT
-from moving_people import FRAME_RATE, HIDDEN, Finder, Seen, covered_share
+from moving_people import FRAME_RATE, HIDDEN, Finder, Seen, camera_motions, covered_share
 from rendered_people.background import random_background
 from rendered_people.camera import Camera
 from rendered_people.motion import Activity, Pose
@@ -35,7 +35,7 @@ from rendered_people.people import Crowd, Person
 from rendered_people.scenes import Lamp, Scene, World
 
 FOLDER = OUT / "rendered_clips"
-SIZE = (480, 272)
+SIZE, NUM_FRAMES = (480, 272), 600
 KINDS = {"cross": (2, 4, 6), "exits": (2, 4, 6), "pan and shake": (2, 4, 6), "crowd": (8, 8, 8)}
 CONDITIONS = ("boxes with noise", "merged boxes", "demo models")
 _FOCAL, _EYE, _PITCH = 0.8 * SIZE[0], 1.6, 4.0
@@ -58,41 +58,49 @@ class _Turned(Camera):
 
 @dataclass
 class RenderedClip:
-    """A clip with what is found in it under one of `CONDITIONS`."""
+    """A clip with what is found in it under one of `CONDITIONS`, and the `camera_motions`."""
 
     kind: str
     num_people: int
     frames: list[Seen]
+    motions: np.ndarray
     path: Path
     _reader: Iterator[Frame] = field(default_factory=lambda: iter(()))
 
     def image(self, index: int) -> np.ndarray | None:
-        """RGB image of a frame; frames are asked for in their order."""
+        """RGB image of a frame, None where the camera stands; frames are asked for in their order."""
+        if self.kind != "pan and shake":
+            return None
         if index == 0:
             self._reader = _read(self.path)
         return next(self._reader).image
 
 
-def rendered_clips(condition: str, folder: Path = FOLDER, frames: int = 600) -> Iterator[RenderedClip]:
-    """The clips with what is found in them, made where they are not there yet."""
-    for kind, counts in KINDS.items():
-        for number, people in enumerate(counts):
-            yield _rendered_clip(condition, kind, people, number, folder, frames)
+def clip_names(seed: int = 0) -> dict[str, tuple[str, int, int]]:
+    """Kind, people and number of each of the 12 clips of a seed, by its name."""
+    return {
+        f"{kind}_{people}_{number}".replace(" ", "_"): (kind, people, number)
+        for kind, counts in KINDS.items()
+        for number, people in enumerate(counts, seed * len(counts))
+    }
 
 
-def _rendered_clip(condition: str, kind: str, people: int, number: int, folder: Path, frames: int) -> RenderedClip:
-    name = f"{kind}_{people}_{number}".replace(" ", "_")
+def rendered_clip(name: str, condition: str, folder: Path, seed: int = 0) -> RenderedClip:
+    """A clip with what is found in it, made where it is not there yet."""
+    kind, people, number = clip_names(seed)[name]
     path, found_path = folder / f"{name}.mp4", folder / f"{name}_{condition}.npz".replace(" ", "_")
-    rng = np.random.default_rng([number, people, list(KINDS).index(kind)])
     if not path.exists():
-        _render(path, _scenes(rng, kind, people, frames))
+        _render(path, _scenes(np.random.default_rng([number, people, list(KINDS).index(kind)]), kind, people))
     truth = _load(path.with_suffix(".npz"))
     if not found_path.exists():
         _save(found_path, _find(condition, path, truth, people, np.random.default_rng([7, number, people])))
-    return RenderedClip(kind, people, _seen(truth, _load(found_path)), path)
+    seen, motions_path = _seen(truth, _load(found_path)), found_path.with_suffix(".npy")
+    if not motions_path.exists():
+        np.save(motions_path, camera_motions((frame.image for frame in _read(path)), seen))
+    return RenderedClip(kind, people, seen, np.load(motions_path), path)
 
 
-def _scenes(rng: np.random.Generator, kind: str, people: int, frames: int) -> Iterator[Scene]:
+def _scenes(rng: np.random.Generator, kind: str, people: int, frames: int = NUM_FRAMES) -> Iterator[Scene]:
     """People who go to and fro along rows of their own, as those of `moving_people` do."""
     time = np.arange(frames)[:, None] / FRAME_RATE
     depth = 4.5 + (3.5 if kind == "crowd" else 3.0) / people * rng.permutation(people)
@@ -212,12 +220,13 @@ def _load(path: Path) -> list[_Arrays]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=FOLDER)
-    parser.add_argument("--frames", type=int, default=600)
-    parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=CONDITIONS)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="+", help="names of clips")
     options = parser.parse_args()
-    for condition in options.conditions:
-        for clip in rendered_clips(condition, options.folder, options.frames):
-            print(condition, clip.kind, clip.num_people, flush=True)
+    for name in options.only or clip_names(options.seed):
+        for condition in CONDITIONS:
+            rendered_clip(name, condition, options.folder, options.seed)
+            print(name, condition, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
-"""How well identities hold: our tracker before and after each of its cues, and those of the package trackers, over 36
-or 48 clips.
+"""How well identities hold: our tracker before and after each of its cues, and those of the package trackers.
 
-    python benchmarks/tracking.py [--write-docs] [--long] [--rendered] [--quick]
+    python benchmarks/tracking.py [--write-docs] [--folder out/benchmarks/rendered_clips] [--seed 0]
+        [--sets SET ...] [--clips CLIP ...] [--only TRACKER ...]
 
-36 clips of 300 frames and 12 of 600, see `moving_people`; or 12 rendered ones of 600 frames, see `rendered_clips`. The
-package trackers (`hfpose[tracking]`) is compared where it is installed, each of its trackers by itself and with the
-buffer for lost people that suits it best. A false or missed box counts as one for all: the row "truth" is the best
-that any tracker can reach.
+36 clips of 300 frames, see `moving_people`, and 12 rendered ones of 600 frames, see `rendered_clips`, which are made
+where they are not there yet. The package trackers (`hfpose[tracking]`) is compared where it is installed, with that of
+some buffers for lost people that suits each of its trackers best. A false or missed box counts as one for all: the row
+"the truth" is the best that any tracker can reach. What is measured of a clip is kept in the folder, so that a run that
+was stopped goes on; `--anew` begins again.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -36,13 +37,16 @@ from hfpose.tracking.relinking import relink_tracks
 from hfpose.tracking.tracker import PoseTracker
 from hfpose.tracking.trackers import Tracker, make_tracker
 from measuring import ROOT
-from moving_people import FRAME_RATE, Clip, clips, long_clips
-from rendered_clips import CONDITIONS, FOLDER, RenderedClip, rendered_clips
+from moving_people import FRAME_RATE, Clip, clips, make_clip
+from rendered_clips import CONDITIONS, FOLDER, RenderedClip, clip_names, rendered_clip
 
 PAGE = ROOT / "docs" / "tracking.md"
-BUFFERS = (90,)  # frames, beside the default of 30
 PACKAGE = ("bytetrack", "ocsort", "botsort")
-NAMES = ("HOTA", "IDF1", "MOTA", "switches")
+BUFFERS = (30, 90)  # frames
+SETS = (*CONDITIONS, "short clips")
+COLUMNS = ("2 cross", "4 cross", "6 cross", "8 cross", "exits", "pan and shake", "merged", "all")
+
+_AnyClip = Clip | RenderedClip
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,22 @@ class System:
     fill_gaps: float = 0.0  # seconds
 
 
-def systems(appearance: bool = False) -> dict[str, System]:
-    """What is compared. Cues are added one by one, from top to bottom; that of appearance where it is known."""
+@dataclass
+class _KnownMotion:
+    """Stands in for `CameraMotion` with what is known of a clip."""
+
+    motions: Iterator[np.ndarray]
+
+    def update(self, image: np.ndarray | None, boxes: np.ndarray | None) -> np.ndarray | None:
+        motion = next(self.motions)
+        return motion if np.isfinite(motion).all() else None
+
+    def reset(self) -> None:
+        pass
+
+
+def systems() -> dict[str, System]:
+    """What is compared. Cues are added one by one, from top to bottom; that of appearance by itself."""
     no_oks, no_scores = ("_OKS_WEIGHT", 0.0), ("_CONFIRMED_SCORE", 0.0)
     no_motion = ("_FIRST_SPEED", np.zeros(2)), ("_ACCELERATION", np.full(2, 1e-3))
     no_lengths = ("_LENGTH_NOISE", 1e9)
@@ -65,6 +83,7 @@ def systems(appearance: bool = False) -> dict[str, System]:
     late = ("_RETURN_GATE", -np.inf), ("_EXPECTED", 3.0), *no_merged
     one_step = {"high_score": 0.0}
     ours = partial(IdentityTracker, camera_motion=False)
+    looks = partial(IdentityTracker, appearance=1.0)
     named = {
         "the truth": System(None),
         "greedy (before)": System(PoseTracker),
@@ -74,28 +93,47 @@ def systems(appearance: bool = False) -> dict[str, System]:
         "+ births over three frames": System(partial(ours, **one_step), (no_oks, no_scores, *late)),
         "+ scores, two steps": System(ours, (no_oks, *late)),
         "+ OKS": System(ours, late),
-        "+ camera motion": System(IdentityTracker, late, sees=True),
-        "+ returns": System(IdentityTracker, no_merged, sees=True),
-        "+ merged boxes": System(IdentityTracker, (no_lengths,), sees=True),
-        "+ body lengths (`track=True`)": System(IdentityTracker, sees=True),
-        **({"+ appearance": System(partial(IdentityTracker, appearance=1.0), sees=True)} if appearance else {}),
-        "+ links (whole clips)": System(IdentityTracker, sees=True, relinks=True),
-        "+ `fill_gaps=0.3` (whole clips)": System(IdentityTracker, sees=True, relinks=True, fill_gaps=0.3),
+        "+ camera motion": System(IdentityTracker, late),
+        "+ returns": System(IdentityTracker, no_merged),
+        "+ merged boxes": System(IdentityTracker, (no_lengths,)),
+        "+ body lengths (`track=True`)": System(IdentityTracker),
+        "`track=True`, `appearance=1`": System(looks),
+        "+ links (whole clips)": System(IdentityTracker, relinks=True),
+        "+ links, `appearance=1`": System(looks, relinks=True),
+        "+ `fill_gaps=0.3` (whole clips)": System(IdentityTracker, relinks=True, fill_gaps=0.3),
         "the truth, `fill_gaps=0.3`": System(None, fill_gaps=0.3),
-        '`track="oks"`': System(partial(IdentityTracker, "oks"), sees=True),
+        '`track="oks"`': System(partial(IdentityTracker, "oks")),
     }
     if importlib.util.find_spec("trackers") is not None:
-        named |= {name: System(partial(make_tracker, name), sees=name == "botsort") for name in PACKAGE}
+        for name in PACKAGE:
+            for buffer in BUFFERS:
+                make = partial(make_tracker, name, settings={"lost_track_buffer": buffer})
+                named[f"{name}, {buffer} frames"] = System(make, sees=name == "botsort")
     return named
 
 
-def identify(system: System, clip: Clip | RenderedClip) -> tuple[list[PoseOutput], float]:
-    """What is found in each frame with its identities, and the seconds of the processor that it took."""
+@cache
+def short_clips(seed: int) -> list[Clip]:
+    return clips(first_seed=100 * seed)
+
+
+@cache
+def clip_of(name: str, condition: str, folder: Path, seed: int) -> _AnyClip:
+    """A clip of one of `SETS`; rendered ones are made where they are not there yet."""
+    if condition in CONDITIONS:
+        return rendered_clip(name, condition, folder, seed)
+    return short_clips(seed)[int(name)]
+
+
+def identify(system: System, clip: _AnyClip) -> tuple[list[PoseOutput], float]:
+    """What is found in each frame with its identities, and the seconds of the processor that it took, without the
+    motion of the camera."""
     if system.make is None:
         return finished([replace(seen.output, track_ids=seen.owners) for seen in clip.frames], system), 0.0
     found: list[PoseOutput] = []
     seconds = 0.0
-    with mock.patch.multiple(identity_tracker, **dict(system.without)) if system.without else mock.MagicMock():
+    camera = partial(_KnownMotion, iter(clip.motions))
+    with mock.patch.multiple(identity_tracker, CameraMotion=camera, **dict(system.without)):
         tracker = system.make()
         for index, seen in enumerate(clip.frames):
             image = clip.image(index) if system.sees else None
@@ -114,7 +152,7 @@ def finished(outputs: list[PoseOutput], system: System) -> list[PoseOutput]:
     return fill_gaps(outputs, times, system.fill_gaps) if system.fill_gaps else outputs
 
 
-def count(clip: Clip | RenderedClip, outputs: Sequence[PoseOutput]) -> TrackingCounts:
+def count(clip: _AnyClip, outputs: Sequence[PoseOutput]) -> TrackingCounts:
     people: dict[int, int] = {}
     tracks: dict[int, int] = {}
     frames = []
@@ -134,87 +172,63 @@ def count(clip: Clip | RenderedClip, outputs: Sequence[PoseOutput]) -> TrackingC
     return count_tracking(frames)
 
 
-def group_of(clip: Clip | RenderedClip) -> str:
-    if isinstance(clip, RenderedClip):
-        return clip.kind
-    if len(clip.frames) > 300:
-        return "12 long clips"
-    return f"{clip.num_people} cross" if clip.kind == "cross" else clip.kind
+def group_of(clip: _AnyClip) -> str:
+    return f"{clip.num_people} cross" if clip.kind in ("cross", "crowd") else clip.kind
 
 
-def measure(system: System, some: Sequence[Clip | RenderedClip]) -> tuple[dict[str, Metrics], float]:
+def measure(system: System, clip: _AnyClip) -> dict[str, Any]:
+    """What is counted in a clip, ready for JSON, with the group that it belongs to and the seconds that it took."""
+    identities, seconds = identify(system, clip)
+    counts = {name: np.asarray(value).tolist() for name, value in vars(count(clip, identities)).items()}
+    return {"group": group_of(clip), "seconds": seconds, "frames": len(clip.frames), "counts": counts}
+
+
+def measured_sets(options: argparse.Namespace) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """What `measure` says of each system and each clip of the sets."""
+    path = options.folder / f"tracking_{options.seed}.json"
+    kept = {} if options.anew or not path.exists() else json.loads(path.read_text())
+    wanted = {name: system for name, system in systems().items() if not options.only or name in options.only}
+    measured: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for name in options.sets:
+        names = options.clips or (clip_names(options.seed) if name in CONDITIONS else map(str, range(36)))
+        rows = [row for row in wanted if "appearance" not in row or name == "demo models"]
+        for row, clip in itertools.product(rows, names):
+            of_clips = kept.setdefault(name, {}).setdefault(row, {})
+            if clip not in of_clips:
+                of_clips[clip] = measure(wanted[row], clip_of(clip, name, options.folder, options.seed))
+                path.write_text(json.dumps(kept) + "\n")
+        measured[name] = {row: list(kept[name][row].values()) for row in rows}
+    return measured
+
+
+def metrics_of(measured: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Metrics], float]:
     """Metrics by group of clips and over all, and milliseconds a frame."""
-    counts: dict[str, TrackingCounts] = {}
-    seconds = 0.0
-    for clip in some:
-        identities, spent = identify(system, clip)
-        seconds += spent
-        counted = count(clip, identities)
-        for group in (group_of(clip), "all"):
-            counts[group] = counts[group] + counted if group in counts else counted
-    milliseconds = 1000 * seconds / sum(len(clip.frames) for clip in some)
-    return {group: each.metrics() for group, each in counts.items()}, milliseconds
-
-
-def with_best_buffers(measured: dict[str, Any], some: Sequence[Clip | RenderedClip]) -> None:
-    """Add the trackers of the package with the buffer that gives the best IDF1 over all clips."""
-    for name in (name for name in PACKAGE if name in measured):
-        system = systems()[name]
-        trials = {
-            buffer: measure(
-                replace(system, make=partial(make_tracker, name, settings={"lost_track_buffer": buffer})), some
-            )
-            for buffer in BUFFERS
+    sums: dict[str, TrackingCounts] = {}
+    for each in measured:
+        counts = {
+            name: np.array(value) if isinstance(value, list) else value for name, value in each["counts"].items()
         }
-        trials[30] = measured[name]
-        best = max(trials, key=lambda buffer: trials[buffer][0]["all"]["IDF1"])
-        measured[f"{name}, {best} frames"] = trials[best]
+        for group in (each["group"], "all"):
+            counted = TrackingCounts(**counts)
+            sums[group] = sums[group] + counted if group in sums else counted
+    milliseconds = 1000 * sum(each["seconds"] for each in measured) / sum(each["frames"] for each in measured)
+    return {group: each.metrics() for group, each in sums.items()}, milliseconds
 
 
-def tables(measured: dict[str, tuple[dict[str, Metrics], float]]) -> Iterator[str]:
-    groups = [group for group in next(iter(measured.values()))[0] if group != "all"]
-    yield f"| IDF1 | {' | '.join(groups)} |"
-    yield "| --- |" + " --- |" * len(groups)
-    for name, (metrics, _) in measured.items():
-        values = [f"{metrics[group]['IDF1']:.3f}" for group in groups]
-        yield f"| {name} | {' | '.join(values)} |"
-    yield ""
-    yield f"| all clips | {' | '.join(NAMES)} | identities a person | ms a frame |"
-    yield "| --- |" + " --- |" * (len(NAMES) + 2)
-    for name, (metrics, milliseconds) in measured.items():
-        every = metrics["all"]
-        values = [f"{every[each]:.3f}" if isinstance(every[each], float) else str(every[each]) for each in NAMES]
-        identities = f"{every['identities'] / every['people']:.2f}"
-        yield f"| {name} | {' | '.join(values)} | {identities} | {milliseconds:.2f} |"
-
-
-def rendered_tables(folder: Path, conditions: Sequence[str], only: Sequence[str] = ()) -> Iterator[str]:
-    """A table for each condition; what was measured is kept in the folder, so that a run that was stopped goes on."""
-    for condition in conditions:
-        path = folder / f"{condition}.json"
-        measured = json.loads(path.read_text()) if path.exists() else {}
-        some = list(rendered_clips(condition, folder))
-        named = systems(appearance=some[0].frames[0].output.features is not None)
-        rows = {name: system for name, system in named.items() if name not in PACKAGE}
-        for name, buffer in itertools.product((name for name in PACKAGE if name in named), (30, *BUFFERS)):
-            make = partial(make_tracker, name, settings={"lost_track_buffer": buffer})
-            rows[f"{name}, {buffer} frames"] = replace(named[name], make=make)
-        rows = {row: system for row, system in rows.items() if not only or row in only}
-        for row, system in rows.items():
-            if row not in measured:
-                measured[row] = measure(system, some)
-                path.write_text(json.dumps(measured, indent=1) + "\n")
-        groups = list(next(iter(measured.values()))[0])
-        groups.sort(key=lambda group: group == "all")
-        yield f"| {condition}: IDF1 | {' | '.join((*groups, *NAMES[::2], *NAMES[3:]))} | identities a person | ms a frame |"
-        yield "| --- |" + " --- |" * (len(groups) + 5)
-        for row, (metrics, milliseconds) in _best({row: measured[row] for row in rows}):
+def table(measured: Mapping[str, Mapping[str, list[dict[str, Any]]]]) -> Iterator[str]:
+    """A table of all sets, one below the other."""
+    names = ("HOTA", "MOTA", "switches", "identities a person", "ms a frame")
+    yield f"| IDF1 | {' | '.join((*COLUMNS, *names))} |"
+    yield "| --- |" + " --- |" * (len(COLUMNS) + len(names))
+    for name, rows in measured.items():
+        num_clips = len(next(iter(rows.values())))
+        yield f"| **{name}** ({num_clips} clips) |" + " |" * (len(COLUMNS) + len(names))
+        for row, (metrics, milliseconds) in _best({row: metrics_of(each) for row, each in rows.items()}):
             every = metrics["all"]
-            values = [f"{metrics[group]['IDF1']:.3f}" for group in groups]
+            values = [f"{metrics[group]['IDF1']:.3f}" if group in metrics else "" for group in COLUMNS]
             values += [f"{every['HOTA']:.3f}", f"{every['MOTA']:.3f}", f"{every['switches']}"]
             values += [f"{every['identities'] / every['people']:.2f}", f"{milliseconds:.2f}"]
             yield f"| {row} | {' | '.join(values)} |"
-        yield ""
 
 
 def _best(measured: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -224,42 +238,32 @@ def _best(measured: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     return ((row, value) for row, value in measured.items() if row.partition(",")[0] not in PACKAGE or row in best)
 
 
-def write_page(name: str, text: str) -> None:
-    before, begin, rest = PAGE.read_text().partition(f"<!-- {name} -->\n")
-    _, end, after = rest.partition(f"<!-- end of {name} -->")
+def ten_people() -> float:
+    """Milliseconds a frame of the processor for ten people, without images."""
+    return metrics_of([measure(System(IdentityTracker), make_clip("cross", 10, 300, 0, ["walk"]))])[1]
+
+
+def write_page(text: str) -> None:
+    before, begin, rest = PAGE.read_text().partition("<!-- tables -->\n")
+    _, end, after = rest.partition("<!-- end of tables -->")
     PAGE.write_text(f"{before}{begin}{text}\n{end}{after}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=ROOT / "out" / "benchmarks" / "tracking.json")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="of the rendered clips, and of what is measured")
+    parser.add_argument("--seed", type=int, default=0, help="of the clips")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
+    parser.add_argument("--clips", nargs="+", help="names of clips, as exits_4_1")
     parser.add_argument("--only", nargs="+", help="names of trackers")
-    parser.add_argument("--long", action="store_true", help="the 12 long clips too")
-    parser.add_argument(
-        "--rendered", type=Path, nargs="?", const=FOLDER, help="the rendered clips instead, in a folder"
-    )
-    parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=CONDITIONS, help="of rendered clips")
-    parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/tracking.md")
-    parser.add_argument("--quick", action="store_true", help="one clip of each kind, no buffers")
+    parser.add_argument("--anew", action="store_true", help="measure again what was measured")
+    parser.add_argument("--write-docs", action="store_true", help="put the table into docs/tracking.md")
     options = parser.parse_args()
-    if options.rendered:
-        text = "\n".join(rendered_tables(options.rendered, options.conditions, options.only or ()))
-        print(text)
-        if options.write_docs:
-            write_page("rendered tables", text.rstrip())
-        return
-    some = clips(seeds=1) if options.quick else [*clips(), *(long_clips() if options.long else ())]
-    measured = {
-        name: measure(system, some) for name, system in systems().items() if not options.only or name in options.only
-    }
-    if not options.quick:
-        with_best_buffers(measured, some)
-    text = "\n".join(tables(measured))
+    text = "\n".join(table(measured_sets(options)))
+    text += f"\n\nTen people without images: {ten_people():.2f} ms a frame."
     print(text)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(measured, indent=2) + "\n")
     if options.write_docs:
-        write_page("tables", text)
+        write_page(text)
 
 
 if __name__ == "__main__":

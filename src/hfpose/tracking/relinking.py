@@ -13,7 +13,6 @@ from hfpose.ops.boxes import pairwise_iou
 from hfpose.results import PoseOutput
 from hfpose.tracking.tracker import (
     UNTRACKED,
-    TrackRows,
     body_lengths,
     filled_keypoints,
     instance_boxes,
@@ -37,7 +36,7 @@ _ENDS = slice(3), slice(-3, None)  # sights that say where a piece begins and en
 
 
 @dataclass
-class _Sights(TrackRows):
+class _Sights:
     """The S instances of a clip that have an identity, by frames."""
 
     frames: np.ndarray  # (S,)

@@ -12,19 +12,11 @@ import numpy as np
 from hfpose.errors import HFPoseError, InputError
 from hfpose.results import PoseOutput
 from hfpose.tracking.identity_tracker import IdentityTracker
-from hfpose.tracking.tracker import (
-    UNTRACKED,
-    Association,
-    PoseTracker,
-    instance_boxes,
-    instance_scores,
-)
+from hfpose.tracking.tracker import UNTRACKED, Association, PoseTracker, instance_boxes, instance_scores
 
 TrackerName = Literal["iou", "oks", "bytetrack", "ocsort", "botsort"]
 
 _OF_PACKAGE = {"bytetrack": "ByteTrackTracker", "ocsort": "OCSORTTracker", "botsort": "BoTSORTTracker"}
-
-
 _OURS = inspect.signature(IdentityTracker).parameters
 
 
