@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
@@ -163,7 +163,7 @@ def allowed_errors(golden: Golden, compared: slice = COMPARED) -> np.ndarray:
 
 
 def pose_errors(
-    golden: Golden, model: torch.nn.Module, processor: Any, shared: Path, compared: slice = COMPARED
+    golden: Golden, model: Callable[..., Any], processor: Any, shared: Path, compared: slice = COMPARED
 ) -> tuple[np.ndarray, float]:
     """How far a top-down model's keypoints in the spec's image are from the reference's.
 

@@ -27,7 +27,10 @@ def test_feature_maps_have_the_strides_and_channels_that_are_stated(name: str) -
     assert len(output.hidden_states) >= len(maps)
 
 
-@pytest.mark.parametrize("name", SMALL_BACKBONES)
+# The variants of a family have the same stages.
+@pytest.mark.parametrize(
+    "name", {make().model_type: name for name, (make, _) in reversed(SMALL_BACKBONES.items())}.values()
+)
 def test_gradient_checkpointing_changes_no_gradient(name: str) -> None:
     plain = small_backbone(name).train()
     saving = copy.deepcopy(plain)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,18 +28,18 @@ NAMES = (
     "td-hm_pvtv2-b2_8xb64-210e_coco-256x192",
     "td-hm_swin-t-p4-w7_8xb32-210e_coco-256x192",
     "td-hm_hrformer-small_8xb32-210e_coco-256x192",
+    "td-hm_hrnetv2-w18_8xb64-60e_wflw-256x256",
 )
 NAMES_OF_CODECS = (
-    "td-hm_res50_8xb64-210e_coco-256x192",
     pytest.param("td-hm_hrnet-w32_8xb64-210e_coco-256x192", marks=pytest.mark.slow),
     pytest.param(
         "td-hm_hrnet-w32_udp-8xb64-210e_coco-256x192", marks=pytest.mark.slow
     ),  # codec of CSPNeXt-tiny, network of the next
     "td-hm_hrnet-w32_udp-regress-8xb64-210e_coco-256x192",
-    "td-hm_hrnetv2-w18_8xb64-60e_wflw-256x256",
+    pytest.param("td-hm_hrnetv2-w18_8xb64-60e_wflw-256x256", marks=pytest.mark.slow),
 )
-# Of these one keypoint lies between two places, so that all four people are compared.
-WITH_A_TIE = ("td-hm_res50_dark-8xb64-210e_coco-256x192", "cspnext-tiny_udp_8xb256-210e_coco-256x192")
+# Of some one keypoint lies between two places, so that all four people are compared.
+EVERYBODY = slice(None)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -57,12 +58,33 @@ def test_raw_outputs_and_keypoints(name: str, shared: Path) -> None:
     assert score_error < 1e-4
 
 
-@pytest.mark.parametrize("name", WITH_A_TIE)
-def test_keypoints(name: str, shared: Path) -> None:
-    golden = Golden("pose2d", name)
-    errors, score_error = pose_errors(golden, golden.model(), golden.image_processor(), shared, slice(None))
-    assert (errors <= allowed_errors(golden, slice(None))).mean() >= 0.99
+def test_keypoints_by_udp(shared: Path) -> None:
+    golden = Golden("pose2d", "cspnext-tiny_udp_8xb256-210e_coco-256x192")
+    errors, score_error = pose_errors(golden, golden.model(), golden.image_processor(), shared, EVERYBODY)
+    assert (errors <= allowed_errors(golden, EVERYBODY)).mean() >= 0.99
     assert score_error < 1e-4
+
+
+def test_raw_outputs_and_keypoints_with_and_without_dark(shared: Path) -> None:
+    """Both have the same network, which computes once."""
+    names = ("td-hm_res50_8xb64-210e_coco-256x192", "td-hm_res50_dark-8xb64-210e_coco-256x192")
+    plain, dark = (Golden("pose2d", name) for name in names)
+    assert plain.spec["state_dict"] == dark.spec["state_dict"]
+    model = plain.model()
+    assert raw_error(plain, model) < 1e-4
+    known: dict[bytes, Any] = {}
+
+    def outputs(pixel_values: torch.Tensor) -> Any:
+        key = pixel_values.numpy().tobytes()
+        if key not in known:
+            known[key] = model(pixel_values)
+        return known[key]
+
+    for golden in (plain, dark):
+        errors, score_error = pose_errors(golden, outputs, golden.image_processor(), shared, EVERYBODY)
+        assert (errors <= allowed_errors(golden, EVERYBODY)).mean() >= 0.99
+        assert score_error < 1e-4
+    assert len(known) == 2
 
 
 @pytest.mark.parametrize(

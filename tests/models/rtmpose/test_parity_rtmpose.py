@@ -15,7 +15,7 @@ NAMES = (
     pytest.param("rtmpose-m_8xb64-210e_ap10k-256x256", marks=pytest.mark.slow),
     pytest.param("rtmpose-m_8xb256-120e_face6-256x256", marks=pytest.mark.slow),
     pytest.param("rtmpose-m_8xb256-210e_hand5-256x256", marks=pytest.mark.slow),
-    "rtmpose-m_8xb64-270e_coco-wholebody-256x192",
+    pytest.param("rtmpose-m_8xb64-270e_coco-wholebody-256x192", marks=pytest.mark.slow),
 )
 
 

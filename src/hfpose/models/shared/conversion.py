@@ -37,24 +37,25 @@ _ACTIVATIONS = {
 def rename_state_dict(state_dict: Mapping[str, Tensor], rules: RenameRules) -> dict[str, Tensor]:
     """The tensors under the names that `rules` give; names that no rule knows stay as they are."""
     tensors = list(state_dict.items())
-    for pattern, replacement in rules:
+    for text, replacement in rules:
+        pattern = re.compile(text)
         tensors = [part for named in tensors for part in _renamed(*named, pattern, replacement)]
     return dict(tensors)
 
 
 def _renamed(
-    name: str, tensor: Tensor, pattern: str, replacement: Replacement | tuple[str, ...]
+    name: str, tensor: Tensor, pattern: re.Pattern[str], replacement: Replacement | tuple[str, ...]
 ) -> list[tuple[str, Tensor]]:
     """What a rule makes of a tensor."""
     if not isinstance(replacement, tuple):
-        return [(re.sub(pattern, replacement, name), tensor)]
-    if not re.search(pattern, name):
+        return [(pattern.sub(replacement, name), tensor)]
+    if not pattern.search(name):
         return [(name, tensor)]
     count = len(replacement)
     if count and (tensor.ndim == 0 or len(tensor) % count):
         return [(name, tensor)]  # of another model: loading it says so
     parts = tensor.chunk(count) if count else ()
-    return [(re.sub(pattern, target, name), part) for target, part in zip(replacement, parts, strict=True)]
+    return [(pattern.sub(target, name), part) for target, part in zip(replacement, parts, strict=True)]
 
 
 def expect_settings(what: str, settings: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
