@@ -81,6 +81,15 @@ def test_targets_of_the_last_stage_are_the_finest(name: str, sizes: list[int]) -
     assert list(config.stage_kernel_sizes) == sizes
 
 
+def test_crops_are_those_of_the_published_configs() -> None:
+    """Some configs decode with UDP what they crop without."""
+    for name in published_models():
+        given, expected = (
+            image_processor_from_reference(row).to_dict() for row in (get_entry(name).reference, facts()[name])
+        )
+        assert given == expected, name
+
+
 CUSTOM_HEAD: dict[str, Any] = {
     "deconv_out_channels": [6, 8],
     "deconv_kernel_sizes": [4, 3],
