@@ -12,10 +12,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers.utils import SAFE_WEIGHTS_NAME
 
+from hfpose.ops.garbage import without_garbage_collection
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+@without_garbage_collection()
 def model_with_own_weights(build: Callable[[], PreTrainedModel], folder: Path) -> PreTrainedModel | None:
     """A model in float32 with weights that are mapped from their file, not read.
 
