@@ -60,16 +60,18 @@ def tiny_pose(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     model = hfpose.RTMPoseForPoseEstimation(
         hfpose.RTMPoseConfig(
-            backbone_config=hfpose.CSPNeXtBackboneConfig(depth_multiplier=0.167, width_multiplier=0.125),
+            backbone_config=hfpose.ResNetBackboneConfig(
+                stem_channels=8, base_channels=16, depths=(1,) * 4, block_type="basic"
+            ),
             hidden_size=64,
             attention_size=32,
             id2label=dict(enumerate(schema.keypoint_names)),
             keypoint_schema=schema.to_dict(),
         )
     )
-    torch.manual_seed(4)
+    torch.manual_seed(3)
     for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)  # the initialization for training answers almost nothing
+        torch.nn.init.normal_(parameter, std=0.25)  # the initialization for training answers almost nothing
     settle_normalizations(model, torch.randn(8, 3, 256, 192))
     folder = tmp_path_factory.mktemp("models") / "tiny-pose"
     model.save_pretrained(folder)

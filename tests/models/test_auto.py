@@ -160,7 +160,7 @@ def test_plain_tuples_and_hidden_states(tiny_pose):
         states = model(pixel_values, output_hidden_states=True).hidden_states
     assert simcc_x.shape == (1, 17, 384)
     assert simcc_y.shape == (1, 17, 512)
-    assert [state.shape[-1] for state in states] == [96, 48, 24, 12, 6]
+    assert [state.shape[-1] for state in states] == [48, 48, 24, 12, 6]
 
 
 def test_gradient_checkpointing_gives_the_same_gradients(tiny_pose):

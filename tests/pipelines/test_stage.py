@@ -133,7 +133,7 @@ def test_model_arguments_reach_from_pretrained(tiny_pose):
 def test_weights_that_are_not_all_there_are_one_sentence(tiny_pose, tmp_path, capfd):
     folder = shutil.copytree(tiny_pose, tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
-    config["backbone_config"]["depth_multiplier"] = 1.0  # more blocks than there are weights of
+    config["backbone_config"]["depths"] = [2] * 4  # more blocks than there are weights of
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match=r"\d+ tensors of the RTMPoseForPoseEstimation have no weights"):
         hfpose.pipeline(model=folder, detector="whole_image", device="cpu")
