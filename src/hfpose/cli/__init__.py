@@ -1,7 +1,5 @@
 """The `hfpose` command. One module per subcommand; torch is imported by those alone that need it."""
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

@@ -1,7 +1,5 @@
 """`hfpose app` and `hfpose push-space`: the app in the browser, here or on the Hub."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """`hfpose cache`: what lies in the cache of converted models."""
 
-from __future__ import annotations
-
 import json
 import sys
 from datetime import datetime

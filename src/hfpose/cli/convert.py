@@ -1,7 +1,5 @@
 """`hfpose convert`: a checkpoint of the reference into a folder of ours."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """`hfpose download`: fetch models ahead of time, for machines that will be offline."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

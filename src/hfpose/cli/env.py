@@ -1,7 +1,5 @@
 """`hfpose env`: what a report of a problem should say of the machine."""
 
-from __future__ import annotations
-
 import os
 import platform
 import sys

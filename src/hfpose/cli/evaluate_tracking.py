@@ -1,7 +1,5 @@
 """`hfpose eval-tracking`: how well identities hold over the frames of videos."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

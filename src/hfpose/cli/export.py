@@ -1,7 +1,5 @@
 """`hfpose export`: a model as a graph."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -78,7 +76,7 @@ def export(
     _report(written)
 
 
-def _report(written: Export) -> None:
+def _report(written: "Export") -> None:
     print(f"Wrote {written.folder}. Greatest difference to torch on noise:")
     for output, difference in written.differences.items():
         print(f"  {output}: {difference.absolute:.2e} ({difference.relative:.1e} of the greatest value)")

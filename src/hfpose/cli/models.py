@@ -1,7 +1,5 @@
 """`hfpose models`: what there is to choose from."""
 
-from __future__ import annotations
-
 import json
 import math
 import sys

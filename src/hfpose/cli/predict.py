@@ -3,8 +3,6 @@
 Its options have the names of MMPose's `demo/inferencer_demo.py`, and more.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Callable
@@ -382,7 +380,7 @@ def predict(
     )
     report = RunReport(*((out_dir,) if out_dir else (pred_out_dir, vis_out_dir)))
 
-    def make_source(skip: Callable[[MediaItem], bool]) -> Source:
+    def make_source(skip: "Callable[[MediaItem], bool]") -> "Source":
         from hfpose.media.sources import open_source
 
         options: dict[str, Any] = {"recursive": recursive, "skip": skip, "live": live, "reconnect": reconnect}

@@ -1,7 +1,5 @@
 """`hfpose push`: converted models and pipelines to the Hub."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,7 +27,7 @@ def push(
     for_each(names, lambda name: _push(name, namespace, pipeline, private, dry_run))
 
 
-def _push(name: str, namespace: str, pipeline: bool, private: bool, dry_run: bool) -> Upload:
+def _push(name: str, namespace: str, pipeline: bool, private: bool, dry_run: bool) -> "Upload":
     from hfpose.cli.push_zoo import push_model, push_pipeline
     from hfpose.hub.uploads import UploadError
     from hfpose.hub.zoo import TASKS, find_entry, get_main_entry

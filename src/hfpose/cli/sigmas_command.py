@@ -1,7 +1,5 @@
 """`hfpose sigmas`: sigmas of keypoints of one's own, out of repeated annotations."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """`hfpose train`: fine-tunes a model on annotated images."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal
 

@@ -27,7 +27,7 @@ from hfpose.pipelines.index import read_index
 from hfpose.pipelines.options import make_options
 from hfpose.pipelines.pose_estimation import PoseEstimationPipeline
 from hfpose.pipelines.pose_estimation_3d import PoseEstimation3DPipeline
-from hfpose.pipelines.stage import Stage, load_stage, read_config
+from hfpose.pipelines.stage import Stage, load_stage, model_type
 from hfpose.pipelines.whole_body_3d import WholeBody3DPipeline
 from hfpose.pipelines.whole_image_stage import is_one_stage
 
@@ -244,8 +244,7 @@ class _Chosen:
 
     @property
     def model_type(self) -> str:
-        config = read_config(self.place) if isinstance(self.place, Path) else self.place.config
-        return config.model_type
+        return model_type(self.place) if isinstance(self.place, Path) else self.place.config.model_type
 
 
 @dataclass(frozen=True)

@@ -200,6 +200,11 @@ def read_config(folder: str | Path, name: str | None = None) -> PreTrainedConfig
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
 
 
+def model_type(folder: Path) -> str:
+    """What the configuration in a folder, which `resolve` has checked, says of the kind of its model."""
+    return str(read_json(_base_folder(folder) / constants.CONFIG_NAME).get("model_type"))
+
+
 def _base_folder(folder: Path) -> Path:
     """The folder of the model that an adapter in `folder` is for; else `folder` itself."""
     base = base_of_adapter(folder)
