@@ -87,7 +87,9 @@ def quick(tmp_path_factory) -> list[object]:
     model = hfpose.RTMPoseForPoseEstimation(
         hfpose.RTMPoseConfig(
             image_size=(64, 64),
-            backbone_config=hfpose.CSPNeXtBackboneConfig(depth_multiplier=0.167, width_multiplier=0.125),
+            backbone_config=hfpose.ResNetBackboneConfig(
+                stem_channels=8, base_channels=8, depths=(1,) * 4, block_type="basic"
+            ),
             hidden_size=32,
             attention_size=32,
             id2label=dict(enumerate(schema.keypoint_names)),
@@ -417,7 +419,8 @@ def test_a_video_that_breaks_off_gives_its_readable_frames(predict, whole, tmp_p
 
 def kill_when(arguments: list[object], folder: Path, reached: Callable[[], bool]) -> None:
     """Start the command in a folder, and kill it as soon as `reached` is true."""
-    with RunningPython(COMMAND, folder, {}, tuple(arguments)) as process:
+    command = f"import os; os.nice(10); {COMMAND}"  # on a busy machine this process goes first
+    with RunningPython(command, folder, {}, tuple(arguments)) as process:
         deadline = time.monotonic() + 60
         while not reached():
             assert process.poll() is None, "it ended before it could be killed"
@@ -430,11 +433,11 @@ def command(arguments: list[object], out_dir: Path) -> list[object]:
 
 
 def test_a_killed_folder_run_can_be_resumed(predict, quick, tmp_path):
-    arguments = [write_images(tmp_path / "in", 150, height=48, width=64), *quick]
+    arguments = [write_images(tmp_path / "in", 60, height=48, width=64), *quick]
     out = tmp_path / "killed"
-    kill_when(command(arguments, out), tmp_path, lambda: len(list(out.glob("predictions/*.json"))) >= 10)
+    kill_when(command(arguments, out), tmp_path, lambda: len(list(out.glob("predictions/*.json"))) >= 5)
     done = results(out)
-    assert len(done) < 300
+    assert len(done) < 120
     for name, data in done.items():  # whole, each of them
         if name.endswith(".json"):
             assert len(json.loads(data)["predictions"]) == 1
@@ -444,14 +447,14 @@ def test_a_killed_folder_run_can_be_resumed(predict, quick, tmp_path):
     stamps = {name: (out / name).stat().st_mtime_ns for name in done if name.endswith(".json")}
     assert predict(*arguments, "--out-dir", out, "--resume")[0] == 0
     untouched = [name for name, stamp in stamps.items() if (out / name).stat().st_mtime_ns == stamp]
-    assert len(untouched) >= 9  # the last may have lacked its image
+    assert len(untouched) >= 4  # the last may have lacked its image
     assert predict(*arguments, "--out-dir", tmp_path / "undisturbed")[0] == 0
     assert results(out) == results(tmp_path / "undisturbed")
     assert not list(out.rglob("*.part*"))
 
 
 def test_a_killed_video_run_can_be_resumed(predict, quick, tmp_path):
-    arguments = [write_clip(tmp_path / "clip.mp4", 150, height=48, width=64), *quick]
+    arguments = [write_clip(tmp_path / "clip.mp4", 60, height=48, width=64), *quick]
     out = tmp_path / "killed"
     partial = out / "predictions" / ".clip.json.part"
     kill_when(
@@ -466,9 +469,9 @@ def test_a_killed_video_run_can_be_resumed(predict, quick, tmp_path):
     assert resumed.keys() == undisturbed.keys() == {"predictions/clip.json", "visualizations/clip.mp4"}
     # x264 does not write the same bytes for the same images each time, so of the video the frames are counted.
     assert resumed["predictions/clip.json"] == undisturbed["predictions/clip.json"]
-    assert len(list(open_source(out / "visualizations" / "clip.mp4"))) == 150
+    assert len(list(open_source(out / "visualizations" / "clip.mp4"))) == 60
     assert not list(out.rglob("*.part*"))
-    assert len(json.loads(resumed["predictions/clip.json"])["frames"]) == 150
+    assert len(json.loads(resumed["predictions/clip.json"])["frames"]) == 60
 
 
 # Long runs
@@ -495,8 +498,8 @@ except SystemExit as end:
     code = end.code
 stop.set()
 thread.join()
-early = next(memory for count, memory in samples if count >= 100)
-print(json.dumps({"code": code, "growth": max(memory for count, memory in samples if count >= 100) - early}))
+early = next(memory for count, memory in samples if count >= 50)
+print(json.dumps({"code": code, "growth": max(memory for count, memory in samples if count >= 50) - early}))
 """
 
 
@@ -504,13 +507,13 @@ print(json.dumps({"code": code, "growth": max(memory for count, memory in sample
 def test_memory_stays_while_many_images_go_through(quick, tmp_path):
     folder = tmp_path / "in"
     write_images(folder, 20, height=48, width=64)
-    for index in range(20, 600):
+    for index in range(20, 300):
         shutil.copy(folder / f"{index % 20:04d}.jpg", folder / f"{index:04d}.jpg")
     arguments = ["predict", folder, *quick, "--batch-size", "16", "--out-dir", tmp_path / "out"]
     done = finished(MEASURE, tmp_path, {}, tuple(arguments))
     measured = json.loads(done.stdout.splitlines()[-1])
     assert not measured["code"], done.stderr
-    assert len(list((tmp_path / "out" / "predictions").iterdir())) == 600
-    assert len(list((tmp_path / "out" / "visualizations").iterdir())) == 600
-    assert measured["growth"] < 50, f"grew by {measured['growth']:.0f} MB"
+    assert len(list((tmp_path / "out" / "predictions").iterdir())) == 300
+    assert len(list((tmp_path / "out" / "visualizations").iterdir())) == 300
+    assert measured["growth"] < 25, f"grew by {measured['growth']:.0f} MB"
     print(f"memory grew by {measured['growth']:.1f} MB")

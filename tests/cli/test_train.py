@@ -37,7 +37,7 @@ def small_pose(tmp_path) -> Path:
 
 
 def arguments(model: Path, data: Path, output: Path) -> list[str]:
-    options = ("--steps", 30, "--batch-size", 4, "--save-steps", 5, "--log-steps", 10, "--workers", 1, "--cpu")
+    options = ("--steps", 12, "--batch-size", 4, "--save-steps", 3, "--log-steps", 6, "--workers", 1, "--cpu")
     return [*map(str, ("train", "--model", model, "--data", data, "--output", output, *options))]
 
 
@@ -53,12 +53,12 @@ def test_a_run_that_is_killed_and_called_again_ends_as_one_that_is_not(small_pos
     data = write_people(tmp_path / "data")
     done = run(small_pose, data, tmp_path / "whole")
     assert done.stderr == ""
-    assert "step     10/30  loss" in done.stdout and "Wrote" in done.stdout
+    assert "step      6/12  loss" in done.stdout and "Wrote" in done.stdout
 
-    command = f"import os; os.setsid(); {COMMAND}"
+    command = f"import os; os.setsid(); os.nice(10); {COMMAND}"
     with RunningPython(command, tmp_path, {}, tuple(arguments(small_pose, data, tmp_path / "killed"))) as killed:
         deadline = time.monotonic() + 60
-        while not list((tmp_path / "killed").glob("checkpoints/checkpoint-10/average.safetensors")):
+        while not list((tmp_path / "killed").glob("checkpoints/checkpoint-6/average.safetensors")):
             assert killed.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)
         os.killpg(killed.pid, 9)  # with its worker; wherever it was after the second checkpoint

@@ -198,17 +198,18 @@ def test_a_webcam_may_be_used_without_a_screen(whole_image, camera, monkeypatch)
 # Arguments of the constructor
 
 
-def test_pose2d_and_det_model_are_names_or_folders(store, photo, inferencer):
-    expected, _ = one(inferencer, str(photo))
+def test_pose2d_and_det_model_are_names_or_folders(store, photo, whole_image):
+    expected, _ = one(whole_image, str(photo))
     for name in (
         "human",
         "rtmpose-m_8xb256-420e_body8-256x192",
         "configs/x/rtmpose-m_8xb256-420e_body8-256x192.py",
         models_dir() / "rtmpose-m_8xb256-420e_body8-256x192",
     ):
-        people, _ = one(MMPoseInferencer(name, det_model="human", device="cpu"), str(photo))
+        people, _ = one(MMPoseInferencer(name, det_model="whole_image", device="cpu"), str(photo))
         np.testing.assert_allclose(keypoints(people), keypoints(expected), atol=1e-4)
-    assert len(one(MMPoseInferencer("human", device="cpu"), str(photo))[0]) == 4  # the default detector
+    for detector in ({"det_model": "human"}, {}):  # the second is the default
+        assert len(one(MMPoseInferencer("human", device="cpu", **detector), str(photo))[0]) == 4
     with pytest.raises(UnknownModelError, match="human"):
         MMPoseInferencer("humann")
 
@@ -256,7 +257,8 @@ def test_det_cat_ids_select_classes(tiny_pose, person_detector, photo, tmp_path)
     hfpose.RTMDetImageProcessor.from_pretrained(person_detector).save_pretrained(tmp_path)
     for kept in (0, (0,)):
         inferencer = MMPoseInferencer(tiny_pose, det_model=tmp_path, det_cat_ids=kept, device="cpu")
-        assert len(one(inferencer, str(photo))[0]) == 4
+        assert inferencer.pipeline.detector.label_ids == [0]
+    assert len(one(inferencer, str(photo))[0]) == 4
     with pytest.raises(ValueError, match="no class 3"):
         MMPoseInferencer(tiny_pose, det_model=tmp_path, det_cat_ids=[3])
     nothing = MMPoseInferencer(tiny_pose, det_model=tmp_path, det_cat_ids=[], device="cpu")

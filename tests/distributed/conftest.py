@@ -23,7 +23,9 @@ def quick(tmp_path_factory) -> Path:
     schema = hfpose.load_schema("coco")
     config = hfpose.RTMPoseConfig(
         image_size=(64, 64),
-        backbone_config=hfpose.CSPNeXtBackboneConfig(depth_multiplier=0.167, width_multiplier=0.125),
+        backbone_config=hfpose.ResNetBackboneConfig(
+            stem_channels=8, base_channels=8, depths=(1,) * 4, block_type="basic"
+        ),
         hidden_size=32,
         attention_size=32,
         id2label=dict(enumerate(schema.keypoint_names)),

@@ -68,6 +68,18 @@ def make_3d(tiny_pose, tiny_detector):
     )
 
 
+@pytest.fixture(scope="module")
+def plain(make):
+    """A 2D pipeline on the CPU that no test changes."""
+    return make(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def plain_3d(make_3d):
+    """The same in 3D."""
+    return make_3d(device="cpu")
+
+
 def image() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
 
@@ -119,8 +131,8 @@ def test_what_is_left_for_stages_that_are_split():
     assert remaining_memory(sizes, plan, memory) == {0: 5 * GB, "cpu": 64 * GB}
 
 
-def test_a_split_fills_devices_in_order_up_to_their_memory(make_3d):
-    model = make_3d().stages["lifter"].model
+def test_a_split_fills_devices_in_order_up_to_their_memory(plain_3d):
+    model = plain_3d.stages["lifter"].model
     size = stage_size(model)
     memory = {0: size * 2 // 3, 1: size // 4, "cpu": size // 2}
     parts = split_model(model, memory)
@@ -129,8 +141,8 @@ def test_a_split_fills_devices_in_order_up_to_their_memory(make_3d):
         assert 0 < sum(_part_size(model, part) for part, where in parts.items() if where == device) <= limit
 
 
-def test_what_must_stay_together_is_not_split(make_3d):
-    model = make_3d().stages["lifter"].model
+def test_what_must_stay_together_is_not_split(plain_3d):
+    model = plain_3d.stages["lifter"].model
     for share in range(2, 12):
         parts = split_model(model, {0: stage_size(model) * share // 12, 1: stage_size(model)})
         assert not any("layers." in part and part.count(".") > 2 for part in parts)
@@ -201,23 +213,22 @@ def imagine_on_device(model: nn.Module, part: str, device: torch.device, mode: F
                 setattr(holder, name, nn.Parameter(moved) if name in holder._parameters else moved)
 
 
-def test_auto_puts_everything_on_the_cpu_of_a_machine_without_accelerator(make):
+def test_auto_puts_everything_on_the_cpu_of_a_machine_without_accelerator(make, plain):
     pipe = make(device_map="auto", max_memory={"cpu": "1GB"})
     assert pipe.device_map == {"detector": "cpu", "pose": "cpu"}
-    assert_same_results(pipe, make(device="cpu"))
+    assert_same_results(pipe, plain)
 
 
 @pytest.mark.parametrize("policy", ["auto", "balanced"])
-def test_a_stage_that_no_memory_holds_is_split_onto_the_disk(make_3d, tmp_path, policy):
-    plain = make_3d(device="cpu")
-    limit = stage_size(plain.stages["lifter"].model) * 9 // 10
-    assert limit > 2 * sum(stage_size(plain.stages[name].model) for name in ("detector", "pose"))
+def test_a_stage_that_no_memory_holds_is_split_onto_the_disk(make_3d, plain_3d, tmp_path, policy):
+    limit = stage_size(plain_3d.stages["lifter"].model) * 9 // 10
+    assert limit > 2 * sum(stage_size(plain_3d.stages[name].model) for name in ("detector", "pose"))
     pipe = make_3d(device_map=policy, max_memory={"cpu": limit}, offload_folder=tmp_path)
     assert pipe.device_map["detector"] == pipe.device_map["pose"] == "cpu"
     assert set(pipe.device_map["lifter"].values()) == {"cpu", "disk"}
     assert weights_on(pipe, "meta") == {"lifter"}
     assert pipe.stages["lifter"].device == torch.device("cpu")
-    assert_same_results(pipe, plain)
+    assert_same_results(pipe, plain_3d)
 
 
 def test_a_stage_for_which_there_is_room_but_not_twice_is_run_without_a_copy(make):
@@ -231,11 +242,11 @@ def test_a_stage_for_which_there_is_room_but_not_twice_is_run_without_a_copy(mak
         np.testing.assert_allclose(pipe(image()).keypoints, plain(image()).keypoints, atol=1e-3)
 
 
-def test_a_dict_sends_stages_to_devices_and_the_disk(make, tmp_path, caplog):
+def test_a_dict_sends_stages_to_devices_and_the_disk(make, plain, tmp_path, caplog):
     pipe = make(device_map={"pose": "disk"}, offload_folder=tmp_path)
     assert pipe.device_map["pose"] == "disk"
     assert weights_on(pipe, "meta") == {"pose"}
-    assert_same_results(pipe, make())
+    assert_same_results(pipe, plain)
     assert caplog.text == ""
 
 
@@ -250,13 +261,12 @@ def test_offloaded_weights_go_with_the_pipeline(make, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_pipelines_in_3d_are_split_too(make_3d, tmp_path):
-    plain = make_3d(device="cpu")
+def test_pipelines_in_3d_are_split_too(make_3d, plain_3d, tmp_path):
     pipe = make_3d(device_map={"detector": "disk", "pose": "disk", "lifter": "disk"}, offload_folder=tmp_path)
     assert weights_on(pipe, "meta") == {"detector", "pose", "lifter"}
-    assert_same_results(pipe, plain)
+    assert_same_results(pipe, plain_3d)
     pipe.to("cpu")
-    assert_same_results(pipe, plain)
+    assert_same_results(pipe, plain_3d)
 
 
 @pytest.mark.slow
@@ -273,15 +283,15 @@ def test_saved_pipelines_are_spread_as_they_are_loaded(make, make_3d, tmp_path):
         assert_same_results(through_factory, plain)
 
 
-def test_an_offloaded_pipeline_is_saved_whole(make, tmp_path):
+def test_an_offloaded_pipeline_is_saved_whole(make, plain, tmp_path):
     make(device_map={"pose": "disk"}).save_pretrained(tmp_path / "saved")
-    assert_same_results(hfpose.pipeline(model=tmp_path / "saved"), make())
+    assert_same_results(hfpose.pipeline(model=tmp_path / "saved"), plain)
 
 
-def test_offloading_between_stages_changes_no_result(make_3d):
+def test_offloading_between_stages_changes_no_result(make_3d, plain_3d):
     pipe = make_3d()
     pipe.enable_model_cpu_offload("cpu")
-    assert_same_results(pipe, make_3d())
+    assert_same_results(pipe, plain_3d)
     pipe.to("cpu")
     assert not any(hasattr(stage.model, "_hf_hook") for stage in pipe.stages.values())
 

@@ -24,7 +24,7 @@ from hfpose.models.shared.devices import default_device
 from hfpose.pipelines.transformers_task import ModelByName, TransformersPosePipeline
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def make(tiny_pose, person_detector):
     """Makes the pipeline by transformers' own factory."""
 
@@ -32,6 +32,12 @@ def make(tiny_pose, person_detector):
         return transformers.pipeline("pose-estimation", model=str(tiny_pose), detector=person_detector, **options)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def pipe(make):
+    """A pipeline that no test changes."""
+    return make(device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +50,7 @@ def keypoints(found: list[dict]) -> np.ndarray:
     return np.array([[(point["x"], point["y"]) for point in one["keypoints"]] for one in found], dtype=np.float32)
 
 
-def test_results_are_those_of_the_2d_pipeline_as_plain_dicts(make, photo, expected):
-    pipe = make(device="cpu")
+def test_results_are_those_of_the_2d_pipeline_as_plain_dicts(pipe, photo, expected):
     assert isinstance(pipe, transformers.Pipeline)
     assert pipe.task == "pose-estimation"
     found = pipe(str(photo))
@@ -56,9 +61,9 @@ def test_results_are_those_of_the_2d_pipeline_as_plain_dicts(make, photo, expect
     json.dumps(found)
 
 
-def test_data_addresses_are_images_and_images_is_a_name_of_the_input(make, photo, expected):
+def test_data_addresses_are_images_and_images_is_a_name_of_the_input(pipe, photo, expected):
     address = "data:image/jpeg;base64," + base64.b64encode(photo.read_bytes()).decode()
-    np.testing.assert_array_equal(keypoints(make(device="cpu")(images=address)), expected.keypoints)
+    np.testing.assert_array_equal(keypoints(pipe(images=address)), expected.keypoints)
 
 
 @pytest.mark.parametrize("task", ["keypoint-detection", "pose-estimation-3d"])
@@ -112,8 +117,7 @@ def test_options_for_all_calls_and_for_one(make, photo, monkeypatch):
     assert sizes == [2, 1, 3]
 
 
-def test_lists_give_lists_and_data_sets_are_lazy(make, photo):
-    pipe = make(device="cpu")
+def test_lists_give_lists_and_data_sets_are_lazy(pipe, photo):
     many = pipe([str(photo), str(photo)], batch_size=2)
     assert isinstance(many, list)
     assert [len(found) for found in many] == [4, 4]
@@ -130,8 +134,8 @@ def test_the_detector_that_goes_with_the_keypoints(tiny_pose, person_detector, p
     assert pipe.poses.detector.label_ids == [0]
 
 
-def test_it_can_be_saved(make, photo, expected, tmp_path):
-    make(device="cpu").save_pretrained(tmp_path)
+def test_it_can_be_saved(pipe, photo, expected, tmp_path):
+    pipe.save_pretrained(tmp_path)
     again = hfpose.pipeline("pose-estimation", model=tmp_path, device="cpu")
     np.testing.assert_array_equal(again(photo).keypoints, expected.keypoints)
 
@@ -197,14 +201,12 @@ def test_a_pipeline_of_hfpose_with_all_that_it_was_made_with(photo, expected, ti
     assert pipe.poses is poses
 
 
-def test_it_is_pickled_and_copied(make, photo, expected):
-    pipe = make(device="cpu")
+def test_it_is_pickled_and_copied(pipe, photo, expected):
     for again in (pickle.loads(pickle.dumps(pipe)), copy.deepcopy(pipe)):
         np.testing.assert_array_equal(keypoints(again(str(photo))), expected.keypoints)
 
 
-def test_gradio_knows_it_and_draws_its_boxes(make, photo, expected):
-    pipe = make(device="cpu")
+def test_gradio_knows_it_and_draws_its_boxes(pipe, photo, expected):
     # What `Interface.from_pipeline` looks at; tests/app asks gradio itself.
     assert type(pipe).__module__.startswith("transformers.pipelines.")
     assert isinstance(pipe, transformers.ObjectDetectionPipeline)
