@@ -82,7 +82,6 @@ def test_targets_of_the_last_stage_are_the_finest(name: str, sizes: list[int]) -
 
 
 def test_crops_are_those_of_the_published_configs() -> None:
-    """Some configs decode with UDP what they crop without."""
     for name in published_models():
         given, expected = (
             image_processor_from_reference(row).to_dict() for row in (get_entry(name).reference, facts()[name])
@@ -157,18 +156,22 @@ def test_necks(small_reference: dict[str, Any]) -> None:
 
 def test_flip_tests_and_codecs_of_the_processor(small_reference: dict[str, Any]) -> None:
     processor = image_processor_from_reference(small_reference)
-    assert (processor.heatmap_decoding, processor.shift_flipped_heatmaps, processor.use_udp) == (
-        "quarter",
-        True,
-        False,
-    )
+    assert (processor.heatmap_decoding, processor.shift_flipped_heatmaps) == ("quarter", True)
     small_reference["head"]["decoder"] |= {"type": "UDPHeatmap", "heatmap_type": "combined", "radius_factor": 0.1}
     small_reference["test_cfg"] = {"flip_test": True, "flip_mode": "udp_combined", "shift_heatmap": False}
     processor = image_processor_from_reference(small_reference)
     assert (processor.heatmap_decoding, processor.offset_radius_factor) == ("udp_combined", 0.1)
-    assert (processor.shift_flipped_heatmaps, processor.use_udp) == (False, True)
-    small_reference["test_pipeline"] = [{"type": "TopdownAffine", "input_size": [64, 64]}]
+    assert not processor.shift_flipped_heatmaps
+
+
+def test_the_test_pipeline_alone_says_how_crops_are_cut(small_reference: dict[str, Any]) -> None:
+    """The reference trained some models with the UDP codec on crops that are cut without UDP."""
+    small_reference["head"]["decoder"] |= {"type": "UDPHeatmap"}
     assert not image_processor_from_reference(small_reference).use_udp
+    affine = {"type": "TopdownAffine", "input_size": [64, 64]}
+    for step, expected in ((affine, False), (affine | {"use_udp": True}, True)):
+        small_reference["test_pipeline"] = [step]
+        assert image_processor_from_reference(small_reference).use_udp is expected
 
 
 @pytest.mark.parametrize(

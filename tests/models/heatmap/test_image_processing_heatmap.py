@@ -75,12 +75,11 @@ def reference(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("decoder", "decoding", "use_udp"),
-    [({}, "quarter", False), ({"unbiased": True}, "dark", False), ({"type": "UDPHeatmap"}, "udp", True)],
+    ("decoder", "decoding"), [({}, "quarter"), ({"unbiased": True}, "dark"), ({"type": "UDPHeatmap"}, "udp")]
 )
-def test_processor_of_each_codec(decoder: dict[str, Any], decoding: str, use_udp: bool) -> None:
+def test_processor_of_each_codec(decoder: dict[str, Any], decoding: str) -> None:
     processor = HeatmapImageProcessor(**heatmap_processor_arguments(reference(decoder=decoder)))
-    assert (processor.heatmap_decoding, processor.use_udp) == (decoding, use_udp)
+    assert processor.heatmap_decoding == decoding
     assert processor.size == {"height": 256, "width": 192}
     assert processor.shift_flipped_heatmaps
     assert processor.flip_test

@@ -125,7 +125,6 @@ def heatmap_processor_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
         "blur_kernel_size": decoder.get("kernel_size" if decoding == MEGVII else "blur_kernel_size", 11),
         "offset_radius_factor": decoder.get("radius_factor", RADIUS_FACTOR),
         "shift_flipped_heatmaps": bool(test_cfg.get("shift_heatmap", False)),
-        "use_udp": decoding in (UDP, UDP_COMBINED),
         **top_down_arguments(reference, decoder["input_size"]),
     }
 
