@@ -349,11 +349,12 @@ def test_a_type_can_be_chosen_later(make):
         ({"offload_folder": "x"}, "need device_map"),
     ],
 )
-def test_mistakes_are_explained(make, options, message):
+def test_mistakes_are_explained(make, plain, options, message):
+    models = {"model": plain.estimator.stage.model, "detector": plain.detector.stage.model}
     with pytest.raises(InputError, match=message):
-        make(**options)
+        make(**models, **options)
 
 
-def test_a_device_that_is_not_there(make):
+def test_a_device_that_is_not_there(plain):
     with pytest.raises(InputError, match="cuda:9"):
-        make().to("cuda:9")
+        plain.to("cuda:9")

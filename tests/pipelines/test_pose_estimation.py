@@ -258,12 +258,13 @@ def test_an_unknown_task_lists_the_known_ones():
         hfpose.pipeline("object-detection", model="human")
 
 
-def test_detector_labels_by_name_and_by_id(tiny_pose, person_detector, photo):
-    by_name = hfpose.pipeline("pose-estimation", model=tiny_pose, detector=person_detector, detector_labels=["person"])
-    by_id = hfpose.pipeline("pose-estimation", model=tiny_pose, detector=person_detector, detector_labels=[0])
+def test_detector_labels_by_name_and_by_id(people_pipe, photo):
+    models = {"model": people_pipe.estimator.stage.model, "detector": people_pipe.detector.stage.model}
+    by_name = hfpose.pipeline("pose-estimation", **models, detector_labels=["person"])
+    by_id = hfpose.pipeline("pose-estimation", **models, detector_labels=[0])
     assert by_name(photo).num_instances == by_id(photo).num_instances == 4
     with pytest.raises(ValueError, match="no class 'zebra'"):
-        hfpose.pipeline("pose-estimation", model=tiny_pose, detector=person_detector, detector_labels=["zebra"])
+        hfpose.pipeline("pose-estimation", **models, detector_labels=["zebra"])
 
 
 def test_a_checkpoint_beside_a_name_is_converted_once(tiny_pose, shared, photo, tmp_path, monkeypatch):
