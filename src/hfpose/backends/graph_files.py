@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -64,8 +65,11 @@ def read_description(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def noted_hash(path: Path) -> str:
-    """SHA-256 that `write_description` noted of a file, which `read_description` has found to be right."""
-    return str(json.loads((path.parent / DESCRIPTION_NAME).read_text(encoding="utf-8"))["sha256"][path.name])
+    """SHA-256 of what `write_description` noted of a graph's files, which `read_description` has found to be right:
+    weights may lie beside the graph."""
+    hashes = json.loads((path.parent / DESCRIPTION_NAME).read_text(encoding="utf-8"))["sha256"]
+    own = {name: digest for name, digest in hashes.items() if Path(name).stem.startswith(path.stem)}
+    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
 
 
 def is_intact(folder: Path) -> bool:
