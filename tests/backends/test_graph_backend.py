@@ -14,7 +14,8 @@ import torch
 
 import hfpose
 from hfpose.backends.graph_backend import GraphRunner
-from hfpose.backends.onnx_cache import cached_graph, onnx_cache_dir
+from hfpose.backends.graph_files import write_description
+from hfpose.backends.onnx_cache import cached_graph, compiled_cache, onnx_cache_dir
 from hfpose.backends.onnx_graphs import example_inputs
 from hfpose.errors import CheckpointError, ConfigError, InputError
 from hfpose.export.graph_folders import export_folder
@@ -274,6 +275,17 @@ def test_a_network_that_was_compiled_is_loaded_without_reading_its_graph(monkeyp
     expected = stage_of("simcc", "openvino").run(**inputs).simcc_x
     monkeypatch.delattr("hfpose.backends.openvino_sessions.OpenVinoSession._read")
     assert torch.equal(stage_of("simcc", "openvino").run(**inputs).simcc_x, expected)
+
+
+def test_compiled_networks_of_the_same_layers_with_other_weights_are_told_apart(tmp_path):
+    graph, weights = tmp_path / "model.xml", tmp_path / "model.bin"
+    graph.write_text("layers")
+    found = []
+    for content in ("weights", "others"):
+        weights.write_text(content)
+        write_description(tmp_path, [graph, weights])
+        found.append(compiled_cache(graph, "openvino", "cpu-float32"))
+    assert found[0] != found[1]
 
 
 def test_a_damaged_or_foreign_graph_in_a_folder_is_refused_when_it_is_loaded(tmp_path):

@@ -8,6 +8,7 @@ import mmap
 import shutil
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,8 @@ class OpenVinoSession:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with WeakFileLock(folder.with_name(f".{folder.name}.lock")):
                 if is_intact(folder):
-                    return self._import(blob, settings)
+                    with suppress(RuntimeError):  # of a network that another build of OpenVINO has compiled
+                        return self._import(blob, settings)
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir()
                 network = self._core.compile_model(self._read(is_single), self._device, settings)
