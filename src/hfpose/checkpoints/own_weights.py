@@ -43,9 +43,7 @@ def model_with_own_weights(build: Callable[[], PreTrainedModel], folder: Path) -
     except (OSError, SafetensorError):  # which `from_pretrained` explains
         return None
     expected = model.state_dict()
-    if {name: tensor.shape for name, tensor in weights.items()} != {
-        name: each.shape for name, each in expected.items()
-    }:
+    if _shapes(weights) != _shapes(expected):
         return None
     model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in weights.items()}, assign=True)
     fill_buffers(model)
