@@ -158,7 +158,7 @@ def test_mmpose_runs_it_as_bottom_up(rtmo):
         inference_topdown(model, image())
 
     inferencer = MMPoseInferencer(pose2d=str(rtmo), device="cpu")
-    (result,) = inferencer(image()[..., ::-1])
+    (result,) = inferencer(image()[..., ::-1], nms_thr=1)
     (predictions,) = result["predictions"]
     assert len(predictions) == people.num_instances
 
