@@ -122,6 +122,11 @@ def _figure_3d(output: PoseOutput) -> Any:
     return plot_poses_3d(output).update_layout(legend={"orientation": "h"}, height=420)  # as narrow windows need it
 
 
+def _drawn_file(folder: Path) -> str:
+    (path,) = (folder / "visualizations").iterdir()
+    return str(path)
+
+
 def _files(folder: Path) -> list[str]:
     return sorted(str(path) for path in (folder / "predictions").rglob("*") if path.is_file())
 
@@ -158,7 +163,8 @@ def _find_in_image(runner: Runner, path: str | None, *chosen: Any) -> Iterator[t
         is_3d = output.keypoints.shape[2] == 3
         plot = gr.update(value=_figure_3d(output) if is_3d else None, visible=is_3d)
         told = f"{len(output)} found, {output.keypoints.shape[1]} keypoints each."
-        yield output.visualization, plot, told, _files(Path(folder))  # which Gradio copies before it comes back
+        # Gradio copies files before it comes back. An array it would write over the same one of another visitor.
+        yield _drawn_file(Path(folder)), plot, told, _files(Path(folder))
 
 
 # Video
@@ -217,7 +223,7 @@ def _video_results(found: list[PoseOutput], folder: Path) -> tuple[Any, ...]:
     first = next((output for output in found if len(output)), None)
     names = [] if first is None or first.schema is None else list(first.schema.keypoint_names)
     is_3d = first is not None and first.keypoints.shape[2] == 3
-    (video,) = map(str, (folder / "visualizations").iterdir())
+    video = _drawn_file(folder)
     return (
         video,
         f"{len(found)} frames.",
