@@ -151,20 +151,14 @@ def unmatched_boxes(given: dict[str, torch.Tensor], expected: dict[str, np.ndarr
     return missing
 
 
-COMPARED = slice(None, None, 3)
-"""Two of the four people in the image of a top-down golden: the others take as long and tell the same."""
-
-
-def allowed_errors(golden: Golden, compared: slice = COMPARED) -> np.ndarray:
+def allowed_errors(golden: Golden) -> np.ndarray:
     """Limits (2, N, K) of the distances that `pose_errors` gives: 0.05 px, and a part of how far out a keypoint
     lies."""
-    expected = [golden.arrays[f"e2e/flip_{flip}/keypoints"][compared] for flip in ("false", "true")]
+    expected = [golden.arrays[f"e2e/flip_{flip}/keypoints"] for flip in ("false", "true")]
     return 0.05 + 1e-4 * np.linalg.norm(np.stack(expected), axis=-1)
 
 
-def pose_errors(
-    golden: Golden, model: Callable[..., Any], processor: Any, shared: Path, compared: slice = COMPARED
-) -> tuple[np.ndarray, float]:
+def pose_errors(golden: Golden, model: Callable[..., Any], processor: Any, shared: Path) -> tuple[np.ndarray, float]:
     """How far a top-down model's keypoints in the spec's image are from the reference's.
 
     Returns:
@@ -172,7 +166,7 @@ def pose_errors(
         scores' standard deviation.
     """
     flip_indices = load_schema(golden.spec["dataset"]).flip_indices
-    image, boxes = load_image(shared / "images" / golden.spec["image"]), golden.arrays["e2e/boxes"][compared]
+    image, boxes = load_image(shared / "images" / golden.spec["image"]), golden.arrays["e2e/boxes"]
     with torch.inference_mode():
         pixel_values = processor(image, boxes=[boxes], return_tensors="pt")["pixel_values"]
         plain, flipped = model(pixel_values), model(pixel_values.flip(-1))
@@ -182,6 +176,6 @@ def pose_errors(
         ("e2e/flip_true", processor.merge_flipped(plain, flipped, flip_indices)),
     ):
         keypoints, scores = processor.decode(outputs, boxes)
-        distances.append(np.linalg.norm(keypoints - golden.arrays[f"{key}/keypoints"][compared], axis=-1))
-        score_errors.append(relative_error(torch.from_numpy(scores), golden.arrays[f"{key}/scores"][compared]))
+        distances.append(np.linalg.norm(keypoints - golden.arrays[f"{key}/keypoints"], axis=-1))
+        score_errors.append(relative_error(torch.from_numpy(scores), golden.arrays[f"{key}/scores"]))
     return np.stack(distances), max(score_errors)

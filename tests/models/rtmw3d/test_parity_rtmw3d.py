@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from golden import COMPARED, Golden, relative_error, share_within
+from golden import Golden, relative_error, share_within
 from hfpose.checkpoints.convert_checkpoint import build_model
 from hfpose.checkpoints.source import ModelSource
 from hfpose.errors import InputError
@@ -28,7 +28,7 @@ def test_outputs_equal_the_reference(shared: Path) -> None:
     model: Any = build_model(source, golden.state_dict(), NAME)
     processor: Any = source.conversion.image_processor_from_reference(source.reference)
     expected = golden.arrays
-    image, boxes = load_image(shared / "images" / golden.spec["image"]), expected["e2e/boxes"][COMPARED]
+    image, boxes = load_image(shared / "images" / golden.spec["image"]), expected["e2e/boxes"]
     with torch.inference_mode():
         raw = model(golden.network_input(2, 3, 384, 288)[:1])
         outputs = model(processor(image, boxes=[boxes], return_tensors="pt")["pixel_values"])
@@ -40,9 +40,9 @@ def test_outputs_equal_the_reference(shared: Path) -> None:
     for mode in ("3d", "vis", "2d"):
         given = processor.as_reference(keypoints, boxes, size, mode)
         bound = 3e-4 if mode == "3d" else 0.05
-        assert share_within(given, expected[f"e2e/{mode}/keypoints"][COMPARED], bound) >= 0.99
-        assert abs(scores - expected[f"e2e/{mode}/keypoint_scores"][COMPARED]).max() < 1e-3
-    assert share_within(keypoints[..., :2], expected["e2e/3d/transformed_keypoints"][COMPARED]) >= 0.99
+        assert share_within(given, expected[f"e2e/{mode}/keypoints"], bound) >= 0.99
+        assert abs(scores - expected[f"e2e/{mode}/keypoint_scores"]).max() < 1e-3
+    assert share_within(keypoints[..., :2], expected["e2e/3d/transformed_keypoints"]) >= 0.99
 
 
 @pytest.fixture
