@@ -83,9 +83,8 @@ class AutoRunner(Runner):
         inner_dtype: torch.dtype | None = None,
         weights: Path | None = None,
     ) -> None:
-        super().__init__(model, inner_dtype)
+        super().__init__(model, inner_dtype, weights)
         self._image_processor = image_processor
-        self._weights = weights
         _ = self.made  # so that errors appear here
 
     @property
@@ -112,10 +111,6 @@ class AutoRunner(Runner):
             except (CheckpointError, ConfigError) as error:
                 logger.warning("torch runs the %s: %s", type(self.model).__name__, error)
         return TorchRunner(self.model, self.inner_dtype)
-
-    def refresh(self) -> None:
-        super().refresh()
-        self._weights = None
 
     def _is_for_openvino(self) -> bool:
         model = self.model

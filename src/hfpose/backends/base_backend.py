@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -37,14 +38,18 @@ class Runner:
     Args:
         model: any model.
         inner_dtype: floating point type of inner layers; None: that of the model's weights.
+        weights: file that the model's weights have just been mapped from; None: they may be others.
     """
 
     name: str
     """The backend that computes."""
 
-    def __init__(self, model: PreTrainedModel, inner_dtype: torch.dtype | None = None) -> None:
+    def __init__(
+        self, model: PreTrainedModel, inner_dtype: torch.dtype | None = None, weights: Path | None = None
+    ) -> None:
         self.model = model
         self.inner_dtype = inner_dtype
+        self._weights = weights
         self._made: Any = None
 
     @property
@@ -80,7 +85,7 @@ class Runner:
 
     def refresh(self) -> None:
         """Forget what was made of the model, whose weights or device have changed."""
-        self._made = None
+        self._made = self._weights = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_made": None}  # made again where it is loaded

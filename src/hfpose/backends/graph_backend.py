@@ -59,12 +59,11 @@ class GraphRunner(Runner):
         weights: Path | None = None,
     ) -> None:
         check_exportable(model)
-        super().__init__(model, inner_dtype)
+        super().__init__(model, inner_dtype, weights)
         self.name: GraphBackend = backend
         self.folder = folder
         self._image_processor = image_processor
         self._device = device
-        self._weights = weights
         self._process = os.getpid()
         require(backend, f'backend="{backend}"')
         if folder is not None:
@@ -125,10 +124,6 @@ class GraphRunner(Runner):
             self._made, self._process = None, os.getpid()
         session: GraphSession = super().made
         return session
-
-    def refresh(self) -> None:
-        super().refresh()
-        self._weights = None
 
     def _check_placement(self) -> None:
         if self.name == "openvino":
