@@ -163,7 +163,8 @@ def _find_in_image(runner: Runner, path: str | None, *chosen: Any) -> Iterator[t
         is_3d = output.keypoints.shape[2] == 3
         plot = gr.update(value=_figure_3d(output) if is_3d else None, visible=is_3d)
         told = f"{len(output)} found, {output.keypoints.shape[1]} keypoints each."
-        # Gradio copies files before it comes back. An array it would write over the same one of another visitor.
+        # Files, which Gradio copies before it comes back: an array it writes into a file that is named by its content,
+        # which a visitor with the same image may be downloading.
         yield _drawn_file(Path(folder)), plot, told, _files(Path(folder))
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def without_garbage_collection() -> Iterator[None]:
-    """Let nothing be looked for garbage while many objects are made that stay."""
+    """No garbage collection while many objects are made that stay."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
