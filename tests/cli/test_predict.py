@@ -21,6 +21,7 @@ from PIL import Image
 import hfpose
 from hfpose import cli
 from hfpose.media.sources import open_source
+from hfpose.pipelines import identities
 from processes import COMMAND, RunningPython, finished
 
 # Source: demo/inferencer_demo.py of MMPose 1.3.2. None: ours differs on purpose, as --help says.
@@ -346,6 +347,16 @@ def test_files_of_motions_have_people_tracked(predict, tiny_pose, tmp_path):
     code, _, err = predict(clip, *model, "--format", "angles,json")
     assert code == 0, err
     assert (out / "angles" / "clip" / "clip_track0.csv").read_text().count("\n") == 5
+
+
+def test_tracks_of_files_are_linked_unless_frames_are_shown(predict, whole, screen, tmp_path, monkeypatch):
+    linked = []
+    monkeypatch.setattr(identities, "relink_tracks", lambda outputs, *_: linked.append(len(outputs)))
+    clip, model = write_clip(tmp_path / "clip.mp4", 4), [*whole, "--pred-out-dir", tmp_path / "out", "--track"]
+    screen.keys = [32] * 4
+    for options in ([], ["--show"], ["--no-link-tracks"], ["--link-tracks", "--draw-heatmap"]):
+        assert predict(clip, *model, *options)[0] == 0
+    assert linked == [4, 4]
 
 
 def test_tracking_in_3d(predict, tiny_pose, tiny_lifter, person_detector, shared, tmp_path):

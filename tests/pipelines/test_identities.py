@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hfpose.pipelines.identities import follow_people, frame_times
 from hfpose.pipelines.options import CallOptions, LiftingOptions
 from hfpose.results import PoseOutput
 from hfpose.tracking.filters import smooth_clip
-from hfpose.tracking.tracker import KeypointSmoother
+from hfpose.tracking.tracker import KeypointSmoother, PoseTracker
 from walking import FRAME_RATE, walking_pose
 
 NOISE = 0.010  # meters
@@ -127,6 +128,23 @@ def test_streams_that_take_turns_keep_their_identities_apart() -> None:
         for _, output in follow_people(zip(mixed, outputs, strict=True), CallOptions(track=True))
     ]
     assert ids == [[0]] * 8
+
+
+def test_tracks_of_files_are_linked_where_it_is_asked_for_and_results_wait_for_the_end() -> None:
+    class Seventh(PoseTracker):
+        def update(self, output: PoseOutput, image: np.ndarray | None = None) -> PoseOutput:
+            return replace(output, track_ids=np.full(len(output), 7))
+
+    def identities(kind: ItemKind, **options: Any) -> tuple[set[int], int]:
+        seen = iter(frames([i / 20 for i in range(9)], kind))
+        results = follow_people(((frame, crowd(FAR)) for frame in seen), CallOptions(track=Seventh(), **options))
+        first = next(results)[1].track_ids
+        left = len(list(seen))
+        return {*first.tolist()}, left
+
+    assert identities("video", link_tracks=True) == ({0}, 0)
+    assert identities("video")[0] == identities("video", link_tracks=False)[0] == {7}
+    assert identities("stream", link_tracks=True) == ({7}, 8)
 
 
 @pytest.mark.parametrize("people", ["biggest", 0, True, [0.5], 1.5])

@@ -18,6 +18,7 @@ from hfpose.tracking.trackers import make_tracker
     [
         ({"smooth": True}, "track=True"),
         ({"fill_gaps": 0.5}, "track=True"),
+        ({"link_tracks": True}, "track=True"),
         ({"tracking": {"max_gap": 1.0}}, "track=True"),
         ({"track": False, "people": 1, "tracking_threshold": 0.5}, "track=True"),
         ({"track": True, "smooth": "median", "smooth_cutoff": 3.0}, "smooth='butterworth' or 'gaussian'"),

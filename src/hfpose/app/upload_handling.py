@@ -78,6 +78,7 @@ class Choice:
             suppress_similar=False,
             num_instances=None,
             formats=("json", "csv"),
+            shows_frames=True,
         )
 
 

@@ -170,6 +170,13 @@ def predict(
     camera_motion: Annotated[
         bool | None, _time("Take the motion of the camera off the motion of people. Default: yes.")
     ] = None,
+    link_tracks: Annotated[
+        bool | None,
+        _time(
+            "Look at the identities of a video file again from its end; results wait for it. Default: yes, but not "
+            "with --show or --draw-heatmap."
+        ),
+    ] = None,
     tracking_thr: Annotated[float, _time("IoU (or OKS) above which people of two frames are the same.")] = 0.3,
     use_oks_tracking: Annotated[bool, _time("Judge that by keypoints, not by boxes.")] = False,
     smooth: Annotated[
@@ -314,6 +321,7 @@ def predict(
     over_time = {
         "tracking": {name: value for name, value in settings.items() if value is not None} or None,
         "tracking_threshold": tracking_thr,
+        "link_tracks": link_tracks,
         "smooth": read_filters(smooth),
         "smooth_cutoff": smooth_cutoff,
         "smooth_window": smooth_window,
@@ -373,6 +381,7 @@ def predict(
             "canvas_size": canvas_size,
         },
         draw_heatmaps=draw_heatmap,
+        shows_frames=show,
         suppress_similar=suppresses,
         num_instances=None if num_instances < 0 else num_instances,
         formats=tuple(formats),

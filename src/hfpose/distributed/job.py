@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, get_args
 
 from hfpose.errors import InputError
 from hfpose.media.frames import Frame
@@ -16,6 +16,7 @@ from hfpose.pipelines import PoseEstimation3DPipeline, PoseEstimationPipeline, p
 from hfpose.pipelines.direct_3d import Direct3DPipeline
 from hfpose.pipelines.options import LiftingOptions, make_options
 from hfpose.results import PoseOutput
+from hfpose.tracking.tracker import Association
 
 Results = Iterator[tuple[Frame, PoseOutput]]
 
@@ -35,6 +36,7 @@ class PredictJob:
         num_instances: how many skeletons are drawn in 3D; None for all.
         formats: of the predictions, see `open_writers`.
         motion: see `MotionOptions`.
+        shows_frames: whether frames are shown as they come.
     """
 
     models: Mapping[str, Any]
@@ -47,6 +49,7 @@ class PredictJob:
     num_instances: int | None
     formats: tuple[str, ...]
     motion: Mapping[str, Any] = field(default_factory=dict)
+    shows_frames: bool = False
 
     def load_pipeline(self, **options: Any) -> Any:
         """The pipeline; options replace those of `models`."""
@@ -70,7 +73,7 @@ class PredictJob:
     def follows_camera(self, pipe: Any) -> bool:
         """Whether identities need the images of the frames too."""
         over_time = self.tracking if self.is_2d(pipe) else self.lifting
-        options = {**self.finding, **over_time, "track": self._tracker(over_time, is_video=True)}
+        options = {**self.finding, **over_time, **self._identities(over_time, is_video=True)}
         chosen = make_options(pipe.options_class, {}, {**pipe.call_defaults, **options})
         return chosen.tracks and (chosen.tracking or {}).get("camera_motion", True)
 
@@ -96,7 +99,7 @@ class PredictJob:
 
     def _results_2d(self, pipe: Any, source: Source, draws: bool) -> Results:
         options = {**self.finding, **self.tracking, "return_heatmaps": self.draw_heatmaps and draws}
-        options |= {"drawing": self.drawing if draws else None, "track": self._tracker(self.tracking, source.is_video)}
+        options |= {"drawing": self.drawing if draws else None, **self._identities(self.tracking, source.is_video)}
         chosen = make_options(pipe.options_class, options, pipe.call_defaults)
         chosen.check_source(source, options)
         results = pipe.find_poses(source, chosen)
@@ -110,11 +113,18 @@ class PredictJob:
             known = {each.name for each in fields(pipe.options_class)}
             is_over_time = set() if source.is_video else {*self.lifting} - {"people", "ground"}
             options = {name: value for name, value in self.lifting.items() if name in known - is_over_time}
-            options["track"] = source.is_video and self._tracker(self.lifting, source.is_video)
+            options |= self._identities(self.lifting, True) if source.is_video else {"track": False}
         drawing = {**self.drawing, "num_instances": self.num_instances} if draws else None
         return pipe.stream(source, **self.finding, **options, drawing=drawing)
 
-    def _tracker(self, over_time: Mapping[str, Any], is_video: bool) -> Any:
-        """The tracker that is asked for; files of motions need one."""
+    def _identities(self, over_time: Mapping[str, Any], is_video: bool) -> dict[str, Any]:
+        """The tracker that is asked for, which files of motions need, and whether its tracks are linked: by default if
+        it is ours, since files are complete at the end of a video anyway, but not where frames are shown or heatmaps
+        would be kept until then.
+        """
         has_motions = not {*self.formats}.isdisjoint(MOTION_FORMATS)
-        return over_time.get("track") or (True if is_video and has_motions else None)
+        track = over_time.get("track") or (True if is_video and has_motions else None)
+        links = over_time.get("link_tracks")
+        if links is None and track in (True, *get_args(Association)) and not (self.shows_frames or self.draw_heatmaps):
+            links = True
+        return {"track": track, "link_tracks": links}

@@ -81,6 +81,8 @@ class PeopleFollower:
 
     def __init__(self, options: CallOptions, is_image: bool = False) -> None:
         self._tracker = options.make_tracker() if options.tracks and not is_image else None
+        is_ours = isinstance(self._tracker, IdentityTracker)
+        self._links = is_ours if options.link_tracks is None else options.link_tracks
         self._choice = None if options.people is None else PeopleChoice(options.people)
         self._last: deque[PoseOutput] = deque(maxlen=CONFIRMATION_FRAMES)
 
@@ -105,11 +107,9 @@ class PeopleFollower:
         return output
 
     def relink(self, outputs: Sequence[PoseOutput], times: np.ndarray) -> None:
-        """Look at the identities of a whole clip again, where they are of our tracker: `outputs` at `times` (T,) in
-        seconds are changed in place.
-        """
-        if isinstance(self._tracker, IdentityTracker):
-            relink_tracks(outputs, times, self._tracker.max_gap)
+        """Look at the identities of a whole clip again: `outputs` at `times` (T,) in seconds are changed in place."""
+        if self._links:
+            relink_tracks(outputs, times, getattr(self._tracker, "max_gap", IdentityTracker().max_gap))
 
     def consider(self, output: PoseOutput) -> None:
         """Take the people of a frame into account for the choice."""

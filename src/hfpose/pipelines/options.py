@@ -71,6 +71,9 @@ class CallOptions:
         tracking_threshold: minimum IoU or OKS.
         tracking: further settings of the tracker, such as `max_gap` (seconds), see
             `hfpose.tracking.identity_tracker.IdentityTracker`.
+        link_tracks: look at the identities of video files and tracked images again from their end, which sets right
+            what was mixed up where people hide each other; results wait for it. Default: where results wait for the
+            end of a video anyway and the tracker is ours.
         smooth: smooth the keypoints of each identity over time; needs `track`. One filter or several in their order:
             `"one-euro"` works frame by frame; `"butterworth"`, `"gaussian"`, `"median"` and `"hampel"` (which replaces
             single errors and leaves the rest) have no lag and wait for the end of a video, see
@@ -111,6 +114,7 @@ class CallOptions:
     track: bool | TrackerName | Tracker | Any = None
     tracking_threshold: float = 0.3
     tracking: Mapping[str, Any] | None = None
+    link_tracks: bool | None = None
     smooth: bool | Smooth | Sequence[Smooth] = False
     smooth_cutoff: float = 6.0
     smooth_window: float = 0.2
@@ -161,7 +165,7 @@ class CallOptions:
         filters: set[Any] = {*self.filters, *(("one-euro",) if self.smooth is True else ())}
         is_ours = any(self.track is each for each in (None, True)) or self.track in get_args(Association)
         for names, has_effect, needed in (
-            (("smooth", "fill_gaps"), self.tracks, "track=True: it works along the frames of each identity"),
+            (("smooth", "fill_gaps", "link_tracks"), self.tracks, "track=True: it works along each identity"),
             (("tracking",), self.tracks, "track=True, or the name of a tracker"),
             (
                 ("tracking_threshold",),
@@ -260,7 +264,7 @@ class CallOptions:
         if item is not None and item.kind != "video":
             return False
         is_zero_phase = item is not None if self.smooth is True else self.filters not in ((), ("one-euro",))
-        return is_zero_phase or self.fill_gaps > 0 or isinstance(self.people, (str, int))
+        return bool(self.link_tracks) or is_zero_phase or self.fill_gaps > 0 or isinstance(self.people, (str, int))
 
     def make_tracker(self) -> Tracker:
         """A tracker for a video."""
