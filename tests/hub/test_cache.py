@@ -23,6 +23,7 @@ CHECKPOINT = bytes(range(256)) * 512
 @pytest.fixture(autouse=True)
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CheckpointHost]:
     monkeypatch.setenv("HFPOSE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(hub, "_convert_checkpoint", convert)
     with CheckpointHost() as host:
         host.add(NAME, CHECKPOINT)
         use_zoo(host.write_zoo(tmp_path / "zoo.json"))
@@ -32,7 +33,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Checkpoint
 
 @pytest.fixture
 def folder() -> Path:
-    return hub.resolve(NAME, convert=convert)
+    return hub.resolve(NAME)
 
 
 def change_byte(path: Path) -> None:
@@ -47,7 +48,7 @@ def age(folder: Path) -> None:
 
 
 def test_cache_is_listed_and_cleaned(tmp_path: Path) -> None:
-    folder = hub.resolve(NAME, convert=convert)
+    folder = hub.resolve(NAME)
     (model,) = list_cached()
     assert (model.name, model.path) == (NAME, folder)
     assert len(CHECKPOINT) < model.size < len(CHECKPOINT) + 2000
@@ -58,7 +59,7 @@ def test_cache_is_listed_and_cleaned(tmp_path: Path) -> None:
 
 
 def test_cleaning_everything_takes_unfinished_downloads_along(tmp_path: Path) -> None:
-    hub.resolve(NAME, convert=convert)
+    hub.resolve(NAME)
     part = tmp_path / "cache/downloads/x/.x.pth.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(b"1234")
@@ -133,13 +134,10 @@ def test_verifying_what_is_not_there() -> None:
 def test_after_cleaning_it_is_converted_anew(folder: Path) -> None:
     change_byte(folder / "model.safetensors")
     shutil.rmtree(models_dir())
-    assert changed_files(hub.resolve(NAME, convert=convert)) == []
+    assert changed_files(hub.resolve(NAME)) == []
 
 
-def test_hash_is_overruled_by_who_says_so(
-    host: CheckpointHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(hub, "_convert_checkpoint", convert)
+def test_hash_is_overruled_by_who_says_so(host: CheckpointHost, tmp_path: Path) -> None:
     host.item(NAME)["sha256_prefix"] = "00000000"
     use_zoo(host.write_zoo(tmp_path / "zoo.json"))
     with pytest.raises(hub.DownloadError, match=r"instead of 00000000.*--no-check-hash"):

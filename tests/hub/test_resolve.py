@@ -45,6 +45,7 @@ def write_files(folder: Path, files: dict[str, bytes]) -> Path:
 @pytest.fixture(autouse=True)
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HFPOSE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(hub, "_convert_checkpoint", convert)
     for name in ("HFPOSE_NAMESPACE", "HFPOSE_CHECKPOINT_ENDPOINT", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
 
@@ -82,9 +83,10 @@ def slow_convert(name, checkpoint, folder):
         time.sleep(60)
     convert(name, checkpoint, folder)
 
+hub._convert_checkpoint = slow_convert
 options = json.loads(os.environ.get("OPTIONS", "{}"))
 try:
-    folder = hub.resolve(sys.argv[1], convert=slow_convert, **options)
+    folder = hub.resolve(sys.argv[1], **options)
 except Exception as error:
     print(type(error).__name__, error)
 else:
@@ -152,7 +154,7 @@ def test_folder_of_images_does_not_hide_an_alias(
 ) -> None:
     write_files(tmp_path / "hand", {"photo.jpg": b""})
     monkeypatch.chdir(tmp_path)
-    assert hub.resolve("hand", "detector", convert=convert).name == NAME
+    assert hub.resolve("hand", "detector").name == NAME
 
 
 def test_folder_without_a_model(tmp_path: Path) -> None:
@@ -245,14 +247,14 @@ def test_child_path_within_the_folder(tmp_path: Path) -> None:
 
 
 def test_name_is_fetched_converted_and_kept(host: CheckpointHost, tmp_path: Path) -> None:
-    folder = hub.resolve("hand", "detector", convert=convert)
+    folder = hub.resolve("hand", "detector")
     assert folder.is_relative_to(tmp_path / "cache")
     assert converted_weights(folder) == CHECKPOINT
     assert not list((tmp_path / "cache").rglob("*.pth"))  # only the converted weights take room
 
 
 def test_second_start_makes_no_request(host: CheckpointHost) -> None:
-    first = hub.resolve(NAME, convert=convert)
+    first = hub.resolve(NAME)
     del host.requests[:]
     assert hub.resolve(NAME) == first
     assert host.requests == []
@@ -266,17 +268,17 @@ def test_mirror_takes_the_place_of_the_host(
     use_zoo(host.write_zoo(tmp_path / "zoo.json"))
     host.files["/mirror" + path] = host.files.pop(path)
     monkeypatch.setenv("HFPOSE_CHECKPOINT_ENDPOINT", host.url + "/mirror/")
-    assert converted_weights(hub.resolve(NAME, convert=convert)) == CHECKPOINT
+    assert converted_weights(hub.resolve(NAME)) == CHECKPOINT
 
 
 def test_checkpoint_that_was_exchanged_at_the_host(host: CheckpointHost, tmp_path: Path) -> None:
     path = host.add(NAME, CHECKPOINT)
     host.files[path] = CHECKPOINT[::-1]
     with pytest.raises(DownloadError, match=r"is not the file that was expected.*Other ways: `hfpose download"):
-        hub.resolve(NAME, convert=convert)
+        hub.resolve(NAME)
     assert list_cached() == []
     host.files[path] = CHECKPOINT
-    assert converted_weights(hub.resolve(NAME, convert=convert)) == CHECKPOINT
+    assert converted_weights(hub.resolve(NAME)) == CHECKPOINT
 
 
 FAULTS = {
@@ -310,21 +312,21 @@ def test_fault_of_the_host_gives_the_right_model_or_none(
     waits: list[float] = []
     monkeypatch.setattr(downloads.time, "sleep", waits.append)
     if message is None:
-        assert converted_weights(hub.resolve(NAME, convert=convert)) == CHECKPOINT
+        assert converted_weights(hub.resolve(NAME)) == CHECKPOINT
         assert ("Retry-After" in name) == (waits == [7.0])
         return
     with pytest.raises(DownloadError, match=message) as caught:
-        hub.resolve(NAME, convert=convert)
+        hub.resolve(NAME)
     assert f"'{NAME}' is not in the cache" in str(caught.value)
     assert list_cached() == []
     host.clear_faults()
-    assert converted_weights(hub.resolve(NAME, convert=convert)) == CHECKPOINT  # the next start recovers
+    assert converted_weights(hub.resolve(NAME)) == CHECKPOINT  # the next start recovers
 
 
 def test_checkpoint_at_hand_is_not_fetched(host: CheckpointHost, tmp_path: Path) -> None:
     path = tmp_path / "at-hand.pth"
     path.write_bytes(CHECKPOINT)
-    folder = hub.convert_entry(zoo.get_entry(NAME), checkpoint=path, convert=convert)
+    folder = hub.convert_entry(zoo.get_entry(NAME), checkpoint=path)
     assert converted_weights(folder) == CHECKPOINT
     assert path.exists()
     assert host.requests == []
@@ -334,45 +336,50 @@ def test_checkpoint_at_hand_of_another_model(host: CheckpointHost, tmp_path: Pat
     path = tmp_path / "at-hand.pth"
     path.write_bytes(b"other")
     with pytest.raises(CheckpointError, match=f"is not the official checkpoint of '{NAME}'"):
-        hub.convert_entry(zoo.get_entry(NAME), checkpoint=path, convert=convert)
+        hub.convert_entry(zoo.get_entry(NAME), checkpoint=path)
     assert list_cached() == []
 
 
 def test_checkpoint_that_is_gone(host: CheckpointHost) -> None:
     host.files.clear()
     with pytest.raises(DownloadError, match=rf"'{NAME}' is not in the cache, and There is no file at .* \(HTTP 404\)"):
-        hub.resolve(NAME, convert=convert)
+        hub.resolve(NAME)
 
 
-def test_failed_conversion_leaves_no_model_but_the_download(host: CheckpointHost, tmp_path: Path) -> None:
+def test_failed_conversion_leaves_no_model_but_the_download(
+    host: CheckpointHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(name: str, checkpoint: Path, folder: Path) -> None:
         convert(name, checkpoint, folder)
         raise CheckpointError("tensors are missing")
 
+    monkeypatch.setattr(hub, "_convert_checkpoint", fail)
     with pytest.raises(CheckpointError, match="tensors are missing"):
-        hub.resolve(NAME, convert=fail)
+        hub.resolve(NAME)
     assert list_cached() == []
-    hub.resolve(NAME, convert=convert)
+    monkeypatch.setattr(hub, "_convert_checkpoint", convert)
+    hub.resolve(NAME)
     assert len(host.requests) == 1
 
 
-def test_conversion_that_wrote_nothing_is_no_model(host: CheckpointHost) -> None:
+def test_conversion_that_wrote_nothing_is_no_model(host: CheckpointHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "_convert_checkpoint", lambda name, checkpoint, folder: folder.mkdir())
     with pytest.raises(CheckpointError, match="wrote no complete model folder"):
-        hub.resolve(NAME, convert=lambda name, checkpoint, folder: folder.mkdir())
+        hub.resolve(NAME)
     assert list_cached() == []
 
 
 def test_damaged_model_in_the_cache_is_replaced(host: CheckpointHost) -> None:
-    folder = hub.resolve(NAME, convert=convert)
+    folder = hub.resolve(NAME)
     with (folder / "model.safetensors").open("r+b") as file:
         file.truncate(1000)
-    assert converted_weights(hub.resolve(NAME, convert=convert)) == CHECKPOINT
+    assert converted_weights(hub.resolve(NAME)) == CHECKPOINT
 
 
 def test_cache_that_cannot_be_written(host: CheckpointHost, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("in the way")
     with pytest.raises(DownloadError, match=r"cannot be stored in .* HFPOSE_CACHE names another folder"):
-        hub.resolve(NAME, convert=convert)
+        hub.resolve(NAME)
 
 
 def test_unknown_name_suggests_near_ones() -> None:
@@ -386,12 +393,12 @@ def test_name_of_two_stages_needs_the_task() -> None:
 
 
 def test_config_file_of_the_reference_names_its_model(host: CheckpointHost) -> None:
-    assert hub.resolve(f"demo/mmdetection_cfg/{NAME}.py", convert=convert).name == NAME
-    assert hub.resolve(f"./demo/{NAME}.py", convert=convert).name == NAME
+    assert hub.resolve(f"demo/mmdetection_cfg/{NAME}.py").name == NAME
+    assert hub.resolve(f"./demo/{NAME}.py").name == NAME
 
 
 def test_offline_it_works_from_the_cache(host: CheckpointHost, tmp_path: Path) -> None:
-    folder = hub.resolve(NAME, convert=convert)
+    folder = hub.resolve(NAME)
     assert Child(NAME, tmp_path, HF_HUB_OFFLINE="1").output().startswith(str(folder))
 
 
@@ -422,7 +429,7 @@ def test_killed_while_downloading(host: CheckpointHost, tmp_path: Path) -> None:
     wait_for(lambda: any(p.stat().st_size > 20_000 for p in parts.glob(".*.part")))
     child.kill()
     assert list_cached() == []
-    assert converted_weights(hub.resolve(NAME, convert=convert)) == CHECKPOINT
+    assert converted_weights(hub.resolve(NAME)) == CHECKPOINT
     assert "Range" in host.requests[-1].headers
 
 
@@ -433,7 +440,7 @@ def test_killed_while_converting(host: CheckpointHost, tmp_path: Path) -> None:
     wait_for(hangs.exists)
     child.kill()
     assert list_cached() == []
-    assert converted_weights(hub.resolve(NAME, convert=convert)) == CHECKPOINT
+    assert converted_weights(hub.resolve(NAME)) == CHECKPOINT
     assert len(host.requests) == 1
     assert [p.name for p in (tmp_path / "cache/models/v1").iterdir()] == [NAME]
 
@@ -598,7 +605,6 @@ def test_download_brings_what_the_pipeline_needs(host: CheckpointHost, tmp_path:
     for name in names:
         host.add(name, name.encode() + CHECKPOINT)
     use_zoo(host.write_zoo(tmp_path / "zoo.json"))
-    monkeypatch.setattr(hub, "_convert_checkpoint", convert)
     assert [folder.name for folder in hub.download("human3d")] == names
     assert [folder.name for folder in hub.download("human")] == names[1:]
 

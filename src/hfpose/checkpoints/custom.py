@@ -17,6 +17,7 @@ from hfpose.checkpoints.source import ModelSource
 from hfpose.errors import CheckpointError, ConfigError
 from hfpose.hub.zoo import find_entry, list_entries
 from hfpose.keypoints import load_schema
+from hfpose.models.auto import FAMILIES
 from hfpose.models.shared.conversion import expect_settings
 
 # What a setting that is missing, or of another kind or size, makes our code and transformers raise.
@@ -30,34 +31,14 @@ _MAX_NUMBER = 1e6  # the largest in the published configs, `nms_pre`, is 30,000
 _UNITED_SCHEMAS: dict[tuple[str, int | None], str] = {("coco", 19): "coco_aic"}
 _DETECTOR_BACKBONES = {"rtmdet": "CSPNeXt", "yolox": "CSPDarknet", "ssdlite": "MobileNetV2"}
 # Which family a model belongs to is told by its head, for some heatmaps by its backbone too.
-_HEADS_BY_FAMILY = {
-    "heatmap": ("HeatmapHead", "ViPNASHead", "CPMHead", "MSPNHead"),
-    "simcc": ("SimCCHead",),
-    "regression": ("RegressionHead", "RLEHead", "IntegralRegressionHead", "DSNTHead"),
-    "rtmpose": ("RTMCCHead",),
-    "rtmw": ("RTMWHead",),
-    "rtmw3d": ("RTMW3DHead",),
-    "dekr": ("DEKRHead",),
-    "cid": ("CIDHead",),
-    "associative_embedding": ("AssociativeEmbeddingHead",),
-    "edpose": ("EDPoseHead",),
-    "motionbert": ("MotionRegressionHead",),
-    "temporal_convolution": ("TemporalRegressionHead",),
-    "internet": ("InternetHead",),
-    "rtmo": ("RTMOHead",),
-    "yolox_pose": ("YOLOXPoseHead",),
-    "rtmdet": ("RTMDetSepBNHead",),
-    "yolox": ("YOLOXHead",),
-    "ssdlite": ("SSDHead",),
-}
-_FAMILY_BY_HEAD = {head: family for family, heads in _HEADS_BY_FAMILY.items() for head in heads}
+_FAMILY_BY_HEAD = {head: family.model_type for family in FAMILIES for head in family.reference_heads}
+_HEATMAP_FAMILY_BY_BACKBONE = {"VisionTransformer": "vitpose"}
 # Steps of a test pipeline that are understood, or change nothing of what the network sees.
 _STEPS = (
     "LoadImage", "LoadImageFromFile", "LoadAnnotations", "GetBBoxCenterScale", "TopdownAffine", "BottomupResize",
     "BottomupRandomChoiceResize", "Resize", "Pad", "GenerateTarget", "FilterAnnotations", "PackPoseInputs",
     "PackDetInputs", "PackDetPoseInputs",
 )  # fmt: skip
-_HEATMAP_FAMILY_BY_BACKBONE = {"VisionTransformer": "vitpose"}
 
 
 def source_from_config(path: str | os.PathLike[str], name: str | None = None) -> ModelSource:

@@ -40,17 +40,14 @@ from hfpose.hub.downloads import cache_dir, download_file, downloads_dir, file_n
 from hfpose.hub.model_folders import PIPELINE_INDEX, check_configurations, checked_folder, has_config, is_whole
 from hfpose.hub.zoo import PACKAGED_ENTRIES, TASKS, ModelEntry, Task, find_entry, get_entry, get_main_entry
 
-Converter = Callable[[str, Path, Path], object]
-"""Reads a checkpoint of the zoo model of that name, and writes a model folder: (name, checkpoint, folder to make)."""
-
 _helpers: dict[str, Callable[..., Any]] = {}
 
 
 def register_helper(task: Literal["convert", "read config", "check kind"], function: Callable[..., Any]) -> None:
     """Make a function, of a package that imports this one, do a task of `resolve`.
 
-    - "convert" writes an official checkpoint as a model folder: a `Converter` that also takes `check_hash=False`,
-      since hashes have been checked here.
+    - "convert" takes the name of a zoo model, its checkpoint and the folder to make of it. It takes `check_hash=False`
+      too, since hashes have been checked here.
     - "read config" takes the path of a config file with the name of a zoo model and that model's entry. It gives the
       folder of the model that the file describes, None where that is the zoo's.
     - "check kind" takes the configurations of a hub repository, in a folder, and its name. It raises ConfigError for a
@@ -77,7 +74,6 @@ def resolve(
     *,
     revision: str | None = None,
     token: str | bool | None = None,
-    convert: Converter | None = None,
 ) -> Path:
     """Local folder of a model, fetched and converted if need be.
 
@@ -88,7 +84,6 @@ def resolve(
         task: stage that the model is for, which a name of two stages needs.
         revision: branch, tag or commit, for a repository given by its id.
         token: as for huggingface_hub, by default the one that is logged in with.
-        convert: what converts official checkpoints; by default `hfpose.convert_checkpoint`.
 
     Raises:
         UnknownModelError: no folder, zoo model or repository goes by that name.
@@ -107,7 +102,7 @@ def resolve(
     if entry is not None:
         path = Path(name_or_path).expanduser()
         described = _helpers["read config"](path, entry) if path.suffix == ".py" and path.is_file() else None
-        return described or _resolve_entry(entry, token, convert=convert)
+        return described or _resolve_entry(entry, token)
     name = str(name_or_path)
     if _is_repo_id(name):
         return _snapshot(name, revision, token)
@@ -115,9 +110,7 @@ def resolve(
     raise AssertionError(name)
 
 
-def convert_entry(
-    entry: ModelEntry, *, checkpoint: Path | None = None, convert: Converter | None = None, check_hash: bool = True
-) -> Path:
+def convert_entry(entry: ModelEntry, *, checkpoint: Path | None = None, check_hash: bool = True) -> Path:
     """Folder of our cache with the official weights of a zoo model, fetched and converted if need be.
 
     The Hub is not asked.
@@ -125,7 +118,6 @@ def convert_entry(
     Args:
         entry: the model.
         checkpoint: the official checkpoint, where it is at hand and need not be fetched.
-        convert: as for `resolve`.
         check_hash: False takes a checkpoint whose SHA-256 is not the one that the zoo states.
 
     Raises:
@@ -138,7 +130,7 @@ def convert_entry(
         return folder
     if not check_hash:
         entry = replace(entry, sha256_prefix=None)
-    return _prepare(entry, folder, checkpoint, convert or _convert_checkpoint)
+    return _prepare(entry, folder, checkpoint)
 
 
 def download(name: str, *, check_hash: bool = True) -> list[Path]:
@@ -181,8 +173,8 @@ def _local_folder(name_or_path: str | Path) -> Path | None:
     return None
 
 
-def _resolve_entry(entry: ModelEntry, token: str | bool | None, **options: Any) -> Path:
-    """Folder of a zoo model; `options` are those of `convert_entry`."""
+def _resolve_entry(entry: ModelEntry, token: str | bool | None, check_hash: bool = True) -> Path:
+    """Folder of a zoo model."""
     entry.require_supported()
     namespace = os.environ.get("HFPOSE_NAMESPACE")
     if namespace:
@@ -195,10 +187,10 @@ def _resolve_entry(entry: ModelEntry, token: str | bool | None, **options: Any) 
             ) from error
     if entry.repository is not None and not is_whole(models_dir() / entry.name):
         return _snapshot(entry.repository, entry.revision, token)
-    return convert_entry(entry, **options)
+    return convert_entry(entry, check_hash=check_hash)
 
 
-def _prepare(entry: ModelEntry, folder: Path, checkpoint: Path | None, convert: Converter) -> Path:
+def _prepare(entry: ModelEntry, folder: Path, checkpoint: Path | None) -> Path:
     """Fetch and convert the official checkpoint into ``folder``, which appears complete or not at all.
 
     Of several processes one does it and the others wait. What a killed one left is used (the beginning of a download)
@@ -218,7 +210,7 @@ def _prepare(entry: ModelEntry, folder: Path, checkpoint: Path | None, convert: 
             shutil.rmtree(unfinished, ignore_errors=True)
             try:
                 unfinished.mkdir(parents=True)
-                convert(entry.name, checkpoint, unfinished / "model")
+                _convert_checkpoint(entry.name, checkpoint, unfinished / "model")
                 if not is_whole(unfinished / "model"):
                     raise CheckpointError(f"The conversion of '{entry.name}' wrote no complete model folder.")
                 record_files(unfinished / "model", checkpoint)

@@ -15,21 +15,24 @@ class Family:
     Args:
         model_type: name of its folder, and `model_type` of its configuration.
         class_prefix: what the names of its classes begin with.
-        head: what the name of its model class ends with.
         auto_class: name of the class of transformers that loads its models.
+        reference_heads: names of its heads in the reference, by which a config tells its family.
+        class_suffix: what the name of its model class ends with; default: what that of `auto_class` does.
     """
 
     model_type: str
     class_prefix: str
-    head: str
     auto_class: str
+    reference_heads: tuple[str, ...]
+    class_suffix: str | None = None
 
     @property
     def classes(self) -> dict[str, str]:
         """Kind of file -> the public class in it."""
+        suffix = self.class_suffix or self.auto_class.removeprefix("AutoModel")
         return {
             "configuration": f"{self.class_prefix}Config",
-            "modeling": f"{self.class_prefix}{self.head}",
+            "modeling": f"{self.class_prefix}{suffix}",
             "image_processing": f"{self.class_prefix}ImageProcessor",
         }
 
@@ -44,24 +47,24 @@ class Family:
 
 POSE, DETECTION, BASE = "AutoModelForPoseEstimation", "AutoModelForObjectDetection", "AutoModel"
 FAMILIES = (
-    Family("rtmpose", "RTMPose", "ForPoseEstimation", POSE),
-    Family("rtmw", "RTMW", "ForPoseEstimation", POSE),
-    Family("rtmw3d", "RTMW3D", "ForPoseEstimation", POSE),
-    Family("heatmap", "Heatmap", "ForPoseEstimation", POSE),
-    Family("regression", "Regression", "ForPoseEstimation", POSE),
-    Family("simcc", "SimCC", "ForPoseEstimation", POSE),
-    Family("rtmo", "RTMO", "ForPoseEstimation", POSE),
-    Family("yolox_pose", "YOLOXPose", "ForPoseEstimation", POSE),
-    Family("dekr", "DEKR", "ForPoseEstimation", POSE),
-    Family("cid", "CID", "ForPoseEstimation", POSE),
-    Family("associative_embedding", "AssociativeEmbedding", "ForPoseEstimation", POSE),
-    Family("edpose", "EDPose", "ForPoseEstimation", POSE),
-    Family("internet", "InterNet", "ForHandPose", POSE),
-    Family("motionbert", "MotionBert", "ForPoseLifting", BASE),
-    Family("temporal_convolution", "TemporalConvolution", "ForPoseLifting", BASE),
-    Family("rtmdet", "RTMDet", "ForObjectDetection", DETECTION),
-    Family("yolox", "YOLOX", "ForObjectDetection", DETECTION),
-    Family("ssdlite", "SSDLite", "ForObjectDetection", DETECTION),
+    Family("rtmpose", "RTMPose", POSE, ("RTMCCHead",)),
+    Family("rtmw", "RTMW", POSE, ("RTMWHead",)),
+    Family("rtmw3d", "RTMW3D", POSE, ("RTMW3DHead",)),
+    Family("heatmap", "Heatmap", POSE, ("HeatmapHead", "ViPNASHead", "CPMHead", "MSPNHead")),
+    Family("regression", "Regression", POSE, ("RegressionHead", "RLEHead", "IntegralRegressionHead", "DSNTHead")),
+    Family("simcc", "SimCC", POSE, ("SimCCHead",)),
+    Family("rtmo", "RTMO", POSE, ("RTMOHead",)),
+    Family("yolox_pose", "YOLOXPose", POSE, ("YOLOXPoseHead",)),
+    Family("dekr", "DEKR", POSE, ("DEKRHead",)),
+    Family("cid", "CID", POSE, ("CIDHead",)),
+    Family("associative_embedding", "AssociativeEmbedding", POSE, ("AssociativeEmbeddingHead",)),
+    Family("edpose", "EDPose", POSE, ("EDPoseHead",)),
+    Family("internet", "InterNet", POSE, ("InternetHead",), "ForHandPose"),
+    Family("motionbert", "MotionBert", BASE, ("MotionRegressionHead",), "ForPoseLifting"),
+    Family("temporal_convolution", "TemporalConvolution", BASE, ("TemporalRegressionHead",), "ForPoseLifting"),
+    Family("rtmdet", "RTMDet", DETECTION, ("RTMDetSepBNHead",)),
+    Family("yolox", "YOLOX", DETECTION, ("YOLOXHead",)),
+    Family("ssdlite", "SSDLite", DETECTION, ("SSDHead",)),
 )
 # Backbones of transformers need no registration.
 ALL_FAMILIES: tuple[Family | BackboneFamily, ...] = (*FAMILIES, *(family for family in BACKBONES if family.classes))
