@@ -93,34 +93,23 @@ def entry_card(entry: ModelEntry, repo_id: str | None = None, image: str | None 
     """
     family = get_family(entry.family)
     schema = load_schema(entry.schema) if entry.schema else None
-    names = schema.keypoint_names if schema else entry.labels
     results = _eval_results(entry)
     if schema is None:
         alone = [_detector_snippet(repo_id)] if repo_id else []
         snippets = [_pose_snippet_with_detector(entry, repo_id or entry.name), *alone]
     else:
         snippets = [_snippet(repo_id or entry.name, schema, _is_3d(entry))]
-    data = ModelCardData(
-        license="apache-2.0",
-        library_name="hfpose",
-        pipeline_tag=_PIPELINE_TAGS[entry.task],
-        tags=_tags(entry),
-        datasets=[_slug(name) for name in entry.training_data],
-        model_name=entry.name if results else None,
-        eval_results=results or None,
-    )
     return _render(
-        data,
+        _entry_data(entry, _tags(entry), model_name=entry.name if results else None, eval_results=results or None),
+        schema or entry.labels,
         title=f"{family.title}: {entry.name}",
         summary=_summary(entry, family, schema),
         snippets=snippets,
         details=_details(entry, schema),
         limits=_limits(entry),
         image=image if schema else None,
-        image_text=f"The {len(names)} keypoints of the schema {entry.schema}",
-        labels_title="Keypoints" if schema else "Classes",
-        labels=_listed(names),
-        metrics=[(d, m, value) for d, values in entry.metrics.items() for m, value in values.items()],
+        image_text=f"The {schema.num_keypoints} keypoints of the schema {schema.name}" if schema else None,
+        metrics=[(result.dataset_name, result.metric_name, result.metric_value) for result in results],
         source=_source(entry),
         citation=_citation(entry.family, family),
     )
@@ -132,24 +121,15 @@ def pipeline_card(entry: ModelEntry, repo_id: str, parts: Iterable[str] = ()) ->
     `parts` are the repositories of its models, where they have been pushed alone too.
     """
     schema = load_schema(str(entry.schema))
-    data = ModelCardData(
-        license="apache-2.0",
-        library_name="hfpose",
-        pipeline_tag=_PIPELINE_TAGS[entry.task],
-        tags=[*_tags(entry), "pipeline"],
-        base_model=list(parts) or None,
-        datasets=[_slug(name) for name in entry.training_data],
-    )
     names = [f"`{part.name}`" for part in (entry, *entry.companions())]
     return _render(
-        data,
+        _entry_data(entry, [*_tags(entry), "pipeline"], base_model=list(parts) or None),
+        schema,
         title=f"Pose pipeline: {entry.name}",
         summary=_pipeline_summary(_subject(entry), _is_3d(entry)),
         snippets=[_snippet(repo_id, schema, _is_3d(entry))],
         details=[("Parts", ", ".join(names)), *_details(entry, schema)],
         limits=_limits(entry),
-        labels_title="Keypoints",
-        labels=_listed(schema.keypoint_names),
         citation=_citation(entry.family, get_family(entry.family)),
     )
 
@@ -159,13 +139,12 @@ def saved_pipeline_card(schema: KeypointSchema, repo_id: str, is_3d: bool) -> Mo
     tags = ["hfpose", "pose-estimation", "pipeline", *(["3d"] if is_3d else [])]
     return _render(
         ModelCardData(library_name="hfpose", pipeline_tag=_PIPELINE_TAGS["pose"], tags=tags),
+        schema,
         title=repo_id.split("/")[-1],
         summary=_pipeline_summary(f"the schema {schema.name}", is_3d),
         snippets=[_snippet(repo_id, schema, is_3d)],
         details=[("Keypoints", f"{schema.num_keypoints} (schema `{schema.name}`)")],
         limits=[_UNKNOWN_TRAINING, *_COMMON_LIMITS],
-        labels_title="Keypoints",
-        labels=_listed(schema.keypoint_names),
         license_text=_UNKNOWN_LICENSE,
     )
 
@@ -182,7 +161,7 @@ def model_card(model: PreTrainedModel, repo_id: str, training: Sequence[tuple[st
     """
     config = model.config
     schema = None if type(model).__name__.endswith("ForObjectDetection") else schema_for_config(config)
-    names = schema.keypoint_names if schema else tuple((config.id2label or {}).values())
+    classes = tuple((config.id2label or {}).values())
     family = get_family(config.model_type)
     data = ModelCardData(
         library_name="hfpose",
@@ -190,26 +169,44 @@ def model_card(model: PreTrainedModel, repo_id: str, training: Sequence[tuple[st
         tags=["hfpose", "pose-estimation", config.model_type],
     )
     if schema is None:
-        finds, snippet = f"that finds objects of {len(names)} classes in images", _detector_snippet(repo_id)
+        finds, snippet = f"that finds objects of {len(classes)} classes in images", _detector_snippet(repo_id)
     else:
-        finds = f"for the {len(names)} keypoints of the schema {schema.name}"
+        finds = f"for the {schema.num_keypoints} keypoints of the schema {schema.name}"
         snippet = _snippet(repo_id, schema, config.model_type in _FAMILIES_3D)
     return _render(
         data,
+        schema or classes,
         title=repo_id.split("/")[-1],
         summary=f"A {family.title} model {finds}.",
         snippets=[snippet],
         details=[("Architecture", type(model).__name__), ("Parameters", f"{model.num_parameters():,}"), *training],
         limits=[*([] if training else [_UNKNOWN_TRAINING]), *_COMMON_LIMITS],
-        labels_title="Keypoints" if schema else "Classes",
-        labels=_listed(names),
         license_text=_UNKNOWN_LICENSE,
         citation=_citation(config.model_type, family),
     )
 
 
-def _render(data: ModelCardData, license_text: str = _LICENSE, **content: Any) -> ModelCard:
-    """A card with what the template shows; sections without content are left out."""
+def _entry_data(entry: ModelEntry, tags: list[str], **more: Any) -> ModelCardData:
+    """What the Hub reads in the card of a model of the zoo."""
+    return ModelCardData(
+        license="apache-2.0",
+        library_name="hfpose",
+        pipeline_tag=_PIPELINE_TAGS[entry.task],
+        tags=tags,
+        datasets=[_slug(name) for name in entry.training_data],
+        **more,
+    )
+
+
+def _render(
+    data: ModelCardData, found: KeypointSchema | tuple[str, ...], license_text: str = _LICENSE, **content: Any
+) -> ModelCard:
+    """A card with what the template shows; sections without content are left out. `found` are the keypoints that the
+    model finds, or the names of its classes."""
+    if isinstance(found, KeypointSchema):
+        content |= {"labels_title": "Keypoints", "labels": _listed(found.keypoint_names)}
+    else:
+        content |= {"labels_title": "Classes", "labels": _listed(found)}
     card = ModelCard.from_template(data, template_path=str(_TEMPLATE), license_text=license_text, **content)
     card.text = card.text.strip("\n") + "\n"
     return card

@@ -34,6 +34,7 @@ from hfpose.hub.card_results import add_results
 from hfpose.keypoints import KeypointSchema, schema_for_config
 from hfpose.media.files import write_json, write_text
 from hfpose.models.shared.losses import heatmap_loss
+from hfpose.models.vitpose.experts import forward_arguments
 from hfpose.pipelines import PoseEstimationPipeline
 from hfpose.pipelines.stage import Stage
 from hfpose.pipelines.whole_image_stage import is_one_stage
@@ -269,14 +270,10 @@ def _with_schema(stage: Stage, own: KeypointSchema, schema: KeypointSchema, seed
 
 def _heatmap_loss(stage: Stage, sigma: float) -> Callable[[nn.Module, dict[str, Any]], tuple[Tensor, Any]]:
     """The loss of transformers' pose models, which compute none of keypoints themselves."""
-    num_experts = getattr(getattr(stage.model.config, "backbone_config", None), "num_experts", 1)
 
     def loss(model: nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Any]:
         pixel_values = inputs["pixel_values"]
-        arguments: dict[str, Tensor] = {}
-        if num_experts > 1:  # one for each data set; those of the first are trained
-            arguments["dataset_index"] = pixel_values.new_zeros(len(pixel_values), dtype=torch.long)
-        outputs = model(pixel_values=pixel_values, **arguments)
+        outputs = model(pixel_values=pixel_values, **forward_arguments(stage.model, len(pixel_values)))
         value = heatmap_loss(
             outputs.heatmaps,
             inputs["labels"],

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from transformers import VitPoseForPoseEstimation
 from transformers.models.vitpose.image_processing_pil_vitpose import VitPoseImageProcessorPil
 
-from hfpose.errors import InputError
 from hfpose.models.heatmap.configuration_heatmap import HeatmapConfig
 from hfpose.models.heatmap.modeling_heatmap import HeatmapForPoseEstimation
 from hfpose.models.vitpose.experts import forward_arguments
@@ -29,7 +27,7 @@ def test_a_saved_mixture_of_experts_predicts(make_model: MakeModel, tmp_path: Pa
     boxes = [[[10, 10, 60, 90], [30, 5, 90, 95]]]
     inputs = processor(np.zeros((100, 100, 3), np.uint8), boxes=boxes, return_tensors="pt")
     with torch.no_grad():
-        heatmaps = [model(**inputs, **forward_arguments(model, 2, dataset_index=index)).heatmaps for index in range(6)]
+        heatmaps = [model(**inputs, dataset_index=torch.tensor([index, index])).heatmaps for index in range(6)]
         default = model(**inputs, **forward_arguments(model, 2)).heatmaps
     torch.testing.assert_close(default, heatmaps[0])
     assert all((other - default).abs().max() > 1e-2 for other in heatmaps[1:])
@@ -41,10 +39,3 @@ def test_a_saved_mixture_of_experts_predicts(make_model: MakeModel, tmp_path: Pa
 def test_other_models_need_nothing(make_model: MakeModel) -> None:
     assert forward_arguments(make_model(), 4) == {}
     assert forward_arguments(HeatmapForPoseEstimation(HeatmapConfig()), 4) == {}
-
-
-@pytest.mark.parametrize(("experts", "index"), [(3, 3), (3, -1), (1, 1)])
-def test_data_sets_without_experts(experts: int, index: int, make_model: MakeModel) -> None:
-    model = make_model(num_experts=experts, part_features=8)
-    with pytest.raises(InputError, match=rf"dataset_index={index}.*experts for {experts} .*0 to {experts - 1}"):
-        forward_arguments(model, 1, dataset_index=index)
