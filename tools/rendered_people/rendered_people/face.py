@@ -9,8 +9,8 @@ from functools import cache
 import numpy as np
 
 from rendered_people.anatomy import Body
+from rendered_people.outfits import Outfit
 from rendered_people.surface import head_front
-from rendered_people.wardrobe import Outfit
 
 _CORNERS = 8
 _EYE_X, _EYE_Z = 0.0315, 0.034

@@ -14,9 +14,10 @@ from rendered_people.anatomy import BONE_INDEX, SIDES, Body, joints_of, place_bo
 from rendered_people.camera import Camera
 from rendered_people.face import face_keypoints, face_patches
 from rendered_people.motion import Activity, Pose, solve_pose
+from rendered_people.outfits import Outfit
 from rendered_people.rendering import Patches
 from rendered_people.surface import bend, rest_vertices, template
-from rendered_people.wardrobe import Outfit, dress
+from rendered_people.wardrobe import dress
 
 # COCO's keypoints after the five of the face, and Human3.6M's joints, each by the bone that turns about it.
 _COCO_BONES = np.array(

@@ -14,12 +14,12 @@ import numpy as np
 from rendered_people.background import random_background
 from rendered_people.camera import Camera
 from rendered_people.clutter import crowd, polygon, scatter, textured
+from rendered_people.outfits import Color, Outfit, Pattern
 from rendered_people.people import Crowd, Person
 from rendered_people.photograph import Lens
 from rendered_people.rendering import Drawing
 from rendered_people.scenes import NEAREST_PERSON, STATURE, Lamp, Scene, World, place_people, render_scene
 from rendered_people.textures import relief, texture
-from rendered_people.wardrobe import Color, Outfit, Pattern
 
 _LONGER_SIDE = 416
 _CHANCES_OF_PEOPLE = np.array([0.14, 0.3, 0.22, 0.14, 0.1, 0.06, 0.04])

@@ -8,9 +8,10 @@ import pytest
 from rendered_people.anatomy import BONE_INDEX, Body, joints_of
 from rendered_people.face import face_keypoints
 from rendered_people.motion import Activity, Pose
+from rendered_people.outfits import HAIR_STYLES, HAT_STYLES, Outfit
 from rendered_people.people import Crowd, Person
 from rendered_people.surface import MAX_DETAIL, bend, template
-from rendered_people.wardrobe import HAIR_STYLES, HAT_STYLES, Outfit, dress
+from rendered_people.wardrobe import dress
 
 
 def still(body: Body, outfit: Outfit, **angles: float) -> Person:

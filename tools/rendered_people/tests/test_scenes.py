@@ -13,10 +13,10 @@ from rendered_people import Scene, render_clip, render_scene, scene_annotations
 from rendered_people.activities import random_activity
 from rendered_people.anatomy import Body
 from rendered_people.camera import Camera, from_joint_frame
+from rendered_people.outfits import Outfit
 from rendered_people.people import Crowd, Person
 from rendered_people.rendering import draw
 from rendered_people.scenes import Lamp, World
-from rendered_people.wardrobe import Outfit
 
 COCO = load_schema("coco")
 H36M = load_schema("h36m")

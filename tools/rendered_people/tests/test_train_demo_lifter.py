@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 import hfpose
 import train_demo_lifter as demo_lifter
-from hfpose.hub import resolve as hub
+from hfpose.hub.resolve import resolve
 from hfpose.ops.boxes import pairwise_iou
 from hfpose.pipelines.lifting_stage import Temporal
 from hfpose.pipelines.stage import Stage, load_stage
@@ -115,7 +115,7 @@ def test_an_untrained_lifter_errs_by_as_much_as_people_are_tall(tiny_recipe) -> 
 
 
 def test_no_result_of_the_lifter_is_a_mirror_image() -> None:
-    for stage in (load_stage(hub.PACKAGED["demo3d"].folder, "lifter"), demo_lifter.short_recipe().stage):
+    for stage in (load_stage(resolve("demo3d"), "lifter"), demo_lifter.short_recipe().stage):
         assert stage.image_processor.axes == "world"
         assert not stage.image_processor.depth_points_away
 
@@ -124,7 +124,7 @@ def test_no_result_of_the_lifter_is_a_mirror_image() -> None:
     ("level", "share"), [(0.012, 0.8), (0.024, 0.75)]
 )  # keypoints are off by 2.3 and 4.1 % of the box
 def test_the_packaged_lifter_is_better_over_time_than_frame_by_frame(level: float, share: float) -> None:
-    folder = hub.PACKAGED["demo3d"].folder
+    folder = resolve("demo3d")
     weights = folder / "model.safetensors"
     assert weights.stat().st_size < 0.9e6
     assert {tensor.dtype for tensor in load_file(weights).values()} == {torch.float16}
@@ -171,7 +171,7 @@ def mean_errors(stage: Stage, outputs: list[PoseOutput], walk: Views) -> dict[st
 
 @pytest.fixture(scope="module")
 def packaged() -> Stage:
-    return load_stage(hub.PACKAGED["demo3d"].folder, "lifter")
+    return load_stage(resolve("demo3d"), "lifter")
 
 
 def assert_ids_survive(outputs: list[PoseOutput], walk: Views) -> None:
