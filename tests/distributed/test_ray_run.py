@@ -15,7 +15,7 @@ import pytest
 from hfpose.distributed.ray_run import Cluster, predict_on_ray
 from hfpose.distributed.shared_run import open_shared_run
 from hfpose.media.sources import Source, open_source
-from shared_runs import facts, job, write_clip, written
+from shared_runs import assert_same_results, facts, job, write_clip
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'hfpose[ray]'")
 # One cluster at a time; with two cores the workers take minutes to start.
@@ -110,7 +110,7 @@ def test_whoever_dies_everything_is_done_once(nodes, quick, inputs, predict_alon
     out = tmp_path / "out"
     entries = run(job(quick), inputs, out, after=harm, segment_frames=20)
     nodes.add_node(num_cpus=1)  # for the next test
-    assert written(out) == written(tmp_path / "alone")
+    assert_same_results(out, tmp_path / "alone")
     assert facts(out) == facts(tmp_path / "alone")
     assert sorted(entry["index"] for entry in entries) == list(range(NUM_INPUTS))
 
@@ -123,7 +123,7 @@ def test_a_driver_that_is_stopped_is_followed_by_one_that_goes_on(nodes, quick, 
     assert 0 < len(stamps) < NUM_IMAGES
     again = run(job(quick), inputs, out, resume=True, segment_frames=20)
     assert len(again) < NUM_INPUTS
-    assert written(out) == written(undisturbed)
+    assert_same_results(out, undisturbed)
     assert facts(out) == facts(undisturbed)
     assert all((out / name).stat().st_mtime_ns == stamp for name, stamp in stamps.items())
 
@@ -135,7 +135,7 @@ def test_a_run_to_a_url_goes_on_from_its_manifest(nodes, quick, inputs, tmp_path
     run(job(quick), folder, url, stop_after=70)
     again = run(job(quick), folder, url, resume=True)
     assert 0 < len(again) < NUM_IMAGES
-    assert written(tmp_path / "url") == written(tmp_path / "folder")
+    assert_same_results(tmp_path / "url", tmp_path / "folder")
     assert [line["status"] for line in facts(tmp_path / "url")].count("ok") == NUM_IMAGES - 1
 
 
