@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.utils import WeakFileLock
 from transformers import PreTrainedModel
 
 from hfpose.errors import CheckpointError, ConfigError
@@ -79,6 +81,28 @@ def is_intact(folder: Path) -> bool:
     except CheckpointError:
         return False
     return True
+
+
+@contextmanager
+def in_cache(folder: Path, what: str) -> Iterator[bool]:
+    """Have a folder of the cache to oneself, while other processes wait; gives whether its files are intact.
+
+    Args:
+        folder: which; it need not be there.
+        what: is stored in it, to begin a sentence with.
+
+    Raises:
+        ConfigError: if the cache cannot be written.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with WeakFileLock(folder.with_name(f".{folder.name}.lock")):
+            yield is_intact(folder)
+    except OSError as error:
+        raise ConfigError(
+            f"{what} cannot be stored in {folder}: {error}. Is the disk full, or the folder not writable? "
+            "HFPOSE_CACHE names another folder."
+        ) from error
 
 
 def check_graph_folder(folder: Path, model: PreTrainedModel, image_processor: Any) -> None:

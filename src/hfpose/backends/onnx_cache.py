@@ -13,14 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub.utils import WeakFileLock
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
-from hfpose.backends.graph_files import graph_metadata, is_intact, noted_hash, write_description
+from hfpose.backends.graph_files import graph_metadata, in_cache, noted_hash, write_description
 from hfpose.backends.onnx_graphs import DEFAULT_OPSET, SessionMaker, exact_copy, export_graph
 from hfpose.backends.onnx_sessions import OnnxSession
-from hfpose.errors import ConfigError
 from hfpose.hub.downloads import cache_dir
 from hfpose.hub.model_folders import GRAPH_NAME
 
@@ -55,26 +53,19 @@ def cached_graph(
     network = exact_copy(model)
     folder = onnx_cache_dir() / f"{model.config.model_type}-{_key(network, image_processor, opset, weights)[:24]}"
     unfinished = folder.with_name(f".{folder.name}.unfinished")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with WeakFileLock(folder.with_name(f".{folder.name}.lock")):
-            if is_intact(folder):
-                return folder / GRAPH_NAME
-            for remains in (folder, unfinished):  # damaged, or of a run that was killed
-                shutil.rmtree(remains, ignore_errors=True)
-            unfinished.mkdir()
-            logger.info("Writing a graph of the %s to %s, once.", type(model).__name__, folder)
-            try:
-                export_graph(network, image_processor, unfinished / GRAPH_NAME, opset, session)
-                write_description(unfinished, unfinished.iterdir(), graph_metadata(model, image_processor))
-                unfinished.replace(folder)
-            finally:
-                shutil.rmtree(unfinished, ignore_errors=True)
-    except OSError as error:
-        raise ConfigError(
-            f"The ONNX file of the model cannot be stored in {folder}: {error}. Is the disk full, or the folder not "
-            "writable? HFPOSE_CACHE names another folder."
-        ) from error
+    with in_cache(folder, "The ONNX file of the model") as is_there:
+        if is_there:
+            return folder / GRAPH_NAME
+        for remains in (folder, unfinished):  # damaged, or of a run that was killed
+            shutil.rmtree(remains, ignore_errors=True)
+        unfinished.mkdir()
+        logger.info("Writing a graph of the %s to %s, once.", type(model).__name__, folder)
+        try:
+            export_graph(network, image_processor, unfinished / GRAPH_NAME, opset, session)
+            write_description(unfinished, unfinished.iterdir(), graph_metadata(model, image_processor))
+            unfinished.replace(folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
     return folder / GRAPH_NAME
 
 

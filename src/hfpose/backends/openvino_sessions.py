@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub.utils import WeakFileLock
 from torch import Tensor
 
 from hfpose.backends.extras import require
-from hfpose.backends.graph_files import is_intact, write_description
+from hfpose.backends.graph_files import in_cache, write_description
 from hfpose.errors import ConfigError, InputError
 
 _PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
@@ -142,23 +141,16 @@ class OpenVinoSession:
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
         folder = self._cache.with_name(f"{self._cache.name}-{key}")
         blob = folder / "network.blob"
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with WeakFileLock(folder.with_name(f".{folder.name}.lock")):
-                if is_intact(folder):
-                    with suppress(RuntimeError):  # of a network that another build of OpenVINO has compiled
-                        return self._import(blob, settings)
-                shutil.rmtree(folder, ignore_errors=True)
-                folder.mkdir()
-                network = self._core.compile_model(self._read(is_single), self._device, settings)
-                blob.write_bytes(network.export_model().getbuffer())
-                write_description(folder, [blob])
-                return network
-        except OSError as error:
-            raise ConfigError(
-                f"The compiled network cannot be stored in {folder}: {error}. Is the disk full, or the folder not "
-                "writable? HFPOSE_CACHE names another folder."
-            ) from error
+        with in_cache(folder, "The compiled network") as is_there:
+            if is_there:
+                with suppress(RuntimeError):  # of a network that another build of OpenVINO has compiled
+                    return self._import(blob, settings)
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            network = self._core.compile_model(self._read(is_single), self._device, settings)
+            blob.write_bytes(network.export_model().getbuffer())
+            write_description(folder, [blob])
+            return network
 
     def _import(self, blob: Path, settings: dict[str, Any]) -> Any:
         """The network in a file, which is mapped: it may read weights from there later on."""

@@ -6,11 +6,9 @@ Source: Jacob et al., 2018, https://arxiv.org/abs/1712.05877; `onnxruntime.quant
 from __future__ import annotations
 
 import json
-import logging
 import math
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +21,7 @@ from hfpose.backends.extras import require
 from hfpose.backends.onnx_sessions import OnnxSession
 from hfpose.errors import ConfigError
 from hfpose.export.sample_inputs import Sample, distance_apart, make_samples
+from hfpose.ops.quiet import without_warnings_of
 
 Mode = Literal["dynamic", "static"]
 MODES: tuple[Mode, ...] = ("dynamic", "static")
@@ -94,7 +93,8 @@ def quantize_graph(
     if mode not in MODES:
         raise ConfigError(f"int8 mode is {mode!r}; expected {' or '.join(map(repr, MODES))}.")
     samples = list(make_samples(model, image_processor, _MEASURED_SAMPLES, calibration, to_measure=True))
-    with _quiet(), tempfile.TemporaryDirectory(prefix=".quantize-", dir=target.parent) as folder:
+    # The quantizer logs advice that has been followed.
+    with without_warnings_of(""), tempfile.TemporaryDirectory(prefix=".quantize-", dir=target.parent) as folder:
         prepared = Path(folder) / "prepared.onnx"
         shapes = require("onnxruntime.quantization.shape_inference", _PURPOSE)
         shapes.quant_pre_process(str(graph), str(prepared), skip_symbolic_shape=True)
@@ -234,14 +234,3 @@ def _measure(
 
 def _rounded(value: Any) -> float:
     return round(float(value), 6)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the quantizer from logging advice that has been followed."""
-    level = logging.root.level
-    logging.root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.root.setLevel(level)

@@ -1,10 +1,10 @@
-"""Keeping transformers silent where its words are of no use."""
+"""Keeping libraries silent where their words are of no use."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from logging import LogRecord, getLogger
+from logging import ERROR, LogRecord, getLogger
 
 from transformers.utils import logging
 
@@ -19,6 +19,18 @@ def without_progress_bars() -> Iterator[None]:
     finally:
         if enabled:
             logging.enable_progress_bar()
+
+
+@contextmanager
+def without_warnings_of(name: str) -> Iterator[None]:
+    """Nothing but errors of a logger, the root for an empty name: what it warns of was asked for."""
+    logger = getLogger(name)
+    level = logger.level
+    logger.setLevel(ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextmanager

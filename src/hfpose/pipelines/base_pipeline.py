@@ -340,23 +340,15 @@ class PosePipeline(StagedPipeline):
         """The result of an image from its boxes and what the pose model made of them."""
         height, width = image.image.shape[:2]
         fields = {"boxes": found[0], "box_scores": found[1], **poses}
-        return PoseOutput(
-            **fields,
-            schema=self.estimator.schema,
-            image_size=(width, height),
-            source=image.frame.source,
-            frame_index=image.frame.frame_index,
-            timestamp=image.frame.timestamp,
-        )
+        return PoseOutput(**fields, image_size=(width, height), **self._about(image.frame))
 
     def _failure(self, frame: Frame, reason: str) -> PoseOutput:
-        return PoseOutput.failed(
-            reason,
-            source=frame.source,
-            schema=self.estimator.schema,
-            frame_index=frame.frame_index,
-            timestamp=frame.timestamp,
-        )
+        return PoseOutput.failed(reason, **self._about(frame))
+
+    def _about(self, frame: Frame) -> dict[str, Any]:
+        """What is known of a result beforehand."""
+        names = ("source", "frame_index", "timestamp")
+        return {"schema": self.estimator.schema, **{name: getattr(frame, name) for name in names}}
 
     def save_pretrained(self, folder: str | Path, **options: Any) -> None:
         """Write the pipeline: an index file, and a folder for each part that its class loads alone.

@@ -7,12 +7,10 @@ by layer.
 
 from __future__ import annotations
 
-import logging
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,6 +20,7 @@ from transformers import PreTrainedModel
 
 from hfpose.errors import InputError
 from hfpose.models.shared.devices import accelerate_hook, default_device, existing_device
+from hfpose.ops.quiet import without_warnings_of
 from hfpose.pipelines.stage import Stage, is_graph_device
 
 if TYPE_CHECKING:
@@ -226,8 +225,8 @@ class Placement:
 
 def plan_stages(
     sizes: Mapping[str, int], memory: Mapping[Device, int], balanced: bool = False
-) -> dict[str, Device | None]:
-    """The device of each stage, None for one that fits on none as a whole.
+) -> tuple[dict[str, Device | None], dict[Device, int]]:
+    """The device of each stage, None for one that fits on none as a whole, and what is left of each device's memory.
 
     The largest stage chooses first: the first accelerator with room for it, or with `balanced` the one with most room.
     The CPU counts only where there is no accelerator.
@@ -237,26 +236,15 @@ def plan_stages(
         memory: bytes of each device, in order of preference.
         balanced: whether to spread the load.
     """
-    left = {device: memory[device] for device in _computing_devices(memory)}
+    left, devices = dict(memory), _computing_devices(memory)
     plan: dict[str, Device | None] = dict.fromkeys(sizes)
     for name in sorted(sizes, key=lambda name: -sizes[name]):
-        fitting = [device for device in left if left[device] >= sizes[name]]
+        fitting = [device for device in devices if left[device] >= sizes[name]]
         if fitting:
             chosen = max(fitting, key=lambda device: left[device]) if balanced else fitting[0]
             left[chosen] -= sizes[name]
             plan[name] = chosen
-    return plan
-
-
-def remaining_memory(
-    sizes: Mapping[str, int], plan: Mapping[str, Device | None], memory: Mapping[Device, int]
-) -> dict[Device, int]:
-    """What is left of the memory of each device once the stages that fit are where `plan` has them."""
-    left = dict(memory)
-    for name, device in plan.items():
-        if device is not None:
-            left[device] -= sizes[name]
-    return left
+    return plan, left
 
 
 def usable_memory(max_memory: Memory | None = None) -> dict[Device, int]:
@@ -325,8 +313,7 @@ def _place_by_memory(
 ) -> None:
     # Whole models are run as a copy that is made for inference, so there are two of each.
     sizes = {name: stage_size(stage.model) * (1 if stage.runner is None else 2) for name, stage in stages.items()}
-    plan = plan_stages(sizes, memory, balanced)
-    left = remaining_memory(sizes, plan, memory)
+    plan, left = plan_stages(sizes, memory, balanced)
     for name, device in plan.items():
         if device is not None:
             _spread(stages[name].model, {"": device}, offload_folder)
@@ -347,7 +334,7 @@ def split_model(model: PreTrainedModel, memory: Mapping[Device, int]) -> dict[st
     from accelerate import infer_auto_device_map
 
     classes = list(getattr(model, "_no_split_modules", None) or ())
-    with _quiet_accelerate():
+    with without_warnings_of("accelerate"):
         return dict(infer_auto_device_map(model, dict(memory), no_split_module_classes=classes))
 
 
@@ -373,7 +360,7 @@ def _spread(
     if "" in parts:  # accelerate writes no file for a model as one part
         own = [name for name, _ in (*model.named_children(), *model.named_parameters(recurse=False))]
         parts = dict.fromkeys(own, parts[""])
-    with _quiet_accelerate():
+    with without_warnings_of("accelerate"):  # that weights are offloaded
         dispatch_model(model, dict(parts), main_device=main, offload_dir=folder, force_hooks=True)
 
 
@@ -411,15 +398,3 @@ def _whereabouts(stage: Stage) -> Any:
     parts = dict(getattr(stage.model, "hf_device_map", None) or {"": str(stage.device)})
     devices = set(parts.values())
     return parts if len(devices) > 1 else devices.pop()
-
-
-@contextmanager
-def _quiet_accelerate() -> Iterator[None]:
-    """Keep accelerate from warning that weights are offloaded, which is what was asked for."""
-    logger = logging.getLogger("accelerate")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -126,16 +126,14 @@ class PoseEstimation3DPipeline(PosePipeline):
 
 
 def _lift(results: Results, lifter: TemporalLifter, options: LiftingOptions) -> Results:
-    if options.online:
-        yield from _follow_stream(results, lifter, options)
-        return
-    streams: dict[MediaItem, _Stream] = {}  # which take turns
+    streams: dict[MediaItem | None, _Stream] = {}  # which take turns; None is all frames as one
     for item, group in groupby(results, key=lambda pair: clip_of(pair[0], options)):
-        if item is not None and item.is_live and options.online is None:
-            if item not in streams:
-                streams[item] = _Stream(lifter, options)
+        if options.online or (item is not None and item.is_live and options.online is None):
+            key = None if options.online else item
+            if key not in streams:
+                streams[key] = _Stream(lifter, options)
             for frame, output in group:
-                yield from streams[item].push(frame, output)
+                yield from streams[key].push(frame, output)
         elif item is None or item.kind != "image":
             yield from _lift_clip(group, lifter, options)
         else:
@@ -144,16 +142,6 @@ def _lift(results: Results, lifter: TemporalLifter, options: LiftingOptions) -> 
                 yield frame, _drawn(frame.image, _placed([_output(lifted)], None, options)[0], options)
     for stream in streams.values():
         yield from stream.finish()
-
-
-def _follow_stream(
-    results: Iterable[tuple[Frame, PoseOutput]], lifter: TemporalLifter, options: LiftingOptions
-) -> Results:
-    """Lift all frames as one stream."""
-    stream = _Stream(lifter, options)
-    for frame, output in results:
-        yield from stream.push(frame, output)
-    yield from stream.finish()
 
 
 class _Stream:

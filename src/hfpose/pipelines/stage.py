@@ -379,12 +379,11 @@ def _with_weights(
 ) -> tuple[PreTrainedModel, Path | None]:
     """The model of a folder in float32, and the file that its weights are mapped from."""
     options = {"dtype": torch.float32, **(model_kwargs or {"config": config}), "trust_remote_code": False}
-    if model_kwargs is None and getattr(config, "quantization_config", None) is None:
-        with loading_bounded(folder):
-            model = model_with_own_weights(lambda: _AUTO_MODELS[task].from_config(**options), folder)
-        if model is not None:
-            return model, folder / SAFE_WEIGHTS_NAME
     with loading_bounded(folder):
+        if model_kwargs is None and getattr(config, "quantization_config", None) is None:
+            model = model_with_own_weights(lambda: _AUTO_MODELS[task].from_config(**options), folder)
+            if model is not None:
+                return model, folder / SAFE_WEIGHTS_NAME
         loaded, report = _AUTO_MODELS[task].from_pretrained(str(folder), output_loading_info=True, **options)
     _check_complete(loaded, report["missing_keys"], str(folder))
     return cast(PreTrainedModel, loaded), None

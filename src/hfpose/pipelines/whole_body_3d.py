@@ -37,13 +37,7 @@ class WholeBodyOptions(CallOptions3D):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        unused = (
-            "focal_length",
-            "field_of_view",
-            "root_depth",
-            "do_root_relative",
-            "axes",
-        )
+        unused = ("focal_length", "field_of_view", "root_depth", "do_root_relative", "axes")
         given = [name for name in unused if getattr(self, name) is not None]
         if self.reference_mode is not None and given:
             raise InputError(
@@ -82,14 +76,16 @@ class WholeBody3DPipeline(Direct3DPipeline):
         chosen = cast(WholeBodyOptions, options)
         processor = self.estimator.stage.image_processor
         assert decoded.image_size is not None
-        own = (chosen.axes or processor.axes, "meters")
-        axes, units = own if chosen.reference_mode is None else (None, None)
+        axes: str | None
+        units: str | None
         if chosen.reference_mode is not None:
             assert decoded.boxes is not None
+            axes = units = None
             keypoints = processor.as_reference(
                 decoded.keypoints, decoded.boxes, decoded.image_size, chosen.reference_mode
             )
         else:
+            axes, units = chosen.axes or processor.axes, "meters"
             keypoints = processor.to_meters(
                 decoded.keypoints,
                 decoded.image_size,
