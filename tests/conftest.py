@@ -80,6 +80,14 @@ def tiny_pose(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def quick(tmp_path_factory) -> Path:
+    """Folder of a pose model that takes about a millisecond for an image."""
+    from small_models import save_model
+
+    return save_model("rtmpose", tmp_path_factory.mktemp("models") / "quick")
+
+
+@pytest.fixture(scope="session")
 def tiny_lifter(tmp_path_factory) -> Path:
     """Folder of a small lifter with random weights that sees 9 frames."""
     import torch

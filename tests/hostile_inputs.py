@@ -37,6 +37,7 @@ import numpy as np
 import torch
 
 import hfpose
+from clips import write_frames
 from hfpose.errors import HFPoseError
 from hfpose.ops.quiet import without_progress_bars
 
@@ -434,12 +435,8 @@ class HostileInputs:
         return str(place / "loop.jpg")
 
     def videos(self) -> Iterator[Case]:
-        path = self.folder / "good.mp4"
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (64, 64))
-        for _ in range(3):
-            writer.write(self.image[:64, :60].repeat(2, 1)[:, :64].copy())
-        writer.release()
-        good = path.read_bytes()
+        image = self.image[:64, :60].repeat(2, 1)[:, :64]
+        good = write_frames(self.folder / "good.mp4", [image] * 3).read_bytes()
         for share in (0, 1, 3, 5, 7, 9):
             yield self._image(f"mp4 cut at {share}0 %", ".mp4", good[: len(good) * share // 10])
         for start in range(4, 64, 12):

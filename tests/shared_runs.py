@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from clips import write_frames
 from hfpose.distributed.job import PredictJob
 from hfpose.media.manifest import MANIFEST, read_manifest
 from hfpose.media.sources import open_source
@@ -39,12 +40,8 @@ def write_clip(path: Path, image: np.ndarray, num_frames: int, codec: str = "mp4
     """Write a video in which an image slides to and fro."""
     width = 3 * image.shape[1] // 4 // 2 * 2
     height = image.shape[0] // 2 * 2
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 25, (width, height))
-    for index in range(num_frames):
-        left = int((image.shape[1] - width) * (0.5 - 0.5 * np.cos(index / 20)))
-        writer.write(np.ascontiguousarray(image[:height, left : left + width, ::-1]))
-    writer.release()
-    return path
+    lefts = ((image.shape[1] - width) * (0.5 - 0.5 * np.cos(np.arange(num_frames) / 20))).astype(int).tolist()
+    return write_frames(path, (image[:height, left : left + width] for left in lefts), codec)
 
 
 def assert_same_results(folder: Path, other: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -197,3 +198,10 @@ def small_lifter() -> SmallModel:
     torch.manual_seed(0)
     config = hfpose.TemporalConvolutionConfig(hidden_size=16, kernel_sizes=(3, 3))
     return hfpose.TemporalConvolutionForPoseLifting(config).eval(), hfpose.TemporalConvolutionImageProcessor()
+
+
+def save_model(name: str, folder: Path) -> Path:
+    """A folder with the model of a family and its image processor."""
+    for part in small_model(name):
+        part.save_pretrained(folder)
+    return folder

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from clips import write_frames
 from hfpose.checkpoints.source import ModelSource
 from hfpose.hub.zoo import ModelEntry
 from hfpose.ops.quiet import without_progress_bars
@@ -191,8 +192,4 @@ def write_photo(path: Path) -> Path:
 
 def write_video(path: Path, frames: int = 3) -> Path:
     """A clip in which `photo` moves."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (128, 128))
-    for shift in range(frames):
-        writer.write(np.roll(photo(), shift, axis=1))
-    writer.release()
-    return path
+    return write_frames(path, (np.roll(photo(), shift, axis=1)[..., ::-1] for shift in range(frames)))

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import pytest
 import typer
 from PIL import Image
 
 import hfpose
+from clips import write_frames
 from hfpose.cli import app
 from hfpose.hub.cache import models_dir
 from hfpose.pipelines.stage import load_stage
@@ -113,10 +113,7 @@ def folder(cache: Path, converted: Path, tmp_path: Path, monkeypatch: pytest.Mon
     scene.save("photo.jpg")
     Path("photos").mkdir()
     scene.save("photos/photo.jpg")
-    writer = cv2.VideoWriter("clip.mp4", cv2.VideoWriter.fourcc(*"mp4v"), 25, scene.size)
-    for _ in range(2):
-        writer.write(np.asarray(scene)[..., ::-1].copy())
-    writer.release()
+    write_frames("clip.mp4", [np.asarray(scene)] * 2)
     shutil.copytree(converted, tmp_path, dirs_exist_ok=True)
     return tmp_path
 

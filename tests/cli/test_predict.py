@@ -19,6 +19,8 @@ import typer
 from PIL import Image
 
 import hfpose
+from clips import write_frames
+from command_line import run_command
 from hfpose import cli
 from hfpose.media.sources import open_source
 from hfpose.pipelines import identities
@@ -57,22 +59,11 @@ DEMO_DEFAULTS = {
     "--show-alias": False,
 }
 
-Predict = Callable[..., tuple[int, str, str]]
 
-
-@pytest.fixture
-def predict(monkeypatch, capsys) -> Predict:
-    """Runs the command in this process: exit code, stdout and stderr."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["hfpose", "predict", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as exit_info:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(exit_info.value.code or 0), captured.out, captured.err
-
-    return run
+def predict(*arguments: object) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of the command."""
+    done = run_command("predict", *arguments)
+    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.fixture
@@ -81,26 +72,10 @@ def whole(tiny_pose) -> list[object]:
     return ["--pose2d", tiny_pose, "--det-model", "whole_image", "--device", "cpu"]
 
 
-@pytest.fixture(scope="module")
-def quick(tmp_path_factory) -> list[object]:
+@pytest.fixture
+def quickly(quick) -> list[object]:
     """Options for a model that takes a millisecond for an image."""
-    schema = hfpose.load_schema("coco")
-    model = hfpose.RTMPoseForPoseEstimation(
-        hfpose.RTMPoseConfig(
-            image_size=(64, 64),
-            backbone_config=hfpose.ResNetBackboneConfig(
-                stem_channels=8, base_channels=8, depths=(1,) * 4, block_type="basic"
-            ),
-            hidden_size=32,
-            attention_size=32,
-            id2label=dict(enumerate(schema.keypoint_names)),
-            keypoint_schema=schema.to_dict(),
-        )
-    )
-    folder = tmp_path_factory.mktemp("models") / "quick"
-    model.save_pretrained(folder)
-    hfpose.RTMPoseImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
-    return ["--pose2d", folder, "--det-model", "whole_image", "--device", "cpu"]
+    return ["--pose2d", quick, "--det-model", "whole_image", "--device", "cpu"]
 
 
 def noise(seed: int = 0, height: int = 120, width: int = 160) -> np.ndarray:
@@ -115,11 +90,7 @@ def write_images(folder: Path, count: int, height: int = 120, width: int = 160) 
 
 
 def write_clip(path: Path, num_frames: int, height: int = 120, width: int = 160) -> Path:
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (width, height))
-    for seed in range(num_frames):
-        writer.write(noise(seed, height, width))
-    writer.release()
-    return path
+    return write_frames(path, (noise(seed, height, width) for seed in range(num_frames)))
 
 
 def is_summary(text: str) -> bool:
@@ -164,7 +135,7 @@ def test_every_flag_of_mmposes_demo_with_its_default():
     assert {flag: ours[flag] for flag in DEMO_DEFAULTS} == DEMO_DEFAULTS
 
 
-def test_show_alias(predict):
+def test_show_alias():
     code, out, _ = predict("--show-alias")
     lines = out.splitlines()
     assert code == 0
@@ -182,7 +153,7 @@ def test_show_alias_is_quick():
     assert after.children_user + after.children_system - before.children_user - before.children_system < 2
 
 
-def test_without_inputs(predict):
+def test_without_inputs():
     code, _, err = predict()
     assert code == 2
     assert "INPUTS" in err
@@ -192,13 +163,13 @@ def test_without_inputs(predict):
     ("arguments", "reason"),
     [(["--scope", "mmyolo"], "mmyolo"), (["--pose-based-nms", "perhaps"], "neither true nor false")],
 )
-def test_values_that_cannot_be(predict, whole, photo, arguments, reason):
+def test_values_that_cannot_be(whole, photo, arguments, reason):
     code, _, err = predict(photo, *whole, *arguments)
     assert code == 2
     assert reason in err
 
 
-def test_det_cat_ids_takes_several_numbers(predict, tiny_pose, person_detector, photo):
+def test_det_cat_ids_takes_several_numbers(tiny_pose, person_detector, photo):
     model = ["--pose2d", tiny_pose, "--det-model", person_detector, "--device", "cpu"]
     for given in (["--det-cat-ids", "0"], ["--det-cat-ids", "0", "0"], ["--det-cat-ids", "person"]):
         code, out, _ = predict(*model, *given, "--show-progress", photo)
@@ -209,7 +180,7 @@ def test_det_cat_ids_takes_several_numbers(predict, tiny_pose, person_detector, 
     assert "no class 7" in err
 
 
-def test_weights(predict, tiny_pose, shared, photo, monkeypatch, tmp_path):
+def test_weights(tiny_pose, shared, photo, monkeypatch, tmp_path):
     monkeypatch.setenv("HFPOSE_CACHE", str(tmp_path))
     code, out, _ = predict(
         *(photo, "--pose2d", tiny_pose, "--det-model", "rtmdet_nano_320-8xb32_coco-person", "--device", "cpu"),
@@ -222,7 +193,7 @@ def test_weights(predict, tiny_pose, shared, photo, monkeypatch, tmp_path):
     assert "none.pth" in err
 
 
-def test_thresholds_and_pose_based_nms(predict, tiny_pose, person_detector, photo):
+def test_thresholds_and_pose_based_nms(tiny_pose, person_detector, photo):
     def found(*arguments):
         _, out, _ = predict(
             photo, "--pose2d", tiny_pose, "--det-model", person_detector, "--device", "cpu", *arguments
@@ -235,7 +206,7 @@ def test_thresholds_and_pose_based_nms(predict, tiny_pose, person_detector, phot
     assert found(*many, "--pose-based-nms", "True") < found(*many, "--pose-based-nms", "no")
 
 
-def test_drawing(predict, whole, tmp_path):
+def test_drawing(whole, tmp_path):
     folder = write_images(tmp_path / "in", 2)
 
     def drawn(*arguments):
@@ -256,7 +227,7 @@ def test_drawing(predict, whole, tmp_path):
     assert drawn("--draw-heatmap").shape == (2 * 240, 160, 3)
 
 
-def test_show(predict, whole, screen, tmp_path):
+def test_show(whole, screen, tmp_path):
     folder = write_images(tmp_path / "in", 3)
     screen.keys = [32, 32, 32]
     assert predict(folder, *whole, "--show")[0] == 0
@@ -271,14 +242,14 @@ def test_show(predict, whole, screen, tmp_path):
     assert (code, len(screen.shown), len(out.splitlines())) == (0, 2, 2)
 
 
-def test_leaving_a_video_at_the_window_gives_it_no_name(predict, whole, screen, tmp_path):
+def test_leaving_a_video_at_the_window_gives_it_no_name(whole, screen, tmp_path):
     clip = write_clip(tmp_path / "clip.mp4", 6)
     screen.keys = [-1, 27]
     predict(clip, *whole, "--show", "--out-dir", tmp_path / "out")
     assert results(tmp_path / "out") == {}
 
 
-def test_show_without_a_screen(predict, whole, photo, monkeypatch):
+def test_show_without_a_screen(whole, photo, monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     code, _, err = predict(photo, *whole, "--show")
@@ -287,13 +258,13 @@ def test_show_without_a_screen(predict, whole, photo, monkeypatch):
     assert len(err.splitlines()) == 1
 
 
-def test_show_progress(predict, whole, photo, tmp_path):
+def test_show_progress(whole, photo, tmp_path):
     for arguments, shown in (([], False), (["--show-progress"], True)):
         _, _, err = predict(photo, *whole, "--pred-out-dir", tmp_path, *arguments)
         assert ("1/1" in err) is shown
 
 
-def test_3d(predict, tiny_pose, tiny_lifter, tmp_path):
+def test_3d(tiny_pose, tiny_lifter, tmp_path):
     image = write_images(tmp_path / "in", 1) / "0000.jpg"
     model = ["--pose2d", tiny_pose, "--pose3d", tiny_lifter, "--det-model", "whole_image", "--device", "cpu"]
 
@@ -311,7 +282,7 @@ def test_3d(predict, tiny_pose, tiny_lifter, tmp_path):
     np.testing.assert_array_equal(run("--num-instances", "3")[1], image_of_one)  # of one person there is one panel
 
 
-def test_motion_files_of_people_in_3d(predict, tiny_pose, tiny_lifter, tmp_path):
+def test_motion_files_of_people_in_3d(tiny_pose, tiny_lifter, tmp_path):
     images = write_images(tmp_path / "in", 1)
     model = [
         "--pose2d",
@@ -341,7 +312,7 @@ def test_motion_files_of_people_in_3d(predict, tiny_pose, tiny_lifter, tmp_path)
     assert code == 2 and "root='planar' has no effect here" in err
 
 
-def test_files_of_motions_have_people_tracked(predict, tiny_pose, tmp_path):
+def test_files_of_motions_have_people_tracked(tiny_pose, tmp_path):
     clip, out = write_clip(tmp_path / "clip.mp4", 4), tmp_path / "out"
     model = ["--pose2d", tiny_pose, "--det-model", "whole_image", "--device", "cpu", "--pred-out-dir", out]
     code, _, err = predict(clip, *model, "--format", "angles,json")
@@ -349,7 +320,7 @@ def test_files_of_motions_have_people_tracked(predict, tiny_pose, tmp_path):
     assert (out / "angles" / "clip" / "clip_track0.csv").read_text().count("\n") == 5
 
 
-def test_tracks_of_files_are_linked_unless_frames_are_shown(predict, whole, screen, tmp_path, monkeypatch):
+def test_tracks_of_files_are_linked_unless_frames_are_shown(whole, screen, tmp_path, monkeypatch):
     linked = []
     monkeypatch.setattr(identities, "relink_tracks", lambda outputs, *_: linked.append(len(outputs)))
     clip, model = write_clip(tmp_path / "clip.mp4", 4), [*whole, "--pred-out-dir", tmp_path / "out", "--track"]
@@ -359,7 +330,7 @@ def test_tracks_of_files_are_linked_unless_frames_are_shown(predict, whole, scre
     assert linked == [4, 4]
 
 
-def test_tracking_in_3d(predict, tiny_pose, tiny_lifter, person_detector, shared, tmp_path):
+def test_tracking_in_3d(tiny_pose, tiny_lifter, person_detector, shared, tmp_path):
     clip = shared / "videos" / "people.mp4"
     model = ["--pose2d", tiny_pose, "--pose3d", tiny_lifter, "--det-model", person_detector, "--device", "cpu"]
 
@@ -376,7 +347,7 @@ def test_tracking_in_3d(predict, tiny_pose, tiny_lifter, person_detector, shared
     assert identities("--tracking-thr", "1")[-1] != by_box[-1]
 
 
-def test_a_3d_model_given_as_a_2d_one(predict, tiny_lifter, photo, tiny_pose, monkeypatch):
+def test_a_3d_model_given_as_a_2d_one(tiny_lifter, photo, tiny_pose, monkeypatch):
     """As for `pipeline`, its name is enough."""
     make = hfpose.pipeline
     monkeypatch.setattr(
@@ -392,7 +363,7 @@ def test_a_3d_model_given_as_a_2d_one(predict, tiny_lifter, photo, tiny_pose, mo
 
 
 @pytest.mark.parametrize("name", ["demo", "people"])
-def test_frames_in_are_frames_out(predict, whole, shared, tmp_path, name):
+def test_frames_in_are_frames_out(whole, shared, tmp_path, name):
     clip = shared / "videos" / f"{name}.mp4"
     code, _, err = predict(clip, *whole, "--out-dir", tmp_path)
     assert code == 0 and is_summary(err)
@@ -402,19 +373,15 @@ def test_frames_in_are_frames_out(predict, whole, shared, tmp_path, name):
     assert all(len(frame["predictions"]) == 1 for frame in frames)
 
 
-def test_people_are_found_in_a_video(predict, tiny_pose, person_detector, shared, tmp_path):
+def test_people_are_found_in_a_video(tiny_pose, person_detector, shared, tmp_path):
     clip = shared / "videos" / "people.mp4"
     predict(clip, "--pose2d", tiny_pose, "--det-model", person_detector, "--device", "cpu", "--pred-out-dir", tmp_path)
     frames = json.loads((tmp_path / "people.json").read_text())["frames"]
     assert all(frame["predictions"] for frame in frames)
 
 
-def test_a_video_that_breaks_off_gives_its_readable_frames(predict, whole, tmp_path):
-    path = tmp_path / "cut.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (160, 120))
-    for seed in range(20):
-        writer.write(noise(seed))
-    writer.release()
+def test_a_video_that_breaks_off_gives_its_readable_frames(whole, tmp_path):
+    path = write_frames(tmp_path / "cut.avi", map(noise, range(20)), "MJPG")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     readable = int(video_facts(path)["frames"])
     assert 5 < readable < 15
@@ -443,8 +410,8 @@ def command(arguments: list[object], out_dir: Path) -> list[object]:
     return ["predict", *arguments, "--out-dir", out_dir]
 
 
-def test_a_killed_folder_run_can_be_resumed(predict, quick, tmp_path):
-    arguments = [write_images(tmp_path / "in", 60, height=48, width=64), *quick]
+def test_a_killed_folder_run_can_be_resumed(quickly, tmp_path):
+    arguments = [write_images(tmp_path / "in", 60, height=48, width=64), *quickly]
     out = tmp_path / "killed"
     kill_when(command(arguments, out), tmp_path, lambda: len(list(out.glob("predictions/*.json"))) >= 5)
     done = results(out)
@@ -464,8 +431,8 @@ def test_a_killed_folder_run_can_be_resumed(predict, quick, tmp_path):
     assert not list(out.rglob("*.part*"))
 
 
-def test_a_killed_video_run_can_be_resumed(predict, quick, tmp_path):
-    arguments = [write_clip(tmp_path / "clip.mp4", 60, height=48, width=64), *quick]
+def test_a_killed_video_run_can_be_resumed(quickly, tmp_path):
+    arguments = [write_clip(tmp_path / "clip.mp4", 60, height=48, width=64), *quickly]
     out = tmp_path / "killed"
     partial = out / "predictions" / ".clip.json.part"
     kill_when(
@@ -515,12 +482,12 @@ print(json.dumps({"code": code, "growth": max(memory for count, memory in sample
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory of a process from /proc")
-def test_memory_stays_while_many_images_go_through(quick, tmp_path):
+def test_memory_stays_while_many_images_go_through(quickly, tmp_path):
     folder = tmp_path / "in"
     write_images(folder, 20, height=48, width=64)
     for index in range(20, 300):
         shutil.copy(folder / f"{index % 20:04d}.jpg", folder / f"{index:04d}.jpg")
-    arguments = ["predict", folder, *quick, "--batch-size", "16", "--out-dir", tmp_path / "out"]
+    arguments = ["predict", folder, *quickly, "--batch-size", "16", "--out-dir", tmp_path / "out"]
     done = finished(MEASURE, tmp_path, {}, tuple(arguments))
     measured = json.loads(done.stdout.splitlines()[-1])
     assert not measured["code"], done.stderr

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 import hfpose
+from clips import Camera
 from golden import Golden
 from hfpose.compat.mmpose import (
     Hand3DInferencer,
@@ -144,33 +145,12 @@ def test_an_alpha_channel_is_dropped(whole_image, noise):
     np.testing.assert_array_equal(keypoints(one(whole_image, with_alpha)[0]), keypoints(one(whole_image, noise())[0]))
 
 
-class Camera:
-    """A camera with three images."""
-
-    def __init__(self):
-        self.count = 0
-
-    def isOpened(self):
-        return True
-
-    def get(self, prop):
-        return 25.0 if prop == cv2.CAP_PROP_FPS else 0.0
-
-    def read(self):
-        self.count += 1
-        if self.count > 3:
-            return False, None
-        return True, np.random.default_rng(self.count).integers(0, 256, (120, 160, 3), dtype=np.uint8)
-
-    def release(self):
-        pass
-
-
 @pytest.fixture
-def camera(monkeypatch):
-    """`cv2.VideoCapture` opens a camera where it is given a number, and files as always."""
+def camera(monkeypatch, noise):
+    """`cv2.VideoCapture` opens a camera with three images where it is given a number, and files as always."""
     real = cv2.VideoCapture
-    monkeypatch.setattr(cv2, "VideoCapture", lambda what, *rest: real(what, *rest) if rest else Camera())
+    images = [noise(seed) for seed in range(3)]
+    monkeypatch.setattr(cv2, "VideoCapture", lambda what, *rest: real(what, *rest) if rest else Camera(images, 25.0))
 
 
 def test_a_webcam_is_shown_by_default_and_its_loss_is_reported(whole_image, screen, camera, tmp_path, caplog):

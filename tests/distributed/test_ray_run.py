@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
+from command_line import run_command
 from hfpose.distributed.ray_run import Cluster, predict_on_ray
 from hfpose.distributed.shared_run import open_shared_run
 from hfpose.media.sources import Source, open_source
@@ -98,9 +99,9 @@ def inputs(tmp_path_factory) -> list[Path]:
     return [folder, *clips]
 
 
-def test_whoever_dies_everything_is_done_once(nodes, quick, inputs, predict_alone, tmp_path):
+def test_whoever_dies_everything_is_done_once(nodes, quick, inputs, tmp_path):
     arguments = ["--pose2d", quick, "--det-model", "whole_image", "--device", "cpu", "--batch-size", 4]
-    predict_alone(*inputs, *arguments, "--kpt-thr", "-100", "--out-dir", tmp_path / "alone")
+    run_command("predict", *inputs, *arguments, "--kpt-thr", "-100", "--out-dir", tmp_path / "alone")
 
     def harm(num_done: int) -> None:
         if num_done == 1:
@@ -146,11 +147,12 @@ def test_errors_of_workers_are_told_as_they_are(nodes, inputs, tmp_path):
         run(job(tmp_path / "nowhere"), inputs, tmp_path / "out")
 
 
-def test_the_command_starts_a_cluster_or_joins_one(nodes, quick, inputs, predict_alone, tmp_path, capsys):
-    arguments = [inputs[0], "--pose2d", quick, "--det-model", "whole_image", "--device", "cpu"]
-    assert predict_alone(*arguments, "--out-dir", tmp_path / "out", "--ray", "--workers", 2) == 1  # for the bad image
-    assert f"{NUM_IMAGES - 1} images, {NUM_IMAGES - 1} instances" in capsys.readouterr().err
-    assert predict_alone(*arguments, "--ray") == 2
-    assert "--out-dir" in capsys.readouterr().err
-    assert predict_alone(*arguments, "--out-dir", tmp_path / "out", "--ray", "--format", "csv") == 2
-    assert "json, openpose or parquet" in capsys.readouterr().err
+def test_the_command_starts_a_cluster_or_joins_one(nodes, quick, inputs, tmp_path):
+    arguments = [inputs[0], "--pose2d", quick, "--det-model", "whole_image", "--device", "cpu", "--ray"]
+    for options, code, told in (
+        (["--out-dir", tmp_path / "out", "--workers", 2], 1, f"{NUM_IMAGES - 1} images, {NUM_IMAGES - 1} instances"),
+        ([], 2, "--out-dir"),
+        (["--out-dir", tmp_path / "out", "--format", "csv"], 2, "json, openpose or parquet"),
+    ):
+        done = run_command("predict", *arguments, *options)
+        assert done.returncode == code and told in done.stderr  # 1 is for the bad image

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import hfpose
+from command_line import run_command
 from hfpose.distributed.segments import LongVideo
 from hfpose.distributed.shared_run import open_shared_run
 from hfpose.distributed.worker import Chunk, Worker
@@ -38,13 +39,11 @@ def video_in_segments(worker: Worker, clip: Path, frames: int, step: int) -> lis
 
 
 @pytest.mark.parametrize("options", [pytest.param([], marks=pytest.mark.slow), ["--track", "--smooth"]])
-def test_a_video_in_segments_is_as_one_process_writes_it(
-    predict_alone, quick, person_detector, photo, make_clip, tmp_path, options
-):
+def test_a_video_in_segments_is_as_one_process_writes_it(quick, person_detector, photo, make_clip, tmp_path, options):
     clip = make_clip(load_image(photo), 12)
     out, alone = tmp_path / "out", tmp_path / "alone"
     arguments = ["--pose2d", quick, "--det-model", person_detector, "--device", "cpu", "--batch-size", 4]
-    assert predict_alone(clip, *arguments, "--kpt-thr", "-100", *options, "--out-dir", alone) == 0
+    assert run_command("predict", clip, *arguments, "--kpt-thr", "-100", *options, "--out-dir", alone).returncode == 0
     tracking = {"track": "iou", "smooth": True} if options else {}
     worker = started(job(quick, person_detector, tracking=tracking), str(out))
     (entry,) = video_in_segments(worker, clip, 12, 5)
@@ -55,7 +54,7 @@ def test_a_video_in_segments_is_as_one_process_writes_it(
     assert before & after
 
 
-def test_a_one_stage_model_needs_no_detector_in_segments(predict_alone, make_clip, tmp_path):
+def test_a_one_stage_model_needs_no_detector_in_segments(make_clip, tmp_path):
     entry = find_entry("rtmo-t", "pose")
     assert entry is not None
     model = save_small_model(entry, tmp_path / "rtmo")
@@ -64,7 +63,7 @@ def test_a_one_stage_model_needs_no_detector_in_segments(predict_alone, make_cli
     clip = make_clip(photo(), 6)
     out, alone = tmp_path / "out", tmp_path / "alone"
     options = ["--pose2d", model, "--device", "cpu", "--batch-size", 4, "--kpt-thr", "-100", "--num-instances", 2]
-    assert predict_alone(clip, *options, "--out-dir", alone) == 0
+    assert run_command("predict", clip, *options, "--out-dir", alone).returncode == 0
     worker = started(job(model, None, num_instances=2), str(out))
     video_in_segments(worker, clip, 6, 4)
     assert_same_results(out, alone)
@@ -72,13 +71,11 @@ def test_a_one_stage_model_needs_no_detector_in_segments(predict_alone, make_cli
     assert all(frame["predictions"] for frame in frames)
 
 
-def test_a_lifted_video_in_segments_is_as_one_process_writes_it(
-    predict_alone, quick, tiny_lifter, make_clip, tmp_path
-):
+def test_a_lifted_video_in_segments_is_as_one_process_writes_it(quick, tiny_lifter, make_clip, tmp_path):
     clip = make_clip(NOISE, 20)
     out, alone = tmp_path / "out", tmp_path / "alone"
     arguments = ["--pose3d", tiny_lifter, "--pose2d", quick, "--det-model", "whole_image", "--device", "cpu"]
-    predict_alone(clip, *arguments, "--out-dir", alone)
+    run_command("predict", clip, *arguments, "--out-dir", alone)
     models = {"task": "pose-estimation-3d", "model": tiny_lifter, "pose": quick}
     worker = started(job(quick, models=models, finding={}, drawing={}), str(out))
     video_in_segments(worker, clip, 20, 8)
@@ -93,14 +90,16 @@ def test_a_segment_that_is_there_is_not_made_again(quick, make_clip, tmp_path, m
     assert worker.find(video.segments[0]) == 10
 
 
-def test_results_go_to_any_file_system(quick, images, predict_alone, tmp_path):
+def test_results_go_to_any_file_system(quick, images, tmp_path):
     items = [item for item, _ in open_source(images).items()][68:72]
     entries = started(job(quick), "memory://bucket/out").predict(Chunk(tuple(items), "0"))
     assert [entry["status"] for entry in entries] == ["ok", "ok", "error", "ok"]
     files = fsspec.filesystem("memory")
     names = sorted(files.glob("/bucket/out/predictions/*.json"))
     assert [Path(name).stem for name in names] == ["0068", "0069", "0071"]
-    predict_alone(items[0].source, "--pose2d", quick, "--det-model", "whole_image", "--out-dir", tmp_path / "alone")
+    run_command(
+        "predict", items[0].source, "--pose2d", quick, "--det-model", "whole_image", "--out-dir", tmp_path / "alone"
+    )
     assert files.cat_file(names[0]) == (tmp_path / "alone" / "predictions" / "0068.json").read_bytes()
     files.rm("/bucket", recursive=True)
 
@@ -115,11 +114,13 @@ def test_a_chunk_that_is_done_again_replaces_its_rows(quick, images, tmp_path):
     assert sorted(table["name"].to_pylist()) == [item.name for item in items[:8]]
 
 
-def test_lines_of_the_manifest_are_those_of_one_process(quick, images, predict_alone, tmp_path):
+def test_lines_of_the_manifest_are_those_of_one_process(quick, images, tmp_path):
     alone = tmp_path / "alone"
     for path in sorted(images.iterdir())[8:]:
         path.unlink()
-    predict_alone(images, "--pose2d", quick, "--det-model", "whole_image", "--device", "cpu", "--out-dir", alone)
+    run_command(
+        "predict", images, "--pose2d", quick, "--det-model", "whole_image", "--device", "cpu", "--out-dir", alone
+    )
     items = tuple(item for item, _ in open_source(images).items())
     entries = started(job(quick), str(tmp_path / "out")).predict(Chunk(items, "0"))
     assert [{name: entry[name] for name in line} for entry, line in zip(entries, facts(alone), strict=True)] == facts(

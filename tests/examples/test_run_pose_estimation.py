@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import hfpose
-from small_models import small_model
+from small_models import save_model, small_model
 
 datasets = pytest.importorskip("datasets")
 SCRIPT = Path(__file__).parents[2] / "examples" / "pose-estimation" / "run_pose_estimation.py"
@@ -46,9 +46,7 @@ def scenes(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("name", ["rtmpose", "rtmdet", "rtmo"])
 def test_it_trains_measures_and_writes_a_model(name, script, scenes, tmp_path):
-    model, processor = small_model(name)
-    model.save_pretrained(tmp_path / "start")
-    processor.save_pretrained(tmp_path / "start")
+    save_model(name, tmp_path / "start")
     script.main(
         f"--model_name_or_path {tmp_path / 'start'} --dataset_name {scenes} --output_dir {tmp_path / 'out'} "
         "--do_train "

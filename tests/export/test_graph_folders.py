@@ -15,14 +15,7 @@ from hfpose.backends.onnx_graphs import example_inputs
 from hfpose.cli import app
 from hfpose.errors import CheckpointError, ConfigError
 from hfpose.export.graph_folders import export_folder
-from small_models import small_lifter, small_model
-
-
-def saved(name, folder):
-    model, processor = small_model(name)
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return folder
+from small_models import save_model, small_lifter, small_model
 
 
 def test_the_folder_holds_the_graph_and_the_json_files(tmp_path):
@@ -87,7 +80,7 @@ def test_eight_bits_and_suppression_are_for_onnx(tmp_path):
 
 
 def test_the_command_writes_the_folder_and_says_how_exact_it_is(tmp_path):
-    folder = saved("rtmdet", tmp_path / "model")
+    folder = save_model("rtmdet", tmp_path / "model")
     done = CliRunner().invoke(app, ["export", str(folder), "--output", str(tmp_path / "out"), "--with-nms"])
     assert done.exit_code == 0, done.output
     assert "logits: " in done.output

@@ -17,7 +17,7 @@ from hfpose.export import quantization
 from hfpose.export.graph_folders import export_folder
 from hfpose.export.sample_inputs import Sample, make_samples
 from hfpose.media.images import save_image
-from small_models import small_model
+from small_models import save_model, small_model
 
 
 @pytest.fixture(autouse=True)
@@ -131,9 +131,7 @@ def test_measured_images_are_not_those_of_the_calibration(tmp_path):
 def test_an_exported_folder_with_8_bits_runs(tmp_path):
     (tmp_path / "images").mkdir()
     images(tmp_path / "images", 4)
-    model, processor = small_model("rtmpose")
-    model.save_pretrained(tmp_path / "model")
-    processor.save_pretrained(tmp_path / "model")
+    save_model("rtmpose", tmp_path / "model")
     arguments = ("--output", tmp_path / "out", "--int8", "static", "--calibration", tmp_path / "images")
     done = CliRunner().invoke(app, ["export", *map(str, (tmp_path / "model", *arguments))])
     assert done.exit_code == 0, done.output

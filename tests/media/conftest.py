@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
+from clips import write_frames
 from hfpose.keypoints import load_schema
 from hfpose.media.frames import Frame
 from hfpose.results import PoseOutput
@@ -28,16 +28,11 @@ def write_video(tmp_path: Path) -> Callable[..., Path]:
     """Writes a clip of 64x48 pixels whose top left quarter is red and whose rest gets brighter with each frame."""
 
     def write(name: str = "clip.mp4", num_frames: int = 12, fps: float = 25.0, codec: str = "mp4v") -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), fps, (64, 48))
-        assert writer.isOpened()
-        for i in range(num_frames):
-            frame = np.full((48, 64, 3), 2 * i, np.uint8)
-            frame[:24, :32] = (0, 0, 255)
-            writer.write(frame)
-        writer.release()
-        return path
+        images = np.empty((num_frames, 48, 64, 3), np.uint8)
+        images[:] = 2 * np.arange(num_frames)[:, None, None, None]
+        images[:, :24, :32] = (255, 0, 0)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        return write_frames(tmp_path / name, images, codec, fps)
 
     return write
 

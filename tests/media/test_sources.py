@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clips import Camera
 from file_server import FileServer
 from hfpose.errors import InputError
 from hfpose.media.frames import Frame, MediaItem
@@ -336,72 +338,48 @@ def test_broken_video_between_images(folder: Path, cut_video: Path, read: Callab
     assert frames[-1].name == "b_png" and frames[-1].error is None
 
 
-class FakeCamera:
-    """Gives `num_frames` red images and is unplugged then; remembers what happened to it."""
-
-    opened: list[FakeCamera] = []
-
-    def __init__(self, number: int, num_frames: int = 6) -> None:
-        self.number, self.left, self.released = number, num_frames, False
-        FakeCamera.opened.append(self)
-
-    def isOpened(self) -> bool:
-        return self.number != 9
-
-    def read(self) -> tuple[bool, Any]:
-        self.left -= 1
-        return (False, None) if self.left < 0 else (True, np.full((48, 64, 3), (0, 0, 255), np.uint8))
-
-    def get(self, prop: int) -> float:
-        return {cv2.CAP_PROP_FPS: 15.0, cv2.CAP_PROP_FRAME_COUNT: -1.0}[prop]
-
-    def release(self) -> None:
-        self.released = True
+RED = np.full((48, 64, 3), (255, 0, 0), np.uint8)
 
 
 @pytest.mark.parametrize(("inputs", "number"), [("webcam", 0), ("webcam:0", 0), ("webcam:2", 2), ("WEBCAM:1", 1)])
 def test_webcam_and_its_loss(inputs: str, number: int, read: Callable[..., list[Frame]]) -> None:
-    frames = read(inputs, capture_factory=FakeCamera)
+    asked, camera = [], Camera([RED] * 6, fps=15.0)
+    frames = read(inputs, capture_factory=lambda number: asked.append(number) or camera)
     assert [frame.frame_index for frame in frames] == [0, 1, 2, 3, 4, 5, None]
-    assert all(np.array_equal(frame.image, np.full((48, 64, 3), (255, 0, 0))) for frame in frames[:-1])
+    assert all(np.array_equal(frame.image, RED) for frame in frames[:-1])
     assert "stopped after 6 frames" in (frames[-1].error or "")
     assert (frames[0].name, frames[0].item.kind) == ("webcam", "webcam")
     video = frames[0].video
     assert video is not None and (video.fps, video.width, video.height, video.num_frames) == (15.0, 64, 48, None)
-    camera = FakeCamera.opened[-1]
-    assert camera.number == number and camera.released
+    assert asked == [number] and camera.is_released
     source = open_source(inputs)
     assert (source.is_single, source.is_stream, source.num_frames) == (False, True, None)
 
 
 def test_webcam_that_fails_with_an_exception(read: Callable[..., list[Frame]]) -> None:
-    class Failing(FakeCamera):
-        def read(self) -> tuple[bool, Any]:
-            if self.left == 3:
-                raise OSError("device gone")
-            return super().read()
-
-    frames = read("webcam", capture_factory=Failing)
+    frames = read("webcam", capture_factory=lambda number: Camera([RED] * 3, failure=OSError("device gone")))
     assert len(frames) == 4 and "stopped after 3 frames" in (frames[-1].error or "")
 
 
 def test_webcam_that_is_not_there(read: Callable[..., list[Frame]]) -> None:
-    (frame,) = read("webcam:9", capture_factory=FakeCamera)
-    assert "Camera 9 cannot be opened" in (frame.error or "") and FakeCamera.opened[-1].released
+    camera = Camera()
+    (frame,) = read("webcam:9", capture_factory=lambda number: camera)
+    assert "Camera 9 cannot be opened" in (frame.error or "") and camera.is_released
 
 
 def test_camera_number_that_is_none(read: Callable[..., list[Frame]]) -> None:
-    (frame,) = read("webcam:front", capture_factory=FakeCamera)
+    (frame,) = read("webcam:front")
     assert "'webcam:front'" in (frame.error or "")
 
 
 def test_webcam_is_released_on_early_exit() -> None:
-    with open_source("webcam", capture_factory=lambda number: FakeCamera(number, 10_000)) as source:
+    shown = itertools.count()
+    camera = Camera(RED for _ in shown)
+    with open_source("webcam", capture_factory=lambda number: camera) as source:
         for frame in source:
             if frame.frame_index == 5:
                 break
-    camera = FakeCamera.opened[-1]
-    assert camera.released and camera.left > 9_980  # read only a little ahead of what was shown
+    assert camera.is_released and next(shown) < 20  # read only a little ahead of what was shown
 
 
 def test_real_camera_that_is_missing_is_no_noise(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import pytest
 
+from clips import Camera
 from file_server import Fault, FileServer
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.http_files import has_same_host
@@ -32,19 +33,8 @@ def test_addresses_of_streams() -> None:
 
 @pytest.mark.parametrize("text", [0, "0", "2", "webcam", "webcam:2", "/dev/video2"])
 def test_names_of_webcams(text: str | int) -> None:
-    asked = []
-
-    class Camera:
-        def __init__(self, number: int) -> None:
-            asked.append(number)
-
-        def isOpened(self) -> bool:
-            return False
-
-        def release(self) -> None:
-            pass
-
-    (frame,) = open_source(text, capture_factory=Camera)
+    asked: list[int] = []
+    (frame,) = open_source(text, capture_factory=lambda number: asked.append(number) or Camera())
     assert frame.item.kind == "webcam" and asked == [2 if "2" in str(text) else 0]
 
 

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from clips import Camera
 from hfpose.errors import InputError
 from hfpose.media.files import OUTPUT_MARKER, partial_path
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
@@ -298,25 +299,14 @@ def test_streams_that_take_turns_have_a_file_each(tmp_path: Path, make_output: M
 
 
 def test_webcam_recording_is_finished_however_it_ends(tmp_path: Path, make_output: MakeOutput) -> None:
-    class Camera:
-        def __init__(self, number: int) -> None:
-            pass
-
-        def isOpened(self) -> bool:
-            return True
-
-        def read(self) -> tuple[bool, Any]:
-            return True, np.zeros((48, 64, 3), np.uint8)
-
-        def get(self, prop: int) -> float:
-            return 0.0
-
-        def release(self) -> None:
-            pass
-
+    camera = Camera([np.zeros((48, 64, 3), np.uint8)] * 6)
     formats = ("json", "coco", "openpose", "csv")
     writers = open_writers(out_dir=tmp_path, formats=formats)
-    with pytest.raises(KeyboardInterrupt), writers, open_source("webcam", capture_factory=Camera) as source:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        writers,
+        open_source("webcam", capture_factory=lambda number: camera) as source,
+    ):
         for frame in source:
             writers.write(frame, make_output(frame))
             if frame.frame_index == 4:

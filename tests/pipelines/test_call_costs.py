@@ -15,7 +15,7 @@ from PIL import Image
 
 import hfpose
 from processes import run_python
-from small_models import small_model
+from small_models import save_model
 
 SRC = str(Path(hfpose.__file__).parent)
 MAX_FRAMES = 8
@@ -50,8 +50,7 @@ def folder(tmp_path_factory) -> Path:
     """Folder of small models with random weights, and an image."""
     folder = tmp_path_factory.mktemp("models")
     for name in ("rtmpose", "rtmdet", "rtmo", "motionbert"):
-        for part in small_model(name):
-            part.save_pretrained(folder / name)
+        save_model(name, folder / name)
     noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
     Image.fromarray(noise).save(folder / "image.jpg")
     return folder

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import hfpose
+from clips import Camera
 from hfpose.errors import InputError
 from hfpose.media import sources
 from hfpose.media.images import load_image
@@ -328,28 +329,8 @@ def test_a_stream_may_take_images_without_people_whole(people_pipe, photo):
 
 def test_a_camera_that_is_lost_keeps_what_was_found(pipe):
     frames = [image(seed) for seed in range(3)]
-
-    class Camera:
-        def __init__(self, number):
-            assert number == 2
-            self.frames = iter(frames)
-
-        def isOpened(self):
-            return True
-
-        def get(self, prop):
-            return 0.0
-
-        def read(self):
-            frame = next(self.frames, None)
-            if frame is None:
-                raise OSError("unplugged")
-            return True, frame[..., ::-1].copy()
-
-        def release(self):
-            pass
-
-    results = list(pipe.stream(open_source("webcam:2", capture_factory=Camera), batch_size=2))
+    source = open_source("webcam", capture_factory=lambda number: Camera(frames, failure=OSError("unplugged")))
+    results = list(pipe.stream(source, batch_size=2))
     assert [frame.frame_index for frame, _ in results] == [0, 1, 2, None]
     for (_, output), frame in zip(results, frames, strict=False):
         np.testing.assert_allclose(output.keypoints, pipe(frame).keypoints, atol=1e-3)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import shutil
 
-import cv2
 import numpy as np
 import pytest
 
 import hfpose
+from clips import write_frames
 from hfpose.errors import ConfigError, InputError
 from hfpose.hub import resolve as hub
 from hfpose.media import video
 from hfpose.media.sources import open_source
-from small_models import small_model
+from small_models import save_model
 
 BOX = [[60.0, 40.0, 180.0, 220.0]]
 BOXES = [*BOX, [170.0, 30.0, 300.0, 230.0]]
@@ -27,21 +27,14 @@ def pipe(tiny_pose, tiny_lifter):
 @pytest.fixture(scope="module")
 def hand_pipe(tmp_path_factory):
     """A small InterNet with random weights."""
-    folder = tmp_path_factory.mktemp("models") / "hands"
-    for part in small_model("internet"):
-        part.save_pretrained(folder)
+    folder = save_model("internet", tmp_path_factory.mktemp("models") / "hands")
     return hfpose.pipeline("pose-estimation-3d", model=folder)
 
 
 @pytest.fixture
 def clip(tmp_path):
     """A video of 12 frames of noise."""
-    path = tmp_path / "clip.mp4"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (320, 240))
-    for seed in range(12):
-        writer.write(image(seed))
-    writer.release()
-    return path
+    return write_frames(tmp_path / "clip.mp4", (image(seed)[..., ::-1] for seed in range(12)))
 
 
 def image(seed: int = 0) -> np.ndarray:
