@@ -105,6 +105,13 @@ def test_recursive_folder_keeps_subfolders_in_names(folder: Path, read: Callable
     assert frames[5].source == str(folder / "sub" / "deep" / "c.png")
 
 
+def test_frames_are_told_of_when_they_are_handed_over(folder: Path) -> None:
+    source, told = open_source([folder / "a2.png", folder / "b.png"]), list[Frame]()
+    source.on_frame = told.append
+    for count, frame in enumerate(source, start=1):
+        assert len(told) == count and told[-1] is frame
+
+
 def test_links_in_a_circle(folder: Path, read: Callable[..., list[Frame]]) -> None:
     (folder / "sub" / "up").symlink_to(folder)
     assert len(read(folder, recursive=True)) == 6

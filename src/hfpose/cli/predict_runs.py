@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,8 +52,9 @@ def predict_here(
         pipe = job.load_pipeline()
         writers.check(pipe.schema, is_3d=not job.is_2d(pipe))
         results = job.results(pipe, source, draws=writers.wants_visualization or show)
-        with writers, window or nullcontext(), _bar(results, source.num_frames, show_progress) as progress:
-            for frame, output in progress:
+        with writers, window or nullcontext(), _bar(source.num_frames, show_progress) as progress:
+            source.on_frame = lambda _: progress.update()
+            for frame, output in results:
                 if output.error is not None:
                     progress.write(f"hfpose: {frame.source or frame.name}: {output.error}", file=sys.stderr)
                 writers.write(frame, output)
@@ -89,7 +90,7 @@ def predict_on_cluster(
     with (
         open_shared_run(out, job.formats, resume, make_source) as (run, source),
         closing(predict_on_ray(job, source, out, connected, **options)) as entries,
-        _bar(None, None, show_progress) as progress,
+        _bar(None, show_progress) as progress,
     ):
         for entry in entries:
             if entry["error"] is not None:
@@ -100,9 +101,9 @@ def predict_on_cluster(
     return run, source
 
 
-def _bar(results: Iterable[Any] | None, total: int | None, show_progress: bool) -> Any:
+def _bar(total: int | None, show_progress: bool) -> Any:
     from tqdm import tqdm
 
     # `disable=None`: no bar where stderr is no terminal; `delay`: none for what is done in a second.
     shown = False if show_progress else None
-    return tqdm(results, total=total, unit="frame", disable=shown, delay=0 if show_progress else 1)
+    return tqdm(total=total, unit="frame", disable=shown, delay=0 if show_progress else 1)

@@ -7,6 +7,7 @@ import functools
 import os
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -118,6 +119,8 @@ class Source:
         self._readers: list[Generator[Frame, None, None]] = []
         self.left_out = LeftOut()
         """What looks like an input and was not read, complete once the source was iterated to its end."""
+        self.on_frame: Callable[[Frame], object] | None = None
+        """Called with each frame that is handed over: results may wait for the end of a video."""
         if not isinstance(inputs, (str, Path)) and not _is_image(inputs) and not _is_collection(inputs):
             raise InputError(
                 f"Cannot read images from {type(inputs).__name__}: give a path, a URL, a folder, 'webcam', a PIL "
@@ -200,6 +203,13 @@ class Source:
         return reader
 
     def _frames(self) -> Generator[Frame, None, None]:
+        with closing(self._read()) as frames:
+            for frame in frames:
+                if self.on_frame is not None:
+                    self.on_frame(frame)
+                yield frame
+
+    def _read(self) -> Generator[Frame, None, None]:
         options = self._options
         live: list[LiveSource] = []
         if options.num_workers < 1 or self.is_single:  # there is nothing to read ahead of one image
