@@ -112,7 +112,7 @@ class PoseInstances:
     Attributes:
         images: all images.
         image_indices: (N,) which of them shows each.
-        annotation_ids, category_ids: (N,) as in the file.
+        annotations: (N,) the entry of each.
         boxes: (N, 4) float32 x1, y1, x2, y2 in pixels, within the image.
         keypoints: (N, K, 2) float32 pixels; anything where the visibility is 0.
         visibility: (N, K) 0 not labeled, 1 labeled but hidden, 2 visible.
@@ -120,8 +120,7 @@ class PoseInstances:
 
     images: tuple[AnnotatedImage, ...]
     image_indices: np.ndarray
-    annotation_ids: tuple[Any, ...]
-    category_ids: tuple[Any, ...]
+    annotations: tuple[Mapping[str, Any], ...]
     boxes: np.ndarray
     keypoints: np.ndarray
     visibility: np.ndarray
@@ -319,8 +318,7 @@ def pose_instances(coco: CocoFile, schema: KeypointSchema) -> PoseInstances:
     return PoseInstances(
         coco.images,
         np.array([row[0] for row in rows]),
-        tuple(row[1].get("id") for row in rows),
-        tuple(row[1].get("category_id") for row in rows),
+        tuple(row[1] for row in rows),
         np.stack([row[2] for row in rows]),
         values[..., :2],
         values[..., 2],

@@ -22,7 +22,6 @@ from hfpose.keypoints import KeypointSchema
 from hfpose.media.images import image_size
 from hfpose.media.left_out import LeftOut
 from hfpose.media.sources import open_source
-from hfpose.models.shared.top_down import box_centers_and_scales
 from hfpose.pipelines import PoseEstimationPipeline
 from hfpose.pipelines.detection_stage import BoxDetector
 from hfpose.pipelines.stage import Stage
@@ -188,9 +187,8 @@ def _annotated_boxes(instances: PoseInstances) -> tuple[list[AnnotatedImage], li
     for index in np.unique(instances.image_indices):
         rows = np.flatnonzero(instances.image_indices == index).tolist()
         images.append(instances.images[index])
-        categories, annotations = (
-            [ids[row] for row in rows] for ids in (instances.category_ids, instances.annotation_ids)
-        )
+        entries = [instances.annotations[row] for row in rows]
+        categories, annotations = ([entry.get(key) for entry in entries] for key in ("category_id", "id"))
         given.append(_GivenBoxes(instances.boxes[rows], np.ones(len(rows), np.float32), categories, annotations))
     return images, given
 
@@ -265,9 +263,7 @@ def _results_of(
     if is_one_stage(stage):
         areas = keypoint_areas(keypoints)
     else:
-        processor = stage.image_processor
-        aspect = processor.size["width"] / processor.size["height"]
-        areas = box_centers_and_scales(boxes, aspect, processor.box_padding)[1].prod(1)
+        areas = stage.image_processor.centers_and_scales(boxes)[1].prod(1)
     found = keypoint_results(image_id, given.category_ids, keypoints, output.keypoint_scores, scores, boxes)
     for result, annotation_id in zip(found, given.annotation_ids or (), strict=False):
         result["annotation_id"] = annotation_id

@@ -96,9 +96,7 @@ def keypoint_pck(
     predicted: np.ndarray, target: np.ndarray, mask: np.ndarray, sizes: np.ndarray, threshold: float
 ) -> np.ndarray:
     """The share (K,) of each keypoint that is correct, NaN for those that count nowhere; see `pck`."""
-    sizes = np.asarray(sizes, np.float64)
-    counts = np.asarray(mask, bool) & (sizes > 0)[:, None]
-    normalized = distances(predicted, target) / np.where(sizes > 0, sizes, 1)[:, None]
+    normalized, counts = _normalized_distances(predicted, target, mask, sizes)
     total = counts.sum(0)
     return np.where(total > 0, ((normalized < threshold) & counts).sum(0) / np.maximum(total, 1), np.nan)
 
@@ -126,9 +124,7 @@ def nme(predicted: np.ndarray, target: np.ndarray, mask: np.ndarray, sizes: np.n
         mask: (N, K).
         sizes: (N,) such as `keypoint_sizes` of the eyes for faces, or `box_sizes`. Instances of size 0 do not count.
     """
-    sizes = np.asarray(sizes, np.float64)
-    counts = np.asarray(mask, bool) & (sizes > 0)[:, None]
-    return _mean(distances(predicted, target) / np.where(sizes > 0, sizes, 1)[:, None], counts)
+    return _mean(*_normalized_distances(predicted, target, mask, sizes))
 
 
 def mpjpe(
@@ -183,6 +179,15 @@ def box_sizes(boxes: np.ndarray) -> np.ndarray:
 def keypoint_sizes(target: np.ndarray, first: int, second: int) -> np.ndarray:
     """Distance (N,) of two keypoints of (N, K, D), such as that of the eyes."""
     return np.linalg.norm(target[:, first] - target[:, second], axis=-1)
+
+
+def _normalized_distances(
+    predicted: np.ndarray, target: np.ndarray, mask: np.ndarray, sizes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distances (N, K) in units of the sizes (N,), and which of them count."""
+    sizes = np.asarray(sizes, np.float64)
+    counts = np.asarray(mask, bool) & (sizes > 0)[:, None]
+    return distances(predicted, target) / np.where(sizes > 0, sizes, 1)[:, None], counts
 
 
 def _mean(values: np.ndarray, counts: np.ndarray) -> float:

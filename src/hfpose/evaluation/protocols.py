@@ -12,7 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from hfpose.annotations import CocoFile, PoseInstances, check_keypoints, finite_number, finite_numbers, pose_instances
+from hfpose.annotations import (
+    CocoFile,
+    PoseInstances,
+    annotation_name,
+    check_keypoints,
+    finite_number,
+    finite_numbers,
+    pose_instances,
+)
 from hfpose.errors import ConfigError
 from hfpose.evaluation.coco import PrecisionRules, evaluate_keypoints
 from hfpose.evaluation.coco_results import WHOLE_BODY_SLICES, Result, usable_results
@@ -172,18 +180,12 @@ def measured_instances(coco: CocoFile, schema: KeypointSchema, protocol: Protoco
     if not protocol.boxes_from_scale:
         return instances
     boxes = instances.boxes.copy()
-    for row, annotation in enumerate(_annotations_of(coco, instances)):
+    for row, annotation in enumerate(instances.annotations):
         center, scale = finite_numbers(annotation.get("center"), 2), finite_number(annotation.get("scale"))
         if center is not None and scale is not None:
             half = scale * SCALE_UNIT / 2
             boxes[row] = (center[0] - half, center[1] - half, center[0] + half, center[1] + half)
     return replace(instances, boxes=boxes)
-
-
-def _annotations_of(coco: CocoFile, instances: PoseInstances) -> list[Mapping[str, Any]]:
-    by_place = {(a["image_id"], a.get("id")): a for a in coco.annotations}
-    ids = (instances.images[index].id for index in instances.image_indices)
-    return [by_place[image_id, own] for image_id, own in zip(ids, instances.annotation_ids, strict=True)]
 
 
 def measure(
@@ -230,24 +232,23 @@ def _matched(
         by_image.setdefault(result["image_id"], []).append(result)
     counts = np.bincount(instances.image_indices, minlength=len(instances.images))
     rows, predicted = [], []
-    for row, (index, own) in enumerate(zip(instances.image_indices, instances.annotation_ids, strict=True)):
-        image_id = instances.images[index].id
+    for row, (index, annotation) in enumerate(zip(instances.image_indices, instances.annotations, strict=True)):
+        image_id = annotation["image_id"]
         alone = by_image.get(image_id, []) if counts[index] == 1 else []
-        match = by_id.get((image_id, own), alone[0] if len(alone) == 1 else None)
+        match = by_id.get((image_id, annotation.get("id")), alone[0] if len(alone) == 1 else None)
         if match is None:
             reason = "instance for which no result is known: give results an `annotation_id`"
-            metrics.left_out.add(reason, f"annotation {own} of image {image_id}")
+            metrics.left_out.add(reason, annotation_name(annotation))
         else:
             rows.append(row)
             predicted.append(np.array(match["keypoints"]).reshape(-1, 3)[:, :2])
-    annotations = _annotations_of(coco, instances)
     return Matched(
         schema,
         np.array(predicted).reshape(len(rows), schema.num_keypoints, 2),
         instances.keypoints[rows],
         instances.visibility[rows] > 0,
         instances.boxes[rows],
-        np.array([_head_size(annotations[row]) for row in rows]).reshape(len(rows)),
+        np.array([_head_size(instances.annotations[row]) for row in rows]).reshape(len(rows)),
     )
 
 

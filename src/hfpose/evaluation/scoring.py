@@ -6,7 +6,7 @@ Source: `mmpose.evaluation.metrics.CocoMetric` and `mmpose.evaluation.functional
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -15,8 +15,8 @@ from hfpose.ops.pose_similarity import object_keypoint_similarity
 
 ScoreMode = Literal["bbox", "bbox_keypoint", "bbox_rle", "keypoint"]
 NmsMode = Literal["oks", "soft_oks", "none"]
-SCORE_MODES: tuple[ScoreMode, ...] = ("bbox", "bbox_keypoint", "bbox_rle", "keypoint")
-NMS_MODES: tuple[NmsMode, ...] = ("oks", "soft_oks", "none")
+SCORE_MODES: tuple[ScoreMode, ...] = get_args(ScoreMode)
+NMS_MODES: tuple[NmsMode, ...] = get_args(NmsMode)
 
 # Keypoints below this score do not enter the score of their instance.
 KEYPOINT_SCORE_THRESHOLD = 0.2

@@ -49,7 +49,7 @@ def estimate_sigmas(files: Sequence[CocoFile], schema: KeypointSchema) -> tuple[
     points, counts_in = np.stack(keypoints), np.stack(labeled)[..., None]  # (R, N, K, 2) and (R, N, K, 1)
     repeats = counts_in.sum(0)[..., 0]
     mean = (points * counts_in).sum(0) / np.maximum(repeats, 1)[..., None]
-    squares = (np.square(points - mean) * counts_in).sum((0, 3)) / _areas(files[0], first)[:, None]
+    squares = (np.square(points - mean) * counts_in).sum((0, 3)) / _areas(first)[:, None]
     freedom = np.maximum(repeats - 1, 0)
     if not freedom.any():
         raise InputError("No keypoint of an instance is labeled in two of the files. Do they have the same images?")
@@ -71,10 +71,8 @@ def _partners(instances: PoseInstances, others: PoseInstances) -> np.ndarray:
     return partners
 
 
-def _areas(coco: CocoFile, instances: PoseInstances) -> np.ndarray:
+def _areas(instances: PoseInstances) -> np.ndarray:
     """Areas (N,) as annotated, else a share of the box."""
-    stated = {(a["image_id"], a.get("id")): finite_number(a.get("area")) for a in coco.annotations}
+    stated = [finite_number(annotation.get("area")) for annotation in instances.annotations]
     sides = instances.boxes[:, 2:] - instances.boxes[:, :2]
-    ids = zip(instances.image_indices.tolist(), instances.annotation_ids, strict=True)
-    areas = [stated.get((instances.images[index].id, own)) for index, own in ids]
-    return np.array([AREA_OF_BOX * s.prod() if a is None else a for a, s in zip(areas, sides, strict=True)])
+    return np.array([AREA_OF_BOX * s.prod() if a is None else a for a, s in zip(stated, sides, strict=True)])

@@ -24,7 +24,6 @@ from hfpose.evaluation.scoring import instance_scores
 from hfpose.keypoints import KeypointSchema
 from hfpose.keypoints.library import schema_for_count
 from hfpose.media.left_out import LeftOut
-from hfpose.models.shared.top_down import box_centers_and_scales
 from hfpose.ops.pose_similarity import AREA_OF_BOX
 from hfpose.training.rows import PoseRows
 
@@ -132,12 +131,9 @@ def _targets(
     box = np.concatenate(
         (size / 2 - size / image_processor.box_padding / 2, size / 2 + size / image_processor.box_padding / 2)
     )
-    center, scale = box_centers_and_scales(box[None], size[0] / size[1], image_processor.box_padding)
-    extent = size - int(image_processor.use_udp)
-    keypoints_in_box = (labels / extent - 0.5) * scale[0] + center[0]  # as `decode` puts predictions there
     boxes = np.repeat(box[None], len(labels), 0)
     areas = np.full(len(labels), float((box[2:] - box[:2]).prod()) * AREA_OF_BOX)
-    return boxes, keypoints_in_box, areas, list(range(len(labels)))
+    return boxes, image_processor.to_image(labels, boxes), areas, list(range(len(labels)))
 
 
 def _outputs(predictions: Any) -> ModelOutput:

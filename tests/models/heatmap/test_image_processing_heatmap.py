@@ -32,7 +32,7 @@ def test_keypoints_come_back_to_their_place_in_the_picture(decoding: str, use_ud
     places = boxes[:, None, :2] + np.random.default_rng(0).uniform(0.1, 0.9, (2, 17, 2)) * (
         boxes[:, None, 2:] - boxes[:, None, :2]
     )
-    matrices = crop_matrices(*processor._centers_and_scales(boxes), (192, 256), use_udp)
+    matrices = crop_matrices(*processor.centers_and_scales(boxes), (192, 256), use_udp)
     in_crops = np.einsum("nij,nkj->nki", matrices[:, :, :2], places) + matrices[:, None, :, 2]
     cells = in_crops * (np.array([48, 64]) - (decoding == "udp")) / (np.array([192, 256]) - use_udp)
     keypoints, scores = processor.decode({"heatmaps": gaussians(cells, (64, 48))}, boxes)  # type: ignore[arg-type]

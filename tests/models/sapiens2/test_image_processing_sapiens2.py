@@ -69,7 +69,7 @@ def test_crops_have_the_same_pixels_on_every_device() -> None:
     large = Sapiens2ImageProcessor(size={"height": 64, "width": 48})
     enlarged = large.crop([wavy_image()], [CROP_BOXES]).transpose(0, 3, 1, 2)
     np.testing.assert_allclose(enlarged[:, :2, 8::20, 8::16], ENLARGED, atol=1)
-    matrices = crop_matrices(*large._centers_and_scales(CROP_BOXES), (48, 64), use_udp=True)
+    matrices = crop_matrices(*large.centers_and_scales(CROP_BOXES), (48, 64), use_udp=True)
     on_device = crop_on_device([wavy_image()], [matrices], (48, 64), torch.device("cpu"), enlarges_cubically=True)
     np.testing.assert_allclose(on_device[:, :2, 8::20, 8::16], ENLARGED, atol=0.6)
 

@@ -36,7 +36,7 @@ def photo() -> np.ndarray:
 
 def test_crops_have_the_same_geometry() -> None:
     processor = ViTPoseImageProcessor()
-    centers, scales = processor._centers_and_scales(BOXES)
+    centers, scales = processor.centers_and_scales(BOXES)
     matrices = crop_matrices(centers, scales, (192, 256), processor.use_udp)
     for box, matrix, center, scale in zip(as_xywh(BOXES)[0], matrices, centers, scales, strict=True):
         their_center, their_scale = theirs.box_to_center_and_scale(box, 192, 256)

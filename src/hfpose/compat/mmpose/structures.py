@@ -181,9 +181,6 @@ class DataElement:
     def __contains__(self, name: object) -> bool:
         return name in self._fields or name in self._metainfo
 
-    def __deepcopy__(self: ElementT, memo: dict[int, Any]) -> ElementT:
-        return type(self)(metainfo=self._metainfo, **copy.deepcopy(self._fields, memo))
-
     def __reduce__(self) -> Any:
         return _rebuild, (type(self), self._metainfo, self._fields)
 

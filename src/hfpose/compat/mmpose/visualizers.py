@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import replace
+from dataclasses import InitVar, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ _COLOR_NAMES: dict[str, Color] = {"green": (0, 255, 0)}
 Colors = Any
 
 
+@dataclass(eq=False, repr=False)
 class PoseLocalVisualizer:
     """Draws data samples.
 
@@ -57,23 +58,24 @@ class PoseLocalVisualizer:
         ConfigError: for another backend, or a color that is unknown.
     """
 
-    def __init__(
-        self,
-        name: str = "visualizer",
-        image: np.ndarray | None = None,
-        vis_backends: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None,
-        save_dir: str | Path | None = None,
-        bbox_color: Colors = "green",
-        kpt_color: Colors | None = "red",
-        link_color: Colors | None = None,
-        text_color: Colors | None = (255, 255, 255),
-        skeleton: Sequence[Sequence[int]] | None = None,
-        line_width: int = 1,
-        radius: int = 3,
-        show_keypoint_weight: bool = False,
-        backend: str = "opencv",
-        alpha: float = 1.0,
-    ) -> None:
+    name: str = "visualizer"
+    image: InitVar[np.ndarray | None] = None
+    vis_backends: InitVar[Sequence[Mapping[str, Any]] | Mapping[str, Any] | None] = None
+    save_dir: str | Path | None = None
+    bbox_color: Colors = "green"
+    kpt_color: Colors | None = "red"
+    link_color: Colors | None = None
+    text_color: Colors | None = (255, 255, 255)
+    skeleton: Sequence[Sequence[int]] | None = None
+    line_width: int = 1
+    radius: int = 3
+    show_keypoint_weight: bool = False
+    backend: InitVar[str] = "opencv"
+    alpha: float = 1.0
+    dataset_meta: Mapping[str, Any] = field(init=False, default_factory=dict)
+    skeleton_style: SkeletonStyle = field(init=False, default="mmpose")
+
+    def __post_init__(self, image: np.ndarray | None, vis_backends: Any, backend: str) -> None:
         backends = [vis_backends] if isinstance(vis_backends, Mapping) else list(vis_backends or ())
         unknown = [str(each.get("type")) for each in backends if each.get("type") != "LocalVisBackend"]
         if unknown or backend not in ("opencv", "matplotlib"):
@@ -81,22 +83,9 @@ class PoseLocalVisualizer:
                 f"There is no visualization backend {(unknown or [backend])[0]!r}: images are drawn with OpenCV and "
                 "saved by LocalVisBackend."
             )
-        self.name = name
-        self.save_dir = save_dir
-        self.bbox_color = bbox_color
-        self.kpt_color = kpt_color
-        self.link_color = link_color
-        self.text_color = text_color
-        self.skeleton = skeleton
-        self.line_width = line_width
-        self.radius = radius
-        self.show_keypoint_weight = show_keypoint_weight
-        self.alpha = alpha
-        self.dataset_meta: Mapping[str, Any] = {}
-        self.skeleton_style: SkeletonStyle = "mmpose"
         self._schema: KeypointSchema | None = None
         self._image = image
-        for colors in (bbox_color, kpt_color, link_color, text_color):
+        for colors in (self.bbox_color, self.kpt_color, self.link_color, self.text_color):
             _colors(colors, 0)
 
     def set_dataset_meta(self, dataset_meta: Mapping[str, Any], skeleton_style: SkeletonStyle = "mmpose") -> None:

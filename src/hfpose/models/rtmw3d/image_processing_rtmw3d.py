@@ -127,7 +127,7 @@ class RTMW3DImageProcessor(RTMPoseImageProcessor):
         if mode == "3d":
             center = np.array(image_size[::-1], np.float32) / 2
             return _through_camera(keypoints, center, np.array(FOCAL_LENGTHS, np.float32), self.root_depth)
-        centers, scales = self._centers_and_scales(boxes)
+        centers, scales = self.centers_and_scales(boxes)
         places = (keypoints[..., :2] - centers[:, None]) / scales[:, None] + 0.5
         depth = (keypoints[..., 2:] / self.depth_range + 1) * (self.depth_size / 2)
         return np.concatenate((places * np.asarray(self._crop_size, np.float32), depth), axis=-1)

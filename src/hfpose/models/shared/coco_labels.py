@@ -50,8 +50,8 @@ def _box(annotation: Mapping[str, Any]) -> np.ndarray:
 
 
 def object_boxes(objects: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """Boxes (n, 4) x1, y1, x2, y2 in pixels, float32."""
-    boxes = np.array([_box(one) for one in objects], dtype=np.float32).reshape(-1, 4)
+    """Boxes (n, 4) x1, y1, x2, y2 in pixels, float32, of objects that `annotated_objects` gave."""
+    boxes = np.array([one["bbox"] for one in objects], dtype=np.float32).reshape(-1, 4)
     return np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), axis=1)
 
 

@@ -209,11 +209,14 @@ class TopDownImageProcessor(PixelImageProcessor):
             Keypoints (N, K, 2) and scores (N, K), float32.
         """
         keypoints, scores = self.decode_crops(outputs)
-        centers, scales = self._centers_and_scales(boxes)
+        return self.to_image(keypoints.cpu().numpy(), boxes), scores.cpu().numpy()
+
+    def to_image(self, points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        """Points (N, K, 2) in pixels of the crops of boxes (N, 4) in pixels of the image."""
+        centers, scales = self.centers_and_scales(boxes)
         width, height = self._crop_size
         extent = np.array([width - self.use_udp, height - self.use_udp], dtype=np.float32)  # see `crop_matrices`
-        relative = keypoints.cpu().numpy() / extent - np.float32(0.5)
-        return relative * scales[:, None] + centers[:, None], scores.cpu().numpy()
+        return (points / extent - np.float32(0.5)) * scales[:, None] + centers[:, None]
 
     def instance_fields(self, outputs: ModelOutput) -> dict[str, np.ndarray]:
         """What the outputs say of N crops besides keypoints, by the names of `PoseOutput`'s fields: arrays
@@ -243,7 +246,7 @@ class TopDownImageProcessor(PixelImageProcessor):
 
     def regions(self, boxes: np.ndarray) -> np.ndarray:
         """What is cropped around boxes (N, 4): (N, 4), x1, y1, x2, y2 in pixels of the image."""
-        centers, scales = self._centers_and_scales(boxes)
+        centers, scales = self.centers_and_scales(boxes)
         return np.concatenate((centers - scales / 2, centers + scales / 2), axis=1)
 
     def post_process_pose_estimation(
@@ -270,10 +273,11 @@ class TopDownImageProcessor(PixelImageProcessor):
         """Width and height of a crop."""
         return self.size["width"], self.size["height"]
 
-    def _centers_and_scales(self, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def centers_and_scales(self, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `box_centers_and_scales`."""
         width, height = self._crop_size
         return box_centers_and_scales(boxes, width / height, self.box_padding)
 
     def _matrices(self, boxes: np.ndarray) -> np.ndarray:
         """See `crop_matrices`."""
-        return crop_matrices(*self._centers_and_scales(boxes), self._crop_size, self.use_udp)
+        return crop_matrices(*self.centers_and_scales(boxes), self._crop_size, self.use_udp)
