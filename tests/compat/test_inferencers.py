@@ -435,6 +435,12 @@ def test_out_dir(whole_image, noise, tmp_path):
     assert not (tmp_path / "some" / "predictions").exists()
 
 
+def test_an_empty_out_dir_is_none(whole_image, noise, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    one(whole_image, noise(), out_dir="")
+    assert not list(tmp_path.iterdir())
+
+
 def test_return_datasamples(inferencer, photo):
     people, _ = one(inferencer, str(photo))
     (result,) = inferencer(str(photo), return_datasamples=True)
@@ -526,6 +532,15 @@ def test_flip_test_as_the_image_processor_says(tiny_pose, noise, tmp_path):
 def test_an_unknown_argument_suggests_a_near_one(whole_image, noise):
     with pytest.raises(TypeError, match="'kpt_thr'"):
         whole_image(noise(), kpt_thrs=0.5)
+
+
+def test_old_names_of_mmposes_guide(whole_image, lifting, noise):
+    (sample,) = next(whole_image(noise(), return_datasample=True))["predictions"]
+    assert isinstance(sample, PoseDataSample)
+    for old, new in (("rebase_keypoint_height", "disable_rebase_keypoint"), ("norm_pose_2d", "disable_norm_pose_2d")):
+        for value in (False, True):
+            expected = keypoints(one(lifting, noise(), bboxes=BOXES, **{new: not value})[0])
+            assert keypoints(one(lifting, noise(), bboxes=BOXES, **{old: value})[0]).tolist() == expected.tolist()
 
 
 def test_the_class_for_2d(tiny_pose, noise, whole_image):

@@ -91,10 +91,9 @@ def test_the_command_writes_the_folder_and_says_how_exact_it_is(tmp_path):
     assert json.loads((tmp_path / "out" / "config.json").read_text())["model_type"] == "rtmdet"
 
 
-def test_a_whole_pipeline_is_refused_with_the_name_of_a_part(tiny_pose, tmp_path):
-    import hfpose
-
-    hfpose.pipeline(model=tiny_pose, detector="whole_image", device="cpu").save_pretrained(tmp_path / "pipe")
-    done = CliRunner().invoke(app, ["export", str(tmp_path / "pipe")])
-    assert isinstance(done.exception, ConfigError)
-    assert str(tmp_path / "pipe" / "pose") in str(done.exception)
+def test_of_a_whole_pipeline_the_part_of_the_task_is_written(tmp_path, monkeypatch):
+    models = []
+    monkeypatch.setattr("hfpose.export.graph_folders.export_folder", lambda model, *_, **options: models.append(model))
+    for more in ([], ["--task", "detector"]):
+        CliRunner().invoke(app, ["export", "demo", *more])
+    assert [model.config.model_type for model in models] == ["rtmpose", "rtmdet"]

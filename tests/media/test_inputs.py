@@ -85,6 +85,13 @@ def test_a_pattern_gives_what_it_matches_in_order(path):
     assert open_source(str(path.with_name("c[1].png"))).is_single
 
 
+class Camera:
+    """As `cv2.VideoCapture` is read."""
+
+    def read(self) -> tuple[bool, np.ndarray]:
+        return True, np.zeros((4, 4, 3), np.uint8)
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
@@ -93,6 +100,7 @@ def test_a_pattern_gives_what_it_matches_in_order(path):
         ("nowhere/*.jpg", "matches no file"),
         ("data:image/png;base64,&&&", "cannot be decoded"),
         (io.StringIO("text"), "opened as text"),
+        (Camera(), "gives no bytes of an image"),
         (torch.zeros(5), "is no image"),
         (torch.randn(3, 8, 8) * 4, "from 0 to 1"),
     ],

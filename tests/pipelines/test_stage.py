@@ -58,9 +58,12 @@ def test_model_for_another_stage_is_refused(tiny_pose, tmp_path):
         load_stage(tiny_pose, "lifter")
 
 
-def test_pipeline_where_one_model_is_needed(tiny_pose, tmp_path):
+def test_a_saved_pipeline_stands_for_its_part_where_one_model_is_needed(tiny_pose, tmp_path):
+    pipe = hfpose.pipeline("pose-estimation", model=tiny_pose, detector="demo")
+    assert pipe.detector.stage.model.config.model_type == "rtmdet"
     hfpose.pipeline("pose-estimation", model=tiny_pose, detector="whole_image").save_pretrained(tmp_path)
-    with pytest.raises(ConfigError, match="holds a whole pipeline; expected an object detector"):
+    assert load_stage(tmp_path, "pose").model.config.model_type == "rtmpose"
+    with pytest.raises(ConfigError, match="without a detector model of its own; it has: pose"):
         hfpose.pipeline("pose-estimation", model=tiny_pose, detector=tmp_path)
 
 

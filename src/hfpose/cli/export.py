@@ -51,17 +51,11 @@ def export(
     """Write a model as a graph, with its JSON files, and compare it with torch. Needs the extra `onnx` or
     `openvino`."""
     from hfpose.backends.onnx_graphs import DEFAULT_OPSET
-    from hfpose.errors import ConfigError
     from hfpose.export.graph_folders import export_folder
-    from hfpose.hub.model_folders import PIPELINE_INDEX
-    from hfpose.hub.resolve import resolve
     from hfpose.pipelines.stage import load_stage, task_of
 
     task = task or task_of(name)
-    folder = resolve(name, task)
-    if (folder / PIPELINE_INDEX).is_file():
-        raise ConfigError(f"{folder} holds a whole pipeline; export its parts, such as {folder / 'pose'}.")
-    stage = load_stage(folder, task, device="cpu")
+    stage = load_stage(name, task, device="cpu")
     written = export_folder(
         stage.model,
         stage.image_processor,

@@ -44,6 +44,11 @@ def plain_input(value: Any) -> Any:
         data = value.read()
         if isinstance(data, str):
             raise InputError("The file was opened as text; open images with mode 'rb'.")
+        if not isinstance(data, bytes):
+            raise InputError(
+                f"{type(value).__name__}.read() gives no bytes of an image. Give the path of a video in its place, or "
+                "the number or address of a camera."
+            )
         return data
     return value
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from hfpose.errors import ConfigError
-from hfpose.hub.model_folders import PIPELINE_INDEX
+from hfpose.hub.model_folders import PIPELINE_INDEX, child_path
+from hfpose.hub.zoo import TASKS, WHOLE_IMAGE, Task
 from hfpose.media.files import atomic_path
 
 
@@ -36,3 +37,20 @@ def read_index(folder: Path) -> dict[str, Any]:
     if not isinstance(index, dict) or not isinstance(index.get("pose"), str):
         raise ConfigError(f"{path} does not name its pose model; write the folder again with `save_pretrained`.")
     return index
+
+
+def part_folder(folder: Path, task: Task) -> Path:
+    """The folder of the model for a stage: the one that a saved pipeline names, else `folder` itself.
+
+    Raises:
+        ConfigError: if the pipeline has no such part.
+        CheckpointError: if its index names a part outside of the folder.
+    """
+    if not (folder / PIPELINE_INDEX).is_file():
+        return folder
+    index = read_index(folder)
+    part = index.get(task)
+    if not isinstance(part, str) or part == WHOLE_IMAGE:
+        has = ", ".join(name for name in TASKS if isinstance(index.get(name), str))
+        raise ConfigError(f"{folder} holds a pipeline without a {task} model of its own; it has: {has}.")
+    return child_path(folder, part)

@@ -52,6 +52,7 @@ from hfpose.models.auto import LIFTER_TYPES, own_processor, processor_for_transf
 from hfpose.models.shared.devices import accelerate_hook, existing_device
 from hfpose.models.shared.pixels import PixelImageProcessor
 from hfpose.ops.quiet import without_load_report, without_progress_bars
+from hfpose.pipelines.index import part_folder
 
 logger = logging.getLogger(__name__)
 
@@ -273,11 +274,7 @@ def _kind(config: PreTrainedConfig) -> str:
 
 
 def _required_config(folder: Path, task: Task) -> PreTrainedConfig:
-    """The configuration in a folder; one for another stage, or of a whole pipeline, is refused."""
-    if (folder / PIPELINE_INDEX).is_file():
-        raise ConfigError(
-            f"{folder} holds a whole pipeline; expected {_KINDS[task]}. Give the folder of one of its parts."
-        )
+    """The configuration in a folder; one for another stage is refused."""
     config = read_config(folder)
     if not _is_for(config, task):
         raise ConfigError(f"{folder} holds {_kind(config)}; expected {_KINDS[task]}.")
@@ -362,7 +359,8 @@ class _Loaded:
 
 
 def _load_model(found: Path, task: Task, model_kwargs: Mapping[str, Any] | None) -> _Loaded:
-    """The model of a folder, without weights where that holds a graph alone."""
+    """The model of a folder, in a saved pipeline that of its stage, without weights where there is a graph alone."""
+    found = part_folder(found, task)
     adapter, folder = found if is_adapter(found) else None, _base_folder(found)
     config = _required_config(folder, task)
     if _has_only_graph(folder):

@@ -9,7 +9,6 @@ from hfpose.errors import ConfigError
 from hfpose.hub.model_folders import PIPELINE_INDEX
 from hfpose.hub.resolve import resolve
 from hfpose.hub.zoo import Task, find_entry
-from hfpose.pipelines.index import read_index
 from hfpose.pipelines.stage import Stage, load_stage, task_of
 
 
@@ -41,11 +40,6 @@ def _is_pipeline(model: str) -> bool:
 def load_part(model: str, part: Task) -> Stage:
     """A model to train, in float32, and its image processor. What runs it outside of training would keep old
     weights."""
-    if _is_pipeline(model):
-        folder, index = resolve(model), read_index(resolve(model))
-        if not isinstance(index.get(part), str):
-            raise ConfigError(f"{model} has no {part} of its own; its parts are {', '.join(index)}.")
-        model = str(folder / index[part])
     stage = load_stage(model, part)
     if "labels" not in inspect.signature(stage.model.forward).parameters:
         raise ConfigError(

@@ -155,3 +155,10 @@ def test_a_class_beyond_those_of_the_model_is_named():
         model(**inputs)
     with pytest.raises(InputError, match="class_labels"):
         model(inputs["pixel_values"], labels=[{}])
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_boxes_that_are_not_those_of_the_crops_are_refused(count):
+    model, processor = small_model("rtmpose")
+    with pytest.raises(InputError, match=f"{count} boxes for the outputs of 2 crops"):
+        processor.post_process_pose_estimation(model(torch.rand(2, 3, 64, 64)), [[[0, 0, 64, 64]] * count])

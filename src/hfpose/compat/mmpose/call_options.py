@@ -13,6 +13,13 @@ from hfpose.media.sources import Source
 from hfpose.media.writers import WriterGroup, open_writers
 from hfpose.visualization import SkeletonStyle, windows
 
+# What older versions of MMPose call arguments, as its guide still does, and whether their value is the opposite.
+_OLD_NAMES = {
+    "return_datasample": ("return_datasamples", False),
+    "norm_pose_2d": ("disable_norm_pose_2d", True),
+    "rebase_keypoint_height": ("disable_rebase_keypoint", True),
+}
+
 
 @dataclass(frozen=True)
 class CallOptions:
@@ -78,12 +85,16 @@ class CallOptions:
     def parse(cls, options: dict[str, Any], is_live: bool) -> CallOptions:
         """Raises TypeError for an unknown name, ConfigError and InputError for a value that cannot be."""
         known = [field.name for field in fields(cls)]
+        old = {name: options[name] for name in _OLD_NAMES if name in options}
+        new = {_OLD_NAMES[name][0]: bool(value) != _OLD_NAMES[name][1] for name, value in old.items()}
+        options = {name: value for name, value in options.items() if name not in old} | new
         for name in options:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
                 hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
                 raise TypeError(f"The inferencer has no argument {name!r}. {hint}")
         call = cls(**options)
+        call = replace(call, out_dir=call.out_dir or None)
         if call.skeleton_style not in ("mmpose", "openpose"):
             raise ConfigError(f"skeleton_style must be 'mmpose' or 'openpose', got {call.skeleton_style!r}.")
         if call.batch_size < 1:

@@ -207,8 +207,15 @@ class TopDownImageProcessor(PixelImageProcessor):
 
         Returns:
             Keypoints (N, K, 2) and scores (N, K), float32.
+
+        Raises:
+            InputError: for another number of boxes than of crops.
         """
         keypoints, scores = self.decode_crops(outputs)
+        if len(keypoints) != len(boxes):
+            raise InputError(
+                f"Got {len(boxes)} boxes for the outputs of {len(keypoints)} crops; give the boxes that were cropped."
+            )
         return self.to_image(keypoints.cpu().numpy(), boxes), scores.cpu().numpy()
 
     def to_image(self, points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
@@ -261,6 +268,9 @@ class TopDownImageProcessor(PixelImageProcessor):
         Returns:
             For each image a list of dicts: `keypoints` (K, 2) x, y in pixels of the image, `scores` (K,),
             `labels` (K,) the index of each keypoint, `bbox` (4,) x1, y1, x2, y2.
+
+        Raises:
+            InputError: for another number of boxes than there are outputs.
         """
         per_image = check_boxes(boxes, len(boxes))
         flat = np.concatenate([*per_image, np.zeros((0, 4), np.float32)])
