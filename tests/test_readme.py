@@ -76,6 +76,7 @@ STAND_INS = {
     "PekingU/rtdetr_r50vd": str(PACKAGED / "demo" / "detector"),
     'device="cuda"': 'device="cpu"',
     'backend="compile"': 'backend="torch"',
+    '"human", backend=': '"human", detector="whole_image", backend=',  # one graph to write, not two
     'model="rtmo-s"': 'model="human"',
     'model="animal"': 'model="animal", detector="whole_image"',  # the packaged detector knows people alone
 }

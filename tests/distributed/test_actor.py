@@ -67,6 +67,7 @@ def test_an_empty_batch(actor):
     assert len(actor({"photo": []})["keypoints"]) == 0
 
 
+@pytest.mark.slow  # a cluster starts
 @pytest.mark.xdist_group("ray")
 def test_ray_data(actor, quick, arrays, expected):
     ray = pytest.importorskip("ray", reason="needs Ray: pip install 'hfpose[ray]'")
