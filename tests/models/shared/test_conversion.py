@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from hfpose.errors import ConfigError
 from hfpose.models.shared.conversion import (
@@ -14,6 +16,7 @@ from hfpose.models.shared.conversion import (
     normalization_arguments,
     top_down_arguments,
 )
+from hfpose.models.yolox.image_processing_yolox import YOLOXImageProcessor
 
 
 @pytest.fixture
@@ -41,6 +44,8 @@ def test_test_settings_of_a_detector(reference):
         "pad_value": 114,
         "score_threshold": 0.05,
         "nms_threshold": 0.6,
+        "nms_across_classes": False,
+        "min_box_size": 0,
         "max_candidates": 1000,
         "max_detections": 100,
         "clip_boxes": True,
@@ -100,11 +105,25 @@ def test_pipelines_that_leave_the_size_or_the_padding_open_are_refused(reference
         detection_arguments(reference)
 
 
-@pytest.mark.parametrize("changes", [{"type": "soft_nms"}, {"class_agnostic": True}])
-def test_another_suppression_is_refused(reference, changes):
-    reference["test_cfg"]["nms"] |= changes
+def test_another_suppression_is_refused(reference):
+    reference["test_cfg"]["nms"]["type"] = "soft_nms"
     with pytest.raises(ConfigError, match="nms with"):
         detection_arguments(reference)
+
+
+def test_suppression_across_classes_and_boxes_of_a_least_size(reference):
+    reference["test_cfg"] |= {"min_bbox_size": 8, "nms": {"type": "nms", "iou_threshold": 0.5, "class_agnostic": True}}
+    given = detection_arguments(reference)
+    assert given["nms_across_classes"] and given["min_box_size"] == 8
+
+
+@pytest.mark.parametrize(
+    ("max_per_img", "max_num", "expected"), [(100, None, 100), (100, 50, 50), (-1, 50, 50), (-1, -1, None)]
+)
+def test_both_limits_of_the_number_of_boxes_count(reference, max_per_img, max_num, expected):
+    reference["test_cfg"]["max_per_img"] = max_per_img
+    reference["test_cfg"]["nms"]["max_num"] = max_num
+    assert detection_arguments(reference)["max_detections"] == expected
 
 
 def test_names_of_classes():
@@ -132,6 +151,20 @@ def test_channels_are_swapped_by_either_setting(swap):
     assert normalization_arguments({})["channel_order"] == "bgr"
 
 
+def test_pixels_are_normalized_as_stated_whatever_a_family_does_by_itself():
+    """YOLOX and RTMO take pixels as they are; a config of one's own may normalize them all the same."""
+    stated = {"mean": [103.53, 116.28, 123.675], "std": [1.0, 1.0, 255.0]}
+    processor = YOLOXImageProcessor(**normalization_arguments(stated))
+    given = processor.normalize_pixels(np.full((1, 1, 1, 3), 200, np.uint8), torch.contiguous_format)
+    expected = [200 - 103.53, 200 - 116.28, (200 - 123.675) / 255]
+    assert given[0, :, 0, 0].tolist() == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_normalization_that_changes_nothing_is_none():
+    given = normalization_arguments({"mean": [0, 0, 0], "std": [1, 1, 1]})
+    assert given == {"channel_order": "bgr", "do_rescale": False, "do_normalize": False}
+
+
 def test_crops_are_cut_as_the_pipeline_says():
     pipeline = [
         {"type": "mmpose.GetBBoxCenterScale", "padding": 1.1},
@@ -143,9 +176,3 @@ def test_crops_are_cut_as_the_pipeline_says():
     assert given["size"] == {"height": 256, "width": 192}
     with pytest.raises(ConfigError, match="TopdownAffine with input_size=\\(192, 256\\)"):
         top_down_arguments(reference, (288, 384))
-
-
-def test_boxes_of_a_least_size_are_refused(reference):
-    reference["test_cfg"]["min_bbox_size"] = 8
-    with pytest.raises(ConfigError, match="min_bbox_size=8"):
-        detection_arguments(reference)

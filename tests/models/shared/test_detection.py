@@ -71,12 +71,20 @@ def test_without_suppression_every_box_stays_best_first(outputs):
     assert found["scores"].tolist() == pytest.approx([0.9, 0.8, 0.7, 0.6])
 
 
-def test_a_box_suppresses_those_of_its_own_class_alone():
+def test_a_box_suppresses_those_of_its_own_class_alone_unless_told_otherwise():
     boxes = torch.tensor([[[0.0, 0, 8, 8]] * 3])
     logits = torch.tensor([[[0.9, 0.1], [0.1, 0.8], [0.1, 0.7]]]).logit()
     found = processor().post_process_object_detection(Outputs(logits, boxes), threshold=0.5)[0]
     assert found["labels"].tolist() == [0, 1]
     assert found["scores"].tolist() == pytest.approx([0.9, 0.8])
+    across = processor(nms_across_classes=True).post_process_object_detection(Outputs(logits, boxes), threshold=0.5)[0]
+    assert across["labels"].tolist() == [0]
+
+
+def test_boxes_that_are_too_small_in_the_image_are_left_out(outputs):
+    found = processor(min_box_size=6).post_process_object_detection(outputs, target_sizes=[(32, 32)])[0]
+    assert len(found["boxes"]) == 4  # 8 pixels where the network input has 4
+    assert len(processor(min_box_size=6).post_process_object_detection(outputs)[0]["boxes"]) == 0
 
 
 def test_limits_that_are_off_stay_off_when_saved(tmp_path):

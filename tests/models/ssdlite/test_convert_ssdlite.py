@@ -120,3 +120,14 @@ def test_a_configuration_survives_saving(reference, tmp_path):
     config = config_from_reference(reference)
     config.save_pretrained(tmp_path)
     assert SSDLiteConfig.from_pretrained(tmp_path).anchors_per_place == config.anchors_per_place
+
+
+@pytest.mark.parametrize("side", [300, 320, 384])
+def test_boxes_are_told_apart_by_level_in_images_of_any_size(reference, side):
+    """The distances between anchors, 107 and 160 pixels, are not those between the features of a level."""
+    reference["test_pipeline"] = [{"type": "Resize", "scale": [side, side], "keep_ratio": False}]
+    processor, model = image_processor_from_reference(reference), meta_model(config_from_reference(reference)).eval()
+    with torch.device("meta"):
+        levels = model.neck(model.backbone(torch.rand(1, 3, side, side)).feature_maps)
+    sizes = [end - start for start, end in processor._level_ranges(sum(6 * level[0, 0].numel() for level in levels))]
+    assert sizes == [6 * level[0, 0].numel() for level in levels]

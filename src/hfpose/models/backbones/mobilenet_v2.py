@@ -7,7 +7,8 @@ Source: Sandler et al., 2018, https://arxiv.org/abs/1801.04381; `mmpose.models.b
 import re
 from collections.abc import Mapping
 from functools import partial
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from operator import mul
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -26,6 +27,7 @@ from hfpose.models.shared.convolution import ConvNormAct, SqueezeExcitation, sca
 from hfpose.models.shared.staged_backbone import CheckpointedSequential, StagedBackbone
 
 STEM_CHANNELS = 32
+STEM_STRIDE = 2
 LAST_CHANNELS = 1280
 # Expansion of the channels in a block, channels, number of blocks, stride of the first one.
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
@@ -50,6 +52,12 @@ def stage_channels(width_multiplier: float) -> list[int]:
     """Channels of the stages, of which the last is the last convolution."""
     last = int(LAST_CHANNELS * max(width_multiplier, 1.0))
     return [*(scaled_channels(channels, width_multiplier) for _, channels, _, _ in STAGES), last]
+
+
+def stage_strides() -> list[int]:
+    """Strides in pixels of the feature maps of the stages, of which the last is the last convolution."""
+    strides = list(accumulate((stride for *_, stride in STAGES), mul, initial=STEM_STRIDE))[1:]
+    return [*strides, strides[-1]]
 
 
 class InvertedResidual(GradientCheckpointingLayer):
@@ -101,7 +109,7 @@ class MobileNetV2Backbone(StagedBackbone):
         super().__init__(config)
         act: dict[str, Any] = {"hidden_act": config.hidden_act, "norm_eps": config.batch_norm_eps}
         channels = scaled_channels(STEM_CHANNELS, config.width_multiplier)
-        self.stem = ConvNormAct(config.num_channels, channels, 3, stride=2, **act)
+        self.stem = ConvNormAct(config.num_channels, channels, 3, stride=STEM_STRIDE, **act)
         self.stages = nn.ModuleList()
         *widths, last = stage_channels(config.width_multiplier)
         self.num_features = [channels, *widths, last]

@@ -121,16 +121,18 @@ def out_indices(backbone: Mapping[str, Any], default: Sequence[int]) -> dict[str
 def normalization_arguments(data_preprocessor: Mapping[str, Any]) -> dict[str, Any]:
     """Image processor arguments for the reference's mean and standard deviation in units of 0 to 255.
 
-    The reference reads images as BGR; `bgr_to_rgb` tells which order the network is fed.
+    The reference reads images as BGR; `bgr_to_rgb` tells which order the network is fed. All settings are stated,
+    whatever a processor's own are.
     """
     swaps = data_preprocessor.get("bgr_to_rgb") or data_preprocessor.get("rgb_to_bgr")  # the same to the reference
     arguments: dict[str, Any] = {"channel_order": "rgb" if swaps else "bgr"}
     mean, std = data_preprocessor.get("mean"), data_preprocessor.get("std")
-    if mean is None or std is None:
+    if mean is None or std is None or (set(mean), set(std)) == ({0}, {1}):
         return arguments | {"do_rescale": False, "do_normalize": False}
+    arguments |= {"do_rescale": True, "do_normalize": True}
     return arguments | {
-        "image_mean": [round(value / 255, 6) for value in mean],
-        "image_std": [round(value / 255, 6) for value in std],
+        "image_mean": [round(value / 255, 9) for value in mean],
+        "image_std": [round(value / 255, 9) for value in std],
     }
 
 
@@ -224,15 +226,12 @@ def letterbox_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
     width, height = resize["input_size"]
     test_cfg = reference["test_cfg"]
     expect_settings("test_cfg", test_cfg, {"flip_test": False, "multiscale_test": False})
-    arguments = normalization_arguments(reference["data_preprocessor"])
-    if set(arguments.get("image_mean", ())) == {0.0} and set(arguments.get("image_std", ())) == {round(1 / 255, 6)}:
-        arguments = {"channel_order": arguments["channel_order"], "do_rescale": False, "do_normalize": False}
     return {
         "size": {"height": height, "width": width},
         "pad_value": _gray(resize.get("pad_val", 0)),
         "score_threshold": float(test_cfg.get("score_thr", 0.01)),
         "nms_threshold": float(test_cfg.get("nms_thr", 1.0)),
-        **arguments,
+        **normalization_arguments(reference["data_preprocessor"]),
     }
 
 
@@ -250,24 +249,28 @@ def detection_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
         )
     width, height = resize["scale"]
     test_cfg = reference["test_cfg"]
-    expect_settings("The detector's nms", test_cfg["nms"], {"type": "nms", "class_agnostic": False})
-    if test_cfg.get("min_bbox_size", 0) > 0:
-        raise ConfigError(
-            f"test_cfg with min_bbox_size={test_cfg['min_bbox_size']} is not supported, only 0 and -1 are."
-        )
+    suppression = test_cfg["nms"]
+    expect_settings("The detector's nms", suppression, {"type": "nms"})
     arguments = {
         "size": {"height": height, "width": width},
         "keep_aspect_ratio": resize.get("keep_ratio", False),
         "score_threshold": test_cfg.get("score_thr", 0.0),
-        "nms_threshold": test_cfg["nms"]["iou_threshold"],
-        "max_candidates": test_cfg.get("nms_pre"),
-        "max_detections": test_cfg.get("max_per_img"),
+        "nms_threshold": suppression["iou_threshold"],
+        "nms_across_classes": suppression.get("class_agnostic", False),
+        "max_candidates": _least(test_cfg.get("nms_pre")),
+        "max_detections": _least(test_cfg.get("max_per_img"), suppression.get("max_num")),
+        "min_box_size": max(test_cfg.get("min_bbox_size", 0), 0),
         "clip_boxes": reference["bbox_head"].get("bbox_coder", {}).get("clip_border", True),
         **normalization_arguments(reference["data_preprocessor"]),
     }
     if arguments["keep_aspect_ratio"]:
         arguments["pad_value"] = _pad_value(reference["test_pipeline"], (width, height))
     return arguments
+
+
+def _least(*limits: int | None) -> int | None:
+    """The smallest of the limits that are set; -1 and None set none."""
+    return min((limit for limit in limits if limit is not None and limit > 0), default=None)
 
 
 def _pad_value(test_pipeline: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> int:

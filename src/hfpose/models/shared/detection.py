@@ -53,9 +53,11 @@ class DetectionImageProcessor(WholeImageProcessor):
         pad_value: value of the padding from 0 to 255, in every channel.
         score_threshold: boxes below it are never returned, whatever the caller asks for.
         nms_threshold: IoU above which the worse of two boxes of one class goes; None for no suppression.
+        nms_across_classes: whether the worse of two boxes of different classes goes, too.
         max_candidates: best candidates per feature level that enter the suppression, None for all.
         max_detections: best boxes per image that are returned, None for all.
         clip_boxes: whether boxes end at the borders of the network input.
+        min_box_size: boxes that are not wider and higher than this many pixels of the image are never returned.
         strides: strides of the feature levels in the order of the outputs.
     """
 
@@ -64,9 +66,11 @@ class DetectionImageProcessor(WholeImageProcessor):
     channel_order: ChannelOrder = "bgr"
     score_threshold: float = 0.05
     nms_threshold: float | None = 0.6
+    nms_across_classes: bool = False
     max_candidates: int | None = 1000
     max_detections: int | None = 100
     clip_boxes: bool = True
+    min_box_size: float = 0
     strides: Sequence[Count] = (8, 16, 32)
 
     def pixel_values(self, images: Sequence[np.ndarray], memory_format: torch.memory_format) -> Tensor:
@@ -130,12 +134,13 @@ class DetectionImageProcessor(WholeImageProcessor):
             if target_sizes is not None:
                 height, width = (int(side) for side in target_sizes[index])
                 boxes = (boxes.reshape(-1, 2, 2) / self.scale_factors(height, width)).reshape(-1, 4)
-            solid = (boxes[:, 2:] > boxes[:, :2]).all(-1)
+            solid = (boxes[:, 2:] - boxes[:, :2] > self.min_box_size).all(-1)
             scores, labels, boxes = scores[solid], labels[solid], boxes[solid]
             if iou_threshold is None:
                 keep = np.argsort(-scores, kind="stable")[: self.max_detections]
             else:
-                keep = nms(boxes, scores, iou_threshold, labels, self.max_detections)
+                groups = None if self.nms_across_classes else labels
+                keep = nms(boxes, scores, iou_threshold, groups, self.max_detections)
             results.append(Detections(boxes[keep], scores[keep], labels[keep]))
         return results
 

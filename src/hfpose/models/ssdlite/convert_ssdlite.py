@@ -17,7 +17,7 @@ from hfpose.models.shared.conversion import (
 )
 from hfpose.models.ssdlite.configuration_ssdlite import SSDLiteConfig
 from hfpose.models.ssdlite.image_processing_ssdlite import SSDLiteImageProcessor
-from hfpose.models.ssdlite.modeling_ssdlite import SSDLiteForObjectDetection, level_channels
+from hfpose.models.ssdlite.modeling_ssdlite import SSDLiteForObjectDetection, level_channels, level_strides
 
 MODEL_CLASS = SSDLiteForObjectDetection
 
@@ -84,7 +84,7 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> SSDLiteImage
     """Image processor for the reference's settings."""
     config = config_from_reference(reference)
     return SSDLiteImageProcessor(
-        strides=config.strides,
+        strides=level_strides(config),
         anchors_per_place=config.anchors_per_place,
         **detection_arguments(reference),
     )

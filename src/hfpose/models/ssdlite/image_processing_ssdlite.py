@@ -21,7 +21,7 @@ class SSDLiteImageProcessor(DetectionImageProcessor):
     score_threshold: float = 0.02
     nms_threshold: float | None = 0.45
     max_detections: int | None = 200
-    strides: Sequence[Count] = (16, 32, 64, 107, 160, 320)
+    strides: Sequence[Count] = (16, 32, 64, 128, 256, 512)
     anchors_per_place: Sequence[Count] = (6, 6, 6, 6, 6, 6)
 
     def _scores(self, outputs: Any) -> Tensor:

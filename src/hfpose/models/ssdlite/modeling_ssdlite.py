@@ -13,7 +13,12 @@ from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.utils.generic import can_return_tuple
 
-from hfpose.models.backbones.mobilenet_v2 import MobileNetV2Backbone, MobileNetV2BackboneConfig, stage_channels
+from hfpose.models.backbones.mobilenet_v2 import (
+    MobileNetV2Backbone,
+    MobileNetV2BackboneConfig,
+    stage_channels,
+    stage_strides,
+)
 from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import conv_layer
 from hfpose.models.shared.dense_prediction import anchor_points, by_level, flatten_levels
@@ -58,6 +63,14 @@ def level_channels(config: SSDLiteConfig) -> list[int]:
     """Channels of the feature levels, finest first."""
     widths = stage_channels(config.width_multiplier)
     return [*(widths[index] for index in config.backbone_stages), *config.extra_level_sizes]
+
+
+def level_strides(config: SSDLiteConfig) -> list[int]:
+    """Strides in pixels of the feature levels, which need not be the distances between their anchors."""
+    strides = [stage_strides()[index] for index in config.backbone_stages]
+    for stride in config.extra_level_strides:
+        strides.append(strides[-1] * stride)
+    return strides
 
 
 class AnchorPrediction(nn.Conv2d):

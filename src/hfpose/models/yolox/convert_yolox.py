@@ -52,9 +52,9 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
 
 def image_processor_from_reference(reference: Mapping[str, Any]) -> YOLOXImageProcessor:
     """Image processor for the reference's settings."""
-    # The reference's head knows no limits on the number of candidates and detections, whatever `test_cfg` says.
-    unlimited = {"max_candidates": None, "max_detections": None, "clip_boxes": False}
+    # The reference's head knows nothing else of `test_cfg`, and no borders.
+    known = {name: value for name, value in reference["test_cfg"].items() if name in ("score_thr", "nms")}
     return YOLOXImageProcessor(
         strides=tuple(reference["bbox_head"].get("strides", (8, 16, 32))),
-        **detection_arguments(reference) | unlimited,
+        **detection_arguments({**reference, "test_cfg": known}) | {"clip_boxes": False},
     )
