@@ -24,20 +24,19 @@ IMAGES = {
 }
 KEYPOINTS = {"animal": 17, "body26": 26, "face": 106, "hand": 21, "wholebody": 133, "hand3d": 42}
 ALIASES = [
-    *(
-        "human",
-        "body26",
-        "wholebody",
-        "face",
-        "hand",
-        "animal",
-        "vitpose",
-        "vitpose-s",
-        "vitpose-b",
-        "human3d",
-        "hand3d",
-    ),
-    *("vitpose-l", "vitpose-h"),
+    "human",
+    "body26",
+    "wholebody",
+    "face",
+    "hand",
+    "animal",
+    "vitpose",
+    "vitpose-s",
+    "vitpose-b",
+    "human3d",
+    "hand3d",
+    "vitpose-l",
+    "vitpose-h",
 ]
 
 

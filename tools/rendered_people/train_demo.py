@@ -30,7 +30,7 @@ import hfpose
 from hfpose.annotations import read_coco
 from hfpose.hub.card_results import CARD_NAME, add_results
 from hfpose.keypoints import load_schema
-from hfpose.media.files import atomic_path
+from hfpose.media.files import write_json, write_text
 from hfpose.models.shared.devices import default_device
 from hfpose.pipelines import PoseEstimationPipeline
 from hfpose.pipelines.stage import Stage
@@ -322,7 +322,7 @@ def run_recipe(
             "hardware": hardware_name(cpu),
             "seconds": 0.0,
         }
-        _write_plan(path, plan)
+        write_json(path, plan)
     pace = plan["seconds_per_step"]
     print(f"{recipe.name}: {plan['num_steps']} steps of {plan['batch_size']} samples, {pace:.2f} s each", flush=True)
     summary = train(
@@ -337,13 +337,8 @@ def run_recipe(
         callbacks=recipe.resting(plan["num_steps"]),
     )
     plan["seconds"] = round(plan["seconds"] + summary.seconds * bool(summary.new_steps), 1)
-    _write_plan(path, plan)
+    write_json(path, plan)
     return plan
-
-
-def _write_plan(path: Path, plan: Mapping[str, Any]) -> None:
-    with atomic_path(path) as partial:
-        partial.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
 
 
 def write_pipeline(folder: Path, stages: Mapping[str, Stage], plans: Mapping[str, Mapping[str, Any]]) -> None:
@@ -432,8 +427,7 @@ samples in a row and does not come again; those that the results below were meas
 | --- | --- | --- | --- |
 {rows}
 """
-    with atomic_path(folder / CARD_NAME) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_text(folder / CARD_NAME, text)
 
 
 def main(

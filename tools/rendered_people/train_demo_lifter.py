@@ -20,7 +20,7 @@ from transformers.utils import logging as transformers_logging
 import hfpose
 from hfpose.evaluation.metrics import mpjpe
 from hfpose.hub.card_results import CARD_NAME, add_results
-from hfpose.media.files import atomic_path
+from hfpose.media.files import write_text
 from hfpose.pipelines.lifting_stage import TemporalLifter
 from hfpose.pipelines.stage import Stage, load_stage
 from rendered_people.motions import (
@@ -191,8 +191,7 @@ No motion is shown twice, and those that the results below were measured on (see
 The results are root-relative, in millimeters (MPJVE: millimeters per frame), over clips of {TEST_FRAMES} frames; "frame"
 is frame by frame (`temporal="frame"`). The 2D error is the mean distance in percent of the longer side of the box.
 """
-    with atomic_path(folder / CARD_NAME) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_text(folder / CARD_NAME, text)
 
 
 def main(

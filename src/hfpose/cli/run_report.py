@@ -25,8 +25,7 @@ class RunReport:
     """
 
     def __init__(self, *folders: Path | str | None) -> None:
-        self._folders = [str(folder) for folder in folders if folder is not None]
-        self._places = " and ".join(self._folders)
+        self._places = " and ".join(str(folder) for folder in folders if folder is not None)
         self._start = time.perf_counter()
         self._images = self._frames = self._instances = self._failed = 0
         self._is_live = False
@@ -55,7 +54,7 @@ class RunReport:
         counts = [_count(self._images, "image")] if self._images or not self._frames else []
         counts += [_count(self._frames, "video frame")] if self._frames else []
         counts += [_count(self._instances, "instance")]
-        where = f"; results in {self._places}" if self._folders else ""
+        where = f"; results in {self._places}" if self._places else ""
         lines = [f"{', '.join(counts)} in {time.perf_counter() - self._start:.1f} s{where}"]
         if self._failed:
             lines.append(f"{_count(self._failed, 'error')}, see above")
@@ -68,7 +67,7 @@ class RunReport:
         """What to do after an interrupt."""
         done = _count(self._images + self._frames, "frame" if self._frames else "image")
         text = f"hfpose: Interrupted after {done}"
-        if not self._folders:
+        if not self._places:
             return f"{text}."
         if self._is_live:
             return f"{text}; results in {self._places}."

@@ -33,6 +33,7 @@ from hfpose.pipelines.options import CallOptions, make_options
 from hfpose.results import PoseOutput
 
 _ARRAYS = ("keypoints", "keypoint_scores", "boxes", "box_scores")
+_OF_A_FRAME = ("frame_index", "timestamp", "error", "image_size")
 _NO_TIMEOUT = 30.0  # seconds, for URLs, which are not split
 
 Fingerprint = tuple[float, int]
@@ -94,13 +95,7 @@ class SegmentResult:
         }
         about = {
             "frames": [
-                {
-                    "frame_index": output.frame_index,
-                    "timestamp": output.timestamp,
-                    "error": output.error,
-                    "image_size": output.image_size,
-                    "instances": output.num_instances,
-                }
+                {"instances": len(output), **{name: getattr(output, name) for name in _OF_A_FRAME}}
                 for output in self.outputs
             ],
             "video": self.video and {**asdict(self.video), "time_base": str(self.video.time_base or 0)},

@@ -151,8 +151,7 @@ class Source:
     def is_live(self) -> bool:
         """Whether a webcam or a network stream, whose images are wanted at once, is an input or in the list of
         inputs."""
-        inputs = self._inputs if isinstance(self._inputs, (list, tuple)) else [self._inputs]
-        return any(isinstance(each, (str, int)) and is_live(str(each)) for each in inputs)
+        return any(isinstance(each, (str, int)) and is_live(str(each)) for each in self._values)
 
     @property
     def is_stream(self) -> bool:
@@ -166,7 +165,7 @@ class Source:
     def num_frames(self) -> int | None:
         """How many frames there will be if nothing is skipped or fails, as far as that is known without reading
         them."""
-        if _is_collection(self._inputs) and not isinstance(self._inputs, (list, tuple)):
+        if self._is_unlisted:
             return len(self._inputs) if isinstance(self._inputs, Sized) else None
         counts = [_count_frames(leaf, self._options) for leaf in self._leaves()]
         return None if None in counts else sum(count for count in counts if count is not None)
@@ -177,8 +176,7 @@ class Source:
         of files.
         """
         subfolders, inputs = {Path()}, set()
-        values = self._inputs if isinstance(self._inputs, (list, tuple)) else [self._inputs]
-        for value in values:
+        for value in self._values:
             if not isinstance(value, (str, Path)) or is_url(value):
                 continue
             if _path_kind(value) not in ("image", "video", "folder"):
@@ -193,9 +191,19 @@ class Source:
 
     def count_items(self, *kinds: ItemKind) -> int | None:
         """How many inputs of some kinds there are, as far as that is known without reading them."""
-        if _is_collection(self._inputs) and not isinstance(self._inputs, (list, tuple)):
+        if self._is_unlisted:
             return None
         return sum(leaf.kind in kinds for leaf in self._leaves())
+
+    @property
+    def _values(self) -> Sequence[Any]:
+        """The inputs of a list, or the one input."""
+        return self._inputs if isinstance(self._inputs, (list, tuple)) else [self._inputs]
+
+    @property
+    def _is_unlisted(self) -> bool:
+        """Whether the inputs are known when they are read: a data set or a generator."""
+        return _is_collection(self._inputs) and not isinstance(self._inputs, (list, tuple))
 
     def __iter__(self) -> Iterator[Frame]:
         reader = self._frames()

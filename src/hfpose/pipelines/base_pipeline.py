@@ -20,11 +20,12 @@ from transformers import PreTrainedModel
 
 from hfpose.backends.base_backend import Backend
 from hfpose.errors import ConfigError, InputError
-from hfpose.hub.model_folders import child_path
+from hfpose.hub.model_folders import PIPELINE_INDEX, child_path
 from hfpose.hub.resolve import resolve
 from hfpose.hub.zoo import WHOLE_IMAGE
 from hfpose.keypoints import KeypointSchema
 from hfpose.media.background import in_background
+from hfpose.media.files import write_json
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.sources import Source, open_source
 from hfpose.models.shared.devices import accelerate_hook, on_own_stream
@@ -32,7 +33,7 @@ from hfpose.pipelines.box_following import BoxFollower, is_person_lost
 from hfpose.pipelines.detection_stage import BoxDetector
 from hfpose.pipelines.device_placement import DeviceMap, Memory, Placement, StagedPipeline
 from hfpose.pipelines.given_boxes import NO_BOXES, ImageBoxes, UsableImage, boxes_per_image, check_frame
-from hfpose.pipelines.index import read_index, write_index
+from hfpose.pipelines.index import read_index
 from hfpose.pipelines.options import CallOptions, call_signature, make_options
 from hfpose.pipelines.stage import Stage, load_stage
 from hfpose.pipelines.top_down_stage import TopDownEstimator
@@ -364,7 +365,7 @@ class PosePipeline(StagedPipeline):
             index["detector_labels"] = self.detector.label_ids
         elif self.whole_image:
             index["detector"] = WHOLE_IMAGE
-        write_index(folder, index)
+        write_json(Path(folder) / PIPELINE_INDEX, index)  # last, so that a folder with one is complete
 
     @classmethod
     def from_pretrained(

@@ -1,4 +1,4 @@
-"""The index file of a saved pipeline: which class it is, and the folder of each part."""
+"""Reading the index file of a saved pipeline: which class it is, and the folder of each part."""
 
 from __future__ import annotations
 
@@ -9,13 +9,6 @@ from typing import Any
 from hfpose.errors import ConfigError
 from hfpose.hub.model_folders import PIPELINE_INDEX, child_path
 from hfpose.hub.zoo import TASKS, WHOLE_IMAGE, Task
-from hfpose.media.files import atomic_path
-
-
-def write_index(folder: str | Path, parts: dict[str, Any]) -> None:
-    """Write the index file; it goes last, so that a folder with one is complete."""
-    with atomic_path(Path(folder) / PIPELINE_INDEX) as partial:
-        partial.write_text(json.dumps(parts, indent=2) + "\n", encoding="utf-8")
 
 
 def read_index(folder: Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from hfpose.keypoints import load_schema
-from hfpose.media.files import atomic_path
+from hfpose.media.files import write_json
 from hfpose.media.images import save_image
 from rendered_people import render_scene, scene_annotations
 
@@ -45,8 +44,7 @@ def write_scenes(folder: Path, seeds: Iterable[int]) -> Path:
         "skeleton": [[first + 1, second + 1] for first, second in schema.skeleton],
     }
     content = {"images": images, "annotations": annotations, "categories": [category]}
-    with atomic_path(folder / ANNOTATIONS) as partial:
-        partial.write_text(json.dumps(content), encoding="utf-8")
+    write_json(folder / ANNOTATIONS, content, indent=None)
     return folder / ANNOTATIONS
 
 
