@@ -6,7 +6,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice, repeat
 from os import PathLike
@@ -33,6 +33,7 @@ from hfpose.pipelines.box_following import BoxFollower, is_person_lost
 from hfpose.pipelines.detection_stage import BoxDetector
 from hfpose.pipelines.device_placement import DeviceMap, Memory, Placement, StagedPipeline
 from hfpose.pipelines.given_boxes import NO_BOXES, ImageBoxes, UsableImage, boxes_per_image, check_frame
+from hfpose.pipelines.identities import follow_people
 from hfpose.pipelines.index import read_index
 from hfpose.pipelines.options import CallOptions, call_signature, make_options
 from hfpose.pipelines.stage import Stage, load_stage
@@ -68,7 +69,7 @@ class _Batch:
 class PosePipeline(StagedPipeline):
     """
     Base of the pipelines: finds boxes, and the keypoints in each. A subclass turns them into its results in
-    `complete`.
+    `complete`, and draws them in `_draw`.
 
     Args:
         model: pose model, or a `Stage` of it.
@@ -215,6 +216,18 @@ class PosePipeline(StagedPipeline):
 
     def complete(self, results: Results, options: CallOptions) -> Results:
         """The results of a call from those of `find_poses`: with identities, lifted, drawn, by the options."""
+        if options.tracks or options.people is not None:
+            results = follow_people(results, options)
+        return self._drawn(results, options) if options.draws else results
+
+    def _drawn(self, results: Results, options: CallOptions) -> Results:
+        for frame, output in results:
+            if frame.image is not None and output.error is None:
+                output = replace(output, visualization=self._draw(frame, output, options))
+            yield frame, output
+
+    def _draw(self, frame: Frame, output: PoseOutput, options: CallOptions) -> np.ndarray:
+        """The image (H, W, 3) of a frame, which has one, with the result."""
         raise NotImplementedError
 
     def find_poses(self, source: Source, options: CallOptions) -> Results:

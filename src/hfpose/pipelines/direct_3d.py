@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import numpy as np
 
+from hfpose.media.frames import Frame
 from hfpose.pipelines.base_pipeline import PosePipeline, Results
-from hfpose.pipelines.identities import follow_people
 from hfpose.pipelines.options import CallOptions, CallOptions3D
 from hfpose.results import PoseOutput
 from hfpose.visualization import draw_poses_side_by_side
@@ -27,11 +27,7 @@ class Direct3DPipeline(PosePipeline):
     options_class = CallOptions3D
 
     def complete(self, results: Results, options: CallOptions) -> Results:
-        chosen = cast(CallOptions3D, options)
-        assembled = self._assembled(results, chosen)
-        if chosen.tracks or chosen.people is not None:
-            assembled = follow_people(assembled, chosen)
-        return _drawn(assembled, chosen) if chosen.draws else assembled
+        return super().complete(self._assembled(results, cast(CallOptions3D, options)), options)
 
     def assemble(self, decoded: PoseOutput, options: Any) -> PoseOutput:
         """The result in 3D for what the pose model decoded, N > 0 instances with `keypoints` (N, K, 3)."""
@@ -45,17 +41,12 @@ class Direct3DPipeline(PosePipeline):
                 empty = np.zeros((0, self.schema.num_keypoints, 3), np.float32)
                 yield frame, replace(decoded, keypoints=empty, keypoints_2d=empty[..., :2])
 
-
-def _drawn(results: Results, options: CallOptions3D) -> Results:
-    """The results with the image beside the skeletons."""
-    for frame, output in results:
-        if frame.image is not None and output.error is None:
-            drawing = options.drawing_options
-            wanted = drawing.pop("num_instances")
-            people = output.num_instances
-            count = people if wanted is None or wanted < 0 else wanted
-            # A single image has no panels without a person, the frames of a video have one size.
-            count = max(count, 1) if frame.frame_index is not None else min(count, people) or None
-            image = draw_poses_side_by_side(frame.image, output, num_instances=count, **drawing)
-            output = replace(output, visualization=image)
-        yield frame, output
+    def _draw(self, frame: Frame, output: PoseOutput, options: CallOptions) -> np.ndarray:
+        """The image of a frame beside the skeletons."""
+        assert frame.image is not None
+        drawing = options.drawing_options
+        wanted, people = drawing.pop("num_instances"), output.num_instances
+        count = people if wanted is None or wanted < 0 else wanted
+        # A single image has no panels without a person, the frames of a video have one size.
+        count = max(count, 1) if frame.frame_index is not None else min(count, people) or None
+        return draw_poses_side_by_side(frame.image, output, num_instances=count, **drawing)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import numpy as np
 
-from hfpose.pipelines.base_pipeline import PosePipeline, Results
-from hfpose.pipelines.identities import follow_people
+from hfpose.media.frames import Frame
+from hfpose.pipelines.base_pipeline import PosePipeline
 from hfpose.pipelines.options import CallOptions
+from hfpose.results import PoseOutput
 from hfpose.visualization import draw_poses, draw_poses_and_heatmaps
 
 
@@ -32,15 +33,7 @@ class PoseEstimationPipeline(PosePipeline):
     ```
     """
 
-    def complete(self, results: Results, options: CallOptions) -> Results:
-        if options.tracks or options.people is not None:
-            results = follow_people(results, options)
-        return _drawn(results, options) if options.draws else results
-
-
-def _drawn(results: Results, options: CallOptions) -> Results:
-    draw = draw_poses_and_heatmaps if options.return_heatmaps else draw_poses
-    for frame, output in results:
-        if frame.image is not None and output.error is None:
-            output = replace(output, visualization=draw(frame.image, output, **options.drawing_options))
-        yield frame, output
+    def _draw(self, frame: Frame, output: PoseOutput, options: CallOptions) -> np.ndarray:
+        assert frame.image is not None
+        draw = draw_poses_and_heatmaps if options.return_heatmaps else draw_poses
+        return draw(frame.image, output, **options.drawing_options)
