@@ -25,25 +25,6 @@ from hfpose.media.files import atomic_path
 
 ZOO = Path(__file__).resolve().parents[1] / "src" / "hfpose" / "hub" / "zoo.json"
 
-# Names of ours, beside those of the reference.
-ALIASES = {
-    "rtmpose-t_8xb256-420e_body8-256x192": ["rtmpose-t"],
-    "rtmpose-s_8xb256-420e_body8-256x192": ["rtmpose-s"],
-    "rtmpose-m_8xb256-420e_body8-256x192": ["rtmpose-m"],
-    "rtmpose-x_8xb256-700e_coco-384x288": ["rtmpose-x"],
-    "rtmo-t_8xb32-600e_body7-416x416": ["rtmo-t"],
-    "rtmo-s_8xb32-600e_body7-640x640": ["rtmo-s"],
-    "rtmo-m_16xb16-600e_body7-640x640": ["rtmo-m"],
-    "rtmo-l_16xb16-600e_body7-640x640": ["rtmo-l"],
-    "rtmw-m_8xb1024-270e_cocktail14-256x192": ["rtmw-m"],
-    "rtmw-l_8xb1024-270e_cocktail14-256x192": ["rtmw-l"],
-    "rtmw-x_8xb704-270e_cocktail14-256x192": ["rtmw-x"],
-    "rtmw-l_8xb320-270e_cocktail14-384x288": ["rtmw", "rtmw-l-384"],
-    "rtmw-x_8xb320-270e_cocktail14-384x288": ["rtmw-x-384"],
-    "rtmw3d-l_8xb64_cocktail14-384x288": ["rtmw3d-l"],
-    "rtmw3d-x_8xb32_cocktail14-384x288": ["wholebody3d", "rtmw3d-x"],
-}
-
 # Heatmaps are told apart by what makes them, regression by how it is trained.
 FAMILY_BY_BACKBONE = {
     "AlexNet": "alexnet",
@@ -117,7 +98,7 @@ def zoo_row(
     family = zoo_family(fact)
     task = "lifter" if fact["estimator"] == "PoseLifter" else "pose"
     row: dict[str, Any] = {"name": fact["name"], "task": task, "family": family}
-    aliases = [*(before or {}).get("aliases", []), *fact["aliases"], *ALIASES.get(fact["name"], [])]
+    aliases = [*(before or {}).get("aliases", []), *fact["aliases"]]
     taken = {
         alias for row in rows if row["name"] != fact["name"] for alias in row.get("aliases", []) if row["task"] == task
     }

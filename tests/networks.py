@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -19,3 +21,16 @@ def settle_normalizations(model: nn.Module, pixel_values: Tensor) -> None:
     for normalization in normalizations:
         normalization.momentum = 0.1
     model.eval()
+
+
+def losses_of_steps(model: nn.Module, num_steps: int, learning_rate: float, **inputs: Any) -> list[float]:
+    """Losses of a model that learns the same inputs in every step, each before its step."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
+    losses = []
+    for _ in range(num_steps):
+        loss = model(**inputs).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses

@@ -157,7 +157,8 @@ def _ssdlite() -> SmallModel:
         id2label={0: "cat", 1: "dog", 2: "owl"},
     )  # fmt: skip
     model = _drawn(hfpose.SSDLiteForObjectDetection(config), torch.randn(8, 3, 64, 64), std=0.1)
-    return model, hfpose.SSDLiteImageProcessor(size={"height": 64, "width": 64}, strides=(16, 32, 64))
+    sizes: dict[str, Any] = {"size": {"height": 64, "width": 64}, "strides": (16, 32, 64)}
+    return model, hfpose.SSDLiteImageProcessor(anchors_per_place=(4, 6, 4), **sizes)
 
 
 SMALL_MODELS: dict[str, Callable[[], SmallModel]] = {

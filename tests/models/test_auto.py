@@ -17,7 +17,7 @@ from hfpose.models.auto import ALL_FAMILIES, FAMILIES
 from processes import run_python
 from small_backbones import SMALL_BACKBONES
 from small_models import small_model
-from transformers_common.tiny_models import tiny_models
+from transformers_common.tiny_models import NAMES, tiny_models
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +80,7 @@ def test_transformers_common_tests_run_over_every_registered_model(tiny):
     configs = [config for _, config in tiny.values()] + [make() for make, _ in SMALL_BACKBONES.values()]
     tested = {type(config) for config in configs}
     assert {family.load("configuration") for family in ALL_FAMILIES} <= tested
+    assert tuple(tiny) == NAMES
 
 
 def test_an_unknown_public_name_is_an_attribute_error():
@@ -142,16 +143,6 @@ def test_models_load_by_device_map_without_anything_left_on_meta(tiny_pose, pers
         assert {tensor.device.type for tensor in tensors} == {"cpu"}
 
 
-def test_save_and_load_give_the_same_outputs(tiny_pose, tmp_path):
-    model = hfpose.RTMPoseForPoseEstimation.from_pretrained(tiny_pose).eval()
-    model.save_pretrained(tmp_path)
-    again = hfpose.RTMPoseForPoseEstimation.from_pretrained(tmp_path).eval()
-    pixel_values = torch.rand(1, 3, 256, 192)
-    with torch.inference_mode():
-        torch.testing.assert_close(model(pixel_values).simcc_x, again(pixel_values).simcc_x, rtol=0, atol=0)
-    assert "keypoint_schema" in json.loads((tmp_path / "config.json").read_text())
-
-
 def test_plain_tuples_and_hidden_states(tiny_pose):
     model = hfpose.RTMPoseForPoseEstimation.from_pretrained(tiny_pose).eval()
     pixel_values = torch.rand(1, 3, 256, 192)
@@ -161,19 +152,6 @@ def test_plain_tuples_and_hidden_states(tiny_pose):
     assert simcc_x.shape == (1, 17, 384)
     assert simcc_y.shape == (1, 17, 512)
     assert [state.shape[-1] for state in states] == [48, 48, 24, 12, 6]
-
-
-def test_gradient_checkpointing_gives_the_same_gradients(tiny_pose):
-    gradients = []
-    for checkpointing in (False, True):
-        model = hfpose.RTMPoseForPoseEstimation.from_pretrained(tiny_pose).train()
-        if checkpointing:
-            model.gradient_checkpointing_enable()
-        torch.manual_seed(0)
-        outputs = model(torch.rand(2, 3, 256, 192))
-        (outputs.simcc_x.square().mean() + outputs.simcc_y.square().mean()).backward()
-        gradients.append(model.backbone.stem[0].conv.weight.grad)
-    torch.testing.assert_close(gradients[0], gradients[1])
 
 
 def test_fresh_models_have_finite_weights_everywhere(tiny):

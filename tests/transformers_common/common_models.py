@@ -8,7 +8,7 @@ import unittest
 from typing import Any
 
 import torch
-from tiny_models import tiny_models
+from tiny_models import BATCH_SIZE, CLIP_FRAMES, SIDE, inputs_for, tiny_models
 from transformers import AutoBackbone, PreTrainedConfig, PreTrainedModel
 from transformers_tests.test_backbone_common import BackboneTesterMixin
 from transformers_tests.test_configuration_common import ConfigTester
@@ -16,7 +16,6 @@ from transformers_tests.test_modeling_common import ModelTesterMixin
 
 from small_backbones import SMALL_BACKBONES
 
-BATCH_SIZE, SIDE, CLIP_FRAMES = 3, 64, 9
 HAVE_ATTENTIONS = ("motionbert", "rtmo")
 TRAINED_ALONE = ("dekr",)  # its rescoring network has no part in the loss
 
@@ -35,13 +34,6 @@ FEATURE_MAPS = (
     "it takes the first output for a tensor, and a backbone's is a tuple; transformers' backbones skip it too"
 )
 FEW_STAGES = "it asks for four feature maps, and the default configuration has fewer"
-
-
-def inputs_for(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> dict[str, torch.Tensor]:
-    """Arguments of a forward pass."""
-    if model_class.main_input_name == "keypoints_2d":
-        return {"keypoints_2d": torch.rand(BATCH_SIZE, CLIP_FRAMES, 17, config.num_channels)}
-    return {"pixel_values": torch.rand(BATCH_SIZE, 3, SIDE, SIDE)}
 
 
 def labels_for(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> dict[str, Any]:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
 import hfpose
 from hfpose.models.edpose.modeling_edpose import EDPoseForPoseEstimation
 from small_models import SMALL_MODELS, small_model
+
+BATCH_SIZE, SIDE, CLIP_FRAMES = 3, 64, 9
+NAMES = (
+    *(name for name in SMALL_MODELS if not name.startswith("vitpose")),
+    "rtmw", "rtmw3d", "edpose", "temporal_convolution",
+)  # fmt: skip
 
 _CSPNEXT = {"model_type": "cspnext_backbone", "depth_multiplier": 0.167, "width_multiplier": 0.125}
 _BRANCHES = {**_CSPNEXT, "out_indices": [2, 3, 4]}
@@ -36,7 +43,14 @@ def _others() -> dict[str, tuple[type[PreTrainedModel], PreTrainedConfig]]:
 
 def tiny_models() -> dict[str, tuple[type[PreTrainedModel], PreTrainedConfig]]:
     """Model class and configuration by the name of the family, with its variant where it has several."""
-    models = {name: small_model(name)[0] for name in SMALL_MODELS if not name.startswith("vitpose")}
+    models = {name: small_model(name)[0] for name in NAMES if name in SMALL_MODELS}
     # A configuration that no model was made of yet: that chooses an implementation of attention.
     fresh = {name: type(model.config).from_dict(model.config.to_dict()) for name, model in models.items()}
     return {name: (type(models[name]), config) for name, config in fresh.items()} | _others()
+
+
+def inputs_for(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> dict[str, torch.Tensor]:
+    """Arguments of a forward pass."""
+    if model_class.main_input_name == "keypoints_2d":
+        return {"keypoints_2d": torch.rand(BATCH_SIZE, CLIP_FRAMES, 17, config.num_channels)}
+    return {"pixel_values": torch.rand(BATCH_SIZE, 3, SIDE, SIDE)}

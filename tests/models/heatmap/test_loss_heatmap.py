@@ -15,6 +15,7 @@ from hfpose.models.heatmap.configuration_heatmap import HeatmapConfig
 from hfpose.models.heatmap.convert_heatmap import config_from_reference
 from hfpose.models.heatmap.modeling_heatmap import HeatmapForPoseEstimation
 from hfpose.models.shared.losses import combined_heatmap_loss, heatmap_loss, heatmap_targets
+from networks import losses_of_steps
 
 ALL_STAGES: dict[str, Any] = {"out_indices": [1, 2, 3, 4]}
 MakeModel = Callable[..., HeatmapForPoseEstimation]
@@ -58,14 +59,7 @@ def test_a_few_steps_on_eight_samples_drive_the_loss_to_near_zero(encoding: str)
     )  # fmt: skip
     labels = torch.randint(3, 29, (8, 3, 2)).float()
     crops = 3 * heatmap_targets(labels, (32, 32), (32, 32), 2.0, "dark")[0]  # a spot where each keypoint is
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    losses = []
-    for _ in range(60):
-        loss = model(crops, labels=labels).loss
-        losses.append(loss.item())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    losses = losses_of_steps(model, 60, 1e-2, pixel_values=crops, labels=labels)
     assert losses[-1] < 0.15 * losses[0]
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,30 +64,6 @@ def test_feature_maps_are_selected_joined_and_resized(make_model: MakeModel) -> 
         model = make_model(**settings, feature_map_indices=[1], feature_map_relu=True)
         features = model.backbone(pixel_values).feature_maps[1]
         torch.testing.assert_close(model(pixel_values).heatmaps, model.head(features.relu()))
-
-
-def test_gradient_checkpointing_changes_no_gradient(make_model: MakeModel) -> None:
-    pixel_values = torch.randn(2, 3, 64, 64)
-    plain = make_model().train()
-    saving = copy.deepcopy(plain)
-    saving.activation_checkpointing_enable()
-    for model in (plain, saving):
-        model(pixel_values).heatmaps.square().sum().backward()
-    for (name, expected), given in zip(plain.named_parameters(), saving.parameters(), strict=True):
-        assert given.grad is not None, name
-        torch.testing.assert_close(given.grad, expected.grad, msg=name)
-
-
-def test_saved_model_computes_the_same(make_model: MakeModel, tmp_path: Path) -> None:
-    model = make_model(conv_channels=(6,), conv_kernel_sizes=(3,))
-    model.save_pretrained(tmp_path)
-    loaded, info = HeatmapForPoseEstimation.from_pretrained(tmp_path, output_loading_info=True)
-    assert not any(info.values())
-    pixel_values = torch.randn(1, 3, 64, 64)
-    with torch.no_grad():
-        torch.testing.assert_close(loaded(pixel_values).heatmaps, model(pixel_values).heatmaps)
-    given, expected = (each.config.backbone_config.to_dict() for each in (loaded, model))
-    assert given | {"dtype": None} == expected
 
 
 def test_a_backbone_is_loaded_out_of_a_saved_model(make_model: MakeModel, tmp_path: Path) -> None:

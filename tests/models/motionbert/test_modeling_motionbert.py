@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -91,30 +89,9 @@ def test_streams_can_be_averaged(small_model: MotionBertForPoseLifting) -> None:
     assert model(torch.randn(1, 3, 17, 3)).keypoints_3d.shape == (1, 3, 17, 3)
 
 
-def test_folder_gives_back_the_same_model(small_model: MotionBertForPoseLifting, tmp_path: Path) -> None:
-    small_model.save_pretrained(tmp_path)
-    loaded, report = MotionBertForPoseLifting.from_pretrained(tmp_path, output_loading_info=True)
-    assert not any(report.values())
-    clip = torch.randn(1, 3, 17, 3)
-    torch.testing.assert_close(loaded(clip).keypoints_3d, small_model(clip).keypoints_3d)
-    assert loaded.config.keypoint_schema["name"] == "h36m"
-    assert loaded.config.id2label[0] == "root"
-
-
 def test_return_dict_false_gives_a_tuple(small_model: MotionBertForPoseLifting) -> None:
     (keypoints_3d,) = small_model(torch.randn(1, 3, 17, 3), return_dict=False)
     assert keypoints_3d.shape == (1, 3, 17, 3)
-
-
-def test_gradient_checkpointing_gives_the_same_gradient(small_model: MotionBertForPoseLifting) -> None:
-    clip = torch.randn(1, 3, 17, 3)
-    model = MotionBertForPoseLifting(small_model.config).train()
-    model(clip).keypoints_3d.sum().backward()
-    expected = model.backbone.embeddings.projection.weight.grad.clone()
-    model.zero_grad()
-    model.activation_checkpointing_enable()
-    model(clip).keypoints_3d.sum().backward()
-    torch.testing.assert_close(model.backbone.embeddings.projection.weight.grad, expected)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +106,8 @@ def test_wrong_shapes_are_explained(
 
 
 def test_schema_follows_the_number_of_keypoints() -> None:
+    assert MotionBertConfig().keypoint_schema["name"] == "h36m"
+    assert MotionBertConfig().id2label[0] == "root"
     assert MotionBertConfig(num_labels=18).keypoint_schema["name"] == "unnamed"
 
 

@@ -213,18 +213,6 @@ def test_half_precision_and_feature_maps(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_saved_model_and_processor_are_the_same(family: str, tmp_path) -> None:
-    model, processor = small_model(family)
-    model.save_pretrained(tmp_path)
-    processor.save_pretrained(tmp_path)
-    again = type(model).from_pretrained(tmp_path)
-    values = torch.randn(1, 3, 64, 64)
-    with torch.no_grad():
-        torch.testing.assert_close(again(values).heatmaps, model(values).heatmaps)
-    assert type(processor).from_pretrained(tmp_path).to_dict() == processor.to_dict()
-
-
-@pytest.mark.parametrize("family", FAMILIES)
 def test_older_names_of_a_checkpoint_are_known(family: str) -> None:
     module = conversion(family)
     config = module.config_from_reference(small_reference(family), SCHEMA)

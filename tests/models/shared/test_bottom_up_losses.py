@@ -12,6 +12,7 @@ from hfpose.errors import InputError
 from hfpose.models.shared.bottom_up_model import merged_gaussians, true_instances
 from hfpose.models.shared.heatmaps import QUARTER
 from hfpose.models.shared.losses import heatmap_targets
+from networks import losses_of_steps
 from small_bottom_up import FAMILIES, LABELS, small_model
 
 NO_DEVICE = torch.device("cpu")
@@ -51,15 +52,7 @@ def test_the_greatest_gaussian_counts() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_few_steps_lower_the_loss(family: str) -> None:
     model, _ = small_model(family)
-    images = torch.randn(2, 3, 64, 64)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    losses = []
-    for _ in range(8):
-        loss = model(images, labels=LABELS).loss
-        losses.append(loss.item())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    losses = losses_of_steps(model, 8, 1e-3, pixel_values=torch.randn(2, 3, 64, 64), labels=LABELS)
     assert losses[-1] < 0.8 * losses[0]
 
 

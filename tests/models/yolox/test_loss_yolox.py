@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from hfpose.models.yolox.modeling_yolox import YOLOXForObjectDetection, yolox_loss
+from networks import losses_of_steps
 from small_models import small_model
 
 POINTS = torch.tensor([[x, y] for y in range(0, 64, 8) for x in range(0, 64, 8)], dtype=torch.float32)
@@ -31,12 +32,5 @@ def test_a_few_steps_lower_the_loss_and_an_image_may_be_empty():
     boxes = torch.tensor([[0.4, 0.5, 0.5, 0.6]])
     empty = {"boxes": torch.zeros(0, 4), "class_labels": torch.zeros(0, dtype=torch.long)}
     labels = [{"boxes": boxes, "class_labels": torch.tensor([2])}, empty]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
-    losses = []
-    for _ in range(15):
-        losses.append(model(pixel_values, labels=labels).loss)
-        optimizer.zero_grad()
-        losses[-1].backward()
-        optimizer.step()
-
+    losses = losses_of_steps(model, 15, 5e-3, pixel_values=pixel_values, labels=labels)
     assert min(losses[-5:]) < 0.7 * losses[0]

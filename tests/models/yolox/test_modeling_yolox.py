@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
-import transformers
-from PIL import Image
 
-import hfpose
 from hfpose.models.shared.dense_prediction import anchor_points, decode_center_boxes, flatten_levels
 from hfpose.models.yolox.configuration_yolox import YOLOXConfig
 from hfpose.models.yolox.modeling_yolox import YOLOXForObjectDetection
@@ -60,53 +56,9 @@ def test_plain_tuples_and_hidden_states(small_model):
     assert [tuple(state.shape[1:]) for state in states] == [(32, 8, 8), (32, 4, 4), (32, 2, 2)]
 
 
-@pytest.mark.parametrize("options", [{}, {"device_map": "cpu"}])
-def test_saved_models_load_whole_and_without_warnings(small_model, tmp_path, caplog, options):
-    small_model.save_pretrained(tmp_path)
-    loaded = transformers.AutoModelForObjectDetection.from_pretrained(tmp_path, **options)
-    assert isinstance(loaded, hfpose.YOLOXForObjectDetection)
-    assert not caplog.records
-    pixel_values = torch.rand(1, 3, 64, 64) * 255
-    with torch.inference_mode():
-        expected, given = small_model(pixel_values), loaded(pixel_values)
-    torch.testing.assert_close(given.pred_boxes, expected.pred_boxes)
-    torch.testing.assert_close(given.objectness, expected.objectness)
-
-
 def test_a_new_model_starts_out_sure_of_nothing():
     model = YOLOXForObjectDetection(YOLOXConfig(width_multiplier=0.125, neck_size=32)).eval()
     with torch.inference_mode():
         outputs = model(torch.rand(1, 3, 64, 64))
     assert outputs.objectness.sigmoid().mean() == pytest.approx(0.01, rel=0.1)
     assert outputs.logits.sigmoid().mean() == pytest.approx(0.01, rel=0.1)
-
-
-def test_gradient_checkpointing_gives_the_same_gradients(small_model):
-    gradients = []
-    for checkpointing in (False, True):
-        model = YOLOXForObjectDetection(small_model.config)
-        model.load_state_dict(small_model.state_dict())
-        model.train()
-        if checkpointing:
-            model.gradient_checkpointing_enable()
-        pixel_values = torch.linspace(0, 255, 2 * 3 * 64 * 64).reshape(2, 3, 64, 64)
-        model(pixel_values).objectness.sum().backward()
-        gradients.append(model.backbone.stages[0].downsample.conv.weight.grad)
-    assert gradients[0].abs().sum() > 0
-    torch.testing.assert_close(gradients[0], gradients[1])
-
-
-def test_object_detection_pipeline_of_transformers(small_model, tmp_path):
-    processor = hfpose.YOLOXImageProcessor(size={"height": 64, "width": 64})
-    small_model.save_pretrained(tmp_path)
-    processor.save_pretrained(tmp_path)
-    image = np.random.default_rng(0).integers(0, 256, (48, 80, 3), dtype=np.uint8)
-    found = transformers.pipeline("object-detection", model=str(tmp_path))(Image.fromarray(image), threshold=0.2)
-    with torch.inference_mode():
-        outputs = small_model(**processor(image, return_tensors="pt"))
-    expected = processor.post_process_object_detection(outputs, 0.2, [(48, 80)])[0]
-    assert len(found) == len(expected["scores"]) > 0
-    assert [each["score"] for each in found] == pytest.approx(expected["scores"].tolist())
-    names = small_model.config.id2label
-    assert [each["label"] for each in found] == [names[int(label)] for label in expected["labels"]]
-    assert [list(each["box"].values()) for each in found] == expected["boxes"].int().tolist()

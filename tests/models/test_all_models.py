@@ -1,0 +1,83 @@
+"""What the models of all families have in common."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from PIL import Image
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from small_models import SMALL_MODELS, save_model, small_model
+from transformers_common.tiny_models import NAMES, inputs_for, tiny_models
+
+
+@pytest.fixture(scope="module")
+def tiny() -> dict[str, Any]:
+    return tiny_models()
+
+
+@pytest.fixture
+def model(name: str, tiny: dict[str, Any]) -> PreTrainedModel:
+    torch.manual_seed(0)
+    model_class, config = tiny[name]
+    return model_class(config)
+
+
+@pytest.mark.parametrize("options", [{}, {"device_map": "cpu"}], ids=str)
+@pytest.mark.parametrize("name", NAMES)
+def test_saved_models_load_whole_and_compute_the_same(
+    model: PreTrainedModel, options: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model.eval().save_pretrained(tmp_path)
+    loaded, report = type(model).from_pretrained(tmp_path, output_loading_info=True, **options)
+    assert not any(report.values())
+    assert not caplog.records
+    assert loaded.config.id2label == model.config.id2label
+    assert getattr(loaded.config, "keypoint_schema", None) == getattr(model.config, "keypoint_schema", None)
+    inputs = inputs_for(type(model), model.config)
+    with torch.inference_mode():
+        torch.testing.assert_close(dict(loaded(**inputs)), dict(model(**inputs)), rtol=1e-4, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "internet"])  # which does not support it
+def test_gradient_checkpointing_changes_no_gradient(model: PreTrainedModel) -> None:
+    saving = copy.deepcopy(model)
+    saving.activation_checkpointing_enable()
+    inputs = inputs_for(type(model), model.config)
+    for each in (model, saving):
+        torch.manual_seed(1)
+        outputs = [value for value in each.train()(**inputs).values() if isinstance(value, Tensor)]
+        sum(output.square().mean() for output in outputs if output.requires_grad).backward()
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+    assert any(gradient.any() for gradient in gradients.values())
+    for name, parameter in saving.named_parameters():
+        torch.testing.assert_close(parameter.grad, gradients.get(name), msg=name, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", SMALL_MODELS)
+def test_saved_image_processors_are_the_same(name: str, tmp_path: Path) -> None:
+    _, processor = small_model(name)
+    processor.save_pretrained(tmp_path)
+    assert type(processor).from_pretrained(tmp_path).to_dict() == processor.to_dict()
+
+
+@pytest.mark.parametrize(("name", "threshold"), [("rtmdet", 0.5), ("yolox", 0.2), ("ssdlite", 0.3)])
+def test_object_detection_pipeline_of_transformers(name: str, threshold: float, tmp_path: Path) -> None:
+    model, processor = small_model(name)
+    image = np.random.default_rng(0).integers(0, 256, (48, 80, 3), dtype=np.uint8)
+    detector = transformers.pipeline("object-detection", model=str(save_model(name, tmp_path)))
+    found = detector(Image.fromarray(image), threshold=threshold)
+    with torch.inference_mode():
+        outputs = model(**processor(image, return_tensors="pt"))
+    expected = processor.post_process_object_detection(outputs, threshold, [(48, 80)])[0]
+    assert len(found) == len(expected["scores"]) > 0
+    assert [each["score"] for each in found] == pytest.approx(expected["scores"].tolist())
+    assert [each["label"] for each in found] == [model.config.id2label[int(label)] for label in expected["labels"]]
+    assert [list(each["box"].values()) for each in found] == expected["boxes"].int().tolist()
