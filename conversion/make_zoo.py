@@ -5,8 +5,8 @@
 
 The list has one dict a model: `name`, `schema`, `input_size_wh`, `aliases`, `backbone`, `neck`, `head`,
 `data_preprocessor`, `test_cfg`, `test_pipeline`, `checkpoint_url`, `sha256_prefix`, `results`, `estimator`, `config`.
-What a row of the zoo says besides (data sets, detector, aliases, repository) is kept; new rows follow the last one of
-their family. A second run changes nothing.
+What a row of the zoo says besides (data sets, detector, aliases, loss, repository) is kept; new rows follow the last
+one of their family. A second run changes nothing.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ DETECTORS: dict[str, tuple[str, list[int] | None]] = {
 # Models of COCO and AI Challenger, which the reference cuts down to the keypoints of COCO after the fact.
 SCHEMA_BY_KEYPOINTS = {("coco", 19): "coco_aic"}
 
-REFERENCE_KEYS = ("backbone", "neck", "head", "data_preprocessor", "test_cfg")
+REFERENCE_KEYS = ("backbone", "neck", "head", "loss", "data_preprocessor", "test_cfg")
 KEPT_KEYS = ("default_detector", "detector_labels", "default_pose", "training_data", "repository", "revision")
 FIELD_ORDER = (
     "name", "task", "family", "aliases", "input_size", "schema", "default_detector", "detector_labels", "default_pose",
@@ -112,7 +112,8 @@ def zoo_row(
     kept = {key: before[key] for key in KEPT_KEYS if key in before} if before else _companions(fact)
     if before is None or kept.get("training_data") == list(before.get("metrics", {})):
         kept["training_data"] = list(metrics)
-    row["reference"] = {key: fact[key] for key in REFERENCE_KEYS if fact.get(key) is not None}
+    stated = {"loss": (before or {}).get("reference", {}).get("loss"), **fact}
+    row["reference"] = {key: stated[key] for key in REFERENCE_KEYS if stated.get(key) is not None}
     if not _is_plain_crop(fact.get("test_pipeline") or []):
         row["reference"]["test_pipeline"] = fact["test_pipeline"]
     row |= kept
