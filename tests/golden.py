@@ -24,7 +24,7 @@ from seedweights import array_for, tensor_for
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 FOLDERS = (Path(__file__).with_name("goldens"), SHARED / "golden")
-TASKS: dict[str, Task] = {"pose2d": "pose", "one_stage": "pose", "detect": "detector"}
+TASKS: dict[str, Task | None] = {"pose2d": "pose", "one_stage": "pose", "detect": "detector", "pose3d": None}
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,18 @@ class Golden:
         """Our model with the reference's tensors."""
         return build_model(self.source, self.state_dict(), self.name)
 
+    def check_places(self) -> None:
+        """Every tensor of the reference becomes one of our model's, of its shape, and none of these is missing."""
+        source = self.source
+        config = source.conversion.config_from_reference(source.reference, source.schema)
+        with torch.device("meta"):
+            expected = source.conversion.MODEL_CLASS(config).state_dict()
+            tensors = {name: torch.empty(shape) for name, shape in self.spec["state_dict"].items()}
+        converted = source.conversion.convert_state_dict(tensors, config)
+        assert {name: tensor.shape for name, tensor in converted.items()} == {
+            name: tensor.shape for name, tensor in expected.items()
+        }
+
     def image_processor(self) -> Any:
         return self.source.conversion.image_processor_from_reference(self.source.reference)
 
@@ -104,6 +116,12 @@ class Golden:
     @staticmethod
     def network_input(*shape: int) -> torch.Tensor:
         return torch.from_numpy(array_for("x", shape))
+
+
+def all_goldens() -> list[Golden]:
+    """Every spec in the tests and in ../shared."""
+    paths = {(kind, path.stem) for kind in TASKS for folder in FOLDERS for path in folder.glob(f"{kind}/*.json")}
+    return [Golden(*each) for each in sorted(paths)]
 
 
 _small_tensor = lru_cache(maxsize=2000)(tensor_for)

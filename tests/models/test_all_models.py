@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from golden import Golden, all_goldens
 from small_models import SMALL_MODELS, save_model, small_model
 from transformers_common.tiny_models import NAMES, inputs_for, tiny_models
 
@@ -59,6 +60,11 @@ def test_gradient_checkpointing_changes_no_gradient(model: PreTrainedModel) -> N
     assert any(gradient.any() for gradient in gradients.values())
     for name, parameter in saving.named_parameters():
         torch.testing.assert_close(parameter.grad, gradients.get(name), msg=name, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("golden", all_goldens(), ids=lambda golden: golden.name)
+def test_every_tensor_of_the_reference_has_its_place(golden: Golden) -> None:
+    golden.check_places()
 
 
 @pytest.mark.parametrize("name", SMALL_MODELS)

@@ -6,30 +6,16 @@ from typing import Any
 import pytest
 import torch
 
-from golden import Golden
 from hfpose.errors import ConfigError
 from hfpose.hub.zoo import get_entry
 from hfpose.models.motionbert.configuration_motionbert import MotionBertConfig
 from hfpose.models.motionbert.convert_motionbert import (
-    MODEL_CLASS,
     config_from_reference,
     convert_state_dict,
     image_processor_from_reference,
 )
 
 REFERENCE: dict[str, Any] = get_entry("human3d").reference
-
-
-@pytest.mark.parametrize("name", ["human3d", "motionbert_dstformer-243frm_8xb32-240e_h36m"])
-def test_every_tensor_of_the_reference_has_its_place(name: str, golden: Golden) -> None:
-    config = config_from_reference(get_entry(name).reference)
-    with torch.device("meta"):
-        expected = MODEL_CLASS(config).state_dict()
-    tensors = {name: torch.empty(shape, device="meta") for name, shape in golden.spec["state_dict"].items()}
-    converted = convert_state_dict(tensors, config)
-    assert {name: tensor.shape for name, tensor in converted.items()} == {
-        name: tensor.shape for name, tensor in expected.items()
-    }
 
 
 def test_published_settings_are_the_defaults() -> None:
