@@ -113,6 +113,23 @@ class Golden:
             errors.append(relative_error(given, expected))
         return max(errors)
 
+    def head_error(self) -> float:
+        """Greatest relative error of what the head of a detector gives, of any level."""
+        model: Any = self.model()
+        width, height = self.spec["resize_wh"]
+        with torch.inference_mode():
+            features = model.neck(model.backbone(self.network_input(1, 3, height, width)).feature_maps)
+            outputs = model.head(features)
+        return max(self.level_error(f"out.{index}", levels) for index, levels in enumerate(outputs))
+
+    def found_boxes(self, shared: Path) -> tuple[dict[str, torch.Tensor], tuple[int, ...]]:
+        """What a detector finds in the spec's image, and height and width of this."""
+        model, processor = self.model(), self.image_processor()
+        image = load_image(shared / "images" / self.spec["image"])
+        with torch.inference_mode():
+            outputs = model(**processor(image, return_tensors="pt"))
+        return processor.post_process_object_detection(outputs, target_sizes=[image.shape[:2]])[0], image.shape[:2]
+
     @staticmethod
     def network_input(*shape: int) -> torch.Tensor:
         return torch.from_numpy(array_for("x", shape))

@@ -74,6 +74,14 @@ def test_saved_image_processors_are_the_same(name: str, tmp_path: Path) -> None:
     assert type(processor).from_pretrained(tmp_path).to_dict() == processor.to_dict()
 
 
+@pytest.mark.parametrize("name", ["rtmdet", "yolox", "ssdlite"])
+def test_boxes_are_float32_whatever_the_weights_are(model: PreTrainedModel) -> None:
+    with torch.inference_mode():
+        outputs = model.eval().bfloat16()(torch.rand(1, 3, 64, 64).bfloat16())
+    assert outputs.logits.dtype == torch.bfloat16
+    assert outputs.pred_boxes.dtype == torch.float32
+
+
 @pytest.mark.parametrize(("name", "threshold"), [("rtmdet", 0.5), ("yolox", 0.2), ("ssdlite", 0.3)])
 def test_object_detection_pipeline_of_transformers(name: str, threshold: float, tmp_path: Path) -> None:
     model, processor = small_model(name)

@@ -73,14 +73,6 @@ def test_backbone_returns_the_stages_that_are_asked_for():
     assert [tuple(each.shape[1:]) for each in features] == [(24, 16, 16), (32, 8, 8), (96, 4, 4), (1280, 2, 2)]
 
 
-def test_boxes_are_float32_whatever_the_weights_are(small_model):
-    model = SSDLiteForObjectDetection(small_model.config).eval().bfloat16()
-    with torch.inference_mode():
-        outputs = model(torch.rand(1, 3, 64, 64).bfloat16())
-    assert outputs.logits.dtype == torch.bfloat16
-    assert outputs.pred_boxes.dtype == torch.float32
-
-
 def test_plain_tuples_and_hidden_states(small_model):
     pixel_values = torch.rand(1, 3, 64, 64)
     with torch.inference_mode():

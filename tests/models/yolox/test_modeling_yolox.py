@@ -39,14 +39,6 @@ def test_decoding_covers_all_levels_in_order():
     assert (boxes[0, :, 2] - boxes[0, :, 0]).tolist() == [8, 8, 8, 8, 16]
 
 
-def test_boxes_are_float32_whatever_the_weights_are(small_model):
-    model = YOLOXForObjectDetection(small_model.config).eval().bfloat16()
-    with torch.inference_mode():
-        outputs = model(torch.rand(1, 3, 64, 64).bfloat16())
-    assert outputs.logits.dtype == torch.bfloat16
-    assert outputs.pred_boxes.dtype == torch.float32
-
-
 def test_plain_tuples_and_hidden_states(small_model):
     pixel_values = torch.rand(1, 3, 64, 64)
     with torch.inference_mode():
