@@ -166,6 +166,13 @@ def test_an_unsupported_head_names_the_supported_ones(config):
         source_from_config(config)
 
 
+def test_a_class_of_ones_own_around_known_parts_is_named(config):
+    text = config.with_name("model.py").read_text()
+    config.with_name("model.py").write_text(text.replace("'TopdownPoseEstimator'", "'my.SlowPoseEstimator'"))
+    with pytest.raises(ConfigError, match=r"describes a my\.SlowPoseEstimator, whose code is not known"):
+        source_from_config(config)
+
+
 def test_another_number_of_keypoints_than_the_schema(config, checkpoint, tmp_path):
     config.write_text("_base_ = './middle.py'\nval_dataloader = dict(dataset=dict(type='CocoDataset'))\n")
     with pytest.raises(ConfigError, match="finds 5 keypoints, but the schema 'coco' has 17"):

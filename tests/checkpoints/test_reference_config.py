@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from hfpose.checkpoints.custom import source_from_config
 from hfpose.checkpoints.reference_config import read_reference_config
 from hfpose.errors import ConfigError
+from hfpose.keypoints import load_schema
 
 Write = Callable[..., Path]
 
@@ -165,6 +167,12 @@ def test_bases_of_a_package_that_the_zoo_knows(write: Write, base: str, kind: st
     head = config["model"].get("bbox_head") or config["model"]["head"]
     assert (head["type"], config["model"]["x"]) == (kind, 1)
     assert config["model"]["backbone"]["type"]
+
+
+def test_keypoints_of_a_base_of_a_package_are_those_of_the_zoo(write: Write) -> None:
+    path = write(a="_base_ = 'mmpose::a/td-hm_hrnet-w32_8xb64-210e_crowdpose-256x192.py'")
+    source = source_from_config(path)
+    assert source.schema == load_schema("crowdpose")
 
 
 @pytest.mark.parametrize("base", ["_base_/schedules/schedule_1x.py", "rtmdet_tta.py", "_base_/default_runtime.py"])

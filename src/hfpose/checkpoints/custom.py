@@ -33,6 +33,11 @@ _DETECTOR_BACKBONES = {"rtmdet": "CSPNeXt", "yolox": "CSPDarknet", "ssdlite": "M
 # Which family a model belongs to is told by its head, for some heatmaps by its backbone too.
 _FAMILY_BY_HEAD = {head: family.model_type for family in FAMILIES for head in family.reference_heads}
 _HEATMAP_FAMILY_BY_BACKBONE = {"VisionTransformer": "vitpose"}
+# Whose steps before and after the network are known; a class of one's own may do anything.
+_ESTIMATORS = (
+    "TopdownPoseEstimator", "TopdownPoseEstimator3D", "BottomupPoseEstimator", "PoseLifter", "RTMDet", "YOLOX",
+    "SingleStageDetector",
+)  # fmt: skip
 # Steps of a test pipeline that are understood, or change nothing of what the network sees.
 _STEPS = (
     "LoadImage", "LoadImageFromFile", "LoadAnnotations", "GetBBoxCenterScale", "TopdownAffine", "BottomupResize",
@@ -171,6 +176,12 @@ def family_of_model(model: Mapping[str, Any], path: Path) -> str:
         raise ConfigError(
             f"{path} describes a {model.get('type')} with backbone {backbone} and head {head}, which is not "
             f"supported. Supported heads: {', '.join(_FAMILY_BY_HEAD)}."
+        )
+    kind = model.get("type")
+    if kind is not None and str(kind).split(".")[-1] not in _ESTIMATORS:
+        raise ConfigError(
+            f"{path} describes a {kind}, whose code is not known; supported are {', '.join(_ESTIMATORS)}. If it finds "
+            "what one of these does, and only learns in another way, write that name as its type."
         )
     return family
 

@@ -182,7 +182,10 @@ def _variables_of(entry: ModelEntry) -> dict[str, Any]:
     """What the config of a zoo model says of the model and of its test data."""
     model = {key: value for key, value in entry.reference.items() if key not in _NOT_OF_THE_MODEL}
     pipeline = entry.reference.get("test_pipeline") or []
-    loader = {"dataset": {"pipeline": pipeline}}
+    dataset: dict[str, Any] = {"pipeline": pipeline}
+    if entry.schema is not None:
+        dataset["metainfo"] = {"from_file": f"configs/_base_/datasets/{entry.schema}.py"}
+    loader = {"dataset": dataset}
     codec = (model.get("head") or {}).get("decoder")
     named = {} if codec is None else {"codec": codec}
     return {"model": model, "test_pipeline": pipeline, "test_dataloader": loader, "val_dataloader": loader, **named}
