@@ -30,7 +30,7 @@ def converted(name: str, place: tuple[Any, ...], value: Any) -> tuple[Any, Any]:
     [
         ("rtmpose-m", ("head", "in_featuremap_size"), (7, 7)),
         ("rtmpose-m", ("head", "decoder", "input_size"), (96, 128)),
-        ("rtmpose-m", ("head", "decoder", "smoothing_type"), "standard"),
+        ("rtmpose-m", ("head", "decoder", "smoothing_type"), "other"),
         ("rtmpose-m", ("head", "decoder", "use_dark"), True),
         (DSNT, ("head", "decoder", "normalize"), False),
         ("rtmdet_m_8xb32-300e_coco", ("neck", "act_cfg"), {"type": "ReLU"}),
@@ -57,6 +57,20 @@ def test_targets_of_simcc_are_normalized_unless_the_codec_says_otherwise() -> No
     assert converted(SIMCC, ("test_cfg",), {})[0].simcc_label_normalize
     assert not converted(SIMCC, ("head", "decoder", "normalize"), False)[0].simcc_label_normalize
     assert not converted("rtmpose-m", ("test_cfg",), {})[0].simcc_label_normalize
+
+
+@pytest.mark.parametrize(("codec", "smoothing"), [({"label_smooth_weight": 0.1}, 0.1), ({}, 0.0)])
+def test_targets_of_simcc_are_one_bin_where_the_codec_says_so(codec: dict[str, float], smoothing: float) -> None:
+    codec = {"type": "SimCCLabel", "input_size": (192, 256), "smoothing_type": "standard", **codec}
+    assert converted(SIMCC, ("head", "decoder"), codec)[0].simcc_label_smoothing == smoothing
+    assert converted(SIMCC, ("test_cfg",), {})[0].simcc_label_smoothing is None
+
+
+def test_the_head_of_stages_has_no_deconvolutions_unless_its_config_says_so() -> None:
+    name = "td-hm_hourglass52_8xb32-210e_coco-256x256"
+    head = {"type": "CPMHead", "num_stages": 1, "in_channels": 256, "out_channels": 17}
+    codec = {"type": "MSRAHeatmap", "input_size": (256, 256), "heatmap_size": (64, 64), "sigma": 2}
+    assert converted(name, ("head",), {**head, "decoder": codec})[0].deconv_channels == []
 
 
 def test_hands_are_cropped_with_the_padding_of_the_pipeline() -> None:

@@ -20,6 +20,7 @@ from hfpose.models.shared.losses import (
     generalized_iou,
     heatmap_loss,
     heatmap_targets,
+    one_bin_targets,
     pad_labels,
     quality_focal_loss,
     simcc_loss,
@@ -104,6 +105,12 @@ def test_simcc_targets_round_to_the_nearest_bin_and_are_one_there():
     assert targets.argmax(-1).tolist()[0][:2] == [3, 4]
     assert targets[0, 0, 3] == 1
     assert is_inside.tolist() == [[True, True, False, False]]
+
+
+def test_targets_of_one_bin_share_what_is_smoothed_among_the_others():
+    targets, is_inside = one_bin_targets(torch.tensor([[1.4, 4.6, -0.4, -0.6]]), 5, 0.2)
+    torch.testing.assert_close(targets[0, 0], torch.tensor([0.05, 0.8, 0.05, 0.05, 0.05]))
+    assert is_inside.tolist() == [[True, False, True, False]]
 
 
 def slow_heatmap(x: float, y: float, width: int, height: int, sigma: float, encoding: str) -> np.ndarray | None:

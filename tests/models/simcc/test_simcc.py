@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +13,7 @@ import hfpose
 from golden import facts, source_from_facts
 from hfpose.errors import ConfigError
 from hfpose.models.simcc.convert_simcc import MODEL_CLASS, config_from_reference
+from hfpose.models.simcc.modeling_simcc import SimCCOutput
 from networks import losses_of_steps
 from small_models import small_model
 
@@ -39,6 +41,15 @@ def test_unknown_deconvolutions_are_named() -> None:
     row["head"]["deconv_type"] = "other"
     with pytest.raises(ConfigError, match="deconv_type='other'"):
         config_from_reference(row, None)
+
+
+@pytest.mark.parametrize("use_udp", [False, True])
+def test_bins_lie_in_the_whole_region_with_and_without_udp(use_udp: bool) -> None:
+    processor = hfpose.SimCCImageProcessor(size={"height": 8, "width": 8}, box_padding=1.0, use_udp=use_udp)
+    responses = torch.eye(16)[[0, 8]][None]  # bins of two keypoints
+    outputs = SimCCOutput(simcc_x=responses, simcc_y=responses)
+    keypoints, _ = processor.decode(outputs, np.array([[10, 20, 18, 28]]))
+    assert keypoints.tolist() == [[[10, 20], [14, 24]]]
 
 
 def test_a_few_steps_lower_the_loss() -> None:

@@ -82,11 +82,11 @@ def _neck_arguments(neck: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _head_arguments(head: Mapping[str, Any], num_feature_maps: int) -> dict[str, Any]:
-    if head["type"] in DECONVOLUTIONS:
-        return heatmap_head_arguments(head, head["type"])
     if head["type"] == "CPMHead":
         expect_settings("CPMHead", head, {"num_stages": num_feature_maps})
-        return {"head_type": "stagewise", **heatmap_head_arguments(head, "HeatmapHead")}
+        return {"head_type": "stagewise", **heatmap_head_arguments(head, "CPMHead")}
+    if head["type"] in DECONVOLUTIONS:
+        return heatmap_head_arguments(head, head["type"])
     if head["type"] == "MSPNHead":
         num_stages, num_units = head.get("num_stages", 4), head.get("num_units", 4)
         given = {**head, "number of feature maps": num_stages * num_units}
@@ -99,7 +99,7 @@ def _head_arguments(head: Mapping[str, Any], num_feature_maps: int) -> dict[str,
             "deconv_channels": [],
             "deconv_kernel_sizes": [],
         }
-    known = ", ".join((*DECONVOLUTIONS, "CPMHead", "MSPNHead"))
+    known = ", ".join((*DECONVOLUTIONS, "MSPNHead"))
     raise ConfigError(f"The head {head['type']} is not supported here; known ones are {known}.")
 
 

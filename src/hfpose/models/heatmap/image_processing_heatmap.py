@@ -38,9 +38,7 @@ class HeatmapImageProcessor(TopDownImageProcessor):
         )
         height, width = heatmaps.shape[-2:]
         cells = torch.tensor((width, height)) - int(self.heatmap_decoding in (UDP, UDP_COMBINED))
-        # The heatmap covers the crop, of which `crop_matrices` takes one pixel less with UDP.
-        pixels = torch.tensor(self._crop_size) - int(self.use_udp)
-        return keypoints * (pixels / cells), scores
+        return keypoints * (self._crop_extent / cells), scores
 
     def unflipped(self, flipped: ModelOutput, flip_indices: list[int]) -> dict[str, Tensor]:
         combined = self.heatmap_decoding == UDP_COMBINED

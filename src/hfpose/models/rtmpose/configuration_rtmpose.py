@@ -20,6 +20,8 @@ class RTMPoseConfig(GatedAttentionConfig):
         simcc_label_softmax: whether a softmax makes distributions of the targets.
         simcc_label_beta: factor on the targets before that softmax.
         simcc_label_normalize: whether the Gaussians of the targets are divided by their integral before that.
+        simcc_label_smoothing: share of a target that lies outside of the keypoint's bin, evenly, where targets are no
+            Gaussians; None for Gaussians.
         keypoint_loss_weights: weight of each keypoint in the loss. None: all 1.
         initializer_range: standard deviation of fresh linear layers.
     """
@@ -36,5 +38,6 @@ class RTMPoseConfig(GatedAttentionConfig):
     simcc_label_softmax: bool = True
     simcc_label_beta: float = 10.0
     simcc_label_normalize: bool = False
+    simcc_label_smoothing: float | None = None
     keypoint_loss_weights: list[float] | None = None
     initializer_range: float = 0.01

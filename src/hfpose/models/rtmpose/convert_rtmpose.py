@@ -54,8 +54,7 @@ def simcc_arguments(reference: Mapping[str, Any], codec: str = "SimCCLabel") -> 
     """Configuration arguments for the reference's settings of a SimCC codec and its loss."""
     head, decoder = reference["head"], reference["head"]["decoder"]
     size = tuple(head["input_size"])
-    expected = {"type": codec, "use_dark": False, "smoothing_type": "gaussian", "input_size": size}
-    expect_settings("The codec", decoder, expected)
+    expect_settings("The codec", decoder, {"type": codec, "use_dark": False, "input_size": size})
     split_ratio = float(head.get("simcc_split_ratio", 2.0))
     if split_ratio != float(decoder.get("simcc_split_ratio", 2.0)):
         raise ConfigError(
@@ -68,8 +67,17 @@ def simcc_arguments(reference: Mapping[str, Any], codec: str = "SimCCLabel") -> 
         "simcc_split_ratio": split_ratio,
         "simcc_sigma": tuple(sigma) if isinstance(sigma, (list, tuple)) else (sigma,) * len(size),
         "simcc_label_normalize": bool(decoder.get("normalize", True)),
+        "simcc_label_smoothing": _label_smoothing(decoder),
         **_loss_arguments(head.get("loss", reference.get("loss")), head["out_channels"]),
     }
+
+
+def _label_smoothing(decoder: Mapping[str, Any]) -> float | None:
+    """Share outside of the keypoint's bin in targets of the reference that are no Gaussians."""
+    if decoder.get("smoothing_type", "gaussian") == "gaussian":
+        return None
+    expect_settings("The codec", decoder, {"type": "SimCCLabel", "smoothing_type": "standard"})
+    return float(decoder.get("label_smooth_weight", 0.0))
 
 
 def _loss_arguments(loss: Any, num_keypoints: int) -> dict[str, Any]:

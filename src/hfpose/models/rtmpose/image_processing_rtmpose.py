@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 from transformers.utils import ModelOutput
 
@@ -26,7 +27,12 @@ class RTMPoseImageProcessor(TopDownImageProcessor):
     visibility_beta: float = 150.0
 
     def decode_crops(self, outputs: ModelOutput) -> tuple[Tensor, Tensor]:
-        return decode_simcc(outputs["simcc_x"], outputs["simcc_y"], self.simcc_split_ratio, self.mean_scores)
+        keypoints, scores = decode_simcc(
+            outputs["simcc_x"], outputs["simcc_y"], self.simcc_split_ratio, self.mean_scores
+        )
+        # The bins cover the region, also with UDP, whose crops end a pixel earlier: the reference's reading.
+        covered = self._crop_extent / torch.tensor(self._crop_size)
+        return keypoints * covered.to(keypoints.device), scores
 
     def instance_fields(self, outputs: ModelOutput) -> dict[str, np.ndarray]:
         """`keypoints_visible` (N, K) from 0 to 1, where the model tells it.

@@ -112,4 +112,5 @@ class RTMPoseForPoseEstimation(TopDownModel):
             label_softmax=config.simcc_label_softmax,
             label_beta=config.simcc_label_beta,
             label_normalize=config.simcc_label_normalize,
+            label_smoothing=config.simcc_label_smoothing,
         )

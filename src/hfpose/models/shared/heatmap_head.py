@@ -19,6 +19,7 @@ from hfpose.models.shared.convolution import DECONV_PADDINGS, ConvNormAct, decon
 DECONVOLUTIONS = {
     "HeatmapHead": ((256, 256, 256), (4, 4, 4), ()),
     "ViPNASHead": ((144, 144, 144), (4, 4, 4), (16, 16, 16)),
+    "CPMHead": ((), (), ()),
 }
 
 
@@ -89,7 +90,7 @@ def heatmap_head_arguments(head: Mapping[str, Any], kind: str) -> dict[str, Any]
     """Configuration arguments for the layers of a head.
 
     Args:
-        kind: `"HeatmapHead"` or `"ViPNASHead"`, which tells the layers that a head has unless its settings say
+        kind: one of `DECONVOLUTIONS`, which tells the layers that a head has unless its settings say
             otherwise.
     """
     final_layer = last_convolution(head)

@@ -79,6 +79,16 @@ def simcc_targets(positions: Tensor, num_bins: int, sigma: float) -> tuple[Tenso
     return torch.exp(-(bins - centers[..., None]).square() / (2 * sigma**2)), is_inside
 
 
+def one_bin_targets(positions: Tensor, num_bins: int, smoothing: float) -> tuple[Tensor, Tensor]:
+    """Distributions over the bins of an axis, 1 - `smoothing` in the bin of its keypoint, alike elsewhere.
+
+    Arguments and results are those of `simcc_targets`; a keypoint is inside where its bin is.
+    """
+    centers = positions.round()
+    is_center = torch.arange(num_bins, device=positions.device) == centers[..., None]
+    return torch.where(is_center, 1 - smoothing, smoothing / (num_bins - 1)), (centers >= 0) & (centers < num_bins)
+
+
 def simcc_loss(
     simcc_x: Tensor,
     simcc_y: Tensor,
@@ -91,6 +101,7 @@ def simcc_loss(
     label_softmax: bool,
     label_beta: float,
     label_normalize: bool = False,
+    label_smoothing: float | None = None,
 ) -> Tensor:
     """Kullback-Leibler divergence of SimCC outputs from Gaussians around the true keypoints.
 
@@ -104,11 +115,11 @@ def simcc_loss(
         simcc_x, simcc_y: (B, K, bins) outputs.
         labels: (B, K, 2) true x and y in pixels of the crop.
         keypoint_weights: (B, K), 0 for a keypoint that is not labeled; None weighs all 1.
-        split_ratio, sigma, beta, label_softmax, label_beta, label_normalize: as the fields `simcc_...` of
-            [`RTMPoseConfig`].
+        split_ratio, sigma, beta, label_softmax, label_beta, label_normalize, label_smoothing: as the fields
+            `simcc_...` of [`RTMPoseConfig`].
     """
     positions = (labels.float() * split_ratio).unbind(-1)
-    settings = (beta, label_softmax, label_beta, label_normalize)
+    settings = (beta, label_softmax, label_beta, label_normalize, label_smoothing)
     along_x, x_inside = simcc_divergence(simcc_x, positions[0], sigma[0], *settings)
     along_y, y_inside = simcc_divergence(simcc_y, positions[1], sigma[1], *settings)
     weights = (x_inside & y_inside).float() if keypoint_weights is None else (x_inside & y_inside) * keypoint_weights
@@ -123,20 +134,24 @@ def simcc_divergence(
     label_softmax: bool,
     label_beta: float,
     label_normalize: bool = False,
+    label_smoothing: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The part of `simcc_loss` of one axis.
 
     Args:
         output: (B, K, bins).
         positions: (B, K) true positions of the keypoints in bins.
-        sigma, beta, label_softmax, label_beta, label_normalize: see `simcc_loss`.
+        sigma, beta, label_softmax, label_beta, label_normalize, label_smoothing: see `simcc_loss`.
 
     Returns:
-        Divergence (B, K), averaged over the bins, and whether each keypoint's Gaussian reaches into the axis (B, K).
+        Divergence (B, K), averaged over the bins, and whether each keypoint's target reaches into the axis (B, K).
     """
-    target, is_inside = simcc_targets(positions, output.shape[-1], sigma)
-    if label_normalize:
-        target = target / (sigma * math.sqrt(2 * math.pi))
+    if label_smoothing is not None:
+        target, is_inside = one_bin_targets(positions, output.shape[-1], label_smoothing)
+    else:
+        target, is_inside = simcc_targets(positions, output.shape[-1], sigma)
+        if label_normalize:
+            target = target / (sigma * math.sqrt(2 * math.pi))
     if label_softmax:
         target = (target * label_beta).softmax(-1)
     divergence = F.kl_div((output.float() * beta).log_softmax(-1), target, reduction="none").mean(-1)

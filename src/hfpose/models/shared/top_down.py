@@ -221,9 +221,7 @@ class TopDownImageProcessor(PixelImageProcessor):
     def to_image(self, points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         """Points (N, K, 2) in pixels of the crops of boxes (N, 4) in pixels of the image."""
         centers, scales = self.centers_and_scales(boxes)
-        width, height = self._crop_size
-        extent = np.array([width - self.use_udp, height - self.use_udp], dtype=np.float32)  # see `crop_matrices`
-        return (points / extent - np.float32(0.5)) * scales[:, None] + centers[:, None]
+        return (points / self._crop_extent.numpy() - np.float32(0.5)) * scales[:, None] + centers[:, None]
 
     def instance_fields(self, outputs: ModelOutput) -> dict[str, np.ndarray]:
         """What the outputs say of N crops besides keypoints, by the names of `PoseOutput`'s fields: arrays
@@ -282,6 +280,11 @@ class TopDownImageProcessor(PixelImageProcessor):
     def _crop_size(self) -> tuple[int, int]:
         """Width and height of a crop."""
         return self.size["width"], self.size["height"]
+
+    @property
+    def _crop_extent(self) -> Tensor:
+        """(2,) width and height of the region in pixels of the crop, float32, see `crop_matrices`."""
+        return torch.tensor(self._crop_size, dtype=torch.float32) - int(self.use_udp)
 
     def centers_and_scales(self, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See `box_centers_and_scales`."""

@@ -12,7 +12,7 @@ class SimCCConfig(HeatmapHeadConfig):
     Args:
         feature_map_size: height and width of the backbone's feature map in cells.
         simcc_split_ratio, simcc_sigma, simcc_beta, simcc_label_softmax, simcc_label_beta, simcc_label_normalize,
-            keypoint_loss_weights: see [`RTMPoseConfig`].
+            simcc_label_smoothing, keypoint_loss_weights: see [`RTMPoseConfig`].
     """
 
     model_type = "simcc"
@@ -24,4 +24,5 @@ class SimCCConfig(HeatmapHeadConfig):
     simcc_label_softmax: bool = False
     simcc_label_beta: float | int = 10.0
     simcc_label_normalize: bool = True
+    simcc_label_smoothing: float | int | None = None
     keypoint_loss_weights: list[float | int] | tuple[float | int, ...] | None = None
