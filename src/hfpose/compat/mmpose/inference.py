@@ -179,7 +179,7 @@ def inference_topdown(
     else:
         given = bboxes if bbox_format == "xyxy" else [[x, y, x + w, y + h] for x, y, w, h in bboxes]
         boxes = check_image_boxes(given)
-    settings = model.cfg.model.test_cfg
+    settings = model.test_cfg
     options = CallOptions(
         flip_test=settings.flip_test, pose_batch_size=_BATCH_SIZE, return_heatmaps=settings.output_heatmaps
     )
@@ -210,13 +210,11 @@ def inference_bottomup(model: PoseModel, img: str | Path | np.ndarray) -> list[P
     if not is_one_stage(model.stage):
         raise ConfigError(
             f"The {type(model.network).__name__} finds keypoints in boxes, and no people by itself. Use "
-            "inference_topdown "
-            'with boxes, or MMPoseInferencer("human") with its detector.'
+            'inference_topdown with boxes, or MMPoseInferencer("human") with its detector.'
         )
     image = rgb_image(img)
-    (found,) = OneStageEstimator(model.stage)(
-        [image], CallOptions(flip_test=model.cfg.model.test_cfg.flip_test, box_threshold=None)
-    )
+    options = CallOptions(flip_test=model.test_cfg.flip_test, box_threshold=None)
+    (found,) = OneStageEstimator(model.stage)([image], options)
     height, width = image.shape[:2]
     output = PoseOutput(**found._asdict(), image_size=(width, height), schema=model.schema)
     return [image_sample(model.image_processor, output, _about(img))]
@@ -271,7 +269,7 @@ def inference_pose_lifter_model(
     with torch.inference_mode():
         network = model.network
         keypoints_2d = inputs["keypoints_2d"].to(network.device, network.dtype)
-        outputs = network(keypoints_2d, flip_test=model.cfg.model.test_cfg.flip_test)
+        outputs = network(keypoints_2d, flip_test=model.test_cfg.flip_test)
     is_single = model.lifts_one_frame
     keypoints = processor.post_process_pose_lifting(
         outputs, image_size, do_root_relative=not is_single, axes="camera", do_rebase_height=False

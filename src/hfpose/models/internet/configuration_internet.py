@@ -3,7 +3,7 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 
 from hfpose.errors import ConfigError
-from hfpose.models.shared.configuration import EstimatorConfig, label_count
+from hfpose.models.shared.configuration import EstimatorConfig, Numbers, label_count
 
 NUM_HANDS = 2
 
@@ -31,12 +31,12 @@ class InterNetConfig(EstimatorConfig):
     default_schema = "interhand3d"
     default_backbone = {"model_type": "resnet_backbone"}
 
-    upsample_sizes: list[int] | tuple[int, ...] = (256, 256, 256)
-    upsample_kernel_sizes: list[int] | tuple[int, ...] = (4, 4, 4)
+    upsample_sizes: Numbers = (256, 256, 256)
+    upsample_kernel_sizes: Numbers = (4, 4, 4)
     depth_size: int = 64
     root_depth_size: int = 64
-    root_depth_hidden_sizes: list[int] | tuple[int, ...] = (512,)
-    hand_type_hidden_sizes: list[int] | tuple[int, ...] = (512,)
+    root_depth_hidden_sizes: Numbers = (512,)
+    hand_type_hidden_sizes: Numbers = (512,)
     initializer_range: float = 0.01
 
     def __post_init__(self, **kwargs: Any) -> None:

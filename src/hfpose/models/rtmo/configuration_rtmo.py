@@ -1,5 +1,6 @@
 from huggingface_hub.dataclasses import strict
 
+from hfpose.models.shared.configuration import Numbers
 from hfpose.models.shared.gated_attention import GatedAttentionConfig
 
 
@@ -63,7 +64,7 @@ class RTMOConfig(GatedAttentionConfig):
     num_head_layers: int = 2
     hidden_act: str = "swish"
     batch_norm_eps: float = 1e-3
-    strides: list[int] | tuple[int, ...] = (16, 32)
+    strides: Numbers = (16, 32)
     pose_size: int = 256
     token_size: int = 128
     num_bins: list[int] | tuple[int, int] = (192, 256)

@@ -2,7 +2,7 @@ from typing import Any
 
 from huggingface_hub.dataclasses import strict
 
-from hfpose.models.shared.configuration import LabeledConfig
+from hfpose.models.shared.configuration import LabeledConfig, Numbers
 
 
 @strict
@@ -31,10 +31,10 @@ class SSDLiteConfig(LabeledConfig):
     width_multiplier: float | int = 1.0
     hidden_act: str = "relu6"
     batch_norm_eps: float = 1e-3
-    backbone_stages: list[int] | tuple[int, ...] = (4, 7)
-    extra_level_sizes: list[int] | tuple[int, ...] = (512, 256, 256, 128)
-    extra_level_strides: list[int] | tuple[int, ...] = (2, 2, 2, 2)
-    strides: list[int] | tuple[int, ...] = (16, 32, 64, 107, 160, 320)
+    backbone_stages: Numbers = (4, 7)
+    extra_level_sizes: Numbers = (512, 256, 256, 128)
+    extra_level_strides: Numbers = (2, 2, 2, 2)
+    strides: Numbers = (16, 32, 64, 107, 160, 320)
     anchor_min_sizes: list[int | float] | tuple[int | float, ...] = (48, 100, 150, 202, 253, 304)
     anchor_max_sizes: list[int | float] | tuple[int | float, ...] = (100, 150, 202, 253, 304, 320)
     anchor_ratios: list[list[int | float]] | tuple[tuple[int | float, ...], ...] = ((2, 3),) * 6

@@ -4,7 +4,7 @@ from typing import Any, Literal
 from huggingface_hub.dataclasses import strict
 
 from hfpose.errors import ConfigError
-from hfpose.models.shared.configuration import KeypointConfig
+from hfpose.models.shared.configuration import KeypointConfig, Numbers
 
 _MAX_RECEPTIVE_FIELD = 10_000
 
@@ -35,7 +35,7 @@ class TemporalConvolutionConfig(KeypointConfig):
 
     num_channels: int = 2
     hidden_size: int = 1024
-    kernel_sizes: list[int] | tuple[int, ...] = (3, 3, 3)
+    kernel_sizes: Numbers = (3, 3, 3)
     is_causal: bool = False
     use_residual: bool = True
     hidden_dropout_prob: float | int = 0.25

@@ -1,6 +1,6 @@
 from huggingface_hub.dataclasses import strict
 
-from hfpose.models.shared.configuration import EstimatorConfig
+from hfpose.models.shared.configuration import EstimatorConfig, Numbers
 
 
 @strict
@@ -37,7 +37,7 @@ class YOLOXPoseConfig(EstimatorConfig):
     num_head_layers: int = 2
     hidden_act: str = "swish"
     batch_norm_eps: float = 1e-3
-    strides: list[int] | tuple[int, ...] = (8, 16, 32)
+    strides: Numbers = (8, 16, 32)
     class_loss_weight: float = 1.0
     objectness_loss_weight: float = 1.0
     box_loss_weight: float = 5.0
