@@ -8,7 +8,6 @@ each repetition. Keypoint scores of seeded weights say nothing, so the test for 
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -23,9 +22,10 @@ import cv2
 import numpy as np
 import torch
 
+import measuring
 from hfpose import pipeline
 from hfpose.pipelines import box_following
-from measuring import OUT, in_turns, machine, machine_sentence, table, write_report
+from measuring import in_turns, machine, machine_sentence, table, write_report
 from rtmlib_export import export_for_rtmlib
 from systems import RtmlibSystem, system_names
 from work import Workload
@@ -74,13 +74,10 @@ def _frames(clip: Path) -> Iterator[np.ndarray]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = measuring.parser(__doc__, quick="a tiny network and 10 frames: does it run?")
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--every", type=int, default=5)
     parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--output", type=Path, default=OUT, help="folder for the Markdown and the JSON")
-    parser.add_argument("--write-docs", action="store_true", help="put the table into docs/performance.md")
-    parser.add_argument("--quick", action="store_true", help="a tiny network and 10 frames: does it run?")
     options = parser.parse_args()
     frames = 10 if options.quick else options.frames
     torch.set_num_threads(1)

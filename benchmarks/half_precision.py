@@ -8,7 +8,6 @@ By the first table `dtype="auto"` knows the families that lose nothing, see `hfp
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+import measuring
 from hfpose.annotations import CocoFile, read_coco
 from hfpose.backends.onnx_graphs import comparable_outputs, example_inputs
 from hfpose.backends.select import make_runner
@@ -29,7 +29,7 @@ from hfpose.hub.zoo import get_entry
 from hfpose.ops.boxes import pairwise_iou
 from hfpose.pipelines.pose_estimation import PoseEstimationPipeline
 from hfpose.pipelines.stage import Stage, load_stage
-from measuring import OUT, in_turns, machine, machine_sentence, table, write_report
+from measuring import in_turns, machine, machine_sentence, table, write_report
 from workloads import set_statistics
 
 # The stages in bfloat16, and what runs them; the first is what others are compared with.
@@ -60,11 +60,9 @@ FAMILIES: dict[str, Any] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = measuring.parser(__doc__)
     parser.add_argument("--parts", nargs="+", default=["demo"], choices=("demo", "families"))
     parser.add_argument("--scenes", type=int, default=200)
-    parser.add_argument("--output", type=Path, default=OUT)
-    parser.add_argument("--write-docs", action="store_true")
     options = parser.parse_args(arguments)
     if "families" in options.parts:
         moved = {name: moved_outputs(name, task) for name, task in FAMILIES.items()}

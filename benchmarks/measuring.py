@@ -79,22 +79,28 @@ class Spread:
         return cls(median, lower, upper)
 
 
-def parser(description: str | None, parts: Sequence[str], threads: str, quick: str) -> argparse.ArgumentParser:
-    """A parser with the options that all benchmarks have.
+def parser(
+    description: str | None, parts: Sequence[str] = (), threads: str = "", quick: str = "", page: Path = PAGE
+) -> argparse.ArgumentParser:
+    """A parser with the options that benchmarks have in common.
 
     Args:
         description: of the benchmark.
-        parts: what `--parts` chooses from.
-        threads, quick: help for the options of these names.
+        parts: what `--parts` chooses from; without any there is no such option.
+        threads, quick: help for the options of these names, which are left out without it.
+        page: that tables are put into.
     """
     made = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    made.add_argument("--parts", nargs="+", default=parts, choices=parts)
-    made.add_argument("--threads", type=int, help=threads)
+    if parts:
+        made.add_argument("--parts", nargs="+", default=parts, choices=parts)
+    if threads:
+        made.add_argument("--threads", type=int, help=threads)
+    if quick:
+        made.add_argument("--quick", action="store_true", help=quick)
     made.add_argument("--output", type=Path, default=OUT, help="folder for the Markdown and the JSON")
-    made.add_argument("--write-docs", action="store_true", help="put the tables into docs/performance.md")
-    made.add_argument("--quick", action="store_true", help=quick)
+    made.add_argument("--write-docs", action="store_true", help=f"put the tables into {page.relative_to(ROOT)}")
     return made
 
 

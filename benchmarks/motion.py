@@ -11,21 +11,20 @@ as the demo's pose model makes them (`rendered_people.motions.PoseNoise`), and t
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
 
+import measuring
 from hfpose import PoseOutput, load_schema, pipeline
 from hfpose.keypoints.angles import joint_angles
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
 from hfpose.pipelines.options import LiftingOptions
-from measuring import OUT, ROOT, table, write_report
+from measuring import ROOT, table, write_report
 from rendered_people.activities import random_activity
 from rendered_people.anatomy import Body, rotation
 from rendered_people.camera import Camera, to_joint_frame
@@ -33,6 +32,7 @@ from rendered_people.face import face_keypoints
 from rendered_people.motions import PoseNoise, Views
 from rendered_people.people import coco_keypoints, crown_height, h36m_joints, place_figures
 
+PAGE = ROOT / "docs" / "motion.md"
 RATE, FRAMES = 25.0, 150
 CAMERA = Camera(1280, 720, focal=1100.0, elevation=1.4, pitch=5.0)
 FIELD_OF_VIEW = float(np.rad2deg(2 * np.arctan(CAMERA.width / 2 / CAMERA.focal)))
@@ -237,18 +237,15 @@ def costs(pipe: Any, made: Clip, ways: Sequence[Mapping[str, Any]]) -> np.ndarra
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = measuring.parser(__doc__, ("clips", "streams"), page=PAGE)
     parser.add_argument("--model", default="demo3d")
     parser.add_argument("--backend", default="auto")
-    parser.add_argument("--parts", nargs="+", choices=("clips", "streams"), default=("clips", "streams"))
-    parser.add_argument("--output", type=Path, default=OUT)
-    parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/motion.md")
     options = parser.parse_args()
     pipe = pipeline("pose-estimation-3d", model=options.model, device="cpu", backend=options.backend)
     for part in options.parts:
         text, facts = (clips_report if part == "clips" else streams_report)(pipe)
         facts["lifter"] = pipe.backends["lifter"]
-        write_report(f"motion_{part}", options.output, text, facts, options.write_docs, ROOT / "docs" / "motion.md")
+        write_report(f"motion_{part}", options.output, text, facts, options.write_docs, PAGE)
 
 
 if __name__ == "__main__":

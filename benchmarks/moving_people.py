@@ -8,11 +8,9 @@ camera motion looks at.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -21,8 +19,6 @@ from hfpose.keypoints import load_schema
 from hfpose.ops.boxes import pairwise_iou
 from hfpose.results import PoseOutput
 from hfpose.tracking.camera_motion import CameraMotion
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tools" / "rendered_people"))
 
 FRAME_RATE = 30.0
 SIZE = (1280, 720)
@@ -187,26 +183,42 @@ def _bodies(
     """Keypoints (T, P, 17, 2) in pixels of a camera that stands, and depths (T, P) in meters."""
     from rendered_people.motions import random_motion
 
-    time = np.arange(frames)[:, None] / FRAME_RATE
-    depth = 5 + 0.55 * rng.permutation(people)
-    depth = depth + 0.2 * np.sin(time * rng.uniform(0.2, 0.6, people) + rng.uniform(0, 7, people))
-    half = 0.5 * SIZE[0] / _FOCAL * depth  # meters from the middle of the image to its edge
-    reach = rng.uniform(0.5, 0.85, people)
-    if leaves:
-        reach = np.where(np.arange(people) % 2, reach, rng.uniform(1.25, 1.6, people))
-    speed = rng.uniform(0.6, 1.0, people)
-    phase = time * speed + rng.uniform(0, 2 * np.pi, people)
-    across = half * reach * np.cos(phase)
+    rows = 5 + 0.55 * rng.permutation(people)
+    depth, across, turns = ways(rng, rows, frames, 0.5 * SIZE[0] / _FOCAL, (0.6, 1.0), leaves)
     poses = []
     for person in range(people):
         motion = random_motion(int(rng.integers(1 << 30)), frames, str(rng.choice(activities)))
         pose = motion.coco - motion.joints[:, :1] * [1, 1, 0]  # on the spot
-        turn = np.pi / 2 * np.tanh(4 * np.sin(phase[:, person]))  # looks where it goes, and at the camera as it turns
-        cosine, sine = np.cos(turn)[:, None], np.sin(turn)[:, None]
+        cosine, sine = np.cos(turns[:, person, None]), np.sin(turns[:, person, None])
         x, y = pose[..., 0] * cosine - pose[..., 1] * sine, pose[..., 0] * sine + pose[..., 1] * cosine
         x, y = x + across[:, person, None], y + depth[:, person, None]
         poses.append(np.stack((x / y * _FOCAL + SIZE[0] / 2, (_EYE - pose[..., 2]) / y * _FOCAL + 0.35 * SIZE[1]), -1))
     return np.stack(poses, axis=1), depth
+
+
+def ways(
+    rng: np.random.Generator, rows: np.ndarray, frames: int, view: float, speeds: tuple[float, float], leaves: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How people go to and fro, each along a row (P,) of its own, in meters before the camera.
+
+    Args:
+        rows: of the people.
+        frames: T.
+        view: half the width that the camera sees, in distances.
+        speeds: least and greatest, in radians of a way to and fro per second.
+        leaves: whether every other person leaves the image.
+
+    Returns:
+        Depths and places across (T, P) in meters, and turns (T, P) in radians: people look where they go, and at the
+        camera as they turn.
+    """
+    people, time = len(rows), np.arange(frames)[:, None] / FRAME_RATE
+    depth = rows + 0.2 * np.sin(time * rng.uniform(0.2, 0.6, people) + rng.uniform(0, 7, people))
+    reach = rng.uniform(0.5, 0.85, people)
+    if leaves:
+        reach = np.where(np.arange(people) % 2, reach, rng.uniform(1.25, 1.6, people))
+    phase = time * rng.uniform(*speeds, people) + rng.uniform(0, 2 * np.pi, people)
+    return depth, view * depth * reach * np.cos(phase), np.pi / 2 * np.tanh(4 * np.sin(phase))
 
 
 def _camera(rng: np.random.Generator, frames: int) -> np.ndarray:

@@ -27,7 +27,7 @@ from hfpose.ops.assignment import cheapest_pairs
 from hfpose.ops.boxes import pairwise_iou
 from hfpose.results import PoseOutput
 from measuring import OUT
-from moving_people import FRAME_RATE, HIDDEN, Finder, Seen, camera_motions, covered_share
+from moving_people import FRAME_RATE, HIDDEN, Finder, Seen, camera_motions, covered_share, ways
 from rendered_people.background import random_background
 from rendered_people.camera import Camera
 from rendered_people.motion import Activity, Pose
@@ -102,22 +102,16 @@ def rendered_clip(name: str, condition: str, folder: Path, seed: int = 0) -> Ren
 
 def _scenes(rng: np.random.Generator, kind: str, people: int, frames: int = NUM_FRAMES) -> Iterator[Scene]:
     """People who go to and fro along rows of their own, as those of `moving_people` do."""
-    time = np.arange(frames)[:, None] / FRAME_RATE
-    depth = 4.5 + (3.5 if kind == "crowd" else 3.0) / people * rng.permutation(people)
-    depth = depth + 0.2 * np.sin(time * rng.uniform(0.2, 0.6, people) + rng.uniform(0, 7, people))
-    half = 0.5 * SIZE[0] / _FOCAL * depth
-    reach = rng.uniform(0.5, 0.85, people)
-    if kind == "exits":
-        reach = np.where(np.arange(people) % 2, reach, rng.uniform(1.25, 1.6, people))
-    phase = time * rng.uniform(0.3, 0.6, people) + rng.uniform(0, 2 * np.pi, people)
-    turns = np.rad2deg(np.pi / 2 * np.tanh(4 * np.sin(phase)))  # looks where it goes, and at the camera as it turns
-    places = np.stack((half * reach * np.cos(phase), depth, np.zeros_like(depth)), axis=-1)
-    crowd = Crowd([_on_the_spot(rng, turns[:, person]) for person in range(people)], 1, rng)
+    rows = 4.5 + (3.5 if kind == "crowd" else 3.0) / people * rng.permutation(people)
+    depth, across, turns = ways(rng, rows, frames, 0.5 * SIZE[0] / _FOCAL, (0.3, 0.6), kind == "exits")
+    places = np.stack((across, depth, np.zeros_like(depth)), axis=-1)
+    crowd = Crowd([_on_the_spot(rng, turn) for turn in np.rad2deg(turns).T], 1, rng)
     wide = Camera(SIZE[0] + 2 * _MARGIN[0], SIZE[1] + 2 * _MARGIN[1], _FOCAL, _EYE, _PITCH)
     background, has_ground = random_background(rng, wide, float(depth.max()))
     world = World(crowd, places[0], wide, Lamp.random(rng), background, shadow=0.35 if has_ground else 0.0)
     shifts = np.zeros((frames, 2), int)
     if kind == "pan and shake":
+        time = np.arange(frames)[:, None] / FRAME_RATE
         pan = 0.75 * _MARGIN[0] * np.sin(time[:, 0] * rng.uniform(0.6, 0.9) + rng.uniform(0, 7))
         shake = rng.normal(0, 2, (frames, 2)) + 12 * np.sin(30 * time * [0.11, 0.17])
         shifts = (

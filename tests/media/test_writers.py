@@ -34,9 +34,13 @@ def run(writers: WriterGroup, inputs: Any, make_output: MakeOutput, **options: A
     return frames
 
 
-def files(folder: Path) -> dict[str, bytes]:
+def files(folder: Path) -> dict[str, Any]:
+    """The bytes of files by name; of videos the times, since x264 gives other bytes for the same images now and
+    then."""
     return {
-        str(path.relative_to(folder)): path.read_bytes()
+        str(path.relative_to(folder)): [frame.timestamp for frame in open_source(path)]
+        if path.suffix == ".mp4"
+        else path.read_bytes()
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != OUTPUT_MARKER
     }

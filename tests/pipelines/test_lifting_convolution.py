@@ -6,16 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from hfpose.keypoints import load_schema
+from clips_to_lift import frames_of, online, poses, walk
 from hfpose.models.temporal_convolution.configuration_temporal_convolution import TemporalConvolutionConfig
 from hfpose.models.temporal_convolution.image_processing_temporal_convolution import TemporalConvolutionImageProcessor
 from hfpose.models.temporal_convolution.modeling_temporal_convolution import TemporalConvolutionForPoseLifting
 from hfpose.pipelines.lifting_stage import TemporalLifter
-from hfpose.pipelines.online_lifting import stream
-from hfpose.pipelines.person_clips import LiftedFrame
 from hfpose.pipelines.stage import Stage
 from hfpose.results import PoseOutput
-from walking import IMAGE_SIZE, walking_pose
+from walking import IMAGE_SIZE
 
 FRAMES = 40
 
@@ -29,23 +27,12 @@ def stage() -> Stage:
 
 @pytest.fixture(scope="module")
 def track() -> np.ndarray:
-    """COCO keypoints (T, 17, 2) of someone who walks."""
-    return (walking_pose(FRAMES, 1.7, 0.0, heading=0.3)[..., :2] * [200, -200] + [300, 400]).astype(np.float32)
+    return walk(FRAMES)
 
 
 @pytest.fixture(scope="module")
 def frames(track: np.ndarray) -> list[PoseOutput]:
-    return [
-        PoseOutput(
-            keypoints=pose[None], keypoint_scores=np.ones((1, 17)), track_ids=[0], schema=load_schema("coco"),
-            image_size=IMAGE_SIZE,
-        )
-        for pose in track
-    ]  # fmt: skip
-
-
-def poses(lifted: list[LiftedFrame]) -> np.ndarray:
-    return np.concatenate([each.output.keypoints for each in lifted])
+    return frames_of(track)
 
 
 def test_windows_of_a_long_clip_are_one_convolution(stage: Stage, track: np.ndarray, frames: list[PoseOutput]) -> None:
@@ -62,7 +49,7 @@ def test_windows_of_a_long_clip_are_one_convolution(stage: Stage, track: np.ndar
 @pytest.mark.parametrize("lookahead", [4, 8])
 def test_stream_with_the_frames_that_count_is_the_clip(lookahead: int, stage: Stage, frames: list[PoseOutput]) -> None:
     lifter = TemporalLifter(stage, do_normalize_boxes=False)
-    streamed = poses(list(stream(lifter, frames, lookahead)))
+    streamed = poses(online(lifter, frames, lookahead))
     np.testing.assert_allclose(streamed, poses(lifter.lift(frames)), atol=1e-5)
 
 

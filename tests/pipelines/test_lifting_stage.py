@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import resource
 import tracemalloc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from clips_to_lift import frame, frames_of, online, poses, walk
 from golden import Golden
 from hfpose.checkpoints.convert_checkpoint import build_model
 from hfpose.checkpoints.source import ModelSource
@@ -21,12 +22,11 @@ from hfpose.models.motionbert.configuration_motionbert import MotionBertConfig
 from hfpose.models.motionbert.image_processing_motionbert import MotionBertImageProcessor
 from hfpose.models.motionbert.modeling_motionbert import MotionBertForPoseLifting
 from hfpose.pipelines.lifting_stage import TemporalLifter
-from hfpose.pipelines.online_lifting import OnlineLifter, stream
-from hfpose.pipelines.person_clips import LiftedFrame
+from hfpose.pipelines.online_lifting import OnlineLifter
 from hfpose.pipelines.stage import Stage
 from hfpose.results import PoseOutput
 from hfpose.tracking.tracker import PoseTracker
-from walking import IMAGE_SIZE, crossing_walkers, walking_pose
+from walking import IMAGE_SIZE, crossing_walkers
 
 # How the reference leaves its results before its inferencer turns them upright.
 AS_DECODED = {"axes": "camera"}
@@ -69,42 +69,6 @@ def seeded_stage(golden: Golden) -> Stage:
     source = ModelSource.from_entry(get_entry(golden.name))
     model = build_model(source, golden.state_dict(), golden.name).eval()
     return Stage(model, source.conversion.image_processor_from_reference(source.reference))
-
-
-def walk(frames: int, place: tuple[float, float] = (300, 400), phase: float = 0.0) -> np.ndarray:
-    """COCO keypoints (T, 17, 2) in pixels of someone who walks to the right."""
-    pose = walking_pose(frames, 1.7, phase, heading=0.3)[..., :2] * [200, -200] + np.array(place)
-    return (pose + np.arange(frames)[:, None, None] * [2.0, 0.0]).astype(np.float32)
-
-
-def frame(people: dict[int, np.ndarray], scale: float = 1.0, **settings: Any) -> PoseOutput:
-    """A 2D result with people (17, 2) by their identity."""
-    keypoints = np.array(list(people.values()), np.float32).reshape(-1, 17, 2) * scale
-    width, height = IMAGE_SIZE
-    defaults: dict[str, Any] = {
-        "track_ids": list(people),
-        "schema": load_schema("coco"),
-        "image_size": (int(width * scale), int(height * scale)),
-    }
-    return PoseOutput(keypoints=keypoints, keypoint_scores=np.full((len(people), 17), 0.9), **(defaults | settings))
-
-
-def frames_of(*people: np.ndarray, missing: Sequence[tuple[int, int]] = ()) -> list[PoseOutput]:
-    """2D results of people (T, 17, 2); `missing` are pairs of a person and a frame in which they are not seen."""
-    return [
-        frame({i: person[t] for i, person in enumerate(people) if (i, t) not in missing})
-        for t in range(len(people[0]))
-    ]
-
-
-def poses(lifted: Sequence[LiftedFrame], track_id: int = 0) -> np.ndarray:
-    """Poses (T, 17, 3) of a person over all frames in which they are."""
-    rows = [(each.output, np.flatnonzero(each.output.track_ids == track_id)) for each in lifted]
-    return np.concatenate([output.keypoints[row] for output, row in rows])
-
-
-def online(lifter: TemporalLifter, frames: Sequence[PoseOutput], lookahead: int = 0) -> list[LiftedFrame]:
-    return list(stream(lifter, frames, lookahead))
 
 
 @pytest.mark.parametrize("norm", [True, False])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
@@ -214,16 +214,6 @@ class OnlineLifter:
             for track_id, track in self._tracks.items()
             if track.clip.end > number + 1 or track.clip.end >= oldest
         }
-
-
-def stream(lifter: TemporalLifter, frames: Iterable[PoseOutput], lookahead: int = 0) -> Iterator[LiftedFrame]:
-    """Frames of a stream as they come; see `OnlineLifter`."""
-    online = OnlineLifter(lifter, lookahead)
-    for frame in frames:
-        lifted = online.push(frame)
-        if lifted is not None:
-            yield lifted
-    yield from online.finish()
 
 
 def _online_network(lifter: TemporalLifter) -> OnlineMotionBert | None:
