@@ -202,6 +202,8 @@ def test_a_result_is_drawn_on_the_image_it_is_of(tmp_path):
     np.testing.assert_array_equal(output.draw(image), two_people(schema=output.schema, image=image).draw())
     output.source = str(tmp_path / "drawn.png")
     assert output.draw().shape == image.shape
+    with pytest.raises(InputError, match="give another name"):
+        output.save(tmp_path / "." / "drawn.png")
 
 
 @pytest.mark.parametrize(("method", "package"), [("to_dataframe", "pandas"), ("to_supervision", "supervision")])

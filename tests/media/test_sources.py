@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from clips import Camera
@@ -214,14 +215,17 @@ def test_datasets(folder: Path, photo: np.ndarray, read: Callable[..., list[Fram
         {"img": photo},
         {"image": {"bytes": path.read_bytes(), "path": "somewhere/else.png"}},  # as `datasets` gives it undecoded
         {"image": {"bytes": None, "path": str(path)}},
+        {"image": torch.from_numpy(photo).permute(2, 0, 1)},  # as `with_format("torch")` gives it
         {"label": 2},
     ]
     frames = read(MapDataset(items))
-    assert [np.array_equal(frame.image, photo) for frame in frames if frame.error is None] == [True] * 4
-    assert names(frames) == ["0000000000", "0000000001", "else", "b", "0000000004"]
-    assert "'label'" in (frames[4].error or "")
+    assert [np.array_equal(frame.image, photo) for frame in frames if frame.error is None] == [True] * 5
+    assert names(frames) == ["0000000000", "0000000001", "else", "b", "0000000004", "0000000005"]
+    assert "'label'" in (frames[5].error or "")
     source = open_source(MapDataset(items))
-    assert (source.is_single, source.is_stream, source.num_frames) == (False, False, 5)
+    assert (source.is_single, source.is_stream, source.num_frames) == (False, False, 6)
+    (frame,) = read(items[2]["image"])
+    assert np.array_equal(frame.image, photo)
 
 
 def test_key_dataset_of_transformers(photo: np.ndarray, read: Callable[..., list[Frame]]) -> None:

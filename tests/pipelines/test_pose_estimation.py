@@ -143,6 +143,7 @@ def test_boxes_for_the_wrong_number_of_images(pipe):
         ([10, 10, 10, 50], "x1 < x2"),
         ([400, 10, 500, 50], "outside the image of 320x240"),
         ([-90, -90, -10, -10], "outside the image"),
+        ([0.1, 0.2, 0.5, 1], "Multiply by its width and height, 320 and 240"),
         ([1, 2, 3], "shape"),
         (["a", "b", "c", "d"], "not numbers"),
     ],

@@ -319,7 +319,7 @@ def _is_image(value: Any) -> bool:
     if isinstance(value, np.ndarray):
         return value.ndim != 4
     if isinstance(value, Mapping):
-        return any(key in value for key in IMAGE_KEYS)
+        return not value.keys().isdisjoint((*IMAGE_KEYS, "bytes"))
     return isinstance(value, (bytes, bytearray, memoryview)) or hasattr(value, "__array_interface__")
 
 
@@ -462,7 +462,10 @@ def _image_leaf(value: Any) -> _Leaf:
     if isinstance(value, Mapping):
         key = next((key for key in IMAGE_KEYS if key in value), None)
         if key is not None:
-            return _image_leaf(value[key])
+            try:
+                return _image_leaf(plain_input(value[key]))
+            except InputError as error:
+                return _Leaf("image", error=str(error))
         if value.get("bytes") is not None or value.get("path") is not None:  # an image that `datasets` did not decode
             path = value.get("path")
             payload = path if value.get("bytes") is None else value["bytes"]

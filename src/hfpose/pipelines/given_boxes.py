@@ -79,3 +79,9 @@ def _check_on_image(boxes: np.ndarray, image: np.ndarray) -> None:
             f"Box {first} is {boxes[first].tolist()} and lies outside the image of {width}x{height} pixels. "
             "Boxes are x1, y1, x2, y2 in pixels of the image as it is shown."
         )
+    relative = ((boxes >= 0) & (boxes <= 1)).all(1)
+    if relative.any() and max(width, height) > 1:
+        raise InputError(
+            f"Box {int(relative.argmax())} is {boxes[relative.argmax()].tolist()}, parts of an image. Multiply by its "
+            f"width and height, {width} and {height}: boxes are x1, y1, x2, y2 in pixels."
+        )

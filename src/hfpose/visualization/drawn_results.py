@@ -65,8 +65,11 @@ def save_result(output: PoseOutput, path: str | Path, **options: Any) -> None:
     """Write the drawn result as an image, or the result as JSON, by the ending of the path.
 
     Raises:
-        InputError: for another ending, or if there is no image to draw on.
+        InputError: for another ending, if there is no image to draw on, or if the path is that of the input.
     """
+    source = Path(output.source or "")
+    if source.is_file() and Path(path).exists() and source.samefile(path):
+        raise InputError(f"{str(path)!r} is the input that this result is of; give another name.")
     if Path(path).suffix.lower() == ".json":
         write_text(path, output.to_json(indent=2) + "\n")
     else:
