@@ -20,9 +20,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tools" / "rendered_people"), str(ROOT / "tools" / "gallery"), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT / "tools" / "rendered_people"), str(ROOT / "tools" / "gallery")]
 
 from angle_drawing import angle_image  # noqa: E402
+from circling_people import walking_world  # noqa: E402
 from hfpose import PoseOutput, load_schema, pipeline  # noqa: E402
 from hfpose.keypoints import list_schemas  # noqa: E402
 from hfpose.media.video_writing import VideoFile  # noqa: E402
@@ -40,7 +41,6 @@ from rendered_people.background import random_background  # noqa: E402
 from rendered_people.camera import Camera  # noqa: E402
 from rendered_people.people import Crowd, Person  # noqa: E402
 from rendered_people.scenes import Lamp, World, render_scene  # noqa: E402
-from rendered_walk import walking_world  # noqa: E402
 from skeletons import schema_image  # noqa: E402
 
 PICTURES = ROOT / "docs" / "pictures"

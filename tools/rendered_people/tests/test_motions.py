@@ -27,7 +27,6 @@ from rendered_people.motions import (
 )
 
 COCO, H36M = load_schema("coco"), load_schema("h36m")
-NO_NOISE = PoseNoise(level=1e-9, hidden=0, confused=0, missed=0, box=0)
 
 
 @pytest.fixture(scope="module")
