@@ -82,8 +82,8 @@ def systems() -> dict[str, System]:
     no_merged = ("_MERGED_GROWTH", 1e9), no_lengths
     late = ("_RETURN_GATE", -np.inf), ("_EXPECTED", 3.0), *no_merged
     one_step = {"high_score": 0.0}
-    ours = partial(IdentityTracker, camera_motion=False)
-    looks = partial(IdentityTracker, appearance=1.0)
+    alone = partial(IdentityTracker, relink=False)
+    ours = partial(alone, camera_motion=False)
     named = {
         "the truth": System(None),
         "greedy (before)": System(PoseTracker),
@@ -93,14 +93,15 @@ def systems() -> dict[str, System]:
         "+ births over three frames": System(partial(ours, **one_step), (no_oks, no_scores, *late)),
         "+ scores, two steps": System(ours, (no_oks, *late)),
         "+ OKS": System(ours, late),
-        "+ camera motion": System(IdentityTracker, late),
-        "+ returns": System(IdentityTracker, no_merged),
-        "+ merged boxes": System(IdentityTracker, (no_lengths,)),
-        "+ body lengths (`track=True`)": System(IdentityTracker),
-        "`track=True`, `appearance=1`": System(looks),
-        "+ links (whole clips)": System(IdentityTracker, relinks=True),
-        "+ links, `appearance=1`": System(looks, relinks=True),
-        "+ `fill_gaps=0.3` (whole clips)": System(IdentityTracker, relinks=True, fill_gaps=0.3),
+        "+ camera motion": System(alone, late),
+        "+ returns": System(alone, no_merged),
+        "+ merged boxes": System(alone, (no_lengths,)),
+        "+ body lengths": System(alone),
+        "+ links of the last seconds (`track=True`)": System(IdentityTracker),
+        "`track=True`, `appearance=1`": System(partial(IdentityTracker, appearance=1.0)),
+        "+ links (whole clips)": System(alone, relinks=True),
+        "+ links, `appearance=1`": System(partial(alone, appearance=1.0), relinks=True),
+        "+ `fill_gaps=0.3` (whole clips)": System(alone, relinks=True, fill_gaps=0.3),
         "the truth, `fill_gaps=0.3`": System(None, fill_gaps=0.3),
         '`track="oks"`': System(partial(IdentityTracker, "oks")),
     }

@@ -7,7 +7,7 @@ import pytest
 
 from hfpose.keypoints import load_schema
 from hfpose.results import PoseOutput
-from hfpose.tracking.relinking import relink_tracks
+from hfpose.tracking.relinking import StreamLinks, relink_tracks
 from walking import walking_pose
 
 POSE = walking_pose(1, height=1.7, phase=0.5, heading=0.4)[0, :, :2] * [100, -100] + [0, 200]
@@ -42,6 +42,24 @@ def test_who_comes_back_is_known_again_though_the_tracker_took_another() -> None
     found = identities([replace(output, track_ids=output.track_ids.copy()) for output in outputs])
     assert found[0] == [0, 1]
     assert found[-1] == [1, 0]
+
+
+def test_in_a_stream_who_was_taken_for_another_gets_the_own_identity_back() -> None:
+    links, found = StreamLinks(), []
+    ways = np.abs(np.linspace(-300, 300, 60))
+    for index, (way, time) in enumerate(zip(ways, TIMES, strict=True)):
+        ids = [0, 1] if index < 30 else [1, 0]
+        found.append(links.update(frame([500 - way, 500 + way], [1.0, 0.8], ids), time, ids).track_ids.tolist())
+    assert found[0] == found[-1] == [0, 1]
+    assert [links.identity(track) for track in (0, 1, 2, -1)] == [1, 0, 2, -1]
+
+
+def test_a_stream_of_many_people_one_after_the_other_keeps_few_of_them() -> None:
+    links = StreamLinks()
+    for index in range(900):
+        output = frame([10.0 * (index % 30)], [1.0], [index // 30])
+        assert links.update(output, index / 10, [index // 30]).track_ids.tolist()[0] <= index // 30
+    assert len(links._identities) < 10
 
 
 def test_who_is_alone_and_untracked_instances_stay_as_they_are() -> None:

@@ -170,6 +170,9 @@ def predict(
     camera_motion: Annotated[
         bool | None, _time("Take the motion of the camera off the motion of people. Default: yes.")
     ] = None,
+    track_relink: Annotated[
+        bool | None, _time("Give people who were taken for each other their identities back. Default: yes.")
+    ] = None,
     link_tracks: Annotated[
         bool | None,
         _time(
@@ -317,6 +320,7 @@ def predict(
         "confirm_frames": track_confirm_frames,
         "camera_motion": camera_motion,
         "appearance": track_appearance,
+        "relink": track_relink,
     }
     over_time = {
         "tracking": {name: value for name, value in settings.items() if value is not None} or None,

@@ -58,7 +58,7 @@ def read_clip(
         options: of the call.
     """
     frames, outputs = [], []
-    followed = PeopleFollower(options)
+    followed = PeopleFollower(options, is_clip=True)
     for frame, output in results:
         images.append(frame.image if options.draws or frame.source is None else None)
         outputs.append(followed.track(frame, output, looks_back=True))
@@ -77,12 +77,13 @@ class PeopleFollower:
     Args:
         options: of the call.
         is_image: whether this is a single image, whose people need no identities.
+        is_clip: whether `relink` follows at the end.
     """
 
-    def __init__(self, options: CallOptions, is_image: bool = False) -> None:
-        self._tracker = options.make_tracker() if options.tracks and not is_image else None
-        is_ours = isinstance(self._tracker, IdentityTracker)
-        self._links = is_ours if options.link_tracks is None else options.link_tracks
+    def __init__(self, options: CallOptions, is_image: bool = False, is_clip: bool = False) -> None:
+        links = is_clip and options.link_tracks is not False
+        self._tracker = options.make_tracker(links) if options.tracks and not is_image else None
+        self._links = links and (bool(options.link_tracks) or isinstance(self._tracker, IdentityTracker))
         self._choice = None if options.people is None else PeopleChoice(options.people)
         self._last: deque[PoseOutput] = deque(maxlen=CONFIRMATION_FRAMES)
 

@@ -163,13 +163,12 @@ class CallOptions:
             InputError: for one that has none, unless it has its default value.
         """
         filters: set[Any] = {*self.filters, *(("one-euro",) if self.smooth is True else ())}
-        is_ours = any(self.track is each for each in (None, True)) or self.track in get_args(Association)
         for names, has_effect, needed in (
             (("smooth", "fill_gaps", "link_tracks"), self.tracks, "track=True: it works along each identity"),
             (("tracking",), self.tracks, "track=True, or the name of a tracker"),
             (
                 ("tracking_threshold",),
-                self.tracks and is_ours,
+                self.tracks and self._is_ours,
                 "track=True, 'iou' or 'oks'; others have own thresholds",
             ),
             (("smooth_cutoff",), filters & {"butterworth", "gaussian"}, "smooth='butterworth' or 'gaussian'"),
@@ -266,9 +265,15 @@ class CallOptions:
         is_zero_phase = item is not None if self.smooth is True else self.filters not in ((), ("one-euro",))
         return bool(self.link_tracks) or is_zero_phase or self.fill_gaps > 0 or isinstance(self.people, (str, int))
 
-    def make_tracker(self) -> Tracker:
-        """A tracker for a video."""
-        return make_tracker(True if self.track is None else self.track, self.tracking_threshold, self.tracking)
+    @property
+    def _is_ours(self) -> bool:
+        """Whether the tracker is ours, by its name."""
+        return any(self.track is each for each in (None, True)) or self.track in get_args(Association)
+
+    def make_tracker(self, links: bool = False) -> Tracker:
+        """A tracker for a video; if its `links` are made at the end, it does not look at identities again itself."""
+        settings = {"relink": False, **(self.tracking or {})} if links and self._is_ours else self.tracking
+        return make_tracker(True if self.track is None else self.track, self.tracking_threshold, settings)
 
     @property
     def draws(self) -> bool:

@@ -16,6 +16,7 @@ from hfpose.ops.assignment import cheapest_pairs
 from hfpose.ops.boxes import pairwise_iou, shares_within
 from hfpose.results import PoseOutput
 from hfpose.tracking.camera_motion import CameraMotion
+from hfpose.tracking.relinking import StreamLinks
 from hfpose.tracking.tracker import (
     LEAST_STEP,
     MIN_KEYPOINTS,
@@ -241,6 +242,8 @@ class IdentityTracker:
         min_keypoints: an instance with fewer gets no identity of its own, see `PoseTracker`.
         appearance: how much it counts that an instance looks like a track, by the `features` of the outputs, beside
             where it is: 0 not at all, 1 as much as is likely.
+        relink: whether people who were given each other's identities get the own ones back in later frames, once
+            enough was seen of their bodies, see `StreamLinks`.
 
     Attributes:
         late_identities: what the last `update` has found out about frames before: how many frames ago, the row of an
@@ -260,6 +263,7 @@ class IdentityTracker:
         camera_motion: bool = True,
         min_keypoints: int = MIN_KEYPOINTS,
         appearance: float = 0.0,
+        relink: bool = True,
     ) -> None:
         check_association(association, threshold)
         if not 0 <= high_score <= 1:
@@ -276,6 +280,7 @@ class IdentityTracker:
         self.camera_motion = camera_motion
         self.min_keypoints = min_keypoints
         self.appearance = appearance
+        self.relink = relink
         self._camera = CameraMotion()
         self.reset()
 
@@ -287,6 +292,7 @@ class IdentityTracker:
         self._now: float | None = None  # seconds
         self._next_id = 0
         self._usual_change: float | None = None  # of features between two sights of an instance, 0 to 2
+        self._links = StreamLinks(self.max_gap)
         self._camera.reset()
 
     def update(self, output: PoseOutput, image: np.ndarray | None = None) -> PoseOutput:
@@ -335,7 +341,12 @@ class IdentityTracker:
         ids[tracks.rows[is_seen, 0]] = tracks.ids[is_seen]
         is_kept = self._is_kept(tracks)
         self._tracks = tracks if is_kept.all() else tracks.select(is_kept)
-        return replace(output, track_ids=ids)
+        output = replace(output, track_ids=ids)
+        if not self.relink:
+            return output
+        output = self._links.update(output, self._now, tracks.ids.tolist())
+        self.late_identities = [(ago, row, self._links.identity(track)) for ago, row, track in self.late_identities]
+        return output
 
     def _expected(self, output: PoseOutput, num_keypoints: int, image: np.ndarray | None) -> _Tracks:
         """The tracks, where they should be in this frame; none if they had another number of keypoints."""
