@@ -10,6 +10,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from rendered_walk import IMAGE_SIZE, lifting_errors, rendered_walk, seen_walk, who_is_found
 from safetensors.torch import load_file
 
 import hfpose
@@ -21,7 +22,6 @@ from hfpose.pipelines.stage import Stage, load_stage
 from hfpose.results import PoseOutput
 from hfpose.tracking.tracker import PoseTracker
 from rendered_people.motions import LiftingClips, PoseNoise, RandomMotions, Views, found_people
-from rendered_walk import IMAGE_SIZE, lifting_errors, rendered_walk, seen_walk, who_is_found
 from train_demo import Recipe
 
 
