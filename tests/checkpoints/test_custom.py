@@ -166,6 +166,32 @@ def test_an_unsupported_head_names_the_supported_ones(config):
         source_from_config(config)
 
 
+def test_a_config_before_version_1_is_told(tmp_path):
+    (tmp_path / "old.py").write_text(
+        "model = dict(type='TopDown', keypoint_head=dict(type='TopdownHeatmapSimpleHead'))"
+    )
+    with pytest.raises(ConfigError, match="before version 1"):
+        source_from_config(tmp_path / "old.py")
+
+
+def test_mean_and_deviation_of_pixels_beside_the_weights(config, checkpoint, tmp_path):
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    state["data_preprocessor.mean"] = torch.tensor([123.675, 116.28, 103.53])[:, None, None]
+    torch.save(state, checkpoint)
+    hfpose.convert_checkpoint(None, checkpoint, tmp_path / "same", config=config)
+    torch.save({**state, "data_preprocessor.mean": torch.zeros(3, 1, 1)}, checkpoint)
+    with pytest.raises(CheckpointError, match="trained with the mean"):
+        hfpose.convert_checkpoint(None, checkpoint, tmp_path / "other", config=config)
+
+
+def test_weights_that_are_not_finite_are_told(config, checkpoint, tmp_path, caplog):
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    state["head.mlp.0.g"].fill_(float("nan"))
+    torch.save(state, checkpoint)
+    hfpose.convert_checkpoint(None, checkpoint, tmp_path / "converted", config=config)
+    assert "not finite" in caplog.text and "head.norm.weight" in caplog.text
+
+
 def test_a_class_of_ones_own_around_known_parts_is_named(config):
     text = config.with_name("model.py").read_text()
     config.with_name("model.py").write_text(text.replace("'TopdownPoseEstimator'", "'my.SlowPoseEstimator'"))

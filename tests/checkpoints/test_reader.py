@@ -240,8 +240,9 @@ def test_safetensors(tmp_path: Path) -> None:
     assert checkpoint.meta == {"format": "pt"}
 
 
-def test_data_parallel_prefix_is_stripped(tmp_path: Path) -> None:
-    wrapped = {f"module.{name}": tensor for name, tensor in weights().items()}
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "model."])
+def test_prefix_of_a_wrapper_is_stripped(tmp_path: Path, prefix: str) -> None:
+    wrapped = {f"{prefix}{name}": tensor for name, tensor in weights().items()}
     assert_same(read_checkpoint(save({"state_dict": wrapped}, tmp_path / "a.pth")).state_dict, weights())
 
 

@@ -89,7 +89,10 @@ def convert_checkpoint(
             "%s has entries among its weights that are no tensors, and are left out: %s.", path.name, left_out
         )
     source = with_trained_schema(source, read.meta)
-    model = build_model(source, read.state_dict, path.name)
+    model = build_model(source, _without_preprocessor(source, read.state_dict, path.name), path.name)
+    broken = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
+    if broken:
+        logger.warning("%s has weights that are not finite (its training diverged?): %s.", path.name, listed(broken))
     with explained_config(source.name):
         processor = source.conversion.image_processor_from_reference(source.reference)
     if not source.is_detector and schema_for_config(model.config).flip_indices is None:
@@ -109,6 +112,26 @@ def convert_checkpoint(
 
 
 register_helper("convert", convert_checkpoint)
+
+
+def _without_preprocessor(
+    source: ModelSource, state_dict: Mapping[str, Tensor], file_name: str
+) -> Mapping[str, Tensor]:
+    """The tensors without mean and standard deviation of pixels, which some versions of mmengine save beside them.
+
+    Raises:
+        CheckpointError: if these are not those of the config.
+    """
+    settings = source.reference.get("data_preprocessor") or {}
+    for name in ("mean", "std"):
+        saved = state_dict.get(f"data_preprocessor.{name}")
+        given = torch.tensor(settings.get(name) or torch.nan).double()
+        if saved is not None and not torch.allclose(saved.flatten().double(), given):
+            raise CheckpointError(
+                f"{file_name} was trained with the {name} {saved.flatten().tolist()} of pixels, the config of "
+                f"{source.name} says {settings.get(name)}. Give the config that it was trained with."
+            )
+    return {name: tensor for name, tensor in state_dict.items() if not name.startswith("data_preprocessor.")}
 
 
 def _check_supported(source: ModelSource) -> None:

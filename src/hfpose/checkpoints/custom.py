@@ -161,6 +161,11 @@ def family_of_model(model: Mapping[str, Any], path: Path) -> str:
             f"{path} describes a YOLODetector of MMYOLO, which is not supported. Of YOLOX-Pose MMPose's own configs "
             "are, such as yoloxpose_s_8xb32-300e_coco-640.py."
         )
+    if "keypoint_head" in model and not settings:
+        raise ConfigError(
+            f"{path} is a config of MMPose before version 1, which is not read. Give the config of version 1 of the "
+            "same model (its head is named `head`), or a name of the zoo; checkpoints of heatmap models fit both."
+        )
     backbone = str((model.get("backbone") or {}).get("type")).split(".")[-1]
     family = _FAMILY_BY_HEAD.get(str(head))
     if head == "VisPredictHead" and (settings.get("pose_cfg") or {}).get("type") == "HeatmapHead":

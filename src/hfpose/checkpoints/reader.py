@@ -24,6 +24,7 @@ from hfpose.hub.downloads import sha256_of_stream
 _WEIGHT_KEYS = ("state_dict", "model", "model_state_dict")
 _EMA_KEYS = ("ema_state_dict", "state_dict_ema", "model_ema")
 _EMA_COUNTERS = ("steps", "n_averaged")
+_WRAPPERS = ("module.", "_orig_mod.", "model.")  # DataParallel and averages, torch.compile, Lightning
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Checkpoint:
     """Content of a checkpoint file.
 
     Attributes:
-        state_dict: tensors by name, on the CPU, as stored; without the `module.` that parallel training puts before.
+        state_dict: tensors by name, on the CPU, as stored; without the `module.` that parallel training puts before,
+            or the `_orig_mod.` of torch.compile.
         meta: what the file says about itself (`meta` of the reference's checkpoints), `StandIn`s in it where the
             file has objects of classes that are not plain data.
         source: the file.
@@ -203,10 +205,12 @@ def _choose_weights(entries: dict[Any, Any]) -> tuple[str, bool]:
 
 
 def _without_wrapper(named: dict[Any, Any]) -> dict[Any, Any]:
-    """Names without the `module.` of DataParallel and of averaged models, which also count their steps."""
+    """Names without what wrappers of the whole model put before all of them; averaged models also count their
+    steps."""
     weights = {name: value for name, value in named.items() if name not in _EMA_COUNTERS}
-    if weights and all(isinstance(name, str) and name.startswith("module.") for name in weights):
-        return _without_wrapper({name.removeprefix("module."): value for name, value in weights.items()})
+    for wrapper in _WRAPPERS:
+        if weights and all(isinstance(name, str) and name.startswith(wrapper) for name in weights):
+            return _without_wrapper({name.removeprefix(wrapper): value for name, value in weights.items()})
     return named
 
 
