@@ -125,8 +125,11 @@ def _without_preprocessor(
     settings = source.reference.get("data_preprocessor") or {}
     for name in ("mean", "std"):
         saved = state_dict.get(f"data_preprocessor.{name}")
-        given = torch.tensor(settings.get(name) or torch.nan).double()
-        if saved is not None and not torch.allclose(saved.flatten().double(), given):
+        if saved is None:
+            continue
+        with explained_config(source.name):
+            given = torch.tensor(settings.get(name) or torch.nan).double()
+        if not torch.allclose(saved.flatten().double(), given):
             raise CheckpointError(
                 f"{file_name} was trained with the {name} {saved.flatten().tolist()} of pixels, the config of "
                 f"{source.name} says {settings.get(name)}. Give the config that it was trained with."
