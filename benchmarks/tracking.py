@@ -1,7 +1,7 @@
 """How well identities hold: our tracker before and after each of its cues, and those of the package trackers.
 
     python benchmarks/tracking.py [--write-docs] [--folder out/benchmarks/rendered_clips] [--seed 0]
-        [--sets SET ...] [--clips CLIP ...] [--only TRACKER ...]
+        [--sets SET ...] [--clips CLIP ...] [--only TRACKER ...] [--anew] [--minutes 8]
 
 36 clips of 300 frames, see `moving_people`, and 12 rendered ones of 600 frames, see `rendered_clips`, which are made
 where they are not there yet. The package trackers (`hfpose[tracking]`) is compared where it is installed, with that of
@@ -186,6 +186,7 @@ def measure(system: System, clip: _AnyClip) -> dict[str, Any]:
 
 def measured_sets(options: argparse.Namespace) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """What `measure` says of each system and each clip of the sets."""
+    stop = time.monotonic() + 60 * options.minutes
     path = options.folder / f"tracking_{options.seed}.json"
     kept = {} if options.anew or not path.exists() else json.loads(path.read_text())
     wanted = {name: system for name, system in systems().items() if not options.only or name in options.only}
@@ -197,7 +198,11 @@ def measured_sets(options: argparse.Namespace) -> dict[str, dict[str, list[dict[
             of_clips = kept.setdefault(name, {}).setdefault(row, {})
             if clip not in of_clips:
                 of_clips[clip] = measure(wanted[row], clip_of(clip, name, options.folder, options.seed))
-                path.write_text(json.dumps(kept) + "\n")
+                part = path.with_suffix(".part")
+                part.write_text(json.dumps(kept) + "\n")
+                part.replace(path)
+                if time.monotonic() > stop:
+                    raise SystemExit("Not complete: run it again, without --anew, to go on.")
         measured[name] = {row: list(kept[name][row].values()) for row in rows}
     return measured
 
@@ -244,9 +249,10 @@ def ten_people() -> float:
     return metrics_of([measure(System(IdentityTracker), make_clip("cross", 10, 300, 0, ["walk"]))])[1]
 
 
-def write_page(text: str) -> None:
-    before, begin, rest = PAGE.read_text().partition("<!-- tables -->\n")
-    _, end, after = rest.partition("<!-- end of tables -->")
+def write_page(text: str, seed: int) -> None:
+    name = f"tables of seed {seed}" if seed else "tables"
+    before, begin, rest = PAGE.read_text().partition(f"<!-- {name} -->\n")
+    _, end, after = rest.partition(f"<!-- end of {name} -->")
     PAGE.write_text(f"{before}{begin}{text}\n{end}{after}")
 
 
@@ -258,13 +264,14 @@ def main() -> None:
     parser.add_argument("--clips", nargs="+", help="names of clips, as exits_4_1")
     parser.add_argument("--only", nargs="+", help="names of trackers")
     parser.add_argument("--anew", action="store_true", help="measure again what was measured")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many, to go on later")
     parser.add_argument("--write-docs", action="store_true", help="put the table into docs/tracking.md")
     options = parser.parse_args()
     text = "\n".join(table(measured_sets(options)))
     text += f"\n\nTen people without images: {ten_people():.2f} ms a frame."
     print(text)
     if options.write_docs:
-        write_page(text)
+        write_page(text, options.seed)
 
 
 if __name__ == "__main__":
