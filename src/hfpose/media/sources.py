@@ -389,10 +389,8 @@ def _value_leaves(value: Any, recursive: bool, left_out: LeftOut) -> Iterator[_L
     except InputError as error:
         yield _Leaf("image", error=str(error))
         return
-    if isinstance(plain, (str, Path)):
-        yield from _path_leaves(plain, recursive, left_out)
-    elif isinstance(plain, list) and isinstance(value, str):
-        for path in plain:
+    if isinstance(plain, (str, Path)) or (isinstance(plain, list) and isinstance(value, str)):
+        for path in plain if isinstance(plain, list) else [plain]:
             yield from _path_leaves(path, recursive, left_out)
     else:
         yield _image_leaf(plain)
@@ -401,10 +399,8 @@ def _value_leaves(value: Any, recursive: bool, left_out: LeftOut) -> Iterator[_L
 def _elements(collection: Any) -> Iterator[Any]:
     """Items of anything iterable, or with `__len__` and `__getitem__` alone, as torch's datasets are."""
     if hasattr(collection, "__iter__") or not hasattr(collection, "__len__"):
-        yield from collection
-    else:
-        for index in range(len(collection)):
-            yield collection[index]
+        return iter(collection)
+    return (collection[index] for index in range(len(collection)))
 
 
 def _path_leaves(
