@@ -45,10 +45,10 @@ def write_clip(path: Path, image: np.ndarray, num_frames: int, codec: str = "mp4
 
 
 def assert_same_results(folder: Path, other: Path) -> None:
-    """Finished files (see `written`) are the same, of videos the frames up to what no eye sees.
+    """Finished files (see `written`) are the same, of videos of noise the frames up to what the encoder loses.
 
     x264 gives other bytes for the same images now and then: its adaptive quantization depends on memory that it has
-    not written.
+    not written. Such frames of noise differ by 8 at most; without the drawing they differ by 19, from the next by 15.
     """
     found, expected = written(folder), written(other)
     assert found.keys() == expected.keys()
@@ -59,7 +59,8 @@ def assert_same_results(folder: Path, other: Path) -> None:
         for frame, same in zip(open_source(str(folder / name)), open_source(str(other / name)), strict=True):
             assert frame.timestamp == same.timestamp
             assert frame.image is not None and same.image is not None
-            assert cv2.absdiff(frame.image, same.image).mean() < 0.5
+            difference = cv2.absdiff(frame.image, same.image).mean()
+            assert difference < 10, (name, frame.index, difference)
 
 
 def written(folder: Path) -> dict[str, bytes]:
