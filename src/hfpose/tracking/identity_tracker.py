@@ -221,8 +221,8 @@ def _middle(keypoints: np.ndarray) -> np.ndarray:
 class IdentityTracker:
     """Gives the instances of successive frames identities.
 
-    Each instance is expected where a Kalman filter of its place and speed has it, after the motion of the camera is
-    taken off; how likely another place and height are and the OKS of the keypoints say which instance is which.
+    Each instance is expected where a Kalman filter has it, after the motion of the camera is taken off; how likely
+    another place and height are and the OKS of the keypoints say which instance is which.
     Instances of a high score choose first, then those of a low score among the tracks that were seen just now, then
     new tracks have what is left. Who is seen in the frame before has to overlap; who was lost for up to 1.5 seconds
     has to be near for the time that has passed. Who was lost for longer goes on in a new track, once that is
@@ -242,12 +242,10 @@ class IdentityTracker:
         min_keypoints: an instance with fewer gets no identity of its own, see `PoseTracker`.
         appearance: how much it counts that an instance looks like a track, by the `features` of the outputs, beside
             where it is: 0 not at all, 1 as much as is likely.
-        relink: whether people who were given each other's identities get the own ones back in later frames, once
-            enough was seen of their bodies, see `StreamLinks`.
+        relink: whether people who were taken for each other get their identities back later, see `StreamLinks`.
 
     Attributes:
-        late_identities: what the last `update` has found out about frames before: how many frames ago, the row of an
-            instance in its output, its identity.
+        late_identities: what the last `update` says of frames before: how many ago, the row there, the identity.
 
     Raises:
         InputError: for settings out of range.
@@ -342,10 +340,9 @@ class IdentityTracker:
         is_kept = self._is_kept(tracks)
         self._tracks = tracks if is_kept.all() else tracks.select(is_kept)
         output = replace(output, track_ids=ids)
-        if not self.relink:
-            return output
-        output = self._links.update(output, self._now, tracks.ids.tolist())
-        self.late_identities = [(ago, row, self._links.identity(track)) for ago, row, track in self.late_identities]
+        if self.relink:
+            output = self._links.update(output, self._now, tracks.ids.tolist())
+            self.late_identities = [(ago, row, self._links.identity(each)) for ago, row, each in self.late_identities]
         return output
 
     def _expected(self, output: PoseOutput, num_keypoints: int, image: np.ndarray | None) -> _Tracks:
@@ -463,8 +460,7 @@ class IdentityTracker:
         return tracks.select(np.delete(np.arange(len(tracks.ids)), lost[second]))
 
     def _is_kept(self, tracks: _Tracks) -> np.ndarray:
-        """Which tracks (M,) are remembered: a new one only while it is seen in one of two frames and may be
-        confirmed."""
+        """Which tracks (M,) are remembered: new ones while they are seen in one of two frames and may be confirmed."""
         assert self._now is not None
         is_begun = (tracks.rows[:, :2] >= 0).any(1) & (tracks.rows[:, -1] < 0)
         return (self._now - tracks.times <= self.max_gap) & (tracks.is_confirmed | is_begun)

@@ -99,7 +99,7 @@ class StreamLinks:
         """The result of the next frame with identities.
 
         Args:
-            output: with those of tracks.
+            output: with `track_ids` (N,) of tracks.
             time: seconds.
             tracks: those that are remembered.
         """
