@@ -82,7 +82,12 @@ def simcc_targets(positions: Tensor, num_bins: int, sigma: float) -> tuple[Tenso
 def one_bin_targets(positions: Tensor, num_bins: int, smoothing: float) -> tuple[Tensor, Tensor]:
     """Distributions over the bins of an axis, 1 - `smoothing` in the bin of its keypoint, alike elsewhere.
 
-    Arguments and results are those of `simcc_targets`; a keypoint is inside where its bin is.
+    Args:
+        positions: (B, K) as `simcc_targets` takes them.
+        smoothing: what the other bins share.
+
+    Returns:
+        Targets (B, K, num_bins), and whether each keypoint's bin is on the axis (B, K).
     """
     centers = positions.round()
     is_center = torch.arange(num_bins, device=positions.device) == centers[..., None]
