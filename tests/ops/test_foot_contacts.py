@@ -33,17 +33,20 @@ def test_feet_that_stand_are_found_and_stay() -> None:
     assert way == pytest.approx(expected, rel=0.1)
 
 
-def test_feet_of_who_runs_stand_though_they_seem_to_move() -> None:
+@pytest.mark.parametrize(("rise", "slowest", "recall"), [(0, 0.1, 0.95), (0.08, 0.25, 0.9)])
+def test_feet_of_who_runs_stand_though_they_seem_to_move(rise: float, slowest: float, recall: float) -> None:
     feet, standing = stepping_feet(TIMES, stride=2.4, period=0.72, stance=0.3)
     seen, way = feet.copy(), 2.4 / 0.72 * TIMES[:, None]
     seen[..., 1] = way + 0.8 * (feet[..., 1] - way)  # lifters take swings for shorter than they are
+    seen[30:70, :, 2] += rise  # and the ground does not seem to be level
     found, contacts = placed_feet(seen)
     speeds = [
         np.linalg.norm(np.gradient(each[..., :2], TIMES, axis=0), axis=-1)[standing].mean() for each in (seen, found)
     ]
-    assert speeds[0] > 0.7 and speeds[1] < 0.25
-    assert (contacts == standing).mean() > 0.9 and (~contacts).all(1).any()  # both feet in the air
-    assert np.ptp(found[:, :, 1].mean(1)) == pytest.approx(np.ptp(feet[:, :, 1].mean(1)), rel=0.1)
+    assert speeds[0] > 0.7 and speeds[1] < slowest
+    assert contacts[standing].mean() > recall and contacts[~standing].mean() < 0.2
+    assert (~contacts).all(1).any()  # both feet in the air
+    assert np.ptp(found[:, :, 1].mean(1)) == pytest.approx(np.ptp(feet[:, :, 1].mean(1)), rel=0.05)
 
 
 def test_a_standing_foot_that_slides_against_the_other_is_held() -> None:

@@ -59,7 +59,7 @@ def gait_rows(who: str, times: np.ndarray, keypoints: np.ndarray, schema: Keypoi
         edges = np.flatnonzero(np.diff(stands, prepend=False, append=False)).tolist()
         begins, ends = edges[::2], edges[1::2]
         for number, (begin, end) in enumerate(zip(begins, ends, strict=True)):
-            off = float(times[end]) if end < len(times) else None
+            off = float(times[end - 1]) if end < len(times) else None
             following = begins[number + 1] if begin > 0 and number + 1 < len(begins) else None
             stride = None if following is None else float(times[following] - times[begin])
             length = None if following is None else float(np.linalg.norm(way[following] - way[begin]))

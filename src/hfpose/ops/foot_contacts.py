@@ -10,12 +10,14 @@ import numpy as np
 # A foot stands that is slower (m/s) and lower (m) than about this. The first guesses are forgiving: places in depth
 # are known less well than poses, and feet that stand seem to move as the person does.
 _SPEEDS, _HEIGHT = (1.2, 0.8, 0.5, 0.4), 0.05
+# Where both feet are higher for as long as half a stride takes, it is the ground that seems to be, by so much at most.
+_RISE = 0.1
 # Who is faster than this (m/s, over so many seconds) runs. Then a foot stands for a few frames, in which it does not
 # seem to come to rest, and the speeds above grow with the square of the person's.
 _RUN, _STRIDE = 1.5, 0.7
 # How sure it is that a foot that stands does not move (m/s), that a person moves as they seem to (m/s), and where they
 # seem to be (m, for a second).
-_STANCE_SPEED, _OWN_SPEED, _PLACE = 0.03, 0.5, 0.25
+_STANCE_SPEED, _OWN_SPEED, _PLACE = 0.03, 0.5, 0.1
 # How fast ankles of feet that stand are (m/s): they go forward while heels rise, which belongs to the person's way.
 _ANKLE_SPEED = 0.15
 _SHORTEST = 0.06  # seconds that a foot stands
@@ -38,12 +40,22 @@ def lock_feet(feet: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarr
     steps = np.diff(times)[:, None]
     if len(feet) < 3:
         return shift, np.zeros(feet.shape[:2], bool)
-    pace = np.maximum(_speed(feet, times) / _RUN, 1)[:, None] ** 2
+    feet = feet - _ground_level(feet, times)[:, None, None] * (0, 0, 1)
+    pace = np.maximum(_speed(feet, times)[1:] / _RUN, 1)[:, None] ** 2
     for speed in _SPEEDS:
-        standing = _standing(feet, shift, times, speed * pace)
-        shift = _solve_shift(feet, standing[1:] * standing[:-1], steps, _STANCE_SPEED)
-    contacts = without_short_runs(_standing(feet, shift, times, _SPEEDS[-1] * pace) > 0.5, times)
-    return _solve_shift(feet, (contacts[1:] & contacts[:-1]).astype(float), steps, _ANKLE_SPEED), contacts
+        standing = _standing(feet, shift, steps, speed * pace)
+        shift = _solve_shift(feet, standing, steps, _STANCE_SPEED)
+    stands = without_short_runs(_standing(feet, shift, steps, _SPEEDS[-1] * pace) > 0.5, times)
+    nothing = np.zeros((1, feet.shape[1]), bool)
+    contacts = np.concatenate((stands, nothing)) | np.concatenate((nothing, stands))
+    return _solve_shift(feet, stands.astype(float), steps, _ANKLE_SPEED), contacts
+
+
+def _ground_level(feet: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Height (T,) of the lowest foot within half a stride, where it is above the ground."""
+    lowest = np.append(np.fmin.reduce(feet[..., 2], axis=1), np.inf)
+    ends = np.stack([np.searchsorted(times, times + side * _STRIDE / 4, "right") for side in (-1, 1)], axis=1)
+    return np.nan_to_num(np.fmin.reduceat(lowest, ends.ravel())[::2]).clip(0, _RISE)
 
 
 def _speed(feet: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -57,11 +69,11 @@ def _speed(feet: np.ndarray, times: np.ndarray) -> np.ndarray:
     return np.linalg.norm(np.subtract(ended, begun), axis=0) / (ends - begins)
 
 
-def _standing(feet: np.ndarray, shift: np.ndarray, times: np.ndarray, speed: np.ndarray) -> np.ndarray:
-    """How likely each foot (T, F) is to stand that is slower than about `speed` (T, 1), from 0 to 1."""
-    velocity = np.gradient(feet[..., :2] + shift[:, None], times, axis=0)
-    fast = np.linalg.norm(velocity, axis=-1) / speed
-    high = np.maximum(feet[..., 2], 0) / _HEIGHT
+def _standing(feet: np.ndarray, shift: np.ndarray, steps: np.ndarray, speed: np.ndarray) -> np.ndarray:
+    """How likely each foot stands between two frames (T - 1, F) that is slower than about `speed` (T - 1, 1), from 0
+    to 1."""
+    fast = np.linalg.norm(np.diff(feet[..., :2] + shift[:, None], axis=0), axis=-1) / (steps * speed)
+    high = np.maximum(feet[1:, :, 2] + feet[:-1, :, 2], 0) / (2 * _HEIGHT)
     return np.nan_to_num(np.exp(-np.log(2) * (fast**2 + high**2)))
 
 
