@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hfpose.models.associative_embedding.munkres import munkres_pairs
 from hfpose.models.shared.bottom_up import BottomUpImageProcessor, heatmap_peaks
 from hfpose.models.shared.heatmaps import quarter_offsets
 from hfpose.models.shared.one_stage import ImageOutputs, ImageSize, Instances
 from hfpose.models.shared.settings import Count
-from hfpose.ops.assignment import cheapest_pairs
 
 # A difference of one between rounded distances of tags outweighs every difference between responses.
 TAG_WEIGHT = 100
@@ -121,7 +121,7 @@ def group_by_tags(
         own = tags[keypoint, candidates]
         distances = np.linalg.norm(own[:, None].astype(np.float64) - sums / np.maximum(counts, 1), axis=-1)
         costs = np.round(distances) * TAG_WEIGHT - values[keypoint, candidates, None]
-        rows, columns = cheapest_pairs(costs)
+        rows, columns = munkres_pairs(costs)
         is_near = distances[rows, columns] < tag_threshold
         rows, columns = rows[is_near], columns[is_near]
         groups[columns, keypoint] = candidates[rows]
