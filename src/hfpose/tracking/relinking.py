@@ -268,8 +268,6 @@ def _unlikely_builds(sights: _Sights, pieces: Sequence[np.ndarray], identities: 
 
 def _means(builds: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Means (2, P, C) of builds (S, C) from where to where each of the `parts` (2, 2, P) goes, and how many (2, P)."""
-    sums = (
-        np.concatenate((0 * builds[:1], np.cumsum(builds, axis=0))) if len(builds) else np.zeros((1, builds.shape[1]))
-    )
+    sums = np.concatenate((np.zeros((1, builds.shape[1])), builds)).cumsum(axis=0)
     counts = parts[:, 1] - parts[:, 0]
     return (sums[parts[:, 1]] - sums[parts[:, 0]]) / np.maximum(counts, 1)[..., None], counts
