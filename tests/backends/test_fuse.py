@@ -9,9 +9,12 @@ import torch
 from torch import nn
 
 from hfpose import RTMDetConfig, RTMDetForObjectDetection
+from hfpose.backends import fuse
 from hfpose.backends.fuse import PackedConv2d, fold_batch_norms, folded_convolution, inference_copy
+from hfpose.backends.onnx_graphs import example_inputs
 from hfpose.models.shared.convolution import ConvNormAct
 from networks import settle_normalizations
+from small_models import small_model
 
 
 def trained_norm(channels: int, affine: bool = True) -> nn.BatchNorm2d:
@@ -101,6 +104,18 @@ def test_convolutions_that_are_not_plain_are_not_packed():
     assert not any(isinstance(module, PackedConv2d) for module in fast.modules())
     with torch.no_grad():
         torch.testing.assert_close(fast(x), model(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("inner_dtype", [None, torch.bfloat16])
+def test_a_cpu_whose_onednn_knows_no_bfloat16_computes_in_it_unfused(monkeypatch, inner_dtype):
+    model, processor = small_model("rtmpose")
+    monkeypatch.setattr(fuse, "_is_fused_in", lambda dtype: dtype == torch.float32)
+    model = model if inner_dtype else copy.deepcopy(model).bfloat16()
+    fast, pixels = inference_copy(model, inner_dtype), example_inputs(model, processor, 2)["pixel_values"]
+    packed = [module for module in fast.modules() if isinstance(module, PackedConv2d)]
+    assert {module.weight.dtype for module in packed} == ({torch.float32} if inner_dtype else set())
+    with torch.inference_mode():
+        assert fast(pixel_values=pixels.to(model.dtype)).simcc_x.dtype == model.dtype
 
 
 def test_half_precision_is_folded_without_packing():

@@ -61,7 +61,7 @@ def inference_copy(model: ModelT, inner_dtype: torch.dtype | None = None) -> Mod
     if inner_dtype is not None:
         _lower_inner_layers(fast, sequences, inner_dtype)
     weight = next(fast.parameters(), None)
-    if weight is not None and weight.device.type == "cpu" and _has_fused_convolutions(weight.dtype):
+    if weight is not None and weight.device.type == "cpu" and _has_fused_convolutions():
         _pack_convolutions(fast, sequences)
     else:
         _put_channels_last(fast)
@@ -192,11 +192,16 @@ class PackedConv2d(nn.Module):
             self.is_packed = True
 
 
-def _has_fused_convolutions(dtype: torch.dtype) -> bool:
+def _has_fused_convolutions() -> bool:
     if not torch.backends.mkldnn.is_available() or not torch.backends.mkldnn.enabled:
         return False
-    names = ("_reorder_convolution_weight", "_convolution_pointwise")
-    return dtype in (torch.float32, torch.bfloat16) and all(hasattr(torch.ops.mkldnn, name) for name in names)
+    names = ("_reorder_convolution_weight", "_convolution_pointwise", "_is_mkldnn_bf16_supported")
+    return all(hasattr(torch.ops.mkldnn, name) for name in names)
+
+
+def _is_fused_in(dtype: torch.dtype) -> bool:
+    """Whether oneDNN computes fused convolutions in a type; torch alone computes in more."""
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _pack_convolutions(model: nn.Module, sequences: Iterable[_Sequence]) -> None:
@@ -219,10 +224,12 @@ def _put_channels_last(model: nn.Module) -> None:
 
 
 def _can_be_packed(module: object) -> TypeGuard[nn.Conv2d]:
-    """Whether a module does what `torch.nn.Conv2d` does with numbers for padding, and nothing else."""
+    """Whether a module does what `torch.nn.Conv2d` does with numbers for padding, and nothing else, in a type that
+    oneDNN fuses."""
     if not isinstance(module, nn.Conv2d) or type(module).forward is not nn.Conv2d.forward:
         return False
-    return module.padding_mode == "zeros" and not isinstance(module.padding, str)
+    is_padded_with_zeros = module.padding_mode == "zeros" and not isinstance(module.padding, str)
+    return is_padded_with_zeros and _is_fused_in(module.weight.dtype)
 
 
 def _separate_shared_convolutions(model: nn.Module) -> None:
