@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers.utils import ModelOutput
 
+from hfpose.backends import cuda_graphs
 from hfpose.backends.cuda_graphs import BATCH_SIZES, GraphedNetwork
 
 
@@ -44,9 +45,9 @@ def network() -> Network:
 @torch.inference_mode()
 def test_batches_are_padded_to_a_few_sizes_and_outputs_are_those_of_the_inputs(network):
     graphed = GraphedNetwork(network, capture_on_cpu)
-    given = [torch.randn(count, 3) for count in (3, 4, 1, 5)]
+    given = [torch.randn(count, 3) for count in (3, 4, 1, 5, 3, 1, 1, 5)]
     outputs = [graphed(x=x).result for x in given]
-    assert {*network.batches} == {4, 1, 8}
+    assert network.batches[:1] == [3] and {*network.batches[1:]} == {4, 1, 5, 8}
     for x, result in zip(given, outputs, strict=True):  # also those of earlier calls, whose memory was used again
         assert torch.equal(result, 2 * x)
 
@@ -65,8 +66,24 @@ def test_what_cannot_be_captured_is_called_itself(network):
         raise RuntimeError("operation not permitted when stream is capturing")
 
     graphed = GraphedNetwork(network, refuse)
-    assert torch.equal(graphed(x=torch.ones(3, 2)).result, torch.full((3, 2), 2.0))
-    assert network.batches == [3]
+    for _ in range(3):
+        assert torch.equal(graphed(x=torch.ones(3, 2)).result, torch.full((3, 2), 2.0))
+    assert network.batches == [3, 3, 3]
+
+
+@torch.inference_mode()
+def test_what_comes_once_and_what_comes_in_ever_new_sizes_is_not_captured(network, monkeypatch):
+    captured = []
+
+    def note(network, inputs):
+        captured.append(tuple(inputs["x"].shape))
+        return capture_on_cpu(network, inputs)
+
+    monkeypatch.setattr(cuda_graphs, "MOST_GRAPHS", 2)
+    graphed = GraphedNetwork(network, note)
+    for width in (1, 2, 3, 1, 2, 3, 3):
+        assert torch.equal(graphed(x=torch.ones(1, width)).result, torch.full((1, width), 2.0))
+    assert captured == [(1, 1), (1, 2)]
 
 
 @torch.inference_mode()
@@ -77,5 +94,7 @@ def test_channels_last_stays(network):
         orders.append(inputs["x"].is_contiguous(memory_format=torch.channels_last))
         return capture_on_cpu(network, inputs)
 
-    GraphedNetwork(network, note)(x=torch.zeros(3, 3, 8, 6).contiguous(memory_format=torch.channels_last))
+    graphed = GraphedNetwork(network, note)
+    for _ in range(2):
+        graphed(x=torch.zeros(3, 3, 8, 6).contiguous(memory_format=torch.channels_last))
     assert orders == [True]

@@ -12,6 +12,9 @@ from torch import Tensor
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 """A graph is of one batch size; others are padded to the next one, and larger batches run without a graph."""
 
+MOST_GRAPHS = 32
+"""Of a network, for inputs of so many sizes; what comes in more runs without."""
+
 # Runs in which libraries choose their algorithms, which they cannot do while a graph is captured.
 _WARM_UP = 3
 # To begin a capture waits for the whole device, which must not capture another one then.
@@ -45,7 +48,7 @@ def capture_cuda_graph(network: Callable[..., Any], inputs: Mapping[str, Tensor]
 
 
 class GraphedNetwork:
-    """Calls a network by way of a graph for each batch size, made at its first use.
+    """Calls a network by way of a graph for each batch size, made when that comes for the second time.
 
     Args:
         network: takes tensors by name, batch first, and returns a `ModelOutput` of such; in evaluation mode, with
@@ -57,6 +60,7 @@ class GraphedNetwork:
         self.network = network
         self._capture = capture
         self._lock = threading.Lock()  # several threads may call
+        self._seen: set[Any] = set()
         self._graphs: dict[Any, _Graph | None] = {}
         self._done: torch.cuda.Event | None = None  # what was computed last, on whichever stream
 
@@ -69,10 +73,13 @@ class GraphedNetwork:
             return self.network(**inputs)
         key = (size, *((name, value.shape[1:], value.dtype) for name, value in inputs.items()))
         with self._lock:
-            if key not in self._graphs:
+            if key in self._seen and key not in self._graphs and len(self._graphs) < MOST_GRAPHS:
                 self._graphs[key] = self._graph({name: _padded(value, size) for name, value in inputs.items()})
-            graph = self._graphs[key]
-            return self.network(**inputs) if graph is None else self._replay(*graph, inputs, count)
+            self._seen.add(key)
+            graph = self._graphs.get(key)
+            if graph is not None:
+                return self._replay(*graph, inputs, count)
+        return self.network(**inputs)
 
     def _graph(self, inputs: dict[str, Tensor]) -> _Graph | None:
         try:
