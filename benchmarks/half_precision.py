@@ -1,6 +1,7 @@
-"""What bfloat16 costs in accuracy: the demo's networks on rendered scenes that they were not trained on.
+"""What half precision costs in accuracy: the demo's networks on rendered scenes that they were not trained on.
 
     python benchmarks/half_precision.py --write-docs    # and the table in docs/performance.md
+    python benchmarks/half_precision.py --device cuda --write-docs    # float16 there, beside the CPU
     python benchmarks/half_precision.py --parts families --write-docs    # how far outputs of other families move
 
 By the first table `dtype="auto"` knows the families that lose nothing, see `hfpose.backends.auto_backend`.
@@ -11,7 +12,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,35 @@ from hfpose.pipelines.stage import Stage, load_stage
 from measuring import in_turns, machine, machine_sentence, table, write_report
 from workloads import set_statistics
 
-# The stages in bfloat16, and what runs them; the first is what others are compared with.
-VARIANTS: dict[str, tuple[tuple[str, ...], Any]] = {
-    "float32": ((), "torch"),
-    "pose in bfloat16, torch": (("pose",), "torch"),
-    "pose in bfloat16, OpenVINO": (("pose",), "openvino"),
-    "detector in bfloat16, torch": (("detector",), "torch"),
-    "detector in bfloat16, OpenVINO": (("detector",), "openvino"),
+
+@dataclass(frozen=True)
+class Variant:
+    """Where stages compute, those in half precision, and what runs these."""
+
+    halved: tuple[str, ...] = ()
+    backend: Any = "torch"
+    device: str = "cpu"
+    dtype: torch.dtype = torch.bfloat16
+
+
+# The first is what others are compared with.
+VARIANTS = {
+    "float32": Variant(),
+    "pose in bfloat16, torch": Variant(("pose",)),
+    "pose in bfloat16, OpenVINO": Variant(("pose",), "openvino"),
+    "detector in bfloat16, torch": Variant(("detector",)),
+    "detector in bfloat16, OpenVINO": Variant(("detector",), "openvino"),
 }
+
+
+def accelerator_variants(device: str) -> dict[str, Variant]:
+    """What is measured where an accelerator computes."""
+    halves = {"float32": (), "pose in float16": ("pose",), "detector in float16": ("detector",)}
+    halves["both in float16, the default"] = ("detector", "pose")
+    on_device = {name: Variant(halved, device=device, dtype=torch.float16) for name, halved in halves.items()}
+    return {"float32 on the CPU": Variant(), **on_device}
+
+
 SAME_BOX = 0.5
 # A small published network of each family.
 FAMILIES: dict[str, Any] = {
@@ -63,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = measuring.parser(__doc__)
     parser.add_argument("--parts", nargs="+", default=["demo"], choices=("demo", "families"))
     parser.add_argument("--scenes", type=int, default=200)
+    parser.add_argument("--device", default="cpu", help="an accelerator, which is set beside the CPU")
     options = parser.parse_args(arguments)
     if "families" in options.parts:
         moved = {name: moved_outputs(name, task) for name, task in FAMILIES.items()}
@@ -74,15 +97,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from rendered_people.scene_files import write_scenes
 
         coco = read_coco(write_scenes(Path(folder), range(options.scenes)))
-        found = {name: measure(coco, *variant) for name, variant in VARIANTS.items()}
-        results = {"machine": machine(None), "scenes": options.scenes, "variants": _compared(found)}
-    write_report("half_precision", options.output, report(results), results, options.write_docs)
+        is_on_cpu = torch.device(options.device).type == "cpu"
+        variants = VARIANTS if is_on_cpu else accelerator_variants(options.device)
+        found = {name: measure(coco, variant) for name, variant in variants.items()}
+        facts = {"machine": machine(None, options.device), "scenes": options.scenes, "variants": _compared(found)}
+    name = "half_precision" if is_on_cpu else "half_precision_accelerator"
+    write_report(name, options.output, report(facts), facts, options.write_docs)
 
 
-def measure(coco: CocoFile, stages: Sequence[str], backend: Any) -> dict[str, Any]:
+def measure(coco: CocoFile, variant: Variant) -> dict[str, Any]:
     """Average precision with the boxes of the detector and with annotated ones, and what is found in each image."""
     folder = resolve("demo", "pose")
-    loaded = {name: _stage(folder / name, name, backend if name in stages else None) for name in ("detector", "pose")}
+    loaded = {name: _stage(folder / name, name, variant) for name in ("detector", "pose")}
     pipe = PoseEstimationPipeline(loaded["pose"], detector=loaded["detector"])
     people = [pipe(str(image.path)) for image in coco.images]
     return {
@@ -94,11 +120,11 @@ def measure(coco: CocoFile, stages: Sequence[str], backend: Any) -> dict[str, An
     }
 
 
-def _stage(folder: Path, name: Any, backend: Any) -> Stage:
-    stage = load_stage(folder, name)
-    if backend is None:
+def _stage(folder: Path, name: Any, variant: Variant) -> Stage:
+    stage = load_stage(folder, name, device=variant.device)
+    if name not in variant.halved:
         return stage
-    runner = make_runner(stage.model, stage.image_processor, backend, True, inner_dtype=torch.bfloat16)
+    runner = make_runner(stage.model, stage.image_processor, variant.backend, True, inner_dtype=variant.dtype)
     return replace(stage, runner=runner)
 
 

@@ -3,7 +3,10 @@
     python benchmarks/stages.py                 # everything; results in out/benchmarks
     python benchmarks/stages.py --write-docs    # and the tables in docs/performance.md
     python benchmarks/stages.py --quick         # a few seconds: does it run?
-    python benchmarks/stages.py --device cuda --dtype float16 --clip-batch 32 --write-docs
+    python benchmarks/stages.py --device cuda --dtype auto --clip-batch 32 --write-docs
+
+On an accelerator networks and clips are measured with all that can run them there: torch with CUDA graphs and without,
+torch.compile, and ONNX Runtime where it has a provider.
 
 The floor is the bare forward pass: the network alone, on input that lies ready. What a pipeline takes beyond that is
 overhead.
@@ -13,8 +16,10 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,6 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers.utils import logging
 
 import measuring
+from hfpose.errors import ConfigError
 from hfpose.media.images import load_image
 from hfpose.pipelines.stage import Stage
 from measuring import (
@@ -40,17 +46,23 @@ from measuring import (
     wait_for,
     write_report,
 )
-from systems import BACKENDS, STAGES, HfposeSystem
-from workloads import Image, Workload, make_clip, make_image, make_workload
+from systems import BACKENDS, EAGER, STAGES, HfposeSystem
+from workloads import Image, Workload, make_clip, make_image, make_wide_image, make_workload
 
-PARTS = ("forward", "images", "video", "counts", "people")
+PARTS = ("forward", "images", "video", "chain", "counts", "people")
 FORWARD_BATCHES = {"detector": (1, 4, 8), "pose": (1, 4, 8, 16, 32)}
 ACCELERATOR_BATCHES = {"detector": (1, 8, 32), "pose": (1, 4, 16, 64, 128, 256)}
 NUM_IMAGES = (1, 10, 100, 1000)
 NUM_PEOPLE = (1, 2, 4, 8, 16, 32, 64)
 FULL_HD = (1920, 1080)
 WARM_UP = 4
-PEAK_SIDE = 4096  # of a matrix
+CPU_PEAK_SIDE, ACCELERATOR_PEAK_SIDE = 4096, 8192  # of matrices
+WAYS = (
+    "torch",
+    EAGER,
+    "compile",
+    "onnxruntime",
+)  # that networks may run on an accelerator; the first with CUDA graphs
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -91,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--backend", default="torch", choices=tuple(BACKENDS))
     parser.add_argument("--device", default="cpu", help="of both networks, such as cuda")
-    parser.add_argument("--dtype", default="float32", choices=("float32", "float16", "bfloat16"))
+    parser.add_argument("--dtype", default="float32", choices=("auto", "float32", "float16", "bfloat16"))
     parser.add_argument("--repetitions", type=int, default=15)
     parser.add_argument("--clip-frames", type=int, default=300)
     parser.add_argument("--clip-repetitions", type=int, default=4)
@@ -108,24 +120,48 @@ class _Bench:
         self.workload = workload
         self.folder = folder
         self.options = options
-        self.system = HfposeSystem(workload, options.backend, options.clip_batch, options.device, options.dtype)
+        self.is_on_cpu = torch.device(options.device).type == "cpu"
+        self.system = self._system(options.backend)
         self.stages: dict[str, Stage] = self.system.pipeline.stages
 
+    def _system(self, way: str) -> HfposeSystem:
+        # torch.compile takes a network as it is; there is no other type within.
+        dtype = "float16" if way == "compile" and self.options.dtype == "auto" else self.options.dtype
+        return HfposeSystem(self.workload, way, self.options.clip_batch, self.options.device, dtype)
+
+    @cached_property
+    def ways(self) -> dict[str, HfposeSystem]:
+        """What can run the networks, by name; on a CPU what was asked for."""
+        if self.is_on_cpu:
+            return {self.options.backend: self.system}
+        systems = {way: self._system_if_possible(way) for way in WAYS}
+        return {way: system for way, system in systems.items() if system is not None}
+
+    def _system_if_possible(self, way: str) -> HfposeSystem | None:
+        try:
+            return self._system(way)
+        except ConfigError as error:
+            print(f"{way} is left out: {error}", flush=True)
+            return None
+
     def forward(self) -> dict[str, Any]:
-        """Seconds of bare forward passes by stage and batch size, their operations, and how many the device can do."""
+        """Seconds of bare forward passes by stage, way and batch size, their operations, and how many the device can
+        do."""
+        batches = FORWARD_BATCHES if self.is_on_cpu or self.options.quick else ACCELERATOR_BATCHES
         passes: dict[str, Any] = {}
-        is_on_cpu = torch.device(self.options.device).type == "cpu"
-        batches = FORWARD_BATCHES if is_on_cpu or self.options.quick else ACCELERATOR_BATCHES
-        for name, stage in self.stages.items():
-            runs = {str(batch): _bare_forward(stage, batch) for batch in batches[name]}
-            actions = {batch: lambda run=run: seconds(run) for batch, run in runs.items()}
+        for name in self.stages:
+            runs = {
+                f"{way}, {batch}": _bare_forward(system.pipeline.stages[name], batch)
+                for batch in batches[name]
+                for way, system in self.ways.items()
+            }
+            actions = {key: lambda run=run: seconds(run) for key, run in runs.items()}
             passes[name] = in_turns(actions, self.options.repetitions, WARM_UP)
+        side = (CPU_PEAK_SIDE if self.is_on_cpu else ACCELERATOR_PEAK_SIDE) // (8 if self.options.quick else 1)
         return {
             "passes": passes,
             "operations": {name: _operations(stage) for name, stage in self.stages.items()},
-            "peak": _peak(
-                self.stages["pose"], self.options.repetitions, PEAK_SIDE // (8 if self.options.quick else 1)
-            ),
+            "peak": _peak(self.stages["pose"], self.options.repetitions, side),
         }
 
     def images(self) -> dict[str, Any]:
@@ -192,6 +228,26 @@ class _Bench:
         run = _bare_forward(self.stages[stage], batch)
         return _median(in_turns({"": lambda: seconds(run)}, min(self.options.repetitions, 5))[""])
 
+    def chain(self) -> dict[str, Any]:
+        """Frames a second of clips in full HD by the number of people and what runs the networks, in turns, and the
+        people that are found in a frame."""
+        return {str(image.people): self._rates(image.people) for image in self.workload.images}
+
+    def _rates(self, people: int) -> dict[str, Any]:
+        wide = make_wide_image(self.folder / f"wide-{people}.jpg", people, self.workload.detector)
+        clip = make_clip(self.folder / f"wide-{people}.mp4", wide, max(self.options.clip_frames // 2, 5), FULL_HD)
+        boxes = _scaled(wide, FULL_HD)
+        found: list[int] = []
+
+        def rate(system: HfposeSystem) -> float:
+            start = time.perf_counter()
+            found[:] = system.clip(clip, boxes)
+            return len(found) / (time.perf_counter() - start)
+
+        actions = {way: lambda system=system: rate(system) for way, system in self.ways.items()}
+        rates = in_turns(actions, self.options.clip_repetitions)
+        return {"rates": rates, "found": sum(found) / len(found)}
+
     def counts(self) -> dict[str, float]:
         """Seconds for so many images of four people, eight at once."""
         image = next(image for image in self.workload.images if image.people == 4)
@@ -255,7 +311,7 @@ def _operations(stage: Stage) -> int:
 
 def _peak(stage: Stage, repetitions: int, side: int) -> float:
     """Floating point operations a second of a product of large matrices, on the device and of the type of a stage."""
-    matrix = torch.randn(side, side).to(stage.device, stage.dtype)
+    matrix = torch.randn(side, side).to(stage.device, stage.runner.computing_dtype)
 
     @torch.inference_mode()
     def multiply() -> None:
@@ -292,6 +348,7 @@ def report(results: Mapping[str, Any]) -> str:
         "forward": _forward_report,
         "images": _images_report,
         "video": _video_report,
+        "chain": _chain_report,
         "counts": _counts_report,
         "people": _people_report,
     }
@@ -304,21 +361,23 @@ def report(results: Mapping[str, Any]) -> str:
 def _forward_report(forward: Mapping[str, Any]) -> list[str]:
     rows = []
     for name, batches in forward["passes"].items():
-        for batch, values in batches.items():
+        for key, values in batches.items():
+            way, batch = key.rsplit(", ", 1)
             spread = Spread.of(values)
             each = spread.median / int(batch)
             rate = forward["operations"][name] / each
             rows.append(
                 [
                     f"{name}, {batch}",
+                    way,
                     milliseconds(spread),
-                    f"{each * 1e3:.1f}",
+                    f"{each * 1e3:.2f}",
                     f"{1 / each:.0f}",
                     f"{rate / 1e9:.0f}",
                     percent(rate / forward["peak"]),
                 ]
             )
-    header = ("network, batch", "ms", "ms each", "a second", "GFLOP/s", "share of the peak")
+    header = ("network, batch", "run by", "ms", "ms each", "a second", "GFLOP/s", "share of the peak")
     peak = f"The peak is what a product of large matrices reaches here, {forward['peak'] / 1e9:.0f} GFLOP/s."
     return ["**Bare forward passes**", table(header, rows), peak]
 
@@ -351,6 +410,15 @@ def _video_report(clips: Mapping[str, Any]) -> list[str]:
         *("outside forward passes", "memory after each third, MB"),
     )
     return ["**Video**, read ahead in a thread while networks run", table(header, rows)]
+
+
+def _chain_report(clips: Mapping[str, Any]) -> list[str]:
+    rows = [
+        [people, f"{clip['found']:.1f}", *(f"{Spread.of(rates).median:.0f}" for rates in clip["rates"].values())]
+        for people, clip in clips.items()
+    ]
+    ways = next(iter(clips.values()))["rates"]
+    return ["**Frames a second of clips in full HD**", table(("people", "found in a frame", *ways), rows)]
 
 
 def _counts_report(images: Mapping[str, float]) -> list[str]:

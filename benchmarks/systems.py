@@ -21,6 +21,7 @@ STAGES = ("read", "detector", "crop", "pose", "decode", "draw", "rest")
 RTMLIB = "rtmlib"
 RTMLIB_OPENVINO = "rtmlib openvino"  # in the precision that OpenVINO chooses, as rtmlib leaves it
 INT8 = "onnxruntime int8"
+EAGER = "torch eager"  # operations that Python starts one by one, without CUDA graphs or replays
 # By name what runs both stages of hfpose, and in which type.
 BACKENDS: dict[str, tuple[str, str]] = {
     "auto": ("auto", "auto"),
@@ -81,7 +82,7 @@ class HfposeSystem:
 
     Args:
         workload: names the models, which are exported first for `INT8`.
-        backend: of both stages, one of `BACKENDS`.
+        backend: of both stages, one of `BACKENDS`, or `EAGER`.
         clip_batch: frames of a video that go through the detector at once.
         device, dtype: of both stages; by default the type that goes with the backend.
     """
@@ -95,20 +96,21 @@ class HfposeSystem:
         self.watch = Stopwatch()
         self.forward_seconds: list[float] = []
         self.forward_batches: list[tuple[str, int]] = []
-        folders = {"pose": workload.pose, "detector": workload.detector}
+        folders: dict[Any, Path | None] = {"pose": workload.pose, "detector": workload.detector}
         if backend == INT8:
             from eight_bits import export_eight_bits
 
             folders |= export_eight_bits(workload)
         self.device = device
-        name, own_dtype = BACKENDS[backend]
+        name, own_dtype = BACKENDS["torch" if backend == EAGER else backend]
         options: dict[str, Any] = {"backend": name, "device": device, "dtype": dtype or own_dtype}
-        pose = load_stage(folders["pose"], "pose", **options)
-        detector = None
-        if folders["detector"] is not None:
-            detector = load_stage(folders["detector"], "detector", **options)
-            detector = replace(detector, runner=self._counted("detector", detector.runner))
-        pose = replace(pose, runner=self._counted("pose", pose.runner))
+        stages: dict[Any, Any] = {}
+        for task, folder in folders.items():
+            if folder is not None:
+                stage = load_stage(folder, task, **options)
+                runner = _eager(stage.runner) if backend == EAGER else stage.runner
+                stages[task] = replace(stage, runner=self._counted(task, runner))
+        pose, detector = stages["pose"], stages.get("detector")
         self.unwatched = PoseEstimationPipeline(pose, detector=detector)
         processor = copy(pose.image_processor)
         self.watch.wrap(processor, "pixel_values", "crop")
@@ -152,6 +154,18 @@ class HfposeSystem:
 def _forever(boxes: list[list[float]]) -> Iterator[list[list[float]]]:
     while True:
         yield boxes
+
+
+def _eager(runner: Any) -> Any:
+    """What runs a stage with torch, without graphs or replays."""
+    from hfpose.backends.fuse import inference_copy
+    from hfpose.backends.torch_backend import TorchRunner
+
+    class EagerRunner(TorchRunner):
+        def _make(self) -> Any:
+            return inference_copy(self.model, self.inner_dtype)
+
+    return EagerRunner(runner.model, runner.inner_dtype)
 
 
 class _Counted:

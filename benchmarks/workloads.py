@@ -28,7 +28,7 @@ DETECTOR_CHECKPOINT = SHARED / "weights" / "rtmdet_nano_person_folded.pth"
 PHOTOGRAPHS = {1: SHARED / "images" / "coco_785.jpg", 4: SHARED / "images" / "coco_196141.jpg"}
 
 CELL = (120, 300)  # width and height of a person in an image that is put together
-COLUMNS = 4
+COLUMNS, WIDE_COLUMNS = 4, 8
 CLIP_FPS = 30.0
 CLIP_PERIOD = 60  # frames in which the clip's camera sways once
 
@@ -120,13 +120,21 @@ def make_image(path: Path, people: int, detector: Path | None) -> Image:
     if people in PHOTOGRAPHS:
         shutil.copy(PHOTOGRAPHS[people], path)
     else:
-        photograph = load_image(PHOTOGRAPHS[4])
-        found = _find(detector, photograph)
-        save_image(path, _put_together([_around(photograph, box) for box in found], people)[0])
+        save_image(path, _put_together(_photographed_people(detector), people)[0])
     found = _find(detector, load_image(path))
     if len(found) != people:
         raise RuntimeError(f"The detector finds {len(found)} people in {path.name}, which should be {people}.")
     return Image(path, found.tolist(), None)
+
+
+def make_wide_image(path: Path, people: int, detector: Path | None) -> Image:
+    """An image file of 960x600 pixels with so many people, of whom a detector may miss some."""
+    crops = _rendered_people() if detector is None else _photographed_people(detector)
+    image, boxes = _put_together(crops, people, WIDE_COLUMNS)
+    canvas = np.full((2 * CELL[1], WIDE_COLUMNS * CELL[0], 3), 114, np.uint8)
+    canvas[: image.shape[0], : image.shape[1]] = image
+    save_image(path, canvas)
+    return Image(path, boxes, boxes if detector is None else None)
 
 
 def make_clip(path: Path, image: Image, frames: int, size: tuple[int, int] | None = None) -> Path:
@@ -173,10 +181,17 @@ def _rendered_people() -> list[np.ndarray]:
     return [_around(scene.image, scene.boxes[0]) for scene in scenes if scene.num_people]
 
 
-def _put_together(crops: Sequence[np.ndarray], people: int) -> tuple[np.ndarray, list[list[float]]]:
+def _photographed_people(detector: Path) -> list[np.ndarray]:
+    photograph = load_image(PHOTOGRAPHS[4])
+    return [_around(photograph, box) for box in _find(detector, photograph)]
+
+
+def _put_together(
+    crops: Sequence[np.ndarray], people: int, columns: int = COLUMNS
+) -> tuple[np.ndarray, list[list[float]]]:
     """An image of so many people in rows, and the box of each."""
     width, height = CELL
-    columns, rows = min(people, COLUMNS), -(-people // COLUMNS)
+    columns, rows = min(people, columns), -(-people // columns)
     canvas = np.full((rows * height, columns * width, 3), 114, np.uint8)
     boxes: list[list[float]] = []
     for index in range(people):
