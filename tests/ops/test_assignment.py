@@ -28,3 +28,21 @@ def test_no_other_pairs_cost_less(shape: tuple[int, int]) -> None:
 def test_nothing_to_pair(shape: tuple[int, int]) -> None:
     rows, columns = cheapest_pairs(np.zeros(shape))
     assert len(rows) == len(columns) == 0
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (2, 5), (5, 2)])
+def test_with_a_limit_rows_stay_alone_rather_than_pay_more(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(30):
+        costs, limit = rng.uniform(0, 10, shape), 3.0
+        rows, columns = cheapest_pairs(costs, limit)
+        alone = np.full((shape[0], shape[0]), limit)  # a column for each row, if it wants to
+        by_all = np.concatenate((costs, alone), axis=1)
+        best = by_all[cheapest_pairs(by_all)].sum()
+        assert (costs[rows, columns] < limit).all()
+        assert costs[rows, columns].sum() + limit * (shape[0] - len(rows)) == pytest.approx(best)
+
+
+def test_no_pair_where_all_cost_the_limit() -> None:
+    rows, columns = cheapest_pairs(np.full((2, 2), 5.0), 5.0)
+    assert len(rows) == len(columns) == 0

@@ -5,47 +5,63 @@ from __future__ import annotations
 import numpy as np
 
 
-def cheapest_pairs(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def cheapest_pairs(costs: np.ndarray, limit: float | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of rows and columns with the smallest sum of costs, none of them in two pairs.
 
-    The Hungarian algorithm with potentials, O(n^2 m): one row after the other is paired along the cheapest chain of
-    exchanges (Jonker and Volgenant, 1987).
+    The Hungarian algorithm with potentials, O(n^2 m): rows get the column that is cheapest for them where no row
+    before has it, the others are paired one after the other along the cheapest chain of exchanges (Jonker and
+    Volgenant, 1987).
 
     Args:
         costs: (R, C), finite.
+        limit: what it costs to leave a row alone; pairs that cost as much or more are left out.
 
     Returns:
-        Indices of rows, ascending, and of their columns, min(R, C) of each.
+        Indices of rows, ascending, and of their columns: min(R, C) of each, or fewer with a limit.
     """
     costs = np.asarray(costs, dtype=np.float64)
+    if not costs.size or (limit is not None and costs.min() >= limit):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    if limit is not None:
+        is_alone = np.where(np.eye(len(costs), dtype=bool), limit, np.inf)
+        rows, columns = cheapest_pairs(np.concatenate((np.where(costs < limit, costs, np.inf), is_alone), axis=1))
+        is_pair = columns < costs.shape[1]
+        return rows[is_pair], columns[is_pair]
     if costs.shape[0] > costs.shape[1]:
         columns, rows = cheapest_pairs(costs.T)
         order = np.argsort(rows)
         return rows[order], columns[order]
-    num_rows, num_columns = costs.shape
-    row_prices, column_prices = np.zeros(num_rows), np.zeros(num_columns)
-    owners = np.full(num_columns, -1)  # row of each column
-    for start in range(num_rows):
-        distances = np.full(num_columns, np.inf)  # of each column from `start`, along exchanges
-        previous = np.full(num_columns, -1)  # column before it on that way
-        is_done = np.zeros(num_columns, dtype=bool)
-        row, column, reached = start, -1, 0.0
-        while row >= 0:
-            through = reached + costs[row] - row_prices[row] - column_prices
-            is_shorter = ~is_done & (through < distances)
-            distances[is_shorter], previous[is_shorter] = through[is_shorter], column
-            column = int(np.where(is_done, np.inf, distances).argmin())
-            reached, row = distances[column], owners[column]
-            is_done[column] = True
-        gains = np.where(is_done, reached - distances, 0)
-        column_prices -= gains
-        passed = is_done & (owners >= 0)
-        row_prices[owners[passed]] += gains[passed]
-        row_prices[start] += reached
-        while column >= 0:
-            before = previous[column]
-            owners[column] = start if before < 0 else owners[before]
-            column = before
+    slack = costs - costs.min(1, keepdims=True)  # what pairs cost more than the prices of their row and column
+    nearest, rows = slack.argmin(1), np.arange(len(costs))
+    owners = np.full(costs.shape[1], -1)  # row of each column
+    owners[nearest[::-1]] = rows[::-1]
+    for row in np.flatnonzero(owners[nearest] != rows).tolist():
+        _pair(row, slack, owners)
     columns = np.flatnonzero(owners >= 0)
     order = np.argsort(owners[columns])
     return owners[columns][order], columns[order]
+
+
+def _pair(start: int, slack: np.ndarray, owners: np.ndarray) -> None:
+    """Pair the row `start` along the cheapest chain of exchanges: `slack` (R, C) and `owners` (C,) are changed."""
+    distances = np.full(len(owners), np.inf)  # of each column from `start`, along exchanges
+    previous = np.full(len(owners), -1)  # column before it on that way
+    is_open = np.ones(len(owners), dtype=bool)
+    row, column, reached = start, -1, 0.0
+    while row >= 0:
+        through = slack[row] + reached
+        is_shorter = is_open & (through < distances)
+        np.copyto(distances, through, where=is_shorter)
+        np.copyto(previous, column, where=is_shorter)
+        column = int(np.where(is_open, distances, np.inf).argmin())
+        reached, row = float(distances[column]), int(owners[column])
+        is_open[column] = False
+    gains = np.where(is_open, 0, reached - distances)
+    passed = np.flatnonzero(~is_open & (owners >= 0))
+    slack[owners[passed]] -= gains[passed, None]
+    slack[start] -= reached
+    slack += gains
+    while column >= 0:
+        before = previous[column]
+        owners[column] = start if before < 0 else owners[before]
+        column = before

@@ -379,7 +379,7 @@ class IdentityTracker:
         is_free = np.ones(len(is_confirmed), bool)
         for choosing, offered in steps:
             rows, columns = np.flatnonzero(choosing & (track_of < 0)), np.flatnonzero(offered & is_free)
-            first, second = _possible_pairs(costs[np.ix_(rows, columns)])
+            first, second = cheapest_pairs(costs[np.ix_(rows, columns)], _IMPOSSIBLE)
             track_of[rows[first]] = columns[second]
             is_free[columns[second]] = False
         matched = np.flatnonzero(track_of >= 0)
@@ -446,7 +446,7 @@ class IdentityTracker:
         lost = np.flatnonzero(tracks.is_confirmed & (seen > 0))
         costs = self._unlikely(_Found.of(tracks.select(new)), tracks.select(lost))
         costs[(costs > _RETURN_GATE) | (seen[lost] < began[:, None])] = _IMPOSSIBLE
-        first, second = _possible_pairs(costs)
+        first, second = cheapest_pairs(costs, _IMPOSSIBLE)
         tracks.ids[new[first]] = tracks.ids[lost[second]]
         unknown = np.delete(new, first)
         tracks.ids[unknown] = self._next_id + np.arange(len(unknown))
@@ -488,12 +488,3 @@ def _unlikely_places(found: _Found, tracks: _Tracks) -> np.ndarray:
     spread = np.log(variances / _CENTER_NOISE**2).sum(-1) / 2
     longer = np.log(found.lengths[:, None] / tracks.lengths) / _LENGTH_NOISE
     return ((offsets**2 / variances).sum(-1) + grown**2 + np.minimum(longer**2, _MOST_LONGER) + spread) / 2
-
-
-def _possible_pairs(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the cheapest pairs that are possible."""
-    if not (costs < _IMPOSSIBLE).any():
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    rows, columns = cheapest_pairs(costs)
-    is_match = costs[rows, columns] < _IMPOSSIBLE
-    return rows[is_match], columns[is_match]

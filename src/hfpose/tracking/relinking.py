@@ -3,7 +3,6 @@ hid each other is set right."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -33,7 +32,7 @@ _NEAR, _SPEED, _SPEED_SIGHTS, _FADING = np.array([0.1, 0.06]), np.array([0.7, 0.
 _AS_TRACKED, _NEW = 1.5, 22.0
 _IMPOSSIBLE = 1e4
 _ROUNDS = 2
-_ENDS = np.array(((0, 1, 2), (-3, -2, -1)))  # sights that say where a piece begins and ends
+_END_SIGHTS = np.arange(3)  # that say where a piece begins and ends
 # Of streams: seconds that are looked at again, and every how many frames.
 _WINDOW, _EVERY = 8.0, 10
 
@@ -51,6 +50,24 @@ class _Sights:
     # Logarithm of the length of the body, and how high the keypoints are, in such lengths.
     builds: np.ndarray  # (S, 1 + K)
     is_crowded: np.ndarray  # (S,)
+
+
+@dataclass
+class _Pieces:
+    """P pieces of tracks, in the order of their first sights: the sights `along[begins[i] : ends[i]]` each."""
+
+    along: np.ndarray  # (S,)
+    begins: np.ndarray  # (P,)
+    ends: np.ndarray  # (P,)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        return self.ends - self.begins
+
+    def in_order(self, order: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """The sights (S,) of one piece after the other."""
+        sizes, begins = self.sizes[order], self.begins[order]
+        return self.along[np.repeat(begins - np.cumsum(sizes) + sizes, sizes) + np.arange(len(self.along))]
 
 
 def relink_tracks(outputs: Sequence[PoseOutput], times: np.ndarray, max_gap: float = 6.0) -> None:
@@ -71,10 +88,10 @@ def relink_tracks(outputs: Sequence[PoseOutput], times: np.ndarray, max_gap: flo
     if not seen or len({each.builds.shape[1] for each in seen}) > 1:
         return
     sights = _joined(seen)
-    pieces = _pieces(sights)
-    for piece, identity in zip(pieces, _identities(sights, pieces, max_gap).tolist(), strict=True):
-        for sight in piece:
-            outputs[sights.frames[sight]].track_ids[sights.rows[sight]] = identity
+    pieces = _cut(sights)
+    identities = np.repeat(_identities(sights, pieces, max_gap), pieces.sizes)
+    for sight, identity in zip(pieces.in_order().tolist(), identities.tolist(), strict=True):
+        outputs[sights.frames[sight]].track_ids[sights.rows[sight]] = identity
 
 
 class StreamLinks:
@@ -87,7 +104,8 @@ class StreamLinks:
 
     def __init__(self, max_gap: float = 6.0) -> None:
         self.max_gap = max_gap
-        self._seen: deque[tuple[_Sights, np.ndarray]] = deque()  # of a frame, and the identities that it got
+        self._seen: list[_Sights] = []  # until the last look, and then of each frame
+        self._given: list[np.ndarray] = []  # the identities that they got
         self._identities: dict[int, int] = {}  # of tracks
         self._count = 0
 
@@ -107,31 +125,39 @@ class StreamLinks:
         self._count += 1
         if (output.track_ids != UNTRACKED).any():
             sights = _sights(self._count, output, time)
-            if self._seen and self._seen[-1][0].builds.shape[1] != sights.builds.shape[1]:
-                self._seen.clear()
-            self._seen.append((sights, np.array([self.identity(track) for track in sights.ids.tolist()])))
-        while self._seen and time - self._seen[0][0].times[0] > _WINDOW:
-            self._seen.popleft()
+            if self._seen and self._seen[-1].builds.shape[1] != sights.builds.shape[1]:
+                self._seen, self._given = [], []
+            self._seen.append(sights)
+            self._given.append(np.array([self.identity(track) for track in sights.ids.tolist()]))
         if self._count % _EVERY == 0 and self._seen:
-            self._link({*tracks})
+            self._forget(time - _WINDOW)
+            if len(self._given[0]):
+                self._link({*tracks})
         ids = np.array([self.identity(track) for track in output.track_ids.tolist()], np.int64)
         return replace(output, track_ids=ids)
 
+    def _forget(self, before: float) -> None:
+        """Join what was seen, without what was seen before a time."""
+        sights, given = _joined(self._seen), np.concatenate(self._given)
+        first = int((sights.times >= before).argmax()) if sights.times[-1] >= before else len(given)
+        self._seen = [_Sights(**{name: values[first:] for name, values in vars(sights).items()})]
+        self._given = [given[first:]]
+
     def _link(self, tracks: set[int]) -> None:
         """Exchange identities of tracks, so that each person goes on with the one that was given most often."""
-        sights, given = _joined([each for each, _ in self._seen]), np.concatenate([ids for _, ids in self._seen])
-        pieces = _pieces(sights)
-        people = _identities(sights, pieces, self.max_gap)
-        track_of = dict(zip(people.tolist(), (int(sights.ids[piece[-1]]) for piece in pieces), strict=True))
+        (sights,), (given,) = self._seen, self._given
+        pieces = _cut(sights)
+        people, last = _identities(sights, pieces, self.max_gap), sights.ids[pieces.along[pieces.ends - 1]]
+        track_of = dict(zip(people.tolist(), last.tolist(), strict=True))
         ids, columns = np.unique(given, return_inverse=True)
-        counts = np.zeros((len(track_of), len(ids)))
-        rows = np.repeat(people, [len(piece) for piece in pieces])
-        np.add.at(counts, (rows, columns[np.concatenate(pieces)]), 1)
-        tracks |= {*sights.ids.tolist()}
+        cells = np.repeat(people, pieces.sizes) * len(ids) + columns[pieces.in_order()]
+        counts = np.bincount(cells, minlength=len(track_of) * len(ids)).reshape(-1, len(ids))
+        tracks |= {*last.tolist()}
+        known = {*ids.tolist()}
         self._identities = {
             track: self.identity(track)
             for track in tracks | {*self._identities}
-            if track in tracks or self.identity(track) in ids
+            if track in tracks or self.identity(track) in known
         }
         owners = {identity: track for track, identity in self._identities.items()}
         for person, column in zip(*cheapest_pairs(-counts), strict=True):
@@ -144,12 +170,6 @@ class StreamLinks:
 
 def _joined(seen: Sequence[_Sights]) -> _Sights:
     return _Sights(**{name: np.concatenate([vars(each)[name] for each in seen]) for name in vars(seen[0])})
-
-
-def _pieces(sights: _Sights) -> list[np.ndarray]:
-    """The sights of each piece of a track, in the order of their first."""
-    tracks = (np.flatnonzero(sights.ids == track) for track in np.unique(sights.ids))
-    return sorted((piece for track in tracks for piece in _cut(sights, track)), key=lambda piece: int(piece[0]))
 
 
 def _sights(index: int, output: PoseOutput, time: float) -> _Sights:
@@ -173,29 +193,37 @@ def _sights(index: int, output: PoseOutput, time: float) -> _Sights:
     )
 
 
-def _cut(sights: _Sights, track: np.ndarray) -> list[np.ndarray]:
-    """The sights of a track in pieces, each of them of one person."""
-    is_cut = np.diff(sights.times[track]) > _LONGEST_GAP
-    crowded = np.flatnonzero(np.diff(sights.is_crowded[track], prepend=False, append=False)).reshape(-1, 2)
-    inside = crowded[(crowded[:, 0] > 0) & (crowded[:, 1] < len(track))]
-    is_cut[inside.sum(1) // 2 - 1] = True
-    return np.split(track, np.flatnonzero(is_cut) + 1)
+def _cut(sights: _Sights) -> _Pieces:
+    """The tracks in pieces, each of them of one person."""
+    along = np.argsort(sights.ids, kind="stable")
+    ids, times, is_crowded = sights.ids[along], sights.times[along], sights.is_crowded[along]
+    is_first = np.diff(ids, prepend=-1) != 0
+    changes = np.diff(is_crowded, prepend=False, append=False)
+    # Of people who are crowded as one track ends and the next begins, both.
+    borders = np.flatnonzero(is_first[1:] & is_crowded[1:] & is_crowded[:-1]) + 1
+    crowded = np.sort(np.concatenate((np.flatnonzero(changes), borders, borders))).reshape(-1, 2)
+    is_inside = ~is_first[crowded[:, 0]] & ~np.append(is_first, True)[crowded[:, 1]]
+    is_cut = is_first | (np.diff(times, prepend=0) > _LONGEST_GAP)
+    is_cut[crowded[is_inside].sum(1) // 2] = True
+    begins = np.flatnonzero(is_cut)
+    order = np.argsort(along[begins])
+    return _Pieces(along, begins[order], np.append(begins[1:], len(along))[order])
 
 
-def _identities(sights: _Sights, pieces: Sequence[np.ndarray], max_gap: float) -> np.ndarray:
+def _identities(sights: _Sights, pieces: _Pieces, max_gap: float) -> np.ndarray:
     """The identity (P,) of each of the pieces."""
-    tracked = np.array([sights.ids[piece[0]] for piece in pieces])
+    tracked = sights.ids[pieces.along[pieces.begins]]
     fixed = _unlikely_ways(sights, pieces, max_gap)
+    by_track = np.argsort(tracked, kind="stable")
+    is_next = np.diff(tracked[by_track]) == 0
+    fixed[by_track[:-1][is_next], by_track[1:][is_next]] -= _AS_TRACKED
     identities = tracked
     for _ in range(_ROUNDS):
         before, links = identities, fixed + _unlikely_builds(sights, pieces, identities)
-        for track in np.unique(tracked):
-            own = np.flatnonzero(tracked == track)
-            links[own[:-1], own[1:]] -= _AS_TRACKED
-        _, following = cheapest_pairs(np.minimum(links, _NEW))
-        follows = {after: first for first, after in enumerate(following.tolist()) if links[first, after] < _NEW}
-        identities, count = np.zeros(len(pieces), np.int64), 0
-        for piece in range(len(pieces)):
+        first, after = cheapest_pairs(links, _NEW)
+        follows = dict(zip(after.tolist(), first.tolist(), strict=True))
+        identities, count = np.zeros(len(pieces.begins), np.int64), 0
+        for piece in range(len(identities)):
             identities[piece] = identities[follows[piece]] if piece in follows else count
             count += piece not in follows
         if (identities == before).all():
@@ -203,44 +231,48 @@ def _identities(sights: _Sights, pieces: Sequence[np.ndarray], max_gap: float) -
     return identities
 
 
-def _unlikely_ways(sights: _Sights, pieces: Sequence[np.ndarray], max_gap: float) -> np.ndarray:
+def _unlikely_ways(sights: _Sights, pieces: _Pieces, max_gap: float) -> np.ndarray:
     """How unlikely (P, P) it is that who is seen in one piece gets to where another begins: negative
     log-likelihoods."""
+    along, begins, lasts, sizes = pieces.along, pieces.begins, pieces.ends - 1, pieces.sizes
+    steps = np.minimum(_END_SIGHTS, sizes[:, None] - 1)
     first, last = (
-        np.median(sights.centers[[piece[np.clip(part, -len(piece), len(piece) - 1)] for piece in pieces]], axis=1)
-        for part in _ENDS
+        np.median(sights.centers[along[places]], axis=1)
+        for places in (begins[:, None] + steps, lasts[:, None] - steps)
     )
-    arriving = np.array([_speed(sights, piece[:_SPEED_SIGHTS]) for piece in pieces])
-    leaving = np.array([_speed(sights, piece[-_SPEED_SIGHTS:]) for piece in pieces])
-    along = [piece[np.linspace(0, len(piece) - 1, _SPEED_SIGHTS).astype(int)] for piece in pieces]
-    heights = np.median(sights.heights[along], axis=1)
-    begins, ends = ([piece[place] for piece in pieces] for place in (0, -1))
-    seconds = sights.times[begins] - sights.times[ends][:, None]
-    is_possible = (sights.frames[begins] > sights.frames[ends][:, None]) & (seconds <= max_gap)
-    seconds = np.where(is_possible, np.maximum(seconds, 0), 1.0)[..., None]  # times of broken files go back
-    way = _FADING * (1 - np.exp(-seconds / _FADING)) * (arriving + leaving[:, None]) / 2
-    offsets = 2 * (first - last[:, None] - way) / (heights + heights[:, None])[..., None]
-    spread = _NEAR + _SPEED * seconds
-    unlikely = np.minimum(((offsets / spread) ** 2).sum(-1), _MOST_DEVIATION) / 2 + np.log(spread / _NEAR).sum(-1)
-    return np.where(is_possible, unlikely, _IMPOSSIBLE)
+    steps = np.minimum(_SPEED_SIGHTS, sizes) - 1
+    arriving = _speeds(sights, along[begins], along[begins + steps], steps)
+    leaving = _speeds(sights, along[lasts - steps], along[lasts], steps)
+    places = begins[:, None] + np.linspace(0, sizes - 1, _SPEED_SIGHTS, axis=1).astype(int)
+    heights = np.median(sights.heights[along[places]], axis=1)
+    begin, end = along[begins], along[lasts]
+    seconds = sights.times[begin] - sights.times[end][:, None]
+    before, after = np.nonzero((sights.frames[begin] > sights.frames[end][:, None]) & (seconds <= max_gap))
+    waited = np.maximum(seconds[before, after], 0)[:, None]  # times of broken files go back
+    way = _FADING * (1 - np.exp(-waited / _FADING)) * (arriving[after] + leaving[before]) / 2
+    offsets = 2 * (first[after] - last[before] - way) / (heights[after] + heights[before])[:, None]
+    spread = _NEAR + _SPEED * waited
+    unlikely = np.full(seconds.shape, _IMPOSSIBLE)
+    unlikely[before, after] = np.minimum(((offsets / spread) ** 2).sum(-1), _MOST_DEVIATION) / 2
+    unlikely[before, after] += np.log((spread / _NEAR).prod(-1))
+    return unlikely
 
 
-def _speed(sights: _Sights, piece: np.ndarray) -> np.ndarray:
-    """Pixels a second (2,)."""
-    seconds = sights.times[piece[-1]] - sights.times[piece[0]]
-    if len(piece) < _SPEED_SIGHTS // 2 or seconds <= 0:
-        return np.zeros(2)
-    return (sights.centers[piece[-1]] - sights.centers[piece[0]]) / seconds
+def _speeds(sights: _Sights, first: np.ndarray, last: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Pixels a second (P, 2) between two sights of pieces; 0 where too few `steps` (P,) are between them."""
+    seconds = sights.times[last] - sights.times[first]
+    is_known = (steps >= _SPEED_SIGHTS // 2 - 1) & (seconds > 0)
+    moved = sights.centers[last] - sights.centers[first]
+    return np.where(is_known[:, None], moved / np.where(is_known, seconds, 1)[:, None], 0)
 
 
-def _unlikely_builds(sights: _Sights, pieces: Sequence[np.ndarray], identities: np.ndarray) -> np.ndarray:
+def _unlikely_builds(sights: _Sights, pieces: _Pieces, identities: np.ndarray) -> np.ndarray:
     """How unlikely (P, P) it is that the person at the end of a piece is the one at the beginning of another, by their
     builds: negative log-likelihoods. Short pieces are seen together with the others of their identity, before or
     behind.
     """
     order = np.argsort(identities, kind="stable")
-    along = np.concatenate([pieces[place] for place in order])
-    ends = np.cumsum([len(pieces[place]) for place in order])
+    along, ends = pieces.in_order(order), np.cumsum(pieces.sizes[order])
     begins = np.append(0, ends[:-1])
     _, first, sizes = np.unique(identities[order], return_index=True, return_counts=True)
     begin, end = np.repeat(begins[first], sizes), np.repeat(ends[first + sizes - 1], sizes)  # of the identities
@@ -259,11 +291,16 @@ def _unlikely_builds(sights: _Sights, pieces: Sequence[np.ndarray], identities: 
     back = np.argsort(order)
     until, since, counts = *means[:, back], counts[:, back]
     variances = _BUILD_NOISE**2 + _FRAME_NOISE**2 * (1 / counts[0][:, None] + 1 / counts[1])
-    changes = (since - until[:, None]) ** 2
-    longer, posture = (
-        np.minimum(each / variances, _MOST_DEVIATION) for each in (changes[..., 0], changes[..., 1:].mean(-1))
-    )
+    longer = (until[:, None, 0] - since[:, 0]) ** 2
+    posture = _squared_distances(until[:, 1:], since[:, 1:]) / (until.shape[1] - 1)
+    longer, posture = (np.minimum(each / variances, _MOST_DEVIATION) for each in (longer, posture))
     return (longer + _POSTURE * posture + np.log(variances / _BUILD_NOISE**2)) / 2
+
+
+def _squared_distances(some: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Those (N, M) of points (N, D) and others (M, D)."""
+    lengths, other_lengths = (np.einsum("nd,nd->n", each, each) for each in (some, others))
+    return np.maximum(lengths[:, None] + other_lengths - 2 * some @ others.T, 0)
 
 
 def _means(builds: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
