@@ -32,7 +32,7 @@ MODELS = ("demo", "demo3d", "human", "human3d", "wholebody", "hand", "animal", "
 TRACK_HEADERS = ["identity", "first second", "last second", "frames", "mean score"]
 
 # Of images; Gradio's default has one that sends the image to a service.
-BUTTONS = ["download", "fullscreen"]
+BUTTONS: list[Any] = ["download", "fullscreen"]
 
 # Of videos, in pixels; a small clip would be made as wide as the page.
 VIDEO_HEIGHT = 420
@@ -137,7 +137,7 @@ def _files(folder: Path) -> list[str]:
 def _image_tab(runner: Runner, choices: Sequence[Any], models: Sequence[str]) -> None:
     with gr.Row():
         with gr.Column(min_width=280):
-            image = gr.Image(type="filepath", sources=["upload", "clipboard"], label="Image")
+            image: Any = gr.Image(type="filepath", sources=["upload", "clipboard"], label="Image")
             # Gradio would open the file first, with errors of its own.
             image.preprocess = lambda payload: payload and payload.path
             button, cancel = gr.Button("Find poses", variant="primary"), gr.Button("Cancel")

@@ -14,9 +14,9 @@ from hfpose.distributed.job import PredictJob
 from hfpose.errors import InputError
 from hfpose.keypoints.human36m import has_h36m
 from hfpose.media.frames import Frame
-from hfpose.media.images import image_size, is_image_path
+from hfpose.media.images import image_size
 from hfpose.media.sources import open_source
-from hfpose.media.video import open_video
+from hfpose.media.video import stated_seconds
 from hfpose.pipelines.stage import task_of
 from hfpose.results import PoseOutput
 
@@ -108,14 +108,14 @@ class Runner:
         Raises:
             InputError: if the upload cannot be read or is over a limit.
         """
-        is_image = is_image_path(path)
+        source = open_source(str(path))
+        is_image = source.is_single
         _check_size(path, is_image, self.limits)
         pipe, job = self.pipeline(choice), choice.job(self.device)
         if not job.is_2d(pipe) and has_h36m(pipe.schema):
             job = replace(job, formats=(*job.formats, "trc", "bvh"))
         over_time = {"track": not is_image}
         job = replace(job, tracking=over_time, lifting={} if is_image else over_time)
-        source = open_source(str(path))
         with job.open_writers(out_dir=folder, source=source) as writers:
             for frame, output in job.results(pipe, source, draws=True):
                 if output.error is not None:
@@ -145,8 +145,7 @@ def _check_size(path: Path, is_image: bool, limits: AppLimits) -> None:
                 "down."
             )
         return
-    with open_video(path, timeout=30.0) as container:
-        seconds = (container.duration or 0) / 1e6  # in microseconds; not every file says
+    seconds = stated_seconds(path, timeout=30.0)
     if seconds > limits.seconds:
         raise InputError(f"{path.name} lasts {seconds:.0f} s; this app takes {limits.seconds:g} s. Cut it.")
 

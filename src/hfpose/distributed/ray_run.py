@@ -22,7 +22,7 @@ from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.images import is_url
 from hfpose.media.manifest import Journal
 from hfpose.media.sources import Source
-from hfpose.media.video import open_video, stated_frames, video_stream
+from hfpose.media.video import count_frames
 from hfpose.results import PoseOutput
 
 _CHUNK = 64  # images
@@ -316,8 +316,7 @@ class Plan:
         if self._segment_frames is None or item.source is None or is_url(item.source):
             return None
         try:
-            with open_video(item.source, timeout=0) as container:
-                num_frames = stated_frames(video_stream(container)) or 0
+            num_frames = count_frames(item.source, timeout=0) or 0
         except InputError:
             return None  # the worker that reads it reports that
         video = LongVideo(item, num_frames, self._segment_frames)

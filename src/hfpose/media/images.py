@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import importlib
 import io
+import logging
 import os
 import time
 import warnings
@@ -25,6 +26,8 @@ from hfpose.media.files import atomic_path, open_to_read
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
+
+logger = logging.getLogger(__name__)
 
 MAX_DOWNLOAD_BYTES = 256 * 1024 * 1024
 """An image behind a URL may not be larger than this."""
@@ -50,6 +53,12 @@ _FORMATS = {
 
 IMAGE_SUFFIXES = frozenset(suffix for _, suffixes in _FORMATS.values() for suffix in suffixes)
 """File name endings by which images are found in folders."""
+
+SEVERAL_IMAGES = ("GIF", "PNG", "WEBP", "AVIF", "TIFF")
+"""Formats whose files may hold several images that are shown one after the other. MPO and HEIC hold others beside the
+one that is shown."""
+
+_REDUCED = 254, 1  # tag and bit of a page that is a smaller copy of another (TIFF 6.0, NewSubfileType)
 
 _SILENT_FORMATS = ("JPEG", "PNG")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
@@ -90,8 +99,8 @@ def load_image(source: Any, *, timeout: float = 30.0, max_side: int | None = Non
     Returns:
         uint8 RGB array (H, W, 3). EXIF orientation is applied to files and PIL images. Alpha channels and transparent
         palette entries are dropped, so the color stored below them shows, as with `cv2.imread`; gray is repeated;
-        16-bit samples are scaled to 8 bits by their high byte; of an animation the first frame is taken. A contiguous
-        RGB array is returned as it is, without a copy.
+        16-bit samples are scaled to 8 bits by their high byte; of a file of several images the first is taken, and
+        that is logged. A contiguous RGB array is returned as it is, without a copy.
 
     Raises:
         InputError: if the source cannot be read as an image, or for a `max_side` below 1.
@@ -318,6 +327,8 @@ def _decode(file: IO[bytes], name: str, size: int, max_side: int | None) -> np.n
                 file.seek(0)
                 image = factory(file, "")
                 _check_size(image, name)
+                if format_name in SEVERAL_IMAGES:
+                    _tell_of_others(image, name)
                 if format_name == "JPEG" and image.mode == "RGB" and _exif_orientation(image) not in _TRANSPOSES:
                     pixels = _decode_jpeg(file, _decoding_scale(image.size, max_side))
                     if pixels is not None:
@@ -346,6 +357,42 @@ def _decode(file: IO[bytes], name: str, size: int, max_side: int | None) -> np.n
         f"{name} is no image that can be read, whatever its name says: it starts with {prefix[:8]!r}. "
         f"Expected one of {known}."
     )
+
+
+def _tell_of_others(image: ImageFile.ImageFile, name: str) -> None:
+    with suppress(Exception):  # what is damaged behind the first image does not concern it
+        if (count := sum(1 for _ in shown_images(image))) > 1:
+            _warn_of_others(name, count)
+    if image.tell():
+        image.seek(0)
+
+
+@functools.lru_cache(maxsize=1000)
+def _warn_of_others(name: str, count: int) -> None:
+    """Say once of each file that others of its images are left out."""
+    logger.warning(
+        "%s holds %d images, and only the first is read. To read all of them, as frames of a video, give the path of "
+        "the file to a pipeline.",
+        name,
+        count,
+    )
+
+
+def shown_images(image: ImageFile.ImageFile) -> Iterator[int]:
+    """Numbers of the images in an opened file that are shown one after the other."""
+    yield 0
+    for number in range(1, getattr(image, "n_frames", 1)):
+        if not _is_reduced(image, number):
+            yield number
+
+
+def _is_reduced(image: Any, number: int) -> bool:
+    """Whether a page of a TIFF is a smaller copy of another."""
+    if image.format != "TIFF":
+        return False
+    tag, bit = _REDUCED
+    image.seek(number)
+    return bool(image.tag_v2.get(tag, 0) & bit)
 
 
 def _decoding_scale(size: tuple[int, int], max_side: int | None) -> int:

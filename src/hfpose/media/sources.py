@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from hfpose.errors import InputError
+from hfpose.media.animations import is_animation
 from hfpose.media.cameras import read_webcam
 from hfpose.media.files import OUTPUT_MARKER, is_folder, open_to_read
 from hfpose.media.frames import Frame, ItemKind, MediaItem
@@ -26,7 +27,7 @@ from hfpose.media.left_out import LeftOut
 from hfpose.media.live import Live, LiveSource, read_in_step, read_live
 from hfpose.media.naming import Namer, base_name
 from hfpose.media.read_ahead import Job, read_ahead, read_in_turn
-from hfpose.media.video import VIDEO_SUFFIXES, is_stream, open_video, read_video, stated_frames, video_stream
+from hfpose.media.video import VIDEO_SUFFIXES, count_frames, is_stream, read_video
 
 IMAGE_KEYS = ("image", "img")
 """Keys under which a dict, such as an item of a `datasets.Dataset`, holds its image."""
@@ -342,20 +343,7 @@ def _path_kind(source: str | Path) -> _PathKind:
         return "folder"
     if path.suffix.lower() == _LIST_SUFFIX:
         return "list"
-    return "video" if path.suffix.lower() in VIDEO_SUFFIXES or _is_animation(path) else "image"
-
-
-def _is_animation(path: Path) -> bool:
-    """Whether a file is a GIF or an APNG of several frames."""
-    from PIL import Image
-
-    if path.suffix.lower() not in (".gif", ".apng"):
-        return False
-    try:
-        with Image.open(path) as image:
-            return bool(getattr(image, "is_animated", False))
-    except OSError:
-        return False
+    return "video" if path.suffix.lower() in VIDEO_SUFFIXES or is_animation(path) else "image"
 
 
 def is_live(source: str | Path) -> bool:
@@ -486,8 +474,7 @@ def _count_frames(leaf: _Leaf, options: _Options) -> int | None:
     if leaf.kind in ("webcam", "stream"):
         return None
     try:
-        with open_video(leaf.payload, options.timeout) as container:
-            return stated_frames(video_stream(container))
+        return count_frames(leaf.payload, options.timeout)
     except InputError:
         return 1
 

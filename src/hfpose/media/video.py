@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from hfpose.errors import InputError
+from hfpose.media.animations import count_images, is_read_here, read_animation
 from hfpose.media.containers import is_cut_off
 from hfpose.media.files import open_to_read
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
@@ -81,6 +82,9 @@ def read_video(
             or to decode the frames before it.
     """
     try:
+        if is_read_here(payload):
+            yield from read_animation(item, payload, start, stop)
+            return
         with open_video(payload, timeout) as container:
             cut_off = None if is_address(payload) else is_cut_off(local_path(payload))
             yield from _frames(item, container, cut_off, start, stop, may_seek)
@@ -95,6 +99,9 @@ def read_frame(source: str | Path, index: int, timestamp: float | None, timeout:
     Raises:
         InputError: if the video cannot be opened.
     """
+    if is_read_here(source):
+        frames = read_animation(MediaItem(0, "video", "", str(source)), source, index, index + 1)
+        return next((frame.image for frame in frames), None)
     with open_video(source, timeout) as container:
         stream = video_stream(container)
         clock = _Clock(container, stream)
@@ -105,6 +112,30 @@ def read_frame(source: str | Path, index: int, timestamp: float | None, timeout:
                 if number == index if timestamp is None else clock.read(frame) > timestamp - _CLOSE:
                     return _upright(frame, stream)
     return None
+
+
+def count_frames(source: str | Path, timeout: float) -> int | None:
+    """The number of frames that a file states, or the one that follows from its duration.
+
+    Raises:
+        InputError: if it cannot be opened.
+    """
+    if (count := count_images(source)) is not None:
+        return count
+    with open_video(source, timeout) as container:
+        return _stated_frames(video_stream(container))
+
+
+def stated_seconds(source: str | Path, timeout: float) -> float:
+    """How long a file says that its video lasts; 0 where it does not say.
+
+    Raises:
+        InputError: if it cannot be opened.
+    """
+    if is_read_here(source):
+        return 0.0
+    with open_video(source, timeout) as container:
+        return (container.duration or 0) / 1e6  # in microseconds
 
 
 def _frames(
@@ -139,7 +170,7 @@ def _frames(
         if count >= start:
             image = _upright(frame, stream)
             height, width = image.shape[:2]
-            info = info or VideoInfo(_rate(stream), width, height, stated_frames(stream), stream.time_base)
+            info = info or VideoInfo(_rate(stream), width, height, _stated_frames(stream), stream.time_base)
             yield Frame(item, image, frame_index=count, video=info, timestamp=timestamp)
         count += 1
     if count == stop or (info is None and start > 0):  # all that was wanted, or a part behind the end
@@ -371,8 +402,7 @@ def _rate(stream: VideoStream) -> float | None:
     return next((rate for rate in rates if 0 < rate < 1000), None)
 
 
-def stated_frames(stream: VideoStream) -> int | None:
-    """The number of frames that a file states, or the one that follows from its duration."""
+def _stated_frames(stream: VideoStream) -> int | None:
     import av
 
     if stream.frames > 0:

@@ -14,6 +14,7 @@ import numpy as np
 
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema
+from hfpose.media.animations import is_read_here
 from hfpose.media.files import OutputLock, make_folder
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.images import SAVE_SUFFIXES, save_image
@@ -89,7 +90,7 @@ class VisualizationWriter(InputWriter[VideoFile]):
             (image.shape[1], image.shape[0]),
             fps=(frame.video and frame.video.fps) or DEFAULT_FPS,
             time_base=frame.video.time_base if frame.video else None,
-            sound_of=frame.source if frame.item.kind == "video" else None,
+            sound_of=frame.source if frame.item.kind == "video" and not is_read_here(frame.source or "") else None,
         )
 
     def check_inputs(self, source: Source) -> None:
