@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 
 @torch.no_grad()
@@ -21,6 +22,13 @@ def settle_normalizations(model: nn.Module, pixel_values: Tensor) -> None:
     for normalization in normalizations:
         normalization.momentum = 0.1
     model.eval()
+
+
+def with_checkpointing(model: PreTrainedModel) -> PreTrainedModel:
+    """The model, which from now on computes activations again for gradients, by the name of that in any transformers."""
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable()
+    return model
 
 
 def losses_of_steps(model: nn.Module, num_steps: int, learning_rate: float, **inputs: Any) -> list[float]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from golden import Golden, all_goldens
+from networks import with_checkpointing
 from small_models import SMALL_MODELS, save_model, small_model
 from transformers_common.tiny_models import NAMES, inputs_for, tiny_models
 
@@ -49,8 +50,7 @@ def test_saved_models_load_whole_and_compute_the_same(
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "internet"])  # which does not support it
 def test_gradient_checkpointing_changes_no_gradient(model: PreTrainedModel) -> None:
-    saving = copy.deepcopy(model)
-    saving.activation_checkpointing_enable()
+    saving = with_checkpointing(copy.deepcopy(model))
     inputs = inputs_for(type(model), model.config)
     for each in (model, saving):
         torch.manual_seed(1)

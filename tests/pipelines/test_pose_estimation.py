@@ -78,7 +78,7 @@ def test_batching_changes_nothing(people_pipe, shared):
 
 def test_a_cpu_takes_at_most_eight_crops_at_once(tiny_pose):
     model = hfpose.pipeline("pose-estimation", model=tiny_pose, detector="whole_image").estimator.stage.model
-    pipe = hfpose.pipeline("pose-estimation", model=model, detector="whole_image")  # runs the given model itself
+    pipe = hfpose.pipeline("pose-estimation", model=model, detector="whole_image", device="cpu")  # runs it itself
     batches = []
     handle = model.register_forward_pre_hook(
         lambda module, args, kwargs: batches.append(len(kwargs["pixel_values"])), with_kwargs=True

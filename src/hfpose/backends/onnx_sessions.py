@@ -126,6 +126,8 @@ def half_precision_graph(path: Path) -> bytes:
     first = next((node.name for node in graph.graph.node if node.op_type == "Conv"), "")
     kept = [node.name for node in graph.graph.node if node.name == first or "/head/" in node.name]
     half = float16.convert_float_to_float16(graph, keep_io_types=True, node_block_list=kept)
+    for index, node in enumerate(half.graph.node):  # some versions give several casts one name, which none loads
+        node.name = f"{node.name}_{index}"
     return bytes(half.SerializeToString())
 
 

@@ -331,7 +331,7 @@ def _open_container(
             io_open=open_nested,
             timeout=timeout,
             buffer_size=_READ_BYTES,
-            metadata_errors="replace",
+            **_lenient_metadata(),
         )
     except InputError:
         raise
@@ -352,6 +352,13 @@ def _open_container(
         ) from error
     with container:
         yield container
+
+
+def _lenient_metadata() -> dict[str, Any]:
+    """What lets PyAV take metadata that is no UTF-8; from version 19 on it always does."""
+    import av
+
+    return {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
 def _reason(error: Exception) -> str:

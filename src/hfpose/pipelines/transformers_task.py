@@ -184,8 +184,11 @@ def register_task() -> None:
     # It looks a model's name up on the Hub before a registered task is asked, and has no hook there.
     @wraps(of_transformers)
     def with_our_names(task: str | None = None, model: Any = None, *args: Any, **options: Any) -> Any:
-        if task in (None, *TASK_NAMES) and _is_ours_alone(model):
-            return TransformersPosePipeline(ModelByName(model), task or TASK, **options)
+        if task in TASK_NAMES and model is None:
+            model = DEFAULT_MODELS[TASK_3D if task == TASK_3D else TASK]
+        if task in (None, *TASK_NAMES) and (isinstance(model, PosePipeline) or _is_ours_alone(model)):
+            model = model if isinstance(model, PosePipeline) else ModelByName(model)
+            return TransformersPosePipeline(model, task or TASK, **options)
         return of_transformers(task, model, *args, **options)
 
     transformers.pipeline = transformers.pipelines.pipeline = with_our_names

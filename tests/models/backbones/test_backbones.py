@@ -11,6 +11,7 @@ from transformers import AutoBackbone, AutoConfig
 
 from hfpose.errors import ConfigError
 from hfpose.models.backbones import BACKBONES, backbone_from_reference
+from networks import with_checkpointing
 from small_backbones import SMALL_BACKBONES, small_backbone
 
 WIDE = ("cpm", "hourglass")  # some of their layers have hundreds of channels whatever the configuration says
@@ -33,8 +34,7 @@ def test_feature_maps_have_the_strides_and_channels_that_are_stated(name: str) -
 )
 def test_gradient_checkpointing_changes_no_gradient(name: str) -> None:
     plain = small_backbone(name).train()
-    saving = copy.deepcopy(plain)
-    saving.activation_checkpointing_enable()
+    saving = with_checkpointing(copy.deepcopy(plain))
     side = 32 if name in WIDE else 64
     pixel_values = torch.randn(2, 3, side, side)
     for model in (plain, saving):
