@@ -84,8 +84,11 @@ def keypoints_to_h36m(
     if name == "h36m" and keypoint_scores is not None:
         return keypoints, keypoint_scores
     missing = ~np.isfinite(keypoints).all(-1)
-    converted = (weights @ np.where(missing[..., None], 0, keypoints)).astype(keypoints.dtype, copy=False)
-    converted[(missing[..., None, :] & (weights > 0)).any(-1)] = np.nan
+    if missing.any():
+        keypoints = np.where(missing[..., None], 0, keypoints)
+    converted = (weights @ keypoints).astype(keypoints.dtype, copy=False)
+    if missing.any():
+        converted[(missing[..., None, :] & (weights > 0)).any(-1)] = np.nan
     if keypoint_scores is None:
         return converted, np.ones(converted.shape[:-1], np.float32)
     taking_part = np.where(weights > 0, keypoint_scores[..., None, :], np.inf)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, get_args
 
 import numpy as np
@@ -191,10 +192,9 @@ class TemporalLifter:
             boxes=np.concatenate(boxes) * widths,
             visibility=np.concatenate([clip.scores for clip in clips]) if takes_scores else None,
             schema=self.schema,
-            return_tensors="pt",
             **self._encoding,
         )
-        return list(inputs["keypoints_2d"][0].split(lengths))
+        return list(torch.from_numpy(inputs["keypoints_2d"][0]).split(lengths))
 
     def _decode(self, poses: Sequence[Tensor], clips: Sequence[PersonClip]) -> list[np.ndarray]:
         """Keypoints (L, K, 3) in meters from the model's outputs for frames of clips."""
@@ -204,7 +204,7 @@ class TemporalLifter:
         decoded = self.stage.image_processor.post_process_pose_lifting(
             torch.cat(list(poses))[None], _sizes(clips, lengths), **self._decoding
         )
-        return np.split(decoded[0], np.cumsum(lengths)[:-1])
+        return [decoded[0, end - length : end] for length, end in zip(lengths, accumulate(lengths), strict=True)]
 
     def _spans(self, length: int) -> list[tuple[int, int, np.ndarray]]:
         """First frame and end of the windows over a clip, and the weights of each one's frames, which add up to 1."""
@@ -327,12 +327,9 @@ def _fade(length: int, fading: int) -> np.ndarray:
     return weights
 
 
-def smooth_rows(values: np.ndarray, deviation: float, last: int | None = None) -> np.ndarray:
-    """Rows (L, D), or the last of them, averaged with a Gaussian over their neighbors; near the ends over those that
-    there are."""
+def smooth_rows(values: np.ndarray, deviation: float) -> np.ndarray:
+    """Rows (L, D) averaged with a Gaussian over their neighbors; near the ends over those that there are."""
     reach = min(round(3 * deviation), len(values) - 1)
-    if last is not None:
-        return smooth_rows(values[-last - reach :], deviation)[-last:]
     if reach == 0:
         return values
     offsets = np.arange(-reach, reach + 1)
@@ -341,3 +338,14 @@ def smooth_rows(values: np.ndarray, deviation: float, last: int | None = None) -
     columns = np.column_stack((values, np.ones(len(values))))
     sums = np.stack([np.convolve(column, kernel)[inside] for column in columns.T], axis=-1)
     return (sums[:, :-1] / sums[:, -1:]).astype(values.dtype)
+
+
+def smooth_last_rows(values: np.ndarray, deviation: float, count: int) -> np.ndarray:
+    """The last `count` rows of what `smooth_rows` gives, without the others."""
+    reach = min(round(3 * deviation), len(values) - 1)
+    if reach == 0:
+        return values[-count:]
+    near = values[-count - reach :]
+    offsets = np.arange(len(near)) - np.arange(len(near) - count, len(near))[:, None]
+    weights = np.exp(-0.5 * (offsets / deviation) ** 2) * (np.abs(offsets) <= reach)
+    return (weights @ near / weights.sum(1, keepdims=True)).astype(values.dtype)

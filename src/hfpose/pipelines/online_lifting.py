@@ -16,7 +16,7 @@ from hfpose.errors import InputError
 from hfpose.models.motionbert.modeling_motionbert import MotionBertForPoseLifting
 from hfpose.models.motionbert.online_motionbert import OnlineMotionBert
 from hfpose.models.shared.devices import accelerate_hook
-from hfpose.pipelines.lifting_stage import LiftedPerson, TemporalLifter, smooth_rows
+from hfpose.pipelines.lifting_stage import LiftedPerson, TemporalLifter, smooth_last_rows
 from hfpose.pipelines.person_clips import LiftedFrame, PersonClip, join_clips
 from hfpose.results import PoseOutput
 
@@ -200,7 +200,7 @@ class OnlineLifter:
         frames."""
         clips = [track.clip.last(track.clip.end - start) for track, start in zip(tracks, starts, strict=True)]
         boxes = [
-            smooth_rows(track.clip.boxes, self.lifter.box_smoothing, last=len(clip.rows))
+            smooth_last_rows(track.clip.boxes, self.lifter.box_smoothing, len(clip.rows))
             for track, clip in zip(tracks, clips, strict=True)
         ]
         return self.lifter._encode(clips, boxes)

@@ -4,7 +4,6 @@ Source: MotionBERT (Zhu et al., 2022, https://arxiv.org/abs/2210.06551); `mmpose
 `mmpose.models.heads.motion_regression_head` are the reference modules.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -33,12 +32,9 @@ class MotionBertEmbeddings(nn.Module):
         )
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, keypoints_2d: Tensor, first_frames: Sequence[int] = (0,)) -> Tensor:
-        """Keypoints whose first frame has number 0, or for each clip of the batch the one that is given."""
+    def forward(self, keypoints_2d: Tensor) -> Tensor:
         hidden_state = self.projection(keypoints_2d) + self.spatial_embeddings
-        frames = keypoints_2d.shape[1]
-        positions = [self.temporal_embeddings[:, first : first + frames] for first in first_frames]
-        return self.dropout(hidden_state + (positions[0] if len(positions) == 1 else torch.cat(positions)))
+        return self.dropout(hidden_state + self.temporal_embeddings[:, : keypoints_2d.shape[1]])
 
 
 class MotionBertSelfAttention(nn.Module):

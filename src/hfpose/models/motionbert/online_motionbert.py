@@ -9,31 +9,100 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers.activations import GELUActivation
 
-from hfpose.models.motionbert.modeling_motionbert import MotionBertForPoseLifting, MotionBertLayer
+from hfpose.models.motionbert.modeling_motionbert import (
+    MotionBertEmbeddings,
+    MotionBertForPoseLifting,
+    MotionBertLayer,
+)
+
+
+class _Frames(NamedTuple):
+    """What attention among the L new frames of B people reads and writes, for each of J = K * num_heads heads.
+
+    Args:
+        query: (B, J, L, C), scaled.
+        key_value: (2, B, J, C, L).
+        context: (B, J, L, C), to be written.
+    """
+
+    query: Tensor
+    key_value: Tensor
+    context: Tensor
+
+
+class _Joints(NamedTuple):
+    """The same for attention among joints, (B * L, num_heads, K, C) each."""
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    context: Tensor
 
 
 class _Run(NamedTuple):
-    """People of a batch who have neighboring rows of memory and as many frames in it, and what is there of each layer.
+    """R people of a batch who have neighboring rows of memory and as many frames in it.
 
     Args:
-        people: R of the batch.
-        new: (2, R, K, num_heads, L, C) where keys and values of the new frames are to be written, of each layer.
-        seen: (R * K * num_heads, T, C) keys of all frames of the first layer, values, keys of the second, and so on.
+        frames: theirs, in each of the two streams.
+        new: (2, R, J, C, L) where keys and values of the new frames are to be written, of each layer.
+        keys: (R * J, C, T) of all frames, of each layer.
+        values: (R * J, T, C) the same.
     """
 
-    people: slice
+    frames: Sequence[_Frames]
     new: Sequence[Tensor]
-    seen: Sequence[Tensor]
+    keys: Sequence[Tensor]
+    values: Sequence[Tensor]
+
+
+class _Workspace:
+    """What attention reads and writes for L new frames of B people: memory, and views of it that are made once.
+
+    Args:
+        shape: B, L and K.
+        num_heads: of the attention.
+        like: a tensor of the type and on the device, whose last dimension is the hidden size.
+
+    Attributes:
+        heads: (2, B * L * K, num_heads * 3 * C) queries, keys and values of both streams.
+        contexts: (2, B * L * K, num_heads * C) what attention gives.
+        joints: views for each stream.
+    """
+
+    def __init__(self, shape: Sequence[int], num_heads: int, like: Tensor) -> None:
+        batch, length, joints = self.shape = tuple(shape)
+        self.heads = like.new_empty(2, batch * length * joints, 3 * like.shape[-1])
+        self.contexts = like.new_empty(2, batch * length * joints, like.shape[-1])
+        self.joints, self._frames = [], []
+        for heads, context in zip(
+            self.heads.view(2, batch, length, joints, num_heads, 3, -1),
+            self.contexts.view(2, batch, length, joints, num_heads, -1),
+            strict=True,
+        ):
+            query, key, value = heads.flatten(0, 1).transpose(1, 2).unbind(3)
+            self.joints.append(_Joints(query, key, value, context.flatten(0, 1).transpose(1, 2)))
+            of_frames = heads.flatten(2, 3).permute(3, 0, 2, 1, 4)
+            self._frames.append(_Frames(of_frames[0], of_frames[1:].mT, context.flatten(2, 3).transpose(1, 2)))
+
+    def frames(self, people: slice) -> list[_Frames]:
+        """Views for people of the batch, of each stream."""
+        if people == slice(0, self.shape[0]):
+            return self._frames
+        return [
+            _Frames(query[people], key_value[:, people], context[people]) for query, key_value, context in self._frames
+        ]
 
 
 class OnlineMotionBert:
     """Lifts new frames with what is kept of the frames before them, for the cost of the new ones.
 
     Kept are the keys and values that temporal attention has of the frames of each person, in a row of a memory.
-    The frames before do not see the new ones, so the result is near to that of the whole clip. The two streams of a
-    block do the same in another order and are computed side by side, with their weights in one tensor and norms folded
-    into the projections after them: a small network spends most of its time between its operations.
+    The frames before do not see the new ones, so the result is near to that of the whole clip. A small network spends
+    most of its time between its operations, so there are few of them: the two streams of a block do the same in
+    another order and are computed side by side, with their weights in one tensor; norms are folded into the
+    projections after them, positions and biases are added up before, and views of memory are made once.
 
     Args:
         model: in evaluation mode; its weights are copied.
@@ -44,13 +113,16 @@ class OnlineMotionBert:
     """
 
     def __init__(self, model: MotionBertForPoseLifting, most: int) -> None:
-        config = model.config
+        config, backbone, head = model.config, model.backbone, model.head
         heads, layers = config.num_attention_heads, 2 * config.num_hidden_layers
-        shape = (layers, 2, 0, int(config.num_labels or 0), heads, most, config.hidden_size // heads)
+        shape = (layers, 2, 0, int(config.num_labels or 0) * heads, config.hidden_size // heads, most)
         self.lengths: list[int] = []
-        self._model = model
         self._memory = torch.empty(shape, device=model.device, dtype=model.dtype)
-        self._blocks = [_Block(block, 2 * number) for number, block in enumerate(model.backbone.layers)]
+        self._positions, self._projection = _embeddings(backbone.embeddings)
+        self._blocks = [_Block(block, 2 * number) for number, block in enumerate(backbone.layers)]
+        self._representation = _Linears([head.representation], [backbone.norm])
+        self._regressor = _Linears([head.regressor])
+        self._num_heads, self._workspace = heads, _Workspace((1, 1, 1), heads, self._projection)
 
     def add_row(self) -> int:
         """Make room for one more person; returns the row of memory."""
@@ -69,28 +141,47 @@ class OnlineMotionBert:
             wanted: frames of the L whose coordinates are asked for; others end at the attention of the last layers.
         """
         keypoints_2d = keypoints_2d.to(self._memory)
-        backbone, runs = self._model.backbone, self._runs(rows, keypoints_2d.shape[1])
-        hidden_state = backbone.embeddings(keypoints_2d, [self.lengths[row] for row in rows])
+        batch, length, joints = shape = tuple(keypoints_2d.shape[:3])
+        if self._workspace.shape != shape:
+            self._workspace = _Workspace(shape, self._num_heads, self._projection)
+        runs = self._runs(rows, length)
+        hidden_state = self._embed(keypoints_2d, rows)
         for block in self._blocks[:-1]:
-            hidden_state = block(hidden_state, runs)
-        hidden_state = self._blocks[-1](hidden_state, runs, wanted)
+            hidden_state = block(hidden_state, self._workspace, runs)
+        hidden_state = self._blocks[-1](hidden_state, self._workspace, runs, wanted)
         for row in rows:
-            self.lengths[row] += keypoints_2d.shape[1]
-        return self._model.head(backbone.norm(hidden_state)).float().cpu()
+            self.lengths[row] += length
+        keypoints_3d = self._regressor(self._representation(hidden_state[None]).tanh())
+        return keypoints_3d.view(batch, -1, joints, 3).float().cpu()
+
+    def _embed(self, keypoints_2d: Tensor, rows: Sequence[int]) -> Tensor:
+        """Keypoints (B, L, K, C) as (B * L * K, hidden_size), with the positions after the frames of `rows`."""
+        length = keypoints_2d.shape[1]
+        positions = [self._positions[self.lengths[row] : self.lengths[row] + length].flatten(0, 1) for row in rows]
+        added = positions[0] if len(positions) == 1 else torch.cat(positions)
+        return torch.addmm(added, keypoints_2d.flatten(0, 2), self._projection)
 
     def _runs(self, rows: Sequence[int], length: int) -> list[_Run]:
         runs: list[_Run] = []
         for _, group in groupby(enumerate(rows), lambda pair: (pair[1] - pair[0], self.lengths[pair[1]])):
             (index, row), *others = group
             first, count = self.lengths[row], len(others) + 1
-            seen = self._memory[:, :, row : row + count, ..., : first + length, :]
-            people, new = slice(index, index + count), seen[..., first:, :].unbind()
-            runs.append(_Run(people, new, seen.flatten(2, 4).flatten(0, 1).unbind()))
+            seen = self._memory[:, :, row : row + count, ..., : first + length]
+            keys, values = seen.flatten(2, 3).unbind(1)
+            frames, new = self._workspace.frames(slice(index, index + count)), seen[..., first:].unbind()
+            runs.append(_Run(frames, new, keys.unbind(), values.mT.unbind()))
         return runs
 
 
+def _embeddings(embeddings: MotionBertEmbeddings) -> tuple[Tensor, Tensor]:
+    """What is added for each frame and joint (T, K, hidden_size), and the matrix (C, hidden_size) for keypoints."""
+    projection = embeddings.projection
+    positions = embeddings.temporal_embeddings[0] + embeddings.spatial_embeddings + projection.bias
+    return positions.detach(), projection.weight.detach().t().contiguous()
+
+
 class _Block:
-    """A `MotionBertDualStreamBlock` over (B, L, K, C); temporal attention has the numbers `index` and `index + 1`."""
+    """A `MotionBertDualStreamBlock` over (B * L * K, C), whose layers have the numbers `index` and `index + 1`."""
 
     def __init__(self, block: Any, index: int) -> None:
         one, other = block.spatial_first, block.temporal_first
@@ -98,52 +189,71 @@ class _Block:
             _LayerPair(one.spatial, other.temporal, index),
             _LayerPair(one.temporal, other.spatial, index + 1),
         ]
-        self._block = block
+        self._fusion = block.fusion
+        if block.fusion is not None:  # the softmax of two is the sigmoid of their difference
+            weight, bias = block.fusion.weight.detach(), block.fusion.bias.detach()
+            self._weight, self._bias = (weight[0] - weight[1])[:, None], bias[:1] - bias[1:]
 
-    def __call__(self, hidden_state: Tensor, runs: Sequence[_Run], wanted: slice | None = None) -> Tensor:
-        streams = self._layers[0](hidden_state.expand(2, -1, -1, -1, -1), runs)
-        return self._block.fuse(*self._layers[1](streams, runs, wanted).unbind())
+    def __call__(
+        self, hidden_state: Tensor, workspace: _Workspace, runs: Sequence[_Run], wanted: slice | None = None
+    ) -> Tensor:
+        streams = self._layers[0](hidden_state.expand(2, -1, -1), workspace, runs)
+        return self._fuse(*self._layers[1](streams, workspace, runs, wanted).unbind())
+
+    def _fuse(self, spatial_first: Tensor, temporal_first: Tensor) -> Tensor:
+        """What `MotionBertDualStreamBlock.fuse` does."""
+        if self._fusion is None:
+            return (spatial_first + temporal_first) * 0.5
+        share = torch.addmm(self._bias, torch.cat((spatial_first, temporal_first), dim=-1), self._weight).sigmoid()
+        return torch.lerp(temporal_first, spatial_first, share)
 
 
 class _LayerPair:
-    """Two `MotionBertLayer`s, one among joints and one among frames, each over one of two streams (2, B, L, K, C)."""
+    """Two `MotionBertLayer`s, among joints and among frames, each over one of two streams (2, B * L * K, C)."""
 
     def __init__(self, first: MotionBertLayer, second: MotionBertLayer, index: int) -> None:
         pair = (first, second)
-        self._over_frames = [layer.over_frames for layer in pair]
+        self._over_frames = int(second.over_frames)  # which of the two is among frames
         self._index = index
-        self._num_heads, self._activation = first.attention.num_heads, first.mlp.activation
-        self._query_key_value = _LinearPair(
+        self._num_heads, self._activate = first.attention.num_heads, first.mlp.activation.forward
+        self._query_key_value = _Linears(
             [layer.attention.query_key_value for layer in pair], [layer.attention_norm for layer in pair]
         )
-        self._query_key_value.scale_queries(self._num_heads)
-        self._output = _LinearPair([layer.attention.output for layer in pair])
-        self._fc1 = _LinearPair([layer.mlp.fc1 for layer in pair], [layer.mlp_norm for layer in pair])
-        self._fc2 = _LinearPair([layer.mlp.fc2 for layer in pair])
+        size = first.attention.config.hidden_size
+        self._query_key_value.scale((size // self._num_heads) ** -0.5, slice(size))  # the queries
+        self._query_key_value.split_heads(self._num_heads)
+        self._output = _Linears([layer.attention.output for layer in pair])
+        self._fc1 = _Linears([layer.mlp.fc1 for layer in pair], [layer.mlp_norm for layer in pair])
+        self._fc2 = _Linears([layer.mlp.fc2 for layer in pair])
+        if isinstance(first.mlp.activation, GELUActivation):
+            self._fc1.scale(0.5**0.5)
+            self._fc2.scale(0.5**0.5, bias=False)
+            self._activate = _gelu_of_scaled
 
-    def __call__(self, streams: Tensor, runs: Sequence[_Run], wanted: slice | None = None) -> Tensor:
-        heads = self._query_key_value(streams.flatten(1, 3)).view(*streams.shape[:4], 3, self._num_heads, -1)
-        contexts = torch.stack(
-            [
-                _among_frames(each, runs, self._index) if over_frames else _among_joints(each)
-                for each, over_frames in zip(heads.unbind(), self._over_frames, strict=True)
-            ]
-        )
+    def __call__(
+        self, streams: Tensor, workspace: _Workspace, runs: Sequence[_Run], wanted: slice | None = None
+    ) -> Tensor:
+        self._query_key_value(streams, out=workspace.heads)
+        _attend_among_joints(workspace.joints[1 - self._over_frames])
+        for run in runs:
+            _attend_among_frames(run, self._over_frames, self._index)
+        contexts = workspace.contexts
         if wanted is not None:
-            streams, contexts = streams[:, :, wanted], contexts[:, :, wanted]
-        shape, streams = streams.shape, streams.flatten(1, 3)
-        streams = streams + self._output(contexts.reshape(streams.shape))
-        return (streams + self._fc2(self._activation(self._fc1(streams)))).view(shape)
+            streams, contexts = (
+                each.view(2, *workspace.shape, -1)[:, :, wanted].flatten(1, 3) for each in (streams, contexts)
+            )
+        streams = streams + self._output(contexts)
+        return streams + self._fc2(self._activate(self._fc1(streams)))
 
 
-class _LinearPair:
-    """Two linear layers, each over one of two streams (2, R, C), after a norm of the streams or none.
+class _Linears:
+    """S linear layers, each over one of S streams (S, R, C), after a norm of the streams or none.
 
     A norm's weight and bias are folded into the layer: its product with them is that of a normalized value alone.
     """
 
     def __init__(self, linears: Sequence[nn.Linear], norms: Sequence[nn.LayerNorm] = ()) -> None:
-        weight = torch.stack([linear.weight.detach().t() for linear in linears])  # (2, C, out)
+        weight = torch.stack([linear.weight.detach().t() for linear in linears])  # (S, C, out)
         zeros = weight.new_zeros(weight.shape[-1])
         bias = torch.stack([zeros if linear.bias is None else linear.bias.detach() for linear in linears])[:, None]
         self._eps = norms[0].eps if norms else None
@@ -152,36 +262,36 @@ class _LinearPair:
             weight = torch.stack([norm.weight.detach() for norm in norms])[..., None] * weight
         self._weight, self._bias = weight.contiguous(), bias
 
-    def scale_queries(self, num_heads: int) -> None:
-        """Fold what attention multiplies its queries by, the first third of the outputs, into the weights."""
-        size = self._weight.shape[1]
-        self._weight[..., :size] *= (size // num_heads) ** -0.5
-        self._bias[..., :size] *= (size // num_heads) ** -0.5
+    def scale(self, factor: float, outputs: slice = slice(None), bias: bool = True) -> None:
+        """Multiply what the layers give, or their products alone, without the bias."""
+        for values in (self._weight, self._bias)[: 1 + bias]:
+            values[..., outputs] *= factor
 
-    def __call__(self, streams: Tensor) -> Tensor:
+    def split_heads(self, num_heads: int) -> None:
+        """Let each head have its query, key and value side by side, so that the heads of a frame lie in one row."""
+        for values in (self._weight, self._bias):
+            values.copy_(values.unflatten(-1, (3, num_heads, -1)).transpose(-3, -2).flatten(-3))
+
+    def __call__(self, streams: Tensor, out: Tensor | None = None) -> Tensor:
         if self._eps is not None:
-            streams = F.layer_norm(streams, streams.shape[-1:], eps=self._eps)
-        return torch.baddbmm(self._bias, streams, self._weight)
+            streams = torch.layer_norm(streams, streams.shape[-1:], None, None, self._eps)
+        return torch.baddbmm(self._bias, streams, self._weight, out=out)
 
 
-def _among_joints(heads: Tensor) -> Tensor:
-    """Attention (B, L, K, num_heads, C) of each frame's joints.
-
-    Args:
-        heads: (B, L, K, 3, num_heads, C) queries, scaled, with keys and values.
-    """
-    query, key, value = heads.flatten(0, 1).permute(2, 0, 3, 1, 4).unbind()
-    context = F.scaled_dot_product_attention(query, key, value, scale=1.0)
-    return context.transpose(1, 2).view(*heads.shape[:3], *heads.shape[4:])
+def _gelu_of_scaled(values: Tensor) -> Tensor:
+    """GELU of √2 times the values, times √2: two operations, which take half as long as torch's own."""
+    return torch.addcmul(values, values, values.erf())
 
 
-def _among_frames(heads: Tensor, runs: Sequence[_Run], index: int) -> Tensor:
-    """The same of each joint's new frames to these and all frames before, where layer `index` has seen them."""
-    contexts = []
-    for people, new, seen in runs:
-        own = heads[people].permute(3, 0, 2, 4, 1, 5)  # (3, R, K, num_heads, L, C)
-        new[index].copy_(own[1:])
-        key, value = seen[2 * index : 2 * index + 2]
-        weights = torch.bmm(own[0].flatten(0, 2), key.mT).softmax(-1)  # faster than a fused kernel for one query
-        contexts.append(torch.bmm(weights, value).view(own.shape[1:]))
-    return (contexts[0] if len(contexts) == 1 else torch.cat(contexts)).permute(0, 3, 1, 2, 4)
+def _attend_among_joints(joints: _Joints) -> None:
+    """Attention of each frame's joints."""
+    query, key, value, context = joints
+    context.copy_(F.scaled_dot_product_attention(query, key, value, scale=1.0))
+
+
+def _attend_among_frames(run: _Run, stream: int, layer: int) -> None:
+    """Attention of each joint's new frames to these and all frames before, where the layer has seen them."""
+    query, key_value, context = run.frames[stream]
+    run.new[layer].copy_(key_value)
+    weights = torch.bmm(query.flatten(0, 1), run.keys[layer]).softmax(-1)  # faster than a fused kernel for one query
+    context.copy_(torch.bmm(weights, run.values[layer]).view(context.shape))
