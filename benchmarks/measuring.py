@@ -126,11 +126,11 @@ def seconds(action: Callable[[], object]) -> float:
 
 
 def wait_for(device: str) -> None:
-    """Wait until an accelerator has done what it was told to."""
+    """Wait until an accelerator has done what this thread told it to."""
     import torch
 
     if torch.device(device).type != "cpu":
-        torch.get_device_module(device).synchronize()
+        torch.get_device_module(device).current_stream().synchronize()
 
 
 def machine(threads: int | None, device: str = "cpu") -> dict[str, Any]:

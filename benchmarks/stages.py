@@ -103,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--backend", default="torch", choices=tuple(BACKENDS))
     parser.add_argument("--device", default="cpu", help="of both networks, such as cuda")
+    parser.add_argument("--ways", nargs="+", default=WAYS, choices=WAYS, help="to run networks on an accelerator")
     parser.add_argument("--dtype", default="float32", choices=("auto", "float32", "float16", "bfloat16"))
     parser.add_argument("--repetitions", type=int, default=15)
     parser.add_argument("--clip-frames", type=int, default=300)
@@ -134,7 +135,7 @@ class _Bench:
         """What can run the networks, by name; on a CPU what was asked for."""
         if self.is_on_cpu:
             return {self.options.backend: self.system}
-        systems = {way: self._system_if_possible(way) for way in WAYS}
+        systems = {way: self._system_if_possible(way) for way in self.options.ways}
         return {way: system for way, system in systems.items() if system is not None}
 
     def _system_if_possible(self, way: str) -> HfposeSystem | None:

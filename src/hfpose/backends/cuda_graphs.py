@@ -9,8 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-"""A graph is of one batch size; others are padded to the next one, and larger batches run without a graph."""
+BATCH_SIZES = (1, 4, 8, 16, 32, 64, 128, 256)
+"""A graph is of one batch size; others are padded to the next one, and larger batches run without a graph.
+
+A batch of 4 takes hardly longer than one of 1, while cuDNN looks for seconds for what computes one of a new size.
+"""
 
 MOST_GRAPHS = 32
 """Of a network, for inputs of so many sizes; what comes in more runs without."""
@@ -73,13 +76,13 @@ class GraphedNetwork:
             return self.network(**inputs)
         key = (size, *((name, value.shape[1:], value.dtype) for name, value in inputs.items()))
         with self._lock:
-            if key in self._seen and key not in self._graphs and len(self._graphs) < MOST_GRAPHS:
-                self._graphs[key] = self._graph({name: _padded(value, size) for name, value in inputs.items()})
-            self._seen.add(key)
-            graph = self._graphs.get(key)
-            if graph is not None:
-                return self._replay(*graph, inputs, count)
-        return self.network(**inputs)
+            if key not in self._graphs and (key not in self._seen or len(self._graphs) == MOST_GRAPHS):
+                self._seen.add(key)
+                return _first(self.network(**_padded(inputs, size)), count)
+            if key not in self._graphs:
+                self._graphs[key] = self._graph(_padded(inputs, size))
+            graph = self._graphs[key]
+            return self.network(**inputs) if graph is None else self._replay(*graph, inputs, count)
 
     def _graph(self, inputs: dict[str, Tensor]) -> _Graph | None:
         try:
@@ -98,12 +101,20 @@ class GraphedNetwork:
         for name, value in given.items():
             own[name][:count].copy_(value, non_blocking=True)
         outputs = replay()
-        found = type(outputs)(**{name: value[:count].clone() for name, value in outputs.items()})
+        found = _first(outputs, count)
         self._done = None if stream is None else stream.record_event()
         return found
 
 
-def _padded(value: Tensor, size: int) -> Tensor:
-    """A batch (n, ...) as one of `size` in memory of its own, in the same order, with the last one as often as
-    needed."""
-    return torch.cat((value, value[-1:].expand(size - len(value), *value.shape[1:])))
+def _padded(inputs: Mapping[str, Tensor], size: int) -> dict[str, Tensor]:
+    """Batches (n, ...) by name as ones of `size` in memory of their own, in the same order, with the last one as often
+    as needed."""
+    return {
+        name: torch.cat((value, value[-1:].expand(size - len(value), *value.shape[1:])))
+        for name, value in inputs.items()
+    }
+
+
+def _first(outputs: Any, count: int) -> Any:
+    """The first `count` of the outputs, in memory of their own."""
+    return type(outputs)(**{name: value[:count].clone() for name, value in outputs.items()})

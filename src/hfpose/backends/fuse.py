@@ -55,7 +55,7 @@ def inference_copy(model: ModelT, inner_dtype: torch.dtype | None = None) -> Mod
     Args:
         model: any model.
         inner_dtype: floating point type of all between the first convolution and the module `head`, which keep the
-            model's own; None: of everything the model's own.
+            model's own, and in float16 of the first convolution too; None: of everything the model's own.
     """
     fast, sequences = _folded_copy(model)
     if inner_dtype is not None:
@@ -117,7 +117,12 @@ def _lower_inner_layers(model: nn.Module, sequences: Iterable[_Sequence], dtype:
     head: nn.Module = model.get_submodule("head")
     outer = next(head.parameters()).dtype
     first, _ = next((module, names) for module, names in sequences if module is not head)
-    kept = {*head.modules(), *first.modules()}
+    kept = {*head.modules()}
+    if dtype == torch.float16:  # which holds pixels to a tenth of a level
+        _take_in(first, dtype)
+    else:
+        kept |= {*first.modules()}
+        first.register_forward_hook(lambda module, inputs, output: output.to(dtype))
     for module in model.modules():
         if module not in kept:
             for weights in (module._parameters, module._buffers):
@@ -127,8 +132,12 @@ def _lower_inner_layers(model: nn.Module, sequences: Iterable[_Sequence], dtype:
                     for name, value in weights.items()
                     if value is not None and value.is_floating_point()
                 }
-    first.register_forward_hook(lambda module, inputs, output: output.to(dtype))
-    head.register_forward_pre_hook(lambda module, inputs: tree_map_only(Tensor, lambda value: value.to(outer), inputs))
+    _take_in(head, outer)
+
+
+def _take_in(module: nn.Module, dtype: torch.dtype) -> None:
+    """Let a module cast the tensors that it is given."""
+    module.register_forward_pre_hook(lambda _, inputs: tree_map_only(Tensor, lambda value: value.to(dtype), inputs))
 
 
 def folded_convolution(conv: Convolution, norm: nn.BatchNorm2d) -> Convolution:
