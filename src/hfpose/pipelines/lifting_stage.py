@@ -341,7 +341,7 @@ def smooth_rows(values: np.ndarray, deviation: float) -> np.ndarray:
 
 
 def smooth_last_rows(values: np.ndarray, deviation: float, count: int) -> np.ndarray:
-    """The last `count` rows of what `smooth_rows` gives, without the others."""
+    """The last `count` of the rows (L, D) that `smooth_rows` gives, (count, D), without the others."""
     reach = min(round(3 * deviation), len(values) - 1)
     if reach == 0:
         return values[-count:]
