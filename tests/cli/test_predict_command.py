@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 import typer
 
-from hfpose.cli.predict_command import _FILTERS, _with_value, read_filters, read_people
+from hfpose.cli import app
+from hfpose.cli.predict_command import _FILTERS, _FOREIGN, _with_value, read_filters, read_people
 
 
 @pytest.mark.parametrize(
@@ -37,3 +39,12 @@ def test_what_people_are_read_as(text: str | None, expected: Any) -> None:
 def test_identities_are_numbers() -> None:
     with pytest.raises(typer.BadParameter, match="names no identities"):
         read_people("1,b")
+
+
+def test_options_of_other_programs_are_told_by_their_names_here() -> None:
+    command = typer.main.get_command(app).commands["predict"]  # type: ignore[attr-defined]
+    known = {name for option in command.params for name in option.opts}
+    named = {name for hint in _FOREIGN.values() for name in re.findall(r"--[\w-]+", hint)}
+    assert named <= known and not known & {f"--{name}" for name in _FOREIGN}
+    with pytest.raises(Exception, match=r"--conf\. Give --bbox-thr"):
+        command.make_context("predict", ["photo.jpg", "--conf", "0.3"])

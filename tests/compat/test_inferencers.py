@@ -71,6 +71,13 @@ def test_the_result_has_mmposes_structure(inferencer, photo):
         assert isinstance(person["bbox_score"], float)
 
 
+def test_results_that_are_not_merged_have_an_entry_for_each_person(inferencer, photo):
+    (result,) = inferencer(str(photo), bboxes=[BOXES], merge_results=False)
+    assert [len(entry) for entry in result["predictions"]] == [1, 1]
+    (result,) = inferencer(str(photo), bboxes=[BOXES], merge_results=False, return_datasamples=True)
+    assert [len(sample.pred_instances) for sample in result["predictions"]] == [1, 1]
+
+
 def test_numbers_are_the_references_with_its_flip_test(shared, tmp_path):
     golden = Golden("pose2d", "rtmpose-m_8xb256-420e_body8-256x192")
     inferencer = MMPoseInferencer(

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from hfpose.compat.mmpose import InstanceData, PixelData, PoseDataSample, merge_data_samples, split_instances
+from hfpose.compat.mmpose import (
+    InstanceData,
+    PixelData,
+    PoseDataSample,
+    merge_data_samples,
+    revert_heatmap,
+    split_instances,
+)
 from hfpose.errors import InputError
 
 
@@ -161,6 +168,18 @@ def test_merging_keeps_all_instances_and_the_highest_heatmaps():
     assert np.unravel_index(heatmaps[0].argmax(), (30, 40)) == (20, 30)  # the crop's third cell, at its middle
     assert heatmaps[0, 12, 10] == pytest.approx(0.5)
     assert not heatmaps[:, :5].any()
+
+
+def test_a_sample_as_a_dict():
+    sample = PoseDataSample(metainfo={"img_path": "a.jpg"}, pred_instances=InstanceData(keypoints=np.ones((1, 2, 2))))
+    assert list(sample.to_dict()) == ["img_path", "pred_instances"]
+    assert sample.to_dict()["pred_instances"]["keypoints"].shape == (1, 2, 2)
+
+
+def test_a_heatmap_of_a_crop_over_its_image():
+    over = revert_heatmap(torch.ones(3, 8, 6), np.array([30.0, 40.0]), np.array([[12.0, 16.0]]), (60, 80))
+    assert over.shape == (3, 60, 80) and over[0, 40, 30] == 1 and over[0, 5, 5] == 0
+    assert revert_heatmap(np.ones((8, 6)), [30, 40], [12, 16], (60, 80)).shape == (60, 80)
 
 
 def test_merging_nothing_and_something_else():

@@ -336,6 +336,18 @@ def test_a_type_can_be_chosen_later(make):
     assert_same_results(pipe.to("cpu", dtype="float32"), pipe)
 
 
+def test_types_and_devices_as_modules_of_torch_take_them(make):
+    pipe = make()
+    for change, dtype in ((pipe.bfloat16, "bfloat16"), (pipe.half, "float16"), (pipe.float, "float32")):
+        assert change() is pipe
+        assert {stage.model.dtype for stage in pipe.stages.values()} == {getattr(torch, dtype)}
+    assert pipe.to(torch.bfloat16).cpu().estimator.stage.model.dtype == torch.bfloat16
+    with pytest.raises(InputError, match="twice"):
+        pipe.to(torch.float16, torch.float32)
+    with pytest.raises(InputError, match="This machine has: cpu"):
+        pipe.cuda()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

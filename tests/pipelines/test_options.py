@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hfpose import pipeline
 from hfpose.errors import InputError
 from hfpose.media.sources import open_source
+from hfpose.pipelines.foreign_arguments import OF_CALLS, OF_PIPELINES
 from hfpose.pipelines.options import CallOptions, CallOptions3D, LiftingOptions, make_options
 from hfpose.tracking.trackers import make_tracker
+from hfpose.visualization import draw_poses
 
 
 @pytest.mark.parametrize(
@@ -80,3 +85,27 @@ def test_settings_of_another_tracker() -> None:
         make_tracker("bytetrack", settings={"appearance": 1.0})
     with pytest.raises(InputError, match="True has no setting 'lost_track_buffer', only association"):
         make_tracker(True, settings={"lost_track_buffer": 9})
+
+
+def test_names_of_other_libraries_are_told_by_ours() -> None:
+    for name, ours in (("conf", "box_threshold"), ("threshold", "box_threshold"), ("kpt_thr", "keypoint_threshold")):
+        with pytest.raises(TypeError, match=f"no option '{name}'. Did you mean '{ours}'"):
+            make_options(CallOptions, {name: 0.5})
+
+
+@pytest.mark.parametrize("foreign", [OF_CALLS, OF_PIPELINES])
+def test_what_is_suggested_is_there(foreign: dict[str, str]) -> None:
+    calls = CallOptions.__dataclass_fields__.keys()
+    known = {*calls, *inspect.signature(pipeline).parameters, *inspect.signature(draw_poses).parameters}
+    named = re.findall(r"mean '(\w+)'|([a-z_]+)=", " ".join(foreign.values()))
+    assert {name for names in named for name in names if name} <= known
+    assert not foreign.keys() & (calls if foreign is OF_CALLS else known - calls)
+
+
+def test_options_of_calls_may_be_given_to_the_pipeline() -> None:
+    pipe = pipeline(model="demo", box_threshold=0.99)
+    assert pipe.call_defaults == {"box_threshold": 0.99}
+    assert pipe.dtype == pipe.model.dtype and pipe.image_processor is pipe.estimator.stage.image_processor
+    for name, reason in (("weigths", "mean 'weights'"), ("half", "dtype='float16'"), ("boxes", "belong to a call")):
+        with pytest.raises(TypeError, match=reason):
+            pipeline(model="demo", **{name: 1})

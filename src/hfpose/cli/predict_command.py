@@ -10,12 +10,41 @@ import typer
 
 from hfpose.cli.shared import ModelCommand
 
+UsageError: Any = typer.BadParameter.__base__  # of the click that this typer comes with
+
 _ADDRESS = re.compile(r"auto|local|ray://.+|[\w.-]+:\d+")  # of a Ray cluster
 _TRUE, _FALSE = ("true", "yes", "t", "y", "1"), ("false", "no", "f", "n", "0")
 _FILTER = "auto|one-euro|butterworth|gaussian|median|hampel"
 _FILTERS = re.compile(f"({_FILTER})(,({_FILTER}))*")
 
 _TRACKERS = re.compile("iou|oks|bytetrack|ocsort|botsort")
+
+
+_OUT = "--out-dir, the folder for predictions and drawn images"
+_FOREIGN = {
+    **dict.fromkeys(("conf", "threshold", "box-threshold", "score-thr", "det-thr"), "--bbox-thr"),
+    **dict.fromkeys(("iou", "nms-threshold"), "--nms-thr"),
+    **dict.fromkeys(("keypoint-threshold", "kpt-threshold", "pose-thr"), "--kpt-thr"),
+    **dict.fromkeys(("model", "pose", "pose-model", "pose2d-model"), "--pose2d, or --pose3d in 3D"),
+    "lifter": "--pose3d",
+    **dict.fromkeys(("weights", "checkpoint"), "--pose2d-weights, or --pose2d with a folder"),
+    **dict.fromkeys(("detector", "det"), "--det-model"),
+    **dict.fromkeys(("classes", "detector-labels"), "--det-cat-ids"),
+    **dict.fromkeys(("source", "input", "inputs", "img-path", "video-path"), "the input without an option before it"),
+    **dict.fromkeys(("output", "out", "output-root", "output-dir", "save", "save-dir", "project", "name"), _OUT),
+    **dict.fromkeys(("save-txt", "save-json", "save-predictions"), f"{_OUT}, with --format"),
+    **dict.fromkeys(("draw-boxes", "show-boxes", "show-conf"), "--draw-bbox"),
+    **dict.fromkeys(("line-width", "line-thickness"), "--thickness"),
+    **dict.fromkeys(("det-frequency", "skip-frames", "vid-stride"), "--detect-every"),
+    **dict.fromkeys(("tracker", "tracking"), "--track, with the name of a tracker or none"),
+    **dict.fromkeys(("max-det", "max-people"), "--people, with a number"),
+    "batch": "--batch-size",
+    "augment": "--flip-test",
+    "onnx": "--backend onnxruntime",
+    "style": "--skeleton-style",
+    **dict.fromkeys(("half", "fp16", "dtype"), "the environment variable HFPOSE_DTYPE=float16"),
+}
+"""Options of other programs and of hfpose in Python: what this command takes in their place."""
 
 
 class PredictCommand(ModelCommand):
@@ -25,7 +54,14 @@ class PredictCommand(ModelCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         args = list(_with_value("--ray", _ADDRESS, "local", _repeated("--det-cat-ids", args)))
         args = list(_with_value("--smooth", _FILTERS, "auto", args))
-        return super().parse_args(ctx, list(_with_value("--track", _TRACKERS, "iou", args)))
+        try:
+            return super().parse_args(ctx, list(_with_value("--track", _TRACKERS, "iou", args)))
+        except UsageError as error:
+            name = getattr(error, "option_name", "")
+            if name.lstrip("-") not in _FOREIGN:
+                raise
+            message = f"No such option: {name}. Give {_FOREIGN[name.lstrip('-')]}."
+            raise UsageError(message, ctx) from error
 
 
 def read_boolean(text: str) -> bool:

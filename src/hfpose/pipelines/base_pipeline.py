@@ -136,6 +136,21 @@ class PosePipeline(StagedPipeline):
         return self.estimator.schema
 
     @property
+    def model(self) -> PreTrainedModel:
+        """The pose model. After its weights were changed call `refresh`."""
+        return self.estimator.stage.model
+
+    @property
+    def image_processor(self) -> Any:
+        """The image processor of the pose model."""
+        return self.estimator.stage.image_processor
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating point type of the pose model's weights; `backends` tells what inner layers compute in."""
+        return self.model.dtype
+
+    @property
     def stages(self) -> dict[str, Stage]:
         """The detector, where there is one, and the pose model."""
         detector = {} if self.detector is None else {"detector": self.detector.stage}

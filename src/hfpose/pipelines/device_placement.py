@@ -93,12 +93,19 @@ class StagedPipeline:
         """What runs each stage, and what its inner layers compute in, such as `"openvino bfloat16"`."""
         return {name: stage.backend for name, stage in self.stages.items()}
 
-    def to(self, device: torch.device | str | int | None = None, dtype: torch.dtype | str | None = None) -> Self:
-        """Put all stages on one device, wherever they were, and give them a floating point type; returns the pipeline.
+    def to(
+        self, device: torch.device | torch.dtype | str | int | None = None, dtype: torch.dtype | str | None = None
+    ) -> Self:
+        """Put all stages on one device, wherever they were, and give them a floating point type, which may stand alone
+        as with `torch.nn.Module.to`; returns the pipeline.
 
         Raises:
-            InputError: if this machine has no such device.
+            InputError: if this machine has no such device, or for an unknown type.
         """
+        if isinstance(device, torch.dtype):
+            if dtype is not None:
+                raise InputError(f"The type is given twice, as {device} and {dtype}; put the device first.")
+            device, dtype = None, device
         target = None if device is None else existing_device(device)
         for stage in self.stages.values():
             if target is not None:
@@ -107,6 +114,26 @@ class StagedPipeline:
             if dtype is not None:
                 stage.cast(dtype)
         return self.refresh()
+
+    def half(self) -> Self:
+        """All stages in float16, as `to(dtype="float16")`; returns the pipeline."""
+        return self.to(dtype=torch.float16)
+
+    def bfloat16(self) -> Self:
+        """All stages in bfloat16, as `to(dtype="bfloat16")`; returns the pipeline."""
+        return self.to(dtype=torch.bfloat16)
+
+    def float(self) -> Self:
+        """All stages in float32, as `to(dtype="float32")`; returns the pipeline."""
+        return self.to(dtype=torch.float32)
+
+    def cuda(self, device: torch.device | str | int | None = None) -> Self:
+        """All stages on an Nvidia GPU, as `to("cuda")`; returns the pipeline."""
+        return self.to("cuda" if device is None else device)
+
+    def cpu(self) -> Self:
+        """All stages in main memory, as `to("cpu")`; returns the pipeline."""
+        return self.to("cpu")
 
     def refresh(self) -> Self:
         """Note that models of the pipeline were moved, cast or given other weights without it; returns the pipeline.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,9 +23,10 @@ from hfpose.keypoints import load_schema, schema_for_config
 from hfpose.models.auto import LIFTER_TYPES
 from hfpose.pipelines.base_pipeline import PosePipeline
 from hfpose.pipelines.device_placement import DeviceMap, Memory, Placement
+from hfpose.pipelines.foreign_arguments import OF_CALLS, OF_PIPELINES, suggestion
 from hfpose.pipelines.hand_pose_3d import HandPose3DPipeline
 from hfpose.pipelines.index import read_index
-from hfpose.pipelines.options import make_options
+from hfpose.pipelines.options import LiftingOptions, make_options
 from hfpose.pipelines.pose_estimation import PoseEstimationPipeline
 from hfpose.pipelines.pose_estimation_3d import PoseEstimation3DPipeline
 from hfpose.pipelines.stage import Stage, load_stage, model_type
@@ -78,6 +80,7 @@ def pipeline(
     trust_remote_code: bool | None = None,
     model_kwargs: Mapping[str, Any] | None = None,
     quantization_config: Any = None,
+    **options: Any,
 ) -> PosePipeline:
     """A pipeline that is ready to be called with images.
 
@@ -126,14 +129,17 @@ def pipeline(
         model_kwargs: more arguments of `from_pretrained` for `model`, such as `{"attn_implementation": "eager"}`.
         quantization_config: quantizes `model` when it is loaded, such as `transformers.TorchAoConfig`; torch runs it
             then.
+        options: more options of calls that do not give them, such as `box_threshold`; see `CallOptions`.
 
     Raises:
         ValueError: for an unknown task.
+        TypeError: for an unknown argument; it suggests a near one.
         UnknownModelError: if nothing has the given name; it suggests near ones.
         InputError: if `device_map` names a stage or device that is not there; for an argument of a wrong type.
         ConfigError: for an unknown backend, one that cannot run a model, or one that lacks a package or compiler; for
             arguments that have no use with this model.
     """
+    _check_names(options)
     task = "pose-estimation" if task == HUB_TASK else task
     base_model = getattr(model, "get_base_model", None)
     if callable(base_model):  # of a model of peft, whose adapters are in the layers of its base
@@ -160,7 +166,7 @@ def pipeline(
     if quantization_config is not None:
         model_kwargs = {**(model_kwargs or {}), "quantization_config": quantization_config}
     dtype = next((given for given in (dtype, torch_dtype) if given is not None), "auto")
-    defaults = {"batch_size": batch_size, "num_workers": num_workers}
+    defaults = {"batch_size": batch_size, "num_workers": num_workers, **options}
     placement = Placement(device, device_map, max_memory, offload_folder)
     loader = _Loader(placement.loading_device, dtype, token, backend)
     made = _make(
@@ -176,6 +182,16 @@ def pipeline(
     made.call_defaults = {name: value for name, value in defaults.items() if value is not None}
     make_options(made.options_class, {}, made.call_defaults)  # checks them
     return placement.apply(made)
+
+
+def _check_names(options: Iterable[str]) -> None:
+    """Refuse what is no option of any pipeline's calls before a model is loaded."""
+    known = LiftingOptions.__dataclass_fields__.keys() - {"boxes"}
+    for name in options:
+        if name not in known:
+            arguments = [*list(inspect.signature(pipeline).parameters)[:-1], *known]
+            hint = suggestion(name, arguments, {**OF_CALLS, **OF_PIPELINES})
+            raise TypeError(f"pipeline() has no argument {name!r}. {hint}")
 
 
 def _check_models(**models: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -18,6 +17,7 @@ from hfpose.media.frames import ItemKind, MediaItem
 from hfpose.media.live import Live
 from hfpose.media.sources import Source
 from hfpose.ops.axes import Axes
+from hfpose.pipelines.foreign_arguments import OF_CALLS, suggestion
 from hfpose.tracking.filters import ClipFilter, ClipFilterName, make_clip_filter
 from hfpose.tracking.people_choice import People, check_people
 from hfpose.tracking.placing import Ground, Placing, Root
@@ -392,13 +392,12 @@ def make_options(
         TypeError: for an unknown option; it suggests a near one.
     """
     names = [field.name for field in fields(kind)]
-    for name in given:
+    for name in (*given, *(defaults or ())):
         if name not in names:
-            near = difflib.get_close_matches(name, names, 1)
-            hint = f" Did you mean {near[0]!r}?" if near else f" Known are {', '.join(names)}."
+            hint = suggestion(name, names, OF_CALLS)
             if name in LiftingOptions.__dataclass_fields__:
-                hint = " It is one of pipelines that lift people to 3D, such as 'human3d'."
-            raise TypeError(f"This pipeline has no option {name!r}.{hint}")
+                hint = "It is one of pipelines that lift people to 3D, such as 'human3d'."
+            raise TypeError(f"This pipeline has no option {name!r}. {hint}")
     made = kind(**{**(defaults or {}), **given})
     made.check_effects(given)
     return made

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from hfpose.compat.mmpose.structures import PixelData as PixelData
     from hfpose.compat.mmpose.structures import PoseDataSample as PoseDataSample
     from hfpose.compat.mmpose.structures import merge_data_samples as merge_data_samples
+    from hfpose.compat.mmpose.structures import revert_heatmap as revert_heatmap
     from hfpose.compat.mmpose.visualizers import VISUALIZERS as VISUALIZERS
     from hfpose.compat.mmpose.visualizers import PoseLocalVisualizer as PoseLocalVisualizer
     from hfpose.compat.mmpose.visualizers import visualize as visualize
@@ -56,7 +57,7 @@ _NAMES = {
     "mmpose.inferencers": "Hand3DInferencer MMPoseInferencer Pose2DInferencer Pose3DInferencer",
     "mmpose.data_samples": "nms split_instances",
     "mmpose.sequences": "collate_pose_sequence collect_multi_frames convert_keypoint_definition extract_pose_sequence",
-    "mmpose.structures": "InstanceData PixelData PoseDataSample merge_data_samples",
+    "mmpose.structures": "InstanceData PixelData PoseDataSample merge_data_samples revert_heatmap",
     "mmpose.visualizers": "PoseLocalVisualizer VISUALIZERS visualize",
 }
 _PLACES = {name: f"hfpose.compat.{module}" for module, names in _NAMES.items() for name in names.split()}

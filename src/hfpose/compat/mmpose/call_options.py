@@ -51,6 +51,7 @@ class CallOptions:
         out_dir: means `vis_out_dir=out_dir/visualizations` and `pred_out_dir=out_dir/predictions` where these are not
             given.
         return_datasamples: give `PoseDataSample` objects instead of plain dicts.
+        merge_results: of each image one list of instances, or one sample; False gives one for each person.
         detect_every: the detector looks at every so many frames of a video; an addition to MMPose's arguments.
         batch_size: images that go through the models at once, and that each result holds.
     """
@@ -78,6 +79,7 @@ class CallOptions:
     pred_out_dir: str | Path = ""
     out_dir: str | Path | None = None
     return_datasamples: bool = False
+    merge_results: bool = True
     batch_size: int = 1
     detect_every: int = 1
 

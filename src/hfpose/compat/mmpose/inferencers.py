@@ -147,10 +147,17 @@ class BaseInferencer:
                 yield {
                     "visualization": [output.visualization for _, output in batch] if call.return_vis else [],
                     "predictions": [
-                        data_sample_of(*each, processor) if call.return_datasamples else mmpose_instances(each[1])
-                        for each in batch
+                        data_sample_of(frame, part, processor) if call.return_datasamples else mmpose_instances(part)
+                        for frame, output in batch
+                        for part in self._parts(output, call)
                     ],
                 }
+
+    def _parts(self, output: PoseOutput, call: CallOptions) -> list[PoseOutput]:
+        """What is an entry of `predictions` each: the result of an image, or of each of its people."""
+        if call.merge_results or self.pipeline.is_one_stage:
+            return [output]
+        return [output.select([person]) for person in range(len(output))]
 
     def _stream(self, source: Source, call: CallOptions) -> Results:
         """The frames with their results, drawn where the call needs it."""

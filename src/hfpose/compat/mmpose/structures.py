@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from hfpose.errors import InputError
 
@@ -139,6 +140,10 @@ class DataElement:
     def to(self: ElementT, *arguments: Any, **options: Any) -> ElementT:
         """The same with all tensors moved or cast, as by `torch.Tensor.to`."""
         return self._converted(torch.Tensor, lambda tensor: tensor.to(*arguments, **options))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Meta information and fields by name, with elements inside as dicts too."""
+        return {name: value.to_dict() if isinstance(value, DataElement) else value for name, value in self.all_items()}
 
     def numpy(self: ElementT) -> ElementT:
         """The same with all tensors as arrays."""
@@ -315,22 +320,32 @@ def merge_data_samples(data_samples: Sequence[PoseDataSample]) -> PoseDataSample
             merged.set_field(InstanceData.cat([getattr(each, name) for each in data_samples]), name)
     for name in ("gt_fields", "pred_fields"):
         if name in first and "heatmaps" in getattr(first, name):
-            maps = [revert_heatmap(getattr(each, name).heatmaps, each) for each in data_samples]
+            maps = [
+                revert_heatmap(getattr(each, name).heatmaps, each.input_center, each.input_scale, each.ori_shape)
+                for each in data_samples
+            ]
             merged.set_field(PixelData(heatmaps=np.max(maps, axis=0)), name)
     return merged
 
 
-def revert_heatmap(heatmaps: np.ndarray | torch.Tensor, data_sample: PoseDataSample) -> np.ndarray:
-    """Heatmaps (K, h, w) of a crop as (K, H, W) over its image, zero beside the crop.
+def revert_heatmap(
+    heatmap: np.ndarray | torch.Tensor, input_center: ArrayLike, input_scale: ArrayLike, img_shape: Sequence[int]
+) -> np.ndarray:
+    """Heatmaps (K, h, w), or one (h, w), of a crop as (K, H, W) or (H, W) over its image, zero beside the crop.
 
-    The sample tells where the crop was: `input_center`, `input_scale` and `ori_shape`.
+    Args:
+        heatmap: of the crop.
+        input_center: (2,) x, y of the middle of the crop in pixels.
+        input_scale: (2,) its width and height in pixels.
+        img_shape: height H and width W of the image.
     """
     import cv2
 
-    if isinstance(heatmaps, torch.Tensor):
-        heatmaps = heatmaps.detach().cpu().numpy()
-    height, width = data_sample.ori_shape
-    center, scale = np.reshape(data_sample.input_center, 2), np.reshape(data_sample.input_scale, 2)
-    stretch = scale / heatmaps.shape[:0:-1]
+    maps = heatmap.detach().cpu().numpy() if isinstance(heatmap, torch.Tensor) else np.asarray(heatmap)
+    height, width = img_shape
+    center, scale = np.reshape(input_center, 2), np.reshape(input_scale, 2)
+    stretch = scale / maps.shape[:-3:-1]
     matrix = np.array([[stretch[0], 0, center[0] - scale[0] / 2], [0, stretch[1], center[1] - scale[1] / 2]])
-    return np.stack([cv2.warpAffine(each, matrix, (width, height), flags=cv2.INTER_LINEAR) for each in heatmaps])
+    rows = maps.reshape(-1, *maps.shape[-2:])
+    whole = [cv2.warpAffine(each, matrix, (width, height), flags=cv2.INTER_LINEAR) for each in rows]
+    return np.reshape(whole, (*maps.shape[:-2], height, width))

@@ -32,7 +32,7 @@ def existing_device(device: torch.device | str | int | None) -> torch.device:
     if device is None:
         return _numbered(default_device())
     try:
-        wanted = torch.device(device)
+        wanted = torch.device(int(device) if isinstance(device, str) and device.isdecimal() else device)
     except (RuntimeError, TypeError) as error:
         raise InputError(f"{device!r} names no device. This machine has: {', '.join(_devices())}.") from error
     if wanted.type == "meta":  # of no machine, for models without weights
