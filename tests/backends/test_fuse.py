@@ -118,6 +118,16 @@ def test_a_cpu_whose_onednn_knows_no_bfloat16_computes_in_it_unfused(monkeypatch
         assert fast(pixel_values=pixels.to(model.dtype)).simcc_x.dtype == model.dtype
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_float16_holds_pixels_and_bfloat16_does_not(dtype):
+    """So the first convolution computes in float16 too, in which accelerators are much faster than in float32."""
+    model, _ = small_model("rtmpose")
+    fast = inference_copy(model, dtype)
+    first = next(module for module in fast.modules() if isinstance(module, (nn.Conv2d, PackedConv2d)))
+    assert first.weight.dtype == (torch.float16 if dtype == torch.float16 else torch.float32)
+    assert {parameter.dtype for parameter in fast.head.parameters()} == {torch.float32}
+
+
 def test_half_precision_is_folded_without_packing():
     block = ConvNormAct(8, 16, 3).eval().bfloat16()
     x = torch.randn(1, 8, 6, 6).bfloat16()

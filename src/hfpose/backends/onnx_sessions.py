@@ -126,9 +126,8 @@ def half_precision_graph(path: Path) -> bytes:
     first = next((node.name for node in graph.graph.node if node.op_type == "Conv"), "")
     kept = [node.name for node in graph.graph.node if node.name == first or "/head/" in node.name]
     half = float16.convert_float_to_float16(graph, keep_io_types=True, node_block_list=kept)
-    nodes = {
-        tuple(node.output): node for node in half.graph.node
-    }  # some versions cast a value for each of its readers
+    # Some versions cast a value once for each of its readers, by one name.
+    nodes = {tuple(node.output): node for node in half.graph.node}
     del half.graph.node[:]
     half.graph.node.extend(nodes.values())
     return bytes(half.SerializeToString())
