@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         }
         for part in options.parts:
             results[part] = getattr(bench, part)()
-            print(f"{part} done", flush=True)
+            print(*WRITERS[part](results[part]), sep="\n\n", flush=True)  # also where it is stopped later
     name = "stages" if torch.device(options.device).type == "cpu" else "stages_accelerator"
     write_report(name, options.output, report(results), results, options.write_docs)
 
@@ -345,15 +345,7 @@ def report(results: Mapping[str, Any]) -> str:
         f'Measured with `python benchmarks/stages.py`, `backend="{results["backend"]}"`, {results["pose"]}, {results["dtype"]}. '
         f"{machine_sentence(results['machine'])}"
     ]
-    writers = {
-        "forward": _forward_report,
-        "images": _images_report,
-        "video": _video_report,
-        "chain": _chain_report,
-        "counts": _counts_report,
-        "people": _people_report,
-    }
-    for name, write in writers.items():
+    for name, write in WRITERS.items():
         if name in results:
             parts += write(results[name])
     return "\n\n".join(parts)
@@ -433,6 +425,16 @@ def _people_report(people: Mapping[str, list[float]]) -> list[str]:
         spread = Spread.of(values)
         rows.append([count, milliseconds(spread), f"{spread.median / int(count) * 1e3:.1f}"])
     return ["**Number of people** in given boxes of one image", table(("people", "ms", "ms each"), rows)]
+
+
+WRITERS: dict[str, Callable[[Any], list[str]]] = {
+    "forward": _forward_report,
+    "images": _images_report,
+    "video": _video_report,
+    "chain": _chain_report,
+    "counts": _counts_report,
+    "people": _people_report,
+}
 
 
 if __name__ == "__main__":
