@@ -79,6 +79,14 @@ def test_image_processor_has_the_references_test_settings():
     assert (processor.score_threshold, processor.nms_threshold) == (0.1, 0.65)
 
 
+def test_candidates_are_chosen_by_the_references_test_settings():
+    reference = get_entry("rtmo-t").reference
+    assert config_from_reference(reference, None).num_candidates == 300
+    reference["test_cfg"] |= {"nms_pre": 20, "nms_thr": 0.9}
+    config = config_from_reference(reference, None)
+    assert (config.num_candidates, config.nms_threshold) == (20, 0.9)
+
+
 def test_positions_stay_exact_in_half_precision():
     """Bins are a fraction of a pixel wide, hundreds of pixels from the place that they are encoded relative to."""
     from small_models import small_model

@@ -11,8 +11,10 @@ import torch
 from hfpose.errors import ConfigError
 from hfpose.models.shared.conversion import (
     detection_arguments,
+    expect_whole_inputs,
     label_arguments,
     layer_arguments,
+    letterbox_arguments,
     normalization_arguments,
     top_down_arguments,
 )
@@ -176,3 +178,39 @@ def test_crops_are_cut_as_the_pipeline_says():
     assert given["size"] == {"height": 256, "width": 192}
     with pytest.raises(ConfigError, match="TopdownAffine with input_size=\\(192, 256\\)"):
         top_down_arguments(reference, (288, 384))
+
+
+def letterbox_reference(**resize):
+    return {
+        "data_preprocessor": {},
+        "test_cfg": {"score_thr": 0.1, "nms_thr": 0.65},
+        "test_pipeline": [{"type": "BottomupResize", "input_size": (640, 480), **resize}],
+    }
+
+
+def test_one_stage_models_take_over_how_many_candidates_are_suppressed():
+    reference = letterbox_reference()
+    assert letterbox_arguments(reference)["max_candidates"] is None
+    reference["test_cfg"]["nms_pre"] = 20
+    assert letterbox_arguments(reference)["max_candidates"] == 20
+
+
+def test_letterboxed_images_have_sides_of_multiples_of_the_size_factor():
+    assert letterbox_arguments(letterbox_reference(size_factor=80))["size"] == {"height": 480, "width": 640}
+    with pytest.raises(ConfigError, match="multiples of its size_factor=64"):
+        letterbox_arguments(letterbox_reference(size_factor=64))
+
+
+@pytest.mark.parametrize("divisor", [None, 1, 16, 32])
+def test_a_padding_that_never_happens_is_taken(divisor):
+    expect_whole_inputs({"pad_size_divisor": divisor}, 640, 480)
+
+
+def test_inputs_that_are_padded_once_more_are_refused(reference):
+    for arguments, settings in (
+        (detection_arguments, reference),
+        (letterbox_arguments, letterbox_reference()),
+    ):
+        settings["data_preprocessor"]["pad_size_divisor"] = 64
+        with pytest.raises(ConfigError, match="pad_size_divisor=64"):
+            arguments(settings)

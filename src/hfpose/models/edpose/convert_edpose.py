@@ -9,7 +9,13 @@ from hfpose.models.backbones import convert_estimator, estimator_arguments
 from hfpose.models.edpose.configuration_edpose import EDPoseConfig
 from hfpose.models.edpose.image_processing_edpose import EDPoseImageProcessor
 from hfpose.models.edpose.modeling_edpose import EDPoseForPoseEstimation
-from hfpose.models.shared.conversion import RenameRules, expect_settings, normalization_arguments, pipeline_step
+from hfpose.models.shared.conversion import (
+    RenameRules,
+    expect_settings,
+    expect_whole_inputs,
+    normalization_arguments,
+    pipeline_step,
+)
 
 MODEL_CLASS = EDPoseForPoseEstimation
 
@@ -98,6 +104,7 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> EDPoseImageP
         "BottomupRandomChoiceResize", {"backend": "cv2", **resize}, {"backend": "pillow", "keep_ratio": True}
     )
     expect_settings("test_cfg", reference.get("test_cfg") or {}, {"flip_test": False, "multiscale_test": False})
+    expect_whole_inputs(reference["data_preprocessor"], 1)
     shortest, longest = sorted(resize["scales"][0])
     decoder = reference["head"].get("data_decoder") or {}
     return EDPoseImageProcessor(

@@ -71,6 +71,7 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
         **_head_arguments(head, reference["neck"]),
         **_classifier_arguments(head["dcc_cfg"], head["head_module_cfg"]),
         **_training_arguments(head),
+        **_suppression_arguments(reference.get("test_cfg") or {}),
         **estimator_arguments(reference, head["num_keypoints"], schema),
     )
 
@@ -155,6 +156,14 @@ def _training_arguments(head: Mapping[str, Any]) -> dict[str, Any]:
         "box_padding": float(head.get("bbox_padding", 1.25)),
         "assigns_by_keypoints": bool(assigner.get("use_keypoints_for_center", False)),
         "overlap_power": float(head.get("overlaps_power", 1.0)),
+    }
+
+
+def _suppression_arguments(test_cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Which anchor points may become instances; the image processor looks at these alone."""
+    return {
+        "num_candidates": min(test_cfg.get("nms_pre", 0) or RTMOConfig.num_candidates, RTMOConfig.num_candidates),
+        "nms_threshold": float(test_cfg.get("nms_thr", RTMOConfig.nms_threshold)),
     }
 
 

@@ -13,7 +13,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hfpose.errors import ConfigError
-from hfpose.models.shared.conversion import bottom_up_resize, expect_settings, normalization_arguments
+from hfpose.models.shared.conversion import (
+    bottom_up_resize,
+    expect_settings,
+    expect_whole_inputs,
+    normalization_arguments,
+)
 from hfpose.models.shared.one_stage import Instances, OneStageProcessing
 from hfpose.models.shared.pixels import WholeImageProcessor
 from hfpose.models.shared.settings import Count
@@ -175,9 +180,11 @@ def bottom_up_processor_arguments(reference: Mapping[str, Any]) -> dict[str, Any
     test_cfg = reference.get("test_cfg") or {}
     expect_settings("test_cfg", test_cfg, {"multiscale_test": False, "align_corners": False})
     width, height = resize["input_size"]
+    divisor = resize.get("size_factor", 32)
+    expect_whole_inputs(reference["data_preprocessor"], divisor)
     return {
         "size": {"height": height, "width": width},
-        "size_divisor": resize.get("size_factor", 32),
+        "size_divisor": divisor,
         "resize_mode": resize.get("resize_mode", FIT),
         "flip_test": bool(test_cfg.get("flip_test", False)),
         **normalization_arguments(reference["data_preprocessor"]),

@@ -136,6 +136,17 @@ def normalization_arguments(data_preprocessor: Mapping[str, Any]) -> dict[str, A
     }
 
 
+def expect_whole_inputs(data_preprocessor: Mapping[str, Any], *sides: int) -> None:
+    """Raise ConfigError where the reference would pad its inputs, whose sides are multiples of `sides`, once more."""
+    divisor = data_preprocessor.get("pad_size_divisor") or 1
+    if any(side % divisor for side in sides):
+        raise ConfigError(
+            f"data_preprocessor has pad_size_divisor={divisor}, so that inputs of {' and '.join(map(str, sides))} "
+            "pixels would be padded once more, which is not supported. Give a size of multiples of it, or leave it "
+            "out if the model was not trained with it."
+        )
+
+
 def top_down_arguments(reference: Mapping[str, Any], size: Sequence[int]) -> dict[str, Any]:
     """`TopDownImageProcessor` arguments for the reference's `test_pipeline`, `test_cfg` and `data_preprocessor`.
 
@@ -155,6 +166,7 @@ def top_down_arguments(reference: Mapping[str, Any], size: Sequence[int]) -> dic
         arguments["box_padding"] = float(center_scale["padding"])
     affine = pipeline_step(reference, "TopdownAffine")
     expect_settings("TopdownAffine", affine, {"input_size": (width, height)})
+    expect_whole_inputs(reference["data_preprocessor"], width, height)
     if affine:
         arguments["use_udp"] = bool(affine.get("use_udp", False))
     return arguments | normalization_arguments(reference["data_preprocessor"])
@@ -224,6 +236,12 @@ def letterbox_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
     resize = bottom_up_resize(reference)
     expect_settings("BottomupResize", resize, {"resize_mode": "fit"})
     width, height = resize["input_size"]
+    factor = resize.get("size_factor", 32)
+    if width % factor or height % factor:
+        raise ConfigError(
+            f"BottomupResize has input_size={(width, height)}; expected multiples of its size_factor={factor}."
+        )
+    expect_whole_inputs(reference["data_preprocessor"], width, height)
     test_cfg = reference["test_cfg"]
     expect_settings("test_cfg", test_cfg, {"flip_test": False, "multiscale_test": False})
     return {
@@ -231,6 +249,7 @@ def letterbox_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
         "pad_value": _gray(resize.get("pad_val", 0)),
         "score_threshold": float(test_cfg.get("score_thr", 0.01)),
         "nms_threshold": float(test_cfg.get("nms_thr", 1.0)),
+        "max_candidates": _least(test_cfg.get("nms_pre")),
         **normalization_arguments(reference["data_preprocessor"]),
     }
 
@@ -248,6 +267,7 @@ def detection_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
             "is unknown. Use a config whose test_pipeline resizes to a fixed size."
         )
     width, height = resize["scale"]
+    expect_whole_inputs(reference["data_preprocessor"], width, height)
     test_cfg = reference["test_cfg"]
     suppression = test_cfg["nms"]
     expect_settings("The detector's nms", suppression, {"type": "nms"})

@@ -25,6 +25,7 @@ class LetterboxImageProcessor(OneStageProcessing, WholeImageProcessor):
         pad_value: value of the padding around the image from 0 to 255, in every channel.
         score_threshold: minimum score of an instance where the caller asks for none.
         nms_threshold: IoU of boxes above which the worse of two instances goes where the caller asks for none.
+        max_candidates: best candidates that enter the suppression, None for all.
     """
 
     decoded_outputs = ("logits", "objectness", "pred_boxes", "pred_keypoints", "keypoint_logits")
@@ -35,6 +36,7 @@ class LetterboxImageProcessor(OneStageProcessing, WholeImageProcessor):
     do_normalize: bool = False
     score_threshold: float = 0.1
     nms_threshold: float = 0.65
+    max_candidates: int | None = None
 
     def pixel_values(self, images: Sequence[np.ndarray], memory_format: torch.memory_format) -> Tensor:
         import cv2
@@ -73,6 +75,8 @@ class LetterboxImageProcessor(OneStageProcessing, WholeImageProcessor):
             probabilities = probabilities * outputs["objectness"].float().sigmoid()
         scores = probabilities.cpu().numpy()
         candidates = np.flatnonzero(scores > least)
+        if self.max_candidates is not None and len(candidates) > self.max_candidates:
+            candidates = candidates[np.argsort(-scores[candidates], kind="stable")[: self.max_candidates]]
         boxes = _rows(outputs["pred_boxes"], candidates)
         kept = nms(boxes, scores[candidates], iou_threshold)
         anchors, corners = candidates[kept], boxes[kept].reshape(-1, 2, 2)
