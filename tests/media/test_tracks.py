@@ -342,3 +342,41 @@ def test_bvh_brings_a_variable_rate_to_an_even_one(tmp_path: Path) -> None:
     assert file.frame_time == pytest.approx(0.12)
     forward = file.joints()["Hips"][:, 2]  # `shift` is toward the camera and grows by one in a second
     assert forward == pytest.approx(np.minimum(0.12 * np.arange(len(forward)), 1.4), abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["bvh", "glb"])
+@pytest.mark.parametrize("known", [slice(0, 1), slice(16, 17), slice(0)], ids=["root", "wrist", "one place"])
+def test_who_has_no_bones_has_no_skeleton(known: slice, kind: MotionFormat, tmp_path: Path) -> None:
+    results = [replace(people(1, 2), frame_index=number) for number in range(3)]
+    for each in results:
+        pose = each.keypoints[1].copy()
+        each.keypoints[1] = np.nan if pose[known].size else pose[0]
+        each.keypoints[1, known] = pose[known]
+    save_motion(results, tmp_path / "clip", kind)
+    assert [path.name for path in (tmp_path / "clip").glob(f"*.{kind}")] == [f"clip_track1.{kind}"]
+
+
+def test_steps_are_looked_for_where_the_root_is_not_seen_at_first(tmp_path: Path) -> None:
+    results = [replace(people(1, shift=number / 10), frame_index=number) for number in range(20)]
+    results[0].keypoints[0, 0] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        save_motion(results, tmp_path / "clip", "angles")
+    assert (tmp_path / "clip" / "clip_track1.csv").is_file()
+
+
+@pytest.mark.parametrize("kind", ["trc", "bvh", "c3d", "glb", "angles", "mot"])
+def test_a_clock_that_stands_still_goes_on_at_the_rate_of_the_video(kind: MotionFormat, tmp_path: Path) -> None:
+    writer = TrackWriter(tmp_path, kind)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        results = [(replace(frame(number), timestamp=2.0), people(1, shift=number)) for number in range(4)]
+        write(writer, *results)
+    if kind == "trc":
+        text = (tmp_path / "clip" / "clip_track1.trc").read_text()
+        assert [line.split("\t")[1] for line in text.splitlines()[6:]] == [
+            "2.000000",
+            "2.050000",
+            "2.100000",
+            "2.150000",
+        ]

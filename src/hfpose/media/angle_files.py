@@ -48,7 +48,7 @@ def gait_rows(who: str, times: np.ndarray, keypoints: np.ndarray, schema: Keypoi
     """
     joints, _ = keypoints_to_h36m(keypoints, None, schema)
     way = joints[:, 0, :2]
-    if not np.isfinite(way).any() or np.nanmax(np.abs(way - way[0])) < 1e-3:
+    if not np.isfinite(way).any() or (np.nanmax(way, 0) - np.nanmin(way, 0)).max() < 1e-3:
         return []
     feet = joints[:, list(_FEET.values())]
     # The ankles of a standing person are above the ground.

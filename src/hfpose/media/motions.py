@@ -28,6 +28,7 @@ LengthUnit = Literal["meters", "centimeters"]
 Gap = tuple[str, str, int, int]
 """Person, what is missing, and the first and last frame in which it is."""
 _PER_METER = {"meters": 1.0, "centimeters": 100.0}
+_LEAST_BONE = 1e-6  # meters
 _EVEN = 0.002  # seconds by which the times of an even rate are off where a container rounds them
 GAPS = "gaps.csv"
 MARKER_SET = "markers.xml"
@@ -156,9 +157,12 @@ def _write_skeletons(
         skeletons = {}
         for person in group:
             names, points = body_points(person.keypoints, person.schema)
-            skeletons[person.who] = skeleton_motion(points, names, options.joint_names)
             gaps += _gaps(person.who, names, ~np.isfinite(points).all(-1), first)
-        write(file_name, group, skeletons)
+            skeleton = skeleton_motion(points, names, options.joint_names)
+            if np.abs(skeleton.offsets).max() > _LEAST_BONE:  # else the root, or all but the root, is never seen
+                skeletons[person.who] = skeleton
+        if skeletons:
+            write(file_name, group, skeletons)
     _write_gaps(files, gaps)
 
 

@@ -29,8 +29,8 @@ class TrackWriter(InputWriter["_Tracks"]):
     `name_track3_from120.bvh`; of images `name_person0.trc`. They begin with the first frame in which the person is
     there and end with the last; frames that the lifter interpolated count. In frames between in which the person or a
     keypoint is missing (not finite), TRC has empty fields and C3D invalid points. BVH and GLB know no gaps: they hold
-    the last place, and `gaps.csv` tells where. People without an identity (of whom next to nothing was seen) are left
-    out.
+    the last place, and `gaps.csv` tells where; who is never seen with a root has no file of them. People without an
+    identity (of whom next to nothing was seen) are left out.
 
     TRC and C3D have a marker for each keypoint, named as in Pose2Sim's marker sets, and beside TRC lies `markers.xml`,
     the marker set for OpenSim. BVH and GLB have a skeleton of rigid bones, with toes and fingers where they are known.
@@ -149,7 +149,10 @@ class _Tracks:
     def add(self, frame_index: int | None, timestamp: float | None, output: PoseOutput) -> None:
         """The people of the next frame at a time in seconds; without a number it is an image."""
         number = frame_index or 0
-        self._times[number] = number / self._frame_rate if timestamp is None else timestamp
+        time = number / self._frame_rate if timestamp is None else timestamp
+        latest = next(reversed(self._times.values()), -np.inf)
+        # Damaged files say that the clock stands still or goes back, which no format holds.
+        self._times[number] = time if time > latest else latest + 1 / self._frame_rate
         for row, keypoints in enumerate(to_world(output.keypoints, output.axes)):
             self._schema = output.schema
             track = _UNTRACKED if output.track_ids is None else int(output.track_ids[row])
