@@ -11,9 +11,10 @@ import pytest
 from hfpose.errors import InputError
 from hfpose.keypoints import load_schema
 from hfpose.media import open_writers
-from hfpose.media.files import OUTPUT_MARKER
+from hfpose.media.c3d import MOST_FRAMES
+from hfpose.media.files import OUTPUT_MARKER, FolderOfFiles
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
-from hfpose.media.motions import MotionFormat, MotionOptions
+from hfpose.media.motions import MotionFormat, MotionOptions, PersonMotion, write_motions
 from hfpose.media.tracks import TrackWriter, save_motion
 from hfpose.ops.axes import turn_axes
 from hfpose.results import PoseOutput
@@ -354,6 +355,27 @@ def test_who_has_no_bones_has_no_skeleton(known: slice, kind: MotionFormat, tmp_
         each.keypoints[1, known] = pose[known]
     save_motion(results, tmp_path / "clip", kind)
     assert [path.name for path in (tmp_path / "clip").glob(f"*.{kind}")] == [f"clip_track1.{kind}"]
+
+
+@pytest.mark.slow
+def test_c3d_goes_on_in_another_file_where_its_numbers_end(tmp_path: Path) -> None:
+    ezc3d = pytest.importorskip("ezc3d")
+    files, frames = FolderOfFiles(tmp_path / "clip"), MOST_FRAMES + 2
+    keypoints = np.zeros((frames, 17, 3), np.float32) + np.arange(frames)[:, None, None]
+    person = PersonMotion("track1", 5, np.arange(frames) / 50, 50.0, keypoints, load_schema("h36m"))
+    write_motions("c3d", files, "clip", [person], MotionOptions())
+    files.finish()
+    assert (tmp_path / "clip" / "clip_track1.c3d").stat().st_size > MOST_FRAMES * 17 * 16
+    rest = ezc3d.c3d(str(tmp_path / "clip" / f"clip_track1_from{MOST_FRAMES + 5}.c3d"))["data"]["points"]
+    np.testing.assert_allclose(rest[0, 0] / 1000, [MOST_FRAMES, MOST_FRAMES + 1])
+
+
+def test_a_file_in_the_way_of_the_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "clip").write_text("mine")
+    for place in (tmp_path / "clip", tmp_path / "clip" / "below"):
+        with pytest.raises(InputError, match="clip' is a file"):
+            save_motion([people(1)], place, "trc")
+    assert (tmp_path / "clip").read_text() == "mine"
 
 
 def test_steps_are_looked_for_where_the_root_is_not_seen_at_first(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 from hfpose.errors import InputError
 
 _MILLIMETERS = 1000.0
-_LAST_NUMBER = 65535  # frames are numbered by 16 bits
+MOST_FRAMES = 65535
+"""Frames that a C3D file numbers, by 16 bits."""
 
 
 def write_c3d(path: Path, markers: np.ndarray, names: Sequence[str], *, frame_rate: float, first_frame: int) -> None:
@@ -18,7 +19,7 @@ def write_c3d(path: Path, markers: np.ndarray, names: Sequence[str], *, frame_ra
 
     Args:
         path: of the file.
-        markers: (T, M, 3) meters; one that is not finite is invalid, as C3D has gaps.
+        markers: (T, M, 3) meters of `MOST_FRAMES` at most; one that is not finite is invalid, as C3D has gaps.
         names: of the M markers.
         frame_rate: frames per second.
         first_frame: number of the first frame in its video, from 0.
@@ -33,7 +34,7 @@ def write_c3d(path: Path, markers: np.ndarray, names: Sequence[str], *, frame_ra
     about = {"RATE": [frame_rate], "UNITS": ["mm"], "LABELS": list(names), "X_SCREEN": ["+X"], "Y_SCREEN": ["+Z"]}
     for name, value in about.items():
         file.add_parameter("POINT", name, value)
-    file["header"]["points"]["first_frame"] = min(first_frame, _LAST_NUMBER - 1)
+    file["header"]["points"]["first_frame"] = min(first_frame, MOST_FRAMES - 1)
     points = np.where(np.isfinite(markers).all(-1, keepdims=True), markers * _MILLIMETERS, np.nan)
     file["data"]["points"] = np.concatenate((points, np.ones_like(points[..., :1])), axis=-1).transpose(2, 1, 0)
     file.write(str(path))

@@ -195,6 +195,9 @@ class FolderOfFiles:
     Args:
         folder: where it is to be.
         patterns: of the names of its files. Those of an earlier run are deleted in the end, other files stay.
+
+    Raises:
+        InputError: if the folder cannot be made.
     """
 
     def __init__(self, folder: Path, *patterns: str) -> None:
@@ -202,7 +205,8 @@ class FolderOfFiles:
         self._patterns = patterns
         self._partial = partial_path(folder)
         shutil.rmtree(self._partial, ignore_errors=True)  # of a run that broke off
-        self._partial.mkdir(parents=True)
+        make_folder(folder if folder.is_file() else folder.parent)  # which says that a file is in the way
+        make_folder(self._partial)
 
     def path(self, name: str) -> Path:
         """Where to write the file of that name now."""

@@ -16,7 +16,7 @@ from hfpose.keypoints.human36m import body_points, keypoints_to_h36m
 from hfpose.keypoints.markers import to_markers
 from hfpose.media.angle_files import GAIT_HEADER, angle_rows, gait_rows, mot_text
 from hfpose.media.bvh import bvh_text
-from hfpose.media.c3d import write_c3d
+from hfpose.media.c3d import MOST_FRAMES, write_c3d
 from hfpose.media.files import FolderOfFiles
 from hfpose.media.glb import glb_bytes
 from hfpose.media.opensim import marker_set_text
@@ -116,8 +116,11 @@ def _write_c3d(files: FolderOfFiles, name: str, people: Sequence[PersonMotion], 
     for person in people:
         names, markers = to_markers(person.keypoints, person.schema)
         markers, rate = _at_even_times(markers, person.times, person.frame_rate)
-        path = files.path(f"{name}_{person.who}.c3d")
-        write_c3d(path, markers, names, frame_rate=rate, first_frame=person.first_frame)
+        for begin in range(0, len(markers), MOST_FRAMES):
+            number = person.first_frame + begin
+            path = files.path(f"{name}_{person.who}{f'_from{number}' if begin else ''}.c3d")
+            part = markers[begin : begin + MOST_FRAMES]
+            write_c3d(path, part, names, frame_rate=rate, first_frame=number)
 
 
 def _write_bvh(files: FolderOfFiles, name: str, people: Sequence[PersonMotion], options: MotionOptions) -> None:

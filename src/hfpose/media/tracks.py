@@ -40,6 +40,8 @@ class TrackWriter(InputWriter["_Tracks"]):
     `"angles"` is a table of joint angles, in 2D too, and in 3D `gait.csv` with the steps of people who move through
     space; `"mot"` are the same angles with the names and signs of OpenSim's models.
 
+    C3D files have 65535 frames at most, and what follows is in `name_track3_from65535.c3d`.
+
     TRC and GLB have the times of the video. BVH and C3D know no times but a rate, so a video of variable rate is
     brought to an even one.
 
@@ -112,7 +114,7 @@ def save_motion(
         options: how.
 
     Raises:
-        InputError: if the format does not hold such results, or they have no `track_ids`.
+        InputError: if the format does not hold such results, they have no `track_ids`, or the folder cannot be made.
 
     Example:
 
