@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from hfpose.errors import ConfigError, InputError
-from hfpose.keypoints import load_schema
+from hfpose.keypoints import KeypointSchema, load_schema
 from hfpose.results import PoseOutput
 
 
@@ -225,3 +225,31 @@ def test_a_source_whose_name_is_no_utf_8_can_be_written() -> None:
     output = PoseOutput(np.zeros((0, 17, 2)), np.zeros((0, 17)), source="a\udcff.jpg")
     text = output.to_json()
     assert json.loads(text.encode("utf-8"))["source"] == "a\udcff.jpg"
+
+
+@pytest.mark.parametrize("schema", ["coco", "own"])
+def test_json_is_read_back(schema: str) -> None:
+    keypoints = load_schema("coco") if schema == "coco" else KeypointSchema("own", tuple("abcdefghijklmnopq"))
+    people = two_people(
+        schema=keypoints, boxes=np.ones((2, 4)), track_ids=[3, 4], image_size=(20, 10), source="a.mp4", frame_index=2
+    )
+    again = PoseOutput.from_json(people.to_json())
+    assert again.to_dict() == people.to_dict() and again.schema == keypoints
+
+
+def test_json_of_3d_keypoints_and_of_nobody_is_read_back() -> None:
+    people = PoseOutput(np.full((1, 17, 3), np.nan), np.ones((1, 17)), axes="world", units="meters")
+    assert PoseOutput.from_dict(people.to_dict()).to_dict() == people.to_dict()
+    nobody = PoseOutput.failed("It is broken.", schema=load_schema("coco"), source="a.jpg")
+    assert PoseOutput.from_dict(nobody.to_dict()).to_dict() == nobody.to_dict()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3", '{"frames": []}', '{"predictions": [1]}'])
+def test_other_json_is_no_result(text: str) -> None:
+    with pytest.raises(InputError, match=r"no JSON|not the values of a result"):
+        PoseOutput.from_json(text)
+
+
+def test_a_keypoint_that_is_asked_for_as_an_attribute() -> None:
+    with pytest.raises(AttributeError, match=r"Write person\['nose'\]"):
+        _ = two_people(schema=load_schema("coco"))[0].nose

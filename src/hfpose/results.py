@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from inspect import signature
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, overload
 import numpy as np
 
 from hfpose.errors import ConfigError, InputError
-from hfpose.keypoints import KeypointSchema
+from hfpose.keypoints import KeypointSchema, load_schema
 
 # Keys of one instance, as in `predictions`, and the array over all of them.
 _INSTANCE_KEYS = {
@@ -61,7 +62,8 @@ class PoseInstance(Mapping[str, Any]):
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("_") and name in self._entries:
             return self._entries[name]
-        raise AttributeError(f"A PoseInstance has no attribute {name!r}.")
+        hint = f" Write person[{name!r}]." if name in vars(self).get("_places", ()) else ""
+        raise AttributeError(f"A PoseInstance has no attribute {name!r}.{hint}")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -189,6 +191,44 @@ class PoseOutput(Sequence[PoseInstance]):
         """
         count = schema.num_keypoints if schema else 0
         return cls(np.zeros((0, count, 2)), np.zeros((0, count)), schema=schema, error=message, **about)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PoseOutput:
+        """The result that `to_dict` wrote; of a frame of a video's file `from_dict({**content, **frame})`.
+
+        Raises:
+            InputError: if the values are of something else.
+        """
+        try:
+            names, rows = tuple(values.get("keypoint_names", ())), list(values["predictions"])
+            axes = {text: name for name, text in _AXES.items() if name != "image"}.get(values.get("axes", ""))
+            empty = {"keypoints": np.zeros((0, len(names), 2 if axes is None else 3)), "keypoint_scores": []}
+            found = {
+                name: [row[key] for row in rows] for key, name in _INSTANCE_KEYS.items() if rows and key in rows[0]
+            }
+            about = {name: values[name] for name in _ABOUT_THE_INPUT if values.get(name) is not None}
+            if "image_size" in about:
+                about["image_size"] = tuple(about["image_size"])
+            schema = _schema_of(values.get("schema"), names) if names else None
+            units = None if axes is None else values.get("units")
+            return cls(**(found or empty), **about, axes=axes, units=units, schema=schema)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"These are not the values of a result: {type(error).__name__} {error}. Expected what "
+                "PoseOutput.to_dict gives, or `hfpose predict --format json` writes for an image."
+            ) from error
+
+    @classmethod
+    def from_json(cls, text: str) -> PoseOutput:
+        """The result that `to_json` wrote; of a file that was saved `from_json(Path("people.json").read_text())`.
+
+        Raises:
+            InputError: if the text is of something else.
+        """
+        try:
+            return cls.from_dict(json.loads(text))
+        except json.JSONDecodeError as error:
+            raise InputError(f"The text is no JSON: {error}. For a file, give what is in it.") from error
 
     @property
     def num_instances(self) -> int:
@@ -367,6 +407,15 @@ class PoseOutput(Sequence[PoseInstance]):
 
 
 _FIELDS = tuple(f.name for f in fields(PoseOutput))
+
+
+def _schema_of(name: Any, keypoint_names: tuple[str, ...]) -> KeypointSchema:
+    """The schema of a name, if it has these keypoints, or one that knows no more than their names."""
+    with suppress(ConfigError):
+        known = load_schema(str(name))
+        if known.keypoint_names == keypoint_names:
+            return known
+    return KeypointSchema(str(name), keypoint_names)
 
 
 def _as_array(name: str, value: Any, shape: tuple[int, ...], dtype: type = np.float32) -> np.ndarray:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 import torch
+from datasets import Dataset, DatasetDict
 from PIL import Image
 
 from hfpose.errors import InputError
@@ -102,14 +105,38 @@ class Camera:
         (io.StringIO("text"), "opened as text"),
         (Camera(), "gives no bytes of an image"),
         (torch.zeros(5), "is no image"),
+        (pandas.DataFrame({"photo": ["a.jpg"]}), "table['photo']"),
+        (DatasetDict(train=Dataset.from_dict({"image": ["a.jpg"]})), "data['train']"),
+        ("s3://bucket/a.jpg", "'s3://' are not read"),
         (torch.randn(3, 8, 8) * 4, "from 0 to 1"),
     ],
 )
 def test_what_cannot_be_used_is_told_at_the_call(value, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=re.escape(message)):
         open_source(value)
     (frame,) = open_source([value])
     assert message in frame.error
+
+
+def test_an_array_of_paths_is_a_list(path):
+    source = open_source(np.array([str(path), path], dtype=object))
+    assert source.is_list and len(list(source)) == 2
+
+
+def test_a_file_that_was_just_written_is_read_from_its_beginning(path):
+    buffer = io.BytesIO()
+    Image.open(path).save(buffer, "PNG")
+    np.testing.assert_array_equal(images(buffer)[0], PIXELS)
+
+
+def test_the_home_folder_may_be_a_tilde(path, monkeypatch):
+    monkeypatch.setenv("HOME", str(path.parent))
+    np.testing.assert_array_equal(images("~/a.png")[0], PIXELS)
+
+
+def test_a_dict_without_an_image_says_where_one_belongs():
+    with pytest.raises(InputError, match="under 'image' or 'img'; this one has the keys 'photo'"):
+        open_source({"photo": PIXELS})
 
 
 def test_a_folder_named_as_an_image(path):

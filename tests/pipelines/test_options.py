@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hfpose import pipeline
-from hfpose.errors import InputError
+from hfpose.errors import ConfigError, InputError
 from hfpose.media.sources import open_source
 from hfpose.pipelines.foreign_arguments import OF_CALLS, OF_PIPELINES
 from hfpose.pipelines.options import CallOptions, CallOptions3D, LiftingOptions, make_options
@@ -109,3 +109,15 @@ def test_options_of_calls_may_be_given_to_the_pipeline() -> None:
     for name, reason in (("weigths", "mean 'weights'"), ("half", "dtype='float16'"), ("boxes", "belong to a call")):
         with pytest.raises(TypeError, match=reason):
             pipeline(model="demo", **{name: 1})
+
+
+def test_a_score_above_one_is_refused() -> None:
+    with pytest.raises(InputError, match="box_threshold is 30, but scores"):
+        make_options(CallOptions, {"box_threshold": 30})
+
+
+def test_a_model_that_is_given_as_the_task_is_told() -> None:
+    with pytest.raises(ValueError, match=r"'human' is a model: pipeline\(model='human'\)"):
+        pipeline("human")
+    with pytest.raises(ConfigError, match="the model 'demo' has its own"):
+        pipeline(model="demo", weights="a.pth")

@@ -6,9 +6,11 @@ import inspect
 import json
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import hfpose
@@ -118,6 +120,19 @@ def test_given_boxes_skip_the_detector(people_pipe):
     output = people_pipe(image(), boxes=BOXES)
     np.testing.assert_array_equal(output.boxes, np.float32(BOXES))
     np.testing.assert_array_equal(people_pipe(image(), boxes=[BOXES]).keypoints, output.keypoints)
+
+
+def test_boxes_as_other_libraries_give_them(pipe):
+    first = BOXES[:1]
+    expected = pipe(image(), boxes=first)
+    sides = dict(zip(("xmin", "ymin", "xmax", "ymax"), first[0], strict=True))
+    detections = [{"box": sides, "score": 0.9, "label": "person"}]
+    by_processor = {"boxes": torch.tensor(first), "scores": torch.ones(1)}
+    for boxes in (first[0], SimpleNamespace(xyxy=np.array(first)), by_processor, detections, expected):
+        for output in (pipe(image(), boxes=boxes), *pipe([image(), image()], boxes=[boxes, boxes])):
+            np.testing.assert_array_equal(output.keypoints, expected.keypoints)
+    with pytest.raises(InputError, match=r"boxes\[:, :4\]"):
+        pipe(image(), boxes=[[*first[0], 0.9]])
 
 
 def test_boxes_for_several_images(pipe):

@@ -200,6 +200,8 @@ def _from_array(array: np.ndarray) -> np.ndarray:
         if array.dtype.kind in "iu" and array.dtype.itemsize > 1:  # a conversion alone would keep the low bytes
             way = "(array >> 8).astype(numpy.uint8) if its values use 16 bits"
             hint = " If they are between 0 and 255, array.astype(numpy.uint8) is enough."
+        elif array.dtype.kind == "b":
+            way, hint = "array.astype(numpy.uint8) * 255", ""
         raise InputError(
             f"An image given as an array must be of type uint8 with values 0 to 255, this one is {array.dtype}. "
             f"Convert it with {way}.{hint}"

@@ -6,6 +6,8 @@ import base64
 import binascii
 import glob
 import os
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -36,12 +38,23 @@ def plain_input(value: Any) -> Any:
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
+    if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "OU":  # names, or images, of a table
+        return value.tolist()
+    if hasattr(value, "iloc") and hasattr(value, "columns"):
+        raise InputError(
+            f"A table is no input; give the column with its images or paths: table[{_named(value.columns)}]."
+        )
+    if hasattr(value, "column_names") and hasattr(value, "num_rows") and hasattr(value, "keys"):
+        raise InputError(f"A {type(value).__name__} has several parts; give one of them: data[{_named(value)}].")
     if hasattr(value, "__fspath__"):
         return Path(os.fsdecode(os.fspath(value)))
     if type(value).__module__.split(".")[0] == "torch" and hasattr(value, "detach"):
         return _from_tensor(value)
     if callable(getattr(value, "read", None)):
         data = value.read()
+        if len(data) == 0 and hasattr(value, "seek"):  # behind its end, as after writing to it
+            value.seek(0)
+            data = value.read()
         if isinstance(data, str):
             raise InputError("The file was opened as text; open images with mode 'rb'.")
         if not isinstance(data, bytes):
@@ -53,8 +66,15 @@ def plain_input(value: Any) -> Any:
     return value
 
 
+_SCHEME = re.compile("(?!file:)[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+
 # How PNG, JPEG, GIF and WebP begin in base64, which transformers takes without an address too.
 _BASE64_IMAGES = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR")
+
+
+def _named(names: Any) -> str:
+    """The first of some names, as they are written in brackets."""
+    return repr(next(iter(names), "image"))
 
 
 def _from_text(text: str) -> Any:
@@ -64,6 +84,14 @@ def _from_text(text: str) -> Any:
         return _from_data_address(text)
     if is_address(text):
         return text
+    if scheme := _SCHEME.match(text):
+        raise InputError(
+            f"Addresses that begin with {scheme[0]!r} are not read; expected http://, https://, file:// or that of a "
+            "stream. Download the file and give its path, or open it and give the open file."
+        )
+    if text.startswith("~") and not os.path.lexists(text):
+        with suppress(RuntimeError):  # the home of an unknown user
+            text = str(Path(text).expanduser())
     if text.startswith(_BASE64_IMAGES) and not os.path.lexists(text):
         return _from_data_address(f"data:;base64,{text}")
     if glob.has_magic(text) and not os.path.lexists(text):

@@ -112,8 +112,10 @@ class Source:
 
     def __init__(self, inputs: Any, options: _Options) -> None:
         self.is_list = isinstance(inputs, (list, tuple))
-        """Whether all results are wanted at once: of a list, a tuple, or a stack of images."""
+        """Whether all results are wanted at once: of a list, a tuple, an array of them, or a stack of images."""
+        is_array = isinstance(inputs, np.ndarray)
         inputs = plain_input(inputs)
+        self.is_list |= is_array and isinstance(inputs, list)
         self.is_list |= isinstance(inputs, np.ndarray) and inputs.ndim == 4
         self._inputs = inputs
         self._options = options
@@ -122,6 +124,8 @@ class Source:
         """What looks like an input and was not read, complete once the source was iterated to its end."""
         self.on_frame: Callable[[Frame], object] | None = None
         """Called with each frame that is handed over: results may wait for the end of a video."""
+        if isinstance(inputs, Mapping) and not _is_image(inputs):
+            raise InputError(_no_image(inputs))
         if not isinstance(inputs, (str, Path)) and not _is_image(inputs) and not _is_collection(inputs):
             raise InputError(
                 f"Cannot read images from {type(inputs).__name__}: give a path, a URL, a folder, 'webcam', a PIL "
@@ -437,8 +441,13 @@ def _folder_leaves(folder: Path, recursive: bool, left_out: LeftOut) -> Iterator
         yield _Leaf("image", None, folder.name, str(folder), failure)
         return
     if not found:
-        hint = "" if recursive else " To look into its subfolders, set recursive."
+        hint = "" if recursive else " To look into its subfolders, set recursive (`--recursive`)."
         yield _Leaf("image", None, folder.name, str(folder), f"The folder {str(folder)!r} holds no images.{hint}")
+
+
+def _no_image(value: Mapping[Any, Any]) -> str:
+    keys = ", ".join(map(repr, value))
+    return f"A dict must hold its image under 'image' or 'img'; this one has the keys {keys}."
 
 
 def _image_leaf(value: Any) -> _Leaf:
@@ -454,10 +463,7 @@ def _image_leaf(value: Any) -> _Leaf:
             path = value.get("path")
             payload = path if value.get("bytes") is None else value["bytes"]
             return _Leaf("image", payload, base_name(path) if path else None, path)
-        keys = ", ".join(map(repr, value))
-        return _Leaf(
-            "image", error=f"A dict must hold its image under 'image' or 'img'; this one has the keys {keys}."
-        )
+        return _Leaf("image", error=_no_image(value))
     if isinstance(value, (str, Path)):
         return _Leaf("image", value, base_name(value), str(value))
     if isinstance(value, (list, tuple)):

@@ -145,9 +145,11 @@ def pipeline(
     if callable(base_model):  # of a model of peft, whose adapters are in the layers of its base
         model = base_model()
     if task not in DEFAULT_MODELS:
+        is_model = isinstance(task, str) and (task in PACKAGED or find_entry(task, "pose") is not None)
+        hint = f" {task!r} is a model: pipeline(model={task!r})." if is_model else ""
         raise ValueError(
             f"Unknown task {task!r}; hfpose has {', '.join(map(repr, DEFAULT_MODELS))}, and {HUB_TASK!r} for the "
-            "first."
+            f"first.{hint}"
         )
     _check_models(model=model, detector=detector, pose=pose, lifter=lifter)
     model = DEFAULT_MODELS[task] if model is None else model
@@ -292,7 +294,8 @@ class _Loader:
         if isinstance(model, PreTrainedModel):
             _refuse(f"the {type(model).__name__} that is given is loaded", weights=weights, model_kwargs=model_kwargs)
             return _Chosen(model, None)
-        if model in PACKAGED and weights is None:
+        if model in PACKAGED:
+            _refuse(f"the model {model!r} has its own; give the name of the model that they are of", weights=weights)
             logger.warning(
                 "The model %r was trained on %s alone and misses about a third of the people on photographs; 'human' "
                 "finds more.",

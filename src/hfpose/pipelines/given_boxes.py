@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from hfpose.errors import InputError
 from hfpose.media.frames import Frame
 from hfpose.media.sources import Source
 from hfpose.models.shared.top_down import check_image_boxes
+from hfpose.results import PoseOutput
 
 NO_BOXES = object()
 """Stands where a caller's boxes end before the images do."""
@@ -42,6 +44,9 @@ def boxes_per_image(boxes: Any, source: Source) -> Any:
         InputError: if there are boxes for another number of images.
     """
     if source.is_single:
+        plain = _plain_boxes(boxes)
+        if plain is not boxes:
+            return [plain]
         holds_a_list = len(boxes) > 0 and np.ndim(boxes[0]) != 1
         if holds_a_list and len(boxes) != 1:
             raise InputError(f"Got boxes for {len(boxes)} images, but one image.")
@@ -54,6 +59,22 @@ def boxes_per_image(boxes: Any, source: Source) -> Any:
     return boxes
 
 
+def _plain_boxes(boxes: Any) -> Any:
+    """Boxes of one image as numbers: those of a result of ours, or of what detectors of supervision, Ultralytics and
+    transformers give, and one box alone as a list of it."""
+    if isinstance(boxes, PoseOutput):
+        return np.zeros((0, 4)) if boxes.boxes is None else boxes.boxes
+    boxes = getattr(boxes, "xyxy", boxes)
+    if isinstance(boxes, Mapping) and "boxes" in boxes:
+        boxes = boxes["boxes"]
+    if isinstance(boxes, torch.Tensor):
+        boxes = boxes.detach().cpu().numpy()
+    if isinstance(boxes, Sequence) and boxes and all(isinstance(each, Mapping) and "box" in each for each in boxes):
+        return [[each["box"][side] for side in ("xmin", "ymin", "xmax", "ymax")] for each in boxes]
+    is_box = isinstance(boxes, (Sequence, np.ndarray)) and len(boxes) == 4 and all(np.isscalar(side) for side in boxes)
+    return [boxes] if is_box and not isinstance(boxes, str) else boxes
+
+
 def check_frame(frame: Frame, boxes: Any) -> UsableImage | str:
     """The image of a frame with the boxes that were given for it, or what is wrong with either."""
     if frame.image is None or frame.error is not None:
@@ -63,7 +84,7 @@ def check_frame(frame: Frame, boxes: Any) -> UsableImage | str:
     if boxes is None:
         return UsableImage(frame, frame.image, None)
     try:
-        checked = check_image_boxes(boxes)
+        checked = check_image_boxes(_plain_boxes(boxes))
         _check_on_image(checked, frame.image)
     except InputError as error:
         return str(error)

@@ -46,7 +46,8 @@ class CallOptions:
 
     Args:
         boxes: x1, y1, x2, y2 in pixels, one list per image (for a single image just its list); with them the detector
-            is not run. May be an iterator that gives one list of boxes per frame.
+            is not run. May be an iterator that gives one list of boxes per frame. What detectors of supervision,
+            Ultralytics and transformers give for an image stands for its boxes, too.
         flip_test: average over the flipped crops, for twice the cost.
         box_threshold: minimum score of a box; None for what the model's own image processor says.
         nms_threshold: of two boxes with a greater IoU the one with the lower score is removed. Default: 0.3; a
@@ -132,6 +133,8 @@ class CallOptions:
         self._check_types()
         if self.num_workers < 0:
             raise InputError(f"num_workers is {self.num_workers}; it must be 0 or more.")
+        if (self.box_threshold or 0.0) > 1:
+            raise InputError(f"box_threshold is {self.box_threshold}, but scores of boxes are at most 1.")
         for name in ("batch_size", "pose_batch_size", "detect_every"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from hfpose.errors import InputError
 from hfpose.media.files import write_text
-from hfpose.media.images import load_image, save_image
+from hfpose.media.images import SAVE_SUFFIXES, load_image, save_image
 from hfpose.media.sources import is_live
 from hfpose.media.video import read_frame
 from hfpose.results import PoseOutput
@@ -72,6 +72,8 @@ def save_result(output: PoseOutput, path: str | Path, **options: Any) -> None:
         raise InputError(f"{str(path)!r} is the input that this result is of; give another name.")
     if Path(path).suffix.lower() == ".json":
         write_text(path, output.to_json(indent=2) + "\n")
+    elif Path(path).suffix.lower() not in SAVE_SUFFIXES:
+        raise InputError(f"Cannot write {str(path)!r}: its ending must be .json or one of {', '.join(SAVE_SUFFIXES)}.")
     else:
         save_image(path, draw_result(output, **options))
 

@@ -78,8 +78,10 @@ def check_image_boxes(boxes: Any, index: int = 0) -> np.ndarray:
     if array.size == 0:
         return np.zeros((0, 4), dtype=np.float32)
     if array.ndim != 2 or array.shape[1] != 4:
+        hint = " Leave out what stands behind them: boxes[:, :4]." if array.ndim == 2 and array.shape[1] > 4 else ""
         raise InputError(
-            f"The boxes of image {index} have shape {array.shape}; expected (number of boxes, 4), each x1, y1, x2, y2."
+            f"The boxes of image {index} have shape {array.shape}; expected (number of boxes, 4), each x1, y1, x2, "
+            f"y2.{hint}"
         )
     bad = ~np.isfinite(array).all(1) | (array[:, 2:] <= array[:, :2]).any(1)
     if bad.any():
