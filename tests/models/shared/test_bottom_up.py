@@ -29,6 +29,7 @@ from small_bottom_up import FAMILIES, SCHEMA, conversion, small_model, small_ref
         (640, 427, (768, 512)),
         (100, 125, (512, 640)),  # just covered
         (100, 126, (512, 704)),
+        (288, 4096, (512, 7296)),
     ],
 )
 def test_the_short_side_is_covered_and_the_long_side_rounded_up(

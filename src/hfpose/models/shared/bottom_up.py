@@ -27,7 +27,7 @@ EXPAND, FIT = RESIZE_MODES = ("expand", "fit")
 
 # With "expand" the long side of a network input is at most this many times as long as it is for a square image, so
 # that memory stays bounded for an image of one row of pixels; an image that is longer still is shrunk to it.
-MAX_EXPANSION = 8
+MAX_EXPANSION = 16
 
 
 class BottomUpImageProcessor(OneStageProcessing, WholeImageProcessor):
