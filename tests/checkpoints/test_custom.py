@@ -297,3 +297,13 @@ def test_pipelines_that_change_the_image_in_other_ways_are_named(tmp_path, step,
     path.write_text(f"model = {model}\ntest_pipeline = [{step}]\n")
     with pytest.raises(ConfigError, match=f"{says}.* not supported"):
         source_from_config(path)
+
+
+def test_frames_of_a_lifter_that_do_not_follow_each_other_are_refused(tmp_path):
+    path = tmp_path / "a.py"
+    path.write_text(
+        "model = dict(type='PoseLifter', backbone=dict(type='TCN'), head=dict(type='TemporalRegressionHead'))\n"
+        "test_dataloader = dict(dataset=dict(type='Human36mDataset', seq_len=27, seq_step=2))\n"
+    )
+    with pytest.raises(ConfigError, match="seq_step=2 is not supported"):
+        source_from_config(path)

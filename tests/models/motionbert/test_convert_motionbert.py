@@ -48,3 +48,8 @@ def test_unsupported_settings_are_named(part: str, setting: str, value: object) 
     reference[part][setting] = value
     with pytest.raises(ConfigError, match=setting):
         config_from_reference(reference)
+
+
+def test_a_flip_test_about_another_axis_is_refused() -> None:
+    with pytest.raises(ConfigError, match="shift_coords=False"):
+        image_processor_from_reference(REFERENCE | {"test_cfg": {"flip_test": True, "shift_coords": False}})

@@ -68,10 +68,12 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> MotionBertIm
         codec,
         {"type": "MotionBERTLabel", "concat_vis": True, "remove_root": False, "save_index": False, "mode": "test"},
     )
+    test_cfg = reference.get("test_cfg") or {}
+    expect_settings("test_cfg", test_cfg, {"shift_coords": True})
     return MotionBertImageProcessor(
         root_index=codec.get("root_index", 0),
         zero_root=codec.get("rootrel", False),
-        flip_test=bool((reference.get("test_cfg") or {}).get("flip_test", False)),
+        flip_test=bool(test_cfg.get("flip_test", False)),
     )
 
 
