@@ -143,6 +143,15 @@ def test_people_who_are_missed_for_a_few_frames_are_interpolated_and_marked(pipe
     assert list(pipe(clip, boxes=boxes, max_gap=0))[5].num_instances == 1
 
 
+def test_people_who_come_late_into_a_stream_are_drawn(pipe, clip):
+    boxes = [BOX] * 6 + [BOXES] * 6
+    drawn = [output.visualization for output in pipe(clip, boxes=boxes, online=True, return_visualization=True)]
+    height, width = drawn[0].shape[:2]
+    assert {image.shape for image in drawn} == {(height, width, 3)}
+    panels = [image[:, width - height :] for image in drawn]  # two lie one above the other, half as wide
+    assert [bool((each[:, height // 2 :] == 255).all()) for each in panels] == [False] * 6 + [True] * 6
+
+
 def test_online_results_come_with_the_frames(pipe, clip):
     read = []
 

@@ -200,6 +200,12 @@ def test_nobody_changes_panels_when_another_leaves():
     assert Panels(2).update(poles(*[[(0, 0, 0), (0, 0, 1)]] * 3)) == [0, 1]
 
 
+def test_panels_of_a_stream_become_more_with_people_and_never_fewer():
+    panels = Panels(1, grows=True)
+    alone, three = (poles(*[[(0, 0, 0), (0, 0, 1)]] * count) for count in (1, 3))
+    assert [len(panels.update(each)) for each in (alone, three, alone)] == [1, 3, 3]
+
+
 def test_who_is_not_in_a_frame_leaves_the_panel_empty():
     two = poles([(0, 0, 0), (0, 0, 1.7)], [(0, 0, 0), (0, 0, 1.6)], track_ids=[3, 5])
     image = draw_poses_3d(two.select([1]), size=200, panels=[None, 0], axis_limits=LIMITS)

@@ -177,7 +177,7 @@ class _Stream:
         (output,) = _placed([output], None, options)
         if options.draws:
             self._limits = axis_limits_3d(output, previous=self._limits)
-            self._panels = self._panels or _panels([output], options)
+            self._panels = self._panels or _panels([output], options, is_stream=True)
         return frame, _drawn(frame.image, output, options, self._limits, self._panels)
 
 
@@ -229,12 +229,13 @@ def _placed(outputs: list[PoseOutput], times: np.ndarray | None, options: Liftin
     ]
 
 
-def _panels(outputs: Iterable[PoseOutput], options: LiftingOptions) -> Panels:
+def _panels(outputs: Iterable[PoseOutput], options: LiftingOptions, is_stream: bool = False) -> Panels:
     """As many panels as are asked for, else as there are people at once."""
     wanted = options.drawing_options["num_instances"]
-    if wanted is None or wanted < 0:
+    is_open = wanted is None or wanted < 0
+    if is_open:
         wanted = max(output.num_instances for output in outputs)
-    return Panels(max(wanted, 1))
+    return Panels(max(wanted, 1), grows=is_open and is_stream)
 
 
 def _drawn(
@@ -253,6 +254,9 @@ def _drawn(
         drawn = draw_poses_side_by_side(
             image, output, axis_limits=limits, panels=panels.update(output), follow=options.root != "none", **drawing
         )
+        if panels.grows:  # any number of them is at most as wide as high
+            missing = image.shape[0] + image.shape[1] - drawn.shape[1]
+            drawn = np.pad(drawn, ((0, 0), (0, missing), (0, 0)), constant_values=255)
     else:  # a single image has no panels without a person
         count = None if wanted is None or wanted < 0 else min(max(wanted, 1), output.num_instances) or None
         drawn = draw_poses_side_by_side(image, output, num_instances=count, **drawing)

@@ -6,9 +6,16 @@ from hfpose.results import PoseOutput
 
 
 class Panels:
-    """Panels of a video: a person keeps theirs as long as they are there, and comes back to it if it is still free."""
+    """Panels of a video: a person keeps theirs as long as they are there, and comes back to it if it is still free.
 
-    def __init__(self, count: int) -> None:
+    Args:
+        count: how many there are.
+        grows: whether there are more as soon as more people are there at once, as in a stream, of which nothing is
+            known before.
+    """
+
+    def __init__(self, count: int, grows: bool = False) -> None:
+        self.grows = grows
         self._owners: list[int | None] = [None] * count
         self._last_seen = [-1] * count
         self._frame = 0
@@ -16,6 +23,9 @@ class Panels:
     def update(self, output: PoseOutput) -> list[int | None]:
         """For each panel the row of the person in the next frame's result who is drawn in it, None for an empty
         one."""
+        more = output.num_instances - len(self._owners) if self.grows else 0
+        self._owners += [None] * more
+        self._last_seen += [-1] * more
         ids = [-1] * output.num_instances if output.track_ids is None else output.track_ids.tolist()
         rows: list[int | None] = [None] * len(self._owners)
         known = [row for row, identity in enumerate(ids) if identity >= 0 and identity in self._owners]
