@@ -12,6 +12,7 @@ import pandas
 import pytest
 import torch
 from datasets import Dataset, DatasetDict
+from datasets import Image as ImageFeature
 from PIL import Image
 
 from hfpose.errors import InputError
@@ -116,6 +117,15 @@ def test_what_cannot_be_used_is_told_at_the_call(value, message):
         open_source(value)
     (frame,) = open_source([value])
     assert message in frame.error
+
+
+def test_what_a_data_set_cannot_decode_does_not_end_it(path):
+    (broken := path.with_name("b.png")).write_bytes(path.read_bytes()[:200])
+    data = Dataset.from_dict({"image": [str(path), str(broken), str(path)]}).cast_column("image", ImageFeature())
+    for inputs in (data, data["image"]):
+        first, second, third = open_source(inputs)
+        np.testing.assert_array_equal(third.image, first.image)
+        assert "Item 1" in second.error
 
 
 def test_an_array_of_paths_is_a_list(path):

@@ -105,13 +105,7 @@ def evaluate(
     What was left out and what could not be measured is told with the reason; if nothing was measured the exit code is
     1.
     """
-    if gt_boxes and boxes is not None:
-        raise typer.BadParameter("give --gt-boxes or --boxes, not both.")
-    if (model is None) == (results is None):
-        raise typer.BadParameter("give either --model or --results.")
-    if card and (model is None or not Path(model).is_dir()):
-        raise typer.BadParameter("--card needs --model to be a folder.")
-    from hfpose.evaluation.error_analysis import analyze_errors
+    _check_choices(model, results, gt_boxes, boxes, card)
     from hfpose.evaluation.protocols import HUMAN36M_PROTOCOLS
 
     evaluation = analysis = None
@@ -134,12 +128,7 @@ def evaluate(
                 nms_threshold=nms_threshold, batch_size=batch_size, pose_batch_size=pose_batch_size, **modes,
             )  # fmt: skip
             metrics, entries = evaluation.metrics, evaluation.results
-        if analyze:
-            if measured is None or rules.precision is None:
-                raise typer.BadParameter(
-                    "--analyze is for keypoints and for protocols that measure average precision."
-                )
-            analysis = analyze_errors(coco, entries, measured, rules.precision)
+        analysis = _analyze(coco, entries, measured, rules) if analyze else None
         left_out = coco.left_out.lines()
     _report(data, left_out, metrics, evaluation)
     if output is not None:
@@ -153,6 +142,25 @@ def evaluate(
         add_results(Path(model), data.name, words, metrics)
     if not metrics or (evaluation is not None and evaluation.failures.total):
         raise typer.Exit(1)
+
+
+def _check_choices(model: str | None, results: Path | None, gt_boxes: bool, boxes: Path | None, card: bool) -> None:
+    """Refuse options that exclude each other."""
+    if gt_boxes and boxes is not None:
+        raise typer.BadParameter("give --gt-boxes or --boxes, not both.")
+    if (model is None) == (results is None):
+        raise typer.BadParameter("give either --model or --results.")
+    if card and (model is None or not Path(model).is_dir()):
+        raise typer.BadParameter("--card needs --model to be a folder.")
+
+
+def _analyze(coco: CocoFile, results: list[Any], schema: KeypointSchema | None, protocol: Protocol) -> ErrorAnalysis:
+    """The errors of results by kind; `schema` is None for boxes."""
+    from hfpose.evaluation.error_analysis import analyze_errors
+
+    if schema is None or protocol.precision is None:
+        raise typer.BadParameter("--analyze is for keypoints and for protocols that measure average precision.")
+    return analyze_errors(coco, results, schema, protocol.precision)
 
 
 def _read_data(data: Path, images: Path | None, head_boxes: Path | None, *, needs_images: bool) -> CocoFile:

@@ -242,6 +242,15 @@ def _from_pil(image: Image.Image) -> np.ndarray:
         raise InputError(f"The PIL image {image!r} cannot be decoded: {error or type(error).__name__}.") from error
 
 
+def pil_pixels(image: Image.Image) -> np.ndarray:
+    """A PIL image of any mode as uint8 RGB array (H, W, 3), as its pixels are stored: EXIF orientation is not applied.
+
+    Raises:
+        InputError: for a mode without an agreed range of brightness.
+    """
+    return _to_array(image, 1)
+
+
 # Transpose method of PIL.Image by EXIF orientation (EXIF 2.3, tag 0x0112).
 _TRANSPOSES = {
     2: "FLIP_LEFT_RIGHT",

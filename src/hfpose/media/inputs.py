@@ -7,6 +7,7 @@ import binascii
 import glob
 import os
 import re
+from collections.abc import Iterator, Sized
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -134,3 +135,20 @@ def _from_tensor(tensor: Any) -> np.ndarray:
     if array.ndim == 4:
         array = np.repeat(array, 3, axis=-1) if array.shape[-1] == 1 else array
     return np.ascontiguousarray(array)
+
+
+def elements(collection: Any) -> Iterator[Any]:
+    """Items of anything iterable, or with `__len__` and `__getitem__` alone, as torch's datasets are."""
+    is_hub_data = type(collection).__module__.startswith("datasets.") and isinstance(collection, Sized)
+    is_iterable = hasattr(collection, "__iter__") or not hasattr(collection, "__len__")
+    return iter(collection) if is_iterable and not is_hub_data else _items_by_number(collection)
+
+
+def _items_by_number(data: Any) -> Iterator[Any]:
+    """Items of a data set; in the place of one that cannot be decoded, the error."""
+    for index in range(len(data)):
+        try:
+            item = data[index]
+        except (OSError, SyntaxError) as error:  # as which Pillow reports damaged files
+            item = InputError(f"Item {index} of the {type(data).__name__} cannot be read: {error}.")
+        yield item

@@ -22,7 +22,7 @@ from hfpose.media.files import OUTPUT_MARKER, is_folder, open_to_read
 from hfpose.media.frames import Frame, ItemKind, MediaItem
 from hfpose.media.image_folders import list_images
 from hfpose.media.images import is_image_path, is_url, load_image, local_path
-from hfpose.media.inputs import plain_input
+from hfpose.media.inputs import elements, plain_input
 from hfpose.media.left_out import LeftOut
 from hfpose.media.live import Live, LiveSource, read_in_step, read_live
 from hfpose.media.naming import Namer, base_name
@@ -370,13 +370,15 @@ def _leaves(inputs: Any, recursive: bool, left_out: LeftOut, kind: _PathKind | N
     elif _is_image(inputs):
         yield _image_leaf(inputs)
     else:
-        for value in _elements(inputs):
+        for value in elements(inputs):
             yield from _value_leaves(value, recursive, left_out)
 
 
 def _value_leaves(value: Any, recursive: bool, left_out: LeftOut) -> Iterator[_Leaf]:
     """Leaf of an item of a collection that is no path, or may become one."""
     try:
+        if isinstance(value, InputError):
+            raise value
         plain = plain_input(value)
     except InputError as error:
         yield _Leaf("image", error=str(error))
@@ -386,13 +388,6 @@ def _value_leaves(value: Any, recursive: bool, left_out: LeftOut) -> Iterator[_L
             yield from _path_leaves(path, recursive, left_out)
     else:
         yield _image_leaf(plain)
-
-
-def _elements(collection: Any) -> Iterator[Any]:
-    """Items of anything iterable, or with `__len__` and `__getitem__` alone, as torch's datasets are."""
-    if hasattr(collection, "__iter__") or not hasattr(collection, "__len__"):
-        return iter(collection)
-    return (collection[index] for index in range(len(collection)))
 
 
 def _path_leaves(

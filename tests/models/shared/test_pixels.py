@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from hfpose.errors import InputError
-from hfpose.models.shared.pixels import PixelImageProcessor
+from hfpose.models.shared.pixels import PixelImageProcessor, rgb_arrays
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 16, 24, 3), dtype=np.uint8)
@@ -94,3 +95,11 @@ def test_settings_replace_those_of_a_file():
     assert PixelImageProcessor.from_dict(file, do_normalize=False).do_normalize is False
     with pytest.raises(InputError, match="size"):
         PixelImageProcessor.from_dict(file, size=10**9)
+
+
+def test_a_pil_image_of_16_bits_is_scaled_and_a_path_is_no_image():
+    levels = np.arange(0, 65536, 4096, dtype=np.uint16).reshape(4, 4)
+    (array,) = rgb_arrays(Image.fromarray(levels))
+    np.testing.assert_array_equal(array[..., 0], levels >> 8)
+    with pytest.raises(InputError, match=r"got a str\. Open it"):
+        rgb_arrays("photo.jpg")

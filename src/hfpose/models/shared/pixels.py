@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from transformers.image_processing_base import BatchFeature
 from transformers.utils import TensorType
 
 from hfpose.errors import InputError
+from hfpose.media.images import pil_pixels
 from hfpose.models.shared.coco_labels import Annotations, annotated_objects
 from hfpose.models.shared.settings import Count, Positive, SettingsImageProcessor
 
@@ -41,7 +43,12 @@ def rgb_arrays(images: ImageLike | Sequence[ImageLike]) -> list[np.ndarray]:
 
 def _rgb_array(image: ImageLike) -> np.ndarray:
     if hasattr(image, "convert"):  # a PIL image, without importing PIL to ask
-        return np.asarray(image.convert("RGB"))
+        return pil_pixels(image)
+    if isinstance(image, (str, bytes, PathLike)):
+        raise InputError(
+            f"Expected an image, got a {type(image).__name__}. Open it: PIL.Image.open(path), or "
+            "hfpose.media.images.load_image(path), which turns it upright and takes addresses and bytes too."
+        )
     array = image.cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
     if array.dtype != np.uint8:
         raise InputError(
