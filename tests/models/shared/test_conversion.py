@@ -108,9 +108,10 @@ def test_pipelines_that_leave_the_size_or_the_padding_open_are_refused(reference
 
 
 def test_another_suppression_is_refused(reference):
-    reference["test_cfg"]["nms"]["type"] = "soft_nms"
-    with pytest.raises(ConfigError, match="nms with"):
-        detection_arguments(reference)
+    for setting in ({"type": "soft_nms"}, {"score_threshold": 0.4}, {"offset": 1}):
+        reference["test_cfg"]["nms"] = {"type": "nms", "iou_threshold": 0.6} | setting
+        with pytest.raises(ConfigError, match=f"nms with {next(iter(setting))}"):
+            detection_arguments(reference)
 
 
 def test_suppression_across_classes_and_boxes_of_a_least_size(reference):

@@ -270,7 +270,7 @@ def detection_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
     expect_whole_inputs(reference["data_preprocessor"], width, height)
     test_cfg = reference["test_cfg"]
     suppression = test_cfg["nms"]
-    expect_settings("The detector's nms", suppression, {"type": "nms"})
+    expect_settings("The detector's nms", suppression, {"type": "nms", "offset": 0, "score_threshold": 0})
     arguments = {
         "size": {"height": height, "width": width},
         "keep_aspect_ratio": resize.get("keep_ratio", False),
