@@ -7,7 +7,7 @@ import pytest
 
 from hfpose.keypoints import load_schema
 from hfpose.results import PoseOutput
-from hfpose.tracking.relinking import StreamLinks, relink_tracks
+from hfpose.tracking.relinking import StreamLinks, _whitening, relink_tracks
 from walking import walking_pose
 
 POSE = walking_pose(1, height=1.7, phase=0.5, heading=0.4)[0, :, :2] * [100, -100] + [0, 200]
@@ -80,3 +80,12 @@ def test_clips_without_people_or_with_frames_that_failed_are_no_error() -> None:
     outputs = [frame([0], [1.0], [0]), failed, frame([3], [1.0], [0])]
     relink_tracks(outputs, TIMES[:3])
     assert [outputs[0].track_ids.tolist(), outputs[2].track_ids.tolist()] == [[0], [0]]
+
+
+def test_numbers_of_a_build_count_by_how_much_they_change_in_a_person() -> None:
+    rng = np.random.default_rng(0)
+    builds = rng.normal(0, [0.3, 0.02], (600, 2)) + np.repeat(rng.normal(0, [0.3, 0.02], (20, 2)), 30, axis=0)
+    whitening = _whitening(builds, np.repeat([0, 1], 300))
+    steady, shaky = (np.linalg.norm(change @ whitening) for change in ((0.0, 0.1), (0.1, 0.0)))
+    assert steady > 3 * shaky
+    assert np.array_equal(_whitening(builds[:40], np.zeros(40)), np.eye(2))  # too few changes

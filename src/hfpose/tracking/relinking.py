@@ -22,9 +22,11 @@ from hfpose.tracking.tracker import (
 # A track is cut where it is not seen for so many seconds, and in the middle of the time in which its box overlaps
 # another's so much.
 _LONGEST_GAP, _CROWDED = 0.25, 0.3
-# How builds of a person differ: over the clip, and from frame to frame; sights of it that are compared, the most
-# squared deviations that count, and how much the posture counts beside the length of the body.
-_BUILD_NOISE, _FRAME_NOISE, _SIGHTS, _MOST_DEVIATION, _POSTURE = 0.04, 0.15, 45, 9.0, 2.0
+# How builds of a person differ where the clip does not say it: over the clip, and from frame to frame; sights of it
+# that are compared; how much squared deviations of each number count, and the most that count, of ways too.
+_BUILD_NOISE, _FRAME_NOISE, _SIGHTS, _BUILD_WEIGHT, _MOST_UNUSUAL, _MOST_DEVIATION = 0.04, 0.15, 45, 0.3, 20.0, 9.0
+# How they change is learned from the means of so many sights in a row, and of those so many such means later.
+_BLOCK, _LAGS = 15, (1, 2, 3)
 # How far people get from where they are expected, in heights, at once and for each second, for x and y; sights that
 # say how fast they are; seconds in which the speed fades.
 _NEAR, _SPEED, _SPEED_SIGHTS, _FADING = np.array([0.1, 0.06]), np.array([0.7, 0.15]), 8, 1.0
@@ -280,21 +282,40 @@ def _unlikely_builds(sights: _Sights, pieces: _Pieces, identities: np.ndarray) -
     before = np.append(0, np.cumsum(alone))  # how many sights are not crowded before each
     parts = np.array(
         (
-            (np.maximum(before[ends] - _SIGHTS, before[begin]), before[ends]),
-            (before[begins], np.minimum(before[begins] + _SIGHTS, before[end])),
+            (np.maximum(before[ends] - _SIGHTS, before[begin]), before[begins]),
+            (before[ends], np.minimum(before[begins] + _SIGHTS, before[end])),
         )
     )
     means, counts = _means(sights.builds[along[alone]], parts)
     if not counts.all():  # who is crowded all the time
-        crowded, lengths = _means(sights.builds[along], np.array(((begins, ends), (begins, ends))))
+        crowded, lengths = _means(sights.builds[along], np.array(((begins, begins), (ends, ends))))
         means, counts = np.where(counts[..., None], means, crowded), np.where(counts, counts, lengths)
     back = np.argsort(order)
     until, since, counts = *means[:, back], counts[:, back]
     variances = _BUILD_NOISE**2 + _FRAME_NOISE**2 * (1 / counts[0][:, None] + 1 / counts[1])
-    longer = (until[:, None, 0] - since[:, 0]) ** 2
-    posture = _squared_distances(until[:, 1:], since[:, 1:]) / (until.shape[1] - 1)
-    longer, posture = (np.minimum(each / variances, _MOST_DEVIATION) for each in (longer, posture))
-    return (longer + _POSTURE * posture + np.log(variances / _BUILD_NOISE**2)) / 2
+    whitening = _whitening(sights.builds[along[alone]], np.repeat(identities[order], pieces.sizes[order])[alone])
+    unusual = _squared_distances(until @ whitening, since @ whitening) / variances
+    return (np.minimum(_BUILD_WEIGHT * unusual, _MOST_UNUSUAL) + np.log(variances / _BUILD_NOISE**2)) / 2
+
+
+def _whitening(builds: np.ndarray, owners: np.ndarray) -> np.ndarray:
+    """A matrix (C, C) that builds are multiplied by, so that all their numbers change alike in a person, and by
+    themselves.
+
+    Args:
+        builds: (S, C), those of one person after those of another.
+        owners: (S,) identities, ascending.
+    """
+    places = np.arange(len(builds)) - np.searchsorted(owners, owners)
+    ends = np.flatnonzero(places % _BLOCK == _BLOCK - 1) + 1
+    means, owners = _means(builds, np.array((ends - _BLOCK, ends)))[0], owners[ends - 1]
+    changes = np.concatenate([(means[lag:] - means[:-lag])[owners[lag:] == owners[:-lag]] for lag in _LAGS])
+    changes = changes[np.isfinite(changes).all(1)]
+    usual, count = _BUILD_NOISE**2 + _FRAME_NOISE**2 * 2 / _BLOCK, builds.shape[1]
+    if len(changes) < count:  # too few to tell how numbers change together
+        return np.eye(count)
+    covariance = (changes.T @ changes / usual + count * np.eye(count)) / (len(changes) + count)
+    return np.linalg.cholesky(np.linalg.inv(covariance))
 
 
 def _squared_distances(some: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -304,7 +325,8 @@ def _squared_distances(some: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _means(builds: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means (2, P, C) of builds (S, C) from where to where each of the `parts` (2, 2, P) goes, and how many (2, P)."""
+    """Means (..., P, C) of builds (S, C) from where to where each of the `parts` (2, ..., P) goes, and how many
+    (..., P)."""
     sums = np.concatenate((np.zeros((1, builds.shape[1])), builds)).cumsum(axis=0)
-    counts = parts[:, 1] - parts[:, 0]
-    return (sums[parts[:, 1]] - sums[parts[:, 0]]) / np.maximum(counts, 1)[..., None], counts
+    counts = parts[1] - parts[0]
+    return (sums[parts[1]] - sums[parts[0]]) / np.maximum(counts, 1)[..., None], counts
