@@ -206,11 +206,25 @@ def test_a_result_is_drawn_on_the_image_it_is_of(tmp_path):
         output.save(tmp_path / "." / "drawn.png")
 
 
-@pytest.mark.parametrize(("method", "package"), [("to_dataframe", "pandas"), ("to_supervision", "supervision")])
+@pytest.mark.parametrize(
+    ("method", "package"),
+    [("to_dataframe", "pandas"), ("to_supervision", "supervision"), ("to_detections", "supervision")],
+)
 def test_what_other_libraries_take_says_which_is_missing(monkeypatch, method: str, package: str):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ConfigError, match=f"pip install {package}"):
         getattr(two_people(), method)()
+
+
+def test_supervision_gets_scores_of_boxes_and_identities():
+    pytest.importorskip("supervision")
+    people = two_people(boxes=[[0, 1, 2, 3], [4, 5, 6, 7]], box_scores=[0.9, 0.4], track_ids=[5, 6])
+    keypoints, detections = people.to_supervision(), people.to_detections()
+    np.testing.assert_array_equal(keypoints.detection_confidence, people.box_scores)
+    assert keypoints[keypoints.detection_confidence > 0.5].data["tracker_id"].tolist() == [5]
+    assert detections[detections.confidence < 0.5].tracker_id.tolist() == [6] and detections.xyxy.shape == (2, 4)
+    with pytest.raises(InputError, match="no boxes"):
+        two_people().to_detections()
 
 
 def test_a_data_frame_has_a_row_for_each_keypoint(monkeypatch):

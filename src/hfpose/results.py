@@ -354,23 +354,39 @@ class PoseOutput(Sequence[PoseInstance]):
         return pandas.DataFrame(columns)
 
     def to_supervision(self) -> Any:
-        """A `supervision.KeyPoints` with the 2D keypoints and their scores.
+        """A `supervision.KeyPoints` with the 2D keypoints, their scores and those of the boxes, and in its `data` the
+        `tracker_id` where people are tracked.
 
         Raises:
             ConfigError: if supervision is not installed.
             InputError: if the result has no 2D keypoints.
         """
-        try:
-            import supervision
-        except ImportError as error:
-            raise ConfigError("to_supervision needs supervision: `pip install supervision`.") from error
+        supervision = _supervision("to_supervision")
         keypoints = self.keypoints if self.keypoints.shape[2] == 2 else self.keypoints_2d
         if keypoints is None:
             raise InputError("supervision draws 2D keypoints, but this result has 3D ones and no keypoints_2d.")
         known = signature(supervision.KeyPoints).parameters
         name = "keypoint_confidence" if "keypoint_confidence" in known else "confidence"  # before 0.29
-        scores: dict[str, Any] = {name: self.keypoint_scores}
-        return supervision.KeyPoints(xy=keypoints, **scores)
+        fields: dict[str, Any] = {name: self.keypoint_scores, "class_id": np.zeros(len(self), int)}
+        if "detection_confidence" in known:
+            fields["detection_confidence"] = self.box_scores
+        if self.track_ids is not None:
+            fields["data"] = {"tracker_id": self.track_ids}
+        return supervision.KeyPoints(xy=keypoints, **fields)
+
+    def to_detections(self) -> Any:
+        """A `supervision.Detections` with the boxes, their scores and identities, for its zones, trackers and
+        annotators.
+
+        Raises:
+            ConfigError: if supervision is not installed.
+            InputError: if the result has no boxes.
+        """
+        supervision = _supervision("to_detections")
+        if self.boxes is None:
+            raise InputError("This result has no boxes.")
+        class_ids = np.zeros(len(self), int)
+        return supervision.Detections(self.boxes, None, self.box_scores, class_ids, self.track_ids)
 
     def draw(self, image: Any = None, **options: Any) -> np.ndarray:
         """The result drawn on its image: (H, W, 3), uint8, RGB; see
@@ -407,6 +423,14 @@ class PoseOutput(Sequence[PoseInstance]):
 
 
 _FIELDS = tuple(f.name for f in fields(PoseOutput))
+
+
+def _supervision(method: str) -> Any:
+    try:
+        import supervision
+    except ImportError as error:
+        raise ConfigError(f"{method} needs supervision: `pip install supervision`.") from error
+    return supervision
 
 
 def _schema_of(name: Any, keypoint_names: tuple[str, ...]) -> KeypointSchema:

@@ -187,7 +187,7 @@ def coco_from_content(
         raise InputError(f"{path} lists no images.")
     if not found:
         raise InputError(
-            f"None of the {len(images_list)} images of {path} is in {folder}. Say where they are with `images`. "
+            f"None of the {len(images_list)} images of {path} is in {str(folder)!r}. Say where they are (`--images`). "
             f"{' '.join(left_out.lines())}"
         )
     known = _id_lookup(image.id for image in found)
