@@ -92,6 +92,9 @@ class AutoRunner(Runner):
         """Of the backend that was chosen."""
         return str(self.made.name)
 
+    def __call__(self, **inputs: Any) -> Any:
+        return self.made(**inputs)  # which looks for changed weights
+
     @property
     def memory_format(self) -> torch.memory_format:
         return cast(torch.memory_format, self.made.memory_format)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from hfpose.errors import ConfigError
@@ -51,6 +52,8 @@ class Runner:
         self.inner_dtype = inner_dtype
         self._weights = weights
         self._made: Any = None
+        self._watched: list[Tensor] = []
+        self._version = 0
 
     @property
     def computing_dtype(self) -> torch.dtype:
@@ -69,7 +72,7 @@ class Runner:
 
     def __call__(self, **inputs: Any) -> Any:
         """Outputs of the model by name, for the inputs that the model's `forward` takes by name."""
-        return self.made(**inputs)
+        return self.current(**inputs)
 
     @property
     def made(self) -> Any:
@@ -78,7 +81,23 @@ class Runner:
             with _MAKING:
                 if self._made is None:
                     self._made = self._make()
+                    tensors = (*self.model.parameters(), *self.model.buffers())
+                    self._watched = [tensor for tensor in tensors if not tensor.is_inference()]
+                    self._version = self._count_changes()
         return self._made
+
+    @property
+    def current(self) -> Any:
+        """What computes; made again where weights of the model have changed in place, as by `load_state_dict`."""
+        if self._made is not None and self._count_changes() != self._version:
+            with _MAKING:
+                if self._count_changes() != self._version:
+                    self.refresh()
+        return self.made
+
+    def _count_changes(self) -> int:
+        """How often weights were written to; torch counts that."""
+        return sum([tensor._version for tensor in self._watched])
 
     def _make(self) -> Any:
         raise NotImplementedError
@@ -88,7 +107,7 @@ class Runner:
         self._made = self._weights = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_made": None}  # made again where it is loaded
+        return {**vars(self), "_made": None, "_watched": []}  # made again where it is loaded
 
 
 def check_backend(backend: str) -> None:

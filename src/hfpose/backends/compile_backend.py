@@ -41,7 +41,7 @@ class CompiledRunner(Runner):
 
     def __call__(self, **inputs: Any) -> Any:
         check_whole(self.model, "compile")
-        return self.made(**{name: self._prepared(name, value) for name, value in inputs.items()})
+        return self.current(**{name: self._prepared(name, value) for name, value in inputs.items()})
 
     def _make(self) -> Callable[..., Any]:
         network = fold_batch_norms(self.model) if self._is_known else self.model

@@ -103,7 +103,7 @@ class GraphRunner(Runner):
                 'within the network. Leave flip_test out, or use backend="torch".'
             )
         check_whole(self.model, self.name)
-        session = self.made
+        session = self.current
         if isinstance(self.model, FlippedLifting):
             return ModelOutput(keypoints_3d=self._lift(session, flip_test, **inputs))
         return ModelOutput(**session(inputs))

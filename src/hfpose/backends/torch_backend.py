@@ -38,7 +38,7 @@ class TorchRunner(Runner):
 
     def __call__(self, **inputs: Any) -> Any:
         if self._is_copied:
-            return self.made(**inputs)
+            return self.current(**inputs)
         self.refresh()
         return self.model(**inputs)
 

@@ -137,7 +137,7 @@ class PosePipeline(StagedPipeline):
 
     @property
     def model(self) -> PreTrainedModel:
-        """The pose model. After its weights were changed call `refresh`."""
+        """The pose model. Weights that are changed in place count from the next call on."""
         return self.estimator.stage.model
 
     @property

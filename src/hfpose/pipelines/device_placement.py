@@ -136,10 +136,10 @@ class StagedPipeline:
         return self.to("cpu")
 
     def refresh(self) -> Self:
-        """Note that models of the pipeline were moved, cast or given other weights without it; returns the pipeline.
+        """Note that models of the pipeline were moved, cast or given other tensors without it; returns the pipeline.
 
-        What runs a model keeps what it made of it at its first call. `to`, `place` and `enable_model_cpu_offload` call
-        this by themselves.
+        What runs a model keeps what it made of it at its first call, until weights are changed in place, as
+        `load_state_dict` does. `to`, `place` and `enable_model_cpu_offload` call this by themselves.
         """
         for stage in self.stages.values():
             stage.refresh()
