@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # Tests of features whose packages are optional; `make test` skips them where these are absent. Those of the app in a
 # browser need Chromium: one in the path (`apt install chromium`), or HFPOSE_CHROMIUM.
 TESTS_OF_EXTRAS := tests/backends/test_auto_backend.py tests/backends/test_graph_backend.py \
-	tests/backends/test_onnx_graphs.py tests/media/test_parquet.py tests/media/test_heic.py \
+	tests/backends/test_onnx_graphs.py tests/media/test_inputs.py tests/media/test_parquet.py tests/media/test_heic.py \
 	tests/visualization/test_interactive.py tests/visualization/test_plots.py tests/distributed/test_actor.py \
 	tests/pipelines/test_adapters.py tests/pipelines/test_options.py tests/examples tests/test_readme.py tests/app
 

@@ -8,11 +8,8 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pandas
 import pytest
 import torch
-from datasets import Dataset, DatasetDict
-from datasets import Image as ImageFeature
 from PIL import Image
 
 from hfpose.errors import InputError
@@ -106,8 +103,6 @@ class Camera:
         (io.StringIO("text"), "opened as text"),
         (Camera(), "gives no bytes of an image"),
         (torch.zeros(5), "is no image"),
-        (pandas.DataFrame({"photo": ["a.jpg"]}), "table['photo']"),
-        (DatasetDict(train=Dataset.from_dict({"image": ["a.jpg"]})), "data['train']"),
         ("s3://bucket/a.jpg", "'s3://' are not read"),
         (torch.randn(3, 8, 8) * 4, "from 0 to 1"),
     ],
@@ -119,9 +114,20 @@ def test_what_cannot_be_used_is_told_at_the_call(value, message):
     assert message in frame.error
 
 
+def test_tables_and_several_data_sets_say_what_to_give():
+    pandas, datasets = pytest.importorskip("pandas"), pytest.importorskip("datasets")
+    table = pandas.DataFrame({"photo": ["a.jpg"]})
+    several = datasets.DatasetDict(train=datasets.Dataset.from_dict({"image": ["a.jpg"]}))
+    for value, message in ((table, "table['photo']"), (several, "data['train']")):
+        with pytest.raises(InputError, match=re.escape(message)):
+            open_source(value)
+
+
 def test_what_a_data_set_cannot_decode_does_not_end_it(path):
+    datasets = pytest.importorskip("datasets")
     (broken := path.with_name("b.png")).write_bytes(path.read_bytes()[:200])
-    data = Dataset.from_dict({"image": [str(path), str(broken), str(path)]}).cast_column("image", ImageFeature())
+    data = datasets.Dataset.from_dict({"image": [str(path), str(broken), str(path)]})
+    data = data.cast_column("image", datasets.Image())
     for inputs in (data, data["image"]):
         first, second, third = open_source(inputs)
         np.testing.assert_array_equal(third.image, first.image)
