@@ -174,7 +174,7 @@ def _empty() -> TransformersPosePipeline:
 def register_task() -> None:
     """Make `TransformersPosePipeline` what transformers' `pipeline` gives for the tasks."""
     for task in TASK_NAMES:
-        default = ModelByName(DEFAULT_MODELS[TASK_3D if task == TASK_3D else TASK])
+        default = ModelByName(_default_model(task))
         models: Any = (AutoModelForPoseEstimation, AutoModel) if task == TASK_3D else AutoModelForPoseEstimation
         PIPELINE_REGISTRY.register_pipeline(
             task, TransformersPosePipeline, pt_model=models, type="image", default={"model": (default, None)}
@@ -185,13 +185,18 @@ def register_task() -> None:
     @wraps(of_transformers)
     def with_our_names(task: str | None = None, model: Any = None, *args: Any, **options: Any) -> Any:
         if task in TASK_NAMES and model is None:
-            model = DEFAULT_MODELS[TASK_3D if task == TASK_3D else TASK]
+            model = _default_model(task)
         if task in (None, *TASK_NAMES) and (isinstance(model, PosePipeline) or _is_ours_alone(model)):
             model = model if isinstance(model, PosePipeline) else ModelByName(model)
             return TransformersPosePipeline(model, task or TASK, **options)
         return of_transformers(task, model, *args, **options)
 
     transformers.pipeline = transformers.pipelines.pipeline = with_our_names
+
+
+def _default_model(task: str | None) -> str:
+    """The model of hfpose for one of the tasks."""
+    return DEFAULT_MODELS[TASK_3D if task == TASK_3D else TASK]
 
 
 def _is_ours_alone(model: Any) -> bool:
