@@ -17,6 +17,7 @@ import typer
 import hfpose
 from command_line import run_command
 from hfpose import cli
+from hfpose.errors import ConfigError
 from processes import COMMAND, RunningPython, finished
 from small_zoo import write_video
 
@@ -107,7 +108,7 @@ def test_an_interrupt_names_resume_and_leaves_nothing_half_written(kind, tiny_po
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130, told
     assert re.fullmatch(
-        rf"hfpose: Interrupted after \d+ (image|frame)s?; what is complete is in {re.escape(str(out))}. "
+        rf"hfpose: Stopping.\nhfpose: Interrupted after \d+ (image|frame)s?; what is complete is in {re.escape(str(out))}. "
         r"To go on, run the same command with --resume.\n",
         told,
     )
@@ -158,3 +159,27 @@ def test_an_error_of_a_library_is_one_line(monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert (end.value.code, capsys.readouterr().err) == (1, "hfpose: first line second line\n")
+
+
+def test_an_interrupt_that_a_library_turns_into_an_error_is_an_interrupt(monkeypatch, capfd):
+    def load() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise ConfigError("The model cannot be built.") from error
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(cli, "app", load)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert (end.value.code, capfd.readouterr().err) == (130, "hfpose: Stopping.\n")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_command_behind_nohup_ignores_ctrl_c(monkeypatch):
+    monkeypatch.setattr(cli, "app", lambda: signal.raise_signal(signal.SIGINT))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        cli.main()
+    finally:
+        signal.signal(signal.SIGINT, before)

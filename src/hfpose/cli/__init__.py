@@ -28,6 +28,7 @@ from hfpose.cli import (
     sigmas_command,
     train,
 )
+from hfpose.cli.interrupts import exit_at_interrupt
 from hfpose.cli.predict_command import PredictCommand
 from hfpose.cli.shared import ModelCommand, print_notes
 from hfpose.errors import HFPoseError
@@ -122,7 +123,7 @@ def main() -> None:
     stdout = sys.stdout
     try:
         try:
-            with _log_on_stderr():
+            with _log_on_stderr(), exit_at_interrupt():
                 app()
         finally:
             if sys.stdout is not stdout:  # typer has put something silent instead of a closed pipe
