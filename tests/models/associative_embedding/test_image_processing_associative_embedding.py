@@ -34,6 +34,22 @@ def test_instances_move_their_mean_tag() -> None:
     assert group_by_tags(values, tags, (0, 1, 2), 0.1, 1.0).tolist() == [[0, 0, 0]]
 
 
+def test_instances_that_begin_with_the_same_number_are_one() -> None:
+    """As the reference's dictionary of instances has it; the later candidate begins again."""
+    values = np.array([[0.9, 0.9, 0.8], [0.7, 0.6, 0.5]])
+    tags = np.array([[[1.0, 0.0], [1.0, 3.0], [5.0, 0.0]], [[1.0, 0.0], [5.0, 2.0], [8.0, 8.0]]])
+    assert group_by_tags(values, tags, (0, 1), 0.1, 1.0).tolist() == [[1, 0], [2, 1], [-1, 2]]
+
+
+def test_a_keypoint_at_the_border_of_the_image_is_of_one_person() -> None:
+    """Enlarged maps repeat their first and last cells, which are peaks both."""
+    heatmaps, tags = torch.zeros(1, 2, 16, 16), torch.ones(1, 2, 16, 16)
+    heatmaps[0, :, 6, 0] = 0.9
+    processor = AssociativeEmbeddingImageProcessor(keypoint_order=(0, 1), size={"height": 64, "width": 64})
+    (found,) = processor.instances(AssociativeEmbeddingOutput(heatmaps=heatmaps, tags=tags), [(64, 64)])
+    assert len(found.boxes) == 1
+
+
 def maps() -> AssociativeEmbeddingOutput:
     """Two people of two keypoints; the second keypoint of the second person is weak."""
     heatmaps, tags = torch.zeros(1, 2, 16, 16), torch.zeros(1, 2, 16, 16)

@@ -103,7 +103,9 @@ def group_by_tags(
     """Which candidates of the keypoints belong together.
 
     One keypoint after the other, candidates and instances are paired so that the distances of their tags are least; a
-    candidate whose tag is too far from the mean tag of its instance begins a new one.
+    candidate whose tag is too far from the mean tag of its instance begins a new one. Where an instance began with
+    the same first number of the tag, that one begins again with this keypoint: cells at the border of enlarged maps
+    come twice.
 
     Args:
         values: (K, M) responses of the candidates.
@@ -114,27 +116,26 @@ def group_by_tags(
     Returns:
         (N, K) index of each instance's candidate, -1 for none.
     """
-    groups = np.zeros((0, len(values)), dtype=int)
-    sums, counts = np.zeros((0, tags.shape[2]), dtype=tags.dtype), np.zeros((0, 1), dtype=tags.dtype)
+    groups = np.full((values.size, len(values)), -1)
+    sums, counts = np.zeros((values.size, tags.shape[2]), tags.dtype), np.zeros((values.size, 1), tags.dtype)
+    begun: dict[float, int] = {}
     for keypoint in order:
         candidates = np.flatnonzero(values[keypoint] > value_threshold)
         own = tags[keypoint, candidates]
-        distances = np.linalg.norm(own[:, None].astype(np.float64) - sums / np.maximum(counts, 1), axis=-1)
-        costs = np.round(distances) * TAG_WEIGHT - values[keypoint, candidates, None]
-        rows, columns = munkres_pairs(costs)
+        means = sums[: len(begun)] / counts[: len(begun)]
+        distances = np.linalg.norm(own[:, None].astype(np.float64) - means, axis=-1)
+        rows, columns = munkres_pairs(np.round(distances) * TAG_WEIGHT - values[keypoint, candidates, None])
         is_near = distances[rows, columns] < tag_threshold
-        rows, columns = rows[is_near], columns[is_near]
-        groups[columns, keypoint] = candidates[rows]
-        sums[columns] += own[rows]
-        counts[columns] += 1
-        is_new = np.ones(len(candidates), dtype=bool)
-        is_new[rows] = False
-        begun = np.full((is_new.sum(), len(values)), -1)
-        begun[:, keypoint] = candidates[is_new]
-        groups = np.concatenate((groups, begun))
-        sums = np.concatenate((sums, own[is_new]))
-        counts = np.concatenate((counts, np.ones((len(begun), 1), dtype=counts.dtype)))
-    return groups
+        joined = dict(zip(rows[is_near].tolist(), columns[is_near].tolist(), strict=True))
+        for row, (candidate, tag) in enumerate(zip(candidates, own, strict=True)):
+            instance = joined.get(row)
+            if instance is None:
+                instance = begun.setdefault(float(tag[0]), len(begun))
+                sums[instance], counts[instance] = 0, 0
+            groups[instance, keypoint] = candidate
+            sums[instance] += tag
+            counts[instance] += 1
+    return groups[: len(begun)]
 
 
 def _fill(heatmaps: Tensor, tags: Tensor, keypoints: Tensor, is_found: Tensor) -> tuple[Tensor, Tensor]:
