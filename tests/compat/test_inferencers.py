@@ -656,7 +656,8 @@ def test_the_classes_for_3d(tiny_pose, tiny_lifter, tiny_hands, lifting, hands, 
         Hand3DInferencer(tiny_pose, det_model="whole_image", device="cpu")
 
 
-def test_convolutions_see_the_frames_before(tiny_pose, whole_image, write_clip, tmp_path):
+def test_convolutions_see_one_frame_of_a_video(tiny_pose, whole_image, write_clip, tmp_path):
+    """As in the reference, which tells people of no two frames to be the same and so repeats the pose of the frame."""
     for part in small_lifter():
         part.save_pretrained(tmp_path / "lifter")
     clip = str(write_clip(num_frames=4))
@@ -669,7 +670,7 @@ def test_convolutions_see_the_frames_before(tiny_pose, whole_image, write_clip, 
         frames.append([sample])
     inferencer = MMPoseInferencer(tiny_pose, pose3d=tmp_path / "lifter", det_model="whole_image", device="cpu")
     for number, result in enumerate(inferencer(clip, disable_rebase_keypoint=True)):
-        sequence = extract_pose_sequence(frames[: number + 1], number, causal=False, seq_len=9)
+        sequence = extract_pose_sequence([frames[number]], 0, causal=False, seq_len=9)
         (lifted,) = inference_pose_lifter_model(model, sequence, image_size=(160, 120), norm_pose_2d=True)
         expected = lifted.pred_instances.keypoints[..., [0, 2, 1]] * [-1, 1, -1]
         np.testing.assert_allclose(keypoints(result["predictions"][0]), expected, atol=1e-4)

@@ -240,8 +240,7 @@ class Pose2DInferencer(_DirectInferencer):
 class Pose3DInferencer(BaseInferencer):
     """Finds people in images and videos and their poses in meters.
 
-    As in MMPose, a frame is lifted without those after it, and by MotionBERT alone; `pipeline("pose-estimation-3d")`
-    lifts whole clips, which is better.
+    As in MMPose, each frame is lifted alone; `pipeline("pose-estimation-3d")` lifts whole clips, which is better.
 
     Args:
         model: lifter: alias (`"human3d"`), config name or path of a config file; also a folder or a model.
@@ -276,8 +275,8 @@ class Pose3DInferencer(BaseInferencer):
             source,
             boxes=boxes,
             flip_test=bool(self.pipeline.estimator.stage.image_processor.flip_test),
-            # A convolution sees the frames before this one, a transformer, as its configs say, no other.
-            temporal="clip" if self.model.lifts_one_frame and source.is_video else "frame",
+            # The reference compares each frame's people with a list that stays empty, so none has frames before.
+            temporal="frame",
             # Identities continue from frame to frame in a video, and start again with each of several images.
             online=True if source.is_video else None,
             lifter_flip_test=self._flips,
