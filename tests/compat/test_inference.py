@@ -228,6 +228,17 @@ def test_normalization_by_boxes(lifter):
     )
 
 
+def test_the_average_box_stands_in_for_unknown_statistics(lifter):
+    """Boxes of 40 and 80 pixels around (40, 30) and (60, 80): the average is one of 60 around (50, 55)."""
+    frames = [[pose(0, 1, [20, 10, 60, 50])], [pose(1, 1, [20, 40, 100, 120])]]
+    normalized = [[pose(0, 1)], [pose(1, 1)]]
+    for (sample,), center, side in zip(normalized, ([40, 30], [60, 80]), (40, 80), strict=True):
+        moved = (sample.pred_instances.keypoints - center) / side * 60 + [50, 55]
+        sample.pred_instances.keypoints = moved.astype(np.float32)
+    del lifter.dataset_meta["stats_info"]
+    np.testing.assert_allclose(lifted(lifter, frames, norm_pose_2d=True), lifted(lifter, normalized), atol=1e-5)
+
+
 def test_lifting_needs_sizes_frames_and_identities(lifter):
     with pytest.raises(InputError, match="image_size"):
         inference_pose_lifter_model(lifter, [[pose(0, 1)]])

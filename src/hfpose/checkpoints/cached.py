@@ -87,9 +87,11 @@ register_helper("read config", folder_of_config)
 
 
 def _described(source: ModelSource) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Configuration and image processor that come of a description."""
+    """Configuration and image processor that come of a description, but for statistics of the training data, which
+    not every config names."""
     conversion = source.conversion
+    schema = source.schema and replace(source.schema, stats_info=None)
     with explained_config(source.name):
-        config = conversion.config_from_reference(source.reference, source.schema)
+        config = conversion.config_from_reference(source.reference, schema)
         config.keypoint_loss_weights = None  # for training alone; most models of the zoo have none
         return config.to_dict(), conversion.image_processor_from_reference(source.reference).to_dict()

@@ -28,6 +28,7 @@ from hfpose.hub.resolve import register_helper
 from hfpose.hub.zoo import Task, get_entry
 from hfpose.keypoints import schema_for_config
 from hfpose.media.images import is_url
+from hfpose.models.shared.lifting import PoseLiftingImageProcessor
 from hfpose.ops.quiet import without_progress_bars
 
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ def convert_checkpoint(
         logger.warning("%s has weights that are not finite (its training diverged?): %s.", path.name, listed(broken))
     with explained_config(source.name):
         processor = source.conversion.image_processor_from_reference(source.reference)
+    if isinstance(processor, PoseLiftingImageProcessor):
+        processor.use_statistics(schema_for_config(model.config))
     if not source.is_detector and schema_for_config(model.config).flip_indices is None:
         logger.warning(
             "The flip pairs of %s are unknown: neither its checkpoint nor its config says them. A "

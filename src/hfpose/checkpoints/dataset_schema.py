@@ -113,9 +113,17 @@ def datasets_of(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def schema_from_config(config: Mapping[str, Any], path: Path) -> KeypointSchema | None:
-    """Keypoint schema: `dataset_info` of the config, else the metainfo or the type of its data sets."""
+    """Keypoint schema: `dataset_info` of the config, else the metainfo or the type of its data sets.
+
+    Statistics are of training data, so a config without any has none.
+    """
     if "dataset_info" in config:
         return KeypointSchema.from_reference(config["dataset_info"])
+    schema = _schema_of_datasets(config, path)
+    return replace(schema, stats_info=None) if schema is not None and "train_dataloader" not in config else schema
+
+
+def _schema_of_datasets(config: Mapping[str, Any], path: Path) -> KeypointSchema | None:
     for dataset in datasets_of(config):
         metainfo = dataset.get("metainfo") or {}
         if "keypoint_info" in metainfo:

@@ -25,6 +25,7 @@ from hfpose.hub.zoo import find_entry
 from hfpose.keypoints import schema_for_config
 from hfpose.models.auto import LIFTER_TYPES
 from hfpose.models.shared.devices import default_device
+from hfpose.models.shared.lifting import normalize_boxes
 from hfpose.models.shared.top_down import check_image_boxes
 from hfpose.pipelines.options import CallOptions
 from hfpose.pipelines.stage import Stage, load_stage, task_of
@@ -239,7 +240,8 @@ def inference_pose_lifter_model(
             as `convert_keypoint_definition` gives them, and for `norm_pose_2d` `bboxes` (1, 4).
         with_track_id: tell people apart by the samples' `track_id`; else they come in the same order in each frame.
         image_size: width and height of the images; None for a lifter that needs none (SimpleBaseline3D).
-        norm_pose_2d: scale and place poses as in the lifter's training data.
+        norm_pose_2d: scale and place poses as in the lifter's training data, or where its averages are not known
+            (`dataset_meta` without `stats_info`) as the average box of all samples.
 
     Returns:
         For each person of the middle frame, or of the last one for a causal lifter, a data sample:
@@ -258,18 +260,18 @@ def inference_pose_lifter_model(
         return []
     boxes = [[sample.pred_instances.get("bboxes") for sample in clip] for clip in clips]
     has_boxes = all(box is not None for clip in boxes for box in clip)
+    keypoints_2d = np.array([[first(sample.pred_instances.keypoints)[:, :2] for sample in clip] for clip in clips])
+    clip_boxes = np.array([[first(box) for box in clip] for clip in boxes]) if has_boxes else None
+    if norm_pose_2d and clip_boxes is not None and "stats_info" not in model.dataset_meta:
+        keypoints_2d = normalize_boxes(keypoints_2d, clip_boxes, *_average_box(pose_results_2d))
+        norm_pose_2d = False
     processor = model.image_processor
     inputs = processor(
-        np.array([[first(sample.pred_instances.keypoints)[:, :2] for sample in clip] for clip in clips]),
-        image_size,
-        boxes=np.array([[first(box) for box in clip] for clip in boxes]) if has_boxes else None,
-        do_normalize_boxes=norm_pose_2d,
-        return_tensors="pt",
+        keypoints_2d, image_size, boxes=clip_boxes, do_normalize_boxes=norm_pose_2d, return_tensors="pt"
     )
     with torch.inference_mode():
         network = model.network
-        keypoints_2d = inputs["keypoints_2d"].to(network.device, network.dtype)
-        outputs = network(keypoints_2d, flip_test=model.test_cfg.flip_test)
+        outputs = network(inputs["keypoints_2d"].to(network.device, network.dtype), flip_test=model.test_cfg.flip_test)
     is_single = model.lifts_one_frame
     keypoints = processor.post_process_pose_lifting(
         outputs, image_size, do_root_relative=not is_single, axes="camera", do_rebase_height=False
@@ -282,6 +284,14 @@ def inference_pose_lifter_model(
         )
         for clip, person in zip(clips, keypoints, strict=True)
     ]
+
+
+def _average_box(frames: PoseFrames) -> tuple[np.ndarray, float]:
+    """Average center (2,) and longer side of the samples' boxes, in pixels."""
+    samples = [sample.pred_instances for frame in frames for sample in frame]
+    boxes = np.stack([first(sample.bboxes) for sample in samples if "bboxes" in sample])
+    centers, sides = (boxes[:, :2] + boxes[:, 2:4]) / 2, boxes[:, 2:4] - boxes[:, :2]
+    return centers.mean(0), float(sides.max(1).mean())
 
 
 def _require(model: PoseModel, lifter: bool) -> None:

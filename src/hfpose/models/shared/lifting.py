@@ -166,6 +166,12 @@ class PoseLiftingImageProcessor(SettingsImageProcessor):
     do_rebase_height: bool = True
     flip_test: bool = False
 
+    def use_statistics(self, schema: KeypointSchema) -> None:
+        """Take the averages of boxes over from the statistics of a training set, where it has them."""
+        statistics = schema.stats_info or {}
+        if "bbox_center" in statistics and "bbox_scale" in statistics:
+            self.box_center, (self.box_scale,) = statistics["bbox_center"], statistics["bbox_scale"]
+
     @property
     def needs_image_size(self) -> bool:
         """Whether what the network sees depends on the size of the image."""
@@ -214,7 +220,9 @@ class PoseLiftingImageProcessor(SettingsImageProcessor):
         sizes = self._sizes(image_sizes, keypoints.shape, do_normalize_boxes)
         if self.do_normalize_boxes if do_normalize_boxes is None else do_normalize_boxes:
             boxes = keypoint_extent(keypoints) if boxes is None else np.asarray(boxes, np.float32)
-            keypoints = self._normalize_boxes(keypoints, np.broadcast_to(boxes, (*keypoints.shape[:2], 4)))
+            keypoints = normalize_boxes(
+                keypoints, np.broadcast_to(boxes, (*keypoints.shape[:2], 4)), self.box_center, self.box_scale
+            )
         if visibility is not None:
             visibility = np.broadcast_to(np.asarray(visibility, np.float32), keypoints.shape[:-1])
         keypoints, visibility = self.convert_keypoints(keypoints, visibility, schema)
@@ -245,12 +253,6 @@ class PoseLiftingImageProcessor(SettingsImageProcessor):
             keypoints[..., 2] -= keypoints[..., 2].min(-1, keepdims=True)
         return keypoints
 
-    def _normalize_boxes(self, keypoints: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-        """Keypoints (B, T, K, 2) moved and scaled so that their boxes (B, T, 4) become the standard one."""
-        center = (boxes[..., None, :2] + boxes[..., None, 2:]) / 2
-        size = np.maximum((boxes[..., 2:] - boxes[..., :2]).max(-1), _MIN_BOX_SIZE)[..., None, None]
-        return (keypoints - center) / size * self.box_scale + np.asarray(self.box_center, np.float32)
-
     def _sizes(
         self, image_sizes: np.ndarray | Sequence[int] | None, shape: tuple[int, ...], do_normalize_boxes: bool | None
     ) -> np.ndarray:
@@ -268,6 +270,16 @@ class PoseLiftingImageProcessor(SettingsImageProcessor):
         if normalizes and self.box_image_size is not None:
             sizes = np.asarray(self.box_image_size, np.float32)
         return np.broadcast_to(sizes, (*frames, 2))
+
+
+def normalize_boxes(
+    keypoints: np.ndarray, boxes: np.ndarray, box_center: Sequence[float], box_scale: float
+) -> np.ndarray:
+    """Keypoints (..., K, 2) moved and scaled so that their boxes (..., 4) `x1, y1, x2, y2` have a center and a longer
+    side; all in pixels."""
+    center = (boxes[..., None, :2] + boxes[..., None, 2:]) / 2
+    size = np.maximum((boxes[..., 2:] - boxes[..., :2]).max(-1), _MIN_BOX_SIZE)[..., None, None]
+    return (keypoints - center) / size * box_scale + np.asarray(box_center, np.float32)
 
 
 def keypoint_extent(keypoints: np.ndarray) -> np.ndarray:
