@@ -10,7 +10,6 @@ import numpy as np
 from hfpose.keypoints import load_schema
 from hfpose.pipelines.lifting_stage import TemporalLifter
 from hfpose.pipelines.online_lifting import OnlineLifter
-from hfpose.pipelines.person_clips import LiftedFrame
 from hfpose.results import PoseOutput
 from walking import IMAGE_SIZE, walking_pose
 
@@ -41,14 +40,14 @@ def frames_of(*people: np.ndarray, missing: Sequence[tuple[int, int]] = ()) -> l
     ]
 
 
-def poses(lifted: Sequence[LiftedFrame], track_id: int = 0) -> np.ndarray:
+def poses(lifted: Sequence[PoseOutput], track_id: int = 0) -> np.ndarray:
     """Poses (T, 17, 3) of a person over all frames in which they are."""
-    rows = [(each.output, np.flatnonzero(each.output.track_ids == track_id)) for each in lifted]
+    rows = [(each, np.flatnonzero(each.track_ids == track_id)) for each in lifted]
     return np.concatenate([output.keypoints[row] for output, row in rows])
 
 
-def online(lifter: TemporalLifter, frames: Sequence[PoseOutput], lookahead: int = 0) -> list[LiftedFrame]:
+def online(lifter: TemporalLifter, frames: Sequence[PoseOutput], lookahead: int = 0) -> list[PoseOutput]:
     """The frames of a stream, each lifted from those before it and so many after it."""
     stream = OnlineLifter(lifter, lookahead)
     pushed = [stream.push(each) for each in frames]
-    return [*filter(None, pushed), *stream.finish()]
+    return [*(each for each in pushed if each is not None), *stream.finish()]

@@ -94,7 +94,7 @@ def test_single_frame_is_lifted_as_by_the_reference(
     lifter = TemporalLifter(seeded_stage, temporal=temporal, flip_test=flip, do_normalize_boxes=norm, **AS_DECODED)
     lifted = lifter.lift(track[3:6])[1] if temporal == "frame" else lifter.lift(track[4:5])[0]
     expected = golden.arrays[f"lift_frame4/norm_{str(norm).lower()}_flip_{str(flip).lower()}"]
-    assert np.abs(lifted.output.keypoints - expected[0]).max() < 1e-4 * expected.std()
+    assert np.abs(lifted.keypoints - expected[0]).max() < 1e-4 * expected.std()
 
 
 def test_clip_is_lifted_as_by_the_reference(seeded_stage: Stage, golden: Golden) -> None:
@@ -208,10 +208,10 @@ def test_short_gap_is_interpolated_and_marked(stage: Stage) -> None:
     frames = frames_of(person, missing=[(0, t) for t in (5, 6, 7)])
     lifted = TemporalLifter(stage, max_gap=3).lift(frames)
     assert [each.interpolated.tolist() for each in lifted] == [[5 <= t <= 7] for t in range(12)]
-    assert all(each.output.track_ids.tolist() == [0] for each in lifted)
+    assert all(each.track_ids.tolist() == [0] for each in lifted)
     # The person walks 2 pixels a frame, and the middle of the gap is the middle of its ends.
-    middle = (lifted[4].output.keypoints_2d + lifted[8].output.keypoints_2d) / 2
-    np.testing.assert_allclose(lifted[6].output.keypoints_2d, middle, rtol=1e-5)
+    middle = (lifted[4].keypoints_2d + lifted[8].keypoints_2d) / 2
+    np.testing.assert_allclose(lifted[6].keypoints_2d, middle, rtol=1e-5)
     assert np.isfinite(poses(lifted)).all()
 
 
@@ -219,7 +219,7 @@ def test_long_gap_splits_the_clip(stage: Stage) -> None:
     person = walk(16)
     missing = [(0, t) for t in (5, 6, 7, 8)]
     lifted = TemporalLifter(stage, max_gap=3).lift(frames_of(person, missing=missing))
-    assert [each.output.num_instances for each in lifted] == [1] * 5 + [0] * 4 + [1] * 7
+    assert [each.num_instances for each in lifted] == [1] * 5 + [0] * 4 + [1] * 7
     assert not any(each.interpolated.any() for each in lifted)
     first_alone = TemporalLifter(stage).lift(frames_of(person[:5]))
     np.testing.assert_allclose(poses(lifted[:5]), poses(first_alone), rtol=0, atol=1e-5)
@@ -231,17 +231,15 @@ def test_people_without_identity_are_lifted_from_their_frame(stage: Stage) -> No
     for track_ids in (None, [-1]):
         frames = [frame({0: pose}, track_ids=track_ids) for pose in person]
         lifted = TemporalLifter(stage).lift(frames)
-        np.testing.assert_allclose(
-            np.concatenate([each.output.keypoints for each in lifted]), expected, rtol=0, atol=1e-5
-        )
-        assert lifted[0].output.track_ids is None or track_ids is not None
+        np.testing.assert_allclose(np.concatenate([each.keypoints for each in lifted]), expected, rtol=0, atol=1e-5)
+        assert lifted[0].track_ids is None or track_ids is not None
 
 
 def test_second_person_with_the_same_identity_is_not_lost(stage: Stage) -> None:
     person, other = walk(5), walk(5, (800, 400))
     frames = [frame({0: a, 1: b}, track_ids=[7, 7]) for a, b in zip(person, other, strict=True)]
     lifted = TemporalLifter(stage).lift(frames)
-    assert [each.output.track_ids.tolist() for each in lifted] == [[7, -1]] * 5
+    assert [each.track_ids.tolist() for each in lifted] == [[7, -1]] * 5
     np.testing.assert_allclose(
         poses(lifted, 7), poses(TemporalLifter(stage).lift(frames_of(person))), rtol=0, atol=1e-5
     )
@@ -251,14 +249,14 @@ def test_people_who_appear_and_leave_keep_their_rows(stage: Stage) -> None:
     people = walk(9), walk(9, (800, 400))
     missing = [(0, 0), (0, 1), (1, 7), (1, 8)]
     lifted = TemporalLifter(stage).lift(frames_of(*people, missing=missing))
-    ids = [each.output.track_ids.tolist() for each in lifted]
+    ids = [each.track_ids.tolist() for each in lifted]
     assert ids == [[1], [1], *[[0, 1]] * 5, [0], [0]]
 
 
 def test_result_tells_all_of_the_2d_result(stage: Stage) -> None:
     person = walk(1)[0]
     given = frame({4: person}, boxes=[[10, 20, 300, 400]], box_scores=[0.8], source="clip.mp4", frame_index=3)
-    output = TemporalLifter(stage).lift([given])[0].output
+    output = TemporalLifter(stage).lift([given])[0]
     assert output.keypoints.shape == (1, 17, 3)
     assert output.schema is not None and output.schema.name == "h36m"
     assert (output.source, output.frame_index, output.image_size) == ("clip.mp4", 3, IMAGE_SIZE)
@@ -273,9 +271,9 @@ def test_nobody_anywhere(stage: Stage) -> None:
     empty = frame({})
     failed = PoseOutput.failed("cannot be read", source="x.jpg")
     for lifted in (TemporalLifter(stage).lift([empty, failed]), online(TemporalLifter(stage), [empty, failed], 1)):
-        assert [each.output.num_instances for each in lifted] == [0, 0]
-        assert lifted[0].output.keypoints.shape == (0, 17, 3)
-        assert (lifted[1].output.error, lifted[1].output.source) == ("cannot be read", "x.jpg")
+        assert [each.num_instances for each in lifted] == [0, 0]
+        assert lifted[0].keypoints.shape == (0, 17, 3)
+        assert (lifted[1].error, lifted[1].source) == ("cannot be read", "x.jpg")
     assert TemporalLifter(stage).lift([]) == []
 
 
@@ -283,7 +281,7 @@ def test_unreadable_frame_within_a_clip_has_no_people_but_does_not_end_it(stage:
     frames = frames_of(walk(7))
     frames[3] = PoseOutput.failed("cannot be read")
     lifted = TemporalLifter(stage).lift(frames)
-    assert [each.output.num_instances for each in lifted] == [1, 1, 1, 0, 1, 1, 1]
+    assert [each.num_instances for each in lifted] == [1, 1, 1, 0, 1, 1, 1]
     bridged = TemporalLifter(stage).lift(frames_of(walk(7), missing=[(0, 3)]))
     np.testing.assert_allclose(poses(lifted), np.delete(poses(bridged), 3, axis=0), rtol=0, atol=1e-6)
 
@@ -294,7 +292,7 @@ def test_frames_may_change_size(stage: Stage) -> None:
     changing = [frame({0: pose}, scale=2.0 if t >= 4 else 1.0) for t, pose in enumerate(person)]
     lifted = TemporalLifter(stage).lift(changing)
     np.testing.assert_allclose(poses(lifted), poses(same), rtol=0, atol=1e-4)
-    np.testing.assert_allclose(lifted[9].output.keypoints_2d, same[9].output.keypoints_2d * 2, rtol=1e-5)
+    np.testing.assert_allclose(lifted[9].keypoints_2d, same[9].keypoints_2d * 2, rtol=1e-5)
     np.testing.assert_allclose(
         poses(online(TemporalLifter(stage), changing)),
         poses(online(TemporalLifter(stage), frames_of(person))),
@@ -309,9 +307,9 @@ def test_one_keypoint_or_none_is_lifted_without_harm(kept: int, stage: Stage) ->
     person[:, kept:] = np.nan
     lifted = TemporalLifter(stage).lift(frames_of(person))
     for each in lifted:
-        assert each.output.num_instances == 1
-        assert np.isfinite(each.output.keypoints).all()
-        assert each.output.keypoint_scores[0, 16] == 0
+        assert each.num_instances == 1
+        assert np.isfinite(each.keypoints).all()
+        assert each.keypoint_scores[0, 16] == 0
 
 
 def test_boxes_are_smoothed_over_time(stage: Stage) -> None:
@@ -342,9 +340,9 @@ def test_crossing_people_are_lifted_throughout(stage: Stage) -> None:
     lifted = TemporalLifter(stage).lift(frames)
     names: dict[int, set[int]] = {}
     for each, who in zip(lifted, people, strict=True):
-        assert sorted(each.output.track_ids.tolist()) == [0, 1]
+        assert sorted(each.track_ids.tolist()) == [0, 1]
         for row, person in enumerate(who):
-            names.setdefault(int(person), set()).add(int(each.output.track_ids[row]))
+            names.setdefault(int(person), set()).add(int(each.track_ids[row]))
     assert sorted(names.values(), key=min) == [{0}, {1}]
     assert all(
         each.interpolated.tolist() == [False] * len(who) + [True] * (2 - len(who))
@@ -357,9 +355,9 @@ def test_stream_comes_late_by_the_lookahead_and_complete(lookahead: int, stage: 
     frames = [replace(each, frame_index=t) for t, each in enumerate(frames_of(walk(10)))]
     lifter = OnlineLifter(TemporalLifter(stage), lookahead)
     ready = [lifter.push(each) for each in frames]
-    numbers = [each.output.frame_index if each else None for each in ready]
+    numbers = [each.frame_index if each is not None else None for each in ready]
     assert numbers == [None] * lookahead + list(range(10 - lookahead))
-    assert [each.output.frame_index for each in lifter.finish()] == list(range(10 - lookahead, 10))
+    assert [each.frame_index for each in lifter.finish()] == list(range(10 - lookahead, 10))
     assert list(lifter.finish()) == []
 
 
@@ -367,10 +365,10 @@ def test_stream_that_waits_for_all_frames_is_the_whole_clip(stage: Stage) -> Non
     frames = frames_of(walk(20), walk(20, (800, 500), phase=1.0), missing=[(0, 0), (1, 8), (1, 9), (0, 19)])
     lifter = TemporalLifter(stage)
     for given, expected in zip(online(lifter, frames, lookahead=19), lifter.lift(frames), strict=True):
-        np.testing.assert_array_equal(given.output.track_ids, expected.output.track_ids)
+        np.testing.assert_array_equal(given.track_ids, expected.track_ids)
         np.testing.assert_array_equal(given.interpolated, expected.interpolated)
-        np.testing.assert_allclose(given.output.keypoints, expected.output.keypoints, rtol=0, atol=1e-5)
-        np.testing.assert_allclose(given.output.keypoints_2d, expected.output.keypoints_2d, rtol=1e-5)
+        np.testing.assert_allclose(given.keypoints, expected.keypoints, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(given.keypoints_2d, expected.keypoints_2d, rtol=1e-5)
 
 
 @pytest.mark.parametrize("lookahead", [0, 2])
@@ -459,8 +457,8 @@ def test_people_of_a_stream_are_lifted_together_as_each_alone(online_calls: list
     online_calls.clear()
     together = online(TemporalLifter(stage), frames_of(*people, missing=missing))
     for t, each in enumerate(together):
-        expected = np.concatenate([one[t].output.keypoints for one in alone])
-        np.testing.assert_allclose(each.output.keypoints, expected, rtol=0, atol=1e-5)
+        expected = np.concatenate([one[t].keypoints for one in alone])
+        np.testing.assert_allclose(each.keypoints, expected, rtol=0, atol=1e-5)
     assert sum(len(given) == 2 for given, _ in online_calls) > MAX_FRAMES
 
 
@@ -475,7 +473,7 @@ def test_gap_in_a_stream_is_interpolated_while_the_frame_waits(stage: Stage) -> 
     patient = online(TemporalLifter(stage), frames, lookahead=2)
     assert [each.interpolated.tolist() for each in patient] == [[t in (5, 6)] for t in range(12)]
     hasty = online(TemporalLifter(stage), frames, lookahead=1)
-    assert [each.output.num_instances for each in hasty] == [1] * 5 + [0, 1] + [1] * 5
+    assert [each.num_instances for each in hasty] == [1] * 5 + [0, 1] + [1] * 5
     assert hasty[6].interpolated.tolist() == [True]
 
 
@@ -483,7 +481,7 @@ def test_person_who_comes_back_after_a_long_gap_does_not_end_the_frames_that_wai
     frames = frames_of(walk(20), missing=[(0, t) for t in range(6, 10)])
     lifter = TemporalLifter(stage, max_gap=2, box_smoothing=0)
     lifted = online(lifter, frames, lookahead=15)
-    assert [each.output.num_instances for each in lifted] == [1] * 6 + [0] * 4 + [1] * 10
+    assert [each.num_instances for each in lifted] == [1] * 6 + [0] * 4 + [1] * 10
     np.testing.assert_allclose(poses(lifted), poses(lifter.lift(frames)), rtol=0, atol=1e-5)
 
 
@@ -491,7 +489,7 @@ def test_frame_by_frame_is_the_same_in_a_stream(stage: Stage) -> None:
     frames = frames_of(walk(6), walk(6, (800, 500)))
     lifter = TemporalLifter(stage, temporal="frame")
     for given, expected in zip(online(lifter, frames), lifter.lift(frames), strict=True):
-        np.testing.assert_allclose(given.output.keypoints, expected.output.keypoints, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(given.keypoints, expected.keypoints, rtol=0, atol=1e-6)
 
 
 def stream_frames(count: int, lifter: OnlineLifter) -> Iterator[int]:
@@ -576,6 +574,6 @@ def test_scores_reach_a_lifter_that_was_trained_with_them() -> None:
     for uses_scores in (True, False):
         stage = small_stage()
         stage = Stage(stage.model, MotionBertImageProcessor(do_use_scores=uses_scores))
-        lifted = [TemporalLifter(stage).lift([output])[0].output.keypoints for output in (frame, unsure)]
+        lifted = [TemporalLifter(stage).lift([output])[0].keypoints for output in (frame, unsure)]
         changes.append(np.abs(lifted[0] - lifted[1]).max())
     assert changes[0] > 1e-3 and changes[1] == 0

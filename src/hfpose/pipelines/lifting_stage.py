@@ -20,7 +20,7 @@ from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema, schema_for_config
 from hfpose.ops.axes import Axes
 from hfpose.pipelines.options import Temporal
-from hfpose.pipelines.person_clips import INTERPOLATED, LiftedFrame, PersonClip, join_clips
+from hfpose.pipelines.person_clips import INTERPOLATED, PersonClip, join_clips
 from hfpose.pipelines.stage import Stage
 from hfpose.results import PoseOutput
 from hfpose.tracking.tracker import UNTRACKED, boxes_around
@@ -96,12 +96,17 @@ class TemporalLifter:
             "do_rebase_height": False,
         }
 
-    def lift(self, frames: Sequence[PoseOutput]) -> list[LiftedFrame]:
+    def lift(self, frames: Sequence[PoseOutput]) -> list[PoseOutput]:
         """All frames of a video or image at once, each person's clip as a whole.
 
         Args:
             frames: 2D results in the order of time, with `track_ids`, `image_size` and `schema`. Frames without people
                 and frames with an `error` have none in 3D.
+
+        Returns:
+            Their N people in 3D: `keypoints` (N, K, 3) in meters, `keypoints_2d` (N, K, 2) the pixels that they were
+            lifted from. First the people of the 2D result in their order, then those who are `interpolated`: not seen
+            in this frame but in frames around it.
 
         Raises:
             InputError: if a frame with people has no `image_size` or no `schema`.
@@ -257,7 +262,7 @@ class TemporalLifter:
                 results[i] = output[: len(windows[i])]
         return results
 
-    def _assemble(self, frame: PoseOutput, people: Sequence[LiftedPerson]) -> LiftedFrame:
+    def _assemble(self, frame: PoseOutput, people: Sequence[LiftedPerson]) -> PoseOutput:
         """The result for a frame with its people."""
         # A frame that could not be read has no people, not even interpolated ones, and may have no size.
         people = [] if frame.error is not None else sorted(people, key=lambda person: person.rank)
@@ -268,7 +273,7 @@ class TemporalLifter:
         def stacked(name: str, *shape: int) -> np.ndarray:
             return np.array([getattr(person.clip, name)[person.index] for person in people]).reshape(-1, *shape)
 
-        output = PoseOutput(
+        return PoseOutput(
             keypoints=np.array([person.pose for person in people]).reshape(-1, count, 3),
             keypoint_scores=stacked("scores", count),
             boxes=stacked("boxes", 4) * width,
@@ -281,8 +286,10 @@ class TemporalLifter:
             frame_index=frame.frame_index,
             timestamp=frame.timestamp,
             error=frame.error,
+            interpolated=stacked("rows") == INTERPOLATED,
+            axes=self._decoding["axes"] or self.stage.image_processor.axes,
+            units="meters",
         )
-        return LiftedFrame(output, stacked("rows") == INTERPOLATED)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from hfpose.models.motionbert.modeling_motionbert import MotionBertForPoseLiftin
 from hfpose.models.motionbert.online_motionbert import OnlineMotionBert
 from hfpose.models.shared.devices import accelerate_hook
 from hfpose.pipelines.lifting_stage import LiftedPerson, TemporalLifter, smooth_last_rows
-from hfpose.pipelines.person_clips import LiftedFrame, PersonClip, join_clips
+from hfpose.pipelines.person_clips import PersonClip, join_clips
 from hfpose.results import PoseOutput
 
 _SEEN_ANEW = 0.25  # share of the frames before a frame that the network sees again when its window is full
@@ -88,7 +88,7 @@ class OnlineLifter:
         need."""
         return _online_network(self.lifter)
 
-    def push(self, frame: PoseOutput) -> LiftedFrame | None:
+    def push(self, frame: PoseOutput) -> PoseOutput | None:
         """Take the next frame; returns the frame that is now complete, if one is.
 
         Args:
@@ -106,7 +106,7 @@ class OnlineLifter:
                 self._follow(person)
         return self._complete() if len(self._waiting) > self.lookahead else None
 
-    def finish(self) -> Iterator[LiftedFrame]:
+    def finish(self) -> Iterator[PoseOutput]:
         """The frames that still wait, when the stream is over."""
         while self._waiting:
             yield self._complete()
@@ -122,7 +122,7 @@ class OnlineLifter:
         else:
             track.clip = join_clips((track.clip, person)).last(self._kept)
 
-    def _complete(self) -> LiftedFrame:
+    def _complete(self) -> PoseOutput:
         """The result for the frame that waits longest."""
         frame, alone = self._waiting.popleft()
         number = self._count - len(self._waiting) - 1

@@ -1,4 +1,4 @@
-"""One person's keypoints in frames in a row, and the people of a frame in 3D."""
+"""One person's keypoints in frames in a row."""
 
 from __future__ import annotations
 
@@ -8,26 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from hfpose.results import PoseOutput
-
 # Row of a frame's output, for frames in which the person is not seen.
 INTERPOLATED = -1
 _BY_FRAME = ("keypoints", "scores", "boxes", "box_scores", "rows")  # of a clip
-
-
-@dataclass(frozen=True)
-class LiftedFrame:
-    """The N people of a frame in 3D.
-
-    Args:
-        output: `keypoints` (N, K, 3) in meters, `keypoints_2d` (N, K, 2) the pixels that they were lifted from. First
-            the people of the 2D output in their order, then those who were not seen in this frame.
-        interpolated: (N,) whether the person was not seen in this frame but in frames around it, and the 2D keypoints
-            are interpolated.
-    """
-
-    output: PoseOutput
-    interpolated: np.ndarray
 
 
 @dataclass(frozen=True)

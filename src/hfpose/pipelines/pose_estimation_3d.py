@@ -32,7 +32,6 @@ from hfpose.pipelines.identities import (
 from hfpose.pipelines.lifting_stage import TemporalLifter
 from hfpose.pipelines.online_lifting import OnlineLifter
 from hfpose.pipelines.options import CallOptions, LiftingOptions
-from hfpose.pipelines.person_clips import LiftedFrame
 from hfpose.pipelines.stage import Stage, load_stage
 from hfpose.results import PoseOutput
 from hfpose.tracking.bones import with_constant_bones
@@ -139,7 +138,7 @@ def _lift(results: Results, lifter: TemporalLifter, options: LiftingOptions) -> 
         else:
             for frame, output in group:
                 (lifted,) = lifter.lift([PeopleFollower(options, is_image=True).update(frame, output)])
-                yield frame, _drawn(frame.image, _placed([_output(lifted)], None, options)[0], options)
+                yield frame, _drawn(frame.image, _placed([lifted], None, options)[0], options)
     for stream in streams.values():
         yield from stream.finish()
 
@@ -169,8 +168,8 @@ class _Stream:
         for lifted in self._online.finish():
             yield self._complete(lifted)
 
-    def _complete(self, lifted: LiftedFrame) -> tuple[Frame, PoseOutput]:
-        frame, output, options = self._waiting.popleft(), _output(lifted), self._options
+    def _complete(self, output: PoseOutput) -> tuple[Frame, PoseOutput]:
+        frame, options = self._waiting.popleft(), self._options
         if self._smooths:
             self._smoother = self._smoother or keypoint_smoother(frame, options)
             output = self._smoother.update(output, frame.timestamp)
@@ -187,7 +186,7 @@ def _lift_clip(
     """Lift a whole video. Of its frames the keypoints are kept, and the images where they are drawn."""
     with ImageSpool() as images:
         frames, poses = read_clip(results, images, options)
-        outputs = smooth_outputs([_output(lifted) for lifted in lifter.lift(poses)], frames, options)
+        outputs = smooth_outputs(lifter.lift(poses), frames, options)
         if options.constant_bones:
             outputs = with_constant_bones(outputs)
         options = _with_known_camera(options, frames[0].source, outputs)
@@ -205,10 +204,6 @@ def _with_known_camera(options: LiftingOptions, source: str | None, outputs: Ite
     if options.root == "none" or options.focal_length or options.field_of_view or size is None:
         return options
     return replace(options, focal_length=recorded_focal_length(source, size))
-
-
-def _output(lifted: LiftedFrame) -> PoseOutput:
-    return replace(lifted.output, interpolated=lifted.interpolated, axes="world", units="meters")
 
 
 def _placed(outputs: list[PoseOutput], times: np.ndarray | None, options: LiftingOptions) -> list[PoseOutput]:

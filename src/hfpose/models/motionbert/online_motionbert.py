@@ -23,7 +23,7 @@ class _Frames(NamedTuple):
 
     Args:
         query: (B, J, L, C), scaled.
-        key_value: (2, B, J, C, L).
+        key_value: (2, B, J, L, C).
         context: (B, J, L, C), to be written.
     """
 
@@ -46,7 +46,7 @@ class _Run(NamedTuple):
 
     Args:
         frames: theirs, in each of the two streams.
-        new: (2, R, J, C, L) where keys and values of the new frames are to be written, of each layer.
+        new: (2, R, J, L, C) where keys and values of the new frames are to be written, of each layer.
         keys: (R * J, C, T) of all frames, of each layer.
         values: (R * J, T, C) the same.
     """
@@ -84,7 +84,7 @@ class _Workspace:
             query, key, value = heads.flatten(0, 1).transpose(1, 2).unbind(3)
             self.joints.append(_Joints(query, key, value, context.flatten(0, 1).transpose(1, 2)))
             of_frames = heads.flatten(2, 3).permute(3, 0, 2, 1, 4)
-            self._frames.append(_Frames(of_frames[0], of_frames[1:].mT, context.flatten(2, 3).transpose(1, 2)))
+            self._frames.append(_Frames(of_frames[0], of_frames[1:], context.flatten(2, 3).transpose(1, 2)))
 
     def frames(self, people: slice) -> list[_Frames]:
         """Views for people of the batch, of each stream."""
@@ -115,7 +115,7 @@ class OnlineMotionBert:
     def __init__(self, model: MotionBertForPoseLifting, most: int) -> None:
         config, backbone, head = model.config, model.backbone, model.head
         heads, layers = config.num_attention_heads, 2 * config.num_hidden_layers
-        shape = (layers, 2, 0, int(config.num_labels or 0) * heads, config.hidden_size // heads, most)
+        shape = (layers, 2, 0, int(config.num_labels or 0) * heads, most, config.hidden_size // heads)
         self.lengths: list[int] = []
         self._memory = torch.empty(shape, device=model.device, dtype=model.dtype)
         self._positions, self._projection = _embeddings(backbone.embeddings)
@@ -166,10 +166,10 @@ class OnlineMotionBert:
         for _, group in groupby(enumerate(rows), lambda pair: (pair[1] - pair[0], self.lengths[pair[1]])):
             (index, row), *others = group
             first, count = self.lengths[row], len(others) + 1
-            seen = self._memory[:, :, row : row + count, ..., : first + length]
+            seen = self._memory[:, :, row : row + count, :, : first + length]
             keys, values = seen.flatten(2, 3).unbind(1)
-            frames, new = self._workspace.frames(slice(index, index + count)), seen[..., first:].unbind()
-            runs.append(_Run(frames, new, keys.unbind(), values.mT.unbind()))
+            frames, new = self._workspace.frames(slice(index, index + count)), seen[..., first:, :].unbind()
+            runs.append(_Run(frames, new, keys.mT.unbind(), values.unbind()))
         return runs
 
 
