@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import re
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -262,6 +264,23 @@ def test_json_of_3d_keypoints_and_of_nobody_is_read_back() -> None:
 def test_other_json_is_no_result(text: str) -> None:
     with pytest.raises(InputError, match=r"no JSON|not the values of a result"):
         PoseOutput.from_json(text)
+
+
+def test_a_path_where_json_is_text_says_how_files_are_written() -> None:
+    with pytest.raises(InputError, match=re.escape("people.save('NAME.json')")):
+        two_people().to_json("people.json")
+    with pytest.raises(InputError, match="For a file, give what is in it"):
+        PoseOutput.from_json(Path("people.json"))
+
+
+def test_results_are_saved_in_the_home_folder_and_not_to_an_address(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    two_people().save("~/people.json")
+    assert (tmp_path / "home/people.json").is_file() and [path.name for path in tmp_path.iterdir()] == ["home"]
+    for address in ("s3://bucket/a.json", Path("https://host/a.json")):
+        with pytest.raises(InputError, match="Cannot write to the address"):
+            two_people().save(address)
 
 
 def test_a_keypoint_that_is_asked_for_as_an_attribute() -> None:

@@ -227,7 +227,7 @@ class PoseOutput(Sequence[PoseInstance]):
         """
         try:
             return cls.from_dict(json.loads(text))
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, TypeError) as error:
             raise InputError(f"The text is no JSON: {error}. For a file, give what is in it.") from error
 
     @property
@@ -322,7 +322,15 @@ class PoseOutput(Sequence[PoseInstance]):
         return self[key] if key in self.keys() else default
 
     def to_json(self, indent: int | None = None) -> str:
-        """`to_dict` as JSON text."""
+        """`to_dict` as JSON text.
+
+        Raises:
+            InputError: for an indent that is no number, such as a path.
+        """
+        if not isinstance(indent, int | None):
+            raise InputError(
+                f"to_json gives text, and indent is {indent!r}; to write a file: people.save('NAME.json')."
+            )
         text = json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
         return text.encode("utf-8", "backslashreplace").decode()  # half characters of file names that are no UTF-8
 

@@ -135,6 +135,13 @@ def test_local_folder_is_taken_as_it_is(tmp_path: Path) -> None:
     assert hub.resolve(str(folder)) == folder
 
 
+@pytest.mark.parametrize("name", ["demo", "human", "folder"])
+def test_revision_of_what_is_no_repository_is_refused(name: str, tmp_path: Path) -> None:
+    place = write_files(tmp_path / "model", model_files()) if name == "folder" else name
+    with pytest.raises(ConfigError, match=r"revision is 'v1', but .* Leave revision out"):
+        hub.resolve(place, "pose", revision="v1")
+
+
 def test_folder_of_a_pipeline_is_taken(tmp_path: Path) -> None:
     files = {f"pose/{name}": data for name, data in model_files().items()}
     folder = write_files(tmp_path / "pipeline", {hub.PIPELINE_INDEX: b"{}", **files})

@@ -77,6 +77,19 @@ def test_the_same_inside_a_list(path):
         np.testing.assert_array_equal(image, PIXELS)
 
 
+def test_base64_may_have_line_breaks(path):
+    text = base64.encodebytes(path.read_bytes()).decode()
+    for given in (text, f"data:image/png;base64,{text}"):
+        np.testing.assert_array_equal(images(given)[0], PIXELS)
+
+
+def test_a_data_loader_of_batches_says_what_to_give(path):
+    loader = torch.utils.data.DataLoader([str(path)] * 3, batch_size=2)
+    with pytest.raises(InputError, match=re.escape("pipe(loader.dataset, batch_size=2)")):
+        open_source(loader)
+    np.testing.assert_array_equal(images(torch.utils.data.DataLoader([str(path)], batch_size=None))[0], PIXELS)
+
+
 def test_a_pattern_gives_what_it_matches_in_order(path):
     Image.fromarray(PIXELS[::-1]).save(path.with_name("b.png"))
     found = images(str(path.parent / "*.png"))

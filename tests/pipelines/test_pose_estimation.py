@@ -131,8 +131,13 @@ def test_boxes_as_other_libraries_give_them(pipe):
     for boxes in (first[0], SimpleNamespace(xyxy=np.array(first)), by_processor, detections, expected):
         for output in (pipe(image(), boxes=boxes), *pipe([image(), image()], boxes=[boxes, boxes])):
             np.testing.assert_array_equal(output.keypoints, expected.keypoints)
+    np.testing.assert_array_equal(pipe(image(), boxes=[by_processor]).keypoints, expected.keypoints)
     with pytest.raises(InputError, match=r"boxes\[:, :4\]"):
         pipe(image(), boxes=[[*first[0], 0.9]])
+    with pytest.raises(InputError, match="A box is a dict with the keys 'bbox'"):
+        pipe(image(), boxes=[{"bbox": first[0]}, {"bbox": first[0]}])
+    with pytest.raises(InputError, match="boxes is True; expected one list of boxes"):
+        pipe([image()], boxes=True)
 
 
 def test_boxes_for_several_images(pipe):

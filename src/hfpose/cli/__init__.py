@@ -56,6 +56,7 @@ app = typer.Typer(
     name="hfpose",
     help="Pose estimation the Hugging Face way.",
     epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"]},
     invoke_without_command=True,
     pretty_exceptions_enable=False,
 )

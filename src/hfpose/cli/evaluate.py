@@ -85,7 +85,7 @@ def evaluate(
         int | None, typer.Option(min=1, help="Crops at once. Default: 8 on a CPU, 64 on an accelerator.")
     ] = None,
     device: Device = None,
-    dtype: Annotated[str | None, typer.Option(help="float32, float16 or bfloat16.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32, float16 or bfloat16. Default: float32.")] = None,
     output: Annotated[
         Path | None, typer.Option(help="Folder for metrics.json and results.json (COCO's format).")
     ] = None,

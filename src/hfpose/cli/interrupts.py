@@ -31,7 +31,8 @@ def exit_at_interrupt() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if came and getattr(error, "code", 1):
+        is_done = isinstance(error, SystemExit) and error.code in (0, None)
+        if came and not is_done:
             sys.exit(130)
         raise
     finally:

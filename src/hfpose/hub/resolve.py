@@ -34,7 +34,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
-from hfpose.errors import CheckpointError, DownloadError, UnknownModelError
+from hfpose.errors import CheckpointError, ConfigError, DownloadError, UnknownModelError
 from hfpose.hub.cache import check_unchanged, lock_model, models_dir, record_files, remove_folder
 from hfpose.hub.downloads import cache_dir, download_file, downloads_dir, file_name, sha256_of
 from hfpose.hub.model_folders import PIPELINE_INDEX, check_configurations, checked_folder, has_config, is_whole
@@ -87,7 +87,7 @@ def resolve(
 
     Raises:
         UnknownModelError: no folder, zoo model or repository goes by that name.
-        ConfigError: a model of the zoo that is not supported yet.
+        ConfigError: a model of the zoo that is not supported yet; `revision` for anything but a repository.
         DownloadError: it is not here and cannot be fetched.
         CheckpointError: what is there is broken, not the expected file, or no safe format.
     """
@@ -95,7 +95,14 @@ def resolve(
     is_name = isinstance(name_or_path, str) or name_or_path.suffix == ".py"
     entry = find_entry(str(name_or_path), task) if is_name else None
     is_known = entry is not None or name_or_path in PACKAGED
-    if folder is not None and (not is_known or has_config(folder)):
+    is_local = folder is not None and (not is_known or has_config(folder))
+    if revision is not None and (is_local or is_known):
+        what = "a local folder" if is_local else "a name of hfpose, which always means the same weights"
+        raise ConfigError(
+            f"revision is {revision!r}, but '{name_or_path}' is {what}. Leave revision out, or give the id of a Hub "
+            "repository as the model."
+        )
+    if folder is not None and is_local:
         return checked_folder(folder)
     if name_or_path in PACKAGED:
         return checked_folder(PACKAGED_FOLDER / name_or_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ OUTPUT_MARKER = ".hfpose-output"
 inputs."""
 
 _SPECIAL_KINDS = {stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
+
+_ADDRESS = re.compile("[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # one slash, for `Path` leaves out the other
 
 PARTIALS = "partial-"
 """How the names of folders of unfinished files begin."""
@@ -65,6 +68,20 @@ def open_to_read(path: Path, kind: str) -> BinaryIO:
     except (OSError, ValueError) as error:  # a name that is too long or has a null byte, a failing disk
         reason = getattr(error, "strerror", None) or error  # without the name, which may be endless
         raise InputError(f"Cannot open {str(path)[:200]!r}: {reason}.") from error
+
+
+def output_path(path: str | Path) -> Path:
+    """Where results go; `~` is the home folder, as it is in the names of inputs.
+
+    Raises:
+        InputError: for an address, from which a folder such as `s3:` would be made here.
+    """
+    if _ADDRESS.match(str(path)):
+        raise InputError(f"Cannot write to the address {str(path)!r}. Give a file or folder of this machine.")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # the home of an unknown user
+        return Path(path)
 
 
 def make_folder(folder: Path) -> Path:
@@ -118,7 +135,7 @@ def partial_path(path: Path) -> Path:
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary path to write to; it becomes `path` when the block ends well, and goes away when it does
     not."""
-    path = Path(path)
+    path = output_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(path)
     try:

@@ -47,6 +47,11 @@ def plain_input(value: Any) -> Any:
         )
     if hasattr(value, "column_names") and hasattr(value, "num_rows") and hasattr(value, "keys"):
         raise InputError(f"A {type(value).__name__} has several parts; give one of them: data[{_named(value)}].")
+    if hasattr(value, "batch_sampler") and getattr(value, "batch_size", None) is not None:
+        raise InputError(
+            f"A {type(value).__name__} gives batches; give its data set, and the size to the pipeline: "
+            f"pipe(loader.dataset, batch_size={value.batch_size})."
+        )
     if hasattr(value, "__fspath__"):
         return Path(os.fsdecode(os.fspath(value)))
     if type(value).__module__.split(".")[0] == "torch" and hasattr(value, "detach"):
@@ -108,7 +113,9 @@ def _from_data_address(text: str) -> bytes:
     try:
         if not comma:
             raise ValueError("it has no comma")
-        return base64.b64decode(data, validate=True) if header.lower().endswith(";base64") else unquote_to_bytes(data)
+        if not header.lower().endswith(";base64"):
+            return unquote_to_bytes(data)
+        return base64.b64decode("".join(data.split()), validate=True)  # encoders break lines
     except (ValueError, binascii.Error) as error:
         raise InputError(f"The data address {text[:40]!r}... cannot be decoded: {error}.") from error
 

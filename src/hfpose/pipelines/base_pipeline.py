@@ -25,7 +25,7 @@ from hfpose.hub.resolve import resolve
 from hfpose.hub.zoo import WHOLE_IMAGE
 from hfpose.keypoints import KeypointSchema
 from hfpose.media.background import in_background
-from hfpose.media.files import make_folder, write_json
+from hfpose.media.files import make_folder, output_path, write_json
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.sources import Source, open_source
 from hfpose.models.shared.devices import accelerate_hook, on_own_stream
@@ -385,16 +385,16 @@ class PosePipeline(StagedPipeline):
         Args:
             options: of `save_pretrained` of the models, such as `max_shard_size`.
         """
-        make_folder(Path(folder))
+        folder = make_folder(output_path(folder))
         index: dict[str, Any] = {"pipeline": type(self).__name__}
         for name, stage in self.stages.items():
-            stage.save_pretrained(Path(folder) / name, **options)
+            stage.save_pretrained(folder / name, **options)
             index[name] = name
         if self.detector is not None:
             index["detector_labels"] = self.detector.label_ids
         elif self.whole_image:
             index["detector"] = WHOLE_IMAGE
-        write_json(Path(folder) / PIPELINE_INDEX, index)  # last, so that a folder with one is complete
+        write_json(folder / PIPELINE_INDEX, index)  # last, so that a folder with one is complete
 
     @classmethod
     def from_pretrained(

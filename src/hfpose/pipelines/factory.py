@@ -120,7 +120,7 @@ def pipeline(
             the first use of a model writes an ONNX file to the cache. Default `"auto"`: on a CPU OpenVINO where it is
             installed, else torch; `pipe.backends` tells. The environment variable HFPOSE_BACKEND names another
             default. Model objects run as they are.
-        revision: branch, tag or commit of the model's hub repository.
+        revision: branch, tag or commit of the model's hub repository; an error with a model of another kind.
         token: for the Hub; by default the one that is logged in with.
         batch_size, num_workers: of calls that do not give them.
         torch_dtype: old name of `dtype`.
@@ -292,7 +292,8 @@ class _Loader:
     ) -> _Chosen:
         """What a name stands for as a pose model or a lifter."""
         if isinstance(model, PreTrainedModel):
-            _refuse(f"the {type(model).__name__} that is given is loaded", weights=weights, model_kwargs=model_kwargs)
+            unused = {"weights": weights, "revision": revision, "model_kwargs": model_kwargs}
+            _refuse(f"the {type(model).__name__} that is given is loaded", **unused)
             return _Chosen(model, None)
         if model in PACKAGED:
             _refuse(f"the model {model!r} has its own; give the name of the model that they are of", weights=weights)
@@ -302,7 +303,7 @@ class _Loader:
                 model,
                 RENDERED_SCENES,
             )
-            return _Chosen(resolve(model), None, PACKAGED[str(model)].default_pose, model_kwargs)
+            return _Chosen(resolve(model, revision=revision), None, PACKAGED[str(model)].default_pose, model_kwargs)
         task: Task = "lifter" if find_entry(str(model), "lifter") else "pose"
         entry = find_entry(str(model), task)
         folder = self._folder(model, task, weights, revision)
@@ -405,6 +406,7 @@ class _Loader:
         """Local folder of the model that a name stands for, or a name with a checkpoint beside it."""
         if weights is None:
             return resolve(model, task, revision=revision, token=self.token)
+        _refuse("weights are not of a Hub repository", revision=revision)
         from hfpose.checkpoints.cached import convert_cached
 
         return convert_cached(model, weights, task)

@@ -41,8 +41,10 @@ def boxes_per_image(boxes: Any, source: Source) -> Any:
     """One list of boxes per image, from what a call was given for a source.
 
     Raises:
-        InputError: if there are boxes for another number of images.
+        InputError: if there are boxes for another number of images, or one image's are no numbers.
     """
+    if np.isscalar(boxes):
+        raise InputError(f"boxes is {boxes!r}; expected one list of boxes [x1, y1, x2, y2] per image.")
     if source.is_single:
         plain = _plain_boxes(boxes)
         if plain is not boxes:
@@ -61,7 +63,11 @@ def boxes_per_image(boxes: Any, source: Source) -> Any:
 
 def _plain_boxes(boxes: Any) -> Any:
     """Boxes of one image as numbers: those of a result of ours, or of what detectors of supervision, Ultralytics and
-    transformers give, and one box alone as a list of it."""
+    transformers give, and one box alone as a list of it.
+
+    Raises:
+        InputError: for other dicts, such as annotations, whose `bbox` is x, y, width, height in COCO's format.
+    """
     if isinstance(boxes, PoseOutput):
         return np.zeros((0, 4)) if boxes.boxes is None else boxes.boxes
     boxes = getattr(boxes, "xyxy", boxes)
@@ -71,6 +77,9 @@ def _plain_boxes(boxes: Any) -> Any:
         boxes = boxes.detach().cpu().numpy()
     if isinstance(boxes, Sequence) and boxes and all(isinstance(each, Mapping) and "box" in each for each in boxes):
         return [[each["box"][side] for side in ("xmin", "ymin", "xmax", "ymax")] for each in boxes]
+    if isinstance(boxes, Sequence) and boxes and isinstance(boxes[0], Mapping) and "boxes" not in boxes[0]:
+        keys = ", ".join(map(repr, boxes[0]))
+        raise InputError(f"A box is a dict with the keys {keys}; give the numbers [x1, y1, x2, y2] of each.")
     is_box = isinstance(boxes, (Sequence, np.ndarray)) and len(boxes) == 4 and all(np.isscalar(side) for side in boxes)
     return [boxes] if is_box and not isinstance(boxes, str) else boxes
 

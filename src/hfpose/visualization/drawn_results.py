@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from hfpose.errors import InputError
-from hfpose.media.files import write_text
+from hfpose.media.files import output_path, write_text
 from hfpose.media.images import SAVE_SUFFIXES, load_image, save_image
 from hfpose.media.sources import is_live
 from hfpose.media.video import read_frame
@@ -65,14 +65,15 @@ def save_result(output: PoseOutput, path: str | Path, **options: Any) -> None:
     """Write the drawn result as an image, or the result as JSON, by the ending of the path.
 
     Raises:
-        InputError: for another ending, if there is no image to draw on, or if the path is that of the input.
+        InputError: for another ending or an address, if there is no image to draw on, or if the path is that of the
+            input.
     """
-    source = Path(output.source or "")
-    if source.is_file() and Path(path).exists() and source.samefile(path):
+    source, path = Path(output.source or ""), output_path(path)
+    if source.is_file() and path.exists() and source.samefile(path):
         raise InputError(f"{str(path)!r} is the input that this result is of; give another name.")
-    if Path(path).suffix.lower() == ".json":
+    if path.suffix.lower() == ".json":
         write_text(path, output.to_json(indent=2) + "\n")
-    elif Path(path).suffix.lower() not in SAVE_SUFFIXES:
+    elif path.suffix.lower() not in SAVE_SUFFIXES:
         raise InputError(f"Cannot write {str(path)!r}: its ending must be .json or one of {', '.join(SAVE_SUFFIXES)}.")
     else:
         save_image(path, draw_result(output, **options))
