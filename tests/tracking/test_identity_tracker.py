@@ -18,6 +18,14 @@ from walking import crossing_walkers, walking_pose
 
 POSE = walking_pose(1, height=1.7, phase=0.5, heading=0.4)[0, :, :2] * [100, -100] + [0, 200]
 
+FIELDS = ("keypoints", "keypoint_scores", "boxes")
+CROWD = [
+    (0, 1, 0), (0, 2, 1), (0, 3, 2), (0, 4, 3), (0, 5, 4), (3, 0, 3), (4, 4, 5), (12, 1, 4), (13, 1, 0), (82, 5,
+    0), (84, 5, 4), (93, 5, 0), (95, 1, 4), (99, 1, 0), (99, 5, 4), (111, 1, 4), (111, 5, 0), (113, 1, 0), (113,
+    5, 4), (160, 1, 4), (160, 5, 0), (161, 1, 0), (161, 5, 4), (176, 1, 4), (176, 5, 0), (217, 5, 4), (218, 5,
+    0),
+]  # fmt: skip
+
 
 def people(*places: tuple[float, float], score: float = 0.9, **fields: Any) -> PoseOutput:
     """The same pose at several places."""
@@ -29,6 +37,22 @@ def people(*places: tuple[float, float], score: float = 0.9, **fields: Any) -> P
 
 def ids(tracker: IdentityTracker, output: PoseOutput) -> list[int]:
     return tracker.update(output).track_ids.tolist()
+
+
+def test_six_people_in_a_crowd_get_the_same_identities_however_they_are_computed() -> None:
+    """When each person got which identity; people who hide each other are taken for each other, and given back."""
+    pairs = [crossing_walkers(seed, frames=240, crossings=3, noise=6.0, missed=0.1) for seed in range(3)]
+    tracker, rng, last, changes = IdentityTracker(), np.random.default_rng(0), [-1] * 6, []
+    for index in range(240):
+        found = [pair.frame(index, rng) for pair in pairs]
+        people = [2 * number + who for number, (_, each) in enumerate(found) for who in each.tolist()]
+        parts = {name: np.concatenate([vars(output)[name] for output, _ in found]) for name in FIELDS}
+        output = PoseOutput(**parts, image_size=found[0][0].image_size, schema=load_schema("coco"))
+        for person, identity in zip(people, tracker.update(output).track_ids.tolist(), strict=True):
+            if identity not in (-1, last[person]):
+                last[person] = identity
+                changes.append((index, person, identity))
+    assert changes == CROWD
 
 
 @pytest.mark.parametrize("association", ["iou", "oks"])

@@ -7,7 +7,7 @@ import pytest
 
 from hfpose.keypoints import load_schema
 from hfpose.results import PoseOutput
-from hfpose.tracking.relinking import StreamLinks, _whitening, relink_tracks
+from hfpose.tracking.relinking import StreamLinks, _sums, _whitening, relink_tracks
 from walking import walking_pose
 
 POSE = walking_pose(1, height=1.7, phase=0.5, heading=0.4)[0, :, :2] * [100, -100] + [0, 200]
@@ -49,7 +49,9 @@ def test_in_a_stream_who_was_taken_for_another_gets_the_own_identity_back() -> N
     ways = np.abs(np.linspace(-300, 300, 60))
     for index, (way, time) in enumerate(zip(ways, TIMES, strict=True)):
         ids = [0, 1] if index < 30 else [1, 0]
-        found.append(links.update(frame([500 - way, 500 + way], [1.0, 0.8], ids), time, ids).track_ids.tolist())
+        output = frame([500 - way, 500 + way], [1.0, 0.8], ids)
+        links.update(output, time, ids)
+        found.append(output.track_ids.tolist())
     assert found[0] == found[-1] == [0, 1]
     assert [links.identity(track) for track in (0, 1, 2, -1)] == [1, 0, 2, -1]
 
@@ -58,7 +60,8 @@ def test_a_stream_of_many_people_one_after_the_other_keeps_few_of_them() -> None
     links = StreamLinks()
     for index in range(900):
         output = frame([10.0 * (index % 30)], [1.0], [index // 30])
-        assert links.update(output, index / 10, [index // 30]).track_ids.tolist()[0] <= index // 30
+        links.update(output, index / 10, [index // 30])
+        assert output.track_ids.tolist()[0] <= index // 30
     assert len(links._identities) < 10
 
 
@@ -85,7 +88,7 @@ def test_clips_without_people_or_with_frames_that_failed_are_no_error() -> None:
 def test_numbers_of_a_build_count_by_how_much_they_change_in_a_person() -> None:
     rng = np.random.default_rng(0)
     builds = rng.normal(0, [0.3, 0.02], (600, 2)) + np.repeat(rng.normal(0, [0.3, 0.02], (20, 2)), 30, axis=0)
-    whitening = _whitening(builds, np.repeat([0, 1], 300))
+    whitening = _whitening(_sums(builds), np.repeat([0, 1], 300))
     steady, shaky = (np.linalg.norm(change @ whitening) for change in ((0.0, 0.1), (0.1, 0.0)))
     assert steady > 3 * shaky
-    assert np.array_equal(_whitening(builds[:40], np.zeros(40)), np.eye(2))  # too few changes
+    assert np.array_equal(_whitening(_sums(builds[:40]), np.zeros(40)), np.eye(2))  # too few changes

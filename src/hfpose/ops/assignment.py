@@ -23,9 +23,11 @@ def cheapest_pairs(costs: np.ndarray, limit: float | None = None) -> tuple[np.nd
     if not costs.size or (limit is not None and costs.min() >= limit):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     if limit is not None:
-        is_alone = np.where(np.eye(len(costs), dtype=bool), limit, np.inf)
-        rows, columns = cheapest_pairs(np.concatenate((np.where(costs < limit, costs, np.inf), is_alone), axis=1))
-        is_pair = columns < costs.shape[1]
+        losses = np.minimum(costs - limit, 0)  # of pairs against rows that are alone
+        some_rows, some_columns = np.flatnonzero(losses.any(1)), np.flatnonzero(losses.any(0))
+        rows, columns = cheapest_pairs(losses[some_rows[:, None], some_columns])
+        rows, columns = some_rows[rows], some_columns[columns]
+        is_pair = losses[rows, columns] < 0
         return rows[is_pair], columns[is_pair]
     if costs.shape[0] > costs.shape[1]:
         columns, rows = cheapest_pairs(costs.T)

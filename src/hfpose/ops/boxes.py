@@ -11,13 +11,13 @@ NMS_BLOCK = 256
 
 
 def pairwise_iou(boxes: np.ndarray, others: np.ndarray, offset: float = 0.0) -> np.ndarray:
-    """Intersection over union (N, M) of boxes (N, 4) and others (M, 4).
+    """Intersection over union (..., N, M) of boxes (..., N, 4) and others (..., M, 4).
 
     `offset` is added to widths and heights: 1 counts the pixels of integer boxes, as `mmpose.evaluation.nms` does.
     """
     intersection = _intersections(boxes, others, offset)
-    area, other_area = (_areas(some[:, 2:] - some[:, :2] + offset) for some in (boxes, others))
-    union = area[:, None] + other_area - intersection
+    area, other_area = (_areas(some[..., 2:] - some[..., :2] + offset) for some in (boxes, others))
+    union = area[..., None] + other_area[..., None, :] - intersection
     return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
 
 
@@ -29,9 +29,9 @@ def shares_within(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _intersections(boxes: np.ndarray, others: np.ndarray, offset: float = 0.0) -> np.ndarray:
-    """Areas (N, M) of what boxes have in common."""
-    top_left = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    bottom_right = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    """Areas (..., N, M) of what boxes have in common."""
+    top_left = np.maximum(boxes[..., None, :2], others[..., None, :, :2])
+    bottom_right = np.minimum(boxes[..., None, 2:], others[..., None, :, 2:])
     return _areas(np.maximum(bottom_right - top_left + offset, 0))
 
 

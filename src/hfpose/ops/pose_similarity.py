@@ -27,6 +27,6 @@ def object_keypoint_similarity(
         areas, other_areas: (N,) and (M,) in square pixels.
         sigmas: (K,) of the schema.
     """
-    squares = np.square(keypoints[:, None] - others[None]).sum(-1)
+    x, y = (np.square(keypoints[:, None, :, axis] - others[..., axis]) for axis in (0, 1))
     scale = (areas[:, None] + other_areas[None]) / 2 + np.spacing(1)
-    return np.exp(-squares / (2 * scale[..., None] * np.square(2 * np.asarray(sigmas)))).mean(-1)
+    return np.exp(-(x + y) / (2 * scale[..., None] * np.square(2 * np.asarray(sigmas)))).mean(-1)

@@ -116,58 +116,48 @@ class _Tracks(TrackRows):
     def is_confirmed(self) -> np.ndarray:
         return self.ids != UNTRACKED
 
-    def moved(self, step: float, image_size: tuple[int, int] | None) -> _Tracks:
-        """The same tracks after `step` seconds, at their speed up to the edge of the image."""
+    def move(self, step: float, image_size: tuple[int, int] | None) -> None:
+        """Go on for `step` seconds, at their speed up to the edge of the image."""
         is_lost = self.rows[:, 0] < 0
-        center, mixed, velocity = np.moveaxis(self.variances, -1, 0)
-        noise = _ACCELERATION**2 * step / _FRAME_RATE
-        variances = (
-            center + 2 * step * mixed + step**2 * velocity + noise * step**2 / 3,
-            mixed + step * velocity + noise * step / 2,
-            velocity + noise,
-        )
-        return replace(
-            self,
-            centers=self.centers + shift_up_to_edge(self.velocities * step, self.centers, image_size),
-            velocities=self.velocities * np.where(is_lost, np.exp(-step / _FADING), 1.0)[:, None],
-            variances=np.stack(variances, axis=-1),
-            rows=np.concatenate((np.full((len(self.ids), 1), -1), self.rows[:, :-1]), axis=1),
-        )
+        self.centers = self.centers + shift_up_to_edge(self.velocities * step, self.centers, image_size)
+        self.velocities = self.velocities * np.where(is_lost, np.exp(-step / _FADING), 1.0)[:, None]
+        # Of the center, of it with the velocity, and of the velocity: what each becomes of each, and what is added.
+        onward = np.array(((1, 0, 0), (2 * step, 1, 0), (step**2, step, 1)))
+        added = np.multiply.outer(_ACCELERATION**2 * step / _FRAME_RATE, (step**2 / 3, step / 2, 1))
+        self.variances = self.variances @ onward + added
+        self.rows = np.concatenate((np.full((len(self.ids), 1), -1), self.rows[:, :-1]), axis=1)
 
-    def warped(self, motion: np.ndarray) -> _Tracks:
-        """The same tracks in an image that has moved by an affine motion (2, 3)."""
+    def warp(self, motion: np.ndarray) -> None:
+        """Go along with an image that has moved by an affine motion (2, 3)."""
         turn, shift = motion[:, :2].T, motion[:, 2]
-        return replace(
-            self,
-            centers=self.centers @ turn + shift,
-            velocities=self.velocities @ turn,
-            keypoints=self.keypoints @ turn,
-            sizes=self.sizes * np.linalg.norm(turn, axis=0),
-            lengths=self.lengths * np.linalg.norm(turn[:, 0]),
-        )
+        self.centers = self.centers @ turn + shift
+        self.velocities = self.velocities @ turn
+        self.keypoints = self.keypoints @ turn
+        self.sizes = self.sizes * np.linalg.norm(turn, axis=0)
+        self.lengths = self.lengths * np.linalg.norm(turn[:, 0])
 
     def learn(self, at: np.ndarray, found: _Found, rows: np.ndarray, is_weak: np.ndarray, now: float) -> None:
         """Take over what `rows` of a frame say of the tracks `at`: the update of a Kalman filter for each of x and
         y."""
-        sizes = np.where(found.is_merged[rows, None], self.sizes[at], found.sizes[rows])
-        variances = self.variances[at]
+        centers, (center, mixed, velocity) = self.centers[at], self.variances[at].transpose(2, 0, 1)
         noise = np.where(is_weak, _WEAK_NOISE * _CENTER_NOISE, _CENTER_NOISE)[:, None] ** 2
-        gains = variances[..., :2] / (variances[..., 0] + noise)[..., None]  # of the center and of the velocity
+        gain, speed_gain = center / (center + noise), mixed / (center + noise)
         surprise = found.offsets(self)[rows, at]
-        center, mixed, velocity = np.moveaxis(variances, -1, 0)
-        rest = 1 - gains[..., 0]
-        self.variances[at] = np.stack((center * rest, mixed * rest, velocity - gains[..., 1] * mixed), axis=-1)
-        centers = self.centers[at]
-        self.centers[at] += gains[..., 0] * surprise
-        self.velocities[at] += gains[..., 1] * surprise
-        self.hits[at] += 1
-        share = np.maximum(1 / self.hits[at], _SIZE_GAIN)[:, None]
-        self.sizes[at] += share * (sizes - self.sizes[at])
-        share = np.where(is_weak, 0, np.maximum(1 / self.hits[at], _LENGTH_GAIN))
-        self.lengths[at] += share * (found.lengths[rows] - self.lengths[at])
+        self.variances[at] = np.stack(
+            (center * (1 - gain), mixed * (1 - gain), velocity - speed_gain * mixed), axis=-1
+        )
+        self.centers[at] = centers + gain * surprise
+        self.velocities[at] += speed_gain * surprise
         self.keypoints[at] = found.keypoints[rows] - (centers + surprise)[:, None]
-        change = np.where(is_weak, 0, _FEATURE_GAIN)[:, None] * (found.features[rows] - self.features[at])
-        self.features[at] = _of_length_1(self.features[at] + change)
+        self.hits[at] += 1
+        newest = 1 / self.hits[at]
+        share = np.where(found.is_merged[rows], 0, np.maximum(newest, _SIZE_GAIN))[:, None]
+        self.sizes[at] += share * (found.sizes[rows] - self.sizes[at])
+        share = np.where(is_weak, 0, np.maximum(newest, _LENGTH_GAIN))
+        self.lengths[at] += share * (found.lengths[rows] - self.lengths[at])
+        if found.features.size:
+            change = np.where(is_weak, 0, _FEATURE_GAIN)[:, None] * (found.features[rows] - self.features[at])
+            self.features[at] = _of_length_1(self.features[at] + change)
         self.evidence[at] += found.evidence[rows]
         self.times[at] = now
         self.rows[at, 0] = rows
@@ -327,7 +317,8 @@ class IdentityTracker:
         found = _Found(boxes, keypoints, scores, evidence, features, lengths, is_merged)
 
         rows, at = self._pairs(found, tracks, output.schema.sigmas if output.schema is not None else None)
-        self._learn_change((features[rows] * tracks.features[at]).sum(1))
+        if features.size:
+            self._learn_change((features[rows] * tracks.features[at]).sum(1))
         tracks.learn(at, found, rows, found.scores[rows] < self.high_score, self._now)
         is_new = valid.sum(-1) >= min(self.min_keypoints, valid.shape[1])
         is_new[rows] = False
@@ -341,7 +332,7 @@ class IdentityTracker:
         self._tracks = tracks if is_kept.all() else tracks.select(is_kept)
         output = replace(output, track_ids=ids)
         if self.relink:
-            output = self._links.update(output, self._now, tracks.ids.tolist())
+            self._links.update(output, self._now, tracks.ids.tolist())
             self.late_identities = [(ago, row, self._links.identity(each)) for ago, row, each in self.late_identities]
         return output
 
@@ -363,8 +354,9 @@ class IdentityTracker:
             motion = np.column_stack((np.diag(np.divide(size, self._image_size)), np.zeros(2)))
         self._image_size = size or self._image_size
         if motion is not None:
-            tracks = tracks.warped(motion)
-        return tracks.moved(self._now - (before or 0.0), size)
+            tracks.warp(motion)
+        tracks.move(self._now - (before or 0.0), size)
+        return tracks
 
     def _pairs(self, found: _Found, tracks: _Tracks, sigmas: Sequence[float] | None) -> tuple[np.ndarray, np.ndarray]:
         """Rows of instances, and the tracks that they are of."""
@@ -373,13 +365,15 @@ class IdentityTracker:
         is_high, is_confirmed = found.scores >= self.high_score, tracks.is_confirmed
         is_recent = self._now - tracks.times < _RECENT
         is_expected = is_confirmed & (self._now - tracks.times < _EXPECTED)
-        everything = np.ones(len(is_high), bool)
-        steps = ((is_high, is_expected), (~is_high, is_confirmed & is_recent), (everything, ~is_confirmed))
+        is_any = np.ones(len(is_high), bool)
+        steps = ((is_high, is_expected), (~is_high, is_confirmed & is_recent), (is_any, ~is_confirmed))
         track_of = np.full(len(is_high), -1)
         is_free = np.ones(len(is_confirmed), bool)
         for choosing, offered in steps:
             rows, columns = np.flatnonzero(choosing & (track_of < 0)), np.flatnonzero(offered & is_free)
-            first, second = cheapest_pairs(costs[np.ix_(rows, columns)], _IMPOSSIBLE)
+            if not (len(rows) and len(columns)):
+                continue
+            first, second = cheapest_pairs(costs[rows[:, None], columns], _IMPOSSIBLE)
             track_of[rows[first]] = columns[second]
             is_free[columns[second]] = False
         matched = np.flatnonzero(track_of >= 0)
@@ -399,6 +393,8 @@ class IdentityTracker:
         """Which boxes (N,) hold several people who were seen just now, and are larger than those of each of them."""
         is_known = tracks.is_confirmed & (self._now - tracks.times < _RECENT)
         is_within = shares_within(tracks.boxes[is_known], boxes).T > _MERGED_SHARE
+        if not (is_within.sum(1) > 1).any():
+            return np.zeros(len(boxes), bool)
         areas, own = (boxes[:, 2:] - boxes[:, :2]).prod(1), tracks.sizes[is_known].prod(1)
         return (is_within.sum(1) > 1) & (areas > _MERGED_GROWTH * np.where(is_within, own, 0).max(1, initial=0))
 

@@ -4,7 +4,8 @@ hid each other is set right."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from hfpose.tracking.tracker import (
     instance_boxes,
     keypoints_in_image,
 )
+
+if TYPE_CHECKING:
+    from hfpose.keypoints import KeypointSchema
 
 # A track is cut where it is not seen for so many seconds, and in the middle of the time in which its box overlaps
 # another's so much.
@@ -37,6 +41,28 @@ _ROUNDS = 2
 _END_SIGHTS = np.arange(3)  # that say where a piece begins and ends
 # Of streams: seconds that are looked at again, and every how many frames.
 _WINDOW, _EVERY = 8.0, 10
+
+
+@dataclass
+class _Seen:
+    """The N instances of a frame that have an identity."""
+
+    frame: int
+    time: float  # seconds
+    rows: np.ndarray  # (N,) in the output
+    ids: np.ndarray  # (N,)
+    boxes: np.ndarray  # (N, 4)
+    keypoints: np.ndarray  # (N, K, 2)
+    schema: KeypointSchema | None
+
+    @classmethod
+    def of(cls, frame: int, output: PoseOutput, time: float) -> _Seen:
+        assert output.track_ids is not None
+        rows = np.flatnonzero(output.track_ids != UNTRACKED)
+        boxes = instance_boxes(output)[rows].astype(np.float64)
+        keypoints = keypoints_in_image(output)[rows].astype(np.float64)
+        keypoints = filled_keypoints(keypoints, boxes, keypoints.shape[1])
+        return cls(frame, time, rows, output.track_ids[rows], boxes, keypoints, output.schema)
 
 
 @dataclass
@@ -83,13 +109,13 @@ def relink_tracks(outputs: Sequence[PoseOutput], times: np.ndarray, max_gap: flo
         max_gap: seconds for which a person who is not seen is remembered.
     """
     seen = [
-        _sights(index, output, time)
+        _Seen.of(index, output, time)
         for index, (output, time) in enumerate(zip(outputs, times.tolist(), strict=True))
         if output.track_ids is not None and (output.track_ids != UNTRACKED).any()
     ]
-    if not seen or len({each.builds.shape[1] for each in seen}) > 1:
+    if not seen or len({each.keypoints.shape[1] for each in seen}) > 1:
         return
-    sights = _joined(seen)
+    sights = _joined([_sights(seen[first : first + _EVERY]) for first in range(0, len(seen), _EVERY)])
     pieces = _cut(sights)
     identities = np.repeat(_identities(sights, pieces, max_gap), pieces.sizes)
     for sight, identity in zip(pieces.in_order().tolist(), identities.tolist(), strict=True):
@@ -106,48 +132,55 @@ class StreamLinks:
 
     def __init__(self, max_gap: float = 6.0) -> None:
         self.max_gap = max_gap
-        self._seen: list[_Sights] = []  # until the last look, and then of each frame
-        self._given: list[np.ndarray] = []  # the identities that they got
+        self._seen: list[_Seen] = []  # since the last look
+        self._sights: list[_Sights] = []  # before it, and the identities that they got
+        self._given: list[np.ndarray] = []
         self._identities: dict[int, int] = {}  # of tracks
-        self._count = 0
+        self._count, self._num_keypoints = 0, 0
 
     def identity(self, track: int) -> int:
         """That of a track now."""
         return self._identities.get(track, track)
 
-    def update(self, output: PoseOutput, time: float, tracks: Iterable[int]) -> PoseOutput:
-        """The result of the next frame with identities.
+    def update(self, output: PoseOutput, time: float, tracks: Iterable[int]) -> None:
+        """Give the next frame identities.
 
         Args:
-            output: with `track_ids` (N,) of tracks.
+            output: with `track_ids` (N,) of tracks, which become identities in place.
             time: seconds.
             tracks: those that are remembered.
         """
         assert output.track_ids is not None
         self._count += 1
         if (output.track_ids != UNTRACKED).any():
-            sights = _sights(self._count, output, time)
-            if self._seen and self._seen[-1].builds.shape[1] != sights.builds.shape[1]:
-                self._seen, self._given = [], []
-            self._seen.append(sights)
-            self._given.append(np.array([self.identity(track) for track in sights.ids.tolist()]))
-        if self._count % _EVERY == 0 and self._seen:
-            self._forget(time - _WINDOW)
+            seen = _Seen.of(self._count, output, time)
+            if self._num_keypoints != seen.keypoints.shape[1]:
+                self._seen, self._sights, self._given = [], [], []
+                self._num_keypoints = seen.keypoints.shape[1]
+            self._seen.append(seen)
+        if self._count % _EVERY == 0 and (self._seen or self._sights):
+            self._look_back(time - _WINDOW)
             if len(self._given[0]):
                 self._link({*tracks})
-        ids = np.array([self.identity(track) for track in output.track_ids.tolist()], np.int64)
-        return replace(output, track_ids=ids)
+        output.track_ids[:] = self._identities_of(output.track_ids)
 
-    def _forget(self, before: float) -> None:
-        """Join what was seen, without what was seen before a time."""
-        sights, given = _joined(self._seen), np.concatenate(self._given)
-        first = int((sights.times >= before).argmax()) if sights.times[-1] >= before else len(given)
-        self._seen = [_Sights(**{name: values[first:] for name, values in vars(sights).items()})]
+    def _identities_of(self, tracks: np.ndarray) -> np.ndarray:
+        return np.array([self.identity(track) for track in tracks.tolist()], np.int64)
+
+    def _look_back(self, start: float) -> None:
+        """Join what was seen since a time."""
+        if self._seen:
+            self._sights.append(_sights(self._seen))
+            self._given.append(self._identities_of(self._sights[-1].ids))
+            self._seen = []
+        sights, given = _joined(self._sights), np.concatenate(self._given)
+        first = int((sights.times >= start).argmax()) if sights.times[-1:] >= start else len(given)
+        self._sights = [_Sights(**{name: values[first:] for name, values in vars(sights).items()})]
         self._given = [given[first:]]
 
     def _link(self, tracks: set[int]) -> None:
         """Exchange identities of tracks, so that each person goes on with the one that was given most often."""
-        (sights,), (given,) = self._seen, self._given
+        (sights,), (given,) = self._sights, self._given
         pieces = _cut(sights)
         people, last = _identities(sights, pieces, self.max_gap), sights.ids[pieces.along[pieces.ends - 1]]
         track_of = dict(zip(people.tolist(), last.tolist(), strict=True))
@@ -174,24 +207,27 @@ def _joined(seen: Sequence[_Sights]) -> _Sights:
     return _Sights(**{name: np.concatenate([vars(each)[name] for each in seen]) for name in vars(seen[0])})
 
 
-def _sights(index: int, output: PoseOutput, time: float) -> _Sights:
-    assert output.track_ids is not None
-    rows = np.flatnonzero(output.track_ids != UNTRACKED)
-    boxes = instance_boxes(output)[rows].astype(np.float64)
-    keypoints = keypoints_in_image(output)[rows].astype(np.float64)
-    keypoints = filled_keypoints(keypoints, boxes, keypoints.shape[1])
-    lengths, centers = body_lengths(keypoints, output.schema), keypoints.mean(1)
+def _sights(seen: Sequence[_Seen]) -> _Sights:
+    """What was seen in some frames: at least one, with as many keypoints in each."""
+    ids, rows, boxes, keypoints = (
+        np.concatenate([getattr(each, name) for each in seen]) for name in ("ids", "rows", "boxes", "keypoints")
+    )
+    counts = np.array([len(each.ids) for each in seen])
+    lengths, centers = body_lengths(keypoints, seen[0].schema), keypoints.mean(1)
     high = (keypoints[..., 1] - centers[:, 1:]) / lengths[:, None]
-    overlaps = pairwise_iou(boxes, boxes) * (1 - np.eye(len(rows)))
+    is_filled = np.arange(counts.max()) < counts[:, None]
+    by_frame = np.zeros((*is_filled.shape, 4))
+    by_frame[is_filled] = boxes
+    overlaps = pairwise_iou(by_frame, by_frame) * (1 - np.eye(counts.max()))
     return _Sights(
-        frames=np.full(len(rows), index),
+        frames=np.repeat([each.frame for each in seen], counts),
         rows=rows,
-        ids=output.track_ids[rows],
-        times=np.full(len(rows), time),
+        ids=ids,
+        times=np.repeat([each.time for each in seen], counts),
         centers=centers,
         heights=np.maximum(boxes[:, 3] - boxes[:, 1], 1),
         builds=np.column_stack((np.log(lengths), high)),
-        is_crowded=overlaps.max(1, initial=0) > _CROWDED,
+        is_crowded=overlaps.max(2)[is_filled] > _CROWDED,
     )
 
 
@@ -239,14 +275,13 @@ def _unlikely_ways(sights: _Sights, pieces: _Pieces, max_gap: float) -> np.ndarr
     along, begins, lasts, sizes = pieces.along, pieces.begins, pieces.ends - 1, pieces.sizes
     steps = np.minimum(_END_SIGHTS, sizes[:, None] - 1)
     first, last = (
-        np.median(sights.centers[along[places]], axis=1)
-        for places in (begins[:, None] + steps, lasts[:, None] - steps)
+        _medians(sights.centers[along[places]]) for places in (begins[:, None] + steps, lasts[:, None] - steps)
     )
     steps = np.minimum(_SPEED_SIGHTS, sizes) - 1
     arriving = _speeds(sights, along[begins], along[begins + steps], steps)
     leaving = _speeds(sights, along[lasts - steps], along[lasts], steps)
     places = begins[:, None] + np.linspace(0, sizes - 1, _SPEED_SIGHTS, axis=1).astype(int)
-    heights = np.median(sights.heights[along[places]], axis=1)
+    heights = _medians(sights.heights[along[places]])
     begin, end = along[begins], along[lasts]
     seconds = sights.times[begin] - sights.times[end][:, None]
     before, after = np.nonzero((sights.frames[begin] > sights.frames[end][:, None]) & (seconds <= max_gap))
@@ -258,6 +293,12 @@ def _unlikely_ways(sights: _Sights, pieces: _Pieces, max_gap: float) -> np.ndarr
     unlikely[before, after] = np.minimum(((offsets / spread) ** 2).sum(-1), _MOST_DEVIATION) / 2
     unlikely[before, after] += np.log((spread / _NEAR).prod(-1))
     return unlikely
+
+
+def _medians(values: np.ndarray) -> np.ndarray:
+    """Those (P, ...) of values (P, N, ...); `np.median` takes ten times as long for few."""
+    middle = values.shape[1] // 2
+    return np.sort(values, axis=1)[:, values.shape[1] - 1 - middle : middle + 1].mean(1)
 
 
 def _speeds(sights: _Sights, first: np.ndarray, last: np.ndarray, steps: np.ndarray) -> np.ndarray:
@@ -286,32 +327,33 @@ def _unlikely_builds(sights: _Sights, pieces: _Pieces, identities: np.ndarray) -
             (before[ends], np.minimum(before[begins] + _SIGHTS, before[end])),
         )
     )
-    means, counts = _means(sights.builds[along[alone]], parts)
+    sums = _sums(sights.builds[along[alone]])
+    means, counts = _means(sums, parts)
     if not counts.all():  # who is crowded all the time
-        crowded, lengths = _means(sights.builds[along], np.array(((begins, begins), (ends, ends))))
+        crowded, lengths = _means(_sums(sights.builds[along]), np.array(((begins, begins), (ends, ends))))
         means, counts = np.where(counts[..., None], means, crowded), np.where(counts, counts, lengths)
     back = np.argsort(order)
     until, since, counts = *means[:, back], counts[:, back]
     variances = _BUILD_NOISE**2 + _FRAME_NOISE**2 * (1 / counts[0][:, None] + 1 / counts[1])
-    whitening = _whitening(sights.builds[along[alone]], np.repeat(identities[order], pieces.sizes[order])[alone])
+    whitening = _whitening(sums, np.repeat(identities[order], pieces.sizes[order])[alone])
     unusual = _squared_distances(until @ whitening, since @ whitening) / variances
     return (np.minimum(_BUILD_WEIGHT * unusual, _MOST_UNUSUAL) + np.log(variances / _BUILD_NOISE**2)) / 2
 
 
-def _whitening(builds: np.ndarray, owners: np.ndarray) -> np.ndarray:
+def _whitening(sums: np.ndarray, owners: np.ndarray) -> np.ndarray:
     """A matrix (C, C) that builds are multiplied by, so that all their numbers change alike in a person, and by
     themselves.
 
     Args:
-        builds: (S, C), those of one person after those of another.
+        sums: (1 + S, C) of builds before each, those of one person after those of another.
         owners: (S,) identities, ascending.
     """
-    places = np.arange(len(builds)) - np.searchsorted(owners, owners)
+    places = np.arange(len(owners)) - np.searchsorted(owners, owners)
     ends = np.flatnonzero(places % _BLOCK == _BLOCK - 1) + 1
-    means, owners = _means(builds, np.array((ends - _BLOCK, ends)))[0], owners[ends - 1]
+    means, owners = _means(sums, np.array((ends - _BLOCK, ends)))[0], owners[ends - 1]
     changes = np.concatenate([(means[lag:] - means[:-lag])[owners[lag:] == owners[:-lag]] for lag in _LAGS])
     changes = changes[np.isfinite(changes).all(1)]
-    usual, count = _BUILD_NOISE**2 + _FRAME_NOISE**2 * 2 / _BLOCK, builds.shape[1]
+    usual, count = _BUILD_NOISE**2 + _FRAME_NOISE**2 * 2 / _BLOCK, sums.shape[1]
     if len(changes) < count:  # too few to tell how numbers change together
         return np.eye(count)
     covariance = (changes.T @ changes / usual + count * np.eye(count)) / (len(changes) + count)
@@ -324,9 +366,13 @@ def _squared_distances(some: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.maximum(lengths[:, None] + other_lengths - 2 * some @ others.T, 0)
 
 
-def _means(builds: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means (..., P, C) of builds (S, C) from where to where each of the `parts` (2, ..., P) goes, and how many
-    (..., P)."""
-    sums = np.concatenate((np.zeros((1, builds.shape[1])), builds)).cumsum(axis=0)
+def _sums(builds: np.ndarray) -> np.ndarray:
+    """Sums (1 + S, C) of the builds (S, C) before each, and of all."""
+    return np.concatenate((np.zeros((1, builds.shape[1])), builds)).cumsum(axis=0)
+
+
+def _means(sums: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means (..., P, C) of builds, by their `sums` (1 + S, C), from where to where each of the `parts` (2, ..., P)
+    goes, and how many (..., P)."""
     counts = parts[1] - parts[0]
     return (sums[parts[1]] - sums[parts[0]]) / np.maximum(counts, 1)[..., None], counts

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -301,7 +302,8 @@ def shift_up_to_edge(shift: np.ndarray, centers: np.ndarray, image_size: tuple[i
     they left it."""
     if image_size is None:
         return shift
-    return np.clip(shift, np.minimum(-centers, 0), np.maximum(np.asarray(image_size) - centers, 0))
+    least, most = np.minimum(-centers, 0), np.maximum(np.asarray(image_size) - centers, 0)
+    return np.minimum(np.maximum(shift, least), most)
 
 
 def keypoint_similarity(
@@ -329,11 +331,17 @@ def body_lengths(keypoints: np.ndarray, schema: KeypointSchema | None) -> np.nda
     known, of the way of all keypoints to their mean.
     """
     if schema is not None and schema.skeleton and schema.num_keypoints == keypoints.shape[1]:
-        first, second = np.array(schema.skeleton).T
+        first, second = _ends_of_links(schema.skeleton)
         links = keypoints[:, first] - keypoints[:, second]
     else:
         links = keypoints - keypoints.sum(1, keepdims=True) / max(keypoints.shape[1], 1)
-    return np.maximum(np.linalg.norm(links, axis=(1, 2)), 1)
+    return np.maximum(np.sqrt(np.square(links).sum((1, 2))), 1)
+
+
+@cache
+def _ends_of_links(skeleton: tuple[tuple[int, int], ...]) -> np.ndarray:
+    """The keypoints (2, L) at both ends of each link."""
+    return np.array(skeleton).T
 
 
 def _best_pairs(overlaps: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
