@@ -89,7 +89,7 @@ class TemporalLifter:
         self.batch_size = batch_size
         self.flip_test = flip_test
         self._encoding = {"do_normalize_boxes": do_normalize_boxes}
-        self._decoding = {
+        self._decoding: dict[str, Any] = {
             "do_normalize_boxes": do_normalize_boxes,
             "do_root_relative": do_root_relative,
             "axes": axes,
