@@ -77,6 +77,12 @@ def test_trc_is_in_millimeters_with_y_up(tmp_path: Path) -> None:
     assert rows[1, 2 + 3 * 4 : 5 + 3 * 4] == pytest.approx([750, 400, 2000])
 
 
+def test_columns_of_trc_are_where_pandas_and_pose2sim_look(tmp_path: Path) -> None:
+    write(TrackWriter(tmp_path, "trc"), (frame(0), people(2)), (frame(1), people(2)))
+    table = (tmp_path / "clip" / "clip_track2.trc").read_text().splitlines()[4:]
+    assert {line.count("\t") for line in table if line} == {2 + 3 * len(MARKERS)}
+
+
 @pytest.mark.parametrize("axes", ["camera", "mmpose"])
 def test_results_in_other_axes_are_turned(axes: str, tmp_path: Path) -> None:
     keypoints = np.random.default_rng(0).normal(size=(1, 17, 3)).astype(np.float32)  # in the camera's axes
@@ -308,6 +314,17 @@ def test_people_of_a_video_may_share_a_file(kind: str, tmp_path: Path) -> None:
         assert joints["track0"]["mixamorig:Hips"][:, 2] == pytest.approx([0, 0.5, 0.5])
     gaps = (tmp_path / "clip" / "gaps.csv").read_text().splitlines()
     assert "track1,root,2,2" in gaps and "track0,root,4,4" in gaps
+
+
+@pytest.mark.parametrize("kind", ["trc", "angles", "mot"])
+def test_who_has_a_file_alone_has_their_own_frames_in_it(kind: MotionFormat, tmp_path: Path) -> None:
+    files = []
+    for together in (False, True):
+        results = [(frame(0), people(0)), (frame(1), people(0, 1)), (frame(2), people(1)), (frame(3), people(0))]
+        write(TrackWriter(tmp_path / str(together), kind, MotionOptions(together=together)), *results)
+        (path,) = (tmp_path / str(together) / "clip").glob("clip_track1.*")
+        files.append(path.read_text())
+    assert files[0] == files[1]
 
 
 def test_results_of_a_call_are_saved(tmp_path: Path) -> None:

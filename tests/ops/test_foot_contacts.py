@@ -49,6 +49,13 @@ def test_feet_of_who_runs_stand_though_they_seem_to_move(rise: float, slowest: f
     assert np.ptp(found[:, :, 1].mean(1)) == pytest.approx(np.ptp(feet[:, :, 1].mean(1)), rel=0.05)
 
 
+def test_a_foot_that_seems_higher_than_the_other_stands_too() -> None:
+    feet, standing = stepping_feet(TIMES, stride=2.4, period=0.72, stance=0.3)
+    feet[:, 1, 2] += 0.07
+    _, contacts = placed_feet(feet)
+    assert contacts[standing[:, 1], 1].mean() > 0.9 and contacts[~standing].mean() < 0.2
+
+
 def test_a_standing_foot_that_slides_against_the_other_is_held() -> None:
     hip, knee, foot = (0, 0, 0.9), (0, -0.1, 0.45), (0, 0, 0.0)
     legs = np.tile(np.array([hip, knee, foot]), (100, 2, 1, 1))

@@ -24,6 +24,8 @@ from hfpose.media.skeleton import JointNames, SkeletonMotion, skeleton_motion
 from hfpose.media.trc import TRC_AXES, trc_text
 
 MotionFormat = Literal["trc", "c3d", "bvh", "glb", "angles", "mot"]
+SKELETON_FORMATS: tuple[MotionFormat, ...] = ("bvh", "glb")
+"""Formats that may hold several people in one file."""
 LengthUnit = Literal["meters", "centimeters"]
 Gap = tuple[str, str, int, int]
 """Person, what is missing, and the first and last frame in which it is."""

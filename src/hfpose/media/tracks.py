@@ -13,7 +13,16 @@ from hfpose.keypoints.human36m import has_h36m
 from hfpose.media.c3d import check_c3d
 from hfpose.media.files import FolderOfFiles
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
-from hfpose.media.motions import GAIT, GAPS, MARKER_SET, MotionFormat, MotionOptions, PersonMotion, write_motions
+from hfpose.media.motions import (
+    GAIT,
+    GAPS,
+    MARKER_SET,
+    SKELETON_FORMATS,
+    MotionFormat,
+    MotionOptions,
+    PersonMotion,
+    write_motions,
+)
 from hfpose.media.per_video import InputWriter
 from hfpose.media.video_writing import DEFAULT_FPS
 from hfpose.ops.axes import to_world
@@ -166,7 +175,7 @@ class _Tracks:
 
     def finish(self) -> None:
         seen = {who: (min(poses), max(poses)) for who, poses in self._people.items()}
-        if self._options.together and seen:
+        if self._options.together and self._kind in SKELETON_FORMATS and seen:
             span = min(first for first, _ in seen.values()), max(last for _, last in seen.values())
             seen = dict.fromkeys(seen, span)
         motions = [self._motion(who, *seen[who]) for who in self._people]

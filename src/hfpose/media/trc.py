@@ -41,13 +41,14 @@ def trc_text(
         "DataRate\tCameraRate\tNumFrames\tNumMarkers\tUnits\tOrigDataRate\tOrigDataStartFrame\tOrigNumFrames",
         f"{rate}\t{rate}\t{number}\t{len(names)}\tmm\t{rate}\t{first}\t{number}",
         "\t".join(["Frame#", "Time", *(f"{name}\t\t" for name in names), ""]),
-        "\t".join(["", "", *axes]),
+        "\t".join(["", "", *axes, ""]),
         "",
     ]
     points = np.asarray(keypoints, np.float64)[..., TRC_AXES] * _MILLIMETERS
     points[~np.isfinite(points).all(-1)] = np.nan
     for frame, time, row in zip(range(first, first + number), times.tolist(), points, strict=True):
         values = ["" if np.isnan(value) else f"{value:.4f}" for value in row.ravel().tolist()]
-        # Readers count fields by the tabs that end them: without the last tab an empty last field would not be there.
+        # Readers count fields by the tabs that end them: without the last tab an empty last field would not be there,
+        # and where the names of the axes had none pandas, and so Pose2Sim, would take the frames for an index.
         lines.append("\t".join([str(frame), f"{time:.6f}", *values, ""]))
     return "\n".join(lines) + "\n"

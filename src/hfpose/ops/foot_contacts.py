@@ -40,7 +40,7 @@ def lock_feet(feet: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarr
     steps = np.diff(times)[:, None]
     if len(feet) < 3:
         return shift, np.zeros(feet.shape[:2], bool)
-    feet = feet - _ground_level(feet, times)[:, None, None] * (0, 0, 1)
+    feet = feet - _ground_level(feet[..., 2], times)[..., None] * (0, 0, 1)
     pace = np.maximum(_speed(feet, times)[1:] / _RUN, 1)[:, None] ** 2
     for speed in _SPEEDS:
         standing = _standing(feet, shift, steps, speed * pace)
@@ -51,11 +51,21 @@ def lock_feet(feet: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return _solve_shift(feet, stands.astype(float), steps, _ANKLE_SPEED), contacts
 
 
-def _ground_level(feet: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Height (T,) of the lowest foot within half a stride, where it is above the ground."""
-    lowest = np.append(np.fmin.reduce(feet[..., 2], axis=1), np.inf)
-    ends = np.stack([np.searchsorted(times, times + side * _STRIDE / 4, "right") for side in (-1, 1)], axis=1)
-    return np.nan_to_num(np.fmin.reduceat(lowest, ends.ravel())[::2]).clip(0, _RISE)
+def _ground_level(heights: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Where the ground (T, F) under each foot seems to be, above 0: as high as the lowest foot within half a stride.
+
+    Of feet at `heights` (T, F) one may seem higher than the other, and yet each stands once in a stride.
+    """
+    common = _lowest_around(np.fmin.reduce(heights, axis=1)[:, None], times, _STRIDE / 2).clip(0, _RISE)
+    return np.clip(_lowest_around(heights, times, _STRIDE), common, common + _HEIGHT)
+
+
+def _lowest_around(heights: np.ndarray, times: np.ndarray, span: float) -> np.ndarray:
+    """The lowest of heights (T, F) within a span of seconds around each time, of each column; 0 where none is
+    known."""
+    ends = np.stack([np.searchsorted(times, times + side * span / 2, "right") for side in (-1, 1)], axis=1)
+    padded = np.concatenate((heights, np.full((1, heights.shape[1]), np.inf)))
+    return np.nan_to_num(np.fmin.reduceat(padded, ends.ravel(), axis=0)[::2])
 
 
 def _speed(feet: np.ndarray, times: np.ndarray) -> np.ndarray:
