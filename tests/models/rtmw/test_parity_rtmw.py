@@ -23,6 +23,7 @@ NAMES = (
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.usefixtures("exact_convolutions")
 def test_outputs_equal_the_reference(name: str, shared: Path) -> None:
     golden = Golden("pose2d", name)
     width, height = golden.spec["input_size_wh"]

@@ -22,6 +22,7 @@ from hfpose.models.rtmw3d.modeling_rtmw3d import RTMW3DForPoseEstimation
 NAME = "rtmw3d-l_8xb64_cocktail14-384x288"
 
 
+@pytest.mark.usefixtures("exact_convolutions")
 def test_outputs_equal_the_reference(shared: Path) -> None:
     golden = Golden("pose3d", NAME)
     source = ModelSource.from_entry(get_entry(NAME))

@@ -22,6 +22,7 @@ def golden(size: str) -> Golden:
 
 
 @pytest.mark.parametrize("size", SIZES)
+@pytest.mark.usefixtures("exact_convolutions")
 def test_outputs_equal_the_reference(size: str, shared: Path) -> None:
     expected = golden(size)
     model = expected.model()

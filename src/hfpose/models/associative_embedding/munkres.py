@@ -50,26 +50,27 @@ def _add_star(left: np.ndarray, stars: np.ndarray) -> None:
     """Let one more row have a column, by exchanges along zeros: costs `left` (n, n) and `stars` (n,) change in
     place."""
     size = len(left)
-    places = np.arange(size)
-    is_row_free, is_column_free = np.ones(size, bool), ~np.isin(places, stars)
+    is_row_free, is_column_free = np.ones(size, bool), ~np.isin(np.arange(size), stars)
     primes = np.full(size, -1)
+    zeros = _Zeros(left, is_row_free, is_column_free)
     row, column = 0, 0
     while True:
-        is_zero = (left == 0) & is_row_free[:, None] & is_column_free
-        has_zero = is_zero.any(axis=1)
-        if not has_zero.any():
+        if not zeros.rows:
             smallest = left[np.ix_(is_row_free, is_column_free)].min()
             left[~is_row_free] += smallest
             left[:, is_column_free] -= smallest
+            zeros = _Zeros(left, is_row_free, is_column_free)
             row, column = 0, 0
             continue
-        row = int(np.roll(places, -row)[np.roll(has_zero, -row)][0])
-        column = int(np.roll(places, -column)[np.roll(is_zero[row], -column)][-1])
+        row = zeros.first_row(row)
+        column = zeros.last_column(row, column)
         primes[row] = column
         if stars[row] < 0:
             break
-        column = stars[row]
+        column = int(stars[row])
         is_row_free[row], is_column_free[column] = False, True
+        zeros.take_row(row)
+        zeros.give_column(column)
     while True:
         owner = np.flatnonzero(stars == column)
         stars[row] = column
@@ -77,3 +78,42 @@ def _add_star(left: np.ndarray, stars: np.ndarray) -> None:
             return
         row = int(owner[0])
         column = primes[row]
+
+
+class _Zeros:
+    """Where costs (n, n) are zero, among the free rows (n,) and columns (n,). Sets of rows and columns are integers
+    with a bit for each, which are looked through much sooner than arrays of this size.
+
+    Args:
+        rows: free ones with a zero in a free column.
+    """
+
+    def __init__(self, left: np.ndarray, is_row_free: np.ndarray, is_column_free: np.ndarray) -> None:
+        is_zero = left == 0
+        self._columns, self._rows = _as_bits(is_zero), _as_bits(is_zero.T)
+        self._free_rows, self._free_columns, self.rows = _as_bits(
+            np.stack((is_row_free, is_column_free, is_row_free & (is_zero & is_column_free).any(axis=1)))
+        )
+
+    def first_row(self, start: int) -> int:
+        """The first of `rows` from `start` on, around the end."""
+        rows = self.rows >> start << start or self.rows
+        return (rows & -rows).bit_length() - 1
+
+    def last_column(self, row: int, start: int) -> int:
+        """The free column of a zero in `row` that is the last from `start` on, around the end."""
+        columns = self._columns[row] & self._free_columns
+        return (columns & ((1 << start) - 1) or columns).bit_length() - 1
+
+    def take_row(self, row: int) -> None:
+        self._free_rows &= ~(1 << row)
+        self.rows &= self._free_rows
+
+    def give_column(self, column: int) -> None:
+        self._free_columns |= 1 << column
+        self.rows |= self._rows[column] & self._free_rows
+
+
+def _as_bits(flags: np.ndarray) -> list[int]:
+    """Each row of booleans (R, n) as an integer, the first one as its lowest bit."""
+    return [int.from_bytes(row, "little") for row in np.packbits(flags, axis=1, bitorder="little")]
