@@ -128,6 +128,16 @@ def test_weights_change_and_the_base_model_does_not(task, small_pose):
     assert messages[-1].startswith("Loss ")  # there are no validation data
 
 
+def test_validation_images_may_lie_with_those_of_the_training(task, tmp_path):
+    annotations = tmp_path / "val.json"
+    annotations.write_bytes(task.data.read_bytes())
+    task = replace(task, num_steps=1, validation_data=annotations)
+    with pytest.raises(InputError, match="None of the"):
+        run(task)
+    messages = run(replace(task, images=task.data.parent))
+    assert messages[-1].startswith("On val.json, annotated boxes: ")
+
+
 def test_other_keypoints_initialize_the_layers_that_depend_on_them_and_say_so(task, tmp_path):
     data = animals(tmp_path / "data")
     messages = run(replace(task, data=data))

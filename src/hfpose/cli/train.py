@@ -17,7 +17,7 @@ def train(
         Path | None, typer.Option(help="Annotations to measure the model on; of YOLO's the split val.")
     ] = None,
     val_images: Annotated[
-        Path | None, typer.Option(help="Folder of their images. Default: that of --val-data.")
+        Path | None, typer.Option(help="Folder of their images. Default: that of --val-data, or else --images.")
     ] = None,
     schema: Schema = None,
     sigmas: Sigmas = None,

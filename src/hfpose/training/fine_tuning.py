@@ -82,7 +82,8 @@ class FineTuning(RunOptions):
         data: annotations in COCO's format.
         output: folder for the model, its card, checkpoints and logs.
         images: folder of the images; None: that of the annotations.
-        validation_data, validation_images: the same for images to measure the model on.
+        validation_data, validation_images: the same for images to measure the model on; None takes `images` where
+            none of them is in the folder of the annotations.
         schema: name or JSON file of the keypoints; None: those that the annotations name, else the model's.
         sigmas: JSON file of the keypoints' sigmas, see `hfpose.evaluation.coco.read_sigmas`.
         part: `"pose"` or `"detector"`, where the model is a pipeline or an alias of both; None: the pose model where
@@ -151,7 +152,7 @@ def fine_tune(task: FineTuning, tell: Callable[[str], None] = print) -> Training
     validation = None
     if task.validation_data is not None:
         require_pycocotools()
-        validation = _checked_data(task.validation_data, task.validation_images, True, tell, "val")
+        validation = _validation_data(task, task.validation_data, tell)
     part = trained_part(task.model, coco, task.part)
     plan = (_plan_detector if part == "detector" else _plan_pose_model)(task, coco, validation)
     for message in [*_left_out(coco), *(_left_out(validation) if validation else []), *plan.messages]:
@@ -203,6 +204,15 @@ def _checked_data(
     for line in faults.lines():
         tell(f"Fault of {path}: {line}")
     return coco
+
+
+def _validation_data(task: FineTuning, path: Path, tell: Callable[[str], None]) -> CocoFile:
+    try:
+        return _checked_data(path, task.validation_images, True, tell, "val")
+    except InputError:
+        if task.validation_images is not None or task.images is None:
+            raise
+        return _checked_data(path, task.images, True, tell, "val")  # one folder for both, as many have it
 
 
 def _left_out(coco: CocoFile) -> list[str]:
