@@ -148,7 +148,8 @@ class OnlineMotionBert:
         hidden_state = self._embed(keypoints_2d, rows)
         for block in self._blocks[:-1]:
             hidden_state = block(hidden_state, self._workspace, runs)
-        hidden_state = self._blocks[-1](hidden_state, self._workspace, runs, wanted)
+        some = None if range(length)[wanted] == range(length) else wanted
+        hidden_state = self._blocks[-1](hidden_state, self._workspace, runs, some)
         for row in rows:
             self.lengths[row] += length
         keypoints_3d = self._regressor(self._representation(hidden_state[None]).tanh())
@@ -242,8 +243,8 @@ class _LayerPair:
             streams, contexts = (
                 each.view(2, *workspace.shape, -1)[:, :, wanted].flatten(1, 3) for each in (streams, contexts)
             )
-        streams = streams + self._output(contexts)
-        return streams + self._fc2(self._activate(self._fc1(streams)))
+        streams = self._output(contexts).add_(streams)
+        return self._fc2(self._activate(self._fc1(streams))).add_(streams)
 
 
 class _Linears:
