@@ -89,8 +89,8 @@ def anchor_points(levels: Sequence[Tensor], strides: Sequence[int]) -> tuple[Ten
     """
     points, scales = [], []
     for level, stride in zip(levels, strides, strict=True):
-        # Not as integers, which OpenCV's DNN cannot multiply in a graph.
-        rows, columns = (torch.arange(side, dtype=torch.float32, device=level.device) for side in level.shape[-2:])
+        # Numbers by OpenCV's DNN: version 4 multiplies no integers in a graph, and 5 counts in nothing else.
+        rows, columns = (torch.arange(side, device=level.device).float() for side in level.shape[-2:])
         y, x = torch.meshgrid(rows, columns, indexing="ij")
         points.append(torch.stack((x, y), -1).reshape(-1, 2) * stride)
         scales.append(torch.full_like(points[-1][:, 0], float(stride)))
