@@ -273,7 +273,7 @@ class PoseLiftingImageProcessor(SettingsImageProcessor):
 
 
 def normalize_boxes(
-    keypoints: np.ndarray, boxes: np.ndarray, box_center: Sequence[float], box_scale: float
+    keypoints: np.ndarray, boxes: np.ndarray, box_center: Sequence[float] | np.ndarray, box_scale: float
 ) -> np.ndarray:
     """Keypoints (..., K, 2) moved and scaled so that their boxes (..., 4) `x1, y1, x2, y2` have a center and a longer
     side; all in pixels."""
