@@ -48,6 +48,16 @@ def test_bones_keep_their_median_length_where_the_track_changes_them() -> None:
     assert np.abs(directions - wanted).max() < 1e-4
 
 
+@pytest.mark.parametrize("hidden", [{"right_wrist": 8}, {"right_wrist": 8, "left_wrist": 12}, {"left_wrist": 12}])
+def test_bones_are_as_long_as_where_both_ends_are_seen(hidden: dict[str, int]) -> None:
+    given = figure(frames=12)
+    keypoints = given.copy()
+    for name, frames in hidden.items():
+        keypoints[:frames, NAMES.index(name)] = np.nan
+    known = np.isfinite(keypoints)
+    assert np.abs(read_back(bvh(keypoints)) - given)[known].max() < 1e-4
+
+
 def test_rest_pose_is_upright_with_arms_stretched_out() -> None:
     keypoints = figure()
     file = read_bvh(bvh(keypoints))

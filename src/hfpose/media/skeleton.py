@@ -164,7 +164,8 @@ def skeleton_motion(keypoints: np.ndarray, keypoint_names: Sequence[str], names:
     """
     places = {name: index for index, name in enumerate(keypoint_names)}
     joints = {name: joint for name, joint in _JOINTS.items() if joint.keypoint in places}
-    points = hold(np.asarray(keypoints, np.float64) @ _AXES.T)
+    given = np.asarray(keypoints, np.float64) @ _AXES.T
+    points, known = hold(given), np.isfinite(given).all(-1)
     at = {name: points[:, index] for name, index in places.items()}
     whole = _rotations(joints, at)
     order = {name: index for index, name in enumerate(joints)}
@@ -174,7 +175,7 @@ def skeleton_motion(keypoints: np.ndarray, keypoint_names: Sequence[str], names:
         (upright if joint.parent is None else whole[joint.parent]).transpose(0, 2, 1) @ whole[name]
         for name, joint in joints.items()
     ]
-    offsets = _offsets(joints, at, whole)
+    offsets = _offsets(joints, at, {name: known[:, index] for name, index in places.items()}, whole)
     return SkeletonMotion(
         names=tuple(_joint_name(name, names) for name in joints),
         parents=parents,
@@ -215,27 +216,29 @@ def _last_known(points: np.ndarray) -> np.ndarray:
 
 
 def _offsets(
-    joints: dict[str, _Joint], at: dict[str, np.ndarray], whole: dict[str, np.ndarray]
+    joints: dict[str, _Joint], at: dict[str, np.ndarray], known: dict[str, np.ndarray], whole: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Where each joint (3,) is in the rest pose, from its parent; the median over time and of left and right."""
-    offsets = {}
+    """Where each joint (3,) is in the rest pose, from its parent; the median over time and of left and right, of
+    frames in which both ends are known. A bone that is never seen is as on the other side."""
+    offsets, seen = {}, {}
     for name, joint in joints.items():
-        if joint.parent is None:
-            offsets[name] = np.zeros(3)
-            continue
-        bone = at[joint.keypoint] - at[joints[joint.parent].keypoint]
+        parent = name if joint.parent is None else joint.parent
+        start, end = joints[parent].keypoint, joint.keypoint
+        frames = known[start] & known[end]
+        seen[name] = frames.any()
+        frames |= not seen[name]
+        bone = (at[end] - at[start])[frames]
         if joint.rest is None:
-            offsets[name] = np.median((whole[joint.parent].transpose(0, 2, 1) @ bone[..., None])[..., 0], axis=0)
+            offsets[name] = np.median((whole[parent][frames].transpose(0, 2, 1) @ bone[..., None])[..., 0], axis=0)
         else:
             offsets[name] = np.array(joint.rest) * np.median(np.linalg.norm(bone, axis=-1))
     mirror = np.array([-1.0, 1, 1])
-    other = {
-        name: name.replace("left", "right") if "left" in name else name.replace("right", "left") for name in joints
-    }
-    return {
-        name: (offset + mirror * offsets[other[name]]) / 2 if other[name] != name else offset
-        for name, offset in offsets.items()
-    }
+    result = {}
+    for name, offset in offsets.items():
+        other = name.replace("left", "right") if "left" in name else name.replace("right", "left")
+        sides = np.stack((offset, offset if other == name else mirror * offsets[other]))
+        result[name] = sides[[seen[name], seen[other]]].mean(0) if seen[name] or seen[other] else sides.mean(0)
+    return result
 
 
 def _rotations(joints: dict[str, _Joint], at: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
