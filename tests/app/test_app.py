@@ -93,6 +93,11 @@ def test_a_video_has_identities_plots_and_a_drawn_video(client, tmp_path):
     assert "seconds" in plot["plot"] and {".json", ".csv", ".mp4"} == by_ending(files).keys()
 
 
+def test_a_video_of_one_frame_has_results_too(client, tmp_path):
+    told, tracks = client.predict(*settings(clip(tmp_path, 1)), api_name="/video")[2:4]
+    assert told == "1 frames." and len(tracks["data"]) == 3
+
+
 def test_ten_uploads_at_once_are_all_answered(client):
     jobs = [client.submit(*settings(SCENE), api_name="/image") for _ in range(10)]
     assert {job.result(timeout=60)[2] for job in jobs} == {"3 found, 17 keypoints each."}

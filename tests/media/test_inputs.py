@@ -168,6 +168,11 @@ def test_a_dict_without_an_image_says_where_one_belongs():
         open_source({"photo": PIXELS})
 
 
+def test_a_slice_of_a_data_set_says_what_to_give():
+    (frame,) = open_source({"image": [PIXELS, PIXELS]})
+    assert "give data['image'] alone" in frame.error
+
+
 def test_a_folder_named_as_an_image(path):
     folder = path.with_name("x.jpg")
     folder.mkdir()

@@ -406,6 +406,12 @@ def test_a_list_file_names_inputs_relative_to_its_folder(folder: Path, tmp_path:
     assert "lists another list" in (frames[-1].error or "")
 
 
+def test_a_list_file_may_begin_with_a_byte_order_mark(folder: Path) -> None:
+    (listed := folder / "list.txt").write_text("b.png\r\n", encoding="utf-8-sig")
+    (frame,) = open_source(listed)
+    assert frame.error is None
+
+
 def test_a_list_file_that_is_not_there(tmp_path: Path) -> None:
     (frame,) = open_source(tmp_path / "list.txt")
     assert "no file" in (frame.error or "")

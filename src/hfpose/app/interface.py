@@ -231,7 +231,7 @@ def _video_results(found: list[PoseOutput], folder: Path) -> tuple[Any, ...]:
         track_rows(found),
         found,
         gr.update(choices=names, value=names[-1] if names else None, visible=bool(names)),
-        gr.update(maximum=len(found) - 1, value=0, visible=is_3d),
+        gr.update(maximum=max(len(found) - 1, 1), value=0, visible=is_3d and len(found) > 1),
         plot_keypoint(found, names[-1]) if names else None,
         gr.update(value=_figure_3d(found[0]) if is_3d else None, visible=is_3d),
         [*_files(folder), video],

@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import closing
 from dataclasses import dataclass
@@ -411,7 +412,7 @@ def _list_leaves(path: Path, recursive: bool, left_out: LeftOut) -> Iterator[_Le
     try:
         with open_to_read(path, "list of inputs") as file:
             for raw in file:
-                line = os.fsdecode(raw).strip()
+                line = os.fsdecode(raw.removeprefix(BOM_UTF8)).strip()
                 if not line or line.startswith("#"):
                     continue
                 if is_url(line) or is_live(line):
@@ -450,6 +451,10 @@ def _image_leaf(value: Any) -> _Leaf:
     if isinstance(value, Mapping):
         key = next((key for key in IMAGE_KEYS if key in value), None)
         if key is not None:
+            if isinstance(value[key], (list, tuple)):
+                return _Leaf(
+                    "image", error=f"Several images under one {key!r}, as in a slice: give data[{key!r}] alone."
+                )
             try:
                 return _image_leaf(plain_input(value[key]))
             except InputError as error:
