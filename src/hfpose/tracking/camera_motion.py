@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 _LONGER_SIDE = 360  # pixels of the images that are compared
-_CORNERS, _LEAST_CORNERS = 150, 8
+_CORNERS, _LEAST_CORNERS = 80, 8  # 150 take a third longer, for the same identities
 _LEAST_AGREEMENT = 0.3  # share of the corners that move as one; else it is not the camera that moves
 
 
