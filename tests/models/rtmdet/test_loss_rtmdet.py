@@ -56,9 +56,9 @@ def test_an_image_without_boxes_has_a_finite_loss(model):
 def test_a_few_steps_on_eight_images_find_their_boxes(model):
     images, labels = squares(8)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3, weight_decay=0)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, 150)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, 200)
     first = last = None
-    for _ in range(150):
+    for _ in range(200):
         last = model(images, labels=labels).loss
         first = last if first is None else first
         optimizer.zero_grad()
