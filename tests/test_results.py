@@ -183,6 +183,14 @@ def test_slices_indices_and_masks_give_results(index: Any):
     assert chosen["track_ids"].tolist() == [4]
 
 
+def test_instances_are_found_by_their_entries():
+    people = two_people()
+    assert people[1] in people
+    assert people.index(people[1]) == 1
+    assert people[0] != people[1]
+    assert people[0] != "a person"
+
+
 def test_a_result_without_instances_is_empty_and_false():
     nobody = PoseOutput.failed("no image", schema=load_schema("coco"))
     assert not nobody and list(nobody) == []

@@ -74,6 +74,13 @@ class PoseInstance(Mapping[str, Any]):
     def __contains__(self, key: object) -> bool:
         return key in self._entries or key in self._places
 
+    def __eq__(self, other: object) -> bool:
+        """Whether all entries are equal, by which `person in people` and `people.index(person)` look."""
+        if not isinstance(other, PoseInstance):
+            return NotImplemented
+        mine, others = self._entries, other._entries
+        return mine.keys() == others.keys() and all(np.array_equal(mine[name], others[name]) for name in mine)
+
     def __repr__(self) -> str:
         about = {name: self._entries[name] for name in ("track_id", "bbox", "bbox_score") if name in self._entries}
         shown = "".join(f", {name}={np.round(value, 3).tolist()}" for name, value in about.items())
@@ -311,7 +318,9 @@ class PoseOutput(Sequence[PoseInstance]):
         return (self[index] for index in range(len(self)))
 
     def __contains__(self, key: object) -> bool:
-        return key in self.keys() if isinstance(key, str) else any(key is instance for instance in self)
+        if isinstance(key, str):
+            return key in self.keys()
+        return isinstance(key, PoseInstance) and any(key == instance for instance in self)
 
     def keys(self) -> list[str]:
         """Names of the arrays and other fields that this result has."""
