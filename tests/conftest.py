@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import re
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,14 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs the reference data in ../shared, which is not beside this checkout")
     return SHARED
+
+
+@pytest.fixture
+def heard_interrupts() -> Iterator[None]:
+    """SIGINT as it is in a terminal; where tests run behind `nohup` or `&` it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

@@ -161,6 +161,7 @@ def test_an_error_of_a_library_is_one_line(monkeypatch, capsys):
     assert (end.value.code, capsys.readouterr().err) == (1, "hfpose: first line second line\n")
 
 
+@pytest.mark.usefixtures("heard_interrupts")
 def test_an_interrupt_that_a_library_turns_into_an_error_is_an_interrupt(monkeypatch, capfd):
     def load() -> None:
         try:

@@ -375,6 +375,7 @@ def test_training_stops_when_nothing_gets_better(task):
     assert "(weights of step 1)" in messages[-1]
 
 
+@pytest.mark.usefixtures("heard_interrupts")
 def test_an_interrupt_saves_a_checkpoint_and_says_how_to_go_on(task, monkeypatch):
     steps, raised = [], []
     usual = signal.getsignal(signal.SIGINT)

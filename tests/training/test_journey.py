@@ -92,6 +92,7 @@ def small_model(folder: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("heard_interrupts")
 def test_own_keypoints_from_images_to_predictions(tmp_path):
     train, held_out = draw_figures(tmp_path / "train", 60, 1), draw_figures(tmp_path / "val", 12, 2)
     tuned = tmp_path / "tuned"
