@@ -77,6 +77,14 @@ def test_times_of_broken_files_give_no_two_people_of_a_frame_one_identity(times:
     assert all(len(set(output.track_ids.tolist())) == 2 for output in outputs)
 
 
+def test_a_stream_in_which_nobody_is_seen_for_long_goes_on() -> None:
+    links = StreamLinks()
+    for index in range(400):
+        output = frame([0], [1.0], [0]) if index < 20 or index > 300 else frame([], [], [])
+        links.update(output, index / 10, [0])
+        assert output.track_ids.tolist() == [0] * len(output)
+
+
 def test_clips_without_people_or_with_frames_that_failed_are_no_error() -> None:
     failed = PoseOutput.failed("damaged")
     relink_tracks([failed] * 3, TIMES[:3])

@@ -133,8 +133,8 @@ class StreamLinks:
     def __init__(self, max_gap: float = 6.0) -> None:
         self.max_gap = max_gap
         self._seen: list[_Seen] = []  # since the last look
-        self._sights: list[_Sights] = []  # before it, and the identities that they got
-        self._given: list[np.ndarray] = []
+        self._sights: list[_Sights] = []  # until the last look
+        self._given: list[np.ndarray] = []  # the identities that these got
         self._identities: dict[int, int] = {}  # of tracks
         self._count, self._num_keypoints = 0, 0
 
@@ -174,7 +174,7 @@ class StreamLinks:
             self._given.append(self._identities_of(self._sights[-1].ids))
             self._seen = []
         sights, given = _joined(self._sights), np.concatenate(self._given)
-        first = int((sights.times >= start).argmax()) if sights.times[-1:] >= start else len(given)
+        first = int(np.searchsorted(sights.times, start))
         self._sights = [_Sights(**{name: values[first:] for name, values in vars(sights).items()})]
         self._given = [given[first:]]
 
@@ -296,7 +296,7 @@ def _unlikely_ways(sights: _Sights, pieces: _Pieces, max_gap: float) -> np.ndarr
 
 
 def _medians(values: np.ndarray) -> np.ndarray:
-    """Those (P, ...) of values (P, N, ...); `np.median` takes ten times as long for few."""
+    """Medians (P, ...) of the N values of each row of (P, N, ...); `np.median` takes ten times as long for few."""
     middle = values.shape[1] // 2
     return np.sort(values, axis=1)[:, values.shape[1] - 1 - middle : middle + 1].mean(1)
 
