@@ -17,6 +17,9 @@ def exit_at_interrupt() -> Iterator[None]:
     Libraries turn the interrupt into errors of their own while they are imported or load weights, which would be told
     as faults of a file.
     """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield  # the signal is ignored, as behind `nohup` or `&`, or answered by who calls
+        return
     came: list[int] = []
 
     def note(number: int, frame: Any) -> None:
@@ -25,9 +28,7 @@ def exit_at_interrupt() -> Iterator[None]:
             os.write(2, b"hfpose: Stopping.\n")  # `print` may be what is interrupted
         raise KeyboardInterrupt
 
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:  # else the signal is ignored, as behind `nohup` or `&`, or another's
-        signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGINT, note)
     try:
         yield
     except BaseException as error:
@@ -36,4 +37,4 @@ def exit_at_interrupt() -> Iterator[None]:
             sys.exit(130)
         raise
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
