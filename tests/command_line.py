@@ -7,22 +7,12 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from unittest import mock
 
 import hfpose
 from hfpose import cli
-
-
-@contextlib.contextmanager
-def _folder(path: Path) -> Iterator[None]:
-    before = Path.cwd()  # contextlib.chdir came with Python 3.11
-    os.chdir(path)
-    try:
-        yield
-    finally:
-        os.chdir(before)
 
 
 def run_command(
@@ -37,7 +27,7 @@ def run_command(
     with (
         mock.patch.object(sys, "argv", ["hfpose", *map(str, arguments)]),
         mock.patch.dict(os.environ, environment or {}),
-        _folder(folder or Path.cwd()),
+        contextlib.chdir(folder or Path.cwd()),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):

@@ -12,7 +12,7 @@ from itertools import islice, repeat
 from os import PathLike
 from pathlib import Path
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, ClassVar, overload
+from typing import Any, ClassVar, Self, overload
 
 import numpy as np
 import torch
@@ -40,9 +40,6 @@ from hfpose.pipelines.stage import Stage, load_stage
 from hfpose.pipelines.top_down_stage import TopDownEstimator
 from hfpose.pipelines.whole_image_stage import OneStageEstimator, is_one_stage
 from hfpose.results import PoseOutput
-
-if TYPE_CHECKING:
-    from typing import Self
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 from transformers import PreTrainedModel
@@ -22,9 +22,6 @@ from hfpose.errors import InputError
 from hfpose.models.shared.devices import accelerate_hook, default_device, existing_device
 from hfpose.ops.quiet import without_warnings_of
 from hfpose.pipelines.stage import Stage, is_graph_device
-
-if TYPE_CHECKING:
-    from typing import Self
 
 Device = int | str
 """As accelerate names devices: the number of an accelerator, `"mps"`, `"cpu"` or `"disk"`."""

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, Self, get_args
 
 import numpy as np
 
@@ -19,8 +19,6 @@ from hfpose.ops.pose_similarity import object_keypoint_similarity
 from hfpose.results import PoseOutput
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from hfpose.keypoints import KeypointSchema
 
 Association = Literal["iou", "oks"]

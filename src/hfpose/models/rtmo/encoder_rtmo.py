@@ -5,7 +5,7 @@ Source: RT-DETR (Zhao et al., 2023, https://arxiv.org/abs/2304.08069); `mmpose.m
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,6 @@ from hfpose.models.shared.attention import attend
 from hfpose.models.shared.convolution import ConvNormAct, activation_layer
 from hfpose.models.shared.csp import aggregate_paths
 from hfpose.models.shared.dense_prediction import by_level
-
-if TYPE_CHECKING:
-    from typing import Self
 
 
 class ExactBuffers(nn.Module):
@@ -34,7 +31,7 @@ class ExactBuffers(nn.Module):
         for name, value in self.fresh_buffers().items():
             self.register_buffer(name, value)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Self":
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         before = dict(self._buffers)
         super()._apply(fn, recurse)
         for name, value in before.items():

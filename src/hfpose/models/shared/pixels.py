@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -16,9 +16,6 @@ from hfpose.errors import InputError
 from hfpose.media.images import pil_pixels
 from hfpose.models.shared.coco_labels import Annotations, annotated_objects
 from hfpose.models.shared.settings import Count, Positive, SettingsImageProcessor
-
-if TYPE_CHECKING:
-    from typing import Self
 
 ChannelOrder = Literal["rgb", "bgr"]
 ImageLike = Any  # PIL image, numpy array or torch tensor
@@ -119,7 +116,7 @@ class PixelImageProcessor(SettingsImageProcessor):
         inputs: Any = self.with_settings(**settings).preprocess(images, *args, **options)
         return inputs if device is None else inputs.to(device)
 
-    def with_settings(self, **settings: Any) -> "Self":
+    def with_settings(self, **settings: Any) -> Self:
         """The processor with other settings; itself where there are none.
 
         Raises:
