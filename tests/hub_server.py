@@ -183,6 +183,9 @@ class _HubHandler(LoopbackHandler):
         return info
 
     def resolve(self, repo_id: str, revision: str, path: str) -> None:
+        if repo_id in self.owner.gated:
+            self._json({"error": "restricted"}, 403, {"X-Error-Code": "GatedRepo", "X-Error-Message": "restricted"})
+            return
         repository = self._repository(repo_id)
         commit = repository.commit_at(revision)
         headers = {"X-Repo-Commit": commit["id"]}
@@ -300,6 +303,7 @@ class HubServer(LoopbackServer):
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.folder = folder
+        self.gated: set[str] = set()  # repositories of which no file may be read
 
     def repository(self, repo_id: str) -> Repository:
         organization, name = repo_id.split("/")

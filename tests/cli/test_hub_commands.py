@@ -14,8 +14,10 @@ from checkpoint_host import CheckpointHost, zoo_environment
 from command_line import run_command
 from fake_conversion import convert
 from golden import Golden
+from hfpose import PoseEstimationPipeline
 from hub_server import USER, HubServer
 from processes import COMMAND, finished
+from small_models import small_model
 
 DETECTOR = "rtmdet_nano_320-8xb32_hand"
 PUSH_ALL = Path(__file__).resolve().parents[2] / "conversion/push_all.py"
@@ -140,12 +142,40 @@ def test_push_dry_run_prints_and_pushes_nothing(tmp_path: Path, cache: Path, ser
     assert server.requests == []
 
 
-def test_push_of_a_folder_says_how(tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    done = hfpose(tmp_path, "push", "mine", "--namespace", USER, "--dry-run")
+def test_folder_of_a_model_is_pushed_under_its_name(tmp_path: Path, server: HubServer) -> None:
+    folder = tmp_path / "tuned"
+    for part in small_model("rtmpose"):
+        part.save_pretrained(folder)
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "settings.json").write_text("{}")
+    (folder / "README.md").write_text('pipeline("pose-estimation", model="tuned")')
+    done = hfpose(tmp_path, "push", "tuned", "--namespace", USER, **server.environment(tmp_path / "home"))
+    assert done.returncode == 0, done.stderr
+    repository = server.repository(f"{USER}/tuned")
+    files = repository.commit_at("main")["files"]
+    assert {"model.safetensors", "preprocessor_config.json"} < set(files) and "checkpoints/settings.json" not in files
+    assert repository.read(files["README.md"]["sha256"]).decode().endswith(f'model="{USER}/tuned")')
+
+
+def test_folder_of_a_pipeline_is_pushed_with_a_card(tmp_path: Path) -> None:
+    pipe = PoseEstimationPipeline(*small_model("rtmpose"), detector="whole_image", device="cpu")
+    pipe.save_pretrained(tmp_path / "mine")
+    done = hfpose(tmp_path, "push", "mine/", "--namespace", USER, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    head, *files = done.stdout.splitlines()
+    assert head == f"{USER}/mine (dry run, nothing was pushed)"
+    assert {line.split()[1] for line in files} >= {"README.md", "pose_pipeline.json", "pose/model.safetensors"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [(("empty",), "holds neither a model nor a pipeline"), (("empty", "--pipeline"), "--pipeline is for models of")],
+)
+def test_folder_that_cannot_be_pushed(tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
+    (tmp_path / "empty").mkdir()
+    done = hfpose(tmp_path, "push", *arguments, "--namespace", USER, "--dry-run")
     assert done.returncode == 1
-    assert done.stderr.startswith("hfpose: mine: this is a folder, and only models of the zoo are pushed by name.")
-    assert f"push_to_hub('{USER}/NAME')" in done.stderr
+    assert told in done.stderr
 
 
 def test_download_takes_repositories_too(tmp_path: Path, cache: Path, server: HubServer) -> None:

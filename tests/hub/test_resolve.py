@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -521,6 +523,26 @@ def test_repository_or_revision_that_is_not_there(
 def test_repository_without_safetensors(server: HubServer, tmp_path: Path) -> None:
     server.publish("someone/model", {"config.json": b"{}", "pytorch_model.bin": b"pickle"})
     assert "CheckpointError" in resolve_remote("someone/model", server, tmp_path)
+
+
+def test_damaged_copy_of_a_repository_says_what_to_delete(server: HubServer, tmp_path: Path) -> None:
+    server.publish("someone/model", model_files())
+    folder = Path(resolve_remote("someone/model", server, tmp_path).splitlines()[0])
+    os.truncate(folder / "model.safetensors", 20)
+    copy = tmp_path / "home/hub/models--someone--model"
+    assert "is cut off or damaged" in (told := resolve_remote("someone/model", server, tmp_path))
+    assert f"delete {copy}, and it is fetched again" in told
+    shutil.rmtree(copy)
+    assert resolve_remote("someone/model", server, tmp_path).startswith(str(folder))
+
+
+def test_gated_repository_says_where_to_ask(server: HubServer, tmp_path: Path) -> None:
+    server.publish("someone/model", model_files())
+    server.gated.add("someone/model")
+    told = resolve_remote("someone/model", server, tmp_path)
+    assert told.startswith(
+        f"DownloadError The hub repository 'someone/model' is gated. Ask for access at {server.url}"
+    )
 
 
 @pytest.mark.parametrize(

@@ -26,12 +26,14 @@ from urllib.parse import urlsplit
 
 from huggingface_hub import constants, is_offline_mode, snapshot_download
 from huggingface_hub.errors import (
+    GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import validate_repo_id
 
 from hfpose.errors import CheckpointError, ConfigError, DownloadError, UnknownModelError
@@ -301,13 +303,18 @@ def _snapshot(repo_id: str, revision: str | None, token: str | bool | None) -> P
         folder = fetch(_CONFIG_FILES, revision)
         check_configurations(folder)
         _helpers["check kind"](folder, repo_id)
-        folder = fetch(_ALLOWED_FILES, folder.name)
+        return checked_folder(fetch(_ALLOWED_FILES, folder.name))
     except HFValidationError as error:
         raise UnknownModelError(f"'{repo_id}' cannot be the id of a hub repository: {error}") from error
+    except GatedRepoError as error:
+        raise DownloadError(
+            f"The hub repository {at} is gated. Ask for access at {constants.ENDPOINT}/{repo_id}, and log in with "
+            "that account (`hf auth login`)."
+        ) from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise UnknownModelError(
-            f"The Hub has no model repository {at} that you may read. If it is private or gated, log in first "
-            "(`hf auth login`)."
+            f"The Hub has no model repository {at} that you may read. If it is private, log in first (`hf auth "
+            "login`) with a token that may read it."
         ) from error
     except LocalEntryNotFoundError as error:
         reason = " ".join(str(error).split())
@@ -318,11 +325,16 @@ def _snapshot(repo_id: str, revision: str | None, token: str | bool | None) -> P
         ) from error
     except HfHubHTTPError as error:
         raise DownloadError(f"The hub repository {at} cannot be fetched: {' '.join(str(error).split())}") from error
+    except CheckpointError as error:
+        copy = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo_id, repo_type="model"))
+        raise CheckpointError(
+            f"The hub repository {at} is refused: {error} If only its copy here is damaged, delete {copy}, and it is "
+            "fetched again."
+        ) from error
     except ValueError as error:
         raise CheckpointError(f"The hub repository {at} is refused: {error}") from error
     except OSError as error:
         raise DownloadError(f"The hub repository {at} cannot be fetched: {' '.join(str(error).split())}") from error
-    return checked_folder(folder)
 
 
 def _is_repo_id(name: str) -> bool:
