@@ -79,11 +79,13 @@ def test_flip_pairs_that_nothing_says_stay_unknown() -> None:
         {"sigmas": np.ones(3)},
         meta(flip_indices=[3, 0, 1, 2]),
         meta(sigmas=np.ones(3)),
+        meta(flip_indices=[np.inf, 0, 1, 2]),
+        meta(keypoint_info={0: {}}),
         meta((*NAMES, "x")),
         "coco",
         None,
     ],
-    ids=["no names", "no mirror", "too few sigmas", "another number", "text", "nothing"],
+    ids=["no names", "no mirror", "too few sigmas", "no index", "no name", "another number", "text", "nothing"],
 )
 def test_meta_that_cannot_be_used_is_left_out(given: Any) -> None:
     known = load_schema("coco")

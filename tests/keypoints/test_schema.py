@@ -62,6 +62,11 @@ def test_is_hashable_with_statistics():
         ({"flip_indices": ["x", 1, 2]}, "wrong type"),
         ({"flip_indices": [0.5, 1, 2]}, "whole numbers"),
         ({"sigmas": [float("nan"), 1, 1]}, "finite"),
+        ({"keypoint_names": 5}, "needs 'keypoint_names': a list"),
+        ({"keypoint_names": "abc"}, "needs 'keypoint_names': a list"),
+        ({"groups": [1]}, "wrong type"),
+        ({"stats_info": [1]}, "wrong type"),
+        ({"keypoint_colors": [[float("inf"), 0, 0]] * 3}, "wrong type"),
         ({"skelton": []}, r"unknown fields \['skelton'\]"),
     ],
 )

@@ -41,7 +41,7 @@ def with_trained_schema(source: ModelSource, meta: Mapping[str, Any]) -> ModelSo
         return source
     try:
         trained = schema_from_dataset_meta(dataset_meta)
-    except (ConfigError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         logger.warning("The checkpoint's dataset_meta cannot be used, and is left out: %s", error)
         return source
     known = source.schema

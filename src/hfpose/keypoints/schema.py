@@ -117,19 +117,19 @@ class KeypointSchema:
             raise ConfigError(
                 f"Keypoint schema {name!r} has unknown fields {unknown}; known ones are {', '.join(sorted(known))}."
             )
-        if not values.get("keypoint_names"):
+        names = values.get("keypoint_names")
+        if not isinstance(names, (list, tuple)) or not names:
             raise ConfigError(f"Keypoint schema {name!r} needs 'keypoint_names': a list of at least one name.")
-        count = values.get("num_keypoints", len(values["keypoint_names"]))
-        if count != len(values["keypoint_names"]):
+        count = values.get("num_keypoints", len(names))
+        if count != len(names):
             raise ConfigError(
-                f"Keypoint schema {name!r} says num_keypoints={count} but names {len(values['keypoint_names'])} "
-                "keypoints."
+                f"Keypoint schema {name!r} says num_keypoints={count!r} but names {len(names)} keypoints."
             )
         try:
             return cls(**_parse_fields(values), name=str(name))
-        except (TypeError, ValueError) as error:
-            if isinstance(error, ConfigError):
-                raise
+        except ConfigError:
+            raise
+        except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise ConfigError(f"Keypoint schema {name!r} holds a value of the wrong type: {error}.") from error
 
     @classmethod

@@ -85,10 +85,12 @@ def test_only_hard_keypoints_count() -> None:
     heatmaps[1, 2] = 1.0
     labels = torch.full((2, 3, 2), 16.0)
     settings: dict[str, Any] = {"image_size": (32, 32), "sigma": 2.0, "encoding": "quarter"}
-    each = torch.stack([heatmap_loss(heatmaps[:, [k]], labels[:, [k]], None, **settings) for k in range(3)])
+    each = torch.stack(
+        [heatmap_loss(heatmaps[:, [k]], labels[:, [k]], torch.ones(2, 1), **settings) for k in range(3)]
+    )
     assert each.argmax() == 1
-    torch.testing.assert_close(heatmap_loss(heatmaps, labels, None, **settings, hard_keypoints=1), each[1])
-    everything = heatmap_loss(heatmaps, labels, None, **settings, hard_keypoints=8)
+    torch.testing.assert_close(heatmap_loss(heatmaps, labels, torch.ones(2, 3), **settings, hard_keypoints=1), each[1])
+    everything = heatmap_loss(heatmaps, labels, torch.ones(2, 3), **settings, hard_keypoints=8)
     torch.testing.assert_close(everything, each.mean())
 
 

@@ -40,6 +40,17 @@ def test_boxes_of_the_labels_are_taken() -> None:
     assert true.diagonals[0, 1] == 3
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_keypoint_that_is_not_finite_is_not_labeled(family: str) -> None:
+    model, _ = small_model(family)
+    keypoints, losses = LABELS[0]["keypoints"].clone(), []
+    for unknown in (torch.nan, 0.0):
+        keypoints[1, 2] = unknown  # which its weight leaves out
+        torch.manual_seed(0)
+        losses.append(model(torch.ones(1, 3, 64, 64), labels=[LABELS[0] | {"keypoints": keypoints}]).loss)
+    assert losses[0].isfinite() and losses[0] == losses[1]
+
+
 def test_the_greatest_gaussian_counts() -> None:
     points = torch.tensor([[[[3.0, 3]], [[6, 3]], [[9, 9]]]])
     maps = merged_gaussians(points, torch.tensor([[[True], [True], [False]]]), (12, 12), torch.tensor([[1.0, 2, 1]]))

@@ -22,7 +22,6 @@ from hfpose.models.shared.one_stage_losses import (
     read_targets,
     similarity,
     varifocal_loss,
-    visibility_loss,
 )
 
 SIGMAS = torch.tensor([0.5, 0.5])
@@ -32,6 +31,13 @@ def target(box: list[float], keypoints: list[list[float]], weights: list[float],
     return InstanceTargets(
         torch.tensor([box]), torch.tensor([keypoints]), torch.tensor([weights]), torch.tensor([area])
     )
+
+
+def test_a_keypoint_that_is_not_finite_weighs_nothing():
+    label = {"boxes": torch.rand(1, 4), "keypoints": torch.tensor([[[1.0, 2], [torch.nan, 3]]])}
+    (found,) = read_targets([label | {"keypoint_weights": torch.ones(1, 2), "areas": torch.ones(1)}], 2, SIGMAS.device)
+    assert found.keypoints.tolist() == [[[1, 2], [0, 0]]]
+    assert found.weights.tolist() == [[1, 0]]
 
 
 def test_similarity_falls_by_a_gaussian_of_the_distance_in_units_of_size_and_sigma():
@@ -62,11 +68,6 @@ def test_l1_loss_is_in_what_the_network_regresses():
     assert box_l1_loss(regressions, boxes, points, strides).item() == pytest.approx(1 + math.log(2), rel=1e-5)
     decoded = decode_center_boxes(torch.tensor([[[1.0, 0.0, math.log(2), 0.0]]]), points, strides)
     torch.testing.assert_close(decoded[0], boxes)
-
-
-def test_visibility_loss_is_a_mean_cross_entropy():
-    loss = visibility_loss(torch.tensor([[0.0, math.log(3)]]), torch.tensor([[1.0, 0.0]]))
-    assert loss.item() == pytest.approx((math.log(2) + math.log(4)) / 2)
 
 
 def test_varifocal_loss_weighs_background_by_its_score_and_instances_by_their_quality():

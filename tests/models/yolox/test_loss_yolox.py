@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
+from torch.nn import functional as F
 
-from hfpose.models.yolox.modeling_yolox import YOLOXForObjectDetection, yolox_loss
+from hfpose.models.yolox.modeling_yolox import YOLOXForObjectDetection, _class_cost, yolox_loss
 from networks import losses_of_steps
 from small_models import small_model
 
@@ -24,6 +25,12 @@ def test_the_loss_falls_with_better_boxes_and_objectness():
     shifted = loss_of(right + 6, in_middle)
     assert loss_of(right, in_middle) < shifted
     assert loss_of(right, in_middle) < loss_of(right, -in_middle)
+
+
+def test_the_cost_of_classes_is_their_cross_entropy():
+    scores, classes = torch.tensor([[0.0, 0.3, 1.0], [0.5, 1e-30, 0.2]]), torch.eye(3)[:2]
+    expected = torch.stack([F.binary_cross_entropy(scores, row.expand(2, 3), reduction="none") for row in classes], 1)
+    assert torch.equal(_class_cost(scores, classes), expected.sum(-1))
 
 
 def test_a_few_steps_lower_the_loss_and_an_image_may_be_empty():

@@ -64,7 +64,7 @@ class EDPoseDeformableAttention(nn.Module):
         if references.shape[-1] == 4:
             places = references[..., :2] + offsets / self.points * references[..., 2:] * 0.5
         else:
-            sides = torch.tensor([(width, height) for height, width in shapes]).to(offsets)
+            sides = offsets.new_tensor([(width, height) for height, width in shapes])
             places = references + offsets / sides[:, None]
         places = places * 2 - 1
         sampled = []

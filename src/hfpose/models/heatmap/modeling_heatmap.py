@@ -19,7 +19,7 @@ from hfpose.models.shared.convolution import ConvNormAct, concatenate_branches
 from hfpose.models.shared.heatmap_head import HeatmapHead
 from hfpose.models.shared.heatmaps import UDP_COMBINED
 from hfpose.models.shared.image_model import EstimatorModel
-from hfpose.models.shared.losses import combined_heatmap_loss, crop_labels, heatmap_loss
+from hfpose.models.shared.losses import combined_heatmap_loss, crop_labels, heatmap_loss, visibility_loss
 
 
 @dataclass
@@ -144,23 +144,21 @@ class HeatmapForPoseEstimation(EstimatorModel):
             stages = [self.head(self.neck(features.feature_maps))]
         else:
             stages = self.head(features.feature_maps, only_last=labels is None)
-        visibilities = None
+        visibility_logits = None
         if self.visibility is not None:
-            visibilities = self.visibility(features.feature_maps[-1].mean((2, 3))).sigmoid()
+            visibility_logits = self.visibility(features.feature_maps[-1].mean((2, 3)))
         loss = None
         if labels is not None:
             shape = (len(pixel_values), label_count(self.config), 2)
             labels, keypoint_weights = crop_labels(labels, keypoint_weights, shape)
             loss = self._loss(stages, labels, keypoint_weights, pixel_values.shape[2:])
-            if visibilities is not None:
+            if visibility_logits is not None:
                 visible = (keypoint_weights > 0).float()
-                loss = loss + self.config.visibility_loss_weight * F.binary_cross_entropy(
-                    visibilities.float(), visible
-                )
+                loss = loss + self.config.visibility_loss_weight * visibility_loss(visibility_logits.float(), visible)
         return HeatmapOutput(
             loss=loss,
             heatmaps=stages[-1],
-            visibilities=visibilities,
+            visibilities=None if visibility_logits is None else visibility_logits.sigmoid(),
             hidden_states=features.hidden_states,
             attentions=features.attentions,
         )

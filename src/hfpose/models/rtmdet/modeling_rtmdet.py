@@ -18,7 +18,7 @@ from hfpose.models.shared.convolution import conv_layer, conv_stack
 from hfpose.models.shared.csp import PathAggregationNeck, csp_backbone_arguments
 from hfpose.models.shared.dense_prediction import DenseDetector, ScorePrediction, anchor_points, flatten_levels
 from hfpose.models.shared.detection import ObjectDetectionOutput
-from hfpose.models.shared.losses import detection_loss
+from hfpose.models.shared.detection_losses import detection_loss
 
 
 class RTMDetObjectDetectionOutput(ObjectDetectionOutput):

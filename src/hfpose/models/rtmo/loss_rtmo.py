@@ -14,6 +14,7 @@ from hfpose.models.rtmo.configuration_rtmo import RTMOConfig
 from hfpose.models.rtmo.head_rtmo import CoordinateDistributions, DynamicCoordinateClassifier, RTMOAnchors
 from hfpose.models.shared.coco_labels import one_per_image
 from hfpose.models.shared.configuration import label_count
+from hfpose.models.shared.losses import visibility_loss
 from hfpose.models.shared.one_stage_losses import (
     InstancePredictions,
     assign_instances,
@@ -25,7 +26,6 @@ from hfpose.models.shared.one_stage_losses import (
     read_targets,
     similarity,
     varifocal_loss,
-    visibility_loss,
 )
 
 _LEAST_SPREAD = 1e-3

@@ -24,9 +24,9 @@ from hfpose.models.shared.dense_prediction import (
     decode_center_boxes,
     flatten_levels,
 )
+from hfpose.models.shared.detection_losses import pairwise_iou
 from hfpose.models.shared.gated_attention import init_gated_attention
 from hfpose.models.shared.image_model import EstimatorModel
-from hfpose.models.shared.losses import pairwise_iou
 
 # Rounds of suppression before candidates are chosen; an even number never drops one that exact suppression would keep.
 _SUPPRESSION_ROUNDS = 4

@@ -15,11 +15,11 @@ from hfpose.models.shared.configuration import label_count
 from hfpose.models.shared.convolution import concatenate_branches
 from hfpose.models.shared.heatmaps import QUARTER
 from hfpose.models.shared.image_model import EstimatorModel
-from hfpose.models.shared.losses import heatmap_targets
+from hfpose.models.shared.losses import heatmap_targets, known_keypoints
 
 # The true instances of one image, coordinates in pixels of `pixel_values`: `keypoints` (n, K, 2) x and y, and where
 # known `keypoint_weights` (n, K), 0 where a keypoint is not labeled, else all are, and `boxes` (n, 4) x1, y1, x2, y2,
-# else those are the extents of the labeled keypoints.
+# else those are the extents of the labeled keypoints. A keypoint that is not finite is not labeled.
 InstanceLabels = Mapping[str, Tensor]
 
 
@@ -69,9 +69,10 @@ def true_instances(
     boxes = torch.full((len(labels), count, 4), torch.nan, device=device)
     for index, label in enumerate(labels):
         given = label["keypoints"].to(keypoints).reshape(-1, num_keypoints, 2)
+        weights = label.get("keypoint_weights", torch.ones_like(given[..., 0])).to(given).reshape(given.shape[:2])
+        given, weights = known_keypoints(given, weights)
         keypoints[index, : len(given)] = given / stride
-        weights = label.get("keypoint_weights")
-        is_labeled[index, : len(given)] = True if weights is None else weights.to(device).reshape(given.shape[:2]) > 0
+        is_labeled[index, : len(given)] = weights > 0
         if "boxes" in label:
             boxes[index, : len(given)] = label["boxes"].to(boxes).reshape(-1, 4) / stride
     counts = is_labeled[..., None].float()

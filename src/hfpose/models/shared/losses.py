@@ -1,10 +1,10 @@
-"""Losses that the models compute when they are given `labels`.
+"""Losses of the estimators of crops.
 
-Targets are made here, from keypoints and boxes in pixels of `pixel_values`, for the whole batch at once.
+Targets are made here, from keypoints in pixels of `pixel_values`, for the whole batch at once.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -17,16 +17,7 @@ from hfpose.models.shared.heatmaps import DARK, MEGVII, MEGVII_PEAK, QUARTER, UD
 # A Gaussian that reaches less than this many standard deviations into the image is no target.
 GAUSSIAN_REACH = 3
 
-# Settings of RTMDet's assignment and losses, the same for all its sizes.
-ASSIGNMENT_CANDIDATES = 13
-SOFT_CENTER_RADIUS = 3.0
-IOU_COST_WEIGHT = 3.0
-QUALITY_FOCAL_BETA = 2.0
-BOX_LOSS_WEIGHT = 2.0
-
-_IOU_EPS = 1e-7  # keeps the logarithm of an IoU finite
 _DIVERGENCE_EPS = 1e-24  # keeps the logarithm of a share finite
-_AREA_EPS = 1e-6  # keeps a quotient of areas finite
 
 
 def crop_labels(labels: Tensor, keypoint_weights: Tensor | None, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
@@ -49,9 +40,19 @@ def crop_labels(labels: Tensor, keypoint_weights: Tensor | None, shape: tuple[in
                 "model."
             )
     labels = labels.float().reshape(shape)
-    is_known = labels[..., :2].isfinite().all(-1)
-    weights = is_known.float() if keypoint_weights is None else is_known * keypoint_weights.float().reshape(shape[:2])
-    return torch.where(is_known[..., None], labels, 0), weights
+    weights = labels.new_ones(shape[:2]) if keypoint_weights is None else keypoint_weights.float().reshape(shape[:2])
+    return known_keypoints(labels, weights)
+
+
+def known_keypoints(keypoints: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Keypoints (..., K, 2 or 3) and weights (..., K), both 0 where x or y is not finite."""
+    is_known = keypoints[..., :2].isfinite().all(-1)
+    return torch.where(is_known[..., None], keypoints, 0), is_known * weights
+
+
+def visibility_loss(logits: Tensor, weights: Tensor) -> Tensor:
+    """Mean cross entropy of keypoint logits (M, K) and whether each keypoint is labeled (M, K); 0 where M is."""
+    return _mean(F.binary_cross_entropy_with_logits(logits, weights, reduction="none"))
 
 
 def _mean(values: Tensor) -> Tensor:
@@ -98,7 +99,7 @@ def simcc_loss(
     simcc_x: Tensor,
     simcc_y: Tensor,
     labels: Tensor,
-    keypoint_weights: Tensor | None,
+    keypoint_weights: Tensor,
     *,
     split_ratio: float,
     sigma: Sequence[float],
@@ -119,7 +120,7 @@ def simcc_loss(
     Args:
         simcc_x, simcc_y: (B, K, bins) outputs.
         labels: (B, K, 2) true x and y in pixels of the crop.
-        keypoint_weights: (B, K), 0 for a keypoint that is not labeled; None weighs all 1.
+        keypoint_weights: (B, K), 0 for a keypoint that is not labeled.
         split_ratio, sigma, beta, label_softmax, label_beta, label_normalize, label_smoothing: as the fields
             `simcc_...` of [`RTMPoseConfig`].
     """
@@ -127,7 +128,7 @@ def simcc_loss(
     settings = (beta, label_softmax, label_beta, label_normalize, label_smoothing)
     along_x, x_inside = simcc_divergence(simcc_x, positions[0], sigma[0], *settings)
     along_y, y_inside = simcc_divergence(simcc_y, positions[1], sigma[1], *settings)
-    weights = (x_inside & y_inside).float() if keypoint_weights is None else (x_inside & y_inside) * keypoint_weights
+    weights = (x_inside & y_inside) * keypoint_weights
     return ((along_x + along_y) * weights).sum() / simcc_x.shape[1]
 
 
@@ -232,7 +233,7 @@ def _axis_gaussians(positions: Tensor, num_cells: int, sigma: float | Tensor, en
 def heatmap_loss(
     heatmaps: Tensor,
     labels: Tensor,
-    keypoint_weights: Tensor | None,
+    keypoint_weights: Tensor,
     *,
     image_size: Sequence[int],
     sigma: float,
@@ -246,22 +247,21 @@ def heatmap_loss(
 
     Args:
         heatmaps: (B, K, h, w) outputs.
-        keypoint_weights: (B, K), 0 for a keypoint that is not labeled; None weighs all 1.
+        keypoint_weights: (B, K), 0 for a keypoint that is not labeled.
         labels, image_size, sigma, encoding, kernel_size: see `heatmap_targets`.
         hard_keypoints: how many keypoints of each crop count, those with the largest loss (online hard keypoint
             mining); 0 for all.
     """
     size = (heatmaps.shape[2], heatmaps.shape[3])
     targets, is_inside = heatmap_targets(labels, size, image_size, sigma, encoding, kernel_size)
-    weights = is_inside.float() if keypoint_weights is None else is_inside * keypoint_weights
-    losses = (heatmaps.float() - targets).square().mean((2, 3)) * weights
+    losses = (heatmaps.float() - targets).square().mean((2, 3)) * (is_inside * keypoint_weights)
     return _mean(losses.topk(min(hard_keypoints or losses.shape[1], losses.shape[1])).values)
 
 
 def combined_heatmap_loss(
     heatmaps: Tensor,
     labels: Tensor,
-    keypoint_weights: Tensor | None,
+    keypoint_weights: Tensor,
     *,
     image_size: Sequence[int],
     radius_factor: float,
@@ -284,7 +284,7 @@ def combined_heatmap_loss(
     columns, rows = (torch.arange(size, device=labels.device) for size in (width, height))
     true_offsets = [(x - columns) / radius, (y - rows[:, None]) / radius]
     disks = (true_offsets[0].square() + true_offsets[1].square() <= 1).float()
-    weights = torch.ones_like(x) if keypoint_weights is None else keypoint_weights[..., None, None]
+    weights = keypoint_weights[..., None, None]
     total = _mean(((responses - disks) * weights).square())
     for given, true in zip(offsets, true_offsets, strict=True):
         total = total + _mean(((given - true) * disks * weights).square())
@@ -294,9 +294,7 @@ def combined_heatmap_loss(
 # Coordinates
 
 
-def visible_coordinates(
-    labels: Tensor, keypoint_weights: Tensor | None, image_size: Sequence[int]
-) -> tuple[Tensor, Tensor]:
+def visible_coordinates(labels: Tensor, keypoint_weights: Tensor, image_size: Sequence[int]) -> tuple[Tensor, Tensor]:
     """True coordinates as shares of the crop, and weights of the keypoints, 0 for those outside of it.
 
     Source: `mmpose.codecs.RegressionLabel`.
@@ -310,8 +308,7 @@ def visible_coordinates(
     labels = labels.float()
     size = labels.new_tensor(list(reversed(image_size)))
     is_inside = ((labels >= 0) & (labels <= size - 1)).all(-1)
-    weights = is_inside.float() if keypoint_weights is None else is_inside * keypoint_weights
-    return labels / size, weights
+    return labels / size, is_inside * keypoint_weights
 
 
 def coordinate_loss(coordinates: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -352,148 +349,3 @@ def distribution_loss(
     middle = (0.5 * (given + expected)).log()
     divergence = F.kl_div(middle, given, reduction="none") + F.kl_div(middle, expected, reduction="none")
     return 0.5 * (divergence.sum((2, 3)) * weights).sum() / max(len(heatmaps), 1)
-
-
-# Detection
-
-
-def detection_loss(
-    logits: Tensor, pred_boxes: Tensor, points: Tensor, strides: Tensor, labels: Sequence[Mapping[str, Tensor]]
-) -> Tensor:
-    """RTMDet's loss: quality focal loss of the classes, generalized IoU of the assigned boxes.
-
-    Both are sums over the batch, divided by the sum of the assigned boxes' IoUs (at least 1).
-
-    Source: `mmdet.models.dense_heads.RTMDetHead`; the quality focal loss is Li et al., 2020,
-    https://arxiv.org/abs/2006.04388, the generalized IoU Rezatofighi et al., 2019, https://arxiv.org/abs/1902.09630.
-
-    Args:
-        logits: (B, P, C) of all anchor points.
-        pred_boxes: (B, P, 4) x1, y1, x2, y2 in pixels of `pixel_values`.
-        points: (P, 2) x and y of each anchor point in these pixels.
-        strides: (P,) stride of each anchor point's level.
-        labels: for each image `class_labels` (n,) and `boxes` (n, 4), x1, y1, x2, y2 in pixels of `pixel_values`.
-    """
-    logits, pred_boxes = logits.float(), pred_boxes.float()
-    boxes, class_labels, is_real = pad_labels(labels, logits.device)
-    with torch.no_grad():
-        owners, ious = assign_boxes(logits, pred_boxes, points, strides, boxes, class_labels, is_real)
-        is_assigned = owners >= 0
-        owners = owners.clamp(min=0)
-        quality = torch.zeros_like(logits)
-        quality.scatter_(2, class_labels.gather(1, owners)[..., None], (ious * is_assigned)[..., None])
-        target_boxes = boxes.gather(1, owners[..., None].expand(-1, -1, 4))[is_assigned]
-        weights = ious[is_assigned]
-    class_loss = quality_focal_loss(logits, quality).sum()
-    box_loss = ((1 - generalized_iou(pred_boxes[is_assigned], target_boxes)) * weights).sum()
-    return (class_loss + BOX_LOSS_WEIGHT * box_loss) / weights.sum().clamp(min=1)
-
-
-def pad_labels(labels: Sequence[Mapping[str, Tensor]], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Labels of all images as boxes (B, G, 4), classes (B, G) and which of them are real (B, G); G is at least 1."""
-    counts = [len(label["boxes"]) for label in labels]
-    boxes = torch.zeros(len(labels), max([1, *counts]), 4, device=device)
-    class_labels = torch.zeros(boxes.shape[:2], dtype=torch.long, device=device)
-    for index, (label, count) in enumerate(zip(labels, counts, strict=True)):
-        boxes[index, :count] = label["boxes"].to(boxes).reshape(count, 4)
-        class_labels[index, :count] = label["class_labels"].to(class_labels)
-    is_real = torch.arange(boxes.shape[1], device=device) < torch.tensor(counts, device=device)[:, None]
-    return boxes, class_labels, is_real
-
-
-def assign_boxes(
-    logits: Tensor,
-    pred_boxes: Tensor,
-    points: Tensor,
-    strides: Tensor,
-    boxes: Tensor,
-    class_labels: Tensor,
-    is_real: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """Which true box each anchor point shall predict: those whose prediction is near already, in class, box and
-    center.
-
-    Only anchor points inside of some true box take part; see `cheapest_owners`.
-
-    Source: `mmdet.models.task_modules.DynamicSoftLabelAssigner`.
-
-    Args:
-        logits, pred_boxes, points, strides: see `detection_loss`.
-        boxes: (B, G, 4) true boxes.
-        class_labels: (B, G) their classes.
-        is_real: (B, G) False for padding.
-
-    Returns:
-        (B, P) index of each anchor point's true box, -1 for none; and (B, P) IoU of prediction and true box, any value
-        where there is none.
-    """
-    sides = torch.cat((points[:, None] - boxes[:, None, :, :2], boxes[:, None, :, 2:] - points[:, None]), -1)
-    takes_part = ((sides.amin(-1) > 0) & is_real[:, None]).any(-1)  # (B, P)
-    is_pair = takes_part[..., None] & is_real[:, None]  # (B, P, G)
-    ious = pairwise_iou(pred_boxes, boxes).masked_fill(~is_pair, 0)
-
-    centers = (boxes[..., :2] + boxes[..., 2:]) / 2
-    distances = (points[:, None] - centers[:, None]).norm(dim=-1) / strides[:, None]
-    cost = _class_cost(logits, class_labels, ious)
-    cost = cost - IOU_COST_WEIGHT * (ious + _IOU_EPS).log() + 10 ** (distances - SOFT_CENTER_RADIUS)
-    cost = cost.masked_fill(~is_pair, math.inf)
-
-    owners = cheapest_owners(cost, ious, ASSIGNMENT_CANDIDATES)
-    return owners, ious.gather(2, owners.clamp(min=0)[..., None]).squeeze(2)
-
-
-def cheapest_owners(cost: Tensor, similarities: Tensor, num_candidates: int) -> Tensor:
-    """Index (..., P) of the instance that each anchor point learns, -1 for none.
-
-    Each instance takes its cheapest anchor points, as many as the sum of its best similarities; the cheapest instance
-    gets an anchor point that several want.
-
-    Args:
-        cost: (..., P, n) of an anchor point for an instance; infinite where it is none for it.
-        similarities: (..., P, n), 0 to 1.
-        num_candidates: how many of them are summed up, and the most that an instance takes.
-    """
-    count = min(num_candidates, cost.shape[-2])
-    wanted = similarities.topk(count, dim=-2).values.sum(-2, keepdim=True).int().clamp(min=1)
-    cheapest = cost.topk(count, dim=-2, largest=False).indices  # (..., count, n)
-    ranks = torch.arange(count, device=cost.device)[:, None]
-    chosen = torch.zeros_like(cost, dtype=torch.bool).scatter(-2, cheapest, ranks < wanted) & cost.isfinite()
-    owners = torch.where(chosen.sum(-1) > 1, cost.argmin(-1), chosen.int().argmax(-1))
-    return torch.where(chosen.any(-1), owners, -1)
-
-
-def _class_cost(logits: Tensor, class_labels: Tensor, ious: Tensor) -> Tensor:
-    """Quality focal loss (B, P, G) of each anchor point if it had the class of each true box, at their IoU."""
-    as_background = quality_focal_loss(logits, torch.zeros_like(logits))
-    index = class_labels[:, None].expand(-1, logits.shape[1], -1)
-    as_owner = quality_focal_loss(logits.gather(2, index), ious)
-    return as_background.sum(-1, keepdim=True) - as_background.gather(2, index) + as_owner
-
-
-def quality_focal_loss(logits: Tensor, quality: Tensor) -> Tensor:
-    """Cross entropy of logits and a quality from 0 to 1, weighted by the square of their difference; any shape."""
-    difference = quality - logits.sigmoid()
-    entropy = F.binary_cross_entropy_with_logits(logits, quality, reduction="none")
-    return entropy * difference.abs() ** QUALITY_FOCAL_BETA
-
-
-def pairwise_iou(boxes: Tensor, others: Tensor) -> Tensor:
-    """Intersection over union (B, P, G) of boxes (B, P, 4) and others (B, G, 4)."""
-    return _iou_and_union(boxes[:, :, None], others[:, None])[0]
-
-
-def generalized_iou(boxes: Tensor, others: Tensor) -> Tensor:
-    """Generalized IoU (N,) of boxes (N, 4) with as many others: the IoU less the share of the hull that is empty."""
-    iou, union = _iou_and_union(boxes, others)
-    hull = torch.maximum(boxes[:, 2:], others[:, 2:]) - torch.minimum(boxes[:, :2], others[:, :2])
-    area = hull.clamp(min=0).prod(-1).clamp(min=_AREA_EPS)
-    return iou - (area - union) / area
-
-
-def _iou_and_union(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-    """Intersection over union, and union, of boxes (..., 4) and others (..., 4)."""
-    inner = torch.minimum(boxes[..., 2:], others[..., 2:]) - torch.maximum(boxes[..., :2], others[..., :2])
-    intersection = inner.clamp(min=0).prod(-1)
-    areas = [(given[..., 2:] - given[..., :2]).prod(-1) for given in (boxes, others)]
-    union = (areas[0] + areas[1] - intersection).clamp(min=_AREA_EPS)
-    return intersection / union, union

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from hfpose.errors import InputError
 from hfpose.keypoints import schema_for_config
-from hfpose.models.shared.losses import cheapest_owners, pairwise_iou
+from hfpose.models.shared.detection_losses import cheapest_owners, pairwise_iou
+from hfpose.models.shared.losses import known_keypoints
 
 # Settings of SimOTA, the same for all models.
 CENTER_RADIUS = 2.5
@@ -72,7 +73,7 @@ def keypoint_sigmas(config: Any, device: torch.device) -> Tensor:
 def read_targets(
     labels: Sequence[Mapping[str, Tensor]], num_keypoints: int, device: torch.device
 ) -> list[InstanceTargets]:
-    """The labels of a batch as targets, see `InstanceTargets` for their shapes.
+    """The labels of a batch as targets, see `InstanceTargets` for their shapes; keypoints that are not finite weigh 0.
 
     Raises:
         InputError: for labels without a field, or of another number of keypoints.
@@ -95,7 +96,8 @@ def read_targets(
             label[name].to(device, torch.float32) for name in ("boxes", "keypoint_weights", "areas")
         )
         keypoints = given.reshape(-1, num_keypoints, 2)
-        targets.append(InstanceTargets(boxes.reshape(-1, 4), keypoints, weights.reshape(keypoints.shape[:2]), areas))
+        known = known_keypoints(keypoints, weights.reshape(keypoints.shape[:2]))
+        targets.append(InstanceTargets(boxes.reshape(-1, 4), *known, areas))
     return targets
 
 
@@ -252,11 +254,6 @@ def box_l1_loss(regressions: Tensor, boxes: Tensor, points: Tensor, strides: Ten
     centers, sizes = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     targets = torch.cat(((centers - points) / strides[:, None], (sizes / strides[:, None] + _EPS).log()), dim=-1)
     return (regressions - targets).abs().sum()
-
-
-def visibility_loss(logits: Tensor, weights: Tensor) -> Tensor:
-    """Mean cross entropy of keypoint logits (M, K) and whether each keypoint is labeled (M, K); 0 where M is."""
-    return F.binary_cross_entropy_with_logits(logits, weights, reduction="sum") / max(logits.numel(), 1)
 
 
 def varifocal_loss(logits: Tensor, targets: Tensor) -> Tensor:

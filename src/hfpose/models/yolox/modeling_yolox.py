@@ -25,7 +25,7 @@ from hfpose.models.shared.dense_prediction import (
     decode_center_boxes,
     flatten_levels,
 )
-from hfpose.models.shared.losses import pad_labels, pairwise_iou
+from hfpose.models.shared.detection_losses import pad_labels, pairwise_iou
 from hfpose.models.shared.one_stage_losses import IOU_COST_WEIGHT, box_l1_loss, box_loss, near_boxes, simota
 from hfpose.models.yolox.configuration_yolox import YOLOXConfig
 
@@ -166,7 +166,7 @@ def _assign_image(
 
 
 def _class_cost(scores: Tensor, classes: Tensor) -> Tensor:
-    """Cross entropy (P, n) of scores (P, C) and classes (n, C), summed over C."""
-    shape = len(scores), *classes.shape
-    losses = F.binary_cross_entropy(scores[:, None].expand(shape), classes.expand(shape), reduction="none")
-    return losses.sum(-1)
+    """Cross entropy (P, n) of scores (P, C) and classes (n, C), 0 or 1, summed over C."""
+    # Not `binary_cross_entropy`, which torch refuses where mixed precision is on; limits are the same.
+    positive, negative = (values.clamp(min=-100)[:, None] for values in (scores.log(), (-scores).log1p()))
+    return -(positive * classes + negative * (1 - classes)).sum(-1)

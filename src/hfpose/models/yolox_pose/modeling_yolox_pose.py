@@ -23,6 +23,7 @@ from hfpose.models.shared.dense_prediction import (
     flatten_levels,
 )
 from hfpose.models.shared.image_model import EstimatorModel
+from hfpose.models.shared.losses import visibility_loss
 from hfpose.models.shared.one_stage_losses import (
     InstancePredictions,
     assign_instances,
@@ -31,7 +32,6 @@ from hfpose.models.shared.one_stage_losses import (
     keypoint_sigmas,
     oks_loss,
     read_targets,
-    visibility_loss,
 )
 from hfpose.models.yolox_pose.configuration_yolox_pose import YOLOXPoseConfig
 
