@@ -16,6 +16,7 @@ from hfpose.annotations import (
     pose_instances,
     read_coco,
     read_schema,
+    unnamed_categories,
 )
 from hfpose.errors import ConfigError, InputError
 from hfpose.evaluation.coco import ground_truth
@@ -153,6 +154,38 @@ def test_categories_with_different_keypoints_are_refused(tmp_path):
     coco = read_coco(write_json(tmp_path / "people.json", content))
     with pytest.raises(InputError, match="person: 17, dog: 1"):
         annotated_schema(coco)
+
+
+@pytest.mark.parametrize("has_keypoints", [True, False])
+def test_categories_that_name_no_keypoints_are_told(tmp_path, has_keypoints):
+    content = people_content(tmp_path)
+    content["categories"].append({"id": 2, "name": "dog"})
+    for annotation in content["annotations"][:3]:
+        annotation["category_id"] = 2
+        if not has_keypoints:
+            del annotation["keypoints"]
+    (line,) = unnamed_categories(read_coco(write_json(tmp_path / "people.json", content)))
+    assert line.startswith("Not used for keypoints: 3 annotations of categories that name none, dog (3).")
+    assert ("3 of them have keypoints: name these" in line) == has_keypoints
+
+
+@pytest.mark.parametrize(
+    ("change", "told"), [({"keypoints": ["a", "a"]}, "these repeat: a"), ({"flip_idx": [0]}, "flip_indices must")]
+)
+def test_names_that_cannot_be_used_are_told_with_the_file(tmp_path, change, told):
+    content = people_content(tmp_path)
+    content["categories"] = [{"id": 1, "name": "bolt", "keypoints": ["a", "b"], **change}]
+    with pytest.raises(InputError, match=rf"people\.json names cannot be used\..*{told}"):
+        annotated_schema(read_coco(write_json(tmp_path / "people.json", content)))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [([1], "list was given"), ({"keypoint_names": ["a", "b"], "sigmas": [0.1, 0]}, "the sigma 0; expected numbers")],
+)
+def test_a_file_that_describes_no_schema_is_named(tmp_path, content, told):
+    with pytest.raises(ConfigError, match=rf"mine\.json .*{told}"):
+        read_schema(write_json(tmp_path / "mine.json", content))
 
 
 def test_keypoints_of_another_schema_are_refused_even_when_there_are_as_many(tmp_path):

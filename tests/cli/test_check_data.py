@@ -47,3 +47,13 @@ def test_severe_faults_cost_the_exit_code(tmp_path):
     assert result.exit_code == 1
     assert "fault: 4 x box or keypoints from 0 to 1" in result.stderr
     assert "left out: 2 x image whose id another image has too" in result.stderr
+
+
+def test_keypoints_without_names_are_told(tmp_path):
+    content = people_content(tmp_path)
+    del content["categories"][0]["keypoints"]
+    data = write_json(tmp_path / "people.json", content)
+    result = run(data, "--output", tmp_path / "samples.png")
+    assert "No category names its keypoints, so only the boxes are looked at." in result.stderr
+    result = run(data, "--schema", "coco", "--output", tmp_path / "samples.png")
+    assert result.stderr == "" and "17 keypoints of 'coco'" in result.stdout

@@ -96,3 +96,19 @@ def test_what_does_no_harm_is_told(tmp_path):
         "keypoint at 0, 0 that is called labeled",
         "labeled keypoint outside of its image",
     ]
+
+
+@pytest.mark.parametrize(
+    ("skeleton", "count"), [([[1, 17]], 0), ([[0, 1]], 1), ([[1, 18]], 1), ([[1]], 1), ([["nose", "left_eye"]], 1)]
+)
+def test_a_skeleton_that_is_not_drawn_is_told(tmp_path, skeleton, count):
+    content = people_content(tmp_path)
+    content["categories"][0]["skeleton"] = skeleton
+    reason = "skeleton that is not of pairs from 1 to the number of keypoints, so it is not drawn"
+    assert faults_of(tmp_path, content).others.counts[reason] == count
+
+
+def test_a_visibility_that_is_none_is_told(tmp_path):
+    content = people_content(tmp_path)
+    content["annotations"][0]["keypoints"][2] = 0.9
+    assert faults_of(tmp_path, content).others.counts["visibility that is not 0, 1 or 2"] == 1

@@ -7,9 +7,7 @@ from hfpose.annotations.coco_format import (
     ImageBoxes,
     PoseInstances,
     annotated_keypoints,
-    annotated_schema,
     annotation_name,
-    check_keypoints,
     coco_from_content,
     finite_number,
     finite_numbers,
@@ -18,8 +16,8 @@ from hfpose.annotations.coco_format import (
     pose_instances,
     read_coco,
     read_json,
-    read_schema,
 )
+from hfpose.annotations.named_keypoints import annotated_schema, check_keypoints, read_schema, unnamed_categories
 from hfpose.annotations.pre_labels import pre_labels
 from hfpose.annotations.writing import write_coco, write_yolo
 from hfpose.annotations.yolo_format import Split, images_below, is_yolo, read_annotations, read_yolo
@@ -49,6 +47,7 @@ __all__ = [
     "read_json",
     "read_schema",
     "read_yolo",
+    "unnamed_categories",
     "write_coco",
     "write_yolo",
 ]

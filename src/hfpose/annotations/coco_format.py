@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from hfpose.errors import ConfigError, InputError
-from hfpose.keypoints import KeypointSchema, generic_schema, load_schema, schema_for_names
+from hfpose.errors import InputError
+from hfpose.keypoints import KeypointSchema, load_schema, schema_for_names
 from hfpose.media.files import open_to_read
 from hfpose.media.left_out import LeftOut
 
@@ -341,6 +341,8 @@ def image_boxes(coco: CocoFile, class_indices: Mapping[Any, int]) -> list[ImageB
             coco.leave_out(annotation, str(reason))
         else:
             found[annotation["image_id"]].append((box, class_indices[annotation["category_id"]]))
+    if not coco.annotations and not coco.left_out.total:
+        raise InputError(f"{coco.path} lists {len(coco.images)} images and no annotations.")
     if not any(found.values()):
         raise InputError(
             f"{coco.path} has no box of the classes with the category ids {sorted(class_indices, key=str)}. "
@@ -430,63 +432,3 @@ def finite_number(value: Any) -> float | None:
     """A number, also one that is given as text, if it is finite; else None."""
     numbers = finite_numbers([value], 1)
     return None if numbers is None else numbers[0]
-
-
-def annotated_schema(coco: CocoFile) -> KeypointSchema | None:
-    """The schema of the keypoints that a file names: a known one with these names, else one made of names and
-    skeleton.
-
-    None for a file that does not name its keypoints. A file in COCO-WholeBody's format has whole bodies.
-    """
-    names = coco.keypoint_names
-    if coco.has_whole_bodies:
-        return load_schema(WHOLE_BODY)
-    if names is None:
-        return None
-    if known := schema_for_names(names):
-        return known
-    flip_indices: Any = next((c["flip_idx"] for c in coco.keypoint_categories if c.get("flip_idx")), None)
-    made = generic_schema(names)
-    if flip_indices is not None:  # of YOLO; COCO has none
-        made = KeypointSchema.from_dict(made.to_dict() | {"flip_indices": flip_indices})
-    skeleton: Any = next((c["skeleton"] for c in coco.keypoint_categories if c.get("skeleton")), [])
-    try:
-        links = [[int(end) - 1 for end in link] for link in skeleton]  # COCO counts the ends from 1
-        return KeypointSchema.from_dict(made.to_dict() | {"skeleton": links, "skeleton_colors": []})
-    except (ConfigError, TypeError, ValueError):
-        return made  # a skeleton is only for drawing
-
-
-def check_keypoints(coco: CocoFile, schema: KeypointSchema) -> None:
-    """
-    Raises:
-        InputError: if the file names other keypoints than the schema's.
-    """
-    names = coco.keypoint_names
-    if names is None or names == schema.keypoint_names:
-        return
-    if coco.has_whole_bodies and schema.keypoint_names == load_schema(WHOLE_BODY).keypoint_names:
-        return
-    known = schema_for_names(names)
-    if known is None or known.keypoint_names != schema.keypoint_names:
-        raise InputError(
-            f"{coco.path} has the {len(names)} keypoints {_shortened(names)}, but expected are the "
-            f"{schema.num_keypoints} of the schema {schema.name!r}: {_shortened(schema.keypoint_names)}. "
-            "Use annotations and a model or protocol of the same keypoints."
-        )
-
-
-def _shortened(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-
-
-def read_schema(name_or_path: str | Path) -> KeypointSchema:
-    """A schema by its name, or from a JSON file that `KeypointSchema.to_dict` wrote.
-
-    Raises:
-        ConfigError: for an unknown name or a file that describes no schema.
-    """
-    path = Path(name_or_path)
-    if path.suffix.lower() == ".json":
-        return KeypointSchema.from_dict(read_json(path))
-    return load_schema(str(name_or_path))

@@ -28,21 +28,28 @@ def check_data(
 ) -> None:
     """Look for faults in annotations, draw sixteen samples, and count. The exit code is 1 if nothing can be
     learned."""
-    from hfpose.annotations import annotated_schema, read_annotations, read_schema
+    from hfpose.annotations import annotated_schema, read_annotations, read_schema, unnamed_categories
     from hfpose.training.data_faults import find_faults
 
     coco = read_annotations(data, images)
     faults = find_faults(coco)
     found = read_schema(schema) if schema is not None else annotated_schema(coco)
-    if found is not None and not any(annotation.get("keypoints") for annotation in coco.annotations):
-        found = None
+    has_keypoints = any(annotation.get("keypoints") for annotation in coco.annotations)
+    notes = unnamed_categories(coco)
+    if found is None and has_keypoints:
+        notes = [
+            "No category names its keypoints, so only the boxes are looked at. Name them in the `keypoints` of the "
+            "category, or say which they are with --schema."
+        ]
+    found = found if has_keypoints else None
     counts = f"{len(coco.images)} images, {len(coco.annotations)} annotations, {len(coco.categories)} categories"
     print(f"{data}: {counts}.")
     for line in (*_keypoint_report(coco, found), *_draw(coco, found, model, output, seed)):
         print(line)
+    print_notes(*notes)
     print_notes(*(f"left out: {line}" for line in coco.left_out.lines()))
     print_notes(*(f"fault: {line}" for line in faults.lines()))
-    if not coco.left_out.total and not faults.lines():
+    if not coco.left_out.total and not faults.lines() and not notes:
         print("No fault was found.")
     if faults.severe.total:
         raise typer.Exit(1)

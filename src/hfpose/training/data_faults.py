@@ -51,17 +51,27 @@ class DataFaults:
 
 
 def find_faults(coco: CocoFile) -> DataFaults:
-    """Look for duplicate ids, missing names, normalized coordinates, corners instead of sizes, and keypoints that lie
-    outside of image or box. What `read_coco` leaves out is not looked at again.
+    """Look for duplicate ids, missing names, skeletons and visibilities out of range, normalized coordinates, corners
+    instead of sizes, and keypoints that lie outside of image or box. What `read_coco` leaves out is not looked at
+    again.
     """
     faults = DataFaults()
     _find_duplicates(coco, faults.others)
     for category in coco.categories:
         if not isinstance(category.get("name"), str) or not category["name"].strip():
             faults.others.add("category without a name", f"category {category.get('id')}")
+        if not _has_sound_skeleton(category):
+            faults.others.add(
+                "skeleton that is not of pairs from 1 to the number of keypoints, so it is not drawn",
+                f"category {category.get('id')}",
+            )
     sizes = {image.id: image.size for image in coco.images}
     annotated = list(_with_boxes(coco))
     found: dict[str, list[str]] = {}
+    for annotation in coco.annotations:
+        values = finite_numbers(annotation.get("keypoints")) or []
+        if set(values[2::3]) - {0, 1, 2}:
+            faults.others.add("visibility that is not 0, 1 or 2", annotation_name(annotation))
     for annotation, box in annotated:
         for reason in _odd_looks(box, _labeled(annotation), sizes[annotation["image_id"]]):
             found.setdefault(reason, []).append(annotation_name(annotation))
@@ -72,6 +82,14 @@ def find_faults(coco: CocoFile) -> DataFaults:
         for name in names:
             (faults.severe if is_severe else faults.others).add(reason, name)
     return faults
+
+
+def _has_sound_skeleton(category: Mapping[str, Any]) -> bool:
+    links, names = category.get("skeleton"), category.get("keypoints")
+    if not links or not names:
+        return True
+    pairs = [finite_numbers(link, 2) for link in links] if isinstance(links, list) else [None]
+    return all(pair is not None and min(pair) >= 1 and max(pair) <= len(names) for pair in pairs)
 
 
 def _odd_looks(box: np.ndarray, points: np.ndarray, size: tuple[int, int] | None) -> Iterator[str]:

@@ -25,6 +25,7 @@ from hfpose.annotations import (
     pose_instances,
     read_annotations,
     read_schema,
+    unnamed_categories,
 )
 from hfpose.errors import ConfigError, InputError, listed
 from hfpose.evaluation.coco import read_sigmas, require_pycocotools
@@ -234,7 +235,7 @@ def _plan_pose_model(task: FineTuning, coco: CocoFile, validation: CocoFile | No
         schema = read_sigmas(task.sigmas, schema)
     instances = pose_instances(coco, schema)
     stage, messages = _with_schema(stage, own, schema, task.seed)
-    messages += describe_schema(schema, instances)
+    messages += [*describe_schema(schema, instances), *unnamed_categories(coco)]
     processor = stage.image_processor
     samples: Any = AnnotatedPeople
     make: Any = PersonCrops(processor, schema, PoseAugmentation(), PoseAugmentation.late())
