@@ -91,13 +91,22 @@ def kept(outputs: list[PoseOutput], kind: ItemKind = "video", **options: Any) ->
 
 @pytest.mark.parametrize(
     ("people", "expected"),
-    [("largest", {0}), ("center", {1}), ("longest", {2}), (2, {0, 1}), ([2, 1], {1, 2}), ([9], set())],
+    [
+        ("largest", {0}),
+        ("center", {1}),
+        ("longest", {2}),
+        (2, {0, 1}),
+        (np.int64(2), {0, 1}),
+        ([2, 1], {1, 2}),
+        (np.array([2, 1]), {1, 2}),
+        ([9], set()),
+    ],
 )
 def test_people_are_chosen_over_the_whole_clip(people: Any, expected: set[int]) -> None:
     ids = kept(clip_of_three()[::-1], people=people)  # which begins with one person
     everybody = kept(clip_of_three()[::-1], track=True)
     renamed = {0: 2, 1: 1, 2: 0}  # identities count from the first who is seen
-    wanted = expected if isinstance(people, list) else {renamed[each] for each in expected}
+    wanted = expected if isinstance(people, list | np.ndarray) else {renamed[each] for each in expected}
     assert ids == [[each for each in frame if each in wanted] for frame in everybody]
 
 
@@ -147,7 +156,7 @@ def test_tracks_of_files_are_linked_where_it_is_asked_for_and_results_wait_for_t
     assert identities("stream", link_tracks=True) == ({7}, 8)
 
 
-@pytest.mark.parametrize("people", ["biggest", 0, True, [0.5], 1.5])
+@pytest.mark.parametrize("people", ["biggest", 0, True, [0.5], [True], np.array([0.5]), 1.5])
 def test_what_people_cannot_be(people: Any) -> None:
     with pytest.raises(InputError, match="expected 'largest', 'center', 'longest'"):
         CallOptions(people=people)

@@ -32,6 +32,7 @@ from hfpose.visualization import draw_poses
         ({"track": True, "smooth": "median", "outlier_threshold": 2.0}, "smooth='hampel'"),
         ({"track": True, "smooth": "gaussian", "smooth_beta": 2.0}, "smooth='one-euro'"),
         ({"boxes": [[0, 0, 9, 9]], "detect_every": 5}, "a detector"),
+        ({"keypoint_threshold": 0.5}, "return_visualization=True"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
@@ -39,6 +40,54 @@ def test_options_without_an_effect(given: dict[str, Any], needed: str) -> None:
     with pytest.raises(InputError, match=f"{list(given)[-1]}=.* has no effect here: it needs .*{needed}"):
         make_options(CallOptions, given)
     assert make_options(CallOptions, {}, given)  # defaults of many calls need no effect in each
+
+
+@pytest.mark.parametrize(
+    ("given", "needed"),
+    [
+        ({"num_instances": 2}, "return_visualization=True"),
+        ({"online": False, "lookahead": 3}, "online=True"),
+        ({"temporal": "frame", "window": 9}, "temporal='clip'"),
+        ({"temporal": "frame", "max_gap": 9}, "temporal='clip'"),
+        ({"online": True, "link_tracks": True}, "a clip"),
+        ({"track": False, "constant_bones": True}, "track=True"),
+        ({"track": False, "root": "planar"}, "track=True"),
+        ({"ground": "frame", "height": 1.8}, "root='planar' or 'camera', or ground='clip'"),
+        ({"online": True, "field_of_view": 60.0}, "a clip"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_options_of_a_lifter_without_an_effect(given: dict[str, Any], needed: str) -> None:
+    with pytest.raises(InputError, match=f"{list(given)[-1]}=.* has no effect here: it needs .*{needed}"):
+        make_options(LiftingOptions, given)
+    assert make_options(LiftingOptions, {}, given)
+
+
+@pytest.mark.parametrize("given", [{"lookahead": 3}, {"stride": 1}])
+def test_frames_to_come_are_waited_for_in_streams_alone(given: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="has no effect here: none of the inputs is a webcam or a stream"):
+        make_options(LiftingOptions, given).check_source(open_source("clip.mp4"), given)
+    make_options(LiftingOptions, given).check_source(open_source("webcam"), given)
+    make_options(LiftingOptions, {**given, "online": True}).check_source(open_source("clip.mp4"), given)
+
+
+def test_values_out_of_range_are_told_before_a_run() -> None:
+    for given in ({"fill_gaps": -1.0, "track": True}, {"smooth_min_cutoff": 0.0}, {"num_workers": -1}):
+        with pytest.raises(InputError, match=f"{next(iter(given))} is .* it must be"):
+            make_options(CallOptions, given)
+    for smooth in (1, None, ["mean"]):
+        with pytest.raises(InputError, match=r"smooth is .*; expected True, False or 'one-euro'"):
+            make_options(CallOptions, {"smooth": smooth, "track": True})
+    assert not make_options(CallOptions, {"smooth": [], "track": True}).smooths_by_frame("a stream")
+    with pytest.raises(InputError, match="axes must be one of world, camera, mmpose, got 'up'"):
+        make_options(CallOptions3D, {"axes": "up"})
+
+
+def test_options_of_drawing_are_told_before_a_run() -> None:
+    with pytest.raises(TypeError, match=r"drawing has no option 'thicknes'. Did you mean 'thickness'"):
+        make_options(LiftingOptions, {"drawing": {"thicknes": 2}})
+    with pytest.raises(InputError, match="expected options of draw_poses"):
+        make_options(CallOptions, {"drawing": ["thickness"]})
 
 
 def test_options_with_an_effect() -> None:
@@ -121,3 +170,8 @@ def test_a_model_that_is_given_as_the_task_is_told() -> None:
         pipeline("human")
     with pytest.raises(ConfigError, match="the model 'demo' has its own"):
         pipeline(model="demo", weights="a.pth")
+
+
+def test_a_mode_does_not_go_with_a_model_that_is_loaded() -> None:
+    with pytest.raises(ConfigError, match=r"^Given mode, but the RTMPoseForPoseEstimation that is given is loaded"):
+        pipeline(model=pipeline(model="demo").model, mode="balanced")

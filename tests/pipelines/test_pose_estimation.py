@@ -136,14 +136,42 @@ def test_boxes_as_other_libraries_give_them(pipe):
         pipe(image(), boxes=[[*first[0], 0.9]])
     with pytest.raises(InputError, match="A box is a dict with the keys 'bbox'"):
         pipe(image(), boxes=[{"bbox": first[0]}, {"bbox": first[0]}])
-    with pytest.raises(InputError, match="boxes is True; expected one list of boxes"):
-        pipe([image()], boxes=True)
+    for boxes in (True, {"bbox": first}, {1, 2}):
+        for inputs in (image(), [image()]):
+            with pytest.raises(InputError, match=r"boxes is .*; expected one list of boxes"):
+                pipe(inputs, boxes=boxes)
+    np.testing.assert_array_equal(pipe(image(), boxes=iter([first])).keypoints, expected.keypoints)
 
 
 def test_boxes_for_several_images(pipe):
     outputs = list(pipe([image(1), image(2), image(3)], boxes=[BOXES[:1], [], BOXES], batch_size=3))
     assert [output.num_instances for output in outputs] == [1, 0, 3]
     np.testing.assert_allclose(outputs[2].keypoints, pipe(image(3), boxes=BOXES).keypoints, atol=1e-3)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_boxes_for_some_of_the_images(people_pipe, tiny_pose, photo, batch_size):
+    found = people_pipe(photo).boxes
+    inputs = {"inputs": [image(1), photo, image(2)], "boxes": [BOXES, None, BOXES[:1]], "batch_size": batch_size}
+    first, second, third = people_pipe(**inputs)
+    np.testing.assert_allclose(second.boxes, found, atol=1e-3)
+    assert [len(first), len(third)] == [3, 1]
+    without_detector = hfpose.PoseEstimationPipeline(people_pipe.estimator.stage)
+    first, second, third = without_detector(**inputs)
+    assert [len(first), len(third)] == [3, 1]
+    assert "No boxes were given for this image" in second.error
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 8])
+def test_what_a_generator_gave_before_it_failed_is_kept(pipe, batch_size):
+    def images():
+        yield from (image(seed) for seed in range(3))
+        raise RuntimeError("the camera is gone")
+
+    outputs = []
+    with pytest.raises(RuntimeError, match="the camera is gone"):
+        outputs.extend(output for output in pipe(images(), batch_size=batch_size))
+    assert [len(output) for output in outputs] == [1, 1, 1]
 
 
 def test_boxes_for_the_wrong_number_of_images(pipe):
@@ -451,7 +479,7 @@ def test_detector_pose_model_and_caller_work_at_the_same_time(overlapping, monke
         if steps[stage] == step:
             all_three.wait()
 
-    watch(monkeypatch, overlapping, "_known_boxes", lambda: reach("boxes", 3))
+    watch(monkeypatch, overlapping, "_boxes", lambda: reach("boxes", 3))
     watch(monkeypatch, overlapping.estimator, "_estimate", lambda: reach("poses", 2))
     results = overlapping(image(seed) for seed in range(4))
     assert next(results).num_instances == 1

@@ -13,6 +13,7 @@ from hfpose.errors import ConfigError, InputError
 from hfpose.hub import resolve as hub
 from hfpose.media import video
 from hfpose.media.sources import open_source
+from hfpose.visualization import axis_limits_3d
 from small_models import save_model
 
 BOX = [[60.0, 40.0, 180.0, 220.0]]
@@ -200,6 +201,13 @@ def test_visualization_is_the_image_with_the_skeletons_beside_it(pipe, clip):
     assert one[0].visualization.shape[1] >= width // 2
 
 
+def test_axes_hold_what_is_drawn_whatever_its_score(pipe, clip):
+    outputs = list(pipe(clip, boxes=[BOX] * 12, return_visualization=True, keypoint_threshold=-1e9))
+    limits = axis_limits_3d(outputs, keypoint_threshold=-1e9)
+    expected = outputs[5].draw(keypoint_threshold=-1e9, axis_limits=limits)
+    np.testing.assert_array_equal(outputs[5].visualization, expected)
+
+
 def test_bad_input_among_others(pipe, tmp_path, caplog):
     outputs = list(pipe([image(), tmp_path / "missing.jpg", image()]))
     assert [output.error is None for output in outputs] == [True, False, True]
@@ -258,7 +266,9 @@ def test_nothing_goes_before_or_after_a_model_of_hands(hand_pipe, tiny_pose, tin
 
 
 def test_no_hands(hand_pipe):
-    assert hand_pipe(image(), boxes=[]).keypoints.shape == (0, 42, 3)
+    output, found = hand_pipe(image(), boxes=[]), hand_pipe(image())
+    assert output.keypoints.shape == (0, 42, 3)
+    assert (output.axes, output.units) == (found.axes, found.units)
 
 
 def test_a_real_clip(tiny_pose, tiny_lifter, person_detector, shared):

@@ -77,6 +77,7 @@ def test_results_are_drawn_and_empty_ones_too(pipe: Any, image: np.ndarray) -> N
     assert people.visualization.shape[0] == 200 and people.visualization.shape[1] > 260
     nobody = pipe(image, boxes=[], return_visualization=True)
     assert nobody.keypoints.shape == (0, 133, 3)
+    assert (nobody.axes, nobody.units) == (people.axes, people.units) == ("world", "meters")
 
 
 def test_frames_can_be_tracked(pipe: Any, image: np.ndarray) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice, repeat
+from itertools import repeat
 from os import PathLike
 from pathlib import Path
 from types import FunctionType
@@ -82,10 +82,10 @@ class PosePipeline(StagedPipeline):
 
     def __init_subclass__(cls) -> None:
         """Give the class a call of its own, so that `help` and completion show its options."""
-        call: Any = FunctionType(PosePipeline.__call__.__code__, globals(), "__call__")
-        call.__doc__ = PosePipeline.__call__.__doc__
-        call.__signature__ = call_signature(cls.options_class)
         if "__call__" not in vars(cls):
+            call: Any = FunctionType(PosePipeline.__call__.__code__, globals(), "__call__")
+            call.__doc__ = PosePipeline.__call__.__doc__
+            call.__signature__ = call_signature(cls.options_class)
             cls.__call__ = call  # type: ignore[method-assign]
 
     def __init__(
@@ -319,12 +319,8 @@ class PosePipeline(StagedPipeline):
                 found = follower.boxes(frame)
                 output = None if found is None else self._poses_in(image, found, options)
                 is_detected = output is None or is_person_lost(output)
-                if is_detected:
-                    (found,) = self.detector([image.image], options.least_box_score, options.detector_nms_threshold)
-                    if options.whole_image_fallback:
-                        (found,) = _or_whole([image], [found])
-                    output = self._poses_in(image, found, options)
-                assert output is not None
+                if output is None or is_detected:
+                    output = self._poses_in(image, self._boxes([image], options)[0], options)
                 follower.update(output, is_detected)
                 yield frame, output
 
@@ -338,29 +334,35 @@ class PosePipeline(StagedPipeline):
     ) -> Generator[_Batch, None, None]:
         """The frames of the source with the boxes in them."""
         given = repeat(None) if boxes is None else iter(boxes)
-        frames = iter(source)
-        while batch := list(islice(frames, options.batch_size)):
-            checked = [check_frame(frame, next(given, NO_BOXES)) for frame in batch]
+        for batch in _in_batches(source, options.batch_size):
+            checked = [check_frame(frame, self._usable(next(given, NO_BOXES))) for frame in batch]
             images = [image for image in checked if isinstance(image, UsableImage)]
-            found = self._known_boxes(images)
-            if found is None:
-                assert self.detector is not None
-                pixels = [image.image for image in images]
-                detections = self.detector.detections(pixels, options.least_box_score)
-                found = self.detector.select(detections, options.detector_nms_threshold)
-            if options.whole_image_fallback and not self.is_one_stage:
-                found = _or_whole(images, found)
-            yield _Batch(batch, checked, images, found)
+            yield _Batch(batch, checked, images, self._boxes(images, options))
 
-    def _known_boxes(self, images: Sequence[UsableImage]) -> list[ImageBoxes] | None:
-        """Boxes (N, 4) and scores (N,) of each image: given, or the whole image; None where the detector has to run.
+    def _usable(self, boxes: Any) -> Any:
+        """The boxes that are given for an image; None only where they need not be given."""
+        finds_them = self.detector is not None or self.whole_image or self.is_one_stage
+        return boxes if boxes is not None or finds_them else NO_BOXES
+
+    def _boxes(self, images: Sequence[UsableImage], options: CallOptions) -> list[ImageBoxes]:
+        """Boxes (N, 4) and scores (N,) of each image: given, of the detector, or the whole image.
 
         A one-stage model needs none; the whole image stands in their place.
         """
-        given = [image.boxes for image in images if image.boxes is not None]
-        if given or not images:  # a call has boxes for all images or for none
-            return [(boxes, np.ones(len(boxes), np.float32)) for boxes in given]
-        return [image.whole for image in images] if self.detector is None else None
+        unknown = [image for image in images if image.boxes is None]
+        if self.detector is None:
+            found = iter([image.whole for image in unknown])
+        else:
+            pixels = [image.image for image in unknown]
+            thresholds = options.least_box_score, options.detector_nms_threshold
+            found = iter(self.detector(pixels, *thresholds) if unknown else ())
+        boxes = [
+            next(found) if image.boxes is None else (image.boxes, np.ones(len(image.boxes), np.float32))
+            for image in images
+        ]
+        if not options.whole_image_fallback:
+            return boxes
+        return [some if len(some[0]) else image.whole for image, some in zip(images, boxes, strict=True)]
 
     def _output(self, image: UsableImage, found: ImageBoxes, poses: Mapping[str, Any]) -> PoseOutput:
         """The result of an image from its boxes and what the pose model made of them."""
@@ -431,9 +433,21 @@ class PosePipeline(StagedPipeline):
         return {"model": pose, "detector": detector, "detector_labels": index.get("detector_labels")}
 
 
-def _or_whole(images: Sequence[UsableImage], found: Sequence[ImageBoxes]) -> list[ImageBoxes]:
-    """The boxes of each image, or the whole image as a box where there are none."""
-    return [some if len(some[0]) else image.whole for image, some in zip(images, found, strict=True)]
+def _in_batches(frames: Iterable[Frame], size: int) -> Generator[list[Frame], None, None]:
+    """Frames, `size` at a time. Those that came before an error, as of a caller's generator, come before it."""
+    batch: list[Frame] = []
+    try:
+        for frame in frames:
+            batch.append(frame)
+            if len(batch) == size:
+                yield batch
+                batch = []
+    except Exception:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch
 
 
 def announcing_errors(results: Iterable[tuple[Frame, PoseOutput]]) -> Iterator[PoseOutput]:

@@ -29,17 +29,22 @@ class Direct3DPipeline(PosePipeline):
     def complete(self, results: Results, options: CallOptions) -> Results:
         return super().complete(self._assembled(results, cast(CallOptions3D, options)), options)
 
-    def assemble(self, decoded: PoseOutput, options: Any) -> PoseOutput:
-        """The result in 3D for what the pose model decoded, N > 0 instances with `keypoints` (N, K, 3)."""
+    def assemble(self, decoded: PoseOutput, options: Any) -> dict[str, np.ndarray]:
+        """What in 3D differs from what the pose model decoded: N > 0 instances with `keypoints` (N, K, 3)."""
+        raise NotImplementedError
+
+    def space(self, options: Any) -> tuple[str | None, str | None]:
+        """Axes and units of the keypoints in 3D."""
         raise NotImplementedError
 
     def _assembled(self, results: Results, options: CallOptions3D) -> Results:
+        axes, units = self.space(options)
         for frame, decoded in results:
+            fields: dict[str, Any] = {"keypoints": np.zeros((0, self.schema.num_keypoints, 3), np.float32)}
             if decoded.num_instances:
-                yield frame, self.assemble(decoded, options)
-            else:
-                empty = np.zeros((0, self.schema.num_keypoints, 3), np.float32)
-                yield frame, replace(decoded, keypoints=empty, keypoints_2d=empty[..., :2])
+                fields = self.assemble(decoded, options)
+            flat = decoded.keypoints[..., :2]
+            yield frame, replace(decoded, keypoints_2d=flat, axes=axes, units=units, **fields)
 
     def _draw(self, frame: Frame, output: PoseOutput, options: CallOptions) -> np.ndarray:
         """The image of a frame beside the skeletons."""

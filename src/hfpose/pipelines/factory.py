@@ -155,6 +155,8 @@ def pipeline(
     model = DEFAULT_MODELS[task] if model is None else model
     if mode is not None:
         _refuse("mode chooses the weights", weights=weights)
+        if isinstance(model, PreTrainedModel):
+            _refuse(f"the {type(model).__name__} that is given is loaded", mode=mode)
         if isinstance(model, str) and find_entry(model, "lifter") is not None:
             pose, found = models_for_mode(DEFAULT_MODELS["pose-estimation"] if pose is None else str(pose), mode)
         else:
@@ -229,8 +231,7 @@ def _make(
             return type(saved)(**parts)
         if task == "pose-estimation" and lifter is None:
             return PoseEstimationPipeline(**parts)
-        after = loader.find(lifter or DEFAULT_MODELS["pose-estimation-3d"])
-        return PoseEstimation3DPipeline(**parts, lifter=loader.load(after, "lifter"))
+        return PoseEstimation3DPipeline(**parts, lifter=loader.lifter(lifter))
     if chosen.model_type in DIRECT_3D:
         _refuse("this model finds 3D keypoints by itself", pose=pose, pose_weights=pose_weights, lifter=lifter)
         return DIRECT_3D[chosen.model_type](**loader.pose_parts(chosen, image_processor, wanted))
@@ -242,9 +243,7 @@ def _make(
     _refuse("`model` is a 2D model already", pose=pose, pose_weights=pose_weights)
     if task == "pose-estimation" and lifter is None:
         return PoseEstimationPipeline(**loader.pose_parts(chosen, image_processor, wanted))
-    after = loader.find(DEFAULT_MODELS["pose-estimation-3d"] if lifter is None else lifter)
-    parts = loader.pose_parts(chosen, image_processor, wanted)
-    return PoseEstimation3DPipeline(**parts, lifter=loader.load(after, "lifter"))
+    return PoseEstimation3DPipeline(**loader.pose_parts(chosen, image_processor, wanted), lifter=loader.lifter(lifter))
 
 
 @dataclass(frozen=True)
@@ -320,6 +319,10 @@ class _Loader:
             model_kwargs=chosen.model_kwargs,
         )
 
+    def lifter(self, model: Model | None) -> Stage:
+        """A lifter, by default the one for people."""
+        return self.load(self.find(model or DEFAULT_MODELS["pose-estimation-3d"]), "lifter")
+
     def saved(self, chosen: _Chosen) -> AnyPipeline:
         """The pipeline in a folder, by the class that its index file names."""
         assert isinstance(chosen.place, Path)
@@ -370,8 +373,7 @@ class _Loader:
             parts = self.with_detector(saved, wanted)
         else:
             parts = self.parts_before_lifter(self.find(pose, pose_weights), wanted)
-        after = saved.lifter if lifter is None else self.load(self.find(lifter), "lifter")
-        return PoseEstimation3DPipeline(**{**parts, "lifter": after})
+        return PoseEstimation3DPipeline(**{**parts, "lifter": saved.lifter if lifter is None else self.lifter(lifter)})
 
     def detector(
         self, entry: ModelEntry | None, pose: Stage, wanted: _Detector

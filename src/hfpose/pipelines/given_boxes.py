@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Set, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,12 +43,12 @@ def boxes_per_image(boxes: Any, source: Source) -> Any:
     Raises:
         InputError: if there are boxes for another number of images, or one image's are no numbers.
     """
-    if np.isscalar(boxes):
+    plain = _plain_boxes(boxes) if source.is_single else boxes
+    if not isinstance(plain, Iterable) or isinstance(plain, (str, bytes, Mapping, Set)):
         raise InputError(f"boxes is {boxes!r}; expected one list of boxes [x1, y1, x2, y2] per image.")
-    if source.is_single:
-        plain = _plain_boxes(boxes)
-        if plain is not boxes:
-            return [plain]
+    if source.is_single and plain is not boxes:
+        return [plain]
+    if source.is_single and isinstance(boxes, Sequence | np.ndarray):
         holds_a_list = len(boxes) > 0 and np.ndim(boxes[0]) != 1
         if holds_a_list and len(boxes) != 1:
             raise InputError(f"Got boxes for {len(boxes)} images, but one image.")

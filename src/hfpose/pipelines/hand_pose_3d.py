@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import numpy as np
 
 from hfpose.pipelines.direct_3d import Direct3DPipeline
 from hfpose.pipelines.options import CallOptions3D
@@ -30,10 +30,10 @@ class HandPose3DPipeline(Direct3DPipeline):
     ```
     """
 
-    def assemble(self, decoded: PoseOutput, options: CallOptions3D) -> PoseOutput:
-        """The result with both hands of each pair in one space; joints of a hand that is not there have score 0."""
+    def assemble(self, decoded: PoseOutput, options: CallOptions3D) -> dict[str, np.ndarray]:
+        """Both hands of each pair in one space; joints of a hand that is not there have score 0."""
         assert decoded.hand_types is not None and decoded.root_depths is not None
-        keypoints, scores = self.estimator.stage.image_processor.assemble_hands(
+        keypoints, scores = self.image_processor.assemble_hands(
             decoded.keypoints,
             decoded.keypoint_scores,
             decoded.hand_types,
@@ -41,11 +41,7 @@ class HandPose3DPipeline(Direct3DPipeline):
             options.axes,
             options.ground is not None,
         )
-        return replace(
-            decoded,
-            keypoints=keypoints,
-            keypoint_scores=scores,
-            keypoints_2d=decoded.keypoints[..., :2],
-            axes=options.axes or self.estimator.stage.image_processor.axes,
-            units="pixels across the image, millimeters along depth",
-        )
+        return {"keypoints": keypoints, "keypoint_scores": scores}
+
+    def space(self, options: CallOptions3D) -> tuple[str, str]:
+        return options.axes or self.image_processor.axes, "pixels across the image, millimeters along depth"

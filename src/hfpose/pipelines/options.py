@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from math import isnan
 from numbers import Integral, Real
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import numpy as np
 
@@ -16,19 +16,31 @@ from hfpose.errors import InputError
 from hfpose.media.frames import ItemKind, MediaItem
 from hfpose.media.live import Live
 from hfpose.media.sources import Source
-from hfpose.ops.axes import Axes
+from hfpose.ops.axes import Axes, turn_axes
 from hfpose.pipelines.foreign_arguments import OF_CALLS, suggestion
 from hfpose.tracking.filters import ClipFilter, ClipFilterName, make_clip_filter
 from hfpose.tracking.people_choice import People, check_people
 from hfpose.tracking.placing import Ground, Placing, Root
 from hfpose.tracking.tracker import Association
 from hfpose.tracking.trackers import Tracker, TrackerName, make_tracker
+from hfpose.visualization import draw_poses, draw_poses_side_by_side
 
 Temporal = Literal["clip", "frame"]
 Smooth = Literal["one-euro", ClipFilterName]
 NMS_THRESHOLD = 0.3
 """Of two boxes of a detector with a greater IoU the one with the lower score is removed."""
 _FILTERS = ("one-euro", *get_args(ClipFilterName))
+_LIVE: tuple[ItemKind, ...] = ("webcam", "stream")
+
+_LEAST = {
+    **dict.fromkeys(("num_workers", "reconnect", "fill_gaps", "smooth_beta"), 0),
+    **dict.fromkeys(("batch_size", "pose_batch_size", "detect_every"), 1),
+}
+_ABOVE_0 = ("smooth_cutoff", "smooth_window", "outlier_threshold", "smooth_min_cutoff")
+_DRAWING = sorted(
+    {name for draw in (draw_poses, draw_poses_side_by_side) for name in inspect.signature(draw).parameters}
+    - {"image", "output", "options_2d"}
+)
 
 # By the annotation of an option: what its value must be, and what that is called.
 _VALUE_KINDS: dict[str, tuple[Any, str]] = {
@@ -46,8 +58,8 @@ class CallOptions:
 
     Args:
         boxes: x1, y1, x2, y2 in pixels, one list per image (for a single image just its list); with them the detector
-            is not run. May be an iterator that gives one list of boxes per frame. What detectors of supervision,
-            Ultralytics and transformers give for an image stands for its boxes, too.
+            is not run, but for images whose entry is None. May be an iterator that gives one list of boxes per frame.
+            What detectors of supervision, Ultralytics and transformers give for an image stands for its boxes, too.
         flip_test: average over the flipped crops, for twice the cost.
         box_threshold: minimum score of a box; None for what the model's own image processor says.
         nms_threshold: of two boxes with a greater IoU the one with the lower score is removed. Default: 0.3; a
@@ -131,23 +143,26 @@ class CallOptions:
 
     def __post_init__(self) -> None:
         self._check_types()
-        if self.num_workers < 0:
-            raise InputError(f"num_workers is {self.num_workers}; it must be 0 or more.")
         if (self.box_threshold or 0.0) > 1:
             raise InputError(f"box_threshold is {self.box_threshold}, but scores of boxes are at most 1.")
-        for name in ("batch_size", "pose_batch_size", "detect_every"):
+        for name, least in _LEAST.items():
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}, it must be 1 or more.")
-        if self.tracks:
-            self.make_tracker()  # checks the settings
-        for name in ("smooth_cutoff", "smooth_window", "outlier_threshold"):
+            if value is not None and value < least:
+                raise InputError(f"{name} is {value}, it must be {least} or more.")
+        for name in _ABOVE_0:
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} is {getattr(self, name)}, it must be above 0.")
+        if self.tracks:
+            self.make_tracker()  # checks the settings
         check_people(self.people)
         unknown = [name for name in self.filters if name not in _FILTERS]
         if unknown:
             raise InputError(f"smooth is {unknown[0]!r}; expected True, False or {', '.join(map(repr, _FILTERS))}.")
+        if not isinstance(self.drawing, Mapping | None):
+            raise InputError(f"drawing is {self.drawing!r}; expected options of draw_poses by their names.")
+        for name in self.drawing or ():
+            if name not in _DRAWING:
+                raise TypeError(f"drawing has no option {name!r}. {suggestion(name, _DRAWING, {})}")
 
     def _check_types(self) -> None:
         for field in fields(self):
@@ -165,8 +180,15 @@ class CallOptions:
         Raises:
             InputError: for one that has none, unless it has its default value.
         """
+        for names, has_effect, needed in self._needs():
+            for name in names:
+                if not has_effect and name in given and self._is_set(name):
+                    raise InputError(f"{name}={getattr(self, name)!r} has no effect here: it needs {needed}.")
+
+    def _needs(self) -> list[tuple[tuple[str, ...], object, str]]:
+        """Names of options that need others, whether these are there, and what they are."""
         filters: set[Any] = {*self.filters, *(("one-euro",) if self.smooth is True else ())}
-        for names, has_effect, needed in (
+        return [
             (("smooth", "fill_gaps", "link_tracks"), self.tracks, "track=True: it works along each identity"),
             (("tracking",), self.tracks, "track=True, or the name of a tracker"),
             (
@@ -179,28 +201,25 @@ class CallOptions:
             (("outlier_threshold",), "hampel" in filters, "smooth='hampel'"),
             (("smooth_min_cutoff", "smooth_beta"), "one-euro" in filters, "smooth='one-euro'"),
             (("detect_every",), self.boxes is None, "a detector; leave it or boxes out"),
-        ):
-            for name in names:
-                if not has_effect and name in given and self._is_set(name):
-                    raise InputError(f"{name}={getattr(self, name)!r} has no effect here: it needs {needed}.")
+            (
+                ("keypoint_threshold",),
+                self.draws,
+                "return_visualization=True; people.draw() takes it too",
+            ),
+        ]
 
     def check_source(self, source: Source, given: Iterable[str]) -> None:
         """The same for options that need a certain kind of input."""
-        live: tuple[ItemKind, ...] = ("webcam", "stream")
-        clips: tuple[ItemKind, ...] = ("video", "image") if self.track else ("video",)
-        needed = {
-            "detect_every": (*live, "video"),
-            "live": live,
-            "reconnect": live,
-            "root": clips,
-            "constant_bones": clips,
-        }
-        for name, kinds in needed.items():
+        for name, kinds in self._needed_inputs().items():
             if name in given and self._is_set(name) and source.count_items(*kinds) == 0:
                 raise InputError(
                     f"{name}={getattr(self, name)!r} has no effect here: none of the inputs is a "
                     f"{' or a '.join(kinds)}."
                 )
+
+    def _needed_inputs(self) -> dict[str, tuple[ItemKind, ...]]:
+        """By the name of an option the kinds of inputs of which one has to be there."""
+        return {"detect_every": (*_LIVE, "video"), "live": _LIVE, "reconnect": _LIVE}
 
     def _is_set(self, name: str) -> bool:
         """Whether an option has another value than by default."""
@@ -232,7 +251,7 @@ class CallOptions:
         """Filters of keypoints in their order, for whole clips where none is named."""
         if isinstance(self.smooth, bool):
             return ("butterworth",) if self.smooth else ()
-        return (self.smooth,) if isinstance(self.smooth, str) else tuple(self.smooth)
+        return tuple(self.smooth) if isinstance(self.smooth, (list, tuple)) else (cast(Smooth, self.smooth),)
 
     def clip_filter(self, name: ClipFilterName) -> ClipFilter:
         """The filter of that name, with the settings of the call."""
@@ -254,7 +273,7 @@ class CallOptions:
                 f"fill_gaps={self.fill_gaps} has to see where people come back, but {source} is worked on frame by "
                 "frame."
             )
-        if self.smooth in (True, False) or self.filters == ("one-euro",):
+        if self.smooth is True or self.filters in ((), ("one-euro",)):
             return bool(self.smooth)
         raise InputError(
             f"smooth={self.smooth!r} has to see all of a motion, but {source} is worked on frame by frame: choose "
@@ -266,7 +285,8 @@ class CallOptions:
         if item is not None and item.kind != "video":
             return False
         is_zero_phase = item is not None if self.smooth is True else self.filters not in ((), ("one-euro",))
-        return bool(self.link_tracks) or is_zero_phase or self.fill_gaps > 0 or isinstance(self.people, (str, int))
+        is_ranked = isinstance(self.people, (str, Integral))
+        return bool(self.link_tracks) or is_zero_phase or self.fill_gaps > 0 or is_ranked
 
     @property
     def _is_ours(self) -> bool:
@@ -311,6 +331,12 @@ class CallOptions3D(CallOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         Placing(self.ground)  # checks it
+        if self.axes is not None:
+            turn_axes(np.zeros((0, 3)), self.axes)  # checks them
+
+    def _needs(self) -> list[tuple[tuple[str, ...], object, str]]:
+        drawn = (("num_instances",), self.draws, "return_visualization=True: it is how many are drawn")
+        return [*super()._needs(), drawn]
 
     @property
     def drawing_options(self) -> dict[str, Any]:
@@ -374,6 +400,27 @@ class LiftingOptions(CallOptions3D):
             self.smooths_by_frame("online=True")
         if self.lookahead and self.temporal == "frame":
             raise InputError("lookahead has no use with temporal='frame', which lifts each frame alone.")
+
+    def _needs(self) -> list[tuple[tuple[str, ...], object, str]]:
+        is_whole = not self.online and self.temporal == "clip"
+        is_placed = is_whole and (self.root != "none" or self.ground == "clip")
+        return [
+            *super()._needs(),
+            (("lookahead", "stride"), self.online is not False, "online=True"),
+            (("window", "max_gap"), self.temporal == "clip", "temporal='clip'"),
+            (("link_tracks",), not self.online, "a clip that is lifted as a whole; leave online=True out"),
+            (("root", "constant_bones"), self.tracks, "track=True: it works along each identity"),
+            (
+                ("height", "focal_length", "field_of_view"),
+                is_placed,
+                "root='planar' or 'camera', or ground='clip', and a clip that is lifted as a whole",
+            ),
+        ]
+
+    def _needed_inputs(self) -> dict[str, tuple[ItemKind, ...]]:
+        clips: tuple[ItemKind, ...] = ("video", "image") if self.track else ("video",)
+        of_streams = {} if self.online else {"lookahead": _LIVE, "stride": _LIVE}
+        return {**super()._needed_inputs(), "root": clips, "constant_bones": clips, **of_streams}
 
     @cached_property
     def placing(self) -> Placing:

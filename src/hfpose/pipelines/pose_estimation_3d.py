@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from hfpose.errors import ConfigError
 from hfpose.hub.model_folders import child_path
-from hfpose.keypoints import KeypointSchema
+from hfpose.keypoints import KeypointSchema, schema_for_config
 from hfpose.media.focal_length import recorded_focal_length
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.image_spool import ImageSpool
@@ -87,7 +87,7 @@ class PoseEstimation3DPipeline(PosePipeline):
     @property
     def schema(self) -> KeypointSchema:
         """What the keypoints of the results mean."""
-        return TemporalLifter(self.lifter).schema
+        return schema_for_config(self.lifter.model.config)
 
     @property
     def stages(self) -> dict[str, Stage]:
@@ -118,9 +118,7 @@ class PoseEstimation3DPipeline(PosePipeline):
             axes="world",
         )
         chosen = replace(chosen, axes=chosen.axes or self.lifter.image_processor.axes)
-        OnlineLifter(
-            lifter, chosen.lookahead, chosen.stride
-        )  # tells now, not at the first frame, if the lookahead is too long
+        OnlineLifter(lifter, chosen.lookahead, chosen.stride)  # tells now if the lookahead is too long
         return _lift(results, lifter, chosen)
 
 
@@ -175,7 +173,7 @@ class _Stream:
             output = self._smoother.update(output, frame.timestamp)
         (output,) = _placed([output], None, options)
         if options.draws:
-            self._limits = axis_limits_3d(output, previous=self._limits)
+            self._limits = _limits([output], options, self._limits)
             self._panels = self._panels or _panels([output], options, is_stream=True)
         return frame, _drawn(frame.image, output, options, self._limits, self._panels)
 
@@ -191,8 +189,8 @@ def _lift_clip(
             outputs = with_constant_bones(outputs)
         options = _with_known_camera(options, frames[0].source, outputs)
         outputs = _placed(outputs, None if options.temporal == "frame" else frame_times(frames), options)
-        limits = axis_limits_3d(outputs, follow=options.root != "none") if options.draws else None
-        panels = _panels(outputs, options)
+        limits = _limits(outputs, options) if options.draws else None
+        panels = _panels(outputs, options) if options.draws else None
         for frame, image, output in zip(frames, images, outputs, strict=True):
             yield replace(frame, image=image), _drawn(image, output, options, limits, panels)
 
@@ -222,6 +220,12 @@ def _placed(outputs: list[PoseOutput], times: np.ndarray | None, options: Liftin
         replace(output, keypoints=turn_axes(turn_axes(output.keypoints, "world"), axes), axes=axes)
         for output in outputs
     ]
+
+
+def _limits(outputs: Iterable[PoseOutput], options: LiftingOptions, previous: AxisLimits | None = None) -> AxisLimits:
+    """The part of space that frames of a video are drawn with."""
+    threshold = options.drawing_options["keypoint_threshold"]
+    return axis_limits_3d(outputs, previous=previous, keypoint_threshold=threshold, follow=options.root != "none")
 
 
 def _panels(outputs: Iterable[PoseOutput], options: LiftingOptions, is_stream: bool = False) -> Panels:

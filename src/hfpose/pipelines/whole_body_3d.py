@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import cast
+from dataclasses import dataclass
+
+import numpy as np
 
 from hfpose.errors import InputError
 from hfpose.models.rtmw3d.image_processing_rtmw3d import ReferenceMode
@@ -72,29 +73,25 @@ class WholeBody3DPipeline(Direct3DPipeline):
 
     options_class = WholeBodyOptions
 
-    def assemble(self, decoded: PoseOutput, options: CallOptions3D) -> PoseOutput:
-        chosen = cast(WholeBodyOptions, options)
-        processor = self.estimator.stage.image_processor
-        assert decoded.image_size is not None
-        axes: str | None
-        units: str | None
-        if chosen.reference_mode is not None:
-            assert decoded.boxes is not None
-            axes = units = None
-            keypoints = processor.as_reference(
-                decoded.keypoints, decoded.boxes, decoded.image_size, chosen.reference_mode
-            )
-        else:
-            axes, units = chosen.axes or processor.axes, "meters"
-            keypoints = processor.to_meters(
-                decoded.keypoints,
-                decoded.image_size,
-                focal_length=chosen.focal_length,
-                field_of_view=chosen.field_of_view,
-                root_depth=chosen.root_depth,
-                do_root_relative=chosen.do_root_relative,
-                axes=chosen.axes,
-                do_rebase_height=chosen.ground is not None,
-            )
-        flat = decoded.keypoints[..., :2]
-        return replace(decoded, keypoints=keypoints, keypoints_2d=flat, axes=axes, units=units)
+    def assemble(self, decoded: PoseOutput, options: WholeBodyOptions) -> dict[str, np.ndarray]:
+        processor, size = self.image_processor, decoded.image_size
+        if options.reference_mode is not None:
+            return {
+                "keypoints": processor.as_reference(decoded.keypoints, decoded.boxes, size, options.reference_mode)
+            }
+        keypoints = processor.to_meters(
+            decoded.keypoints,
+            size,
+            focal_length=options.focal_length,
+            field_of_view=options.field_of_view,
+            root_depth=options.root_depth,
+            do_root_relative=options.do_root_relative,
+            axes=options.axes,
+            do_rebase_height=options.ground is not None,
+        )
+        return {"keypoints": keypoints}
+
+    def space(self, options: WholeBodyOptions) -> tuple[str | None, str | None]:
+        if options.reference_mode is not None:
+            return None, None
+        return options.axes or self.image_processor.axes, "meters"

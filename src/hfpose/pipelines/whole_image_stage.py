@@ -39,8 +39,7 @@ class OneStageEstimator:
         if options.boxes is not None:
             raise InputError(
                 f"The {name} finds people in whole images by itself, so it takes no boxes. Leave `boxes` out, or use "
-                "a "
-                'top-down model such as "human" for boxes of your own.'
+                "a top-down model such as 'human' for boxes of your own."
             )
         if options.return_heatmaps:
             raise InputError(f"The {name} keeps no heatmaps by instance; leave return_heatmaps out.")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from numbers import Integral
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
@@ -26,8 +27,9 @@ class PeopleChoice:
     """
 
     def __init__(self, people: People) -> None:
-        self._ids = None if isinstance(people, (int, str)) else {int(each) for each in people}
-        self._count = people if isinstance(people, int) else 1
+        is_list = not isinstance(people, (Integral, str))
+        self._ids = {int(each) for each in cast(Sequence[int], people)} if is_list else None
+        self._count = int(people) if isinstance(people, Integral) else 1
         self._rank = people if isinstance(people, str) else "largest"
         self._sums: Counter[int] = Counter()
 
@@ -63,9 +65,11 @@ def check_people(people: Any) -> None:
     Raises:
         InputError: if not.
     """
-    is_number = isinstance(people, int) and not isinstance(people, bool) and people > 0
-    is_list = isinstance(people, Sequence) and not isinstance(people, str)
-    if people in (None, *get_args(Rank)) or is_number or (is_list and all(isinstance(each, int) for each in people)):
+    if people is None or (isinstance(people, str) and people in get_args(Rank)):
+        return
+    is_list = isinstance(people, (Sequence, np.ndarray)) and not isinstance(people, str)
+    numbers = people if is_list else [people]
+    if all(isinstance(each, Integral) and not isinstance(each, bool) for each in numbers) and (is_list or people > 0):
         return
     raise InputError(
         f"people is {people!r}; expected {', '.join(map(repr, get_args(Rank)))}, how many people, or a list of "
