@@ -189,6 +189,8 @@ def test_instances_are_found_by_their_entries():
     assert people.index(people[1]) == 1
     assert people[0] != people[1]
     assert people[0] != "a person"
+    people.keypoints[1, 0] = np.nan  # as of a keypoint that is not seen
+    assert people[1] in people
 
 
 def test_a_result_without_instances_is_empty_and_false():

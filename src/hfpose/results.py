@@ -79,7 +79,9 @@ class PoseInstance(Mapping[str, Any]):
         if not isinstance(other, PoseInstance):
             return NotImplemented
         mine, others = self._entries, other._entries
-        return mine.keys() == others.keys() and all(np.array_equal(mine[name], others[name]) for name in mine)
+        return mine.keys() == others.keys() and all(
+            np.array_equal(mine[name], others[name], equal_nan=True) for name in mine
+        )
 
     def __repr__(self) -> str:
         about = {name: self._entries[name] for name in ("track_id", "bbox", "bbox_score") if name in self._entries}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hfpose.hub.resolve import PACKAGED_SCENES
 from hfpose.media.images import load_image, save_image
@@ -114,6 +115,13 @@ def test_a_broken_file_is_told_by_its_name_and_loses_nobody_else(client, tmp_pat
     video.write_bytes(b"no video at all")
     with pytest.raises(Exception, match=r"broken\.mp4"):
         client.predict(*settings(video), api_name="/video")
+
+
+def test_an_animation_is_told_where_an_image_is_expected(client, tmp_path):
+    images = [Image.new("RGB", (64, 64), color) for color in ("red", "blue")]
+    images[0].save(tmp_path / "two.gif", save_all=True, append_images=images[1:])
+    with pytest.raises(Exception, match=r"two\.gif holds several images"):
+        client.predict(*settings(tmp_path / "two.gif"), api_name="/image")
 
 
 def test_what_is_over_a_limit_is_refused_with_the_limit(client, tmp_path):

@@ -161,7 +161,14 @@ def test_without_inputs():
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
-    [(["--scope", "mmyolo"], "mmyolo"), (["--pose-based-nms", "perhaps"], "neither true nor false")],
+    [
+        (["--scope", "mmyolo"], "mmyolo"),
+        (["--pose-based-nms", "perhaps"], "neither true nor false"),
+        (["--workers", "4"], "has no effect without --ray"),
+        (["--pose3d", "human3d", "--draw-heatmap"], "has no effect with --pose3d"),
+        (["--people-together"], "has no effect without --format bvh or glb"),
+        (["--canvas-size", "64", "64"], "has no effect without --format openpose"),
+    ],
 )
 def test_values_that_cannot_be(whole, photo, arguments, reason):
     code, _, err = predict(photo, *whole, *arguments)

@@ -460,6 +460,26 @@ def test_a_second_run_keeps_away_from_the_folder(tmp_path: Path) -> None:
         pass
 
 
+def test_a_writer_that_cannot_be_opened_does_not_keep_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "predictions" / ".results.csv.part").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError) as told:
+        open_writers(out_dir=tmp_path, formats=["json", "csv"])
+    assert told.value.filename  # which holds on to where it was raised, as notebooks do
+    with open_writers(out_dir=tmp_path):
+        pass
+
+
+def test_a_writer_that_fails_at_the_end_does_not_keep_others_from_it(
+    write_video: Callable[..., Path], tmp_path: Path, make_output: MakeOutput
+) -> None:
+    (tmp_path / "predictions" / "results.csv" / "in the way").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        run(open_writers(out_dir=tmp_path, formats=["json", "csv"]), write_video(), make_output)
+    assert (tmp_path / "visualizations" / "clip.mp4").is_file()
+    with open_writers(out_dir=tmp_path):
+        pass
+
+
 def test_an_empty_name_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """MMPose's layer says "" for nothing."""
     monkeypatch.chdir(tmp_path)

@@ -159,7 +159,7 @@ def _image_tab(runner: Runner, choices: Sequence[Any], models: Sequence[str]) ->
 
 def _find_in_image(runner: Runner, path: str | None, *chosen: Any) -> Iterator[tuple[Any, ...]]:
     with _told(path) as upload, tempfile.TemporaryDirectory() as folder:
-        ((output, _),) = runner.results(upload, Choice(*chosen), Path(folder))
+        output = runner.result(upload, Choice(*chosen), Path(folder))
         is_3d = output.keypoints.shape[2] == 3
         plot = gr.update(value=_figure_3d(output) if is_3d else None, visible=is_3d)
         told = f"{len(output)} found, {output.keypoints.shape[1]} keypoints each."

@@ -64,6 +64,11 @@ class Choice:
     style: str = next(iter(STYLES))
     heatmaps: bool = False
 
+    @property
+    def drawing(self) -> dict[str, Any]:
+        """Options of `draw_poses`."""
+        return {"keypoint_threshold": self.keypoint_threshold, **STYLES[self.style]}
+
     def job(self, device: str | None) -> PredictJob:
         """The task to do with an image or a video."""
         is_3d = task_of(self.model) == "lifter"
@@ -73,7 +78,7 @@ class Choice:
             finding={"box_threshold": self.box_threshold, "batch_size": BATCH_SIZE},
             tracking={},
             lifting={},
-            drawing={"keypoint_threshold": self.keypoint_threshold, **STYLES[self.style]},
+            drawing=self.drawing,
             draw_heatmaps=self.heatmaps and not is_3d,
             suppress_similar=False,
             num_instances=None,
@@ -101,6 +106,17 @@ class Runner:
                 del self._pipelines[oldest]
             return pipe
 
+    def result(self, path: Path, choice: Choice, folder: Path) -> PoseOutput:
+        """The drawn result of an image, see `results`.
+
+        Raises:
+            InputError: if the upload is no image, such as an animation, or is over a limit.
+        """
+        if not open_source(str(path)).is_single:
+            raise InputError(f"{path.name} holds several images. Save the one that is meant as a file of its own.")
+        ((output, _),) = self.results(path, choice, folder)
+        return output
+
     def results(self, path: Path, choice: Choice, folder: Path) -> Iterator[tuple[PoseOutput, int | None]]:
         """The drawn results of an image or of the frames of a video, each with the number of all frames where it is
         known. The files to download are in `folder`, complete at the end.
@@ -126,10 +142,7 @@ class Runner:
 
     def drawn(self, image: np.ndarray, choice: Choice) -> np.ndarray:
         """A frame (H, W, 3) of a webcam with what was found in it."""
-        drawing = choice.job(self.device).drawing
-        output: PoseOutput = self.pipeline(choice)(
-            image, box_threshold=choice.box_threshold, return_visualization=True, drawing=drawing
-        )
+        output: PoseOutput = self.pipeline(choice)(image, box_threshold=choice.box_threshold, drawing=choice.drawing)
         return image if output.visualization is None else output.visualization
 
 

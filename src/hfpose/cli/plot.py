@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from hfpose.results import PoseOutput
 
 
+_OF_A_PERSON = ("keypoints", "keypoint_scores", "track_id", "interpolated")
+
+
 def plot(
     result: Annotated[Path, typer.Argument(help="NAME.json of a video, as `hfpose predict` writes it.")],
     output: Annotated[
@@ -94,20 +97,9 @@ def _schema(people: list[Any], name: str | None, names: list[str] | None) -> Key
 
 
 def _output(frame: VideoFrame, schema: KeypointSchema | None) -> PoseOutput:
-    import numpy as np
-
     from hfpose.results import PoseOutput
 
-    people = frame.instances
-    columns = {"track_ids": "track_id", "interpolated": "interpolated"}
-    known: dict[str, Any] = {
-        name: [each[key] for each in people] for name, key in columns.items() if people and key in people[0]
-    }
-    return PoseOutput(
-        np.array([each["keypoints"] for each in people], np.float32),
-        np.array([each["keypoint_scores"] for each in people], np.float32),
-        **known,
-        schema=schema if people else None,
-        frame_index=frame.frame_index,
-        timestamp=frame.timestamp,
-    )
+    people = [{key: each[key] for key in _OF_A_PERSON if key in each} for each in frame.instances]
+    names = {} if schema is None else {"schema": schema.name, "keypoint_names": schema.keypoint_names}
+    times = {"frame_index": frame.frame_index, "timestamp": frame.timestamp}
+    return PoseOutput.from_dict({"predictions": people, **names, **times})

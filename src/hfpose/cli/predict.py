@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hfpose.cli.predict_command import read_boolean, read_filters, read_people
+from hfpose.cli.predict_command import check_effects, read_boolean, read_filters, read_people
 from hfpose.cli.predict_runs import predict_here, predict_on_cluster
 from hfpose.cli.run_report import RunReport, naming_resume
 from hfpose.cli.shared import DEVICE_HELP, complete_model
@@ -299,6 +299,23 @@ def predict(
     formats = [name for value in format or ["json"] for name in value.split(",")]
     if format and not (out_dir or pred_out_dir):
         raise typer.BadParameter("there is no folder to write to; give --out-dir too.", param_hint="--format")
+    draws_controlnet = skeleton_style == "openpose" and black_background
+    has_skeletons = not {"bvh", "glb"}.isdisjoint(formats)
+    is_of_openpose = draws_controlnet or "openpose" in formats
+    check_effects(
+        ("--workers", workers is not None, ray is not None, "without --ray"),
+        ("--gpus-per-worker", gpus_per_worker is not None, ray is not None, "without --ray"),
+        ("--draw-heatmap", draw_heatmap, pose3d is None, "with --pose3d"),
+        ("--joint-names", joint_names != "humanik", has_skeletons, "without --format bvh or glb"),
+        ("--people-together", people_together, has_skeletons, "without --format bvh or glb"),
+        ("--length-unit", length_unit != "meters", "bvh" in formats, "without --format bvh"),
+        (
+            "--canvas-size",
+            canvas_size is not None,
+            is_of_openpose,
+            "without --format openpose, or --skeleton-style openpose and --black-background",
+        ),
+    )
     suppresses = read_boolean(pose_based_nms)
     if (num_processes := int(os.environ.get("WORLD_SIZE") or 1)) > 1:
         raise InputError(
@@ -382,8 +399,9 @@ def predict(
             "color_by": color_by,
             "skeleton_style": skeleton_style,
             "black_background": black_background,
-            "canvas_size": canvas_size,
+            "canvas_size": canvas_size if draws_controlnet else None,
         },
+        canvas_size=canvas_size,
         draw_heatmaps=draw_heatmap,
         shows_frames=show,
         suppress_similar=suppresses,

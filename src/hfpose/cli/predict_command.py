@@ -14,12 +14,9 @@ UsageError: Any = typer.BadParameter.__base__  # of the click that this typer co
 
 _ADDRESS = re.compile(r"auto|local|ray://.+|[\w.-]+:\d+")  # of a Ray cluster
 _TRUE, _FALSE = ("true", "yes", "t", "y", "1"), ("false", "no", "f", "n", "0")
-_FILTER = "auto|one-euro|butterworth|gaussian|median|hampel"
-_FILTERS = re.compile(f"({_FILTER})(,({_FILTER}))*")
-
+_FILTER = "one-euro|butterworth|gaussian|median|hampel"
+_FILTERS = re.compile(f"auto|({_FILTER})(,({_FILTER}))*")
 _TRACKERS = re.compile("iou|oks|bytetrack|ocsort|botsort")
-
-
 _OUT = "--out-dir, the folder for predictions and drawn images"
 _FOREIGN = {
     **dict.fromkeys(("conf", "threshold", "box-threshold", "score-thr", "det-thr"), "--bbox-thr"),
@@ -62,6 +59,20 @@ class PredictCommand(ModelCommand):
                 raise
             message = f"No such option: {name}. Give {_FOREIGN[name.lstrip('-')]}."
             raise UsageError(message, ctx) from error
+
+
+def check_effects(*options: tuple[str, bool, bool, str]) -> None:
+    """Refuse options that would do nothing.
+
+    Args:
+        options: name, whether it is given, whether it has an effect, and when it has none.
+
+    Raises:
+        typer.BadParameter: for one that is given without an effect.
+    """
+    for name, is_given, has_effect, when in options:
+        if is_given and not has_effect:
+            raise typer.BadParameter(f"it has no effect {when}.", param_hint=name)
 
 
 def read_boolean(text: str) -> bool:

@@ -36,6 +36,7 @@ class PredictJob:
         num_instances: how many skeletons are drawn in 3D; None for all.
         formats: of the predictions, see `open_writers`.
         motion: see `MotionOptions`.
+        canvas_size: of OpenPose's JSON, see `openpose_json`.
         shows_frames: whether frames are shown as they come.
     """
 
@@ -49,6 +50,7 @@ class PredictJob:
     num_instances: int | None
     formats: tuple[str, ...]
     motion: Mapping[str, Any] = field(default_factory=dict)
+    canvas_size: tuple[int, int] | None = None
     shows_frames: bool = False
 
     def load_pipeline(self, **options: Any) -> Any:
@@ -58,8 +60,7 @@ class PredictJob:
     def open_writers(self, **options: Any) -> WriterGroup:
         """The writers of a run, see `hfpose.media.writers.open_writers`."""
         motion = MotionOptions(**self.motion)
-        size = self.drawing.get("canvas_size")
-        return open_writers(formats=self.formats, canvas_size=size, motion=motion, **options)
+        return open_writers(formats=self.formats, canvas_size=self.canvas_size, motion=motion, **options)
 
     def can_be_split(self, pipe: Any) -> bool:
         """Whether segments of a video give what the whole one gives: not for hands in 3D, nor with heatmaps or

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
@@ -42,14 +43,16 @@ class OneFilePerVideo(Generic[FileT]):
         return self._files[item]
 
     def finish(self) -> None:
-        """Finish all files: the run is over."""
-        while self._files:
-            self._files.popitem()[1].finish()
+        """Finish all files, though one fails: the run is over."""
+        with ExitStack() as stack:
+            while self._files:
+                stack.callback(self._files.popitem()[1].finish)
 
     def abandon(self) -> None:
         """Leave files unfinished, unless they record a live source."""
-        while self._files:
-            end_early(*self._files.popitem())
+        with ExitStack() as stack:
+            while self._files:
+                stack.callback(end_early, *self._files.popitem())
 
 
 def end_early(item: MediaItem | None, file: GrowingFile) -> None:

@@ -297,6 +297,7 @@ class _FrameSource(Source):
     """See `open_frames`."""
 
     is_video = False
+    num_frames: Any = None
 
     def __init__(self, frames: Callable[[], Iterable[Job]]) -> None:
         super().__init__([], _Options())
@@ -336,13 +337,10 @@ def _is_collection(value: Any) -> bool:
 
 
 def _path_kind(source: str | Path) -> _PathKind:
-    text = str(source)
-    if isinstance(source, str) and (_camera(text) is not None or text.lower().startswith("webcam:")):
-        return "webcam"
-    if is_stream(source):
-        return "stream"
+    if (live := _live_kind(source)) is not None:
+        return live
     if is_url(source):
-        return "video" if Path(urlsplit(text).path).suffix.lower() in VIDEO_SUFFIXES else "image"
+        return "video" if Path(urlsplit(str(source)).path).suffix.lower() in VIDEO_SUFFIXES else "image"
     path = local_path(source)
     if is_folder(path):
         return "folder"
@@ -352,8 +350,15 @@ def _path_kind(source: str | Path) -> _PathKind:
 
 
 def is_live(source: str | Path) -> bool:
-    """Whether a path or an address leads to a webcam or a network stream."""
-    return _path_kind(source) in ("webcam", "stream")
+    """Whether a path or an address leads to a webcam or a network stream; no file is opened."""
+    return _live_kind(source) is not None
+
+
+def _live_kind(source: str | Path) -> Literal["webcam", "stream"] | None:
+    text = str(source)
+    if isinstance(source, str) and (_camera(text) is not None or text.lower().startswith("webcam:")):
+        return "webcam"
+    return "stream" if is_stream(source) else None
 
 
 def _camera(text: str) -> int | None:

@@ -6,7 +6,8 @@ a later run over the same inputs writes over, so a killed run leaves nothing hal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
@@ -177,21 +178,23 @@ def open_writers(
     places = [Path(folder) for folder in (out_dir, pred_out_dir) if folder]
     folders = {make_folder(folder) for folder in (*places, *(writer.folder for writer in drawings))}
     outer = sorted(folder for folder in folders if not folders & set(folder.parents))
-    locks = [OutputLock(folder) for folder in outer] if part is None else []
     writers: list[Writer] = []
-    if pred_out_dir:
-        folder = Path(pred_out_dir)
-        opened: dict[str, Callable[[], Writer]] = {
-            "json": lambda: JsonWriter(folder),
-            "mmpose": lambda: MMPoseWriter(folder),
-            "openpose": lambda: OpenPoseWriter(folder / "openpose", canvas_size),
-            "coco": lambda: CocoWriter(folder / "results.coco.json", resume),
-            "csv": lambda: CsvWriter(folder / "results.csv", resume),
-            "parquet": lambda: ParquetWriter(folder / "results.parquet", resume=resume, part=part),
-        }
-        writers = [opened[kind]() for kind in opened if kind in formats]
-        writers += [TrackWriter(folder / kind, kind, motion) for kind in MOTION_FORMATS if kind in formats]
-    return WriterGroup([*writers, *drawings], locks)
+    with ExitStack() as locks:  # which are released if a writer cannot be opened
+        for folder in outer if part is None else ():
+            locks.callback(OutputLock(folder).release)
+        if pred_out_dir:
+            folder = Path(pred_out_dir)
+            opened: dict[str, Callable[[], Writer]] = {
+                "json": lambda: JsonWriter(folder),
+                "mmpose": lambda: MMPoseWriter(folder),
+                "openpose": lambda: OpenPoseWriter(folder / "openpose", canvas_size),
+                "coco": lambda: CocoWriter(folder / "results.coco.json", resume),
+                "csv": lambda: CsvWriter(folder / "results.csv", resume),
+                "parquet": lambda: ParquetWriter(folder / "results.parquet", resume=resume, part=part),
+            }
+            writers = [opened[kind]() for kind in opened if kind in formats]
+            writers += [TrackWriter(folder / kind, kind, motion) for kind in MOTION_FORMATS if kind in formats]
+        return WriterGroup([*writers, *drawings], locks.pop_all())
 
 
 def _check_formats(formats: Sequence[str], canvas_size: tuple[int, int] | None) -> None:
@@ -212,9 +215,9 @@ class WriterGroup(Writer):
     """Several writers as one, and a context manager: a block that ends well closes them, one that does not abandons
     them."""
 
-    def __init__(self, writers: Sequence[Writer], locks: Sequence[OutputLock] = ()) -> None:
+    def __init__(self, writers: Sequence[Writer], locks: ExitStack | None = None) -> None:
         self.writers = tuple(writers)
-        self._locks = locks
+        self._locks = locks or ExitStack()
 
     @property
     def wants_visualization(self) -> bool:
@@ -238,18 +241,16 @@ class WriterGroup(Writer):
             writer.write(frame, output)
 
     def close(self) -> None:
-        for writer in self.writers:
-            writer.close()
-        self._release()
+        self._end(writer.close for writer in self.writers)
 
     def abandon(self) -> None:
-        for writer in self.writers:
-            writer.abandon()
-        self._release()
+        self._end(writer.abandon for writer in self.writers)
 
-    def _release(self) -> None:
-        for lock in self._locks:
-            lock.release()
+    def _end(self, steps: Iterable[Callable[[], None]]) -> None:
+        """Take all steps, though one fails, and let other runs write into the folders."""
+        with self._locks as stack:
+            for step in reversed([*steps]):
+                stack.callback(step)
 
     def __enter__(self) -> WriterGroup:
         return self
