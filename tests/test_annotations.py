@@ -322,3 +322,16 @@ def test_results_are_measured_without_the_image_files(tmp_path):
     assert len(read_coco(path, needs_images=False).images) == 4
     with pytest.raises(InputError, match="None of the 4 images"):
         read_coco(path)
+
+
+@pytest.mark.parametrize(("stated", "left"), [("0", 8), ("1", 7), (True, 7), (None, 8)])
+def test_a_crowd_is_told_by_number_text_or_truth(tmp_path, stated, left):
+    content = people_content(tmp_path)
+    content["annotations"][0]["iscrowd"] = stated
+    assert len(pose_instances(read_coco(write_json(tmp_path / "people.json", content)), load_schema("coco"))) == left
+
+
+def test_a_category_that_counts_its_keypoints_names_none(tmp_path):
+    content = people_content(tmp_path)
+    content["categories"][0]["keypoints"] = 17
+    assert read_coco(write_json(tmp_path / "people.json", content)).keypoint_names is None

@@ -7,12 +7,13 @@ import json
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from coco_files import people_content, write_json
 from command_line import run_command
 from hfpose.annotations import annotated_schema, pose_instances, read_annotations, read_coco, write_coco, write_yolo
 from hfpose.errors import InputError
-from hfpose.keypoints import load_schema
+from hfpose.keypoints import KeypointSchema, load_schema
 from hfpose.media.images import save_image
 
 SCHEMA = load_schema("coco")
@@ -116,6 +117,7 @@ def test_lines_that_cannot_be_read_never_lose_the_others(data_set):
         ({"train": "nowhere"}, "names 'nowhere', which is not there"),
         ({"kpt_shape": [17, 4]}, r"expected \[keypoints, 2\]"),
         ({"names": None}, "describes no data set of YOLO"),
+        ({"names": {"person": 0}}, "expected a list, or a number for each class"),
     ],
 )
 def test_a_yaml_file_that_cannot_be_used_says_why(data_set, settings, message):
@@ -178,15 +180,74 @@ def test_a_yolo_folder_is_measured_and_checked(data_set, tmp_path):
 def test_pre_labels_leave_what_the_model_does_not_know_to_people(tmp_path, form):
     from hfpose.hub.resolve import PACKAGED_SCENES
 
-    output = tmp_path / ("labels.json" if form == "coco" else "labels")
+    output, images = tmp_path / ("labels.json" if form == "coco" else "labels"), tmp_path / "images"
+    images.mkdir()
+    scene = Image.open(PACKAGED_SCENES / "300.jpg")  # the first frame of a file with several is what is annotated
+    scene.save(images / "300.tif", save_all=True, append_images=[Image.new("RGB", scene.size)])
     run = run_command(
-        "annotate", PACKAGED_SCENES / "300.jpg", "--model", "demo", "--format", form, "--output", output,
+        "annotate", images, "--model", "demo", "--format", form, "--output", output,
         "--keypoint-threshold", "0.5", "--device", "cpu",
     )  # fmt: skip
     assert run.returncode == 0 and "left to a person" in run.stdout
-    coco = read_coco(output, PACKAGED_SCENES) if form == "coco" else read_annotations(output)
+    coco = read_coco(output, images) if form == "coco" else read_annotations(output)
     if form == "coco":  # as other programs read it
         loaded = pytest.importorskip("pycocotools.coco").COCO(str(output))
         assert len(loaded.loadAnns(loaded.getAnnIds(imgIds=1))) == len(coco.annotations)
     instances = pose_instances(coco, SCHEMA)
     assert len(instances) == 3 and set(np.unique(instances.visibility)) == {0, 2}  # no more than the scene has
+
+
+def small_yolo(folder, stems, **settings):
+    """A data set of images with one keypoint each, of these names."""
+    for name in stems:
+        save_image(folder / f"images/{name}.png", np.zeros((24, 32, 3), np.uint8))
+        label = folder / f"labels/{name}.txt"
+        label.parent.mkdir(parents=True, exist_ok=True)
+        label.write_text("0 .5 .5 .5 .5 .5 .5 2\n", encoding="utf-8-sig")
+    values = {"names": ["dog"], "kpt_shape": [1, 3], "train": "images"} | settings
+    (folder / "data.yaml").write_text(yaml.safe_dump(values))
+    return folder
+
+
+def test_an_image_that_is_named_twice_counts_once(tmp_path):
+    coco = read_annotations(small_yolo(tmp_path, ("1", "sub/2"), train=["images", "images/sub"]))
+    assert [image.id for image in coco.images] == [1, 2] and len(coco.annotations) == 2
+
+
+def test_names_that_are_the_same_number_are_different_images(tmp_path):
+    coco = read_annotations(small_yolo(tmp_path, ("007", "7", "8")))
+    assert [image.id for image in coco.images] == ["007.png", "7.png", 8]
+    assert len(coco.annotations) == 3 and not coco.left_out.total
+
+
+def test_a_list_may_begin_with_a_mark_and_name_missing_images(tmp_path):
+    (tmp_path / "list.txt").write_text("images/1.png\nimages/9.png\n", encoding="utf-8-sig")
+    coco = read_annotations(small_yolo(tmp_path, ("1",), train="list.txt"))
+    assert len(coco.images) == 1 and coco.left_out.lines() == ["1 x image that is missing: images/9.png"]
+
+
+def test_a_list_without_images_is_told(tmp_path):
+    (tmp_path / "list.txt").write_text("")
+    with pytest.raises(InputError, match="no image in its split 'train'"):
+        read_annotations(small_yolo(tmp_path, ("1",), train="list.txt"))
+
+
+def test_classes_with_keypoints_of_their_own_keep_them(tmp_path):
+    coco = read_annotations(small_yolo(tmp_path, ("1",), names=["dog", "cat"], kpt_names={0: ["nose"], 1: ["tail"]}))
+    assert [category["keypoints"] for category in coco.categories] == [["nose"], ["tail"]]
+
+
+def test_images_of_the_same_name_are_all_written(tmp_path):
+    names = ["a/train/x.png", "b/train/x.png", "b/train/x.jpg"]
+    for value, name in enumerate(names):
+        save_image(tmp_path / name, np.full((24, 32, 3), 80 * value, np.uint8))
+    images = [{"id": i, "file_name": name} for i, name in enumerate(names)]
+    # No category is listed, so that of the annotations counts, whatever its number is.
+    annotations = [
+        {"id": i, "image_id": i, "category_id": 3, "bbox": [1, 1, 10 + i, 9], "keypoints": [5, 5, 2]} for i in range(3)
+    ]
+    path = write_json(tmp_path / "coco.json", {"images": images, "annotations": annotations})
+    left_out = write_yolo(read_coco(path), KeypointSchema("one", ("nose",)), tmp_path / "yolo")
+    assert not left_out.total
+    again = read_annotations(tmp_path / "yolo")
+    assert len(again.images) == 3 and {round(a["bbox"][2]) for a in again.annotations} == {10, 11, 12}

@@ -88,3 +88,10 @@ def test_a_data_set_of_images(quick, arrays, expected):
     table = datasets.Dataset.from_dict({"photo": [encoded(array) for array in arrays]})
     found = table.map(PoseActor(quick, detector="whole_image", device="cpu", column="photo"), batched=True)
     np.testing.assert_allclose(np.float32(found[1]["keypoints"]), expected[1].keypoints, atol=1e-4)
+
+
+def test_a_file_with_several_frames_is_one_image(actor, arrays, expected, tmp_path):
+    frames = [Image.fromarray(array) for array in arrays]
+    frames[0].save(tmp_path / "frames.tif", save_all=True, append_images=frames[1:])
+    result = actor({"photo": [str(tmp_path / "frames.tif")]})
+    np.testing.assert_array_equal(np.float32(result["keypoints"][0].as_py()), expected[0].keypoints)

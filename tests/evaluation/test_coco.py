@@ -199,3 +199,23 @@ def test_whole_bodies_are_written_in_their_own_format():
     }
     assert list(lengths.values()) == [51, 18, 204, 63, 63]
     assert given["lefthand_kpts"][0] == 3 * 91
+
+
+def test_ids_may_be_numbers_beside_texts_and_texts_of_numbers(tmp_path):
+    content = people_content(tmp_path)
+    results = results_from(content)
+    for entry in (*content["annotations"], *results):
+        entry["image_id"] = "last" if entry["image_id"] == 4 else entry["image_id"]
+    content["images"][3]["id"] = "last"
+    for result in results[:2]:
+        result |= {"image_id": str(result["image_id"]), "category_id": "1", "score": str(result["score"])}
+    metrics = evaluate_keypoints(read_coco(write_json(tmp_path / "people.json", content)), results, SCHEMA)
+    assert metrics["AP"] == pytest.approx(1) and not metrics.left_out.total
+
+
+def test_a_result_whose_image_id_is_a_list_is_left_out(tmp_path):
+    content = people_content(tmp_path)
+    results = results_from(content)
+    results[0]["image_id"] = [1]
+    metrics = evaluate_keypoints(read_coco(write_json(tmp_path / "people.json", content)), results, SCHEMA)
+    assert metrics.left_out.total == 1 and 0 < metrics["AP"] < 1

@@ -146,3 +146,9 @@ def test_without_labeled_keypoints_the_error_says_so(content, tmp_path):
     bare = [annotation | {"keypoints": [0] * 51} for annotation in content["annotations"]]
     with pytest.raises(InputError, match="no instance with labeled keypoints"):
         analyze(content | {"annotations": bare}, [], tmp_path)
+
+
+def test_without_results_nothing_is_left_to_be_found(content, tmp_path):
+    told = analyze(content, [], tmp_path).to_dict()
+    assert told["AP"] == 0 and told["AP given back"]["false negative"] is None
+    assert told["shares"]["not found"] == 1

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import hfpose
 from coco_files import people_content, write_json, write_people
@@ -167,3 +168,27 @@ def test_a_broken_image_does_not_stop_a_detector(detector, tmp_path):
     (tmp_path / "0.png").write_bytes(b"")
     run = evaluate_detector(detector, read_coco(path))
     assert run.num_images == 3 and run.failures.total == 1
+
+
+def test_the_first_frame_of_a_file_with_several_is_the_annotated_image(pipe, detector, tmp_path):
+    content = people_content(tmp_path)
+    image = Image.open(tmp_path / content["images"][1]["file_name"])
+    image.save(tmp_path / "several.tif", save_all=True, append_images=[Image.new("RGB", image.size)])
+    plain = read_coco(write_json(tmp_path / "people.json", content))
+    content["images"][1]["file_name"] = "several.tif"
+    coco = read_coco(write_json(tmp_path / "several.json", content))
+    for measured in (
+        lambda data: evaluate_pose_pipeline(pipe, data, "annotations").results,
+        lambda data: evaluate_pose_pipeline(pipe, data).results,
+        lambda data: evaluate_detector(detector, data).results,
+    ):
+        assert measured(coco) == measured(plain)
+
+
+def test_instances_without_ids_each_get_their_own_prediction(pipe, tmp_path):
+    content = people_content(tmp_path)
+    expected = evaluate_pose_pipeline(pipe, read_coco(write_json(tmp_path / "people.json", content)), "annotations")
+    for annotation in content["annotations"]:
+        del annotation["id"]
+    coco = read_coco(write_json(tmp_path / "without.json", content))
+    assert evaluate_pose_pipeline(pipe, coco, "annotations").metrics == expected.metrics

@@ -109,3 +109,12 @@ def test_alignment_is_the_best_there_is():
             (aligned - center) * 0.99 + center,
         ):
             assert np.square(changed - target).sum() > best
+
+
+@pytest.mark.parametrize("alignment", ["scale", "procrustes"])
+def test_points_in_one_place_are_measured_after_alignment_too(alignment):
+    target = np.random.default_rng(0).normal(size=(2, 5, 3))
+    target -= target.mean(1, keepdims=True)
+    predicted = target * [[[1.0]], [[0.0]]]
+    expected = np.linalg.norm(target[1], axis=-1).mean() / 2  # the second one is in the middle of its target
+    assert mpjpe(predicted, target, np.ones((2, 5)), alignment) == pytest.approx(expected)

@@ -204,6 +204,15 @@ def test_head_boxes_of_other_people_are_refused(tmp_path):
         read_mpii(data, None, heads, needs_images=False)
 
 
+@pytest.mark.parametrize("name", ["missing.npy", "broken.npy", "broken.mat"])
+def test_head_boxes_that_cannot_be_read_are_told(tmp_path, name):
+    data, _ = mpii_people(tmp_path)
+    for broken in ("broken.npy", "broken.mat"):
+        (tmp_path / broken).write_bytes(b"no array")
+    with pytest.raises(InputError, match="has no head boxes"):
+        read_mpii(data, head_boxes=tmp_path / name)
+
+
 def test_an_unknown_protocol_names_those_that_there_are():
     with pytest.raises(ConfigError, match="There are: coco, coco_wholebody, crowdpose"):
         get_protocol("coc")

@@ -62,3 +62,13 @@ def test_files_without_a_common_instance_are_an_error(content, tmp_path):
         estimate_sigmas(files, SCHEMA)
     with pytest.raises(InputError, match="at least two files"):
         estimate_sigmas(files[:1], SCHEMA)
+
+
+def test_images_of_the_same_name_in_different_folders_are_told_apart(content, tmp_path):
+    moved = copy.deepcopy(content)
+    for index, image in enumerate(moved["images"]):
+        image["file_name"] = f"{index}/image.png"
+    for annotation in moved["annotations"]:
+        annotation["keypoints"][0::3] = [x + annotation["image_id"] for x in annotation["keypoints"][0::3]]
+    coco = read_coco(write_json(tmp_path / "people.json", moved), needs_images=False)
+    assert estimate_sigmas([coco, coco], SCHEMA)[0] == pytest.approx(np.zeros(17))

@@ -173,3 +173,26 @@ def test_other_files_are_explained(tmp_path: Path, content: str) -> None:
     path.write_text(content)
     with pytest.raises(InputError, match=r"images"):
         read_tracks(path)
+
+
+def test_odd_entries_of_posetrack_do_no_harm(tmp_path: Path) -> None:
+    path = posetrack(tmp_path, "data.json", [person(10, 0), person(11, 0) | {"track_id": [1]}])
+    content = json.loads(path.read_text())
+    content["images"] += ["no image", content["images"][0] | {"id": "text", "frame_id": None}]
+    content["categories"] = ["person", *content["categories"]]
+    path.write_text(json.dumps(content))
+    data = read_tracks(path)
+    assert len(data.instances) == 1 and data.keypoint_names is not None
+    assert data.left_out.counts == {"instance without track_id": 1}
+
+
+def test_a_line_of_mot_that_is_not_finite_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "sequence.txt"
+    path.write_text("1,1,2,3,4,5\nnan,1,2,3,4,5\n")
+    found = read_tracks(path)
+    assert len(found.instances) == 1 and found.left_out.total == 1
+
+
+def test_files_without_people_are_measured(tmp_path: Path) -> None:
+    data = read_tracks(posetrack(tmp_path, "data.json", []))
+    assert evaluate_tracks(data, data)["boxes"].missing["HOTA"] == "no instance is annotated"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 from transformers import EvalPrediction, Trainer, TrainingArguments, default_data_collator
 
 import hfpose
@@ -19,6 +20,7 @@ from hfpose.training import (
     detection_metrics,
     pose_metrics,
 )
+from hfpose.training.augmentation import PoseAugmentation
 
 COCO = hfpose.load_schema("coco")
 
@@ -138,3 +140,10 @@ def test_perfect_detections_have_a_precision_of_one(rows):
     batches = [(torch.full((3, 2, 1), 5.0).numpy(), corners.numpy())]
     given = detection_metrics(processor)(EvalPrediction(batches, [labels]))
     assert given["AP"] == pytest.approx(1) and "APL" not in given
+
+
+def test_workers_draw_other_changes_each_and_in_each_pass(rows, processor):
+    found = PoseRows(rows[:1] * 2, processor, COCO, PoseAugmentation())
+    loader = DataLoader(found, batch_size=1, num_workers=2)
+    seen = [float(batch["labels"].sum()) for _ in range(2) for batch in loader]
+    assert len(seen) == len(set(seen)) == 8

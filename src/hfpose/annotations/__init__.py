@@ -9,16 +9,16 @@ from hfpose.annotations.coco_format import (
     annotated_keypoints,
     annotation_name,
     coco_from_content,
-    finite_number,
-    finite_numbers,
     given_keypoints,
     image_boxes,
+    is_crowd,
     pose_instances,
     read_coco,
     read_json,
 )
 from hfpose.annotations.named_keypoints import annotated_schema, check_keypoints, read_schema, unnamed_categories
 from hfpose.annotations.pre_labels import pre_labels
+from hfpose.annotations.values import finite_number, finite_numbers, id_lookup, id_order, listed_id
 from hfpose.annotations.writing import write_coco, write_yolo
 from hfpose.annotations.yolo_format import Split, images_below, is_yolo, read_annotations, read_yolo
 
@@ -37,9 +37,13 @@ __all__ = [
     "finite_number",
     "finite_numbers",
     "given_keypoints",
+    "id_lookup",
+    "id_order",
     "image_boxes",
     "images_below",
+    "is_crowd",
     "is_yolo",
+    "listed_id",
     "pose_instances",
     "pre_labels",
     "read_annotations",

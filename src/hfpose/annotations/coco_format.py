@@ -7,14 +7,14 @@ https://cocodataset.org/#format-data. What counts as an instance is as in `mmpos
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hfpose.annotations.values import finite_number, finite_numbers, id_lookup, listed_id, numbers
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema, load_schema, schema_for_names
 from hfpose.media.files import open_to_read
@@ -72,7 +72,7 @@ class CocoFile:
     @property
     def keypoint_categories(self) -> tuple[Mapping[str, Any], ...]:
         """Categories that name keypoints; all where none does."""
-        return tuple(c for c in self.categories if c.get("keypoints")) or self.categories
+        return tuple(filter(_names_keypoints, self.categories)) or self.categories
 
     @property
     def keypoint_category_ids(self) -> list[Any]:
@@ -90,7 +90,7 @@ class CocoFile:
         Raises:
             InputError: if the categories have different keypoints.
         """
-        named = {tuple(map(str, c["keypoints"])) for c in self.keypoint_categories if c.get("keypoints")}
+        named = {tuple(map(str, c["keypoints"])) for c in self.keypoint_categories if _names_keypoints(c)}
         if len(named) > 1:
             counts = ", ".join(f"{c.get('name')}: {len(c['keypoints'])}" for c in self.keypoint_categories)
             raise InputError(
@@ -190,15 +190,15 @@ def coco_from_content(
             f"None of the {len(images_list)} images of {path} is in {str(folder)!r}. Say where they are (`--images`). "
             f"{' '.join(left_out.lines())}"
         )
-    known = _id_lookup(image.id for image in found)
-    stated = _id_lookup(entry.get("id") for entry in images_list)
-    category_ids = _id_lookup(category.get("id") for category in categories)
+    known = id_lookup(image.id for image in found)
+    stated = id_lookup(entry.get("id") for entry in images_list)
+    category_ids = id_lookup(category.get("id") for category in categories)
     kept = []
     for annotation in annotations:
         name = annotation_name(annotation)
-        image_id = _listed_id(annotation.get("image_id"), known)
-        category_id = _listed_id(annotation.get("category_id"), category_ids) if categories else 0
-        if image_id is None and _listed_id(annotation.get("image_id"), stated) is None:
+        image_id = listed_id(annotation.get("image_id"), known)
+        category_id = listed_id(annotation.get("category_id"), category_ids) if categories else 0
+        if image_id is None and listed_id(annotation.get("image_id"), stated) is None:
             left_out.add("annotation of an image that the file does not list", name)
         elif image_id is None:
             left_out.add("annotation of an image that was left out", name)
@@ -224,15 +224,8 @@ def _without_ambiguous(images: Sequence[AnnotatedImage], left_out: LeftOut) -> t
     return tuple(kept.values())
 
 
-def _id_lookup(ids: Iterable[Any]) -> dict[Any, Any]:
-    """Ids by themselves and by their text, since some files write "1" in one place and 1 in another."""
-    exact = {identity: identity for identity in ids if isinstance(identity, (int, float, str))}
-    return {str(identity): identity for identity in exact} | exact
-
-
-def _listed_id(identity: Any, lookup: Mapping[Any, Any]) -> Any:
-    """The listed id that is meant, None where there is none."""
-    return lookup.get(identity, lookup.get(str(identity))) if isinstance(identity, (int, float, str)) else None
+def _names_keypoints(category: Mapping[str, Any]) -> bool:
+    return isinstance(category.get("keypoints"), list) and bool(category["keypoints"])
 
 
 def _without_impossible_area(annotation: dict[str, Any]) -> dict[str, Any]:
@@ -254,6 +247,11 @@ def read_json(path: Path) -> Any:
             return json.load(file)
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path} is not valid JSON: {error}. It may not have been copied to the end.") from error
+
+
+def is_crowd(annotation: Mapping[str, Any]) -> bool:
+    """Whether an annotation is of several instances together; some files write "0" for no."""
+    return bool(finite_number(annotation.get("iscrowd")))
 
 
 def annotation_name(annotation: Mapping[str, Any]) -> str:
@@ -360,7 +358,7 @@ def image_boxes(coco: CocoFile, class_indices: Mapping[Any, int]) -> list[ImageB
 
 def _box(annotation: Mapping[str, Any], size: tuple[int, int] | None) -> tuple[str | None, np.ndarray | None]:
     """Why an annotation has no box that can be used, or its x1, y1, x2, y2 within an image of `size`."""
-    if annotation.get("iscrowd"):
+    if is_crowd(annotation):
         return "crowd, not one instance", None
     values = finite_numbers(annotation.get("bbox"), 4)
     if values is None:
@@ -383,7 +381,7 @@ def annotated_keypoints(annotation: Mapping[str, Any], schema: KeypointSchema) -
     given = given_keypoints(annotation, schema)
     if given is None:
         return "annotation without keypoints", None
-    values = _numbers(given)
+    values = numbers(given)
     if values is None:
         return "keypoints that are not finite numbers", None
     if len(values) != 3 * schema.num_keypoints:
@@ -407,28 +405,3 @@ def given_keypoints(annotation: Mapping[str, Any], schema: KeypointSchema) -> An
 
 def _has_parts(annotation: Mapping[str, Any]) -> bool:
     return all(isinstance(annotation.get(part), list) for part in WHOLE_BODY_PARTS)
-
-
-def _numbers(values: Any) -> list[float] | None:
-    """The numbers of a list, also of a nested one and of texts, null as NaN; None for anything else."""
-    if not isinstance(values, list):
-        return None
-    flat = [value for part in values for value in (part if isinstance(part, list) else [part])]
-    try:
-        return [math.nan if value is None else float(value) for value in flat]
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def finite_numbers(values: Any, count: int | None = None) -> list[float] | None:
-    """The numbers of a list if all are finite and, where a count is given, they are so many; else None."""
-    numbers = _numbers(values)
-    if numbers is None or count not in (None, len(numbers)) or not all(map(math.isfinite, numbers)):
-        return None
-    return numbers
-
-
-def finite_number(value: Any) -> float | None:
-    """A number, also one that is given as text, if it is finite; else None."""
-    numbers = finite_numbers([value], 1)
-    return None if numbers is None else numbers[0]

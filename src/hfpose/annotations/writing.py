@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Mapping
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,9 @@ from hfpose.annotations.coco_format import (
     CocoFile,
     annotated_keypoints,
     annotation_name,
-    finite_numbers,
+    is_crowd,
 )
+from hfpose.annotations.values import finite_numbers
 from hfpose.annotations.yolo_format import Split, common_folder, read_yaml
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema
@@ -57,11 +60,10 @@ def write_yolo(coco: CocoFile, schema: KeypointSchema, folder: str | Path, split
         InputError: if the folder has a data set with other keypoints or classes.
     """
     folder, left_out = Path(folder), LeftOut()
-    categories = [c for c in coco.categories if c.get("id") in coco.keypoint_category_ids] or [
-        {"id": 1, "name": "person"}
-    ]
-    classes = {category["id"]: index for index, category in enumerate(categories)}
-    _write_yaml(folder / "data.yaml", schema, [str(c.get("name")) for c in categories], split)
+    category_ids = coco.keypoint_category_ids or [1]
+    names = {c.get("id"): str(c.get("name")) for c in coco.categories} or dict.fromkeys(category_ids, "person")
+    classes = {category_id: index for index, category_id in enumerate(category_ids)}
+    _write_yaml(folder / "data.yaml", schema, [names[category_id] for category_id in category_ids], split)
     by_image: dict[Any, list[str]] = {image.id: [] for image in coco.images}
     sizes = {image.id: image.size or image_size(image.path) for image in coco.images}
     for annotation in coco.annotations:
@@ -87,8 +89,8 @@ def _label_line(
     annotation: Mapping[str, Any], size: tuple[int, int], schema: KeypointSchema, classes: Mapping[Any, int]
 ) -> tuple[str | None, str | None]:
     """Why an annotation is no line, or its line; one without keypoints that can be read has a box alone."""
-    box, index = finite_numbers(annotation.get("bbox"), 4), classes.get(annotation.get("category_id", 1))
-    if annotation.get("iscrowd"):
+    box, index = finite_numbers(annotation.get("bbox"), 4), classes.get(annotation.get("category_id"))
+    if is_crowd(annotation):
         return "crowd, not one instance", None
     if index is None:
         return "annotation of a class without keypoints", None
@@ -107,11 +109,16 @@ def _label_line(
 
 
 def _file_names(images: tuple[AnnotatedImage, ...]) -> list[str]:
-    """A name for each image; those of the same name in different folders are told apart by their folders."""
-    stems = [image.path.stem for image in images]
-    return [
-        image.path.name if stems.count(image.path.stem) == 1 else "_".join(image.path.parts[-2:]) for image in images
-    ]
+    """A name for each image, no two alike but for the ending, since each has a text file: those of the same name are
+    told apart by their folders, or else by a number.
+    """
+    counts, taken, names = Counter(image.path.stem for image in images), set[str](), []
+    for path in (image.path for image in images):
+        stem = path.stem if counts[path.stem] == 1 else f"{path.parent.name}_{path.stem}"
+        free = next(name for name in chain([stem], (f"{stem}_{number}" for number in count(2))) if name not in taken)
+        taken.add(free)
+        names.append(free + path.suffix)
+    return names
 
 
 def _write_yaml(path: Path, schema: KeypointSchema, names: list[str], split: Split) -> None:

@@ -6,6 +6,8 @@ each keypoint, all relative to the image. Format: https://docs.ultralytics.com/d
 
 from __future__ import annotations
 
+import os
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,7 +15,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hfpose.annotations.coco_format import CocoFile, coco_from_content, finite_numbers, read_coco
+from hfpose.annotations.coco_format import CocoFile, coco_from_content, read_coco
+from hfpose.annotations.values import finite_numbers
 from hfpose.errors import InputError
 from hfpose.keypoints import load_schema
 from hfpose.media.files import is_folder, open_to_read
@@ -51,7 +54,8 @@ def read_yolo(path: str | Path, images: str | Path | None = None, split: Split =
     """Read one split of a data set of YOLO. The id of an image is its name, as a number where it is one; of
     images of the same name it is the path.
 
-    Keypoints are called as `kpt_names` says; without, 17 that mirror as COCO's do are COCO's, and others have numbers.
+    An image that is named twice counts once. Keypoints are called as `kpt_names` says; without, 17 that mirror as
+    COCO's do are COCO's, and others have numbers.
 
     Args:
         path: of the YAML file, or of the folder with it.
@@ -63,31 +67,36 @@ def read_yolo(path: str | Path, images: str | Path | None = None, split: Split =
     """
     path = _yaml_path(Path(path))
     settings = read_yaml(path)
-    paths = list(_images_of(path, settings, split)) if images is None else images_below(Path(images))
-    root = Path(images) if images is not None else common_folder(paths)
     count, values_each = _keypoint_shape(path, settings)
-    names = _by_index(settings.get("names"))
-    keypoints = _keypoint_names(settings, count) if count else []
-    left_out, stems = LeftOut(), Counter(image.stem for image in paths)
+    names = _by_index(path, settings, "names")
+    keypoints = _keypoint_names(path, settings, count)
+    left_out = LeftOut()
+    found = _images_of(path, settings, split, left_out) if images is None else images_below(Path(images))
+    paths = list(dict.fromkeys(found))
+    if not paths:
+        raise InputError(f"{path} has no image in its split {split!r}. {' '.join(left_out.lines())}".rstrip())
+    root = Path(images) if images is not None else common_folder(paths)
+    own_ids = [int(image.stem) if image.stem.isdecimal() else image.stem for image in paths]
+    counts = Counter(map(str, own_ids))
     entries: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for image in paths:
+    for image, own_id in zip(paths, own_ids, strict=True):
         try:
             width, height = image_size(image)
         except InputError as error:
             left_out.add("image that cannot be read", f"{image.name}: {error}")
             continue
         name = image.relative_to(root).as_posix()
-        stem = image.stem if stems[image.stem] == 1 else name
-        identity = int(stem) if stem.isdecimal() else stem
+        identity = own_id if counts[str(own_id)] == 1 else name
         entries.append({"id": identity, "file_name": name, "width": width, "height": height})
         for values in _read_labels(image, 5 + count * values_each, left_out):
             instance = _instance(values, width, height, count)
             annotations.append(instance | {"id": len(annotations) + 1, "image_id": identity})
-    about: dict[str, Any] = {"keypoints": keypoints} if keypoints else {}
-    if flip := settings.get("flip_idx"):
-        about["flip_idx"] = flip
-    categories = [{"id": index + 1, "name": str(name), **about} for index, name in sorted(names.items())]
+    flip = {"flip_idx": settings["flip_idx"]} if settings.get("flip_idx") else {}
+    categories = []
+    for index, name in sorted(names.items()):
+        about = {"keypoints": keypoints.get(index, next(iter(keypoints.values()))), **flip} if count else flip
+        categories.append({"id": index + 1, "name": str(name), **about})
     content = {"images": entries, "annotations": annotations, "categories": categories}
     return coco_from_content(content, path, root, left_out=left_out)
 
@@ -134,25 +143,30 @@ def _keypoint_shape(path: Path, settings: Mapping[str, Any]) -> tuple[int, int]:
     return shape[0], shape[1]
 
 
-def _by_index(names: Any) -> dict[int, Any]:
-    """Names of classes, given as a list or by index."""
-    if isinstance(names, dict):
-        return {int(index): name for index, name in names.items()}
-    return dict(enumerate(names if isinstance(names, list) else [names]))
+def _by_index(path: Path, settings: Mapping[str, Any], key: str) -> dict[int, Any]:
+    """What is said of classes, as a list or by index."""
+    said = settings.get(key)
+    by_index = said if isinstance(said, dict) else dict(enumerate([said] if isinstance(said, str) else said or []))
+    try:
+        return {int(index): each for index, each in by_index.items()}
+    except (TypeError, ValueError):
+        raise InputError(f"{path} has {key} {said!r}; expected a list, or a number for each class.") from None
 
 
-def _keypoint_names(settings: Mapping[str, Any], count: int) -> list[str]:
-    named = next(iter(_by_index(settings.get("kpt_names")).values()), None)
-    if isinstance(named, list) and len(named) == count:
-        return list(map(str, named))
+def _keypoint_names(path: Path, settings: Mapping[str, Any], count: int) -> dict[int, list[str]]:
+    """Names of the keypoints by class, of the first class at least."""
+    said = _by_index(path, settings, "kpt_names")
+    named = {
+        index: list(map(str, each)) for index, each in said.items() if isinstance(each, list) and len(each) == count
+    }
     schema = load_schema("coco")
     if count == schema.num_keypoints and tuple(settings.get("flip_idx") or ()) == schema.flip_indices:
-        return list(schema.keypoint_names)
-    return [f"keypoint_{index}" for index in range(count)]
+        return named or {0: list(schema.keypoint_names)}
+    return named or {0: [f"keypoint_{index}" for index in range(count)]}
 
 
-def _images_of(path: Path, settings: Mapping[str, Any], split: Split) -> Iterator[Path]:
-    """The images of a split: of folders, or of text files that list them."""
+def _images_of(path: Path, settings: Mapping[str, Any], split: Split, left_out: LeftOut) -> Iterator[Path]:
+    """The images of a split: of folders, or of text files that list them, where those that are missing are counted."""
     named = settings.get(split)
     if not named:
         splits = ", ".join(name for name in ("train", "val", "test") if settings.get(name)) or "none"
@@ -160,8 +174,12 @@ def _images_of(path: Path, settings: Mapping[str, Any], split: Split) -> Iterato
     for entry in named if isinstance(named, list) else [named]:
         place = _existing(path, settings, str(entry))
         if place.suffix.lower() == ".txt":
-            lines = place.read_text(encoding="utf-8").split("\n")
-            yield from (_existing(path, settings, line.strip()) for line in lines if line.strip())
+            for line in os.fsdecode(place.read_bytes().removeprefix(BOM_UTF8)).split("\n"):
+                if line.strip():
+                    try:
+                        yield _existing(path, settings, line.strip())
+                    except InputError:
+                        left_out.add("image that is missing", line.strip())
         else:
             yield from images_below(place)
 
@@ -212,7 +230,7 @@ def _read_labels(image: Path, length: int, left_out: LeftOut) -> list[list[float
     if not path.is_file():
         return []
     lines = []
-    for place, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    for place, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
         if values := finite_numbers(line.split(), length):
             lines.append(values)
         elif line.strip():

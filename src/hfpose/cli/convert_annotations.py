@@ -68,7 +68,8 @@ def annotate(
     pipe = pipeline("pose-estimation", model=model, detector=detector, device=device)
     if not isinstance(pipe, PoseEstimationPipeline):
         raise ConfigError(f"{model} finds keypoints in 3D; images are annotated by pose models in 2D.")
-    outputs = pipe(map(str, paths), batch_size=batch_size, box_threshold=box_threshold)
+    # As dicts, since a path alone may be that of several frames, of which the first is annotated.
+    outputs = pipe(({"image": str(path)} for path in paths), batch_size=batch_size, box_threshold=box_threshold)
     coco = pre_labels(dict(zip(paths, outputs, strict=True)), pipe.schema, keypoint_threshold, output)
     _write(coco, pipe.schema, output, format, split)
     total = pipe.schema.num_keypoints * len(coco.annotations)

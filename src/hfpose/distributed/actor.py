@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hfpose.results import PoseOutput
@@ -88,9 +89,9 @@ class PoseActor:
 
 
 def _plain(value: Any) -> Any:
-    """An element of a column as an input of a pipeline: a dict is what `datasets` makes of an image that is not
-    decoded."""
-    return {"image": value} if isinstance(value, Mapping) else value
+    """An element of a column as one image for a pipeline: a dict is what `datasets` makes of an image that is not
+    decoded, and a path by itself may be that of several frames."""
+    return {"image": value} if isinstance(value, (Mapping, str, Path)) else value
 
 
 def _rows(output: PoseOutput, name: str) -> list[Any]:

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from hfpose.annotations import CocoFile, annotated_keypoints, finite_number, finite_numbers, read_json
+from hfpose.annotations import (
+    AnnotatedImage,
+    CocoFile,
+    annotated_keypoints,
+    finite_number,
+    finite_numbers,
+    id_order,
+    is_crowd,
+    read_json,
+)
 from hfpose.errors import ConfigError, HFPoseError
 from hfpose.evaluation.coco_results import Result, usable_results
 from hfpose.evaluation.metrics import Metrics
@@ -214,13 +223,26 @@ def cocoeval(
     kind: Literal["keypoints", "bbox"],
     sigmas: np.ndarray | None = None,
 ) -> COCOeval:
-    """pycocotools' evaluation with its numbers; the results are numbered from 1 in their order. `sigmas` (K,) are
-    those of the keypoints.
+    """pycocotools' evaluation with its numbers; the results are numbered from 1 in their order, images and categories
+    by their place in `truth`, since pycocotools sorts ids, which may be numbers beside texts. `sigmas` (K,) are those
+    of the keypoints.
     """
     require_pycocotools()
     from pycocotools.cocoeval import COCOeval
 
-    entries = [dict(result, id=index, iscrowd=0) for index, result in enumerate(found, 1)]
+    images, categories = (
+        {entry["id"]: place for place, entry in enumerate(truth[k])} for k in ("images", "categories")
+    )
+
+    def numbered(entry: Mapping[str, Any]) -> dict[str, Any]:
+        return {**entry, "image_id": images[entry["image_id"]], "category_id": categories[entry["category_id"]]}
+
+    entries = [dict(numbered(result), id=index, iscrowd=0) for index, result in enumerate(found, 1)]
+    truth = {
+        "images": [{"id": place} for place in images.values()],
+        "categories": [{"id": place} for place in categories.values()],
+        "annotations": list(map(numbered, truth["annotations"])),
+    }
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
         evaluation = COCOeval(_index(truth), _index(truth | {"annotations": entries}), kind)
         if sigmas is not None:
@@ -252,15 +274,21 @@ def _add_stats(metrics: Metrics, names: Sequence[str], values: Sequence[float], 
 def _add_crowding(metrics: Metrics, evaluation: COCOeval, coco: CocoFile) -> None:
     """Precision of easy, medium and hard images, rounded to four digits as the reference does."""
     bounds = {"easy": (-np.inf, EASY), "medium": (EASY, MEDIUM), "hard": (MEDIUM, np.inf)}
+    indices = [image.crowd_index for image in _in_order(coco)]
     for name, (low, high) in bounds.items():
-        indices = {image.id: image.crowd_index for image in coco.images}
-        ids = [image_id for image_id, index in indices.items() if index is not None and low <= index < high]
-        evaluation.params.imgIds = ids
+        evaluation.params.imgIds = [
+            place for place, index in enumerate(indices) if index is not None and low <= index < high
+        ]
         with contextlib.redirect_stdout(io.StringIO()):
             evaluation.evaluate()
             evaluation.accumulate()
         value = round(float(np.mean(evaluation.eval["precision"][:, :, :, 0, :])), 4)
         metrics.add(f"AP {name}", value, f"no image has a `crowdIndex` from {low:g} up to {high:g} and an instance")
+
+
+def _in_order(coco: CocoFile) -> list[AnnotatedImage]:
+    """The images in the order of their ids, in which pycocotools takes results of the same score."""
+    return sorted(coco.images, key=lambda image: id_order(image.id))
 
 
 def ground_truth(
@@ -289,7 +317,7 @@ def ground_truth(
         area = finite_number(annotation.get("area"))
         if area is None:
             area = box[2] * box[3] * AREA_OF_BOX
-        crowd = int(bool(annotation.get("iscrowd")))
+        crowd = int(is_crowd(annotation))
         entry = dict(annotation, id=len(annotations) + 1, iscrowd=crowd, bbox=box, area=area)  # the id 0 means none
         if schema is not None:
             reason, read = annotated_keypoints(annotation, schema)
@@ -301,7 +329,7 @@ def ground_truth(
             entry |= {"keypoints": keypoints.flatten().tolist(), "num_keypoints": count}
         annotations.append(entry)
     return {
-        "images": [{"id": image.id} for image in coco.images],
+        "images": [{"id": image.id} for image in _in_order(coco)],
         "categories": [{"id": category_id} for category_id in category_ids],
         "annotations": annotations,
     }

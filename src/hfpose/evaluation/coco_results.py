@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hfpose.annotations import WHOLE_BODY_PARTS, CocoFile, finite_numbers, given_keypoints, read_json
+from hfpose.annotations import (
+    WHOLE_BODY_PARTS,
+    CocoFile,
+    finite_number,
+    finite_numbers,
+    given_keypoints,
+    id_lookup,
+    listed_id,
+    read_json,
+)
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema
 from hfpose.media.left_out import LeftOut
@@ -114,10 +122,10 @@ def usable_results(
 
     Without a schema boxes are measured.
     """
-    images = {image.id for image in coco.images}
+    images, categories = id_lookup(image.id for image in coco.images), id_lookup(category_ids)
     usable = []
     for index, result in enumerate(results):
-        reason, read = _check(result, images, category_ids, schema)
+        reason, read = _check(result, images, categories, schema)
         if reason is None:
             usable.append(read)
         else:
@@ -126,17 +134,21 @@ def usable_results(
 
 
 def _check(
-    result: Result, images: set[Any], category_ids: Sequence[Any], schema: KeypointSchema | None
+    result: Result, images: Mapping[Any, Any], categories: Mapping[Any, Any], schema: KeypointSchema | None
 ) -> tuple[str | None, Result]:
-    """Why a result cannot be measured, and what is measured of it."""
-    category_id, box = result.get("category_id"), finite_numbers(result.get("bbox"), 4)
-    if result.get("image_id") not in images:
+    """Why a result cannot be measured, and what is measured of it, with ids as the annotations have them."""
+    box, score = finite_numbers(result.get("bbox"), 4), finite_number(result.get("score"))
+    image_id, category_id = listed_id(result.get("image_id"), images), result.get("category_id")
+    if image_id is None:
         return "result of an image that the annotations do not list", result
-    if category_id is not None and category_id not in category_ids:
-        listed = ", ".join(map(str, category_ids[:5]))
+    if category_id is not None and listed_id(category_id, categories) is None:
+        listed = ", ".join(map(str, list(dict.fromkeys(categories.values()))[:5]))
         return f"result of the category {category_id!r}, which is not measured ({listed} are)", result
-    if not isinstance(result.get("score"), (int, float)) or not math.isfinite(result["score"]):
+    if score is None:
         return "result without a score that is a finite number", result
+    result = result | {"image_id": image_id, "score": score}
+    if category_id is not None:
+        result["category_id"] = listed_id(category_id, categories)
     if schema is None:
         return ("result without bbox of four numbers" if box is None else None), result
     keypoints = finite_numbers(given_keypoints(result, schema))

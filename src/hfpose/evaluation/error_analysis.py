@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -59,7 +60,8 @@ class ErrorAnalysis:
         false_positives: indices of the results that are no annotated instance.
         groups: what the keypoints are grouped by -> group -> (N, K) mask.
         average_precision: as it is.
-        mended: kind of error -> average precision without the errors of that kind alone.
+        mended: kind of error -> average precision without the errors of that kind alone; NaN where nothing is left to
+            be found.
         curves: name -> (101,) precision at recalls from 0 to 1 and OKS 0.75: as it is, then each kind of error mended
             together with those before.
         left_out: results that could not be used.
@@ -122,7 +124,7 @@ class ErrorAnalysis:
         }
         return {
             "AP": self.average_precision,
-            "AP given back": self.gains,
+            "AP given back": plain(self.gains),
             "instances": len(self.kinds),
             "false negatives": int((self.matches < 0).sum()),
             "false positives": len(self.false_positives),
@@ -177,7 +179,8 @@ def _precision(evaluation: Any) -> tuple[float, np.ndarray]:
     """Average precision, and the precision (101,) over the recall at OKS 0.75."""
     precision = evaluation.eval["precision"][:, :, :, 0, -1]  # OKS thresholds, recalls, categories
     precision = np.where(precision < 0, np.nan, precision)
-    return float(np.nanmean(precision)), np.nanmean(precision[CURVE_OKS_INDEX], axis=-1)
+    with warnings.catch_warnings(action="ignore"):  # of what is NaN all over
+        return float(np.nanmean(precision)), np.nanmean(precision[CURVE_OKS_INDEX], axis=-1)
 
 
 def _matches(evaluation: Any, instances: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:

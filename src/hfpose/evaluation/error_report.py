@@ -73,7 +73,12 @@ def _summary(analysis: ErrorAnalysis) -> str:
 
 def _gains(analysis: ErrorAnalysis) -> str:
     rows = "".join(
-        f"<tr><td>{kind}</td><td>{analysis.mended[kind]:.4f}</td><td>{gain:+.4f}</td></tr>"
+        f"<tr><td>{kind}</td>"
+        + (
+            f"<td>{analysis.mended[kind]:.4f}</td><td>{gain:+.4f}</td></tr>"
+            if gain == gain
+            else "<td></td><td></td></tr>"
+        )
         for kind, gain in analysis.gains.items()
     )
     return f"<table><tr><th>without</th><th>AP</th><th>given back</th></tr>{rows}</table>"
@@ -152,7 +157,8 @@ def _caption(image_id: Any, analysis: ErrorAnalysis) -> str:
     told = [f"{count} {kind}" for kind, count in zip(KINDS[1:], counts[1:].tolist(), strict=True) if count]
     wrong = sum(analysis.results[index]["image_id"] == image_id for index in analysis.false_positives)
     told += [f"{wrong} false positive results"] if wrong else []
-    return f"OKS {', '.join(f'{oks:.2f}' for oks in analysis.oks[rows])}; {', '.join(told)}"
+    similarities = [f"OKS {', '.join(f'{oks:.2f}' for oks in analysis.oks[rows])}"] if rows else []
+    return "; ".join([*similarities, *([", ".join(told)] if told else [])])
 
 
 def _data_url(pixels: np.ndarray) -> str:

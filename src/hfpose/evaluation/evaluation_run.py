@@ -11,7 +11,16 @@ from typing import Any, Literal
 import numpy as np
 from tqdm import tqdm
 
-from hfpose.annotations import AnnotatedImage, CocoFile, PoseInstances, check_keypoints, finite_number, finite_numbers
+from hfpose.annotations import (
+    AnnotatedImage,
+    CocoFile,
+    PoseInstances,
+    check_keypoints,
+    finite_number,
+    finite_numbers,
+    id_lookup,
+    listed_id,
+)
 from hfpose.errors import InputError
 from hfpose.evaluation.coco import evaluate_boxes, with_sigmas
 from hfpose.evaluation.coco_results import Result, box_results, keypoint_results
@@ -21,7 +30,7 @@ from hfpose.evaluation.scoring import NmsMode, ScoreMode, instance_scores, keypo
 from hfpose.keypoints import KeypointSchema
 from hfpose.media.images import image_size
 from hfpose.media.left_out import LeftOut
-from hfpose.media.sources import open_source
+from hfpose.media.sources import Source, open_source
 from hfpose.pipelines import PoseEstimationPipeline
 from hfpose.pipelines.detection_stage import BoxDetector
 from hfpose.pipelines.stage import Stage
@@ -132,7 +141,7 @@ def evaluate_pose_pipeline(
     results: list[Result] = []
     kept: list[Result] = []
     start = time.perf_counter()
-    with open_source([str(image.path) for image in images]) as source:
+    with _open_images(images) as source:
         outputs = pipe.stream(
             source,
             boxes=None if given is None else [of_image.boxes for of_image in given],
@@ -158,6 +167,11 @@ def evaluate_pose_pipeline(
     metrics = measure(coco, kept, schema, protocol, results if boxes == "annotations" else None)
     told = results if protocol.precision is None else kept  # distances need the result of each annotation
     return Evaluation(metrics, told, num_images, len(results), seconds, failures)
+
+
+def _open_images(images: Sequence[AnnotatedImage]) -> Source:
+    """One frame for each image: the first of a file with several, such as a GIF or a TIFF, which is annotated."""
+    return open_source([{"image": str(image.path)} for image in images])
 
 
 def _chosen_modes(stage: Stage, score_mode: ScoreMode | None, nms_mode: NmsMode | None) -> tuple[ScoreMode, NmsMode]:
@@ -198,25 +212,25 @@ def _detections(
 ) -> tuple[list[AnnotatedImage], list[_GivenBoxes]]:
     """Images with detected boxes, and the boxes of each that can be cropped; the others are counted in
     `coco.left_out`."""
-    known = {image.id for image in coco.images}
-    categories = coco.keypoint_category_ids
+    images_by_id, categories = id_lookup(image.id for image in coco.images), id_lookup(coco.keypoint_category_ids)
     found: dict[Any, list[tuple[list[float], float, Any]]] = {}
     for index, detection in enumerate(detections):
         box, score = finite_numbers(detection.get("bbox"), 4), finite_number(detection.get("score"))
+        image_id = listed_id(detection.get("image_id"), images_by_id)
+        category_id = listed_id(detection.get("category_id"), categories)
         if box is None or score is None:
             reason = "detection without bbox of four numbers and a score"
-        elif detection.get("image_id") not in known:
+        elif image_id is None:
             reason = "detection of an image that the annotations do not list"
-        elif detection.get("category_id") not in categories:
-            reason = f"detection of another category than {', '.join(map(str, categories[:5]))}"
+        elif category_id is None:
+            reason = f"detection of another category than {', '.join(map(str, coco.keypoint_category_ids[:5]))}"
         elif box[2] <= 0 or box[3] <= 0:
             reason = "detection without area"
         elif score < threshold:
             reason = f"detection with a score below {threshold:g}"
         else:
             x, y, width, height = box
-            entry = ([x, y, x + width, y + height], score, detection["category_id"])
-            found.setdefault(detection["image_id"], []).append(entry)
+            found.setdefault(image_id, []).append(([x, y, x + width, y + height], score, category_id))
             continue
         coco.left_out.add(reason, f"detection {index} of image {detection.get('image_id')}")
     if not found:
@@ -281,7 +295,7 @@ def evaluate_detector(stage: Stage, coco: CocoFile, *, batch_size: int = 8, show
     category_ids = matching_categories(stage.model.config.id2label or {}, coco)
     detector, failures, results, count = BoxDetector(stage), LeftOut(), [], 0
     start = time.perf_counter()
-    with open_source([str(annotated.path) for annotated in coco.images]) as source:
+    with _open_images(coco.images) as source:
         frames = iter(tqdm(source, total=len(coco.images), unit=" images", disable=not show_progress))
         images = iter(coco.images)
         while batch := list(zip(islice(images, batch_size), frames, strict=False)):

@@ -146,7 +146,7 @@ def mpjpe(
     """
     predicted, target = np.asarray(predicted, np.float64), np.asarray(target, np.float64)
     if alignment == "scale":
-        factors = (predicted * target).sum((1, 2)) / np.square(predicted).sum((1, 2))
+        factors = _ratio((predicted * target).sum((1, 2)), np.square(predicted).sum((1, 2)))
         predicted = predicted * factors[:, None, None]
     elif alignment == "procrustes":
         predicted = similarity_aligned(predicted, target)
@@ -157,7 +157,7 @@ def mpjpe(
 
 def similarity_aligned(points: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Points (N, K, D) moved, rotated and scaled, each N by itself, to lie as near to the target (N, K, D) as they
-    can.
+    can. Points that are all in one place come to the middle of the target.
 
     Source: Umeyama, 1991, "Least-squares estimation of transformation parameters between two point patterns".
     """
@@ -167,8 +167,13 @@ def similarity_aligned(points: np.ndarray, target: np.ndarray) -> np.ndarray:
     signs = np.ones(singular.shape)
     signs[:, -1] = np.sign(np.linalg.det(u @ vt))  # a rotation, not a mirror image
     rotation = (u * signs[:, None]) @ vt
-    scale = (singular * signs).sum(-1) / np.square(centered).sum((1, 2))
+    scale = _ratio((singular * signs).sum(-1), np.square(centered).sum((1, 2)))
     return scale[:, None, None] * centered @ rotation + target_center
+
+
+def _ratio(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Values over others, 0 where these are 0."""
+    return np.divide(values, others, out=np.zeros_like(values), where=others > 0)
 
 
 def box_sizes(boxes: np.ndarray) -> np.ndarray:

@@ -84,10 +84,13 @@ def _annotation(index: int, person: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _read_head_boxes(path: Path) -> np.ndarray:
     """Corners (N, 2, 2) of heads."""
-    if path.suffix.lower() == ".npy":
-        return np.load(path, allow_pickle=False).reshape(-1, 2, 2)
     try:
+        if path.suffix.lower() == ".npy":
+            return np.load(path, allow_pickle=False).reshape(-1, 2, 2)
         from scipy.io import loadmat
+
+        return np.transpose(loadmat(path)["headboxes_src"], (2, 0, 1))
     except ModuleNotFoundError as error:
         raise HFPoseError(f"{path} is read by scipy, which is not installed: pip install scipy.") from error
-    return np.transpose(loadmat(path)["headboxes_src"], (2, 0, 1))
+    except Exception as error:  # scipy has kinds of its own for broken files
+        raise InputError(f"{path} has no head boxes (N, 2, 2) that can be read: {error}.") from error

@@ -6,6 +6,7 @@ Each gives what MMPose 1.3.2's evaluator of the data set gives (`mmpose.evaluati
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -226,16 +227,22 @@ def _matched(
 ) -> Matched:
     """The predictions of annotated instances: by `annotation_id`, or the only one of an image with one instance."""
     usable = usable_results(coco, results, coco.keypoint_category_ids, metrics.left_out, schema)
-    by_id = {(result["image_id"], result["annotation_id"]): result for result in usable if "annotation_id" in result}
+    by_id: dict[tuple[Any, Any], list[Result]] = {}
     by_image: dict[Any, list[Result]] = {}
     for result in usable:
+        if "annotation_id" in result:
+            by_id.setdefault((result["image_id"], result["annotation_id"]), []).append(result)
         by_image.setdefault(result["image_id"], []).append(result)
     counts = np.bincount(instances.image_indices, minlength=len(instances.images))
+    ids = [(annotation["image_id"], annotation.get("id")) for annotation in instances.annotations]
+    shared = Counter(ids)
     rows, predicted = [], []
     for row, (index, annotation) in enumerate(zip(instances.image_indices, instances.annotations, strict=True)):
         image_id = annotation["image_id"]
         alone = by_image.get(image_id, []) if counts[index] == 1 else []
-        match = by_id.get((image_id, annotation.get("id")), alone[0] if len(alone) == 1 else None)
+        match = alone[0] if len(alone) == 1 else None
+        if own := by_id.get(ids[row]):
+            match = own[-1] if shared[ids[row]] == 1 else own.pop(0)  # in order where no id tells instances apart
         if match is None:
             reason = "instance for which no result is known: give results an `annotation_id`"
             metrics.left_out.add(reason, annotation_name(annotation))

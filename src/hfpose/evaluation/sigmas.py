@@ -24,10 +24,11 @@ def estimate_sigmas(files: Sequence[CocoFile], schema: KeypointSchema) -> tuple[
     """Sigmas of the K keypoints.
 
     The true place is not known: it is the mean of the annotations, which costs one degree of freedom. An instance of
-    the first file is that of another one with the nearest box of the same image (by file name), from an IoU of 0.5 on.
+    the first file is that of another one with the nearest box of the same image, from an IoU of 0.5 on.
 
     Args:
-        files: at least two, of the same images and keypoints, each annotated without looking at the others.
+        files: at least two, of the same images and keypoints, each annotated without looking at the others. Where
+            they lead to the same image files these are the same images, else those of the same name are.
         schema: of the keypoints.
 
     Returns:
@@ -60,7 +61,12 @@ def estimate_sigmas(files: Sequence[CocoFile], schema: KeypointSchema) -> tuple[
 def _partners(instances: PoseInstances, others: PoseInstances) -> np.ndarray:
     """Index (N,) of the instance in `others` that each is, -1 for none."""
     partners = np.full(len(instances), -1)
-    names = [np.array([some.images[index].path.name for index in some.image_indices]) for some in (instances, others)]
+    paths = [{image.path for image in some.images} for some in (instances, others)]
+    is_shared = not paths[0].isdisjoint(paths[1])
+    names = [
+        np.array([str(path if is_shared else path.name) for path in (some.images[i].path for i in some.image_indices)])
+        for some in (instances, others)
+    ]
     for name in np.unique(names[0]):
         rows, candidates = (np.flatnonzero(of_file == name) for of_file in names)
         if len(candidates):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from hfpose.annotations import finite_number, finite_numbers, read_json
+from hfpose.annotations import finite_number, finite_numbers, id_order, read_json
 from hfpose.errors import InputError
 from hfpose.evaluation.coco import with_sigmas
 from hfpose.evaluation.metrics import Metrics
@@ -139,15 +140,15 @@ def _read_posetrack(
         found.image_places, found.unlabeled = data.image_places, data.unlabeled
     else:
         _take_images(found, path, content)
-    categories = content.get("categories", []) if isinstance(content, dict) else []
-    names = next((category["keypoints"] for category in categories if category.get("keypoints")), None)
-    found.keypoint_names = None if names is None else tuple(names)
+    categories = content.get("categories") if isinstance(content, dict) else None
+    names = next((names for category in _dicts(categories) if (names := category.get("keypoints"))), None)
+    found.keypoint_names = tuple(map(str, names)) if isinstance(names, list) else None
     for entry in annotations:
         name = f"annotation of image {entry.get('image_id')}"
         place = found.image_places.get(str(entry.get("image_id")))
         if place is None:
             found.left_out.add("annotation of an image that is not listed", name)
-        elif entry.get("track_id") in (None, -1):
+        elif not isinstance(entry.get("track_id"), (int, str)) or entry["track_id"] == -1:
             found.left_out.add("instance without track_id", name)
         elif place not in found.unlabeled:
             box, keypoints = _box(entry.get("bbox"), has_sides=True), _table(entry.get("keypoints"), 3)
@@ -161,7 +162,9 @@ def _take_images(found: TrackingFile, path: Path, content: Any) -> None:
     if not isinstance(images, list):
         raise InputError(f"{path} has no list `images`, which says which frame of which video each annotation is of.")
     counts: dict[str, int] = {}
-    for image in sorted(images, key=lambda image: (image.get("frame_id", 0), image.get("id"))):
+    for image in sorted(
+        _dicts(images), key=lambda image: (finite_number(image.get("frame_id")) or 0, _id_order(image))
+    ):
         sequence = str(image.get("vid_id") or Path(str(image.get("file_name"))).parent)
         frames, number = found.sequences.setdefault(sequence, {}), counts.get(sequence, 0)
         place = (sequence, number)
@@ -176,16 +179,28 @@ def _take_images(found: TrackingFile, path: Path, content: Any) -> None:
         found.ignored_regions[place] = [region for region in regions if len(region) > 2]
 
 
+def _dicts(values: Any) -> list[dict[str, Any]]:
+    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+
+
+def _id_order(image: Mapping[str, Any]) -> tuple[bool, float | str]:
+    return id_order(image["id"] if isinstance(image.get("id"), (int, float)) else str(image.get("id")))
+
+
 def _read_mot(path: Path) -> TrackingFile:
     """Lines `frame, identity, x, y, width, height, confidence, class, visibility` with frames from 1."""
     try:
-        rows = np.loadtxt(path, delimiter=",", ndmin=2)
+        with warnings.catch_warnings(action="ignore"):  # a file without lines is a sequence without people
+            rows = np.loadtxt(path, delimiter=",", ndmin=2)
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as MOT's text, lines of numbers with commas: {error}.") from error
     found = TrackingFile({path.stem: {}})
     if rows.size and rows.shape[1] < 6:
         raise InputError(f"{path} has lines of {rows.shape[1]} numbers; MOT's have at least 6: frame, id, x, y, w, h.")
-    for row in rows.tolist():
+    is_finite = np.isfinite(rows).all(1)
+    for place in np.flatnonzero(~is_finite).tolist():
+        found.left_out.add("line with numbers that are not finite", f"line {place + 1}")
+    for row in rows[is_finite].tolist():
         # Annotations have 9 numbers, results and MOT15 have 10 without a class.
         label = int(row[7]) if len(row) == 9 else 1
         counts = label in _MOT_PEOPLE and (len(row) < 7 or row[6] != 0)
@@ -232,7 +247,7 @@ def evaluate_tracks(
     measured: dict[By, Metrics] = {}
     if has["box"]:
         measured["boxes"] = evaluate_tracking(_sequences(data, results, _box_similarity))
-    if has["keypoints"]:
+    if has["keypoints"] and data.instances:
         schema, notices = with_sigmas(_checked_schema(data, results, schema))
         sigmas = np.array(schema.sigmas)
         measured["poses"] = evaluate_tracking(

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from hfpose.annotations import finite_numbers
 from hfpose.errors import ConfigError, InputError
@@ -30,6 +30,23 @@ from hfpose.training.augmentation import (
     PoseAugmentation,
 )
 from hfpose.training.collators import DetectionCollator, PoseCollator
+
+
+class RandomChanges:
+    """Random numbers of a seed. Each worker of a `DataLoader` has its own, others in each pass: what a worker has
+    drawn is lost with it, and the next one would begin where this one did.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self._made: tuple[int | None, np.random.Generator] = (None, np.random.default_rng(seed))
+
+    def generator(self) -> np.random.Generator:
+        """Of this process."""
+        worker = get_worker_info()
+        if worker is not None and self._made[0] != worker.seed:
+            self._made = (worker.seed, np.random.default_rng([self.seed, worker.seed]))
+        return self._made[1]
 
 
 class PoseRows(Dataset):
@@ -58,7 +75,7 @@ class PoseRows(Dataset):
         self.rows, self.image_processor, self.schema = rows, image_processor, schema
         self.make = PersonCrops(image_processor, schema, augmentation)
         self.collator = PoseCollator(image_processor)
-        self.rng = np.random.default_rng(seed)
+        self.changes = RandomChanges(seed)
         self.instances = [
             (row, instance)
             for row, objects in enumerate(_column(rows, "objects"))
@@ -77,13 +94,13 @@ class PoseRows(Dataset):
         """`pixel_values` (3, H, W), `labels` (K, 2) and `keypoint_weights` (K,)."""
         row, instance = self.instances[index]
         sample = PersonSample(load_image(self.rows[row]["image"]), *instance[:3])
-        batch = self.collator([self.make(sample, self.rng)])
+        batch = self.collator([self.make(sample, self.changes.generator())])
         return {name: values[0] for name, values in batch.items()}
 
-    def image_id(self, index: int) -> Any:
-        """Of the row that shows an instance."""
-        row = self.instances[index][0]
-        return _column(self.rows, "image_id")[row] if _has_column(self.rows, "image_id") else row
+    def image_ids(self) -> list[Any]:
+        """Of the rows that show the instances."""
+        ids = list(_column(self.rows, "image_id")) if _has_column(self.rows, "image_id") else range(len(self.rows))
+        return [ids[row] for row, _ in self.instances]
 
 
 class DetectionRows(Dataset):
@@ -104,7 +121,7 @@ class DetectionRows(Dataset):
         self.rows = rows
         self.make = FittedImages(image_processor, augmentation)
         self.collator = DetectionCollator(image_processor)
-        self.rng = np.random.default_rng(seed)
+        self.changes = RandomChanges(seed)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -116,7 +133,8 @@ class DetectionRows(Dataset):
         boxes = np.array(row["objects"]["bbox"], np.float32).reshape(-1, 4)
         boxes = np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), 1)
         labels = np.array(row["objects"].get("category", [0] * len(boxes)), np.int64)
-        batch = self.collator([self.make(ImageSample(load_image(row["image"]), boxes, labels), self.rng)])
+        sample = ImageSample(load_image(row["image"]), boxes, labels)
+        batch = self.collator([self.make(sample, self.changes.generator())])
         return {name: values[0] for name, values in batch.items()}
 
 
@@ -138,7 +156,7 @@ class PoseRowCollator:
         self, image_processor: Any, schema: KeypointSchema, augmentation: PoseAugmentation | None = None, seed: int = 0
     ) -> None:
         self.image_processor, self.schema, self.augmentation = image_processor, schema, augmentation
-        self.rng = np.random.default_rng(seed)
+        self.changes = RandomChanges(seed)
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """`pixel_values` (B, 3, H, W), `labels` (B, K, 2) and `keypoint_weights` (B, K).
@@ -153,7 +171,7 @@ class PoseRowCollator:
                 "TrainingArguments(remove_unused_columns=False), which keeps the columns that `forward` does not name."
             )
         found = PoseRows(rows, self.image_processor, self.schema, self.augmentation)
-        found.rng = self.rng
+        found.changes = self.changes
         samples = [found[index] for index in range(len(found))]
         return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
 

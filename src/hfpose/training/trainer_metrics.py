@@ -124,9 +124,8 @@ def _targets(
     if rows is not None:
         if len(labels) != len(rows):
             raise ConfigError(f"There are labels of {len(labels)} instances, but rows with {len(rows)}.")
-        image_ids = [rows.image_id(index) for index in range(len(rows))]
         found = [np.stack(values) for values in zip(*(instance for _, instance in rows.instances), strict=True)]
-        return found[0], found[1], found[3], image_ids
+        return found[0], found[1], found[3], rows.image_ids()
     size = np.array([image_processor.size["width"], image_processor.size["height"]], np.float32)
     box = np.concatenate(
         (size / 2 - size / image_processor.box_padding / 2, size / 2 + size / image_processor.box_padding / 2)
