@@ -166,7 +166,7 @@ def test_without_inputs():
         (["--pose-based-nms", "perhaps"], "neither true nor false"),
         (["--workers", "4"], "has no effect without --ray"),
         (["--pose3d", "human3d", "--draw-heatmap"], "has no effect with --pose3d"),
-        (["--people-together"], "has no effect without --format bvh or glb"),
+        (["--people-together"], "has no effect without --format"),
         (["--canvas-size", "64", "64"], "has no effect without --format openpose"),
     ],
 )
@@ -301,8 +301,8 @@ def test_motion_files_of_people_in_3d(tiny_pose, tiny_lifter, tmp_path):
         "--pred-out-dir",
         tmp_path / "out",
     ]
-    model += ["--joint-names", "mixamo", "--length-unit", "centimeters"]
-    code, _, err = predict(images, *model, "--pose3d", tiny_lifter, "--format", "bvh", "--format", "trc,glb")
+    names = ["--joint-names", "mixamo", "--length-unit", "centimeters"]
+    code, _, err = predict(images, *model, *names, "--pose3d", tiny_lifter, "--format", "bvh", "--format", "trc,glb")
     assert code == 0 and is_summary(err)
     files = sorted(
         path.relative_to(tmp_path / "out").as_posix()
