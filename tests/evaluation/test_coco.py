@@ -16,7 +16,14 @@ from pycocotools.cocoeval import COCOeval
 from coco_files import people_content, write_json, write_people
 from hfpose.annotations import read_coco
 from hfpose.errors import ConfigError, InputError
-from hfpose.evaluation.coco import BOX_METRICS, KEYPOINT_METRICS, evaluate_boxes, evaluate_keypoints, read_sigmas
+from hfpose.evaluation.coco import (
+    BOX_METRICS,
+    KEYPOINT_METRICS,
+    PrecisionRules,
+    evaluate_boxes,
+    evaluate_keypoints,
+    read_sigmas,
+)
 from hfpose.evaluation.coco_results import box_results, in_parts, keypoint_results, read_results
 from hfpose.keypoints import load_schema
 
@@ -143,6 +150,9 @@ def test_sigmas_of_other_keypoints_are_refused(tmp_path, content):
         ({"score": None}, "result without a score that is a finite number"),
         ({"image_id": 99}, "result of an image that the annotations do not list"),
         ({"category_id": 8}, "result of the category 8, which is not measured (1 are)"),
+        ({"image_id": [3]}, "result of an image that the annotations do not list"),
+        ({"category_id": {}}, "result of the category {}, which is not measured (1 are)"),
+        ({"keypoints": [5.0, 5.0, 0.0] * 17}, "result in which no keypoint has a score above 0"),
     ],
 )
 def test_results_that_cannot_be_used_are_left_out_and_counted(tmp_path, changes, reason):
@@ -151,7 +161,38 @@ def test_results_that_cannot_be_used_are_left_out_and_counted(tmp_path, changes,
     results[2] |= changes
     given = evaluate_keypoints(coco, results, SCHEMA)
     assert 0.5 < given["AP"] < 1
-    assert [line.split(": result 2")[0] for line in given.left_out.lines()] == [f"1 x {reason}"]
+    assert [line.split(": ")[0] for line in given.left_out.lines()] == [f"1 x {reason}".split(": ")[0]]
+
+
+def test_ids_may_be_given_as_text(tmp_path):
+    content = people_content(tmp_path)
+    coco = read_coco(write_json(tmp_path / "people.json", content))
+    results = [one | {"image_id": str(one["image_id"]), "category_id": "1"} for one in results_from(content)]
+    for given in (evaluate_keypoints(coco, results, SCHEMA), evaluate_boxes(coco, results, [1])):
+        assert given["AP"] == pytest.approx(1) and not given.left_out.total
+
+
+def test_results_without_a_category_are_of_the_only_one(tmp_path):
+    content = people_content(tmp_path)
+    coco = read_coco(write_json(tmp_path / "people.json", content))
+    results = [{name: value for name, value in one.items() if name != "category_id"} for one in results_from(content)]
+    assert evaluate_boxes(coco, results, [1])["AP"] == pytest.approx(1)
+    by_category = PrecisionRules(by_category=True)
+    assert evaluate_keypoints(coco, results, SCHEMA, by_category)["AP"] == pytest.approx(1)
+    content["categories"].append(content["categories"][0] | {"id": 2, "name": "child"})
+    coco = read_coco(write_json(tmp_path / "people.json", content))
+    assert evaluate_keypoints(coco, results, SCHEMA)["AP"] == pytest.approx(1)
+    for given in (evaluate_boxes(coco, results, [1, 2]), evaluate_keypoints(coco, results, SCHEMA, by_category)):
+        assert not given and "result without category_id, of several that are measured (1, 2)" in given.lines()[0]
+
+
+def test_areas_that_are_taken_from_boxes_are_told(tmp_path):
+    content = people_content(tmp_path)
+    content["annotations"][0]["area"] = 0
+    del content["annotations"][1]["area"]
+    coco = read_coco(write_json(tmp_path / "people.json", content))
+    (notice,) = evaluate_keypoints(coco, results_from(content), SCHEMA).notices
+    assert "2 of 8 annotations have no `area`" in notice
 
 
 def test_where_no_result_can_be_used_nothing_is_measured(tmp_path):

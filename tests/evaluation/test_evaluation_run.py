@@ -13,7 +13,9 @@ import hfpose
 from coco_files import people_content, write_json, write_people
 from hfpose.annotations import pose_instances, read_coco
 from hfpose.errors import InputError
+from hfpose.evaluation.coco import PrecisionRules
 from hfpose.evaluation.evaluation_run import evaluate_detector, evaluate_pose_pipeline, matching_categories
+from hfpose.evaluation.protocols import Protocol
 from hfpose.pipelines.stage import Stage
 
 
@@ -62,6 +64,16 @@ def test_detections_from_a_file_bring_their_boxes_and_scores(pipe, tmp_path):
         assert given["keypoints"] == expected["keypoints"]
         assert given["score"] == pytest.approx(expected["score"] / 2)
     assert "PCK@0.05" not in run.metrics
+
+
+def test_poses_in_detected_boxes_have_no_category_to_be_measured_by(pipe, tmp_path):
+    content = people_content(tmp_path)
+    content["categories"].append(content["categories"][0] | {"id": 2, "name": "child"})
+    coco = read_coco(write_json(tmp_path / "people.json", content))
+    by_category = Protocol(precision=PrecisionRules(by_category=True))
+    with pytest.raises(InputError, match=r"2 categories \(person, child.*--gt-boxes"):
+        evaluate_pose_pipeline(pipe, coco, protocol=by_category)
+    assert evaluate_pose_pipeline(pipe, coco, "annotations", protocol=by_category).num_instances == 8
 
 
 def test_all_boxes_of_a_list_are_used_unless_a_threshold_is_given(pipe, tmp_path):
@@ -153,6 +165,14 @@ def test_detectors_are_measured_on_the_classes_they_share_with_the_annotations(d
     assert run.results and all(result["category_id"] == 1 for result in run.results)
     width = max(result["bbox"][0] + result["bbox"][2] for result in run.results)
     assert 64 < width <= 160.01  # in pixels of the image
+
+
+def test_categories_without_a_class_of_the_detector_are_counted(detector, tmp_path):
+    content = people_content(tmp_path)
+    content["categories"].append({"id": 2, "name": "fish"})
+    content["annotations"][0]["category_id"] = 2
+    run = evaluate_detector(detector, read_coco(write_json(tmp_path / "people.json", content)))
+    assert run.metrics.left_out.counts == {"annotation of a category that the detector has no class for": 1}
 
 
 def test_a_detector_without_a_common_class_is_refused(detector, tmp_path):

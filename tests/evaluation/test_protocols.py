@@ -173,6 +173,17 @@ def test_heads_without_a_size_are_no_unit(tmp_path):
     assert not given and "--head-boxes" in given.missing["PCKh"]
 
 
+def test_heads_and_crowds_of_which_nothing_is_known_are_counted(tmp_path):
+    coco, predictions = prepared(tmp_path, "mpii")
+    del coco.annotations[0]["head_size"]
+    given = measure(coco, as_results(predictions), load_schema("mpii"), get_protocol("mpii"))
+    assert "PCKh" in given and "1 of 34 instances have no `head_size`" in given.notices[0]
+    coco, predictions = prepared(tmp_path, "crowdpose")
+    coco = replace(coco, images=(replace(coco.images[0], crowd_index=None), *coco.images[1:]))
+    given = measure(coco, scored(predictions, "crowdpose"), load_schema("crowdpose"), get_protocol("crowdpose"))
+    assert "1 x image without `crowdIndex`" in given.left_out.lines()[0]
+
+
 def mpii_people(folder: Path) -> tuple[Path, Path]:
     """Two people in MPII's own format, whose coordinates count from 1, and their head boxes."""
     joints = [[100 + 10 * index, 200 + 5 * index] for index in range(16)]

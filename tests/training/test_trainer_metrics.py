@@ -23,6 +23,7 @@ from hfpose.training import (
 from hfpose.training.augmentation import PoseAugmentation
 
 COCO = hfpose.load_schema("coco")
+RTMDET = hfpose.RTMDetImageProcessor(size={"height": 64, "width": 64})
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +113,42 @@ def test_rows_without_their_image_say_what_to_set(processor):
 def test_rows_without_instances_are_refused(rows, processor):
     with pytest.raises(InputError, match="No row has an instance"):
         PoseRows([{**rows[0], "objects": {"bbox": [], "keypoints": []}}], processor, COCO)
+
+
+def changed(row, **fields):
+    return {**row, "objects": {**row["objects"], **fields}}
+
+
+def test_objects_that_cannot_be_used_are_counted_in_the_log(rows, processor, caplog):
+    keypoints, boxes = rows[0]["objects"]["keypoints"], rows[0]["objects"]["bbox"]
+    broken = [changed(rows[0], keypoints=[keypoints[0], keypoints[1][:-3]]), changed(rows[1], bbox=[[0, 0, 0, 5]])]
+    assert len(PoseRows([*broken, rows[2]], processor, COCO)) == 3
+    assert "1 x 48 keypoint values instead of 3 x 17 (coco): object 1 of row 0" in caplog.text
+    assert "2 x object without bbox of x, y, width, height: object 0 of row 1, object 1 of row 1" in caplog.text
+    caplog.clear()
+    detections = DetectionRows([changed(rows[0], bbox=[boxes[0], [5, 5, 0, 5]])], RTMDET)
+    assert len(detections[0]["labels"]["boxes"]) == 1
+    assert "1 x object without bbox of x, y, width, height: object 1 of row 0" in caplog.text
+
+
+def test_a_collator_tells_each_reason_once(rows, processor, caplog):
+    collator = PoseRowCollator(processor, COCO)
+    for _ in range(2):
+        collator([rows[0], changed(rows[1], bbox=[[1, 1, 0, 1]] * 2)])
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("make", [lambda row: PoseRows([row], None, COCO), lambda row: DetectionRows([row], RTMDET)])
+def test_rows_with_shares_of_the_image_are_refused(rows, processor, make):
+    with pytest.raises(InputError, match="2 of 2 objects have box or keypoints from 0 to 1"):
+        make(changed(rows[0], bbox=[[0.1, 0.1, 0.5, 0.6]] * 2))
+
+
+def test_objects_may_be_a_list_of_dicts(rows, processor):
+    objects = rows[0]["objects"]
+    listed = [{name: values[index] for name, values in objects.items()} for index in range(2)]
+    given, expected = (PoseRows([{**rows[0], "objects": one}], processor, COCO)[1] for one in (listed, objects))
+    assert all(torch.equal(given[name], expected[name]) for name in expected)
 
 
 def test_detectors_are_measured_by_their_boxes(rows, tmp_path):

@@ -270,7 +270,8 @@ def _measure_results(
         schema = read_sigmas(sigmas, schema)
     left_out = LeftOut()
     if any(modes.values()):
-        usable = usable_results(coco, results, coco.keypoint_category_ids, left_out, schema)
+        by_category = protocol.precision is not None and protocol.precision.by_category
+        usable = usable_results(coco, results, coco.keypoint_category_ids, left_out, schema, by_category=by_category)
         results = rescore(usable, with_sigmas(schema)[0].sigmas or (), **modes)
     metrics = measure(coco, results, schema, protocol)
     metrics.left_out.include(left_out)

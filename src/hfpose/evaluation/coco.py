@@ -28,6 +28,7 @@ from hfpose.errors import ConfigError, HFPoseError
 from hfpose.evaluation.coco_results import Result, usable_results
 from hfpose.evaluation.metrics import Metrics
 from hfpose.keypoints import KeypointSchema
+from hfpose.media.left_out import LeftOut
 from hfpose.ops.pose_similarity import AREA_OF_BOX
 
 if TYPE_CHECKING:
@@ -118,22 +119,33 @@ def evaluate_keypoints(
     schema, notices = with_sigmas(schema)
     metrics = Metrics(notices=notices)
     category_ids = coco.keypoint_category_ids
-    found = usable_results(coco, results, category_ids, metrics.left_out, schema)
+    found = usable_results(coco, results, category_ids, metrics.left_out, schema, by_category=rules.by_category)
     names = [name for name in KEYPOINT_METRICS if not (rules.by_crowding and name[-1] in _AREAS)]
     if results and not found:
         return metrics.without(names, "no result could be used")
     truth, found = truth_and_found(coco, found, schema, rules)
+    if rules.uses_area:
+        metrics.notices += _area_notices(coco, category_ids)
     sigmas = np.array(schema.sigmas)
     for part, keypoints in (rules.parts or {}).items():
         of_part = cocoeval(*_part_of(truth, found, keypoints), "keypoints", sigmas[keypoints])
         values = dict(zip(KEYPOINT_METRICS, of_part.stats, strict=True))
         for name in ("AP", "AR"):
             metrics.add(f"{name} {part}", values[name], "no instance with labeled keypoints of this part is annotated")
-    whole = cocoeval(truth, with_scores(found), "keypoints", sigmas)
+    scored = with_scores(found, metrics.left_out)
+    whole = cocoeval(truth, scored, "keypoints", sigmas)
     _add_stats(metrics, KEYPOINT_METRICS, whole.stats, names)
     if rules.by_crowding:
         _add_crowding(metrics, whole, coco)
     return metrics
+
+
+def _area_notices(coco: CocoFile, category_ids: Sequence[Any]) -> list[str]:
+    """What is to be said if annotations have no `area`, which similarity is relative to."""
+    areas = [a.get("area") for a in coco.annotations if a.get("category_id") in category_ids]
+    without = sum(finite_number(area) is None for area in areas)
+    notice = f"{without} of {len(areas)} annotations have no `area` that can be: {AREA_OF_BOX} of their box is taken."
+    return [notice] if without else []
 
 
 def truth_and_found(
@@ -142,7 +154,7 @@ def truth_and_found(
     """Annotations and usable results as pycocotools compares them by these rules."""
     category_ids = coco.keypoint_category_ids
     truth = ground_truth(coco, category_ids, schema, counts_stated=rules.by_crowding)
-    found = [_detection(result, category_ids, rules) for result in usable]
+    found = [_detection(result, rules) for result in usable]
     if not rules.uses_area:
         for annotation in truth["annotations"]:
             annotation["area"] = annotation["bbox"][2] * annotation["bbox"][3] * AREA_OF_BOX
@@ -166,7 +178,7 @@ def evaluate_boxes(coco: CocoFile, results: Sequence[Result], category_ids: Sequ
         HFPoseError: if pycocotools is not installed; it says how.
     """
     metrics = Metrics()
-    found = usable_results(coco, results, category_ids, metrics.left_out)
+    found = usable_results(coco, results, category_ids, metrics.left_out, by_category=True)
     if results and not found:
         return metrics.without(BOX_METRICS, "no result could be used")
     entries = [dict(result, area=result["bbox"][2] * result["bbox"][3]) for result in found]
@@ -175,7 +187,7 @@ def evaluate_boxes(coco: CocoFile, results: Sequence[Result], category_ids: Sequ
     return metrics
 
 
-def _detection(result: Result, category_ids: Sequence[Any], rules: PrecisionRules) -> Result:
+def _detection(result: Result, rules: PrecisionRules) -> Result:
     """A result as pycocotools takes it."""
     keypoints = np.array(result["keypoints"]).reshape(-1, 3)
     box = result["bbox"]
@@ -183,8 +195,7 @@ def _detection(result: Result, category_ids: Sequence[Any], rules: PrecisionRule
         body = keypoints[next(iter(rules.parts.values()))] if rules.parts else keypoints
         corner, other = body[:, :2].min(0), body[:, :2].max(0)
         box = [*corner.tolist(), *(other - corner).tolist()]
-    category_id = result.get("category_id", category_ids[0])
-    return dict(result, category_id=category_id, bbox=box, area=box[2] * box[3])
+    return dict(result, bbox=box, area=box[2] * box[3])
 
 
 def _part_of(truth: dict[str, Any], found: Sequence[Result], keypoints: slice) -> tuple[dict[str, Any], list[Result]]:
@@ -198,9 +209,17 @@ def _part_of(truth: dict[str, Any], found: Sequence[Result], keypoints: slice) -
     return truth | {"annotations": list(map(cut, truth["annotations"]))}, with_scores(map(cut, found))
 
 
-def with_scores(found: Iterable[Result]) -> list[Result]:
-    """Results of which a keypoint at least has a score: the reference does not count the others."""
-    return [result for result in found if any(score > 0 for score in result["keypoints"][2::3])]
+def with_scores(found: Iterable[Result], left_out: LeftOut | None = None) -> list[Result]:
+    """Results of which a keypoint at least has a score: the reference does not count the others, which are counted in
+    `left_out`.
+    """
+    scored = []
+    for result in found:
+        if any(score > 0 for score in result["keypoints"][2::3]):
+            scored.append(result)
+        elif left_out is not None:
+            left_out.add("result in which no keypoint has a score above 0", f"one of image {result['image_id']}")
+    return scored
 
 
 def require_pycocotools() -> None:
@@ -273,6 +292,9 @@ def _add_stats(metrics: Metrics, names: Sequence[str], values: Sequence[float], 
 
 def _add_crowding(metrics: Metrics, evaluation: COCOeval, coco: CocoFile) -> None:
     """Precision of easy, medium and hard images, rounded to four digits as the reference does."""
+    for image in coco.images:
+        if image.crowd_index is None:
+            metrics.left_out.add("image without `crowdIndex`, so neither easy nor medium nor hard", image.path.name)
     bounds = {"easy": (-np.inf, EASY), "medium": (EASY, MEDIUM), "hard": (MEDIUM, np.inf)}
     indices = [image.crowd_index for image in _in_order(coco)]
     for name, (low, high) in bounds.items():

@@ -116,16 +116,27 @@ def usable_results(
     category_ids: Sequence[Any],
     left_out: LeftOut,
     schema: KeypointSchema | None = None,
+    *,
+    by_category: bool = False,
 ) -> list[Result]:
-    """The results that can be measured, `keypoints` of COCO-WholeBody's parts joined; the others are counted in
-    `left_out`.
+    """The results that can be measured, with the listed ids, and `keypoints` of COCO-WholeBody's parts joined; the
+    others are counted in `left_out`.
 
-    Without a schema boxes are measured.
+    Without a schema boxes are measured. A result without `category_id` is of the first one, but not where there are
+    several that are measured `by_category`.
     """
     images, categories = id_lookup(image.id for image in coco.images), id_lookup(category_ids)
+    default = None if by_category and len(category_ids) > 1 else next(iter(categories.values()), None)
     usable = []
     for index, result in enumerate(results):
-        reason, read = _check(result, images, categories, schema)
+        category_id = result.get("category_id")
+        ids = {
+            "image_id": listed_id(result.get("image_id"), images),
+            "category_id": default if category_id is None else listed_id(category_id, categories),
+        }
+        reason, read = _unlisted(result, ids, categories), result | ids
+        if reason is None:
+            reason, read = _check(read, schema)
         if reason is None:
             usable.append(read)
         else:
@@ -133,24 +144,26 @@ def usable_results(
     return usable
 
 
-def _check(
-    result: Result, images: Mapping[Any, Any], categories: Mapping[Any, Any], schema: KeypointSchema | None
-) -> tuple[str | None, Result]:
-    """Why a result cannot be measured, and what is measured of it, with ids as the annotations have them."""
+def _unlisted(result: Result, ids: Mapping[str, Any], categories: Mapping[Any, Any]) -> str | None:
+    """Why nothing is annotated that a result can be compared with; `ids` are the listed ones, `categories` by id."""
+    if ids["image_id"] is None:
+        return "result of an image that the annotations do not list"
+    if ids["category_id"] is not None or not categories:
+        return None
+    listed = ", ".join(list(dict.fromkeys(map(str, categories)))[:5])
+    if result.get("category_id") is None:
+        return f"result without category_id, of several that are measured ({listed})"
+    return f"result of the category {result['category_id']!r}, which is not measured ({listed} are)"
+
+
+def _check(result: Result, schema: KeypointSchema | None) -> tuple[str | None, Result]:
+    """Why a result of a listed image cannot be measured, and what is measured of it."""
     box, score = finite_numbers(result.get("bbox"), 4), finite_number(result.get("score"))
-    image_id, category_id = listed_id(result.get("image_id"), images), result.get("category_id")
-    if image_id is None:
-        return "result of an image that the annotations do not list", result
-    if category_id is not None and listed_id(category_id, categories) is None:
-        listed = ", ".join(map(str, list(dict.fromkeys(categories.values()))[:5]))
-        return f"result of the category {category_id!r}, which is not measured ({listed} are)", result
     if score is None:
         return "result without a score that is a finite number", result
-    result = result | {"image_id": image_id, "score": score}
-    if category_id is not None:
-        result["category_id"] = listed_id(category_id, categories)
+    result = result | {"score": score}
     if schema is None:
-        return ("result without bbox of four numbers" if box is None else None), result
+        return ("result without bbox of four numbers" if box is None else None), result | {"bbox": box}
     keypoints = finite_numbers(given_keypoints(result, schema))
     if keypoints is None:
         return "result without keypoints that are finite numbers", result

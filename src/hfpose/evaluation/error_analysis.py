@@ -151,7 +151,7 @@ def analyze_errors(
     rules = rules or PrecisionRules()
     schema = with_sigmas(schema)[0]
     left_out = LeftOut()
-    usable = usable_results(coco, results, coco.keypoint_category_ids, left_out, schema)
+    usable = usable_results(coco, results, coco.keypoint_category_ids, left_out, schema, by_category=rules.by_category)
     truth, found = truth_and_found(coco, usable, schema, rules)
     found = with_scores(found)
     instances = [a for a in truth["annotations"] if a["num_keypoints"] and not a["iscrowd"]]

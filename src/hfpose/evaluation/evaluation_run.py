@@ -15,6 +15,7 @@ from hfpose.annotations import (
     AnnotatedImage,
     CocoFile,
     PoseInstances,
+    annotation_name,
     check_keypoints,
     finite_number,
     finite_numbers,
@@ -135,6 +136,8 @@ def evaluate_pose_pipeline(
     images, given = _images_and_boxes(coco, boxes, schema, protocol, box_threshold or 0.0, failures)
     if given is None and box_threshold is None and not pipe.is_one_stage:
         box_threshold = BOX_THRESHOLD
+    if given is None and protocol.precision is not None and protocol.precision.by_category:
+        _refuse_several_categories(coco)
     stage = pipe.estimator.stage
     score_mode, nms_mode = _chosen_modes(stage, score_mode, nms_mode)
     category_id = (coco.keypoint_category_ids or [1])[0]
@@ -172,6 +175,19 @@ def evaluate_pose_pipeline(
 def _open_images(images: Sequence[AnnotatedImage]) -> Source:
     """One frame for each image: the first of a file with several, such as a GIF or a TIFF, which is annotated."""
     return open_source([{"image": str(image.path)} for image in images])
+
+
+def _refuse_several_categories(coco: CocoFile) -> None:
+    """
+    Raises:
+        InputError: if the file has more categories than one, which a pose pipeline does not tell apart.
+    """
+    if len(categories := coco.keypoint_categories) > 1:
+        names = ", ".join(str(category.get("name")) for category in categories[:3])
+        raise InputError(
+            f"{coco.path} has {len(categories)} categories ({names}, ...) that this protocol measures one by one, but "
+            "poses in the boxes of a detector have none. Use --gt-boxes, or --boxes with a `category_id` each."
+        )
 
 
 def _chosen_modes(stage: Stage, score_mode: ScoreMode | None, nms_mode: NmsMode | None) -> tuple[ScoreMode, NmsMode]:
@@ -222,7 +238,7 @@ def _detections(
             reason = "detection without bbox of four numbers and a score"
         elif image_id is None:
             reason = "detection of an image that the annotations do not list"
-        elif category_id is None:
+        elif category_id is None and categories:
             reason = f"detection of another category than {', '.join(map(str, coco.keypoint_category_ids[:5]))}"
         elif box[2] <= 0 or box[3] <= 0:
             reason = "detection without area"
@@ -309,6 +325,10 @@ def evaluate_detector(stage: Stage, coco: CocoFile, *, batch_size: int = 8, show
             count += len(readable)
     seconds = time.perf_counter() - start
     metrics = evaluate_boxes(coco, results, list(category_ids.values()))
+    for annotation in coco.annotations:
+        if annotation.get("category_id") not in category_ids.values():
+            reason = "annotation of a category that the detector has no class for"
+            metrics.left_out.add(reason, annotation_name(annotation))
     return Evaluation(metrics, results, count, len(results), seconds, failures)
 
 

@@ -119,6 +119,10 @@ def _head_pck(found: Matched, metrics: Metrics) -> None:
     if not np.isfinite(found.head_sizes).any():
         metrics.without(["PCKh"], "no annotation has a `head_size` or a `headbox`; give MPII's file with --head-boxes")
         return
+    if without := int((~np.isfinite(found.head_sizes)).sum()):
+        metrics.notices.append(
+            f"{without} of {len(found.head_sizes)} instances have no `head_size` or `headbox`: not counted in PCKh."
+        )
     names = found.schema.keypoint_names
     torso = [found.schema.index("pelvis"), found.schema.index("thorax")]
     weights = found.mask.sum(0) * ~np.isin(np.arange(len(names)), torso)

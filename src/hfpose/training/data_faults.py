@@ -12,10 +12,10 @@ from hfpose.annotations import CocoFile, annotation_name, finite_numbers
 from hfpose.errors import InputError
 from hfpose.media.left_out import LeftOut
 
-_NORMALIZED = "box or keypoints from 0 to 1, not in pixels"
+NORMALIZED = "box or keypoints from 0 to 1, not in pixels"
 _CORNERS = "bbox that looks like x1, y1, x2, y2, not x, y, width, height"
 # Share of the annotations that has to look so before all of a file is called so.
-SEVERE_SHARES = {_NORMALIZED: 0.9, _CORNERS: 0.05}
+SEVERE_SHARES = {NORMALIZED: 0.9, _CORNERS: 0.05}
 
 # How far a box may reach out of its image, relative to the image.
 MARGIN = 0.05
@@ -94,8 +94,8 @@ def _has_sound_skeleton(category: Mapping[str, Any]) -> bool:
 
 def _odd_looks(box: np.ndarray, points: np.ndarray, size: tuple[int, int] | None) -> Iterator[str]:
     """What is odd about an annotation with labeled keypoints `points` in an image of that size."""
-    if box.max() <= 1 or (len(points) > 1 and 0 < points.max() <= 1):
-        yield _NORMALIZED
+    if is_normalized(box, points):
+        yield NORMALIZED
         return
     if size is not None and _is_corners(box, size):
         yield _CORNERS
@@ -105,6 +105,11 @@ def _odd_looks(box: np.ndarray, points: np.ndarray, size: tuple[int, int] | None
         yield "instance of which most labeled keypoints lie outside of its box"
     if (points == 0).all(1).any():
         yield "keypoint at 0, 0 that is called labeled"
+
+
+def is_normalized(box: np.ndarray, points: np.ndarray) -> bool:
+    """Whether a box (4,) or labeled keypoints (n, 2) look like shares of the image."""
+    return bool(box.max() <= 1 or (len(points) > 1 and 0 < points.max() <= 1))
 
 
 def _find_duplicates(coco: CocoFile, faults: LeftOut) -> None:

@@ -4,12 +4,15 @@ them.
     {"image": PIL.Image, "image_id": 7, "objects": {"bbox": [[x, y, width, height]], "keypoints": [[x, y, v, ...]],
     ...}}
 
-`objects` may have `category`, `area` and `id` too. Coordinates are pixels of the image.
+`objects` may have `category`, `area` and `id` too, and may be a list of dicts. Coordinates are pixels of the image.
+What cannot be used is left out, counted and named in the log.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,7 @@ from hfpose.annotations import finite_numbers
 from hfpose.errors import ConfigError, InputError
 from hfpose.keypoints import KeypointSchema
 from hfpose.media.images import load_image
+from hfpose.media.left_out import LeftOut
 from hfpose.ops.pose_similarity import AREA_OF_BOX
 from hfpose.training.augmentation import (
     DetectionAugmentation,
@@ -30,6 +34,11 @@ from hfpose.training.augmentation import (
     PoseAugmentation,
 )
 from hfpose.training.collators import DetectionCollator, PoseCollator
+from hfpose.training.data_faults import NORMALIZED, SEVERE_SHARES, is_normalized
+
+logger = logging.getLogger(__name__)
+
+Objects = Mapping[str, Sequence[Any]]
 
 
 class RandomChanges:
@@ -61,7 +70,7 @@ class PoseRows(Dataset):
         seed: of the changes, which differ each time a sample is taken.
 
     Raises:
-        InputError: if no row has an instance with a box and labeled keypoints.
+        InputError: if no row has an instance with a box and labeled keypoints, or if these are from 0 to 1.
     """
 
     def __init__(
@@ -71,21 +80,26 @@ class PoseRows(Dataset):
         schema: KeypointSchema,
         augmentation: PoseAugmentation | None = None,
         seed: int = 0,
+        *,
+        _told: set[str] | None = None,
     ) -> None:
         self.rows, self.image_processor, self.schema = rows, image_processor, schema
         self.make = PersonCrops(image_processor, schema, augmentation)
         self.collator = PoseCollator(image_processor)
         self.changes = RandomChanges(seed)
+        left_out = LeftOut()
         self.instances = [
             (row, instance)
             for row, objects in enumerate(_column(rows, "objects"))
-            for instance in pose_objects(objects, schema)
+            for instance in pose_objects(by_field(objects), schema, left_out, row)
         ]
         if not self.instances:
             raise InputError(
                 f"No row has an instance with bbox and {schema.num_keypoints} labeled keypoints in `objects` "
-                f"({schema.name})."
+                f"({schema.name}). Left out: {'; '.join(left_out.lines()) or 'nothing'}."
             )
+        _tell(left_out, set() if _told is None else _told)
+        _refuse_normalized([(box, points[seen > 0]) for _, (box, points, seen, _) in self.instances])
 
     def __len__(self) -> int:
         return len(self.instances)
@@ -113,12 +127,24 @@ class DetectionRows(Dataset):
         image_processor: of the model.
         augmentation: random changes; None for none.
         seed: of the changes.
+
+    Raises:
+        InputError: if no row has a box, or if they are from 0 to 1.
     """
 
     def __init__(
         self, rows: Any, image_processor: Any, augmentation: DetectionAugmentation | None = None, seed: int = 0
     ) -> None:
+        left_out = LeftOut()
         self.rows = rows
+        self.boxes = [
+            box_objects(by_field(objects), left_out, row) for row, objects in enumerate(_column(rows, "objects"))
+        ]
+        if not any(len(boxes) for boxes, _ in self.boxes):
+            lines = "; ".join(left_out.lines()) or "nothing"
+            raise InputError(f"No row has a box (x, y, width, height) in `objects`. Left out: {lines}.")
+        _tell(left_out, set())
+        _refuse_normalized([(box, np.empty((0, 2))) for boxes, _ in self.boxes for box in boxes])
         self.make = FittedImages(image_processor, augmentation)
         self.collator = DetectionCollator(image_processor)
         self.changes = RandomChanges(seed)
@@ -129,11 +155,8 @@ class DetectionRows(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """`pixel_values` (3, H, W) and `labels`, a dict of `boxes` (n, 4) and `class_labels` (n,); see
         `DetectionCollator`."""
-        row = self.rows[index]
-        boxes = np.array(row["objects"]["bbox"], np.float32).reshape(-1, 4)
-        boxes = np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), 1)
-        labels = np.array(row["objects"].get("category", [0] * len(boxes)), np.int64)
-        sample = ImageSample(load_image(row["image"]), boxes, labels)
+        boxes, labels = self.boxes[index]
+        sample = ImageSample(load_image(self.rows[index]["image"]), boxes.copy(), labels.copy())
         batch = self.collator([self.make(sample, self.changes.generator())])
         return {name: values[0] for name, values in batch.items()}
 
@@ -157,6 +180,7 @@ class PoseRowCollator:
     ) -> None:
         self.image_processor, self.schema, self.augmentation = image_processor, schema, augmentation
         self.changes = RandomChanges(seed)
+        self.told: set[str] = set()
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """`pixel_values` (B, 3, H, W), `labels` (B, K, 2) and `keypoint_weights` (B, K).
@@ -170,7 +194,7 @@ class PoseRowCollator:
                 f"A row has {', '.join(rows[0]) or 'nothing'}; expected `image` and `objects`. Set "
                 "TrainingArguments(remove_unused_columns=False), which keeps the columns that `forward` does not name."
             )
-        found = PoseRows(rows, self.image_processor, self.schema, self.augmentation)
+        found = PoseRows(rows, self.image_processor, self.schema, self.augmentation, _told=self.told)
         found.changes = self.changes
         samples = [found[index] for index in range(len(found))]
         return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
@@ -179,22 +203,90 @@ class PoseRowCollator:
 Instance = tuple[np.ndarray, np.ndarray, np.ndarray, float]
 
 
-def pose_objects(objects: Mapping[str, Any], schema: KeypointSchema) -> list[Instance]:
-    """Box (4,) x1, y1, x2, y2, keypoints (K, 2), visibility (K,) and area of each instance that can be used."""
-    boxes, keypoints = objects.get("bbox") or [], objects.get("keypoints") or []
-    areas = objects.get("area") or [None] * len(boxes)
+def by_field(objects: Any) -> Objects:
+    """The objects of a row as lists by field; newer data sets have a list of dicts there."""
+    if isinstance(objects, Mapping):
+        return objects
+    names = dict.fromkeys(name for one in objects for name in one)
+    return {name: [one.get(name) for one in objects] for name in names}
+
+
+def pose_objects(objects: Objects, schema: KeypointSchema, left_out: LeftOut, row: int) -> list[Instance]:
+    """Box (4,) x1, y1, x2, y2, keypoints (K, 2), visibility (K,) and area of each instance that can be used; the
+    others are counted in `left_out`.
+    """
+    boxes, keypoints, areas = (_values(objects, name) for name in ("bbox", "keypoints", "area"))
     found = []
-    for given, points, area in zip(boxes, keypoints, areas, strict=False):
-        box = finite_numbers(np.asarray(given).tolist(), 4)
-        values = finite_numbers(np.asarray(points).tolist(), 3 * schema.num_keypoints)
-        if box is None or values is None:
-            continue
-        x, y, width, height = box
-        rows = np.array(values, np.float32).reshape(-1, 3)
-        if width > 0 and height > 0 and (rows[:, 2] > 0).any():
-            corners = np.array([x, y, x + width, y + height], np.float32)
-            found.append((corners, rows[:, :2], rows[:, 2], float(area or width * height * AREA_OF_BOX)))
+    for index, (given, points, area) in enumerate(zip_longest(boxes, keypoints, areas)):
+        box, values = _corners(given), finite_numbers(_plain(points))
+        rows = None
+        if box is None:
+            reason = "object without bbox of x, y, width, height"
+        elif values is None:
+            reason = "object without keypoints that are finite numbers"
+        elif len(values) != 3 * schema.num_keypoints:
+            reason = f"{len(values)} keypoint values instead of 3 x {schema.num_keypoints} ({schema.name})"
+        else:
+            rows = np.array(values, np.float32).reshape(-1, 3)
+            reason = "instance without labeled keypoints"
+        if box is None or rows is None or not (rows[:, 2] > 0).any():
+            left_out.add(reason, f"object {index} of row {row}")
+        else:
+            size = float((box[2:] - box[:2]).prod())
+            found.append((box, rows[:, :2], rows[:, 2], float(area or size * AREA_OF_BOX)))
     return found
+
+
+def box_objects(objects: Objects, left_out: LeftOut, row: int) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (n, 4) x1, y1, x2, y2 and classes (n,) of a row; those that cannot be used are counted in `left_out`."""
+    boxes, labels = [], []
+    given = _values(objects, "bbox")
+    classes = _values(objects, "category") or [0] * len(given)
+    for index, (values, label) in enumerate(zip_longest(given, classes)):
+        box = _corners(values)
+        if box is None or label is None:
+            reason = "object without bbox of x, y, width, height" if box is None else "object without category"
+            left_out.add(reason, f"object {index} of row {row}")
+        else:
+            boxes.append(box)
+            labels.append(label)
+    return np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64)
+
+
+def _values(objects: Objects, name: str) -> Sequence[Any]:
+    values = objects.get(name)
+    return [] if values is None else values
+
+
+def _plain(values: Any) -> Any:
+    return None if values is None else np.asarray(values).tolist()
+
+
+def _corners(given: Any) -> np.ndarray | None:
+    """x1, y1, x2, y2 of a box x, y, width, height; None if it is none, or has no area."""
+    box = finite_numbers(_plain(given), 4)
+    if box is None or min(box[2:]) <= 0:
+        return None
+    return np.array([box[0], box[1], box[0] + box[2], box[1] + box[3]], np.float32)
+
+
+def _tell(left_out: LeftOut, told: set[str]) -> None:
+    """Log what was left out, unless its reason was told before."""
+    if not left_out.counts.keys() <= told:
+        logger.warning("Left out of the rows: %s.", "; ".join(left_out.lines()))
+    told.update(left_out.counts)
+
+
+def _refuse_normalized(annotated: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+    """
+    Raises:
+        InputError: if so many boxes x1, y1, x2, y2 or labeled keypoints (n, 2) are from 0 to 1 that all must be.
+    """
+    count = sum(is_normalized(box, points) for box, points in annotated)
+    if count >= SEVERE_SHARES[NORMALIZED] * len(annotated):
+        raise InputError(
+            f"{count} of {len(annotated)} objects have {NORMALIZED}. Multiply them by width and height of their image."
+        )
 
 
 def _column(rows: Any, name: str) -> Any:
