@@ -15,6 +15,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from golden import Golden, all_goldens
+from hfpose.models.shared.heatmaps import blur_matrix
+from hfpose.models.shared.pixels import _value_table
+from hfpose.models.vitpose.experts import forward_arguments
 from networks import with_checkpointing
 from small_models import SMALL_MODELS, save_model, small_model
 from transformers_common.tiny_models import NAMES, inputs_for, tiny_models
@@ -95,3 +98,29 @@ def test_object_detection_pipeline_of_transformers(name: str, threshold: float, 
     assert [each["score"] for each in found] == pytest.approx(expected["scores"].tolist())
     assert [each["label"] for each in found] == [model.config.id2label[int(label)] for label in expected["labels"]]
     assert [list(each["box"].values()) for each in found] == expected["boxes"].int().tolist()
+
+
+@pytest.mark.parametrize("name", [name for name in SMALL_MODELS if name != "motionbert"])
+def test_processors_work_wherever_torch_makes_tensors(name: str) -> None:
+    model, processor = small_model(name)
+    image = np.random.default_rng(0).integers(0, 256, (48, 80, 3), dtype=np.uint8)
+    for cached in (blur_matrix, _value_table):
+        cached.cache_clear()
+    with torch.device("meta"):
+        pixel_values = processor(image, return_tensors="pt")["pixel_values"]
+    with torch.inference_mode():
+        outputs = model(pixel_values=pixel_values, **forward_arguments(model, 1))
+    found = []
+    for device in ("meta", "cpu"):
+        with torch.device(device):
+            found.append(_found(processor, outputs))
+    torch.testing.assert_close(*found, rtol=0, atol=0, equal_nan=True)
+
+
+def _found(processor: Any, outputs: Any) -> Any:
+    """What is found in one image of 80x48 pixels."""
+    if hasattr(processor, "post_process_object_detection"):
+        return processor.post_process_object_detection(outputs, 0.0, [(48, 80)])
+    if getattr(processor, "is_one_stage", False):
+        return processor.post_process_pose_estimation(outputs, [(48, 80)])
+    return processor.post_process_pose_estimation(outputs, [[[0, 0, 80, 48]]])

@@ -112,7 +112,7 @@ class GraphRunner(Runner):
         self, session: GraphSession, flip_test: bool, keypoints_2d: Tensor, frame_mask: Tensor | None = None
     ) -> Tensor:
         model: Any = self.model
-        mask = torch.ones(keypoints_2d.shape[:2], dtype=torch.bool) if frame_mask is None else frame_mask
+        mask = keypoints_2d.new_ones(keypoints_2d.shape[:2], dtype=torch.bool) if frame_mask is None else frame_mask
         return model.lift_with(
             lambda clips: session({"keypoints_2d": clips, "frame_mask": mask})["keypoints_3d"], keypoints_2d, flip_test
         )

@@ -140,7 +140,7 @@ def example_inputs(model: PreTrainedModel, image_processor: Any, count: int, see
         frames = max(1, min(3 + seed, model.config.max_frames))
         shape = (count, frames, int(model.config.num_labels or 0), model.config.num_channels)
         keypoints = rng.standard_normal(shape)
-        mask = torch.ones(count, frames, dtype=torch.bool)
+        mask = torch.ones(count, frames, dtype=torch.bool, device="cpu")
         mask[1:, frames // 2 + 1 :] = False
         return {"keypoints_2d": torch.from_numpy(keypoints.astype(np.float32)), "frame_mask": mask}
     height, width = image_processor.size["height"], image_processor.size["width"]

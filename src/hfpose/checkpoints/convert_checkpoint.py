@@ -131,7 +131,7 @@ def _without_preprocessor(
         if saved is None:
             continue
         with explained_config(source.name):
-            given = torch.tensor(settings.get(name) or torch.nan).double()
+            given = torch.tensor(settings.get(name) or torch.nan, device="cpu").double()
         if not torch.allclose(saved.flatten().double(), given):
             raise CheckpointError(
                 f"{file_name} was trained with the {name} {saved.flatten().tolist()} of pixels, the config of "
@@ -171,7 +171,7 @@ def build_model(source: ModelSource, state_dict: Mapping[str, Tensor], file_name
     for tensor_name in expected.keys() - converted.keys():
         # Not every exporter keeps these counters, and inference does not use them.
         if tensor_name.endswith("num_batches_tracked"):
-            converted[tensor_name] = torch.zeros((), dtype=torch.int64)
+            converted[tensor_name] = torch.zeros((), dtype=torch.int64, device="cpu")
     _check_tensors(source.name, file_name, converted, expected)
     model.load_state_dict({key: tensor.contiguous() for key, tensor in converted.items()}, assign=True)
     fill_buffers(model)

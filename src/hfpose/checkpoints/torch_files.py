@@ -216,5 +216,5 @@ class OwnedTensors:
             if self.bytes_left < 0:
                 raise FormatError("its tensors repeat the same stored numbers over and over")
             block = self.blocks[storage.data_ptr()] = storage.clone()
-        empty = torch.empty(0, dtype=tensor.dtype)
+        empty = torch.empty(0, dtype=tensor.dtype, device="cpu")
         return empty.set_(block, tensor.storage_offset(), tensor.size(), tensor.stride())

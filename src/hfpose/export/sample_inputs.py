@@ -158,7 +158,7 @@ def _clip(image_processor: Any, number: int, max_frames: int) -> Sample:
     inputs = image_processor(
         keypoints, (width, height), boxes=boxes.reshape(-1, 4), schema="coco", return_tensors="pt"
     )
-    mask = torch.ones(1, len(keypoints), dtype=torch.bool)
+    mask = torch.ones(1, len(keypoints), dtype=torch.bool, device="cpu")
     return Sample({"keypoints_2d": inputs["keypoints_2d"], "frame_mask": mask}, size)
 
 

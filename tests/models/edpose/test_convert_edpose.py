@@ -111,6 +111,12 @@ def test_smaller_images_of_a_batch_are_padded_and_masked() -> None:
     assert (batch["pixel_values"][0, :, :, 32:] == 0).all()
 
 
+def test_no_images_are_an_empty_batch() -> None:
+    batch = EDPoseImageProcessor(size={"shortest_edge": 32, "longest_edge": 64})([], return_tensors="pt")
+    assert batch["pixel_values"].shape == (0, 3, 32, 32)
+    assert batch["pixel_mask"].shape == (0, 32, 32)
+
+
 def test_published_settings_are_the_defaults() -> None:
     entry = get_entry("edpose")
     config = config_from_reference(entry.reference, load_schema(entry.schema)).to_dict()

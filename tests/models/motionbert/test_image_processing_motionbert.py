@@ -23,6 +23,16 @@ def processor() -> MotionBertImageProcessor:
     return MotionBertImageProcessor()
 
 
+def test_settings_of_a_call_win_and_unknown_ones_are_refused(processor: MotionBertImageProcessor) -> None:
+    keypoints = np.random.default_rng(0).uniform(0, 400, (3, 17, 2))
+    given = processor(keypoints, (640, 480), box_scale=200.0)["keypoints_2d"]
+    np.testing.assert_array_equal(
+        given, MotionBertImageProcessor(box_scale=200.0)(keypoints, (640, 480))["keypoints_2d"]
+    )
+    with pytest.raises(InputError, match=r"no option box_scal; it takes .*box_scale.*image_sizes"):
+        processor(keypoints, (640, 480), box_scal=200.0)
+
+
 @pytest.mark.parametrize("norm", [True, False])
 @pytest.mark.parametrize("flip", [True, False])
 def test_single_frame_is_lifted_as_by_the_reference(

@@ -72,6 +72,11 @@ def test_smaller_inputs_of_a_batch_are_padded_and_the_places_stay() -> None:
     assert (both[0, 0, :, 64:] == both[0, 0].min()).all()
 
 
+def test_no_images_are_an_empty_batch() -> None:
+    processor = BottomUpImageProcessor(size={"height": 64, "width": 64})
+    assert processor([], return_tensors="pt")["pixel_values"].shape == (0, 3, 64, 64)
+
+
 def test_unknown_resize_modes_and_sizes_are_refused() -> None:
     with pytest.raises(ConfigError, match="'stretch'; expected one of expand, fit"):
         BottomUpImageProcessor(resize_mode="stretch")

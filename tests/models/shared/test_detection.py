@@ -59,6 +59,12 @@ def test_outputs_for_images_of_another_size_are_refused(outputs):
         processor(strides=(16,), max_candidates=1).post_process_object_detection(outputs)
 
 
+@pytest.mark.parametrize("sizes", [[], [(16, 16)] * 2])
+def test_another_number_of_target_sizes_is_refused(outputs, sizes):
+    with pytest.raises(InputError, match=f"outputs for 1 images but {len(sizes)} target_sizes"):
+        processor().post_process_object_detection(outputs, target_sizes=sizes)
+
+
 def test_detections_are_limited_to_the_best(outputs):
     found = processor(max_detections=2).post_process_object_detection(outputs)[0]
     assert found["scores"].tolist() == pytest.approx([0.9, 0.8])

@@ -75,7 +75,8 @@ class AssociativeEmbeddingImageProcessor(BottomUpImageProcessor):
             Keypoints (N, K, 2) in cells, their scores (N, K), and those of the instances (N,).
         """
         count, _, width = heatmaps.shape
-        values, index = heatmap_peaks(heatmaps, self.nms_kernel_size).flatten(1).topk(self.num_candidates)
+        peaks = heatmap_peaks(heatmaps, self.nms_kernel_size).flatten(1)
+        values, index = peaks.topk(min(self.num_candidates, peaks.shape[1]))
         candidate_tags = tags.flatten(2).gather(2, index.expand(len(tags), -1, -1)).movedim(0, -1)
         candidates = group_by_tags(
             values.cpu().numpy(),
@@ -86,7 +87,7 @@ class AssociativeEmbeddingImageProcessor(BottomUpImageProcessor):
         )
         groups = torch.from_numpy(candidates[: self.max_instances])
         is_found = groups >= 0  # (N, K)
-        keypoint = torch.arange(count)
+        keypoint = torch.arange(count, device="cpu")
         chosen = index.cpu()[keypoint, groups.clamp(min=0)]
         cells = torch.stack((chosen % width, chosen // width), -1)
         scores = values.cpu()[keypoint, groups.clamp(min=0)] * is_found
@@ -156,8 +157,8 @@ def _fill(heatmaps: Tensor, tags: Tensor, keypoints: Tensor, is_found: Tensor) -
     at_keypoints = tags[:, torch.arange(len(heatmaps), device=x.device), y, x]  # (L, N, K)
     counted = is_found.to(x.device)
     mean_tags = (at_keypoints * counted).sum(2) / counted.sum(1).clamp(min=1)  # (L, N)
-    cells = torch.zeros(keypoints.shape, dtype=torch.long)
-    responses = torch.zeros(is_found.shape)
+    cells = torch.zeros(keypoints.shape, dtype=torch.long, device="cpu")
+    responses = torch.zeros(is_found.shape, device="cpu")
     for keypoint in torch.flatten((~is_found).any(0).nonzero()).tolist():
         missing = (~is_found[:, keypoint]).nonzero()[:, 0]
         # (missing, h, w); `norm` takes ten times as long over a short dimension, and new memory longer than numbers.

@@ -41,7 +41,7 @@ class EDPoseImageProcessor(OneStageProcessing, PixelImageProcessor):
         """
         arrays = rgb_arrays(images)
         values = self.pixel_values(arrays, memory_format)
-        mask = torch.zeros(len(arrays), *values.shape[2:], dtype=torch.int64)
+        mask = torch.zeros(len(arrays), *values.shape[2:], dtype=torch.int64, device="cpu")
         for image, part in zip(arrays, mask, strict=True):
             height, width = self.input_size(*image.shape[:2])
             part[:height, :width] = 1
@@ -52,7 +52,8 @@ class EDPoseImageProcessor(OneStageProcessing, PixelImageProcessor):
         from PIL import Image
 
         sizes = [self.input_size(*image.shape[:2]) for image in images]
-        values = torch.zeros(len(images), 3, *np.max(sizes, axis=0).tolist())
+        height, width = np.max(sizes or [self.input_size(1, 1)], axis=0).tolist()
+        values = torch.zeros(len(images), 3, height, width, device="cpu")
         for image, (height, width), part in zip(images, sizes, values, strict=True):
             resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
             part[:, :height, :width] = self.normalize_pixels(np.asarray(resized)[None])[0]

@@ -1,5 +1,4 @@
 import numpy as np
-import torch
 from torch import Tensor
 from transformers.utils import ModelOutput
 
@@ -37,8 +36,8 @@ class HeatmapImageProcessor(TopDownImageProcessor):
             heatmaps, self.heatmap_decoding, self.blur_kernel_size, self.offset_radius_factor
         )
         height, width = heatmaps.shape[-2:]
-        cells = torch.tensor((width, height)) - int(self.heatmap_decoding in (UDP, UDP_COMBINED))
-        return keypoints * (self._crop_extent / cells), scores
+        cells = np.array((width, height), np.float32) - int(self.heatmap_decoding in (UDP, UDP_COMBINED))
+        return keypoints * keypoints.new_tensor(self._crop_extent / cells), scores
 
     def unflipped(self, flipped: ModelOutput, flip_indices: list[int]) -> dict[str, Tensor]:
         combined = self.heatmap_decoding == UDP_COMBINED

@@ -149,7 +149,7 @@ class InterNetImageProcessor(TopDownImageProcessor):
         for i, hand in enumerate(hands):
             hand["keypoints_2d"] = torch.from_numpy(decoded[i, hand["labels"].numpy(), :2])
             hand["hand_type"] = torch.from_numpy(hand_type[i])
-            hand["relative_root_depth"] = torch.as_tensor(relative_depth[i])
+            hand["relative_root_depth"] = torch.tensor(float(relative_depth[i]), device="cpu")
         return split_by_image(hands, per_image)
 
 

@@ -23,7 +23,7 @@ class RegressionImageProcessor(TopDownImageProcessor):
         coordinates = outputs["coordinates"].float()
         sigmas = outputs.get("sigmas")
         scores = torch.ones_like(coordinates[..., 0]) if sigmas is None else 1 - sigmas.float().mean(-1)
-        return coordinates * self._crop_extent.to(coordinates.device), scores
+        return coordinates * coordinates.new_tensor(self._crop_extent), scores
 
     def unflipped(self, flipped: ModelOutput, flip_indices: list[int]) -> dict[str, Tensor]:
         x, y = flipped["coordinates"].unbind(-1)

@@ -1,7 +1,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 from transformers.utils import ModelOutput
 
@@ -31,8 +30,8 @@ class RTMPoseImageProcessor(TopDownImageProcessor):
             outputs["simcc_x"], outputs["simcc_y"], self.simcc_split_ratio, self.mean_scores
         )
         # The bins cover the region, also with UDP, whose crops end a pixel earlier: the reference's reading.
-        covered = self._crop_extent / torch.tensor(self._crop_size)
-        return keypoints * covered.to(keypoints.device), scores
+        covered = self._crop_extent / np.array(self._crop_size, np.float32)
+        return keypoints * keypoints.new_tensor(covered), scores
 
     def instance_fields(self, outputs: ModelOutput) -> dict[str, np.ndarray]:
         """`keypoints_visible` (N, K) from 0 to 1, where the model tells it.

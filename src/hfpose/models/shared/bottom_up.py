@@ -22,6 +22,7 @@ from hfpose.models.shared.conversion import (
 from hfpose.models.shared.one_stage import Instances, OneStageProcessing
 from hfpose.models.shared.pixels import WholeImageProcessor
 from hfpose.models.shared.settings import Count
+from hfpose.ops.affine import warp_affine
 
 EXPAND, FIT = RESIZE_MODES = ("expand", "fit")
 
@@ -76,10 +77,10 @@ class BottomUpImageProcessor(OneStageProcessing, WholeImageProcessor):
         import cv2
 
         sizes = [self.input_size(*image.shape[:2]) for image in images]
-        batch = np.zeros((len(images), *np.max(sizes, axis=0), 3), dtype=np.uint8)
+        batch = np.zeros((len(images), *np.max(sizes or [self.input_size(1, 1)], axis=0), 3), dtype=np.uint8)
         for image, (height, width), fitted in zip(images, sizes, batch, strict=True):
             matrix = self.fit_matrix(*image.shape[:2])
-            fitted[:height, :width] = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
+            fitted[:height, :width] = warp_affine(image, matrix, (width, height), flags=cv2.INTER_LINEAR)
         return self.normalize_pixels(batch, memory_format)
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:

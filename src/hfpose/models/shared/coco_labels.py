@@ -153,7 +153,7 @@ def labels_in_pixels(
     Raises:
         InputError: for boxes in pixels, without `class_labels`, or for a class that the model does not have.
     """
-    scale, found = torch.tensor([image_size[1], image_size[0]] * 2, dtype=torch.float32), []
+    found = []
     for index, label in enumerate(labels):
         classes, boxes = (label.get(name, torch.zeros(0)) for name in ("class_labels", "boxes"))
         boxes = boxes.float().reshape(-1, 4)
@@ -170,7 +170,7 @@ def labels_in_pixels(
                 f"The class_labels of image {index} are {classes.tolist()[:20]}; the model has classes 0 to "
                 f"{num_labels - 1}."
             )
-        pixels = boxes * scale.to(boxes.device)
+        pixels = boxes * boxes.new_tensor([image_size[1], image_size[0]] * 2)
         corners = torch.cat((pixels[:, :2] - pixels[:, 2:] / 2, pixels[:, :2] + pixels[:, 2:] / 2), dim=1)
         found.append({"boxes": corners, "class_labels": classes})
     return found

@@ -15,7 +15,7 @@ from transformers.utils import ModelOutput
 
 from hfpose.errors import InputError
 from hfpose.models.shared.coco_labels import normalized_boxes, object_boxes, object_classes
-from hfpose.models.shared.pixels import ChannelOrder, WholeImageProcessor, detached
+from hfpose.models.shared.pixels import ChannelOrder, WholeImageProcessor, check_target_sizes, detached
 from hfpose.models.shared.settings import Count
 from hfpose.ops.boxes import nms
 
@@ -108,6 +108,9 @@ class DetectionImageProcessor(WholeImageProcessor):
 
         Returns:
             One dict an image: `scores` (N,), `labels` (N,), `boxes` (N, 4) x1, y1, x2, y2.
+
+        Raises:
+            InputError: unless there is one target size for each image.
         """
         detections = self.detections(outputs, threshold, target_sizes, nms_threshold)
         return [{name: torch.from_numpy(array) for name, array in found._asdict().items()} for found in detections]
@@ -124,6 +127,8 @@ class DetectionImageProcessor(WholeImageProcessor):
         least = max(threshold or 0.0, self.score_threshold)
         iou_threshold = self.nms_threshold if nms_threshold is None else nms_threshold
         all_scores, all_boxes = self._scores(outputs).cpu().numpy(), outputs.pred_boxes.float().cpu().numpy()
+        if target_sizes is not None:
+            check_target_sizes(target_sizes, len(all_boxes))
         limits = np.array([self.size["width"], self.size["height"]] * 2, dtype=np.float32)
         results = []
         for index in range(len(all_boxes)):

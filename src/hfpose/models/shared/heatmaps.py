@@ -129,12 +129,12 @@ def blur_matrix(size: int, kernel_size: int, reflects: bool = False) -> Tensor:
     import cv2
 
     kernel = torch.from_numpy(cv2.getGaussianKernel(kernel_size, 0)).float().flatten()
-    rows = torch.arange(size)[:, None].expand(-1, kernel_size)
-    columns = rows + torch.arange(kernel_size) - kernel_size // 2
+    rows = torch.arange(size, device="cpu")[:, None].expand(-1, kernel_size)
+    columns = rows + torch.arange(kernel_size, device="cpu") - kernel_size // 2
     values = torch.where((columns >= 0) & (columns < size), 1.0, float(reflects)) * kernel
     period = max(2 * (size - 1), 1)
     columns = (columns % period).minimum(-columns % period)
-    return torch.zeros(size, size).index_put_((rows, columns), values, accumulate=True)
+    return torch.zeros(size, size, device="cpu").index_put_((rows, columns), values, accumulate=True)
 
 
 def quarter_offsets(heatmaps: Tensor, cells: Tensor) -> Tensor:

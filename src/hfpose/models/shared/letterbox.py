@@ -13,6 +13,7 @@ from torch import Tensor
 from hfpose.models.shared.one_stage import ImageOutputs, ImageSize, Instances, OneStageProcessing
 from hfpose.models.shared.pixels import ChannelOrder, WholeImageProcessor
 from hfpose.models.shared.top_down import crop_matrices
+from hfpose.ops.affine import warp_affine
 from hfpose.ops.boxes import nms
 
 
@@ -46,7 +47,7 @@ class LetterboxImageProcessor(OneStageProcessing, WholeImageProcessor):
         fill = (self.pad_value,) * 3
         for image, fitted in zip(images, batch, strict=True):
             matrix = self.fit_matrix(*image.shape[:2])
-            cv2.warpAffine(image, matrix, (width, height), dst=fitted, flags=cv2.INTER_LINEAR, borderValue=fill)
+            warp_affine(image, matrix, (width, height), dst=fitted, flags=cv2.INTER_LINEAR, borderValue=fill)
         return self.normalize_pixels(batch, memory_format)
 
     def fit_matrix(self, height: int, width: int) -> np.ndarray:

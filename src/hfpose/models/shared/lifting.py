@@ -177,10 +177,6 @@ class PoseLiftingImageProcessor(SettingsImageProcessor):
         """Whether what the network sees depends on the size of the image."""
         return True
 
-    def __call__(self, keypoints: np.ndarray, *args: Any, **kwargs: Any) -> BatchFeature:  # type: ignore[override]
-        """See `preprocess`."""
-        return self.preprocess(keypoints, *args, **kwargs)
-
     def preprocess(
         self,
         keypoints: np.ndarray,
@@ -190,7 +186,6 @@ class PoseLiftingImageProcessor(SettingsImageProcessor):
         schema: KeypointSchema | str = "h36m",
         do_normalize_boxes: bool | None = None,
         return_tensors: str | TensorType | None = None,
-        **_: Any,
     ) -> BatchFeature:
         """Network input for one clip or several of the same length.
 

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hfpose.errors import InputError
 from hfpose.models.shared.coco_labels import instance_labels
-from hfpose.models.shared.pixels import detached, pose_dict
+from hfpose.models.shared.pixels import check_target_sizes, detached, pose_dict
 
 # Outputs of a model for one image by name, and height and width of an image in pixels.
 ImageOutputs = Mapping[str, Tensor]
@@ -80,11 +79,7 @@ class OneStageProcessing:
             InputError: unless there is one target size for each image.
         """
         given = {name: outputs[name] for name in self.decoded_outputs if outputs.get(name) is not None}
-        count = len(given[self.decoded_outputs[0]])
-        if count != len(target_sizes):
-            raise InputError(
-                f"Got outputs for {count} images but {len(target_sizes)} target_sizes; give one per image."
-            )
+        check_target_sizes(target_sizes, len(given[self.decoded_outputs[0]]))
         found = []
         for index, (height, width) in enumerate(target_sizes):
             one = {name: values[index] for name, values in given.items()}
@@ -119,7 +114,8 @@ class OneStageProcessing:
         found = self.instances(detached(outputs), target_sizes, box_threshold, nms_threshold)
         return [
             [
-                pose_dict(box, keypoints, scores, threshold) | {"bbox_score": torch.tensor(float(box_score))}
+                pose_dict(box, keypoints, scores, threshold)
+                | {"bbox_score": torch.tensor(float(box_score), device="cpu")}
                 for box, box_score, keypoints, scores in zip(*some, strict=True)
             ]
             for some in found

@@ -1,10 +1,9 @@
 """What goes into every image processor: arrays of RGB pixels, and the way from pixels to network input."""
 
-import inspect
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from os import PathLike
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -101,36 +100,6 @@ class PixelImageProcessor(SettingsImageProcessor):
             if len(values) != 3:
                 raise InputError(f"{name} is {values!r}; expected three numbers, one for each channel.")
 
-    def __call__(self, images: ImageLike, *args: Any, **options: Any) -> BatchFeature:
-        """What `preprocess` makes of images.
-
-        Args:
-            options: arguments of `preprocess`; `device`, where the tensors shall be; and settings of the processor
-                that shall be others for this call alone, as `size` or `do_normalize`.
-
-        Raises:
-            InputError: for an option that the processor does not know.
-        """
-        device, arguments = options.pop("device", None), inspect.signature(self.preprocess).parameters
-        settings = {name: options.pop(name) for name in list(options) if name not in arguments}
-        inputs: Any = self.with_settings(**settings).preprocess(images, *args, **options)
-        return inputs if device is None else inputs.to(device)
-
-    def with_settings(self, **settings: Any) -> Self:
-        """The processor with other settings; itself where there are none.
-
-        Raises:
-            InputError: for a setting that the processor does not have.
-        """
-        settings = self.given(settings)
-        if not settings:
-            return self
-        known = {name: getattr(self, name) for name in self.setting_kinds()}
-        if unknown := sorted(settings.keys() - known.keys()):
-            names = sorted({*known, *inspect.signature(self.preprocess).parameters, "device"})
-            raise InputError(f"{type(self).__name__} has no option {', '.join(unknown)}; it takes {', '.join(names)}.")
-        return type(self)(**known | settings)
-
     def normalize_pixels(
         self, images: np.ndarray, memory_format: torch.memory_format = torch.contiguous_format
     ) -> Tensor:
@@ -143,7 +112,7 @@ class PixelImageProcessor(SettingsImageProcessor):
 
         count, height, width, _ = images.shape
         if images.size == 0:
-            return torch.zeros((count, 3, height, width))
+            return torch.zeros((count, 3, height, width), device="cpu")
         rows = images.reshape(count * height, width, 3)
         if self.channel_order == "bgr":
             rows = cv2.cvtColor(rows, cv2.COLOR_RGB2BGR)
@@ -208,8 +177,8 @@ class WholeImageProcessor(PixelImageProcessor):
 def _value_table(factor: float, mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
     """Network input (1, 256, 3) for each pixel value and channel of the network: the arithmetic is done once for
     each."""
-    values = torch.arange(256, dtype=torch.float32)[:, None].mul(factor)
-    return values.sub(torch.tensor(mean)).div(torch.tensor(std))[None].contiguous().numpy()
+    values = np.arange(256, dtype=np.float32)[:, None] * np.float32(factor)
+    return ((values - np.array(mean, np.float32)) / np.array(std, np.float32))[None]
 
 
 def detached(outputs: Any) -> Any:
@@ -217,6 +186,14 @@ def detached(outputs: Any) -> Any:
     if not isinstance(outputs, Mapping):
         return outputs
     return type(outputs)(**{name: v.detach() if isinstance(v, Tensor) else v for name, v in outputs.items()})
+
+
+def check_target_sizes(target_sizes: Tensor | Sequence[tuple[int, int]], num_images: int) -> None:
+    """Raise InputError unless there is one target size (height, width) for each image that outputs are for."""
+    if len(target_sizes) != num_images:
+        raise InputError(
+            f"Got outputs for {num_images} images but {len(target_sizes)} target_sizes; give one per image."
+        )
 
 
 def pose_dict(

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from functools import cache
 from numbers import Integral, Real
 from types import NoneType, UnionType
-from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin
 
+from transformers.image_processing_base import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
 
 from hfpose.errors import InputError
@@ -49,6 +50,42 @@ class SettingsImageProcessor(PushWithCode, BaseImageProcessor):
             if not _fits(settings[name], kind):
                 raise InputError(f"{name} is {repr(settings[name])[:200]}; expected {_described(kind)}.")
         super().__init__(**settings)
+
+    def __call__(self, *inputs: Any, **options: Any) -> BatchFeature:
+        """What `preprocess` makes of its arguments.
+
+        Args:
+            options: arguments of `preprocess`; `device`, where the tensors shall be; and settings of the processor
+                that shall be others for this call alone, as `size` or `do_normalize`.
+
+        Raises:
+            InputError: for an option that the processor does not know.
+        """
+        device, arguments = options.pop("device", None), self._arguments()
+        settings = {name: options.pop(name) for name in options.keys() - arguments}
+        made: Any = self.with_settings(**settings).preprocess(*inputs, **options)
+        return made if device is None else made.to(device)
+
+    def with_settings(self, **settings: Any) -> Self:
+        """The processor with other settings; itself where there are none.
+
+        Raises:
+            InputError: for a setting that the processor does not have.
+        """
+        settings = self.given(settings)
+        if not settings:
+            return self
+        known = {name: getattr(self, name) for name in self.setting_kinds()}
+        if unknown := sorted(settings.keys() - known.keys()):
+            names = sorted({*known, *self._arguments(), "device"})
+            raise InputError(f"{type(self).__name__} has no option {', '.join(unknown)}; it takes {', '.join(names)}.")
+        return type(self)(**known | settings)
+
+    @classmethod
+    @cache
+    def _arguments(cls) -> frozenset[str]:
+        """Names of the arguments of `preprocess`."""
+        return frozenset(inspect.signature(cls.preprocess).parameters) - {"self"}
 
     @classmethod
     @cache

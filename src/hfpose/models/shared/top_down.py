@@ -18,6 +18,7 @@ from hfpose.models.shared.coco_labels import Annotations, annotated_objects, mov
 from hfpose.models.shared.devices import crop_on_device, enlarges
 from hfpose.models.shared.pixels import ImageLike, PixelImageProcessor, detached, pose_dict, rgb_arrays
 from hfpose.models.shared.settings import Count, Positive
+from hfpose.ops.affine import warp_affine
 
 
 def box_centers_and_scales(boxes: np.ndarray, aspect_ratio: float, padding: float) -> tuple[np.ndarray, np.ndarray]:
@@ -183,7 +184,7 @@ class TopDownImageProcessor(PixelImageProcessor):
             for matrix in self._matrices(image_boxes):
                 is_cubic = self.enlarges_cubically and enlarges(matrix)
                 flags = cv2.INTER_CUBIC if is_cubic else cv2.INTER_LINEAR
-                cv2.warpAffine(image, matrix, size, dst=next(rows), flags=flags)
+                warp_affine(image, matrix, size, dst=next(rows), flags=flags)
         return crops
 
     def pixel_values_on_device(
@@ -223,7 +224,7 @@ class TopDownImageProcessor(PixelImageProcessor):
     def to_image(self, points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         """Points (N, K, 2) in pixels of the crops of boxes (N, 4) in pixels of the image."""
         centers, scales = self.centers_and_scales(boxes)
-        return (points / self._crop_extent.numpy() - np.float32(0.5)) * scales[:, None] + centers[:, None]
+        return (points / self._crop_extent - np.float32(0.5)) * scales[:, None] + centers[:, None]
 
     def instance_fields(self, outputs: ModelOutput) -> dict[str, np.ndarray]:
         """What the outputs say of N crops besides keypoints, by the names of `PoseOutput`'s fields: arrays
@@ -284,9 +285,9 @@ class TopDownImageProcessor(PixelImageProcessor):
         return self.size["width"], self.size["height"]
 
     @property
-    def _crop_extent(self) -> Tensor:
+    def _crop_extent(self) -> np.ndarray:
         """(2,) width and height of the region in pixels of the crop, float32, see `crop_matrices`."""
-        return torch.tensor(self._crop_size, dtype=torch.float32) - int(self.use_udp)
+        return np.array(self._crop_size, np.float32) - int(self.use_udp)
 
     def centers_and_scales(self, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See `box_centers_and_scales`."""
