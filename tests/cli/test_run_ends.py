@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import typer
 
 import hfpose
 from command_line import run_command
+from file_server import Fault, FileServer
 from hfpose import cli
 from hfpose.errors import ConfigError
 from processes import COMMAND, RunningPython, finished
@@ -31,6 +33,21 @@ def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[st
         timeout=120,
         **options,
     )
+
+
+def has_begun(partial: Path) -> bool:
+    return partial.is_file() and partial.stat().st_size > 2000
+
+
+def interrupt(process: RunningPython, is_time: Callable[[], bool]) -> str:
+    """What a run says on stderr that is interrupted at a time."""
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline and not is_time():
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    return told
 
 
 def test_version():
@@ -99,14 +116,7 @@ def test_an_interrupt_names_resume_and_leaves_nothing_half_written(kind, tiny_po
     arguments = ["predict", source, "--pose2d", tiny_pose, "--det-model", "whole_image", "--out-dir", out]
     process = RunningPython(COMMAND, tmp_path, {}, arguments)
     partial = out / "predictions" / ".clip.json.part"
-    deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
-        if (partial.is_file() and partial.stat().st_size > 2000) or len(list(out.glob("predictions/*.json"))) > 5:
-            break
-        time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 130, told
+    told = interrupt(process, lambda: has_begun(partial) or len(list(out.glob("predictions/*.json"))) > 5)
     assert re.fullmatch(
         rf"hfpose: Stopping.\nhfpose: Interrupted after \d+ (image|frame)s?; what is complete is in {re.escape(str(out))}. "
         r"To go on, run the same command with --resume.\n",
@@ -115,6 +125,22 @@ def test_an_interrupt_names_resume_and_leaves_nothing_half_written(kind, tiny_po
     for path in out.glob("predictions/*.json"):
         assert len(json.loads(path.read_text())["predictions"]) == 1
     assert kind == "folder" or not (out / "predictions" / "clip.json").exists()
+
+
+def test_an_interrupt_of_a_camera_keeps_what_was_found(tiny_pose, photo, tmp_path):
+    jpeg = photo.read_bytes()
+    images = (b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n" % (len(jpeg), jpeg)) * 2000
+    out = tmp_path / "out"
+    with FileServer({"/video.mjpg": images}) as server:
+        multipart = {"Content-Type": "multipart/x-mixed-replace; boundary=frame"}
+        server.add_fault("/video.mjpg", Fault(headers=multipart, no_length=True, delay=0.002))
+        arguments = ["predict", f"{server.url}/video.mjpg", "--pose2d", tiny_pose, "--det-model", "whole_image"]
+        process = RunningPython(COMMAND, tmp_path, {}, [*arguments, "--out-dir", out])
+        partial = out / "predictions" / ".video.json.part"
+        told = interrupt(process, lambda: has_begun(partial))
+    assert f"; results in {out}." in told
+    assert len(json.loads((out / "predictions" / "video.json").read_text())["frames"]) > 0
+    assert [path.name for path in (out / "visualizations").iterdir()] == ["video.mp4"]
 
 
 @pytest.mark.parametrize("place", ["file", "file/below"])

@@ -6,6 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import av
+import cv2
+import numpy as np
 import pytest
 
 from clips import Camera
@@ -19,6 +21,10 @@ from video_files import make_video
 
 PLAYLIST = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n"
 
+MULTIPART = {"Content-Type": "multipart/x-mixed-replace; boundary=frame"}
+_JPEG = cv2.imencode(".jpg", np.full((48, 64, 3), 99, np.uint8))[1].tobytes()
+IMAGES = (b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n" % (len(_JPEG), _JPEG)) * 3
+
 
 def read(url: str) -> list[Frame]:
     return list(read_video(MediaItem(0, "stream", "clip", url), url, timeout=5))
@@ -27,7 +33,9 @@ def read(url: str) -> list[Frame]:
 def test_addresses_of_streams() -> None:
     for address in ("rtsp://a/b", "RTMP://a/b", "udp://127.0.0.1:9", "srt://a:9", "https://a/live.m3u8?token=1"):
         assert is_stream(address)
-    for address in ("https://a/clip.mp4", "clip.m3u8", "rtsp.mp4", "webcam:1"):
+    for address in ("http://a/video.mjpg", "webcam:http://a/video", "Webcam:https://a/?action=stream"):
+        assert is_stream(address)
+    for address in ("https://a/clip.mp4", "clip.m3u8", "rtsp.mp4", "webcam:1", "clip.mjpg"):
         assert not is_stream(address)
 
 
@@ -43,6 +51,23 @@ def test_a_playlist_is_read(tmp_path: Path) -> None:
     with FileServer(files) as server:
         frames = read(f"{server.url}/live.m3u8")
     assert [frame.timestamp for frame in frames] == pytest.approx([i / 25 for i in range(8)], abs=1e-3)
+
+
+@pytest.mark.parametrize("address", ["{}/video.mjpg", "webcam:{}/video"])
+def test_a_camera_sends_images_by_http(address: str) -> None:
+    with FileServer({"/video.mjpg": IMAGES, "/video": IMAGES}) as server:
+        for path in server.files:
+            server.add_fault(path, Fault(headers=MULTIPART, no_length=True))
+        frames = list(open_source(address.format(server.url), live="all"))
+    assert [frame.frame_index for frame in frames] == [0, 1, 2]
+    assert {(frame.item.kind, frame.item.name) for frame in frames} == {("stream", "video")}
+
+
+def test_a_camera_that_is_given_as_an_image_says_how_to_give_it() -> None:
+    with FileServer({"/video": IMAGES}) as server:
+        server.add_fault("/video", Fault(headers=MULTIPART, no_length=True))
+        (frame,) = open_source(f"{server.url}/video")
+    assert f"Give it as a camera: 'webcam:{server.url}/video'" in (frame.error or "")
 
 
 def test_a_playlist_leads_to_no_local_file_and_no_other_host(tmp_path: Path) -> None:

@@ -306,6 +306,10 @@ def _download(url: str, timeout: float) -> bytes:
                 raise InputError(
                     f"Cannot download {url!r}: the server answered {response.status_code} {response.reason_phrase}."
                 )
+            if response.headers.get("Content-Type", "").startswith("multipart/"):
+                raise InputError(
+                    f"{url!r} sends one image after the other, as cameras do. Give it as a camera: 'webcam:{url}'."
+                )
             for chunk in response.iter_bytes():
                 data += chunk
                 if len(data) > MAX_DOWNLOAD_BYTES:

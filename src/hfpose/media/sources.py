@@ -73,9 +73,10 @@ def open_source(
         inputs: one image (all that `load_image` takes, or a dict with one under `"image"` or `"img"`), a video (path
             or URL), a folder (its images, sorted by name), a list file (`.txt`: a path or URL in each line, relative
             to the file's folder), a webcam (`"webcam"`, `"webcam:1"`, `1` or `"/dev/video1"`), a network stream
-            (`rtsp://`, `rtmp://`, `udp://`, `srt://`, or HLS: `http://.../live.m3u8`), a 4D array (a stack of images),
-            or a collection of these: list, generator, `datasets.Dataset`, transformers' `KeyDataset`, anything
-            iterable.
+            (`rtsp://`, `rtmp://`, `udp://`, `srt://`, HLS: `http://.../live.m3u8`), a camera in the network
+            (`http://.../video.mjpg` or, whatever its address ends with, `webcam:http://.../video`), a 4D array (a
+            stack of images), or a collection of these: list, generator, `datasets.Dataset`, transformers'
+            `KeyDataset`, anything iterable.
         recursive: whether to look for images in the subfolders of a folder too.
         skip: called with each item before it is read; true leaves it out.
         num_workers: threads that decode images. With at least one, frames are read ahead in the background, and a
@@ -356,6 +357,8 @@ def is_live(source: str | Path) -> bool:
 
 def _live_kind(source: str | Path) -> Literal["webcam", "stream"] | None:
     text = str(source)
+    if is_stream(source):
+        return "stream"
     if isinstance(source, str) and (_camera(text) is not None or text.lower().startswith("webcam:")):
         return "webcam"
     return "stream" if is_stream(source) else None

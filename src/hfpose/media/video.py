@@ -38,6 +38,9 @@ VIDEO_SUFFIXES = frozenset(f".{ending}" for ending in _ENDINGS.split())
 PLAYLIST_SUFFIXES = (".m3u8", ".m3u")
 """Endings of addresses that are read as playlists (HLS)."""
 
+_CAMERA_SUFFIXES = (".mjpg", ".mjpeg")  # of addresses: what cameras in the network send
+_CAMERA_PREFIX = "webcam:"
+
 STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "srt", "tcp")
 """What addresses of network streams begin with."""
 
@@ -48,12 +51,20 @@ _CLOSE = 0.0005  # seconds; times that differ by less are one
 
 
 def is_stream(source: object) -> bool:
-    """Whether `source` is the address of a network stream or of a playlist."""
+    """Whether `source` is the address of a network stream, a playlist, or a camera that sends images by HTTP:
+    `http://.../video.mjpg`, or any address behind `webcam:`."""
     if not isinstance(source, str):
         return False
     if is_url(source):
-        return urlsplit(source).path.lower().endswith(PLAYLIST_SUFFIXES)
+        return urlsplit(source).path.lower().endswith((*PLAYLIST_SUFFIXES, *_CAMERA_SUFFIXES))
+    if is_url(_opened_address(source)):
+        return True
     return source.partition("://")[0].lower() in STREAM_SCHEMES and "://" in source
+
+
+def _opened_address(source: str) -> str:
+    """The address in `webcam:http://...`; other texts as they are."""
+    return source[len(_CAMERA_PREFIX) :] if source.lower().startswith(_CAMERA_PREFIX) else source
 
 
 def is_address(source: object) -> bool:
@@ -297,8 +308,7 @@ def open_video(source: str | Path, timeout: float) -> Iterator[InputContainer]:
     Raises:
         InputError: if it cannot be opened.
     """
-    if is_url(source):
-        url = str(source)
+    if is_url(url := _opened_address(str(source))):
         with HttpFile(url, timeout) as file:
             nested = functools.partial(_open_part, url, timeout) if is_stream(url) else _refuse
             with _open_container(url, file, nested, timeout) as container:
