@@ -46,6 +46,7 @@ def test_options_without_an_effect(given: dict[str, Any], needed: str) -> None:
     ("given", "needed"),
     [
         ({"num_instances": 2}, "return_visualization=True"),
+        ({"return_heatmaps": True}, "a pipeline without a lifter"),
         ({"online": False, "lookahead": 3}, "online=True"),
         ({"temporal": "frame", "window": 9}, "temporal='clip'"),
         ({"temporal": "frame", "max_gap": 9}, "temporal='clip'"),

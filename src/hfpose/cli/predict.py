@@ -330,7 +330,6 @@ def predict(
         raise typer.BadParameter(f"it has no effect with --track {track}.", param_hint="--use-oks-tracking")
     if use_oks_tracking and track is None and pose3d is None:
         raise typer.BadParameter("in 2D it needs --track.", param_hint="--use-oks-tracking")
-    tracker = track and ("oks" if use_oks_tracking else track)
     settings = {
         "max_gap": track_gap,
         "high_score": track_high_score,
@@ -340,6 +339,7 @@ def predict(
         "relink": track_relink,
     }
     over_time = {
+        "track": "oks" if use_oks_tracking else track,  # None tracks videos in 3D, and takes no images for one
         "tracking": {name: value for name, value in settings.items() if value is not None} or None,
         "tracking_threshold": tracking_thr,
         "link_tracks": link_tracks,
@@ -375,10 +375,8 @@ def predict(
             "live": live,
             "reconnect": reconnect,
         },
-        tracking={"track": tracker, **over_time},
+        tracking=over_time,
         lifting={
-            # By default videos are tracked, and images are not taken for one.
-            "track": "oks" if use_oks_tracking else tracker,
             **over_time,
             "do_normalize_boxes": False if disable_norm_pose_2d else None,
             "online": online,

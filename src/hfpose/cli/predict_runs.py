@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     MakeSource = Callable[[Callable[[MediaItem], bool]], Source]
 
-_VIDEO_WAIT = 1e-5  # seconds; a frame of a video is shown until the next one is ready
-
 
 def predict_here(
     job: PredictJob,
@@ -41,7 +39,7 @@ def predict_here(
     """
     from hfpose.media.live import LiveMeter
     from hfpose.media.run import Run
-    from hfpose.visualization import Window
+    from hfpose.visualization.windows import VIDEO_WAIT, Window
 
     meter = LiveMeter()
     with Run(folders["out_dir"], resume) as run:
@@ -66,7 +64,7 @@ def predict_here(
                 if not writers.writers and output.error is None:
                     progress.write(frame_line(frame, output), file=sys.stdout)
                 if window is not None and output.visualization is not None:
-                    seconds = wait_time if frame.frame_index is None else _VIDEO_WAIT
+                    seconds = wait_time if frame.frame_index is None else VIDEO_WAIT
                     if not window.show(output.visualization, seconds):
                         raise typer.Exit(1 if run.failures else 0)
     return run, source

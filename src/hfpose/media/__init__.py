@@ -1,4 +1,4 @@
-"""Images, videos and cameras in, results out: `images` and `sources` read, `writers` and `formats` write."""
+"""Images, videos and cameras in, results out: `images` and `sources` read, `writers` writes."""
 
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
 from hfpose.media.images import load_image, save_image

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from hfpose.media.files import is_folder
+from hfpose.media.video import open_video
 
 _DIAGONAL_35MM = math.hypot(36, 24)  # millimeters of a frame of 35 mm film
 _EXIF_BLOCK, _FOCAL_LENGTH_35MM = 0x8769, 0xA405  # EXIF 2.3
@@ -21,7 +21,7 @@ def recorded_focal_length(source: str | None, image_size: tuple[int, int]) -> fl
         source: path of an image or a video. Nothing is known of URLs, cameras and arrays.
         image_size: width and height in pixels; of a part of an image the length would be another.
     """
-    if source is None or "://" in source or is_folder(Path(source)) or not Path(source).is_file():
+    if source is None or "://" in source or not Path(source).is_file():
         return None
     length = _of_image(source)
     length = _of_video(source) if length is None else length
@@ -38,11 +38,9 @@ def _of_image(path: str) -> float | None:
 
 
 def _of_video(path: str) -> float | None:
-    import av
-
     try:
-        with av.open(path) as container:
+        with open_video(path, timeout=0) as container:
             known = [container.metadata, *(stream.metadata for stream in container.streams)]
             return next((float(each[_VIDEO_KEY]) for each in known if _VIDEO_KEY in each), None)
-    except (av.FFmpegError, OSError, ValueError):
+    except (OSError, ValueError):
         return None

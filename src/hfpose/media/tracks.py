@@ -27,8 +27,7 @@ from hfpose.media.per_video import InputWriter
 from hfpose.media.video_writing import DEFAULT_FPS
 from hfpose.ops.axes import to_world
 from hfpose.results import PoseOutput
-
-_UNTRACKED = -1  # as in hfpose.tracking.tracker
+from hfpose.tracking.tracker import UNTRACKED
 
 
 class TrackWriter(InputWriter["_Tracks"]):
@@ -166,8 +165,8 @@ class _Tracks:
         self._times[number] = time if time > latest else latest + 1 / self._frame_rate
         for row, keypoints in enumerate(to_world(output.keypoints, output.axes)):
             self._schema = output.schema
-            track = _UNTRACKED if output.track_ids is None else int(output.track_ids[row])
-            is_lost = frame_index is not None and track == _UNTRACKED
+            track = UNTRACKED if output.track_ids is None else int(output.track_ids[row])
+            is_lost = frame_index is not None and track == UNTRACKED
             if is_lost or not np.isfinite(keypoints).all(-1).any():
                 continue
             who = f"person{row}" if frame_index is None else f"track{track}"

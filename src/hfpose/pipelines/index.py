@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from hfpose.errors import ConfigError
-from hfpose.hub.model_folders import PIPELINE_INDEX, child_path
+from hfpose.hub.model_folders import PIPELINE_INDEX, child_path, read_json
 from hfpose.hub.zoo import TASKS, WHOLE_IMAGE, Task
 
 
@@ -24,8 +23,8 @@ def read_index(folder: Path) -> dict[str, Any]:
             'For a folder of one model use `pipeline("pose-estimation", model=folder)`.'
         )
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        index = read_json(path)
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid JSON: {error}.") from error
     if not isinstance(index, dict) or not isinstance(index.get("pose"), str):
         raise ConfigError(f"{path} does not name its pose model; write the folder again with `save_pretrained`.")

@@ -117,25 +117,25 @@ class TemporalLifter:
         for clip, poses in zip(clips, self.lift_clips(clips), strict=True):
             for index, pose in enumerate(poses):
                 people[clip.start + index].append(LiftedPerson(clip, index, pose))
-        return [self._assemble(frame, found) for frame, found in zip(frames, people, strict=True)]
+        return [self.assemble(frame, found) for frame, found in zip(frames, people, strict=True)]
 
     def lift_clips(self, clips: Sequence[PersonClip]) -> list[np.ndarray]:
         """Keypoints (L, K, 3) in meters of each clip, whose keypoints are the lifter's."""
-        encoded = self._encode(clips, [smooth_rows(clip.boxes, self.box_smoothing) for clip in clips])
+        encoded = self.encode(clips, [smooth_rows(clip.boxes, self.box_smoothing) for clip in clips])
         spans = [(clip, span) for clip in range(len(encoded)) for span in self._spans(len(encoded[clip]))]
-        windows = self._run([encoded[clip][start:end] for clip, (start, end, _) in spans])
+        windows = self.run([encoded[clip][start:end] for clip, (start, end, _) in spans])
         blended = [torch.zeros(*clip.shape[:2], 3) for clip in encoded]
         for (clip, (start, end, weights)), poses in zip(spans, windows, strict=True):
             blended[clip][start:end] += torch.from_numpy(weights)[:, None, None] * poses
-        return self._decode(blended, clips)
+        return self.decode(blended, clips)
 
     def _clips(self, frames: Sequence[PoseOutput]) -> list[PersonClip]:
         """The people of the frames; those with an identity as one clip for all frames without a long gap."""
         done: list[PersonClip] = []
         runs: dict[int, list[PersonClip]] = {}
         for number, frame in enumerate(frames):
-            for person in self._observe(frame, number):
-                if self._is_alone(person):
+            for person in self.observe(frame, number):
+                if self.is_alone(person):
                     done.append(person)
                     continue
                 run = runs.setdefault(person.track_id, [])
@@ -145,11 +145,11 @@ class TemporalLifter:
                 run.append(person)
         return done + [join_clips(run) for run in runs.values()]
 
-    def _is_alone(self, person: PersonClip) -> bool:
+    def is_alone(self, person: PersonClip) -> bool:
         """Whether a person is lifted from one frame only."""
         return self.window == 1 or person.track_id == UNTRACKED
 
-    def _observe(self, frame: PoseOutput, number: int) -> list[PersonClip]:
+    def observe(self, frame: PoseOutput, number: int) -> list[PersonClip]:
         """Each person of a frame as a clip of one frame."""
         if frame.num_instances == 0:
             return []
@@ -183,7 +183,7 @@ class TemporalLifter:
             for row, track_id in enumerate(_identities(frame))
         ]
 
-    def _encode(self, clips: Sequence[PersonClip], boxes: Sequence[np.ndarray]) -> list[Tensor]:
+    def encode(self, clips: Sequence[PersonClip], boxes: Sequence[np.ndarray]) -> list[Tensor]:
         """Network inputs (L, K, C) for clips, normalized by their `boxes` (L, 4) in widths of the frame."""
         if not clips:
             return []
@@ -201,7 +201,7 @@ class TemporalLifter:
         )
         return list(torch.from_numpy(inputs["keypoints_2d"][0]).split(lengths))
 
-    def _decode(self, poses: Sequence[Tensor], clips: Sequence[PersonClip]) -> list[np.ndarray]:
+    def decode(self, poses: Sequence[Tensor], clips: Sequence[PersonClip]) -> list[np.ndarray]:
         """Keypoints (L, K, 3) in meters from the model's outputs for frames of clips."""
         if not clips:
             return []
@@ -244,7 +244,7 @@ class TemporalLifter:
         return spans
 
     @torch.inference_mode()
-    def _run(self, windows: Sequence[Tensor]) -> list[Tensor]:
+    def run(self, windows: Sequence[Tensor]) -> list[Tensor]:
         """Outputs (L, K, 3) of the model for windows (L, K, C) of at most `window` frames each."""
         results: list[Tensor] = [torch.empty(0)] * len(windows)
         order = sorted(range(len(windows)), key=lambda i: len(windows[i]))  # so that little is padded
@@ -262,7 +262,7 @@ class TemporalLifter:
                 results[i] = output[: len(windows[i])]
         return results
 
-    def _assemble(self, frame: PoseOutput, people: Sequence[LiftedPerson]) -> PoseOutput:
+    def assemble(self, frame: PoseOutput, people: Sequence[LiftedPerson]) -> PoseOutput:
         """The result for a frame with its people."""
         # A frame that could not be read has no people, not even interpolated ones, and may have no size.
         people = [] if frame.error is not None else sorted(people, key=lambda person: person.rank)

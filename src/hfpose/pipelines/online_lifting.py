@@ -98,11 +98,11 @@ class OnlineLifter:
             InputError: if a frame with people has no `image_size` or no `schema`.
             ConfigError: if keypoints of a schema cannot be lifted.
         """
-        people = self.lifter._observe(frame, self._count)
-        self._waiting.append((frame, [person for person in people if self.lifter._is_alone(person)]))
+        people = self.lifter.observe(frame, self._count)
+        self._waiting.append((frame, [person for person in people if self.lifter.is_alone(person)]))
         self._count += 1
         for person in people:
-            if not self.lifter._is_alone(person):
+            if not self.lifter.is_alone(person):
                 self._follow(person)
         return self._complete() if len(self._waiting) > self.lookahead else None
 
@@ -133,12 +133,12 @@ class OnlineLifter:
         poses = [track.poses.pop(number) for track in tracks]
         clips = [track.clip for track in tracks] + alone
         if alone:
-            encoded = self.lifter._encode(alone, [clip.boxes for clip in alone])
-            poses += [pose[0] for pose in self.lifter._run(encoded)]
-        decoded = self.lifter._decode([pose[None] for pose in poses], clips)
+            encoded = self.lifter.encode(alone, [clip.boxes for clip in alone])
+            poses += [pose[0] for pose in self.lifter.run(encoded)]
+        decoded = self.lifter.decode([pose[None] for pose in poses], clips)
         people = [LiftedPerson(clip, number - clip.start, pose[0]) for clip, pose in zip(clips, decoded, strict=True)]
         self._forget(number)
-        return self.lifter._assemble(frame, people)
+        return self.lifter.assemble(frame, people)
 
     def _lift(self, tracks: Sequence[_Track], number: int) -> None:
         """The poses of people in frame `number` and those that follow, as many as `stride`."""
@@ -148,7 +148,7 @@ class OnlineLifter:
         inputs = self._encoded(tracks, starts)
         wanted = [slice(number - start, track.done - start) for track, start in zip(tracks, starts, strict=True)]
         if self._network is None:
-            outputs = [poses[part] for poses, part in zip(self.lifter._run(inputs), wanted, strict=True)]
+            outputs = [poses[part] for poses, part in zip(self.lifter.run(inputs), wanted, strict=True)]
         else:
             outputs = self._run_new(self._network, tracks, inputs, wanted)
         for track, poses in zip(tracks, outputs, strict=True):
@@ -203,7 +203,7 @@ class OnlineLifter:
             smooth_last_rows(track.clip.boxes, self.lifter.box_smoothing, len(clip.rows))
             for track, clip in zip(tracks, clips, strict=True)
         ]
-        return self.lifter._encode(clips, boxes)
+        return self.lifter.encode(clips, boxes)
 
     def _forget(self, number: int) -> None:
         """Drop who is neither in a frame after `number` nor can go on."""

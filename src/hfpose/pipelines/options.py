@@ -103,7 +103,7 @@ class CallOptions:
             many of the largest), or a list of identities. Judged over whole clips, of live sources and `online=True`
             over the frames so far, of images that are not tracked by each image; videos are tracked unless `track` is
             False.
-        return_heatmaps: keep `heatmaps` and `heatmap_boxes` of each output; of a lifter they are not kept.
+        return_heatmaps: keep `heatmaps` and `heatmap_boxes` of each output; not with a lifter.
         return_visualization: draw the result, with `return_heatmaps` in 2D the heatmaps below: `visualization` of each
             output, in 3D with the skeletons beside the image.
         drawing: options of `hfpose.visualization.draw_poses`, in 3D of `draw_poses_side_by_side`, for it.
@@ -406,6 +406,7 @@ class LiftingOptions(CallOptions3D):
         is_placed = is_whole and (self.root != "none" or self.ground == "clip")
         return [
             *super()._needs(),
+            (("return_heatmaps",), False, "a pipeline without a lifter"),
             (("lookahead", "stride"), self.online is not False, "online=True"),
             (("window", "max_gap"), self.temporal == "clip", "temporal='clip'"),
             (("link_tracks",), not self.online, "a clip that is lifted as a whole; leave online=True out"),

@@ -15,6 +15,9 @@ import numpy as np
 from hfpose.errors import InputError
 from hfpose.visualization.canvas import check_image
 
+VIDEO_WAIT = 1e-5
+"""Seconds for which a frame of a video is shown: until the next one is ready."""
+
 _STOP_KEYS = (27, ord("q"))  # Esc
 _POLL_SECONDS = 0.05
 _ADVICE = "Write files instead (out_dir, vis_out_dir), or show on a machine with a screen."

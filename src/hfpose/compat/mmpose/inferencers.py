@@ -43,15 +43,14 @@ from hfpose.pipelines import (
 from hfpose.pipelines.direct_3d import Direct3DPipeline
 from hfpose.results import PoseOutput
 from hfpose.tracking.tracker import PoseTracker
-from hfpose.visualization import Window, draw_heatmaps
+from hfpose.visualization import draw_heatmaps
+from hfpose.visualization.windows import VIDEO_WAIT, Window
 
 logger = logging.getLogger(__name__)
 
 Model = str | Path | PreTrainedModel
 Results = Generator[tuple[Frame, PoseOutput], None, None]
 InferencerT = TypeVar("InferencerT", bound="BaseInferencer")
-
-_VIDEO_WAIT = 1e-5  # seconds; a frame of a video is shown until the next one is ready
 
 
 class BaseInferencer:
@@ -422,7 +421,7 @@ def _handle(
             if frame.image is None and frame.item.kind != "image":
                 continue  # a video that broke off, not one of its frames
         elif window is not None and output.visualization is not None:
-            goes_on = window.show(output.visualization, wait_time if frame.frame_index is None else _VIDEO_WAIT)
+            goes_on = window.show(output.visualization, wait_time if frame.frame_index is None else VIDEO_WAIT)
             if not goes_on and frame.item.is_live:
                 yield frame, output
                 return
