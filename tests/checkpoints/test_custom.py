@@ -299,11 +299,13 @@ def test_pipelines_that_change_the_image_in_other_ways_are_named(tmp_path, step,
         source_from_config(path)
 
 
-def test_frames_of_a_lifter_that_do_not_follow_each_other_are_refused(tmp_path):
+@pytest.mark.parametrize("setting", ["seq_step=2", "causal=True"])
+def test_frames_that_a_lifter_does_not_take_are_refused(tmp_path, setting):
+    """Those that do not follow each other, or only those before, while the network looks at both sides."""
     path = tmp_path / "a.py"
     path.write_text(
         "model = dict(type='PoseLifter', backbone=dict(type='TCN'), head=dict(type='TemporalRegressionHead'))\n"
-        "test_dataloader = dict(dataset=dict(type='Human36mDataset', seq_len=27, seq_step=2))\n"
+        f"test_dataloader = dict(dataset=dict(type='Human36mDataset', seq_len=27, {setting}))\n"
     )
-    with pytest.raises(ConfigError, match="seq_step=2 is not supported"):
+    with pytest.raises(ConfigError, match=f"{setting} is not supported"):
         source_from_config(path)

@@ -72,7 +72,10 @@ def _source_from_config(config: Mapping[str, Any], path: Path, name: str | None)
     family = family_of_model(model, path)
     reference = dict(model)
     dataset = next(datasets_of(config), {})
-    expect_settings(f"The data set in {path}", dataset, {"seq_step": 1})
+    expected = {"seq_step": 1}
+    if dataset.get("seq_len", 1) > 1:
+        expected["causal"] = bool((model.get("backbone") or {}).get("causal", False))
+    expect_settings(f"The data set in {path}", dataset, expected)
     reference["test_pipeline"] = dataset.get("pipeline") or config.get("test_pipeline") or config.get("val_pipeline")
     _refuse_other_steps(reference["test_pipeline"] or (), path)
     reference.setdefault("test_cfg", {})

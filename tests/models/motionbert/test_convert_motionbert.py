@@ -50,6 +50,13 @@ def test_unsupported_settings_are_named(part: str, setting: str, value: object) 
         config_from_reference(reference)
 
 
+@pytest.mark.parametrize("settings", [{"remove_root": True}, {"save_index": True}, {"mode": "train"}])
+def test_settings_of_the_codec_that_change_no_result_are_taken(settings: dict[str, Any]) -> None:
+    reference = copy.deepcopy(REFERENCE)
+    reference["head"]["decoder"] |= settings
+    assert image_processor_from_reference(reference).to_dict() == image_processor_from_reference(REFERENCE).to_dict()
+
+
 def test_a_flip_test_about_another_axis_is_refused() -> None:
     with pytest.raises(ConfigError, match="shift_coords=False"):
         image_processor_from_reference(REFERENCE | {"test_cfg": {"flip_test": True, "shift_coords": False}})

@@ -124,6 +124,14 @@ def test_predicted_root_counts_where_the_model_was_not_trained_relative_to_it() 
     np.testing.assert_allclose(lifted, (output - output[..., :1, :]) * 1.28, atol=1e-5)
 
 
+def test_the_first_keypoint_is_zeroed_whatever_the_root_is() -> None:
+    """As `mmpose.codecs.MotionBERTLabel.decode` does with `rootrel` and another `root_index`."""
+    output = np.random.default_rng(0).normal(size=(1, 1, 17, 3)).astype(np.float32)
+    lifted = MotionBertImageProcessor(root_index=7).post_process_pose_lifting(output, (640, 480), **AS_DECODED)
+    output[..., 0, :] = 0
+    np.testing.assert_allclose(lifted, (output - output[..., 7:8, :]) * 1.28, atol=1e-5)
+
+
 def test_depth_factors_scale_each_frame(processor: MotionBertImageProcessor) -> None:
     output = np.random.default_rng(0).normal(size=(1, 2, 17, 3)).astype(np.float32)
     default = processor.post_process_pose_lifting(output, (640, 480), **AS_DECODED)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from hfpose import convert_checkpoint
+from hfpose.errors import ConfigError
 from hfpose.models.temporal_convolution.image_processing_temporal_convolution import TemporalConvolutionImageProcessor
 from hfpose.models.temporal_convolution.modeling_temporal_convolution import TemporalConvolutionForPoseLifting
 
@@ -51,3 +53,25 @@ def test_statistics_are_unknown_without_training_data(checkpoint: Path) -> None:
     trained = converted(checkpoint, f"{CONFIG}\ntrain_dataloader = test_dataloader")
     statistics = TemporalConvolutionForPoseLifting.from_pretrained(trained).config.keypoint_schema["stats_info"]
     assert statistics == {"bbox_center": [528.0, 427.0], "bbox_scale": [400.0]}
+
+
+def test_an_image_lifter_without_statistics_takes_pixels_as_they_are(checkpoint: Path) -> None:
+    """`mmpose.codecs.ImagePoseLifting.encode` with `keypoints_mean=None`."""
+    own = CONFIG.replace("'VideoPoseLifting'", "'ImagePoseLifting'").replace("zero_center=True, ", "")
+    processor = TemporalConvolutionImageProcessor.from_pretrained(converted(checkpoint, own))
+    keypoints = np.random.default_rng(0).uniform(0, 600, (1, 17, 2)).astype(np.float32)
+    encoded = processor(keypoints, None, do_normalize_boxes=False)["keypoints_2d"]
+    np.testing.assert_array_equal(encoded[0], keypoints)
+
+
+@pytest.mark.parametrize("setting", ["zero_center=False", "save_index=True"])
+def test_settings_of_the_codec_that_change_no_result_are_taken(checkpoint: Path, setting: str) -> None:
+    name = setting.partition("=")[0]
+    own = CONFIG.replace("zero_center=True", setting) if name in CONFIG else CONFIG.replace("root_index=0", setting)
+    assert (converted(checkpoint, own) / "config.json").is_file()
+
+
+def test_clipped_weights_are_refused(checkpoint: Path) -> None:
+    """The reference scales a weight down before each forward pass where its norm is above `max_norm`."""
+    with pytest.raises(ConfigError, match="max_norm"):
+        converted(checkpoint, CONFIG.replace("num_blocks=0", "num_blocks=0, max_norm=1.0"))

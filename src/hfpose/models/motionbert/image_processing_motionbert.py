@@ -17,7 +17,8 @@ class MotionBertImageProcessor(PoseLiftingImageProcessor):
 
     Args:
         depth_factor: millimeters that a pixel of the image spans at the person; 4 where no camera is known.
-        zero_root: the network was trained with its root at the origin, so what it says of the root is not looked at.
+        zero_root: the network was trained with its root at the origin, so what it says of the root is not looked at:
+            as in the reference of the first keypoint, also where `root_index` is another.
     """
 
     depth_factor: float = 4.0
@@ -53,7 +54,7 @@ class MotionBertImageProcessor(PoseLiftingImageProcessor):
         """
         keypoints = keypoints_of(outputs)
         if self.zero_root:
-            keypoints[..., self.root_index, :] = 0
+            keypoints[..., 0, :] = 0
         sizes = self._sizes(image_sizes, keypoints.shape, do_normalize_boxes)
         width, height = sizes[..., 0], sizes[..., 1]
         keypoints[..., 0] += 1

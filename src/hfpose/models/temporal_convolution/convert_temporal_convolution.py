@@ -45,7 +45,7 @@ def config_from_reference(
     predicts_root = not codec.get("remove_root", False)
     expect_settings("The head", head, {"type": "TemporalRegressionHead", "in_channels": hidden_size})
     expect_settings("The head", head, {"num_joints": count - (not predicts_root)})
-    expect_settings("The backbone", backbone, {"in_channels": count * channels})
+    expect_settings("The backbone", backbone, {"in_channels": count * channels, "max_norm": None})
     loss = head.get("loss", {}).get("type", "MSELoss" if codec["type"] == "ImagePoseLifting" else "MPJPELoss")
     if loss not in _LOSSES:
         raise ConfigError(f"The head's loss {loss!r} is not supported; known ones are {', '.join(_LOSSES)}.")
@@ -73,6 +73,9 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> TemporalConv
         for name, size in (("keypoints_mean", 2), ("keypoints_std", 2), ("target_mean", 3), ("target_std", 3))
         if codec.get(name) is not None
     }
+    if codec["type"] == "ImagePoseLifting" and "keypoints_mean" not in statistics:  # pixels as they are
+        count = codec.get("num_keypoints", 17)
+        statistics |= {"keypoints_mean": [[0.0, 0.0]] * count, "keypoints_std": [[1.0, 1.0]] * count}
     if codec.get("remove_root", False) and "target_mean" in statistics:
         statistics["target_mean"].insert(root, [0.0, 0.0, 0.0])
         statistics["target_std"].insert(root, [1.0, 1.0, 1.0])
@@ -91,7 +94,9 @@ def convert_state_dict(state_dict: Mapping[str, Tensor], config: TemporalConvolu
 
 def _codec(reference: Mapping[str, Any]) -> Mapping[str, Any]:
     codec = reference["head"].get("decoder") or {}
-    expected = {"save_index": False, "reshape_keypoints": True, "normalize_camera": False, "zero_center": True}
+    expected: dict[str, Any] = {"reshape_keypoints": True, "normalize_camera": False}
+    if codec.get("remove_root", False):
+        expected["zero_center"] = True  # a root that is not the origin is not removed
     kind = codec.get("type")
     if kind not in ("ImagePoseLifting", "VideoPoseLifting"):
         raise ConfigError(f"The codec {kind!r} is not supported, only ImagePoseLifting and VideoPoseLifting are.")
