@@ -68,3 +68,9 @@ def test_nms_of_the_evaluation():
     assert nms(boxes, 0.5) == [1, 2]
     assert nms(boxes, 0.95) == [1, 2, 0]
     assert nms(np.zeros((0, 5)), 0.5) == []
+
+
+def test_of_equal_boxes_the_last_stays():
+    """As of `mmpose.evaluation.functional.nms.nms`."""
+    boxes = np.array([[0, 0, 10, 10, 0.5], [0, 0, 10, 10, 0.5], [50, 0, 60, 10, 0.5], [51, 0, 61, 10, 0.5]])
+    assert nms(boxes, 0.3) == [3, 1]

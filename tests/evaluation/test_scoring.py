@@ -40,6 +40,13 @@ def test_of_two_similar_instances_the_worse_goes():
     assert suppress(keypoints[:0], np.zeros(0), np.zeros(0), SCHEMA.sigmas).tolist() == []
 
 
+@pytest.mark.parametrize(("mode", "expected"), [("oks", [3, 2, 1, 0]), ("soft_oks", [3, 0, 2, 1])])
+def test_order_of_equal_scores(mode, expected):
+    """What `mmpose.evaluation.functional.nms.oks_nms` and `soft_oks_nms` give."""
+    people = np.random.default_rng(0).uniform(0, 100, (17, 2)) + 500 * np.arange(4)[:, None, None]
+    assert suppress(people, np.full(4, 1e4), np.full(4, 0.5), SCHEMA.sigmas, mode).tolist() == expected
+
+
 def test_other_scores_by_hand():
     keypoints, boxes = np.array([[0.9, 0.5, 0.1]]), np.array([0.5])
     expected = {"bbox": 0.5, "keypoint": 0.5, "bbox_rle": 0.5 + 0.5 + 0.9}

@@ -77,7 +77,7 @@ def suppress(
     if mode == "none":
         return np.arange(len(keypoints))
     similarity = object_keypoint_similarity(keypoints, keypoints, areas, areas, sigmas)
-    lowered, remaining = scores.astype(np.float64), np.argsort(-scores, kind="stable")
+    lowered, remaining = scores.astype(np.float64), _best_first(scores)
     kept: list[int] = []
     while len(remaining) and (mode == "oks" or len(kept) < SOFT_NMS_INSTANCES):
         best, remaining = remaining[0], remaining[1:]
@@ -87,8 +87,13 @@ def suppress(
             remaining = remaining[alike <= OKS_NMS_THRESHOLD]
         else:
             lowered[remaining] *= np.exp(-np.square(alike) / OKS_NMS_THRESHOLD)
-            remaining = remaining[np.argsort(-lowered[remaining], kind="stable")]
+            remaining = remaining[_best_first(lowered[remaining])]
     return np.array(kept, dtype=np.int64)
+
+
+def _best_first(scores: np.ndarray) -> np.ndarray:
+    """Indices (N,) of scores (N,); of equal ones the last comes first, as in the reference."""
+    return np.argsort(scores, kind="stable")[::-1]
 
 
 def rescore(

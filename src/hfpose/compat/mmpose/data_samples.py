@@ -32,14 +32,16 @@ def split_instances(instances: InstanceData | None) -> list[dict[str, Any]]:
 
 
 def nms(dets: np.ndarray, thr: float) -> list[int]:
-    """Indices of the boxes that stay, best first: of two whose IoU is more than `thr` the worse one goes.
+    """Indices of the boxes that stay, best first: of two whose IoU is more than `thr` the worse one goes, or the first
+    of equals.
 
     Args:
         dets: (N, 5) x1, y1, x2, y2, score; pixels of the edges are counted, as in `mmpose.evaluation.nms`.
         thr: largest IoU.
     """
-    boxes = np.asarray(dets).reshape(-1, 5)
-    return suppress_boxes(boxes[:, :4], boxes[:, 4], thr, offset=PIXEL_OFFSET).tolist()
+    last_first = np.asarray(dets).reshape(-1, 5)[::-1]
+    kept = suppress_boxes(last_first[:, :4], last_first[:, 4], thr, offset=PIXEL_OFFSET)
+    return (len(last_first) - 1 - kept).tolist()
 
 
 def _reference_name(frame: Frame) -> str:
