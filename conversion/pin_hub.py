@@ -27,7 +27,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from safetensors import safe_open
 
 import hfpose
-from hfpose.errors import CheckpointError, DownloadError, HFPoseError, UnknownModelError
+from hfpose.errors import CheckpointError, DownloadError, HFPoseError, UnknownModelError, listed
 from hfpose.hub import zoo
 from hfpose.hub.resolve import convert_entry, resolve
 from hfpose.hub.zoo import WHOLE_IMAGE, ModelEntry, get_main_entry
@@ -40,7 +40,6 @@ CANDIDATES = {
     "td-hm_ViTPose-base-simple_8xb64-210e_coco-256x192": "usyd-community/vitpose-base-simple",
     "td-hm_ViTPose-base_8xb64-210e_coco-256x192": "usyd-community/vitpose-base",
 }
-_MAX_NAMES = 5
 _PIXELS = 0.01  # answers may differ by rounding, where a configuration says the same in another way
 
 
@@ -85,7 +84,7 @@ def different_tensors(official: Path, folder: Path) -> list[str]:
             "Tensors that it has beyond": sorted(given.keys() - expected.keys()),
             "Tensors of other values": [key for key in common if not _same(key, expected[key], given[key])],
         }
-    return [f"{kind}: {_shortened(names)}." for kind, names in kinds.items() if names]
+    return [f"{kind}: {listed(names)}." for kind, names in kinds.items() if names]
 
 
 def different_answers(entry: ModelEntry, official: Path, folder: Path) -> list[str]:
@@ -161,11 +160,6 @@ def _same(key: str, first: Any, second: Any) -> bool:
         return False
     # Bits, for a number that is none is not equal to itself.
     return torch.equal(one.flatten().view(torch.uint8), other.flatten().view(torch.uint8))
-
-
-def _shortened(names: list[str]) -> str:
-    rest = len(names) - _MAX_NAMES
-    return ", ".join(names[:_MAX_NAMES]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _parsed(pair: str) -> tuple[str, str, str]:

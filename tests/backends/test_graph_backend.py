@@ -20,7 +20,7 @@ from hfpose.backends.onnx_graphs import example_inputs
 from hfpose.errors import CheckpointError, ConfigError, InputError
 from hfpose.export.graph_folders import export_folder
 from hfpose.pipelines.stage import load_stage
-from small_models import small_model
+from small_models import small_lifter, small_model
 
 BOXES = [[40.0, 30.0, 120.0, 200.0], [150.0, 20.0, 260.0, 220.0]]
 
@@ -57,6 +57,16 @@ def test_a_stage_computes_what_the_model_computes(name, backend):
         assert list(found) == list(expected)
         for key, value in expected.items():
             torch.testing.assert_close(getattr(found, key), value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["rtmpose", "lifter"])
+def test_an_empty_batch_has_outputs_of_no_rows(name, backend):
+    model, processor = small_lifter() if name == "lifter" else small_model(name)
+    runner = GraphRunner(model, processor, backend)
+    inputs = {key: value[:0] for key, value in example_inputs(model, processor, 1).items()}
+    with torch.inference_mode():
+        found, expected = runner(**inputs), model(**inputs)
+    assert {key: value.shape for key, value in found.items()} == {key: value.shape for key, value in expected.items()}
 
 
 def test_inputs_that_are_not_in_order_are_put_in_order(backend):

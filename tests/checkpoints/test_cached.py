@@ -9,7 +9,7 @@ import pytest
 
 from hfpose.checkpoints import cached
 from hfpose.checkpoints.cached import folder_of_config
-from hfpose.errors import ConfigError
+from hfpose.errors import CheckpointError, ConfigError
 from hfpose.hub import resolve as hub
 from hfpose.hub.zoo import get_entry
 
@@ -51,6 +51,14 @@ def converted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
 
     monkeypatch.setattr(cached, "convert_cached", convert)
     return calls
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = tmp_path / "weights.pth"
+    checkpoint.write_bytes(b"weights")
+    monkeypatch.setenv("HFPOSE_CACHE", str(checkpoint / "cache"))
+    with pytest.raises(CheckpointError, match=r"model of weights.pth cannot be stored in .* HFPOSE_CACHE names"):
+        cached.convert_cached(ENTRY.name, checkpoint, "pose")
 
 
 def test_file_as_it_was_published_means_the_zoos_model(path: Path) -> None:

@@ -110,6 +110,7 @@ def test_an_adapter_folder_is_a_model_with_changed_weights(adapter, tiny_pose):
         ({"base_model_name_or_path": None}, ConfigError, "does not say what model"),
         ({"base_model_name_or_path": "human7"}, UnknownModelError, "adapter in"),
         ({"lora_alpha": "x"}, ConfigError, "lora_alpha"),
+        ({"lora_alpha": float("nan")}, ConfigError, "lora_alpha"),
     ],
 )
 def test_an_adapter_that_cannot_be_used_is_one_sentence(adapter, change, error, message):
@@ -127,6 +128,12 @@ def test_an_adapter_of_another_model_is_refused(adapter, tmp_path):
         hfpose.pipeline(model=adapter, detector="whole_image", device="cpu")
     save_file({"base_model.model.neck.weight": torch.zeros(4)}, adapter / "adapter_model.safetensors")
     with pytest.raises(CheckpointError, match="no such layer"):
+        hfpose.pipeline(model=adapter, detector="whole_image", device="cpu")
+
+
+def test_an_adapter_under_another_name_is_not_found(adapter):
+    (adapter / "adapter_model.safetensors").rename(adapter / "weights.safetensors")
+    with pytest.raises(CheckpointError, match=r"has no adapter_model.safetensors that can be read"):
         hfpose.pipeline(model=adapter, detector="whole_image", device="cpu")
 
 

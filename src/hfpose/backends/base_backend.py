@@ -122,6 +122,5 @@ def check_whole(model: PreTrainedModel, backend: Backend) -> None:
     if accelerate_hook(model) is not None:
         raise ConfigError(
             f"The {type(model).__name__} is spread over devices or comes to one in turns, which backend={backend!r} "
-            "cannot "
-            'follow. Use backend="torch", or a device_map that has room for the whole model on one device.'
+            'cannot follow. Use backend="torch", or a device_map that has room for the whole model on one device.'
         )

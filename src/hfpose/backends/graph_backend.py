@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,7 +107,7 @@ class GraphRunner(Runner):
         session = self.current
         if isinstance(self.model, FlippedLifting):
             return ModelOutput(keypoints_3d=self._lift(session, flip_test, **inputs))
-        return ModelOutput(**session(inputs))
+        return ModelOutput(**_computed(session, inputs))
 
     def _lift(
         self, session: GraphSession, flip_test: bool, keypoints_2d: Tensor, frame_mask: Tensor | None = None
@@ -114,7 +115,9 @@ class GraphRunner(Runner):
         model: Any = self.model
         mask = keypoints_2d.new_ones(keypoints_2d.shape[:2], dtype=torch.bool) if frame_mask is None else frame_mask
         return model.lift_with(
-            lambda clips: session({"keypoints_2d": clips, "frame_mask": mask})["keypoints_3d"], keypoints_2d, flip_test
+            lambda clips: _computed(session, {"keypoints_2d": clips, "frame_mask": mask})["keypoints_3d"],
+            keypoints_2d,
+            flip_test,
         )
 
     @property
@@ -166,3 +169,11 @@ class GraphRunner(Runner):
                 'backend="openvino", or export the model with `--format onnx`.'
             )
         return found
+
+
+def _computed(session: GraphSession, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Outputs of a session by name; for an empty batch, which no graph takes, those of one image without that."""
+    if all(len(value) for value in inputs.values()):
+        return session(inputs)
+    one = {name: value.new_ones((1, *value.shape[1:])) for name, value in inputs.items()}
+    return {name: value[:0] for name, value in session(one).items()}

@@ -13,6 +13,7 @@ from huggingface_hub.utils import WeakFileLock
 from transformers import PreTrainedModel
 
 from hfpose.errors import CheckpointError, ConfigError
+from hfpose.hub.cache import storing
 from hfpose.hub.downloads import sha256_of
 from hfpose.keypoints import schema_for_config
 from hfpose.version import __version__
@@ -94,15 +95,10 @@ def in_cache(folder: Path, what: str) -> Iterator[bool]:
     Raises:
         ConfigError: if the cache cannot be written.
     """
-    try:
+    with storing(what, folder, ConfigError):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with WeakFileLock(folder.with_name(f".{folder.name}.lock")):
             yield is_intact(folder)
-    except OSError as error:
-        raise ConfigError(
-            f"{what} cannot be stored in {folder}: {error}. Is the disk full, or the folder not writable? "
-            "HFPOSE_CACHE names another folder."
-        ) from error
 
 
 def check_graph_folder(folder: Path, model: PreTrainedModel, image_processor: Any) -> None:

@@ -68,9 +68,8 @@ def check_exportable(model: PreTrainedModel) -> None:
     if model.config.model_type not in EXPORTABLE_TYPES:
         raise ConfigError(
             f"{type(model).__name__} ({model.config.model_type}) is not one of the models that hfpose exports to "
-            "ONNX: "
-            f'{", ".join(sorted(EXPORTABLE_TYPES))}. Run it with backend="torch"; where another stage of the pipeline '
-            'should use a graph, give that as `load_stage(..., backend="onnxruntime")`.'
+            f'ONNX: {", ".join(sorted(EXPORTABLE_TYPES))}. Run it with backend="torch"; where another stage of the '
+            'pipeline should use a graph, give that as `load_stage(..., backend="onnxruntime")`.'
         )
 
 

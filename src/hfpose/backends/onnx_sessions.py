@@ -111,8 +111,7 @@ def _sizes(value: Any, tensor: Tensor) -> dict[str, int]:
     if not fits:
         raise InputError(
             f"{value.name} has shape {tuple(tensor.shape)}, but the exported network takes {tuple(expected)}. An ONNX "
-            "file "
-            'is for one size of images; use that of its image processor, or backend="torch".'
+            'file is for one size of images; use that of its image processor, or backend="torch".'
         )
     return {side: given for side, given in zip(expected, tensor.shape, strict=True) if isinstance(side, str)}
 

@@ -199,8 +199,7 @@ def _check_device(core: Any, device: str, dtype: torch.dtype) -> None:
     if wanted not in able and dtype != torch.float32:
         raise ConfigError(
             f"OpenVINO computes on {core.get_property(device, 'FULL_DEVICE_NAME')} in {', '.join(able)}, not in "
-            f"{dtype}. "
-            'Use dtype="auto" or "float32".'
+            f'{dtype}. Use dtype="auto" or "float32".'
         )
 
 
@@ -219,6 +218,5 @@ def _check_shape(name: str, tensor: Tensor, expected: Any) -> None:
     if not expected.compatible(type(expected)(list(tensor.shape))):
         raise InputError(
             f"{name} has shape {tuple(tensor.shape)}, but the exported network takes {expected}, where ? may be any "
-            "number. "
-            'A graph is for one size of images; use that of its image processor, or backend="torch".'
+            'number. A graph is for one size of images; use that of its image processor, or backend="torch".'
         )

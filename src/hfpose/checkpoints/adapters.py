@@ -8,12 +8,14 @@ read here, as data, so that peft is not needed and a merged model runs in every 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -54,11 +56,15 @@ def merge_adapter(model: torch.nn.Module, folder: Path) -> None:
     """
     config = _read_config(folder)
     alpha = config.get("lora_alpha")
-    if not isinstance(alpha, (int, float)):
-        raise ConfigError(f"lora_alpha of the adapter is {alpha!r}; expected a number.")
-    tensors = {
-        name.removeprefix("base_model.model."): tensor for name, tensor in load_file(folder / ADAPTER_WEIGHTS).items()
-    }
+    if not isinstance(alpha, (int, float)) or not math.isfinite(alpha):
+        raise ConfigError(f"lora_alpha of the adapter is {alpha!r}; expected a finite number.")
+    try:
+        stored = load_file(folder / ADAPTER_WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"The adapter in {folder} has no {ADAPTER_WEIGHTS} that can be read: {error}."
+        ) from error
+    tensors = {name.removeprefix("base_model.model."): tensor for name, tensor in stored.items()}
     parameters = dict(model.named_parameters())
     matrices: dict[str, dict[str, Tensor]] = {}
     with torch.no_grad():

@@ -16,7 +16,7 @@ from hfpose.checkpoints.custom import explained_config, source_from_config
 from hfpose.checkpoints.reference_config import read_reference_config
 from hfpose.checkpoints.source import ModelSource
 from hfpose.errors import CheckpointError, ConfigError
-from hfpose.hub.cache import check_unchanged, record_files
+from hfpose.hub.cache import check_unchanged, record_files, storing
 from hfpose.hub.downloads import cache_dir, fetch_checkpoint, sha256_of
 from hfpose.hub.resolve import official_url, register_helper
 from hfpose.hub.zoo import ModelEntry, Task, find_entry, get_entry
@@ -36,7 +36,7 @@ def convert_cached(model: str | os.PathLike[str], checkpoint: str | os.PathLike[
 
     Raises:
         UnknownModelError: if `model` is neither a zoo model's name nor a file.
-        ConfigError, CheckpointError: as `convert_checkpoint`.
+        ConfigError, CheckpointError: as `convert_checkpoint`; the latter if the cache cannot be written, too.
     """
     file = fetch_checkpoint(str(checkpoint)) if is_url(checkpoint) else Path(checkpoint)
     if not file.is_file():
@@ -47,15 +47,16 @@ def convert_cached(model: str | os.PathLike[str], checkpoint: str | os.PathLike[
     content = repr(read_reference_config(config)) if config else ""  # its bases included
     digest = hashlib.sha256(f"{name} {sha256_of(file)} {content}".encode()).hexdigest()
     folder = cache_dir() / "checkpoints" / f"{name}-{digest[:16]}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with WeakFileLock(folder.with_name(f".{folder.name}.lock")):
-        if (folder / CONFIG_NAME).is_file():  # written last
-            check_unchanged(folder)
-        else:
-            convert_checkpoint(
-                None if config else name, checkpoint, folder, config=config, task=None if config else task
-            )
-            record_files(folder, file)
+    with storing(f"The model of {file.name}", folder, CheckpointError):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with WeakFileLock(folder.with_name(f".{folder.name}.lock")):
+            if (folder / CONFIG_NAME).is_file():  # written last
+                check_unchanged(folder)
+            else:
+                convert_checkpoint(
+                    None if config else name, checkpoint, folder, config=config, task=None if config else task
+                )
+                record_files(folder, file)
     return folder
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from huggingface_hub.utils import WeakFileLock
 
-from hfpose.errors import CheckpointError, UnknownModelError
+from hfpose.errors import CheckpointError, HFPoseError, UnknownModelError, listed
 from hfpose.hub.downloads import cache_dir, downloads_dir, folder_size, graph_dirs, sha256_of
 from hfpose.hub.model_folders import child_path
 from hfpose.media.files import write_json
@@ -120,7 +120,7 @@ def check_unchanged(folder: Path) -> None:
     if changed:
         are = "is" if len(changed) == 1 else "are"
         raise CheckpointError(
-            f"{folder} is not what was converted: changed or damaged since then {are} {', '.join(changed[:5])}. It "
+            f"{folder} is not what was converted: changed or damaged since then {are} {listed(changed)}. It "
             f"was not loaded. `hfpose cache --clean {folder.name}` deletes it, and its next use converts it again; a "
             "model that was changed on purpose belongs into a folder of its own."
         )
@@ -185,6 +185,26 @@ def lock_model(name: str) -> Iterator[None]:
     locks.mkdir(parents=True, exist_ok=True)
     with WeakFileLock(locks / f"{name}.lock"):
         yield
+
+
+@contextmanager
+def storing(what: str, folder: Path, error_class: type[HFPoseError]) -> Iterator[None]:
+    """Turn what keeps something from being stored in a folder of our cache into one sentence.
+
+    Args:
+        what: is stored, to begin the sentence with.
+        folder: where.
+        error_class: of the error; others of hfpose's go on.
+    """
+    try:
+        yield
+    except HFPoseError:
+        raise
+    except OSError as error:
+        raise error_class(
+            f"{what} cannot be stored in {folder}: {error}. Is the disk full, or the folder not writable? "
+            "HFPOSE_CACHE names another folder."
+        ) from error
 
 
 def remove_folder(folder: Path) -> None:

@@ -37,7 +37,7 @@ from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import validate_repo_id
 
 from hfpose.errors import CheckpointError, ConfigError, DownloadError, UnknownModelError
-from hfpose.hub.cache import check_unchanged, lock_model, models_dir, record_files, remove_folder
+from hfpose.hub.cache import check_unchanged, lock_model, models_dir, record_files, remove_folder, storing
 from hfpose.hub.downloads import cache_dir, download_file, downloads_dir, file_name, sha256_of
 from hfpose.hub.model_folders import PIPELINE_INDEX, check_configurations, checked_folder, has_config, is_whole
 from hfpose.hub.zoo import PACKAGED_ENTRIES, TASKS, ModelEntry, Task, find_entry, get_entry, get_main_entry
@@ -207,37 +207,29 @@ def _prepare(entry: ModelEntry, folder: Path, checkpoint: Path | None) -> Path:
     """
     downloads = downloads_dir() / entry.name
     unfinished = folder.with_name(f".{entry.name}.unfinished")
-    try:
-        with lock_model(entry.name):
-            if is_whole(folder):
-                return folder
-            if checkpoint is None:
-                checkpoint = _fetch_official(entry, downloads)
-            else:
-                _check_official(entry, checkpoint)
-            remove_folder(folder)
+    with storing(f"'{entry.name}'", folder, DownloadError), lock_model(entry.name):
+        if is_whole(folder):
+            return folder
+        if checkpoint is None:
+            checkpoint = _fetch_official(entry, downloads)
+        else:
+            _check_official(entry, checkpoint)
+        remove_folder(folder)
+        shutil.rmtree(unfinished, ignore_errors=True)
+        try:
+            unfinished.mkdir(parents=True)
+            _convert_checkpoint(entry.name, checkpoint, unfinished / "model")
+            if not is_whole(unfinished / "model"):
+                raise CheckpointError(f"The conversion of '{entry.name}' wrote no complete model folder.")
+            record_files(unfinished / "model", checkpoint)
+            (unfinished / "model").replace(folder)
+        except CheckpointError:
+            if entry.sha256_prefix is None:  # nothing tells that what was fetched is the right file
+                shutil.rmtree(downloads, ignore_errors=True)
+            raise
+        finally:
             shutil.rmtree(unfinished, ignore_errors=True)
-            try:
-                unfinished.mkdir(parents=True)
-                _convert_checkpoint(entry.name, checkpoint, unfinished / "model")
-                if not is_whole(unfinished / "model"):
-                    raise CheckpointError(f"The conversion of '{entry.name}' wrote no complete model folder.")
-                record_files(unfinished / "model", checkpoint)
-                (unfinished / "model").replace(folder)
-            except CheckpointError:
-                if entry.sha256_prefix is None:  # nothing tells that what was fetched is the right file
-                    shutil.rmtree(downloads, ignore_errors=True)
-                raise
-            finally:
-                shutil.rmtree(unfinished, ignore_errors=True)
-            shutil.rmtree(downloads, ignore_errors=True)
-    except (DownloadError, CheckpointError):
-        raise
-    except OSError as error:
-        raise DownloadError(
-            f"'{entry.name}' cannot be stored in {folder}: {error}. Is the disk full, or the folder not writable? "
-            "HFPOSE_CACHE names another folder."
-        ) from error
+        shutil.rmtree(downloads, ignore_errors=True)
     return folder
 
 
