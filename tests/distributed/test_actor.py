@@ -11,6 +11,7 @@ from PIL import Image
 
 import hfpose
 from hfpose.distributed import PoseActor
+from hfpose.errors import ConfigError
 
 pyarrow = pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'hfpose[parquet]'")
 
@@ -61,6 +62,26 @@ def test_columns_have_the_types_that_are_documented_whatever_was_found(actor, ar
         }
     assert bad["keypoints"].to_pylist() == [[]]
     assert "no image" in bad["error"][0].as_py()
+
+
+def test_tables_give_tables(actor, arrays, expected):
+    table = pyarrow.table({"photo": [encoded(array) for array in arrays], "id": [5, 6, 7]})
+    result = actor(table)
+    assert result.column_names == ["photo", "id", *PoseActor.arrow_schema().names]
+    np.testing.assert_array_equal(np.float32(result["keypoints"][1].as_py()), expected[1].keypoints)
+
+
+def test_no_column_of_a_batch_is_replaced(quick, actor, arrays):
+    batch = {"photo": arrays[:1], "boxes": [[1, 2, 3, 4]]}
+    with pytest.raises(ConfigError, match=r"columns boxes, which results would replace.*prefix="):
+        actor(batch)
+    beside = PoseActor(quick, detector="whole_image", device="cpu", column="photo", prefix="pose_")(batch)
+    assert beside["boxes"] == [[1, 2, 3, 4]] and len(beside["pose_boxes"]) == 1
+
+
+def test_a_column_that_is_not_there_is_named(actor):
+    with pytest.raises(ConfigError, match="no column 'photo'; it has image, id"):
+        actor({"image": [1], "id": [2]})
 
 
 def test_an_empty_batch(actor):

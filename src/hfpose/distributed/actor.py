@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hfpose.errors import ConfigError
 from hfpose.results import PoseOutput
 
 _ARRAYS = ("keypoints", "keypoint_scores", "boxes", "box_scores")
@@ -29,6 +30,7 @@ class PoseActor:
             or `path`.
         task: see `hfpose.pipeline`.
         call: options of each call, such as `box_threshold`.
+        prefix: of the names of the columns with results, where a table has columns of these names.
         options: of `hfpose.pipeline`, such as `device`, `dtype` and `detector`.
     """
 
@@ -39,19 +41,39 @@ class PoseActor:
         column: str = "image",
         task: str = "pose-estimation",
         call: Mapping[str, Any] | None = None,
+        prefix: str = "",
         **options: Any,
     ) -> None:
         self._make = {"task": task, "model": model, **options}
+        self._prefix = prefix
         self._column = column
         self._call = dict(call or {})
         self._pipe: Any = None
 
-    def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    def __call__(self, batch: Any) -> Any:
         """The batch, columns of B rows, with the results of each image added.
 
+        Args:
+            batch: mapping of names to columns, `pandas.DataFrame` or `pyarrow.Table`.
+
         Returns:
-            All columns, and those of `arrow_schema`: for Ray, which hands over a dict, as Arrow arrays, else as lists.
+            All columns, and those of `arrow_schema`: for Ray, which hands over a dict, as Arrow arrays, else as lists;
+            for a table a table.
+
+        Raises:
+            ConfigError: if the batch has no column of images, or has columns of the names of the results.
         """
+        if hasattr(batch, "column_names"):
+            import pyarrow
+
+            columns = dict(zip(batch.column_names, batch.columns, strict=True))
+            plain = {name: column.to_pylist() if name == self._column else column for name, column in columns.items()}
+            return pyarrow.table({**columns, **self._results(plain)})
+        return {**batch, **self._results(batch)}
+
+    def _results(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """The columns with results, as Arrow arrays where the batch is a dict, else as lists."""
+        self._check(list(batch))
         if self._pipe is None:
             from hfpose.pipelines import pipeline
 
@@ -64,7 +86,20 @@ class PoseActor:
             import pyarrow
 
             results = {field.name: pyarrow.array(results[field.name], field.type) for field in self.arrow_schema()}
-        return {**batch, **results}
+        return {self._prefix + name: column for name, column in results.items()}
+
+    def _check(self, names: Sequence[str]) -> None:
+        if self._column not in names:
+            raise ConfigError(
+                f"The batch has no column {self._column!r}; it has {', '.join(map(str, names))}. Say which one has "
+                "the images: PoseActor(..., column=...)."
+            )
+        taken = [self._prefix + name for name in (*_ARRAYS, "error") if self._prefix + name in names]
+        if taken:
+            raise ConfigError(
+                f"The batch has columns {', '.join(taken)}, which results would replace. Give results other names: "
+                "PoseActor(..., prefix='pose_')."
+            )
 
     @staticmethod
     def arrow_schema() -> Any:
