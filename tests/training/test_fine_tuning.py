@@ -195,6 +195,11 @@ def test_the_number_of_steps_follows_from_the_epochs(task):
     assert 1 <= settings.warmup_steps <= 7
 
 
+def test_several_processes_share_the_epochs(task, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert replace(task, num_steps=None, epochs=2.5, batch_size=3).settings(num_samples=8).num_steps == 4
+
+
 def test_detectors_learn_boxes_and_are_measured(task, small_detector, tmp_path):
     content = people_content(tmp_path / "data")
     content["categories"].append({"id": 7, "name": "chair"})

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import Dataset
+from transformers import TrainerControl
 
 import hfpose
 from hfpose.errors import HFPoseError
 from hfpose.models.backbones.resnet import ResNetBackboneConfig
-from hfpose.training.training_run import AVERAGE_NAME, TrainingSettings, last_checkpoint, train
+from hfpose.training.training_run import AVERAGE_NAME, StopAtInterrupt, TrainingSettings, last_checkpoint, train
 from rendered_people.optimizers import RestingLayers, muon
 
 SETTINGS = TrainingSettings(
@@ -164,3 +169,23 @@ def test_layers_rest_between_two_steps_and_learn_before_and_after(tmp_path):
     still = [torch.equal(before, after) for before, after in pairwise(weights)]
     assert still.count(True) == 3 and not still[0] and not still[-1]
     assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def _ends_step(rank: int, store: Path, answers: Any) -> None:
+    torch.distributed.init_process_group("gloo", init_method=store.as_uri(), rank=rank, world_size=2)
+    stop, control = StopAtInterrupt(), TrainerControl()
+    stop.is_asked = rank == 1
+    stop.on_step_end(SimpleNamespace(world_size=2, device="cpu"), None, control)
+    answers.put(control.should_training_stop and control.should_save)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks, which takes a tenth of the time")
+def test_all_processes_stop_after_the_same_step_when_one_is_asked(tmp_path):
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    processes = [context.Process(target=_ends_step, args=(rank, tmp_path / "store", answers)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    assert [answers.get(timeout=60) for _ in processes] == [True, True]
+    for process in processes:
+        process.join()

@@ -110,8 +110,8 @@ class FineTuning(RunOptions):
     num_steps: int | None = None
 
     def settings(self, num_samples: int) -> TrainingSettings:
-        """Settings of the run over so many samples."""
-        steps = self.num_steps or max(math.ceil(num_samples * self.epochs / self.batch_size), 1)
+        """Settings of the run over so many samples, of which each process takes a batch in a step."""
+        steps = self.num_steps or max(math.ceil(num_samples * self.epochs / (self.batch_size * world_size())), 1)
         options = {option.name: getattr(self, option.name) for option in fields(RunOptions)}
         warmup_steps = min(WARMUP_STEPS, math.ceil(steps * WARMUP_SHARE))
         return TrainingSettings(num_steps=steps, warmup_steps=warmup_steps, **options)
@@ -149,6 +149,8 @@ def fine_tune(task: FineTuning, tell: Callable[[str], None] = print) -> Training
         ConfigError: if the model cannot be trained, or the folder holds a run with other settings.
         UnknownModelError: if nothing has the model's name.
     """
+    is_first = int(os.environ.get("RANK", "0")) == 0
+    tell = tell if is_first else lambda message: None
     coco = _checked_data(task.data, task.images, task.allow_faults, tell)
     validation = None
     if task.validation_data is not None:
@@ -159,10 +161,8 @@ def fine_tune(task: FineTuning, tell: Callable[[str], None] = print) -> Training
     for message in [*_left_out(coco), *(_left_out(validation) if validation else []), *plan.messages]:
         tell(message)
     settings = task.settings(len(plan.samples))
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    stream = SampleStream(
-        plan.samples, plan.make, settings.num_steps * settings.batch_size * world_size, seed=task.seed
-    )
+    num_samples = settings.num_steps * settings.batch_size * world_size()
+    stream = SampleStream(plan.samples, plan.make, num_samples, seed=task.seed)
     _claim_folder(task, len(plan.samples))
     if not is_tensorboard_available():
         tell("TensorBoard is not installed, so there are no logs for it: pip install tensorboard.")
@@ -185,9 +185,14 @@ def fine_tune(task: FineTuning, tell: Callable[[str], None] = print) -> Training
         model_loss=plan.model_loss,
         callbacks=[] if best is None else [best],
     )
-    if int(os.environ.get("RANK", "0")) == 0:
+    if is_first:
         _finish(task, plan, summary, best, before, tell)
     return summary
+
+
+def world_size() -> int:
+    """How many processes train together, as torchrun tells each of them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _checked_data(

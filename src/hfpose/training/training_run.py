@@ -144,7 +144,8 @@ class AveragedWeights(TrainerCallback):
 
 class StopAtInterrupt(TrainerCallback):
     """Ends a run with a checkpoint after the step in which SIGINT (Ctrl-C) or SIGTERM came; a second one ends it at
-    once."""
+    once. Of several processes all end after the same step, whichever of them the signal came to.
+    """
 
     def __init__(self) -> None:
         self.is_asked = False
@@ -171,6 +172,10 @@ class StopAtInterrupt(TrainerCallback):
             os.write(2, b"hfpose: Stopping after this step, with a checkpoint. Once more to stop at once.\n")
 
     def on_step_end(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
+        if args.world_size > 1:
+            asked = torch.tensor(int(self.is_asked), device=args.device)
+            torch.distributed.all_reduce(asked, torch.distributed.ReduceOp.MAX)
+            self.is_asked = bool(asked)
         if self.is_asked:
             control.should_save = control.should_training_stop = True
             control.should_evaluate = False
