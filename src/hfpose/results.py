@@ -126,6 +126,8 @@ class PoseOutput(Sequence[PoseInstance]):
         error: Why there is no result for this input, or None.
         axes: Of 3D keypoints: "world", "camera" or "mmpose" (`hfpose.ops.axes.Axes`), or None where not known.
         units: Of 3D keypoints, such as "meters", or None where not known.
+        keypoint_threshold: Minimum score of a keypoint that `draw` draws where it is not told; None for its default.
+            It is not written to files.
 
     Raises:
         InputError: If shapes do not fit each other.
@@ -154,6 +156,7 @@ class PoseOutput(Sequence[PoseInstance]):
     error: str | None = None
     axes: str | None = None
     units: str | None = None
+    keypoint_threshold: float | None = None
 
     # Arrays cannot be compared in one truth value.
     __eq__ = object.__eq__

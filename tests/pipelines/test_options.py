@@ -32,7 +32,6 @@ from hfpose.visualization import draw_poses
         ({"track": True, "smooth": "median", "outlier_threshold": 2.0}, "smooth='hampel'"),
         ({"track": True, "smooth": "gaussian", "smooth_beta": 2.0}, "smooth='one-euro'"),
         ({"boxes": [[0, 0, 9, 9]], "detect_every": 5}, "a detector"),
-        ({"keypoint_threshold": 0.5}, "return_visualization=True"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )

@@ -540,6 +540,16 @@ def test_a_list_gives_a_list_and_a_stream_an_iterator(pipe, tmp_path):
         assert not isinstance(pipe(stream), list)
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_the_threshold_of_a_call_is_that_of_drawing_its_result(pipe, photo, several):
+    none_drawn = pipe([photo] if several else photo, keypoint_threshold=1e9)
+    people = none_drawn[0] if several else none_drawn
+    assert len(people) > 0
+    plain = people.draw(keypoint_threshold=1e9)
+    np.testing.assert_array_equal(people.draw(), plain)
+    assert (people.draw(keypoint_threshold=-1e9) != plain).any()
+
+
 def test_a_result_is_drawn_and_a_pipeline_described(pipe, photo):
     people = pipe(photo)
     assert people.draw().shape == people.image.shape

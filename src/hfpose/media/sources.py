@@ -361,7 +361,7 @@ def _live_kind(source: str | Path) -> Literal["webcam", "stream"] | None:
         return "stream"
     if isinstance(source, str) and (_camera(text) is not None or text.lower().startswith("webcam:")):
         return "webcam"
-    return "stream" if is_stream(source) else None
+    return None
 
 
 def _camera(text: str) -> int | None:

@@ -197,6 +197,8 @@ class PosePipeline(StagedPipeline):
         source = open_source(inputs, num_workers=chosen.num_workers, live=chosen.live, reconnect=chosen.reconnect)
         chosen.check_source(source, options)
         results = self.complete(self.find_poses(source, chosen), chosen)
+        if "keypoint_threshold" in {**self.call_defaults, **options}:
+            results = _with_threshold(results, chosen.keypoint_threshold)
         if not source.is_single:
             outputs = announcing_errors(results)
             # A list with a live source in it would never end.
@@ -448,6 +450,13 @@ def _in_batches(frames: Iterable[Frame], size: int) -> Generator[list[Frame], No
         raise
     if batch:
         yield batch
+
+
+def _with_threshold(results: Results, keypoint_threshold: float) -> Results:
+    """Results that are drawn with a threshold of the call's, whoever draws them."""
+    for frame, output in results:
+        output.keypoint_threshold = keypoint_threshold
+        yield frame, output
 
 
 def announcing_errors(results: Iterable[tuple[Frame, PoseOutput]]) -> Iterator[PoseOutput]:

@@ -64,7 +64,7 @@ class CallOptions:
         box_threshold: minimum score of a box; None for what the model's own image processor says.
         nms_threshold: of two boxes with a greater IoU the one with the lower score is removed. Default: 0.3; a
             one-stage model has its own.
-        keypoint_threshold: minimum score of a keypoint that is drawn.
+        keypoint_threshold: minimum score of a keypoint that is drawn, also by `draw`, `save` and `show` of results.
         batch_size: images that are read and go through the detector at once.
         detect_every: the detector looks at every so many frames of a video, one by one. Between them boxes are the
             extent of the keypoints of the frame before, times 1.25, and go on as the person moved; a person who is
@@ -201,11 +201,6 @@ class CallOptions:
             (("outlier_threshold",), "hampel" in filters, "smooth='hampel'"),
             (("smooth_min_cutoff", "smooth_beta"), "one-euro" in filters, "smooth='one-euro'"),
             (("detect_every",), self.boxes is None, "a detector; leave it or boxes out"),
-            (
-                ("keypoint_threshold",),
-                self.draws,
-                "return_visualization=True; people.draw() takes it too",
-            ),
         ]
 
     def check_source(self, source: Source, given: Iterable[str]) -> None:

@@ -28,7 +28,8 @@ def draw_result(output: PoseOutput, image: Any = None, **options: Any) -> np.nda
         output: the result.
         image: RGB image, or a path, URL or PIL image of it. Default: the one that the result is of, read again from
             its `source` where it is not kept.
-        options: of `draw_poses`, in 3D of `draw_poses_side_by_side`.
+        options: of `draw_poses`, in 3D of `draw_poses_side_by_side`; `keypoint_threshold` is by default that of the
+            call which gave the result.
 
     Returns:
         RGB image (H, W, 3), uint8.
@@ -38,6 +39,8 @@ def draw_result(output: PoseOutput, image: Any = None, **options: Any) -> np.nda
     """
     pixels = result_image(output) if image is None else load_image(image)
     draw = draw_poses_side_by_side if output.keypoints.shape[2] == 3 else draw_poses
+    if output.keypoint_threshold is not None:
+        options = {"keypoint_threshold": output.keypoint_threshold, **options}
     return draw(pixels, output, **options)
 
 
