@@ -406,10 +406,18 @@ def test_a_list_file_names_inputs_relative_to_its_folder(folder: Path, tmp_path:
     assert "lists another list" in (frames[-1].error or "")
 
 
-def test_a_list_file_may_begin_with_a_byte_order_mark(folder: Path) -> None:
-    (listed := folder / "list.txt").write_text("b.png\r\n", encoding="utf-8-sig")
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_list_file_may_begin_with_a_byte_order_mark(folder: Path, encoding: str) -> None:
+    (listed := folder / "list.txt").write_text("b.png\r\n", encoding=encoding)
     (frame,) = open_source(listed)
     assert frame.error is None
+
+
+def test_names_in_a_list_file_may_be_quoted(folder: Path) -> None:
+    quoted = (folder / "b.png").rename(folder / "'b.png'")
+    (folder / "c.png").symlink_to(quoted)
+    (listed := folder / "list.txt").write_text("\"c.png\"\n'b.png'\n")
+    assert [frame.error for frame in open_source(listed)] == [None, None]
 
 
 def test_a_list_file_that_is_not_there(tmp_path: Path) -> None:

@@ -6,8 +6,6 @@ each keypoint, all relative to the image. Format: https://docs.ultralytics.com/d
 
 from __future__ import annotations
 
-import os
-from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -19,7 +17,7 @@ from hfpose.annotations.coco_format import CocoFile, coco_from_content, read_coc
 from hfpose.annotations.values import finite_numbers
 from hfpose.errors import InputError
 from hfpose.keypoints import load_schema
-from hfpose.media.files import is_folder, open_to_read
+from hfpose.media.files import is_folder, open_to_read, read_lines
 from hfpose.media.images import image_size, is_image_path
 from hfpose.media.left_out import LeftOut
 
@@ -174,12 +172,11 @@ def _images_of(path: Path, settings: Mapping[str, Any], split: Split, left_out: 
     for entry in named if isinstance(named, list) else [named]:
         place = _existing(path, settings, str(entry))
         if place.suffix.lower() == ".txt":
-            for line in os.fsdecode(place.read_bytes().removeprefix(BOM_UTF8)).split("\n"):
-                if line.strip():
-                    try:
-                        yield _existing(path, settings, line.strip())
-                    except InputError:
-                        left_out.add("image that is missing", line.strip())
+            for line in filter(None, read_lines(place, "list of images")):
+                try:
+                    yield _existing(path, settings, line)
+                except InputError:
+                    left_out.add("image that is missing", line)
         else:
             yield from images_below(place)
 

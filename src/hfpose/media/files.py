@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import stat
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -129,6 +130,27 @@ def partial_path(path: Path) -> Path:
         if out in path.parents:
             return folder / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.part"
     return path.with_name(f".{path.name}.part")
+
+
+def read_lines(path: Path, kind: str) -> list[str]:
+    """Lines of a text file of a user, without the space around them; quotes around a whole line go too, unless a file
+    has that name. A byte order mark tells UTF-16, as Windows writes it; other texts are decoded as names of files are.
+
+    Raises:
+        InputError: as for `open_to_read`.
+    """
+    with open_to_read(path, kind) as file:
+        data = file.read()
+    if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        text = data.decode("utf-16", errors="replace")
+    else:
+        text = os.fsdecode(data.removeprefix(BOM_UTF8))
+    return [_unquoted(line.strip(), path.parent) for line in text.split("\n")]
+
+
+def _unquoted(line: str, folder: Path) -> str:
+    is_quoted = len(line) > 2 and line[0] == line[-1] and line[0] in "\"'"
+    return line[1:-1] if is_quoted and not (folder / line).exists() else line
 
 
 @contextmanager

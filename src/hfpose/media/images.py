@@ -367,6 +367,8 @@ def _decode(file: IO[bytes], name: str, size: int, max_side: int | None) -> np.n
             f"{name} is a HEIC image, as iPhones take them. To read it: `pip install pillow-heif`; or convert it to "
             "JPEG."
         )
+    if prefix.startswith(b"PK\x03\x04"):
+        raise InputError(f"{name} is a zip archive. Unpack it, and give the folder.")
     known = ", ".join(format_name for format_name, _, _ in _readers())
     raise InputError(
         f"{name} is no image that can be read, whatever its name says: it starts with {prefix[:8]!r}. "

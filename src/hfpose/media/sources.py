@@ -6,7 +6,6 @@ from __future__ import annotations
 import functools
 import os
 import re
-from codecs import BOM_UTF8
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import numpy as np
 from hfpose.errors import InputError
 from hfpose.media.animations import is_animation
 from hfpose.media.cameras import read_webcam
-from hfpose.media.files import OUTPUT_MARKER, is_folder, open_to_read
+from hfpose.media.files import OUTPUT_MARKER, is_folder, read_lines
 from hfpose.media.frames import Frame, ItemKind, MediaItem
 from hfpose.media.image_folders import list_images
 from hfpose.media.images import is_image_path, is_url, load_image, local_path
@@ -418,17 +417,15 @@ def _path_leaves(
 def _list_leaves(path: Path, recursive: bool, left_out: LeftOut) -> Iterator[_Leaf]:
     """What the lines of a list file name; empty lines and those that begin with `#` are comments."""
     try:
-        with open_to_read(path, "list of inputs") as file:
-            for raw in file:
-                line = os.fsdecode(raw.removeprefix(BOM_UTF8)).strip()
-                if not line or line.startswith("#"):
-                    continue
-                if is_url(line) or is_live(line):
-                    yield from _path_leaves(line, recursive, left_out)
-                elif _path_kind(entry := path.parent / line) == "list":
-                    yield _Leaf("image", None, base_name(entry), str(entry), f"{str(path)!r} lists another list.")
-                else:
-                    yield from _path_leaves(entry, recursive, left_out)
+        for line in read_lines(path, "list of inputs"):
+            if not line or line.startswith("#"):
+                continue
+            if is_url(line) or is_live(line):
+                yield from _path_leaves(line, recursive, left_out)
+            elif _path_kind(entry := path.parent / line) == "list":
+                yield _Leaf("image", None, base_name(entry), str(entry), f"{str(path)!r} lists another list.")
+            else:
+                yield from _path_leaves(entry, recursive, left_out)
     except InputError as error:
         yield _Leaf("image", None, base_name(path), str(path), str(error))
 
