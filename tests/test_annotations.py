@@ -270,6 +270,27 @@ def test_a_labeled_point_without_a_place_is_told(tmp_path, point):
     assert len(pose_instances(coco, COCO)) == 7 and "not finite numbers" in coco.left_out.lines()[0]
 
 
+@pytest.mark.parametrize("changes", [{"keypoints": [1e300, 5, 2] * 17}, {"bbox": [1e300, 5, 20, 20]}])
+def test_numbers_beyond_float32_are_told(tmp_path, changes):
+    coco = read_coco(changed(tmp_path, **changes))
+    assert len(pose_instances(coco, COCO)) == 7 and coco.left_out.total == 1
+
+
+def test_an_entry_that_is_no_object_hides_no_other(tmp_path):
+    content = json.loads(changed(tmp_path).read_text())
+    content["annotations"].append(None)
+    coco = read_coco(write_json(tmp_path / "null.json", content))
+    assert len(pose_instances(coco, COCO)) == 8
+    assert coco.left_out.lines() == ["1 x entry of annotations that is no object: None"]
+
+
+def test_whole_ids_as_a_table_writes_them_are_read(tmp_path):
+    content = json.loads(changed(tmp_path).read_text())
+    for image in content["images"]:
+        image["id"] = float(image["id"])
+    assert len(pose_instances(read_coco(write_json(tmp_path / "floats.json", content)), COCO)) == 8
+
+
 def test_numbers_as_texts_and_nested_keypoints_are_read(tmp_path):
     coco = read_coco(changed(tmp_path, bbox=["10", "12", "50", "90"], keypoints=[["30.5", 40, 2]] * 17, area="900"))
     instances = pose_instances(coco, COCO)

@@ -22,6 +22,7 @@ def test_spellings_of_one_name(name: str) -> None:
         ("linkeHand", "rechteHand"), ("gripLeft", "gripRight"), ("lgrip", "rgrip"), ("gripleft", "gripright"),
         ("LEFT_ELBOW", "RIGHT_ELBOW"), ("main_gauche", "main_droite"), ("ojo izquierdo", "ojo derecho"), ("LKnee", "RKnee"),
         ("left_eye_left_corner", "right_eye_right_corner"), ("왼쪽 눈", "오른쪽 눈"), ("kpt-l", "kpt-r"),
+        ("eyel", "eyer"), ("tl", "tr"), ("occhio_sx", "occhio_dx"), ("vänster öga", "höger öga"),
     ],
 )  # fmt: skip
 def test_flip_pairs_of_usual_spellings(left: str, right: str) -> None:
@@ -39,6 +40,11 @@ def test_names_that_tell_no_pair(names: list[str]) -> None:
     assert "flip_indices" not in schema.to_dict()
     with pytest.raises(ConfigError, match=r"are unknown, so there is no flip test\. Set `flip_indices`"):
         schema.required_flip_indices()
+
+
+def test_a_side_without_a_mirror_image_leaves_all_pairs_unknown() -> None:
+    assert flip_indices_from_names(["left_eye", "right_eye", "left_wing_tip", "right_wingtip"]) is None
+    assert flip_indices_from_names(["left_eye", "right_eye", "oeil_gauche"]) is None
 
 
 def test_a_known_schema_in_another_spelling() -> None:

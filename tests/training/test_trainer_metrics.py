@@ -54,6 +54,16 @@ def pose_model() -> hfpose.RTMPoseForPoseEstimation:
     )  # fmt: skip
 
 
+def test_rows_take_unlabeled_points_and_impossible_areas_as_files_do(rows, processor):
+    objects = {key: list(values) for key, values in rows[0]["objects"].items()}
+    objects["keypoints"][0] = [float("nan"), float("nan"), 0, *objects["keypoints"][0][3:]]
+    objects["area"][0] = -1
+    samples = PoseRows([{**rows[0], "objects": objects}], processor, COCO)
+    box, keypoints, visibility, area = samples.instances[0][1]
+    assert visibility[0] == 0 and np.isfinite(keypoints).all()
+    assert area == pytest.approx(0.53 * (box[2:] - box[:2]).prod())
+
+
 def arguments(folder, **changes) -> TrainingArguments:
     return TrainingArguments(
         str(folder), max_steps=2, per_device_train_batch_size=2, report_to="none", use_cpu=True, save_strategy="no",

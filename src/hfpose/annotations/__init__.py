@@ -18,7 +18,15 @@ from hfpose.annotations.coco_format import (
 )
 from hfpose.annotations.named_keypoints import annotated_schema, check_keypoints, read_schema, unnamed_categories
 from hfpose.annotations.pre_labels import pre_labels
-from hfpose.annotations.values import finite_number, finite_numbers, id_lookup, id_order, listed_id
+from hfpose.annotations.values import (
+    finite_number,
+    finite_numbers,
+    id_lookup,
+    id_order,
+    keypoint_rows,
+    listed_id,
+    usable_area,
+)
 from hfpose.annotations.writing import write_coco, write_yolo
 from hfpose.annotations.yolo_format import Split, images_below, is_yolo, read_annotations, read_yolo
 
@@ -43,6 +51,7 @@ __all__ = [
     "images_below",
     "is_crowd",
     "is_yolo",
+    "keypoint_rows",
     "listed_id",
     "pose_instances",
     "pre_labels",
@@ -52,6 +61,7 @@ __all__ = [
     "read_schema",
     "read_yolo",
     "unnamed_categories",
+    "usable_area",
     "write_coco",
     "write_yolo",
 ]

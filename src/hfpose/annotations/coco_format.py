@@ -14,7 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from hfpose.annotations.values import finite_number, finite_numbers, id_lookup, listed_id, numbers
+from hfpose.annotations.values import (
+    finite_number,
+    finite_numbers,
+    id_lookup,
+    keypoint_rows,
+    listed_id,
+    numbers,
+    usable_area,
+)
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema, load_schema, schema_for_names
 from hfpose.media.files import open_to_read
@@ -177,10 +185,10 @@ def coco_from_content(
     Raises:
         InputError: if a list is missing, or none of the images is there.
     """
-    images_list, annotations, categories = (
-        _entries(path, content, key) for key in ("images", "annotations", "categories")
-    )
     left_out = left_out or LeftOut()
+    images_list, annotations, categories = (
+        _entries(path, content, key, left_out) for key in ("images", "annotations", "categories")
+    )
     read = [image for entry in images_list if (image := _image(entry, folder, left_out, needs_images)) is not None]
     found = _without_ambiguous(read, left_out)
     if not images_list:
@@ -229,10 +237,9 @@ def _names_keypoints(category: Mapping[str, Any]) -> bool:
 
 
 def _without_impossible_area(annotation: dict[str, Any]) -> dict[str, Any]:
-    """Without an `area` of at most one pixel where the box is larger: tools for keypoints write 0, 1 or -1 there."""
-    area, box = finite_number(annotation.get("area")), finite_numbers(annotation.get("bbox"), 4)
-    if area is not None and area <= 1 and box is not None and box[2] * box[3] > max(area, 0):
-        del annotation["area"]
+    box = finite_numbers(annotation.get("bbox"), 4)
+    if box is not None and usable_area(annotation.get("area"), box[2] * box[3]) is None:
+        annotation.pop("area", None)
     return annotation
 
 
@@ -259,15 +266,20 @@ def annotation_name(annotation: Mapping[str, Any]) -> str:
     return f"annotation {annotation.get('id')} of image {annotation.get('image_id')}"
 
 
-def _entries(path: Path, content: Mapping[str, Any], key: str) -> tuple[Mapping[str, Any], ...]:
+def _entries(path: Path, content: Mapping[str, Any], key: str, left_out: LeftOut) -> tuple[Mapping[str, Any], ...]:
     entries = content.get(key, [] if key == "categories" else None)
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+    if not isinstance(entries, list) or (entries and not any(isinstance(entry, dict) for entry in entries)):
         raise InputError(f"{path} has no list {key!r} of objects, so it is not in COCO's annotation format.")
-    return tuple(entries)
+    for entry in entries:
+        if not isinstance(entry, dict):
+            left_out.add(f"entry of {key} that is no object", entry)
+    return tuple(entry for entry in entries if isinstance(entry, dict))
 
 
 def _image(entry: Mapping[str, Any], folder: Path, left_out: LeftOut, needs_file: bool) -> AnnotatedImage | None:
     name, identity = entry.get("file_name"), entry.get("id")
+    if isinstance(identity, float) and identity.is_integer():  # of a table in which some ids are missing
+        identity = int(identity)
     if not isinstance(name, str) or not isinstance(identity, (int, str)):
         left_out.add("image without id or file_name", entry)
         return None
@@ -381,15 +393,11 @@ def annotated_keypoints(annotation: Mapping[str, Any], schema: KeypointSchema) -
     given = given_keypoints(annotation, schema)
     if given is None:
         return "annotation without keypoints", None
-    values = numbers(given)
-    if values is None:
-        return "keypoints that are not finite numbers", None
-    if len(values) != 3 * schema.num_keypoints:
-        return f"{len(values)} keypoint values instead of 3 x {schema.num_keypoints} ({schema.name})", None
-    keypoints = np.array(values, np.float64).reshape(-1, 3)
-    unlabeled = (keypoints[:, 2] == 0) | np.isnan(keypoints).all(1)
-    keypoints[unlabeled] = np.nan_to_num(keypoints[unlabeled], posinf=0, neginf=0)
-    if not np.isfinite(keypoints).all():
+    count = len(numbers(given) or ())
+    if count and count != 3 * schema.num_keypoints:
+        return f"{count} keypoint values instead of 3 x {schema.num_keypoints} ({schema.name})", None
+    keypoints = keypoint_rows(given)
+    if keypoints is None:
         return "keypoints that are not finite numbers", None
     if not (keypoints[:, 2] > 0).any():
         return "instance without labeled keypoints", None

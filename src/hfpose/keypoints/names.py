@@ -12,9 +12,12 @@ _SIDES = (
     ("sinistra", "destra"), ("sinistro", "destro"), ("esquerda", "direita"), ("esquerdo", "direito"),
     ("lewa", "prawa"), ("lewy", "prawy"), ("lewe", "prawe"),
     ("левый", "правый"), ("левая", "правая"), ("левое", "правое"),
-    ("lt", "rt"), ("lf", "rf"), ("lh", "rh"), ("lb", "rb"),
+    ("vänster", "höger"), ("venstre", "højre"), ("venstre", "høyre"), ("sx", "dx"), ("lft", "rgt"),
+    ("lt", "rt"), ("lf", "rf"), ("lh", "rh"), ("lb", "rb"), ("tl", "tr"), ("ul", "ur"), ("ll", "lr"),
     ("fl", "fr"), ("hl", "hr"), ("bl", "br"), ("rl", "rr"), ("lr", "rr"),
 )  # fmt: skip
+# Words of these that mean nothing else: a name with one of them has a mirror image, found or not.
+_PLAIN_SIDES = {word for pair in _SIDES for word in pair if len(word) > 3}
 _SIDE_PARTS = (("左", "右"), ("왼", "오른"))  # of words that are not set apart
 
 
@@ -27,7 +30,7 @@ def plain_name(name: str) -> str:
 
 def flip_indices_from_names(keypoint_names: Sequence[str]) -> tuple[int, ...] | None:
     """For each keypoint the index of its mirror image, its own where it has none; None where no name has a mirror
-    image.
+    image, or a name says a side and its mirror image is not found: half of the pairs would exchange half of a body.
 
     A mirror image is a keypoint whose name differs in the side alone: "left_ear" and "right_ear", "earL" and "earR",
     "lf_paw" and "rf_paw", "griff_links" and "griff_rechts".
@@ -38,7 +41,9 @@ def flip_indices_from_names(keypoint_names: Sequence[str]) -> tuple[int, ...] | 
         for i, name in enumerate(keypoint_names)
     ]
     mutual = tuple(mirror if mirrors[mirror] == i else i for i, mirror in enumerate(mirrors))
-    return mutual if any(mirror != i for i, mirror in enumerate(mutual)) else None
+    alone = [name for i, name in enumerate(keypoint_names) if mutual[i] == i]
+    is_told = len(alone) < len(mutual) and not any(_PLAIN_SIDES.intersection(plain_name(n).split("_")) for n in alone)
+    return mutual if is_told else None
 
 
 def _mirror_names(plain: str) -> Iterator[str]:
@@ -57,8 +62,8 @@ def _mirror_names(plain: str) -> Iterator[str]:
             if here in plain:
                 yield plain.replace(here, there)
     for here, there in (("left", "right"), ("right", "left"), ("l", "r"), ("r", "l")):
-        for i, word in enumerate(words):  # "leftgrip", "gripleft", "lgrip"
+        for i, word in enumerate(words):  # "leftgrip", "gripleft", "lgrip", "gripl"
             if len(word) > len(here) and word.startswith(here):
                 yield "_".join([*words[:i], there + word.removeprefix(here), *words[i + 1 :]])
-            if len(word) > len(here) > 1 and word.endswith(here):
+            if len(word) > len(here) and word.endswith(here):
                 yield "_".join([*words[:i], word.removesuffix(here) + there, *words[i + 1 :]])

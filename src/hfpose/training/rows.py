@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
-from hfpose.annotations import finite_numbers
+from hfpose.annotations import annotated_keypoints, finite_numbers, usable_area
 from hfpose.errors import ConfigError, InputError
 from hfpose.keypoints import KeypointSchema
 from hfpose.media.images import load_image
@@ -200,6 +200,8 @@ class PoseRowCollator:
         return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
 
 
+_NO_BOX = "object without bbox of x, y, width, height"
+
 Instance = tuple[np.ndarray, np.ndarray, np.ndarray, float]
 
 
@@ -218,22 +220,13 @@ def pose_objects(objects: Objects, schema: KeypointSchema, left_out: LeftOut, ro
     boxes, keypoints, areas = (_values(objects, name) for name in ("bbox", "keypoints", "area"))
     found = []
     for index, (given, points, area) in enumerate(zip_longest(boxes, keypoints, areas)):
-        box, values = _corners(given), finite_numbers(_plain(points))
-        rows = None
-        if box is None:
-            reason = "object without bbox of x, y, width, height"
-        elif values is None:
-            reason = "object without keypoints that are finite numbers"
-        elif len(values) != 3 * schema.num_keypoints:
-            reason = f"{len(values)} keypoint values instead of 3 x {schema.num_keypoints} ({schema.name})"
+        box = _corners(given)
+        reason, rows = annotated_keypoints({"keypoints": _plain(points)}, schema)
+        if box is None or rows is None:
+            left_out.add(str(reason if box is not None else _NO_BOX), f"object {index} of row {row}")
         else:
-            rows = np.array(values, np.float32).reshape(-1, 3)
-            reason = "instance without labeled keypoints"
-        if box is None or rows is None or not (rows[:, 2] > 0).any():
-            left_out.add(reason, f"object {index} of row {row}")
-        else:
-            size = float((box[2:] - box[:2]).prod())
-            found.append((box, rows[:, :2], rows[:, 2], float(area or size * AREA_OF_BOX)))
+            rows, size = rows.astype(np.float32), float((box[2:] - box[:2]).prod())
+            found.append((box, rows[:, :2], rows[:, 2], usable_area(area, size) or size * AREA_OF_BOX))
     return found
 
 
@@ -245,7 +238,7 @@ def box_objects(objects: Objects, left_out: LeftOut, row: int) -> tuple[np.ndarr
     for index, (values, label) in enumerate(zip_longest(given, classes)):
         box = _corners(values)
         if box is None or label is None:
-            reason = "object without bbox of x, y, width, height" if box is None else "object without category"
+            reason = _NO_BOX if box is None else "object without category"
             left_out.add(reason, f"object {index} of row {row}")
         else:
             boxes.append(box)

@@ -126,6 +126,18 @@ def test_objects_that_cannot_be_read_are_errors(change):
         processor(IMAGE, annotations=[image])
 
 
+def test_unlabeled_points_may_be_anywhere_and_impossible_areas_are_of_the_box():
+    _, processor = small_model("rtmo")
+    plain, odd = annotations(2), annotations(2)
+    for images, point, area in ((plain, [0, 0, 0], None), (odd, [float("nan"), None, 0], -1)):
+        for one in images[0]["annotations"]:
+            one["keypoints"] = [*one["keypoints"][:3], *point]
+            one["area"] = area
+    expected, found = (processor(IMAGE, annotations=images)["labels"][0] for images in (plain, odd))
+    assert found["areas"].equal(expected["areas"]) and found["keypoint_weights"].equal(expected["keypoint_weights"])
+    assert found["keypoints"].isfinite().all()
+
+
 ONE_STAGE = ["rtmo", "yolox_pose", "dekr", "cid", "associative_embedding"]
 TOP_DOWN = ["rtmpose", "heatmap", "regression-rle", "regression-dsnt", "simcc"]
 

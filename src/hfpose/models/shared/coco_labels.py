@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hfpose.annotations import is_crowd, keypoint_rows, usable_area
 from hfpose.errors import InputError
 from hfpose.ops.pose_similarity import AREA_OF_BOX
 
@@ -34,9 +35,7 @@ def annotated_objects(annotations: Annotations, num_images: int) -> list[list[Ma
             f"Got {len(images)} annotations for {num_images} images. Give one "
             '{"image_id": ..., "annotations": [{"bbox": [x, y, width, height], ...}, ...]} for each image.'
         )
-    return [
-        [one for one in image["annotations"] if not one.get("iscrowd") and min(_box(one)[2:]) > 0] for image in images
-    ]
+    return [[one for one in image["annotations"] if not is_crowd(one) and min(_box(one)[2:]) > 0] for image in images]
 
 
 def _box(annotation: Mapping[str, Any]) -> np.ndarray:
@@ -73,15 +72,16 @@ def object_keypoints(objects: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, 
     Raises:
         InputError: for objects without keypoints, with different numbers of them, or not finite.
     """
-    rows = [np.asarray(one.get("keypoints", ()), dtype=np.float32) for one in objects]
-    if len({row.size for row in rows}) > 1 or any(row.size % 3 or row.size == 0 for row in rows):
+    given = [np.asarray(one.get("keypoints", ()), dtype=np.float64) for one in objects]
+    if len({each.size for each in given}) > 1 or any(each.size % 3 or each.size == 0 for each in given):
         raise InputError(
-            f"The objects have {[row.size for row in rows][:20]} numbers of keypoints. Give [x, y, visibility, ...] "
-            "for each, with the same number of keypoints."
+            f"The objects have {[each.size for each in given][:20]} numbers of keypoints. Give [x, y, visibility, "
+            "...] for each, with the same number of keypoints."
         )
-    points = np.stack(rows).reshape(len(rows), -1, 3) if rows else np.zeros((0, 0, 3), np.float32)
-    if not np.isfinite(points).all():
-        raise InputError("The keypoints of an object hold numbers that are not finite.")
+    rows = [row for each in given if (row := keypoint_rows(each.tolist())) is not None]
+    if len(rows) < len(given):
+        raise InputError("A labeled keypoint of an object has numbers that are not finite.")
+    points = np.stack(rows).astype(np.float32) if rows else np.zeros((0, 0, 3), np.float32)
     return points[..., :2], (points[..., 2] > 0).astype(np.float32)
 
 
@@ -100,7 +100,9 @@ def instance_labels(objects: Sequence[Mapping[str, Any]], matrix: np.ndarray) ->
     boxes = object_boxes(objects)
     keypoints, weights = object_keypoints(objects)
     box_areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-    given = [one.get("area") or area * AREA_OF_BOX for one, area in zip(objects, box_areas, strict=True)]
+    given = [
+        usable_area(one.get("area"), area) or area * AREA_OF_BOX for one, area in zip(objects, box_areas, strict=True)
+    ]
     areas = np.array(given, dtype=np.float32) * abs(np.linalg.det(matrix[:, :2]))
     return {
         "boxes": torch.from_numpy(moved(boxes.reshape(-1, 2, 2), matrix).reshape(-1, 4)),
