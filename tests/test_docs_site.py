@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,12 @@ def test_links_of_the_readme_lead_somewhere() -> None:
         elif target.startswith(SITE):
             page = target.removeprefix(SITE).partition("#")[0].rstrip("/") or "index"
             assert (ROOT / "docs" / f"{page}.md").is_file() or f"{page}.md" in pages, target
+
+
+def test_the_first_page_names_the_extras_for_users() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    named = set(re.findall(r"`hfpose\[(\w+)\]`", (ROOT / "docs/index.md").read_text(encoding="utf-8")))
+    assert named == extras.keys() - {"test", "test-transformers", "test-extras", "docs", "bench"}
 
 
 def test_numbers_of_the_readme_are_those_of_the_docs() -> None:
