@@ -635,6 +635,14 @@ def test_tracking_thr_and_use_oks_tracking(lifting, write_clip):
     assert (by_box[4] != by_keypoints[4]).any()  # keypoints change more than the boxes that they are found in
 
 
+def test_identities_start_again_with_each_of_several_images(lifting, noise):
+    """As in the reference, so the people of each image are in the order in which they were found."""
+    images, boxes = [noise(0), noise(1)], [BOXES, BOXES[::-1]]
+    for image, own, result in zip(images, boxes, lifting(images, bboxes=boxes), strict=True):
+        alone, _ = one(lifting, image, bboxes=own)
+        np.testing.assert_allclose(keypoints(result["predictions"][0]), keypoints(alone), atol=1e-5)
+
+
 def test_hands_in_3d(hands, noise):
     people, image = one(hands, noise(), return_vis=True)
     assert keypoints(people).shape == (1, 42, 3)

@@ -399,8 +399,9 @@ def filled_keypoints(keypoints: np.ndarray, boxes: np.ndarray, num_keypoints: in
 def boxes_around(keypoints: np.ndarray, valid: np.ndarray, scale: float = 1.0) -> np.ndarray:
     """Boxes (N, 4), `scale` times as large as those around the keypoints (N, K, 2) that are `valid` (N, K); all zero
     where none is."""
-    least = np.where(valid[..., None], keypoints, np.inf).min(1, initial=np.inf)
-    greatest = np.where(valid[..., None], keypoints, -np.inf).max(1, initial=-np.inf)
+    is_there = valid.any(1, keepdims=True)
+    least = np.where(is_there, np.where(valid[..., None], keypoints, np.inf).min(1, initial=np.inf), 0)
+    greatest = np.where(is_there, np.where(valid[..., None], keypoints, -np.inf).max(1, initial=-np.inf), 0)
     margin = (greatest - least) * (scale - 1) / 2
     boxes = np.concatenate((least - margin, greatest + margin), axis=-1)
     return np.where(np.isfinite(boxes), boxes, 0).astype(np.float32)

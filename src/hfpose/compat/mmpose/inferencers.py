@@ -270,20 +270,22 @@ class Pose3DInferencer(BaseInferencer):
 
     def _stream(self, source: Source, call: CallOptions) -> Results:
         boxes, _ = _boxes_and_scores(call.bboxes, source.is_single)
+        # Identities continue from frame to frame in a video, and start again with each of several images.
+        is_one = source.is_video or source.is_single
+        tracker = PoseTracker("oks" if call.use_oks_tracking else "iou", call.tracking_thr)
         results = self.pipeline.stream(
             source,
             boxes=boxes,
             flip_test=bool(self.pipeline.estimator.stage.image_processor.flip_test),
             # The reference compares each frame's people with a list that stays empty, so none has frames before.
             temporal="frame",
-            # Identities continue from frame to frame in a video, and start again with each of several images.
             online=True if source.is_video else None,
             lifter_flip_test=self._flips,
             do_normalize_boxes=False if call.disable_norm_pose_2d else None,
             do_root_relative=not self.model.lifts_one_frame,
             ground=None if call.disable_rebase_keypoint else "frame",
             axes="mmpose",
-            track=PoseTracker("oks" if call.use_oks_tracking else "iou", call.tracking_thr),
+            track=tracker if is_one else False,
             drawing=_drawing_3d(call),
             **self._options(call),
         )

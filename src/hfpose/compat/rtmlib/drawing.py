@@ -30,7 +30,7 @@ def draw_skeleton(
     line_width: int = 2,
     to_openpose: bool | None = None,
 ) -> np.ndarray:
-    """A BGR image with people drawn on it, in the colors of their schema; a new array.
+    """A BGR image with people drawn on it, in the colors of their schema; a new array, or without people `img` itself.
 
     Args:
         img: BGR image (H, W, 3), uint8.
