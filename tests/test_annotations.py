@@ -165,8 +165,8 @@ def test_categories_that_name_no_keypoints_are_told(tmp_path, has_keypoints):
         if not has_keypoints:
             del annotation["keypoints"]
     (line,) = unnamed_categories(read_coco(write_json(tmp_path / "people.json", content)))
-    assert line.startswith("Not used for keypoints: 3 annotations of categories that name none, dog (3).")
-    assert ("3 of them have keypoints: name these" in line) == has_keypoints
+    assert line.startswith("Annotations of categories that name no keypoints, which are not used: dog (3).")
+    assert ("Keypoints that 3 of these have are used if" in line) == has_keypoints
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ from hfpose.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from hfpose.checkpoints.convert_checkpoint import convert_checkpoint as convert_checkpoint
+    from hfpose.errors import HFPoseError as HFPoseError
+    from hfpose.errors import InputError as InputError
     from hfpose.keypoints import KeypointSchema as KeypointSchema
     from hfpose.keypoints import load_schema as load_schema
     from hfpose.models.sapiens2.image_processing_sapiens2 import Sapiens2ImageProcessor as Sapiens2ImageProcessor
@@ -43,6 +45,8 @@ _MODULES = {
     "HandPose3DPipeline": "hfpose.pipelines",
     "WholeBody3DPipeline": "hfpose.pipelines",
     "PoseOutput": "hfpose.results",
+    "HFPoseError": "hfpose.errors",
+    "InputError": "hfpose.errors",
     "KeypointSchema": "hfpose.keypoints",
     "load_schema": "hfpose.keypoints",
     "convert_checkpoint": "hfpose.checkpoints.convert_checkpoint",

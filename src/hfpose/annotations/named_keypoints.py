@@ -54,10 +54,8 @@ def unnamed_categories(coco: CocoFile) -> list[str]:
     counts = Counter(names[annotation["category_id"]] for annotation in others)
     listed = ", ".join(f"{name} ({count})" for name, count in counts.most_common())
     annotated = sum(bool(annotation.get("keypoints")) for annotation in others)
-    advice = (
-        f" {annotated} of them have keypoints: name these in the `keypoints` of the category." if annotated else ""
-    )
-    return [f"Not used for keypoints: {len(others)} annotations of categories that name none, {listed}.{advice}"]
+    advice = f" Keypoints that {annotated} of these have are used if the category names them." if annotated else ""
+    return [f"Annotations of categories that name no keypoints, which are not used: {listed}.{advice}"]
 
 
 def check_keypoints(coco: CocoFile, schema: KeypointSchema) -> None:

@@ -12,19 +12,18 @@ from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 
 from hfpose.media.files import atomic_path, write_json
 
-# The first of these that was measured says which weights are the best; of the last two less is better.
+# The first of these that was measured says which weights are the best; where it does not, as while AP is still 0, the
+# next one. Of the last two less is better.
 GUIDES = ("AP", "PCK@0.05", "NME", "EPE")
 _LESS_IS_BETTER = ("NME", "EPE")
 
 _BEST_WEIGHTS, _BEST_RECORD, _BEFORE = "best.safetensors", "best.json", "before.json"
 
 
-def guide(metrics: Mapping[str, float]) -> tuple[str, float] | None:
-    """Name of the metric that weights are compared by, and its value, negative where less is better."""
-    name = next((name for name in GUIDES if name in metrics), None)
-    if name is None:
-        return None
-    return name, -metrics[name] if name in _LESS_IS_BETTER else metrics[name]
+def guides(metrics: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Name and value of the metrics that weights are compared by, in this order; values are negative where less is
+    better."""
+    return [(name, -metrics[name] if name in _LESS_IS_BETTER else metrics[name]) for name in GUIDES if name in metrics]
 
 
 def metrics_before(folder: Path, measure: Callable[[], Mapping[str, float]], is_new: bool) -> dict[str, float]:
@@ -82,12 +81,13 @@ class BestWeights(TrainerCallback):
     def add(self, step: int, metrics: dict[str, float], writes: bool = True) -> None:
         """Take the model's weights for the best, if their metrics are."""
         self.last_step = step
-        found, best = guide(metrics), guide(self.record.get("metrics", {}))
-        if found is None:
+        found, best = guides(metrics), guides(self.record.get("metrics", {}))
+        if not found:
             return
         if writes:
-            self.tell(f"Step {step}: validation {found[0]} {abs(found[1]):.4f}.")
-        if best is None or found[1] > best[1]:
+            name, value = found[0]
+            self.tell(f"Step {step}: validation {name} {abs(value):.4f}.")
+        if not best or found > best:
             self.record = {"step": step, "metrics": metrics, "waited": 0}
             if writes:
                 weights = {name: value.cpu().contiguous() for name, value in self.model.state_dict().items()}

@@ -77,7 +77,10 @@ def save_result(output: PoseOutput, path: str | Path, **options: Any) -> None:
     if path.suffix.lower() == ".json":
         write_text(path, output.to_json(indent=2) + "\n")
     elif path.suffix.lower() not in SAVE_SUFFIXES:
-        raise InputError(f"Cannot write {str(path)!r}: its ending must be .json or one of {', '.join(SAVE_SUFFIXES)}.")
+        raise InputError(
+            f"Cannot write {str(path)!r}: its ending must be .json or one of {', '.join(SAVE_SUFFIXES)}. Tables are "
+            "written by pandas: `to_dataframe().to_csv(...)`."
+        )
     else:
         save_image(path, draw_result(output, **options))
 
