@@ -29,7 +29,6 @@ _LARGEST_BATCH = 4
 _MOST_SHAPES = 16
 
 _Key = tuple[Any, ...]
-_Recording = Callable[..., tuple[Tensor, ...]]
 
 
 class RecordedNetwork:

@@ -69,6 +69,14 @@ def test_missing_keypoints_are_filled_in_where_tag_and_response_fit_best() -> No
     np.testing.assert_allclose(some.box_scores, [0.85, 0.35], rtol=1e-6)
 
 
+def test_a_model_of_other_keypoints_has_them_in_their_own_order() -> None:
+    processor = AssociativeEmbeddingImageProcessor(size={"height": 64, "width": 64})
+    heatmaps, tags = torch.zeros(1, 2, 16, 16), torch.zeros(1, 2, 16, 16)
+    heatmaps[0, :, 4, 4] = 1
+    (found,) = processor.instances({"heatmaps": heatmaps, "tags": tags}, [(64, 64)])
+    assert found.keypoints.shape == (1, 2, 2)
+
+
 def test_restored_maps_give_finer_places() -> None:
     processor = AssociativeEmbeddingImageProcessor(keypoint_order=(0, 1), size={"height": 64, "width": 64})
     (some,) = processor.instances(maps(), [(64, 64)])

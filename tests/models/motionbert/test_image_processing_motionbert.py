@@ -79,6 +79,18 @@ def test_all_keypoints_in_one_place_give_finite_input(processor: MotionBertImage
     assert np.isfinite(encoded).all()
 
 
+@pytest.mark.parametrize(
+    "given", [{"boxes": np.full((3, 4), np.nan)}, {"boxes": np.zeros((2, 4))}, {"visibility": np.ones((3, 5))}]
+)
+def test_boxes_and_visibility_that_do_not_fit_are_named(
+    processor: MotionBertImageProcessor, given: dict[str, np.ndarray]
+) -> None:
+    with pytest.raises(
+        InputError, match=rf"{next(iter(given))} has shape .*; expected finite values of shape \(1, 3, "
+    ):
+        processor(np.zeros((3, 17, 2)), (640, 480), **given)
+
+
 def test_visibility_is_one_unless_given(processor: MotionBertImageProcessor) -> None:
     keypoints = np.random.default_rng(0).uniform(100, 300, (1, 3, 17, 2))
     visibility = np.linspace(0, 1, 17)

@@ -78,7 +78,7 @@ def test_no_images_are_an_empty_batch() -> None:
 
 
 def test_unknown_resize_modes_and_sizes_are_refused() -> None:
-    with pytest.raises(ConfigError, match="'stretch'; expected one of expand, fit"):
+    with pytest.raises(InputError, match="resize_mode is 'stretch'; expected one of 'expand', 'fit'"):
         BottomUpImageProcessor(resize_mode="stretch")
     with pytest.raises(ConfigError, match="multiples of size_divisor=64"):
         BottomUpImageProcessor(resize_mode="fit", size={"height": 500, "width": 512}, size_divisor=64)

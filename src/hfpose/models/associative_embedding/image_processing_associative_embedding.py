@@ -26,7 +26,8 @@ class AssociativeEmbeddingImageProcessor(BottomUpImageProcessor):
     """Images for [`AssociativeEmbeddingForPoseEstimation`] and people from its outputs.
 
     Args:
-        keypoint_order: in which order keypoints are added to the instances, torso first; default COCO's.
+        keypoint_order: in which order keypoints are added to the instances, torso first; default COCO's. Those of a
+            model of another number of keypoints are added as they are numbered.
         num_candidates: greatest responses of each keypoint that may become part of an instance.
         keypoint_threshold: least response of a keypoint, others are filled in at the end.
         tag_threshold: a keypoint joins an instance when their tags are nearer than this.
@@ -81,7 +82,7 @@ class AssociativeEmbeddingImageProcessor(BottomUpImageProcessor):
         candidates = group_by_tags(
             values.cpu().numpy(),
             candidate_tags.cpu().numpy(),
-            self.keypoint_order,
+            self.keypoint_order if len(self.keypoint_order) == count else range(count),
             self.keypoint_threshold,
             self.tag_threshold,
         )

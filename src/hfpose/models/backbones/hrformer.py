@@ -19,11 +19,11 @@ from hfpose.models.backbones.hrnet import (
     HRNetBackbone,
     HRNetBackboneConfig,
     HRNetModule,
-    Numbers,
     NumbersByStage,
     stage_arguments,
 )
 from hfpose.models.shared.attention import attend
+from hfpose.models.shared.configuration import Numbers
 from hfpose.models.shared.conversion import RenameRules, expect_settings
 from hfpose.models.shared.convolution import (
     RESIDUAL_RENAMES,

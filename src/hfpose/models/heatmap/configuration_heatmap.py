@@ -4,6 +4,7 @@ from huggingface_hub.dataclasses import strict
 
 from hfpose.models.shared.configuration import Numbers
 from hfpose.models.shared.heatmap_head import HeatmapHeadConfig
+from hfpose.models.shared.heatmaps import QUARTER, RADIUS_FACTOR, Decoding
 
 
 @strict
@@ -50,6 +51,6 @@ class HeatmapConfig(HeatmapHeadConfig):
     predicts_visibility: bool = False
     visibility_loss_weight: float = 1e-3
     heatmap_sigma: float | int = 2.0
-    heatmap_encoding: str = "quarter"
+    heatmap_encoding: Decoding = QUARTER
     heatmap_kernel_size: int = 11
-    heatmap_radius_factor: float = 0.0546875
+    heatmap_radius_factor: float = RADIUS_FACTOR

@@ -11,7 +11,7 @@ from hfpose.models.heatmap.image_processing_heatmap import HeatmapImageProcessor
 from hfpose.models.heatmap.modeling_heatmap import HeatmapForPoseEstimation
 from hfpose.models.shared.conversion import RenameRules, expect_settings, keypoint_arguments, top_down_arguments
 from hfpose.models.shared.heatmap_head import DECONVOLUTIONS, HEATMAP_HEAD_RENAMES, heatmap_head_arguments
-from hfpose.models.shared.heatmaps import DARK, MEGVII, QUARTER, RADIUS_FACTOR, UDP, UDP_COMBINED
+from hfpose.models.shared.heatmaps import DARK, MEGVII, QUARTER, RADIUS_FACTOR, UDP, UDP_COMBINED, Decoding
 
 MODEL_CLASS = HeatmapForPoseEstimation
 
@@ -129,11 +129,11 @@ def heatmap_processor_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def reference_decoding(decoder: Mapping[str, Any]) -> str:
+def reference_decoding(decoder: Mapping[str, Any]) -> Decoding:
     """How the heatmaps of the reference's codec are decoded, see `decode_heatmaps`."""
     kind = decoder["type"]
     if kind == "UDPHeatmap":
-        types = {"gaussian": UDP, "combined": UDP_COMBINED}
+        types: dict[str, Decoding] = {"gaussian": UDP, "combined": UDP_COMBINED}
         heatmap_type = decoder.get("heatmap_type", "gaussian")
         if heatmap_type in types:
             return types[heatmap_type]

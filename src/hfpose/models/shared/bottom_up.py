@@ -5,7 +5,7 @@ Source: `mmpose.datasets.transforms.BottomupResize`, `mmpose.models.pose_estimat
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -24,7 +24,8 @@ from hfpose.models.shared.pixels import WholeImageProcessor
 from hfpose.models.shared.settings import Count
 from hfpose.ops.affine import warp_affine
 
-EXPAND, FIT = RESIZE_MODES = ("expand", "fit")
+EXPAND: Final = "expand"
+FIT: Final = "fit"
 
 # With "expand" the long side of a network input is at most this many times as long as it is for a square image, so
 # that memory stays bounded for an image of one row of pixels; an image that is longer still is shrunk to it.
@@ -44,19 +45,17 @@ class BottomUpImageProcessor(OneStageProcessing, WholeImageProcessor):
         max_instances: most instances of an image; None for no limit.
 
     Raises:
-        ConfigError: for another `resize_mode`, or `"fit"` with a `size` that is no multiple of `size_divisor`.
+        ConfigError: for `"fit"` with a `size` that is no multiple of `size_divisor`.
     """
 
     size: dict[str, Count] = {"height": 512, "width": 512}
     size_divisor: Count = 32
-    resize_mode: str = EXPAND
+    resize_mode: Literal["expand", "fit"] = EXPAND
     flip_test: bool = True
     max_instances: int | None = 30
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        if self.resize_mode not in RESIZE_MODES:
-            raise ConfigError(f"Unknown resize_mode {self.resize_mode!r}; expected one of {', '.join(RESIZE_MODES)}.")
         if self.resize_mode == FIT and any(side % self.size_divisor for side in self.size.values()):
             raise ConfigError(
                 f"resize_mode='fit' needs sides that are multiples of size_divisor={self.size_divisor}, got "

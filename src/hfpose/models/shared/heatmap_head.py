@@ -90,8 +90,7 @@ def heatmap_head_arguments(head: Mapping[str, Any], kind: str) -> dict[str, Any]
     """Configuration arguments for the layers of a head.
 
     Args:
-        kind: one of `DECONVOLUTIONS`, which tells the layers that a head has unless its settings say
-            otherwise.
+        kind: one of `DECONVOLUTIONS`, which tells the layers that a head has unless its settings say otherwise.
     """
     final_layer = last_convolution(head)
     kernel = final_layer["kernel_size"]
@@ -100,11 +99,11 @@ def heatmap_head_arguments(head: Mapping[str, Any], kind: str) -> dict[str, Any]
     arguments: dict[str, Any] = {"final_kernel_size": kernel}
     *deconvolutions, groups = DECONVOLUTIONS[kind]
     defaults: dict[str, Any] = {"deconv": deconvolutions, "conv": ((), ())}
-    for kind, (default_channels, default_kernels) in defaults.items():
-        channels = head.get(f"{kind}_out_channels", default_channels) or ()
-        kernels = (head.get(f"{kind}_kernel_sizes", default_kernels) or ()) if channels else ()
-        _expect_one_for_each(head["type"], f"{kind}_out_channels", channels, f"{kind}_kernel_sizes", kernels)
-        arguments |= {f"{kind}_channels": list(channels), f"{kind}_kernel_sizes": list(kernels)}
+    for layer, (default_channels, default_kernels) in defaults.items():
+        channels = head.get(f"{layer}_out_channels", default_channels) or ()
+        kernels = (head.get(f"{layer}_kernel_sizes", default_kernels) or ()) if channels else ()
+        _expect_one_for_each(head["type"], f"{layer}_out_channels", channels, f"{layer}_kernel_sizes", kernels)
+        arguments |= {f"{layer}_channels": list(channels), f"{layer}_kernel_sizes": list(kernels)}
     if groups and arguments["deconv_channels"]:
         channels, given = arguments["deconv_channels"], list(head.get("deconv_num_groups", groups))
         _expect_one_for_each(head["type"], "deconv_out_channels", channels, "deconv_num_groups", given)

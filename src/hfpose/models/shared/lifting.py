@@ -1,6 +1,7 @@
 """What lifters have in common: their output, the flipped clip, and the processor between pixels and meters."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -214,12 +215,11 @@ class PoseLiftingImageProcessor(SettingsImageProcessor):
             raise InputError("keypoints holds values that are not finite. Drop or interpolate those frames before.")
         sizes = self._sizes(image_sizes, keypoints.shape, do_normalize_boxes)
         if self.do_normalize_boxes if do_normalize_boxes is None else do_normalize_boxes:
-            boxes = keypoint_extent(keypoints) if boxes is None else np.asarray(boxes, np.float32)
-            keypoints = normalize_boxes(
-                keypoints, np.broadcast_to(boxes, (*keypoints.shape[:2], 4)), self.box_center, self.box_scale
-            )
+            boxes = keypoint_extent(keypoints) if boxes is None else boxes
+            boxes = _of_frames("boxes", boxes, (*keypoints.shape[:2], 4))
+            keypoints = normalize_boxes(keypoints, boxes, self.box_center, self.box_scale)
         if visibility is not None:
-            visibility = np.broadcast_to(np.asarray(visibility, np.float32), keypoints.shape[:-1])
+            visibility = _of_frames("visibility", visibility, keypoints.shape[:-1])
         keypoints, visibility = self.convert_keypoints(keypoints, visibility, schema)
         encoded = self._encode(keypoints, visibility, sizes)
         return BatchFeature({"keypoints_2d": encoded.astype(np.float32)}, tensor_type=return_tensors)
@@ -265,6 +265,19 @@ class PoseLiftingImageProcessor(SettingsImageProcessor):
         if normalizes and self.box_image_size is not None:
             sizes = np.asarray(self.box_image_size, np.float32)
         return np.broadcast_to(sizes, (*frames, 2))
+
+
+def _of_frames(name: str, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Values of clips as float32 (B, T, ...) of a shape.
+
+    Raises:
+        InputError: for values of another shape, or that are not finite.
+    """
+    array = np.asarray(values, np.float32)
+    with suppress(ValueError):
+        if np.isfinite(array).all():
+            return np.broadcast_to(array, shape)
+    raise InputError(f"{name} has shape {array.shape}; expected finite values of shape {shape} or {shape[1:]}.")
 
 
 def normalize_boxes(
