@@ -83,3 +83,22 @@ def test_links_from_the_root_are_those_of_the_site() -> None:
         at_root("[a](docs/video.md) [b](tools/x.py) [c](https://x)")
         == "[a](video.md) [b](../tools/x.py) [c](https://x)"
     )
+
+
+def headings(page: Path) -> set[str]:
+    """Names of a page's headings in addresses, as the builder of the site makes them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower()) for title in titles}
+
+
+def test_links_to_headings_lead_to_one() -> None:
+    missing = []
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        links = re.findall(r"\]\((?:([\w-]+)\.md)?#([^)\s]+)\)", text)
+        links += re.findall(rf"\]\({re.escape(SITE)}([\w-]+)/#([^)\s]+)\)", text)
+        for name, heading in links:
+            target = ROOT / "docs" / f"{name}.md" if name else page
+            if target.is_file() and heading not in headings(target):
+                missing.append(f"{page.name}: {name}#{heading}")
+    assert missing == []
