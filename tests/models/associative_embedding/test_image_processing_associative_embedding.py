@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
+from hfpose.errors import InputError
 from hfpose.models.associative_embedding.image_processing_associative_embedding import (
     AssociativeEmbeddingImageProcessor,
     group_by_tags,
@@ -75,6 +77,11 @@ def test_a_model_of_other_keypoints_has_them_in_their_own_order() -> None:
     heatmaps[0, :, 4, 4] = 1
     (found,) = processor.instances({"heatmaps": heatmaps, "tags": tags}, [(64, 64)])
     assert found.keypoints.shape == (1, 2, 2)
+
+
+def test_a_kernel_of_an_even_size_is_refused() -> None:
+    with pytest.raises(InputError, match="nms_kernel_size is 4; expected an odd number from 1"):
+        AssociativeEmbeddingImageProcessor(nms_kernel_size=4)
 
 
 def test_restored_maps_give_finer_places() -> None:

@@ -14,7 +14,7 @@ from hfpose.models.associative_embedding.munkres import munkres_pairs
 from hfpose.models.shared.bottom_up import BottomUpImageProcessor, heatmap_peaks
 from hfpose.models.shared.heatmaps import quarter_offsets
 from hfpose.models.shared.one_stage import ImageOutputs, ImageSize, Instances
-from hfpose.models.shared.settings import Count
+from hfpose.models.shared.settings import Count, Odd
 
 # A difference of one between rounded distances of tags outweighs every difference between responses.
 TAG_WEIGHT = 100
@@ -31,7 +31,7 @@ class AssociativeEmbeddingImageProcessor(BottomUpImageProcessor):
         num_candidates: greatest responses of each keypoint that may become part of an instance.
         keypoint_threshold: least response of a keypoint, others are filled in at the end.
         tag_threshold: a keypoint joins an instance when their tags are nearer than this.
-        nms_kernel_size: a candidate has no greater response within this many cells; odd.
+        nms_kernel_size: a candidate has no greater response within this many cells.
         center_shift: cells that found keypoints are moved by along x and y.
         restore_size: whether heatmaps and tags are enlarged to the size of the network input before all this.
         stride: pixels of the network input along a cell of the heatmaps.
@@ -43,7 +43,7 @@ class AssociativeEmbeddingImageProcessor(BottomUpImageProcessor):
     num_candidates: Count = 30
     keypoint_threshold: float = 0.1
     tag_threshold: float = 1.0
-    nms_kernel_size: Count = 5
+    nms_kernel_size: Odd = 5
     center_shift: float = 0.5
     restore_size: bool = True
     stride: Count = 4

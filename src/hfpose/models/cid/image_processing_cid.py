@@ -3,7 +3,7 @@ import numpy as np
 from hfpose.models.shared.bottom_up import BottomUpImageProcessor, smooth_maps
 from hfpose.models.shared.heatmaps import decode_heatmaps
 from hfpose.models.shared.one_stage import ImageOutputs, ImageSize, Instances
-from hfpose.models.shared.settings import Count
+from hfpose.models.shared.settings import Count, Odd
 
 
 class CIDImageProcessor(BottomUpImageProcessor):
@@ -11,14 +11,14 @@ class CIDImageProcessor(BottomUpImageProcessor):
 
     Args:
         center_threshold: minimum score of a center.
-        smoothing_kernel_size: cells over which the heatmaps of the instances are smoothed; odd.
+        smoothing_kernel_size: cells over which the heatmaps of the instances are smoothed.
         stride: pixels of the network input along a cell of the heatmaps.
     """
 
     decoded_outputs = ("heatmaps", "center_scores")
 
     center_threshold: float = 0.01
-    smoothing_kernel_size: Count = 3
+    smoothing_kernel_size: Odd = 3
     stride: Count = 4
 
     def image_instances(

@@ -18,6 +18,7 @@ from hfpose.models.shared.configuration import MAX_SIZE
 
 Positive = Annotated[float, "a finite number above 0"]
 Count = Annotated[int, f"a whole number from 1 to {MAX_SIZE}"]
+Odd = Annotated[int, f"an odd number from 1 to {MAX_SIZE}"]
 
 _WORDS: dict[type, str] = {
     bool: "True or False",
@@ -119,7 +120,8 @@ def _fits(value: Any, kind: Any) -> bool:
     if origin is Literal:
         return value in args
     if origin is Annotated:
-        return _fits(value, args[0]) and 0 < value <= (MAX_SIZE if kind is Count else math.inf)
+        most = math.inf if kind is Positive else MAX_SIZE
+        return _fits(value, args[0]) and 0 < value <= most and (kind is not Odd or value % 2 == 1)
     if origin is dict:
         return isinstance(value, Mapping) and all(_fits(item, args[1]) for item in value.values())
     if origin is not None:
