@@ -14,7 +14,9 @@ from command_line import run_command
 from hfpose.cli import app
 from hfpose.errors import ConfigError, InputError
 from hfpose.evaluation.coco_results import in_parts
+from hfpose.export.graph_folders import export_folder
 from hfpose.keypoints import load_schema
+from hfpose.pipelines.stage import load_stage
 from noisy_predictions import as_results, in_whole_body_format, noisy_predictions
 
 
@@ -63,6 +65,16 @@ def test_a_model_is_measured_and_its_results_measured_again_give_the_same(tiny_p
     assert written["EPE"] == pytest.approx(given["EPE"], abs=1e-4) and written["APL"] is None
     again = metrics_in(run("--data", data, "--results", tmp_path / "out/results.json").stdout)
     assert again["AP"] == given["AP"] and again["AR"] == given["AR"]
+
+
+def test_an_exported_folder_is_measured_as_the_model_is(tiny_pose, tmp_path):
+    stage = load_stage(tiny_pose, "pose")
+    export_folder(stage.model, stage.image_processor, tmp_path / "graph")
+    arguments = ["--data", write_people(tmp_path), "--gt-boxes", "--device", "cpu", "--model"]
+    given = metrics_in(run(*arguments, tmp_path / "graph", "--backend", "onnxruntime").stdout)
+    assert given == pytest.approx(metrics_in(run(*arguments, tiny_pose).stdout), abs=1e-3)
+    with pytest.raises(ConfigError, match="backend='torch' cannot read"):
+        run(*arguments, tmp_path / "graph")
 
 
 def test_numbers_go_into_the_card_of_the_folder(tiny_pose, tmp_path):

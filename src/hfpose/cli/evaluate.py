@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from hfpose.cli.shared import Device, Images, Sigmas, complete_model, data_schema, print_notes
+from hfpose.cli.shared import BACKEND_HELP, Device, Images, Sigmas, complete_model, data_schema, print_notes
 
 if TYPE_CHECKING:
     from hfpose.annotations import CocoFile
@@ -86,6 +86,7 @@ def evaluate(
     ] = None,
     device: Device = None,
     dtype: Annotated[str | None, typer.Option(help="float32, float16 or bfloat16. Default: float32.")] = None,
+    backend: Annotated[str, typer.Option(help=f"{BACKEND_HELP} Exported folders need theirs.")] = "torch",
     output: Annotated[
         Path | None, typer.Option(help="Folder for metrics.json and results.json (COCO's format).")
     ] = None,
@@ -113,7 +114,7 @@ def evaluate(
         if analyze:
             raise typer.BadParameter(f"--analyze is for keypoints in images, not for {protocol}.")
         left_out: list[str] = []
-        metrics = _measure_human36m(data, results, model, protocol, device, dtype, flip_test, batch_size)
+        metrics = _measure_human36m(data, results, model, protocol, device, dtype, backend, flip_test, batch_size)
     else:
         rules = _rules(protocol, result_area)
         coco = _read_data(data, images, head_boxes, needs_images=model is not None)
@@ -124,8 +125,9 @@ def evaluate(
             assert model is not None
             evaluation, measured = _run_model(
                 model, coco, "annotations" if gt_boxes else boxes or "detector", rules, schema, sigmas,
-                detector=detector, device=device, dtype=dtype, flip_test=flip_test, box_threshold=box_threshold,
-                nms_threshold=nms_threshold, batch_size=batch_size, pose_batch_size=pose_batch_size, **modes,
+                detector=detector, device=device, dtype=dtype, backend=backend, flip_test=flip_test,
+                box_threshold=box_threshold, nms_threshold=nms_threshold, batch_size=batch_size,
+                pose_batch_size=pose_batch_size, **modes,
             )  # fmt: skip
             metrics, entries = evaluation.metrics, evaluation.results
         analysis = _analyze(coco, entries, measured, rules) if analyze else None
@@ -174,7 +176,7 @@ def _read_data(data: Path, images: Path | None, head_boxes: Path | None, *, need
 
 def _measure_human36m(
     data: Path, results: Path | None, model: str | None, protocol: str, device: str | None, dtype: str | None,
-    flip_test: bool, batch_size: int,
+    backend: Any, flip_test: bool, batch_size: int,
 ) -> Metrics:  # fmt: skip
     from hfpose.evaluation.mpjpe import evaluate_human36m, lift_human36m, read_array
     from hfpose.evaluation.protocols import HUMAN36M_PROTOCOLS
@@ -184,7 +186,8 @@ def _measure_human36m(
     if results is not None:
         predicted = read_array(results, "keypoints")
     else:
-        stage = load_stage(str(model), "lifter", device=device or default_device(), dtype=dtype)
+        place = device or default_device()
+        stage = load_stage(str(model), "lifter", device=place, dtype=dtype, backend=backend)
         predicted = lift_human36m(stage, data, flip_test=flip_test, batch_size=batch_size)
     return evaluate_human36m(data, predicted, HUMAN36M_PROTOCOLS[protocol], results or model)
 
@@ -203,7 +206,7 @@ def _rules(name: str, result_area: ResultArea | None) -> Protocol:
 
 def _run_model(
     model: str, coco: CocoFile, boxes: Path | str, protocol: Protocol, schema_name: str | None, sigmas: Path | None, *,
-    detector: str | None, device: str | None, dtype: str | None, batch_size: int, **options: Any,
+    detector: str | None, device: str | None, dtype: str | None, backend: Any, batch_size: int, **options: Any,
 ) -> tuple[Evaluation, KeypointSchema | None]:  # fmt: skip
     """What a model finds, and the schema of its keypoints, None for a detector."""
     from hfpose.errors import ConfigError
@@ -220,13 +223,13 @@ def _run_model(
     if task == "detector":
         if schema_name is not None or sigmas is not None:
             raise ConfigError(f"{model} is a detector, so --schema and --sigmas of keypoints have no use.")
-        stage = load_stage(model, "detector", device=device or default_device(), dtype=dtype)
+        stage = load_stage(model, "detector", device=device or default_device(), dtype=dtype, backend=backend)
         return evaluate_detector(stage, coco, batch_size=batch_size, show_progress=show_progress), None
     given: Any = read_results(boxes) if isinstance(boxes, Path) else boxes
     if given != "detector":
         detector = detector or "whole_image"  # not asked, so that there is nothing to load
     pipe = pipeline(
-        "pose-estimation", model=model, detector=detector, device=device, dtype=dtype or "float32", backend="torch"
+        "pose-estimation", model=model, detector=detector, device=device, dtype=dtype or "float32", backend=backend
     )
     if not isinstance(pipe, PoseEstimationPipeline):
         raise ConfigError(f"{model} finds keypoints in 3D; `hfpose eval` measures pose models in 2D and detectors.")

@@ -14,7 +14,7 @@ import typer
 from hfpose.cli.predict_command import check_effects, read_boolean, read_filters, read_people
 from hfpose.cli.predict_runs import predict_here, predict_on_cluster
 from hfpose.cli.run_report import RunReport, naming_resume
-from hfpose.cli.shared import DEVICE_HELP, complete_model
+from hfpose.cli.shared import BACKEND_HELP, DEVICE_HELP, complete_model
 from hfpose.errors import InputError
 
 if TYPE_CHECKING:
@@ -117,13 +117,7 @@ def predict(
     ] = None,
     scope: Annotated[str, _models("mmpose; with --show-alias also mmdet, for detectors.")] = "mmpose",
     device: Annotated[str | None, _models(DEVICE_HELP)] = None,
-    backend: Annotated[
-        str,
-        _models(
-            "What computes the networks: auto (the fastest installed), torch, compile (torch.compile), onnxruntime "
-            "(needs the extra onnx) or openvino (the extra openvino)."
-        ),
-    ] = "auto",
+    backend: Annotated[str, _models(BACKEND_HELP)] = "auto",
     show_alias: Annotated[bool, _models("List the aliases of models and stop.", "--show-alias")] = False,
     bbox_thr: Annotated[float, _finding("Minimum score of a box.")] = 0.3,
     nms_thr: Annotated[

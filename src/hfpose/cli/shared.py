@@ -49,6 +49,10 @@ Schema = Annotated[
 Sigmas = Annotated[
     Path | None, typer.Option(help="JSON list of the keypoints' sigmas, for schemas without or with others.")
 ]
+BACKEND_HELP = (
+    "What computes the networks: auto (the fastest installed), torch, compile (torch.compile), onnxruntime (needs the "
+    "extra onnx) or openvino (the extra openvino)."
+)
 Device = Annotated[str | None, typer.Option(help=DEVICE_HELP)]
 TaskOption = Annotated[Task | None, typer.Option(help="For a name that several tasks know: pose, detector or lifter.")]
 CheckHash = Annotated[

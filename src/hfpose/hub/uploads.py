@@ -19,6 +19,7 @@ from hfpose.hub.cache import RECORD_NAME
 from hfpose.hub.cards import model_card, saved_pipeline_card
 from hfpose.hub.package_code import package_code
 from hfpose.keypoints import KeypointSchema
+from hfpose.ops.quiet import without_progress_bars
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -256,5 +257,6 @@ def checked_repo_id(namespace: str, name: str) -> str:
 def saved(pipe: SavedPipeline) -> Iterator[Path]:
     """A temporary folder with the pipeline."""
     with tempfile.TemporaryDirectory() as folder:
-        pipe.save_pretrained(folder)
+        with without_progress_bars():
+            pipe.save_pretrained(folder)
         yield Path(folder)
