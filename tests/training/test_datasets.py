@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -67,6 +69,15 @@ def test_workers_change_nothing(people, processor):
     for alone, worked in zip(*batches, strict=True):
         for key in ("pixel_values", "labels", "keypoint_weights"):
             assert torch.equal(alone[key], worked[key])
+
+
+def test_workers_get_what_they_work_on_where_processes_do_not_fork(people, processor):
+    stream = SampleStream(people, PersonCrops(processor, COCO, PoseAugmentation()), 8)
+    collator = PoseCollator(processor)
+    stream_there, collator_there = pickle.loads(pickle.dumps((stream, collator)))
+    expected, batch = collator([stream[3]]), collator_there([stream_there[3]])
+    assert torch.equal(batch["pixel_values"], expected["pixel_values"])
+    assert torch.equal(batch["labels"], expected["labels"])
 
 
 def test_without_shuffling_the_order_is_that_of_the_file(people):
