@@ -19,6 +19,10 @@ from hfpose.compat.mmpose import (
     merge_data_samples,
 )
 from hfpose.errors import ConfigError, InputError, UnknownModelError
+from hfpose.models.shared.conversion import keypoint_arguments
+from hfpose.models.temporal_convolution.configuration_temporal_convolution import TemporalConvolutionConfig
+from hfpose.models.temporal_convolution.image_processing_temporal_convolution import TemporalConvolutionImageProcessor
+from hfpose.models.temporal_convolution.modeling_temporal_convolution import TemporalConvolutionForPoseLifting
 
 BOXES = [[20.0, 10.0, 70.0, 100.0], [80.0, 20.0, 140.0, 110.0]]
 
@@ -190,6 +194,17 @@ def test_poses_are_lifted_as_by_the_pipelines_lifter(lifter):
         outputs, (160, 120), axes="camera", do_rebase_height=False
     )
     np.testing.assert_allclose(keypoints, expected[0], atol=1e-5)
+
+
+def test_a_lifter_of_other_keypoints(tmp_path):
+    """MMPose gives the keypoints to the network as they are."""
+    config = TemporalConvolutionConfig(hidden_size=8, kernel_sizes=(1,), **keypoint_arguments(5, None))
+    TemporalConvolutionForPoseLifting(config).save_pretrained(tmp_path)
+    TemporalConvolutionImageProcessor().save_pretrained(tmp_path)
+    sample = pose(0, 1)
+    sample.pred_instances.keypoints = sample.pred_instances.keypoints[:, :5]
+    (keypoints,) = lifted(init_model(tmp_path, device="cpu"), [[sample]])
+    assert keypoints.shape == (5, 3)
 
 
 @pytest.mark.parametrize("frames", [1, 3])

@@ -237,7 +237,8 @@ def inference_pose_lifter_model(
     Args:
         model: lifter from `init_model`.
         pose_results_2d: for each of T frames a data sample for each person, with one instance: `keypoints` (1, 17, 2)
-            as `convert_keypoint_definition` gives them, and for `norm_pose_2d` `bboxes` (1, 4).
+            as `convert_keypoint_definition` gives them, or (1, K, 2) of a lifter of other keypoints, and for
+            `norm_pose_2d` `bboxes` (1, 4).
         with_track_id: tell people apart by the samples' `track_id`; else they come in the same order in each frame.
         image_size: width and height of the images; None for a lifter that needs none (SimpleBaseline3D).
         norm_pose_2d: scale and place poses as in the lifter's training data, or where its averages are not known
@@ -267,7 +268,7 @@ def inference_pose_lifter_model(
         norm_pose_2d = False
     processor = model.image_processor
     inputs = processor(
-        keypoints_2d, image_size, boxes=clip_boxes, do_normalize_boxes=norm_pose_2d, return_tensors="pt"
+        keypoints_2d, image_size, clip_boxes, schema=None, do_normalize_boxes=norm_pose_2d, return_tensors="pt"
     )
     with torch.inference_mode():
         network = model.network

@@ -184,7 +184,7 @@ class PoseLiftingImageProcessor(SettingsImageProcessor):
         image_sizes: np.ndarray | Sequence[int] | None,
         boxes: np.ndarray | None = None,
         visibility: np.ndarray | None = None,
-        schema: KeypointSchema | str = "h36m",
+        schema: KeypointSchema | str | None = "h36m",
         do_normalize_boxes: bool | None = None,
         return_tensors: str | TensorType | None = None,
     ) -> BatchFeature:
@@ -196,11 +196,12 @@ class PoseLiftingImageProcessor(SettingsImageProcessor):
                 where the processor does without, see `needs_image_size`.
             boxes: (B, T, 4) or (T, 4) `x1, y1, x2, y2`, for box normalization; default the extent of the keypoints.
             visibility: (B, T, K) or (T, K); default 1 as in the reference, whose models were trained so.
-            schema: what the K keypoints mean; they become Human3.6M's 17.
+            schema: what the K keypoints mean; they become Human3.6M's 17. None: they are those that the lifter was
+                trained with.
             do_normalize_boxes: replaces the processor's own.
 
         Returns:
-            `keypoints_2d` (B, T, 17, C).
+            `keypoints_2d` (B, T, 17 or K, C).
 
         Raises:
             InputError: if a shape does not fit or a value is not finite.
@@ -225,9 +226,11 @@ class PoseLiftingImageProcessor(SettingsImageProcessor):
         return BatchFeature({"keypoints_2d": encoded.astype(np.float32)}, tensor_type=return_tensors)
 
     def convert_keypoints(
-        self, keypoints: np.ndarray, keypoint_scores: np.ndarray | None, schema: KeypointSchema | str
+        self, keypoints: np.ndarray, keypoint_scores: np.ndarray | None, schema: KeypointSchema | str | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The keypoints that are lifted, and their scores; see `keypoints_to_h36m`."""
+        """The keypoints that are lifted, and their scores; see `keypoints_to_h36m`. Without a schema they stay."""
+        if schema is None:
+            return keypoints, np.ones(keypoints.shape[:-1], np.float32) if keypoint_scores is None else keypoint_scores
         return keypoints_to_h36m(keypoints, keypoint_scores, schema)
 
     def _encode(self, keypoints: np.ndarray, visibility: np.ndarray, sizes: np.ndarray) -> np.ndarray:
