@@ -6,7 +6,9 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -15,6 +17,7 @@ from fake_conversion import convert
 from hfpose.errors import CheckpointError, UnknownModelError
 from hfpose.hub import resolve as hub
 from hfpose.hub.cache import RECORD_NAME, changed_files, clean_cache, list_cached, models_dir, verify_cache
+from hfpose.hub.downloads import folder_size
 
 NAME = "rtmdet_nano_320-8xb32_hand"
 CHECKPOINT = bytes(range(256)) * 512
@@ -45,6 +48,27 @@ def change_byte(path: Path) -> None:
 def age(folder: Path) -> None:
     for path in folder.iterdir():
         os.utime(path, (1, 1))
+
+
+def test_files_that_go_while_they_are_counted_count_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "counted"
+    folder.mkdir()
+    (folder / "stays").write_bytes(b"123")
+    is_over = Event()
+
+    def come_and_go() -> None:
+        while not is_over.is_set():
+            (folder / "goes").mkdir()
+            for name in "abcdefgh":
+                (folder / "goes" / name).touch()
+            shutil.rmtree(folder / "goes")
+
+    with ThreadPoolExecutor(1) as pool:
+        job = pool.submit(come_and_go)
+        sizes = {folder_size(folder) for _ in range(2000)}
+        is_over.set()
+        job.result()
+    assert sizes == {3}
 
 
 def test_cache_is_listed_and_cleaned(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import random
 import re
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -176,8 +177,13 @@ def file_name(url: str) -> str:
 
 
 def folder_size(folder: Path) -> int:
-    """Bytes of all files below a folder."""
-    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+    """Bytes of all files below a folder, some of which may go while they are counted."""
+    size = 0
+    for parent, _, names in os.walk(folder):  # which passes over folders that are gone
+        for name in names:
+            with suppress(FileNotFoundError):
+                size += Path(parent, name).lstat().st_size
+    return size
 
 
 def sha256_of(path: Path) -> str:

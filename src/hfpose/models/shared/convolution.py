@@ -206,7 +206,7 @@ class DropPath(nn.Module):
         if not self.training or self.rate == 0:
             return update
         keep = 1 - self.rate
-        return update * update.new_empty(len(update), *[1] * (update.ndim - 1)).bernoulli_(keep) / keep
+        return update * update.new_empty(len(update), *[1] * (update.ndim - 1)).bernoulli_(keep) / (keep or 1)
 
 
 def drop_path_rates(rate: float, depths: Sequence[int]) -> list[list[float]]:
