@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from fake_conversion import convert
 from golden import Golden
 from hfpose import PoseEstimationPipeline
 from hub_server import USER, HubServer
-from processes import COMMAND, finished
+from processes import COMMAND, RunningPython, finished
 from small_models import small_model
 
 DETECTOR = "rtmdet_nano_320-8xb32_hand"
@@ -76,6 +78,22 @@ def test_convert_says_what_it_left_out(tmp_path: Path) -> None:
         "hfpose: checkpoint.pth has entries among its weights that are no tensors, and are left out: trained_for "
         "(int).\n"
     )
+
+
+def test_an_interrupted_conversion_leaves_nothing_and_the_next_one_works(tmp_path: Path) -> None:
+    Golden("detect", DETECTOR).write_checkpoint(tmp_path / "checkpoint.pth")
+    arguments = ("convert", DETECTOR, "--checkpoint", "checkpoint.pth", "--output", "converted", "--no-check-hash")
+    with RunningPython(COMMAND, tmp_path, {}, arguments) as process:
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline and not any(tmp_path.glob(".converted-*/*")):
+            time.sleep(0.001)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate()
+    if process.returncode:  # it was not faster than the signal
+        assert process.returncode == 130, told
+        assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pth"]
+    assert finished(COMMAND, tmp_path, {}, arguments).returncode == 0
+    assert (tmp_path / "converted" / "model.safetensors").is_file()
 
 
 def test_cache_is_listed(tmp_path: Path, cache: Path) -> None:

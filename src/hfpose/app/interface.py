@@ -178,6 +178,8 @@ def _video_tab(runner: Runner, choices: Sequence[Any]) -> None:
             video = gr.Video(
                 sources=["upload"], label=f"Video of at most {runner.limits.seconds:g} s", height=VIDEO_HEIGHT
             )
+            # Gradio says "Video not playable", as if it were of no use.
+            gr.Markdown("A video that the browser does not play, as many AVI and MKV, is read all the same.")
             button, cancel = gr.Button("Find poses", variant="primary"), gr.Button("Cancel")
             gr.Examples([str(write_example_clip())], video, label="Example")
         with gr.Column(min_width=280, scale=2):
