@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from hfpose.cli import app
 from hfpose.errors import InputError
 from hfpose.evaluation.tracking import PairedFrame, evaluate_tracking
-from hfpose.evaluation.tracking_files import evaluate_tracks, read_tracks
+from hfpose.evaluation.tracking_files import Tracked, TrackingFile, evaluate_tracks, read_tracks
 from hfpose.keypoints import load_schema
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "tracking"
@@ -85,6 +85,32 @@ def test_files_of_mot_give_the_numbers_of_trackeval() -> None:
         "false": 51,
     }
     assert {name: metrics[name] for name in expected} == pytest.approx(expected, rel=1e-12)
+
+
+def mot(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.mark.parametrize("ending", ["0.9,-1,-1", "0.9,0,-1", "0,1,-1", "0.9,-1,-1,-1", "0.9"])
+def test_all_lines_of_mot_results_are_of_people(tmp_path: Path, ending: str) -> None:
+    data = read_tracks(mot(tmp_path / "gt.txt", "1,1,5,5,20,40,1,1,1", "2,1,5,5,20,40,1,1,1"))
+    results = read_tracks(mot(tmp_path / "r.txt", f"1,7,5,5,20,40,{ending}", f"2,7,5,5,20,40,{ending}"), data)
+    assert evaluate_tracks(data, results)["boxes"]["HOTA"] == pytest.approx(1)
+
+
+def test_frames_that_are_numbered_otherwise_are_told(tmp_path: Path) -> None:
+    data = read_tracks(mot(tmp_path / "gt.txt", "1,1,5,5,20,40,1,1,1", "2,1,5,5,20,40,1,1,1"))
+    results = read_tracks(mot(tmp_path / "r.txt", "0,7,5,5,20,40,1", "1,7,5,5,20,40,1"), data)
+    (notice,) = evaluate_tracks(data, results)["boxes"].notices
+    assert notice.startswith("gt: results in 1 frames before or after")
+
+
+def test_sequences_of_one_file_alone_are_told() -> None:
+    one = {0: [Tracked(1, np.array([0.0, 0, 10, 10]))]}
+    measured = evaluate_tracks(TrackingFile({"a": one, "b": one}), TrackingFile({"a": one, "c": one}))
+    unknown, missing = measured["boxes"].notices
+    assert unknown.endswith("do not have: c.") and missing.startswith("1 of 2 sequences have no results")
 
 
 def pose(x: float) -> list[float]:

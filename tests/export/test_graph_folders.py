@@ -77,6 +77,8 @@ def test_programs_of_torch_take_any_number_of_images(make, tmp_path):
 def test_eight_bits_and_suppression_are_for_onnx(tmp_path):
     with pytest.raises(ConfigError, match="are for format='onnx', not 'torch'"):
         export_folder(*small_model("rtmdet"), tmp_path / "out", format="torch", with_nms=True)
+    with pytest.raises(ConfigError, match="opset 12 is a version of ONNX's operators"):
+        export_folder(*small_model("rtmdet"), tmp_path / "out", format="torch", opset=12)
 
 
 def test_the_command_writes_the_folder_and_says_how_exact_it_is(tmp_path):

@@ -99,7 +99,7 @@ def read_tracks(path: str | Path, data: TrackingFile | None = None) -> TrackingF
     """
     path = Path(path)
     if path.suffix.lower() in (".txt", ".csv"):
-        return _read_mot(path)
+        return _read_mot(path, are_results=data is not None)
     content = read_json(path)
     if isinstance(content, dict) and isinstance(content.get("frames"), list):
         return _read_own(path, content)
@@ -187,8 +187,12 @@ def _id_order(image: Mapping[str, Any]) -> tuple[bool, float | str]:
     return id_order(image["id"] if isinstance(image.get("id"), (int, float)) else str(image.get("id")))
 
 
-def _read_mot(path: Path) -> TrackingFile:
-    """Lines `frame, identity, x, y, width, height, confidence, class, visibility` with frames from 1."""
+def _read_mot(path: Path, are_results: bool) -> TrackingFile:
+    """Lines `frame, identity, x, y, width, height, confidence, class, visibility` with frames from 1.
+
+    All lines of results are of people: of theirs trackers write -1, or 0 as COCO's detectors do, for the class, and
+    confidences of any size.
+    """
     try:
         with warnings.catch_warnings(action="ignore"):  # a file without lines is a sequence without people
             rows = np.loadtxt(path, delimiter=",", ndmin=2)
@@ -201,6 +205,9 @@ def _read_mot(path: Path) -> TrackingFile:
     for place in np.flatnonzero(~is_finite).tolist():
         found.left_out.add("line with numbers that are not finite", f"line {place + 1}")
     for row in rows[is_finite].tolist():
+        if are_results:
+            found.add(path.stem, int(row[0]) - 1, Tracked(int(row[1]), _box(row[2:6], has_sides=True)))
+            continue
         # Annotations have 9 numbers, results and MOT15 have 10 without a class.
         label = int(row[7]) if len(row) == 9 else 1
         counts = label in _MOT_PEOPLE and (len(row) < 7 or row[6] != 0)
@@ -254,7 +261,35 @@ def evaluate_tracks(
             _sequences(data, results, lambda people, tracks: _pose_similarity(people, tracks, sigmas))
         )
         measured["poses"].notices += notices
+    for metrics in measured.values():
+        metrics.notices += _mismatches(data, results)
     return measured
+
+
+def _mismatches(data: TrackingFile, results: TrackingFile) -> Iterator[str]:
+    """What is to be said of sequences and frames that only one of the files has."""
+    pairs = list(_pairs(data, results))
+    if unknown := results.sequences.keys() - {other for _, other in pairs}:
+        yield f"left out: results of sequences that the annotations do not have: {', '.join(sorted(unknown)[:3])}."
+    missing = [name for name, other in pairs if not results.sequences.get(other)]
+    if missing and len(pairs) > 1:
+        yield f"{len(missing)} of {len(pairs)} sequences have no results, so all in them is missed: {missing[0]}, ..."
+    for name, other in pairs:
+        frames, found = data.sequences[name], results.sequences.get(other, {})
+        labeled = [number for number in found if (name, number) not in data.unlabeled]
+        outside = [number for number in labeled if frames and not min(frames) <= number <= max(frames)]
+        if outside:
+            yield (
+                f"{name}: results in {len(outside)} frames before or after those that are annotated are false. Do "
+                "both files number frames alike?"
+            )
+
+
+def _pairs(data: TrackingFile, results: TrackingFile) -> Iterator[tuple[str, str]]:
+    """Names of sequences in annotations and results: where both have one, its name may differ."""
+    alone = len(data.sequences) == len(results.sequences) == 1
+    for name in data.sequences:
+        yield name, next(iter(results.sequences)) if alone else name
 
 
 def _all_have(file: TrackingFile, name: str) -> bool:
@@ -284,9 +319,8 @@ def _checked_schema(data: TrackingFile, results: TrackingFile, schema: KeypointS
 
 def _sequences(data: TrackingFile, results: TrackingFile, similarity: Similarity) -> Iterator[list[PairedFrame]]:
     """The sequences of the annotations, each with the results on its frames."""
-    alone = len(data.sequences) == len(results.sequences) == 1
-    for name, frames in data.sequences.items():
-        tracked = results.sequences.get(next(iter(results.sequences)) if alone else name, {})
+    for name, other in _pairs(data, results):
+        frames, tracked = data.sequences[name], results.sequences.get(other, {})
         people: dict[Any, int] = {}
         tracks: dict[Any, int] = {}
         paired = []

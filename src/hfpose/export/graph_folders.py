@@ -81,6 +81,8 @@ def export_folder(
         raise ConfigError("Images for calibration have a use only with int8.")
     if format != "onnx" and (with_nms or any_size or int8 is not None):
         raise ConfigError(f"Suppressing boxes, images of any size and int8 are for format='onnx', not {format!r}.")
+    if format == "torch" and opset != DEFAULT_OPSET:
+        raise ConfigError(f"opset {opset} is a version of ONNX's operators, which format='torch' has no use for.")
     folder = folder.absolute()
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file; give a folder to write the export to.")
