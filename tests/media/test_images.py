@@ -96,9 +96,13 @@ def test_alpha_of_array_is_dropped(photo: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("array", "words"),
     [
-        (np.zeros((4, 4, 3), np.float32), ["float32", "uint8", "255"]),
-        (np.zeros((4, 4, 3), np.uint16), ["uint16", "(array >> 8).astype(numpy.uint8)", "16 bits"]),
-        (np.zeros((4, 4), np.int32), ["int32", "(array >> 8)", "between 0 and 255"]),
+        (np.ones((4, 4, 3), np.float32), ["float32", "(array * 255).round().astype(numpy.uint8)"]),
+        (np.full((4, 4, 3), 200.0), ["float64", "convert it with array.astype(numpy.uint8)"]),
+        (np.full((4, 4, 3), -1.5), ["-1.5", "before it was normalized"]),
+        (np.full((4, 4, 3), np.nan), ["nan", "before it was normalized"]),
+        (np.full((4, 4, 3), -100, np.int8), ["int8", "-100", "before it was normalized"]),
+        (np.full((4, 4, 3), 60000, np.uint16), ["uint16", "(array >> 8).astype(numpy.uint8)", "16 bits"]),
+        (np.full((4, 4), 200, np.int32), ["int32", "between 0 and 255", "array.astype(numpy.uint8)"]),
         (np.zeros((3, 40, 50), np.uint8), ["(3, 40, 50)", "transpose(1, 2, 0)"]),
         (np.zeros((2, 4, 4, 3), np.uint8), ["(2, 4, 4, 3)", "list"]),
         (np.zeros((4,), np.uint8), ["(4,)"]),

@@ -99,6 +99,12 @@ def test_a_pattern_gives_what_it_matches_in_order(path):
     assert open_source(str(path.with_name("c[1].png"))).is_single
 
 
+def closed_file() -> io.BytesIO:
+    file = io.BytesIO(b"data")
+    file.close()
+    return file
+
+
 class Camera:
     """As `cv2.VideoCapture` is read."""
 
@@ -115,6 +121,7 @@ class Camera:
         ("data:image/png;base64,&&&", "cannot be decoded"),
         (io.StringIO("text"), "opened as text"),
         (Camera(), "gives no bytes of an image"),
+        (closed_file(), "cannot be read: I/O operation on closed file"),
         (torch.zeros(5), "is no image"),
         ("s3://bucket/a.jpg", "'s3://' are not read"),
         (torch.randn(3, 8, 8) * 4, "from 0 to 1"),

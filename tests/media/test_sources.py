@@ -436,10 +436,13 @@ def test_what_a_folder_holds_beside_images_is_named(folder: Path, photo: np.ndar
     (folder / "loop.png").symlink_to(folder / "loop.png")
     os.mkfifo(folder / "pipe.jpg")
     (folder / "clip.mp4").write_bytes(b"")
+    (folder / "raw.CR2").write_bytes(b"")
+    (folder / "linked").symlink_to(folder / "sub")
+    (folder / "loop").symlink_to(folder / "loop")
     source = open_source(folder)
     assert [frame.name for frame in source] == ["A", "a10", "a2", "b"]
     named = {Path(name).name for names in source.left_out.names.values() for name in names}
-    assert {"loop.png", "pipe.jpg", "clip.mp4"} <= named
+    assert {"loop.png", "pipe.jpg", "clip.mp4", "raw.CR2", "sub", "linked"} <= named
 
 
 def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:

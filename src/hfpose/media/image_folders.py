@@ -11,6 +11,13 @@ from hfpose.media.images import is_image_path
 from hfpose.media.left_out import LeftOut
 from hfpose.media.video import VIDEO_SUFFIXES
 
+# Endings of images that are not read: of raw data of cameras, and of drawing programs.
+_OTHER_IMAGES = frozenset(
+    (".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".raf", ".rw2", ".psd", ".xcf", ".jxl", ".exr", ".tga", ".svg")
+)
+_UNFOLLOWED = "link to a folder; give the path of the folder to read it"
+_NOT_RECURSIVE = "subfolder; to look into it set recursive (`--recursive`)"
+
 
 def list_images(folder: Path, recursive: bool, left_out: LeftOut) -> list[Path]:
     """Files with the ending of an image, sorted by path. Hidden files are passed over, links to folders not followed.
@@ -50,6 +57,10 @@ def list_images(folder: Path, recursive: bool, left_out: LeftOut) -> list[Path]:
                     paths.append(path)
             elif path.suffix.lower() in VIDEO_SUFFIXES:
                 left_out.add("video in a folder of images; give its path to read it", path)
+            elif path.suffix.lower() in _OTHER_IMAGES:
+                left_out.add("image of a kind that is not read; convert it to JPEG or PNG", path)
+            elif path.is_dir() and not (path / OUTPUT_MARKER).exists():
+                left_out.add(_UNFOLLOWED if entry.is_symlink() else _NOT_RECURSIVE, path)
     return sorted(paths)
 
 

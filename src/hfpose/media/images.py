@@ -22,6 +22,7 @@ from urllib.request import url2pathname
 import numpy as np
 
 from hfpose.errors import InputError
+from hfpose.media.array_types import way_to_uint8
 from hfpose.media.files import atomic_path, open_to_read
 
 if TYPE_CHECKING:
@@ -195,16 +196,9 @@ def save_image(path: str | Path, image: np.ndarray, *, quality: int = 95) -> Non
 
 def _from_array(array: np.ndarray) -> np.ndarray:
     if array.dtype != np.uint8:
-        hint = " Multiply by 255 if the values are between 0 and 1." if array.dtype.kind == "f" else ""
-        way = "array.astype(numpy.uint8)"
-        if array.dtype.kind in "iu" and array.dtype.itemsize > 1:  # a conversion alone would keep the low bytes
-            way = "(array >> 8).astype(numpy.uint8) if its values use 16 bits"
-            hint = " If they are between 0 and 255, array.astype(numpy.uint8) is enough."
-        elif array.dtype.kind == "b":
-            way, hint = "array.astype(numpy.uint8) * 255", ""
         raise InputError(
-            f"An image given as an array must be of type uint8 with values 0 to 255, this one is {array.dtype}. "
-            f"Convert it with {way}.{hint}"
+            f"An image given as an array must be of type uint8 with values 0 to 255, this one is {array.dtype}"
+            f"{way_to_uint8(array)}"
         )
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]

@@ -57,10 +57,7 @@ def plain_input(value: Any) -> Any:
     if type(value).__module__.split(".")[0] == "torch" and hasattr(value, "detach"):
         return _from_tensor(value)
     if callable(getattr(value, "read", None)):
-        data = value.read()
-        if len(data) == 0 and hasattr(value, "seek"):  # behind its end, as after writing to it
-            value.seek(0)
-            data = value.read()
+        data = _from_file(value)
         if isinstance(data, str):
             raise InputError("The file was opened as text; open images with mode 'rb'.")
         if not isinstance(data, bytes):
@@ -70,6 +67,20 @@ def plain_input(value: Any) -> Any:
             )
         return data
     return value
+
+
+def _from_file(file: Any) -> Any:
+    """What an open file holds from where it stands, from its start where it stands at its end, as after writing."""
+    try:
+        data = file.read()
+        if len(data) == 0 and hasattr(file, "seek"):
+            file.seek(0)
+            data = file.read()
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"The file that was given cannot be read: {error}. Open it with mode 'rb', or give its path."
+        ) from error
+    return data
 
 
 _SCHEME = re.compile("(?!file:)[a-z][a-z0-9+.-]+://", re.IGNORECASE)
