@@ -10,6 +10,8 @@ import numpy as np
 FIXED, BITS = 1024, 5  # places are whole numbers of 1/1024 of a pixel, and at last of 1/32
 HALF = 1 << (BITS - 1)
 
+_WARP_AFFINE = cv2.warpAffine
+
 
 def _places(column: np.ndarray, start: np.ndarray) -> np.ndarray:
     """Places (H, W) in the image along one axis, in 1/32 of a pixel."""
@@ -20,9 +22,13 @@ def _places(column: np.ndarray, start: np.ndarray) -> np.ndarray:
 def warp_affine(
     image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], dst: np.ndarray | None = None, **options: Any
 ) -> np.ndarray:
-    """What OpenCV 4's `cv2.warpAffine` computes with linear interpolation, with any version of OpenCV."""
+    """What OpenCV 4's `cv2.warpAffine` computes with linear interpolation, with any version of OpenCV.
+
+    Other interpolation is that of the installed version.
+    """
     flags = options.pop("flags", cv2.INTER_LINEAR)
-    assert flags == cv2.INTER_LINEAR, "only linear interpolation"
+    if flags != cv2.INTER_LINEAR:
+        return _WARP_AFFINE(image, matrix, size, dst=dst, flags=flags, **options)
     (a, b, left), (c, d, top) = cv2.invertAffineTransform(np.float64(matrix))
     across, down = np.arange(size[0]), np.arange(size[1])
     x, y = _places(a * across, b * down + left), _places(c * across, d * down + top)

@@ -18,7 +18,6 @@ NAMES = (
 )
 
 
-@pytest.mark.usefixtures("crops_of_opencv_4")
 @pytest.mark.parametrize("name", NAMES)
 def test_outputs_equal_the_reference(name, shared):
     golden = Golden("pose2d", name)

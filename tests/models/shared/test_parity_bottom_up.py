@@ -37,7 +37,6 @@ def test_outputs_equal_the_reference(name):
         assert relative_error(given[..., ::4, ::4], expected) < 1e-4
 
 
-@pytest.mark.usefixtures("crops_of_opencv_4")
 @pytest.mark.parametrize(
     "name", [name if name.startswith("ae") else pytest.param(name, marks=pytest.mark.slow) for name in OUTPUTS]
 )
