@@ -355,9 +355,10 @@ class PosePipeline(StagedPipeline):
         if self.detector is None:
             found = iter([image.whole for image in unknown])
         else:
+            # Not `self.detector(...)`, whose frame would lie between a call and the model too.
             pixels = [image.image for image in unknown]
-            thresholds = options.least_box_score, options.detector_nms_threshold
-            found = iter(self.detector(pixels, *thresholds) if unknown else ())
+            detections = self.detector.detections(pixels, options.least_box_score) if unknown else []
+            found = iter(self.detector.select(detections, options.detector_nms_threshold))
         boxes = [
             next(found) if image.boxes is None else (image.boxes, np.ones(len(image.boxes), np.float32))
             for image in images

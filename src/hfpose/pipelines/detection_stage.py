@@ -50,7 +50,7 @@ class BoxDetector:
         Returns:
             For each image boxes (N, 4) x1, y1, x2, y2 in pixels and scores (N,), best first.
         """
-        return [self._select(found, nms_threshold) for found in self.detections(images, box_threshold)]
+        return self.select(self.detections(images, box_threshold), nms_threshold)
 
     @torch.inference_mode()
     def detections(self, images: Sequence[np.ndarray], box_threshold: float = 0.0) -> list[Detections]:
@@ -73,6 +73,11 @@ class BoxDetector:
             name: to_device(value, device, dtype) if isinstance(value, torch.Tensor) else value
             for name, value in inputs.items()
         }
+
+    def select(self, found: Iterable[Detections], nms_threshold: float) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Of what `detections` gives for each image the boxes (N, 4) of the classes to keep, and their scores (N,),
+        best first."""
+        return [self._select(detections, nms_threshold) for detections in found]
 
     def _select(self, found: Detections, nms_threshold: float) -> tuple[np.ndarray, np.ndarray]:
         """The boxes (N, 4) of the classes to keep, and their scores (N,), best first."""
