@@ -75,9 +75,9 @@ def test_modes_of_the_reference(pipe: Any, image: np.ndarray) -> None:
 def test_results_are_drawn_and_empty_ones_too(pipe: Any, image: np.ndarray) -> None:
     people = pipe(image, boxes=BOXES, return_visualization=True)
     assert people.visualization.shape[0] == 200 and people.visualization.shape[1] > 260
-    nobody = pipe(image, boxes=[], return_visualization=True)
-    assert nobody.keypoints.shape == (0, 133, 3)
-    assert (nobody.axes, nobody.units) == (people.axes, people.units) == ("world", "meters")
+    empty = pipe(image, boxes=[], return_visualization=True)
+    assert empty.keypoints.shape == (0, 133, 3)
+    assert (empty.axes, empty.units) == (people.axes, people.units) == ("world", "meters")
 
 
 def test_frames_can_be_tracked(pipe: Any, image: np.ndarray) -> None:

@@ -71,14 +71,14 @@ def _summary(analysis: ErrorAnalysis) -> str:
     )
 
 
+def _number(value: float, form: str) -> str:
+    """A number for a table; nothing for NaN."""
+    return "" if np.isnan(value) else format(value, form)
+
+
 def _gains(analysis: ErrorAnalysis) -> str:
     rows = "".join(
-        f"<tr><td>{kind}</td>"
-        + (
-            f"<td>{analysis.mended[kind]:.4f}</td><td>{gain:+.4f}</td></tr>"
-            if gain == gain
-            else "<td></td><td></td></tr>"
-        )
+        f"<tr><td>{kind}</td><td>{_number(analysis.mended[kind], '.4f')}</td><td>{_number(gain, '+.4f')}</td></tr>"
         for kind, gain in analysis.gains.items()
     )
     return f"<table><tr><th>without</th><th>AP</th><th>given back</th></tr>{rows}</table>"

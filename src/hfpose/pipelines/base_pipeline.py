@@ -355,7 +355,6 @@ class PosePipeline(StagedPipeline):
         if self.detector is None:
             found = iter([image.whole for image in unknown])
         else:
-            # Not `self.detector(...)`, whose frame would lie between a call and the model too.
             pixels = [image.image for image in unknown]
             detections = self.detector.detections(pixels, options.least_box_score) if unknown else []
             found = iter(self.detector.select(detections, options.detector_nms_threshold))
@@ -454,7 +453,7 @@ def _in_batches(frames: Iterable[Frame], size: int) -> Generator[list[Frame], No
 
 
 def _with_threshold(results: Results, keypoint_threshold: float) -> Results:
-    """Results that are drawn with a threshold of the call's, whoever draws them."""
+    """The results, which `draw`, `save` and `show` draw with the threshold of the call."""
     for frame, output in results:
         output.keypoint_threshold = keypoint_threshold
         yield frame, output

@@ -36,25 +36,10 @@ class BoxDetector:
         self.stage = stage
         self.label_ids = None if labels is None else label_ids(stage.model.config, labels)
 
-    def __call__(
-        self, images: Sequence[np.ndarray], box_threshold: float, nms_threshold: float
-    ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Boxes of a batch of images.
-
-        Args:
-            images: RGB images (H, W, 3), uint8.
-            box_threshold: minimum score.
-            nms_threshold: of two boxes with a greater IoU the one with the lower score is removed, whatever their
-                classes.
-
-        Returns:
-            For each image boxes (N, 4) x1, y1, x2, y2 in pixels and scores (N,), best first.
-        """
-        return self.select(self.detections(images, box_threshold), nms_threshold)
-
     @torch.inference_mode()
     def detections(self, images: Sequence[np.ndarray], box_threshold: float = 0.0) -> list[Detections]:
-        """What the model finds in each RGB image (H, W, 3), of all classes, as its own image processor selects it."""
+        """What the model finds in each RGB image (H, W, 3), uint8, of all classes, as its own image processor selects
+        it, with scores above `box_threshold`."""
         processor = self.stage.image_processor
         sizes = [image.shape[:2] for image in images]
         if isinstance(processor, DetectionImageProcessor):
@@ -75,8 +60,15 @@ class BoxDetector:
         }
 
     def select(self, found: Iterable[Detections], nms_threshold: float) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Of what `detections` gives for each image the boxes (N, 4) of the classes to keep, and their scores (N,),
-        best first."""
+        """Of what `detections` gives the boxes of the classes to keep, without those that overlap.
+
+        Args:
+            nms_threshold: of two boxes with a greater IoU the one with the lower score is removed, whatever their
+                classes.
+
+        Returns:
+            For each image boxes (N, 4) x1, y1, x2, y2 in pixels and scores (N,), best first.
+        """
         return [self._select(detections, nms_threshold) for detections in found]
 
     def _select(self, found: Detections, nms_threshold: float) -> tuple[np.ndarray, np.ndarray]:
