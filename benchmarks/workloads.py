@@ -163,7 +163,8 @@ def _few_images(folder: Path) -> Path:
 
 
 def _find(detector: Path, image: np.ndarray) -> np.ndarray:
-    ((boxes, _),) = BoxDetector(load_stage(detector, "detector"))([image], BOX_THRESHOLD, NMS_THRESHOLD)
+    stage = BoxDetector(load_stage(detector, "detector"))
+    ((boxes, _),) = stage.select(stage.detections([image], BOX_THRESHOLD), NMS_THRESHOLD)
     return boxes
 
 
