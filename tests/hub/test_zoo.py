@@ -287,3 +287,8 @@ def test_strange_names_give_one_short_line(name: str) -> None:
         get_entry(name)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 600
+
+
+def test_the_whole_image_is_suggested_in_place_of_a_detector() -> None:
+    with pytest.raises(UnknownModelError, match="Did you mean 'whole_image'"):
+        get_entry("whole-image", "detector")

@@ -14,6 +14,7 @@ from hfpose.annotations import CocoFile, read_coco
 from hfpose.evaluation.evaluation_run import evaluate_pose_pipeline
 from hfpose.hub.resolve import resolve
 from hfpose.models.rtmpose.image_processing_rtmpose import RTMPoseImageProcessor
+from hfpose.pipelines.factory import _tell_of_rendered_training
 from rendered_people.scene_files import write_scenes
 from train_demo import TEST_SEEDS
 
@@ -86,3 +87,10 @@ def test_the_scene_of_the_readme(demo):
 def test_a_saved_pipeline_takes_another_detector():
     pipe = hfpose.pipeline("pose-estimation", model="demo", detector="whole_image", device="cpu")
     assert pipe(np.zeros((64, 48, 3), np.uint8)).num_instances == 1
+
+
+def test_what_the_packaged_models_know_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    _tell_of_rendered_training.cache_clear()
+    for _ in range(2):
+        hfpose.pipeline(model="demo", detector="whole_image")
+    assert [record.args for record in caplog.records] == [("demo", "rendered scenes")]

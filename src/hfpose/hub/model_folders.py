@@ -66,9 +66,10 @@ def checked_folder(folder: Path) -> Path:
     weights = list(folder.rglob("*.safetensors"))
     if not weights and not any(any(folder.rglob(name)) for name in (GRAPH_NAME, OPENVINO_NAME)):
         raise CheckpointError(
-            f"'{folder}' has no weights as safetensors. Other formats (.bin, .pth) can run code when they are loaded "
-            "and are not. Convert them: `hfpose convert` for checkpoints of the zoo's models, "
-            "https://huggingface.co/spaces/safetensors/convert for hub repositories."
+            f"'{folder}' has no weights as safetensors and no graph ({GRAPH_NAME} or {OPENVINO_NAME}). Other formats "
+            "(.bin, .pth, .pt2) can run code when they are loaded and are not. Convert them: `hfpose convert` for "
+            "checkpoints of the zoo's models, https://huggingface.co/spaces/safetensors/convert for hub repositories; "
+            "export with --format onnx or openvino what is to run in a pipeline."
         )
     for path in weights:
         if (error := _weights_error(path)) is not None:

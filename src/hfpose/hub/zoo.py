@@ -292,6 +292,7 @@ def _unknown(name: str, task: Task | None) -> str:
     kind = f"{task} model" if task else "model"
     packaged = (entry for entry in PACKAGED_ENTRIES if task in (None, entry.task))
     names = {n.casefold(): n for entry in (*list_entries(task), *packaged) for n in (*entry.aliases, entry.name)}
+    names |= {WHOLE_IMAGE: WHOLE_IMAGE} if task == "detector" else {}
     near = [names[match] for match in difflib.get_close_matches(_normalized(name), names, n=3, cutoff=0.6)]
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     return (

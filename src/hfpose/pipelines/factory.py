@@ -6,6 +6,7 @@ import inspect
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -296,12 +297,7 @@ class _Loader:
             return _Chosen(model, None)
         if model in PACKAGED:
             _refuse(f"the model {model!r} has its own; give the name of the model that they are of", weights=weights)
-            logger.warning(
-                "The model %r was trained on %s alone and misses about a third of the people on photographs; 'human' "
-                "finds more.",
-                model,
-                RENDERED_SCENES,
-            )
+            _tell_of_rendered_training(str(model))
             return _Chosen(resolve(model, revision=revision), None, PACKAGED[str(model)].default_pose, model_kwargs)
         task: Task = "lifter" if find_entry(str(model), "lifter") else "pose"
         entry = find_entry(str(model), task)
@@ -412,6 +408,15 @@ class _Loader:
         from hfpose.checkpoints.cached import convert_cached
 
         return convert_cached(model, weights, task)
+
+
+@cache  # said once, not by each pipeline of a process
+def _tell_of_rendered_training(name: str) -> None:
+    logger.warning(
+        "The model %r was trained on %s alone and misses a third of the people on photographs; 'human' finds more.",
+        name,
+        RENDERED_SCENES,
+    )
 
 
 def _check_labels(detector: object, labels: Iterable[int | str] | None) -> None:
