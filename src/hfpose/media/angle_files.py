@@ -54,18 +54,20 @@ def gait_rows(who: str, times: np.ndarray, keypoints: np.ndarray, schema: Keypoi
     # The ankles of a standing person are above the ground.
     feet[..., 2] -= np.nanpercentile(np.fmin.reduce(feet[..., 2], axis=1), 10)
     _, contacts = lock_feet(feet, times)
+    missing = ~np.isfinite(feet).all(-1) | ~np.isfinite(way).all(-1)[:, None]
     rows: list[list[object]] = []
-    for foot, stands in zip(_FEET, contacts.T, strict=True):
+    for foot, stands, lost in zip(_FEET, contacts.T, missing.T, strict=True):
         edges = np.flatnonzero(np.diff(stands, prepend=False, append=False)).tolist()
         begins, ends = edges[::2], edges[1::2]
-        for number, (begin, end) in enumerate(zip(begins, ends, strict=True)):
-            off = float(times[end - 1]) if end < len(times) else None
-            following = begins[number + 1] if begin > 0 and number + 1 < len(begins) else None
-            stride = None if following is None else float(times[following] - times[begin])
-            length = None if following is None else float(np.linalg.norm(way[following] - way[begin]))
-            stance = (off - float(times[begin])) / stride if stride and off is not None else None
-            contact = float(times[begin]) if begin > 0 else None
-            cadence = 120 / stride if stride else None
-            values = (contact, off, stance, stride, length, cadence)
-            rows.append([who, foot, *("" if value is None else round(value, 4) for value in values)])
-    return sorted(rows, key=lambda row: float(str(row[2] or 0)))
+        lost = np.pad(lost, 1, constant_values=True)  # frame i at i + 1; before and after the clip nothing is seen
+        for begin, end, following in zip(begins, ends, [*begins[1:], None], strict=True):
+            contact = None if lost[begin] else float(times[begin])
+            off = None if lost[end + 1] else float(times[end - 1])
+            values: list[float | None] = [contact, off, None, None, None, None]
+            if following is not None and not lost[begin : following + 1].any():
+                stride = float(times[following] - times[begin])
+                stance, length = float(times[end - 1] - times[begin]) / stride, way[following] - way[begin]
+                values[2:] = stance, stride, float(np.linalg.norm(length)), 120 / stride
+            if any(value is not None for value in values):
+                rows.append([who, foot, *("" if value is None else round(value, 4) for value in values)])
+    return sorted(rows, key=lambda row: float(str(row[3] if row[2] == "" else row[2])))

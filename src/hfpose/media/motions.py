@@ -188,8 +188,8 @@ def _write_gaps(files: FolderOfFiles, gaps: Sequence[Gap]) -> None:
 def _write_angles(files: FolderOfFiles, name: str, people: Sequence[PersonMotion], options: MotionOptions) -> None:
     steps: list[list[object]] = []
     for person in people:
-        angles = joint_angles(person.keypoints, person.schema)
-        _write_table(files, f"{name}_{person.who}.csv", angle_rows(person.times, person.first_frame, angles))
+        rows = angle_rows(person.times, person.first_frame, _angles_over_time(person))
+        _write_table(files, f"{name}_{person.who}.csv", rows)
         if person.keypoints.shape[2] == 3:
             steps += gait_rows(person.who, person.times, person.keypoints, person.schema)
     if steps:
@@ -199,7 +199,7 @@ def _write_angles(files: FolderOfFiles, name: str, people: Sequence[PersonMotion
 def _write_mot(files: FolderOfFiles, name: str, people: Sequence[PersonMotion], options: MotionOptions) -> None:
     gaps: list[Gap] = []
     for person in people:
-        angles = opensim_coordinates(joint_angles(person.keypoints, person.schema))
+        angles = opensim_coordinates(_angles_over_time(person))
         body, _ = keypoints_to_h36m(person.keypoints, None, person.schema)
         places = {f"pelvis_t{axis}": body[:, 0, place] for axis, place in zip("xyz", TRC_AXES, strict=True)}
         columns = {key: each for key, each in (angles | places).items() if np.isfinite(each).any()}
@@ -209,6 +209,15 @@ def _write_mot(files: FolderOfFiles, name: str, people: Sequence[PersonMotion], 
         filled = {key: _without_gaps(each, person.times) for key, each in columns.items()}
         files.write(file_name, mot_text(file_name, person.times, filled))
     _write_gaps(files, gaps)
+
+
+def _angles_over_time(person: PersonMotion) -> dict[str, np.ndarray]:
+    """Degrees (T,) of each angle; who turns around goes on beyond 180, instead of jumping to -180."""
+    angles = joint_angles(person.keypoints, person.schema)
+    if (turn := angles.get("pelvis_turn")) is not None:
+        known = np.isfinite(turn)
+        turn[known] = np.unwrap(turn[known], period=360)
+    return angles
 
 
 def _without_gaps(values: np.ndarray, times: np.ndarray) -> np.ndarray:
