@@ -46,3 +46,16 @@ def test_a_long_image_is_seen_whole():
 def test_what_lies_beside_a_long_image_is_black():
     matrix = np.array([[1.0, 0, 90_000], [0, 1, 0]])
     assert not warp_affine(np.full((4, LONG, 3), 255, np.uint8), matrix, (8, 4)).any()
+
+
+@pytest.mark.parametrize("angle", [-80, 30, 180])
+@pytest.mark.parametrize("is_flipped", [True, False])
+def test_a_long_image_is_turned_and_flipped(angle: float, is_flipped: bool):
+    image = image_of(60, LONG)
+    matrix = cv2.getRotationMatrix2D((20_030, 30), angle, 1.5)
+    matrix[:, 2] -= (20_000, 0)
+    if is_flipped:
+        matrix[0] = (0, 0, 59) - matrix[0]
+    alone = np.column_stack((matrix[:, :2], matrix @ (19_900, 0, 1)))
+    expected = cv2.warpAffine(image[:, 19_900:20_160], alone, (60, 60))
+    assert np.array_equal(warp_affine(image, matrix, (60, 60)), expected)

@@ -129,6 +129,20 @@ def test_without_augmentation_the_crop_is_the_image_processors(person):
     assert np.linalg.norm(place - moved[3]) < 1
 
 
+def test_images_that_are_too_long_for_opencv(person):
+    image, box, keypoints, visibility = person
+    far = np.array([40_000, 0])
+    long = np.zeros((image.shape[0], 40_400, 3), np.uint8)
+    long[:, 40_000:] = image
+    samples = [(image, box, keypoints, visibility), (long, box + np.tile(far, 2), keypoints + far, visibility)]
+    near, moved = (
+        cropped(*sample, COCO, hfpose.RTMPoseImageProcessor(), GEOMETRY, np.random.default_rng(1))
+        for sample in samples
+    )
+    assert np.abs(near[0].astype(int) - moved[0]).max() <= 2
+    np.testing.assert_allclose(moved[1], near[1], atol=0.01)
+
+
 def test_the_same_seed_gives_the_same_sample_and_another_seed_another(person):
     processor = hfpose.RTMPoseImageProcessor()
     samples = [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
 
 import numpy as np
 import pytest
@@ -69,6 +71,14 @@ def test_workers_change_nothing(people, processor):
     for alone, worked in zip(*batches, strict=True):
         for key in ("pixel_values", "labels", "keypoint_weights"):
             assert torch.equal(alone[key], worked[key])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_to_all_processes_of_a_run_do_not_end_workers(people, number):
+    batches = iter(DataLoader(SampleStream(people, which, 24), batch_size=None, num_workers=1, prefetch_factor=1))
+    next(batches)
+    os.kill(batches._workers[0].pid, number)
+    assert len(list(batches)) == 23
 
 
 def test_workers_get_what_they_work_on_where_processes_do_not_fork(people, processor):

@@ -22,3 +22,20 @@ def test_the_next_metric_decides_where_the_first_does_not(tmp_path, metrics, bes
     for step, measured in enumerate(metrics):
         weights.add(step, measured)
     assert weights.record["step"] == best
+
+
+def test_a_checkpoint_that_is_measured_again_counts_once(tmp_path):
+    """A run that was killed between measuring and saving measures the same step when it goes on."""
+
+    def weights(is_new: bool) -> BestWeights:
+        return BestWeights(nn.Linear(1, 1), dict, tmp_path, None, lambda message: None, is_new)
+
+    first = weights(is_new=True)
+    for step, ap in enumerate((0.5, 0.4)):
+        first.add(step, {"AP": ap})
+    resumed = weights(is_new=False)
+    for step in (0, 1):
+        resumed.add(step, {"AP": 0.4})
+    assert resumed.record["waited"] == 1
+    resumed.add(2, {"AP": 0.4})
+    assert weights(is_new=False).record["waited"] == 2

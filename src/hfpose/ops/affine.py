@@ -13,7 +13,7 @@ _MARGIN = 4
 
 
 def warp_affine(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], **options: Any) -> np.ndarray:
-    """What `cv2.warpAffine` makes of an image (h, w, 3) of any size by a matrix (2, 3) without rotation.
+    """What `cv2.warpAffine` makes of an image (h, w, 3) of any size by a matrix (2, 3).
 
     Of an image that is too long for OpenCV the part that is seen is warped, and where that is too long as well every
     second pixel of it, or fewer.
@@ -31,13 +31,11 @@ def warp_affine(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], **
 
 def _part_in_view(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """The part of an image (h, w, 3) that a matrix (2, 3) maps onto `size`, and the matrix for it."""
-    matrix, parts = np.array(matrix, np.float64), []
-    for axis, (seen, side) in enumerate(zip(size, image.shape[1::-1], strict=True)):
-        scale, shift = matrix[axis, axis], matrix[axis, 2]
-        first = int(np.clip(-shift / scale - _MARGIN, 0, side - 1))
-        end = int(np.clip((seen - shift) / scale + _MARGIN, first + 1, side))
-        step = -(-(end - first) // _LONGEST_SIDE)
-        matrix[axis, [axis, 2]] = scale * step, shift + scale * first
-        parts.append(slice(first, end, step))
-    x, y = parts
-    return image[y, x], matrix
+    linear, shift = np.split(np.array(matrix, np.float64), [2], axis=1)
+    corners = np.linalg.inv(linear) @ (np.array([[0, size[0]] * 2, [0, 0, size[1], size[1]]]) - shift)
+    sides = np.array(image.shape[1::-1])
+    first = (corners.min(1) - _MARGIN).clip(0, sides - 1).astype(int)
+    end = (corners.max(1) + _MARGIN).clip(first + 1, sides).astype(int)
+    step = -(-(end - first) // _LONGEST_SIDE)
+    x, y = map(slice, first, end, step)
+    return image[y, x], np.column_stack((linear * step, shift + linear @ first[:, None]))

@@ -18,6 +18,7 @@ import numpy as np
 
 from hfpose.keypoints import KeypointSchema
 from hfpose.models.shared.top_down import box_centers_and_scales, crop_matrices
+from hfpose.ops.affine import warp_affine
 
 # Conditions of the half body: labeled keypoints in all, of the upper and of the lower body.
 MIN_KEYPOINTS, MIN_UPPER_KEYPOINTS, MIN_LOWER_KEYPOINTS = 9, 2, 3
@@ -178,8 +179,6 @@ class PersonCrops:
 
         `progress` is that of the run, from 0 to 1.
         """
-        import cv2
-
         size = (self.image_processor.size["width"], self.image_processor.size["height"])
         labeled = sample.visibility > 0
         is_late = self.late_augmentation is not None and progress >= 1 - LATE_SHARE
@@ -189,7 +188,7 @@ class PersonCrops:
             matrix, is_flipped = _region_matrix(sample.box, padding, size, use_udp), False
         else:
             matrix, is_flipped = _random_matrix(sample, self.schema, self.image_processor, augmentation, rng)
-        crop = cv2.warpAffine(sample.image, matrix, size, flags=cv2.INTER_LINEAR)
+        crop = warp_affine(sample.image, matrix, size)
         if augmentation is not None:
             crop = change_pixels(crop, augmentation.pixels, rng)
         moved = transform_points(sample.keypoints, matrix)
@@ -299,8 +298,6 @@ class FittedImages:
     def __call__(self, sample: ImageSample, rng: np.random.Generator, progress: float = 0.0) -> dict[str, np.ndarray]:
         """`image` (h, w, 3), uint8; `boxes` (m, 4) float32 in its pixels, cut off at its borders; their `labels`
         (m,)."""
-        import cv2
-
         image_processor, augmentation = self.image_processor, self.augmentation
         height, width = image_processor.size["height"], image_processor.size["width"]
         scales = image_processor.scale_factors(*sample.image.shape[:2]).astype(np.float64)
@@ -317,7 +314,7 @@ class FittedImages:
         shift = offsets + 0.5 * linear - 0.5
         matrix = np.array([[linear[0], 0, shift[0]], [0, linear[1], shift[1]]])
         fill = (image_processor.pad_value,) * 3
-        fitted = cv2.warpAffine(sample.image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=fill)
+        fitted = warp_affine(sample.image, matrix, (width, height), borderValue=fill)
         if augmentation is not None:
             fitted = change_pixels(fitted, augmentation.pixels, rng)
         corners = sample.boxes.reshape(-1, 2, 2) * linear + offsets
@@ -350,8 +347,6 @@ class FittedInstances:
         """`image` (h, w, 3), uint8, and in its pixels, float32, for the m instances that are left in it: `boxes` (m,
         4), `keypoints` (m, K, 2), `keypoint_weights` (m, K), 0 for those outside too, and `areas` (m,).
         """
-        import cv2
-
         image_processor, schema, augmentation = self.image_processor, self.schema, self.augmentation
         size = np.array([image_processor.size["width"], image_processor.size["height"]], dtype=np.float64)
         extent = np.array(sample.image.shape[1::-1], dtype=np.float64)
@@ -366,7 +361,7 @@ class FittedInstances:
         matrix[:, 2] += shift
         fill = (getattr(image_processor, "pad_value", 0),) * 3
         whole = (int(size[0]), int(size[1]))
-        fitted = cv2.warpAffine(sample.image, matrix, whole, flags=cv2.INTER_LINEAR, borderValue=fill)
+        fitted = warp_affine(sample.image, matrix, whole, borderValue=fill)
         if augmentation is not None:
             fitted = change_pixels(fitted, augmentation.pixels, rng)
         moved, visibility = transform_points(sample.keypoints.reshape(-1, 2), matrix), sample.visibility

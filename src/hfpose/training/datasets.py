@@ -158,7 +158,8 @@ class SampleStream(Dataset):
             import cv2
 
             cv2.setNumThreads(0)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            for number in (signal.SIGINT, signal.SIGTERM):  # which a whole group of processes may get
+                signal.signal(number, signal.SIG_IGN)
             self._is_settled = True
 
     def _tell(self, message: str) -> None:

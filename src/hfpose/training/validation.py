@@ -66,7 +66,7 @@ class BestWeights(TrainerCallback):
         if is_new:
             path.unlink(missing_ok=True)
         elif path.is_file():
-            self.record = json.loads(path.read_text(encoding="utf-8"))
+            self.record = {"measured": -1, **json.loads(path.read_text(encoding="utf-8"))}
 
     def on_evaluate(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
         """The model has its averaged weights here, see `hfpose.training.training_run`."""
@@ -93,8 +93,9 @@ class BestWeights(TrainerCallback):
                 weights = {name: value.cpu().contiguous() for name, value in self.model.state_dict().items()}
                 with atomic_path(self.folder / _BEST_WEIGHTS) as partial:
                     save_file(weights, partial)
-        else:
+        elif step > self.record["measured"]:  # else the run was ended between this and its checkpoint, and goes on
             self.record["waited"] += 1
+        self.record["measured"] = max(step, self.record.get("measured", step))
         if writes:
             write_json(self.folder / _BEST_RECORD, self.record)
 
