@@ -127,6 +127,19 @@ def test_the_file_is_written_once_for_the_same_weights_and_anew_for_others():
     assert cached_graph(model, processor) != path
 
 
+def test_bfloat16_in_a_file_of_weights(tiny_pose, tmp_path, backend):
+    model = hfpose.RTMPoseForPoseEstimation.from_pretrained(tiny_pose)
+    shutil.copytree(tiny_pose, tmp_path / "half")
+    model.bfloat16().save_pretrained(tmp_path / "half")
+    expected, found = (
+        hfpose.pipeline(model=tmp_path / "half", detector="whole_image", device="cpu", backend=each)(
+            image(), boxes=BOXES
+        )
+        for each in ("torch", backend)
+    )
+    np.testing.assert_allclose(found.keypoint_scores, expected.keypoint_scores, atol=1e-3)
+
+
 def test_weights_that_change_are_followed(backend):
     stage = stage_of("simcc", backend)
     inputs = example_inputs(stage.model, stage.image_processor, 2)

@@ -84,6 +84,17 @@ def test_bad_single_input_is_a_frame_with_an_error(tmp_path: Path, read: Callabl
     assert frame.image is None and "nowhere.jpg" in (frame.error or "")
 
 
+def test_a_pil_image_that_cannot_be_decoded_is_a_frame_with_an_error(
+    tmp_path: Path, photo: np.ndarray, read: Callable[..., list[Frame]]
+) -> None:
+    save_image(tmp_path / "whole.jpg", photo)
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes((tmp_path / "whole.jpg").read_bytes()[:-40])
+    with Image.open(cut) as image:
+        (frame,) = read(image)
+    assert frame.image is None and "cannot be decoded" in (frame.error or "")
+
+
 @pytest.mark.parametrize("inputs", [None, True, 1.5])
 def test_what_cannot_be_an_input(inputs: Any) -> None:
     with pytest.raises(InputError, match="Cannot read images from"):

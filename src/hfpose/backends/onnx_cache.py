@@ -11,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
@@ -88,7 +87,7 @@ def _key(network: PreTrainedModel, image_processor: Any, opset: int, weights: Pa
     tensors = network.state_dict() if weights is None else load_file(weights)
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(np.ascontiguousarray(tensor.detach().numpy()).data)
+        digest.update(tensor.detach().reshape(-1).view(torch.uint8).numpy().data)  # numpy has no bfloat16
     return digest.hexdigest()
 
 

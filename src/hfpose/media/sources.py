@@ -327,7 +327,8 @@ def _is_image(value: Any) -> bool:
         return value.ndim != 4
     if isinstance(value, Mapping):
         return not value.keys().isdisjoint((*IMAGE_KEYS, "bytes"))
-    return isinstance(value, (bytes, bytearray, memoryview)) or hasattr(value, "__array_interface__")
+    # Of the type, since asking a PIL image decodes it.
+    return isinstance(value, (bytes, bytearray, memoryview)) or hasattr(type(value), "__array_interface__")
 
 
 def _is_collection(value: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from hfpose.models.shared.simcc import simcc_heatmaps
+from hfpose.models.shared.simcc import decode_simcc, simcc_heatmaps
 
 
 def test_heatmaps_are_products_of_both_responses():
@@ -23,3 +23,13 @@ def test_no_response_at_all_is_an_empty_map():
     heatmaps = simcc_heatmaps(torch.full((1, 2, 3), -1.0), torch.zeros(1, 2, 4))
     assert heatmaps.shape == (1, 2, 4, 3)
     assert not heatmaps.any()
+
+
+def test_keypoints_are_float32_whatever_torch_makes_by_default():
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        keypoints, _ = decode_simcc(torch.eye(768)[None, 765:766], torch.eye(768)[None, 513:514], 2.0)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert keypoints.dtype == torch.float32
+    assert keypoints.tolist() == [[[382.5, 256.5]]]

@@ -29,7 +29,7 @@ def decode_simcc(
     best_y, bin_y = greatest(simcc_y.float())
     scores = (best_x + best_y) / 2 if mean_scores else torch.minimum(best_x, best_y)
     bins = torch.stack((bin_x, bin_y), -1)
-    return torch.where((scores > 0)[..., None], bins / split_ratio, -1 / split_ratio), scores
+    return torch.where((scores > 0)[..., None], bins.float() / split_ratio, -1 / split_ratio), scores
 
 
 def simcc_heatmaps(simcc_x: Tensor, simcc_y: Tensor) -> Tensor:
