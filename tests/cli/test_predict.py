@@ -322,7 +322,7 @@ def test_motion_files_of_people_in_3d(tiny_pose, tiny_lifter, tmp_path):
 def test_files_of_motions_have_people_tracked(tiny_pose, tmp_path):
     clip, out = write_clip(tmp_path / "clip.mp4", 4), tmp_path / "out"
     model = ["--pose2d", tiny_pose, "--det-model", "whole_image", "--device", "cpu", "--pred-out-dir", out]
-    code, _, err = predict(clip, *model, "--format", "angles,json")
+    code, _, err = predict(clip, *model, "--format", "Angles, json")
     assert code == 0, err
     assert (out / "angles" / "clip" / "clip_track0.csv").read_text().count("\n") == 5
 

@@ -19,6 +19,7 @@ import hfpose
 from command_line import run_command
 from file_server import Fault, FileServer
 from hfpose import cli
+from hfpose.__main__ import main as entry_point
 from hfpose.errors import ConfigError
 from processes import COMMAND, RunningPython, finished
 from small_zoo import write_video
@@ -210,3 +211,15 @@ def test_a_command_behind_nohup_ignores_ctrl_c(monkeypatch):
         cli.main()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_while_the_commands_are_imported_is_no_traceback(monkeypatch):
+    class Interrupted:
+        def find_spec(self, *_: object) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "hfpose.cli")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted()])
+    with pytest.raises(SystemExit) as end:
+        entry_point()
+    assert end.value.code == 130

@@ -99,6 +99,13 @@ def test_all_lines_of_mot_results_are_of_people(tmp_path: Path, ending: str) -> 
     assert evaluate_tracks(data, results)["boxes"]["HOTA"] == pytest.approx(1)
 
 
+def test_spaces_may_stand_for_the_commas_of_mot(tmp_path: Path) -> None:
+    data = read_tracks(mot(tmp_path / "gt.txt", "1,1,5,5,20,40,1,1,1"))
+    for line in ("1 7 5 5 20 40 0.9 -1 -1 -1", "1, 7, 5, 5, 20, 40, 0.9, -1, -1, -1", "\ufeff1\t7\t5\t5\t20\t40\t0.9"):
+        results = read_tracks(mot(tmp_path / "r.txt", line), data)
+        assert evaluate_tracks(data, results)["boxes"]["HOTA"] == pytest.approx(1)
+
+
 def test_frames_that_are_numbered_otherwise_are_told(tmp_path: Path) -> None:
     data = read_tracks(mot(tmp_path / "gt.txt", "1,1,5,5,20,40,1,1,1", "2,1,5,5,20,40,1,1,1"))
     results = read_tracks(mot(tmp_path / "r.txt", "0,7,5,5,20,40,1", "1,7,5,5,20,40,1"), data)

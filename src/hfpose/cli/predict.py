@@ -290,7 +290,7 @@ def predict(
     if not inputs:
         raise typer.BadParameter("give an image, a folder, a video, webcam or stream.", param_hint="INPUTS")
     check_scope(scope)
-    formats = [name for value in format or ["json"] for name in value.split(",")]
+    formats = [name.strip().lower() for value in format or ["json"] for name in value.split(",")]
     if format and not (out_dir or pred_out_dir):
         raise typer.BadParameter("there is no folder to write to; give --out-dir too.", param_hint="--format")
     draws_controlnet = skeleton_style == "openpose" and black_background

@@ -194,10 +194,11 @@ def _read_mot(path: Path, are_results: bool) -> TrackingFile:
     confidences of any size.
     """
     try:
+        lines = path.read_text("utf-8-sig").replace(",", " ").splitlines()
         with warnings.catch_warnings(action="ignore"):  # a file without lines is a sequence without people
-            rows = np.loadtxt(path, delimiter=",", ndmin=2)
+            rows = np.loadtxt(lines, ndmin=2)
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as MOT's text, lines of numbers with commas: {error}.") from error
+        raise InputError(f"{path} cannot be read as MOT's text, lines of numbers: {error}.") from error
     found = TrackingFile({path.stem: {}})
     if rows.size and rows.shape[1] < 6:
         raise InputError(f"{path} has lines of {rows.shape[1]} numbers; MOT's have at least 6: frame, id, x, y, w, h.")

@@ -207,9 +207,10 @@ class CallOptions:
         """The same for options that need a certain kind of input."""
         for name, kinds in self._needed_inputs().items():
             if name in given and self._is_set(name) and source.count_items(*kinds) == 0:
+                remedy = " Files are lifted as streams with online=True." if name in ("lookahead", "stride") else ""
                 raise InputError(
                     f"{name}={getattr(self, name)!r} has no effect here: none of the inputs is a "
-                    f"{' or a '.join(kinds)}."
+                    f"{' or a '.join(kinds)}.{remedy}"
                 )
 
     def _needed_inputs(self) -> dict[str, tuple[ItemKind, ...]]:
