@@ -136,7 +136,7 @@ def measure(stage: Stage, noise: PoseNoise, seeds: Sequence[int], frames: int) -
         truth.append(views.joints[0])
         for temporal, poses in (("clip", predicted[""]), ("frame", predicted[" frame"])):
             lifter = TemporalLifter(stage, temporal=temporal, batch_size=64)  # type: ignore[arg-type]
-            poses.append(np.stack([lifted.output.keypoints[0] for lifted in lifter.lift(found)]))
+            poses.append(np.stack([lifted.keypoints[0] for lifted in lifter.lift(found)]))
     target = 1000 * np.stack(truth)
     flat = target.reshape(-1, 17, 3)
     mask = np.ones(flat.shape[:2], bool)

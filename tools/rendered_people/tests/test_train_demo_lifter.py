@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import get_args
 
 import numpy as np
 import pytest
 import torch
-from rendered_walk import IMAGE_SIZE, lifting_errors, rendered_walk, seen_walk, who_is_found
 from safetensors.torch import load_file
 
 import hfpose
 import train_demo_lifter as demo_lifter
+from circling_people import walking_world
 from hfpose.hub.resolve import resolve
 from hfpose.ops.boxes import pairwise_iou
-from hfpose.pipelines.lifting_stage import Temporal
+from hfpose.pipelines.lifting_stage import Temporal, TemporalLifter
 from hfpose.pipelines.stage import Stage, load_stage
 from hfpose.results import PoseOutput
 from hfpose.tracking.tracker import PoseTracker
+from rendered_people.camera import to_joint_frame
 from rendered_people.motions import LiftingClips, PoseNoise, RandomMotions, Views, found_people
 from train_demo import Recipe
+
+FRAME_RATE = 25.0
+IMAGE_SIZE = (320, 256)
+FLESH = 0.06  # meters that a body reaches around its joints
 
 
 @pytest.fixture
@@ -137,7 +143,53 @@ def test_the_packaged_lifter_is_better_over_time_than_frame_by_frame(level: floa
 @pytest.fixture(scope="module")
 def walk() -> Views:
     """600 frames of two people who cross again and again."""
-    return seen_walk(0, 600)
+    return seen_walk(600)
+
+
+def seen_walk(num_frames: int) -> Views:
+    """The two people of a walk as two clips without any error; boxes are around the whole body."""
+    world = walking_world(0, IMAGE_SIZE, detail=1)
+    views = []
+    for index in range(num_frames):
+        seen = world.crowd.pose(index / FRAME_RATE).shifted(world.places).seen_by(world.camera)
+        coco, joints = world.crowd.coco_keypoints(seen), world.crowd.h36m_joints(seen)
+        body = world.camera.project(np.concatenate((coco, joints), axis=1))
+        flesh = FLESH * world.camera.focal / joints[:, :1, 2]
+        boxes = np.concatenate((body.min(1) - flesh, body.max(1) + flesh), axis=-1)
+        framed = to_joint_frame(joints)
+        views.append((world.camera.project(coco), boxes, framed - framed[:, :1]))
+    return Views(*(np.stack(each, axis=1) for each in zip(*views, strict=True)))
+
+
+@dataclass(frozen=True)
+class Found:
+    """The M people of a walk that are found, over all frames.
+
+    Args:
+        frames, people, ids: (M,) which frame, which of the scene's people, and the identity that was given.
+        errors: (M,) mean distance of keypoints to the truth in shares of the longer side of the box.
+    """
+
+    frames: np.ndarray
+    people: np.ndarray
+    ids: np.ndarray
+    errors: np.ndarray
+
+
+def who_is_found(outputs: Sequence[PoseOutput], truth: Views) -> Found:
+    """Who is who: the nearest in the image, each person once, if keypoints are off by less than a third of the box."""
+    rows = []
+    for index, output in enumerate(outputs):
+        assert output.track_ids is not None
+        boxes, keypoints = truth.boxes[:, index], truth.keypoints[:, index]
+        sizes = (boxes[:, 2:] - boxes[:, :2]).max(1)
+        off = np.linalg.norm(output.keypoints[:, None] - keypoints, axis=-1).mean(-1) / sizes  # (N, people)
+        while off.size and off.min() < 1 / 3:
+            row, person = np.unravel_index(off.argmin(), off.shape)
+            rows.append((index, person, output.track_ids[row], off[row, person]))
+            off[row], off[:, person] = np.inf, np.inf
+    frames, people, ids, errors = np.array(rows).T
+    return Found(frames.astype(int), people.astype(int), ids.astype(int), errors)
 
 
 def overlaps(walk: Views) -> np.ndarray:
@@ -162,7 +214,13 @@ def mean_errors(stage: Stage, outputs: list[PoseOutput], walk: Views) -> dict[st
     found = who_is_found(outputs, walk)
     result = {}
     for temporal in get_args(Temporal):
-        errors = lifting_errors(stage, outputs, walk, found, temporal)
+        lifted = TemporalLifter(stage, temporal=temporal, batch_size=64).lift(outputs)
+        errors = np.stack(
+            [
+                lifted[index].keypoints[lifted[index].track_ids == identity][0] - walk.joints[person, index]
+                for index, person, identity in zip(found.frames, found.people, found.ids, strict=True)
+            ]
+        )
         steps = [np.diff(errors[found.people == person], axis=0) for person in range(2)]
         speeds = np.linalg.norm(np.concatenate(steps), axis=-1)
         result[temporal] = float(np.linalg.norm(errors, axis=-1).mean()), float(speeds.mean())
@@ -198,7 +256,8 @@ def test_a_long_walk_of_two_who_cross_is_lifted_better_over_time(
 @pytest.mark.parametrize("frames", [150, pytest.param(600, marks=pytest.mark.slow)])
 def test_a_rendered_walk_goes_through_the_whole_chain(frames: int, walk: Views, packaged: Stage) -> None:
     pipe = hfpose.pipeline("pose-estimation", model="demo")
-    images = [scene.image for scene in rendered_walk(0, frames)]
+    world = walking_world(0, IMAGE_SIZE, detail=1)
+    images = [world.render(index / FRAME_RATE, index).image for index in range(frames)]
     outputs: list[PoseOutput] = [*pipe(images, track=True, batch_size=8)]
     found = who_is_found(outputs, walk)
     assert len(found.frames) > 0.85 * 2 * frames
