@@ -1,4 +1,4 @@
-"""Write the model cards: one for each model of the zoo that hfpose can load, and the images of their skeletons.
+"""Write the model cards: one for each model of the zoo that hfpose can load.
 
 python conversion/make_cards.py            # write model_cards/
 python conversion/make_cards.py --check    # only say what is not current; exit code 1 if anything is
@@ -12,58 +12,39 @@ from pathlib import Path
 
 from hfpose.hub.cards import entry_card
 from hfpose.hub.zoo import list_entries
-from hfpose.keypoints import load_schema
-from skeletons import rest_layout, skeleton_image
 
-FOLDER = Path(__file__).resolve().parents[1] / "model_cards"
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "model_cards"
+SKELETONS = "docs/pictures/schemas"  # images that `make gallery` makes
 
 
 def cards() -> dict[str, str]:
     """File name -> text of each card."""
-    drawn = schemas()
+    drawn = {path.stem: f"../{SKELETONS}/{path.name}" for path in (ROOT / SKELETONS).iterdir()}
     return {
-        f"{entry.name}.md": entry_card(
-            entry, image=f"images/{entry.schema}.png" if entry.schema in drawn else None
-        ).content
+        f"{entry.name}.md": entry_card(entry, image=drawn.get(entry.schema or "")).content
         for entry in list_entries()
         if entry.supported
     }
 
 
-def schemas() -> list[str]:
-    """Names of the keypoint schemas that the cards show: those whose keypoints have a place in `skeletons`."""
-    names = {entry.schema for entry in list_entries() if entry.supported and entry.schema is not None}
-    return sorted(name for name in names if rest_layout(load_schema(name)) is not None)
-
-
 def stale(folder: Path) -> list[str]:
-    """What in `folder` is missing, outdated or of no model, one line each.
-
-    Images need only be there: their pixels may differ with the version of OpenCV.
-    """
+    """What in `folder` is missing, outdated or of no model, one line each."""
     current = cards()
     found = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.md") if path.name != "README.md"}
     lines = [f"{name} is missing" for name in current if name not in found]
     lines += [f"{name} is not current" for name in current if found.get(name, current[name]) != current[name]]
-    lines += [f"{name} is of no model" for name in found if name not in current]
-    images = {path.stem for path in (folder / "images").glob("*.png")}
-    lines += [f"images/{name}.png is missing" for name in schemas() if name not in images]
-    return lines
+    return lines + [f"{name} is of no model" for name in found if name not in current]
 
 
 def write(folder: Path) -> None:
-    """Write all cards and images, and delete cards that are of no model."""
+    """Write all cards, and delete those that are of no model."""
     current = cards()
     for path in folder.glob("*.md"):
         if path.name != "README.md" and path.name not in current:
             path.unlink()
-    (folder / "images").mkdir(parents=True, exist_ok=True)
     for name, text in current.items():
         (folder / name).write_text(text, encoding="utf-8")
-    for name in schemas():
-        image = skeleton_image(load_schema(name))
-        assert image is not None
-        (folder / "images" / f"{name}.png").write_bytes(image)
 
 
 def main() -> None:
