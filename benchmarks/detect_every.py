@@ -24,6 +24,7 @@ import torch
 
 import measuring
 from hfpose import pipeline
+from hfpose.backends.base_backend import Backend
 from hfpose.pipelines import box_following
 from measuring import in_turns, machine, machine_sentence, table, write_report
 from rtmlib_export import export_for_rtmlib
@@ -39,7 +40,7 @@ def cpu_seconds(action: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def hfpose_run(workload: Workload, backend: str) -> Callable[[int], object]:
+def hfpose_run(workload: Workload, backend: Backend) -> Callable[[int], object]:
     pipe = pipeline(
         "pose-estimation",
         model=workload.pose,

@@ -5,8 +5,8 @@ python benchmarks/draw_poses.py
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from hfpose.keypoints import load_schema
 from hfpose.results import PoseOutput
 from hfpose.visualization import draw_poses
+from measuring import seconds
 
 PEOPLE, HEIGHT, WIDTH, RUNS = 10, 1080, 1920, 50
 
@@ -42,17 +43,14 @@ def main() -> None:
             track_ids=np.arange(PEOPLE),
             schema=load_schema("coco"),
         )
-        report(height, "skeleton", lambda output=output: draw_poses(frame, output, draw_track_ids=False))
-        report(height, "skeleton, boxes, ids", lambda output=output: draw_poses(frame, output, draw_boxes=True))
-        report(height, "openpose", lambda output=output: draw_poses(frame, output, skeleton_style="openpose"))
+        draw = partial(draw_poses, frame, output)
+        report(height, "skeleton", partial(draw, draw_track_ids=False))
+        report(height, "skeleton, boxes, ids", partial(draw, draw_boxes=True))
+        report(height, "openpose", partial(draw, skeleton_style="openpose"))
 
 
 def report(person_height: int, style: str, run: Callable[[], object]) -> None:
-    best = float("inf")
-    for _ in range(RUNS):
-        start = time.perf_counter()
-        run()
-        best = min(best, time.perf_counter() - start)
+    best = min(seconds(run) for _ in range(RUNS))
     print(f"{person_height:>9} px {style:>22} {best * 1e3:>8.2f}")
 
 

@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -240,7 +241,7 @@ def _starts(workers: _Workers, workload: Workload, options: argparse.Namespace) 
         return float(seconds)
 
     repetitions = 1 if options.quick else START_REPETITIONS
-    times = in_turns({name: lambda name=name: run(name) for name in workers.names}, repetitions, warm_up=0)
+    times = in_turns({name: partial(run, name) for name in workers.names}, repetitions, warm_up=0)
     return {name: {"seconds": times[name], "peak": answers[name][-1]} for name in workers.names}
 
 
@@ -260,7 +261,7 @@ def _images(workers: _Workers, workload: Workload, repetitions: int) -> dict[str
             answers[name].append(workers.ask(name, "image", image.path, image.boxes))
             return answers[name][-1]["seconds"]
 
-        times = in_turns({name: lambda name=name: run(name) for name in workers.names}, repetitions, warm_up=WARM_UP)
+        times = in_turns({name: partial(run, name) for name in workers.names}, repetitions, warm_up=WARM_UP)
         results[str(image.people)] = {
             name: {
                 "seconds": times[name],
@@ -279,7 +280,7 @@ def _clip(workers: _Workers, workload: Workload, repetitions: int) -> dict[str, 
         answers[name].append(workers.ask(name, "clip", workload.clip, workload.clip_boxes))
         return answers[name][-1]["seconds"]
 
-    times = in_turns({name: lambda name=name: run(name) for name in workers.names}, repetitions, warm_up=0)
+    times = in_turns({name: partial(run, name) for name in workers.names}, repetitions, warm_up=0)
     return {
         name: {**answers[name][-1], "seconds": times[name], "stages": _mean_stages(answers[name])}
         for name in workers.names

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -167,14 +168,12 @@ def moved_outputs(name: str, task: Any) -> dict[str, Any]:
         if "box_predictions" in name:  # else boxes are larger than numbers can be
             torch.nn.init.zeros_(parameter)
     model.eval()
-    runners = {
+    runners: dict[torch.dtype, Any] = {
         dtype: make_runner(model, processor, "openvino", True, inner_dtype=dtype)
         for dtype in (torch.float32, torch.bfloat16)
     }
     exact, rounded = (runner(**inputs) for runner in runners.values())
-    actions = {
-        str(dtype): lambda runner=runner: _processor_seconds(runner, inputs) for dtype, runner in runners.items()
-    }
+    actions = {str(dtype): partial(_processor_seconds, runner, inputs) for dtype, runner in runners.items()}
     times = in_turns(actions, repetitions=5)
     return {"outputs": _moved(exact, rounded), "seconds": {dtype: min(seconds) for dtype, seconds in times.items()}}
 

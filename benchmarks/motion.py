@@ -93,7 +93,8 @@ def figure(
     place = np.array([0, max(6.0, 3.0 + depth / 2, in_view) + away, 0])
     place -= (way.min(0) + way.max(0)) / 2 * (1, 1, 0)
     shift = (way + place + walked * (0, 0, 1))[:, None]
-    return tuple(np.einsum("tij,tkj->tki", turns, each) + shift for each in (coco, joints))  # type: ignore[return-value]
+    seen, lifted = (np.einsum("tij,tkj->tki", turns, each) + shift for each in (coco, joints))
+    return seen, lifted
 
 
 def flights(times: np.ndarray, height: float) -> np.ndarray:
@@ -181,7 +182,7 @@ def figures(found: np.ndarray, true: np.ndarray) -> dict[str, float]:
     return result
 
 
-def measure(find: Callable[[Clip], np.ndarray]) -> list[tuple[str, Mapping[str, float]]]:
+def measure(find: Callable[[Clip], np.ndarray]) -> list[tuple[str, dict[str, float]]]:
     rows = []
     for made in clips():
         found = find(made)

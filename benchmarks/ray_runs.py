@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -104,12 +106,13 @@ def item_overhead(count: int) -> float:
         formats=("json",),
     )
     items = tuple(MediaItem(index, "image", str(index), f"/nowhere/{index}.jpg") for index in range(CHUNK))
-    ray.init(num_cpus=1, log_to_driver=False, logging_level="error")
+    ray.init(num_cpus=1, log_to_driver=False, logging_level=logging.ERROR)
     with tempfile.TemporaryDirectory() as out:
-        worker, actor = Worker(job, out), ray.remote(Worker).remote(job, out)
+        worker = Worker(job, out)
+        actor: Any = ray.remote(Worker).remote(job, out)
         worker.start()
         ray.get(actor.start.remote())
-        times = {"call": [], "actor": []}
+        times: dict[str, list[float]] = {"call": [], "actor": []}
         for _ in range(count):  # in turns, as the machine may have other work
             for kind, do in (
                 ("call", worker.predict),

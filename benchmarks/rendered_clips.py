@@ -15,6 +15,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ _ACTIVITIES = ("walk", "walk", "walk", "run", "dance", "wave", "stretch", "pick_
 _OF_PEOPLE = ("boxes", "keypoints", "depths", "covered")
 _FOUND = ("keypoints", "keypoint_scores", "boxes", "box_scores", "features")
 
-_Arrays = dict[str, np.ndarray]
+_Arrays = dict[str, Any]  # of numpy
 
 
 class _Turned(Camera):
@@ -197,7 +198,7 @@ def _read(path: Path) -> Iterator[Frame]:
 def _save(path: Path, frames: Sequence[_Arrays]) -> None:
     """Write arrays (N, ...) of frames as one file."""
     some = [frame for frame in frames if len(frame["boxes"])]  # others may lack features
-    arrays = {name: np.concatenate([frame[name] for frame in some]) for name in some[0]}
+    arrays: _Arrays = {name: np.concatenate([frame[name] for frame in some]) for name in some[0]}
     counts = [len(frame["boxes"]) for frame in frames]
     part = path.with_suffix(".part.npz")
     np.savez_compressed(part, counts=counts, **arrays)

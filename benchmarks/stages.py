@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -156,7 +156,7 @@ class _Bench:
                 for batch in batches[name]
                 for way, system in self.ways.items()
             }
-            actions = {key: lambda run=run: seconds(run) for key, run in runs.items()}
+            actions = {key: partial(seconds, run) for key, run in runs.items()}
             passes[name] = in_turns(actions, self.options.repetitions, WARM_UP)
         side = (CPU_PEAK_SIDE if self.is_on_cpu else ACCELERATOR_PEAK_SIDE) // (8 if self.options.quick else 1)
         return {
@@ -207,7 +207,7 @@ class _Bench:
                 self.system.forward_seconds.clear()
                 self.system.forward_batches.clear()
                 memory: list[float | None] = []
-                total = seconds(lambda path=path, given=given, memory=memory: self._watch_clip(path, given, memory))
+                total = seconds(partial(self._watch_clip, path, given, memory))
                 inside, batches = sum(self.system.forward_seconds), Counter(self.system.forward_batches)
                 bare = sum(count * self._bare_seconds(*batch) for batch, count in batches.items())
                 rounds.append((total, bare, 1 - inside / total))
@@ -245,7 +245,7 @@ class _Bench:
             found[:] = system.clip(clip, boxes)
             return len(found) / (time.perf_counter() - start)
 
-        actions = {way: lambda system=system: rate(system) for way, system in self.ways.items()}
+        actions = {way: partial(rate, system) for way, system in self.ways.items()}
         rates = in_turns(actions, self.options.clip_repetitions)
         return {"rates": rates, "found": sum(found) / len(found)}
 
@@ -312,6 +312,7 @@ def _operations(stage: Stage) -> int:
 
 def _peak(stage: Stage, repetitions: int, side: int) -> float:
     """Floating point operations a second of a product of large matrices, on the device and of the type of a stage."""
+    assert stage.runner is not None
     matrix = torch.randn(side, side).to(stage.device, stage.runner.computing_dtype)
 
     @torch.inference_mode()

@@ -249,7 +249,7 @@ class RtmlibSystem:
 
     def image(self, path: Path, boxes: list[list[float]] | None) -> Any:
         with self.watch.measure("read"):
-            image = cv2.imread(str(path))
+            image: Any = cv2.imread(str(path))
         return (image, *self._find(image, boxes))
 
     def _find(self, image: np.ndarray, boxes: list[list[float]] | None) -> Any:
@@ -277,7 +277,8 @@ class RtmlibSystem:
 
     def keypoints(self, path: Path, boxes: list[list[float]]) -> np.ndarray:
         # Its tool for poses does not turn BGR into RGB, which the network was made for.
-        return self.pose(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB), boxes)[0]
+        image: Any = cv2.imread(str(path))
+        return self.pose(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), boxes)[0]
 
 
 def _set_threads(tool: Any, threads: int) -> None:

@@ -211,7 +211,7 @@ def metrics_of(measured: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Metrics
     """Metrics by group of clips and over all, and milliseconds a frame."""
     sums: dict[str, TrackingCounts] = {}
     for each in measured:
-        counts = {
+        counts: dict[str, Any] = {
             name: np.array(value) if isinstance(value, list) else value for name, value in each["counts"].items()
         }
         for group in (each["group"], "all"):

@@ -92,7 +92,8 @@ def make_one_stage_models(folder: Path, is_small: bool = False) -> dict[str, Pat
         torch.manual_seed(0)
         model = source.conversion.MODEL_CLASS(config)
         set_statistics(model, 255 * torch.rand(2, 3, 640, 640))
-        for prediction in model.head.box_predictions:  # else some boxes are larger than numbers can be
+        head: Any = model.head
+        for prediction in head.box_predictions:  # else some boxes are larger than numbers can be
             nn.init.zeros_(prediction.weight)
         made[name] = folder / name
         model.save_pretrained(made[name])

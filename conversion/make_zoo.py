@@ -71,7 +71,7 @@ DETECTORS: dict[str, tuple[str, list[int] | None]] = {
 }
 
 # Models of COCO and AI Challenger, which the reference cuts down to the keypoints of COCO after the fact.
-SCHEMA_BY_KEYPOINTS = {("coco", 19): "coco_aic"}
+SCHEMA_BY_KEYPOINTS: dict[tuple[str, int | None], str] = {("coco", 19): "coco_aic"}
 
 REFERENCE_KEYS = ("backbone", "neck", "head", "loss", "data_preprocessor", "test_cfg")
 KEPT_KEYS = ("default_detector", "detector_labels", "default_pose", "training_data", "repository", "revision")

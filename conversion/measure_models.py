@@ -103,7 +103,7 @@ def network(entry: ModelEntry) -> str:
 def one_input(model: PreTrainedModel, entry: ModelEntry) -> dict[str, Tensor]:
     """One image of the model's size, or one clip as long as the model sees."""
     if entry.input_size is None:
-        config = model.config
+        config: Any = model.config
         return {"keypoints_2d": torch.rand(1, config.max_frames, config.num_labels, config.num_channels)}
     width, height = entry.input_size
     return {"pixel_values": torch.rand(1, 3, height, width, device=model.device)}

@@ -102,8 +102,8 @@ def different_answers(entry: ModelEntry, official: Path, folder: Path) -> list[s
         elif given.dtype.kind in "US":
             if not (given == expected).all():
                 sentences.append(f"Its {key} are others.")
-        elif (error := float(np.abs(given - expected).max(initial=0))) > _PIXELS:
-            sentences.append(f"The {key} of an image differ by up to {error:.3g}.")
+        elif (most := float(np.abs(given - expected).max(initial=0))) > _PIXELS:
+            sentences.append(f"The {key} of an image differ by up to {most:.3g}.")
     return sentences
 
 
@@ -124,7 +124,7 @@ def answers(entry: ModelEntry, folder: Path) -> dict[str, np.ndarray]:
             return {"keypoints": stage.model(sequence).keypoints_3d.numpy()}
         outputs = stage.model(**stage.image_processor(image, return_tensors="pt"))
     (found,) = stage.image_processor.post_process_object_detection(outputs, 0.0, target_sizes=[image.shape[:2]])
-    labels = stage.model.config.id2label
+    labels: Any = stage.model.config.id2label
     return {
         "classes": np.array([labels[index] for index in sorted(labels)]),
         **{key: found[key].numpy() for key in ("boxes", "scores")},
@@ -176,7 +176,7 @@ def main() -> None:
     parser.add_argument("--zoo", type=Path, default=zoo._DATA, help="file to write into; default: zoo.json of hfpose")
     arguments = parser.parse_args()
     pairs = arguments.pairs or [(name, repository, "main") for name, repository in CANDIDATES.items()]
-    results = [_tried(*pair, arguments.zoo) for pair in pairs]
+    results = [_tried(name, repository, revision, arguments.zoo) for name, repository, revision in pairs]
     sys.exit(not all(results))
 
 

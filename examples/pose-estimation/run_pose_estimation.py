@@ -75,7 +75,8 @@ def load_splits(arguments: DataArguments, seed: int) -> DatasetDict:
         parts = splits["train"].train_test_split(arguments.train_val_split, seed=seed)
         splits = DatasetDict({"train": parts["train"], "validation": parts["test"]})
     for name, split in splits.items():
-        fields = next(iter(split), {}).get("objects", ()) if "image" in split.column_names else ()
+        first: Mapping[str, Any] = next(iter(split), {})
+        fields = first.get("objects", ()) if "image" in first else ()
         if "bbox" not in fields:
             raise ValueError(
                 f"The split {name} has the columns {split.column_names}, objects with {[*fields]}. Expected `image`, "
@@ -110,7 +111,7 @@ def collate(samples: Sequence[Mapping[str, Any]], image_processor: Any) -> dict[
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, measure the loss, save and push."""
-    parser = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments))
+    parser = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments))  # type: ignore[arg-type]
     given = sys.argv[1:] if arguments is None else arguments
     is_file = len(given) == 1 and given[0].endswith(".json")
     read = parser.parse_json_file(given[0]) if is_file else parser.parse_args_into_dataclasses(given)

@@ -110,7 +110,7 @@ def _hand(name: str) -> tuple[float, float]:
         return (-1.1 - x, y) if side == "right" else (1.1 + x, y)
     if name == "wrist":
         return 0.0, 0.0
-    finger, joint = re.fullmatch(r"(\w+?)([1-4])", name).groups()
+    finger, joint = name[:-1], name[-1]
     which = _FINGERS.index(finger)
     angle = math.radians(_FINGER_ANGLES[which])
     reach = _FINGER_REACH[which][int(joint) - 1] * _FINGER_LENGTH[which]

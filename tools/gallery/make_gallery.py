@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -74,7 +75,7 @@ def options() -> None:
     people = pipe(scene)
     tracked = replace(people, track_ids=np.arange(len(people)))
     names = [f"person {letter}" for letter in "ABCDEFGHIJ"[: len(people)]]
-    variants = {
+    variants: dict[str, tuple[PoseOutput, dict[str, Any]]] = {
         "side": (people, {}),
         "instance": (people, {"color_by": "instance"}),
         "track": (tracked, {"color_by": "track", "draw_boxes": True, "draw_scores": False}),

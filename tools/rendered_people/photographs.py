@@ -17,7 +17,7 @@ import typer
 
 import hfpose
 from hfpose.ops.boxes import pairwise_iou
-from hfpose.pipelines import PoseEstimationPipeline
+from hfpose.pipelines.base_pipeline import PosePipeline
 
 ANNOTATIONS = "annotations.json"
 
@@ -85,7 +85,7 @@ def _photograph(folder: Path, image: Mapping[str, Any], annotations: list[dict[s
 
 
 def measure(
-    pipe: PoseEstimationPipeline, photographs: list[Photograph], threshold: float = 0.3, nms_threshold: float = 0.3
+    pipe: PosePipeline, photographs: list[Photograph], threshold: float = 0.3, nms_threshold: float = 0.3
 ) -> Figures:
     """Figures of a pipeline.
 
@@ -98,7 +98,10 @@ def measure(
     complete = [photograph for photograph in photographs if photograph.is_complete]
     paths = [str(photograph.path) for photograph in complete]
     detected = pipe(paths, box_threshold=threshold, nms_threshold=nms_threshold)
-    counts = [count_boxes(p, output.boxes, output.box_scores) for p, output in zip(complete, detected, strict=True)]
+    counts = [
+        count_boxes(photograph, output["boxes"], output["box_scores"])
+        for photograph, output in zip(complete, detected, strict=True)
+    ]
     posed = pipe([str(photograph.path) for photograph in photographs], boxes=[p.boxes for p in photographs])
     keypoints = [count_keypoints(p, output.keypoints) for p, output in zip(photographs, posed, strict=True)]
     people, found, false_boxes = np.sum(counts, axis=0).tolist()

@@ -9,11 +9,10 @@ import importlib
 import posixpath
 import re
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import click
 import typer
 
 from hfpose.hub.zoo import ModelEntry, get_family, list_entries
@@ -210,17 +209,17 @@ def command_line_page() -> str:
     return "\n".join(["# Command line\n", f"{group.help}\n", f"{EXIT_CODES}\n", *_commands("hfpose", group)])
 
 
-def _commands(path: str, command: click.Command) -> Iterable[str]:
-    context = click.Context(command, info_name=path)
-    for name in command.list_commands(context):  # type: ignore[attr-defined]
-        child = command.get_command(context, name)  # type: ignore[attr-defined]
+def _commands(path: str, command: Any) -> Iterable[str]:
+    context = command.context_class(command, info_name=path)
+    for name in command.list_commands(context):
+        child = command.get_command(context, name)
         yield _command(f"{path} {name}", child)
         if hasattr(child, "list_commands"):
             yield from _commands(f"{path} {name}", child)
 
 
-def _command(path: str, command: click.Command) -> str:
-    context = click.Context(command, info_name=path)
+def _command(path: str, command: Any) -> str:
+    context = command.context_class(command, info_name=path)
     lines = [
         f"## {path}\n",
         f"{_plain(command.help)}\n",
@@ -254,12 +253,16 @@ def generated_pages() -> dict[str, Callable[[], str]]:
     """Pages that are no files below docs/, by their path there."""
     pages: dict[str, Callable[[], str]] = {"keypoints.md": schemas_page, "cli.md": command_line_page}
     for name in (*TASK_PAGES, "3d", "detectors"):
-        pages[f"models/{name}.md"] = lambda name=name: task_page(name)
+        pages[f"models/{name}.md"] = partial(task_page, name)
     for page in (*API_PAGES, "models"):
-        pages[f"api/{page}.md"] = lambda page=page: api_page(page)
+        pages[f"api/{page}.md"] = partial(api_page, page)
     for name in ("CHANGELOG.md", "CONTRIBUTING.md"):
-        pages[name.lower()] = lambda name=name: at_root((ROOT / name).read_text(encoding="utf-8"))
+        pages[name.lower()] = partial(_root_page, name)
     return pages
+
+
+def _root_page(name: str) -> str:
+    return at_root((ROOT / name).read_text(encoding="utf-8"))
 
 
 def at_root(text: str) -> str:

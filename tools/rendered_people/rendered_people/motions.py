@@ -50,7 +50,7 @@ class Motion:
     def mirrored(self) -> Motion:
         """The motion in a mirror: left and right change places."""
         mirror = np.array([-1.0, 1, 1])
-        coco, h36m = (list(load_schema(name).flip_indices) for name in ("coco", "h36m"))
+        coco, h36m = (list(load_schema(name).required_flip_indices()) for name in ("coco", "h36m"))
         return Motion(self.coco[:, coco] * mirror, self.joints[:, h36m] * mirror, self.outline * mirror)
 
 
