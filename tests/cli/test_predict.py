@@ -49,7 +49,7 @@ DEMO_DEFAULTS = {
     "--use-oks-tracking": False,
     "--disable-norm-pose-2d": False,
     "--disable-rebase-keypoint": False,
-    "--num-instances": 1,
+    "--num-instances": -1,  # the demo's 1 leaves all others out of the drawing
     "--radius": None,
     "--thickness": None,
     "--skeleton-style": "mmpose",

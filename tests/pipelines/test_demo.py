@@ -92,5 +92,5 @@ def test_a_saved_pipeline_takes_another_detector():
 def test_what_the_packaged_models_know_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     _tell_of_rendered_training.cache_clear()
     for _ in range(2):
-        hfpose.pipeline(model="demo", detector="whole_image")
-    assert [record.args for record in caplog.records] == [("demo", "rendered scenes")]
+        hfpose.pipeline("pose-estimation-3d", model="demo3d", detector="whole_image")
+    assert [record.args for record in caplog.records] == [("rendered scenes",)]

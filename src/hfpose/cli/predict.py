@@ -225,7 +225,7 @@ def predict(
         float | None, _3d("Degrees that the image's width spans, for --root. Default: 55.")
     ] = None,
     constant_bones: Annotated[bool, _3d("Bones of a video have one length, left as right.")] = False,
-    num_instances: Annotated[int, _3d("How many people are drawn in 3D; -1 for all.")] = 1,
+    num_instances: Annotated[int, _3d("How many people are drawn in 3D; -1 for all.")] = -1,
     out_dir: Annotated[str | None, _output("Folder for everything, in predictions/ and visualizations/.")] = None,
     pred_out_dir: Annotated[Path | None, _output("Folder for predictions.")] = None,
     vis_out_dir: Annotated[Path | None, _output("Folder for drawn images and videos.")] = None,

@@ -297,7 +297,7 @@ class _Loader:
             return _Chosen(model, None)
         if model in PACKAGED:
             _refuse(f"the model {model!r} has its own; give the name of the model that they are of", weights=weights)
-            _tell_of_rendered_training(str(model))
+            _tell_of_rendered_training()
             return _Chosen(resolve(model, revision=revision), None, PACKAGED[str(model)].default_pose, model_kwargs)
         task: Task = "lifter" if find_entry(str(model), "lifter") else "pose"
         entry = find_entry(str(model), task)
@@ -411,10 +411,10 @@ class _Loader:
 
 
 @cache  # said once, not by each pipeline of a process
-def _tell_of_rendered_training(name: str) -> None:
+def _tell_of_rendered_training() -> None:
     logger.warning(
-        "The model %r was trained on %s alone and misses a third of the people on photographs; 'human' finds more.",
-        name,
+        "'demo' and 'demo3d' were trained on %s alone and miss a third of the people on photographs; 'human' and "
+        "'human3d' find more.",
         RENDERED_SCENES,
     )
 
