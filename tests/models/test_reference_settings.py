@@ -12,15 +12,20 @@ from hfpose.hub.zoo import get_main_entry
 
 DSNT = "ipr_res50_dsnt-8xb64-210e_coco-256x256"
 SIMCC = "simcc_res50_8xb64-210e_coco-256x192"
+SSDLITE = "ssdlite_mobilenetv2_scratch_600e_onehand"
+MISSING = object()
 
 
 def converted(name: str, place: tuple[Any, ...], value: Any) -> tuple[Any, Any]:
-    """Configuration and image processor of a zoo model, one of whose settings is another."""
+    """Configuration and image processor of a zoo model, one of whose settings is another, or missing."""
     source = ModelSource.from_entry(get_main_entry(name))
     settings: Any = source.reference
     for key in place[:-1]:
         settings = settings[key]
-    settings[place[-1]] = value
+    if value is MISSING:
+        del settings[place[-1]]
+    else:
+        settings[place[-1]] = value
     config = source.conversion.config_from_reference(source.reference, source.schema)
     return config, source.conversion.image_processor_from_reference(source.reference)
 
@@ -39,12 +44,33 @@ def converted(name: str, place: tuple[Any, ...], value: Any) -> tuple[Any, Any]:
         ("rtmdet_m_8xb32-300e_coco", ("bbox_head", "anchor_generator", "offset"), 0.5),
         ("rtmo-s", ("neck", "output_indices"), (0, 1)),
         ("rtmo-s", ("test_cfg", "multiscale_test"), True),
+        ("rtmdet_m_8xb32-300e_coco", ("test_pipeline", 0, "backend"), "pillow"),
+        ("rtmdet_m_8xb32-300e_coco", ("test_pipeline", 0, "interpolation"), "bicubic"),
+        ("td-hm_mspn50_8xb32-210e_coco-256x192", ("head", "out_shape"), (96, 72)),
+        ("rtmo-s", ("neck", "projector", "norm_cfg"), {"type": "BN", "eps": 0.01}),
+        ("rtmo-s", ("neck", "encoder_cfg", "norm_cfg"), {"type": "LN", "eps": 0.01}),
+        ("rtmo-s", ("neck", "encoder_cfg", "ffn_cfg", "add_identity"), False),
+        ("edpose", ("head", "decoder", "layer_cfg", "ffn_cfg", "num_fcs"), 3),
+        ("edpose", ("neck", "norm_cfg", "eps"), 0.01),
+        # The reference's own value where nothing is said.
+        ("rtmo-s", ("neck", "projector", "act_cfg"), MISSING),
+        ("dekr_hrnet-w32_8xb10-140e_coco-512x512", ("head", "decoder", "generate_keypoint_heatmaps"), MISSING),
+        ("rtmdet_m_8xb32-300e_coco", ("bbox_head", "with_objectness"), MISSING),
+        ("rtmdet_m_8xb32-300e_coco", ("bbox_head", "norm_cfg"), MISSING),
+        (SSDLITE, ("bbox_head", "anchor_generator", "scale_major"), MISSING),
+        ("human3d", ("head", "decoder", "concat_vis"), MISSING),
     ],
 )
 def test_what_is_not_supported_is_named(name: str, place: tuple[Any, ...], value: Any) -> None:
-    names = {"act_cfg": "hidden_act", "norm_cfg": "batch_norm_eps"}
+    names = {"act_cfg": "(hidden_act|act_cfg)", "norm_cfg": "eps"}
     with pytest.raises(ConfigError, match=f"{names.get(place[-1], place[-1])}=.* is not supported"):
         converted(name, place, value)
+
+
+def test_the_targets_of_associative_embedding_grow_with_its_heatmaps_unless_the_codec_says_otherwise() -> None:
+    name = "ae_hrnet-w32_8xb24-300e_coco-512x512"
+    codec = {"type": "AssociativeEmbedding", "input_size": (640, 640), "heatmap_size": (160, 160)}
+    assert converted(name, ("codec",), codec)[0].heatmap_sigma == 2.5
 
 
 def test_any_simcc_model_tells_visibilities_where_its_codec_says_so() -> None:

@@ -78,8 +78,7 @@ def _source_from_config(config: Mapping[str, Any], path: Path, name: str | None)
     expect_settings(f"The data set in {path}", dataset, expected)
     reference["test_pipeline"] = dataset.get("pipeline") or config.get("test_pipeline") or config.get("val_pipeline")
     _refuse_other_steps(reference["test_pipeline"] or (), path)
-    reference.setdefault("test_cfg", {})
-    reference.setdefault("data_preprocessor", {})
+    reference |= {name: reference.get(name) or {} for name in ("test_cfg", "data_preprocessor")}
     classes = _classes(config)
     if "bbox_head" in model or classes is not None:
         coco = next(list(entry.labels) for entry in list_entries("detector") if len(entry.labels) == 80)

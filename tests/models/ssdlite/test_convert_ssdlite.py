@@ -82,7 +82,11 @@ def test_another_number_of_names_than_of_classes_is_refused(reference):
         ("bbox_head", {"use_depthwise": False}, "use_depthwise=False"),
         ("bbox_head", {"stacked_convs": 1}, "stacked_convs=1"),
         ("bbox_head", {"anchor_generator": {"type": "AnchorGenerator"}}, "type='AnchorGenerator'"),
-        ("bbox_head", {"anchor_generator": {"strides": [16, 32]}}, "one number of pixels for each of the 6"),
+        (
+            "bbox_head",
+            {"anchor_generator": {"strides": [16, 32], "scale_major": False}},
+            "one number of pixels for each of the 6",
+        ),
         ("bbox_head", {"bbox_coder": {"type": "TBLRBBoxCoder"}}, "TBLRBBoxCoder"),
     ],
 )

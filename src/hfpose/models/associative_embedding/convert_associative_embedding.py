@@ -1,3 +1,4 @@
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -39,7 +40,7 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
     return AssociativeEmbeddingConfig(
         tag_size=head.get("tag_dim", 1),
         final_kernel_size=kernel,
-        heatmap_sigma=codec.get("sigma", 2.0),
+        heatmap_sigma=codec.get("sigma") or math.prod(codec["heatmap_size"]) ** 0.5 / 64,
         tag_loss_weight=float(tag_loss.get("loss_weight", 1.0)),
         push_factor=float(tag_loss.get("push_loss_factor", 0.5)),
         **estimator_arguments(reference, head["num_keypoints"], schema),

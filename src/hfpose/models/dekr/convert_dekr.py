@@ -38,8 +38,8 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
     expect_settings("The head", head, {"type": "DEKRHead"})
     expect_concatenation(reference)
     codec = head["decoder"]
-    expect_settings("The decoder", codec, {"type": "SPR", "generate_keypoint_heatmaps": True})
-    expect_settings("SPR", codec, {"root_type": "kpt_center"})
+    expect_settings("The decoder", codec, {"type": "SPR", "root_type": "kpt_center"})
+    expect_settings("SPR", {"generate_keypoint_heatmaps": False, **codec}, {"generate_keypoint_heatmaps": True})
     rescoring = head.get("rescore_cfg")
     arguments: dict[str, Any] = {}
     if rescoring is not None:

@@ -10,8 +10,10 @@ from hfpose.models.edpose.configuration_edpose import EDPoseConfig
 from hfpose.models.edpose.image_processing_edpose import EDPoseImageProcessor
 from hfpose.models.edpose.modeling_edpose import EDPoseForPoseEstimation
 from hfpose.models.shared.conversion import (
+    CHANNEL_MAPPER,
     RenameRules,
     expect_settings,
+    expect_transformer_layer,
     expect_whole_inputs,
     normalization_arguments,
     pipeline_step,
@@ -59,9 +61,13 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
     head, neck = reference["head"], reference.get("neck") or {}
     expect_settings("The head", head, {"type": "EDPoseHead", "as_two_stage": True})
     expect_settings("The neck", {"type": neck.get("type")}, {"type": "ChannelMapper"})
-    expect_settings("ChannelMapper", {"kernel_size": 3, **neck}, {"kernel_size": 1, "act_cfg": None})
-    expect_settings("ChannelMapper.norm_cfg", {"type": None, **(neck.get("norm_cfg") or {})}, {"type": "GroupNorm"})
+    expect_settings("ChannelMapper", CHANNEL_MAPPER | dict(neck), {"kernel_size": 1, "act_cfg": None})
+    norm = dict(neck.get("norm_cfg") or {})
+    norm["type"] = "GroupNorm" if norm.get("type") == "GN" else norm.get("type")
+    expect_settings("ChannelMapper.norm_cfg", norm, {"type": "GroupNorm", "eps": 1e-5})
     encoder, decoder = head["encoder"]["layer_cfg"], head["decoder"]["layer_cfg"]
+    for part, layer in (("encoder", encoder), ("decoder", decoder)):
+        expect_transformer_layer(f"EDPoseHead.{part}", layer)
     attention, size = encoder["self_attn_cfg"], encoder["self_attn_cfg"]["embed_dims"]
     expect_settings("EDPoseHead.decoder", head["decoder"], {"embed_dims": size, "query_dim": 4})
     expect_settings("EDPoseHead.decoder's attention", decoder["self_attn_cfg"], {"embed_dims": size})

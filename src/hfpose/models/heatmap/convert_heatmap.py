@@ -90,7 +90,14 @@ def _head_arguments(head: Mapping[str, Any], num_feature_maps: int) -> dict[str,
     if head["type"] == "MSPNHead":
         num_stages, num_units = head.get("num_stages", 4), head.get("num_units", 4)
         given = {**head, "number of feature maps": num_stages * num_units}
-        expect_settings("MSPNHead", given, {"number of feature maps": num_feature_maps, "use_prm": False})
+        width, height = head["decoder"]["input_size"]
+        given["out_shape"] = tuple(head.get("out_shape", (64, 48)))
+        expected = {
+            "number of feature maps": num_feature_maps,
+            "use_prm": False,
+            "out_shape": (height // 4, width // 4),
+        }
+        expect_settings("MSPNHead", given, expected)
         return {
             "head_type": "mspn",
             "stage_kernel_sizes": _level_kernel_sizes(head["level_indices"]),

@@ -64,7 +64,7 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> MotionBertIm
     """Processor for the reference's `MotionBERTLabel` codec."""
     codec = reference["head"].get("decoder") or {}
     # `remove_root`, `save_index` and `mode` change nothing of what the reference's codec decodes.
-    expect_settings("The codec", codec, {"type": "MotionBERTLabel", "concat_vis": True})
+    expect_settings("The codec", {"concat_vis": False, **codec}, {"type": "MotionBERTLabel", "concat_vis": True})
     test_cfg = reference.get("test_cfg") or {}
     expect_settings("test_cfg", test_cfg, {"shift_coords": True})
     return MotionBertImageProcessor(

@@ -8,11 +8,14 @@ from hfpose.models.rtmo.configuration_rtmo import RTMOConfig
 from hfpose.models.rtmo.image_processing_rtmo import RTMOImageProcessor
 from hfpose.models.rtmo.modeling_rtmo import RTMOForPoseEstimation
 from hfpose.models.shared.conversion import (
+    CHANNEL_MAPPER,
     CONVOLUTION_RENAMES,
     SCHEMA_SIGMAS,
     RenameRules,
     activation_name,
+    batch_norm_eps,
     expect_settings,
+    expect_transformer_layer,
     layer_arguments,
     letterbox_arguments,
 )
@@ -87,11 +90,12 @@ def _encoder_arguments(neck: Mapping[str, Any]) -> dict[str, Any]:
     attention, mlp = neck["encoder_cfg"]["self_attn_cfg"], neck["encoder_cfg"]["ffn_cfg"]
     hidden_size = neck.get("hidden_dim", 256)
     expect_settings("HybridEncoder.self_attn_cfg", attention, {"embed_dims": hidden_size, "dropout": 0.0})
-    expect_settings("HybridEncoder.ffn_cfg", mlp, {"embed_dims": hidden_size, "num_fcs": 2, "ffn_drop": 0.0})
+    expect_settings("HybridEncoder.ffn_cfg", mlp, {"embed_dims": hidden_size, "ffn_drop": 0.0})
+    expect_transformer_layer("HybridEncoder.encoder_cfg", neck["encoder_cfg"])
     projector = neck["projector"]
-    expect_settings(
-        "ChannelMapper", {"kernel_size": 3, **projector}, {"type": "ChannelMapper", "kernel_size": 1, "act_cfg": None}
-    )
+    expect_settings("The projector", projector, {"type": "ChannelMapper"})
+    expect_settings("ChannelMapper", CHANNEL_MAPPER | dict(projector), {"kernel_size": 1, "act_cfg": None})
+    expect_settings("ChannelMapper", {"batch_norm_eps": batch_norm_eps(projector)}, {"batch_norm_eps": 1e-5})
     return {
         "hidden_size": hidden_size,
         "num_encoder_layers": neck.get("num_encoder_layers", 1),
@@ -139,7 +143,7 @@ def _head_arguments(head: Mapping[str, Any], neck: Mapping[str, Any]) -> dict[st
 def _classifier_arguments(classifier: Mapping[str, Any], module: Mapping[str, Any]) -> dict[str, Any]:
     gau = classifier["gau_cfg"]
     expect_settings("DCC", classifier, {"in_channels": module["pose_vec_channels"]})
-    expect_settings("DCC.gau_cfg", {"pos_enc": "none", **gau}, {"pos_enc": "add", "bias": False})
+    expect_settings("DCC.gau_cfg", {"pos_enc": "none", **gau}, {"pos_enc": "add", "bias": False, "eps": 1e-5})
     return {
         "token_size": classifier["feat_channels"],
         "num_bins": tuple(classifier["num_bins"]),

@@ -24,6 +24,8 @@ CONVOLUTION_RENAMES: RenameRules = (
 # Of the one-stage estimators: tensors that repeat what the keypoint schema says.
 SCHEMA_SIGMAS = (r"^head\.(loss_oks|assigner\.oks_calculator)\.sigmas$", ())
 
+CHANNEL_MAPPER: dict[str, Any] = {"kernel_size": 3, "act_cfg": {"type": "ReLU"}}  # where it states nothing
+
 _ACTIVATIONS = {
     "SiLU": "silu",
     "Swish": "swish",
@@ -98,6 +100,14 @@ def layer_norm_eps(norm_cfg: Mapping[str, Any]) -> float:
     """Epsilon of a layer normalization of the reference, torch's default where it states none."""
     expect_settings("The normalization", norm_cfg, {"type": "LN"})
     return float(norm_cfg.get("eps", 1e-5))
+
+
+def expect_transformer_layer(what: str, layer: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a layer of one of the reference's DETRs with other parts than two linear layers beside an
+    identity, and layer normalizations with torch's epsilon."""
+    expect_settings(what, {"eps": layer_norm_eps(layer.get("norm_cfg") or {"type": "LN"})}, {"eps": 1e-5})
+    feed_forward = {"num_fcs": 2, "add_identity": True, "layer_scale_init_value": 0.0}
+    expect_settings(f"{what}.ffn_cfg", layer["ffn_cfg"], feed_forward)
 
 
 def layer_arguments(settings: Mapping[str, Any], activation: str = "SiLU", eps: float = 1e-3) -> dict[str, Any]:
@@ -260,13 +270,14 @@ def detection_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: if images are not brought to one fixed size, or for a suppression that is not supported.
     """
-    resize = next((step for step in reference["test_pipeline"] if step["type"].endswith("Resize")), None)
-    if resize is None or not isinstance(resize.get("scale"), (list, tuple)):
+    resize = pipeline_step(reference, "Resize")
+    if not isinstance(resize.get("scale"), (list, tuple)):
         raise ConfigError(
             "The detector's test_pipeline has no Resize step with a scale (width, height), so the size of its input "
             "is unknown. Use a config whose test_pipeline resizes to a fixed size."
         )
     width, height = resize["scale"]
+    expect_settings("Resize", resize, {"backend": "cv2", "interpolation": "bilinear"})
     expect_whole_inputs(reference["data_preprocessor"], width, height)
     test_cfg = reference["test_cfg"]
     suppression = test_cfg["nms"]
@@ -284,7 +295,7 @@ def detection_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
         **normalization_arguments(reference["data_preprocessor"]),
     }
     if arguments["keep_aspect_ratio"]:
-        arguments["pad_value"] = _pad_value(reference["test_pipeline"], (width, height))
+        arguments["pad_value"] = _pad_value(pipeline_step(reference, "Pad"), (width, height))
     return arguments
 
 
@@ -293,9 +304,9 @@ def _least(*limits: int | None) -> int | None:
     return min((limit for limit in limits if limit is not None and limit > 0), default=None)
 
 
-def _pad_value(test_pipeline: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> int:
-    """Value of the padding that brings images of any shape to `size` (width, height)."""
-    pad = next((step for step in test_pipeline if step["type"] == "Pad"), {})
+def _pad_value(pad: Mapping[str, Any], size: tuple[int, int]) -> int:
+    """Value of the padding (the step `pad`) that brings images of any shape to `size` (width, height)."""
+    expect_settings("Pad", pad, {"padding_mode": "constant"})
     padded = (max(size), max(size)) if pad.get("pad_to_square") else tuple(pad.get("size") or ())
     if padded != size:
         raise ConfigError(

@@ -57,7 +57,11 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
 def _anchor_arguments(head: Mapping[str, Any]) -> dict[str, Any]:
     """Configuration arguments for the `anchor_generator` and the `bbox_coder` of an `SSDHead`."""
     generator, coder = head.get("anchor_generator", {}), head.get("bbox_coder", {})
-    expect_settings("SSDHead's anchor_generator", generator, {"type": "SSDAnchorGenerator"})
+    expect_settings(
+        "SSDHead's anchor_generator",
+        {"scale_major": True, **generator},
+        {"type": "SSDAnchorGenerator", "scale_major": False},
+    )
     expect_settings(
         "SSDHead's bbox_coder",
         coder,
