@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -77,8 +78,18 @@ def test_workers_change_nothing(people, processor):
 def test_signals_to_all_processes_of_a_run_do_not_end_workers(people, number):
     batches = iter(DataLoader(SampleStream(people, which, 24), batch_size=None, num_workers=1, prefetch_factor=1))
     next(batches)
-    os.kill(batches._workers[0].pid, number)
+    code = f"import os; os.kill({batches._workers[0].pid}, {int(number)})"
+    subprocess.run([sys.executable, "-c", code], check=True)  # not from the parent, which may end its workers
     assert len(list(batches)) == 23
+
+
+def test_workers_that_stay_end_with_the_process_that_has_them(people):
+    loader = DataLoader(SampleStream(people, which, 4), batch_size=None, num_workers=1, persistent_workers=True)
+    assert len(list(loader)) == 4
+    (worker,) = loader._iterator._workers
+    worker.terminate()
+    worker.join(20)
+    assert not worker.is_alive()
 
 
 def test_workers_get_what_they_work_on_where_processes_do_not_fork(people, processor):

@@ -7,7 +7,9 @@ random about it. It does not matter how many workers load it, or whether a run w
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -158,11 +160,20 @@ class SampleStream(Dataset):
             import cv2
 
             cv2.setNumThreads(0)
-            for number in (signal.SIGINT, signal.SIGTERM):  # which a whole group of processes may get
-                signal.signal(number, signal.SIG_IGN)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            if hasattr(signal, "sigwaitinfo"):  # Linux
+                signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+                threading.Thread(target=_end_with_parent, daemon=True).start()
             self._is_settled = True
 
     def _tell(self, message: str) -> None:
         if message not in self._told:
             self._told.add(message)
             logger.warning("Left out of training: %s", message)
+
+
+def _end_with_parent() -> None:
+    """End this process at a SIGTERM of its parent's, and not at one that a whole group of processes gets."""
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != os.getppid():
+        pass
+    os._exit(0)
