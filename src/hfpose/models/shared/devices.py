@@ -20,7 +20,12 @@ def accelerate_hook(model: nn.Module) -> Any:
 
 def default_device() -> torch.device:
     """The accelerator of this machine if torch sees one, else the CPU."""
-    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    return _accelerator() or torch.device("cpu")
+
+
+def _accelerator() -> torch.device | None:
+    # torch 2.6 knows no `current_accelerator(check_available=True)`.
+    return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
 
 
 def existing_device(device: torch.device | str | int | None) -> torch.device:
@@ -44,14 +49,14 @@ def existing_device(device: torch.device | str | int | None) -> torch.device:
 
 
 def _numbered(device: torch.device) -> torch.device:
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    accelerator = _accelerator()
     if device.index is None and accelerator is not None and device.type == accelerator.type != "mps":
         return torch.device(device.type, torch.accelerator.current_device_index())
     return torch.device("cpu") if device.type == "cpu" else device
 
 
 def _devices() -> list[str]:
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    accelerator = _accelerator()
     if accelerator is None:
         return ["cpu"]
     if accelerator.type == "mps":
