@@ -157,7 +157,7 @@ def test_annotations_are_not_written_over_themselves(coco, data_set):
     before = coco.path.read_bytes()
     for source, form, output in ((coco.path, "coco", coco.path), (data_set / "data.yaml", "yolo", data_set)):
         run = run_command("convert-annotations", source, "--format", form, "--output", output)
-        assert run.returncode == 2 and "over the annotations" in " ".join(run.stderr.split())
+        assert run.returncode == 2 and "over the annotations" in " ".join(run.stderr.replace("│", "").split())
     assert coco.path.read_bytes() == before
 
 
