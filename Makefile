@@ -15,7 +15,8 @@ export PYTHONDONTWRITEBYTECODE :=
 TESTS_OF_EXTRAS := tests/backends/test_auto_backend.py tests/backends/test_graph_backend.py \
 	tests/backends/test_onnx_graphs.py tests/media/test_inputs.py tests/media/test_parquet.py tests/media/test_heic.py \
 	tests/visualization/test_interactive.py tests/visualization/test_plots.py tests/distributed/test_actor.py \
-	tests/pipelines/test_adapters.py tests/pipelines/test_options.py tests/examples tests/test_readme.py tests/app
+	tests/pipelines/test_adapters.py tests/pipelines/test_options.py tests/examples tests/test_readme.py \
+	tests/test_scripts.py tests/app
 
 demo: $(VENV)/.installed
 	$(BIN)/python docs/demo.py

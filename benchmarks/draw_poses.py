@@ -5,6 +5,7 @@ python benchmarks/draw_poses.py
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from functools import partial
 
@@ -29,6 +30,7 @@ PERSON = np.array(
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     cv2.setNumThreads(1)
     rng = np.random.default_rng(0)
     frame = rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)

@@ -8,8 +8,8 @@ precision.
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,10 @@ def rounded(value: Any) -> Any:
     return round(value, 6) if isinstance(value, float) else value
 
 
-def main(folder: Path) -> None:
-    for path in sorted(folder.glob("*.json")):
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="JSON files of data sets")
+    for path in sorted(parser.parse_args().folder.glob("*.json")):
         target = DATA / path.name
         if target.exists():
             continue
@@ -41,4 +43,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

@@ -9,6 +9,7 @@ drawings.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -210,11 +211,12 @@ PARTS: dict[str, Callable[[], None]] = {
 }
 
 
-def main(chosen: Sequence[str]) -> None:
-    """Makes the parts of those names, all without one."""
-    for name in chosen or PARTS:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=PARTS, metavar="part", help="%(choices)s; default: all of them")
+    for name in parser.parse_args().parts or PARTS:
         PARTS[name]()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
