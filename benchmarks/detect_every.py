@@ -1,6 +1,6 @@
 """A clip with the detector at every frame and at every Nth: hfpose, and rtmlib's PoseTracker on the same ONNX files.
 
-    python benchmarks/detect_every.py [--write-docs] [--frames 300] [--every 5] [--repetitions 3] [--quick]
+    python benchmarks/detect_every.py --write-docs    # and the table in docs/performance.md
 
 One person, RTMDet-nano with its real weights and RTMPose-m with seeded ones, one thread. The systems take turns in
 each repetition. Keypoint scores of seeded weights say nothing, so the test for people who are lost is off.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -26,18 +25,11 @@ import measuring
 from hfpose import pipeline
 from hfpose.backends.base_backend import Backend
 from hfpose.pipelines import box_following
-from measuring import in_turns, machine, machine_sentence, table, write_report
+from measuring import in_turns, machine, machine_sentence, processor_seconds, table, write_report
 from rtmlib_export import export_for_rtmlib
 from systems import RtmlibSystem, system_names
 from work import Workload
 from workloads import make_clip, make_detector, make_image, make_pose_model
-
-
-def cpu_seconds(action: Callable[[], object]) -> float:
-    """Seconds of the processor that a call takes, which what else runs on the machine changes little."""
-    start = time.process_time()
-    action()
-    return time.process_time() - start
 
 
 def hfpose_run(workload: Workload, backend: Backend) -> Callable[[int], object]:
@@ -95,7 +87,7 @@ def main() -> None:
         if "rtmlib" in system_names([]):
             runs["rtmlib"] = rtmlib_run(replace(workload, rtmlib_files=export_for_rtmlib(workload)))
         actions = {
-            f"{name}, {every}": partial(cpu_seconds, partial(run, every))
+            f"{name}, {every}": partial(processor_seconds, partial(run, every))
             for name, run in runs.items()
             for every in (1, options.every)
         }

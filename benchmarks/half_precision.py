@@ -10,7 +10,6 @@ By the first table `dtype="auto"` knows the families that lose nothing, see `hfp
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,7 +30,7 @@ from hfpose.hub.zoo import get_entry
 from hfpose.ops.boxes import pairwise_iou
 from hfpose.pipelines.pose_estimation import PoseEstimationPipeline
 from hfpose.pipelines.stage import Stage, load_stage
-from measuring import in_turns, machine, machine_sentence, table, write_report
+from measuring import in_turns, machine, machine_sentence, processor_seconds, table, write_report
 from workloads import set_statistics
 
 
@@ -173,7 +172,7 @@ def moved_outputs(name: str, task: Any) -> dict[str, Any]:
         for dtype in (torch.float32, torch.bfloat16)
     }
     exact, rounded = (runner(**inputs) for runner in runners.values())
-    actions = {str(dtype): partial(_processor_seconds, runner, inputs) for dtype, runner in runners.items()}
+    actions = {str(dtype): partial(processor_seconds, partial(runner, **inputs)) for dtype, runner in runners.items()}
     times = in_turns(actions, repetitions=5)
     return {"outputs": _moved(exact, rounded), "seconds": {dtype: min(seconds) for dtype, seconds in times.items()}}
 
@@ -190,12 +189,6 @@ def _moved(exact: Mapping[str, torch.Tensor], rounded: Mapping[str, torch.Tensor
         apart, spread = (value - other).double(), other.double().std().item()
         found[name] = [apart.square().mean().sqrt().item() / spread, apart.abs().max().item() / spread]
     return found
-
-
-def _processor_seconds(runner: Any, inputs: Mapping[str, torch.Tensor]) -> float:
-    start = time.process_time()
-    runner(**inputs)
-    return time.process_time() - start
 
 
 def family_report(results: Mapping[str, Any]) -> str:

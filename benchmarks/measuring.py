@@ -125,6 +125,13 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+def processor_seconds(action: Callable[[], object]) -> float:
+    """Seconds of the processor that a call takes, which what else runs on the machine changes little."""
+    start = time.process_time()
+    action()
+    return time.process_time() - start
+
+
 def wait_for(device: str) -> None:
     """Wait until an accelerator has done what this thread told it to."""
     import torch

@@ -11,9 +11,9 @@ as the demo's pose model makes them (`rendered_people.motions.PoseNoise`), and t
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -24,7 +24,7 @@ from hfpose import PoseOutput, load_schema, pipeline
 from hfpose.keypoints.angles import joint_angles
 from hfpose.media.frames import Frame, MediaItem, VideoInfo
 from hfpose.pipelines.options import LiftingOptions
-from measuring import ROOT, table, write_report
+from measuring import ROOT, processor_seconds, table, write_report
 from rendered_people.activities import random_activity
 from rendered_people.anatomy import Body, rotation
 from rendered_people.camera import Camera, to_joint_frame
@@ -231,9 +231,8 @@ def costs(pipe: Any, made: Clip, ways: Sequence[Mapping[str, Any]]) -> np.ndarra
     times = np.empty((4, len(ways)))
     for turn in range(len(times)):
         for number, settings in enumerate(ways):
-            start = time.process_time()
-            run(pipe, made.frames, track=False, **settings)
-            times[turn, number] = 1000 * (time.process_time() - start) / FRAMES
+            lift = partial(run, pipe, made.frames, track=False, **settings)
+            times[turn, number] = 1000 * processor_seconds(lift) / FRAMES
     return np.median(times[1:], axis=0)
 
 

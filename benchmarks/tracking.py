@@ -1,7 +1,7 @@
 """How well identities hold: our tracker before and after each of its cues, and those of the package trackers.
 
-    python benchmarks/tracking.py [--write-docs] [--folder out/benchmarks/rendered_clips] [--seed 0]
-        [--sets SET ...] [--clips CLIP ...] [--only TRACKER ...] [--anew] [--minutes 8]
+    python benchmarks/tracking.py --write-docs                     # and the table in docs/tracking.md
+    python benchmarks/tracking.py --sets "short clips" --clips 0   # some of it
 
 36 clips of 300 frames, see `moving_people`, and 12 rendered ones of 600 frames, see `rendered_clips`, which are made
 where they are not there yet. The package trackers (`hfpose[tracking]`) is compared where it is installed, with that of
@@ -26,6 +26,7 @@ from unittest import mock
 
 import numpy as np
 
+import measuring
 from hfpose.evaluation.metrics import Metrics
 from hfpose.evaluation.tracking import PairedFrame, TrackingCounts, count_tracking
 from hfpose.ops.boxes import pairwise_iou
@@ -36,7 +37,7 @@ from hfpose.tracking.identity_tracker import IdentityTracker
 from hfpose.tracking.relinking import relink_tracks
 from hfpose.tracking.tracker import PoseTracker
 from hfpose.tracking.trackers import Tracker, make_tracker
-from measuring import ROOT
+from measuring import ROOT, table, write_report
 from moving_people import FRAME_RATE, Clip, clips, make_clip
 from rendered_clips import CONDITIONS, FOLDER, RenderedClip, clip_names, rendered_clip
 
@@ -221,20 +222,20 @@ def metrics_of(measured: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Metrics
     return {group: each.metrics() for group, each in sums.items()}, milliseconds
 
 
-def table(measured: Mapping[str, Mapping[str, list[dict[str, Any]]]]) -> Iterator[str]:
+def report(measured: Mapping[str, Mapping[str, list[dict[str, Any]]]]) -> str:
     """A table of all sets, one below the other."""
-    names = ("HOTA", "MOTA", "switches", "identities a person", "ms a frame")
-    yield f"| IDF1 | {' | '.join((*COLUMNS, *names))} |"
-    yield "| --- |" + " --- |" * (len(COLUMNS) + len(names))
+    header = ("IDF1", *COLUMNS, "HOTA", "MOTA", "switches", "identities a person", "ms a frame")
+    lines: list[list[str]] = []
     for name, rows in measured.items():
         num_clips = len(next(iter(rows.values())))
-        yield f"| **{name}** ({num_clips} clips) |" + " |" * (len(COLUMNS) + len(names))
+        lines.append([f"**{name}** ({num_clips} clips)", *[""] * (len(header) - 1)])
         for row, (metrics, milliseconds) in _best({row: metrics_of(each) for row, each in rows.items()}):
             every = metrics["all"]
             values = [f"{metrics[group]['IDF1']:.3f}" if group in metrics else "" for group in COLUMNS]
             values += [f"{every['HOTA']:.3f}", f"{every['MOTA']:.3f}", f"{every['switches']}"]
             values += [f"{every['identities'] / every['people']:.2f}", f"{milliseconds:.2f}"]
-            yield f"| {row} | {' | '.join(values)} |"
+            lines.append([row, *values])
+    return table(header, lines)
 
 
 def _best(measured: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -255,15 +256,8 @@ def ten_people() -> dict[str, float]:
     return dict(zip(systems, np.median(turns, axis=0).tolist(), strict=True))
 
 
-def write_page(text: str, seed: int) -> None:
-    name = f"tables of seed {seed}" if seed else "tables"
-    before, begin, rest = PAGE.read_text().partition(f"<!-- {name} -->\n")
-    _, end, after = rest.partition(f"<!-- end of {name} -->")
-    PAGE.write_text(f"{before}{begin}{text}\n{end}{after}")
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = measuring.parser(__doc__, page=PAGE)
     parser.add_argument("--folder", type=Path, default=FOLDER, help="of the rendered clips, and of what is measured")
     parser.add_argument("--seed", type=int, default=0, help="of the clips")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
@@ -271,14 +265,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="names of trackers")
     parser.add_argument("--anew", action="store_true", help="measure again what was measured")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many, to go on later")
-    parser.add_argument("--write-docs", action="store_true", help="put the table into docs/tracking.md")
     options = parser.parse_args()
-    text = "\n".join(table(measured_sets(options)))
-    costs = ", ".join(f"{name} {cost:.2f} ms a frame" for name, cost in ten_people().items())
-    text += f"\n\nTen people without images: {costs}."
-    print(text)
-    if options.write_docs:
-        write_page(text, options.seed)
+    measured, costs = measured_sets(options), ten_people()
+    named = ", ".join(f"{name} {cost:.2f} ms a frame" for name, cost in costs.items())
+    text = f"{report(measured)}\n\nTen people without images: {named}."
+    write_report("tracking", options.output, text, {**measured, "ten people": costs}, options.write_docs, PAGE)
 
 
 if __name__ == "__main__":
