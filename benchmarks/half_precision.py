@@ -24,6 +24,7 @@ from hfpose.annotations import CocoFile, read_coco
 from hfpose.backends.onnx_graphs import comparable_outputs, example_inputs
 from hfpose.backends.select import make_runner
 from hfpose.checkpoints.source import ModelSource
+from hfpose.errors import ConfigError
 from hfpose.evaluation.evaluation_run import evaluate_pose_pipeline
 from hfpose.hub.resolve import resolve
 from hfpose.hub.zoo import get_entry
@@ -99,7 +100,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         coco = read_coco(write_scenes(Path(folder), range(options.scenes)))
         is_on_cpu = torch.device(options.device).type == "cpu"
         variants = VARIANTS if is_on_cpu else accelerator_variants(options.device)
-        found = {name: measure(coco, variant) for name, variant in variants.items()}
+        found = {}
+        for name, variant in variants.items():
+            try:
+                found[name] = measure(coco, variant)
+            except ConfigError as error:  # the machine has no such type
+                print(f"{name} is left out: {error}", flush=True)
         facts = {"machine": machine(None, options.device), "scenes": options.scenes, "variants": _compared(found)}
     name = "half_precision" if is_on_cpu else "half_precision_accelerator"
     write_report(name, options.output, report(facts), facts, options.write_docs)

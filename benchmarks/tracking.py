@@ -29,6 +29,7 @@ import numpy as np
 import measuring
 from hfpose.evaluation.metrics import Metrics
 from hfpose.evaluation.tracking import PairedFrame, TrackingCounts, count_tracking
+from hfpose.media.files import write_json
 from hfpose.ops.boxes import pairwise_iou
 from hfpose.results import PoseOutput
 from hfpose.tracking import identity_tracker
@@ -199,9 +200,7 @@ def measured_sets(options: argparse.Namespace) -> dict[str, dict[str, list[dict[
             of_clips = kept.setdefault(name, {}).setdefault(row, {})
             if clip not in of_clips:
                 of_clips[clip] = measure(wanted[row], clip_of(clip, name, options.folder, options.seed))
-                part = path.with_suffix(".part")
-                part.write_text(json.dumps(kept) + "\n")
-                part.replace(path)
+                write_json(path, kept, indent=None)
                 if time.monotonic() > stop:
                     raise SystemExit("Not complete: run it again, without --anew, to go on.")
         measured[name] = {row: list(kept[name][row].values()) for row in rows}

@@ -11,7 +11,6 @@ is HFPOSE_CACHE, or `hfpose` below HF_HOME. Exit code 1 if a model failed.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import multiprocessing
 import os
@@ -30,7 +29,7 @@ from hfpose.hub.cache import list_cached
 from hfpose.hub.downloads import file_name
 from hfpose.hub.resolve import convert_entry
 from hfpose.hub.zoo import TASKS, ModelEntry, find_entry, get_entry, list_entries
-from hfpose.media.files import atomic_path
+from hfpose.media.files import write_json
 
 
 @dataclass(frozen=True)
@@ -122,8 +121,7 @@ def main() -> None:
         for note in row.notes:
             tqdm.write(f"{'':9} {note}")
         if arguments.report:
-            with atomic_path(arguments.report) as path:
-                path.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
+            write_json(arguments.report, [asdict(row) for row in rows])
     sys.exit(any(row.status == "failed" for row in rows))
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from hfpose.checkpoints.custom import family_of_model
 from hfpose.errors import ConfigError
 from hfpose.hub.zoo import WHOLE_IMAGE
-from hfpose.media.files import atomic_path
+from hfpose.media.files import write_text
 
 ZOO = Path(__file__).resolve().parents[1] / "src" / "hfpose" / "hub" / "zoo.json"
 
@@ -231,8 +231,7 @@ def main() -> None:
     arguments = parser.parse_args()
     zoo = with_own_parts(json.loads(ZOO.read_text(encoding="utf-8")))
     facts = json.loads(arguments.facts.read_text(encoding="utf-8"))
-    with atomic_path(ZOO) as partial:
-        partial.write_text(written(updated(zoo, facts, arguments.families)), encoding="utf-8")
+    write_text(ZOO, written(updated(zoo, facts, arguments.families)))
 
 
 if __name__ == "__main__":

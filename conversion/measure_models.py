@@ -31,7 +31,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from hfpose.backends.torch_backend import TorchRunner
 from hfpose.checkpoints.source import ModelSource
 from hfpose.hub.zoo import SIZES, ModelEntry, list_entries
-from hfpose.media.files import atomic_path
+from hfpose.media.files import write_text
 
 TABLE = Path(__file__).resolve().parents[1] / "docs" / "models.md"
 BYTES_PER_PARAMETER = 4
@@ -150,8 +150,7 @@ def row(entry: ModelEntry) -> str:
 def save(sizes: Mapping[str, Measured]) -> None:
     """Write what is known of each model, a line for each."""
     lines = (f" {json.dumps(entry.name)}: {json.dumps(sizes[entry.name])}" for entry in list_entries())
-    with atomic_path(SIZES) as path:
-        path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    write_text(SIZES, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ from hfpose.errors import CheckpointError, DownloadError, HFPoseError, UnknownMo
 from hfpose.hub import zoo
 from hfpose.hub.resolve import convert_entry, resolve
 from hfpose.hub.zoo import WHOLE_IMAGE, ModelEntry, get_main_entry
-from hfpose.media.files import atomic_path
+from hfpose.media.files import write_text
 from hfpose.pipelines.stage import load_stage
 
 # Transformers' own conversions of ViTPose that are of a zoo model's shape. Whether they hold the weights that the
@@ -144,8 +144,7 @@ def write_pin(zoo_file: Path, name: str, repository: str, commit: str) -> None:
     found = {item["name"]: item for item in json.loads(changed)["models"]}
     if (found[name].get("repository"), found[name].get("revision")) != (repository, commit):
         raise SystemExit(f"{zoo_file} has '{name}' in a layout that this script does not know.")
-    with atomic_path(zoo_file) as path:
-        path.write_text(changed, encoding="utf-8")
+    write_text(zoo_file, changed)
 
 
 def _tensors(folder: Path, files: ExitStack) -> dict[str, Any]:

@@ -16,9 +16,11 @@ import end_to_end  # noqa: E402
 import measuring  # noqa: E402
 import stages  # noqa: E402
 import systems  # noqa: E402
+import tracking  # noqa: E402
 import workloads  # noqa: E402
 from eight_bits import errors_with_trained_weights  # noqa: E402
 from hfpose.pipelines.stage import load_stage  # noqa: E402
+from hfpose.tracking import identity_tracker  # noqa: E402
 
 
 def run(benchmark, folder: Path, *arguments: str) -> tuple[str, dict]:
@@ -132,6 +134,20 @@ def test_a_section_of_a_page_is_replaced():
         measuring.with_section(page, "y", "new")
 
 
-@pytest.mark.parametrize("name", ["end_to_end", "one_stage", "stages", "stages_accelerator"])
-def test_the_page_about_speed_has_room_for_the_tables(name):
-    assert "new" in measuring.with_section(measuring.PAGE.read_text(), name, "new")
+SPEED = ("end_to_end", "one_stage", "stages", "stages_accelerator", "detect_every")
+SECTIONS = {
+    "performance": (*SPEED, "half_precision", "half_precision_families", "half_precision_accelerator"),
+    "motion": ("motion_clips", "motion_streams"),
+    "tracking": ("tracking",),
+}
+
+
+@pytest.mark.parametrize("page", SECTIONS)
+def test_pages_have_room_for_the_tables(page):
+    text = (measuring.ROOT / "docs" / f"{page}.md").read_text()
+    assert all("new" in measuring.with_section(text, name, "new") for name in SECTIONS[page])
+
+
+def test_what_the_benchmark_of_tracking_switches_off_is_there():
+    names = {name for system in tracking.systems().values() for name, _ in system.without}
+    assert [name for name in names if not hasattr(identity_tracker, name)] == []
