@@ -417,6 +417,25 @@ def test_resuming_does_what_is_new_or_was_lost(images: Path, tmp_path: Path, mak
     assert [row["file_name"] for row in json.loads(after["predictions/results.coco.json"])] == ["a", "b", "a_png"]
 
 
+@pytest.mark.parametrize("table", ["coco", "csv"])
+def test_tables_without_a_manifest_are_resumed(
+    images: Path, tmp_path: Path, make_output: MakeOutput, table: str
+) -> None:
+    def interrupting(frame: Frame) -> PoseOutput:
+        if frame.name == "a_png":
+            raise KeyboardInterrupt
+        return make_output(frame)
+
+    options = {"pred_out_dir": tmp_path / "out", "formats": ["json", table]}
+    inputs = [images / "a.png", images / "b.png", images / "sub" / "a.png"]
+    with pytest.raises(KeyboardInterrupt):
+        run(open_writers(**options), inputs, interrupting)
+    with Run(None, resume=True) as resumed:
+        writers = open_writers(**options, resume=True)
+        resumed.begin(writers.outputs, writers.is_complete)
+        assert [frame.name for frame in run(writers, inputs, make_output, skip=resumed.skip)] == ["b", "a_png"]
+
+
 def test_without_resume_everything_is_new(images: Path, tmp_path: Path, make_output: MakeOutput) -> None:
     run(open_writers(out_dir=tmp_path / "out", formats=("coco", "csv")), images, make_output)
     run(open_writers(out_dir=tmp_path / "out", formats=("coco", "csv")), images / "b.png", make_output)
