@@ -100,6 +100,13 @@ def test_object_detection_pipeline_of_transformers(name: str, threshold: float, 
     assert [list(each["box"].values()) for each in found] == expected["boxes"].int().tolist()
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_models_compute_within_autocast(model: PreTrainedModel) -> None:
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        outputs = model.eval()(**inputs_for(type(model), model.config))
+    assert all(value.isfinite().all() for value in outputs.values() if isinstance(value, Tensor))
+
+
 @pytest.mark.parametrize("name", [name for name in SMALL_MODELS if name != "motionbert"])
 def test_processors_work_wherever_torch_makes_tensors(name: str) -> None:
     model, processor = small_model(name)
@@ -111,10 +118,14 @@ def test_processors_work_wherever_torch_makes_tensors(name: str) -> None:
     with torch.inference_mode():
         outputs = model(pixel_values=pixel_values, **forward_arguments(model, 1))
     found = []
-    for device in ("meta", "cpu"):
-        with torch.device(device):
-            found.append(_found(processor, outputs))
-    torch.testing.assert_close(*found, rtol=0, atol=0, equal_nan=True)
+    for device, dtype in (("meta", torch.float32), ("cpu", torch.bfloat16), ("cpu", torch.float32)):
+        torch.set_default_dtype(dtype)
+        try:
+            with torch.device(device):
+                found.append(_found(processor, outputs))
+        finally:
+            torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(found[:2], found[1:], rtol=0, atol=0, equal_nan=True)
 
 
 def _found(processor: Any, outputs: Any) -> Any:

@@ -124,7 +124,7 @@ class TemporalLifter:
         encoded = self.encode(clips, [smooth_rows(clip.boxes, self.box_smoothing) for clip in clips])
         spans = [(clip, span) for clip in range(len(encoded)) for span in self._spans(len(encoded[clip]))]
         windows = self.run([encoded[clip][start:end] for clip, (start, end, _) in spans])
-        blended = [torch.zeros(*clip.shape[:2], 3) for clip in encoded]
+        blended = [torch.zeros(*clip.shape[:2], 3, dtype=torch.float32, device="cpu") for clip in encoded]
         for (clip, (start, end, weights)), poses in zip(spans, windows, strict=True):
             blended[clip][start:end] += torch.from_numpy(weights)[:, None, None] * poses
         return self.decode(blended, clips)

@@ -159,7 +159,7 @@ def _fill(heatmaps: Tensor, tags: Tensor, keypoints: Tensor, is_found: Tensor) -
     counted = is_found.to(x.device)
     mean_tags = (at_keypoints * counted).sum(2) / counted.sum(1).clamp(min=1)  # (L, N)
     cells = torch.zeros(keypoints.shape, dtype=torch.long, device="cpu")
-    responses = torch.zeros(is_found.shape, device="cpu")
+    responses = torch.zeros(is_found.shape, dtype=heatmaps.dtype, device="cpu")
     for keypoint in torch.flatten((~is_found).any(0).nonzero()).tolist():
         missing = (~is_found[:, keypoint]).nonzero()[:, 0]
         # (missing, h, w); `norm` takes ten times as long over a short dimension, and new memory longer than numbers.

@@ -49,7 +49,8 @@ class InterNetImageProcessor(TopDownImageProcessor):
         heatmaps: Tensor = outputs["heatmaps"]
         cells, scores = _peaks(heatmaps)
         grid = torch.tensor((heatmaps.shape[-1], heatmaps.shape[-2]), device=cells.device)
-        return cells[..., :2] * (torch.tensor(self._crop_size, device=cells.device) / grid), scores
+        size = torch.tensor(self._crop_size, dtype=torch.float32, device=cells.device)
+        return cells[..., :2] * (size / grid), scores
 
     def decode_depth(self, outputs: ModelOutput) -> np.ndarray:
         """Depth (N, K) in mm of the keypoints relative to the wrist of the same hand."""
@@ -149,7 +150,7 @@ class InterNetImageProcessor(TopDownImageProcessor):
         for i, hand in enumerate(hands):
             hand["keypoints_2d"] = torch.from_numpy(decoded[i, hand["labels"].numpy(), :2])
             hand["hand_type"] = torch.from_numpy(hand_type[i])
-            hand["relative_root_depth"] = torch.tensor(float(relative_depth[i]), device="cpu")
+            hand["relative_root_depth"] = torch.from_numpy(relative_depth)[i]
         return split_by_image(hands, per_image)
 
 

@@ -142,7 +142,7 @@ class MotionBertDualStreamBlock(GradientCheckpointingLayer):
         if self.fusion is None:
             return (spatial_first + temporal_first) * 0.5
         weights = self.fusion(torch.cat((spatial_first, temporal_first), dim=-1)).softmax(dim=-1)
-        return torch.lerp(temporal_first, spatial_first, weights[..., :1])
+        return torch.lerp(temporal_first, spatial_first, weights[..., :1].to(temporal_first.dtype))  # autocast
 
 
 class MotionBertBackbone(nn.Module):

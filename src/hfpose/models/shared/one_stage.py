@@ -115,7 +115,7 @@ class OneStageProcessing:
         return [
             [
                 pose_dict(box, keypoints, scores, threshold)
-                | {"bbox_score": torch.tensor(float(box_score), device="cpu")}
+                | {"bbox_score": torch.tensor(float(box_score), dtype=torch.float32, device="cpu")}
                 for box, box_score, keypoints, scores in zip(*some, strict=True)
             ]
             for some in found
