@@ -7,7 +7,7 @@
 where they are not there yet. The package trackers (`hfpose[tracking]`) is compared where it is installed, with that of
 some buffers for lost people that suits each of its trackers best. A false or missed box counts as one for all: the row
 "the truth" is the best that any tracker can reach. What is measured of a clip is kept in the folder, so that a run that
-was stopped goes on; `--anew` begins again.
+was stopped goes on; `--again` measures all again.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def measured_sets(options: argparse.Namespace) -> dict[str, dict[str, list[dict[
     """What `measure` says of each system and each clip of the sets."""
     stop = time.monotonic() + 60 * options.minutes
     path = options.folder / f"tracking_{options.seed}.json"
-    kept = {} if options.anew or not path.exists() else json.loads(path.read_text())
+    kept = {} if options.again or not path.exists() else json.loads(path.read_text())
     wanted = {name: system for name, system in systems().items() if not options.only or name in options.only}
     measured: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for name in options.sets:
@@ -202,7 +202,7 @@ def measured_sets(options: argparse.Namespace) -> dict[str, dict[str, list[dict[
                 of_clips[clip] = measure(wanted[row], clip_of(clip, name, options.folder, options.seed))
                 write_json(path, kept, indent=None)
                 if time.monotonic() > stop:
-                    raise SystemExit("Not complete: run it again, without --anew, to go on.")
+                    raise SystemExit("Not complete: run it again, without --again, to go on.")
         measured[name] = {row: list(kept[name][row].values()) for row in rows}
     return measured
 
@@ -262,7 +262,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
     parser.add_argument("--clips", nargs="+", help="names of clips, as exits_4_1")
     parser.add_argument("--only", nargs="+", help="names of trackers")
-    parser.add_argument("--anew", action="store_true", help="measure again what was measured")
+    parser.add_argument("--again", action="store_true", help="measure again what was measured")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many, to go on later")
     options = parser.parse_args()
     measured, costs = measured_sets(options), ten_people()

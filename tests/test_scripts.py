@@ -34,3 +34,9 @@ def test_scripts_start(script: str, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     except SystemExit as end:
         assert not end.code
     assert "--help" in capsys.readouterr().out
+
+
+def test_tests_of_the_renderer_can_be_imported() -> None:
+    """They run apart from the others."""
+    for path in (ROOT / "tools" / "rendered_people" / "tests").glob("test_*.py"):
+        runpy.run_path(str(path), run_name=path.stem)

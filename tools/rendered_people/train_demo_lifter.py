@@ -173,7 +173,7 @@ tags:
 Lifts COCO's 2D keypoints of people to Human3.6M's 17 joints in 3D, in clips of up to {stage.model.config.max_frames} frames. It is for
 demonstrations and for tests without a network, **not for measurements**: it knows only figures from a computer.
 
-Keypoints come out in meters relative to the root: x left, y toward the camera, z up. How tall somebody is cannot be seen
+Keypoints come out in meters relative to the root: x left, y toward the camera, z up. How tall a person is cannot be seen
 in one image, so sizes are those of an average person.
 
 ## Training

@@ -55,7 +55,7 @@ class Motion:
 
 
 def random_motion(seed: int, frames: int, activity: str | None = None) -> Motion:
-    """Somebody who does something for some frames, 20 to 33 of them a second.
+    """A person who does something for some frames, 20 to 33 of them a second.
 
     Args:
         seed: of body, activity and frame rate.

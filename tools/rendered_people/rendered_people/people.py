@@ -49,7 +49,7 @@ FACE_PART, EAR_PART = 200, 201
 _TWO_SIDED = ("skirt", "hair_curtain", "hat_brim")
 # Meters that cloth hanging from the waist is drawn before what it lies on.
 _SKIRT_LIFT = 0.035
-# What nobody does in a skirt.
+# Not done in a skirt.
 _LOW_ACTIVITIES = ("sit_on_ground", "squat", "lunge", "kneel", "lie", "plank", "balance")
 # Parts that may hang below the feet.
 _LOOSE = ("skirt", "hair_curtain", "hair_tail", "hair_bun", "hat_brim")

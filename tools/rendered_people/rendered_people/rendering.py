@@ -14,7 +14,7 @@ import numpy as np
 
 from rendered_people.camera import Camera
 
-# Owner of patches that belong to nobody.
+# Owner of patches that belong to no person.
 PROP = 255
 # Meters before the camera from which on things are seen.
 NEAREST = 0.12

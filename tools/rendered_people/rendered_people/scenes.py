@@ -347,7 +347,7 @@ def _darkened(background: np.ndarray, outlines: Sequence[np.ndarray], camera: Ca
 def _random_world(
     seed: int, attempt: int, size: tuple[int, int] | None, num_people: int | None, detail: int | None
 ) -> World:
-    """The world of a seed; further attempts are other worlds, should somebody not be seen in the one before."""
+    """The world of a seed; further attempts are other worlds, should a person not be seen in the one before."""
     layout, looks, surroundings = (np.random.default_rng([seed, stream, attempt]) for stream in range(3))
     chosen = _SIZES[layout.integers(len(_SIZES))]
     width, height = size or chosen
