@@ -80,6 +80,14 @@ def test_strides_in_which_a_person_is_not_seen_are_empty(tmp_path: Path) -> None
     assert not times & {f"{49 / FRAME_RATE:.4f}", f"{58 / FRAME_RATE:.4f}"}
 
 
+def test_a_foot_that_seems_to_hop_for_an_instant_has_no_stride_of_it(tmp_path: Path) -> None:
+    joints = stepping_joints(1.2, 1.0, 0.5)
+    joints[38:41, 6] += (0, 0.2, 0.3)
+    save_motion(results(joints, "h36m"), tmp_path / "walk", "angles")
+    strides = [float(row["stride_time"]) for row in read(tmp_path / "walk" / "gait.csv") if row["stride_time"]]
+    assert strides == pytest.approx([1] * len(strides), abs=0.04)
+
+
 def test_a_foot_that_stands_all_the_time_has_no_row(tmp_path: Path) -> None:
     joints = stepping_joints(1.2, 1.0, 0.5)
     joints[:, 3] = joints[0, 3] * (1, 1, 0)

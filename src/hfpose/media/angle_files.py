@@ -8,9 +8,10 @@ import numpy as np
 
 from hfpose.keypoints.human36m import keypoints_to_h36m
 from hfpose.keypoints.schema import KeypointSchema
-from hfpose.ops.foot_contacts import lock_feet
+from hfpose.ops.foot_contacts import lock_feet, without_short_runs
 
 _FEET = {"right": 3, "left": 6}  # Human3.6M's ankles
+_SHORTEST_SWING = 0.14  # seconds; a foot of a runner who seems to hop within its contact is up for less
 GAIT_HEADER = ("person", "foot", "contact", "toe_off", "stance", "stride_time", "stride_length", "cadence")
 
 
@@ -53,7 +54,7 @@ def gait_rows(who: str, times: np.ndarray, keypoints: np.ndarray, schema: Keypoi
     feet = joints[:, list(_FEET.values())]
     # The ankles of a standing person are above the ground.
     feet[..., 2] -= np.nanpercentile(np.fmin.reduce(feet[..., 2], axis=1), 10)
-    _, contacts = lock_feet(feet, times)
+    contacts = without_short_runs(lock_feet(feet, times)[1], times, _SHORTEST_SWING)
     missing = ~np.isfinite(feet).all(-1) | ~np.isfinite(way).all(-1)[:, None]
     rows: list[list[object]] = []
     for foot, stands, lost in zip(_FEET, contacts.T, missing.T, strict=True):

@@ -109,14 +109,15 @@ def _solve_shift(feet: np.ndarray, standing: np.ndarray, steps: np.ndarray, spee
     return shift
 
 
-def without_short_runs(contacts: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Contacts (T, F) without breaks and then without contacts that are shorter than a foot takes for them."""
+def without_short_runs(contacts: np.ndarray, times: np.ndarray, least_break: float = _SHORTEST) -> np.ndarray:
+    """Contacts (T, F) without breaks that are shorter than `least_break` seconds, and then without contacts that are
+    shorter than a foot takes for them."""
     kept = contacts.copy()
     for foot in range(contacts.shape[1]):
-        for value in (False, True):
+        for value, shortest in ((False, least_break), (True, _SHORTEST)):
             for start, end in _runs(kept[:, foot] == value):
                 inside = start > 0 and end < len(times)
-                if inside and times[end] - times[start] < _SHORTEST:
+                if inside and times[end] - times[start] < shortest:
                     kept[start:end, foot] = not value
     return kept
 
