@@ -13,6 +13,7 @@ import torch
 
 import hfpose
 from hfpose.errors import ConfigError, InputError
+from hfpose.models.shared.devices import default_device
 
 BOXES = [[40.0, 30.0, 120.0, 200.0], [150.0, 20.0, 260.0, 220.0]]
 BACKENDS = ["torch", "onnxruntime"]
@@ -72,9 +73,7 @@ def test_a_forked_child_goes_on(make, backend):
 
 @pytest.mark.parametrize("device", [-1, "auto", None])
 def test_devices_by_number_and_by_themselves(make, device):
-    assert make(device=device).device.type == (
-        "cpu" if device == -1 else (torch.accelerator.current_accelerator() or torch.device("cpu")).type
-    )
+    assert make(device=device).device.type == ("cpu" if device == -1 else default_device().type)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")

