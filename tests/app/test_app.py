@@ -140,7 +140,15 @@ def test_other_models_than_those_of_the_app_are_not_loaded(client):
 def test_a_cancelled_video_makes_way_for_the_next_upload(client, tmp_path):
     job = client.submit(*settings(clip(tmp_path, 29)), api_name="/video")
     job.cancel()
-    assert client.submit(*settings(SCENE), api_name="/image").result(timeout=60)[2].startswith("3 found")
+    following = client.submit(*settings(clip(tmp_path / "next", 2)), api_name="/video")
+    assert following.result(timeout=60)[2] == "2 frames."
+
+
+def test_an_image_does_not_wait_for_the_end_of_a_video():
+    from hfpose.app import build_app
+
+    queues = {each.api_name: each.concurrency_id for each in build_app().fns.values()}
+    assert queues["image"] != queues["video"]
 
 
 def test_the_app_listens_on_this_machine_alone(app_url):

@@ -152,7 +152,7 @@ def _image_tab(runner: Runner, choices: Sequence[Any], models: Sequence[str]) ->
         [image, *choices],
         [drawn, figure, told, files],
         api_name="image",
-        concurrency_id="pose",
+        concurrency_id="image",  # beside a video, for whose end it need not wait
     )
     cancel.click(None, cancels=event)
 

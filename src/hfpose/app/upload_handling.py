@@ -89,7 +89,7 @@ class Choice:
 
 @dataclass
 class Runner:
-    """Runs models one after the other, and keeps those that were used last."""
+    """Runs models, and keeps those that were used last."""
 
     limits: AppLimits = field(default_factory=AppLimits)
     device: str | None = None
