@@ -106,7 +106,7 @@ def item_overhead(count: int) -> float:
         formats=("json",),
     )
     items = tuple(MediaItem(index, "image", str(index), f"/nowhere/{index}.jpg") for index in range(CHUNK))
-    ray.init(num_cpus=1, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init("local", num_cpus=1, log_to_driver=False, logging_level=logging.ERROR)
     with tempfile.TemporaryDirectory() as out:
         worker = Worker(job, out)
         actor: Any = ray.remote(Worker).remote(job, out)
