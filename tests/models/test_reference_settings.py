@@ -52,6 +52,8 @@ def converted(name: str, place: tuple[Any, ...], value: Any) -> tuple[Any, Any]:
         ("rtmo-s", ("neck", "encoder_cfg", "ffn_cfg", "add_identity"), False),
         ("edpose", ("head", "decoder", "layer_cfg", "ffn_cfg", "num_fcs"), 3),
         ("edpose", ("neck", "norm_cfg", "eps"), 0.01),
+        ("edpose", ("head", "decoder", "layer_cfg", "self_attn_cfg", "num_heads"), 4),
+        ("edpose", ("head", "decoder", "layer_cfg", "ffn_cfg", "act_cfg"), {"type": "GELU"}),
         # The reference's own value where nothing is said.
         ("rtmo-s", ("neck", "projector", "act_cfg"), MISSING),
         ("dekr_hrnet-w32_8xb10-140e_coco-512x512", ("head", "decoder", "generate_keypoint_heatmaps"), MISSING),

@@ -38,7 +38,7 @@ REFERENCE: dict[str, Any] = {
             "embed_dims": 32,
             "layer_cfg": {
                 "self_attn_cfg": _ATTENTION,
-                "cross_attn_cfg": {"embed_dims": 32, "batch_first": True},
+                "cross_attn_cfg": _ATTENTION,
                 "ffn_cfg": {"embed_dims": 32, "feedforward_channels": 64},
             },
             "query_dim": 4,

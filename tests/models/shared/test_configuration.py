@@ -8,6 +8,7 @@ import pytest
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 
+from hfpose import CIDConfig, DEKRConfig, RTMDetConfig, RTMPoseConfig
 from hfpose.errors import ConfigError
 from hfpose.models.auto import ALL_FAMILIES
 from hfpose.models.backbones.hrnet import HRNetBackboneConfig
@@ -60,7 +61,12 @@ def test_names_of_kinds_are_checked():
 
 @pytest.mark.parametrize("settings", [{"depth_multiplier": 1e9}, {"num_neck_blocks": 1000}, {"strides": [8] * 300}])
 def test_layers_are_limited(settings):
-    from hfpose import RTMDetConfig
-
     with pytest.raises(ConfigError, match=next(iter(settings))):
         RTMDetConfig(**settings)
+
+
+@pytest.mark.parametrize("config_class", [CIDConfig, DEKRConfig, RTMDetConfig, RTMPoseConfig])
+def test_kernels_with_a_middle_are_odd(config_class):
+    (name,) = config_class.odd_sizes
+    with pytest.raises(ConfigError, match=f"{name}=4; expected odd numbers"):
+        config_class(**{name: 4})

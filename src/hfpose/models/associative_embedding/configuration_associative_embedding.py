@@ -18,6 +18,7 @@ class AssociativeEmbeddingConfig(EstimatorConfig):
     """
 
     model_type = "associative_embedding"
+    odd_sizes = ("final_kernel_size",)
     default_backbone = {"model_type": "hrnet_backbone"}
 
     tag_size: int = 1

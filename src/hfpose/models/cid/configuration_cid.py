@@ -24,6 +24,7 @@ class CIDConfig(EstimatorConfig):
     """
 
     model_type = "cid"
+    odd_sizes = ("smoothing_kernel_size",)
     default_backbone = ALL_BRANCHES
 
     instance_channels: int = 32

@@ -29,6 +29,7 @@ class DEKRConfig(EstimatorConfig):
     """
 
     model_type = "dekr"
+    odd_sizes = ("center_kernel_size",)
     default_backbone = ALL_BRANCHES
 
     heatmap_channels: int = 32

@@ -12,6 +12,7 @@ from hfpose.models.edpose.modeling_edpose import EDPoseForPoseEstimation
 from hfpose.models.shared.conversion import (
     CHANNEL_MAPPER,
     RenameRules,
+    activation_name,
     expect_settings,
     expect_transformer_layer,
     expect_whole_inputs,
@@ -25,6 +26,8 @@ _NORMS = {
     "encoder": ("attention_norm", "feed_forward_norm"),
     "decoder": ("self_attention_norm", "cross_attention_norm", "feed_forward_norm"),
 }
+# What attention has where nothing is said.
+_ATTENTION = {"num_heads": 8, "num_levels": 4, "num_points": 4}
 _NECK_PARTS = {"conv": "0", "gn": "1"}
 _PREDICTIONS = {"bbox": "boxes", "class": "classes", "pose": "places"}
 RENAMES: RenameRules = (
@@ -68,11 +71,16 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
     encoder, decoder = head["encoder"]["layer_cfg"], head["decoder"]["layer_cfg"]
     for part, layer in (("encoder", encoder), ("decoder", decoder)):
         expect_transformer_layer(f"EDPoseHead.{part}", layer)
-    attention, size = encoder["self_attn_cfg"], encoder["self_attn_cfg"]["embed_dims"]
+        activation = activation_name(layer["ffn_cfg"].get("act_cfg", "ReLU"))
+        expect_settings(f"EDPoseHead.{part}'s ffn_cfg", {"act_cfg": activation}, {"act_cfg": "relu"})
+    attention = _ATTENTION | encoder["self_attn_cfg"]
+    size = attention["embed_dims"]
     expect_settings("EDPoseHead.decoder", head["decoder"], {"embed_dims": size, "query_dim": 4})
-    expect_settings("EDPoseHead.decoder's attention", decoder["self_attn_cfg"], {"embed_dims": size})
+    for name, keys in (("self_attn_cfg", ("embed_dims", "num_heads")), ("cross_attn_cfg", attention)):
+        expected = {key: attention[key] for key in keys}
+        expect_settings(f"EDPoseHead.decoder's {name}", _ATTENTION | decoder[name], expected)
     positions = head["positional_encoding"]
-    expect_settings("positional_encoding", positions, {"num_pos_feats": size // 2, "normalize": True})
+    expect_settings("positional_encoding", positions, {"num_pos_feats": size // 2, "normalize": True, "scale": None})
     if positions.get("temperatureH") != positions.get("temperatureW"):
         raise ConfigError(
             f"positional_encoding has temperatureH={positions.get('temperatureH')} and temperatureW="
@@ -82,8 +90,8 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
     expect_settings("EDPoseHead.decoder's ffn_cfg", decoder["ffn_cfg"], {"feedforward_channels": feed_forward})
     return EDPoseConfig(
         hidden_size=size,
-        num_attention_heads=attention.get("num_heads", 8),
-        num_points=attention.get("num_points", 4),
+        num_attention_heads=attention["num_heads"],
+        num_points=attention["num_points"],
         num_feature_levels=head.get("num_feature_levels", 4),
         num_norm_groups=neck["norm_cfg"]["num_groups"],
         intermediate_size=feed_forward,

@@ -15,6 +15,7 @@ class RTMDetConfig(CSPDetectorConfig):
     """
 
     model_type = "rtmdet"
+    odd_sizes = ("prediction_kernel_size",)
 
     depth_multiplier: float | int = 0.67
     width_multiplier: float | int = 0.75

@@ -27,6 +27,7 @@ class RTMPoseConfig(GatedAttentionConfig):
     """
 
     model_type = "rtmpose"
+    odd_sizes = ("final_kernel_size",)
     default_backbone = {"model_type": "cspnext_backbone"}
 
     image_size: list[int] | tuple[int, int] = (256, 192)

@@ -23,7 +23,13 @@ _COUNTS_LAYERS = re.compile(r"(depths|layers|blocks|modules|stacks|networks|stag
 
 
 class LimitedConfig(PushWithCode, PreTrainedConfig):
-    """Configuration of which no number asks for a network that no memory could hold."""
+    """Configuration of which no number asks for a network that no memory could hold.
+
+    Attributes:
+        odd_sizes: names of fields whose numbers have to be odd, as those of kernels with a middle.
+    """
+
+    odd_sizes: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self, **kwargs: Any) -> None:
         """
@@ -39,6 +45,8 @@ class LimitedConfig(PushWithCode, PreTrainedConfig):
                     f"{type(self).__name__} with {name}={str(getattr(self, name))[:200]} is not supported. Give "
                     f"numbers from 0 to {limit}, at most {MAX_LAYERS} of them."
                 )
+            if name in self.odd_sizes and not (numbers and all(number % 2 for number in numbers)):
+                raise ConfigError(f"{type(self).__name__} with {name}={getattr(self, name)}; expected odd numbers.")
         super().__post_init__(**kwargs)
 
 

@@ -31,6 +31,7 @@ class TemporalConvolutionConfig(KeypointConfig):
     """
 
     model_type = "temporal_convolution"
+    odd_sizes = ("kernel_sizes",)
     default_schema = "h36m"
 
     num_channels: int = 2
@@ -47,8 +48,6 @@ class TemporalConvolutionConfig(KeypointConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
-        if not self.kernel_sizes or any(size < 1 or size % 2 == 0 for size in self.kernel_sizes):
-            raise ConfigError(f"kernel_sizes must be odd numbers above 0, got {self.kernel_sizes}.")
         if self.receptive_field > _MAX_RECEPTIVE_FIELD:
             raise ConfigError(
                 f"kernel_sizes={self.kernel_sizes} is too large; at most {_MAX_RECEPTIVE_FIELD} frames (the product) "
