@@ -20,7 +20,7 @@ from hfpose.media.naming import Namer, base_name
         ("http://host/..%2F..%2Fetc%2Fpasswd", "passwd"),
         ("http://host/..%5C..%5Cboot.ini", "boot"),
         ("http://host/%00%0a.jpg", "_"),
-        ("....jpg", "unnamed"),
+        ("...", "unnamed"),
         ('a:b*"c".jpg', "a_b_c_"),
     ],
 )
