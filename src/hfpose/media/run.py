@@ -103,7 +103,6 @@ class Run:
             return is_unchanged(self.earlier.get(item.name), item)
         assert self._outputs_of is not None
         changed = last_change(item)
-        written = filter(
-            Path.exists, self._outputs_of(item)
-        )  # a table of a run that broke off has its name at the end
+        # A table of a run that broke off has no name yet.
+        written = filter(Path.exists, self._outputs_of(item))
         return changed is None or all(path.stat().st_mtime_ns >= changed for path in written)
