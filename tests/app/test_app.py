@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hfpose.app.upload_handling import plot_keypoint, track_rows
 from hfpose.hub.resolve import PACKAGED_SCENES
+from hfpose.keypoints import load_schema
 from hfpose.media.images import load_image, save_image
 from hfpose.media.video_writing import VideoFile
+from hfpose.results import PoseOutput
 
 client_package = pytest.importorskip("gradio_client")
 pytest.importorskip("gradio")
@@ -92,6 +95,13 @@ def test_a_video_has_identities_plots_and_a_drawn_video(client, tmp_path):
     assert told == "8 frames." and Path(drawn).suffix == ".mp4"
     assert [row[3] for row in tracks["data"]] == [8] * len(tracks["data"]) and tracks["data"]
     assert "seconds" in plot["plot"] and {".json", ".csv", ".mp4"} == by_ending(files).keys()
+
+
+def test_who_has_no_identity_is_in_no_table_and_no_plot():
+    schema = load_schema("coco")
+    output = PoseOutput(np.zeros((2, 17, 2)), np.ones((2, 17)), track_ids=[-1, 4], schema=schema, timestamp=0.5)
+    assert [row[0] for row in track_rows([output])] == [4]
+    assert {line.name for line in plot_keypoint([output], "nose").data} == {"#4 x", "#4 y"}
 
 
 def test_a_video_of_one_frame_has_results_too(client, tmp_path):

@@ -45,6 +45,20 @@ def test_each_person_has_links_and_named_keypoints_at_a_place_of_its_own():
     assert links.line.color[9] == "rgb(255, 128, 0)"
 
 
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_all_people_are_seen_in_their_true_proportions(count: int):
+    pytest.importorskip("plotly", reason="plotly is not among the dependencies")
+    figure = plot_poses_3d(people(count))
+    scene = figure.layout.scene
+    ranges = np.array([scene.xaxis.range, scene.yaxis.range, scene.zaxis.range], float)
+    sides = [scene.aspectratio[axis] for axis in "xyz"]
+    assert max(sides) == 1
+    np.testing.assert_allclose(sides, np.ptp(ranges, axis=1) / np.ptp(ranges, axis=1).max())
+    for trace in figure.data:
+        points = np.array([trace.x, trace.y, trace.z], float)
+        assert np.nanmin(points - ranges[:, :1]) >= 0 and np.nanmin(ranges[:, 1:] - points) >= 0
+
+
 def test_azimuth_places_the_viewer():
     pytest.importorskip("plotly", reason="plotly is not among the dependencies")
     eye = plot_poses_3d(people(1), azimuth=90, elevation=0).layout.scene.camera.eye

@@ -211,8 +211,9 @@ def plot_keypoint(outputs: Sequence[PoseOutput], keypoint: str) -> plotly.graph_
 
 
 def _instances(outputs: Sequence[PoseOutput]) -> Iterator[tuple[float, int, PoseOutput, int]]:
-    """Time, identity, output and row of every instance; frames without a time are a second apart."""
+    """Time, identity, output and row of every instance that has an identity; frames without a time are a second
+    apart."""
     for index, output in enumerate(outputs):
         seconds = float(index) if output.timestamp is None else output.timestamp
         ids = range(len(output)) if output.track_ids is None else output.track_ids.tolist()
-        yield from ((seconds, identity, output, row) for row, identity in enumerate(ids))
+        yield from ((seconds, identity, output, row) for row, identity in enumerate(ids) if identity >= 0)

@@ -55,10 +55,17 @@ def plot_poses_3d(
         _add_skeleton(figure, points, schema, name)
     azimuth = default_azimuth(schema) if azimuth is None else azimuth
     eye = 1.8 * viewing_axes(azimuth, elevation)[2]
-    figure.update_layout(
-        scene={"aspectmode": "data", "camera": {"eye": dict(zip("xyz", eye.tolist(), strict=True))}},
-        margin={"l": 0, "r": 0, "t": 0, "b": 0},
+    # The longest side is 1, so that the viewer sees all of it; with "data" it is the volume that is 1.
+    low, high = np.array(limits).T
+    high = high + max(output.num_instances - 1, 0) * apart
+    sides = (high - low) / (high - low).max()
+    figure.update_scenes(
+        aspectmode="manual",
+        aspectratio=dict(zip("xyz", sides.tolist(), strict=True)),
+        camera={"eye": dict(zip("xyz", eye.tolist(), strict=True))},
+        **{f"{axis}axis_range": [*ends] for axis, *ends in zip("xyz", low.tolist(), high.tolist(), strict=True)},
     )
+    figure.update_layout(margin={"l": 0, "r": 0, "t": 0, "b": 0})
     return figure
 
 
