@@ -61,7 +61,7 @@ def gait_rows(who: str, times: np.ndarray, keypoints: np.ndarray, schema: Keypoi
         edges = np.flatnonzero(np.diff(stands, prepend=False, append=False)).tolist()
         begins, ends = edges[::2], edges[1::2]
         lost = np.pad(lost, 1, constant_values=True)  # frame i at i + 1; before and after the clip nothing is seen
-        for begin, end, following in zip(begins, ends, [*begins[1:], None], strict=True):
+        for begin, end, following in zip(begins, ends, [*begins[1:], None], strict=False):  # a foot may never stand
             contact = None if lost[begin] else float(times[begin])
             off = None if lost[end + 1] else float(times[end - 1])
             values: list[float | None] = [contact, off, None, None, None, None]
