@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hfpose.app.upload_handling import plot_keypoint, track_rows
 from hfpose.hub.resolve import PACKAGED_SCENES
 from hfpose.keypoints import load_schema
 from hfpose.media.images import load_image, save_image
@@ -98,6 +97,8 @@ def test_a_video_has_identities_plots_and_a_drawn_video(client, tmp_path):
 
 
 def test_who_has_no_identity_is_in_no_table_and_no_plot():
+    from hfpose.app.upload_handling import plot_keypoint, track_rows
+
     schema = load_schema("coco")
     output = PoseOutput(np.zeros((2, 17, 2)), np.ones((2, 17)), track_ids=[-1, 4], schema=schema, timestamp=0.5)
     assert [row[0] for row in track_rows([output])] == [4]

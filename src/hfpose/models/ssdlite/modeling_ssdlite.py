@@ -122,7 +122,8 @@ def make_anchors(config: SSDLiteConfig, levels: Sequence[Tensor]) -> Tensor:
         levels, config.strides, config.anchor_min_sizes, config.anchor_max_sizes, config.anchor_ratios, strict=True
     ):
         centers = anchor_points([level], [stride])[0] + stride / 2
-        sizes = centers.new_tensor(anchor_shapes(min_size, max_size, ratios))
+        shapes = anchor_shapes(min_size, max_size, ratios)
+        sizes = torch.tensor(shapes, dtype=centers.dtype, device=level.device)
         pairs = (centers[:, None].expand(-1, len(sizes), 2), sizes[None].expand(centers.shape[0], -1, 2))
         anchors.append(torch.cat(pairs, dim=-1).flatten(0, 1))
     return torch.cat(anchors)
