@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import astuple, dataclass, fields
+from operator import itemgetter
 
 import numpy as np
 
 from hfpose.keypoints.human36m import keypoints_to_h36m
 from hfpose.keypoints.schema import KeypointSchema
-from hfpose.ops.foot_contacts import lock_feet, without_short_runs
+from hfpose.ops.foot_contacts import lock_feet, runs, without_short_runs
 
 _FEET = {"right": 3, "left": 6}  # Human3.6M's ankles
 _SHORTEST_SWING = 0.14  # seconds; a foot of a runner who seems to hop within its contact is up for less
-GAIT_HEADER = ("person", "foot", "contact", "toe_off", "stance", "stride_time", "stride_length", "cadence")
+
+
+@dataclass
+class _Step:
+    """A contact of a foot with the ground, see `gait_rows`; what the clip does not show is None."""
+
+    person: str
+    foot: str
+    contact: float | None
+    toe_off: float | None
+    stance: float | None = None
+    stride_time: float | None = None
+    stride_length: float | None = None
+    cadence: float | None = None
+
+
+GAIT_HEADER = tuple(field.name for field in fields(_Step))
 
 
 def mot_text(name: str, times: np.ndarray, columns: Mapping[str, np.ndarray]) -> str:
@@ -56,19 +74,19 @@ def gait_rows(who: str, times: np.ndarray, keypoints: np.ndarray, schema: Keypoi
     feet[..., 2] -= np.nanpercentile(np.fmin.reduce(feet[..., 2], axis=1), 10)
     contacts = without_short_runs(lock_feet(feet, times)[1], times, _SHORTEST_SWING)
     missing = ~np.isfinite(feet).all(-1) | ~np.isfinite(way).all(-1)[:, None]
-    rows: list[list[object]] = []
+    steps: list[tuple[float, _Step]] = []
     for foot, stands, lost in zip(_FEET, contacts.T, missing.T, strict=True):
-        edges = np.flatnonzero(np.diff(stands, prepend=False, append=False)).tolist()
-        begins, ends = edges[::2], edges[1::2]
+        stretches = runs(stands).tolist()
         lost = np.pad(lost, 1, constant_values=True)  # frame i at i + 1; before and after the clip nothing is seen
-        for begin, end, following in zip(begins, ends, [*begins[1:], None], strict=False):  # a foot may never stand
-            contact = None if lost[begin] else float(times[begin])
-            off = None if lost[end + 1] else float(times[end - 1])
-            values: list[float | None] = [contact, off, None, None, None, None]
+        for (begin, end), (following, _) in zip(stretches, [*stretches[1:], (None, None)], strict=False):
+            contact, off = float(times[begin]), float(times[end - 1])
+            step = _Step(who, foot, None if lost[begin] else contact, None if lost[end + 1] else off)
             if following is not None and not lost[begin : following + 1].any():
-                stride = float(times[following] - times[begin])
-                stance, length = float(times[end - 1] - times[begin]) / stride, way[following] - way[begin]
-                values[2:] = stance, stride, float(np.linalg.norm(length)), 120 / stride
-            if any(value is not None for value in values):
-                rows.append([who, foot, *("" if value is None else round(value, 4) for value in values)])
-    return sorted(rows, key=lambda row: float(str(row[3] if row[2] == "" else row[2])))
+                step.stride_time = float(times[following]) - contact
+                step.stance = (off - contact) / step.stride_time
+                step.stride_length = float(np.linalg.norm(way[following] - way[begin]))
+                step.cadence = 120 / step.stride_time
+            if step.contact is not None or step.toe_off is not None:
+                steps.append((off if step.contact is None else contact, step))
+    ordered = [astuple(step) for _, step in sorted(steps, key=itemgetter(0))]
+    return [["" if v is None else round(v, 4) if isinstance(v, float) else v for v in row] for row in ordered]

@@ -22,6 +22,7 @@ from hfpose.media.glb import glb_bytes
 from hfpose.media.opensim import marker_set_text
 from hfpose.media.skeleton import JointNames, SkeletonMotion, skeleton_motion
 from hfpose.media.trc import TRC_AXES, trc_text
+from hfpose.ops.foot_contacts import runs
 
 MotionFormat = Literal["trc", "c3d", "bvh", "glb", "angles", "mot"]
 SKELETON_FORMATS: tuple[MotionFormat, ...] = ("bvh", "glb")
@@ -176,7 +177,7 @@ def _gaps(who: str, names: Sequence[str], missing: np.ndarray, first_frame: int)
     return [
         (who, name, first_frame + start, first_frame + end - 1)
         for name, column in zip(names, missing.T, strict=True)
-        for start, end in _runs(column)
+        for start, end in runs(column).tolist()
     ]
 
 
@@ -240,12 +241,6 @@ _WRITE: dict[MotionFormat, Callable[[FolderOfFiles, str, Sequence[PersonMotion],
     "mot": _write_mot,
 }
 MOTION_FORMATS: tuple[MotionFormat, ...] = tuple(_WRITE)
-
-
-def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
-    """Beginning and end of each stretch of True in (T,)."""
-    edges = np.flatnonzero(np.diff(mask, prepend=False, append=False))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def _at_even_times(keypoints: np.ndarray, times: np.ndarray, rate: float) -> tuple[np.ndarray, float]:

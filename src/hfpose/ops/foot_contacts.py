@@ -115,7 +115,7 @@ def without_short_runs(contacts: np.ndarray, times: np.ndarray, least_break: flo
     kept = contacts.copy()
     for foot in range(contacts.shape[1]):
         for value, shortest in ((False, least_break), (True, _SHORTEST)):
-            for start, end in _runs(kept[:, foot] == value):
+            for start, end in runs(kept[:, foot] == value):
                 inside = start > 0 and end < len(times)
                 if inside and times[end] - times[start] < shortest:
                     kept[start:end, foot] = not value
@@ -139,7 +139,7 @@ def hold_feet(legs: np.ndarray, contacts: np.ndarray, times: np.ndarray) -> np.n
     moved = np.zeros((*contacts.shape, 3))
     for foot in range(contacts.shape[1]):
         stands = contacts[:, foot]
-        for start, end in _runs(stands):
+        for start, end in runs(stands):
             places = legs[start:end, foot, 2, :2]
             moved[start:end, foot, :2] = np.nanmean(places, axis=0) - places
         for axis in (0, 1) if stands.any() else ():
@@ -162,6 +162,6 @@ def _bent(legs: np.ndarray, feet: np.ndarray) -> np.ndarray:
     return np.stack((hip, bent, hip + length * down), axis=2)
 
 
-def _runs(mask: np.ndarray) -> np.ndarray:
+def runs(mask: np.ndarray) -> np.ndarray:
     """First and end (N, 2) of the runs of True in a mask (T,)."""
     return np.flatnonzero(np.diff(mask, prepend=False, append=False)).reshape(-1, 2)
