@@ -10,6 +10,9 @@ import numpy as np
 
 ItemKind = Literal["image", "video", "webcam", "stream"]
 
+DEFAULT_FPS = 30.0
+"""Frames per second of a video that does not state them."""
+
 
 @dataclass(frozen=True)
 class MediaItem:
@@ -86,3 +89,8 @@ class Frame:
     def source(self) -> str | None:
         """Path or URL that the frame comes from; None for arrays and the like."""
         return self.item.source
+
+    @property
+    def fps(self) -> float:
+        """Frames per second of its video, see `DEFAULT_FPS`."""
+        return (self.video and self.video.fps) or DEFAULT_FPS

@@ -24,7 +24,6 @@ from hfpose.media.motions import (
     write_motions,
 )
 from hfpose.media.per_video import InputWriter
-from hfpose.media.video_writing import DEFAULT_FPS
 from hfpose.ops.axes import to_world
 from hfpose.results import PoseOutput
 from hfpose.tracking.tracker import UNTRACKED
@@ -99,9 +98,8 @@ class TrackWriter(InputWriter["_Tracks"]):
                     f"The format {self._kind} tells what each person does over time, but the people of this video "
                     "have no identities: ask for them with track=True (--track)."
                 )
-        rate = frame.video.fps if frame.video and frame.video.fps else DEFAULT_FPS
         path = self._path(frame.item)
-        tracks = self._videos.file(frame.item, lambda: _Tracks(path, self._kind, rate, self._options))
+        tracks = self._videos.file(frame.item, lambda: _Tracks(path, self._kind, frame.fps, self._options))
         tracks.add(frame.frame_index, frame.timestamp, output)
         if frame.frame_index is None:
             self._videos.finish()

@@ -14,6 +14,7 @@ import numpy as np
 
 from hfpose.errors import InputError
 from hfpose.media.files import partial_path
+from hfpose.media.frames import DEFAULT_FPS
 from hfpose.media.video import container_start, leave_out, open_video
 
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ logger = logging.getLogger(__name__)
 
 VIDEO_SAVE_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
 """File name endings that videos are written with."""
-
-DEFAULT_FPS = 30.0
-"""Rate of a written video whose source does not state one."""
 
 _ENCODERS = {
     "libx264": {"preset": "veryfast", "crf": "20"},

@@ -26,7 +26,7 @@ from hfpose.media.per_video import InputWriter
 from hfpose.media.prediction_formats import CocoWriter, CsvWriter, OpenPoseWriter
 from hfpose.media.sources import Source
 from hfpose.media.tracks import TrackWriter
-from hfpose.media.video_writing import DEFAULT_FPS, VIDEO_SAVE_SUFFIXES, VideoFile
+from hfpose.media.video_writing import VIDEO_SAVE_SUFFIXES, VideoFile
 from hfpose.results import PoseOutput
 
 
@@ -89,7 +89,7 @@ class VisualizationWriter(InputWriter[VideoFile]):
         return VideoFile(
             self._path(frame.item),
             (image.shape[1], image.shape[0]),
-            fps=(frame.video and frame.video.fps) or DEFAULT_FPS,
+            fps=frame.fps,
             time_base=frame.video.time_base if frame.video else None,
             sound_of=frame.source if frame.item.kind == "video" and not is_read_here(frame.source or "") else None,
         )

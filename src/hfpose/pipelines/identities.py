@@ -20,8 +20,6 @@ from hfpose.tracking.people_choice import PeopleChoice
 from hfpose.tracking.relinking import relink_tracks
 from hfpose.tracking.tracker import KeypointSmoother
 
-DEFAULT_FRAME_RATE = 30.0
-
 
 def follow_people(
     results: Iterable[tuple[Frame, PoseOutput]], options: CallOptions
@@ -176,12 +174,7 @@ def smooth_outputs(outputs: list[PoseOutput], frames: Sequence[Frame], options: 
 
 def keypoint_smoother(frame: Frame, options: CallOptions) -> KeypointSmoother:
     """A smoother for the video that a frame is of."""
-    return KeypointSmoother(frame_rate(frame), options.smooth_min_cutoff, options.smooth_beta)
-
-
-def frame_rate(frame: Frame) -> float:
-    """Frames per second of the video that a frame is of."""
-    return (frame.video and frame.video.fps) or DEFAULT_FRAME_RATE
+    return KeypointSmoother(frame.fps, options.smooth_min_cutoff, options.smooth_beta)
 
 
 def frame_times(frames: Sequence[Frame]) -> np.ndarray:
@@ -189,4 +182,4 @@ def frame_times(frames: Sequence[Frame]) -> np.ndarray:
     times = np.array([np.nan if frame.timestamp is None else frame.timestamp for frame in frames])
     if (np.diff(times) > 0).all() and np.isfinite(times).all():
         return times
-    return np.arange(len(frames)) / frame_rate(frames[0])
+    return np.arange(len(frames)) / frames[0].fps
