@@ -205,17 +205,17 @@ class CallOptions:
 
     def check_source(self, source: Source, given: Iterable[str]) -> None:
         """The same for options that need a certain kind of input."""
-        for name, kinds in self._needed_inputs().items():
-            if name in given and self._is_set(name) and source.count_items(*kinds) == 0:
-                remedy = " Files are lifted as streams with online=True." if name in ("lookahead", "stride") else ""
-                raise InputError(
-                    f"{name}={getattr(self, name)!r} has no effect here: none of the inputs is a "
-                    f"{' or a '.join(kinds)}.{remedy}"
-                )
+        for names, kinds, remedy in self._needed_inputs():
+            for name in names:
+                if name in given and self._is_set(name) and source.count_items(*kinds) == 0:
+                    raise InputError(
+                        f"{name}={getattr(self, name)!r} has no effect here: none of the inputs is a "
+                        f"{' or a '.join(kinds)}.{remedy}"
+                    )
 
-    def _needed_inputs(self) -> dict[str, tuple[ItemKind, ...]]:
-        """By the name of an option the kinds of inputs of which one has to be there."""
-        return {"detect_every": (*_LIVE, "video"), "live": _LIVE, "reconnect": _LIVE}
+    def _needed_inputs(self) -> list[tuple[tuple[str, ...], tuple[ItemKind, ...], str]]:
+        """Names of options, the kinds of inputs of which one has to be there, and what else helps."""
+        return [(("detect_every",), (*_LIVE, "video"), ""), (("live", "reconnect"), _LIVE, "")]
 
     def _is_set(self, name: str) -> bool:
         """Whether an option has another value than by default."""
@@ -414,10 +414,12 @@ class LiftingOptions(CallOptions3D):
             ),
         ]
 
-    def _needed_inputs(self) -> dict[str, tuple[ItemKind, ...]]:
+    def _needed_inputs(self) -> list[tuple[tuple[str, ...], tuple[ItemKind, ...], str]]:
         clips: tuple[ItemKind, ...] = ("video", "image") if self.track else ("video",)
-        of_streams = {} if self.online else {"lookahead": _LIVE, "stride": _LIVE}
-        return {**super()._needed_inputs(), "root": clips, "constant_bones": clips, **of_streams}
+        needed = [*super()._needed_inputs(), (("root", "constant_bones"), clips, "")]
+        if not self.online:
+            needed.append((("lookahead", "stride"), _LIVE, " Files are lifted as streams with online=True."))
+        return needed
 
     @cached_property
     def placing(self) -> Placing:
