@@ -88,14 +88,13 @@ class BestWeights(TrainerCallback):
             name, value = found[0]
             self.tell(f"Step {step}: validation {name} {abs(value):.4f}.")
         if not best or found > best:
-            self.record = {"step": step, "metrics": metrics, "waited": 0}
+            self.record = {"step": step, "metrics": metrics, "waited": 0, "measured": step}
             if writes:
                 weights = {name: value.cpu().contiguous() for name, value in self.model.state_dict().items()}
                 with atomic_path(self.folder / _BEST_WEIGHTS) as partial:
                     save_file(weights, partial)
         elif step > self.record["measured"]:  # else the run was ended between this and its checkpoint, and goes on
-            self.record["waited"] += 1
-        self.record["measured"] = max(step, self.record.get("measured", step))
+            self.record |= {"waited": self.record["waited"] + 1, "measured": step}
         if writes:
             write_json(self.folder / _BEST_RECORD, self.record)
 
