@@ -101,6 +101,8 @@ def test_alpha_of_array_is_dropped(photo: np.ndarray) -> None:
         (np.full((4, 4, 3), -1.5), ["-1.5", "before it was normalized"]),
         (np.full((4, 4, 3), np.nan), ["nan", "before it was normalized"]),
         (np.full((4, 4, 3), -100, np.int8), ["int8", "-100", "before it was normalized"]),
+        (np.full((4, 4, 3), 60000, np.float16), ["float16", "(array / 257).astype(numpy.uint8)", "16 bits"]),
+        (np.full((4, 4, 3), np.inf, np.float16), ["inf", "before it was normalized"]),
         (np.full((4, 4, 3), 60000, np.uint16), ["uint16", "(array >> 8).astype(numpy.uint8)", "16 bits"]),
         (np.full((4, 4), 200, np.int32), ["int32", "between 0 and 255", "array.astype(numpy.uint8)"]),
         (np.zeros((3, 40, 50), np.uint8), ["(3, 40, 50)", "transpose(1, 2, 0)"]),

@@ -424,6 +424,11 @@ def test_a_list_file_may_begin_with_a_byte_order_mark(folder: Path, encoding: st
     assert frame.error is None
 
 
+def test_a_list_file_may_have_the_line_ends_of_the_first_macs(folder: Path) -> None:
+    (listed := folder / "list.txt").write_bytes(b"b.png\r# none\rb.png\r")
+    assert [frame.error for frame in open_source(listed)] == [None, None]
+
+
 def test_names_in_a_list_file_may_be_quoted(folder: Path) -> None:
     quoted = (folder / "b.png").rename(folder / "'b.png'")
     (folder / "c.png").symlink_to(quoted)

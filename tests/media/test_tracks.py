@@ -110,7 +110,7 @@ def test_bvh_holds_the_pose_and_says_where_it_begins(tmp_path: Path) -> None:
     write(TrackWriter(tmp_path, "bvh"), *results)
     assert sorted(path.name for path in (tmp_path / "clip").iterdir()) == ["clip_track0_from2.bvh", "gaps.csv"]
     gaps = (tmp_path / "clip" / "gaps.csv").read_text().splitlines()
-    assert gaps[:2] == ["person,keypoint,first_frame,last_frame", "track0,root,4,4"] and len(gaps) == 18
+    assert gaps[:2] == ["person,keypoint,first_frame,last_frame", "track0,all,4,4"] and len(gaps) == 2
     file = read_bvh((tmp_path / "clip" / "clip_track0_from2.bvh").read_text())
     assert file.frame_time == pytest.approx(0.05)
     assert file.joints()["Hips"][:, 2] == pytest.approx([0, 0.3, 0.3, 0.6])
@@ -313,7 +313,7 @@ def test_people_of_a_video_may_share_a_file(kind: str, tmp_path: Path) -> None:
         assert times == pytest.approx([0, 0.05, 0.1]) and set(joints) == {"track0", "track1"}
         assert joints["track0"]["mixamorig:Hips"][:, 2] == pytest.approx([0, 0.5, 0.5])
     gaps = (tmp_path / "clip" / "gaps.csv").read_text().splitlines()
-    assert "track1,root,2,2" in gaps and "track0,root,4,4" in gaps
+    assert gaps[1:] == ["track0,all,4,4", "track1,all,2,2"]
 
 
 @pytest.mark.parametrize("kind", ["trc", "angles", "mot"])

@@ -45,6 +45,15 @@ def test_each_person_has_links_and_named_keypoints_at_a_place_of_its_own():
     assert links.line.color[9] == "rgb(255, 128, 0)"
 
 
+def test_people_whom_root_has_placed_stay_where_they_are():
+    pytest.importorskip("plotly", reason="plotly is not among the dependencies")
+    output = people()
+    output.keypoints[1] += 3
+    figure = plot_poses_3d(output, apart=False)
+    for dots, keypoints in zip(figure.data[1::2], output.keypoints, strict=True):
+        np.testing.assert_allclose(np.stack((dots.x, dots.y, dots.z), -1), keypoints)
+
+
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_all_people_are_seen_in_their_true_proportions(count: int):
     pytest.importorskip("plotly", reason="plotly is not among the dependencies")

@@ -12,7 +12,7 @@ def way_to_uint8(array: np.ndarray) -> str:
         return ". Convert it with array.astype(numpy.uint8) * 255."
     if kind not in "iuf" or not array.size:
         return "."
-    least, greatest = array.min(), array.max()
+    least, greatest = float(array.min()), float(array.max())  # float16 cannot be compared with 65535
     if not (least >= 0 and greatest <= np.iinfo(np.uint16).max):  # NaN too
         return f" with values from {least:g} to {greatest:g}. Give the image as it was before it was normalized."
     if greatest > 255:

@@ -135,6 +135,7 @@ def partial_path(path: Path) -> Path:
 def read_lines(path: Path, kind: str) -> list[str]:
     """Lines of a text file of a user, without the space around them; quotes around a whole line go too, unless a file
     has that name. A byte order mark tells UTF-16, as Windows writes it; other texts are decoded as names of files are.
+    Lines end as those of Unix, Windows or the first Macs.
 
     Raises:
         InputError: as for `open_to_read`.
@@ -145,7 +146,7 @@ def read_lines(path: Path, kind: str) -> list[str]:
         text = data.decode("utf-16", errors="replace")
     else:
         text = os.fsdecode(data.removeprefix(BOM_UTF8))
-    return [_unquoted(line.strip(), path.parent) for line in text.split("\n")]
+    return [_unquoted(line.strip(), path.parent) for line in text.split("\n" if "\n" in text else "\r")]
 
 
 def _unquoted(line: str, folder: Path) -> str:

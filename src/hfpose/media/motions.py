@@ -173,10 +173,12 @@ def _write_skeletons(
 
 
 def _gaps(who: str, names: Sequence[str], missing: np.ndarray, first_frame: int) -> list[Gap]:
-    """Where something is missing (T, names), from the first to the last frame of each gap."""
+    """Where something is missing (T, names), from the first to the last frame of each gap; `all` where nothing is
+    there."""
+    absent = missing.all(1, keepdims=True)
     return [
         (who, name, first_frame + start, first_frame + end - 1)
-        for name, column in zip(names, missing.T, strict=True)
+        for name, column in zip(("all", *names), np.hstack((absent, missing & ~absent)).T, strict=True)
         for start, end in runs(column).tolist()
     ]
 
@@ -204,8 +206,8 @@ def _write_mot(files: FolderOfFiles, name: str, people: Sequence[PersonMotion], 
         body, _ = keypoints_to_h36m(person.keypoints, None, person.schema)
         places = {f"pelvis_t{axis}": body[:, 0, place] for axis, place in zip("xyz", TRC_AXES, strict=True)}
         columns = {key: each for key, each in (angles | places).items() if np.isfinite(each).any()}
-        for key, each in columns.items():
-            gaps += _gaps(person.who, [key], ~np.isfinite(each)[:, None], person.first_frame)
+        missing = ~np.isfinite(np.reshape([*columns.values()], (-1, len(person.times)))).T
+        gaps += _gaps(person.who, [*columns], missing, person.first_frame)
         file_name = f"{name}_{person.who}.mot"
         filled = {key: _without_gaps(each, person.times) for key, each in columns.items()}
         files.write(file_name, mot_text(file_name, person.times, filled))

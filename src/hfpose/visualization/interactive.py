@@ -23,14 +23,17 @@ def plot_poses_3d(
     keypoint_threshold: float = 0.3,
     azimuth: float | None = None,
     elevation: float = ELEVATION,
+    apart: bool = True,
 ) -> plotly.graph_objects.Figure:
-    """An interactive figure of the 3D skeletons of `output`, one beside the other.
+    """An interactive figure of the 3D skeletons of `output`.
 
     Args:
         output: N people with 3D keypoints (N, K, 3), z up.
         schema: Schema or name of one for skeleton and colors. Default: the output's own.
         keypoint_threshold: Lowest keypoint score that is drawn.
         azimuth, elevation: First position of the viewer, in degrees as in `draw_poses_3d`.
+        apart: One beside the other, since each is relative to its own root. False leaves people where they are, for
+            results of `root="planar"` and `"camera"`.
 
     Raises:
         InputError: If the keypoints have no third dimension.
@@ -44,11 +47,10 @@ def plot_poses_3d(
         raise ImportError("plot_poses_3d needs plotly: pip install plotly. draw_poses_3d draws without it.") from error
     schema = resolve_schema(schema, output)
     limits = axis_limits_3d(output, keypoint_threshold=keypoint_threshold)
-    # Each person is relative to its own root, so people would stand in one another.
-    apart = np.array([1.1 * (limits.x[1] - limits.x[0]), 0, 0])
+    step = np.array([1.1 * (limits.x[1] - limits.x[0]) * apart, 0, 0])
     figure = graph_objects.Figure()
     for index, (keypoints, scores) in enumerate(zip(output.keypoints, output.keypoint_scores, strict=True)):
-        points = keypoints + index * apart
+        points = keypoints + index * step
         points[~(scores >= keypoint_threshold)] = np.nan
         track = -1 if output.track_ids is None else output.track_ids[index]
         name = f"#{track}" if track >= 0 else f"person {index}"
@@ -57,7 +59,7 @@ def plot_poses_3d(
     eye = 1.8 * viewing_axes(azimuth, elevation)[2]
     # The longest side is 1, so that the viewer sees all of it; with "data" it is the volume that is 1.
     low, high = np.array(limits).T
-    high = high + max(output.num_instances - 1, 0) * apart
+    high = high + max(output.num_instances - 1, 0) * step
     sides = (high - low) / (high - low).max()
     figure.update_scenes(
         aspectmode="manual",
