@@ -133,3 +133,4 @@ def test_a_result_belongs_to_the_very_file_that_it_is_of(tmp_path: Path, journal
     first.write_bytes(b"22")
     assert not is_unchanged(entry, done)
     assert not is_unchanged(None, done)
+    assert not is_unchanged({**entry, "frames": 0}, done)  # it could not be read

@@ -106,6 +106,17 @@ def test_a_run_that_broke_off_is_resumed_and_a_new_one_begins_anew(tmp_path, mon
     assert [row["name"] for row in rows(tmp_path)] == ["name7"]
 
 
+def test_an_item_that_is_done_again_has_its_new_rows_alone(tmp_path):
+    for people in (1, 3):
+        writer = ParquetWriter(tmp_path, resume=people == 3)
+        writer.write(frame(0), output(people))
+        if people == 1:
+            writer.write(frame(1), output(1))
+        writer.close()
+    assert [row["name"] for row in rows(tmp_path)] == ["name1"] + ["name0"] * 3
+    assert writer.outputs(frame(0).item) == [tmp_path]
+
+
 def test_a_run_without_results_leaves_no_file(tmp_path):
     with open_writers(pred_out_dir=tmp_path, formats=["parquet"]) as writers:
         assert writers.outputs(frame(0).item) == [tmp_path / "results.parquet"]

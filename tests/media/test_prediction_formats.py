@@ -201,6 +201,31 @@ def test_item_that_another_writer_wants_again_is_not_written_twice(
     assert (tmp_path / "r").read_bytes() == before
 
 
+@pytest.mark.parametrize("make_writer", [CocoWriter, CsvWriter])
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_an_item_that_is_done_again_has_its_new_rows_alone(
+    tmp_path: Path, make_writer: Callable[..., Any], is_killed: bool
+) -> None:
+    def write(path: Path, *results: tuple[Frame, PoseOutput], ends: bool = True, **options: bool) -> None:
+        writer = make_writer(path, **options)
+        for result in results:
+            writer.write(*result)
+        writer.close() if ends else writer.abandon()
+
+    a, b, c = (image(name, index) for index, name in enumerate("abc"))
+    changed, last = (a, person(people=3)), (c, person())
+    write(tmp_path / "r", (a, person()), (b, person()))
+    if is_killed:  # the next run does its last input once more
+        write(tmp_path / "r", changed, last, ends=False, resume=True)
+        write(tmp_path / "r", last, resume=True)
+        write(tmp_path / "wanted", changed, (b, person()), last)
+    else:
+        write(tmp_path / "r", changed, resume=True)
+        write(tmp_path / "wanted", (b, person()), changed)
+    assert (tmp_path / "r").read_bytes() == (tmp_path / "wanted").read_bytes()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
 # OpenPose
 
 

@@ -151,9 +151,12 @@ def merge_journal(folder: Path, keep_earlier: bool = True) -> None:
 
 
 def is_unchanged(entry: Mapping[str, Any] | None, item: MediaItem) -> bool:
-    """Whether a line of a manifest is of this very input: the same path or URL, and the same file as then."""
-    return entry is not None and all(
-        entry.get(key) == value for key, value in _identity(item).items() if key != "index"
+    """Whether a line of a manifest is of this very input: the same path or URL, and the same file as then, which could
+    be read."""
+    return (
+        entry is not None
+        and entry.get("frames") != 0
+        and all(entry.get(key) == value for key, value in _identity(item).items() if key != "index")
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hfpose.errors import InputError
-from hfpose.media.files import partial_path
+from hfpose.media.files import atomic_path, partial_path
 from hfpose.media.frames import Frame, MediaItem
 from hfpose.results import PoseOutput
 
@@ -32,6 +32,8 @@ class ParquetWriter:
     in frames around it), `bbox`, `bbox_score`, `keypoints` (x, y or x, y, z of all keypoints, one after the other),
     `keypoint_scores`, `keypoints_2d`. An image or frame without people has one row, with null from `instance` on. The
     files' metadata hold the keypoint schema as JSON under `hfpose.schema`.
+
+    What is written of an input, such as one whose file has changed, takes the place of its rows of earlier runs.
 
     A file takes its name when it ends, which it does every few minutes between two inputs; what a run that broke off
     had in its last file is done again by a run with `resume`.
@@ -56,6 +58,7 @@ class ParquetWriter:
         self._only = part
         self._parts = sorted(self._folder.glob("part-*.parquet")) if part is None else []
         self._complete: set[str] = set()
+        self._replaced: set[str] = set()
         self._number = 0
         for path in self._parts:
             if resume:
@@ -85,7 +88,9 @@ class ParquetWriter:
             if self._only is None and is_due:
                 self._finish_part()
         self._last = frame.item
-        if frame.name in self._complete or (output.error is not None and frame.frame_index is None):
+        if frame.name in self._complete:
+            self._replaced.add(frame.name)
+        if output.error is not None and frame.frame_index is None:
             return
         if self._writer is None:
             self._open(output)
@@ -123,13 +128,28 @@ class ParquetWriter:
         self._rows = []
 
     def _finish_part(self) -> None:
-        if self._writer is None:
-            return
-        self._flush()
-        self._writer.close()
-        assert self._path is not None
-        partial_path(self._path).replace(self._path)
-        self._writer = None
+        if self._writer is not None:
+            self._flush()
+            self._writer.close()
+            assert self._path is not None
+            partial_path(self._path).replace(self._path)
+            self._writer = None
+        if self._replaced:
+            self._drop_replaced()
+
+    def _drop_replaced(self) -> None:
+        import pyarrow.parquet
+
+        for path in filter(Path.exists, self._parts):
+            table = pyarrow.parquet.read_table(path)
+            kept = table.filter([name not in self._replaced for name in table["name"].to_pylist()])
+            if len(kept) == 0:
+                path.unlink()
+            elif len(kept) < len(table):
+                with atomic_path(path) as partial:
+                    pyarrow.parquet.write_table(kept, partial, compression="zstd")
+        self._complete -= self._replaced
+        self._replaced.clear()
 
 
 def _columns() -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ class _TableWriter:
 
     With `resume`, rows of an earlier run are kept, whether it finished or not; of one that did not, the last item is
     taken for incomplete. Items without any row cannot be told from items that were never seen and are done again.
+    What is written of an item, such as one whose file has changed, takes the place of its earlier rows.
 
     A subclass names the class of the file, and where a row has the name of its item.
     """
@@ -33,7 +35,9 @@ class _TableWriter:
     def __init__(self, path: str | Path, resume: bool = False) -> None:
         self._path = Path(path)
         rows = self._earlier_rows() if resume else []
+        self._num_earlier = len(rows)
         self._complete = {row[self._name] for row in rows}
+        self._replaced: set[str] = set()
         self._table = self._file(self._path)
         self._table.append(rows)
         self._last: MediaItem | None = None
@@ -46,20 +50,35 @@ class _TableWriter:
 
     def write(self, frame: Frame, output: PoseOutput) -> None:
         self._last = frame.item
-        if frame.name not in self._complete:
-            self._table.append(self._rows(frame, output))
+        if frame.name in self._complete:
+            self._replaced.add(frame.name)
+        self._table.append(self._rows(frame, output))
 
     def close(self) -> None:
+        if self._replaced:
+            self._drop_replaced()
         self._table.finish()
 
     def abandon(self) -> None:
         end_early(self._last, self._table)
 
+    def _drop_replaced(self) -> None:
+        unfinished = partial_path(self._path)
+        rows = self._file.read(unfinished)
+        earlier = [row for row in rows[: self._num_earlier] if row[self._name] not in self._replaced]
+        self._table.abandon()
+        shorter = self._file(unfinished)
+        shorter.append([*earlier, *rows[self._num_earlier :]])
+        shorter.finish()
+
     def _earlier_rows(self) -> list[Any]:
         unfinished = partial_path(self._path)
         if unfinished.is_file():
             rows = self._file.read(unfinished)
-            return [row for row in rows if row[self._name] != rows[-1][self._name]]
+            blocks = {
+                name: [*block] for name, block in groupby(rows, lambda row: row[self._name])
+            }  # the latest counts
+            return [row for name, block in blocks.items() if name != rows[-1][self._name] for row in block]
         return self._file.read(self._path) if self._path.is_file() else []
 
     def _rows(self, frame: Frame, output: PoseOutput) -> list[Any]:
