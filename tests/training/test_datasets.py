@@ -74,9 +74,16 @@ def test_workers_change_nothing(people, processor):
             assert torch.equal(alone[key], worked[key])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_to_all_processes_of_a_run_do_not_end_workers(people, number):
-    batches = iter(DataLoader(SampleStream(people, which, 24), batch_size=None, num_workers=1, prefetch_factor=1))
+def unblock(sample, rng, progress):
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    return sample
+
+
+@pytest.mark.parametrize(
+    ("number", "make"), [(signal.SIGINT, which), (signal.SIGTERM, which), (signal.SIGTERM, unblock)]
+)
+def test_signals_to_all_processes_of_a_run_do_not_end_workers(people, number, make):
+    batches = iter(DataLoader(SampleStream(people, make, 24), batch_size=None, num_workers=1, prefetch_factor=1))
     next(batches)
     code = f"import os; os.kill({batches._workers[0].pid}, {int(number)})"
     subprocess.run([sys.executable, "-c", code], check=True)  # not from the parent, which may end its workers
