@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from functools import cache
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 
 COMMAND = "from hfpose.cli import main; main()"
 """The command `hfpose`."""
@@ -156,8 +156,10 @@ class RunningPython:
 def _run(code: str, argv: list[str], folder: Path, environment: dict[str, str], output: list[Path]) -> None:
     """Run code in this forked process, as `python -c` would."""
     gc.freeze()
-    for file, stream in zip(output, (sys.stdout, sys.stderr), strict=True):
-        os.dup2(os.open(file, os.O_WRONLY | os.O_APPEND), stream.fileno() if stream else 1)
+    for number, file, stream in zip((1, 2), output, (sys.stdout, sys.stderr), strict=True):
+        opened = os.open(file, os.O_WRONLY | os.O_APPEND)
+        os.dup2(opened, number)  # processes that it starts write there
+        os.dup2(opened, stream.fileno())  # where pytest collects what is printed, this is another
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(environment)
@@ -166,12 +168,21 @@ def _run(code: str, argv: list[str], folder: Path, environment: dict[str, str], 
     sys.path.insert(0, "")
     _read_settings_again()
     try:
-        exec(compile(code, argv[0], "exec"), {"__name__": "__main__", "__file__": argv[0]})
+        exec(compile(code, argv[0], "exec"), _new_main(argv[0]).__dict__)
     except SystemExit:
         raise
     except BaseException:
         traceback.print_exc()
         sys.exit(1)
+
+
+def _new_main(script: str) -> ModuleType:
+    """Module `__main__`, in which pickle finds what a script defines. Processes that it spawns import it from its file
+    as `__mp_main__`, and give back its classes by that name."""
+    module = sys.modules["__main__"] = sys.modules["__mp_main__"] = ModuleType("__main__")
+    if script != "-c":
+        module.__file__ = script
+    return module
 
 
 def _read_settings_again() -> None:
