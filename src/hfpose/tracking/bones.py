@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from hfpose.keypoints import KeypointSchema
 from hfpose.results import PoseOutput
-from hfpose.tracking.filters import track_places
+from hfpose.tracking.filters import Places, change_tracks, values_at
 
 
 def constant_bones(keypoints: np.ndarray, schema: KeypointSchema) -> np.ndarray:
@@ -35,14 +34,13 @@ def constant_bones(keypoints: np.ndarray, schema: KeypointSchema) -> np.ndarray:
 
 def with_constant_bones(outputs: Sequence[PoseOutput]) -> list[PoseOutput]:
     """The frames of a clip with `constant_bones` for each identity."""
-    changed = [output.keypoints.copy() for output in outputs]
-    for places in track_places(outputs).values():
+
+    def poses(places: Places) -> np.ndarray:
         schema = outputs[places[0][0]].schema
         assert schema is not None  # see `TemporalLifter`
-        poses = constant_bones(np.stack([outputs[i].keypoints[row] for i, row in places]), schema)
-        for (i, row), pose in zip(places, poses, strict=True):
-            changed[i][row] = pose
-    return [replace(output, keypoints=keypoints) for output, keypoints in zip(outputs, changed, strict=True)]
+        return constant_bones(values_at(outputs, places, "keypoints"), schema)
+
+    return change_tracks(outputs, poses)
 
 
 def _bones(schema: KeypointSchema) -> list[tuple[int, int]]:

@@ -18,6 +18,9 @@ ClipFilter = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 ClipFilterName = Literal["butterworth", "gaussian", "median", "hampel"]
 
+Places = list[tuple[int, int]]
+"""Where an identity is: numbers of the results, and its rows in them."""
+
 # So that a keypoint that is seen too seldom has a place.
 _LEAST_WEIGHT = 1e-9
 # Standard deviation of normally distributed values for one median absolute deviation.
@@ -213,13 +216,11 @@ def smooth_clip(outputs: Sequence[PoseOutput], times: np.ndarray, smooth: ClipFi
         times: (T,) seconds.
         smooth: what to do to the motion of each identity.
     """
-    smoothed = [output.keypoints.copy() for output in outputs]
-    for places in track_places(outputs).values():
-        index, rows = np.array(places).T
-        motion = np.stack([outputs[i].keypoints[row] for i, row in places])
-        for i, row, pose in zip(index, rows, smooth(motion, times[index]), strict=True):
-            smoothed[i][row] = pose
-    return [replace(output, keypoints=keypoints) for output, keypoints in zip(outputs, smoothed, strict=True)]
+
+    def poses(places: Places) -> np.ndarray:
+        return smooth(values_at(outputs, places, "keypoints"), times[[index for index, _ in places]])
+
+    return change_tracks(outputs, poses)
 
 
 def fill_gaps(outputs: Sequence[PoseOutput], times: np.ndarray, longest: float) -> list[PoseOutput]:
@@ -254,11 +255,25 @@ def _between(before: PoseOutput, after: PoseOutput, share: float) -> PoseOutput:
     return replace(before, **between, interpolated=np.ones(1, bool))
 
 
-def track_places(outputs: Iterable[PoseOutput]) -> dict[int, list[tuple[int, int]]]:
-    """Where each identity is: numbers of the results, and its rows in them."""
-    places: dict[int, list[tuple[int, int]]] = {}
+def track_places(outputs: Iterable[PoseOutput]) -> dict[int, Places]:
+    """Where each identity is."""
+    places: dict[int, Places] = {}
     for index, output in enumerate(outputs):
         for row, track in enumerate([] if output.track_ids is None else output.track_ids.tolist()):
             if track != UNTRACKED:
                 places.setdefault(track, []).append((index, row))
     return places
+
+
+def values_at(outputs: Sequence[PoseOutput], places: Places, name: str) -> np.ndarray:
+    """A field of results (T, ...) at the places of an identity."""
+    return np.stack([getattr(outputs[index], name)[row] for index, row in places])
+
+
+def change_tracks(outputs: Sequence[PoseOutput], poses: Callable[[Places], np.ndarray]) -> list[PoseOutput]:
+    """The results with other keypoints (T, K, D) for each identity, made from its places."""
+    changed = [output.keypoints.copy() for output in outputs]
+    for places in track_places(outputs).values():
+        for (index, row), pose in zip(places, poses(places), strict=True):
+            changed[index][row] = pose
+    return [replace(output, keypoints=keypoints) for output, keypoints in zip(outputs, changed, strict=True)]

@@ -13,7 +13,7 @@ from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema
 from hfpose.ops.foot_contacts import hold_feet, lock_feet
 from hfpose.results import PoseOutput
-from hfpose.tracking.filters import track_places
+from hfpose.tracking.filters import Places, change_tracks, values_at
 from hfpose.tracking.root_motion import even_size, fit_ground, root_places
 
 Ground = Literal["clip", "frame"]
@@ -77,19 +77,17 @@ def place_clip(outputs: Sequence[PoseOutput], times: np.ndarray, placing: Placin
     alone = [place_frame(output, placing) for output in outputs]
     if placing.root == "none" and placing.ground != "clip":
         return alone
-    placed = [output.keypoints.copy() for output in alone]
-    for places in track_places(outputs).values():
+
+    def poses(places: Places) -> np.ndarray:
         index = [i for i, _ in places]
-        poses, pixels, scores = (
-            np.stack([getattr(outputs[i], name)[row] for i, row in places])
-            for name in ("keypoints", "keypoints_2d", "keypoint_scores")
+        keypoints, pixels, scores = (
+            values_at(outputs, places, name) for name in ("keypoints", "keypoints_2d", "keypoint_scores")
         )
         first = outputs[index[0]]
         assert first.schema is not None and first.image_size is not None  # see `TemporalLifter`
-        moved = _placed(poses, pixels, scores, times[index], first.schema, first.image_size, placing)
-        for (i, row), pose in zip(places, moved, strict=True):
-            placed[i][row] = pose
-    return [replace(output, keypoints=keypoints) for output, keypoints in zip(outputs, placed, strict=True)]
+        return _placed(keypoints, pixels, scores, times[index], first.schema, first.image_size, placing)
+
+    return change_tracks(alone, poses)
 
 
 def _placed(
