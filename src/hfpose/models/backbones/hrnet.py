@@ -23,6 +23,7 @@ from hfpose.models.shared.convolution import (
     ConvNormAct,
     ResidualBlock,
     conv_layer,
+    layer_in_row,
     layer_of_pair,
 )
 from hfpose.models.shared.staged_backbone import StagedBackbone
@@ -233,11 +234,8 @@ STAGE_RENAMES: RenameRules = (
 # For networks that halve by a depthwise and a pointwise convolution; what is enlarged has one convolution, one level
 # higher.
 SEPARABLE_FUSION_RENAMES: RenameRules = (
-    (
-        r"(\.fusions\.\d+\.\d+\.\d+)\.([0-3])\.(?=[a-z])",
-        lambda match: f"{match[1]}.{int(match[2]) // 2}.{('conv', 'norm')[int(match[2]) % 2]}.",
-    ),
-    (r"(\.fusions\.\d+\.\d+)\.([01])\.(?=[a-z])", lambda match: f"{match[1]}.0.{('conv', 'norm')[int(match[2])]}."),
+    (r"(\.fusions\.\d+\.\d+\.\d+)\.([0-3])\.(?=[a-z])", layer_in_row),
+    (r"(\.fusions\.\d+\.\d+)\.([01])\.(?=[a-z])", layer_in_row),
 )
 RENAMES: RenameRules = (
     *STAGE_RENAMES,

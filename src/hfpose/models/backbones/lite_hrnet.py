@@ -21,7 +21,7 @@ from hfpose.models.backbones.hrnet import (
 )
 from hfpose.models.shared.configuration import Numbers, StagedBackboneConfig
 from hfpose.models.shared.conversion import RenameRules, batch_norm_eps, expect_settings
-from hfpose.models.shared.convolution import ConvNormAct, SqueezeExcitation, channel_shuffle
+from hfpose.models.shared.convolution import ConvNormAct, SqueezeExcitation, channel_shuffle, layer_in_row
 from hfpose.models.shared.staged_backbone import StagedBackbone
 
 SPATIAL_REDUCTION = 4
@@ -221,10 +221,7 @@ RENAMES: RenameRules = (
     (r"\.fuse_layers\.", ".fusions."),
     # A branch that is only adapted has its layers one level higher than the others.
     (r"(\.transition\.\d+)\.([0-3])\.(?=[a-z])", r"\1.0.\2."),
-    (
-        r"(\.transition\.\d+\.\d+)\.([0-3])\.(?=[a-z])",
-        lambda match: f"{match[1]}.{int(match[2]) // 2}.{('conv', 'norm')[int(match[2]) % 2]}.",
-    ),
+    (r"(\.transition\.\d+\.\d+)\.([0-3])\.(?=[a-z])", layer_in_row),
     *SEPARABLE_FUSION_RENAMES,
     (r"^head_layer\.projects\.(\d+)\.depthwise_conv\.", r"top.projections.\1.0."),
     (r"^head_layer\.projects\.(\d+)\.pointwise_conv\.", r"top.projections.\1.1."),

@@ -275,6 +275,12 @@ def layer_of_pair(match: re.Match[str]) -> str:
     return f"{match[1]}.{('conv', 'norm')[int(match[2])]}."
 
 
+def layer_in_row(match: re.Match[str]) -> str:
+    """The layer and its part where convolutions and normalizations are counted in one row."""
+    layer, part = divmod(int(match[2]), 2)
+    return f"{match[1]}.{layer}.{('conv', 'norm')[part]}."
+
+
 # Reference name -> our name.
 RESIDUAL_RENAMES: RenameRules = (
     (r"(\.\d+)\.conv([123])\.(?=weight)", lambda match: f"{match[1]}.layers.{int(match[2]) - 1}.conv."),
