@@ -8,7 +8,7 @@ import pytest
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 
-from hfpose import CIDConfig, DEKRConfig, RTMDetConfig, RTMPoseConfig
+from hfpose import CIDConfig, DEKRConfig, RTMDetConfig, RTMPoseConfig, RTMWConfig, SimCCConfig
 from hfpose.errors import ConfigError
 from hfpose.models.auto import ALL_FAMILIES
 from hfpose.models.backbones.hrnet import HRNetBackboneConfig
@@ -70,3 +70,12 @@ def test_kernels_with_a_middle_are_odd(config_class):
     (name,) = config_class.odd_sizes
     with pytest.raises(ConfigError, match=f"{name}=4; expected odd numbers"):
         config_class(**{name: 4})
+
+
+@pytest.mark.parametrize("config_class", [RTMWConfig, SimCCConfig])
+def test_weights_of_keypoints_in_the_loss_go_with_their_labels(config_class):
+    config = config_class(num_labels=3, keypoint_loss_weights=[1.0, 0.5, 1.0])
+    config = config_class.from_dict(config.to_dict())
+    assert config.keypoint_loss_weights == [1.0, 0.5, 1.0]
+    config.num_labels = 5
+    assert config.keypoint_loss_weights is None

@@ -89,7 +89,7 @@ class KeypointConfig(LabeledConfig):
     describes.
 
     The three agree at any time: labels that are set, be it by `from_pretrained(..., num_labels=5)`, give a schema that
-    is of other keypoints up, see [`schema_for_config`].
+    is of other keypoints up, see [`schema_for_config`], and weights of other keypoints in the loss.
 
     Args:
         keypoint_schema: names, skeleton, flip pairs and colors of the keypoints, see [`KeypointSchema`]. A flip test
@@ -111,9 +111,14 @@ class KeypointConfig(LabeledConfig):
         super().__post_init__(**kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        before = self.id2label if name == "id2label" else None
         super().__setattr__(name, value)
-        if name == "id2label" and value is not None and self.keypoint_schema is not None:
+        if name != "id2label" or value is None:
+            return
+        if self.keypoint_schema is not None:
             self.keypoint_schema = schema_for_config(self).to_dict()
+        if before and [*before.values()] != [*value.values()] and hasattr(self, "keypoint_loss_weights"):
+            super().__setattr__("keypoint_loss_weights", None)
 
 
 class EstimatorConfig(KeypointConfig):
