@@ -33,3 +33,8 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     """The first of some names, and how many more there are."""
     shown = ", ".join(names[:most]) or "nothing"
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error says, its kind where it says nothing."""
+    return str(error) or type(error).__name__

@@ -25,7 +25,7 @@ from huggingface_hub import constants, get_session, is_offline_mode
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import WeakFileLock, tqdm
 
-from hfpose.errors import DownloadError
+from hfpose.errors import DownloadError, reason_of
 from hfpose.hub.checkpoint_files import HEAD_BYTES, foreign_format, stated_hash
 from hfpose.media.files import partial_path
 
@@ -242,11 +242,11 @@ def _fetch_whole(download: _Download, sha256_prefix: str | None, attempts: int, 
                 else ""
             )
             raise DownloadError(
-                f"{download.url} could not be fetched in {attempt} attempts: {_reason(error)}.{kept} Check the "
+                f"{download.url} could not be fetched in {attempt} attempts: {reason_of(error)}.{kept} Check the "
                 "network, and the proxy settings (HTTPS_PROXY) if there is a proxy."
             ) from error
         wait = _wait(download, error, failures, backoff)
-        logger.warning("%s: %s. Trying again in %.0f s, from byte %d.", download.url, _reason(error), wait, received)
+        logger.warning("%s: %s. Trying again in %.0f s, from byte %d.", download.url, reason_of(error), wait, received)
         time.sleep(wait)
 
 
@@ -399,13 +399,9 @@ def _wait(download: _Download, error: Exception, failures: int, backoff: float) 
         return min(_MAX_WAIT, backoff * 2 ** max(0, failures - 1)) * random.uniform(0.8, 1.2)
     if asked > _MAX_WAIT:
         raise DownloadError(
-            f"{_reason(error)} for {download.url} and asks to wait {asked:.0f} seconds. Try again after that."
+            f"{reason_of(error)} for {download.url} and asks to wait {asked:.0f} seconds. Try again after that."
         ) from error
     return asked
-
-
-def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
 
 
 def _header(response: Any, name: str) -> str:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from hfpose.errors import InputError
+from hfpose.errors import InputError, reason_of
 
 _MAX_REDIRECTS = 5
 _PORTS = {"http": 80, "https": 443}
@@ -70,7 +70,7 @@ class HttpFile(io.RawIOBase):
         except InputError:
             raise
         except Exception as error:  # of the client, as in `images._download`
-            raise InputError(f"{self.name!r} breaks off: {error or type(error).__name__}.") from error
+            raise InputError(f"{self.name!r} breaks off: {reason_of(error)}.") from error
         data, self._rest = (data, b"") if size < 0 else (data[:size], data[size:])
         self._position += len(data)
         return data
@@ -110,8 +110,9 @@ class HttpFile(io.RawIOBase):
         except InputError:
             raise
         except Exception as error:
-            reason = str(error) or type(error).__name__
-            raise InputError(f"Cannot read {self.name!r}: {reason}. Check the address and the connection.") from error
+            raise InputError(
+                f"Cannot read {self.name!r}: {reason_of(error)}. Check the address and the connection."
+            ) from error
         if response.status_code not in (200, 206) or (self._position and response.status_code == 200):
             response.close()
             raise InputError(

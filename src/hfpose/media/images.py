@@ -21,7 +21,7 @@ from urllib.request import url2pathname
 
 import numpy as np
 
-from hfpose.errors import InputError
+from hfpose.errors import InputError, reason_of
 from hfpose.media.array_types import way_to_uint8
 from hfpose.media.files import atomic_path, open_to_read
 
@@ -233,7 +233,7 @@ def _from_pil(image: Image.Image) -> np.ndarray:
     except InputError:
         raise
     except Exception as error:  # a lazily opened file fails here in as many ways as there are formats
-        raise InputError(f"The PIL image {image!r} cannot be decoded: {error or type(error).__name__}.") from error
+        raise InputError(f"The PIL image {image!r} cannot be decoded: {reason_of(error)}.") from error
 
 
 def pil_pixels(image: Image.Image) -> np.ndarray:
@@ -318,8 +318,9 @@ def _download(url: str, timeout: float) -> bytes:
     except InputError:
         raise
     except Exception as error:  # the client's base class of errors has another home in each major version of the hub
-        reason = str(error) or type(error).__name__
-        raise InputError(f"Cannot download {url!r}: {reason}. Check the address and the connection.") from error
+        raise InputError(
+            f"Cannot download {url!r}: {reason_of(error)}. Check the address and the connection."
+        ) from error
     return bytes(data)
 
 
@@ -352,9 +353,9 @@ def _decode(file: IO[bytes], name: str, size: int, max_side: int | None) -> np.n
         except MemoryError:
             raise InputError(f"{name} does not fit in memory.") from None
         except Exception as error:  # broken files fail in as many ways as there are formats
-            reason = str(error) or type(error).__name__
             raise InputError(
-                f"{name} is a {format_name} image that is damaged or cut off: {reason}. Copy or export it again."
+                f"{name} is a {format_name} image that is damaged or cut off: {reason_of(error)}. Copy or export it "
+                "again."
             ) from error
     if prefix[4:8] == b"ftyp" and prefix[8:12] in _HEIF_BRANDS:
         raise InputError(

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from hfpose.errors import InputError
+from hfpose.errors import InputError, reason_of
 from hfpose.media.animations import count_images, is_read_here, read_animation
 from hfpose.media.containers import is_cut_off
 from hfpose.media.files import open_to_read
@@ -353,8 +353,9 @@ def _open_container(
                 "or have the stream sent as rtsp, rtmp or udp."
             ) from error
         if file is None:
+            reason = getattr(error, "strerror", None) or reason_of(error)
             raise InputError(
-                f"The stream {name!r} cannot be opened: {_reason(error)}. Check the address, that the sender runs, "
+                f"The stream {name!r} cannot be opened: {reason}. Check the address, that the sender runs, "
                 "and the firewall."
             ) from error
         raise InputError(
@@ -369,10 +370,6 @@ def _lenient_metadata() -> dict[str, Any]:
     import av
 
     return {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _refuse(url: str, flags: int, options: dict[str, str]) -> NoReturn:
