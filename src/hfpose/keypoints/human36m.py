@@ -136,12 +136,13 @@ def has_h36m(schema: KeypointSchema) -> bool:
 
 def _known_name(schema: KeypointSchema) -> str:
     """The schema of hfpose that `schema` is by name, or else by the names of its keypoints."""
-    for name in (schema.name, *_RECIPES, "h36m"):
-        if (name in _RECIPES or name == "h36m") and load_schema(name).keypoint_names == schema.keypoint_names:
+    known = (*_RECIPES, "h36m")
+    for name in sorted(known, key=lambda each: each != schema.name):
+        if load_schema(name).keypoint_names == schema.keypoint_names:
             return name
     raise ConfigError(
         f"Keypoints of schema {schema.name!r} are not those of people whom lifting, angles and motion files are for: "
-        f"how they become Human3.6M's 17 is known for {', '.join(sorted([*_RECIPES, 'h36m']))} only. Use a model with "
+        f"how they become Human3.6M's 17 is known for {', '.join(sorted(known))} only. Use a model with "
         "one of these schemas."
     )
 

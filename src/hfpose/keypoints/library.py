@@ -85,9 +85,7 @@ def schema_for_config(config: Any) -> KeypointSchema:
             'Set config.keypoint_schema, for instance to load_schema("coco").to_dict().'
         )
     if are_generic:
-        return (
-            generic_schema([f"keypoint_{i}" for i in range(len(labels))]) if given else schema_for_count(len(labels))
-        )
+        return numbered_schema(len(labels)) if given else schema_for_count(len(labels))
     return schema_for_names(labels) or generic_schema(labels)
 
 
@@ -113,11 +111,16 @@ def generic_schema(keypoint_names: Sequence[str]) -> KeypointSchema:
     return KeypointSchema("unnamed", tuple(keypoint_names), flip_indices=flip_indices_from_names(keypoint_names))
 
 
+def numbered_schema(num_keypoints: int) -> KeypointSchema:
+    """The `generic_schema` of so many keypoints without names."""
+    return generic_schema([f"keypoint_{i}" for i in range(num_keypoints)])
+
+
 def schema_for_count(num_keypoints: int) -> KeypointSchema:
     """What so many keypoints without names are taken for: 17 are COCO's; a schema without skeleton where that is not
     known."""
     known = _SCHEMA_BY_COUNT.get(num_keypoints)
-    return load_schema(known) if known else generic_schema([f"keypoint_{i}" for i in range(num_keypoints)])
+    return load_schema(known) if known else numbered_schema(num_keypoints)
 
 
 def schema_for_names(keypoint_names: Sequence[str]) -> KeypointSchema | None:

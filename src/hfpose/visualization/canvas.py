@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 
 from hfpose.errors import ConfigError, InputError
-from hfpose.keypoints import Color, KeypointSchema, generic_schema, load_schema
+from hfpose.keypoints import Color, KeypointSchema, load_schema
+from hfpose.keypoints.library import numbered_schema
 from hfpose.results import PoseOutput
 
 WHITE: Color = (255, 255, 255)
@@ -59,7 +60,7 @@ def resolve_schema(schema: KeypointSchema | str | None, output: PoseOutput) -> K
         schema = load_schema(schema)
     schema = schema or output.schema
     if schema is None:
-        return generic_schema([f"keypoint_{i}" for i in range(count)])
+        return numbered_schema(count)
     if schema.num_keypoints != count and output.num_instances:
         raise ConfigError(
             f"Schema {schema.name!r} has {schema.num_keypoints} keypoints, but the result has {count}; "

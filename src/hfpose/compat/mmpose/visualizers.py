@@ -19,7 +19,8 @@ from hfpose.compat.mmpose.bgr_images import rgb_image
 from hfpose.compat.mmpose.dataset_meta import dataset_meta_of, schema_of
 from hfpose.compat.mmpose.structures import InstanceData, PoseDataSample
 from hfpose.errors import ConfigError, InputError
-from hfpose.keypoints import Color, KeypointSchema, generic_schema
+from hfpose.keypoints import Color, KeypointSchema
+from hfpose.keypoints.library import numbered_schema
 from hfpose.media.images import save_image
 from hfpose.results import PoseOutput
 from hfpose.visualization import SkeletonStyle, Window, draw_heatmaps, draw_poses
@@ -206,7 +207,7 @@ class PoseLocalVisualizer:
         """The keypoints of the data set, or of another number ones without names, in the visualizer's colors."""
         schema = self._schema
         if schema is None or schema.num_keypoints != count:
-            schema = generic_schema([f"keypoint_{index}" for index in range(count)])
+            schema = numbered_schema(count)
         links = () if self.skeleton is None or self.link_color is None else tuple((a, b) for a, b in self.skeleton)
         try:
             return replace(

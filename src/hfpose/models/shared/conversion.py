@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from hfpose.errors import ConfigError
-from hfpose.keypoints import KeypointSchema, generic_schema
+from hfpose.keypoints import KeypointSchema
+from hfpose.keypoints.library import numbered_schema
 
 # (pattern, replacement), applied to every name in this order. Several replacements share the tensor out, in equal
 # parts along its first dimension; without any it is left out.
@@ -196,7 +197,7 @@ def keypoint_arguments(num_keypoints: int, schema: KeypointSchema | None) -> dic
     Raises:
         ConfigError: when the schema has another number of keypoints than the model.
     """
-    schema = schema or generic_schema([f"keypoint_{i}" for i in range(num_keypoints)])
+    schema = schema or numbered_schema(num_keypoints)
     if schema.num_keypoints != num_keypoints:
         raise ConfigError(
             f"The model finds {num_keypoints} keypoints, but the schema {schema.name!r} has {schema.num_keypoints}. "
