@@ -14,7 +14,7 @@ import numpy as np
 from hfpose.errors import InputError
 from hfpose.evaluation.metrics import Metrics, mpjpe
 from hfpose.evaluation.protocols import HUMAN36M_PROTOCOLS
-from hfpose.models.shared.lifting import keypoint_extent
+from hfpose.ops.boxes import extents
 from hfpose.pipelines.lifting_stage import TemporalLifter
 from hfpose.pipelines.person_clips import PersonClip
 from hfpose.pipelines.stage import Stage
@@ -92,7 +92,7 @@ def _clip(pixels: np.ndarray, camera: str) -> PersonClip:
     count = len(keypoints)
     scores = np.ones(keypoints.shape[:2], np.float32)
     size = (WIDTH, HEIGHTS.get(camera, WIDTH))
-    return PersonClip(0, 0, size, keypoints, scores, keypoint_extent(keypoints), scores[:, 0], np.zeros(count, int))
+    return PersonClip(0, 0, size, keypoints, scores, extents(keypoints), scores[:, 0], np.zeros(count, int))
 
 
 def _millimeters_per_pixel(x: np.ndarray, target: np.ndarray, cameras: np.ndarray, data: Path) -> np.ndarray:

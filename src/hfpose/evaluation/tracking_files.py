@@ -21,7 +21,7 @@ from hfpose.keypoints.library import schema_for_names
 from hfpose.media.json_results import frames_of_video
 from hfpose.media.left_out import LeftOut
 from hfpose.ops.assignment import cheapest_pairs
-from hfpose.ops.boxes import pairwise_iou
+from hfpose.ops.boxes import extents, pairwise_iou
 from hfpose.ops.pose_similarity import AREA_OF_BOX
 
 By = Literal["boxes", "poses"]
@@ -368,7 +368,7 @@ def _extent(instance: Tracked) -> np.ndarray:
         return instance.box
     assert instance.keypoints is not None
     points = instance.keypoints[instance.keypoints[:, 2] > 0, :2]
-    return np.concatenate((points.min(0), points.max(0))) if len(points) else np.zeros(4)
+    return extents(points) if len(points) else np.zeros(4)
 
 
 def _box_similarity(people: Sequence[Tracked], tracks: Sequence[Tracked]) -> np.ndarray:

@@ -40,6 +40,11 @@ def _areas(sides: np.ndarray) -> np.ndarray:
     return sides[..., 0] * sides[..., 1]
 
 
+def extents(points: np.ndarray) -> np.ndarray:
+    """Smallest boxes (..., 4) around points (..., K, 2)."""
+    return np.concatenate((points.min(-2), points.max(-2)), axis=-1)
+
+
 def with_sizes(boxes: np.ndarray) -> np.ndarray:
     """Boxes (N, 4) x1, y1, x2, y2 as x, y, width and height (N, 4), as COCO has them."""
     return np.concatenate((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), axis=1)

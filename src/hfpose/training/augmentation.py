@@ -19,6 +19,7 @@ import numpy as np
 from hfpose.keypoints import KeypointSchema
 from hfpose.models.shared.top_down import box_centers_and_scales, crop_matrices
 from hfpose.ops.affine import warp_affine
+from hfpose.ops.boxes import extents
 
 # Conditions of the half body: labeled keypoints in all, of the upper and of the lower body.
 MIN_KEYPOINTS, MIN_UPPER_KEYPOINTS, MIN_LOWER_KEYPOINTS = 9, 2, 3
@@ -317,8 +318,7 @@ class FittedImages:
         fitted = warp_affine(sample.image, matrix, (width, height), borderValue=fill)
         if augmentation is not None:
             fitted = change_pixels(fitted, augmentation.pixels, rng)
-        corners = sample.boxes.reshape(-1, 2, 2) * linear + offsets
-        moved = np.concatenate((corners.min(1), corners.max(1)), 1)
+        moved = extents(sample.boxes.reshape(-1, 2, 2) * linear + offsets)
         moved = moved.clip(0, np.tile(content, 2)).astype(np.float32)
         is_left = (moved[:, 2:] - moved[:, :2] >= MIN_BOX_SIDE).all(1)
         return {"image": fitted, "boxes": moved[is_left], "labels": sample.labels[is_left]}
@@ -371,8 +371,7 @@ class FittedInstances:
             moved, visibility = moved[:, order], visibility[:, order]
         inside = (visibility > 0) & (moved >= 0).all(-1) & (moved < size).all(-1)
         corners = sample.boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 2)
-        corners = transform_points(corners, matrix).reshape(-1, 4, 2).clip(0, size)
-        fitted_boxes = np.concatenate((corners.min(1), corners.max(1)), axis=1)
+        fitted_boxes = extents(transform_points(corners, matrix).reshape(-1, 4, 2).clip(0, size))
         is_left = (fitted_boxes[:, 2:] - fitted_boxes[:, :2] >= MIN_BOX_SIDE).all(1) & inside.any(1)
         labels = {
             "boxes": fitted_boxes,

@@ -12,7 +12,8 @@ from golden import Golden
 from hfpose.errors import ConfigError, InputError
 from hfpose.models.motionbert.image_processing_motionbert import MotionBertImageProcessor
 from hfpose.models.motionbert.modeling_motionbert import MotionBertForPoseLifting
-from hfpose.models.shared.lifting import PoseLiftingOutput, keypoint_extent
+from hfpose.models.shared.lifting import PoseLiftingOutput
+from hfpose.ops.boxes import extents
 
 # How the reference leaves its results before its inferencer turns them upright.
 AS_DECODED = {"axes": "camera", "do_rebase_height": False}
@@ -63,14 +64,14 @@ def test_clip_is_decoded_as_by_the_reference(processor: MotionBertImageProcessor
 
 def test_box_normalization_forgets_place_and_size(processor: MotionBertImageProcessor) -> None:
     keypoints = np.random.default_rng(0).uniform(100, 300, (1, 3, 17, 2)).astype(np.float32)
-    boxes = keypoint_extent(keypoints)
+    boxes = extents(keypoints)
     moved = processor(keypoints * 0.5 + 40, (640, 480), boxes=boxes * 0.5 + 40)["keypoints_2d"]
     np.testing.assert_allclose(moved, processor(keypoints, (640, 480), boxes=boxes)["keypoints_2d"], atol=1e-5)
 
 
 def test_boxes_default_to_the_extent_of_the_keypoints(processor: MotionBertImageProcessor) -> None:
     keypoints = np.random.default_rng(0).uniform(100, 300, (2, 3, 17, 2))
-    given = processor(keypoints, (640, 480), boxes=keypoint_extent(keypoints))["keypoints_2d"]
+    given = processor(keypoints, (640, 480), boxes=extents(keypoints))["keypoints_2d"]
     np.testing.assert_array_equal(processor(keypoints, (640, 480))["keypoints_2d"], given)
 
 

@@ -23,6 +23,7 @@ from hfpose.models.shared.one_stage import Instances, OneStageProcessing
 from hfpose.models.shared.pixels import WholeImageProcessor
 from hfpose.models.shared.settings import Count
 from hfpose.ops.affine import warp_affine
+from hfpose.ops.boxes import extents
 
 EXPAND: Final = "expand"
 FIT: Final = "fit"
@@ -139,8 +140,7 @@ class BottomUpImageProcessor(OneStageProcessing, WholeImageProcessor):
         if threshold is not None:
             order = order[box_scores[order] >= threshold]
         found = self.to_image(keypoints[order], target_size)
-        boxes = np.concatenate((found.min(1), found.max(1)), axis=1)
-        return Instances(boxes, box_scores[order], found, keypoint_scores[order])
+        return Instances(extents(found), box_scores[order], found, keypoint_scores[order])
 
 
 def best_cells(peaks: Tensor, count: int) -> tuple[Tensor, Tensor]:

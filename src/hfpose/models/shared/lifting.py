@@ -21,6 +21,7 @@ from hfpose.keypoints.human36m import keypoints_to_h36m
 from hfpose.models.shared.attention import AnyAttention
 from hfpose.models.shared.settings import Positive, SettingsImageProcessor
 from hfpose.ops.axes import Axes, turn_axes
+from hfpose.ops.boxes import extents
 
 # Smallest box side in pixels that box normalization divides by.
 _MIN_BOX_SIZE = 1.0
@@ -216,7 +217,7 @@ class PoseLiftingImageProcessor(SettingsImageProcessor):
             raise InputError("keypoints holds values that are not finite. Drop or interpolate those frames before.")
         sizes = self._sizes(image_sizes, keypoints.shape, do_normalize_boxes)
         if self.do_normalize_boxes if do_normalize_boxes is None else do_normalize_boxes:
-            boxes = keypoint_extent(keypoints) if boxes is None else boxes
+            boxes = extents(keypoints) if boxes is None else boxes
             boxes = _of_frames("boxes", boxes, (*keypoints.shape[:2], 4))
             keypoints = normalize_boxes(keypoints, boxes, self.box_center, self.box_scale)
         if visibility is not None:
@@ -291,11 +292,6 @@ def normalize_boxes(
     center = (boxes[..., None, :2] + boxes[..., None, 2:]) / 2
     size = np.maximum((boxes[..., 2:] - boxes[..., :2]).max(-1), _MIN_BOX_SIZE)[..., None, None]
     return (keypoints - center) / size * box_scale + np.asarray(box_center, np.float32)
-
-
-def keypoint_extent(keypoints: np.ndarray) -> np.ndarray:
-    """Smallest boxes (..., 4) `x1, y1, x2, y2` around keypoints (..., K, 2)."""
-    return np.concatenate((keypoints.min(-2), keypoints.max(-2)), axis=-1)
 
 
 def keypoints_of(outputs: PoseLiftingOutput | Tensor | np.ndarray) -> np.ndarray:
