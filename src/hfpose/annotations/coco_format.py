@@ -322,7 +322,7 @@ def pose_instances(coco: CocoFile, schema: KeypointSchema) -> PoseInstances:
     if not rows:
         raise InputError(
             f"{coco.path} has no instance with a box and with keypoints of the schema {schema.name!r} "
-            f"({schema.num_keypoints} keypoints). Left out: {'; '.join(coco.left_out.lines()) or 'nothing'}."
+            f"({schema.num_keypoints} keypoints). Left out: {coco.left_out}."
         )
     values = np.stack([row[3] for row in rows]).astype(np.float32)
     return PoseInstances(
@@ -356,7 +356,7 @@ def image_boxes(coco: CocoFile, class_indices: Mapping[Any, int]) -> list[ImageB
     if not any(found.values()):
         raise InputError(
             f"{coco.path} has no box of the classes with the category ids {sorted(class_indices, key=str)}. "
-            f"Left out: {'; '.join(coco.left_out.lines()) or 'nothing'}."
+            f"Left out: {coco.left_out}."
         )
     return [
         ImageBoxes(

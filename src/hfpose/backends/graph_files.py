@@ -16,6 +16,7 @@ from hfpose.errors import CheckpointError, ConfigError
 from hfpose.hub.cache import storing
 from hfpose.hub.downloads import sha256_of
 from hfpose.keypoints import schema_for_config
+from hfpose.media.files import write_json
 from hfpose.version import __version__
 
 DESCRIPTION_NAME = "graph.json"
@@ -37,8 +38,7 @@ def graph_metadata(model: PreTrainedModel, image_processor: Any) -> dict[str, st
 def write_description(folder: Path, files: Iterable[Path], metadata: dict[str, str] | None = None) -> None:
     """Write the hashes of files of a folder, and what their graph is of."""
     hashes = {path.name: sha256_of(path) for path in sorted(files)}
-    content = json.dumps({"metadata": metadata or {}, "sha256": hashes}, indent=2) + "\n"
-    (folder / DESCRIPTION_NAME).write_text(content, encoding="utf-8")
+    write_json(folder / DESCRIPTION_NAME, {"metadata": metadata or {}, "sha256": hashes})
 
 
 def read_description(folder: Path) -> dict[str, dict[str, str]]:

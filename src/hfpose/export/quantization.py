@@ -5,7 +5,6 @@ Source: Jacob et al., 2018, https://arxiv.org/abs/1712.05877; `onnxruntime.quant
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ from hfpose.backends.extras import require
 from hfpose.backends.onnx_sessions import OnnxSession
 from hfpose.errors import ConfigError
 from hfpose.export.sample_inputs import Sample, distance_apart, make_samples
+from hfpose.media.files import write_json
 from hfpose.ops.quiet import without_warnings_of
 
 Mode = Literal["dynamic", "static"]
@@ -104,8 +104,7 @@ def quantize_graph(
             given = make_samples(model, image_processor, _CALIBRATION_SAMPLES, calibration)
             _quantize_statically(prepared, target, given)
     report = _measure(image_processor, graph, target, mode, samples, calibration)
-    content = json.dumps(asdict(report), indent=2) + "\n"
-    target.with_name(REPORT_NAME).write_text(content, encoding="utf-8")
+    write_json(target.with_name(REPORT_NAME), asdict(report))
     return report
 
 

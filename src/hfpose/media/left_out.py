@@ -33,6 +33,9 @@ class LeftOut:
         """How many were left out."""
         return self.counts.total()
 
+    def __str__(self) -> str:
+        return "; ".join(self.lines()) or "nothing"
+
     def lines(self) -> list[str]:
         """One line for each reason, most frequent first."""
         lines = []

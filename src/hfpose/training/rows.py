@@ -96,7 +96,7 @@ class PoseRows(Dataset):
         if not self.instances:
             raise InputError(
                 f"No row has an instance with bbox and {schema.num_keypoints} labeled keypoints in `objects` "
-                f"({schema.name}). Left out: {'; '.join(left_out.lines()) or 'nothing'}."
+                f"({schema.name}). Left out: {left_out}."
             )
         _tell(left_out, set() if _told is None else _told)
         _refuse_normalized([(box, points[seen > 0]) for _, (box, points, seen, _) in self.instances])
@@ -141,8 +141,7 @@ class DetectionRows(Dataset):
             box_objects(by_field(objects), left_out, row) for row, objects in enumerate(_column(rows, "objects"))
         ]
         if not any(len(boxes) for boxes, _ in self.boxes):
-            lines = "; ".join(left_out.lines()) or "nothing"
-            raise InputError(f"No row has a box (x, y, width, height) in `objects`. Left out: {lines}.")
+            raise InputError(f"No row has a box (x, y, width, height) in `objects`. Left out: {left_out}.")
         _tell(left_out, set())
         _refuse_normalized([(box, np.empty((0, 2))) for boxes, _ in self.boxes for box in boxes])
         self.make = FittedImages(image_processor, augmentation)
@@ -266,7 +265,7 @@ def _corners(given: Any) -> np.ndarray | None:
 def _tell(left_out: LeftOut, told: set[str]) -> None:
     """Log what was left out, unless its reason was told before."""
     if not left_out.counts.keys() <= told:
-        logger.warning("Left out of the rows: %s.", "; ".join(left_out.lines()))
+        logger.warning("Left out of the rows: %s.", left_out)
     told.update(left_out.counts)
 
 
