@@ -69,6 +69,18 @@ def test_what_is_not_supported_is_named(name: str, place: tuple[Any, ...], value
         converted(name, place, value)
 
 
+@pytest.mark.parametrize(
+    ("name", "resize"),
+    [
+        ("rtmdet_m_8xb32-300e_coco", {"type": "Resize", "scale": (400, 400)}),
+        ("rtmo-s", {"type": "BottomupResize", "input_size": (400, 400), "size_factor": 16}),
+    ],
+)
+def test_sizes_whose_feature_maps_no_neck_can_merge_are_refused(name: str, resize: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="multiples of 32 pixels"):
+        converted(name, ("test_pipeline",), [resize])
+
+
 def test_the_targets_of_associative_embedding_grow_with_its_heatmaps_unless_the_codec_says_otherwise() -> None:
     name = "ae_hrnet-w32_8xb24-300e_coco-512x512"
     codec = {"type": "AssociativeEmbedding", "input_size": (640, 640), "heatmap_size": (160, 160)}

@@ -13,7 +13,7 @@ from transformers import PreTrainedConfig, WhisperConfig
 
 import hfpose
 from hfpose.checkpoints.own_weights import model_with_own_weights
-from hfpose.errors import CheckpointError, ConfigError, HFPoseError, UnknownModelError
+from hfpose.errors import CheckpointError, ConfigError, HFPoseError, InputError, UnknownModelError
 from hfpose.pipelines.stage import load_stage, task_of
 from small_models import small_model
 
@@ -84,6 +84,14 @@ def test_a_stage_knows_where_its_model_was_moved_to(tiny_pose):
     stage.model.load_state_dict(weights, assign=True)  # new tensors in the place of the old ones
     stage.refresh()
     assert stage.dtype == torch.float64
+
+
+def test_models_without_weights_are_refused(tiny_pose):
+    with pytest.raises(InputError, match="no device 'meta'"):
+        load_stage(tiny_pose, "pose", device="meta")
+    model = hfpose.RTMPoseForPoseEstimation.from_pretrained(tiny_pose).to("meta")
+    with pytest.raises(InputError, match="has no weights"):
+        load_stage(model, "pose", device="cpu")
 
 
 def test_a_model_of_the_caller_may_be_moved_without_a_word(tiny_pose):

@@ -314,7 +314,7 @@ def load_stage(
     Raises:
         UnknownModelError: if nothing has that name.
         DownloadError: if it cannot be fetched.
-        InputError: for a device that this machine does not have.
+        InputError: for a device that this machine does not have, or a model without weights.
         ConfigError: for a model of another stage; for an unknown backend, one that cannot run this model, or one that
             lacks a package or compiler.
         CheckpointError: if configuration and weights do not belong together, or a graph is damaged.
@@ -332,6 +332,8 @@ def load_stage(
     network = loaded.model.eval()
     is_quantized = getattr(network, "hf_quantizer", None) is not None
     is_spread = accelerate_hook(network) is not None  # by its owner, who may have weights on a disk
+    if network.device.type == "meta" and not is_spread:
+        raise InputError(f"The {type(network).__name__} has no weights: it is on the device 'meta'. Load them first.")
     is_private, inner_dtype = network is not model and not is_quantized, None
     if dtype is not None and not is_quantized and not is_spread:
         inner_dtype = _cast(network, dtype, device or network.device, is_private)

@@ -8,7 +8,7 @@ import pytest
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 
-from hfpose import CIDConfig, DEKRConfig, RTMDetConfig, RTMPoseConfig, RTMWConfig, SimCCConfig
+from hfpose import CIDConfig, DEKRConfig, HeatmapConfig, RTMDetConfig, RTMPoseConfig, RTMWConfig, SimCCConfig
 from hfpose.errors import ConfigError
 from hfpose.models.auto import ALL_FAMILIES
 from hfpose.models.backbones.hrnet import HRNetBackboneConfig
@@ -79,3 +79,19 @@ def test_weights_of_keypoints_in_the_loss_go_with_their_labels(config_class):
     assert config.keypoint_loss_weights == [1.0, 0.5, 1.0]
     config.num_labels = 5
     assert config.keypoint_loss_weights is None
+
+
+@pytest.mark.parametrize(
+    ("config_class", "settings", "fitting", "stride"),
+    [
+        (RTMWConfig, {}, (250, 186), 32),
+        (HeatmapConfig, {"backbone_config": {"model_type": "hrnet_backbone"}}, (253, 190), 32),
+        (HeatmapConfig, {"backbone_config": {"model_type": "lite_hrnet_backbone"}}, (254, 192), 32),
+        (HeatmapConfig, {"backbone_config": {"model_type": "hourglass_backbone"}}, (256, 384), 128),
+    ],
+)
+def test_sizes_whose_feature_maps_cannot_be_merged_are_refused(config_class, settings, fitting, stride):
+    config_class(**settings, image_size=fitting)
+    for size in ((fitting[0] - 8, fitting[1]), (fitting[0], fitting[1] + 8)):
+        with pytest.raises(ConfigError, match=f"{size[0]} x {size[1]} pixels.* multiples of {stride} pixels"):
+            config_class(**settings, image_size=size)

@@ -41,6 +41,11 @@ class HourglassBackboneConfig(StagedBackboneConfig):
     def num_stages(self) -> int:
         return self.num_stacks
 
+    @property
+    def merged_strides(self) -> tuple[int, int]:
+        """See `check_image_size`."""
+        return 4, 4 * 2 ** (len(self.level_channels) - 1)
+
 
 def _blocks(sizes: Sequence[tuple[int, int]], eps: float, stride: int = 1) -> nn.Sequential:
     """Residual blocks with these (input, output) channels, the first with a stride."""

@@ -61,6 +61,11 @@ class HRNetBackboneConfig(StagedBackboneConfig):
     def num_stages(self) -> int:
         return len(self.stage_channels[-1]) if self.multiscale_output else 1
 
+    @property
+    def merged_strides(self) -> tuple[int, int]:
+        """See `check_image_size`."""
+        return 4, 4 * 2 ** (len(self.stage_channels[-1]) - 1)
+
     def branch_channels(self, stage: int) -> list[int]:
         """Output channels of the branches of a stage."""
         expansion = EXPANSIONS.get(self.stage_block_types[stage], 1)

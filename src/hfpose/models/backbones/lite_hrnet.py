@@ -49,6 +49,11 @@ class LiteHRNetBackboneConfig(StagedBackboneConfig):
     stage_channels: NumbersByStage = ((40, 80), (40, 80, 160), (40, 80, 160, 320))
     reduction: int = 8
 
+    @property
+    def merged_strides(self) -> tuple[int, int]:
+        """See `check_image_size`."""
+        return 4, 4 * 2 ** (len(self.stage_channels[-1]) - 1)
+
 
 def _depthwise_pair(
     in_channels: int, out_channels: int, eps: float, stride: int = 1, hidden_act: str | None = "relu"

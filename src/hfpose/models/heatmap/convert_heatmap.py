@@ -9,6 +9,7 @@ from hfpose.models.backbones import backbone_from_reference, convert_estimator
 from hfpose.models.heatmap.configuration_heatmap import HeatmapConfig
 from hfpose.models.heatmap.image_processing_heatmap import HeatmapImageProcessor
 from hfpose.models.heatmap.modeling_heatmap import HeatmapForPoseEstimation
+from hfpose.models.shared.configuration import feature_map_size
 from hfpose.models.shared.conversion import RenameRules, expect_settings, keypoint_arguments, top_down_arguments
 from hfpose.models.shared.heatmap_head import DECONVOLUTIONS, HEATMAP_HEAD_RENAMES, heatmap_head_arguments
 from hfpose.models.shared.heatmaps import DARK, MEGVII, QUARTER, RADIUS_FACTOR, UDP, UDP_COMBINED, Decoding
@@ -95,7 +96,7 @@ def _head_arguments(head: Mapping[str, Any], num_feature_maps: int) -> dict[str,
         expected = {
             "number of feature maps": num_feature_maps,
             "use_prm": False,
-            "out_shape": (height // 4, width // 4),
+            "out_shape": feature_map_size((height, width), 4),
         }
         expect_settings("MSPNHead", given, expected)
         return {

@@ -9,6 +9,7 @@ from hfpose.models.backbones import convert_estimator, estimator_arguments
 from hfpose.models.regression.configuration_regression import RegressionConfig
 from hfpose.models.regression.image_processing_regression import RegressionImageProcessor
 from hfpose.models.regression.modeling_regression import RegressionForPoseEstimation
+from hfpose.models.shared.configuration import feature_map_size
 from hfpose.models.shared.conversion import RenameRules, expect_settings, top_down_arguments
 from hfpose.models.shared.heatmap_head import HEATMAP_HEAD_RENAMES, heatmap_head_arguments
 
@@ -20,7 +21,6 @@ _HEAD_TYPES: dict[str, Any] = {
     "IntegralRegressionHead": "integral",
     "DSNTHead": "dsnt",
 }
-_BACKBONE_STRIDE = 32
 RENAMES: RenameRules = (
     (r"\.flow_model\.(loc|cov|mask)$", ()),  # constants
     (r"^keypoint_head\.", "head."),  # before version 1 of the reference
@@ -57,7 +57,7 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
             **heatmap_head_arguments(head, "HeatmapHead"),
         }
     else:
-        arguments = _pooling_arguments(reference, (height // _BACKBONE_STRIDE, width // _BACKBONE_STRIDE))
+        arguments = _pooling_arguments(reference, feature_map_size((height, width)))
     return RegressionConfig(
         image_size=(height, width),
         head_type=head_type,
@@ -72,7 +72,7 @@ def _heatmap_loss_type(loss: Any) -> str:
     return "mse" if any(each.get("type") == "KeypointMSELoss" for each in losses) else "divergence"
 
 
-def _pooling_arguments(reference: Mapping[str, Any], cells: tuple[int, int]) -> dict[str, Any]:
+def _pooling_arguments(reference: Mapping[str, Any], cells: tuple[int, ...]) -> dict[str, Any]:
     neck = reference.get("neck")
     if neck is not None:
         expect_settings("The neck", neck, {"type": "GlobalAveragePooling"})
@@ -80,7 +80,7 @@ def _pooling_arguments(reference: Mapping[str, Any], cells: tuple[int, int]) -> 
     if reference["head"]["in_channels"] % prod(cells):
         raise ConfigError(
             f"The head without a neck takes {reference['head']['in_channels']} values, which cannot be a feature map "
-            f"of {cells[0]}x{cells[1]} cells (stride {_BACKBONE_STRIDE}). Check the input size of the config."
+            f"of {cells[0]}x{cells[1]} cells (stride 32). Check the input size of the config."
         )
     return {"use_average_pooling": False, "feature_map_size": cells}
 

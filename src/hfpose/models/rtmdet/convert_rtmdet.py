@@ -65,10 +65,8 @@ def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema |
 
 def image_processor_from_reference(reference: Mapping[str, Any]) -> RTMDetImageProcessor:
     """Image processor for the reference's settings."""
-    return RTMDetImageProcessor(
-        strides=reference["bbox_head"]["anchor_generator"]["strides"],
-        **detection_arguments(reference),
-    )
+    strides = reference["bbox_head"]["anchor_generator"]["strides"]
+    return RTMDetImageProcessor(strides=strides, **detection_arguments(reference, (strides[0], strides[-1])))
 
 
 def convert_state_dict(state_dict: Mapping[str, Tensor], config: RTMDetConfig) -> dict[str, Tensor]:

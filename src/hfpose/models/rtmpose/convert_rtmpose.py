@@ -7,7 +7,8 @@ from hfpose.keypoints import KeypointSchema
 from hfpose.models.backbones import backbone_from_reference, convert_estimator
 from hfpose.models.rtmpose.configuration_rtmpose import RTMPoseConfig
 from hfpose.models.rtmpose.image_processing_rtmpose import RTMPoseImageProcessor
-from hfpose.models.rtmpose.modeling_rtmpose import BACKBONE_STRIDE, RTMPoseForPoseEstimation
+from hfpose.models.rtmpose.modeling_rtmpose import RTMPoseForPoseEstimation
+from hfpose.models.shared.configuration import feature_map_size
 from hfpose.models.shared.conversion import RenameRules, expect_settings, keypoint_arguments, top_down_arguments
 from hfpose.models.shared.gated_attention import GATED_ATTENTION_RENAMES, gated_attention_arguments
 
@@ -26,8 +27,8 @@ convert_state_dict = partial(convert_estimator, renames=RENAMES)
 def config_from_reference(reference: Mapping[str, Any], schema: KeypointSchema | None) -> RTMPoseConfig:
     """Configuration for the reference's settings of a top-down model with an `RTMCCHead`."""
     expect_settings("RTMPose", {"neck": reference.get("neck")}, {"neck": None})
-    cells = tuple(side // BACKBONE_STRIDE for side in reference["head"]["input_size"])
-    expect_settings("RTMCCHead", reference["head"], {"in_featuremap_size": cells})
+    head = reference["head"]
+    expect_settings("RTMCCHead", head, {"in_featuremap_size": feature_map_size(head["input_size"])})
     return RTMPoseConfig(
         backbone_config=backbone_from_reference(reference["backbone"]),
         **head_arguments(reference, schema),

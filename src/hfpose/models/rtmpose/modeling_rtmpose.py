@@ -6,6 +6,7 @@ Source: Jiang et al., 2023, https://arxiv.org/abs/2303.07399; `mmpose.models.hea
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -13,12 +14,10 @@ from transformers.utils import ModelOutput
 from transformers.utils.output_capturing import OutputRecorder
 
 from hfpose.models.rtmpose.configuration_rtmpose import RTMPoseConfig
-from hfpose.models.shared.configuration import label_count
+from hfpose.models.shared.configuration import feature_map_size, label_count
 from hfpose.models.shared.gated_attention import GatedAttentionUnit, ScaleNorm, init_gated_attention
 from hfpose.models.shared.image_model import TopDownModel
 from hfpose.models.shared.losses import simcc_loss
-
-BACKBONE_STRIDE = 32
 
 
 @dataclass
@@ -46,7 +45,7 @@ class RTMPoseHead(nn.Module):
     def __init__(self, config: RTMPoseConfig, in_channels: int) -> None:
         super().__init__()
         height, width = config.image_size
-        cells = (height // BACKBONE_STRIDE) * (width // BACKBONE_STRIDE)
+        cells = prod(feature_map_size(config.image_size))
         kernel = config.final_kernel_size
         self.keypoint_features = nn.Conv2d(in_channels, label_count(config), kernel, padding=kernel // 2)
         self.norm = ScaleNorm(cells)

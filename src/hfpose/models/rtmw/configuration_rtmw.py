@@ -20,6 +20,7 @@ class RTMWConfig(RTMPoseConfig):
 
     model_type = "rtmw"
     default_num_labels = 133
+    merged_strides = (8, 32)
 
     num_neck_blocks: int = 2
     expand_ratio: float = 0.5

@@ -6,10 +6,10 @@ from hfpose.keypoints import KeypointSchema
 from hfpose.models.backbones import backbone_from_reference, convert_estimator
 from hfpose.models.rtmpose.convert_rtmpose import RENAMES as RTMPOSE_RENAMES
 from hfpose.models.rtmpose.convert_rtmpose import crop_decoding_arguments, head_arguments
-from hfpose.models.rtmpose.modeling_rtmpose import BACKBONE_STRIDE
 from hfpose.models.rtmw.configuration_rtmw import RTMWConfig
 from hfpose.models.rtmw.image_processing_rtmw import RTMWImageProcessor
 from hfpose.models.rtmw.modeling_rtmw import RTMWForPoseEstimation
+from hfpose.models.shared.configuration import feature_map_size
 from hfpose.models.shared.conversion import RenameRules, expect_settings, layer_arguments
 from hfpose.models.shared.csp import CSP_LAYER_RENAMES
 
@@ -41,8 +41,7 @@ def neck_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
     width = head["in_channels"]
     expected = {"type": "CSPNeXtPAFPN", "in_channels": (width // 4, width // 2, width), "out_indices": (1, 2)}
     expect_settings("The neck", {"type": None, **neck}, {**expected, "out_channels": None})
-    cells = tuple(side // BACKBONE_STRIDE for side in head["input_size"])
-    expect_settings(head["type"], head, {"in_featuremap_size": cells})
+    expect_settings(head["type"], head, {"in_featuremap_size": feature_map_size(head["input_size"])})
     return {
         "backbone_config": backbone_from_reference({**reference["backbone"], "out_indices": (2, 3, 4)}),
         "num_neck_blocks": neck.get("num_csp_blocks", 3),

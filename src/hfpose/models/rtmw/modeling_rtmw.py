@@ -5,14 +5,15 @@ Source: Jiang et al., 2024, https://arxiv.org/abs/2407.08634; `mmpose.models.hea
 """
 
 from collections.abc import Mapping, Sequence
+from math import prod
 
 import torch
 from torch import Tensor, nn
 
 from hfpose.models.backbones.cspnext import CSPNeXtBlock
-from hfpose.models.rtmpose.modeling_rtmpose import BACKBONE_STRIDE, RTMPoseForPoseEstimation
+from hfpose.models.rtmpose.modeling_rtmpose import RTMPoseForPoseEstimation
 from hfpose.models.rtmw.configuration_rtmw import RTMWConfig
-from hfpose.models.shared.configuration import label_count
+from hfpose.models.shared.configuration import feature_map_size, label_count
 from hfpose.models.shared.convolution import conv_layer
 from hfpose.models.shared.csp import PathAggregationNeck
 from hfpose.models.shared.gated_attention import GatedAttentionUnit, ScaleNorm
@@ -43,12 +44,12 @@ class RTMWHead(nn.Module):
 
     def __init__(self, config: RTMWConfig, channels: int, num_bins: Mapping[str, int]) -> None:
         super().__init__()
-        height, width = (side // BACKBONE_STRIDE for side in config.image_size)
+        cells = prod(feature_map_size(config.image_size))
         self.shuffle = nn.PixelShuffle(2)
         quarter, kernel = channels // 4, config.final_kernel_size
         self.shuffled_conv = conv_layer(config)(quarter, quarter, kernel, hidden_act="relu")
-        self.coarse_tokens = KeypointTokens(config, channels, height * width)
-        self.fine_tokens = KeypointTokens(config, channels // 2 + channels // 4, 4 * height * width)
+        self.coarse_tokens = KeypointTokens(config, channels, cells)
+        self.fine_tokens = KeypointTokens(config, channels // 2 + channels // 4, 4 * cells)
         self.attention = GatedAttentionUnit(config, config.hidden_size)
         self.classifiers = nn.ModuleDict(
             {axis: nn.Linear(config.hidden_size, count, bias=False) for axis, count in num_bins.items()}

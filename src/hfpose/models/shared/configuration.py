@@ -1,7 +1,7 @@
 """What every configuration has."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any, ClassVar
 
@@ -130,6 +130,7 @@ class EstimatorConfig(KeypointConfig):
 
     sub_configs = {"backbone_config": AutoConfig}
     default_backbone: ClassVar[dict[str, Any]]  # fields of `backbone_config` where none is given
+    merged_strides: ClassVar[tuple[int, int]] = (1, 1)  # see `check_image_size`
 
     backbone_config: dict[str, Any] | PreTrainedConfig | None = None
 
@@ -139,6 +140,31 @@ class EstimatorConfig(KeypointConfig):
             config_class = CONFIG_MAPPING[values.get("model_type", self.default_backbone["model_type"])]
             self.backbone_config = config_class.from_dict(values)
         super().__post_init__(**kwargs)
+        for part in (self, self.backbone_config):
+            check_image_size(
+                type(part).__name__, getattr(self, "image_size", ()), getattr(part, "merged_strides", (1, 1))
+            )
+
+
+def feature_map_size(image_size: Sequence[int], stride: int = 32) -> tuple[int, ...]:
+    """Cells of a backbone's feature map along each side of an image; every layer that halves a map rounds up."""
+    return tuple(-(-side // stride) for side in image_size)
+
+
+def check_image_size(part: str, image_size: Sequence[int], merged_strides: tuple[int, int]) -> None:
+    """Raise ConfigError for an image size of whose feature maps at these strides and between one cannot be enlarged
+    onto the next finer one.
+
+    Args:
+        part: name of what merges them.
+        merged_strides: of the finest and the coarsest feature map.
+    """
+    finest, coarsest = merged_strides
+    if any(cells % (coarsest // finest) for cells in feature_map_size(image_size, finest)):
+        raise ConfigError(
+            f"{part} cannot compute images of {' x '.join(map(str, image_size))} pixels, "
+            f"for it merges feature maps at strides {finest} to {coarsest}. Give multiples of {coarsest} pixels."
+        )
 
 
 def label_count(config: PreTrainedConfig) -> int:

@@ -9,6 +9,7 @@ from torch import Tensor
 from hfpose.errors import ConfigError
 from hfpose.keypoints import KeypointSchema
 from hfpose.keypoints.library import numbered_schema
+from hfpose.models.shared.configuration import check_image_size
 
 # (pattern, replacement), applied to every name in this order. Several replacements share the tensor out, in equal
 # parts along its first dimension; without any it is left out.
@@ -252,6 +253,7 @@ def letterbox_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError(
             f"BottomupResize has input_size={(width, height)}; expected multiples of its size_factor={factor}."
         )
+    check_image_size("The neck", (height, width), (8, 32))
     expect_whole_inputs(reference["data_preprocessor"], width, height)
     test_cfg = reference["test_cfg"]
     expect_settings("test_cfg", test_cfg, {"flip_test": False, "multiscale_test": False})
@@ -265,8 +267,11 @@ def letterbox_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def detection_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
+def detection_arguments(reference: Mapping[str, Any], merged_strides: tuple[int, int] = (1, 1)) -> dict[str, Any]:
     """Image processor arguments for the reference's settings of a detector.
+
+    Args:
+        merged_strides: of the feature maps that its neck merges, see `check_image_size`.
 
     Raises:
         ConfigError: if images are not brought to one fixed size, or for a suppression that is not supported.
@@ -278,6 +283,7 @@ def detection_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
             "is unknown. Use a config whose test_pipeline resizes to a fixed size."
         )
     width, height = resize["scale"]
+    check_image_size("The neck", (height, width), merged_strides)
     expect_settings("Resize", resize, {"backend": "cv2", "interpolation": "bilinear"})
     expect_whole_inputs(reference["data_preprocessor"], width, height)
     test_cfg = reference["test_cfg"]

@@ -40,8 +40,6 @@ def existing_device(device: torch.device | str | int | None) -> torch.device:
         wanted = torch.device(int(device) if isinstance(device, str) and device.isdecimal() else device)
     except (RuntimeError, TypeError) as error:
         raise InputError(f"{device!r} names no device. This machine has: {', '.join(_devices())}.") from error
-    if wanted.type == "meta":  # of no machine, for models without weights
-        return wanted
     numbered = _numbered(wanted)
     if str(numbered) not in _devices():
         raise InputError(f"There is no device {str(wanted)!r}. This machine has: {', '.join(_devices())}.")

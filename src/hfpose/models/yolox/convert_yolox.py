@@ -54,7 +54,6 @@ def image_processor_from_reference(reference: Mapping[str, Any]) -> YOLOXImagePr
     """Image processor for the reference's settings."""
     # The reference's head knows nothing else of `test_cfg`, and no borders.
     known = {name: value for name, value in reference["test_cfg"].items() if name in ("score_thr", "nms")}
-    return YOLOXImageProcessor(
-        strides=tuple(reference["bbox_head"].get("strides", (8, 16, 32))),
-        **detection_arguments({**reference, "test_cfg": known}) | {"clip_boxes": False},
-    )
+    strides = tuple(reference["bbox_head"].get("strides", (8, 16, 32)))
+    arguments = detection_arguments({**reference, "test_cfg": known}, (strides[0], strides[-1]))
+    return YOLOXImageProcessor(strides=strides, **arguments | {"clip_boxes": False})
