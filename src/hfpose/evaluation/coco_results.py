@@ -86,6 +86,11 @@ def in_parts(result: Result) -> Result:
     return result | dict(zip(WHOLE_BODY_PARTS, parts, strict=True))
 
 
+def stacked_keypoints(entries: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Keypoints (N, K, 3) of annotations or results, of which there has to be one."""
+    return np.array([entry["keypoints"] for entry in entries]).reshape(len(entries), -1, 3)
+
+
 def box_results(
     image_id: Any, boxes: np.ndarray, labels: np.ndarray, scores: np.ndarray, category_ids: Mapping[int, Any]
 ) -> list[Result]:

@@ -20,7 +20,7 @@ import numpy as np
 from hfpose.annotations import CocoFile
 from hfpose.errors import InputError
 from hfpose.evaluation.coco import PrecisionRules, cocoeval, truth_and_found, with_scores, with_sigmas
-from hfpose.evaluation.coco_results import Result, usable_results
+from hfpose.evaluation.coco_results import Result, stacked_keypoints, usable_results
 from hfpose.keypoints import KeypointSchema
 from hfpose.media.left_out import LeftOut
 from hfpose.ops.boxes import pairwise_iou
@@ -202,7 +202,7 @@ def _sort_out(
     instances: Sequence[Mapping[str, Any]], found: Sequence[Result], matches: np.ndarray, schema: KeypointSchema
 ) -> tuple[np.ndarray, np.ndarray]:
     """Kinds (N, K) and OKS (N,)."""
-    truth = np.array([a["keypoints"] for a in instances]).reshape(len(instances), -1, 3)
+    truth = stacked_keypoints(instances)
     areas = np.array([a["area"] for a in instances]) + np.spacing(1)
     labeled = truth[..., 2] > 0
     kinds, oks = np.where(labeled, NOT_FOUND, UNLABELED), np.zeros(len(instances))
@@ -212,9 +212,7 @@ def _sort_out(
     for rows in map(np.array, rows_of.values()):
         places = np.flatnonzero(matches[rows] >= 0)  # among the instances of the image
         if len(places):
-            predicted = np.array([found[index]["keypoints"] for index in matches[rows[places]]]).reshape(
-                len(places), -1, 3
-            )
+            predicted = stacked_keypoints([found[index] for index in matches[rows[places]]])
             of_image, own = _kinds_of_image(predicted[..., :2], truth[rows], areas[rows], places, schema)
             known = labeled[rows[places]]
             kinds[rows[places]] = np.where(known, of_image, UNLABELED)
@@ -254,7 +252,7 @@ def _kinds_of_image(
 
 def _groups(instances: Sequence[Mapping[str, Any]], schema: KeypointSchema) -> dict[str, dict[str, np.ndarray]]:
     """Masks (N, K) by size, occlusion and overlap, with the bounds of COCO and of the paper."""
-    visibility = np.array([a["keypoints"] for a in instances]).reshape(len(instances), -1, 3)[..., 2]
+    visibility = stacked_keypoints(instances)[..., 2]
     areas, visible = np.array([a["area"] for a in instances]), (visibility == 2).mean(1)
     overlaps = _overlapping_boxes(instances)
     of_instances = {

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from hfpose.errors import ConfigError
+from hfpose.evaluation.coco_results import stacked_keypoints
 from hfpose.ops.pose_similarity import object_keypoint_similarity
 
 ScoreMode = Literal["bbox", "bbox_keypoint", "bbox_rle", "keypoint"]
@@ -114,7 +115,7 @@ def rescore(
         by_image.setdefault(result["image_id"], []).append(result)
     kept = []
     for found in by_image.values():
-        keypoints = np.array([result["keypoints"] for result in found]).reshape(len(found), -1, 3)
+        keypoints = stacked_keypoints(found)
         scores = np.array([result["score"] for result in found], np.float64)
         if score_mode is not None:
             boxes = np.array([result.get("bbox_score", result["score"]) for result in found], np.float64)
