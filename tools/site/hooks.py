@@ -131,11 +131,10 @@ def _license(entry: ModelEntry) -> str:
 def _row(entry: ModelEntry) -> str:
     aliases = "".join(f"<br>`{alias}`" for alias in entry.aliases)
     result = entry.main_result
-    finds = entry.schema or (entry.labels[0] if len(entry.labels) == 1 else f"{len(entry.labels)} classes")
     cells = [
         f"[{entry.name}]({REPOSITORY}/model_cards/{entry.name}.md){aliases}",
         get_family(entry.family).title,
-        finds,
+        entry.finds,
         "" if result is None else f"{result.value:g}",
         "" if result is None else f"{result.metric}, {result.dataset}",
         "" if entry.parameters is None else f"{entry.parameters / 1e6:.1f}",

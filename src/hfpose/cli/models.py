@@ -74,12 +74,11 @@ def _has(entry: ModelEntry, words: Sequence[str]) -> bool:
 
 def _row(entry: ModelEntry) -> tuple[str, ...]:
     size = "x".join(map(str, entry.input_size)) if entry.input_size else "-"
-    kinds = entry.schema or (entry.labels[0] if len(entry.labels) == 1 else f"{len(entry.labels)} classes")
     result = "" if entry.main_result is None else str(entry.main_result)
     parameters = "" if entry.parameters is None else f"{entry.parameters / 1e6:.1f} M"
     gflops = "" if entry.gflops is None else f"{entry.gflops:g}"
     time = "" if entry.milliseconds is None else f"{entry.milliseconds:g}"
-    return entry.task, entry.name, ", ".join(entry.aliases), size, kinds, result, parameters, gflops, time
+    return entry.task, entry.name, ", ".join(entry.aliases), size, entry.finds, result, parameters, gflops, time
 
 
 def _table(rows: list[tuple[str, ...]]) -> str:

@@ -131,6 +131,11 @@ class ModelEntry:
         return None
 
     @property
+    def finds(self) -> str:
+        """Its keypoint schema; of a detector its only class, or how many there are."""
+        return self.schema or (self.labels[0] if len(self.labels) == 1 else f"{len(self.labels)} classes")
+
+    @property
     def ap(self) -> float:
         """The published average precision, 0 to 1; 0 where there is none."""
         result = self.main_result
