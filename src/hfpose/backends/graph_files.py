@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub.utils import WeakFileLock
 from transformers import PreTrainedModel
 
 from hfpose.errors import CheckpointError, ConfigError
-from hfpose.hub.cache import storing
+from hfpose.hub.cache import storing_alone
 from hfpose.hub.downloads import sha256_of
 from hfpose.keypoints import schema_for_config
 from hfpose.media.files import write_json
@@ -95,10 +94,8 @@ def in_cache(folder: Path, what: str) -> Iterator[bool]:
     Raises:
         ConfigError: if the cache cannot be written.
     """
-    with storing(what, folder, ConfigError):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with WeakFileLock(folder.with_name(f".{folder.name}.lock")):
-            yield is_intact(folder)
+    with storing_alone(what, folder, ConfigError):
+        yield is_intact(folder)
 
 
 def check_graph_folder(folder: Path, model: PreTrainedModel, image_processor: Any) -> None:

@@ -9,14 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub.utils import WeakFileLock
-
 from hfpose.checkpoints.convert_checkpoint import CONFIG_NAME, convert_checkpoint
 from hfpose.checkpoints.custom import explained_config, source_from_config
 from hfpose.checkpoints.reference_config import read_reference_config
 from hfpose.checkpoints.source import ModelSource
 from hfpose.errors import CheckpointError, ConfigError
-from hfpose.hub.cache import check_unchanged, record_files, storing
+from hfpose.hub.cache import check_unchanged, record_files, storing_alone
 from hfpose.hub.downloads import cache_dir, fetch_checkpoint, sha256_of
 from hfpose.hub.resolve import official_url, register_helper
 from hfpose.hub.zoo import ModelEntry, Task, find_entry, get_entry
@@ -47,16 +45,14 @@ def convert_cached(model: str | os.PathLike[str], checkpoint: str | os.PathLike[
     content = repr(read_reference_config(config)) if config else ""  # its bases included
     digest = hashlib.sha256(f"{name} {sha256_of(file)} {content}".encode()).hexdigest()
     folder = cache_dir() / "checkpoints" / f"{name}-{digest[:16]}"
-    with storing(f"The model of {file.name}", folder, CheckpointError):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with WeakFileLock(folder.with_name(f".{folder.name}.lock")):
-            if (folder / CONFIG_NAME).is_file():  # written last
-                check_unchanged(folder)
-            else:
-                convert_checkpoint(
-                    None if config else name, checkpoint, folder, config=config, task=None if config else task
-                )
-                record_files(folder, file)
+    with storing_alone(f"The model of {file.name}", folder, CheckpointError):
+        if (folder / CONFIG_NAME).is_file():  # written last
+            check_unchanged(folder)
+        else:
+            convert_checkpoint(
+                None if config else name, checkpoint, folder, config=config, task=None if config else task
+            )
+            record_files(folder, file)
     return folder
 
 

@@ -207,6 +207,15 @@ def storing(what: str, folder: Path, error_class: type[HFPoseError]) -> Iterator
         ) from error
 
 
+@contextmanager
+def storing_alone(what: str, folder: Path, error_class: type[HFPoseError]) -> Iterator[None]:
+    """The same, with the folder to oneself while other processes wait; it need not be there."""
+    with storing(what, folder, error_class):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with WeakFileLock(folder.with_name(f".{folder.name}.lock")):
+            yield
+
+
 def remove_folder(folder: Path) -> None:
     """Delete a folder so that no part of it is ever seen."""
     if not folder.exists():
