@@ -149,6 +149,13 @@ def test_custom_models_by_their_files(cache, image, body):
     np.testing.assert_array_equal(custom(image)[0], body(image)[0])
 
 
+def test_rtmo_goes_by_the_mode(cache, image):
+    save_small_model(get_entry("rtmo-s"), models_dir() / "rtmo-s_8xb32-600e_body7-640x640")
+    body = Body(pose="rtmo", mode="lightweight", backend="opencv")
+    assert "rtmo-s" in body.pipeline.estimator.stage.model.name_or_path
+    assert body(image)[0].shape[1:] == (17, 2)
+
+
 def test_custom_model_without_detector_takes_the_image_whole(cache, image):
     custom = Custom(pose_class="RTMPose", pose="human", backend="opencv")
     assert custom.pipeline.whole_image

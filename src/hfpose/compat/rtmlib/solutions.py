@@ -24,7 +24,6 @@ from hfpose.visualization.openpose import to_openpose
 
 Size = tuple[int, int]
 
-_OTHER_BACKENDS = ("opencv", "openvino")
 _ONNX_SUFFIXES = (".onnx", ".zip")
 _DETECTORS, _POSE_MODELS = ("YOLOX", "RTMDet"), ("RTMPose", "ViTPose", "RTMO", "RTMPose3d")
 
@@ -40,11 +39,11 @@ class Solution:
         det: detector: the name or URL of one of rtmlib's ONNX files, which stands for the zoo's model of the same
             weights, or what `hfpose.pipeline` takes. Default: that of `mode`.
         det_input_size: taken for rtmlib's sake; a model knows its own.
-        pose: pose model, the same way.
+        pose: pose model, the same way; `"rtmo"` is the RTMO of `mode`.
         pose_input_size: as `det_input_size`.
         mode: `"performance"`, `"balanced"` or `"lightweight"`.
         to_openpose: give keypoints in OpenPose's order, with a neck.
-        backend: `"onnxruntime"` or another of hfpose's; `"opencv"` and `"openvino"` are computed by torch.
+        backend: `"onnxruntime"` or another of hfpose's; `"opencv"` is computed by torch.
         device: where the models go.
 
     Raises:
@@ -65,6 +64,8 @@ class Solution:
         device: str = "cpu",
     ) -> None:
         default = self.models(mode)
+        if pose == "rtmo":
+            pose = models_for_mode(pose, mode).pose
         detector = None if pose is not None and "rtmo" in pose else det or default.detector
         self._load(pose or default.pose, detector, None, to_openpose, backend, device)
 
@@ -252,11 +253,11 @@ def _checked(model: str | None, kind: str | None, kinds: tuple[str, ...]) -> str
 
 
 def _backend_of(name: str) -> Backend:
-    if name in BACKENDS:
-        return name
-    if name not in _OTHER_BACKENDS:
-        raise ConfigError(f"backend must be one of {', '.join((*BACKENDS, *_OTHER_BACKENDS))}, got {name!r}.")
-    return "torch"
+    if name == "opencv":
+        return "torch"
+    if name not in BACKENDS:
+        raise ConfigError(f"backend must be one of {', '.join((*BACKENDS, 'opencv'))}, got {name!r}.")
+    return name
 
 
 def _model_of(given: str, task: Task) -> str:
