@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from hfpose.errors import ConfigError
 from hfpose.models.shared.devices import accelerate_hook
 
 Backend = Literal["auto", "torch", "compile", "onnxruntime", "openvino"]
-BACKENDS: tuple[Backend, ...] = ("auto", "torch", "compile", "onnxruntime", "openvino")
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
 # Held while something is made of a model, so that several threads make it once; one runner makes another.
 _MAKING = threading.RLock()

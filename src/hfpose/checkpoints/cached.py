@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hfpose.checkpoints.convert_checkpoint import CONFIG_NAME, convert_checkpoint
+from transformers.utils import CONFIG_NAME
+
+from hfpose.checkpoints.convert_checkpoint import convert_checkpoint
 from hfpose.checkpoints.custom import explained_config, source_from_config
 from hfpose.checkpoints.reference_config import read_reference_config
 from hfpose.checkpoints.source import ModelSource

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
+from transformers.utils import CONFIG_NAME
 
 from hfpose.checkpoints.custom import explained_config, source_from_config
 from hfpose.checkpoints.dataset_schema import with_trained_schema
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 logger = logging.getLogger(__name__)
-
-CONFIG_NAME = "config.json"
 
 
 def convert_checkpoint(

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from transformers import PreTrainedModel
@@ -24,7 +24,7 @@ from hfpose.media.files import write_json
 from hfpose.ops.quiet import without_warnings_of
 
 Mode = Literal["dynamic", "static"]
-MODES: tuple[Mode, ...] = ("dynamic", "static")
+MODES: tuple[Mode, ...] = get_args(Mode)
 
 REPORT_NAME = "quantization.json"
 

@@ -284,8 +284,8 @@ def usable_memory(max_memory: Memory | None = None) -> dict[Device, int]:
     from accelerate.utils import get_max_memory
 
     if max_memory is None:
-        free = get_max_memory()
-        return {device: max(0, _usable_part(device, size)) for device, size in free.items()}
+        usable = {device: int(_USABLE_SHARE * size) for device, size in get_max_memory().items()}
+        return {device: size if device == "cpu" else max(0, size - _WORKING_MEMORY) for device, size in usable.items()}
     for device in max_memory:
         if device != "disk":
             existing_device(device)
@@ -319,11 +319,6 @@ def release(model: torch.nn.Module) -> None:
 
     remove_hook_from_module(model, recurse=True)
     model.__dict__.pop("hf_device_map", None)
-
-
-def _usable_part(device: Device, size: int) -> int:
-    usable = int(_USABLE_SHARE * size)
-    return usable if device == "cpu" else usable - _WORKING_MEMORY
 
 
 def _computing_devices(memory: Iterable[Device]) -> list[Device]:

@@ -11,6 +11,7 @@ import numpy as np
 from hfpose.errors import ConfigError, InputError
 from hfpose.keypoints import KeypointSchema
 from hfpose.keypoints.angles import joint_angles
+from hfpose.media.frames import DEFAULT_FPS
 from hfpose.results import PoseOutput
 from hfpose.tracking.filters import track_places
 from hfpose.visualization.canvas import TRACK_COLORS, resolve_schema
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_FRAME_RATE = 30.0  # of clips without times
 _MOST_PEOPLE = 3
 _KEYPOINTS = ("left_wrist", "right_wrist", "left_ankle", "right_ankle")
 _FLEXIONS = [f"{side}_{joint}_flexion" for joint in ("elbow", "shoulder", "hip", "knee") for side in ("left", "right")]
@@ -64,7 +64,7 @@ def plot_tracks(
     schema = resolve_schema(schema, next(output for output in outputs if output.num_instances))
     chosen = _chosen_people(people, places)
     named = _chosen_keypoints(keypoints, schema)
-    times = np.array([i / _FRAME_RATE if each.timestamp is None else each.timestamp for i, each in enumerate(outputs)])
+    times = np.array([i / DEFAULT_FPS if each.timestamp is None else each.timestamp for i, each in enumerate(outputs)])
     motions = [_motion(outputs, places[track]) for track in chosen]
     curves = [_curves(*motion, named, schema, keypoint_threshold) for motion in motions]
 
@@ -143,7 +143,7 @@ def _motion(outputs: Sequence[PoseOutput], places: list[tuple[int, int]]) -> tup
 
 def _draw_bars(axes: Axes, outputs: Sequence[PoseOutput], places: dict[int, Any], times: np.ndarray) -> None:
     """A bar for each identity where it is, pale where it is interpolated."""
-    step = float(np.median(np.diff(times))) if len(times) > 1 else 1 / _FRAME_RATE
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 1 / DEFAULT_FPS
     for row, (track, seen) in enumerate(sorted(places.items())):
         color = [part / 255 for part in TRACK_COLORS[track % len(TRACK_COLORS)]]
         filled = [bool(outputs[i].interpolated[j]) if outputs[i].interpolated is not None else False for i, j in seen]
