@@ -68,18 +68,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "internet": {"upsample_sizes": (16, 16, 16), "root_depth_hidden_sizes": (16,), "hand_type_hidden_sizes": (16,)},
 }
 SMALL_BACKBONES: dict[str, dict[str, Any]] = {
-    "vitpose": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "out_indices": [1]},
-    "internet": {"stem_channels": 8, "base_channels": 8, "depths": [1, 1, 1, 1], "block_type": "basic"},
-    "rtmpose": _CSP,
-    "rtmw": _CSP,
-    "rtmw3d": _CSP,
-    "rtmo": _CSP,
-    "yolox_pose": _CSP,
-    "hrnet": _HRNET,
-    "dekr": _HRNET,
-    "cid": _HRNET,
-    "associative_embedding": _HRNET,
-    "edpose": {"stem_channels": 4, "base_channels": 4, "depths": (1, 1, 1, 1)},
+    "cspnext_backbone": _CSP,
+    "csp_darknet_backbone": _CSP,
+    "hrnet_backbone": _HRNET,
+    "resnet_backbone": {"stem_channels": 8, "base_channels": 8, "depths": (1, 1, 1, 1)},
+    "vgg_backbone": {"hidden_sizes": (8, 8, 16, 32, 64)},
+    "vitpose_backbone": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "out_indices": [1]},
 }
 
 FOUND_CLASSES = (0, 16)
@@ -91,8 +85,8 @@ def small_config(entry: ModelEntry) -> Any:
     source = ModelSource.from_entry(entry)
     values = source.conversion.config_from_reference(source.reference, source.schema).to_dict()
     values |= SETTINGS.get(entry.family, {})
-    if entry.family in SMALL_BACKBONES:
-        values["backbone_config"] |= SMALL_BACKBONES[entry.family]
+    if "backbone_config" in values:
+        values["backbone_config"] |= SMALL_BACKBONES.get(values["backbone_config"]["model_type"], {})
     if entry.family == "vitpose":
         for derived in ("stage_names", "out_features"):
             values["backbone_config"].pop(derived, None)
